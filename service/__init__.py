@@ -1,0 +1,1 @@
+"""The door and the windows: HTTP, the form products, the commands. Litestar lives only here."""
