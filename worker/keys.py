@@ -1,0 +1,81 @@
+"""Every Redis key, once: pattern, type, content, lifetime. Nobody builds key text anywhere else.
+
+| key                                | type   | content                                                        | lifetime |
+|------------------------------------|--------|----------------------------------------------------------------|----------|
+| leadline:submission:{id}           | hash   | the record: `worker.ledger.record.Record`                      | until retention; the receipt stays for the duplicate window |
+| leadline:submission:{id}:timeline  | list   | JSON `Moment`s, oldest first                                    | with the record |
+| leadline:submission:{id}:attempts  | list   | JSON `Attempt`s, oldest first, the newest 200                  | with the record |
+| leadline:state:{state}             | zset   | ids by the time (Unix seconds) they entered the state          | for ever |
+| leadline:due                       | zset   | ids by the time (Unix seconds) at which the sweeper looks      | while waiting or delivering |
+| leadline:duplicate:{source}:{kind}:{digest} | string | `id fingerprint`                                      | `content`: the window; else 7 days after the final state |
+| leadline:line:{digest}             | list   | submission ids: the head holds the line, the others wait       | while somebody stands in it |
+| leadline:person:{digest}           | hash   | `PersonMemory`: what we know of an e-mail or phone             | 400 days, renewed by use |
+| leadline:organization:{digest}     | string | organisation id by normalised name                              | 400 days, renewed by use |
+| leadline:catalogue                 | hash   | labels, channels, owners, fields as JSON, with `at`            | renewed hourly |
+| leadline:gate                      | hash   | why and until when no delivery may start                       | until resumed or lapsed |
+| leadline:allowance:…               | zset / string | calls of the burst window; tokens of the day            | seconds; two days |
+| leadline:oauth                     | hash   | access and refresh token, sealed                               | for ever |
+| leadline:oauth:lock                | string | who refreshes                                                  | 30 s |
+| leadline:metrics                   | hash   | series name as Prometheus writes it -> number                  | for ever |
+| leadline:workers                   | hash   | worker process -> JSON `{slots, pid, host, seen}`              | an entry 60 s after its last beat |
+| leadline:audit                     | stream | who did what to which submission                               | the newest 100,000 |
+| rq:…                               | -      | RQ's own: the queue, its jobs and workers                      | RQ's |
+
+Digests are SHA-256 (first 32 hex digits) of the normalised value, so that no personal data stands in a key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+PREFIX = "leadline:"
+DUE = PREFIX + "due"
+CATALOGUE = PREFIX + "catalogue"
+GATE = PREFIX + "gate"
+OAUTH = PREFIX + "oauth"
+OAUTH_LOCK = PREFIX + "oauth:lock"
+METRICS = PREFIX + "metrics"
+WORKERS = PREFIX + "workers"
+AUDIT = PREFIX + "audit"
+ALLOWANCE = PREFIX + "allowance:"
+
+QUEUE = "leadline"
+"""The one RQ queue; `rq info` shows it by this name."""
+
+
+def digest(*parts: str) -> str:
+    """A short, stable stand-in for a value that must not appear in a key."""
+    return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def submission(submission_id: str) -> str:
+    return f"{PREFIX}submission:{submission_id}"
+
+
+def timeline(submission_id: str) -> str:
+    return f"{PREFIX}submission:{submission_id}:timeline"
+
+
+def attempts(submission_id: str) -> str:
+    return f"{PREFIX}submission:{submission_id}:attempts"
+
+
+def state(name: str) -> str:
+    return f"{PREFIX}state:{name}"
+
+
+def duplicate(source: str, kind: str, value: str) -> str:
+    return f"{PREFIX}duplicate:{source}:{kind}:{value}"
+
+
+def line(kind: str, value: str) -> str:
+    """`kind` is `email`, `phone` or `organization`; `value` is normalised."""
+    return f"{PREFIX}line:{digest(kind, value)}"
+
+
+def person(kind: str, value: str) -> str:
+    return f"{PREFIX}person:{digest(kind, value)}"
+
+
+def organization(name: str) -> str:
+    return f"{PREFIX}organization:{digest(name)}"
