@@ -1,0 +1,271 @@
+"""What all processes have done, as Prometheus shows it.
+
+Counters live in the Redis hash `keys.METRICS`, so that any service shows what every worker did. The field is the series as
+Prometheus writes it (`leadline_submissions_total{outcome="accepted",source="contact"}`), the value its number. What is
+counted in the same transaction as a change of state is written by the ledger's scripts with the text of `series`; all the
+rest gathers in a `Meter` of the process and is added to the hash every second or so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import redis
+import redis.asyncio
+from prometheus_client import generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector, CollectorRegistry
+from redis.exceptions import RedisError
+
+from worker import keys
+from worker.contract import State
+
+SUBMISSIONS = "leadline_submissions_total"
+DELIVERIES = "leadline_deliveries_total"
+PIPEDRIVE_REQUESTS = "leadline_pipedrive_requests_total"
+PIPEDRIVE_TOKENS = "leadline_pipedrive_tokens_total"
+INTAKE_SECONDS = "leadline_intake_seconds"
+DELIVERY_SECONDS = "leadline_delivery_seconds"
+
+OUTCOMES = ("accepted", "duplicate", "quarantined", "ignored", "refused", "unreadable", "limited", "spooled")
+RESULTS = ("created", "labelled", "retry", "wait", "dead")
+
+BUCKETS: dict[str, tuple[float, ...]] = {
+    INTAKE_SECONDS: (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0),
+    DELIVERY_SECONDS: (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0, 86400.0),
+}
+"""Upper bounds in seconds: an intake takes milliseconds, a delivery anything up to the last retry."""
+
+HELP = {
+    SUBMISSIONS: "Requests and events at the door, by what became of them.",
+    DELIVERIES: "Delivery attempts, by how they ended.",
+    PIPEDRIVE_REQUESTS: "Calls to Pipedrive, by operation and HTTP status.",
+    PIPEDRIVE_TOKENS: "API tokens spent, by operation.",
+    INTAKE_SECONDS: "From the request's head to its answer.",
+    DELIVERY_SECONDS: "From the receipt of a submission to its delivery.",
+}
+
+MOST_SERIES = 10_000
+"""Beyond this many unflushed series a new one is dropped: a counter is not worth a process's memory."""
+
+_SERIES = re.compile(r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(?P<labels>.*)\})?", re.DOTALL)
+_LABEL = re.compile(r'(?P<key>[a-zA-Z_][a-zA-Z0-9_]*)="(?P<value>(?:\\.|[^"\\])*)"(?:,|$)', re.DOTALL)
+_ESCAPES = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
+
+
+def series(name: str, **labels: str) -> str:
+    """The text of one series, labels sorted by name."""
+    if not labels:
+        return name
+    return name + "{" + ",".join(f'{key}="{_escape(labels[key])}"' for key in sorted(labels)) + "}"
+
+
+def parse(text: str) -> tuple[str, dict[str, str]] | None:
+    """Name and labels of a series; None for text that is none."""
+    found = _SERIES.fullmatch(text)
+    if found is None:
+        return None
+    labels: dict[str, str] = {}
+    rest, at = found["labels"] or "", 0
+    while at < len(rest):
+        label = _LABEL.match(rest, at)
+        if label is None:
+            return None
+        labels[label["key"]] = re.sub(r'\\[\\"n]', lambda hit: _ESCAPES[hit[0]], label["value"])
+        at = label.end()
+    return found["name"], labels
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+class Meter:
+    """Counts of this process that are not yet in Redis. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._deltas: dict[str, float] = {}
+
+    def count(self, name: str, amount: float = 1.0, **labels: str) -> None:
+        with self._lock:
+            self._add(series(name, **labels), amount)
+
+    def observe(self, name: str, seconds: float, **labels: str) -> None:
+        """One duration of the histogram `name`, which has its bounds in `BUCKETS`."""
+        bounds = [f"{bound:g}" for bound in BUCKETS[name] if seconds <= bound]
+        with self._lock:
+            for bound in (*bounds, "+Inf"):
+                self._add(series(f"{name}_bucket", le=bound, **labels), 1.0)
+            self._add(series(f"{name}_sum", **labels), max(seconds, 0.0))
+            self._add(series(f"{name}_count", **labels), 1.0)
+
+    def pending(self) -> dict[str, float]:
+        """What is not yet in Redis."""
+        with self._lock:
+            return dict(self._deltas)
+
+    def flush(self, store: redis.Redis) -> bool:
+        """Adds the deltas to Redis; on a failure they are kept for the next time and the answer is False."""
+        taken = self._take()
+        if not taken:
+            return True
+        try:
+            with store.pipeline(transaction=True) as pipe:
+                for text, amount in taken.items():
+                    pipe.hincrbyfloat(keys.METRICS, text, amount)
+                pipe.execute()
+        except (RedisError, OSError):
+            self._give_back(taken)
+            return False
+        return True
+
+    async def aflush(self, store: redis.asyncio.Redis) -> bool:
+        """`flush` for the event loop."""
+        taken = self._take()
+        if not taken:
+            return True
+        try:
+            async with store.pipeline(transaction=True) as pipe:
+                for text, amount in taken.items():
+                    pipe.hincrbyfloat(keys.METRICS, text, amount)
+                await pipe.execute()
+        except (RedisError, OSError):
+            self._give_back(taken)
+            return False
+        except BaseException:
+            self._give_back(taken)
+            raise
+        return True
+
+    def _add(self, text: str, amount: float) -> None:
+        if text in self._deltas or len(self._deltas) < MOST_SERIES:
+            self._deltas[text] = self._deltas.get(text, 0.0) + amount
+
+    def _take(self) -> dict[str, float]:
+        with self._lock:
+            taken, self._deltas = self._deltas, {}
+            return taken
+
+    def _give_back(self, taken: Mapping[str, float]) -> None:
+        with self._lock:
+            for text, amount in taken.items():
+                self._add(text, amount)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gauges:
+    """What is true at the moment of the scrape; None where it is not known."""
+
+    redis_up: bool
+    states: Mapping[str, int] = field(default_factory=dict)
+    oldest_seconds: Mapping[str, float] = field(default_factory=dict)
+    workers: int | None = None
+    tokens_left: float | None = None
+    spool: int = 0
+
+
+def expose(
+    stored: Mapping[bytes, bytes], gauges: Gauges, *, sources: Iterable[str] = (), pending: Mapping[str, float] | None = None
+) -> bytes:
+    """The text exposition: the stored counters, what this process has pending, and the gauges.
+
+    Every series that a configured source can have is there from the start, as zero: a rate over a counter that appears
+    with its first event misses that event.
+    """
+    totals = dict.fromkeys(_expected(sources), 0.0)
+    for text, amount in _numbers(stored):
+        totals[text] = totals.get(text, 0.0) + amount
+    for text, amount in (pending or {}).items():
+        totals[text] = totals.get(text, 0.0) + amount
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Families([*_counter_families(totals), *_gauge_families(gauges)]))
+    return generate_latest(registry)
+
+
+def _numbers(stored: Mapping[bytes, bytes]) -> Iterator[tuple[str, float]]:
+    for text, value in stored.items():
+        with contextlib.suppress(ValueError, UnicodeDecodeError):
+            yield text.decode(), float(value)
+
+
+def _expected(sources: Iterable[str]) -> Iterator[str]:
+    for source in sources:
+        for outcome in OUTCOMES:
+            yield series(SUBMISSIONS, source=source, outcome=outcome)
+        for result in RESULTS:
+            yield series(DELIVERIES, source=source, result=result)
+    for name, bounds in BUCKETS.items():
+        for bound in (*(f"{bound:g}" for bound in bounds), "+Inf"):
+            yield series(f"{name}_bucket", le=bound)
+        yield f"{name}_sum"
+        yield f"{name}_count"
+
+
+class _Families(Collector):
+    """Families computed once, for a registry that is used once."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self.families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self.families
+
+
+def _counter_families(totals: Mapping[str, float]) -> list[Metric]:
+    families: dict[str, Metric] = {}
+    for text in sorted(totals, key=_shelf):
+        parsed = parse(text)
+        if parsed is None:
+            continue
+        name, labels = parsed
+        family, kind = _family(name)
+        if family not in families:
+            families[family] = Metric(family, HELP.get(name, HELP.get(family, "")), kind)
+        families[family].add_sample(name, labels, totals[text])
+    return list(families.values())
+
+
+def _family(name: str) -> tuple[str, str]:
+    """The family a series belongs to, and its type."""
+    for suffix in ("_bucket", "_sum", "_count"):
+        if name.removesuffix(suffix) in BUCKETS:
+            return name.removesuffix(suffix), "histogram"
+    return (name.removesuffix("_total"), "counter") if name.endswith("_total") else (name, "unknown")
+
+
+def _shelf(text: str) -> tuple[str, float, str]:
+    """Sorts by name, buckets by their bound and not by the text of it."""
+    name, labels = parse(text) or (text, {})
+    return name, float(labels.get("le", "0").replace("+Inf", "inf")), text
+
+
+def _gauge_families(gauges: Gauges) -> list[Metric]:
+    up = Metric("leadline_up_redis", "1 while this process reaches Redis; at 0 the counters are what it last saw.", "gauge")
+    up.add_sample("leadline_up_redis", {}, 1.0 if gauges.redis_up else 0.0)
+    families = [up, _single("leadline_spool_submissions", "Submissions in the local spool.", gauges.spool)]
+    if gauges.redis_up:
+        families.append(_by_state("leadline_state", "Submissions in each state.", gauges.states))
+        families.append(_by_state("leadline_oldest_seconds", "Age of the oldest in each state.", gauges.oldest_seconds))
+    if gauges.workers is not None:
+        families.append(_single("leadline_workers", "Worker processes with a beat in the last minute.", gauges.workers))
+    if gauges.tokens_left is not None:
+        families.append(_single("leadline_pipedrive_tokens_left", "API tokens left today.", gauges.tokens_left))
+    return families
+
+
+def _single(name: str, text: str, value: float) -> Metric:
+    family = Metric(name, text, "gauge")
+    family.add_sample(name, {}, float(value))
+    return family
+
+
+def _by_state(name: str, text: str, values: Mapping[str, float]) -> Metric:
+    family = Metric(name, text, "gauge")
+    for state in State:
+        family.add_sample(name, {"state": state.value}, float(values.get(state.value, 0)))
+    return family
