@@ -131,13 +131,14 @@ class Unavailable(PipedriveError):
 
 
 class RateLimited(PipedriveError):
-    """429: everybody waits `retry_after` seconds."""
+    """429: everybody waits `retry_after` seconds. `stated` is False where Pipedrive named no time and it is our guess."""
 
     code = "rate-limited"
 
-    def __init__(self, call: str, detail: str, *, retry_after: float, status: int | None = 429) -> None:
+    def __init__(self, call: str, detail: str, *, retry_after: float, status: int | None = 429, stated: bool = True) -> None:
         super().__init__(call, detail, status=status)
         self.retry_after = retry_after
+        self.stated = stated
 
 
 class BudgetSpent(RateLimited):
