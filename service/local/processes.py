@@ -1,0 +1,205 @@
+"""Keeps the processes of one machine running: starts them, starts them again when they die, stops them together.
+
+start        each child in a process group of its own, so that Ctrl-C reaches us alone and we choose the order
+died         again after 1, 2, 4, 8, 10, 10 ... seconds; a child that lived for 30 seconds begins afresh with 1
+stop         SIGTERM to every child, SIGKILL to the group of whoever is left after the grace or at a second signal
+our death    SIGTERM by `service.local.lifeline`
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+import structlog
+
+from service.local import lifeline
+
+GRACE = 13.0
+"""Seconds from SIGTERM to SIGKILL: every process promises to stop within 15."""
+
+FIRST_DELAY, LONGEST_DELAY, STEADY_AFTER = 1.0, 10.0, 30.0
+"""Seconds: the wait before a first restart, the longest wait, and how long a child must live to count as healthy."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Child:
+    """A process to keep. `env` is its whole environment (None: ours); `log` takes its output (None: ours)."""
+
+    name: str
+    argv: Sequence[str]
+    env: Mapping[str, str] | None = None
+    log: Path | None = None
+    cwd: Path | None = None
+    keep: Sequence[int] = ()
+    """File descriptors the child inherits."""
+
+
+class Supervisor:
+    """Keeps its children running from `start` to `stop`; a context manager that does both."""
+
+    def __init__(self, children: Sequence[Child], *, first_delay: float = FIRST_DELAY) -> None:
+        self._keepers = [_Keeper(child, first_delay) for child in children]
+
+    def __enter__(self) -> Supervisor:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Returns once every child has been started; raises OSError, with all stopped again, if one could not be."""
+        for keeper in self._keepers:
+            keeper.begin()
+        faults = [fault for fault in (keeper.started() for keeper in self._keepers) if fault]
+        if faults:
+            self.stop()
+            raise faults[0]
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Name -> process id of the children that live now."""
+        return {keeper.child.name: keeper.pid for keeper in self._keepers if keeper.pid is not None}
+
+    @property
+    def deaths(self) -> dict[str, int]:
+        """Name -> how often the child has ended without being asked to."""
+        return {keeper.child.name: keeper.deaths for keeper in self._keepers}
+
+    def run_until_signal(self) -> int:
+        """Waits for SIGTERM or SIGINT (only in the main thread), stops the children, returns the signal's number.
+
+        A second signal ends the grace at once.
+        """
+        came: list[int] = []
+
+        def note(number: int, _: FrameType | None) -> None:
+            came.append(number)
+
+        former = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            while not came:
+                time.sleep(0.2)
+            self.stop(hurry=lambda: len(came) > 1)
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+        return came[0]
+
+    def stop(self, grace: float = GRACE, hurry: Callable[[], bool] = lambda: False) -> None:
+        """SIGTERM to all, SIGKILL after `grace` seconds or once `hurry` says so. Harmless when nothing runs."""
+        for keeper in self._keepers:
+            keeper.ask_to_stop()
+        deadline = time.monotonic() + grace
+        while any(keeper.busy for keeper in self._keepers) and time.monotonic() < deadline and not hurry():
+            time.sleep(0.02)
+        for keeper in self._keepers:
+            keeper.end()
+
+
+class _Keeper:
+    """One child and the thread that starts it, waits for it and starts it again."""
+
+    def __init__(self, child: Child, first_delay: float) -> None:
+        self.child = child
+        self.deaths = 0
+        self._first_delay = first_delay
+        self._process: subprocess.Popen[bytes] | None = None
+        self._fault: OSError | None = None
+        self._lock = threading.Lock()
+        self._tried = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name=f"keeper-{child.name}", daemon=True)
+
+    @property
+    def pid(self) -> int | None:
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else None
+
+    @property
+    def busy(self) -> bool:
+        return self._thread.is_alive()
+
+    def begin(self) -> None:
+        self._thread.start()
+
+    def started(self) -> OSError | None:
+        """Waits for the first start; the fault if there was one."""
+        self._tried.wait()
+        return self._fault
+
+    def ask_to_stop(self) -> None:
+        with self._lock:
+            self._stopping.set()
+            self._signal(signal.SIGTERM)
+
+    def end(self) -> None:
+        """SIGKILL for the child and all it started."""
+        with self._lock:
+            if self._process is not None and self._process.returncode is None:
+                _kill_group(self._process.pid)
+        if self._thread.ident is not None:
+            self._thread.join(timeout=5)
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+    def _keep(self) -> None:
+        delay = self._first_delay
+        while (process := self._spawn()) is not None:
+            since = time.monotonic()
+            process.wait()
+            lifeline.release(process.pid)
+            _kill_group(process.pid)  # what a child leaves behind would hold its port
+            if self._stopping.is_set():
+                return
+            lived = time.monotonic() - since
+            delay = self._first_delay if lived >= STEADY_AFTER or not self.deaths else min(delay * 2, LONGEST_DELAY)
+            self.deaths += 1
+            log.warning("process died", process=self.child.name, status=process.returncode, again_in_s=delay)
+            self._stopping.wait(delay)
+
+    def _spawn(self) -> subprocess.Popen[bytes] | None:
+        """Under the lock, so that a stop comes either before the start or to a process it can see."""
+        with self._lock:
+            if self._stopping.is_set():
+                return None
+            try:
+                self._process = _start(self.child)
+            except OSError as fault:
+                self._fault = fault
+                return None
+            finally:
+                self._tried.set()
+            return self._process
+
+
+def _start(child: Child) -> subprocess.Popen[bytes]:
+    if child.log is None:
+        return lifeline.spawn(child.argv, env=child.env, cwd=child.cwd, keep=child.keep)
+    child.log.parent.mkdir(parents=True, exist_ok=True)
+    with _append(child.log) as output:
+        return lifeline.spawn(child.argv, env=child.env, cwd=child.cwd, keep=child.keep, output=output)
+
+
+def _append(path: Path) -> IO[bytes]:
+    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab", buffering=0)
+
+
+def _kill_group(group: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)

@@ -1,0 +1,60 @@
+"""A real Redis for the tests that need one: one server per test process, emptied before each test."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager as AsyncContext
+from contextlib import asynccontextmanager
+
+import pytest
+import redis as redis_py
+import redis.asyncio as redis_asyncio
+
+from service.local.redis import EmbeddedRedis, EmbeddedRedisError, find_binary
+from worker.connection import connect, connect_async
+
+PATIENCE = 5.0
+"""Seconds a test's client waits for an answer: a busy machine is no failure."""
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[EmbeddedRedis]:
+    """The server itself. Without a binary: skipped at home, a failure where `CI` is set."""
+    try:
+        find_binary()
+    except EmbeddedRedisError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"no Redis server: {error}", pytrace=False)
+        pytest.skip(f"no Redis server: {error}")
+    with tempfile.TemporaryDirectory(prefix="leadline-test-") as folder, EmbeddedRedis(folder) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: EmbeddedRedis) -> str:
+    """The URL of an empty server."""
+    with connect(redis_server.url, timeout=PATIENCE) as client:
+        client.flushall()
+        client.config_resetstat()
+    return redis_server.url
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[redis_py.Redis]:
+    """A client of an empty server; answers in bytes."""
+    with connect(redis_url, timeout=PATIENCE) as client:
+        yield client
+
+
+@pytest.fixture
+def aredis(redis_url: str) -> Callable[[], AsyncContext[redis_asyncio.Redis]]:
+    """Makes clients for a test's own event loop: `async with aredis() as client:`."""
+
+    @asynccontextmanager
+    async def make() -> AsyncIterator[redis_asyncio.Redis]:
+        async with connect_async(redis_url, timeout=PATIENCE) as client:
+            yield client
+
+    return make

@@ -1,0 +1,317 @@
+"""Every setting in one table: name, default, unit, help, and who may see it. Read once at start from a mapping given."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from worker import values
+from worker.contract import State
+from worker.values import Network, OpsToken, Secret
+
+SERVICE = "service"
+WORKER = "worker"
+BOTH = frozenset({SERVICE, WORKER})
+
+
+class SettingsError(Exception):
+    """Settings that cannot be used; `faults` holds all of them, each as `NAME: expected X, got Y`."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One row of the table. `default` is what would be written; None means unset, and `unset` says what then happens."""
+
+    name: str
+    read: Callable[[str], Any]
+    help: str
+    default: str | None = None
+    unset: str = ""
+    unit: str = "text"
+    secret: bool = False
+    only: frozenset[str] = BOTH
+
+    @property
+    def default_value(self) -> Any:
+        return None if self.default is None else self.read(self.default)
+
+    @property
+    def default_text(self) -> str:
+        return self.default if self.default else f"unset: {self.unset}"
+
+
+def _setting(name: str, read: Callable[[str], Any], help: str, **rest: Any) -> Any:
+    row = Setting(name=name, read=read, help=help, **rest)
+    return field(default_factory=lambda: row.default_value, metadata={"setting": row})
+
+
+_ONLY_SERVICE, _ONLY_WORKER = frozenset({SERVICE}), frozenset({WORKER})
+_count = values.whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What one process was told. Durations are seconds, sizes bytes. A process holds only the secrets it uses."""
+
+    config: Path | None = _setting(
+        "LEADLINE_CONFIG",
+        Path,
+        "The source file.",
+        unit="path",
+        unset="leadline.toml in the working directory, else the packaged example",
+    )
+    data_dir: Path = _setting(
+        "LEADLINE_DATA_DIR", Path, "Embedded Redis files and the local spool.", default=".leadline", unit="path"
+    )
+    host: str = _setting("LEADLINE_HOST", str, "The address the service listens on.", default="127.0.0.1", unit="address")
+    port: int = _setting(
+        "LEADLINE_PORT", _count(0, 65535), "The port the service listens on; 0 takes a free one.", default="8000", unit="port"
+    )
+    redis_url: Secret | None = _setting(
+        "REDIS_URL",
+        values.redis_url,
+        "redis://, rediss://, unix:// or redis+sentinel://host:26379,host:26379/MASTER/0.",
+        unit="URL",
+        unset="embedded",
+        secret=True,
+    )
+    pipedrive_api_token: Secret | None = _setting(
+        "PIPEDRIVE_API_TOKEN",
+        values.token,
+        "The API token of a Pipedrive user; or the three OAuth settings below.",
+        unset="OAuth, or with `leadline up` the sandbox",
+        secret=True,
+        only=_ONLY_WORKER,
+    )
+    pipedrive_client_id: Secret | None = _setting(
+        "PIPEDRIVE_CLIENT_ID", values.token, "OAuth: the app's client id.", unset="no OAuth", secret=True, only=_ONLY_WORKER
+    )
+    pipedrive_client_secret: Secret | None = _setting(
+        "PIPEDRIVE_CLIENT_SECRET",
+        values.token,
+        "OAuth: the app's client secret.",
+        unset="no OAuth",
+        secret=True,
+        only=_ONLY_WORKER,
+    )
+    pipedrive_refresh_token: Secret | None = _setting(
+        "PIPEDRIVE_REFRESH_TOKEN",
+        values.token,
+        "OAuth: the first refresh token; later ones are kept in Redis.",
+        unset="no OAuth",
+        secret=True,
+        only=_ONLY_WORKER,
+    )
+    pipedrive_base_url: str = _setting(
+        "PIPEDRIVE_BASE_URL",
+        values.http_url,
+        "Where /v1/... and /api/v2/... are found; also a company domain or a stand-in.",
+        default="https://api.pipedrive.com",
+        unit="URL",
+    )
+    pipedrive_oauth_url: str = _setting(
+        "PIPEDRIVE_OAUTH_URL",
+        values.http_url,
+        "Where access tokens are refreshed.",
+        default="https://oauth.pipedrive.com/oauth/token",
+        unit="URL",
+    )
+    pipedrive_plan: str = _setting(
+        "PIPEDRIVE_PLAN",
+        values.one_of("lite", "growth", "premium", "ultimate", "unlimited"),
+        "The plan whose API limits to keep within; unlimited paces nothing itself (for stand-ins).",
+        default="lite",
+        unit="plan",
+    )
+    pipedrive_seats: int = _setting(
+        "PIPEDRIVE_SEATS", _count(1, 100_000), "Paid seats, of which the daily budget grows.", default="1", unit="seats"
+    )
+    pipedrive_daily_tokens: int | None = _setting(
+        "PIPEDRIVE_DAILY_TOKENS",
+        _count(1, 10**11),
+        "The account's API tokens a day.",
+        unit="tokens",
+        unset="derived from plan and seats",
+    )
+    ops_tokens: tuple[OpsToken, ...] | None = _setting(
+        "LEADLINE_OPS_TOKENS",
+        values.ops_tokens,
+        "Who may use the console: name:role:token, comma-separated; roles viewer and operator.",
+        unset="console closed",
+        secret=True,
+        only=_ONLY_SERVICE,
+    )
+    public_url: str | None = _setting(
+        "LEADLINE_PUBLIC_URL",
+        values.http_url,
+        "The URL that senders see, for schemes that sign it.",
+        unit="URL",
+        unset="from the request",
+    )
+    trusted_proxies: tuple[Network, ...] = _setting(
+        "LEADLINE_TRUSTED_PROXIES",
+        values.networks,
+        "Proxies whose X-Forwarded-For is believed, comma-separated addresses or ranges.",
+        default="",
+        unset="none",
+        unit="CIDR",
+    )
+    encryption_keys: tuple[Secret, ...] = _setting(
+        "LEADLINE_ENCRYPTION_KEYS",
+        values.keys,
+        "Keys that encrypt stored submissions, newest first, comma-separated.",
+        default="",
+        unset="not encrypted",
+        unit="32 bytes in base64 each",
+        secret=True,
+    )
+    service_processes: int = _setting(
+        "LEADLINE_SERVICE_PROCESSES", _count(1, 64), "Server processes.", default="1", unit="processes"
+    )
+    worker_processes: int = _setting(
+        "LEADLINE_WORKER_PROCESSES", _count(1, 64), "Worker processes.", default="1", unit="processes"
+    )
+    slots: int = _setting(
+        "LEADLINE_SLOTS", _count(1, 512), "Deliveries at a time in each worker process.", default="32", unit="deliveries"
+    )
+    retry_delays: tuple[float, ...] = _setting(
+        "LEADLINE_RETRY_DELAYS",
+        values.delays,
+        "Waits between tries of a failing delivery, jittered; after the last, dead.",
+        default="10s,1m,5m,30m,2h,6h,12h,24h",
+        unit="durations",
+    )
+    settle_seconds: float = _setting(
+        "LEADLINE_SETTLE_SECONDS",
+        values.seconds,
+        "How long a create with unknown outcome settles before it is looked for.",
+        default="90",
+        unit="seconds",
+    )
+    probe_seconds: float = _setting(
+        "LEADLINE_PROBE_SECONDS",
+        values.seconds,
+        "How often a raised gate is probed at first, growing to hourly.",
+        default="30",
+        unit="seconds",
+    )
+    retention: Mapping[State, float | None] = _setting(
+        "LEADLINE_RETENTION",
+        values.retention,
+        "When a submission's content is erased, by state; discarded goes with ignored.",
+        default="delivered=30d,dead=never,quarantine=14d,ignored=7d",
+        unit="state=duration",
+    )
+    spool_max: int = _setting(
+        "LEADLINE_SPOOL_MAX", values.size, "Bound of the local spool of each process.", default="256MiB", unit="bytes"
+    )
+    wait_replicas: int = _setting(
+        "LEADLINE_WAIT_REPLICAS",
+        _count(0, 16),
+        "Redis replicas that must have a submission before its 2xx.",
+        default="0",
+        unit="replicas",
+    )
+    log_format: Literal["json", "console"] | None = _setting(
+        "LEADLINE_LOG_FORMAT",
+        values.one_of("json", "console"),
+        "How log lines look.",
+        unset="json, console on a terminal",
+        unit="json or console",
+    )
+
+    @classmethod
+    def for_service(cls, env: Mapping[str, str]) -> Settings:
+        """For `serve`: never the Pipedrive credentials. Raises SettingsError."""
+        return load(env, frozenset({SERVICE}))
+
+    @classmethod
+    def for_worker(cls, env: Mapping[str, str]) -> Settings:
+        """For `work`: never the ops tokens; Pipedrive credentials are needed. Raises SettingsError."""
+        return load(env, frozenset({WORKER}), need_credentials=True)
+
+    @classmethod
+    def for_all(cls, env: Mapping[str, str]) -> Settings:
+        """For commands of one machine (`up`, `check`, ...), which may do without Pipedrive. Raises SettingsError."""
+        return load(env, BOTH)
+
+    @property
+    def uses_oauth(self) -> bool:
+        return bool(self.pipedrive_client_id and self.pipedrive_client_secret and self.pipedrive_refresh_token)
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether Pipedrive can be called at all."""
+        return bool(self.pipedrive_api_token) or self.uses_oauth
+
+
+FIELDS: dict[str, Setting] = {each.name: each.metadata["setting"] for each in fields(Settings)}
+"""The table: field name -> row, in the order in which settings are documented."""
+
+_OAUTH = ("pipedrive_client_id", "pipedrive_client_secret", "pipedrive_refresh_token")
+
+
+def load(env: Mapping[str, str], needs: Iterable[str] = BOTH, *, need_credentials: bool = False) -> Settings:
+    """The settings of a process that plays the parts in `needs`. Raises SettingsError with every fault. Empty is unset."""
+    parts, found, faults = frozenset(needs), {}, []
+    for key, row in FIELDS.items():
+        text = env.get(row.name, "").strip()
+        if not text or not row.only & parts:
+            continue
+        try:
+            found[key] = row.read(text)
+        except ValueError as fault:
+            faults.append(f"{row.name}: {fault}")
+    if WORKER in parts:
+        faults += _credential_faults(env, need_credentials)
+    if faults:
+        raise SettingsError(faults)
+    return Settings(**found)
+
+
+def _credential_faults(env: Mapping[str, str], needed: bool) -> list[str]:
+    """A token, or the three OAuth settings together, or (where not needed) nothing."""
+    has_token = bool(env.get("PIPEDRIVE_API_TOKEN", "").strip())
+    oauth = {FIELDS[key].name: bool(env.get(FIELDS[key].name, "").strip()) for key in _OAUTH}
+    if has_token and all(oauth.values()):
+        return ["PIPEDRIVE_API_TOKEN: expected either an API token or the three OAuth settings, got both"]
+    if any(oauth.values()):
+        given = next(name for name, there in oauth.items() if there)
+        return [f"{name}: expected a value because {given} is set, got nothing" for name, there in oauth.items() if not there]
+    if needed and not has_token:
+        return ["PIPEDRIVE_API_TOKEN: expected an API token, or the three OAuth settings, got nothing"]
+    return []
+
+
+def describe(settings: Settings) -> list[tuple[Setting, str]]:
+    """Each row with the value in force as text; a secret shows only that it is set."""
+    rows = []
+    for key, row in FIELDS.items():
+        value = getattr(settings, key)
+        default = value == row.default_value
+        rows.append((row, row.default_text if default else "*** (set)" if row.secret else _shown(key, value)))
+    return rows
+
+
+def _shown(key: str, value: Any) -> str:
+    if key == "retry_delays":
+        return ",".join(f"{each:g}s" for each in value)
+    if key == "retention":
+        names = {state: name for name, state in values.RETAINED.items()}
+        return ",".join(f"{names[state]}={'never' if kept is None else f'{kept:g}s'}" for state, kept in value.items())
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def misspelt(env: Mapping[str, str]) -> dict[str, str]:
+    """Variables that look like a setting and are none, with the one probably meant. A source's secrets may have any name."""
+    known = {row.name for row in FIELDS.values()}
+    strange = [name for name in env if name.startswith(("LEADLINE_", "PIPEDRIVE_", "REDIS_")) and name not in known]
+    guesses = {name: difflib.get_close_matches(name, known, n=1, cutoff=0.85) for name in strange}
+    return {name: guess[0] for name, guess in guesses.items() if guess}

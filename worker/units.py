@@ -1,0 +1,57 @@
+"""Durations and sizes as people write them: `90s`, `10m`, `256KiB`."""
+
+from __future__ import annotations
+
+import math
+import re
+
+SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+BYTES = {
+    "b": 1, "k": 1024, "kib": 1024, "m": 1024**2, "mib": 1024**2, "g": 1024**3, "gib": 1024**3,
+    "kb": 1000, "mb": 1000**2, "gb": 1000**3,
+}  # fmt: skip
+
+_NUMBER_AND_UNIT = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([A-Za-z]*)", re.ASCII)
+_PARTS = re.compile(r"(?:[0-9]{1,12}(?:\.[0-9]{1,6})?\s*[A-Za-z]+\s*)+", re.ASCII)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of `10s`, `1.5h`, `1h30m` or `0`; raises ValueError in plain words.
+
+    A number without a unit is refused, since nobody agrees on what it counts. Months and years are not fixed lengths.
+    """
+    stripped = text.strip().lower()
+    if stripped == "0":
+        return 0.0
+    if not _PARTS.fullmatch(stripped):
+        raise ValueError(f"expected a duration such as 10s, 5m, 2h or 30d, got {text!r}")
+    seconds = 0.0
+    for number, unit in _NUMBER_AND_UNIT.findall(stripped):
+        if unit not in SECONDS:
+            raise ValueError(f"expected a duration in s, m, h, d or w, got {text!r}")
+        seconds += float(number) * SECONDS[unit]
+    return seconds
+
+
+def parse_size(text: str) -> int:
+    """Bytes of `256KiB`, `10MB` or `4096`; raises ValueError in plain words. `K`, `M`, `G` alone are powers of 1024."""
+    matched = _NUMBER_AND_UNIT.fullmatch(text.strip().lower())
+    if not matched or (matched[2] and matched[2] not in BYTES):
+        raise ValueError(f"expected a size such as 256KiB, 10MiB or a number of bytes, got {text!r}")
+    return math.floor(float(matched[1]) * BYTES[matched[2] or "b"])
+
+
+def show_duration(seconds: float) -> str:
+    """The shortest exact way to write whole seconds: 5400 is `90m`, 90 is `90s`."""
+    for unit in ("d", "h", "m"):
+        if seconds and seconds % SECONDS[unit] == 0:
+            return f"{int(seconds // SECONDS[unit])}{unit}"
+    return f"{seconds:g}s"
+
+
+def show_size(size: int) -> str:
+    """The shortest exact way to write bytes: 1024 is `1KiB`, 1000 is `1000`."""
+    for unit, name in (("gib", "GiB"), ("mib", "MiB"), ("kib", "KiB")):
+        if size and size % BYTES[unit] == 0:
+            return f"{size // BYTES[unit]}{name}"
+    return str(size)
