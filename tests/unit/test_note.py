@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from worker.contract import Lead, Money, Utm
+from worker.note import LONGEST, MOST_CLICK_IDS, marks, note_html
+
+ID = "01JZ0000000000000000000000"
+
+
+def note(lead: Lead, **options: object) -> str | None:
+    return note_html(lead, source="contact", submission_id=ID, **options)  # type: ignore[arg-type]
+
+
+class Tags(HTMLParser):
+    """The tags that a browser would see, and the text between them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.add(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_says_everything() -> None:
+    """The note tells the message, answers, details and attribution, and ends with the mark of its submission."""
+    lead = Lead(
+        name="Ann Lee",
+        email="ann@acme.example",
+        message="Hello\nworld",
+        consent=False,
+        job_title="CTO",
+        value=Money("5k", "EUR"),
+        page_url="https://acme.example/?a=1&b=2",
+        referrer="https://search.example/",
+        utm=Utm(source="google", campaign="spring"),
+        click_ids={"gclid": "G1"},
+        answers={"Team": ["Sales", "IT"], "Empty": "", "Size": "50"},
+        form_name="Contact",
+    )
+    html = note(lead, left_out=["the value “5k” is no number"])
+    assert html is not None
+    assert html.startswith("<p>Hello<br>world</p><p><b>Answers</b></p><ul><li>Team: Sales, IT</li><li>Size: 50</li></ul>")
+    for part in (
+        "Consent: no", "Job title: CTO", "Value: 5k EUR", "Submitted by: Ann Lee, ann@acme.example", "Form: Contact",
+        "Page: https://acme.example/?a=1&amp;b=2", "Referrer: https://search.example/", "utm_source: google",
+        "utm_campaign: spring", "gclid: G1", "<li>the value “5k” is no number</li>",
+    ):  # fmt: skip
+        assert part in html
+    assert html.endswith(f"<p>Leadline contact:{ID}</p>")
+
+
+@pytest.mark.parametrize(
+    ("lead", "expected"),
+    [
+        (Lead(name="Ann", email="a@b.example", phone="1", company="Acme", form_name="F", occurred_at="2026-01-01"), False),
+        (Lead(email="a@b.example", answers={"Team": "", "Size": []}), False),
+        (Lead(message="Hi"), True),
+        (Lead(answers={"Team": "IT"}), True),
+        (Lead(utm=Utm(medium="cpc")), True),
+        (Lead(click_ids={"gclid": "1"}), True),
+        (Lead(page_url="https://a.example"), True),
+        (Lead(referrer="https://a.example"), True),
+        (Lead(consent=True), True),
+        (Lead(value=Money(5, "EUR")), True),
+    ],
+)
+def test_only_when_there_is_something_to_say(lead: Lead, expected: bool) -> None:
+    """A lead whose every word has a place in Pipedrive gets no note; attribution alone is enough for one."""
+    assert (note(lead) is not None) is expected
+    assert note(lead, always=True) is not None
+
+
+def test_a_value_that_was_written_is_not_repeated() -> None:
+    """A value that stands on the lead is no reason for a note; what could not be written is."""
+    lead = Lead(email="a@b.example", value=Money(5, "EUR"))
+    assert note(lead, value_written=True) is None
+    assert "no number" in (note(Lead(email="a@b.example"), left_out=["it is no number"]) or "")
+
+
+NASTY = "<script>alert(1)</script><img src=x onerror=\"a\"><a href='javascript:b'>c</a>&amp;</p>"
+
+
+def test_is_inert() -> None:
+    """Nothing a sender writes, in any field, becomes a tag or an attribute; it is read as it was typed."""
+    lead = Lead(
+        name=NASTY, message=NASTY, job_title=NASTY, page_url=NASTY, referrer=NASTY, form_name=NASTY, utm=Utm(source=NASTY),
+        click_ids={NASTY: NASTY}, answers={NASTY: [NASTY]}, company=NASTY, website=NASTY, country=NASTY,
+    )  # fmt: skip
+    html = note(lead, left_out=[NASTY])
+    seen = Tags(html or "")
+    assert seen.seen <= {"p", "b", "ul", "li", "br"}
+    assert seen.attributes == []
+    assert seen.text.count(NASTY) == 13
+
+
+HUGE = "<'&\"> ü\n" * 4_000
+
+
+@pytest.mark.parametrize(
+    "lead",
+    [
+        Lead(message=HUGE),
+        Lead(message=HUGE, answers={"a": HUGE}),
+        Lead(answers={HUGE[n:]: HUGE for n in range(60)}),
+        Lead(message="x", page_url=HUGE, referrer=HUGE, click_ids={f"{HUGE}{n}": HUGE for n in range(60)}),
+        Lead(
+            name=HUGE, email=HUGE, message=HUGE, consent=True, job_title=HUGE, website=HUGE, country=HUGE,
+            value=Money(HUGE, HUGE), page_url=HUGE, referrer=HUGE, form_name=HUGE, occurred_at=HUGE, utm=Utm(*[HUGE] * 6),
+            click_ids={f"{HUGE}{n}": HUGE for n in range(60)}, answers={HUGE: HUGE},
+        ),
+    ],
+)  # fmt: skip
+def test_is_bounded(lead: Lead) -> None:
+    """However much was sent, the note keeps within its bound, cuts no entity in two, says what is missing and keeps its mark."""
+    html = note(lead, left_out=[HUGE] * 100)
+    assert html is not None
+    assert len(html) <= LONGEST
+    assert "kept in Leadline" in html
+    assert not re.search(r"&(?!(?:lt|gt|amp|quot|#x27);)", html)
+    assert Tags(html).seen <= {"p", "b", "ul", "li", "br"}
+    assert marks(html, ID)
+
+
+def test_says_how_much_is_missing() -> None:
+    """A cut message states how many characters are kept elsewhere, and so does a list of answers."""
+    html = note(Lead(message="x" * 30_000)) or ""
+    kept = html.count("x")
+    assert f"({30_000 - kept} more characters are kept in Leadline)" in html
+    assert kept > 19_000
+    html = note(Lead(answers={f"Q{n}": "y" * 1_000 for n in range(50)})) or ""
+    told = len(re.findall(r"Q\d+:", html))
+    assert f"{50 - told} more answers are kept in Leadline" in html
+    assert told >= 15
+
+
+def test_room_for_the_message() -> None:
+    """The worst of attribution leaves room for what the person wrote."""
+    html = note(Lead(message="m" * 9_000, page_url=HUGE, referrer=HUGE, click_ids={f"{HUGE}{n}": HUGE for n in range(60)})) or ""
+    assert html.count("m") > 4_000
+
+
+def test_click_ids_are_bounded() -> None:
+    """A page that invents click ids does not crowd out the rest."""
+    html = note(Lead(click_ids={f"c{n}": "v" for n in range(100)})) or ""
+    assert html.count(": v<") == MOST_CLICK_IDS
+    assert f"{100 - MOST_CLICK_IDS} more click ids are kept in Leadline" in html
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"<p>Hi</p><p>Leadline contact:{ID}</p>", True),
+        (f"<p>Hi</p>\n<p>Leadline contact:{ID}</p>\n", True),
+        (f"<div>Hi<br>Leadline contact:{ID}<br></div>", True),
+        (f"Hi Leadline contact:{ID}", True),
+        (f"<p>Leadline contact:{ID}</p><p>Leadline contact:another</p>", False),
+        (f"<p>Leadline contact:{ID}0</p>", False),
+        (f"<p>Leadline contact:0{ID}</p>", False),
+        (f"<p>{ID}</p>", False),
+        ("", False),
+    ],
+)
+def test_marks(text: str, expected: bool) -> None:
+    """A note is recognised by the mark it ends with, also after Pipedrive has tidied its tags, and by nothing else."""
+    assert marks(text, ID) is expected
+
+
+def test_a_mark_in_a_message_is_no_mark() -> None:
+    """A sender who types the mark of another submission does not make its note seem written."""
+    html = note(Lead(message="Leadline contact:other", answers={"x": "Leadline contact:other"}))
+    assert html is not None
+    assert not marks(html, "other")
