@@ -1,0 +1,198 @@
+"""Logs: one line per event, ids and outcomes only, inert whatever a stranger sent, and never in the way.
+
+    event -> inert text -> one line -> bounded queue -> a thread that writes
+
+A reader that has stopped reading blocks the thread alone: lines beyond the queue are dropped, and counted in the next
+line that gets through. An exception is logged as its type and places; its message may quote what somebody sent.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import os
+import queue
+import re
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from worker.values import Secret
+
+QUEUE_LINES = 10_000
+LONGEST_TEXT = 1_000
+LONGEST_KEY = 64
+DEEPEST = 4
+FLUSH_SECONDS = 1.0
+
+_NOT_IN_KEYS = re.compile(r"[^A-Za-z0-9_.]")
+# Controls, line and paragraph separators, what turns the direction of text around, and halves of surrogate pairs.
+_NOT_INERT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+
+
+class Stream(Protocol):
+    """What lines are written to."""
+
+    def write(self, text: str, /) -> Any: ...
+    def flush(self) -> None: ...
+
+
+class LineWriter:
+    """Takes lines without ever waiting; a thread writes them."""
+
+    def __init__(self, stream: Stream, lines: int = QUEUE_LINES) -> None:
+        self.dropped = 0
+        """Lines lost so far because nobody read."""
+        self._stream = stream
+        self._lines = lines
+        self._told = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self._queue: queue.Queue[str] = queue.Queue(self._lines)
+        threading.Thread(target=self._write_all, args=(self._queue,), name="log-writer", daemon=True).start()
+
+    def __call__(self, line: str) -> None:
+        if self._pid != os.getpid():  # forked: the thread stayed behind
+            self._begin()
+        try:
+            self._queue.put_nowait(line)
+        except queue.Full:
+            self.dropped += 1
+
+    def flush(self, timeout: float = FLUSH_SECONDS) -> bool:
+        """Waits until all is written, at most `timeout` seconds; whether it is."""
+        deadline = time.monotonic() + timeout
+        while self._queue.unfinished_tasks and self._pid == os.getpid():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.005)
+        return True
+
+    def _write_all(self, lines: queue.Queue[str]) -> None:
+        while True:
+            line = lines.get()
+            try:
+                self._stream.write(line + "\n" + self._loss())
+                if lines.empty():
+                    self._stream.flush()
+            except (OSError, ValueError):  # the reader has gone, or the stream was closed at exit
+                self.dropped += 1
+            finally:
+                lines.task_done()
+
+    def _loss(self) -> str:
+        lost, self._told = self.dropped - self._told, self.dropped
+        return json.dumps({"event": "log lines dropped", "level": "warning", "count": lost}) + "\n" if lost else ""
+
+
+def configure(format: Literal["json", "console"] | None, process: str, *, stream: Stream | None = None) -> LineWriter:
+    """Sets up structlog and the standard library's logging for this process. None: console on a terminal, else JSON."""
+    target = stream or sys.stdout
+    terminal = bool(getattr(target, "isatty", lambda: False)())
+    writer = LineWriter(target)
+    console = format == "console" or (format is None and terminal)
+    render = structlog.dev.ConsoleRenderer(colors=terminal, timestamp_key="at") if console else _as_json
+    chain: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+        _Named(process),
+        places_of_exception,
+        inert,
+        render,
+    ]
+    structlog.configure(
+        processors=chain,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=lambda *_: _Lines(writer),
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
+    atexit.register(writer.flush)
+    return writer
+
+
+def inert(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Keys of letters, digits and dots; text without anything that a terminal or a log reader would act upon."""
+    return {_key(key): _value(value, DEEPEST) for key, value in event.items()}
+
+
+def places_of_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Turns `exc_info` into `error` (type) and `places` (innermost first), without the message."""
+    info = event.pop("exc_info", None)
+    error = (
+        info if isinstance(info, BaseException) else info[1] if isinstance(info, tuple) else sys.exc_info()[1] if info else None
+    )
+    if error is not None:
+        frames = traceback.extract_tb(error.__traceback__)[::-1][:8]
+        event.setdefault("error", type(error).__name__)
+        event["places"] = [f"{os.path.basename(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames]
+    return event
+
+
+class _Named:
+    """Says which process speaks."""
+
+    def __init__(self, process: str) -> None:
+        self._process = process
+
+    def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        return {"process": self._process, "pid": os.getpid()} | dict(event)
+
+
+class _Lines:
+    """What structlog hands finished lines to, whatever their level."""
+
+    def __init__(self, writer: LineWriter) -> None:
+        self.debug = self.info = self.warning = self.error = self.critical = self.fatal = self.msg = writer
+
+
+class _Forward(logging.Handler):
+    """Libraries' warnings, by their first line: what follows is often a traceback with its message."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            lines = record.getMessage().splitlines() or [""]
+            log = structlog.get_logger()
+            log.log(record.levelno, lines[0][:300], logger=record.name, exc_info=record.exc_info or None)
+        except Exception:
+            self.handleError(record)
+
+
+def _as_json(_: WrappedLogger, __: str, event: EventDict) -> str:
+    first = {key: event.pop(key, None) for key in ("at", "level", "event")}
+    return json.dumps(first | dict(event), ensure_ascii=False, separators=(",", ":"))
+
+
+def _key(key: object) -> str:
+    return _NOT_IN_KEYS.sub("_", str(key)[:LONGEST_KEY]) or "_"
+
+
+def _value(value: object, depth: int) -> object:
+    if isinstance(value, Secret):
+        return "***"
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else str(value)
+    if isinstance(value, bytes | bytearray):
+        return f"<{len(value)} bytes>"
+    if depth and isinstance(value, Mapping):
+        return {_key(key): _value(item, depth - 1) for key, item in list(value.items())[:100]}
+    if depth and isinstance(value, list | tuple | set | frozenset):
+        return [_value(item, depth - 1) for item in list(value)[:100]]
+    return _escaped(str(value))
+
+
+def _escaped(text: str) -> str:
+    cut = text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…"
+    return _NOT_INERT.sub(lambda found: f"\\u{ord(found[0]):04x}", cut)
