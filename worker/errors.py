@@ -4,6 +4,7 @@ LeadlineError
 ├── StoreUnavailable          Redis cannot take or give a record now
 ├── LeaseLost                 another worker owns this submission now
 ├── NotAllowed                the state of the submission does not allow this move
+├── OutOfAllowance            our own count says that the next call would pass Pipedrive's limits
 ├── Settling                  a create with unknown outcome must settle before it is looked for
 ├── Unmappable                the lead cannot be written as the source file says
 │   └── UnknownName           a label, channel, owner or custom field the account does not have
@@ -66,6 +67,17 @@ class Settling(LeadlineError):
         super().__init__(f"the outcome of {step} is unknown; it settles first")
         self.step = step
         self.until = until
+
+
+class OutOfAllowance(LeadlineError):
+    """The call was not sent: it may go at `until` (Unix seconds). `budget` is True when it is the day's tokens that are spent."""
+
+    code = "out-of-allowance"
+
+    def __init__(self, until: float, *, budget: bool) -> None:
+        super().__init__("the day's API tokens are spent" if budget else "the burst window is full")
+        self.until = until
+        self.budget = budget
 
 
 class Unmappable(LeadlineError):

@@ -6,13 +6,19 @@
 | leadline:submission:{id}:timeline  | list   | JSON `Moment`s, oldest first                                    | with the record |
 | leadline:submission:{id}:attempts  | list   | JSON `Attempt`s, oldest first, the newest 200                  | with the record |
 | leadline:state:{state}             | zset   | ids by the time (Unix seconds) they entered the state          | for ever |
-| leadline:due                       | zset   | ids by the time (Unix seconds) at which the sweeper looks      | while waiting or delivering |
+| leadline:due                       | zset   | waiting ids by the time (Unix seconds) of their dispatch        | while waiting |
+| leadline:leases                    | zset   | ids in delivery by the time (Unix seconds) their lease ends    | while delivering |
 | leadline:duplicate:{source}:{kind}:{digest} | string | `id fingerprint`                                      | `content`: the window; else 7 days after the final state |
+| leadline:limit:{source}:{digest}   | string | when this address's allowance is whole again (ms)               | the source's period |
+| leadline:refused:{source}          | list   | JSON of the newest refused requests, without body              | a day after the last |
 | leadline:line:{digest}             | list   | submission ids: the head holds the line, the others wait       | while somebody stands in it |
 | leadline:person:{digest}           | hash   | `PersonMemory`: what we know of an e-mail or phone             | 400 days, renewed by use |
 | leadline:organization:{digest}     | string | organisation id by normalised name                              | 400 days, renewed by use |
 | leadline:catalogue                 | hash   | labels, channels, owners, fields as JSON, with `at`            | renewed hourly |
-| leadline:gate                      | hash   | why and until when no delivery may start                       | until resumed or lapsed |
+| leadline:pause                     | hash   | an operator's pause: reason, since, by                          | until resumed |
+| leadline:gate                      | hash   | what Pipedrive's answers closed: reason, mode, since, until, probes | until lapsed or probed open |
+| leadline:gate:probe                | string | the one submission let through to try the gate                 | 60 s |
+| leadline:sweeper                   | string | which worker process sweeps                                    | 3 s, renewed each beat |
 | leadline:allowance:…               | zset / string | calls of the burst window; tokens of the day            | seconds; two days |
 | leadline:oauth                     | hash   | access and refresh token, sealed                               | for ever |
 | leadline:oauth:lock                | string | who refreshes                                                  | 30 s |
@@ -30,8 +36,12 @@ import hashlib
 
 PREFIX = "leadline:"
 DUE = PREFIX + "due"
+LEASES = PREFIX + "leases"
+PAUSE = PREFIX + "pause"
+SWEEPER = PREFIX + "sweeper"
 CATALOGUE = PREFIX + "catalogue"
 GATE = PREFIX + "gate"
+PROBE = PREFIX + "gate:probe"
 OAUTH = PREFIX + "oauth"
 OAUTH_LOCK = PREFIX + "oauth:lock"
 METRICS = PREFIX + "metrics"
@@ -79,3 +89,11 @@ def person(kind: str, value: str) -> str:
 
 def organization(name: str) -> str:
     return f"{PREFIX}organization:{digest(name)}"
+
+
+def limit(source: str, address: str) -> str:
+    return f"{PREFIX}limit:{source}:{digest(address)}"
+
+
+def refused(source: str) -> str:
+    return f"{PREFIX}refused:{source}"

@@ -1,0 +1,29 @@
+"""Submissions for the tests of the store."""
+
+from __future__ import annotations
+
+from ulid import ULID
+
+from worker.contract import DuplicateKey, Lead, Raw, State, Submission
+
+
+def submission(
+    state: State = State.QUEUED,
+    *,
+    email: str = "ada@example.com",
+    key: str | None = None,
+    kind: str = "event",
+    body: bytes = b"email=ada",
+    window: float | None = None,
+    source: str = "contact",
+    id: str | None = None,
+) -> Submission:
+    return Submission(
+        id=id or str(ULID()),
+        source=source,
+        state=state,
+        received_at=1_700_000_000.0,
+        lead=Lead(name="Ada", email=email),
+        raw=Raw("POST", "", "application/x-www-form-urlencoded", [("accept", "*/*")], body),
+        duplicate_key=DuplicateKey(kind, key, body.hex(), window) if key else None,
+    )

@@ -1,0 +1,253 @@
+"""One delivery, from the claim to its fate.
+
+    wanted? -> settle an announced create -> names -> organisation -> person -> lead or label -> note -> delivered
+                                        \\ any error -> worker.fate -> wait, retry, dead
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from worker import keys
+from worker.contract import Attempt, Cause, State
+from worker.delivery import steps
+from worker.delivery.resolve import resolve
+from worker.delivery.run import Run, identity
+from worker.delivery.settle import settle
+from worker.errors import LeaseLost, PipedriveError, StoreUnavailable, Unmappable
+from worker.fate import Again, Dead, Drop, Fate, Policy, Retry, Settle, Wait, decide
+from worker.leases import LEASE_SECONDS, Leases
+from worker.ledger import Ledger, Record, Verdict
+from worker.memory import Memory, normal_name
+from worker.metrics import DELIVERIES, DELIVERY_SECONDS, Meter, series
+from worker.pipedrive.catalogue import Catalogue
+from worker.pipedrive.client import CallReport, Pipedrive
+from worker.plan import plan
+from worker.sweeper import Sweeper
+from worker.writing import SourceWriting
+
+log = structlog.get_logger("leadline.delivery")
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What all slots of a process share."""
+
+    ledger: Ledger
+    leases: Leases
+    memory: Memory
+    catalogue: Catalogue
+    sweeper: Sweeper
+    meter: Meter
+    policy: Policy
+    writings: Mapping[str, SourceWriting]
+    clock: Callable[[], float]
+
+
+class Delivery:
+    """Delivers in one slot. `pipedrive` is this slot's own client; it reports every call to `called`."""
+
+    def __init__(self, workshop: Workshop, new_client: Callable[[Delivery], Pipedrive]) -> None:
+        self._shop = workshop
+        self._run: Run | None = None
+        self._pipedrive = new_client(self)
+
+    def __call__(self, submission_id: str) -> None:
+        """Delivers the submission if it is wanted. Every failure becomes its fate in the ledger."""
+        shop = self._shop
+        record = shop.ledger.get(submission_id)
+        if record is None or record.state is not State.QUEUED:
+            return
+        token = secrets.token_hex(8)
+        lease = shop.leases.begin(submission_id, token)
+        try:
+            if self._claim(record, token) is not Verdict.CLAIMED:
+                return
+            # Read again: what an earlier worker learned may have been written between our first look and the claim.
+            record = shop.ledger.get(submission_id) or record
+            self._deliver(record, token)
+        except LeaseLost:
+            log.warning("lease lost", submission=submission_id)
+        except StoreUnavailable:
+            # The lease runs out and the sweeper brings the submission back; what was learned is in the record.
+            log.warning("Redis is away", submission=submission_id)
+        finally:
+            self._run = None
+            shop.leases.end(lease)
+
+    def called(self, report: CallReport) -> None:
+        """Takes what the client reports of each call."""
+        if self._run is not None:
+            self._run.attempts.append(
+                Attempt(
+                    at=self._shop.clock(),
+                    step=report.call,
+                    outcome=report.outcome,
+                    status=report.status,
+                    detail=report.detail,
+                    duration_ms=report.duration_ms,
+                )
+            )
+
+    def must_hold(self, seconds: float) -> None:
+        """Asked right before a create is sent. Raises `LeaseLost`."""
+        if self._run is not None:
+            self._run.lease.must_hold(seconds)
+
+    def _claim(self, record: Record, token: str) -> Verdict:
+        who = identity(record.lead) if record.lead else None
+        company = normal_name(record.lead.company) if record.lead and record.lead.company else ""
+        return self._shop.ledger.claim(
+            record.id,
+            token,
+            LEASE_SECONDS,
+            person_line=keys.line(*who) if who else "",
+            organization_line=keys.line("organization", company) if company else "",
+            organization_memory=keys.organization(company) if company else "",
+        )
+
+    def _deliver(self, record: Record, token: str) -> None:
+        shop = self._shop
+        step = "plan"
+        try:
+            run = self._begin(record, token)
+            self._run = run
+            settle(run, shop.policy.settle_seconds)
+            step = "names"
+            resolved = resolve(run.plan, record.source, shop.catalogue)
+            step = "organization"
+            steps.organization(run)
+            step = "person"
+            known = steps.person(run, resolved)
+            step = "lead"
+            steps.lead_or_label(run, known, resolved)
+            step = "note"
+            steps.note(run)
+        except (LeaseLost, StoreUnavailable):
+            raise
+        except Exception as error:
+            self._fail(record, token, step, error)
+        else:
+            self._delivered(run)
+
+    def _begin(self, record: Record, token: str) -> Run:
+        shop = self._shop
+        writing = shop.writings.get(record.source)
+        if writing is None:
+            raise Unmappable(f"the source file has no source {record.source!r}", setting=f"sources.{record.source}")
+        if record.lead is None:
+            raise Unmappable("the submission has no lead", setting=f"sources.{record.source}.map")
+        written = plan(
+            writing,
+            record.lead,
+            submission_id=record.id,
+            received_at=record.received_at,
+            now=shop.clock(),
+        )
+        lease = shop.leases.held(token)
+        return Run(
+            record=record,
+            lead=record.lead,
+            plan=written,
+            lease=lease,
+            leases=shop.leases,
+            ledger=shop.ledger,
+            memory=shop.memory,
+            catalogue=shop.catalogue,
+            pipedrive=self._pipedrive,
+            clock=shop.clock,
+        )
+
+    def _delivered(self, run: Run) -> None:
+        shop = self._shop
+        assert run.result is not None
+        for sentence in run.plan.left_out:
+            run.note_down("plan", "left out", sentence)
+        woken = shop.ledger.finish(
+            run.record.id,
+            run.lease.token,
+            State.DELIVERED,
+            why=run.result,
+            counter=series(DELIVERIES, source=run.record.source, result=run.result),
+            attempts=run.attempts,
+        )
+        took = max(0.0, shop.clock() - run.record.received_at)
+        shop.meter.observe(DELIVERY_SECONDS, took)
+        self._log(run.record, run.result, run.record.attempts + 1, took=round(took, 3))
+        shop.sweeper.dispatch(woken)
+
+    def _fail(self, record: Record, token: str, step: str, error: Exception) -> None:
+        shop = self._shop
+        if not isinstance(error, PipedriveError | Unmappable) and not hasattr(error, "code"):
+            log.error("delivery failed", submission=record.id, step=step, error=type(error).__name__, exc_info=True)
+        fate = decide(
+            error,
+            step=step,
+            attempts=record.attempts + 1,
+            first_attempt_at=record.first_attempt_at or shop.clock(),
+            now=shop.clock(),
+            policy=shop.policy,
+            jitter=random.random(),
+            probes=shop.ledger.probes(),
+            forgotten=record.forgotten,
+        )
+        self._apply(record, token, step, fate)
+
+    def _apply(self, record: Record, token: str, step: str, fate: Fate) -> None:
+        """The only place where a fate becomes a move of the ledger."""
+        shop = self._shop
+        attempts = self._run.attempts if self._run else []
+        announced = (shop.ledger.get(record.id) or record).announced is not None
+
+        def finish(state: State, result: str, cause: Cause | None, **more: object) -> None:
+            woken = shop.ledger.finish(
+                record.id,
+                token,
+                state,
+                cause=cause,
+                counter=series(DELIVERIES, source=record.source, result=result),
+                attempts=attempts,
+                keep_line=announced and state is State.WAITING,
+                **more,  # type: ignore[arg-type]
+            )
+            self._log(record, result, record.attempts + 1, step=step, code=cause.code if cause else None)
+            shop.sweeper.dispatch(woken)
+
+        match fate:
+            case Retry(at=at, cause=cause):
+                finish(State.WAITING, "retry", cause, why=cause.detail, next_at=at, reason="retry")
+            case Settle(until=until, cause=cause, used=used):
+                finish(State.WAITING, "wait", cause, next_at=until, reason="settle", used=used)
+            case Wait(until=until, reason=reason, gate=gate, probe=probe, cause=cause):
+                if gate:
+                    shop.ledger.raise_gate(reason, until, probe=probe)
+                finish(State.WAITING, "wait", cause, next_at=until, reason=reason, used=0)
+            case Again():
+                self._forget(record)
+                nothing = {"person_id": None, "person_created": None, "organization_id": None, "lead_id": None, "result": None}
+                finish(State.QUEUED, "retry", None, why="gone; resolved afresh", used=0, facts=nothing | {"forgotten": 1})
+                shop.sweeper.dispatch([record.id])
+            case Dead(cause=cause):
+                finish(State.DEAD, "dead", cause, why=cause.detail)
+            case Drop():
+                raise LeaseLost(record.id)
+
+    def _forget(self, record: Record) -> None:
+        if record.lead is None:
+            return
+        who = identity(record.lead)
+        if who:
+            self._shop.memory.forget_person(*who)
+        if record.lead.company:
+            self._shop.memory.forget_organization(record.lead.company)
+
+    def _log(self, record: Record, result: str, attempt: int, **more: object) -> None:
+        log.info(
+            "delivery", submission=record.id, source=record.source, result=result, attempt=attempt,
+            of=len(self._shop.policy.retry_delays) + 1, **more,
+        )  # fmt: skip

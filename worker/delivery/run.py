@@ -1,0 +1,72 @@
+"""What one delivery has at hand, and what it has done so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from worker.contract import Attempt, Lead
+from worker.leases import Lease, Leases
+from worker.ledger import Ledger, Record
+from worker.memory import Memory
+from worker.pipedrive.catalogue import Catalogue
+from worker.pipedrive.client import Pipedrive
+from worker.plan import Plan
+
+
+@dataclass
+class Run:
+    """One delivery of one submission. `record` is as it was claimed; what steps bring is in the fields below it."""
+
+    record: Record
+    lead: Lead
+    plan: Plan
+    lease: Lease
+    leases: Leases
+    ledger: Ledger
+    memory: Memory
+    catalogue: Catalogue
+    pipedrive: Pipedrive
+    clock: Callable[[], float]
+    organization_id: int | None = None
+    person_id: int | None = None
+    person_created: bool = False
+    lead_id: str | None = None
+    result: str | None = None
+    note_id: int | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    step: str = "start"
+
+    def __post_init__(self) -> None:
+        self.organization_id = self.record.organization_id
+        self.person_id = self.record.person_id
+        self.person_created = self.record.person_created
+        self.lead_id = self.record.lead_id
+        self.result = self.record.result
+        self.note_id = self.record.note_id
+
+    @property
+    def identity(self) -> tuple[str, str] | None:
+        """By what the person is known: (`email` or `phone`, normalised value)."""
+        return identity(self.lead)
+
+    def announce(self, step: str) -> None:
+        """Right before a create. Raises `LeaseLost`: it must not be sent."""
+        self.leases.announce(self.lease, step)
+
+    def learn(self, step: str, **facts: str | int | None) -> None:
+        """Writes down what a step brought before the next begins; `step` is empty for facts that were not announced."""
+        self.ledger.learn(self.record.id, self.lease.token, step, facts)
+        for name, value in facts.items():
+            setattr(self, name, value)
+
+    def note_down(self, step: str, outcome: str, detail: str | None = None) -> None:
+        self.attempts.append(Attempt(at=self.clock(), step=step, outcome=outcome, detail=detail))
+
+
+def identity(lead: Lead) -> tuple[str, str] | None:
+    if lead.email:
+        return "email", lead.email.casefold()
+    if lead.phone:
+        return "phone", "".join(sign for sign in lead.phone if sign.isdigit() or sign == "+")
+    return None

@@ -1,0 +1,154 @@
+"""The steps of a delivery: organisation, person, lead or label, note. Each looks whether it is done, does it, records it."""
+
+from __future__ import annotations
+
+from worker.contract import Result
+from worker.delivery.resolve import Resolved
+from worker.delivery.run import Run
+from worker.errors import Gone
+from worker.memory import PersonMemory, normal_name
+from worker.pipedrive.models import Lead as PipedriveLead
+from worker.pipedrive.models import timestamp
+from worker.plan import lead_body, note_body, organization_body, person_body
+
+
+def organization(run: Run) -> None:
+    """By our memory, else by an exact search that we compare again, else created."""
+    name = run.plan.organization
+    if name is None or run.organization_id is not None:
+        return
+    known = run.memory.organization(name)
+    if known is None:
+        hits = run.pipedrive.organizations.search(term=name, fields="name", exact_match=True)
+        same = [hit.id for hit in hits if normal_name(hit.name or "") == normal_name(name)]
+        known = min(same) if same else None
+    if known is None:
+        run.announce("organization")
+        known = run.pipedrive.organizations.add(organization_body(run.plan)).id
+        run.learn("organization", organization_id=known)
+    else:
+        run.learn("", organization_id=known)
+    run.memory.remember_organization(name, known)
+
+
+def person(run: Run, resolved: Resolved) -> PersonMemory | None:
+    """By our memory, else by an exact search that we compare again, else created. None for a lead without a person.
+
+    Several persons with the e-mail: the oldest is taken, and the attempt says so.
+    """
+    if run.plan.person is None:
+        return None
+    known = run.memory.person(*run.identity) if run.identity else None
+    if run.person_id is not None:
+        if known is None or known.person_id != run.person_id:
+            known = _remember(run, run.person_id, created=run.person_created)
+        return known
+    if known is not None:
+        run.learn("", person_id=known.person_id)
+        return known
+    found = _search(run)
+    if found is not None:
+        run.learn("", person_id=found)
+        return _remember(run, found, created=False)
+    run.announce("person")
+    body = person_body(run.plan, organization_id=run.organization_id, owner_id=resolved.owner_id, custom=resolved.person_custom)
+    run.learn("person", person_id=run.pipedrive.persons.add(body).id, person_created=1)
+    assert run.person_id is not None
+    return _remember(run, run.person_id, created=True)
+
+
+def _remember(run: Run, person_id: int, *, created: bool) -> PersonMemory:
+    if run.identity:
+        run.memory.remember_person(*run.identity, person_id, created=created)
+    return PersonMemory(person_id=person_id, created=created)
+
+
+def _search(run: Run) -> int | None:
+    """The id of the person with this e-mail (else phone). Exact match is not always exact, so hits are compared again."""
+    if run.identity is None:
+        return None
+    kind, value = run.identity
+    term = run.lead.email if kind == "email" else run.lead.phone
+    hits = run.pipedrive.persons.search(term=term or value, fields=kind, exact_match=True)
+    same = sorted(hit.id for hit in hits if value in ({e.casefold() for e in hit.emails} if kind == "email" else _digits(hit.phones)))
+    if len(same) > 1:
+        run.note_down("person", "several", f"{len(same)} persons have this {kind}; took the oldest, {same[0]}")
+    return same[0] if same else None
+
+
+def _digits(phones: list[str]) -> set[str]:
+    return {"".join(sign for sign in phone if sign.isdigit() or sign == "+") for phone in phones}
+
+
+def lead_or_label(run: Run, known: PersonMemory | None, resolved: Resolved) -> None:
+    """Labels the person's open lead where the source asks for it and there is one, else creates the lead."""
+    if run.lead_id is not None:
+        return
+    if run.plan.existing == "label" and known is not None:
+        found = _open_lead(run, known)
+        if found is not None:
+            _label(run, found, resolved)
+            return
+    _create(run, resolved)
+
+
+def _open_lead(run: Run, known: PersonMemory) -> PipedriveLead | None:
+    """The lead to label: the remembered one, else (for a person we did not create) the newest of its open leads."""
+    after = run.clock() - run.plan.existing_window_seconds
+    if known.lead_id is not None and run.identity is not None:
+        try:
+            lead = run.pipedrive.leads.get(known.lead_id)
+        except Gone:
+            lead = None
+        if lead is not None and not lead.is_archived:
+            return lead if timestamp(lead.add_time) >= after else None
+        run.memory.forget_lead(*run.identity)
+    if known.created:
+        return None
+    leads = [lead for lead in run.pipedrive.leads.of_person(known.person_id) if not lead.is_archived]
+    newest = max(leads, key=lambda lead: timestamp(lead.add_time), default=None)
+    return newest if newest is not None and timestamp(newest.add_time) >= after else None
+
+
+def _label(run: Run, lead: PipedriveLead, resolved: Resolved) -> None:
+    """Extends the labels (Pipedrive replaces the list, so it is read first) and fills empty channel fields.
+
+    Harmless to repeat, so not announced.
+    """
+    changes: dict[str, object] = {}
+    labels = list(dict.fromkeys([*lead.label_ids, *resolved.label_ids]))
+    if labels != lead.label_ids:
+        changes["label_ids"] = labels
+    if lead.channel is None and resolved.channel is not None:
+        changes["channel"] = resolved.channel
+    if not lead.channel_id and run.plan.channel_id:
+        changes["channel_id"] = run.plan.channel_id
+    if changes:
+        run.pipedrive.leads.update(lead.id, changes)
+    run.learn("", lead_id=lead.id, result=Result.LABELLED)
+    if run.identity:
+        run.memory.remember_lead(*run.identity, lead.id, timestamp(lead.add_time))
+
+
+def _create(run: Run, resolved: Resolved) -> None:
+    body = lead_body(
+        run.plan,
+        person_id=run.person_id,
+        organization_id=run.organization_id,
+        label_ids=resolved.label_ids,
+        channel=resolved.channel,
+        owner_id=resolved.owner_id,
+        custom=resolved.custom,
+    )
+    run.announce("lead")
+    run.learn("lead", lead_id=run.pipedrive.leads.add(body).id, result=Result.CREATED)
+    if run.identity and run.lead_id:
+        run.memory.remember_lead(*run.identity, run.lead_id, run.clock())
+
+
+def note(run: Run) -> None:
+    """One note per submission, on the lead."""
+    if run.plan.note_html is None or run.note_id is not None or run.lead_id is None:
+        return
+    run.announce("note")
+    run.learn("note", note_id=run.pipedrive.notes.add(note_body(run.plan, run.lead_id)).id)

@@ -1,0 +1,6 @@
+"""The ledger: the record of every submission in Redis, changed only by its Lua scripts."""
+
+from worker.ledger.ledger import Ledger, Pause, Verdict
+from worker.ledger.record import Record
+
+__all__ = ["Ledger", "Pause", "Record", "Verdict"]

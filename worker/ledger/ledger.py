@@ -1,0 +1,296 @@
+"""The record of every submission. Redis keeps it, Lua changes it: every change of state is one atomic step.
+
+    queued -> delivering -> delivered
+      ^          |  \\-----> dead ---> queued (replay), discarded, erased
+      |          v
+      +------ waiting        quarantined -> queued, discarded, erased
+
+Two kinds of caller: a worker holding a lease (`claim` to `finish`), and a person (`decide`). The scripts check, the
+callers are told; nobody reads a state and writes it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+import redis
+from msgspec import Struct
+
+from worker import keys
+from worker.contract import Attempt, Cause, Lead, Moment, State
+from worker.errors import LeaseLost, NotAllowed, StoreUnavailable
+from worker.ledger import scripts
+from worker.ledger.record import Record, decode, seal
+from worker.metrics import series
+from worker.vault import Vault
+
+CRASHES_ALLOWED = 3
+POISON = Cause(
+    step="worker",
+    code="poison",
+    detail=f"{CRASHES_ALLOWED} workers died while they delivered it",
+    hint="look at the worker's log for what it does to the process, then retry it alone",
+)
+
+
+class Verdict(StrEnum):
+    """What `claim` says of a submission."""
+
+    CLAIMED = "claimed"
+    UNKNOWN = "unknown"
+    NOT_WANTED = "not-wanted"
+    GATED = "gated"
+    IN_LINE = "in-line"
+
+
+class Pause(Struct, frozen=True):
+    """Why nothing is delivered. `until` is None for an operator's pause. Times in Unix seconds."""
+
+    reason: str
+    since: float
+    until: float | None
+    by: str
+
+
+class Ledger:
+    """Reads and moves records. `redis` keeps bytes (no `decode_responses`); every method may raise `StoreUnavailable`.
+
+    `clock` returns Unix seconds; None lets Redis tell the time, so that all workers share one clock.
+    """
+
+    def __init__(self, connection: redis.Redis, vault: Vault, clock: Callable[[], float] | None = None) -> None:
+        self.redis = connection
+        self.vault = vault
+        self.clock = clock
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def get(self, submission_id: str) -> Record | None:
+        fields = self._ask(lambda: self.redis.hgetall(keys.submission(submission_id)))
+        return decode(submission_id, fields, self.vault) if fields and b"state" in fields else None
+
+    def timeline(self, submission_id: str) -> list[Moment]:
+        items = self._ask(lambda: self.redis.lrange(keys.timeline(submission_id), 0, -1))
+        return [msgspec.json.decode(item, type=Moment) for item in items]
+
+    def attempts(self, submission_id: str) -> list[Attempt]:
+        items = self._ask(lambda: self.redis.lrange(keys.attempts(submission_id), 0, -1))
+        return [msgspec.json.decode(item, type=Attempt) for item in items]
+
+    def counts(self) -> dict[State, int]:
+        """How many submissions are in each state."""
+
+        def ask() -> list[Any]:
+            with self.redis.pipeline(transaction=True) as pipe:
+                for state in State:
+                    pipe.zcard(keys.state(state))
+                return pipe.execute()
+
+        return dict(zip(State, self._ask(ask), strict=True))
+
+    def oldest(self, state: State) -> float | None:
+        """When the submission that has been longest in `state` entered it."""
+        first = self._ask(lambda: self.redis.zrange(keys.state(state), 0, 0, withscores=True))
+        return float(first[0][1]) if first else None
+
+    def in_state(self, state: State, *, start: int = 0, limit: int = 100, newest_first: bool = True) -> list[Record]:
+        """A page of the records in one state, by the time they entered it."""
+        ids = self._ask(lambda: self.redis.zrange(keys.state(state), start, start + limit - 1, desc=newest_first))
+        return [record for record in map(self.get, (raw.decode() for raw in ids)) if record is not None]
+
+    def each_in(self, state: State, page: int = 200) -> Iterator[Record]:
+        """Every record that is in `state` now; those that leave meanwhile may be skipped, none comes twice."""
+        ids = self._ask(lambda: self.redis.zrange(keys.state(state), 0, -1))
+        for raw in ids:
+            record = self.get(raw.decode())
+            if record is not None and record.state is state:
+                yield record
+
+    # -- a worker's moves ------------------------------------------------------------------------------------------
+
+    def claim(
+        self,
+        submission_id: str,
+        token: str,
+        lease_seconds: float,
+        *,
+        person_line: str = "",
+        organization_line: str = "",
+        organization_memory: str = "",
+    ) -> Verdict:
+        """Leases the submission to `token`, unless it is not wanted, the gate is closed or another of the same person goes first."""
+        reply = self._run("claim", submission_id, token, lease_seconds, person_line, organization_line, organization_memory)
+        return Verdict(reply[0].decode())
+
+    def renew(self, submission_id: str, token: str, lease_seconds: float) -> bool:
+        return bool(self._run("renew", submission_id, token, lease_seconds))
+
+    def announce(self, submission_id: str, token: str, lease_seconds: float, step: str) -> None:
+        """To be called right before a create is sent. Raises `LeaseLost`: then it must not be sent."""
+        if not self._run("announce", submission_id, token, lease_seconds, step):
+            raise LeaseLost(submission_id)
+
+    def learn(self, submission_id: str, token: str, step: str, facts: Mapping[str, str | int | None]) -> None:
+        """Writes down what an announced step brought. Raises `LeaseLost` when somebody else went on with it."""
+        if not self._run("learn", submission_id, token, step, *_pairs(facts)):
+            raise LeaseLost(submission_id)
+
+    def finish(
+        self,
+        submission_id: str,
+        token: str,
+        state: State,
+        *,
+        why: str = "",
+        next_at: float | None = None,
+        reason: str = "",
+        used: int = 1,
+        keep_line: bool = False,
+        cause: Cause | None = None,
+        counter: str = "",
+        facts: Mapping[str, str | int | None] | None = None,
+        attempts: Iterable[Attempt] = (),
+    ) -> list[str]:
+        """Ends a delivery. Returns the ids that may go now because this one left the line. Raises `LeaseLost`."""
+        pairs = _pairs(facts or {})
+        reply = self._run(
+            "finish",
+            submission_id,
+            token,
+            state,
+            why,
+            "" if next_at is None else next_at,
+            reason,
+            used,
+            int(keep_line),
+            msgspec.json.encode(cause) if cause else "",
+            counter,
+            len(pairs) // 2,
+            *pairs,
+            *(msgspec.json.encode(attempt) for attempt in attempts),
+        )
+        if not reply[0]:
+            raise LeaseLost(submission_id)
+        return [raw.decode() for raw in reply[1:]]
+
+    # -- the sweeper's moves ---------------------------------------------------------------------------------------
+
+    def due(self, now: float, limit: int) -> list[str]:
+        """Waiting submissions whose time has come, the earliest first."""
+        ids = self._ask(lambda: self.redis.zrange(keys.DUE, "-inf", now, byscore=True, offset=0, num=limit))
+        return [raw.decode() for raw in ids]
+
+    def abandoned(self, now: float, limit: int) -> list[str]:
+        """Submissions in delivery whose lease ran out."""
+        ids = self._ask(lambda: self.redis.zrange(keys.LEASES, "-inf", now, byscore=True, offset=0, num=limit))
+        return [raw.decode() for raw in ids]
+
+    def dispatch_call(self, pipe: Any, submission_id: str) -> None:
+        """Adds to a transaction: back into the queue, if it is due there."""
+        dead = series("leadline_deliveries_total", source="@", result="dead")
+        self._add(pipe, "dispatch", submission_id, CRASHES_ALLOWED, msgspec.json.encode(POISON), dead)
+
+    # -- a person's moves ------------------------------------------------------------------------------------------
+
+    def replay_call(self, pipe: Any, submission_id: str, by: str, why: str, lead: Lead | None) -> None:
+        """Adds to a transaction: `dead` or `quarantined` -> `queued`, with a mended lead if given."""
+        sealed = seal(lead, self.vault) if lead is not None else b""
+        self._add(pipe, "decide", submission_id, State.QUEUED, f"{State.DEAD} {State.QUARANTINED}", by, why, sealed)
+
+    def discard(self, submission_id: str, by: str, why: str) -> None:
+        """`dead` or `quarantined` -> `discarded`. Raises `NotAllowed`."""
+        self._decide(submission_id, State.DISCARDED, (State.DEAD, State.QUARANTINED), by, why, "discard")
+
+    def undiscard(self, submission_id: str, by: str) -> State:
+        """Undo of a discard: back to where it was. Raises `NotAllowed`."""
+        return self._decide(submission_id, "", (State.DISCARDED,), by, "undo", "undo the discard")
+
+    def _decide(self, submission_id: str, to: str, allowed: Sequence[State], by: str, why: str, action: str) -> State:
+        done, state = self._run("decide", submission_id, to, " ".join(allowed), by, why, "")
+        if not done:
+            raise NotAllowed(submission_id, state.decode() or None, action)
+        return State(state.decode())
+
+    # -- pause and gate --------------------------------------------------------------------------------------------
+
+    def pause(self, reason: str, by: str) -> None:
+        """No delivery starts until `resume`; what is in hand is finished."""
+        self._ask(lambda: self.redis.hset(keys.PAUSE, mapping={"reason": reason or "paused", "since": self.now(), "by": by}))
+
+    def resume(self) -> None:
+        """Ends an operator's pause, and lets the gate be tried at once."""
+        self._ask(lambda: self.redis.delete(keys.PAUSE, keys.GATE, keys.PROBE))
+
+    def raise_gate(self, reason: str, until: float, *, probe: bool) -> None:
+        """Stops every worker until `until`; with `probe`, one submission is then let through to try, else all go."""
+
+        def ask() -> None:
+            with self.redis.pipeline(transaction=True) as pipe:
+                pipe.hset(keys.GATE, mapping={"reason": reason, "mode": "probe" if probe else "timed", "until": until})
+                pipe.hsetnx(keys.GATE, "since", str(self.now()))
+                pipe.hincrby(keys.GATE, "probes", 1)
+                pipe.delete(keys.PROBE)
+                pipe.execute()
+
+        self._ask(ask)
+
+    def probes(self) -> int:
+        """How often the raised gate was tried in vain."""
+        return int(self._ask(lambda: self.redis.hget(keys.GATE, "probes")) or 0)
+
+    def paused(self) -> Pause | None:
+        """The operator's pause, else the raised gate, else None."""
+
+        def ask() -> list[dict[bytes, bytes]]:
+            with self.redis.pipeline(transaction=False) as pipe:
+                pipe.hgetall(keys.PAUSE)
+                pipe.hgetall(keys.GATE)
+                return pipe.execute()
+
+        pause, gate = self._ask(ask)
+        if pause:
+            return Pause(pause[b"reason"].decode(), float(pause[b"since"]), None, pause[b"by"].decode())
+        if gate and (gate[b"mode"] == b"probe" or float(gate[b"until"]) > self.now()):
+            return Pause(gate[b"reason"].decode(), float(gate[b"since"]), float(gate[b"until"]), "worker")
+        return None
+
+    # -- plumbing --------------------------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        """Unix seconds by the ledger's clock."""
+        if self.clock is not None:
+            return self.clock()
+        seconds, micros = self._ask(self.redis.time)
+        return int(seconds) + int(micros) / 1e6
+
+    def _time(self) -> float | str:
+        return "" if self.clock is None else self.clock()
+
+    def _add(self, pipe: Any, script: str, *args: Any) -> None:
+        pipe.eval(scripts.source(script), 0, self._time(), *args)
+
+    def _run(self, script: str, *args: Any) -> Any:
+        return self._ask(lambda: self.redis.eval(scripts.source(script), 0, self._time(), *args))
+
+    def _ask(self, question: Any) -> Any:
+        try:
+            return question()
+        except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError) as error:
+            raise unavailable(error) from error
+
+
+REFUSALS = ("READONLY", "LOADING", "MISCONF", "OOM", "NOAUTH", "NOPERM", "MASTERDOWN", "NOREPLICAS", "WRONGPASS", "BUSY ")
+
+
+def unavailable(error: redis.RedisError) -> Exception:
+    """A Redis error as `StoreUnavailable`; a mistake of ours (a wrong script, a wrong type) stays what it is."""
+    if isinstance(error, redis.ResponseError) and not str(error).startswith(REFUSALS):
+        return error
+    return StoreUnavailable(f"Redis: {type(error).__name__}")
+
+
+def _pairs(facts: Mapping[str, str | int | None]) -> list[str]:
+    return [text for name, value in facts.items() for text in (name, "" if value is None else str(value))]

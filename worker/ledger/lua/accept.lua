@@ -1,0 +1,41 @@
+-- Takes a batch: records each submission unless it is known. One reply per submission: {id, state, duplicate, conflict}.
+-- Arguments after the time: for each submission 15 texts, in the order read below.
+
+local replies = {}
+local i = 2
+while i <= #ARGV do
+  local id, source, state, received_at = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local lead, raw, cause, why = ARGV[i + 4], ARGV[i + 5], ARGV[i + 6], ARGV[i + 7]
+  local key, kind, fingerprint, window = ARGV[i + 8], ARGV[i + 9], ARGV[i + 10], ARGV[i + 11]
+  local accepted, also, duplicate = ARGV[i + 12], ARGV[i + 13], ARGV[i + 14]
+  i = i + 15
+
+  local first = false
+  if key ~= '' then first = redis.call('GET', key) end
+  if redis.call('EXISTS', record(id)) == 1 then
+    -- The same hand-over again, after a reply that got lost.
+    replies[#replies + 1] = { id, get(id, 'accepted_as'), 0, 0 }
+  elseif first then
+    local first_id, first_print = string.match(first, '^(%S+) (%S+)$')
+    if kind == 'key' and first_print ~= fingerprint then
+      replies[#replies + 1] = { first_id, '', 0, 1 }
+    else
+      count(duplicate)
+      replies[#replies + 1] = { first_id, get(first_id, 'accepted_as') or 'queued', 1, 0 }
+    end
+  else
+    if key ~= '' then
+      if window ~= '' then redis.call('SET', key, id .. ' ' .. fingerprint, 'PX', window)
+      else redis.call('SET', key, id .. ' ' .. fingerprint) end
+    end
+    redis.call('HSET', record(id), 'v', 1, 'source', source, 'accepted_as', state, 'received_at', received_at,
+      'lead', lead, 'raw', raw, 'attempts', 0, 'crashes', 0, 'duplicate_key', key, 'duplicate_kind', kind)
+    if cause ~= '' then redis.call('HSET', record(id), 'cause', cause) end
+    move(id, state, 'intake', why)
+    count(accepted)
+    count(also)
+    if state ~= 'queued' then remember_duplicates(id, K.remember) end
+    replies[#replies + 1] = { id, state, 0, 0 }
+  end
+end
+return replies

@@ -1,0 +1,34 @@
+-- Puts a submission back into the queue if it is due there: a wait that is over, or a lease that ran out (its worker died).
+-- Replies 'dispatched', 'dead' (the third worker died of it) or 'not-due'.
+-- Arguments: now, id, crashes allowed, cause of a poisonous submission, counter of a death ('@' stands for the source).
+local id, allowed, cause, counter = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local state = get(id, 'state')
+
+if state == 'waiting' then
+  local due = redis.call('ZSCORE', K.due, id)
+  if due and tonumber(due) > now then return 'not-due' end
+  redis.call('ZREM', K.due, id)
+  redis.call('HDEL', record(id), 'next_at', 'reason')
+  move(id, 'queued', 'sweeper', '')
+  return 'dispatched'
+elseif state == 'delivering' then
+  local ends = get(id, 'lease_until')
+  if ends and tonumber(ends) > now then return 'not-due' end
+  redis.call('ZREM', K.leases, id)
+  redis.call('HDEL', record(id), 'lease', 'lease_until')
+  if redis.call('HINCRBY', record(id), 'crashes', 1) >= allowed then
+    leave_lines(id)
+    redis.call('HSET', record(id), 'cause', cause)
+    move(id, 'dead', 'sweeper', 'its worker died ' .. allowed .. ' times')
+    count((string.gsub(counter, '@', get(id, 'source'))))
+    remember_duplicates(id, K.remember)
+    return 'dead'
+  end
+  move(id, 'queued', 'sweeper', 'its worker died')
+  return 'dispatched'
+elseif state == 'queued' then
+  return 'dispatched'
+end
+redis.call('ZREM', K.due, id)
+redis.call('ZREM', K.leases, id)
+return 'not-due'

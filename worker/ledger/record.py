@@ -1,0 +1,67 @@
+"""One submission as the ledger holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Struct
+
+from worker.contract import Cause, Lead, Raw, Result, State
+from worker.vault import Vault
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """The record of `leadline:submission:{id}`. Times are Unix seconds.
+
+    `lead` and `raw` are sealed (`worker.vault`) in Redis and open here; both are None once erased.
+    `announced` names the create that was sent and has no recorded outcome yet.
+    """
+
+    id: str
+    source: str
+    state: State
+    received_at: float
+    updated_at: float
+    accepted_as: State
+    lead: Lead | None
+    raw: Raw | None
+    attempts: int = 0
+    crashes: int = 0
+    result: Result | None = None
+    first_attempt_at: float | None = None
+    next_at: float | None = None
+    reason: str | None = None
+    cause: Cause | None = None
+    person_id: int | None = None
+    person_created: bool = False
+    organization_id: int | None = None
+    lead_id: str | None = None
+    note_id: int | None = None
+    announced: str | None = None
+    announced_at: float | None = None
+    forgotten: bool = False
+    replayed: bool = False
+    edited_by: str | None = None
+    duplicate_of: str | None = None
+
+
+def seal(value: Lead | Raw, vault: Vault) -> bytes:
+    return vault.seal(msgspec.msgpack.encode(value))
+
+
+def decode(submission_id: str, fields: Mapping[bytes, bytes], vault: Vault) -> Record:
+    """Reads a Redis hash into a `Record`. Unknown fields (of a newer version) are left alone."""
+    text = {name.decode(): value for name, value in fields.items() if value != b""}
+    plain = {name: value.decode() for name, value in text.items() if name not in ("lead", "raw", "cause")}
+    return msgspec.convert(
+        plain
+        | {
+            "id": submission_id,
+            "lead": msgspec.msgpack.decode(vault.open(text["lead"]), type=Lead) if "lead" in text else None,
+            "raw": msgspec.msgpack.decode(vault.open(text["raw"]), type=Raw) if "raw" in text else None,
+            "cause": msgspec.json.decode(text["cause"], type=Cause) if "cause" in text else None,
+        },
+        Record,
+        strict=False,
+    )

@@ -1,0 +1,34 @@
+"""The ledger's Lua scripts: read from `lua/`, with the key table and the prelude in front of each."""
+
+from __future__ import annotations
+
+import functools
+from importlib import resources
+
+from worker import keys
+
+REMEMBER_SECONDS = 7 * 24 * 3600
+"""How long a duplicate key is remembered after the final state."""
+
+PROBE_SECONDS = 30
+"""How long after a try without a decision the gate is tried again."""
+
+_TABLE = {
+    "submission": keys.submission(""),
+    "state": keys.state(""),
+    "due": keys.DUE,
+    "leases": keys.LEASES,
+    "pause": keys.PAUSE,
+    "gate": keys.GATE,
+    "probe": keys.PROBE,
+    "metrics": keys.METRICS,
+}
+
+
+@functools.cache
+def source(name: str) -> str:
+    """The whole text of the script `name`."""
+    folder = resources.files("worker.ledger") / "lua"
+    table = ", ".join(f"{key} = '{value}'" for key, value in _TABLE.items())
+    head = f"local K = {{ {table}, remember = {REMEMBER_SECONDS}, probe_seconds = {PROBE_SECONDS} }}\n"
+    return head + (folder / "prelude.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")

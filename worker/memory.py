@@ -1,0 +1,96 @@
+"""What we know of people and organisations, so that Pipedrive need not be searched again (and its search lags).
+
+Keyed by digests; values are ids only. Forgotten when Pipedrive says that the thing is gone, or on erasure.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+from msgspec import Struct
+
+from worker import keys
+from worker.ledger.ledger import unavailable
+
+REMEMBER_SECONDS = 400 * 24 * 3600
+
+
+class PersonMemory(Struct, frozen=True, kw_only=True):
+    """`created`: we made the person, so it has no open leads but ours. `lead_at`: when its remembered lead was added (Unix seconds)."""
+
+    person_id: int
+    created: bool = False
+    lead_id: str | None = None
+    lead_at: float | None = None
+
+
+class Memory:
+    """Every method may raise `StoreUnavailable`."""
+
+    def __init__(self, connection: redis.Redis) -> None:
+        self._redis = connection
+
+    def person(self, kind: str, value: str) -> PersonMemory | None:
+        """What we know of a person; `kind` is `email` or `phone`, `value` is normalised."""
+        fields = self._ask(lambda: self._redis.hgetall(keys.person(kind, value)))
+        if not fields or b"person_id" not in fields:
+            return None
+        return PersonMemory(
+            person_id=int(fields[b"person_id"]),
+            created=fields.get(b"created") == b"1",
+            lead_id=fields[b"lead_id"].decode() if b"lead_id" in fields else None,
+            lead_at=float(fields[b"lead_at"]) if b"lead_at" in fields else None,
+        )
+
+    def remember_person(self, kind: str, value: str, person_id: int, *, created: bool) -> None:
+        key = keys.person(kind, value)
+
+        def ask() -> None:
+            with self._redis.pipeline(transaction=True) as pipe:
+                pipe.delete(key)
+                pipe.hset(key, mapping={"person_id": person_id, "created": int(created)})
+                pipe.expire(key, REMEMBER_SECONDS)
+                pipe.execute()
+
+        self._ask(ask)
+
+    def remember_lead(self, kind: str, value: str, lead_id: str, added_at: float) -> None:
+        key = keys.person(kind, value)
+
+        def ask() -> None:
+            with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hset(key, mapping={"lead_id": lead_id, "lead_at": added_at})
+                pipe.expire(key, REMEMBER_SECONDS)
+                pipe.execute()
+
+        self._ask(ask)
+
+    def forget_lead(self, kind: str, value: str) -> None:
+        self._ask(lambda: self._redis.hdel(keys.person(kind, value), "lead_id", "lead_at"))
+
+    def forget_person(self, kind: str, value: str) -> None:
+        self._ask(lambda: self._redis.delete(keys.person(kind, value)))
+
+    def organization(self, name: str) -> int | None:
+        found = self._ask(lambda: self._redis.get(keys.organization(normal_name(name))))
+        return int(found) if found else None
+
+    def remember_organization(self, name: str, organization_id: int) -> None:
+        self._ask(lambda: self._redis.set(keys.organization(normal_name(name)), organization_id, ex=REMEMBER_SECONDS))
+
+    def forget_organization(self, name: str) -> None:
+        self._ask(lambda: self._redis.delete(keys.organization(normal_name(name))))
+
+    def _ask(self, question: Any) -> Any:
+        try:
+            return question()
+        except redis.RedisError as error:
+            raise unavailable(error) from error
+
+
+def normal_name(name: str) -> str:
+    """An organisation's name as it is compared: case and inner white space do not count."""
+    return " ".join(name.split()).casefold()
+
+

@@ -1,0 +1,200 @@
+"""The worker of many slots: one process, one RQ worker by name, many threads that each deliver one submission at a time.
+
+A delivery waits for Pipedrive most of its time, so threads are enough; each slot has its own HTTP client (a shared one
+serialises them). RQ's own loop forks, or runs one job at a time; this one uses RQ's public `dequeue_any` and `execute_job`,
+so that `rq info`, the started registry and the intermediate queue tell the truth.
+
+Redis may go away at any time: slots and heartbeat wait, at most a second between tries, and the process stays.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import redis
+import structlog
+from rq import Queue, SimpleWorker
+from rq.exceptions import DequeueTimeout
+from rq.job import Job
+from rq.timeouts import TimerDeathPenalty
+from rq.worker import WorkerStatus
+
+from worker import jobs, keys, leases, sweeper
+from worker.errors import StoreUnavailable
+from worker.leases import Leases
+from worker.metrics import Meter
+from worker.sweeper import Sweeper
+
+log = structlog.get_logger("leadline.slots")
+
+DEQUEUE_SECONDS = 2
+WORKER_TTL_SECONDS = 60
+MAINTENANCE_SECONDS = 30
+STOP_SECONDS = 12.0
+"""How long a stopping worker waits for the deliveries in hand; what is left then is taken over by its lease."""
+
+
+class SlotWorker(SimpleWorker):
+    """RQ's record of this process. Its state is that of all slots together."""
+
+    death_penalty_class = TimerDeathPenalty
+    log_result_lifespan = False
+    _busy = 0
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        with _counting:
+            self._busy += 1
+        try:
+            super().execute_job(job, queue)
+        finally:
+            with _counting:
+                self._busy -= 1
+
+    def set_state(self, state: str, pipeline: redis.client.Pipeline | None = None) -> None:
+        if state == WorkerStatus.IDLE and self._busy > 1:
+            state = WorkerStatus.BUSY
+        super().set_state(state, pipeline)
+
+    def procline(self, message: str) -> None:
+        """RQ would rename the process at every job."""
+
+
+_counting = threading.Lock()
+
+
+class Slots:
+    """Runs `count` slots until `stop`. `new_deliverer` makes what delivers in one slot, with an HTTP client of its own."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        count: int,
+        new_deliverer: Callable[[], Callable[[str], None]],
+        held: Leases,
+        sweep: Sweeper,
+        meter: Meter,
+        *,
+        name: str | None = None,
+        chores: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._queue = queue
+        self._count = count
+        self._new_deliverer = new_deliverer
+        self._leases = held
+        self._sweeper = sweep
+        self._meter = meter
+        self._chores = chores
+        self._stop = threading.Event()
+        self.name = name or f"leadline-{socket.gethostname()}-{os.getpid()}"
+
+    def stop(self) -> None:
+        """Asks every slot to end after what it has in hand. Safe in a signal handler."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Works until `stop`; returns when the slots are empty or `STOP_SECONDS` are over."""
+        worker = self._register()
+        if worker is None:
+            return
+        slots = [threading.Thread(target=self._slot, args=(worker,), name=f"slot-{n}", daemon=True) for n in range(self._count)]
+        beats = [
+            threading.Thread(target=self._beat, args=(leases.BEAT_SECONDS, self._leases.beat), name="leases", daemon=True),
+            threading.Thread(target=self._beat, args=(sweeper.BEAT_SECONDS, self._sweeper.beat), name="sweeper", daemon=True),
+            threading.Thread(target=self._beat, args=(2.0, lambda: self._report(worker)), name="report", daemon=True),
+            threading.Thread(target=self._beat, args=(30.0, self._chores), name="chores", daemon=True),
+        ]
+        for thread in slots + beats:
+            thread.start()
+        log.info("worker started", worker=self.name, slots=self._count)
+        self._stop.wait()
+        deadline = time.monotonic() + STOP_SECONDS
+        for thread in slots:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self._deregister(worker)
+        log.info("worker stopped", worker=self.name, in_hand=len(self._leases))
+
+    def _slot(self, worker: SlotWorker) -> None:
+        jobs.deliverer.set(self._new_deliverer())
+        wait = 0.0
+        while not self._stop.wait(wait):
+            wait = 0.0
+            try:
+                found = Queue.dequeue_any(
+                    [self._queue],
+                    DEQUEUE_SECONDS,
+                    connection=self._queue.connection,
+                    serializer=self._queue.serializer,
+                    death_penalty_class=TimerDeathPenalty,
+                )
+                if found is not None:
+                    worker.execute_job(*found)
+            except DequeueTimeout:
+                continue
+            except (redis.RedisError, StoreUnavailable, OSError) as error:
+                log.warning("Redis is away", error=type(error).__name__)
+                wait = 1.0
+            except Exception as error:
+                # One unreadable job must not cost a slot; the sweeper brings its submission back as a new one.
+                log.error("job failed", error=type(error).__name__)
+                wait = 0.1
+
+    def _beat(self, seconds: float, beat: Callable[[], object]) -> None:
+        while not self._stop.wait(seconds):
+            try:
+                beat()
+            except (redis.RedisError, StoreUnavailable, OSError) as error:
+                log.warning("Redis is away", error=type(error).__name__)
+            except Exception as error:
+                log.error("beat failed", beat=threading.current_thread().name, error=type(error).__name__)
+
+    def _report(self, worker: SlotWorker) -> None:
+        """Tells Redis that this worker lives, and what it counted; looks after RQ's registries."""
+        self._announce_worker()
+        if worker.connection.exists(worker.key):
+            worker.heartbeat()
+        else:
+            # Redis lost its memory of us (it was flushed, or was away for longer than our entry lives).
+            worker.register_birth()
+            worker.set_state(WorkerStatus.IDLE)
+        if worker.should_run_maintenance_tasks:
+            worker.run_maintenance_tasks()
+        self._meter.flush(worker.connection)
+
+    def _announce_worker(self) -> None:
+        seen = json.dumps({"slots": self._count, "pid": os.getpid(), "host": socket.gethostname(), "seen": time.time()})
+        self._queue.connection.hset(keys.WORKERS, self.name, seen)
+
+    def _register(self) -> SlotWorker | None:
+        """Waits for Redis as long as it takes; None when stopped meanwhile."""
+        while not self._stop.is_set():
+            try:
+                worker = SlotWorker(
+                    [self._queue],
+                    name=self.name,
+                    connection=self._queue.connection,
+                    worker_ttl=WORKER_TTL_SECONDS,
+                    maintenance_interval=MAINTENANCE_SECONDS,
+                    serializer=self._queue.serializer,
+                    log_job_description=False,
+                )
+                worker.register_birth()
+                worker.set_state(WorkerStatus.IDLE)
+                self._announce_worker()
+                return worker
+            except (redis.RedisError, OSError) as error:
+                log.warning("waiting for Redis", error=type(error).__name__)
+                self._stop.wait(1.0)
+        return None
+
+    def _deregister(self, worker: SlotWorker) -> None:
+        try:
+            worker.register_death()
+            self._queue.connection.hdel(keys.WORKERS, self.name)
+            self._meter.flush(worker.connection)
+        except (redis.RedisError, OSError) as error:
+            log.warning("Redis is away", error=type(error).__name__)

@@ -1,0 +1,96 @@
+"""The sweeper: one road for retries, waits, replays, stuck and abandoned work.
+
+On each beat, in one worker process at a time (a lock that lapses after three seconds), it
+1. puts what is due back into the queue, the earliest first, a bounded number a beat, so that the end of an outage is a ramp;
+2. puts back what a dead worker held: its lease ran out;
+3. puts back what stands in the ledger as queued but has no entry in the queue (a lost reply, a flushed queue).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+
+import redis
+import rq
+
+from worker import keys
+from worker.contract import State
+from worker.errors import StoreUnavailable
+from worker.ledger import Ledger
+from worker.queue import enqueue, queued_ids
+
+BEAT_SECONDS = 1.0
+A_BEAT = 200
+"""Submissions dispatched in one beat at the most."""
+
+LOST_AFTER_SECONDS = 10.0
+"""A queued submission without an entry in the queue may be on its way to a slot; after this long it is lost."""
+
+LOCK_MILLISECONDS = 3_000
+
+
+class Sweeper:
+    def __init__(self, ledger: Ledger, queue: rq.Queue, *, lost_after: float = LOST_AFTER_SECONDS) -> None:
+        self._ledger = ledger
+        self._queue = queue
+        self._lost_after = lost_after
+        self._me = secrets.token_hex(8)
+
+    def beat(self) -> int:
+        """One round, if it is ours to do. Returns how many were dispatched. Raises `StoreUnavailable`."""
+        try:
+            return self.sweep() if self._mine() else 0
+        except redis.RedisError as error:
+            raise StoreUnavailable(f"Redis: {type(error).__name__}") from error
+
+    def sweep(self) -> int:
+        """One round, whoever else sweeps: doing it twice is harmless."""
+        now = self._ledger.now()
+        ids = self._ledger.abandoned(now, A_BEAT)
+        if self._ledger.paused() is None:
+            ids += self._ledger.due(now, A_BEAT - len(ids))
+        else:
+            ids += self._probe(now)
+        ids += self._lost(now)
+        self.dispatch(ids)
+        return len(ids)
+
+    def dispatch(self, ids: Iterable[str]) -> None:
+        """Back into the ledger's queue and RQ's, in one transaction."""
+        ids = list(dict.fromkeys(ids))
+        if not ids:
+            return
+        with self._ledger.redis.pipeline(transaction=True) as pipe:
+            pipe.multi()
+            for submission_id in ids:
+                self._ledger.dispatch_call(pipe, submission_id)
+                enqueue(self._queue, submission_id, pipe)
+            pipe.execute()
+
+    def _probe(self, now: float) -> list[str]:
+        """While a gate that must be tried has come to its time, the one submission that tries it."""
+        pause = self._ledger.paused()
+        if pause is None or pause.until is None or pause.until > now or self._ledger.redis.exists(keys.PROBE):
+            return []
+        return self._ledger.due(now, 1)
+
+    def _lost(self, now: float) -> list[str]:
+        queued = self._ledger.redis.zcard(keys.state(State.QUEUED))
+        if not queued or 0 < self._queue.count >= queued:
+            return []
+        before = now - self._lost_after
+        old = self._ledger.redis.zrange(keys.state(State.QUEUED), "-inf", before, byscore=True, offset=0, num=10_000)
+        if not old:
+            return []
+        present = queued_ids(self._queue)
+        return [submission_id for submission_id in (raw.decode() for raw in old) if submission_id not in present][:A_BEAT]
+
+    def _mine(self) -> bool:
+        connection = self._ledger.redis
+        if connection.set(keys.SWEEPER, self._me, nx=True, px=LOCK_MILLISECONDS):
+            return True
+        if connection.get(keys.SWEEPER) == self._me.encode():
+            connection.pexpire(keys.SWEEPER, LOCK_MILLISECONDS)
+            return True
+        return False
