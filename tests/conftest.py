@@ -19,6 +19,11 @@ PATIENCE = 5.0
 """Seconds a test's client waits for an answer: a busy machine is no failure."""
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:  # noqa: ARG001
+    """`-n auto`: at least two, so that tests which cannot run beside each other show themselves; four use enough memory."""
+    return max(2, min(4, os.cpu_count() or 2))
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[EmbeddedRedis]:
     """The server itself. Without a binary: skipped at home, a failure where `CI` is set."""

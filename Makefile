@@ -1,0 +1,56 @@
+# Everything runs from .venv, which is made from the lock files with their hashes.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+FIND_PYTHON = for name in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	"$$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && exec echo "$$name"; done; \
+	echo "Leadline needs Python 3.11 or newer with the venv module" >&2; echo false
+PYTHON ?= $(shell $(FIND_PYTHON))
+PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
+PROCESSES ?= auto
+
+.PHONY: help install demo test tools lock clean
+
+help: ## Show what can be made
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/make \1|\2/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+
+install: .venv/installed ## Install everything into .venv from the lock files
+
+.venv/installed: requirements.lock deploy/build.lock pyproject.toml
+	@echo "Installing into .venv ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(PIP) install --require-hashes -r requirements.lock -r deploy/build.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: install ## Start everything, post a sample of every kind, show what arrived in Pipedrive
+	@$(BIN)/leadline demo
+
+tools: .venv/tools
+
+.venv/tools: .venv/installed tests/requirements.lock
+	@echo "Installing the test tools ..."
+	@$(PIP) install --require-hashes -r tests/requirements.lock
+	@touch $@
+
+test: tools ## Lint, check types, run all tests; says what was skipped and why
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet . || { echo "Run: $(BIN)/ruff format ." >&2; exit 1; }
+	@$(BIN)/mypy
+	@$(BIN)/pytest -n $(PROCESSES) --dist worksteal -q $(TESTS)
+
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
+LOCK = { echo "\# Made by 'make lock' from pyproject.toml. Do not edit."; cat $(1).new; } > $(1) && rm $(1).new
+
+lock: install ## Make the lock files anew with the newest versions
+	@$(PIP) install uv
+	@$(COMPILE) --upgrade pyproject.toml -o requirements.lock.new && $(call LOCK,requirements.lock)
+	@$(COMPILE) --upgrade --group build -c requirements.lock -o deploy/build.lock.new && $(call LOCK,deploy/build.lock)
+	@$(COMPILE) --upgrade --group test -c requirements.lock -c deploy/build.lock -o tests/requirements.lock.new \
+		&& $(call LOCK,tests/requirements.lock)
+
+clean: ## Remove what was installed and cached; the data in .leadline stay
+	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find service worker tests -name __pycache__ -type d -prune -exec rm -rf {} +
