@@ -23,6 +23,7 @@
 | leadline:oauth                     | hash   | access and refresh token, sealed                               | for ever |
 | leadline:oauth:lock                | string | who refreshes                                                  | 30 s |
 | leadline:metrics                   | hash   | series name as Prometheus writes it -> number                  | for ever |
+| leadline:ready                     | string | nothing: the write that shows that Redis takes writes          | a minute |
 | leadline:workers                   | hash   | worker process -> JSON `{slots, pid, host, seen}`              | an entry 60 s after its last beat |
 | leadline:audit                     | stream | who did what to which submission                               | the newest 100,000 |
 | rq:…                               | -      | RQ's own: the queue, its jobs and workers                      | RQ's |
@@ -45,6 +46,7 @@ PROBE = PREFIX + "gate:probe"
 OAUTH = PREFIX + "oauth"
 OAUTH_LOCK = PREFIX + "oauth:lock"
 METRICS = PREFIX + "metrics"
+READY = PREFIX + "ready"
 WORKERS = PREFIX + "workers"
 AUDIT = PREFIX + "audit"
 ALLOWANCE = PREFIX + "allowance:"
