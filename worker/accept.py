@@ -109,7 +109,7 @@ class Acceptor:
         try:
             known = await self._known(submissions)
             async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.multi()
+                pipe.multi()  # type: ignore[no-untyped-call]
                 now = "" if self._clock is None else self._clock()
                 arguments = [text for submission in submissions for text in self._arguments(submission)]
                 pipe.eval(scripts.source("accept"), 0, now, *arguments)

@@ -159,10 +159,10 @@ class Slots:
             worker.heartbeat()
         else:
             # Redis lost its memory of us (it was flushed, or was away for longer than our entry lives).
-            worker.register_birth()
+            worker.register_birth()  # type: ignore[no-untyped-call]
             worker.set_state(WorkerStatus.IDLE)
         if worker.should_run_maintenance_tasks:
-            worker.run_maintenance_tasks()
+            worker.run_maintenance_tasks()  # type: ignore[no-untyped-call]
         self._meter.flush(worker.connection)
 
     def _announce_worker(self) -> None:
@@ -182,7 +182,7 @@ class Slots:
                     serializer=self._queue.serializer,
                     log_job_description=False,
                 )
-                worker.register_birth()
+                worker.register_birth()  # type: ignore[no-untyped-call]
                 worker.set_state(WorkerStatus.IDLE)
                 self._announce_worker()
                 return worker
@@ -193,7 +193,7 @@ class Slots:
 
     def _deregister(self, worker: SlotWorker) -> None:
         try:
-            worker.register_death()
+            worker.register_death()  # type: ignore[no-untyped-call]
             self._queue.connection.hdel(keys.WORKERS, self.name)
             self._meter.flush(worker.connection)
         except (redis.RedisError, OSError) as error:

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
+from typing import cast
 
 import redis
 import rq
 
 from worker import keys
-from worker.contract import State
-from worker.errors import StoreUnavailable
+from worker.contract import Lead, State
+from worker.errors import NotAllowed
 from worker.ledger import Ledger
+from worker.ledger.ledger import unavailable
 from worker.queue import enqueue, queued_ids
 
 BEAT_SECONDS = 1.0
@@ -42,7 +44,7 @@ class Sweeper:
         try:
             return self.sweep() if self._mine() else 0
         except redis.RedisError as error:
-            raise StoreUnavailable(f"Redis: {type(error).__name__}") from error
+            raise unavailable(error) from error
 
     def sweep(self) -> int:
         """One round, whoever else sweeps: doing it twice is harmless."""
@@ -67,6 +69,20 @@ class Sweeper:
                 self._ledger.dispatch_call(pipe, submission_id)
                 enqueue(self._queue, submission_id, pipe)
             pipe.execute()
+
+    def replay(self, submission_id: str, by: str, why: str, lead: Lead | None) -> State:
+        """A person's retry or accept: into the ledger's queue and RQ's, in one transaction. Raises `NotAllowed`."""
+        try:
+            with self._ledger.redis.pipeline(transaction=True) as pipe:
+                pipe.multi()
+                self._ledger.replay_call(pipe, submission_id, by, why, lead)
+                enqueue(self._queue, submission_id, pipe)
+                done, state = cast("tuple[int, bytes]", pipe.execute()[0])
+        except redis.RedisError as error:
+            raise unavailable(error) from error
+        if not done:
+            raise NotAllowed(submission_id, state.decode() or None, "retry")
+        return State(state.decode())
 
     def _probe(self, now: float) -> list[str]:
         """While a gate that must be tried has come to its time, the one submission that tries it."""

@@ -119,9 +119,9 @@ class Delivery:
             self._run = run
             settle(run, shop.policy.settle_seconds)
             step = "names"
-            resolved = resolve(run.plan, record.source, shop.catalogue)
+            resolved = resolve(run.plan, shop.catalogue)
             step = "organization"
-            steps.organization(run)
+            steps.organization(run, resolved)
             step = "person"
             known = steps.person(run, resolved)
             step = "lead"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from worker.bodies import lead_body, lead_patch, note_body, organization_body, organization_search, person_body, person_search
 from worker.contract import Result
 from worker.delivery.resolve import Resolved
 from worker.delivery.run import Run
@@ -9,22 +10,21 @@ from worker.errors import Gone
 from worker.memory import PersonMemory, normal_name
 from worker.pipedrive.models import Lead as PipedriveLead
 from worker.pipedrive.models import timestamp
-from worker.plan import lead_body, note_body, organization_body, person_body
 
 
-def organization(run: Run) -> None:
+def organization(run: Run, resolved: Resolved) -> None:
     """By our memory, else by an exact search that we compare again, else created."""
     name = run.plan.organization
     if name is None or run.organization_id is not None:
         return
     known = run.memory.organization(name)
     if known is None:
-        hits = run.pipedrive.organizations.search(term=name, fields="name", exact_match=True)
+        hits = run.pipedrive.organizations.search(**organization_search(name))
         same = [hit.id for hit in hits if normal_name(hit.name or "") == normal_name(name)]
         known = min(same) if same else None
     if known is None:
         run.announce("organization")
-        known = run.pipedrive.organizations.add(organization_body(run.plan)).id
+        known = run.pipedrive.organizations.add(**organization_body(name, owner_id=resolved.owner_id)).id
         run.learn("organization", organization_id=known)
     else:
         run.learn("", organization_id=known)
@@ -51,8 +51,13 @@ def person(run: Run, resolved: Resolved) -> PersonMemory | None:
         run.learn("", person_id=found)
         return _remember(run, found, created=False)
     run.announce("person")
-    body = person_body(run.plan, organization_id=run.organization_id, owner_id=resolved.owner_id, custom=resolved.person_custom)
-    run.learn("person", person_id=run.pipedrive.persons.add(body).id, person_created=1)
+    body = person_body(
+        run.plan.person,
+        organization_id=run.organization_id,
+        owner_id=resolved.owner_id,
+        custom=resolved.person_custom,
+    )
+    run.learn("person", person_id=run.pipedrive.persons.add(**body).id, person_created=1)
     assert run.person_id is not None
     return _remember(run, run.person_id, created=True)
 
@@ -65,11 +70,11 @@ def _remember(run: Run, person_id: int, *, created: bool) -> PersonMemory:
 
 def _search(run: Run) -> int | None:
     """The id of the person with this e-mail (else phone). Exact match is not always exact, so hits are compared again."""
-    if run.identity is None:
+    query = person_search(run.plan.person) if run.plan.person else None
+    if run.identity is None or query is None:
         return None
     kind, value = run.identity
-    term = run.lead.email if kind == "email" else run.lead.phone
-    hits = run.pipedrive.persons.search(term=term or value, fields=kind, exact_match=True)
+    hits = run.pipedrive.persons.search(**query)
     same = sorted(hit.id for hit in hits if value in ({e.casefold() for e in hit.emails} if kind == "email" else _digits(hit.phones)))
     if len(same) > 1:
         run.note_down("person", "several", f"{len(same)} persons have this {kind}; took the oldest, {same[0]}")
@@ -94,7 +99,7 @@ def lead_or_label(run: Run, known: PersonMemory | None, resolved: Resolved) -> N
 
 def _open_lead(run: Run, known: PersonMemory) -> PipedriveLead | None:
     """The lead to label: the remembered one, else (for a person we did not create) the newest of its open leads."""
-    after = run.clock() - run.plan.existing_window_seconds
+    after = run.plan.existing_since
     if known.lead_id is not None and run.identity is not None:
         try:
             lead = run.pipedrive.leads.get(known.lead_id)
@@ -115,16 +120,9 @@ def _label(run: Run, lead: PipedriveLead, resolved: Resolved) -> None:
 
     Harmless to repeat, so not announced.
     """
-    changes: dict[str, object] = {}
-    labels = list(dict.fromkeys([*lead.label_ids, *resolved.label_ids]))
-    if labels != lead.label_ids:
-        changes["label_ids"] = labels
-    if lead.channel is None and resolved.channel is not None:
-        changes["channel"] = resolved.channel
-    if not lead.channel_id and run.plan.channel_id:
-        changes["channel_id"] = run.plan.channel_id
+    changes = lead_patch(run.plan, lead=lead.labelling(), label_ids=resolved.label_ids, channel=resolved.channel)
     if changes:
-        run.pipedrive.leads.update(lead.id, changes)
+        run.pipedrive.leads.update(lead.id, **changes)
     run.learn("", lead_id=lead.id, result=Result.LABELLED)
     if run.identity:
         run.memory.remember_lead(*run.identity, lead.id, timestamp(lead.add_time))
@@ -141,14 +139,15 @@ def _create(run: Run, resolved: Resolved) -> None:
         custom=resolved.custom,
     )
     run.announce("lead")
-    run.learn("lead", lead_id=run.pipedrive.leads.add(body).id, result=Result.CREATED)
+    run.learn("lead", lead_id=run.pipedrive.leads.add(**body).id, result=Result.CREATED)
     if run.identity and run.lead_id:
         run.memory.remember_lead(*run.identity, run.lead_id, run.clock())
 
 
 def note(run: Run) -> None:
     """One note per submission, on the lead."""
-    if run.plan.note_html is None or run.note_id is not None or run.lead_id is None:
+    content = run.plan.note_existing_html if run.result == Result.LABELLED else run.plan.note_html
+    if content is None or run.note_id is not None or run.lead_id is None:
         return
     run.announce("note")
-    run.learn("note", note_id=run.pipedrive.notes.add(note_body(run.plan, run.lead_id)).id)
+    run.learn("note", note_id=run.pipedrive.notes.add(**note_body(content, lead_id=run.lead_id)).id)

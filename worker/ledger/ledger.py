@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import redis
 from msgspec import Struct
+from redis.exceptions import NoPermissionError
 
 from worker import keys
 from worker.contract import Attempt, Cause, Lead, Moment, State
@@ -278,18 +279,24 @@ class Ledger:
     def _ask(self, question: Any) -> Any:
         try:
             return question()
-        except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError) as error:
+        except redis.RedisError as error:
             raise unavailable(error) from error
 
 
-REFUSALS = ("READONLY", "LOADING", "MISCONF", "OOM", "NOAUTH", "NOPERM", "MASTERDOWN", "NOREPLICAS", "WRONGPASS", "BUSY ")
+REFUSALS = ("READONLY", "read only", "LOADING", "MISCONF", "OOM", "out of memory", "MASTERDOWN", "NOREPLICAS", "NOPERM", "BUSY ")
 
 
 def unavailable(error: redis.RedisError) -> Exception:
-    """A Redis error as `StoreUnavailable`; a mistake of ours (a wrong script, a wrong type) stays what it is."""
-    if isinstance(error, redis.ResponseError) and not str(error).startswith(REFUSALS):
-        return error
-    return StoreUnavailable(f"Redis: {type(error).__name__}")
+    """A Redis error as `StoreUnavailable`; a mistake of ours (a wrong script, a wrong type) stays what it is.
+
+    The client library has classes for some refusals and cuts their code off the text; within a script both differ again.
+    """
+    by_class = not isinstance(error, redis.ResponseError) or isinstance(
+        error, redis.ReadOnlyError | redis.OutOfMemoryError | NoPermissionError | redis.AuthenticationError
+    )
+    if by_class or any(code in str(error) for code in REFUSALS):
+        return StoreUnavailable(f"Redis: {type(error).__name__}")
+    return error
 
 
 def _pairs(facts: Mapping[str, str | int | None]) -> list[str]:

@@ -1,0 +1,380 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+import redis as redis_py
+from ulid import ULID
+
+from tests.redis.store import submission
+from tests.redis.test_accept import accept
+from worker import keys
+from worker.contract import MOVES, Cause, Lead, State, Submission
+from worker.errors import LeaseLost, NotAllowed, StoreUnavailable
+from worker.ledger import Ledger, Verdict
+from worker.ledger.ledger import CRASHES_ALLOWED
+from worker.queue import open_queue, queued_ids
+from worker.sweeper import Sweeper
+from worker.vault import Vault
+
+Client = Callable[[], AbstractAsyncContextManager[Any]]
+CAUSE = Cause(step="lead", code="invalid", detail="no")
+
+
+class Clock:
+    """Tells the time that the test sets."""
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ledger(redis: redis_py.Redis, clock: Clock) -> Ledger:
+    return Ledger(redis, Vault(()), clock)
+
+
+@pytest.fixture
+def store(aredis: Client, redis: redis_py.Redis) -> Callable[..., str]:
+    """Accepts one submission and returns its id."""
+
+    def take(item: Submission | None = None, **options: Any) -> str:
+        mine = item or submission(**options)
+        asyncio.run(accept(aredis, redis, [mine]))
+        return mine.id
+
+    return take
+
+
+def state_of(ledger: Ledger, submission_id: str) -> State:
+    record = ledger.get(submission_id)
+    assert record is not None
+    return record.state
+
+
+def test_a_claimed_submission_is_leased_to_one(ledger: Ledger, store: Callable[..., str]) -> None:
+    """Whoever claims first has it; a second claim finds it not wanted."""
+    mine = store()
+    assert ledger.claim(mine, "a", 30) is Verdict.CLAIMED
+    assert ledger.claim(mine, "b", 30) is Verdict.NOT_WANTED
+    assert ledger.claim(str(ULID()), "c", 30) is Verdict.UNKNOWN
+    assert state_of(ledger, mine) is State.DELIVERING
+
+
+def test_only_the_lease_holder_may_go_on(ledger: Ledger, store: Callable[..., str]) -> None:
+    """Announcing, renewing and finishing with another token are refused and change nothing."""
+    mine = store()
+    ledger.claim(mine, "a", 30)
+    assert ledger.renew(mine, "b", 30) is False
+    with pytest.raises(LeaseLost):
+        ledger.announce(mine, "b", 30, "lead")
+    with pytest.raises(LeaseLost):
+        ledger.finish(mine, "b", State.DELIVERED)
+    assert state_of(ledger, mine) is State.DELIVERING
+
+
+def test_a_fact_is_kept_even_when_the_lease_is_lost(ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any) -> None:
+    """An id that an announced create brought is written down although the worker lost its lease meanwhile."""
+    mine = store()
+    ledger.claim(mine, "a", 30)
+    ledger.announce(mine, "a", 30, "person")
+    clock.now += 31
+    Sweeper(ledger, open_queue(redis)).sweep()
+    ledger.learn(mine, "a", "person", {"person_id": 7})
+    record = ledger.get(mine)
+    assert record is not None
+    assert (record.person_id, record.announced, record.state) == (7, None, State.QUEUED)
+
+
+def test_a_late_fact_does_not_overwrite_who_went_on(ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any) -> None:
+    """Once another worker announced the step for itself, the first one's late answer is refused."""
+    mine = store()
+    ledger.claim(mine, "a", 30)
+    ledger.announce(mine, "a", 30, "lead")
+    clock.now += 31
+    Sweeper(ledger, open_queue(redis)).sweep()
+    ledger.claim(mine, "b", 30)
+    ledger.announce(mine, "b", 30, "lead")
+    with pytest.raises(LeaseLost):
+        ledger.learn(mine, "a", "lead", {"lead_id": "old"})
+    ledger.learn(mine, "b", "lead", {"lead_id": "new"})
+    record = ledger.get(mine)
+    assert record is not None
+    assert record.lead_id == "new"
+
+
+def test_an_abandoned_submission_comes_back(ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any) -> None:
+    """When its lease runs out, the sweeper queues it again, not before."""
+    mine = store()
+    redis.delete("rq:queue:leadline")
+    ledger.claim(mine, "a", 30)
+    sweeper = Sweeper(ledger, open_queue(redis))
+    clock.now += 29
+    assert sweeper.sweep() == 0
+    clock.now += 2
+    assert sweeper.sweep() == 1
+    assert state_of(ledger, mine) is State.QUEUED
+    assert queued_ids(open_queue(redis)) == {mine}
+
+
+def test_what_kills_its_workers_is_set_aside(ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any) -> None:
+    """After the third worker that died of it, a submission is a dead letter that says so; its line is free again."""
+    mine = store()
+    for attempt in range(CRASHES_ALLOWED):
+        assert ledger.claim(mine, f"t{attempt}", 30, person_line="leadline:line:x") is Verdict.CLAIMED
+        clock.now += 31
+        Sweeper(ledger, open_queue(redis)).sweep()
+    record = ledger.get(mine)
+    assert record is not None
+    assert record.cause is not None
+    assert (record.state, record.cause.code) == (State.DEAD, "poison")
+    assert redis.exists("leadline:line:x") == 0
+    assert redis.hget(keys.METRICS, 'leadline_deliveries_total{result="dead",source="contact"}') == b"1"
+
+
+def test_people_stand_in_line(ledger: Ledger, store: Callable[..., str], redis: Any) -> None:
+    """Deliveries for one person go one after the other, in order of their claims; the next is due when one ends."""
+    first, second, third = store(), store(), store()
+    line = keys.line("email", "ada@example.com")
+    assert ledger.claim(first, "a", 30, person_line=line) is Verdict.CLAIMED
+    assert ledger.claim(second, "b", 30, person_line=line) is Verdict.IN_LINE
+    assert ledger.claim(third, "c", 30, person_line=line) is Verdict.IN_LINE
+    assert ledger.finish(first, "a", State.DELIVERED) == [second]
+    sweeper = Sweeper(ledger, open_queue(redis))
+    sweeper.sweep()
+    assert ledger.claim(second, "b", 30, person_line=line) is Verdict.CLAIMED
+    assert state_of(ledger, third) is State.WAITING
+    assert ledger.finish(second, "b", State.DEAD, cause=CAUSE) == [third]
+
+
+def test_a_line_is_kept_while_a_create_is_unknown(ledger: Ledger, store: Callable[..., str]) -> None:
+    """Somebody whose create must settle keeps the person's line, so that nobody creates the person a second time."""
+    first, second = store(), store()
+    line = keys.line("email", "ada@example.com")
+    ledger.claim(first, "a", 30, person_line=line)
+    ledger.announce(first, "a", 30, "person")
+    woken = ledger.finish(first, "a", State.WAITING, next_at=ledger.now() + 90, reason="settle", keep_line=True)
+    assert woken == []
+    assert ledger.claim(second, "b", 30, person_line=line) is Verdict.IN_LINE
+
+
+def test_a_line_left_by_the_dead_is_passed_over(ledger: Ledger, store: Callable[..., str], redis: Any) -> None:
+    """An entry of a line whose submission is finished, or unknown, stops nobody."""
+    mine = store()
+    line = keys.line("email", "ada@example.com")
+    redis.rpush(line, str(ULID()))
+    assert ledger.claim(mine, "a", 30, person_line=line) is Verdict.CLAIMED
+
+
+def test_two_lines_never_lock_each_other(ledger: Ledger, store: Callable[..., str], redis: Any) -> None:
+    """Two people of one new company: the second waits for the organisation, and goes on when the first ends."""
+    first, second = store(), store()
+    company = keys.line("organization", "acme")
+    assert ledger.claim(first, "a", 30, person_line="leadline:line:p1", organization_line=company) is Verdict.CLAIMED
+    assert ledger.claim(second, "b", 30, person_line="leadline:line:p2", organization_line=company) is Verdict.IN_LINE
+    assert ledger.finish(first, "a", State.DELIVERED) == [second]
+    Sweeper(ledger, open_queue(redis)).sweep()
+    assert ledger.claim(second, "b", 30, person_line="leadline:line:p2", organization_line=company) is Verdict.CLAIMED
+
+
+def test_a_known_organisation_needs_no_line(ledger: Ledger, store: Callable[..., str], redis: Any) -> None:
+    """What is in our memory is not created, so nobody waits for it."""
+    first, second = store(), store()
+    redis.set("leadline:organization:x", 5)
+    for submission_id in (first, second):
+        verdict = ledger.claim(
+            submission_id, submission_id, 30, organization_line="leadline:line:o", organization_memory="leadline:organization:x"
+        )
+        assert verdict is Verdict.CLAIMED
+
+
+def test_a_wait_ends_when_its_time_comes(ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any) -> None:
+    """A retry is queued again at its time, not before, and keeps its count."""
+    mine = store()
+    ledger.claim(mine, "a", 30)
+    ledger.finish(mine, "a", State.WAITING, next_at=clock.now + 10, reason="retry", cause=CAUSE)
+    sweeper = Sweeper(ledger, open_queue(redis))
+    clock.now += 9
+    assert sweeper.sweep() == 0
+    clock.now += 2
+    assert sweeper.sweep() == 1
+    record = ledger.get(mine)
+    assert record is not None
+    assert (record.state, record.attempts, record.next_at) == (State.QUEUED, 1, None)
+
+
+def test_a_pause_stops_new_deliveries_until_resumed(ledger: Ledger, store: Callable[..., str], redis: Any) -> None:
+    """While paused nothing is claimed or dispatched; afterwards everything goes on."""
+    mine = store()
+    ledger.pause("maintenance", "kim")
+    assert ledger.claim(mine, "a", 30) is Verdict.GATED
+    sweeper = Sweeper(ledger, open_queue(redis))
+    assert sweeper.sweep() == 0
+    paused = ledger.paused()
+    assert paused is not None
+    assert (paused.reason, paused.until, paused.by) == ("maintenance", None, "kim")
+    ledger.resume()
+    assert sweeper.sweep() == 1
+    assert ledger.claim(mine, "a", 30) is Verdict.CLAIMED
+
+
+def test_a_timed_gate_opens_by_itself(ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any) -> None:
+    """After a rate limit everybody waits until its reset, and no longer."""
+    mine = store()
+    ledger.raise_gate("rate limit", clock.now + 5, probe=False)
+    assert ledger.claim(mine, "a", 30) is Verdict.GATED
+    assert Sweeper(ledger, open_queue(redis)).sweep() == 0
+    clock.now += 6
+    assert Sweeper(ledger, open_queue(redis)).sweep() == 1
+    assert ledger.claim(mine, "a", 30) is Verdict.CLAIMED
+    assert ledger.paused() is None
+
+
+def test_a_probed_gate_lets_one_through_and_opens_on_its_success(
+    ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any
+) -> None:
+    """After refused credentials one submission tries; only when it is delivered do the others follow."""
+    first, second = store(), store()
+    ledger.raise_gate("unauthorized", clock.now + 30, probe=True)
+    assert {ledger.claim(first, "a", 30), ledger.claim(second, "b", 30)} == {Verdict.GATED}
+    clock.now += 31
+    sweeper = Sweeper(ledger, open_queue(redis))
+    assert sweeper.sweep() == 1
+    assert ledger.claim(first, "a", 30) is Verdict.CLAIMED
+    assert sweeper.sweep() == 0
+    ledger.finish(first, "a", State.DELIVERED)
+    assert ledger.paused() is None
+    assert sweeper.sweep() == 1
+    assert ledger.claim(second, "b", 30) is Verdict.CLAIMED
+
+
+def test_a_failed_probe_keeps_the_gate_closed(ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any) -> None:
+    """When the one that tried fails the same way, everybody waits for the next try."""
+    mine = store()
+    ledger.raise_gate("unauthorized", clock.now + 30, probe=True)
+    ledger.claim(mine, "a", 30)
+    clock.now += 31
+    sweeper = Sweeper(ledger, open_queue(redis))
+    sweeper.sweep()
+    ledger.claim(mine, "a", 30)
+    ledger.raise_gate("unauthorized", clock.now + 60, probe=True)
+    ledger.finish(mine, "a", State.WAITING, next_at=clock.now, reason="unauthorized", used=0)
+    assert ledger.probes() == 2
+    assert sweeper.sweep() == 0
+    clock.now += 61
+    assert sweeper.sweep() == 1
+
+
+def test_a_dead_letter_is_replayed_afresh(ledger: Ledger, store: Callable[..., str], redis: Any) -> None:
+    """A replay queues the dead letter again, with the mended lead, its attempts forgotten and its ids kept."""
+    mine = store(key="e1")
+    ledger.claim(mine, "a", 30)
+    ledger.learn(mine, "a", "", {"person_id": 7})
+    ledger.finish(mine, "a", State.DEAD, cause=CAUSE)
+    duplicate_key = keys.duplicate("contact", "event", "e1")
+    assert 0 < redis.ttl(duplicate_key) <= 7 * 24 * 3600
+    assert replay(ledger, redis, mine, Lead(email="new@example.com")) == State.QUEUED
+    record = ledger.get(mine)
+    assert record is not None
+    assert (record.attempts, record.cause, record.person_id, record.lead) == (0, None, 7, Lead(email="new@example.com"))
+    assert redis.ttl(duplicate_key) == -1
+    assert replay(ledger, redis, mine) is None
+
+
+def replay(ledger: Ledger, redis: Any, submission_id: str, lead: Lead | None = None) -> str | None:
+    try:
+        return Sweeper(ledger, open_queue(redis)).replay(submission_id, "kim", "", lead)
+    except NotAllowed:
+        return None
+
+
+def test_a_discard_can_be_undone(ledger: Ledger, store: Callable[..., str]) -> None:
+    """A discarded submission goes back to where it was."""
+    mine = store(state=State.QUARANTINED)
+    ledger.discard(mine, "kim", "spam")
+    assert state_of(ledger, mine) is State.DISCARDED
+    assert ledger.undiscard(mine, "kim") is State.QUARANTINED
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.IGNORED])
+def test_a_person_moves_only_what_waits_for_a_person(state: State, ledger: Ledger, store: Callable[..., str], redis: Any) -> None:
+    """Replaying and discarding are refused in every state but dead and quarantined."""
+    mine = store(state=state)
+    with pytest.raises(NotAllowed):
+        ledger.discard(mine, "kim", "")
+    with pytest.raises(NotAllowed):
+        Sweeper(ledger, open_queue(redis)).replay(mine, "kim", "", None)
+    assert state_of(ledger, mine) is state
+
+
+def test_the_timeline_tells_the_whole_life(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
+    """Every change of state is in the timeline, with who and why, and each is legal."""
+    mine = store()
+    ledger.claim(mine, "a", 30)
+    ledger.finish(mine, "a", State.DEAD, cause=CAUSE, why="no such label")
+    moments = ledger.timeline(mine)
+    assert [moment.state for moment in moments] == [State.QUEUED, State.DELIVERING, State.DEAD]
+    assert (moments[-1].by, moments[-1].why) == ("worker", "no such label")
+    assert all(later.state in MOVES[earlier.state] for earlier, later in zip(moments, moments[1:], strict=False))
+
+
+def test_a_lost_queue_is_rebuilt_from_the_ledger(ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any) -> None:
+    """When RQ's keys are gone, what is queued in the ledger gets new jobs."""
+    mine = store()
+    for key in redis.keys("rq:*"):
+        redis.delete(key)
+    clock.now = ledger.redis.zscore(keys.state(State.QUEUED), mine) + 11
+    Sweeper(ledger, open_queue(redis)).sweep()
+    assert queued_ids(open_queue(redis)) == {mine}
+
+
+def test_one_process_sweeps_at_a_time(ledger: Ledger, redis: Any, store: Callable[..., str], clock: Clock) -> None:
+    """A second sweeper leaves the beat to the first as long as that one beats."""
+    mine = store()
+    ledger.claim(mine, "a", 30)
+    ledger.finish(mine, "a", State.WAITING, next_at=clock.now - 1, reason="retry")
+    one, two = Sweeper(ledger, open_queue(redis)), Sweeper(ledger, open_queue(redis))
+    assert one.beat() == 1
+    ledger.claim(mine, "a", 30)
+    ledger.finish(mine, "a", State.WAITING, next_at=clock.now - 1, reason="retry")
+    assert two.beat() == 0
+    assert one.beat() == 1
+
+
+def test_states_add_up(ledger: Ledger, store: Callable[..., str]) -> None:
+    """The counts of all states are the number of records, whatever was done to them."""
+    ids = [store() for _ in range(4)]
+    ledger.claim(ids[0], "a", 30)
+    ledger.claim(ids[1], "b", 30)
+    ledger.finish(ids[1], "b", State.DELIVERED)
+    counts = ledger.counts()
+    assert sum(counts.values()) == 4
+    assert (counts[State.QUEUED], counts[State.DELIVERING], counts[State.DELIVERED]) == (2, 1, 1)
+
+
+def test_a_full_redis_takes_nothing_new_but_delivers(
+    aredis: Client, ledger: Ledger, store: Callable[..., str], redis: Any
+) -> None:
+    """Without memory left, accepting is refused as a whole and what is there can still be delivered."""
+    mine, refused = store(), submission()
+    before = redis.config_get("maxmemory")["maxmemory"]
+    try:
+        redis.config_set("maxmemory", "1")
+        with pytest.raises(StoreUnavailable):
+            asyncio.run(accept(aredis, redis, [refused]))
+        assert ledger.claim(mine, "a", 30) is Verdict.CLAIMED
+        ledger.finish(mine, "a", State.DELIVERED)
+    finally:
+        redis.config_set("maxmemory", before)
+    assert ledger.get(refused.id) is None
+    assert sum(ledger.counts().values()) == 1
