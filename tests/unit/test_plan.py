@@ -1,0 +1,398 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from worker.contract import Lead, Money, Utm
+from worker.draft import Sum, read_date
+from worker.errors import Unmappable
+from worker.plan import CustomText, PersonPlan, Plan, lead_body, note_body, organization_body, person_body, plan
+from worker.writing import LeadSettings, Rule, SourceWriting, Value
+
+RECEIVED = 1_767_225_599.0
+"""One second before the year 2026, UTC."""
+LEAD = Lead(name="Ann Lee", email="ann@acme.example", phone="+4915112345678", message="Hi", form_name="Contact")
+
+
+def made(lead: Lead = LEAD, *, rules: list[Rule] | None = None, submission_id: str = "sub-1", **settings: Any) -> Plan:
+    writing = SourceWriting(source="contact", lead=LeadSettings(**settings), rules=rules or [])
+    return plan(writing, lead, submission_id=submission_id, received_at=RECEIVED, now=RECEIVED + 60)
+
+
+def lead_with(**fields: Any) -> Lead:
+    return structs.replace(LEAD, **fields)
+
+
+def test_defaults() -> None:
+    """A source that says nothing about its leads still makes sensible ones."""
+    lead = lead_with(company=" Acme  GmbH ", utm=Utm(campaign="spring"))
+    assert structs.asdict(made(lead)) | {"note_html": None, "note_existing_html": None} == {
+        "source": "contact",
+        "submission_id": "sub-1",
+        "title": "Acme GmbH via Contact",
+        "origin_id": "contact:sub-1",
+        "person": PersonPlan(name="Ann Lee", email="ann@acme.example", phone="+4915112345678"),
+        "organization": "Acme GmbH",
+        "labels": (),
+        "create_labels": False,
+        "label_color": "gray",
+        "channel": None,
+        "channel_id": "spring",
+        "owner": None,
+        "value": None,
+        "expected_close": None,
+        "visible_to": None,
+        "custom": (),
+        "existing": "label",
+        "existing_window_seconds": 30 * 86400.0,
+        "existing_since": RECEIVED + 60 - 30 * 86400.0,
+        "note_html": None,
+        "note_existing_html": None,
+        "left_out": (),
+        "matched_rule": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("lead", "name", "title"),
+    [
+        (Lead(name="Ann", first_name="x", email="a@b.example"), "Ann", "Ann via contact"),
+        (Lead(first_name="Ann", last_name="Lee"), "Ann Lee", "Ann Lee via contact"),
+        (Lead(last_name="Lee", phone="1"), "Lee", "Lee via contact"),
+        (Lead(email="a.b@c.example", phone="1"), "a.b@c.example", "a.b@c.example via contact"),
+        (Lead(phone="+49 151"), "+49 151", "+49 151 via contact"),
+        (Lead(email="a@b.example", name="Two\nlines"), "Two lines", "Two lines via contact"),
+    ],
+)
+def test_a_person_always_has_a_name(lead: Lead, name: str, title: str) -> None:
+    """The person is named by name, else e-mail, else phone, since Pipedrive refuses one without; so is the lead's title."""
+    planned = made(lead)
+    assert planned.person is not None
+    assert planned.person.name == name
+    assert planned.title == title
+
+
+def test_a_company_alone() -> None:
+    """A lead that names only a company belongs to the organisation; where none may be made, to a person of that name."""
+    lead = Lead(company="Acme")
+    assert (made(lead).person, made(lead).organization) == (None, "Acme")
+    without = made(lead, organization=False)
+    assert (without.person, without.organization) == (PersonPlan(name="Acme"), None)
+
+
+def test_nobody() -> None:
+    """A lead of nobody is unmappable, and the cause names where to map a contact."""
+    with pytest.raises(Unmappable, match="nobody to write to") as caught:
+        made(Lead(message="Hi"))
+    assert (caught.value.setting, caught.value.field) == ("sources.contact.map", "email")
+
+
+@pytest.mark.parametrize(
+    ("when", "matches"),
+    [
+        ({"utm_source": "google"}, True),
+        ({"utm_source": "GOOGLE "}, True),
+        ({"utm_source": ["bing", "google"]}, True),
+        ({"utm_source": "bing"}, False),
+        ({"utm_source": "goog"}, False),
+        ({"utm_source": []}, False),
+        ({"utm_source": "google", "utm_medium": ["cpc", "ppc"]}, True),
+        ({"utm_source": "google", "utm_medium": "email"}, False),
+        ({"gclid": "*"}, True),
+        ({"fbclid": "*"}, False),
+        ({"fbclid": ""}, True),
+        ({"gclid": ""}, False),
+        ({"fbclid": ["", "x"]}, True),
+        ({"answers.Team": "it, sales"}, True),
+        ({"source": "contact"}, True),
+        ({"consent": "yes"}, True),
+        ({}, True),
+    ],
+)
+def test_a_rule_matches(when: dict[str, str | list[str]], matches: bool) -> None:
+    """A rule matches when each of its fields has one of the values, whatever the case; "" is absent and * anything."""
+    lead = lead_with(
+        utm=Utm(source="Google", medium="CPC"), click_ids={"gclid": "1"}, answers={"Team": ["IT", "Sales"]}, consent=True
+    )
+    assert made(lead, rules=[Rule(when=when, channel="Paid")]).matched_rule == (0 if matches else None)
+
+
+def test_the_first_matching_rule_wins() -> None:
+    """One rule is laid over the source: labels and custom fields are added, each other key it gives replaces, the rest stays."""
+    rules = [
+        Rule(when={"utm_source": "bing"}, channel="Never"),
+        Rule(
+            when={"source": "contact"}, channel="Paid search", labels=["PPC", "website"], owner_id="bob@acme.example", note=False,
+            create_labels=True, label_color="red", custom={"Kind": "ad"}, existing="new", existing_window="1d",
+            origin_id="x-{submission_id}", title="T", channel_id="C", visible_to="7", organization=False, expected_close="1d", value=Value("5", "EUR"),
+        ),
+        Rule(when={"source": "contact"}, channel="Too late"),
+    ]  # fmt: skip
+    source: dict[str, Any] = {"channel": "Web forms", "labels": ["Website", "Hot"], "owner_id": 1, "custom": {"Name": "{name}"}}
+    planned = made(lead_with(company="Acme"), rules=rules, **source)
+    assert planned.matched_rule == 1
+    assert planned.labels == ("Website", "Hot", "PPC")
+    assert planned.custom == (CustomText("Name", False, "Ann Lee"), CustomText("Kind", False, "ad"))
+    assert (planned.channel, planned.owner, planned.create_labels, planned.label_color) == (
+        "Paid search", "bob@acme.example", True, "red",
+    )  # fmt: skip
+    assert (planned.existing, planned.existing_window_seconds, planned.origin_id) == ("new", 86400.0, "x-sub-1")
+    assert (planned.title, planned.channel_id, planned.visible_to, planned.organization) == ("T", "C", "7", None)
+    assert (planned.expected_close, planned.value, planned.note_html) == ("2026-01-01", Sum(5, "EUR"), None)
+
+
+def test_a_rule_leaves_the_rest_alone() -> None:
+    """What a rule does not name stays as the source says."""
+    source: dict[str, Any] = {"title": "T", "channel": "Web forms", "owner_id": 3, "visible_to": "3", "note": False}
+    planned = made(rules=[Rule(when={}, labels=["L"])], **source)
+    assert (planned.title, planned.channel, planned.owner) == ("T", "Web forms", 3)
+    assert (planned.visible_to, planned.note_html) == ("3", None)
+    assert made(rules=[Rule(when={}, channel="")], channel="Web forms").channel is None
+
+
+@pytest.mark.parametrize(
+    ("value", "lead", "expected", "says"),
+    [
+        (Value("{answers.budget}", "EUR"), lead_with(answers={"budget": "1.200,50 €"}), Sum(1200.5, "EUR"), ""),
+        (Value("{answers.budget}", "{value.currency|'eur'}"), lead_with(answers={"budget": "5000"}), Sum(5000, "EUR"), ""),
+        (Value("{answers.budget}", ""), lead_with(answers={"budget": "$1,200"}), Sum(1200, "USD"), ""),
+        (Value("{answers.budget}", "CAD"), lead_with(answers={"budget": "$1,200"}), Sum(1200, "CAD"), ""),
+        (Value("{answers.budget}", "EUR"), lead_with(answers={"budget": "$1,200"}), Sum(1200, "EUR"), "was written as EUR"),
+        (Value("{answers.budget}", "EUR"), lead_with(answers={"budget": "5000-10000"}), None, "“5000-10000” is left out"),
+        (Value("{answers.budget}", ""), lead_with(answers={"budget": "5000"}), None, "it has no currency"),
+        (Value("{answers.budget}", "XYZ"), lead_with(answers={"budget": "5000"}), None, "the currency “XYZ” is unknown"),
+        (Value("{answers.budget}", "EUR"), LEAD, None, ""),
+        (Value("{value.amount}", "{value.currency}"), lead_with(value=Money(1.234, "EUR")), Sum(1.234, "EUR"), ""),
+        (Value("{value.amount}", "{value.currency}"), lead_with(value=Money("1.234", "EUR")), Sum(1234, "EUR"), ""),
+        (Value("{value.amount}", "{value.currency}"), lead_with(value=Money(float("inf"), "EUR")), None, "not a number"),
+        (Value("{value.amount}", "{value.currency}"), lead_with(value=Money(0, "EUR")), Sum(0, "EUR"), ""),
+        (Value("100", "EUR"), LEAD, Sum(100, "EUR"), ""),
+    ],
+)
+def test_value(value: Value, lead: Lead, expected: Sum | None, says: str) -> None:
+    """A value is written as number and currency; what is neither is left out, and said in the note as well."""
+    planned = made(lead, value=value)
+    assert planned.value == expected
+    assert len(planned.left_out) == (1 if says else 0)
+    assert says in "".join(planned.left_out)
+    assert says in (planned.note_html or "")
+
+
+def test_sums_are_whole_where_they_can_be() -> None:
+    """A round sum is sent as 1200 and not as 1200.0, so that it reads alike in preview and in Pipedrive."""
+    planned = made(value=Value("1200.00", "EUR"))
+    assert planned.value is not None
+    assert isinstance(planned.value.amount, int)
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("30d", "2026-01-30"),
+        ("1s", "2026-01-01"),
+        ("0", "2025-12-31"),
+        ("2026-03-01", "2026-03-01"),
+        ("{answers.when}", "2026-12-24"),
+        ("{answers.weeks}w", "2026-01-14"),
+        ("{answers.missing}", None),
+        ("", None),
+    ],
+)
+def test_expected_close(setting: str, expected: str | None) -> None:
+    """The expected close date is a date, or counts from the day the submission came in, in UTC."""
+    planned = made(lead_with(answers={"when": "24.12.2026", "weeks": "2"}), expected_close=setting)
+    assert planned.expected_close == expected
+    assert planned.left_out == ()
+
+
+@pytest.mark.parametrize("text", ["soon", "2026-02-30", "03/04/2026", "in 5 days", "99999999999d", "0000-01-01"])
+def test_no_date(text: str) -> None:
+    """What is no date, or can be read as two, is left out and said."""
+    planned = made(lead_with(answers={"when": text}), expected_close="{answers.when}")
+    assert planned.expected_close is None
+    assert planned.left_out == (f"The expected close date “{text}” is left out: it is not a date.",)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-3-1", "2026-03-01"),
+        ("2026/03/01", "2026-03-01"),
+        ("2026-03-01T23:59:00Z", "2026-03-01"),
+        ("2026-03-01 10:00", "2026-03-01"),
+        ("1. 3. 2026", "2026-03-01"),
+        ("2026-03/01", None),
+        ("20260301", None),
+        ("1.3.26", None),
+    ],
+)
+def test_dates(text: str, expected: str | None) -> None:
+    """Dates are read when they can be read one way only."""
+    assert read_date(text) == expected
+
+
+def test_custom_fields() -> None:
+    """Custom fields carry rendered text, for the lead or the person; an empty one is left out."""
+    planned = made(
+        lead_with(consent=True, answers={"budget": "5"}),
+        custom={"Budget": "{answers.budget}", "person.Newsletter": "{consent}", "Empty": "{company}", "a" * 40: "x"},
+    )
+    assert planned.custom == (("Budget", False, "5"), ("Newsletter", True, "yes"), ("a" * 40, False, "x"))
+
+
+def test_labels_are_unique() -> None:
+    """A label named twice, in any case or spacing, is set once, as first written."""
+    assert made(labels=["Hot", " hot ", "", "Website", "HOT"]).labels == ("Hot", "Website")
+
+
+def test_note() -> None:
+    """A new lead gets a note when there is something to say, a labelled one always, and neither where notes are switched off."""
+    bare = lead_with(message=None)
+    assert made(bare).note_html is None
+    existing = made(bare).note_existing_html
+    assert existing is not None
+    assert "Submitted by: Ann Lee, ann@acme.example, +4915112345678" in existing
+    assert existing.endswith("Leadline contact:sub-1</p>")
+    assert made().note_html == made().note_existing_html
+    assert (made(note=False).note_html, made(note=False).note_existing_html) == (None, None)
+
+
+def test_the_value_written_is_not_in_the_note() -> None:
+    """The lead's own value stands in the note only when it stands nowhere else."""
+    lead = lead_with(value=Money(5, "EUR"), answers={"other": "7"})
+    assert "Value: 5 EUR" in (made(lead).note_html or "")
+    assert "Value:" not in (made(lead, value=Value("{value.amount}", "EUR")).note_html or "")
+    assert "Value: 5 EUR" in (made(lead, value=Value("{answers.other}", "EUR")).note_html or "")
+
+
+def utf16(text: str) -> int:
+    return len(text.encode("utf-16-le")) // 2
+
+
+@pytest.mark.parametrize(
+    "text", ["word " * 100, "x" * 300, "😀" * 200, "a" + "😀" * 200, "e\u0301" * 200, "\U0001f469\u200d\U0001f4bb" * 80, "👍🏽" * 100]
+)
+def test_titles_are_cut(text: str) -> None:
+    """A title keeps within 255 UTF-16 units, ends at a word where it can and never inside a character, and shows the cut."""
+    title = made(lead_with(company=text)).title
+    assert utf16(title) <= 255
+    assert utf16(title) > 245
+    assert title.endswith("…")
+    assert not title[:-1].endswith((" ", "\u200d"))
+    kept = title[:-1]
+    assert text.startswith(kept)
+    following = text[len(kept)]
+    assert following not in "\u0301\u200d🏽"
+
+
+def test_a_title_of_255_is_whole() -> None:
+    """A title that just fits is not touched."""
+    assert made(title="x" * 255).title == "x" * 255
+    assert made(title="x" * 256).title == "x" * 254 + "…"
+
+
+def test_a_title_is_one_line_and_never_empty() -> None:
+    """White space runs together, and a template with nothing to say gives way to a plain title."""
+    assert made(lead_with(company="A\n\n B\tC"), title="{company}").title == "A B C"
+    assert made(title="{company}").title == "Ann Lee via contact"
+    assert made(Lead(company="Acme"), title="{name}").title == "Acme via contact"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{submission_id}",
+        "{message}:{submission_id}",
+        "{submission_id}:{message}",
+        "{message}:{submission_id}:{message}",
+        "a{message}{submission_id}",
+    ],
+)
+@pytest.mark.parametrize("message", ["x" * 400, "😀" * 200, "short"])
+def test_origin_id_keeps_the_submission_id(template: str, message: str) -> None:
+    """However long the rest, origin_id is at most 255 and holds the whole submission id; the same lead gives the same one."""
+    lead = lead_with(message=message)
+    origin = made(lead, origin_id=template, submission_id="01JZ-id").origin_id
+    assert "01JZ-id" in origin
+    assert utf16(origin) <= 255
+    assert origin == made(lead, origin_id=template, submission_id="01JZ-id").origin_id
+    origin.encode()
+
+
+def test_long_fields_are_bounded() -> None:
+    """What a sender makes too long for Pipedrive is cut, so that the lead flows."""
+    lead = lead_with(name="n" * 999, phone="1" * 999, company="c" * 999, utm=Utm(campaign="u" * 999))
+    planned = made(lead)
+    assert planned.person is not None
+    texts = (planned.person.name, planned.person.phone, planned.organization, planned.channel_id)
+    assert {utf16(text or "") for text in texts} == {255}
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule", "setting"),
+    [
+        ({"title": "{nme}"}, None, "sources.contact.lead.title"),
+        ({"origin_id": "{source}"}, None, "sources.contact.lead.origin_id"),
+        ({"custom": {"Budget": "{"}}, None, "sources.contact.lead.custom.Budget"),
+        ({"existing_window": "soon"}, None, "sources.contact.lead.existing_window"),
+        ({"value": Value("{x}", "EUR")}, None, "sources.contact.lead.value.amount"),
+        ({"value": Value("5", "{x}")}, None, "sources.contact.lead.value.currency"),
+        ({}, Rule(when={"utm.source": "x"}), "sources.contact.rules[0].when"),
+    ],
+)
+def test_a_wrong_setting_is_named(settings: dict[str, Any], rule: Rule | None, setting: str) -> None:
+    """A wrong template, duration or rule makes the lead unmappable, with the place to mend."""
+    with pytest.raises(Unmappable) as caught:
+        made(rules=[rule] if rule else [], **settings)
+    assert caught.value.setting == setting
+
+
+def test_bodies() -> None:
+    """Bodies have Pipedrive's shapes; ids are those handed in, and what is absent is left out."""
+    planned = made(
+        lead_with(company="Acme"), value=Value("5", "EUR"), expected_close="2026-02-01", visible_to="3", channel="Web forms",
+        channel_id="spring",
+    )  # fmt: skip
+    assert organization_body(planned, owner_id=4) == {"name": "Acme", "owner_id": 4}
+    assert person_body(planned, organization_id=7, owner_id=4, custom={"k": 1}) == {
+        "name": "Ann Lee",
+        "owner_id": 4,
+        "org_id": 7,
+        "emails": [{"value": "ann@acme.example", "primary": True, "label": "work"}],
+        "phones": [{"value": "+4915112345678", "primary": True, "label": "work"}],
+        "custom_fields": {"k": 1},
+    }
+    assert lead_body(
+        planned, person_id=8, organization_id=7, label_ids=["a", "b", "a"], channel=9, owner_id=4, custom={"k": 1, "title": "no"}
+    ) == {
+        "title": "Acme via Contact",
+        "person_id": 8,
+        "organization_id": 7,
+        "owner_id": 4,
+        "label_ids": ["a", "b"],
+        "value": {"amount": 5, "currency": "EUR"},
+        "expected_close_date": "2026-02-01",
+        "visible_to": "3",
+        "origin_id": "contact:sub-1",
+        "channel": 9,
+        "channel_id": "spring",
+        "k": 1,
+    }
+    assert note_body(planned, "uuid") == {"content": planned.note_html, "lead_id": "uuid"}
+    assert note_body(planned, "uuid", existing=True) == {"content": planned.note_existing_html, "lead_id": "uuid"}
+
+
+def test_bare_bodies() -> None:
+    """A bare lead's bodies hold nothing but what Pipedrive requires and what marks it as ours."""
+    planned = made(Lead(email="a@b.example"))
+    assert person_body(planned, organization_id=None) == {
+        "name": "a@b.example",
+        "emails": [{"value": "a@b.example", "primary": True, "label": "work"}],
+    }
+    assert lead_body(planned, person_id=8, organization_id=None) == {
+        "title": "a@b.example via contact",
+        "person_id": 8,
+        "origin_id": "contact:sub-1",
+    }
