@@ -15,6 +15,7 @@
 | leadline:person:{digest}           | hash   | `PersonMemory`: what we know of an e-mail or phone             | 400 days, renewed by use |
 | leadline:organization:{digest}     | string | organisation id by normalised name                              | 400 days, renewed by use |
 | leadline:catalogue                 | hash   | labels, channels, owners, fields as JSON, with `at`            | renewed hourly |
+| leadline:catalogue:lock            | string | who creates a missing label                                    | 30 s |
 | leadline:pause                     | hash   | an operator's pause: reason, since, by                          | until resumed |
 | leadline:gate                      | hash   | what Pipedrive's answers closed: reason, mode, since, until, probes | until lapsed or probed open |
 | leadline:gate:probe                | string | the one submission let through to try the gate                 | 60 s |
@@ -41,6 +42,7 @@ LEASES = PREFIX + "leases"
 PAUSE = PREFIX + "pause"
 SWEEPER = PREFIX + "sweeper"
 CATALOGUE = PREFIX + "catalogue"
+CATALOGUE_LOCK = PREFIX + "catalogue:lock"
 GATE = PREFIX + "gate"
 PROBE = PREFIX + "gate:probe"
 OAUTH = PREFIX + "oauth"
