@@ -44,7 +44,7 @@ class Setting:
 
     @property
     def default_text(self) -> str:
-        return self.default if self.default else f"unset: {self.unset}"
+        return self.default or f"unset ({self.unset})"
 
 
 def _setting(name: str, read: Callable[[str], Any], help: str, **rest: Any) -> Any:

@@ -9,6 +9,7 @@ parent holds open. A preexec function would run Python between fork and exec of 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,6 +32,8 @@ def spawn(
 
     It gets SIGTERM once the calling thread ends (Linux) or the calling process (elsewhere). Raises OSError.
     """
+    if shutil.which(argv[0], path=(os.environ if env is None else env).get("PATH")) is None:
+        raise FileNotFoundError(f"no such program: {argv[0]}")
     read_end, write_end = os.pipe()
     try:
         process = subprocess.Popen(

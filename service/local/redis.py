@@ -35,6 +35,9 @@ OLDEST = (6, 2)
 SOCKET_PATH_MAX = 100
 """Bytes; the system's limit is 107 on Linux and 103 on macOS."""
 
+PATIENCE = 5.0
+"""Seconds to wait for the lock: the server of a predecessor that was killed may need a moment to stop."""
+
 _CONFIG = """\
 # Written at each start: changes here are lost.
 port 0
@@ -66,7 +69,8 @@ class AlreadyRunning(EmbeddedRedisError):
 class EmbeddedRedis:
     """The server of one data directory, as a context manager: `with EmbeddedRedis(path) as server: server.url`."""
 
-    def __init__(self, data_dir: Path | str) -> None:
+    def __init__(self, data_dir: Path | str, *, patience: float = PATIENCE) -> None:
+        self._patience = patience
         self.folder = Path(data_dir).resolve() / "redis"
         self.socket = _socket_path(self.folder)
         self.url = f"unix://{self.socket}"
@@ -94,7 +98,7 @@ class EmbeddedRedis:
         binary = find_binary()
         _private_folder(self.folder)
         _private_folder(self.socket.parent)
-        self._lock = _take_lock(self.folder)
+        self._lock = _take_lock(self.folder, self._patience)
         try:
             self._write_files()
             child = Child("redis", [str(binary), str(self.folder / "redis.conf")], log=self.log, keep=[self._lock.fileno()])
@@ -209,8 +213,8 @@ def _private_folder(path: Path) -> None:
     path.chmod(0o700)
 
 
-def _take_lock(folder: Path, patience: float = 5.0) -> IO[str]:
-    """The lock of a data directory. A predecessor that was killed may need a moment to stop its server."""
+def _take_lock(folder: Path, patience: float) -> IO[str]:
+    """The lock of a data directory; raises AlreadyRunning if it is not free within `patience` seconds."""
     lock = (folder / "lock").open("a+", encoding="utf-8")
     deadline = time.monotonic() + patience
     while True:
