@@ -126,7 +126,8 @@ def test_the_first_matching_rule_wins() -> None:
         Rule(
             when={"source": "contact"}, channel="Paid search", labels=["PPC", "website"], owner_id="bob@acme.example", note=False,
             create_labels=True, label_color="red", custom={"Kind": "ad"}, existing="new", existing_window="1d",
-            origin_id="x-{submission_id}", title="T", channel_id="C", visible_to="7", organization=False, expected_close="1d", value=Value("5", "EUR"),
+            origin_id="x-{submission_id}", title="T",
+            channel_id="C", visible_to="7", organization=False, expected_close="1d", value=Value("5", "EUR"),
         ),
         Rule(when={"source": "contact"}, channel="Too late"),
     ]  # fmt: skip
@@ -272,7 +273,8 @@ def utf16(text: str) -> int:
 
 
 @pytest.mark.parametrize(
-    "text", ["word " * 100, "x" * 300, "😀" * 200, "a" + "😀" * 200, "e\u0301" * 200, "\U0001f469\u200d\U0001f4bb" * 80, "👍🏽" * 100]
+    "text",
+    ["word " * 100, "x" * 300, "😀" * 200, "a" + "😀" * 200, "e\u0301" * 200, "\U0001f469\u200d\U0001f4bb" * 80, "👍🏽" * 100],
 )
 def test_titles_are_cut(text: str) -> None:
     """A title keeps within 255 UTF-16 units, ends at a word where it can and never inside a character, and shows the cut."""
