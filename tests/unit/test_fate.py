@@ -1,0 +1,349 @@
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from worker import errors
+from worker.causes import HINTS, LONGEST, cause_of
+from worker.errors import (
+    Blocked,
+    BudgetSpent,
+    Forbidden,
+    Gone,
+    Invalid,
+    LeadlineError,
+    LeaseLost,
+    NotAllowed,
+    NotSent,
+    OutcomeUnknown,
+    OutOfAllowance,
+    PipedriveError,
+    RateLimited,
+    Reauthorise,
+    Refused,
+    Settling,
+    StoreUnavailable,
+    Unauthorized,
+    Unavailable,
+    UnknownName,
+    Unmappable,
+)
+from worker.fate import FATES, REASONS, Again, Dead, Drop, Fate, Policy, Retry, Settle, Wait, decide
+
+NOW = 1_800_000_000.0
+DELAYS = (10.0, 60.0, 300.0, 1800.0, 7200.0, 21600.0, 43200.0, 86400.0)
+POLICY = Policy(retry_delays=DELAYS, settle_seconds=90.0, probe_seconds=30.0)
+CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, LeadlineError)]
+
+MADE: dict[type[LeadlineError], Callable[[], LeadlineError]] = {
+    LeadlineError: lambda: LeadlineError("odd"),
+    StoreUnavailable: lambda: StoreUnavailable("Redis: ConnectionError"),
+    LeaseLost: lambda: LeaseLost("sub-1"),
+    NotAllowed: lambda: NotAllowed("sub-1", "erased", "deliver"),
+    OutOfAllowance: lambda: OutOfAllowance(NOW + 2, budget=False),
+    Settling: lambda: Settling("lead", NOW + 40),
+    Unmappable: lambda: Unmappable("wrong template", setting="sources.contact.lead.title", field="title"),
+    UnknownName: lambda: UnknownName("label", "Hot", setting="sources.contact.lead.labels", known=["Cold"]),
+    PipedriveError: lambda: PipedriveError("leads.add", "odd", status=418),
+    NotSent: lambda: NotSent("leads.add", "connection refused"),
+    OutcomeUnknown: lambda: OutcomeUnknown("leads.add", "timed out"),
+    Unavailable: lambda: Unavailable("leads.get", "Service Unavailable", status=503),
+    RateLimited: lambda: RateLimited("leads.add", "slow down", retry_after=2.0),
+    BudgetSpent: lambda: BudgetSpent("leads.add", "no tokens", retry_after=7200.0),
+    Unauthorized: lambda: Unauthorized("leads.add", "unauthorized access", status=401),
+    Reauthorise: lambda: Reauthorise("oauth.refresh", "invalid_grant", status=400),
+    Blocked: lambda: Blocked("leads.add", "HTML page", status=403),
+    Refused: lambda: Refused("leads.add", "no", status=451),
+    Invalid: lambda: Invalid("leads.add", "title is too long", status=400, field="title"),
+    Forbidden: lambda: Forbidden("leads.add", "forbidden", status=403),
+    Gone: lambda: Gone("leads.get", "not found", status=404),
+}
+
+
+def fate(error: BaseException, **options: Any) -> Fate:
+    given: dict[str, Any] = {
+        "step": "lead", "attempts": 1, "first_attempt_at": NOW - 100, "now": NOW, "policy": POLICY, "jitter": 0.5,
+        "source": "contact",
+    }  # fmt: skip
+    return decide(error, **given | options)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_every_error_has_its_row(kind: type[LeadlineError]) -> None:
+    """No error of ours reaches a fate by accident: each class stands in the table, and its fate is well-formed."""
+    assert kind in FATES
+    decided = fate(MADE[kind]())
+    if isinstance(decided, Retry | Wait | Settle | Dead):
+        assert decided.cause.hint
+        assert decided.cause.code == kind.code
+        assert "{" not in decided.cause.hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (LeadlineError, (Retry, NOW + 10)),
+        (PipedriveError, (Retry, NOW + 10)),
+        (NotSent, (Retry, NOW + 10)),
+        (Unavailable, (Retry, NOW + 10)),
+        (StoreUnavailable, (Wait, NOW + 5, "store", False, False)),
+        (LeaseLost, (Drop,)),
+        (NotAllowed, (Drop,)),
+        (OutOfAllowance, (Wait, NOW + 2, "limit", False, False)),
+        (Settling, (Settle, NOW + 40, 0)),
+        (OutcomeUnknown, (Settle, NOW + 90, 1)),
+        (Unmappable, (Dead,)),
+        (UnknownName, (Dead,)),
+        (RateLimited, (Wait, NOW + 2, "limit", True, False)),
+        (BudgetSpent, (Wait, NOW + 7200, "budget", True, False)),
+        (Unauthorized, (Wait, NOW + 30, "credentials", True, True)),
+        (Reauthorise, (Wait, NOW + 30, "credentials", True, True)),
+        (Blocked, (Wait, NOW + 600, "blocked", True, True)),
+        (Refused, (Dead,)),
+        (Invalid, (Dead,)),
+        (Forbidden, (Dead,)),
+        (Gone, (Again,)),
+    ],
+)
+def test_the_table(kind: type[LeadlineError], expected: tuple[Any, ...]) -> None:
+    """Each error has one fate on its first appearance."""
+    assert shape(fate(MADE[kind]())) == expected
+
+
+def shape(decided: Fate) -> tuple[Any, ...]:
+    """A fate without its cause."""
+    match decided:
+        case Retry(at=at):
+            return Retry, at
+        case Wait(until=until, reason=reason, gate=gate, probe=probe):
+            assert reason in REASONS
+            return Wait, until, reason, gate, probe
+        case Settle(until=until, used=used):
+            return Settle, until, used
+        case _:
+            return (type(decided),)
+
+
+@pytest.mark.parametrize("error", [NotSent("c", "d"), Unavailable("c", "d"), RuntimeError("bug")])
+@pytest.mark.parametrize("attempts", range(1, 9))
+def test_delays_grow_with_jitter(error: Exception, attempts: int) -> None:
+    """Each try waits for its place in the schedule, a fifth more or less."""
+    for jitter, factor in ((0.0, 0.8), (0.5, 1.0), (0.999, 1.1996)):
+        decided = fate(error, attempts=attempts, jitter=jitter)
+        assert isinstance(decided, Retry)
+        assert decided.at == pytest.approx(NOW + DELAYS[attempts - 1] * factor)
+
+
+def test_the_schedule_lasts_a_day() -> None:
+    """However the jitter falls, a delivery is tried for at least 24 hours before it is dead."""
+    now, attempts = NOW, 1
+    while isinstance(decided := fate(NotSent("c", "d"), attempts=attempts, now=now, first_attempt_at=NOW, jitter=0.0), Retry):
+        now, attempts = decided.at, attempts + 1
+    assert isinstance(decided, Dead)
+    assert attempts == 9
+    assert now - NOW >= 24 * 3600
+
+
+@pytest.mark.parametrize(("first", "took"), [(NOW - 160_570, "45h"), (NOW - 7199, "120m"), (NOW + 5, "0s"), (NOW - 1e6, "12d")])
+def test_gives_up_after_the_last_delay(first: float, took: str) -> None:
+    """After the last delay the submission is dead, and its cause says how often and how long it was tried."""
+    decided = fate(Unavailable("leads.get", "Service Unavailable", status=503), attempts=9, first_attempt_at=first)
+    assert isinstance(decided, Dead)
+    assert decided.cause.detail == f"gave up after 9 tries in {took}: leads.get: 503 Service Unavailable"
+    assert (decided.cause.code, decided.cause.status, decided.cause.step) == ("unavailable", 503, "lead")
+
+
+def test_no_delays_at_all() -> None:
+    """With no delays configured the first failure is the last."""
+    decided = fate(NotSent("c", "d"), policy=Policy(retry_delays=(), settle_seconds=90, probe_seconds=30))
+    assert isinstance(decided, Dead)
+    assert "gave up after 1 try in 100s" in decided.cause.detail
+
+
+@pytest.mark.parametrize(
+    ("attempts", "expected"),
+    [(1, 90.0), (2, 90.0), (3, 300.0), (8, 86400.0), (9, 90.0), (10, None)],
+)
+def test_unknown_outcomes_settle(attempts: int, expected: float | None) -> None:
+    """A create settles at least the settle time, longer as it keeps failing, and is looked for once more before it is dead."""
+    decided = fate(OutcomeUnknown("leads.add", "timed out"), attempts=attempts)
+    if expected is None:
+        assert isinstance(decided, Dead)
+        assert "looked for" in (decided.cause.hint or "") or "asked whether" in (decided.cause.hint or "")
+    else:
+        assert shape(decided) == (Settle, NOW + expected, 1)
+
+
+def test_settling_uses_no_attempt() -> None:
+    """Waiting for a create to settle never ends in death, and never looks back in time."""
+    assert shape(fate(Settling("lead", NOW + 40), attempts=99)) == (Settle, NOW + 40, 0)
+    assert shape(fate(Settling("lead", NOW - 40))) == (Settle, NOW, 0)
+
+
+@pytest.mark.parametrize("kind", [RateLimited, BudgetSpent, Unauthorized, Reauthorise, Blocked, OutOfAllowance, StoreUnavailable])
+def test_waiting_is_not_failing(kind: type[LeadlineError]) -> None:
+    """Limits, credentials and a missing store never kill a submission, however often they are met."""
+    assert isinstance(fate(MADE[kind](), attempts=99), Wait)
+
+
+@pytest.mark.parametrize(
+    ("probes", "seconds"), [(0, 30.0), (1, 60.0), (3, 240.0), (6, 1920.0), (7, 3600.0), (10**6, 3600.0)]
+)
+def test_probes_grow_to_hourly(probes: int, seconds: float) -> None:
+    """A raised gate is tried at growing intervals, at least hourly."""
+    assert shape(fate(Unauthorized("c", "d"), probes=probes)) == (Wait, NOW + seconds, "credentials", True, True)
+    assert shape(fate(Blocked("c", "d"), probes=probes)) == (Wait, NOW + max(600, seconds), "blocked", True, True)
+    unstated = BudgetSpent("c", "d", retry_after=60.0, stated=False)
+    assert shape(fate(unstated, probes=probes)) == (Wait, NOW + seconds, "budget", True, True)
+
+
+@pytest.mark.parametrize("kind", [NotSent, Unavailable])
+def test_an_outage_is_waited_for(kind: type[LeadlineError]) -> None:
+    """While nobody gets through, a submission waits at the gate and uses up no attempt, so that it goes on when all do."""
+    assert shape(fate(MADE[kind](), outage=True, attempts=99, probes=1)) == (Wait, NOW + 60, "outage", True, True)
+    assert isinstance(fate(MADE[OutcomeUnknown](), outage=True), Settle)
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"),
+    [(2.0, 2.0), (0.0, 1.0), (-5.0, 1.0), (1e9, 26 * 3600.0), (float("inf"), 30.0), (float("nan"), 30.0)],
+)
+def test_stated_waits_are_bounded(retry_after: float, seconds: float) -> None:
+    """Whatever an answer states, the wait is between a second and a day."""
+    assert shape(fate(RateLimited("c", "d", retry_after=retry_after)))[1] == NOW + seconds
+    assert shape(fate(BudgetSpent("c", "d", retry_after=retry_after)))[1] == NOW + seconds
+
+
+def test_our_own_count() -> None:
+    """Our own burst window holds up only who meets it; our own count of the day's tokens holds up everybody."""
+    assert shape(fate(OutOfAllowance(NOW + 1.5, budget=False))) == (Wait, NOW + 1.5, "limit", False, False)
+    assert shape(fate(OutOfAllowance(NOW + 900, budget=True))) == (Wait, NOW + 900, "budget", True, False)
+    assert shape(fate(OutOfAllowance(NOW - 9, budget=False)))[1] == NOW
+
+
+def test_gone_is_resolved_afresh_once() -> None:
+    """What was merged or deleted is forgotten and looked for again; if that fails as well, the submission is dead."""
+    assert isinstance(fate(MADE[Gone]()), Again)
+    assert isinstance(fate(MADE[Gone](), forgotten=True), Dead)
+
+
+def test_a_bug_tells_nothing_of_the_sender() -> None:
+    """An unexpected exception is retried; its cause names the class alone, since its words may quote anything."""
+    decided = fate(ValueError("ann@acme.example is odd"), step="note")
+    assert isinstance(decided, Retry)
+    assert (decided.cause.code, decided.cause.detail, decided.cause.step) == ("internal", "ValueError", "note")
+    assert isinstance(fate(KeyboardInterrupt()), Retry)
+    assert isinstance(fate(KeyError("x"), attempts=9), Dead)
+
+
+def test_subclasses_follow_their_parents() -> None:
+    """An error class added elsewhere shares its parent's fate."""
+
+    class Worse(Invalid):
+        code = "worse"
+
+    assert isinstance(fate(Worse("c", "d", status=400)), Dead)
+
+
+@pytest.mark.parametrize(
+    ("error", "setting", "hint"),
+    [
+        (
+            UnknownName("label", "Hot", setting="sources.contact.lead.labels", known=[]),
+            "sources.contact.lead.labels",
+            "add the label 'Hot' in Pipedrive or correct `labels` of [sources.contact.lead], then retry; "
+            "`create_labels = true` adds missing labels",
+        ),
+        (
+            UnknownName("custom field", "Budget", setting="sources.contact.lead.custom.person.Budget", known=[]),
+            "sources.contact.lead.custom.person.Budget",
+            "add the custom field 'Budget' in Pipedrive or correct `person.Budget` of [sources.contact.lead.custom], then retry",
+        ),
+        (
+            UnknownName("channel", "Ads", setting="sources.contact.lead.channel", known=[]),
+            "sources.contact.lead.channel",
+            "add 'Ads' to the source channels in Pipedrive or correct `channel` of [sources.contact.lead], then retry",
+        ),
+        (
+            Unmappable("nobody", setting="sources.contact.map"),
+            "sources.contact.map",
+            "correct [sources.contact.map], then retry",
+        ),
+        (
+            Invalid("leads.add", "bad", status=400, field="value.currency"),
+            "sources.contact.lead.value",
+            "correct `value` of [sources.contact.lead] or edit the lead, then retry",
+        ),
+        (
+            Invalid("persons.add", "bad", status=400, field="emails[0].value"),
+            "sources.contact.map",
+            "edit the lead's `email` or correct [sources.contact.map], then retry",
+        ),
+        (
+            Invalid("leads.add", "bad", status=400, field="a" * 40),
+            "sources.contact.lead",
+            "correct [sources.contact.lead] or edit the lead, then retry",
+        ),
+        (Invalid("leads.add", "bad", status=400), None, "correct the source file or edit the lead, then retry"),
+        (
+            Forbidden("leads.add", "limit", status=403, vendor_code="feature_capping_deals_limit"),
+            None,
+            "the plan's limit is reached: archive or delete open leads and deals, or enlarge the plan, then retry",
+        ),
+        (
+            Forbidden("leads.add", "Scope and URL mismatch", status=403),
+            None,
+            "the app lacks a scope: connect it again with base, leads:full, contacts:full and deals:read, then retry",
+        ),
+        (
+            Forbidden("leads.add", "no right", status=403),
+            None,
+            "give the API user the permission in Pipedrive, or use the token of a user who has it, then retry",
+        ),
+    ],
+)
+def test_hints(error: LeadlineError, setting: str | None, hint: str) -> None:
+    """A dead letter says what to mend, where, and that it can be retried then."""
+    cause = cause_of(error, step="lead", source="contact")
+    assert (cause.setting, cause.hint) == (setting, hint)
+
+
+def test_causes_carry_what_the_console_groups_by() -> None:
+    """Step, code, field and status come from the error."""
+    cause = cause_of(Invalid("leads.add", "bad", status=422, field="title"), step="lead", source="contact")
+    assert (cause.step, cause.code, cause.field, cause.status) == ("lead", "invalid", "title", 422)
+    assert cause.detail == "leads.add: 422 bad"
+    assert cause_of(Reauthorise("c", "d"), step="lead", source="x").setting == "PIPEDRIVE_REFRESH_TOKEN"
+    assert cause_of(Unauthorized("c", "d"), step="lead", source="x").setting == "PIPEDRIVE_API_TOKEN"
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("Email ann.lee+x@acme.example is not valid", "persons.add: Email [e-mail] is not valid"),
+        ("\"ann@acme.example\" 'b@c.example'", "persons.add: \"[e-mail]\" '[e-mail]'"),
+        ("phone +49 (151) 123-456 is odd", "persons.add: phone [phone] is odd"),
+        ("lead 3fa85f64-5717-4562-b3fc-2c963f66afa6 of person 12345678", None),
+        ("line\nfeeds\tand   spaces", "persons.add: line feeds and spaces"),
+    ],
+)
+def test_details_name_nobody(said: str, kept: str | None) -> None:
+    """Addresses and numbers of people in Pipedrive's own words are taken out; ids stay."""
+    detail = cause_of(Invalid("persons.add", said), step="person", source="contact").detail
+    assert detail == (kept or f"persons.add: {said}")
+
+
+def test_details_are_bounded() -> None:
+    """Nobody's words fill the ledger, also when the last try is counted."""
+    decided = fate(Unavailable("leads.get", "x" * 5000), attempts=9)
+    assert isinstance(decided, Dead)
+    assert len(decided.cause.detail) <= LONGEST
+
+
+def test_hints_stand_for_classes_that_exist() -> None:
+    """Every error that can end a submission or make it wait has a hint of its own or its parent's."""
+    for kind in CLASSES:
+        assert any(parent in HINTS for parent in kind.__mro__[:-2])

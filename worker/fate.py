@@ -1,0 +1,269 @@
+"""The one place where an error becomes a fate. Pure: what to do is a value, done by `worker.delivery`.
+
+| what went wrong                              | fate                                                                |
+|----------------------------------------------|---------------------------------------------------------------------|
+| not sent, unavailable, a bug                 | Retry after a growing delay; after the last one Dead                |
+| the same while nobody gets through           | Wait at the gate (`outage`), probed                                 |
+| create with unknown outcome                  | Settle, at least as long as the delay; looked for once more before Dead |
+| still settling                               | Settle, no attempt used                                             |
+| 429, our own count                           | Wait; at the gate, save for our own burst window, which is short    |
+| budget spent                                 | Wait at the gate until the stated reset, else probed                |
+| 401, refresh token refused, blocked          | Wait at the gate, probed at growing intervals                       |
+| Redis away                                   | Wait a moment; the worker leaves it to its lease                    |
+| lease lost, not ours to move                 | Drop                                                                |
+| refused, unmappable, unknown name            | Dead                                                                |
+| gone                                         | Again, once; then Dead                                              |
+
+With the default delays, and ±20 % on each, a delivery that never succeeds goes like this:
+
+    try    1     2     3     4      5      6     7      8      9
+    wait     10s    1m    5m    30m     2h    6h    12h    24h    dead
+    since  0    10s   70s   6m    36m    2.6h   8.6h  20.6h  44.6h
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from msgspec import Struct, structs
+
+from worker import errors
+from worker.causes import bounded, cause_of
+from worker.contract import Cause
+
+PROBE_LONGEST = 3600.0
+BLOCK_SHORTEST = 600.0
+"""Seconds: calls that go on after an HTML 403 prolong the block."""
+STORE_SECONDS = 5.0
+LONGEST_WAIT = 26 * 3600.0
+"""Seconds that anybody's `Retry-After` can make us wait: a day, and clocks that differ."""
+JITTER = 0.2
+
+REASONS = {
+    "retry": "an attempt failed and is repeated later",
+    "settle": "a create with unknown outcome settles before it is looked for",
+    "limit": "Pipedrive takes no more calls for the moment",
+    "budget": "the day's Pipedrive API tokens are spent",
+    "credentials": "Pipedrive refuses the credentials",
+    "blocked": "Pipedrive blocks this account's API traffic",
+    "outage": "Pipedrive cannot be reached",
+    "store": "Redis cannot be reached",
+}
+"""Why a submission waits, or the gate is raised: the word that is stored, and what it means."""
+
+
+class Policy(Struct, frozen=True):
+    """Seconds. `retry_delays[n]` is the wait after try n + 1; there is one try more than delays."""
+
+    retry_delays: tuple[float, ...]
+    settle_seconds: float
+    probe_seconds: float
+
+
+class Retry(Struct, frozen=True, tag=True):
+    """Try again at `at` (Unix seconds); an attempt is used up."""
+
+    at: float
+    cause: Cause
+
+
+class Wait(Struct, frozen=True, tag=True):
+    """Go on at `until` (Unix seconds); no attempt is used up. With `gate` everybody waits; with `probe` one goes first then."""
+
+    until: float
+    reason: str
+    gate: bool
+    probe: bool
+    cause: Cause
+
+
+class Settle(Struct, frozen=True, tag=True):
+    """Look for the create at `until` (Unix seconds). `used` is the number of attempts used up: 1 for the create, else 0."""
+
+    until: float
+    cause: Cause
+    used: int
+
+
+class Again(Struct, frozen=True, tag=True):
+    """Forget what was remembered and resolve afresh, at once."""
+
+
+class Dead(Struct, frozen=True, tag=True):
+    """Give up, until a person has mended the cause."""
+
+    cause: Cause
+
+
+class Drop(Struct, frozen=True, tag=True):
+    """Do nothing: the submission is another worker's, or nobody's."""
+
+
+Fate = Retry | Wait | Settle | Again | Dead | Drop
+
+
+class Case(Struct, frozen=True, kw_only=True):
+    """One failed delivery: the arguments of `decide`."""
+
+    error: BaseException
+    step: str
+    attempts: int
+    first_attempt_at: float
+    now: float
+    policy: Policy
+    jitter: float
+    probes: int
+    forgotten: bool
+    outage: bool
+    source: str
+
+    @property
+    def cause(self) -> Cause:
+        return cause_of(self.error, step=self.step, source=self.source)
+
+    @property
+    def delay(self) -> float | None:
+        """Seconds to the next try, jittered; None after the last."""
+        if self.attempts > len(self.policy.retry_delays):
+            return None
+        return self.policy.retry_delays[max(self.attempts, 1) - 1] * (1 - JITTER + 2 * JITTER * self.jitter)
+
+    def probe_after(self, shortest: float = 0.0) -> float:
+        """Seconds to the next probe of the gate, doubling with each that failed, up to an hour."""
+        grown = self.policy.probe_seconds * 2.0 ** min(self.probes, 20)
+        return max(shortest, min(grown, max(PROBE_LONGEST, self.policy.probe_seconds)))
+
+
+def decide(
+    error: BaseException,
+    *,
+    step: str,
+    attempts: int,
+    first_attempt_at: float,
+    now: float,
+    policy: Policy,
+    jitter: float,
+    probes: int = 0,
+    forgotten: bool = False,
+    outage: bool = False,
+    source: str = "*",
+) -> Fate:
+    """What becomes of a delivery that failed with `error` at `step`.
+
+    `attempts` counts this one; times are Unix seconds; `jitter` is in [0, 1). `probes`: how often the gate was tried in vain.
+    `forgotten`: this submission was resolved afresh before. `outage`: nobody gets through lately. `source` words the cause.
+    """
+    case = Case(
+        error=error, step=step, attempts=attempts, first_attempt_at=first_attempt_at, now=now, policy=policy, jitter=jitter,
+        probes=probes, forgotten=forgotten, outage=outage, source=source,
+    )  # fmt: skip
+    return next((FATES[kind] for kind in type(error).__mro__ if kind in FATES), _retry)(case)
+
+
+def _retry(case: Case) -> Fate:
+    return _gave_up(case) if case.delay is None else Retry(case.now + case.delay, case.cause)
+
+
+def _retry_or_outage(case: Case) -> Fate:
+    if case.outage:
+        return Wait(case.now + case.probe_after(), "outage", gate=True, probe=True, cause=case.cause)
+    return _retry(case)
+
+
+def _settle(case: Case) -> Fate:
+    """The last create is looked for as well: what it may have made must not be left without its submission."""
+    if case.attempts > len(case.policy.retry_delays) + 1:
+        return _gave_up(case)
+    return Settle(case.now + max(case.policy.settle_seconds, case.delay or 0.0), case.cause, used=1)
+
+
+def _still_settling(case: Case) -> Fate:
+    until = case.error.until if isinstance(case.error, errors.Settling) else case.now
+    return Settle(max(until, case.now), case.cause, used=0)
+
+
+def _limit(case: Case) -> Fate:
+    return Wait(case.now + _stated(case), "limit", gate=True, probe=False, cause=case.cause)
+
+
+def _budget(case: Case) -> Fate:
+    """A reset that Pipedrive named is waited for; one that it did not is felt for."""
+    if isinstance(case.error, errors.RateLimited) and not case.error.stated:
+        return Wait(case.now + case.probe_after(), "budget", gate=True, probe=True, cause=case.cause)
+    return Wait(case.now + _stated(case), "budget", gate=True, probe=False, cause=case.cause)
+
+
+def _allowance(case: Case) -> Fate:
+    error = case.error
+    until, budget = (error.until, error.budget) if isinstance(error, errors.OutOfAllowance) else (case.now, False)
+    until = min(max(until, case.now), case.now + LONGEST_WAIT)
+    return Wait(until, "budget" if budget else "limit", gate=budget, probe=False, cause=case.cause)
+
+
+def _credentials(case: Case) -> Fate:
+    return Wait(case.now + case.probe_after(), "credentials", gate=True, probe=True, cause=case.cause)
+
+
+def _blocked(case: Case) -> Fate:
+    return Wait(case.now + case.probe_after(BLOCK_SHORTEST), "blocked", gate=True, probe=True, cause=case.cause)
+
+
+def _store(case: Case) -> Fate:
+    return Wait(case.now + STORE_SECONDS, "store", gate=False, probe=False, cause=case.cause)
+
+
+def _gone(case: Case) -> Fate:
+    return Dead(case.cause) if case.forgotten else Again()
+
+
+def _dead(case: Case) -> Fate:
+    return Dead(case.cause)
+
+
+def _drop(_: Case) -> Fate:
+    return Drop()
+
+
+def _gave_up(case: Case) -> Fate:
+    tries = "1 try" if case.attempts == 1 else f"{case.attempts} tries"
+    took = _about(max(0.0, case.now - case.first_attempt_at))
+    return Dead(structs.replace(case.cause, detail=bounded(f"gave up after {tries} in {took}: {case.cause.detail}")))
+
+
+def _about(seconds: float) -> str:
+    """`90s`, `45m`, `45h`, `3d`: two of a unit at least."""
+    name, size = next((unit for unit in (("d", 86400), ("h", 3600), ("m", 60)) if seconds >= 2 * unit[1]), ("s", 1))
+    return f"{round(seconds / size)}{name}"
+
+
+def _stated(case: Case) -> float:
+    """The seconds an answer asks us to wait, whatever it says."""
+    seconds = case.error.retry_after if isinstance(case.error, errors.RateLimited) else 1.0
+    return min(max(seconds, 1.0), LONGEST_WAIT) if math.isfinite(seconds) else case.probe_after()
+
+
+FATES: dict[type[BaseException], Callable[[Case], Fate]] = {
+    errors.LeadlineError: _retry,
+    errors.StoreUnavailable: _store,
+    errors.LeaseLost: _drop,
+    errors.NotAllowed: _drop,
+    errors.OutOfAllowance: _allowance,
+    errors.Settling: _still_settling,
+    errors.Unmappable: _dead,
+    errors.UnknownName: _dead,
+    errors.PipedriveError: _retry,
+    errors.NotSent: _retry_or_outage,
+    errors.OutcomeUnknown: _settle,
+    errors.Unavailable: _retry_or_outage,
+    errors.RateLimited: _limit,
+    errors.BudgetSpent: _budget,
+    errors.Unauthorized: _credentials,
+    errors.Reauthorise: _credentials,
+    errors.Blocked: _blocked,
+    errors.Refused: _dead,
+    errors.Invalid: _dead,
+    errors.Forbidden: _dead,
+    errors.Gone: _gone,
+}
+"""Every class of `worker.errors`; anything else is a bug, and retried."""
