@@ -1,0 +1,99 @@
+"""Who calls: the API token, or an access token that the sandbox's own token endpoint gave out."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import secrets
+from typing import Any, NamedTuple
+
+from service.sandbox.company import Company
+from service.sandbox.refusals import GatewayRefusal, unauthorised
+
+SCOPE = "base leads:full contacts:full deals:full admin"
+MOST_TOKENS = 1000
+CALLER_ID = 1
+
+
+class Caller(NamedTuple):
+    """Whose credentials a call carries; `token` keys the burst windows."""
+
+    user_id: int
+    token: str
+    oauth: bool
+
+
+class Credentials:
+    """Checks and hands out tokens. What is valid outlives a restart."""
+
+    def __init__(self, company: Company) -> None:
+        self._settings = company.settings
+        self._clocks = company.clocks
+        self._company = company
+
+    def identify(self, headers: dict[str, str]) -> Caller:
+        """The caller. Raises `GatewayRefusal` (401) for no, wrong or expired credentials."""
+        key = headers.get("x-api-token")
+        if key is not None:
+            if hmac.compare_digest(key.encode(), self._settings.api_token.encode()):
+                return Caller(CALLER_ID, "api-token", False)
+            raise unauthorised()
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        until = self._access_tokens().get(token.strip()) if scheme.lower() == "bearer" else None
+        if until is None or until <= self._clocks.wall():
+            raise unauthorised()
+        return Caller(CALLER_ID, "oauth", True)
+
+    def refresh(self, headers: dict[str, str], form: dict[str, Any], host: str) -> dict[str, Any]:
+        """The token endpoint's answer. Raises `GatewayRefusal` (400 `invalid_grant`, 401 `invalid_client`)."""
+        if not self._is_client(headers.get("authorization", "")):
+            raise _oauth_refusal(401, "invalid_client", "Client authentication failed")
+        if form.get("grant_type") != "refresh_token":
+            raise _oauth_refusal(400, "unsupported_grant_type", "Only refresh_token is supported here")
+        current = self._refresh_token()
+        if not hmac.compare_digest(str(form.get("refresh_token", "")).encode(), current.encode()):
+            raise _oauth_refusal(400, "invalid_grant", "Refresh token is invalid or was exchanged already")
+        if self._settings.rotate_refresh_token:
+            current = f"1:1:{secrets.token_hex(20)}"
+            self._company.store.set_mark("refresh-token", current)
+        return {
+            "access_token": self._new_access_token(),
+            "token_type": "Bearer",
+            "refresh_token": current,
+            "scope": SCOPE,
+            "expires_in": self._settings.access_token_seconds,
+            "api_domain": f"http://{host}",
+        }
+
+    def expire(self) -> None:
+        """Makes every access token invalid at once."""
+        self._company.store.set_mark("access-tokens", {})
+
+    def _new_access_token(self) -> str:
+        # As long as the vendor's can be, so that nobody cuts them short unnoticed.
+        token = f"v1u:{secrets.token_urlsafe(570)}"
+        now = self._clocks.wall()
+        living = {key: until for key, until in self._access_tokens().items() if until > now}
+        living[token] = now + self._settings.access_token_seconds
+        self._company.store.set_mark("access-tokens", dict(list(living.items())[-MOST_TOKENS:]))
+        return token
+
+    def _access_tokens(self) -> dict[str, float]:
+        return self._company.store.mark("access-tokens") or {}
+
+    def _refresh_token(self) -> str:
+        return self._company.store.mark("refresh-token") or self._settings.refresh_token
+
+    def _is_client(self, header: str) -> bool:
+        scheme, _, encoded = header.partition(" ")
+        try:
+            given = base64.b64decode(encoded, validate=True)
+        except (binascii.Error, ValueError):
+            return False
+        wanted = f"{self._settings.client_id}:{self._settings.client_secret}".encode()
+        return scheme.lower() == "basic" and hmac.compare_digest(given, wanted)
+
+
+def _oauth_refusal(status: int, error: str, message: str) -> GatewayRefusal:
+    return GatewayRefusal(status, {"success": False, "error": error, "message": message}, [])

@@ -1,0 +1,58 @@
+"""The page a person looks at: leads, persons, notes and the latest calls. Plain HTML, no scripts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from litestar import MediaType, Response, get
+from litestar.types import ControllerRouterHandler
+
+from service.sandbox.gateway import Gateway
+from service.sandbox.overview import latest_calls, shown_leads, totals
+
+SHOWN = 50
+POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+HEADERS = {"content-security-policy": POLICY, "cache-control": "no-store", "x-content-type-options": "nosniff"}
+STYLE_HEADERS = {"cache-control": "no-cache", "x-content-type-options": "nosniff"}
+
+
+def page_routes() -> list[ControllerRouterHandler]:
+    """The page and its style sheet."""
+    environment = Environment(
+        loader=PackageLoader("service.sandbox", "pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["clock"] = _clock
+    template = environment.get_template("account.html")
+    style = (files("service.sandbox") / "pages" / "account.css").read_bytes()
+
+    @get("/", sync_to_thread=False)
+    def account(gateway: Gateway, refresh: int = 5) -> Response[str]:
+        store = gateway.company.store
+        html = template.render(
+            refresh=max(0, min(refresh, 3600)),
+            settings=gateway.company.settings,
+            totals=totals(gateway),
+            counts={table.name: len(table) for table in (store.leads, store.persons, store.notes, store.deals)},
+            leads=shown_leads(gateway, SHOWN),
+            persons=list(store.persons)[::-1][:SHOWN],
+            notes=list(store.notes)[::-1][:SHOWN],
+            calls=latest_calls(gateway, SHOWN)[::-1],
+            faults=gateway.faults.listed(),
+        )
+        return Response(html, media_type=MediaType.HTML, headers=HEADERS)
+
+    @get("/_sandbox/account.css", sync_to_thread=False)
+    def style_sheet() -> Response[bytes]:
+        return Response(style, media_type=MediaType.CSS, headers=STYLE_HEADERS)
+
+    return [account, style_sheet]
+
+
+def _clock(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
