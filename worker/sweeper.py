@@ -100,7 +100,8 @@ class Sweeper:
         if not old:
             return []
         present = queued_ids(self._queue)
-        return [submission_id for submission_id in (raw.decode() for raw in old) if submission_id not in present][:A_BEAT]
+        waiting = (raw.decode() for raw in cast("list[bytes]", old))
+        return [submission_id for submission_id in waiting if submission_id not in present][:A_BEAT]
 
     def _mine(self) -> bool:
         connection = self._ledger.redis

@@ -62,13 +62,13 @@ def _lead(run: Run, announced_at: float) -> dict[str, str | int | None]:
     deal_target = {"person_id": run.person_id} if run.person_id is not None else {"org_id": run.organization_id}
     for deal in run.pipedrive.deals.of(**deal_target):
         if deal.origin_id == origin:
-            return {"lead_id": f"deal:{deal.id}", "result": Result.CREATED}
+            return {"lead_id": deal.source_lead_id or f"deal:{deal.id}", "result": Result.CREATED}
     return {}
 
 
 def _note(run: Run, announced_at: float) -> dict[str, str | int | None]:
     for found in run.pipedrive.notes.of_lead(run.lead_id or ""):
-        if marks(found.content, run.record.id):
+        if marks(found.content or "", run.record.id):
             return {"note_id": found.id}
     return {}
 

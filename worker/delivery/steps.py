@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from worker.bodies import lead_body, lead_patch, note_body, organization_body, organization_search, person_body, person_search
+from typing import Any
+
 from worker.contract import Result
 from worker.delivery.resolve import Resolved
 from worker.delivery.run import Run
@@ -10,6 +11,7 @@ from worker.errors import Gone
 from worker.memory import PersonMemory, normal_name
 from worker.pipedrive.models import Lead as PipedriveLead
 from worker.pipedrive.models import timestamp
+from worker.plan import lead_body, note_body, organization_body, person_body
 
 
 def organization(run: Run, resolved: Resolved) -> None:
@@ -19,12 +21,12 @@ def organization(run: Run, resolved: Resolved) -> None:
         return
     known = run.memory.organization(name)
     if known is None:
-        hits = run.pipedrive.organizations.search(**organization_search(name))
+        hits = run.pipedrive.organizations.search(term=name, fields="name", exact_match=True)
         same = [hit.id for hit in hits if normal_name(hit.name or "") == normal_name(name)]
         known = min(same) if same else None
     if known is None:
         run.announce("organization")
-        known = run.pipedrive.organizations.add(**organization_body(name, owner_id=resolved.owner_id)).id
+        known = run.pipedrive.organizations.add(organization_body(run.plan, owner_id=resolved.owner_id)).id
         run.learn("organization", organization_id=known)
     else:
         run.learn("", organization_id=known)
@@ -52,12 +54,12 @@ def person(run: Run, resolved: Resolved) -> PersonMemory | None:
         return _remember(run, found, created=False)
     run.announce("person")
     body = person_body(
-        run.plan.person,
+        run.plan,
         organization_id=run.organization_id,
         owner_id=resolved.owner_id,
         custom=resolved.person_custom,
     )
-    run.learn("person", person_id=run.pipedrive.persons.add(**body).id, person_created=1)
+    run.learn("person", person_id=run.pipedrive.persons.add(body).id, person_created=1)
     assert run.person_id is not None
     return _remember(run, run.person_id, created=True)
 
@@ -70,11 +72,11 @@ def _remember(run: Run, person_id: int, *, created: bool) -> PersonMemory:
 
 def _search(run: Run) -> int | None:
     """The id of the person with this e-mail (else phone). Exact match is not always exact, so hits are compared again."""
-    query = person_search(run.plan.person) if run.plan.person else None
-    if run.identity is None or query is None:
+    if run.identity is None:
         return None
     kind, value = run.identity
-    hits = run.pipedrive.persons.search(**query)
+    term = run.lead.email if kind == "email" else run.lead.phone
+    hits = run.pipedrive.persons.search(term=term or value, fields=kind, exact_match=True)
     same = sorted(hit.id for hit in hits if value in ({e.casefold() for e in hit.emails} if kind == "email" else _digits(hit.phones)))
     if len(same) > 1:
         run.note_down("person", "several", f"{len(same)} persons have this {kind}; took the oldest, {same[0]}")
@@ -120,9 +122,16 @@ def _label(run: Run, lead: PipedriveLead, resolved: Resolved) -> None:
 
     Harmless to repeat, so not announced.
     """
-    changes = lead_patch(run.plan, lead=lead.labelling(), label_ids=resolved.label_ids, channel=resolved.channel)
+    changes: dict[str, Any] = {}
+    labels = list(dict.fromkeys([*lead.label_ids, *resolved.label_ids]))
+    if labels != lead.label_ids:
+        changes["label_ids"] = labels
+    if lead.channel is None and resolved.channel is not None:
+        changes["channel"] = resolved.channel
+    if not lead.channel_id and run.plan.channel_id:
+        changes["channel_id"] = run.plan.channel_id
     if changes:
-        run.pipedrive.leads.update(lead.id, **changes)
+        run.pipedrive.leads.update(lead.id, changes)
     run.learn("", lead_id=lead.id, result=Result.LABELLED)
     if run.identity:
         run.memory.remember_lead(*run.identity, lead.id, timestamp(lead.add_time))
@@ -139,15 +148,16 @@ def _create(run: Run, resolved: Resolved) -> None:
         custom=resolved.custom,
     )
     run.announce("lead")
-    run.learn("lead", lead_id=run.pipedrive.leads.add(**body).id, result=Result.CREATED)
+    run.learn("lead", lead_id=run.pipedrive.leads.add(body).id, result=Result.CREATED)
     if run.identity and run.lead_id:
         run.memory.remember_lead(*run.identity, run.lead_id, run.clock())
 
 
 def note(run: Run) -> None:
     """One note per submission, on the lead."""
-    content = run.plan.note_existing_html if run.result == Result.LABELLED else run.plan.note_html
-    if content is None or run.note_id is not None or run.lead_id is None:
+    labelled = run.result == Result.LABELLED
+    wanted = run.plan.note_existing_html if labelled else run.plan.note_html
+    if wanted is None or run.note_id is not None or run.lead_id is None:
         return
     run.announce("note")
-    run.learn("note", note_id=run.pipedrive.notes.add(**note_body(content, lead_id=run.lead_id)).id)
+    run.learn("note", note_id=run.pipedrive.notes.add(note_body(run.plan, run.lead_id, existing=labelled)).id)

@@ -1,0 +1,1 @@
+"""The command `leadline`: one small file for each family of commands."""

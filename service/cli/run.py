@@ -1,0 +1,70 @@
+"""`leadline serve`, `leadline work`, `leadline sandbox`: one part each, for production or by itself."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from service.cli import start
+from service.local.processes import Child, Supervisor
+from service.sources.judge import writing
+from worker import logs
+from worker.settings import Settings
+
+
+@click.command()
+def serve() -> None:
+    """The HTTP service. Accepts as long as submissions can be stored; needs no Pipedrive credentials."""
+    from service.app import serve as run
+
+    settings = start.settings(Settings.for_service)
+    start.sources(settings)
+    with start.store_url(settings) as url:
+        os.environ["REDIS_URL"] = url
+        run(start.settings(Settings.for_service))
+
+
+@click.command()
+def work() -> None:
+    """The RQ workers. Wait for Redis and never exit because of it."""
+    from worker.work import work as run
+
+    settings = start.settings(Settings.for_worker)
+    sources = start.sources(settings)
+    with start.store_url(settings) as url:
+        if settings.worker_processes > 1:
+            _several(settings.worker_processes, url)
+            return
+        logs.configure(settings.log_format, "worker")
+        run(settings, url, writing(sources))
+
+
+def _several(processes: int, url: str) -> None:
+    env = os.environ | {"REDIS_URL": url, "LEADLINE_WORKER_PROCESSES": "1"}
+    children = [Child(f"worker-{n + 1}", leadline("work"), env=env) for n in range(processes)]
+    with Supervisor(children) as supervisor:
+        supervisor.run_until_signal()
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8001, show_default=True)
+@click.option("--plan", type=click.Choice(["lite", "growth", "premium", "ultimate"]), help="Enforce this plan's limits.")
+@click.option("--state", "state_file", type=click.Path(dir_okay=False), help="Keep the account in this file.")
+@click.option("--search-delay", default=2.0, show_default=True, help="Seconds until the search index sees new items.")
+def sandbox(host: str, port: int, plan: str | None, state_file: str | None, search_delay: float) -> None:
+    """A stand-in for Pipedrive on loopback, with a page of leads, persons and calls."""
+    from service.sandbox import SandboxSettings
+    from service.sandbox import run as serve_sandbox
+
+    click.echo(f"sandbox on http://{host}:{port}  (token: {SandboxSettings().api_token})")
+    serve_sandbox(
+        SandboxSettings(host=host, port=port, plan=plan, state_file=state_file, search_delay_seconds=search_delay)  # type: ignore[arg-type]
+    )
+
+
+def leadline(*words: str) -> list[str]:
+    """The argv of a `leadline` command in this interpreter."""
+    return [sys.executable, "-m", "service.cli.main", *words]

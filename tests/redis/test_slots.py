@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis as redis_py
+from rq import Worker
+from rq.registry import FailedJobRegistry, StartedJobRegistry
+from ulid import ULID
+
+from worker.connection import connect
+from worker.leases import Leases
+from worker.ledger import Ledger
+from worker.metrics import Meter
+from worker.queue import enqueue, open_queue
+from worker.slots import Slots
+from worker.sweeper import Sweeper
+from worker.vault import Vault
+
+
+def eventually(true: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Polls until `true()`; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "did not come true in time"
+        time.sleep(0.02)
+
+
+@contextmanager
+def running(redis_url: str, deliver: Callable[[str], None], count: int = 4) -> Iterator[Slots]:
+    store = connect(redis_url, timeout=5)
+    ledger = Ledger(store, Vault(()))
+    slots = Slots(
+        open_queue(connect(redis_url, timeout=7)),
+        count,
+        lambda: deliver,
+        Leases(ledger),
+        Sweeper(ledger, open_queue(store)),
+        Meter(),
+        name=f"test-{ULID()}",
+    )
+    thread = threading.Thread(target=slots.run)
+    thread.start()
+    try:
+        yield slots
+    finally:
+        slots.stop()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def put(redis: redis_py.Redis, *ids: str) -> None:
+    queue = open_queue(redis)
+    with redis.pipeline(transaction=True) as pipe:
+        pipe.multi()
+        for submission_id in ids:
+            enqueue(queue, submission_id, pipe)
+        pipe.execute()
+
+
+def test_every_job_is_run_once_and_leaves_nothing_behind(redis_url: str, redis: Any) -> None:
+    """Many jobs over several slots: each id is delivered once; queue, registries and job hashes are empty afterwards."""
+    seen: list[str] = []
+    ids = [str(ULID()) for _ in range(60)]
+    with running(redis_url, seen.append):
+        put(redis, *ids)
+        eventually(lambda: len(seen) >= len(ids))
+        queue = open_queue(redis)
+        eventually(lambda: not redis.keys("rq:job:*"))
+        assert sorted(seen) == sorted(ids)
+        assert queue.count == 0
+        assert redis.llen("rq:queue:leadline:intermediate") == 0
+        assert StartedJobRegistry(queue=queue).count == 0
+        assert FailedJobRegistry(queue=queue).count == 0
+
+
+def test_slots_work_side_by_side(redis_url: str, redis: Any) -> None:
+    """As many deliveries as there are slots are in hand at once."""
+    together = threading.Barrier(4, timeout=10)
+    met: list[str] = []
+
+    def deliver(submission_id: str) -> None:
+        together.wait()
+        met.append(submission_id)
+
+    with running(redis_url, deliver):
+        put(redis, *(str(ULID()) for _ in range(4)))
+        eventually(lambda: len(met) == 4)
+
+
+def test_rq_info_shows_the_queue_and_the_worker(redis_url: str, redis: Any) -> None:
+    """RQ's own command tells the truth about us while a delivery is in hand, and after we are gone."""
+    hold, held = threading.Event(), threading.Event()
+
+    def deliver(_: str) -> None:
+        held.set()
+        hold.wait(10)
+
+    with running(redis_url, deliver, count=1) as slots:
+        put(redis, str(ULID()), str(ULID()))
+        assert held.wait(10)
+        info = rq_info(redis_url)
+        print(info)
+        assert "leadline" in info
+        assert slots.name in info
+        assert "1 queues, 1 jobs total" in info
+        assert "busy" in info
+        hold.set()
+    assert Worker.all(connection=redis) == []
+
+
+def rq_info(redis_url: str) -> str:
+    command = [sys.executable, "-m", "rq.cli", "info", "--url", redis_url, "-S", "rq.serializers.JSONSerializer"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return done.stdout + done.stderr
+
+
+def test_stopping_waits_for_what_is_in_hand(redis_url: str, redis: Any) -> None:
+    """A stop lets the delivery in hand finish and takes no other."""
+    started, stopping, done = threading.Event(), threading.Event(), []
+
+    def deliver(submission_id: str) -> None:
+        started.set()
+        stopping.wait(10)
+        done.append(submission_id)
+
+    first, second = str(ULID()), str(ULID())
+    with running(redis_url, deliver, count=1) as slots:
+        put(redis, first)
+        assert started.wait(10)
+        slots.stop()
+        put(redis, second)
+        stopping.set()
+    assert done == [first]
+    assert open_queue(redis).count == 1
+
+
+def test_a_job_that_cannot_be_read_costs_no_slot(redis_url: str, redis: Any) -> None:
+    """A corrupt job is passed over and the next one is delivered."""
+    seen: list[str] = []
+    mine = str(ULID())
+    redis.hset("rq:job:broken", mapping={"data": b"not zlib", "created_at": "2026-01-01T00:00:00.000000Z", "status": "queued"})
+    redis.rpush("rq:queue:leadline", "broken")
+    put(redis, mine)
+    with running(redis_url, seen.append, count=1):
+        eventually(lambda: seen == [mine])

@@ -1,0 +1,138 @@
+"""One worker process, put together: from settings to running slots. Reads top to bottom."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import structlog
+
+from worker import connection
+from worker.delivery import Delivery, Workshop
+from worker.fate import Policy
+from worker.leases import Leases
+from worker.ledger import Ledger
+from worker.memory import Memory
+from worker.metrics import PIPEDRIVE_REQUESTS, PIPEDRIVE_TOKENS, Meter
+from worker.pipedrive.allowance import Allowance, plan_of
+from worker.pipedrive.auth import ApiToken, Auth, OAuth
+from worker.pipedrive.calls import Call
+from worker.pipedrive.catalogue import Catalogue
+from worker.pipedrive.client import CallReport, Pipedrive, build_http, build_tls
+from worker.queue import open_queue
+from worker.settings import Settings
+from worker.slots import DEQUEUE_SECONDS, Slots
+from worker.sweeper import Sweeper
+from worker.vault import Vault
+from worker.writing import SourceWriting
+
+if TYPE_CHECKING:
+    import redis
+
+log = structlog.get_logger("leadline.work")
+
+REDIS_SECONDS = 5.0
+CALL_SECONDS = 20.0
+"""The total limit of one call to Pipedrive; well below the lease, which is renewed right before each create."""
+
+
+class Office:
+    """The clients of one process: one TLS context, one allowance, one catalogue; an HTTP client for each caller."""
+
+    def __init__(self, settings: Settings, store: redis.Redis, meter: Meter) -> None:
+        self._settings = settings
+        self._meter = meter
+        self._tls = build_tls()
+        self._auth = auth_of(settings, store, Vault(settings.encryption_keys))
+        plan = plan_of(
+            settings.pipedrive_plan, settings.pipedrive_seats, settings.pipedrive_daily_tokens, oauth=settings.uses_oauth
+        )
+        self._allowance = Allowance(store, plan, time.time)
+        self.catalogue = Catalogue(store, self.client(), time.time)
+
+    def client(self, delivery: Delivery | None = None) -> Pipedrive:
+        """A client of its own; with `delivery`, one that reports to it and asks it before every create."""
+
+        def on_call(report: CallReport) -> None:
+            self._meter.count(PIPEDRIVE_REQUESTS, call=report.call, status=str(report.status or report.outcome))
+            self._meter.count(PIPEDRIVE_TOKENS, report.cost, call=report.call)
+            if delivery is not None:
+                delivery.called(report)
+
+        return Pipedrive(
+            build_http(self._tls),
+            self._settings.pipedrive_base_url,
+            self._auth,
+            self._allowance if delivery is None else _Guard(self._allowance, delivery),
+            on_call,
+            CALL_SECONDS,
+        )
+
+
+class _Guard:
+    """The allowance, and behind it the lease: the last question before a create leaves the process."""
+
+    def __init__(self, allowance: Allowance, delivery: Delivery) -> None:
+        self._allowance = allowance
+        self._delivery = delivery
+
+    def before(self, call: Call) -> None:
+        self._allowance.before(call)
+        if call.create:
+            self._delivery.must_hold(CALL_SECONDS)
+
+    def after(self, call: Call, status: int | None, headers: Mapping[str, str]) -> None:
+        self._allowance.after(call, status, headers)
+
+
+def auth_of(settings: Settings, store: redis.Redis, vault: Vault) -> Auth:
+    """The credentials of the settings. Raises ValueError when there are none."""
+    if settings.pipedrive_api_token:
+        return ApiToken(settings.pipedrive_api_token)
+    if not settings.uses_oauth:
+        raise ValueError("no Pipedrive credentials")
+    return OAuth(
+        store,
+        build_http(build_tls()),
+        settings.pipedrive_client_id or "",
+        settings.pipedrive_client_secret or "",
+        settings.pipedrive_refresh_token or "",
+        settings.pipedrive_oauth_url,
+        vault.seal,
+        vault.open,
+        time.time,
+    )
+
+
+def build(settings: Settings, redis_url: str, writings: Mapping[str, SourceWriting]) -> Slots:
+    """Everything of one worker process. Opens nothing yet."""
+    vault = Vault(settings.encryption_keys)
+    store = connection.connect(redis_url, timeout=REDIS_SECONDS)
+    queue = open_queue(connection.connect(redis_url, timeout=REDIS_SECONDS + DEQUEUE_SECONDS))
+    ledger = Ledger(store, vault)
+    sweeper = Sweeper(ledger, open_queue(store))
+    leases = Leases(ledger)
+    meter = Meter()
+    office = Office(settings, store, meter)
+    workshop = Workshop(
+        ledger=ledger,
+        leases=leases,
+        memory=Memory(store),
+        catalogue=office.catalogue,
+        sweeper=sweeper,
+        meter=meter,
+        policy=Policy(settings.retry_delays, settings.settle_seconds, settings.probe_seconds),
+        writings=writings,
+        clock=time.time,
+    )
+    return Slots(queue, settings.slots, lambda: Delivery(workshop, office.client), leases, sweeper, meter)
+
+
+def work(settings: Settings, redis_url: str, writings: Mapping[str, SourceWriting]) -> None:
+    """Runs one worker process until SIGTERM or SIGINT."""
+    slots = build(settings, redis_url, writings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: slots.stop())
+    slots.run()
