@@ -1,0 +1,1 @@
+"""The Pipedrive API: typed calls, errors told apart, limits reported and never slept on."""

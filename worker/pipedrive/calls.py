@@ -1,0 +1,62 @@
+"""Every operation we use: name, method, path and price, as Pipedrive's OpenAPI documents state them (`x-token-cost`).
+
+Leads, labels, sources, notes and users exist in v1 only; persons, organisations, deals and fields are out of support
+there since 2026 and are called in v2: https://pipedrive.readme.io/docs/pipedrive-api-v2-migration-guide
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Call(Struct, frozen=True):
+    """One operation. `cost` in API tokens.
+
+    `search` calls have a burst window of their own. `create` calls make something new: repeated blindly they make it twice.
+    """
+
+    name: str
+    method: str
+    path: str
+    cost: int
+    search: bool = False
+    create: bool = False
+
+
+LEADS_ADD = Call("leads.add", "POST", "/v1/leads", 10, create=True)
+LEADS_GET = Call("leads.get", "GET", "/v1/leads/{id}", 2)
+LEADS_LIST = Call("leads.list", "GET", "/v1/leads", 20)
+LEADS_ARCHIVED = Call("leads.archived", "GET", "/v1/leads/archived", 40)
+LEADS_UPDATE = Call("leads.update", "PATCH", "/v1/leads/{id}", 10)
+LEADS_DELETE = Call("leads.delete", "DELETE", "/v1/leads/{id}", 6)
+
+LABELS_LIST = Call("labels.list", "GET", "/v1/leadLabels", 10)
+LABELS_ADD = Call("labels.add", "POST", "/v1/leadLabels", 10, create=True)
+LABELS_UPDATE = Call("labels.update", "PATCH", "/v1/leadLabels/{id}", 10)
+LABELS_DELETE = Call("labels.delete", "DELETE", "/v1/leadLabels/{id}", 6)
+SOURCES_LIST = Call("sources.list", "GET", "/v1/leadSources", 2)
+
+NOTES_ADD = Call("notes.add", "POST", "/v1/notes", 10, create=True)
+NOTES_LIST = Call("notes.list", "GET", "/v1/notes", 20)
+
+USERS_ME = Call("users.me", "GET", "/v1/users/me", 2)
+USERS_LIST = Call("users.list", "GET", "/v1/users", 20)
+
+PERSONS_ADD = Call("persons.add", "POST", "/api/v2/persons", 5, create=True)
+PERSONS_GET = Call("persons.get", "GET", "/api/v2/persons/{id}", 1)
+PERSONS_LIST = Call("persons.list", "GET", "/api/v2/persons", 10)
+PERSONS_SEARCH = Call("persons.search", "GET", "/api/v2/persons/search", 20, search=True)
+
+ORGANIZATIONS_ADD = Call("organizations.add", "POST", "/api/v2/organizations", 5, create=True)
+ORGANIZATIONS_GET = Call("organizations.get", "GET", "/api/v2/organizations/{id}", 1)
+ORGANIZATIONS_LIST = Call("organizations.list", "GET", "/api/v2/organizations", 10)
+ORGANIZATIONS_SEARCH = Call("organizations.search", "GET", "/api/v2/organizations/search", 20, search=True)
+
+DEALS_LIST = Call("deals.list", "GET", "/api/v2/deals", 10)
+
+DEAL_FIELDS_LIST = Call("deal_fields.list", "GET", "/api/v2/dealFields", 10)
+DEAL_FIELDS_GET = Call("deal_fields.get", "GET", "/api/v2/dealFields/{field_code}", 1)
+PERSON_FIELDS_LIST = Call("person_fields.list", "GET", "/api/v2/personFields", 10)
+
+CALLS: dict[str, Call] = {call.name: call for call in list(globals().values()) if isinstance(call, Call)}
+"""By name, in the order above."""

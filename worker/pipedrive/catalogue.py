@@ -1,0 +1,276 @@
+"""Names to ids: labels, channels, owners and custom fields of the account, read hourly and never per lead.
+
+    this process's memory (5 s) -> Redis (an hour) -> Pipedrive
+
+A name that is missing is looked for once more before it is called unknown, because people add labels while we run. For
+each kind at most one worker asks, and not within 30 s of the last time; for a name that stays missing ever more rarely, since
+a misspelt label must not eat the day's tokens (a reading every 30 s costs 28,800).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from threading import Lock as ThreadLock
+from typing import Any
+
+import msgspec
+import redis
+import structlog
+
+from worker import keys
+from worker.errors import LeadlineError, OutOfAllowance, PipedriveError, Unavailable, UnknownName
+from worker.ledger.ledger import unavailable
+from worker.pipedrive.client import Pipedrive
+from worker.pipedrive.fields import FieldInfo
+from worker.pipedrive.inventory import Entry, Kind, Table, read
+from worker.pipedrive.lock import Lock
+
+MEMORY_SECONDS = 5.0
+GAP_SECONDS = 30.0
+"""Between two readings of one kind, over all workers."""
+LONGEST_GAP_SECONDS = 900.0
+FORGIVEN_SECONDS = 3600.0
+"""After so long without being asked for, a missing name counts as newly missing."""
+SKEW_SECONDS = 60.0
+WAIT_SECONDS, WAIT_STEP = 5.0, 0.05
+LOCK_SECONDS = 30.0
+
+ASK = """
+local last, now = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '-inf'), tonumber(ARGV[2])
+if now - last < tonumber(ARGV[3]) and last - now < tonumber(ARGV[4]) then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return 1
+"""
+"""Whether we may ask Pipedrive now. A moment in the future was written by a clock that has been set back since."""
+
+log = structlog.get_logger("leadline.catalogue")
+
+
+class Catalogue:
+    """One per process; its methods may be called from any thread.
+
+    Every method may raise `StoreUnavailable`, and, where Pipedrive must be asked, `PipedriveError` or `OutOfAllowance`.
+    `clock` is Unix seconds, `ttl` seconds, `pause` sleeps while another worker asks.
+    """
+
+    def __init__(
+        self,
+        connection: redis.Redis,
+        client: Pipedrive,
+        clock: Callable[[], float] = time.time,
+        ttl: float = 3600.0,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._redis = connection
+        self._client = client
+        self._clock = clock
+        self._ttl = ttl
+        self._pause = pause
+        self._memory: dict[Kind, Table] = {}
+        self._memory_at = -math.inf
+        self._memory_lock = ThreadLock()
+
+    def label_id(self, name: str, *, setting: str) -> str:
+        """The id of a lead label; raises `UnknownName` naming `setting`."""
+        return str(self._find(Kind.LABELS, "label", name, setting, _named(name)).id)
+
+    def channel_id(self, label: str, *, setting: str) -> int:
+        """The id of a marketing channel, by its label in the account."""
+        return int(self._find(Kind.CHANNELS, "channel", label, setting, _named(label)).id)
+
+    def owner_id(self, value: int | str, *, setting: str) -> int:
+        """The id of an active user, by id, e-mail or name."""
+        text = str(value).strip()
+        by_id = text.isdecimal() and text.isascii()
+        if by_id and self._fresh(Kind.OWNERS).partial:
+            return int(text)
+
+        def match(entry: Entry) -> bool:
+            return str(entry.id) == text or (not by_id and _same(text, entry.name, entry.email))
+
+        return int(self._find(Kind.OWNERS, "owner", text, setting, match).id)
+
+    def field(self, name: str, *, setting: str) -> FieldInfo:
+        """A custom field of leads (they share the deals'), by name or key."""
+        entry = self._find(Kind.DEAL_FIELDS, "custom field", name, setting, _named(name))
+        return FieldInfo(key=str(entry.id), name=entry.name, type=entry.type or "", entity="lead", options=entry.options)
+
+    def person_field(self, name: str, *, setting: str) -> FieldInfo:
+        """A custom field of persons, by name or key."""
+        entry = self._find(Kind.PERSON_FIELDS, "custom field of persons", name, setting, _named(name))
+        return FieldInfo(key=str(entry.id), name=entry.name, type=entry.type or "", entity="person", options=entry.options)
+
+    def ensure_label(self, name: str, color: str) -> str:
+        """The id of a label, which is created if the account has none of this name. One worker at a time creates."""
+        match = _named(name)
+        found = _first(self._fresh(Kind.LABELS).items, match) or _first(self._reloaded(Kind.LABELS), match)
+        if found is not None:
+            return str(found.id)
+        lock = Lock(self._redis, keys.CATALOGUE_LOCK, LOCK_SECONDS)
+        for _ in range(round(WAIT_SECONDS / WAIT_STEP)):
+            if self._ask(lock.take):
+                try:
+                    return self._label_made(name, color)
+                finally:
+                    self._ask(lock.release)
+            self._pause(WAIT_STEP)
+            found = _first(self._reloaded(Kind.LABELS), match)
+            if found is not None:
+                return str(found.id)
+        raise Unavailable("labels.add", "another worker is creating a label and has not finished")
+
+    def refresh(self, kinds: Iterable[Kind | str] = tuple(Kind)) -> None:
+        """Reads these kinds afresh, except those read within the last 30 s by any worker."""
+        for kind in map(Kind, kinds):
+            self._renewed(kind)
+
+    def snapshot(self) -> dict[Kind, Table]:
+        """What is known now, without asking Pipedrive; kinds that were never read are left out."""
+        return dict(self._load())
+
+    # -- finding -----------------------------------------------------------------------------------------------------
+
+    def _find(self, kind: Kind, what: str, name: str, setting: str, match: Callable[[Entry], bool]) -> Entry:
+        found = _first(self._fresh(kind).items, match) or _first(self._reloaded(kind), match)
+        if found is None and self._may_look_again(kind, name):
+            found = _first(self._renewed(kind).items, match)
+        if found is None:
+            raise UnknownName(what, name, setting=setting, known=[entry.name for entry in self._reloaded(kind)])
+        return found
+
+    def _fresh(self, kind: Kind) -> Table:
+        """A table no older than `ttl`; an older one only where Pipedrive cannot be asked now."""
+        table = self._remembered(kind)
+        if table is not None and self._younger(table, self._ttl):
+            return table
+        try:
+            return self._renewed(kind, wait=table is None)
+        except (PipedriveError, OutOfAllowance) as error:
+            if table is None:
+                raise
+            log.warning("catalogue is old", kind=kind, error=error.code)
+            return table
+
+    def _may_look_again(self, kind: Kind, name: str) -> bool:
+        """Whether the table is old enough to be read again for this name: 30 s, or a quarter of how long it has been missed."""
+        key, now = f"missed:{kind}:{keys.digest(name)}", self._clock()
+        first, _, last = (self._ask(lambda: self._redis.hget(keys.CATALOGUE, key)) or b"").decode().partition(" ")
+        since = float(first) if last and 0 <= now - float(last) < FORGIVEN_SECONDS else now
+        self._ask(lambda: self._redis.hset(keys.CATALOGUE, key, f"{since} {now}"))
+        gap = min(max(GAP_SECONDS, (now - since) / 4), LONGEST_GAP_SECONDS)
+        table = self._memory.get(kind)
+        return table is None or not self._younger(table, gap)
+
+    def _younger(self, table: Table, seconds: float) -> bool:
+        return -SKEW_SECONDS < self._clock() - table.at < seconds
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def _renewed(self, kind: Kind, *, wait: bool = True) -> Table:
+        """The table as read within the last 30 s, by us or by whoever is at it."""
+        for _ in range(round(WAIT_SECONDS / WAIT_STEP)):
+            table = self._load().get(kind)
+            if table is not None and self._younger(table, GAP_SECONDS):
+                return table
+            if self._may_ask(kind):
+                return self._read(kind)
+            if not wait and table is not None:
+                return table
+            self._pause(WAIT_STEP)
+        raise Unavailable("catalogue", f"another worker is reading the {kind} and has not finished")
+
+    def _may_ask(self, kind: Kind) -> bool:
+        return bool(
+            self._ask(
+                lambda: self._redis.eval(
+                    ASK, 1, keys.CATALOGUE, f"asked:{kind}", repr(self._clock()), repr(GAP_SECONDS), repr(SKEW_SECONDS)
+                )
+            )
+        )
+
+    def _read(self, kind: Kind) -> Table:
+        """Asks Pipedrive. If that fails the next may ask at once, and hear for itself why."""
+        try:
+            table = read(kind, self._client, self._clock())
+        except LeadlineError:
+            self._ask(lambda: self._redis.hdel(keys.CATALOGUE, f"asked:{kind}"))
+            raise
+        _warn_of_twins(kind, table.items)
+        self._store(kind, table)
+        return table
+
+    def _store(self, kind: Kind, table: Table) -> None:
+        self._ask(lambda: self._redis.hset(keys.CATALOGUE, kind, msgspec.json.encode(table)))
+        with self._memory_lock:
+            self._memory[kind] = table
+
+    def _remembered(self, kind: Kind) -> Table | None:
+        if not 0 <= self._clock() - self._memory_at < MEMORY_SECONDS:
+            self._load()
+        return self._memory.get(kind)
+
+    def _reloaded(self, kind: Kind) -> list[Entry]:
+        table = self._load().get(kind)
+        return table.items if table else []
+
+    def _load(self) -> dict[Kind, Table]:
+        """All tables from Redis, in one trip, into this process's memory. What cannot be read counts as never read."""
+        kinds = list(Kind)
+        stored = self._ask(lambda: self._redis.hmget(keys.CATALOGUE, kinds))
+        tables = {kind: table for kind, data in zip(kinds, stored, strict=True) if (table := _table(data)) is not None}
+        with self._memory_lock:
+            self._memory, self._memory_at = tables, self._clock()
+        return tables
+
+    def _label_made(self, name: str, color: str) -> str:
+        """Under the lock: looks once more, past every memory, then creates."""
+        table = read(Kind.LABELS, self._client, self._clock())
+        found = _first(table.items, _named(name))
+        if found is None:
+            label = self._client.labels.add(name=name.strip(), color=color)
+            found = Entry(id=label.id, name=name.strip(), color=color)
+            table = Table(table.at, [*table.items, found])
+        self._store(Kind.LABELS, table)
+        return str(found.id)
+
+    def _ask(self, question: Callable[[], Any]) -> Any:
+        try:
+            return question()
+        except redis.RedisError as error:
+            raise unavailable(error) from error
+
+
+def _named(name: str) -> Callable[[Entry], bool]:
+    """By name, whatever its case and the space around it, or by id (a field's key, a label's id)."""
+    return lambda entry: _same(name, entry.name, str(entry.id) if isinstance(entry.id, str) else None)
+
+
+def _same(text: str, *candidates: str | None) -> bool:
+    wanted = _plain(text)
+    return any(_plain(candidate) == wanted for candidate in candidates if candidate)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+def _first(entries: Sequence[Entry], match: Callable[[Entry], bool]) -> Entry | None:
+    """Of several the first by id: numbers before texts, so that every worker takes the same."""
+    found = [entry for entry in entries if match(entry)]
+    return min(found, key=lambda entry: (isinstance(entry.id, str), str(entry.id).zfill(20)), default=None)
+
+
+def _table(data: bytes | None) -> Table | None:
+    try:
+        return msgspec.json.decode(data, type=Table) if data else None
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def _warn_of_twins(kind: Kind, entries: Sequence[Entry]) -> None:
+    names = [_plain(entry.name) for entry in entries]
+    twins = sorted({name for name in names if names.count(name) > 1})
+    if twins and kind is not Kind.OWNERS:  # owners' names are personal, and are mostly given by id or e-mail
+        log.warning("several entries have one name; the first by id is taken", kind=kind, names=twins[:12])

@@ -1,0 +1,219 @@
+"""A typed client of the Pipedrive API: `Pipedrive(…).leads.add({…})`.
+
+One exchange per call, bounded in time and size; an error for everything that is no success; limits are asked and told,
+never slept on. A 401 is tried again once if the credentials can be renewed: a refused request has no effect.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
+from urllib.parse import quote, urlsplit
+
+import httpx
+from msgspec import Struct
+
+from worker.errors import Invalid, PipedriveError, Reauthorise, Unauthorized
+from worker.pipedrive import operations
+from worker.pipedrive.answers import Answer, decipher, lost, unsure
+from worker.pipedrive.auth import Auth
+from worker.pipedrive.calls import Call
+from worker.pipedrive.models import Unreadable
+from worker.pipedrive.network import Deadline
+from worker.pipedrive.transport import Received, build_http, build_tls, exchange
+from worker.pipedrive.wording import personal, redact
+
+__all__ = ["DEFAULT_BASE", "CallReport", "Limits", "NoLimits", "Pipedrive", "build_http", "build_tls"]
+
+DEFAULT_BASE = "https://api.pipedrive.com"
+USER_AGENT = "Leadline"
+SUFFIXES = ("/api/v1", "/api/v2", "/v1", "/v2", "/api")
+"""What people paste after the host; versions are part of each call's path."""
+
+R = TypeVar("R")
+
+
+class Limits(Protocol):
+    """Asked before each request and told after it."""
+
+    def before(self, call: Call) -> None:
+        """May raise `RateLimited` or `BudgetSpent` (or anything that forbids a create): then nothing is sent."""
+
+    def after(self, call: Call, status: int | None, headers: Mapping[str, str]) -> None:
+        """What came back; `status` None and no headers where nothing did. Header names are lower-case."""
+
+
+class NoLimits:
+    """For stand-ins without limits."""
+
+    def before(self, call: Call) -> None:
+        pass
+
+    def after(self, call: Call, status: int | None, headers: Mapping[str, str]) -> None:
+        pass
+
+
+class CallReport(Struct, frozen=True, kw_only=True):
+    """One request as it went: `call` is the operation's name, `outcome` is `ok` or the error's code, `cost` in API tokens."""
+
+    call: str
+    outcome: str
+    status: int | None
+    detail: str | None
+    duration_ms: int
+    cost: int
+
+
+class Pipedrive:
+    """The operations by group; every method may raise the `PipedriveError`s of `worker.errors`.
+
+    `timeout` is the total seconds of one request, from the look-up of the name to the last byte of the answer; `clock` is
+    monotonic. Threads may share it, but they wait for each other's connections: give each slot its own.
+    """
+
+    def __init__(
+        self,
+        http: httpx.Client,
+        base_url: str,
+        auth: Auth,
+        limits: Limits,
+        on_call: Callable[[CallReport], None] | None = None,
+        timeout: float = 20.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._http = http
+        self._base = normal_base(base_url)
+        self._auth = auth
+        self._limits = limits
+        self._on_call = on_call
+        self._timeout = timeout
+        self._clock = clock
+        self.leads = operations.Leads(self.call)
+        self.labels = operations.Labels(self.call)
+        self.sources = operations.Sources(self.call)
+        self.notes = operations.Notes(self.call)
+        self.users = operations.Users(self.call)
+        self.persons = operations.Persons(self.call)
+        self.organizations = operations.Organizations(self.call)
+        self.deals = operations.Deals(self.call)
+        self.deal_fields = operations.DealFields(self.call)
+        self.person_fields = operations.PersonFields(self.call)
+
+    def call(
+        self,
+        call: Call,
+        read: Callable[[Answer], R],
+        *,
+        path: Mapping[str, object] | None = None,
+        params: Mapping[str, object] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> R:
+        """Makes one call. `read` takes the answer's content apart and may raise `Unreadable`."""
+        content = _content(call, body)
+        target = call.path.format_map({name: quote(str(value), safe="") for name, value in (path or {}).items()})
+        query = {name: _parameter(value) for name, value in (params or {}).items() if value is not None}
+        try:
+            return self._once(call, read, target, query, content, body)
+        except Reauthorise:
+            raise
+        except Unauthorized:
+            if not self._auth.refused():
+                raise
+        return self._once(call, read, target, query, content, body)
+
+    def _once(
+        self,
+        call: Call,
+        read: Callable[[Answer], R],
+        target: str,
+        query: Mapping[str, str],
+        content: bytes | None,
+        body: Mapping[str, Any] | None,
+    ) -> R:
+        request = self._request(call, target, query, content)
+        self._limits.before(call)
+        deadline = Deadline(self._timeout, self._clock)
+        received: Received | None = None
+        error: PipedriveError | None = None
+        try:
+            received = self._send(call, request, deadline)
+            answer = decipher(call, received.status, received.headers, received.body, sent=personal([query, body]))
+            return _understood(call, read, answer, received.status)
+        except PipedriveError as raised:
+            error = raised
+            raise
+        finally:
+            self._told(call, received, error, self._timeout - deadline.left())
+
+    def _request(self, call: Call, target: str, query: Mapping[str, str], content: bytes | None) -> httpx.Request:
+        """Made without the client's own defaults, so that nothing but this travels."""
+        headers = {
+            "accept": "application/json",
+            "accept-encoding": "gzip",
+            "user-agent": USER_AGENT,
+            **self._auth.headers(),
+        }
+        if content is not None:
+            headers["content-type"] = "application/json"
+        base = (self._auth.base() if self._base == DEFAULT_BASE else None) or self._base
+        return httpx.Request(call.method, base + target, params=dict(query) or None, headers=headers, content=content)
+
+    def _send(self, call: Call, request: httpx.Request, deadline: Deadline) -> Received:
+        try:
+            received = exchange(self._http, request, deadline)
+        except httpx.TransportError as error:
+            raise lost(call, error, sent_bytes=deadline.sent) from error
+        if received.fault is not None and received.status < 400:  # a refusal is one without its reasons too
+            raise lost(call, received.fault, sent_bytes=deadline.sent) from received.fault
+        return received
+
+    def _told(self, call: Call, received: Received | None, error: PipedriveError | None, seconds: float) -> None:
+        status = received.status if received else None
+        self._limits.after(call, status, received.headers if received else {})
+        if self._on_call is not None:
+            self._on_call(
+                CallReport(
+                    call=call.name,
+                    outcome=error.code if error else "ok",
+                    status=status,
+                    detail=error.detail if error else None,
+                    duration_ms=max(0, round(seconds * 1000)),
+                    cost=call.cost,
+                )
+            )
+
+
+def normal_base(url: str) -> str:
+    """The base without a slash or version at its end; raises ValueError for what is no http(s) URL."""
+    base = url.strip().rstrip("/")
+    for suffix in SUFFIXES:
+        if base.endswith(suffix):
+            base = base.removesuffix(suffix).rstrip("/")
+            break
+    parts = urlsplit(base)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        raise ValueError("expected an http:// or https:// URL without credentials")
+    return base
+
+
+def _content(call: Call, body: Mapping[str, Any] | None) -> bytes | None:
+    if body is None:
+        return None
+    try:
+        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (ValueError, TypeError, RecursionError) as error:
+        # No "from": the original quotes the value.
+        raise Invalid(call.name, f"cannot be written as JSON ({type(error).__name__})") from None
+
+
+def _parameter(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _understood(call: Call, read: Callable[[Answer], R], answer: Answer, status: int) -> R:
+    try:
+        return read(answer)
+    except Unreadable as error:
+        raise unsure(call, redact(str(error)), status=status) from error

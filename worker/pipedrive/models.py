@@ -1,0 +1,238 @@
+"""What Pipedrive's answers hold, as far as we use it. Decoding is lenient: unknown fields are ignored, ids may come as text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import cache
+from types import UnionType
+from typing import Any, Generic, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Struct, field
+
+CUSTOM_KEY = re.compile(r"[0-9a-f]{40}(_[a-z0-9_]+)?")
+"""A custom field's key, or that of its companion (`…_currency`, `…_until`)."""
+
+T = TypeVar("T")
+M = TypeVar("M", bound=Struct)
+
+
+class Unreadable(ValueError):
+    """The answer is JSON, but not what the operation answers with."""
+
+
+class Page(Struct, Generic[T], frozen=True):
+    """One page of a list. v1 continues at `next_start`, v2 at `next_cursor`; both None on the last page."""
+
+    items: list[T]
+    next_start: int | None = None
+    next_cursor: str | None = None
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+class LeadValue(Struct, frozen=True):
+    amount: float | None = None
+    currency: str | None = None
+
+
+class Lead(Struct, frozen=True, kw_only=True):
+    """`custom` holds the custom fields by key; Pipedrive leaves out those that are not set. Times are ISO 8601."""
+
+    id: str
+    title: str = ""
+    owner_id: int | None = None
+    creator_id: int | None = None
+    label_ids: list[str] = field(default_factory=list)
+    person_id: int | None = None
+    organization_id: int | None = None
+    source_name: str | None = None
+    origin: str | None = None
+    origin_id: str | None = None
+    channel: int | None = None
+    channel_id: str | None = None
+    is_archived: bool = False
+    was_seen: bool | None = None
+    value: LeadValue | None = None
+    expected_close_date: str | None = None
+    visible_to: str | None = None
+    add_time: str | None = None
+    update_time: str | None = None
+    custom: dict[str, Any] = field(default_factory=dict)
+
+
+class Label(Struct, frozen=True, kw_only=True):
+    id: str
+    name: str = ""
+    color: str | None = None
+    add_time: str | None = None
+
+
+class Source(Struct, frozen=True):
+    """A lead source. The list is fixed by Pipedrive; leads made through the API always have `API`."""
+
+    name: str
+
+
+class Note(Struct, frozen=True, kw_only=True):
+    id: int
+    content: str | None = None
+    lead_id: str | None = None
+    person_id: int | None = None
+    add_time: str | None = None
+
+
+class User(Struct, frozen=True, kw_only=True):
+    """`company_domain` and `company_name` are answered by `users.me` only."""
+
+    id: int
+    name: str = ""
+    email: str | None = None
+    active_flag: bool = True
+    is_you: bool = False
+    default_currency: str | None = None
+    company_name: str | None = None
+    company_domain: str | None = None
+
+
+class Contact(Struct, frozen=True):
+    """An e-mail address or phone number of a person."""
+
+    value: str = ""
+    primary: bool = False
+    label: str | None = None
+
+
+class Person(Struct, frozen=True, kw_only=True):
+    id: int
+    name: str | None = None
+    emails: list[Contact] = field(default_factory=list)
+    phones: list[Contact] = field(default_factory=list)
+    org_id: int | None = None
+    owner_id: int | None = None
+    is_deleted: bool = False
+    add_time: str | None = None
+    custom_fields: dict[str, Any] = field(default_factory=dict)
+
+
+class PersonHit(Struct, frozen=True, kw_only=True):
+    """A search result: e-mails and phones are plain text."""
+
+    id: int
+    name: str | None = None
+    emails: list[str] = field(default_factory=list)
+    phones: list[str] = field(default_factory=list)
+
+
+class Organization(Struct, frozen=True, kw_only=True):
+    id: int
+    name: str | None = None
+    owner_id: int | None = None
+    is_deleted: bool = False
+    add_time: str | None = None
+
+
+class OrganizationHit(Struct, frozen=True, kw_only=True):
+    id: int
+    name: str | None = None
+
+
+class Deal(Struct, frozen=True, kw_only=True):
+    """`origin_id` stays that of the lead a deal was converted from."""
+
+    id: int
+    title: str | None = None
+    person_id: int | None = None
+    org_id: int | None = None
+    status: str | None = None
+    origin_id: str | None = None
+    channel: int | None = None
+    channel_id: str | None = None
+    source_lead_id: str | None = None
+    add_time: str | None = None
+
+
+class FieldOption(Struct, frozen=True):
+    """Built-in fields have text ids, custom ones whole numbers."""
+
+    id: int | str
+    label: str = ""
+
+
+class Field(Struct, frozen=True, kw_only=True):
+    """A deal or person field. `field_code` is a 40-digit hash for custom ones."""
+
+    field_code: str
+    field_name: str = ""
+    field_type: str = "varchar"
+    is_custom_field: bool = False
+    options: list[FieldOption] = field(default_factory=list)
+
+
+def decode(model: type[M], data: Any) -> M:
+    """`data` as a `model`; raises `Unreadable`.
+
+    A null means the default. Numbers in the place of text, text in the place of numbers, and objects in the place of
+    the id they stand for (v1: `{"id": 5, …}` or `{"value": 5, …}`) are taken for what they mean.
+    """
+    if not isinstance(data, dict):
+        raise Unreadable(f"expected a {model.__name__.lower()}, got {_kind(data)}")
+    known = {name: _meant(data[name], hint) for name, hint in _hints(model).items() if data.get(name) is not None}
+    if model is Lead:
+        known["custom"] = {key: value for key, value in data.items() if isinstance(key, str) and CUSTOM_KEY.fullmatch(key)}
+    try:
+        return msgspec.convert(known, model, strict=False)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise Unreadable(f"not a {model.__name__.lower()}: {error}") from error
+
+
+class _Hint(NamedTuple):
+    """The plain types a field may have; for lists, those of an entry."""
+
+    kinds: frozenset[Any]
+    entry: frozenset[Any]
+
+
+def _meant(value: Any, hint: _Hint) -> Any:
+    if list in hint.kinds and isinstance(value, list):
+        return [_one(item, hint.entry) for item in value]
+    return _one(value, hint.kinds)
+
+
+def _one(value: Any, kinds: frozenset[Any]) -> Any:
+    if isinstance(value, dict) and kinds & {int, str}:
+        value = value.get("value", value.get("id"))
+    elif isinstance(value, dict):
+        value = {key: part for key, part in value.items() if part is not None}
+    if str in kinds and int not in kinds and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    return value
+
+
+@cache
+def _hints(model: type[Struct]) -> dict[str, _Hint]:
+    hints = {}
+    for name, hint in get_type_hints(model).items():
+        parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        entry = next((get_args(part)[0] for part in parts if get_origin(part) is list), None)
+        hints[name] = _Hint(frozenset(get_origin(part) or part for part in parts), frozenset({entry}))
+    return hints
+
+
+def _kind(data: Any) -> str:
+    return {type(None): "nothing", list: "a list", dict: "an object", str: "text"}.get(type(data), "a number")
+
+
+def timestamp(text: str | None) -> float:
+    """Unix seconds of a time as Pipedrive writes it (ISO 8601, or `2024-01-31 10:20:30` in UTC); 0.0 for none or no time."""
+    try:
+        moment = datetime.fromisoformat((text or "").strip())
+    except ValueError:
+        return 0.0
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -1,0 +1,314 @@
+"""The operations of the client, one class per group. Names, parameters and body fields are Pipedrive's own.
+
+Bodies are mappings, keywords, or both: `leads.add({"title": …}, person_id=5)`. A null in a body is sent (it unsets a field).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, TypeVar
+
+from worker.pipedrive import calls
+from worker.pipedrive.answers import Answer
+from worker.pipedrive.calls import Call
+from worker.pipedrive.models import (
+    Deal,
+    Field,
+    Label,
+    Lead,
+    Note,
+    Organization,
+    OrganizationHit,
+    Page,
+    Person,
+    PersonHit,
+    Source,
+    User,
+)
+from worker.pipedrive.pages import (
+    FULL_PAGE,
+    by_cursor,
+    by_start,
+    cursor_page,
+    deleted,
+    every,
+    hits,
+    made,
+    newest_first,
+    one,
+    start_page,
+)
+
+R = TypeVar("R")
+Many = list
+"""`list` under a name that the methods called `list` do not hide."""
+NOTHING: Mapping[str, Any] = {}
+
+
+class Caller(Protocol):
+    """`Pipedrive.call`."""
+
+    def __call__(
+        self,
+        call: Call,
+        read: Callable[[Answer], R],
+        *,
+        path: Mapping[str, object] | None = None,
+        params: Mapping[str, object] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> R: ...
+
+
+class _Group:
+    def __init__(self, call: Caller) -> None:
+        self._call = call
+
+
+class Leads(_Group):
+    """https://developers.pipedrive.com/docs/api/v1/Leads"""
+
+    def add(self, body: Mapping[str, Any] = NOTHING, /, **fields: Any) -> Lead:
+        """`title` and one of `person_id`, `organization_id` are needed; custom fields stand beside them under their keys.
+
+        https://developers.pipedrive.com/docs/api/v1/Leads#addLead
+        """
+        return self._call(calls.LEADS_ADD, made(Lead), body={**body, **fields})
+
+    def get(self, id: str) -> Lead:
+        return self._call(calls.LEADS_GET, one(Lead), path={"id": id})
+
+    def list(
+        self,
+        *,
+        limit: int | None = None,
+        start: int | None = None,
+        owner_id: int | None = None,
+        person_id: int | None = None,
+        organization_id: int | None = None,
+        filter_id: int | None = None,
+        updated_since: str | None = None,
+        sort: str | None = None,
+    ) -> Page[Lead]:
+        """Leads that are not archived, oldest first."""
+        return self._call(calls.LEADS_LIST, start_page(Lead), params=_given(locals()))
+
+    def archived(
+        self,
+        *,
+        limit: int | None = None,
+        start: int | None = None,
+        owner_id: int | None = None,
+        person_id: int | None = None,
+        organization_id: int | None = None,
+        filter_id: int | None = None,
+        sort: str | None = None,
+    ) -> Page[Lead]:
+        return self._call(calls.LEADS_ARCHIVED, start_page(Lead), params=_given(locals()))
+
+    def update(self, id: str, body: Mapping[str, Any] = NOTHING, /, **fields: Any) -> Lead:
+        """`label_ids` replaces the whole list; `origin_id` can never be changed."""
+        return self._call(calls.LEADS_UPDATE, one(Lead), path={"id": id}, body={**body, **fields})
+
+    def delete(self, id: str) -> str:
+        """The id of what was deleted."""
+        return self._call(calls.LEADS_DELETE, deleted, path={"id": id})
+
+    def of(self, *, person_id: int | None = None, organization_id: int | None = None) -> Iterator[Lead]:
+        """All leads of a person or organisation that are not archived, page by page."""
+        return by_start(
+            lambda start: self.list(person_id=person_id, organization_id=organization_id, start=start, limit=FULL_PAGE)
+        )
+
+    def of_person(self, person_id: int) -> Iterator[Lead]:
+        return self.of(person_id=person_id)
+
+    def archived_of(self, *, person_id: int | None = None, organization_id: int | None = None) -> Iterator[Lead]:
+        return by_start(
+            lambda start: self.archived(person_id=person_id, organization_id=organization_id, start=start, limit=FULL_PAGE)
+        )
+
+
+class Labels(_Group):
+    """https://developers.pipedrive.com/docs/api/v1/LeadLabels"""
+
+    def list(self) -> Many[Label]:
+        return self._call(calls.LABELS_LIST, every(Label))
+
+    def add(self, *, name: str, color: str) -> Label:
+        return self._call(calls.LABELS_ADD, made(Label), body={"name": name, "color": color})
+
+    def update(self, id: str, *, name: str | None = None, color: str | None = None) -> Label:
+        return self._call(calls.LABELS_UPDATE, one(Label), path={"id": id}, body=_given({"name": name, "color": color}))
+
+    def delete(self, id: str) -> str:
+        return self._call(calls.LABELS_DELETE, deleted, path={"id": id})
+
+
+class Sources(_Group):
+    """https://developers.pipedrive.com/docs/api/v1/LeadSources"""
+
+    def list(self) -> Many[Source]:
+        return self._call(calls.SOURCES_LIST, every(Source))
+
+
+class Notes(_Group):
+    """https://developers.pipedrive.com/docs/api/v1/Notes"""
+
+    def add(self, body: Mapping[str, Any] = NOTHING, /, **fields: Any) -> Note:
+        """`content` is HTML, which Pipedrive sanitises; one of `lead_id`, `person_id`, `org_id`, `deal_id` is needed."""
+        return self._call(calls.NOTES_ADD, made(Note), body={**body, **fields})
+
+    def list(
+        self, *, lead_id: str | None = None, person_id: int | None = None, start: int | None = None, limit: int | None = None
+    ) -> Page[Note]:
+        return self._call(calls.NOTES_LIST, start_page(Note), params=_given(locals()))
+
+    def of_lead(self, lead_id: str) -> Iterator[Note]:
+        return by_start(lambda start: self.list(lead_id=lead_id, start=start, limit=FULL_PAGE))
+
+
+class Users(_Group):
+    """https://developers.pipedrive.com/docs/api/v1/Users"""
+
+    def me(self) -> User:
+        """Whose credentials these are; the cheapest proof that they work."""
+        return self._call(calls.USERS_ME, one(User))
+
+    def list(self) -> Many[User]:
+        return self._call(calls.USERS_LIST, every(User))
+
+
+class Persons(_Group):
+    """https://developers.pipedrive.com/docs/api/v1/Persons"""
+
+    def add(self, body: Mapping[str, Any] = NOTHING, /, **fields: Any) -> Person:
+        """`name` is needed. Pipedrive never looks for an equal one: each call makes a new person."""
+        return self._call(calls.PERSONS_ADD, made(Person), body={**body, **fields})
+
+    def get(self, id: int) -> Person:
+        return self._call(calls.PERSONS_GET, one(Person), path={"id": id})
+
+    def search(
+        self,
+        *,
+        term: str,
+        fields: str | None = None,
+        exact_match: bool | None = None,
+        organization_id: int | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[PersonHit]:
+        """The index lags behind creation by seconds, and `exact_match` ignores case and is not always exact."""
+        return self._call(calls.PERSONS_SEARCH, hits(PersonHit), params=_given(locals()))
+
+    def list(
+        self,
+        *,
+        sort_by: str | None = None,
+        sort_direction: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+        owner_id: int | None = None,
+        org_id: int | None = None,
+        updated_since: str | None = None,
+    ) -> Page[Person]:
+        return self._call(calls.PERSONS_LIST, cursor_page(Person), params=_given(locals()))
+
+    def newest(self, *, since: float) -> Iterator[Person]:
+        """Persons added at or after `since` (Unix seconds), newest first."""
+        return newest_first(
+            lambda cursor: self.list(sort_by="add_time", sort_direction="desc", limit=FULL_PAGE, cursor=cursor), since
+        )
+
+
+class Organizations(_Group):
+    """https://developers.pipedrive.com/docs/api/v1/Organizations"""
+
+    def add(self, body: Mapping[str, Any] = NOTHING, /, **fields: Any) -> Organization:
+        return self._call(calls.ORGANIZATIONS_ADD, made(Organization), body={**body, **fields})
+
+    def get(self, id: int) -> Organization:
+        return self._call(calls.ORGANIZATIONS_GET, one(Organization), path={"id": id})
+
+    def search(
+        self,
+        *,
+        term: str,
+        fields: str | None = None,
+        exact_match: bool | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[OrganizationHit]:
+        return self._call(calls.ORGANIZATIONS_SEARCH, hits(OrganizationHit), params=_given(locals()))
+
+    def list(
+        self,
+        *,
+        sort_by: str | None = None,
+        sort_direction: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+        owner_id: int | None = None,
+        updated_since: str | None = None,
+    ) -> Page[Organization]:
+        return self._call(calls.ORGANIZATIONS_LIST, cursor_page(Organization), params=_given(locals()))
+
+    def newest(self, *, since: float) -> Iterator[Organization]:
+        """Organisations added at or after `since` (Unix seconds), newest first."""
+        return newest_first(
+            lambda cursor: self.list(sort_by="add_time", sort_direction="desc", limit=FULL_PAGE, cursor=cursor), since
+        )
+
+
+class Deals(_Group):
+    """https://developers.pipedrive.com/docs/api/v1/Deals"""
+
+    def list(
+        self,
+        *,
+        person_id: int | None = None,
+        org_id: int | None = None,
+        status: str | None = None,
+        sort_by: str | None = None,
+        sort_direction: str | None = None,
+        include_fields: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[Deal]:
+        """Deals that are not archived."""
+        return self._call(calls.DEALS_LIST, cursor_page(Deal), params=_given(locals()))
+
+    def of(self, *, person_id: int | None = None, org_id: int | None = None) -> Iterator[Deal]:
+        return by_cursor(
+            lambda cursor: self.list(
+                person_id=person_id, org_id=org_id, include_fields="source_lead_id", limit=FULL_PAGE, cursor=cursor
+            )
+        )
+
+
+class DealFields(_Group):
+    """https://developers.pipedrive.com/docs/api/v1/DealFields; leads take their custom fields from deals."""
+
+    def list(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Field]:
+        return self._call(calls.DEAL_FIELDS_LIST, cursor_page(Field), params=_given(locals()))
+
+    def get(self, field_code: str) -> Field:
+        """`channel` holds the account's marketing channels as its options."""
+        return self._call(calls.DEAL_FIELDS_GET, one(Field), path={"field_code": field_code})
+
+    def all(self) -> Iterator[Field]:
+        return by_cursor(lambda cursor: self.list(limit=FULL_PAGE, cursor=cursor))
+
+
+class PersonFields(_Group):
+    """https://developers.pipedrive.com/docs/api/v1/PersonFields"""
+
+    def list(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Field]:
+        return self._call(calls.PERSON_FIELDS_LIST, cursor_page(Field), params=_given(locals()))
+
+    def all(self) -> Iterator[Field]:
+        return by_cursor(lambda cursor: self.list(limit=FULL_PAGE, cursor=cursor))
+
+
+def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if value is not None and name != "self"}

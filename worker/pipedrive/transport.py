@@ -1,0 +1,176 @@
+"""HTTP with one time limit over the whole exchange, a bound on the answer, and the proof that nothing was sent.
+
+httpx limits each socket operation, so a server that drips one byte a second holds a worker for ever, and a thread
+cannot be interrupted. Here a `Deadline` stands in the place of httpx's time-outs, down to the network stream, which asks
+it before each operation how much is left. It also counts the bytes handed to the kernel: a create that failed with none
+of them gone may be repeated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import ssl
+import zlib
+from collections.abc import Iterator
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TypeVar
+
+import httpcore
+import httpx
+from msgspec import Struct
+
+from worker.pipedrive.network import Deadline, TimedBackend
+
+MAX_BODY = 2_000_000
+"""Bytes of an answer, on the wire and unpacked; a full page of 500 leads is about a quarter of it."""
+
+IDLE_SECONDS = 20.0
+"""A pooled connection is dropped before Pipedrive's gateway would: a POST on a dying one has an unknown outcome."""
+
+RAISED: dict[type[Exception], type[httpx.TransportError]] = {
+    httpcore.ConnectTimeout: httpx.ConnectTimeout,
+    httpcore.ReadTimeout: httpx.ReadTimeout,
+    httpcore.WriteTimeout: httpx.WriteTimeout,
+    httpcore.PoolTimeout: httpx.PoolTimeout,
+    httpcore.ConnectError: httpx.ConnectError,
+    httpcore.ReadError: httpx.ReadError,
+    httpcore.WriteError: httpx.WriteError,
+    httpcore.UnsupportedProtocol: httpx.UnsupportedProtocol,
+    httpcore.LocalProtocolError: httpx.LocalProtocolError,
+    httpcore.RemoteProtocolError: httpx.RemoteProtocolError,
+}
+
+Bytes = TypeVar("Bytes", bytes, bytearray)
+
+
+class Cut(httpx.TransportError):
+    """The answer is larger than we read, or packed in a way we cannot open."""
+
+
+class Received(Struct, frozen=True):
+    """An answer; header names are lower-case. `fault` is set where the body could not be read to its end."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    fault: httpx.TransportError | None = None
+
+
+def exchange(http: httpx.Client, request: httpx.Request, deadline: Deadline, *, limit: int = MAX_BODY) -> Received:
+    """Sends one request and reads the answer; redirects are never followed. Raises `httpx.TransportError`."""
+    request.extensions = {**request.extensions, "timeout": dict.fromkeys(("connect", "read", "write", "pool"), deadline)}
+    response = http.send(request, stream=True, follow_redirects=False)
+    body, fault = b"", None
+    try:
+        body = _read(response, deadline, limit)
+    except httpx.TransportError as error:
+        fault = error
+    finally:
+        response.close()
+    return Received(response.status_code, {name.lower(): value for name, value in response.headers.items()}, body, fault)
+
+
+def _read(response: httpx.Response, deadline: Deadline, limit: int) -> bytes:
+    if response.is_stream_consumed:  # a stand-in without a wire hands the whole body over at once
+        return _bounded(response.content, limit)
+    packed = bytearray()
+    for chunk in response.iter_raw():
+        packed += chunk
+        _bounded(packed, limit)
+        if deadline.left() <= 0:
+            raise httpx.ReadTimeout("the call's time is up")
+    return _unpack(bytes(packed), response.headers.get("content-encoding", "").strip().lower(), limit)
+
+
+def _unpack(packed: bytes, coding: str, limit: int) -> bytes:
+    """gzip and deflate, never more than `limit` bytes: a small answer can unpack to a thousand times its size."""
+    if coding in ("", "identity"):
+        return packed
+    if coding not in ("gzip", "x-gzip", "deflate"):
+        raise Cut(f"the answer is packed as {coding[:20]!r}")
+    try:
+        return _bounded(zlib.decompressobj(wbits=47).decompress(packed, limit + 1), limit)
+    except zlib.error as error:
+        raise Cut("the answer cannot be unpacked") from error
+
+
+def _bounded(body: Bytes, limit: int) -> Bytes:
+    if len(body) > limit:
+        raise Cut(f"the answer is larger than {limit} bytes")
+    return body
+
+
+class TimedTransport(httpx.BaseTransport):
+    """Carries requests over connections that obey the request's `Deadline`."""
+
+    def __init__(self, ssl_context: ssl.SSLContext) -> None:
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=ssl_context,
+            max_connections=4,
+            max_keepalive_connections=2,
+            keepalive_expiry=IDLE_SECONDS,
+            http1=True,
+            http2=False,
+            network_backend=TimedBackend(),
+        )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        assert isinstance(request.stream, httpx.SyncByteStream)
+        target = httpcore.URL(
+            scheme=request.url.raw_scheme, host=request.url.raw_host, port=request.url.port, target=request.url.raw_path
+        )
+        with _as_httpx():
+            answer = self._pool.handle_request(
+                httpcore.Request(
+                    request.method,
+                    target,
+                    headers=request.headers.raw,
+                    content=request.stream,
+                    extensions=request.extensions,
+                )
+            )
+        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer), extensions=answer.extensions)
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+class _Body(httpx.SyncByteStream):
+    def __init__(self, answer: httpcore.Response) -> None:
+        self._answer = answer
+
+    def __iter__(self) -> Iterator[bytes]:
+        with _as_httpx():
+            yield from self._answer.iter_stream()
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+@contextlib.contextmanager
+def _as_httpx() -> Iterator[None]:
+    try:
+        yield
+    except tuple(RAISED) as error:
+        raise RAISED[type(error)](str(error)) from error
+
+
+def build_tls() -> ssl.SSLContext:
+    """One for all clients of a process: making it takes longer than a call."""
+    return httpx.create_ssl_context()
+
+
+def build_http(ssl_context: ssl.SSLContext | None = None) -> httpx.Client:
+    """A client for one worker slot. No redirects, proxies from the environment, netrc or cookies.
+
+    Quietens the loggers of httpx and httpcore: they would write the address of each search, e-mail included.
+    """
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return httpx.Client(
+        transport=TimedTransport(ssl_context or build_tls()),
+        follow_redirects=False,
+        trust_env=False,
+        cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
+    )
