@@ -1,17 +1,13 @@
-"""From a lead and its source's settings to what will be written to Pipedrive: pure and offline, names not yet resolved to ids.
-
-Below the plan stand the bodies made from it. Delivery and preview use the same ones, so that a preview is true.
-"""
+"""From a lead and its source's settings to what will be written to Pipedrive: pure and offline, names not yet resolved to ids."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from worker.contract import Json, Lead
+from worker.contract import Lead
 from worker.draft import Draft, Sum
 from worker.errors import Unmappable
 from worker.fitting import LONGEST, fit, head
@@ -37,6 +33,7 @@ class PersonPlan(Struct, frozen=True, kw_only=True):
     last_name: str | None = None
     email: str | None = None
     phone: str | None = None
+    custom: tuple[CustomText, ...] = ()
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -45,7 +42,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     `person` is None for a lead that names nothing but a company; then `organization` is set. An open lead counts as
     existing if it was added at `existing_since` (Unix seconds) or later. `note_html` belongs to a new lead and may be
     None; `note_existing_html` to an open lead that is labelled, and is there whenever notes are wanted. `left_out` are
-    plain sentences about values that could not be written. `matched_rule` counts from 0.
+    plain sentences about values that could not be written; `value_is_own` says that `value` is the lead's own one and
+    not an answer. `custom` are the lead's fields, `person.custom` the person's. `matched_rule` counts from 0.
     """
 
     source: str
@@ -70,6 +68,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     note_html: str | None
     note_existing_html: str | None
     left_out: tuple[str, ...]
+    value_is_own: bool
     matched_rule: int | None
 
 
@@ -82,11 +81,11 @@ def plan(writing: SourceWriting, lead: Lead, *, submission_id: str, received_at:
     settings, matched = apply_rules(writing, seen)
     draft = Draft(writing.source, settings, lead, seen)
     company = fit(" ".join((lead.company or "").split())) if settings.organization else ""
-    person = _person(lead, writing.source, has_organization=bool(company))
+    custom = tuple(_custom(draft))
+    person = _person(lead, writing.source, tuple(item for item in custom if item.is_person), has_organization=bool(company))
     window = draft.duration("existing_window", settings.existing_window)
     value, close = draft.value(), draft.expected_close(received_at)
-    new_note, existing_note = _notes(draft, submission_id, value)
-    return Plan(
+    made = Plan(
         source=writing.source,
         submission_id=submission_id,
         title=fit(draft.line("title", settings.title) or f"{person.name if person else company} via {writing.source}"),
@@ -102,18 +101,26 @@ def plan(writing: SourceWriting, lead: Lead, *, submission_id: str, received_at:
         value=value,
         expected_close=close,
         visible_to=settings.visible_to,
-        custom=tuple(_custom(draft)),
+        custom=tuple(item for item in custom if not item.is_person),
         existing=settings.existing,
         existing_window_seconds=window,
         existing_since=now - window,
-        note_html=new_note,
-        note_existing_html=existing_note,
-        left_out=tuple(draft.left_out),
+        note_html=None,
+        note_existing_html=None,
+        left_out=(),
+        value_is_own=value is not None and draft.writes_value,
         matched_rule=matched,
     )
+    return _with_notes(made, lead, draft.left_out) if settings.note else structs.replace(made, left_out=tuple(draft.left_out))
 
 
-def _person(lead: Lead, source: str, *, has_organization: bool) -> PersonPlan | None:
+def leave_out(plan: Plan, lead: Lead, sentences: Sequence[str]) -> Plan:
+    """The plan when more turns out not to fit, such as a custom field's text that is no number: said in the notes as well."""
+    left_out = (*plan.left_out, *sentences)
+    return _with_notes(plan, lead, left_out) if plan.note_existing_html else structs.replace(plan, left_out=left_out)
+
+
+def _person(lead: Lead, source: str, custom: tuple[CustomText, ...], *, has_organization: bool) -> PersonPlan | None:
     """None where an organisation is all there is; a company that may not become an organisation lends the person its name."""
     reach = lead.full_name or lead.email or lead.phone
     if not reach and has_organization:
@@ -128,6 +135,7 @@ def _person(lead: Lead, source: str, *, has_organization: bool) -> PersonPlan | 
         last_name=lead.last_name,
         email=lead.email or None,
         phone=head(lead.phone or "", LONGEST) or None,
+        custom=custom,
     )
 
 
@@ -138,20 +146,18 @@ def _custom(draft: Draft) -> Iterable[CustomText]:
             yield CustomText(name.removeprefix("person.").strip(), name.startswith("person."), text)
 
 
-def _notes(draft: Draft, submission_id: str, value: Sum | None) -> tuple[str | None, str | None]:
-    """The note of a new lead, if there is something to say, and that of an existing one."""
-    settings = draft.settings
-    if not settings.note:
-        return None, None
-    write = partial(
-        note_html,
-        draft.lead,
-        source=draft.source,
-        submission_id=submission_id,
-        left_out=draft.left_out,
-        value_written=value is not None and draft.writes_value,
-    )
-    return write(), write(always=True)
+def _with_notes(plan: Plan, lead: Lead, left_out: Sequence[str]) -> Plan:
+    def write(*, always: bool) -> str | None:
+        return note_html(
+            lead,
+            source=plan.source,
+            submission_id=plan.submission_id,
+            left_out=left_out,
+            value_written=plan.value_is_own,
+            always=always,
+        )
+
+    return structs.replace(plan, left_out=tuple(left_out), note_html=write(always=False), note_existing_html=write(always=True))
 
 
 def _unique(names: Iterable[str]) -> Iterable[str]:
@@ -161,70 +167,3 @@ def _unique(names: Iterable[str]) -> Iterable[str]:
         if name.strip():
             seen.setdefault(name.strip().casefold(), name.strip())
     return seen.values()
-
-
-# -- bodies, in Pipedrive's shapes: ids are handed in resolved; what is absent is left out, never sent as null ----------
-
-Id = int | str
-"""A number or UUID from Pipedrive; in a preview, the name or placeholder that stands for it."""
-
-
-def organization_body(plan: Plan, *, owner_id: Id | None = None) -> Json:
-    """`POST /api/v2/organizations`."""
-    return _given(name=plan.organization, owner_id=owner_id)
-
-
-def person_body(
-    plan: Plan, *, organization_id: Id | None, owner_id: Id | None = None, custom: Mapping[str, Any] | None = None
-) -> Json:
-    """`POST /api/v2/persons`. `custom` maps the account's field keys to values of the field's type."""
-    person = plan.person
-    assert person is not None, "a plan without a person has no person's body"
-    return _given(
-        name=person.name,
-        owner_id=owner_id,
-        org_id=organization_id,
-        emails=_contact(person.email),
-        phones=_contact(person.phone),
-        custom_fields=dict(custom) if custom else None,
-    )
-
-
-def lead_body(
-    plan: Plan,
-    *,
-    person_id: Id | None,
-    organization_id: Id | None,
-    label_ids: Sequence[str] = (),
-    channel: Id | None = None,
-    owner_id: Id | None = None,
-    custom: Mapping[str, Any] | None = None,
-) -> Json:
-    """`POST /v1/leads`. Custom fields stand beside the others, by key; they never displace one of them."""
-    body = _given(
-        title=plan.title,
-        person_id=person_id,
-        organization_id=organization_id,
-        owner_id=owner_id,
-        label_ids=list(dict.fromkeys(label_ids)) or None,
-        value={"amount": plan.value.amount, "currency": plan.value.currency} if plan.value else None,
-        expected_close_date=plan.expected_close,
-        visible_to=plan.visible_to,
-        origin_id=plan.origin_id,
-        channel=channel,
-        channel_id=plan.channel_id,
-    )
-    return body | {key: value for key, value in (custom or {}).items() if key not in body}
-
-
-def note_body(plan: Plan, lead_id: str, *, existing: bool = False) -> Json:
-    """`POST /v1/notes`, for a new lead or, with `existing`, for an open one that was labelled."""
-    return {"content": plan.note_existing_html if existing else plan.note_html, "lead_id": lead_id}
-
-
-def _contact(value: str | None) -> list[Json] | None:
-    return [{"value": value, "primary": True, "label": "work"}] if value else None
-
-
-def _given(**fields: Any) -> Json:
-    return {name: value for name, value in fields.items() if value is not None}

@@ -6,10 +6,12 @@ What only the account can tell stays a name (`"label_ids": ["Website"]`), what o
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from urllib.parse import urlencode
 
+from worker.bodies import Query, lead_body, note_body, organization_body, organization_search, person_body, person_search
 from worker.contract import Json
-from worker.plan import PersonPlan, Plan, lead_body, note_body, organization_body, person_body
+from worker.plan import CustomText, Plan
 
 PERSON, ORGANIZATION, LEAD = "{person.id}", "{organization.id}", "{lead.id}"
 
@@ -19,31 +21,25 @@ def planned_calls(plan: Plan) -> list[Json]:
     calls = _organization(plan) + _person(plan)
     calls.append(_post("/v1/leads", _lead(plan)))
     if plan.note_html:
-        calls.append(_post("/v1/notes", note_body(plan, LEAD)))
+        calls.append(_post("/v1/notes", note_body(plan.note_html, lead_id=LEAD)))
     return calls
 
 
 def _organization(plan: Plan) -> list[Json]:
     if not plan.organization:
         return []
-    search = _search("organizations", plan.organization, "name")
-    return [search, _post("/api/v2/organizations", organization_body(plan, owner_id=plan.owner))]
+    body = organization_body(plan.organization, owner_id=plan.owner)
+    return [_search("organizations", organization_search(plan.organization)), _post("/api/v2/organizations", body)]
 
 
 def _person(plan: Plan) -> list[Json]:
-    """The person's e-mail is looked for, else the phone; somebody with neither is created at once."""
+    """Somebody without e-mail and phone cannot be looked for and is created at once."""
     if not plan.person:
         return []
-    custom = {field: text for field, is_person, text in plan.custom if is_person}
     organization_id = ORGANIZATION if plan.organization else None
-    body = person_body(plan, organization_id=organization_id, owner_id=plan.owner, custom=custom)
-    return [*_known_by(plan.person), _post("/api/v2/persons", body)]
-
-
-def _known_by(person: PersonPlan) -> list[Json]:
-    if person.email:
-        return [_search("persons", person.email, "email")]
-    return [_search("persons", person.phone, "phone")] if person.phone else []
+    body = person_body(plan.person, organization_id=organization_id, owner_id=plan.owner, custom=_by_name(plan.person.custom))
+    query = person_search(plan.person)
+    return [*([_search("persons", query)] if query else []), _post("/api/v2/persons", body)]
 
 
 def _lead(plan: Plan) -> Json:
@@ -54,13 +50,17 @@ def _lead(plan: Plan) -> Json:
         label_ids=plan.labels,
         channel=plan.channel,
         owner_id=plan.owner,
-        custom={field: text for field, is_person, text in plan.custom if not is_person},
+        custom=_by_name(plan.custom),
     )
 
 
-def _search(what: str, term: str, field: str) -> Json:
-    query = urlencode({"term": term, "fields": field, "exact_match": "true"}, safe="@")
-    return {"method": "GET", "path": f"/api/v2/{what}/search?{query}", "body": None}
+def _by_name(custom: Iterable[CustomText]) -> dict[str, str]:
+    return {item.field: item.text for item in custom}
+
+
+def _search(what: str, query: Query) -> Json:
+    text = urlencode({**query, "exact_match": "true" if query["exact_match"] else "false"}, safe="@")
+    return {"method": "GET", "path": f"/api/v2/{what}/search?{text}", "body": None}
 
 
 def _post(path: str, body: Json) -> Json:

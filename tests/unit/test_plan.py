@@ -8,7 +8,7 @@ from msgspec import structs
 from worker.contract import Lead, Money, Utm
 from worker.draft import Sum, read_date
 from worker.errors import Unmappable
-from worker.plan import CustomText, PersonPlan, Plan, lead_body, note_body, organization_body, person_body, plan
+from worker.plan import CustomText, PersonPlan, Plan, leave_out, plan
 from worker.writing import LeadSettings, Rule, SourceWriting, Value
 
 RECEIVED = 1_767_225_599.0
@@ -51,6 +51,7 @@ def test_defaults() -> None:
         "note_html": None,
         "note_existing_html": None,
         "left_out": (),
+        "value_is_own": False,
         "matched_rule": None,
     }
 
@@ -240,7 +241,9 @@ def test_custom_fields() -> None:
         lead_with(consent=True, answers={"budget": "5"}),
         custom={"Budget": "{answers.budget}", "person.Newsletter": "{consent}", "Empty": "{company}", "a" * 40: "x"},
     )
-    assert planned.custom == (("Budget", False, "5"), ("Newsletter", True, "yes"), ("a" * 40, False, "x"))
+    assert planned.custom == (("Budget", False, "5"), ("a" * 40, False, "x"))
+    assert planned.person is not None
+    assert planned.person.custom == (("Newsletter", True, "yes"),)
 
 
 def test_labels_are_unique() -> None:
@@ -351,50 +354,18 @@ def test_a_wrong_setting_is_named(settings: dict[str, Any], rule: Rule | None, s
     assert caught.value.setting == setting
 
 
-def test_bodies() -> None:
-    """Bodies have Pipedrive's shapes; ids are those handed in, and what is absent is left out."""
-    planned = made(
-        lead_with(company="Acme"), value=Value("5", "EUR"), expected_close="2026-02-01", visible_to="3", channel="Web forms",
-        channel_id="spring",
-    )  # fmt: skip
-    assert organization_body(planned, owner_id=4) == {"name": "Acme", "owner_id": 4}
-    assert person_body(planned, organization_id=7, owner_id=4, custom={"k": 1}) == {
-        "name": "Ann Lee",
-        "owner_id": 4,
-        "org_id": 7,
-        "emails": [{"value": "ann@acme.example", "primary": True, "label": "work"}],
-        "phones": [{"value": "+4915112345678", "primary": True, "label": "work"}],
-        "custom_fields": {"k": 1},
-    }
-    assert lead_body(
-        planned, person_id=8, organization_id=7, label_ids=["a", "b", "a"], channel=9, owner_id=4, custom={"k": 1, "title": "no"}
-    ) == {
-        "title": "Acme via Contact",
-        "person_id": 8,
-        "organization_id": 7,
-        "owner_id": 4,
-        "label_ids": ["a", "b"],
-        "value": {"amount": 5, "currency": "EUR"},
-        "expected_close_date": "2026-02-01",
-        "visible_to": "3",
-        "origin_id": "contact:sub-1",
-        "channel": 9,
-        "channel_id": "spring",
-        "k": 1,
-    }
-    assert note_body(planned, "uuid") == {"content": planned.note_html, "lead_id": "uuid"}
-    assert note_body(planned, "uuid", existing=True) == {"content": planned.note_existing_html, "lead_id": "uuid"}
-
-
-def test_bare_bodies() -> None:
-    """A bare lead's bodies hold nothing but what Pipedrive requires and what marks it as ours."""
-    planned = made(Lead(email="a@b.example"))
-    assert person_body(planned, organization_id=None) == {
-        "name": "a@b.example",
-        "emails": [{"value": "a@b.example", "primary": True, "label": "work"}],
-    }
-    assert lead_body(planned, person_id=8, organization_id=None) == {
-        "title": "a@b.example via contact",
-        "person_id": 8,
-        "origin_id": "contact:sub-1",
-    }
+def test_more_can_be_left_out() -> None:
+    """What turns out not to fit once the account is known is said beside what was known before, where notes are wanted."""
+    lead = lead_with(message=None, answers={"budget": "lots"})
+    planned = made(lead, value=Value("{answers.budget}", "EUR"))
+    more = leave_out(planned, lead, ["Size is left out: “x” is not a number."])
+    assert more.left_out == (*planned.left_out, "Size is left out: “x” is not a number.")
+    for note in (more.note_html, more.note_existing_html):
+        assert note is not None
+        assert "“lots” is left out" in note
+        assert "Size is left out" in note
+    silent = leave_out(made(lead, note=False), lead, ["Size is left out."])
+    assert (silent.left_out, silent.note_html, silent.note_existing_html) == (("Size is left out.",), None, None)
+    assert structs.replace(more, left_out=(), note_html=None, note_existing_html=None) == structs.replace(
+        planned, left_out=(), note_html=None, note_existing_html=None
+    )
