@@ -76,7 +76,8 @@ class Reading(Struct, frozen=True, kw_only=True):
 
     `outcome` is that of the events where they agree (else LEAD if any is one); REFUSED, UNREADABLE and HANDSHAKE have no events.
     `status` is the HTTP status of a REFUSED or UNREADABLE request. `answer` is set for handshakes and for products
-    that count only certain answers as success. `redirect_to` is a form's own `_redirect`, not yet checked.
+    that count only certain answers as success. `redirect_to` is a form's own `_redirect`, not yet checked. `why` is the reason
+    of a refusal, for the log and for `leadline preview`, not for the sender.
     """
 
     outcome: Outcome
@@ -86,3 +87,4 @@ class Reading(Struct, frozen=True, kw_only=True):
     status: int = 202
     answer: Answer | None = None
     redirect_to: str | None = None
+    why: str | None = None

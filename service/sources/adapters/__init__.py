@@ -1,0 +1,1 @@
+"""One small file for each product: a request's payload into its events."""

@@ -1,0 +1,120 @@
+"""The verdict over one request: verify, decode, unwrap, map, recognise. Pure; any bytes give a Reading, never an exception."""
+
+from __future__ import annotations
+
+import msgspec
+
+from service.sources import traps
+from service.sources.config import Source
+from service.sources.lead import compose
+from service.sources.payload import Payload
+from service.sources.reading import Event, Outcome, Problem, Reading, Request
+from service.sources.registry import ADAPTERS
+from service.sources.tree import Tree, Unreadable, resolve, text_of
+from service.sources.values import short
+from service.sources.verify import verify
+
+REDIRECT = "_redirect"
+CONTACT = {"email": "an e-mail address", "phone": "a phone number", "name": "a person's name", "company": "a company's name"}
+
+
+def judge(source: Source, request: Request, now: float) -> Reading:
+    """What a request is and what becomes of it. `now` in Unix seconds."""
+    adapter = ADAPTERS[source.adapter]
+    if request.method != "POST":
+        if adapter.handshake and request.method == "GET":
+            return adapter.handshake(request, source)
+        return Reading(outcome=Outcome.REFUSED, status=405, detail="Only POST is taken here.")
+    if len(request.body) > source.max_body:
+        return _unreadable(Unreadable(f"more than {source.max_body} bytes", status=413))
+    verdict = verify(request, source, now, adapter.scheme)
+    if not verdict.ok:
+        detail = "The signature, secret or key is missing or wrong."
+        return Reading(outcome=Outcome.REFUSED, status=401, detail=detail, why=verdict.reason)
+    return interpret(source, request, now, event_id=verdict.id)
+
+
+def interpret(source: Source, request: Request, now: float, event_id: str | None = None) -> Reading:
+    """As `judge`, without the check of who sent it: for what was verified when it came. `event_id` is from a verified header."""
+    adapter = ADAPTERS[source.adapter]
+    try:
+        payloads = adapter.read(request, source)
+        if not any(payload.leaves or payload.known or payload.outcome for payload in payloads):
+            raise Unreadable("the body holds no fields")
+    except Unreadable as fault:
+        return _unreadable(fault)
+    judged = [_event(payload, source, now, event_id) for payload in payloads]
+    problems = [problem for event, missing in judged for problem in missing if event.outcome is Outcome.NO_CONTACT]
+    events = [event for event, _ in judged]
+    return Reading(
+        outcome=_overall(events),
+        events=events,
+        problems=problems[:100],
+        status=source.reply or (adapter.answer.status if adapter.answer else 202),
+        answer=adapter.answer,
+        redirect_to=_redirect(payloads[0].top),
+    )
+
+
+def _event(payload: Payload, source: Source, now: float, event_id: str | None) -> tuple[Event, list[Problem]]:
+    lead, refused = compose(payload, source)
+    own = payload.event_id or _event_id(payload, source) or lead.event_id or _numbered(event_id, payload)
+    outcome, why = _outcome(payload, source, now)
+    if outcome is None and lead.is_test:
+        outcome, why = Outcome.NO_LEAD, "a test event"
+    if outcome is None and not lead.reachable:
+        outcome, why = Outcome.NO_CONTACT, "no e-mail, phone, person or organisation"
+    is_test = lead.is_test or (source.read.test is not None and payload.matches(source.read.test))
+    lead = msgspec.structs.replace(lead, event_id=own, is_test=is_test)
+    event = Event(outcome=outcome or Outcome.LEAD, lead=lead, event_id=own, why=why, fetch=payload.fetch)
+    return event, _problems(refused)
+
+
+def _outcome(payload: Payload, source: Source, now: float) -> tuple[Outcome | None, str | None]:
+    """What the product, the source's settings or the traps say of an event; None where they say nothing."""
+    if payload.outcome:
+        return payload.outcome, payload.why
+    read = source.read
+    if read.only and not payload.matches(read.only):
+        return Outcome.NO_LEAD, f"{read.only.at} is none of the values that make a lead"
+    if read.test and payload.matches(read.test):
+        return Outcome.NO_LEAD, f"a test event, as {read.test.at} says"
+    if why := traps.spam([scope.tree for scope in payload.scopes], source, now):
+        return Outcome.SPAM, why
+    return None, None
+
+
+def _event_id(payload: Payload, source: Source) -> str | None:
+    """From the body: what several events of it share is told apart by their number."""
+    scope, value = payload.find(source.read.event_id) if source.read.event_id else (None, None)
+    text = short(value)
+    return _numbered(text, payload) if scope is payload.scopes[-1] else text
+
+
+def _numbered(event_id: str | None, payload: Payload) -> str | None:
+    return f"{event_id}#{payload.index}" if event_id and payload.index is not None else event_id
+
+
+def _overall(events: list[Event]) -> Outcome:
+    outcomes = {event.outcome for event in events}
+    if len(outcomes) == 1:
+        return outcomes.pop()
+    order = (Outcome.LEAD, Outcome.NEEDS_FETCH, Outcome.NO_CONTACT, Outcome.SPAM, Outcome.NO_LEAD)
+    return next(outcome for outcome in order if outcome in outcomes)
+
+
+def _problems(refused: dict[str, str]) -> list[Problem]:
+    """The fields that would make somebody reachable; what was sent for one and is none is said first."""
+    wrong = [Problem(field, f"{refused[field] or field} is not {said}") for field, said in CONTACT.items() if field in refused]
+    missing = [Problem(field, f"send {said}") for field, said in CONTACT.items() if field not in refused]
+    return [*wrong, *missing]
+
+
+def _redirect(top: Tree) -> str | None:
+    found = resolve(top, REDIRECT)
+    return text_of(found[1]) if found and isinstance(found[1], str) else None
+
+
+def _unreadable(fault: Unreadable) -> Reading:
+    detail = f"The body cannot be read: {fault.message}."
+    return Reading(outcome=Outcome.UNREADABLE, status=fault.status, detail=detail, problems=[Problem(fault.field, fault.message)])

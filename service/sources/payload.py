@@ -1,0 +1,72 @@
+"""One event of a request, as an adapter hands it on: everything product-specific is behind it, everything common is ahead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct, field
+
+from service.sources.config import Match
+from service.sources.reading import Outcome
+from service.sources.tree import Path, Tree, resolve, text_of
+
+
+class Leaf(Struct, frozen=True, kw_only=True):
+    """One thing that was asked or told. `steps` are the names it is recognised by, `field` what the product itself says it is."""
+
+    path: Path
+    steps: tuple[str, ...]
+    value: Tree
+    field: str | None = None
+    title: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The name it has among the answers: the product's title, else its steps; `interests[]` is `interests`."""
+        return self.title or ".".join(self.steps).removesuffix("[]")
+
+
+class Scope(Struct, frozen=True):
+    """A tree in which the paths of `map` are looked up; `path` is where it stands in the whole payload."""
+
+    path: Path
+    tree: Tree
+
+
+class Payload(Struct, frozen=True, kw_only=True):
+    """`scopes` in the order in which they are searched. `known` are canonical fields that the product names itself.
+
+    `outcome` and `why` are set where the product says what the event is: NO_LEAD for a test, ping or deletion, NEEDS_FETCH
+    (with `fetch`) for ids only.
+    """
+
+    scopes: list[Scope]
+    leaves: list[Leaf]
+    known: dict[str, Tree] = field(default_factory=dict)
+    event_id: str | None = None
+    outcome: Outcome | None = None
+    why: str | None = None
+    fetch: dict[str, str] | None = None
+    is_test: bool = False
+    index: int | None = None
+    """Which of several events of one body this is: they share the body's ids."""
+    page: str | None = None
+    """The page that the browser says it comes from, for forms that do not send their own."""
+
+    def find(self, path: str) -> tuple[Scope | None, Tree]:
+        """Where a path of `read` leads, from the top and then from the root: the scope it was found in, and what stands there."""
+        for scope in reversed(self.scopes):
+            if found := resolve(scope.tree, path):
+                return scope, found[1]
+        return None, None
+
+    def matches(self, match: Match) -> bool:
+        """Whether what stands at the path equals one of the values, by their text: `1` and `"1"` are equal."""
+        scope, value = self.find(match.at)
+        wanted = match.equals if isinstance(match.equals, list) else [match.equals]
+        return scope is not None and (text_of(value) or "") in {text_of(each) or "" for each in wanted}
+
+    @property
+    def top(self) -> Any:
+        """The whole payload."""
+        return self.scopes[-1].tree

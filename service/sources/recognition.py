@@ -1,0 +1,168 @@
+"""From a label to the canonical field that it asks for, in any spelling and nine languages. Pure look-ups in `vocabulary`."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from itertools import pairwise
+
+from msgspec import Struct
+
+from service.sources import vocabulary
+from worker.templates import CLICK_IDS
+
+LONGEST_LABEL = 200
+"""Longer questions are answers in their own right, except for the sentence beside a tick box."""
+
+_LETTERS = str.maketrans({"ß": "ss", "ł": "l", "Ł": "L", "ø": "o", "Ø": "O", "æ": "ae", "Æ": "AE", "œ": "oe", "đ": "d", "ı": "i"})
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[A-Za-z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z])")
+_BRACKETS = re.compile(r"[\[\]]+")
+_WORD = re.compile(r"[a-z]+|[0-9]+")
+
+
+class Guess(Struct, frozen=True):
+    """The field a label asks for; of several labels for one field, the lowest rank wins, then the first."""
+
+    field: str
+    rank: int
+
+
+def words(label: str) -> tuple[str, ...]:
+    """The words of a label: no accents, case or punctuation; `emailAddress` is two, `q11_name` three."""
+    plain = label if label.isascii() else unicodedata.normalize("NFKD", label.translate(_LETTERS))
+    return tuple(_WORD.findall(_CAMEL.sub(" ", plain if plain.isascii() else _without_marks(plain)).lower()))
+
+
+def phrase(label: str) -> str:
+    return "".join(words(label))
+
+
+def phrases(text: str) -> Iterable[str]:
+    """The phrases of a comma-separated list."""
+    return (phrase(part) for part in text.split(","))
+
+
+def _without_marks(text: str) -> str:
+    return "".join(character for character in text if not unicodedata.combining(character))
+
+
+CLICK_ID_PHRASES = {phrase(name): f"click_ids.{name}" for name in CLICK_IDS if not name.startswith("_")}
+"""Cookies among the click ids (`_ga`) are recognised by their exact names alone: `GA` may be anything."""
+
+
+def _table() -> dict[str, str]:
+    """Phrase -> field. Where two fields share a phrase, the first in the table keeps it."""
+    found = dict(CLICK_ID_PHRASES)
+    for field, languages in vocabulary.PHRASES.items():
+        for text in languages.values():
+            for each in phrases(text):
+                found.setdefault(each, field)
+    return found
+
+
+FIELDS = _table()
+_SECOND = frozenset(phrases(vocabulary.SECOND_CHOICE))
+_NEVER = frozenset(phrases(vocabulary.NEVER))
+_NEUTRAL = frozenset(word for text in vocabulary.NEUTRAL.values() for word in text.split())
+_WRAPPERS = frozenset(vocabulary.WRAPPERS.split()) | {"0"}
+_NOT_A_PERSON = frozenset(vocabulary.NOT_A_PERSON.split())
+_GUARDS = frozenset(vocabulary.GUARDS.split())
+_ASKS_EMAIL = frozenset(vocabulary.ASKS_EMAIL.split())
+_ASKS_PHONE = frozenset(vocabulary.ASKS_PHONE.split())
+_ASKS_CONSENT = tuple(phrases(vocabulary.ASKS_CONSENT))
+_EVERYWHERE = ("utm_", "click_ids.", "email", "phone")
+"""Fields that keep their meaning inside objects with unknown names."""
+_ATTRIBUTION = ("utm_", "click_ids.")
+_PERSONAL = frozenset({"name", "first_name", "last_name", "company"})
+
+
+@lru_cache(maxsize=8192)
+def recognise(label: str) -> Guess | None:
+    """The field that a label without a path asks for."""
+    if len(label) > LONGEST_LABEL:
+        return _sentence(label)
+    if label in CLICK_IDS:
+        return Guess(f"click_ids.{label}", 0)
+    spoken = words(label)
+    if not spoken:
+        return None
+    whole = "".join(spoken)
+    if whole in FIELDS:
+        return Guess(FIELDS[whole], 1 if whole in _SECOND else 0)
+    if whole in _NEVER or len(whole) < 3:
+        return None
+    core = "".join(_trimmed(spoken))
+    if core in FIELDS:
+        return Guess(FIELDS[core], 3 if core in _SECOND else 2)
+    return _longer(spoken) or _sentence(label)
+
+
+def recognise_path(path: tuple[str, ...], own: Mapping[str, str] | None = None) -> Guess | None:
+    """The field that a path asks for: by its last step, or its last two or three as one (`utm.source`, `company.name`).
+
+    `own` are phrases of the source itself; they win over the vocabulary. Objects around a field may change nothing of its
+    meaning (`lead.contact.email`) or make it somebody else's (`organizer.email`).
+    """
+    steps = _steps(path)
+    if not steps:
+        return None
+    for length in range(min(3, len(steps)), 0, -1):
+        tail = " ".join(steps[-length:])
+        if own and (field := own.get(phrase(tail)) or own.get("".join(_trimmed(words(tail))))):
+            return Guess(field, -1)
+        if length > 1 and phrase(tail) not in FIELDS:
+            continue
+        if guess := recognise(tail):
+            return _within(guess, steps[:-length])
+    return None
+
+
+def _within(guess: Guess, around: list[str]) -> Guess | None:
+    """The same guess, seen with the objects around it."""
+    for step in around:
+        inside = words(step)
+        name = "".join(inside)
+        if _GUARDS.intersection(inside) or (guess.field in _PERSONAL and name in _NOT_A_PERSON):
+            return None
+        if step.isdigit() and step != "0" and not guess.field.startswith(_ATTRIBUTION):
+            return None
+        if name in _WRAPPERS or "".join(_trimmed(inside)) in _WRAPPERS or not _trimmed(inside):
+            continue
+        if not guess.field.startswith(_EVERYWHERE):
+            return None
+        guess = Guess(guess.field, guess.rank + 2)
+    return Guess(guess.field, guess.rank + (1 if around else 0))
+
+
+def _steps(path: tuple[str, ...]) -> list[str]:
+    """The steps of a path; `contact[email]` is two, `interests[]` one."""
+    return [part for step in path for part in _BRACKETS.split(step[: LONGEST_LABEL + 1]) if part]
+
+
+def _trimmed(spoken: tuple[str, ...]) -> tuple[str, ...]:
+    """Without the neutral words and numbers at both ends."""
+    first, last = 0, len(spoken)
+    while first < last and (spoken[first] in _NEUTRAL or spoken[first].isdigit()):
+        first += 1
+    while last > first and (spoken[last - 1] in _NEUTRAL or spoken[last - 1].isdigit()):
+        last -= 1
+    return spoken[first:last]
+
+
+def _longer(spoken: tuple[str, ...]) -> Guess | None:
+    """A longer question for an e-mail or a phone: the value must look like one, which the caller checks."""
+    pairs = {first + second for first, second in pairwise(spoken)}
+    seen = pairs.union(spoken)
+    if seen & _GUARDS or len(spoken) > 25:
+        return None
+    if seen & _ASKS_EMAIL:
+        return Guess("email", 6)
+    if seen & _ASKS_PHONE:
+        return Guess("phone", 6)
+    return None
+
+
+def _sentence(label: str) -> Guess | None:
+    return Guess("consent", 4) if phrase(label[:60]).startswith(_ASKS_CONSENT) else None

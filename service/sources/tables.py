@@ -1,0 +1,166 @@
+"""A TOML table into a struct, collecting every fault on the way instead of stopping at the first."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import types
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+from service.sources.config import Fault
+from service.sources.lines import Lines, Path
+
+S = TypeVar("S", bound=Struct)
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_WORDS: dict[object, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a table"}
+
+
+class Faults:
+    """Collects faults with the line they stand on."""
+
+    def __init__(self, file: str, lines: Lines) -> None:
+        self._file = file
+        self._lines = lines
+        self._found: list[tuple[int, int, Fault]] = []
+
+    def add(self, path: Path, expected: str, got: object, *, verbatim: bool = False) -> None:
+        """`got` is shown as TOML would write it; `verbatim` for words of our own."""
+        line = self._lines.of(path) or 0
+        place = f"{self._file}:{line}" if line else self._file
+        fault = Fault(where=f"{place} {dotted(path)}".strip(), expected=expected, got=str(got) if verbatim else shown(got))
+        self._found.append((line, len(self._found), fault))
+
+    def line_of(self, path: Path) -> int | None:
+        return self._lines.of(path)
+
+    def sorted(self) -> list[Fault]:
+        """In the order of the file."""
+        return [fault for *_, fault in sorted(self._found, key=lambda item: item[:2])]
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
+def dotted(path: Path) -> str:
+    """`sources.contact.rules[2].when."Prénom"`; tables of a list are counted from 1, as people do."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part + 1}]"
+        else:
+            text += ("." if text else "") + (part if _BARE_KEY.fullmatch(part) else json.dumps(part, ensure_ascii=False))
+    return text
+
+
+def shown(value: object) -> str:
+    """A value as TOML would write it, shortened."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def did_you_mean(name: str, known: Iterable[str], kind: str = "a known key") -> str:
+    """The nearest of the known names where one is near, else all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
+    return f"{kind} (did you mean {near[0]}?)" if near else f"one of {', '.join(names)}"
+
+
+def read_table(kind: type[S], table: object, path: Path, faults: Faults, *, skip: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """The values of a table by the struct's attribute names; only those that are there and right.
+
+    Keys in `skip` are read by the caller. Unknown keys and wrong types go to `faults`.
+    """
+    if not isinstance(table, dict):
+        faults.add(path, "a table", table)
+        return {}
+    hints = get_type_hints(kind, include_extras=True)
+    names = {item.encode_name: item.name for item in msgspec.structs.fields(kind)}
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key in skip:
+            continue
+        if key not in names:
+            faults.add((*path, key), did_you_mean(key, names), "an unknown key", verbatim=True)
+            continue
+        read_value(hints[names[key]], value, (*path, key), faults, partial(values.__setitem__, names[key]))
+    return values
+
+
+def read_struct(kind: type[S], table: object, path: Path, faults: Faults) -> S | None:
+    """A whole struct, or None with its faults noted."""
+    before = len(faults)
+    values = read_table(kind, table, path, faults)
+    for item in msgspec.structs.fields(kind):
+        if item.required and isinstance(table, dict) and item.encode_name not in table:
+            faults.add(path, f"the key {item.encode_name}", "none", verbatim=True)
+    return kind(**values) if len(faults) == before else None
+
+
+def read_value(hint: object, value: object, path: Path, faults: Faults, keep: Callable[[Any], None]) -> None:
+    """Read one value by its type hint; `keep` takes it if it is right."""
+    parse = _parser(hint)
+    if parse is not None:
+        try:
+            keep(parse["parse"](value))
+        except ValueError as error:
+            faults.add(path, str(error) or parse["expected"], value)
+        return
+    struct = next((option for option in options(hint) if isinstance(option, type) and issubclass(option, Struct)), None)
+    if struct is not None:
+        if (found := read_struct(struct, value, path, faults)) is not None:
+            keep(found)
+        return
+    if get_origin(hint) is list and isinstance(get_args(hint)[0], type) and issubclass(get_args(hint)[0], Struct):
+        _read_list(get_args(hint)[0], value, path, faults, keep)
+        return
+    try:
+        keep(msgspec.convert(value, hint, strict=True))
+    except msgspec.ValidationError:
+        faults.add(path, words(hint), value)
+
+
+def _read_list(kind: type[Struct], value: object, path: Path, faults: Faults, keep: Callable[[Any], None]) -> None:
+    if not isinstance(value, list):
+        faults.add(path, "a list of tables", value)
+        return
+    found = [read_struct(kind, item, (*path, at), faults) for at, item in enumerate(value)]
+    keep([item for item in found if item is not None])
+
+
+def options(hint: object) -> list[object]:
+    """The alternatives of a union, without None."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return [inner for option in get_args(hint) if option is not type(None) for inner in options(option)]
+    return [hint]
+
+
+def words(hint: object) -> str:
+    """A type as people say it."""
+    said = [_one(option) for option in options(hint)]
+    return " or ".join(dict.fromkeys(said))
+
+
+def _one(hint: object) -> str:
+    origin = get_origin(hint)
+    if origin is Literal:
+        return "one of " + ", ".join(str(item) for item in get_args(hint))
+    if origin is list:
+        return f"a list of {words(get_args(hint)[0])}s"
+    if origin is dict:
+        return "a table of texts"
+    return _WORDS.get(hint, "another value")
+
+
+def _parser(hint: object) -> dict[str, Any] | None:
+    if get_origin(hint) is Annotated:
+        for extra in get_args(hint)[1:]:
+            if isinstance(extra, Meta) and extra.extra and "parse" in extra.extra:
+                return extra.extra
+    return None

@@ -1,0 +1,140 @@
+"""`[sources.X.read]`: a decoded body into the tree that is mapped, and into its events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from service.sources.body import DEPTH, FIELDS, VALUES
+from service.sources.config import Pairs, Read, SourceKeys
+from service.sources.json_text import read_json
+from service.sources.payload import Leaf, Payload, Scope
+from service.sources.tree import Path, Tree, Unreadable, leaves, resolve, text_of
+
+EVENTS = 100
+"""Events in one request."""
+
+
+def events(tree: Tree, source: SourceKeys) -> list[Payload]:
+    """One payload for each event: a list of objects, at the top or at `root`, is as many events. Raises Unreadable."""
+    found: list[Payload] = []
+    for top in _tops(tree, source):
+        found.extend(_rooted(unwrap(top, source.read), source))
+        if len(found) > EVENTS:
+            raise Unreadable(f"more than {EVENTS} events in one request")
+    return found
+
+
+def unwrap(tree: Tree, read: Read) -> Tree:
+    """Parse JSON inside fields, turn lists of name/value objects into objects, `["x"]` into `"x"`. Raises Unreadable."""
+    for path in read.json_param:
+        tree = _replaced(tree, path, _parsed)
+    if read.pairs:
+        pairs = read.pairs
+        tree = _replaced(tree, pairs.at, lambda items, _: paired(items, pairs))
+    return _single(tree) if read.unwrap_lists else tree
+
+
+def paired(items: Tree, pairs: Pairs) -> Tree:
+    """`[{name: a, value: 1}, …]` as `{a: 1, …}`; a name that comes again makes a list, what has no name keeps its number."""
+    if not isinstance(items, list):
+        return items
+    fields: dict[str, Tree] = {}
+    for at, item in enumerate(items):
+        key, value = resolve(item, pairs.key), resolve(item, pairs.value)
+        name = text_of(key[1]) if key else None
+        content = value[1] if value else None
+        if name is None:
+            fields[str(at)] = item
+        elif name in fields:
+            before = fields[name]
+            fields[name] = [*(before if isinstance(before, list) else [before]), content]
+        else:
+            fields[name] = content
+    return fields
+
+
+def payload_of(top: Tree, root: Tree, path: Path) -> Payload:
+    """Recognition starts at the root with labels from there, then takes what is around it with labels from the top."""
+    inside = [Leaf(path=(*path, *steps), steps=steps, value=value) for steps, value in leaves(root)]
+    if not path:
+        return Payload(scopes=[Scope((), top)], leaves=inside)
+    around = [leaf for leaf in _around(top) if leaf.path[: len(path)] != path]
+    return Payload(scopes=[Scope(path, root), Scope((), top)], leaves=[*inside, *around])
+
+
+def _around(top: Tree) -> list[Leaf]:
+    return [Leaf(path=steps, steps=steps, value=value) for steps, value in leaves(top)]
+
+
+def _tops(tree: Tree, source: SourceKeys) -> list[Tree]:
+    """The objects of a list, unless the source's paths address the list itself."""
+    if isinstance(tree, dict) and tree:
+        return [tree]
+    if not isinstance(tree, list) or not tree:
+        raise Unreadable("the body holds no fields")
+    if _addressed(tree, source):
+        return [tree]
+    if not all(isinstance(item, dict) and item for item in tree):
+        raise Unreadable("the body is a list: send an object, or a list of objects")
+    return tree
+
+
+def _addressed(items: list[Tree], source: SourceKeys) -> bool:
+    read = source.read
+    tables = [part.at for part in (read.pairs, read.test, read.only) if part]
+    paths = [read.root, read.event_id, *read.json_param, *tables, *source.map]
+    return any(path and resolve(items, path) for path in paths)
+
+
+def _rooted(top: Tree, source: SourceKeys) -> Iterator[Payload]:
+    found = resolve(top, source.read.root) if source.read.root else None
+    if found is None or not isinstance(found[1], dict | list):
+        yield payload_of(top, top, ())
+        return
+    path, root = found
+    if isinstance(root, list) and root and all(isinstance(item, dict) for item in root) and not _addressed(root, source):
+        yield from _items(_put(top, path, None), root, path)
+    else:
+        yield payload_of(top, root, path)
+
+
+def _items(top: Tree, items: list[Tree], path: Path) -> Iterator[Payload]:
+    """Each item at the root sees what is around the list, and nothing of its neighbours."""
+    around = _around(top)
+    if len(items) > EVENTS or len(items) * len(around) > VALUES:
+        raise Unreadable(f"more than {EVENTS} events in one request, or too much around them")
+    for at, item in enumerate(items):
+        here = (*path, str(at))
+        inside = [Leaf(path=(*here, *steps), steps=steps, value=value) for steps, value in leaves(item)]
+        yield Payload(scopes=[Scope(here, item), Scope((), top)], leaves=[*inside, *around], index=at if len(items) > 1 else None)
+
+
+def _parsed(value: Tree, path: str) -> Tree:
+    if not isinstance(value, str) or not value.strip():
+        return value
+    try:
+        return read_json(value, fields=FIELDS, depth=DEPTH, values=VALUES)
+    except Unreadable as fault:
+        raise Unreadable(fault.message, field=path) from None
+
+
+def _replaced(tree: Tree, path: str, change: Callable[[Tree, str], Tree]) -> Tree:
+    found = resolve(tree, path)
+    return _put(tree, found[0], change(found[1], path)) if found else tree
+
+
+def _put(tree: Tree, path: Path, value: Tree) -> Tree:
+    """The tree with one value replaced; what is not on the way is shared."""
+    if not path:
+        return value
+    if isinstance(tree, list):
+        return [_put(item, path[1:], value) if str(at) == path[0] else item for at, item in enumerate(tree)]
+    return {key: _put(item, path[1:], value) if key == path[0] else item for key, item in tree.items()}
+
+
+def _single(tree: Tree) -> Tree:
+    if isinstance(tree, dict):
+        return {key: _single(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return _single(tree[0]) if len(tree) == 1 else [_single(item) for item in tree]
+    return tree
