@@ -33,7 +33,6 @@ class PersonPlan(Struct, frozen=True, kw_only=True):
     last_name: str | None = None
     email: str | None = None
     phone: str | None = None
-    custom: tuple[CustomText, ...] = ()
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -43,7 +42,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     existing if it was added at `existing_since` (Unix seconds) or later. `note_html` belongs to a new lead and may be
     None; `note_existing_html` to an open lead that is labelled, and is there whenever notes are wanted. `left_out` are
     plain sentences about values that could not be written; `value_is_own` says that `value` is the lead's own one and
-    not an answer. `custom` are the lead's fields, `person.custom` the person's. `matched_rule` counts from 0.
+    not an answer. `custom` holds the lead's fields and the person's. `matched_rule` counts from 0.
     """
 
     source: str
@@ -81,8 +80,7 @@ def plan(writing: SourceWriting, lead: Lead, *, submission_id: str, received_at:
     settings, matched = apply_rules(writing, seen)
     draft = Draft(writing.source, settings, lead, seen)
     company = fit(" ".join((lead.company or "").split())) if settings.organization else ""
-    custom = tuple(_custom(draft))
-    person = _person(lead, writing.source, tuple(item for item in custom if item.is_person), has_organization=bool(company))
+    person = _person(lead, writing.source, has_organization=bool(company))
     window = draft.duration("existing_window", settings.existing_window)
     value, close = draft.value(), draft.expected_close(received_at)
     made = Plan(
@@ -101,7 +99,7 @@ def plan(writing: SourceWriting, lead: Lead, *, submission_id: str, received_at:
         value=value,
         expected_close=close,
         visible_to=settings.visible_to,
-        custom=tuple(item for item in custom if not item.is_person),
+        custom=tuple(_custom(draft)),
         existing=settings.existing,
         existing_window_seconds=window,
         existing_since=now - window,
@@ -120,7 +118,7 @@ def leave_out(plan: Plan, lead: Lead, sentences: Sequence[str]) -> Plan:
     return _with_notes(plan, lead, left_out) if plan.note_existing_html else structs.replace(plan, left_out=left_out)
 
 
-def _person(lead: Lead, source: str, custom: tuple[CustomText, ...], *, has_organization: bool) -> PersonPlan | None:
+def _person(lead: Lead, source: str, *, has_organization: bool) -> PersonPlan | None:
     """None where an organisation is all there is; a company that may not become an organisation lends the person its name."""
     reach = lead.full_name or lead.email or lead.phone
     if not reach and has_organization:
@@ -135,7 +133,6 @@ def _person(lead: Lead, source: str, custom: tuple[CustomText, ...], *, has_orga
         last_name=lead.last_name,
         email=lead.email or None,
         phone=head(lead.phone or "", LONGEST) or None,
-        custom=custom,
     )
 
 

@@ -6,12 +6,11 @@ What only the account can tell stays a name (`"label_ids": ["Website"]`), what o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from urllib.parse import urlencode
 
 from worker.bodies import Query, lead_body, note_body, organization_body, organization_search, person_body, person_search
 from worker.contract import Json
-from worker.plan import CustomText, Plan
+from worker.plan import Plan
 
 PERSON, ORGANIZATION, LEAD = "{person.id}", "{organization.id}", "{lead.id}"
 
@@ -37,7 +36,7 @@ def _person(plan: Plan) -> list[Json]:
     if not plan.person:
         return []
     organization_id = ORGANIZATION if plan.organization else None
-    body = person_body(plan.person, organization_id=organization_id, owner_id=plan.owner, custom=_by_name(plan.person.custom))
+    body = person_body(plan.person, organization_id=organization_id, owner_id=plan.owner, custom=_custom(plan, of_person=True))
     query = person_search(plan.person)
     return [*([_search("persons", query)] if query else []), _post("/api/v2/persons", body)]
 
@@ -50,12 +49,12 @@ def _lead(plan: Plan) -> Json:
         label_ids=plan.labels,
         channel=plan.channel,
         owner_id=plan.owner,
-        custom=_by_name(plan.custom),
+        custom=_custom(plan, of_person=False),
     )
 
 
-def _by_name(custom: Iterable[CustomText]) -> dict[str, str]:
-    return {item.field: item.text for item in custom}
+def _custom(plan: Plan, *, of_person: bool) -> dict[str, str]:
+    return {field: text for field, is_person, text in plan.custom if is_person == of_person}
 
 
 def _search(what: str, query: Query) -> Json:

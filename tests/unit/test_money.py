@@ -25,6 +25,8 @@ from worker.money import CURRENCIES, SHARED, SIGNS, currency_code, read_money
         ("1,200", 1200, None),
         ("0.500", 0.5, None),
         ("1234,567", 1234.567, None),
+        ("12,5", 12.5, None),
+        ("12.5000", 12.5, None),
         ("1.234.567", 1234567, None),
         ("12,34,567.80", 1234567.8, None),
         ("12.500 KWD", 12.5, "KWD"),
