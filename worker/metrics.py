@@ -28,6 +28,7 @@ SUBMISSIONS = "leadline_submissions_total"
 DELIVERIES = "leadline_deliveries_total"
 PIPEDRIVE_REQUESTS = "leadline_pipedrive_requests_total"
 PIPEDRIVE_TOKENS = "leadline_pipedrive_tokens_total"
+UNSTORED = "leadline_unstored_total"
 INTAKE_SECONDS = "leadline_intake_seconds"
 DELIVERY_SECONDS = "leadline_delivery_seconds"
 
@@ -45,6 +46,7 @@ HELP = {
     DELIVERIES: "Delivery attempts, by how they ended.",
     PIPEDRIVE_REQUESTS: "Calls to Pipedrive, by operation and HTTP status.",
     PIPEDRIVE_TOKENS: "API tokens spent, by operation.",
+    UNSTORED: "Submissions answered with 503 because nothing could store them.",
     INTAKE_SECONDS: "From the request's head to its answer.",
     DELIVERY_SECONDS: "From the receipt of a submission to its delivery.",
 }
@@ -195,6 +197,7 @@ def _numbers(stored: Mapping[bytes, bytes]) -> Iterator[tuple[str, float]]:
 
 def _expected(sources: Iterable[str]) -> Iterator[str]:
     for source in sources:
+        yield series(UNSTORED, source=source)
         for outcome in OUTCOMES:
             yield series(SUBMISSIONS, source=source, outcome=outcome)
         for result in RESULTS:

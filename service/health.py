@@ -1,0 +1,117 @@
+"""What monitors ask: does the process live, can it accept, and what has everybody done so far."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import redis.asyncio
+from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+from redis.exceptions import RedisError
+
+from service import pages
+from service.dependencies import Dependencies
+from worker import keys
+from worker.contract import State
+from worker.metrics import Gauges, expose
+
+CHECKED_FOR_SECONDS = 1.0
+"""How long an answer of Redis holds, so that probes cost the accepting path nothing."""
+
+BEAT_SECONDS = 60.0
+METRICS_TYPE = "text/plain; version=0.0.4"
+
+
+class Condition(Struct, frozen=True):
+    """`ready`: a submission can be stored durably. `degraded` names the parts that fail, whether or not others stand in."""
+
+    ready: bool
+    degraded: list[str]
+
+
+class Health:
+    """One per process. `measure` is a clock in seconds that never goes back."""
+
+    def __init__(self, deps: Dependencies, measure: Callable[[], float] = time.monotonic) -> None:
+        self.deps = deps
+        self._measure = measure
+        self._checked_at = -CHECKED_FOR_SECONDS
+        self._writable = False
+        self._last: Mapping[bytes, bytes] = {}
+
+    async def condition(self) -> Condition:
+        if self._measure() - self._checked_at >= CHECKED_FOR_SECONDS:
+            self._writable = await writable(self.deps.aredis)
+            self._checked_at = self._measure()
+        degraded = [] if self._writable else ["redis"]
+        return Condition(ready=not degraded, degraded=degraded)
+
+    async def metrics(self) -> bytes:
+        """All counters; while Redis is away those it last showed, and what this process has counted since."""
+        await self.deps.meter.aflush(self.deps.aredis)
+        try:
+            self._last, gauges = await self._scrape()
+        except (RedisError, OSError):
+            gauges = Gauges(redis_up=False)
+        return expose(self._last, gauges, sources=self.deps.sources.sources, pending=self.deps.meter.pending())
+
+    async def _scrape(self) -> tuple[Mapping[bytes, bytes], Gauges]:
+        async with self.deps.aredis.pipeline(transaction=True) as pipe:
+            pipe.hgetall(keys.METRICS)
+            pipe.hvals(keys.WORKERS)
+            pipe.get(keys.ALLOWANCE + "left")
+            for state in State:
+                pipe.zcard(keys.state(state))
+                pipe.zrange(keys.state(state), 0, 0, withscores=True)
+            counters, beats, left, *rest = await pipe.execute()
+        now = self.deps.clock()
+        return counters, Gauges(
+            redis_up=True,
+            states=dict(zip(State, rest[::2], strict=True)),
+            oldest_seconds={state: max(0.0, now - first[0][1]) for state, first in zip(State, rest[1::2], strict=True) if first},
+            workers=sum(_is_alive(beat, now) for beat in beats),
+            tokens_left=float(left) if left is not None else None,
+        )
+
+
+async def writable(store: redis.asyncio.Redis) -> bool:
+    """Whether Redis answers and takes a write: not loading, no replica, neither full nor unable to save."""
+    try:
+        await store.set(keys.READY, b"1", px=60_000)
+    except (RedisError, OSError):
+        return False
+    return True
+
+
+def _is_alive(beat: bytes, now: float) -> bool:
+    try:
+        return now - float(msgspec.json.decode(beat)["seen"]) < BEAT_SECONDS
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError):
+        return False
+
+
+def health_routes(health: Health) -> list[HTTPRouteHandler]:
+    """`/healthz`, `/readyz` and `/metrics`."""
+
+    @get("/healthz", include_in_schema=False)
+    async def healthz() -> Response[bytes]:
+        return _json({"alive": True})
+
+    @get("/readyz", include_in_schema=False)
+    async def readyz() -> Response[bytes]:
+        condition = await health.condition()
+        return _json({"ready": condition.ready, "degraded": condition.degraded}, 200 if condition.ready else 503)
+
+    @get("/metrics", include_in_schema=False)
+    async def metrics() -> Response[bytes]:
+        return Response(await health.metrics(), media_type=METRICS_TYPE, headers=pages.BARE_HEADERS)
+
+    return [healthz, readyz, metrics]
+
+
+def _json(body: Mapping[str, Any], status: int = 200) -> Response[bytes]:
+    return Response(msgspec.json.encode(body), status_code=status, media_type="application/json", headers=pages.BARE_HEADERS)

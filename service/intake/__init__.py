@@ -1,0 +1,1 @@
+"""The HTTP side of a submission: from bytes on a socket to an answer."""

@@ -1,0 +1,104 @@
+"""An application over a real Redis, with sources made by hand and a judge that says what the test wants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
+
+from service.app import create_app
+from service.dependencies import Dependencies
+from service.intake import door
+from service.sources.config import Secret, Source, SourceFile, Verify
+from service.sources.reading import Event, Outcome, Reading, Request
+from service.sources.units import Rate
+from worker.accept import Acceptor
+from worker.connection import connect, connect_async
+from worker.contract import Lead, Raw
+from worker.ledger import Ledger
+from worker.metrics import Meter
+from worker.queue import open_queue
+from worker.settings import Settings
+from worker.vault import Vault
+
+PATIENCE = 5.0
+NOW = 1_800_000_000.0
+LEAD = Lead(email="ada@acme.example", name="Ada Acme")
+HTML = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+SITE = "https://www.acme.example"
+
+
+def an_event(outcome: Outcome = Outcome.LEAD, **rest: Any) -> Event:
+    return Event(outcome=outcome, lead=rest.pop("lead", LEAD), **rest)
+
+
+def a_reading(outcome: Outcome = Outcome.LEAD, **rest: Any) -> Reading:
+    with_events = outcome not in (Outcome.REFUSED, Outcome.UNREADABLE, Outcome.HANDSHAKE)
+    return Reading(outcome=outcome, events=rest.pop("events", [an_event(outcome)] if with_events else []), **rest)
+
+
+SOURCES = [
+    Source(name="contact"),
+    Source(name="strict", origins=[SITE], redirect_origins=[SITE], redirect=f"{SITE}/thanks"),
+    Source(name="partner", adapter="json", max_body=100, verify=Verify(scheme="token", header="X-Key"),
+           secrets=(Secret(env="K", value="s3cret"), Secret(env="L", value="öld"))),
+    Source(name="linked", verify=Verify(scheme="token", query="key"), secrets=(Secret(env="K", value="s3cret"),)),
+    Source(name="typeform", adapter="typeform", dedupe_window=0.0),
+    Source(name="google", adapter="google-ads"),
+    Source(name="limited", rate_limit=Rate(count=2, seconds=60.0)),
+    Source(name="teapot", reply=200),
+    Source(name="silent", reply=204),
+]  # fmt: skip
+
+
+class World:
+    """`reading` is what the judge says of every request from now on; `seen` are the requests it was asked about."""
+
+    def __init__(self, client: TestClient[Litestar], deps: Dependencies) -> None:
+        self.client = client
+        self.deps = deps
+        self.reading: Reading | Exception = a_reading()
+        self.seen: list[Request] = []
+
+    def judge(self, _source: Source, request: Request, _now: float) -> Reading:
+        self.seen.append(request)
+        if isinstance(self.reading, Exception):
+            raise self.reading
+        return self.reading
+
+    def post(self, source: str = "contact", body: Any = None, **headers: str) -> Any:
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.client.post(f"/in/{source}", json={"email": "ada@acme.example"} if body is None else body, headers=names,
+                                follow_redirects=False)  # fmt: skip
+
+    def counted(self, text: str) -> float:
+        """The value of one series as `/metrics` shows it."""
+        lines = self.client.get("/metrics").text.splitlines()
+        return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(text + " "))
+
+
+def scrub(_source: Source, request: Request) -> Raw:
+    return Raw(method=request.method, query=request.query, content_type=request.content_type, headers=[], body=request.body)
+
+
+@contextmanager
+def open_world(url: str, monkeypatch: pytest.MonkeyPatch, env: dict[str, str] | None = None) -> Iterator[World]:
+    store, astore, vault = connect(url, timeout=PATIENCE), connect_async(url, timeout=PATIENCE), Vault()
+    deps = Dependencies(
+        settings=Settings.for_service(env or {}),
+        sources=SourceFile(path="test.toml", sources={source.name: source for source in SOURCES}),
+        acceptor=Acceptor(astore, open_queue(store), vault),
+        ledger=Ledger(store, vault),
+        redis=store,
+        aredis=astore,
+        meter=Meter(),
+    )
+    with TestClient(create_app(deps)) as client:
+        world = World(client, deps)
+        monkeypatch.setattr(door, "judge", world.judge)
+        monkeypatch.setattr(door, "scrub", scrub)
+        yield world

@@ -1,0 +1,97 @@
+"""What monitors see: alive, ready, and the numbers, with Redis and without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+import redis as redis_py
+
+from service.sources.reading import Outcome
+from tests.flow.intake_world import World, a_reading, open_world
+from worker import keys
+from worker.metrics import DELIVERIES, series
+
+
+@pytest.fixture
+def world(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    with open_world(redis_url, monkeypatch) as opened:
+        yield opened
+
+
+@pytest.fixture
+def lonely(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    with open_world(f"unix://{tmp_path}/none.sock", monkeypatch) as opened:
+        yield opened
+
+
+def test_alive_and_ready(world: World) -> None:
+    """With Redis there, the process lives and can accept."""
+    assert world.client.get("/healthz").json() == {"alive": True}
+    ready = world.client.get("/readyz")
+    assert (ready.status_code, ready.json()) == (200, {"ready": True, "degraded": []})
+
+
+def test_without_redis_it_lives_and_says_what_is_missing(lonely: World) -> None:
+    """Without Redis the process lives, is not ready, names the part, and still shows its own numbers."""
+    assert lonely.client.get("/healthz").status_code == 200
+    ready = lonely.client.get("/readyz")
+    assert (ready.status_code, ready.json()) == (503, {"ready": False, "degraded": ["redis"]})
+    lonely.reading = a_reading(Outcome.REFUSED, status=401)
+    lonely.post("typeform")
+    assert lonely.counted("leadline_up_redis") == 0
+    assert lonely.counted(series("leadline_submissions_total", source="typeform", outcome="refused")) == 1
+    assert lonely.post("contact").status_code == 401
+
+
+def test_a_redis_that_takes_no_writes_is_not_ready(world: World, redis: redis_py.Redis) -> None:
+    """A full Redis answers PING and stores nothing, so it does not count as ready."""
+    redis.config_set("maxmemory", "1")
+    try:
+        assert world.client.get("/readyz").status_code == 503
+    finally:
+        redis.config_set("maxmemory", "0")
+
+
+def test_the_numbers_are_those_of_all_processes(world: World, redis: redis_py.Redis) -> None:
+    """States, ages, workers and tokens are read from Redis at the scrape; what a worker counted is there too."""
+    world.post()
+    world.reading = a_reading(Outcome.SPAM)
+    world.post("partner")
+    now = world.deps.clock()
+    redis.zadd(keys.state("waiting"), {"A": now - 100, "B": now - 50})
+    beats = {"w1": {"seen": now - 10}, "w2": {"seen": now - 120}, "w3": {"pid": 1}}
+    for name, beat in beats.items():
+        redis.hset(keys.WORKERS, name, msgspec.json.encode(beat))
+    redis.hset(keys.WORKERS, "w4", b"junk")
+    redis.set(keys.ALLOWANCE + "left", "1234.5")
+    redis.hincrby(keys.METRICS, series(DELIVERIES, source="contact", result="created"), 7)
+    assert world.counted('leadline_state{state="queued"}') == 1
+    assert world.counted('leadline_state{state="quarantined"}') == 1
+    assert world.counted('leadline_state{state="waiting"}') == 2
+    assert world.counted('leadline_state{state="erased"}') == 0
+    assert world.counted('leadline_oldest_seconds{state="waiting"}') == pytest.approx(100, abs=20)
+    assert world.counted("leadline_workers") == 1
+    assert world.counted("leadline_pipedrive_tokens_left") == 1234.5
+    assert world.counted(series(DELIVERIES, source="contact", result="created")) == 7
+    assert world.counted(series("leadline_submissions_total", source="contact", outcome="accepted")) == 1
+    assert world.counted("leadline_up_redis") == 1
+    assert world.counted("leadline_intake_seconds_count") == 2
+    assert redis.hget(keys.METRICS, "leadline_intake_seconds_count") == b"2"
+
+
+def test_counters_do_not_fall_when_redis_goes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After Redis has gone, a scrape shows what it last said and what was counted since."""
+    text = series("leadline_submissions_total", source="typeform", outcome="refused")
+    world.reading = a_reading(Outcome.REFUSED, status=401)
+    world.post("typeform")
+    assert world.counted(text) == 1
+
+    def away(**_: object) -> None:
+        raise redis_py.ConnectionError
+
+    monkeypatch.setattr(world.deps.aredis, "pipeline", away)
+    world.post("typeform")
+    assert world.counted("leadline_up_redis") == 0
+    assert world.counted(text) == 2
