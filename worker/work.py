@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import structlog
@@ -41,7 +41,7 @@ CALL_SECONDS = 20.0
 class Office:
     """The clients of one process: one TLS context, one allowance, one catalogue; an HTTP client for each caller."""
 
-    def __init__(self, settings: Settings, store: redis.Redis, meter: Meter) -> None:
+    def __init__(self, settings: Settings, store: redis.Redis, meter: Meter, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
         self._meter = meter
         self._tls = build_tls()
@@ -49,8 +49,8 @@ class Office:
         plan = plan_of(
             settings.pipedrive_plan, settings.pipedrive_seats, settings.pipedrive_daily_tokens, oauth=settings.uses_oauth
         )
-        self._allowance = Allowance(store, plan, time.time)
-        self.catalogue = Catalogue(store, self.client(), time.time)
+        self._allowance = Allowance(store, plan, clock)
+        self.catalogue = Catalogue(store, self.client(), clock)
 
     def client(self, delivery: Delivery | None = None) -> Pipedrive:
         """A client of its own; with `delivery`, one that reports to it and asks it before every create."""

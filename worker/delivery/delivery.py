@@ -8,28 +8,31 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from worker import keys
-from worker.contract import Attempt, Cause, State
+from worker.contract import Attempt, Cause, Lead, State
 from worker.delivery import steps
-from worker.delivery.resolve import resolve
+from worker.delivery.resolve import Resolved, resolve
 from worker.delivery.run import Run, identity
 from worker.delivery.settle import settle
-from worker.errors import LeaseLost, PipedriveError, StoreUnavailable, Unmappable
+from worker.errors import LeaseLost, PipedriveError, StoreUnavailable, UnknownName, Unmappable
 from worker.fate import Again, Dead, Drop, Fate, Policy, Retry, Settle, Wait, decide
 from worker.leases import LEASE_SECONDS, Leases
 from worker.ledger import Ledger, Record, Verdict
 from worker.memory import Memory, normal_name
 from worker.metrics import DELIVERIES, DELIVERY_SECONDS, Meter, series
-from worker.pipedrive.catalogue import Catalogue
+from worker.pipedrive.catalogue import WORDS, Catalogue
 from worker.pipedrive.client import CallReport, Pipedrive
-from worker.plan import plan
+from worker.plan import Plan, plan
 from worker.sweeper import Sweeper
 from worker.writing import SourceWriting
+
+REPLAY_GAP_SECONDS = 2.0
+"""However many are replayed at once, the names are read from Pipedrive no more often than this."""
 
 log = structlog.get_logger("leadline.delivery")
 
@@ -119,7 +122,9 @@ class Delivery:
             self._run = run
             settle(run, shop.policy.settle_seconds)
             step = "names"
-            resolved = resolve(run.plan, shop.catalogue)
+            resolved = self._names(run)
+            if resolved.left_out:
+                run.plan = self._plan(record, run.lead, resolved.left_out)
             step = "organization"
             steps.organization(run, resolved)
             step = "person"
@@ -137,31 +142,38 @@ class Delivery:
 
     def _begin(self, record: Record, token: str) -> Run:
         shop = self._shop
-        writing = shop.writings.get(record.source)
-        if writing is None:
-            raise Unmappable(f"the source file has no source {record.source!r}", setting=f"sources.{record.source}")
         if record.lead is None:
             raise Unmappable("the submission has no lead", setting=f"sources.{record.source}.map")
-        written = plan(
-            writing,
-            record.lead,
-            submission_id=record.id,
-            received_at=record.received_at,
-            now=shop.clock(),
-        )
-        lease = shop.leases.held(token)
         return Run(
             record=record,
             lead=record.lead,
-            plan=written,
-            lease=lease,
+            plan=self._plan(record, record.lead),
+            lease=shop.leases.held(token),
             leases=shop.leases,
             ledger=shop.ledger,
             memory=shop.memory,
-            catalogue=shop.catalogue,
             pipedrive=self._pipedrive,
             clock=shop.clock,
         )
+
+    def _plan(self, record: Record, lead: Lead, left_out: Sequence[str] = ()) -> Plan:
+        writing = self._shop.writings.get(record.source)
+        if writing is None:
+            raise Unmappable(f"the source file has no source {record.source!r}", setting=f"sources.{record.source}")
+        return plan(
+            writing, lead, submission_id=record.id, received_at=record.received_at, now=self._shop.clock(), left_out=left_out
+        )
+
+    def _names(self, run: Run) -> Resolved:
+        """After a person's replay, a name that is missing is looked for at once: it was probably just added in Pipedrive."""
+        catalogue = self._shop.catalogue
+        try:
+            return resolve(run.plan, catalogue)
+        except UnknownName as error:
+            if not run.record.replayed or run.record.attempts:
+                raise
+            catalogue.refresh([kind for kind, word in WORDS.items() if word == error.kind], gap=REPLAY_GAP_SECONDS)
+            return resolve(run.plan, catalogue)
 
     def _delivered(self, run: Run) -> None:
         shop = self._shop

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from worker.contract import Attempt, Lead
+from worker.errors import OutcomeUnknown, OutOfAllowance, PipedriveError
 from worker.leases import Lease, Leases
 from worker.ledger import Ledger, Record
 from worker.memory import Memory
-from worker.pipedrive.catalogue import Catalogue
 from worker.pipedrive.client import Pipedrive
 from worker.plan import Plan
+
+
+Made = TypeVar("Made")
 
 
 @dataclass
@@ -25,7 +29,6 @@ class Run:
     leases: Leases
     ledger: Ledger
     memory: Memory
-    catalogue: Catalogue
     pipedrive: Pipedrive
     clock: Callable[[], float]
     organization_id: int | None = None
@@ -50,9 +53,19 @@ class Run:
         """By what the person is known: (`email` or `phone`, normalised value)."""
         return identity(self.lead)
 
-    def announce(self, step: str) -> None:
-        """Right before a create. Raises `LeaseLost`: it must not be sent."""
+    def create(self, step: str, call: Callable[[], Made]) -> Made:
+        """Sends a create that was announced before. A definite refusal takes the announcement back; an unknown outcome leaves it.
+
+        Raises `LeaseLost`: then nothing was sent.
+        """
         self.leases.announce(self.lease, step)
+        try:
+            return call()
+        except OutcomeUnknown:
+            raise
+        except (PipedriveError, OutOfAllowance):
+            self.learn(step)
+            raise
 
     def learn(self, step: str, **facts: str | int | None) -> None:
         """Writes down what a step brought before the next begins; `step` is empty for facts that were not announced."""

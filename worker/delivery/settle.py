@@ -29,7 +29,7 @@ def settle(run: Run, seconds: float) -> None:
     facts = LOOK[step](run, announced_at)
     run.note_down(f"look for the {step}", "adopted" if facts else "absent")
     # The announcement changes hands first, so that a late answer to the old one cannot be taken for the new one's.
-    run.announce(step)
+    run.leases.announce(run.lease, step)
     run.learn(step, **facts)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from msgspec import structs
 
+from worker.bodies import lead_body, lead_patch, note_body, organization_body, organization_search, person_body, person_search
 from worker.contract import Result
 from worker.delivery.resolve import Resolved
 from worker.delivery.run import Run
@@ -11,7 +12,6 @@ from worker.errors import Gone
 from worker.memory import PersonMemory, normal_name
 from worker.pipedrive.models import Lead as PipedriveLead
 from worker.pipedrive.models import timestamp
-from worker.plan import lead_body, note_body, organization_body, person_body
 
 
 def organization(run: Run, resolved: Resolved) -> None:
@@ -21,12 +21,12 @@ def organization(run: Run, resolved: Resolved) -> None:
         return
     known = run.memory.organization(name)
     if known is None:
-        hits = run.pipedrive.organizations.search(term=name, fields="name", exact_match=True)
+        hits = run.pipedrive.organizations.search(**organization_search(name))
         same = [hit.id for hit in hits if normal_name(hit.name or "") == normal_name(name)]
         known = min(same) if same else None
     if known is None:
-        run.announce("organization")
-        known = run.pipedrive.organizations.add(organization_body(run.plan, owner_id=resolved.owner_id)).id
+        body = organization_body(name, owner_id=resolved.owner_id)
+        known = run.create("organization", lambda: run.pipedrive.organizations.add(body)).id
         run.learn("organization", organization_id=known)
     else:
         run.learn("", organization_id=known)
@@ -52,16 +52,15 @@ def person(run: Run, resolved: Resolved) -> PersonMemory | None:
     if found is not None:
         run.learn("", person_id=found)
         return _remember(run, found, created=False)
-    run.announce("person")
     body = person_body(
-        run.plan,
+        run.plan.person,
         organization_id=run.organization_id,
         owner_id=resolved.owner_id,
         custom=resolved.person_custom,
     )
-    run.learn("person", person_id=run.pipedrive.persons.add(body).id, person_created=1)
-    assert run.person_id is not None
-    return _remember(run, run.person_id, created=True)
+    made = run.create("person", lambda: run.pipedrive.persons.add(body)).id
+    run.learn("person", person_id=made, person_created=1)
+    return _remember(run, made, created=True)
 
 
 def _remember(run: Run, person_id: int, *, created: bool) -> PersonMemory:
@@ -72,11 +71,11 @@ def _remember(run: Run, person_id: int, *, created: bool) -> PersonMemory:
 
 def _search(run: Run) -> int | None:
     """The id of the person with this e-mail (else phone). Exact match is not always exact, so hits are compared again."""
-    if run.identity is None:
+    query = person_search(run.plan.person) if run.plan.person else None
+    if run.identity is None or query is None:
         return None
     kind, value = run.identity
-    term = run.lead.email if kind == "email" else run.lead.phone
-    hits = run.pipedrive.persons.search(term=term or value, fields=kind, exact_match=True)
+    hits = run.pipedrive.persons.search(**query)
     same = sorted(hit.id for hit in hits if value in ({e.casefold() for e in hit.emails} if kind == "email" else _digits(hit.phones)))
     if len(same) > 1:
         run.note_down("person", "several", f"{len(same)} persons have this {kind}; took the oldest, {same[0]}")
@@ -122,14 +121,7 @@ def _label(run: Run, lead: PipedriveLead, resolved: Resolved) -> None:
 
     Harmless to repeat, so not announced.
     """
-    changes: dict[str, Any] = {}
-    labels = list(dict.fromkeys([*lead.label_ids, *resolved.label_ids]))
-    if labels != lead.label_ids:
-        changes["label_ids"] = labels
-    if lead.channel is None and resolved.channel is not None:
-        changes["channel"] = resolved.channel
-    if not lead.channel_id and run.plan.channel_id:
-        changes["channel_id"] = run.plan.channel_id
+    changes = lead_patch(run.plan, lead=structs.asdict(lead), label_ids=resolved.label_ids, channel=resolved.channel)
     if changes:
         run.pipedrive.leads.update(lead.id, changes)
     run.learn("", lead_id=lead.id, result=Result.LABELLED)
@@ -147,17 +139,16 @@ def _create(run: Run, resolved: Resolved) -> None:
         owner_id=resolved.owner_id,
         custom=resolved.custom,
     )
-    run.announce("lead")
-    run.learn("lead", lead_id=run.pipedrive.leads.add(body).id, result=Result.CREATED)
-    if run.identity and run.lead_id:
-        run.memory.remember_lead(*run.identity, run.lead_id, run.clock())
+    made = run.create("lead", lambda: run.pipedrive.leads.add(body)).id
+    run.learn("lead", lead_id=made, result=Result.CREATED)
+    if run.identity:
+        run.memory.remember_lead(*run.identity, made, run.clock())
 
 
 def note(run: Run) -> None:
     """One note per submission, on the lead."""
-    labelled = run.result == Result.LABELLED
-    wanted = run.plan.note_existing_html if labelled else run.plan.note_html
-    if wanted is None or run.note_id is not None or run.lead_id is None:
+    content = run.plan.note_existing_html if run.result == Result.LABELLED else run.plan.note_html
+    if content is None or run.note_id is not None or run.lead_id is None:
         return
-    run.announce("note")
-    run.learn("note", note_id=run.pipedrive.notes.add(note_body(run.plan, run.lead_id, existing=labelled)).id)
+    body = note_body(content, lead_id=run.lead_id)
+    run.learn("note", note_id=run.create("note", lambda: run.pipedrive.notes.add(body)).id)

@@ -37,6 +37,15 @@ SKEW_SECONDS = 60.0
 WAIT_SECONDS, WAIT_STEP = 5.0, 0.05
 LOCK_SECONDS = 30.0
 
+WORDS = {
+    Kind.LABELS: "label",
+    Kind.CHANNELS: "channel",
+    Kind.OWNERS: "owner",
+    Kind.DEAL_FIELDS: "custom field",
+    Kind.PERSON_FIELDS: "custom field of persons",
+}
+"""What an unknown name is called in `UnknownName.kind`."""
+
 ASK = """
 local last, now = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '-inf'), tonumber(ARGV[2])
 if now - last < tonumber(ARGV[3]) and last - now < tonumber(ARGV[4]) then return 0 end
@@ -74,11 +83,11 @@ class Catalogue:
 
     def label_id(self, name: str, *, setting: str) -> str:
         """The id of a lead label; raises `UnknownName` naming `setting`."""
-        return str(self._find(Kind.LABELS, "label", name, setting, _named(name)).id)
+        return str(self._find(Kind.LABELS, name, setting, _named(name)).id)
 
     def channel_id(self, label: str, *, setting: str) -> int:
         """The id of a marketing channel, by its label in the account."""
-        return int(self._find(Kind.CHANNELS, "channel", label, setting, _named(label)).id)
+        return int(self._find(Kind.CHANNELS, label, setting, _named(label)).id)
 
     def owner_id(self, value: int | str, *, setting: str) -> int:
         """The id of an active user, by id, e-mail or name."""
@@ -90,16 +99,16 @@ class Catalogue:
         def match(entry: Entry) -> bool:
             return str(entry.id) == text or (not by_id and _same(text, entry.name, entry.email))
 
-        return int(self._find(Kind.OWNERS, "owner", text, setting, match).id)
+        return int(self._find(Kind.OWNERS, text, setting, match).id)
 
     def field(self, name: str, *, setting: str) -> FieldInfo:
         """A custom field of leads (they share the deals'), by name or key."""
-        entry = self._find(Kind.DEAL_FIELDS, "custom field", name, setting, _named(name))
+        entry = self._find(Kind.DEAL_FIELDS, name, setting, _named(name))
         return FieldInfo(key=str(entry.id), name=entry.name, type=entry.type or "", entity="lead", options=entry.options)
 
     def person_field(self, name: str, *, setting: str) -> FieldInfo:
         """A custom field of persons, by name or key."""
-        entry = self._find(Kind.PERSON_FIELDS, "custom field of persons", name, setting, _named(name))
+        entry = self._find(Kind.PERSON_FIELDS, name, setting, _named(name))
         return FieldInfo(key=str(entry.id), name=entry.name, type=entry.type or "", entity="person", options=entry.options)
 
     def ensure_label(self, name: str, color: str) -> str:
@@ -121,10 +130,10 @@ class Catalogue:
                 return str(found.id)
         raise Unavailable("labels.add", "another worker is creating a label and has not finished")
 
-    def refresh(self, kinds: Iterable[Kind | str] = tuple(Kind)) -> None:
-        """Reads these kinds afresh, except those read within the last 30 s by any worker."""
+    def refresh(self, kinds: Iterable[Kind | str] = tuple(Kind), gap: float = GAP_SECONDS) -> None:
+        """Reads these kinds afresh, except those read within the last `gap` seconds by any worker."""
         for kind in map(Kind, kinds):
-            self._renewed(kind)
+            self._renewed(kind, gap=gap)
 
     def snapshot(self) -> dict[Kind, Table]:
         """What is known now, without asking Pipedrive; kinds that were never read are left out."""
@@ -132,12 +141,12 @@ class Catalogue:
 
     # -- finding -----------------------------------------------------------------------------------------------------
 
-    def _find(self, kind: Kind, what: str, name: str, setting: str, match: Callable[[Entry], bool]) -> Entry:
+    def _find(self, kind: Kind, name: str, setting: str, match: Callable[[Entry], bool]) -> Entry:
         found = _first(self._fresh(kind).items, match) or _first(self._reloaded(kind), match)
         if found is None and self._may_look_again(kind, name):
             found = _first(self._renewed(kind).items, match)
         if found is None:
-            raise UnknownName(what, name, setting=setting, known=[entry.name for entry in self._reloaded(kind)])
+            raise UnknownName(WORDS[kind], name, setting=setting, known=[entry.name for entry in self._reloaded(kind)])
         return found
 
     def _fresh(self, kind: Kind) -> Table:
@@ -168,24 +177,24 @@ class Catalogue:
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
-    def _renewed(self, kind: Kind, *, wait: bool = True) -> Table:
-        """The table as read within the last 30 s, by us or by whoever is at it."""
+    def _renewed(self, kind: Kind, *, wait: bool = True, gap: float = GAP_SECONDS) -> Table:
+        """The table as read within the last `gap` seconds, by us or by whoever is at it."""
         for _ in range(round(WAIT_SECONDS / WAIT_STEP)):
             table = self._load().get(kind)
-            if table is not None and self._younger(table, GAP_SECONDS):
+            if table is not None and self._younger(table, gap):
                 return table
-            if self._may_ask(kind):
+            if self._may_ask(kind, gap):
                 return self._read(kind)
             if not wait and table is not None:
                 return table
             self._pause(WAIT_STEP)
         raise Unavailable("catalogue", f"another worker is reading the {kind} and has not finished")
 
-    def _may_ask(self, kind: Kind) -> bool:
+    def _may_ask(self, kind: Kind, gap: float) -> bool:
         return bool(
             self._ask(
                 lambda: self._redis.eval(
-                    ASK, 1, keys.CATALOGUE, f"asked:{kind}", repr(self._clock()), repr(GAP_SECONDS), repr(SKEW_SECONDS)
+                    ASK, 1, keys.CATALOGUE, f"asked:{kind}", repr(self._clock()), repr(gap), repr(SKEW_SECONDS)
                 )
             )
         )

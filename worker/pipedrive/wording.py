@@ -25,7 +25,7 @@ FIELDS = frozenset(
 )
 _QUOTED = re.compile(r"[\"'`]([A-Za-z0-9_.\[\]]{2,100})[\"'`]")
 _PATH = re.compile(r"\b(?:body|query|data)[./]([A-Za-z0-9_./\[\]]{2,100})")
-_BARE = re.compile(r"\b([a-z]+_[a-z_]+|[0-9a-f]{40})\b")
+_BARE = re.compile(r"\b((?:[a-z]+_[a-z_]+|[0-9a-f]{40})(?:\.[a-z0-9_]+)*)\b")
 _FIRST = re.compile(r"^\W*([A-Za-z]+)\b.{0,60}\b(?:must|is|are|can|cannot|should|invalid|missing)\b")
 _HASH = re.compile(r"[0-9a-f]{40}")
 

@@ -1,0 +1,159 @@
+"""The whole road in one process: a real Redis, the served sandbox, a worker's delivery called by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import httpx
+import pytest
+import redis as redis_py
+from msgspec import structs
+
+from service.sandbox.serve import served
+from service.sandbox.settings import SandboxSettings
+from tests.redis.store import submission
+from tests.redis.test_accept import accept
+from worker.contract import Lead, State
+from worker.delivery import Delivery, Workshop
+from worker.fate import Policy
+from worker.leases import Leases
+from worker.ledger import Ledger, Record
+from worker.memory import Memory
+from worker.metrics import Meter
+from worker.queue import open_queue
+from worker.settings import Settings
+from worker.sweeper import Sweeper
+from worker.values import Secret
+from worker.vault import Vault
+from worker.work import Office
+from worker.writing import LeadSettings, SourceWriting
+
+TOKEN = "sandbox-token"
+
+
+@pytest.fixture(scope="session")
+def sandbox_url() -> Iterator[str]:
+    with served(SandboxSettings(port=0, search_delay_seconds=0.5)) as url:
+        yield url
+
+
+class Account:
+    """The sandbox, as a test looks at it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.http = httpx.Client(base_url=url, timeout=20, trust_env=False)
+        self.http.post("/_sandbox/reset").raise_for_status()
+
+    def state(self) -> dict[str, Any]:
+        return dict(self.http.get("/_sandbox/state").raise_for_status().json())
+
+    def fault(self, match: dict[str, Any], effect: dict[str, Any]) -> None:
+        self.http.post("/_sandbox/faults", json={"match": match, "effect": effect}).raise_for_status()
+
+    def heal(self) -> None:
+        self.http.delete("/_sandbox/faults").raise_for_status()
+
+    @property
+    def leads(self) -> list[dict[str, Any]]:
+        return list(self.state()["leads"])
+
+    @property
+    def persons(self) -> list[dict[str, Any]]:
+        return list(self.state()["persons"])
+
+    @property
+    def notes(self) -> list[dict[str, Any]]:
+        return list(self.state()["notes"])
+
+    def calls(self, operation: str | None = None) -> list[str]:
+        """The operations called, oldest first."""
+        found = [call["operation"] for call in self.state()["calls"]]
+        return [name for name in found if operation is None or name == operation]
+
+    def tokens(self) -> int:
+        return int(self.http.get("/_sandbox/totals").raise_for_status().json()["tokens"])
+
+
+@pytest.fixture
+def account(sandbox_url: str) -> Account:
+    return Account(sandbox_url)
+
+
+class Road:
+    """Accepts leads and delivers them when told to. `ahead` moves the clock of ledger and worker forward."""
+
+    def __init__(self, redis: redis_py.Redis, aredis: Callable[[], AbstractAsyncContextManager[Any]], account: Account) -> None:
+        self.redis, self._aredis, self.account = redis, aredis, account
+        self.lead_settings = LeadSettings(labels=["Website"], channel="Web forms", note=False)
+        self.policy = Policy((10.0, 60.0), 90.0, 30.0)
+        self.skew = 0.0
+        self.meter = Meter()
+        self.ledger = Ledger(redis, Vault(()), self.clock)
+        self.sweeper = Sweeper(self.ledger, open_queue(redis))
+
+    def clock(self) -> float:
+        return time.time() + self.skew
+
+    def ahead(self, seconds: float) -> None:
+        self.skew += seconds
+
+    def settings(self, **changes: Any) -> None:
+        self.lead_settings = structs.replace(self.lead_settings, **changes)
+
+    def workshop(self) -> tuple[Workshop, Office]:
+        settings = Settings(
+            pipedrive_api_token=Secret(TOKEN), pipedrive_base_url=self.account.url, pipedrive_plan="unlimited"
+        )
+        office = Office(settings, self.redis, self.meter, self.clock)
+        workshop = Workshop(
+            ledger=self.ledger,
+            leases=Leases(self.ledger),
+            memory=Memory(self.redis),
+            catalogue=office.catalogue,
+            sweeper=self.sweeper,
+            meter=self.meter,
+            policy=self.policy,
+            writings={"contact": SourceWriting("contact", self.lead_settings)},
+            clock=self.clock,
+        )
+        return workshop, office
+
+    def delivery(self) -> Delivery:
+        """A slot of its own, as another process would have it."""
+        workshop, office = self.workshop()
+        return Delivery(workshop, office.client)
+
+    def accept(self, **fields: Any) -> str:
+        mine = submission(state=State.QUEUED)
+        lead = Lead(**({"name": "Ada Lovelace", "email": "ada@example.com"} | fields))
+        asyncio.run(accept(self._aredis, self.redis, [structs.replace(mine, lead=lead, received_at=self.clock())]))
+        return mine.id
+
+    def deliver(self, submission_id: str, delivery: Delivery | None = None) -> Record:
+        (delivery or self.delivery())(submission_id)
+        return self.record(submission_id)
+
+    def record(self, submission_id: str) -> Record:
+        record = self.ledger.get(submission_id)
+        assert record is not None
+        return record
+
+    def sent(self, **fields: Any) -> Record:
+        """Accepted and delivered at once."""
+        return self.deliver(self.accept(**fields))
+
+    def again(self, submission_id: str, seconds: float) -> Record:
+        """What becomes of it that much later."""
+        self.ahead(seconds)
+        self.sweeper.sweep()
+        return self.deliver(submission_id)
+
+
+@pytest.fixture
+def road(redis: redis_py.Redis, aredis: Callable[[], AbstractAsyncContextManager[Any]], account: Account) -> Road:
+    return Road(redis, aredis, account)

@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.flow.conftest import Account, Road
+from worker.contract import Result, State, Utm
+from worker.settings import Settings
+
+
+def test_a_lead_arrives_with_its_attribution(road: Road, account: Account) -> None:
+    """A delivered submission is one lead of one person, with label, channel by its option id, channel_id and origin_id."""
+    record = road.sent(utm=Utm(campaign="spring"), click_ids={"gclid": "x"})
+    [lead], [person] = account.leads, account.persons
+    labels = {label["id"]: label["name"] for label in account.state()["labels"]}
+    assert (record.state, record.result, record.lead_id) == (State.DELIVERED, Result.CREATED, lead["id"])
+    assert [labels[label] for label in lead["label_ids"]] == ["Website"]
+    assert (lead["channel"], lead["channel_id"], lead["origin_id"]) == (66, "spring", f"contact:{record.id}")
+    assert (lead["person_id"], person["name"]) == (person["id"], "Ada Lovelace")
+    assert lead["title"] == "Ada Lovelace via contact"
+
+
+def test_what_a_new_person_costs(road: Road, account: Account) -> None:
+    """With the names known: a new person 35 tokens, a known one 10, a label on the lead we know 12."""
+    delivery = road.delivery()
+    road.deliver(road.accept(email="warm@example.com"), delivery)
+    spent = account.tokens()
+    road.deliver(road.accept(), delivery)
+    assert account.tokens() - spent == 35
+    spent = account.tokens()
+    road.settings(labels=["Website", "Hot"])
+    labelled = road.deliver(road.accept(), road.delivery())
+    assert labelled.result is Result.LABELLED
+    assert account.tokens() - spent == 12
+    spent = account.tokens()
+    road.settings(existing="new")
+    assert road.sent().result is Result.CREATED
+    assert account.tokens() - spent == 10
+
+
+def test_an_open_lead_is_labelled_not_doubled(road: Road, account: Account) -> None:
+    """A second enquiry within the window extends the labels of the open lead and adds its message as a note."""
+    road.settings(note=True)
+    first = road.sent(message="first")
+    road.settings(labels=["Hot"])
+    second = road.sent(message="second")
+    [lead] = account.leads
+    labels = {label["id"]: label["name"] for label in account.state()["labels"]}
+    assert {labels[label] for label in lead["label_ids"]} == {"Website", "Hot"}
+    assert (first.result, second.result, second.lead_id) == (Result.CREATED, Result.LABELLED, first.lead_id)
+    assert len(account.persons) == 1
+    assert sorted("first" in note["content"] for note in account.notes) == [False, True]
+
+
+def test_an_open_lead_of_a_person_we_did_not_make_is_found(road: Road, account: Account) -> None:
+    """A person that exists in Pipedrive is found by e-mail, and its newest open lead is labelled."""
+    http = account.http
+    headers = {"x-api-token": "sandbox-token"}
+    person = http.post(
+        "/api/v2/persons", json={"name": "Ada", "emails": [{"value": "Ada@Example.com"}]}, headers=headers
+    ).json()["data"]
+    lead = http.post("/v1/leads", json={"title": "old", "person_id": person["id"]}, headers=headers).json()["data"]
+    until_indexed(account, "ada@example.com")
+    record = road.sent()
+    assert (record.result, record.lead_id, record.person_id) == (Result.LABELLED, lead["id"], person["id"])
+    assert len(account.persons) == 1
+
+
+def until_indexed(account: Account, email: str) -> None:
+    from tests.polling import eventually
+
+    def found() -> bool:
+        query: dict[str, Any] = {"term": email, "fields": "email", "exact_match": "true"}
+        answer = account.http.get("/api/v2/persons/search", params=query, headers={"x-api-token": "sandbox-token"})
+        return bool(answer.json()["data"]["items"])
+
+    assert eventually(found)
+
+
+def test_an_old_lead_is_left_alone(road: Road, account: Account) -> None:
+    """An enquiry after the window makes a lead of its own, for the same person."""
+    road.settings(existing_window="1h")
+    road.sent()
+    road.ahead(7200)
+    record = road.sent()
+    assert record.result is Result.CREATED
+    assert (len(account.leads), len(account.persons)) == (2, 1)
+
+
+def test_an_archived_lead_is_not_labelled(road: Road, account: Account) -> None:
+    """When the lead we know was archived, the next enquiry is a new lead."""
+    first = road.sent()
+    account.http.patch(f"/v1/leads/{first.lead_id}", json={"is_archived": True}, headers={"x-api-token": "sandbox-token"})
+    second = road.sent()
+    assert second.result is Result.CREATED
+    assert second.lead_id != first.lead_id
+
+
+def test_the_same_person_is_known_before_the_search_index_knows(road: Road, account: Account) -> None:
+    """Two submissions right after each other make one person, although the index lags."""
+    road.settings(existing="new")
+    road.sent()
+    road.sent()
+    assert len(account.persons) == 1
+    assert len(account.leads) == 2
+
+
+def test_a_company_becomes_one_organisation(road: Road, account: Account) -> None:
+    """Two people of one company share its organisation, and the new persons belong to it."""
+    road.sent(company="Acme Ltd")
+    road.sent(email="bob@example.com", company="ACME  ltd")
+    state = account.state()
+    [organisation] = state["organizations"]
+    assert {person["org_id"] for person in state["persons"]} == {organisation["id"]}
+    assert {lead["organization_id"] for lead in state["leads"]} == {organisation["id"]}
+
+
+def test_one_note_says_what_has_no_field(road: Road, account: Account) -> None:
+    """The note holds message and answers, escaped."""
+    road.settings(note=True)
+    road.sent(message="<script>alert(1)</script>\nline two", answers={"Colour": "blue & red"})
+    [note] = account.notes
+    assert "&lt;script&gt;" in note["content"]
+    assert "<script" not in note["content"]
+    assert "blue &amp; red" in note["content"]
+
+
+def test_custom_fields_are_written_in_their_type(road: Road, account: Account) -> None:
+    """Texts go into the account's fields by name, on lead and person; what does not fit is said in the note."""
+    road.settings(
+        note=True,
+        custom={"Budget": "{answers.budget}", "Company size": "{answers.size}", "person.Newsletter": "{consent}"},
+    )
+    road.sent(answers={"budget": "5000", "size": "a dozen"}, consent=True)
+    [lead], [person], [note] = account.leads, account.persons, account.notes
+    assert "5000" in lead.values()
+    assert "yes" in (person.get("custom_fields") or {}).values()
+    assert "Company size" in note["content"]
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "setting"),
+    [
+        ({"labels": ["Nope"]}, "label", "sources.contact.lead.labels"),
+        ({"channel": "Nope"}, "channel", "sources.contact.lead.channel"),
+        ({"owner_id": 999}, "owner", "sources.contact.lead.owner_id"),
+        ({"custom": {"Nope": "x"}}, "custom field", "sources.contact.lead.custom.Nope"),
+    ],
+)
+def test_an_unknown_name_is_a_dead_letter_that_says_what_to_mend(
+    change: dict[str, Any], kind: str, setting: str, road: Road, account: Account
+) -> None:
+    """A name the account does not have ends the delivery before anything is created; mended and replayed it arrives once."""
+    good = road.lead_settings
+    road.settings(**change)
+    record = road.sent()
+    assert record.state is State.DEAD
+    assert record.cause is not None
+    assert (record.cause.code, record.cause.field, record.cause.setting) == ("unknown-name", kind, setting)
+    assert account.persons == []
+    road.lead_settings = good
+    road.sweeper.replay(record.id, "kim", "mended", None)
+    assert road.deliver(record.id).state is State.DELIVERED
+    assert (len(account.persons), len(account.leads)) == (1, 1)
+
+
+def test_a_label_added_after_the_death_is_seen_by_the_replay(road: Road, account: Account) -> None:
+    """A replay reads the names afresh, so that a label just added in Pipedrive is known."""
+    road.settings(labels=["Webinar"])
+    record = road.sent()
+    assert record.state is State.DEAD
+    account.http.post("/v1/leadLabels", json={"name": "Webinar", "color": "blue"}, headers={"x-api-token": "sandbox-token"})
+    road.ahead(5)
+    road.sweeper.replay(record.id, "kim", "mended", None)
+    assert road.deliver(record.id).state is State.DELIVERED
+
+
+def test_missing_labels_are_made_where_the_source_says_so(road: Road, account: Account) -> None:
+    """With create_labels a missing label is created once."""
+    road.settings(labels=["Fresh"], create_labels=True, label_color="green", existing="new")
+    road.sent()
+    road.sent()
+    made = [label for label in account.state()["labels"] if label["name"] == "Fresh"]
+    assert [label["color"] for label in made] == ["green"]
+
+
+@pytest.mark.parametrize("operation", ["persons.add", "leads.add", "notes.add", "organizations.add"])
+@pytest.mark.parametrize("kind", ["commit-then-drop", "drop-before"])
+def test_a_create_whose_answer_is_lost_is_not_repeated_blindly(operation: str, kind: str, road: Road, account: Account) -> None:
+    """After a lost answer the create settles, is looked for, and adopted or made: once each, whatever happened."""
+    road.settings(note=True)
+    account.fault({"operation": operation, "count": 1}, {"kind": kind})
+    record = road.sent(company="Acme", message="hello")
+    assert (record.state, record.reason) == (State.WAITING, "settle")
+    assert road.again(record.id, 30).state is State.WAITING
+    done = road.again(record.id, 100)
+    assert done.state is State.DELIVERED
+    state = account.state()
+    assert [len(state[kind]) for kind in ("persons", "organizations", "leads", "notes")] == [1, 1, 1, 1]
+
+
+def test_a_converted_lead_is_found_among_the_deals(road: Road, account: Account) -> None:
+    """A lead whose answer was lost and that somebody converted meanwhile is adopted, not made again."""
+    account.fault({"operation": "leads.add", "count": 1}, {"kind": "commit-then-drop"})
+    record = road.sent()
+    [lead] = account.leads
+    account.http.post(f"/api/v2/leads/{lead['id']}/convert/deal", json={}, headers={"x-api-token": "sandbox-token"}).raise_for_status()
+    done = road.again(record.id, 200)
+    assert (done.state, done.lead_id) == (State.DELIVERED, lead["id"])
+    assert account.leads == []
+
+
+@pytest.mark.parametrize(
+    ("effect", "state", "reason"),
+    [
+        ({"kind": "answer", "status": 503}, State.WAITING, "retry"),
+        ({"kind": "answer", "status": 429, "headers": {"retry-after": "2"}}, State.WAITING, "limit"),
+        ({"kind": "answer", "status": 401}, State.WAITING, "credentials"),
+        ({"kind": "answer", "status": 403, "html": "<html>blocked</html>"}, State.WAITING, "blocked"),
+        ({"kind": "answer", "status": 400, "body": {"success": False, "error": "no"}}, State.DEAD, None),
+    ],
+)
+def test_each_answer_has_its_fate(
+    effect: dict[str, Any], state: State, reason: str | None, road: Road, account: Account
+) -> None:
+    """Answers of the search decide what becomes of the delivery, and after the fault it arrives."""
+    road.sent(email="warm@example.com")
+    account.fault({"operation": "persons.search"}, effect)
+    record = road.sent()
+    assert (record.state, record.reason) == (state, reason)
+    account.heal()
+    if state is State.DEAD:
+        road.sweeper.replay(record.id, "kim", "", None)
+    assert road.again(record.id, 3700).state is State.DELIVERED
+    assert len(account.persons) == 2
+
+
+def test_retries_end_in_a_dead_letter(road: Road, account: Account) -> None:
+    """A delivery that never succeeds dies after its last delay, with the attempts on record."""
+    account.fault({"operation": "persons.search"}, {"kind": "answer", "status": 500})
+    record = road.sent()
+    for _ in range(2):
+        assert record.state is State.WAITING
+        record = road.again(record.id, 100)
+    assert record.state is State.DEAD
+    assert record.attempts == 3
+    assert [attempt.status for attempt in road.ledger.attempts(record.id) if attempt.step == "persons.search"] == [500] * 3
+
+
+def test_a_person_that_is_gone_is_resolved_afresh(road: Road, account: Account) -> None:
+    """When the person we remember was deleted, it is forgotten and made again; the lead arrives."""
+    first = road.sent()
+    headers = {"x-api-token": "sandbox-token"}
+    account.http.delete(f"/v1/leads/{first.lead_id}", headers=headers).raise_for_status()
+    account.http.delete(f"/api/v2/persons/{first.person_id}", headers=headers).raise_for_status()
+    record = road.sent()
+    if record.state is State.QUEUED:
+        record = road.deliver(record.id)
+    assert record.state is State.DELIVERED
+    assert record.person_id != first.person_id
+
+
+def test_a_paused_worker_creates_nothing(road: Road, account: Account) -> None:
+    """While an operator has paused delivery, Pipedrive is not called."""
+    road.ledger.pause("audit", "kim")
+    record = road.sent()
+    assert (record.state, record.reason) == (State.WAITING, "paused")
+    assert account.calls() == []
+    road.ledger.resume()
+    assert road.again(record.id, 1).state is State.DELIVERED
+
+
+def test_nothing_personal_stands_in_keys_or_counters(road: Road, redis: Any) -> None:
+    """Keys, counters and queue hold no e-mail or name."""
+    road.sent()
+    names = b"\n".join(redis.keys("*")) + b"".join(redis.hkeys("leadline:metrics"))
+    assert b"ada" not in names.lower()
+
+
+def test_the_settings_of_these_tests_are_the_products_own() -> None:
+    """The delays and the settle time of the product are the contract's."""
+    assert Settings().settle_seconds == 90
+    assert Settings().retry_delays == (10, 60, 300, 1800, 7200, 21600, 43200, 86400)
