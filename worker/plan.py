@@ -71,19 +71,14 @@ class Plan(Struct, frozen=True, kw_only=True):
     matched_rule: int | None
 
 
-def plan(
-    writing: SourceWriting, lead: Lead, *, submission_id: str, received_at: float, now: float, left_out: Sequence[str] = ()
-) -> Plan:
+def plan(writing: SourceWriting, lead: Lead, *, submission_id: str, received_at: float, now: float) -> Plan:
     """Decide everything that can be decided without asking Pipedrive. Times in Unix seconds.
-
-    `left_out` are sentences about values that Pipedrive's fields cannot take; they join the plan's own in the note.
 
     Raises Unmappable, naming the setting, when there is nobody to write to or when a template is wrong.
     """
     seen = context(lead, writing.source, submission_id, received_at)
     settings, matched = apply_rules(writing, seen)
     draft = Draft(writing.source, settings, lead, seen)
-    draft.left_out.extend(left_out)
     company = fit(" ".join((lead.company or "").split())) if settings.organization else ""
     person = _person(lead, writing.source, has_organization=bool(company))
     window = draft.duration("existing_window", settings.existing_window)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-import sys
+from pathlib import Path
+from typing import Literal
 
 import click
 
 from service.cli import start
+from service.local.machine import leadline
 from service.local.processes import Child, Supervisor
-from service.sources.judge import writing
+from service.sources.loader import writing
 from worker import logs
 from worker.settings import Settings
+
+Plan = Literal["lite", "growth", "premium", "ultimate"]
 
 
 @click.command()
@@ -50,21 +54,18 @@ def _several(processes: int, url: str) -> None:
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8001, show_default=True)
+@click.option("--port", default=8090, show_default=True, help="0 takes a free one.")
 @click.option("--plan", type=click.Choice(["lite", "growth", "premium", "ultimate"]), help="Enforce this plan's limits.")
-@click.option("--state", "state_file", type=click.Path(dir_okay=False), help="Keep the account in this file.")
+@click.option("--state", "state_file", type=click.Path(dir_okay=False, path_type=Path), help="Keep the account in this file.")
 @click.option("--search-delay", default=2.0, show_default=True, help="Seconds until the search index sees new items.")
-def sandbox(host: str, port: int, plan: str | None, state_file: str | None, search_delay: float) -> None:
+def sandbox(host: str, port: int, plan: Plan | None, state_file: Path | None, search_delay: float) -> None:
     """A stand-in for Pipedrive on loopback, with a page of leads, persons and calls."""
-    from service.sandbox import SandboxSettings
-    from service.sandbox import run as serve_sandbox
+    from service.sandbox.serve import run as serve_sandbox
+    from service.sandbox.settings import SandboxSettings
 
-    click.echo(f"sandbox on http://{host}:{port}  (token: {SandboxSettings().api_token})")
-    serve_sandbox(
-        SandboxSettings(host=host, port=port, plan=plan, state_file=state_file, search_delay_seconds=search_delay)  # type: ignore[arg-type]
-    )
-
-
-def leadline(*words: str) -> list[str]:
-    """The argv of a `leadline` command in this interpreter."""
-    return [sys.executable, "-m", "service.cli.main", *words]
+    settings = SandboxSettings(host=host, port=port, plan=plan, state_file=state_file, search_delay_seconds=search_delay)
+    click.echo(f"Pipedrive sandbox on http://{host}:{port}  (x-api-token: {settings.api_token})")
+    try:
+        serve_sandbox(settings)
+    except OSError as error:
+        start.stop(f"leadline: cannot listen on {host}:{port}: {error.strerror or error}; choose another with --port")

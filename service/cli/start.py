@@ -14,8 +14,7 @@ import redis
 
 from service.local.redis import AlreadyRunning, EmbeddedRedis, EmbeddedRedisError, running_url
 from service.settings import source_file
-from service.sources.config import SourceFile
-from service.sources.loader import ConfigError
+from service.sources.config import ConfigError, SourceFile
 from service.sources.loader import load as load_sources
 from worker.connection import connect
 from worker.errors import LeadlineError, StoreUnavailable

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -27,7 +27,7 @@ from worker.memory import Memory, normal_name
 from worker.metrics import DELIVERIES, DELIVERY_SECONDS, Meter, series
 from worker.pipedrive.catalogue import WORDS, Catalogue
 from worker.pipedrive.client import CallReport, Pipedrive
-from worker.plan import Plan, plan
+from worker.plan import Plan, leave_out, plan
 from worker.sweeper import Sweeper
 from worker.writing import SourceWriting
 
@@ -124,7 +124,7 @@ class Delivery:
             step = "names"
             resolved = self._names(run)
             if resolved.left_out:
-                run.plan = self._plan(record, run.lead, resolved.left_out)
+                run.plan = leave_out(run.plan, run.lead, resolved.left_out)
             step = "organization"
             steps.organization(run, resolved)
             step = "person"
@@ -156,13 +156,11 @@ class Delivery:
             clock=shop.clock,
         )
 
-    def _plan(self, record: Record, lead: Lead, left_out: Sequence[str] = ()) -> Plan:
+    def _plan(self, record: Record, lead: Lead) -> Plan:
         writing = self._shop.writings.get(record.source)
         if writing is None:
             raise Unmappable(f"the source file has no source {record.source!r}", setting=f"sources.{record.source}")
-        return plan(
-            writing, lead, submission_id=record.id, received_at=record.received_at, now=self._shop.clock(), left_out=left_out
-        )
+        return plan(writing, lead, submission_id=record.id, received_at=record.received_at, now=self._shop.clock())
 
     def _names(self, run: Run) -> Resolved:
         """After a person's replay, a name that is missing is looked for at once: it was probably just added in Pipedrive."""
@@ -205,6 +203,7 @@ class Delivery:
             now=shop.clock(),
             policy=shop.policy,
             jitter=random.random(),
+            source=record.source,
             probes=shop.ledger.probes(),
             forgotten=record.forgotten,
         )

@@ -53,15 +53,17 @@ def _person(run: Run, announced_at: float) -> dict[str, str | int | None]:
 
 
 def _lead(run: Run, announced_at: float) -> dict[str, str | int | None]:
-    """By `origin_id` among the person's (else the organisation's) leads, open and archived, and deals it was converted to."""
-    origin = run.plan.origin_id
+    """By `origin_id` among the person's (else the organisation's) leads, open and archived, and deals it was converted to.
+
+    Every origin_id holds the submission's id, which is compared: its template may have changed since the create.
+    """
     target = {"person_id": run.person_id} if run.person_id is not None else {"organization_id": run.organization_id}
     for found in [*run.pipedrive.leads.of(**target), *run.pipedrive.leads.archived_of(**target)]:
-        if found.origin_id == origin:
+        if run.record.id in (found.origin_id or ""):
             return {"lead_id": found.id, "result": Result.CREATED}
     deal_target = {"person_id": run.person_id} if run.person_id is not None else {"org_id": run.organization_id}
     for deal in run.pipedrive.deals.of(**deal_target):
-        if deal.origin_id == origin:
+        if run.record.id in (deal.origin_id or ""):
             return {"lead_id": deal.source_lead_id or f"deal:{deal.id}", "result": Result.CREATED}
     return {}
 

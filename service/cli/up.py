@@ -1,0 +1,61 @@
+"""`leadline up`: everything on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+
+import click
+
+from service.cli import start
+from service.local.machine import Machine, NotUp, Place
+from service.local.redis import EmbeddedRedisError
+from service.settings import packaged_example, source_file
+from service.sources.config import SourceFile
+from worker import logs
+from worker.settings import Settings
+
+EXAMPLE_SECRETS = ("PARTNER_KEY", "WEBHOOK_SECRET")
+"""The variables that the packaged example names as its sources' secrets."""
+
+
+@click.command()
+def up() -> None:
+    """Everything on this machine in the foreground: Redis, service, workers, and a Pipedrive sandbox unless credentials are given."""
+    settings = start.settings()
+    env = with_example_secrets(settings, os.environ)
+    sources = start.sources(settings, env)
+    logs.configure(settings.log_format, "up")
+    try:
+        with Machine(settings, env, data_dir=settings.data_dir) as machine:
+            _tell(machine.place, sources, env if env != dict(os.environ) else {})
+            machine.run_until_signal()
+    except (NotUp, EmbeddedRedisError) as error:
+        start.stop(f"leadline: {error}")
+
+
+def with_example_secrets(settings: Settings, env: Mapping[str, str]) -> dict[str, str]:
+    """The environment; where the packaged example is used, with secrets for its sources."""
+    if source_file(settings) != packaged_example():
+        return dict(env)
+    return {name: secrets.token_hex(16) for name in EXAMPLE_SECRETS} | dict(env)
+
+
+def _tell(place: Place, sources: SourceFile, env: Mapping[str, str]) -> None:
+    click.echo("\nLeadline is up. Ctrl-C stops it; what was accepted survives.\n")
+    for name, source in sources.sources.items():
+        click.echo(f"  intake    {place.service_url}/in/{name}  ({source.adapter})")
+    click.echo(f"  API       {place.service_url}/docs")
+    click.echo(f"  console   {place.service_url}/ops")
+    click.echo(f"  token     {place.operator_token}")
+    if place.sandbox_url:
+        click.echo(f"  Pipedrive {place.sandbox_url}  (sandbox: leads, persons and calls)")
+    else:
+        click.echo(f"  Pipedrive {place.pipedrive_url}")
+    shown = [name for name in EXAMPLE_SECRETS if name in env]
+    for name in shown:
+        click.echo(f"  {name}={env[name]}")
+    first = next(iter(sources.sources), None)
+    if first:
+        click.echo(f"\nTry: curl -i -d 'name=Ada Lovelace' -d 'email=ada@example.com' {place.service_url}/in/{first}\n")
