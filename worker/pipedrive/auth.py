@@ -139,7 +139,7 @@ class OAuth:
 
     def refused(self) -> bool:
         """Takes the token another thread or worker got meanwhile, else gets a new one."""
-        refused = getattr(self._used, "access", None)
+        refused = getattr(self._used, "access", self._tokens.access if self._tokens else None)
         with self._my_turn():
             newest = max((t for t in (self._stored(), self._tokens) if t), key=lambda t: t.issued_at, default=None)
             if newest is not None and newest.access != refused and not self._expiring(newest):
