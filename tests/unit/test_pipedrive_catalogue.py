@@ -1,0 +1,466 @@
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from threading import Lock, Thread
+from typing import Any
+
+import httpx
+import pytest
+import redis as redis_py
+
+from worker import keys
+from worker.connection import connect
+from worker.errors import (
+    Forbidden,
+    LeadlineError,
+    OutcomeUnknown,
+    OutOfAllowance,
+    StoreUnavailable,
+    Unauthorized,
+    Unavailable,
+    UnknownName,
+)
+from worker.pipedrive.auth import ApiToken
+from worker.pipedrive.calls import Call
+from worker.pipedrive.catalogue import Catalogue
+from worker.pipedrive.client import Pipedrive
+from worker.pipedrive.inventory import Kind
+
+BUDGET = "dcf558aac1ae4e8c4f849ba5e668430d8df9be12"
+LETTER = "ecf558aac1ae4e8c4f849ba5e668430d8df9be12"
+NOW = 1_700_000_000.0
+Answer = Callable[[], httpx.Response]
+
+
+def ok(data: Any, status: int = 200) -> httpx.Response:
+    return httpx.Response(status, json={"success": True, "data": data, "additional_data": {}})
+
+
+class Account:
+    """A Pipedrive account with labels, channels, users and fields, which counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.labels = [{"id": "b2", "name": "Hot", "color": "red"}, {"id": "a1", "name": " Website ", "color": "blue"}]
+        self.channels: list[dict[str, Any]] = [{"id": 64, "label": "Web forms"}, {"id": "65", "label": "Paid search"}]
+        self.users = [
+            {"id": 1, "name": "Ann Lee", "email": "ann@crm.example", "active_flag": True},
+            {"id": 2, "name": "Bob Roe", "email": "bob@crm.example", "active_flag": True},
+            {"id": 3, "name": "Cyd Poe", "email": "cyd@crm.example", "active_flag": False},
+        ]
+        self.fields = [
+            {"field_code": "title", "field_name": "Title", "field_type": "varchar", "is_custom_field": False},
+            {"field_code": BUDGET, "field_name": "Budget", "field_type": "monetary", "is_custom_field": True},
+        ]
+        self.person_fields = [
+            {
+                "field_code": LETTER,
+                "field_name": "Newsletter",
+                "field_type": "enum",
+                "is_custom_field": True,
+                "options": [{"id": 7, "label": "Yes"}],
+            }
+        ]
+        self.asked: list[str] = []
+        self.instead: dict[str, Answer] = {}
+        self.delay = 0.0
+        self.refuse: LeadlineError | None = None
+        self._lock = Lock()
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        name = f"{request.method} {request.url.path}"
+        with self._lock:
+            self.asked.append(name)
+        if self.delay:
+            time.sleep(self.delay)  # so that others arrive meanwhile
+        if name in self.instead:
+            return self.instead[name]()
+        return self._answer(name, request)
+
+    def _answer(self, name: str, request: httpx.Request) -> httpx.Response:
+        match name:
+            case "GET /v1/leadLabels":
+                return ok(self.labels)
+            case "POST /v1/leadLabels":
+                with self._lock:
+                    self.labels.append({"id": f"new-{len(self.labels)}"} | json.loads(request.content))
+                return ok(self.labels[-1])
+            case "GET /api/v2/dealFields/channel":
+                return ok({"field_code": "channel", "field_type": "enum", "options": self.channels})
+            case "GET /v1/users":
+                return ok(self.users)
+            case "GET /v1/users/me":
+                return ok(self.users[0])
+            case "GET /api/v2/dealFields":
+                return ok([*self.fields, {"field_code": "channel", "options": self.channels}])
+            case "GET /api/v2/personFields":
+                return ok(self.person_fields)
+        return httpx.Response(404, json={"success": False, "error": "not found"})
+
+    def before(self, call: Call) -> None:  # noqa: ARG002 - what limits are asked
+        if self.refuse:
+            raise self.refuse
+
+    def after(self, call: Call, status: int | None, headers: Mapping[str, str]) -> None:
+        pass
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def account() -> Account:
+    return Account()
+
+
+@pytest.fixture
+def clock() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def make(redis: redis_py.Redis, account: Account, clock: Time) -> Callable[..., Catalogue]:
+    """Makes the catalogue of one more worker."""
+
+    def made(pause: Callable[[float], None] = time.sleep) -> Catalogue:
+        http = httpx.Client(transport=httpx.MockTransport(account))
+        return Catalogue(redis, Pipedrive(http, "https://crm.example", ApiToken("t"), account), clock, pause=pause)
+
+    return made
+
+
+def label(catalogue: Catalogue, name: str) -> str:
+    return catalogue.label_id(name, setting="s")
+
+
+@pytest.mark.parametrize(
+    ("ask", "expected"),
+    [
+        (lambda c: c.label_id("Hot", setting="s"), "b2"),
+        (lambda c: c.label_id("  hOT ", setting="s"), "b2"),
+        (lambda c: c.label_id("website", setting="s"), "a1"),
+        (lambda c: c.label_id("a1", setting="s"), "a1"),
+        (lambda c: c.channel_id("web  FORMS", setting="s"), 64),
+        (lambda c: c.channel_id("Paid search", setting="s"), 65),
+        (lambda c: c.owner_id(2, setting="s"), 2),
+        (lambda c: c.owner_id("2", setting="s"), 2),
+        (lambda c: c.owner_id("BOB@crm.example", setting="s"), 2),
+        (lambda c: c.owner_id("bob roe", setting="s"), 2),
+        (lambda c: c.field("budget", setting="s").key, BUDGET),
+        (lambda c: c.field(BUDGET, setting="s").name, "Budget"),
+        (lambda c: c.field("Budget", setting="s").encode("5 EUR"), {BUDGET: 5, f"{BUDGET}_currency": "EUR"}),
+        (lambda c: c.person_field("Newsletter", setting="s").encode("yes"), {LETTER: 7}),
+        (lambda c: c.ensure_label("HOT", "red"), "b2"),
+    ],
+)
+def test_found(make: Callable[..., Catalogue], ask: Callable[[Catalogue], Any], expected: Any) -> None:
+    """Names are found whatever their case and spacing, as are ids and keys."""
+    assert ask(make()) == expected
+
+
+@pytest.mark.parametrize(
+    ("ask", "kind", "known"),
+    [
+        (lambda c: c.label_id("Cold", setting="sources.web.lead.labels"), "label", "Hot"),
+        (lambda c: c.label_id("", setting="sources.web.lead.labels"), "label", "Hot"),
+        (lambda c: c.channel_id("Fax", setting="sources.web.lead.labels"), "channel", "Paid search, Web forms"),
+        (lambda c: c.channel_id("64", setting="sources.web.lead.labels"), "channel", "Web forms"),
+        (lambda c: c.owner_id(3, setting="sources.web.lead.labels"), "owner", "Ann Lee, Bob Roe"),
+        (lambda c: c.owner_id("cyd@crm.example", setting="sources.web.lead.labels"), "owner", "Ann Lee"),
+        (lambda c: c.field("Title", setting="sources.web.lead.labels"), "custom field", "Budget"),
+        (lambda c: c.person_field("Budget", setting="sources.web.lead.labels"), "custom field of persons", "Newsletter"),
+    ],
+)
+def test_unknown(make: Callable[..., Catalogue], ask: Callable[[Catalogue], Any], kind: str, known: str) -> None:
+    """An unknown name says what it was, what there is, and which setting to mend."""
+    with pytest.raises(UnknownName, match=known) as caught:
+        ask(make())
+    assert (caught.value.kind, caught.value.setting) == (kind, "sources.web.lead.labels")
+
+
+def test_read_hourly(make: Callable[..., Catalogue], account: Account, clock: Time) -> None:
+    """Pipedrive is asked once an hour by all workers together, and only for the kinds that are needed."""
+    first, second = make(), make()
+    for _ in range(50):
+        clock.now += 60
+        assert label(first, "Hot") == label(second, "Hot") == "b2"
+    assert account.asked == ["GET /v1/leadLabels"]
+    clock.now += 660
+    label(first, "Hot")
+    label(second, "Hot")
+    assert account.asked == ["GET /v1/leadLabels"] * 2
+
+
+def test_round_trips(make: Callable[..., Catalogue], redis: redis_py.Redis, clock: Time) -> None:
+    """A lead costs at most one trip to Redis, and none within a few seconds of the last."""
+    catalogue = make()
+
+    def lead() -> None:
+        catalogue.label_id("Hot", setting="s")
+        catalogue.label_id("Website", setting="s")
+        catalogue.channel_id("Web forms", setting="s")
+        catalogue.owner_id(1, setting="s")
+        catalogue.field("Budget", setting="s")
+        catalogue.person_field("Newsletter", setting="s")
+        catalogue.ensure_label("Hot", "red")
+
+    def commands() -> int:
+        return int(redis.info("stats")["total_commands_processed"])
+
+    lead()
+    before = commands()
+    lead()
+    assert commands() - before == 1  # the count itself
+    clock.now += 6
+    before = commands()
+    lead()
+    assert commands() - before == 2
+
+
+def test_new_names(make: Callable[..., Catalogue], account: Account, clock: Time) -> None:
+    """A label added in Pipedrive meanwhile is found by looking once more."""
+    catalogue, other = make(), make()
+    label(catalogue, "Hot")
+    account.labels.append({"id": "c3", "name": "Cold", "color": "blue"})
+    clock.now += 31
+    assert label(catalogue, "Cold") == "c3"
+    assert label(other, "Cold") == "c3"
+    assert len(account.asked) == 2
+
+
+def test_missing_names_are_cheap(make: Callable[..., Catalogue], account: Account, clock: Time) -> None:
+    """A name that stays missing is looked for ever more rarely, so that it cannot eat the day's tokens."""
+    workers = [make(), make()]
+    for step in range(24 * 60):
+        with pytest.raises(UnknownName):
+            label(workers[step % 2], "Misspelt")
+        clock.now += 60
+    assert len(account.asked) < 150
+
+
+def test_missing_name_is_found_at_last(make: Callable[..., Catalogue], account: Account, clock: Time) -> None:
+    """However long it was missed, a name is found within a quarter of an hour, and at once after a refresh."""
+    catalogue = make()
+    for _ in range(360):
+        with pytest.raises(UnknownName):
+            label(catalogue, "Later")
+        clock.now += 60
+    account.labels.append({"id": "c3", "name": "Later", "color": "red"})
+    refreshed = make()
+    refreshed.refresh(["labels"])
+    assert label(catalogue, "Later") == "c3"
+
+
+def test_another_missing_name(make: Callable[..., Catalogue], account: Account, clock: Time) -> None:
+    """One name that is missing for long does not keep a new one from being found."""
+    catalogue = make()
+    for _ in range(360):
+        with pytest.raises(UnknownName):
+            label(catalogue, "Misspelt")
+        clock.now += 60
+    account.labels.append({"id": "c3", "name": "New", "color": "red"})
+    assert label(catalogue, "New") == "c3"
+
+
+def test_refresh(make: Callable[..., Catalogue], account: Account, clock: Time) -> None:
+    """A refresh reads all kinds or those named, each at most every 30 s over all workers."""
+    make().refresh()
+    assert len(account.asked) == 5
+    make().refresh([Kind.LABELS, "channels"])
+    assert len(account.asked) == 5
+    clock.now += 31
+    make().refresh([Kind.LABELS, "channels"])
+    assert account.asked[5:] == ["GET /v1/leadLabels", "GET /api/v2/dealFields/channel"]
+
+
+def test_many_workers_one_reading(make: Callable[..., Catalogue], account: Account) -> None:
+    """Sixteen workers that start at once cause one reading; all of them get it."""
+    account.delay = 0.2
+    assert in_threads([partial(label, make(), "Hot") for _ in range(16)]) == ["b2"] * 16
+    assert account.asked == ["GET /v1/leadLabels"]
+
+
+def test_stale_while_another_reads(make: Callable[..., Catalogue], account: Account, clock: Time, redis: redis_py.Redis) -> None:
+    """While one worker renews an hour-old table, the others go on with it and do not wait."""
+    catalogue = make(pause=lambda _: pytest.fail("waited"))
+    label(catalogue, "Hot")
+    clock.now += 3601
+    redis.hset(keys.CATALOGUE, "asked:labels", str(clock.now))
+    assert label(catalogue, "Hot") == "b2"
+    assert len(account.asked) == 1
+
+
+def test_wait_is_bounded(make: Callable[..., Catalogue], redis: redis_py.Redis, clock: Time) -> None:
+    """Where nothing is known and another worker reads, one waits five seconds and no longer."""
+    slept: list[float] = []
+    redis.hset(keys.CATALOGUE, "asked:labels", str(clock.now))
+    with pytest.raises(Unavailable):
+        label(make(pause=slept.append), "Hot")
+    assert sum(slept) == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "refuse", "expected"),
+    [
+        (lambda: httpx.Response(500), None, Unavailable),
+        (lambda: httpx.Response(401), None, Unauthorized),
+        (lambda: httpx.Response(200, json={"success": True, "data": {"no": "list"}}), None, Unavailable),
+        (None, OutOfAllowance(NOW + 1, budget=False), OutOfAllowance),
+    ],
+)
+def test_reading_fails(
+    make: Callable[..., Catalogue],
+    account: Account,
+    clock: Time,
+    answer: Answer | None,
+    refuse: LeadlineError | None,
+    expected: type[LeadlineError],
+) -> None:
+    """If Pipedrive cannot be asked, what is known serves on; a name that is missing is not called unknown; all recovers."""
+    catalogue = make()
+    label(catalogue, "Hot")
+    clock.now += 3601
+    if answer:
+        account.instead["GET /v1/leadLabels"] = answer
+    account.refuse = refuse
+    assert label(catalogue, "Hot") == "b2"
+    with pytest.raises(expected):
+        label(catalogue, "Cold")
+    account.instead, account.refuse = {}, None
+    account.labels.append({"id": "c3", "name": "Cold", "color": "red"})
+    assert label(catalogue, "Cold") == "c3"
+
+
+def test_first_reading_fails(make: Callable[..., Catalogue], account: Account) -> None:
+    """If nothing is known yet, each worker hears the reason itself."""
+    account.instead["GET /v1/leadLabels"] = lambda: httpx.Response(401)
+    for _ in range(2):
+        with pytest.raises(Unauthorized):
+            label(make(), "Hot")
+    account.instead.clear()
+    assert label(make(), "Hot") == "b2"
+
+
+def test_owners_without_the_right(make: Callable[..., Catalogue], account: Account) -> None:
+    """Credentials that may not list users still know their own, and ids are taken on trust."""
+    account.instead["GET /v1/users"] = lambda: httpx.Response(403, json={"success": False, "error": "Scope and URL mismatch"})
+    catalogue = make()
+    assert catalogue.owner_id("ann@crm.example", setting="s") == 1
+    assert catalogue.owner_id(99, setting="s") == 99
+    with pytest.raises(UnknownName):
+        catalogue.owner_id("bob@crm.example", setting="s")
+
+
+def test_fields_without_the_right(make: Callable[..., Catalogue], account: Account) -> None:
+    """A right that is missing is said as such, not as an unknown name."""
+    account.instead["GET /api/v2/dealFields"] = lambda: httpx.Response(403, json={"success": False, "error": "Scope"})
+    with pytest.raises(Forbidden):
+        make().field("Budget", setting="s")
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_channels_from_the_list(make: Callable[..., Catalogue], account: Account, status: int) -> None:
+    """Where the channel field cannot be had by its name, it is found in the list."""
+    account.instead["GET /api/v2/dealFields/channel"] = lambda: httpx.Response(status, json={"success": False})
+    assert make().channel_id("Web forms", setting="s") == 64
+    account.channels = []
+    with pytest.raises(UnknownName):
+        make().channel_id("Other", setting="s")
+
+
+def test_twins(make: Callable[..., Catalogue], account: Account) -> None:
+    """Of several labels of one name every worker takes the same."""
+    account.labels += [{"id": "a0", "name": "hot", "color": "red"}, {"id": "z9", "name": "HOT", "color": "red"}]
+    assert label(make(), "Hot") == "a0"
+    account.labels.reverse()
+    make().refresh(["labels"])
+    assert label(make(), "Hot") == "a0"
+
+
+def test_label_is_made(make: Callable[..., Catalogue], account: Account, redis: redis_py.Redis) -> None:
+    """A missing label is created in the colour asked for, and known to all at once."""
+    assert make().ensure_label(" Spring ", "green") == "new-2"
+    assert account.labels[-1] == {"id": "new-2", "name": "Spring", "color": "green"}
+    assert label(make(), "spring") == "new-2"
+    assert make().ensure_label("SPRING", "red") == "new-2"
+    assert account.asked.count("POST /v1/leadLabels") == 1
+    assert redis.exists(keys.CATALOGUE_LOCK) == 0
+
+
+def test_label_is_made_once(make: Callable[..., Catalogue], account: Account) -> None:
+    """Twelve workers that miss the same label make it once."""
+    make().refresh(["labels"])
+    account.delay = 0.05
+    assert in_threads([partial(make().ensure_label, "Spring", "green") for _ in range(12)]) == ["new-2"] * 12
+    assert account.asked.count("POST /v1/leadLabels") == 1
+
+
+def test_label_with_open_outcome(make: Callable[..., Catalogue], account: Account) -> None:
+    """A label whose creation was not answered is found by the next try, not made twice."""
+    make().refresh(["labels"])
+
+    def commit_and_lose() -> httpx.Response:
+        account.labels.append({"id": "c3", "name": "Spring", "color": "green"})
+        return httpx.Response(502)
+
+    account.instead["POST /v1/leadLabels"] = commit_and_lose
+    with pytest.raises(OutcomeUnknown):
+        make().ensure_label("Spring", "green")
+    assert make().ensure_label("Spring", "green") == "c3"
+    assert account.asked.count("POST /v1/leadLabels") == 1
+
+
+def test_snapshot(make: Callable[..., Catalogue], account: Account, redis: redis_py.Redis) -> None:
+    """A snapshot shows what is known, without asking; rubbish in the store counts as unknown."""
+    catalogue = make()
+    assert catalogue.snapshot() == {}
+    catalogue.refresh(["labels", "channels"])
+    snapshot = make().snapshot()
+    assert [entry.name for entry in snapshot[Kind.CHANNELS].items] == ["Web forms", "Paid search"]
+    assert set(snapshot) == {Kind.LABELS, Kind.CHANNELS}
+    redis.hset(keys.CATALOGUE, "labels", b"\xff{")
+    assert set(make().snapshot()) == {Kind.CHANNELS}
+    assert len(account.asked) == 2
+
+
+def test_clock_set_back(make: Callable[..., Catalogue], account: Account, clock: Time) -> None:
+    """After the clock was set back far, tables are read afresh instead of being believed for ever."""
+    label(make(), "Hot")
+    clock.now -= 86_400
+    label(make(), "Hot")
+    assert len(account.asked) == 2
+
+
+def test_redis_away(make: Callable[..., Catalogue], clock: Time) -> None:
+    """Without Redis it is the store that is missing."""
+    catalogue = make()
+    label(catalogue, "Hot")
+    catalogue._redis = connect("redis://127.0.0.1:1")
+    assert label(catalogue, "Hot") == "b2"
+    clock.now += 6
+    with pytest.raises(StoreUnavailable):
+        label(catalogue, "Hot")
+
+
+def in_threads(questions: list[Callable[[], Any]]) -> list[Any]:
+    answers: list[Any] = [None] * len(questions)
+
+    def ask(place: int) -> None:
+        try:
+            answers[place] = questions[place]()
+        except LeadlineError as error:
+            answers[place] = error
+
+    threads = [Thread(target=ask, args=(place,)) for place in range(len(questions))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    return answers
