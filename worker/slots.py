@@ -10,6 +10,7 @@ Redis may go away at any time: slots and heartbeat wait, at most a second betwee
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import threading
@@ -98,6 +99,8 @@ class Slots:
 
     def run(self) -> None:
         """Works until `stop`; returns when the slots are empty or `STOP_SECONDS` are over."""
+        # RQ tells of every job; we tell of every delivery.
+        logging.getLogger("rq.worker").setLevel(logging.WARNING)
         worker = self._register()
         if worker is None:
             return

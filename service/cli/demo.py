@@ -1,0 +1,225 @@
+"""`leadline demo`: the whole road on this machine, with a sample of every kind, shown as a table."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+import httpx
+from msgspec import Struct, structs
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from service.cli import start
+from service.cli.up import with_example_secrets
+from service.local.machine import Machine, NotUp, Place
+from service.local.redis import EmbeddedRedisError
+from service.local.samples import MISSING_LABEL, WEBINAR, Sample, samples
+from service.settings import packaged_example
+from worker import logs
+from worker.connection import connect
+from worker.contract import WORKING, Attempt, Result, State
+from worker.errors import LeadlineError
+from worker.ledger import Ledger, Record
+from worker.metrics import Meter
+from worker.pipedrive.calls import CALLS
+from worker.pipedrive.client import Pipedrive
+from worker.queue import open_queue
+from worker.sweeper import Sweeper
+from worker.vault import Vault
+from worker.work import Office
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+PATIENCE_SECONDS = 60.0
+COLUMNS = ("sample", "source", "answer", "state", "person", "lead title", "labels", "channel", "channel_id", "origin_id", "tokens")
+
+
+class Posted(Struct):
+    """A sample and what came of it. `wrong` says how it ended otherwise than it must."""
+
+    sample: Sample
+    status: int
+    id: str | None = None
+    duplicate: bool = False
+    record: Record | None = None
+    tokens: int = 0
+    person: str = ""
+    title: str = ""
+    labels: str = ""
+    channel: str = ""
+    channel_id: str = ""
+    origin_id: str = ""
+
+    @property
+    def wrong(self) -> str | None:
+        want, record = self.sample, self.record
+        if self.status != want.status:
+            return f"answered {self.status}, expected {want.status}"
+        if want.state is None:
+            return None
+        if record is None:
+            return "nothing was stored"
+        if (record.state, record.result, self.duplicate) != (want.state, want.result, want.duplicate):
+            why = f": {record.cause.detail}" if record.cause else ""
+            return f"ended {record.state} {record.result or ''}, expected {want.state} {want.result or ''}{why}"
+        return None
+
+
+@click.command()
+def demo() -> None:
+    """A sample of every kind through the whole road, shown as a table; exits 0 only if each ended as it must.
+
+    Runs in a directory of its own inside LEADLINE_DATA_DIR, emptied before, and never against a real Pipedrive account.
+    """
+    settings = start.settings()
+    if urlsplit(settings.pipedrive_base_url).hostname not in LOCAL and (settings.has_credentials or "PIPEDRIVE_BASE_URL" in os.environ):
+        start.stop(
+            f"leadline: the demo makes up people, so it is not run against {settings.pipedrive_base_url}:",
+            "  unset PIPEDRIVE_BASE_URL and the Pipedrive credentials to use the sandbox",
+        )
+    folder = settings.data_dir / "demo"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    env = with_example_secrets(settings, os.environ) | {"LEADLINE_CONFIG": str(_source_file(folder))}
+    console = Console(width=None if os.isatty(1) else 200, highlight=False)
+    logs.configure(settings.log_format, "demo", stream=(folder / "demo.log").open("w"))
+    try:
+        with Machine(settings, env, data_dir=folder, logs=folder / "logs", free_ports=True) as machine:
+            wrong = _show(console, machine.place, env)
+    except (NotUp, EmbeddedRedisError, LeadlineError, httpx.HTTPError) as error:
+        start.stop(f"leadline: the demo failed: {error}")
+    console.print(f"\nLook at it:  LEADLINE_DATA_DIR={folder} LEADLINE_CONFIG={folder / 'leadline.toml'} leadline up")
+    console.print(f"             then http://{settings.host}:{settings.port}/docs (API) and http://127.0.0.1:8090/ (leads, persons, calls)")
+    if wrong:
+        start.stop(f"leadline: {len(wrong)} of the samples ended otherwise:", *(f"  {line}" for line in wrong))
+
+
+def _source_file(folder: Path) -> Path:
+    path = folder / "leadline.toml"
+    path.write_text(packaged_example().read_text("utf-8") + WEBINAR, "utf-8")
+    return path
+
+
+def _show(console: Console, place: Place, env: Mapping[str, str]) -> list[str]:
+    """Posts, waits, mends, prints; returns what was wrong."""
+    settings = place.settings()
+    with connect(place.redis_url, timeout=5.0) as client:
+        office = Office(settings, client, Meter())
+        pipedrive = office.client()
+        who = pipedrive.users.me()
+        console.print(f"Pipedrive at {place.pipedrive_url}: {who.company_name or who.name}. Posting to {place.service_url}\n")
+        ledger = Ledger(client, Vault(settings.encryption_keys))
+        posted: list[Posted] = []
+        with Live(_table([]), console=console, refresh_per_second=8, transient=True) as live, httpx.Client(trust_env=False) as http:
+            for sample in samples(env, time.time()):
+                posted.append(_post(http, place, sample))
+                _wait(ledger, posted[-1])
+                _fill(posted[-1], ledger, pipedrive)
+                live.update(_table(posted))
+        console.print(_table(posted))
+        wrong = [f"{each.sample.name}: {each.wrong}" for each in posted if each.wrong]
+        wrong += _mend(console, posted[-1], ledger, pipedrive, Sweeper(ledger, open_queue(client)))
+    return wrong
+
+
+def _post(http: httpx.Client, place: Place, sample: Sample) -> Posted:
+    headers = sample.headers | {"origin": place.service_url} if "text/html" in sample.headers["accept"] else sample.headers
+    answer = http.post(f"{place.service_url}/in/{sample.source}", headers=headers, content=sample.body, timeout=10)
+    posted = Posted(sample, answer.status_code)
+    if answer.headers.get("content-type", "").startswith("application/json"):
+        posted.id, posted.duplicate = answer.json()["id"], answer.json()["duplicate"]
+    return posted
+
+
+def _wait(ledger: Ledger, posted: Posted) -> None:
+    """Until the submission is where it stays, a minute at most. A browser's answer holds no id: then it is the newest."""
+    if posted.sample.state is None:
+        return
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    if posted.id is None:
+        posted.id = newest(ledger)
+    while time.monotonic() < deadline:
+        posted.record = ledger.get(posted.id) if posted.id else None
+        if posted.record is not None and posted.record.state not in WORKING:
+            return
+        time.sleep(0.05)
+
+
+def newest(ledger: Ledger) -> str | None:
+    """The id of the submission accepted last; ids grow with time."""
+    ids = [record.id for state in State for record in ledger.in_state(state, limit=1)]
+    return max(ids, default=None)
+
+
+def _fill(posted: Posted, ledger: Ledger, pipedrive: Pipedrive) -> None:
+    """What Pipedrive holds of it now."""
+    record = posted.record
+    if record is None or posted.id is None:
+        return
+    posted.tokens = 0 if posted.duplicate else sum(_cost(attempt) for attempt in ledger.attempts(posted.id))
+    if record.lead_id is None:
+        return
+    lead = pipedrive.leads.get(record.lead_id)
+    labels = {label.id: label.name for label in pipedrive.labels.list()}
+    channels = {option.id: option.label for option in pipedrive.deal_fields.get("channel").options}
+    posted.title = lead.title
+    posted.labels = ", ".join(labels.get(label, label) for label in lead.label_ids)
+    posted.channel = f"{channels.get(lead.channel, '?')} ({lead.channel})" if lead.channel is not None else ""
+    posted.channel_id, posted.origin_id = lead.channel_id or "", lead.origin_id or ""
+    if lead.person_id is not None:
+        posted.person = pipedrive.persons.get(lead.person_id).name or ""
+
+
+def _cost(attempt: Attempt) -> int:
+    return CALLS[attempt.step].cost if attempt.step in CALLS else 0
+
+
+def _mend(console: Console, dead: Posted, ledger: Ledger, pipedrive: Pipedrive, sweeper: Sweeper) -> list[str]:
+    """The dead letter, mended where it failed (in Pipedrive) and replayed."""
+    record = dead.record
+    if record is None or record.state is not State.DEAD or record.cause is None:
+        return ["there was no dead letter to mend"]
+    console.print(f"\nDead letter {record.id}: {record.cause.detail}")
+    console.print(f"  mend: {record.cause.hint}  [{record.cause.setting}]", markup=False)
+    pipedrive.labels.add(name=MISSING_LABEL, color="purple")
+    console.print(f"  $ leadline pipedrive labels add --name {MISSING_LABEL} --color purple")
+    # The names are read again at most every other second.
+    time.sleep(2)
+    sweeper.replay(record.id, "demo", "mended", None)
+    console.print(f"  $ leadline dead retry {record.id}")
+    dead.sample = _delivered(dead.sample)
+    _wait(ledger, dead)
+    _fill(dead, ledger, pipedrive)
+    console.print(_table([dead]))
+    return [f"replayed: {dead.wrong}"] if dead.wrong else []
+
+
+def _delivered(sample: Sample) -> Sample:
+    return structs.replace(sample, name="mended and replayed", state=State.DELIVERED, result=Result.CREATED)
+
+
+def _table(posted: list[Posted]) -> Table:
+    table = Table(*COLUMNS, box=None, pad_edge=False, header_style="bold")
+    for each in posted:
+        state = _state(each)
+        cells = (each.sample.name, each.sample.source, each.status, state, each.person, each.title, each.labels, each.channel)
+        rest = (each.channel_id, each.origin_id, each.tokens or "")
+        table.add_row(*(Text(str(cell), style="red" if each.wrong else "") for cell in (*cells, *rest)))
+    return table
+
+
+def _state(posted: Posted) -> str:
+    if posted.sample.state is None:
+        return "refused"
+    if posted.record is None:
+        return "…"
+    if posted.duplicate:
+        return "duplicate"
+    return f"{posted.record.state} ({posted.record.result})" if posted.record.result else posted.record.state.value
