@@ -1,0 +1,314 @@
+"""The real server on a real socket: senders who lie, dawdle, hang up and send rubbish; stopping and dying."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from service.local.redis import EmbeddedRedis
+from worker import keys
+from worker.contract import State
+
+CONFIG = """
+[sources.contact]
+rate_limit = "off"
+max_body = "4KiB"
+[sources.partner]
+adapter = "json"
+"""
+RUN = "import os; from service.app import serve; from worker.settings import Settings; serve(Settings.for_service(os.environ))"
+ROOT = Path(__file__).resolve().parents[2]
+BODY = b'{"email": "ada@acme.example"}'
+HEAD = b"Host: a.example\r\nContent-Type: application/json\r\n"
+PATIENCE = 20.0
+
+
+def eventually(check: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
+    """Asks until the answer is true; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := check():
+            return found
+        time.sleep(0.02)
+    pytest.fail(f"after {seconds:g} s still not: {what}")
+
+
+class Server:
+    """A `serve` process, its port and its log."""
+
+    def __init__(self, folder: Path, redis_url: str) -> None:
+        config = folder / "leadline.toml"
+        config.write_text(CONFIG)
+        env = os.environ | {
+            "REDIS_URL": redis_url,
+            "LEADLINE_PORT": "0",
+            "LEADLINE_CONFIG": str(config),
+            "LEADLINE_LOG_FORMAT": "json",
+        }
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", RUN], env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        threading.Thread(target=self._collect, daemon=True).start()
+        first = eventually(lambda: self.lines and self.lines[0], "a line that names the port")
+        self.port = int(json.loads(first)["url"].rpartition(":")[2])
+        eventually(lambda: b" 200 " in self.talk(b"GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"), "ready")
+
+    def _collect(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+
+    def talk(self, data: bytes) -> bytes:
+        """Sends, and reads until the server closes the connection."""
+        answer = b""
+        with contextlib.suppress(OSError), self.connect() as conversation:
+            conversation.sendall(data)
+            while part := conversation.recv(65_536):
+                answer += part
+        return answer
+
+    def submissions(self) -> list[dict[str, Any]]:
+        return [line for line in map(json.loads, list(self.lines)) if line["event"] == "submission"]
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Server(tmp_path_factory.mktemp("wire"), redis_server.url)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def own_server(redis_url: str, tmp_path: Path) -> Iterator[Server]:
+    """One that a test may kill."""
+    running = Server(tmp_path, redis_url)
+    yield running
+    running.stop()
+
+
+CLOSE = b"Connection: close"
+
+
+def post(*headers: bytes, body: bytes = BODY, length: int | None = None) -> bytes:
+    """A whole POST; `length` may lie."""
+    lines = b"".join(header + b"\r\n" for header in headers)
+    size = len(body) if length is None else length
+    return b"POST /in/contact HTTP/1.1\r\n" + HEAD + lines + b"Content-Length: %d\r\n\r\n" % size + body
+
+
+def bare(*headers: bytes, target: bytes = b"POST /in/contact", body: bytes = b"") -> bytes:
+    """A request with just these headers."""
+    return target + b" HTTP/1.1\r\n" + HEAD + b"".join(header + b"\r\n" for header in headers) + b"\r\n" + body
+
+
+def statuses(answer: bytes) -> list[int]:
+    """The statuses of all answers on one connection."""
+    return [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]]
+
+
+def stored_more(redis: redis_py.Redis, number: int) -> bool:
+    return stored(redis) > number
+
+
+def stored(redis: redis_py.Redis) -> int:
+    return sum(redis.zcard(keys.state(state)) for state in State)
+
+
+SMUGGLED = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+CHUNKED = b"Transfer-Encoding: chunked"
+EMPTY = b"Content-Length: 0"
+CHUNKS = (b"400\r\n" + b"a" * 1024 + b"\r\n") * 50
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        pytest.param(post(CLOSE), [202], id="plain"),
+        pytest.param(post() + post(CLOSE, body=b'{"email": "b@acme.example"}'), [202, 202], id="pipelined"),
+        pytest.param(post(length=5), [400, 400], id="announces less than it sends"),
+        pytest.param(post(body=BODY + SMUGGLED, length=len(BODY)), [202, 200], id="a second request behind the body"),
+        pytest.param(bare(b"Content-Length: -5", body=BODY), [400], id="negative"),
+        pytest.param(bare(b"Content-Length: 1e3", body=BODY), [400], id="no number"),
+        pytest.param(bare(b"Content-Length: +29", body=BODY), [400], id="signed"),
+        pytest.param(bare(b"Content-Length: " + b"9" * 30, body=BODY), [400], id="vast"),
+        pytest.param(post(length=999_999_999), [413], id="too much announced"),
+        pytest.param(post(body=b"x" * 5_000), [413], id="too much sent"),
+        pytest.param(post(b"Content-Length: 5"), [400], id="two lengths"),
+        pytest.param(post(CHUNKED, body=b"1d\r\n" + BODY + b"\r\n0\r\n\r\n" + SMUGGLED, length=4), [202], id="length and chunks"),
+        pytest.param(bare(CHUNKED, CLOSE, body=b"1d\r\n" + BODY + b"\r\n0\r\n\r\n"), [202], id="chunks"),
+        pytest.param(bare(CHUNKED, body=b"zz\r\n" + BODY), [400], id="a chunk of no size"),
+        pytest.param(bare(CHUNKED, body=CHUNKS), [413], id="chunks without end"),
+        pytest.param(bare(b"X-Long: " + b"a" * 200_000), [431], id="a long header"),
+        pytest.param(bare(EMPTY, target=b"POST /in/\xff\xfe"), [400], id="no UTF-8 in the path"),
+        pytest.param(bare(EMPTY, CLOSE, target=b"POST /in/%ff%00%0d%0a"), [404], id="escaped rubbish in the path"),
+        pytest.param(post(b"X-Odd: \xff\x80", b"Accept: \xff", b"Origin: \xfe", CLOSE), [202], id="no ASCII in headers"),
+        pytest.param(bare(EMPTY, CLOSE, target=b"BREW /in/contact"), [405], id="a method nobody knows"),
+        pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [], id="HTTP/2"),
+        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", [400], id="TLS"),
+    ],
+)
+def test_lies_about_lengths_and_rubbish(server: Server, data: bytes, expected: list[int]) -> None:
+    """Every request gets the right answer or a closed connection, and no bytes are taken for another request."""
+    found = statuses(server.talk(data))
+    assert found == expected
+
+
+def test_random_bytes_never_make_a_5xx(server: Server) -> None:
+    """Two hundred heads and bodies of rubbish are all refused, and the server lives."""
+    dice = random.Random(20_261)
+    for _ in range(200):
+        rubbish = dice.randbytes(dice.randrange(1, 400))
+        name = rubbish[:3].hex().encode()
+        kind = dice.choice([b"application/json", b"text/plain", b"multipart/form-data; boundary=" + name])
+        whole = bare(b"Content-Type: " + kind, b"Content-Length: %d" % len(rubbish), CLOSE, body=rubbish).replace(
+            HEAD, b"Host: a\r\n"
+        )
+        path = bare(EMPTY, CLOSE, target=b"GET /" + name)
+        data = dice.choice([b"\x00" + rubbish + b"\r\n\r\n", whole, path])
+        assert all(200 <= status < 500 for status in statuses(server.talk(data)))
+    assert statuses(server.talk(post(CLOSE))) == [202]
+
+
+def test_who_hangs_up_in_the_middle_leaves_nothing(server: Server, redis: redis_py.Redis) -> None:
+    """Half a body and gone: one log line, no row, no error."""
+    before = len(server.submissions())
+    with server.connect() as conversation:
+        conversation.sendall(post(b"X-Request-Id: half")[:-10])
+    eventually(lambda: len(server.submissions()) > before, "a line about it")
+    line = next(line for line in server.submissions() if line["request_id"] == "half")
+    assert (line["outcome"], line["status"], line["id"]) == ("incomplete", 400, None)
+    assert stored(redis) == 0
+
+
+def test_who_hangs_up_after_the_body_is_kept(server: Server, redis: redis_py.Redis) -> None:
+    """A whole body and gone without waiting for the answer, politely or by reset: the row is there, no error in the log."""
+    for number, hard in enumerate([False, True] * 5):
+        conversation = server.connect()
+        if hard:
+            conversation.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+        conversation.sendall(post(body=b'{"email": "hangup%d@acme.example"}' % number))
+        if hard:  # a reset may overtake bytes that were not read yet
+            eventually(partial(stored_more, redis, number), "stored")
+        conversation.close()
+    eventually(lambda: stored(redis) == 10, "ten rows")
+    assert [line for line in map(json.loads, list(server.lines)) if line["level"] == "error"] == []
+
+
+def test_every_line_of_the_log_is_one_inert_event(server: Server) -> None:
+    """Line breaks, escapes and separators in fields and headers do not get into the log, nor does anything personal."""
+    evil = '\\u000a\\u000d\\u001b[31m\\u2028\\u0085{\\"event\\":\\"forged\\"}'
+    before = len(server.submissions())
+    server.talk(
+        post(
+            CLOSE,
+            b"X-Request-Id: a\xe2\x80\xa8b",
+            b"User-Agent: canary",
+            body=f'{{"email": "canary@acme.example", "name": "{evil}"}}'.encode(),
+        )
+    )
+    server.talk(b"GET /canary%0a%1b[31m HTTP/1.1\r\nHost: canary\r\nConnection: close\r\n\r\n")
+    eventually(lambda: len(server.submissions()) > before, "a line about it")
+    for line in list(server.lines):
+        assert json.loads(line)["event"]
+        assert "canary" not in line
+        assert "\x1b" not in line
+
+
+def test_dawdlers_are_cut_off_and_keep_nobody_waiting(server: Server, redis: redis_py.Redis) -> None:
+    """Of 300 connections that send nothing, half a head or half a body, all are cut within about ten seconds, others served."""
+    parts = [b"", b"POST /in/contact HTTP/1.1\r\nHos", post()[:-10]]
+    opened = time.monotonic()
+    slow = [server.connect() for _ in range(300)]
+    for place, conversation in enumerate(slow):
+        conversation.sendall(parts[place % 3])
+    waits = []
+    for _ in range(20):
+        began = time.monotonic()
+        assert statuses(server.talk(post(CLOSE))) == [202]
+        waits.append(time.monotonic() - began)
+    assert sorted(waits)[10] < 0.5
+    answers = []
+    for conversation in slow:
+        conversation.settimeout(max(1.0, opened + 18 - time.monotonic()))
+        answers.append(b"".join(iter(partial(conversation.recv, 65_536), b"")))
+        conversation.close()
+    assert 9 < time.monotonic() - opened < 18
+    assert [statuses(answer) for answer in answers] == [[], [], [408]] * 100
+    assert stored(redis) == 1
+
+
+def test_a_request_in_hand_is_finished_before_the_stop(own_server: Server, redis: redis_py.Redis) -> None:
+    """After SIGTERM the second half of a body still arrives, is stored and answered; the process ends with 0 in time."""
+    data = post(CLOSE, b"Expect: 100-continue")
+    conversation = own_server.connect()
+    conversation.sendall(data[:-10])
+    assert statuses(conversation.recv(65_536)) == [100]  # the application reads
+    began = time.monotonic()
+    own_server.process.send_signal(signal.SIGTERM)
+    conversation.sendall(data[-10:])
+    answer = b"".join(iter(partial(conversation.recv, 65_536), b""))
+    assert statuses(answer) == [202]
+    assert own_server.process.wait(15) == 0
+    assert time.monotonic() - began < 15
+    assert stored(redis) == 1
+
+
+def test_what_was_counted_is_in_redis_after_the_stop(own_server: Server, redis: redis_py.Redis) -> None:
+    """The last flush happens on the way out."""
+    assert statuses(own_server.talk(post(CLOSE, body=b"nonsense"))) == [400]
+    own_server.stop()
+    assert redis.hget(keys.METRICS, 'leadline_submissions_total{outcome="unreadable",source="contact"}') == b"1"
+
+
+def test_no_server_process_outlives_its_parent(own_server: Server) -> None:
+    """When the parent is killed, the port is free again within seconds."""
+    own_server.process.kill()
+    own_server.process.wait()
+
+    def closed() -> bool:
+        try:
+            own_server.connect().close()
+        except OSError:
+            return True
+        return False
+
+    eventually(closed, "the port is closed")
+
+
+def test_a_wrong_source_file_is_refused_before_anything_listens(redis_url: str, tmp_path: Path) -> None:
+    """The process ends at once and names what is wrong."""
+    config = tmp_path / "leadline.toml"
+    config.write_text('[sources.contact]\nadaptor = "form"\n')
+    env = os.environ | {"REDIS_URL": redis_url, "LEADLINE_PORT": "0", "LEADLINE_CONFIG": str(config)}
+    done = subprocess.run([sys.executable, "-c", RUN], env=env, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert "adaptor" in done.stdout + done.stderr
+    assert "listening" not in done.stdout
