@@ -23,9 +23,9 @@ from worker import keys
 from worker.errors import LeadlineError, OutOfAllowance, PipedriveError, Unavailable, UnknownName
 from worker.ledger.ledger import unavailable
 from worker.pipedrive.client import Pipedrive
-from worker.pipedrive.fields import FieldInfo
 from worker.pipedrive.inventory import Entry, Kind, Table, read
 from worker.pipedrive.lock import Lock
+from worker.pipedrive.names import WORDS, Match, Names, first, named, plain
 
 MEMORY_SECONDS = 5.0
 GAP_SECONDS = 30.0
@@ -36,15 +36,6 @@ FORGIVEN_SECONDS = 3600.0
 SKEW_SECONDS = 60.0
 WAIT_SECONDS, WAIT_STEP = 5.0, 0.05
 LOCK_SECONDS = 30.0
-
-WORDS = {
-    Kind.LABELS: "label",
-    Kind.CHANNELS: "channel",
-    Kind.OWNERS: "owner",
-    Kind.DEAL_FIELDS: "custom field",
-    Kind.PERSON_FIELDS: "custom field of persons",
-}
-"""What an unknown name is called in `UnknownName.kind`."""
 
 ASK = """
 local last, now = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '-inf'), tonumber(ARGV[2])
@@ -57,7 +48,7 @@ return 1
 log = structlog.get_logger("leadline.catalogue")
 
 
-class Catalogue:
+class Catalogue(Names):
     """One per process; its methods may be called from any thread.
 
     Every method may raise `StoreUnavailable`, and, where Pipedrive must be asked, `PipedriveError` or `OutOfAllowance`.
@@ -81,40 +72,10 @@ class Catalogue:
         self._memory_at = -math.inf
         self._memory_lock = ThreadLock()
 
-    def label_id(self, name: str, *, setting: str) -> str:
-        """The id of a lead label; raises `UnknownName` naming `setting`."""
-        return str(self._find(Kind.LABELS, name, setting, _named(name)).id)
-
-    def channel_id(self, label: str, *, setting: str) -> int:
-        """The id of a marketing channel, by its label in the account."""
-        return int(self._find(Kind.CHANNELS, label, setting, _named(label)).id)
-
-    def owner_id(self, value: int | str, *, setting: str) -> int:
-        """The id of an active user, by id, e-mail or name."""
-        text = str(value).strip()
-        by_id = text.isdecimal() and text.isascii()
-        if by_id and self._fresh(Kind.OWNERS).partial:
-            return int(text)
-
-        def match(entry: Entry) -> bool:
-            return str(entry.id) == text or (not by_id and _same(text, entry.name, entry.email))
-
-        return int(self._find(Kind.OWNERS, text, setting, match).id)
-
-    def field(self, name: str, *, setting: str) -> FieldInfo:
-        """A custom field of leads (they share the deals'), by name or key."""
-        entry = self._find(Kind.DEAL_FIELDS, name, setting, _named(name))
-        return FieldInfo(key=str(entry.id), name=entry.name, type=entry.type or "", entity="lead", options=entry.options)
-
-    def person_field(self, name: str, *, setting: str) -> FieldInfo:
-        """A custom field of persons, by name or key."""
-        entry = self._find(Kind.PERSON_FIELDS, name, setting, _named(name))
-        return FieldInfo(key=str(entry.id), name=entry.name, type=entry.type or "", entity="person", options=entry.options)
-
     def ensure_label(self, name: str, color: str) -> str:
         """The id of a label, which is created if the account has none of this name. One worker at a time creates."""
-        match = _named(name)
-        found = _first(self._fresh(Kind.LABELS).items, match) or _first(self._reloaded(Kind.LABELS), match)
+        match = named(name)
+        found = first(self._fresh(Kind.LABELS).items, match) or first(self._reloaded(Kind.LABELS), match)
         if found is not None:
             return str(found.id)
         lock = Lock(self._redis, keys.CATALOGUE_LOCK, LOCK_SECONDS)
@@ -125,7 +86,7 @@ class Catalogue:
                 finally:
                     self._ask(lock.release)
             self._pause(WAIT_STEP)
-            found = _first(self._reloaded(Kind.LABELS), match)
+            found = first(self._reloaded(Kind.LABELS), match)
             if found is not None:
                 return str(found.id)
         raise Unavailable("labels.add", "another worker is creating a label and has not finished")
@@ -141,10 +102,10 @@ class Catalogue:
 
     # -- finding -----------------------------------------------------------------------------------------------------
 
-    def _find(self, kind: Kind, name: str, setting: str, match: Callable[[Entry], bool]) -> Entry:
-        found = _first(self._fresh(kind).items, match) or _first(self._reloaded(kind), match)
+    def _find(self, kind: Kind, name: str, setting: str, match: Match) -> Entry:
+        found = first(self._fresh(kind).items, match) or first(self._reloaded(kind), match)
         if found is None and self._may_look_again(kind, name):
-            found = _first(self._renewed(kind).items, match)
+            found = first(self._renewed(kind).items, match)
         if found is None:
             raise UnknownName(WORDS[kind], name, setting=setting, known=[entry.name for entry in self._reloaded(kind)])
         return found
@@ -236,7 +197,7 @@ class Catalogue:
     def _label_made(self, name: str, color: str) -> str:
         """Under the lock: looks once more, past every memory, then creates."""
         table = read(Kind.LABELS, self._client, self._clock())
-        found = _first(table.items, _named(name))
+        found = first(table.items, named(name))
         if found is None:
             label = self._client.labels.add(name=name.strip(), color=color)
             found = Entry(id=label.id, name=name.strip(), color=color)
@@ -251,26 +212,6 @@ class Catalogue:
             raise unavailable(error) from error
 
 
-def _named(name: str) -> Callable[[Entry], bool]:
-    """By name, whatever its case and the space around it, or by id (a field's key, a label's id)."""
-    return lambda entry: _same(name, entry.name, str(entry.id) if isinstance(entry.id, str) else None)
-
-
-def _same(text: str, *candidates: str | None) -> bool:
-    wanted = _plain(text)
-    return any(_plain(candidate) == wanted for candidate in candidates if candidate)
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.split()).casefold()
-
-
-def _first(entries: Sequence[Entry], match: Callable[[Entry], bool]) -> Entry | None:
-    """Of several the first by id: numbers before texts, so that every worker takes the same."""
-    found = [entry for entry in entries if match(entry)]
-    return min(found, key=lambda entry: (isinstance(entry.id, str), str(entry.id).zfill(20)), default=None)
-
-
 def _table(data: bytes | None) -> Table | None:
     try:
         return msgspec.json.decode(data, type=Table) if data else None
@@ -279,7 +220,7 @@ def _table(data: bytes | None) -> Table | None:
 
 
 def _warn_of_twins(kind: Kind, entries: Sequence[Entry]) -> None:
-    names = [_plain(entry.name) for entry in entries]
+    names = [plain(entry.name) for entry in entries]
     twins = sorted({name for name in names if names.count(name) > 1})
     if twins and kind is not Kind.OWNERS:  # owners' names are personal, and are mostly given by id or e-mail
         log.warning("several entries have one name; the first by id is taken", kind=kind, names=twins[:12])
