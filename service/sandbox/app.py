@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from litestar import Litestar, asgi
 from litestar.datastructures import State
-from litestar.di import Provide
 from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send
 
@@ -29,7 +29,7 @@ def create_app(
     settings: SandboxSettings, *, wall: Callable[[], float] = time.time, ticks: Callable[[], float] = time.monotonic
 ) -> Litestar:
     """The sandbox. `wall`: Unix seconds; `ticks`: monotonic seconds. Opens `state_file` and closes it on shutdown."""
-    company = Company(settings, Journal(settings.state_file), Clocks(wall, ticks))
+    company = Company(settings, Journal(Path(settings.state_file) if settings.state_file else None), Clocks(wall, ticks))
     _index(company)
     gateway = Gateway(read_operations(), company)
 
@@ -44,7 +44,6 @@ def create_app(
 
     return Litestar(
         route_handlers=[api, *control_routes(), *page_routes()],
-        dependencies={"gateway": Provide(lambda: gateway, sync_to_thread=False)},
         on_shutdown=[close],
         state=State({"gateway": gateway}),
         openapi_config=None,

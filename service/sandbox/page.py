@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from importlib.resources import files
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from litestar import MediaType, Response, get
+from litestar import MediaType, Request, Response, get
+from litestar.datastructures import State
 from litestar.types import ControllerRouterHandler
 
 from service.sandbox.gateway import Gateway
 from service.sandbox.overview import latest_calls, shown_leads, totals
 
 SHOWN = 50
+REFRESH_SECONDS = 5
 POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 HEADERS = {"content-security-policy": POLICY, "cache-control": "no-store", "x-content-type-options": "nosniff"}
 STYLE_HEADERS = {"cache-control": "no-cache", "x-content-type-options": "nosniff"}
@@ -32,10 +35,12 @@ def page_routes() -> list[ControllerRouterHandler]:
     style = (files("service.sandbox") / "pages" / "account.css").read_bytes()
 
     @get("/", sync_to_thread=False)
-    def account(gateway: Gateway, refresh: int = 5) -> Response[str]:
+    def account(request: Request[Any, Any, State]) -> Response[str]:
+        gateway: Gateway = request.app.state["gateway"]
+        refresh = request.query_params.get("refresh", "")
         store = gateway.company.store
         html = template.render(
-            refresh=max(0, min(refresh, 3600)),
+            refresh=min(int(refresh), 3600) if refresh.isdecimal() else REFRESH_SECONDS,
             settings=gateway.company.settings,
             totals=totals(gateway),
             counts={table.name: len(table) for table in (store.leads, store.persons, store.notes, store.deals)},

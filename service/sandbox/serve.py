@@ -29,7 +29,12 @@ LONGEST_START_SECONDS = 15.0
 
 def application() -> Litestar:
     """A factory for any ASGI server; the settings are the JSON in `LEADLINE_SANDBOX`, if set."""
-    return create_app(msgspec.json.decode(os.environ.get(SETTINGS_VARIABLE, "{}"), type=SandboxSettings))
+    return create_app(settings_from_environment())
+
+
+def settings_from_environment() -> SandboxSettings:
+    """Raises `msgspec.DecodeError` where `LEADLINE_SANDBOX` is not the JSON of `SandboxSettings`."""
+    return msgspec.json.decode(os.environ.get(SETTINGS_VARIABLE, "{}"), type=SandboxSettings)
 
 
 def run(settings: SandboxSettings) -> None:

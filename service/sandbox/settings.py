@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct
@@ -37,7 +36,7 @@ class SandboxSettings(Struct, frozen=True, kw_only=True):
     """The most leads and deals together, and the most of every other kind; beyond it a create is refused."""
     remembered_calls: int = 20_000
     """How many of the latest calls `GET /_sandbox/state` can list; the totals count all of them."""
-    state_file: Path | None = None
+    state_file: str | None = None
     """SQLite file that keeps the account between starts; None: memory only."""
     seed: int = 0
     """Makes ids and the faults' chances repeatable."""

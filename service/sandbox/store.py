@@ -86,7 +86,7 @@ class Store:
         found, tables = False, self._tables
         for kind, record in self._journal.read():
             found = True
-            if table := tables.get(kind):
+            if (table := tables.get(kind)) is not None:
                 table.load(record)
         return found
 

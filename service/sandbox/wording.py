@@ -21,9 +21,13 @@ QUOTED = re.compile(r"'([^']*)'")
 
 
 def complaint(errors: Iterable[ValidationError]) -> str:
-    """The first violation in document order, as one sentence."""
-    first = min(errors, key=lambda error: [str(part) for part in error.absolute_path])
-    return _sentence(first)
+    """The first violation by path, as one sentence."""
+    return _sentence(min(errors, key=_place))
+
+
+def _place(error: ValidationError) -> tuple[list[str], bool]:
+    """By path; at the same place a wrong type goes before what follows from it."""
+    return [str(part) for part in error.absolute_path], error.validator != "type"
 
 
 def _sentence(error: ValidationError) -> str:

@@ -1,0 +1,121 @@
+"""Who may call: the API token, and access tokens of the sandbox's own token endpoint."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from service.sandbox.settings import SandboxSettings
+from tests.sandbox.account import TOKEN, HandClock
+from tests.sandbox.conftest import Opener
+
+CLIENT = ("sandbox-client", "sandbox-secret")
+ME = "/v1/users/me"
+
+
+def refresh(api: httpx.Client, token: str = "sandbox-refresh", auth: tuple[str, str] = CLIENT) -> httpx.Response:
+    return api.post("/oauth/token", data={"grant_type": "refresh_token", "refresh_token": token}, auth=auth)
+
+
+def me(api: httpx.Client, **headers: str) -> int:
+    """The status with these headers alone."""
+    with httpx.Client(transport=api._transport, base_url="http://testserver") as bare:
+        return bare.get(ME, headers=headers).status_code
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"x-api-token": ""},
+        {"x-api-token": "wrong"},
+        {"x-api-token": TOKEN.upper()},
+        {"authorization": "Bearer wrong"},
+        {"authorization": f"Bearer {TOKEN}"},
+        {"authorization": "Basic c2FuZGJveC1jbGllbnQ6c2FuZGJveC1zZWNyZXQ="},
+        {"authorization": "Bearer"},
+    ],
+)
+def test_no_or_wrong_credentials(api: httpx.Client, headers: dict[str, str]) -> None:
+    """The gateway's 401, whatever was asked, unknown paths included."""
+    del api.headers["x-api-token"]
+    for path in (ME, "/v1/nothing", "/api/v2/persons"):
+        answer = api.get(path, headers=headers)
+        assert answer.status_code == 401
+        assert answer.json() == {
+            "success": False,
+            "error": "unauthorized access",
+            "errorCode": 401,
+            "error_info": "Please check developers.pipedrive.com",
+        }
+        assert {"x-401-by-gw", "x-correlation-id"} <= set(answer.headers)
+
+
+def test_the_token_in_the_query_is_not_taken(api: httpx.Client) -> None:
+    """`?api_token=` is no way in."""
+    del api.headers["x-api-token"]
+    assert api.get(ME, params={"api_token": TOKEN}).status_code == 401
+
+
+def test_an_access_token_works_until_it_expires(api: httpx.Client, clock: HandClock) -> None:
+    """The refresh answers in the vendor's shape; the token is long, works, and after its time does not."""
+    body = refresh(api).json()
+    assert (body["token_type"], body["refresh_token"], body["expires_in"]) == ("Bearer", "sandbox-refresh", 3599)
+    assert 256 < len(body["access_token"]) <= 768
+    del api.headers["x-api-token"]
+    bearer = {"authorization": f"Bearer {body['access_token']}"}
+    assert api.get(ME, headers=bearer).status_code == 200
+    clock.advance(3598)
+    assert api.get(ME, headers=bearer).status_code == 200
+    clock.advance(1)
+    assert api.get(ME, headers=bearer).status_code == 401
+
+
+def test_access_tokens_can_be_ended_at_once(api: httpx.Client) -> None:
+    """For tests of a refresh: all tokens given out are refused, a new one works."""
+    old = refresh(api).json()["access_token"]
+    api.post("/_sandbox/expire-access-tokens")
+    new = refresh(api).json()["access_token"]
+    del api.headers["x-api-token"]
+    assert [api.get(ME, headers={"authorization": f"Bearer {token}"}).status_code for token in (old, new)] == [401, 200]
+
+
+def test_a_rotating_refresh_token_works_once(opened: Opener) -> None:
+    """With rotation the token used is dead, and only the one handed out goes on."""
+    api = opened(SandboxSettings(rotate_refresh_token=True))
+    second = refresh(api).json()["refresh_token"]
+    assert second != "sandbox-refresh"
+    answer = refresh(api)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+    assert refresh(api, second).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("form", "auth", "status", "error"),
+    [
+        ({"grant_type": "refresh_token", "refresh_token": "wrong"}, CLIENT, 400, "invalid_grant"),
+        ({"grant_type": "refresh_token"}, CLIENT, 400, "invalid_grant"),
+        ({"grant_type": "authorization_code"}, CLIENT, 400, "unsupported_grant_type"),
+        ({"grant_type": "refresh_token", "refresh_token": "sandbox-refresh"}, ("sandbox-client", "wrong"), 401, "invalid_client"),
+        ({"grant_type": "refresh_token", "refresh_token": "sandbox-refresh", "code": "x"}, CLIENT, 400, '"code" is not allowed'),
+    ],
+)
+def test_refreshes_are_checked(api: httpx.Client, form: dict[str, str], auth: tuple[str, str], status: int, error: str) -> None:
+    """A refresh with the wrong token, client or form is refused in OAuth's words."""
+    answer = api.post("/oauth/token", data=form, auth=auth)
+    assert (answer.status_code, answer.json()["error"]) == (status, error)
+
+
+def test_a_refresh_is_a_form(api: httpx.Client) -> None:
+    """JSON is refused; so is the documents' trailing slash, which would turn a POST into a GET elsewhere."""
+    assert api.post("/oauth/token", json={"grant_type": "refresh_token"}, auth=CLIENT).status_code == 415
+    assert api.post("/oauth/token/", data={}, auth=CLIENT, follow_redirects=False).status_code == 404
+
+
+def test_secrets_stay_out_of_the_log(api: httpx.Client) -> None:
+    """The state lists the refresh, but not the tokens in it."""
+    token = refresh(api).json()["access_token"]
+    text = api.get("/_sandbox/state").text
+    assert "oauth.token" in text
+    assert token not in text
+    assert "sandbox-refresh" not in text

@@ -1,0 +1,80 @@
+"""The committed extract is what the documents say."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+import pytest
+import yaml
+
+from service.sandbox.extract import CUTS, Cut, dump, extract, load, main
+from service.sandbox.handlers import HANDLERS
+from service.sandbox.operations import read_operations
+from tests.sandbox.documents import FOLDER
+
+
+@pytest.fixture(scope="module", params=["v1", "v2"])
+def document(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    version = str(request.param)
+    return version, load(FOLDER / f"openapi-{version}.yaml.gz")
+
+
+def test_committed_extract_is_fresh(document: tuple[str, dict[str, Any]]) -> None:
+    """A new extraction from the committed documents gives the committed files, byte for byte."""
+    version, source = document
+    committed = (files("service.sandbox") / "openapi" / f"{version}.json").read_text(encoding="utf-8")
+    assert dump(extract(version, source)) == committed
+
+
+def test_prices_are_the_documents(document: tuple[str, dict[str, Any]]) -> None:
+    """Every operation costs what `x-token-cost` says."""
+    version, source = document
+    prices = {operation.name: operation.tokens for operation in read_operations() if operation.version == version}
+    assert prices == {cut.name: source["paths"][cut.path][cut.method]["x-token-cost"] for cut in CUTS[version]}
+
+
+def test_every_operation_has_a_handler() -> None:
+    """Nothing is extracted that is not served, nothing is served that is not extracted."""
+    names = [operation.name for operation in read_operations()]
+    assert sorted(names) == sorted([*HANDLERS, "oauth.token"])
+
+
+def test_bodies_are_closed() -> None:
+    """Every request body refuses unknown keys; only leads take custom-field keys beside the named ones."""
+    for operation in read_operations():
+        if operation.body:
+            assert operation.body.schema["additionalProperties"] is False
+            assert ("patternProperties" in operation.body.schema) is (operation.name in {"leads.add", "leads.update"})
+
+
+def test_nothing_of_openapi_is_left() -> None:
+    """The extract is plain JSON Schema: no `nullable`, no `$ref`, no prose."""
+    text = "".join((files("service.sandbox") / "openapi" / f"{version}.json").read_text(encoding="utf-8") for version in CUTS)
+    assert [key for key in ('"nullable"', '"$ref"', '"description": "', '"example"') if key in text] == []
+
+
+def test_nullable_becomes_a_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`nullable` turns into the type null, and into a value of the enum where there is one."""
+    source = yaml.safe_load(
+        """
+        info: {title: T}
+        components: {schemas: {Colour: {type: string, enum: [red], nullable: true, description: D}}}
+        paths:
+          /persons:
+            get:
+              operationId: o
+              x-token-cost: 3
+              responses:
+                '200': {content: {application/json: {schema: {$ref: '#/components/schemas/Colour'}}}}
+        """
+    )
+    monkeypatch.setitem(CUTS, "v2", (Cut("persons.list", "get", "/persons"),))
+    (made,) = extract("v2", source)["operations"]
+    assert made["responses"]["200"] == {"type": ["string", "null"], "enum": ["red", None]}
+
+
+def test_wrong_use_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    """The script without its two documents says how to use it and fails."""
+    assert main([]) == 2
+    assert "usage" in capsys.readouterr().err
