@@ -81,7 +81,8 @@ class Slots:
         meter: Meter,
         *,
         name: str | None = None,
-        chores: Callable[[], None] = lambda: None,
+        chores: Callable[[], object] = lambda: None,
+        at_start: Callable[[], None] = lambda: None,
     ) -> None:
         self._queue = queue
         self._count = count
@@ -90,6 +91,7 @@ class Slots:
         self._sweeper = sweep
         self._meter = meter
         self._chores = chores
+        self._at_start = at_start
         self._stop = threading.Event()
         self.name = name or f"leadline-{socket.gethostname()}-{os.getpid()}"
 
@@ -109,9 +111,9 @@ class Slots:
             threading.Thread(target=self._beat, args=(leases.BEAT_SECONDS, self._leases.beat), name="leases", daemon=True),
             threading.Thread(target=self._beat, args=(sweeper.BEAT_SECONDS, self._sweeper.beat), name="sweeper", daemon=True),
             threading.Thread(target=self._beat, args=(2.0, lambda: self._report(worker)), name="report", daemon=True),
-            threading.Thread(target=self._beat, args=(30.0, self._chores), name="chores", daemon=True),
+            threading.Thread(target=self._beat, args=(2.0, self._chores), name="chores", daemon=True),
         ]
-        for thread in slots + beats:
+        for thread in [*slots, *beats, threading.Thread(target=self._once, name="start", daemon=True)]:
             thread.start()
         log.info("worker started", worker=self.name, slots=self._count)
         self._stop.wait()
@@ -145,6 +147,13 @@ class Slots:
                 # One unreadable job must not cost a slot; the sweeper brings its submission back as a new one.
                 log.error("job failed", error=type(error).__name__)
                 wait = 0.1
+
+    def _once(self) -> None:
+        """What is said of the start must not keep the slots from working, nor end the process."""
+        try:
+            self._at_start()
+        except Exception as error:
+            log.error("look at the start failed", error=type(error).__name__)
 
     def _beat(self, seconds: float, beat: Callable[[], object]) -> None:
         while not self._stop.wait(seconds):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from worker import connection
-from worker.delivery import Delivery, Workshop
+from worker.delivery import Delivery, Workshop, names
 from worker.fate import Policy
 from worker.leases import Leases
 from worker.ledger import Ledger
@@ -106,7 +106,9 @@ def auth_of(settings: Settings, store: redis.Redis, vault: Vault) -> Auth:
     )
 
 
-def build(settings: Settings, redis_url: str, writings: Mapping[str, SourceWriting]) -> Slots:
+def build(
+    settings: Settings, redis_url: str, writings: Mapping[str, SourceWriting], chores: Callable[[], object] = lambda: None
+) -> Slots:
     """Everything of one worker process. Opens nothing yet."""
     vault = Vault(settings.encryption_keys)
     store = connection.connect(redis_url, timeout=REDIS_SECONDS)
@@ -127,12 +129,22 @@ def build(settings: Settings, redis_url: str, writings: Mapping[str, SourceWriti
         writings=writings,
         clock=time.time,
     )
-    return Slots(queue, settings.slots, lambda: Delivery(workshop, office.client), leases, sweeper, meter)
+    return Slots(
+        queue,
+        settings.slots,
+        lambda: Delivery(workshop, office.client),
+        leases,
+        sweeper,
+        meter,
+        at_start=lambda: names.warn(writings, office.catalogue),
+    )
 
 
-def work(settings: Settings, redis_url: str, writings: Mapping[str, SourceWriting]) -> None:
-    """Runs one worker process until SIGTERM or SIGINT."""
-    slots = build(settings, redis_url, writings)
+def work(
+    settings: Settings, redis_url: str, writings: Mapping[str, SourceWriting], chores: Callable[[], object] = lambda: None
+) -> None:
+    """Runs one worker process until SIGTERM or SIGINT. `chores` are done every other second."""
+    slots = build(settings, redis_url, writings, chores)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: slots.stop())
     slots.run()
