@@ -79,6 +79,7 @@ async def _flush_for_ever(deps: Dependencies, door: Door) -> None:
     while True:
         await asyncio.sleep(FLUSH_SECONDS)
         try:
+            await asyncio.to_thread(deps.sources.poll)
             await _flush(deps, door)
         except Exception as error:
             structlog.get_logger().error("flush failed", exc_info=error)

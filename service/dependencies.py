@@ -13,8 +13,7 @@ from redis.asyncio import Redis as AsyncRedis
 from service.ids import new_id
 from service.local.redis import running_url
 from service.settings import source_file
-from service.sources.config import SourceFile
-from service.sources.loader import load
+from service.watch import Sources, WatchedSources
 from worker.accept import Acceptor
 from worker.connection import connect, connect_async
 from worker.ledger import Ledger
@@ -29,7 +28,7 @@ class Dependencies:
     """`clock` tells Unix seconds. `redis` is for threads, `aredis` for the event loop; neither retries."""
 
     settings: Settings
-    sources: SourceFile
+    sources: Sources
     acceptor: Acceptor
     ledger: Ledger
     redis: Redis
@@ -48,7 +47,7 @@ def build(settings: Settings, env: Mapping[str, str] | None = None) -> Dependenc
     url = settings.redis_url or running_url(settings.data_dir)
     if url is None:
         raise SettingsError(["REDIS_URL: expected a Redis URL, got nothing, and no embedded Redis runs in LEADLINE_DATA_DIR"])
-    sources = load(source_file(settings), os.environ if env is None else env)
+    sources = WatchedSources(source_file(settings), os.environ if env is None else env)
     vault = Vault(settings.encryption_keys)
     store, astore = connect(url, name="leadline-service"), connect_async(url, name="leadline-service")
     return Dependencies(

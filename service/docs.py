@@ -13,7 +13,7 @@ from service.docs_document import openapi
 from service.problems import KINDS
 
 OPENAPI_PATH = "/docs/openapi.json"
-METHODS = ("get", "post", "options")
+METHODS = ("get", "head", "post", "options")
 
 
 @lru_cache(maxsize=1)

@@ -125,9 +125,17 @@ def _monitoring() -> dict[str, Any]:
     ready = {"200": _json("Submissions can be stored.", "Readiness"), "503": _json("They cannot.", "Readiness")}
     metrics = {"200": {"description": "Prometheus text.", "content": {"text/plain": {"schema": {"type": "string"}}}}}
     return {
-        "/healthz": {"get": {"operationId": "healthz", "summary": "Does the process live?", "responses": alive}},
-        "/readyz": {"get": {"operationId": "readyz", "summary": "Can it accept durably?", "responses": ready}},
+        "/healthz": _with_head("healthz", "Does the process live?", alive),
+        "/readyz": _with_head("readyz", "Can it accept durably?", ready),
         "/metrics": {"get": {"operationId": "metrics", "summary": "What all processes have done", "responses": metrics}},
+    }
+
+
+def _with_head(name: str, summary: str, responses: dict[str, Any]) -> dict[str, Any]:
+    bodiless = {status: {"description": answer["description"]} for status, answer in responses.items()}
+    return {
+        "get": {"operationId": name, "summary": summary, "responses": responses},
+        "head": {"operationId": f"{name}-head", "summary": summary, "responses": bodiless},
     }
 
 

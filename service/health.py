@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import redis.asyncio
-from litestar import Response, get
+from litestar import Response, get, route
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 from redis.exceptions import RedisError
@@ -97,11 +97,11 @@ def _is_alive(beat: bytes, now: float) -> bool:
 def health_routes(health: Health) -> list[HTTPRouteHandler]:
     """`/healthz`, `/readyz` and `/metrics`."""
 
-    @get("/healthz", include_in_schema=False)
+    @route("/healthz", http_method=["GET", "HEAD"], status_code=200, include_in_schema=False)
     async def healthz() -> Response[bytes]:
         return _json({"alive": True})
 
-    @get("/readyz", include_in_schema=False)
+    @route("/readyz", http_method=["GET", "HEAD"], status_code=200, include_in_schema=False)
     async def readyz() -> Response[bytes]:
         condition = await health.condition()
         return _json({"ready": condition.ready, "degraded": condition.degraded}, 200 if condition.ready else 503)

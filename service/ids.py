@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import MutableMapping
 from typing import Any, cast
 
@@ -25,7 +26,7 @@ def request_id(scope: Scope) -> str:
     slots = cast(MutableMapping[str, Any], scope)
     if _SLOT not in slots:
         given = next((value for key, value in scope["headers"] if key == b"x-request-id"), b"")
-        slots[_SLOT] = given.decode() if _SANE.fullmatch(given) else new_id()
+        slots[_SLOT] = given.decode() if _SANE.fullmatch(given) else secrets.token_hex(10)
     return str(slots[_SLOT])
 
 

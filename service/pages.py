@@ -35,9 +35,7 @@ def _templates() -> Environment:
 def html(template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any) -> Response[bytes]:
     """A page from one of our templates; every value is escaped."""
     text = _templates().get_template(template).render(style=STYLE_PATH, **values)
-    return Response(
-        text.encode(), status_code=status, media_type="text/html", headers={**PAGE_HEADERS, **(headers or {})}
-    )
+    return Response(text.encode(), status_code=status, media_type="text/html", headers={**PAGE_HEADERS, **(headers or {})})
 
 
 @get(STYLE_PATH, include_in_schema=False, sync_to_thread=False)

@@ -13,7 +13,7 @@ from litestar.testing import TestClient
 from service.app import create_app
 from service.dependencies import Dependencies
 from service.intake import door
-from service.sources.config import Secret, Source, SourceFile, Verify
+from service.sources.config import Secret, Source, Verify
 from service.sources.reading import Event, Outcome, Reading, Request
 from service.sources.units import Rate
 from worker.accept import Acceptor
@@ -90,7 +90,7 @@ def open_world(url: str, monkeypatch: pytest.MonkeyPatch, env: dict[str, str] | 
     store, astore, vault = connect(url, timeout=PATIENCE), connect_async(url, timeout=PATIENCE), Vault()
     deps = Dependencies(
         settings=Settings.for_service(env or {}),
-        sources=SourceFile(path="test.toml", sources={source.name: source for source in SOURCES}),
+        sources=FixedSources({source.name: source for source in SOURCES}),
         acceptor=Acceptor(astore, open_queue(store), vault),
         ledger=Ledger(store, vault),
         redis=store,

@@ -29,6 +29,8 @@ def lonely(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]
 def test_alive_and_ready(world: World) -> None:
     """With Redis there, the process lives and can accept."""
     assert world.client.get("/healthz").json() == {"alive": True}
+    assert world.client.head("/healthz").status_code == 200
+    assert world.client.head("/readyz").status_code == 200
     ready = world.client.get("/readyz")
     assert (ready.status_code, ready.json()) == (200, {"ready": True, "degraded": []})
 
