@@ -11,9 +11,12 @@ import click
 from service.cli import start
 from service.local.machine import leadline
 from service.local.processes import Child, Supervisor
-from service.sources.loader import writing
+from service.sources.loader import Need
 from worker import logs
 from worker.settings import Settings
+
+FETCH: tuple[Need, ...] = ("fetch",)
+"""The secrets of sources that workers use."""
 
 Plan = Literal["lite", "growth", "premium", "ultimate"]
 
@@ -36,13 +39,13 @@ def work() -> None:
     from worker.work import work as run
 
     settings = start.settings(Settings.for_worker)
-    sources = start.sources(settings)
+    sources = start.watched(settings, secrets=FETCH)
     with start.store_url(settings) as url:
         if settings.worker_processes > 1:
             _several(settings.worker_processes, url)
             return
         logs.configure(settings.log_format, "worker")
-        run(settings, url, writing(sources))
+        run(settings, url, sources.writings, sources.poll)
 
 
 def _several(processes: int, url: str) -> None:
@@ -63,7 +66,7 @@ def sandbox(host: str, port: int, plan: Plan | None, state_file: Path | None, se
     from service.sandbox.serve import run as serve_sandbox
     from service.sandbox.settings import SandboxSettings
 
-    settings = SandboxSettings(host=host, port=port, plan=plan, state_file=state_file, search_delay_seconds=search_delay)
+    settings = SandboxSettings(host=host, port=port, plan=plan, state_file=str(state_file) if state_file else None, search_delay_seconds=search_delay)
     click.echo(f"Pipedrive sandbox on http://{host}:{port}  (x-api-token: {settings.api_token})")
     try:
         serve_sandbox(settings)

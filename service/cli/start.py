@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn, TypeVar
@@ -15,7 +15,9 @@ import redis
 from service.local.redis import AlreadyRunning, EmbeddedRedis, EmbeddedRedisError, running_url
 from service.settings import source_file
 from service.sources.config import ConfigError, SourceFile
+from service.sources.loader import Need
 from service.sources.loader import load as load_sources
+from service.watch import WatchedSources
 from worker.connection import connect
 from worker.errors import LeadlineError, StoreUnavailable
 from worker.ledger import Ledger
@@ -48,6 +50,14 @@ def sources(settings: Settings, env: Mapping[str, str] = os.environ) -> SourceFi
     """The source file; every fault at once."""
     try:
         return load_sources(source_file(settings), env)
+    except ConfigError as error:
+        stop("leadline: the source file cannot be used:", *(f"  {fault}" for fault in error.faults))
+
+
+def watched(settings: Settings, *, secrets: Collection[Need]) -> WatchedSources:
+    """The source file, read again whenever it changes; every fault at once."""
+    try:
+        return WatchedSources(source_file(settings), os.environ, secrets=secrets)
     except ConfigError as error:
         stop("leadline: the source file cannot be used:", *(f"  {fault}" for fault in error.faults))
 

@@ -85,6 +85,16 @@ def scrub(_source: Source, request: Request) -> Raw:
     return Raw(method=request.method, query=request.query, content_type=request.content_type, headers=[], body=request.body)
 
 
+class FixedSources:
+    """Sources that never change."""
+
+    def __init__(self, sources: dict[str, Source]) -> None:
+        self.sources = sources
+
+    def poll(self) -> bool:
+        return False
+
+
 @contextmanager
 def open_world(url: str, monkeypatch: pytest.MonkeyPatch, env: dict[str, str] | None = None) -> Iterator[World]:
     store, astore, vault = connect(url, timeout=PATIENCE), connect_async(url, timeout=PATIENCE), Vault()

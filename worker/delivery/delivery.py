@@ -25,8 +25,9 @@ from worker.leases import LEASE_SECONDS, Leases
 from worker.ledger import Ledger, Record, Verdict
 from worker.memory import Memory, normal_name
 from worker.metrics import DELIVERIES, DELIVERY_SECONDS, Meter, series
-from worker.pipedrive.catalogue import WORDS, Catalogue
+from worker.pipedrive.catalogue import Catalogue
 from worker.pipedrive.client import CallReport, Pipedrive
+from worker.pipedrive.names import WORDS
 from worker.plan import Plan, leave_out, plan
 from worker.sweeper import Sweeper
 from worker.writing import SourceWriting
