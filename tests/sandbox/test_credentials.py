@@ -17,12 +17,6 @@ def refresh(api: httpx.Client, token: str = "sandbox-refresh", auth: tuple[str, 
     return api.post("/oauth/token", data={"grant_type": "refresh_token", "refresh_token": token}, auth=auth)
 
 
-def me(api: httpx.Client, **headers: str) -> int:
-    """The status with these headers alone."""
-    with httpx.Client(transport=api._transport, base_url="http://testserver") as bare:
-        return bare.get(ME, headers=headers).status_code
-
-
 @pytest.mark.parametrize(
     "headers",
     [

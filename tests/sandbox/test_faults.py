@@ -1,0 +1,342 @@
+"""Faults on demand, over a real socket: what the caller sees, and what the account kept all the same."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from service.sandbox.settings import SandboxSettings
+from tests.polling import eventually
+from tests.sandbox.account import TOKEN, add_person
+
+PERSON = {"name": "Jane Doe", "emails": [{"value": "jane@example.org"}]}
+BRIEF = httpx.Timeout(5, read=0.4)
+CUT = (httpx.RemoteProtocolError, httpx.ReadError)
+
+
+def rule(kind: str, match: dict[str, Any] | None = None, **effect: Any) -> dict[str, Any]:
+    return {"match": {"operation": "persons.add"} | (match or {}), "effect": {"kind": kind, **effect}}
+
+
+def install(api: httpx.Client, *rules: dict[str, Any]) -> None:
+    answer = api.post("/_sandbox/faults", json=list(rules))
+    assert answer.status_code == 201, answer.text
+
+
+def persons(api: httpx.Client) -> int:
+    return len(api.get("/_sandbox/state").json()["persons"])
+
+
+def last_call(api: httpx.Client) -> dict[str, Any]:
+    call: dict[str, Any] = api.get("/_sandbox/state", params={"calls": 1}).json()["calls"][-1]
+    return call
+
+
+def post_person(api: httpx.Client) -> httpx.Response:
+    return api.post("/api/v2/persons", json=PERSON)
+
+
+@pytest.mark.parametrize(
+    ("effect", "content_type", "text"),
+    [
+        ({"status": 503}, "application/json", '"success":false'),
+        ({"status": 429, "headers": {"Retry-After": "7"}, "body": {"success": False}}, "application/json", "false"),
+        ({"status": 403, "html": "<h1>Blocked</h1>"}, "text/html", "<h1>Blocked</h1>"),
+        ({"status": 502, "text": "bad gateway", "headers": {"Content-Type": "text/weird"}}, "text/weird", "bad gateway"),
+        ({"status": 200, "body": None}, "application/json", "null"),
+    ],
+)
+def test_another_answer(served_api: httpx.Client, effect: dict[str, Any], content_type: str, text: str) -> None:
+    """A chosen status, body and headers; nothing is performed and nothing paid."""
+    install(served_api, rule("answer", **effect))
+    answer = post_person(served_api)
+    assert answer.status_code == effect["status"]
+    assert answer.headers["content-type"].startswith(content_type)
+    assert text in answer.text
+    assert answer.headers.get("retry-after") == effect.get("headers", {}).get("Retry-After")
+    assert persons(served_api) == 0
+    assert {key: last_call(served_api)[key] for key in ("fault", "performed", "tokens")} == {
+        "fault": "answer",
+        "performed": False,
+        "tokens": 0,
+    }
+
+
+def test_an_error_that_was_performed_all_the_same(served_api: httpx.Client) -> None:
+    """With `commit`, a 500 hides a person that was made."""
+    install(served_api, rule("answer", status=500, commit=True))
+    assert post_person(served_api).status_code == 500
+    assert persons(served_api) == 1
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize(("kind", "kept"), [("commit-then-drop", 1), ("drop-before", 0)])
+def test_the_connection_is_cut_without_an_answer(served_api: httpx.Client, kind: str, kept: int, reset: bool) -> None:
+    """The caller sees a connection that ends without a byte; the account kept the person, or did not."""
+    install(served_api, rule(kind, reset=reset))
+    with pytest.raises(CUT) as seen:
+        post_person(served_api)
+    assert isinstance(seen.value, httpx.ReadError) is reset
+    assert persons(served_api) == kept
+    assert last_call(served_api)["status"] is None
+
+
+@pytest.mark.parametrize(("kind", "kept"), [("commit-then-drop", 1), ("drop-before", 0)])
+def test_the_answer_is_held(served_api: httpx.Client, kind: str, kept: int) -> None:
+    """The caller waits in vain until its own time-out; the account kept the person, or did not."""
+    install(served_api, rule(kind, hold_seconds=30))
+    with pytest.raises(httpx.ReadTimeout):
+        served_api.post("/api/v2/persons", json=PERSON, timeout=BRIEF)
+    assert persons(served_api) == kept
+
+
+def test_a_late_commit(served_api: httpx.Client) -> None:
+    """The connection is cut at once, the person appears later."""
+    install(served_api, rule("late-commit", seconds=1.5))
+    with pytest.raises(CUT):
+        post_person(served_api)
+    assert persons(served_api) == 0
+    assert eventually(lambda: persons(served_api) == 1, within=10)
+    assert last_call(served_api)["performed"] is True
+
+
+def test_a_delay(served_api: httpx.Client) -> None:
+    """The answer comes late and whole; who has left meanwhile left a person behind."""
+    install(served_api, rule("delay", seconds=0.8))
+    begun = time.monotonic()
+    assert post_person(served_api).status_code == 200
+    assert time.monotonic() - begun >= 0.8
+    with pytest.raises(httpx.ReadTimeout):
+        served_api.post("/api/v2/persons", json=PERSON, timeout=BRIEF)
+    assert eventually(lambda: persons(served_api) == 2, within=10)
+
+
+def test_truncated_json(served_api: httpx.Client) -> None:
+    """A success whose JSON stops in the middle; the person is there."""
+    install(served_api, rule("truncated"), rule("truncated", bytes=3))
+    answer = post_person(served_api)
+    assert answer.status_code == 200
+    with pytest.raises(json.JSONDecodeError):
+        answer.json()
+    assert persons(served_api) == 1
+
+
+def test_an_empty_success(served_api: httpx.Client) -> None:
+    """200 without a body; the person is there unless `commit` is off."""
+    install(served_api, rule("empty", {"count": 1}), rule("empty", commit=False))
+    for _ in range(2):
+        answer = post_person(served_api)
+        assert (answer.status_code, answer.content) == (200, b"")
+    assert persons(served_api) == 1
+
+
+def test_success_false(served_api: httpx.Client) -> None:
+    """200 that says `success: false`."""
+    install(served_api, rule("unsuccessful", error="No"))
+    answer = post_person(served_api)
+    assert (answer.status_code, answer.json()["success"], answer.json()["error"]) == (200, False, "No")
+    assert persons(served_api) == 0
+
+
+def test_wrong_types(served_api: httpx.Client) -> None:
+    """Ids become text, text numbers, lists objects; the person is there."""
+    install(served_api, rule("wrong-types"))
+    body = post_person(served_api).json()
+    assert (body["success"], body["data"]["id"], body["data"]["name"]) == (True, "1", 8)
+    assert isinstance(body["data"]["emails"], dict)
+    assert persons(served_api) == 1
+
+
+def test_altered_answers(served_api: httpx.Client) -> None:
+    """Values of the answer can be set by path: pages without end, unknown keys."""
+    add_person(served_api)
+    altered = {"additional_data.next_cursor": "again", "data.0.id": "one", "data.0.surprise": [1], "more.deep": 1}
+    install(served_api, {"match": {"operation": "persons.list"}, "effect": {"kind": "alter", "set": altered}})
+    body = served_api.get("/api/v2/persons").json()
+    assert body["additional_data"]["next_cursor"] == "again"
+    assert (body["data"][0]["id"], body["data"][0]["surprise"], body["more"]) == ("one", [1], {"deep": 1})
+
+
+def test_a_slow_drip(served_api: httpx.Client) -> None:
+    """The body comes a byte at a time, so that only a time limit on the whole helps."""
+    install(served_api, rule("drip", bytes_per_second=50))
+    parts, begun = [], time.monotonic()
+    with served_api.stream("POST", "/api/v2/persons", json=PERSON) as answer:
+        for part in answer.iter_raw():
+            parts.append(part)
+            if time.monotonic() - begun > 0.5:
+                break
+    assert 1 <= sum(len(part) for part in parts) < 100
+    assert persons(served_api) == 1
+
+
+def test_a_huge_answer(served_api: httpx.Client) -> None:
+    """Valid JSON of the size asked for."""
+    install(served_api, rule("huge", bytes=3_000_000))
+    answer = post_person(served_api)
+    assert len(answer.content) == int(answer.headers["content-length"]) == 3_000_000
+    assert answer.json()["data"]["name"] == "Jane Doe"
+
+
+def test_a_huge_answer_that_nobody_reads(served_api: httpx.Client) -> None:
+    """A caller that stops reading 100 MB half-way leaves the sandbox well."""
+    install(served_api, rule("huge", bytes=100_000_000))
+    with served_api.stream("POST", "/api/v2/persons", json=PERSON) as answer:
+        next(answer.iter_raw())
+    assert persons(served_api) == 1
+
+
+def test_a_redirect(served_api: httpx.Client) -> None:
+    """302 to a host of the test's choice, nothing performed."""
+    install(served_api, rule("redirect", location="http://127.0.0.1:1/elsewhere"))
+    answer = post_person(served_api)
+    assert (answer.status_code, answer.headers["location"]) == (302, "http://127.0.0.1:1/elsewhere")
+    assert persons(served_api) == 0
+
+
+@pytest.mark.parametrize("sent", [0, 1, 40])
+def test_a_reset_in_the_middle(served_url: str, served_api: httpx.Client, sent: int) -> None:
+    """Head and the first bytes arrive, then the connection is reset; the person is there."""
+    install(served_api, rule("reset", bytes=sent))
+    received, was_reset = raw_exchange(served_url)
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert len(body) == sent
+    assert was_reset
+    assert persons(served_api) == 1
+
+
+def test_an_idle_connection_is_closed_unsaid(served_url: str, served_api: httpx.Client) -> None:
+    """The answer is whole and keeps the connection alive, which then ends without a word."""
+    install(served_api, rule("close-after", seconds=0.1))
+    received, was_reset = raw_exchange(served_url)
+    assert received.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" not in received.lower()
+    assert not was_reset
+
+
+def test_the_rest_of_the_world_goes_on(served_api: httpx.Client) -> None:
+    """While one caller is kept waiting, and after a cut, others are served."""
+    install(served_api, rule("commit-then-drop", {"count": 1}, hold_seconds=30))
+    with (
+        httpx.Client(base_url=served_api.base_url, headers={"x-api-token": TOKEN}, timeout=BRIEF) as waiting,
+        pytest.raises(httpx.ReadTimeout),
+    ):
+        waiting.post("/api/v2/persons", json=PERSON)
+    assert post_person(served_api).json()["data"]["id"] == 2
+
+
+@pytest.mark.parametrize(
+    ("match", "hit"),
+    [
+        ({}, [True] * 6),
+        ({"operation": "addPerson"}, [True] * 6),
+        ({"operation": "persons.*"}, [True] * 6),
+        ({"operation": "leads.*"}, [False] * 6),
+        ({"operation": "*", "method": "post"}, [True] * 6),
+        ({"operation": "*", "method": "GET"}, [False] * 6),
+        ({"operation": "*", "path": "/api/v2/pers*"}, [True] * 6),
+        ({"operation": "*", "path": "/v1/*"}, [False] * 6),
+        ({"body_contains": "jane@"}, [True] * 6),
+        ({"body_contains": "joe@"}, [False] * 6),
+        ({"every": 2}, [False, True] * 3),
+        ({"after": 2}, [False, False, True, True, True, True]),
+        ({"count": 2}, [True, True, False, False, False, False]),
+        ({"after": 1, "every": 2, "count": 1}, [False, False, True, False, False, False]),
+        ({"probability": 0}, [False] * 6),
+    ],
+)
+def test_which_calls_are_hit(api: httpx.Client, match: dict[str, Any], hit: list[bool]) -> None:
+    """Rules pick by operation, method, path and body, and count as they say."""
+    install(api, rule("answer", match, status=503))
+    assert [post_person(api).status_code == 503 for _ in hit] == hit
+
+
+def test_chances_are_repeatable(api: httpx.Client) -> None:
+    """The same seed hits the same calls, roughly as many as the probability says."""
+    runs = []
+    for _ in range(2):
+        api.delete("/_sandbox/faults")
+        install(api, rule("answer", {"probability": 0.3, "seed": 5}, status=503))
+        runs.append([post_person(api).status_code for _ in range(60)])
+    assert runs[0] == runs[1]
+    assert 8 <= runs[0].count(503) <= 30
+
+
+def test_the_first_rule_that_hits_decides(api: httpx.Client) -> None:
+    """Rules are tried in order; what one has hit, those behind it do not count."""
+    install(api, rule("answer", {"count": 1}, status=500), rule("answer", {"count": 1}, status=502))
+    assert [post_person(api).status_code for _ in range(3)] == [500, 502, 200]
+    listed = api.get("/_sandbox/faults").json()["faults"]
+    assert [(item["picked"], item["hits"]) for item in listed] == [(1, 1), (1, 1)]
+    assert listed[0]["rule"]["effect"]["status"] == 500
+
+
+def test_faults_come_after_credentials_and_limits(api: httpx.Client) -> None:
+    """A call without credentials is refused, and does not count for a rule."""
+    install(api, rule("answer", {"count": 1}, status=503))
+    assert api.post("/api/v2/persons", json=PERSON, headers={"x-api-token": "wrong"}).status_code == 401
+    assert post_person(api).status_code == 503
+
+
+def test_the_token_endpoint_can_fail_too(served_api: httpx.Client) -> None:
+    """A refresh whose answer is lost."""
+    install(served_api, {"match": {"operation": "oauth.token", "count": 1}, "effect": {"kind": "commit-then-drop"}})
+    form = {"grant_type": "refresh_token", "refresh_token": "sandbox-refresh"}
+    with pytest.raises(CUT):
+        served_api.post("/oauth/token", data=form, auth=("sandbox-client", "sandbox-secret"))
+    assert served_api.post("/oauth/token", data=form, auth=("sandbox-client", "sandbox-secret")).status_code == 200
+
+
+def test_faults_can_be_taken_back(api: httpx.Client) -> None:
+    """A DELETE takes all rules away, and so does a reset."""
+    for method, path in (("DELETE", "/_sandbox/faults"), ("POST", "/_sandbox/reset")):
+        install(api, rule("answer", status=503))
+        assert api.request(method, path).status_code == 200
+        assert post_person(api).status_code == 200
+        assert api.get("/_sandbox/faults").json() == {"faults": []}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]]",
+        b'{"effect": {"kind": "explode"}}',
+        b'{"match": {}}',
+        b'{"match": {"every": 0}, "effect": {"kind": "empty"}}',
+        b'{"match": {"operations": "x"}, "effect": {"kind": "empty"}}',
+        b'{"effect": {"kind": "delay"}}',
+        b'{"effect": {"kind": "delay", "seconds": -1}}',
+        b'{"effect": {"kind": "answer", "status": 99}}',
+        b"[" + b",".join([b'{"effect": {"kind": "empty"}}'] * 101) + b"]",
+    ],
+)
+def test_rules_that_do_not_read(api: httpx.Client, body: bytes) -> None:
+    """A rule with an unknown key, kind or value is refused with the reason, and none is added."""
+    answer = api.post("/_sandbox/faults", content=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]
+    assert api.get("/_sandbox/faults").json() == {"faults": []}
+
+
+def raw_exchange(url: str) -> tuple[bytes, bool]:
+    """Everything that came back on a plain socket until it ended, and whether it ended with a reset."""
+    address = httpx.URL(url)
+    body = json.dumps(PERSON).encode()
+    head = f"POST /api/v2/persons HTTP/1.1\r\nHost: {address.host}\r\nx-api-token: {SandboxSettings().api_token}\r\n"
+    request = head.encode() + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    received = b""
+    with socket.create_connection((address.host, address.port or 80), timeout=5) as connection:
+        connection.sendall(request)
+        try:
+            while part := connection.recv(65536):
+                received += part
+        except ConnectionResetError:
+            return received, True
+    return received, False

@@ -1,0 +1,172 @@
+"""The page for people, and the state for programs."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import httpx
+import pytest
+
+from service.sandbox.account import label_id
+from service.sandbox.settings import SandboxSettings
+from tests.sandbox.account import add_lead, add_person
+from tests.sandbox.conftest import Opener
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "{{ 7 * 7 }}",
+    "' onmouseover='alert(1)",
+    "</td></tr></table><h1>out</h1>",
+    "&lt;b&gt;",
+    "\u202egnp.exe",
+]
+TEXT = {"a", "br", "code", "h1", "h2", "p", "small", "span", "strong", "title"}
+FRAME = {"html", "head", "meta", "link", "body", "header", "main", "section", "div"}
+LISTS = {"dl", "dt", "dd", "ul", "li", "table", "thead", "tbody", "tr", "th", "td"}
+
+
+class Elements(HTMLParser):
+    """Which elements and attributes a browser would see, and the text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_an_empty_account_has_a_kind_word(api: httpx.Client) -> None:
+    """Without anything yet, the page says so and how to begin; it reloads by itself unless told not to."""
+    page = api.get("/")
+    assert page.status_code == 200
+    assert "No leads yet" in page.text
+    assert '<meta http-equiv="refresh" content="5">' in page.text
+    assert "http-equiv" not in api.get("/?refresh=0").text
+    assert api.get("/?refresh=nonsense").status_code == 200
+
+
+def test_the_page_shows_a_lead_with_its_attribution(api: httpx.Client) -> None:
+    """Title, person, labels by name, channel by label and id, channel id, origin id, note and call are to be read."""
+    person = add_person(api)
+    lead = add_lead(
+        api,
+        person,
+        title="Roof repair",
+        label_ids=[label_id("Website")],
+        channel=66,
+        channel_id="spring",
+        origin_id="contact:01",
+        value={"amount": 1200, "currency": "EUR"},
+    )
+    api.post("/v1/notes", json={"content": "<p>Please call</p>", "lead_id": lead})
+    seen = Elements(api.get("/").text)
+    for text in ("Roof repair", "Jane Doe", "jane@example.org", "Website", "Web forms", "66", "spring", "contact:01", "1200 EUR"):
+        assert text in seen.text
+    for text in ("2025-10-10 12:00:00", "Please call", "leads.add", "POST /v1/leads", "201"):
+        assert text in seen.text
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_stored_text_stays_text(api: httpx.Client, text: str) -> None:
+    """Whatever is stored anywhere makes no element and no attribute of its own."""
+    person = add_person(api, text, text)
+    add_lead(api, person, title=text, channel_id=text, origin_id=text, label_ids=[_label(api, text)])
+    api.post("/v1/notes", json={"content": text, "person_id": person})
+    api.get("/v1/leads", params={"sort": text})
+    page = api.get("/")
+    seen = Elements(page.text)
+    assert set(seen.names) <= TEXT | FRAME | LISTS
+    assert not [name for name, _ in seen.attributes if name.startswith("on") or name == "src"]
+    assert seen.names.count("h1") == 1
+    assert text in seen.text
+    assert "49" not in seen.text
+
+
+def test_the_page_loads_nothing_from_elsewhere(api: httpx.Client) -> None:
+    """One style sheet of its own, no scripts, and a policy that allows nothing else."""
+    page = api.get("/")
+    seen = Elements(page.text)
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "script" not in seen.names
+    assert "style" not in [name for name, _ in seen.attributes]
+    (sheet,) = [value for name, value in seen.attributes if name == "href" and str(value).endswith(".css")]
+    answer = api.get(str(sheet))
+    assert answer.headers["content-type"].startswith("text/css")
+    assert "prefers-color-scheme: dark" in answer.text
+    assert "http" not in answer.text
+
+
+def test_duplicates_and_faults_are_pointed_out(opened: Opener) -> None:
+    """The page warns of a shared origin_id and of faults in force, and shows the daily budget."""
+    api = opened(SandboxSettings(daily_tokens=5000))
+    person = add_person(api)
+    for _ in range(2):
+        add_lead(api, person, origin_id="contact:01")
+    api.post("/_sandbox/faults", json={"match": {"count": 1}, "effect": {"kind": "drop-before"}})
+    text = Elements(api.get("/").text).text
+    assert "1 origin_id shared by several leads" in text
+    assert "1 fault rule in force" in text
+    assert "25 of 5000" in " ".join(text.split())
+
+
+def test_the_state_lists_calls_in_full(api: httpx.Client) -> None:
+    """A call is listed with operation, method, path, query, body, status, tokens and time; the list can be cut short."""
+    person = add_person(api)
+    api.get("/v1/leads", params={"person_id": person})
+    api.post("/v1/leads", content=b"\xff{", headers={"content-type": "application/json"})
+    api.get("/v1/nothing")
+    calls = api.get("/_sandbox/state").json()["calls"]
+    assert calls[0] == {
+        "number": 1,
+        "at": 1760097600.0,
+        "operation": "persons.add",
+        "method": "POST",
+        "path": "/api/v2/persons",
+        "query": "",
+        "body": {"name": "Jane Doe", "emails": [{"value": "jane@example.org"}]},
+        "status": 200,
+        "tokens": 5,
+        "performed": True,
+        "fault": None,
+    }
+    assert (calls[1]["operation"], calls[1]["query"], calls[1]["tokens"]) == ("leads.list", "person_id=1", 20)
+    assert (calls[2]["status"], calls[2]["body"]) == (400, "\ufffd{")
+    assert (calls[3]["operation"], calls[3]["status"]) == (None, 404)
+    assert [call["number"] for call in api.get("/_sandbox/state?calls=2").json()["calls"]] == [3, 4]
+    assert api.get("/_sandbox/state?calls=0").json()["calls"] == []
+
+
+def test_the_log_is_bounded_and_the_sums_are_not(opened: Opener) -> None:
+    """Only the latest calls are remembered; the totals count all of them."""
+    api = opened(SandboxSettings(remembered_calls=3))
+    for _ in range(5):
+        api.get("/v1/leadSources")
+    state = api.get("/_sandbox/state").json()
+    assert len(state["calls"]) == 3
+    assert state["totals"]["calls_by_operation"] == {"sources.list": 5}
+    assert state["totals"]["answers_by_status"] == {"200": 5}
+
+
+def test_a_reset_forgets_everything(api: httpx.Client) -> None:
+    """Afterwards there is the stock account, no call, no token spent."""
+    add_lead(api, add_person(api))
+    label = _label(api, "mine")
+    assert api.post("/_sandbox/reset").status_code == 200
+    state = api.get("/_sandbox/state").json()
+    assert [state[kind] for kind in ("leads", "persons", "calls")] == [[], [], []]
+    assert label not in {item["id"] for item in state["labels"]}
+    assert (state["totals"]["tokens"], state["totals"]["tokens_today"], state["totals"]["max_calls_in_2s"]) == (0, 0, 0)
+    assert add_person(api) == 1
+
+
+def _label(api: httpx.Client, name: str) -> str:
+    return str(api.post("/v1/leadLabels", json={"name": name, "color": "gray"}).json()["data"]["id"])
