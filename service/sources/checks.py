@@ -149,7 +149,7 @@ def check_rules(rules: list[Rule], path: Path, faults: Faults) -> None:
     for at, rule in enumerate(rules):
         here = (*path, at)
         if not rule.when:
-            faults.add((*here, "when"), "at least one condition, such as { utm_source = \"google\" }", rule.when)
+            faults.add((*here, "when"), 'at least one condition, such as { utm_source = "google" }', rule.when)
         for name in rule.when:
             try:
                 check_name(name)

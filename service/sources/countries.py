@@ -13,7 +13,8 @@ ALSO = {
     "uk": "GB", "england": "GB", "scotland": "GB", "wales": "GB", "great britain": "GB", "usa": "US", "america": "US",
     "united states of america": "US", "holland": "NL", "the netherlands": "NL", "czech republic": "CZ", "deu": "DE", "gbr": "GB",
     "fra": "FR", "esp": "ES", "ita": "IT", "prt": "PT", "nld": "NL", "swe": "SE", "pol": "PL", "aut": "AT", "che": "CH",
-    "aus": "AU", "bel": "BE", "can": "CA", "irl": "IE", "dnk": "DK", "nor": "NO", "fin": "FI", "bra": "BR", "mex": "MX", "ind": "IN",
+    "aus": "AU", "bel": "BE", "can": "CA", "irl": "IE", "dnk": "DK", "nor": "NO", "fin": "FI", "bra": "BR",
+    "mex": "MX", "ind": "IN",
 }  # fmt: skip
 """Names that the tables of languages do not have, and the three-letter codes that forms send most."""
 

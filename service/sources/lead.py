@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,6 +17,10 @@ from service.sources.tree import Path, Tree, resolve, text_of
 from worker.contract import Lead, Money, Utm
 
 SECRET_NAMES = frozenset(name.strip() for name in vocabulary.NOT_ANSWERS.split(","))
+RECOGNISED = 1_000
+"""Leaves of one event that are looked at; beyond a thousand nothing is a form any more, and all is kept as answers."""
+TRIES = 20
+"""Values of one request that are tried for one field: a body full of bad addresses must not keep the service busy."""
 _GIVEN = frozenset(vocabulary.GIVEN_BESIDE_FAMILY.replace(",", "").split())
 _FAMILY = frozenset(vocabulary.FAMILY_BESIDE_GIVEN.replace(",", "").split())
 
@@ -28,10 +33,12 @@ class Draft:
         self.labels: dict[str, str] = {}
         self.answers: dict[str, str | list[str]] = {}
         self.refused: dict[str, str] = {}
+        self.tries: Counter[str] = Counter()
 
     def put(self, target: str, value: Tree, label: str = "") -> bool:
         """Take a value for a canonical field. False if the field is taken or this is no value for it."""
-        if target in self.fields:
+        self.tries[target] += 1
+        if target in self.fields or self.tries[target] > TRIES:
             return False
         if target == "name" and isinstance(value, dict) and self._put_parts(value):
             return True
@@ -127,7 +134,7 @@ def _recognise(draft: Draft, leaves: list[Leaf], source: Source) -> set[Path]:
     """Give the fields that labels ask for, the surest guess first; the paths of the leaves that went into them."""
     own = {phrase(name): field for field, names in source.read.labels.items() for name in names}
     guesses: list[tuple[int, int, str, Leaf]] = []
-    for order, leaf in enumerate(leaves):
+    for order, leaf in enumerate(leaves[:RECOGNISED]):
         if leaf.value is None or leaf.value == "":
             continue
         guess = Guess(leaf.field, -2) if leaf.field else recognise_path(leaf.steps, own)
@@ -167,7 +174,7 @@ def _attribute(draft: Draft, payload: Payload, rest: Iterable[Leaf]) -> None:
         if isinstance(leaf.value, str) and "=" in leaf.value and (text := attribution.url(leaf.value))
         if (guess := recognise_path(leaf.steps)) and guess.field in ("page_url", "referrer")
     ]
-    for address in (draft.fields.get("page_url"), *landing, draft.fields.get("referrer")):
+    for address in (draft.fields.get("page_url"), *landing[:TRIES], draft.fields.get("referrer")):
         for target, value in attribution.from_url(address or ""):
             draft.fields.setdefault(target, value)
 

@@ -67,9 +67,9 @@ def _parse(name: str, text: str) -> Table:
     except tomllib.TOMLDecodeError as error:
         said = str(error)
         place = _TOML_PLACE.search(said)
-        line, column = (place[1], place[2]) if place and place[1] else (str(text.count("\n") + 1), "1")
+        at = (place[1], place[2]) if place and place[1] else (text.count("\n") + 1, len(text) - text.rfind("\n"))
         message = _TOML_PLACE.sub("", said)
-        raise ConfigError([Fault(f"{name}:{line}:{column}", "TOML", message[:1].lower() + message[1:])]) from None
+        raise ConfigError([Fault(f"{name}:{at[0]}:{at[1]}", "TOML", message[:1].lower() + message[1:])]) from None
     except RecursionError:
         raise ConfigError([Fault(name, "TOML", "values nested too deep")]) from None
 

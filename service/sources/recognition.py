@@ -11,6 +11,7 @@ from itertools import pairwise
 from msgspec import Struct
 
 from service.sources import vocabulary
+from service.sources.text import thin
 from worker.templates import CLICK_IDS
 
 LONGEST_LABEL = 200
@@ -29,9 +30,10 @@ class Guess(Struct, frozen=True):
     rank: int
 
 
+@lru_cache(maxsize=8192)
 def words(label: str) -> tuple[str, ...]:
     """The words of a label: no accents, case or punctuation; `emailAddress` is two, `q11_name` three."""
-    plain = label if label.isascii() else unicodedata.normalize("NFKD", label.translate(_LETTERS))
+    plain = label if label.isascii() else unicodedata.normalize("NFKD", thin(label).translate(_LETTERS))
     return tuple(_WORD.findall(_CAMEL.sub(" ", plain if plain.isascii() else _without_marks(plain)).lower()))
 
 
@@ -66,6 +68,7 @@ FIELDS = _table()
 _SECOND = frozenset(phrases(vocabulary.SECOND_CHOICE))
 _NEVER = frozenset(phrases(vocabulary.NEVER))
 _NEUTRAL = frozenset(word for text in vocabulary.NEUTRAL.values() for word in text.split())
+_CLOSING = frozenset(vocabulary.CLOSING.split())
 _WRAPPERS = frozenset(vocabulary.WRAPPERS.split()) | {"0"}
 _NOT_A_PERSON = frozenset(vocabulary.NOT_A_PERSON.split())
 _GUARDS = frozenset(vocabulary.GUARDS.split())
@@ -78,16 +81,14 @@ _ATTRIBUTION = ("utm_", "click_ids.")
 _PERSONAL = frozenset({"name", "first_name", "last_name", "company"})
 
 
-@lru_cache(maxsize=8192)
 def recognise(label: str) -> Guess | None:
     """The field that a label without a path asks for."""
-    if len(label) > LONGEST_LABEL:
-        return _sentence(label)
     if label in CLICK_IDS:
         return Guess(f"click_ids.{label}", 0)
-    spoken = words(label)
-    if not spoken:
-        return None
+    return _recognise(words(label)) if len(label) <= LONGEST_LABEL else _sentence(words(label[:60]))
+
+
+def _recognise(spoken: tuple[str, ...]) -> Guess | None:
     whole = "".join(spoken)
     if whole in FIELDS:
         return Guess(FIELDS[whole], 1 if whole in _SECOND else 0)
@@ -96,7 +97,7 @@ def recognise(label: str) -> Guess | None:
     core = "".join(_trimmed(spoken))
     if core in FIELDS:
         return Guess(FIELDS[core], 3 if core in _SECOND else 2)
-    return _longer(spoken) or _sentence(label)
+    return _sentence(spoken) or _longer(spoken)
 
 
 def recognise_path(path: tuple[str, ...], own: Mapping[str, str] | None = None) -> Guess | None:
@@ -108,13 +109,14 @@ def recognise_path(path: tuple[str, ...], own: Mapping[str, str] | None = None) 
     steps = _steps(path)
     if not steps:
         return None
-    for length in range(min(3, len(steps)), 0, -1):
-        tail = " ".join(steps[-length:])
-        if own and (field := own.get(phrase(tail)) or own.get("".join(_trimmed(words(tail))))):
+    spoken = [words(step) for step in steps[-3:]]
+    for length in range(len(spoken), 0, -1):
+        tail = tuple(word for step in spoken[-length:] for word in step)
+        if own and (field := own.get("".join(tail)) or own.get("".join(_trimmed(tail)))):
             return Guess(field, -1)
-        if length > 1 and phrase(tail) not in FIELDS:
+        if length > 1 and "".join(tail) not in FIELDS:
             continue
-        if guess := recognise(tail):
+        if guess := _recognise(tail) if length > 1 else recognise(steps[-1]):
             return _within(guess, steps[:-length])
     return None
 
@@ -138,6 +140,8 @@ def _within(guess: Guess, around: list[str]) -> Guess | None:
 
 def _steps(path: tuple[str, ...]) -> list[str]:
     """The steps of a path; `contact[email]` is two, `interests[]` one."""
+    if not any("[" in step for step in path):
+        return [step[: LONGEST_LABEL + 1] for step in path]
     return [part for step in path for part in _BRACKETS.split(step[: LONGEST_LABEL + 1]) if part]
 
 
@@ -146,23 +150,17 @@ def _trimmed(spoken: tuple[str, ...]) -> tuple[str, ...]:
     first, last = 0, len(spoken)
     while first < last and (spoken[first] in _NEUTRAL or spoken[first].isdigit()):
         first += 1
-    while last > first and (spoken[last - 1] in _NEUTRAL or spoken[last - 1].isdigit()):
+    while last > first and (spoken[last - 1] in _CLOSING or spoken[last - 1].isdigit()):
         last -= 1
     return spoken[first:last]
 
 
 def _longer(spoken: tuple[str, ...]) -> Guess | None:
     """A longer question for an e-mail or a phone: the value must look like one, which the caller checks."""
-    pairs = {first + second for first, second in pairwise(spoken)}
-    seen = pairs.union(spoken)
-    if seen & _GUARDS or len(spoken) > 25:
-        return None
-    if seen & _ASKS_EMAIL:
-        return Guess("email", 6)
-    if seen & _ASKS_PHONE:
-        return Guess("phone", 6)
-    return None
+    seen = {*spoken, *(first + second for first, second in pairwise(spoken))}
+    field = "email" if seen & _ASKS_EMAIL else "phone" if seen & _ASKS_PHONE else None
+    return Guess(field, 6) if field and not seen & _GUARDS else None
 
 
-def _sentence(label: str) -> Guess | None:
-    return Guess("consent", 4) if phrase(label[:60]).startswith(_ASKS_CONSENT) else None
+def _sentence(spoken: tuple[str, ...]) -> Guess | None:
+    return Guess("consent", 4) if "".join(spoken).startswith(_ASKS_CONSENT) else None

@@ -69,7 +69,7 @@ def did_you_mean(name: str, known: Iterable[str], kind: str = "a known key") -> 
     """The nearest of the known names where one is near, else all of them."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
-    return f"{kind} (did you mean {near[0]}?)" if near else f"one of {', '.join(names)}"
+    return f"{kind} (did you mean {near[0]}?)" if near else f"{kind}: {', '.join(names)}"
 
 
 def read_table(kind: type[S], table: object, path: Path, faults: Faults, *, skip: frozenset[str] = frozenset()) -> dict[str, Any]:
@@ -94,13 +94,14 @@ def read_table(kind: type[S], table: object, path: Path, faults: Faults, *, skip
 
 
 def read_struct(kind: type[S], table: object, path: Path, faults: Faults) -> S | None:
-    """A whole struct, or None with its faults noted."""
-    before = len(faults)
+    """A struct of what is right in a table, so that the rest of it can be checked too; None if a key is missing that it needs."""
     values = read_table(kind, table, path, faults)
+    complete = isinstance(table, dict)
     for item in msgspec.structs.fields(kind):
         if item.required and isinstance(table, dict) and item.encode_name not in table:
             faults.add(path, f"the key {item.encode_name}", "none", verbatim=True)
-    return kind(**values) if len(faults) == before else None
+        complete = complete and (not item.required or item.name in values)
+    return kind(**values) if complete else None
 
 
 def read_value(hint: object, value: object, path: Path, faults: Faults, keep: Callable[[Any], None]) -> None:
@@ -131,7 +132,8 @@ def _read_list(kind: type[Struct], value: object, path: Path, faults: Faults, ke
         faults.add(path, "a list of tables", value)
         return
     found = [read_struct(kind, item, (*path, at), faults) for at, item in enumerate(value)]
-    keep([item for item in found if item is not None])
+    if all(item is not None for item in found):
+        keep(found)
 
 
 def options(hint: object) -> list[object]:

@@ -23,8 +23,9 @@ _BLANK = re.compile(r"\s+")
 
 def clean(text: str, limit: int = LONGEST) -> str:
     """Text of several lines: line feeds and tabs stay. Lone surrogates become U+FFFD."""
-    if len(text) > limit:
-        text = text[:limit]
+    text = text[:limit]
+    if text.isascii() and text.isprintable():
+        return text.strip()
     text = _BREAK.sub("\n", text)
     text = _CONTROLS.sub(_replacement, text)
     return compose(text).strip()
@@ -32,7 +33,8 @@ def clean(text: str, limit: int = LONGEST) -> str:
 
 def line(text: str) -> str:
     """Text of one line, blanks joined, without characters that nobody sees or that turn the direction of writing."""
-    return _BLANK.sub(" ", _INVISIBLE.sub("", clean(text))).strip()
+    text = clean(text)
+    return _BLANK.sub(" ", text if text.isascii() else _INVISIBLE.sub("", text)).strip()
 
 
 def label(text: str) -> str:
@@ -44,15 +46,17 @@ def compose(text: str) -> str:
     """NFC, in linear time."""
     if text.isascii():
         return text
-    return unicodedata.normalize("NFC", text if len(text) <= MARKS else _thin(text))
+    return unicodedata.normalize("NFC", thin(text))
 
 
 def _replacement(found: re.Match[str]) -> str:
     return "\ufffd" if "\ud800" <= found[0] <= "\udfff" else ""
 
 
-def _thin(text: str) -> str:
-    """Drop combining marks beyond `MARKS` in a row."""
+def thin(text: str) -> str:
+    """Without the combining marks beyond `MARKS` in a row."""
+    if len(text) <= MARKS:
+        return text
     kept: list[str] = []
     run = 0
     for character in text:

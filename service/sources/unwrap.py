@@ -12,6 +12,9 @@ from service.sources.tree import Path, Tree, Unreadable, leaves, resolve, text_o
 
 EVENTS = 100
 """Events in one request."""
+LEAVES = 4_000
+"""Values in several events of one request, with what is around them counted for each."""
+TOO_MANY = f"more than {EVENTS} events or {LEAVES} values in one request: send them in several"
 
 
 def events(tree: Tree, source: SourceKeys) -> list[Payload]:
@@ -19,8 +22,8 @@ def events(tree: Tree, source: SourceKeys) -> list[Payload]:
     found: list[Payload] = []
     for top in _tops(tree, source):
         found.extend(_rooted(unwrap(top, source.read), source))
-        if len(found) > EVENTS:
-            raise Unreadable(f"more than {EVENTS} events in one request")
+        if len(found) > EVENTS or (len(found) > 1 and sum(len(event.leaves) for event in found) > LEAVES):
+            raise Unreadable(TOO_MANY)
     return found
 
 
@@ -101,8 +104,8 @@ def _rooted(top: Tree, source: SourceKeys) -> Iterator[Payload]:
 def _items(top: Tree, items: list[Tree], path: Path) -> Iterator[Payload]:
     """Each item at the root sees what is around the list, and nothing of its neighbours."""
     around = _around(top)
-    if len(items) > EVENTS or len(items) * len(around) > VALUES:
-        raise Unreadable(f"more than {EVENTS} events in one request, or too much around them")
+    if len(items) > EVENTS or (len(items) > 1 and len(items) * len(around) > LEAVES):
+        raise Unreadable(TOO_MANY)
     for at, item in enumerate(items):
         here = (*path, str(at))
         inside = [Leaf(path=(*here, *steps), steps=steps, value=value) for steps, value in leaves(item)]

@@ -220,7 +220,13 @@ NEUTRAL = {
     "sv": "din ditt dina vad ar ange kund obligatoriskt",
     "pl": "twoj twoja twoje podaj jaki jaka jest wpisz klient wymagane",
 }
-"""Words that say nothing of what is asked; taken off both ends of a label."""
+"""Words that say nothing of what is asked; taken off the beginning of a label."""
+
+CLOSING = (
+    "field input textfield text txt fld required optional mandatory question answer value val here please bitte ein eingeben an "
+    "pflichtfeld obligatoire obligatorio obbligatorio obrigatorio verplicht obligatoriskt wymagane in"
+)
+"""The like at its end: fewer, since a `Company contact` is a person and a `Phone type` no phone."""
 
 WRAPPERS = (
     "data payload object body form fields field properties property attributes metadata meta tracking attribution custom "

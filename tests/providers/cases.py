@@ -70,6 +70,16 @@ def request_of(case: Case) -> Request:
 
 def source_of(case: Case) -> Source:
     """The source that a person would configure for the case."""
+    return load(source_file_of(case), secrets_of(case)).sources["case"]
+
+
+def secrets_of(case: Case) -> dict[str, str]:
+    """The environment variables that the case's source file names."""
+    return {"CASE_SECRET": case.get("secret", "")}
+
+
+def source_file_of(case: Case) -> str:
+    """The source file with the one source `case`."""
     config = case.get("config", {})
     source: dict[str, Any] = {"adapter": adapter_of(case["product"])}
     source |= {key: config[key] for key in ("honeypot", "redirect") if key in config}
@@ -83,8 +93,7 @@ def source_of(case: Case) -> Source:
     verify = dict(SCHEMES.get(case.get("verification", {}).get("scheme", ""), {}))
     if case.get("secret"):
         verify["secret_env"] = "CASE_SECRET"
-    text = toml({"sources": {"case": source | {key: table for key, table in (("read", read), ("verify", verify)) if table}}})
-    return load(text, {"CASE_SECRET": case.get("secret", "")}).sources["case"]
+    return toml({"sources": {"case": source | {key: table for key, table in (("read", read), ("verify", verify)) if table}}})
 
 
 def toml(table: dict[str, Any]) -> str:

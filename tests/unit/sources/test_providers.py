@@ -12,7 +12,8 @@ from service.sources.judge import judge
 from service.sources.reading import Event, Outcome, Reading
 from tests.providers.cases import OUTCOMES, Case, cases, name_of, request_of, source_of
 
-PLAIN = ("name", "first_name", "last_name", "company", "email", "form_id", "form_name", "referrer", "is_test", "event_id", "message")
+PLAIN = ("name", "first_name", "last_name", "company", "email", "message", "form_id", "form_name", "referrer", "is_test",
+         "event_id")  # fmt: skip
 AT = 1_700_000_000.0
 
 

@@ -1,0 +1,124 @@
+"""Bounded bytes to fields, with one way to fail."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from service.sources.body import decode
+from service.sources.tree import Number, Unreadable, Upload
+from tests.unit.sources.making import FORM, JSON, post
+
+MULTIPART = "multipart/form-data; boundary=x"
+
+
+def part(disposition: str, content: bytes = b"v", extra: str = "") -> bytes:
+    return f"--x\r\nContent-Disposition: form-data; {disposition}\r\n{extra}\r\n".encode() + content + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "fields"),
+    [
+        (FORM, b"a=1&b=x+y&c=%C3%A9", {"a": "1", "b": "x y", "c": "é"}),
+        (FORM, b"a=1&a=2&b[]=3", {"a": ["1", "2"], "b[]": ["3"]}),
+        (FORM, b"a&=b&&c=d=e", {"a": "", "": "b", "c": "d=e"}),
+        (FORM + "; charset=UTF-8", b"contact[email]=a%40b.de", {"contact[email]": "a@b.de"}),
+        (JSON, b'{"a": 19007199254740993, "b": [1.10, true, null]}', {"a": "19007199254740993", "b": ["1.10", True, None]}),
+        (JSON, b'{"a": 1, "a": 2}', {"a": "2"}),
+        ('application/vnd.acme+json; charset="utf-8"', b'{"a": "b"}', {"a": "b"}),
+        ("text/plain;charset=utf-8", b' {"a": "b"}\n', {"a": "b"}),
+        (MULTIPART, part('name="a"') + part('name="a"', b"w") + b"--x--\r\n", {"a": ["v", "w"]}),
+        (MULTIPART, part('name="f"; filename=""', b"") + part('name="b"') + b"--x--", {"b": "v"}),
+        (
+            MULTIPART,
+            part('name="f"; filename="caf%22\u00e9.pdf"', b"%PDF\xff", "Content-Type: application/pdf\r\n") + b"--x--",
+            {"f": Upload('caf"é.pdf', "application/pdf", 5)},
+        ),
+    ],
+)
+def test_decodes(content_type: str, body: bytes, fields: dict[str, object]) -> None:
+    """Forms keep their names and repeats, JSON its numbers as written, files their name, type and size."""
+    assert decode(post(body, content_type)) == fields
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "status"),
+    [
+        (FORM, b"", 400),
+        (JSON, b"  ", 400),
+        (FORM, b"a=%ff", 400),
+        (FORM, b"&".join(b"a%d=1" % at for at in range(501)), 400),
+        (FORM + "; charset=iso-8859-1", b"a=1", 415),
+        (FORM + "; charset=punycode", b"a=1", 415),
+        (JSON, b"{", 400),
+        (JSON, b'\xef\xbb\xbf{"a": 1}', 400),
+        (JSON, '{"a": 1}'.encode("utf-16"), 400),
+        (JSON, b"[" * 33 + b"]" * 33, 400),
+        (JSON, b"[" * 200_000, 400),
+        (JSON, b"{" + b",".join(b'"a%d":1' % at for at in range(501)) + b"}", 400),
+        (JSON, b'{"a": "\\"}', 400),
+        ("text/plain", b"name=Ann", 400),
+        (MULTIPART, b"nothing", 400),
+        (MULTIPART, part('name="a"'), 400),
+        (MULTIPART, part('name="a"', b"\xff") + b"--x--", 400),
+        (MULTIPART, part('name="a"') * 501 + b"--x--", 400),
+        ("multipart/form-data", b"--x", 400),
+        ("multipart/form-data; boundary=", b"--x", 400),
+        ("text/xml", b"<a/>", 415),
+        ("", b"a=1", 415),
+    ],
+)
+def test_refuses(content_type: str, body: bytes, status: int) -> None:
+    """What is broken, endless, deep, in another charset or of another type is refused with its status."""
+    with pytest.raises(Unreadable) as caught:
+        decode(post(body, content_type))
+    assert caught.value.status == status
+
+
+def test_content_coding() -> None:
+    """A compressed body is refused before anything is unpacked."""
+    with pytest.raises(Unreadable) as caught:
+        decode(post(b"\x1f\x8b", JSON, content_encoding="gzip"))
+    assert caught.value.status == 415
+
+
+def test_limits_hold_exactly() -> None:
+    """500 fields and 32 levels are taken."""
+    assert len(decode(post(b"&".join(b"a%d=1" % at for at in range(500)), FORM))) == 500
+    assert decode(post(b"[" * 32 + b"]" * 32, JSON)) is not None
+
+
+@pytest.mark.parametrize("number", ["9" * 6_000, "1e400", "-0.0", "NaN", "Infinity", "706405506930370084"])
+def test_numbers_stay_as_written(number: str) -> None:
+    """No number passes through int() or a float, however long or odd it is."""
+    found = decode(post(f'{{"a": {number}}}'.encode(), JSON))["a"]
+    assert found == number
+    assert isinstance(found, Number)
+
+
+def test_part_charset_is_not_obeyed() -> None:
+    """A part that names a costly decoder is read as UTF-8 like any other."""
+    body = part('name="a"', b"x" * 200_000, "Content-Type: text/plain; charset=punycode\r\n") + b"--x--"
+    started = time.process_time()
+    assert len(decode(post(body, MULTIPART))["a"]) == 200_000
+    assert time.process_time() - started < 0.5
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (FORM, b"a=1&" * 250_000),
+        (JSON, b'["' + b'\\"' * 500_000),
+        (JSON, b'"' * 1_000_000),
+        (JSON, b"[" + b"1," * 500_000 + b"1]"),
+        (MULTIPART, b"--x\r\n" * 200_000),
+        (MULTIPART, part('name="a"', b"\r\n-" * 300_000)),
+    ],
+)
+def test_time_is_linear(content_type: str, body: bytes) -> None:
+    """A megabyte of the worst is refused in well under a second."""
+    started = time.process_time()
+    with pytest.raises(Unreadable):
+        decode(post(body, content_type))
+    assert time.process_time() - started < 0.7

@@ -1,0 +1,296 @@
+"""The source file: what is taken, what is not, and how that is said."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.sources.config import ConfigError, Fault
+from service.sources.lines import Lines
+from service.sources.loader import Need, load, writing
+from service.sources.units import Rate
+from tests.unit.sources.making import source
+from worker.writing import LeadSettings, Value
+
+FETCH: tuple[Need, ...] = ("fetch",)
+EXAMPLE = Path(__file__).parents[3] / "deploy" / "leadline.example.toml"
+
+
+def faults(text: str, **env: str) -> list[Fault]:
+    with pytest.raises(ConfigError) as caught:
+        load(text, env)
+    return caught.value.faults
+
+
+def test_defaults() -> None:
+    """An empty table is a whole source."""
+    one = source()
+    assert (one.adapter, one.dedupe_window, one.rate_limit, one.max_body) == ("form", 600.0, Rate(60, 60.0), 262_144)
+    assert (one.check.scheme, one.reply, one.origins, one.lead, one.line) == ("none", None, [], LeadSettings(), 1)
+    assert source('adapter = "json"').rate_limit is None
+    assert source('adapter = "json"\nrate_limit = "5/s"').rate_limit == Rate(5, 1.0)
+    assert source('rate_limit = "off"').rate_limit is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ('dedupe_window = "1h30m"', 5_400.0),
+        ("dedupe_window = 0", 0.0),
+        ('dedupe_window = "30d"', 2_592_000.0),
+        ("min_fill_seconds = 2.5", 2.5),
+        ('max_body = "1MiB"', 1_048_576),
+        ("max_body = 1000", 1_000),
+        ('honeypot = "website"', ["website"]),
+        ("reply = 200", 200),
+    ],
+)
+def test_values(key: str, value: object) -> None:
+    """Durations, sizes and lists are read as people write them."""
+    assert getattr(source(key), key.split(" ")[0]) == value
+
+
+def test_defaults_of_all_sources() -> None:
+    """`[pipedrive]` stands under every source's `lead`; custom fields add up."""
+    text = """
+    [pipedrive]
+    owner_id = 1
+    labels = ["All"]
+    value = { amount = "1", currency = "EUR" }
+    custom = { A = "a", B = "b" }
+    [sources.x.lead]
+    labels = ["X"]
+    custom = { B = "x" }
+    [sources.y]
+    """
+    found = writing(load(text, {}))
+    assert (found["x"].lead.owner_id, found["x"].lead.labels, found["x"].lead.custom) == (1, ["X"], {"A": "a", "B": "x"})
+    assert (found["y"].lead.labels, found["y"].lead.value) == (["All"], Value("1", "EUR"))
+    assert found["y"].line == 10
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "expected", "got"),
+    [
+        ("[sources.x.lead]\ntitel = 'x'", "leadline.toml:2 sources.x.lead.titel", "did you mean title?", "an unknown key"),
+        ("[source.x]", "leadline.toml:1 source", "did you mean sources?", "an unknown table"),
+        ("[pipedrive]\nowner = 1\n[sources.x]", "leadline.toml:2 pipedrive.owner", "owner_id", "an unknown key"),
+        ("[sources.x]\nadapter = 'jsn'", "leadline.toml:2 sources.x.adapter", "did you mean json?", '"jsn"'),
+        ("[sources.x]\nadapter = 5", "leadline.toml:2 sources.x.adapter", "text", "5"),
+        ("[sources.x]\ndedupe_window = '10'", "leadline.toml:2 sources.x.dedupe_window", "a duration", '"10"'),
+        ("[sources.x]\ndedupe_window = '900w'", "leadline.toml:2 sources.x.dedupe_window", "ten years", '"900w"'),
+        ("[sources.x]\nmin_fill_seconds = true", "leadline.toml:2 sources.x.min_fill_seconds", "a duration", "true"),
+        ("[sources.x]\nmax_body = '1 lot'", "leadline.toml:2 sources.x.max_body", "a size", '"1 lot"'),
+        ("[sources.x]\nmax_body = 0", "leadline.toml:2 sources.x.max_body", "16MiB", "0"),
+        ("[sources.x]\nrate_limit = '60'", "leadline.toml:2 sources.x.rate_limit", '"60/m", or "off"', '"60"'),
+        ("[sources.x]\nrate_limit = '0/m'", "leadline.toml:2 sources.x.rate_limit", "a rate", '"0/m"'),
+        (
+            "[sources.x]\norigins = 'https://a.example'",
+            "leadline.toml:2 sources.x.origins",
+            "a list of texts",
+            '"https://a.example"',
+        ),
+        (
+            "[sources.x]\norigins = ['https://a.example/']",
+            "leadline.toml:2 sources.x.origins[1]",
+            "an origin",
+            '"https://a.example/"',
+        ),
+        (
+            "[sources.x]\norigins = ['https://A.example']",
+            "leadline.toml:2 sources.x.origins[1]",
+            "an origin",
+            '"https://A.example"',
+        ),
+        ("[sources.x]\nredirect = '//a.example'", "leadline.toml:2 sources.x.redirect", "an http or https URL", '"//a.example"'),
+        ("[sources.x]\nreply = 302", "leadline.toml:2 sources.x.reply", "200 to 299", "302"),
+        ("[sources.x.map]\n'a..b' = 'email'", 'leadline.toml:2 sources.x.map."a..b"', "a path", '"a..b"'),
+        ("[sources.x.map]\n'' = 'email'", 'leadline.toml:2 sources.x.map.""', "a path", '""'),
+        ("[sources.x.map]\na = 'e-mail'", "leadline.toml:2 sources.x.map.a", "did you mean email?", '"e-mail"'),
+        ("[sources.x.map]\na = 'answers.'", "leadline.toml:2 sources.x.map.a", "answers.NAME", '"answers."'),
+        ("[sources.x.read]\nevent_id = '.id'", "leadline.toml:2 sources.x.read.event_id", "a path", '".id"'),
+        ("[sources.x.read]\npairs = { key = 'a' }", "leadline.toml:2 sources.x.read.pairs", "the key at", "none"),
+        ("[sources.x.read]\ntest = { at = '' }", "leadline.toml:2 sources.x.read.test.at", "a path", '""'),
+        (
+            "[sources.x.read]\nlabels = { nam = ['x'] }",
+            "leadline.toml:2 sources.x.read.labels.nam",
+            "did you mean name?",
+            "an unknown field",
+        ),
+        ("[sources.x.verify]\nscheme = 'hash'", "leadline.toml:2 sources.x.verify.scheme", "one of none, token, hmac", '"hash"'),
+        (
+            "[sources.x.verify]\nsecret_env = 'K'",
+            "leadline.toml:1 sources.x.verify.scheme",
+            "one of token",
+            "none beside a secret",
+        ),
+        ("[sources.x.verify]\nscheme = 'jwt'", "leadline.toml:1 sources.x.verify.secret_env", "environment variables", "none"),
+        (
+            "[sources.x.verify]\nscheme = 'jwt'\nsecret_env = 'NO'",
+            "leadline.toml:3 sources.x.verify.secret_env",
+            "variable NO",
+            "none",
+        ),
+        (
+            "[sources.x.verify]\nscheme = 'jwt'\nsecret_env = 'a b'",
+            "leadline.toml:3 sources.x.verify.secret_env",
+            "the name",
+            '"a b"',
+        ),
+        (
+            "[sources.x.verify]\nscheme = 'token'\nsecret_env = 'K'",
+            "leadline.toml:1 sources.x.verify",
+            "one of header, query",
+            "0 of them",
+        ),
+        (
+            "[sources.x.verify]\nscheme = 'hmac'\nsecret_env = 'K'",
+            "leadline.toml:1 sources.x.verify.header",
+            "the header",
+            "none",
+        ),
+        ("[sources.x.lead]\ntitle = '{nme}'", "leadline.toml:2 sources.x.lead.title", "a template", "did you mean name?"),
+        ("[sources.x.lead]\ntitle = '{name'", "leadline.toml:2 sources.x.lead.title", "a template", "not closed"),
+        (
+            "[sources.x.lead]\norigin_id = '{source}'",
+            "leadline.toml:2 sources.x.lead.origin_id",
+            "{submission_id} in it",
+            '"{source}"',
+        ),
+        ("[sources.x.lead]\nlabel_color = 'teal'", "leadline.toml:2 sources.x.lead.label_color", "one of blue, brown", '"teal"'),
+        ("[sources.x.lead]\nexisting_window = '1'", "leadline.toml:2 sources.x.lead.existing_window", "a duration", '"1"'),
+        ("[sources.x.lead]\nexpected_close = 'soon'", "leadline.toml:2 sources.x.lead.expected_close", "a date", '"soon"'),
+        ("[sources.x.lead]\nvalue = { amount = '1' }", "leadline.toml:2 sources.x.lead.value", "the key currency", "none"),
+        (
+            "[sources.x.lead.custom]\n'Bud get' = '{x}'",
+            'leadline.toml:2 sources.x.lead.custom."Bud get"',
+            "a template",
+            "unknown field",
+        ),
+        ("[[sources.x.rules]]\nlabels = ['a']", "leadline.toml:1 sources.x.rules[1]", "the key when", "none"),
+        ("[[sources.x.rules]]\nwhen = {}", "leadline.toml:2 sources.x.rules[1].when", "at least one condition", "{}"),
+        (
+            "[[sources.x.rules]]\nwhen = { src = 'a' }",
+            "leadline.toml:2 sources.x.rules[1].when.src",
+            "a field of the lead",
+            "unknown field",
+        ),
+        ("[sources.'a b']", 'leadline.toml:1 sources."a b"', "a name of letters", '"a b"'),
+        ("[sources]\nx = 1", "leadline.toml:2 sources.x", "a table", "1"),
+        ("", "leadline.toml sources", "at least one table", "none"),
+        ("[sources.x]\nadapter = ", "leadline.toml:2:11", "TOML", "invalid value"),
+        ("[sources.x]\na = 1\na = 2", "leadline.toml:3:6", "TOML", "cannot overwrite a value"),
+        ("x = " + "[" * 5_000, "leadline.toml", "TOML", "nested too deep"),
+    ],
+)
+def test_faults(text: str, where: str, expected: str, got: str) -> None:
+    """Each fault says where, what belongs there and what stands there."""
+    found = [fault for fault in faults(text, K="secret") if fault.where == where]
+    assert [fault for fault in found if expected in fault.expected and got in fault.got], faults(text, K="secret")
+
+
+def test_all_faults_at_once() -> None:
+    """Every fault of every source is told in one go, in the order of the file, also those inside a table that has another."""
+    text = """
+[sources.a]
+reply = 1
+[sources.b.lead]
+title = "{x}"
+colour = 1
+[[sources.a.rules]]
+when = { utm_source = "x" }
+chanel = "x"
+title = "{y}"
+[sources.b.read]
+roots = "x"
+labels = { q = [] }
+"""
+    assert [int(fault.where.split(":")[1].split(" ")[0]) for fault in faults(text)] == [3, 5, 6, 9, 10, 12, 13]
+
+
+def test_secrets() -> None:
+    """Secrets come from the environment, several while one is changed, and do not print."""
+    text = '[sources.x.verify]\nscheme = "jwt"\nsecret_env = ["A", "B"]\nchallenge_env = "C"\n[sources.x.fetch]\ntoken_env = "D"'
+    one = load(text, {"A": "1st", "B": "2nd", "C": "3rd"}).sources["x"]
+    assert [secret.value for secret in one.secrets] == ["1st", "2nd"]
+    assert one.challenge is not None
+    assert one.fetch_token is None
+    assert not [value for value in ("1st", "2nd", "3rd") if value in repr(one)]
+    worker = load(text, {"D": "4th"}, secrets=FETCH).sources["x"]
+    assert (worker.secrets, worker.fetch_token and worker.fetch_token.value) == ((), "4th")
+    assert load(text, {}, secrets=()).sources["x"].secrets == ()
+
+
+def test_example() -> None:
+    """The packaged example is right, and shows a form, a partner with a key and a signed webhook."""
+    found = load(EXAMPLE, {"PARTNER_KEY": "p", "WEBHOOK_SECRET": "w"}).sources
+    assert {name: one.check.scheme for name, one in found.items()} == {"contact": "none", "partner": "token", "webhook": "hmac"}
+    assert found["contact"].honeypot == ["website"]
+    assert [fault.expected for fault in _faults_of(EXAMPLE)] == [
+        "the environment variable PARTNER_KEY with a secret",
+        "the environment variable WEBHOOK_SECRET with a secret",
+    ]
+
+
+def _faults_of(path: Path) -> list[Fault]:
+    with pytest.raises(ConfigError) as caught:
+        load(path, {})
+    return caught.value.faults
+
+
+def test_files(tmp_path: Path) -> None:
+    """A file that is missing, or is no UTF-8, is a fault like any other; one with CRLF is read."""
+    assert "can be read" in _faults_of(tmp_path / "none.toml")[0].expected
+    (tmp_path / "latin.toml").write_bytes("[sources.x] # é".encode("latin-1"))
+    assert _faults_of(tmp_path / "latin.toml")[0].expected == "UTF-8"
+    (tmp_path / "crlf.toml").write_bytes(b"[sources.x]\r\nreply = 1\r\n")
+    assert _faults_of(tmp_path / "crlf.toml")[0].where == "crlf.toml:2 sources.x.reply"
+
+
+LINES = '''
+# [not.a.table]
+[a]
+b = """
+[no.table]
+c = 1
+"""
+d = [
+  1, # ]
+  2,
+]
+"e f".g = 'x'
+h = { i = 1 }
+[[l]]
+x = 1
+[[l]]
+[[l.m]]
+y = 2
+[l.n]
+z = 3
+'''
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        (("a",), 3), (("a", "b"), 4), (("a", "d"), 8), (("a", "e f", "g"), 12), (("a", "h", "i"), 13), (("l", 0, "x"), 15), (("l", 1), 16),
+        (("l", 1, "m", 0, "y"), 18), (("l", 1, "n", "z"), 20), (("no",), None),
+    ],
+)  # fmt: skip
+def test_lines(path: tuple[str | int, ...], line: int | None) -> None:
+    """Each key stands on its line, whatever long strings and lists hold; in an inline table, on that table's."""
+    assert Lines(LINES).of(path) == line
+
+
+PIECES = ["[sources.x]\n", "map = ", "{}", "'", '"', "[[", "a", "=", ".", "\n", "1"]
+
+
+@given(st.text(max_size=200) | st.lists(st.sampled_from(PIECES)).map("".join))
+def test_any_text(text: str) -> None:
+    """Any text is a source file or has faults; nothing else happens."""
+    with contextlib.suppress(ConfigError):
+        load(text, {})
