@@ -16,7 +16,7 @@ from litestar import Response
 
 from service import pages, problems
 from service.dependencies import Dependencies
-from service.intake import body, duplicates, origins, replies, submissions
+from service.intake import body, duplicates, origins, replies, submissions, verdict
 from service.intake.addresses import limited_as
 from service.intake.limits import Limiter
 from service.intake.refusals import Refusals
@@ -34,9 +34,7 @@ LARGE_BODY = 32 * 1024
 """Bytes above which a body is judged in a thread, so that the loop serves the others meanwhile."""
 
 RETRY_AFTER_SECONDS = 5
-HANDSHAKES = "POST, OPTIONS"
 LOGGED = {State.QUEUED: "accepted", State.QUARANTINED: "quarantined", State.IGNORED: "ignored", State.DEAD: "dead"}
-_READ_AS = {413: "too-large", 415: "media-type"}
 
 
 class Door:
@@ -64,11 +62,7 @@ class Door:
         try:
             source = await self._enter(visit)
             reading = await self._judge(source, visit.head)
-            if reading.outcome is Outcome.HANDSHAKE:
-                return self._handshake(visit, reading)
-            if reading.outcome is Outcome.REFUSED and reading.status == 403:
-                raise HttpProblem("handshake", reading.detail, why=reading.why)
-            raise HttpProblem("method", "Submissions are posted.", headers={"Allow": HANDSHAKES})
+            return self._handshake(visit, reading)
         except HttpProblem as problem:
             return self._refuse(visit, problem)
 
@@ -92,7 +86,7 @@ class Door:
         reading = await self._judge(source, request)
         if reading.outcome is Outcome.HANDSHAKE:
             return self._handshake(visit, reading)
-        self._check_reading(source, reading)
+        verdict.check_reading(source, reading)
         receipts = await self._store(source, request, reading, key)
         answer = replies.accepted(source, reading, receipts, page=visit.page, headers=visit.cors)
         for receipt in receipts:
@@ -132,18 +126,6 @@ class Door:
             self.log.error("judge failed", source=source.name, exc_info=error)
             raise HttpProblem("unreadable") from None
 
-    def _check_reading(self, source: Source, reading: Reading) -> None:
-        """Raises HttpProblem for what is not to be stored."""
-        if reading.outcome is Outcome.REFUSED:
-            kind = "handshake" if reading.status == 403 else "not-genuine"
-            challenge = {"WWW-Authenticate": f'Signature realm="{source.name}"'} if kind == "not-genuine" else {}
-            raise HttpProblem(kind, reading.detail, errors=reading.problems, headers=challenge, why=reading.why)
-        if reading.outcome is Outcome.UNREADABLE:
-            status = reading.status if 400 <= reading.status < 500 else 400
-            raise HttpProblem(_READ_AS.get(status, "unreadable"), reading.detail, status=status, errors=reading.problems)
-        if submissions.nobody_to_reach(source, reading):
-            raise HttpProblem("no-contact", errors=reading.problems)
-
     async def _store(self, source: Source, request: Request, reading: Reading, key: str | None) -> list[Receipt]:
         items = submissions.submissions(
             source, request, reading, scrub(source, request), key=key, now=self.deps.clock(), new_id=self.deps.new_id
@@ -158,9 +140,7 @@ class Door:
         return receipts
 
     def _handshake(self, visit: Visit, reading: Reading) -> Response[bytes]:
-        answer = reading.answer
-        if answer is None:
-            raise HttpProblem("unreadable")
+        answer = verdict.handshake(reading)
         self._log(visit, "handshake", answer.status)
         return replies.product(answer, headers=visit.cors)
 
@@ -178,9 +158,7 @@ class Door:
                     source.name, at=self.deps.clock(), status=problem.status, reason=problem.why,
                     request_id=visit.id, method=visit.head.method, size=visit.size,
                 )  # fmt: skip
-            if source.adapter == "google-ads":
-                # Google shows `message` to the advertiser who presses "Send test data".
-                problem.extensions["message"] = problem.detail
+            verdict.in_product_terms(source, problem)
         self._log(visit, problem.kind, problem.status)
         return problems.answer(problem, visit.id, page=visit.page, headers=visit.cors)
 

@@ -1,0 +1,167 @@
+"""`leadline preview SOURCE FILE...`: what a raw body would become, without storing or sending anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import click
+import msgspec
+
+from service.cli import show
+from service.settings import source_file
+from service.sources.config import ConfigError, Source, SourceFile
+from service.sources.loader import load
+from service.sources.reading import Request
+from worker.settings import Settings, SettingsError
+
+BODY = click.Path(exists=True, dir_okay=False, allow_dash=True)
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+LATEST = 253_402_300_799
+"""The last second of the year 9999."""
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*([^\r\n\0]*)")
+_PART = re.compile(rb"--([^\r\n]{1,70})\r?\nContent-Disposition:[ ]*form-data", re.IGNORECASE)
+
+
+@click.command()
+@click.argument("source")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=BODY)
+@click.option("--content-type", help="The body's media type. Left out: told from the body.")
+@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header of the request; repeatable.")
+@click.option("--query", help="The query string, without the question mark. Left out: that of --url.")
+@click.option(
+    "--method",
+    type=click.Choice(["POST", "GET", "PUT", "PATCH", "DELETE"], case_sensitive=False),
+    default="POST",
+    show_default=True,
+    help="GET is a provider's handshake: the body is not looked at.",
+)
+@click.option("--url", help="The public URL that a scheme signs. Left out: from LEADLINE_PUBLIC_URL.")
+@click.option(
+    "--now", type=click.FloatRange(0, LATEST), metavar="UNIX_SECONDS", help="The time of the request. Left out: the present."
+)
+def preview(
+    source: str,
+    files: tuple[str, ...],
+    content_type: str | None,
+    headers: tuple[str, ...],
+    query: str | None,
+    method: str,
+    url: str | None,
+    now: float | None,
+) -> None:
+    """What the raw body in FILE (- is standard input) would become as a submission of SOURCE.
+
+    Prints the canonical lead, the answer the sender would get and the Pipedrive calls that would be made; several FILEs give
+    one line each. Stores and sends nothing. Ends with 0 whenever the request could be judged, also where it is refused.
+    """
+    from service.intake.preview import preview as previewed
+
+    settings = _settings(os.environ)
+    found = _source(settings, source, os.environ)
+    if query is None:
+        query = _query_of(url)
+    fixed = [_header(line) for line in headers]
+    for file in files:
+        body = b"" if method == "GET" else _read(file, found.max_body)
+        request = Request(
+            method=method,
+            query=_as_sent(query),
+            headers=fixed if method == "GET" else _with_content_type(fixed, content_type, body),
+            body=body,
+            url=url or _public(settings.public_url, source, query),
+        )
+        result = previewed(found, request, time.time() if now is None else now)
+        if len(files) == 1:
+            show.print_json(result)
+        else:
+            click.echo(msgspec.json.encode(result).decode())
+
+
+def _settings(env: Mapping[str, str]) -> Settings:
+    try:
+        return Settings.for_service(env)
+    except SettingsError as error:
+        raise click.UsageError("the settings cannot be used:\n" + "\n".join(error.faults)) from None
+
+
+def _source(settings: Settings, name: str, env: Mapping[str, str]) -> Source:
+    """The source with its own secrets; those of the others are not asked for."""
+    path = source_file(settings)
+    try:
+        file = load(path, env, secrets=())
+        if name not in file.sources:
+            raise click.UsageError(f"no source {name!r} in {path}; it has: {', '.join(sorted(file.sources))}")
+        return load(path, {**dict.fromkeys(_secrets_of_others(file, name), "not needed"), **env}).sources[name]
+    except ConfigError as error:
+        faults = "\n".join(map(str, error.faults))
+        raise click.UsageError(f"the source file cannot be used:\n{faults}") from None
+
+
+def _secrets_of_others(file: SourceFile, name: str) -> set[str]:
+    wanted = {each.name: {*each.check.secret_env, each.check.challenge_env or ""} for each in file.sources.values()}
+    return {variable for names in wanted.values() for variable in names if variable} - wanted[name]
+
+
+def _read(file: str, limit: int) -> bytes:
+    """The body, or as much of it as shows that it is too large."""
+    try:
+        with click.open_file(file, "rb") as stream:
+            body: bytes = stream.read(limit + 1)
+            return body
+    except OSError as error:
+        raise click.UsageError(f"cannot read {file}: {error.strerror or error}") from None
+
+
+def _header(line: str) -> tuple[str, str]:
+    found = _HEADER.fullmatch(line.strip())
+    if not found:
+        raise click.BadParameter(f"expected 'Name: value', got {line!r}", param_hint="--header")
+    return found[1].lower(), _as_sent(found[2].strip())
+
+
+def _as_sent(text: str) -> str:
+    """Text of the command line as servers hand it over: the bytes as Latin-1."""
+    return text.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def _with_content_type(headers: list[tuple[str, str]], given: str | None, body: bytes) -> list[tuple[str, str]]:
+    if given is None and any(name == "content-type" for name, _ in headers):
+        return headers
+    kept = [header for header in headers if header[0] != "content-type"]
+    return [*kept, ("content-type", _as_sent(given) if given is not None else guessed(body))]
+
+
+def guessed(body: bytes) -> str:
+    """The media type that a body looks like: multipart by its first part, JSON if it is or begins like it, else a form."""
+    part = _PART.match(body)
+    if part:
+        return f'multipart/form-data; boundary="{part[1].decode("latin-1")}"'
+    return JSON if body.lstrip()[:1] in (b"{", b"[") or _is_json(body) else FORM
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _query_of(url: str | None) -> str:
+    try:
+        return urlsplit(url or "").query
+    except ValueError:
+        raise click.BadParameter(f"expected a URL, got {url!r}", param_hint="--url") from None
+
+
+def _public(base: str | None, source: str, query: str) -> str | None:
+    """As the service puts it together."""
+    if base is None:
+        return None
+    return f"{base}/in/{source}?{query}" if query else f"{base}/in/{source}"

@@ -1,0 +1,254 @@
+"""`leadline preview`: what a raw body would become, as JSON, from the command line alone."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from service.cli.main import main
+from tests.flow.intake_world import HTML, open_world
+from tests.providers.cases import OUTCOMES, Case, cases, name_of, request_of, secrets_of, source_file_of
+
+NOW = 1_800_000_000
+SOURCES = """
+[sources.contact]
+origins = ["https://www.acme.example"]
+redirect = "https://www.acme.example/thanks"
+honeypot = ["website"]
+max_body = "1KiB"
+[sources.contact.lead]
+labels = ["Website"]
+channel = "Web forms"
+note = false
+value = { amount = "{answers.budget}", currency = "EUR" }
+[sources.webhook]
+adapter = "json"
+verify = { scheme = "hmac", secret_env = ["HOOK_SECRET"], header = "X-Signature", signed = "{url}{body}" }
+read = { event_id = "id", test = { at = "live", equals = false } }
+[sources.other]
+verify = { scheme = "token", header = "X-Key", secret_env = ["OTHER_SECRET"] }
+"""
+ADA = {"name": "Ada Lovelace", "email": "Ada@Example.com"}
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs `leadline preview` with an environment of its own: no Redis, no credentials, a data directory that does not exist."""
+    (tmp_path / "sources.toml").write_text(SOURCES, "utf-8")
+
+    def go(*words: str, body: bytes | str = b"", env: dict[str, str] | None = None) -> Result:
+        own = {"LEADLINE_CONFIG": str(tmp_path / "sources.toml"), "LEADLINE_DATA_DIR": str(tmp_path / "none")}
+        blank = {"REDIS_URL": "", "PIPEDRIVE_API_TOKEN": "", "LEADLINE_PUBLIC_URL": ""}
+        return CliRunner().invoke(main, ["preview", *words], input=body, env=blank | own | (env or {}))
+
+    return go
+
+
+def told(result: Result) -> dict[str, Any]:
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    assert list(found) == ["outcome", "response", "submissions", "problems"]
+    assert list(found["response"]) == ["status", "body"]
+    return found
+
+
+def test_a_form_becomes_a_lead(run: Run, tmp_path: Path) -> None:
+    """The lead, the answer and the calls of a form stand in one object, names in place of ids, and nothing is written."""
+    found = told(run("contact", "-", body="your-email=Ada%40Example.com&name=Ada+Lovelace&budget=500", env={}))
+    [one] = found["submissions"]
+    assert (found["outcome"], found["response"]["status"], found["problems"]) == ("lead", 202, [])
+    assert one["lead"]["email"] == "ada@example.com"
+    assert one["lead"]["answers"] == {"budget": "500"}
+    assert [(call["method"], call["path"].partition("?")[0]) for call in one["calls"]] == [
+        ("GET", "/api/v2/persons/search"),
+        ("POST", "/api/v2/persons"),
+        ("POST", "/v1/leads"),
+    ]
+    lead = one["calls"][-1]["body"]
+    assert (lead["label_ids"], lead["channel"], lead["value"]) == (["Website"], "Web forms", {"amount": 500, "currency": "EUR"})
+    assert found["response"]["body"]["id"] in lead["origin_id"]
+    assert not (tmp_path / "none").exists()
+
+
+def test_several_files_give_a_line_each(run: Run, tmp_path: Path) -> None:
+    """Each of several files is judged by itself and printed on one line."""
+    for name, body in (("one", "email=a@example.com"), ("two", '{"phone": "+442079460018"}'), ("three", "{")):
+        (tmp_path / name).write_text(body, "utf-8")
+    result = run("contact", *(str(tmp_path / name) for name in ("one", "two", "three")))
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["outcome"] for line in lines] == ["lead", "lead", "unreadable"]
+    assert "\n" in run("contact", str(tmp_path / "one")).stdout.rstrip()
+
+
+@pytest.mark.parametrize(
+    ("words", "body", "outcome", "status"),
+    [
+        ((), "website=x&email=a@example.com", "spam", 202),
+        ((), "hello=1", "no_contact", 422),
+        ((), "", "unreadable", 400),
+        ((), "email=" + "a" * 2000, "unreadable", 413),
+        (("--content-type", "text/csv"), "email=a@example.com", "unreadable", 415),
+        (("--header", "Content-Type: application/json"), "email=a@example.com", "unreadable", 400),
+        (("--header", "Origin: https://evil.example"), "email=a@example.com", "refused", 403),
+        (("--header", "Idempotency-Key: ä"), "email=a@example.com", "unreadable", 400),
+        (("--method", "GET"), "email=a@example.com", "refused", 405),
+        (("--method", "put"), "email=a@example.com", "refused", 405),
+    ],
+)
+def test_refusals_are_answers_too(run: Run, words: tuple[str, ...], body: str, outcome: str, status: int) -> None:
+    """What the service would refuse is printed with the answer it would give and the reason, and ends with 0."""
+    found = told(run("contact", "-", *words, body=body))
+    assert (found["outcome"], found["response"]["status"]) == (outcome, status)
+    assert found["problems"]
+    assert all(one["calls"] == [] for one in found["submissions"])
+    if status >= 400:
+        assert found["response"]["body"]["status"] == status
+
+
+def test_the_answer_is_that_of_the_service(run: Run, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Status and body are those of the running service, for programs and browsers, apart from the ids."""
+    from service.intake import door
+    from service.sources import judge as judging
+    from service.sources.loader import load
+
+    with open_world(redis_url, monkeypatch) as world:
+        monkeypatch.setattr(door, "judge", judging.judge)
+        for name, source in load(SOURCES, {}, secrets=()).sources.items():
+            world.deps.sources.sources[name] = source
+        for body in ("email=a@example.com", "hello=1", "", "website=x&email=a@example.com", "a" * 2000):
+            for accept in ("application/json", HTML):
+                kind = {"Content-Type": "application/x-www-form-urlencoded", "Accept": accept}
+                real = world.client.post("/in/contact", content=body, headers=kind, follow_redirects=False)
+                found = told(run("contact", "-", *(f"--header={name}: {value}" for name, value in kind.items()), body=body))
+                assert found["response"]["status"] == real.status_code
+                assert shape(found["response"]["body"]) == shape(real.text), (body, accept)
+
+
+def shape(body: Any) -> Any:
+    """What does not differ from request to request."""
+    if isinstance(body, str) and body.startswith("{"):
+        body = json.loads(body)
+    if isinstance(body, dict):
+        return {key: value for key, value in body.items() if key not in ("id", "status_url", "instance", "duplicate")}
+    return (body or "")[:300]
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("https://leads.acme.example/in/webhook?a=1", ("--url", "https://leads.acme.example/in/webhook?a=1")),
+        ("https://leads.acme.example/in/webhook?a=1", ("--query", "a=1")),
+        ("https://leads.acme.example/in/webhook", ()),
+    ],
+)
+def test_a_signature_over_the_url(run: Run, url: str, words: tuple[str, ...]) -> None:
+    """The public URL that a scheme signs comes from --url, or from the settings and --query; another one is refused."""
+    body = json.dumps(ADA | {"id": "evt-1"})
+    signature = hmac.new(b"s3cret", f"{url}{body}".encode(), hashlib.sha256).hexdigest()
+    env = {"HOOK_SECRET": "s3cret", "LEADLINE_PUBLIC_URL": "https://leads.acme.example"}
+    header = ("--header", f"X-Signature: {signature}")
+    found = told(run("webhook", "-", *words, *header, body=body, env=env))
+    assert (found["outcome"], found["submissions"][0]["event_id"]) == ("lead", "evt-1")
+    wrong = told(run("webhook", "-", *header, "--url", "https://leads.acme.example/in/other", body=body, env=env))
+    assert (wrong["outcome"], wrong["response"]["status"], wrong["submissions"]) == ("refused", 401, [])
+    assert "s3cret" not in str(found) + str(wrong)
+
+
+def test_a_test_event_makes_no_calls(run: Run, tmp_path: Path) -> None:
+    """A genuine event that makes no lead says why, and would call nobody."""
+    body = json.dumps(ADA | {"live": False})
+    signature = hmac.new(b"s3cret", body.encode(), hashlib.sha256).hexdigest()
+    own = tmp_path / "own.toml"
+    own.write_text(SOURCES.replace("{url}{body}", "{body}"), "utf-8")
+    env = {"HOOK_SECRET": "s3cret", "LEADLINE_CONFIG": str(own)}
+    found = told(run("webhook", "-", "--header", f"X-Signature: {signature}", body=body, env=env))
+    assert (found["outcome"], found["submissions"][0]["calls"]) == ("no_lead", [])
+    assert "test event" in found["problems"][0]["message"]
+
+
+def test_what_cannot_be_written_is_a_problem(run: Run) -> None:
+    """A value that is no number leaves the lead standing and is told."""
+    found = told(run("contact", "-", body="email=a@example.com&budget=plenty"))
+    assert found["outcome"] == "lead"
+    assert "plenty" in found["problems"][0]["message"]
+    assert "value" not in found["submissions"][0]["calls"][-1]["body"]
+
+
+def test_the_time_is_an_argument(run: Run, tmp_path: Path) -> None:
+    """--now decides what depends on the time."""
+    config = tmp_path / "close.toml"
+    config.write_text('[sources.contact.lead]\nexpected_close = "2d"\nnote = false\n', "utf-8")
+    words = ("contact", "-", "--now", str(NOW))
+    found = told(run(*words, body="email=a@example.com", env={"LEADLINE_CONFIG": str(config)}))
+    assert found["submissions"][0]["calls"][-1]["body"]["expected_close_date"] == "2027-01-17"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("nowhere", "-"), "no source 'nowhere'"),
+        (("contact",), "Missing argument"),
+        (("contact", "/does/not/exist"), "does not exist"),
+        (("contact", "-", "--header", "no colon"), "expected 'Name: value'"),
+        (("contact", "-", "--header", "X: a\r\nY: b"), "expected 'Name: value'"),
+        (("contact", "-", "--now", "tomorrow"), "--now"),
+        (("contact", "-", "--method", "BREW"), "--method"),
+        (("webhook", "-"), "HOOK_SECRET"),
+    ],
+)
+def test_wrong_use_ends_with_2(run: Run, words: tuple[str, ...], said: str) -> None:
+    """What cannot be judged at all ends with 2, says why, and prints no JSON."""
+    result = run(*words, body="email=a@example.com")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+
+
+def test_a_source_file_with_faults_ends_with_2(run: Run, tmp_path: Path) -> None:
+    """Every fault of the source file is told."""
+    broken = tmp_path / "broken.toml"
+    broken.write_text('[sources.contact]\nadaptor = "form"\nreply = 700\n', "utf-8")
+    result = run("contact", "-", env={"LEADLINE_CONFIG": str(broken)})
+    assert result.exit_code == 2
+    assert "adaptor" in result.stderr
+    assert "700" in result.stderr
+
+
+GENERIC = [case for case in cases() if case["product"] in ("browser_form", "generic_json", "generic_hmac")]
+
+
+@pytest.mark.parametrize("case", GENERIC, ids=name_of)
+def test_what_real_senders_send(run: Run, tmp_path: Path, case: Case) -> None:
+    """A captured request is judged from the command line as it is by the service."""
+    (tmp_path / "case.toml").write_text(source_file_of(case), "utf-8")
+    request = request_of(case)
+    words = [f"--header={name}: {value}" for name, value in request.headers if name != "origin"]
+    words += ["--query", request.query, "--method", request.method]
+    words += ["--now", str(case.get("verification", {}).get("now", NOW))]
+    env = secrets_of(case) | {"LEADLINE_CONFIG": str(tmp_path / "case.toml")}
+    found = told(run("case", "-", *words, body=request.body, env=env))
+    assert found["outcome"] == OUTCOMES.get(case["expected"]["outcome"], case["expected"]["outcome"])
+    if found["outcome"] == "lead":
+        [one] = found["submissions"]
+        assert one["lead"]["email"] == case["expected"]["email"]
+        assert one["calls"][-1]["path"] in ("/v1/leads", "/v1/notes")
+
+
+@pytest.mark.parametrize("case", [case for case in GENERIC if "form" not in case["request"]], ids=name_of)
+def test_the_media_type_is_guessed(run: Run, tmp_path: Path, case: Case) -> None:
+    """Without --content-type, JSON and multipart are told from the body."""
+    (tmp_path / "case.toml").write_text(source_file_of(case), "utf-8")
+    request = request_of(case)
+    words = [f"--header={name}: {value}" for name, value in request.headers if name not in ("origin", "content-type")]
+    words += ["--query", request.query, "--now", str(case.get("verification", {}).get("now", NOW))]
+    env = secrets_of(case) | {"LEADLINE_CONFIG": str(tmp_path / "case.toml")}
+    found = told(run("case", "-", *words, body=request.body, env=env))
+    assert found["outcome"] == OUTCOMES.get(case["expected"]["outcome"], case["expected"]["outcome"])
