@@ -26,11 +26,12 @@ from service.settings import packaged_example
 from worker import logs
 from worker.connection import connect
 from worker.contract import WORKING, Attempt, Result, State
-from worker.errors import LeadlineError
+from worker.errors import LeadlineError, PipedriveError
 from worker.ledger import Ledger, Record
 from worker.metrics import Meter
 from worker.pipedrive.calls import CALLS
 from worker.pipedrive.client import Pipedrive
+from worker.pipedrive.models import User
 from worker.queue import open_queue
 from worker.sweeper import Sweeper
 from worker.vault import Vault
@@ -88,7 +89,7 @@ def demo() -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     env = with_example_secrets(settings, os.environ) | {"LEADLINE_CONFIG": str(_source_file(folder))}
-    console = Console(width=None if os.isatty(1) else 200, highlight=False)
+    console = Console(width=None if os.isatty(1) else 240, highlight=False)
     logs.configure(settings.log_format, "demo", stream=(folder / "demo.log").open("w"))
     try:
         with Machine(settings, env, data_dir=folder, logs=folder / "logs", free_ports=True) as machine:
@@ -113,7 +114,7 @@ def _show(console: Console, place: Place, env: Mapping[str, str]) -> list[str]:
     with connect(place.redis_url, timeout=5.0) as client:
         office = Office(settings, client, Meter())
         pipedrive = office.client()
-        who = pipedrive.users.me()
+        who = _greet(pipedrive, place)
         console.print(f"Pipedrive at {place.pipedrive_url}: {who.company_name or who.name}. Posting to {place.service_url}\n")
         ledger = Ledger(client, Vault(settings.encryption_keys))
         posted: list[Posted] = []
@@ -127,6 +128,16 @@ def _show(console: Console, place: Place, env: Mapping[str, str]) -> list[str]:
         wrong = [f"{each.sample.name}: {each.wrong}" for each in posted if each.wrong]
         wrong += _mend(console, posted[-1], ledger, pipedrive, Sweeper(ledger, open_queue(client)))
     return wrong
+
+
+def _greet(pipedrive: Pipedrive, place: Place) -> User:
+    try:
+        return pipedrive.users.me()
+    except PipedriveError as error:
+        start.stop(
+            f"leadline: Pipedrive at {place.pipedrive_url} does not answer as it should: {error.detail}",
+            "  start a stand-in there with `leadline sandbox`, or unset PIPEDRIVE_BASE_URL to get one",
+        )
 
 
 def _post(http: httpx.Client, place: Place, sample: Sample) -> Posted:
@@ -206,7 +217,7 @@ def _delivered(sample: Sample) -> Sample:
 
 
 def _table(posted: list[Posted]) -> Table:
-    table = Table(*COLUMNS, box=None, pad_edge=False, header_style="bold")
+    table = Table(*COLUMNS, box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for each in posted:
         state = _state(each)
         cells = (each.sample.name, each.sample.source, each.status, state, each.person, each.title, each.labels, each.channel)

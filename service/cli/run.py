@@ -56,7 +56,7 @@ def _several(processes: int, url: str) -> None:
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option("--port", default=8090, show_default=True, help="0 takes a free one.")
 @click.option("--plan", type=click.Choice(["lite", "growth", "premium", "ultimate"]), help="Enforce this plan's limits.")
 @click.option("--state", "state_file", type=click.Path(dir_okay=False, path_type=Path), help="Keep the account in this file.")

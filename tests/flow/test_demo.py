@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.timeout(150)
+
+
+def demo(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """`leadline demo` as a person runs it, in an empty directory with an empty environment."""
+    env = {"PATH": os.environ["PATH"], "HOME": str(folder)} | settings
+    command = [sys.executable, "-m", "service.cli.main", "demo"]
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_demo_ends_well_and_shows_what_arrived(tmp_path: Path) -> None:
+    """Every sample ends as it must, and the table shows lead, labels, channel, channel_id and origin_id."""
+    done = demo(tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    first = next(line for line in done.stdout.splitlines() if line.startswith("web form"))
+    for shown in ("delivered (created)", "Ada Lovelace", "Website, PPC, Hot", "Paid search (73)", "spring", "contact:01"):
+        assert shown in first
+    assert "mended and replayed" in done.stdout
+    assert "http://127.0.0.1:8090/" in done.stdout
+
+
+def test_the_demo_says_why_it_failed(tmp_path: Path) -> None:
+    """Pointed at a closed port it ends with an error that names the address and what to do."""
+    done = demo(tmp_path, PIPEDRIVE_BASE_URL="http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert "http://127.0.0.1:9" in done.stderr
+    assert "leadline sandbox" in done.stderr
+
+
+def test_the_demo_never_touches_a_real_account(tmp_path: Path) -> None:
+    """With credentials of a real account it refuses before anything is sent."""
+    done = demo(tmp_path, PIPEDRIVE_API_TOKEN="t" * 40)
+    assert done.returncode == 1
+    assert "makes up people" in done.stderr
