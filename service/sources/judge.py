@@ -86,9 +86,11 @@ def _outcome(payload: Payload, source: Source, now: float) -> tuple[Outcome | No
 
 def _event_id(payload: Payload, source: Source) -> str | None:
     """From the body: what several events of it share is told apart by their number."""
-    scope, value = payload.find(source.read.event_id) if source.read.event_id else (None, None)
-    text = short(value)
-    return _numbered(text, payload) if scope is payload.scopes[-1] else text
+    found = payload.find(source.read.event_id) if source.read.event_id else None
+    if found is None:
+        return None
+    text = short(found[1])
+    return text if payload.is_own(found[0]) else _numbered(text, payload)
 
 
 def _numbered(event_id: str | None, payload: Payload) -> str | None:

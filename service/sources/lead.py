@@ -36,10 +36,12 @@ class Draft:
         self.tries: Counter[str] = Counter()
 
     def put(self, target: str, value: Tree, label: str = "") -> bool:
-        """Take a value for a canonical field. False if the field is taken or this is no value for it."""
+        """Take a value for a canonical field. False if another one is there already, or if this is no value for it."""
         self.tries[target] += 1
-        if target in self.fields or self.tries[target] > TRIES:
+        if self.tries[target] > TRIES:
             return False
+        if target in self.fields:
+            return bool(self.fields[target] == values.read_value(target, value))
         if target == "name" and isinstance(value, dict) and self._put_parts(value):
             return True
         read = values.read_value(target, value)
@@ -76,6 +78,8 @@ def compose(payload: Payload, source: Source) -> tuple[Lead, dict[str, str]]:
     hidden = {*source.honeypot, source.check.field or ""}
     leaves = [leaf for leaf in payload.leaves if not _is_hidden(leaf, hidden)]
     used = _map(draft, payload, source, leaves)
+    if source.read.event_id and (found := payload.find(source.read.event_id)):
+        used.add(found[0])
     for target, value in payload.known.items():
         draft.put(target, value)
     used |= _recognise(draft, [leaf for leaf in leaves if leaf.path not in used], source)

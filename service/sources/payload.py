@@ -53,18 +53,23 @@ class Payload(Struct, frozen=True, kw_only=True):
     page: str | None = None
     """The page that the browser says it comes from, for forms that do not send their own."""
 
-    def find(self, path: str) -> tuple[Scope | None, Tree]:
-        """Where a path of `read` leads, from the top and then from the root: the scope it was found in, and what stands there."""
+    def find(self, path: str) -> tuple[Path, Tree] | None:
+        """Where a path of `read` leads, from the top and then from the root, and what stands there."""
         for scope in reversed(self.scopes):
             if found := resolve(scope.tree, path):
-                return scope, found[1]
-        return None, None
+                return (*scope.path, *found[0]), found[1]
+        return None
+
+    def is_own(self, path: Path) -> bool:
+        """Whether what stands at a path belongs to this event alone, rather than to all events of its body."""
+        root = self.scopes[0].path
+        return self.index is None or path[: len(root)] == root
 
     def matches(self, match: Match) -> bool:
         """Whether what stands at the path equals one of the values, by their text: `1` and `"1"` are equal."""
-        scope, value = self.find(match.at)
+        found = self.find(match.at)
         wanted = match.equals if isinstance(match.equals, list) else [match.equals]
-        return scope is not None and (text_of(value) or "") in {text_of(each) or "" for each in wanted}
+        return found is not None and (text_of(found[1]) or "") in {text_of(each) or "" for each in wanted}
 
     @property
     def top(self) -> Any:

@@ -104,9 +104,11 @@ def recognise_path(path: tuple[str, ...], own: Mapping[str, str] | None = None) 
     """The field that a path asks for: by its last step, or its last two or three as one (`utm.source`, `company.name`).
 
     `own` are phrases of the source itself; they win over the vocabulary. Objects around a field may change nothing of its
-    meaning (`lead.contact.email`) or make it somebody else's (`organizer.email`).
+    meaning (`lead.contact.email`, `fields[email][value]`) or make it somebody else's (`organizer.email`).
     """
     steps = _steps(path)
+    if len(steps) > 1 and steps[-1].lower() == "value":
+        steps = steps[:-1]
     if not steps:
         return None
     spoken = [words(step) for step in steps[-3:]]

@@ -193,7 +193,7 @@ PHRASES: dict[str, dict[str, str]] = {
     "utm_campaign": {"en": "utm campaign, utm campaign name"},
     "utm_term": {"en": "utm term, utm keyword"},
     "utm_content": {"en": "utm content"},
-    "utm_id": {"en": "utm id, utm campaign id"},
+    "utm_id": {"en": "utm id"},
 }
 
 SECOND_CHOICE = (
@@ -235,7 +235,7 @@ WRAPPERS = (
     "analytics utm campaign marketing contact contacts customer client lead leads person people visitor applicant buyer "
     "prospect requester sender author invitee registrant attendee respondent subscriber member guest candidate shopper billing "
     "billingaddress patient user profile address location personal personaldata contactinfo contactinformation contactdetails "
-    "source page session context browser item new emails phones phonenumbers emailaddresses primary"
+    "json raw rawrequest request source page session context browser item new emails phones phonenumbers emailaddresses primary"
 )
 """Names of objects around a field that change nothing of its meaning: `lead.contact.email` is an e-mail."""
 

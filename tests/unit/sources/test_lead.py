@@ -265,3 +265,21 @@ def test_upload_is_an_answer() -> None:
     lead = lead_of(post(body, "multipart/form-data; boundary=x"))
     assert lead.message is None
     assert lead.answers == {"message": "../../a.pdf (application/octet-stream, 5 bytes)"}
+
+
+def test_one_value_under_several_names() -> None:
+    """What only repeats a field is not an answer beside it."""
+    lead = lead_of(json_post({"email": "a@b.example", "data": {"Email": "A@B.example"}, "human": {"email": "c@d.example"}}))
+    assert lead.answers == {"human.email": "c@d.example"}
+
+
+def test_wrapped_values() -> None:
+    """A field that comes as an object with a `value` is recognised by the object's name."""
+    lead = lead_of(form(("fields[name][id]", "name"), ("fields[name][value]", "Ann Lee")))
+    assert (lead.name, lead.answers) == ("Ann Lee", {"fields[name][id]": "name"})
+
+
+def test_event_id_is_no_answer() -> None:
+    """What the source names as the event's id has its field."""
+    lead = lead_of(json_post({"id": "e1", "name": "A"}), '[sources.x.read]\nevent_id = "id"')
+    assert (lead.event_id, lead.answers) == ("e1", {})

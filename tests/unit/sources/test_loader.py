@@ -153,6 +153,12 @@ def test_defaults_of_all_sources() -> None:
             "the header",
             "none",
         ),
+        (
+            "[sources.x.verify]\nscheme = 'hmac'\nsecret_env = 'K'\nheader = 'A'\nsigned = '{method}'",
+            "leadline.toml:5 sources.x.verify.signed",
+            "{body} in it",
+            '"{method}"',
+        ),
         ("[sources.x.lead]\ntitle = '{nme}'", "leadline.toml:2 sources.x.lead.title", "a template", "did you mean name?"),
         ("[sources.x.lead]\ntitle = '{name'", "leadline.toml:2 sources.x.lead.title", "a template", "not closed"),
         (
@@ -277,8 +283,8 @@ z = 3
 @pytest.mark.parametrize(
     ("path", "line"),
     [
-        (("a",), 3), (("a", "b"), 4), (("a", "d"), 8), (("a", "e f", "g"), 12), (("a", "h", "i"), 13), (("l", 0, "x"), 15), (("l", 1), 16),
-        (("l", 1, "m", 0, "y"), 18), (("l", 1, "n", "z"), 20), (("no",), None),
+        (("a",), 3), (("a", "b"), 4), (("a", "d"), 8), (("a", "e f", "g"), 12), (("a", "h", "i"), 13), (("l", 0, "x"), 15),
+        (("l", 1), 16), (("l", 1, "m", 0, "y"), 18), (("l", 1, "n", "z"), 20), (("no",), None),
     ],
 )  # fmt: skip
 def test_lines(path: tuple[str | int, ...], line: int | None) -> None:
