@@ -22,7 +22,7 @@ from service.sources.tree import Tree, Unreadable
 FIELDS = 500
 """Fields of a form, and entries of any one object or list in JSON."""
 DEPTH = 32
-VALUES = 10_000
+VALUES = 6_000
 """Values in one JSON document."""
 
 FORM = "application/x-www-form-urlencoded"
