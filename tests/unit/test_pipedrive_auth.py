@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Lock, Thread
 from typing import Any
@@ -184,34 +185,15 @@ def test_eight_workers_refused(make: Callable[..., OAuth], provider: Provider, c
 
 
 def test_threads_of_one_worker_refused(make: Callable[..., OAuth], provider: Provider, clock: Time) -> None:
-    """Each thread is told by the token it used itself, so the last one too repeats its call."""
+    """Each thread is told by the token it used itself: one that comes late with the old one repeats its call too."""
     worker = make()
-    bearer(worker)
-    clock.now += 600
-
-    def call() -> bool:
-        bearer(worker)
-        barrier.acquire()
-        return worker.refused()
-
-    barrier = Gate(8)
-    assert in_threads([call] * 8) == [True] * 8
+    with ThreadPoolExecutor(1) as early, ThreadPoolExecutor(1) as late:
+        for thread in (early, late):
+            assert thread.submit(bearer, worker).result(10) == "Bearer access-1"
+        clock.now += 600
+        assert [thread.submit(worker.refused).result(10) for thread in (early, late)] == [True, True]
+        assert {thread.submit(bearer, worker).result(10) for thread in (early, late)} == {"Bearer access-2"}
     assert len(provider.asked) == 2
-
-
-class Gate:
-    """Lets nobody on before all have come."""
-
-    def __init__(self, number: int) -> None:
-        self._left = number
-        self._lock = Lock()
-
-    def acquire(self) -> None:
-        with self._lock:
-            self._left -= 1
-        until = time.monotonic() + 10
-        while self._left > 0 and time.monotonic() < until:
-            time.sleep(0.001)
 
 
 def in_threads(questions: list[Callable[[], Any]]) -> list[Any]:

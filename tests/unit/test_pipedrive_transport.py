@@ -240,6 +240,13 @@ def test_no_usable_answer(play: Callable[[Server, socket.socket, int], None], se
     fails(client_of(http, server.url), Unavailable, create=False)
 
 
+@pytest.mark.parametrize("play", [large, bomb])
+def test_large_answers(play: Callable[[Server, socket.socket, int], None], serve: Serve, http: httpx.Client) -> None:
+    """An answer is cut at its bound, packed or not, long before the time is up."""
+    with pytest.raises(Unavailable, match=f"larger than {MAX_BODY} bytes"):
+        client_of(http, serve(play).url, 20.0).users.me()
+
+
 def test_drip_over_tls(serve: Serve, certificate: Path) -> None:
     """The time limit holds through TLS."""
     ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -455,6 +462,7 @@ def test_nothing_is_carried_over(serve: Serve, http: httpx.Client, caplog: pytes
             client.persons.search(term="ann.lee@acme.example", fields="email", exact_match=True)
     assert len(server.heard) == 2
     assert all(b"cookie" not in request.lower() for request in server.heard)
+    assert list(http.cookies.jar) == []
     assert "ann.lee" not in caplog.text
 
 
