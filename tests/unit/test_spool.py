@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.redis.store import submission
+from worker.contract import State
+from worker.spool import Spool, SpoolBroken, SpoolFull
+from worker.vault import Vault
+
+ROOM = 1_000_000
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "spool", ROOM, Vault(()))
+
+
+def test_what_is_put_comes_out_in_order_until_taken_out(spool: Spool) -> None:
+    """Submissions come back whole, oldest first, and leave only when they are taken out."""
+    items = [submission(email=f"{n}@example.com") for n in range(5)]
+    receipts = spool.put(items, NOW)
+    assert [(receipt.id, receipt.duplicate) for receipt in receipts] == [(item.id, False) for item in items]
+    assert spool.oldest(3) == items[:3]
+    spool.take_out([item.id for item in items[:3]])
+    assert spool.oldest(10) == items[3:]
+    assert spool.count == 2
+
+
+def test_the_same_event_is_recognised(spool: Spool) -> None:
+    """A second delivery of an event gets the first one's id; an Idempotency-Key with another body is a conflict."""
+    first = submission(key="e1")
+    spool.put([first], NOW)
+    [again] = spool.put([submission(key="e1", body=b"other")], NOW)
+    assert (again.id, again.duplicate) == (first.id, True)
+    keyed = submission(key="k", kind="key", body=b"a")
+    [_, same, other] = spool.put(
+        [keyed, submission(key="k", kind="key", body=b"a"), submission(key="k", kind="key", body=b"b")], NOW
+    )
+    assert (same.duplicate, same.conflict, same.id) == (True, False, keyed.id)
+    assert (other.duplicate, other.conflict) == (False, True)
+    assert spool.count == 2
+
+
+def test_equal_content_is_the_same_only_within_its_window(spool: Spool) -> None:
+    """After its window equal content is a submission of its own."""
+    spool.put([submission(key="c", kind="content", window=600)], NOW)
+    [within] = spool.put([submission(key="c", kind="content", window=600)], NOW + 599)
+    [after] = spool.put([submission(key="c", kind="content", window=600)], NOW + 601)
+    assert (within.duplicate, after.duplicate) == (True, False)
+
+
+def test_a_full_spool_refuses_and_keeps_what_it_has(tmp_path: Path) -> None:
+    """Beyond its bound nothing is taken; room is made by taking out."""
+    spool = Spool(tmp_path, 3_000, Vault(()))
+    first = submission(body=b"x" * 2_000)
+    spool.put([first], NOW)
+    with pytest.raises(SpoolFull):
+        spool.put([submission(body=b"y" * 2_000)], NOW)
+    assert spool.oldest(10) == [first]
+    spool.take_out([first.id])
+    spool.put([submission(body=b"y" * 2_000)], NOW)
+
+
+def test_a_killed_process_leaves_its_spool_to_the_next(tmp_path: Path) -> None:
+    """What a process stored before kill -9 is found by another one, which takes the file over."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    )
+    assert child.stdout is not None
+    mine = child.stdout.readline().strip()
+    spool = Spool(tmp_path, ROOM, Vault(()))
+    assert spool.adopt() == 0
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait(10)
+    child.stdout.close()
+    assert spool.adopt() == 1
+    assert [item.id for item in spool.oldest(10)] == [mine]
+    spool.take_out([mine])
+    assert spool.oldest(10) == []
+    assert list(tmp_path.glob("*")) == []
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from tests.redis.store import submission
+from worker.spool import Spool
+from worker.vault import Vault
+mine = submission()
+spool = Spool(Path(sys.argv[1]), 10**6, Vault(()))
+spool.put([mine], 0.0)
+print(mine.id, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_damaged_file_is_set_aside(tmp_path: Path) -> None:
+    """A file that is no database is renamed and does not stop the others."""
+    (tmp_path / "1-1-a.sqlite").write_bytes(b"this is not a database, by any means, and it is long enough to tell" * 20)
+    spool = Spool(tmp_path, ROOM, Vault(()))
+    assert spool.adopt() == 0
+    assert [path.name for path in tmp_path.glob("*.damaged")] == ["1-1-a.damaged"]
+    spool.put([submission()], NOW)
+
+
+def test_a_disk_that_refuses_is_told_and_nothing_counts_as_stored(tmp_path: Path) -> None:
+    """Where the folder cannot be made, no receipt is given."""
+    (tmp_path / "spool").write_text("a file in the way")
+    spool = Spool(tmp_path / "spool", ROOM, Vault(()))
+    with pytest.raises(SpoolBroken):
+        spool.put([submission()], NOW)
+    assert spool.usable() is False
+
+
+def test_a_file_that_failed_gets_no_further_rows(spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a failed write the next goes to another file, and what the first one holds is still handed over."""
+    first = submission()
+    spool.put([first], NOW)
+    [path] = (tmp_path / "spool").glob("*.sqlite")
+    other = sqlite3.connect(path, isolation_level=None)
+    monkeypatch.setattr("worker.spool.BUSY_SECONDS", 0.0)
+    other.execute("begin exclusive")
+    spool_db = spool._file._db  # type: ignore[union-attr]
+    spool_db.execute("pragma busy_timeout = 50")
+    with pytest.raises(SpoolBroken):
+        spool.put([submission()], NOW)
+    second = submission(state=State.QUEUED)
+    spool.put([second], NOW)
+    other.execute("rollback")
+    other.close()
+    assert spool.oldest(10) == [first]
+    spool.take_out([first.id])
+    assert spool.oldest(10) == [second]
+
+
+def test_sealed_rows_hold_nothing_readable(tmp_path: Path) -> None:
+    """With a key set, the file holds no word of the submission."""
+    key = base64.b64encode(bytes(range(32))).decode()
+    spool = Spool(tmp_path, ROOM, Vault((key,)))
+    spool.put([submission(email="canary@example.com")], NOW)
+    assert not any(b"canary@example.com" in path.read_bytes() for path in tmp_path.iterdir())
+    assert spool.oldest(1)[0].lead is not None

@@ -1,0 +1,260 @@
+"""The local spool: where submissions are kept when Redis cannot take them. A row in it is on disk before its sender hears 2xx.
+
+    DATA/spool/NAME.sqlite   one file per process and life: WAL, synchronous FULL
+    DATA/spool/NAME.lock     held by its owner; a file whose lock is free belongs to whoever takes it (`adopt`)
+
+Rows leave when Redis has them. Bounded: full means refused, never dropped. A file that cannot be read is set aside under
+another name and said so; a file on which a write failed is never written again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+import msgspec
+import structlog
+
+from worker.contract import Receipt, Submission
+from worker.errors import LeadlineError
+from worker.vault import CannotOpen, Vault
+
+log = structlog.get_logger("leadline.spool")
+
+BUSY_SECONDS = 2.0
+"""How long another writer of the file is waited for."""
+
+SCHEMA = """
+create table if not exists submission (
+    number integer primary key, id text not null unique, key text, fingerprint text, kind text, until real, body blob not null
+);
+create index if not exists submission_key on submission (key) where key is not null;
+"""
+
+
+class SpoolFull(LeadlineError):
+    """The spool holds as much as it may."""
+
+    code = "spool-full"
+
+
+class SpoolBroken(LeadlineError):
+    """The disk refused: nothing of what was handed over counts as stored."""
+
+    code = "spool-broken"
+
+
+class Spool:
+    """One process's spool. Its methods block for a disk sync and may be called from any thread, one at a time.
+
+    `most` is the bound in bytes of stored submissions. Nothing is opened before the first `put`.
+    """
+
+    def __init__(self, folder: Path, most: int, vault: Vault) -> None:
+        self._folder = folder
+        self._most = most
+        self._vault = vault
+        self._mutex = threading.RLock()
+        self._file: _File | None = None
+        self._adopted: list[_File] = []
+
+    def put(self, submissions: Sequence[Submission], now: float) -> list[Receipt]:
+        """Stores what is new, in one transaction, and answers for each. Raises `SpoolFull` or `SpoolBroken`: then nothing is stored."""
+        with self._mutex:
+            file = self._own()
+            rows = [self._row(submission, now) for submission in submissions]
+            if file.bytes + sum(len(row[-1]) for row in rows) > self._most:
+                raise SpoolFull("the local spool is full")
+            try:
+                return file.put(submissions, rows, now)
+            except (sqlite3.Error, OSError) as error:
+                # After a failed sync nobody knows what the system has dropped, so this file gets no further rows.
+                self._file = None
+                self._adopted.append(file)
+                raise SpoolBroken(f"the local spool cannot be written: {type(error).__name__}") from error
+
+    def oldest(self, most: int) -> list[Submission]:
+        """The next to hand over, oldest first, of ours or of an adopted file; empty when there is none."""
+        with self._mutex:
+            for file in self._files():
+                found = file.oldest(most, self._vault)
+                if found:
+                    return found
+                if file is not self._file:
+                    self._adopted.remove(file)
+                    file.remove()
+            return []
+
+    def take_out(self, ids: Sequence[str]) -> None:
+        """Removes what Redis has."""
+        with self._mutex:
+            for file in self._files():
+                with suppress(sqlite3.Error):
+                    file.take_out(ids)
+
+    def adopt(self) -> int:
+        """Takes over the files of processes that are gone. Returns how many submissions they hold."""
+        with self._mutex:
+            mine = {file.path for file in self._files()}
+            for path in sorted(self._folder.glob("*.sqlite")) if self._folder.is_dir() else []:
+                if path not in mine and (file := _open(path)) is not None:
+                    self._adopted.append(file)
+            return sum(file.count for file in self._adopted)
+
+    @property
+    def count(self) -> int:
+        """Submissions that wait for Redis."""
+        with self._mutex:
+            return sum(file.count for file in self._files())
+
+    def usable(self) -> bool:
+        """Whether a submission could be stored now: a trial write."""
+        with self._mutex:
+            try:
+                file = self._own()
+                file.touch()
+            except (SpoolBroken, sqlite3.Error, OSError):
+                return False
+            return file.bytes < self._most
+
+    def close(self) -> None:
+        """Leaves what is stored for the next process; removes an empty file."""
+        with self._mutex:
+            for file in self._files():
+                file.remove() if file.count == 0 else file.close()
+            self._file, self._adopted = None, []
+
+    def _own(self) -> _File:
+        if self._file is None:
+            try:
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                path = self._folder / f"{int(time.time())}-{os.getpid()}-{secrets.token_hex(4)}.sqlite"
+                self._file = _File(path, _lock(path))
+            except (sqlite3.Error, OSError) as error:
+                raise SpoolBroken(f"the local spool cannot be opened: {type(error).__name__}") from error
+        return self._file
+
+    def _files(self) -> list[_File]:
+        return [*self._adopted, *([self._file] if self._file else [])]
+
+    def _row(self, submission: Submission, now: float) -> tuple[object, ...]:
+        key = submission.duplicate_key
+        body = self._vault.seal(msgspec.msgpack.encode(submission))
+        if key is None:
+            return submission.id, None, None, None, None, body
+        until = None if key.window is None else now + key.window
+        return submission.id, f"{submission.source}\x1f{key.kind}\x1f{key.value}", key.fingerprint, key.kind, until, body
+
+
+class _File:
+    """One SQLite file, open and locked."""
+
+    def __init__(self, path: Path, lock: IO[bytes]) -> None:
+        self.path = path
+        self._lock = lock
+        self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        self._db.execute("pragma journal_mode = wal")
+        self._db.execute("pragma synchronous = full")
+        self._db.executescript(SCHEMA)
+        count, size = self._db.execute("select count(*), coalesce(sum(length(body)), 0) from submission").fetchone()
+        self.count, self.bytes = int(count), int(size)
+
+    def put(self, submissions: Sequence[Submission], rows: Sequence[tuple[object, ...]], now: float) -> list[Receipt]:
+        receipts, added, size = [], 0, 0
+        with self._transaction() as db:
+            for submission, row in zip(submissions, rows, strict=True):
+                first = db.execute(
+                    "select id, fingerprint from submission where key = ? and (until is null or until > ?)", (row[1], now)
+                ).fetchone()
+                if first is None or first[0] == submission.id:
+                    db.execute(
+                        "insert or ignore into submission (id, key, fingerprint, kind, until, body) values (?, ?, ?, ?, ?, ?)", row
+                    )
+                    added, size = added + 1, size + len(row[-1])  # type: ignore[arg-type]
+                    receipts.append(Receipt(submission.id, submission.state, duplicate=False))
+                else:
+                    other_body = row[3] == "key" and first[1] != row[2]
+                    receipts.append(Receipt(first[0], submission.state, duplicate=not other_body, conflict=other_body))
+        self.count, self.bytes = self.count + added, self.bytes + size
+        return receipts
+
+    def oldest(self, most: int, vault: Vault) -> list[Submission]:
+        found = []
+        for submission_id, body in self._db.execute("select id, body from submission order by number limit ?", (most,)).fetchall():
+            try:
+                found.append(msgspec.msgpack.decode(vault.open(body), type=Submission))
+            except (CannotOpen, msgspec.MsgspecError) as error:
+                log.error("a spooled submission cannot be opened; it stays", id=submission_id, error=type(error).__name__)
+        return found
+
+    def take_out(self, ids: Sequence[str]) -> None:
+        with self._transaction() as db:
+            for submission_id in ids:
+                row = db.execute("delete from submission where id = ? returning length(body)", (submission_id,)).fetchone()
+                if row:
+                    self.count, self.bytes = self.count - 1, self.bytes - int(row[0])
+
+    def touch(self) -> None:
+        """A write that is synced, and changes nothing."""
+        with self._transaction() as db:
+            db.execute("pragma user_version = 1")
+
+    def close(self) -> None:
+        with suppress(sqlite3.Error):
+            self._db.close()
+        self._lock.close()
+
+    def remove(self) -> None:
+        """Removes the file, which is empty, with all that belongs to it."""
+        with suppress(sqlite3.Error):
+            self._db.close()
+        for name in (self.path.name, f"{self.path.name}-wal", f"{self.path.name}-shm", f"{self.path.stem}.lock"):
+            (self.path.parent / name).unlink(missing_ok=True)
+        self._lock.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._db.execute("begin immediate")
+        try:
+            yield self._db
+            self._db.execute("commit")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                self._db.execute("rollback")
+            raise
+
+
+def _lock(path: Path) -> IO[bytes]:
+    """The lock of a file; raises BlockingIOError while its owner lives."""
+    lock = (path.parent / f"{path.stem}.lock").open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise
+    return lock
+
+
+def _open(path: Path) -> _File | None:
+    """A file whose owner is gone; None if the owner lives. One that is damaged is set aside, with its name in the log."""
+    try:
+        lock = _lock(path)
+    except OSError:
+        return None
+    try:
+        return _File(path, lock)
+    except sqlite3.Error as error:
+        aside = path.with_suffix(".damaged")
+        with suppress(OSError):
+            path.rename(aside)
+        log.error("a spool file is damaged and was set aside", file=aside.name, error=str(error))
+        lock.close()
+        return None
