@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 import structlog
 from msgspec import Struct, structs
@@ -51,13 +51,15 @@ class _Use(Struct, frozen=True):
     creatable: bool = False
 
 
-def unresolved(writings: Mapping[str, SourceWriting], names: Names) -> list[Unresolved]:
-    """Every name that does not resolve, once, in the order of the source file.
+def unresolved(
+    writings: Mapping[str, SourceWriting], names: Names, kinds: Container[Kind] = frozenset(Kind)
+) -> list[Unresolved]:
+    """Every name of these kinds that does not resolve, once, in the order of the source file.
 
     May raise what `names` raises where it cannot look: `PipedriveError`, `OutOfAllowance`, `StoreUnavailable`.
     """
     found: dict[tuple[str, str], Unresolved] = {}
-    for use in (use for writing in writings.values() for use in _uses(writing)):
+    for use in (use for writing in writings.values() for use in _uses(writing) if use.kind in kinds):
         fault = _fault(use, names)
         if fault is None:
             continue
@@ -68,7 +70,7 @@ def unresolved(writings: Mapping[str, SourceWriting], names: Names) -> list[Unre
 
 
 def used(writings: Mapping[str, SourceWriting]) -> dict[Kind, set[str]]:
-    """The names in use, by kind."""
+    """The names that the source file uses, by kind."""
     kinds: dict[Kind, set[str]] = {}
     for use in (use for writing in writings.values() for use in _uses(writing)):
         kinds.setdefault(use.kind, set()).add(use.name)

@@ -1,0 +1,78 @@
+"""The Pipedrive account: credentials, and whether it has every name that the source file uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
+
+from service.checks.advice import PASSING, advice
+from service.checks.finding import Finding, fail, ok, warn
+from worker.delivery.names import Place, Unresolved, unresolved, used
+from worker.errors import Gone, LeadlineError
+from worker.pipedrive.client import Pipedrive
+from worker.pipedrive.inventory import Kind
+from worker.pipedrive.names import WORDS, Directory
+from worker.writing import SourceWriting
+
+PIPEDRIVE = "pipedrive"
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def check_account(client: Pipedrive, base_url: str) -> list[Finding]:
+    """Whether the credentials work; 2 API tokens."""
+    found = []
+    url = urlsplit(base_url)
+    if url.scheme == "http" and url.hostname not in LOOPBACK:
+        found.append(warn(PIPEDRIVE, f"credentials and leads travel unencrypted to {base_url}: use https", "PIPEDRIVE_BASE_URL"))
+    try:
+        me = client.users.me()
+    except Gone as error:
+        return [*found, fail(PIPEDRIVE, f"{base_url} is not Pipedrive's API: {error}", "PIPEDRIVE_BASE_URL")]
+    except LeadlineError as error:
+        return [*found, troubled(error)]
+    company = f" of {me.company_name}" if me.company_name else ""
+    return [*found, ok(PIPEDRIVE, f"signed in at {base_url} as {me.name or me.id}{company}")]
+
+
+def check_names(writings: Mapping[str, SourceWriting], directory: Directory) -> list[Finding]:
+    """One finding for each name that does not resolve, and one for each kind whose names all do."""
+    found: list[Finding] = []
+    readable: set[Kind] = set()
+    for kind in used(writings):
+        try:
+            table = directory.table(kind)
+        except LeadlineError as error:
+            found.append(troubled(error))
+            continue
+        readable.add(kind)
+        if table.partial:
+            said = "the users cannot be listed with these credentials (scope users:read): owner ids are taken as they stand"
+            found.append(warn(PIPEDRIVE, said))
+    missing = unresolved(writings, directory, readable)
+    found += [_missing(one) for one in missing]
+    incomplete = {one.kind for one in missing}
+    complete = [kind for kind in used(writings) if kind in readable and WORDS[kind] not in incomplete]
+    return found + [_all_there(kind, used(writings)[kind]) for kind in complete]
+
+
+def _missing(one: Unresolved) -> Finding:
+    level = fail if one.needed else warn
+    return level(PIPEDRIVE, f"{one.message}: {places(one.places)}", one.places[0].setting)
+
+
+def places(found: Iterable[Place]) -> str:
+    """`sources.contact.lead.labels (source contact, line 12)`, joined."""
+    return "; ".join(f"{each.setting} (source {each.source}{f', line {each.line}' if each.line else ''})" for each in found)
+
+
+def _all_there(kind: Kind, names: set[str]) -> Finding:
+    shown = ", ".join(sorted(names)[:8])
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return ok(PIPEDRIVE, f"{WORDS[kind]}: {shown}{more}")
+
+
+def troubled(error: LeadlineError) -> Finding:
+    """What passes by itself is a warning: it says nothing about the account."""
+    hint, setting = advice(error)
+    level = warn if isinstance(error, PASSING) else fail
+    return level(PIPEDRIVE, f"{error}; {hint}", setting)

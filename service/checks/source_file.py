@@ -1,0 +1,76 @@
+"""The source file: every fault in it, the secrets it names, and which sources take anything from anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from service.checks.finding import Finding, fail, ok, warn
+from service.sources.config import ConfigError, Fault, Source, SourceFile
+from service.sources.loader import Need, load
+from service.sources.registry import ADAPTERS
+
+SOURCE_FILE = "source file"
+
+
+def check_source_file(
+    path: Path, env: Mapping[str, str], *, is_example: bool, public_url: str | None, has_worker: bool
+) -> tuple[SourceFile | None, list[Finding]]:
+    """The sources, without secrets, or None where the file cannot be used, and every finding.
+
+    `env` holds the secrets. `has_worker`: this machine has Pipedrive's credentials, so that it needs those of fetching as well.
+    """
+    faults = _faults(path, env, ())
+    if faults:
+        return None, [_failed(fault) for fault in faults]
+    file = load(path, env, secrets=())
+    found = [ok(SOURCE_FILE, f"{path}: {len(file.sources)} sources")]
+    if is_example:
+        found = [warn(SOURCE_FILE, f"no leadline.toml here: the packaged example {path} is in use", "LEADLINE_CONFIG")]
+    level, who = (warn, "`leadline up` makes one for the example") if is_example else (fail, "the service needs it")
+    found += [level(SOURCE_FILE, f"{fault} ({who})", _setting(fault)) for fault in _faults(path, env, ("verify",))]
+    level = fail if has_worker else warn
+    found += [level(SOURCE_FILE, f"{fault} (the worker needs it)", _setting(fault)) for fault in _faults(path, env, ("fetch",))]
+    for source in file.sources.values():
+        found += _source(source, public_url)
+    return file, found
+
+
+def _faults(path: Path, env: Mapping[str, str], needs: tuple[Need, ...]) -> list[Fault]:
+    try:
+        load(path, env, secrets=needs)
+    except ConfigError as error:
+        return error.faults
+    return []
+
+
+def _failed(fault: Fault) -> Finding:
+    return fail(SOURCE_FILE, str(fault), _setting(fault))
+
+
+def _setting(fault: Fault) -> str | None:
+    """`sources.contact.reply` of `leadline.toml:3 sources.contact.reply`."""
+    return fault.where.partition(" ")[2] or None
+
+
+def _source(source: Source, public_url: str | None) -> Iterator[Finding]:
+    subject, setting = f"source {source.name}", f"sources.{source.name}.verify"
+    line = f" (line {source.line})" if source.line else ""
+    if not is_verified(source):
+        yield warn(subject, f"takes submissions from anybody who knows the address: verify is none{line}", setting)
+    elif signs_url(source) and public_url is None:
+        said = f"its scheme signs the public URL, which is not known: every request would be refused{line}"
+        yield fail(subject, said, "LEADLINE_PUBLIC_URL")
+    else:
+        yield ok(subject, f"{source.adapter} at /in/{source.name}, verified by {source.check.scheme or 'its own scheme'}")
+
+
+def is_verified(source: Source) -> bool:
+    """Whether a request must prove where it comes from."""
+    scheme = source.check.scheme
+    return scheme != "none" if scheme else ADAPTERS[source.adapter].scheme is not None
+
+
+def signs_url(source: Source) -> bool:
+    """Whether the URL that the sender used is part of what is signed."""
+    return source.check.scheme in (None, "hmac") and "{url}" in source.check.signed

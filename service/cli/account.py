@@ -1,0 +1,73 @@
+"""A Pipedrive client for a person's command: within the workers' allowance where their Redis answers, else by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+
+from service.local.redis import answers, running_url
+from worker.connection import connect
+from worker.errors import OutOfAllowance
+from worker.pipedrive.allowance import Allowance, plan_of
+from worker.pipedrive.auth import ApiToken
+from worker.pipedrive.calls import Call
+from worker.pipedrive.client import Limits, NoLimits, Pipedrive, build_http, build_tls
+from worker.pipedrive.inventory import read
+from worker.pipedrive.names import Directory
+from worker.settings import Settings
+from worker.vault import Vault
+from worker.work import auth_of
+
+CALL_SECONDS = 20.0
+PATIENCE_SECONDS = 10.0
+"""How long a command waits for a place in the burst window."""
+
+
+def store_in_use(settings: Settings) -> str | None:
+    """The URL of the workers' Redis, if it answers. Starts none."""
+    url = settings.redis_url or running_url(settings.data_dir)
+    return url if url and answers(url) else None
+
+
+@contextmanager
+def calling(settings: Settings, store: str | None) -> Iterator[Pipedrive]:
+    """A client with the credentials of the settings, which must be there. OAuth needs `store`, where its tokens are shared."""
+    with ExitStack() as stack:
+        http = stack.enter_context(build_http(build_tls()))
+        base = settings.pipedrive_base_url
+        if store is None and settings.pipedrive_api_token:
+            yield Pipedrive(http, base, ApiToken(settings.pipedrive_api_token), NoLimits(), timeout=CALL_SECONDS)
+            return
+        redis = stack.enter_context(connect(store or "", timeout=5.0))
+        auth = auth_of(settings, redis, Vault(settings.encryption_keys))
+        plan = plan_of(
+            settings.pipedrive_plan, settings.pipedrive_seats, settings.pipedrive_daily_tokens, oauth=settings.uses_oauth
+        )
+        yield Pipedrive(http, base, auth, _Patient(Allowance(redis, plan, time.time)), timeout=CALL_SECONDS)
+
+
+def directory_of(client: Pipedrive) -> Directory:
+    """The account's names, each kind read when it is first asked for."""
+    return Directory(lambda kind: read(kind, client, time.time()))
+
+
+class _Patient:
+    """Limits for somebody who can wait a moment: the workers may have filled the burst window."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+
+    def before(self, call: Call) -> None:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return self._limits.before(call)
+            except OutOfAllowance as error:
+                wait = error.until - time.time()
+                if error.budget or time.monotonic() + wait > until:
+                    raise
+                time.sleep(max(0.05, wait))
+
+    def after(self, call: Call, status: int | None, headers: Mapping[str, str]) -> None:
+        self._limits.after(call, status, headers)

@@ -1,0 +1,124 @@
+"""`leadline check`: everything that can be found wrong before the first submission, one line each."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import click
+
+from service.checks.account import PIPEDRIVE, check_account, check_names
+from service.checks.environment import check_settings
+from service.checks.finding import Finding, Level, fail, ok, warn
+from service.checks.source_file import check_source_file
+from service.checks.store import REDIS, check_store
+from service.cli import show, start
+from service.cli.account import calling, directory_of, store_in_use
+from service.local.redis import EmbeddedRedisError, find_binary, running_url
+from service.settings import packaged_example, rows, source_file
+from service.sources.config import SourceFile
+from service.sources.loader import writing
+from worker.connection import connect
+from worker.settings import Settings
+
+COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
+REDIS_SECONDS = 3.0
+
+
+@click.command()
+@click.option("--offline", is_flag=True, help="Look at settings and source file only; ask neither Redis nor Pipedrive.")
+@click.option("--settings", "only_settings", is_flag=True, help="List every setting with its value in force, and check nothing.")
+@show.json_option
+def check(offline: bool, only_settings: bool, as_json: bool) -> None:
+    """Checks settings, source file, Redis and Pipedrive. Ends with 1 if anything fails.
+
+    Names in the source file (owners, labels, channels, custom fields) are looked up in the account.
+    """
+    if only_settings:
+        _list_settings(as_json)
+        return
+    found = list(findings(os.environ, offline=offline))
+    if as_json:
+        show.print_json({"findings": found})
+    else:
+        _print(found)
+    sys.exit(any(finding.level is Level.FAIL for finding in found))
+
+
+def findings(env: Mapping[str, str], *, offline: bool) -> Iterator[Finding]:
+    """All findings, in the order in which they are mended."""
+    settings, found = check_settings(env)
+    yield from found
+    path = source_file(settings or Settings(config=Path(env["LEADLINE_CONFIG"]) if env.get("LEADLINE_CONFIG") else None))
+    file, found = check_source_file(
+        path,
+        env,
+        is_example=path == packaged_example(),
+        public_url=settings.public_url if settings else None,
+        has_worker=bool(settings and settings.has_credentials),
+    )
+    yield from found
+    if settings is not None and not offline:
+        yield from _redis(settings)
+        yield from _pipedrive(settings, file)
+
+
+def _redis(settings: Settings) -> list[Finding]:
+    url = settings.redis_url or running_url(settings.data_dir)
+    if url is None:
+        return [_embedded()]
+    try:
+        with connect(url, timeout=REDIS_SECONDS, connect_timeout=REDIS_SECONDS) as client:
+            return check_store(client, url, wait_replicas=settings.wait_replicas)
+    except ValueError as error:
+        return [fail(REDIS, f"the address cannot be used: {error}", "REDIS_URL")]
+
+
+def _embedded() -> Finding:
+    try:
+        binary = find_binary()
+    except EmbeddedRedisError as error:
+        return fail(REDIS, str(error), "REDIS_URL")
+    return ok(REDIS, f"embedded, not running now: {binary.name} is started with the first command that needs it")
+
+
+def _pipedrive(settings: Settings, file: SourceFile | None) -> Iterator[Finding]:
+    if not settings.has_credentials:
+        yield warn(PIPEDRIVE, "no credentials: not checked, and nothing can be delivered", "PIPEDRIVE_API_TOKEN")
+        return
+    store = store_in_use(settings)
+    if store is None and settings.uses_oauth:
+        yield warn(PIPEDRIVE, "not checked: OAuth tokens are shared in Redis, which does not answer", "REDIS_URL")
+        return
+    with calling(settings, store) as client:
+        account = check_account(client, settings.pipedrive_base_url)
+        yield from account
+        if file is not None and account[-1].level is Level.OK:
+            yield from check_names(writing(file), directory_of(client))
+
+
+def _print(found: list[Finding]) -> None:
+    width = max(len(finding.subject) for finding in found)
+    for finding in found:
+        level = click.style(f"{finding.level:<4}", fg=COLOURS[finding.level], bold=finding.level is not Level.OK)
+        setting = f"  [{finding.setting}]" if finding.setting and finding.setting not in finding.message else ""
+        click.echo(f"{level}  {_line(finding.subject):<{width}}  {_line(finding.message)}{_line(setting)}")
+
+
+def _line(text: str) -> str:
+    """On one line and inert, whatever an account's names hold."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
+def _list_settings(as_json: bool) -> None:
+    settings = start.settings()
+    if as_json:
+        show.print_json({"settings": rows(settings)})
+        return
+    listed = rows(settings)
+    width = max(len(row.name) for row in listed)
+    for row in listed:
+        click.echo(f"{click.style(f'{row.name:<{width}}', bold=True)}  {_line(row.value)}")
+        click.echo(f"{'':<{width}}  {row.help} Unit: {row.unit}; default: {row.default}.")
