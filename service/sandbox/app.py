@@ -16,7 +16,6 @@ from service.sandbox.control import control_routes
 from service.sandbox.gateway import Gateway
 from service.sandbox.journal import Journal
 from service.sandbox.leads import index_lead
-from service.sandbox.operations import read_operations
 from service.sandbox.organizations import index_organization
 from service.sandbox.page import page_routes
 from service.sandbox.persons import index_person
@@ -31,7 +30,7 @@ def create_app(
     """The sandbox. `wall`: Unix seconds; `ticks`: monotonic seconds. Opens `state_file` and closes it on shutdown."""
     company = Company(settings, Journal(Path(settings.state_file) if settings.state_file else None), Clocks(wall, ticks))
     _index(company)
-    gateway = Gateway(read_operations(), company)
+    gateway = Gateway(company)
 
     @asgi(API, is_mount=True, copy_scope=False)
     async def api(scope: Scope, receive: Receive, send: Send) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import date, datetime
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -12,7 +13,7 @@ import msgspec
 from jsonschema import Draft202012Validator, FormatChecker
 from msgspec import Struct
 
-from service.sandbox.operations import Operation, Parameter
+from service.sandbox.operations import Operation, Parameter, read_operations
 from service.sandbox.refusals import Refusal, invalid
 from service.sandbox.rules import BODIES, PARAMETERS
 from service.sandbox.wording import complaint
@@ -96,6 +97,12 @@ class Check:
         if not self._body.is_valid(document):
             raise invalid(complaint(self._body.iter_errors(document)))
         return dict(document)
+
+
+@cache
+def compiled_checks() -> dict[str, Check]:
+    """The check of every operation, by name; compiled once in a process, as checks hold no state."""
+    return {operation.name: Check(operation) for operation in read_operations()}
 
 
 def parse_query(query: bytes) -> dict[str, str]:

@@ -55,10 +55,15 @@ class Counted:
         self.hits = 0
         self._chance = random.Random(seed if rule.match.seed is None else rule.match.seed)
 
+    @property
+    def spent(self) -> bool:
+        """Whether it has hit as often as it may."""
+        return self.rule.match.count is not None and self.hits >= self.rule.match.count
+
     def hit(self, operation: Operation | None, method: str, path: str, raw: bytes) -> bool:
         """Whether this call is hit; counts it."""
         match = self.rule.match
-        if (match.count is not None and self.hits >= match.count) or not _picks(match, operation, method, path, raw):
+        if self.spent or not _picks(match, operation, method, path, raw):
             return False
         self.picked += 1
         turn = self.picked - match.after
@@ -96,7 +101,10 @@ class Faults:
 
     def listed(self) -> list[dict[str, Any]]:
         """The rules with their counts."""
-        return [{"rule": counted.rule, "picked": counted.picked, "hits": counted.hits} for counted in self.rules]
+        return [
+            {"rule": counted.rule, "picked": counted.picked, "hits": counted.hits, "spent": counted.spent}
+            for counted in self.rules
+        ]
 
 
 def _picks(match: Match, operation: Operation | None, method: str, path: str, raw: bytes) -> bool:

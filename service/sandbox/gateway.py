@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from litestar.types import HTTPScope, Receive, Send
 
 from service.sandbox.calls import CallLog, LoggedCall
-from service.sandbox.checks import Check
+from service.sandbox.checks import compiled_checks
 from service.sandbox.company import Company
 from service.sandbox.connection import Connection, Headers
 from service.sandbox.credentials import Caller, Credentials
@@ -40,14 +40,14 @@ class Request:
 class Gateway:
     """An ASGI application: all of the API. One event loop runs it; operations never wait, so each is atomic."""
 
-    def __init__(self, operations: list[Operation], company: Company) -> None:
+    def __init__(self, company: Company) -> None:
         self.company = company
         self.credentials = Credentials(company)
         self.limits = Limits(company)
         self.faults = Faults(company.settings.seed)
         self.log = CallLog(company.settings.remembered_calls)
-        self.checks = {operation.name: Check(operation) for operation in operations}
-        self._routes = Routes(operations)
+        self.checks = compiled_checks()
+        self._routes = Routes([check.operation for check in self.checks.values()])
         self._pending: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from functools import cache
+from html import unescape
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from litestar import MediaType, Request, Response, get
 from litestar.datastructures import State
 from litestar.types import ControllerRouterHandler
@@ -15,14 +18,16 @@ from service.sandbox.gateway import Gateway
 from service.sandbox.overview import latest_calls, shown_leads, totals
 
 SHOWN = 50
+BLOCK_END = re.compile(r"</(?:p|div|li|tr|h\d|blockquote|pre)>|<br>")
+TAG = re.compile(r"<[^>]*>")
 REFRESH_SECONDS = 5
 POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 HEADERS = {"content-security-policy": POLICY, "cache-control": "no-store", "x-content-type-options": "nosniff"}
 STYLE_HEADERS = {"cache-control": "no-cache", "x-content-type-options": "nosniff"}
 
 
-def page_routes() -> list[ControllerRouterHandler]:
-    """The page and its style sheet."""
+@cache
+def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("service.sandbox", "pages"),
         autoescape=True,
@@ -31,7 +36,12 @@ def page_routes() -> list[ControllerRouterHandler]:
         lstrip_blocks=True,
     )
     environment.filters["clock"] = _clock
-    template = environment.get_template("account.html")
+    environment.filters["plain"] = _plain
+    return environment.get_template("account.html")
+
+
+def page_routes() -> list[ControllerRouterHandler]:
+    """The page and its style sheet."""
     style = (files("service.sandbox") / "pages" / "account.css").read_bytes()
 
     @get("/", sync_to_thread=False)
@@ -39,7 +49,7 @@ def page_routes() -> list[ControllerRouterHandler]:
         gateway: Gateway = request.app.state["gateway"]
         refresh = request.query_params.get("refresh", "")
         store = gateway.company.store
-        html = template.render(
+        html = _template().render(
             refresh=min(int(refresh), 3600) if refresh.isdecimal() else REFRESH_SECONDS,
             settings=gateway.company.settings,
             totals=totals(gateway),
@@ -48,7 +58,7 @@ def page_routes() -> list[ControllerRouterHandler]:
             persons=list(store.persons)[::-1][:SHOWN],
             notes=list(store.notes)[::-1][:SHOWN],
             calls=latest_calls(gateway, SHOWN)[::-1],
-            faults=gateway.faults.listed(),
+            faults=[rule for rule in gateway.faults.listed() if not rule["spent"]],
         )
         return Response(html, media_type=MediaType.HTML, headers=HEADERS)
 
@@ -57,6 +67,11 @@ def page_routes() -> list[ControllerRouterHandler]:
         return Response(style, media_type=MediaType.CSS, headers=STYLE_HEADERS)
 
     return [account, style_sheet]
+
+
+def _plain(html: str) -> str:
+    """A note's text, its blocks on lines of their own."""
+    return unescape(TAG.sub("", BLOCK_END.sub("\n", html))).strip()
 
 
 def _clock(at: float) -> str:

@@ -14,7 +14,7 @@ from openapi_core.testing.responses import MockResponse
 from service.sandbox.operations import read_operations
 from service.sandbox.settings import SandboxSettings
 from tests.sandbox.account import HandClock, direct
-from tests.sandbox.documents import LISTS, NULLABLE, UNDOCUMENTED, Document, mended, validator, validator_without, whole_parts
+from tests.sandbox.documents import LISTS, NULLABLE, UNDOCUMENTED, Document, described, validator, validator_without, whole_parts
 from tests.sandbox.exchanges import Exchange, talk
 
 HOST = "https://api.pipedrive.com"
@@ -44,7 +44,7 @@ def test_answers_hold_nothing_undocumented(exchanges: list[Exchange], name: str)
     for exchange in exchanges:
         if exchange.operation == name and exchange.status < 400:
             schema = _answer_schema(exchange)
-            found = _unknown_keys(mended(exchange.version), schema, exchange.document)
+            found = _unknown_keys(described(exchange.version), schema, exchange.document)
             assert {key for key in found if not _is_custom(key)} <= UNDOCUMENTED
 
 
@@ -107,7 +107,7 @@ def _is_valid(openapi: OpenAPI, exchange: Exchange) -> bool:
 
 
 def _answer_schema(exchange: Exchange) -> Document:
-    document = mended(exchange.version)
+    document = described(exchange.version)
     (operation,) = [item for item in read_operations() if item.name == exchange.operation]
     responses = document["paths"][operation.path][operation.method.lower()]["responses"]
     schema: Document = responses[str(exchange.status)]["content"]["application/json"]["schema"]

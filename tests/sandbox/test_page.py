@@ -67,11 +67,11 @@ def test_the_page_shows_a_lead_with_its_attribution(api: httpx.Client) -> None:
         origin_id="contact:01",
         value={"amount": 1200, "currency": "EUR"},
     )
-    api.post("/v1/notes", json={"content": "<p>Please call</p>", "lead_id": lead})
+    api.post("/v1/notes", json={"content": "<p>Please call<br>at 5 &lt; 6</p><p>Thanks</p>", "lead_id": lead})
     seen = Elements(api.get("/").text)
     for text in ("Roof repair", "Jane Doe", "jane@example.org", "Website", "Web forms", "66", "spring", "contact:01", "1200 EUR"):
         assert text in seen.text
-    for text in ("2025-10-10 12:00:00", "Please call", "leads.add", "POST /v1/leads", "201"):
+    for text in ("2025-10-10 12:00:00", "Please call\nat 5 < 6\nThanks", "leads.add", "POST /v1/leads", "201"):
         assert text in seen.text
 
 
