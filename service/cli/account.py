@@ -6,9 +6,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
+from service.checks.advice import advice
+from service.cli import start
 from service.local.redis import answers, running_url
 from worker.connection import connect
-from worker.errors import OutOfAllowance
+from worker.errors import LeadlineError, OutOfAllowance
 from worker.pipedrive.allowance import Allowance, plan_of
 from worker.pipedrive.auth import ApiToken
 from worker.pipedrive.calls import Call
@@ -20,6 +22,12 @@ from worker.vault import Vault
 from worker.work import auth_of
 
 CALL_SECONDS = 20.0
+NO_CREDENTIALS = (
+    "leadline: no Pipedrive credentials: set PIPEDRIVE_API_TOKEN, or PIPEDRIVE_CLIENT_ID, PIPEDRIVE_CLIENT_SECRET and "
+    "PIPEDRIVE_REFRESH_TOKEN",
+    "  for the sandbox of `leadline up` or `leadline sandbox`, with the port that it prints:",
+    "  PIPEDRIVE_API_TOKEN=sandbox-token PIPEDRIVE_BASE_URL=http://127.0.0.1:8090 PIPEDRIVE_PLAN=unlimited",
+)
 PATIENCE_SECONDS = 10.0
 """How long a command waits for a place in the burst window."""
 
@@ -45,6 +53,22 @@ def calling(settings: Settings, store: str | None) -> Iterator[Pipedrive]:
             settings.pipedrive_plan, settings.pipedrive_seats, settings.pipedrive_daily_tokens, oauth=settings.uses_oauth
         )
         yield Pipedrive(http, base, auth, _Patient(Allowance(redis, plan, time.time)), timeout=CALL_SECONDS)
+
+
+@contextmanager
+def opened() -> Iterator[Pipedrive]:
+    """A client for one command. Without credentials, or on an error of ours, the command ends with 1 and says what to do."""
+    settings = start.settings()
+    if not settings.has_credentials:
+        start.stop(*NO_CREDENTIALS)
+    with ExitStack() as stack:
+        store = store_in_use(settings)
+        if store is None and settings.uses_oauth:
+            store = stack.enter_context(start.store_url(settings))
+        try:
+            yield stack.enter_context(calling(settings, store))
+        except LeadlineError as error:
+            start.stop(f"leadline: {error}; {advice(error)[0]}")
 
 
 def directory_of(client: Pipedrive) -> Directory:

@@ -16,6 +16,7 @@ from service.checks.source_file import check_source_file
 from service.checks.store import REDIS, check_store
 from service.cli import show, start
 from service.cli.account import calling, directory_of, store_in_use
+from service.cli.columns import inert
 from service.local.redis import EmbeddedRedisError, find_binary, running_url
 from service.settings import packaged_example, rows, source_file
 from service.sources.config import SourceFile
@@ -104,12 +105,7 @@ def _print(found: list[Finding]) -> None:
     for finding in found:
         level = click.style(f"{finding.level:<4}", fg=COLOURS[finding.level], bold=finding.level is not Level.OK)
         setting = f"  [{finding.setting}]" if finding.setting and finding.setting not in finding.message else ""
-        click.echo(f"{level}  {_line(finding.subject):<{width}}  {_line(finding.message)}{_line(setting)}")
-
-
-def _line(text: str) -> str:
-    """On one line and inert, whatever an account's names hold."""
-    return "".join(sign if sign.isprintable() else " " for sign in text)
+        click.echo(f"{level}  {inert(finding.subject):<{width}}  {inert(finding.message)}{inert(setting)}")
 
 
 def _list_settings(as_json: bool) -> None:
@@ -120,5 +116,5 @@ def _list_settings(as_json: bool) -> None:
     listed = rows(settings)
     width = max(len(row.name) for row in listed)
     for row in listed:
-        click.echo(f"{click.style(f'{row.name:<{width}}', bold=True)}  {_line(row.value)}")
+        click.echo(f"{click.style(f'{row.name:<{width}}', bold=True)}  {inert(row.value)}")
         click.echo(f"{'':<{width}}  {row.help} Unit: {row.unit}; default: {row.default}.")
