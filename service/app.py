@@ -36,6 +36,8 @@ from worker.settings import Settings
 __all__ = ["Dependencies", "application", "build", "create_app", "serve"]
 
 FLUSH_SECONDS = 1.0
+LAST_FLUSHES = 3
+"""Tries on the way out: afterwards what was counted is gone."""
 STOP_SECONDS = 12
 """Requests in hand at SIGTERM get this long; a slow body is cut after ten seconds of it."""
 
@@ -70,7 +72,9 @@ async def _running(deps: Dependencies, door: Door, _: Litestar) -> AsyncIterator
         flushing.cancel()
         await asyncio.gather(flushing, return_exceptions=True)
         await deps.acceptor.stop()
-        await _flush(deps, door)
+        for _try in range(LAST_FLUSHES):
+            if await _flush(deps, door):
+                break
         await deps.aredis.aclose()
         deps.redis.close()
 
@@ -85,9 +89,11 @@ async def _flush_for_ever(deps: Dependencies, door: Door) -> None:
             structlog.get_logger().error("flush failed", exc_info=error)
 
 
-async def _flush(deps: Dependencies, door: Door) -> None:
-    await deps.meter.aflush(deps.aredis)
+async def _flush(deps: Dependencies, door: Door) -> bool:
+    """Whether the counters reached Redis."""
+    flushed = await deps.meter.aflush(deps.aredis)
     await door.refusals.aflush(deps.aredis)
+    return flushed
 
 
 def application() -> Litestar:

@@ -20,6 +20,7 @@ from worker.ledger import Ledger
 from worker.metrics import Meter
 from worker.queue import open_queue
 from worker.settings import Settings, SettingsError
+from worker.spool import SPOOL, Spool
 from worker.vault import Vault
 
 
@@ -49,13 +50,15 @@ def build(settings: Settings, env: Mapping[str, str] | None = None) -> Dependenc
         raise SettingsError(["REDIS_URL: expected a Redis URL, got nothing, and no embedded Redis runs in LEADLINE_DATA_DIR"])
     sources = WatchedSources(source_file(settings), os.environ if env is None else env)
     vault = Vault(settings.encryption_keys)
+    meter = Meter()
+    spool = Spool(settings.data_dir / SPOOL, settings.spool_max, vault)
     store, astore = connect(url, name="leadline-service"), connect_async(url, name="leadline-service")
     return Dependencies(
         settings=settings,
         sources=sources,
-        acceptor=Acceptor(astore, open_queue(store), vault, wait_replicas=settings.wait_replicas),
+        acceptor=Acceptor(astore, open_queue(store), vault, spool=spool, meter=meter, wait_replicas=settings.wait_replicas),
         ledger=Ledger(store, vault),
         redis=store,
         aredis=astore,
-        meter=Meter(),
+        meter=meter,
     )

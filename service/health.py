@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
-import redis.asyncio
 from litestar import Response, get, route
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
@@ -16,8 +17,10 @@ from redis.exceptions import RedisError
 from service import pages
 from service.dependencies import Dependencies
 from worker import keys
+from worker.breaker import writable
 from worker.contract import State
 from worker.metrics import Gauges, expose
+from worker.spool import SPOOL, spooled
 
 CHECKED_FOR_SECONDS = 1.0
 """How long an answer of Redis holds, so that probes cost the accepting path nothing."""
@@ -40,15 +43,19 @@ class Health:
         self.deps = deps
         self._measure = measure
         self._checked_at = -CHECKED_FOR_SECONDS
-        self._writable = False
+        self._condition = Condition(False, [])
         self._last: Mapping[bytes, bytes] = {}
 
     async def condition(self) -> Condition:
         if self._measure() - self._checked_at >= CHECKED_FOR_SECONDS:
-            self._writable = await writable(self.deps.aredis)
+            parts = {"redis": await writable(self.deps.aredis), "spool": await self._spool_usable()}
+            self._condition = Condition(any(parts.values()), [name for name, works in parts.items() if not works])
             self._checked_at = self._measure()
-        degraded = [] if self._writable else ["redis"]
-        return Condition(ready=not degraded, degraded=degraded)
+        return self._condition
+
+    async def _spool_usable(self) -> bool:
+        spool = self.deps.acceptor.spool
+        return spool is not None and await asyncio.to_thread(spool.usable)
 
     async def metrics(self) -> bytes:
         """All counters; while Redis is away those it last showed, and what this process has counted since."""
@@ -57,6 +64,7 @@ class Health:
             self._last, gauges = await self._scrape()
         except (RedisError, OSError):
             gauges = Gauges(redis_up=False)
+        gauges = replace(gauges, spool=await asyncio.to_thread(spooled, self.deps.settings.data_dir / SPOOL))
         return expose(self._last, gauges, sources=self.deps.sources.sources, pending=self.deps.meter.pending())
 
     async def _scrape(self) -> tuple[Mapping[bytes, bytes], Gauges]:
@@ -76,15 +84,6 @@ class Health:
             workers=sum(_is_alive(beat, now) for beat in beats),
             tokens_left=float(left) if left is not None else None,
         )
-
-
-async def writable(store: redis.asyncio.Redis) -> bool:
-    """Whether Redis answers and takes a write: not loading, no replica, neither full nor unable to save."""
-    try:
-        await store.set(keys.READY, b"1", px=60_000)
-    except (RedisError, OSError):
-        return False
-    return True
 
 
 def _is_alive(beat: bytes, now: float) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import cast
 
 import msgspec
@@ -14,11 +15,13 @@ from service.times import iso
 from worker import keys
 from worker.contract import WORKING, Cause, State
 from worker.ledger import Ledger
+from worker.spool import SPOOL, spooled
 
 LEAD_TOKENS = 35
 """API tokens of a new lead without a note: a search, a person, a lead."""
 
 ALIVE_SECONDS = 60.0
+UNRECORDED = Cause(step="unknown", code="unknown", detail="no cause was recorded")
 
 
 class Paused(Struct, frozen=True):
@@ -58,11 +61,11 @@ class Overview(Struct, frozen=True):
     spool: int
 
 
-def overview(ledger: Ledger) -> Overview:
-    """Asks the ledger. Raises `StoreUnavailable`."""
+def overview(ledger: Ledger, data_dir: Path) -> Overview:
+    """Asks the ledger, and counts the spool of this machine. Raises `StoreUnavailable`."""
     now = ledger.now()
     counts = ledger.counts()
-    oldest = {state.value: ledger.oldest(state) for state in State if state in WORKING or state in (State.DEAD, State.QUARANTINED)}
+    oldest = {state.value: ledger.oldest(state) for state in (*WORKING, State.DEAD, State.QUARANTINED)}
     pause = ledger.paused()
     left = ledger.redis.get(keys.ALLOWANCE + "left")
     tokens = int(left) if left else None
@@ -74,7 +77,7 @@ def overview(ledger: Ledger) -> Overview:
         degraded=[] if workers(ledger.redis) else ["workers"],
         tokens=Tokens(tokens, tokens // LEAD_TOKENS if tokens is not None else None),
         workers=workers(ledger.redis),
-        spool=0,
+        spool=spooled(data_dir / SPOOL),
     )
 
 
@@ -93,7 +96,7 @@ def causes(ledger: Ledger) -> list[CauseCount]:
         found = pipe.execute()
     groups: dict[tuple[str | None, ...], list[tuple[Cause, float]]] = {}
     for (_, since), stored in zip(ids, found, strict=True):
-        cause = msgspec.json.decode(stored, type=Cause) if stored else Cause(step="unknown", code="unknown", detail="no cause was recorded")
+        cause = msgspec.json.decode(stored, type=Cause) if stored else UNRECORDED
         groups.setdefault((cause.step, cause.code, cause.field, cause.setting), []).append((cause, since))
     counted = [
         CauseCount(first.step, first.code, first.field, first.detail, first.hint, first.setting, len(group), group[0][1])

@@ -1,34 +1,51 @@
-"""Accepting: submissions into the ledger, in small batches.
+r"""Accepting: submissions into the ledger, in small batches; into the local spool when Redis cannot take them.
 
 What arrives while a batch is on its way to Redis, or within 2 ms, goes together with one transaction: with an append-only
 file that is synced before the answer, a transaction costs the same for one submission as for a hundred. Each caller is
-answered only when Redis has answered for its own submissions.
+answered only when its own submissions are on disk, there or here.
+
+    batch -> Redis -> receipts                       Redis back -> spooled, oldest first -> Redis -> out of the spool
+          \-> away -> breaker trips -> spool -> receipts
+
+A submission whose Redis answer was lost is spooled as well; its id makes the later hand-over harmless.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 import redis
 import redis.asyncio
 import rq
+import structlog
 
 from worker import keys
+from worker.breaker import Breaker
 from worker.contract import DuplicateKey, Receipt, State, Submission
 from worker.errors import StoreUnavailable
 from worker.ledger import scripts
 from worker.ledger.record import seal
-from worker.metrics import series
+from worker.metrics import SUBMISSIONS, Meter, series
 from worker.queue import enqueue
+from worker.spool import Spool, SpoolBroken, SpoolFull
 from worker.vault import Vault
+
+log = structlog.get_logger("leadline.accept")
 
 GATHER_SECONDS = 0.002
 BATCH = 200
 WAITING_MOST = 5_000
 """Submissions that may wait for Redis in one process; beyond it new ones are refused rather than kept in memory."""
+
+DRAIN_SECONDS = 1.0
+ADOPT_SECONDS = 15.0
+"""How often the spool is looked through for what is left, and the folder for files of processes that are gone."""
 
 Waiting = tuple[list[Submission], "asyncio.Future[list[Receipt]]"]
 
@@ -42,32 +59,44 @@ class Acceptor:
         queue: rq.Queue,
         vault: Vault,
         *,
+        spool: Spool | None = None,
+        meter: Meter | None = None,
         wait_replicas: int = 0,
-        clock: Callable[[], float] | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._redis = connection
         self._queue = queue
         self._vault = vault
+        self.spool = spool
+        self._meter = meter or Meter()
         self._wait_replicas = wait_replicas
         self._clock = clock
         self._inbox: asyncio.Queue[Waiting] = asyncio.Queue(maxsize=WAITING_MOST)
-        self._task: asyncio.Task[None] | None = None
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        self._tasks: list[asyncio.Task[None]] = []
+        self.breaker = Breaker(connection)
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="acceptor")
+        self._tasks = [asyncio.create_task(self._run(), name="acceptor"), asyncio.create_task(self._mend(), name="breaker")]
+        if self.spool is not None:
+            self._tasks.append(asyncio.create_task(self._drain_for_ever(self.spool), name="spool"))
 
     async def stop(self) -> None:
-        """Takes what is waiting, then ends."""
-        await asyncio.wait_for(self._inbox.join(), timeout=5)
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        """Takes what is waiting, then ends. What is spooled stays for the next process."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._inbox.join(), timeout=5)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.spool is not None:
+            await self._on_disk(self.spool.close)
+        self._disk.shutdown()
 
     async def accept(self, submissions: list[Submission]) -> list[Receipt]:
         """Records the submissions, each with its duplicate key and its job. Returns when they are on disk.
 
-        Raises `StoreUnavailable` when Redis does not answer in time: they may or may not be stored, and the same ids may
-        be handed over again without harm.
+        Raises `StoreUnavailable` when neither Redis nor the spool can take them: they may or may not be stored, and the
+        same ids may be handed over again without harm.
         """
         answer: asyncio.Future[list[Receipt]] = asyncio.get_running_loop().create_future()
         try:
@@ -89,7 +118,7 @@ class Acceptor:
     async def _answer(self, batch: list[Waiting]) -> None:
         submissions = [submission for group, _ in batch for submission in group]
         try:
-            receipts = iter(await self._store(submissions))
+            receipts = iter(await self._keep(submissions))
         except Exception as error:
             for _, answer in batch:
                 if not answer.done():
@@ -100,19 +129,71 @@ class Acceptor:
             if not answer.done():
                 answer.set_result(mine)
 
-    async def _store(self, submissions: list[Submission]) -> list[Receipt]:
+    async def _keep(self, submissions: list[Submission]) -> list[Receipt]:
+        """In Redis, else in the spool."""
+        if self.breaker.closed:
+            try:
+                return await self._store(submissions)
+            except StoreUnavailable as error:
+                self.breaker.trip()
+                log.warning("Redis is away", error=str(error), spooling=self.spool is not None)
+                if self.spool is None:
+                    raise
+        elif self.spool is None:
+            raise StoreUnavailable("Redis is away")
+        return await self._put(self.spool, submissions)
+
+    async def _put(self, spool: Spool, submissions: list[Submission]) -> list[Receipt]:
+        try:
+            receipts: list[Receipt] = await self._on_disk(spool.put, submissions, self._clock())
+        except (SpoolFull, SpoolBroken) as error:
+            raise StoreUnavailable(str(error)) from error
+        for submission, receipt in zip(submissions, receipts, strict=True):
+            if not receipt.duplicate and not receipt.conflict:
+                self._meter.count(SUBMISSIONS, source=submission.source, outcome="spooled")
+        return receipts
+
+    async def _mend(self) -> None:
+        while True:
+            await self.breaker.mend()
+            log.info("Redis is back")
+
+    async def _drain_for_ever(self, spool: Spool) -> None:
+        """Hands what is spooled over to Redis, oldest first, whenever Redis is there; takes over files of dead processes."""
+        adopt_at = 0.0
+        while True:
+            try:
+                if time.monotonic() >= adopt_at:
+                    adopt_at = time.monotonic() + ADOPT_SECONDS
+                    await self._on_disk(spool.adopt)
+                while self.breaker.closed and (found := await self._on_disk(spool.oldest, BATCH)):
+                    await self._store(found, spooled=True)
+                    await self._on_disk(spool.take_out, [submission.id for submission in found])
+                    log.info("spooled submissions handed over", count=len(found))
+            except StoreUnavailable:
+                self.breaker.trip()
+            except Exception as error:
+                log.error("the spool cannot be drained", error=type(error).__name__)
+            await asyncio.sleep(DRAIN_SECONDS)
+
+    async def _on_disk(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._disk, work, *arguments)
+
+    async def _store(self, submissions: Sequence[Submission], *, spooled: bool = False) -> list[Receipt]:
         """One transaction: the records and duplicate keys (a script), and a job for each submission that is to be delivered.
 
         A job for what the script finds to be a duplicate names an unknown submission and ends at once, so known duplicates
         are looked up first and get no job.
+
+        What was `spooled` was acknowledged, so each id gets a record: a twin of an earlier one points to it, and one that
+        reuses a key with another body goes without its key.
         """
         try:
             known = await self._known(submissions)
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.multi()  # type: ignore[no-untyped-call]
-                now = "" if self._clock is None else self._clock()
                 arguments = [text for submission in submissions for text in self._arguments(submission)]
-                pipe.eval(scripts.source("accept"), 0, now, *arguments)
+                pipe.eval(scripts.source("accept"), 0, "", int(spooled), *arguments)
                 for submission, duplicate in zip(submissions, known, strict=True):
                     if submission.state is State.QUEUED and not duplicate:
                         enqueue(self._queue, submission.id, pipe)
@@ -122,11 +203,11 @@ class Acceptor:
         except (redis.RedisError, OSError) as error:
             raise StoreUnavailable(f"Redis: {type(error).__name__}: {str(error)[:200]}") from error
         return [
-            Receipt(id=raw_id.decode(), state=State(state.decode() or "queued"), duplicate=bool(duplicate), conflict=bool(conflict))
+            Receipt(raw_id.decode(), State(state.decode() or State.QUEUED), duplicate=bool(duplicate), conflict=bool(conflict))
             for raw_id, state, duplicate, conflict in replies
         ]
 
-    async def _known(self, submissions: list[Submission]) -> list[bool]:
+    async def _known(self, submissions: Sequence[Submission]) -> list[bool]:
         with_keys = [_key_of(submission) for submission in submissions]
         wanted = [key for key in with_keys if key]
         if not wanted:

@@ -17,7 +17,7 @@ REMEMBER_SECONDS = 400 * 24 * 3600
 
 
 class PersonMemory(Struct, frozen=True, kw_only=True):
-    """`created`: we made the person, so it has no open leads but ours. `lead_at`: when its remembered lead was added (Unix seconds)."""
+    """`created`: we made the person, so it has no open leads but ours. `lead_at`: when that lead was added (Unix seconds)."""
 
     person_id: int
     created: bool = False

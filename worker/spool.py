@@ -16,7 +16,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -29,6 +29,9 @@ from worker.vault import CannotOpen, Vault
 
 log = structlog.get_logger("leadline.spool")
 
+SPOOL = "spool"
+"""The folder inside the data directory."""
+
 BUSY_SECONDS = 2.0
 """How long another writer of the file is waited for."""
 
@@ -38,6 +41,10 @@ create table if not exists submission (
 );
 create index if not exists submission_key on submission (key) where key is not null;
 """
+
+
+INSERT = "insert or ignore into submission (id, key, fingerprint, kind, until, body) values (?, ?, ?, ?, ?, ?)"
+Row = tuple[str, str | None, str | None, str | None, float | None, bytes]
 
 
 class SpoolFull(LeadlineError):
@@ -67,11 +74,11 @@ class Spool:
         self._adopted: list[_File] = []
 
     def put(self, submissions: Sequence[Submission], now: float) -> list[Receipt]:
-        """Stores what is new, in one transaction, and answers for each. Raises `SpoolFull` or `SpoolBroken`: then nothing is stored."""
+        """Stores what is new, in one transaction, and answers for each. Raises `SpoolFull`, `SpoolBroken`: nothing is stored."""
         with self._mutex:
             file = self._own()
             rows = [self._row(submission, now) for submission in submissions]
-            if file.bytes + sum(len(row[-1]) for row in rows) > self._most:
+            if file.bytes + sum(len(row[5]) for row in rows) > self._most:
                 raise SpoolFull("the local spool is full")
             try:
                 return file.put(submissions, rows, now)
@@ -145,7 +152,7 @@ class Spool:
     def _files(self) -> list[_File]:
         return [*self._adopted, *([self._file] if self._file else [])]
 
-    def _row(self, submission: Submission, now: float) -> tuple[object, ...]:
+    def _row(self, submission: Submission, now: float) -> Row:
         key = submission.duplicate_key
         body = self._vault.seal(msgspec.msgpack.encode(submission))
         if key is None:
@@ -167,7 +174,7 @@ class _File:
         count, size = self._db.execute("select count(*), coalesce(sum(length(body)), 0) from submission").fetchone()
         self.count, self.bytes = int(count), int(size)
 
-    def put(self, submissions: Sequence[Submission], rows: Sequence[tuple[object, ...]], now: float) -> list[Receipt]:
+    def put(self, submissions: Sequence[Submission], rows: Sequence[Row], now: float) -> list[Receipt]:
         receipts, added, size = [], 0, 0
         with self._transaction() as db:
             for submission, row in zip(submissions, rows, strict=True):
@@ -175,10 +182,8 @@ class _File:
                     "select id, fingerprint from submission where key = ? and (until is null or until > ?)", (row[1], now)
                 ).fetchone()
                 if first is None or first[0] == submission.id:
-                    db.execute(
-                        "insert or ignore into submission (id, key, fingerprint, kind, until, body) values (?, ?, ?, ?, ?, ?)", row
-                    )
-                    added, size = added + 1, size + len(row[-1])  # type: ignore[arg-type]
+                    db.execute(INSERT, row)
+                    added, size = added + 1, size + len(row[5])
                     receipts.append(Receipt(submission.id, submission.state, duplicate=False))
                 else:
                     other_body = row[3] == "key" and first[1] != row[2]
@@ -188,7 +193,8 @@ class _File:
 
     def oldest(self, most: int, vault: Vault) -> list[Submission]:
         found = []
-        for submission_id, body in self._db.execute("select id, body from submission order by number limit ?", (most,)).fetchall():
+        rows = self._db.execute("select id, body from submission order by number limit ?", (most,)).fetchall()
+        for submission_id, body in rows:
             try:
                 found.append(msgspec.msgpack.decode(vault.open(body), type=Submission))
             except (CannotOpen, msgspec.MsgspecError) as error:
@@ -258,3 +264,12 @@ def _open(path: Path) -> _File | None:
         log.error("a spool file is damaged and was set aside", file=aside.name, error=str(error))
         lock.close()
         return None
+
+
+def spooled(folder: Path) -> int:
+    """How many submissions all processes of this data directory hold in their spools; files that cannot be read count as none."""
+    total = 0
+    for path in folder.glob("*.sqlite") if folder.is_dir() else []:
+        with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=0.2)) as db:
+            total += int(db.execute("select count(*) from submission").fetchone()[0])
+    return total

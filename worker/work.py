@@ -117,7 +117,8 @@ def build(
     sweeper = Sweeper(ledger, open_queue(store))
     leases = Leases(ledger)
     meter = Meter()
-    office = Office(settings, store, meter)
+    # What workers share by time (the day's tokens, the age of the names) goes by the ledger's clock.
+    office = Office(settings, store, meter, ledger.now)
     workshop = Workshop(
         ledger=ledger,
         leases=leases,
@@ -137,6 +138,7 @@ def build(
         sweeper,
         meter,
         at_start=lambda: names.warn(writings, office.catalogue),
+        chores=chores,
     )
 
 

@@ -16,7 +16,7 @@ from worker.ledger import Ledger, Record
 from worker.mend import EditError, mend
 
 edits = click.option(
-    "--set", "edits", multiple=True, metavar="FIELD=VALUE", help="Mend a field of the lead first, e.g. --set email=ada@example.com"
+    "--set", "edits", multiple=True, metavar="FIELD=VALUE", help="Mend a field of the lead first: --set email=ada@example.com"
 )
 
 
@@ -135,7 +135,8 @@ def _mended(record: Record, changes: dict[str, str]) -> Lead | None:
     try:
         return mend(record.lead, changes)
     except EditError as error:
-        start.stop(f"leadline: {record.id}: nothing was changed:", *(f"  {name}: {fault}" for name, fault in error.faults.items()))
+        faults = [f"  {name}: {fault}" for name, fault in error.faults.items()]
+        start.stop(f"leadline: {record.id}: nothing was changed:", *faults)
 
 
 def parse(edit: str) -> tuple[str, str]:

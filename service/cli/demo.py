@@ -19,7 +19,7 @@ from rich.text import Text
 
 from service.cli import start
 from service.cli.up import with_example_secrets
-from service.local.machine import Machine, NotUp, Place
+from service.local.machine import SANDBOX_PORT, Machine, NotUp, Place
 from service.local.redis import EmbeddedRedisError
 from service.local.samples import MISSING_LABEL, WEBINAR, Sample, samples
 from service.settings import packaged_example
@@ -39,7 +39,7 @@ from worker.work import Office
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 PATIENCE_SECONDS = 60.0
-COLUMNS = ("sample", "source", "answer", "state", "person", "lead title", "labels", "channel", "channel_id", "origin_id", "tokens")
+COLUMNS = ("sample", "source", "answer", "state", "person", "lead title", "labels", "channel", "channel_id", "origin_id")
 
 
 class Posted(Struct):
@@ -80,7 +80,8 @@ def demo() -> None:
     Runs in a directory of its own inside LEADLINE_DATA_DIR, emptied before, and never against a real Pipedrive account.
     """
     settings = start.settings()
-    if urlsplit(settings.pipedrive_base_url).hostname not in LOCAL and (settings.has_credentials or "PIPEDRIVE_BASE_URL" in os.environ):
+    pointed = settings.has_credentials or "PIPEDRIVE_BASE_URL" in os.environ
+    if pointed and urlsplit(settings.pipedrive_base_url).hostname not in LOCAL:
         start.stop(
             f"leadline: the demo makes up people, so it is not run against {settings.pipedrive_base_url}:",
             "  unset PIPEDRIVE_BASE_URL and the Pipedrive credentials to use the sandbox",
@@ -97,7 +98,8 @@ def demo() -> None:
     except (NotUp, EmbeddedRedisError, LeadlineError, httpx.HTTPError) as error:
         start.stop(f"leadline: the demo failed: {error}")
     console.print(f"\nLook at it:  LEADLINE_DATA_DIR={folder} LEADLINE_CONFIG={folder / 'leadline.toml'} leadline up")
-    console.print(f"             then http://{settings.host}:{settings.port}/docs (API) and http://127.0.0.1:8090/ (leads, persons, calls)")
+    api = f"http://{settings.host}:{settings.port}/docs"
+    console.print(f"             then {api} (API) and http://127.0.0.1:{SANDBOX_PORT}/ (leads, persons, calls)")
     if wrong:
         start.stop(f"leadline: {len(wrong)} of the samples ended otherwise:", *(f"  {line}" for line in wrong))
 
@@ -118,7 +120,8 @@ def _show(console: Console, place: Place, env: Mapping[str, str]) -> list[str]:
         console.print(f"Pipedrive at {place.pipedrive_url}: {who.company_name or who.name}. Posting to {place.service_url}\n")
         ledger = Ledger(client, Vault(settings.encryption_keys))
         posted: list[Posted] = []
-        with Live(_table([]), console=console, refresh_per_second=8, transient=True) as live, httpx.Client(trust_env=False) as http:
+        live = Live(_table([]), console=console, refresh_per_second=8, transient=True)
+        with live, httpx.Client(trust_env=False) as http:
             for sample in samples(env, time.time()):
                 posted.append(_post(http, place, sample))
                 _wait(ledger, posted[-1])
@@ -217,7 +220,7 @@ def _delivered(sample: Sample) -> Sample:
 
 
 def _table(posted: list[Posted]) -> Table:
-    table = Table(*COLUMNS, box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table = Table(*COLUMNS, "tokens", box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for each in posted:
         state = _state(each)
         cells = (each.sample.name, each.sample.source, each.status, state, each.person, each.title, each.labels, each.channel)

@@ -26,7 +26,8 @@ def list_(limit: int, as_json: bool) -> None:
         why = {record.id: store.ledger.timeline(record.id)[-1].why for record in found}
     rows = [(record.id, record.source, show.ago(record.updated_at), why[record.id]) for record in found]
     if as_json:
-        show.print_json({"items": [{"id": row[0], "source": row[1], "why": row[3]} for row in rows], "next": None, "total": total})
+        items = [{"id": row[0], "source": row[1], "why": row[3]} for row in rows]
+        show.print_json({"items": items, "next": None, "total": total})
         return
     show.table(f"Quarantine ({len(rows)} of {total})", ["id", "source", "since", "why"], rows)
 

@@ -66,7 +66,8 @@ def sandbox(host: str, port: int, plan: Plan | None, state_file: Path | None, se
     from service.sandbox.serve import run as serve_sandbox
     from service.sandbox.settings import SandboxSettings
 
-    settings = SandboxSettings(host=host, port=port, plan=plan, state_file=str(state_file) if state_file else None, search_delay_seconds=search_delay)
+    kept = str(state_file) if state_file else None
+    settings = SandboxSettings(host=host, port=port, plan=plan, state_file=kept, search_delay_seconds=search_delay)
     click.echo(f"Pipedrive sandbox on http://{host}:{port}  (x-api-token: {settings.api_token})")
     try:
         serve_sandbox(settings)

@@ -12,8 +12,9 @@ from service.overview import causes, overview
 @show.json_option
 def status(as_json: bool) -> None:
     """Queue, dead letters by cause, budget, workers."""
-    with start.opened(start.settings()) as store:
-        now = overview(store.ledger)
+    settings = start.settings()
+    with start.opened(settings) as store:
+        now = overview(store.ledger, settings.data_dir)
         if as_json:
             show.print_json(now)
             return
@@ -34,6 +35,8 @@ def status(as_json: bool) -> None:
     if now.paused:
         until = f" until {now.paused.until}" if now.paused.until else ""
         click.echo(f"PAUSED since {now.paused.since}{until}: {now.paused.reason}  (leadline resume)")
+    if now.spool:
+        click.echo(f"spooled on this machine: {now.spool}, waiting for Redis to take them")
     if not now.workers:
         click.echo("no worker was seen within the last minute: start one with `leadline work`")
 

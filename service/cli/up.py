@@ -22,7 +22,7 @@ EXAMPLE_SECRETS = ("PARTNER_KEY", "WEBHOOK_SECRET")
 
 @click.command()
 def up() -> None:
-    """Everything on this machine in the foreground: Redis, service, workers, and a Pipedrive sandbox unless credentials are given."""
+    """Everything on this machine in the foreground: Redis, service, workers; a Pipedrive sandbox unless credentials are given."""
     settings = start.settings()
     env = with_example_secrets(settings, os.environ)
     sources = start.sources(settings, env)

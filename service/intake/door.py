@@ -42,7 +42,7 @@ class Door:
 
     def __init__(self, deps: Dependencies) -> None:
         self.deps = deps
-        self.limiter = Limiter(deps.aredis)
+        self.limiter = Limiter(deps.aredis, deps.acceptor.breaker)
         self.refusals = Refusals()
         self.log = structlog.get_logger()
 

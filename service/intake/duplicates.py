@@ -9,7 +9,7 @@ import msgspec
 from service.intake.body import media_type
 from service.problems import HttpProblem
 from service.sources.config import Source
-from service.sources.reading import Event, Request
+from service.sources.reading import Event, Outcome, Request
 from worker.contract import DuplicateKey
 from worker.keys import digest
 
@@ -57,9 +57,12 @@ def fingerprint(request: Request) -> str:
 def _content(request: Request, event: Event, place: int, body: str) -> str:
     """What the fields say, however they were encoded; the bytes where no lead could be read from them.
 
-    A hidden timestamp or a new boundary does not make a double click two leads.
+    A hidden timestamp or a new boundary does not make a double click two leads. A post that looks like spam is never the
+    twin of one that does not: else a robot could take a person's place.
     """
     family = "form" if media_type(request.content_type) in _FORMS else "json"
+    if event.outcome is Outcome.SPAM:
+        family += "-spam"
     if event.lead is None or not event.lead.reachable:
         return digest(family, body, str(place))
     return digest(family, msgspec.json.encode(event.lead, order="deterministic").decode())

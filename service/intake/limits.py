@@ -16,8 +16,8 @@ from redis.exceptions import RedisError
 
 from service.sources.units import Rate
 from worker import keys
+from worker.breaker import Breaker
 
-RETRY_REDIS_SECONDS = 2.0
 MOST_ADDRESSES = 10_000
 
 # The clock of Redis, so that all processes count by one. A clock set back must not lock an address out for longer than the
@@ -36,23 +36,25 @@ return 0
 
 
 class Limiter:
-    """One per process. `clock` measures seconds and never goes back."""
+    """One per process. `clock` measures seconds and never goes back. `breaker` says whether Redis is worth asking."""
 
-    def __init__(self, store: redis.asyncio.Redis, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, store: redis.asyncio.Redis, breaker: Breaker, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._script = store.register_script(SCRIPT)
+        self._breaker = breaker
         self._clock = clock
         self._own: OrderedDict[str, float] = OrderedDict()
-        self._redis_again_at = 0.0
 
     async def wait_seconds(self, source: str, address: str, rate: Rate) -> float:
         """0.0 if the request may pass, else how long until the next one may."""
         key = keys.limit(source, address)
-        if self._clock() >= self._redis_again_at:
+        if self._breaker.closed:
             try:
                 milliseconds = await self._script(keys=[key], args=[rate.seconds * 1000 / rate.count, rate.seconds * 1000])
                 return int(milliseconds) / 1000
             except (RedisError, OSError):
-                self._redis_again_at = self._clock() + RETRY_REDIS_SECONDS
+                self._breaker.trip()
         return self._decide_here(key, rate)
 
     def _decide_here(self, key: str, rate: Rate) -> float:

@@ -78,7 +78,7 @@ def samples(env: Mapping[str, str], now: float) -> list[Sample]:
             name="JSON sent as text",
             source="contact",
             headers={"content-type": "text/plain;charset=UTF-8", "accept": "*/*"},
-            body=_json(**{"Vorname": "Zoë", "Nachname": "Müller", "E-Mail": "zoe@beispiel.example", "Nachricht": "Bitte um Angebot"}),
+            body=_json(Vorname="Zoë", Nachname="Müller", Mail="zoe@beispiel.example", Nachricht="Bitte um Angebot"),
             status=202,
             state=State.DELIVERED,
             result=Result.CREATED,

@@ -45,10 +45,17 @@ def _fault(field: Field, value: Any) -> str | None:
         case "enum":
             return None if _is_option(field, value) else "must be one of the field's options"
         case "set":
-            whole = isinstance(value, list) and value and all(_is_option(field, each) for each in value)
-            return None if whole else "must be an array of the field's options"
+            chosen = _chosen(value)
+            return None if chosen and all(_is_option(field, each) for each in chosen) else "must be an array of the field's options"
         case kind:
             return _text_fault(value, LONGEST[kind])
+
+
+def _chosen(value: Any) -> list[Any]:
+    """Of a field with several options: an array, or as v1 also answers them, ids in a text with commas."""
+    if isinstance(value, str):
+        return [int(each) if each.strip().isdecimal() else each for each in value.split(",")]
+    return value if isinstance(value, list) else []
 
 
 def _text_fault(value: Any, longest: int) -> str | None:

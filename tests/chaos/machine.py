@@ -96,7 +96,7 @@ class Running:
         return pid
 
     def sandbox(self) -> dict[str, Any]:
-        return dict(self.http.get(f"{self.machine.place.sandbox_url}/_sandbox/state", params={"calls": 0}).json())
+        return dict(self.http.get(f"{self.machine.place.sandbox_url}/_sandbox/state", params={"calls": "0"}).json())
 
     def fault(self, match: dict[str, Any], effect: dict[str, Any]) -> None:
         self.http.post(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from worker.ledger import Ledger
 from worker.metrics import Meter
 from worker.queue import open_queue
 from worker.settings import Settings
+from worker.spool import SPOOL, Spool
 from worker.vault import Vault
 
 PATIENCE = 5.0
@@ -96,16 +98,22 @@ class FixedSources:
 
 
 @contextmanager
-def open_world(url: str, monkeypatch: pytest.MonkeyPatch, env: dict[str, str] | None = None) -> Iterator[World]:
+def open_world(
+    url: str, monkeypatch: pytest.MonkeyPatch, env: dict[str, str] | None = None, spool: Path | None = None
+) -> Iterator[World]:
+    """The application over a Redis; with `spool`, over a folder as well."""
     store, astore, vault = connect(url, timeout=PATIENCE), connect_async(url, timeout=PATIENCE), Vault()
+    settings = Settings.for_service((env or {}) | ({"LEADLINE_DATA_DIR": str(spool)} if spool else {}))
+    meter = Meter()
+    local = Spool(settings.data_dir / SPOOL, settings.spool_max, vault) if spool else None
     deps = Dependencies(
-        settings=Settings.for_service(env or {}),
+        settings=settings,
         sources=FixedSources({source.name: source for source in SOURCES}),
-        acceptor=Acceptor(astore, open_queue(store), vault),
+        acceptor=Acceptor(astore, open_queue(store), vault, spool=local, meter=meter),
         ledger=Ledger(store, vault),
         redis=store,
         aredis=astore,
-        meter=Meter(),
+        meter=meter,
     )
     with TestClient(create_app(deps)) as client:
         world = World(client, deps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -15,14 +16,14 @@ from worker.metrics import DELIVERIES, series
 
 
 @pytest.fixture
-def world(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    with open_world(redis_url, monkeypatch) as opened:
+def world(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    with open_world(redis_url, monkeypatch, spool=tmp_path) as opened:
         yield opened
 
 
 @pytest.fixture
-def lonely(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    with open_world(f"unix://{tmp_path}/none.sock", monkeypatch) as opened:
+def lonely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    with open_world(f"unix://{tmp_path}/none.sock", monkeypatch, spool=tmp_path) as opened:
         yield opened
 
 
@@ -36,10 +37,10 @@ def test_alive_and_ready(world: World) -> None:
 
 
 def test_without_redis_it_lives_and_says_what_is_missing(lonely: World) -> None:
-    """Without Redis the process lives, is not ready, names the part, and still shows its own numbers."""
+    """Without Redis the process lives, can accept into its spool, names the part, and still shows its own numbers."""
     assert lonely.client.get("/healthz").status_code == 200
     ready = lonely.client.get("/readyz")
-    assert (ready.status_code, ready.json()) == (503, {"ready": False, "degraded": ["redis"]})
+    assert (ready.status_code, ready.json()) == (200, {"ready": True, "degraded": ["redis"]})
     lonely.reading = a_reading(Outcome.REFUSED, status=401)
     lonely.post("typeform")
     assert lonely.counted("leadline_up_redis") == 0
@@ -47,11 +48,18 @@ def test_without_redis_it_lives_and_says_what_is_missing(lonely: World) -> None:
     assert lonely.post("contact").status_code == 401
 
 
-def test_a_redis_that_takes_no_writes_is_not_ready(world: World, redis: redis_py.Redis) -> None:
-    """A full Redis answers PING and stores nothing, so it does not count as ready."""
+def test_without_redis_and_spool_it_is_not_ready(lonely: World, tmp_path: Path) -> None:
+    """Where neither can take a submission, readiness says so and names both."""
+    (tmp_path / "spool").write_text("a file in the way")
+    ready = lonely.client.get("/readyz")
+    assert (ready.status_code, ready.json()) == (503, {"ready": False, "degraded": ["redis", "spool"]})
+
+
+def test_a_redis_that_takes_no_writes_is_degraded(world: World, redis: redis_py.Redis) -> None:
+    """A full Redis answers PING and stores nothing, so it does not count as there."""
     redis.config_set("maxmemory", "1")
     try:
-        assert world.client.get("/readyz").status_code == 503
+        assert world.client.get("/readyz").json()["degraded"] == ["redis"]
     finally:
         redis.config_set("maxmemory", "0")
 

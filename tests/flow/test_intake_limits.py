@@ -12,9 +12,10 @@ import redis as redis_py
 import redis.asyncio as redis_asyncio
 
 from service.intake.addresses import client_address, limited_as
-from service.intake.limits import MOST_ADDRESSES, RETRY_REDIS_SECONDS, Limiter
+from service.intake.limits import MOST_ADDRESSES, Limiter
 from service.sources.units import Rate
 from worker import keys
+from worker.breaker import Breaker
 from worker.connection import connect_async
 
 Clients = Callable[[], AbstractAsyncContextManager[redis_asyncio.Redis]]
@@ -34,7 +35,7 @@ def test_the_count_is_exact_when_many_ask_at_once(aredis: Clients) -> None:
 
     async def ask() -> list[float]:
         async with aredis() as one, aredis() as other:
-            limiters = [Limiter(one), Limiter(other)]
+            limiters = [Limiter(one, Breaker(one)), Limiter(other, Breaker(other))]
             rate = Rate(count=10, seconds=600.0)
             return await asyncio.gather(*(limiters[n % 2].wait_seconds("s", "1.2.3.4", rate) for n in range(50)))
 
@@ -48,7 +49,7 @@ def test_addresses_and_sources_do_not_share(aredis: Clients, redis: redis_py.Red
 
     async def ask() -> list[float]:
         async with aredis() as store:
-            limiter, rate = Limiter(store), Rate(count=1, seconds=60.0)
+            limiter, rate = Limiter(store, Breaker(store)), Rate(count=1, seconds=60.0)
             return [await limiter.wait_seconds(source, address, rate) for source, address in [("a", "1"), ("a", "2"), ("b", "1")]]
 
     assert asyncio.run(ask()) == [0.0, 0.0, 0.0]
@@ -64,7 +65,7 @@ def test_a_clock_set_back_locks_nobody_out(aredis: Clients, redis: redis_py.Redi
 
     async def ask() -> float:
         async with aredis() as store:
-            return await Limiter(store).wait_seconds("s", "a", Rate(count=2, seconds=10.0))
+            return await Limiter(store, Breaker(store)).wait_seconds("s", "a", Rate(count=2, seconds=10.0))
 
     assert asyncio.run(ask()) == 5.0
 
@@ -75,7 +76,7 @@ def test_without_redis_each_process_counts_for_itself(tmp_path: object) -> None:
 
     async def ask() -> list[float]:
         async with connect_async(f"unix://{tmp_path}/none.sock") as store:
-            limiter, rate = Limiter(store, clock), Rate(count=2, seconds=10.0)
+            limiter, rate = Limiter(store, Breaker(store), clock), Rate(count=2, seconds=10.0)
             waits = [await limiter.wait_seconds("s", "a", rate) for _ in range(3)]
             clock.now += 5.0
             return [*waits, await limiter.wait_seconds("s", "a", rate), await limiter.wait_seconds("s", "a", rate)]
@@ -83,27 +84,28 @@ def test_without_redis_each_process_counts_for_itself(tmp_path: object) -> None:
     assert asyncio.run(ask()) == [0.0, 0.0, 5.0, 0.0, 5.0]
 
 
-def test_redis_is_asked_again_after_a_while(aredis: Clients, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a failure Redis is left alone for two seconds, then asked again."""
-    clock = Clock()
-    asked = []
+def test_redis_is_asked_again_once_it_is_back(aredis: Clients, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a failure Redis is left alone until the breaker finds that it takes writes again."""
+    asked: list[int] = []
 
     async def ask() -> None:
         async with aredis() as store:
-            limiter, rate = Limiter(store, clock), Rate(count=100, seconds=10.0)
+            breaker = Breaker(store)
+            limiter, rate = Limiter(store, breaker), Rate(count=100, seconds=10.0)
 
             async def fail(**_: object) -> int:
-                asked.append(clock.now)
+                asked.append(len(asked))
                 raise redis_py.ConnectionError
 
             monkeypatch.setattr(limiter, "_script", fail)
             for _ in range(3):
                 await limiter.wait_seconds("s", "a", rate)
-            clock.now += RETRY_REDIS_SECONDS
+            assert len(asked) == 1
+            await asyncio.wait_for(breaker.mend(), 5)
             await limiter.wait_seconds("s", "a", rate)
 
     asyncio.run(ask())
-    assert asked == [1000.0, 1000.0 + RETRY_REDIS_SECONDS]
+    assert len(asked) == 2
     assert redis.keys("leadline:limit:*") == []
 
 
@@ -112,7 +114,7 @@ def test_what_a_process_remembers_is_bounded(tmp_path: object) -> None:
 
     async def ask() -> int:
         async with connect_async(f"unix://{tmp_path}/none.sock") as store:
-            limiter, rate = Limiter(store, Clock()), Rate(count=1, seconds=10.0)
+            limiter, rate = Limiter(store, Breaker(store), Clock()), Rate(count=1, seconds=10.0)
             for n in range(MOST_ADDRESSES + 10):
                 await limiter.wait_seconds("s", str(n), rate)
             return len(limiter._own)

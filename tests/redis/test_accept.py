@@ -55,8 +55,8 @@ def test_the_job_holds_the_id_and_nothing_else(aredis: Client, redis: redis_py.R
     asyncio.run(accept(aredis, redis, [mine]))
     [job] = open_queue(redis).jobs
     assert (job.func_name, job.args, job.description) == (JOB_FUNCTION, [mine.id], mine.id)
-    stored = b"".join(value for fields in [redis.hgetall(f"rq:job:{job.id}")] for value in fields.values())
-    assert b"ada@example.com" not in stored + job.data
+    stored = str(redis.hgetall(f"rq:job:{job.id}")) + str(job.data)
+    assert "ada@example.com" not in stored
     assert job.data.startswith(b"[")
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import redis
 from msgspec import Struct
 
 from worker import keys
-from worker.errors import OutOfAllowance
+from worker.errors import OutOfAllowance, StoreUnavailable
 from worker.ledger.ledger import unavailable
 from worker.pipedrive.calls import Call
 
@@ -25,6 +25,7 @@ SPREAD_SECONDS = 0.25
 """Calls sent two seconds apart may arrive closer together; our window is longer by this much."""
 
 TOKENS_PER_SEAT = 30_000
+DAY_SECONDS = 86_400
 
 
 class Plan(Struct, frozen=True):
@@ -69,13 +70,16 @@ if search then
 end
 redis.call('INCRBY', KEYS[3], cost)
 redis.call('EXPIRE', KEYS[3], 172800)
-redis.call('SET', KEYS[4], daily - spent - cost, 'EX', 172800)
+redis.call('SET', KEYS[4], daily - spent - cost, 'EX', ARGV[9])
 return { 'go', '0' }
 """
 
 
 class Allowance:
-    """Limits of the client (`worker.pipedrive.client.Limits`). `clock` returns Unix seconds."""
+    """Limits of the client (`worker.pipedrive.client.Limits`).
+
+    `clock` returns Unix seconds, the same for all workers: it says which day's tokens are spent. It may raise `StoreUnavailable`.
+    """
 
     def __init__(self, connection: redis.Redis, plan: Plan | None, clock: Callable[[], float]) -> None:
         self._redis = connection
@@ -86,13 +90,14 @@ class Allowance:
         """Takes one call's share. Raises `OutOfAllowance` or `StoreUnavailable`: the call must not be sent."""
         if self._plan is None:
             return
+        now = self._clock()
         try:
             verdict, wait = self._redis.eval(
                 TAKE,
                 4,
                 keys.ALLOWANCE + "burst",
                 keys.ALLOWANCE + "search",
-                self._day_key(),
+                _day_key(now),
                 keys.ALLOWANCE + "left",
                 0,
                 WINDOW_SECONDS + SPREAD_SECONDS,
@@ -102,38 +107,41 @@ class Allowance:
                 self._plan.search,
                 self._plan.tokens,
                 secrets.token_hex(8),
+                _next_day(now) - int(now),
             )
         except redis.RedisError as error:
             raise unavailable(error) from error
         if verdict == b"budget":
-            raise OutOfAllowance(self.next_day(), budget=True)
+            raise OutOfAllowance(_next_day(now), budget=True)
         if verdict == b"burst":
-            raise OutOfAllowance(self._clock() + max(0.05, float(wait)), budget=False)
+            raise OutOfAllowance(now + max(0.05, float(wait)), budget=False)
 
-    def after(self, call: Call, status: int | None, headers: Mapping[str, str]) -> None:
+    def after(self, call: Call, status: int | None, headers: Mapping[str, str]) -> None:  # noqa: ARG002
         """Pipedrive's own count wins where it is lower: other integrations spend the same tokens."""
         left = headers.get("x-daily-ratelimit-token-remaining", "")
         if self._plan is None or not left.isascii() or not left.isdigit():
             return
         spent = max(0, self._plan.tokens - int(left))
         # The answer is more than this count: losing a correction must not lose it.
-        with contextlib.suppress(redis.RedisError):
-            self._redis.eval(RAISE_TO, 2, self._day_key(), keys.ALLOWANCE + "left", spent, int(left))
+        with contextlib.suppress(redis.RedisError, StoreUnavailable):
+            now = self._clock()
+            self._redis.eval(RAISE_TO, 2, _day_key(now), keys.ALLOWANCE + "left", spent, int(left), _next_day(now) - int(now))
 
-    def next_day(self) -> float:
-        """When the day's tokens reset (Unix seconds): midnight UTC; the zone of the real reset is not documented."""
-        today = datetime.fromtimestamp(self._clock(), UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        return (today + timedelta(days=1)).timestamp()
 
-    def _day_key(self) -> str:
-        return keys.ALLOWANCE + "day:" + datetime.fromtimestamp(self._clock(), UTC).date().isoformat()
+def _next_day(now: float) -> int:
+    """When the day's tokens reset (Unix seconds): midnight UTC; the zone of the real reset is not documented."""
+    return (int(now) // DAY_SECONDS + 1) * DAY_SECONDS
+
+
+def _day_key(now: float) -> str:
+    return keys.ALLOWANCE + "day:" + datetime.fromtimestamp(now, UTC).date().isoformat()
 
 
 RAISE_TO = """
 local spent = tonumber(redis.call('GET', KEYS[1]) or '0')
 if tonumber(ARGV[1]) > spent then
   redis.call('SET', KEYS[1], ARGV[1], 'EX', 172800)
-  redis.call('SET', KEYS[2], ARGV[2], 'EX', 172800)
+  redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
 end
 return 1
 """

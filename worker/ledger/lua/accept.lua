@@ -1,8 +1,11 @@
 -- Takes a batch: records each submission unless it is known. One reply per submission: {id, state, duplicate, conflict}.
--- Arguments after the time: for each submission 15 texts, in the order read below.
+-- Arguments after the time: whether these come out of a spool (1/0), then for each submission 15 texts, in the order read below.
+-- What was spooled was acknowledged, so it always gets a record: a twin of an earlier one points to it, and one that reuses
+-- a key with another body is recorded without its key.
 
+local spooled = ARGV[2] == '1'
 local replies = {}
-local i = 2
+local i = 3
 while i <= #ARGV do
   local id, source, state, received_at = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local lead, raw, cause, why = ARGV[i + 4], ARGV[i + 5], ARGV[i + 6], ARGV[i + 7]
@@ -10,19 +13,26 @@ while i <= #ARGV do
   local accepted, also, duplicate = ARGV[i + 12], ARGV[i + 13], ARGV[i + 14]
   i = i + 15
 
-  local first = false
+  local first, first_id, first_print = false, '', ''
   if key ~= '' then first = redis.call('GET', key) end
+  if first then first_id, first_print = string.match(first, '^(%S+) (%S+)$') end
+  local conflict = first and kind == 'key' and first_print ~= fingerprint
+  if spooled and conflict then first, conflict, key, kind = false, false, '', '' end
+
   if redis.call('EXISTS', record(id)) == 1 then
     -- The same hand-over again, after a reply that got lost.
     replies[#replies + 1] = { id, get(id, 'accepted_as'), 0, 0 }
+  elseif conflict then
+    replies[#replies + 1] = { first_id, '', 0, 1 }
   elseif first then
-    local first_id, first_print = string.match(first, '^(%S+) (%S+)$')
-    if kind == 'key' and first_print ~= fingerprint then
-      replies[#replies + 1] = { first_id, '', 0, 1 }
-    else
-      count(duplicate)
-      replies[#replies + 1] = { first_id, get(first_id, 'accepted_as') or 'queued', 1, 0 }
+    count(duplicate)
+    if spooled then
+      redis.call('HSET', record(id), 'v', 1, 'source', source, 'accepted_as', state, 'received_at', received_at,
+        'attempts', 0, 'crashes', 0, 'duplicate_of', first_id, 'duplicate_key', '', 'duplicate_kind', '')
+      move(id, 'ignored', 'intake', 'duplicate of ' .. first_id)
+      count(accepted)
     end
+    replies[#replies + 1] = { first_id, get(first_id, 'accepted_as') or 'queued', 1, 0 }
   else
     if key ~= '' then
       if window ~= '' then redis.call('SET', key, id .. ' ' .. fingerprint, 'PX', window)

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.machine import machine
+from tests.polling import eventually
+from worker.contract import State
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def test_a_hung_redis_costs_the_senders_nothing(tmp_path: Path) -> None:
+    """While Redis hangs every sender gets its 2xx; when it goes on, all is delivered once and duplicates are one lead."""
+    with machine(tmp_path) as running:
+        running.post_until_taken("before", "before@example.com")
+        redis = running.machine.pids["redis"]
+        os.kill(redis, signal.SIGSTOP)
+        try:
+            slow = 0
+            for number in range(100):
+                began = time.monotonic()
+                assert running.post(f"k{number}", f"someone{number}@example.com")
+                slow += time.monotonic() - began > 0.4
+            assert running.post("k0", "someone0@example.com")
+            assert slow <= 2
+            ready = running.http.get(f"{running.machine.place.service_url}/readyz")
+            assert (ready.status_code, ready.json()["degraded"]) == (200, ["redis"])
+        finally:
+            os.kill(redis, signal.SIGCONT)
+        running.wait_quiet(90)
+        assert eventually(lambda: sum(running.counts().values()) == 101)
+        running.wait_quiet(90)
+        running.check()
+
+
+def test_a_spool_left_by_a_killed_service_is_drained_by_the_next(tmp_path: Path) -> None:
+    """What a service spooled before kill -9 is delivered by its successor, once; a twin sent meanwhile is the earlier one's duplicate."""
+    with machine(tmp_path) as running:
+        redis = running.machine.pids["redis"]
+        os.kill(redis, signal.SIGSTOP)
+        try:
+            for number in range(20):
+                assert running.post(f"k{number}", f"someone{number}@example.com")
+            running.kill("serve")
+            running.post_until_taken("later", "later@example.com")
+            twin = dict(running.acknowledged)
+            running.acknowledged = {}
+            running.post_until_taken("k0", "someone0@example.com")
+            second = running.acknowledged.pop("k0")
+            running.acknowledged = twin
+        finally:
+            os.kill(redis, signal.SIGCONT)
+        assert eventually(lambda: sum(running.counts().values()) == 22, 60)
+        running.wait_quiet(90)
+        first = running.acknowledged["k0"]
+        records = {submission_id: running.record(submission_id) for submission_id in (first, second)}
+        [pointer] = [record for record in records.values() if record.state is State.IGNORED]
+        [kept] = [record for record in records.values() if record.state is State.DELIVERED]
+        assert pointer.duplicate_of == kept.id
+        running.acknowledged["k0"] = kept.id
+        running.check()
