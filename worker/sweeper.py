@@ -18,7 +18,7 @@ import rq
 from worker import keys
 from worker.contract import Lead, State
 from worker.errors import NotAllowed
-from worker.ledger import Ledger
+from worker.ledger import Ledger, Pause
 from worker.ledger.ledger import unavailable
 from worker.queue import enqueue, queued_ids
 
@@ -26,6 +26,7 @@ BEAT_SECONDS = 1.0
 A_BEAT = 200
 """Submissions dispatched in one beat at the most."""
 
+PROBE_CANDIDATES = 10
 LOST_AFTER_SECONDS = 10.0
 """A queued submission without an entry in the queue may be on its way to a slot; after this long it is lost."""
 
@@ -50,25 +51,26 @@ class Sweeper:
         """One round, whoever else sweeps: doing it twice is harmless."""
         now = self._ledger.now()
         ids = self._ledger.abandoned(now, A_BEAT)
-        if self._ledger.paused() is None:
-            ids += self._ledger.due(now, A_BEAT - len(ids))
-        else:
-            ids += self._probe(now)
+        pause = self._ledger.paused()
+        ids += self._ledger.due(now, A_BEAT - len(ids)) if pause is None else self._probe(pause, now)
         ids += self._lost(now)
         self.dispatch(ids)
         return len(ids)
 
     def dispatch(self, ids: Iterable[str]) -> None:
-        """Back into the ledger's queue and RQ's, in one transaction."""
+        """Back into the ledger's queue and RQ's, in one transaction. Raises `StoreUnavailable`."""
         ids = list(dict.fromkeys(ids))
         if not ids:
             return
-        with self._ledger.redis.pipeline(transaction=True) as pipe:
-            pipe.multi()
-            for submission_id in ids:
-                self._ledger.dispatch_call(pipe, submission_id)
-                enqueue(self._queue, submission_id, pipe)
-            pipe.execute()
+        try:
+            with self._ledger.redis.pipeline(transaction=True) as pipe:
+                pipe.multi()
+                for submission_id in ids:
+                    self._ledger.dispatch_call(pipe, submission_id)
+                    enqueue(self._queue, submission_id, pipe)
+                pipe.execute()
+        except redis.RedisError as error:
+            raise unavailable(error) from error
 
     def replay(self, submission_id: str, by: str, why: str, lead: Lead | None) -> State:
         """A person's retry or accept: into the ledger's queue and RQ's, in one transaction. Raises `NotAllowed`."""
@@ -84,12 +86,14 @@ class Sweeper:
             raise NotAllowed(submission_id, state.decode() or None, "retry")
         return State(state.decode())
 
-    def _probe(self, now: float) -> list[str]:
-        """While a gate that must be tried has come to its time, the one submission that tries it."""
-        pause = self._ledger.paused()
-        if pause is None or pause.until is None or pause.until > now or self._ledger.redis.exists(keys.PROBE):
+    def _probe(self, pause: Pause, now: float) -> list[str]:
+        """While a gate that must be tried has come to its time, those from which one is let through to try it.
+
+        Several, because the first may have to wait in line for another.
+        """
+        if pause.until is None or pause.until > now or self._ledger.redis.exists(keys.PROBE):
             return []
-        return self._ledger.due(now, 1)
+        return self._ledger.due(now, PROBE_CANDIDATES)
 
     def _lost(self, now: float) -> list[str]:
         queued = self._ledger.redis.zcard(keys.state(State.QUEUED))

@@ -12,7 +12,7 @@ from ulid import ULID
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
 from worker import keys
-from worker.contract import MOVES, Cause, Lead, State, Submission
+from worker.contract import MOVES, Attempt, Cause, Lead, State, Submission
 from worker.errors import LeaseLost, NotAllowed, StoreUnavailable
 from worker.ledger import Ledger, Verdict
 from worker.ledger.ledger import CRASHES_ALLOWED
@@ -22,6 +22,7 @@ from worker.vault import Vault
 
 Client = Callable[[], AbstractAsyncContextManager[Any]]
 CAUSE = Cause(step="lead", code="invalid", detail="no")
+CALL = Attempt(at=1.0, step="persons.search", outcome="ok", status=200)
 
 
 class Clock:
@@ -231,7 +232,7 @@ def test_a_pause_stops_new_deliveries_until_resumed(ledger: Ledger, store: Calla
 def test_a_timed_gate_opens_by_itself(ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any) -> None:
     """After a rate limit everybody waits until its reset, and no longer."""
     mine = store()
-    ledger.raise_gate("rate limit", clock.now + 5, probe=False)
+    ledger.raise_gate(mine, "rate limit", clock.now + 5, probe=False)
     assert ledger.claim(mine, "a", 30) is Verdict.GATED
     assert Sweeper(ledger, open_queue(redis)).sweep() == 0
     clock.now += 6
@@ -245,14 +246,15 @@ def test_a_probed_gate_lets_one_through_and_opens_on_its_success(
 ) -> None:
     """After refused credentials one submission tries; only when it is delivered do the others follow."""
     first, second = store(), store()
-    ledger.raise_gate("unauthorized", clock.now + 30, probe=True)
+    ledger.raise_gate(second, "unauthorized", clock.now + 30, probe=True)
     assert {ledger.claim(first, "a", 30), ledger.claim(second, "b", 30)} == {Verdict.GATED}
     clock.now += 31
     sweeper = Sweeper(ledger, open_queue(redis))
-    assert sweeper.sweep() == 1
+    sweeper.sweep()
     assert ledger.claim(first, "a", 30) is Verdict.CLAIMED
+    assert ledger.claim(second, "b", 30) is Verdict.GATED
     assert sweeper.sweep() == 0
-    ledger.finish(first, "a", State.DELIVERED)
+    ledger.finish(first, "a", State.DELIVERED, attempts=[CALL])
     assert ledger.paused() is None
     assert sweeper.sweep() == 1
     assert ledger.claim(second, "b", 30) is Verdict.CLAIMED
@@ -261,18 +263,61 @@ def test_a_probed_gate_lets_one_through_and_opens_on_its_success(
 def test_a_failed_probe_keeps_the_gate_closed(ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any) -> None:
     """When the one that tried fails the same way, everybody waits for the next try."""
     mine = store()
-    ledger.raise_gate("unauthorized", clock.now + 30, probe=True)
+    ledger.raise_gate(mine, "unauthorized", clock.now + 30, probe=True)
     ledger.claim(mine, "a", 30)
     clock.now += 31
     sweeper = Sweeper(ledger, open_queue(redis))
     sweeper.sweep()
     ledger.claim(mine, "a", 30)
-    ledger.raise_gate("unauthorized", clock.now + 60, probe=True)
+    ledger.raise_gate(mine, "unauthorized", clock.now + 60, probe=True)
     ledger.finish(mine, "a", State.WAITING, next_at=clock.now, reason="unauthorized", used=0)
     assert ledger.probes() == 2
     assert sweeper.sweep() == 0
     clock.now += 61
     assert sweeper.sweep() == 1
+
+
+def test_one_refusal_met_by_many_at_once_is_one(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
+    """However many deliveries in hand meet the same refusal, the gate is tried as soon as after one."""
+    for _ in range(8):
+        ledger.raise_gate(store(), "credentials", clock.now + 30 * 2 ** ledger.probes(), probe=True)
+    paused = ledger.paused()
+    assert paused is not None
+    assert (ledger.probes(), paused.until) == (1, clock.now + 30)
+
+
+def test_a_short_wait_does_not_open_a_longer_one(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
+    """A rate limit met by a delivery in hand leaves a block in force, and a block takes the place of a rate limit."""
+    ledger.raise_gate(store(), "limit", clock.now + 60, probe=False)
+    ledger.raise_gate(store(), "blocked", clock.now + 600, probe=True)
+    ledger.raise_gate(store(), "limit", clock.now + 2, probe=False)
+    paused = ledger.paused()
+    assert paused is not None
+    assert (paused.reason, paused.until) == ("blocked", clock.now + 600)
+    clock.now += 601
+    assert ledger.paused() is not None, "a block is left by a try, not by time"
+
+
+def test_who_waits_in_line_does_not_try_the_gate(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
+    """The one that tries the gate is one that really goes out: those in line behind another leave it to the next."""
+    line = "leadline:line:p"
+    head, behind, other = store(), store(), store()
+    ledger.claim(head, "h", 30, person_line=line)
+    ledger.finish(head, "h", State.WAITING, next_at=clock.now + 3600, reason="settle", keep_line=True)
+    ledger.raise_gate(head, "credentials", clock.now + 30, probe=True)
+    clock.now += 31
+    assert ledger.claim(behind, "b", 30, person_line=line) is Verdict.IN_LINE
+    assert ledger.claim(other, "o", 30) is Verdict.CLAIMED
+
+
+def test_a_death_without_a_call_does_not_open_the_gate(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
+    """A submission that dies of the source file has not tried whether Pipedrive answers."""
+    mine = store()
+    ledger.raise_gate(mine, "credentials", clock.now + 30, probe=True)
+    clock.now += 31
+    ledger.claim(mine, "a", 30)
+    ledger.finish(mine, "a", State.DEAD, cause=CAUSE)
+    assert ledger.paused() is not None
 
 
 def test_a_dead_letter_is_replayed_afresh(ledger: Ledger, store: Callable[..., str], redis: Any) -> None:
@@ -333,7 +378,7 @@ def test_a_lost_queue_is_rebuilt_from_the_ledger(ledger: Ledger, store: Callable
     mine = store()
     for key in redis.keys("rq:*"):
         redis.delete(key)
-    clock.now = ledger.redis.zscore(keys.state(State.QUEUED), mine) + 11
+    clock.now = float(redis.zscore(keys.state(State.QUEUED), mine)) + 11
     Sweeper(ledger, open_queue(redis)).sweep()
     assert queued_ids(open_queue(redis)) == {mine}
 

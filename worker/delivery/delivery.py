@@ -196,12 +196,13 @@ class Delivery:
         shop = self._shop
         if not isinstance(error, PipedriveError | Unmappable) and not hasattr(error, "code"):
             log.error("delivery failed", submission=record.id, step=step, error=type(error).__name__, exc_info=True)
+        now = shop.ledger.now()
         fate = decide(
             error,
             step=step,
             attempts=record.attempts + 1,
-            first_attempt_at=record.first_attempt_at or shop.clock(),
-            now=shop.clock(),
+            first_attempt_at=record.first_attempt_at or now,
+            now=now,
             policy=shop.policy,
             jitter=random.random(),
             source=record.source,
@@ -237,7 +238,7 @@ class Delivery:
                 finish(State.WAITING, "wait", cause, next_at=until, reason="settle", used=used)
             case Wait(until=until, reason=reason, gate=gate, probe=probe, cause=cause):
                 if gate:
-                    shop.ledger.raise_gate(reason, until, probe=probe)
+                    shop.ledger.raise_gate(record.id, reason, until, probe=probe)
                 finish(State.WAITING, "wait", cause, next_at=until, reason=reason, used=0)
             case Again():
                 self._forget(record)

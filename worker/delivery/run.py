@@ -14,7 +14,6 @@ from worker.memory import Memory
 from worker.pipedrive.client import Pipedrive
 from worker.plan import Plan
 
-
 Made = TypeVar("Made")
 
 

@@ -23,7 +23,8 @@ def settle(run: Run, seconds: float) -> None:
     step, announced_at = run.record.announced, run.record.announced_at
     if step is None or announced_at is None:
         return
-    if run.clock() < announced_at + seconds:
+    # By the clock that wrote the announcement: a worker's own may be an hour ahead.
+    if run.ledger.now() < announced_at + seconds:
         raise Settling(step, announced_at + seconds)
     run.step = f"look for the {step}"
     facts = LOOK[step](run, announced_at)
@@ -52,7 +53,7 @@ def _person(run: Run, announced_at: float) -> dict[str, str | int | None]:
     return {}
 
 
-def _lead(run: Run, announced_at: float) -> dict[str, str | int | None]:
+def _lead(run: Run, _: float) -> dict[str, str | int | None]:
     """By `origin_id` among the person's (else the organisation's) leads, open and archived, and deals it was converted to.
 
     Every origin_id holds the submission's id, which is compared: its template may have changed since the create.
@@ -68,7 +69,7 @@ def _lead(run: Run, announced_at: float) -> dict[str, str | int | None]:
     return {}
 
 
-def _note(run: Run, announced_at: float) -> dict[str, str | int | None]:
+def _note(run: Run, _: float) -> dict[str, str | int | None]:
     for found in run.pipedrive.notes.of_lead(run.lead_id or ""):
         if marks(found.content or "", run.record.id):
             return {"note_id": found.id}

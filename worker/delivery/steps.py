@@ -11,7 +11,7 @@ from worker.delivery.run import Run
 from worker.errors import Gone
 from worker.memory import PersonMemory, normal_name
 from worker.pipedrive.models import Lead as PipedriveLead
-from worker.pipedrive.models import timestamp
+from worker.pipedrive.models import PersonHit, timestamp
 
 
 def organization(run: Run, resolved: Resolved) -> None:
@@ -76,19 +76,23 @@ def _search(run: Run) -> int | None:
         return None
     kind, value = run.identity
     hits = run.pipedrive.persons.search(**query)
-    same = sorted(hit.id for hit in hits if value in ({e.casefold() for e in hit.emails} if kind == "email" else _digits(hit.phones)))
+    same = sorted(hit.id for hit in hits if value in _values(hit, kind))
     if len(same) > 1:
         run.note_down("person", "several", f"{len(same)} persons have this {kind}; took the oldest, {same[0]}")
     return same[0] if same else None
 
 
-def _digits(phones: list[str]) -> set[str]:
-    return {"".join(sign for sign in phone if sign.isdigit() or sign == "+") for phone in phones}
+def _values(hit: PersonHit, kind: str) -> set[str]:
+    """What a hit is known by, normalised as `worker.delivery.run.identity` does."""
+    if kind == "email":
+        return {email.casefold() for email in hit.emails}
+    return {"".join(sign for sign in phone if sign.isdigit() or sign == "+") for phone in hit.phones}
 
 
 def lead_or_label(run: Run, known: PersonMemory | None, resolved: Resolved) -> None:
     """Labels the person's open lead where the source asks for it and there is one, else creates the lead."""
     if run.lead_id is not None:
+        _remember_earlier(run, known, run.lead_id)
         return
     if run.plan.existing == "label" and known is not None:
         found = _open_lead(run, known)
@@ -96,6 +100,12 @@ def lead_or_label(run: Run, known: PersonMemory | None, resolved: Resolved) -> N
             _label(run, found, resolved)
             return
     _create(run, resolved)
+
+
+def _remember_earlier(run: Run, known: PersonMemory | None, lead_id: str) -> None:
+    """A lead that was adopted, or made by a worker that died, is what the person's next submission labels."""
+    if run.identity and known is not None and known.lead_id is None:
+        run.memory.remember_lead(*run.identity, lead_id, run.record.received_at)
 
 
 def _open_lead(run: Run, known: PersonMemory) -> PipedriveLead | None:
@@ -146,9 +156,19 @@ def _create(run: Run, resolved: Resolved) -> None:
 
 
 def note(run: Run) -> None:
-    """One note per submission, on the lead."""
+    """One note per submission, on the lead.
+
+    A lead of this submission that is gone by now was converted or deleted by a person: making it again would be a second one.
+    """
     content = run.plan.note_existing_html if run.result == Result.LABELLED else run.plan.note_html
     if content is None or run.note_id is not None or run.lead_id is None:
         return
     body = note_body(content, lead_id=run.lead_id)
-    run.learn("note", note_id=run.create("note", lambda: run.pipedrive.notes.add(body)).id)
+    try:
+        made = run.create("note", lambda: run.pipedrive.notes.add(body)).id
+    except Gone:
+        if run.result != Result.CREATED:
+            raise
+        run.note_down("note", "left out", "the lead was converted or deleted meanwhile")
+    else:
+        run.learn("note", note_id=made)

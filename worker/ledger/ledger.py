@@ -102,7 +102,7 @@ class Ledger:
         ids = self._ask(lambda: self.redis.zrange(keys.state(state), start, start + limit - 1, desc=newest_first))
         return [record for record in map(self.get, (raw.decode() for raw in ids)) if record is not None]
 
-    def each_in(self, state: State, page: int = 200) -> Iterator[Record]:
+    def each_in(self, state: State) -> Iterator[Record]:
         """Every record that is in `state` now; those that leave meanwhile may be skipped, none comes twice."""
         ids = self._ask(lambda: self.redis.zrange(keys.state(state), 0, -1))
         for raw in ids:
@@ -122,7 +122,7 @@ class Ledger:
         organization_line: str = "",
         organization_memory: str = "",
     ) -> Verdict:
-        """Leases the submission to `token`, unless it is not wanted, the gate is closed or another of the same person goes first."""
+        """Leases the submission to `token`, unless it is not wanted, the gate is closed or another of the person goes first."""
         reply = self._run("claim", submission_id, token, lease_seconds, person_line, organization_line, organization_memory)
         return Verdict(reply[0].decode())
 
@@ -225,18 +225,10 @@ class Ledger:
         """Ends an operator's pause, and lets the gate be tried at once."""
         self._ask(lambda: self.redis.delete(keys.PAUSE, keys.GATE, keys.PROBE))
 
-    def raise_gate(self, reason: str, until: float, *, probe: bool) -> None:
-        """Stops every worker until `until`; with `probe`, one submission is then let through to try, else all go."""
-
-        def ask() -> None:
-            with self.redis.pipeline(transaction=True) as pipe:
-                pipe.hset(keys.GATE, mapping={"reason": reason, "mode": "probe" if probe else "timed", "until": until})
-                pipe.hsetnx(keys.GATE, "since", str(self.now()))
-                pipe.hincrby(keys.GATE, "probes", 1)
-                pipe.delete(keys.PROBE)
-                pipe.execute()
-
-        self._ask(ask)
+    def raise_gate(self, submission_id: str, reason: str, until: float, *, probe: bool) -> None:
+        """Stops every worker until `until`, because of what `submission_id` met. With `probe`, one submission is then let
+        through to try, else all go. A gate that stands is never opened sooner by this."""
+        self._run("gate", submission_id, reason, "probe" if probe else "timed", until)
 
     def probes(self) -> int:
         """How often the raised gate was tried in vain."""

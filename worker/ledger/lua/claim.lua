@@ -16,13 +16,10 @@ if pause then
   return { 'gated' }
 end
 local gate = redis.call('HMGET', K.gate, 'mode', 'until', 'reason')
+local tries = gate[1] == 'probe'
 if gate[1] then
-  local closed = tonumber(gate[2]) > now
-  if not closed and gate[1] == 'probe' then
-    closed = not redis.call('SET', K.probe, id, 'NX', 'EX', 60)
-  elseif not closed then
-    redis.call('DEL', K.gate)
-  end
+  local closed = tonumber(gate[2]) > now or (tries and redis.call('EXISTS', K.probe) == 1)
+  if not closed and not tries then redis.call('DEL', K.gate) end
   if closed then
     wait(id, now, gate[3], 'worker', '')
     redis.call('HSET', record(id), 'next_at', gate[2])
@@ -65,6 +62,8 @@ if not (join(person_line) and join(organization_line)) then
   return { 'in-line' }
 end
 
+-- Only what really goes out may try the gate.
+if tries then redis.call('SET', K.probe, id, 'EX', 60) end
 move(id, 'delivering', 'worker', '')
 redis.call('HSET', record(id), 'lease', token, 'lease_until', now + lease)
 redis.call('HDEL', record(id), 'next_at', 'reason')
