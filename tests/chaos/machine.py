@@ -96,7 +96,7 @@ class Running:
         return pid
 
     def sandbox(self) -> dict[str, Any]:
-        return dict(self.http.get(f"{self.machine.place.sandbox_url}/_sandbox/state", params={"calls": "0"}).json())
+        return dict(self.http.get(f"{self.machine.place.sandbox_url}/_sandbox/state", params={"calls": 0}).json())
 
     def fault(self, match: dict[str, Any], effect: dict[str, Any]) -> None:
         self.http.post(
@@ -117,6 +117,7 @@ class Running:
     def wait_quiet(self, seconds: float) -> None:
         """Until nothing is queued, waiting or in delivery."""
         deadline = time.monotonic() + seconds
+        left: dict[str, object]
         while True:
             try:
                 left = {state.value: n for state, n in self.counts().items() if state in WORKING and n}
