@@ -46,7 +46,8 @@ def _fault(field: Field, value: Any) -> str | None:
             return None if _is_option(field, value) else "must be one of the field's options"
         case "set":
             chosen = _chosen(value)
-            return None if chosen and all(_is_option(field, each) for each in chosen) else "must be an array of the field's options"
+            whole = chosen and all(_is_option(field, each) for each in chosen)
+            return None if whole else "must be an array of the field's options"
         case kind:
             return _text_fault(value, LONGEST[kind])
 

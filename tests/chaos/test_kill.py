@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(240)
 
 
 def test_everything_killed_in_turn_delivers_everything_once(tmp_path: Path) -> None:
-    """kill -9 of the worker in the middle of deliveries, then of Redis, then of the service: all that was accepted arrives once."""
+    """kill -9 of the worker in the middle of deliveries, then of Redis, then of the service: all accepted arrives once."""
     with machine(tmp_path) as running:
         running.fault({"operation": "leads.add", "every": 2}, {"kind": "delay", "seconds": 1.0})
         running.fault({"operation": "persons.add", "every": 3}, {"kind": "commit-then-drop"})

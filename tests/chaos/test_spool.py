@@ -39,7 +39,7 @@ def test_a_hung_redis_costs_the_senders_nothing(tmp_path: Path) -> None:
 
 
 def test_a_spool_left_by_a_killed_service_is_drained_by_the_next(tmp_path: Path) -> None:
-    """What a service spooled before kill -9 is delivered by its successor, once; a twin sent meanwhile is the earlier one's duplicate."""
+    """What a service spooled before kill -9 is delivered by its successor; a twin sent meanwhile is its duplicate."""
     with machine(tmp_path) as running:
         redis = running.machine.pids["redis"]
         os.kill(redis, signal.SIGSTOP)

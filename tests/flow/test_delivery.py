@@ -205,7 +205,8 @@ def test_a_converted_lead_is_found_among_the_deals(road: Road, account: Account)
     account.fault({"operation": "leads.add", "count": 1}, {"kind": "commit-then-drop"})
     record = road.sent()
     [lead] = account.leads
-    account.http.post(f"/api/v2/leads/{lead['id']}/convert/deal", json={}, headers={"x-api-token": "sandbox-token"}).raise_for_status()
+    headers = {"x-api-token": "sandbox-token"}
+    account.http.post(f"/api/v2/leads/{lead['id']}/convert/deal", json={}, headers=headers).raise_for_status()
     done = road.again(record.id, 200)
     assert (done.state, done.lead_id) == (State.DELIVERED, lead["id"])
     assert account.leads == []

@@ -209,7 +209,7 @@ def test_who_hangs_up_in_the_middle_leaves_nothing(server: Server, redis: redis_
 
 
 def test_who_hangs_up_after_the_body_does_no_harm(server: Server, redis: redis_py.Redis) -> None:
-    """A whole body and gone without waiting for the answer: whole or nothing is stored, no error in the log, others are served."""
+    """A whole body and gone without waiting for the answer: whole or nothing is stored, no error logged, others are served."""
     for number in range(5):
         conversation = server.connect()
         conversation.sendall(post(body=b'{"email": "hangup%d@acme.example"}' % number))
