@@ -5,6 +5,7 @@ LeadlineError
 ├── LeaseLost                 another worker owns this submission now
 ├── NotAllowed                the state of the submission does not allow this move
 ├── OutOfAllowance            our own count says that the next call would pass Pipedrive's limits
+├── Sealed                    the stored content cannot be opened here
 ├── Settling                  a create with unknown outcome must settle before it is looked for
 ├── Unmappable                the lead cannot be written as the source file says
 │   └── UnknownName           a label, channel, owner or custom field the account does not have
@@ -56,6 +57,12 @@ class NotAllowed(LeadlineError):
         self.submission_id = submission_id
         self.state = state
         self.action = action
+
+
+class Sealed(LeadlineError):
+    """What was stored of the submission was sealed under a key that this process does not have, or is damaged."""
+
+    code = "sealed"
 
 
 class Settling(LeadlineError):

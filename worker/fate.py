@@ -2,14 +2,14 @@
 
 | what went wrong                              | fate                                                                |
 |----------------------------------------------|---------------------------------------------------------------------|
-| not sent, unavailable, a bug                 | Retry after a growing delay; after the last one Dead                |
+| not sent, unavailable, sealed, a bug         | Retry after a growing delay; after the last one Dead                |
 | the same while nobody gets through           | Wait at the gate (`outage`), probed                                 |
 | create with unknown outcome                  | Settle, at least as long as the delay; looked for once more before Dead |
 | still settling                               | Settle, no attempt used                                             |
 | 429, our own count                           | Wait; at the gate, save for our own burst window, which is short    |
 | budget spent                                 | Wait at the gate until the stated reset, else probed                |
 | 401, refresh token refused, blocked          | Wait at the gate, probed at growing intervals                       |
-| Redis away                                   | Wait a moment; the worker leaves it to its lease                    |
+| Redis away                                   | Wait a moment, once it can be said; else the lease runs out         |
 | lease lost, not ours to move                 | Drop                                                                |
 | refused, unmappable, unknown name            | Dead                                                                |
 | gone                                         | Again, once; then Dead                                              |
@@ -249,6 +249,7 @@ FATES: dict[type[BaseException], Callable[[Case], Fate]] = {
     errors.LeaseLost: _drop,
     errors.NotAllowed: _drop,
     errors.OutOfAllowance: _allowance,
+    errors.Sealed: _retry,
     errors.Settling: _still_settling,
     errors.Unmappable: _dead,
     errors.UnknownName: _dead,

@@ -120,6 +120,7 @@ class Road:
             policy=self.policy,
             writings={"contact": SourceWriting("contact", self.lead_settings)},
             clock=self.clock,
+            pause=lambda _: None,
         )
         return workshop, office
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.flow.conftest import Account, Road
+from worker import keys
 from worker.contract import Result, State
 from worker.delivery import Delivery
 from worker.errors import StoreUnavailable
+from worker.ledger import Ledger
 from worker.memory import Memory
+from worker.vault import Vault
 
 TOKEN = {"x-api-token": "sandbox-token"}
 
@@ -44,7 +48,7 @@ def test_a_lead_made_by_a_worker_that_died_is_labelled_by_the_next(
     """A worker that dies between the record of a lead and the memory of its person leaves no gap for a second lead."""
     once(monkeypatch, Memory, "remember_lead")
     record = road.sent()
-    assert road.again(record.id, 31).state is State.DELIVERED
+    assert road.again(record.id, 6).state is State.DELIVERED
     assert road.sent().result is Result.LABELLED
     assert len(account.leads) == 1
 
@@ -75,3 +79,50 @@ def test_a_create_settles_by_the_ledgers_clock(road: Road, account: Account) -> 
     assert record.next_at is not None
     assert 0 < record.next_at - road.clock() < 90
 
+
+
+def test_redis_going_away_is_no_death_of_a_worker(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often Redis goes away under a delivery, the submission waits for it and is delivered."""
+    once(monkeypatch, Memory, "person", times=3)
+    record = road.sent()
+    for _ in range(3):
+        assert (record.state, record.reason, record.crashes) == (State.WAITING, "store", 0)
+        record = road.again(record.id, 6)
+    assert record.state is State.DELIVERED
+
+
+def test_an_end_that_cannot_be_written_is_told_later(road: Road, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When Redis goes away at the very end, nothing is made again."""
+    once(monkeypatch, Ledger, "finish", times=2)
+    record = road.sent()
+    assert record.state is State.WAITING
+    assert road.again(record.id, 6).state is State.DELIVERED
+    assert (len(account.persons), len(account.leads)) == (1, 1)
+
+
+def test_content_sealed_under_a_missing_key_waits_for_the_key(road: Road) -> None:
+    """A submission that this worker cannot open is retried, is seen by people, and says what to do; with the key it arrives."""
+    key = base64.b64encode(bytes(range(32))).decode()
+    mine = road.accept()
+    plain = road.redis.hget(keys.submission(mine), "lead")
+    road.redis.hset(keys.submission(mine), "lead", Vault([key]).seal(Vault([]).open(plain)))
+    record = road.deliver(mine)
+    assert (record.state, record.reason, record.lead) == (State.WAITING, "retry", None)
+    assert record.cause is not None
+    assert "LEADLINE_ENCRYPTION_KEYS" in (record.cause.hint or "")
+    assert [each.sealed for each in road.ledger.in_state(State.WAITING)] == [True]
+    road.ledger.vault = Vault([key])
+    assert road.again(mine, 20).state is State.DELIVERED
+
+
+def test_a_403_while_we_are_refused_ourselves_stops_everybody(road: Road, account: Account) -> None:
+    """When Pipedrive does not even say who we are, no submission dies of it: delivery waits until it does."""
+    road.sent(email="warm@example.com")
+    refusal = {"kind": "answer", "status": 403, "body": {"success": False, "error": "forbidden"}}
+    account.fault({"operation": "persons.search"}, refusal)
+    assert road.sent(email="one@example.com").state is State.DEAD
+    account.fault({"operation": "users.me"}, refusal)
+    record = road.sent()
+    assert (record.state, record.reason) == (State.WAITING, "credentials")
+    account.heal()
+    assert road.again(record.id, 60).state is State.DELIVERED

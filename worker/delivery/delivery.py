@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -19,7 +20,16 @@ from worker.delivery import steps
 from worker.delivery.resolve import Resolved, resolve
 from worker.delivery.run import Run, identity
 from worker.delivery.settle import settle
-from worker.errors import LeaseLost, PipedriveError, StoreUnavailable, UnknownName, Unmappable
+from worker.errors import (
+    Forbidden,
+    LeadlineError,
+    LeaseLost,
+    Sealed,
+    StoreUnavailable,
+    Unauthorized,
+    UnknownName,
+    Unmappable,
+)
 from worker.fate import Again, Dead, Drop, Fate, Policy, Retry, Settle, Wait, decide
 from worker.leases import LEASE_SECONDS, Leases
 from worker.ledger import Ledger, Record, Verdict
@@ -34,6 +44,9 @@ from worker.writing import SourceWriting
 
 REPLAY_GAP_SECONDS = 2.0
 """However many are replayed at once, the names are read from Pipedrive no more often than this."""
+
+PUT_BACK_TRIES = 20
+"""A second apart: while Redis is away a slot has nothing else to do, and later the lease has run out anyway."""
 
 log = structlog.get_logger("leadline.delivery")
 
@@ -51,6 +64,7 @@ class Workshop:
     policy: Policy
     writings: Mapping[str, SourceWriting]
     clock: Callable[[], float]
+    pause: Callable[[float], None] = time.sleep
 
 
 class Delivery:
@@ -63,10 +77,16 @@ class Delivery:
 
     def __call__(self, submission_id: str) -> None:
         """Delivers the submission if it is wanted. Every failure becomes its fate in the ledger."""
-        shop = self._shop
-        record = shop.ledger.get(submission_id)
-        if record is None or record.state is not State.QUEUED:
-            return
+        try:
+            record = self._shop.ledger.get(submission_id)
+            if record is not None and record.state is State.QUEUED:
+                self._take(record)
+        except StoreUnavailable:
+            # The sweeper brings the submission back; what was learned is in the record.
+            log.warning("Redis is away", submission=submission_id)
+
+    def _take(self, record: Record) -> None:
+        shop, submission_id = self._shop, record.id
         token = secrets.token_hex(8)
         lease = shop.leases.begin(submission_id, token)
         try:
@@ -77,12 +97,23 @@ class Delivery:
             self._deliver(record, token)
         except LeaseLost:
             log.warning("lease lost", submission=submission_id)
-        except StoreUnavailable:
-            # The lease runs out and the sweeper brings the submission back; what was learned is in the record.
-            log.warning("Redis is away", submission=submission_id)
+        except StoreUnavailable as error:
+            self._put_back(record, token, error)
         finally:
             self._run = None
             shop.leases.end(lease)
+
+    def _put_back(self, record: Record, token: str, error: StoreUnavailable) -> None:
+        """Says that the submission waits, as soon as Redis can be told: left to its lease, it would count as a worker's death."""
+        for _ in range(PUT_BACK_TRIES):
+            self._shop.pause(1.0)
+            try:
+                return self._fail(record, token, "store", error)
+            except StoreUnavailable:
+                continue
+            except LeaseLost:
+                return
+        raise error
 
     def called(self, report: CallReport) -> None:
         """Takes what the client reports of each call."""
@@ -143,6 +174,8 @@ class Delivery:
 
     def _begin(self, record: Record, token: str) -> Run:
         shop = self._shop
+        if record.sealed:
+            raise Sealed("its stored content cannot be opened by this worker")
         if record.lead is None:
             raise Unmappable("the submission has no lead", setting=f"sources.{record.source}.map")
         return Run(
@@ -192,9 +225,22 @@ class Delivery:
         self._log(run.record, run.result, run.record.attempts + 1, took=round(took, 3))
         shop.sweeper.dispatch(woken)
 
+    def _ourselves(self, error: Exception) -> Exception:
+        """A 403 while we may not even ask who we are refuses us, and not this lead."""
+        if not isinstance(error, Forbidden):
+            return error
+        try:
+            self._pipedrive.users.me()
+        except Forbidden as refusal:
+            return Unauthorized(refusal.call, refusal.detail, status=refusal.status)
+        except LeadlineError as other:
+            return other
+        return error
+
     def _fail(self, record: Record, token: str, step: str, error: Exception) -> None:
         shop = self._shop
-        if not isinstance(error, PipedriveError | Unmappable) and not hasattr(error, "code"):
+        error = self._ourselves(error)
+        if not isinstance(error, LeadlineError):
             log.error("delivery failed", submission=record.id, step=step, error=type(error).__name__, exc_info=True)
         now = shop.ledger.now()
         fate = decide(

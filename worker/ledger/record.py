@@ -8,13 +8,14 @@ import msgspec
 from msgspec import Struct
 
 from worker.contract import Cause, Lead, Raw, Result, State
-from worker.vault import Vault
+from worker.vault import CannotOpen, Vault
 
 
 class Record(Struct, frozen=True, kw_only=True):
     """The record of `leadline:submission:{id}`. Times are Unix seconds.
 
-    `lead` and `raw` are sealed (`worker.vault`) in Redis and open here; both are None once erased.
+    `lead` and `raw` are sealed (`worker.vault`) in Redis and open here; both are None once erased. `sealed`: they are there
+    and cannot be opened by this process (a key is missing), or not read (they are damaged, or of a newer version).
     `announced` names the create that was sent and has no recorded outcome yet.
     """
 
@@ -26,6 +27,7 @@ class Record(Struct, frozen=True, kw_only=True):
     accepted_as: State
     lead: Lead | None
     raw: Raw | None
+    sealed: bool = False
     attempts: int = 0
     crashes: int = 0
     result: Result | None = None
@@ -51,17 +53,17 @@ def seal(value: Lead | Raw, vault: Vault) -> bytes:
 
 
 def decode(submission_id: str, fields: Mapping[bytes, bytes], vault: Vault) -> Record:
-    """Reads a Redis hash into a `Record`. Unknown fields (of a newer version) are left alone."""
+    """Reads a Redis hash into a `Record`. Unknown fields (of a newer version) are left alone.
+
+    Content that cannot be opened hides nothing else: people must see the record, and workers decide its fate.
+    """
     text = {name.decode(): value for name, value in fields.items() if value != b""}
     plain = {name: value.decode() for name, value in text.items() if name not in ("lead", "raw", "cause")}
-    return msgspec.convert(
-        plain
-        | {
-            "id": submission_id,
-            "lead": msgspec.msgpack.decode(vault.open(text["lead"]), type=Lead) if "lead" in text else None,
-            "raw": msgspec.msgpack.decode(vault.open(text["raw"]), type=Raw) if "raw" in text else None,
-            "cause": msgspec.json.decode(text["cause"], type=Cause) if "cause" in text else None,
-        },
-        Record,
-        strict=False,
-    )
+    content: dict[str, Lead | Raw | bool | None] = {"lead": None, "raw": None}
+    try:
+        content["lead"] = msgspec.msgpack.decode(vault.open(text["lead"]), type=Lead) if "lead" in text else None
+        content["raw"] = msgspec.msgpack.decode(vault.open(text["raw"]), type=Raw) if "raw" in text else None
+    except (CannotOpen, msgspec.MsgspecError, UnicodeDecodeError):
+        content["sealed"] = True
+    cause = msgspec.json.decode(text["cause"], type=Cause) if "cause" in text else None
+    return msgspec.convert(plain | content | {"id": submission_id, "cause": cause}, Record, strict=False)
