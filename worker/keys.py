@@ -3,10 +3,10 @@
 | key                                | type   | content                                                        | lifetime |
 |------------------------------------|--------|----------------------------------------------------------------|----------|
 | leadline:submission:{id}           | hash   | the record: `worker.ledger.record.Record`                      | until retention; the receipt stays for the duplicate window |
-| leadline:submission:{id}:timeline  | list   | JSON `Moment`s, oldest first                                    | with the record |
+| leadline:submission:{id}:timeline  | list   | JSON `Moment`s, oldest first, the newest 200                    | with the record |
 | leadline:submission:{id}:attempts  | list   | JSON `Attempt`s, oldest first, the newest 200                  | with the record |
 | leadline:state:{state}             | zset   | ids by the time (Unix seconds) they entered the state          | for ever |
-| leadline:due                       | zset   | waiting ids by the time (Unix seconds) of their dispatch        | while waiting |
+| leadline:due                       | zset   | waiting ids by the time (Unix seconds) of their dispatch, those that wait for tokens by minus their receipt | while waiting |
 | leadline:leases                    | zset   | ids in delivery by the time (Unix seconds) their lease ends    | while delivering |
 | leadline:duplicate:{source}:{kind}:{digest} | string | `id fingerprint`                                      | `content`: the window; else 7 days after the final state |
 | leadline:limit:{source}:{digest}   | string | when this address's allowance is whole again (ms)               | the source's period |

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 import socket
 import threading
 import time
@@ -36,6 +37,7 @@ log = structlog.get_logger("leadline.slots")
 DEQUEUE_SECONDS = 2
 WORKER_TTL_SECONDS = 60
 MAINTENANCE_SECONDS = 30
+FORGOTTEN_SECONDS = 60.0
 STOP_SECONDS = 12.0
 """How long a stopping worker waits for the deliveries in hand; what is left then is taken over by its lease."""
 
@@ -93,7 +95,8 @@ class Slots:
         self._chores = chores
         self._at_start = at_start
         self._stop = threading.Event()
-        self.name = name or f"leadline-{socket.gethostname()}-{os.getpid()}"
+        # In a container host and process id are the same after a restart, and RQ refuses the name of a worker that was killed.
+        self.name = name or f"leadline-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
 
     def stop(self) -> None:
         """Asks every slot to end after what it has in hand. Safe in a signal handler."""
@@ -178,8 +181,14 @@ class Slots:
         self._meter.flush(worker.connection)
 
     def _announce_worker(self) -> None:
-        seen = json.dumps({"slots": self._count, "pid": os.getpid(), "host": socket.gethostname(), "seen": time.time()})
-        self._queue.connection.hset(keys.WORKERS, self.name, seen)
+        """By Redis's clock; entries of workers that were killed go with it."""
+        store = self._queue.connection
+        now = float(store.time()[0])
+        beat = json.dumps({"slots": self._count, "pid": os.getpid(), "host": socket.gethostname(), "seen": now})
+        store.hset(keys.WORKERS, self.name, beat)
+        for name, other in store.hgetall(keys.WORKERS).items():
+            if json.loads(other)["seen"] < now - FORGOTTEN_SECONDS:
+                store.hdel(keys.WORKERS, name)
 
     def _register(self) -> SlotWorker | None:
         """Waits for Redis as long as it takes; None when stopped meanwhile."""

@@ -8,6 +8,7 @@ On each beat, in one worker process at a time (a lock that lapses after three se
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Iterable
 from typing import cast
@@ -30,6 +31,7 @@ PROBE_CANDIDATES = 10
 LOST_AFTER_SECONDS = 10.0
 """A queued submission without an entry in the queue may be on its way to a slot; after this long it is lost."""
 
+LOOK_SECONDS = 5.0
 LOCK_MILLISECONDS = 3_000
 
 
@@ -39,6 +41,7 @@ class Sweeper:
         self._queue = queue
         self._lost_after = lost_after
         self._me = secrets.token_hex(8)
+        self._looked_at = -math.inf
 
     def beat(self) -> int:
         """One round, if it is ours to do. Returns how many were dispatched. Raises `StoreUnavailable`."""
@@ -96,9 +99,11 @@ class Sweeper:
         return self._ledger.due(now, PROBE_CANDIDATES)
 
     def _lost(self, now: float) -> list[str]:
+        """The whole queue is read for it, so not at every beat: slots hold a few that are in neither."""
         queued = self._ledger.redis.zcard(keys.state(State.QUEUED))
-        if not queued or 0 < self._queue.count >= queued:
+        if 0 <= now - self._looked_at < LOOK_SECONDS or not queued or self._queue.count >= queued:
             return []
+        self._looked_at = now
         before = now - self._lost_after
         old = self._ledger.redis.zrange(keys.state(State.QUEUED), "-inf", before, byscore=True, offset=0, num=10_000)
         if not old:

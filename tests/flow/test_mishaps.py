@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tests.flow.conftest import Account, Road
 from worker import keys
@@ -126,3 +127,17 @@ def test_a_403_while_we_are_refused_ourselves_stops_everybody(road: Road, accoun
     assert (record.state, record.reason) == (State.WAITING, "credentials")
     account.heal()
     assert road.again(record.id, 60).state is State.DELIVERED
+
+
+def test_a_mended_address_is_another_person(road: Road, account: Account) -> None:
+    """After an edit of the e-mail the lead goes to the person of the new one, and the memory of both is right."""
+    refusal = {"kind": "answer", "status": 400, "body": {"success": False, "error": "no"}}
+    account.fault({"operation": "leads.add", "count": 1}, refusal)
+    record = road.sent(email="wrong@example.com")
+    assert (record.state, record.lead is not None) == (State.DEAD, True)
+    road.sweeper.replay(record.id, "kim", "", structs.replace(record.lead, email="right@example.com"))
+    done = road.deliver(record.id)
+    emails = {person["id"]: person["emails"][0]["value"] for person in account.persons}
+    assert (done.state, emails[done.person_id]) == (State.DELIVERED, "right@example.com")
+    assert road.sent(email="right@example.com").person_id == done.person_id
+    assert road.sent(email="wrong@example.com").person_id == record.person_id

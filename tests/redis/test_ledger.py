@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -320,18 +321,25 @@ def test_a_death_without_a_call_does_not_open_the_gate(ledger: Ledger, store: Ca
     assert ledger.paused() is not None
 
 
-def test_a_dead_letter_is_replayed_afresh(ledger: Ledger, store: Callable[..., str], redis: Any) -> None:
-    """A replay queues the dead letter again, with the mended lead, its attempts forgotten and its ids kept."""
+@pytest.mark.parametrize(
+    ("lead", "person_id"), [(None, 7), (Lead(email="new@example.com"), None)], ids=["as it was", "mended"]
+)
+def test_a_dead_letter_is_replayed_afresh(
+    lead: Lead | None, person_id: int | None, ledger: Ledger, store: Callable[..., str], redis: Any
+) -> None:
+    """A replay queues the dead letter again, its attempts forgotten and its ids kept, but for whom a mended lead may not mean."""
     mine = store(key="e1")
     ledger.claim(mine, "a", 30)
     ledger.learn(mine, "a", "", {"person_id": 7})
     ledger.finish(mine, "a", State.DEAD, cause=CAUSE)
     duplicate_key = keys.duplicate("contact", "event", "e1")
     assert 0 < redis.ttl(duplicate_key) <= 7 * 24 * 3600
-    assert replay(ledger, redis, mine, Lead(email="new@example.com")) == State.QUEUED
+    before = ledger.get(mine)
+    assert before is not None
+    assert replay(ledger, redis, mine, lead) == State.QUEUED
     record = ledger.get(mine)
     assert record is not None
-    assert (record.attempts, record.cause, record.person_id, record.lead) == (0, None, 7, Lead(email="new@example.com"))
+    assert (record.attempts, record.cause, record.person_id, record.lead) == (0, None, person_id, lead or before.lead)
     assert redis.ttl(duplicate_key) == -1
     assert replay(ledger, redis, mine) is None
 
@@ -362,7 +370,7 @@ def test_a_person_moves_only_what_waits_for_a_person(state: State, ledger: Ledge
     assert state_of(ledger, mine) is state
 
 
-def test_the_timeline_tells_the_whole_life(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
+def test_the_timeline_tells_the_whole_life(ledger: Ledger, store: Callable[..., str]) -> None:
     """Every change of state is in the timeline, with who and why, and each is legal."""
     mine = store()
     ledger.claim(mine, "a", 30)
@@ -370,7 +378,7 @@ def test_the_timeline_tells_the_whole_life(ledger: Ledger, store: Callable[..., 
     moments = ledger.timeline(mine)
     assert [moment.state for moment in moments] == [State.QUEUED, State.DELIVERING, State.DEAD]
     assert (moments[-1].by, moments[-1].why) == ("worker", "no such label")
-    assert all(later.state in MOVES[earlier.state] for earlier, later in zip(moments, moments[1:], strict=False))
+    assert all(later.state in MOVES[earlier.state] for earlier, later in pairwise(moments))
 
 
 def test_a_lost_queue_is_rebuilt_from_the_ledger(ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any) -> None:
@@ -381,6 +389,43 @@ def test_a_lost_queue_is_rebuilt_from_the_ledger(ledger: Ledger, store: Callable
     clock.now = float(redis.zscore(keys.state(State.QUEUED), mine)) + 11
     Sweeper(ledger, open_queue(redis)).sweep()
     assert queued_ids(open_queue(redis)) == {mine}
+
+
+def test_the_newest_go_first_when_the_days_tokens_are_back(
+    ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any
+) -> None:
+    """What waits for the day's tokens goes by receipt, the newest first, before everything else that is due."""
+    retried, old, new, never_tried = store(), store(), store(), store()
+    for submission_id, received_at in ((old, 1.0), (new, 3.0), (never_tried, 2.0)):
+        redis.hset(keys.submission(submission_id), "received_at", received_at)
+    reset = clock.now + 3600
+    for submission_id, reason in ((retried, "retry"), (old, "budget"), (new, "budget")):
+        ledger.claim(submission_id, "a", 30)
+        ledger.finish(submission_id, "a", State.WAITING, next_at=reset, reason=reason)
+    ledger.raise_gate(old, "budget", reset, probe=False)
+    assert ledger.claim(never_tried, "a", 30) is Verdict.GATED
+    assert Sweeper(ledger, open_queue(redis)).sweep() == 0
+    clock.now = reset + 1
+    assert ledger.due(clock.now, 10) == [new, never_tried, old, retried]
+    assert Sweeper(ledger, open_queue(redis)).sweep() == 4
+    record = ledger.get(new)
+    assert record is not None
+    assert record.state is State.QUEUED
+
+
+def test_a_life_of_many_waits_stays_short(ledger: Ledger, store: Callable[..., str]) -> None:
+    """The timeline holds the newest 200 moments, however often a submission waits."""
+    mine = store()
+    for _ in range(101):
+        ledger.claim(mine, "a", 30)
+        ledger.finish(mine, "a", State.QUEUED, used=0)
+    assert len(ledger.timeline(mine)) == 200
+
+
+def test_records_come_the_newest_first(ledger: Ledger, store: Callable[..., str]) -> None:
+    """Whoever looks at one state sees what entered it last at the top."""
+    ids = [store(state=State.DEAD) for _ in range(3)]
+    assert [record.id for record in ledger.each_in(State.DEAD)] == ids[::-1]
 
 
 def test_one_process_sweeps_at_a_time(ledger: Ledger, redis: Any, store: Callable[..., str], clock: Clock) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from rq import Worker
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 from ulid import ULID
 
+from worker import keys
 from worker.connection import connect
 from worker.leases import Leases
 from worker.ledger import Ledger
@@ -33,17 +35,7 @@ def eventually(true: Callable[[], bool], seconds: float = 10.0) -> None:
 
 @contextmanager
 def running(redis_url: str, deliver: Callable[[str], None], count: int = 4) -> Iterator[Slots]:
-    store = connect(redis_url, timeout=5)
-    ledger = Ledger(store, Vault(()))
-    slots = Slots(
-        open_queue(connect(redis_url, timeout=7)),
-        count,
-        lambda: deliver,
-        Leases(ledger),
-        Sweeper(ledger, open_queue(store)),
-        Meter(),
-        name=f"test-{ULID()}",
-    )
+    slots = Slots(open_queue(connect(redis_url, timeout=7)), count, lambda: deliver, *_parts(connect(redis_url, timeout=5)))
     thread = threading.Thread(target=slots.run)
     thread.start()
     try:
@@ -149,3 +141,21 @@ def test_a_job_that_cannot_be_read_costs_no_slot(redis_url: str, redis: Any) -> 
     put(redis, mine)
     with running(redis_url, seen.append, count=1):
         eventually(lambda: seen == [mine])
+
+
+def test_a_killed_worker_does_not_keep_its_successor_out(redis_url: str, redis: Any) -> None:
+    """A worker that starts after a kill, with the same host and process id, works at once; the dead one is forgotten."""
+    seen: list[str] = []
+    dead = Slots(open_queue(redis), 1, lambda: seen.append, *_parts(redis))
+    assert dead._register() is not None
+    redis.hset(keys.WORKERS, dead.name, json.dumps({"seen": redis.time()[0] - 61}))
+    mine = str(ULID())
+    with running(redis_url, seen.append, count=1) as slots:
+        put(redis, mine)
+        eventually(lambda: seen == [mine])
+        assert [name.decode() for name in redis.hkeys(keys.WORKERS)] == [slots.name]
+
+
+def _parts(store: Any) -> tuple[Leases, Sweeper, Meter]:
+    ledger = Ledger(store, Vault(()))
+    return Leases(ledger), Sweeper(ledger, open_queue(store)), Meter()

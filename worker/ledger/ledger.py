@@ -103,8 +103,8 @@ class Ledger:
         return [record for record in map(self.get, (raw.decode() for raw in ids)) if record is not None]
 
     def each_in(self, state: State) -> Iterator[Record]:
-        """Every record that is in `state` now; those that leave meanwhile may be skipped, none comes twice."""
-        ids = self._ask(lambda: self.redis.zrange(keys.state(state), 0, -1))
+        """Every record that is in `state` now, the newest first; those that leave meanwhile are skipped, none comes twice."""
+        ids = self._ask(lambda: self.redis.zrange(keys.state(state), 0, -1, desc=True))
         for raw in ids:
             record = self.get(raw.decode())
             if record is not None and record.state is state:

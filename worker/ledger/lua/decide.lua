@@ -6,7 +6,11 @@ local state = get(id, 'state')
 if not state or not string.find(' ' .. from .. ' ', ' ' .. state .. ' ', 1, true) then return { 0, state or '' } end
 if to == '' then to = get(id, 'discarded_from') or 'dead' end
 
-if lead ~= '' then redis.call('HSET', record(id), 'lead', lead, 'edited_by', by) end
+if lead ~= '' then
+  redis.call('HSET', record(id), 'lead', lead, 'edited_by', by)
+  -- Whom the old lead named may be somebody else; our memory knows them if not.
+  if not get(id, 'lead_id') then redis.call('HDEL', record(id), 'person_id', 'person_created', 'organization_id') end
+end
 if to == 'discarded' then redis.call('HSET', record(id), 'discarded_from', state) end
 if to == 'queued' then
   redis.call('HSET', record(id), 'attempts', 0, 'crashes', 0, 'replayed', 1)

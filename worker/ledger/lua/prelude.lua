@@ -30,6 +30,7 @@ local function move(id, to, by, why)
   local moment = { at = now, state = to, by = by }
   if why and why ~= '' then moment.why = why end
   redis.call('RPUSH', record(id) .. ':timeline', cjson.encode(moment))
+  redis.call('LTRIM', record(id) .. ':timeline', -200, -1)
 end
 
 -- Leaves every line the submission stands in. Whoever is then first is due at once; their ids are returned.
@@ -65,5 +66,8 @@ local function wait(id, until_, reason, by, why)
   redis.call('HSET', record(id), 'next_at', until_, 'reason', reason)
   redis.call('HDEL', record(id), 'lease', 'lease_until')
   redis.call('ZREM', K.leases, id)
-  redis.call('ZADD', K.due, until_, id)
+  -- When a day's tokens are back, the newest go first: who asked a minute ago is still at the desk.
+  local turn = until_
+  if reason == 'budget' then turn = -tonumber(get(id, 'received_at')) end
+  redis.call('ZADD', K.due, turn, id)
 end
