@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos.machine import machine
+from worker.connection import connect
+from worker.contract import State
+
+pytestmark = pytest.mark.timeout(180)
+
+KEY = base64.b64encode(bytes(range(7, 39))).decode()
+CANARY = "canary7351"
+
+
+def test_personal_data_stands_in_the_sealed_record_alone(tmp_path: Path) -> None:
+    """Names, addresses and messages are in no log, key, job, metric or answer; with a key set nowhere on disk.
+
+    And nothing in Redis is pickled.
+    """
+    sources = '[sources.site]\nadapter = "form"\nhoneypot = ["trap"]\nrate_limit = "off"\n'
+    sources += '[sources.broken]\n[sources.broken.lead]\nlabels = ["No such label"]\n'
+    with machine(tmp_path, sources, LEADLINE_ENCRYPTION_KEYS=KEY) as running:
+        answers = [post(running, path, **fields) for path, fields in requests()]
+        running.fault({"operation": "leads.add", "count": 2}, {"kind": "answer", "status": 503})
+        answers.append(post(running, "site", email=f"{CANARY}-late@example.com"))
+        running.wait_quiet(90)
+        assert running.counts()[State.DEAD] == 1
+        answers.append(running.http.get(f"{running.machine.place.service_url}/metrics").text)
+        with connect(running.machine.place.redis_url, timeout=5) as client:
+            stored = list(everything(client))
+    assert [answer for answer in answers if CANARY in answer] == []
+    assert [name for name, value in stored if CANARY.encode() in name + value] == []
+    assert [name for name, value in stored if value[:2] in (b"\x80\x04", b"\x80\x05", b"\x80\x03")] == []
+    files = [path for path in (tmp_path / "data").rglob("*") if path.is_file() and "sandbox" not in path.name]
+    logs = list((tmp_path / "logs").rglob("*.log"))
+    assert len(logs) >= 3
+    assert any(path.suffix == ".aof" for path in files)
+    logs = [path for path in logs if path.name != "sandbox.log"]
+    assert [path.name for path in [*files, *logs] if CANARY.encode() in path.read_bytes()] == []
+
+
+def requests() -> Iterator[tuple[str, dict[str, str]]]:
+    """One of each kind: delivered, labelled, spam, dead, refused for want of a contact, to no source at all."""
+    lead = {"name": f"{CANARY} Lovelace", "email": f"{CANARY}@example.com", "phone": "+49 30 7351735", "message": f"{CANARY}?"}
+    yield "site", lead
+    yield "site", lead | {"message": f"{CANARY} again", "company": f"{CANARY} Ltd"}
+    yield "site", lead | {"trap": "x", "message": f"{CANARY} spam"}
+    yield "broken", lead | {"message": f"{CANARY} broken"}
+    yield "site", {"message": f"{CANARY} without a contact"}
+    yield f"{CANARY}", lead
+
+
+def post(running: Any, source: str, **fields: str) -> str:
+    answer = running.http.post(
+        f"{running.machine.place.service_url}/in/{source}?ref={CANARY}",
+        data=fields,
+        headers={"User-Agent": CANARY, "Accept": "application/json"},
+    )
+    return str(answer.text).replace(f"/in/{CANARY}", "")
+
+
+def everything(client: Any) -> Iterator[tuple[bytes, bytes]]:
+    """Every value in Redis with its key; compressed ones as they are and opened."""
+    for key in client.scan_iter(count=1000):
+        kind = client.type(key)
+        values: list[Any]
+        if kind == b"hash":
+            values = [part for pair in client.hgetall(key).items() for part in pair]
+        elif kind == b"list":
+            values = client.lrange(key, 0, -1)
+        elif kind in (b"set", b"zset"):
+            values = list(client.smembers(key)) if kind == b"set" else client.zrange(key, 0, -1)
+        elif kind == b"stream":
+            values = [part for _, fields in client.xrange(key) for pair in fields.items() for part in pair]
+        else:
+            values = [client.get(key)]
+        for value in values:
+            yield key, value
+            try:
+                yield key, zlib.decompress(value)
+            except zlib.error:
+                continue
