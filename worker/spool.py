@@ -100,6 +100,11 @@ class Spool:
                     file.remove()
             return []
 
+    def find(self, submission_id: str) -> Submission | None:
+        """A submission that waits here for Redis."""
+        with self._mutex:
+            return next((found for file in self._files() if (found := file.find(submission_id, self._vault))), None)
+
     def take_out(self, ids: Sequence[str]) -> None:
         """Removes what Redis has."""
         with self._mutex:
@@ -191,9 +196,15 @@ class _File:
         self.count, self.bytes = self.count + added, self.bytes + size
         return receipts
 
+    def find(self, submission_id: str, vault: Vault) -> Submission | None:
+        return next(iter(self._opened("where id = ?", submission_id, vault)), None)
+
     def oldest(self, most: int, vault: Vault) -> list[Submission]:
+        return self._opened("order by number limit ?", most, vault)
+
+    def _opened(self, which: str, value: str | int, vault: Vault) -> list[Submission]:
         found = []
-        rows = self._db.execute("select id, body from submission order by number limit ?", (most,)).fetchall()
+        rows = self._db.execute(f"select id, body from submission {which}", (value,)).fetchall()
         for submission_id, body in rows:
             try:
                 found.append(msgspec.msgpack.decode(vault.open(body), type=Submission))

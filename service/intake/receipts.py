@@ -20,6 +20,7 @@ from service.problems import HttpProblem
 from service.sources.tokens import shows_token
 from worker.errors import StoreUnavailable
 from worker.ledger import Record
+from worker.ledger.record import spooled_record
 
 _ID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _CORS = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": EXPOSED}
@@ -55,12 +56,18 @@ class Receipts:
         if not _ID.fullmatch(submission_id):
             raise HttpProblem("not-found", "There is no submission of this id.")
         try:
-            record = await asyncio.to_thread(self.deps.ledger.get, submission_id)
+            found = await asyncio.to_thread(self._look, submission_id)
         except StoreUnavailable:
             raise HttpProblem("not-stored", "The record cannot be read just now.", headers={"Retry-After": "5"}) from None
-        if record is None:
+        if found is None:
             raise HttpProblem("not-found", "There is no submission of this id.")
-        return record
+        return found
+
+    def _look(self, submission_id: str) -> Record | None:
+        """In this process's spool, else in the ledger. What another process spooled is not known before Redis is back."""
+        spool = self.deps.acceptor.spool
+        waiting = spool.find(submission_id) if spool else None
+        return spooled_record(waiting) if waiting else self.deps.ledger.get(submission_id)
 
     def _entitled(self, request: Request[Any, Any, Any], source_name: str) -> bool:
         given = _bearer(request.headers.get("authorization", ""))

@@ -64,3 +64,16 @@ def test_a_spool_left_by_a_killed_service_is_drained_by_the_next(tmp_path: Path)
         assert pointer.duplicate_of == kept.id
         running.acknowledged["k0"] = kept.id
         running.check()
+
+
+def test_a_spooled_submission_can_be_asked_for(tmp_path: Path) -> None:
+    """While Redis is away the status of what was just accepted reads queued, not unknown."""
+    with machine(tmp_path) as running:
+        redis = running.machine.pids["redis"]
+        os.kill(redis, signal.SIGSTOP)
+        try:
+            assert running.post("k", "someone@example.com")
+            answer = running.http.get(f"{running.machine.place.service_url}/submissions/{running.acknowledged['k']}")
+        finally:
+            os.kill(redis, signal.SIGCONT)
+    assert (answer.status_code, answer.json()["state"]) == (200, "queued")

@@ -35,6 +35,15 @@ def test_what_is_put_comes_out_in_order_until_taken_out(spool: Spool) -> None:
     assert spool.count == 2
 
 
+def test_what_waits_can_be_found_by_its_id(spool: Spool) -> None:
+    """A submission is found by its id as long as it waits here."""
+    mine = submission()
+    spool.put([mine], NOW)
+    assert spool.find(mine.id) == mine
+    spool.take_out([mine.id])
+    assert spool.find(mine.id) is None
+
+
 def test_the_same_event_is_recognised(spool: Spool) -> None:
     """A second delivery of an event gets the first one's id; an Idempotency-Key with another body is a conflict."""
     first = submission(key="e1")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct
 
-from worker.contract import Cause, Lead, Raw, Result, State
+from worker.contract import Cause, Lead, Raw, Result, State, Submission
 from worker.vault import CannotOpen, Vault
 
 
@@ -46,6 +46,21 @@ class Record(Struct, frozen=True, kw_only=True):
     replayed: bool = False
     edited_by: str | None = None
     duplicate_of: str | None = None
+
+
+def spooled_record(submission: Submission) -> Record:
+    """How a submission reads that has not reached Redis yet."""
+    return Record(
+        id=submission.id,
+        source=submission.source,
+        state=submission.state,
+        received_at=submission.received_at,
+        updated_at=submission.received_at,
+        accepted_as=submission.state,
+        lead=submission.lead,
+        raw=submission.raw,
+        cause=submission.cause,
+    )
 
 
 def seal(value: Lead | Raw, vault: Vault) -> bytes:
