@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -97,7 +98,8 @@ def demo() -> None:
             wrong = _show(console, machine.place, env)
     except (NotUp, EmbeddedRedisError, LeadlineError, httpx.HTTPError) as error:
         start.stop(f"leadline: the demo failed: {error}")
-    console.print(f"\nLook at it:  LEADLINE_DATA_DIR={folder} LEADLINE_CONFIG={folder / 'leadline.toml'} leadline up")
+    command = sys.argv[0] if sys.argv[0].endswith("leadline") else "leadline"
+    console.print(f"\nLook at it:  LEADLINE_DATA_DIR={folder} LEADLINE_CONFIG={folder / 'leadline.toml'} {command} up")
     api = f"http://{settings.host}:{settings.port}/docs"
     console.print(f"             then {api} (API) and http://127.0.0.1:{SANDBOX_PORT}/ (leads, persons, calls)")
     if wrong:

@@ -36,10 +36,11 @@ def up() -> None:
 
 
 def with_example_secrets(settings: Settings, env: Mapping[str, str]) -> dict[str, str]:
-    """The environment; where the packaged example is used, with secrets for its sources."""
-    if source_file(settings) != packaged_example():
-        return dict(env)
-    return {name: secrets.token_hex(16) for name in EXAMPLE_SECRETS} | dict(env)
+    """The environment; where the packaged example, or the demo's copy of it, is used, with secrets for its sources."""
+    path = source_file(settings)
+    if path.is_file() and path.read_text("utf-8", "replace").startswith(packaged_example().read_text("utf-8")):
+        return {name: secrets.token_hex(16) for name in EXAMPLE_SECRETS} | dict(env)
+    return dict(env)
 
 
 def _tell(place: Place, sources: SourceFile, env: Mapping[str, str]) -> None:
