@@ -37,7 +37,7 @@ def accepted(
     extra = {**headers, "Idempotent-Replayed": "true"} if replayed else dict(headers)
     if page and reading.answer is None:
         return _for_a_browser(source, reading, receipts[0], extra)
-    answer = reading.answer or Answer(status=ACCEPTED, body=_generic(receipts, replayed))
+    answer = reading.answer or Answer(status=reading.status, body=_generic(receipts, replayed))
     if reading.answer is None:
         extra["Location"] = status_url(receipts[0].id)
     return product(answer, status=source.reply, headers=extra)

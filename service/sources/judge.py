@@ -50,7 +50,7 @@ def interpret(source: Source, request: Request, now: float, event_id: str | None
         outcome=_overall(events),
         events=events,
         problems=problems[:100],
-        status=source.reply or (adapter.answer.status if adapter.answer else 202),
+        status=source.reply or (adapter.answer.status if adapter.answer else adapter.reply),
         answer=adapter.answer,
         redirect_to=_redirect(payloads[0].top),
     )
@@ -58,14 +58,14 @@ def interpret(source: Source, request: Request, now: float, event_id: str | None
 
 def _event(payload: Payload, source: Source, now: float, event_id: str | None) -> tuple[Event, list[Problem]]:
     lead, refused = compose(payload, source)
-    own = payload.event_id or _event_id(payload, source) or lead.event_id or _numbered(event_id, payload)
+    own = _event_id(payload, source) or payload.event_id or lead.event_id or _numbered(event_id, payload)
     outcome, why = _outcome(payload, source, now)
     if outcome is None and lead.is_test:
         outcome, why = Outcome.NO_LEAD, "a test event"
     if outcome is None and not lead.reachable:
         outcome, why = Outcome.NO_CONTACT, "no e-mail, phone, person or organisation"
     is_test = lead.is_test or (source.read.test is not None and payload.matches(source.read.test))
-    lead = msgspec.structs.replace(lead, event_id=own, is_test=is_test)
+    lead = msgspec.structs.replace(lead, event_id=lead.event_id or own, is_test=is_test)
     event = Event(outcome=outcome or Outcome.LEAD, lead=lead, event_id=own, why=why, fetch=payload.fetch)
     return event, _problems(refused)
 

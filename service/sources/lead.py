@@ -13,7 +13,7 @@ from service.sources.config import Source
 from service.sources.payload import Leaf, Payload
 from service.sources.recognition import Guess, phrase, recognise, recognise_path
 from service.sources.text import label as clean_label
-from service.sources.tree import Path, Tree, resolve, text_of
+from service.sources.tree import Path, Tree, text_of
 from worker.contract import Lead, Money, Utm
 
 SECRET_NAMES = frozenset(name.strip() for name in vocabulary.NOT_ANSWERS.split(","))
@@ -54,11 +54,15 @@ class Draft:
         return True
 
     def _put_parts(self, value: dict[str, Tree]) -> bool:
-        """A name that comes as an object: `{first, last}`."""
+        """A name that comes as an object: `{first, last}`; what else is in it (a title, a middle name) is in the whole name."""
         parts = [(guess.field, part) for key, part in value.items() if (guess := recognise(key))]
         parts = [(field, part) for field, part in parts if field in ("first_name", "last_name") and field not in self.fields]
         taken = [self.put(field, part) for field, part in parts]
-        return bool(taken) and all(taken)
+        if not taken or not all(taken):
+            return False
+        if sum(1 for part in value.values() if text_of(part)) > len(parts):
+            self.put("name", text_of(value))
+        return True
 
     def answer(self, label: str, value: Tree) -> None:
         """Keep what has no field of its own, under its label; several values of one label become a list."""
@@ -116,8 +120,8 @@ def _map(draft: Draft, payload: Payload, source: Source, leaves: list[Leaf]) -> 
 
 def _find(payload: Payload, written: str) -> tuple[Path, Tree] | None:
     for scope in payload.scopes:
-        if (found := resolve(scope.tree, written)) and found[1] not in (None, "", [], {}):
-            return (*scope.path, *found[0]), found[1]
+        if (found := scope.find(written)) and found[1] not in (None, "", [], {}):
+            return found
     return None
 
 
@@ -141,7 +145,7 @@ def _recognise(draft: Draft, leaves: list[Leaf], source: Source) -> set[Path]:
     for order, leaf in enumerate(leaves[:RECOGNISED]):
         if leaf.value is None or leaf.value == "":
             continue
-        guess = Guess(leaf.field, -2) if leaf.field else recognise_path(leaf.steps, own)
+        guess = Guess(leaf.field, -2) if leaf.field else _guess(leaf, own)
         if guess:
             guesses.append((guess.rank, order, guess.field, leaf))
     used: set[Path] = set()
@@ -149,6 +153,12 @@ def _recognise(draft: Draft, leaves: list[Leaf], source: Source) -> set[Path]:
         if draft.put(field, leaf.value, leaf.label) and not _several(leaf.value):
             used.add(leaf.path)
     return used
+
+
+def _guess(leaf: Leaf, own: dict[str, str]) -> Guess | None:
+    """By its steps, else by the first of its other names that says anything."""
+    names = (leaf.steps, *((name,) for name in leaf.also))
+    return next((guess for name in names if (guess := recognise_path(name, own))), None)
 
 
 def _settle_names(draft: Draft) -> None:
@@ -190,8 +200,6 @@ def _lead(draft: Draft, payload: Payload) -> Lead:
     money = Money(amount=given.get("value.amount"), currency=given.get("value.currency"))
     plain = {field.name: given[field.name] for field in msgspec.structs.fields(Lead) if field.name in given}
     plain["is_test"] = bool(given.get("is_test")) or payload.is_test
-    if payload.event_id:
-        plain["event_id"] = payload.event_id
     return Lead(
         **plain,
         value=money if money != Money() else None,

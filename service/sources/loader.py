@@ -101,7 +101,7 @@ def _source(name: str, table: object, defaults: Table, env: Mapping[str, str], n
         adapter = ADAPTERS["form"]
     check_lead(lead, (*path, "lead"), faults)
     check_rules(given.get("rules", []), (*path, "rules"), faults)
-    verify = msgspec.structs.replace(adapter.verify, **rules)
+    verify = msgspec.structs.replace(_inherited(adapter.verify, rules), **rules)
     source = Source(
         **{"rate_limit": adapter.rate, **given, "verify": verify, "lead": merged(defaults, lead)},
         name=name,
@@ -109,6 +109,12 @@ def _source(name: str, table: object, defaults: Table, env: Mapping[str, str], n
     )
     check_source(source, adapter, path, faults)
     return _with_secrets(source, env, needs, path, faults)
+
+
+def _inherited(own: Verify, rules: Table) -> Verify:
+    """The product's own scheme under what the source writes; nothing of it once the source describes another one."""
+    is_other = "scheme" in rules and (rules["scheme"] != own.scheme or "header" in rules)
+    return Verify() if is_other else own
 
 
 def merged(defaults: Table, own: Table) -> LeadSettings:

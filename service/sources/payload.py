@@ -12,13 +12,17 @@ from service.sources.tree import Path, Tree, resolve, text_of
 
 
 class Leaf(Struct, frozen=True, kw_only=True):
-    """One thing that was asked or told. `steps` are the names it is recognised by, `field` what the product itself says it is."""
+    """One thing that was asked or told. `steps` are the names it is recognised by, `field` what the product itself says it is.
+
+    `also` are other names of it, which count where the steps say nothing: a question's key beside its title.
+    """
 
     path: Path
     steps: tuple[str, ...]
     value: Tree
     field: str | None = None
     title: str | None = None
+    also: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -27,10 +31,21 @@ class Leaf(Struct, frozen=True, kw_only=True):
 
 
 class Scope(Struct, frozen=True):
-    """A tree in which the paths of `map` are looked up; `path` is where it stands in the whole payload."""
+    """A tree in which the paths of `map` are looked up; `path` is where it stands in the whole payload.
+
+    `names` are other names of its keys, as people know them: a question's title for its id.
+    """
 
     path: Path
     tree: Tree
+    names: dict[str, str] = {}
+
+    def find(self, path: str) -> tuple[Path, Tree] | None:
+        """Where a path leads, from the top of the whole payload, and what stands there."""
+        found = resolve(self.tree, path)
+        if found is None and (key := self.names.get(path)):
+            found = (key,), self.tree[key]
+        return ((*self.path, *found[0]), found[1]) if found else None
 
 
 class Payload(Struct, frozen=True, kw_only=True):
@@ -56,8 +71,8 @@ class Payload(Struct, frozen=True, kw_only=True):
     def find(self, path: str) -> tuple[Path, Tree] | None:
         """Where a path of `read` leads, from the top and then from the root, and what stands there."""
         for scope in reversed(self.scopes):
-            if found := resolve(scope.tree, path):
-                return (*scope.path, *found[0]), found[1]
+            if found := scope.find(path):
+                return found
         return None
 
     def is_own(self, path: Path) -> bool:
