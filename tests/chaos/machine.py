@@ -41,14 +41,17 @@ QUICK = {"LEADLINE_SETTLE_SECONDS": "3", "LEADLINE_RETRY_DELAYS": "1s,1s,2s,2s,4
 
 
 @contextmanager
-def machine(folder: Path, sources: str = SOURCES, **settings: str) -> Iterator[Running]:
-    """Everything, in a directory of its own; again with the same directory, it goes on where it was."""
+def machine(folder: Path, sources: str = SOURCES, make: type[Machine] = Machine, **settings: str) -> Iterator[Running]:
+    """Everything, in a directory of its own; again with the same directory, it goes on where it was.
+
+    `make` is the kind of machine; `settings` are environment variables of its processes.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "leadline.toml"
     file.write_text(sources, encoding="utf-8")
     keep = {name: value for name, value in os.environ.items() if not name.startswith(("LEADLINE_", "PIPEDRIVE_", "REDIS_"))}
     env = keep | QUICK | settings | {"LEADLINE_CONFIG": str(file), "LEADLINE_LOG_FORMAT": "json"}
-    with Machine(Settings.for_all(env), env, data_dir=folder / "data", logs=folder / "logs", free_ports=True) as started:
+    with make(Settings.for_all(env), env, data_dir=folder / "data", logs=folder / "logs", free_ports=True) as started:
         running = Running(started)
         try:
             yield running

@@ -1,0 +1,135 @@
+"""A machine with two service processes and two worker processes, and somebody who kills and stops them by a seed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from service.local.machine import Machine, leadline
+from service.local.processes import Child
+
+SERVICES, WORKERS = ("serve", "serve-2"), ("work", "work-2")
+
+
+class Fleet(Machine):
+    """Two services (each a parent and its server process) on ports of their own share a data directory with two workers."""
+
+    def _children(self, sandbox: int | None) -> list[Child]:
+        second = self._port(0, must=False)
+        self.service_urls = [self.place.service_url, f"http://127.0.0.1:{second}"]
+        first = super()._children(sandbox)
+        return first + [_twin(child, second) for child in first if child.name in ("serve", "work")]
+
+
+def _twin(child: Child, port: int) -> Child:
+    env = dict(child.env or {}) | ({"LEADLINE_PORT": str(port)} if child.name == "serve" else {})
+    log = child.log.with_name(f"{child.name}-2.log") if child.log else None
+    return replace(child, name=f"{child.name}-2", argv=leadline(child.name), env=env, log=log)
+
+
+@dataclass(frozen=True)
+class Blow:
+    """After `wait` seconds: `act` is `kill`, `kill-inner` (the server process below its parent) or `stop` for `seconds`."""
+
+    wait: float
+    part: str
+    act: str
+    seconds: float = 0.0
+
+
+def planned(seed: int, count: int, gap: tuple[float, float], longest_stop: float) -> list[Blow]:
+    """The blows of a run: services, workers and Redis in turn by chance; a quarter are stops, one worker's stop in four long."""
+    chance = random.Random(f"blows {seed}")
+    blows = []
+    for _ in range(count):
+        part = chance.choice([*SERVICES, *WORKERS, *WORKERS, "redis", "redis"])
+        act = chance.choices(["kill", "stop"], [3, 1])[0]
+        if act == "kill" and part in SERVICES and chance.random() < 0.5:
+            act = "kill-inner"
+        seconds = chance.uniform(0.3, 3.0)
+        if act == "stop" and part in WORKERS and chance.random() < 0.25:
+            seconds = longest_stop
+        blows.append(Blow(chance.uniform(*gap), part, act, round(seconds, 2) if act == "stop" else 0.0))
+    return blows
+
+
+class Hitman:
+    """Deals the blows in a thread. Only processes of this machine are touched, and only while they are its own."""
+
+    def __init__(self, pids: Callable[[], dict[str, int]], blows: list[Blow]) -> None:
+        self._pids = pids
+        self._blows = blows
+        self._stop = threading.Event()
+        self._timers: list[threading.Timer] = []
+        self.dealt: Counter[str] = Counter()
+        self.log: list[dict[str, Any]] = []
+        self._began = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="hitman", daemon=True)
+
+    def start(self) -> None:
+        self._began = time.monotonic()
+        self._thread.start()
+
+    def join(self, seconds: float) -> bool:
+        """Whether all blows were dealt within the time. Afterwards nothing is stopped any more."""
+        self._thread.join(seconds)
+        done = not self._thread.is_alive()
+        self._stop.set()
+        self._thread.join(30)
+        for timer in self._timers:
+            timer.join(120)
+        return done
+
+    def _run(self) -> None:
+        for blow in self._blows:
+            if self._stop.wait(blow.wait):
+                return
+            pid = self._victim(blow)
+            if pid is not None:
+                self._deal(blow, pid)
+
+    def _victim(self, blow: Blow) -> int | None:
+        """Once it lives (the last blow may have hit it too)."""
+        deadline = time.monotonic() + 20
+        while (pid := self._pids().get(blow.part)) is None:
+            if time.monotonic() > deadline or self._stop.wait(0.05):
+                return None
+        inner = children(pid) if blow.part in SERVICES and blow.act != "kill" else []
+        return inner[-1] if inner else pid
+
+    def _deal(self, blow: Blow, pid: int) -> None:
+        number = signal.SIGSTOP if blow.act == "stop" else signal.SIGKILL
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+            self.dealt[f"{blow.act.partition('-')[0]} {blow.part.partition('-')[0]}"] += 1
+            self.log.append({"at": round(time.monotonic() - self._began, 2), "part": blow.part, "act": blow.act, "pid": pid,
+                             "seconds": blow.seconds})  # fmt: skip
+        if blow.act == "stop":
+            timer = threading.Timer(blow.seconds, self._go_on, (blow.part, pid))
+            timer.start()
+            self._timers.append(timer)
+
+    def _go_on(self, part: str, pid: int) -> None:
+        own = self._pids().get(part)
+        if own == pid or (own is not None and pid in children(own)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started (Linux; elsewhere none are known)."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, IndexError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(stat.parent.name))
+    return sorted(found)

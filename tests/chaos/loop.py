@@ -1,0 +1,271 @@
+"""The chaos loop: load, faults, and parts killed or stopped by a seed; then everything heals and the checker compares.
+
+    python -m tests.chaos.loop --submissions 10000 --kills 200 --seeds 1,2,3,4,5
+
+The numbers are those of all seeds together. The sandbox tells the truth and is never touched. Exit code 1 on any violation, with
+what one needs to look into it: the seed, the submission's timeline and attempts, the directory with data and logs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import redis
+
+from service.local import processes
+from tests.chaos import fleet, senders
+from tests.chaos.checker import FOR_GOOD, Violation, check
+from tests.chaos.facts import Facts, gather, leftovers, metrics_of, working
+from tests.chaos.machine import Running, machine
+from tests.polling import eventually
+from worker.connection import connect
+from worker.contract import State
+from worker.errors import LeadlineError
+from worker.ledger import Ledger
+from worker.queue import open_queue
+from worker.sweeper import Sweeper
+from worker.vault import Vault
+
+FAULTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"operation": "*.add", "probability": 0.2}, {"kind": "commit-then-drop"}),
+    ({"operation": "*.add", "probability": 0.02}, {"kind": "reset", "bytes": 5}),
+    ({"probability": 0.03}, {"kind": "answer", "status": 503}),
+    ({"probability": 0.01}, {"kind": "answer", "status": 429, "headers": {"Retry-After": "1"}}),
+    ({"probability": 0.05}, {"kind": "delay", "seconds": 0.4}),
+    ({"probability": 0.01}, {"kind": "truncated"}),
+]
+"""What Pipedrive does meanwhile: of the creates one in five is committed and its answer lost."""
+
+GAP = (0.3, 2.0)
+"""Seconds between two blows."""
+
+RESTART_SECONDS = 1.0
+"""However often a part dies, it is started again after this long: else the run would mostly wait."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run. `longest_stop` (seconds) is longer than a lease in the long form; `quiet` bounds the wait for quiet."""
+
+    seed: int
+    submissions: int
+    kills: int
+    gap: tuple[float, float] = GAP
+    longest_stop: float = 35.0
+    quiet: float = 300.0
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Outcome:
+    """A row of the table, and what must be empty: `violations`."""
+
+    seed: int
+    submissions: int
+    acknowledged: int = 0
+    refused: int = 0
+    unknown: int = 0
+    dealt: dict[str, int] = field(default_factory=dict)
+    states: dict[str, int] = field(default_factory=dict)
+    created: int = 0
+    labelled: int = 0
+    dead: int = 0
+    replayed: int = 0
+    pointers: int = 0
+    failed_jobs: int = 0
+    lapsing_jobs: int = 0
+    lost: int = 0
+    doubled: int = 0
+    load_seconds: float = 0.0
+    quiet_seconds: float = 0.0
+    seconds: float = 0.0
+    violations: list[dict[str, Any]] = field(default_factory=list)
+
+
+def run(plan: Plan, folder: Path) -> Outcome:
+    """One seed, from an empty directory to the judgement."""
+    began = time.monotonic()
+    posts = senders.planned(plan.seed, plan.submissions)
+    blows = fleet.planned(plan.seed, plan.kills, plan.gap, plan.longest_stop)
+    outcome = Outcome(plan.seed, plan.submissions)
+    settings = {"CHAOS_SECRET": "not-sent"} | plan.settings
+    with (
+        mock.patch.object(processes, "LONGEST_DELAY", RESTART_SECONDS),
+        machine(folder, senders.CHAOS_SOURCES, fleet.Fleet, **settings) as running,
+    ):
+        for match, effect in FAULTS:
+            running.fault(match | {"seed": plan.seed}, effect)
+        faults = _storm(plan, running, posts, blows, outcome)
+        calm = time.monotonic()
+        running.heal()
+        faults += _quiet(running, plan.quiet, outcome)
+        outcome.quiet_seconds = round(time.monotonic() - calm, 1)
+        facts = _facts(running, folder)
+        found = [Violation("run", fault) for fault in faults] + check(facts, posts)
+        outcome.violations = [_told(running, violation) for violation in found]
+        _count(outcome, facts, posts, found)
+    outcome.seconds = round(time.monotonic() - began, 1)
+    (folder / "run.json").write_text(json.dumps({"plan": asdict(plan), "outcome": asdict(outcome)}, indent=1), encoding="utf-8")
+    return outcome
+
+
+def _storm(plan: Plan, running: Running, posts: list[senders.Post], blows: list[fleet.Blow], outcome: Outcome) -> list[str]:
+    """Load and blows side by side, until both are over. Returns what went wrong with the run itself."""
+    began = time.monotonic()
+    whole = running.machine
+    assert isinstance(whole, fleet.Fleet)
+    seconds = max(sum(blow.wait for blow in blows), 2.0)
+    sending = senders.Senders(whole.service_urls, posts, seconds, plan.seed)
+    hitman = fleet.Hitman(lambda: whole.pids, blows)
+    sending.start()
+    hitman.start()
+    faults = []
+    if not hitman.join(3 * seconds + 60):
+        faults.append("not all blows could be dealt")
+    if not sending.join(2 * seconds + senders.PATIENCE_SECONDS):
+        faults.append("not all posts could be sent")
+    outcome.dealt = dict(sorted(hitman.dealt.items()))
+    outcome.load_seconds = round(time.monotonic() - began, 1)
+    return faults + sending.faults
+
+
+def _quiet(running: Running, seconds: float, outcome: Outcome) -> list[str]:
+    """Waits for quiet; what died of the blows is replayed once, as an operator would, and waited for as well."""
+    with connect(running.machine.place.redis_url, timeout=10) as client:
+        data = Path(running.machine.place.env["LEADLINE_DATA_DIR"])
+
+        def still() -> bool:
+            with suppress(redis.RedisError, LeadlineError):
+                return working(client) == 0 and not any(leftovers(client, data).values())
+            return False
+
+        if not eventually(still, seconds):
+            return [f"not quiet after {seconds:g} s"]
+        outcome.replayed = _replay(client)
+        if outcome.replayed and not eventually(still, seconds):
+            return [f"not quiet {seconds:g} s after the replay"]
+    return []
+
+
+def _replay(client: redis.Redis) -> int:
+    ledger = Ledger(client, Vault(()))
+    sweeper = Sweeper(ledger, open_queue(client))
+    dead = [record for record in ledger.each_in(State.DEAD) if record.cause is None or record.cause.code != FOR_GOOD]
+    for record in dead:
+        sweeper.replay(record.id, "chaos", "", None)
+    return len(dead)
+
+
+def _facts(running: Running, folder: Path) -> Facts:
+    whole = running.machine
+    assert isinstance(whole, fleet.Fleet)
+    with connect(whole.place.redis_url, timeout=10) as client:
+        return gather(client, running.sandbox(), metrics_of(whole.service_urls[0], eventually), folder / "data")
+
+
+def _told(running: Running, violation: Violation) -> dict[str, Any]:
+    """A violation with the life of the submission it is about."""
+    told: dict[str, Any] = asdict(violation)
+    if violation.submission:
+        with connect(running.machine.place.redis_url, timeout=10) as client:
+            ledger = Ledger(client, Vault(()))
+            told["timeline"] = [f"{moment.at:.3f} {moment.state} {moment.by} {moment.why or ''}" for moment in
+                                ledger.timeline(violation.submission)]  # fmt: skip
+            told["attempts"] = [f"{attempt.at:.3f} {attempt.step} {attempt.outcome} {attempt.detail or ''}" for attempt in
+                                ledger.attempts(violation.submission)]  # fmt: skip
+    return told
+
+
+def _count(outcome: Outcome, facts: Facts, posts: Sequence[senders.Post], found: Sequence[Violation]) -> None:
+    told = Counter(post.told for post in posts)
+    outcome.acknowledged, outcome.refused, outcome.unknown = (told[kind] for kind in senders.Told)
+    records = facts.records.values()
+    outcome.states = dict(Counter(record.state.value for record in records))
+    outcome.created = sum(record.result == "created" for record in records)
+    outcome.labelled = sum(record.result == "labelled" for record in records)
+    outcome.dead = sum(record.state is State.DEAD for record in records)
+    outcome.pointers = sum(record.duplicate_of is not None for record in records)
+    outcome.failed_jobs, outcome.lapsing_jobs = facts.failed_jobs, facts.lapsing_jobs
+    outcome.lost = sum(violation.rule in ("lost", "stuck") for violation in found)
+    outcome.doubled = sum("doubled" in violation.rule for violation in found)
+
+
+COLUMNS = {
+    "seed": "seed", "submissions": "submissions", "acknowledged": "acknowledged", "refused": "refused", "unknown": "unknown",
+    "created": "created", "labelled": "labelled", "dead": "dead", "replayed": "replayed", "lost": "lost", "doubled": "doubled",
+    "seconds": "seconds",
+}  # fmt: skip
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """One line per seed; the blows by victim stand at the end."""
+    lines = ["  ".join([*COLUMNS, "blows"])]
+    for outcome in outcomes:
+        cells = [str(getattr(outcome, name)).rjust(len(title)) for name, title in COLUMNS.items()]
+        blows = ", ".join(f"{name} {count}" for name, count in outcome.dealt.items())
+        lines.append("  ".join([*cells, f"{sum(outcome.dealt.values())} ({blows})"]))
+    return "\n".join(lines)
+
+
+def report(outcome: Outcome, folder: Path) -> str:
+    """What was violated, and where to look."""
+    lines = [f"seed {outcome.seed}: {len(outcome.violations)} violations; data and logs are in {folder}"]
+    for violation in outcome.violations[:20]:
+        lines.append(f"  {violation['rule']}: {violation['submission'] or ''} {violation['detail']}")
+        lines += [f"      {line}" for line in [*violation.get("timeline", []), *violation.get("attempts", [])]]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    asked = _parser().parse_args(arguments)
+    seeds = [int(seed) for seed in asked.seeds.split(",")]
+    folder = Path(asked.keep or tempfile.mkdtemp(prefix="leadline-chaos-"))
+    outcomes = []
+    for turn, seed in enumerate(seeds):
+        plan = Plan(seed, _share(asked.submissions, len(seeds), turn), _share(asked.kills, len(seeds), turn), quiet=asked.quiet)
+        print(f"seed {seed}: {plan.submissions} submissions, {plan.kills} kills and stops ...", flush=True)
+        outcome = run(plan, folder / str(seed))
+        outcomes.append(outcome)
+        print(table([outcome]), flush=True)
+        if outcome.violations:
+            print(report(outcome, folder / str(seed)), flush=True)
+        elif not asked.keep:
+            shutil.rmtree(folder / str(seed), ignore_errors=True)
+    print("\n" + table(outcomes))
+    bad = [outcome for outcome in outcomes if outcome.violations]
+    again = f"python -m tests.chaos.loop --submissions {asked.submissions} --kills {asked.kills} --seeds {asked.seeds}"
+    print(f"\n{sum(len(outcome.violations) for outcome in outcomes)} violations. Again: {again}")
+    if asked.json:
+        Path(asked.json).write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1), encoding="utf-8")
+    return 1 if bad else 0
+
+
+def _share(number: int, parts: int, turn: int) -> int:
+    return number // parts + (turn < number % parts)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.loop", description=__doc__.partition("\n")[0])
+    parser.add_argument("--submissions", type=int, default=10_000, help="of all seeds together")
+    parser.add_argument("--kills", type=int, default=200, help="kills and stops, of all seeds together")
+    parser.add_argument("--seeds", default="1,2,3,4,5", help="comma-separated")
+    parser.add_argument("--quiet", type=float, default=300.0, help="seconds the wait for quiet may take")
+    parser.add_argument("--json", help="write the rows to this file")
+    parser.add_argument("--keep", help="work in this directory and keep it")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

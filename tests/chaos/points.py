@@ -1,0 +1,79 @@
+"""Crash points of one process: it ends itself by SIGKILL right before its n-th message leaves, or right after its n-th came in.
+
+A message is a write to a socket (Redis, Pipedrive), an SQLite commit, or the answer to a sender; what comes in is an answer on
+a socket, or the return of a commit. So each point is the death of a process at an instant where the outside world differs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sqlite3
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+
+class Side(StrEnum):
+    BEFORE = "before"
+    AFTER = "after"
+
+
+class Points:
+    """Counts messages on both sides; at the `at`-th of `side` the process dies. Nothing dies with `at` None."""
+
+    def __init__(self, side: Side = Side.BEFORE, at: int | None = None) -> None:
+        self.side, self.at = side, at
+        self.seen = {Side.BEFORE: 0, Side.AFTER: 0}
+
+    def leaves(self) -> None:
+        self._count(Side.BEFORE)
+
+    def came(self) -> None:
+        self._count(Side.AFTER)
+
+    def _count(self, side: Side) -> None:
+        self.seen[side] += 1
+        if side is self.side and self.seen[side] == self.at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def install(self) -> None:
+        """For the rest of this process's life. Sockets of threads, of asyncio and of uvloop, and SQLite's commits are counted."""
+        for name in ("send", "sendall"):
+            _wrap(socket.socket, name, before=self.leaves)
+        for name in ("recv", "recv_into"):
+            _wrap(socket.socket, name, after=self.came)
+        for name in ("write", "writelines"):
+            _wrap(asyncio.StreamWriter, name, before=self.leaves)
+        _wrap(asyncio.StreamReader, "feed_data", before=self.came)
+        self._wrap_sqlite()
+
+    def _wrap_sqlite(self) -> None:
+        points, connect = self, sqlite3.connect
+
+        class Counted(sqlite3.Connection):
+            def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+                if sql != "commit":
+                    return super().execute(sql, *arguments)
+                points.leaves()
+                done = super().execute(sql, *arguments)
+                points.came()
+                return done
+
+        sqlite3.connect = lambda *arguments, **options: connect(*arguments, **options | {"factory": Counted})
+
+
+def _wrap(owner: type, name: str, before: Callable[[], None] | None = None, after: Callable[[], None] | None = None) -> None:
+    real = getattr(owner, name)
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        if before is not None:
+            before()
+        found = real(*arguments, **options)
+        if after is not None:
+            after()
+        return found
+
+    setattr(owner, name, counted)

@@ -1,0 +1,113 @@
+"""Switches that take one protection out of the product, for tests only: a suite that stays green without it proves nothing.
+
+In this process: `with without("look-up"): ...`. In the processes of a machine: the environment variables of `environment`, by
+which `tests/chaos/shim/sitecustomize.py` switches off at their start.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from msgspec import structs
+
+from worker import errors, fate
+from worker.delivery import delivery, settle
+from worker.delivery.run import Run
+from worker.leases import Lease
+from worker.ledger import Ledger, scripts
+
+VARIABLE = "CHAOS_WITHOUT"
+
+_settle, _source = settle.settle, scripts.source
+_claim, _learn = Ledger.claim, Ledger.learn
+
+
+def _repeat_blindly(run: Run, _: float) -> None:
+    """An announced create is neither left to settle nor looked for: it is simply sent again."""
+    if run.record.announced is not None:
+        run.leases.announce(run.lease, run.record.announced)
+        run.learn(run.record.announced)
+
+
+def _look_at_once(run: Run, _: float) -> None:
+    _settle(run, 0.0)
+
+
+def _wait_the_delay_only(case: fate.Case) -> fate.Fate:
+    return fate._settle(structs.replace(case, policy=structs.replace(case.policy, settle_seconds=0.0)))
+
+
+def _no_lines(self: Ledger, submission_id: str, token: str, lease_seconds: float, **_: str) -> Any:
+    return _claim(self, submission_id, token, lease_seconds)
+
+
+def _write_nothing_down(self: Ledger, submission_id: str, token: str, step: str, _: Mapping[str, Any]) -> None:
+    _learn(self, submission_id, token, step, {})
+
+
+def _script(name: str, old: str, new: str) -> Callable[[str], str]:
+    """The scripts, with a text of one of them replaced. Raises ValueError where the text is not there (any more)."""
+    if old not in _source(name):
+        raise ValueError(f"{name}.lua has no {old!r}")
+
+    def source(asked: str) -> str:
+        return _source(asked).replace(old, new) if asked == name else _source(asked)
+
+    return source
+
+
+def _attribute(owner: Any, name: str, other: Any) -> Callable[[], Any]:
+    return lambda: mock.patch.object(owner, name, other)
+
+
+LEASE_CHECK = "if get(id, 'state') ~= 'delivering' or get(id, 'lease') ~= token then return 0 end"
+FIRST = "if key ~= '' then first = redis.call('GET', key) end"
+
+SWITCHES: dict[str, tuple[Callable[[], Any], ...]] = {
+    "look-up": (_attribute(delivery, "settle", _repeat_blindly),),
+    "settle-time": (
+        _attribute(delivery, "settle", _look_at_once),
+        lambda: mock.patch.dict(fate.FATES, {errors.OutcomeUnknown: _wait_the_delay_only}),
+    ),
+    "lease-deadline": (_attribute(Lease, "must_hold", lambda *_: None),),
+    "lease-token": (
+        lambda: mock.patch.object(scripts, "source", _script("announce", LEASE_CHECK, "")),
+        _attribute(Lease, "must_hold", lambda *_: None),
+    ),
+    "duplicate-key": (lambda: mock.patch.object(scripts, "source", _script("accept", FIRST, "")),),
+    "person-line": (_attribute(Ledger, "claim", _no_lines),),
+    "sweeper": (_attribute(Ledger, "abandoned", lambda *_: []),),
+    "recorded-steps": (_attribute(Ledger, "learn", _write_nothing_down),),
+}
+"""Name of a protection -> what takes it out.
+
+`look-up`         an announced create with unknown outcome is looked for before it is repeated
+`settle-time`     ... and not before it had time to be committed
+`lease-deadline`  a process that was stopped asks its own clock right before a create
+`lease-token`     a create is announced only under the lease that is in force
+`duplicate-key`   record and duplicate key are one atomic step
+`person-line`     deliveries for one person go one after the other
+`sweeper`         what a dead worker held goes back into the queue
+`recorded-steps`  each id is written down before the next call
+"""
+
+
+@contextmanager
+def without(*names: str) -> Iterator[None]:
+    """Takes protections out, in this process, and puts them back. Raises KeyError for a name that is none."""
+    with ExitStack() as stack:
+        for name in names:
+            for switch in SWITCHES[name]:
+                stack.enter_context(switch())
+        yield
+
+
+def environment(*names: str) -> dict[str, str]:
+    """The variables under which a machine's processes run without these protections."""
+    here = Path(__file__).resolve().parent
+    return {VARIABLE: ",".join(names), "PYTHONPATH": os.pathsep.join([str(here / "shim"), str(here.parents[1])])}
