@@ -18,8 +18,8 @@ class Adapter(Struct, frozen=True, kw_only=True):
 
     `read` raises Unreadable. `verify` is in force where a source has no scheme of its own; `scheme` is a check that no
     configuration can say (then `verify.scheme` is None). `parks`: what has nobody to contact is accepted and parked, because
-    a 4xx would make the product drop it. `reply` is the status that the product counts as success, `answer` the whole answer where it asks for
-    one of its own. `handshake` answers a GET.
+    a 4xx would make the product drop it. `reply` is the status that the product counts as success, `answer` the whole answer
+    where it asks for one of its own. `handshake` answers a GET.
     """
 
     name: str

@@ -3,9 +3,36 @@
 from __future__ import annotations
 
 from service.sources.adapter import Adapter
-from service.sources.adapters import form, json
+from service.sources.adapters import (
+    contact_form_7,
+    elementor,
+    form,
+    gravity_forms,
+    jotform,
+    json,
+    mailchimp,
+    netlify,
+    tally,
+    typeform,
+    unbounce,
+    webflow,
+)
 
-ADAPTERS: dict[str, Adapter] = {module.ADAPTER.name: module.ADAPTER for module in (form, json)}
+MODULES = (
+    form,
+    json,
+    contact_form_7,
+    elementor,
+    gravity_forms,
+    jotform,
+    mailchimp,
+    netlify,
+    tally,
+    typeform,
+    unbounce,
+    webflow,
+)
+ADAPTERS: dict[str, Adapter] = {module.ADAPTER.name: module.ADAPTER for module in MODULES}
 
 
 def parks(adapter: str) -> bool:

@@ -30,11 +30,11 @@ def events(tree: Tree, source: SourceKeys) -> list[Payload]:
 def unwrap(tree: Tree, read: Read) -> Tree:
     """Parse JSON inside fields, turn lists of name/value objects into objects, `["x"]` into `"x"`. Raises Unreadable."""
     for path in read.json_param:
-        tree = _replaced(tree, path, _parsed)
+        tree = _replaced(tree, path, parsed)
     if read.pairs:
         pairs = read.pairs
         tree = _replaced(tree, pairs.at, lambda items, _: paired(items, pairs))
-    return _single(tree) if read.unwrap_lists else tree
+    return single(tree) if read.unwrap_lists else tree
 
 
 def paired(items: Tree, pairs: Pairs) -> Tree:
@@ -96,7 +96,7 @@ def _rooted(top: Tree, source: SourceKeys) -> Iterator[Payload]:
         return
     path, root = found
     if isinstance(root, list) and root and all(isinstance(item, dict) for item in root) and not _addressed(root, source):
-        yield from _items(_put(top, path, None), root, path)
+        yield from _items(put(top, path, None), root, path)
     else:
         yield payload_of(top, root, path)
 
@@ -112,7 +112,8 @@ def _items(top: Tree, items: list[Tree], path: Path) -> Iterator[Payload]:
         yield Payload(scopes=[Scope(here, item), Scope((), top)], leaves=[*inside, *around], index=at if len(items) > 1 else None)
 
 
-def _parsed(value: Tree, path: str) -> Tree:
+def parsed(value: Tree, path: str) -> Tree:
+    """The JSON in a field's text; what is no text, or an empty one, as it is. Raises Unreadable, which names the `path`."""
     if not isinstance(value, str) or not value.strip():
         return value
     try:
@@ -123,21 +124,22 @@ def _parsed(value: Tree, path: str) -> Tree:
 
 def _replaced(tree: Tree, path: str, change: Callable[[Tree, str], Tree]) -> Tree:
     found = resolve(tree, path)
-    return _put(tree, found[0], change(found[1], path)) if found else tree
+    return put(tree, found[0], change(found[1], path)) if found else tree
 
 
-def _put(tree: Tree, path: Path, value: Tree) -> Tree:
+def put(tree: Tree, path: Path, value: Tree) -> Tree:
     """The tree with one value replaced; what is not on the way is shared."""
     if not path:
         return value
     if isinstance(tree, list):
-        return [_put(item, path[1:], value) if str(at) == path[0] else item for at, item in enumerate(tree)]
-    return {key: _put(item, path[1:], value) if key == path[0] else item for key, item in tree.items()}
+        return [put(item, path[1:], value) if str(at) == path[0] else item for at, item in enumerate(tree)]
+    return {key: put(item, path[1:], value) if key == path[0] else item for key, item in tree.items()}
 
 
-def _single(tree: Tree) -> Tree:
+def single(tree: Tree) -> Tree:
+    """Lists with one item as that item, all the way down."""
     if isinstance(tree, dict):
-        return {key: _single(value) for key, value in tree.items()}
+        return {key: single(value) for key, value in tree.items()}
     if isinstance(tree, list):
-        return _single(tree[0]) if len(tree) == 1 else [_single(item) for item in tree]
+        return single(tree[0]) if len(tree) == 1 else [single(item) for item in tree]
     return tree

@@ -16,7 +16,14 @@ from service.sources.registry import ADAPTERS
 
 HERE = Path(__file__).parent
 BOUNDARY = "----leadlinecase7MA4YWxkTrZu0gW"
-ADAPTER_OF = {"browser_form": "form", "generic_json": "json", "generic_hmac": "json"}
+ADAPTER_OF = {
+    "browser_form": "form",
+    "generic_json": "json",
+    "generic_hmac": "json",
+    "netlify_forms": "netlify",
+    "google_ads_lead_form": "google-ads",
+    "linkedin_lead_gen": "linkedin",
+}
 """Product folder -> adapter, where the name is not the folder's with dashes."""
 SCHEMES = {
     "query_secret": {"scheme": "token", "query": "secret"},
@@ -93,6 +100,8 @@ def source_file_of(case: Case) -> str:
     verify = dict(SCHEMES.get(case.get("verification", {}).get("scheme", ""), {}))
     if case.get("secret"):
         verify["secret_env"] = "CASE_SECRET"
+    elif ADAPTERS[source["adapter"]].has_scheme:
+        verify["scheme"] = "none"
     return toml({"sources": {"case": source | {key: table for key, table in (("read", read), ("verify", verify)) if table}}})
 
 

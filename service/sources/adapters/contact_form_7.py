@@ -1,0 +1,44 @@
+"""`contact-form-7`: Contact Form 7 through the plugin "CF7 to Webhook", or a form post of its own fields.
+
+Names are the form's tags: `your-email`, or as the editor makes them, `tel-123` and `acceptance-456`. Special mail tags and the
+plugin's own fields begin with `_`. A visitor sees an error for any answer but 200, 201, 202, 204 and 205.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from service.sources.adapter import Adapter
+from service.sources.payload import Payload
+from service.sources.product import Question, Table, asked, joined, only_known, reader, text
+
+TAGS = {"acceptance": "consent", "tel": "phone", "email": "email"}
+"""Kinds of tag that say what they ask for, by the beginning of the names that the editor gives them."""
+_MADE = re.compile(r"([a-z]+)-(?:[0-9]+|privacy|terms|gdpr|consent)", re.ASCII)
+BOOKKEEPING = frozenset({"_remote_ip", "_user_agent", "_url", "_date", "_time"})
+_INTERNAL = "_wpcf7"
+
+
+def event(top: Table) -> Payload | None:
+    return asked(
+        top,
+        _questions(top),
+        at=(),
+        known=only_known(
+            page_url=text(top, "_url"),
+            form_id=text(top, _INTERNAL),
+            occurred_at=joined(text(top, "_date"), text(top, "_time")),
+        ),
+    )
+
+
+def _questions(top: Table) -> Iterator[Question]:
+    for key, value in top.items():
+        if key in BOOKKEEPING or key.startswith(_INTERNAL):
+            continue
+        made = _MADE.fullmatch(key)
+        yield Question(key=key, value=value, field=TAGS.get(made[1]) if made else None)
+
+
+ADAPTER = Adapter(name="contact-form-7", read=reader(event), reply=200)

@@ -1,0 +1,72 @@
+"""`jotform`: the webhook of Jotform.
+
+The answers are JSON in the part `rawRequest`, as `q<number>_<name>`, among bookkeeping of the page; files are lists of
+addresses. `pretty` has the questions as people read them, but nothing that tells where one ends.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from service.sources.adapter import Adapter
+from service.sources.payload import Payload
+from service.sources.product import Question, Table, asked, only_known, reader, text
+from service.sources.tree import Tree, text_of
+from service.sources.unwrap import parsed
+
+RAW = "rawRequest"
+_ASKED = re.compile(r"q[0-9]+_(.+)", re.DOTALL)
+_FILE = re.compile(r"https?://", re.IGNORECASE)
+NAME_PARTS = frozenset({"prefix", "first", "middle", "last", "suffix"})
+PHONE_PARTS = frozenset({"country", "area", "phone", "full"})
+DATE = ("year", "month", "day")
+
+
+def event(top: Table) -> Payload | None:
+    raw = parsed(top.get(RAW), RAW)
+    if not isinstance(raw, dict):
+        return None
+    return asked(
+        top,
+        _questions(raw),
+        at=(RAW,),
+        known=only_known(
+            form_id=text(top, "formID"),
+            form_name=text(top, "formTitle"),
+            country=next((value["country"] for value in raw.values() if _is_address(value)), None),
+        ),
+        event_id=text(top, "submissionID"),
+    )
+
+
+def _questions(raw: Table) -> Iterator[Question]:
+    for key, value in raw.items():
+        if found := _ASKED.fullmatch(key):
+            yield Question(key=key, value=_value(value), names=(found[1],), whole=True)
+        elif isinstance(value, list) and value and all(isinstance(item, str) and _FILE.match(item) for item in value):
+            yield Question(key=key, value=value)
+
+
+def _is_address(value: Tree) -> bool:
+    return isinstance(value, dict) and "addr_line1" in value and isinstance(value.get("country"), str)
+
+
+def _value(value: Tree) -> Tree:
+    """Names and phones stay objects, which the lead's fields can read; dates, addresses and tables become text."""
+    if not isinstance(value, dict) or not value or NAME_PARTS.issuperset(value) or PHONE_PARTS.issuperset(value):
+        return value
+    if all(text(value, part) for part in DATE):
+        return "-".join(text(value, part) or "" for part in DATE) + "".join(f" {rest}" for rest in _time(value))
+    if "addr_line1" in value:
+        return ", ".join(said for part in value.values() if (said := text_of(part)))
+    return [f"{name}: {said}" for name, part in value.items() if (said := text_of(part))]
+
+
+def _time(value: Table) -> Iterator[str]:
+    hour, minute, half = text(value, "hour"), text(value, "min"), text(value, "ampm")
+    if hour:
+        yield f"{hour}:{minute or '00'}" + (f" {half}" if half else "")
+
+
+ADAPTER = Adapter(name="jotform", read=reader(event), reply=200)
