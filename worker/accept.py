@@ -43,6 +43,7 @@ BATCH = 200
 WAITING_MOST = 5_000
 """Submissions that may wait for Redis in one process; beyond it new ones are refused rather than kept in memory."""
 
+REPLICAS_MILLISECONDS = 400
 DRAIN_SECONDS = 1.0
 ADOPT_SECONDS = 15.0
 """How often the spool is looked through for what is left, and the folder for files of processes that are gone."""
@@ -216,9 +217,16 @@ class Acceptor:
         return [bool(key and found[key]) for key in with_keys]
 
     async def _replicated(self) -> None:
-        """Raises `StoreUnavailable` unless enough replicas have what was just written."""
-        milliseconds = 400
-        if await self._redis.wait(self._wait_replicas, milliseconds) < self._wait_replicas:
+        """Raises `StoreUnavailable` unless enough replicas have what was just written.
+
+        WAIT counts up to the last write of its own connection, and the pool may give us another one than the transaction's;
+        so it goes behind a write, which is later than all of the transaction.
+        """
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.set(keys.READY, b"1", px=60_000)
+            pipe.wait(self._wait_replicas, REPLICAS_MILLISECONDS)
+            _, have = await pipe.execute()
+        if have < self._wait_replicas:
             raise StoreUnavailable(f"fewer than {self._wait_replicas} replicas have it")
 
     def _arguments(self, submission: Submission) -> tuple[Any, ...]:
