@@ -142,4 +142,5 @@ def _after(duration: str, received_at: float) -> str | None:
 
 
 def _short(text: str) -> str:
-    return fit(text, QUOTED)
+    """For standing in “ ”: with no end of a quotation in it, so that whoever keeps the sentence can take the text out again."""
+    return fit(text, QUOTED).replace("”", '"')

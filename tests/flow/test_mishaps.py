@@ -17,6 +17,7 @@ from worker.errors import StoreUnavailable
 from worker.ledger import Ledger
 from worker.memory import Memory
 from worker.vault import Vault
+from worker.writing import Value
 
 TOKEN = {"x-api-token": "sandbox-token"}
 
@@ -141,3 +142,12 @@ def test_a_mended_address_is_another_person(road: Road, account: Account) -> Non
     assert (done.state, emails[done.person_id]) == (State.DELIVERED, "right@example.com")
     assert road.sent(email="right@example.com").person_id == done.person_id
     assert road.sent(email="wrong@example.com").person_id == record.person_id
+
+
+def test_what_the_sender_wrote_stands_in_the_note_only(road: Road, account: Account) -> None:
+    """A value that is left out is quoted in the note; the record says so in words of our own."""
+    road.settings(note=True, value=Value("{answers.budget}", "EUR"))
+    record = road.sent(answers={"budget": "ask “me” at canary@example.com"})
+    [said] = [attempt.detail for attempt in road.ledger.attempts(record.id) if attempt.outcome == "left out"]
+    assert said == "The value given is left out: it is not a number."
+    assert "canary" in account.notes[0]["content"]

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import random
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -47,6 +48,9 @@ REPLAY_GAP_SECONDS = 2.0
 
 PUT_BACK_TRIES = 20
 """A second apart: while Redis is away a slot has nothing else to do, and later the lease has run out anyway."""
+
+SENT = re.compile(r"(?<!field )“[^”]*”")
+"""What the sender wrote stands quoted in the note's sentences; attempts are not sealed, so there it does not."""
 
 log = structlog.get_logger("leadline.delivery")
 
@@ -128,6 +132,12 @@ class Delivery:
                     duration_ms=report.duration_ms,
                 )
             )
+
+    @property
+    def begun(self) -> bool:
+        """Whether the delivery in hand has called Pipedrive before, now or in an earlier attempt."""
+        run = self._run
+        return run is not None and bool(run.attempts or run.record.announced or run.person_id or run.organization_id or run.lead_id)
 
     def must_hold(self, seconds: float) -> None:
         """Asked right before a create is sent. Raises `LeaseLost`."""
@@ -211,7 +221,7 @@ class Delivery:
         shop = self._shop
         assert run.result is not None
         for sentence in run.plan.left_out:
-            run.note_down("plan", "left out", sentence)
+            run.note_down("plan", "left out", SENT.sub("given", sentence))
         woken = shop.ledger.finish(
             run.record.id,
             run.lease.token,
