@@ -311,6 +311,18 @@ def test_who_waits_in_line_does_not_try_the_gate(ledger: Ledger, store: Callable
     assert ledger.claim(other, "o", 30) is Verdict.CLAIMED
 
 
+def test_resuming_tries_a_refused_gate_with_one(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
+    """An operator's resume lets one submission try at once; the others wait for what becomes of it."""
+    first, second = store(), store()
+    ledger.raise_gate(first, "blocked", clock.now + 3600, probe=True)
+    ledger.resume()
+    assert ledger.claim(first, "a", 30) is Verdict.CLAIMED
+    assert ledger.claim(second, "b", 30) is Verdict.GATED
+    ledger.raise_gate(first, "limit", clock.now + 60, probe=False)
+    ledger.resume()
+    assert ledger.paused() is None
+
+
 def test_a_death_without_a_call_does_not_open_the_gate(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
     """A submission that dies of the source file has not tried whether Pipedrive answers."""
     mine = store()

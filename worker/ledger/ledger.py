@@ -223,7 +223,7 @@ class Ledger:
 
     def resume(self) -> None:
         """Ends an operator's pause, and lets the gate be tried at once."""
-        self._ask(lambda: self.redis.delete(keys.PAUSE, keys.GATE, keys.PROBE))
+        self._run("resume")
 
     def raise_gate(self, submission_id: str, reason: str, until: float, *, probe: bool) -> None:
         """Stops every worker until `until`, because of what `submission_id` met. With `probe`, one submission is then let

@@ -1,0 +1,5 @@
+-- Ends an operator's pause. A gate that time opens is open; one that must be tried is tried at once, by one submission:
+-- a person's wish does not make Pipedrive take calls again.
+redis.call('DEL', K.pause, K.probe)
+if redis.call('EXISTS', K.gate) == 1 then redis.call('HSET', K.gate, 'until', now, 'probes', 0) end
+return 1
