@@ -64,7 +64,7 @@ def show_(submission_id: str, as_json: bool) -> None:
         click.echo(f"{record.id} is {record.state}: {cause.detail}\n  step {cause.step}, code {cause.code}")
         click.echo("".join(f"  {name}: {value}\n" for name, value in (("mend", cause.hint), ("setting", cause.setting)) if value))
     lead: dict[str, Any] = msgspec.to_builtins(record.lead) if record.lead else {}
-    show.table("Lead", ["field", "value"], lead.items(), empty="erased")
+    show.table("Lead", ["field", "value"], lead.items(), empty=_nothing(record))
     show.table(
         "Attempts",
         ["at", "step", "outcome", "status", "ms", "detail"],
@@ -131,12 +131,16 @@ def _mended(record: Record, changes: dict[str, str]) -> Lead | None:
     if not changes:
         return None
     if record.lead is None:
-        start.stop(f"leadline: {record.id} has no lead to mend: its content is erased")
+        start.stop(f"leadline: {record.id} has no lead to mend: it is {_nothing(record)}")
     try:
         return mend(record.lead, changes)
     except EditError as error:
         faults = [f"  {name}: {fault}" for name, fault in error.faults.items()]
         start.stop(f"leadline: {record.id}: nothing was changed:", *faults)
+
+
+def _nothing(record: Record) -> str:
+    return "sealed under a key that LEADLINE_ENCRYPTION_KEYS does not list" if record.sealed else "erased"
 
 
 def parse(edit: str) -> tuple[str, str]:
