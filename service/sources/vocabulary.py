@@ -206,9 +206,9 @@ SECOND_CHOICE = (
 """Phrases that give way to any other of their field."""
 
 NEUTRAL = {
-    "en": "your my our the a an please enter provide type give tell us me what whats which is are field input textfield text "
-    "txt fld form contact customer client lead person visitor applicant buyer prospect no label required optional "
-    "mandatory q question answer value val data user here details hidden best of for you",
+    "en": "hello hi hey s your my our the a an please enter provide type give tell us me what whats which is are field input "
+    "textfield text txt fld form contact customer client lead person visitor applicant buyer prospect no label required "
+    "optional mandatory q question answer value val data user here details hidden best of for you",
     "de": "ihre ihr ihren deine dein deinen bitte geben gib sie ein an eingeben wie lautet ist die der das was pflichtfeld "
     "kunde kontakt",
     "fr": "votre vos ton ta tes quel quelle est veuillez saisir entrer indiquer indiquez le la les un une client contact "

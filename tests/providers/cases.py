@@ -105,6 +105,22 @@ def source_file_of(case: Case) -> str:
     return toml({"sources": {"case": source | {key: table for key, table in (("read", read), ("verify", verify)) if table}}})
 
 
+def labels_of(case: Case) -> dict[str, str]:
+    """What the case calls a question -> what people read, where the payload says both."""
+    body = case["request"].get("body_text", "")
+    try:
+        return dict(_labels(json.loads(body)))
+    except ValueError:
+        return {}
+
+
+def _labels(tree: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(tree, dict) and isinstance(tree.get("title"), str):
+        yield from ((tree[key], tree["title"]) for key in ("ref", "name") if isinstance(tree.get(key), str))
+    for inner in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
+        yield from _labels(inner)
+
+
 def toml(table: dict[str, Any]) -> str:
     """A table of tables as TOML; JSON's texts, numbers and lists are TOML's too."""
     return "\n".join(_lines(table, ()))

@@ -20,7 +20,8 @@ LABELS = {
     ),
     "name": (
         "name, your-name, Full Name, fullName, contact-name, Naam, Namn, Nome, Nombre, Imię i nazwisko, Vor- und Nachname, "
-        "Ansprechpartner, Nom et prénom, Wie heißen Sie?, First and last name, customer_name"
+        "Ansprechpartner, Nom et prénom, Wie heißen Sie?, First and last name, customer_name, "
+        "What's your name?"
     ),
     "first_name": (
         "first_name, firstName, First Name:, fname, What is your first name?, Vorname, Prénom, Förnamn, Voornaam, Imię, "
