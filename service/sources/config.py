@@ -101,6 +101,7 @@ class Fetch(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     token_env: str | None = None
     base_url: str | None = None
+    version: str | None = None  # of the product's API, where a header names it
 
 
 class SourceKeys(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from service.sources import traps
+from service.sources.body import DEPTH, FIELDS, utf8
 from service.sources.config import Source
+from service.sources.json_text import read_json
 from service.sources.lead import compose
 from service.sources.payload import Payload
 from service.sources.reading import Event, Outcome, Problem, Reading, Request
 from service.sources.registry import ADAPTERS
 from service.sources.tree import Tree, Unreadable, resolve, text_of
-from service.sources.values import short
+from service.sources.values import READERS, short
 from service.sources.verify import verify
 
 REDIRECT = "_redirect"
+RECORD_VALUES = 20_000
+"""Values in a record that we asked for ourselves."""
 CONTACT = {"email": "an e-mail address", "phone": "a phone number", "name": "a person's name", "company": "a company's name"}
 
 
@@ -56,9 +62,30 @@ def interpret(source: Source, request: Request, now: float, event_id: str | None
     )
 
 
+def interpret_record(source: Source, record: bytes, now: float, fetch: Mapping[str, str] | None = None) -> Reading:
+    """What the record of an event that told ids alone becomes: one event, which is never NEEDS_FETCH.
+
+    `record` is the JSON that the product's API answered, `fetch` that of the event: what it told of itself stays in force.
+    Raises ValueError if the source's product has no records.
+    """
+    adapter = ADAPTERS[source.adapter]
+    if adapter.records is None:
+        raise ValueError(f"{source.adapter} has no records to read")
+    own = {name: text for name, text in (fetch or {}).items() if name in READERS}
+    try:
+        payload = adapter.records.read(read_json(utf8(record), fields=FIELDS, depth=DEPTH, values=RECORD_VALUES), source)
+    except Unreadable as fault:
+        return _unreadable(fault)
+    event_id = own.get("event_id") or payload.event_id
+    payload = msgspec.structs.replace(payload, known=payload.known | own, event_id=event_id)
+    event, missing = _event(payload, source, now, None)
+    problems = missing if event.outcome is Outcome.NO_CONTACT else []
+    return Reading(outcome=event.outcome, events=[event], problems=problems, status=source.reply or adapter.reply)
+
+
 def _event(payload: Payload, source: Source, now: float, event_id: str | None) -> tuple[Event, list[Problem]]:
     lead, refused = compose(payload, source)
-    own = _event_id(payload, source) or payload.event_id or lead.event_id or _numbered(event_id, payload)
+    own = _event_id(payload, source) or payload.event_id or lead.event_id or payload.numbered(event_id)
     outcome, why = _outcome(payload, source, now)
     if outcome is None and lead.is_test:
         outcome, why = Outcome.NO_LEAD, "a test event"
@@ -90,11 +117,7 @@ def _event_id(payload: Payload, source: Source) -> str | None:
     if found is None:
         return None
     text = short(found[1])
-    return text if payload.is_own(found[0]) else _numbered(text, payload)
-
-
-def _numbered(event_id: str | None, payload: Payload) -> str | None:
-    return f"{event_id}#{payload.index}" if event_id and payload.index is not None else event_id
+    return text if payload.is_own(found[0]) else payload.numbered(text)
 
 
 def _overall(events: list[Event]) -> Outcome:

@@ -80,6 +80,10 @@ class Payload(Struct, frozen=True, kw_only=True):
         root = self.scopes[0].path
         return self.index is None or path[: len(root)] == root
 
+    def numbered(self, event_id: str | None) -> str | None:
+        """An id that several events of one body share, told apart by their number."""
+        return f"{event_id}#{self.index}" if event_id and self.index is not None else event_id
+
     def matches(self, match: Match) -> bool:
         """Whether what stands at the path equals one of the values, by their text: `1` and `"1"` are equal."""
         found = self.find(match.at)

@@ -86,7 +86,7 @@ def asked(top: Table, questions: Iterable[Question], *, at: Path, **more: Any) -
     )
 
 
-def no_lead(top: Table, why: str, **more: Any) -> Payload:
+def no_lead(top: Tree, why: str, **more: Any) -> Payload:
     """A genuine event of the product that makes no lead."""
     return Payload(scopes=[Scope((), top)], leaves=[], outcome=Outcome.NO_LEAD, why=why, **more)
 

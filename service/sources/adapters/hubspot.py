@@ -1,0 +1,149 @@
+"""`hubspot`: contacts of workflows, subscriptions to contacts, and the contact that the CRM API tells of a subscription.
+
+A workflow posts the whole contact; a subscription posts a list of events with ids alone. All three versions of the signature
+are in use, and two of them sign the URL as the sender sees it.
+https://developers.hubspot.com/docs/apps/legacy-apps/authentication/validating-requests
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from urllib.parse import quote, unquote, urlencode
+
+from msgspec import structs
+
+from service.sources.adapter import Adapter, Records
+from service.sources.body import decode
+from service.sources.config import Secret, Source, Verify
+from service.sources.payload import Payload
+from service.sources.product import Question, Table, asked, no_lead, only_known, table, tables, text
+from service.sources.proof import PASSED, Verdict, any_equal, header, read_hex, refused
+from service.sources.reading import Request
+from service.sources.signatures import signature, signed_bytes
+from service.sources.told import Words, batch, ids_only, moment, record_id, told, with_told
+from service.sources.traps import unix_seconds
+from service.sources.tree import Tree, Unreadable
+from service.sources.unwrap import events
+
+PROPERTIES = {
+    "email": "email", "firstname": "first_name", "lastname": "last_name", "phone": "phone", "mobilephone": "phone",
+    "company": "company", "jobtitle": "job_title", "website": "website", "country": "country", "message": "message",
+    "hs_analytics_first_url": "page_url", "hs_analytics_first_referrer": "referrer",
+    "hs_google_click_id": "click_ids.gclid", "hs_facebook_click_id": "click_ids.fbclid",
+}  # fmt: skip
+ALSO = ("city", "state", "zip", "lifecyclestage", "hs_lead_status", "hs_analytics_source", "hs_analytics_source_data_1",
+        "hs_analytics_source_data_2", "hs_latest_source", "hs_language")  # fmt: skip
+"""What is worth reading of a contact beside that. HubSpot's many other `hs_` properties are its own counters."""
+CONTACT = Words(
+    fields={"createdAt": "occurred_at"},
+    left_out=("properties", "form-submissions", "identity-profiles", "list-memberships", "merge-audits", "merged-vids",
+              "associated-company", "associated-owner", "is-contact", "updatedAt", "archived", "id", "canonical-vid"),
+)  # fmt: skip
+EVENT = Words(fields={"occurredAt": "occurred_at"}, left_out=("objectId", "eventId", "attemptNumber"))
+WANTED = re.compile(r"(?:contact|object)\.(?:creation|propertyChange)")
+CONTACTS = "0-1"
+"""The `objectTypeId` of contacts, where the subscription is to objects of any kind."""
+
+V3 = Verify(
+    scheme="hmac", header="X-HubSpot-Signature-v3", encoding="base64", signed="{method}{url}{body}{timestamp}",
+    timestamp_header="X-HubSpot-Request-Timestamp",
+)  # fmt: skip
+SIGNED = {"v1": ("{body}",), "v2": ("{method}{url}{body}",), None: ("{body}", "{method}{url}{body}")}
+"""What the older versions sign behind the secret, by `X-HubSpot-Signature-Version`."""
+_ENCODED = re.compile(r"%(?:3A|2F|3F|40|21|24|27|28|29|2A|2C|3B)", re.IGNORECASE)
+"""What HubSpot decodes in a URL before it signs it (v3)."""
+
+
+def scheme(request: Request, rules: Verify, secrets: Sequence[Secret], now: float) -> Verdict:
+    """Version 3 where it is there, else version 1 or 2, which have no timestamp."""
+    if header(request, V3.header or ""):
+        as_seen = signature(request, structs.replace(V3, tolerance=rules.tolerance), secrets, now)
+        decoded = structs.replace(request, url=_ENCODED.sub(lambda found: unquote(found[0]), request.url or ""))
+        return as_seen if as_seen.ok else signature(decoded, structs.replace(V3, tolerance=rules.tolerance), secrets, now)
+    given = read_hex(header(request, "X-HubSpot-Signature") or "")
+    templates = SIGNED.get((header(request, "X-HubSpot-Signature-Version") or "").lower() or None)
+    if given is None or templates is None:
+        return refused("the signature is missing")
+    # A plain hash can be prolonged by who knows one, but only by bytes that are no UTF-8, which no body here may hold.
+    texts = [said for each in templates if (said := signed_bytes(each, request, None, None)) is not None]
+    wanted = [hashlib.sha256(secret.raw + said).digest() for secret in secrets for said in texts]
+    if not texts:
+        return refused("what is signed is incomplete: the public URL is not known")
+    return PASSED if any_equal([given], wanted) else refused("the signature is wrong")
+
+
+def read(request: Request, source: Source) -> list[Payload]:
+    top = decode(request)
+    if not source.read.root:
+        if isinstance(top, list) and (not top or _is_subscription(top[0])):
+            found = [_subscribed(top, str(number), one) for number, one in enumerate(top)]
+            return batch(found) or [no_lead(top, "an empty batch")]
+        if _is_subscription(top):
+            return [_subscribed(top, None, top)]
+        if isinstance(top, dict) and isinstance(top.get("properties"), dict):
+            return [contact(top)]
+    return events(top, source)
+
+
+def _is_subscription(one: Tree) -> bool:
+    return isinstance(one, dict) and "subscriptionType" in one and "properties" not in one
+
+
+def _subscribed(top: Tree, place: str | None, one: Tree) -> Payload:
+    kind, event_id = text(one, "subscriptionType") or "", text(one, "eventId")
+    record = record_id(one.get("objectId")) if isinstance(one, dict) else None
+    if not WANTED.fullmatch(kind) or text(one, "objectTypeId") not in (None, CONTACTS) or record is None:
+        return no_lead(top, f"{kind[:60] or 'an event'}: no contact to read", event_id=event_id)
+    why = "ids only: the contact is read from HubSpot"
+    return ids_only(top, one, (place,) if place else (), EVENT, record=record, event_id=event_id, why=why)
+
+
+def contact(top: Table) -> Payload:
+    """A contact of a workflow, whose values carry their history, or of the API, where they stand alone."""
+    form = max(tables(top, "form-submissions"), key=lambda one: unix_seconds(text(one, "timestamp") or "") or 0.0, default={})
+    payload = asked(
+        top,
+        _properties(table(top, "properties")),
+        at=("properties",),
+        known=only_known(
+            form_id=text(form, "form-id"),
+            form_name=text(form, "title") or text(form, "page-title"),
+            page_url=text(form, "page-url"),
+            occurred_at=moment(form.get("timestamp")),
+        ),
+        event_id=text(form, "conversion-id"),
+    )
+    return with_told(payload, told(top, CONTACT))
+
+
+def _properties(properties: Table) -> Iterator[Question]:
+    for name, value in properties.items():
+        if not name.startswith("hs_") or name in PROPERTIES or name in ALSO:
+            yield Question(
+                key=name, value=value.get("value") if isinstance(value, dict) else value, field=PROPERTIES.get(name), whole=True
+            )
+
+
+def read_record(record: Tree, source: Source) -> Payload:  # noqa: ARG001 -- one signature for all
+    if not isinstance(record, dict) or not table(record, "properties"):
+        raise Unreadable("no contact of HubSpot: properties are missing")
+    return structs.replace(contact(record), event_id=text(record, "id"))
+
+
+def targets(contact_id: str, source: Source) -> list[str]:
+    """The properties that mean something here, and those that the source maps (`properties.NAME`, or NAME)."""
+    mapped = {written.removeprefix("properties.") for written in source.map}
+    names = [*PROPERTIES, *ALSO, *sorted(mapped - {*PROPERTIES, *ALSO})]
+    return [f"/crm/v3/objects/contacts/{quote(contact_id)}?{urlencode({'properties': ','.join(names)}, safe=',')}"]
+
+
+ADAPTER = Adapter(
+    name="hubspot",
+    read=read,
+    verify=Verify(signed=V3.signed),
+    scheme=scheme,
+    reply=200,
+    records=Records(base_url="https://api.hubapi.com", targets=targets, read=read_record),
+)

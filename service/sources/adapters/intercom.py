@@ -1,0 +1,57 @@
+"""`intercom`: notifications about contacts.
+
+`id` stays over the tries of one notification and is null on the ping that Intercom sends when a hook is saved. A contact may
+have no e-mail yet when it is created: `contact.lead.added_email` follows.
+https://developers.intercom.com/docs/webhooks/webhook-notifications
+"""
+
+from __future__ import annotations
+
+from service.sources.adapter import Adapter
+from service.sources.config import Verify
+from service.sources.payload import Payload, Scope
+from service.sources.product import Table, no_lead, only_known, reader, table, text
+from service.sources.told import Words, moment, told
+from worker.templates import UTM
+
+AT = ("data", "item")
+CONTACTS = ("contact", "lead", "user")
+NOTHING_NEW = ("deleted", "archived", "unarchived", "merged", "subscribed", "unsubscribed", "attached", "detached")
+"""The last words of topics about contacts that are nobody new."""
+WORDS = Words(
+    fields={
+        "email": "email", "phone": "phone", "name": "name", "referrer": "referrer", "sms_consent": "consent",
+        "location.country": "country", "companies.data.0.name": "company", **{f"utm_{part}": f"utm_{part}" for part in UTM},
+    },
+    guessed=("custom_attributes",),
+    left_out=(
+        "type", "workspace_id", "avatar", "social_profiles", "tags", "notes", "opted_out_subscription_types",
+        "opted_in_subscription_types", "owner_id", "created_at", "updated_at", "signed_up_at",
+        *(f"companies.{key}" for key in ("type", "url", "total_count", "has_more")), "location.type",
+    ),
+)  # fmt: skip
+
+
+def event(top: Table) -> Payload | None:
+    item, topic, event_id = table(top, *AT), text(top, "topic") or "", text(top, "id")
+    if topic == "ping" or text(item, "type") == "ping":
+        return no_lead(top, "a ping", event_id=event_id, is_test=True)
+    if not item:
+        return None
+    last = topic.rpartition(".")[2]
+    if text(item, "type") not in CONTACTS or last in NOTHING_NEW or ".tag." in topic:
+        return no_lead(top, f"{topic or 'an event'}: no new contact", event_id=event_id)
+    return Payload(
+        scopes=[Scope(AT, item), Scope((), top)],
+        leaves=list(told(item, WORDS, AT)),
+        known=only_known(occurred_at=moment(top.get("created_at"))),
+        event_id=event_id,
+    )
+
+
+ADAPTER = Adapter(
+    name="intercom",
+    read=reader(event),
+    verify=Verify(scheme="hmac", header="X-Hub-Signature", algorithm="sha1", prefix="sha1="),
+    reply=200,
+)

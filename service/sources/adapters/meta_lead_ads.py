@@ -1,0 +1,117 @@
+"""`meta-lead-ads`: the `leadgen` webhook of a Facebook page or Instagram account, and the lead that the Graph API tells of it.
+
+A notification holds ids alone, as numbers or as text, and may hold several changes of several kinds. Anything but 200 is sent
+again for 36 hours. Test leads have no flag: their answers are placeholders.
+https://developers.facebook.com/docs/marketing-api/guides/lead-ads/retrieving/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import quote, urlencode
+
+from service.sources.adapter import Adapter, Records
+from service.sources.body import decode
+from service.sources.config import Source, Verify
+from service.sources.payload import Payload, Scope
+from service.sources.product import Question, Table, asked, no_lead, table, tables, text
+from service.sources.proof import any_equal, query_value
+from service.sources.reading import Answer, Outcome, Reading, Request
+from service.sources.told import Words, batch, ids_only, record_id, told, with_told
+from service.sources.tree import Path, Tree, Unreadable, text_of
+from service.sources.unwrap import events
+
+LEAD = "leadgen"
+NOTIFIED = Words(fields={"form_id": "form_id", "created_time": "occurred_at"}, left_out=("leadgen_id",))
+FIELDS = {
+    "email": "email", "work_email": "email", "phone_number": "phone", "work_phone_number": "phone", "full_name": "name",
+    "first_name": "first_name", "last_name": "last_name", "company_name": "company", "job_title": "job_title",
+    "country": "country", "website": "website",
+}  # fmt: skip
+"""Meta's own questions; the others are named by whoever made the form."""
+RECORD = Words(
+    fields={"form_id": "form_id", "created_time": "occurred_at"},
+    left_out=("id", "field_data", "custom_disclaimer_responses", "is_organic"),
+)
+BASIC = "id,created_time,form_id,field_data,custom_disclaimer_responses,is_organic,platform"
+OF_ADS = "ad_id,ad_name,adset_id,adset_name,campaign_id,campaign_name"
+"""What takes a permission for ads beside the one for leads."""
+TEST_ADDRESSES = frozenset({"test@fb.com", "test@meta.com"})
+TEST_ANSWER = "<test lead: dummy data for"
+
+
+def read(request: Request, source: Source) -> list[Payload]:
+    """One event for each lead; a request without any is one event that makes none."""
+    top = decode(request)
+    if source.read.root or not isinstance(top, dict) or "entry" not in top:
+        return events(top, source)
+    found = batch([lead for path, change in _changes(top) if (lead := _notified(top, path, change))])
+    kinds = sorted({text(change, "field") or "unnamed" for _, change in _changes(top)})
+    return found or [no_lead(top, f"no lead among its changes ({', '.join(kinds)[:100]})")]
+
+
+def _changes(top: Table) -> Iterator[tuple[Path, Table]]:
+    for number, entry in enumerate(tables(top, "entry")):
+        for place, change in enumerate(tables(entry, "changes")):
+            yield ("entry", str(number), "changes", str(place), "value"), change
+
+
+def _notified(top: Table, path: Path, change: Table) -> Payload | None:
+    if text(change, "field") != LEAD:
+        return None
+    value = {key: told for key, told in table(change, "value").items() if text_of(told) != "0"}  # an `ad_id` of 0 is no ad
+    lead = record_id(value.get("leadgen_id"))
+    if lead is None:
+        return Payload(scopes=[Scope(path, value), Scope((), top)], leaves=list(told(value, NOTIFIED, path)))
+    return ids_only(top, value, path, NOTIFIED, record=lead, event_id=lead, why="ids only: the lead is read from Meta")
+
+
+def read_record(record: Tree, source: Source) -> Payload:  # noqa: ARG001 -- one signature for all
+    if not isinstance(record, dict) or "field_data" not in record:
+        raise Unreadable("no lead of Meta: field_data is missing")
+    lead = text(record, "id")
+    payload = asked(record, _questions(record), at=("field_data",), event_id=lead, is_test=is_test(record))
+    return with_told(payload, told(record, RECORD))
+
+
+def _questions(record: Table) -> Iterator[Question]:
+    for number, one in enumerate(tables(record, "field_data")):
+        name, values = text(one, "name") or str(number), one.get("values")
+        value = values[0] if isinstance(values, list) and len(values) == 1 else values
+        yield Question(key=name, value=value, field=FIELDS.get(name))
+    for number, box in enumerate(tables(record, "custom_disclaimer_responses")):
+        yield Question(key=text(box, "checkbox_key") or f"disclaimer {number}", value=box.get("is_checked"), field="consent")
+
+
+def is_test(record: Table) -> bool:
+    """By the placeholders of the Lead Ads Testing Tool."""
+    answers = [text_of(one.get("values")) or "" for one in tables(record, "field_data")]
+    return any(answer.startswith(TEST_ANSWER) or answer.lower() in TEST_ADDRESSES for answer in answers)
+
+
+def handshake(request: Request, source: Source) -> Reading:
+    """The bare challenge for whoever knows the verify token; nothing is echoed to anybody else."""
+    mode, shown, challenge = (query_value(request.query, f"hub.{name}") for name in ("mode", "verify_token", "challenge"))
+    if mode is None and shown is None:
+        return Reading(outcome=Outcome.REFUSED, status=405)
+    tokens = [source.challenge] if source.challenge else source.secrets
+    if mode != b"subscribe" or not challenge or not any_equal([shown or b""], [token.raw for token in tokens]):
+        why = "the verify token is wrong" if source.challenge else "the verify token is wrong, and no challenge_env is set"
+        return Reading(outcome=Outcome.REFUSED, status=403, detail="The verify token is missing or wrong.", why=why)
+    return Reading(
+        outcome=Outcome.HANDSHAKE, status=200, answer=Answer(200, challenge.decode("utf-8", "replace"), "text/plain")
+    )
+
+
+def targets(lead: str, source: Source) -> list[str]:  # noqa: ARG001 -- one signature for all
+    return [f"/{quote(lead)}?{urlencode({'fields': fields}, safe=',')}" for fields in (f"{BASIC},{OF_ADS}", BASIC)]
+
+
+ADAPTER = Adapter(
+    name="meta-lead-ads",
+    read=read,
+    verify=Verify(scheme="hmac", header="X-Hub-Signature-256", prefix="sha256="),
+    reply=200,
+    handshake=handshake,
+    records=Records(base_url="https://graph.facebook.com/v23.0", targets=targets, read=read_record),
+)
