@@ -20,7 +20,12 @@
 | leadline:gate                      | hash   | what Pipedrive's answers closed: reason, mode, since, until, probes | until lapsed or probed open |
 | leadline:gate:probe                | string | the one submission let through to try the gate                 | 60 s |
 | leadline:sweeper                   | string | which worker process sweeps                                    | 3 s, renewed each beat |
-| leadline:allowance:…               | zset / string | calls of the burst window; tokens of the day            | seconds; two days |
+| leadline:allowance:burst, :search  | zset   | calls of the window `ticket:cost` by when each has arrived at the latest | a minute |
+| leadline:allowance:line            | zset   | calls that wait for their turn, by when they must have asked again | a minute |
+| leadline:allowance:day:{n}         | string | tokens spent by our count on the n-th day since 1970            | two days |
+| leadline:allowance:left            | string | tokens left today, corrected by answers                        | until midnight UTC |
+| leadline:allowance:limit, :closed  | string | the window an answer stated; until when nothing may be sent    | an hour; until then |
+| leadline:allowance:quick:{minute}  | string | seconds of the minute's quickest exchange                      | 3 minutes |
 | leadline:oauth                     | hash   | access and refresh token, sealed                               | for ever |
 | leadline:oauth:lock                | string | who refreshes                                                  | 30 s |
 | leadline:metrics                   | hash   | series name as Prometheus writes it -> number                  | for ever |

@@ -27,6 +27,7 @@ from rq.timeouts import TimerDeathPenalty
 from rq.worker import WorkerStatus
 
 from worker import jobs, keys, leases, sweeper
+from worker.entrance import Entrance
 from worker.errors import StoreUnavailable
 from worker.leases import Leases
 from worker.metrics import Meter
@@ -35,6 +36,7 @@ from worker.sweeper import Sweeper
 log = structlog.get_logger("leadline.slots")
 
 DEQUEUE_SECONDS = 2
+ENTER_SECONDS = 1.0
 WORKER_TTL_SECONDS = 60
 MAINTENANCE_SECONDS = 30
 FORGOTTEN_SECONDS = 60.0
@@ -85,6 +87,8 @@ class Slots:
         name: str | None = None,
         chores: Callable[[], object] = lambda: None,
         at_start: Callable[[], None] = lambda: None,
+        entrance: Entrance | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
         self._queue = queue
         self._count = count
@@ -94,7 +98,8 @@ class Slots:
         self._meter = meter
         self._chores = chores
         self._at_start = at_start
-        self._stop = threading.Event()
+        self._entrance = entrance or Entrance()
+        self._stop = stop or threading.Event()
         # In a container host and process id are the same after a restart, and RQ refuses the name of a worker that was killed.
         self.name = name or f"leadline-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
 
@@ -131,6 +136,8 @@ class Slots:
         wait = 0.0
         while not self._stop.wait(wait):
             wait = 0.0
+            if not self._entrance.enter(ENTER_SECONDS):
+                continue
             try:
                 found = Queue.dequeue_any(
                     [self._queue],
@@ -150,6 +157,8 @@ class Slots:
                 # One unreadable job must not cost a slot; the sweeper brings its submission back as a new one.
                 log.error("job failed", error=type(error).__name__)
                 wait = 0.1
+            finally:
+                self._entrance.leave()
 
     def _once(self) -> None:
         """What is said of the start must not keep the slots from working, nor end the process."""

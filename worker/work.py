@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -11,16 +12,19 @@ import structlog
 
 from worker import connection
 from worker.delivery import Delivery, Workshop, names
+from worker.entrance import Entrance
+from worker.errors import LeaseLost
 from worker.fate import Policy
 from worker.leases import Leases
 from worker.ledger import Ledger
 from worker.memory import Memory
 from worker.metrics import PIPEDRIVE_REQUESTS, PIPEDRIVE_TOKENS, Meter
-from worker.pipedrive.allowance import Allowance, plan_of
+from worker.pipedrive.allowance import Allowance, Plan, plan_of
 from worker.pipedrive.auth import ApiToken, Auth, OAuth
 from worker.pipedrive.calls import Call
 from worker.pipedrive.catalogue import Catalogue
 from worker.pipedrive.client import CallReport, Pipedrive, build_http, build_tls
+from worker.pipedrive.line import InLine
 from worker.queue import open_queue
 from worker.settings import Settings
 from worker.slots import DEQUEUE_SECONDS, Slots
@@ -39,17 +43,29 @@ CALL_SECONDS = 20.0
 
 
 class Office:
-    """The clients of one process: one TLS context, one allowance, one catalogue; an HTTP client for each caller."""
+    """The clients of one process: one TLS context, one allowance, one catalogue; an HTTP client for each caller.
 
-    def __init__(self, settings: Settings, store: redis.Redis, meter: Meter, clock: Callable[[], float] = time.time) -> None:
+    `pause` waits in line for the allowance, and returns True when the process is to stop.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: redis.Redis,
+        meter: Meter,
+        clock: Callable[[], float] = time.time,
+        pause: Callable[[float], object] = time.sleep,
+    ) -> None:
         self._settings = settings
+        self._pause = pause
         self._meter = meter
         self._tls = build_tls()
         self._auth = auth_of(settings, store, Vault(settings.encryption_keys))
         plan = plan_of(
             settings.pipedrive_plan, settings.pipedrive_seats, settings.pipedrive_daily_tokens, oauth=settings.uses_oauth
         )
-        self._allowance = Allowance(store, plan, clock)
+        self._allowance = Allowance(store, plan)
+        self.entrance = Entrance(entrances(plan, settings.slots))
         self.catalogue = Catalogue(store, self.client(), clock)
 
     def client(self, delivery: Delivery | None = None) -> Pipedrive:
@@ -65,23 +81,39 @@ class Office:
             build_http(self._tls),
             self._settings.pipedrive_base_url,
             self._auth,
-            self._allowance if delivery is None else _Guard(self._allowance, delivery),
+            InLine(self._allowance, self._pause) if delivery is None else self._guard(delivery),
             on_call,
             CALL_SECONDS,
         )
+
+    def _guard(self, delivery: Delivery) -> _Guard:
+        line = InLine(self._allowance, self._pause, fresh=lambda: not delivery.begun)
+        return _Guard(self._allowance, line, delivery, self.entrance)
+
+
+def entrances(plan: Plan | None, slots: int) -> int | None:
+    """How many deliveries of a process may wait for their first call: enough to fill every window, and a short line."""
+    return None if plan is None else max(2, min(slots, plan.burst // 10))
 
 
 class _Guard:
     """The allowance, and behind it the lease: the last question before a create leaves the process."""
 
-    def __init__(self, allowance: Allowance, delivery: Delivery) -> None:
+    def __init__(self, allowance: Allowance, line: InLine, delivery: Delivery, entrance: Entrance) -> None:
         self._allowance = allowance
+        self._line = line
         self._delivery = delivery
+        self._entrance = entrance
 
     def before(self, call: Call) -> None:
-        self._allowance.before(call)
+        self._line.before(call)
+        self._entrance.leave()
         if call.create:
-            self._delivery.must_hold(CALL_SECONDS)
+            try:
+                self._delivery.must_hold(CALL_SECONDS)
+            except LeaseLost:
+                self._allowance.give_back(call)
+                raise
 
     def after(self, call: Call, status: int | None, headers: Mapping[str, str]) -> None:
         self._allowance.after(call, status, headers)
@@ -117,8 +149,9 @@ def build(
     sweeper = Sweeper(ledger, open_queue(store))
     leases = Leases(ledger)
     meter = Meter()
-    # What workers share by time (the day's tokens, the age of the names) goes by the ledger's clock.
-    office = Office(settings, store, meter, ledger.now)
+    stop = threading.Event()
+    # What workers share by time (the age of the names) goes by the ledger's clock.
+    office = Office(settings, store, meter, ledger.now, stop.wait)
     workshop = Workshop(
         ledger=ledger,
         leases=leases,
@@ -139,6 +172,8 @@ def build(
         meter,
         at_start=lambda: names.warn(writings, office.catalogue),
         chores=chores,
+        entrance=office.entrance,
+        stop=stop,
     )
 
 

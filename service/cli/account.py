@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from service.checks.advice import advice
 from service.cli import start
 from service.local.redis import answers, running_url
 from worker.connection import connect
-from worker.errors import LeadlineError, OutOfAllowance
+from worker.errors import LeadlineError
 from worker.pipedrive.allowance import Allowance, plan_of
 from worker.pipedrive.auth import ApiToken
-from worker.pipedrive.calls import Call
-from worker.pipedrive.client import Limits, NoLimits, Pipedrive, build_http, build_tls
+from worker.pipedrive.client import NoLimits, Pipedrive, build_http, build_tls
 from worker.pipedrive.inventory import read
+from worker.pipedrive.line import InLine
 from worker.pipedrive.names import Directory
 from worker.settings import Settings
 from worker.vault import Vault
@@ -28,8 +28,6 @@ NO_CREDENTIALS = (
     "  for the sandbox of `leadline up` or `leadline sandbox`, with the port that it prints:",
     "  PIPEDRIVE_API_TOKEN=sandbox-token PIPEDRIVE_BASE_URL=http://127.0.0.1:8090 PIPEDRIVE_PLAN=unlimited",
 )
-PATIENCE_SECONDS = 10.0
-"""How long a command waits for a place in the burst window."""
 
 
 def store_in_use(settings: Settings) -> str | None:
@@ -52,7 +50,7 @@ def calling(settings: Settings, store: str | None) -> Iterator[Pipedrive]:
         plan = plan_of(
             settings.pipedrive_plan, settings.pipedrive_seats, settings.pipedrive_daily_tokens, oauth=settings.uses_oauth
         )
-        yield Pipedrive(http, base, auth, _Patient(Allowance(redis, plan, time.time)), timeout=CALL_SECONDS)
+        yield Pipedrive(http, base, auth, InLine(Allowance(redis, plan), time.sleep), timeout=CALL_SECONDS)
 
 
 @contextmanager
@@ -74,24 +72,3 @@ def opened() -> Iterator[Pipedrive]:
 def directory_of(client: Pipedrive) -> Directory:
     """The account's names, each kind read when it is first asked for."""
     return Directory(lambda kind: read(kind, client, time.time()))
-
-
-class _Patient:
-    """Limits for somebody who can wait a moment: the workers may have filled the burst window."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-
-    def before(self, call: Call) -> None:
-        until = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            try:
-                return self._limits.before(call)
-            except OutOfAllowance as error:
-                wait = error.until - time.time()
-                if error.budget or time.monotonic() + wait > until:
-                    raise
-                time.sleep(max(0.05, wait))
-
-    def after(self, call: Call, status: int | None, headers: Mapping[str, str]) -> None:
-        self._limits.after(call, status, headers)

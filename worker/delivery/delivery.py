@@ -137,7 +137,9 @@ class Delivery:
     def begun(self) -> bool:
         """Whether the delivery in hand has called Pipedrive before, now or in an earlier attempt."""
         run = self._run
-        return run is not None and bool(run.attempts or run.record.announced or run.person_id or run.organization_id or run.lead_id)
+        if run is None:
+            return False
+        return bool(run.attempts or run.record.announced or run.person_id or run.organization_id or run.lead_id)
 
     def must_hold(self, seconds: float) -> None:
         """Asked right before a create is sent. Raises `LeaseLost`."""

@@ -1,16 +1,21 @@
 """The one allowance of all workers: calls per two seconds, searches per two seconds, tokens per day.
 
-Counted in Redis before a call is sent, as the receiver will see it; corrected by what the answers say. It says go or
-until when to wait (`OutOfAllowance`); it never sleeps. Plans and windows:
+Counted in Redis before a call is sent, and again when its answer is there: the receiver counts arrivals, and a call arrives
+somewhere between. A place in the window is free two seconds after the answer, so no margin is needed (`lua/prelude.lua`).
+It says go or until when to wait; waiting in line is `worker.pipedrive.line`'s. Plans and windows:
 https://pipedrive.readme.io/docs/core-api-concepts-rate-limiting
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import secrets
+import threading
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
 
 import redis
 from msgspec import Struct
@@ -19,21 +24,42 @@ from worker import keys
 from worker.errors import OutOfAllowance, StoreUnavailable
 from worker.ledger.ledger import unavailable
 from worker.pipedrive.calls import Call
+from worker.pipedrive.waits import too_many
 
 WINDOW_SECONDS = 2.0
-SPREAD_SECONDS = 0.25
-"""Calls sent two seconds apart may arrive closer together; our window is longer by this much."""
+UNANSWERED_SECONDS = 25.0
+"""A call whose answer nobody reported has arrived by then: longer than the total limit of one call."""
+
+KEPT_SECONDS = 10.0
+"""How long a call is remembered after its answer, to compare the receiver's counts with ours."""
+
+GRACE_SECONDS = 1.5
+"""How late a call in line may ask again before it counts as gone, with its process."""
+
+CLOSED_MOST_SECONDS = 60.0
+BLOCKED_SECONDS = 15.0
+"""After an HTML 403 those in line must not call; what follows is for the gate to decide."""
 
 TOKENS_PER_SEAT = 30_000
-DAY_SECONDS = 86_400
+LEAD_TOKENS = 70
+"""What a lead with organisation and note costs at the most."""
 
 
 class Plan(Struct, frozen=True):
-    """What a plan allows: `burst` and `search` calls per window, `tokens` per day."""
+    """What a plan allows: `burst` and `search` calls per window, `tokens` per day.
+
+    `fixed`: a person set `tokens`, so they are not passed even where the receiver has more.
+    """
 
     burst: int
     tokens: int
     search: int = 10
+    fixed: bool = False
+
+    @property
+    def reserve(self) -> int:
+        """Tokens that no new delivery begins with, so that those begun are finished on the same day."""
+        return min(LEAD_TOKENS, self.tokens // 100)
 
 
 def plan_of(name: str, seats: int, daily_tokens: int | None, *, oauth: bool) -> Plan | None:
@@ -45,103 +71,128 @@ def plan_of(name: str, seats: int, daily_tokens: int | None, *, oauth: bool) -> 
     return Plan(
         burst=bursts[name] * (4 if oauth else 1),
         tokens=daily_tokens if daily_tokens is not None else TOKENS_PER_SEAT * multipliers[name] * seats,
+        fixed=daily_tokens is not None,
     )
 
 
-TAKE = """
-local now, window, cost, search = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
-local burst_limit, search_limit, daily = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-if now == 0 then local t = redis.call('TIME') now = tonumber(t[1]) + tonumber(t[2]) / 1000000 end
-local function full(key, limit)
-  redis.call('ZREMRANGEBYSCORE', key, '-inf', now - window)
-  if redis.call('ZCARD', key) < limit then return false end
-  return tonumber(redis.call('ZRANGE', key, -limit, -limit, 'WITHSCORES')[2]) + window
-end
-local spent = tonumber(redis.call('GET', KEYS[3]) or '0')
-if spent + cost > daily then return { 'budget', '0' } end
-local free = full(KEYS[1], burst_limit)
-local search_free = search and full(KEYS[2], search_limit)
-if free or search_free then return { 'burst', tostring(math.max(free or 0, search_free or 0) - now) } end
-redis.call('ZADD', KEYS[1], now, ARGV[8])
-redis.call('PEXPIRE', KEYS[1], 5000)
-if search then
-  redis.call('ZADD', KEYS[2], now, ARGV[8])
-  redis.call('PEXPIRE', KEYS[2], 5000)
-end
-redis.call('INCRBY', KEYS[3], cost)
-redis.call('EXPIRE', KEYS[3], 172800)
-redis.call('SET', KEYS[4], daily - spent - cost, 'EX', ARGV[9])
-return { 'go', '0' }
-"""
+@dataclass
+class Place:
+    """A call's place in line. `fresh`: the first of its delivery, behind all that go on with one.
+
+    `until` (Unix seconds) is when it may go, as far as can be seen.
+    """
+
+    fresh: bool = False
+    held: str = ""
+    until: float = 0.0
 
 
 class Allowance:
-    """Limits of the client (`worker.pipedrive.client.Limits`).
+    """Limits of the client (`worker.pipedrive.client.Limits`) that never wait. One per process; any thread may use it.
 
-    `clock` returns Unix seconds, the same for all workers: it says which day's tokens are spent. It may raise `StoreUnavailable`.
+    `clock` is Unix seconds, the same for all workers; None: Redis's own. Without a plan nothing is asked or counted.
     """
 
-    def __init__(self, connection: redis.Redis, plan: Plan | None, clock: Callable[[], float]) -> None:
+    def __init__(self, connection: redis.Redis, plan: Plan | None, clock: Callable[[], float] | None = None) -> None:
         self._redis = connection
         self._plan = plan
         self._clock = clock
+        self._sent = threading.local()
 
     def before(self, call: Call) -> None:
         """Takes one call's share. Raises `OutOfAllowance` or `StoreUnavailable`: the call must not be sent."""
-        if self._plan is None:
+        self.ask(call, Place(), 0.0)
+
+    def ask(self, call: Call, place: Place, patience: float) -> float:
+        """Takes one call's share and returns 0, or the seconds after which to ask again with the same `place`.
+
+        Raises `OutOfAllowance` (then it stands in line no more) when it cannot go within `patience` seconds of its first
+        question, and `StoreUnavailable`.
+        """
+        plan = self._plan
+        if plan is None:
+            return 0.0
+        member = f"{secrets.token_hex(6)}:{call.cost}"
+        verdict, *said = self._run(
+            "take", member, call.cost, int(call.search), int(place.fresh), place.held, patience,
+            plan.burst, plan.search, plan.tokens, int(plan.fixed), plan.reserve if place.fresh else 0,
+        )  # fmt: skip
+        if verdict == b"go":
+            self._sent.last = member, said[0]
+            return 0.0
+        if verdict == b"line":
+            place.until, place.held = float(said[1]), said[2].decode()
+            return max(0.001, float(said[0]))
+        raise OutOfAllowance(float(said[0]), budget=verdict == b"budget")
+
+    def leave(self, place: Place) -> None:
+        """Gives up a place in line."""
+        with contextlib.suppress(redis.RedisError):
+            self._redis.zrem(keys.ALLOWANCE + "line", place.held)
+
+    def give_back(self, call: Call) -> None:
+        """The call that this thread was allowed is not sent after all."""
+        member, _ = self._taken()
+        # If this is lost the place comes back by itself.
+        with contextlib.suppress(StoreUnavailable):
+            if member:
+                self._run("unsent", member, call.cost)
+
+    def after(self, call: Call, status: int | None, headers: Mapping[str, str]) -> None:
+        """Frees the call's place two seconds from now, and lets the receiver's own counts correct ours."""
+        member, granted = self._taken()
+        plan = self._plan
+        if plan is None:
             return
-        now = self._clock()
+        # The answer is more than this count: losing a correction must not lose it.
+        with contextlib.suppress(StoreUnavailable):
+            self._run(
+                "answered", member, granted, int(status is not None), int(call.search),
+                _count(headers, "x-ratelimit-limit"), _count(headers, "x-ratelimit-remaining"),
+                _count(headers, "x-daily-ratelimit-token-remaining"), _closed(call, status, headers),
+                plan.tokens, int(plan.fixed),
+            )  # fmt: skip
+
+    def _taken(self) -> tuple[str, bytes]:
+        """What this thread was last allowed, once."""
+        taken: tuple[str, bytes] = getattr(self._sent, "last", ("", b""))
+        self._sent.last = ("", b"")
+        return taken
+
+    def _run(self, script: str, *args: Any) -> Any:
         try:
-            verdict, wait = self._redis.eval(
-                TAKE,
-                4,
-                keys.ALLOWANCE + "burst",
-                keys.ALLOWANCE + "search",
-                _day_key(now),
-                keys.ALLOWANCE + "left",
-                0,
-                WINDOW_SECONDS + SPREAD_SECONDS,
-                call.cost,
-                int(call.search),
-                self._plan.burst,
-                self._plan.search,
-                self._plan.tokens,
-                secrets.token_hex(8),
-                _next_day(now) - int(now),
-            )
+            return self._redis.eval(_source(script), 0, "" if self._clock is None else self._clock(), *args)
         except redis.RedisError as error:
             raise unavailable(error) from error
-        if verdict == b"budget":
-            raise OutOfAllowance(_next_day(now), budget=True)
-        if verdict == b"burst":
-            raise OutOfAllowance(now + max(0.05, float(wait)), budget=False)
-
-    def after(self, call: Call, status: int | None, headers: Mapping[str, str]) -> None:  # noqa: ARG002
-        """Pipedrive's own count wins where it is lower: other integrations spend the same tokens."""
-        left = headers.get("x-daily-ratelimit-token-remaining", "")
-        if self._plan is None or not left.isascii() or not left.isdigit():
-            return
-        spent = max(0, self._plan.tokens - int(left))
-        # The answer is more than this count: losing a correction must not lose it.
-        with contextlib.suppress(redis.RedisError, StoreUnavailable):
-            now = self._clock()
-            self._redis.eval(RAISE_TO, 2, _day_key(now), keys.ALLOWANCE + "left", spent, int(left), _next_day(now) - int(now))
 
 
-def _next_day(now: float) -> int:
-    """When the day's tokens reset (Unix seconds): midnight UTC; the zone of the real reset is not documented."""
-    return (int(now) // DAY_SECONDS + 1) * DAY_SECONDS
+def _closed(call: Call, status: int | None, headers: Mapping[str, str]) -> float | str:
+    """Seconds for which this answer forbids every call; empty where it forbids nothing."""
+    if status == 429:
+        return min(too_many(call.name, headers, "", "").retry_after, CLOSED_MOST_SECONDS)
+    if status == 403 and "json" not in headers.get("content-type", ""):
+        return BLOCKED_SECONDS
+    return ""
 
 
-def _day_key(now: float) -> str:
-    return keys.ALLOWANCE + "day:" + datetime.fromtimestamp(now, UTC).date().isoformat()
+def _count(headers: Mapping[str, str], name: str) -> str:
+    """A header's whole number; empty where there is none."""
+    text = headers.get(name, "").strip()
+    return text if text.isascii() and text.isdigit() and len(text) < 16 else ""
 
 
-RAISE_TO = """
-local spent = tonumber(redis.call('GET', KEYS[1]) or '0')
-if tonumber(ARGV[1]) > spent then
-  redis.call('SET', KEYS[1], ARGV[1], 'EX', 172800)
-  redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
-end
-return 1
-"""
+@functools.cache
+def _source(name: str) -> str:
+    """The whole text of a script, with the keys and spans in front."""
+    names = {part: f"'{keys.ALLOWANCE}{part}'" for part in ("burst", "search", "line", "left", "closed", "limit")}
+    prefixes = {part: f"'{keys.ALLOWANCE}{part}:'" for part in ("day", "quick")}
+    spans = {
+        "window": WINDOW_SECONDS,
+        "unanswered": UNANSWERED_SECONDS,
+        "kept": KEPT_SECONDS,
+        "grace": GRACE_SECONDS,
+        "closed_most": CLOSED_MOST_SECONDS,
+    }
+    folder = resources.files("worker.pipedrive") / "lua"
+    table = ", ".join(f"{key} = {value}" for key, value in (names | prefixes | spans).items())
+    return f"local K = {{ {table} }}\n" + "".join((folder / f"{part}.lua").read_text("utf-8") for part in ("prelude", name))

@@ -1,0 +1,222 @@
+"""How well many workers share one burst window: real processes, a backlog, and the sandbox of a small plan that counts.
+
+    python -m tests.bench.allowance --seconds 600 --processes 8
+
+Ends with 1 when the receiver ever counted more than the plan allows, or when less than 95 % of the window was used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import redis as redis_py
+from msgspec import Struct, structs
+from ulid import ULID
+
+from service.local.machine import leadline
+from service.local.processes import Child, Supervisor
+from service.local.redis import EmbeddedRedis
+from tests.polling import eventually
+from worker.accept import Acceptor
+from worker.connection import connect, connect_async
+from worker.contract import DuplicateKey, Lead, Raw, State, Submission
+from worker.queue import open_queue
+from worker.vault import Vault
+
+WINDOW_SECONDS, BURST, SEARCHES = 2.0, 20, 10
+ENOUGH = 0.95
+CALLS_PER_LEAD = 3
+SOURCES = """
+[sources.bench]
+adapter = "form"
+[sources.bench.lead]
+existing = "new"
+note = false
+"""
+
+
+class Found(Struct, frozen=True, kw_only=True):
+    """What was seen while work waited. `use` is the share of the burst window that was used, 0 to 1."""
+
+    seconds: float
+    calls: int
+    use: float
+    max_calls: int
+    max_searches: int
+    refused: int
+    delivered: int
+    bounced: int
+    redis_per_call: float
+    cpu_per_call_ms: float
+    waiting: int
+
+    @property
+    def kept(self) -> bool:
+        """Whether the receiver never counted more than the plan allows."""
+        return self.max_calls <= BURST and self.max_searches <= SEARCHES and self.refused == 0
+
+
+class Site(Struct, frozen=True):
+    """A running Redis, sandbox and worker processes."""
+
+    redis_url: str
+    sandbox: httpx.Client
+
+    def totals(self) -> dict[str, Any]:
+        return dict(self.sandbox.get("/_sandbox/totals").raise_for_status().json())
+
+    def arrivals(self) -> list[float]:
+        """When the latest calls arrived (Unix seconds by the receiver), oldest first."""
+        return [call["at"] for call in self.sandbox.get("/_sandbox/state").raise_for_status().json()["calls"]]
+
+    def delay(self, seconds: float) -> None:
+        rule = {"match": {}, "effect": {"kind": "delay", "seconds": seconds}}
+        self.sandbox.post("/_sandbox/faults", json=rule).raise_for_status()
+
+
+@contextmanager
+def site(folder: Path, processes: int, backlog: int, delay: float = 0.0) -> Iterator[Site]:
+    """Everything started, with `backlog` submissions queued. `delay` (seconds) holds back each answer of the sandbox."""
+    with EmbeddedRedis(folder) as server, httpx.Client(timeout=30, trust_env=False) as http:
+        asyncio.run(_queue(server.url, backlog))
+        port = _free_port()
+        http.base_url = f"http://127.0.0.1:{port}"
+        words = ["sandbox", "--port", str(port), "--plan", "lite", "--search-delay", "0"]
+        with Supervisor([Child("sandbox", leadline(*words), env=_env(), log=folder / "sandbox.log")]):
+            assert eventually(lambda: _answers(http)), "the sandbox did not start"
+            found = Site(server.url, http)
+            if delay:
+                found.delay(delay)
+            work = Child(
+                "work", leadline("work"), env=_env() | _settings(folder, server.url, port, processes), log=folder / "work.log"
+            )
+            with Supervisor([work]):
+                yield found
+
+
+def measure(at: Site, seconds: float) -> Found:
+    """Lets the workers run full for a while and looks at what arrived."""
+    assert eventually(lambda: at.totals()["calls"] >= 3 * BURST, 60), "the workers do not call"
+    with connect(at.redis_url, timeout=5) as client:
+        commands, bounced, before = _commands(client), _bounced(client), at.totals()
+        began, cpu = time.time(), _cpu()
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            time.sleep(min(1.0, max(0.0, deadline - time.monotonic())))
+        ended, totals = time.time(), at.totals()
+        calls = sum(began < arrived <= ended for arrived in at.arrivals())
+        delivered = client.zcard("leadline:state:delivered")
+        return Found(
+            seconds=round(ended - began, 1),
+            calls=calls,
+            use=calls / ((ended - began) / WINDOW_SECONDS * BURST),
+            max_calls=totals["max_calls_in_2s"],
+            max_searches=totals["max_searches_in_2s"],
+            refused=int(totals["answers_by_status"].get("429", 0)),
+            delivered=int(delivered),
+            bounced=_bounced(client) - bounced,
+            redis_per_call=round((_commands(client) - commands) / max(1, totals["calls"] - before["calls"]), 1),
+            cpu_per_call_ms=round((_cpu() - cpu) * 1000 / max(1, calls), 1),
+            waiting=sum(int(client.zcard(f"leadline:state:{state}")) for state in (State.QUEUED, State.WAITING)),
+        )
+
+
+async def _queue(url: str, count: int) -> None:
+    async with connect_async(url, timeout=10) as client:
+        with connect(url, timeout=10) as store:
+            acceptor = Acceptor(client, open_queue(store), Vault(()))
+            await acceptor.start()
+            for _ in range(0, count, 100):
+                await acceptor.accept([_submission(number) for number in range(100)])
+            await acceptor.stop()
+
+
+def _submission(number: int) -> Submission:
+    mine = str(ULID())
+    return Submission(
+        id=mine,
+        source="bench",
+        state=State.QUEUED,
+        received_at=time.time(),
+        lead=Lead(name=f"Person {number}", email=f"{mine.lower()}@example.com"),
+        raw=Raw("POST", "", "application/json", [], b"{}"),
+        duplicate_key=DuplicateKey("event", mine, "", None),
+    )
+
+
+def _settings(folder: Path, redis_url: str, port: int, processes: int) -> dict[str, str]:
+    sources = folder / "leadline.toml"
+    sources.write_text(SOURCES, encoding="utf-8")
+    return {
+        "REDIS_URL": redis_url,
+        "LEADLINE_CONFIG": str(sources),
+        "LEADLINE_WORKER_PROCESSES": str(processes),
+        "PIPEDRIVE_BASE_URL": f"http://127.0.0.1:{port}",
+        "PIPEDRIVE_API_TOKEN": "sandbox-token",
+        "PIPEDRIVE_PLAN": "lite",
+        "PIPEDRIVE_DAILY_TOKENS": "1000000",
+    }
+
+
+def _env() -> dict[str, str]:
+    ours = ("LEADLINE_", "PIPEDRIVE_", "REDIS_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(http: httpx.Client) -> bool:
+    try:
+        return http.get("/_sandbox/health").is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _commands(client: redis_py.Redis) -> int:
+    return int(client.info("stats")["total_commands_processed"])
+
+
+def _bounced(client: redis_py.Redis) -> int:
+    return int(float(client.hget("leadline:metrics", 'leadline_deliveries_total{result="wait",source="bench"}') or 0))
+
+
+def _cpu() -> float:
+    """Seconds of both processors in use since the machine started."""
+    fields = [int(text) for text in Path("/proc/stat").read_text("ascii").split("\n", 1)[0].split()[1:]]
+    return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def main() -> int:
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("--seconds", type=float, default=600.0)
+    words.add_argument("--processes", type=int, default=8)
+    words.add_argument("--delay", type=float, default=0.0, help="seconds by which the sandbox holds back each answer")
+    asked = words.parse_args()
+    backlog = round((asked.seconds + 20) / WINDOW_SECONDS * BURST / CALLS_PER_LEAD) + 100
+    with (
+        tempfile.TemporaryDirectory(prefix="leadline-bench-") as folder,
+        site(Path(folder), asked.processes, backlog, asked.delay) as running,
+    ):
+        found = measure(running, asked.seconds)
+    for name, value in structs.asdict(found).items():
+        print(f"{name:16} {value:.3f}" if isinstance(value, float) else f"{name:16} {value}")
+    return 0 if found.kept and found.use >= ENOUGH else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+-- A call came back, with an answer or without. What the receiver says of its own count is believed where ours must be wrong.
+-- Arguments: now, member, granted ('' unknown), answered (1/0), search (1/0), the answer's x-ratelimit-limit and -remaining,
+-- its daily tokens remaining, seconds for which nothing may be sent (each '' where nothing is said), tokens a day, fixed (1/0).
+local member, granted, answered, search = ARGV[2], tonumber(ARGV[3]) or now, ARGV[4] == '1', ARGV[5] == '1'
+local limit, remaining, purse, closed = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local tokens, fixed = tonumber(ARGV[10]), ARGV[11] == '1'
+local took = math.max(0, now - granted)
+
+-- The way back takes at least half of the quickest whole exchange of late, so the call arrived that much sooner.
+local arrived = now
+if answered then
+  local minute = math.floor(now / 60)
+  local quickest, before = number(K.quick .. minute), number(K.quick .. (minute - 1))
+  if not quickest or took < quickest then redis.call('SET', K.quick .. minute, exact(took), 'EX', 180) end
+  if quickest and before then arrived = math.max(granted, now - math.min(quickest, before, took) / 2) end
+end
+redis.call('ZADD', K.burst, 'XX', exact(arrived), member)
+if search then redis.call('ZADD', K.search, 'XX', exact(arrived), member) end
+if closed then redis.call('SET', K.closed, exact(now + closed), 'PX', until_(now + closed)) end
+if took > K.kept - K.window then return 0 end
+
+-- Everything of ours that can stand in the receiver's window of this answer, and what it may not have charged by then.
+local ours, uncharged = 0, 0
+local entries = redis.call('ZRANGEBYSCORE', K.burst, '(' .. exact(granted - K.window), '+inf', 'WITHSCORES')
+for i = 1, #entries, 2 do
+  ours = ours + 1
+  if entries[i] ~= member and tonumber(entries[i + 1]) > granted then
+    uncharged = uncharged + tonumber(string.match(entries[i], ':(%d+)$'))
+  end
+end
+
+-- A search's answer may speak of the window of searches. What others send with the same token takes places too.
+if limit and limit >= 1 and not search then
+  redis.call('SET', K.limit, limit, 'EX', 3600)
+  for i = 1, math.min(limit, limit - (remaining or limit)) - ours do
+    redis.call('ZADD', K.burst, exact(arrived), 'other' .. exact(now) .. '-' .. i .. ':0')
+  end
+end
+
+if purse then
+  local known, least = left(tokens), math.max(0, purse - uncharged)
+  if known < least or known > purse then
+    if fixed then least = math.min(least, math.max(0, tokens - (number(day) or 0))) end
+    redis.call('SET', K.left, least, 'PX', until_(midnight))
+  end
+end
+return 1

@@ -1,0 +1,79 @@
+-- A call asks whether it may go. Replies {'go', granted}, {'line', seconds, until, place} (stand in line, ask again then),
+-- {'burst', until} (it would take too long) or {'budget', until}; times are Unix seconds.
+-- Arguments: now, member (ticket:cost), cost, search (1/0), class (0 goes before 1), place ('' at first), patience (seconds),
+-- calls a window, searches a window, tokens a day, fixed (1: more than these must not be spent), tokens to leave.
+local member, cost, search, class, place = ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1', ARGV[5], ARGV[6]
+local patience, calls, searches, tokens = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local fixed, reserve = ARGV[11] == '1', tonumber(ARGV[12])
+
+local purse, own = left(tokens), math.max(0, tokens - (number(day) or 0))
+if fixed then purse = math.min(purse, own) end
+if purse < cost + reserve then
+  redis.call('ZREM', K.line, place)
+  if own < cost + reserve then return { 'budget', exact(midnight) } end
+  -- Only the receiver says so, and nobody says when its day ends: its word is asked for again in an hour.
+  local lasts = math.min(redis.call('PTTL', K.left), 3600000)
+  redis.call('PEXPIRE', K.left, lasts)
+  return { 'budget', exact(math.min(midnight, now + lasts / 1000)) }
+end
+
+-- A clock that was set back leaves moments that lie too far ahead: those calls count as just arrived.
+local function held(key)
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', exact(now - K.kept))
+  for _, odd in ipairs(redis.call('ZRANGEBYSCORE', key, exact(now + K.unanswered + 1), '+inf')) do
+    redis.call('ZADD', key, now, odd)
+  end
+  return redis.call('ZCOUNT', key, '(' .. exact(now - K.window), '+inf')
+end
+
+-- In line: who has not asked again in time is gone. A place sorts by class, then by the time of its first question.
+redis.call('ZREMRANGEBYSCORE', K.line, '-inf', exact(now))
+redis.call('ZREMRANGEBYSCORE', K.line, exact(now + 60), '+inf')
+if place == '' then place = class .. string.format('%017.6f', now) .. (search and 's' or 'c') .. member end
+local since = tonumber(string.sub(place, 2, 18))
+local calls_ahead, searches_ahead = 0, 0
+for _, other in ipairs(redis.call('ZRANGE', K.line, 0, -1)) do
+  if other < place then
+    if string.sub(other, 19, 19) == 's' then searches_ahead = searches_ahead + 1 else calls_ahead = calls_ahead + 1 end
+  end
+end
+
+calls = math.min(calls, number(K.limit) or calls)
+local held_calls, held_searches = held(K.burst), held(K.search)
+-- Searches that cannot go yet keep nobody else waiting.
+local ahead = calls_ahead + (search and searches_ahead or math.max(0, math.min(searches_ahead, searches - held_searches)))
+local closed = number(K.closed) or 0
+if closed > now + K.closed_most then closed = 0 end
+
+if closed <= now and held_calls + ahead < calls and (not search or held_searches + searches_ahead < searches) then
+  redis.call('ZREM', K.line, place)
+  for _, key in ipairs(search and { K.burst, K.search } or { K.burst }) do
+    redis.call('ZADD', key, exact(now + K.unanswered), member)
+    redis.call('EXPIRE', key, 60)
+  end
+  redis.call('INCRBY', day, cost)
+  redis.call('EXPIRE', day, 172800)
+  local lasts = redis.call('PTTL', K.left)
+  redis.call('SET', K.left, purse - cost, 'PX', lasts > 0 and lasts or until_(midnight))
+  return { 'go', exact(now) }
+end
+
+-- When enough places are free for those ahead and for this call; one whose answer is still out frees its own in a window at best.
+local function opens(key, limit, taken, before)
+  local wanted = taken + before - limit
+  if wanted < 0 then return now end
+  local oldest = redis.call('ZRANGEBYSCORE', key, '(' .. exact(now - K.window), '+inf', 'WITHSCORES', 'LIMIT', wanted % limit, 1)
+  return math.min(tonumber(oldest[2] or now), now) + K.window * (1 + math.floor(wanted / limit))
+end
+
+local free = math.max(closed, opens(K.burst, calls, held_calls, ahead))
+if search then free = math.max(free, opens(K.search, searches, held_searches, searches_ahead)) end
+if free - since > patience then
+  redis.call('ZREM', K.line, place)
+  return { 'burst', exact(free) }
+end
+-- Asked again within a window at the latest: those ahead may give up.
+local again = math.min(free, now + K.window)
+redis.call('ZADD', K.line, exact(again + K.grace), place)
+redis.call('EXPIRE', K.line, 60)
+return { 'line', exact(again - now), exact(free), place }
