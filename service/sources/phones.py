@@ -11,6 +11,7 @@ from service.sources.text import line
 
 LONGEST = 64
 _DIGIT = re.compile(r"\d")
+_WRITTEN_OUT = re.compile(r"\+[1-9][0-9]{6,14}")
 _FOREIGN = re.compile(r"^\s*(?:\+|00(?=[1-9]))")
 
 
@@ -32,5 +33,7 @@ def international(typed: str, region: str | None) -> str:
         return typed
     if not phonenumbers.is_possible_number(number):
         return typed
+    if _WRITTEN_OUT.fullmatch(typed) and not phonenumbers.is_valid_number(number):
+        return typed  # in full already, and not known to the tables: to take a zero out of it would be a guess
     extension = f" ext. {number.extension}" if number.extension else ""
     return phonenumbers.format_number(number, PhoneNumberFormat.E164) + extension

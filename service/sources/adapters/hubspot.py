@@ -41,7 +41,7 @@ CONTACT = Words(
     left_out=("properties", "form-submissions", "identity-profiles", "list-memberships", "merge-audits", "merged-vids",
               "associated-company", "associated-owner", "is-contact", "updatedAt", "archived", "id", "canonical-vid"),
 )  # fmt: skip
-EVENT = Words(fields={"occurredAt": "occurred_at"}, left_out=("objectId", "eventId", "attemptNumber"))
+EVENT = Words(fields={"occurredAt": "occurred_at"}, left_out=("eventId", "attemptNumber"))
 WANTED = re.compile(r"(?:contact|object)\.(?:creation|propertyChange)")
 CONTACTS = "0-1"
 """The `objectTypeId` of contacts, where the subscription is to objects of any kind."""
