@@ -11,6 +11,11 @@ from worker.contract import Cause
 from worker.errors import (
     Blocked,
     BudgetSpent,
+    FetchError,
+    FetchFailed,
+    FetchForbidden,
+    FetchLimited,
+    FetchRefused,
     Forbidden,
     Gone,
     Invalid,
@@ -21,6 +26,7 @@ from worker.errors import (
     PipedriveError,
     RateLimited,
     Reauthorise,
+    RecordGone,
     Refused,
     Sealed,
     Settling,
@@ -67,6 +73,12 @@ HINTS: dict[type[BaseException], str] = {
     Sealed: "list the key it was sealed under in LEADLINE_ENCRYPTION_KEYS and restart the workers, then retry",
     Settling: "nothing to do: what was sent is looked for before anything is sent again",
     Unmappable: "correct {place}, then retry",
+    FetchError: "correct {place} or what the product complains of, then retry",
+    FetchFailed: "see whether the product's API is up and {place} is right; once it answers again, retry",
+    FetchLimited: "nothing to do: the record is asked for again once the product takes calls",
+    FetchRefused: "put a valid token into the variable that {place} names and restart the workers, then retry",
+    FetchForbidden: "give the token of {place} the permission to read leads or contacts at the product, then retry",
+    RecordGone: "the product has the record no more, or hides it from the token: discard it, or retry with another token",
     PipedriveError: "see status.pipedrive.com, then retry",
     NotSent: "check that this machine reaches PIPEDRIVE_BASE_URL (name, proxy, certificates); if it went on for long, retry",
     OutcomeUnknown: "retry: Pipedrive is asked whether the create happened before it is sent again",
@@ -95,7 +107,7 @@ def cause_of(error: BaseException, *, step: str, source: str) -> Cause:
         code=error.code if isinstance(error, LeadlineError) else INTERNAL,
         detail=_detail(error),
         field=getattr(error, "field", None) if isinstance(error, LeadlineError) else None,
-        status=error.status if isinstance(error, PipedriveError) else None,
+        status=error.status if isinstance(error, PipedriveError | FetchError) else None,
         setting=setting,
         hint=_hint(error, setting),
     )
@@ -118,7 +130,7 @@ _PHONE = re.compile(r"\+\d[\d ()/.-]{4,20}\d", re.ASCII)
 
 
 def _setting(error: BaseException, source: str) -> str | None:
-    if isinstance(error, Unmappable):
+    if isinstance(error, Unmappable | FetchError):
         return error.setting
     if isinstance(error, Reauthorise):
         return "PIPEDRIVE_REFRESH_TOKEN"

@@ -9,6 +9,12 @@ LeadlineError
 ├── Settling                  a create with unknown outcome must settle before it is looked for
 ├── Unmappable                the lead cannot be written as the source file says
 │   └── UnknownName           a label, channel, owner or custom field the account does not have
+├── FetchError                the record of an event that told ids alone could not be read from its product
+│   ├── FetchFailed           no answer, a time-out, 5xx or rubbish
+│   ├── FetchLimited          the product takes no more calls for the moment
+│   ├── FetchRefused          the token is refused
+│   │   └── FetchForbidden    the token may not read this
+│   └── RecordGone            the product has no such record any more
 └── PipedriveError            an answer, or the lack of one
     ├── NotSent               the request certainly never reached Pipedrive
     ├── OutcomeUnknown        a create was sent and no usable answer came back
@@ -109,6 +115,51 @@ class UnknownName(Unmappable):
         self.kind = kind
         self.name = name
         self.known = known
+
+
+class FetchError(LeadlineError):
+    """The product understood the question and does not answer it. `setting` names what to mend, `status` is HTTP's."""
+
+    code = "fetch"
+
+    def __init__(self, detail: str, *, setting: str, status: int | None = None) -> None:
+        super().__init__(detail[:500])
+        self.setting = setting
+        self.status = status
+
+
+class FetchFailed(FetchError):
+    """It may well answer the next time."""
+
+    code = "fetch-failed"
+
+
+class FetchLimited(FetchError):
+    """429 or what the product says instead: this record waits `retry_after` seconds."""
+
+    code = "fetch-limited"
+
+    def __init__(self, detail: str, *, setting: str, status: int | None = None, retry_after: float) -> None:
+        super().__init__(detail, setting=setting, status=status)
+        self.retry_after = retry_after
+
+
+class FetchRefused(FetchError):
+    """401: the token is wrong, has expired or was taken back."""
+
+    code = "fetch-refused"
+
+
+class FetchForbidden(FetchRefused):
+    """403: the token is good, and lacks a permission."""
+
+    code = "fetch-forbidden"
+
+
+class RecordGone(FetchError):
+    """404 or 410: deleted since the event, or never there for this token."""
+
+    code = "record-gone"
 
 
 class PipedriveError(LeadlineError):

@@ -13,6 +13,9 @@
 | lease lost, not ours to move                 | Drop                                                                |
 | refused, unmappable, unknown name            | Dead                                                                |
 | gone                                         | Again, once; then Dead                                              |
+| a record not fetched: token refused, failed  | Retry after a growing delay; after the last one Dead                |
+| a record not fetched: the product's limit    | Wait, this one alone                                                |
+| a record gone                                | Dead                                                                |
 
 With the default delays, and ±20 % on each, a delivery that never succeeds goes like this:
 
@@ -33,6 +36,7 @@ from worker.causes import bounded, cause_of
 from worker.contract import Cause
 
 PROBE_LONGEST = 3600.0
+OUTAGE_LONGEST = 45.0
 BLOCK_SHORTEST = 600.0
 """Seconds: calls that go on after an HTML 403 prolong the block."""
 STORE_SECONDS = 5.0
@@ -49,6 +53,7 @@ REASONS = {
     "blocked": "Pipedrive blocks this account's API traffic",
     "outage": "Pipedrive cannot be reached",
     "store": "Redis cannot be reached",
+    "fetch": "the product that holds the record takes no more calls for the moment",
 }
 """Why a submission waits, or the gate is raised: the word that is stored, and what it means."""
 
@@ -167,7 +172,9 @@ def _retry(case: Case) -> Fate:
 
 def _retry_or_outage(case: Case) -> Fate:
     if case.outage:
-        return Wait(case.now + case.probe_after(), "outage", gate=True, probe=True, cause=case.cause)
+        # A probe that does not get through costs nothing, so it may come often: all go on within a minute of the end.
+        wait = min(case.probe_after(), max(OUTAGE_LONGEST, case.policy.probe_seconds))
+        return Wait(case.now + wait, "outage", gate=True, probe=True, cause=case.cause)
     return _retry(case)
 
 
@@ -213,6 +220,10 @@ def _store(case: Case) -> Fate:
     return Wait(case.now + STORE_SECONDS, "store", gate=False, probe=False, cause=case.cause)
 
 
+def _fetch_limit(case: Case) -> Fate:
+    return Wait(case.now + _stated(case), "fetch", gate=False, probe=False, cause=case.cause)
+
+
 def _gone(case: Case) -> Fate:
     return Dead(case.cause) if case.forgotten else Again()
 
@@ -239,7 +250,7 @@ def _about(seconds: float) -> str:
 
 def _stated(case: Case) -> float:
     """The seconds an answer asks us to wait, whatever it says."""
-    seconds = case.error.retry_after if isinstance(case.error, errors.RateLimited) else 1.0
+    seconds = case.error.retry_after if isinstance(case.error, errors.RateLimited | errors.FetchLimited) else 1.0
     return min(max(seconds, 1.0), LONGEST_WAIT) if math.isfinite(seconds) else case.probe_after()
 
 
@@ -253,6 +264,12 @@ FATES: dict[type[BaseException], Callable[[Case], Fate]] = {
     errors.Settling: _still_settling,
     errors.Unmappable: _dead,
     errors.UnknownName: _dead,
+    errors.FetchError: _retry,
+    errors.FetchFailed: _retry,
+    errors.FetchLimited: _fetch_limit,
+    errors.FetchRefused: _retry,
+    errors.FetchForbidden: _retry,
+    errors.RecordGone: _dead,
     errors.PipedriveError: _retry,
     errors.NotSent: _retry_or_outage,
     errors.OutcomeUnknown: _settle,

@@ -11,6 +11,11 @@ from worker.causes import HINTS, LONGEST, cause_of
 from worker.errors import (
     Blocked,
     BudgetSpent,
+    FetchError,
+    FetchFailed,
+    FetchForbidden,
+    FetchLimited,
+    FetchRefused,
     Forbidden,
     Gone,
     Invalid,
@@ -23,6 +28,7 @@ from worker.errors import (
     PipedriveError,
     RateLimited,
     Reauthorise,
+    RecordGone,
     Refused,
     Sealed,
     Settling,
@@ -39,6 +45,7 @@ DELAYS = (10.0, 60.0, 300.0, 1800.0, 7200.0, 21600.0, 43200.0, 86400.0)
 POLICY = Policy(retry_delays=DELAYS, settle_seconds=90.0, probe_seconds=30.0)
 CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, LeadlineError)]
 
+TOKEN, BASE = "sources.contact.fetch.token_env", "sources.contact.fetch.base_url"
 MADE: dict[type[LeadlineError], Callable[[], LeadlineError]] = {
     LeadlineError: lambda: LeadlineError("odd"),
     StoreUnavailable: lambda: StoreUnavailable("Redis: ConnectionError"),
@@ -49,6 +56,12 @@ MADE: dict[type[LeadlineError], Callable[[], LeadlineError]] = {
     Settling: lambda: Settling("lead", NOW + 40),
     Unmappable: lambda: Unmappable("wrong template", setting="sources.contact.lead.title", field="title"),
     UnknownName: lambda: UnknownName("label", "Hot", setting="sources.contact.lead.labels", known=["Cold"]),
+    FetchError: lambda: FetchError("400 bad field", setting=TOKEN, status=400),
+    FetchFailed: lambda: FetchFailed("503 Service Unavailable", setting=BASE, status=503),
+    FetchLimited: lambda: FetchLimited("429 slow down", setting=BASE, status=429, retry_after=60.0),
+    FetchRefused: lambda: FetchRefused("401 the token is refused", setting=TOKEN, status=401),
+    FetchForbidden: lambda: FetchForbidden("403 leads_retrieval is missing", setting=TOKEN, status=403),
+    RecordGone: lambda: RecordGone("404 the record is gone", setting=TOKEN, status=404),
     PipedriveError: lambda: PipedriveError("leads.add", "odd", status=418),
     NotSent: lambda: NotSent("leads.add", "connection refused"),
     OutcomeUnknown: lambda: OutcomeUnknown("leads.add", "timed out"),
@@ -99,6 +112,12 @@ def test_every_error_has_its_row(kind: type[LeadlineError]) -> None:
         (OutcomeUnknown, (Settle, NOW + 90, 1)),
         (Unmappable, (Dead,)),
         (UnknownName, (Dead,)),
+        (FetchError, (Retry, NOW + 10)),
+        (FetchFailed, (Retry, NOW + 10)),
+        (FetchLimited, (Wait, NOW + 60, "fetch", False, False)),
+        (FetchRefused, (Retry, NOW + 10)),
+        (FetchForbidden, (Retry, NOW + 10)),
+        (RecordGone, (Dead,)),
         (RateLimited, (Wait, NOW + 2, "limit", True, False)),
         (BudgetSpent, (Wait, NOW + 7200, "budget", True, False)),
         (Unauthorized, (Wait, NOW + 30, "credentials", True, True)),
@@ -205,7 +224,7 @@ def test_probes_grow_to_hourly(probes: int, seconds: float) -> None:
 @pytest.mark.parametrize("kind", [NotSent, Unavailable])
 def test_an_outage_is_waited_for(kind: type[LeadlineError]) -> None:
     """While nobody gets through, a submission waits at the gate and uses up no attempt, so that it goes on when all do."""
-    assert shape(fate(MADE[kind](), outage=True, attempts=99, probes=1)) == (Wait, NOW + 60, "outage", True, True)
+    assert shape(fate(MADE[kind](), outage=True, attempts=99, probes=1)) == (Wait, NOW + 45, "outage", True, True)
     assert isinstance(fate(MADE[OutcomeUnknown](), outage=True), Settle)
 
 
