@@ -19,6 +19,7 @@
 | leadline:pause                     | hash   | an operator's pause: reason, since, by                          | until resumed |
 | leadline:gate                      | hash   | what Pipedrive's answers closed: reason, mode, since, until, probes | until lapsed or probed open |
 | leadline:gate:probe                | string | the one submission let through to try the gate                 | 60 s |
+| leadline:outage                    | zset   | ids that could not get through since the last delivery, by time | a day                    |
 | leadline:sweeper                   | string | which worker process sweeps                                    | 3 s, renewed each beat |
 | leadline:allowance:burst, :search  | zset   | calls of the window `ticket:cost` by when each has arrived at the latest | a minute |
 | leadline:allowance:line            | zset   | calls that wait for their turn, by when they must have asked again | a minute |
@@ -50,6 +51,7 @@ CATALOGUE = PREFIX + "catalogue"
 CATALOGUE_LOCK = PREFIX + "catalogue:lock"
 GATE = PREFIX + "gate"
 PROBE = PREFIX + "gate:probe"
+OUTAGE = PREFIX + "outage"
 OAUTH = PREFIX + "oauth"
 OAUTH_LOCK = PREFIX + "oauth:lock"
 METRICS = PREFIX + "metrics"

@@ -237,6 +237,40 @@ def test_each_answer_has_its_fate(
     assert len(account.persons) == 2
 
 
+def test_an_outage_is_waited_out_by_all_and_heals_within_a_minute(road: Road, account: Account) -> None:
+    """When nobody gets through, everybody waits without using attempts up, one tries now and then, and all go on at once after."""
+    road.sent(email="warm@example.com")
+    account.fault({}, {"kind": "answer", "status": 503})
+    waiting = [road.sent(email=f"p{number}@example.com").id for number in range(3)]
+    for _ in range(20):
+        everybody(road, waiting, 3600)
+    assert {road.record(one).reason for one in waiting} == {"outage"}
+    assert {road.record(one).state for one in waiting} == {State.WAITING}
+    assert max(road.record(one).attempts for one in waiting) <= 2
+    account.heal()
+    everybody(road, waiting, 46)
+    everybody(road, waiting, 1)
+    assert {road.record(one).state for one in waiting} == {State.DELIVERED}
+
+
+def everybody(road: Road, ids: list[str], seconds: float) -> None:
+    """Some time later, a worker takes whatever is dispatched."""
+    road.ahead(seconds)
+    road.sweeper.sweep()
+    for one in ids:
+        road.deliver(one)
+
+
+def test_one_poisonous_submission_is_no_outage(road: Road, account: Account) -> None:
+    """A submission on which Pipedrive fails each time dies alone, and stops nobody else."""
+    account.fault({"operation": "persons.search"}, {"kind": "answer", "status": 500})
+    record = road.sent(email="poison@example.com")
+    for _ in range(3):
+        record = road.again(record.id, 100)
+    assert record.state is State.DEAD
+    assert road.ledger.paused() is None
+
+
 def test_retries_end_in_a_dead_letter(road: Road, account: Account) -> None:
     """A delivery that never succeeds dies after its last delay, with the attempts on record."""
     account.fault({"operation": "persons.search"}, {"kind": "answer", "status": 500})

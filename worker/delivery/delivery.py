@@ -25,9 +25,11 @@ from worker.errors import (
     Forbidden,
     LeadlineError,
     LeaseLost,
+    NotSent,
     Sealed,
     StoreUnavailable,
     Unauthorized,
+    Unavailable,
     UnknownName,
     Unmappable,
 )
@@ -266,6 +268,7 @@ class Delivery:
             source=record.source,
             probes=shop.ledger.probes(),
             forgotten=record.forgotten,
+            outage=isinstance(error, NotSent | Unavailable) and shop.ledger.outage(record.id),
         )
         self._apply(record, token, step, fate)
 

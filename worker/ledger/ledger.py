@@ -29,6 +29,9 @@ from worker.metrics import series
 from worker.vault import Vault
 
 CRASHES_ALLOWED = 3
+OUTAGE_SUBMISSIONS, OUTAGE_SECONDS = 3, 10.0
+"""An outage: so many submissions could not get through, over so many seconds, without a delivery in between."""
+
 POISON = Cause(
     step="worker",
     code="poison",
@@ -229,6 +232,10 @@ class Ledger:
         """Stops every worker until `until`, because of what `submission_id` met. With `probe`, one submission is then let
         through to try, else all go. A gate that stands is never opened sooner by this."""
         self._run("gate", submission_id, reason, "probe" if probe else "timed", until)
+
+    def outage(self, submission_id: str) -> bool:
+        """Notes that a delivery did not get through to Pipedrive; whether that is an outage by now."""
+        return bool(self._run("outage", submission_id, OUTAGE_SUBMISSIONS, OUTAGE_SECONDS))
 
     def probes(self) -> int:
         """How often the raised gate was tried in vain."""

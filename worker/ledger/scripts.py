@@ -21,6 +21,7 @@ _TABLE = {
     "pause": keys.PAUSE,
     "gate": keys.GATE,
     "probe": keys.PROBE,
+    "outage": keys.OUTAGE,
     "metrics": keys.METRICS,
 }
 

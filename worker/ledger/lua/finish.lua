@@ -29,6 +29,8 @@ if redis.call('GET', K.probe) == id then
   end
 end
 
+if to == 'delivered' then redis.call('DEL', K.outage) end
+
 local woken = {}
 if keep_line ~= '1' then woken = leave_lines(id) end
 redis.call('ZREM', K.leases, id)
