@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import cast
 
 import msgspec
-import redis
 from msgspec import Struct
 
 from service.times import iso
@@ -74,17 +72,18 @@ def overview(ledger: Ledger, data_dir: Path) -> Overview:
         oldest_seconds={state: int(max(0, now - since)) for state, since in oldest.items() if since is not None},
         causes=len(causes(ledger)),
         paused=Paused(pause.reason, iso(pause.since) or "", iso(pause.until)) if pause else None,
-        degraded=[] if workers(ledger.redis) else ["workers"],
+        degraded=[] if workers(ledger) else ["workers"],
         tokens=Tokens(tokens, tokens // LEAD_TOKENS if tokens is not None else None),
-        workers=workers(ledger.redis),
+        workers=workers(ledger),
         spool=spooled(data_dir / SPOOL),
     )
 
 
-def workers(connection: redis.Redis) -> int:
-    """Worker processes that were seen within the last minute."""
-    beats = cast("list[bytes]", connection.hvals(keys.WORKERS))
-    return sum(time.time() - json.loads(beat).get("seen", 0) < ALIVE_SECONDS for beat in beats)
+def workers(ledger: Ledger) -> int:
+    """Worker processes that were seen within the last minute, by Redis's clock."""
+    now = ledger.now()
+    beats = cast("list[bytes]", ledger.redis.hvals(keys.WORKERS))
+    return sum(now - json.loads(beat).get("seen", 0) < ALIVE_SECONDS for beat in beats)
 
 
 def causes(ledger: Ledger) -> list[CauseCount]:

@@ -48,7 +48,10 @@ DRAIN_SECONDS = 1.0
 ADOPT_SECONDS = 15.0
 """How often the spool is looked through for what is left, and the folder for files of processes that are gone."""
 
-Waiting = tuple[list[Submission], "asyncio.Future[list[Receipt]]"]
+Sealed = tuple[Submission, tuple[Any, ...]]
+"""A submission, and what the script takes of it."""
+
+Waiting = tuple[list[Sealed], "asyncio.Future[list[Receipt]]"]
 
 
 class Acceptor:
@@ -101,7 +104,8 @@ class Acceptor:
         """
         answer: asyncio.Future[list[Receipt]] = asyncio.get_running_loop().create_future()
         try:
-            self._inbox.put_nowait((submissions, answer))
+            # Sealed here, so that one that cannot be encoded is its own sender's trouble and not the whole batch's.
+            self._inbox.put_nowait(([self._sealed(submission) for submission in submissions], answer))
         except asyncio.QueueFull:
             raise StoreUnavailable("too many submissions wait for Redis") from None
         return await answer
@@ -117,9 +121,8 @@ class Acceptor:
                 self._inbox.task_done()
 
     async def _answer(self, batch: list[Waiting]) -> None:
-        submissions = [submission for group, _ in batch for submission in group]
         try:
-            receipts = iter(await self._keep(submissions))
+            receipts = iter(await self._keep([sealed for group, _ in batch for sealed in group]))
         except Exception as error:
             for _, answer in batch:
                 if not answer.done():
@@ -130,7 +133,7 @@ class Acceptor:
             if not answer.done():
                 answer.set_result(mine)
 
-    async def _keep(self, submissions: list[Submission]) -> list[Receipt]:
+    async def _keep(self, submissions: list[Sealed]) -> list[Receipt]:
         """In Redis, else in the spool."""
         if self.breaker.closed:
             try:
@@ -142,7 +145,7 @@ class Acceptor:
                     raise
         elif self.spool is None:
             raise StoreUnavailable("Redis is away")
-        return await self._put(self.spool, submissions)
+        return await self._put(self.spool, [submission for submission, _ in submissions])
 
     async def _put(self, spool: Spool, submissions: list[Submission]) -> list[Receipt]:
         try:
@@ -168,7 +171,7 @@ class Acceptor:
                     adopt_at = time.monotonic() + ADOPT_SECONDS
                     await self._on_disk(spool.adopt)
                 while self.breaker.closed and (found := await self._on_disk(spool.oldest, BATCH)):
-                    await self._store(found, spooled=True)
+                    await self._store([self._sealed(submission) for submission in found], spooled=True)
                     await self._on_disk(spool.take_out, [submission.id for submission in found])
                     log.info("spooled submissions handed over", count=len(found))
             except StoreUnavailable:
@@ -180,7 +183,7 @@ class Acceptor:
     async def _on_disk(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work, *arguments)
 
-    async def _store(self, submissions: Sequence[Submission], *, spooled: bool = False) -> list[Receipt]:
+    async def _store(self, submissions: Sequence[Sealed], *, spooled: bool = False) -> list[Receipt]:
         """One transaction: the records and duplicate keys (a script), and a job for each submission that is to be delivered.
 
         A job for what the script finds to be a duplicate names an unknown submission and ends at once, so known duplicates
@@ -193,9 +196,9 @@ class Acceptor:
             known = await self._known(submissions)
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.multi()  # type: ignore[no-untyped-call]
-                arguments = [text for submission in submissions for text in self._arguments(submission)]
+                arguments = [text for _, texts in submissions for text in texts]
                 pipe.eval(scripts.source("accept"), 0, "", int(spooled), *arguments)
-                for submission, duplicate in zip(submissions, known, strict=True):
+                for (submission, _), duplicate in zip(submissions, known, strict=True):
                     if submission.state is State.QUEUED and not duplicate:
                         enqueue(self._queue, submission.id, pipe)
                 replies = (await pipe.execute())[0]
@@ -208,8 +211,8 @@ class Acceptor:
             for raw_id, state, duplicate, conflict in replies
         ]
 
-    async def _known(self, submissions: Sequence[Submission]) -> list[bool]:
-        with_keys = [_key_of(submission) for submission in submissions]
+    async def _known(self, submissions: Sequence[Sealed]) -> list[bool]:
+        with_keys = [_key_of(submission) for submission, _ in submissions]
         wanted = [key for key in with_keys if key]
         if not wanted:
             return [False] * len(submissions)
@@ -229,10 +232,10 @@ class Acceptor:
         if have < self._wait_replicas:
             raise StoreUnavailable(f"fewer than {self._wait_replicas} replicas have it")
 
-    def _arguments(self, submission: Submission) -> tuple[Any, ...]:
+    def _sealed(self, submission: Submission) -> Sealed:
         duplicate = submission.duplicate_key
         also = ALSO_COUNTED.get(submission.state)
-        return (
+        return submission, (
             submission.id,
             submission.source,
             submission.state,

@@ -13,7 +13,7 @@ import structlog
 from worker import connection
 from worker.delivery import Delivery, Workshop, names
 from worker.entrance import Entrance
-from worker.errors import LeaseLost
+from worker.errors import LeaseLost, NotSent
 from worker.fate import Policy
 from worker.leases import Leases
 from worker.ledger import Ledger
@@ -73,7 +73,8 @@ class Office:
 
         def on_call(report: CallReport) -> None:
             self._meter.count(PIPEDRIVE_REQUESTS, call=report.call, status=str(report.status or report.outcome))
-            self._meter.count(PIPEDRIVE_TOKENS, report.cost, call=report.call)
+            if report.outcome != NotSent.code:
+                self._meter.count(PIPEDRIVE_TOKENS, report.cost, call=report.call)
             if delivery is not None:
                 delivery.called(report)
 

@@ -159,7 +159,7 @@ class Machine:
 
     def _workers_ready(self) -> bool:
         with connect(self.place.redis_url) as client:
-            return workers(client) > 0
+            return workers(Ledger(client, Vault())) > 0
 
     def _await(self, what: str, ready: Callable[[], Any]) -> None:
         assert self._supervisor is not None
