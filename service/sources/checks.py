@@ -10,6 +10,7 @@ from service.sources import units
 from service.sources.adapter import Adapter
 from service.sources.config import Read, Source, Verify
 from service.sources.lines import Path
+from service.sources.recognition import own_phrase
 from service.sources.signatures import PLACEHOLDERS
 from service.sources.tables import Faults, did_you_mean
 from service.sources.values import READERS
@@ -65,13 +66,19 @@ def _check_read(read: Read, path: Path, faults: Faults) -> None:
             check_path(written, (*path, key), faults)
     for at, written in enumerate(read.json_param):
         check_path(written, (*path, "json_param", at), faults)
-    for key, names in (("pairs", ("at", "key", "value")), ("test", ("at",)), ("only", ("at",))):
-        for name in names:
-            if table := getattr(read, key):
-                check_path(getattr(table, name), (*path, key, name), faults)
-    for field in read.labels:
+    for key in ("test", "only"):
+        if table := getattr(read, key):
+            check_path(table.at, (*path, key, "at"), faults)
+    for number, pairs in enumerate(read.paired):
+        here = (*path, "pairs", number) if isinstance(read.pairs, list) else (*path, "pairs")
+        for key in ("at", "key", "value"):
+            check_path(getattr(pairs, key), (*here, key), faults)
+    for field, names in read.labels.items():
         if field not in TARGETS:
             faults.add((*path, "labels", field), did_you_mean(field, TARGETS - set(CLICK_IDS)), "an unknown field", verbatim=True)
+        for at, name in enumerate(names):
+            if not own_phrase(name):
+                faults.add((*path, "labels", field, at), "a label with letters or digits", name)
 
 
 def _check_verify(rules: Verify, adapter: Adapter, path: Path, faults: Faults) -> None:

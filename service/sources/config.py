@@ -50,7 +50,7 @@ class Secret(Struct, frozen=True):
 
 
 class Pairs(Struct, frozen=True, forbid_unknown_fields=True):
-    """A list of name/value objects `at` a path; `key` and `value` are paths inside each of them."""
+    """A list of name/value objects `at` a path, or such objects by their ids; `key` and `value` are paths inside each of them."""
 
     at: str
     key: str = "name"
@@ -69,12 +69,17 @@ class Read(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     root: str | None = None
     json_param: Texts = field(default_factory=list)
-    pairs: Pairs | None = None
+    pairs: Pairs | list[Pairs] | None = None
     unwrap_lists: bool = False
     event_id: str | None = None
     test: Match | None = None
     only: Match | None = None
     labels: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def paired(self) -> list[Pairs]:
+        """Every list of name/value objects."""
+        return self.pairs if isinstance(self.pairs, list) else [self.pairs] if self.pairs else []
 
 
 class Verify(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -11,7 +11,7 @@ import msgspec
 from service.sources import attribution, countries, phones, values, vocabulary
 from service.sources.config import Source
 from service.sources.payload import Leaf, Payload
-from service.sources.recognition import Guess, phrase, recognise, recognise_path
+from service.sources.recognition import Guess, own_phrase, phrase, recognise, recognise_path
 from service.sources.text import label as clean_label
 from service.sources.tree import Path, Tree, text_of
 from worker.contract import Lead, Money, Utm
@@ -55,7 +55,7 @@ class Draft:
 
     def _put_parts(self, value: dict[str, Tree]) -> bool:
         """A name that comes as an object: `{first, last}`; what else is in it (a title, a middle name) is in the whole name."""
-        parts = [(guess.field, part) for key, part in value.items() if (guess := recognise(key))]
+        parts = [(guess.field, part) for key, part in value.items() if (guess := recognise(key) or recognise(f"name {key}"))]
         parts = [(field, part) for field, part in parts if field in ("first_name", "last_name") and field not in self.fields]
         taken = [self.put(field, part) for field, part in parts]
         if not taken or not all(taken):
@@ -140,7 +140,7 @@ def _several(value: Tree) -> bool:
 
 def _recognise(draft: Draft, leaves: list[Leaf], source: Source) -> set[Path]:
     """Give the fields that labels ask for, the surest guess first; the paths of the leaves that went into them."""
-    own = {phrase(name): field for field, names in source.read.labels.items() for name in names}
+    own = {own_phrase(name): field for field, names in source.read.labels.items() for name in names}
     guesses: list[tuple[int, int, str, Leaf]] = []
     for order, leaf in enumerate(leaves[:RECOGNISED]):
         if leaf.value is None or leaf.value == "":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -17,9 +16,6 @@ from service.sources.unwrap import events, unwrap
 from service.sources.values import short
 
 Table = dict[str, Tree]
-_BRACKETS = re.compile(r"\[([^\[\]]*)\]")
-STEPS = 8
-"""Brackets of one name that are followed."""
 
 
 class Question(Struct, frozen=True, kw_only=True):
@@ -124,28 +120,3 @@ def joined(*parts: str | None) -> str | None:
 def only_known(**fields: Tree) -> dict[str, Tree]:
     """The fields that are there."""
     return {name: value for name, value in fields.items() if text_of(value)}
-
-
-def nested(fields: Table) -> Table:
-    """Names with brackets as objects: `data[merges][EMAIL]` is EMAIL in merges in data. What does not fit stays as it is."""
-    found: Table = {}
-    for name, value in fields.items():
-        first, bracket, rest = name.partition("[")
-        steps = [first, *_BRACKETS.findall(bracket + rest)]
-        is_path = bracket and first and len(steps) <= STEPS and _BRACKETS.sub("", bracket + rest) == "" and all(steps)
-        if not is_path or not _put(found, steps, value):
-            found[name] = value
-    return found
-
-
-def _put(tree: Table, steps: list[str], value: Tree) -> bool:
-    """Place a value; False if something else stands on its way."""
-    *way, last = steps
-    for name in way:
-        tree = tree.setdefault(name, {})
-        if not isinstance(tree, dict):
-            return False
-    if last in tree:
-        return False
-    tree[last] = value
-    return True

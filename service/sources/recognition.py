@@ -41,6 +41,14 @@ def phrase(label: str) -> str:
     return "".join(words(label))
 
 
+def own_phrase(label: str) -> str:
+    """As `phrase`, with the letters of every script: a source's own names may be in any, the vocabulary's are in Latin ones."""
+    if label.isascii():
+        return phrase(label)
+    plain = unicodedata.normalize("NFKD", thin(label).translate(_LETTERS)).casefold()
+    return "".join(character for character in plain if character.isalnum())
+
+
 def phrases(text: str) -> Iterable[str]:
     """The phrases of a comma-separated list."""
     return (phrase(part) for part in text.split(","))
@@ -103,8 +111,8 @@ def _recognise(spoken: tuple[str, ...]) -> Guess | None:
 def recognise_path(path: tuple[str, ...], own: Mapping[str, str] | None = None) -> Guess | None:
     """The field that a path asks for: by its last step, or its last two or three as one (`utm.source`, `company.name`).
 
-    `own` are phrases of the source itself; they win over the vocabulary. Objects around a field may change nothing of its
-    meaning (`lead.contact.email`, `fields[email][value]`) or make it somebody else's (`organizer.email`).
+    `own` are phrases of the source itself (by `own_phrase`); they win over the vocabulary. Objects around a field may change
+    nothing of its meaning (`lead.contact.email`, `fields[email][value]`) or make it somebody else's (`organizer.email`).
     """
     steps = _steps(path)
     if len(steps) > 1 and steps[-1].lower() == "value":
@@ -114,7 +122,7 @@ def recognise_path(path: tuple[str, ...], own: Mapping[str, str] | None = None) 
     spoken = [words(step) for step in steps[-3:]]
     for length in range(len(spoken), 0, -1):
         tail = tuple(word for step in spoken[-length:] for word in step)
-        if own and (field := own.get("".join(tail)) or own.get("".join(_trimmed(tail)))):
+        if own and (field := own.get("".join(map(own_phrase, steps[-length:]))) or own.get("".join(_trimmed(tail)))):
             return Guess(field, -1)
         if length > 1 and "".join(tail) not in FIELDS:
             continue

@@ -113,18 +113,23 @@ def read_value(hint: object, value: object, path: Path, faults: Faults, keep: Ca
         except ValueError as error:
             faults.add(path, str(error) or parse["expected"], value)
         return
-    struct = next((option for option in options(hint) if isinstance(option, type) and issubclass(option, Struct)), None)
+    several = next((item for option in options(hint) if get_origin(option) is list if (item := _struct(get_args(option)))), None)
+    struct = _struct(options(hint))
+    if several is not None and (struct is None or isinstance(value, list)):
+        _read_list(several, value, path, faults, keep)
+        return
     if struct is not None:
         if (found := read_struct(struct, value, path, faults)) is not None:
             keep(found)
-        return
-    if get_origin(hint) is list and isinstance(get_args(hint)[0], type) and issubclass(get_args(hint)[0], Struct):
-        _read_list(get_args(hint)[0], value, path, faults, keep)
         return
     try:
         keep(msgspec.convert(value, hint, strict=True))
     except msgspec.ValidationError:
         faults.add(path, words(hint), value)
+
+
+def _struct(hints: Iterable[object]) -> type[Struct] | None:
+    return next((hint for hint in hints if isinstance(hint, type) and issubclass(hint, Struct)), None)
 
 
 def _read_list(kind: type[Struct], value: object, path: Path, faults: Faults, keep: Callable[[Any], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,8 @@ from msgspec import Struct
 
 Tree = Any
 Path = tuple[str, ...]
+_BRACKETED = re.compile(r"[^\[\]]+(?:\[[^\[\]]*\])+")
+_BRACKETS = re.compile(r"\]?\[|\]$")
 
 
 class Number(str):
@@ -53,9 +56,16 @@ def text_of(value: Tree) -> str | None:
 def resolve(tree: Tree, path: str) -> tuple[Path, Tree] | None:
     """Where a path of the source file leads in a payload: the steps taken and what stands there. None: nowhere.
 
-    A key that exists literally wins over a path, at every step, the longest first; digits index lists.
+    A key that exists literally wins over a path, at every step, the longest first; digits index lists. `a[b]` and `a.b` lead
+    to the same place where only one of them is there.
     """
-    return _walk(tree, path.split("."))
+    if found := _walk(tree, path.split(".")):
+        return found
+    if "[" in path and _BRACKETED.fullmatch(path):
+        return _walk(tree, _BRACKETS.sub(".", path).rstrip(".").split("."))
+    first, *rest = path.split(".")
+    name = first + "".join(f"[{step}]" for step in rest)
+    return ((name,), tree[name]) if rest and isinstance(tree, dict) and name in tree else None
 
 
 def _walk(tree: Tree, parts: list[str]) -> tuple[Path, Tree] | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from service.sources.body import DEPTH, FIELDS, VALUES
+from service.sources.brackets import nested
 from service.sources.config import Pairs, Read, SourceKeys
 from service.sources.json_text import read_json
 from service.sources.payload import Leaf, Payload, Scope
@@ -30,15 +32,28 @@ def events(tree: Tree, source: SourceKeys) -> list[Payload]:
 def unwrap(tree: Tree, read: Read) -> Tree:
     """Parse JSON inside fields, turn lists of name/value objects into objects, `["x"]` into `"x"`. Raises Unreadable."""
     for path in read.json_param:
-        tree = _replaced(tree, path, parsed)
-    if read.pairs:
-        pairs = read.pairs
-        tree = _replaced(tree, pairs.at, lambda items, _: paired(items, pairs))
+        tree = _replaced(tree, path, partial(parsed, path=path))
+    tree = _opened(tree, read)
+    for pairs in read.paired:
+        tree = _replaced(tree, pairs.at, partial(paired, pairs=pairs))
     return single(tree) if read.unwrap_lists else tree
 
 
+def _opened(tree: Tree, read: Read) -> Tree:
+    """A form's `fields[0][name]` as objects, where a path of `read` leads to nothing else."""
+    if not isinstance(tree, dict) or not any("[" in key for key in tree):
+        return tree
+    paths = [read.root, *(pairs.at for pairs in read.paired)]
+    return nested(tree) if any(path and resolve(tree, path) is None for path in paths) else tree
+
+
 def paired(items: Tree, pairs: Pairs) -> Tree:
-    """`[{name: a, value: 1}, …]` as `{a: 1, …}`; a name that comes again makes a list, what has no name keeps its number."""
+    """`[{name: a, value: 1}, …]` as `{a: 1, …}`; a name that comes again makes a list, what has no name keeps its number.
+
+    Objects by their ids (`{"7": {name: a, value: 1}}`) are read like a list of them.
+    """
+    if isinstance(items, dict) and items and all(isinstance(item, dict) for item in items.values()):
+        items = list(items.values())
     if not isinstance(items, list):
         return items
     fields: dict[str, Tree] = {}
@@ -56,17 +71,26 @@ def paired(items: Tree, pairs: Pairs) -> Tree:
     return fields
 
 
-def payload_of(top: Tree, root: Tree, path: Path) -> Payload:
+def payload_of(top: Tree, root: Tree, path: Path, read: Read) -> Payload:
     """Recognition starts at the root with labels from there, then takes what is around it with labels from the top."""
-    inside = [Leaf(path=(*path, *steps), steps=steps, value=value) for steps, value in leaves(root)]
+    inside = list(_leaves(root, path, _questions(read, (top, ()), (root, path))))
     if not path:
         return Payload(scopes=[Scope((), top)], leaves=inside)
-    around = [leaf for leaf in _around(top) if leaf.path[: len(path)] != path]
+    around = [leaf for leaf in _leaves(top, (), _questions(read, (top, ()))) if leaf.path[: len(path)] != path]
     return Payload(scopes=[Scope(path, root), Scope((), top)], leaves=[*inside, *around])
 
 
-def _around(top: Tree) -> list[Leaf]:
-    return [Leaf(path=steps, steps=steps, value=value) for steps, value in leaves(top)]
+def _questions(read: Read, *trees: tuple[Tree, Path]) -> list[Path]:
+    """Where the questions of `pairs` stand."""
+    return [(*at, *found[0]) for tree, at in trees for pairs in read.paired if (found := resolve(tree, pairs.at))]
+
+
+def _leaves(tree: Tree, at: Path, questions: list[Path]) -> Iterator[Leaf]:
+    """The leaves of a tree that stands `at` a path. A question is named by itself, wherever it stands."""
+    for steps, value in leaves(tree):
+        path = (*at, *steps)
+        named = next((path[len(start) :] for start in questions if path[: len(start)] == start), ()) or steps
+        yield Leaf(path=path, steps=named, value=value)
 
 
 def _tops(tree: Tree, source: SourceKeys) -> list[Tree]:
@@ -84,31 +108,32 @@ def _tops(tree: Tree, source: SourceKeys) -> list[Tree]:
 
 def _addressed(items: list[Tree], source: SourceKeys) -> bool:
     read = source.read
-    tables = [part.at for part in (read.pairs, read.test, read.only) if part]
+    tables = [part.at for part in (*read.paired, read.test, read.only) if part]
     paths = [read.root, read.event_id, *read.json_param, *tables, *source.map]
     return any(path and resolve(items, path) for path in paths)
 
 
 def _rooted(top: Tree, source: SourceKeys) -> Iterator[Payload]:
-    found = resolve(top, source.read.root) if source.read.root else None
+    read = source.read
+    found = resolve(top, read.root) if read.root else None
     if found is None or not isinstance(found[1], dict | list):
-        yield payload_of(top, top, ())
+        yield payload_of(top, top, (), read)
         return
-    path, root = found
+    path, root = found[0], unwrap(found[1], read)
     if isinstance(root, list) and root and all(isinstance(item, dict) for item in root) and not _addressed(root, source):
-        yield from _items(put(top, path, None), root, path)
+        yield from _items(put(top, path, None), root, path, read)
     else:
-        yield payload_of(top, root, path)
+        yield payload_of(top, root, path, read)
 
 
-def _items(top: Tree, items: list[Tree], path: Path) -> Iterator[Payload]:
+def _items(top: Tree, items: list[Tree], path: Path, read: Read) -> Iterator[Payload]:
     """Each item at the root sees what is around the list, and nothing of its neighbours."""
-    around = _around(top)
+    around = list(_leaves(top, (), _questions(read, (top, ()))))
     if len(items) > EVENTS or (len(items) > 1 and len(items) * len(around) > LEAVES):
         raise Unreadable(TOO_MANY)
     for at, item in enumerate(items):
-        here = (*path, str(at))
-        inside = [Leaf(path=(*here, *steps), steps=steps, value=value) for steps, value in leaves(item)]
+        here, item = (*path, str(at)), unwrap(item, read)
+        inside = list(_leaves(item, here, _questions(read, (item, here))))
         yield Payload(scopes=[Scope(here, item), Scope((), top)], leaves=[*inside, *around], index=at if len(items) > 1 else None)
 
 
@@ -122,9 +147,9 @@ def parsed(value: Tree, path: str) -> Tree:
         raise Unreadable(fault.message, field=path) from None
 
 
-def _replaced(tree: Tree, path: str, change: Callable[[Tree, str], Tree]) -> Tree:
+def _replaced(tree: Tree, path: str, change: Callable[[Tree], Tree]) -> Tree:
     found = resolve(tree, path)
-    return put(tree, found[0], change(found[1], path)) if found else tree
+    return put(tree, found[0], change(found[1])) if found else tree
 
 
 def put(tree: Tree, path: Path, value: Tree) -> Tree:

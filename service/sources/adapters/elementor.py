@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from service.sources.adapter import Adapter
+from service.sources.brackets import nested
 from service.sources.payload import Payload
-from service.sources.product import Question, Table, asked, joined, nested, only_known, reader, table, text
+from service.sources.product import Question, Table, asked, joined, only_known, reader, table, text
 from service.sources.tree import Tree
 
 FIELDS = {"email": "email", "tel": "phone", "acceptance": "consent"}

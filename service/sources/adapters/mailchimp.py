@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from service.sources.adapter import Adapter
+from service.sources.brackets import nested
 from service.sources.config import Source
 from service.sources.payload import Payload
-from service.sources.product import Question, Table, asked, nested, no_lead, only_known, reader, table, text
+from service.sources.product import Question, Table, asked, no_lead, only_known, reader, table, text
 from service.sources.reading import Answer, Outcome, Reading, Request
 from service.sources.tokens import shows_token
 

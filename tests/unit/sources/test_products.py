@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.sources.brackets import nested
 from service.sources.config import ConfigError, Source
 from service.sources.judge import interpret, judge
-from service.sources.product import nested
 from service.sources.reading import Event, Outcome, Reading, Request
 from service.sources.registry import ADAPTERS
 from service.sources.scrub import scrub
@@ -296,6 +296,7 @@ def test_other_shape(adapter: str) -> None:
         ({"a": 1, "a[b]": 2}, {"a": 1, "a[b]": 2}),
         ({"a[b]": 1, "a[b][c]": 2}, {"a": {"b": 1}, "a[b][c]": 2}),
         ({"a[]": [1]}, {"a[]": [1]}),
+        ({"a[b][]": [1, 2]}, {"a": {"b": [1, 2]}}),
         ({"[a]": 1, "a[b": 2, "a[b]c": 3, "a]b[": 4}, {"[a]": 1, "a[b": 2, "a[b]c": 3, "a]b[": 4}),
         ({"a" + "[b]" * 50: 1}, {"a" + "[b]" * 50: 1}),
     ],
