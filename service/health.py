@@ -72,13 +72,15 @@ class Health:
             pipe.hgetall(keys.METRICS)
             pipe.hvals(keys.WORKERS)
             pipe.get(keys.ALLOWANCE + "left")
+            pipe.hlen(keys.DOUBLES)
             for state in State:
                 pipe.zcard(keys.state(state))
                 pipe.zrange(keys.state(state), 0, 0, withscores=True)
-            counters, beats, left, *rest = await pipe.execute()
+            counters, beats, left, doubles, *rest = await pipe.execute()
         now = self.deps.clock()
         return counters, Gauges(
             redis_up=True,
+            doubles=doubles,
             states=dict(zip(State, rest[::2], strict=True)),
             oldest_seconds={state: max(0.0, now - first[0][1]) for state, first in zip(State, rest[1::2], strict=True) if first},
             workers=sum(_is_alive(beat, now) for beat in beats),

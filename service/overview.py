@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from service.times import iso
-from worker import keys
+from worker import doubles, keys
 from worker.contract import WORKING, Cause, State
 from worker.ledger import Ledger
 from worker.spool import SPOOL, spooled
@@ -57,6 +57,7 @@ class Overview(Struct, frozen=True):
     tokens: Tokens
     workers: int
     spool: int
+    doubles: int
 
 
 def overview(ledger: Ledger, data_dir: Path) -> Overview:
@@ -75,6 +76,7 @@ def overview(ledger: Ledger, data_dir: Path) -> Overview:
         degraded=[] if workers(ledger) else ["workers"],
         tokens=Tokens(tokens, tokens // LEAD_TOKENS if tokens is not None else None),
         workers=workers(ledger),
+        doubles=doubles.count(ledger.redis),
         spool=spooled(data_dir / SPOOL),
     )
 

@@ -20,6 +20,8 @@
 | leadline:gate                      | hash   | what Pipedrive's answers closed: reason, mode, since, until, probes | until lapsed or probed open |
 | leadline:gate:probe                | string | the one submission let through to try the gate                 | 60 s |
 | leadline:outage                    | zset   | ids that could not get through since the last delivery, by time | a day                    |
+| leadline:suspects                  | zset   | `id step#look` of what was made again, by the time of its next look | a quarter of an hour |
+| leadline:doubles                   | hash   | submission id -> JSON `{step, ids, at}` of what exists twice    | for ever |
 | leadline:sweeper                   | string | which worker process sweeps                                    | 3 s, renewed each beat |
 | leadline:allowance:burst, :search  | zset   | calls of the window `ticket:cost` by when each has arrived at the latest | a minute |
 | leadline:allowance:line            | zset   | calls that wait for their turn, by when they must have asked again | a minute |
@@ -52,6 +54,8 @@ CATALOGUE_LOCK = PREFIX + "catalogue:lock"
 GATE = PREFIX + "gate"
 PROBE = PREFIX + "gate:probe"
 OUTAGE = PREFIX + "outage"
+SUSPECTS = PREFIX + "suspects"
+DOUBLES = PREFIX + "doubles"
 OAUTH = PREFIX + "oauth"
 OAUTH_LOCK = PREFIX + "oauth:lock"
 METRICS = PREFIX + "metrics"

@@ -169,6 +169,7 @@ class Gauges:
     workers: int | None = None
     tokens_left: float | None = None
     spool: int = 0
+    doubles: int = 0
 
 
 def expose(
@@ -253,6 +254,7 @@ def _gauge_families(gauges: Gauges) -> list[Metric]:
     families = [up, _single("leadline_spool_submissions", "Submissions in the local spool.", gauges.spool)]
     if gauges.redis_up:
         families.append(_by_state("leadline_state", "Submissions in each state.", gauges.states))
+        families.append(_single("leadline_doubles", "Submissions that exist twice in Pipedrive.", gauges.doubles))
         families.append(_by_state("leadline_oldest_seconds", "Age of the oldest in each state.", gauges.oldest_seconds))
     if gauges.workers is not None:
         families.append(_single("leadline_workers", "Worker processes with a beat in the last minute.", gauges.workers))

@@ -12,6 +12,7 @@ import structlog
 
 from worker import connection
 from worker.delivery import Delivery, Workshop, names
+from worker.doubles import Doubles
 from worker.entrance import Entrance
 from worker.errors import LeaseLost, NotSent
 from worker.fate import Policy
@@ -164,6 +165,12 @@ def build(
         writings=writings,
         clock=time.time,
     )
+    doubles = Doubles(store, ledger, office.client())
+
+    def all_chores() -> None:
+        chores()
+        doubles.beat()
+
     return Slots(
         queue,
         settings.slots,
@@ -172,7 +179,7 @@ def build(
         sweeper,
         meter,
         at_start=lambda: names.warn(writings, office.catalogue),
-        chores=chores,
+        chores=all_chores,
         entrance=office.entrance,
         stop=stop,
     )

@@ -37,6 +37,8 @@ def status(as_json: bool) -> None:
         click.echo(f"PAUSED since {now.paused.since}{until}: {now.paused.reason}  (leadline resume)")
     if now.spool:
         click.echo(f"spooled on this machine: {now.spool}, waiting for Redis to take them")
+    if now.doubles:
+        click.echo(f"made twice in Pipedrive: {now.doubles}; the worker's log names them, merge them by hand")
     if not now.workers:
         click.echo("no worker was seen within the last minute: start one with `leadline work`")
 

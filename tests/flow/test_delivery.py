@@ -5,7 +5,10 @@ from typing import Any
 import pytest
 
 from tests.flow.conftest import Account, Road
+from tests.polling import eventually
+from worker import keys
 from worker.contract import Result, State, Utm
+from worker.doubles import Doubles, count
 from worker.settings import Settings
 
 
@@ -200,6 +203,34 @@ def test_a_create_whose_answer_is_lost_is_not_repeated_blindly(operation: str, k
     assert [len(state[kind]) for kind in ("persons", "organizations", "leads", "notes")] == [1, 1, 1, 1]
 
 
+@pytest.mark.parametrize(("operation", "kind"), [("leads.add", "leads"), ("persons.add", "persons")])
+def test_a_commit_after_the_look_is_reported(operation: str, kind: str, road: Road, account: Account) -> None:
+    """What Pipedrive commits only after we looked for it and made it again is found, by count and by submission."""
+    account.fault({"operation": operation, "count": 1}, {"kind": "late-commit", "seconds": 2})
+    record = road.sent()
+    done = road.again(record.id, 200)
+    assert done.state is State.DELIVERED
+    assert eventually(lambda: len(account.state()[kind]) == 2)
+    found = Doubles(road.redis, road.ledger, road.workshop()[1].client())
+    found.beat()
+    assert count(road.redis) == 0
+    road.ahead(800)
+    found.beat()
+    assert count(road.redis) == 1
+    assert road.redis.hkeys(keys.DOUBLES) == [record.id.encode()]
+    assert road.redis.zcard(keys.SUSPECTS) == 0
+
+
+def test_what_was_made_again_and_is_alone_is_not_reported(road: Road, account: Account) -> None:
+    """A suspect that exists once is cleared after its last look."""
+    account.fault({"operation": "leads.add", "count": 1}, {"kind": "drop-before"})
+    road.again(road.sent().id, 200)
+    assert road.redis.zcard(keys.SUSPECTS) == 2
+    road.ahead(800)
+    Doubles(road.redis, road.ledger, road.workshop()[1].client()).beat()
+    assert (road.redis.zcard(keys.SUSPECTS), count(road.redis)) == (0, 0)
+
+
 def test_a_converted_lead_is_found_among_the_deals(road: Road, account: Account) -> None:
     """A lead whose answer was lost and that somebody converted meanwhile is adopted, not made again."""
     account.fault({"operation": "leads.add", "count": 1}, {"kind": "commit-then-drop"})
@@ -238,7 +269,7 @@ def test_each_answer_has_its_fate(
 
 
 def test_an_outage_is_waited_out_by_all_and_heals_within_a_minute(road: Road, account: Account) -> None:
-    """When nobody gets through, everybody waits without using attempts up, one tries now and then, and all go on at once after."""
+    """When nobody gets through, everybody waits without using attempts up, one tries now and then, and all go on after."""
     road.sent(email="warm@example.com")
     account.fault({}, {"kind": "answer", "status": 503})
     waiting = [road.sent(email=f"p{number}@example.com").id for number in range(3)]

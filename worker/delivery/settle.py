@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from worker.contract import Result
 from worker.delivery.run import Run
+from worker.doubles import suspect
 from worker.errors import Settling
 from worker.memory import normal_name
 from worker.note import marks
@@ -29,6 +30,8 @@ def settle(run: Run, seconds: float) -> None:
     run.step = f"look for the {step}"
     facts = LOOK[step](run, announced_at)
     run.note_down(f"look for the {step}", "adopted" if facts else "absent")
+    if not facts:
+        suspect(run.ledger.redis, run.record.id, step, run.ledger.now())
     # The announcement changes hands first, so that a late answer to the old one cannot be taken for the new one's.
     run.leases.announce(run.lease, step)
     run.learn(step, **facts)
