@@ -154,6 +154,8 @@ class Submission(Struct, frozen=True, tag="v1", kw_only=True):
     duplicate_key: DuplicateKey | None = None
     cause: Cause | None = None
     why: str | None = None
+    fetch: dict[str, str] | None = None
+    """For an event that told ids alone: what `worker.fetch` needs to read its record. Holds nothing personal."""
 
 
 class Receipt(Struct, frozen=True):

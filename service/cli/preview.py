@@ -17,11 +17,14 @@ from service.settings import source_file
 from service.sources.config import ConfigError, Source, SourceFile
 from service.sources.loader import load
 from service.sources.reading import Request
+from service.sources.registry import ADAPTERS
 from worker.settings import Settings, SettingsError
 
 BODY = click.Path(exists=True, dir_okay=False, allow_dash=True)
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
+LONGEST_RECORD = 1_000_000
+"""Bytes, as the worker reads them."""
 LATEST = 253_402_300_799
 """The last second of the year 9999."""
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*([^\r\n\0]*)")
@@ -42,6 +45,7 @@ _PART = re.compile(rb"--([^\r\n]{1,70})\r?\nContent-Disposition:[ ]*form-data", 
     help="GET is a provider's handshake: the body is not looked at.",
 )
 @click.option("--url", help="The public URL that a scheme signs. Left out: from LEADLINE_PUBLIC_URL.")
+@click.option("--api-response", is_flag=True, help="FILE is a record as the product's API answers it, not a request.")
 @click.option(
     "--now", type=click.FloatRange(0, LATEST), metavar="UNIX_SECONDS", help="The time of the request. Left out: the present."
 )
@@ -53,6 +57,7 @@ def preview(
     query: str | None,
     method: str,
     url: str | None,
+    api_response: bool,
     now: float | None,
 ) -> None:
     """What the raw body in FILE (- is standard input) would become as a submission of SOURCE.
@@ -61,13 +66,20 @@ def preview(
     one line each. Stores and sends nothing. Ends with 0 whenever the request could be judged, also where it is refused.
     """
     from service.intake.preview import preview as previewed
+    from service.intake.preview import preview_record
 
     settings = _settings(os.environ)
-    found = _source(settings, source, os.environ)
+    found = _source(settings, source, os.environ, is_checked=not api_response)
+    if api_response and ADAPTERS[found.adapter].records is None:
+        raise click.UsageError(f"--api-response: the adapter {found.adapter} of {source!r} has no records to read")
     if query is None:
         query = _query_of(url)
     fixed = [_header(line) for line in headers]
+    at = time.time() if now is None else now
     for file in files:
+        if api_response:
+            _show(preview_record(found, _read(file, LONGEST_RECORD), at), alone=len(files) == 1)
+            continue
         body = b"" if method == "GET" else _read(file, found.max_body)
         request = Request(
             method=method,
@@ -76,11 +88,14 @@ def preview(
             body=body,
             url=url or _public(settings.public_url, source, query),
         )
-        result = previewed(found, request, time.time() if now is None else now)
-        if len(files) == 1:
-            show.print_json(result)
-        else:
-            click.echo(msgspec.json.encode(result).decode())
+        _show(previewed(found, request, at), alone=len(files) == 1)
+
+
+def _show(result: msgspec.Struct, *, alone: bool) -> None:
+    if alone:
+        show.print_json(result)
+    else:
+        click.echo(msgspec.json.encode(result).decode())
 
 
 def _settings(env: Mapping[str, str]) -> Settings:
@@ -90,13 +105,15 @@ def _settings(env: Mapping[str, str]) -> Settings:
         raise click.UsageError("the settings cannot be used:\n" + "\n".join(error.faults)) from None
 
 
-def _source(settings: Settings, name: str, env: Mapping[str, str]) -> Source:
-    """The source with its own secrets; those of the others are not asked for."""
+def _source(settings: Settings, name: str, env: Mapping[str, str], *, is_checked: bool) -> Source:
+    """The source with its own secrets, where a request is to be checked by them; those of the others are not asked for."""
     path = source_file(settings)
     try:
         file = load(path, env, secrets=())
         if name not in file.sources:
             raise click.UsageError(f"no source {name!r} in {path}; it has: {', '.join(sorted(file.sources))}")
+        if not is_checked:
+            return file.sources[name]
         return load(path, {**dict.fromkeys(_secrets_of_others(file, name), "not needed"), **env}).sources[name]
     except ConfigError as error:
         faults = "\n".join(map(str, error.faults))

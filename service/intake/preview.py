@@ -14,8 +14,9 @@ from service import pages, problems
 from service.intake import body, duplicates, origins, replies, submissions, verdict
 from service.problems import HttpProblem
 from service.sources.config import Source
-from service.sources.judge import judge
+from service.sources.judge import interpret_record, judge
 from service.sources.reading import Event, Outcome, Problem, Reading, Request
+from service.sources.registry import ADAPTERS
 from service.sources.scrub import scrub
 from worker.contract import Json, Lead, Receipt
 from worker.errors import Unmappable
@@ -69,6 +70,19 @@ def preview(source: Source, request: Request, now: float) -> Preview:
     return Preview(
         outcome=reading.outcome, response=_shown(response), submissions=events, problems=[*reading.problems, *said]
     )
+
+
+def preview_record(source: Source, record: bytes, now: float) -> Preview:
+    """The preview of a record as the product's API answers it, for events that tell ids alone.
+
+    `response` is what the event itself was answered when it came. Raises ValueError if the product has no records.
+    """
+    reading = interpret_record(source, record, now)
+    response = Answered(source.reply or ADAPTERS[source.adapter].reply)
+    if reading.outcome is Outcome.UNREADABLE:
+        return Preview(outcome=reading.outcome, response=response, problems=reading.problems)
+    events, said = _events(source, reading, now)
+    return Preview(outcome=reading.outcome, response=response, submissions=events, problems=[*reading.problems, *said])
 
 
 def _enter(source: Source, request: Request) -> str | None:

@@ -46,6 +46,7 @@ def submissions(
             duplicate_key=duplicate_key(source, request, event, place, key),
             cause=_no_contact(source, reading, event) if event.outcome is Outcome.NO_CONTACT else None,
             why=event.why,
+            fetch=event.fetch,
         )
         for place, event in enumerate(events_of(reading))
     ]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from msgspec import Struct, field, structs
 
 from service.sources.payload import Leaf, Payload, Scope
+from service.sources.product import Question, asked
 from service.sources.reading import Outcome
 from service.sources.traps import unix_seconds
 from service.sources.tree import Path, Tree, Unreadable, leaves, text_of
+from service.sources.unwrap import put
 
 BATCH = 500
 """Events of one request: products send some hundred at most, and none of them may be lost."""
@@ -37,6 +40,14 @@ def told(tree: Tree, words: Words, at: Path = ()) -> Iterator[Leaf]:
         name = ".".join(steps)
         if not _below(name, words.left_out):
             yield _leaf((*at, *steps), name, value, words)
+
+
+def listed(top: Tree, questions: Iterable[Question], *, at: Path, **more: Any) -> Payload:
+    """As `product.asked`, for questions in a list: the source file may write `at` and the key, as if it were an object."""
+    known = list(questions)
+    named = put(top, at, {one.key: one.value for one in known})
+    payload = asked(top, known, at=at, **more)
+    return structs.replace(payload, scopes=[payload.scopes[0], Scope((), named), *payload.scopes[1:]])
 
 
 def with_told(payload: Payload, rest: Iterable[Leaf]) -> Payload:

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from service.sources.adapter import Adapter
 from service.sources.config import Verify
 from service.sources.payload import Payload
-from service.sources.product import Question, Table, asked, no_lead, reader, table, tables, text
-from service.sources.told import Words, told, with_told
+from service.sources.product import Question, Table, no_lead, reader, table, tables, text
+from service.sources.told import Words, listed, told, with_told
 from worker.templates import UTM
 
 ROOT = "payload"
@@ -40,7 +40,7 @@ def event(top: Table) -> Payload | None:
     uri = text(booking, "uri")
     if kind is not None and kind not in LEADS:
         return no_lead(top, f"{kind}: nobody new", event_id=f"{uri}#{kind.rpartition('.')[2]}" if uri else None)
-    payload = asked(top, _questions(booking), at=(ROOT, "questions_and_answers"), event_id=uri)
+    payload = listed(top, _questions(booking), at=(ROOT, "questions_and_answers"), event_id=uri)
     return with_told(payload, told(booking, WORDS, (ROOT,)))
 
 

@@ -6,16 +6,12 @@ plugin's own fields begin with `_`. A visitor sees an error for any answer but 2
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from service.sources.adapter import Adapter
 from service.sources.payload import Payload
 from service.sources.product import Question, Table, asked, joined, only_known, reader, text
 
-TAGS = {"acceptance": "consent", "tel": "phone", "email": "email"}
-"""Kinds of tag that say what they ask for, by the beginning of the names that the editor gives them."""
-_MADE = re.compile(r"([a-z]+)-(?:[0-9]+|privacy|terms|gdpr|consent)", re.ASCII)
 BOOKKEEPING = frozenset({"_remote_ip", "_user_agent", "_url", "_date", "_time"})
 _INTERNAL = "_wpcf7"
 
@@ -35,10 +31,8 @@ def event(top: Table) -> Payload | None:
 
 def _questions(top: Table) -> Iterator[Question]:
     for key, value in top.items():
-        if key in BOOKKEEPING or key.startswith(_INTERNAL):
-            continue
-        made = _MADE.fullmatch(key)
-        yield Question(key=key, value=value, field=TAGS.get(made[1]) if made else None)
+        if key not in BOOKKEEPING and not key.startswith(_INTERNAL):
+            yield Question(key=key, value=value)
 
 
 ADAPTER = Adapter(name="contact-form-7", read=reader(event), reply=200)

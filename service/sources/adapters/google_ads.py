@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from service.sources.adapter import Adapter
 from service.sources.config import Verify
 from service.sources.payload import Payload
-from service.sources.product import Question, Table, asked, only_known, reader, table, tables, text
+from service.sources.product import Question, Table, only_known, reader, table, tables, text
 from service.sources.reading import Answer
-from service.sources.told import Words, told, with_told
+from service.sources.told import Words, listed, told, with_told
 from service.sources.values import truth
 
 COLUMNS = {
@@ -31,7 +31,7 @@ WORDS = Words(
 def event(top: Table) -> Payload | None:
     if "user_column_data" not in top and "lead_id" not in top:
         return None
-    payload = asked(
+    payload = listed(
         top,
         _questions(top),
         at=("user_column_data",),

@@ -18,11 +18,11 @@ from service.sources.adapter import Adapter, Records
 from service.sources.body import decode
 from service.sources.config import Secret, Source, Verify
 from service.sources.payload import Payload
-from service.sources.product import Question, Table, asked, no_lead, only_known, table, tables, text
+from service.sources.product import Question, Table, no_lead, only_known, table, tables, text
 from service.sources.proof import PASSED, Verdict, any_equal, header, read_hex, refused
 from service.sources.reading import Request
 from service.sources.signatures import signature, signed_bytes
-from service.sources.told import Words, batch, ids_only, moment, record_id, told, with_told
+from service.sources.told import Words, batch, ids_only, listed, moment, record_id, told, with_told
 from service.sources.traps import unix_seconds
 from service.sources.tree import Tree, Unreadable
 from service.sources.unwrap import events
@@ -103,7 +103,7 @@ def _subscribed(top: Tree, place: str | None, one: Tree) -> Payload:
 def contact(top: Table) -> Payload:
     """A contact of a workflow, whose values carry their history, or of the API, where they stand alone."""
     form = max(tables(top, "form-submissions"), key=lambda one: unix_seconds(text(one, "timestamp") or "") or 0.0, default={})
-    payload = asked(
+    payload = listed(
         top,
         _properties(table(top, "properties")),
         at=("properties",),

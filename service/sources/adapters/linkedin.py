@@ -14,10 +14,10 @@ from urllib.parse import quote
 from service.sources.adapter import Adapter, Records
 from service.sources.config import Source, Verify
 from service.sources.payload import Payload
-from service.sources.product import Question, Table, asked, no_lead, only_known, reader, step, table, tables, text
+from service.sources.product import Question, Table, no_lead, only_known, reader, step, table, tables, text
 from service.sources.proof import query_value
 from service.sources.reading import Answer, Outcome, Reading, Request
-from service.sources.told import Words, ids_only, moment, record_id, told, with_told
+from service.sources.told import Words, ids_only, listed, moment, record_id, told, with_told
 from service.sources.tree import Tree, Unreadable, text_of
 
 CREATED = "CREATED"
@@ -55,7 +55,7 @@ def read_record(record: Tree, source: Source) -> Payload:  # noqa: ARG001 -- one
     if not isinstance(record, dict) or not table(record, "formResponse"):
         raise Unreadable("no response to a lead form: formResponse is missing")
     consents = [one.get("accepted") for one in tables(record, "formResponse", "consentResponses")]
-    payload = asked(
+    payload = listed(
         record,
         _questions(record),
         at=("formResponse", "answers"),

@@ -13,11 +13,11 @@ from urllib.parse import quote, urlencode
 from service.sources.adapter import Adapter, Records
 from service.sources.body import decode
 from service.sources.config import Source, Verify
-from service.sources.payload import Payload, Scope
-from service.sources.product import Question, Table, asked, no_lead, table, tables, text
+from service.sources.payload import Payload
+from service.sources.product import Question, Table, no_lead, table, tables, text
 from service.sources.proof import any_equal, query_value
 from service.sources.reading import Answer, Outcome, Reading, Request
-from service.sources.told import Words, batch, ids_only, record_id, told, with_told
+from service.sources.told import Words, batch, ids_only, listed, record_id, told, with_told
 from service.sources.tree import Path, Tree, Unreadable, text_of
 from service.sources.unwrap import events
 
@@ -62,7 +62,7 @@ def _notified(top: Table, path: Path, change: Table) -> Payload | None:
     value = {key: told for key, told in table(change, "value").items() if text_of(told) != "0"}  # an `ad_id` of 0 is no ad
     lead = record_id(value.get("leadgen_id"))
     if lead is None:
-        return Payload(scopes=[Scope(path, value), Scope((), top)], leaves=list(told(value, NOTIFIED, path)))
+        return no_lead(top, "a lead without an id that could be read")
     return ids_only(top, value, path, NOTIFIED, record=lead, event_id=lead, why="ids only: the lead is read from Meta")
 
 
@@ -70,7 +70,7 @@ def read_record(record: Tree, source: Source) -> Payload:  # noqa: ARG001 -- one
     if not isinstance(record, dict) or "field_data" not in record:
         raise Unreadable("no lead of Meta: field_data is missing")
     lead = text(record, "id")
-    payload = asked(record, _questions(record), at=("field_data",), event_id=lead, is_test=is_test(record))
+    payload = listed(record, _questions(record), at=("field_data",), event_id=lead, is_test=is_test(record))
     return with_told(payload, told(record, RECORD))
 
 
@@ -98,9 +98,7 @@ def handshake(request: Request, source: Source) -> Reading:
     if mode != b"subscribe" or not challenge or not any_equal([shown or b""], [token.raw for token in tokens]):
         why = "the verify token is wrong" if source.challenge else "the verify token is wrong, and no challenge_env is set"
         return Reading(outcome=Outcome.REFUSED, status=403, detail="The verify token is missing or wrong.", why=why)
-    return Reading(
-        outcome=Outcome.HANDSHAKE, status=200, answer=Answer(200, challenge.decode("utf-8", "replace"), "text/plain")
-    )
+    return Reading(outcome=Outcome.HANDSHAKE, status=200, answer=Answer(200, challenge.decode("utf-8", "replace"), "text/plain"))
 
 
 def targets(lead: str, source: Source) -> list[str]:  # noqa: ARG001 -- one signature for all

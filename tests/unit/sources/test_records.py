@@ -1,0 +1,235 @@
+"""Events that tell ids alone, and the records that they point to."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+
+from service.sources.config import Source
+from service.sources.judge import interpret, interpret_record
+from service.sources.reading import Event, Outcome, Reading
+from service.sources.registry import ADAPTERS
+from tests.providers.cases import Case, cases, name_of, source_of
+from tests.unit.sources.making import NOW, json_post, source
+from tests.unit.sources.test_any_bytes import TREES
+from worker.contract import Lead
+
+PLAIN = ("name", "email", "phone", "form_id", "event_id", "is_test")
+
+
+def made(adapter: str, more: str = "") -> Source:
+    return source(f'adapter = "{adapter}"\n{more}\n[sources.x.verify]\nscheme = "none"')
+
+
+def record(adapter: str, tree: Any, fetch: dict[str, str] | None = None, more: str = "") -> Reading:
+    return interpret_record(made(adapter, more), json.dumps(tree).encode(), NOW, fetch)
+
+
+def lead_of(reading: Reading) -> Lead:
+    [event] = reading.events
+    assert event.lead is not None
+    return event.lead
+
+
+@pytest.mark.parametrize("case", list(cases("api_response")), ids=name_of)
+def test_captured_records(case: Case) -> None:
+    """What a product's API answers becomes the lead that its case expects."""
+    expected = case["expected"]
+    body = json.dumps(case["response"]["body_json"]).encode()
+    reading = interpret_record(source_of(case), body, NOW)
+    lead = lead_of(reading)
+    assert reading.outcome.value == expected["outcome"]
+    for field in PLAIN:
+        assert getattr(lead, field) == expected.get(field, getattr(lead, field)), field
+    assert lead.occurred_at == expected.get("submitted_at", lead.occurred_at)
+    assert msgspec.to_builtins(lead.utm) == expected.get("utm", {})
+    assert expected.get("source_detail", {}).items() <= lead.answers.items()
+
+
+ANSWERS = [
+    {"questionId": 1, "answerDetails": {"textQuestionAnswer": {"answer": "Ada"}}},
+    {"questionId": 2, "answerDetails": {"textQuestionAnswer": {"answer": "Ada@Acme.example"}}},
+    {"questionId": 3, "answerDetails": {"multipleChoiceAnswer": {"options": [7, 9]}}},
+    {"questionId": 4, "answerDetails": {"textQuestionAnswer": {"answer": "soon"}}},
+]
+QUESTIONS = [
+    {"questionId": 1, "predefinedField": "FIRST_NAME", "question": {"localized": {"de_DE": "Vorname"}}},
+    {"questionId": 2, "predefinedField": "WORK_EMAIL"},
+    {
+        "questionId": 3,
+        "name": "products",
+        "questionDetails": {
+            "multipleChoiceQuestionDetails": {
+                "options": [
+                    {"id": 7, "text": {"localized": {"en_US": "Pumps"}}},
+                    {"id": 8, "text": {"localized": {"en_US": "No"}}},
+                ]
+            }
+        },
+    },
+]
+LINKEDIN = {
+    "id": "52dcb737-26f9-4af3-b1fc-935b3e93f838-4",
+    "submittedAt": 1706741502694,
+    "testLead": False,
+    "versionedLeadGenFormUrn": "urn:li:versionedLeadGenForm:(urn:li:leadGenForm:3213,1)",
+    "leadMetadataInfo": {"sponsoredLeadMetadataInfo": {"campaign": {"name": "Pumps 2026"}}},
+    "form": {
+        "name": "Pumps",
+        "content": {"questions": QUESTIONS},
+        "hiddenFields": [{"name": "utm_source", "value": "linkedin"}, {"name": 5}],
+    },
+    "formResponse": {"answers": ANSWERS, "consentResponses": [{"consentId": 1, "accepted": True}]},
+}
+
+
+def test_linkedin_record() -> None:
+    """Answers are told by the form's questions, choices by their labels; what has neither keeps its number."""
+    lead = lead_of(reading := record("linkedin", LINKEDIN))
+    assert reading.outcome is Outcome.LEAD
+    assert (lead.first_name, lead.email, lead.consent) == ("Ada", "ada@acme.example", True)
+    assert (lead.form_name, lead.utm.source, lead.occurred_at) == ("Pumps", "linkedin", "2024-01-31T22:51:42Z")
+    assert lead.answers["products"] == ["Pumps", "9"]
+    assert lead.answers["4"] == "soon"
+    assert "Pumps 2026" in lead.answers.values()
+    assert record("linkedin", {**LINKEDIN, "testLead": True}).outcome is Outcome.NO_LEAD
+
+
+@pytest.mark.parametrize("given_", [True, False])
+def test_linkedin_consent(given_: bool) -> None:
+    """Consent is what every box says together."""
+    boxes = [{"consentId": 1, "accepted": True}, {"consentId": 2, "accepted": given_}]
+    changed = {**LINKEDIN, "formResponse": {"answers": ANSWERS, "consentResponses": boxes}}
+    assert (lead_of(record("linkedin", changed)).consent or False) is given_
+
+
+def test_hubspot_record() -> None:
+    """A contact of the API has its values without history; big ids stay text; the event's own id and time stay in force."""
+    contact = {
+        "id": "106314056576",
+        "properties": {
+            "email": "ada@acme.example", "firstname": "Ada", "hs_google_click_id": "gc1", "hs_object_id": "106314056576",
+            "hs_analytics_first_url": "https://acme.example/?utm_campaign=spring", "budget": "500", "city": None,
+        },
+        "createdAt": "2026-01-01T00:00:00Z",
+        "archived": False,
+    }  # fmt: skip
+    fetch = {"id": "106314056576", "event_id": "3400564480", "occurred_at": "2026-01-02T00:00:00Z", "odd": "x"}
+    lead = lead_of(record("hubspot", contact, fetch))
+    assert (lead.email, lead.first_name, lead.event_id) == ("ada@acme.example", "Ada", "3400564480")
+    assert (lead.click_ids, lead.utm.campaign) == ({"gclid": "gc1"}, "spring")
+    assert lead.occurred_at == "2026-01-02T00:00:00Z"
+    assert lead.answers == {"budget": "500", "createdAt": "2026-01-01T00:00:00Z"}
+
+
+def test_a_source_maps_its_record() -> None:
+    """Paths of `map` lead into the record, by a question's name alone or in full; HubSpot is asked for what they name."""
+    meta = {"id": "1", "field_data": [{"name": "email", "values": ["a@b.example"]}, {"name": "q7", "values": ["hello"]}]}
+    for path in ("q7", "field_data.q7"):
+        assert lead_of(record("meta-lead-ads", meta, more=f'map = {{ "{path}" = "message" }}')).message == "hello", path
+    hubspot = made("hubspot", 'map = { "properties.budget" = "answers.Budget", "team" = "answers.Team" }')
+    found = ADAPTERS["hubspot"].records
+    assert found is not None
+    [target] = found.targets("7", hubspot)
+    assert target.startswith("/crm/v3/objects/contacts/7?properties=email,")
+    assert target.endswith(",budget,team")
+
+
+def test_meta_disclaimers() -> None:
+    """A tick under a disclaimer is consent."""
+    meta = {
+        "id": "1",
+        "field_data": [{"name": "email", "values": ["a@b.example"]}],
+        "custom_disclaimer_responses": [{"checkbox_key": "news", "is_checked": "1"}],
+    }
+    assert lead_of(record("meta-lead-ads", meta)).consent is True
+
+
+@pytest.mark.parametrize("adapter", ["meta-lead-ads", "linkedin", "hubspot"])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"{}", b'{"error": {"code": 190}}', b"\xff", b"<html>"])
+def test_no_record(adapter: str, body: bytes) -> None:
+    """What is no record is unreadable and makes no lead."""
+    assert interpret_record(made(adapter), body, NOW).outcome is Outcome.UNREADABLE
+
+
+def test_nobody_in_the_record() -> None:
+    """A record without anybody to reach says so."""
+    reading = record("meta-lead-ads", {"id": "1", "field_data": [{"name": "q", "values": ["x"]}]})
+    assert (reading.outcome, lead_of(reading).answers["q"]) == (Outcome.NO_CONTACT, "x")
+    assert reading.problems
+    with pytest.raises(ValueError, match="no records"):
+        record("form", {"email": "a@b.example"})
+
+
+KEYS = ("field_data", "formResponse", "properties", "answers", "form", "content", "questions", "name", "values", "id")
+
+
+@pytest.mark.parametrize("adapter", ["meta-lead-ads", "linkedin", "hubspot"])
+@given(tree=TREES, key=TREES)
+def test_any_record(adapter: str, tree: Any, key: Any) -> None:
+    """Any JSON in the place of a record, or of any part of it, gives a verdict that can be stored."""
+    whole = dict.fromkeys(KEYS, tree) | {"formResponse": {"answers": [key], "consentResponses": tree}}
+    whole["field_data"] = [key, tree]
+    for value in (tree, whole, {**LINKEDIN, "form": tree}, {"properties": {"email": tree}, "form-submissions": [key, tree]}):
+        body = json.dumps(value).encode("utf-8", "surrogatepass")
+        reading = interpret_record(made(adapter), body, NOW, {"id": "1", "event_id": "e", "occurred_at": "never"})
+        assert msgspec.json.decode(msgspec.json.encode(reading.events), type=list[Event]) == reading.events
+
+
+BATCHES: list[tuple[str, Any, list[tuple[str, str | None, str | None]]]] = [
+    (
+        "meta-lead-ads",
+        {"entry": [
+            {"changes": [
+                {"field": "leadgen", "value": {"leadgen_id": 123456789012345678, "ad_id": 0}},
+                {"field": "feed", "value": {}},
+            ]},
+            {"changes": [{"field": "leadgen", "value": {"leadgen_id": "9"}}]},
+        ]},
+        [("needs_fetch", "123456789012345678", "123456789012345678"), ("needs_fetch", "9", "9")],
+    ),
+    ("meta-lead-ads", {"entry": [{"changes": [{"field": "feed", "value": {}}]}]}, [("no_lead", None, None)]),
+    ("meta-lead-ads", {"entry": []}, [("no_lead", None, None)]),
+    ("meta-lead-ads", {"entry": [{"changes": [{"field": "leadgen", "value": {"leadgen_id": "../me"}}]}]},
+     [("no_lead", None, None)]),
+    (
+        "hubspot",
+        [
+            {"subscriptionType": "contact.creation", "objectId": 7, "eventId": 1},
+            {"subscriptionType": "contact.deletion", "objectId": 7, "eventId": 2},
+            {"subscriptionType": "object.creation", "objectTypeId": "0-1", "objectId": 8, "eventId": 3},
+            {"subscriptionType": "object.creation", "objectTypeId": "0-2", "objectId": 9, "eventId": 4},
+            {"subscriptionType": "contact.creation", "objectId": "../x", "eventId": 5},
+        ],
+        [("needs_fetch", "1", "7"), ("no_lead", "2", None), ("needs_fetch", "3", "8"), ("no_lead", "4", None),
+         ("no_lead", "5", None)],
+    ),
+    ("hubspot", {"subscriptionType": "contact.creation", "objectId": 7}, [("needs_fetch", None, "7")]),
+    ("hubspot", [], [("no_lead", None, None)]),
+    ("linkedin", {"leadGenFormResponse": "urn:li:leadGenFormResponse:a-1", "leadAction": "CREATED"},
+     [("needs_fetch", "urn:li:leadGenFormResponse:a-1:CREATED", "a-1")]),
+    ("linkedin", {"leadGenFormResponse": "urn:li:leadGenFormResponse:", "leadAction": "CREATED"},
+     [("no_lead", "urn:li:leadGenFormResponse:", None)]),
+    ("linkedin", {"leadGenFormResponse": "urn:li:leadGenFormResponse:a-1"},
+     [("no_lead", "urn:li:leadGenFormResponse:a-1", None)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("adapter", "body", "events"), BATCHES)
+def test_notifications(adapter: str, body: Any, events: list[tuple[str, str | None, str | None]]) -> None:
+    """Each event of a request has its own id and names its record; what names none is not asked for."""
+    reading = interpret(made(adapter), json_post(body), NOW)
+    assert [(event.outcome.value, event.event_id, (event.fetch or {}).get("id")) for event in reading.events] == events
+    assert reading.status == 200
+
+
+def test_too_many_events_in_one_request() -> None:
+    """Too many events are refused rather than kept in part."""
+    many = [{"subscriptionType": "contact.creation", "objectId": number} for number in range(500)]
+    assert len(interpret(made("hubspot"), json_post(many), NOW).events) == 500
+    changes = [{"field": "leadgen", "value": {"leadgen_id": number}} for number in range(300)]
+    assert interpret(made("meta-lead-ads"), json_post({"entry": [{"changes": changes}] * 2}), NOW).outcome is Outcome.UNREADABLE
