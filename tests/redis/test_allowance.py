@@ -1,68 +1,453 @@
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+import heapq
+import itertools
+import random
+from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
+import redis as redis_py
 
 from worker import keys
 from worker.errors import OutOfAllowance, StoreUnavailable
-from worker.pipedrive.allowance import Allowance, Plan
-from worker.pipedrive.calls import LEADS_ADD, PERSONS_SEARCH
+from worker.pipedrive.allowance import UNANSWERED_SECONDS, Allowance, Place, Plan, plan_of
+from worker.pipedrive.calls import LEADS_ADD, LEADS_GET, PERSONS_ADD, PERSONS_SEARCH
 
 NOON = 1_800_057_600.0 - 43_200.0
 """Half a day before midnight UTC."""
+MIDNIGHT = NOON + 43_200
+TOKENS = "x-daily-ratelimit-token-remaining"
 
 
-def allowance(redis: Any, **limits: int) -> Allowance:
-    return Allowance(redis, Plan(**({"burst": 20, "tokens": 1000} | limits)), lambda: NOON)
+class World:
+    """Redis with a clock that the test moves; each `worker()` is an allowance of its own, as another process has it."""
+
+    def __init__(self, redis: redis_py.Redis) -> None:
+        self.redis = redis
+        self.now = NOON
+
+    def worker(self, **limits: Any) -> Allowance:
+        return Allowance(self.redis, Plan(**({"burst": 20, "tokens": 100_000} | limits)), lambda: self.now)
+
+    def left(self) -> int:
+        return int(self.redis.get(keys.ALLOWANCE + "left") or -1)
 
 
-def test_no_more_calls_than_the_burst_window_takes(redis: Any) -> None:
-    """The call beyond the window is held back until there is room, and takes nothing of the day."""
-    mine = allowance(redis, burst=3)
-    for _ in range(3):
-        mine.before(LEADS_ADD)
+@pytest.fixture
+def world(redis: redis_py.Redis) -> World:
+    return World(redis)
+
+
+def refused(act: Callable[[], object]) -> OutOfAllowance:
     with pytest.raises(OutOfAllowance) as caught:
-        mine.before(LEADS_ADD)
-    assert not caught.value.budget
-    assert 0 < caught.value.until - NOON <= 2.25
-    assert redis.get(keys.ALLOWANCE + "left") == b"970"
+        act()
+    return caught.value
 
 
-def test_searches_have_a_window_of_their_own(redis: Any) -> None:
+# -- the window --------------------------------------------------------------------------------------------------------
+
+
+def test_a_place_is_free_a_window_after_the_answer(world: World) -> None:
+    """However long a call was on its way, the next one goes two seconds after its answer, and not before."""
+    mine, other = world.worker(burst=1), world.worker(burst=1)
+    mine.before(LEADS_ADD)
+    world.now += 0.7
+    mine.after(LEADS_ADD, 201, {})
+    world.now += 1.999
+    error = refused(lambda: other.before(LEADS_ADD))
+    assert (error.budget, round(error.until - NOON, 3)) == (False, 2.7)
+    world.now += 0.001
+    other.before(LEADS_ADD)
+
+
+def test_a_call_without_a_word_of_its_end_keeps_its_place(world: World) -> None:
+    """A worker that died with a call in flight holds the place until the call can no longer arrive."""
+    world.worker(burst=1).before(LEADS_ADD)
+    world.now += UNANSWERED_SECONDS + 1.99
+    refused(lambda: world.worker(burst=1).before(LEADS_ADD))
+    world.now += 0.02
+    world.worker(burst=1).before(LEADS_ADD)
+
+
+def test_searches_have_a_window_of_their_own(world: World) -> None:
     """When ten searches fill theirs, other calls still go."""
-    mine = allowance(redis)
+    mine = world.worker()
     for _ in range(10):
         mine.before(PERSONS_SEARCH)
-    with pytest.raises(OutOfAllowance):
-        mine.before(PERSONS_SEARCH)
-    mine.before(LEADS_ADD)
-
-
-def test_the_days_tokens_are_never_passed(redis: Any) -> None:
-    """A call that would cost more than is left waits for midnight UTC."""
-    mine = allowance(redis, tokens=25)
-    mine.before(PERSONS_SEARCH)
-    with pytest.raises(OutOfAllowance) as caught:
+    refused(lambda: mine.before(PERSONS_SEARCH))
+    for _ in range(10):
         mine.before(LEADS_ADD)
-    assert caught.value.budget
-    assert caught.value.until == NOON + 43_200
+    refused(lambda: mine.before(LEADS_ADD))
 
 
-def test_what_is_left_is_said_for_today_only(redis: Any) -> None:
-    """The number shown ends with the day it belongs to, whoever wrote it."""
-    mine = allowance(redis)
+def test_a_call_that_is_not_sent_gives_its_share_back(world: World) -> None:
+    """Place and tokens of a call that was allowed but not sent are there for the next one, once."""
+    mine = world.worker(burst=1, search=1)
+    mine.before(PERSONS_SEARCH)
+    mine.give_back(PERSONS_SEARCH)
+    mine.give_back(PERSONS_SEARCH)
+    mine.before(PERSONS_SEARCH)
+    assert world.left() == 100_000 - 20
+
+
+def test_without_a_plan_redis_is_never_asked() -> None:
+    """`unlimited` costs nothing: no connection is used."""
+    nothing: Any = None
+    mine = Allowance(nothing, None)
     mine.before(LEADS_ADD)
-    assert 0 < redis.ttl(keys.ALLOWANCE + "left") <= 43_200
-    mine.after(LEADS_ADD, 200, {"x-daily-ratelimit-token-remaining": "7"})
-    assert redis.get(keys.ALLOWANCE + "left") == b"7"
-    assert 0 < redis.ttl(keys.ALLOWANCE + "left") <= 43_200
+    mine.after(LEADS_ADD, 201, {TOKENS: "5"})
+    mine.give_back(LEADS_ADD)
 
 
-def test_an_answer_is_not_lost_over_a_correction(redis: Any) -> None:
-    """When the shared clock cannot be asked after a call, the call's answer still counts."""
+@pytest.mark.parametrize("jump", [-86_400.0, -30.0, -1.0, 86_400.0])
+def test_a_clock_that_jumps_only_delays(world: World, jump: float) -> None:
+    """After Redis's clock was set forth or back, a full window is free again within 40 seconds."""
+    mine = world.worker()
+    for _ in range(20):
+        mine.before(LEADS_ADD)
+        mine.after(LEADS_ADD, 201, {})
+    world.now += jump
+    for _ in range(40):
+        world.now += 1
+        with contextlib.suppress(OutOfAllowance):
+            return mine.before(LEADS_ADD)
+    pytest.fail("never went again")
+
+
+# -- as the receiver counts --------------------------------------------------------------------------------------------
+
+
+class Way:
+    """Seconds there, at work and back, drawn per call; one in `lost_one_in` never answers."""
+
+    def __init__(
+        self, there: tuple[float, float], work: tuple[float, float], back: tuple[float, float], lost: float = 0.0
+    ) -> None:
+        self.parts, self.lost = (there, work, back), lost
+
+
+WAYS = {
+    "loopback": Way((0.0005, 0.002), (0.001, 0.005), (0.0005, 0.002)),
+    "steady 150 ms": Way((0.02, 0.02), (0.11, 0.11), (0.02, 0.02)),
+    "jitter": Way((0.01, 0.3), (0.02, 0.2), (0.01, 0.1)),
+    "slow there, quick back": Way((0.05, 0.4), (0.0, 0.001), (0.0, 0.001)),
+    "some never answer": Way((0.01, 0.1), (0.02, 0.1), (0.01, 0.05), lost=0.01),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_never_more_than_the_window_however_long_calls_travel(world: World, way: str) -> None:
+    """Over minutes of full load the receiver counts at most the window's calls in any two seconds, and little is left unused."""
+    arrivals, seconds, exchange = travel(world, WAYS[way], 180.0)
+    arrivals.sort()
+    assert min(late - early for early, late in zip(arrivals, arrivals[20:], strict=False)) >= 2 - 1e-5
+    steady = [at for at in arrivals if at > NOON + seconds / 2]
+    use = len(steady) / (seconds / 2 / 2 * 20)
+    if not WAYS[way].lost:
+        assert use > 0.99 * 2 / (2 + exchange)
+    if way == "steady 150 ms":
+        assert use > 0.95
+
+
+def travel(world: World, way: Way, seconds: float) -> tuple[list[float], float, float]:
+    """Fifteen callers for some seconds of the test's clock: when their calls arrived, and the mean exchange in seconds."""
+    dice, count = random.Random(7), itertools.count()
+    arrivals: list[float] = []
+    exchanges: list[float] = []
+    callers = [(world.worker(), [Place()]) for _ in range(15)]
+    events: list[tuple[float, int, int, str]] = [(NOON, next(count), number, "ask") for number in range(15)]
+    while events:
+        world.now, _, number, what = heapq.heappop(events)
+        if world.now > NOON + seconds:
+            break
+        caller, place = callers[number]
+        if what == "answer":
+            caller.after(LEADS_GET, 200, {})
+        elif wait := caller.ask(LEADS_GET, place[0], 60.0):
+            heapq.heappush(events, (world.now + wait + dice.uniform(0, 0.002), next(count), number, "ask"))
+            continue
+        else:
+            there, work, back = (dice.uniform(*part) for part in way.parts)
+            arrivals.append(world.now + there)
+            exchanges.append(there + work + back)
+            if dice.random() >= way.lost:
+                heapq.heappush(events, (world.now + exchanges[-1], next(count), number, "answer"))
+                continue
+            heapq.heappush(events, (world.now + UNANSWERED_SECONDS, next(count), number, "ask"))
+        place[0] = Place()
+        if what == "answer":
+            heapq.heappush(events, (world.now, next(count), number, "ask"))
+    return arrivals, seconds, sum(exchanges) / len(exchanges)
+
+
+def test_what_others_send_takes_places_too(world: World) -> None:
+    """An answer that counts more calls than ours leaves as much less room for us, for a window."""
+    mine = world.worker()
+    mine.before(LEADS_GET)
+    mine.after(LEADS_GET, 200, {"x-ratelimit-limit": "20", "x-ratelimit-remaining": "4"})
+    for _ in range(4):
+        mine.before(LEADS_GET)
+    refused(lambda: mine.before(LEADS_GET))
+    world.now += 2
+    mine.before(LEADS_GET)
+
+
+def test_our_own_calls_are_no_others(world: World) -> None:
+    """Calls that the receiver still counts when it answers a slow one, and we no longer, are not taken for strangers'."""
+    mine, slow = world.worker(), world.worker()
+    for _ in range(10):
+        mine.before(LEADS_GET)
+        mine.after(LEADS_GET, 200, {})
+    slow.before(LEADS_GET)
+    world.now += 3
+    slow.after(LEADS_GET, 200, {"x-ratelimit-limit": "20", "x-ratelimit-remaining": "9"})
+    for _ in range(19):
+        mine.before(LEADS_GET)
+
+
+def test_a_smaller_window_than_the_plans_is_believed(world: World) -> None:
+    """An account with a smaller plan than the settings say is not overrun; a search's header may speak of searches only."""
+    mine = world.worker(burst=40)
+    mine.before(PERSONS_SEARCH)
+    mine.after(PERSONS_SEARCH, 200, {"x-ratelimit-limit": "10", "x-ratelimit-remaining": "0"})
+    mine.before(LEADS_GET)
+    mine.after(LEADS_GET, 200, {"x-ratelimit-limit": "20", "x-ratelimit-remaining": "18"})
+    for _ in range(18):
+        mine.before(LEADS_GET)
+    refused(lambda: mine.before(LEADS_GET))
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "seconds"),
+    [
+        (429, {"x-ratelimit-reset": "2"}, 2.0),
+        (429, {"retry-after": "7"}, 7.0),
+        (429, {}, 2.0),
+        (429, {"retry-after": "0"}, 1.0),
+        (429, {"retry-after": "rubbish"}, 2.0),
+        (429, {"retry-after": "3600"}, 60.0),
+        (403, {"content-type": "text/html"}, 15.0),
+        (403, {"content-type": "application/json"}, 0.0),
+        (200, {"x-ratelimit-reset": "2"}, 0.0),
+        (None, {}, 0.0),
+    ],
+)
+def test_a_refusal_of_the_receiver_stops_everybody(
+    world: World, status: int | None, headers: dict[str, str], seconds: float
+) -> None:
+    """After a 429 nobody sends anything until its stated reset, whatever our own count says."""
+    mine, other = world.worker(), world.worker()
+    mine.before(LEADS_GET)
+    mine.after(LEADS_GET, status, headers)
+    if seconds:
+        world.now += seconds - 0.001
+        assert refused(lambda: other.before(LEADS_GET)).until == pytest.approx(NOON + seconds)
+        world.now += 0.001
+    other.before(LEADS_GET)
+
+
+# -- in line -----------------------------------------------------------------------------------------------------------
+
+
+def test_calls_go_in_the_order_of_their_first_question(world: World) -> None:
+    """Whoever asked first goes first, also when another happens to ask at the moment a place is free."""
+    holder, first, second = world.worker(burst=1), Place(), Place()
+    holder.before(LEADS_GET)
+    holder.after(LEADS_GET, 200, {})
+    world.now += 0.5
+    assert holder.ask(LEADS_GET, first, 10) == pytest.approx(1.5)
+    world.now += 0.5
+    assert holder.ask(LEADS_GET, second, 10) == pytest.approx(2.0)
+    assert second.until == pytest.approx(NOON + 4)
+    world.now += 1
+    assert holder.ask(LEADS_GET, second, 10) > 0
+    assert holder.ask(LEADS_GET, first, 10) == 0
+
+
+def test_what_has_begun_goes_before_what_begins(world: World) -> None:
+    """A delivery's later calls overtake the first calls of others that have waited longer."""
+    mine, fresh, begun = world.worker(burst=1), Place(fresh=True), Place()
+    mine.before(LEADS_GET)
+    mine.after(LEADS_GET, 200, {})
+    assert mine.ask(LEADS_GET, fresh, 10) > 0
+    world.now += 1
+    assert mine.ask(LEADS_GET, begun, 10) > 0
+    world.now += 1
+    assert mine.ask(LEADS_GET, fresh, 10) > 0
+    assert mine.ask(LEADS_GET, begun, 10) == 0
+
+
+def test_a_search_that_cannot_go_holds_nobody_up(world: World) -> None:
+    """While searches wait for their own window, other calls behind them use the places that are free."""
+    mine = world.worker(burst=4, search=1)
+    mine.before(PERSONS_SEARCH)
+    mine.after(PERSONS_SEARCH, 200, {})
+    for _ in range(5):
+        assert mine.ask(PERSONS_SEARCH, Place(), 60) > 0
+    world.now += 1
+    for _ in range(3):
+        mine.before(LEADS_ADD)
+    refused(lambda: mine.before(LEADS_ADD))
+
+
+def test_whoever_dies_in_line_is_forgotten(world: World) -> None:
+    """A place whose process is gone holds the others up for a few seconds at the most."""
+    mine, other, dead, alive = world.worker(burst=1), world.worker(burst=1), Place(), Place()
+    mine.before(LEADS_GET)
+    mine.after(LEADS_GET, 200, {})
+    assert mine.ask(LEADS_GET, dead, 10) > 0
+    waited = 0.0
+    while wait := other.ask(LEADS_GET, alive, 10):
+        world.now += wait
+        waited += wait
+        assert waited < 5
+    assert waited < 5
+
+
+def test_too_long_a_line_is_not_joined(world: World) -> None:
+    """A call that cannot go within its patience is told when it could, and leaves the line."""
+    mine = world.worker(burst=2)
+    for _ in range(2):
+        mine.before(LEADS_GET)
+        mine.after(LEADS_GET, 200, {})
+    for _ in range(6):
+        world.now += 0.001
+        assert mine.ask(LEADS_GET, Place(), 7) > 0
+    world.now += 0.001
+    error = refused(lambda: mine.ask(LEADS_GET, Place(), 7))
+    assert not error.budget
+    assert error.until == pytest.approx(NOON + 8)
+    assert world.redis.zcard(keys.ALLOWANCE + "line") == 6
+
+
+def test_patience_counts_from_the_first_question(world: World) -> None:
+    """A call that is overtaken again and again gives up in time."""
+    mine, late = world.worker(burst=1), Place(fresh=True)
+    mine.before(LEADS_GET)
+    mine.after(LEADS_GET, 200, {})
+    assert mine.ask(LEADS_GET, late, 4) > 0
+    for _ in range(2):
+        assert mine.ask(LEADS_GET, Place(), 10) > 0
+    assert refused(lambda: mine.ask(LEADS_GET, late, 4)).until == pytest.approx(NOON + 6)
+    mine.leave(Place(held="unknown"))
+
+
+# -- the day -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_days_tokens_are_never_passed(world: World) -> None:
+    """A call that would cost more than is left waits for midnight UTC; the next day it goes."""
+    mine = world.worker(tokens=25)
+    mine.before(PERSONS_SEARCH)
+    error = refused(lambda: mine.before(LEADS_ADD))
+    assert (error.budget, error.until) == (True, MIDNIGHT)
+    mine.before(PERSONS_ADD)
+    world.now = MIDNIGHT
+    world.redis.delete(keys.ALLOWANCE + "left")  # Redis's own clock would have
+    mine.before(LEADS_ADD)
+    assert world.left() == 15
+
+
+@pytest.mark.parametrize(
+    ("limits", "said", "left"),
+    [
+        pytest.param({"tokens": 1000}, "700", 700, id="others spend from the same pot"),
+        pytest.param({"tokens": 1000}, "990", 990, id="as we counted"),
+        pytest.param({"tokens": 1000}, "5000", 5000, id="a top-up"),
+        pytest.param({"tokens": 1000, "fixed": True}, "5000", 990, id="a top-up, but a person set our share"),
+        pytest.param({"tokens": 1000, "fixed": True}, "700", 700, id="less than our share is left"),
+        pytest.param({"tokens": 1000}, "0", 0, id="nothing left"),
+        pytest.param({"tokens": 1000}, "-5", 990, id="below zero makes no sense"),
+        pytest.param({"tokens": 1000}, "1e3", 990, id="no whole number"),
+        pytest.param({"tokens": 1000}, "٣", 990, id="foreign digits"),
+        pytest.param({"tokens": 1000}, "9" * 40, 990, id="absurd"),
+        pytest.param({"tokens": 1000}, "", 990, id="empty"),
+    ],
+)
+def test_the_receivers_count_of_the_day_wins(world: World, limits: dict[str, Any], said: str, left: int) -> None:
+    """What an answer says is left replaces our count, downward and upward."""
+    mine = world.worker(**limits)
+    mine.before(LEADS_ADD)
+    mine.after(LEADS_ADD, 201, {TOKENS: said})
+    assert max(world.left(), 0) == left
+
+
+def test_calls_in_flight_are_not_forgotten_by_a_correction(world: World) -> None:
+    """An answer that cannot know of other calls in flight does not give their tokens back."""
+    mine, other, third = world.worker(tokens=1000), world.worker(tokens=1000), world.worker(tokens=1000)
+    other.before(PERSONS_SEARCH)
+    mine.before(LEADS_ADD)
+    third.before(PERSONS_ADD)
+    third.after(PERSONS_ADD, 201, {})
+    world.now += 0.1
+    mine.after(LEADS_ADD, 201, {TOKENS: "990"})
+    assert world.left() == 1000 - 20 - 10 - 5
+    world.now += 0.1
+    other.after(PERSONS_SEARCH, 200, {TOKENS: "965"})
+    assert world.left() == 965
+
+
+def test_an_empty_pot_is_looked_into_again(world: World) -> None:
+    """Where only the receiver says that the day is spent, it is asked again in an hour: nobody says when its day ends."""
+    mine = world.worker(tokens=1000)
+    mine.before(LEADS_ADD)
+    mine.after(LEADS_ADD, 429, {TOKENS: "0", "retry-after": "1"})
+    world.now += 60
+    error = refused(lambda: mine.before(LEADS_ADD))
+    assert error.budget
+    assert error.until == pytest.approx(NOON + 60 + 3600, abs=5)
+    assert 3500 < world.redis.ttl(keys.ALLOWANCE + "left") <= 3600
+
+
+def test_every_key_ends_by_itself_and_names_nobody(world: World) -> None:
+    """Nothing the allowance writes stays for ever, and its keys hold names and numbers only."""
+    mine = world.worker(burst=2)
+    mine.before(PERSONS_SEARCH)
+    mine.before(LEADS_ADD)
+    mine.after(LEADS_ADD, 429, {"x-ratelimit-limit": "2", "x-ratelimit-remaining": "0", TOKENS: "500"})
+    assert mine.ask(LEADS_ADD, Place(), 60) > 0
+    found = [key.decode() for key in cast("list[bytes]", world.redis.keys("*"))]
+    assert {key.removeprefix(keys.ALLOWANCE).split(":")[0] for key in found} == {
+        "burst", "search", "line", "day", "left", "limit", "closed", "quick",
+    }  # fmt: skip
+    assert all(0 < world.redis.ttl(key) <= 172_800 for key in found)
+    assert 0 < world.redis.ttl(keys.ALLOWANCE + "left") <= 43_200
+
+
+def test_an_answer_is_not_lost_over_a_correction(redis: redis_py.Redis) -> None:
+    """When Redis cannot be told of an answer, the answer still counts; a call that cannot be counted is not sent."""
 
     def away() -> float:
         raise StoreUnavailable("gone")
 
-    Allowance(redis, Plan(burst=1, tokens=1), away).after(LEADS_ADD, 201, {"x-daily-ratelimit-token-remaining": "7"})
+    mine = Allowance(redis, Plan(burst=1, tokens=1), away)
+    mine.after(LEADS_ADD, 201, {TOKENS: "7"})
+    with pytest.raises(StoreUnavailable):
+        mine.before(LEADS_ADD)
+
+
+def test_redis_says_what_time_it_is(redis: redis_py.Redis) -> None:
+    """Without a clock of the test all goes by Redis's."""
+    mine = Allowance(redis, Plan(burst=1, tokens=1000))
+    mine.before(LEADS_ADD)
+    mine.after(LEADS_ADD, 201, {})
+    now = redis.time()[0]
+    assert now < refused(lambda: mine.before(LEADS_ADD)).until < now + 5
+
+
+@pytest.mark.parametrize(
+    ("name", "seats", "tokens", "oauth", "plan"),
+    [
+        ("unlimited", 1, None, False, None),
+        ("lite", 1, None, False, Plan(burst=20, tokens=30_000)),
+        ("lite", 3, None, True, Plan(burst=80, tokens=90_000)),
+        ("growth", 2, None, False, Plan(burst=40, tokens=120_000)),
+        ("premium", 1, 500, False, Plan(burst=100, tokens=500, fixed=True)),
+        ("ultimate", 1, None, True, Plan(burst=480, tokens=210_000)),
+    ],
+)
+def test_what_a_plan_allows(name: str, seats: int, tokens: int | None, oauth: bool, plan: Plan | None) -> None:
+    """Windows and tokens by plan, seats and kind of credentials; a number of tokens that a person set is kept to."""
+    assert plan_of(name, seats, tokens, oauth=oauth) == plan

@@ -41,8 +41,6 @@ BLOCKED_SECONDS = 15.0
 """After an HTML 403 those in line must not call; what follows is for the gate to decide."""
 
 TOKENS_PER_SEAT = 30_000
-LEAD_TOKENS = 70
-"""What a lead with organisation and note costs at the most."""
 
 
 class Plan(Struct, frozen=True):
@@ -55,11 +53,6 @@ class Plan(Struct, frozen=True):
     tokens: int
     search: int = 10
     fixed: bool = False
-
-    @property
-    def reserve(self) -> int:
-        """Tokens that no new delivery begins with, so that those begun are finished on the same day."""
-        return min(LEAD_TOKENS, self.tokens // 100)
 
 
 def plan_of(name: str, seats: int, daily_tokens: int | None, *, oauth: bool) -> Plan | None:
@@ -115,7 +108,7 @@ class Allowance:
         member = f"{secrets.token_hex(6)}:{call.cost}"
         verdict, *said = self._run(
             "take", member, call.cost, int(call.search), int(place.fresh), place.held, patience,
-            plan.burst, plan.search, plan.tokens, int(plan.fixed), plan.reserve if place.fresh else 0,
+            plan.burst, plan.search, plan.tokens, int(plan.fixed),
         )  # fmt: skip
         if verdict == b"go":
             self._sent.last = member, said[0]

@@ -24,7 +24,7 @@ local ours, uncharged = 0, 0
 local entries = redis.call('ZRANGEBYSCORE', K.burst, '(' .. exact(granted - K.window), '+inf', 'WITHSCORES')
 for i = 1, #entries, 2 do
   ours = ours + 1
-  if entries[i] ~= member and tonumber(entries[i + 1]) > granted then
+  if entries[i] ~= member and tonumber(entries[i + 1]) >= granted then
     uncharged = uncharged + tonumber(string.match(entries[i], ':(%d+)$'))
   end
 end

@@ -1,16 +1,16 @@
 -- A call asks whether it may go. Replies {'go', granted}, {'line', seconds, until, place} (stand in line, ask again then),
 -- {'burst', until} (it would take too long) or {'budget', until}; times are Unix seconds.
 -- Arguments: now, member (ticket:cost), cost, search (1/0), class (0 goes before 1), place ('' at first), patience (seconds),
--- calls a window, searches a window, tokens a day, fixed (1: more than these must not be spent), tokens to leave.
+-- calls a window, searches a window, tokens a day, fixed (1: more than these must not be spent).
 local member, cost, search, class, place = ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1', ARGV[5], ARGV[6]
 local patience, calls, searches, tokens = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local fixed, reserve = ARGV[11] == '1', tonumber(ARGV[12])
+local fixed = ARGV[11] == '1'
 
 local purse, own = left(tokens), math.max(0, tokens - (number(day) or 0))
 if fixed then purse = math.min(purse, own) end
-if purse < cost + reserve then
+if purse < cost then
   redis.call('ZREM', K.line, place)
-  if own < cost + reserve then return { 'budget', exact(midnight) } end
+  if own < cost then return { 'budget', exact(midnight) } end
   -- Only the receiver says so, and nobody says when its day ends: its word is asked for again in an hour.
   local lasts = math.min(redis.call('PTTL', K.left), 3600000)
   redis.call('PEXPIRE', K.left, lasts)

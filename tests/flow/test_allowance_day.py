@@ -1,0 +1,97 @@
+"""The allowance on the whole road: an account whose day is short, refusals, a lease that is lost in line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from service.sandbox.serve import served
+from service.sandbox.settings import SandboxSettings
+from tests.flow.conftest import TOKEN, Account, Road
+from worker import keys
+from worker.contract import State
+from worker.delivery import Delivery
+from worker.errors import LeaseLost
+from worker.settings import Settings
+from worker.values import Secret
+from worker.work import Office
+
+NAMES, LEAD = 11, 35
+"""Tokens: reading labels and channels once; a new person and its lead."""
+DAY = NAMES + 2 * LEAD + 10
+
+
+@pytest.fixture(scope="module")
+def sandbox_url() -> Iterator[str]:
+    with served(SandboxSettings(port=0, search_delay_seconds=0.0, plan="lite", daily_tokens=DAY)) as url:
+        yield url
+
+
+def slot(road: Road, kind: type[Delivery] = Delivery, **settings: Any) -> Delivery:
+    """A slot of a worker that keeps within the small plan."""
+    given: dict[str, Any] = {"pipedrive_plan": "lite", "pipedrive_api_token": Secret(TOKEN)} | settings
+    office = Office(Settings(pipedrive_base_url=road.account.url, **given), road.redis, road.meter, road.clock, time.sleep)
+    workshop, _ = road.workshop()
+    return kind(replace(workshop, catalogue=office.catalogue), office.client)
+
+
+def refusals(account: Account) -> list[int]:
+    return [call["status"] for call in account.state()["calls"] if call["status"] >= 400]
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["by our own count", "by the receiver's count"])
+def test_when_the_day_is_spent_everything_waits_for_the_next(road: Road, account: Account, told: bool) -> None:
+    """What the tokens do not suffice for waits for midnight, without a call that is refused, an attempt used or a death."""
+    delivery = slot(road, pipedrive_daily_tokens=DAY if told else None)
+    found = [road.deliver(road.accept(email=f"{number}@example.com"), delivery) for number in range(4)]
+    assert [record.state for record in found] == [State.DELIVERED, State.DELIVERED, State.WAITING, State.WAITING]
+    third = found[2]
+    assert (third.reason, third.attempts, third.person_id) == ("budget", 0, None)
+    assert third.next_at is not None
+    assert 0 < third.next_at - time.time() <= 86_400
+    assert refusals(account) == []
+    assert account.tokens() == NAMES + 2 * LEAD
+    assert road.redis.get(keys.ALLOWANCE + "left") == b"10"
+
+
+def test_what_others_spend_is_not_spent_again(road: Road, account: Account) -> None:
+    """Tokens that another integration used meanwhile are seen in the next answer, before they run out."""
+    delivery = slot(road)
+    assert road.deliver(road.accept(email="1@example.com"), delivery).state is State.DELIVERED
+    account.http.get("/v1/leadLabels", headers={"x-api-token": TOKEN}).raise_for_status()
+    second = road.deliver(road.accept(email="2@example.com"), delivery)
+    third = road.deliver(road.accept(email="3@example.com"), delivery)
+    assert (second.state, third.state, third.reason) == (State.DELIVERED, State.WAITING, "budget")
+    assert refusals(account) == []
+
+
+def test_after_a_429_nobody_calls_until_the_reset(road: Road, account: Account) -> None:
+    """A delivery that was in hand when another met a 429 waits for the stated reset too, and then goes on."""
+    other = slot(road)
+    first = slot(road)
+    account.fault({"operation": "persons.search", "count": 1}, {"kind": "answer", "status": 429, "headers": {"retry-after": "1"}})
+    refused = road.deliver(road.accept(), first)
+    other._pipedrive.users.me()
+    calls = account.state()["calls"]
+    assert (refused.state, refused.reason, refused.attempts) == (State.WAITING, "limit", 0)
+    assert [call["operation"] for call in calls[-2:]] == ["persons.search", "users.me"]
+    assert calls[-1]["at"] - calls[-2]["at"] > 0.99
+
+
+class Overtaken(Delivery):
+    """Finds its lease lost once it may send a create."""
+
+    def must_hold(self, seconds: float) -> None:  # noqa: ARG002
+        raise LeaseLost("it took too long")
+
+
+def test_a_create_that_is_not_sent_costs_nothing(road: Road, account: Account) -> None:
+    """Where the lease was lost in line the create is not sent, and its place and tokens are given back."""
+    road.deliver(road.accept(), slot(road, Overtaken))
+    assert "persons.add" not in account.calls()
+    assert road.redis.zcard(keys.ALLOWANCE + "burst") == len(account.calls())
+    assert int(road.redis.get(keys.ALLOWANCE + "left") or 0) == DAY - account.tokens()

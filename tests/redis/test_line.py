@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from worker import keys
+from worker.errors import OutOfAllowance
+from worker.pipedrive.allowance import Allowance, Plan
+from worker.pipedrive.calls import LEADS_ADD, LEADS_GET
+from worker.pipedrive.line import BEGUN_SECONDS, FRESH_SECONDS, InLine
+
+NOON = 1_800_014_400.0
+
+
+class Clock:
+    """Both the workers' clock and their sleep: pausing moves it."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pause(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def allowance(redis: redis_py.Redis, clock: Clock, **limits: Any) -> Allowance:
+    return Allowance(redis, Plan(**({"burst": 1, "tokens": 1000} | limits)), clock)
+
+
+def test_a_call_waits_for_its_turn_and_goes(redis: redis_py.Redis, clock: Clock) -> None:
+    """With the window full a call sleeps just as long as it takes, and then counts like any other."""
+    mine = InLine(allowance(redis, clock), clock.pause)
+    for _ in range(3):
+        mine.before(LEADS_GET)
+        mine.after(LEADS_GET, 200, {})
+    assert clock.slept == [pytest.approx(2.0, abs=0.002), pytest.approx(2.0, abs=0.002)]
+    assert redis.zcard(keys.ALLOWANCE + "line") == 0
+
+
+@pytest.mark.parametrize(("fresh", "patience"), [(True, FRESH_SECONDS), (False, BEGUN_SECONDS)])
+def test_the_wait_is_bounded(redis: redis_py.Redis, clock: Clock, fresh: bool, patience: float) -> None:
+    """A call that cannot go soon enough is handed back, with the time when it could; it waits far less than a lease lasts."""
+    shared = allowance(redis, clock)
+    shared.before(LEADS_GET)
+    shared.after(LEADS_GET, 429, {"retry-after": "30"})
+    with pytest.raises(OutOfAllowance) as caught:
+        InLine(shared, clock.pause, lambda: fresh).before(LEADS_GET)
+    assert not caught.value.budget
+    assert caught.value.until == pytest.approx(NOON + 30)
+    assert sum(clock.slept) <= patience
+
+
+def test_a_spent_day_is_not_waited_for(redis: redis_py.Redis, clock: Clock) -> None:
+    """When the tokens are gone nobody sleeps on it."""
+    mine = InLine(allowance(redis, clock, burst=20, tokens=5), clock.pause)
+    with pytest.raises(OutOfAllowance) as caught:
+        mine.before(LEADS_ADD)
+    assert (caught.value.budget, clock.slept) == (True, [])
+
+
+def test_a_process_that_stops_waits_no_longer(redis: redis_py.Redis, clock: Clock) -> None:
+    """Once the pause says that the process stops, the call gives up its place at once."""
+    mine = InLine(allowance(redis, clock), lambda _: True)
+    mine.before(LEADS_GET)
+    with pytest.raises(OutOfAllowance) as caught:
+        mine.before(LEADS_GET)
+    assert not caught.value.budget
+    assert redis.zcard(keys.ALLOWANCE + "line") == 0
+
+
+def test_threads_of_one_process_share_an_allowance(redis: redis_py.Redis) -> None:
+    """Each thread's answer frees its own call's place, by Redis's clock: ten calls through a window of four in three windows."""
+    shared = Allowance(redis, Plan(burst=4, tokens=1000))
+    went: list[float] = []
+
+    def work() -> None:
+        mine = InLine(shared, time.sleep)
+        mine.before(LEADS_GET)
+        went.append(time.monotonic())
+        mine.after(LEADS_GET, 200, {})
+
+    threads = [threading.Thread(target=work) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    went.sort()
+    assert len(went) == 10
+    assert all(late - early > 1.9 for early, late in zip(went, went[4:], strict=False))
