@@ -93,4 +93,10 @@ def _given(**credentials: str | None) -> dict[str, str]:
 def _options(timeout: float, connect_timeout: float, name: str | None) -> dict[str, Any]:
     """RESP2 spares the greeting that newer protocols send on each new connection, and suits every server."""
     # A slot that waits for work holds a connection; the library's own bound of 100 is fewer than the slots one may ask for.
-    return {"max_connections": MOST_CONNECTIONS, "socket_timeout": timeout, "socket_connect_timeout": connect_timeout, "client_name": name, "protocol": 2}
+    return {
+        "max_connections": MOST_CONNECTIONS,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": connect_timeout,
+        "client_name": name,
+        "protocol": 2,
+    }
