@@ -6,7 +6,7 @@ import json
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.sources.config import Source
@@ -106,6 +106,7 @@ BODIES = (
 
 
 @pytest.mark.parametrize("config", SOURCES, ids=lambda config: config.check.scheme or "none")
+@settings(deadline=None)
 @given(headers=HEADERS, content_type=TYPES, body=BODIES, query=st.text(max_size=30), method=st.sampled_from(["POST", "GET", "é"]))
 def test_any_request(
     config: Source, headers: list[tuple[str, str]], content_type: str, body: bytes, query: str, method: str

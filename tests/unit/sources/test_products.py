@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.sources.brackets import nested
@@ -280,6 +280,16 @@ def test_netlify_titles_and_files() -> None:
     lead = lead_of("netlify", body)
     assert lead.answers == {"Team Size": "5", "cv": "https://f.example/cv.pdf"}
     assert lead.page_url == "https://a.example"
+    visited = lead_of("netlify", {**body, "data": {"email": "a@b.example", "referrer": "https://a.example/x", "ip": "192.0.2.1"}})
+    assert (visited.page_url, visited.referrer, visited.answers) == ("https://a.example/x", None, {})
+
+
+def test_unbounce_values() -> None:
+    """Each value comes in a list; only several are one in the lead."""
+    lead = lead_of(
+        "unbounce", form(("data.json", '{"email": ["a@b.example"], "size": ["S"], "topics": ["A", "B"], "ip_address": ["x"]}'))
+    )
+    assert (lead.email, lead.answers) == ("a@b.example", {"size": "S", "topics": ["A", "B"]})
 
 
 @pytest.mark.parametrize("adapter", sorted(ADAPTERS))
@@ -334,6 +344,7 @@ SHAPES = st.one_of(
 
 
 @pytest.mark.parametrize("config", [source(f'adapter = "{name}"\n{OPEN}') for name in sorted(ADAPTERS)], ids=sorted(ADAPTERS))
+@settings(deadline=None)
 @given(tree=SHAPES)
 def test_any_json(config: Source, tree: Any) -> None:
     """Whatever JSON comes to a product's source, it gets a verdict that can be stored and answered."""
