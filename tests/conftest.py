@@ -8,12 +8,17 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager as AsyncContext
 from contextlib import asynccontextmanager
 
+import hypothesis
 import pytest
 import redis as redis_py
 import redis.asyncio as redis_asyncio
 
 from service.local.redis import EmbeddedRedis, EmbeddedRedisError, find_binary
 from worker.connection import connect, connect_async
+
+hypothesis.settings.register_profile("leadline", deadline=None, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.load_profile("leadline")
+# No test is judged by the clock, and CI sees the same examples each time; elsewhere new ones are looked for.
 
 PATIENCE = 5.0
 """Seconds a test's client waits for an answer: a busy machine is no failure."""
