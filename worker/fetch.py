@@ -164,7 +164,7 @@ def refusal(lookup: Lookup, received: Received) -> FetchError:
 def _kind(status: int, document: Any) -> Kind:
     error = document.get("error") if isinstance(document, dict) else None
     code = error.get("code") if isinstance(error, dict) else None
-    if isinstance(error, dict) and isinstance(code, int):
+    if isinstance(error, dict) and isinstance(code, int) and not isinstance(code, bool):
         if (code, error.get("error_subcode")) == GRAPH_MISSING:
             return RecordGone
         if error.get("is_transient") is True and code not in GRAPH:

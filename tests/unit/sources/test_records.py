@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from service.sources.config import Source
 from service.sources.judge import interpret, interpret_record
@@ -21,6 +22,7 @@ from worker.contract import Lead
 PLAIN = ("name", "email", "phone", "form_id", "event_id", "is_test")
 
 
+@cache
 def made(adapter: str, more: str = "") -> Source:
     return source(f'adapter = "{adapter}"\n{more}\n[sources.x.verify]\nscheme = "none"')
 
@@ -169,6 +171,7 @@ KEYS = ("field_data", "formResponse", "properties", "answers", "form", "content"
 
 
 @pytest.mark.parametrize("adapter", ["meta-lead-ads", "linkedin", "hubspot"])
+@settings(deadline=None, max_examples=50)
 @given(tree=TREES, key=TREES)
 def test_any_record(adapter: str, tree: Any, key: Any) -> None:
     """Any JSON in the place of a record, or of any part of it, gives a verdict that can be stored."""

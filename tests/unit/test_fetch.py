@@ -1,0 +1,340 @@
+"""The record that an event points to, read from a stand-in of its product's API."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import pytest
+
+from service.fetching import SourceRecords
+from service.sources.config import SourceFile
+from service.sources.loader import Need, load
+from worker.contract import Attempt
+from worker.errors import (
+    FetchError,
+    FetchFailed,
+    FetchForbidden,
+    FetchLimited,
+    FetchRefused,
+    LeadlineError,
+    RecordGone,
+    Unmappable,
+)
+from worker.fate import Dead, Policy, Retry, Wait, decide
+from worker.fetch import MOST_BYTES, Fetched, Fetcher
+from worker.pipedrive.transport import build_http
+
+TOKEN = "EAAB-secret-token"
+PATIENCE = 10.0
+META = {
+    "id": "66861076766107789",
+    "created_time": "2022-02-03T16:16:51+0000",
+    "field_data": [{"name": "email", "values": ["ada@acme.example"]}, {"name": "full_name", "values": ["Ada Acme"]}],
+}
+LINKEDIN = {
+    "id": "a-1",
+    "form": {"content": {"questions": [{"questionId": 1, "predefinedField": "EMAIL"}]}},
+    "formResponse": {"answers": [{"questionId": 1, "answerDetails": {"textQuestionAnswer": {"answer": "ada@acme.example"}}}]},
+}
+HUBSPOT = {"id": "7", "properties": {"email": "ada@acme.example"}}
+
+Answer = tuple[int, bytes, dict[str, str]]
+
+
+def said(status: int, tree: Any = None, **headers: str) -> Answer:
+    body = tree if isinstance(tree, bytes) else json.dumps(tree).encode()
+    return status, body, {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+class Product:
+    """Answers on loopback with what stands next in `answers`, the last for ever; `seen` are the requests."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.answers: list[Answer] = []
+        self.seen: list[tuple[str, dict[str, str]]] = []
+        self.drip = False
+        self.over = threading.Event()
+
+
+@contextmanager
+def standing_in() -> Iterator[Product]:
+    own: Product
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            own.seen.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+            status, body, headers = own.answers.pop(0) if len(own.answers) > 1 else own.answers[0]
+            self.send_response(status)
+            for name, value in ({"Content-Length": str(len(body))} | headers).items():
+                self.send_header(name, value)
+            self.end_headers()
+            while own.drip and not own.over.wait(0.02):
+                self.wfile.write(b" ")
+                self.wfile.flush()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    own = Product(f"http://127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield own
+    finally:
+        own.over.set()
+        server.shutdown()
+        server.server_close()
+        thread.join(PATIENCE)
+
+
+@pytest.fixture
+def product() -> Iterator[Product]:
+    with standing_in() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def http() -> Iterator[httpx.Client]:
+    with build_http() as client:
+        yield client
+
+
+class Sources:
+    """Sources as the worker loads them."""
+
+    def __init__(self, toml: str, **env: str) -> None:
+        needs: tuple[Need, ...] = ("fetch",)
+        self.file: SourceFile = load(toml, env, secrets=needs)
+
+    @property
+    def sources(self) -> Any:
+        return self.file.sources
+
+    def poll(self) -> bool:
+        return False
+
+
+def config(adapter: str, url: str, more: str = "") -> Sources:
+    return Sources(
+        f'[sources.x]\nadapter = "{adapter}"\n{more}\nverify = {{ scheme = "none" }}\n'
+        f'[sources.x.fetch]\ntoken_env = "PAGE_TOKEN"\nbase_url = "{url}"',
+        PAGE_TOKEN=TOKEN,
+    )
+
+
+@pytest.fixture
+def fetch(product: Product, http: httpx.Client) -> Callable[..., Fetched]:
+    """Fetches the record 66861076766107789, or the one of another adapter."""
+
+    def go(adapter: str = "meta-lead-ads", *, seconds: float = PATIENCE, report: Any = lambda _: None, **fetch: str) -> Fetched:
+        records = SourceRecords(config(adapter, f"{product.url}/v23.0/"), lambda: 0.0)
+        return Fetcher(http, records, report, seconds=seconds)("x", {"id": "66861076766107789"} | fetch)
+
+    return go
+
+
+Fetch = Callable[..., Fetched]
+
+
+@pytest.mark.parametrize(
+    ("adapter", "record", "path"),
+    [
+        ("meta-lead-ads", META, "/v23.0/66861076766107789?fields=id,created_time,form_id,field_data,"),
+        ("linkedin", LINKEDIN, "/v23.0/leadFormResponses/66861076766107789?fields=id,submittedAt,testLead,"),
+        ("hubspot", HUBSPOT, "/v23.0/crm/v3/objects/contacts/66861076766107789?properties=email,"),
+    ],
+)
+def test_each_product(product: Product, fetch: Fetch, adapter: str, record: Any, path: str) -> None:
+    """The record is asked for by its id, with the token as a bearer and never in the address, and becomes the lead."""
+    product.answers = [said(200, record)]
+    fetched = fetch(adapter, event_id="e1")
+    assert (fetched.outcome, fetched.lead and fetched.lead.email) == ("lead", "ada@acme.example")
+    assert fetched.lead is not None
+    assert fetched.lead.event_id == "e1"
+    [(asked, headers)] = product.seen
+    assert asked.startswith(path)
+    assert headers["authorization"] == f"Bearer {TOKEN}"
+    assert TOKEN not in asked
+    assert ("linkedin-version" in headers) is (adapter == "linkedin")
+
+
+def test_the_product_s_own_address_and_version() -> None:
+    """Without a base address the product's is asked; a version of one's own replaces ours."""
+    given = Sources(
+        '[sources.x]\nadapter = "linkedin"\nverify = { scheme = "none" }\nfetch = { token_env = "T", version = "202701" }',
+        T=TOKEN,
+    )
+    lookup = SourceRecords(given).lookup("x", {"id": "a-1"})
+    assert lookup.base_url == "https://api.linkedin.com/rest"
+    assert lookup.headers["LinkedIn-Version"] == "202701"
+    assert TOKEN not in repr(lookup)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "setting"),
+    [
+        (said(401, {"message": "expired"}), FetchRefused, "token_env"),
+        (said(400, {"error": {"code": 190, "message": "Error validating access token"}}), FetchRefused, "token_env"),
+        (said(403, {"message": "MISSING_SCOPES"}), FetchForbidden, "token_env"),
+        (said(400, {"error": {"code": 200, "message": "leads_retrieval"}}), FetchForbidden, "token_env"),
+        (said(404, {"message": "not found"}), RecordGone, "token_env"),
+        (said(410, b"gone"), RecordGone, "token_env"),
+        (said(400, {"error": {"code": 100, "error_subcode": 33}}), RecordGone, "token_env"),
+        (said(429, b""), FetchLimited, "base_url"),
+        (said(400, {"error": {"code": 4}}), FetchLimited, "base_url"),
+        (said(403, {"error": {"code": 80005}}), FetchLimited, "base_url"),
+        (said(500, {"error": {"code": 2}}), FetchFailed, "base_url"),
+        (said(400, {"error": {"code": 5, "is_transient": True}}), FetchFailed, "base_url"),
+        (said(502, b"<html>"), FetchFailed, "base_url"),
+        (said(408, b""), FetchFailed, "base_url"),
+        (said(302, b"", Location="https://evil.example/"), FetchFailed, "base_url"),
+        (said(204, b""), FetchFailed, "base_url"),
+        (said(200, b"<html>"), FetchFailed, "base_url"),
+        (said(200, b"{}"), FetchFailed, "base_url"),
+        (said(200, b"[" * 2000), FetchFailed, "base_url"),
+        (said(200, b'{"id":' + b" " * MOST_BYTES + b"1}"), FetchFailed, "base_url"),
+        (said(200, gzip.compress(b" " * (MOST_BYTES + 1)), Content_Encoding="gzip"), FetchFailed, "base_url"),
+        (said(426, {"code": "NONEXISTENT_VERSION"}), FetchError, "base_url"),
+        (said(400, {"error": "odd"}), FetchError, "base_url"),
+        (said(400, b'{"error": {"code": true}}'), FetchError, "base_url"),
+    ],
+)
+def test_refusals(product: Product, fetch: Fetch, answer: Answer, kind: type[FetchError], setting: str) -> None:
+    """Each answer that is no record means one error, which says what to mend and does not repeat the token."""
+    product.answers = [answer]
+    with pytest.raises(FetchError) as caught:
+        fetch()
+    assert type(caught.value) is kind
+    assert caught.value.setting == f"sources.x.fetch.{setting}"
+    assert TOKEN not in str(caught.value)
+    assert all(path.startswith("/v23.0/") for path, _ in product.seen)
+    if kind in (FetchRefused, FetchForbidden):
+        assert "PAGE_TOKEN" in str(caught.value)
+
+
+POLICY = Policy(retry_delays=(10.0,), settle_seconds=90.0, probe_seconds=30.0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "fate", "until"),
+    [
+        (said(401, None), Retry, None),
+        (said(404, None), Dead, None),
+        (said(503, None), Retry, None),
+        (said(429, None), Wait, 300.0),
+        (said(429, None, Retry_After="7"), Wait, 7.0),
+        (said(429, None, Retry_After="inf"), Wait, 300.0),
+        (said(429, None, Retry_After="9" * 9), Wait, 86_400.0),
+    ],
+)
+def test_fates(product: Product, fetch: Fetch, answer: Answer, fate: type, until: float | None) -> None:
+    """A refused token and a failure are tried again, a limit waits for its time, what is gone is dead; each with its cause."""
+    product.answers = [answer]
+    with pytest.raises(FetchError) as caught:
+        fetch()
+    decided = decide(
+        caught.value, step="fetch", attempts=1, first_attempt_at=0.0, now=0.0, policy=POLICY, jitter=0.5, source="x"
+    )
+    assert isinstance(decided, fate)
+    assert isinstance(decided, Retry | Wait | Dead)
+    if isinstance(decided, Wait):
+        assert (decided.gate, decided.until) == (False, until)
+    assert (decided.cause.status, decided.cause.step) == (answer[0], "fetch")
+    assert decided.cause.setting is not None
+    assert decided.cause.setting.startswith("sources.x.fetch.")
+
+
+def test_fewer_fields_where_ads_are_forbidden(product: Product, fetch: Fetch) -> None:
+    """A token that may read leads and not ads still gets the lead; one that is refused is not tried twice."""
+    attempts: list[Attempt] = []
+    product.answers = [said(403, {"error": {"code": 200}}), said(200, META)]
+    assert fetch(report=attempts.append).outcome == "lead"
+    assert ["campaign_name" in path for path, _ in product.seen] == [True, False]
+    assert [(one.step, one.outcome, one.status) for one in attempts] == [("fetch", "fetch-forbidden", 403), ("fetch", "ok", 200)]
+    product.seen, product.answers = [], [said(401, None)]
+    with pytest.raises(FetchRefused):
+        fetch()
+    assert len(product.seen) == 1
+
+
+def test_time_is_limited_as_a_whole(product: Product, fetch: Fetch) -> None:
+    """A server that drips a byte at a time holds nobody longer than the limit."""
+    product.answers, product.drip = [said(200, META, Content_Length="1000000")], True
+    began = time.monotonic()
+    with pytest.raises(FetchFailed):
+        fetch(seconds=0.3)
+    assert time.monotonic() - began < PATIENCE / 2
+
+
+def test_nobody_answers(http: httpx.Client) -> None:
+    """A product that cannot be reached is tried again."""
+    with standing_in() as closed:
+        url = closed.url
+    with pytest.raises(FetchFailed):
+        Fetcher(http, SourceRecords(config("hubspot", url)))("x", {"id": "7"})
+
+
+@pytest.mark.parametrize(
+    ("record", "outcome"),
+    [
+        ({**META, "field_data": [{"name": "email", "values": ["test@meta.com"]}]}, "ignored"),
+        ({**META, "field_data": [{"name": "q", "values": ["x"]}]}, "no_contact"),
+    ],
+)
+def test_records_that_make_no_lead(product: Product, fetch: Fetch, record: Any, outcome: str) -> None:
+    """A test makes no lead, and nobody to reach is said, each with its reason and with what was read."""
+    product.answers = [said(200, record)]
+    fetched = fetch()
+    assert (fetched.outcome, bool(fetched.why), fetched.lead is not None) == (outcome, True, True)
+
+
+@pytest.mark.parametrize(
+    ("toml", "source", "fetch", "setting"),
+    [
+        ('adapter = "hubspot"', "gone", {"id": "7"}, "sources.gone"),
+        ('adapter = "form"', "x", {"id": "7"}, "sources.x.adapter"),
+        ('adapter = "hubspot"', "x", {"id": "7"}, "sources.x.fetch.token_env"),
+        ('adapter = "hubspot"', "x", {"id": "../7"}, "sources.x.adapter"),
+        ('adapter = "hubspot"', "x", {}, "sources.x.adapter"),
+    ],
+)
+def test_what_the_source_file_lacks(toml: str, source: str, fetch: dict[str, str], setting: str) -> None:
+    """Nothing is asked of anybody where the source file says too little, and the setting to mend is named."""
+    records = SourceRecords(Sources(f'[sources.x]\n{toml}\nverify = {{ scheme = "none" }}'))
+    with pytest.raises(Unmappable) as caught:
+        records.lookup(source, fetch)
+    assert caught.value.setting == setting
+
+
+@pytest.mark.parametrize("token", ["näh", "a\x00b", "x" * 100_000])
+@pytest.mark.parametrize("base", ["http://127.0.0.1:1", "http://[::1", "http://a b/", "gopher://x"])
+def test_odd_tokens_and_addresses(http: httpx.Client, token: str, base: str) -> None:
+    """A token or an address that cannot be sent is one of our errors, and says nothing of the token."""
+    sources = config("hubspot", "https://x.example")
+    records = SourceRecords(sources)
+    lookup = records.lookup("x", {"id": "7"})
+
+    class Odd:
+        def lookup(self, source: str, fetch: Any) -> Any:  # noqa: ARG002
+            return type(lookup)(
+                source="x", base_url=base, targets=["/a"], token=token, token_env="T", headers={}
+            )
+
+        read = records.read
+
+    with pytest.raises(LeadlineError) as caught:
+        Fetcher(http, Odd(), seconds=2.0)("x", {"id": "7"})
+    assert isinstance(caught.value, FetchError)
+    assert token not in str(caught.value)
