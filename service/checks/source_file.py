@@ -63,6 +63,9 @@ def _source(source: Source, public_url: str | None) -> Iterator[Finding]:
         yield fail(subject, said, "LEADLINE_PUBLIC_URL")
     else:
         yield ok(subject, f"{source.adapter} at /in/{source.name}, verified by {source.check.scheme or 'its own scheme'}")
+    if ADAPTERS[source.adapter].records and not (source.fetch and source.fetch.token_env):
+        said = f"where {source.adapter} sends ids alone, the worker needs a token to read the rest{line}"
+        yield warn(subject, said, f"sources.{source.name}.fetch.token_env")
 
 
 def is_verified(source: Source) -> bool:

@@ -113,7 +113,7 @@ def _source(name: str, table: object, defaults: Table, env: Mapping[str, str], n
 
 def _inherited(own: Verify, rules: Table) -> Verify:
     """The product's own scheme under what the source writes; nothing of it once the source describes another one."""
-    is_other = "scheme" in rules and (rules["scheme"] != own.scheme or "header" in rules)
+    is_other = "scheme" in rules and (rules["scheme"] != own.scheme or bool({"header", "query", "field"} & rules.keys()))
     return Verify() if is_other else own
 
 

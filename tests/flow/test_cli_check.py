@@ -121,6 +121,16 @@ def test_secrets(run: Run, env: dict[str, str], level: str | None) -> None:
         assert "PAGE_TOKEN" not in str(found)
 
 
+@pytest.mark.parametrize(("fetch", "levels_"), [("", ["ok", "warn"]), ('fetch = { token_env = "PAGE_TOKEN" }', ["ok"])])
+def test_products_that_send_ids_alone(run: Run, fetch: str, levels_: list[str]) -> None:
+    """Without a token the worker could not read the rest, which is said before the first event."""
+    config = f'[sources.ads]\nadapter = "meta-lead-ads"\nverify = {{ secret_env = "CONTACT_KEY" }}\n{fetch}\n'
+    found = findings(run("--offline", "--json", config=config, PAGE_TOKEN="t"))
+    assert levels(found, "source ads") == levels_
+    if not fetch:
+        assert one(found, "ids alone")[2] == "sources.ads.fetch.token_env"
+
+
 def test_the_packaged_example(run: Run, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a source file the example is looked at; the secrets that `leadline up` makes for it are no failure."""
     monkeypatch.chdir(tmp_path_factory.mktemp("empty"))

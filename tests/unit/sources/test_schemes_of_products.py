@@ -316,3 +316,14 @@ def test_any_json(adapter: str, data: st.DataObject, tree: Any, headers: list[tu
         reading = judge(config, Request(method="POST", query="", headers=[("content-type", JSON), *headers], body=body), NOW)
         assert reading.outcome is Outcome.UNREADABLE or reading.events
         assert msgspec.json.decode(msgspec.json.encode(reading.events), type=list[Event]) == reading.events
+
+
+@pytest.mark.parametrize("adapter", NAMES)
+@pytest.mark.parametrize("place", ['header = "X-Key"', 'query = "key"', 'field = "auth.key"'])
+def test_another_scheme_than_the_products(adapter: str, place: str) -> None:
+    """A source may use a token of its own in place of the product's scheme, and then nothing else of it counts."""
+    toml = f'[sources.x]\nadapter = "{adapter}"\n[sources.x.verify]\nscheme = "token"\nsecret_env = "K"\n{place}'
+    body = json.dumps({"auth": {"key": "k"}}).encode()
+    request = post(body, JSON, query="key=k", x_key="k")
+    assert judge(source(toml, K="k"), request, NOW).outcome is not Outcome.REFUSED
+    assert judge(source(toml, K="other"), request, NOW).outcome is Outcome.REFUSED
