@@ -48,8 +48,7 @@ def _tell(place: Place, sources: SourceFile, env: Mapping[str, str]) -> None:
     for name, source in sources.sources.items():
         click.echo(f"  intake    {place.service_url}/in/{name}  ({source.adapter})")
     click.echo(f"  API       {place.service_url}/docs")
-    click.echo(f"  console   {place.service_url}/ops")
-    click.echo(f"  token     {place.operator_token}")
+    click.echo(f"  token     {place.operator_token}  (Authorization: Bearer, for everything of /submissions/ID)")
     if place.sandbox_url:
         click.echo(f"  Pipedrive {place.sandbox_url}  (sandbox: leads, persons and calls)")
     else:
