@@ -75,10 +75,7 @@ SWITCHES: dict[str, tuple[Callable[[], Any], ...]] = {
         lambda: mock.patch.dict(fate.FATES, {errors.OutcomeUnknown: _wait_the_delay_only}),
     ),
     "lease-deadline": (_attribute(Lease, "must_hold", lambda *_: None),),
-    "lease-token": (
-        lambda: mock.patch.object(scripts, "source", _script("announce", LEASE_CHECK, "")),
-        _attribute(Lease, "must_hold", lambda *_: None),
-    ),
+    "lease-token": (lambda: mock.patch.object(scripts, "source", _script("announce", LEASE_CHECK, "")),),
     "duplicate-key": (lambda: mock.patch.object(scripts, "source", _script("accept", FIRST, "")),),
     "person-line": (_attribute(Ledger, "claim", _no_lines),),
     "sweeper": (_attribute(Ledger, "abandoned", lambda *_: []),),

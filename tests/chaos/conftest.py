@@ -1,0 +1,25 @@
+"""The ground for the scans and the controls: one per test process, emptied by each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.local.redis import EmbeddedRedis
+from service.sandbox.serve import served
+from service.sandbox.settings import SandboxSettings
+from tests.chaos.ground import Ground, ground
+from worker.connection import connect
+
+
+@pytest.fixture(scope="session")
+def place(redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    folder: Path = tmp_path_factory.mktemp("ground")
+    with (
+        connect(redis_server.url, timeout=5.0) as client,
+        served(SandboxSettings(port=0, search_delay_seconds=0.2)) as sandbox,
+        ground(client, redis_server.url, sandbox, folder) as found,
+    ):
+        yield found

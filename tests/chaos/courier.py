@@ -1,0 +1,212 @@
+"""A process that does one thing in a child of its own, and dies in it where it is told to.
+
+    python -m tests.chaos.courier                 orders as JSON lines on standard input, a report for each on standard output
+    python -m tests.chaos.courier --once ORDER    one order in this very process, for those who kill it from outside
+
+It forks a child for each order, with everything imported and nothing opened: a real death by SIGKILL costs milliseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec
+import rq
+import uvloop
+from msgspec import Struct
+from rq.timeouts import TimerDeathPenalty
+
+from service.app import create_app
+from service.dependencies import build
+from tests.chaos.points import Points, Side
+from tests.chaos.protections import without
+from tests.flow.conftest import Road
+from worker import jobs
+from worker.connection import connect
+from worker.queue import open_queue
+from worker.settings import Settings
+from worker.slots import SlotWorker
+
+PATIENCE = 5.0
+STOP_SECONDS = 2.0
+
+
+class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What to do, and where to die: `at` None means nowhere.
+
+    `work` takes one job off the queue, as a slot does · `sweep` · `replay` the submission `id` · `post` a form under `key`
+    · `drain` the spool. `ahead` (seconds) moves the clock of ledger and worker; `lead` are settings of the source.
+    """
+
+    do: str
+    redis: str
+    pipedrive: str = ""
+    ahead: float = 0.0
+    lead: dict[str, Any] = {}
+    id: str = ""
+    key: str = ""
+    env: dict[str, str] = {}
+    form: str = ""
+    without: list[str] = []
+    side: Side = Side.BEFORE
+    at: int | None = None
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """Whether the child lived to the end, how many messages it exchanged, what a sender was told (status, body)."""
+
+    survived: bool
+    seen: dict[str, int] = {}
+    told: list[tuple[int, str]] = []
+
+
+def _road(order: Order) -> Road:
+    client = connect(order.redis, timeout=PATIENCE)
+    road = Road(client, cast(Any, None), cast(Any, SimpleNamespace(url=order.pipedrive)))
+    road.settings(**order.lead)
+    road.ahead(order.ahead)
+    return road
+
+
+def _work(order: Order, _: Points, __: int) -> None:
+    """As `worker.slots` takes a job: through RQ, with its registries."""
+    road = _road(order)
+    queue = open_queue(connect(order.redis, timeout=PATIENCE))
+    worker = SlotWorker([queue], name=f"courier-{os.getpid()}", connection=queue.connection, serializer=queue.serializer)
+    worker.log_job_description = False
+    worker.register_birth()  # type: ignore[no-untyped-call]
+    jobs.deliverer.set(road.delivery())
+    found = rq.Queue.dequeue_any(
+        [queue], 1, connection=queue.connection, serializer=queue.serializer, death_penalty_class=TimerDeathPenalty
+    )
+    if found is not None:
+        worker.execute_job(*found)
+
+
+def _sweep(order: Order, _: Points, __: int) -> None:
+    _road(order).sweeper.sweep()
+
+
+def _replay(order: Order, _: Points, __: int) -> None:
+    _road(order).sweeper.replay(order.id, "kim", "", None)
+
+
+def _post(order: Order, points: Points, output: int) -> None:
+    """One request through the whole application, in its own event loop; the answer counts as a message, and is passed on."""
+    uvloop.run(_posted(order, points, output))
+
+
+async def _posted(order: Order, points: Points, output: int) -> None:
+    app = create_app(build(Settings.for_service(order.env), order.env))
+    body = order.form.encode()
+    head = {"content-type": "application/x-www-form-urlencoded", "content-length": str(len(body)), "accept": "application/json"}
+    headers = [(name.encode(), value.encode()) for name, value in (head | {"idempotency-key": order.key}).items()]
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+        "path": "/in/contact", "raw_path": b"/in/contact", "query_string": b"", "root_path": "", "headers": headers,
+        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "state": {},
+    }  # fmt: skip
+    status: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            status.append(message["status"])
+        elif not message.get("more_body"):
+            points.leaves()
+            os.write(output, msgspec.json.encode([status[0], message["body"].decode()]) + b"\n")
+            points.came()
+
+    async with _ended_in_time(app.lifespan()):
+        await app(cast(Any, scope), cast(Any, receive), cast(Any, send))
+
+
+@contextlib.asynccontextmanager
+async def _ended_in_time(life: contextlib.AbstractAsyncContextManager[object]) -> AsyncIterator[None]:
+    """A scan asks what a death leaves behind; an orderly stop that takes its time is cut off like a supervisor would."""
+    await life.__aenter__()
+    yield
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(STOP_SECONDS):
+            await life.__aexit__(None, None, None)
+
+
+def _drain(order: Order, _: Points, __: int) -> None:
+    """A service's start on what another left: until its spool is empty."""
+
+    async def drained() -> None:
+        deps = build(Settings.for_service(order.env), order.env)
+        spool = deps.acceptor.spool
+        assert spool is not None
+        await deps.acceptor.start()
+        deadline = time.monotonic() + 10
+        while (await asyncio.to_thread(spool.adopt) or spool.count) and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await deps.acceptor.stop()
+
+    uvloop.run(drained())
+
+
+DO = {"work": _work, "sweep": _sweep, "replay": _replay, "post": _post, "drain": _drain}
+
+
+def obey(order: Order, output: int) -> None:
+    """Does it here and now. What a sender is told goes to `output` as JSON lines, at the end the points seen."""
+    os.dup2(2, 1)  # logs must not get between the reports
+    points = Points(order.side, order.at)
+    points.install()
+    with without(*order.without):
+        DO[order.do](order, points, output)
+    os.write(output, msgspec.json.encode(points.seen) + b"\n")
+
+
+def in_child(order: Order) -> Report:
+    """Does it in a forked child, and waits for its end."""
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.close(read_end)
+            obey(order, write_end)
+            code = 0
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    os.close(write_end)
+    with open(read_end, "rb") as lines:
+        said = [msgspec.json.decode(line) for line in lines]
+    _, status = os.waitpid(child, 0)
+    seen = [line for line in said if isinstance(line, dict)]
+    told = [(line[0], line[1]) for line in said if isinstance(line, list)]
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status):
+        raise RuntimeError(f"the order failed: {order}")
+    return Report(survived=os.WIFEXITED(status), seen=seen[0] if seen else {}, told=told)
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--once"]:
+        obey(msgspec.json.decode(sys.argv[2], type=Order), os.dup(1))
+        return
+    for line in sys.stdin.buffer:
+        try:
+            report = in_child(msgspec.json.decode(line, type=Order))
+        except Exception as error:
+            print(msgspec.json.encode({"error": str(error)}).decode(), flush=True)
+        else:
+            print(msgspec.json.encode(report).decode(), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""The crash scan: a process dies at its first message, its second, and so on until it lives; after each death all comes home.
+
+    python -m tests.chaos.crash_scan                     every way, every point
+    python -m tests.chaos.crash_scan --ways created,post --every 3
+    python -m tests.chaos.crash_scan --strace            killed from outside, at system calls (needs `strace`)
+
+Random kills never hit the windows of microseconds that this walks through one by one. Time passes by an injected clock, so
+leases and settle times cost nothing. Exit code 1 on any violation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import msgspec
+import structlog
+from msgspec import structs
+
+from service.local.redis import EmbeddedRedis
+from service.sandbox.serve import served
+from service.sandbox.settings import SandboxSettings
+from tests.chaos.courier import Order, Report
+from tests.chaos.ground import ROOT, Ground, ground
+from tests.chaos.points import Side
+from tests.chaos.ways import WAYS, Way
+from worker.connection import connect
+
+MOST_POINTS = 500
+SEARCH_DELAY = 0.2
+CALLS = "sendto,write,fdatasync"
+
+
+@dataclass
+class Scan:
+    """Points by side; a violation says at which point of which side, and what was wrong at home."""
+
+    way: str
+    points: dict[str, int] = field(default_factory=dict)
+    deaths: int = 0
+    violations: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def scan(place: Ground, way: Way, every: int = 1) -> Scan:
+    """Walks one way on both sides, at every `every`-th point."""
+    began = time.monotonic()
+    found = Scan(way.name)
+    for side in Side:
+        for at in range(1, MOST_POINTS * every, every):
+            way.begin(place)
+            report = place.courier.send(structs.replace(way.order(place), side=side, at=at))
+            found.violations += [f"{side} {at}: {problem}" for problem in _home(place, way, report)]
+            if report.survived:
+                found.points[side] = report.seen[side]
+                break
+            found.deaths += 1
+        else:
+            found.violations.append(f"{side}: no end after {MOST_POINTS} points")
+    found.seconds = round(time.monotonic() - began, 1)
+    return found
+
+
+def _home(place: Ground, way: Way, report: Report) -> list[str]:
+    problems = way.after(place, report)
+    place.home()
+    return problems + way.judge(place)
+
+
+# -- from outside ---------------------------------------------------------------------------------------------------------
+
+
+def scan_by_strace(place: Ground, way: Way, every: int = 1, most: int = 4 * MOST_POINTS) -> Scan:
+    """As `scan`, but the kernel kills at the n-th of certain system calls, wherever in the process's life that is."""
+    began = time.monotonic()
+    found = Scan(way.name)
+    for call in CALLS.split(","):
+        for at in range(1, most, every):
+            way.begin(place)
+            report = _traced(way.order(place), call, at)
+            found.violations += [f"{call} {at}: {problem}" for problem in _home(place, way, report)]
+            if report.survived:
+                found.points[call] = at - 1
+                break
+            found.deaths += 1
+        else:
+            found.violations.append(f"{call}: no end after {most} points")
+    found.seconds = round(time.monotonic() - began, 1)
+    return found
+
+
+def _traced(order: Order, call: str, at: int) -> Report:
+    argv = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={at}"]
+    argv += [sys.executable, "-m", "tests.chaos.courier", "--once", msgspec.json.encode(order).decode()]
+    done = subprocess.run(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60, check=False)
+    told = [line for line in _lines(done.stdout) if isinstance(line, list)]
+    return Report(survived=done.returncode == 0, told=[(line[0], line[1]) for line in told])
+
+
+def _lines(output: bytes) -> Iterator[object]:
+    for line in output.splitlines():
+        try:
+            yield msgspec.json.decode(line)
+        except msgspec.DecodeError:
+            return  # the last one, cut off by the death
+
+
+# -- the command ----------------------------------------------------------------------------------------------------------
+
+
+def table(scans: Sequence[Scan]) -> str:
+    lines = [f"{'way':14}{'deaths':>8}{'violations':>12}{'seconds':>9}  points"]
+    for done in scans:
+        points = ", ".join(f"{side} {count}" for side, count in done.points.items())
+        lines.append(f"{done.way:14}{done.deaths:>8}{len(done.violations):>12}{done.seconds:>9}  {points}")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    asked = _parser().parse_args(arguments)
+    ways = [WAYS[name] for name in asked.ways.split(",")]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    scans = []
+    with (
+        tempfile.TemporaryDirectory(prefix="leadline-scan-") as folder,
+        EmbeddedRedis(folder) as server,
+        connect(server.url, timeout=5.0) as client,
+        served(SandboxSettings(port=0, search_delay_seconds=SEARCH_DELAY)) as sandbox,
+        ground(client, server.url, sandbox, Path(folder)) as place,
+    ):
+        for way in ways:
+            print(f"{way.name}: {way.about} ...", flush=True)
+            scans.append((scan_by_strace if asked.strace else scan)(place, way, asked.every))
+            for violation in scans[-1].violations[:20]:
+                print(f"  {violation}", flush=True)
+    print(table(scans))
+    if asked.json:
+        Path(asked.json).write_text(json.dumps([asdict(done) for done in scans], indent=1), encoding="utf-8")
+    return 1 if any(done.violations for done in scans) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.crash_scan", description=__doc__.partition("\n")[0])
+    parser.add_argument("--ways", default=",".join(WAYS), help=f"of {', '.join(WAYS)}")
+    parser.add_argument("--every", type=int, default=1, help="only every n-th point")
+    parser.add_argument("--strace", action="store_true", help="kill from outside, at system calls")
+    parser.add_argument("--json", help="write the rows to this file")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.chaos.crash_scan import scan
+from tests.chaos.ground import Ground
+from tests.chaos.points import Side
+from tests.chaos.protections import without
+from tests.chaos.ways import DELIVERIES, WAYS
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.mark.parametrize(
+    ("name", "every", "least"),
+    [("created", 3, 45), ("looks", 9, 30), ("replay", 1, 1), ("sweep", 1, 3), ("dies", 9, 10),
+     ("post", 3, 5), ("post-spooled", 1, 2), ("drain", 4, 5)],
+)  # fmt: skip
+def test_no_death_on_the_way_costs_anything(place: Ground, name: str, every: int, least: int) -> None:
+    """Whichever message a process dies at, the submission comes home: everything once, nothing lost, nothing left over."""
+    found = scan(place, WAYS[name], every)
+    assert found.violations == []
+    assert min(found.points[side] for side in Side) >= least
+    assert found.deaths >= 2
+
+
+def test_the_ways_cover_each_kind_of_delivery() -> None:
+    """Created, labelled, retried, settled, looked for, dead and replayed: none is left out of the long form."""
+    names = {way.name for way in DELIVERIES}
+    assert names >= {"created", "labelled", "waits", "settles", "looks", "dies", "replay", "replayed", "sweep"}
+
+
+def test_the_scan_finds_a_lead_made_twice(place: Ground) -> None:
+    """Without the look for what an unanswered create made, some death on the way makes a second one; the scan says so."""
+    way = replace(WAYS["created"], name="created, blindly")
+    with without("look-up"):
+        found = scan(place, way, 4)
+    assert any("in the account" in violation for violation in found.violations)
