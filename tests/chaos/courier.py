@@ -21,6 +21,7 @@ import msgspec
 import rq
 import uvloop
 from msgspec import Struct
+from rq.exceptions import DequeueTimeout
 from rq.timeouts import TimerDeathPenalty
 
 from service.app import create_app
@@ -83,11 +84,12 @@ def _work(order: Order, _: Points, __: int) -> None:
     worker.log_job_description = False
     worker.register_birth()  # type: ignore[no-untyped-call]
     jobs.deliverer.set(road.delivery())
-    found = rq.Queue.dequeue_any(
-        [queue], 1, connection=queue.connection, serializer=queue.serializer, death_penalty_class=TimerDeathPenalty
-    )
-    if found is not None:
-        worker.execute_job(*found)
+    with contextlib.suppress(DequeueTimeout):
+        found = rq.Queue.dequeue_any(
+            [queue], 1, connection=queue.connection, serializer=queue.serializer, death_penalty_class=TimerDeathPenalty
+        )
+        if found is not None:
+            worker.execute_job(*found)
 
 
 def _sweep(order: Order, _: Points, __: int) -> None:

@@ -38,7 +38,8 @@ def _twin(child: Child, port: int) -> Child:
 
 @dataclass(frozen=True)
 class Blow:
-    """After `wait` seconds: `act` is `kill`, `kill-inner` (the server process below its parent) or `stop` for `seconds`."""
+    """After `wait` seconds: `act` is `kill`, `kill-inner` (the server process below its parent), `term` (an orderly stop is asked
+    for, as at a deployment) or `stop` for `seconds`."""
 
     wait: float
     part: str
@@ -47,12 +48,15 @@ class Blow:
 
 
 def planned(seed: int, count: int, gap: tuple[float, float], longest_stop: float) -> list[Blow]:
-    """The blows of a run: services, workers and Redis in turn by chance; a quarter are stops, one worker's stop in four long."""
+    """The blows of a run: services, workers and Redis in turn by chance; of five three kill, one stops, one asks to stop.
+
+    One worker's stop in four is long: longer than a lease.
+    """
     chance = random.Random(f"blows {seed}")
     blows = []
     for _ in range(count):
         part = chance.choice([*SERVICES, *WORKERS, *WORKERS, "redis", "redis"])
-        act = chance.choices(["kill", "stop"], [3, 1])[0]
+        act = chance.choices(["kill", "stop", "term"], [3, 1, 1])[0]
         if act == "kill" and part in SERVICES and chance.random() < 0.5:
             act = "kill-inner"
         seconds = chance.uniform(0.3, 3.0)
@@ -103,11 +107,11 @@ class Hitman:
         while (pid := self._pids().get(blow.part)) is None:
             if time.monotonic() > deadline or self._stop.wait(0.05):
                 return None
-        inner = children(pid) if blow.part in SERVICES and blow.act != "kill" else []
+        inner = children(pid) if blow.part in SERVICES and blow.act in ("kill-inner", "stop") else []
         return inner[-1] if inner else pid
 
     def _deal(self, blow: Blow, pid: int) -> None:
-        number = signal.SIGSTOP if blow.act == "stop" else signal.SIGKILL
+        number = {"stop": signal.SIGSTOP, "term": signal.SIGTERM}.get(blow.act, signal.SIGKILL)
         with suppress(ProcessLookupError):
             os.kill(pid, number)
             self.dealt[f"{blow.act.partition('-')[0]} {blow.part.partition('-')[0]}"] += 1

@@ -20,7 +20,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from msgspec import structs
 
 from tests.chaos import ways
 from tests.chaos.ground import Ground
@@ -114,7 +113,7 @@ def one_person_at_once(place: Ground) -> Problems:
 def worker_killed(place: Ground) -> Problems:
     """A worker dies in the middle of a delivery."""
     ways.new(place)
-    report = place.courier.send(structs.replace(place.order("work"), at=20))
+    report = place.courier.send(ways.dying(place.order("work"), 20))
     assert not report.survived
     place.home()
     return ways.once(place)

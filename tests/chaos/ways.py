@@ -46,6 +46,11 @@ def accepted(ground: Ground, **lead: str) -> str:
     return ground.road.accept(**{"email": EMAIL, "message": "hello"} | lead)
 
 
+def dying(order: Order, at: int) -> Order:
+    """The same, in a process that dies before its `at`-th message leaves."""
+    return structs.replace(order, at=at)
+
+
 # -- deliveries -----------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,124 @@
+"""Faults of the queue and the store that need no kill: what stands in Redis is not what should, and all comes home once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.chaos import ways
+from tests.chaos.ground import Ground
+from tests.chaos.machine import machine
+from tests.flow.conftest import TOKEN
+from tests.polling import eventually
+from worker import keys
+from worker.connection import connect
+from worker.contract import Result, State
+from worker.queue import enqueue, open_queue
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def _again(place: Ground, submission_id: str, times: int) -> None:
+    """More jobs of one submission."""
+    with place.redis.pipeline(transaction=True) as pipe:
+        pipe.multi()
+        for _ in range(times):
+            enqueue(open_queue(place.redis), submission_id, pipe)
+        pipe.execute()
+
+
+def listed_twice(place: Ground) -> None:
+    """The reply of the hand-over was lost, and it was queued once more."""
+    ways.new(place)
+    _again(place, place.records()[0].id, 2)
+    for _ in range(3):
+        place.courier.send(place.order("work"))
+
+
+def stale_in_the_intermediate_list(place: Ground) -> None:
+    """A finished submission's job stands where jobs are that a worker has taken and not begun; RQ queues it again."""
+    ways.new(place)
+    queue = open_queue(place.redis)
+    [job] = queue.get_job_ids()
+    _again(place, place.records()[0].id, 1)
+    place.courier.send(place.order("work"))
+    place.redis.lpush(queue.intermediate_queue_key, job)
+    place.courier.send(place.order("work"))
+
+
+def entry_gone(place: Ground) -> None:
+    """The reply of the blocking pop was lost: the id is in no list any more, the job's hash is."""
+    ways.new(place)
+    place.redis.delete(open_queue(place.redis).key)
+
+
+def hash_gone(place: Ground) -> None:
+    """The job's hash was evicted, its id stands in the list."""
+    ways.new(place)
+    place.redis.delete(*place.redis.scan_iter("rq:job:*"))
+    place.courier.send(place.order("work"))
+
+
+def maintenance_held_by_the_dead(place: Ground) -> None:
+    """A worker died with RQ's maintenance lock in hand, and in the middle of a delivery."""
+    ways.new(place)
+    place.redis.set(f"rq:clean_registries:{keys.QUEUE}", 1, ex=899)
+    place.courier.send(ways.dying(place.order("work"), 20))
+
+
+@pytest.mark.parametrize(
+    "happen",
+    [listed_twice, stale_in_the_intermediate_list, entry_gone, hash_gone, maintenance_held_by_the_dead],
+    ids=lambda happen: happen.__name__,
+)
+def test_whatever_the_queue_says_the_ledger_decides(place: Ground, happen: Callable[[Ground], None]) -> None:
+    """Doubled, stale and lost entries of the queue make one lead."""
+    happen(place)
+    place.home()
+    assert ways.once(place) == []
+
+
+def found(place: Ground, query: dict[str, str]) -> bool:
+    """Whether the account's search index knows somebody."""
+    answer = place.account.http.get("/api/v2/persons/search", params=query, headers={"x-api-token": TOKEN})
+    return bool(answer.raise_for_status().json()["data"]["items"])
+
+
+def test_after_the_loss_of_all_data_a_repeat_labels_what_is_there(place: Ground) -> None:
+    """With Redis emptied, a sender's repeat is a new submission of a known person: no second person, no second lead."""
+    ways.nothing(place)
+    place.courier.send(ways.post(place))
+    place.home()
+    place.redis.flushall()
+    hits = {"term": ways.EMAIL, "fields": "email", "exact_match": "true"}
+    assert eventually(lambda: found(place, hits))
+    place.courier.send(ways.post(place))
+    place.home()
+    [record] = place.records()
+    assert (record.state, record.result) == (State.DELIVERED, Result.LABELLED)
+    assert (len(place.account.persons), len(place.account.leads)) == (1, 1)
+
+
+REFUSALS = {
+    "read-only": (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
+    "full": (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
+    "short-of-replicas": (("CONFIG", "SET", "min-replicas-to-write", "3"), ("CONFIG", "SET", "min-replicas-to-write", "0")),
+    "forgetting-scripts": (("SCRIPT", "FLUSH"), ("SCRIPT", "FLUSH")),
+}
+
+
+def test_a_redis_that_takes_nothing_costs_nothing(tmp_path: Path) -> None:
+    """Read-only, full, short of replicas, without its scripts: senders get their 2xx meanwhile, afterwards all arrives once."""
+    with machine(tmp_path) as running, connect(running.machine.place.redis_url, timeout=5) as client:
+        for fault, (cause, cure) in REFUSALS.items():
+            client.execute_command(*cause)
+            try:
+                for number in range(5):
+                    running.post_until_taken(f"{fault}-{number}", f"person{number}@example.com")
+            finally:
+                client.execute_command(*cure)
+        assert eventually(lambda: sum(running.counts().values()) == 5 * len(REFUSALS), 60)
+        running.wait_quiet(120)
+        running.check()
