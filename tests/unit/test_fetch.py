@@ -39,6 +39,7 @@ META = {
     "created_time": "2022-02-03T16:16:51+0000",
     "field_data": [{"name": "email", "values": ["ada@acme.example"]}, {"name": "full_name", "values": ["Ada Acme"]}],
 }
+PADDED = json.dumps(META).encode() + b" " * MOST_BYTES
 LINKEDIN = {
     "id": "a-1",
     "form": {"content": {"questions": [{"questionId": 1, "predefinedField": "EMAIL"}]}},
@@ -204,8 +205,8 @@ def test_the_product_s_own_address_and_version() -> None:
         (said(200, b"<html>"), FetchFailed, "base_url"),
         (said(200, b"{}"), FetchFailed, "base_url"),
         (said(200, b"[" * 2000), FetchFailed, "base_url"),
-        (said(200, b'{"id":' + b" " * MOST_BYTES + b"1}"), FetchFailed, "base_url"),
-        (said(200, gzip.compress(b" " * (MOST_BYTES + 1)), Content_Encoding="gzip"), FetchFailed, "base_url"),
+        (said(200, PADDED), FetchFailed, "base_url"),
+        (said(200, gzip.compress(PADDED), Content_Encoding="gzip"), FetchFailed, "base_url"),
         (said(426, {"code": "NONEXISTENT_VERSION"}), FetchError, "base_url"),
         (said(400, {"error": "odd"}), FetchError, "base_url"),
         (said(400, b'{"error": {"code": true}}'), FetchError, "base_url"),

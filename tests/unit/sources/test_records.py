@@ -121,7 +121,8 @@ def test_hubspot_record() -> None:
         "archived": False,
     }  # fmt: skip
     fetch = {"id": "106314056576", "event_id": "3400564480", "occurred_at": "2026-01-02T00:00:00Z", "odd": "x"}
-    lead = lead_of(record("hubspot", contact, fetch))
+    lead = lead_of(reading := record("hubspot", contact, fetch))
+    assert reading.events[0].event_id == "3400564480"
     assert (lead.email, lead.first_name, lead.event_id) == ("ada@acme.example", "Ada", "3400564480")
     assert (lead.click_ids, lead.utm.campaign) == ({"gclid": "gc1"}, "spring")
     assert lead.occurred_at == "2026-01-02T00:00:00Z"
@@ -206,7 +207,7 @@ BATCHES: list[tuple[str, Any, list[tuple[str, str | None, str | None]]]] = [
             {"subscriptionType": "contact.deletion", "objectId": 7, "eventId": 2},
             {"subscriptionType": "object.creation", "objectTypeId": "0-1", "objectId": 8, "eventId": 3},
             {"subscriptionType": "object.creation", "objectTypeId": "0-2", "objectId": 9, "eventId": 4},
-            {"subscriptionType": "contact.creation", "objectId": "../x", "eventId": 5},
+            {"subscriptionType": "contact.creation", "objectId": "7/../x", "eventId": 5},
         ],
         [("needs_fetch", "1", "7"), ("no_lead", "2", None), ("needs_fetch", "3", "8"), ("no_lead", "4", None),
          ("no_lead", "5", None)],
@@ -228,6 +229,15 @@ def test_notifications(adapter: str, body: Any, events: list[tuple[str, str | No
     reading = interpret(made(adapter), json_post(body), NOW)
     assert [(event.outcome.value, event.event_id, (event.fetch or {}).get("id")) for event in reading.events] == events
     assert reading.status == 200
+    assert "0" not in [text for event in reading.events if event.lead for text in event.lead.answers.values()]
+
+
+@pytest.mark.parametrize("answer", ["<test lead: dummy data for email>", "test@fb.com", "Test@Meta.com"])
+def test_meta_test_leads(answer: str) -> None:
+    """Each of the placeholders is a tell by itself; a person called Test is none."""
+    fields = [{"name": "full_name", "values": ["Tess Test"]}, {"name": "email", "values": [answer]}]
+    assert record("meta-lead-ads", {"id": "1", "field_data": fields}).outcome is Outcome.NO_LEAD
+    assert record("meta-lead-ads", {"id": "1", "field_data": fields[:1]}).outcome is Outcome.LEAD
 
 
 def test_too_many_events_in_one_request() -> None:

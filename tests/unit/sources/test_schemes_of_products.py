@@ -245,6 +245,24 @@ def test_kinds_of_events(adapter: str, tree: Any, headers: dict[str, str], outco
     assert unsigned(adapter, tree, **headers).outcome.value == outcome
 
 
+@pytest.mark.parametrize(
+    ("adapter", "tree"),
+    [
+        ("shopify", {"id": 1, "staff": {"email": "host@acme.example", "name": "Host"}}),
+        ("calendly", {"event": "invitee.created", "payload": {"uri": "u", "assigned": {"email": "host@acme.example"}}}),
+        ("intercom", {"topic": "contact.created", "data": {"item": {"type": "contact", "owner": {"email": "host@a.example"}}}}),
+        ("google-ads", {"lead_id": "1", "google_key": "k", "advertiser": {"email": "host@acme.example"}}),
+    ],
+)  # fmt: skip
+def test_somebody_elses_address(adapter: str, tree: Any) -> None:
+    """What a product tells of others is an answer and nobody's contact; a key is not even that."""
+    [event] = unsigned(adapter, tree).events
+    assert event.outcome is Outcome.NO_CONTACT
+    assert event.lead is not None
+    assert any("host@" in str(text) for text in event.lead.answers.values())
+    assert "k" not in event.lead.answers.values()
+
+
 def test_shopify_orders() -> None:
     """An order tells its sum and where it came from; a customer's currency alone is no sum."""
     order = {"email": "a@b.example", "total_price": "10.00", "currency": "EUR", "landing_site": "/?utm_source=x", "id": 2**60 + 1}
