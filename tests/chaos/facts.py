@@ -71,19 +71,25 @@ def gather(client: redis.Redis, account: dict[str, Any], metrics: str, data_dir:
 def leftovers(client: redis.Redis, data_dir: Path) -> dict[str, Any]:
     """What is empty where nothing is at work: name -> what is there."""
     queue = open_queue(client)
+    in_hand = started(client)
+    lapsing = {name.partition(b":")[0] for name, _ in in_hand}
+    between = [name for name in client.lrange(queue.intermediate_queue_key, 0, -1) if name not in lapsing]
     return {
         "lines": [key.decode() for key in client.scan_iter(f"{keys.PREFIX}line:*", count=1000)],
         "leases": client.zcard(keys.LEASES),
         "due": client.zcard(keys.DUE),
         "queue": queue.get_job_ids(),
-        "intermediate": client.lrange(queue.intermediate_queue_key, 0, -1),
-        "started": [name.decode() for name, ends in started(client) if not -OVERDUE < ends < JOB_SECONDS + 61],
+        "intermediate": between,
+        "started": [name.decode() for name, ends in in_hand if not -OVERDUE < ends < JOB_SECONDS + 61],
         "spool": spooled(data_dir / SPOOL),
     }
 
 
 def started(client: redis.Redis) -> list[tuple[bytes, float]]:
-    """RQ's entries of jobs in hand, with the seconds until they lapse. Those of killed workers stand there until then."""
+    """RQ's entries of jobs in hand, with the seconds until they lapse.
+
+    Those of killed workers stand there until then, and so long RQ also leaves them in its intermediate list.
+    """
     entries = client.zrange(StartedJobRegistry(queue=open_queue(client)).key, 0, -1, withscores=True)
     return [(name, ends - time.time()) for name, ends in cast("list[tuple[bytes, float]]", entries)]
 
