@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.flow.conftest import TOKEN, Account, Road
 from worker import keys
 from worker.contract import State
 from worker.delivery import Delivery
+from worker.entrance import Entrance
 from worker.errors import LeaseLost
 from worker.settings import Settings
 from worker.values import Secret
@@ -31,10 +33,11 @@ def sandbox_url() -> Iterator[str]:
         yield url
 
 
-def slot(road: Road, kind: type[Delivery] = Delivery, **settings: Any) -> Delivery:
+def slot(road: Road, kind: type[Delivery] = Delivery, entrance: Entrance | None = None, **settings: Any) -> Delivery:
     """A slot of a worker that keeps within the small plan."""
     given: dict[str, Any] = {"pipedrive_plan": "lite", "pipedrive_api_token": Secret(TOKEN)} | settings
     office = Office(Settings(pipedrive_base_url=road.account.url, **given), road.redis, road.meter, road.clock, time.sleep)
+    office.entrance = entrance or office.entrance
     workshop, _ = road.workshop()
     return kind(replace(workshop, catalogue=office.catalogue), office.client)
 
@@ -80,6 +83,15 @@ def test_after_a_429_nobody_calls_until_the_reset(road: Road, account: Account) 
     assert (refused.state, refused.reason, refused.attempts) == (State.WAITING, "limit", 0)
     assert [call["operation"] for call in calls[-2:]] == ["persons.search", "users.me"]
     assert calls[-1]["at"] - calls[-2]["at"] > 0.99
+
+
+def test_the_first_call_makes_room_for_the_next_submission(road: Road) -> None:
+    """A slot that came in through the entrance leaves it as soon as Pipedrive takes a call, not only at the delivery's end."""
+    entrance = Entrance(1)
+    assert entrance.enter(0)
+    road.deliver(road.accept(), slot(road, entrance=entrance))
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(entrance.enter, 0).result()
 
 
 class Overtaken(Delivery):

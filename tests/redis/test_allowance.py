@@ -327,10 +327,11 @@ def test_patience_counts_from_the_first_question(world: World) -> None:
     mine, late = world.worker(burst=1), Place(fresh=True)
     mine.before(LEADS_GET)
     mine.after(LEADS_GET, 200, {})
-    assert mine.ask(LEADS_GET, late, 4) > 0
+    assert mine.ask(LEADS_GET, late, 5) > 0
+    world.now += 1.5
     for _ in range(2):
         assert mine.ask(LEADS_GET, Place(), 10) > 0
-    assert refused(lambda: mine.ask(LEADS_GET, late, 4)).until == pytest.approx(NOON + 6)
+    assert refused(lambda: mine.ask(LEADS_GET, late, 5)).until == pytest.approx(NOON + 6)
     mine.leave(Place(held="unknown"))
 
 
@@ -372,6 +373,15 @@ def test_the_receivers_count_of_the_day_wins(world: World, limits: dict[str, Any
     mine.before(LEADS_ADD)
     mine.after(LEADS_ADD, 201, {TOKENS: said})
     assert max(world.left(), 0) == left
+
+
+def test_a_share_that_a_person_sets_counts_at_once(world: World) -> None:
+    """What the account has left is no longer enough once a smaller share of it is ours."""
+    before, after = world.worker(tokens=1000), world.worker(tokens=15, fixed=True)
+    before.before(LEADS_ADD)
+    before.after(LEADS_ADD, 201, {TOKENS: "5000"})
+    assert refused(lambda: after.before(LEADS_ADD)).budget
+    after.before(PERSONS_ADD)
 
 
 def test_calls_in_flight_are_not_forgotten_by_a_correction(world: World) -> None:
