@@ -36,7 +36,7 @@ from worker.connection import connect
 
 MOST_POINTS = 500
 SEARCH_DELAY = 0.2
-CALLS = "sendto,write,fdatasync"
+CALLS = "sendto,write,pwrite64,fdatasync"
 
 
 @dataclass
@@ -141,7 +141,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             scans.append((scan_by_strace if asked.strace else scan)(place, way, asked.every))
             for violation in scans[-1].violations[:20]:
                 print(f"  {violation}", flush=True)
-    print(table(scans))
+            print(table(scans[-1:]), flush=True)
+    print("\n" + table(scans))
     if asked.json:
         Path(asked.json).write_text(json.dumps([asdict(done) for done in scans], indent=1), encoding="utf-8")
     return 1 if any(done.violations for done in scans) else 0
