@@ -11,7 +11,7 @@ PYTHON ?= $(shell $(FIND_PYTHON))
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 PROCESSES ?= auto
 
-.PHONY: help install demo test tools lock clean
+.PHONY: help install demo test tools allowance lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/make \1|\2/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ test: tools ## Lint, check types, run all tests; says what was skipped and why
 	@$(BIN)/ruff format --check --quiet . || { echo "Run: $(BIN)/ruff format ." >&2; exit 1; }
 	@$(BIN)/mypy
 	@$(BIN)/pytest -n $(PROCESSES) --dist worksteal -q $(TESTS)
+
+allowance: tools ## Ten minutes of eight workers on one small window; fails beyond the plan or below 95 %
+	@$(BIN)/python -m tests.bench.allowance --seconds 600 --processes 8
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 LOCK = { echo "\# Made by 'make lock' from pyproject.toml. Do not edit."; cat $(1).new; } > $(1) && rm $(1).new

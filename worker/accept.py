@@ -251,6 +251,7 @@ class Acceptor:
             series("leadline_submissions_total", source=submission.source, outcome="accepted"),
             series("leadline_submissions_total", source=submission.source, outcome=also) if also else "",
             series("leadline_submissions_total", source=submission.source, outcome="duplicate"),
+            msgspec.json.encode(submission.fetch) if submission.fetch else "",
         )
 
 

@@ -172,3 +172,15 @@ def _place(setting: str | None) -> str:
         return f"`{field}` of [{source}.lead.custom]"
     table, _, key = setting.rpartition(".")
     return f"[{setting}]" if key in {"map", "lead"} or table.count(".") == 0 else f"`{key}` of [{table}]"
+
+
+def no_contact(source: str, step: str, why: str | None, field: str = "email") -> Cause:
+    """A genuine event with nobody to reach in it."""
+    return Cause(
+        step=step,
+        code="no-contact",
+        detail=why or "there is no e-mail, phone, person or organisation in it",
+        field=field,
+        setting=f"sources.{source}.map",
+        hint="map the field that holds the e-mail address or the phone number, then retry; or add it by hand",
+    )

@@ -16,6 +16,7 @@ from worker.doubles import Doubles
 from worker.entrance import Entrance
 from worker.errors import LeaseLost, NotSent
 from worker.fate import Policy
+from worker.fetch import Fetcher, Records
 from worker.leases import Leases
 from worker.ledger import Ledger
 from worker.memory import Memory
@@ -34,6 +35,7 @@ from worker.vault import Vault
 from worker.writing import SourceWriting
 
 if TYPE_CHECKING:
+    import httpx
     import redis
 
 log = structlog.get_logger("leadline.work")
@@ -80,13 +82,17 @@ class Office:
                 delivery.called(report)
 
         return Pipedrive(
-            build_http(self._tls),
+            self.http(),
             self._settings.pipedrive_base_url,
             self._auth,
             InLine(self._allowance, self._pause) if delivery is None else self._guard(delivery),
             on_call,
             CALL_SECONDS,
         )
+
+    def http(self) -> httpx.Client:
+        """A client of its own, on the process's one TLS context."""
+        return build_http(self._tls)
 
     def _guard(self, delivery: Delivery) -> _Guard:
         line = InLine(self._allowance, self._pause, fresh=lambda: not delivery.begun)
@@ -141,7 +147,11 @@ def auth_of(settings: Settings, store: redis.Redis, vault: Vault) -> Auth:
 
 
 def build(
-    settings: Settings, redis_url: str, writings: Mapping[str, SourceWriting], chores: Callable[[], object] = lambda: None
+    settings: Settings,
+    redis_url: str,
+    writings: Mapping[str, SourceWriting],
+    records: Records,
+    chores: Callable[[], object] = lambda: None,
 ) -> Slots:
     """Everything of one worker process. Opens nothing yet."""
     vault = Vault(settings.encryption_keys)
@@ -174,7 +184,7 @@ def build(
     return Slots(
         queue,
         settings.slots,
-        lambda: Delivery(workshop, office.client),
+        lambda: Delivery(workshop, office.client, lambda delivery: Fetcher(office.http(), records, delivery.attempted)),
         leases,
         sweeper,
         meter,
@@ -186,10 +196,18 @@ def build(
 
 
 def work(
-    settings: Settings, redis_url: str, writings: Mapping[str, SourceWriting], chores: Callable[[], object] = lambda: None
+    settings: Settings,
+    redis_url: str,
+    writings: Mapping[str, SourceWriting],
+    records: Records,
+    chores: Callable[[], object] = lambda: None,
 ) -> None:
-    """Runs one worker process until SIGTERM or SIGINT. `chores` are done every other second."""
-    slots = build(settings, redis_url, writings, chores)
+    """Runs one worker process until SIGTERM or SIGINT.
+
+    `writings` and `records` are what the sources know: how their leads are written, and what the record of an event that told
+    ids alone means. `chores` are done every other second.
+    """
+    slots = build(settings, redis_url, writings, records, chores)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: slots.stop())
     slots.run()

@@ -9,6 +9,7 @@ from typing import Literal
 import click
 
 from service.cli import start
+from service.fetching import SourceRecords
 from service.local.machine import leadline
 from service.local.processes import Child, Supervisor
 from service.sources.loader import Need
@@ -45,7 +46,7 @@ def work() -> None:
             _several(settings.worker_processes, url)
             return
         logs.configure(settings.log_format, "worker")
-        run(settings, url, sources.writings, sources.poll)
+        run(settings, url, sources.writings, SourceRecords(sources), sources.poll)
 
 
 def _several(processes: int, url: str) -> None:

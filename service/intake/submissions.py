@@ -7,6 +7,7 @@ from collections.abc import Callable
 from service.intake.duplicates import duplicate_key
 from service.sources.config import Source
 from service.sources.reading import Event, Outcome, Reading, Request
+from worker.causes import no_contact
 from worker.contract import Cause, Raw, State, Submission
 
 DIRECT = frozenset({"form", "json"})
@@ -44,7 +45,7 @@ def submissions(
             lead=event.lead,
             raw=raw,
             duplicate_key=duplicate_key(source, request, event, place, key),
-            cause=_no_contact(source, reading, event) if event.outcome is Outcome.NO_CONTACT else None,
+            cause=_cause(source, reading, event),
             why=event.why,
             fetch=event.fetch,
         )
@@ -52,12 +53,8 @@ def submissions(
     ]
 
 
-def _no_contact(source: Source, reading: Reading, event: Event) -> Cause:
-    return Cause(
-        step="intake",
-        code="no-contact",
-        detail=event.why or "there is no e-mail, phone, person or organisation in it",
-        field=reading.problems[0].field if reading.problems else "email",
-        setting=f"sources.{source.name}.map",
-        hint="map the field that holds the e-mail address or the phone number, then retry; or add it by hand",
-    )
+def _cause(source: Source, reading: Reading, event: Event) -> Cause | None:
+    """Why an event is parked at once: nobody can be reached by it."""
+    if event.outcome is not Outcome.NO_CONTACT:
+        return None
+    return no_contact(source.name, "intake", event.why, reading.problems[0].field if reading.problems else "email")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from msgspec import structs
@@ -106,7 +106,7 @@ def test_content_sealed_under_a_missing_key_waits_for_the_key(road: Road) -> Non
     """A submission that this worker cannot open is retried, is seen by people, and says what to do; with the key it arrives."""
     key = base64.b64encode(bytes(range(32))).decode()
     mine = road.accept()
-    plain = road.redis.hget(keys.submission(mine), "lead")
+    plain = cast("bytes", road.redis.hget(keys.submission(mine), "lead"))
     road.redis.hset(keys.submission(mine), "lead", Vault([key]).seal(Vault([]).open(plain)))
     record = road.deliver(mine)
     assert (record.state, record.reason, record.lead) == (State.WAITING, "retry", None)
@@ -135,7 +135,8 @@ def test_a_mended_address_is_another_person(road: Road, account: Account) -> Non
     refusal = {"kind": "answer", "status": 400, "body": {"success": False, "error": "no"}}
     account.fault({"operation": "leads.add", "count": 1}, refusal)
     record = road.sent(email="wrong@example.com")
-    assert (record.state, record.lead is not None) == (State.DEAD, True)
+    assert record.state is State.DEAD
+    assert record.lead is not None
     road.sweeper.replay(record.id, "kim", "", structs.replace(record.lead, email="right@example.com"))
     done = road.deliver(record.id)
     emails = {person["id"]: person["emails"][0]["value"] for person in account.persons}

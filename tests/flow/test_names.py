@@ -9,7 +9,9 @@ import pytest
 import redis as redis_py
 from structlog.testing import capture_logs
 
+from service.fetching import SourceRecords
 from tests.flow.conftest import TOKEN, Account
+from tests.flow.intake_world import FixedSources
 from tests.polling import eventually
 from worker.delivery import names
 from worker.metrics import Meter
@@ -65,7 +67,7 @@ def test_a_worker_looks_at_its_start(redis_url: str, account: Account, monkeypat
         raise RuntimeError("never mind")
 
     monkeypatch.setattr(names, "warn", look)
-    slots = build(settings(account.url), redis_url, WRITINGS)
+    slots = build(settings(account.url), redis_url, WRITINGS, SourceRecords(FixedSources({})))
     thread = threading.Thread(target=slots.run)
     thread.start()
     try:

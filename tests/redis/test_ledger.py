@@ -333,9 +333,7 @@ def test_a_death_without_a_call_does_not_open_the_gate(ledger: Ledger, store: Ca
     assert ledger.paused() is not None
 
 
-@pytest.mark.parametrize(
-    ("lead", "person_id"), [(None, 7), (Lead(email="new@example.com"), None)], ids=["as it was", "mended"]
-)
+@pytest.mark.parametrize(("lead", "person_id"), [(None, 7), (Lead(email="new@example.com"), None)], ids=["as it was", "mended"])
 def test_a_dead_letter_is_replayed_afresh(
     lead: Lead | None, person_id: int | None, ledger: Ledger, store: Callable[..., str], redis: Any
 ) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import structlog
 
 from worker import keys
+from worker.causes import no_contact
 from worker.contract import Attempt, Cause, Lead, State
 from worker.delivery import steps
 from worker.delivery.resolve import Resolved, resolve
@@ -34,8 +35,11 @@ from worker.errors import (
     Unmappable,
 )
 from worker.fate import Again, Dead, Drop, Fate, Policy, Retry, Settle, Wait, decide
+from worker.fetch import Fetched, Fetcher
 from worker.leases import LEASE_SECONDS, Leases
 from worker.ledger import Ledger, Record, Verdict
+from worker.ledger.ledger import Fact
+from worker.ledger.record import seal
 from worker.memory import Memory, normal_name
 from worker.metrics import DELIVERIES, DELIVERY_SECONDS, Meter, series
 from worker.pipedrive.catalogue import Catalogue
@@ -74,12 +78,22 @@ class Workshop:
 
 
 class Delivery:
-    """Delivers in one slot. `pipedrive` is this slot's own client; it reports every call to `called`."""
+    """Delivers in one slot, with clients of its own; they report every call to `called`.
 
-    def __init__(self, workshop: Workshop, new_client: Callable[[Delivery], Pipedrive]) -> None:
+    `new_fetcher` makes what reads the records of events that told ids alone.
+    """
+
+    def __init__(
+        self,
+        workshop: Workshop,
+        new_client: Callable[[Delivery], Pipedrive],
+        new_fetcher: Callable[[Delivery], Fetcher] | None = None,
+    ) -> None:
         self._shop = workshop
         self._run: Run | None = None
+        self._attempts: list[Attempt] = []
         self._pipedrive = new_client(self)
+        self._fetch = new_fetcher(self) if new_fetcher else None
 
     def __call__(self, submission_id: str) -> None:
         """Delivers the submission if it is wanted. Every failure becomes its fate in the ledger."""
@@ -94,6 +108,7 @@ class Delivery:
     def _take(self, record: Record) -> None:
         shop, submission_id = self._shop, record.id
         token = secrets.token_hex(8)
+        self._attempts = []
         lease = shop.leases.begin(submission_id, token)
         try:
             if self._claim(record, token) is not Verdict.CLAIMED:
@@ -122,18 +137,21 @@ class Delivery:
         raise error
 
     def called(self, report: CallReport) -> None:
-        """Takes what the client reports of each call."""
-        if self._run is not None:
-            self._run.attempts.append(
-                Attempt(
-                    at=self._shop.clock(),
-                    step=report.call,
-                    outcome=report.outcome,
-                    status=report.status,
-                    detail=report.detail,
-                    duration_ms=report.duration_ms,
-                )
+        """Takes what the Pipedrive client reports of each call."""
+        self.attempted(
+            Attempt(
+                at=self._shop.clock(),
+                step=report.call,
+                outcome=report.outcome,
+                status=report.status,
+                detail=report.detail,
+                duration_ms=report.duration_ms,
             )
+        )
+
+    def attempted(self, attempt: Attempt) -> None:
+        """Goes on record with the delivery in hand."""
+        self._attempts.append(attempt)
 
     @property
     def begun(self) -> bool:
@@ -164,6 +182,9 @@ class Delivery:
         shop = self._shop
         step = "plan"
         try:
+            if record.fetch is not None and not record.sealed:
+                step = "fetch"
+                return self._fetched(record, token, self._record_of(record))
             run = self._begin(record, token)
             self._run = run
             settle(run, shop.policy.settle_seconds)
@@ -202,7 +223,31 @@ class Delivery:
             memory=shop.memory,
             pipedrive=self._pipedrive,
             clock=shop.clock,
+            attempts=self._attempts,
         )
+
+    def _record_of(self, record: Record) -> Fetched:
+        if self._fetch is None or record.fetch is None:
+            raise Unmappable("this worker cannot fetch records", setting=f"sources.{record.source}.fetch")
+        return self._fetch(record.source, record.fetch)
+
+    def _fetched(self, record: Record, token: str, fetched: Fetched) -> None:
+        """The record of an event that told ids alone. A lead goes back into the queue: whose line it joins is known only now."""
+        shop = self._shop
+        lead = seal(fetched.lead, shop.ledger.vault) if fetched.lead is not None else None
+        facts: dict[str, Fact] = {"lead": lead, "fetch": None}
+        state, cause, counter = State.QUEUED, None, ""
+        if fetched.outcome == "ignored":
+            state = State.IGNORED
+        elif fetched.outcome == "no_contact":
+            state, cause = State.DEAD, no_contact(record.source, "fetch", fetched.why)
+            counter = series(DELIVERIES, source=record.source, result="dead")
+        woken = shop.ledger.finish(
+            record.id, token, state, why=fetched.why or "fetched", used=0, cause=cause, counter=counter, facts=facts,
+            attempts=self._attempts,
+        )  # fmt: skip
+        self._log(record, f"fetched: {fetched.outcome}", record.attempts + 1)
+        shop.sweeper.dispatch([*woken, record.id] if state is State.QUEUED else woken)
 
     def _plan(self, record: Record, lead: Lead) -> Plan:
         writing = self._shop.writings.get(record.source)
@@ -275,7 +320,6 @@ class Delivery:
     def _apply(self, record: Record, token: str, step: str, fate: Fate) -> None:
         """The only place where a fate becomes a move of the ledger."""
         shop = self._shop
-        attempts = self._run.attempts if self._run else []
         announced = (shop.ledger.get(record.id) or record).announced is not None
 
         def finish(state: State, result: str, cause: Cause | None, **more: object) -> None:
@@ -285,7 +329,7 @@ class Delivery:
                 state,
                 cause=cause,
                 counter=series(DELIVERIES, source=record.source, result=result),
-                attempts=attempts,
+                attempts=self._attempts,
                 keep_line=announced and state is State.WAITING,
                 **more,  # type: ignore[arg-type]
             )

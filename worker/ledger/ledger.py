@@ -40,6 +40,10 @@ POISON = Cause(
 )
 
 
+Fact = str | int | bytes | None
+"""The value of a record's field; None removes it."""
+
+
 class Verdict(StrEnum):
     """What `claim` says of a submission."""
 
@@ -137,7 +141,7 @@ class Ledger:
         if not self._run("announce", submission_id, token, lease_seconds, step):
             raise LeaseLost(submission_id)
 
-    def learn(self, submission_id: str, token: str, step: str, facts: Mapping[str, str | int | None]) -> None:
+    def learn(self, submission_id: str, token: str, step: str, facts: Mapping[str, Fact]) -> None:
         """Writes down what an announced step brought. Raises `LeaseLost` when somebody else went on with it."""
         if not self._run("learn", submission_id, token, step, *_pairs(facts)):
             raise LeaseLost(submission_id)
@@ -155,7 +159,7 @@ class Ledger:
         keep_line: bool = False,
         cause: Cause | None = None,
         counter: str = "",
-        facts: Mapping[str, str | int | None] | None = None,
+        facts: Mapping[str, Fact] | None = None,
         attempts: Iterable[Attempt] = (),
     ) -> list[str]:
         """Ends a delivery. Returns the ids that may go now because this one left the line. Raises `LeaseLost`."""
@@ -298,5 +302,9 @@ def unavailable(error: redis.RedisError) -> Exception:
     return error
 
 
-def _pairs(facts: Mapping[str, str | int | None]) -> list[str]:
-    return [text for name, value in facts.items() for text in (name, "" if value is None else str(value))]
+def _pairs(facts: Mapping[str, Fact]) -> list[str | bytes]:
+    return [text for name, value in facts.items() for text in (name, _text(value))]
+
+
+def _text(value: Fact) -> str | bytes:
+    return value if isinstance(value, bytes) else "" if value is None else str(value)

@@ -46,6 +46,8 @@ class Record(Struct, frozen=True, kw_only=True):
     replayed: bool = False
     edited_by: str | None = None
     duplicate_of: str | None = None
+    fetch: dict[str, str] | None = None
+    """Where the rest of an event that told ids alone is; None once it was fetched."""
 
 
 def spooled_record(submission: Submission) -> Record:
@@ -60,6 +62,7 @@ def spooled_record(submission: Submission) -> Record:
         lead=submission.lead,
         raw=submission.raw,
         cause=submission.cause,
+        fetch=submission.fetch,
     )
 
 
@@ -73,7 +76,7 @@ def decode(submission_id: str, fields: Mapping[bytes, bytes], vault: Vault) -> R
     Content that cannot be opened hides nothing else: people must see the record, and workers decide its fate.
     """
     text = {name.decode(): value for name, value in fields.items() if value != b""}
-    plain = {name: value.decode() for name, value in text.items() if name not in ("lead", "raw", "cause")}
+    plain = {name: value.decode() for name, value in text.items() if name not in ("lead", "raw", "cause", "fetch")}
     content: dict[str, Lead | Raw | bool | None] = {"lead": None, "raw": None}
     try:
         content["lead"] = msgspec.msgpack.decode(vault.open(text["lead"]), type=Lead) if "lead" in text else None
@@ -81,4 +84,5 @@ def decode(submission_id: str, fields: Mapping[bytes, bytes], vault: Vault) -> R
     except (CannotOpen, msgspec.MsgspecError, UnicodeDecodeError):
         content["sealed"] = True
     cause = msgspec.json.decode(text["cause"], type=Cause) if "cause" in text else None
-    return msgspec.convert(plain | content | {"id": submission_id, "cause": cause}, Record, strict=False)
+    fetch = msgspec.json.decode(text["fetch"], type=dict[str, str]) if "fetch" in text else None
+    return msgspec.convert(plain | content | {"id": submission_id, "cause": cause, "fetch": fetch}, Record, strict=False)

@@ -1,5 +1,5 @@
 -- Takes a batch: records each submission unless it is known. One reply per submission: {id, state, duplicate, conflict}.
--- Arguments after the time: whether these come out of a spool (1/0), then for each submission 15 texts, in the order read below.
+-- Arguments after the time: whether these come out of a spool (1/0), then for each submission 16 texts, in the order read below.
 -- What was spooled was acknowledged, so it always gets a record: a twin of an earlier one points to it, and one that reuses
 -- a key with another body is recorded without its key.
 
@@ -10,8 +10,8 @@ while i <= #ARGV do
   local id, source, state, received_at = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local lead, raw, cause, why = ARGV[i + 4], ARGV[i + 5], ARGV[i + 6], ARGV[i + 7]
   local key, kind, fingerprint, window = ARGV[i + 8], ARGV[i + 9], ARGV[i + 10], ARGV[i + 11]
-  local accepted, also, duplicate = ARGV[i + 12], ARGV[i + 13], ARGV[i + 14]
-  i = i + 15
+  local accepted, also, duplicate, fetch = ARGV[i + 12], ARGV[i + 13], ARGV[i + 14], ARGV[i + 15]
+  i = i + 16
 
   local first, first_id, first_print = false, '', ''
   if key ~= '' then first = redis.call('GET', key) end
@@ -41,6 +41,7 @@ while i <= #ARGV do
     redis.call('HSET', record(id), 'v', 1, 'source', source, 'accepted_as', state, 'received_at', received_at,
       'lead', lead, 'raw', raw, 'attempts', 0, 'crashes', 0, 'duplicate_key', key, 'duplicate_kind', kind)
     if cause ~= '' then redis.call('HSET', record(id), 'cause', cause) end
+    if fetch ~= '' then redis.call('HSET', record(id), 'fetch', fetch) end
     move(id, state, 'intake', why)
     count(accepted)
     count(also)
