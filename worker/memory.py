@@ -92,5 +92,3 @@ class Memory:
 def normal_name(name: str) -> str:
     """An organisation's name as it is compared: case and inner white space do not count."""
     return " ".join(name.split()).casefold()
-
-

@@ -1,11 +1,11 @@
 """Templates of the source file: `{company|name} via {form_name|source}` over one lead. Names are data, never attributes.
 
-    {name}              a field of the canonical lead, `name` meaning the full name; else empty text
-    {company|name}      the first one that is not empty
-    {name|'Unknown'}    a quoted text as the last resort (single or double quotes)
-    {answers.Your team} an answer by its label: exactly, else whatever its case and punctuation
-    {click_ids.foo}     a click id without a name of its own in `CLICK_IDS`
-    {{ and }}           braces as text
+{name}              a field of the canonical lead, `name` meaning the full name; else empty text
+{company|name}      the first one that is not empty
+{name|'Unknown'}    a quoted text as the last resort (single or double quotes)
+{answers.Your team} an answer by its label: exactly, else whatever its case and punctuation
+{click_ids.foo}     a click id without a name of its own in `CLICK_IDS`
+{{ and }}           braces as text
 """
 
 from __future__ import annotations

@@ -41,10 +41,7 @@ def list_(source: str | None, cause: str | None, limit: int, as_json: bool) -> N
     show.table(
         f"Dead letters ({len(found)} of {total})",
         ["id", "source", "since", "tries", "step", "cause", "mend"],
-        [
-            (record.id, record.source, show.ago(record.updated_at), record.attempts, *_why(record))
-            for record in found
-        ],
+        [(record.id, record.source, show.ago(record.updated_at), record.attempts, *_why(record)) for record in found],
     )
 
 

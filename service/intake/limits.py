@@ -38,9 +38,7 @@ return 0
 class Limiter:
     """One per process. `clock` measures seconds and never goes back. `breaker` says whether Redis is worth asking."""
 
-    def __init__(
-        self, store: redis.asyncio.Redis, breaker: Breaker, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, store: redis.asyncio.Redis, breaker: Breaker, clock: Callable[[], float] = time.monotonic) -> None:
         self._script = store.register_script(SCRIPT)
         self._breaker = breaker
         self._clock = clock

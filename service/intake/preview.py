@@ -67,9 +67,7 @@ def preview(source: Source, request: Request, now: float) -> Preview:
     if reading.outcome is Outcome.HANDSHAKE:
         return Preview(outcome=reading.outcome, response=_shown(response))
     events, said = _events(source, reading, now)
-    return Preview(
-        outcome=reading.outcome, response=_shown(response), submissions=events, problems=[*reading.problems, *said]
-    )
+    return Preview(outcome=reading.outcome, response=_shown(response), submissions=events, problems=[*reading.problems, *said])
 
 
 def preview_record(source: Source, record: bytes, now: float) -> Preview:
@@ -113,9 +111,7 @@ def _answer(source: Source, request: Request, reading: Reading, key: str | None,
         return replies.product(verdict.handshake(reading), headers={})
     verdict.check_reading(source, reading)
     ids = (f"{number:026d}" for number in count())
-    items = submissions.submissions(
-        source, request, reading, scrub(source, request), key=key, now=now, new_id=lambda: next(ids)
-    )
+    items = submissions.submissions(source, request, reading, scrub(source, request), key=key, now=now, new_id=lambda: next(ids))
     receipts = [Receipt(item.id, item.state, duplicate=False) for item in items]
     return replies.accepted(source, reading, receipts, page=_page(request), headers={})
 

@@ -106,9 +106,7 @@ class Road:
         self.lead_settings = structs.replace(self.lead_settings, **changes)
 
     def workshop(self) -> tuple[Workshop, Office]:
-        settings = Settings(
-            pipedrive_api_token=Secret(TOKEN), pipedrive_base_url=self.account.url, pipedrive_plan="unlimited"
-        )
+        settings = Settings(pipedrive_api_token=Secret(TOKEN), pipedrive_base_url=self.account.url, pipedrive_plan="unlimited")
         office = Office(settings, self.redis, self.meter, self.clock)
         workshop = Workshop(
             ledger=self.ledger,

@@ -107,9 +107,7 @@ def test_every_fault_of_the_source_file(run: Run) -> None:
     assert len(levels(found, "source file")) == 2
 
 
-@pytest.mark.parametrize(
-    ("env", "level"), [({}, "warn"), ({"PIPEDRIVE_API_TOKEN": "t"}, "fail"), ({"PAGE_TOKEN": "t"}, None)]
-)
+@pytest.mark.parametrize(("env", "level"), [({}, "warn"), ({"PIPEDRIVE_API_TOKEN": "t"}, "fail"), ({"PAGE_TOKEN": "t"}, None)])
 def test_secrets(run: Run, env: dict[str, str], level: str | None) -> None:
     """A missing secret of a scheme fails; one for fetching fails where the worker runs and else is a warning."""
     config = GOOD + '[sources.contact.fetch]\ntoken_env = "PAGE_TOKEN"\n'

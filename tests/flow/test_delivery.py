@@ -60,9 +60,9 @@ def test_an_open_lead_of_a_person_we_did_not_make_is_found(road: Road, account: 
     """A person that exists in Pipedrive is found by e-mail, and its newest open lead is labelled."""
     http = account.http
     headers = {"x-api-token": "sandbox-token"}
-    person = http.post(
-        "/api/v2/persons", json={"name": "Ada", "emails": [{"value": "Ada@Example.com"}]}, headers=headers
-    ).json()["data"]
+    person = http.post("/api/v2/persons", json={"name": "Ada", "emails": [{"value": "Ada@Example.com"}]}, headers=headers).json()[
+        "data"
+    ]
     lead = http.post("/v1/leads", json={"title": "old", "person_id": person["id"]}, headers=headers).json()["data"]
     until_indexed(account, "ada@example.com")
     record = road.sent()
@@ -253,9 +253,7 @@ def test_a_converted_lead_is_found_among_the_deals(road: Road, account: Account)
         ({"kind": "answer", "status": 400, "body": {"success": False, "error": "no"}}, State.DEAD, None),
     ],
 )
-def test_each_answer_has_its_fate(
-    effect: dict[str, Any], state: State, reason: str | None, road: Road, account: Account
-) -> None:
+def test_each_answer_has_its_fate(effect: dict[str, Any], state: State, reason: str | None, road: Road, account: Account) -> None:
     """Answers of the search decide what becomes of the delivery, and after the fault it arrives."""
     road.sent(email="warm@example.com")
     account.fault({"operation": "persons.search"}, effect)

@@ -82,7 +82,6 @@ def test_a_create_settles_by_the_ledgers_clock(road: Road, account: Account) -> 
     assert 0 < record.next_at - road.clock() < 90
 
 
-
 def test_redis_going_away_is_no_death_of_a_worker(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
     """However often Redis goes away under a delivery, the submission waits for it and is delivered."""
     once(monkeypatch, Memory, "person", times=3)

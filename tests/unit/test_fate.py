@@ -210,9 +210,7 @@ def test_waiting_is_not_failing(kind: type[LeadlineError]) -> None:
     assert isinstance(fate(MADE[kind](), attempts=99), Wait)
 
 
-@pytest.mark.parametrize(
-    ("probes", "seconds"), [(0, 30.0), (1, 60.0), (3, 240.0), (6, 1920.0), (7, 3600.0), (10**6, 3600.0)]
-)
+@pytest.mark.parametrize(("probes", "seconds"), [(0, 30.0), (1, 60.0), (3, 240.0), (6, 1920.0), (7, 3600.0), (10**6, 3600.0)])
 def test_probes_grow_to_hourly(probes: int, seconds: float) -> None:
     """A raised gate is tried at growing intervals, at least hourly."""
     assert shape(fate(Unauthorized("c", "d"), probes=probes)) == (Wait, NOW + seconds, "credentials", True, True)

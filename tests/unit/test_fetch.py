@@ -245,9 +245,7 @@ def test_fates(product: Product, fetch: Fetch, answer: Answer, fate: type, until
     product.answers = [answer]
     with pytest.raises(FetchError) as caught:
         fetch()
-    decided = decide(
-        caught.value, step="fetch", attempts=1, first_attempt_at=0.0, now=0.0, policy=POLICY, jitter=0.5, source="x"
-    )
+    decided = decide(caught.value, step="fetch", attempts=1, first_attempt_at=0.0, now=0.0, policy=POLICY, jitter=0.5, source="x")
     assert isinstance(decided, fate)
     assert isinstance(decided, Retry | Wait | Dead)
     if isinstance(decided, Wait):
@@ -329,9 +327,7 @@ def test_odd_tokens_and_addresses(http: httpx.Client, token: str, base: str) -> 
 
     class Odd:
         def lookup(self, source: str, fetch: Any) -> Any:  # noqa: ARG002
-            return type(lookup)(
-                source="x", base_url=base, targets=["/a"], token=token, token_env="T", headers={}
-            )
+            return type(lookup)(source="x", base_url=base, targets=["/a"], token=token, token_env="T", headers={})
 
         read = records.read
 

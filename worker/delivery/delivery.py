@@ -1,7 +1,7 @@
 """One delivery, from the claim to its fate.
 
-    wanted? -> settle an announced create -> names -> organisation -> person -> lead or label -> note -> delivered
-                                        \\ any error -> worker.fate -> wait, retry, dead
+wanted? -> settle an announced create -> names -> organisation -> person -> lead or label -> note -> delivered
+                                    \\ any error -> worker.fate -> wait, retry, dead
 """
 
 from __future__ import annotations

@@ -51,9 +51,7 @@ class _Use(Struct, frozen=True):
     creatable: bool = False
 
 
-def unresolved(
-    writings: Mapping[str, SourceWriting], names: Names, kinds: Container[Kind] = frozenset(Kind)
-) -> list[Unresolved]:
+def unresolved(writings: Mapping[str, SourceWriting], names: Names, kinds: Container[Kind] = frozenset(Kind)) -> list[Unresolved]:
     """Every name of these kinds that does not resolve, once, in the order of the source file.
 
     May raise what `names` raises where it cannot look: `PipedriveError`, `OutOfAllowance`, `StoreUnavailable`.

@@ -86,4 +86,3 @@ LOOK: dict[str, Callable[[Run, float], dict[str, str | int | None]]] = {
     "note": _note,
 }
 """How each create is looked for; its keys are the names that are announced."""
-

@@ -1,9 +1,9 @@
 """An answer of Pipedrive, or the lack of one, to a value or an error: the one place where that is decided.
 
-    no connection, nothing sent      NotSent
-    no answer, 5xx, 408, 3xx, rubbish, `success: false` on 200      create: OutcomeUnknown, else Unavailable
-    429      RateLimited or BudgetSpent          (`worker.pipedrive.waits`)
-    401 Unauthorized · 403 Blocked or Forbidden · 404, 410 Gone · any other 4xx Invalid
+no connection, nothing sent      NotSent
+no answer, 5xx, 408, 3xx, rubbish, `success: false` on 200      create: OutcomeUnknown, else Unavailable
+429      RateLimited or BudgetSpent          (`worker.pipedrive.waits`)
+401 Unauthorized · 403 Blocked or Forbidden · 404, 410 Gone · any other 4xx Invalid
 """
 
 from __future__ import annotations
