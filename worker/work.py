@@ -25,7 +25,7 @@ from worker.pipedrive.allowance import Allowance, Plan, plan_of
 from worker.pipedrive.auth import ApiToken, Auth, OAuth
 from worker.pipedrive.calls import Call
 from worker.pipedrive.catalogue import Catalogue
-from worker.pipedrive.client import CallReport, Pipedrive, build_http, build_tls
+from worker.pipedrive.client import CallReport, HttpClient, Pipedrive, build_http, build_tls
 from worker.pipedrive.line import InLine
 from worker.queue import open_queue
 from worker.settings import Settings
@@ -35,7 +35,6 @@ from worker.vault import Vault
 from worker.writing import SourceWriting
 
 if TYPE_CHECKING:
-    import httpx
     import redis
 
 log = structlog.get_logger("leadline.work")
@@ -90,7 +89,7 @@ class Office:
             CALL_SECONDS,
         )
 
-    def http(self) -> httpx.Client:
+    def http(self) -> HttpClient:
         """A client of its own, on the process's one TLS context."""
         return build_http(self._tls)
 

@@ -25,7 +25,11 @@ from worker.pipedrive.network import Deadline
 from worker.pipedrive.transport import Received, build_http, build_tls, exchange
 from worker.pipedrive.wording import personal, redact
 
-__all__ = ["DEFAULT_BASE", "CallReport", "Limits", "NoLimits", "Pipedrive", "build_http", "build_tls"]
+__all__ = ["DEFAULT_BASE", "CallReport", "HttpClient", "Limits", "NoLimits", "Pipedrive", "build_http", "build_tls"]
+
+HttpClient = httpx.Client
+"""What `build_http` makes, for those who only hand it on."""
+
 
 DEFAULT_BASE = "https://api.pipedrive.com"
 USER_AGENT = "Leadline"
