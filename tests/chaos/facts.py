@@ -21,6 +21,9 @@ from worker.queue import JOB_SECONDS, open_queue
 from worker.spool import SPOOL, spooled
 from worker.vault import Vault
 
+MAINTENANCE = f"rq:clean_registries:{keys.QUEUE}"
+"""RQ's lock for tidying up after the dead. One who died with it in hand keeps everybody from it for a quarter of an hour."""
+
 OVERDUE = 60.0
 """Seconds after its time within which RQ's maintenance (every 30 s) must have taken an entry away."""
 
@@ -71,16 +74,17 @@ def gather(client: redis.Redis, account: dict[str, Any], metrics: str, data_dir:
 def leftovers(client: redis.Redis, data_dir: Path) -> dict[str, Any]:
     """What is empty where nothing is at work: name -> what is there."""
     queue = open_queue(client)
-    in_hand = started(client)
+    in_hand, tidied = started(client), not client.exists(MAINTENANCE)
     lapsing = {name.partition(b":")[0] for name, _ in in_hand}
     between = [name for name in client.lrange(queue.intermediate_queue_key, 0, -1) if name not in lapsing]
+    overdue = [name.decode() for name, ends in in_hand if not -OVERDUE < ends < JOB_SECONDS + 61]
     return {
         "lines": [key.decode() for key in client.scan_iter(f"{keys.PREFIX}line:*", count=1000)],
         "leases": client.zcard(keys.LEASES),
         "due": client.zcard(keys.DUE),
         "queue": queue.get_job_ids(),
-        "intermediate": between,
-        "started": [name.decode() for name, ends in in_hand if not -OVERDUE < ends < JOB_SECONDS + 61],
+        "intermediate": between if tidied else [],
+        "started": overdue if tidied else [],
         "spool": spooled(data_dir / SPOOL),
     }
 
