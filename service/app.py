@@ -29,6 +29,7 @@ from service.ids import put_request_id
 from service.intake.door import Door
 from service.intake.receipts import Receipts
 from service.intake.routes import intake_routes
+from service.ops.routes import Ops, ops_routes
 from service.problems import HttpProblem, handle_http, handle_problem, handle_surprise
 from worker import logs
 from worker.settings import Settings
@@ -51,7 +52,13 @@ def create_app(deps: Dependencies, more_routes: Sequence[ControllerRouterHandler
     """The application. `more_routes` are those of other windows (the console)."""
     door = Door(deps)
     return Litestar(
-        route_handlers=[*intake_routes(door, Receipts(deps)), *health_routes(Health(deps)), *docs_routes, *more_routes],
+        route_handlers=[
+            *intake_routes(door, Receipts(deps)),
+            *health_routes(Health(deps)),
+            *docs_routes,
+            *ops_routes(Ops(deps)),
+            *more_routes,
+        ],
         exception_handlers={HttpProblem: handle_problem, HTTPException: handle_http, Exception: handle_surprise},
         before_send=[put_request_id],
         lifespan=[partial(_running, deps, door)],

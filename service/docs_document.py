@@ -36,7 +36,7 @@ def openapi() -> dict[str, Any]:
             "version": _version(),
             "description": "Takes web forms and webhooks, and brings each as one lead into Pipedrive.",
         },
-        "paths": {**_intake(), **_receipts(), **_monitoring(), **_docs()},
+        "paths": {**_intake(), **_receipts(), **_ops(), **_monitoring(), **_docs()},
         "components": {
             "schemas": _schemas(),
             "responses": {f"problem-{name}": _problem(name) for name in KINDS},
@@ -118,6 +118,27 @@ def _receipts() -> dict[str, Any]:
     }
     place = {"name": "submission", "in": "path", "required": True, "schema": _ID}
     return {"/submissions/{submission}": {"parameters": [place], "get": get, "options": options}}
+
+
+def _ops() -> dict[str, Any]:
+    """For the holders of a token; all of it reads, nothing changes."""
+    page = {"description": "The page.", "content": {"text/html": {"schema": {"type": "string"}}}}
+    body = {"application/json": {"schema": {"type": "object"}}}
+
+    def look(name: str, summary: str, found: dict[str, Any]) -> dict[str, Any]:
+        refused = {"401": _refer("not-signed-in"), "404": _refer("not-found"), "429": _refer("rate"), "503": _refer("not-stored")}
+        get = {"operationId": name, "summary": summary, "security": [{"ops": []}], "responses": {"200": found} | refused}
+        return {"get": get}
+
+    return {
+        "/ops": look("console", "How things stand, as a page", page),
+        "/ops/api/overview": look(
+            "overview", "How things stand", {"description": "States, pause, budget, workers.", "content": body}
+        ),
+        "/ops/api/causes": look(
+            "causes", "Dead letters by cause", {"description": "What failed, and what to mend.", "content": body}
+        ),
+    }
 
 
 def _monitoring() -> dict[str, Any]:

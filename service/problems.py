@@ -34,6 +34,7 @@ KINDS: dict[str, Kind] = {
     "incomplete": Kind(400, "The body ended too early", "Send as many bytes as announced, and stay until the answer."),
     "idempotency-key": Kind(400, "The Idempotency-Key is not usable", "Send one key of 1 to 255 visible ASCII characters."),
     "not-genuine": Kind(401, "The request is not genuine", "Sign the exact bytes you send with the secret of this source."),
+    "not-signed-in": Kind(401, "Sign in first", "Give a token of LEADLINE_OPS_TOKENS as bearer, or as the password when asked."),
     "handshake": Kind(403, "The handshake is refused", "Compare the verify token set here and at the provider."),
     "origin": Kind(403, "This origin may not post here", "Add the page's origin to `origins` of the source."),
     "not-found": Kind(404, "There is nothing here", "Compare the address with the intake URLs of the source file."),

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.sources.reading import Outcome
+from tests.flow.intake_world import World, a_reading, an_event, open_world
+from worker.contract import Lead
+
+TOKEN = "sesame-and-some-more-letters"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+TOKENS = {"LEADLINE_OPS_TOKENS": f"kim:viewer:{TOKEN}"}
+
+
+@pytest.fixture
+def world(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    with open_world(redis_url, monkeypatch, TOKENS, spool=tmp_path) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("path", ["/ops", "/ops/api/overview", "/ops/api/causes"])
+def test_closed_without_tokens(path: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no token is configured there is nothing to see, whatever is sent."""
+    with open_world(redis_url, monkeypatch) as closed:
+        assert closed.client.get(path, headers=BEARER).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/ops", "/ops/api/overview", "/ops/api/causes"])
+@pytest.mark.parametrize(
+    "header", [None, "Bearer", "Bearer wrong", "Basic !!", "Basic " + base64.b64encode(b"x:wrong").decode(), "Digest \xff"]
+)
+def test_only_the_right_token_opens(path: str, header: str | None, world: World) -> None:
+    """Without the token, or with rubbish in its place, the answer is 401 and asks to sign in."""
+    headers: dict[str, Any] = {"Authorization": header.encode("latin-1")} if header else {}
+    answer = world.client.get(path, headers=headers)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Basic")
+
+
+def test_guessing_is_slowed_down(world: World) -> None:
+    """After twenty wrong tokens in a minute further ones are answered 429, and the right one still opens."""
+    wrong = [world.client.get("/ops", headers={"Authorization": f"Bearer {n}"}).status_code for n in range(25)]
+    assert wrong[:20] == [401] * 20
+    assert set(wrong[20:]) == {429}
+    assert world.client.get("/ops", headers=BEARER).status_code == 200
+
+
+def test_the_overview_is_the_contracts(world: World) -> None:
+    """The JSON has the keys that programs rely on, and counts what was accepted."""
+    world.post("contact")
+    body = world.client.get("/ops/api/overview", headers=BEARER).json()
+    keys = {"states", "oldest_seconds", "causes", "paused", "degraded", "tokens", "workers", "spool"}
+    assert keys <= set(body)
+    assert (body["states"]["queued"], body["tokens"], body["degraded"]) == (1, {"left": None, "leads": None}, ["workers"])
+
+
+def test_the_page_shows_causes_and_nothing_personal(world: World) -> None:
+    """A parked submission is on the page with its cause; stored text is text, and whom it is about is not told."""
+    lead = Lead(message="<b>canary</b>", answers={"canary": "x"})
+    event = an_event(Outcome.NO_CONTACT, lead=lead, why="nobody <script>alert(1)</script>")
+    world.reading = a_reading(Outcome.NO_CONTACT, events=[event])
+    world.post("typeform")
+    basic = {"Authorization": "Basic " + base64.b64encode(f"kim:{TOKEN}".encode()).decode()}
+    page = world.client.get("/ops", headers=basic)
+    assert page.status_code == 200
+    assert "nobody &lt;script&gt;" in page.text
+    assert "canary" not in page.text
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    [cause] = world.client.get("/ops/api/causes", headers=BEARER).json()["items"]
+    assert (cause["count"], cause["code"]) == (1, "no-contact")
