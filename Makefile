@@ -11,10 +11,10 @@ PYTHON ?= $(shell $(FIND_PYTHON))
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 PROCESSES ?= auto
 
-.PHONY: help install demo test tools allowance lock clean
+.PHONY: help install demo test tools chaos crash-scan allowance lock clean
 
 help: ## Show what can be made
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/make \1|\2/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
 
 install: .venv/installed ## Install everything into .venv from the lock files
 
@@ -40,6 +40,12 @@ test: tools ## Lint, check types, run all tests; says what was skipped and why
 	@$(BIN)/ruff format --check --quiet . || { echo "Run: $(BIN)/ruff format ." >&2; exit 1; }
 	@$(BIN)/mypy
 	@$(BIN)/pytest -n $(PROCESSES) --dist worksteal -q $(TESTS)
+
+chaos: tools ## Kill, stop and restart everything under load, five seeds; fails on anything lost or doubled
+	@$(BIN)/python -m tests.chaos.loop --submissions 10000 --kills 200 --seeds 1,2,3,4,5
+
+crash-scan: tools ## Die at every message of every way in turn; fails on anything lost or doubled
+	@$(BIN)/python -m tests.chaos.crash_scan
 
 allowance: tools ## Ten minutes of eight workers on one small window; fails beyond the plan or below 95 %
 	@$(BIN)/python -m tests.bench.allowance --seconds 600 --processes 8
