@@ -24,6 +24,9 @@ from worker.vault import Vault
 MAINTENANCE = f"rq:clean_registries:{keys.QUEUE}"
 """RQ's lock for tidying up after the dead. One who died with it in hand keeps everybody from it for a quarter of an hour."""
 
+HELD_BY_THE_DEAD = 890
+"""Seconds the lock has to live (of 899) below which nobody living holds it."""
+
 OVERDUE = 60.0
 """Seconds after its time within which RQ's maintenance (every 30 s) must have taken an entry away."""
 
@@ -74,7 +77,7 @@ def gather(client: redis.Redis, account: dict[str, Any], metrics: str, data_dir:
 def leftovers(client: redis.Redis, data_dir: Path) -> dict[str, Any]:
     """What is empty where nothing is at work: name -> what is there."""
     queue = open_queue(client)
-    in_hand, tidied = started(client), not client.exists(MAINTENANCE)
+    in_hand, tidied = started(client), not 0 < client.ttl(MAINTENANCE) < HELD_BY_THE_DEAD
     lapsing = {name.partition(b":")[0] for name, _ in in_hand}
     between = [name for name in client.lrange(queue.intermediate_queue_key, 0, -1) if name not in lapsing]
     overdue = [name.decode() for name, ends in in_hand if not -OVERDUE < ends < JOB_SECONDS + 61]
