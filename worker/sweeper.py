@@ -3,7 +3,8 @@
 On each beat, in one worker process at a time (a lock that lapses after three seconds), it
 1. puts what is due back into the queue, the earliest first, a bounded number a beat, so that the end of an outage is a ramp;
 2. puts back what a dead worker held: its lease ran out;
-3. puts back what stands in the ledger as queued but has no entry in the queue (a lost reply, a flushed queue).
+3. puts back what stands in the ledger as queued but has no entry in the queue (a lost reply, a flushed queue);
+4. clears away what dead workers left between RQ's queue and their slots, which RQ itself may keep for a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ LOST_AFTER_SECONDS = 10.0
 """A queued submission without an entry in the queue may be on its way to a slot; after this long it is lost."""
 
 LOOK_SECONDS = 5.0
+BETWEEN_SECONDS = 20.0
+"""A job leaves RQ's intermediate list as soon as its slot begins; what stands there longer belongs to nobody."""
+
 LOCK_MILLISECONDS = 3_000
 
 
@@ -42,6 +46,8 @@ class Sweeper:
         self._lost_after = lost_after
         self._me = secrets.token_hex(8)
         self._looked_at = -math.inf
+        self._tidied_at = -math.inf
+        self._between: dict[str, float] = {}
 
     def beat(self) -> int:
         """One round, if it is ours to do. Returns how many were dispatched. Raises `StoreUnavailable`."""
@@ -58,6 +64,7 @@ class Sweeper:
         ids += self._ledger.due(now, A_BEAT - len(ids)) if pause is None else self._probe(pause, now)
         ids += self._lost(now)
         self.dispatch(ids)
+        self._tidy(now)
         return len(ids)
 
     def dispatch(self, ids: Iterable[str]) -> None:
@@ -97,6 +104,16 @@ class Sweeper:
         if pause.until is None or pause.until > now or self._ledger.redis.exists(keys.PROBE):
             return []
         return self._ledger.due(now, PROBE_CANDIDATES)
+
+    def _tidy(self, now: float) -> None:
+        if 0 <= now - self._tidied_at < LOOK_SECONDS:
+            return
+        self._tidied_at = now
+        between = self._queue.intermediate_queue
+        self._between = {job_id: self._between.get(job_id, now) for job_id in between.get_job_ids()}
+        for job_id, since in self._between.items():
+            if now - since >= BETWEEN_SECONDS:
+                between.remove(job_id)
 
     def _lost(self, now: float) -> list[str]:
         """The whole queue is read for it, so not at every beat: slots hold a few that are in neither."""

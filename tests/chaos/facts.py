@@ -86,7 +86,7 @@ def leftovers(client: redis.Redis, data_dir: Path) -> dict[str, Any]:
         "leases": client.zcard(keys.LEASES),
         "due": client.zcard(keys.DUE),
         "queue": queue.get_job_ids(),
-        "intermediate": between if tidied else [],
+        "intermediate": between,
         "started": overdue if tidied else [],
         "spool": spooled(data_dir / SPOOL),
     }

@@ -438,6 +438,19 @@ def test_records_come_the_newest_first(ledger: Ledger, store: Callable[..., str]
     assert [record.id for record in ledger.each_in(State.DEAD)] == ids[::-1]
 
 
+def test_what_a_dead_worker_left_between_queue_and_slot_is_cleared(ledger: Ledger, redis: Any, clock: Clock) -> None:
+    """A job that stays in RQ's intermediate list is cleared away; one that was just taken is left alone."""
+    sweeper = Sweeper(ledger, open_queue(redis))
+    redis.lpush("rq:queue:leadline:intermediate", "left-behind")
+    sweeper.sweep()
+    clock.now += 15
+    redis.lpush("rq:queue:leadline:intermediate", "just-taken")
+    sweeper.sweep()
+    clock.now += 6
+    sweeper.sweep()
+    assert redis.lrange("rq:queue:leadline:intermediate", 0, -1) == [b"just-taken"]
+
+
 def test_one_process_sweeps_at_a_time(ledger: Ledger, redis: Any, store: Callable[..., str], clock: Clock) -> None:
     """A second sweeper leaves the beat to the first as long as that one beats."""
     mine = store()
