@@ -268,6 +268,10 @@ def _open(path: Path) -> _File | None:
         return None
     try:
         return _File(path, lock)
+    except sqlite3.OperationalError as error:
+        log.warning("a spool file cannot be opened just now", file=path.name, error=str(error))
+        lock.close()
+        return None
     except sqlite3.Error as error:
         aside = path.with_suffix(".damaged")
         with suppress(OSError):

@@ -33,7 +33,7 @@ def test_a_hung_redis_costs_the_senders_nothing(tmp_path: Path) -> None:
         finally:
             os.kill(redis, signal.SIGCONT)
         running.wait_quiet(90)
-        assert eventually(lambda: sum(running.counts().values()) == 101)
+        assert eventually(lambda: all(running.record(one) is not None for one in running.acknowledged.values()), 60)
         running.wait_quiet(90)
         running.check()
 
@@ -55,7 +55,9 @@ def test_a_spool_left_by_a_killed_service_is_drained_by_the_next(tmp_path: Path)
             running.acknowledged = twin
         finally:
             os.kill(redis, signal.SIGCONT)
-        assert eventually(lambda: sum(running.counts().values()) == 22, 60)
+        # A post that was never answered may have left a pointer of its own, so the ids are looked for and not counted.
+        told = [*running.acknowledged.values(), second]
+        assert eventually(lambda: all(running.record(one) is not None for one in told), 60)
         running.wait_quiet(90)
         first = running.acknowledged["k0"]
         records = {submission_id: running.record(submission_id) for submission_id in (first, second)}
