@@ -32,6 +32,7 @@ from service.intake.routes import intake_routes
 from service.ops.routes import Ops, ops_routes
 from service.problems import HttpProblem, handle_http, handle_problem, handle_surprise
 from worker import logs
+from worker.ending import ended
 from worker.settings import Settings
 
 __all__ = ["Dependencies", "application", "build", "create_app", "serve"]
@@ -76,8 +77,7 @@ async def _running(deps: Dependencies, door: Door, _: Litestar) -> AsyncIterator
     try:
         yield
     finally:
-        flushing.cancel()
-        await asyncio.gather(flushing, return_exceptions=True)
+        await ended([flushing])
         await deps.acceptor.stop()
         for _try in range(LAST_FLUSHES):
             if await _flush(deps, door):

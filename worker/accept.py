@@ -28,6 +28,7 @@ import structlog
 from worker import keys
 from worker.breaker import Breaker
 from worker.contract import DuplicateKey, Receipt, State, Submission
+from worker.ending import ended
 from worker.errors import StoreUnavailable
 from worker.ledger import scripts
 from worker.ledger.record import seal
@@ -44,7 +45,6 @@ WAITING_MOST = 5_000
 """Submissions that may wait for Redis in one process; beyond it new ones are refused rather than kept in memory."""
 
 REPLICAS_MILLISECONDS = 400
-CANCELS = 8
 DRAIN_SECONDS = 1.0
 ADOPT_SECONDS = 15.0
 """How often the spool is looked through for what is left, and the folder for files of processes that are gone."""
@@ -90,7 +90,7 @@ class Acceptor:
         """Takes what is waiting, then ends. What is spooled stays for the next process."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._inbox.join(), timeout=5)
-        await _ended(self._tasks)
+        await ended(self._tasks)
         if self.spool is not None:
             await self._on_disk(self.spool.close)
         self._disk.shutdown()
@@ -252,16 +252,6 @@ class Acceptor:
             series("leadline_submissions_total", source=submission.source, outcome="duplicate"),
             msgspec.json.encode(submission.fetch) if submission.fetch else "",
         )
-
-
-async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancels until all have ended: a cancellation that meets a command under way to Redis can get lost in the client."""
-    for _ in range(CANCELS):
-        for task in tasks:
-            task.cancel()
-        if tasks and (await asyncio.wait(tasks, timeout=0.5))[1]:
-            continue
-        return
 
 
 ALSO_COUNTED = {State.QUARANTINED: "quarantined", State.IGNORED: "ignored"}
