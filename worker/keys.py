@@ -34,6 +34,7 @@
 | leadline:metrics                   | hash   | series name as Prometheus writes it -> number                  | for ever |
 | leadline:ready                     | string | nothing: the write that shows that Redis takes writes          | a minute |
 | leadline:workers                   | hash   | worker process -> JSON `{slots, pid, host, seen}`              | an entry 60 s after its last beat |
+| leadline:changes                   | stream | `id` of each record that changed its state                     | the newest 100,000 or so |
 | leadline:audit                     | stream | who did what to which submission                               | the newest 100,000 |
 | rq:…                               | -      | RQ's own: the queue, its jobs and workers                      | RQ's |
 
@@ -62,6 +63,7 @@ METRICS = PREFIX + "metrics"
 READY = PREFIX + "ready"
 WORKERS = PREFIX + "workers"
 AUDIT = PREFIX + "audit"
+CHANGES = PREFIX + "changes"
 ALLOWANCE = PREFIX + "allowance:"
 
 QUEUE = "leadline"

@@ -13,6 +13,9 @@ REMEMBER_SECONDS = 7 * 24 * 3600
 PROBE_SECONDS = 30
 """How long after a try without a decision the gate is tried again."""
 
+CHANGES_KEPT = 100_000
+"""Entries of the stream of changes; who follows it and falls further behind reads everything anew."""
+
 _TABLE = {
     "submission": keys.submission(""),
     "state": keys.state(""),
@@ -23,6 +26,7 @@ _TABLE = {
     "probe": keys.PROBE,
     "outage": keys.OUTAGE,
     "metrics": keys.METRICS,
+    "changes": keys.CHANGES,
 }
 
 
@@ -31,5 +35,6 @@ def source(name: str) -> str:
     """The whole text of the script `name`."""
     folder = resources.files("worker.ledger") / "lua"
     table = ", ".join(f"{key} = '{value}'" for key, value in _TABLE.items())
-    head = f"local K = {{ {table}, remember = {REMEMBER_SECONDS}, probe_seconds = {PROBE_SECONDS} }}\n"
+    numbers = f"remember = {REMEMBER_SECONDS}, probe_seconds = {PROBE_SECONDS}, changes_kept = {CHANGES_KEPT}"
+    head = f"local K = {{ {table}, {numbers} }}\n"
     return head + (folder / "prelude.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")

@@ -21,7 +21,7 @@ local function count(series, amount)
   if series and series ~= '' then redis.call('HINCRBYFLOAT', K.metrics, series, amount or 1) end
 end
 
--- One change of state: the record, the index by state and the timeline together.
+-- One change of state: the record, the index by state, the timeline and the stream of changes together.
 local function move(id, to, by, why)
   local from = get(id, 'state')
   if from then redis.call('ZREM', K.state .. from, id) end
@@ -31,6 +31,7 @@ local function move(id, to, by, why)
   if why and why ~= '' then moment.why = why end
   redis.call('RPUSH', record(id) .. ':timeline', cjson.encode(moment))
   redis.call('LTRIM', record(id) .. ':timeline', -200, -1)
+  redis.call('XADD', K.changes, 'MAXLEN', '~', K.changes_kept, '*', 'id', id)
 end
 
 -- Leaves every line the submission stands in. Whoever is then first is due at once; their ids are returned.
