@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,7 @@ from redis.exceptions import RedisError
 
 from service import pages
 from service.dependencies import Dependencies
-from worker import keys
+from worker import drift, keys
 from worker.breaker import writable
 from worker.contract import State
 from worker.metrics import Gauges, expose
@@ -73,10 +74,11 @@ class Health:
             pipe.hvals(keys.WORKERS)
             pipe.get(keys.ALLOWANCE + "left")
             pipe.hlen(keys.DOUBLES)
+            pipe.get(keys.DRIFT)
             for state in State:
                 pipe.zcard(keys.state(state))
                 pipe.zrange(keys.state(state), 0, 0, withscores=True)
-            counters, beats, left, doubles, *rest = await pipe.execute()
+            counters, beats, left, doubles, report, *rest = await pipe.execute()
         now = self.deps.clock()
         return counters, Gauges(
             redis_up=True,
@@ -85,7 +87,13 @@ class Health:
             oldest_seconds={state: max(0.0, now - first[0][1]) for state, first in zip(State, rest[1::2], strict=True) if first},
             workers=sum(_is_alive(beat, now) for beat in beats),
             tokens_left=float(left) if left is not None else None,
+            lacking=_lacking(report),
         )
+
+
+def _lacking(stored: bytes | None) -> Mapping[bool, int] | None:
+    report = drift.decode(stored)
+    return Counter(each.needed for each in report.found) if report is not None else None
 
 
 def _is_alive(beat: bytes, now: float) -> bool:

@@ -15,6 +15,8 @@
 | leadline:person:{digest}           | hash   | `PersonMemory`: what we know of an e-mail or phone             | 400 days, renewed by use |
 | leadline:organization:{digest}     | string | organisation id by normalised name                              | 400 days, renewed by use |
 | leadline:catalogue                 | hash   | labels, channels, owners, fields as JSON, with `at`            | renewed hourly |
+| leadline:drift                     | string | JSON `worker.drift.DriftReport`: what the account lacks        | until the next look, hourly |
+| leadline:drift:turn                | string | that a worker process looks for it                             | a minute |
 | leadline:catalogue:lock            | string | who creates a missing label                                    | 30 s |
 | leadline:pause                     | hash   | an operator's pause: reason, since, by                          | until resumed |
 | leadline:gate                      | hash   | what Pipedrive's answers closed: reason, mode, since, until, probes | until lapsed or probed open |
@@ -29,7 +31,7 @@
 | leadline:allowance:left            | string | tokens left today, corrected by answers                        | until midnight UTC |
 | leadline:allowance:limit, :closed  | string | the window an answer stated; until when nothing may be sent    | an hour; until then |
 | leadline:allowance:quick:{minute}  | string | seconds of the minute's quickest exchange                      | 3 minutes |
-| leadline:oauth                     | hash   | access and refresh token, sealed                               | for ever |
+| leadline:oauth                     | hash   | access and refresh token, sealed; the scopes granted           | for ever |
 | leadline:oauth:lock                | string | who refreshes                                                  | 30 s |
 | leadline:metrics                   | hash   | series name as Prometheus writes it -> number                  | for ever |
 | leadline:ready                     | string | nothing: the write that shows that Redis takes writes          | a minute |
@@ -52,6 +54,8 @@ PAUSE = PREFIX + "pause"
 SWEEPER = PREFIX + "sweeper"
 CATALOGUE = PREFIX + "catalogue"
 CATALOGUE_LOCK = PREFIX + "catalogue:lock"
+DRIFT = PREFIX + "drift"
+DRIFT_TURN = PREFIX + "drift:turn"
 GATE = PREFIX + "gate"
 PROBE = PREFIX + "gate:probe"
 OUTAGE = PREFIX + "outage"

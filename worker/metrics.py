@@ -170,6 +170,8 @@ class Gauges:
     tokens_left: float | None = None
     spool: int = 0
     doubles: int = 0
+    lacking: Mapping[bool, int] | None = None
+    """What the account lacks of what the source file names, by whether submissions die of it."""
 
 
 def expose(
@@ -258,6 +260,8 @@ def _gauge_families(gauges: Gauges) -> list[Metric]:
         families.append(_by_state("leadline_oldest_seconds", "Age of the oldest in each state.", gauges.oldest_seconds))
     if gauges.workers is not None:
         families.append(_single("leadline_workers", "Worker processes with a beat in the last minute.", gauges.workers))
+    if gauges.lacking is not None:
+        families.append(_lacking(gauges.lacking))
     if gauges.tokens_left is not None:
         families.append(_single("leadline_pipedrive_tokens_left", "API tokens left today.", gauges.tokens_left))
     return families
@@ -266,6 +270,14 @@ def _gauge_families(gauges: Gauges) -> list[Metric]:
 def _single(name: str, text: str, value: float) -> Metric:
     family = Metric(name, text, "gauge")
     family.add_sample(name, {}, float(value))
+    return family
+
+
+def _lacking(found: Mapping[bool, int]) -> Metric:
+    text = "Names, permissions and scopes the account lacks; submissions that need one of the needed ones die."
+    family = Metric("leadline_account_lacks", text, "gauge")
+    for needed in (True, False):
+        family.add_sample("leadline_account_lacks", {"needed": str(needed).lower()}, float(found.get(needed, 0)))
     return family
 
 

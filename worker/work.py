@@ -13,6 +13,7 @@ import structlog
 from worker import connection
 from worker.delivery import Delivery, Workshop, names
 from worker.doubles import Doubles
+from worker.drift import Drift
 from worker.entrance import Entrance
 from worker.errors import LeaseLost, NotSent
 from worker.fate import Policy
@@ -175,10 +176,12 @@ def build(
         clock=time.time,
     )
     doubles = Doubles(store, ledger, office.client())
+    drift = Drift(store, writings, office.catalogue, ledger.now)
 
     def all_chores() -> None:
         chores()
         doubles.beat()
+        drift.beat()
 
     return Slots(
         queue,

@@ -95,6 +95,7 @@ class _Granted(Struct, frozen=True):
     refresh_token: str | None = None
     expires_in: float = LIFETIME_GUESS
     api_domain: str | None = None
+    scope: str | None = None
 
 
 class OAuth:
@@ -228,7 +229,8 @@ class OAuth:
             api_domain=company_base(granted.api_domain),
         )
         sealed = self._seal(msgspec.json.encode(tokens))
-        _asked(lambda: self._redis.hset(keys.OAUTH, mapping={"tokens": sealed}))
+        # What was granted is no secret, and the drift guard compares it with what deliveries need.
+        _asked(lambda: self._redis.hset(keys.OAUTH, mapping={"tokens": sealed, "scopes": granted.scope or ""}))
         return tokens
 
     def _post(self, form: dict[str, str]) -> Received:
