@@ -30,6 +30,7 @@ class Kind(Struct, frozen=True):
 
 
 KINDS: dict[str, Kind] = {
+    "filter": Kind(400, "The filter is empty", "Say what it is for: state, source, cause or q."),
     "unreadable": Kind(400, "The request cannot be read", "Send UTF-8 in the media type that Content-Type names."),
     "incomplete": Kind(400, "The body ended too early", "Send as many bytes as announced, and stay until the answer."),
     "idempotency-key": Kind(400, "The Idempotency-Key is not usable", "Send one key of 1 to 255 visible ASCII characters."),
@@ -37,13 +38,19 @@ KINDS: dict[str, Kind] = {
     "not-signed-in": Kind(401, "Sign in first", "Give a token of LEADLINE_OPS_TOKENS as bearer, or as the password when asked."),
     "handshake": Kind(403, "The handshake is refused", "Compare the verify token set here and at the provider."),
     "origin": Kind(403, "This origin may not post here", "Add the page's origin to `origins` of the source."),
+    "forbidden": Kind(403, "Your token may only read", "Ask for a token with the role operator."),
+    "cross-site": Kind(403, "This came from another site", "Send it from the console, or from a program with a bearer token."),
     "not-found": Kind(404, "There is nothing here", "Compare the address with the intake URLs of the source file."),
     "method": Kind(405, "This method is not allowed here", "Use a method named in the Allow header."),
     "too-slow": Kind(408, "The body took too long", "Send the whole body within ten seconds."),
+    "state": Kind(409, "Its state does not allow this", "Look at its state again; somebody may have been quicker."),
+    "count": Kind(409, "The count has changed", "Look at the list again, and send the count you then see."),
     "too-large": Kind(413, "The body is too large", "Stay below `max_body` of the source, 256 KiB unless it says otherwise."),
     "media-type": Kind(415, "The media type is not taken", "Send JSON, a form or multipart, without content coding."),
     "no-contact": Kind(422, "There is no way to reach anybody", "Send an e-mail address, a phone number or a name."),
     "key-reused": Kind(422, "The Idempotency-Key belongs to another body", "Use a new key for each new submission."),
+    "value": Kind(422, "A value is wrong", "Correct the fields that `errors` names."),
+    "locked-out": Kind(429, "Too many wrong tokens", "Wait as long as the Retry-After header says."),
     "rate": Kind(429, "Too many submissions", "Wait as long as the Retry-After header says."),
     "not-stored": Kind(503, "The submission could not be stored", "Send it again after Retry-After; it was not kept."),
     "internal": Kind(500, "Something is wrong on our side", "Report the request id to the operator."),

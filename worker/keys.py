@@ -38,6 +38,9 @@
 | leadline:workers                   | hash   | worker process -> JSON `{slots, pid, host, seen}`              | an entry 60 s after its last beat |
 | leadline:changes                   | stream | `id` of each record that changed its state                     | the newest 100,000 or so |
 | leadline:audit                     | stream | who did what to which submission                               | the newest 100,000 |
+| leadline:lockout:{digest}          | string | an address that showed too many wrong ops tokens               | a minute |
+| leadline:known:{digest}            | string | that an ops token's owner was seen at an address               | 30 days, renewed by use |
+| leadline:session:ended:{digest}    | string | a console session that was signed out                          | as long as it would have lasted |
 | rq:…                               | -      | RQ's own: the queue, its jobs and workers                      | RQ's |
 
 Digests are SHA-256 (first 32 hex digits) of the normalised value, so that no personal data stands in a key.
@@ -118,3 +121,15 @@ def limit(source: str, address: str) -> str:
 
 def refused(source: str) -> str:
     return f"{PREFIX}refused:{source}"
+
+
+def lockout(address: str) -> str:
+    return f"{PREFIX}lockout:{digest(address)}"
+
+
+def known(address: str, owner: str) -> str:
+    return f"{PREFIX}known:{digest(address, owner)}"
+
+
+def session_ended(nonce: str) -> str:
+    return f"{PREFIX}session:ended:{digest(nonce)}"
