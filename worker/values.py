@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from types import MappingProxyType
 from typing import Literal, NamedTuple, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
@@ -95,7 +94,10 @@ def listed(text: str) -> list[str]:
 
 
 def retention(text: str) -> Mapping[State, float | None]:
-    """Seconds by state, None for `never`. A state that is not named keeps its default; `discarded` goes with `ignored`."""
+    """Seconds by state, None for `never`. A state that is not named keeps its default; `discarded` goes with `ignored`.
+
+    A plain dict, because settings are handed to processes that are started afresh, and a read-only view cannot be pickled.
+    """
     given = dict(_DEFAULT_RETENTION)
     for part in listed(text):
         name, equals, value = part.partition("=")
@@ -105,7 +107,7 @@ def retention(text: str) -> Mapping[State, float | None]:
         given[name] = value.strip().lower()
     given.setdefault("discarded", given["ignored"])
     kept = {name: None if value == "never" else parse_duration(value) for name, value in given.items()}
-    return MappingProxyType({RETAINED[name]: seconds for name, seconds in kept.items()})
+    return {RETAINED[name]: seconds for name, seconds in kept.items()}
 
 
 def token(text: str) -> Secret:

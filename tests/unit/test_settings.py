@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import pickle
 from dataclasses import fields
 from ipaddress import ip_network
 from pathlib import Path
@@ -43,6 +44,15 @@ def test_defaults() -> None:
         State.IGNORED: 7 * DAY,
         State.DISCARDED: 7 * DAY,
     }
+
+
+@pytest.mark.parametrize("env", [{}, {"LEADLINE_OPS_TOKENS": "kim:operator:t", "LEADLINE_TRUSTED_PROXIES": "10.0.0.0/8"}])
+def test_settings_go_whole_to_another_process(env: dict[str, str]) -> None:
+    """Settings survive pickling, by which processes that are started afresh get them."""
+    settings = load(env | {"LEADLINE_RETENTION": "dead=90d", "LEADLINE_ENCRYPTION_KEYS": KEY})
+    copy = pickle.loads(pickle.dumps(settings))
+    assert copy == settings
+    assert isinstance(copy.encryption_keys[0], Secret)
 
 
 @pytest.mark.parametrize(
