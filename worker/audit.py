@@ -14,10 +14,7 @@ from msgspec import Struct
 
 from worker import keys
 from worker.ledger.ledger import unavailable
-
-KEPT = 100_000
-LONGEST = 500
-"""Characters of a text in an entry."""
+from worker.ledger.scripts import AUDIT_KEPT, AUDIT_LONGEST
 
 _CURSOR = re.compile(r"[0-9]{1,20}-[0-9]{1,20}", re.ASCII)
 
@@ -67,8 +64,8 @@ class Audit:
 def note(connection: Any, who: str, action: str, target: str, detail: str | None = None) -> None:
     """Adds an entry; `connection` may be a pipeline."""
     entry = {"who": who, "action": action, "target": target} | ({"detail": detail} if detail else {})
-    texts = {name: text[:LONGEST].encode("utf-8", "replace") for name, text in entry.items()}
-    connection.xadd(keys.AUDIT, texts, maxlen=KEPT, approximate=True)
+    texts = {name: text[:AUDIT_LONGEST].encode("utf-8", "replace") for name, text in entry.items()}
+    connection.xadd(keys.AUDIT, texts, maxlen=AUDIT_KEPT, approximate=True)
 
 
 def _read(stamp: bytes, fields: dict[bytes, bytes]) -> Entry:

@@ -4,6 +4,7 @@ LeadlineError
 ├── StoreUnavailable          Redis cannot take or give a record now
 ├── LeaseLost                 another worker owns this submission now
 ├── NotAllowed                the state of the submission does not allow this move
+│   └── Overtaken             somebody else changed the submission since it was read
 ├── OutOfAllowance            our own count says that the next call would pass Pipedrive's limits
 ├── Sealed                    the stored content cannot be opened here
 ├── Settling                  a create with unknown outcome must settle before it is looked for
@@ -63,6 +64,12 @@ class NotAllowed(LeadlineError):
         self.submission_id = submission_id
         self.state = state
         self.action = action
+
+
+class Overtaken(NotAllowed):
+    """The submission changed between the look at it and the move: look again."""
+
+    code = "overtaken"
 
 
 class Sealed(LeadlineError):

@@ -259,6 +259,7 @@ FATES: dict[type[BaseException], Callable[[Case], Fate]] = {
     errors.StoreUnavailable: _store,
     errors.LeaseLost: _drop,
     errors.NotAllowed: _drop,
+    errors.Overtaken: _drop,
     errors.OutOfAllowance: _allowance,
     errors.Sealed: _retry,
     errors.Settling: _still_settling,

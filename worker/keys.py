@@ -6,9 +6,11 @@
 | leadline:submission:{id}:timeline  | list   | JSON `Moment`s, oldest first, the newest 200                    | with the record |
 | leadline:submission:{id}:attempts  | list   | JSON `Attempt`s, oldest first, the newest 200                  | with the record |
 | leadline:state:{state}             | zset   | ids by the time (Unix seconds) they entered the state          | for ever |
-| leadline:due                       | zset   | waiting ids by the time (Unix seconds) of their dispatch, those that wait for tokens by minus their receipt | while waiting |
+| leadline:due                       | zset   | ids by their turn, a time (Unix seconds) or a mark around which stand those who wait for a gate or for room: `turn` in `prelude.lua` | while they wait |
+| leadline:newer                     | zset   | waiting ids of a newer version than the worker that met them, by version | until a newer worker takes them |
 | leadline:leases                    | zset   | ids in delivery by the time (Unix seconds) their lease ends    | while delivering |
 | leadline:duplicate:{source}:{kind}:{digest} | string | `id fingerprint`                                      | `content`: the window; else 7 days after the final state |
+| leadline:duplicate:{source}:key:{digest}:{fingerprint} | string | the same, for another body under a used key, acknowledged while Redis was away | 7 days after the final state |
 | leadline:limit:{source}:{digest}   | string | when this address's allowance is whole again (ms)               | the source's period |
 | leadline:refused:{source}          | list   | JSON of the newest refused requests, without body              | a day after the last |
 | leadline:line:{digest}             | list   | submission ids: the head holds the line, the others wait       | while somebody stands in it |
@@ -37,7 +39,15 @@
 | leadline:ready                     | string | nothing: the write that shows that Redis takes writes          | a minute |
 | leadline:workers                   | hash   | worker process -> JSON `{slots, pid, host, seen}`              | an entry 60 s after its last beat |
 | leadline:changes                   | stream | `id` of each record that changed its state                     | the newest 100,000 or so |
+| leadline:causes:ignored            | hash   | cause id -> when somebody chose to ignore it (Unix seconds)     | for ever |
+| leadline:alerts                    | string | JSON `service.alerts.state.Watched`: what stands, when sources spoke | for ever |
+| leadline:alerts:turn               | string | which service process watches for alerts                       | 40 s, renewed each beat |
 | leadline:audit                     | stream | who did what to which submission                               | the newest 100,000 |
+| leadline:bulk:{id}                 | hash   | a bulk action: action, by, at, count, edit (sealed), outcomes, stopped, ended_at | 7 days after its end |
+| leadline:bulk:{id}:left, :out      | zset   | its ids that wait for their turn, in order; those on their way, by the last look | until its end |
+| leadline:bulks, leadline:bulks:running | zset | bulk actions by the time they were made; those that are not over | a week; until their end |
+| leadline:bulk-claims               | hash   | submission id -> the unfinished bulk action that has it        | until its outcome |
+| leadline:bulk-lock                 | string | who advances bulk actions                                      | 5 s, renewed each beat |
 | leadline:lockout:{digest}          | string | an address that showed too many wrong ops tokens               | a minute |
 | leadline:known:{digest}            | string | that an ops token's owner was seen at an address               | 30 days, renewed by use |
 | leadline:session:ended:{digest}    | string | a console session that was signed out                          | as long as it would have lasted |
@@ -52,6 +62,7 @@ import hashlib
 
 PREFIX = "leadline:"
 DUE = PREFIX + "due"
+NEWER = PREFIX + "newer"
 LEASES = PREFIX + "leases"
 PAUSE = PREFIX + "pause"
 SWEEPER = PREFIX + "sweeper"
@@ -70,7 +81,15 @@ METRICS = PREFIX + "metrics"
 READY = PREFIX + "ready"
 WORKERS = PREFIX + "workers"
 AUDIT = PREFIX + "audit"
+CAUSES_IGNORED = PREFIX + "causes:ignored"
 CHANGES = PREFIX + "changes"
+ALERTS = PREFIX + "alerts"
+ALERTS_TURN = PREFIX + "alerts:turn"
+BULK = PREFIX + "bulk:"
+BULK_LOCK = PREFIX + "bulk-lock"
+BULK_CLAIMS = PREFIX + "bulk-claims"
+BULKS = PREFIX + "bulks"
+BULKS_RUNNING = PREFIX + "bulks:running"
 ALLOWANCE = PREFIX + "allowance:"
 
 QUEUE = "leadline"

@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterable
-from typing import cast
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import redis
 import rq
 
 from worker import keys
 from worker.contract import Lead, State
-from worker.errors import NotAllowed
+from worker.errors import NotAllowed, Overtaken
 from worker.ledger import Ledger, Pause
-from worker.ledger.ledger import unavailable
+from worker.ledger.ledger import REPLAYED, Audited, unavailable
 from worker.queue import enqueue, queued_ids
+
+RETRIED = Audited("retry", "")
 
 BEAT_SECONDS = 1.0
 A_BEAT = 200
@@ -82,18 +84,31 @@ class Sweeper:
         except redis.RedisError as error:
             raise unavailable(error) from error
 
-    def replay(self, submission_id: str, by: str, why: str, lead: Lead | None) -> State:
-        """A person's retry or accept: into the ledger's queue and RQ's, in one transaction. Raises `NotAllowed`."""
+    def replay(
+        self,
+        submission_id: str,
+        by: str,
+        why: str,
+        lead: Lead | None,
+        *,
+        allowed: Sequence[State] = REPLAYED,
+        audit: Audited = RETRIED,
+        seen: float | None = None,
+    ) -> State:
+        """A person's retry or accept: into the ledger's queue and RQ's, in one transaction. Raises `NotAllowed`, or `Overtaken`
+        where the record changed since it was `seen`."""
         try:
             with self._ledger.redis.pipeline(transaction=True) as pipe:
                 pipe.multi()
-                self._ledger.replay_call(pipe, submission_id, by, why, lead)
+                self._ledger.replay_call(pipe, submission_id, by, why, lead, allowed=allowed, audit=audit, seen=seen)
                 enqueue(self._queue, submission_id, pipe)
-                done, state = cast("tuple[int, bytes]", pipe.execute()[0])
+                done, state, *why_not = cast("list[Any]", pipe.execute()[0])
         except redis.RedisError as error:
             raise unavailable(error) from error
+        if why_not == [b"changed"]:
+            raise Overtaken(submission_id, state.decode(), audit.action)
         if not done:
-            raise NotAllowed(submission_id, state.decode() or None, "retry")
+            raise NotAllowed(submission_id, state.decode() or None, audit.action)
         return State(state.decode())
 
     def _probe(self, pause: Pause, now: float) -> list[str]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import redis
@@ -52,6 +52,25 @@ class Verdict(StrEnum):
     NOT_WANTED = "not-wanted"
     GATED = "gated"
     IN_LINE = "in-line"
+
+
+class Audited(NamedTuple):
+    """What the audit trail says of a person's move; an empty action leaves no entry."""
+
+    action: str
+    detail: str
+
+
+class Turn(NamedTuple):
+    """The bulk action that a move belongs to, and the token of who advances it."""
+
+    bulk: str
+    holder: str
+
+
+UNAUDITED = Audited("", "")
+NO_TURN = Turn("", "")
+REPLAYED = (State.DEAD, State.QUARANTINED)
 
 
 class Pause(Struct, frozen=True):
@@ -203,21 +222,42 @@ class Ledger:
 
     # -- a person's moves ------------------------------------------------------------------------------------------
 
-    def replay_call(self, pipe: Any, submission_id: str, by: str, why: str, lead: Lead | None) -> None:
-        """Adds to a transaction: `dead` or `quarantined` -> `queued`, with a mended lead if given."""
+    def replay_call(
+        self,
+        pipe: Any,
+        submission_id: str,
+        by: str,
+        why: str,
+        lead: Lead | None,
+        *,
+        allowed: Sequence[State] = REPLAYED,
+        audit: Audited = UNAUDITED,
+        seen: float | None = None,
+        turn: Turn = NO_TURN,
+    ) -> None:
+        """Adds to a transaction: `dead` or `quarantined` -> `queued`, with a mended lead if given.
+
+        `seen` is the `updated_at` of the record that the lead was made from.
+        """
         sealed = seal(lead, self.vault) if lead is not None else b""
-        self._add(pipe, "decide", submission_id, State.QUEUED, f"{State.DEAD} {State.QUARANTINED}", by, why, sealed)
+        self._add(pipe, "decide", submission_id, State.QUEUED, " ".join(allowed), by, why, sealed, *audit, seen or "", *turn)
+
+    def discard_call(self, pipe: Any, submission_id: str, by: str, why: str, turn: Turn) -> None:
+        """Adds to a transaction: `dead` or `quarantined` -> `discarded`, as one of a bulk action's."""
+        self._add(pipe, "decide", submission_id, State.DISCARDED, " ".join(REPLAYED), by, why, "", *UNAUDITED, "", *turn)
 
     def discard(self, submission_id: str, by: str, why: str) -> None:
         """`dead` or `quarantined` -> `discarded`. Raises `NotAllowed`."""
-        self._decide(submission_id, State.DISCARDED, (State.DEAD, State.QUARANTINED), by, why, "discard")
+        self._decide(submission_id, State.DISCARDED, REPLAYED, by, why, "discard")
 
     def undiscard(self, submission_id: str, by: str) -> State:
         """Undo of a discard: back to where it was. Raises `NotAllowed`."""
         return self._decide(submission_id, "", (State.DISCARDED,), by, "undo", "undo the discard")
 
     def _decide(self, submission_id: str, to: str, allowed: Sequence[State], by: str, why: str, action: str) -> State:
-        done, state = self._run("decide", submission_id, to, " ".join(allowed), by, why, "")
+        """The reason is a person's own words: the timeline has them, the trail does not."""
+        audit = Audited(action.partition(" ")[0], "")
+        done, state, *_ = self._run("decide", submission_id, to, " ".join(allowed), by, why, "", *audit, "", *NO_TURN)
         if not done:
             raise NotAllowed(submission_id, state.decode() or None, action)
         return State(state.decode())
@@ -226,11 +266,11 @@ class Ledger:
 
     def pause(self, reason: str, by: str) -> None:
         """No delivery starts until `resume`; what is in hand is finished."""
-        self._ask(lambda: self.redis.hset(keys.PAUSE, mapping={"reason": reason or "paused", "since": self.now(), "by": by}))
+        self._run("pause", reason or "paused", by)
 
-    def resume(self) -> None:
+    def resume(self, by: str = "") -> None:
         """Ends an operator's pause, and lets the gate be tried at once."""
-        self._run("resume")
+        self._run("resume", by)
 
     def raise_gate(self, submission_id: str, reason: str, until: float, *, probe: bool) -> None:
         """Stops every worker until `until`, because of what `submission_id` met. With `probe`, one submission is then let

@@ -13,13 +13,21 @@ REMEMBER_SECONDS = 7 * 24 * 3600
 PROBE_SECONDS = 30
 """How long after a try without a decision the gate is tried again."""
 
+NEWER_SECONDS = 10
+"""How long what an older worker left for a newer one rests before it is tried again."""
+
 CHANGES_KEPT = 100_000
 """Entries of the stream of changes; who follows it and falls further behind reads everything anew."""
+
+AUDIT_KEPT = 100_000
+AUDIT_LONGEST = 500
+"""Entries of the audit trail, and bytes of a text in one."""
 
 _TABLE = {
     "submission": keys.submission(""),
     "state": keys.state(""),
     "due": keys.DUE,
+    "newer": keys.NEWER,
     "leases": keys.LEASES,
     "pause": keys.PAUSE,
     "gate": keys.GATE,
@@ -27,6 +35,21 @@ _TABLE = {
     "outage": keys.OUTAGE,
     "metrics": keys.METRICS,
     "changes": keys.CHANGES,
+    "audit": keys.AUDIT,
+    "bulk": keys.BULK,
+    "bulk_lock": keys.BULK_LOCK,
+    "bulk_claims": keys.BULK_CLAIMS,
+    "bulks": keys.BULKS,
+    "bulks_running": keys.BULKS_RUNNING,
+}
+
+_NUMBERS = {
+    "remember": REMEMBER_SECONDS,
+    "probe_seconds": PROBE_SECONDS,
+    "newer_seconds": NEWER_SECONDS,
+    "changes_kept": CHANGES_KEPT,
+    "audit_kept": AUDIT_KEPT,
+    "audit_longest": AUDIT_LONGEST,
 }
 
 
@@ -35,6 +58,6 @@ def source(name: str) -> str:
     """The whole text of the script `name`."""
     folder = resources.files("worker.ledger") / "lua"
     table = ", ".join(f"{key} = '{value}'" for key, value in _TABLE.items())
-    numbers = f"remember = {REMEMBER_SECONDS}, probe_seconds = {PROBE_SECONDS}, changes_kept = {CHANGES_KEPT}"
+    numbers = ", ".join(f"{name} = {number}" for name, number in _NUMBERS.items())
     head = f"local K = {{ {table}, {numbers} }}\n"
     return head + (folder / "prelude.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")

@@ -1,9 +1,22 @@
--- A person decides: retry, accept, discard, undo. Replies {1, new state} or {0, state} when the state does not allow it.
+-- A person decides: retry, accept, discard, undo. Replies {1, new state}, or {0, state, why not} and nothing is changed: `state`
+-- does not allow it, the record was `changed` since it was read, or a bulk action is `not-its-turn`.
 -- Arguments: now, id, new state ('' = where it was before the discard), states it may come from (space-separated), by, why,
--- lead ('' = unchanged).
+-- lead ('' = unchanged), action for the audit trail ('' = none), its detail, `updated_at` when the record was read ('' = any),
+-- bulk action ('' = none), the token of who advances it.
 local id, to, from, by, why, lead = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local action, detail, seen, bulk, holder = ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
 local state = get(id, 'state')
-if not state or not string.find(' ' .. from .. ' ', ' ' .. state .. ' ', 1, true) then return { 0, state or '' } end
+
+-- One of a bulk action's goes once, whoever advances it and wherever he was killed; never after a stop.
+if bulk ~= '' then
+  local mine = redis.call('GET', K.bulk_lock) == holder and redis.call('HEXISTS', K.bulk .. bulk, 'stopped') == 0
+  if not mine or not redis.call('ZSCORE', K.bulk .. bulk .. ':left', id) then return { 0, state or '', 'not-its-turn' } end
+end
+if not state or not string.find(' ' .. from .. ' ', ' ' .. state .. ' ', 1, true) then
+  if bulk ~= '' then bulk_drop(bulk, id, 'skipped') end
+  return { 0, state or '', 'state' }
+end
+if seen ~= '' and tonumber(seen) ~= tonumber(get(id, 'updated_at')) then return { 0, state, 'changed' } end
 if to == '' then to = get(id, 'discarded_from') or 'dead' end
 
 if lead ~= '' then
@@ -21,4 +34,13 @@ else
   remember_duplicates(id, K.remember)
 end
 move(id, to, by, why)
+if action ~= '' then audit(by, action, id, detail) end
+if bulk ~= '' then
+  if to == 'queued' then
+    redis.call('ZREM', K.bulk .. bulk .. ':left', id)
+    redis.call('ZADD', K.bulk .. bulk .. ':out', now, id)
+  else
+    bulk_drop(bulk, id, 'done')
+  end
+end
 return { 1, to }

@@ -25,6 +25,8 @@ end
 local function move(id, to, by, why)
   local from = get(id, 'state')
   if from then redis.call('ZREM', K.state .. from, id) end
+  if to ~= 'waiting' then redis.call('ZREM', K.due, id) end
+  redis.call('ZREM', K.newer, id)
   redis.call('ZADD', K.state .. to, now, id)
   redis.call('HSET', record(id), 'state', to, 'updated_at', now)
   local moment = { at = now, state = to, by = by }
@@ -62,13 +64,45 @@ local function remember_duplicates(id, seconds)
   if seconds then redis.call('EXPIRE', key, seconds) else redis.call('PERSIST', key) end
 end
 
+-- The turn of what waits: the order in which the sweeper takes it, as one number.
+--
+--   -2e10  forms and browsers
+--   -1e10  webhooks
+--   time   whose wait ends by itself: retries, a create that settles, a place in line
+--    2e10  replays, and what came late out of a spool: only as far as RQ's queue is short
+--
+-- Around the three marks stand, by their receipt, those for whom a gate must open: the oldest first. When a day's tokens are
+-- back it is the newest: who asked a minute ago is still at the desk.
+local MARKS = { ['0'] = -2e10, ['1'] = -1e10, ['2'] = 2e10 }
+
+local function turn(id, newest_first)
+  local received = tonumber(get(id, 'received_at'))
+  return (MARKS[get(id, 'precedence') or ''] or MARKS['1']) + (newest_first and -received or received)
+end
+
 local function wait(id, until_, reason, by, why)
   move(id, 'waiting', by, why)
   redis.call('HSET', record(id), 'next_at', until_, 'reason', reason)
   redis.call('HDEL', record(id), 'lease', 'lease_until')
   redis.call('ZREM', K.leases, id)
-  -- When a day's tokens are back, the newest go first: who asked a minute ago is still at the desk.
-  local turn = until_
-  if reason == 'budget' then turn = -tonumber(get(id, 'received_at')) end
-  redis.call('ZADD', K.due, turn, id)
+  local everybody = reason == 'paused' or reason == redis.call('HGET', K.gate, 'reason')
+  redis.call('ZADD', K.due, everybody and turn(id, reason == 'budget') or until_, id)
+end
+
+-- Who did what, in the same step as the deed.
+local function audit(who, action, target, detail)
+  local entry = { 'who', string.sub(who, 1, K.audit_longest), 'action', action, 'target', target }
+  if detail and detail ~= '' then
+    entry[#entry + 1] = 'detail'
+    entry[#entry + 1] = string.sub(detail, 1, K.audit_longest)
+  end
+  redis.call('XADD', K.audit, 'MAXLEN', '~', K.audit_kept, '*', unpack(entry))
+end
+
+-- One of a bulk action's has its outcome, which is counted once, whichever of its two lists it stood in.
+local function bulk_drop(bulk, id, outcome)
+  local name = K.bulk .. bulk
+  if redis.call('ZREM', name .. ':left', id) + redis.call('ZREM', name .. ':out', id) == 0 then return end
+  redis.call('HINCRBY', name, outcome, 1)
+  if redis.call('HGET', K.bulk_claims, id) == bulk then redis.call('HDEL', K.bulk_claims, id) end
 end

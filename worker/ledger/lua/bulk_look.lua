@@ -1,0 +1,19 @@
+-- Counts the outcomes that arrived of what a bulk action let go. Those that are still on their way are looked at again last.
+-- Replies {left, out, delivered, dead, stopped}. Arguments: now, bulk, how many to look at.
+local bulk, most = ARGV[2], tonumber(ARGV[3])
+local outcomes = { delivered = 'delivered', dead = 'dead' }
+local out = K.bulk .. bulk .. ':out'
+for _, id in ipairs(redis.call('ZRANGE', out, 0, most - 1)) do
+  local state = get(id, 'state')
+  if state == 'queued' or state == 'delivering' or state == 'waiting' then
+    redis.call('ZADD', out, now, id)
+  else
+    -- What a person discarded meanwhile, or what turned out to be a test, was taken out of its hands.
+    bulk_drop(bulk, id, outcomes[state or ''] or 'skipped')
+  end
+end
+local tally = redis.call('HMGET', K.bulk .. bulk, 'delivered', 'dead', 'stopped')
+return {
+  redis.call('ZCARD', K.bulk .. bulk .. ':left'), redis.call('ZCARD', out),
+  tonumber(tally[1] or 0), tonumber(tally[2] or 0), tally[3] or '',
+}
