@@ -6,12 +6,14 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from service.ids import new_id
 from service.local.redis import running_url
+from service.ops.read import Reader
 from service.settings import source_file
 from service.watch import Sources, WatchedSources
 from worker.accept import Acceptor
@@ -37,6 +39,11 @@ class Dependencies:
     meter: Meter
     clock: Callable[[], float] = time.time
     new_id: Callable[[], str] = new_id
+
+    @cached_property
+    def reader(self) -> Reader:
+        """What the operators' windows ask; one for all of them, as it holds an index."""
+        return Reader(self.ledger, self.sources, self.settings.data_dir)
 
 
 def build(settings: Settings, env: Mapping[str, str] | None = None) -> Dependencies:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import msgspec
+import redis
 from msgspec import Struct
 
 from service.times import iso
-from worker import doubles, keys
+from worker import keys
+from worker.causes import UNRECORDED, cause_id
 from worker.contract import WORKING, Cause, State
+from worker.ignored import ignored
 from worker.ledger import Ledger
+from worker.ledger.ledger import Pause, unavailable
 from worker.spool import SPOOL, spooled
 
 LEAD_TOKENS = 35
 """API tokens of a new lead without a note: a search, a person, a lead."""
 
 ALIVE_SECONDS = 60.0
-UNRECORDED = Cause(step="unknown", code="unknown", detail="no cause was recorded")
+AGEING = (*sorted(WORKING), State.DEAD, State.QUARANTINED)
+"""The states in which somebody or something is waited for."""
 
 
 class Paused(Struct, frozen=True):
@@ -49,6 +53,13 @@ class CauseCount(Struct, frozen=True):
 
 
 class Overview(Struct, frozen=True):
+    """`causes` counts those that nobody chose to ignore.
+
+    `degraded` names what does not work as it should: `redis` (then all else is as it was at `as_of`, empty where it was never
+    known), `workers` (none is seen), `pipedrive` (its answers stopped the deliveries), `spool` (submissions of this machine
+    wait there for Redis).
+    """
+
     states: dict[str, int]
     oldest_seconds: dict[str, int]
     causes: int
@@ -58,50 +69,110 @@ class Overview(Struct, frozen=True):
     workers: int
     spool: int
     doubles: int
+    as_of: str
 
 
-def overview(ledger: Ledger, data_dir: Path) -> Overview:
-    """Asks the ledger, and counts the spool of this machine. Raises `StoreUnavailable`."""
-    now = ledger.now()
-    counts = ledger.counts()
-    oldest = {state.value: ledger.oldest(state) for state in (*WORKING, State.DEAD, State.QUARANTINED)}
-    pause = ledger.paused()
-    left = ledger.redis.get(keys.ALLOWANCE + "left")
+NOTHING_KNOWN = Overview({}, {}, 0, None, [], Tokens(None, None), 0, 0, 0, "")
+
+
+def overview(ledger: Ledger, data_dir: Path, *, open_causes: int | None = None) -> Overview:
+    """Asks the ledger, and counts the spool of this machine. Raises `StoreUnavailable`.
+
+    `open_causes` is their number where somebody knows it; None counts them in the store.
+    """
+    now, pause = ledger.now(), ledger.paused()
+    counts, oldest, left, beats, doubled = _figures(ledger.redis)
+    alive, spool = _alive(beats, now), spooled(data_dir / SPOOL)
     tokens = int(left) if left else None
     return Overview(
-        states={state.value: count for state, count in counts.items()},
-        oldest_seconds={state: int(max(0, now - since)) for state, since in oldest.items() if since is not None},
-        causes=len(causes(ledger)),
+        states=counts,
+        oldest_seconds={state: int(max(0.0, now - since)) for state, since in oldest.items()},
+        causes=_open(ledger) if open_causes is None else open_causes,
         paused=Paused(pause.reason, iso(pause.since) or "", iso(pause.until)) if pause else None,
-        degraded=[] if workers(ledger) else ["workers"],
+        degraded=_degraded(alive, pause, spool),
         tokens=Tokens(tokens, tokens // LEAD_TOKENS if tokens is not None else None),
-        workers=workers(ledger),
-        doubles=doubles.count(ledger.redis),
-        spool=spooled(data_dir / SPOOL),
+        workers=alive,
+        spool=spool,
+        doubles=doubled,
+        as_of=iso(now) or "",
     )
+
+
+def while_away(last: Overview | None, data_dir: Path) -> Overview:
+    """What can be said while Redis is away, by what was `last` known."""
+    known, spool = last or NOTHING_KNOWN, spooled(data_dir / SPOOL)
+    degraded = ["redis", *(part for part in known.degraded if part not in ("redis", "spool")), *(["spool"] if spool else [])]
+    return msgspec.structs.replace(known, degraded=degraded, spool=spool)
+
+
+def _degraded(alive: int, pause: Pause | None, spool: int) -> list[str]:
+    by_answer = pause is not None and pause.until is not None
+    parts = {"workers": not alive, "pipedrive": by_answer, "spool": bool(spool)}
+    return [name for name, wrong in parts.items() if wrong]
+
+
+def _figures(connection: redis.Redis) -> tuple[dict[str, int], dict[str, float], bytes | None, list[bytes], int]:
+    """Counts by state, since when the oldest of some is there, tokens left, the workers' beats, doubles: of one moment."""
+    try:
+        with connection.pipeline(transaction=True) as pipe:
+            for state in State:
+                pipe.zcard(keys.state(state))
+            for state in AGEING:
+                pipe.zrange(keys.state(state), 0, 0, withscores=True)
+            pipe.get(keys.ALLOWANCE + "left")
+            pipe.hvals(keys.WORKERS)
+            pipe.hlen(keys.DOUBLES)
+            found: list[Any] = pipe.execute()
+    except redis.RedisError as error:
+        raise unavailable(error) from error
+    counts = {state.value: count for state, count in zip(State, found, strict=False)}
+    firsts = zip(AGEING, found[len(State) :], strict=False)
+    left, beats, doubled = found[-3:]
+    return counts, {state.value: first[0][1] for state, first in firsts if first}, left, beats, doubled
 
 
 def workers(ledger: Ledger) -> int:
     """Worker processes that were seen within the last minute, by Redis's clock."""
-    now = ledger.now()
-    beats = cast("list[bytes]", ledger.redis.hvals(keys.WORKERS))
-    return sum(now - json.loads(beat).get("seen", 0) < ALIVE_SECONDS for beat in beats)
+    return _alive(cast("list[bytes]", ledger.redis.hvals(keys.WORKERS)), ledger.now())
+
+
+def _alive(beats: list[bytes], now: float) -> int:
+    return sum(now - msgspec.json.decode(beat).get("seen", 0) < ALIVE_SECONDS for beat in beats)
+
+
+def _open(ledger: Ledger) -> int:
+    """Causes of what is dead now that nobody chose to ignore, or that came back since."""
+    latest: dict[str, float] = {}
+    for cause, since in _dead(ledger):
+        latest[cause_id(cause)] = max(since, latest.get(cause_id(cause), 0.0))
+    left_alone = ignored(ledger.redis)
+    return sum(left_alone.get(name, 0.0) < since for name, since in latest.items())
 
 
 def causes(ledger: Ledger) -> list[CauseCount]:
     """Dead letters by step, code, field and setting, the most frequent first."""
-    ids = cast("list[tuple[bytes, float]]", ledger.redis.zrange(keys.state(State.DEAD), 0, -1, withscores=True))
-    with ledger.redis.pipeline(transaction=False) as pipe:
-        for raw, _ in ids:
-            pipe.hget(keys.submission(raw.decode()), "cause")
-        found = pipe.execute()
-    groups: dict[tuple[str | None, ...], list[tuple[Cause, float]]] = {}
-    for (_, since), stored in zip(ids, found, strict=True):
-        cause = msgspec.json.decode(stored, type=Cause) if stored else UNRECORDED
-        groups.setdefault((cause.step, cause.code, cause.field, cause.setting), []).append((cause, since))
+    groups: dict[str, list[tuple[Cause, float]]] = {}
+    for cause, since in _dead(ledger):
+        groups.setdefault(cause_id(cause), []).append((cause, since))
     counted = [
         CauseCount(first.step, first.code, first.field, first.detail, first.hint, first.setting, len(group), group[0][1])
         for group in groups.values()
         for first in [group[0][0]]
     ]
     return sorted(counted, key=lambda cause: -cause.count)
+
+
+def _dead(ledger: Ledger) -> list[tuple[Cause, float]]:
+    """What each dead letter died of and when, the oldest first. Raises `StoreUnavailable`."""
+    try:
+        ids = cast("list[tuple[bytes, float]]", ledger.redis.zrange(keys.state(State.DEAD), 0, -1, withscores=True))
+        with ledger.redis.pipeline(transaction=False) as pipe:
+            for raw, _ in ids:
+                pipe.hget(keys.submission(raw.decode()), "cause")
+            found = pipe.execute()
+    except redis.RedisError as error:
+        raise unavailable(error) from error
+    return [
+        (msgspec.json.decode(stored, type=Cause) if stored else UNRECORDED, since)
+        for (_, since), stored in zip(ids, found, strict=True)
+    ]

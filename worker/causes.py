@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from worker import keys
 from worker.contract import Cause
 from worker.errors import (
     Blocked,
@@ -184,3 +185,72 @@ def no_contact(source: str, step: str, why: str | None, field: str = "email") ->
         setting=f"sources.{source}.map",
         hint="map the field that holds the e-mail address or the phone number, then retry; or add it by hand",
     )
+
+
+UNRECORDED = Cause(step="unknown", code="unknown", detail="no cause was recorded")
+"""What stands for the cause of a dead letter that has none, as one of an older version may."""
+
+ID_LENGTH = 16
+
+
+def cause_id(cause: Cause | None) -> str:
+    """What dead letters that died of the same thing have in common; the same after a restart and on any machine."""
+    found = cause or UNRECORDED
+    return keys.digest(found.step, found.code, found.field or "", found.setting or "")[:ID_LENGTH]
+
+
+STEPS = {
+    "intake": "when it came in", "plan": "before it was sent", "fetch": "when the rest of it was fetched",
+    "names": "when its names were looked up", "settle": "when it was looked for", "organization": "at the organisation",
+    "person": "at the person", "lead": "at the lead", "note": "at the note", "store": "when it was recorded",
+    "worker": "in the worker",
+}  # fmt: skip
+"""Where a delivery was, in words."""
+
+KINDS = {"label": "label", "channel": "channel", "owner": "owner", "field": "custom field"}
+"""What an unknown name names, by the words of its kind."""
+
+TITLES = {
+    "no-contact": "Nobody to reach: no e-mail, phone or name",
+    "unknown-name": "Pipedrive does not have the {kind} that the source file names",
+    "unmappable": "The source file cannot be applied: {thing}",
+    "invalid": "Pipedrive refuses {thing} {step}",
+    "forbidden": "Pipedrive does not permit it {step}",
+    "gone": "It is gone from Pipedrive {step}",
+    "refused": "Pipedrive refuses it {step}",
+    "pipedrive": "Pipedrive answered with an error {step}",
+    "not-sent": "Pipedrive was not reached {step}",
+    "outcome-unknown": "Whether it was created is unknown {step}",
+    "unavailable": "Pipedrive did not answer {step}",
+    "rate-limited": "Pipedrive takes no more calls for the moment",
+    "budget-spent": "The day's Pipedrive tokens are spent",
+    "out-of-allowance": "The calls that Pipedrive allows are used up",
+    "unauthorized": "Pipedrive refuses the credentials",
+    "reauthorise": "The app must be connected to Pipedrive again",
+    "blocked": "Pipedrive blocks this account's calls",
+    "settling": "It settles before it is looked for",
+    "fetch": "The rest of it cannot be read from its product",
+    "fetch-failed": "The product that holds the rest of it did not answer",
+    "fetch-limited": "The product that holds the rest of it takes no more calls",
+    "fetch-refused": "The product that holds the rest of it refuses the token",
+    "fetch-forbidden": "The token may not read the rest of it from its product",
+    "record-gone": "The product no longer has the rest of it",
+    "sealed": "Its content cannot be opened with the keys that are set",
+    "store-unavailable": "Redis was away {step}",
+    "lease-lost": "Another worker took it over",
+    "not-allowed": "Its state did not allow the step",
+    "poison": "Workers die of it",
+    INTERNAL: "A fault in Leadline {step}",
+    "error": "It failed {step}",
+    UNRECORDED.code: "No cause was recorded",
+}
+"""What failed, in plain words, by the code of the cause. No person and no value stands in them: viewers read them."""
+
+
+def title(cause: Cause) -> str:
+    """One line for people: what failed, and at which field or step."""
+    kind = next((words for word, words in KINDS.items() if word in (cause.field or "").split()), "name")
+    thing = f"the field “{cause.field}”" if cause.field else "it"
+    step = STEPS.get(cause.step, f"at {cause.step}")
+    known = TITLES.get(cause.code)
+    return known.format(kind=kind, thing=thing, step=step) if known else f"It failed {step} ({cause.code})"

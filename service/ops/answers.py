@@ -33,7 +33,8 @@ class CauseCard(Struct, frozen=True):
     """Dead letters that died of the same thing. `id` is stable over restarts: it is made of step, code, field and setting.
 
     `ignored` is true until the cause comes back after it was ignored. `trend` counts its dead letters over the last
-    24 hours, an hour each, the current one last. `setting` is the TOML key or the Pipedrive setting to mend.
+    24 hours, an hour each, the current one last. `setting` is the TOML key or the Pipedrive setting to mend. `detail` is
+    what was said of the latest of them.
     """
 
     id: str
@@ -49,6 +50,7 @@ class CauseCard(Struct, frozen=True):
     ignored: bool
     setting: str | None = None
     trend: list[int] = msgspec.field(default_factory=list)
+    detail: str | None = None
 
 
 class Summary(Struct, frozen=True, kw_only=True):
@@ -78,11 +80,20 @@ class Item(Summary, frozen=True, kw_only=True):
 
 
 class RawRequest(Struct, frozen=True):
-    """The request as it came; None in `Detail.raw` once its content was erased. Headers are masked for a viewer."""
+    """The request as it came; None in `Detail.raw` once its content was erased.
+
+    `withheld`: for who may not see personal data the body is empty, the query and the values of most headers are masked.
+    `size` counts the body's bytes. `checked` is the scheme by which the source's requests prove where they come from.
+    """
 
     content_type: str
     headers: list[tuple[str, str]]
     body_base64: str
+    method: str = "POST"
+    query: str = ""
+    size: int = 0
+    checked: str | None = None
+    withheld: bool = False
 
 
 class Delivery(Struct, frozen=True):
@@ -108,6 +119,7 @@ class Detail(Summary, frozen=True, kw_only=True):
 
     `lead` is the canonical lead, `came_in` the one that came in where somebody edited it since. `attribution` says
     which rule set channel, channel_id, labels and the UTM, and what it set. `revealed` is false where data are masked.
+    `sealed`: the content is there, and this process lacks the key to it.
     """
 
     cause: CauseCard | None
@@ -124,6 +136,7 @@ class Detail(Summary, frozen=True, kw_only=True):
     revealed: bool
     duplicate_of: str | None = None
     edited_by: str | None = None
+    sealed: bool = False
 
 
 class BulkProgress(Struct, frozen=True):

@@ -1,0 +1,89 @@
+"""Records as the lines of a list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from service.ops import masks
+from service.ops.answers import Item
+from service.ops.index import records
+from service.ops.table import Row
+from service.times import iso
+from worker.causes import cause_id, title
+from worker.contract import State
+from worker.errors import Unmappable
+from worker.fate import REASONS
+from worker.ledger import Ledger, Record
+from worker.rules import apply_rules
+from worker.templates import context
+from worker.writing import SourceWriting
+
+PAUSED = {"paused": "delivery is paused", "line": "another submission of the same person goes first"}
+"""Why a submission waits, besides the reasons of a failed delivery."""
+
+
+def items(ledger: Ledger, ids: Iterable[str], writings: Mapping[str, SourceWriting], *, reveal: bool = False) -> list[Item]:
+    """These submissions as they are now, without those that are gone. Raises `StoreUnavailable`."""
+    return [item(record, writings, reveal=reveal) for record in records(ledger, ids) if record is not None]
+
+
+def item(record: Record, writings: Mapping[str, SourceWriting], *, reveal: bool = False) -> Item:
+    return Item(
+        id=record.id,
+        source=record.source,
+        state=record.state,
+        result=record.result,
+        who=masks.who(record.lead, reveal=reveal),
+        campaign=record.lead.utm.campaign if record.lead else None,
+        attempts=record.attempts,
+        received_at=iso(record.received_at) or "",
+        updated_at=iso(record.updated_at) or "",
+        next_at=iso(record.next_at),
+        channel=channel(record, writings),
+        cause_title=why(record),
+        cause=cause_id(record.cause) if record.state is State.DEAD else None,
+    )
+
+
+def remembered(row: Row, cause_title: str | None) -> Item:
+    """A line while Redis is away: what the index remembers."""
+    return Item(
+        id=row.id,
+        source=row.source,
+        state=State(row.state),
+        result=row.result,
+        who=row.who,
+        campaign=row.campaign,
+        attempts=row.attempts,
+        received_at=iso(row.received) or "",
+        updated_at=iso(row.at) or "",
+        next_at=iso(row.next_at),
+        cause_title=cause_title,
+        cause=row.cause,
+    )
+
+
+def why(record: Record) -> str | None:
+    """What it died of, or waits for, in plain words."""
+    if record.state is State.DEAD:
+        return title(record.cause) if record.cause else "No cause was recorded"
+    if record.state is not State.WAITING:
+        return None
+    if record.cause and record.reason in ("retry", "settle"):
+        return title(record.cause)
+    reason = record.reason or ""
+    return PAUSED.get(reason) or REASONS.get(reason)
+
+
+def channel(record: Record, writings: Mapping[str, SourceWriting]) -> str | None:
+    """The channel that the source file sets now, by the rule that matches or by the source."""
+    writing = writings.get(record.source)
+    if writing is None or record.lead is None:
+        return None
+    if not writing.rules:
+        return writing.lead.channel
+    try:
+        seen = context(record.lead, record.source, record.id, record.received_at)
+        return apply_rules(writing, seen)[0].channel
+    except Unmappable:
+        return writing.lead.channel
