@@ -22,6 +22,8 @@ from litestar import Litestar
 from litestar.exceptions import HTTPException
 from litestar.types import ControllerRouterHandler
 
+from service.alerts.watch import BEAT_SECONDS, Watch
+from service.alerts.webhook import Webhook, build_http
 from service.dependencies import Dependencies, build
 from service.docs import docs_routes
 from service.health import Health, health_routes
@@ -73,11 +75,13 @@ def create_app(deps: Dependencies, more_routes: Sequence[ControllerRouterHandler
 async def _running(deps: Dependencies, door: Door, _: Litestar) -> AsyncIterator[None]:
     """The acceptor and the counters' way to Redis, for as long as the application lives."""
     await deps.acceptor.start()
-    flushing = asyncio.create_task(_flush_for_ever(deps, door), name="flush")
+    tasks = [asyncio.create_task(_flush_for_ever(deps, door), name="flush")]
+    if deps.settings.alert_webhook:
+        tasks.append(asyncio.create_task(_watch_for_ever(deps, deps.settings.alert_webhook), name="alerts"))
     try:
         yield
     finally:
-        await ended([flushing])
+        await ended(tasks)
         await deps.acceptor.stop()
         for _try in range(LAST_FLUSHES):
             if await _flush(deps, door):
@@ -94,6 +98,18 @@ async def _flush_for_ever(deps: Dependencies, door: Door) -> None:
             await _flush(deps, door)
         except Exception as error:
             structlog.get_logger().error("flush failed", exc_info=error)
+
+
+async def _watch_for_ever(deps: Dependencies, url: str) -> None:
+    with build_http() as http:
+        webhook = Webhook(url, deps.settings.public_url, http)
+        watch = Watch(deps.ledger, deps.settings.data_dir, webhook, deps.settings.alert_oldest, deps.clock)
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            try:
+                await asyncio.to_thread(watch.beat)
+            except Exception as error:
+                structlog.get_logger().error("watch failed", error=type(error).__name__)
 
 
 async def _flush(deps: Dependencies, door: Door) -> bool:

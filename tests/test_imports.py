@@ -21,7 +21,7 @@ OURS = ("service", "worker")
 LEAVES = ("worker/contract.py", "worker/errors.py", "worker/keys.py", "worker/units.py")
 
 LITESTAR_LIVES_IN = ("service/",)
-HTTPX_LIVES_IN = ("worker/pipedrive/", "worker/fetch", "service/local/", "service/cli/")
+HTTPX_LIVES_IN = ("worker/pipedrive/", "worker/fetch", "service/local/", "service/cli/", "service/alerts/webhook")
 ENVIRONMENT_IS_READ_IN = (
     "service/cli/",
     "service/app.py",

@@ -5,7 +5,11 @@
 | leadline:submission:{id}           | hash   | the record: `worker.ledger.record.Record`                      | until retention; the receipt stays for the duplicate window |
 | leadline:submission:{id}:timeline  | list   | JSON `Moment`s, oldest first, the newest 200                    | with the record |
 | leadline:submission:{id}:attempts  | list   | JSON `Attempt`s, oldest first, the newest 200                  | with the record |
-| leadline:state:{state}             | zset   | ids by the time (Unix seconds) they entered the state          | for ever |
+| leadline:state:{state}             | zset   | ids by the time (Unix seconds) they entered the state          | each id with its record |
+| leadline:erased:{digest}           | hash   | the mark of who asked to be erased: `before`, `by`, `submission:{id}`, `person:{id}`, `lead:{id}` | 90 days |
+| leadline:gone                      | string | how many erased submissions are not even a receipt any more    | for ever, one number |
+| leadline:retention                 | string | which worker process has this turn at erasing what is old      | 1.5 s |
+| leadline:rewritten                 | string | that Redis was asked to write its file anew because of it      | a day |
 | leadline:due                       | zset   | ids by their turn, a time (Unix seconds) or a mark around which stand those who wait for a gate or for room: `turn` in `prelude.lua` | while they wait |
 | leadline:newer                     | zset   | waiting ids of a newer version than the worker that met them, by version | until a newer worker takes them |
 | leadline:leases                    | zset   | ids in delivery by the time (Unix seconds) their lease ends    | while delivering |
@@ -25,7 +29,7 @@
 | leadline:gate:probe                | string | the one submission let through to try the gate                 | 60 s |
 | leadline:outage                    | zset   | ids that could not get through since the last delivery, by time | a day                    |
 | leadline:suspects                  | zset   | `id step#look` of what was made again, by the time of its next look | a quarter of an hour |
-| leadline:doubles                   | hash   | submission id -> JSON `{step, ids, at}` of what exists twice    | for ever |
+| leadline:doubles                   | hash   | submission id -> JSON `{step, ids, at}` of what exists twice    | with the record |
 | leadline:sweeper                   | string | which worker process sweeps                                    | 3 s, renewed each beat |
 | leadline:allowance:burst, :search  | zset   | calls of the window `ticket:cost` by when each has arrived at the latest | a minute |
 | leadline:allowance:line            | zset   | calls that wait for their turn, by when they must have asked again | a minute |
@@ -35,7 +39,7 @@
 | leadline:allowance:quick:{minute}  | string | seconds of the minute's quickest exchange                      | 3 minutes |
 | leadline:oauth                     | hash   | access and refresh token, sealed; the scopes granted           | for ever |
 | leadline:oauth:lock                | string | who refreshes                                                  | 30 s |
-| leadline:metrics                   | hash   | series name as Prometheus writes it -> number                  | for ever |
+| leadline:metrics                   | hash   | series name as Prometheus writes it -> number                  | for ever: some forty for each source there ever was |
 | leadline:ready                     | string | nothing: the write that shows that Redis takes writes          | a minute |
 | leadline:workers                   | hash   | worker process -> JSON `{slots, pid, host, seen}`              | an entry 60 s after its last beat |
 | leadline:changes                   | stream | `id` of each record that changed its state                     | the newest 100,000 or so |
@@ -78,6 +82,9 @@ DOUBLES = PREFIX + "doubles"
 OAUTH = PREFIX + "oauth"
 OAUTH_LOCK = PREFIX + "oauth:lock"
 METRICS = PREFIX + "metrics"
+GONE = PREFIX + "gone"
+RETENTION = PREFIX + "retention"
+REWRITTEN = PREFIX + "rewritten"
 READY = PREFIX + "ready"
 WORKERS = PREFIX + "workers"
 AUDIT = PREFIX + "audit"
@@ -128,6 +135,11 @@ def line(kind: str, value: str) -> str:
 
 def person(kind: str, value: str) -> str:
     return f"{PREFIX}person:{digest(kind, value)}"
+
+
+def erased(kind: str, value: str) -> str:
+    """`kind` is `email`, `phone` or `id`; `value` is normalised."""
+    return f"{PREFIX}erased:{digest(kind, value)}"
 
 
 def organization(name: str) -> str:

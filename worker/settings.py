@@ -148,6 +148,23 @@ class Settings:
         secret=True,
         only=_ONLY_SERVICE,
     )
+    alert_webhook: Secret | None = _setting(
+        "LEADLINE_ALERT_WEBHOOK",
+        values.secret_url,
+        "Where alerts are posted, as Slack's incoming webhooks take them.",
+        unit="URL",
+        unset="no alerts",
+        secret=True,
+        only=_ONLY_SERVICE,
+    )
+    alert_oldest: float = _setting(
+        "LEADLINE_ALERT_OLDEST",
+        values.seconds,
+        "How long a lead may wait for its delivery before that is an alert.",
+        default="15m",
+        unit="seconds",
+        only=_ONLY_SERVICE,
+    )
     public_url: str | None = _setting(
         "LEADLINE_PUBLIC_URL",
         values.http_url,

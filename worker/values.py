@@ -162,6 +162,15 @@ def http_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def secret_url(text: str) -> Secret:
+    """An http or https URL that is itself a secret, as webhooks' are; it may have a query."""
+    expected = "an http:// or https:// URL"
+    url = _split(text, expected, secret=True)
+    if url.scheme not in ("http", "https") or not url.hostname or any(sign.isspace() for sign in text):
+        raise ValueError(f"expected {expected}, got something else (not shown)")
+    return Secret(text)
+
+
 def redis_url(text: str) -> Secret:
     """redis://, rediss://, unix:// or redis+sentinel://; may hold a password."""
     url = _split(text, "a Redis URL", secret=True)

@@ -139,6 +139,7 @@ def test_secrets_do_not_show(name: str) -> None:
         "REDIS_URL": "redis://:hunter2@h/0",
         "LEADLINE_OPS_TOKENS": "ann:viewer:hunter2",
         "LEADLINE_ENCRYPTION_KEYS": KEY,
+        "LEADLINE_ALERT_WEBHOOK": "https://hooks.example/hunter2",
     }.get(name, "hunter2")
     others = {
         row.name: "x" for row in FIELDS.values() if row.name.startswith("PIPEDRIVE_") and row.secret and "API" not in row.name

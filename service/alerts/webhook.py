@@ -1,0 +1,58 @@
+"""Sends messages to the webhook of `LEADLINE_ALERT_WEBHOOK`, as Slack and what is compatible with it take them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+
+from service.alerts.telling import Message
+
+SECONDS = 10.0
+MOST = 20
+"""Messages in one post; more are named by their number."""
+
+
+class NotTold(Exception):
+    """The webhook did not take it; it is told again later. Names no address: that is a secret."""
+
+
+class Webhook:
+    """`console` is the public address of the service, for links; None leaves them out."""
+
+    def __init__(self, url: str, console: str | None, http: httpx.Client) -> None:
+        self._url = url
+        self._console = console.rstrip("/") if console else None
+        self._http = http
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """One post for all. Raises `NotTold`."""
+        try:
+            answer = self._http.post(self._url, json=self.body(messages))
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise NotTold(type(error).__name__) from error
+        if not answer.is_success:
+            raise NotTold(f"status {answer.status_code}")
+
+    def body(self, messages: Sequence[Message]) -> dict[str, Any]:
+        """`{"text": …}`; a line for each message."""
+        lines = [self._line(message) for message in messages[:MOST]]
+        if len(messages) > MOST:
+            lines.append(f"… and {len(messages) - MOST} more")
+        return {"text": "\n".join(lines)}
+
+    def _line(self, message: Message) -> str:
+        mark = ":white_check_mark:" if message.recovered else ":rotating_light:"
+        link = f" <{self._console}{message.path}|open>" if self._console else ""
+        return f"{mark} *Leadline*: {_inert(message.text)}{link}"
+
+
+def build_http() -> httpx.Client:
+    """A redirect is not followed: the address holds a secret."""
+    return httpx.Client(timeout=SECONDS, follow_redirects=False, headers={"user-agent": "leadline"})
+
+
+def _inert(text: str) -> str:
+    """Nothing in a message may mention people or become a link: https://api.slack.com/reference/surfaces/formatting#escaping"""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")

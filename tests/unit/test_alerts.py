@@ -1,0 +1,206 @@
+"""What is told to the alert webhook, when, and in which words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.alerts.conditions import Condition, DeadCause, Facts, local, shared, span
+from service.alerts.silence import HOUR, silent_seconds
+from service.alerts.state import Watched, decode
+from service.alerts.telling import Message, Standing, tell
+from service.alerts.webhook import Webhook, build_http
+
+CALM: dict[str, Any] = {
+    "dead": {}, "oldest_seconds": 0.0, "oldest_limit": 900.0, "paused": None, "workers": 1, "silent": {}, "lacking": 0,
+}  # fmt: skip
+
+
+def keys_of(**facts: Any) -> dict[str, Condition]:
+    return {condition.key: condition for condition in shared(Facts(**(CALM | facts)))}
+
+
+@pytest.mark.parametrize(
+    ("facts", "keys", "words"),
+    [
+        ({}, [], ""),
+        ({"dead": {"a": DeadCause("no label 'X'", 1)}}, ["dead"], "1 lead could not be delivered, for one cause"),
+        ({"dead": {"a": DeadCause("x", 9), "b": DeadCause("y", 12)}}, ["dead", "cause:b"], "21 leads"),
+        ({"oldest_seconds": 900.0}, [], ""),
+        ({"oldest_seconds": 11_400.0}, ["oldest"], "3 h 10 m"),
+        ({"oldest_seconds": 11_400.0, "paused": "token refused"}, ["oldest"], "token refused"),
+        ({"workers": 0}, ["workers"], "leadline work"),
+        ({"silent": {"contact": 7200.0}}, ["silent:contact"], "silent for 2 h"),
+        ({"lacking": 2}, ["drift"], "2 names"),
+    ],
+)
+def test_what_is_wrong(facts: dict[str, Any], keys: list[str], words: str) -> None:
+    """Each fault is a condition of its own key, in words that say how much and what to do."""
+    found = keys_of(**facts)
+    assert list(found) == keys
+    assert words in " ".join(condition.text for condition in found.values())
+
+
+@pytest.mark.parametrize(
+    ("redis", "spool", "key"), [(True, 0, None), (True, 3, "spool"), (False, 0, "redis"), (False, 3, "redis")]
+)
+def test_what_a_machine_sees(redis: bool, spool: int, key: str | None) -> None:
+    """Redis away and a spool that does not drain are told by each machine for itself."""
+    assert [condition.key for condition in local(redis=redis, spool=spool)] == ([key] if key else [])
+
+
+@pytest.mark.parametrize(("count", "level"), [(10, 1), (19, 1), (20, 2), (39, 2), (40, 3), (1000, 7)])
+def test_a_cause_grows_by_doubling(count: int, level: int) -> None:
+    """Ten dead letters of one cause are told by themselves, and each doubling again."""
+    assert keys_of(dead={"a": DeadCause("x", count)})["cause:a"].level == level
+
+
+class Story:
+    """Conditions over time; gathers what is told."""
+
+    def __init__(self) -> None:
+        self.standing: dict[str, Standing] = {}
+
+    def at(self, now: float, *raised: Condition) -> list[str]:
+        self.standing, messages = tell(self.standing, raised, now)
+        return ["recovered" if message.recovered else message.text for message in messages]
+
+
+def condition(level: int = 1, *, after: float = 0.0, calm: float = 300.0) -> Condition:
+    return Condition(key="x", text=f"level {level}", recovered="fine", level=level, after=after, calm=calm)
+
+
+def test_told_once_and_recovered_once() -> None:
+    """A condition that holds is told once; when it has been gone for a while, that is told once."""
+    story = Story()
+    assert story.at(0, condition()) == ["Level 1"]
+    assert [story.at(now, condition()) for now in (15, 30, 4000)] == [[], [], []]
+    assert [story.at(now) for now in (4015, 4300)] == [[], []]
+    assert story.at(4316) == ["recovered"]
+    assert story.at(9999) == []
+
+
+def test_what_passes_quickly_is_not_told() -> None:
+    """A condition that goes before it has held long enough is never told, nor its recovery."""
+    story = Story()
+    assert story.at(0, condition(after=60)) == []
+    assert story.at(59, condition(after=60)) == []
+    assert [story.at(60), story.at(1000)] == [[], []]
+    assert story.at(2000, condition(after=60)) == []
+    assert story.at(2061, condition(after=60)) == ["Level 1"]
+
+
+def test_no_flapping() -> None:
+    """What comes and goes is one alert: it is not called recovered in between, and not told anew."""
+    story = Story()
+    told = [story.at(now, *([condition()] if now % 120 == 0 else [])) for now in range(0, 3600, 60)]
+    assert [each for each in told if each] == [["Level 1"]]
+
+
+def test_growth_is_told_again() -> None:
+    """A higher level is told again, not more often than every five minutes; a lower one is not."""
+    story = Story()
+    assert story.at(0, condition(1)) == ["Level 1"]
+    assert story.at(15, condition(2)) == []
+    assert story.at(301, condition(3)) == ["Level 3"]
+    assert story.at(900, condition(2)) == []
+    assert story.at(1300, condition(3)) == []
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 400)), max_size=60))
+def test_alarm_and_recovery_alternate(steps: Iterable[tuple[bool, int]]) -> None:
+    """Whatever happens, an alert is followed by its recovery before it is told again."""
+    story, now, told = Story(), 0.0, []
+    for raised, seconds in steps:
+        now += seconds
+        told += story.at(now, *([condition(after=30)] if raised else []))
+    assert all(one != other for one, other in pairwise(told))
+    assert not told or told[0] != "recovered"
+
+
+WEEK = 7 * 24
+START = 4 * 24  # a Monday, in hours since 1970
+
+
+def busy(per_hour: int, days: int, only: range = range(24)) -> dict[int, int]:
+    return {START + hour: per_hour for hour in range(days * 24) if hour % 24 in only and per_hour}
+
+
+@pytest.mark.parametrize(
+    ("hours", "since", "silence", "unusual"),
+    [
+        (busy(60, 14), START + 14 * 24, 0.4, False),  # too short to say
+        (busy(60, 14), START + 14 * 24, 0.6, True),
+        (busy(2, 14), START + 14 * 24, 2.0, False),  # four would have come: chance
+        (busy(2, 14), START + 14 * 24, 3.5, True),
+        (busy(60, 2), START + 2 * 24, 5.0, False),  # too few days
+        (busy(20, 14, range(8, 18)), START + 14 * 24 - 6, 10.0, False),  # it sleeps at night
+        (busy(20, 14, range(8, 18)), START + 14 * 24 - 6, 17.0, True),  # and does not wake in the morning
+        (busy(60, 14), START + 14 * 24, 24.0 * 20, True),  # silent for weeks is still silent
+        ({}, START, 100.0, False),
+    ],
+)
+def test_silence(hours: dict[int, int], since: int, silence: float, unusual: bool) -> None:
+    """A source is silent when at least six would have come, as on the same hours of earlier days."""
+    last = since * HOUR
+    found = silent_seconds(hours, float(last), last + silence * HOUR)
+    assert found == (silence * HOUR if unusual else None)
+
+
+def test_quiet_weekends_are_usual() -> None:
+    """A source that speaks on working days only is not silent on a Saturday."""
+    hours = {START + hour: 30 for hour in range(4 * WEEK) if hour // 24 % 7 < 5}
+    friday_night = float((START + 3 * WEEK + 5 * 24) * HOUR)
+    assert (
+        silent_seconds(
+            {hour: n for hour, n in hours.items() if hour * HOUR < friday_night}, friday_night, friday_night + 20 * HOUR
+        )
+        is None
+    )
+
+
+def test_a_counter_is_heard_by_its_rise() -> None:
+    """The first reading of a counter says nothing, a rise is what came, a fall is a store that lost its data."""
+    watched = Watched()
+    for now, total in ((0.0, 100.0), (60.0, 103.0), (3700.0, 104.0), (7300.0, 2.0), (7400.0, 5.0)):
+        watched.listen({"contact": total}, now)
+    assert watched.heard["contact"].hours == {0: 3, 1: 1, 2: 3}
+    assert watched.heard["contact"].last == 7400.0
+
+
+def test_what_is_stored_of_another_version_starts_afresh() -> None:
+    """A state that cannot be read stops nothing."""
+    assert decode(b'{"standing": 3}').standing == {}
+    assert decode(None).heard == {}
+
+
+def test_messages_mention_nobody() -> None:
+    """Signs that Slack reads as a mention or a link are written as text; a link leads to the console."""
+    with build_http() as http:
+        body = Webhook("http://127.0.0.1:1", "https://leads.example/", http).body(
+            [Message("<!channel> & more", "/ops?x=1"), Message("fine", "/ops", recovered=True)]
+        )
+    first, second = body["text"].split("\n")
+    assert first == ":rotating_light: *Leadline*: &lt;!channel&gt; &amp; more <https://leads.example/ops?x=1|open>"
+    assert second.startswith(":white_check_mark: *Leadline*: fine ")
+
+
+def test_a_flood_is_one_post() -> None:
+    """Beyond twenty messages the rest is a number."""
+    with build_http() as http:
+        lines = Webhook("http://127.0.0.1:1", None, http).body([Message("x", "/ops")] * 33)["text"].split("\n")
+    assert (len(lines), lines[-1]) == (21, "… and 13 more")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "less than a minute"), (61, "1 m"), (11_400, "3 h 10 m"), (3600, "1 h"), (90_000, "1 d 1 h"), (90_060, "1 d 1 h")],
+)
+def test_spans(seconds: float, text: str) -> None:
+    """Two units at the most."""
+    assert span(seconds) == text
