@@ -140,7 +140,11 @@ class Detail(Summary, frozen=True, kw_only=True):
 
 
 class BulkProgress(Struct, frozen=True):
-    """How a bulk action goes: `left` waits for its turn or its outcome; `stopped` says why it stopped, else None."""
+    """How a bulk action goes. `count` = `left` + `delivered` + `dead` + `done` + `skipped`.
+
+    `left` waits for its turn or its outcome; `done` was discarded, `skipped` had moved on or could not be edited. `stopped`
+    says why it stopped, else None; `ended_at` is None until the last outcome.
+    """
 
     id: str
     action: str
@@ -152,6 +156,8 @@ class BulkProgress(Struct, frozen=True):
     done: int = 0
     by: str | None = None
     at: str | None = None
+    skipped: int = 0
+    ended_at: str | None = None
 
 
 class Audited(Struct, frozen=True):

@@ -11,22 +11,26 @@ callers are told; nobody reads a state and writes it back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 import msgspec
 import redis
+import structlog
 from msgspec import Struct
 from redis.exceptions import NoPermissionError
 
 from worker import keys
-from worker.contract import Attempt, Cause, Lead, Moment, State
+from worker.contract import VERSION, Attempt, Cause, Lead, Moment, State
 from worker.errors import LeaseLost, NotAllowed, StoreUnavailable
 from worker.ledger import scripts
 from worker.ledger.record import Record, decode, seal
 from worker.metrics import series
 from worker.vault import Vault
+
+log = structlog.get_logger("leadline.ledger")
 
 CRASHES_ALLOWED = 3
 OUTAGE_SUBMISSIONS, OUTAGE_SECONDS = 3, 10.0
@@ -39,6 +43,11 @@ POISON = Cause(
     hint="look at the worker's log for what it does to the process, then retry it alone",
 )
 
+BACKFILL_TURNS = 1e10
+"""Above it are the turns of replays and backfill, below it those of everybody else: `turn` in `prelude.lua`."""
+
+LOOK = 5_000
+"""Ids of the index that are read at a time."""
 
 Fact = str | int | bytes | None
 """The value of a record's field; None removes it."""
@@ -50,6 +59,7 @@ class Verdict(StrEnum):
     CLAIMED = "claimed"
     UNKNOWN = "unknown"
     NOT_WANTED = "not-wanted"
+    NEWER = "newer"
     GATED = "gated"
     IN_LINE = "in-line"
 
@@ -85,19 +95,23 @@ class Pause(Struct, frozen=True):
 class Ledger:
     """Reads and moves records. `redis` keeps bytes (no `decode_responses`); every method may raise `StoreUnavailable`.
 
-    `clock` returns Unix seconds; None lets Redis tell the time, so that all workers share one clock.
+    `clock` returns Unix seconds; None lets Redis tell the time, so that all workers share one clock. Content of a newer
+    `version` is neither read nor delivered.
     """
 
-    def __init__(self, connection: redis.Redis, vault: Vault, clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self, connection: redis.Redis, vault: Vault, clock: Callable[[], float] | None = None, version: int = VERSION
+    ) -> None:
         self.redis = connection
         self.vault = vault
         self.clock = clock
+        self.version = version
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def get(self, submission_id: str) -> Record | None:
         fields = self._ask(lambda: self.redis.hgetall(keys.submission(submission_id)))
-        return decode(submission_id, fields, self.vault) if fields and b"state" in fields else None
+        return decode(submission_id, fields, self.vault, self.version) if fields and b"state" in fields else None
 
     def timeline(self, submission_id: str) -> list[Moment]:
         items = self._ask(lambda: self.redis.lrange(keys.timeline(submission_id), 0, -1))
@@ -108,15 +122,18 @@ class Ledger:
         return [msgspec.json.decode(item, type=Attempt) for item in items]
 
     def counts(self) -> dict[State, int]:
-        """How many submissions are in each state."""
+        """How many submissions are in each state; erased ones also when their receipt is gone."""
 
         def ask() -> list[Any]:
             with self.redis.pipeline(transaction=True) as pipe:
                 for state in State:
                     pipe.zcard(keys.state(state))
+                pipe.get(keys.GONE)
                 return pipe.execute()
 
-        return dict(zip(State, self._ask(ask), strict=True))
+        *found, gone = self._ask(ask)
+        counted = dict(zip(State, found, strict=True))
+        return counted | {State.ERASED: counted[State.ERASED] + int(gone or 0)}
 
     def oldest(self, state: State) -> float | None:
         """When the submission that has been longest in `state` entered it."""
@@ -148,8 +165,10 @@ class Ledger:
         organization_line: str = "",
         organization_memory: str = "",
     ) -> Verdict:
-        """Leases the submission to `token`, unless it is not wanted, the gate is closed or another of the person goes first."""
-        reply = self._run("claim", submission_id, token, lease_seconds, person_line, organization_line, organization_memory)
+        """Leases the submission to `token`, unless it is not wanted or of a newer version, the gate is closed, or another of the
+        person goes first."""
+        lines = (person_line, organization_line, organization_memory)
+        reply = self._run("claim", submission_id, token, lease_seconds, *lines, self.version)
         return Verdict(reply[0].decode())
 
     def renew(self, submission_id: str, token: str, lease_seconds: float) -> bool:
@@ -161,8 +180,12 @@ class Ledger:
             raise LeaseLost(submission_id)
 
     def learn(self, submission_id: str, token: str, step: str, facts: Mapping[str, Fact]) -> None:
-        """Writes down what an announced step brought. Raises `LeaseLost` when somebody else went on with it."""
-        if not self._run("learn", submission_id, token, step, *_pairs(facts)):
+        """Writes down what an announced step brought. Raises `LeaseLost` when somebody else went on with it, or it was erased."""
+        done = self._run("learn", submission_id, token, step, *_pairs(facts))
+        if done == 2:
+            made = {name: value for name, value in facts.items() if name.endswith("_id")}
+            log.warning("erased while it was delivered: remove by hand what was made", submission=submission_id, **made)
+        if done != 1:
             raise LeaseLost(submission_id)
 
     def finish(
@@ -206,9 +229,42 @@ class Ledger:
     # -- the sweeper's moves ---------------------------------------------------------------------------------------
 
     def due(self, now: float, limit: int) -> list[str]:
-        """Waiting submissions whose time has come, the earliest first."""
+        """Waiting submissions whose turn has come, in order: all but replays and backfill."""
         ids = self._ask(lambda: self.redis.zrange(keys.DUE, "-inf", now, byscore=True, offset=0, num=limit))
         return [raw.decode() for raw in ids]
+
+    def backfill(self, limit: int) -> list[str]:
+        """Replays, and what came late out of a spool, as far as it waits for room; in order."""
+        ids = self._ask(lambda: self.redis.zrange(keys.DUE, scripts.BACKFILL_TURNS, "+inf", byscore=True, offset=0, num=limit))
+        return [raw.decode() for raw in ids]
+
+    def understood(self, now: float, limit: int) -> list[str]:
+        """What workers left that did not know its version, and that this one does."""
+        ids = self._ask(lambda: self.redis.zrange(keys.NEWER, "-inf", self.version, byscore=True, offset=0, num=limit))
+        names = [raw.decode() for raw in ids]
+        rests = [self._ask(lambda name=name: self.redis.hget(keys.submission(name), "next_at")) for name in names]
+        return [name for name, until in zip(names, rests, strict=True) if float(until or 0) <= now]
+
+    def newer(self) -> int:
+        """How many wait for a worker of a newer version than this one's."""
+        return int(self._ask(lambda: self.redis.zcount(keys.NEWER, f"({self.version}", "+inf")))
+
+    def lost(self, before: float, present: Container[str], limit: int) -> list[str]:
+        """Submissions queued `before` that stand neither among those `present` nor in the ledger for their turn."""
+        found: list[str] = []
+        for start in itertools.count(0, LOOK):
+            ids = self._queued(before, start)
+            turns = self._ask(lambda ids=ids: self.redis.zmscore(keys.DUE, ids)) if ids else []
+            alone = [raw.decode() for raw, turn in zip(ids, turns, strict=True) if turn is None]
+            found += [name for name in alone if name not in present]
+            if len(ids) < LOOK or len(found) >= limit:
+                break
+        return found[:limit]
+
+    def _queued(self, before: float, start: int) -> list[bytes]:
+        key = keys.state(State.QUEUED)
+        found: list[bytes] = self._ask(lambda: self.redis.zrange(key, "-inf", before, byscore=True, offset=start, num=LOOK))
+        return found
 
     def abandoned(self, now: float, limit: int) -> list[str]:
         """Submissions in delivery whose lease ran out."""
@@ -261,6 +317,39 @@ class Ledger:
         if not done:
             raise NotAllowed(submission_id, state.decode() or None, action)
         return State(state.decode())
+
+    # -- bulk actions: `worker.bulk` -------------------------------------------------------------------------------
+
+    def bulk(self, step: str, *args: Any) -> Any:
+        """Runs one of the scripts `lua/bulk_….lua`."""
+        return self._run(f"bulk_{step}", *args)
+
+    def bulk_call(self, pipe: Any, step: str, *args: Any) -> None:
+        """Adds one of them to a transaction."""
+        self._add(pipe, f"bulk_{step}", *args)
+
+    # -- erasure ---------------------------------------------------------------------------------------------------
+
+    def erase_call(
+        self,
+        pipe: Any,
+        submission_id: str,
+        by: str,
+        why: str,
+        *,
+        state: str = "",
+        since: float | None = None,
+        mark: str = "",
+        by_mark: bool = False,
+        memories: Iterable[str] = (),
+    ) -> None:
+        """Adds to a transaction: any state -> `erased`; 1 where it was done. See `lua/erase.lua`."""
+        latest = "" if since is None else since
+        self._add(pipe, "erase", submission_id, by, why, state, latest, mark, int(by_mark), *memories)
+
+    def forget(self, submission_ids: Sequence[str], since: float) -> int:
+        """Removes the receipts of those of them that are erased since `since` (Unix seconds) or longer; how many it were."""
+        return int(self._run("forget", since, keys.GONE, keys.DOUBLES, *submission_ids))
 
     # -- pause and gate --------------------------------------------------------------------------------------------
 

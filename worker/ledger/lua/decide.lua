@@ -17,6 +17,11 @@ if not state or not string.find(' ' .. from .. ' ', ' ' .. state .. ' ', 1, true
   return { 0, state or '', 'state' }
 end
 if seen ~= '' and tonumber(seen) ~= tonumber(get(id, 'updated_at')) then return { 0, state, 'changed' } end
+-- Content of a newer version cannot be mended here.
+if lead ~= '' and tonumber(get(id, 'v') or 1) > K.version then
+  if bulk ~= '' then bulk_drop(bulk, id, 'skipped') end
+  return { 0, state, 'newer' }
+end
 if to == '' then to = get(id, 'discarded_from') or 'dead' end
 
 if lead ~= '' then
@@ -27,13 +32,15 @@ if lead ~= '' then
 end
 if to == 'discarded' then redis.call('HSET', record(id), 'discarded_from', state) end
 if to == 'queued' then
-  redis.call('HSET', record(id), 'attempts', 0, 'crashes', 0, 'replayed', 1)
+  redis.call('HSET', record(id), 'attempts', 0, 'crashes', 0, 'replayed', 1, 'precedence', 2)
   redis.call('HDEL', record(id), 'cause', 'next_at', 'reason', 'first_attempt_at', 'forgotten')
   remember_duplicates(id, nil)
 else
   remember_duplicates(id, K.remember)
 end
 move(id, to, by, why)
+-- Thousands may be replayed at once: they wait here for their turn, and not in RQ's queue before those who come meanwhile.
+if to == 'queued' then redis.call('ZADD', K.due, turn(id), id) end
 if action ~= '' then audit(by, action, id, detail) end
 if bulk ~= '' then
   if to == 'queued' then

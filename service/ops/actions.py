@@ -1,0 +1,239 @@
+"""What operators do, whether they ask in the console, by the API or in a terminal. Each deed is in the audit trail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from msgspec import Struct, structs
+
+from service.ops.answers import BulkProgress, CauseCard, Page
+from service.ops.find import Filter, states
+from service.overview import LEAD_TOKENS, Paused
+from service.times import iso
+from worker import ignored, keys
+from worker.audit import Audit
+from worker.bulk import ACTIONS, Bulks, Progress
+from worker.contract import Lead, State
+from worker.errors import LeadlineError, NotAllowed
+from worker.ledger import Ledger, Record
+from worker.ledger.ledger import Audited
+from worker.mend import mend
+from worker.sweeper import Sweeper
+
+LONGEST_REASON = 500
+
+
+class NotFound(LeadlineError):
+    """There is nothing of this id."""
+
+    code = "not-found"
+
+
+class NothingToMend(LeadlineError):
+    """The submission has no content that an edit could be made to: it is erased, or sealed under a key that is not here."""
+
+    code = "nothing-to-mend"
+
+
+class EmptyFilter(LeadlineError):
+    """A bulk action was asked for without saying for which."""
+
+    code = "filter"
+
+
+class Cost(Struct, frozen=True):
+    """What a bulk action may cost at the most, in Pipedrive's API tokens; `left` is what the day has, None where unknown."""
+
+    tokens: int
+    left: int | None
+
+
+class Finder(Protocol):
+    """`service.ops.read.Reader`, as far as it is needed here."""
+
+    def ids(self, filter: Filter) -> list[str]: ...
+
+    def causes(self) -> Page[CauseCard]: ...
+
+
+class Actions:
+    """Safe for any thread. Every method may raise `StoreUnavailable`; `by` is the token's name, or `cli:` and the user's.
+
+    `eraser` erases everything of an e-mail address and returns of how many submissions.
+    """
+
+    def __init__(self, ledger: Ledger, sweeper: Sweeper, finder: Finder, eraser: Callable[[str, str], int] | None = None) -> None:
+        self._ledger = ledger
+        self._sweeper = sweeper
+        self._finder = finder
+        self._eraser = eraser
+        self.bulks = Bulks(ledger)
+        self.audit = Audit(ledger.redis)
+
+    # -- one submission --------------------------------------------------------------------------------------------
+
+    def retry(self, submission_id: str, by: str, edit: Mapping[str, Any] | None = None) -> State:
+        """A dead letter is delivered again, mended first where `edit` says how.
+
+        Raises `NotFound`, `NotAllowed`, `EditError` with the fields, `NothingToMend`.
+        """
+        lead, seen = self._mended(submission_id, edit) if edit else (None, None)
+        detail = f"edited: {', '.join(sorted(edit))}" if edit else ""
+        return self._replay(submission_id, by, "retry", detail, lead, seen)
+
+    def accept(self, submission_id: str, by: str) -> State:
+        """No spam after all: from quarantine to delivery. Raises `NotFound`, `NotAllowed`."""
+        return self._replay(submission_id, by, "accept", "", None, None)
+
+    def discard(self, submission_id: str, by: str, why: str = "") -> State:
+        """Given up, from the dead letters or from quarantine. Raises `NotFound`, `NotAllowed`."""
+        with _found():
+            self._ledger.discard(submission_id, by, why.strip()[:LONGEST_REASON])
+        return State.DISCARDED
+
+    def undo(self, submission_id: str, by: str) -> State:
+        """A discard is taken back. Raises `NotFound`, `NotAllowed`."""
+        with _found():
+            return self._ledger.undiscard(submission_id, by)
+
+    def reveal(self, target: str, by: str) -> None:
+        """Notes that somebody looks at personal data: of a submission, or of a whole list or export. To be called before."""
+        self.audit.note(by, "reveal", target)
+
+    def _replay(self, submission_id: str, by: str, action: str, detail: str, lead: Lead | None, seen: float | None) -> State:
+        with _found():
+            return self._sweeper.replay(
+                submission_id, by, action, lead, allowed=ACTIONS[action], audit=Audited(action, detail), seen=seen
+            )
+
+    def _mended(self, submission_id: str, edit: Mapping[str, Any]) -> tuple[Lead, float]:
+        """The lead with the edit, and when the record that it was made from had changed last."""
+        record = self._record(submission_id)
+        if record.state not in ACTIONS["retry"]:
+            raise NotAllowed(submission_id, record.state, "retry")
+        if record.sealed or record.raw is None:
+            held = "sealed under a key that LEADLINE_ENCRYPTION_KEYS does not list" if record.sealed else "erased"
+            raise NothingToMend(f"{submission_id} has no content to mend: it is {held}")
+        return mend(record.lead or Lead(), edit), record.updated_at
+
+    def _record(self, submission_id: str) -> Record:
+        record = self._ledger.get(submission_id)
+        if record is None:
+            raise NotFound(f"there is no submission {submission_id}")
+        return record
+
+    # -- everything ------------------------------------------------------------------------------------------------
+
+    def pause(self, by: str, reason: str = "") -> Paused | None:
+        """No delivery starts until somebody resumes; what is in hand is finished."""
+        self._ledger.pause(reason.strip()[:LONGEST_REASON], by)
+        return self.paused()
+
+    def resume(self, by: str) -> Paused | None:
+        """Returns what else holds the deliveries up: a gate that Pipedrive's answers closed, or None."""
+        self._ledger.resume(by)
+        return self.paused()
+
+    def paused(self) -> Paused | None:
+        found = self._ledger.paused()
+        return Paused(found.reason, iso(found.since) or "", iso(found.until)) if found else None
+
+    def ignore(self, cause_id: str, by: str) -> None:
+        """What died of it until now needs nobody; it shows itself again once it comes back. Raises `NotFound`."""
+        self._known_cause(cause_id)
+        self.audit.note(by, "ignore", cause_id)
+        ignored.ignore(self._ledger.redis, cause_id, self._ledger.now())
+
+    def unignore(self, cause_id: str, by: str) -> None:
+        """The cause counts again. Raises `NotFound`."""
+        self._known_cause(cause_id)
+        self.audit.note(by, "reopen", cause_id)
+        ignored.unignore(self._ledger.redis, cause_id)
+
+    def _known_cause(self, cause_id: str) -> None:
+        if all(cause.id != cause_id for cause in self._finder.causes().items):
+            raise NotFound("there is no such cause, or nothing is dead of it any more")
+
+    def erase(self, email: str, by: str) -> int:
+        """Everything of an e-mail address goes for good. Returns of how many submissions."""
+        if self._eraser is None:
+            raise NotFound("nothing can be erased here")
+        return self._eraser(email, by)
+
+    # -- many ------------------------------------------------------------------------------------------------------
+
+    def bulk(self, action: str, filter: Filter, expect: int, by: str, edit: Mapping[str, Any] | None = None) -> BulkProgress:
+        """One decision over all that match now and whose state allows it. It goes on by itself: see `worker.bulk`.
+
+        Raises `EmptyFilter`, `FilterError`, `EditError`, and `CountDiffers` when they are not `expect`.
+        """
+        bulk = self.bulks.make(action, self.matching(action, filter), expect, by, edit=edit, detail=_told(filter, edit))
+        return self.bulk_progress(bulk)
+
+    def matching(self, action: str, filter: Filter) -> list[str]:
+        """The submissions that a bulk action would take, the oldest change first. Raises `EmptyFilter`, `FilterError`."""
+        if filter.empty:
+            raise EmptyFilter("the filter is empty: name a state, a source, a cause or a text")
+        asked = set(states(filter.state)) if filter.state else set(State)
+        wanted = [state.value for state in ACTIONS[action] if state in asked]
+        return self._finder.ids(structs.replace(filter, state=",".join(wanted)))[::-1] if wanted else []
+
+    def bulk_progress(self, bulk: str) -> BulkProgress:
+        """Raises `NotFound`, also for one that ended more than a week ago."""
+        found = self.bulks.progress(bulk)
+        if found is None:
+            raise NotFound(f"there is no bulk action {bulk}")
+        return progress(found)
+
+    def bulk_stop(self, bulk: str, by: str) -> BulkProgress:
+        """What it did not begin stays as it is; of one that is over, nothing changes. Raises `NotFound`."""
+        self.bulk_progress(bulk)
+        self.bulks.stop(bulk, by)
+        return self.bulk_progress(bulk)
+
+    def newest_bulks(self, limit: int = 20) -> list[BulkProgress]:
+        """The newest first."""
+        return [progress(found) for found in self.bulks.newest(limit)]
+
+    def cost(self, count: int) -> Cost:
+        """For the dialogue before a bulk retry. Raises `StoreUnavailable`."""
+        left = self._ledger.redis.get(keys.ALLOWANCE + "left")
+        return Cost(count * LEAD_TOKENS, int(left) if left else None)
+
+
+def progress(found: Progress) -> BulkProgress:
+    """As the console shows it."""
+    return BulkProgress(
+        id=found.id,
+        action=found.action,
+        count=found.count,
+        left=found.left,
+        delivered=found.delivered,
+        dead=found.dead,
+        stopped=found.stopped,
+        done=found.done,
+        by=found.by,
+        at=iso(found.at),
+        skipped=found.skipped,
+        ended_at=iso(found.ended_at),
+    )
+
+
+def _told(filter: Filter, edit: Mapping[str, Any] | None) -> str:
+    """The filter for the trail: what was searched for may be somebody's address, so a digest stands for it."""
+    parts = filter.parameters() | ({"q": keys.digest(filter.q)[:12]} if filter.q else {})
+    edited = [f"edited: {', '.join(sorted(edit))}"] if edit else []
+    return "; ".join([f"{name}={value}" for name, value in parts.items()] + edited)
+
+
+@contextmanager
+def _found() -> Iterator[None]:
+    """A move of what is not there is `NotFound`, not a question of its state."""
+    try:
+        yield
+    except NotAllowed as error:
+        if error.state is None:
+            raise NotFound(f"there is no submission {error.submission_id}") from None
+        raise
