@@ -24,10 +24,11 @@ import redis
 import redis.asyncio
 import rq
 import structlog
+from msgspec import structs
 
 from worker import keys
 from worker.breaker import Breaker
-from worker.contract import DuplicateKey, Receipt, State, Submission
+from worker.contract import DuplicateKey, Precedence, Receipt, State, Submission
 from worker.ending import ended
 from worker.errors import StoreUnavailable
 from worker.ledger import scripts
@@ -46,6 +47,12 @@ WAITING_MOST = 5_000
 
 REPLICAS_MILLISECONDS = 400
 DRAIN_SECONDS = 1.0
+DRAIN_BATCH = 25
+"""So few that a sender who comes meanwhile does not wait behind the drain for longer than some milliseconds."""
+
+LATE_SECONDS = 60.0
+"""What lay in the spool for longer is backfill: it goes into the ledger, and into RQ's queue when there is room."""
+
 ADOPT_SECONDS = 15.0
 """How often the spool is looked through for what is left, and the folder for files of processes that are gone."""
 
@@ -169,15 +176,22 @@ class Acceptor:
                 if time.monotonic() >= adopt_at:
                     adopt_at = time.monotonic() + ADOPT_SECONDS
                     await self._on_disk(spool.adopt)
-                while self.breaker.closed and (found := await self._on_disk(spool.oldest, BATCH)):
-                    await self._store([self._sealed(submission) for submission in found], spooled=True)
+                while self.breaker.closed and (found := await self._on_disk(spool.oldest, DRAIN_BATCH)):
+                    began = time.monotonic()
+                    await self._store([self._sealed(self._aged(submission)) for submission in found], spooled=True)
                     await self._on_disk(spool.take_out, [submission.id for submission in found])
                     log.info("spooled submissions handed over", count=len(found))
+                    # As long a rest as it took: the process, and Redis, belong to new senders at least half of the time.
+                    await asyncio.sleep(time.monotonic() - began)
             except StoreUnavailable:
                 self.breaker.trip()
             except Exception as error:
                 log.error("the spool cannot be drained", error=type(error).__name__)
             await asyncio.sleep(DRAIN_SECONDS)
+
+    def _aged(self, submission: Submission) -> Submission:
+        late = self._clock() - submission.received_at > LATE_SECONDS
+        return structs.replace(submission, precedence=Precedence.BACKFILL) if late else submission
 
     async def _on_disk(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work, *arguments)
@@ -189,7 +203,7 @@ class Acceptor:
         are looked up first and get no job.
 
         What was `spooled` was acknowledged, so each id gets a record: a twin of an earlier one points to it, and one that
-        reuses a key with another body goes without its key.
+        reuses a key with another body stands under both.
         """
         try:
             known = await self._known(submissions)
@@ -198,7 +212,8 @@ class Acceptor:
                 arguments = [text for _, texts in submissions for text in texts]
                 pipe.eval(scripts.source("accept"), 0, "", int(spooled), *arguments)
                 for (submission, _), duplicate in zip(submissions, known, strict=True):
-                    if submission.state is State.QUEUED and not duplicate:
+                    backfill = submission.precedence is Precedence.BACKFILL
+                    if submission.state is State.QUEUED and not duplicate and not backfill:
                         enqueue(self._queue, submission.id, pipe)
                 replies = (await pipe.execute())[0]
             if self._wait_replicas:
@@ -251,6 +266,7 @@ class Acceptor:
             series("leadline_submissions_total", source=submission.source, outcome=also) if also else "",
             series("leadline_submissions_total", source=submission.source, outcome="duplicate"),
             msgspec.json.encode(submission.fetch) if submission.fetch else "",
+            int(submission.precedence),
         )
 
 

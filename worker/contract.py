@@ -5,10 +5,17 @@ Every struct here is stored; a change of shape needs a new tag and a reader for 
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any
 
 from msgspec import Struct, field
+
+VERSION = 1
+"""The shape of a record's content that this code writes, and the newest that it reads.
+
+A newer one is left for a worker that knows it, so that old and new may run side by side. What the ledger itself goes by (state,
+times, lease, lines) means the same in every version.
+"""
 
 
 class State(StrEnum):
@@ -40,6 +47,16 @@ MOVES: dict[State, frozenset[State]] = {
     State.ERASED: frozenset(),
 }
 """Every legal move. `discarded` goes back only as the undo of a discard, to where it was."""
+
+
+class Precedence(IntEnum):
+    """Who goes first where many wait; the order itself is decided in `worker/ledger/lua/prelude.lua`."""
+
+    FORM = 0
+    """A person at a form, or in a browser: still there when the call comes soon."""
+    WEBHOOK = 1
+    BACKFILL = 2
+    """What a person replays, and what came late out of a spool: it waited for long, and may wait until there is room."""
 
 
 class Result(StrEnum):
@@ -156,6 +173,7 @@ class Submission(Struct, frozen=True, tag="v1", kw_only=True):
     why: str | None = None
     fetch: dict[str, str] | None = None
     """For an event that told ids alone: what `worker.fetch` needs to read its record. Holds nothing personal."""
+    precedence: Precedence = Precedence.WEBHOOK
 
 
 class Receipt(Struct, frozen=True):

@@ -46,6 +46,10 @@
 | leadline:causes:ignored            | hash   | cause id -> when somebody chose to ignore it (Unix seconds)     | for ever |
 | leadline:alerts                    | string | JSON `service.alerts.state.Watched`: what stands, when sources spoke | for ever |
 | leadline:alerts:turn               | string | which service process watches for alerts                       | 40 s, renewed each beat |
+| leadline:tide                      | hash   | the server's life that all agreed on, `horizon`: what came before it is looked for first; a roll call | for ever |
+| leadline:tide:marks                | hash   | worker process -> how many creates it has announced            | a minute after its last beat |
+| leadline:tide:roll                 | zset   | worker processes by the time of their last beat                | as the marks |
+| leadline:tide:absent               | set    | processes that have yet to speak after a restart               | seconds |
 | leadline:audit                     | stream | who did what to which submission                               | the newest 100,000 |
 | leadline:bulk:{id}                 | hash   | a bulk action: action, by, at, count, edit (sealed), outcomes, stopped, ended_at | 7 days after its end |
 | leadline:bulk:{id}:left, :out      | zset   | its ids that wait for their turn, in order; those on their way, by the last look | until its end |
@@ -90,6 +94,10 @@ WORKERS = PREFIX + "workers"
 AUDIT = PREFIX + "audit"
 CAUSES_IGNORED = PREFIX + "causes:ignored"
 CHANGES = PREFIX + "changes"
+TIDE = PREFIX + "tide"
+TIDE_MARKS = PREFIX + "tide:marks"
+TIDE_ROLL = PREFIX + "tide:roll"
+TIDE_ABSENT = PREFIX + "tide:absent"
 ALERTS = PREFIX + "alerts"
 ALERTS_TURN = PREFIX + "alerts:turn"
 BULK = PREFIX + "bulk:"

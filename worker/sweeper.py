@@ -1,10 +1,13 @@
 """The sweeper: one road for retries, waits, replays, stuck and abandoned work.
 
 On each beat, in one worker process at a time (a lock that lapses after three seconds), it
-1. puts what is due back into the queue, the earliest first, a bounded number a beat, so that the end of an outage is a ramp;
+1. puts what is due back into RQ's queue, in the order of the ledger, as far as that queue is short: it is first come, first
+   served, so what comes fresh would stand behind it; at the end of an outage this makes a ramp;
 2. puts back what a dead worker held: its lease ran out;
 3. puts back what stands in the ledger as queued but has no entry in the queue (a lost reply, a flushed queue);
 4. clears away what dead workers left between RQ's queue and their slots, which RQ itself may keep for a quarter of an hour.
+
+Whoever sweeps, each process takes up what older workers left because they do not know its version.
 """
 
 from __future__ import annotations
@@ -30,6 +33,9 @@ BEAT_SECONDS = 1.0
 A_BEAT = 200
 """Submissions dispatched in one beat at the most."""
 
+SHORT = 20
+"""So many may stand in RQ's queue at any time; more as long as the slots empty it from beat to beat."""
+
 PROBE_CANDIDATES = 10
 LOST_AFTER_SECONDS = 10.0
 """A queued submission without an entry in the queue may be on its way to a slot; after this long it is lost."""
@@ -49,11 +55,14 @@ class Sweeper:
         self._me = secrets.token_hex(8)
         self._looked_at = -math.inf
         self._tidied_at = -math.inf
+        self._depth = SHORT
+        self._filled = False
         self._between: dict[str, float] = {}
 
     def beat(self) -> int:
         """One round, if it is ours to do. Returns how many were dispatched. Raises `StoreUnavailable`."""
         try:
+            self.dispatch(self._ledger.understood(self._ledger.now(), A_BEAT))
             return self.sweep() if self._mine() else 0
         except redis.RedisError as error:
             raise unavailable(error) from error
@@ -63,11 +72,28 @@ class Sweeper:
         now = self._ledger.now()
         ids = self._ledger.abandoned(now, A_BEAT)
         pause = self._ledger.paused()
-        ids += self._ledger.due(now, A_BEAT - len(ids)) if pause is None else self._probe(pause, now)
+        ids += self._turns(now) if pause is None else self._probe(pause, now)
         ids += self._lost(now)
         self.dispatch(ids)
         self._tidy(now)
         return len(ids)
+
+    def _turns(self, now: float) -> list[str]:
+        """Those whose turn it is, as far as there is room; one in any case: a queue that stays long must not stop retries."""
+        room = self._room()
+        ids = self._ledger.due(now, max(1, room))
+        ids += self._ledger.backfill(room - len(ids)) if room > len(ids) else []
+        self._filled = len(ids) >= room
+        return ids
+
+    def _room(self) -> int:
+        """The depth to which RQ's queue is filled doubles with each beat in which the slots took most of it, and halves again."""
+        standing = self._queue.count
+        if standing > self._depth // 2 or not self._filled:
+            self._depth = max(SHORT, self._depth // 2)
+        else:
+            self._depth = min(A_BEAT, self._depth * 2)
+        return self._depth - standing
 
     def dispatch(self, ids: Iterable[str]) -> None:
         """Back into the ledger's queue and RQ's, in one transaction. Raises `StoreUnavailable`."""
@@ -95,13 +121,18 @@ class Sweeper:
         audit: Audited = RETRIED,
         seen: float | None = None,
     ) -> State:
-        """A person's retry or accept: into the ledger's queue and RQ's, in one transaction. Raises `NotAllowed`, or `Overtaken`
-        where the record changed since it was `seen`."""
+        """A person's retry or accept: into the ledger's queue and, if that is short, RQ's, in one transaction.
+
+        Raises `NotAllowed`, or `Overtaken` where the record changed since it was `seen`.
+        """
         try:
+            at_once = self._queue.count < SHORT
             with self._ledger.redis.pipeline(transaction=True) as pipe:
                 pipe.multi()
                 self._ledger.replay_call(pipe, submission_id, by, why, lead, allowed=allowed, audit=audit, seen=seen)
-                enqueue(self._queue, submission_id, pipe)
+                if at_once:
+                    self._ledger.dispatch_call(pipe, submission_id)
+                    enqueue(self._queue, submission_id, pipe)
                 done, state, *why_not = cast("list[Any]", pipe.execute()[0])
         except redis.RedisError as error:
             raise unavailable(error) from error
@@ -118,7 +149,7 @@ class Sweeper:
         """
         if pause.until is None or pause.until > now or self._ledger.redis.exists(keys.PROBE):
             return []
-        return self._ledger.due(now, PROBE_CANDIDATES)
+        return self._ledger.due(now, PROBE_CANDIDATES) or self._ledger.backfill(PROBE_CANDIDATES)
 
     def _tidy(self, now: float) -> None:
         if 0 <= now - self._tidied_at < LOOK_SECONDS:
@@ -136,13 +167,7 @@ class Sweeper:
         if 0 <= now - self._looked_at < LOOK_SECONDS or not queued or self._queue.count >= queued:
             return []
         self._looked_at = now
-        before = now - self._lost_after
-        old = self._ledger.redis.zrange(keys.state(State.QUEUED), "-inf", before, byscore=True, offset=0, num=10_000)
-        if not old:
-            return []
-        present = queued_ids(self._queue)
-        waiting = (raw.decode() for raw in cast("list[bytes]", old))
-        return [submission_id for submission_id in waiting if submission_id not in present][:A_BEAT]
+        return self._ledger.lost(now - self._lost_after, queued_ids(self._queue), A_BEAT)
 
     def _mine(self) -> bool:
         connection = self._ledger.redis

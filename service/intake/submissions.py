@@ -8,7 +8,7 @@ from service.intake.duplicates import duplicate_key
 from service.sources.config import Source
 from service.sources.reading import Event, Outcome, Reading, Request
 from worker.causes import no_contact
-from worker.contract import Cause, Raw, State, Submission
+from worker.contract import Cause, Precedence, Raw, State, Submission
 
 DIRECT = frozenset({"form", "json"})
 """Adapters whose sender is a person or a partner who can mend the request; a product would drop the event instead."""
@@ -48,9 +48,16 @@ def submissions(
             cause=_cause(source, reading, event),
             why=event.why,
             fetch=event.fetch,
+            precedence=precedence(source, request),
         )
         for place, event in enumerate(events_of(reading))
     ]
+
+
+def precedence(source: Source, request: Request) -> Precedence:
+    """Whether a person waits for a call: at a form, or in any browser, which names its page's origin in every post."""
+    person = source.adapter == "form" or request.header("origin") is not None
+    return Precedence.FORM if person else Precedence.WEBHOOK
 
 
 def _cause(source: Source, reading: Reading, event: Event) -> Cause | None:

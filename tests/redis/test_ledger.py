@@ -409,10 +409,11 @@ def test_the_newest_go_first_when_the_days_tokens_are_back(
     for submission_id, received_at in ((old, 1.0), (new, 3.0), (never_tried, 2.0)):
         redis.hset(keys.submission(submission_id), "received_at", received_at)
     reset = clock.now + 3600
-    for submission_id, reason in ((retried, "retry"), (old, "budget"), (new, "budget")):
-        ledger.claim(submission_id, "a", 30)
-        ledger.finish(submission_id, "a", State.WAITING, next_at=reset, reason=reason)
+    for submission_id in (retried, old, new):
+        ledger.claim(submission_id, submission_id, 30)
     ledger.raise_gate(old, "budget", reset, probe=False)
+    for submission_id, reason in ((retried, "retry"), (old, "budget"), (new, "budget")):
+        ledger.finish(submission_id, submission_id, State.WAITING, next_at=reset, reason=reason)
     assert ledger.claim(never_tried, "a", 30) is Verdict.GATED
     assert Sweeper(ledger, open_queue(redis)).sweep() == 0
     clock.now = reset + 1

@@ -7,15 +7,22 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct
 
-from worker.contract import Cause, Lead, Raw, Result, State, Submission
+from worker.contract import VERSION, Cause, Lead, Precedence, Raw, Result, State, Submission
 from worker.vault import CannotOpen, Vault
+
+OWN = frozenset(
+    {"v", "source", "state", "received_at", "updated_at", "accepted_as", "precedence", "attempts", "crashes", "next_at", "reason",
+     "duplicate_of"}
+)  # fmt: skip
+"""The fields that the ledger itself goes by: they mean the same in every version."""
 
 
 class Record(Struct, frozen=True, kw_only=True):
     """The record of `leadline:submission:{id}`. Times are Unix seconds.
 
     `lead` and `raw` are sealed (`worker.vault`) in Redis and open here; both are None once erased. `sealed`: they are there
-    and cannot be opened by this process (a key is missing), or not read (they are damaged, or of a newer version).
+    and cannot be opened by this process (a key is missing), or not read (they are damaged, or of a newer version: then only the
+    ledger's own fields are read).
     `announced` names the create that was sent and has no recorded outcome yet.
     """
 
@@ -25,6 +32,8 @@ class Record(Struct, frozen=True, kw_only=True):
     received_at: float
     updated_at: float
     accepted_as: State
+    v: int = 1
+    precedence: int = Precedence.WEBHOOK
     lead: Lead | None
     raw: Raw | None
     sealed: bool = False
@@ -59,6 +68,7 @@ def spooled_record(submission: Submission) -> Record:
         received_at=submission.received_at,
         updated_at=submission.received_at,
         accepted_as=submission.state,
+        precedence=submission.precedence,
         lead=submission.lead,
         raw=submission.raw,
         cause=submission.cause,
@@ -70,14 +80,17 @@ def seal(value: Lead | Raw, vault: Vault) -> bytes:
     return vault.seal(msgspec.msgpack.encode(value))
 
 
-def decode(submission_id: str, fields: Mapping[bytes, bytes], vault: Vault) -> Record:
-    """Reads a Redis hash into a `Record`. Unknown fields (of a newer version) are left alone.
+def decode(submission_id: str, fields: Mapping[bytes, bytes], vault: Vault, version: int = VERSION) -> Record:
+    """Reads a Redis hash into a `Record`. Unknown fields are left alone; of a newer version all but the ledger's own.
 
     Content that cannot be opened hides nothing else: people must see the record, and workers decide its fate.
     """
     text = {name.decode(): value for name, value in fields.items() if value != b""}
+    newer = int(text.get("v", b"1")) > version
+    if newer:
+        text = {name: value for name, value in text.items() if name in OWN}
     plain = {name: value.decode() for name, value in text.items() if name not in ("lead", "raw", "cause", "fetch")}
-    content: dict[str, Lead | Raw | bool | None] = {"lead": None, "raw": None}
+    content: dict[str, Lead | Raw | bool | None] = {"lead": None, "raw": None, "sealed": newer}
     try:
         content["lead"] = msgspec.msgpack.decode(vault.open(text["lead"]), type=Lead) if "lead" in text else None
         content["raw"] = msgspec.msgpack.decode(vault.open(text["raw"]), type=Raw) if "raw" in text else None

@@ -6,12 +6,16 @@ import functools
 from importlib import resources
 
 from worker import keys
+from worker.contract import VERSION
 
 REMEMBER_SECONDS = 7 * 24 * 3600
 """How long a duplicate key is remembered after the final state."""
 
 PROBE_SECONDS = 30
 """How long after a try without a decision the gate is tried again."""
+
+BACKFILL_TURNS = 10**10
+"""Above it are the turns of replays and backfill, below it those of everybody else: `turn` in `prelude.lua`."""
 
 NEWER_SECONDS = 10
 """How long what an older worker left for a newer one rests before it is tried again."""
@@ -35,6 +39,10 @@ _TABLE = {
     "outage": keys.OUTAGE,
     "metrics": keys.METRICS,
     "changes": keys.CHANGES,
+    "tide": keys.TIDE,
+    "tide_marks": keys.TIDE_MARKS,
+    "tide_roll": keys.TIDE_ROLL,
+    "tide_absent": keys.TIDE_ABSENT,
     "audit": keys.AUDIT,
     "bulk": keys.BULK,
     "bulk_lock": keys.BULK_LOCK,
@@ -44,8 +52,10 @@ _TABLE = {
 }
 
 _NUMBERS = {
+    "version": VERSION,
     "remember": REMEMBER_SECONDS,
     "probe_seconds": PROBE_SECONDS,
+    "backfill_turns": BACKFILL_TURNS,
     "newer_seconds": NEWER_SECONDS,
     "changes_kept": CHANGES_KEPT,
     "audit_kept": AUDIT_KEPT,

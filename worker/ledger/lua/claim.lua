@@ -1,5 +1,6 @@
 -- A worker asks for a submission. Replies {verdict, woken…}; `claimed` means it is leased to `token`.
--- Arguments: now, id, token, lease seconds, the person's line, the organisation's line, the organisation's memory.
+-- Arguments: now, id, token, lease seconds, the person's line, the organisation's line, the organisation's memory, the newest
+-- version that the worker knows.
 
 local id, token, lease = ARGV[2], ARGV[3], tonumber(ARGV[4])
 local person_line, organization_line, organization_memory = ARGV[5], ARGV[6], ARGV[7]
@@ -8,6 +9,15 @@ local state = get(id, 'state')
 if not state then return { 'unknown' } end
 -- Stale queue entries end here: only what is queued may be claimed (the sweeper re-queues what a dead worker held).
 if state ~= 'queued' then return { 'not-wanted' } end
+
+-- Left for a worker that knows it. Where both kinds run it may be met here again, so it rests a while in between.
+local version = tonumber(get(id, 'v') or 1)
+if version > tonumber(ARGV[8]) then
+  wait(id, now + K.newer_seconds, 'newer', 'worker', 'of a newer version than this worker')
+  redis.call('ZREM', K.due, id)
+  redis.call('ZADD', K.newer, version, id)
+  return { 'newer' }
+end
 
 local pause = redis.call('HGET', K.pause, 'reason')
 if pause then

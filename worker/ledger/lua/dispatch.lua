@@ -5,9 +5,8 @@ local id, allowed, cause, counter = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local state = get(id, 'state')
 
 if state == 'waiting' then
-  local due = redis.call('ZSCORE', K.due, id)
-  if due and tonumber(due) > now then return 'not-due' end
-  redis.call('ZREM', K.due, id)
+  local due = tonumber(redis.call('ZSCORE', K.due, id) or now)
+  if due > now and due < K.backfill_turns then return 'not-due' end
   redis.call('HDEL', record(id), 'next_at', 'reason')
   move(id, 'queued', 'sweeper', '')
   return 'dispatched'
@@ -27,6 +26,7 @@ elseif state == 'delivering' then
   move(id, 'queued', 'sweeper', 'its worker died')
   return 'dispatched'
 elseif state == 'queued' then
+  redis.call('ZREM', K.due, id)
   return 'dispatched'
 end
 redis.call('ZREM', K.due, id)

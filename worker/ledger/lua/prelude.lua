@@ -9,6 +9,16 @@ end
 
 local now = clock()
 
+-- Which life of which server this is: another after a restart, a failover, or a change of whom it follows. Empty where it may
+-- not be asked.
+local function server()
+  local function told(section, name)
+    local said = redis.pcall('INFO', section)
+    return type(said) == 'string' and string.match(said, name .. ':(%x+)') or ''
+  end
+  return told('server', 'run_id') .. told('replication', 'master_replid')
+end
+
 local function record(id) return K.submission .. id end
 
 local function get(id, field)
