@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import copy
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -27,7 +28,7 @@ from service.overview import overview, while_away
 from service.sources.config import Source
 from service.watch import Sources
 from worker.causes import UNRECORDED, cause_id, title
-from worker.contract import State
+from worker.contract import Result, State
 from worker.errors import StoreUnavailable
 from worker.ignored import ignored
 from worker.ledger import Ledger, Record
@@ -65,8 +66,15 @@ class Reader:
         self._sources = sources
         self._data_dir = data_dir
         self._index = Index(ledger, only=only, patience=patience)
+        self._patience: float | None = None
         self._lock = threading.Lock()
         self._last: Overview | None = None
+
+    def within(self, seconds: float) -> Reader:
+        """The same reader, whose questions wait no longer than that for the index: for pages, which show what there is."""
+        other = copy.copy(self)
+        other._patience = seconds
+        return other
 
     def overview(self) -> Overview:
         """How things stand. While Redis is away: how they stood when it was last asked, with `redis` among `degraded`."""
@@ -87,7 +95,7 @@ class Reader:
 
     def causes(self, *, ignored: bool = True) -> Page[CauseCard]:
         """Dead letters by cause, the most frequent first, those that are ignored last (or left out)."""
-        table = self._index.current()
+        table = self._index.current(self._patience)
         found = self._cards(table)
         shown = [card for card in found if ignored or not card.ignored]
         return Page(shown, None, len(shown))
@@ -105,7 +113,7 @@ class Reader:
         if not 1 <= limit <= MOST:
             raise FilterError("limit", f"expected 1 to {MOST}, got {limit}")
         after = read_cursor(cursor) if cursor else None
-        table = self._index.current() if wait else self._index.known()
+        table = self._index.current(self._patience) if wait else self._index.known()
         rows = table.page(filter, after, limit + 1)
         shown, more = rows[:limit], len(rows) > limit
         try:
@@ -119,11 +127,11 @@ class Reader:
 
     def ids(self, filter: Filter) -> list[str]:
         """Every match, the latest change first. Raises `FilterError`."""
-        return self._index.current().ids(filter)
+        return self._index.current(self._patience).ids(filter)
 
     def count(self, filter: Filter) -> int:
         """How many match. Raises `FilterError`."""
-        return self._index.current().count(filter)
+        return self._index.current(self._patience).count(filter)
 
     def submission(self, submission_id: str, *, reveal: bool) -> Detail:
         """One submission whole. Raises `NotFound`."""
@@ -137,7 +145,13 @@ class Reader:
     def chart(self, hours: int = 24) -> Chart:
         """What each source sent and what was delivered, hour by hour."""
         names = self._sources.sources if self._sources else ()
-        return chart(self._index.current(), names, self._ledger.now(), hours)
+        return chart(self._index.current(self._patience), names, self._ledger.now(), hours)
+
+    def labelled(self) -> int:
+        """How many of the delivered ones were labelled on an open lead instead of making one."""
+        wanted = (State.DELIVERED.value, Result.LABELLED.value)
+        sql = "select count(*) from submission where state = ? and result = ?"
+        return int(self._index.current(self._patience).ask(sql, wanted)[0][0])
 
     def freshness(self) -> Freshness:
         """How far the index is: whether it still loads, and when it was last up to date."""
