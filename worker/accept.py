@@ -28,9 +28,10 @@ from msgspec import structs
 
 from worker import keys
 from worker.breaker import Breaker
-from worker.contract import DuplicateKey, Precedence, Receipt, State, Submission
+from worker.contract import DuplicateKey, Precedence, Raw, Receipt, State, Submission
 from worker.ending import ended
 from worker.errors import StoreUnavailable
+from worker.identifiers import marks
 from worker.ledger import scripts
 from worker.ledger.record import seal
 from worker.metrics import SUBMISSIONS, Meter, series
@@ -47,7 +48,7 @@ WAITING_MOST = 5_000
 
 REPLICAS_MILLISECONDS = 400
 DRAIN_SECONDS = 1.0
-DRAIN_BATCH = 25
+DRAIN_BATCH = 10
 """So few that a sender who comes meanwhile does not wait behind the drain for longer than some milliseconds."""
 
 LATE_SECONDS = 60.0
@@ -55,6 +56,9 @@ LATE_SECONDS = 60.0
 
 ADOPT_SECONDS = 15.0
 """How often the spool is looked through for what is left, and the folder for files of processes that are gone."""
+
+ERASED = "erased on request, before it was handed over"
+NOTHING = Raw(method="", query="", content_type="", headers=[], body=b"")
 
 Sealed = tuple[Submission, tuple[Any, ...]]
 """A submission, and what the script takes of it."""
@@ -208,6 +212,8 @@ class Acceptor:
         try:
             known = await self._known(submissions)
             async with self._redis.pipeline(transaction=True) as pipe:
+                erased = await self._erased(pipe, submissions) if spooled else {}
+                submissions = [self._bare(each) if each[0].id in erased else each for each in submissions]
                 pipe.multi()  # type: ignore[no-untyped-call]
                 arguments = [text for _, texts in submissions for text in texts]
                 pipe.eval(scripts.source("accept"), 0, "", int(spooled), *arguments)
@@ -215,6 +221,8 @@ class Acceptor:
                     backfill = submission.precedence is Precedence.BACKFILL
                     if submission.state is State.QUEUED and not duplicate and not backfill:
                         enqueue(self._queue, submission.id, pipe)
+                for submission_id, mark in erased.items():
+                    pipe.eval(scripts.source("erase"), 0, "", submission_id, "", ERASED, "", "", mark, 1)
                 replies = (await pipe.execute())[0]
             if self._wait_replicas:
                 await self._replicated()
@@ -232,6 +240,21 @@ class Acceptor:
             return [False] * len(submissions)
         found = dict(zip(wanted, await self._redis.mget(wanted), strict=True))
         return [bool(key and found[key]) for key in with_keys]
+
+    async def _erased(self, pipe: Any, submissions: Sequence[Sealed]) -> dict[str, str]:
+        """Of what was spooled, that of people erased since: id -> mark. A mark that is set from here on fails the transaction."""
+        marked = [(each, mark) for each, _ in submissions for mark in marks(each.id, each.lead, each.raw)]
+        await pipe.watch(*{mark for _, mark in marked})
+        async with self._redis.pipeline(transaction=False) as asked:
+            for _, mark in marked:
+                asked.hget(mark, "before")
+            found = await asked.execute()
+        told = zip(marked, found, strict=True)
+        return {each.id: mark for (each, mark), before in told if before is not None and each.received_at <= float(before)}
+
+    def _bare(self, sealed: Sealed) -> Sealed:
+        """Without what it says: nothing of an erased person gets into Redis, nor into its files."""
+        return self._sealed(structs.replace(sealed[0], lead=None, raw=NOTHING, cause=None, why=None, fetch=None))
 
     async def _replicated(self) -> None:
         """Raises `StoreUnavailable` unless enough replicas have what was just written.

@@ -11,6 +11,7 @@ import redis
 from msgspec import Struct
 
 from worker import keys
+from worker.ledger import scripts
 from worker.ledger.ledger import unavailable
 
 REMEMBER_SECONDS = 400 * 24 * 3600
@@ -28,8 +29,13 @@ class PersonMemory(Struct, frozen=True, kw_only=True):
 class Memory:
     """Every method may raise `StoreUnavailable`."""
 
-    def __init__(self, connection: redis.Redis) -> None:
+    def __init__(self, connection: redis.Redis, submission_id: str = "") -> None:
         self._redis = connection
+        self._submission = submission_id
+
+    def of(self, submission_id: str) -> Memory:
+        """The same, for what this submission's delivery finds out: once it is erased nothing of a person is remembered by it."""
+        return Memory(self._redis, submission_id)
 
     def person(self, kind: str, value: str) -> PersonMemory | None:
         """What we know of a person; `kind` is `email` or `phone`, `value` is normalised."""
@@ -44,27 +50,10 @@ class Memory:
         )
 
     def remember_person(self, kind: str, value: str, person_id: int, *, created: bool) -> None:
-        key = keys.person(kind, value)
-
-        def ask() -> None:
-            with self._redis.pipeline(transaction=True) as pipe:
-                pipe.delete(key)
-                pipe.hset(key, mapping={"person_id": person_id, "created": int(created)})
-                pipe.expire(key, REMEMBER_SECONDS)
-                pipe.execute()
-
-        self._ask(ask)
+        self._remember(keys.person(kind, value), anew=True, person_id=person_id, created=int(created))
 
     def remember_lead(self, kind: str, value: str, lead_id: str, added_at: float) -> None:
-        key = keys.person(kind, value)
-
-        def ask() -> None:
-            with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hset(key, mapping={"lead_id": lead_id, "lead_at": added_at})
-                pipe.expire(key, REMEMBER_SECONDS)
-                pipe.execute()
-
-        self._ask(ask)
+        self._remember(keys.person(kind, value), lead_id=lead_id, lead_at=added_at)
 
     def forget_lead(self, kind: str, value: str) -> None:
         self._ask(lambda: self._redis.hdel(keys.person(kind, value), "lead_id", "lead_at"))
@@ -81,6 +70,11 @@ class Memory:
 
     def forget_organization(self, name: str) -> None:
         self._ask(lambda: self._redis.delete(keys.organization(normal_name(name))))
+
+    def _remember(self, key: str, *, anew: bool = False, **fields: str | float) -> None:
+        pairs = [part for pair in fields.items() for part in pair]
+        script = scripts.source("remember")
+        self._ask(lambda: self._redis.eval(script, 0, 0, self._submission, key, REMEMBER_SECONDS, int(anew), *pairs))
 
     def _ask(self, question: Any) -> Any:
         try:

@@ -3,8 +3,9 @@
     DATA/spool/NAME.sqlite   one file per process and life: WAL, synchronous FULL
     DATA/spool/NAME.lock     held by its owner; a file whose lock is free belongs to whoever takes it (`adopt`)
 
-Rows leave when Redis has them. Bounded: full means refused, never dropped. A file that cannot be read is set aside under
-another name and said so; a file on which a write failed is never written again.
+Rows leave when Redis has them, bytes and all: what is deleted is overwritten, and the log of changes is cut. Bounded: full means
+refused, never dropped. A file that cannot be read is set aside under another name and said so; a file on which a write failed is
+never written again.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import IO
 
 import msgspec
 import structlog
+from ulid import ULID
 
 from worker.contract import Receipt, Submission
 from worker.errors import LeadlineError
@@ -95,7 +97,9 @@ class Spool:
                 found = file.oldest(most, self._vault)
                 if found:
                     return found
-                if file is not self._file:
+                if file is self._file or file.count:
+                    file.tidy()
+                else:
                     self._adopted.remove(file)
                     file.remove()
             return []
@@ -175,6 +179,7 @@ class _File:
         self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         self._db.execute("pragma journal_mode = wal")
         self._db.execute("pragma synchronous = full")
+        self._db.execute("pragma secure_delete = on")
         self._db.executescript(SCHEMA)
         count, size = self._db.execute("select count(*), coalesce(sum(length(body)), 0) from submission").fetchone()
         self.count, self.bytes = int(count), int(size)
@@ -218,6 +223,13 @@ class _File:
                 row = db.execute("delete from submission where id = ? returning length(body)", (submission_id,)).fetchone()
                 if row:
                     self.count, self.bytes = self.count - 1, self.bytes - int(row[0])
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Cuts the log of changes, in which deleted rows still stand; where somebody reads just then, the next time."""
+        if _length(self.path.with_name(f"{self.path.name}-wal")):
+            with suppress(sqlite3.Error):
+                self._db.execute("pragma wal_checkpoint(truncate)").fetchone()
 
     def touch(self) -> None:
         """A write that is synced, and changes nothing."""
@@ -288,3 +300,30 @@ def spooled(folder: Path) -> int:
         with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=0.2)) as db:
             total += int(db.execute("select count(*) from submission").fetchone()[0])
     return total
+
+
+def lies_since(folder: Path, before: float) -> list[str]:
+    """The names of the spools that hold submissions taken before then (Unix seconds), or their bytes."""
+    found = []
+    for path in sorted(folder.glob("*.sqlite")) if folder.is_dir() else []:
+        with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=0.2)) as db:
+            first, newer = db.execute("select min(id), count(*) from submission").fetchone()
+            if (first is not None and first <= _last_id(before)) or (not newer and _length(path.with_name(f"{path.name}-wal"))):
+                found.append(path.name)
+    return found
+
+
+def damaged(folder: Path) -> list[str]:
+    """The names of the files that were set aside because they cannot be read."""
+    return sorted(path.name for path in folder.glob("*.damaged*")) if folder.is_dir() else []
+
+
+def _last_id(at: float) -> str:
+    """Above every id (a ULID) that was given until then."""
+    return str(ULID.from_timestamp(at))[:10] + "~"
+
+
+def _length(path: Path) -> int:
+    with suppress(OSError):
+        return path.stat().st_size
+    return 0

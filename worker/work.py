@@ -29,9 +29,11 @@ from worker.pipedrive.catalogue import Catalogue
 from worker.pipedrive.client import CallReport, HttpClient, Pipedrive, build_http, build_tls
 from worker.pipedrive.line import InLine
 from worker.queue import open_queue
+from worker.retention import Retention
 from worker.settings import Settings
 from worker.slots import DEQUEUE_SECONDS, Slots
 from worker.sweeper import Sweeper
+from worker.tide import FOLDER, Tide
 from worker.vault import Vault
 from worker.writing import SourceWriting
 
@@ -157,7 +159,7 @@ def build(
     vault = Vault(settings.encryption_keys)
     store = connection.connect(redis_url, timeout=REDIS_SECONDS)
     queue = open_queue(connection.connect(redis_url, timeout=REDIS_SECONDS + DEQUEUE_SECONDS))
-    ledger = Ledger(store, vault)
+    ledger = Ledger(store, vault, tide=Tide(settings.data_dir / FOLDER, settings.settle_seconds))
     sweeper = Sweeper(ledger, open_queue(store))
     leases = Leases(ledger)
     meter = Meter()
@@ -177,11 +179,13 @@ def build(
     )
     doubles = Doubles(store, ledger, office.client())
     drift = Drift(store, writings, office.catalogue, ledger.now)
+    retention = Retention(ledger, settings.retention)
 
     def all_chores() -> None:
         chores()
         doubles.beat()
         drift.beat()
+        retention.beat()
 
     return Slots(
         queue,

@@ -22,6 +22,7 @@ from worker.delivery import steps
 from worker.delivery.resolve import Resolved, resolve
 from worker.delivery.run import Run, identity
 from worker.delivery.settle import settle
+from worker.erasure import erased_before
 from worker.errors import (
     Forbidden,
     LeadlineError,
@@ -99,7 +100,7 @@ class Delivery:
         """Delivers the submission if it is wanted. Every failure becomes its fate in the ledger."""
         try:
             record = self._shop.ledger.get(submission_id)
-            if record is not None and record.state is State.QUEUED:
+            if record is not None and record.state is State.QUEUED and not erased_before(self._shop.ledger, record):
                 self._take(record)
         except StoreUnavailable:
             # The sweeper brings the submission back; what was learned is in the record.
@@ -220,7 +221,7 @@ class Delivery:
             lease=shop.leases.held(token),
             leases=shop.leases,
             ledger=shop.ledger,
-            memory=shop.memory,
+            memory=shop.memory.of(record.id),
             pipedrive=self._pipedrive,
             clock=shop.clock,
             attempts=self._attempts,

@@ -1,0 +1,58 @@
+-- A submission's content goes for good; nothing brings it back. 1, or 0 when there is nothing to erase.
+-- Arguments: now, id, by, why, the state it must be in ('' = any), since when at the latest ('' = any time), the mark of the
+-- person who asked ('' = nobody did, it is time), whether to go by the mark (1/0): then only what came before the mark is
+-- erased, and by whom it says; then the keys of our memory of the person.
+local id, by, why, wanted, latest, mark, by_mark = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8] == '1'
+
+-- What a receipt tells, what makes a redelivery known, and ids in Pipedrive, for whoever removes those by hand. Under its lease
+-- and its announcement a create that is on its way still says what it made (learn.lua).
+local KEPT = {
+  v = 1, source = 1, state = 1, accepted_as = 1, received_at = 1, updated_at = 1, attempts = 1, crashes = 1, result = 1,
+  duplicate_key = 1, duplicate_kind = 1, duplicate_of = 1, person_id = 1, organization_id = 1, lead_id = 1, note_id = 1,
+  lease = 1, announced = 1, announced_at = 1, announced_by = 1,
+}
+
+local state = get(id, 'state')
+if not state or state == 'erased' or (wanted ~= '' and state ~= wanted) then return 0 end
+if latest ~= '' and tonumber(get(id, 'updated_at')) > tonumber(latest) then return 0 end
+if by_mark then
+  local told = redis.call('HMGET', mark, 'before', 'by')
+  if not told[1] or tonumber(get(id, 'received_at')) > tonumber(told[1]) then return 0 end
+  by = told[2] or by
+end
+
+-- Written beside the mark before it is forgotten, so that whoever asks again after a crash is told of it too.
+for i = 9, #ARGV do
+  local known = redis.call('HMGET', ARGV[i], 'person_id', 'lead_id')
+  if known[1] then redis.call('HSET', mark, 'person:' .. known[1], '') end
+  if known[2] then redis.call('HSET', mark, 'lead:' .. known[2], '') end
+  redis.call('DEL', ARGV[i])
+end
+if mark ~= '' then redis.call('HSET', mark, 'submission:' .. id, '') end
+
+leave_lines(id)
+redis.call('ZREM', K.due, id)
+redis.call('ZREM', K.leases, id)
+redis.call('ZREM', K.outage, id)
+if redis.call('GET', K.probe) == id then redis.call('DEL', K.probe) end
+
+for _, field in ipairs(redis.call('HKEYS', record(id))) do
+  if not KEPT[field] then redis.call('HDEL', record(id), field) end
+end
+redis.call('DEL', record(id) .. ':attempts')
+
+-- Reasons may quote what was sent; when what happened, and who did it, stays.
+local timeline = record(id) .. ':timeline'
+local moments = redis.call('LRANGE', timeline, 0, -1)
+redis.call('DEL', timeline)
+for _, text in ipairs(moments) do
+  local moment = cjson.decode(text)
+  moment.why = nil
+  redis.call('RPUSH', timeline, cjson.encode(moment))
+end
+move(id, 'erased', by, why)
+
+-- A key that runs out already goes on doing so.
+local key = get(id, 'duplicate_key')
+if key and redis.call('TTL', key) == -1 then remember_duplicates(id, K.remember) end
+return 1
