@@ -20,6 +20,7 @@ COMMANDS = {
     "quarantine": ("service.cli.quarantine", "Suspected spam: list, accept, discard."),
     "pause": ("service.cli.pause", "Stop delivering."),
     "resume": ("service.cli.pause", "Deliver again."),
+    "erase": ("service.cli.erase", "Erase a person: records, spools, Redis's files."),
     "pipedrive": ("service.cli.pipedrive", "The Pipedrive operations by hand."),
 }
 """Command -> the module that defines it, and its line of help."""
