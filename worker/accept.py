@@ -48,7 +48,7 @@ WAITING_MOST = 5_000
 
 REPLICAS_MILLISECONDS = 400
 DRAIN_SECONDS = 1.0
-DRAIN_BATCH = 10
+DRAIN_BATCH = 25
 """So few that a sender who comes meanwhile does not wait behind the drain for longer than some milliseconds."""
 
 LATE_SECONDS = 60.0
