@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
-
 from service.sources import attribution, countries, phones, values, vocabulary
 from service.sources.config import Source
 from service.sources.payload import Leaf, Payload
@@ -198,7 +196,7 @@ def _lead(draft: Draft, payload: Payload) -> Lead:
     if number := given.get("phone"):
         given["phone"] = phones.international(number, countries.region(given["country"]) if given.get("country") else None)
     money = Money(amount=given.get("value.amount"), currency=given.get("value.currency"))
-    plain = {field.name: given[field.name] for field in msgspec.structs.fields(Lead) if field.name in given}
+    plain = {name: given[name] for name in Lead.__struct_fields__ if name in given}
     plain["is_test"] = bool(given.get("is_test")) or payload.is_test
     return Lead(
         **plain,
