@@ -1,0 +1,402 @@
+"""Erasing a person in the store: records in any state, our memory, what waits elsewhere, and what is left afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+import pytest
+import redis as redis_py
+from msgspec import structs
+
+from tests.redis.store import submission
+from tests.redis.test_accept import accept
+from worker import keys
+from worker.accept import Acceptor
+from worker.connection import connect_async
+from worker.contract import Attempt, Cause, Lead, Raw, State, Submission
+from worker.erasure import erase, erased_before, found
+from worker.errors import LeaseLost, NotAllowed
+from worker.identifiers import Identifier
+from worker.ledger import Ledger, Verdict
+from worker.ledger.scripts import REMEMBER_SECONDS
+from worker.memory import Memory
+from worker.metrics import SUBMISSIONS, series
+from worker.queue import open_queue
+from worker.retention import PORTION, RECEIPT_SECONDS, Retention
+from worker.spool import SPOOL, Spool
+from worker.sweeper import Sweeper
+from worker.vault import Vault
+
+Client = Callable[[], AbstractAsyncContextManager[Any]]
+ADA: Identifier = ("email", "ada@example.com")
+NOW = 1_800_000_000.0
+DAY = 86_400.0
+KEPT = {
+    State.DELIVERED: 30 * DAY,
+    State.DEAD: None,
+    State.QUARANTINED: 14 * DAY,
+    State.IGNORED: 7 * DAY,
+    State.DISCARDED: 7 * DAY,
+}
+CAUSE = Cause(step="lead", code="invalid", detail="“ada@example.com” is no e-mail")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ledger(redis: redis_py.Redis, clock: Clock) -> Ledger:
+    return Ledger(redis, Vault(()), clock)
+
+
+@pytest.fixture
+def store(aredis: Client, redis: redis_py.Redis) -> Callable[..., str]:
+    """Accepts one submission and returns its id."""
+
+    def take(item: Submission | None = None, **options: Any) -> str:
+        mine = item or submission(**options)
+        asyncio.run(accept(aredis, redis, [mine]))
+        return mine.id
+
+    return take
+
+
+def put(ledger: Ledger, store: Callable[..., str], state: State) -> str:
+    """A submission in that state, by the moves that lead there."""
+    if state in (State.QUARANTINED, State.IGNORED):
+        return store(state=state, key="k")
+    mine = store(key="k")
+    if state is State.QUEUED:
+        return mine
+    ledger.claim(mine, "t", 30, person_line=keys.line(*ADA))
+    if state is State.WAITING:
+        ledger.finish(mine, "t", State.WAITING, why="ada@example.com", next_at=NOW + 99, reason="retry", cause=CAUSE)
+    elif state in (State.DEAD, State.DISCARDED):
+        call = Attempt(at=NOW, step="leads.add", outcome="invalid", detail="ada@example.com")
+        ledger.finish(mine, "t", State.DEAD, why="ada@example.com", cause=CAUSE, attempts=[call])
+    elif state is State.DELIVERED:
+        ledger.finish(mine, "t", State.DELIVERED, facts={"person_id": 7, "lead_id": "L1", "result": "created"})
+    if state is State.DISCARDED:
+        ledger.discard(mine, "kim", "it was ada@example.com")
+    assert ledger.counts()[state] == 1
+    return mine
+
+
+def everything(redis: redis_py.Redis) -> bytes:
+    """All keys and values there are, as they are."""
+    redis.config_set("rdbcompression", "no")
+    return b"\n".join(part for key in redis.scan_iter() for part in (key, redis.dump(key) or b""))
+
+
+def books(redis: redis_py.Redis, ledger: Ledger) -> tuple[int, int]:
+    """Accepted, and the sum of states."""
+    accepted = redis.hget(keys.METRICS, series(SUBMISSIONS, source="contact", outcome="accepted"))
+    return int(float(accepted or 0)), sum(ledger.counts().values())
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.ERASED])
+def test_from_every_state(ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis, state: State) -> None:
+    """Whatever became of it, content, reasons and answers are gone; receipt, times and duplicate key stay; nobody waits for it."""
+    mine = put(ledger, store, state)
+    done = erase(ledger, ("email", " ADA@example.com "), "kim")
+    record = ledger.get(mine)
+    assert record is not None
+    assert (done.erased, done.left, record.state) == (1, [], State.ERASED)
+    assert (record.lead, record.raw, record.cause, record.next_at) == (None, None, None, None)
+    assert b"ada" not in everything(redis).lower()
+    assert ledger.attempts(mine) == []
+    timeline = ledger.timeline(mine)
+    assert (timeline[0].by, timeline[-1].state, timeline[-1].by) == ("intake", State.ERASED, "kim")
+    assert not any(redis.exists(key) for key in (keys.DUE, keys.LEASES, keys.OUTAGE, *redis.scan_iter("leadline:line:*")))
+    [key] = redis.scan_iter("leadline:duplicate:*")
+    assert 0 < redis.ttl(key) <= REMEMBER_SECONDS
+    assert books(redis, ledger) == (1, 1)
+
+
+def test_nothing_leaves_erased(ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis) -> None:
+    """No worker, no sweeper and no person brings it back."""
+    mine = put(ledger, store, State.DELIVERING)
+    ledger.announce(mine, "t", 30, "lead")
+    erase(ledger, ADA, "kim", pause=lambda _: _answered(ledger, mine))
+    sweeper = Sweeper(ledger, open_queue(redis))
+    assert ledger.claim(mine, "u", 30) is Verdict.NOT_WANTED
+    assert ledger.renew(mine, "t", 30) is False
+    for move in (
+        lambda: ledger.announce(mine, "t", 30, "note"),
+        lambda: ledger.learn(mine, "t", "", {"note_id": 3}),
+        lambda: ledger.finish(mine, "t", State.DELIVERED),
+    ):
+        with pytest.raises(LeaseLost):
+            move()
+    with pytest.raises(NotAllowed):
+        sweeper.replay(mine, "kim", "", Lead(email="ada@example.com"))
+    sweeper.dispatch([mine])
+    record = ledger.get(mine)
+    assert record is not None
+    assert (record.state, record.lead) == (State.ERASED, None)
+
+
+def _answered(ledger: Ledger, submission_id: str) -> None:
+    with pytest.raises(LeaseLost):
+        ledger.learn(submission_id, "t", "lead", {"lead_id": "L9", "result": "created"})
+
+
+def test_a_lead_made_meanwhile_is_told(ledger: Ledger, store: Callable[..., str]) -> None:
+    """The create that was on its way says what it made, and erasure says what to remove in Pipedrive; also when asked again."""
+    mine = put(ledger, store, State.DELIVERING)
+    ledger.announce(mine, "t", 30, "lead")
+    done = erase(ledger, ADA, "kim", pause=lambda _: _answered(ledger, mine))
+    again = erase(ledger, ADA, "kim")
+    assert (done.leads, done.unknown, again.leads, again.erased) == (["L9"], [], ["L9"], 0)
+
+
+def test_a_create_that_is_never_answered_is_told_as_unknown(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
+    """Where nobody knows whether something was made, a person is told how to look for it."""
+    mine = put(ledger, store, State.DELIVERING)
+    ledger.announce(mine, "t", 30, "lead")
+
+    def time_goes_by(seconds: float) -> None:
+        clock.now += 10 * seconds
+
+    done = erase(ledger, ADA, "kim", pause=time_goes_by)
+    assert [(each.id, each.step) for each in done.unknown] == [(mine, "lead")]
+
+
+def test_our_memory_of_the_person_goes_with_it(ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis) -> None:
+    """What we knew by e-mail and by phone is forgotten and told; a delivery still under way remembers nothing anew."""
+    memory = Memory(redis)
+    mine = store(structs.replace(submission(), lead=Lead(email="ada@example.com", phone="+49301234567")))
+    memory.remember_person("email", "ada@example.com", 7, created=True)
+    memory.remember_lead("email", "ada@example.com", "L1", NOW)
+    memory.remember_person("phone", "+49301234567", 8, created=True)
+    memory.remember_person("email", "bob@example.com", 9, created=True)
+    done = erase(ledger, ADA, "kim")
+    assert (done.persons, done.leads) == ([7, 8], ["L1"])
+    memory.of(mine).remember_person("email", "ada@example.com", 7, created=True)
+    memory.of(mine).remember_lead("email", "ada@example.com", "L1", NOW)
+    assert (memory.person(*ADA), memory.person("phone", "+49301234567")) == (None, None)
+    assert memory.person("email", "bob@example.com") is not None
+
+
+FORM = "application/x-www-form-urlencoded"
+MULTIPART = 'multipart/form-data; boundary="b0"'
+PART = '--b0\r\nContent-Disposition: form-data; name="mail"\r\n\r\nAda@Example.com\r\n--b0--\r\n'
+HERS = {
+    "a field": (Lead(email="ada@example.com"), FORM, ""),
+    "an answer": (Lead(name="A", answers={"Second e-mail": "Ada@example.com"}), FORM, ""),
+    "one of several": (Lead(name="A", answers={"E-mails": ["x@example.com", "ada@example.com"]}), FORM, ""),
+    "the form": (Lead(email="eve@example.com"), FORM, urlencode({"e": "ADA@example.com"})),
+    "json": (None, "application/json", '{"a": [{"b": "ada\\u0040example.com"}]}'),
+    "json as text": (None, "text/plain", '{"e": "ada@example.com"}'),
+    "json in a field": (None, FORM, urlencode({"data": '{"email": "ada@example.com"}'})),
+    "multipart": (None, MULTIPART, PART),
+}
+NOT_HERS = {
+    "another's": (Lead(email="ada@example.com.org"), FORM, ""),
+    "longer": (Lead(email="nada@example.com"), FORM, urlencode({"e": "nada@example.com"})),
+    "mentioned": (Lead(email="bob@example.com", message="ask ada@example.com"), FORM, urlencode({"m": "ask ada@example.com!"})),
+    "rubbish": (None, "application/json", "{{{"),
+}
+
+
+@pytest.mark.parametrize("where", [*HERS, *NOT_HERS])
+def test_by_what_a_submission_is_hers(ledger: Ledger, store: Callable[..., str], where: str) -> None:
+    """The address as a value of its own, in lead, answers or raw body, whatever its form; not where it is only mentioned."""
+    lead, content_type, body = (HERS | NOT_HERS)[where]
+    raw = Raw("POST", "", content_type, [], body.encode())
+    mine = store(structs.replace(submission(state=State.QUARANTINED), lead=lead, raw=raw))
+    assert found(ledger, ADA) == ([mine] if where in HERS else [])
+
+
+@pytest.mark.parametrize("typed", ["+49 30 1234-567", "0049301234567", "tel:+49301234567"])
+def test_by_phone_and_by_id(ledger: Ledger, store: Callable[..., str], typed: str) -> None:
+    """A number is the same however it is written; an id means that submission alone."""
+    first = store(structs.replace(submission(), lead=Lead(name="A", phone="+49301234567")))
+    other = store(structs.replace(submission(), lead=Lead(name="B", phone="+49301234568")))
+    assert found(ledger, ("phone", typed)) == [first]
+    assert erase(ledger, ("id", other), "kim").erased == 1
+    assert [ledger.counts()[state] for state in (State.QUEUED, State.ERASED)] == [1, 1]
+
+
+def test_a_redelivery_is_known_and_stores_nothing(
+    ledger: Ledger, store: Callable[..., str], aredis: Client, redis: redis_py.Redis, clock: Clock
+) -> None:
+    """The same event again answers as the first time; another event of the same person is a new submission."""
+    first = store(key="e1")
+    erase(ledger, ADA, "kim")
+    [[receipt]] = asyncio.run(accept(aredis, redis, [submission(key="e1")]))
+    assert (receipt.id, receipt.duplicate, receipt.state) == (first, True, State.QUEUED)
+    assert b"ada" not in everything(redis).lower()
+    second = store(structs.replace(submission(key="e2"), received_at=clock.now + 1))
+    record = ledger.get(second)
+    assert record is not None
+    assert (record.state, record.lead is not None) == (State.QUEUED, True)
+    assert not erased_before(ledger, record)
+
+
+def test_who_stood_behind_is_woken(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
+    """The next in a line of the erased one goes at once."""
+    line = keys.line("organization", "acme")
+    mine, other = store(email="ada@example.com"), store(email="bob@example.com")
+    ledger.claim(mine, "t", 30, organization_line=line)
+    assert ledger.claim(other, "u", 30, organization_line=line) is Verdict.IN_LINE
+    erase(ledger, ADA, "kim")
+    assert ledger.due(clock.now, 10) == [other]
+
+
+def test_what_is_fetched_later_is_erased_then(ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis) -> None:
+    """An event of ids alone is nobody's until its record is read; who asked meanwhile is not delivered."""
+    mine = store(structs.replace(submission(), lead=None, raw=Raw("POST", "", FORM, [], b""), fetch={"id": "1"}))
+    assert erase(ledger, ADA, "kim").erased == 0
+    ledger.claim(mine, "t", 30)
+    lead = ledger.vault.seal(msgspec.msgpack.encode(Lead(email="ada@example.com")))
+    ledger.finish(mine, "t", State.QUEUED, facts={"lead": lead, "fetch": None})
+    record = ledger.get(mine)
+    assert record is not None
+    assert erased_before(ledger, record)
+    assert b"ada" not in everything(redis).lower()
+    assert erase(ledger, ADA, "kim").erased == 0
+
+
+async def drained(url: str, redis: redis_py.Redis, folder: Path) -> None:
+    spool = Spool(folder / SPOOL, 1_000_000, Vault(()))
+    async with connect_async(url, timeout=5.0) as client:
+        acceptor = Acceptor(client, open_queue(redis), Vault(()), spool=spool)
+        await acceptor.start()
+        while spool.adopt() or spool.count:
+            await asyncio.sleep(0.01)
+        await acceptor.stop()
+
+
+def test_what_lies_in_a_spool_is_erased_at_its_hand_over(redis: redis_py.Redis, redis_url: str, tmp_path: Path) -> None:
+    """A spool of a machine that was away brings nothing back: a receipt comes, and no content, not even for a moment."""
+    ledger = Ledger(redis, Vault(()))
+    spool = Spool(tmp_path / SPOOL, 1_000_000, Vault(()))
+    mine, others = submission(key="e1"), structs.replace(submission(), lead=Lead(email="bob@example.com"))
+    spool.put([mine, others], NOW)
+    spool.close()
+    assert erase(ledger, ADA, "kim").erased == 0
+    asyncio.run(drained(redis_url, redis, tmp_path))
+    record, other = ledger.get(mine.id), ledger.get(others.id)
+    assert record is not None
+    assert other is not None
+    assert (record.state, record.lead, record.accepted_as, other.state) == (State.ERASED, None, State.QUEUED, State.QUEUED)
+    assert ledger.timeline(mine.id)[-1].by == "kim"
+    assert b"ada" not in everything(redis).lower().replace(b"email=ada", b"")
+    assert books(redis, ledger) == (2, 2)
+
+
+def test_this_machines_spools_are_waited_for(redis: redis_py.Redis, redis_url: str, tmp_path: Path) -> None:
+    """Erasure hands over what processes that are gone left, and answers when rows and bytes are out of the files."""
+    ledger = Ledger(redis, Vault(()))
+    spool = Spool(tmp_path / SPOOL, 1_000_000, Vault(()))
+    spool.put([submission()], NOW)
+    spool.close()
+    done = erase(ledger, ADA, "kim", data_dir=tmp_path, hand_over=lambda: asyncio.run(drained(redis_url, redis, tmp_path)))
+    assert (done.erased, done.left, list((tmp_path / SPOOL).iterdir())) == (1, [], [])
+
+
+def test_what_cannot_be_looked_through_is_said(redis: redis_py.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A spool that nobody hands over, a damaged one, and records under a lost key are told, each with what to do."""
+    monkeypatch.setattr("worker.erasure.SPOOL_SECONDS", 0.0)
+    sealed = Ledger(redis, Vault(["MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="]))
+    lead, raw = (sealed.vault.seal(msgspec.msgpack.encode(each)) for each in (submission().lead, submission().raw))
+    told = {"v": 1, "source": "contact", "state": "dead", "received_at": NOW, "updated_at": NOW, "accepted_as": "queued"}
+    redis.hset(keys.submission("01M8"), mapping=told | {"lead": lead, "raw": raw})
+    spool = Spool(tmp_path / SPOOL, 1_000_000, Vault(()))
+    spool.put([submission()], NOW)
+    (tmp_path / SPOOL / "old.damaged").write_bytes(b"?")
+    left = erase(Ledger(redis, Vault(())), ADA, "kim", data_dir=tmp_path).left
+    assert len(left) == 3
+    assert ["leadline serve" in left[0], "old.damaged" in left[1], "LEADLINE_ENCRYPTION_KEYS" in left[2]] == [True] * 3
+    spool.close()
+
+
+# -- retention --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", list(KEPT))
+def test_content_goes_when_its_time_is_over(
+    ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis, clock: Clock, state: State
+) -> None:
+    """Each final state has its own time, from when it was entered; `never` is never. Afterwards the receipt, then nothing."""
+    mine = put(ledger, store, state)
+    retention, kept = Retention(ledger, KEPT), KEPT[state]
+    clock.now = (ledger.oldest(state) or 0.0) + (kept or 1000 * DAY) - 1
+    assert retention.beat() == 0
+    clock.now += BEAT
+    assert retention.turn(clock.now) == (0 if kept is None else 1)
+    record = ledger.get(mine)
+    assert record is not None
+    assert record.state is (state if kept is None else State.ERASED)
+    if kept is None:
+        return
+    assert b"ada" not in everything(redis).lower()
+    clock.now += RECEIPT_SECONDS - 1
+    assert retention.turn(clock.now) == 0
+    clock.now += 2
+    assert retention.turn(clock.now) == 1
+    assert ledger.get(mine) is None
+    assert list(redis.scan_iter(f"{keys.submission(mine)}*")) == []
+    assert books(redis, ledger) == (1, 1)
+    assert ledger.counts()[State.ERASED] == 1
+
+
+BEAT = 60.0
+
+
+def test_a_backlog_goes_in_portions(ledger: Ledger, aredis: Client, redis: redis_py.Redis, clock: Clock) -> None:
+    """However much is over its time, one turn takes a bounded part of it, and the next comes at once."""
+    most = PORTION + 20
+    items = [submission(state=State.IGNORED) for _ in range(most)]
+    asyncio.run(accept(aredis, redis, *([item] for item in items)))
+    clock.now += 100 * DAY
+    retention, went = Retention(ledger, KEPT), []
+    for _ in range(3):
+        redis.delete(keys.RETENTION)
+        went.append(retention.beat())
+    assert went == [PORTION, 20, 0]
+    assert (ledger.counts()[State.ERASED], books(redis, ledger)) == (most, (most, most))
+
+
+def test_workers_take_turns(ledger: Ledger, clock: Clock, store: Callable[..., str]) -> None:
+    """Several worker processes do not do the same at the same time."""
+    put(ledger, store, State.IGNORED)
+    clock.now += 8 * DAY
+    assert [Retention(ledger, KEPT).beat() for _ in range(2)] == [1, 0]
+
+
+def test_what_moved_meanwhile_is_left(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
+    """One that a person brought back a moment ago has its time before it, whatever the list said."""
+    mine = put(ledger, store, State.DISCARDED)
+    clock.now += 8 * DAY
+    ledger.undiscard(mine, "kim")
+    ledger.discard(mine, "kim", "")
+    with ledger.redis.pipeline(transaction=False) as pipe:
+        ledger.erase_call(pipe, mine, "retention", "", state=State.DISCARDED, since=clock.now - 7 * DAY)
+        ledger.erase_call(pipe, mine, "retention", "", state=State.DEAD, since=clock.now)
+        assert pipe.execute() == [0, 0]
+
+
+def test_a_receipt_is_small(ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis) -> None:
+    """What stays of a submission for the duplicate window is a few hundred bytes, however large it was."""
+    mine = store(structs.replace(submission(key="e1"), raw=Raw("POST", "", FORM, [], b"x" * 200_000)))
+    erase(ledger, ADA, "kim")
+    names = [*redis.scan_iter(f"{keys.submission(mine)}*"), *redis.scan_iter("leadline:duplicate:*")]
+    assert sum(redis.memory_usage(name, samples=0) or 0 for name in names) < 1_500
