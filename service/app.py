@@ -31,10 +31,13 @@ from service.ids import put_request_id
 from service.intake.door import Door
 from service.intake.receipts import Receipts
 from service.intake.routes import intake_routes
+from service.ops.access import Access
+from service.ops.acting_routes import acting_routes
 from service.ops.routes import Ops, ops_routes
 from service.problems import HttpProblem, handle_http, handle_problem, handle_surprise
-from worker import logs
+from worker import bulk, logs
 from worker.ending import ended
+from worker.errors import StoreUnavailable
 from worker.settings import Settings
 
 __all__ = ["Dependencies", "application", "build", "create_app", "serve"]
@@ -54,12 +57,14 @@ CONNECTIONS = 4096
 def create_app(deps: Dependencies, more_routes: Sequence[ControllerRouterHandler] = ()) -> Litestar:
     """The application. `more_routes` are those of other windows (the console)."""
     door = Door(deps)
+    access = Access(deps)
     return Litestar(
         route_handlers=[
             *intake_routes(door, Receipts(deps)),
             *health_routes(Health(deps)),
             *docs_routes,
             *ops_routes(Ops(deps)),
+            *acting_routes(access, deps.actions),
             *more_routes,
         ],
         exception_handlers={HttpProblem: handle_problem, HTTPException: handle_http, Exception: handle_surprise},
@@ -75,7 +80,10 @@ def create_app(deps: Dependencies, more_routes: Sequence[ControllerRouterHandler
 async def _running(deps: Dependencies, door: Door, _: Litestar) -> AsyncIterator[None]:
     """The acceptor and the counters' way to Redis, for as long as the application lives."""
     await deps.acceptor.start()
-    tasks = [asyncio.create_task(_flush_for_ever(deps, door), name="flush")]
+    tasks = [
+        asyncio.create_task(_flush_for_ever(deps, door), name="flush"),
+        asyncio.create_task(_advance_for_ever(deps), name="bulk"),
+    ]
     if deps.settings.alert_webhook:
         tasks.append(asyncio.create_task(_watch_for_ever(deps, deps.settings.alert_webhook), name="alerts"))
     try:
@@ -110,6 +118,20 @@ async def _watch_for_ever(deps: Dependencies, url: str) -> None:
                 await asyncio.to_thread(watch.beat)
             except Exception as error:
                 structlog.get_logger().error("watch failed", error=type(error).__name__)
+
+
+async def _advance_for_ever(deps: Dependencies) -> None:
+    """Bulk actions go on in the service too: a discard needs no worker."""
+    while True:
+        await asyncio.sleep(bulk.BEAT_SECONDS)
+        if not deps.acceptor.breaker.closed:
+            continue
+        try:
+            await asyncio.to_thread(deps.actions.bulks.beat)
+        except StoreUnavailable as error:
+            structlog.get_logger().info("bulk actions wait for Redis", error=str(error))
+        except Exception as error:
+            structlog.get_logger().error("bulk actions failed", exc_info=error)
 
 
 async def _flush(deps: Dependencies, door: Door) -> bool:

@@ -13,6 +13,7 @@ from redis.asyncio import Redis as AsyncRedis
 
 from service.ids import new_id
 from service.local.redis import running_url
+from service.ops.actions import Actions
 from service.ops.read import Reader
 from service.settings import source_file
 from service.watch import Sources, WatchedSources
@@ -44,6 +45,11 @@ class Dependencies:
     def reader(self) -> Reader:
         """What the operators' windows ask; one for all of them, as it holds an index."""
         return Reader(self.ledger, self.sources, self.settings.data_dir)
+
+    @cached_property
+    def actions(self) -> Actions:
+        """What the operators' windows do."""
+        return Actions(self.ledger, self.reader, self.settings.data_dir)
 
 
 def build(settings: Settings, env: Mapping[str, str] | None = None) -> Dependencies:

@@ -54,6 +54,9 @@ def _set(lead: dict[str, Any], name: str, value: Any) -> str | None:
         _put(lead.setdefault(group, {}), key, value)
         return None
     if name in PLAIN or (name in Lead.__struct_fields__ and isinstance(value, dict | None)):
+        known = KEYS.get(name)
+        if known and (unknown := [key for key in value or () if key not in known]):
+            return f"expected {', '.join(known)}, got {unknown[0][:40]!r}"
         _put(lead, name, _truth(name, value))
         return None
     return f"expected a field of the lead ({', '.join(sorted(PLAIN))}, utm_…, value.…, click_ids.…, answers.…)"
@@ -72,7 +75,8 @@ def _truth(name: str, value: Any) -> Any:
 
 
 def _field(message: str) -> str:
-    return message.rpartition("`$.")[2].rstrip("`") or "lead"
+    """`answers` of ``… - at `$.answers[...]```."""
+    return message.rpartition("`$.")[2].rstrip("`").partition("[")[0] or "lead"
 
 
 def changes(before: Lead, after: Lead) -> dict[str, tuple[Any, Any]]:

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 from msgspec import Struct, structs
 
 from service.ops.answers import BulkProgress, CauseCard, Page
+from service.ops.edits import typed
 from service.ops.find import Filter, states
 from service.overview import LEAD_TOKENS, Paused
+from service.sources.emails import email as sources_email
 from service.times import iso
-from worker import ignored, keys
+from worker import erasure, ignored, keys
 from worker.audit import Audit
 from worker.bulk import ACTIONS, Bulks, Progress
 from worker.contract import Lead, State
-from worker.errors import LeadlineError, NotAllowed
+from worker.erasure import Erasure
+from worker.errors import LeadlineError, NotAllowed, Overtaken
+from worker.identifiers import Identifier
 from worker.ledger import Ledger, Record
 from worker.ledger.ledger import Audited
-from worker.mend import mend
+from worker.mend import EditError, mend
+from worker.queue import open_queue
 from worker.sweeper import Sweeper
 
+Edit = Mapping[str, Any] | None
 LONGEST_REASON = 500
+LONGEST_ADDRESS = 400
 
 
 class NotFound(LeadlineError):
@@ -61,31 +69,30 @@ class Finder(Protocol):
 class Actions:
     """Safe for any thread. Every method may raise `StoreUnavailable`; `by` is the token's name, or `cli:` and the user's.
 
-    `eraser` erases everything of an e-mail address and returns of how many submissions.
+    `data_dir` is where the spools of this machine are.
     """
 
-    def __init__(self, ledger: Ledger, sweeper: Sweeper, finder: Finder, eraser: Callable[[str, str], int] | None = None) -> None:
+    def __init__(self, ledger: Ledger, finder: Finder, data_dir: Path | None = None) -> None:
         self._ledger = ledger
-        self._sweeper = sweeper
+        self._sweeper = Sweeper(ledger, open_queue(ledger.redis))
         self._finder = finder
-        self._eraser = eraser
+        self._data_dir = data_dir
         self.bulks = Bulks(ledger)
         self.audit = Audit(ledger.redis)
 
     # -- one submission --------------------------------------------------------------------------------------------
 
-    def retry(self, submission_id: str, by: str, edit: Mapping[str, Any] | None = None) -> State:
+    def retry(self, submission_id: str, by: str, edit: Edit = None, seen: str | None = None) -> State:
         """A dead letter is delivered again, mended first where `edit` says how.
 
-        Raises `NotFound`, `NotAllowed`, `EditError` with the fields, `NothingToMend`.
+        `seen` is the `updated_at` of what the person looked at. Raises `NotFound`, `NotAllowed`, `Overtaken` where it changed
+        since, `EditError` with the fields, `NothingToMend`.
         """
-        lead, seen = self._mended(submission_id, edit) if edit else (None, None)
-        detail = f"edited: {', '.join(sorted(edit))}" if edit else ""
-        return self._replay(submission_id, by, "retry", detail, lead, seen)
+        return self._replay(submission_id, by, "retry", edit, seen)
 
-    def accept(self, submission_id: str, by: str) -> State:
-        """No spam after all: from quarantine to delivery. Raises `NotFound`, `NotAllowed`."""
-        return self._replay(submission_id, by, "accept", "", None, None)
+    def accept(self, submission_id: str, by: str, edit: Edit = None, seen: str | None = None) -> State:
+        """No spam after all: from quarantine to delivery. Raises what `retry` does."""
+        return self._replay(submission_id, by, "accept", edit, seen)
 
     def discard(self, submission_id: str, by: str, why: str = "") -> State:
         """Given up, from the dead letters or from quarantine. Raises `NotFound`, `NotAllowed`."""
@@ -102,21 +109,28 @@ class Actions:
         """Notes that somebody looks at personal data: of a submission, or of a whole list or export. To be called before."""
         self.audit.note(by, "reveal", target)
 
-    def _replay(self, submission_id: str, by: str, action: str, detail: str, lead: Lead | None, seen: float | None) -> State:
+    def _replay(self, submission_id: str, by: str, action: str, edit: Edit, seen: str | None) -> State:
+        lead, as_of = self._mended(submission_id, action, edit, seen) if edit or seen else (None, None)
+        detail = f"edited: {', '.join(sorted(edit))}" if edit else ""
+        allowed = ACTIONS[action]
         with _found():
             return self._sweeper.replay(
-                submission_id, by, action, lead, allowed=ACTIONS[action], audit=Audited(action, detail), seen=seen
+                submission_id, by, action, lead, allowed=allowed, audit=Audited(action, detail), seen=as_of
             )
 
-    def _mended(self, submission_id: str, edit: Mapping[str, Any]) -> tuple[Lead, float]:
+    def _mended(self, submission_id: str, action: str, edit: Edit, seen: str | None) -> tuple[Lead | None, float]:
         """The lead with the edit, and when the record that it was made from had changed last."""
         record = self._record(submission_id)
-        if record.state not in ACTIONS["retry"]:
-            raise NotAllowed(submission_id, record.state, "retry")
+        if record.state not in ACTIONS[action]:
+            raise NotAllowed(submission_id, record.state, action)
+        if seen and seen != iso(record.updated_at):
+            raise Overtaken(submission_id, record.state, action)
+        if not edit:
+            return None, record.updated_at
         if record.sealed or record.raw is None:
             held = "sealed under a key that LEADLINE_ENCRYPTION_KEYS does not list" if record.sealed else "erased"
             raise NothingToMend(f"{submission_id} has no content to mend: it is {held}")
-        return mend(record.lead or Lead(), edit), record.updated_at
+        return mend(record.lead or Lead(), typed(edit)), record.updated_at
 
     def _record(self, submission_id: str) -> Record:
         record = self._ledger.get(submission_id)
@@ -156,11 +170,18 @@ class Actions:
         if all(cause.id != cause_id for cause in self._finder.causes().items):
             raise NotFound("there is no such cause, or nothing is dead of it any more")
 
-    def erase(self, email: str, by: str) -> int:
-        """Everything of an e-mail address goes for good. Returns of how many submissions."""
-        if self._eraser is None:
-            raise NotFound("nothing can be erased here")
-        return self._eraser(email, by)
+    def erase(self, email: str, by: str) -> Erasure:
+        """Everything of an e-mail address goes for good, from the disks too: that takes seconds. Raises `EditError`.
+
+        What is left is said in the answer: what Pipedrive has, and what could not be erased.
+        """
+        address = email.strip()
+        if not 3 <= len(address) <= LONGEST_ADDRESS or "@" not in address:
+            raise EditError({"email": "expected an e-mail address"})
+        who: Identifier = ("email", sources_email(address) or address)
+        done = erasure.erase(self._ledger, who, by, data_dir=self._data_dir)
+        self.audit.note(by, "erase", keys.digest(*who), f"erased: {done.erased}; left: {len(done.left)}")
+        return done
 
     # -- many ------------------------------------------------------------------------------------------------------
 
@@ -169,6 +190,7 @@ class Actions:
 
         Raises `EmptyFilter`, `FilterError`, `EditError`, and `CountDiffers` when they are not `expect`.
         """
+        edit = typed(edit) if edit else None
         bulk = self.bulks.make(action, self.matching(action, filter), expect, by, edit=edit, detail=_told(filter, edit))
         return self.bulk_progress(bulk)
 
@@ -221,7 +243,7 @@ def progress(found: Progress) -> BulkProgress:
     )
 
 
-def _told(filter: Filter, edit: Mapping[str, Any] | None) -> str:
+def _told(filter: Filter, edit: Edit) -> str:
     """The filter for the trail: what was searched for may be somebody's address, so a digest stands for it."""
     parts = filter.parameters() | ({"q": keys.digest(filter.q)[:12]} if filter.q else {})
     edited = [f"edited: {', '.join(sorted(edit))}"] if edit else []
