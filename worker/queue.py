@@ -10,8 +10,11 @@ import secrets
 from typing import Any
 
 import redis
-from rq import Queue
+from rq import Queue, Worker
+from rq.executions import Execution
+from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.worker_registration import clean_worker_registry
 
 from worker import keys
 
@@ -26,9 +29,20 @@ SERVER_VERSION = (6, 2, 0)
 """The oldest Redis we run on. RQ would ask the server, which the accepting path must not do in the event loop."""
 
 
+LOCK_SECONDS = 30
+"""RQ's tidying takes far less; a worker that died with RQ's own lock in hand would keep everybody from it for 15 minutes."""
+
+
+class OneQueue(Queue):
+    """RQ's queue, with a shorter life of the lock for tidying its registries."""
+
+    def acquire_maintenance_lock(self) -> bool:
+        return bool(self.connection.set(self.registry_cleaning_key, 1, nx=True, ex=LOCK_SECONDS))
+
+
 def open_queue(connection: redis.Redis) -> Queue:
     """The one queue. Opens no connection."""
-    queue = Queue(keys.QUEUE, connection=connection, serializer=JSONSerializer)
+    queue = OneQueue(keys.QUEUE, connection=connection, serializer=JSONSerializer)
     queue.redis_server_version = SERVER_VERSION
     return queue
 
@@ -53,3 +67,37 @@ def enqueue(queue: Queue, submission_id: str, pipe: Any) -> None:
 def queued_ids(queue: Queue) -> set[str]:
     """The submissions that stand in the queue."""
     return {job_id.rsplit("-", 1)[0] for job_id in queue.get_job_ids()}
+
+
+def clear_after_the_dead(queue: Queue) -> int:
+    """Takes out of RQ's registries what workers had in hand that are gone, and their names. Returns how many jobs it was.
+
+    The ledger goes on without them; RQ would show them as started until they lapse, and then as failed.
+    """
+    clean_worker_registry(queue)
+    living = set(Worker.all_keys(queue=queue))
+    cleared = 0
+    for job_id, execution_id in queue.started_job_registry.get_job_and_execution_ids(cleanup=False):
+        holder = _holder(queue, job_id, execution_id)
+        if holder != "" and Worker.redis_worker_namespace_prefix + (holder or "") not in living:
+            _clear(queue, Execution(execution_id, job_id, queue.connection, holder or ""))
+            cleared += 1
+    return cleared
+
+
+def _holder(queue: Queue, job_id: str, execution_id: str) -> str | None:
+    """The worker that has a job in hand; None where the entry outlived what it stands for, empty where RQ does not say."""
+    try:
+        return str(Execution.fetch(execution_id, job_id, queue.connection).worker_name)
+    except ValueError:
+        return None
+
+
+def _clear(queue: Queue, execution: Execution) -> None:
+    job = Job(execution.job_id, connection=queue.connection, serializer=queue.serializer)
+    job.origin = queue.name
+    with queue.connection.pipeline(transaction=True) as pipe:
+        execution.delete(job, pipe)
+        pipe.execute()
+    queue.intermediate_queue.remove(execution.job_id)
+    job.delete(remove_from_queue=False)

@@ -17,6 +17,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 import redis
 import structlog
@@ -24,6 +25,7 @@ from rq import Queue, SimpleWorker
 from rq.exceptions import DequeueTimeout
 from rq.job import Job
 from rq.timeouts import TimerDeathPenalty
+from rq.utils import now
 from rq.worker import WorkerStatus
 
 from worker import jobs, keys, leases, sweeper
@@ -38,6 +40,12 @@ log = structlog.get_logger("leadline.slots")
 DEQUEUE_SECONDS = 2
 ENTER_SECONDS = 1.0
 WORKER_TTL_SECONDS = 60
+ALIVE_SECONDS = 30
+"""How long after its last heartbeat, every other second, RQ takes a worker for alive."""
+
+EXECUTION_SECONDS = 60
+"""How long RQ takes a job for started by a worker that is gone, if nobody clears it away sooner."""
+
 MAINTENANCE_SECONDS = 30
 FORGOTTEN_SECONDS = 60.0
 STOP_SECONDS = 12.0
@@ -59,6 +67,27 @@ class SlotWorker(SimpleWorker):
         finally:
             with _counting:
                 self._busy -= 1
+
+    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002
+        return EXECUTION_SECONDS
+
+    def register_birth(self) -> None:
+        super().register_birth()  # type: ignore[no-untyped-call]
+        self.heartbeat()
+
+    def heartbeat(self, timeout: int | None = None, pipeline: redis.client.Pipeline | None = None) -> None:  # noqa: ARG002
+        """RQ would let a worker that was killed look alive for as long as its last job might have taken."""
+        super().heartbeat(ALIVE_SECONDS, pipeline)
+
+    def renew(self) -> None:
+        """Keeps what is in hand for longer on RQ's list; most of it is over before it need be."""
+        before = now() - timedelta(seconds=ALIVE_SECONDS / 2)
+        aged = [each for each in list(self.executions.values()) if each.last_heartbeat < before]
+        if aged:
+            with self.connection.pipeline() as pipe:
+                for execution in aged:
+                    execution.heartbeat(self.queues[0].started_job_registry, EXECUTION_SECONDS, pipe)
+                pipe.execute()
 
     def set_state(self, state: str, pipeline: redis.client.Pipeline | None = None) -> None:
         if state == WorkerStatus.IDLE and self._busy > 1:
@@ -181,9 +210,10 @@ class Slots:
         self._announce_worker()
         if worker.connection.exists(worker.key):
             worker.heartbeat()
+            worker.renew()
         else:
             # Redis lost its memory of us (it was flushed, or was away for longer than our entry lives).
-            worker.register_birth()  # type: ignore[no-untyped-call]
+            worker.register_birth()
             worker.set_state(WorkerStatus.IDLE)
         if worker.should_run_maintenance_tasks:
             worker.run_maintenance_tasks()  # type: ignore[no-untyped-call]
@@ -212,7 +242,7 @@ class Slots:
                     serializer=self._queue.serializer,
                     log_job_description=False,
                 )
-                worker.register_birth()  # type: ignore[no-untyped-call]
+                worker.register_birth()
                 worker.set_state(WorkerStatus.IDLE)
                 self._announce_worker()
                 return worker
@@ -226,5 +256,5 @@ class Slots:
             worker.register_death()  # type: ignore[no-untyped-call]
             self._queue.connection.hdel(keys.WORKERS, self.name)
             self._meter.flush(worker.connection)
-        except (redis.RedisError, OSError) as error:
+        except (redis.RedisError, StoreUnavailable, OSError) as error:
             log.warning("Redis is away", error=type(error).__name__)

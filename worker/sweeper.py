@@ -5,7 +5,7 @@ On each beat, in one worker process at a time (a lock that lapses after three se
    served, so what comes fresh would stand behind it; at the end of an outage this makes a ramp;
 2. puts back what a dead worker held: its lease ran out;
 3. puts back what stands in the ledger as queued but has no entry in the queue (a lost reply, a flushed queue);
-4. clears away what dead workers left between RQ's queue and their slots, which RQ itself may keep for a quarter of an hour.
+4. clears away what dead workers left in RQ's lists: jobs in hand, jobs between queue and slot, their own names.
 
 Whoever sweeps, each process takes up what older workers left because they do not know its version.
 """
@@ -25,7 +25,7 @@ from worker.contract import Lead, State
 from worker.errors import NotAllowed, Overtaken
 from worker.ledger import Ledger, Pause
 from worker.ledger.ledger import REPLAYED, Audited, unavailable
-from worker.queue import enqueue, queued_ids
+from worker.queue import clear_after_the_dead, enqueue, queued_ids
 
 RETRIED = Audited("retry", "")
 
@@ -155,6 +155,7 @@ class Sweeper:
         if 0 <= now - self._tidied_at < LOOK_SECONDS:
             return
         self._tidied_at = now
+        clear_after_the_dead(self._queue)
         between = self._queue.intermediate_queue
         self._between = {job_id: self._between.get(job_id, now) for job_id in between.get_job_ids()}
         for job_id, since in self._between.items():

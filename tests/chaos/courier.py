@@ -82,7 +82,7 @@ def _work(order: Order, _: Points, __: int) -> None:
     queue = open_queue(connect(order.redis, timeout=PATIENCE))
     worker = SlotWorker([queue], name=f"courier-{os.getpid()}", connection=queue.connection, serializer=queue.serializer)
     worker.log_job_description = False
-    worker.register_birth()  # type: ignore[no-untyped-call]
+    worker.register_birth()
     jobs.deliverer.set(road.delivery())
     with contextlib.suppress(DequeueTimeout):
         found = rq.Queue.dequeue_any(

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import redis
-from rq.registry import FailedJobRegistry, StartedJobRegistry
+from rq import Worker
+from rq.registry import FailedJobRegistry
 
 from service.overview import overview
 from worker import keys
 from worker.contract import Moment, State
 from worker.ledger import Ledger, Record
 from worker.metrics import SUBMISSIONS, parse
-from worker.queue import JOB_SECONDS, open_queue
+from worker.queue import open_queue
 from worker.spool import SPOOL, spooled
 from worker.vault import Vault
-
-MAINTENANCE = f"rq:clean_registries:{keys.QUEUE}"
-"""RQ's lock for tidying up after the dead. One who died with it in hand keeps everybody from it for a quarter of an hour."""
-
-HELD_BY_THE_DEAD = 890
-"""Seconds the lock has to live (of 899) below which nobody living holds it."""
-
-OVERDUE = 60.0
-"""Seconds after its time within which RQ's maintenance (every 30 s) must have taken an entry away."""
 
 
 @dataclass
@@ -45,9 +36,7 @@ class Facts:
     books: dict[str, dict[str, int]]
     leftovers: dict[str, Any] = field(default_factory=dict)
     failed_jobs: int = 0
-    """RQ's registry of failed jobs, in which it puts what killed workers had in hand; the ledger went on without them."""
-    lapsing_jobs: int = 0
-    """RQ's entries of jobs in the hands of killed workers, that have yet to lapse."""
+    """RQ's registry of failed jobs; what killed workers had in hand is cleared away before it gets there."""
 
 
 def gather(client: redis.Redis, account: dict[str, Any], metrics: str, data_dir: Path) -> Facts:
@@ -70,35 +59,22 @@ def gather(client: redis.Redis, account: dict[str, Any], metrics: str, data_dir:
         books={"metrics": states, "status": overview(ledger, data_dir).states, "index": indexed},
         leftovers={name: found for name, found in leftovers(client, data_dir).items() if found},
         failed_jobs=FailedJobRegistry(queue=open_queue(client)).get_job_count(cleanup=False),
-        lapsing_jobs=len(started(client)),
     )
 
 
 def leftovers(client: redis.Redis, data_dir: Path) -> dict[str, Any]:
     """What is empty where nothing is at work: name -> what is there."""
     queue = open_queue(client)
-    in_hand, tidied = started(client), not 0 < client.ttl(MAINTENANCE) < HELD_BY_THE_DEAD
-    lapsing = {name.partition(b":")[0] for name, _ in in_hand}
-    between = [name for name in client.lrange(queue.intermediate_queue_key, 0, -1) if name not in lapsing]
-    overdue = [name.decode() for name, ends in in_hand if not -OVERDUE < ends < JOB_SECONDS + 61]
     return {
         "lines": [key.decode() for key in client.scan_iter(f"{keys.PREFIX}line:*", count=1000)],
         "leases": client.zcard(keys.LEASES),
         "due": client.zcard(keys.DUE),
         "queue": queue.get_job_ids(),
-        "intermediate": between,
-        "started": overdue if tidied else [],
+        "intermediate": queue.intermediate_queue.get_job_ids(),
+        "started": queue.started_job_registry.get_job_ids(cleanup=False),
+        "dead workers": [name for name in Worker.all_keys(queue=queue) if not client.exists(name)],
         "spool": spooled(data_dir / SPOOL),
     }
-
-
-def started(client: redis.Redis) -> list[tuple[bytes, float]]:
-    """RQ's entries of jobs in hand, with the seconds until they lapse.
-
-    Those of killed workers stand there until then, and so long RQ also leaves them in its intermediate list.
-    """
-    entries = client.zrange(StartedJobRegistry(queue=open_queue(client)).key, 0, -1, withscores=True)
-    return [(name, ends - time.time()) for name, ends in cast("list[tuple[bytes, float]]", entries)]
 
 
 def working(client: redis.Redis) -> int:

@@ -85,7 +85,6 @@ class Outcome:
     replayed: int = 0
     pointers: int = 0
     failed_jobs: int = 0
-    lapsing_jobs: int = 0
     lost: int = 0
     doubled: int = 0
     load_seconds: float = 0.0
@@ -197,7 +196,7 @@ def _count(outcome: Outcome, facts: Facts, posts: Sequence[senders.Post], found:
     outcome.labelled = sum(record.result == "labelled" for record in records)
     outcome.dead = sum(record.state is State.DEAD for record in records)
     outcome.pointers = sum(record.duplicate_of is not None for record in records)
-    outcome.failed_jobs, outcome.lapsing_jobs = facts.failed_jobs, facts.lapsing_jobs
+    outcome.failed_jobs = facts.failed_jobs
     outcome.lost = sum(violation.rule in ("lost", "stuck") for violation in found)
     outcome.doubled = sum("doubled" in violation.rule for violation in found)
 

@@ -8,18 +8,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import redis as redis_py
 from rq import Worker
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 from ulid import ULID
 
-from worker import keys
+from worker import keys, slots
 from worker.connection import connect
 from worker.leases import Leases
 from worker.ledger import Ledger
 from worker.metrics import Meter
-from worker.queue import enqueue, open_queue
+from worker.queue import clear_after_the_dead, enqueue, open_queue
 from worker.slots import Slots
 from worker.sweeper import Sweeper
 from worker.vault import Vault
@@ -154,6 +155,63 @@ def test_a_killed_worker_does_not_keep_its_successor_out(redis_url: str, redis: 
         put(redis, mine)
         eventually(lambda: seen == [mine])
         assert [name.decode() for name in redis.hkeys(keys.WORKERS)] == [slots.name]
+
+
+HOLDS = """
+import sys, threading
+from unittest import mock
+from tests.redis.test_slots import running
+from worker import slots
+
+with mock.patch.object(slots, "ALIVE_SECONDS", 3), running(sys.argv[1], lambda _: threading.Event().wait(), count=2):
+    threading.Event().wait()
+"""
+
+
+def test_rq_forgets_a_killed_worker_within_a_minute(redis_url: str, redis: Any) -> None:
+    """After kill -9 RQ shows neither the worker, nor its jobs as started or failed, nor a lock that keeps others from tidying."""
+    queue = open_queue(redis)
+    put(redis, str(ULID()), str(ULID()))
+    holder = subprocess.Popen([sys.executable, "-c", HOLDS, redis_url])
+    try:
+        eventually(lambda: queue.started_job_registry.get_job_count(cleanup=False) == 2, 30)
+        assert (len(Worker.all(queue=queue)), "2 executing" in rq_info(redis_url)) == (1, True)
+        [name] = Worker.all_keys(queue=queue)
+        assert 0 < redis.ttl(name) <= slots.ALIVE_SECONDS
+        entries = redis.zrange(queue.started_job_registry.key, 0, -1, withscores=True)
+        assert all(0 < ends - time.time() <= slots.EXECUTION_SECONDS for _, ends in entries)
+    finally:
+        holder.kill()
+        holder.wait()
+    assert queue.acquire_maintenance_lock()
+    assert 0 < redis.ttl(queue.registry_cleaning_key) <= 30
+    eventually(lambda: not redis.exists(name))
+    Sweeper(Ledger(redis, Vault(())), queue).sweep()
+    info = rq_info(redis_url)
+    assert "0 executing, 0 finished, 0 failed" in info
+    assert "0 workers" in info
+    assert redis.keys("rq:execution*") == redis.keys("rq:job:*") == []
+
+
+def test_a_long_delivery_stays_on_rqs_list(redis_url: str, redis: Any) -> None:
+    """What a living worker has in hand is renewed, and so neither cleared away nor taken for abandoned."""
+    hold = threading.Event()
+    queue = open_queue(redis)
+
+    def deliver(_: str) -> None:
+        hold.wait(30)
+
+    def ends() -> list[float]:
+        return [end for _, end in redis.zrange(queue.started_job_registry.key, 0, -1, withscores=True)]
+
+    with mock.patch.object(slots, "ALIVE_SECONDS", 3), running(redis_url, deliver, count=1):
+        put(redis, str(ULID()))
+        eventually(lambda: bool(ends()))
+        first = ends()
+        eventually(lambda: ends() > first)
+        assert clear_after_the_dead(queue) == 0
+        assert queue.started_job_registry.count == 1
+        hold.set()
 
 
 def _parts(store: Any) -> tuple[Leases, Sweeper, Meter]:
