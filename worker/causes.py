@@ -10,6 +10,7 @@ import re
 from worker import keys
 from worker.contract import Cause
 from worker.errors import (
+    Absent,
     Blocked,
     BudgetSpent,
     FetchError,
@@ -18,6 +19,7 @@ from worker.errors import (
     FetchLimited,
     FetchRefused,
     Forbidden,
+    Gated,
     Gone,
     Invalid,
     LeadlineError,
@@ -29,6 +31,7 @@ from worker.errors import (
     Reauthorise,
     RecordGone,
     Refused,
+    Restored,
     Sealed,
     Settling,
     StoreUnavailable,
@@ -73,6 +76,9 @@ HINTS: dict[type[BaseException], str] = {
     OutOfAllowance: "nothing to do: it goes on when Pipedrive's limits allow, as PIPEDRIVE_PLAN and PIPEDRIVE_SEATS state them",
     Sealed: "list the key it was sealed under in LEADLINE_ENCRYPTION_KEYS and restart the workers, then retry",
     Settling: "nothing to do: what was sent is looked for before anything is sent again",
+    Restored: "nothing to do: Redis was set back, and what was delivered since is looked for before anything is sent again",
+    Absent: "retry it: what was sent was looked for and is not in Pipedrive",
+    Gated: "nothing to do: it goes on when Pipedrive takes calls again; the submission that met the refusal says why it did not",
     Unmappable: "correct {place}, then retry",
     FetchError: "correct {place} or what the product complains of, then retry",
     FetchFailed: "see whether the product's API is up and {place} is right; once it answers again, retry",
@@ -229,6 +235,9 @@ TITLES = {
     "reauthorise": "The app must be connected to Pipedrive again",
     "blocked": "Pipedrive blocks this account's calls",
     "settling": "It settles before it is looked for",
+    "restored": "Redis was set back; it is looked for first",
+    "absent": "What was sent has never arrived",
+    "gated": "Delivery waits for Pipedrive",
     "fetch": "The rest of it cannot be read from its product",
     "fetch-failed": "The product that holds the rest of it did not answer",
     "fetch-limited": "The product that holds the rest of it takes no more calls",

@@ -8,6 +8,9 @@ LeadlineError
 ├── OutOfAllowance            our own count says that the next call would pass Pipedrive's limits
 ├── Sealed                    the stored content cannot be opened here
 ├── Settling                  a create with unknown outcome must settle before it is looked for
+│   └── Restored              Redis has gone back in time: what was done since settles before it is looked for
+├── Absent                    a create with unknown outcome was looked for, and made nothing
+├── Gated                     another delivery has met what stops all of them since this one began
 ├── Unmappable                the lead cannot be written as the source file says
 │   └── UnknownName           a label, channel, owner or custom field the account does not have
 ├── FetchError                the record of an event that told ids alone could not be read from its product
@@ -87,6 +90,35 @@ class Settling(LeadlineError):
         super().__init__(f"the outcome of {step} is unknown; it settles first")
         self.step = step
         self.until = until
+
+
+class Restored(Settling):
+    """Redis has gone back in time, so this may have been delivered already; look for it at `until` (Unix seconds)."""
+
+    code = "restored"
+
+
+class Absent(LeadlineError):
+    """The create that was announced at `since` (Unix seconds) has settled and made nothing; the next try is not due yet, or was
+    the last."""
+
+    code = "absent"
+
+    def __init__(self, step: str, since: float) -> None:
+        super().__init__(f"the {step} was sent without an answer and is not in Pipedrive")
+        self.step = step
+        self.since = since
+
+
+class Gated(LeadlineError):
+    """The call was not sent: the gate was closed for `reason` since the delivery began; it is tried at `until` (Unix seconds)."""
+
+    code = "gated"
+
+    def __init__(self, until: float, reason: str) -> None:
+        super().__init__(f"delivery waits: {reason}")
+        self.until = until
+        self.reason = reason
 
 
 class OutOfAllowance(LeadlineError):

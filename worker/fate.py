@@ -4,11 +4,14 @@
 |----------------------------------------------|---------------------------------------------------------------------|
 | not sent, unavailable, sealed, a bug         | Retry after a growing delay; after the last one Dead                |
 | the same while nobody gets through           | Wait at the gate (`outage`), probed                                 |
-| create with unknown outcome                  | Settle, at least as long as the delay; looked for once more before Dead |
-| still settling                               | Settle, no attempt used                                             |
+| create with unknown outcome                  | Settle; looked for, also after the last attempt                     |
+| still settling, Redis gone back in time      | Settle, no attempt used                                             |
+| looked for and absent                        | Settle for the rest of its delay, the line free; after the last one Dead |
+| the look itself fails                        | Retry soon, as it holds the line; an attempt is used when one was due |
 | 429, our own count                           | Wait; at the gate, save for our own burst window, which is short    |
 | budget spent                                 | Wait at the gate until the stated reset, else probed                |
 | 401, refresh token refused, blocked          | Wait at the gate, probed at growing intervals                       |
+| the gate was closed meanwhile                | Wait at the gate                                                    |
 | Redis away                                   | Wait a moment, once it can be said; else the lease runs out         |
 | lease lost, not ours to move                 | Drop                                                                |
 | refused, unmappable, unknown name            | Dead                                                                |
@@ -40,6 +43,8 @@ OUTAGE_LONGEST = 45.0
 BLOCK_SHORTEST = 600.0
 """Seconds: calls that go on after an HTML 403 prolong the block."""
 STORE_SECONDS = 5.0
+LOOK_LONGEST = 600.0
+"""Seconds between two looks for a create whose outcome is unknown: until then nobody else of that person may go."""
 LONGEST_WAIT = 26 * 3600.0
 """Seconds that anybody's `Retry-After` can make us wait: a day, and clocks that differ."""
 JITTER = 0.2
@@ -67,10 +72,11 @@ class Policy(Struct, frozen=True):
 
 
 class Retry(Struct, frozen=True, tag=True):
-    """Try again at `at` (Unix seconds); an attempt is used up."""
+    """Try again at `at` (Unix seconds). `used` is the number of attempts used up."""
 
     at: float
     cause: Cause
+    used: int = 1
 
 
 class Wait(Struct, frozen=True, tag=True):
@@ -84,11 +90,15 @@ class Wait(Struct, frozen=True, tag=True):
 
 
 class Settle(Struct, frozen=True, tag=True):
-    """Look for the create at `until` (Unix seconds). `used` is the number of attempts used up: 1 for the create, else 0."""
+    """Look for the create at `until` (Unix seconds). `used` is the number of attempts used up: 1 for the create, else 0.
+
+    `free`: it was looked for before, so others of its person need not wait for it.
+    """
 
     until: float
     cause: Cause
     used: int
+    free: bool = False
 
 
 class Again(Struct, frozen=True, tag=True):
@@ -106,6 +116,13 @@ class Drop(Struct, frozen=True, tag=True):
 
 
 Fate = Retry | Wait | Settle | Again | Dead | Drop
+
+
+def wait_after(policy: Policy, attempts: int) -> float | None:
+    """The least seconds between a create that was sent as try `attempts` and the next one; None after the last try."""
+    if attempts > len(policy.retry_delays):
+        return None
+    return policy.retry_delays[attempts - 1] * (1 - JITTER) if attempts else 0.0
 
 
 class Case(Struct, frozen=True, kw_only=True):
@@ -167,7 +184,12 @@ def decide(
 
 
 def _retry(case: Case) -> Fate:
-    return _gave_up(case) if case.delay is None else Retry(case.now + case.delay, case.cause)
+    if case.delay is None:
+        return _gave_up(case)
+    if case.step == "settle":
+        due = case.first_attempt_at + sum(case.policy.retry_delays[: case.attempts])
+        return Retry(case.now + min(case.delay, LOOK_LONGEST), case.cause, used=int(case.now >= due))
+    return Retry(case.now + case.delay, case.cause)
 
 
 def _retry_or_outage(case: Case) -> Fate:
@@ -182,12 +204,24 @@ def _settle(case: Case) -> Fate:
     """The last create is looked for as well: what it may have made must not be left without its submission."""
     if case.attempts > len(case.policy.retry_delays) + 1:
         return _gave_up(case)
-    return Settle(case.now + max(case.policy.settle_seconds, case.delay or 0.0), case.cause, used=1)
+    return Settle(case.now + case.policy.settle_seconds, case.cause, used=1)
 
 
 def _still_settling(case: Case) -> Fate:
     until = case.error.until if isinstance(case.error, errors.Settling) else case.now
     return Settle(max(until, case.now), case.cause, used=0)
+
+
+def _absent(case: Case) -> Fate:
+    """By the delay of the attempt that made it, which was counted then."""
+    tried = structs.replace(case, attempts=case.attempts - 1)
+    since = case.error.since if isinstance(case.error, errors.Absent) else case.now
+    return _gave_up(tried) if tried.delay is None else Settle(max(case.now, since + tried.delay), case.cause, used=0, free=True)
+
+
+def _gated(case: Case) -> Fate:
+    until, reason = (case.error.until, case.error.reason) if isinstance(case.error, errors.Gated) else (case.now, "limit")
+    return Wait(max(until, case.now), reason, gate=False, probe=False, cause=case.cause)
 
 
 def _limit(case: Case) -> Fate:
@@ -263,6 +297,9 @@ FATES: dict[type[BaseException], Callable[[Case], Fate]] = {
     errors.OutOfAllowance: _allowance,
     errors.Sealed: _retry,
     errors.Settling: _still_settling,
+    errors.Restored: _still_settling,
+    errors.Absent: _absent,
+    errors.Gated: _gated,
     errors.Unmappable: _dead,
     errors.UnknownName: _dead,
     errors.FetchError: _retry,

@@ -19,12 +19,13 @@ BEAT_SECONDS = 5.0
 
 
 class Lease:
-    """The right to deliver one submission."""
+    """The right to deliver one submission. `horizon` is what the store said of itself when the delivery began (`worker.tide`)."""
 
     def __init__(self, submission_id: str, token: str, deadline: float, monotonic: Callable[[], float]) -> None:
         self.submission_id = submission_id
         self.token = token
         self.deadline = deadline
+        self.horizon = ""
         self._monotonic = monotonic
 
     def must_hold(self, seconds: float) -> None:
@@ -52,7 +53,7 @@ class Leases:
     def announce(self, lease: Lease, step: str) -> None:
         """Announces a create and renews the lease in the same step. Raises `LeaseLost`."""
         deadline = self._monotonic() + LEASE_SECONDS
-        self._ledger.announce(lease.submission_id, lease.token, LEASE_SECONDS, step)
+        self._ledger.announce(lease.submission_id, lease.token, LEASE_SECONDS, step, lease.horizon)
         lease.deadline = deadline
 
     def held(self, token: str) -> Lease:
@@ -65,7 +66,7 @@ class Leases:
             self._held.pop(lease.token, None)
 
     def beat(self) -> None:
-        """Renews every lease; one that is lost, or that Redis could not renew, simply runs out."""
+        """Renews every lease; one that is lost, or that Redis could not renew, simply runs out. Then speaks for this process."""
         with self._lock:
             held = list(self._held.values())
         for lease in held:
@@ -75,6 +76,12 @@ class Leases:
                     lease.deadline = max(lease.deadline, deadline)
             except StoreUnavailable:
                 return
+        self._ledger.tidings()
+
+    def leave(self) -> None:
+        """At the orderly end of the process: nobody needs to ask for it any more."""
+        if not self._held:
+            self._ledger.tidings(leaves=True)
 
     def __len__(self) -> int:
         return len(self._held)

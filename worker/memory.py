@@ -18,12 +18,17 @@ REMEMBER_SECONDS = 400 * 24 * 3600
 
 
 class PersonMemory(Struct, frozen=True, kw_only=True):
-    """`created`: we made the person, so it has no open leads but ours. `lead_at`: when that lead was added (Unix seconds)."""
+    """`created`: we made the person, so it has no open leads but ours. `lead_at`: when that lead was added (Unix seconds).
+
+    `horizon`: that of the store when the person was remembered. After Redis was set back another holds (`worker.tide`): leads
+    may have been made since that nothing here knows of.
+    """
 
     person_id: int
     created: bool = False
     lead_id: str | None = None
     lead_at: float | None = None
+    horizon: str = ""
 
 
 class Memory:
@@ -47,10 +52,12 @@ class Memory:
             created=fields.get(b"created") == b"1",
             lead_id=fields[b"lead_id"].decode() if b"lead_id" in fields else None,
             lead_at=float(fields[b"lead_at"]) if b"lead_at" in fields else None,
+            horizon=fields.get(b"horizon", b"").decode(),
         )
 
-    def remember_person(self, kind: str, value: str, person_id: int, *, created: bool) -> None:
-        self._remember(keys.person(kind, value), anew=True, person_id=person_id, created=int(created))
+    def remember_person(self, kind: str, value: str, person_id: int, *, created: bool, horizon: str = "") -> None:
+        person = {"person_id": person_id, "created": int(created)} | ({"horizon": horizon} if horizon else {})
+        self._remember(keys.person(kind, value), anew=True, **person)
 
     def remember_lead(self, kind: str, value: str, lead_id: str, added_at: float) -> None:
         self._remember(keys.person(kind, value), lead_id=lead_id, lead_at=added_at)

@@ -256,5 +256,6 @@ class Slots:
             worker.register_death()  # type: ignore[no-untyped-call]
             self._queue.connection.hdel(keys.WORKERS, self.name)
             self._meter.flush(worker.connection)
+            self._leases.leave()
         except (redis.RedisError, StoreUnavailable, OSError) as error:
             log.warning("Redis is away", error=type(error).__name__)

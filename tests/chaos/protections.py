@@ -20,22 +20,23 @@ from worker.delivery import delivery, settle
 from worker.delivery.run import Run
 from worker.leases import Lease
 from worker.ledger import Ledger, scripts
+from worker.tide import Tidings
 
 VARIABLE = "CHAOS_WITHOUT"
 
 _settle, _source = settle.settle, scripts.source
-_claim, _learn = Ledger.claim, Ledger.learn
+_claim, _learn, _tidings = Ledger.claim, Ledger.learn, Ledger.tidings
 
 
-def _repeat_blindly(run: Run, _: float) -> None:
+def _repeat_blindly(run: Run, _: fate.Policy) -> None:
     """An announced create is neither left to settle nor looked for: it is simply sent again."""
     if run.record.announced is not None:
         run.leases.announce(run.lease, run.record.announced)
         run.learn(run.record.announced)
 
 
-def _look_at_once(run: Run, _: float) -> None:
-    _settle(run, 0.0)
+def _look_at_once(run: Run, policy: fate.Policy) -> None:
+    _settle(run, structs.replace(policy, settle_seconds=0.0))
 
 
 def _wait_the_delay_only(case: fate.Case) -> fate.Fate:
@@ -48,6 +49,10 @@ def _no_lines(self: Ledger, submission_id: str, token: str, lease_seconds: float
 
 def _write_nothing_down(self: Ledger, submission_id: str, token: str, step: str, _: Mapping[str, Any]) -> None:
     _learn(self, submission_id, token, step, {})
+
+
+def _no_doubt(self: Ledger, *told: str, **more: Any) -> Tidings:
+    return structs.replace(_tidings(self, *told, **more), doubt=False)
 
 
 def _script(name: str, old: str, new: str) -> Callable[[str], str]:
@@ -80,6 +85,7 @@ SWITCHES: dict[str, tuple[Callable[[], Any], ...]] = {
     "person-line": (_attribute(Ledger, "claim", _no_lines),),
     "sweeper": (_attribute(Ledger, "abandoned", lambda *_: []),),
     "recorded-steps": (_attribute(Ledger, "learn", _write_nothing_down),),
+    "tide": (_attribute(Ledger, "tidings", _no_doubt),),
 }
 """Name of a protection -> what takes it out.
 
@@ -91,6 +97,7 @@ SWITCHES: dict[str, tuple[Callable[[], Any], ...]] = {
 `person-line`     deliveries for one person go one after the other
 `sweeper`         what a dead worker held goes back into the queue
 `recorded-steps`  each id is written down before the next call
+`tide`            what Redis may have forgotten is looked for before anything of it is made
 """
 
 

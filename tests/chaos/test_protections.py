@@ -8,6 +8,7 @@ duplicate-key   record and duplicate key are one step
 person-line     one person's deliveries go one after the other
 sweeper         what a dead worker held goes back into the queue
 recorded-steps  each id is written down before the next call
+tide            what Redis may have forgotten is looked for before anything of it is made
 """
 
 from __future__ import annotations
@@ -130,6 +131,19 @@ def note_refused(place: Ground) -> Problems:
     return ways.once(place)
 
 
+def set_back(place: Ground) -> Problems:
+    """The store is as it was before the delivery: an old snapshot was loaded."""
+    ways.new(place)
+    names = list(place.redis.scan_iter())
+    kept = {name: (place.redis.dump(name) or b"", max(0, place.redis.pttl(name))) for name in names}
+    place.home()
+    place.redis.flushall()
+    for name, (content, expires) in kept.items():
+        place.redis.restore(name, expires, content)
+    place.home()
+    return ways.once(place)
+
+
 CONTROLS: dict[str, tuple[Callable[[Ground], Problems], str]] = {
     "look-up": (lost_answer, "'leads': 2"),
     "settle-time": (late_commit, "'leads': 2"),
@@ -139,6 +153,7 @@ CONTROLS: dict[str, tuple[Callable[[Ground], Problems], str]] = {
     "person-line": (one_person_at_once, "4 persons for one e-mail"),
     "sweeper": (worker_killed, "is delivering"),
     "recorded-steps": (note_refused, "'leads': 2"),
+    "tide": (set_back, "'notes': 2"),
 }
 """Protection -> what happens, and what is reported without it."""
 

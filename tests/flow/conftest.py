@@ -27,6 +27,7 @@ from worker.metrics import Meter
 from worker.queue import open_queue
 from worker.settings import Settings
 from worker.sweeper import Sweeper
+from worker.tide import Tide
 from worker.values import Secret
 from worker.vault import Vault
 from worker.work import Office
@@ -93,7 +94,7 @@ class Road:
         self.policy = Policy((10.0, 60.0), 90.0, 30.0)
         self.skew = 0.0
         self.meter = Meter()
-        self.ledger = Ledger(redis, Vault(()), self.clock)
+        self.ledger = Ledger(redis, Vault(()), self.clock, tide=Tide(None, self.policy.settle_seconds))
         self.sweeper = Sweeper(self.ledger, open_queue(redis))
 
     def clock(self) -> float:

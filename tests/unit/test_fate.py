@@ -9,6 +9,7 @@ import pytest
 from worker import errors
 from worker.causes import HINTS, LONGEST, cause_of
 from worker.errors import (
+    Absent,
     Blocked,
     BudgetSpent,
     FetchError,
@@ -17,6 +18,7 @@ from worker.errors import (
     FetchLimited,
     FetchRefused,
     Forbidden,
+    Gated,
     Gone,
     Invalid,
     LeadlineError,
@@ -31,6 +33,7 @@ from worker.errors import (
     Reauthorise,
     RecordGone,
     Refused,
+    Restored,
     Sealed,
     Settling,
     StoreUnavailable,
@@ -56,6 +59,9 @@ MADE: dict[type[LeadlineError], Callable[[], LeadlineError]] = {
     OutOfAllowance: lambda: OutOfAllowance(NOW + 2, budget=False),
     Sealed: lambda: Sealed("cannot be opened"),
     Settling: lambda: Settling("lead", NOW + 40),
+    Restored: lambda: Restored("submission", NOW + 40),
+    Absent: lambda: Absent("person", NOW - 90),
+    Gated: lambda: Gated(NOW + 20, "credentials"),
     Unmappable: lambda: Unmappable("wrong template", setting="sources.contact.lead.title", field="title"),
     UnknownName: lambda: UnknownName("label", "Hot", setting="sources.contact.lead.labels", known=["Cold"]),
     FetchError: lambda: FetchError("400 bad field", setting=TOKEN, status=400),
@@ -112,6 +118,8 @@ def test_every_error_has_its_row(kind: type[LeadlineError]) -> None:
         (Overtaken, (Drop,)),
         (OutOfAllowance, (Wait, NOW + 2, "limit", False, False)),
         (Settling, (Settle, NOW + 40, 0)),
+        (Restored, (Settle, NOW + 40, 0)),
+        (Gated, (Wait, NOW + 20, "credentials", False, False)),
         (OutcomeUnknown, (Settle, NOW + 90, 1)),
         (Unmappable, (Dead,)),
         (UnknownName, (Dead,)),
@@ -187,18 +195,40 @@ def test_no_delays_at_all() -> None:
     assert "gave up after 1 try in 100s" in decided.cause.detail
 
 
-@pytest.mark.parametrize(
-    ("attempts", "expected"),
-    [(1, 90.0), (2, 90.0), (3, 300.0), (8, 86400.0), (9, 90.0), (10, None)],
-)
+@pytest.mark.parametrize(("attempts", "expected"), [(1, 90.0), (3, 90.0), (9, 90.0), (10, None)])
 def test_unknown_outcomes_settle(attempts: int, expected: float | None) -> None:
-    """A create settles at least the settle time, longer as it keeps failing, and is looked for once more before it is dead."""
+    """However long the delay to the next try, a create is looked for when it has settled, after the last try too."""
     decided = fate(OutcomeUnknown("leads.add", "timed out"), attempts=attempts)
     if expected is None:
         assert isinstance(decided, Dead)
         assert "looked for" in (decided.cause.hint or "") or "asked whether" in (decided.cause.hint or "")
     else:
         assert shape(decided) == (Settle, NOW + expected, 1)
+
+
+@pytest.mark.parametrize(("attempts", "delay"), [(2, 10.0), (4, 300.0), (9, 86400.0), (10, None)])
+def test_what_is_absent_waits_for_its_next_try_without_the_line(attempts: int, delay: float | None) -> None:
+    """What was looked for in vain waits out the delay of the try that sent it, frees the line, and dies after the last."""
+    decided = fate(Absent("person", NOW - 5), attempts=attempts)
+    if delay is None:
+        assert isinstance(decided, Dead)
+        assert "gave up after 9 tries" in decided.cause.detail
+    else:
+        assert isinstance(decided, Settle)
+        assert (decided.until, decided.used, decided.free) == (NOW - 5 + delay, 0, True)
+
+
+def test_a_look_that_fails_is_repeated_soon_and_ends_in_time() -> None:
+    """Until a create was looked for its person's line is held, so the look comes often; its tries end when others' would."""
+    now, attempts, looks = NOW, 2, []
+    while isinstance(
+        decided := fate(MADE[Unavailable](), step="settle", attempts=attempts, now=now, first_attempt_at=NOW), Retry
+    ):
+        looks.append(decided.at - now)
+        now, attempts = decided.at, attempts + decided.used
+    assert isinstance(decided, Dead)
+    assert max(looks) <= 600
+    assert 24 * 3600 <= now - NOW <= 48 * 3600
 
 
 def test_settling_uses_no_attempt() -> None:

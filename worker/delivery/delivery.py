@@ -18,7 +18,7 @@ import structlog
 from worker import keys
 from worker.causes import no_contact
 from worker.contract import Attempt, Cause, Lead, State
-from worker.delivery import steps
+from worker.delivery import doubt, steps
 from worker.delivery.resolve import Resolved, resolve
 from worker.delivery.run import Run, identity
 from worker.delivery.settle import settle
@@ -28,6 +28,7 @@ from worker.errors import (
     LeadlineError,
     LeaseLost,
     NotSent,
+    Restored,
     Sealed,
     StoreUnavailable,
     Unauthorized,
@@ -48,6 +49,7 @@ from worker.pipedrive.client import CallReport, Pipedrive
 from worker.pipedrive.names import WORDS
 from worker.plan import Plan, leave_out, plan
 from worker.sweeper import Sweeper
+from worker.tide import Tidings
 from worker.writing import SourceWriting
 
 REPLAY_GAP_SECONDS = 2.0
@@ -58,6 +60,9 @@ PUT_BACK_TRIES = 20
 
 SENT = re.compile(r"(?<!field )“[^”]*”")
 """What the sender wrote stands quoted in the note's sentences; attempts are not sealed, so there it does not."""
+
+AGREE_TRIES, AGREE_SECONDS = 60, 0.5
+"""After a restart of Redis a slot waits so often, so long, until all workers have said that nothing is missing."""
 
 log = structlog.get_logger("leadline.delivery")
 
@@ -114,9 +119,11 @@ class Delivery:
         try:
             if self._claim(record, token) is not Verdict.CLAIMED:
                 return
+            tidings = self._tidings(submission_id)
+            lease.horizon = tidings.horizon
             # Read again: what an earlier worker learned may have been written between our first look and the claim.
             record = shop.ledger.get(submission_id) or record
-            self._deliver(record, token)
+            self._deliver(record, token, float(tidings.horizon) if tidings.doubt else None)
         except LeaseLost:
             log.warning("lease lost", submission=submission_id)
         except StoreUnavailable as error:
@@ -124,6 +131,15 @@ class Delivery:
         finally:
             self._run = None
             shop.leases.end(lease)
+
+    def _tidings(self, submission_id: str) -> Tidings:
+        """What the store says of itself, once all agree. Raises `StoreUnavailable`."""
+        for _ in range(AGREE_TRIES):
+            tidings = self._shop.ledger.tidings(submission_id)
+            if tidings.agreed:
+                return tidings
+            self._shop.pause(AGREE_SECONDS)
+        raise StoreUnavailable("Redis was restarted, and the workers have not all been heard")
 
     def _put_back(self, record: Record, token: str, error: StoreUnavailable) -> None:
         """Says that the submission waits, as soon as Redis can be told: left to its lease, it would count as a worker's death."""
@@ -179,16 +195,19 @@ class Delivery:
             organization_memory=keys.organization(company) if company else "",
         )
 
-    def _deliver(self, record: Record, token: str) -> None:
+    def _deliver(self, record: Record, token: str, horizon: float | None) -> None:
         shop = self._shop
         step = "plan"
         try:
             if record.fetch is not None and not record.sealed:
                 step = "fetch"
                 return self._fetched(record, token, self._record_of(record))
-            run = self._begin(record, token)
+            run = self._begin(record, token, horizon)
             self._run = run
-            settle(run, shop.policy.settle_seconds)
+            step = "settle"
+            if horizon is not None and shop.ledger.now() < horizon:
+                raise Restored("submission", horizon)
+            settle(run, shop.policy)
             step = "names"
             resolved = self._names(run)
             if resolved.left_out:
@@ -198,6 +217,7 @@ class Delivery:
             step = "person"
             known = steps.person(run, resolved)
             step = "lead"
+            doubt.look(run)
             steps.lead_or_label(run, known, resolved)
             step = "note"
             steps.note(run)
@@ -208,7 +228,7 @@ class Delivery:
         else:
             self._delivered(run)
 
-    def _begin(self, record: Record, token: str) -> Run:
+    def _begin(self, record: Record, token: str, horizon: float | None) -> Run:
         shop = self._shop
         if record.sealed:
             raise Sealed("its stored content cannot be opened by this worker")
@@ -225,6 +245,7 @@ class Delivery:
             pipedrive=self._pipedrive,
             clock=shop.clock,
             attempts=self._attempts,
+            doubt=horizon,
         )
 
     def _record_of(self, record: Record) -> Fetched:
@@ -323,7 +344,7 @@ class Delivery:
         shop = self._shop
         announced = (shop.ledger.get(record.id) or record).announced is not None
 
-        def finish(state: State, result: str, cause: Cause | None, **more: object) -> None:
+        def finish(state: State, result: str, cause: Cause | None, *, free: bool = False, **more: object) -> None:
             woken = shop.ledger.finish(
                 record.id,
                 token,
@@ -331,17 +352,17 @@ class Delivery:
                 cause=cause,
                 counter=series(DELIVERIES, source=record.source, result=result),
                 attempts=self._attempts,
-                keep_line=announced and state is State.WAITING,
+                keep_line=announced and state is State.WAITING and not free,
                 **more,  # type: ignore[arg-type]
             )
             self._log(record, result, record.attempts + 1, step=step, code=cause.code if cause else None)
             shop.sweeper.dispatch(woken)
 
         match fate:
-            case Retry(at=at, cause=cause):
-                finish(State.WAITING, "retry", cause, why=cause.detail, next_at=at, reason="retry")
-            case Settle(until=until, cause=cause, used=used):
-                finish(State.WAITING, "wait", cause, next_at=until, reason="settle", used=used)
+            case Retry(at=at, cause=cause, used=used):
+                finish(State.WAITING, "retry", cause, why=cause.detail, next_at=at, reason="retry", used=used)
+            case Settle(until=until, cause=cause, used=used, free=free):
+                finish(State.WAITING, "wait", cause, next_at=until, reason="retry" if free else "settle", used=used, free=free)
             case Wait(until=until, reason=reason, gate=gate, probe=probe, cause=cause):
                 if gate:
                     shop.ledger.raise_gate(record.id, reason, until, probe=probe)

@@ -37,7 +37,10 @@ class Run:
     result: str | None = None
     note_id: int | None = None
     attempts: list[Attempt] = field(default_factory=list)
-    step: str = "start"
+    doubt: float | None = None
+    """The horizon (Unix seconds) where Redis was set back and this may have been delivered before: `worker.delivery.doubt`."""
+    made: set[str] = field(default_factory=set)
+    """What this very delivery has created."""
 
     def __post_init__(self) -> None:
         self.organization_id = self.record.organization_id
@@ -52,6 +55,11 @@ class Run:
         """By what the person is known: (`email` or `phone`, normalised value)."""
         return identity(self.lead)
 
+    @property
+    def horizon(self) -> str:
+        """Since when what the store says of persons is whole; empty where it always was."""
+        return self.lease.horizon
+
     def create(self, step: str, call: Callable[[], Made]) -> Made:
         """Sends a create that was announced before. A definite refusal takes the announcement back; an unknown outcome leaves it.
 
@@ -59,12 +67,14 @@ class Run:
         """
         self.leases.announce(self.lease, step)
         try:
-            return call()
+            made = call()
         except OutcomeUnknown:
             raise
         except (PipedriveError, OutOfAllowance):
             self.learn(step)
             raise
+        self.made.add(step)
+        return made
 
     def learn(self, step: str, **facts: str | int | None) -> None:
         """Writes down what a step brought before the next begins; `step` is empty for facts that were not announced."""

@@ -6,38 +6,52 @@ committing when its connection breaks, so it settles first. Only list endpoints 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any
 
 from worker.contract import Result
 from worker.delivery.run import Run
 from worker.doubles import suspect
-from worker.errors import Settling
+from worker.errors import Absent, Settling
+from worker.fate import Policy, wait_after
 from worker.memory import normal_name
 from worker.note import marks
+from worker.pipedrive.models import Lead
+
+Facts = dict[str, str | int | None]
+"""Fields of a record, as a look brings them; empty where there is nothing."""
 
 SKEW_SECONDS = 300.0
 """How far Pipedrive's clock may be behind ours when the newest persons are looked through."""
 
 
-def settle(run: Run, seconds: float) -> None:
-    """Clears up an announced create. Raises `Settling` while it is too young to be looked for."""
+def settle(run: Run, policy: Policy) -> None:
+    """Clears up an announced create.
+
+    Raises `Settling` while it is too young to be looked for, and `Absent` when it made nothing and may not be repeated yet, or no
+    more: it stays announced, so that it is looked for again right before it is repeated.
+    """
     step, announced_at = run.record.announced, run.record.announced_at
     if step is None or announced_at is None:
         return
     # By the clock that wrote the announcement: a worker's own may be an hour ahead.
-    if run.ledger.now() < announced_at + seconds:
-        raise Settling(step, announced_at + seconds)
-    run.step = f"look for the {step}"
+    now = run.ledger.now()
+    if now < announced_at + policy.settle_seconds:
+        raise Settling(step, announced_at + policy.settle_seconds)
     facts = LOOK[step](run, announced_at)
     run.note_down(f"look for the {step}", "adopted" if facts else "absent")
     if not facts:
-        suspect(run.ledger.redis, run.record.id, step, run.ledger.now())
+        wait = wait_after(policy, run.record.attempts)
+        if wait is None or now < announced_at + wait:
+            raise Absent(step, announced_at)
+        suspect(run.ledger.redis, run.record.id, step, now)
     # The announcement changes hands first, so that a late answer to the old one cannot be taken for the new one's.
     run.leases.announce(run.lease, step)
     run.learn(step, **facts)
 
 
-def _organization(run: Run, announced_at: float) -> dict[str, str | int | None]:
+def _organization(run: Run, announced_at: float) -> Facts:
     wanted = normal_name(run.plan.organization or "")
     for found in run.pipedrive.organizations.newest(since=announced_at - SKEW_SECONDS):
         if normal_name(found.name or "") == wanted:
@@ -45,7 +59,7 @@ def _organization(run: Run, announced_at: float) -> dict[str, str | int | None]:
     return {}
 
 
-def _person(run: Run, announced_at: float) -> dict[str, str | int | None]:
+def _person(run: Run, announced_at: float) -> Facts:
     """The newest persons by e-mail, else phone, else (a person who gave neither) by name."""
     email, phone, name = run.lead.email, run.lead.phone, run.plan.person.name if run.plan.person else None
     for found in run.pipedrive.persons.newest(since=announced_at - SKEW_SECONDS):
@@ -56,30 +70,48 @@ def _person(run: Run, announced_at: float) -> dict[str, str | int | None]:
     return {}
 
 
-def _lead(run: Run, _: float) -> dict[str, str | int | None]:
+def _lead(run: Run, _: float) -> Facts:
     """By `origin_id` among the person's (else the organisation's) leads, open and archived, and deals it was converted to.
 
     Every origin_id holds the submission's id, which is compared: its template may have changed since the create.
     """
-    target = {"person_id": run.person_id} if run.person_id is not None else {"organization_id": run.organization_id}
-    for found in [*run.pipedrive.leads.of(**target), *run.pipedrive.leads.archived_of(**target)]:
+    for found in leads_of(run):
         if run.record.id in (found.origin_id or ""):
             return {"lead_id": found.id, "result": Result.CREATED}
-    deal_target = {"person_id": run.person_id} if run.person_id is not None else {"org_id": run.organization_id}
-    for deal in run.pipedrive.deals.of(**deal_target):
+    return deal_of(run)
+
+
+def leads_of(run: Run) -> Iterator[Lead]:
+    """The person's leads, else the organisation's, the archived ones last; each list is asked for when it is reached."""
+    target: dict[str, Any] = _whose(run, "organization_id")
+    return chain(run.pipedrive.leads.of(**target), run.pipedrive.leads.archived_of(**target))
+
+
+def deal_of(run: Run) -> Facts:
+    """The lead of this submission, if it was converted to a deal."""
+    for deal in run.pipedrive.deals.of(**_whose(run, "org_id")):
         if run.record.id in (deal.origin_id or ""):
             return {"lead_id": deal.source_lead_id or f"deal:{deal.id}", "result": Result.CREATED}
     return {}
 
 
-def _note(run: Run, _: float) -> dict[str, str | int | None]:
-    for found in run.pipedrive.notes.of_lead(run.lead_id or ""):
+def _whose(run: Run, organization: str) -> dict[str, Any]:
+    return {"person_id": run.person_id} if run.person_id is not None else {organization: run.organization_id}
+
+
+def _note(run: Run, _: float) -> Facts:
+    return note_on(run, run.lead_id or "")
+
+
+def note_on(run: Run, lead_id: str) -> Facts:
+    """The note of this submission on a lead. Raises `Gone` where the lead is."""
+    for found in run.pipedrive.notes.of_lead(lead_id):
         if marks(found.content or "", run.record.id):
             return {"note_id": found.id}
     return {}
 
 
-LOOK: dict[str, Callable[[Run, float], dict[str, str | int | None]]] = {
+LOOK: dict[str, Callable[[Run, float], Facts]] = {
     "organization": _organization,
     "person": _person,
     "lead": _lead,

@@ -6,6 +6,7 @@ from msgspec import structs
 
 from worker.bodies import lead_body, lead_patch, note_body, organization_body, organization_search, person_body, person_search
 from worker.contract import Result
+from worker.delivery import doubt
 from worker.delivery.resolve import Resolved
 from worker.delivery.run import Run
 from worker.errors import Gone
@@ -23,7 +24,7 @@ def organization(run: Run, resolved: Resolved) -> None:
     if known is None:
         hits = run.pipedrive.organizations.search(**organization_search(name))
         same = [hit.id for hit in hits if normal_name(hit.name or "") == normal_name(name)]
-        known = min(same) if same else None
+        known = min(same) if same else doubt.newest(run, "organization")
     if known is None:
         body = organization_body(name, owner_id=resolved.owner_id)
         known = run.create("organization", lambda: run.pipedrive.organizations.add(body)).id
@@ -40,15 +41,15 @@ def person(run: Run, resolved: Resolved) -> PersonMemory | None:
     """
     if run.plan.person is None:
         return None
-    known = run.memory.person(*run.identity) if run.identity else None
+    known = _known(run)
     if run.person_id is not None:
         if known is None or known.person_id != run.person_id:
-            known = _remember(run, run.person_id, created=run.person_created)
+            known = _remember(run, run.person_id, created=run.person_created and run.doubt is None)
         return known
     if known is not None:
         run.learn("", person_id=known.person_id)
         return known
-    found = _search(run)
+    found = _search(run) or doubt.newest(run, "person")
     if found is not None:
         run.learn("", person_id=found)
         return _remember(run, found, created=False)
@@ -63,9 +64,15 @@ def person(run: Run, resolved: Resolved) -> PersonMemory | None:
     return _remember(run, made, created=True)
 
 
+def _known(run: Run) -> PersonMemory | None:
+    """Our memory of the person. Written before Redis was set back it does not know all of the person's leads."""
+    known = run.memory.person(*run.identity) if run.identity else None
+    return structs.replace(known, created=False) if known and known.horizon != run.horizon else known
+
+
 def _remember(run: Run, person_id: int, *, created: bool) -> PersonMemory:
     if run.identity:
-        run.memory.remember_person(*run.identity, person_id, created=created)
+        run.memory.remember_person(*run.identity, person_id, created=created, horizon=run.horizon)
     return PersonMemory(person_id=person_id, created=created)
 
 

@@ -28,6 +28,7 @@ from worker.errors import LeaseLost, NotAllowed, StoreUnavailable
 from worker.ledger import scripts
 from worker.ledger.record import Record, decode, seal
 from worker.metrics import series
+from worker.tide import LIFETIME_SECONDS, PATIENCE_SECONDS, Tide, Tidings
 from worker.vault import Vault
 
 log = structlog.get_logger("leadline.ledger")
@@ -96,16 +97,22 @@ class Ledger:
     """Reads and moves records. `redis` keeps bytes (no `decode_responses`); every method may raise `StoreUnavailable`.
 
     `clock` returns Unix seconds; None lets Redis tell the time, so that all workers share one clock. Content of a newer
-    `version` is neither read nor delivered.
+    `version` is neither read nor delivered. A worker's keeps the `tide`, by which it knows whether Redis has gone back in time.
     """
 
     def __init__(
-        self, connection: redis.Redis, vault: Vault, clock: Callable[[], float] | None = None, version: int = VERSION
+        self,
+        connection: redis.Redis,
+        vault: Vault,
+        clock: Callable[[], float] | None = None,
+        version: int = VERSION,
+        tide: Tide | None = None,
     ) -> None:
         self.redis = connection
         self.vault = vault
         self.clock = clock
         self.version = version
+        self._tide = tide
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -174,10 +181,43 @@ class Ledger:
     def renew(self, submission_id: str, token: str, lease_seconds: float) -> bool:
         return bool(self._run("renew", submission_id, token, lease_seconds))
 
-    def announce(self, submission_id: str, token: str, lease_seconds: float, step: str) -> None:
-        """To be called right before a create is sent. Raises `LeaseLost`: then it must not be sent."""
-        if not self._run("announce", submission_id, token, lease_seconds, step):
-            raise LeaseLost(submission_id)
+    def announce(self, submission_id: str, token: str, lease_seconds: float, step: str, horizon: str = "") -> None:
+        """To be called right before a create is sent; `horizon` is what `tidings` said when this delivery began.
+
+        Raises `LeaseLost`, or `StoreUnavailable` where Redis may have gone back in time since: then it must not be sent.
+        """
+        for _ in range(2):
+            tide = self._tide
+            told = ("", 0, "", "") if tide is None else (tide.name, tide.mark, tide.server, horizon)
+            mark = self._run("announce", submission_id, token, lease_seconds, step, *told)
+            if mark == 0:
+                raise LeaseLost(submission_id)
+            if mark > 0:
+                if tide is not None:
+                    tide.announced(mark)
+                return
+            tidings = self.tidings()
+            if not tidings.agreed or tidings.horizon != horizon:
+                break
+        raise StoreUnavailable("Redis may have gone back in time")
+
+    def tidings(self, submission_id: str = "", *, leaves: bool = False) -> Tidings:
+        """Says what this process has announced, and hears whether this is the store it knows (`worker.tide`); also its beat.
+
+        With `submission_id`, whether that is to be looked for first. `leaves`: the process ends.
+        """
+        tide = self._tide
+        if tide is None:
+            return Tidings(agreed=True, horizon="", doubt=False)
+        told = [part for voice in tide.voices() for part in (voice.name, voice.mark, voice.server)]
+        agreed, server, horizon, doubt, counted_on = self._run(
+            "tide", tide.settle_seconds, PATIENCE_SECONDS, LIFETIME_SECONDS, submission_id, int(leaves), *told
+        )
+        if agreed:
+            tide.agreed(server.decode())
+        if leaves:
+            tide.close(keep=bool(counted_on))
+        return Tidings(agreed=bool(agreed), horizon=horizon.decode(), doubt=bool(doubt))
 
     def learn(self, submission_id: str, token: str, step: str, facts: Mapping[str, Fact]) -> None:
         """Writes down what an announced step brought. Raises `LeaseLost` when somebody else went on with it, or it was erased."""
