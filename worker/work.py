@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from worker import connection
+from worker.bulk import Bulks
 from worker.delivery import Delivery, Workshop, names
 from worker.doubles import Doubles
 from worker.drift import Drift
@@ -181,7 +182,10 @@ def build(
     drift = Drift(store, writings, office.catalogue, ledger.now)
     retention = Retention(ledger, settings.retention)
 
+    bulks = Bulks(ledger)
+
     def all_chores() -> None:
+        bulks.beat()
         chores()
         doubles.beat()
         drift.beat()

@@ -180,7 +180,8 @@ def test_the_trail_is_read_page_by_page(desk: Desk) -> None:
     names = desk.dead(5)
     for name in names:
         desk.post(f"submissions/{name}/discard")
-    seen, cursor = [], ""
+    seen: list[str] = []
+    cursor: str | None = ""
     for _ in range(3):
         page = desk.get(f"audit?limit=2&cursor={cursor}").json()
         seen += [entry["target"] for entry in page["items"]]
