@@ -89,7 +89,7 @@ class Site(Struct, frozen=True):
 def site(folder: Path, processes: int, backlog: int, delay: float = 0.0) -> Iterator[Site]:
     """Everything started, with `backlog` submissions queued. `delay` (seconds) holds back each answer of the sandbox."""
     with EmbeddedRedis(folder) as server, httpx.Client(timeout=30, trust_env=False) as http:
-        asyncio.run(_queue(server.url, backlog))
+        queue(server.url, backlog)
         port = _free_port()
         http.base_url = f"http://127.0.0.1:{port}"
         words = ["sandbox", "--port", str(port), "--plan", "lite", "--search-delay", "0"]
@@ -130,6 +130,11 @@ def measure(at: Site, seconds: float) -> Found:
             cpu_per_call_ms=round((_cpu() - cpu) * 1000 / max(1, calls), 1),
             waiting=sum(int(client.zcard(f"leadline:state:{state}")) for state in (State.QUEUED, State.WAITING)),
         )
+
+
+def queue(url: str, count: int) -> None:
+    """Accepts so many submissions of the source `bench`, a hundred at a time."""
+    asyncio.run(_queue(url, count))
 
 
 async def _queue(url: str, count: int) -> None:
