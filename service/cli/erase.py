@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 
 import click
@@ -12,7 +13,7 @@ import redis
 from service.cli import show, start
 from service.sources.emails import email as address
 from service.sources.phones import international
-from worker import erasure
+from worker import erasure, logs
 from worker.accept import Acceptor
 from worker.audit import Audit
 from worker.connection import connect, connect_async
@@ -46,6 +47,7 @@ def erase(emails: tuple[str, ...], phones: tuple[str, ...], ids: tuple[str, ...]
     if not wanted:
         raise click.UsageError("say whom: --email, --phone or --id")
     settings = start.settings()
+    logs.configure(settings.log_format, "erase", stream=sys.stderr)
     with start.store_url(settings) as url, connect(url, timeout=5.0) as client:
         ledger = Ledger(client, Vault(settings.encryption_keys))
         try:

@@ -112,7 +112,7 @@ def books(redis: redis_py.Redis, ledger: Ledger) -> tuple[int, int]:
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.ERASED])
 def test_from_every_state(ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis, state: State) -> None:
-    """Whatever became of it, content, reasons and answers are gone; receipt, times and duplicate key stay; nobody waits for it."""
+    """Whatever became of it: content, reasons and answers go; receipt, times and duplicate key stay; nobody waits for it."""
     mine = put(ledger, store, state)
     done = erase(ledger, ("email", " ADA@example.com "), "kim")
     record = ledger.get(mine)
@@ -317,7 +317,14 @@ def test_what_cannot_be_looked_through_is_said(redis: redis_py.Redis, tmp_path: 
     monkeypatch.setattr("worker.erasure.SPOOL_SECONDS", 0.0)
     sealed = Ledger(redis, Vault(["MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="]))
     lead, raw = (sealed.vault.seal(msgspec.msgpack.encode(each)) for each in (submission().lead, submission().raw))
-    told = {"v": 1, "source": "contact", "state": "dead", "received_at": NOW, "updated_at": NOW, "accepted_as": "queued"}
+    told: dict[Any, Any] = {
+        "v": 1,
+        "source": "contact",
+        "state": "dead",
+        "received_at": NOW,
+        "updated_at": NOW,
+        "accepted_as": "queued",
+    }
     redis.hset(keys.submission("01M8"), mapping=told | {"lead": lead, "raw": raw})
     spool = Spool(tmp_path / SPOOL, 1_000_000, Vault(()))
     spool.put([submission()], NOW)

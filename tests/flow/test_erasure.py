@@ -1,0 +1,233 @@
+"""Erasing a person while a worker delivers what they sent, and from the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import redis as redis_py
+from msgspec import structs
+
+from service.local.redis import EmbeddedRedis
+from tests.flow.conftest import Account, Road
+from tests.polling import eventually
+from tests.redis.store import submission
+from worker import keys
+from worker.accept import Acceptor
+from worker.connection import connect, connect_async
+from worker.contract import Lead, State
+from worker.erasure import Erasure, erase
+from worker.ledger import Ledger
+from worker.queue import open_queue
+from worker.rewriting import FilesKept, rewrite
+from worker.spool import SPOOL, Spool
+from worker.vault import Vault
+
+KEY = base64.b64encode(bytes(range(7, 39))).decode()
+CANARY = "canary8462"
+MAY_NOT_REWRITE = ["+@all", "-bgrewriteaof", "-bgsave", "-config"]
+
+
+class Moments:
+    """Lets something happen right before the n-th message to Redis leaves this thread, or right after its answer came."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seen, self.at, self.after = 0, 0, False
+        self.happen: Any = None
+        self._thread = threading.get_ident()
+        for owner, name in ((redis_py.Redis, "execute_command"), (redis_py.client.Pipeline, "execute")):
+            self._wrap(monkeypatch, owner, name)
+
+    def _wrap(self, monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> None:
+        real = getattr(owner, name)
+
+        def counted(this: Any, *arguments: Any, **options: Any) -> Any:
+            self._count(after=False)
+            found = real(this, *arguments, **options)
+            self._count(after=True)
+            return found
+
+        monkeypatch.setattr(owner, name, counted)
+
+    def _count(self, *, after: bool) -> None:
+        if self.happen is None or threading.get_ident() != self._thread or after is not self.after:
+            return
+        self.seen += 1
+        if self.seen == self.at:
+            happen, self.happen = self.happen, None
+            happen()
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["new", "known"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.timeout(240)
+def test_whenever_it_comes_it_ends_erased(
+    road: Road, account: Account, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch, after: bool, known: bool
+) -> None:
+    """At each message of a delivery: the end is erased, nothing is remembered, and what is in Pipedrive is on the list."""
+    monkeypatch.setattr("worker.erasure.WAY_SECONDS", 0.0)  # the delivery stands still in this very thread
+    road.settings(note=True, organization=True)
+    moments = Moments(monkeypatch)
+    moments.after = after
+    delivery, made = road.delivery(), set()
+    for at in range(1, 60):
+        account.http.post("/_sandbox/reset").raise_for_status()
+        email, done = f"ada{at}@example.com", list[Erasure]()
+        if known:
+            road.deliver(road.accept(email=email), delivery)
+        mine = road.accept(email=email, company=f"Acme {at}", message="hello")
+        moments.seen, moments.at = 0, at
+        moments.happen = lambda email=email, done=done: done.append(erase(road.ledger, ("email", email), "kim"))
+        road.deliver(mine, delivery)
+        if not done:
+            break
+        made.add(check(road, account, redis, mine, email))
+    assert not done, "the delivery has no end"
+    assert at > 15
+    assert made == ({1} if known else {0, 1})
+
+
+def check(road: Road, account: Account, redis: redis_py.Redis, submission_id: str, email: str) -> int:
+    """How many leads there are in the account, all of them told to who asks again."""
+    record = road.record(submission_id)
+    assert (record.state, record.lead, record.raw) == (State.ERASED, None, None)
+    assert not redis.exists(keys.person("email", email))
+    assert not any(redis.exists(key) for key in (keys.LEASES, keys.DUE))
+    told = erase(road.ledger, ("email", email), "kim")
+    assert {lead["id"] for lead in account.leads} <= set(told.leads)
+    assert {person["id"] for person in account.persons} <= set(told.persons)
+    assert (told.unknown, told.left) == ([], [])
+    return len(account.leads)
+
+
+# -- from the disk ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def leadline_env(data: Path, url: str | None, *keys_: str) -> Iterator[dict[str, str]]:
+    yield {"LEADLINE_DATA_DIR": str(data), "LEADLINE_ENCRYPTION_KEYS": ",".join(keys_), "PATH": "/usr/bin:/bin"} | (
+        {"REDIS_URL": url} if url else {}
+    )
+
+
+def run(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "service.cli.main", *arguments]
+    return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=120, check=False)
+
+
+def holding(folder: Path, *needles: bytes) -> list[str]:
+    """The files in which any of these bytes stand."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return [path.name for path in files if any(needle in path.read_bytes() for needle in needles)]
+
+
+def sealed_bytes(store: redis_py.Redis, submission_id: str) -> list[bytes]:
+    """Parts of the sealed content that stand on disk as they are."""
+    found = cast("list[bytes]", store.hmget(keys.submission(submission_id), "lead", "raw"))
+    return [value[-24:] for value in found]
+
+
+@pytest.mark.parametrize("secrets", [(), (KEY,)], ids=["plain", "sealed"])
+@pytest.mark.timeout(240)
+def test_the_bytes_are_gone_from_disk(tmp_path: Path, secrets: tuple[str, ...]) -> None:
+    """Append-only file, an old snapshot and a dead process's spool hold it before, and no file at all does when it answers."""
+    data, vault = tmp_path / "data", Vault(secrets)
+    with EmbeddedRedis(data) as server, connect(server.url, timeout=5.0) as store:
+        mine = [put(store, server.url, vault, f"{CANARY}{number}") for number in range(3)]
+        others = put(store, server.url, vault, "bob")
+        store.bgsave()
+        assert eventually(lambda: not store.info("persistence")["rdb_bgsave_in_progress"])
+        spool = Spool(data / SPOOL, 1_000_000, vault)
+        spool.put([submission(email=f"{CANARY}@example.com", body=CANARY.encode())], 0.0)
+        needles = [needle for each in mine for needle in sealed_bytes(store, each)]
+        needles += [spool.oldest(1)[0].id.encode()] if secrets else [CANARY.encode()]
+        spool.close()
+        before = holding(data, *needles)
+        assert any(name.endswith(".incr.aof") for name in before)
+        assert any(name.endswith(".sqlite") or name.endswith("-wal") for name in before)
+        if not secrets:
+            assert "dump.rdb" in before
+        with leadline_env(data, server.url, *secrets) as env:
+            done = run(env, "erase", "--email", f"{CANARY}@Example.com", "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["erased"] == 4
+        gone = needles[:6] + ([] if secrets else [CANARY.encode()])
+        assert holding(data, *gone) == []
+        ledger = Ledger(store, vault)
+        assert [record.lead is None for each in (*mine, others) if (record := ledger.get(each))] == [True] * 3 + [False]
+        assert ledger.counts()[State.ERASED] == 4
+    assert holding(data, *gone) == []
+
+
+def put(store: redis_py.Redis, url: str, vault: Vault, message: str) -> str:
+    """A submission in that store, its content sealed as the vault does."""
+    name = CANARY if message.startswith(CANARY) else "bob"
+    mine = structs.replace(
+        submission(body=f"email={name}%40example.com&m={message}".encode()),
+        lead=Lead(email=f"{name}@example.com", message=message),
+    )
+
+    async def accepted() -> None:
+        async with connect_async(url, timeout=5.0) as client:
+            acceptor = Acceptor(client, open_queue(store), vault)
+            await acceptor.start()
+            await acceptor.accept([mine])
+            await acceptor.stop()
+
+    asyncio.run(accepted())
+    return mine.id
+
+
+def test_a_redis_that_may_not_rewrite_is_said(redis: redis_py.Redis, redis_url: str, road: Road, tmp_path: Path) -> None:
+    """Where a hosted Redis refuses, the content is erased all the same, and the command fails with what to do."""
+    mine = road.accept(email=f"{CANARY}@example.com")
+    redis.acl_setuser("hosted", enabled=True, passwords=["+secret"], keys=["*"], channels=["*"], commands=MAY_NOT_REWRITE)
+    try:
+        url = redis_url.replace("unix://", "unix://hosted:secret@")
+        with leadline_env(tmp_path, url) as env:
+            done = run(env, "erase", "--email", f"{CANARY}@example.com")
+    finally:
+        redis.acl_deluser("hosted")
+    assert road.record(mine).state is State.ERASED
+    assert (done.returncode, "BGREWRITEAOF" in done.stderr, CANARY in done.stdout + done.stderr) == (1, True, False)
+
+
+def test_a_rewrite_under_way_is_not_taken_for_ours(redis: redis_py.Redis) -> None:
+    """One that began before may hold what was erased since: another follows it."""
+    done = int(redis.info("stats").get("aof_rewrites", 0)) if "aof_rewrites" in redis.info("stats") else None
+    redis.bgrewriteaof()
+    rewrite(redis)
+    assert redis.info("persistence")["aof_last_bgrewrite_status"] == "ok"
+    if done is not None:
+        assert int(redis.info("stats")["aof_rewrites"]) >= done + 2
+
+
+def test_a_rewrite_that_fails_is_said(redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk without room is told as such, after some tries."""
+    real = redis_py.Redis.info
+
+    def failing(self: redis_py.Redis, *arguments: Any, **options: Any) -> Any:
+        return real(self, *arguments, **options) | {"aof_last_bgrewrite_status": "err"}
+
+    monkeypatch.setattr(redis_py.Redis, "info", failing)
+    with pytest.raises(FilesKept, match="disk full"):
+        rewrite(redis)
+
+
+def test_dry_run_and_wrong_use(redis_url: str, road: Road, tmp_path: Path) -> None:
+    """A trial says how many and changes nothing; nobody named is wrong use."""
+    mine = road.accept(email=f"{CANARY}@example.com")
+    with leadline_env(tmp_path, redis_url) as env:
+        trial = run(env, "erase", "--email", f"{CANARY}@example.com", "--dry-run", "--json")
+        assert run(env, "erase").returncode == 2
+    assert json.loads(trial.stdout) == {"would_erase": 1, "ids": [mine]}
+    assert road.record(mine).state is State.QUEUED
