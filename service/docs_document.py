@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from service.docs_acting import acting
 from service.problems import KINDS, MEDIA_TYPE
 from worker.contract import Result, State
 
@@ -36,7 +37,7 @@ def openapi() -> dict[str, Any]:
             "version": _version(),
             "description": "Takes web forms and webhooks, and brings each as one lead into Pipedrive.",
         },
-        "paths": {**_intake(), **_receipts(), **_ops(), **_monitoring(), **_docs()},
+        "paths": {**_intake(), **_receipts(), **_ops(), **acting(), **_monitoring(), **_docs()},
         "components": {
             "schemas": _schemas(),
             "responses": {f"problem-{name}": _problem(name) for name in KINDS},
