@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
@@ -17,6 +17,8 @@ SHORTEST_SILENCE = 3600.0
 LONGER = 1.5
 """A silence counts when it is so many times as long as the longest of the week."""
 MOST_HOURS = 7 * 24
+HABITS_HOLD = 300.0
+"""Seconds for which what is usual is not looked up again."""
 
 
 class SourceHours(Struct, frozen=True):
@@ -39,58 +41,63 @@ class Chart(Struct, frozen=True):
     last_delivered_at: str | None
 
 
-def chart(table: Table, configured: Iterable[str], now: float, hours: int = 24) -> Chart:
-    """The last `hours` (1 to 168). Every configured source has its line, also one that never spoke."""
+def chart(table: Table, configured: Iterable[str], habits: Mapping[str, float], now: float, hours: int = 24) -> Chart:
+    """The last `hours` (1 to 168). Every configured source has its line, also one that never spoke.
+
+    `habits` are the longest silences that are usual, in seconds by source.
+    """
     count = min(max(hours, 1), MOST_HOURS)
-    start = now // 3600 * 3600 - (count - 1) * 3600
-    received = _by_hour(table, "received", "1", start)
-    delivered = _by_hour(table, "at", f"state = '{State.DELIVERED}'", start)
-    last = dict(table.ask("select source, max(received) from submission group by source"))
-    silent = _silent(table, now)
-    lines = [
-        SourceHours(
-            source,
-            [received.get((source, hour), 0) for hour in range(count)],
-            [delivered.get((source, hour), 0) for hour in range(count)],
-            iso(last.get(source)),
-            source in silent,
-        )
-        for source in sorted({*configured, *last})
-    ]
+    start, midnight = now // 3600 * 3600 - (count - 1) * 3600, now // 86400 * 86400
+    delivered = _delivered(table, start)
+    names = {name for (name,) in table.ask("select distinct source from submission")}
+    lines = [_line(table, name, start, delivered, habits.get(name), now) for name in sorted({*configured, *names})]
+    today = "select count(*) from submission where source = ? and received >= ?"
+    done = "select count(*) from submission where state = ? and at >= ? and received >= ?"
     return Chart(
         [iso(start + 3600 * hour) or "" for hour in range(count)],
         lines,
-        *_today(table, now // 86400 * 86400),
+        sum(table.ask(today, (name, midnight))[0][0] for name in names),
+        table.ask(done, (State.DELIVERED.value, midnight, midnight))[0][0],
         iso(table.ask("select max(at) from submission where state = ?", (State.DELIVERED.value,))[0][0]),
     )
 
 
-def _by_hour(table: Table, column: str, condition: str, start: float) -> dict[tuple[str, int], int]:
+def habits(table: Table, now: float) -> dict[str, float]:
+    """The longest silence of the last week, in seconds, of each source that spoke often enough; nights and weekends count."""
     found = table.ask(
-        f"select source, cast(({column} - ?) / 3600 as integer) as hour, count(*) from submission"
-        f" where {condition} and {column} >= ? group by source, hour",
-        (start, start),
+        "select source, max(gap) from (select source, received - lag(received) over (partition by source order by received)"
+        " as gap from submission where received >= ?) group by source having count(*) >= ?",
+        (now - WEEK, ENOUGH),
     )
-    return {(source, hour): count for source, hour, count in found}
+    return {source: gap for source, gap in found if gap is not None}
 
 
-def _today(table: Table, midnight: float) -> tuple[int, int]:
-    """What came in today, and what of it is delivered."""
-    [(received, delivered)] = table.ask(
-        "select count(*), coalesce(sum(state = ?), 0) from submission where received >= ?", (State.DELIVERED.value, midnight)
+def _line(
+    table: Table, name: str, start: float, delivered: Mapping[tuple[str, int], int], usual: float | None, now: float
+) -> SourceHours:
+    hours = int(now - start) // 3600 + 1
+    received = dict(
+        table.ask(
+            "select cast((received - ?) / 3600 as integer) as hour, count(*) from submission"
+            " where source = ? and received >= ? group by hour",
+            (start, name, start),
+        )
     )
-    return received, delivered
+    last = table.ask("select max(received) from submission where source = ?", (name,))[0][0]
+    silence = now - last if last is not None else 0.0
+    return SourceHours(
+        name,
+        [received.get(hour, 0) for hour in range(hours)],
+        [delivered.get((name, hour), 0) for hour in range(hours)],
+        iso(last),
+        usual is not None and silence > max(SHORTEST_SILENCE, LONGER * usual),
+    )
 
 
-def _silent(table: Table, now: float) -> set[str]:
-    """Sources whose present silence is far longer than any of the week's, nights and weekends being part of it."""
+def _delivered(table: Table, start: float) -> dict[tuple[str, int], int]:
     found = table.ask(
-        "select source, count(*), max(gap), max(received) from (select source, received, received - lag(received)"
-        " over (partition by source order by received) as gap from submission where received >= ?) group by source",
-        (now - WEEK,),
+        "select source, cast((at - ?) / 3600 as integer) as hour, count(*) from submission"
+        " where state = ? and at >= ? group by source, hour",
+        (start, State.DELIVERED.value, start),
     )
-    return {
-        source
-        for source, count, gap, last in found
-        if count >= ENOUGH and now - last > max(SHORTEST_SILENCE, LONGER * (gap or 0.0))
-    }
+    return {(source, hour): number for source, hour, number in found}

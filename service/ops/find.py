@@ -30,6 +30,9 @@ TAGS = {
 }  # fmt: skip
 """The control character that stands before each value of a kind in the searched text; what people type holds none."""
 
+EXACT = ("state", "source", "cause")
+"""What is compared whole."""
+
 _TOKEN = re.compile(r'(?:(?P<key>[a-z_]+):)?(?:"(?P<phrase>[^"]*)"?|(?P<word>[^\s"]+))', re.IGNORECASE)
 _PHONE = re.compile(r"\+?[\d()/.\-]{3,}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f]")
@@ -105,7 +108,7 @@ def terms(q: str | None) -> list[Term]:
 def _term(match: re.Match[str]) -> Term:
     key = (match["key"] or "").lower()
     text = match["phrase"] if match["phrase"] is not None else match["word"] or ""
-    if key in TAGS or key in ("state", "source", "cause"):
+    if key in TAGS or key in EXACT:
         return Term(key, text.strip())
     return Term("", f"{match['key']}:{text}" if key else text.strip())
 

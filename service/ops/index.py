@@ -191,7 +191,7 @@ class Index:
     def _read_everything(self) -> None:
         """The first table is shown while it fills; a later one replaces it when it is whole."""
         began = time.monotonic()
-        anchor: list[Any] = _asked(lambda: self._ledger.redis.xrevrange(keys.CHANGES, count=1))
+        anchor: Any = _asked(lambda: self._ledger.redis.xrevrange(keys.CHANGES, count=1))
         counts = self._ledger.counts()
         self._total = sum(counts[state] for state in self._only)
         first = self._as_of is None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import copy
-import threading
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -19,7 +18,8 @@ from msgspec import structs
 from service.ops import detail as details
 from service.ops.answers import CauseCard, Detail, Item, Overview, Page
 from service.ops.cards import HOURS, Counted, card, cards
-from service.ops.chart import Chart, chart
+from service.ops.chart import HABITS_HOLD, Chart, chart, habits
+from service.ops.export import Line, lines
 from service.ops.find import Filter, FilterError
 from service.ops.index import PATIENCE, Freshness, Index, Loading
 from service.ops.items import items, remembered
@@ -47,6 +47,14 @@ class NotFound(LookupError):
     """There is no submission of this id."""
 
 
+class _Kept:
+    """What a reader remembers between questions, and shares with those made from it by `within`."""
+
+    def __init__(self) -> None:
+        self.overview: Overview | None = None
+        self.habits: tuple[float, Mapping[str, float]] = (0.0, {})
+
+
 class Reader:
     """Safe for any thread; every question may raise `StoreUnavailable`, of which `Loading` is the passing kind.
 
@@ -67,8 +75,7 @@ class Reader:
         self._data_dir = data_dir
         self._index = Index(ledger, only=only, patience=patience)
         self._patience: float | None = None
-        self._lock = threading.Lock()
-        self._last: Overview | None = None
+        self._kept = _Kept()
 
     def within(self, seconds: float) -> Reader:
         """The same reader, whose questions wait no longer than that for the index: for pages, which show what there is."""
@@ -81,9 +88,8 @@ class Reader:
         try:
             found = overview(self._ledger, self._data_dir, open_causes=self._open_causes())
         except StoreUnavailable:
-            return while_away(self._last, self._data_dir)
-        with self._lock:
-            self._last = found
+            return while_away(self._kept.overview, self._data_dir)
+        self._kept.overview = found
         return found
 
     def _open_causes(self) -> int | None:
@@ -118,6 +124,7 @@ class Reader:
         shown, more = rows[:limit], len(rows) > limit
         try:
             found = items(self._ledger, [row.id for row in shown], self._writings(), reveal=reveal)
+            table.forget({row.id for row in shown} - {item.id for item in found})
         except StoreUnavailable:
             if wait:
                 raise
@@ -133,6 +140,10 @@ class Reader:
         """How many match. Raises `FilterError`."""
         return self._index.current(self._patience).count(filter)
 
+    def lines(self, filter: Filter, *, reveal: bool = False) -> Iterator[list[Line]]:
+        """Every match for an export, some at a time. Raises `FilterError` at once, `StoreUnavailable` at any time."""
+        return lines(self._ledger, self.ids(filter), self._writings(), reveal=reveal)
+
     def submission(self, submission_id: str, *, reveal: bool) -> Detail:
         """One submission whole. Raises `NotFound`."""
         found = details.find(self._ledger, submission_id)
@@ -145,7 +156,15 @@ class Reader:
     def chart(self, hours: int = 24) -> Chart:
         """What each source sent and what was delivered, hour by hour."""
         names = self._sources.sources if self._sources else ()
-        return chart(self._index.current(self._patience), names, self._ledger.now(), hours)
+        table, now = self._index.current(self._patience), self._ledger.now()
+        return chart(table, names, self._habits_of(table, now), now, hours)
+
+    def _habits_of(self, table: Table, now: float) -> Mapping[str, float]:
+        since, found = self._kept.habits
+        if not since <= now < since + HABITS_HOLD:
+            found = habits(table, now)
+            self._kept.habits = (now, found)
+        return found
 
     def labelled(self) -> int:
         """How many of the delivered ones were labelled on an open lead instead of making one."""

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct
 
-from service.ops.find import TAGS, Filter, folded, readings, states, terms
+from service.ops.find import EXACT, TAGS, Filter, Term, folded, readings, states, terms
 from worker.causes import cause_id
 from worker.contract import Cause, State
 from worker.ledger import Record
@@ -22,19 +23,23 @@ SCHEMA = """
 pragma secure_delete = on;
 pragma temp_store = memory;
 create table submission (
-    id text primary key, source text not null, state text not null, cause text, at real not null, received real not null,
-    who text not null, campaign text, result text, attempts integer not null, next_at real, words text not null
+    n integer primary key, id text unique not null, source text not null, state text not null, cause text, at real not null,
+    received real not null, who text not null, campaign text, result text, attempts integer not null, next_at real
 );
+create table text (n integer primary key, words text not null);
 create index by_time on submission (at, id);
 create index by_state on submission (state, at, id);
 create index by_source on submission (source, at, id);
+create index by_receipt on submission (source, received);
 create index by_cause on submission (cause, at, id) where cause is not null;
 """
 
 FEW = 3_000
-"""Of so few matches the page is sorted out; of more it is looked up along the index by time, where it is found at once."""
+"""So few matches of a search are kept whole; of more the page is looked up along the index by time, where it is found at once."""
 
-KEPT_COUNTS = 200
+TRUE = "1"
+KEPT = 50
+"""Answers that are remembered until the next change, so that the pages of one list are counted once."""
 
 Place = tuple[float, str]
 """Where a row stands in the order: the time of its last change, then its id."""
@@ -79,12 +84,29 @@ def words(record: Record) -> str:
     return "".join(TAGS[kind] + folded(text) for kind, text in found if text)
 
 
+Condition = tuple[str, tuple[str, ...]]
+"""SQL and its values."""
+
+
 class Where(Struct, frozen=True):
-    """A condition in SQL. `scans`: it looks into the text of each row."""
+    """A condition in SQL, and the part of it that an index answers. `scans`: the rest looks into the text of each row."""
 
     sql: str
     values: tuple[str, ...]
+    narrow: str
+    narrow_values: tuple[str, ...]
     scans: bool
+
+
+COLUMNS = Row.__struct_fields__[:-1]
+LISTED = f"{', '.join(COLUMNS)}, ''"
+"""A row without its searched text, which nobody is shown."""
+
+PUT = (
+    f"insert into submission ({', '.join(COLUMNS)}) values ({', '.join('?' * len(COLUMNS))}) on conflict (id) do update set "
+    + ", ".join(f"{name} = excluded.{name}" for name in COLUMNS[1:])
+)
+PUT_TEXT = "insert or replace into text select n, ? from submission where id = ?"
 
 
 class Table:
@@ -96,24 +118,32 @@ class Table:
         self._db.executescript(SCHEMA)
         self._causes: dict[str, tuple[float, Cause]] = {}
         self._version = 0
-        self._count = lru_cache(maxsize=KEPT_COUNTS)(self._counted)
+        self._counted = lru_cache(maxsize=KEPT)(self._count)
+        self._few = lru_cache(maxsize=KEPT)(self._find_few)
 
     # -- changing --------------------------------------------------------------------------------------------------
 
     def put(self, rows: Iterable[Row], causes: Iterable[tuple[float, Cause]] = (), gone: Iterable[str] = ()) -> None:
         """Adds or replaces rows, takes out those whose records are `gone`. `causes` with the time they were met."""
-        values = [tuple(getattr(each, name) for name in Row.__struct_fields__) for each in rows]
-        marks = ", ".join("?" * len(Row.__struct_fields__))
+        added = [tuple(getattr(each, name) for name in Row.__struct_fields__) for each in rows]
         with self._lock:
             self._db.execute("begin")
-            self._db.executemany(f"insert or replace into submission values ({marks})", values)
-            self._db.executemany("delete from submission where id = ?", [(each,) for each in gone])
+            self._db.executemany(PUT, [values[:-1] for values in added])
+            self._db.executemany(PUT_TEXT, [(values[-1], values[0]) for values in added])
+            for name in gone:
+                self._db.execute("delete from text where n = (select n from submission where id = ?)", (name,))
+                self._db.execute("delete from submission where id = ?", (name,))
             self._db.execute("commit")
             self._version += 1
             for at, cause in causes:
                 name = cause_id(cause)
                 if name not in self._causes or self._causes[name][0] <= at:
                     self._causes[name] = (at, cause)
+
+    def forget(self, gone: Collection[str]) -> None:
+        """Takes out rows whose records turned out to be gone."""
+        if gone:
+            self.put((), gone=gone)
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
@@ -131,25 +161,29 @@ class Table:
         return found[1] if found else None
 
     def count(self, wanted: Filter) -> int:
-        return self._count(self._version, wanted)
+        matches = self._few(self._version, wanted)
+        return self._counted(self._version, wanted) if matches is None else len(matches)
 
     def page(self, wanted: Filter, after: Place | None, limit: int) -> list[Row]:
         """The rows behind `after`, at most `limit`."""
+        matches = self._few(self._version, wanted)
+        if matches is not None:
+            start = bisect_right(matches, 0, key=lambda place: int(place < after)) if after else 0
+            return self._rows(matches[start : start + limit])
         where = self.where(wanted)
         values: list[Any] = [*where.values]
         behind = ""
         if after is not None:
             behind = " and (at, id) < (?, ?)"
             values += after
-        source = "submission"
-        if where.scans:
-            source += " not indexed" if self.count(wanted) <= FEW else " indexed by by_time"
-        sql = f"select * from {source} where {where.sql}{behind} order by at desc, id desc limit ?"
+        walked = "submission indexed by by_time cross join text using (n)" if where.scans else "submission"
+        sql = f"select {LISTED} from {walked} where {where.sql}{behind} order by at desc, id desc limit ?"
         return [Row(*each) for each in self.ask(sql, [*values, limit])]
 
     def ids(self, wanted: Filter) -> list[str]:
         where = self.where(wanted)
-        found = self.ask(f"select id from submission where {where.sql} order by at desc, id desc", where.values)
+        sql = f"select id from {self._walked(where)} where {where.sql} order by at desc, id desc"
+        found = self.ask(sql, where.values)
         return [each[0] for each in found]
 
     def ask(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -158,27 +192,18 @@ class Table:
 
     def where(self, wanted: Filter) -> Where:
         """The filter as a condition. Raises `FilterError`."""
-        parts: list[tuple[str, tuple[str, ...]]] = []
-        scans = False
-        if wanted.state:
-            parts.append(_among("state", states(wanted.state)))
-        if wanted.source:
-            parts.append(_among("source", [wanted.source]))
-        if wanted.cause:
-            parts.append(_among("cause", self._causes_like(wanted.cause)))
-        for term in terms(wanted.q):
-            if term.key == "state":
-                parts.append(_among("state", states(term.text, "q")))
-            elif term.key == "source":
-                parts.append(_among("source", [term.text]))
-            elif term.key == "cause":
-                parts.append(_among("cause", self._causes_like(term.text)))
-            else:
-                scans = True
-                texts = [TAGS[term.key] + folded(term.text)] if term.key else readings(term.text)
-                parts.append((" or ".join(["instr(words, ?) > 0"] * len(texts)) or "1", tuple(texts)))
-        sql = " and ".join(f"({part})" for part, _ in parts) or "1"
-        return Where(sql, tuple(value for _, values in parts for value in values), scans)
+        asked = terms(wanted.q)
+        exact = [_among("state", states(wanted.state))] if wanted.state else []
+        exact += [_among("source", [wanted.source])] if wanted.source else []
+        exact += [_among("cause", self._causes_like(wanted.cause))] if wanted.cause else []
+        exact += [self._exactly(term) for term in asked if term.key in EXACT]
+        texts = [_holds(term) for term in asked if term.key not in EXACT]
+        return Where(*_all(exact + texts), *_all(exact), scans=bool(texts))
+
+    def _exactly(self, term: Term) -> Condition:
+        if term.key == "state":
+            return _among("state", states(term.text, "q"))
+        return _among(term.key, [term.text] if term.key == "source" else self._causes_like(term.text))
 
     def _causes_like(self, text: str) -> list[str]:
         """The ids of the causes meant: the one of this id, else those of this code, step or field."""
@@ -187,10 +212,46 @@ class Table:
         wanted = text.casefold()
         return [name for name, (_, cause) in self._causes.items() if wanted in (cause.code, cause.step, cause.field)]
 
-    def _counted(self, _version: int, wanted: Filter) -> int:
+    def _find_few(self, _version: int, wanted: Filter) -> list[Place] | None:
+        """All matches of a search in their order, if they are few; else None. Finds out within one walk over the rows."""
         where = self.where(wanted)
-        return int(self.ask(f"select count(*) from submission where {where.sql}", where.values)[0][0])
+        if not where.scans:
+            return None
+        sql = f"select at, id from {self._walked(where)} where {where.sql} limit ?"
+        found = self.ask(sql, [*where.values, FEW + 1])
+        return sorted(((at, each) for at, each in found), reverse=True) if len(found) <= FEW else None
+
+    def _count(self, _version: int, wanted: Filter) -> int:
+        where = self.where(wanted)
+        return int(self.ask(f"select count(*) from {self._walked(where)} where {where.sql}", where.values)[0][0])
+
+    def _walked(self, where: Where) -> str:
+        """What is read first: the texts, one after the other, or, where an index leaves few, the rows."""
+        if not where.scans:
+            return "submission"
+        if where.narrow != TRUE:
+            [(narrowed,)] = self.ask(f"select count(*) from submission where {where.narrow}", where.narrow_values)
+            if narrowed <= len(self) // 4:
+                return "submission cross join text using (n)"
+        return "text cross join submission using (n)"
+
+    def _rows(self, places: Sequence[Place]) -> list[Row]:
+        marks = ", ".join("?" * len(places))
+        rows = self.ask(f"select {LISTED} from submission where id in ({marks})", [name for _, name in places])
+        found = {each[0]: Row(*each) for each in rows}
+        return [found[name] for _, name in places if name in found]
 
 
-def _among(column: str, values: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+def _among(column: str, values: Sequence[str]) -> Condition:
     return f"{column} in ({', '.join('?' * len(values))})", tuple(values)
+
+
+def _holds(term: Term) -> Condition:
+    """The text of a row holds a free word anywhere, and one with a key where a value of that kind begins."""
+    texts = [TAGS[term.key] + folded(term.text)] if term.key else readings(term.text)
+    return " or ".join(["instr(words, ?) > 0"] * len(texts)) or TRUE, tuple(texts)
+
+
+def _all(conditions: Sequence[Condition]) -> Condition:
+    sql = " and ".join(f"({condition})" for condition, _ in conditions) or TRUE
+    return sql, tuple(value for _, values in conditions for value in values)

@@ -1,0 +1,109 @@
+"""The filtered list as a file: CSV that no spreadsheet takes for formulas, or JSON Lines. Made a few hundred lines at a time.
+
+CSV is RFC 4180 in UTF-8: commas, CRLF, quotes where they are needed, a head line. It begins with a byte order mark only where
+that is asked for: Excel needs it to see that it is UTF-8, most programs take it for a part of the first name.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import msgspec
+from msgspec import Struct, structs
+
+from service.ops import masks
+from service.ops.answers import Item
+from service.ops.index import records
+from service.ops.items import item
+from worker.contract import Lead, Money, Utm
+from worker.ledger import Ledger
+from worker.writing import SourceWriting
+
+BATCH = 200
+BOM = "\N{ZERO WIDTH NO-BREAK SPACE}".encode()
+MEDIA_TYPES = {"csv": "text/csv; charset=utf-8; header=present", "jsonl": "application/jsonl; charset=utf-8"}
+
+STARTS = frozenset("=+-@＝＋－＠﹢﹣﹦﹫−")
+"""What a spreadsheet may take for the beginning of a formula."""
+BREAKS = frozenset("\t\r\n\v\f")
+
+NESTED = ("value", "utm", "click_ids", "answers", "name")
+LEAD_FIELDS = ("name", *(field for field in Lead.__struct_fields__ if field not in NESTED))
+COLUMNS = (
+    *Item.__struct_fields__,
+    *(f"lead_{field}" for field in LEAD_FIELDS),
+    *(f"lead_value_{field}" for field in Money.__struct_fields__),
+    *(f"utm_{field}" for field in Utm.__struct_fields__),
+    "click_ids",
+    "answers",
+)
+"""The head line of the CSV: the fields of a list's item, then the canonical lead's; click ids and answers as JSON."""
+
+
+class Line(Struct, frozen=True):
+    """One submission. `lead` is the canonical lead, masked unless revealed; None where the content is erased."""
+
+    item: Item
+    lead: dict[str, Any] | None
+
+
+def lines(ledger: Ledger, ids: Iterable[str], writings: Mapping[str, SourceWriting], *, reveal: bool) -> Iterator[list[Line]]:
+    """These submissions as they are when their turn comes, some at a time. Raises `StoreUnavailable`."""
+    left = iter(ids)
+    while batch := list(islice(left, BATCH)):
+        yield [
+            Line(
+                item(record, writings, reveal=reveal), masks.lead(record.lead, reveal=reveal) if record.lead is not None else None
+            )
+            for record in records(ledger, batch)
+            if record is not None
+        ]
+
+
+def as_csv(batches: Iterable[Sequence[Line]], *, bom: bool = False) -> Iterator[bytes]:
+    """The file in pieces, head line first."""
+    yield (BOM if bom else b"") + _csv([COLUMNS])
+    for batch in batches:
+        yield _csv(_cells(line) for line in batch)
+
+
+def as_jsonl(batches: Iterable[Sequence[Line]]) -> Iterator[bytes]:
+    """The file in pieces: in each line an item of the list with its `lead`."""
+    encoder = msgspec.json.Encoder()
+    for batch in batches:
+        yield encoder.encode_lines([structs.asdict(line.item) | {"lead": line.lead} for line in batch])
+
+
+def inert(cell: object) -> str:
+    """The text of a cell, with an apostrophe before what a spreadsheet might run."""
+    text = "" if cell is None else str(cell)
+    for sign in text:
+        if sign in STARTS or sign in BREAKS:
+            return "'" + text
+        if not sign.isspace() and unicodedata.category(sign) not in ("Cf", "Cc", "Mn"):
+            break
+    return text
+
+
+def _csv(rows: Iterable[Iterable[object]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([inert(cell) for cell in row] for row in rows)
+    return text.getvalue().encode("utf-8", "replace")
+
+
+def _cells(line: Line) -> Iterator[object]:
+    lead = line.lead or {}
+    yield from structs.astuple(line.item)
+    yield from (lead.get(field) for field in LEAD_FIELDS)
+    for group, kind in (("value", Money), ("utm", Utm)):
+        yield from (lead.get(group, {}).get(field) for field in kind.__struct_fields__)
+    yield from (_json(lead.get(group)) for group in ("click_ids", "answers"))
+
+
+def _json(value: Any) -> str | None:
+    return msgspec.json.encode(value).decode() if value else None

@@ -1,0 +1,149 @@
+"""`/ops/api`: what only reads. Each call asks for the right first, then for the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import islice
+from typing import Any
+
+from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
+from litestar.response import Stream
+
+from service import pages
+from service.dependencies import Dependencies
+from service.ops import export
+from service.ops.access import Access, Web
+from service.ops.acting_routes import json, told
+from service.ops.find import FilterError
+from service.ops.read import Filter, NotFound, Reader
+from service.problems import HttpProblem
+from service.sources.reading import Problem
+
+LIMIT = 50
+HOURS = 24
+YES = ("1", "true", "yes")
+
+
+class Reading:
+    """One per process."""
+
+    def __init__(self, access: Access, deps: Dependencies) -> None:
+        self._access = access
+        self._reader: Reader = deps.reader
+        self._actions = deps.actions
+
+    async def overview(self, request: Web) -> Response[Any]:
+        return await self._look(request, lambda _: self._reader.overview())
+
+    async def causes(self, request: Web) -> Response[Any]:
+        ignored = request.query_params.get("ignored", "1") in YES
+        return await self._look(request, lambda _: self._reader.causes(ignored=ignored))
+
+    async def chart(self, request: Web) -> Response[Any]:
+        return await self._look(request, lambda _: self._reader.chart(whole(request, "hours", HOURS)))
+
+    async def submissions(self, request: Web) -> Response[Any]:
+        def page(reveal: bool) -> Any:
+            cursor = request.query_params.get("cursor") or None
+            filter, limit = Filter.parse(request.query_params), whole(request, "limit", LIMIT)
+            return self._reader.submissions(filter, cursor=cursor, limit=limit, reveal=reveal)
+
+        return await self._look(request, page, target="a list")
+
+    async def submission(self, request: Web) -> Response[Any]:
+        name = request.path_params["id"]
+        return await self._look(request, lambda reveal: self._reader.submission(name, reveal=reveal), target=name)
+
+    async def export(self, request: Web, form: str) -> Response[Any]:
+        """The head and the first lines are made before the answer begins, so that a refusal is one."""
+
+        async def answer() -> Response[Any]:
+            reveal = await self._may(request, f"an export as {form}")
+            pieces = await asyncio.to_thread(self._pieces, request, form, reveal)
+            first = await asyncio.to_thread(_first, pieces)
+            headers = pages.BARE_HEADERS | {"Content-Disposition": f'attachment; filename="leadline.{form}"'}
+            return Stream(_streamed(first, pieces), media_type=export.MEDIA_TYPES[form], headers=headers)
+
+        return await told(request, lambda: _faults(answer))
+
+    def _pieces(self, request: Web, form: str, reveal: bool) -> Iterator[bytes]:
+        batches = self._reader.lines(Filter.parse(request.query_params), reveal=reveal)
+        bom = request.query_params.get("bom") in YES
+        return export.as_csv(batches, bom=bom) if form == "csv" else export.as_jsonl(batches)
+
+    async def _look(self, request: Web, question: Callable[[bool], Any], target: str | None = None) -> Response[Any]:
+        """With a `target`, an operator may have it revealed."""
+
+        async def look() -> Response[Any]:
+            reveal = await self._may(request, target)
+            return json(await asyncio.to_thread(question, reveal))
+
+        return await told(request, lambda: _faults(look))
+
+    async def _may(self, request: Web, target: str | None) -> bool:
+        """Whether personal data are shown: where an operator asks for it, which goes into the trail first."""
+        owner = await self._access.viewer(request)
+        if target is None or request.query_params.get("reveal") not in YES:
+            return False
+        if owner.role != "operator":
+            raise HttpProblem("forbidden")
+        await asyncio.to_thread(self._actions.reveal, target, owner.name)
+        return True
+
+
+async def _faults(answer: Callable[[], Any]) -> Response[Any]:
+    """Faults of a question as problems of ours."""
+    try:
+        found: Response[Any] = await answer()
+        return found
+    except FilterError as error:
+        raise HttpProblem("unreadable", "A parameter is wrong.", errors=[Problem(error.field, str(error))]) from None
+    except NotFound:
+        raise HttpProblem("not-found", "There is no submission of this id.") from None
+
+
+def whole(request: Web, name: str, default: int) -> int:
+    """A parameter that is a whole number. Raises `FilterError`."""
+    text = request.query_params.get(name)
+    if text is None or text == "":
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 6):
+        raise FilterError(name, f"expected a whole number, got {text[:40]!r}")
+    return int(text)
+
+
+def _first(pieces: Iterator[bytes]) -> list[bytes]:
+    """The head of the file and the first lines."""
+    return list(islice(pieces, 2))
+
+
+async def _streamed(first: list[bytes], pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    for piece in first:
+        yield piece
+    while following := await asyncio.to_thread(lambda: list(islice(pieces, 1))):
+        yield following[0]
+
+
+def reading_routes(access: Access, deps: Dependencies) -> list[HTTPRouteHandler]:
+    """The calls of the contract's section on operators that change nothing."""
+    reading = Reading(access, deps)
+
+    def at(path: str, answer: Callable[[Web], Any]) -> HTTPRouteHandler:
+        @get(f"/ops/api/{path}", include_in_schema=False)
+        async def handler(request: Web) -> Response[Any]:
+            found: Response[Any] = await answer(request)
+            return found
+
+        return handler
+
+    return [
+        at("overview", reading.overview),
+        at("causes", reading.causes),
+        at("chart", reading.chart),
+        at("submissions", reading.submissions),
+        at("submissions/{id:str}", reading.submission),
+        at("export.csv", lambda request: reading.export(request, "csv")),
+        at("export.jsonl", lambda request: reading.export(request, "jsonl")),
+    ]
