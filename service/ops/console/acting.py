@@ -1,0 +1,94 @@
+"""What the buttons of one lead do. Each posts, and leads back to where it was pressed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qsl
+
+from service.ops import actions
+from service.ops.console import leadform
+from service.ops.console.address import HOME, LIST, Place, ours, told
+from service.ops.console.lead_view import LeadView, Refused
+from service.ops.console.list_page import ListPage
+from service.ops.console.site import Site
+from service.ops.console.visit import Go, View, Visit
+from service.problems import HttpProblem
+from worker.errors import NotAllowed
+from worker.mend import EditError
+
+
+class Acting:
+    """`retry`, `accept`, `discard`, `undo` of a lead; `ignore`, `unignore` of a cause; `pause`, `resume`."""
+
+    def __init__(self, site: Site, lead: LeadView, list_page: ListPage) -> None:
+        self._site = site
+        self._lead = lead
+        self._list = list_page
+
+    def retry(self, seen: Visit) -> View | Go:
+        """With the form of the lead, saved first."""
+        id = seen.path["id"]
+        if not seen.given("edit"):
+            return self._done(seen, "retried", lambda: self._site.actions.retry(id, seen.me.name))
+        detail = self._lead.detail(id, reveal=True)
+        edit = leadform.edit_of(seen.form, detail.lead or {})
+        if seen.given("seen") != leadform.fingerprint(detail.lead):
+            said = "Somebody changed this lead meanwhile. What you typed is below, against what it is now: save again to keep it."
+            return self._again(seen, {}, said)
+        if not edit:
+            return self._done(seen, "retried", lambda: self._site.actions.retry(id, seen.me.name))
+        try:
+            return self._done(seen, "mended", lambda: self._site.actions.retry(id, seen.me.name, edit))
+        except EditError as error:
+            return self._again(seen, error.faults, "Not saved: see the fields marked below.")
+        except actions.NothingToMend as error:
+            return self._again(seen, {}, f"Not saved: {error}.")
+
+    def accept(self, seen: Visit) -> View | Go:
+        return self._done(seen, "accepted", lambda: self._site.actions.accept(seen.path["id"], seen.me.name))
+
+    def discard(self, seen: Visit) -> View | Go:
+        return self._done(seen, "discarded", lambda: self._site.actions.discard(seen.path["id"], seen.me.name))
+
+    def undo(self, seen: Visit) -> View | Go:
+        return self._done(seen, "undone", lambda: self._site.actions.undo(seen.path["id"], seen.me.name))
+
+    def ignore(self, seen: Visit) -> View | Go:
+        return self._done(seen, "ignored", lambda: self._site.actions.ignore(seen.path["id"], seen.me.name))
+
+    def unignore(self, seen: Visit) -> View | Go:
+        return self._done(seen, "watched", lambda: self._site.actions.unignore(seen.path["id"], seen.me.name))
+
+    def pause(self, seen: Visit) -> View | Go:
+        return self._done(seen, "paused", lambda: self._site.actions.pause(seen.me.name, seen.given("reason")))
+
+    def resume(self, seen: Visit) -> View | Go:
+        return self._done(seen, "resumed", lambda: self._site.actions.resume(seen.me.name))
+
+    def _done(self, seen: Visit, word: str, do: Callable[[], Any]) -> Go:
+        """Back to the page that asked, which says what was done."""
+        back = ours(seen.given("back")) or HOME
+        of = seen.path.get("id", "")
+        try:
+            do()
+        except NotAllowed:
+            return Go(told(back, done="not-allowed", of=of))
+        except actions.NotFound:
+            raise HttpProblem("not-found") from None
+        # A lead that left the list it was opened from is not what one goes back to.
+        return Go(told(_closed(back, of) if word == "discarded" else back, done=word, of=of))
+
+    def _again(self, seen: Visit, faults: dict[str, str], said: str) -> View:
+        """The form once more, with what was typed."""
+        refused = Refused(seen.form, faults, said)
+        back = ours(seen.given("back")) or LIST
+        place = Place.read(dict(parse_qsl(back.partition("?")[2])), seen.path["id"])
+        shown = self._list.beside(seen, place, self._lead(seen, place, refused))
+        return View(template="list.html", values=shown, status=422)
+
+
+def _closed(back: str, id: str) -> str:
+    """The list behind an open lead."""
+    path, mark, query = back.partition("?")
+    return (LIST if path == f"{LIST}/{id}" else path) + mark + query

@@ -1,0 +1,190 @@
+"""One lead beside the list: its form, what it died of at the field it concerns, and the tabs of its story."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct, structs
+
+from service.ops.answers import Detail
+from service.ops.console import leadform, raw
+from service.ops.console.address import Place
+from service.ops.console.attributed import attributed
+from service.ops.console.diff import changes
+from service.ops.console.shell import INPUTS
+from service.ops.console.site import Site
+from service.ops.console.visit import Visit
+from service.ops.read import NotFound
+from service.problems import HttpProblem
+from worker.bulk import ACTIONS
+from worker.contract import State
+
+TABS = {"came-in": "Came in", "attempts": "Attempts", "timeline": "Timeline", "attribution": "Attribution"}
+"""A tab by its name in the address; its template is `ops/tab_NAME.html`."""
+
+GOOD_OUTCOMES = frozenset({"ok", "found", "created", "known", "labelled", "delivered", "adopted", "none", "done"})
+
+
+class Tab(Struct, frozen=True):
+    name: str
+    label: str
+    href: str
+    here: bool
+    count: int = 0
+
+
+class May(Struct, frozen=True):
+    """What the lead's state allows."""
+
+    retry: bool
+    accept: bool
+    discard: bool
+    undo: bool
+
+
+class ReadGroup(Struct, frozen=True):
+    title: str
+    filled: list[leadform.Input]
+
+
+class Verdict(Struct, frozen=True):
+    """How the request proved where it came from. `kind` is good, warn or plain."""
+
+    kind: str
+    title: str
+    text: str
+
+
+class Warning(Struct, frozen=True):
+    """Something to know before acting; backticks in `text` are shown as code."""
+
+    title: str
+    text: str
+
+
+class Refused(Struct, frozen=True):
+    """An edit that could not be saved: what was typed, and what is wrong with it by field."""
+
+    typed: Mapping[str, list[str]]
+    faults: Mapping[str, str]
+    said: str
+
+
+class LeadView:
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def __call__(self, seen: Visit, place: Place, refused: Refused | None = None) -> dict[str, Any]:
+        """The values of `ops/detail.html`. Raises HttpProblem 404, `StoreUnavailable`."""
+        reveal = seen.me.acts and (seen.query.get("reveal") == "1" or refused is not None)
+        detail = self.detail(place.id or "", reveal=reveal)
+        if reveal and refused is None:
+            self._site.actions.audit.note(seen.me.name, "reveal", detail.id)
+        may = _may(detail)
+        editing = may.retry and reveal and detail.lead is not None and (seen.query.get("edit") == "1" or refused is not None)
+        # Who reads what is shown in the open goes on doing so from tab to tab.
+        flags = {"reveal": "1"} if reveal else {}
+        flags |= {"edit": "1"} if editing else {}
+        tab = place.tab if place.tab in TABS else _first_tab(detail)
+        return {
+            "detail": detail,
+            "may": may,
+            "editing": editing,
+            "warnings": self.warnings(detail),
+            "said": detail.cause.detail if detail.cause else None,
+            "gone": _gone(detail),
+            "duplicate_href": place.opened(detail.duplicate_of) if detail.duplicate_of else None,
+            "back_href": place.list,
+            "reveal_href": place.opened(detail.id, reveal="1"),
+            "edit_href": place.opened(detail.id, reveal="1", edit="1"),
+            "read_href": place.opened(detail.id),
+            "tab_name": tab,
+            "tabs": [_tab(place, name, detail, name == tab, flags) for name in TABS],
+            "good_outcomes": GOOD_OUTCOMES,
+            **_fields(detail, editing, refused),
+            **_story(detail),
+        }
+
+    def detail(self, id: str, *, reveal: bool) -> Detail:
+        """Raises HttpProblem 404, `StoreUnavailable`."""
+        try:
+            return self._site.reader.submission(id, reveal=reveal)
+        except NotFound:
+            raise HttpProblem("not-found") from None
+
+    def warnings(self, _detail: Detail) -> list[Warning]:
+        """What is known to be in the way before it is tried."""
+        return []
+
+
+def _may(detail: Detail) -> May:
+    allowed = {action: detail.state in states for action, states in ACTIONS.items()}
+    return May(allowed["retry"], allowed["accept"], allowed["discard"], detail.state is State.DISCARDED)
+
+
+def _gone(detail: Detail) -> str:
+    if detail.sealed:
+        return "Its content is sealed under a key that this process does not have: list the key in LEADLINE_ENCRYPTION_KEYS."
+    if detail.state is State.ERASED:
+        return "Its content was erased; what is left is its receipt."
+    return "No lead was made of it: what it told was not enough, or has yet to be fetched."
+
+
+def _first_tab(detail: Detail) -> str:
+    return "attempts" if detail.deliveries else "came-in"
+
+
+def _tab(place: Place, name: str, detail: Detail, here: bool, flags: dict[str, str]) -> Tab:
+    counts = {"attempts": len(detail.deliveries), "timeline": len(detail.timeline)}
+    return Tab(name, TABS[name], place.on_tab(name, **flags), here, counts.get(name, 0))
+
+
+def _fields(detail: Detail, editing: bool, refused: Refused | None) -> dict[str, Any]:
+    errors = _errors(detail) | dict(refused.faults if refused else {})
+    found = leadform.inputs(detail.lead or {}, errors)
+    if refused:
+        found = [structs.replace(each, value=refused.typed.get(each.key, [each.value])[0]) for each in found]
+    groups = leadform.groups(found)
+    shown = [ReadGroup(group.title, [each for each in group.shown if each.value or each.error]) for group in groups]
+    return {
+        "groups": groups if editing else shown,
+        "folded": [each for group in groups for each in group.folded],
+        "seen": leadform.fingerprint(detail.lead),
+        "form_error": refused.said if refused else None,
+        "input_attributes": INPUTS,
+    }
+
+
+def _errors(detail: Detail) -> dict[str, str]:
+    """What was said of the lead, at the field it concerns."""
+    cause = detail.cause
+    if cause is None or detail.state is not State.DEAD or leadform.field_of(cause.field) is None:
+        return {}
+    return {cause.field or "": cause.detail or cause.title}
+
+
+def _story(detail: Detail) -> dict[str, Any]:
+    found = detail.raw
+    body = raw.shown(found.body_base64, found.content_type) if found else None
+    ids: list[tuple[str, str | int | None]] = [("Lead", detail.lead_id), ("Person", detail.person_id)]
+    ids += [("Organisation", detail.organization_id), ("Note", detail.note_id)]
+    return {
+        "body": body,
+        "verdict": _verdict(detail),
+        "changes": changes(detail.came_in, detail.lead),
+        "attribution": attributed(detail.attribution),
+        "pipedrive_ids": [(label, id) for label, id in ids if id is not None],
+    }
+
+
+def _verdict(detail: Detail) -> Verdict | None:
+    """Nothing is stored of a request that failed its check, so what is here passed it."""
+    if detail.raw is None:
+        return None
+    if detail.raw.checked is None:
+        text = f"Anybody can post to {detail.source}; [sources.{detail.source}.verify] would ask for proof."
+        return Verdict("plain", "Nothing to check.", text)
+    names = {"hmac": "The signature was right", "token": "The secret was right", "jwt": "The token's signature was right"}
+    title = names.get(detail.raw.checked, "The signature was right")
+    return Verdict("good", f"{title}.", f"Checked by {detail.raw.checked} before it was accepted.")

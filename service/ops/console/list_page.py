@@ -1,0 +1,182 @@
+"""`GET /ops/leads` and `GET /ops/leads/{id}`: the list, with a lead open beside it or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct, structs
+
+from service.ops.answers import CauseCard, Item, Page
+from service.ops.console import words
+from service.ops.console.address import TOUCHABLE, Place
+from service.ops.console.first import samples
+from service.ops.console.lead_view import LeadView
+from service.ops.console.site import Site
+from service.ops.console.visit import View, Visit
+from service.ops.find import Filter
+from worker.bulk import ACTIONS
+from worker.contract import WORKING, State
+from worker.errors import StoreUnavailable
+
+LIMIT = 50
+WAY = ",".join(sorted(WORKING))
+STATES = ((TOUCHABLE, "Needs a person"), (State.DEAD.value, "Needs you: dead"), (WAY, "On its way"))
+"""Choices of several states, before each state for itself."""
+
+LABELS = {"retry": "Retry", "accept": "Accept", "discard": "Discard"}
+
+
+class Chip(Struct, frozen=True):
+    """A filter in force, and the list without it."""
+
+    label: str
+    href: str
+
+
+class Drop(Struct, frozen=True):
+    """What there would be without one of the filters."""
+
+    label: str
+    href: str
+    count: int
+
+
+class Empty(Struct, frozen=True, kw_only=True):
+    """Why a list is empty: `never` anything came, `none` in this state now, or nothing `matches`."""
+
+    kind: str
+    title: str = ""
+    drops: list[Drop] = []
+
+
+class BulkLink(Struct, frozen=True):
+    action: str
+    label: str
+    href: str
+
+
+class ListPage:
+    """With `lead`, also the page of one lead: the same list beside it."""
+
+    def __init__(self, site: Site, lead: LeadView) -> None:
+        self._site = site
+        self._lead = lead
+
+    def __call__(self, seen: Visit) -> View:
+        """Raises `FilterError`, `StoreUnavailable`, HttpProblem 404."""
+        place = Place.read(seen.query, seen.path.get("id"))
+        return View(template="list.html", values=self.beside(seen, place, self._lead(seen, place) if place.id else {}))
+
+    def beside(self, seen: Visit, place: Place, opened: dict[str, Any]) -> dict[str, Any]:
+        """The list's values, and those of a lead that is open beside it."""
+        return self._list(seen, place) | {"detail": None} | opened
+
+    def _list(self, seen: Visit, place: Place) -> dict[str, Any]:
+        page = self._site.reader.submissions(place.filter, cursor=place.cursor, limit=LIMIT, wait=False)
+        cards = self._cards()
+        sources = list(self._site.deps.sources.sources)
+        wanted = place.filter
+        return {
+            "query": {name: value or "" for name, value in structs.asdict(wanted).items()},
+            "heading": _heading(wanted),
+            "page": page,
+            "limit": LIMIT,
+            "one_state": bool(wanted.state) and "," not in (wanted.state or ""),
+            "open_states": wanted.state in (TOUCHABLE, State.DEAD, State.QUARANTINED, WAY, State.WAITING, State.QUEUED),
+            "state_options": self._states(wanted),
+            "source_options": _options("any source", {name: name for name in sources}, wanted.source),
+            "cause_options": _options("any cause", {card.id: f"{card.title} ({card.count})" for card in cards}, wanted.cause),
+            "chips": _chips(place, cards),
+            "bulk_links": _bulk_links(place, page) if seen.me.acts else [],
+            "picked_actions": [(action, LABELS[action]) for action in ACTIONS],
+            "row_actions": row_actions,
+            "who_of": who_of,
+            "detail_href": lambda id: structs.replace(place, tab=None).opened(id),
+            "export_href": place.export,
+            "first_href": place.from_(None) if place.cursor else None,
+            "next_href": place.from_(page.next) if page.next else None,
+            "empty": self._empty(place, page),
+            "samples": samples(self._site.deps.sources.sources, self._site.deps.settings.public_url or seen.base),
+        }
+
+    def _cards(self) -> list[CauseCard]:
+        try:
+            return self._site.reader.causes().items
+        except StoreUnavailable:
+            return []
+
+    def _states(self, wanted: Filter) -> list[tuple[str, str, int | None]]:
+        counts = self._site.reader.overview().states
+        options: list[tuple[str, str, int | None]] = [("", "any state", sum(counts.values()))]
+        options += [(value, label, sum(counts.get(each, 0) for each in value.split(","))) for value, label in STATES]
+        options += [(each.value, words.STATES[each], counts.get(each.value, 0)) for each in State if each is not State.DEAD]
+        if wanted.state and wanted.state not in [value for value, _, _ in options]:
+            options.append((wanted.state, wanted.state.replace(",", ", "), None))
+        return options
+
+    def _empty(self, place: Place, page: Page[Item]) -> Empty | None:
+        if page.items:
+            return None
+        wanted = place.filter
+        if self._site.reader.submissions(Filter(), limit=1, wait=False).total == 0:
+            return Empty(kind="never")
+        if wanted.parameters().keys() <= {"state"}:
+            return Empty(kind="none", title=f"{_heading(wanted)}: none now")
+        names = wanted.parameters()
+        drops = [Drop(_filter_label(name, names[name], {}), place.without(name), self._without(wanted, name)) for name in names]
+        return Empty(kind="matches", drops=sorted((drop for drop in drops if drop.count), key=lambda drop: -drop.count))
+
+    def _without(self, wanted: Filter, name: str) -> int:
+        return self._site.reader.submissions(structs.replace(wanted, **{name: None}), limit=1, wait=False).total
+
+
+def row_actions(item: Item) -> list[tuple[str, str]]:
+    """What may be done to it from its line."""
+    return [(action, LABELS[action]) for action, states in ACTIONS.items() if item.state in states]
+
+
+def who_of(item: Item) -> tuple[str, str]:
+    """Person and company, or the end of the id where nobody is named."""
+    person, _, company = item.who.partition(" · ")
+    return (person or f"nobody named, {item.id[-6:]}"), company
+
+
+def _heading(wanted: Filter) -> str:
+    if wanted.state == State.QUARANTINED:
+        return "Quarantine"
+    if wanted.state in (State.DEAD, TOUCHABLE):
+        return "Leads that need you"
+    known = dict(STATES) | {state.value: words.STATES[state] for state in State} | {"": "Leads"}
+    return known.get(wanted.state or "", "Leads")
+
+
+def _options(first: str, values: Mapping[str, str], wanted: str | None) -> list[tuple[str, str]]:
+    found = [("", first), *values.items()]
+    return found if not wanted or wanted in values else [*found, (wanted, wanted)]
+
+
+def _chips(place: Place, cards: list[CauseCard]) -> list[Chip]:
+    """None for a state alone: the choice of states says the same."""
+    if place.filter.parameters().keys() <= {"state"}:
+        return []
+    titles = {card.id: card.title for card in cards}
+    return [Chip(_filter_label(name, value, titles), place.without(name)) for name, value in place.filter.parameters().items()]
+
+
+def _filter_label(name: str, value: str, titles: Mapping[str, str]) -> str:
+    if name == "state":
+        named = dict(STATES) | {state.value: words.STATES[state] for state in State}
+        return f"state: {named.get(value, value.replace(',', ', '))}"
+    return f"text: {value}" if name == "q" else f"{name}: {titles.get(value, value)}"
+
+
+def _bulk_links(place: Place, page: Page[Item]) -> list[BulkLink]:
+    """What may be done to all that match; nothing without a filter, since all is too much to mean."""
+    if place.filter.empty or not place.filter.state:
+        return []
+    asked = place.filter.state.split(",")
+    found = [action for action, states in ACTIONS.items() if any(state.value in asked for state in states)]
+    if asked == [State.QUARANTINED]:
+        found = [action for action in found if action != "retry"]
+    return [BulkLink(action, f"{LABELS[action]} all {words.number(page.total)}", place.bulk(action)) for action in found]

@@ -1,0 +1,208 @@
+"""The console's frame: who may see a page, what stands around it, and what is said when something is in the way.
+
+Every handler is a plain function from a `Visit` to a `View` or a `Go`; it runs in a thread, because what it asks blocks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import msgspec
+from litestar import Response
+from markupsafe import Markup
+from msgspec import Struct
+
+from service.dependencies import Dependencies
+from service.ids import request_id
+from service.ops.access import CSRF_FIELD, Access, Web
+from service.ops.actions import Actions
+from service.ops.answers import CauseCard
+from service.ops.chart import Chart
+from service.ops.console import charts, shell
+from service.ops.console.address import HOME, LIST, Place, bulk_of, list_of, ours
+from service.ops.console.said import flash
+from service.ops.console.states import refused, state
+from service.ops.console.top import Top, top
+from service.ops.console.tray import tray
+from service.ops.console.visit import Go, View, Visit, posted, visit
+from service.ops.find import Filter, FilterError
+from service.ops.read import Loading, Reader
+from service.problems import HttpProblem, answer
+from service.times import iso
+from worker import keys
+from worker.contract import State
+from worker.errors import StoreUnavailable
+
+HOURS = 24
+FLOW_SECONDS = 3.0
+"""How long a chart is good enough for the next who looks."""
+
+Make = Callable[[Visit], View | Go]
+
+
+class NavLink(Struct, frozen=True):
+    href: str
+    label: str
+    here: bool
+    count: int = 0
+
+
+class Site:
+    """One per process."""
+
+    def __init__(self, deps: Dependencies, access: Access, reader: Reader, actions: Actions) -> None:
+        self.deps = deps
+        self.access = access
+        self.reader = reader
+        self.actions = actions
+        self._lock = threading.Lock()
+        self._flow: tuple[float, Chart, int] | None = None
+
+    def must_be_open(self) -> None:
+        """Raises HttpProblem 404 while no token is configured: then there is no console."""
+        if not self.deps.settings.ops_tokens:
+            raise HttpProblem("not-found")
+
+    # -- a request -----------------------------------------------------------------------------------------------------
+
+    async def show(self, request: Web, make: Make) -> Response[bytes]:
+        """A page to look at, for anybody with a token."""
+        try:
+            owner = await self.access.viewer(request)
+            seen = visit(request, owner, self.access.csrf(request))
+        except HttpProblem as problem:
+            return self._kept_out(request, problem)
+        return await asyncio.to_thread(self._answer, seen, make)
+
+    async def change(self, request: Web, make: Make) -> Response[bytes]:
+        """Something to do, for operators alone. The answer leads to a page that shows what was done."""
+        try:
+            owner = await self.access.operator(request)
+            seen = visit(request, owner, self.access.csrf(request), await posted(request))
+        except HttpProblem as problem:
+            return await self._not_done(request, problem)
+        return await asyncio.to_thread(self._answer, seen, make)
+
+    def _answer(self, seen: Visit, make: Make) -> Response[bytes]:
+        try:
+            made = make(seen)
+        except FilterError as error:
+            made = state(400, f"The filter “{error.field}” cannot be used: {error}.", again=LIST)
+        except HttpProblem as problem:
+            made = refused(problem)
+        except Loading as error:
+            made = state(503, f"The index is loading: {error}. This page shows it as soon as it is there.", again=seen.here)
+        except StoreUnavailable:
+            text = "Redis does not answer just now. What is accepted meanwhile waits on this machine's disk; nothing is lost."
+            made = state(503, text, again=seen.here)
+        return see_other(made.to) if isinstance(made, Go) else self.render(seen, made)
+
+    async def _not_done(self, request: Web, problem: HttpProblem) -> Response[bytes]:
+        """A refused change: to who is signed in as a page of the console, to others as the door."""
+        try:
+            owner = await self.access.viewer(request)
+        except HttpProblem as unknown:
+            return self._kept_out(request, unknown)
+        seen = visit(request, owner, self.access.csrf(request))
+        return await asyncio.to_thread(self.render, seen, refused(problem))
+
+    def _kept_out(self, request: Web, problem: HttpProblem) -> Response[bytes]:
+        if problem.kind not in ("not-signed-in", "locked-out"):
+            return answer(problem, request_id(request.scope), page=True)
+        query = request.scope["query_string"].decode("latin-1")
+        here = request.url.path + (f"?{query}" if query else "")
+        return door(problem, back=here if request.method == "GET" else HOME)
+
+    # -- a page --------------------------------------------------------------------------------------------------------
+
+    def render(self, seen: Visit, view: View) -> Response[bytes]:
+        over = self.top()
+        now = iso(time.time()) or ""
+        around: dict[str, Any] = {
+            "me": seen.me,
+            "csrf_token": seen.csrf,
+            "csrf_field": CSRF_FIELD,
+            "here": seen.here,
+            "nav": _nav(seen, over),
+            "top": over,
+            "tray": self._tray(seen),
+            "flash": flash(seen),
+            "query_text": seen.query.get("q", ""),
+            "now_iso": now,
+            "list_of": list_of,
+            "bulk_of": bulk_of,
+            "spark": spark,
+        }
+        return shell.page(view.template, status=view.status, **around | view.values)
+
+    def top(self) -> Top:
+        """Whatever happens to Redis or the index, there is a top line."""
+        now = self.reader.overview()
+        flow, labelled = self.flow()
+        last = None if now.workers or "redis" in now.degraded else self._last_worker()
+        return top(now, flow, labelled, self.reader.freshness(), last)
+
+    def flow(self) -> tuple[Chart | None, int | None]:
+        """The chart and how many leads were labelled; as they were when last known while Redis is away."""
+        with self._lock:
+            known = self._flow
+            if known is None or time.monotonic() - known[0] > FLOW_SECONDS:
+                with contextlib.suppress(StoreUnavailable):
+                    known = (time.monotonic(), self.reader.chart(HOURS), self.reader.labelled())
+                self._flow = known
+        return (known[1], known[2]) if known else (None, None)
+
+    def _last_worker(self) -> str | None:
+        """When the last worker process gave a sign of life, if that is still written somewhere."""
+        try:
+            beats = cast("list[bytes]", self.deps.redis.hvals(keys.WORKERS))
+        except Exception:
+            return None
+        seen = [msgspec.json.decode(beat).get("seen", 0.0) for beat in beats]
+        return iso(max(seen)) if seen else None
+
+    def _tray(self, seen: Visit) -> list[Any]:
+        try:
+            return tray(self.actions, seen, time.time())
+        except StoreUnavailable:
+            return []
+
+
+def _nav(seen: Visit, over: Top) -> list[NavLink]:
+    path = seen.here.partition("?")[0]
+    quarantine = Place(filter=Filter(state=State.QUARANTINED.value)).list
+    in_quarantine = path.startswith(LIST) and seen.query.get("state") == State.QUARANTINED
+    return [
+        NavLink(HOME, "Overview", path == HOME),
+        NavLink(LIST, "Leads", path.startswith(LIST) and not in_quarantine),
+        NavLink(quarantine, "Quarantine", in_quarantine, over.quarantined),
+        NavLink("/ops/audit", "Audit", path == "/ops/audit"),
+    ]
+
+
+def spark(cause: CauseCard) -> Markup:
+    counted = sum(cause.trend)
+    last = cause.trend[-1] if cause.trend else 0
+    return charts.sparkline(cause.trend, f"{counted} of them in the last 24 hours, {last} in this one")
+
+
+def door(problem: HttpProblem | None, *, back: str, said: str = "", status: int | None = None) -> Response[bytes]:
+    """The page to sign in at. It answers with the status of what kept the visitor out."""
+    error = None
+    if problem is not None and problem.kind == "locked-out":
+        error = f"Too many wrong tokens: try again in {problem.headers.get('Retry-After', '60')} seconds."
+    elif said == "wrong":
+        error, said = "No token is like this one.", ""
+    values = {"error": error, "said": said, "back": ours(back) or HOME, "me": None}
+    # A challenge would bring up the browser's own dialogue; programs are told by the API.
+    headers = {name: value for name, value in (problem.headers if problem else {}).items() if name == "Retry-After"}
+    return shell.page("sign_in.html", status=status or (problem.status if problem else 200), headers=headers, **values)
+
+
+def see_other(to: str, headers: dict[str, str] | None = None) -> Response[bytes]:
+    return Response(b"", status_code=303, media_type="text/html", headers={**shell.HEADERS, "Location": to, **(headers or {})})
