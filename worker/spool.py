@@ -3,6 +3,7 @@
     DATA/spool/NAME.sqlite   one file per process and life: WAL, synchronous FULL
     DATA/spool/NAME.lock     held by its owner; a file whose lock is free belongs to whoever takes it (`adopt`)
 
+What cannot be opened (its key is missing, its version is newer) holds up nothing and is left for a process that can.
 Rows leave when Redis has them, bytes and all: what is deleted is overwritten, and the log of changes is cut. Bounded: full means
 refused, never dropped. A file that cannot be read is set aside under another name and said so; a file on which a write failed is
 never written again.
@@ -74,6 +75,7 @@ class Spool:
         self._mutex = threading.RLock()
         self._file: _File | None = None
         self._adopted: list[_File] = []
+        self._foreign: set[Path] = set()
 
     def put(self, submissions: Sequence[Submission], now: float) -> list[Receipt]:
         """Stores what is new, in one transaction, and answers for each. Raises `SpoolFull`, `SpoolBroken`: nothing is stored."""
@@ -97,12 +99,18 @@ class Spool:
                 found = file.oldest(most, self._vault)
                 if found:
                     return found
-                if file is self._file or file.count:
+                if file is self._file:
                     file.tidy()
-                else:
-                    self._adopted.remove(file)
-                    file.remove()
+                    continue
+                self._adopted.remove(file)
+                self._leave(file) if file.count else file.remove()
             return []
+
+    def _leave(self, file: _File) -> None:
+        log.error("a spool file is left for a process that can open it", file=file.path.name, submissions=file.count)
+        self._foreign.add(file.path)
+        file.tidy()
+        file.close()
 
     def find(self, submission_id: str) -> Submission | None:
         """A submission that waits here for Redis."""
@@ -119,7 +127,7 @@ class Spool:
     def adopt(self) -> int:
         """Takes over the files of processes that are gone. Returns how many submissions they hold."""
         with self._mutex:
-            mine = {file.path for file in self._files()}
+            mine = self._foreign | {file.path for file in self._files()}
             for path in sorted(self._folder.glob("*.sqlite")) if self._folder.is_dir() else []:
                 if path not in mine and (file := _open(path)) is not None:
                     self._adopted.append(file)
@@ -183,6 +191,7 @@ class _File:
         self._db.executescript(SCHEMA)
         count, size = self._db.execute("select count(*), coalesce(sum(length(body)), 0) from submission").fetchone()
         self.count, self.bytes = int(count), int(size)
+        self._closed: set[str] = set()
 
     def put(self, submissions: Sequence[Submission], rows: Sequence[Row], now: float) -> list[Receipt]:
         receipts, added, size = [], 0, 0
@@ -202,20 +211,26 @@ class _File:
         return receipts
 
     def find(self, submission_id: str, vault: Vault) -> Submission | None:
-        return next(iter(self._opened("where id = ?", submission_id, vault)), None)
+        row = self._db.execute("select body from submission where id = ?", (submission_id,)).fetchone()
+        return self._opened(submission_id, row[0], vault) if row else None
 
     def oldest(self, most: int, vault: Vault) -> list[Submission]:
-        return self._opened("order by number limit ?", most, vault)
-
-    def _opened(self, which: str, value: str | int, vault: Vault) -> list[Submission]:
-        found = []
-        rows = self._db.execute(f"select id, body from submission {which}", (value,)).fetchall()
-        for submission_id, body in rows:
-            try:
-                found.append(msgspec.msgpack.decode(vault.open(body), type=Submission))
-            except (CannotOpen, msgspec.MsgspecError) as error:
-                log.error("a spooled submission cannot be opened; it stays", id=submission_id, error=type(error).__name__)
+        """The oldest of those that can be opened."""
+        found: list[Submission] = []
+        with closing(self._db.execute("select id, body from submission order by number")) as rows:
+            while len(found) < most and (row := rows.fetchone()):
+                if row[0] not in self._closed and (submission := self._opened(row[0], row[1], vault)):
+                    found.append(submission)
         return found
+
+    def _opened(self, submission_id: str, body: bytes, vault: Vault) -> Submission | None:
+        try:
+            return msgspec.msgpack.decode(vault.open(body), type=Submission)
+        except (CannotOpen, msgspec.MsgspecError) as error:
+            if submission_id not in self._closed:
+                log.error("a spooled submission cannot be opened; it stays", id=submission_id, error=type(error).__name__)
+            self._closed.add(submission_id)
+            return None
 
     def take_out(self, ids: Sequence[str]) -> None:
         with self._transaction() as db:

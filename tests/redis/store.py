@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ulid import ULID
 
-from worker.contract import DuplicateKey, Lead, Raw, State, Submission
+from worker.contract import DuplicateKey, Lead, Precedence, Raw, State, Submission
 
 
 def submission(
@@ -17,13 +17,16 @@ def submission(
     window: float | None = None,
     source: str = "contact",
     id: str | None = None,
+    received_at: float = 1_700_000_000.0,
+    precedence: Precedence = Precedence.WEBHOOK,
 ) -> Submission:
     return Submission(
         id=id or str(ULID()),
         source=source,
         state=state,
-        received_at=1_700_000_000.0,
+        received_at=received_at,
         lead=Lead(name="Ada", email=email),
         raw=Raw("POST", "", "application/x-www-form-urlencoded", [("accept", "*/*")], body),
         duplicate_key=DuplicateKey(kind, key, body.hex(), window) if key else None,
+        precedence=precedence,
     )

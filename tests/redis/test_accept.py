@@ -91,6 +91,25 @@ def test_an_idempotency_key_with_another_body_is_a_conflict(aredis: Client, redi
     assert redis.zcard(keys.state(State.QUEUED)) == 1
 
 
+def test_a_conflict_taken_twice_while_redis_was_away_is_one_submission(aredis: Client, redis: redis_py.Redis) -> None:
+    """A key used for another body is noticed only as spools are drained: each body is one record, its repeats point to it."""
+    first, others = submission(key="k", kind="key", body=b"a"), [submission(key="k", kind="key", body=b"b") for _ in range(3)]
+    third = submission(key="k", kind="key", body=b"c")
+
+    async def drain() -> None:
+        async with accepting(aredis, redis) as acceptor:
+            await acceptor.accept([first])
+            for spool in (others[:1], others[1:], [third]):
+                await acceptor._store([acceptor._sealed(one) for one in spool], spooled=True)
+
+    asyncio.run(drain())
+    records = [Ledger(redis, Vault(())).get(one.id) for one in (first, *others, third)]
+    assert [record and record.duplicate_of for record in records] == [None, None, others[0].id, others[0].id, None]
+    assert redis.zcard(keys.state(State.QUEUED)) == 3
+    [[online]] = asyncio.run(accept(aredis, redis, [submission(key="k", kind="key", body=b"b")]))
+    assert online.conflict
+
+
 def test_equal_content_is_the_same_only_within_its_window(aredis: Client, redis: redis_py.Redis) -> None:
     """A content key lives for its window from receipt; other keys live until a week after the final state."""
     mine, event = submission(key="c", kind="content", window=600), submission(key="e")

@@ -8,11 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.redis.store import submission
-from worker.contract import State
-from worker.spool import Spool, SpoolBroken, SpoolFull
+from worker.contract import State, Submission
+from worker.spool import Spool, SpoolBroken, SpoolFull, spooled
 from worker.vault import Vault
 
 ROOM = 1_000_000
@@ -42,6 +43,35 @@ def test_what_waits_can_be_found_by_its_id(spool: Spool) -> None:
     assert spool.find(mine.id) == mine
     spool.take_out([mine.id])
     assert spool.find(mine.id) is None
+
+
+def newer_row(folder: Path, *readable: Submission) -> Submission:
+    """A file as a newer version left it: a submission of which this version cannot know the shape, before those `readable`."""
+    mine = submission()
+    left = Spool(folder, ROOM, Vault(()))
+    left.put([mine, *readable], NOW)
+    left.close()
+    [path] = folder.glob("*.sqlite")
+    with sqlite3.connect(path) as db:
+        body = Vault(()).seal(msgspec.msgpack.encode({"type": "v2", "id": mine.id, "what": ["nobody", "knows"]}))
+        db.execute("update submission set body = ? where id = ?", (body, mine.id))
+    return mine
+
+
+def test_what_a_newer_version_spooled_is_left_for_one_that_knows_it(tmp_path: Path, spool: Spool) -> None:
+    """An older process hands over what it can read, loses nothing of the rest, and lets a newer process take the file."""
+    readable = submission()
+    mine = newer_row(tmp_path / "spool", readable)
+    assert spool.adopt() == 2
+    assert spool.oldest(1) == [readable]
+    spool.take_out([readable.id])
+    assert spool.oldest(1) == []
+    assert (spool.adopt(), spooled(tmp_path / "spool")) == (0, 1)
+    newer = Spool(tmp_path / "spool", ROOM, Vault(()))
+    assert newer.adopt() == 1
+    [path] = (tmp_path / "spool").glob("*.sqlite")
+    with sqlite3.connect(path) as db:
+        assert db.execute("select id from submission").fetchall() == [(mine.id,)]
 
 
 def test_the_same_event_is_recognised(spool: Spool) -> None:
