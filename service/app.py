@@ -20,6 +20,7 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from litestar import Litestar
 from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
 from litestar.types import ControllerRouterHandler
 
 from service.alerts.watch import BEAT_SECONDS, Watch
@@ -33,7 +34,8 @@ from service.intake.receipts import Receipts
 from service.intake.routes import intake_routes
 from service.ops.access import Access
 from service.ops.acting_routes import acting_routes
-from service.ops.routes import Ops, ops_routes
+from service.ops.console.routes import console_routes
+from service.ops.reading_routes import reading_routes
 from service.problems import HttpProblem, handle_http, handle_problem, handle_surprise
 from worker import bulk, logs
 from worker.ending import ended
@@ -55,16 +57,14 @@ CONNECTIONS = 4096
 
 
 def create_app(deps: Dependencies, more_routes: Sequence[ControllerRouterHandler] = ()) -> Litestar:
-    """The application. `more_routes` are those of other windows (the console)."""
+    """The application. `more_routes` are those of other windows."""
     door = Door(deps)
-    access = Access(deps)
     return Litestar(
         route_handlers=[
             *intake_routes(door, Receipts(deps)),
             *health_routes(Health(deps)),
             *docs_routes,
-            *ops_routes(Ops(deps)),
-            *acting_routes(access, deps.actions),
+            *_windows(deps),
             *more_routes,
         ],
         exception_handlers={HttpProblem: handle_problem, HTTPException: handle_http, Exception: handle_surprise},
@@ -74,6 +74,14 @@ def create_app(deps: Dependencies, more_routes: Sequence[ControllerRouterHandler
         logging_config=None,
         debug=False,
     )
+
+
+def _windows(deps: Dependencies) -> list[HTTPRouteHandler]:
+    """What operators see and do. Without a token to get in by there is nothing there, whatever is asked."""
+    if not deps.settings.ops_tokens:
+        return []
+    access = Access(deps)
+    return [*reading_routes(access, deps), *acting_routes(access, deps.actions), *console_routes(deps, access)]
 
 
 @contextlib.asynccontextmanager

@@ -63,11 +63,6 @@ class Site:
         self._lock = threading.Lock()
         self._flow: tuple[float, Chart, int] | None = None
 
-    def must_be_open(self) -> None:
-        """Raises HttpProblem 404 while no token is configured: then there is no console."""
-        if not self.deps.settings.ops_tokens:
-            raise HttpProblem("not-found")
-
     # -- a request -----------------------------------------------------------------------------------------------------
 
     async def show(self, request: Web, make: Make) -> Response[bytes]:
