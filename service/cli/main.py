@@ -15,6 +15,7 @@ COMMANDS = {
     "sandbox": ("service.cli.run", "A stand-in for Pipedrive on loopback."),
     "check": ("service.cli.check", "Checks source file, Redis and Pipedrive."),
     "preview": ("service.cli.preview", "What a raw body would become."),
+    "sources": ("service.cli.sources", "Sources: list, show, and a new one from a captured request."),
     "status": ("service.cli.status", "Queue, dead letters by cause, budget, workers."),
     "dead": ("service.cli.dead", "Dead letters: list, show, retry, edit, discard."),
     "quarantine": ("service.cli.quarantine", "Suspected spam: list, accept, discard."),

@@ -74,17 +74,17 @@ def preview(
         raise click.UsageError(f"--api-response: the adapter {found.adapter} of {source!r} has no records to read")
     if query is None:
         query = _query_of(url)
-    fixed = [_header(line) for line in headers]
+    fixed = [header_of(line) for line in headers]
     at = time.time() if now is None else now
     for file in files:
         if api_response:
-            _show(preview_record(found, _read(file, LONGEST_RECORD), at), alone=len(files) == 1)
+            _show(preview_record(found, read_body(file, LONGEST_RECORD), at), alone=len(files) == 1)
             continue
-        body = b"" if method == "GET" else _read(file, found.max_body)
+        body = b"" if method == "GET" else read_body(file, found.max_body)
         request = Request(
             method=method,
-            query=_as_sent(query),
-            headers=fixed if method == "GET" else _with_content_type(fixed, content_type, body),
+            query=as_sent(query),
+            headers=fixed if method == "GET" else with_content_type(fixed, content_type, body),
             body=body,
             url=url or _public(settings.public_url, source, query),
         )
@@ -125,7 +125,7 @@ def _secrets_of_others(file: SourceFile, name: str) -> set[str]:
     return {variable for names in wanted.values() for variable in names if variable} - wanted[name]
 
 
-def _read(file: str, limit: int) -> bytes:
+def read_body(file: str, limit: int) -> bytes:
     """The body, or as much of it as shows that it is too large."""
     try:
         with click.open_file(file, "rb") as stream:
@@ -135,23 +135,23 @@ def _read(file: str, limit: int) -> bytes:
         raise click.UsageError(f"cannot read {file}: {error.strerror or error}") from None
 
 
-def _header(line: str) -> tuple[str, str]:
+def header_of(line: str) -> tuple[str, str]:
     found = _HEADER.fullmatch(line.strip())
     if not found:
         raise click.BadParameter(f"expected 'Name: value', got {line!r}", param_hint="--header")
-    return found[1].lower(), _as_sent(found[2].strip())
+    return found[1].lower(), as_sent(found[2].strip())
 
 
-def _as_sent(text: str) -> str:
+def as_sent(text: str) -> str:
     """Text of the command line as servers hand it over: the bytes as Latin-1."""
     return text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
-def _with_content_type(headers: list[tuple[str, str]], given: str | None, body: bytes) -> list[tuple[str, str]]:
+def with_content_type(headers: list[tuple[str, str]], given: str | None, body: bytes) -> list[tuple[str, str]]:
     if given is None and any(name == "content-type" for name, _ in headers):
         return headers
     kept = [header for header in headers if header[0] != "content-type"]
-    return [*kept, ("content-type", _as_sent(given) if given is not None else guessed(body))]
+    return [*kept, ("content-type", as_sent(given) if given is not None else guessed(body))]
 
 
 def guessed(body: bytes) -> str:

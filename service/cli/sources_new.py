@@ -1,0 +1,160 @@
+"""`leadline sources new`: the lines of the source file for one captured request."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from itertools import count
+from typing import Any
+
+import click
+import msgspec
+
+from service.cli import show
+from service.cli.columns import inert
+from service.cli.preview import BODY, LONGEST_RECORD, as_sent, header_of, read_body, with_content_type
+from service.settings import source_file
+from service.sources.checks import TARGETS
+from service.sources.config import ConfigError, Secret
+from service.sources.loader import load
+from service.sources.proposals.proposal import Proposal, propose
+from service.sources.reading import Request
+from worker.settings import Settings, SettingsError
+from worker.templates import CLICK_IDS
+
+
+@click.command()
+@click.argument("file", type=BODY)
+@click.option("--content-type", help="The body's media type. Left out: told from the body.")
+@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header of the request; repeatable.")
+@click.option("--query", default="", help="The query string, without the question mark.")
+@click.option("--method", type=click.Choice(["POST", "GET"], case_sensitive=False), default="POST", show_default=True,
+              help="GET is a provider's handshake: the body is not looked at.")  # fmt: skip
+@click.option("--url", help="The public URL that it was sent to, where a scheme signs it.")
+@click.option("--name", help="The name of the source, and the end of its URL. Left out: the product's.")
+@click.option("--secret-env", "secret_env", metavar="VARIABLE", help="An environment variable with the sender's secret: what is "
+              "signed is then found by trying. It is not printed.")  # fmt: skip
+@click.option("--ask", is_flag=True, help="Ask, on a terminal, which fields the open questions are.")
+@show.json_option
+def new(
+    file: str,
+    content_type: str | None,
+    headers: tuple[str, ...],
+    query: str,
+    method: str,
+    url: str | None,
+    name: str | None,
+    secret_env: str | None,
+    ask: bool,
+    as_json: bool,
+) -> None:
+    """The lines of the source file that read the captured body in FILE (- is standard input), ready to paste.
+
+    The lines go to standard output; the lead that they give, and what is left open, to standard error. Nothing is changed.
+    """
+    body = b"" if method == "GET" else read_body(file, LONGEST_RECORD)
+    fixed = [header_of(line) for line in headers]
+    sent = fixed if method == "GET" else with_content_type(fixed, content_type, body)
+    request = Request(method=method, query=as_sent(query), headers=sent, body=body, url=url)
+    secrets = _secrets(secret_env)
+    proposal = _proposed(request, name, secrets)
+    if name is None and (free := _free(proposal.name)) != proposal.name:
+        proposal = _proposed(request, free, secrets)
+    if ask and on_a_terminal():
+        proposal = _asked(request, proposal, secrets, name)
+    if as_json:
+        show.print_json(_told(proposal))
+        return
+    click.echo(proposal.toml, nl=False)
+    _explain(proposal)
+
+
+def on_a_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
+def _proposed(request: Request, name: str | None, secrets: Sequence[Secret], **decided: Any) -> Proposal:
+    try:
+        return propose(request, name=name, now=time.time(), secrets=secrets, **decided)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _secrets(variable: str | None) -> list[Secret]:
+    if variable is None:
+        return []
+    if not (value := os.environ.get(variable, "").strip()):
+        raise click.BadParameter(f"{variable} is not set", param_hint="--secret-env")
+    return [Secret(variable, value)]
+
+
+def _free(name: str) -> str:
+    """The name, or with a number behind it where the source file has it already."""
+    try:
+        taken = load(source_file(Settings.for_service(os.environ)), os.environ, secrets=()).sources
+    except (ConfigError, SettingsError):
+        return name
+    numbered = (f"{name}_{number}" for number in count(2))
+    return name if name not in taken else next(each for each in numbered if each not in taken)
+
+
+def _asked(request: Request, proposal: Proposal, secrets: Sequence[Secret], name: str | None) -> Proposal:
+    """What a person decides of what was left open, one question after the other; an empty answer leaves it as it is."""
+    chosen = name or click.prompt("Name of the source", default=proposal.name, err=True)
+    mapped = {guess.path: guess.field for guess in proposal.guessed}
+    for guess in proposal.guessed:
+        said = click.prompt(
+            f"{inert(guess.path)} is {guess.field} ({guess.why})", default=guess.field, err=True, value_proc=_field
+        )
+        mapped[guess.path] = said or guess.field
+    for question in proposal.unmapped:
+        shown = f"{inert(question.label)} ({inert(question.value)[:40]})"
+        if said := click.prompt(f"{shown}: which field", default="", show_default=False, err=True, value_proc=_field):
+            mapped[question.path] = said
+    return _proposed(request, chosen, secrets, mapped=mapped)
+
+
+def _field(said: str) -> str:
+    target = said.strip()
+    if target and target not in TARGETS and not target.startswith(("answers.", "click_ids.")):
+        known = ", ".join(sorted(TARGETS - set(CLICK_IDS)))
+        raise click.UsageError(f"expected a field ({known}) or answers.NAME, got {target!r}")
+    return target
+
+
+def _explain(proposal: Proposal) -> None:
+    """On standard error, so that the lines can be appended to the source file."""
+    click.echo(f"\n{proposal.adapter}: {inert(proposal.why)}", err=True)
+    if proposal.reading is not None:
+        click.echo(f"the captured request would be: {proposal.reading.outcome}", err=True)
+    for field, value in _given(proposal):
+        click.echo(f"  {field:<12} {inert(value)}", err=True)
+    for warning in proposal.warnings:
+        click.echo(f"look: {inert(warning)}", err=True)
+    if proposal.secrets:
+        click.echo(f"set in the environment: {', '.join(proposal.secrets)}", err=True)
+    click.echo("then: leadline check --offline, and leadline preview " + f"{proposal.name} FILE", err=True)
+
+
+def _given(proposal: Proposal) -> list[tuple[str, Any]]:
+    if proposal.lead is None:
+        return []
+    lead: dict[str, Any] = msgspec.to_builtins(proposal.lead)
+    return [(name, value) for name, value in lead.items() if value not in (None, {}, False)]
+
+
+def _told(proposal: Proposal) -> dict[str, Any]:
+    return {
+        "name": proposal.name,
+        "adapter": proposal.adapter,
+        "why": proposal.why,
+        "toml": proposal.toml,
+        "outcome": proposal.reading.outcome if proposal.reading else None,
+        "lead": dict(_given(proposal)),
+        "unmapped": proposal.unmapped,
+        "guessed": proposal.guessed,
+        "warnings": proposal.warnings,
+        "secrets": proposal.secrets,
+    }
