@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from service.docs_acting import acting
+from service.docs_reading import reading, reading_schemas
 from service.problems import KINDS, MEDIA_TYPE
 from worker.contract import Result, State
 
@@ -37,9 +38,9 @@ def openapi() -> dict[str, Any]:
             "version": _version(),
             "description": "Takes web forms and webhooks, and brings each as one lead into Pipedrive.",
         },
-        "paths": {**_intake(), **_receipts(), **_ops(), **acting(), **_monitoring(), **_docs()},
+        "paths": {**_intake(), **_receipts(), **_ops(), **reading(), **acting(), **_monitoring(), **_docs()},
         "components": {
-            "schemas": _schemas(),
+            "schemas": reading_schemas() | _schemas(),
             "responses": {f"problem-{name}": _problem(name) for name in KINDS},
             "securitySchemes": {"ops": {"type": "http", "scheme": "bearer"}},
         },
@@ -124,7 +125,6 @@ def _receipts() -> dict[str, Any]:
 def _ops() -> dict[str, Any]:
     """For the holders of a token; all of it reads, nothing changes."""
     page = {"description": "The page.", "content": {"text/html": {"schema": {"type": "string"}}}}
-    body = {"application/json": {"schema": {"type": "object"}}}
 
     def look(name: str, summary: str, found: dict[str, Any]) -> dict[str, Any]:
         refused = {"401": _refer("not-signed-in"), "404": _refer("not-found"), "429": _refer("rate"), "503": _refer("not-stored")}
@@ -133,12 +133,6 @@ def _ops() -> dict[str, Any]:
 
     return {
         "/ops": look("console", "How things stand, as a page", page),
-        "/ops/api/overview": look(
-            "overview", "How things stand", {"description": "States, pause, budget, workers.", "content": body}
-        ),
-        "/ops/api/causes": look(
-            "causes", "Dead letters by cause", {"description": "What failed, and what to mend.", "content": body}
-        ),
     }
 
 
