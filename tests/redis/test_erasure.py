@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 import msgspec
@@ -298,6 +298,8 @@ def test_what_lies_in_a_spool_is_erased_at_its_hand_over(redis: redis_py.Redis, 
     assert other is not None
     assert (record.state, record.lead, record.accepted_as, other.state) == (State.ERASED, None, State.QUEUED, State.QUEUED)
     assert ledger.timeline(mine.id)[-1].by == "kim"
+    parts = Path(cast("dict[str, str]", redis.config_get("dir"))["dir"], "appendonlydir")
+    assert [path.name for path in parts.iterdir() if b"ada@example.com" in path.read_bytes()] == []
     assert b"ada" not in everything(redis).lower().replace(b"email=ada", b"")
     assert books(redis, ledger) == (2, 2)
 
