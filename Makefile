@@ -11,7 +11,7 @@ PYTHON ?= $(shell $(FIND_PYTHON))
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 PROCESSES ?= auto
 
-.PHONY: help install demo test tools chaos crash-scan allowance lock clean
+.PHONY: help install demo test tools chaos crash-scan lost-answers outage allowance lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -41,11 +41,17 @@ test: tools ## Lint, check types, run all tests; says what was skipped and why
 	@$(BIN)/mypy
 	@$(BIN)/pytest -n $(PROCESSES) --dist worksteal -q $(TESTS)
 
-chaos: tools ## Kill, stop and restart everything under load, five seeds; fails on anything lost or doubled
+chaos: tools ## 200 SIGKILLs, and stops besides, under load, five seeds; fails on anything lost or doubled
 	@$(BIN)/python -m tests.chaos.loop --submissions 10000 --kills 200 --seeds 1,2,3,4,5
 
 crash-scan: tools ## Die at every message of every way in turn; fails on anything lost or doubled
 	@$(BIN)/python -m tests.chaos.crash_scan
+
+lost-answers: tools ## One create in five committed with its answer lost, 5,000 submissions; fails on anything lost or doubled
+	@$(BIN)/python -m tests.chaos.lost_answers --submissions 5000
+
+outage: tools ## Ten minutes without Redis at 50 posts/s; fails on an answer that is no 2xx, p99 over 100 ms, anything lost or doubled
+	@$(BIN)/python -m tests.bench.outage --seconds 600
 
 allowance: tools ## Ten minutes of eight workers on one small window; fails beyond the plan or below 95 %
 	@$(BIN)/python -m tests.bench.allowance --seconds 600 --processes 8

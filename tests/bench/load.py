@@ -17,11 +17,16 @@ POST_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Answer:
-    """`at`: seconds from the start at which the post was due; `took`: seconds from then to its answer; `status` None: none came."""
+    """`at`: when the post was due, seconds from the start; `took`: seconds from then to its answer; `status` None: none came."""
 
+    token: str
     at: float
     took: float
     status: int | None
+
+    @property
+    def came(self) -> float:
+        return self.at + self.took
 
 
 class Load:
@@ -73,7 +78,7 @@ class Load:
         except httpx.HTTPError:
             pass
         post.answers.append(status)
-        self.answers.append(Answer(due, self.now - due, status))
+        self.answers.append(Answer(post.token, due, self.now - due, status))
 
 
 def percentile(values: Sequence[float], share: float) -> float:

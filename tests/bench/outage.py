@@ -2,9 +2,9 @@
 
     python -m tests.bench.outage --seconds 600
 
-One service, two worker processes of 32 slots, the sandbox without a plan's limits. Ends with 1 when an answer was no 2xx, when the
-99th percentile of the answers' time is above 100 ms, when anything is lost or doubled, or when it is not all delivered within
-five minutes of Redis's return.
+One service, two worker processes of 32 slots, the sandbox without a plan's limits. Ends with 1 when an answer was no 2xx, when
+the 99th percentile of the answers' time is above 100 ms, when anything is lost or doubled, or when it is not all delivered
+within five minutes of Redis's return.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from typing import Any
 
 import redis
 
+from service.local.machine import Machine
 from service.local.redis import EmbeddedRedis
 from tests.bench.load import Answer, Load, percentile
 from tests.bench.progress import progress
 from tests.chaos.checker import check
 from tests.chaos.facts import gather, leftovers, metrics_of
-from tests.chaos.machine import Running, machine
+from tests.chaos.machine import SOURCES, Running, machine
 from tests.chaos.senders import Kind, Post
 from tests.polling import eventually
 from worker import keys
@@ -108,7 +109,7 @@ class Outage:
         with ExitStack() as stack:
             stack.enter_context(progress(self._line))
             server = stack.enter_context(EmbeddedRedis(self._folder / "store"))
-            running = stack.enter_context(machine(self._folder, REDIS_URL=server.url, **self._plan.settings))
+            running = stack.enter_context(machine(self._folder, SOURCES, Machine, REDIS_URL=server.url, **self._plan.settings))
             self._load = load = Load(running.machine.place.service_url, self._plan.rate, _post)
             load.start()
             self._watch("before", load, load.now + self._plan.before)
@@ -212,8 +213,9 @@ def report(plan: Plan, outcome: Outcome) -> str:
     whole = f"all delivered after {outcome.delivered_after} s" if outcome.delivered_after else f"{outcome.delivered} delivered"
     lines += [
         "",
-        f"Redis {how} for {plan.seconds:g} s at {plan.rate:g} posts/s: {outcome.posts} posts, {outcome.not_2xx} not answered with 2xx, "
-        f"{outcome.acknowledged} acknowledged; after its return the spool was empty after {outcome.drained_after} s, {whole}; "
+        f"Redis {how} for {plan.seconds:g} s at {plan.rate:g} posts/s: {outcome.posts} posts, "
+        f"{outcome.acknowledged} acknowledged, {outcome.not_2xx} without a 2xx. "
+        f"After its return the spool was empty after {outcome.drained_after} s, {whole}; "
         f"{len(outcome.violations)} lost, doubled or otherwise wrong.",
     ]
     return "\n".join(lines)

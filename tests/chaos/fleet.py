@@ -7,7 +7,6 @@ import random
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,6 +17,8 @@ from service.local.machine import Machine, leadline
 from service.local.processes import Child
 
 SERVICES, WORKERS = ("serve", "serve-2"), ("work", "work-2")
+TRIES = 3
+"""For each blow."""
 
 
 class Fleet(Machine):
@@ -46,15 +47,19 @@ class Blow:
     act: str
     seconds: float = 0.0
 
+    @property
+    def kills(self) -> bool:
+        return self.act.startswith("kill")
 
-def planned(seed: int, count: int, gap: tuple[float, float], longest_stop: float) -> list[Blow]:
-    """The blows of a run: services, workers and Redis in turn by chance; of five three kill, one stops, one asks to stop.
 
-    One worker's stop in four is long: longer than a lease.
+def planned(seed: int, kills: int, gap: tuple[float, float], longest_stop: float) -> list[Blow]:
+    """The blows of a run: services, workers and Redis in turn by chance, until so many are SIGKILL.
+
+    Of five three kill, one stops, one asks to stop. One worker's stop in four is long: longer than a lease.
     """
     chance = random.Random(f"blows {seed}")
-    blows = []
-    for _ in range(count):
+    blows: list[Blow] = []
+    while sum(blow.kills for blow in blows) < kills:
         part = chance.choice([*SERVICES, *WORKERS, *WORKERS, "redis", "redis"])
         act = chance.choices(["kill", "stop", "term"], [3, 1, 1])[0]
         if act == "kill" and part in SERVICES and chance.random() < 0.5:
@@ -67,14 +72,15 @@ def planned(seed: int, count: int, gap: tuple[float, float], longest_stop: float
 
 
 class Hitman:
-    """Deals the blows in a thread. Only processes of this machine are touched, and only while they are its own."""
+    """Deals the blows in a thread and counts them in `dealt`. Only this machine's processes are touched, while they are its own."""
 
-    def __init__(self, pids: Callable[[], dict[str, int]], blows: list[Blow]) -> None:
+    def __init__(self, pids: Callable[[], dict[str, int]], blows: list[Blow], dealt: dict[str, int]) -> None:
         self._pids = pids
         self._blows = blows
         self._stop = threading.Event()
         self._timers: list[threading.Timer] = []
-        self.dealt: Counter[str] = Counter()
+        self.dealt = dealt
+        self.missed: list[str] = []
         self.log: list[dict[str, Any]] = []
         self._began = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="hitman", daemon=True)
@@ -97,9 +103,9 @@ class Hitman:
         for blow in self._blows:
             if self._stop.wait(blow.wait):
                 return
-            pid = self._victim(blow)
-            if pid is not None:
-                self._deal(blow, pid)
+            # A victim may end by itself between the look and the blow (it was asked to stop before): then its successor is hit.
+            if not any((pid := self._victim(blow)) is not None and self._deal(blow, pid) for _ in range(TRIES)):
+                self.missed.append(f"{blow.act} {blow.part}")
 
     def _victim(self, blow: Blow) -> int | None:
         """Once it lives (the last blow may have hit it too)."""
@@ -110,17 +116,21 @@ class Hitman:
         inner = children(pid) if blow.part in SERVICES and blow.act in ("kill-inner", "stop") else []
         return inner[-1] if inner else pid
 
-    def _deal(self, blow: Blow, pid: int) -> None:
+    def _deal(self, blow: Blow, pid: int) -> bool:
         number = {"stop": signal.SIGSTOP, "term": signal.SIGTERM}.get(blow.act, signal.SIGKILL)
-        with suppress(ProcessLookupError):
+        try:
             os.kill(pid, number)
-            self.dealt[f"{blow.act.partition('-')[0]} {blow.part.partition('-')[0]}"] += 1
-            self.log.append({"at": round(time.monotonic() - self._began, 2), "part": blow.part, "act": blow.act, "pid": pid,
-                             "seconds": blow.seconds})  # fmt: skip
+        except ProcessLookupError:
+            return False
+        name = f"{blow.act.partition('-')[0]} {blow.part.partition('-')[0]}"
+        self.dealt[name] = self.dealt.get(name, 0) + 1
+        self.log.append({"at": round(time.monotonic() - self._began, 2), "part": blow.part, "act": blow.act, "pid": pid,
+                         "seconds": blow.seconds})  # fmt: skip
         if blow.act == "stop":
             timer = threading.Timer(blow.seconds, self._go_on, (blow.part, pid))
             timer.start()
             self._timers.append(timer)
+        return True
 
     def _go_on(self, part: str, pid: int) -> None:
         own = self._pids().get(part)
@@ -130,10 +140,11 @@ class Hitman:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process has started (Linux; elsewhere none are known)."""
+    """The living processes that a process has started (Linux; elsewhere none are known)."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError, IndexError):
-            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            if int(parent) == pid and state != "Z":
                 found.append(int(stat.parent.name))
     return sorted(found)

@@ -2,8 +2,9 @@
 
     python -m tests.chaos.loop --submissions 10000 --kills 200 --seeds 1,2,3,4,5
 
-The numbers are those of all seeds together. The sandbox tells the truth and is never touched. Exit code 1 on any violation, with
-what one needs to look into it: the seed, the submission's timeline and attempts, the directory with data and logs.
+The numbers are those of all seeds together; parts are stopped, or asked to stop, beside the kills. The sandbox tells the truth
+and is never touched. Exit code 1 on any violation, with what one needs to look into it: the seed, the submission's timeline
+and attempts, the directory with data and logs.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from unittest import mock
 import redis
 
 from service.local import processes
+from tests.bench.progress import progress
 from tests.chaos import fleet, senders
 from tests.chaos.checker import FOR_GOOD, Violation, check
 from tests.chaos.facts import Facts, gather, leftovers, metrics_of, working
@@ -38,7 +40,10 @@ from worker.queue import open_queue
 from worker.sweeper import Sweeper
 from worker.vault import Vault
 
-FAULTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+Fault = tuple[dict[str, Any], dict[str, Any]]
+"""Which calls it picks, and what happens to them."""
+
+FAULTS: list[Fault] = [
     ({"operation": "*.add", "probability": 0.2}, {"kind": "commit-then-drop"}),
     ({"operation": "*.add", "probability": 0.02}, {"kind": "reset", "bytes": 5}),
     ({"probability": 0.03}, {"kind": "answer", "status": 503}),
@@ -48,7 +53,7 @@ FAULTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
 ]
 """What Pipedrive does meanwhile: of the creates one in five is committed and its answer lost."""
 
-GAP = (0.3, 2.0)
+GAP = (0.2, 1.6)
 """Seconds between two blows."""
 
 RESTART_SECONDS = 1.0
@@ -57,11 +62,19 @@ RESTART_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Plan:
-    """One run. `longest_stop` (seconds) is longer than a lease in the long form; `quiet` bounds the wait for quiet."""
+    """One run. `longest_stop` (seconds) is longer than a lease in the long form; `quiet` bounds the wait for quiet.
+
+    `weights` are those of the kinds of posts, sent over `seconds` at least; `faults` are Pipedrive's, until the load ends or, if
+    `faults_stay`, until everything is delivered.
+    """
 
     seed: int
     submissions: int
     kills: int
+    seconds: float = 2.0
+    weights: Mapping[senders.Kind, int] = field(default_factory=lambda: senders.WEIGHTS)
+    faults: Sequence[Fault] = field(default_factory=lambda: FAULTS)
+    faults_stay: bool = False
     gap: tuple[float, float] = GAP
     longest_stop: float = 35.0
     quiet: float = 300.0
@@ -78,6 +91,8 @@ class Outcome:
     refused: int = 0
     unknown: int = 0
     dealt: dict[str, int] = field(default_factory=dict)
+    faults: list[dict[str, Any]] = field(default_factory=list)
+    """Pipedrive's, each with how many calls it picked and hit."""
     states: dict[str, int] = field(default_factory=dict)
     created: int = 0
     labelled: int = 0
@@ -92,24 +107,36 @@ class Outcome:
     seconds: float = 0.0
     violations: list[dict[str, Any]] = field(default_factory=list)
 
+    def blows(self, act: str) -> int:
+        """How many parts were hit by `kill`, `stop` or `term`."""
+        return sum(count for name, count in self.dealt.items() if name.startswith(act))
+
+    kills = property(lambda self: self.blows("kill"))
+    stops = property(lambda self: self.blows("stop"))
+    terms = property(lambda self: self.blows("term"))
+
 
 def run(plan: Plan, folder: Path) -> Outcome:
     """One seed, from an empty directory to the judgement."""
     began = time.monotonic()
-    posts = senders.planned(plan.seed, plan.submissions)
+    posts = senders.planned(plan.seed, plan.submissions, plan.weights)
     blows = fleet.planned(plan.seed, plan.kills, plan.gap, plan.longest_stop)
     outcome = Outcome(plan.seed, plan.submissions)
     settings = {"CHAOS_SECRET": "not-sent"} | plan.settings
     with (
         mock.patch.object(processes, "LONGEST_DELAY", RESTART_SECONDS),
         machine(folder, senders.CHAOS_SOURCES, fleet.Fleet, **settings) as running,
+        progress(_line(plan, running, posts, outcome)),
     ):
-        for match, effect in FAULTS:
+        for match, effect in plan.faults:
             running.fault(match | {"seed": plan.seed}, effect)
         faults = _storm(plan, running, posts, blows, outcome)
         calm = time.monotonic()
-        running.heal()
+        if not plan.faults_stay:
+            outcome.faults = running.sandbox()["faults"]
+            running.heal()
         faults += _quiet(running, plan.quiet, outcome)
+        outcome.faults = outcome.faults or running.sandbox()["faults"]
         outcome.quiet_seconds = round(time.monotonic() - calm, 1)
         facts = _facts(running, folder)
         found = [Violation("run", fault) for fault in faults] + check(facts, posts)
@@ -120,22 +147,33 @@ def run(plan: Plan, folder: Path) -> Outcome:
     return outcome
 
 
+def _line(plan: Plan, running: Running, posts: Sequence[senders.Post], outcome: Outcome) -> Callable[[], str]:
+    """How far a run is. While Redis is away it cannot be told."""
+
+    def line() -> str:
+        with connect(running.machine.place.redis_url, timeout=1) as client:
+            sent, left = senders.counted(posts, lambda post: bool(post.answers)), working(client)
+        kills = f", {outcome.kills} of {plan.kills} kills" if plan.kills else ""
+        return f"seed {plan.seed}: {sent} of {len(posts)} posts sent{kills}, {left} not delivered yet"
+
+    return line
+
+
 def _storm(plan: Plan, running: Running, posts: list[senders.Post], blows: list[fleet.Blow], outcome: Outcome) -> list[str]:
     """Load and blows side by side, until both are over. Returns what went wrong with the run itself."""
     began = time.monotonic()
     whole = running.machine
     assert isinstance(whole, fleet.Fleet)
-    seconds = max(sum(blow.wait for blow in blows), 2.0)
+    seconds = max(sum(blow.wait for blow in blows), plan.seconds)
     sending = senders.Senders(whole.service_urls, posts, seconds, plan.seed)
-    hitman = fleet.Hitman(lambda: whole.pids, blows)
+    hitman = fleet.Hitman(lambda: whole.pids, blows, outcome.dealt)
     sending.start()
     hitman.start()
     faults = []
-    if not hitman.join(3 * seconds + 60):
-        faults.append("not all blows could be dealt")
+    if not hitman.join(3 * seconds + 60) or hitman.missed:
+        faults.append(f"not all blows could be dealt: {hitman.missed}")
     if not sending.join(2 * seconds + senders.PATIENCE_SECONDS):
         faults.append("not all posts could be sent")
-    outcome.dealt = dict(sorted(hitman.dealt.items()))
     outcome.load_seconds = round(time.monotonic() - began, 1)
     return faults + sending.faults
 
@@ -201,21 +239,25 @@ def _count(outcome: Outcome, facts: Facts, posts: Sequence[senders.Post], found:
     outcome.doubled = sum("doubled" in violation.rule for violation in found)
 
 
-COLUMNS = {
-    "seed": "seed", "submissions": "submissions", "acknowledged": "acknowledged", "refused": "refused", "unknown": "unknown",
-    "created": "created", "labelled": "labelled", "dead": "dead", "replayed": "replayed", "lost": "lost", "doubled": "doubled",
-    "seconds": "seconds",
-}  # fmt: skip
+COLUMNS = ("seed", "submissions", "acknowledged", "refused", "unknown", "kills", "stops", "terms", "created", "labelled", "dead",
+           "replayed", "lost", "doubled", "seconds")  # fmt: skip
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """One line per seed; the blows by victim stand at the end."""
-    lines = ["  ".join([*COLUMNS, "blows"])]
-    for outcome in outcomes:
-        cells = [str(getattr(outcome, name)).rjust(len(title)) for name, title in COLUMNS.items()]
-        blows = ", ".join(f"{name} {count}" for name, count in outcome.dealt.items())
-        lines.append("  ".join([*cells, f"{sum(outcome.dealt.values())} ({blows})"]))
-    return "\n".join(lines)
+    """One row per seed, as Markdown; below it the blows by victim."""
+    rows = [[str(getattr(outcome, name)) for name in COLUMNS] for outcome in outcomes]
+    if len(outcomes) > 1:
+        sums = [sum(getattr(outcome, name) for outcome in outcomes) for name in COLUMNS[1:]]
+        rows.append(["all", *(f"{number:.0f}" for number in sums)])
+    widths = [max(len(text) for text in column) for column in zip(COLUMNS, *rows, strict=True)]
+    lines = [_row(COLUMNS, widths), _row(["-" * (width - 1) + ":" for width in widths], widths)]
+    lines += [_row(row, widths) for row in rows]
+    dealt: Counter[str] = sum((Counter(outcome.dealt) for outcome in outcomes), Counter())
+    return "\n".join([*lines, "", ", ".join(f"{name} {count}" for name, count in sorted(dealt.items()))])
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "| " + " | ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
 
 
 def report(outcome: Outcome, folder: Path) -> str:
@@ -234,7 +276,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     outcomes = []
     for turn, seed in enumerate(seeds):
         plan = Plan(seed, _share(asked.submissions, len(seeds), turn), _share(asked.kills, len(seeds), turn), quiet=asked.quiet)
-        print(f"seed {seed}: {plan.submissions} submissions, {plan.kills} kills and stops ...", flush=True)
+        print(f"seed {seed}: {plan.submissions} submissions, {plan.kills} kills ...", flush=True)
         outcome = run(plan, folder / str(seed))
         outcomes.append(outcome)
         print(table([outcome]), flush=True)
@@ -246,6 +288,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bad = [outcome for outcome in outcomes if outcome.violations]
     again = f"python -m tests.chaos.loop --submissions {asked.submissions} --kills {asked.kills} --seeds {asked.seeds}"
     print(f"\n{sum(len(outcome.violations) for outcome in outcomes)} violations. Again: {again}")
+    if asked.markdown:
+        Path(asked.markdown).write_text(table(outcomes) + "\n", encoding="utf-8")
     if asked.json:
         Path(asked.json).write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1), encoding="utf-8")
     return 1 if bad else 0
@@ -258,10 +302,11 @@ def _share(number: int, parts: int, turn: int) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.loop", description=__doc__.partition("\n")[0])
     parser.add_argument("--submissions", type=int, default=10_000, help="of all seeds together")
-    parser.add_argument("--kills", type=int, default=200, help="kills and stops, of all seeds together")
+    parser.add_argument("--kills", type=int, default=200, help="SIGKILLs, of all seeds together")
     parser.add_argument("--seeds", default="1,2,3,4,5", help="comma-separated")
     parser.add_argument("--quiet", type=float, default=300.0, help="seconds the wait for quiet may take")
     parser.add_argument("--json", help="write the rows to this file")
+    parser.add_argument("--markdown", help="write the table to this file")
     parser.add_argument("--keep", help="work in this directory and keep it")
     return parser
 

@@ -10,7 +10,7 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -121,10 +121,10 @@ class Post:
         return f"/in/{source}", fields | more.get(self.kind, {}), headers
 
 
-def planned(seed: int, count: int) -> list[Post]:
+def planned(seed: int, count: int, weights: Mapping[Kind, int] = WEIGHTS) -> list[Post]:
     """The posts of a run: some e-mails are shared by many, some posts come again, some have no key."""
     chance = random.Random(f"posts {seed}")
-    kinds = chance.choices(list(WEIGHTS), list(WEIGHTS.values()), k=count)
+    kinds = chance.choices(list(weights), list(weights.values()), k=count)
     people = [f"person{number}-{seed}@example.com" for number in range(max(3, count // 12))]
     posts: list[Post] = []
     for number, kind in enumerate(kinds):
