@@ -18,7 +18,7 @@ from tests.flow.intake_world import World, a_reading, open_world
 
 @pytest.fixture
 def world(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    with open_world(redis_url, monkeypatch) as opened:
+    with open_world(redis_url, monkeypatch, {"LEADLINE_OPS_TOKENS": "kim:viewer:sesame"}) as opened:
         yield opened
 
 
