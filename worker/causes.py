@@ -248,6 +248,7 @@ TITLES = {
     "store-unavailable": "Redis was away {step}",
     "lease-lost": "Another worker took it over",
     "not-allowed": "Its state did not allow the step",
+    "overtaken": "Somebody changed it meanwhile",
     "poison": "Workers die of it",
     INTERNAL: "A fault in Leadline {step}",
     "error": "It failed {step}",

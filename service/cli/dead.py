@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import click
-import msgspec
 
-from service.cli import show, start
-from service.times import iso
+from service.cli import listed, show, start
+from service.ops.find import states
 from worker.contract import Lead, State
 from worker.errors import NotAllowed
 from worker.ledger import Ledger, Record
@@ -27,47 +25,61 @@ def dead() -> None:
 
 @dead.command("list")
 @click.option("--source", help="Only of this source.")
-@click.option("--cause", help="Only with this code, step, field or text in the cause.")
-@click.option("--limit", default=50, show_default=True)
+@click.option("--cause", help="Only of this cause: its id, its code, its step, or a word of what it says.")
+@click.option("--q", help="Only what this search finds, as in the console's search box.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1))
 @show.json_option
-def list_(source: str | None, cause: str | None, limit: int, as_json: bool) -> None:
-    """The newest dead letters with their causes. Shows no personal data."""
-    with start.opened(start.settings()) as store:
-        found = [record for _, record in zip(range(limit), matching(store.ledger, source, cause), strict=False)]
-        total = store.ledger.counts()[State.DEAD]
-    if as_json:
-        show.print_json({"items": [_item(record) for record in found], "next": None, "total": total})
-        return
-    show.table(
-        f"Dead letters ({len(found)} of {total})",
-        ["id", "source", "since", "tries", "step", "cause", "mend"],
-        [(record.id, record.source, show.ago(record.updated_at), record.attempts, *_why(record)) for record in found],
-    )
+def list_(source: str | None, cause: str | None, q: str | None, limit: int, as_json: bool) -> None:
+    """The newest dead letters with their causes. Names are masked."""
+    with listed.opened([State.DEAD]) as desk:
+        wanted = listed.filter_of(source=source, cause=cause, q=q)
+        listed.print_items("Dead letters", listed.first(desk.reader, wanted, limit), as_json=as_json)
 
 
 @dead.command("show")
 @click.argument("submission_id")
+@click.option("--masked", is_flag=True, help="Without personal data.")
 @show.json_option
-def show_(submission_id: str, as_json: bool) -> None:
-    """One dead letter whole: lead, cause, attempts, timeline. Shows personal data."""
-    with start.opened(start.settings()) as store:
-        record = find(store.ledger, submission_id)
-        attempts, timeline = store.ledger.attempts(submission_id), store.ledger.timeline(submission_id)
-    if as_json:
-        show.print_json(_item(record) | {"lead": record.lead, "deliveries": attempts, "timeline": timeline})
-        return
-    cause = record.cause
-    if cause:
-        click.echo(f"{record.id} is {record.state}: {cause.detail}\n  step {cause.step}, code {cause.code}")
-        click.echo("".join(f"  {name}: {value}\n" for name, value in (("mend", cause.hint), ("setting", cause.setting)) if value))
-    lead: dict[str, Any] = msgspec.to_builtins(record.lead) if record.lead else {}
-    show.table("Lead", ["field", "value"], lead.items(), empty=_nothing(record))
-    show.table(
-        "Attempts",
-        ["at", "step", "outcome", "status", "ms", "detail"],
-        [(iso(a.at), a.step, a.outcome, a.status, a.duration_ms, a.detail) for a in attempts],
-    )
-    show.table("Timeline", ["at", "state", "by", "why"], [(iso(m.at), m.state, m.by, m.why) for m in timeline])
+def show_(submission_id: str, masked: bool, as_json: bool) -> None:
+    """One submission whole: lead, cause, deliveries, timeline. Shows personal data."""
+    with listed.opened([State.DEAD]) as desk:
+        found = desk.reader.submission(submission_id, reveal=not masked)
+        if not masked:
+            desk.revealed(submission_id)
+        listed.print_detail(found, as_json=as_json)
+
+
+@dead.command("export")
+@click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
+@click.option("--source", help="Only of this source.")
+@click.option("--cause", help="Only of this cause: its id, its code, its step, or a word of what it says.")
+@click.option(
+    "--state",
+    default=State.DEAD.value,
+    show_default=True,
+    callback=listed.checked_states,
+    help="One, or several with commas.",
+)
+@click.option("--q", help="Only what this search finds, as in the console's search box.")
+@click.option("--reveal", is_flag=True, help="With personal data; kept in the audit trail.")
+@click.option("--bom", is_flag=True, help="Begin a CSV with the mark by which Excel knows UTF-8.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write into this file, not onto standard output.")
+def export(
+    form: str,
+    source: str | None,
+    cause: str | None,
+    state: str,
+    q: str | None,
+    reveal: bool,
+    bom: bool,
+    output: Path | None,
+) -> None:
+    """The dead letters (or other submissions) with their leads, as a file. Personal data are masked unless --reveal."""
+    with listed.opened([State(name) for name in states(state)]) as desk:
+        batches = desk.reader.lines(listed.filter_of(state=state, source=source, cause=cause, q=q), reveal=reveal)
+        if reveal:
+            desk.revealed(f"an export as {form}")
+        listed.write(batches, form, output, bom=bom)
 
 
 @dead.command()
@@ -111,8 +123,9 @@ def _retry(ids: tuple[str, ...], all_: bool, source: str | None, cause: str | No
         raise click.UsageError("name dead letters by id, or say --all")
     changes = dict(parse(edit) for edit in edits)
     refused = 0
-    with start.opened(start.settings()) as store:
-        chosen = list(ids) or [record.id for record in matching(store.ledger, source, cause)]
+    with listed.opened([State.DEAD]) as desk:
+        store = desk.store
+        chosen = list(ids) or desk.reader.ids(listed.filter_of(source=source, cause=cause))
         for submission_id in chosen:
             try:
                 lead = _mended(find(store.ledger, submission_id), changes)
@@ -153,29 +166,3 @@ def find(ledger: Ledger, submission_id: str) -> Record:
     if record is None:
         start.stop(f"leadline: no submission {submission_id}")
     return record
-
-
-def matching(ledger: Ledger, source: str | None, cause: str | None) -> Iterator[Record]:
-    """Dead letters, newest first, that match both."""
-    for record in ledger.each_in(State.DEAD):
-        words = msgspec.json.encode(record.cause).decode().casefold() if record.cause else ""
-        if (source is None or record.source == source) and (cause is None or cause.casefold() in words):
-            yield record
-
-
-def _why(record: Record) -> tuple[str | None, str | None, str | None]:
-    return (record.cause.step, record.cause.detail, record.cause.hint) if record.cause else (None, None, None)
-
-
-def _item(record: Record) -> dict[str, Any]:
-    return {
-        "id": record.id,
-        "source": record.source,
-        "state": record.state,
-        "result": record.result,
-        "cause": record.cause,
-        "attempts": record.attempts,
-        "received_at": iso(record.received_at),
-        "updated_at": iso(record.updated_at),
-        "next_at": iso(record.next_at),
-    }

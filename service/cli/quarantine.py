@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import click
+from msgspec import structs
 
-from service.cli import show, start
+from service.cli import listed, show, start
 from service.cli.dead import find
 from worker.contract import State
 from worker.errors import NotAllowed
@@ -16,20 +17,24 @@ def quarantine() -> None:
 
 
 @quarantine.command("list")
-@click.option("--limit", default=50, show_default=True)
+@click.option("--source", help="Only of this source.")
+@click.option("--q", help="Only what this search finds, as in the console's search box.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1))
 @show.json_option
-def list_(limit: int, as_json: bool) -> None:
-    """The newest submissions in quarantine and why they are there."""
-    with start.opened(start.settings()) as store:
-        found = store.ledger.in_state(State.QUARANTINED, limit=limit)
-        total = store.ledger.counts()[State.QUARANTINED]
-        why = {record.id: store.ledger.timeline(record.id)[-1].why for record in found}
-    rows = [(record.id, record.source, show.ago(record.updated_at), why[record.id]) for record in found]
+def list_(source: str | None, q: str | None, limit: int, as_json: bool) -> None:
+    """The newest submissions in quarantine and why they are there. Names are masked."""
+    with listed.opened([State.QUARANTINED]) as desk:
+        page = listed.first(desk.reader, listed.filter_of(source=source, q=q), limit)
+        why = {each.id: desk.store.ledger.timeline(each.id)[-1].why for each in page.items}
     if as_json:
-        items = [{"id": row[0], "source": row[1], "why": row[3]} for row in rows]
-        show.print_json({"items": items, "next": None, "total": total})
+        items = [structs.asdict(each) | {"why": why[each.id]} for each in page.items]
+        show.print_json({"items": items, "next": page.next, "total": page.total})
         return
-    show.table(f"Quarantine ({len(rows)} of {total})", ["id", "source", "since", "why"], rows)
+    show.table(
+        f"Quarantine ({len(page.items)} of {page.total})",
+        ["id", "source", "who", "since", "why"],
+        [(each.id, each.source, each.who, each.updated_at, why[each.id]) for each in page.items],
+    )
 
 
 @quarantine.command()

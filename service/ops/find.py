@@ -23,6 +23,8 @@ from worker.contract import State
 LONGEST = 500
 """Characters of a filter's value."""
 TERMS = 20
+PHONE_DIGITS = 9
+"""So many digits beside each other are a phone number."""
 
 TAGS = {
     "id": "\x01", "name": "\x02", "email": "\x03", "phone": "\x04", "company": "\x05", "utm_campaign": "\x06",
@@ -94,7 +96,7 @@ class Term(Struct, frozen=True):
 
 def terms(q: str | None) -> list[Term]:
     """The conditions of a search, all of which must hold. Raises `FilterError`."""
-    joined = _SPREAD.sub(lambda found: re.sub(r"\s", "", found[0]), q or "")
+    joined = _SPREAD.sub(lambda found: _joined(found[0]), q or "")
     found = [_term(match) for match in _TOKEN.finditer(joined)]
     kept = [term for term in found if term.text]
     if len(kept) > TERMS:
@@ -103,6 +105,12 @@ def terms(q: str | None) -> list[Term]:
         if term.key == "state":
             states(term.text, "q")
     return kept
+
+
+def _joined(numbers: str) -> str:
+    """A phone number on one piece; other numbers that stand beside each other stay apart."""
+    is_phone = numbers[0] in "+0" or sum(sign.isdigit() for sign in numbers) >= PHONE_DIGITS
+    return numbers.replace(" ", "") if is_phone else numbers
 
 
 def _term(match: re.Match[str]) -> Term:

@@ -11,6 +11,7 @@ import binascii
 import copy
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 from msgspec import structs
@@ -26,7 +27,6 @@ from service.ops.items import items, remembered
 from service.ops.table import Place, Table
 from service.overview import overview, while_away
 from service.sources.config import Source
-from service.watch import Sources
 from worker.causes import UNRECORDED, cause_id, title
 from worker.contract import Result, State
 from worker.errors import StoreUnavailable
@@ -47,6 +47,13 @@ class NotFound(LookupError):
     """There is no submission of this id."""
 
 
+class HasSources(Protocol):
+    """A source file, or what keeps one current."""
+
+    @property
+    def sources(self) -> dict[str, Source]: ...
+
+
 class _Kept:
     """What a reader remembers between questions, and shares with those made from it by `within`."""
 
@@ -64,7 +71,7 @@ class Reader:
     def __init__(
         self,
         ledger: Ledger,
-        sources: Sources | None,
+        sources: HasSources | None,
         data_dir: Path,
         *,
         only: Collection[State] = tuple(State),

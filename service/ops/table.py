@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from service.ops.find import EXACT, TAGS, Filter, Term, folded, readings, states, terms
-from worker.causes import cause_id
+from worker.causes import cause_id, title
 from worker.contract import Cause, State
 from worker.ledger import Record
 
@@ -206,11 +206,13 @@ class Table:
         return _among(term.key, [term.text] if term.key == "source" else self._causes_like(term.text))
 
     def _causes_like(self, text: str) -> list[str]:
-        """The ids of the causes meant: the one of this id, else those of this code, step or field."""
+        """The causes meant: the one of this id, else those of this code, step or field, else those that say so."""
         if text in self._causes:
             return [text]
         wanted = text.casefold()
-        return [name for name, (_, cause) in self._causes.items() if wanted in (cause.code, cause.step, cause.field)]
+        known = [(name, cause) for name, (_, cause) in self._causes.items()]
+        exactly = [name for name, cause in known if wanted in (cause.code, cause.step, cause.field)]
+        return exactly or [name for name, cause in known if wanted in _said(cause)]
 
     def _find_few(self, _version: int, wanted: Filter) -> list[Place] | None:
         """All matches of a search in their order, if they are few; else None. Finds out within one walk over the rows."""
@@ -244,6 +246,10 @@ class Table:
 
 def _among(column: str, values: Sequence[str]) -> Condition:
     return f"{column} in ({', '.join('?' * len(values))})", tuple(values)
+
+
+def _said(cause: Cause) -> str:
+    return "\n".join(text for text in (title(cause), cause.detail, cause.hint, cause.setting) if text).casefold()
 
 
 def _holds(term: Term) -> Condition:

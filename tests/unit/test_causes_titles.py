@@ -1,0 +1,63 @@
+"""What a cause is called, and by what it is recognised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from msgspec import structs
+
+from worker.causes import INTERNAL, TITLES, UNRECORDED, cause_id, no_contact, title
+from worker.contract import Cause
+from worker.errors import LeadlineError
+from worker.ledger.ledger import POISON
+
+
+def classes(kind: type[LeadlineError] = LeadlineError) -> Iterator[type[LeadlineError]]:
+    yield kind
+    for each in kind.__subclasses__():
+        if each.__module__ == "worker.errors":
+            yield from classes(each)
+
+
+CODES = sorted({kind.code for kind in classes()} | {INTERNAL, POISON.code, UNRECORDED.code, "no-contact"})
+
+
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("field", [None, "label", "lead custom field", "value.currency"])
+def test_every_code_has_a_title(code: str, field: str | None) -> None:
+    """Each way to fail is said in words, whatever field or step it was at."""
+    assert code in TITLES
+    words = title(Cause(step="lead", code=code, detail="x", field=field))
+    assert words[0].isupper()
+    assert "{" not in words
+    assert len(words) < 100
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        (Cause(step="lead", code="invalid", detail="x", field="value"), "Pipedrive refuses the field “value” at the lead"),
+        (Cause(step="person", code="invalid", detail="x"), "Pipedrive refuses it at the person"),
+        (
+            Cause(step="names", code="unknown-name", detail="x", field="label"),
+            "Pipedrive does not have the label that the source file names",
+        ),
+        (no_contact("contact", "intake", None), "Nobody to reach: no e-mail, phone or name"),
+        (POISON, "Workers die of it"),
+        (Cause(step="moon", code="new-code", detail="x"), "It failed at moon (new-code)"),
+    ],
+)  # fmt: skip
+def test_titles(cause: Cause, words: str) -> None:
+    """What failed, and at which field or step; of a code that is not known here at least where."""
+    assert title(cause) == words
+
+
+def test_a_cause_is_recognised_by_what_must_be_mended() -> None:
+    """Step, code, field and setting make the id; words, status and hint do not, nor does the process that computes it."""
+    cause = Cause(step="lead", code="invalid", detail="a", field="value", setting="sources.contact.lead.value")
+    assert cause_id(structs.replace(cause, detail="b", status=400, hint="c")) == cause_id(cause)
+    for change in ({"step": "note"}, {"code": "gone"}, {"field": None}, {"setting": None}):
+        assert cause_id(structs.replace(cause, **change)) != cause_id(cause)
+    assert cause_id(cause) == "022622bedc210a49"
+    assert cause_id(None) == cause_id(UNRECORDED)

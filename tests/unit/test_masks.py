@@ -1,0 +1,111 @@
+"""What a viewer sees of a person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.ops import masks
+from worker.contract import Lead, Money, Utm
+
+
+@pytest.mark.parametrize(
+    ("mask", "text", "shown"),
+    [
+        (masks.name, "Ada Lovelace", "A… L…"),
+        (masks.name, "  ada   of  lovelace ", "a… o… l…"),
+        (masks.name, "李小龙", "李…"),
+        (masks.name, "A", "A…"),
+        (masks.name, "", ""),
+        (masks.name, "one two three four five six seven", "o… t… t… f… f… s…"),
+        (masks.email, "ada@example.com", "a…@example.com"),
+        (masks.email, '"a b"@example.com', '"…@example.com'),
+        (masks.email, "a@b@example.com", "a…@example.com"),
+        (masks.email, "no address", "n…"),
+        (masks.email, "", "…"),
+        (masks.phone, "+49 170 1234567", "…67"),
+        (masks.phone, "12345", "…"),
+        (masks.phone, "call me", "…"),
+        (masks.page, "https://www.acme.example/contact?email=ada@example.com#x", "https://www.acme.example/contact?…"),
+        (masks.page, "https://ada:secret@acme.example/", "https://acme.example/"),
+        (masks.page, "//ada@acme.example/#ada", "//acme.example/?…"),
+        (masks.page, "www.acme.example", "www.acme.example"),
+        (masks.sentence, "ada@example.com is on +49 170 1234567", "[e-mail] is on [phone]"),
+        (masks.sentence, "gave up after 9 tries in 45h: 503", "gave up after 9 tries in 45h: 503"),
+        (masks.content_type, "multipart/form-data; boundary=ada", "multipart/form-data"),
+    ],
+)
+def test_masks(mask: Callable[[str], str], text: str, shown: str) -> None:
+    """Enough to tell leads apart, too little to know whom they are about."""
+    assert mask(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("lead", "masked", "plain"),
+    [
+        (Lead(name="Ada Lovelace", company="Acme", email="a@b.example"), "A… L… · Acme", "Ada Lovelace · Acme"),
+        (Lead(first_name="Ada", last_name="Lovelace"), "A… L…", "Ada Lovelace"),
+        (Lead(email="ada@example.com", phone="+491701234567"), "a…@example.com", "ada@example.com"),
+        (Lead(phone="+491701234567"), "…67", "+491701234567"),
+        (Lead(company="Acme\n GmbH"), "Acme GmbH", "Acme GmbH"),
+        (Lead(message="hello"), "", ""),
+        (None, "", ""),
+    ],
+)
+def test_who(lead: Lead | None, masked: str, plain: str) -> None:
+    """The name, else the address, else the number; and the company, all on one line."""
+    assert (masks.who(lead), masks.who(lead, reveal=True)) == (masked, plain)
+
+
+WHOLE = Lead(
+    name="Ada Canary", first_name="Ada", last_name="Canary", email="canary@example.com", phone="+491701234567", company="Acme",
+    job_title="the canary", website="https://canary@acme.example", message="canary", consent=True, value=Money(5, "EUR"),
+    country="DE", page_url="https://acme.example/?name=canary", referrer="https://x.example/#canary", form_id="f1",
+    form_name="Contact", utm=Utm(source="google", campaign="spring"), click_ids={"gclid": "abc"}, event_id="e1", occurred_at="2026-01-01T00:00:00Z",
+    answers={"Your name?": "canary", "Which?": ["canary"]},
+)  # fmt: skip
+
+
+def test_nothing_personal_is_left_in_a_masked_lead() -> None:
+    """Names, addresses, numbers, texts and answers are gone; ids, attribution and the questions stay."""
+    masked = masks.lead(WHOLE, reveal=False)
+    assert "anary" not in str(masked)
+    assert "1701234567" not in str(masked)
+    kept = ("company", "consent", "value", "country", "form_id", "form_name", "utm", "click_ids", "event_id", "occurred_at")
+    revealed = masks.lead(WHOLE, reveal=True)
+    assert {field: masked[field] for field in kept} == {field: revealed[field] for field in kept}
+    assert list(masked["answers"]) == ["Your name?", "Which?"]
+    assert set(masked) == set(revealed)
+
+
+def test_every_text_of_a_lead_is_masked_or_known_to_be_harmless() -> None:
+    """A field that is added to the lead must be thought of here."""
+    harmless = {
+        "company", "consent", "value", "country", "form_id", "form_name", "utm", "click_ids", "event_id", "is_test",
+        "occurred_at",
+    }  # fmt: skip
+    assert set(Lead.__struct_fields__) == set(masks.FIELDS) | harmless | {"answers"}
+
+
+def test_headers_keep_their_names() -> None:
+    """Which headers came is seen, what they say only where it is harmless."""
+    given_headers = [
+        ("Content-Type", "text/plain"),
+        ("Cookie", "canary"),
+        ("X-Forwarded-For", "canary"),
+        ("User-Agent", "canary"),
+    ]
+    masked = masks.headers(given_headers)
+    assert [name for name, _ in masked] == [name for name, _ in given_headers]
+    assert masked[0][1] == "text/plain"
+    assert "canary" not in str(masked)
+
+
+@given(st.text())
+def test_any_text_can_be_masked(text: str) -> None:
+    """No text is too odd, and what comes out is never longer than what is said of it."""
+    for mask in (masks.name, masks.email, masks.phone, masks.page, masks.sentence, masks.content_type):
+        assert isinstance(mask(text), str)
