@@ -7,7 +7,8 @@ never retried by RQ. Each dispatch is a job of its own: a job hash left behind b
 from __future__ import annotations
 
 import secrets
-from typing import Any
+import time
+from typing import Any, cast
 
 import redis
 from rq import Queue, Worker
@@ -23,6 +24,9 @@ JOB_FUNCTION = "worker.jobs.deliver"
 
 JOB_SECONDS = 300
 """The most one delivery may take; each call to Pipedrive has its own, much shorter limit."""
+
+EXECUTION_SECONDS = 60
+"""How long RQ takes a job for started by a worker that is gone, if nobody clears it away sooner."""
 
 FAILURE_SECONDS = 3600
 SERVER_VERSION = (6, 2, 0)
@@ -72,14 +76,19 @@ def queued_ids(queue: Queue) -> set[str]:
 def clear_after_the_dead(queue: Queue) -> int:
     """Takes out of RQ's registries what workers had in hand that are gone, and their names. Returns how many jobs it was.
 
-    The ledger goes on without them; RQ would show them as started until they lapse, and then as failed.
+    So too what nobody has renewed for long: it ended while Redis was away, and its worker could not say so. The ledger goes on
+    without them; RQ would show them as started until they lapse, and then as failed.
     """
     clean_worker_registry(queue)
     living = set(Worker.all_keys(queue=queue))
     cleared = 0
-    for job_id, execution_id in queue.started_job_registry.get_job_and_execution_ids(cleanup=False):
+    unrenewed = time.time() + EXECUTION_SECONDS / 2
+    entries = queue.connection.zrange(queue.started_job_registry.key, 0, -1, withscores=True)
+    for name, ends in cast("list[tuple[bytes, float]]", entries):
+        job_id, _, execution_id = name.decode().partition(":")
         holder = _holder(queue, job_id, execution_id)
-        if holder != "" and Worker.redis_worker_namespace_prefix + (holder or "") not in living:
+        gone = holder != "" and Worker.redis_worker_namespace_prefix + (holder or "") not in living
+        if gone or ends < unrenewed:
             _clear(queue, Execution(execution_id, job_id, queue.connection, holder or ""))
             cleared += 1
     return cleared

@@ -33,6 +33,7 @@ from worker.entrance import Entrance
 from worker.errors import StoreUnavailable
 from worker.leases import Leases
 from worker.metrics import Meter
+from worker.queue import EXECUTION_SECONDS
 from worker.sweeper import Sweeper
 
 log = structlog.get_logger("leadline.slots")
@@ -42,9 +43,6 @@ ENTER_SECONDS = 1.0
 WORKER_TTL_SECONDS = 60
 ALIVE_SECONDS = 30
 """How long after its last heartbeat, every other second, RQ takes a worker for alive."""
-
-EXECUTION_SECONDS = 60
-"""How long RQ takes a job for started by a worker that is gone, if nobody clears it away sooner."""
 
 MAINTENANCE_SECONDS = 30
 FORGOTTEN_SECONDS = 60.0
@@ -67,6 +65,9 @@ class SlotWorker(SimpleWorker):
         finally:
             with _counting:
                 self._busy -= 1
+            for execution in [each for each in list(self.executions.values()) if each.job_id == job.id]:
+                # RQ could not write down its end. Renewed no longer, it is cleared away by the sweeper.
+                self.executions.pop(execution.id, None)
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002
         return EXECUTION_SECONDS

@@ -72,7 +72,7 @@ def planned(seed: int, kills: int, gap: tuple[float, float], longest_stop: float
 
 
 class Hitman:
-    """Deals the blows in a thread and counts them in `dealt`. Only this machine's processes are touched, while they are its own."""
+    """Deals the blows in a thread and counts them in `dealt`. Only processes of this machine are touched."""
 
     def __init__(self, pids: Callable[[], dict[str, int]], blows: list[Blow], dealt: dict[str, int]) -> None:
         self._pids = pids

@@ -20,8 +20,8 @@ from worker.connection import connect
 from worker.leases import Leases
 from worker.ledger import Ledger
 from worker.metrics import Meter
-from worker.queue import clear_after_the_dead, enqueue, open_queue
-from worker.slots import Slots
+from worker.queue import EXECUTION_SECONDS, clear_after_the_dead, enqueue, open_queue
+from worker.slots import Slots, SlotWorker
 from worker.sweeper import Sweeper
 from worker.vault import Vault
 
@@ -179,7 +179,7 @@ def test_rq_forgets_a_killed_worker_within_a_minute(redis_url: str, redis: Any) 
         [name] = Worker.all_keys(queue=queue)
         assert 0 < redis.ttl(name) <= slots.ALIVE_SECONDS
         entries = redis.zrange(queue.started_job_registry.key, 0, -1, withscores=True)
-        assert all(0 < ends - time.time() <= slots.EXECUTION_SECONDS for _, ends in entries)
+        assert all(0 < ends - time.time() <= EXECUTION_SECONDS for _, ends in entries)
     finally:
         holder.kill()
         holder.wait()
@@ -191,6 +191,25 @@ def test_rq_forgets_a_killed_worker_within_a_minute(redis_url: str, redis: Any) 
     assert "0 executing, 0 finished, 0 failed" in info
     assert "0 workers" in info
     assert redis.keys("rq:execution*") == redis.keys("rq:job:*") == []
+
+
+def test_what_ended_while_redis_was_away_leaves_rqs_list(redis_url: str, redis: Any) -> None:
+    """A living worker that could not write down the end of a job neither renews it nor shows it as started for ever."""
+    queue = open_queue(redis)
+    seen: list[str] = []
+    away = redis_py.ConnectionError("away")
+    with (
+        mock.patch.object(slots, "ALIVE_SECONDS", 3),
+        mock.patch.object(SlotWorker, "handle_job_success", side_effect=away),
+        mock.patch.object(SlotWorker, "handle_job_failure", side_effect=away),
+        running(redis_url, seen.append, count=1),
+    ):
+        put(redis, str(ULID()))
+        eventually(lambda: len(seen) == 1)
+        [entry] = redis.zrange(queue.started_job_registry.key, 0, -1)
+        redis.zadd(queue.started_job_registry.key, {entry: time.time() + EXECUTION_SECONDS / 2 + 4})
+        eventually(lambda: not queue.started_job_registry.get_job_ids(cleanup=False), 30)
+    assert FailedJobRegistry(queue=queue).count == 0
 
 
 def test_a_long_delivery_stays_on_rqs_list(redis_url: str, redis: Any) -> None:
