@@ -57,7 +57,7 @@ class Overview(Struct, frozen=True):
 
     `degraded` names what does not work as it should: `redis` (then all else is as it was at `as_of`, empty where it was never
     known), `workers` (none is seen), `pipedrive` (its answers stopped the deliveries), `spool` (submissions of this machine
-    wait there for Redis).
+    wait there for Redis), `newer-records` (submissions wait for a worker of a newer release).
     """
 
     states: dict[str, int]
@@ -81,7 +81,7 @@ def overview(ledger: Ledger, data_dir: Path, *, open_causes: int | None = None) 
     `open_causes` is their number where somebody knows it; None counts them in the store.
     """
     now, pause = ledger.now(), ledger.paused()
-    counts, oldest, left, beats, doubled = _figures(ledger.redis)
+    counts, oldest, left, beats, doubled, newer = _figures(ledger.redis)
     alive, spool = _alive(beats, now), spooled(data_dir / SPOOL)
     tokens = int(left) if left else None
     return Overview(
@@ -89,7 +89,7 @@ def overview(ledger: Ledger, data_dir: Path, *, open_causes: int | None = None) 
         oldest_seconds={state: int(max(0.0, now - since)) for state, since in oldest.items()},
         causes=_open(ledger) if open_causes is None else open_causes,
         paused=Paused(pause.reason, iso(pause.since) or "", iso(pause.until)) if pause else None,
-        degraded=_degraded(alive, pause, spool),
+        degraded=_degraded(alive, pause, spool, newer),
         tokens=Tokens(tokens, tokens // LEAD_TOKENS if tokens is not None else None),
         workers=alive,
         spool=spool,
@@ -105,14 +105,15 @@ def while_away(last: Overview | None, data_dir: Path) -> Overview:
     return msgspec.structs.replace(known, degraded=degraded, spool=spool)
 
 
-def _degraded(alive: int, pause: Pause | None, spool: int) -> list[str]:
+def _degraded(alive: int, pause: Pause | None, spool: int, newer: int) -> list[str]:
     by_answer = pause is not None and pause.until is not None
-    parts = {"workers": not alive, "pipedrive": by_answer, "spool": bool(spool)}
+    parts = {"workers": not alive, "pipedrive": by_answer, "spool": bool(spool), "newer-records": bool(newer)}
     return [name for name, wrong in parts.items() if wrong]
 
 
-def _figures(connection: redis.Redis) -> tuple[dict[str, int], dict[str, float], bytes | None, list[bytes], int]:
-    """Counts by state, since when the oldest of some is there, tokens left, the workers' beats, doubles: of one moment."""
+def _figures(connection: redis.Redis) -> tuple[dict[str, int], dict[str, float], bytes | None, list[bytes], int, int]:
+    """Counts by state, since when the oldest of some is there, tokens left, the workers' beats, doubles, those of a newer
+    version that wait: of one moment."""
     try:
         with connection.pipeline(transaction=True) as pipe:
             for state in State:
@@ -122,13 +123,14 @@ def _figures(connection: redis.Redis) -> tuple[dict[str, int], dict[str, float],
             pipe.get(keys.ALLOWANCE + "left")
             pipe.hvals(keys.WORKERS)
             pipe.hlen(keys.DOUBLES)
+            pipe.zcard(keys.NEWER)
             found: list[Any] = pipe.execute()
     except redis.RedisError as error:
         raise unavailable(error) from error
     counts = {state.value: count for state, count in zip(State, found, strict=False)}
     firsts = zip(AGEING, found[len(State) :], strict=False)
-    left, beats, doubled = found[-3:]
-    return counts, {state.value: first[0][1] for state, first in firsts if first}, left, beats, doubled
+    left, beats, doubled, newer = found[-4:]
+    return counts, {state.value: first[0][1] for state, first in firsts if first}, left, beats, doubled, newer
 
 
 def workers(ledger: Ledger) -> int:

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 import redis
 import rq
+import structlog
 
 from worker import keys
 from worker.contract import Lead, State
@@ -26,6 +27,8 @@ from worker.errors import NotAllowed, Overtaken
 from worker.ledger import Ledger, Pause
 from worker.ledger.ledger import REPLAYED, Audited, unavailable
 from worker.queue import clear_after_the_dead, enqueue, queued_ids
+
+log = structlog.get_logger("leadline.sweeper")
 
 RETRIED = Audited("retry", "")
 
@@ -40,6 +43,7 @@ PROBE_CANDIDATES = 10
 LOST_AFTER_SECONDS = 10.0
 """A queued submission without an entry in the queue may be on its way to a slot; after this long it is lost."""
 
+TELL_SECONDS = 60.0
 LOOK_SECONDS = 5.0
 BETWEEN_SECONDS = 20.0
 """A job leaves RQ's intermediate list as soon as its slot begins; what stands there longer belongs to nobody."""
@@ -57,6 +61,7 @@ class Sweeper:
         self._tidied_at = -math.inf
         self._depth = SHORT
         self._filled = False
+        self._told_at = -math.inf
         self._between: dict[str, float] = {}
 
     def beat(self) -> int:
@@ -155,6 +160,9 @@ class Sweeper:
         if 0 <= now - self._tidied_at < LOOK_SECONDS:
             return
         self._tidied_at = now
+        if now - self._told_at >= TELL_SECONDS and (newer := self._ledger.newer()):
+            self._told_at = now
+            log.warning("submissions of a newer version wait for a newer worker", count=newer)
         clear_after_the_dead(self._queue)
         between = self._queue.intermediate_queue
         self._between = {job_id: self._between.get(job_id, now) for job_id in between.get_job_ids()}

@@ -39,6 +39,8 @@ def status(as_json: bool) -> None:
         click.echo(f"spooled on this machine: {now.spool}, waiting for Redis to take them")
     if now.doubles:
         click.echo(f"made twice in Pipedrive: {now.doubles}; the worker's log names them, merge them by hand")
+    if "newer-records" in now.degraded:
+        click.echo("some submissions were taken by a newer release and wait for a worker of it: start one, or end the older ones")
     if not now.workers:
         click.echo("no worker was seen within the last minute: start one with `leadline work`")
 
