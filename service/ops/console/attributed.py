@@ -13,17 +13,21 @@ SET_BY = {
 }
 
 
-def attributed(said: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Label and text, line by line, of a `Detail.attribution`."""
-    lines = [("Cannot be told", str(said["error"]))] if said.get("error") else []
+Line = tuple[str, str, str]
+"""Label, value, and what set it."""
+
+
+def attributed(said: Mapping[str, Any]) -> list[Line]:
+    """A `Detail.attribution`, line by line."""
+    lines: list[Line] = [("Cannot be told", str(said["error"]), "")] if said.get("error") else []
     if "rule" in said:
-        lines.append(("Rule", _rule(said["rule"])))
+        lines.append(("Rule", _rule(said["rule"]), ""))
     for key, label in (("channel", "Channel"), ("channel_id", "Channel id")):
         if found := said.get(key):
-            lines.append((label, _value(found)))
-    lines += [("Label", _value(found)) for found in said.get("labels", [])]
-    lines += [(f"utm_{name}", _value(found)) for name, found in said.get("utm", {}).items()]
-    return lines + [(name, _value(found)) for name, found in said.get("click_ids", {}).items()]
+            lines.append((label, *_value(found)))
+    lines += [("Label", *_value(found)) for found in said.get("labels", [])]
+    lines += [(f"utm_{name}", *_value(found)) for name, found in said.get("utm", {}).items()]
+    return lines + [(name, *_value(found)) for name, found in said.get("click_ids", {}).items()]
 
 
 def _rule(rule: Mapping[str, Any] | None) -> str:
@@ -38,7 +42,8 @@ def _either(value: str | list[str]) -> str:
     return " or ".join("anything" if each == "*" else "nothing" if each == "" else f"“{each}”" for each in values)
 
 
-def _value(found: Mapping[str, Any]) -> str:
-    place = f" ({found['setting']})" if found.get("setting") else f" ({found['template']})" if found.get("template") else ""
+def _value(found: Mapping[str, Any]) -> tuple[str, str]:
     by = str(found.get("set_by") or "")
-    return f"{found.get('value') or 'none'}\n{SET_BY.get(by, f'by {by}')}{place}"
+    place = found.get("setting") or found.get("template")
+    said = SET_BY.get(by, f"by {by}")
+    return str(found.get("value") or "none"), f"{said}: {place}" if place else said

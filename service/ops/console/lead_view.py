@@ -93,6 +93,7 @@ class LeadView:
             "editing": editing,
             "warnings": self.warnings(detail),
             "said": detail.cause.detail if detail.cause else None,
+            "held": _held(detail),
             "gone": _gone(detail),
             "duplicate_href": place.opened(detail.duplicate_of) if detail.duplicate_of else None,
             "back_href": place.list,
@@ -121,6 +122,14 @@ class LeadView:
 def _may(detail: Detail) -> May:
     allowed = {action: detail.state in states for action, states in ACTIONS.items()}
     return May(allowed["retry"], allowed["accept"], allowed["discard"], detail.state is State.DISCARDED)
+
+
+def _held(detail: Detail) -> str | None:
+    """Why it is in quarantine."""
+    if detail.state is not State.QUARANTINED:
+        return None
+    reasons = [each.why for each in detail.timeline if each.state is State.QUARANTINED and each.why]
+    return reasons[0] if reasons else "no reason was kept"
 
 
 def _gone(detail: Detail) -> str:

@@ -35,7 +35,7 @@ class Chip(Struct, frozen=True):
 
 
 class Drop(Struct, frozen=True):
-    """What there would be without one of the filters."""
+    """A list with fewer of the filters, and how much is in it."""
 
     label: str
     href: str
@@ -73,7 +73,7 @@ class ListPage:
         return self._list(seen, place) | {"detail": None} | opened
 
     def _list(self, seen: Visit, place: Place) -> dict[str, Any]:
-        page = self._site.reader.submissions(place.filter, cursor=place.cursor, limit=LIMIT, wait=False)
+        page = self._page(place.filter, place.cursor, LIMIT)
         cards = self._cards()
         sources = list(self._site.deps.sources.sources)
         wanted = place.filter
@@ -100,6 +100,13 @@ class ListPage:
             "samples": samples(self._site.deps.sources.sources, self._site.deps.settings.public_url or seen.base),
         }
 
+    def _page(self, wanted: Filter, cursor: str | None = None, limit: int = 1) -> Page[Item]:
+        """With every change so far; while that cannot be had, as far as it is known. The top line says which."""
+        try:
+            return self._site.reader.submissions(wanted, cursor=cursor, limit=limit)
+        except StoreUnavailable:
+            return self._site.reader.submissions(wanted, cursor=cursor, limit=limit, wait=False)
+
     def _cards(self) -> list[CauseCard]:
         try:
             return self._site.reader.causes().items
@@ -119,16 +126,36 @@ class ListPage:
         if page.items:
             return None
         wanted = place.filter
-        if self._site.reader.submissions(Filter(), limit=1, wait=False).total == 0:
+        if self._page(Filter()).total == 0:
             return Empty(kind="never")
         if wanted.parameters().keys() <= {"state"}:
             return Empty(kind="none", title=f"{_heading(wanted)}: none now")
-        names = wanted.parameters()
-        drops = [Drop(_filter_label(name, names[name], {}), place.without(name), self._without(wanted, name)) for name in names]
-        return Empty(kind="matches", drops=sorted((drop for drop in drops if drop.count), key=lambda drop: -drop.count))
+        return Empty(kind="matches", drops=self._without_one(place) or self._with_one(place))
 
-    def _without(self, wanted: Filter, name: str) -> int:
-        return self._site.reader.submissions(structs.replace(wanted, **{name: None}), limit=1, wait=False).total
+    def _without_one(self, place: Place) -> list[Drop]:
+        """What there would be without each of the filters, the most first."""
+        titles = self._titles()
+        drops = [
+            Drop(f"Drop {_filter_label(name, value, titles)}", place.without(name), self._total(place.filter, **{name: None}))
+            for name, value in place.filter.parameters().items()
+        ]
+        return sorted((drop for drop in drops if drop.count), key=lambda drop: -drop.count)
+
+    def _with_one(self, place: Place) -> list[Drop]:
+        """Where no single one is at fault: what there is for each alone."""
+        titles, names = self._titles(), place.filter.parameters()
+        alone = {name: Filter(**{name: value}) for name, value in names.items()}
+        drops = [
+            Drop(f"Only {_filter_label(name, names[name], titles)}", Place(filter=filter).list, self._total(filter))
+            for name, filter in alone.items()
+        ]
+        return [drop for drop in drops if drop.count]
+
+    def _total(self, wanted: Filter, **without: None) -> int:
+        return self._page(structs.replace(wanted, **without)).total
+
+    def _titles(self) -> dict[str, str]:
+        return {card.id: card.title for card in self._cards()}
 
 
 def row_actions(item: Item) -> list[tuple[str, str]]:

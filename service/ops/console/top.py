@@ -148,6 +148,9 @@ def _banners(now: Overview, fresh: Freshness, last_worker: str | None) -> list[B
         text = "Submissions are accepted and wait. Start one with the command beside."
         title = "No worker was seen within the last minute."
         found.append(Banner(kind="bad", title=title, text=text, last=last_worker, command="leadline work"))
+    if "newer-records" in now.degraded:
+        text = "A process of a newer release accepted them: update the workers."
+        found.append(Banner(kind="warn", title="Submissions wait for a worker of a newer release.", text=text))
     if now.doubles:
         text = "The worker's log names them; merge them there by hand."
         found.append(Banner(kind="bad", title=f"{words.plural(now.doubles, 'lead')} made twice in Pipedrive.", text=text))

@@ -322,12 +322,14 @@
 
   document.addEventListener("submit", async (event) => {
     const form = event.target, button = event.submitter;
-    const action = new URL(button?.getAttribute("formaction") ? button.formAction : form.action);
-    if (form.method === "dialog" || !action.pathname.startsWith("/ops") || STAY.includes(action.pathname)) return;
+    // By attribute: an input called `action` would stand in the way of the property.
+    const action = new URL(button?.getAttribute("formaction") || form.getAttribute("action") || "", location.href);
+    const method = form.getAttribute("method");
+    if (method === "dialog" || !action.pathname.startsWith("/ops") || STAY.includes(action.pathname)) return;
     event.preventDefault();
     const fields = new URLSearchParams(new FormData(form));
     if (button?.name) fields.append(button.name, button.value);
-    if (form.method === "get") {
+    if (method === "get") {
       for (const [name, value] of [...fields]) if (!value) fields.delete(name);
       action.search = fields;
       return go(action);
