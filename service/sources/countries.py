@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from functools import cache
+from pathlib import Path
 
 import phonenumbers
 
@@ -30,13 +32,23 @@ def region(country: str) -> str | None:
 @cache
 def names() -> dict[str, str]:
     """Normalised name -> code. The first call reads the tables (some 100 ms): made once when the source file is loaded."""
-    from phonenumbers.geodata.locale import LOCALE_DATA
-
     found = {phrase(name): code for name, code in ALSO.items()}
-    for code, spellings in LOCALE_DATA.items():
+    for code, spellings in _spellings().items():
         for language in LANGUAGES:
             name = spellings.get(language, "")
             name = spellings.get(name[1:], "") if name.startswith("*") else name
             if code in phonenumbers.SUPPORTED_REGIONS and (known := phrase(name)):
                 found.setdefault(known, code)
+    return found
+
+
+def _spellings() -> dict[str, dict[str, str]]:
+    """Code -> language -> name. Read past the package it stands in, which would load the towns of all area codes (100 MB)."""
+    file = Path(phonenumbers.__file__).with_name("geodata") / "locale.py"
+    spec = importlib.util.spec_from_file_location("phonenumbers.geodata.locale", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: dict[str, dict[str, str]] = module.LOCALE_DATA
     return found
