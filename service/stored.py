@@ -24,6 +24,8 @@ PAGE = 500
 """Ids that are asked for at a time."""
 TOGETHER = 10
 """Records that are held at a time: one may be as large as a request."""
+LIGHT = 100
+"""The same without the requests."""
 SKEW = 3_600.0
 """Seconds that the clocks of the service, which received it, and of Redis may differ."""
 WITHOUT_RAW = [name for name in Record.__struct_fields__ if name not in ("id", "raw", "sealed")]
@@ -54,7 +56,7 @@ def heads(ledger: Ledger, *, since: float = 0.0, states: Iterable[State] = State
 
 def records(ledger: Ledger, wanted: Iterable[Head], *, raw: bool) -> Iterator[Record]:
     """Their records; without the request itself unless `raw`. Those that are gone meanwhile are left out."""
-    for page in _in_pages(wanted, TOGETHER if raw else PAGE // 5):
+    for page in _in_pages(wanted, TOGETHER if raw else LIGHT):
         yield from (record for record in _contents(ledger, [head.id for head in page], raw=raw) if record is not None)
 
 

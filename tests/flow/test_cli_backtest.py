@@ -1,0 +1,199 @@
+"""`leadline backtest` and `leadline attribution`: over what is stored in a real Redis."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis as redis_py
+from click.testing import CliRunner, Result
+from msgspec import structs
+
+from service import stored
+from service.attribution import Tally, public
+from service.cli.main import main
+from service.cli.progress import counted
+from service.sources.loader import load, writing
+from tests.flow.arrivals import AT, Client, arrived, store
+from tests.redis.store import submission
+from tests.unit.sources.making import form
+from worker.contract import Lead, State, Utm
+from worker.ledger import Ledger
+from worker.ledger.record import spooled_record
+from worker.vault import Vault
+
+OLD = """
+[sources.contact]
+[sources.contact.lead]
+channel = "Web forms"
+[[sources.contact.rules]]
+when = { utm_source = "google" }
+channel = "Ads"
+[sources.other]
+"""
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path, redis_url: str) -> Run:
+    def go(*words: str, toml: str = OLD) -> Result:
+        (tmp_path / "sources.toml").write_text(toml, "utf-8")
+        own = {"LEADLINE_CONFIG": str(tmp_path / "sources.toml"), "LEADLINE_DATA_DIR": str(tmp_path / "none")}
+        return CliRunner().invoke(main, list(words), env=own | {"REDIS_URL": redis_url})
+
+    return go
+
+
+@pytest.fixture
+def kept(redis: redis_py.Redis, aredis: Client) -> list[str]:
+    """Three leads of `contact`, one of `other`, each a day later."""
+    contact, other = (load(OLD, {}).sources[name] for name in ("contact", "other"))
+    sent = [
+        (contact, {"email": "ada@example.com", "Firma": "Engines", "utm_source": "google", "utm_campaign": "spring"}),
+        (contact, {"email": "bob@example.com", "gclid": "G1"}),
+        (contact, {"email": "cyd@example.com", "utm_source": "bing", "utm_campaign": "spring"}),
+        (other, {"phone": "+442079460018"}),
+    ]
+    found = [one for day, (source, fields) in enumerate(sent) for one in arrived(source, form(**fields), AT + 86_400 * day)]
+    return store(aredis, redis, found)
+
+
+def told(result: Result) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+@pytest.mark.usefixtures("kept")
+def test_nothing_changes(run: Run) -> None:
+    """The file that read it reads it again: nothing is listed, and the command ends with 0."""
+    result = run("backtest", "--json")
+    assert (result.exit_code, told(result)["items"]) == (0, [])
+    assert told(result)["looked_at"] == 4
+    assert told(result)["sources"]["contact"] == {"same": 3, "new failures": 0}
+    assert "contact" in run("backtest").stdout
+
+
+def test_changes_are_listed(run: Run, kept: list[str]) -> None:
+    """Each lead that would change is listed with its fields, masked, and a summary by field."""
+    toml = OLD.replace("[sources.contact]", '[sources.contact]\nmap = { Firma = "answers.House" }')
+    result = run("backtest", "--json", toml=toml)
+    [item] = told(result)["items"]
+    assert (result.exit_code, item["id"], item["verdict"]) == (0, kept[0], "changed")
+    assert {change["field"]: (change["before"], change["after"]) for change in item["fields"]} == {
+        "company": ("…", None),
+        "answers.House": (None, "…"),
+    }
+    assert {"source": "contact", "field": "company", "count": 1} in told(result)["fields"]
+    shown = run("backtest", toml=toml).stdout
+    assert kept[0] in shown
+    assert "company" in shown
+    assert "ada@example.com" not in shown + result.stdout
+    assert "Engines" in run("backtest", "--reveal", toml=toml).stdout
+
+
+def test_a_new_failure_ends_with_1(run: Run, kept: list[str]) -> None:
+    """What would fail and did not before makes the command end with 1."""
+    toml = OLD.replace("[sources.contact]", '[sources.contact]\nmap = { email = "answers.A" }')
+    result = run("backtest", "--json", toml=toml)
+    assert result.exit_code == 1
+    assert {item["id"] for item in told(result)["items"] if item["new_failure"]} == set(kept[1:3])
+    assert run("backtest", "--source", "other", toml=toml).exit_code == 0
+    assert run("backtest", toml="[sources.contact]").exit_code == 1
+    assert "(new)" in run("backtest", toml=toml).stdout
+
+
+def test_against_the_file_as_it_was(run: Run, kept: list[str], tmp_path: Path) -> None:
+    """Changed rules show against the file of before."""
+    old = tmp_path / "old.toml"
+    old.write_text(OLD, "utf-8")
+    result = run("backtest", "--json", "--against", str(old), toml=OLD.replace('"Ads"', '"Paid search"'))
+    [item] = told(result)["items"]
+    assert (item["id"], item["verdict"]) == (kept[0], "written differently")
+    assert item["writing"] == [{"field": "channel", "before": "Ads", "after": "Paid search"}]
+
+
+@pytest.mark.usefixtures("kept")
+def test_since_source_and_limit(run: Run) -> None:
+    """Only what was asked for is looked at."""
+    assert told(run("backtest", "--json", "--since", "2023-11-16"))["looked_at"] == 2
+    assert told(run("backtest", "--json", "--source", "contact"))["looked_at"] == 3
+    assert told(run("backtest", "--json", "--limit", "2"))["looked_at"] == 2
+    assert told(run("backtest", "--json", "--since", "1h"))["looked_at"] == 0
+    wrong = run("backtest", "--since", "yesterday")
+    assert (wrong.exit_code, "7d" in wrong.stderr) == (2, True)
+    assert "no source" in run("backtest", "--source", "nowhere").stderr
+
+
+def test_a_wrong_file_is_said(run: Run) -> None:
+    """Every fault of the file on disk is told, and nothing is asked of the store."""
+    result = run("backtest", toml='[sources.contact]\nadaptor = "form"')
+    assert result.exit_code == 1
+    assert "adaptor" in result.stderr
+
+
+@pytest.mark.usefixtures("kept")
+def test_attribution(run: Run) -> None:
+    """By source, campaign and rule: how many leads carry what, and where those come from that no rule matched."""
+    found = told(run("attribution", "--json"))
+    assert found["total"] == {"leads": 4, "channel": 3, "channel_id": 3, "utm": 2, "click_id": 1, "complete": 3}
+    contact = next(share for share in found["sources"] if share["source"] == "contact")
+    assert contact["campaigns"]["spring"]["leads"] == 2
+    assert contact["campaigns"]["(none)"]["click_id"] == 1
+    assert [(rule["number"], rule["leads"]) for rule in contact["rules"]] == [(1, 1)]
+    assert contact["unmatched"] == 2
+    assert {"utm_source": "bing", "utm_medium": "(none)", "leads": 1} in contact["unmatched_from"]
+    assert "example.com" not in str(found)
+    shown = run("attribution").stdout
+    assert "33 %" in shown
+    assert "spring" in shown
+    assert told(run("attribution", "--json", "--source", "other"))["total"]["leads"] == 1
+    assert told(run("attribution", "--json", "--since", "2023-11-16"))["total"]["leads"] == 2
+
+
+def test_attribution_of_nothing(run: Run) -> None:
+    """An empty store is said, not divided by."""
+    assert "no leads are stored" in run("attribution").stdout
+
+
+def test_attribution_is_bounded_and_impersonal() -> None:
+    """However many campaigns there are, and whatever stands in them, the report stays small and names nobody."""
+    tally = Tally(writing(load(OLD, {})))
+    template = spooled_record(submission(source="contact"))
+    for number in range(1_500):
+        lead = Lead(email="a@example.com", utm=Utm(campaign=f"c{number}", source=f"s{number}"))
+        tally.add(structs.replace(template, lead=lead))
+    [share] = tally.report().sources
+    assert len(share.campaigns) <= 1_001
+    assert share.campaigns["(others)"].leads == 500
+    assert len(share.unmatched_from) <= 1_001
+    assert public("ada@example.com") == "(an address)"
+
+
+def test_the_stream_pages_through_equal_times(redis: redis_py.Redis, aredis: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every submission comes once, the newest change first, however many share one moment and however small the pages."""
+    monkeypatch.setattr(stored, "PAGE", 4)
+    ids = store(aredis, redis, [submission(State.QUEUED if n % 3 else State.DEAD) for n in range(30)])
+    ledger = Ledger(redis, Vault(()))
+    for state in (State.QUEUED, State.DEAD):
+        for one in ids:
+            if redis.zscore(f"leadline:state:{state}", one) is not None:
+                redis.zadd(f"leadline:state:{state}", {one: 1_700_000_000 + int(one[-1], 36) % 2})
+    found = [head.id for head in stored.heads(ledger)]
+    assert sorted(found) == sorted(ids)
+    assert len(list(stored.records(ledger, stored.heads(ledger), raw=True))) == 30
+    light = next(stored.records(ledger, stored.heads(ledger), raw=False))
+    assert (light.raw, light.lead) == (None, Lead(name="Ada", email="ada@example.com"))
+
+
+def test_progress_is_told_after_two_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    """A short command says nothing; a long one says every other second how far it is."""
+    assert list(counted(range(3), "looked at", clock=lambda: 0.0)) == [0, 1, 2]
+    assert capsys.readouterr().err == ""
+    ticks = iter(range(100))
+    assert len(list(counted(range(6), "looked at", clock=lambda: float(next(ticks))))) == 6
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].endswith("looked at ...")
+    assert len(lines) == 3
