@@ -31,7 +31,9 @@ from tests.chaos.protections import without
 from tests.flow.conftest import Road
 from worker import jobs
 from worker.connection import connect
+from worker.erasure import erase
 from worker.queue import open_queue
+from worker.retention import Retention
 from worker.settings import Settings
 from worker.slots import SlotWorker
 
@@ -43,7 +45,8 @@ class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What to do, and where to die: `at` None means nowhere.
 
     `work` takes one job off the queue, as a slot does · `sweep` · `replay` the submission `id` · `post` a form under `key`
-    · `drain` the spool. `ahead` (seconds) moves the clock of ledger and worker; `lead` are settings of the source.
+    · `drain` the spool · `erase` the person with the address `key` · `retain` what is kept as long as the settings say.
+    `ahead` (seconds) moves the clock of ledger and worker; `lead` are settings of the source.
     """
 
     do: str
@@ -98,6 +101,15 @@ def _sweep(order: Order, _: Points, __: int) -> None:
 
 def _replay(order: Order, _: Points, __: int) -> None:
     _road(order).sweeper.replay(order.id, "kim", "", None)
+
+
+def _erase(order: Order, _: Points, __: int) -> None:
+    erase(_road(order).ledger, ("email", order.key), "kim")
+
+
+def _retain(order: Order, _: Points, __: int) -> None:
+    road = _road(order)
+    Retention(road.ledger, Settings().retention).turn(road.clock())
 
 
 def _post(order: Order, points: Points, output: int) -> None:
@@ -160,7 +172,7 @@ def _drain(order: Order, _: Points, __: int) -> None:
     uvloop.run(drained())
 
 
-DO = {"work": _work, "sweep": _sweep, "replay": _replay, "post": _post, "drain": _drain}
+DO = {"work": _work, "sweep": _sweep, "replay": _replay, "post": _post, "drain": _drain, "erase": _erase, "retain": _retain}
 
 
 def obey(order: Order, output: int) -> None:

@@ -1,16 +1,23 @@
 from __future__ import annotations
 
 import base64
+import os
+import signal
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.exceptions import RedisError
 
 from tests.chaos.machine import machine
+from tests.polling import eventually
 from worker.connection import connect
 from worker.contract import State
+from worker.erasure import erase
+from worker.ledger import Ledger
+from worker.vault import Vault
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -43,6 +50,50 @@ def test_personal_data_stands_in_the_sealed_record_alone(tmp_path: Path) -> None
     assert any(path.suffix == ".aof" for path in files)
     logs = [path for path in logs if path.name != "sandbox.log"]
     assert [path.name for path in [*files, *logs] if CANARY.encode() in path.read_bytes()] == []
+
+
+def test_after_erasure_it_stands_nowhere(tmp_path: Path) -> None:
+    """Delivered, quarantined, dead or in the spool of a living service: once erasure has answered, no file and no key has it.
+
+    Without a key, so that everything was readable before; and a repeat of an erased event brings nothing back.
+    """
+    sources = '[sources.site]\nadapter = "form"\nhoneypot = ["trap"]\nrate_limit = "off"\n'
+    sources += '[sources.broken]\n[sources.broken.lead]\nlabels = ["No such label"]\n'
+    with machine(tmp_path, sources) as running:
+        for path, fields in list(requests())[:4]:
+            post(running, path, **fields)
+        running.wait_quiet(90)
+        redis = running.machine.pids["redis"]
+        os.kill(redis, signal.SIGSTOP)
+        try:
+            post(running, "site", email=f"{CANARY}@example.com", message="spooled")
+            assert holding(tmp_path / "data" / "spool") != []
+        finally:
+            os.kill(redis, signal.SIGCONT)
+        with connect(running.machine.place.redis_url, timeout=5) as client:
+            assert eventually(lambda: answers(client), 30)
+            assert any(name.endswith(".aof") for name in holding(tmp_path / "data"))
+            done = erase(Ledger(client, Vault(())), ("email", f"{CANARY}@example.com"), "kim", data_dir=tmp_path / "data")
+            post(running, "site", **next(iter(requests()))[1])
+            assert (done.erased, done.left, len(done.persons)) == (5, [], 1)
+            assert {lead["id"] for lead in running.sandbox()["leads"]} == set(done.leads)
+            assert [name for name, value in everything(client) if CANARY.encode() in name + value] == []
+            assert holding(tmp_path / "data") == []
+            assert running.counts()[State.ERASED] == sum(running.counts().values()) == 5
+        assert holding(tmp_path / "logs") == []
+
+
+def answers(client: Any) -> bool:
+    try:
+        return bool(client.ping())
+    except RedisError:
+        return False
+
+
+def holding(folder: Path) -> list[str]:
+    """The files that hold the canary, save those of what stands in Pipedrive's place."""
+    files = [path for path in folder.rglob("*") if path.is_file() and "sandbox" not in path.name]
+    return [path.name for path in files if CANARY.encode() in path.read_bytes()]
 
 
 def requests() -> Iterator[tuple[str, dict[str, str]]]:

@@ -13,8 +13,11 @@ from tests.chaos.courier import Order, Report
 from tests.chaos.ground import Ground
 from worker import keys
 from worker.contract import Result, State
+from worker.erasure import erase
 from worker.ledger import Record
 from worker.metrics import SUBMISSIONS, series
+from worker.retention import Retention
+from worker.settings import Settings
 from worker.spool import SPOOL, spooled
 
 EMAIL = "new@example.com"
@@ -155,6 +158,49 @@ def sender_again(ground: Ground, report: Report) -> Problems:
     return [f"{left} still in the spool"] * bool(left) + [f"{lost} acknowledged and lost"] * bool(lost)
 
 
+# -- erasing ----------------------------------------------------------------------------------------------------------------
+
+MONTH = 31 * 86_400.0
+
+
+def several(ground: Ground) -> None:
+    """One of the person's is delivered, others have yet to be."""
+    ground.reset(note=True)
+    accepted(ground)
+    ground.home()
+    for number in range(3):
+        accepted(ground, message=f"again {number}")
+
+
+def erased_again(ground: Ground, _: Report) -> Problems:
+    """The operator asks again, and is told of everything that is in Pipedrive."""
+    ledger = ground.road.ledger
+    told = erase(ledger, ("email", EMAIL), "kim", pause=lambda _: ground.road.ahead(1.0))
+    account, guessed = ground.account.state(), {each.step for each in told.unknown}
+    leads = {lead["id"] for lead in account["leads"]} - set(told.leads)
+    persons = {person["id"] for person in account["persons"]} - set(told.persons)
+    problems = [f"{leads} in the account, and nobody is told"] if leads and "lead" not in guessed else []
+    problems += [f"{persons} in the account, and nobody is told"] if persons and "person" not in guessed else []
+    return problems + [f"left: {told.left}"] * bool(told.left)
+
+
+def old(ground: Ground) -> None:
+    """The time of one content is over, and that of another's receipt."""
+    ground.reset()
+    for _ in range(2):
+        accepted(ground)
+        ground.home()
+        ground.road.ahead(MONTH)
+        if len(ground.records()) == 1:
+            retained(ground, Report(survived=True))
+
+
+def retained(ground: Ground, _: Report) -> Problems:
+    """The next worker takes its turn."""
+    Retention(ground.road.ledger, Settings().retention).turn(ground.road.clock())
+    return []
+
+
 # -- at home ----------------------------------------------------------------------------------------------------------------
 
 
@@ -178,6 +224,22 @@ def died(ground: Ground) -> Problems:
     return [f"is {record.state}, {record.cause}"] * wrong + _account(ground, persons=0, leads=0, notes=0)
 
 
+def erased(ground: Ground) -> Problems:
+    """Every submission of the person is erased and nothing of it remembered; the books balance."""
+    problems = [f"{record.id} is {record.state}" for record in ground.records() if record.state is not State.ERASED]
+    problems += [f"{record.id} has content" for record in ground.records() if record.lead or record.raw or record.cause]
+    problems += ["the person is remembered"] * bool(ground.redis.exists(keys.person("email", EMAIL)))
+    return problems + _left(ground)
+
+
+def receipted(ground: Ground) -> Problems:
+    """One receipt, one that is not even that any more; both count."""
+    states = [record.state for record in ground.records()]
+    problems = [f"the records are {states}"] * (states != [State.ERASED])
+    problems += [f"{ground.counts()[State.ERASED]} count as erased"] * (ground.counts()[State.ERASED] != 2)
+    return problems + _left(ground)
+
+
 def _ended(record: Record, result: Result) -> Problems:
     if (record.state, record.result) == (State.DELIVERED, result):
         return []
@@ -193,11 +255,15 @@ def _account(ground: Ground, *, leads: int, notes: int, persons: int = 1, organi
     origins = [lead["origin_id"] for lead in account["leads"]]
     if len(origins) != len(set(origins)):
         problems.append(f"doubled by origin_id: {origins}")
+    return problems + _left(ground)
+
+
+def _left(ground: Ground) -> Problems:
+    """Nothing of the machinery is left over, and the books balance."""
     left = list(ground.redis.scan_iter(f"{keys.PREFIX}line:*")) + [
         key for key in (keys.LEASES, keys.DUE) if ground.redis.exists(key)
     ]
-    if left:
-        problems.append(f"left over: {left}")
+    problems = [f"left over: {left}"] if left else []
     accepted_count = int(float(ground.redis.hget(keys.METRICS, series(SUBMISSIONS, source="contact", outcome="accepted")) or 0))
     stored = sum(ground.counts().values())
     return problems if stored == accepted_count else [*problems, f"{accepted_count} accepted, {stored} in the states"]
@@ -222,4 +288,11 @@ ACCEPTING: Sequence[Way] = (
         sender_again),
 )  # fmt: skip
 
-WAYS = {way.name: way for way in (*ACCEPTING, *DELIVERIES)}
+ERASING: Sequence[Way] = (
+    Way("erase", "an operator's command: a person with several submissions", several,
+        lambda g: g.order("erase", key=EMAIL), erased, erased_again),
+    Way("erased", "a delivery that dies, and then its submission is erased", new, work, erased, erased_again),
+    Way("retention", "content whose time is over, and receipts", old, lambda g: g.order("retain"), receipted, retained),
+)  # fmt: skip
+
+WAYS = {way.name: way for way in (*ACCEPTING, *DELIVERIES, *ERASING)}
