@@ -12,6 +12,7 @@ from litestar.types import Message, Scope
 from ulid import ULID
 
 HEADER = "X-Request-Id"
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _SANE = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SLOT = "leadline.request_id"
 
@@ -19,6 +20,11 @@ _SLOT = "leadline.request_id"
 def new_id() -> str:
     """A ULID: 26 characters, sorted by time."""
     return str(ULID())
+
+
+def may_be_id(text: str) -> bool:
+    """Whether this may be the id of a submission or a bulk action: nothing else may become part of a key."""
+    return _ID.fullmatch(text) is not None
 
 
 def request_id(scope: Scope) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct, structs
 
+from service.ids import may_be_id
 from service.ops.answers import BulkProgress, CauseCard, Page
 from service.ops.edits import typed
 from service.ops.find import Filter, states
@@ -96,13 +97,13 @@ class Actions:
 
     def discard(self, submission_id: str, by: str, why: str = "") -> State:
         """Given up, from the dead letters or from quarantine. Raises `NotFound`, `NotAllowed`."""
-        with _found():
+        with _found(submission_id):
             self._ledger.discard(submission_id, by, why.strip()[:LONGEST_REASON])
         return State.DISCARDED
 
     def undo(self, submission_id: str, by: str) -> State:
         """A discard is taken back. Raises `NotFound`, `NotAllowed`."""
-        with _found():
+        with _found(submission_id):
             return self._ledger.undiscard(submission_id, by)
 
     def reveal(self, target: str, by: str) -> None:
@@ -113,7 +114,7 @@ class Actions:
         lead, as_of = self._mended(submission_id, action, edit, seen) if edit or seen else (None, None)
         detail = f"edited: {', '.join(sorted(edit))}" if edit else ""
         allowed = ACTIONS[action]
-        with _found():
+        with _found(submission_id):
             return self._sweeper.replay(
                 submission_id, by, action, lead, allowed=allowed, audit=Audited(action, detail), seen=as_of
             )
@@ -133,7 +134,7 @@ class Actions:
         return mend(record.lead or Lead(), typed(edit)), record.updated_at
 
     def _record(self, submission_id: str) -> Record:
-        record = self._ledger.get(submission_id)
+        record = self._ledger.get(submission_id) if may_be_id(submission_id) else None
         if record is None:
             raise NotFound(f"there is no submission {submission_id}")
         return record
@@ -204,7 +205,7 @@ class Actions:
 
     def bulk_progress(self, bulk: str) -> BulkProgress:
         """Raises `NotFound`, also for one that ended more than a week ago."""
-        found = self.bulks.progress(bulk)
+        found = self.bulks.progress(bulk) if may_be_id(bulk) else None
         if found is None:
             raise NotFound(f"there is no bulk action {bulk}")
         return progress(found)
@@ -251,8 +252,10 @@ def _told(filter: Filter, edit: Edit) -> str:
 
 
 @contextmanager
-def _found() -> Iterator[None]:
+def _found(submission_id: str) -> Iterator[None]:
     """A move of what is not there is `NotFound`, not a question of its state."""
+    if not may_be_id(submission_id):
+        raise NotFound("there is no such submission")
     try:
         yield
     except NotAllowed as error:

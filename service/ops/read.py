@@ -16,6 +16,7 @@ from typing import Protocol
 import msgspec
 from msgspec import structs
 
+from service.ids import may_be_id
 from service.ops import detail as details
 from service.ops.answers import CauseCard, Detail, Item, Overview, Page
 from service.ops.cards import HOURS, Counted, card, cards
@@ -153,7 +154,7 @@ class Reader:
 
     def submission(self, submission_id: str, *, reveal: bool) -> Detail:
         """One submission whole. Raises `NotFound`."""
-        found = details.find(self._ledger, submission_id)
+        found = details.find(self._ledger, submission_id) if may_be_id(submission_id) else None
         if found is None:
             raise NotFound(submission_id)
         return details.detail(

@@ -125,6 +125,17 @@ def test_what_is_not_there(path: str, desk: Desk) -> None:
     assert desk.get("bulk/0").status_code == 404
 
 
+@pytest.mark.parametrize("tail", [":timeline", ":attempts", "%00", "%0a", "*"])
+def test_an_id_that_is_none(tail: str, desk: Desk) -> None:
+    """What only looks like an id, or like another key of ours, is 404 to every question and action."""
+    name = desk.put(State.DEAD) + tail
+    assert desk.get(f"submissions/{name}").status_code == 404
+    assert desk.post(f"submissions/{name}/retry", {"edit": {"name": "x"}}).status_code == 404
+    assert [desk.post(f"submissions/{name}/{action}").status_code for action in MAY] == [404] * len(MAY)
+    assert desk.get(f"bulk/{name}").status_code == 404
+    assert desk.get(f"bulk/0{tail}").status_code == 404
+
+
 def test_two_operators_at_once(desk: Desk) -> None:
     """Of two who retry the same dead letters at the same moment one gets 200 and the other 409, each time."""
     names = desk.dead(8)
