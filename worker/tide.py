@@ -40,7 +40,7 @@ PATIENCE_SECONDS = 15.0
 LIFETIME_SECONDS = 60.0
 """Who was silent for longer when the store was last written is not waited for."""
 
-TOUCHED_SECONDS = 60.0
+TOUCHED_SECONDS = 10.0
 """A file that was changed so much later than it says was put here by somebody else."""
 
 LENGTH = 200

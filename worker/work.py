@@ -98,7 +98,7 @@ class Office:
         return build_http(self._tls)
 
     def _guard(self, delivery: Delivery) -> _Guard:
-        line = InLine(self._allowance, self._pause, fresh=lambda: not delivery.begun)
+        line = InLine(self._allowance, self._pause, fresh=lambda: not delivery.begun, who=lambda: delivery.in_hand)
         return _Guard(self._allowance, line, delivery, self.entrance)
 
 

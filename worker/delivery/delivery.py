@@ -178,6 +178,11 @@ class Delivery:
             return False
         return bool(run.attempts or run.record.announced or run.person_id or run.organization_id or run.lead_id)
 
+    @property
+    def in_hand(self) -> str:
+        """The id of the submission in delivery, else empty."""
+        return self._run.record.id if self._run is not None else ""
+
     def must_hold(self, seconds: float) -> None:
         """Asked right before a create is sent. Raises `LeaseLost`."""
         if self._run is not None:

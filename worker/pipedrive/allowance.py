@@ -21,7 +21,7 @@ import redis
 from msgspec import Struct
 
 from worker import keys
-from worker.errors import OutOfAllowance, StoreUnavailable
+from worker.errors import Gated, OutOfAllowance, StoreUnavailable
 from worker.ledger.ledger import unavailable
 from worker.pipedrive.calls import Call
 from worker.pipedrive.waits import too_many
@@ -72,10 +72,12 @@ def plan_of(name: str, seats: int, daily_tokens: int | None, *, oauth: bool) -> 
 class Place:
     """A call's place in line. `fresh`: the first of its delivery, behind all that go on with one.
 
-    `until` (Unix seconds) is when it may go, as far as can be seen.
+    `until` (Unix seconds) is when it may go, as far as can be seen. `who` is the submission it is for: a closed gate lets
+    only the one that tries it pass.
     """
 
     fresh: bool = False
+    who: str = ""
     held: str = ""
     until: float = 0.0
 
@@ -100,7 +102,7 @@ class Allowance:
         """Takes one call's share and returns 0, or the seconds after which to ask again with the same `place`.
 
         Raises `OutOfAllowance` (then it stands in line no more) when it cannot go within `patience` seconds of its first
-        question, and `StoreUnavailable`.
+        question, `Gated` when delivery was stopped since it was claimed, and `StoreUnavailable`.
         """
         plan = self._plan
         if plan is None:
@@ -108,7 +110,7 @@ class Allowance:
         member = f"{secrets.token_hex(6)}:{call.cost}"
         verdict, *said = self._run(
             "take", member, call.cost, int(call.search), int(place.fresh), place.held, patience,
-            plan.burst, plan.search, plan.tokens, int(plan.fixed),
+            plan.burst, plan.search, plan.tokens, int(plan.fixed), place.who,
         )  # fmt: skip
         if verdict == b"go":
             self._sent.last = member, said[0]
@@ -116,6 +118,8 @@ class Allowance:
         if verdict == b"line":
             place.until, place.held = float(said[1]), said[2].decode()
             return max(0.001, float(said[0]))
+        if verdict == b"gated":
+            raise Gated(float(said[0]), said[1].decode())
         raise OutOfAllowance(float(said[0]), budget=verdict == b"budget")
 
     def leave(self, place: Place) -> None:
@@ -178,6 +182,7 @@ def _count(headers: Mapping[str, str], name: str) -> str:
 def _source(name: str) -> str:
     """The whole text of a script, with the keys and spans in front."""
     names = {part: f"'{keys.ALLOWANCE}{part}'" for part in ("burst", "search", "line", "left", "closed", "limit")}
+    names |= {"gate": f"'{keys.GATE}'", "probe": f"'{keys.PROBE}'"}
     prefixes = {part: f"'{keys.ALLOWANCE}{part}:'" for part in ("day", "quick")}
     spans = {
         "window": WINDOW_SECONDS,

@@ -20,17 +20,24 @@ BEGUN_SECONDS = 5.0
 class InLine:
     """Limits of the client that wait for their turn. `pause` sleeps for some seconds and returns True to give up at once.
 
-    `fresh` says whether the next call is the first of a delivery.
+    `fresh` says whether the next call is the first of a delivery, `who` of which submission it is ("" for none).
     """
 
-    def __init__(self, allowance: Allowance, pause: Callable[[float], object], fresh: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        allowance: Allowance,
+        pause: Callable[[float], object],
+        fresh: Callable[[], bool] = lambda: False,
+        who: Callable[[], str] = lambda: "",
+    ) -> None:
         self._allowance = allowance
         self._pause = pause
         self._fresh = fresh
+        self._who = who
 
     def before(self, call: Call) -> None:
-        """Takes one call's share, now or in a few seconds. Raises `OutOfAllowance` or `StoreUnavailable`."""
-        place = Place(fresh=self._fresh())
+        """Takes one call's share, now or in a few seconds. Raises `OutOfAllowance`, `Gated` or `StoreUnavailable`."""
+        place = Place(fresh=self._fresh(), who=self._who())
         patience = FRESH_SECONDS if place.fresh else BEGUN_SECONDS
         while wait := self._allowance.ask(call, place, patience):
             if self._pause(wait):

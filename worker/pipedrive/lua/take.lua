@@ -1,10 +1,17 @@
 -- A call asks whether it may go. Replies {'go', granted}, {'line', seconds, until, place} (stand in line, ask again then),
--- {'burst', until} (it would take too long) or {'budget', until}; times are Unix seconds.
+-- {'burst', until} (it would take too long), {'budget', until} or {'gated', until, reason}; times are Unix seconds.
 -- Arguments: now, member (ticket:cost), cost, search (1/0), class (0 goes before 1), place ('' at first), patience (seconds),
--- calls a window, searches a window, tokens a day, fixed (1: more than these must not be spent).
+-- calls a window, searches a window, tokens a day, fixed (1: more than these must not be spent), the submission ('' = nobody's).
 local member, cost, search, class, place = ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1', ARGV[5], ARGV[6]
 local patience, calls, searches, tokens = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local fixed = ARGV[11] == '1'
+local fixed, who = ARGV[11] == '1', ARGV[12]
+
+-- What was claimed before the gate was closed need not meet the same refusal: only who tries the gate may call.
+local gate = redis.call('HMGET', K.gate, 'mode', 'until', 'reason')
+if who ~= '' and gate[1] == 'probe' and redis.call('GET', K.probe) ~= who then
+  redis.call('ZREM', K.line, place)
+  return { 'gated', gate[2], gate[3] }
+end
 
 local purse, own = left(tokens), math.max(0, tokens - (number(day) or 0))
 if fixed then purse = math.min(purse, own) end

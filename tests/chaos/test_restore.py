@@ -1,0 +1,323 @@
+"""Redis set back to an older copy of its data: what was delivered since is found in Pipedrive, and nothing is made twice."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+import pytest
+import redis as redis_py
+
+from service.local.redis import EmbeddedRedis
+from tests.chaos.ground import Ground
+from tests.chaos.machine import machine
+from tests.chaos.protections import without
+from tests.flow.conftest import Account, Road
+from tests.polling import eventually
+from worker import keys
+from worker.connection import connect, connect_async
+from worker.contract import WORKING, Moment, Result, State
+from worker.ledger import Ledger, Record
+from worker.queue import open_queue
+from worker.tide import FOLDER, LIFETIME_SECONDS, Tide
+from worker.vault import Vault
+
+pytestmark = pytest.mark.timeout(240)
+
+ROUNDS = 40
+SECONDS = 20.0
+PEOPLE = ("ada@example.com", "bob@example.com", "cleo@example.com")
+
+
+class World:
+    """One data directory with its Redis and, one after the other, the worker processes on it."""
+
+    def __init__(self, folder: Path, account: Account, stack: ExitStack) -> None:
+        self.folder, self.account, self._stack = folder, account, stack
+        self._server = EmbeddedRedis(folder)
+        self._stack.callback(lambda: self._server.stop())
+        self._skew = 0.0
+        self._server.start()
+        self.road: Road
+        self.tide: Tide
+        self.process()
+
+    def process(self, marks: bool = True) -> None:
+        """Another worker process takes over from one that was killed; without `marks` on another machine."""
+        if hasattr(self, "tide"):
+            self.tide.close(keep=True)
+            self._skew = self.road.skew
+        client = self._stack.enter_context(connect(self._server.url, timeout=5.0))
+        before = self.road.lead_settings if hasattr(self, "road") else None
+        self.road = Road(client, lambda: connect_async(self._server.url, timeout=5.0), self.account)
+        self.road.skew = self._skew
+        if before is not None:
+            self.road.lead_settings = before
+        self.tide = Tide(self.folder / FOLDER if marks else None, self.road.policy.settle_seconds)
+        self.road.ledger = Ledger(client, Vault(()), self.road.clock, tide=self.tide)
+        self.road.sweeper._ledger = self.road.ledger
+
+    def accept_now(self, **fields: str) -> str:
+        """Accepted by a Redis whose clock is that of the workers."""
+        mine = self.road.accept(**fields)
+        moment = Moment(at=self.road.clock(), state=State.QUEUED, by="intake")
+        self.road.redis.lset(keys.timeline(mine), 0, msgspec.json.encode(moment).decode())
+        return mine
+
+    def restart(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        self._server.stop()
+        meanwhile()
+        self._server = EmbeddedRedis(self.folder)
+        self._server.start()
+        assert eventually(lambda: _awake(self.road.redis))
+
+    def copied(self, name: str) -> Path:
+        """A copy of a folder of the data directory as it is now."""
+        target = self.folder.parent / f"{name}-kept"
+        shutil.copytree(self.folder / name, target, ignore=shutil.ignore_patterns("*.sock", "lock", "address"))
+        return target
+
+    def put_back(self, name: str, copy: Path) -> None:
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+        shutil.copytree(copy, self.folder / name)
+
+    def work(self) -> None:
+        """Until nothing is left to do."""
+        delivery = self.road.delivery()
+        for _ in range(ROUNDS):
+            self.road.sweeper.sweep()
+            queue = open_queue(self.road.redis)
+            jobs = queue.get_job_ids()
+            queue.empty()  # type: ignore[no-untyped-call]
+            for job in jobs:
+                delivery(job.rsplit("-", 1)[0])
+            if not any(self.road.ledger.counts()[state] for state in WORKING):
+                return
+            self.road.ahead(SECONDS)
+
+    def records(self) -> list[Record]:
+        return list(self.road.ledger.each_in(State.DELIVERED))
+
+    def doubles(self) -> dict[str, object]:
+        """What is in the account more often than it should be."""
+        state = self.account.state()
+        found = {
+            "origin_id": [lead["origin_id"] for lead in state["leads"]],
+            "note": [note["content"].rpartition("Leadline")[2] for note in state["notes"]],
+            "email": [email["value"] for person in state["persons"] for email in person["emails"]],
+            "organization": [organization["name"] for organization in state["organizations"]],
+        }
+        more = {kind: [name for name, times in Counter(names).items() if times > 1] for kind, names in found.items()}
+        return {kind: names for kind, names in more.items() if names}
+
+
+def _awake(client: redis_py.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis_py.RedisError:
+        return False
+
+
+@pytest.fixture
+def world(tmp_path: Path, place: Ground) -> Iterator[World]:
+    place.account.http.post("/_sandbox/reset").raise_for_status()
+    with ExitStack() as stack:
+        yield World(tmp_path / "data", place.account, stack)
+
+
+def taken(world: World, existing: str) -> int:
+    """Nine submissions of three people of two companies; one is known, one settles, the others are queued."""
+    road = world.road
+    road.settings(existing=existing, note=True)
+    world.account.fault({"operation": "leads.add", "count": 1}, {"kind": "commit-then-drop"})
+    assert road.sent(email=PEOPLE[0], message="first", company="Acme Ltd").reason == "settle"
+    road.sent(email="warm@example.com", message="hello")
+    for number, email in enumerate(PEOPLE * 2):
+        road.accept(email=email, message=f"about {number}", company="Acme Ltd" if number % 2 else "Bolt plc")
+    road.accept(email="warm@example.com", message="again")
+    return 9
+
+
+def delivered(world: World, wanted: int) -> None:
+    world.work()
+    assert len(world.records()) == wanted
+    assert world.doubles() == {}
+
+
+def same(world: World, _: Path) -> None:
+    """The worker lives on."""
+
+
+def next_one(world: World, _: Path) -> None:
+    """It was killed too; the next one finds its mark."""
+    world.process()
+
+
+def all_set_back(world: World, marks: Path) -> None:
+    """The whole data directory was set back, marks included, to how it was an hour ago."""
+    world.tide.close(keep=True)
+    for mark in marks.iterdir():
+        number, server, at = mark.read_text().split()
+        mark.write_text(f"{number} {server} {float(at) - 3600:.3f}\n")
+    world.put_back(FOLDER, marks)
+    world.process()
+
+
+def elsewhere(world: World, _: Path) -> None:
+    """Another machine goes on, where nobody knows anything."""
+    world.process(marks=False)
+
+
+@pytest.mark.parametrize("existing", ["new", "label"])
+@pytest.mark.parametrize("afterwards", [same, next_one, all_set_back, elsewhere], ids=lambda how: how.__name__)
+def test_an_older_copy_of_redis_makes_nothing_twice(
+    world: World, existing: str, afterwards: Callable[[World, Path], None]
+) -> None:
+    """Delivered since the copy was made, and delivered again from it: no lead, note, person or organisation twice."""
+    wanted = taken(world, existing)
+    store, marks = world.copied("redis"), world.copied(FOLDER)
+    delivered(world, wanted)
+    before = {kind: len(world.account.state()[kind]) for kind in ("leads", "notes", "persons", "organizations")}
+    world.restart(lambda: world.put_back("redis", store))
+    afterwards(world, marks)
+    delivered(world, wanted)
+    assert {kind: len(world.account.state()[kind]) for kind in before} == before
+
+
+@pytest.mark.parametrize(("existing", "doubled"), [("new", {"origin_id", "note"}), ("label", {"origin_id", "note"})])
+def test_without_the_look_it_does(world: World, existing: str, doubled: set[str]) -> None:
+    """The same, with what Redis may have forgotten not looked for: doubles by origin_id and by note."""
+    taken(world, existing)
+    store = world.copied("redis")
+    world.work()
+    world.restart(lambda: world.put_back("redis", store))
+    with without("tide"):
+        world.work()
+    assert doubled & set(world.doubles())
+
+
+def test_a_restart_that_lost_nothing_costs_nothing(world: World) -> None:
+    """Redis and worker killed and started again on their own data: what waits is delivered at once, with no token more."""
+    world.road.settings(note=False)
+    world.road.sent(email="warm@example.com")
+    spent = world.account.tokens()
+    world.road.sent(email="one@example.com")
+    usual = world.account.tokens() - spent
+    waiting = world.road.accept(email="two@example.com")
+    world.restart()
+    world.process()
+    spent = world.account.tokens()
+    assert world.road.deliver(waiting).state is State.DELIVERED
+    assert world.account.tokens() - spent == usual
+    assert world.road.redis.hget(keys.TIDE, "horizon") is None
+
+
+def test_a_worker_that_left_in_order_is_not_waited_for(world: World) -> None:
+    """After a rolling exchange of workers without disks, a restart of Redis stops nobody."""
+    world.road.sent(email="warm@example.com")
+    old = world.road.ledger
+    world.process(marks=False)
+    world.road.ledger.tidings()
+    old.tidings(leaves=True)
+    world.restart()
+    assert world.road.sent(email="next@example.com").state is State.DELIVERED
+    assert world.road.redis.hget(keys.TIDE, "horizon") is None
+
+
+def test_who_cannot_be_asked_is_waited_for_and_then_doubted(world: World) -> None:
+    """A worker that was there before the restart of Redis and says nothing after it may have announced more than is there."""
+    world.road.sent(email="warm@example.com")
+    waiting = world.road.accept(email="one@example.com")
+    world.restart()
+    world.process(marks=False)
+    assert world.road.deliver(waiting).reason == "store"
+    assert world.road.ledger.tidings().agreed is False
+    world.road.ahead(16)
+    told = world.road.ledger.tidings(waiting)
+    assert (told.agreed, told.doubt) == (True, True)
+    assert world.road.ledger.tidings(world.accept_now(email="two@example.com")).doubt is True
+    world.road.ahead(91)
+    assert world.road.ledger.tidings(world.accept_now(email="three@example.com")).doubt is False
+    world.work()
+    assert len(world.account.leads) == 4
+
+
+def test_who_was_silent_for_long_is_neither_waited_for_nor_suspected(world: World) -> None:
+    """A worker stopped for minutes is not missed at a restart of Redis, and its own return raises no doubt."""
+    world.road.sent(email="warm@example.com")
+    silent = world.road.ledger
+    world.process(marks=False)
+    world.road.ledger.tidings()
+    world.road.ahead(LIFETIME_SECONDS + 1)
+    assert world.road.ledger.tidings().agreed
+    assert silent.tidings().horizon == ""
+    world.road.ahead(LIFETIME_SECONDS + 1)
+    world.road.ledger.tidings()
+    world.restart()
+    assert world.road.ledger.tidings().agreed
+
+
+def test_a_create_is_not_sent_on_a_store_that_may_have_forgotten(world: World) -> None:
+    """A delivery in hand while Redis is set back announces nothing more: it waits, and is looked for with the others."""
+    world.road.settings(note=True, existing="new")
+    world.road.sent(email="warm@example.com", message="hello")
+    mine = world.road.accept(message="hello")
+    store: list[Path] = []
+    real = world.road.ledger.announce
+
+    def announce(submission_id: str, *told: object, **more: object) -> None:
+        if told[2] == "lead":
+            store.append(world.copied("redis"))
+        elif told[2] == "note":
+            world.restart(lambda: world.put_back("redis", store[0]))
+        real(submission_id, *told, **more)  # type: ignore[arg-type]
+
+    world.road.ledger.announce = announce  # type: ignore[method-assign]
+    world.road.delivery()(mine)
+    world.road.ledger.announce = real  # type: ignore[method-assign]
+    assert world.road.record(mine).state is not State.DELIVERED
+    world.work()
+    assert (world.doubles(), len(world.account.leads), len(world.account.notes)) == ({}, 2, 2)
+    assert world.road.record(mine).result is Result.CREATED
+
+
+def test_a_persons_lead_that_redis_forgot_is_labelled(world: World) -> None:
+    """A person we remember as ours has a lead that is made since the copy: the next submission labels it, long after."""
+    first = world.road.sent()
+    headers = {"x-api-token": "sandbox-token"}
+    store = world.copied("redis")
+    world.account.http.patch(f"/v1/leads/{first.lead_id}", json={"is_archived": True}, headers=headers).raise_for_status()
+    second = world.road.sent()
+    assert second.result is Result.CREATED
+    world.restart(lambda: world.put_back("redis", store))
+    world.road.ledger.tidings()
+    world.road.ahead(3600)
+    third = world.road.deliver(world.accept_now())
+    assert (third.result, third.lead_id) == (Result.LABELLED, second.lead_id)
+
+
+def test_a_whole_machine_set_back_finds_what_it_delivered(tmp_path: Path) -> None:
+    """Service, worker and Redis stopped, Redis's files replaced by older ones, all started again: nothing is made twice."""
+    redis_files, kept = tmp_path / "data" / "redis", tmp_path / "kept"
+    with machine(tmp_path) as running:
+        running.post_until_taken("warm", "someone0@example.com")
+        running.wait_quiet(60)
+        running.fault({"operation": "leads.add"}, {"kind": "answer", "status": 503})
+        for number in range(12):
+            running.post_until_taken(f"k{number}", f"someone{number % 5}@example.com", source="fresh" if number % 2 else "site")
+        acknowledged = dict(running.acknowledged)
+    shutil.copytree(redis_files, kept)
+    for _ in range(2):
+        with machine(tmp_path) as running:
+            running.acknowledged = acknowledged
+            running.heal()
+            running.wait_quiet(120)
+            running.check()
+            account = running.sandbox()
+        shutil.rmtree(redis_files)
+        shutil.copytree(kept, redis_files)
+    assert len(account["leads"]) >= 6

@@ -1,0 +1,97 @@
+"""What is in delivery when the gate closes: it makes no call more, and goes on when the gate is open."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from tests.flow.conftest import TOKEN, Account, Road
+from worker import keys
+from worker.contract import State
+from worker.delivery import Delivery
+from worker.errors import Gated
+from worker.pipedrive.allowance import Allowance, Place, Plan
+from worker.pipedrive.calls import LEADS_GET
+from worker.queue import open_queue
+from worker.settings import Settings
+from worker.values import Secret
+from worker.work import Office
+
+REFUSED: dict[str, Any] = {"kind": "answer", "status": 401}
+
+
+def slots(road: Road, pause: Callable[[float], object]) -> Callable[[], Delivery]:
+    """Slots of one process under the smallest plan; `pause` is how they wait for their turn."""
+    workshop, _ = road.workshop()
+    settings = Settings(pipedrive_api_token=Secret(TOKEN), pipedrive_base_url=road.account.url, pipedrive_plan="lite")
+    office = Office(settings, road.redis, road.meter, road.clock, pause)
+    return lambda: Delivery(workshop, office.client)
+
+
+def test_an_expired_token_is_met_by_those_under_way_alone(road: Road, account: Account) -> None:
+    """Of twenty deliveries those whose call is out when the first 401 comes are refused too; those in line never call."""
+    road.sent(email="warm@example.com")
+    account.fault({"operation": "persons.search"}, REFUSED)
+    first_refused = threading.Event()
+
+    def pause(seconds: float) -> None:
+        first_refused.wait(min(seconds, 10.0))
+
+    new = slots(road, pause)
+    before = len(account.calls("persons.search"))
+    ids = [road.accept(email=f"p{number}@example.com") for number in range(20)]
+
+    def deliver(submission_id: str) -> None:
+        new()(submission_id)
+        first_refused.set()
+
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(deliver, ids))
+    refused = len(account.calls("persons.search")) - before
+    assert 1 <= refused <= 10, "the window takes ten searches at once"
+    assert {road.record(one).reason for one in ids} == {"credentials"}
+    assert {road.record(one).attempts for one in ids} == {0}
+    probes(road, account, ids, new)
+
+
+def probes(road: Road, account: Account, ids: list[str], new: Callable[[], Delivery]) -> None:
+    """Later one tries; once it got through, all go."""
+    before = len(account.calls("persons.search"))
+    road.ahead(31)
+    swept(road)
+    for one in ids:
+        new()(one)
+    assert len(account.calls("persons.search")) - before == 1
+    account.heal()
+    delivery = road.delivery()
+    for _ in range(6):
+        road.ahead(120)
+        swept(road)
+        for one in ids:
+            delivery(one)
+    assert {road.record(one).state for one in ids} == {State.DELIVERED}
+
+
+def swept(road: Road) -> None:
+    """What is due goes into the queue, and the slots take it."""
+    road.sweeper.sweep()
+    open_queue(road.redis).empty()  # type: ignore[no-untyped-call]
+
+
+def test_the_gate_is_asked_with_the_allowance(redis: redis_py.Redis) -> None:
+    """A closed gate stops each call of a submission but that of the one which tries it; calls for nobody are not asked."""
+    allowance = Allowance(redis, Plan(burst=20, tokens=1000))
+    redis.hset(keys.GATE, mapping={"mode": "probe", "until": 1_900_000_000.5, "reason": "credentials"})
+    redis.set(keys.PROBE, "tries")
+    for who in ("", "tries"):
+        assert allowance.ask(LEADS_GET, Place(who=who), 1) == 0
+    with pytest.raises(Gated) as caught:
+        allowance.ask(LEADS_GET, Place(who="other"), 1)
+    assert (caught.value.until, caught.value.reason) == (1_900_000_000.5, "credentials")
+    redis.hset(keys.GATE, "mode", "timed")
+    assert allowance.ask(LEADS_GET, Place(who="other"), 1) == 0

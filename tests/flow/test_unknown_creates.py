@@ -1,0 +1,94 @@
+"""Creates whose answer is lost, and whose next try is hours away: looked for once settled, and nobody waits for the hours."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.flow.conftest import Account, Road
+from tests.polling import eventually
+from worker import keys
+from worker.contract import Result, State
+from worker.fate import LOOK_LONGEST, Policy
+
+HOUR = 3600.0
+LOST = {"kind": "drop-before"}
+
+
+@pytest.fixture
+def road(road: Road) -> Road:
+    road.policy = Policy((HOUR, HOUR), 90.0, 30.0)
+    return road
+
+
+def test_what_was_made_is_adopted_as_soon_as_it_has_settled(road: Road, account: Account) -> None:
+    """A lead whose answer was lost is found after the settle time, an hour before its next try."""
+    account.fault({"operation": "leads.add", "count": 1}, {"kind": "commit-then-drop"})
+    record = road.sent()
+    assert (record.state, record.reason) == (State.WAITING, "settle")
+    done = road.again(record.id, 91)
+    assert (done.state, done.lead_id) == (State.DELIVERED, account.leads[0]["id"])
+
+
+@pytest.mark.parametrize("operation", ["persons.add", "leads.add"])
+def test_others_of_the_person_do_not_wait_for_the_next_try(operation: str, road: Road, account: Account) -> None:
+    """Looked for in vain, a submission gives its person's line free: the next one is delivered, and both end as one person."""
+    account.fault({"operation": operation, "count": 1}, LOST)
+    first = road.sent()
+    second = road.accept()
+    assert road.deliver(second).reason == "line"
+    waiting = road.again(first.id, 91)
+    assert (waiting.state, waiting.reason, waiting.announced) == (State.WAITING, "retry", operation.partition("s.")[0])
+    assert waiting.next_at is not None
+    assert 0.8 * HOUR - 95 <= waiting.next_at - road.clock() <= 1.2 * HOUR
+    done = road.again(second, 0)
+    assert (done.state, done.result) == (State.DELIVERED, Result.CREATED)
+    last = road.again(first.id, 1.3 * HOUR)
+    assert (last.state, last.result, last.lead_id) == (State.DELIVERED, Result.LABELLED, done.lead_id)
+    assert (len(account.persons), len(account.leads)) == (1, 1)
+    assert not list(road.redis.scan_iter(f"{keys.PREFIX}line:*"))
+
+
+def test_a_commit_between_the_look_and_the_next_try_is_found(road: Road, account: Account) -> None:
+    """It is looked for once more right before it is repeated."""
+    account.fault({"operation": "leads.add", "count": 1}, {"kind": "late-commit", "seconds": 1.0})
+    record = road.sent()
+    assert road.again(record.id, 91).reason == "retry"
+    assert eventually(lambda: len(account.leads) == 1)
+    done = road.again(record.id, 1.3 * HOUR)
+    assert (done.state, done.lead_id, len(account.leads)) == (State.DELIVERED, account.leads[0]["id"], 1)
+
+
+def test_until_it_was_looked_for_nobody_else_goes(road: Road, account: Account) -> None:
+    """While the look itself fails the line is held, and the look is repeated within minutes."""
+    account.fault({"operation": "persons.add", "count": 1}, {"kind": "commit-then-drop"})
+    first = road.sent()
+    second = road.accept()
+    road.deliver(second)
+    account.fault({"operation": "persons.list", "count": 2}, {"kind": "answer", "status": 503})
+    for _ in range(2):
+        waiting = road.again(first.id, LOOK_LONGEST + 1)
+        assert waiting.next_at is not None
+        assert (waiting.reason, waiting.attempts) == ("retry", 1)
+        assert waiting.next_at - road.clock() <= LOOK_LONGEST
+        assert road.deliver(second).reason == "line"
+    assert road.again(first.id, LOOK_LONGEST + 1).state is State.DELIVERED
+    assert road.again(second, 0).state is State.DELIVERED
+    assert len(account.persons) == 1
+
+
+def test_the_last_try_is_looked_for_and_not_repeated(road: Road, account: Account) -> None:
+    """When the last create is absent as well, the submission dies, says so, and a replay delivers it once."""
+    account.fault({"operation": "leads.add", "count": 3}, LOST)
+    record = road.sent()
+    for _ in range(2):
+        assert road.again(record.id, 91).reason == "retry"
+        record = road.again(record.id, 1.3 * HOUR)
+        assert record.reason == "settle"
+    record = road.again(record.id, 91)
+    assert record.state is State.DEAD
+    assert record.cause is not None
+    assert (record.cause.code, record.cause.step) == ("absent", "settle")
+    assert account.calls("leads.add") == ["leads.add"] * 3
+    road.sweeper.replay(record.id, "kim", "", None)
+    assert road.deliver(record.id).state is State.DELIVERED
+    assert len(account.leads) == 1
