@@ -105,17 +105,20 @@ class Index:
                         return self._table
                 finally:
                     self._turn.release()
-        except StoreUnavailable:
-            self._stale = True
+        except StoreUnavailable as error:
+            self._stale = self._stale or not isinstance(error, Loading)
             raise
 
     def known(self) -> Table:
-        """The table as it is: still loading, or as it was when Redis was last there."""
+        """The table as it is: still loading (which begins now, if it never did), or as it was when Redis was last there."""
+        with self._built:
+            if self._last is None:
+                self._begin()
         return self._table
 
     def freshness(self) -> Freshness:
-        known = len(self._table)
-        return Freshness(self._last is not None, known, max(known, self._total), self._as_of, self._stale)
+        known, ready = len(self._table), self._last is not None
+        return Freshness(ready, known, known if ready else max(known, self._total), self._as_of, self._stale)
 
     # -- following -------------------------------------------------------------------------------------------------
 
@@ -167,14 +170,18 @@ class Index:
     def _wait_for_build(self, until: float) -> None:
         """Starts a build unless one is under way, and waits for it."""
         with self._built:
-            if not self._building:
-                self._building, self._failure = True, None
-                threading.Thread(target=self._build, name="index", daemon=True).start()
+            self._begin()
             done = self._built.wait_for(lambda: not self._building, timeout=max(0.0, until - time.monotonic()))
             if not done:
                 raise Loading(len(self._table), self._total)
             if self._last is None and self._failure is not None:
                 raise self._failure
+
+    def _begin(self) -> None:
+        """Holding `_built`: a build, unless one is under way."""
+        if not self._building:
+            self._building, self._failure = True, None
+            threading.Thread(target=self._build, name="index", daemon=True).start()
 
     def _build(self) -> None:
         failure: Exception | None = None

@@ -64,7 +64,8 @@ WHOLE = Lead(
     name="Ada Canary", first_name="Ada", last_name="Canary", email="canary@example.com", phone="+491701234567", company="Acme",
     job_title="the canary", website="https://canary@acme.example", message="canary", consent=True, value=Money(5, "EUR"),
     country="DE", page_url="https://acme.example/?name=canary", referrer="https://x.example/#canary", form_id="f1",
-    form_name="Contact", utm=Utm(source="google", campaign="spring"), click_ids={"gclid": "abc"}, event_id="e1", occurred_at="2026-01-01T00:00:00Z",
+    form_name="Contact",
+    utm=Utm(source="google", campaign="spring"), click_ids={"gclid": "abc"}, event_id="e1", occurred_at="2026-01-01T00:00:00Z",
     answers={"Your name?": "canary", "Which?": ["canary"]},
 )  # fmt: skip
 
