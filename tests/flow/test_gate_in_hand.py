@@ -77,6 +77,23 @@ def probes(road: Road, account: Account, ids: list[str], new: Callable[[], Deliv
     assert {road.record(one).state for one in ids} == {State.DELIVERED}
 
 
+def test_a_create_that_was_not_sent_is_not_looked_for(road: Road, account: Account) -> None:
+    """When the gate closes between the announcement of a create and its call, nothing was sent, and nothing has to settle."""
+    road.sent(email="warm@example.com")
+    delivery = slots(road, lambda _: None)()
+    mine = road.accept()
+    announce = road.ledger.announce
+
+    def closing(*told: Any, **more: Any) -> None:
+        announce(*told, **more)
+        road.ledger.raise_gate("another", "credentials", road.clock() + 30, probe=True)
+
+    road.ledger.announce = closing  # type: ignore[method-assign]
+    record = road.deliver(mine, delivery)
+    assert (record.state, record.reason, record.announced) == (State.WAITING, "credentials", None)
+    assert len(account.persons) == 1
+
+
 def swept(road: Road) -> None:
     """What is due goes into the queue, and the slots take it."""
     road.sweeper.sweep()

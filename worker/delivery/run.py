@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from worker.contract import Attempt, Lead
-from worker.errors import OutcomeUnknown, OutOfAllowance, PipedriveError
+from worker.errors import Gated, OutcomeUnknown, OutOfAllowance, PipedriveError
 from worker.leases import Lease, Leases
 from worker.ledger import Ledger, Record
 from worker.memory import Memory
@@ -70,7 +70,7 @@ class Run:
             made = call()
         except OutcomeUnknown:
             raise
-        except (PipedriveError, OutOfAllowance):
+        except (PipedriveError, OutOfAllowance, Gated):
             self.learn(step)
             raise
         self.made.add(step)
