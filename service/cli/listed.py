@@ -45,7 +45,8 @@ def opened(only: Collection[State] = tuple(State)) -> Iterator[Desk]:
     settings = start.settings()
     with start.opened(settings) as store:
         try:
-            yield Desk(Reader(store.ledger, _sources(settings), settings.data_dir, only=only, patience=PATIENCE), store)
+            found = Reader(store.ledger, _sources(settings), settings.data_dir, only=only, patience=PATIENCE, quiet=True)
+            yield Desk(found, store)
         except FilterError as error:
             raise click.UsageError(f"--{error.field}: {error}") from None
         except NotFound as error:

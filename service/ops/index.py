@@ -74,12 +74,15 @@ class Freshness(Struct, frozen=True):
 
 
 class Index:
-    """One per process. `only` keeps it to some states (for a command that looks at dead letters alone)."""
+    """One per process. `only` keeps it to some states, and `quiet` it does not log what is well: both for commands."""
 
-    def __init__(self, ledger: Ledger, *, only: Collection[State] = tuple(State), patience: float = PATIENCE) -> None:
+    def __init__(
+        self, ledger: Ledger, *, only: Collection[State] = tuple(State), patience: float = PATIENCE, quiet: bool = False
+    ) -> None:
         self._ledger = ledger
         self._only = frozenset(only)
         self._patience = patience
+        self._quiet = quiet
         self._turn = threading.Lock()
         self._built = threading.Condition()
         self._building = False
@@ -129,7 +132,8 @@ class Index:
         while more:
             entries, whole = self._changes(last)
             if not whole:
-                log.info("the index fell behind and is built anew")
+                if not self._quiet:
+                    log.info("the index fell behind and is built anew")
                 self._last = None
                 return False
             changed |= {fields[b"id"].decode(): None for _, fields in entries if b"id" in fields}
@@ -210,7 +214,8 @@ class Index:
             time.sleep(BREATH)
         self._table = table
         self._last = anchor[0][0].decode() if anchor else START
-        log.info("the index is built", submissions=len(table), seconds=round(time.monotonic() - began, 3))
+        if not self._quiet:
+            log.info("the index is built", submissions=len(table), seconds=round(time.monotonic() - began, 3))
 
     def _newest_first(self) -> Iterator[str]:
         """The id of every record, by the time of its last change."""

@@ -66,7 +66,8 @@ class _Kept:
 class Reader:
     """Safe for any thread; every question may raise `StoreUnavailable`, of which `Loading` is the passing kind.
 
-    `only` keeps the lists to some states, for commands. `patience` is how many seconds a question waits for the index.
+    `patience` is how many seconds a question waits for the index. For commands: `only` keeps the lists to some states, `quiet`
+    keeps the log to faults.
     """
 
     def __init__(
@@ -77,11 +78,12 @@ class Reader:
         *,
         only: Collection[State] = tuple(State),
         patience: float = PATIENCE,
+        quiet: bool = False,
     ) -> None:
         self._ledger = ledger
         self._sources = sources
         self._data_dir = data_dir
-        self._index = Index(ledger, only=only, patience=patience)
+        self._index = Index(ledger, only=only, patience=patience, quiet=quiet)
         self._patience: float | None = None
         self._kept = _Kept()
 
