@@ -9,7 +9,8 @@
 | leadline:erased:{digest}           | hash   | the mark of who asked to be erased: `before`, `by`, `submission:{id}`, `person:{id}`, `lead:{id}` | 90 days |
 | leadline:gone                      | string | how many erased submissions are not even a receipt any more    | for ever, one number |
 | leadline:retention                 | string | which worker process has this turn at erasing what is old      | 1.5 s |
-| leadline:rewritten                 | string | that Redis was asked to write its file anew because of it      | a day |
+| leadline:unwritten                 | string | that what it erased may still stand in Redis's file            | until the file is written anew |
+| leadline:rewritten                 | string | that Redis was asked to write its file anew                    | a day |
 | leadline:due                       | zset   | ids by their turn, a time (Unix seconds) or a mark around which stand those who wait for a gate or for room: `turn` in `prelude.lua` | while they wait |
 | leadline:newer                     | zset   | waiting ids of a newer version than the worker that met them, by version | until a newer worker takes them |
 | leadline:leases                    | zset   | ids in delivery by the time (Unix seconds) their lease ends    | while delivering |
@@ -89,6 +90,7 @@ METRICS = PREFIX + "metrics"
 GONE = PREFIX + "gone"
 RETENTION = PREFIX + "retention"
 REWRITTEN = PREFIX + "rewritten"
+UNWRITTEN = PREFIX + "unwritten"
 READY = PREFIX + "ready"
 WORKERS = PREFIX + "workers"
 AUDIT = PREFIX + "audit"

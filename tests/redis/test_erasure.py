@@ -14,6 +14,7 @@ import pytest
 import redis as redis_py
 from msgspec import structs
 
+from tests.polling import eventually
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
 from worker import keys
@@ -382,6 +383,35 @@ def test_a_backlog_goes_in_portions(ledger: Ledger, aredis: Client, redis: redis
         went.append(retention.beat())
     assert went == [PORTION, 20, 0]
     assert (ledger.counts()[State.ERASED], books(redis, ledger)) == (most, (most, most))
+
+
+def test_the_file_is_written_anew_within_a_day(
+    ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis, clock: Clock
+) -> None:
+    """What went out of Redis goes out of its file too: at once, or a day after the last time; not when nothing went."""
+    parts = Path(cast("dict[str, str]", redis.config_get("dir"))["dir"], "appendonlydir")
+    retention = Retention(ledger, KEPT)
+
+    def stands() -> bool:
+        return any(b"canary55" in path.read_bytes() for path in parts.iterdir())
+
+    def turn() -> None:
+        clock.now += 8 * DAY
+        retention.turn(clock.now)
+
+    store(state=State.IGNORED, body=b"canary55")
+    assert stands()
+    turn()
+    assert eventually(lambda: not stands())
+    store(state=State.IGNORED, body=b"canary55")
+    turn()
+    assert stands()
+    redis.delete(keys.REWRITTEN)
+    turn()
+    assert eventually(lambda: not stands())
+    redis.delete(keys.REWRITTEN)
+    turn()
+    assert not redis.exists(keys.REWRITTEN)
 
 
 def test_workers_take_turns(ledger: Ledger, clock: Clock, store: Callable[..., str]) -> None:

@@ -36,20 +36,23 @@ redis.call('ZREM', K.leases, id)
 redis.call('ZREM', K.outage, id)
 if redis.call('GET', K.probe) == id then redis.call('DEL', K.probe) end
 
+local content = {}
 for _, field in ipairs(redis.call('HKEYS', record(id))) do
-  if not KEPT[field] then redis.call('HDEL', record(id), field) end
+  if not KEPT[field] then content[#content + 1] = field end
 end
+if #content > 0 then redis.call('HDEL', record(id), unpack(content)) end
 redis.call('DEL', record(id) .. ':attempts')
 
 -- Reasons may quote what was sent; when what happened, and who did it, stays.
 local timeline = record(id) .. ':timeline'
 local moments = redis.call('LRANGE', timeline, 0, -1)
-redis.call('DEL', timeline)
-for _, text in ipairs(moments) do
+for place, text in ipairs(moments) do
   local moment = cjson.decode(text)
   moment.why = nil
-  redis.call('RPUSH', timeline, cjson.encode(moment))
+  moments[place] = cjson.encode(moment)
 end
+redis.call('DEL', timeline)
+if #moments > 0 then redis.call('RPUSH', timeline, unpack(moments)) end
 move(id, 'erased', by, why)
 
 -- A key that runs out already goes on doing so.
