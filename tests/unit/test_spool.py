@@ -6,14 +6,16 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
 import pytest
+from ulid import ULID
 
 from tests.redis.store import submission
 from worker.contract import State, Submission
-from worker.spool import Spool, SpoolBroken, SpoolFull, spooled
+from worker.spool import Spool, SpoolBroken, SpoolFull, lies_since, spooled
 from worker.vault import Vault
 
 ROOM = 1_000_000
@@ -188,3 +190,49 @@ def test_sealed_rows_hold_nothing_readable(tmp_path: Path) -> None:
     spool.put([submission(email="canary@example.com")], NOW)
     assert not any(b"canary@example.com" in path.read_bytes() for path in tmp_path.iterdir())
     assert spool.oldest(1)[0].lead is not None
+
+
+def test_what_was_taken_out_is_on_no_disk(tmp_path: Path, spool: Spool) -> None:
+    """A row that Redis has leaves neither in the file nor in its log of changes a trace, also while the process lives."""
+    items = [submission(email=f"canary{n}@example.com", body=b"canary" * 2_000) for n in range(5)]
+    spool.put(items, NOW)
+    spool.take_out([item.id for item in items])
+    files = list((tmp_path / "spool").iterdir())
+    assert [path.name for path in files if b"canary" in path.read_bytes()] == []
+    assert any(path.suffix == ".sqlite" for path in files)
+    assert lies_since(tmp_path / "spool", NOW * 2) == []
+
+
+def test_while_somebody_reads_the_trace_goes_at_the_next_look(tmp_path: Path, spool: Spool) -> None:
+    """A reader keeps the log of changes from being cut; until then erasure is told that bytes lie there."""
+    mine = submission(email="canary@example.com")
+    spool.put([mine], NOW)
+    [path] = (tmp_path / "spool").glob("*.sqlite")
+    with closing(sqlite3.connect(path)) as reader:
+        reader.execute("begin")
+        reader.execute("select count(*) from submission").fetchone()
+        spool.take_out([mine.id])
+        assert lies_since(tmp_path / "spool", NOW * 2) == [path.name]
+    spool.oldest(1)
+    assert lies_since(tmp_path / "spool", NOW * 2) == []
+
+
+def test_only_what_came_before_lies_there_since(tmp_path: Path, spool: Spool) -> None:
+    """Rows of later submissions are no business of an erasure."""
+    spool.put([submission(id=str(ULID.from_timestamp(NOW)))], NOW)
+    assert [bool(lies_since(tmp_path / "spool", NOW + seconds)) for seconds in (-1, 1)] == [False, True]
+
+
+def test_rows_under_a_lost_key_stay(tmp_path: Path) -> None:
+    """A file left by a process whose key is not listed here is kept: with the key it is handed over."""
+    key = base64.b64encode(os.urandom(32)).decode()
+    left = Spool(tmp_path / "spool", ROOM, Vault([key]))
+    mine = submission()
+    left.put([mine], NOW)
+    left.close()
+    without = Spool(tmp_path / "spool", ROOM, Vault(()))
+    assert (without.adopt(), without.oldest(10), without.oldest(10)) == (1, [], [])
+    without.close()
+    again = Spool(tmp_path / "spool", ROOM, Vault([key]))
+    assert (again.adopt(), again.oldest(10)) == (1, [mine])
+    again.close()
