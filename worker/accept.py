@@ -51,6 +51,8 @@ DRAIN_SECONDS = 1.0
 DRAIN_BATCH = 25
 """So few that a sender who comes meanwhile does not wait behind the drain for longer than some milliseconds."""
 
+DRAIN_REST_SECONDS = 0.05
+
 LATE_SECONDS = 60.0
 """What lay in the spool for longer is backfill: it goes into the ledger, and into RQ's queue when there is room."""
 
@@ -185,8 +187,8 @@ class Acceptor:
                     await self._store([self._sealed(self._aged(submission)) for submission in found], spooled=True)
                     await self._on_disk(spool.take_out, [submission.id for submission in found])
                     log.info("spooled submissions handed over", count=len(found))
-                    # As long a rest as it took: the process, and Redis, belong to new senders at least half of the time.
-                    await asyncio.sleep(time.monotonic() - began)
+                    # As long a rest as it took: new senders have the process, and Redis, half of the time.
+                    await asyncio.sleep(min(time.monotonic() - began, DRAIN_REST_SECONDS))
             except StoreUnavailable:
                 self.breaker.trip()
             except Exception as error:

@@ -25,7 +25,7 @@ from tests.polling import eventually
 from worker.connection import connect
 
 MASTER = "leads"
-DOWN_MILLISECONDS = 1000
+DOWN_MILLISECONDS = 2000
 """How long a server is silent before a sentinel takes it for dead."""
 
 SENTINEL = """\
@@ -78,7 +78,7 @@ class Trio:
     def fail_over(self) -> None:
         """Lets the replica go on if it was stopped, and returns once the sentinels have made it the primary."""
         os.kill(self._pid("replica"), signal.SIGCONT)
-        assert eventually(self._changed, 60), "no failover"
+        assert eventually(self._changed, 90), "no failover"
 
     def come_back(self) -> None:
         """The former primary again, with its data; the sentinels make it a replica of the new one."""
