@@ -22,7 +22,7 @@ _PROBLEMS = {
     "403": ("forbidden",),
     "404": ("not-found",),
     "429": ("locked-out",),
-    "503": ("not-stored",),
+    "503": ("away", "loading"),
 }
 
 

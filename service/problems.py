@@ -52,6 +52,8 @@ KINDS: dict[str, Kind] = {
     "value": Kind(422, "A value is wrong", "Correct the fields that `errors` names."),
     "locked-out": Kind(429, "Too many wrong tokens", "Wait as long as the Retry-After header says."),
     "rate": Kind(429, "Too many submissions", "Wait as long as the Retry-After header says."),
+    "away": Kind(503, "Redis cannot be asked just now", "Ask again after Retry-After."),
+    "loading": Kind(503, "Not everything is read yet", "Ask again after Retry-After: after a start the lists take a moment."),
     "not-stored": Kind(503, "The submission could not be stored", "Send it again after Retry-After; it was not kept."),
     "internal": Kind(500, "Something is wrong on our side", "Report the request id to the operator."),
 }

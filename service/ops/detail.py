@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -24,6 +25,9 @@ from worker.ledger.ledger import unavailable
 from worker.ledger.record import decode
 from worker.writing import SourceWriting
 
+_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
+"""What may be an id: nothing that makes another key of the record's."""
+
 
 class Found(Struct, frozen=True):
     """All that is stored of one submission, read at one moment."""
@@ -35,6 +39,8 @@ class Found(Struct, frozen=True):
 
 def find(ledger: Ledger, submission_id: str) -> Found | None:
     """None where there is none. Raises `StoreUnavailable`."""
+    if not _ID.fullmatch(submission_id):
+        return None
     try:
         with ledger.redis.pipeline(transaction=True) as pipe:
             pipe.hgetall(keys.submission(submission_id))

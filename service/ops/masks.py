@@ -23,6 +23,8 @@ from worker.contract import Lead
 
 HIDDEN = "…"
 WORDS_SHOWN = 6
+LONGEST_PART = 100
+"""Characters of a name or a company in a list."""
 
 HARMLESS = frozenset({
     "accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "date", "host",
@@ -96,7 +98,12 @@ def who(found: Lead | None, *, reveal: bool = False) -> str:
         return ""
     chosen = next(((mask, text) for mask, text in _reach(found) if text), None)
     person = "" if chosen is None else chosen[1] if reveal else chosen[0](chosen[1])
-    return " · ".join(part for part in (" ".join(person.split()), " ".join((found.company or "").split())) if part)
+    return " · ".join(part for part in (_line(person), _line(found.company or "")) if part)
+
+
+def _line(text: str) -> str:
+    line = " ".join(text[: 2 * LONGEST_PART].split())
+    return line if len(line) <= LONGEST_PART else line[: LONGEST_PART - 1] + HIDDEN
 
 
 def _reach(found: Lead) -> Iterable[tuple[Any, str | None]]:

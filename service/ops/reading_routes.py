@@ -17,9 +17,10 @@ from service.ops import export
 from service.ops.access import Access, Web
 from service.ops.acting_routes import json, told
 from service.ops.find import FilterError
-from service.ops.read import Filter, NotFound, Reader
+from service.ops.read import Filter, Loading, NotFound, Reader
 from service.problems import HttpProblem
 from service.sources.reading import Problem
+from worker.errors import StoreUnavailable
 
 LIMIT = 50
 HOURS = 24
@@ -102,6 +103,11 @@ async def _faults(answer: Callable[[], Any]) -> Response[Any]:
         raise HttpProblem("unreadable", "A parameter is wrong.", errors=[Problem(error.field, str(error))]) from None
     except NotFound:
         raise HttpProblem("not-found", "There is no submission of this id.") from None
+    except Loading as error:
+        detail = f"{error.known} of {error.total} submissions are read so far."
+        raise HttpProblem("loading", detail, headers={"Retry-After": "2"}) from None
+    except StoreUnavailable:
+        raise HttpProblem("away", headers={"Retry-After": "5"}) from None
 
 
 def whole(request: Web, name: str, default: int) -> int:

@@ -38,6 +38,8 @@ FEW = 3_000
 """So few matches of a search are kept whole; of more the page is looked up along the index by time, where it is found at once."""
 
 TRUE = "1"
+LONGEST_VALUE = 256
+"""Characters of a value that are searched: a name of a megabyte must not be kept for every question."""
 KEPT = 50
 """Answers that are remembered until the next change, so that the pages of one list are counted once."""
 
@@ -65,9 +67,10 @@ class Row(Struct, frozen=True, array_like=True):
 def row(record: Record, who: str) -> Row:
     """The row of a record; of one without content (erased, sealed) only what is no content is searched."""
     cause = cause_id(record.cause) if record.state is State.DEAD else None
+    campaign = record.lead.utm.campaign if record.lead else None
     return Row(
         record.id, record.source, record.state.value, cause, record.updated_at, record.received_at, who,
-        record.lead.utm.campaign if record.lead else None, record.result, record.attempts, record.next_at, words(record),
+        campaign[:LONGEST_VALUE] if campaign else None, record.result, record.attempts, record.next_at, words(record),
     )  # fmt: skip
 
 
@@ -81,7 +84,7 @@ def words(record: Record) -> str:
             ("name", lead.full_name), ("email", lead.email), ("phone", lead.phone), ("phone", digits), ("company", lead.company),
             ("utm_campaign", utm.campaign), ("utm_source", utm.source), ("utm_medium", utm.medium), ("form", lead.form_name),
         ]  # fmt: skip
-    return "".join(TAGS[kind] + folded(text) for kind, text in found if text)
+    return "".join(TAGS[kind] + folded(text[:LONGEST_VALUE]) for kind, text in found if text)
 
 
 Condition = tuple[str, tuple[str, ...]]

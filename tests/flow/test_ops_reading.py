@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 
 from service.docs_document import openapi
 from service.ops import export
-from service.ops.read import Reader
+from service.ops.read import Loading, Reader
 from tests.flow.ops_world import CAUSE, VIEWER, Desk, open_desk
 from worker.causes import cause_id
 from worker.contract import State
@@ -49,6 +49,19 @@ def test_the_overview_balances(desk: Desk) -> None:
     assert {"states", "oldest_seconds", "causes", "paused", "degraded", "tokens", "workers", "spool"} <= set(body)
     assert (sum(body["states"].values()), body["states"]["dead"], body["causes"]) == (5, 3, 1)
     assert (body["degraded"], body["paused"], body["tokens"]) == (["workers"], None, {"left": None, "leads": None})
+
+
+def test_while_the_lists_load_the_answer_says_how_far_it_is(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """503 with the moment to ask again, and not a list that lacks something."""
+
+    def loading(*_: Any, **__: Any) -> Any:
+        raise Loading(10, 40)
+
+    monkeypatch.setattr("service.ops.index.Index.current", loading)
+    answer = desk.get("submissions")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert "10 of 40" in answer.json()["detail"]
+    assert desk.get("overview").status_code == 200
 
 
 def test_while_redis_is_away_the_overview_says_so(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +114,8 @@ def test_a_detail_answers_as_the_contract_says(desk: Desk) -> None:
     assert (body["cause"]["id"], body["cause"]["count"]) == (cause_id(CAUSE), 1)
     assert set(body["raw"]) >= {"content_type", "headers", "body_base64"}
     assert [moment["state"] for moment in body["timeline"]] == ["queued", "delivering", "dead"]
-    assert desk.get(f"submissions/{NOBODY}").status_code == 404
+    for other in (NOBODY, f"{name}:timeline", "x", "%00", "é"):
+        assert desk.get(f"submissions/{other}").status_code == 404
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ def test_masks(mask: Callable[[str], str], text: str, shown: str) -> None:
         (Lead(phone="+491701234567"), "…67", "+491701234567"),
         (Lead(company="Acme\n GmbH"), "Acme GmbH", "Acme GmbH"),
         (Lead(message="hello"), "", ""),
+        (Lead(company="x" * 5_000), "x" * 99 + "…", "x" * 99 + "…"),
         (None, "", ""),
     ],
 )
