@@ -6,12 +6,10 @@ from pathlib import Path
 
 import click
 
-from service.cli import listed, show, start
+from service.cli import deciding, listed, show, start
+from service.cli.deciding import Asked
 from service.ops.find import states
-from worker.contract import Lead, State
-from worker.errors import NotAllowed
-from worker.ledger import Ledger, Record
-from worker.mend import EditError, mend
+from worker.contract import State
 
 edits = click.option(
     "--set", "edits", multiple=True, metavar="FIELD=VALUE", help="Mend a field of the lead first: --set email=ada@example.com"
@@ -84,13 +82,17 @@ def export(
 
 @dead.command()
 @click.argument("submission_ids", nargs=-1)
-@click.option("--all", "all_", is_flag=True, help="Every dead letter that matches --source and --cause.")
-@click.option("--source")
-@click.option("--cause")
+@deciding.many
 @edits
-def retry(submission_ids: tuple[str, ...], all_: bool, source: str | None, cause: str | None, edits: tuple[str, ...]) -> None:
-    """Deliver again, mended with --set where given."""
-    _retry(submission_ids, all_, source, cause, edits)
+def retry(submission_ids: tuple[str, ...], asked: Asked, edits: tuple[str, ...]) -> None:
+    """Deliver again, mended with --set where given: some by id, or all that match, of which three go first."""
+    changes = dict(parse(edit) for edit in edits)
+    with deciding.desk([State.DEAD]) as desk:
+        wanted = deciding.chosen(submission_ids, State.DEAD, asked)
+        if wanted:
+            deciding.bulk(desk, "retry", wanted, asked, changes)
+        else:
+            deciding.each(submission_ids, lambda name: desk.retry(name, start.operator(), changes))
 
 
 @dead.command()
@@ -100,57 +102,36 @@ def edit(submission_id: str, edits: tuple[str, ...]) -> None:
     """Mend fields of one lead and deliver it again."""
     if not edits:
         raise click.UsageError("say what to mend: --set FIELD=VALUE")
-    _retry((submission_id,), False, None, None, edits)
+    changes = dict(parse(edit) for edit in edits)
+    with deciding.desk([State.DEAD]) as desk:
+        deciding.each([submission_id], lambda name: desk.retry(name, start.operator(), changes))
+
+
+@dead.command()
+@click.argument("submission_ids", nargs=-1)
+@deciding.many
+@click.option("--why", default="", help="Kept in the timeline of those named by id.")
+@click.option("--undo", "undo_", is_flag=True, help="Bring discarded ones back: the same as `dead undo`.")
+def discard(submission_ids: tuple[str, ...], asked: Asked, why: str, undo_: bool) -> None:
+    """Give dead letters up: some by id, or all that match. `dead undo` brings them back."""
+    with deciding.desk([State.DEAD]) as desk:
+        wanted = deciding.chosen(submission_ids, State.DEAD, asked)
+        if wanted and undo_:
+            raise click.UsageError("name what to bring back by id")
+        if wanted:
+            deciding.bulk(desk, "discard", wanted, asked)
+        elif undo_:
+            deciding.each(submission_ids, lambda name: desk.undo(name, start.operator()))
+        else:
+            deciding.each(submission_ids, lambda name: desk.discard(name, start.operator(), why))
 
 
 @dead.command()
 @click.argument("submission_ids", nargs=-1, required=True)
-@click.option("--why", default="", help="Kept in the timeline.")
-@click.option("--undo", is_flag=True, help="Bring discarded ones back.")
-def discard(submission_ids: tuple[str, ...], why: str, undo: bool) -> None:
-    """Give dead letters up; --undo brings them back."""
-    with start.opened(start.settings()) as store:
-        for submission_id in submission_ids:
-            if undo:
-                click.echo(f"{submission_id} {store.ledger.undiscard(submission_id, start.operator())}")
-            else:
-                store.ledger.discard(submission_id, start.operator(), why)
-                click.echo(f"{submission_id} {State.DISCARDED}")
-
-
-def _retry(ids: tuple[str, ...], all_: bool, source: str | None, cause: str | None, edits: tuple[str, ...]) -> None:
-    if bool(ids) == all_:
-        raise click.UsageError("name dead letters by id, or say --all")
-    changes = dict(parse(edit) for edit in edits)
-    refused = 0
-    with listed.opened([State.DEAD]) as desk:
-        store = desk.store
-        chosen = list(ids) or desk.reader.ids(listed.filter_of(source=source, cause=cause))
-        for submission_id in chosen:
-            try:
-                lead = _mended(find(store.ledger, submission_id), changes)
-                click.echo(f"{submission_id} {store.sweeper.replay(submission_id, start.operator(), 'retry', lead)}")
-            except NotAllowed as error:
-                refused += 1
-                click.echo(str(error), err=True)
-    if refused:
-        start.stop(f"leadline: {refused} of {len(chosen)} could not be retried")
-
-
-def _mended(record: Record, changes: dict[str, str]) -> Lead | None:
-    if not changes:
-        return None
-    if record.lead is None:
-        start.stop(f"leadline: {record.id} has no lead to mend: it is {_nothing(record)}")
-    try:
-        return mend(record.lead, changes)
-    except EditError as error:
-        faults = [f"  {name}: {fault}" for name, fault in error.faults.items()]
-        start.stop(f"leadline: {record.id}: nothing was changed:", *faults)
-
-
-def _nothing(record: Record) -> str:
-    return "sealed under a key that LEADLINE_ENCRYPTION_KEYS does not list" if record.sealed else "erased"
+def undo(submission_ids: tuple[str, ...]) -> None:
+    """Bring discarded ones back to where they were."""
+    with deciding.desk([State.DEAD]) as desk:
+        deciding.each(submission_ids, lambda name: desk.undo(name, start.operator()))
 
 
 def parse(edit: str) -> tuple[str, str]:
@@ -159,10 +140,3 @@ def parse(edit: str) -> tuple[str, str]:
     if not equals or not field:
         raise click.UsageError(f"expected FIELD=VALUE, got {edit!r}")
     return field.strip(), value
-
-
-def find(ledger: Ledger, submission_id: str) -> Record:
-    record = ledger.get(submission_id)
-    if record is None:
-        start.stop(f"leadline: no submission {submission_id}")
-    return record

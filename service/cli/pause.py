@@ -21,5 +21,5 @@ def resume() -> None:
     """Deliver again, what waits first."""
     with start.opened(start.settings()) as store:
         before = store.ledger.paused()
-        store.ledger.resume()
+        store.ledger.resume(start.operator())
     click.echo(f"resumed (was: {before.reason})" if before else "nothing was paused")

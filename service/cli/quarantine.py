@@ -5,10 +5,9 @@ from __future__ import annotations
 import click
 from msgspec import structs
 
-from service.cli import listed, show, start
-from service.cli.dead import find
+from service.cli import deciding, listed, show, start
+from service.cli.deciding import Asked
 from worker.contract import State
-from worker.errors import NotAllowed
 
 
 @click.group()
@@ -38,22 +37,26 @@ def list_(source: str | None, q: str | None, limit: int, as_json: bool) -> None:
 
 
 @quarantine.command()
-@click.argument("submission_ids", nargs=-1, required=True)
-def accept(submission_ids: tuple[str, ...]) -> None:
-    """No spam after all: deliver."""
-    with start.opened(start.settings()) as store:
-        for submission_id in submission_ids:
-            record = find(store.ledger, submission_id)
-            if record.state is not State.QUARANTINED:
-                raise NotAllowed(submission_id, record.state, "accept")
-            click.echo(f"{submission_id} {store.sweeper.replay(submission_id, start.operator(), 'accepted', None)}")
+@click.argument("submission_ids", nargs=-1)
+@deciding.many
+def accept(submission_ids: tuple[str, ...], asked: Asked) -> None:
+    """No spam after all: deliver; some by id, or all that match, of which three go first."""
+    with deciding.desk([State.QUARANTINED]) as desk:
+        wanted = deciding.chosen(submission_ids, State.QUARANTINED, asked)
+        if wanted:
+            deciding.bulk(desk, "accept", wanted, asked)
+        else:
+            deciding.each(submission_ids, lambda name: desk.accept(name, start.operator()))
 
 
 @quarantine.command()
-@click.argument("submission_ids", nargs=-1, required=True)
-def discard(submission_ids: tuple[str, ...]) -> None:
-    """Spam indeed: give it up."""
-    with start.opened(start.settings()) as store:
-        for submission_id in submission_ids:
-            store.ledger.discard(submission_id, start.operator(), "spam")
-            click.echo(f"{submission_id} {State.DISCARDED}")
+@click.argument("submission_ids", nargs=-1)
+@deciding.many
+def discard(submission_ids: tuple[str, ...], asked: Asked) -> None:
+    """Spam indeed: give it up; some by id, or all that match."""
+    with deciding.desk([State.QUARANTINED]) as desk:
+        wanted = deciding.chosen(submission_ids, State.QUARANTINED, asked)
+        if wanted:
+            deciding.bulk(desk, "discard", wanted, asked)
+        else:
+            deciding.each(submission_ids, lambda name: desk.discard(name, start.operator(), "spam"))

@@ -74,7 +74,7 @@ class Actions:
     """
 
     def __init__(self, ledger: Ledger, finder: Finder, data_dir: Path | None = None) -> None:
-        self._ledger = ledger
+        self.ledger = ledger
         self._sweeper = Sweeper(ledger, open_queue(ledger.redis))
         self._finder = finder
         self._data_dir = data_dir
@@ -98,13 +98,13 @@ class Actions:
     def discard(self, submission_id: str, by: str, why: str = "") -> State:
         """Given up, from the dead letters or from quarantine. Raises `NotFound`, `NotAllowed`."""
         with _found(submission_id):
-            self._ledger.discard(submission_id, by, why.strip()[:LONGEST_REASON])
+            self.ledger.discard(submission_id, by, why.strip()[:LONGEST_REASON])
         return State.DISCARDED
 
     def undo(self, submission_id: str, by: str) -> State:
         """A discard is taken back. Raises `NotFound`, `NotAllowed`."""
         with _found(submission_id):
-            return self._ledger.undiscard(submission_id, by)
+            return self.ledger.undiscard(submission_id, by)
 
     def reveal(self, target: str, by: str) -> None:
         """Notes that somebody looks at personal data: of a submission, or of a whole list or export. To be called before."""
@@ -134,7 +134,7 @@ class Actions:
         return mend(record.lead or Lead(), typed(edit)), record.updated_at
 
     def _record(self, submission_id: str) -> Record:
-        record = self._ledger.get(submission_id) if may_be_id(submission_id) else None
+        record = self.ledger.get(submission_id) if may_be_id(submission_id) else None
         if record is None:
             raise NotFound(f"there is no submission {submission_id}")
         return record
@@ -143,29 +143,29 @@ class Actions:
 
     def pause(self, by: str, reason: str = "") -> Paused | None:
         """No delivery starts until somebody resumes; what is in hand is finished."""
-        self._ledger.pause(reason.strip()[:LONGEST_REASON], by)
+        self.ledger.pause(reason.strip()[:LONGEST_REASON], by)
         return self.paused()
 
     def resume(self, by: str) -> Paused | None:
         """Returns what else holds the deliveries up: a gate that Pipedrive's answers closed, or None."""
-        self._ledger.resume(by)
+        self.ledger.resume(by)
         return self.paused()
 
     def paused(self) -> Paused | None:
-        found = self._ledger.paused()
+        found = self.ledger.paused()
         return Paused(found.reason, iso(found.since) or "", iso(found.until)) if found else None
 
     def ignore(self, cause_id: str, by: str) -> None:
         """What died of it until now needs nobody; it shows itself again once it comes back. Raises `NotFound`."""
         self._known_cause(cause_id)
         self.audit.note(by, "ignore", cause_id)
-        ignored.ignore(self._ledger.redis, cause_id, self._ledger.now())
+        ignored.ignore(self.ledger.redis, cause_id, self.ledger.now())
 
     def unignore(self, cause_id: str, by: str) -> None:
         """The cause counts again. Raises `NotFound`."""
         self._known_cause(cause_id)
         self.audit.note(by, "reopen", cause_id)
-        ignored.unignore(self._ledger.redis, cause_id)
+        ignored.unignore(self.ledger.redis, cause_id)
 
     def _known_cause(self, cause_id: str) -> None:
         if all(cause.id != cause_id for cause in self._finder.causes().items):
@@ -180,7 +180,7 @@ class Actions:
         if not 3 <= len(address) <= LONGEST_ADDRESS or "@" not in address:
             raise EditError({"email": "expected an e-mail address"})
         who: Identifier = ("email", sources_email(address) or address)
-        done = erasure.erase(self._ledger, who, by, data_dir=self._data_dir)
+        done = erasure.erase(self.ledger, who, by, data_dir=self._data_dir)
         self.audit.note(by, "erase", keys.digest(*who), f"erased: {done.erased}; left: {len(done.left)}")
         return done
 
@@ -222,7 +222,7 @@ class Actions:
 
     def cost(self, count: int) -> Cost:
         """For the dialogue before a bulk retry. Raises `StoreUnavailable`."""
-        left = self._ledger.redis.get(keys.ALLOWANCE + "left")
+        left = self.ledger.redis.get(keys.ALLOWANCE + "left")
         return Cost(count * LEAD_TOKENS, int(left) if left else None)
 
 
