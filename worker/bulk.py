@@ -14,6 +14,7 @@ drains; when all three die, the rest stays as it is.
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -41,6 +42,9 @@ ACTIONS: dict[str, tuple[State, ...]] = {
     "discard": (State.DEAD, State.QUARANTINED),
 }
 """What can be done to many, and the states it may be done in."""
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+"""What may be an id, and so part of a key."""
 
 CANARIES = 3
 CANARIES_FAILED = "canaries failed"
@@ -114,6 +118,7 @@ class Bulks:
         if edit:
             mend(Lead(), edit)
         bulk = secrets.token_hex(8)
+        ids = [each for each in ids if _ID.fullmatch(each)]
         sealed = self._ledger.vault.seal(msgspec.msgpack.encode(edit)) if edit else b""
         made, count, *taken = self._ledger.bulk("make", bulk, action, by, expect, sealed, detail, " ".join(ACTIONS[action]), *ids)
         if not made:

@@ -147,7 +147,7 @@ def test_who_is_taken(action: str, ground: Ground) -> None:
     dead, held = ground.put(2), ground.put(3, State.QUARANTINED)
     delivered = ground.put(1, State.QUEUED)
     ground.work()
-    names = dead + held + delivered + ["nothing"] + dead
+    names = [*dead, *held, *delivered, "nothing", f"{dead[0]}:timeline", "", "\x00", *dead]
     right = {"retry": 2, "accept": 3, "discard": 5}[action]
     with pytest.raises(CountDiffers) as refused:
         ground.bulks.make(action, names, 6, "olga")

@@ -14,6 +14,7 @@ from service.ops.console.list_page import ListPage
 from service.ops.console.site import Site
 from service.ops.console.visit import Go, View, Visit
 from service.problems import HttpProblem
+from worker.contract import State
 from worker.errors import NotAllowed
 from worker.mend import EditError
 
@@ -36,10 +37,12 @@ class Acting:
         if seen.given("seen") != leadform.fingerprint(detail.lead):
             said = "Somebody changed this lead meanwhile. What you typed is below, against what it is now: save again to keep it."
             return self._again(seen, {}, said)
+        held = detail.state is State.QUARANTINED
+        deliver = self._site.actions.accept if held else self._site.actions.retry
         if not edit:
-            return self._done(seen, "retried", lambda: self._site.actions.retry(id, seen.me.name))
+            return self._done(seen, "accepted" if held else "retried", lambda: deliver(id, seen.me.name))
         try:
-            return self._done(seen, "mended", lambda: self._site.actions.retry(id, seen.me.name, edit))
+            return self._done(seen, "mended", lambda: deliver(id, seen.me.name, edit))
         except EditError as error:
             return self._again(seen, error.faults, "Not saved: see the fields marked below.")
         except actions.NothingToMend as error:
