@@ -33,6 +33,8 @@ class Acting:
         if not seen.given("edit"):
             return self._done(seen, "retried", lambda: self._site.actions.retry(id, seen.me.name))
         detail = self._lead.detail(id, reveal=True)
+        if detail.state not in (State.DEAD, State.QUARANTINED):
+            return Go(told(ours(seen.given("back")) or HOME, done="not-allowed"))
         edit = leadform.edit_of(seen.form, detail.lead or {})
         if seen.given("seen") != leadform.fingerprint(detail.lead):
             said = "Somebody changed this lead meanwhile. What you typed is below, against what it is now: save again to keep it."

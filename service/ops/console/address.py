@@ -9,12 +9,15 @@ from msgspec import Struct, structs
 
 from service.ops.answers import CauseCard
 from service.ops.read import Filter
-from worker.contract import State
+from worker.contract import WORKING, State
 
 HOME = "/ops"
 LIST = "/ops/leads"
 FLAGS = ("reveal", "edit", "tab")
 """What of an address says how one lead is shown."""
+
+WAY = ",".join(sorted(WORKING))
+"""The states of what is on its way."""
 
 TOUCHABLE = f"{State.DEAD},{State.QUARANTINED}"
 """The states that a person can move a submission out of."""

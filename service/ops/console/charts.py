@@ -57,5 +57,6 @@ def shares(parts: Sequence[tuple[str, int]], label: str) -> Markup:
             Markup('<rect class="{}" x="{}" y="0" width="{}" height="6"/>').format(kind, round(at, 1), round(broad - 1, 1))
         )
         at += broad
+    label = label if drawn else "nothing yet"
     frame = Markup('<svg class="shares" viewBox="0 0 1000 6" role="img" aria-label="{}" preserveAspectRatio="none">{}</svg>')
     return frame.format(label, Markup("").join(drawn))

@@ -9,18 +9,17 @@ from msgspec import Struct, structs
 
 from service.ops.answers import CauseCard, Item, Page
 from service.ops.console import words
-from service.ops.console.address import TOUCHABLE, Place
+from service.ops.console.address import TOUCHABLE, WAY, Place
 from service.ops.console.first import samples
 from service.ops.console.lead_view import LeadView
 from service.ops.console.site import Site
 from service.ops.console.visit import View, Visit
 from service.ops.find import Filter
 from worker.bulk import ACTIONS
-from worker.contract import WORKING, State
+from worker.contract import State
 from worker.errors import StoreUnavailable
 
 LIMIT = 50
-WAY = ",".join(sorted(WORKING))
 STATES = ((TOUCHABLE, "Needs a person"), (State.DEAD.value, "Needs you: dead"), (WAY, "On its way"))
 """Choices of several states, before each state for itself."""
 

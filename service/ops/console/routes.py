@@ -100,7 +100,8 @@ def _doors(site: Site) -> list[HTTPRouteHandler]:
         return see_other("/ops/sign-in?said=out", {"Set-Cookie": await site.access.sign_out(request)})
 
     @get("/ops/bulk/{id:str}/close", include_in_schema=False)
-    async def close(request: Web, id: str) -> Response[bytes]:
+    async def close(request: Web) -> Response[bytes]:
+        id = request.path_params["id"]
         closed = [each for each in request.cookies.get(CLOSED_COOKIE, "").split(".") if each.isalnum()][-20:]
         value = ".".join([*closed, id]) if id.isalnum() and len(id) <= 64 else ".".join(closed)
         back = ours(request.query_params.get("back")) or HOME
@@ -114,7 +115,8 @@ SAID = {"out": "You are signed out."}
 
 def _static() -> HTTPRouteHandler:
     @get(shell.STATIC_PATH + "/{name:str}", include_in_schema=False)
-    async def static(name: str) -> Response[bytes]:
+    async def static(request: Web) -> Response[bytes]:
+        name = request.path_params["name"]
         if name not in shell.MEDIA:
             raise HttpProblem("not-found")
         content, _ = shell.asset(name)

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from litestar import Response
+from markupsafe import Markup
 
 from service import pages
 from service.ops.console import words
@@ -47,12 +48,15 @@ KEYS: tuple[tuple[tuple[str, ...], str], ...] = (
 )
 
 INPUTS = {
-    "text": 'type="text" autocomplete="off"',
-    "email": 'type="email" autocomplete="off" inputmode="email" spellcheck="false"',
-    "tel": 'type="tel" autocomplete="off"',
-    "url": 'type="url" autocomplete="off" spellcheck="false"',
-    "decimal": 'type="text" inputmode="decimal" autocomplete="off"',
-    "currency": 'type="text" maxlength="3" size="4" autocapitalize="characters" autocomplete="off" spellcheck="false"',
+    kind: Markup(attributes)
+    for kind, attributes in {
+        "text": 'type="text" autocomplete="off"',
+        "email": 'type="email" autocomplete="off" inputmode="email" spellcheck="false"',
+        "tel": 'type="tel" autocomplete="off"',
+        "url": 'type="url" autocomplete="off" spellcheck="false"',
+        "decimal": 'type="text" inputmode="decimal" autocomplete="off"',
+        "currency": 'type="text" maxlength="3" size="4" autocapitalize="characters" autocomplete="off" spellcheck="false"',
+    }.items()
 }
 """The attributes of an input by its kind: the only text of ours that templates take as HTML."""
 

@@ -24,7 +24,7 @@ from service.ops.actions import Actions
 from service.ops.answers import CauseCard
 from service.ops.chart import Chart
 from service.ops.console import charts, shell
-from service.ops.console.address import HOME, LIST, Place, bulk_of, list_of, ours
+from service.ops.console.address import HOME, LIST, WAY, Place, bulk_of, list_of, ours
 from service.ops.console.said import flash
 from service.ops.console.states import refused, state
 from service.ops.console.top import Top, top
@@ -127,6 +127,7 @@ class Site:
             "top": over,
             "tray": self._tray(seen),
             "flash": flash(seen),
+            "waiting_href": Place(filter=Filter(state=WAY)).list,
             "query_text": seen.query.get("q", ""),
             "now_iso": now,
             "list_of": list_of,

@@ -11,7 +11,7 @@ from service.ops.console import charts, words
 from service.ops.console.address import Place
 from service.ops.read import Filter, Freshness
 from service.overview import LEAD_TOKENS
-from worker.contract import State
+from worker.contract import WORKING, State
 
 
 class Fact(Struct, frozen=True):
@@ -57,6 +57,10 @@ class Top(Struct, frozen=True, kw_only=True):
     """`oldest` in seconds. `never`: nothing has ever come in."""
 
     dead: int
+    waiting: int
+    waiting_oldest: int | None
+    held: bool
+    """Nothing is delivered: it is paused, or nobody is there to do it."""
     oldest: int | None
     causes: int
     quarantined: int
@@ -82,6 +86,9 @@ def top(now: Overview, flow: Chart | None, labelled: int | None, fresh: Freshnes
     received = sum(count.values())
     return Top(
         dead=count[State.DEAD],
+        waiting=sum(count[state] for state in WORKING),
+        waiting_oldest=max((now.oldest_seconds[state] for state in WORKING if state in now.oldest_seconds), default=None),
+        held=now.paused is not None or not now.workers,
         oldest=now.oldest_seconds.get(State.DEAD),
         causes=now.causes,
         quarantined=count[State.QUARANTINED],

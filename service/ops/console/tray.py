@@ -50,7 +50,8 @@ def run(found: BulkProgress, seen: Visit) -> Run:
     outcomes = [("delivered", found.delivered, "delivered"), ("dead", found.dead, "failed again")]
     if found.action == "discard":
         outcomes = [("discarded", found.done, "discarded")]
-    outcomes.append(("left", found.left, "left as they were" if found.stopped or over else "left"))
+    if found.left or not over:
+        outcomes.append(("left", found.left, "left as they were" if found.stopped else "left"))
     if found.skipped:
         outcomes.append(("ignored", found.skipped, "skipped"))
     return Run(

@@ -76,14 +76,14 @@
   }
 
   function show({ page, url, status }, { push = true } = {}) {
-    const before = { detail: $("#detail")?.dataset.key, row: current?.dataset.key, focus: document.activeElement };
+    const before = { detail: $("#detail")?.dataset.key, place: rows().indexOf(current), focus: document.activeElement };
     leaveFreely();
     const bare = new URL(url);
     for (const name of ["done", "of"]) bare.searchParams.delete(name);
     const target = bare.pathname + bare.search + bare.hash;
     if (status < 400 && target !== location.pathname + location.search) history[push ? "pushState" : "replaceState"](null, "", target);
-    take(page, PARTS);
     morph($("header.bar"), $("header.bar", page));
+    take(page, PARTS);
     document.title = page.title;
     settle(before);
     soon();
@@ -107,9 +107,11 @@
       detail.focus({ preventScroll: true });
       if (innerWidth < 1100) scrollTo(0, 0);
     } else if (!detail && before.detail) {
-      mark(rowOf(before.detail) || rows()[0], true);
-    } else if (!before.focus?.isConnected || before.focus === document.body) {
-      if (current) mark(current, true);
+      // Where it was, or what has moved up into its place.
+      mark(rowOf(before.detail) || rows()[Math.min(before.place, rows().length - 1)] || rows()[0], true);
+    } else if (before.focus !== document.body && !before.focus?.isConnected) {
+      const next = current || rows()[Math.min(before.place, rows().length - 1)];
+      next ? mark(next, true) : $("#main").focus({ preventScroll: true });
     }
     const wrong = $("[aria-invalid=true]", $("#main"));
     if (wrong) wrong.focus();

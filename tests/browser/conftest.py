@@ -1,0 +1,247 @@
+"""A real browser before the real console: the application served over a real Redis, the sandbox, and workers where wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from granian.constants import Interfaces
+from granian.server.embed import Server
+from litestar import Litestar
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, ViewportSize, sync_playwright
+
+from service.app import create_app
+from service.dependencies import Dependencies, build
+from service.fetching import SourceRecords
+from service.sandbox.serve import served
+from service.sandbox.settings import SandboxSettings
+from service.watch import WatchedSources
+from tests.polling import eventually
+from worker import work
+from worker.settings import Settings
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
+OPERATOR, VIEWER = "operator-token-of-the-tests", "viewer-token-of-the-tests"
+TOKENS = f"kim:operator:{OPERATOR},vera:viewer:{VIEWER}"
+WIDE, NARROW = ViewportSize(width=1280, height=860), ViewportSize(width=390, height=844)
+START_SECONDS = 15.0
+
+SOURCES = """
+[sources.contact]
+rate_limit = "off"
+honeypot = ["website"]
+dedupe_window = 0
+
+[sources.contact.lead]
+labels = ["Website"]
+channel = "Web forms"
+existing = "new"
+
+[[sources.contact.rules]]
+when = { utm_source = "google" }
+channel = "Paid search"
+labels = ["PPC"]
+
+[sources.webinar]
+rate_limit = "off"
+dedupe_window = 0
+
+[sources.webinar.lead]
+labels = ["Webinar"]
+
+[sources.survey]
+adapter = "typeform"
+verify = { scheme = "none" }
+"""
+"""`contact` is delivered; `webinar` dies of a label that the account lacks; `survey` of answers that name nobody."""
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Without a browser: skipped at home, a failure where `CI` is set."""
+    found = next((path for name in CHROMIUM if (path := shutil.which(name))), None)
+    if found is None:
+        why = f"no browser: none of {', '.join(CHROMIUM)} is on the PATH"
+        if os.environ.get("CI"):
+            pytest.fail(why, pytrace=False)
+        pytest.skip(why)
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[str]:
+    with served(SandboxSettings(port=0, search_delay_seconds=0.2)) as url:
+        yield url
+
+
+class Console:
+    """The console of one test: `url`, and what a test does beside the browser."""
+
+    def __init__(self, url: str, sandbox: str, deps: Dependencies, env: dict[str, str]) -> None:
+        self.url = url
+        self.deps = deps
+        self.sandbox = httpx.Client(
+            base_url=sandbox, timeout=20, trust_env=False, headers={"x-api-token": env["PIPEDRIVE_API_TOKEN"]}
+        )
+        self._env = env
+        self._http = httpx.Client(base_url=url, timeout=20, trust_env=False, headers={"accept": "application/json"})
+        self.sandbox.post("/_sandbox/reset").raise_for_status()
+
+    def post(self, source: str = "contact", **fields: str) -> str:
+        """A form is sent; the id of its submission."""
+        number = len(self.ids())
+        body = {"name": "Ada Lovelace", "email": f"ada{number}@example.com"} | fields
+        return str(self._http.post(f"/in/{source}", data=body).raise_for_status().json()["id"])
+
+    def dead(self, count: int = 1, **fields: str) -> list[str]:
+        """Submissions that a worker has tried in vain, for want of the label `Webinar`."""
+        ids = [self.post("webinar", **fields) for _ in range(count)]
+        with self.worker():
+            assert eventually(lambda: all(self.state(id) == "dead" for id in ids))
+        return ids
+
+    def nobody(self) -> str:
+        """A dead letter at once: a webhook that names nobody."""
+        answer = {"type": "text", "text": "nothing", "field": {"id": "a", "type": "short_text", "ref": "r"}}
+        field = {"id": "a", "title": "Anything else?", "type": "short_text", "ref": "r"}
+        form = {"form_id": "f", "token": f"t{len(self.ids())}", "submitted_at": "2026-05-01T09:00:00Z",
+                "definition": {"id": "f", "title": "Survey", "fields": [field]}, "answers": [answer]}  # fmt: skip
+        before = set(self.ids())
+        event = {"event_id": f"e{len(before)}", "event_type": "form_response", "form_response": form}
+        self._http.post("/in/survey", json=event).raise_for_status()
+        return (set(self.ids()) - before).pop()
+
+    def mend(self) -> None:
+        """The account gets the label it lacks."""
+        self.sandbox.post("/v1/leadLabels", json={"name": "Webinar", "color": "purple"}).raise_for_status()
+
+    def state(self, id: str) -> str:
+        record = self.deps.ledger.get(id)
+        return record.state.value if record else "gone"
+
+    def ids(self) -> list[str]:
+        return [record.id for state in self.deps.ledger.counts() for record in self.deps.ledger.in_state(state, limit=1000)]
+
+    def states(self) -> list[str]:
+        return sorted(self.state(id) for id in self.ids())
+
+    def leads(self) -> list[dict[str, Any]]:
+        """What Pipedrive holds."""
+        return list(self.sandbox.get("/_sandbox/state").raise_for_status().json()["leads"])
+
+    @contextmanager
+    def worker(self) -> Iterator[None]:
+        """A worker for as long as it lasts."""
+        settings = Settings.for_worker(self._env)
+        sources = self.deps.sources
+        assert isinstance(sources, WatchedSources)
+        slots = work.build(settings, self._env["REDIS_URL"], sources.writings, SourceRecords(sources))
+        thread = threading.Thread(target=slots.run, name="worker", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            slots.stop()
+            thread.join(START_SECONDS)
+
+
+@pytest.fixture
+def console(redis_url: str, sandbox: str, tmp_path: Path) -> Iterator[Console]:
+    file = tmp_path / "leadline.toml"
+    file.write_text(SOURCES, "utf-8")
+    env = {
+        "REDIS_URL": redis_url,
+        "LEADLINE_CONFIG": str(file),
+        "LEADLINE_DATA_DIR": str(tmp_path),
+        "LEADLINE_OPS_TOKENS": TOKENS,
+        "LEADLINE_SLOTS": "4",
+        "PIPEDRIVE_API_TOKEN": SandboxSettings().api_token,
+        "PIPEDRIVE_BASE_URL": sandbox,
+        "PIPEDRIVE_PLAN": "unlimited",
+    }
+    deps = build(Settings.for_service(env), env)
+    with running(create_app(deps)) as url:
+        yield Console(url, sandbox, deps, env)
+
+
+@contextmanager
+def running(app: Litestar) -> Iterator[str]:
+    """The application in a thread, on a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    loop = asyncio.new_event_loop()
+    server = Server(app, address="127.0.0.1", port=port, interface=Interfaces.ASGI, log_enabled=False, websockets=False)
+    thread = threading.Thread(target=_serve, args=(loop, server), name="console", daemon=True)
+    thread.start()
+    try:
+        assert eventually(lambda: _answers(port), START_SECONDS)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(server.stop)
+        thread.join(START_SECONDS)
+
+
+def _serve(loop: asyncio.AbstractEventLoop, server: Server) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_until_complete(server.serve())
+    finally:
+        loop.close()
+
+
+def _answers(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+Opened = Callable[..., Page]
+
+
+@pytest.fixture
+def signed_in(console: Console, chromium: Browser) -> Iterator[Opened]:
+    """Opens pages: `signed_in("/ops", role="viewer", width=390, …)`. Whatever a page complains of fails the test."""
+    complaints: list[str] = []
+    with ExitStack() as stack:
+
+        def opened(path: str = "/ops", *, role: str | None = "operator", narrow: bool = False, **options: Any) -> Page:
+            context: BrowserContext = chromium.new_context(base_url=console.url, viewport=NARROW if narrow else WIDE, **options)
+            stack.callback(context.close)
+            context.set_default_timeout(15_000)
+            if role:
+                _sign_in(context, console.url, OPERATOR if role == "operator" else VIEWER)
+            page = context.new_page()
+            page.on("console", lambda said: complaints.extend(_complaint(said)))
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.goto(path)
+            return page
+
+        yield opened
+    assert complaints == []
+
+
+def _sign_in(context: BrowserContext, url: str, token: str) -> None:
+    """By the form's own request, without the page: one test signs in by hand."""
+    answer = context.request.post("/ops/sign-in", form={"token": token}, headers={"origin": url}, max_redirects=0)
+    assert answer.status == 303
+
+
+def _complaint(said: ConsoleMessage) -> list[str]:
+    """What a page should not say; that an answer was a 4xx is for the test to judge."""
+    expected = said.text.startswith("Failed to load resource")
+    return [said.text] if said.type in ("error", "warning") and not expected else []

@@ -1,0 +1,85 @@
+"""For everybody: no serious finding of axe on any page, in light and dark, wide and narrow; and the policy of every answer."""
+
+from __future__ import annotations
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+from playwright.sync_api import Page
+
+from service.ops.console.shell import POLICY
+from tests.browser.conftest import Console, Opened
+from tests.polling import eventually
+
+GRAVE = ("serious", "critical")
+
+
+def paths(console: Console) -> list[str]:
+    """Every page, with something on it."""
+    dead = console.dead(2)[0]
+    nobody, quarantined = console.nobody(), console.post(website="x")
+    delivered = console.post(company="Acme", utm_source="google")
+    with console.worker():
+        assert eventually(lambda: console.state(delivered) == "delivered")
+    console.deps.actions.discard(nobody, "vera")
+    cause = console.deps.reader.causes().items[0].id
+    console.deps.ledger.pause("CRM migration", "vera")
+    tabs = [f"/ops/leads/{delivered}?tab={tab}&reveal=1" for tab in ("came-in", "attempts", "timeline", "attribution")]
+    return [
+        "/ops", "/ops/leads", "/ops/leads?state=dead", f"/ops/leads/{dead}?state=dead", f"/ops/leads/{dead}?reveal=1&edit=1",
+        f"/ops/leads/{quarantined}?state=quarantined", f"/ops/leads/{nobody}", *tabs, "/ops/leads?state=dead&source=contact&q=zz",
+        "/ops/leads?state=waiting", f"/ops/bulk?action=retry&state=dead&cause={cause}", f"/ops/causes/{cause}/mend", "/ops/audit",
+        "/ops/leads/01ARZ3NDEKTSV4RRFFQ69G5FAV", "/ops/sign-in",
+    ]  # fmt: skip
+
+
+def findings(page: Page) -> list[str]:
+    found = Axe().run(page).response["violations"]
+    grave = [(each["id"], node["html"]) for each in found if each["impact"] in GRAVE for node in each["nodes"]]
+    return [f"{page.url}: {name}: {html[:200]}" for name, html in grave]
+
+
+@pytest.mark.parametrize("narrow", [False, True], ids=["wide", "narrow"])
+def test_axe_finds_nothing_grave(narrow: bool, console: Console, signed_in: Opened) -> None:
+    """Contrast, names, landmarks, order: in both schemes."""
+    every = paths(console)
+    for scheme in ("light", "dark"):
+        page = signed_in("/ops", narrow=narrow, color_scheme=scheme)
+        found = []
+        for path in every:
+            page.goto(path)
+            found += findings(page)
+        assert found == []
+
+
+def test_axe_finds_nothing_grave_in_what_opens(console: Console, signed_in: Opened) -> None:
+    """Nor in the dialogues, the tray, a toast, or before anything ever came in."""
+    page = signed_in("/ops")
+    assert findings(page) == []
+    console.nobody()
+    page.goto("/ops")
+    page.keyboard.press("?")
+    assert findings(page) == []
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="Mend & retry 1").click()
+    page.get_by_role("dialog").locator("input").first.wait_for()
+    assert findings(page) == []
+    page.get_by_role("dialog").get_by_role("button", name="Mend & retry 1").click()
+    page.locator("#tray .run").wait_for()
+    console.nobody()
+    page.goto("/ops/leads?state=dead")
+    page.locator("#list").get_by_role("button", name="Discard").first.click()
+    page.locator(".toast").wait_for()
+    assert findings(page) == []
+
+
+def test_every_answer_has_the_policy(signed_in: Opened) -> None:
+    """Pages, refusals and what is not there: own scripts and styles alone, nothing inline, nothing framed, nothing kept."""
+    page = signed_in("/ops")
+    for path in ("/ops", "/ops/sign-in", "/ops/leads", "/ops/leads/nothing", "/ops/audit"):
+        answer = page.goto(path)
+        assert answer is not None
+        headers = answer.headers
+        assert headers["content-security-policy"] == POLICY
+        assert (headers["cache-control"], headers["x-frame-options"]) == ("no-store", "DENY")
+        assert headers["x-content-type-options"] == "nosniff"
+        assert page.evaluate("document.querySelectorAll('[style], style, script:not([src]), [onclick]').length") == 0

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Console, Opened
+from tests.polling import eventually
+
+
+def test_mended_by_hand_it_arrives(console: Console, signed_in: Opened) -> None:
+    """The failing field carries what was said of it; saved with an address, the lead is seen to arrive without a reload."""
+    id = console.nobody()
+    page = signed_in(f"/ops/leads/{id}?state=dead")
+    page.evaluate("window.mark = 1")
+    page.get_by_role("link", name="Edit").click()
+    field = page.get_by_label("E-mail")
+    expect(field).to_have_attribute("aria-invalid", "true")
+    expect(field).to_have_attribute("type", "email")
+    field.fill("nonsense")
+    page.get_by_role("button", name="Save & retry").click()
+    expect(page.locator(".field.wrong .error")).to_contain_text("expected an e-mail address")
+    expect(field).to_have_value("nonsense")
+    field.fill("grace@navy.example")
+    page.get_by_role("button", name="Save & retry").click()
+    expect(page.locator("#flash")).to_contain_text("Saved, and on its way again.")
+    with console.worker():
+        expect(page.locator("#detail-facts .state")).to_have_text("Delivered")
+    assert page.evaluate("window.mark") == 1
+    [lead] = console.leads()
+    assert id in lead["origin_id"]
+    page.get_by_role("link", name="Came in").click()
+    expect(page.locator(".diff")).to_contain_text("E-mail")
+
+
+def test_an_answer_is_added(console: Console, signed_in: Opened) -> None:
+    """A question that nobody asked is added to the lead with its answer; consent is chosen, not typed."""
+    id = console.nobody()
+    page = signed_in(f"/ops/leads/{id}?reveal=1&edit=1")
+    page.get_by_label("Add an answer").fill("Seats")
+    page.get_by_label("Its text").fill("40")
+    page.get_by_text("more fields").click()
+    page.get_by_label("Consent").select_option("yes")
+    page.get_by_label("Name", exact=True).fill("Grace Hopper")
+    page.get_by_role("button", name="Save & retry").click()
+    expect(page.locator("#flash")).to_contain_text("Saved")
+    record = console.deps.ledger.get(id)
+    assert record is not None
+    assert record.lead is not None
+    assert (record.lead.answers["Seats"], record.lead.consent, record.lead.name) == ("40", True, "Grace Hopper")
+
+
+def test_who_saves_second_is_told(console: Console, signed_in: Opened) -> None:
+    """Where somebody changed the lead since the form was shown, nothing is saved over it, and what was typed is kept."""
+    [id] = console.dead()
+    page = signed_in(f"/ops/leads/{id}?reveal=1&edit=1")
+    page.get_by_label("Name", exact=True).fill("Grace Hopper")
+    console.deps.actions.retry(id, "vera", {"company": "Navy Labs"})
+    with console.worker():
+        assert eventually(lambda: console.state(id) == "dead")
+    page.get_by_role("button", name="Save & retry").click()
+    expect(page.get_by_text("Somebody changed this lead meanwhile")).to_be_visible()
+    expect(page.get_by_label("Name", exact=True)).to_have_value("Grace Hopper")
+    record = console.deps.ledger.get(id)
+    assert record is not None
+    assert record.lead is not None
+    assert (record.lead.name, record.lead.company) == ("Ada Lovelace", "Navy Labs")
+
+
+def test_a_discard_is_undone(console: Console, signed_in: Opened) -> None:
+    """A discarded lead leaves the list at once; Undo brings it back."""
+    id = console.nobody()
+    page = signed_in(f"/ops/leads/{id}?state=dead")
+    page.get_by_role("button", name="Discard").click()
+    expect(page.locator("#list .empty")).to_be_visible()
+    assert console.state(id) == "discarded"
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#list tbody tr")).to_have_count(1)
+    assert console.state(id) == "dead"
+    page.goto(f"/ops/leads/{id}")
+    page.get_by_role("link", name="Timeline").click()
+    expect(page.locator(".timeline li")).to_have_count(3)
+
+
+def test_accepted_from_quarantine(console: Console, signed_in: Opened) -> None:
+    """What looked like spam says why it was held back, and is delivered once accepted."""
+    id = console.post(website="http://spam.example")
+    page = signed_in("/ops")
+    page.get_by_role("link", name="Quarantine 1").click()
+    page.locator("#list tbody th a").click()
+    expect(page.get_by_text("Held back as it looks like spam")).to_be_visible()
+    page.locator("#do").get_by_role("button", name="Accept").click()
+    expect(page.locator("#flash")).to_contain_text("Accepted")
+    with console.worker():
+        assert eventually(lambda: console.state(id) == "delivered")
+
+
+def test_a_look_at_personal_data_is_logged_once(console: Console, signed_in: Opened) -> None:
+    """Masked until revealed; the look is in the trail, and following what happens adds no more looks."""
+    id = console.nobody()
+    masked = console.post(name="Grace Hopper", email="grace@navy.example")
+    page = signed_in(f"/ops/leads/{masked}")
+    expect(page.locator("#detail")).to_contain_text("g…@navy.example")
+    expect(page.locator("#detail")).not_to_contain_text("grace@navy.example")
+    page.get_by_role("link", name="Reveal").click()
+    expect(page.locator("#detail")).to_contain_text("grace@navy.example")
+    console.deps.actions.discard(id, "vera")
+    expect(page.locator(".sum")).to_contain_text("1 discarded")
+    expect(page.locator("#detail")).to_contain_text("grace@navy.example")
+    page.get_by_role("link", name="Came in").click()
+    expect(page.locator("pre.body")).to_contain_text("grace%40navy.example")
+    looks = [entry for entry in console.deps.actions.audit.page()[0] if entry.action == "reveal"]
+    assert [(entry.who, entry.target) for entry in looks] == [("kim", masked)] * 2
+
+
+def test_the_story_of_a_delivery(console: Console, signed_in: Opened) -> None:
+    """Of a delivered lead the calls are told with status and time, its ids in Pipedrive, and the rule that set its channel."""
+    id = console.post(utm_source="google", utm_campaign="spring")
+    with console.worker():
+        assert eventually(lambda: console.state(id) == "delivered")
+    page = signed_in(f"/ops/leads/{id}")
+    expect(page.locator(".attempts tbody tr").first).to_be_visible()
+    expect(page.get_by_role("heading", name="In Pipedrive")).to_be_visible()
+    page.get_by_role("link", name="Attribution").click()
+    expect(page.locator("#tab-attribution")).to_contain_text("rule 1: utm_source is “google”")
+    expect(page.locator("#tab-attribution")).to_contain_text("Paid search")
+
+
+def test_what_strangers_wrote_is_text(console: Console, signed_in: Opened) -> None:
+    """Markup in every field stays text, on each page that shows it, and no policy is tried."""
+    evil = "\"'><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+    fields = {"name": evil, "company": evil, "message": evil, "utm_campaign": evil, evil: evil}
+    [id] = console.dead(1, **fields)
+    paths = ["/ops", "/ops/leads", "/ops/leads?q=%3Cscript%3E", f"/ops/leads?cause={id}%22%3E%3Cscript%3E"]
+    paths += [f"/ops/leads/{id}?reveal=1&edit=1&tab=came-in", f"/ops/leads/{id}?reveal=1&tab=attribution"]
+    for path in paths:
+        page = signed_in(path)
+        assert page.evaluate("document.querySelectorAll('main script, main img, main iframe').length") == 0
+        assert "owned" not in page.title()

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from playwright.sync_api import Dialog, Page, expect
+
+from tests.browser.conftest import Console, Opened
+
+
+def current(page: Page) -> str | None:
+    return page.locator("#list tr.current").get_attribute("data-key")
+
+
+def test_a_lead_by_keys_alone(console: Console, signed_in: Opened) -> None:
+    """j and k move, Enter opens, Esc goes back, d discards, u undoes, e edits; focus follows."""
+    for _ in range(3):
+        console.nobody()
+    page = signed_in("/ops/leads?state=dead")
+    order = [row.get_attribute("data-key") for row in page.locator("#list tbody tr").all()]
+    for key in "jjk":
+        page.keyboard.press(key)
+    assert current(page) == order[0]
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.locator("#detail")).to_be_focused()
+    expect(page.locator("#detail")).to_have_attribute("data-key", order[1] or "")
+    page.keyboard.press("Escape")
+    expect(page.locator("#detail")).to_have_count(0)
+    expect(page.locator(f"#open-{order[1]}")).to_be_focused()
+    page.keyboard.press("d")
+    expect(page.locator("#total")).to_have_text("2")
+    assert console.state(order[1] or "") == "discarded"
+    expect(page.locator(f"#open-{order[2]}")).to_be_focused()
+    page.keyboard.press("u")
+    expect(page.locator("#total")).to_have_text("3")
+    page.keyboard.press("Enter")
+    expect(page.locator("#detail")).to_be_visible()
+    page.keyboard.press("e")
+    expect(page.locator("#lead-form")).to_be_visible()
+
+
+def test_many_by_keys(console: Console, signed_in: Opened) -> None:
+    """x ticks, a ticks all, Esc unticks, r retries what is ticked."""
+    for _ in range(3):
+        console.nobody()
+    page = signed_in("/ops/leads?state=dead")
+    page.keyboard.press("j")
+    page.keyboard.press("x")
+    expect(page.locator("#bulkbar")).to_contain_text("1 selected")
+    page.keyboard.press("a")
+    expect(page.locator("#bulkbar")).to_contain_text("3 selected")
+    page.keyboard.press("Escape")
+    expect(page.locator("#bulkbar")).to_contain_text("3 on this page")
+    page.keyboard.press("x")
+    page.keyboard.press("r")
+    expect(page.locator("#tray")).to_contain_text("1 lead")
+
+
+def test_no_key_acts_while_somebody_types(console: Console, signed_in: Opened) -> None:
+    """In a field keys are letters, Esc leaves it; / goes to the search, ? shows all keys, and a dialogue takes none."""
+    id = console.nobody()
+    page = signed_in("/ops/leads?state=dead")
+    page.keyboard.press("j")
+    page.keyboard.press("/")
+    expect(page.get_by_label("Search leads")).to_be_focused()
+    page.keyboard.type("rdxaj?")
+    expect(page.get_by_label("Search leads")).to_have_value("rdxaj?")
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_contain_text("Keys")
+    page.keyboard.press("d")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert console.state(id) == "dead"
+
+
+def test_what_was_typed_is_not_lost_by_a_key(console: Console, signed_in: Opened) -> None:
+    """Esc out of a changed form asks first; what happens elsewhere does not take the typed text away."""
+    id = console.nobody()
+    page = signed_in(f"/ops/leads/{id}?state=dead&reveal=1&edit=1")
+    page.get_by_label("Name", exact=True).fill("Grace")
+    console.nobody()
+    expect(page.locator("#total")).to_have_text("2")
+    expect(page.get_by_label("Name", exact=True)).to_have_value("Grace")
+    asked: list[str] = []
+
+    def stay(question: Dialog) -> None:
+        asked.append(question.message)
+        question.dismiss()
+
+    page.on("dialog", stay)
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    expect(page.locator("#lead-form")).to_be_visible()
+    assert asked == ["Leave without saving what you typed?"]
+    page.get_by_role("button", name="Save & retry").click()
+    expect(page.locator("#flash")).to_contain_text("Saved")

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Console, Opened
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_five_seconds(narrow: bool, console: Console, signed_in: Opened) -> None:
+    """The first page says how many leads are stuck, since when, of what, where it is mended, and that the books balance."""
+    console.dead(2)
+    console.nobody()
+    page = signed_in("/ops", narrow=narrow)
+    expect(page.locator("#verdict")).to_have_text(re.compile(r"3 leads need you\s*oldest \d+ (s|min)\s*2 causes"))
+    card = page.locator(".card").first
+    expect(card.locator(".count")).to_contain_text("2")
+    expect(card).to_contain_text("the account has no label 'Webinar'")
+    expect(card.locator(".setting code")).to_have_text("sources.webinar.lead.labels")
+    expect(card.get_by_role("link", name="Mend & retry 2")).to_be_visible()
+    expect(page.locator(".sum")).to_contain_text("3 received = 0 delivered + 0 labelled + 0 waiting + 3 dead")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_nothing_ever(console: Console, signed_in: Opened) -> None:
+    """Before the first lead the page has a command that sends one, and shows it as soon as it was sent."""
+    page = signed_in("/ops")
+    expect(page.get_by_role("heading", name="Send a test lead")).to_be_visible()
+    command = page.locator("#first pre").first.inner_text()
+    assert command.startswith("curl ")
+    assert f"{console.url}/in/contact" in command
+    console.post()
+    expect(page.locator(".sum")).to_contain_text("1 received")
+    expect(page.get_by_role("heading", name="Send a test lead")).to_have_count(0)
+
+
+def test_nothing_now(console: Console, signed_in: Opened) -> None:
+    """Where all is well it says so: when the last lead was delivered, and how many of today's are."""
+    console.post()
+    with console.worker():
+        page = signed_in("/ops")
+        expect(page.locator("#verdict")).to_contain_text("Nothing needs you")
+        expect(page.locator("#verdict")).to_contain_text(re.compile(r"last lead delivered .*today 1 of 1", re.DOTALL))
+    expect(page.get_by_role("heading", name="Nothing went wrong")).to_be_visible()
+
+
+def test_no_worker(console: Console, signed_in: Opened) -> None:
+    """Without a worker a banner says so and names the command that starts one."""
+    console.post()
+    page = signed_in("/ops")
+    banner = page.locator(".banner.bad")
+    expect(banner).to_contain_text("No worker was seen")
+    expect(banner.locator(".command")).to_have_text("leadline work")
+
+
+def test_pause_and_resume(console: Console, signed_in: Opened) -> None:
+    """A pause needs a reason, shows it on every page, and ends with a button."""
+    page = signed_in("/ops")
+    page.get_by_text("Pause delivery").first.click()
+    page.get_by_label("Why").fill("CRM migration")
+    page.get_by_role("button", name="Pause delivery").click()
+    banner = page.locator(".banner.warn")
+    expect(banner).to_contain_text("Delivery is paused: CRM migration.")
+    assert console.deps.ledger.paused() is not None
+    page.goto("/ops/audit")
+    expect(page.get_by_role("main")).to_contain_text("pause")
+    page.locator(".banner").get_by_role("button", name="Resume").click()
+    expect(page.locator(".banner.warn")).to_have_count(0)
+    assert console.deps.ledger.paused() is None
+
+
+def test_a_cause_is_ignored_until_it_comes_back(console: Console, signed_in: Opened) -> None:
+    """An ignored cause is folded away and no longer counted; undo, or its next dead letter, brings it back."""
+    console.nobody()
+    page = signed_in("/ops")
+    page.get_by_role("button", name="Ignore").click()
+    expect(page.locator("#causes .card")).to_have_count(0)
+    expect(page.locator("#ignored summary")).to_contain_text("1 ignored cause")
+    page.keyboard.press("u")
+    expect(page.locator("#causes .card")).to_have_count(1)
+    page.get_by_role("button", name="Ignore").click()
+    expect(page.locator("#causes .card")).to_have_count(0)
+    console.nobody()
+    expect(page.locator("#causes .card")).to_have_count(1)
+
+
+def test_the_chart_has_each_source(console: Console, signed_in: Opened) -> None:
+    """Each configured source has its line, with what came in and what was delivered."""
+    console.post()
+    page = signed_in("/ops")
+    rows = page.locator(".flow tbody tr")
+    expect(rows).to_have_count(3)
+    chart = rows.filter(has_text="contact").locator("svg")
+    expect(chart).to_have_attribute("aria-label", re.compile("^contact: 1 received and 0 delivered"))
