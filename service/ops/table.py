@@ -34,13 +34,13 @@ create index by_receipt on submission (source, received);
 create index by_cause on submission (cause, at, id) where cause is not null;
 """
 
-FEW = 3_000
+FEW = 10_000
 """So few matches of a search are kept whole; of more the page is looked up along the index by time, where it is found at once."""
 
 TRUE = "1"
 LONGEST_VALUE = 256
 """Characters of a value that are searched: a name of a megabyte must not be kept for every question."""
-KEPT = 50
+KEPT = 16
 """Answers that are remembered until the next change, so that the pages of one list are counted once."""
 
 Place = tuple[float, str]
