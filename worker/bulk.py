@@ -178,7 +178,7 @@ class Bulks:
         if not left or job.action == "discard":
             return min(left, CHUNK)
         if not delivered and dead >= CANARIES:
-            self.stop(job.bulk, job.by, CANARIES_FAILED)
+            self.stop(job.bulk, "leadline", CANARIES_FAILED)
             return 0
         if self._ledger.paused():
             return 0
