@@ -10,10 +10,11 @@ from service.ops.answers import CauseCard, Detail, Item, Overview, Page
 from service.ops.chart import MOST_HOURS, Chart
 from service.ops.find import LONGEST
 from service.ops.read import MOST
+from service.ops.rehearsal import Drift, Rehearsed
 from service.problems import KINDS, MEDIA_TYPE
 from worker.contract import State
 
-_KINDS = (Overview, Page[CauseCard], Page[Item], Detail, Chart)
+_KINDS = (Overview, Page[CauseCard], Page[Item], Detail, Chart, Rehearsed, Drift)
 _REFERENCE = "#/components/schemas/{name}"
 
 _PROBLEMS = {
@@ -29,7 +30,7 @@ _PROBLEMS = {
 def reading() -> dict[str, Any]:
     """Path items, made afresh."""
     schemas, _ = msgspec.json.schema_components(_KINDS, ref_template=_REFERENCE)
-    overview, causes, items, detail, chart = ({"application/json": {"schema": schema}} for schema in schemas)
+    overview, causes, items, detail, chart, dry_run, drift = ({"application/json": {"schema": schema}} for schema in schemas)
     lines = {"application/jsonl": {"schema": {"type": "string"}}}
     table = {"text/csv": {"schema": {"type": "string"}}}
     listed = [*_filter(), _reveal()]
@@ -41,11 +42,15 @@ def reading() -> dict[str, Any]:
         "chart": _look("chart", "What came and went by the hour", chart, _number("hours", 1, MOST_HOURS), status="400"),
         "submissions": _look("submissions", "Submissions, the latest change first", items, *listed, *page, status="400"),
         "submissions/{id}": _look("submission", "One submission whole", detail, one, _reveal()),
+        "submissions/{id}/dry-run": _look("dry-run", "What a retry would do now", dry_run, one, _reveal()),
+        "drift": _look("drift", "What the account lacks of what the source file names", drift),
         "export.csv": _look(
             "export-csv", "The list as CSV without formulas", table, *listed, _flag("bom", "1: a mark for Excel."), status="400"
         ),
         "export.jsonl": _look("export-jsonl", "The list as JSON Lines, with the leads", lines, *listed, status="400"),
     }
+    asked = paths["submissions/{id}/dry-run"]
+    asked["post"] = asked["get"] | {"operationId": "dry-run-edited", "requestBody": _edit()}
     return {f"/ops/api/{path}": item for path, item in paths.items()}
 
 
@@ -66,6 +71,12 @@ def _look(name: str, summary: str, content: dict[str, Any], *parameters: dict[st
         "responses": {"200": {"description": summary, "content": content}} | {each: _refused(each) for each in refused},
     }
     return {"get": get}
+
+
+def _edit() -> dict[str, Any]:
+    edit = {"type": "object", "description": "Canonical field: value; an empty value removes it."}
+    schema = {"type": "object", "properties": {"edit": edit}, "additionalProperties": False}
+    return {"required": False, "content": {"application/json": {"schema": schema}}}
 
 
 def _filter() -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import binascii
 import copy
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import structs
@@ -25,11 +25,13 @@ from service.ops.export import Line, lines
 from service.ops.find import Filter, FilterError
 from service.ops.index import PATIENCE, Freshness, Index, Loading
 from service.ops.items import items, remembered
+from service.ops.rehearsal import Drift, Rehearsed, rehearse, shown_drift
 from service.ops.table import Place, Table
 from service.overview import overview, while_away
 from service.sources.config import Source
 from worker.causes import UNRECORDED, cause_id, title
 from worker.contract import Result, State
+from worker.drift import last as last_drift
 from worker.errors import StoreUnavailable
 from worker.ignored import ignored
 from worker.ledger import Ledger, Record
@@ -162,6 +164,17 @@ class Reader:
         return details.detail(
             found, self._card_of(found.record), self._source(found.record.source), self._writings(), reveal=reveal
         )
+
+    def rehearse(self, submission_id: str, edit: Mapping[str, Any] | None = None, *, reveal: bool) -> Rehearsed:
+        """What a retry of it would do now, mended with `edit`. Raises `NotFound`, `EditError`."""
+        record = self._ledger.get(submission_id) if may_be_id(submission_id) else None
+        if record is None:
+            raise NotFound(submission_id)
+        return rehearse(self._ledger, self._writings(), record, edit, reveal=reveal, clock=self._ledger.now)
+
+    def drift(self) -> Drift:
+        """What the account lacks of what the source file names, by the last hourly look."""
+        return shown_drift(last_drift(self._ledger.redis))
 
     def chart(self, hours: int = 24) -> Chart:
         """What each source sent and what was delivered, hour by hour."""

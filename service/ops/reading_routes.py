@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
-from litestar import Response, get
+from litestar import Response, route
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
 
 from service import pages
 from service.dependencies import Dependencies
 from service.ops import export
-from service.ops.access import Access, Web
-from service.ops.acting_routes import json, told
+from service.ops.access import Access, Web, read_body
+from service.ops.acting_routes import Retry, decode, json, told
 from service.ops.find import FilterError
 from service.ops.read import Filter, Loading, NotFound, Reader
 from service.problems import HttpProblem
@@ -56,6 +56,20 @@ class Reading:
     async def submission(self, request: Web) -> Response[Any]:
         name = request.path_params["id"]
         return await self._look(request, lambda reveal: self._reader.submission(name, reveal=reveal), target=name)
+
+    async def rehearsal(self, request: Web) -> Response[Any]:
+        """A `POST` may hold an edit; it changes nothing, so a viewer may ask as well."""
+
+        async def answer() -> Response[Any]:
+            name = request.path_params["id"]
+            reveal = await self._may(request, name)
+            edit = decode(await read_body(request), Retry).edit if request.method == "POST" else None
+            return json(await asyncio.to_thread(lambda: self._reader.rehearse(name, edit, reveal=reveal)))
+
+        return await told(request, lambda: _faults(answer))
+
+    async def drift(self, request: Web) -> Response[Any]:
+        return await self._look(request, lambda _: self._reader.drift())
 
     async def export(self, request: Web, form: str) -> Response[Any]:
         """The head and the first lines are made before the answer begins, so that a refusal is one."""
@@ -136,8 +150,8 @@ def reading_routes(access: Access, deps: Dependencies) -> list[HTTPRouteHandler]
     """The calls of the contract's section on operators that change nothing."""
     reading = Reading(access, deps)
 
-    def at(path: str, answer: Callable[[Web], Any]) -> HTTPRouteHandler:
-        @get(f"/ops/api/{path}", include_in_schema=False)
+    def at(path: str, answer: Callable[[Web], Any], *methods: Literal["GET", "POST"]) -> HTTPRouteHandler:
+        @route(f"/ops/api/{path}", http_method=methods or ["GET"], status_code=200, include_in_schema=False)
         async def handler(request: Web) -> Response[Any]:
             found: Response[Any] = await answer(request)
             return found
@@ -150,6 +164,8 @@ def reading_routes(access: Access, deps: Dependencies) -> list[HTTPRouteHandler]
         at("chart", reading.chart),
         at("submissions", reading.submissions),
         at("submissions/{id:str}", reading.submission),
+        at("submissions/{id:str}/dry-run", reading.rehearsal, "GET", "POST"),
+        at("drift", reading.drift),
         at("export.csv", lambda request: reading.export(request, "csv")),
         at("export.jsonl", lambda request: reading.export(request, "jsonl")),
     ]
