@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from urllib.parse import unquote_to_bytes
 
+from service.sources.percent import unquoted
 from service.sources.recognition import CLICK_ID_PHRASES, phrase
 from service.sources.text import line
 from worker.templates import UTM
@@ -55,4 +55,4 @@ def from_url(address: str) -> Iterator[tuple[str, str]]:
 
 
 def _decode(value: str) -> str:
-    return unquote_to_bytes(value.replace("+", " ")).decode("utf-8", "replace")
+    return unquoted(value.replace("+", " ").encode("utf-8", "replace")).decode("utf-8", "replace")

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from urllib.parse import unquote_to_bytes
 
 from service.sources.json_text import read_json
 from service.sources.multipart_body import read_parts
+from service.sources.percent import unquoted
 from service.sources.reading import Request
 from service.sources.tree import Tree, Unreadable
 
@@ -78,7 +78,7 @@ def form_pairs(body: bytes) -> Iterable[tuple[str, str]]:
 
 
 def _unquote(raw: bytes) -> str:
-    return utf8(unquote_to_bytes(raw.replace(b"+", b" ")))
+    return utf8(unquoted(raw.replace(b"+", b" ")))
 
 
 def gather(pairs: Iterable[tuple[str, Tree]]) -> dict[str, Tree]:

@@ -95,8 +95,9 @@ def compose(payload: Payload, source: Source) -> tuple[Lead, dict[str, str]]:
 
 def _is_hidden(leaf: Leaf, hidden: set[str]) -> bool:
     """Secrets, traps and fields for machines are no answers."""
-    names = {leaf.path[-1], leaf.label} if leaf.path else {leaf.label}
-    return bool(names & hidden) or any(name.lower() in SECRET_NAMES for name in names)
+    label = leaf.label
+    last = leaf.path[-1] if leaf.path else label
+    return last in hidden or label in hidden or last.lower() in SECRET_NAMES or label.lower() in SECRET_NAMES
 
 
 def _map(draft: Draft, payload: Payload, source: Source, leaves: list[Leaf]) -> set[Path]:

@@ -8,11 +8,11 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Iterable, Sequence
-from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct
 
 from service.sources.config import Secret, Verify
+from service.sources.percent import unquoted
 from service.sources.reading import Request
 
 LONGEST_HEADER = 8_192
@@ -43,12 +43,17 @@ def header(request: Request, name: str) -> str | None:
 
 
 def query_value(query: str, name: str) -> bytes | None:
-    """The first value of a query parameter, as bytes."""
+    """The first value of a query parameter, as bytes, bounded."""
+    wanted = name.encode()
     for pair in query.split("&", 100)[:100]:
         key, _, value = pair.partition("=")
-        if unquote_to_bytes(key.replace("+", " ")) == name.encode():
-            return unquote_to_bytes(value.replace("+", " "))
+        if len(key) <= 3 * len(wanted) and _unquoted(key) == wanted:
+            return _unquoted(value[:LONGEST_HEADER])
     return None
+
+
+def _unquoted(text: str) -> bytes:
+    return unquoted(text.replace("+", " ").encode("utf-8", "surrogatepass"))
 
 
 def as_sent(text: str) -> bytes:

@@ -32,7 +32,7 @@ def scrub(source: Source, request: Request) -> Raw:
 def _query(query: str, rules: Verify) -> str:
     if not rules.query:
         return query[:LONGEST]
-    pairs = [pair.partition("=") for pair in query.split("&")]
+    pairs = [pair.partition("=") for pair in query[:LONGEST].split("&")]
     kept = [f"{name}={REMOVED}" if unquote_plus(name) == rules.query else name + sign + value for name, sign, value in pairs]
     return "&".join(kept)[:LONGEST]
 

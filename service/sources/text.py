@@ -34,6 +34,8 @@ def clean(text: str, limit: int = LONGEST) -> str:
 def line(text: str) -> str:
     """Text of one line, blanks joined, without characters that nobody sees or that turn the direction of writing."""
     text = clean(text)
+    if text.isascii() and text.isprintable() and "  " not in text:
+        return text
     return _BLANK.sub(" ", text if text.isascii() else _INVISIBLE.sub("", text)).strip()
 
 

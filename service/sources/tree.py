@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from msgspec import Struct
@@ -90,10 +90,14 @@ def _is_index(part: str, items: list[Tree]) -> bool:
 def leaves(tree: Tree, path: Path = ()) -> Iterator[tuple[Path, Tree]]:
     """Every leaf with its path, in order. A list of plain values is one leaf. Depth is bounded by the decoder."""
     if isinstance(tree, dict):
-        for key, value in tree.items():
-            yield from leaves(value, (*path, key))
+        items: Iterable[tuple[str, Tree]] = tree.items()
     elif isinstance(tree, list) and any(isinstance(item, dict | list) for item in tree):
-        for at, value in enumerate(tree):
-            yield from leaves(value, (*path, str(at)))
+        items = ((str(at), value) for at, value in enumerate(tree))
     else:
         yield path, tree
+        return
+    for key, value in items:
+        if isinstance(value, dict | list):
+            yield from leaves(value, (*path, key))
+        else:
+            yield (*path, key), value
