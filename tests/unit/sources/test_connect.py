@@ -1,4 +1,4 @@
-"""What the guide tells people to write is right as it stands there."""
+"""What the README tells people to write in the source file is right as it stands there."""
 
 from __future__ import annotations
 
@@ -11,8 +11,15 @@ from service.sources.config import Source
 from service.sources.loader import load
 from service.sources.registry import ADAPTERS
 
-GUIDE = (Path(__file__).parents[3] / "deploy" / "connect.md").read_text("utf-8")
+README = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
+ALL = re.findall(r"^```toml\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+GUIDE = README.partition("## Connect your form\n")[2].partition("\n## ")[0]
 BLOCKS = re.findall(r"^```toml\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+TITLES = {
+    "form": "Your own form", "json": "A partner that posts JSON, and anything else",
+    "meta-lead-ads": "Meta Lead Ads", "google-ads": "Google Ads", "linkedin": "LinkedIn", "hubspot": "HubSpot",
+}  # fmt: skip
+"""Adapter -> how people call it, where that is not its name with capitals."""
 _ENV = re.compile(r'"([A-Z][A-Z0-9_]+)"')
 
 
@@ -22,7 +29,7 @@ def sources(block: str) -> dict[str, Source]:
     return load(block, env, secrets=("verify", "fetch")).sources
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[0])
+@pytest.mark.parametrize("block", ALL, ids=lambda block: block.splitlines()[0])
 def test_blocks_load(block: str) -> None:
     """Every block is a source file in which nothing is wrong."""
     assert sources(block)
@@ -42,9 +49,13 @@ def test_nothing_is_open() -> None:
     assert opened == {"contact", "survey"}
 
 
-def test_links() -> None:
-    """Every product of the table at the top leads to its section."""
-    headings = {
-        re.sub(r"[^a-z0-9 -]", "", line[3:].lower()).replace(" ", "-") for line in GUIDE.splitlines() if line[:3] == "## "
-    }
-    assert set(re.findall(r"\]\(#([^)]+)\)", GUIDE)) <= headings
+def test_each_product_has_its_own_fold() -> None:
+    """Whoever looks for a product finds it by its name, with its lines and where to paste the URL inside."""
+    folds = re.findall(r"<details><summary><b>(.+?)</b></summary>\n\n(.*?)\n\n</details>", GUIDE, re.DOTALL)
+    assert GUIDE.count("<details>") == len(folds)
+    for name in ADAPTERS:
+        title = TITLES.get(name, name.replace("-", " ").title())
+        [text] = [text for said, text in folds if said == title]
+        lines, _, told = text.rpartition("```")
+        assert f'adapter = "{name}"' in lines
+        assert len(told.strip()) > 60, f"{name}: where to paste the URL"
