@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from service.sources.config import ConfigError, Fault
 from service.sources.lines import Lines
-from service.sources.loader import Need, load, writing
+from service.sources.loader import VERIFY, Need, load, writing
+from service.sources.registry import ADAPTERS
 from service.sources.units import Rate
 from tests.unit.sources.making import source
 from worker.writing import LeadSettings, Value
@@ -240,6 +242,19 @@ def test_example() -> None:
         "the environment variable PARTNER_KEY with a secret",
         "the environment variable WEBHOOK_SECRET with a secret",
     ]
+
+
+def test_example_uncommented() -> None:
+    """What the example holds back behind `#` is right as well: products that sign, that do not, and that tell ids alone."""
+    text = re.sub(r"^#(?=[\[a-z])", "", EXAMPLE.read_text("utf-8"), flags=re.MULTILINE)
+    env = dict.fromkeys(re.findall(r'"([A-Z][A-Z0-9]*_[A-Z0-9_]+)"', text), "secret")
+    found = load(text, env, secrets=(*VERIFY, *FETCH)).sources
+    products = {name: one for name, one in found.items() if one.adapter not in ("form", "json")}
+    assert set(products) == {"typeform", "jotform", "meta", "linkedin"}
+    assert all(one.secrets for one in products.values())
+    for one in products.values():
+        assert bool(one.fetch_token) is (ADAPTERS[one.adapter].records is not None)
+    assert re.search(r"^# origins = ", EXAMPLE.read_text("utf-8"), re.MULTILINE), "prose and settings are told apart by the blank"
 
 
 def _faults_of(path: Path) -> list[Fault]:
