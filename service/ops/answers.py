@@ -74,7 +74,7 @@ class Summary(Struct, frozen=True, kw_only=True):
 
 
 class Item(Summary, frozen=True, kw_only=True):
-    """One submission in a list; `cause` is a `CauseCard`'s id."""
+    """One submission in a list; `cause` is a `CauseCard`'s id, of what is dead alone: its list is as long as the card counts."""
 
     cause: str | None
 
