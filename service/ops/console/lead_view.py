@@ -82,7 +82,8 @@ class LeadView:
         if reveal and refused is None:
             self._site.actions.audit.note(seen.me.name, "reveal", detail.id)
         may = _may(detail)
-        editing = may.retry and reveal and detail.lead is not None and (seen.query.get("edit") == "1" or refused is not None)
+        asked = seen.query.get("edit") == "1" or refused is not None
+        editing = asked and reveal and (may.retry or may.accept) and detail.lead is not None
         # Who reads what is shown in the open goes on doing so from tab to tab.
         flags = {"reveal": "1"} if reveal else {}
         flags |= {"edit": "1"} if editing else {}
