@@ -89,6 +89,30 @@ def test_several_files_give_a_line_each(run: Run, tmp_path: Path) -> None:
     assert "\n" in run("contact", str(tmp_path / "one")).stdout.rstrip()
 
 
+def test_the_source_file_is_read_once(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many files there are, the source file is read as often as for one."""
+    from service.sources import loader
+
+    reads: list[object] = []
+
+    def load(path: Path, *words: Any, **options: Any) -> Any:
+        reads.append(path)
+        return loader.load(path, *words, **options)
+
+    monkeypatch.setattr("service.cli.preview.load", load)
+    (tmp_path / "one").write_text("email=a@example.com", "utf-8")
+    run("contact", str(tmp_path / "one"))
+    for_one = len(reads)
+    many = run("contact", *[str(tmp_path / "one")] * 60)
+    assert len(many.stdout.splitlines()) == 60
+    assert len(reads) == 2 * for_one
+
+
+def test_there_are_51_captured_cases() -> None:
+    """Requests and records together are all that were captured."""
+    assert len(SENT) + len(list(cases("api_response"))) == 51
+
+
 @pytest.mark.parametrize(
     ("words", "body", "outcome", "status"),
     [
