@@ -9,7 +9,7 @@ import click
 from service import stored
 from service.attribution import LEADS, Carried, Report, SourceShare, Tally
 from service.cli import show, start
-from service.cli.columns import inert
+from service.cli.columns import inert, print_columns
 from service.cli.progress import counted
 from service.cli.since import since_option
 from service.settings import source_file
@@ -57,7 +57,9 @@ def _print(report: Report) -> None:
     rows = [[share.source, *_row(share.total), _unmatched(share)] for share in report.sources]
     if len(rows) > 1:
         rows.append(["total", *_row(report.total), ""])
-    show.table("Attribution by source", ["source", *COLUMNS, "no rule"], rows, empty="no leads are stored that match")
+    if not rows:
+        click.echo("no leads are stored that match")
+    _table("By source", ["source", *COLUMNS, "no rule"], rows)
     for share in report.sources:
         _print_source(share)
     if report.without_content:
@@ -70,16 +72,23 @@ def _print_source(share: SourceShare) -> None:
         rows = [[name, *_row(carried)] for name, carried in campaigns[:SHOWN]]
         if rest := campaigns[SHOWN:]:
             rows.append([f"{len(rest):,} more", f"{sum(carried.leads for _, carried in rest):,}", *[""] * (len(COLUMNS) - 1)])
-        show.table(f"{share.source}: by campaign", ["campaign", *COLUMNS], rows)
+        _table(f"{share.source}: by campaign", ["campaign", *COLUMNS], rows)
     if share.rules:
         rows = [[str(rule.number), _when(rule.when), _of(rule.leads, share.total.leads)] for rule in share.rules]
         rows.append(["–", "no rule matched", _unmatched(share)])
-        show.table(f"{share.source}: by rule", ["rule", "when", "leads"], rows)
+        _table(f"{share.source}: by rule", ["rule", "when", "leads"], rows)
     if share.unmatched_from:
         rows = [[one.utm_source, one.utm_medium, _of(one.leads, share.unmatched)] for one in share.unmatched_from[:SHOWN]]
-        show.table(f"{share.source}: where those without a rule come from", ["utm_source", "utm_medium", "leads"], rows)
+        _table(f"{share.source}: where those without a rule come from", ["utm_source", "utm_medium", "leads"], rows)
     for fault, leads in share.faults.items():
         click.echo(f"{inert(share.source)}: {leads:,} leads: {inert(fault)}")
+
+
+def _table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    if rows:
+        click.echo(click.style(inert(title), bold=True, underline=True))
+        print_columns(columns, rows)
+        click.echo()
 
 
 def _row(carried: Carried) -> list[str]:
