@@ -253,7 +253,8 @@ def table(outcomes: Sequence[Outcome]) -> str:
     lines = [_row(COLUMNS, widths), _row(["-" * (width - 1) + ":" for width in widths], widths)]
     lines += [_row(row, widths) for row in rows]
     dealt: Counter[str] = sum((Counter(outcome.dealt) for outcome in outcomes), Counter())
-    return "\n".join([*lines, "", ", ".join(f"{name} {count}" for name, count in sorted(dealt.items()))])
+    blows = ["", ", ".join(f"{name} {count}" for name, count in sorted(dealt.items()))] if dealt else []
+    return "\n".join(lines + blows)
 
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
