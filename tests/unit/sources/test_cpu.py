@@ -5,18 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from service.sources import recognition
 from service.sources.config import Source
 from service.sources.judge import judge
-from service.sources.reading import Outcome, Reading, Request
+from service.sources.reading import Event, Outcome, Reading, Request
 from service.sources.registry import ADAPTERS
 from service.sources.scrub import scrub
 from tests.unit.sources.making import JSON, NOW, source
 from tests.unit.sources.nasty import SIZE, nasty, nasty_headers
-from tests.unit.sources.test_any_bytes import READ, SCHEMES
+from tests.unit.sources.test_any_bytes import BODIES as ANY_BODIES
+from tests.unit.sources.test_any_bytes import HEADERS as ANY_HEADERS
+from tests.unit.sources.test_any_bytes import READ, SCHEMES, TYPES
 
+METHODS = st.sampled_from(["POST", "POST", "GET"])
 LIMIT = 0.050
 """Seconds of processor time."""
 TRIES = 3
@@ -101,3 +107,29 @@ def test_questions_of_products_are_quick(query: str) -> None:
     for config in (*OPEN.values(), *SIGNED.values(), *CHECKED.values()):
         for method in ("GET", "POST"):
             check(config, Request(method=method, query=query, headers=[("content-type", JSON)], body=b"{}"))
+
+
+NAMES = st.sampled_from(
+    ["content-type", "authorization", "x-shopify-topic", "x-shopify-test", "x-hub-signature-256", "x-signature"]
+)
+MORE = st.lists(st.tuples(NAMES, st.text(st.characters(codec=None), max_size=80)), max_size=4)
+
+
+@pytest.mark.parametrize("name", sorted(ADAPTERS))
+@settings(deadline=None, max_examples=60)
+@given(headers=ANY_HEADERS, more=MORE, content_type=TYPES, body=ANY_BODIES, query=st.text(max_size=40), method=METHODS)
+def test_any_bytes_through_every_adapter(
+    name: str,
+    headers: list[tuple[str, str]],
+    more: list[tuple[str, str]],
+    content_type: str,
+    body: bytes,
+    query: str,
+    method: str,
+) -> None:
+    """Any headers and body get a verdict that can be stored, never an exception, open and behind the product's own scheme."""
+    sent = [("content-type", content_type), *headers, *more]
+    request = Request(method=method, query=query, headers=sent, body=body, url="https://a.example/in/x")
+    for config in (OPEN[name], SIGNED.get(name, OPEN[name])):
+        reading = check(config, request)
+        assert msgspec.json.decode(msgspec.json.encode(reading.events), type=list[Event]) == reading.events
