@@ -11,7 +11,7 @@ PYTHON ?= $(shell $(FIND_PYTHON))
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 PROCESSES ?= auto
 
-.PHONY: help install demo test tools chaos crash-scan lost-answers outage allowance lock clean
+.PHONY: help install demo test tools chaos crash-scan lost-answers outage allowance bench lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -56,6 +56,17 @@ outage: tools ## Ten minutes without Redis at 50 posts/s; fails on an answer tha
 allowance: tools ## Ten minutes of eight workers on one small window; fails beyond the plan or below 95 %
 	@$(BIN)/python -m tests.bench.allowance --seconds 600 --processes 8
 
+PEERS := .venv-peers
+
+$(PEERS)/installed: tests/bench/peers/requirements.lock
+	@echo "Installing the peers that the benchmarks compare with ..."
+	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r tests/bench/peers/requirements.lock
+	@touch $@
+
+bench: tools $(PEERS)/installed ## Measure intake and delivery beside peers, the console and previews; prints the tables of deploy/benchmarks.md
+	@$(BIN)/python -m tests.bench --peers $(PEERS)/bin/python $(BENCH)
+
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 LOCK = { echo "\# Made by 'make lock' from pyproject.toml. Do not edit."; cat $(1).new; } > $(1) && rm $(1).new
 
@@ -65,7 +76,9 @@ lock: install ## Make the lock files anew with the newest versions
 	@$(COMPILE) --upgrade --group build -c requirements.lock -o deploy/build.lock.new && $(call LOCK,deploy/build.lock)
 	@$(COMPILE) --upgrade --group test -c requirements.lock -c deploy/build.lock -o tests/requirements.lock.new \
 		&& $(call LOCK,tests/requirements.lock)
+	@$(COMPILE) --upgrade -c requirements.lock tests/bench/peers/requirements.in -o tests/bench/peers/requirements.lock.new \
+		&& $(call LOCK,tests/bench/peers/requirements.lock)
 
 clean: ## Remove what was installed and cached; the data in .leadline stay
-	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-peers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find service worker tests -name __pycache__ -type d -prune -exec rm -rf {} +

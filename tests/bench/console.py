@@ -216,12 +216,15 @@ def run(count: int, rounds: int) -> list[Timing]:
         client, vault = connect(server.url, timeout=30.0), Vault([KEY])
         began = time.perf_counter()
         seed(client, server.url, vault, count)
-        print(f"seeded {count} submissions in {time.perf_counter() - began:.1f} s")
+        print(f"seeded {count} submissions in {time.perf_counter() - began:.1f} s", file=sys.stderr)
         ledger = Ledger(connect(server.url), vault)
         reader = Reader(ledger, None, Path(folder), patience=600.0)
         before, began = resident_mib(), time.perf_counter()
         total = reader.submissions(Filter()).total
-        print(f"index built in {time.perf_counter() - began:.1f} s, {resident_mib() - before:.0f} MiB for {total} submissions")
+        print(
+            f"index built in {time.perf_counter() - began:.1f} s, {resident_mib() - before:.0f} MiB for {total} submissions",
+            file=sys.stderr,
+        )
         dead = reader.ids(Filter(state="dead"))
         dice = random.Random(3)
 
