@@ -28,7 +28,7 @@ import redis
 from service.local.machine import Machine
 from service.local.redis import EmbeddedRedis
 from tests.bench.load import Answer, Load, percentile
-from tests.bench.progress import progress
+from tests.bench.progress import errors_only, progress
 from tests.chaos.checker import check
 from tests.chaos.facts import gather, leftovers, metrics_of
 from tests.chaos.machine import SOURCES, Running, machine
@@ -230,6 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words.add_argument("--json", type=Path, help="write the figures to this file")
     words.add_argument("--keep", type=Path, help="work in this directory and keep it")
     asked = words.parse_args(arguments)
+    errors_only()
     plan = Plan(asked.seconds, asked.rate, within=asked.within, hang=asked.hang)
     with tempfile.TemporaryDirectory(prefix="leadline-outage-") as folder:
         outcome = Outage(plan, asked.keep or Path(folder)).run()

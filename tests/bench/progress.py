@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
 import threading
@@ -10,7 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+import structlog
+
 TERMINAL_SECONDS, FILE_SECONDS = 0.5, 10.0
+
+
+def errors_only() -> None:
+    """For commands whose output is their figures: parts that die and come back are no news there."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
 
 
 @contextmanager

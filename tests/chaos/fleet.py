@@ -55,12 +55,14 @@ class Blow:
 def planned(seed: int, kills: int, gap: tuple[float, float], longest_stop: float) -> list[Blow]:
     """The blows of a run: services, workers and Redis in turn by chance, until so many are SIGKILL.
 
-    Of five three kill, one stops, one asks to stop. One worker's stop in four is long: longer than a lease.
+    Of five three kill, one stops, one asks to stop. One worker's stop in four is long: longer than a lease. No part is hit twice
+    running: most blows would hit a process that has hardly begun.
     """
     chance = random.Random(f"blows {seed}")
     blows: list[Blow] = []
     while sum(blow.kills for blow in blows) < kills:
-        part = chance.choice([*SERVICES, *WORKERS, *WORKERS, "redis", "redis"])
+        last = blows[-1].part if blows else None
+        part = chance.choice([part for part in (*SERVICES, *WORKERS, *WORKERS, "redis", "redis") if part != last])
         act = chance.choices(["kill", "stop", "term"], [3, 1, 1])[0]
         if act == "kill" and part in SERVICES and chance.random() < 0.5:
             act = "kill-inner"

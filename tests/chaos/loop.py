@@ -26,7 +26,7 @@ from unittest import mock
 import redis
 
 from service.local import processes
-from tests.bench.progress import progress
+from tests.bench.progress import errors_only, progress
 from tests.chaos import fleet, senders
 from tests.chaos.checker import FOR_GOOD, Violation, check
 from tests.chaos.facts import Facts, gather, leftovers, metrics_of, working
@@ -272,6 +272,7 @@ def report(outcome: Outcome, folder: Path) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
+    errors_only()
     seeds = [int(seed) for seed in asked.seeds.split(",")]
     folder = Path(asked.keep or tempfile.mkdtemp(prefix="leadline-chaos-"))
     outcomes = []

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from tests.bench.progress import errors_only
 from tests.chaos.loop import Fault, Outcome, Plan, report, run, table
 from tests.chaos.senders import Kind
 
@@ -62,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words.add_argument("--json", type=Path, help="write the figures to this file")
     words.add_argument("--keep", type=Path, help="work in this directory and keep it")
     asked = words.parse_args(arguments)
+    errors_only()
     with tempfile.TemporaryDirectory(prefix="leadline-answers-") as temporary:
         folder = asked.keep or Path(temporary)
         outcome = run(plan(asked.submissions, asked.seed, asked.quiet), folder)
