@@ -61,7 +61,7 @@ def test_axe_finds_nothing_grave_in_what_opens(console: Console, signed_in: Open
     assert findings(page) == []
     page.keyboard.press("Escape")
     page.get_by_role("link", name="Mend & retry 1").click()
-    page.get_by_role("dialog").locator("input").first.wait_for()
+    page.get_by_role("dialog").locator(".fields input").first.wait_for()
     assert findings(page) == []
     page.get_by_role("dialog").get_by_role("button", name="Mend & retry 1").click()
     page.locator("#tray .run").wait_for()

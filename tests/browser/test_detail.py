@@ -100,7 +100,7 @@ def test_a_look_at_personal_data_is_logged_once(console: Console, signed_in: Ope
     page = signed_in(f"/ops/leads/{masked}")
     expect(page.locator("#detail")).to_contain_text("g…@navy.example")
     expect(page.locator("#detail")).not_to_contain_text("grace@navy.example")
-    page.get_by_role("link", name="Reveal").click()
+    page.get_by_role("link", name="Reveal", exact=True).click()
     expect(page.locator("#detail")).to_contain_text("grace@navy.example")
     console.deps.actions.discard(id, "vera")
     expect(page.locator(".sum")).to_contain_text("1 discarded")

@@ -29,7 +29,7 @@ from service.ops.console.said import flash
 from service.ops.console.states import refused, state
 from service.ops.console.top import Top, top
 from service.ops.console.tray import tray
-from service.ops.console.visit import Go, View, Visit, posted, visit
+from service.ops.console.visit import Go, View, Visit, address_of, posted, visit
 from service.ops.find import Filter, FilterError
 from service.ops.read import Loading, Reader
 from service.problems import HttpProblem, answer
@@ -109,9 +109,7 @@ class Site:
     def _kept_out(self, request: Web, problem: HttpProblem) -> Response[bytes]:
         if problem.kind not in ("not-signed-in", "locked-out"):
             return answer(problem, request_id(request.scope), page=True)
-        query = request.scope["query_string"].decode("latin-1")
-        here = request.url.path + (f"?{query}" if query else "")
-        return door(problem, back=here if request.method == "GET" else HOME)
+        return door(problem, back=address_of(request) if request.method == "GET" else HOME)
 
     # -- a page --------------------------------------------------------------------------------------------------------
 

@@ -8,11 +8,13 @@ from urllib.parse import parse_qs, parse_qsl
 from msgspec import Struct, field
 
 from service.ops.access import Web, read_body
+from service.ops.console.address import HOME, ours
 from service.problems import HttpProblem
 from service.sources.reading import Problem
 from worker.values import OpsToken
 
 MOST_FIELDS = 2_000
+LONGEST_QUERY = 20_000
 CLOSED_COOKIE = "leadline_closed"
 
 
@@ -60,17 +62,25 @@ class Go(Struct, frozen=True):
 
 
 def visit(request: Web, owner: OpsToken, csrf: str, form: dict[str, list[str]] | None = None) -> Visit:
-    query = request.scope["query_string"].decode("latin-1")
+    """Of a post, `here` and `query` are those of the page it came from: what it shows is shown there."""
+    here = (ours(form.get("back", [""])[-1]) or HOME) if form is not None else address_of(request)
+    query = here.partition("?")[2]
     return Visit(
         me=Me(owner.name, owner.role),
         csrf=csrf,
-        here=request.url.path + (f"?{query}" if query else ""),
-        query=dict(parse_qsl(query, keep_blank_values=True, max_num_fields=200)) if len(query) < 20_000 else {},
+        here=here,
+        query=dict(parse_qsl(query, keep_blank_values=True, max_num_fields=200)) if len(query) < LONGEST_QUERY else {},
         form=form or {},
         path={name: str(value) for name, value in request.path_params.items()},
         closed=request.cookies.get(CLOSED_COOKIE, "")[:2000],
         base=f"{request.url.scheme}://{request.headers.get('host', '')}",
     )
+
+
+def address_of(request: Web) -> str:
+    """Path and query, as they were asked for."""
+    query = request.scope["query_string"].decode("latin-1")
+    return request.url.path + (f"?{query}" if query else "")
 
 
 async def posted(request: Web) -> dict[str, list[str]]:

@@ -1,0 +1,46 @@
+"""Submissions placed in the store as if they had come, and ended, at another time: what no sender could bring about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ulid import ULID
+
+from service.dependencies import Dependencies
+from worker import keys
+from worker.contract import Cause, Lead, Raw, State, Submission
+from worker.ledger import scripts
+
+POSTED = Raw("POST", "", "application/x-www-form-urlencoded", [("user-agent", "Mozilla/5.0")], b"email=ada%40example.com")
+
+
+def submission(
+    source: str,
+    state: State,
+    at: float,
+    lead: Lead,
+    *,
+    raw: Raw = POSTED,
+    cause: Cause | None = None,
+    why: str | None = None,
+) -> Submission:
+    """One received `at` (Unix seconds)."""
+    return Submission(
+        id=str(ULID.from_timestamp(at)), source=source, state=state, received_at=at, lead=lead, raw=raw, cause=cause, why=why
+    )
+
+
+def place(deps: Dependencies, found: Iterable[Submission], took: float = 4.0) -> list[str]:
+    """Each is in its state since `took` seconds after it was received; their ids. None of them is queued."""
+    ids = []
+    for each in found:
+        texts = deps.acceptor._sealed(each)[1]
+        deps.redis.eval(scripts.source("accept"), 0, each.received_at + took, 0, *texts)
+        ids.append(each.id)
+    return ids
+
+
+def know(deps: Dependencies, id: str, **facts: Any) -> None:
+    """What a worker would have written down of it: `result`, `attempts`, `lead_id` …"""
+    deps.redis.hset(keys.submission(id), mapping=facts)
