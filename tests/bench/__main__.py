@@ -38,8 +38,8 @@ def sections(peers: Path | None, quick: bool) -> dict[str, Callable[[], str]]:
 
 def _told(module: object, table: str) -> str:
     """The table, under what its module says of how it was measured."""
-    said = (module.__doc__ or "").strip().split("\n\n")
-    return f"{said[0].replace(chr(10), ' ')}\n\n{said[-1].replace(chr(10), ' ')}\n\n{table}"
+    said = (module.__doc__ or "").strip().split("\n\n")[-1]
+    return f"{said.replace(chr(10), ' ')}\n\n{table}"
 
 
 def _console(submissions: int, rounds: int) -> str:
