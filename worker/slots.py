@@ -23,7 +23,9 @@ import redis
 import structlog
 from rq import Queue, SimpleWorker
 from rq.exceptions import DequeueTimeout
+from rq.executions import Execution
 from rq.job import Job
+from rq.registry import StartedJobRegistry
 from rq.timeouts import TimerDeathPenalty
 from rq.utils import now
 from rq.worker import WorkerStatus
@@ -69,6 +71,21 @@ class SlotWorker(SimpleWorker):
                 # RQ could not write down its end. Renewed no longer, it is cleared away by the sweeper.
                 self.executions.pop(execution.id, None)
 
+    def handle_execution_ended(self, job: Job, queue: Queue, heartbeat_ttl: int) -> None:  # noqa: ARG002
+        """RQ would write a heartbeat of a job that it deletes next."""
+        job.ended_at = now()
+
+    def handle_job_success(self, job: Job, queue: Queue, started_job_registry: StartedJobRegistry, execution: Execution) -> None:  # noqa: ARG002
+        """In one exchange instead of six: our jobs keep no result, come once, and no other job waits for them."""
+        assert job.started_at is not None
+        assert job.ended_at is not None
+        with self.connection.pipeline(transaction=True) as pipe:
+            self.increment_successful_job_count(pipeline=pipe)
+            self.increment_total_working_time(job.ended_at - job.started_at, pipe)
+            pipe.delete(job.key)
+            self.cleanup_execution(job, pipeline=pipe, execution=execution)
+            pipe.execute()
+
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002
         return EXECUTION_SECONDS
 
@@ -100,6 +117,11 @@ class SlotWorker(SimpleWorker):
 
 
 _counting = threading.Lock()
+
+
+def _kind(error: Exception) -> str:
+    """A wrong password is mended elsewhere than a server that is gone. Our own words name the error of Redis behind them."""
+    return str(error) if isinstance(error, StoreUnavailable) else type(error).__name__
 
 
 class Slots:
@@ -181,7 +203,7 @@ class Slots:
             except DequeueTimeout:
                 continue
             except (redis.RedisError, StoreUnavailable, OSError) as error:
-                log.warning("Redis is away", error=type(error).__name__)
+                log.warning("Redis is away", error=_kind(error))
                 wait = 1.0
             except Exception as error:
                 # One unreadable job must not cost a slot; the sweeper brings its submission back as a new one.
@@ -202,7 +224,7 @@ class Slots:
             try:
                 beat()
             except (redis.RedisError, StoreUnavailable, OSError) as error:
-                log.warning("Redis is away", error=type(error).__name__)
+                log.warning("Redis is away", error=_kind(error))
             except Exception as error:
                 log.error("beat failed", beat=threading.current_thread().name, error=type(error).__name__)
 
@@ -259,4 +281,4 @@ class Slots:
             self._meter.flush(worker.connection)
             self._leases.leave()
         except (redis.RedisError, StoreUnavailable, OSError) as error:
-            log.warning("Redis is away", error=type(error).__name__)
+            log.warning("Redis is away", error=_kind(error))
