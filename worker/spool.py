@@ -96,17 +96,24 @@ class Spool:
         """The next to hand over, oldest first, of ours or of an adopted file; empty when there is none."""
         with self._mutex:
             for file in self._files():
-                found = file.oldest(most, self._vault)
+                try:
+                    found = file.oldest(most, self._vault)
+                except sqlite3.OperationalError as error:
+                    log.warning("a spool file cannot be read just now", file=file.path.name, error=str(error))
+                    continue
                 if found:
                     return found
-                if file is self._file:
-                    file.tidy()
-                    continue
-                self._adopted.remove(file)
-                self._leave(file) if file.count else file.remove()
+                file.tidy()
+                if file is not self._file and not file.handed_over:
+                    self._adopted.remove(file)
+                    self._leave(file) if file.count else file.remove()
             return []
 
     def _leave(self, file: _File) -> None:
+        if file.damage:
+            file.close()
+            _set_aside(file.path, file.damage)
+            return
         log.error("a spool file is left for a process that can open it", file=file.path.name, submissions=file.count)
         self._foreign.add(file.path)
         file.tidy()
@@ -192,6 +199,9 @@ class _File:
         count, size = self._db.execute("select count(*), coalesce(sum(length(body)), 0) from submission").fetchone()
         self.count, self.bytes = int(count), int(size)
         self._closed: set[str] = set()
+        self.handed_over: set[str] = set()
+        """Redis has them, and the file took no writes since to delete them."""
+        self.damage = ""
 
     def put(self, submissions: Sequence[Submission], rows: Sequence[Row], now: float) -> list[Receipt]:
         receipts, added, size = [], 0, 0
@@ -215,13 +225,30 @@ class _File:
         return self._opened(submission_id, row[0], vault) if row else None
 
     def oldest(self, most: int, vault: Vault) -> list[Submission]:
-        """The oldest of those that can be opened."""
+        """The oldest of those that can be opened; what is damaged keeps no other from it. Raises `sqlite3.OperationalError`."""
         found: list[Submission] = []
-        with closing(self._db.execute("select id, body from submission order by number")) as rows:
+        with self._noting_damage(), closing(self._db.execute("select number, id from submission order by number")) as rows:
             while len(found) < most and (row := rows.fetchone()):
-                if row[0] not in self._closed and (submission := self._opened(row[0], row[1], vault)):
+                passed_over = row[1] in self._closed or row[1] in self.handed_over
+                if not passed_over and (submission := self._read(row[0], row[1], vault)):
                     found.append(submission)
         return found
+
+    def _read(self, number: int, submission_id: str, vault: Vault) -> Submission | None:
+        with self._noting_damage():
+            [body] = self._db.execute("select body from submission where number = ?", (number,)).fetchone()
+            return self._opened(submission_id, body, vault)
+        self._closed.add(submission_id)
+        return None
+
+    @contextmanager
+    def _noting_damage(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
+            self.damage = str(error)
 
     def _opened(self, submission_id: str, body: bytes, vault: Vault) -> Submission | None:
         try:
@@ -233,15 +260,25 @@ class _File:
             return None
 
     def take_out(self, ids: Sequence[str]) -> None:
+        """What cannot be deleted just now is passed over from here on, and deleted as soon as it can be."""
+        self.handed_over.update(ids)
+        sizes = []
         with self._transaction() as db:
-            for submission_id in ids:
-                row = db.execute("delete from submission where id = ? returning length(body)", (submission_id,)).fetchone()
-                if row:
-                    self.count, self.bytes = self.count - 1, self.bytes - int(row[0])
-        self.tidy()
+            for submission_id in self.handed_over:
+                sizes += db.execute("delete from submission where id = ? returning length(body)", (submission_id,)).fetchall()
+        self.count, self.bytes = self.count - len(sizes), self.bytes - sum(size for (size,) in sizes)
+        self.handed_over.clear()
+        self._cut()
 
     def tidy(self) -> None:
-        """Cuts the log of changes, in which deleted rows still stand; where somebody reads just then, the next time."""
+        """Deletes what it could not before, and cuts the log of changes; where that cannot be done just now, the next time."""
+        if self.handed_over:
+            with suppress(sqlite3.Error):
+                self.take_out(())
+        self._cut()
+
+    def _cut(self) -> None:
+        """Deleted rows still stand in the log of changes, until nobody reads it."""
         if _length(self.path.with_name(f"{self.path.name}-wal")):
             with suppress(sqlite3.Error):
                 self._db.execute("pragma wal_checkpoint(truncate)").fetchone()
@@ -300,12 +337,17 @@ def _open(path: Path) -> _File | None:
         lock.close()
         return None
     except sqlite3.Error as error:
-        aside = path.with_suffix(".damaged")
-        with suppress(OSError):
-            path.rename(aside)
-        log.error("a spool file is damaged and was set aside", file=aside.name, error=str(error))
+        _set_aside(path, str(error))
         lock.close()
         return None
+
+
+def _set_aside(path: Path, error: str) -> None:
+    aside = path.with_suffix(".damaged")
+    for end in ("", "-wal"):  # the newest rows may stand in the log of changes alone
+        with suppress(OSError):
+            path.with_name(path.name + end).rename(aside.with_name(aside.name + end))
+    log.error("a spool file is damaged and was set aside", file=aside.name, error=error)
 
 
 def spooled(folder: Path) -> int:

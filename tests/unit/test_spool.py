@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import base64
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -151,6 +153,82 @@ def test_a_damaged_file_is_set_aside(tmp_path: Path) -> None:
     assert spool.adopt() == 0
     assert [path.name for path in tmp_path.glob("*.damaged")] == ["1-1-a.damaged"]
     spool.put([submission()], NOW)
+
+
+def test_a_damaged_row_keeps_no_other_back(tmp_path: Path) -> None:
+    """All that can be read of a file is handed over, and what other files hold; then it is set aside with its damage."""
+    left = Spool(tmp_path, ROOM, Vault(()))
+    items = [submission(body=bytes([65 + n]) * 9_000) for n in range(6)]
+    left.put(items, NOW)
+    left.close()
+    [path] = tmp_path.glob("*.sqlite")
+    _break_a_page_of(path, b"C")
+    spool = Spool(tmp_path, ROOM, Vault(()))
+    assert spool.adopt() == 6
+    mine = submission()
+    spool.put([mine], NOW)
+    assert _drained(spool) == [item.id for item in items if item is not items[2]] + [mine.id]
+    assert [file.name for file in tmp_path.glob("*.damaged")] == [f"{path.stem}.damaged"]
+    assert spool.count == 0
+
+
+def _break_a_page_of(path: Path, letter: bytes) -> None:
+    """Gives a page that holds nothing but `letter` an impossible successor."""
+    with closing(sqlite3.connect(path)) as db:
+        [size] = db.execute("pragma page_size").fetchone()
+    data = bytearray(path.read_bytes())
+    at = next(at for at in range(0, len(data), size) if data[at + 4 : at + size] == letter * (size - 4))
+    data[at : at + 4] = b"\xff" * 4
+    path.write_bytes(data)
+
+
+def _drained(spool: Spool) -> list[str]:
+    """What is handed over, in order, by someone who takes out two at a time until nothing comes any more."""
+    handed: list[str] = []
+    for _ in range(50):
+        found = [item.id for item in spool.oldest(2)]
+        if not found:
+            break
+        handed += found
+        spool.take_out(found)
+    return handed
+
+
+def test_a_file_that_takes_no_deletes_holds_nobody_back(spool: Spool, tmp_path: Path) -> None:
+    """On a full disk all of a spool is handed over, each row once; the rows go when there is room again."""
+    items = [submission(body=b"x" * 3_000) for _ in range(6)]
+    spool.put(items, NOW)
+    folder = tmp_path / "spool"
+    with _full_disk(folder):
+        assert _drained(spool) == [item.id for item in items]
+        assert (spool.count, spooled(folder)) == (6, 6)
+    assert spool.oldest(2) == []
+    assert (spool.count, spooled(folder)) == (0, 0)
+    assert lies_since(folder, NOW * 2) == []
+
+
+def test_a_file_that_takes_no_deletes_is_not_removed(spool: Spool, tmp_path: Path) -> None:
+    """A stop on a full disk leaves what was not handed over to the next process."""
+    items = [submission(body=b"x" * 3_000) for _ in range(4)]
+    spool.put(items, NOW)
+    with _full_disk(tmp_path / "spool"):
+        for _ in range(2):
+            spool.take_out([items[0].id, items[1].id])
+        spool.close()
+    again = Spool(tmp_path / "spool", ROOM, Vault(()))
+    assert again.adopt() == 4
+    assert _drained(again) == [item.id for item in items]
+
+
+@contextmanager
+def _full_disk(folder: Path) -> Iterator[None]:
+    """No file of the folder can grow."""
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (min(path.stat().st_size for path in folder.glob("*.sqlite")), usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
 
 
 def test_a_disk_that_refuses_is_told_and_nothing_counts_as_stored(tmp_path: Path) -> None:
