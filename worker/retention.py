@@ -36,6 +36,9 @@ RECEIPT_SECONDS = REMEMBER_SECONDS + 3600
 """A receipt outlives the duplicate keys that point to it."""
 
 REWRITE_SECONDS = 24 * 3600
+AGAIN_SECONDS = 300
+"""After Redis refused, as it does while it writes its file anew already: that may have begun before the last erasure."""
+
 BY = "retention"
 
 
@@ -101,4 +104,5 @@ class Retention:
             ask_to_rewrite(store)
         except redis.ResponseError as error:
             store.set(keys.UNWRITTEN, b"1")
+            store.expire(keys.REWRITTEN, AGAIN_SECONDS)
             log.warning("Redis does not write its file anew, and what was erased still stands in it", error=str(error)[:200])
