@@ -48,6 +48,25 @@ def test_an_answer_is_added(console: Console, signed_in: Opened) -> None:
     assert (record.lead.answers["Seats"], record.lead.consent, record.lead.name) == ("40", True, "Grace Hopper")
 
 
+def test_checked_before_it_is_saved(console: Console, signed_in: Opened) -> None:
+    """What a retry would send is told beforehand, also with what is typed and not saved; nothing is changed by asking."""
+    id = console.nobody()
+    page = signed_in(f"/ops/leads/{id}?state=dead&reveal=1&edit=1")
+    tab = page.locator("#tab-would-send")
+    expect(tab).to_contain_text("It would fail again.")
+    page.get_by_role("textbox", name="E-mail").fill("grace@navy.example")
+    page.get_by_role("button", name="Check").click()
+    expect(tab).to_contain_text("It would be delivered.")
+    expect(tab).to_contain_text("not saved yet")
+    expect(page.get_by_role("textbox", name="E-mail")).to_have_value("grace@navy.example")
+    record = console.deps.ledger.get(id)
+    assert record is not None
+    assert record.lead is not None
+    assert (record.state, record.lead.email) == ("dead", None)
+    page.get_by_role("button", name="Save & retry").click()
+    expect(page.locator("#flash")).to_contain_text("Saved")
+
+
 def test_who_saves_second_is_told(console: Console, signed_in: Opened) -> None:
     """Where somebody changed the lead since the form was shown, nothing is saved over it, and what was typed is kept."""
     [id] = console.dead()

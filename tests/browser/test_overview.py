@@ -55,6 +55,14 @@ def test_no_worker(console: Console, signed_in: Opened) -> None:
     expect(banner.locator(".command")).to_have_text("leadline work")
 
 
+def test_what_the_account_lacks(console: Console, signed_in: Opened) -> None:
+    """Before a lead dies of it, a banner names the label that the source file has and the account has not."""
+    with console.worker():
+        page = signed_in("/ops")
+        banner = page.locator(".banner.warn")
+        expect(banner).to_contain_text("Not in the Pipedrive account: label “Webinar” (webinar).", timeout=20_000)
+
+
 def test_pause_and_resume(console: Console, signed_in: Opened) -> None:
     """A pause needs a reason, shows it on every page, and ends with a button."""
     page = signed_in("/ops")

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from service.ops import actions
 from service.ops.console import leadform
 from service.ops.console.address import HOME, LIST, Place, ours, told
-from service.ops.console.lead_view import LeadView, Refused
+from service.ops.console.lead_view import LeadView, Typed
 from service.ops.console.list_page import ListPage
 from service.ops.console.site import Site
 from service.ops.console.visit import Go, View, Visit
@@ -84,13 +84,24 @@ class Acting:
         # A lead that left the list it was opened from is not what one goes back to.
         return Go(told(_closed(back, of) if word == "discarded" else back, done=word, of=of))
 
+    def check(self, seen: Visit) -> View:
+        """What would be sent if the lead were saved as it is typed. Nothing is saved."""
+        detail = self._lead.detail(seen.path["id"], reveal=True)
+        edit = leadform.edit_of(seen.form, detail.lead or {})
+        try:
+            return self._form(seen, Typed(seen.form, {}, None, edit), status=200)
+        except EditError as error:
+            return self._again(seen, error.faults, "It could not be saved so: see the fields marked below.")
+
     def _again(self, seen: Visit, faults: dict[str, str], said: str) -> View:
+        return self._form(seen, Typed(seen.form, faults, said), status=422)
+
+    def _form(self, seen: Visit, typed: Typed, status: int) -> View:
         """The form once more, with what was typed."""
-        refused = Refused(seen.form, faults, said)
         back = ours(seen.given("back")) or LIST
         place = Place.read(dict(parse_qsl(back.partition("?")[2])), seen.path["id"])
-        shown = self._list.beside(seen, place, self._lead(seen, place, refused))
-        return View(template="list.html", values=shown, status=422)
+        shown = self._list.beside(seen, place, self._lead(seen, place, typed))
+        return View(template="list.html", values=shown, status=status)
 
 
 def _closed(back: str, id: str) -> str:

@@ -16,11 +16,19 @@ from service.ops.console.shell import INPUTS
 from service.ops.console.site import Site
 from service.ops.console.visit import Visit
 from service.ops.read import NotFound
+from service.ops.rehearsal import Rehearsed
 from service.problems import HttpProblem
 from worker.bulk import ACTIONS
-from worker.contract import State
+from worker.contract import WORKING, State
+from worker.errors import StoreUnavailable
 
-TABS = {"came-in": "Came in", "attempts": "Attempts", "timeline": "Timeline", "attribution": "Attribution"}
+TABS = {
+    "would-send": "Would send",
+    "came-in": "Came in",
+    "attempts": "Attempts",
+    "timeline": "Timeline",
+    "attribution": "Attribution",
+}
 """A tab by its name in the address; its template is `ops/tab_NAME.html`."""
 
 GOOD_OUTCOMES = frozenset({"ok", "found", "created", "known", "labelled", "delivered", "adopted", "none", "done"})
@@ -63,31 +71,34 @@ class Warning(Struct, frozen=True):
     text: str
 
 
-class Refused(Struct, frozen=True):
-    """An edit that could not be saved: what was typed, and what is wrong with it by field."""
+class Typed(Struct, frozen=True):
+    """An edit that is not saved: what was typed, what is wrong with it by field, what is said of it, and the edit to try."""
 
     typed: Mapping[str, list[str]]
     faults: Mapping[str, str]
-    said: str
+    said: str | None
+    edit: Mapping[str, Any] | None = None
 
 
 class LeadView:
     def __init__(self, site: Site) -> None:
         self._site = site
 
-    def __call__(self, seen: Visit, place: Place, refused: Refused | None = None) -> dict[str, Any]:
+    def __call__(self, seen: Visit, place: Place, typed: Typed | None = None) -> dict[str, Any]:
         """The values of `ops/detail.html`. Raises HttpProblem 404, `StoreUnavailable`."""
-        reveal = seen.me.acts and (seen.query.get("reveal") == "1" or refused is not None)
+        reveal = seen.me.acts and (seen.query.get("reveal") == "1" or typed is not None)
         detail = self.detail(place.id or "", reveal=reveal)
-        if reveal and refused is None:
+        if reveal:
             self._site.actions.audit.note(seen.me.name, "reveal", detail.id)
         may = _may(detail)
-        asked = seen.query.get("edit") == "1" or refused is not None
+        asked = seen.query.get("edit") == "1" or typed is not None
         editing = asked and reveal and (may.retry or may.accept) and detail.lead is not None
         # Who reads what is shown in the open goes on doing so from tab to tab.
         flags = {"reveal": "1"} if reveal else {}
         flags |= {"edit": "1"} if editing else {}
-        tab = place.tab if place.tab in TABS else _first_tab(detail)
+        tab = place.tab if place.tab in _tabs(may) else _first_tab(detail, may)
+        if typed is not None and typed.edit is not None:
+            tab = "would-send"
         return {
             "detail": detail,
             "may": may,
@@ -102,9 +113,11 @@ class LeadView:
             "edit_href": place.opened(detail.id, reveal="1", edit="1"),
             "read_href": place.opened(detail.id),
             "tab_name": tab,
-            "tabs": [_tab(place, name, detail, name == tab, flags) for name in TABS],
+            "tabs": [_tab(place, name, detail, name == tab, flags) for name in _tabs(may)],
+            "would": self._would(detail, typed, reveal=reveal) if tab == "would-send" else None,
+            "would_edited": typed is not None and bool(typed.edit),
             "good_outcomes": GOOD_OUTCOMES,
-            **_fields(detail, editing, refused),
+            **_fields(detail, editing, typed),
             **_story(detail),
         }
 
@@ -115,9 +128,22 @@ class LeadView:
         except NotFound:
             raise HttpProblem("not-found") from None
 
-    def warnings(self, _detail: Detail) -> list[Warning]:
-        """What is known to be in the way before it is tried."""
-        return []
+    def _would(self, detail: Detail, typed: Typed | None, *, reveal: bool) -> Rehearsed | None:
+        """What a retry would send now; None where that cannot be told."""
+        if detail.lead is None and detail.raw is None:
+            return None
+        try:
+            return self._site.reader.rehearse(detail.id, typed.edit if typed else None, reveal=reveal)
+        except (NotFound, StoreUnavailable):
+            return None
+
+    def warnings(self, detail: Detail) -> list[Warning]:
+        """What the account lacks of what this lead's source names, before it is tried."""
+        if detail.state not in (*WORKING, State.DEAD, State.QUARANTINED):
+            return []
+        found = [each for each in self._site.lacking() if detail.source in each.sources and each.needed]
+        known = detail.cause.setting if detail.cause else None
+        return [Warning("Not in the account:", f"{each.message}.") for each in found if known not in each.settings]
 
 
 def _may(detail: Detail) -> May:
@@ -141,7 +167,14 @@ def _gone(detail: Detail) -> str:
     return "No lead was made of it: what it told was not enough, or has yet to be fetched."
 
 
-def _first_tab(detail: Detail) -> str:
+def _tabs(may: May) -> list[str]:
+    """What would be sent is told of what could be."""
+    return [name for name in TABS if name != "would-send" or may.retry or may.accept]
+
+
+def _first_tab(detail: Detail, may: May) -> str:
+    if may.retry or may.accept:
+        return "would-send"
     return "attempts" if detail.deliveries else "came-in"
 
 
@@ -150,18 +183,18 @@ def _tab(place: Place, name: str, detail: Detail, here: bool, flags: dict[str, s
     return Tab(name, TABS[name], place.on_tab(name, **flags), here, counts.get(name, 0))
 
 
-def _fields(detail: Detail, editing: bool, refused: Refused | None) -> dict[str, Any]:
-    errors = _errors(detail) | dict(refused.faults if refused else {})
+def _fields(detail: Detail, editing: bool, typed: Typed | None) -> dict[str, Any]:
+    errors = _errors(detail) | dict(typed.faults if typed else {})
     found = leadform.inputs(detail.lead or {}, errors)
-    if refused:
-        found = [structs.replace(each, value=refused.typed.get(each.key, [each.value])[0]) for each in found]
+    if typed:
+        found = [structs.replace(each, value=typed.typed.get(each.key, [each.value])[0]) for each in found]
     groups = leadform.groups(found)
     shown = [ReadGroup(group.title, [each for each in group.shown if each.value or each.error]) for group in groups]
     return {
         "groups": groups if editing else shown,
         "folded": [each for group in groups for each in group.folded],
         "seen": leadform.fingerprint(detail.lead),
-        "form_error": refused.said if refused else None,
+        "form_error": typed.said if typed else None,
         "input_attributes": INPUTS,
     }
 

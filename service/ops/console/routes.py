@@ -40,6 +40,7 @@ def console_routes(deps: Dependencies, access: Access) -> list[HTTPRouteHandler]
     }
     buttons: dict[str, Make] = {
         "/ops/leads/{id:str}/retry": acting.retry,
+        "/ops/leads/{id:str}/check": acting.check,
         "/ops/leads/{id:str}/accept": acting.accept,
         "/ops/leads/{id:str}/discard": acting.discard,
         "/ops/leads/{id:str}/undo": acting.undo,

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from litestar import Response
@@ -86,6 +87,7 @@ def _templates() -> Environment:
         "absolute": words.absolute,
         "relative": _relative,
         "clock": _clock,
+        "pretty": lambda body: msgspec.json.format(msgspec.json.encode(body), indent=2).decode(),
         "state": lambda state: words.STATES[State(state)],
     }
     return environment

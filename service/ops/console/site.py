@@ -32,6 +32,7 @@ from service.ops.console.tray import tray
 from service.ops.console.visit import Go, View, Visit, address_of, posted, visit
 from service.ops.find import Filter, FilterError
 from service.ops.read import Loading, Reader
+from service.ops.rehearsal import Lacking
 from service.problems import HttpProblem, answer
 from service.times import iso
 from worker import keys
@@ -62,6 +63,7 @@ class Site:
         self.actions = actions
         self._lock = threading.Lock()
         self._flow: tuple[float, Chart, int] | None = None
+        self._drift: tuple[float, list[Lacking]] | None = None
 
     # -- a request -----------------------------------------------------------------------------------------------------
 
@@ -139,7 +141,7 @@ class Site:
         now = self.reader.overview()
         flow, labelled = self.flow()
         last = None if now.workers or "redis" in now.degraded else self._last_worker()
-        return top(now, flow, labelled, self.reader.freshness(), last)
+        return top(now, flow, labelled, self.reader.freshness(), last, self.lacking())
 
     def flow(self) -> tuple[Chart | None, int | None]:
         """The chart and how many leads were labelled; as they were when last known while Redis is away."""
@@ -150,6 +152,16 @@ class Site:
                     known = (time.monotonic(), self.reader.chart(HOURS), self.reader.labelled())
                 self._flow = known
         return (known[1], known[2]) if known else (None, None)
+
+    def lacking(self) -> list[Lacking]:
+        """What the account lacks of what the source file names, by the hourly look; what was known last while Redis is away."""
+        with self._lock:
+            if self._drift is None or time.monotonic() - self._drift[0] > FLOW_SECONDS:
+                found = self._drift[1] if self._drift else []
+                with contextlib.suppress(StoreUnavailable):
+                    found = self.reader.drift().items
+                self._drift = (time.monotonic(), found)
+            return self._drift[1]
 
     def _last_worker(self) -> str | None:
         """When the last worker process gave a sign of life, if that is still written somewhere."""

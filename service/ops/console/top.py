@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from markupsafe import Markup
 from msgspec import Struct
 
@@ -10,8 +12,12 @@ from service.ops.chart import Chart
 from service.ops.console import charts, words
 from service.ops.console.address import Place
 from service.ops.read import Filter, Freshness
+from service.ops.rehearsal import Lacking
 from service.overview import LEAD_TOKENS
 from worker.contract import WORKING, State
+
+SHOWN = 3
+"""Of what the account lacks, in the banner; `leadline check` lists all."""
 
 
 class Fact(Struct, frozen=True):
@@ -79,7 +85,14 @@ class Top(Struct, frozen=True, kw_only=True):
     """Redis is away: all of it is as it was at `as_of`."""
 
 
-def top(now: Overview, flow: Chart | None, labelled: int | None, fresh: Freshness, last_worker: str | None = None) -> Top:
+def top(
+    now: Overview,
+    flow: Chart | None,
+    labelled: int | None,
+    fresh: Freshness,
+    last_worker: str | None = None,
+    lacking: Sequence[Lacking] = (),
+) -> Top:
     """`flow` and `labelled` are None while the index loads. `last_worker`: when a worker was seen last, if none is now."""
     count = {state: now.states.get(state.value, 0) for state in State}
     parts = _parts(count, labelled)
@@ -99,7 +112,7 @@ def top(now: Overview, flow: Chart | None, labelled: int | None, fresh: Freshnes
             [(part.kind, part.count) for part in parts], ", ".join(f"{part.count} {part.label}" for part in parts if part.count)
         ),
         facts=list(_facts(now)),
-        banners=_banners(now, fresh, last_worker),
+        banners=[*_banners(now, fresh, last_worker), *_drifted(lacking)],
         spool=now.spool,
         paused=now.paused is not None,
         last_delivered=flow.last_delivered_at if flow else None,
@@ -152,7 +165,7 @@ def _banners(now: Overview, fresh: Freshness, last_worker: str | None) -> list[B
     if now.paused:
         found.append(_paused(now))
     if not now.workers and "redis" not in now.degraded:
-        text = "Submissions are accepted and wait. Start one with the command beside."
+        text = "Submissions are accepted and wait. Start one with:"
         title = "No worker was seen within the last minute."
         found.append(Banner(kind="bad", title=title, text=text, last=last_worker, command="leadline work"))
     if "newer-records" in now.degraded:
@@ -166,6 +179,21 @@ def _banners(now: Overview, fresh: Freshness, last_worker: str | None) -> list[B
         text = f"{words.number(fresh.known)} of {words.number(fresh.total)} submissions are read; lists are not complete before."
         found.append(Banner(kind="plain", title=f"The index is loading, {share}.", text=text))
     return found
+
+
+def _drifted(lacking: Sequence[Lacking]) -> list[Banner]:
+    """What leads will die of, before they do; the rest leads flow without."""
+    needed = [each for each in lacking if each.needed]
+    if not needed:
+        return []
+    named = [_lacked(each) for each in needed[:SHOWN]] + ([f"and {len(needed) - SHOWN} more"] if len(needed) > SHOWN else [])
+    text = f"{', '.join(named)}. New leads that need it will fail; `leadline check` says what to mend."
+    return [Banner(kind="warn", title="Not in the Pipedrive account:", text=text)]
+
+
+def _lacked(each: Lacking) -> str:
+    what = f"{each.kind} “{each.name}”" if each.name else each.message
+    return f"{what} ({', '.join(each.sources)})" if each.sources else what
 
 
 def _paused(now: Overview) -> Banner:

@@ -81,7 +81,7 @@
     const bare = new URL(url);
     for (const name of ["done", "of"]) bare.searchParams.delete(name);
     const target = bare.pathname + bare.search + bare.hash;
-    if (status < 400 && target !== location.pathname + location.search) history[push ? "pushState" : "replaceState"](null, "", target);
+    if (status < 400 && !/\/check$/.test(bare.pathname) && target !== location.pathname + location.search) history[push ? "pushState" : "replaceState"](null, "", target);
     morph($("header.bar"), $("header.bar", page));
     take(page, PARTS);
     document.title = page.title;
@@ -345,7 +345,7 @@
     if (dialog.open) dialog.close();
     if (form.id === "picked") picked.clear();
     show(answer, { push: false });
-    if (answer.status === 422) $("#lead-form")?.classList.add("dirty");
+    if (answer.status === 422 || action.pathname.endsWith("/check")) $("#lead-form")?.classList.add("dirty");
   });
 
   document.addEventListener("input", (event) => event.target.closest("form[data-dirty]")?.classList.add("dirty"));
