@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from ulid import ULID
 
@@ -41,6 +40,6 @@ def place(deps: Dependencies, found: Iterable[Submission], took: float = 4.0) ->
     return ids
 
 
-def know(deps: Dependencies, id: str, **facts: Any) -> None:
+def know(deps: Dependencies, id: str, **facts: str | int) -> None:
     """What a worker would have written down of it: `result`, `attempts`, `lead_id` …"""
-    deps.redis.hset(keys.submission(id), mapping=facts)
+    deps.redis.hset(keys.submission(id), items=[part for pair in facts.items() for part in pair])
