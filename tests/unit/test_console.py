@@ -1,0 +1,204 @@
+"""The console's pure parts: the form of a lead, addresses, bytes as text, words and charts."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime
+from typing import Any
+from xml.etree import ElementTree
+
+import msgspec
+import pytest
+
+from service.ops.console import charts, leadform, raw, words
+from service.ops.console.address import Place, ours, told
+from service.ops.console.diff import changes
+from service.ops.console.first import samples
+from service.ops.find import Filter
+from service.sources.config import Source, Verify
+from worker.contract import Lead, Money, Utm
+from worker.mend import mend
+
+NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+LEAD: dict[str, Any] = {
+    "name": "Ada Lovelace",
+    "consent": False,
+    "value": {"amount": 5000, "currency": "EUR"},
+    "utm": {"source": "google"},
+    "click_ids": {"gclid": "x"},
+    "answers": {"Seats": "40", "Days": ["Mon", "Tue"], "a.b": "dotted"},
+    "message": "one\ntwo",
+}
+
+
+def posted(lead: dict[str, Any], **changed: str) -> dict[str, list[str]]:
+    """The form as a browser sends it back, with CR LF at the ends of lines."""
+    form = {each.key: [each.value.replace("\n", "\r\n")] for each in leadform.inputs(lead)}
+    return form | {f"lead.{name}": [value] for name, value in changed.items()}
+
+
+def test_an_untouched_form_edits_nothing() -> None:
+    """What a browser sends back unchanged is no edit, whatever it does to ends of lines."""
+    assert leadform.edit_of(posted(LEAD), LEAD) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "edit"),
+    [
+        ("name", "Grace", {"name": "Grace"}),
+        ("name", "", {"name": ""}),
+        ("consent", "yes", {"consent": "yes"}),
+        ("value.amount", "6000", {"value.amount": "6000"}),
+        ("utm_source", "bing", {"utm_source": "bing"}),
+        ("click_ids.gclid", "", {"click_ids.gclid": ""}),
+        ("answers.Seats", "41", {"answers.Seats": "41"}),
+        ("answers.Days", "Mon\r\n\r\nWed", {"answers.Days": ["Mon", "Wed"]}),
+        ("answers.a.b", "new", {"answers.a.b": "new"}),
+        ("message", "one\r\nthree", {"message": "one\nthree"}),
+        ("no_field", "x", {}),
+    ],
+)
+def test_an_edit_is_what_changed(name: str, typed: str, edit: dict[str, Any]) -> None:
+    """An edit holds the changed field alone, in the type that a lead takes."""
+    found = leadform.edit_of(posted(LEAD, **{name: typed}), LEAD)
+    assert found == edit
+    mend(msgspec.convert(LEAD, Lead), found)
+
+
+def test_an_added_answer_needs_both_halves() -> None:
+    """A question without an answer, or an answer without a question, adds nothing."""
+    form = posted(LEAD) | {"new.label": ["Colour", "", "Size"], "new.value": ["blue", "x", " "]}
+    assert leadform.edit_of(form, LEAD) == {"answers.Colour": "blue"}
+
+
+def test_one_edit_for_all_has_what_was_filled_in() -> None:
+    """For many leads an empty input means: as each has it."""
+    form = {"lead.email": ["desk@acme.example"], "lead.name": [""], "action": ["retry"], "lead.answers.Seats": ["40"]}
+    assert leadform.edit_for_all(form) == {"email": "desk@acme.example", "answers.Seats": "40"}
+
+
+@pytest.mark.parametrize(
+    ("said", "field"),
+    [
+        ("email", "email"), ("emails[0].value", "email"), ("value.currency", "value.currency"), ("currency", "value.currency"),
+        ("answers.budget", "answers.budget"), ("org_id", "company"), ("label_ids", None), (None, None), ("", None),
+    ],
+)  # fmt: skip
+def test_a_complaint_finds_its_input(said: str | None, field: str | None) -> None:
+    """Pipedrive's name of a field and ours lead to the same input; what has none stands above the form."""
+    assert leadform.field_of(said) == field
+
+
+def test_every_field_of_a_lead_has_an_input() -> None:
+    """Nothing of a lead is out of an operator's reach."""
+    names = {each.name for each in leadform.inputs(LEAD)}
+    flat = set(Lead.__struct_fields__) - {"utm", "value", "click_ids", "answers"}
+    assert (
+        flat | {f"utm_{part}" for part in Utm.__struct_fields__} | {f"value.{part}" for part in Money.__struct_fields__} <= names
+    )
+
+
+def test_what_changed_since_it_came_in() -> None:
+    """A diff names what was changed, added and removed, and nothing else."""
+    after = LEAD | {"name": "Grace", "email": "g@example.com", "answers": {"Days": ["Mon", "Tue"], "a.b": "dotted"}}
+    found = [(each.label, each.before, each.after) for each in changes(LEAD, after)]
+    assert found == [("Name", "Ada Lovelace", "Grace"), ("E-mail", "", "g@example.com"), ("Seats", "40", "")]
+    assert changes(None, after) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "media", "kind", "begins"),
+    [
+        (b"a=1&b=2", "application/x-www-form-urlencoded", "text", "a=1&b=2"),
+        (b'{"a":1.50}', "application/json", "json", '{\n  "a": 1.50'),
+        (b'{"a":1e400}', "application/json", "text", '{"a":1e400}'),
+        (b"{broken", "application/json", "text", "{broken"),
+        (b"\xff\x00PK", "application/json", "hex", "00000000  ff 00 50 4b"),
+        (b"a\x00b", "text/plain", "hex", "00000000  61 00 62"),
+        (b"", "", "text", ""),
+        (b"[" * 5000, "application/json", "text", "[[["),
+    ],
+)
+def test_bytes_as_text(body: bytes, media: str, kind: str, begins: str) -> None:
+    """Text is text, JSON is laid out without a change of its tokens, and all else is hex."""
+    found = raw.shown(base64.b64encode(body).decode(), media)
+    assert (found.kind, found.size, found.cut) == (kind, len(body), 0)
+    assert found.text.startswith(begins)
+
+
+def test_long_bytes_are_cut_between_characters() -> None:
+    """A body is cut at its bound, and a character that falls on the cut does not make it hex."""
+    body = b"x" + "ü".encode() * raw.LONGEST
+    found = raw.shown(base64.b64encode(body).decode(), "text/plain")
+    assert (found.kind, found.cut) == ("text", len(body) - raw.LONGEST)
+
+
+@pytest.mark.parametrize(
+    ("address", "good"),
+    [
+        ("/ops", True), ("/ops/leads?state=dead&q=a//b", True), ("/ops/leads/X", True), ("//evil.example/ops", False),
+        ("https://evil.example/ops", False), ("/ops/../in", False), ("/opsx", False), ("/ops//evil.example", False),
+        ("/\\evil.example", False), ("/ops\n/x", False), ("", False), (None, False), ("/ops/" + "x" * 5000, False),
+    ],
+)  # fmt: skip
+def test_only_our_own_pages_are_gone_back_to(address: str | None, good: bool) -> None:
+    """No form leads anywhere but to a page of the console."""
+    assert ours(address) == (address if good else None)
+
+
+def test_an_address_holds_filter_page_and_lead() -> None:
+    """What a link shows is what its sender saw; what was done is told once and replaces what was told before."""
+    place = Place.read({"state": "dead", "q": "a b", "cursor": "x", "done": "y"}, "01")
+    assert place.lead == "/ops/leads/01?state=dead&q=a+b&cursor=x"
+    assert place.without("q") == "/ops/leads?state=dead"
+    assert Place(filter=Filter()).list == "/ops/leads"
+    assert told("/ops/leads?state=dead&done=undone&of=1&reveal=1&edit=1", done="discarded", of="2") == (
+        "/ops/leads?state=dead&done=discarded&of=2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "now"), (42, "42 s ago"), (720, "12 min ago"), (11_400, "3 h 10 min ago"), (183_600, "2 d 3 h ago"), (-40, "in 40 s")],
+)
+def test_times_in_words(seconds: int, said: str) -> None:
+    """Two units at most, in the future as well."""
+    moment = datetime.fromtimestamp(NOW.timestamp() - seconds, UTC).isoformat()
+    assert words.relative(moment, NOW) == said
+
+
+@pytest.mark.parametrize(("count", "said"), [(7, "7"), (99, "99"), (431, "430"), (12_345, "12,000")])
+def test_an_estimate_has_two_figures(count: int, said: str) -> None:
+    """Nobody is told of 431 leads by a guess."""
+    assert words.about(count) == said
+
+
+def test_charts_are_made_of_attributes() -> None:
+    """A chart is well-formed, has a text for those who do not see it, and no style of its own; names are escaped."""
+    evil = '"><script>alert(1)</script>'
+    for chart in (
+        charts.sparkline([0, 3, 1], evil),
+        charts.columns([1, 2], [0, 2], [evil, "b"], evil),
+        charts.shares([("dead", 1), ("delivered", 1000)], evil),
+        charts.shares([], evil),
+        charts.sparkline([], evil),
+    ):
+        tree = ElementTree.fromstring(chart)
+        assert tree.get("role") == "img"
+        assert tree.get("aria-label")
+        assert not [each for each in tree.iter() if each.get("style") or each.tag.endswith("script")]
+
+
+def test_a_first_lead_by_hand() -> None:
+    """Commands are offered for what a hand can send, plain sources first, quoted for a shell, never with a secret."""
+    sources = [
+        Source(name="signed", verify=Verify(scheme="hmac")),
+        Source(name="partner", adapter="json", verify=Verify(scheme="token", header="X-Key", secret_env=["PARTNER_KEY"])),
+        Source(name="contact", origins=["https://www.acme.example"]),
+        Source(name="typeform", adapter="typeform"),
+    ]
+    found = samples({source.name: source for source in sources}, "https://leads.acme.example/")
+    assert [sample.source for sample in found] == ["contact", "partner"]
+    assert found[0].command.endswith("https://leads.acme.example/in/contact")
+    assert "'name=Ada Lovelace'" in found[0].command
+    assert "'X-Key: THE-VALUE-OF-PARTNER_KEY'" in found[1].command
