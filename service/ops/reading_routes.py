@@ -58,10 +58,12 @@ class Reading:
         return await self._look(request, lambda reveal: self._reader.submission(name, reveal=reveal), target=name)
 
     async def rehearsal(self, request: Web) -> Response[Any]:
-        """A `POST` may hold an edit; it changes nothing, so a viewer may ask as well."""
+        """A `POST` may hold an edit, and is for those who may save it, though it changes nothing."""
 
         async def answer() -> Response[Any]:
             name = request.path_params["id"]
+            if request.method == "POST":
+                await self._access.operator(request)
             reveal = await self._may(request, name)
             edit = decode(await read_body(request), Retry).edit if request.method == "POST" else None
             return json(await asyncio.to_thread(lambda: self._reader.rehearse(name, edit, reveal=reveal)))

@@ -65,7 +65,7 @@ verify = { scheme = "none" }
 """`contact` is delivered; `webinar` dies of a label that the account lacks; `survey` of answers that name nobody."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """Without a browser: skipped at home, a failure where `CI` is set."""
     found = next((path for name in CHROMIUM if (path := shutil.which(name))), None)
