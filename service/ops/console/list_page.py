@@ -83,7 +83,7 @@ class ListPage:
             "limit": LIMIT,
             "one_state": bool(wanted.state) and "," not in (wanted.state or ""),
             "open_states": wanted.state in (TOUCHABLE, State.DEAD, State.QUARANTINED, WAY, State.WAITING, State.QUEUED),
-            "state_options": self._states(wanted),
+            "state_options": _states(wanted),
             "source_options": _options("any source", {name: name for name in sources}, wanted.source),
             "cause_options": _options("any cause", {card.id: f"{card.title} ({card.count})" for card in cards}, wanted.cause),
             "chips": _chips(place, cards),
@@ -111,15 +111,6 @@ class ListPage:
             return self._site.reader.causes().items
         except StoreUnavailable:
             return []
-
-    def _states(self, wanted: Filter) -> list[tuple[str, str, int | None]]:
-        counts = self._site.reader.overview().states
-        options: list[tuple[str, str, int | None]] = [("", "any state", sum(counts.values()))]
-        options += [(value, label, sum(counts.get(each, 0) for each in value.split(","))) for value, label in STATES]
-        options += [(each.value, words.STATES[each], counts.get(each.value, 0)) for each in State if each is not State.DEAD]
-        if wanted.state and wanted.state not in [value for value, _, _ in options]:
-            options.append((wanted.state, wanted.state.replace(",", ", "), None))
-        return options
 
     def _empty(self, place: Place, page: Page[Item]) -> Empty | None:
         if page.items:
@@ -155,6 +146,14 @@ class ListPage:
 
     def _titles(self) -> dict[str, str]:
         return {card.id: card.title for card in self._cards()}
+
+
+def _states(wanted: Filter) -> list[tuple[str, str]]:
+    """The choice of states, with the one in force whatever it is."""
+    options = [("", "any state"), *STATES, *((each.value, words.STATES[each]) for each in State if each is not State.DEAD)]
+    if wanted.state and wanted.state not in dict(options):
+        options.append((wanted.state, wanted.state.replace(",", ", ")))
+    return options
 
 
 def row_actions(item: Item) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ from service.ops.console.site import Make, Site, door, see_other
 from service.ops.console.visit import CLOSED_COOKIE, posted
 from service.problems import HttpProblem
 
-PATIENCE_SECONDS = 0.5
+PATIENCE_SECONDS = 0.2
 """How long a page waits for the index before it shows what there is."""
 
 

@@ -83,6 +83,11 @@ class Top(Struct, frozen=True, kw_only=True):
     as_of: str
     away: bool
     """Redis is away: all of it is as it was at `as_of`."""
+    states: dict[str, int]
+
+    def counted(self, states: str) -> int:
+        """How many are in any of these states, joined by commas; in all where none is named."""
+        return sum(self.states.get(state, 0) for state in states.split(",")) if states else self.received
 
 
 def top(
@@ -119,6 +124,7 @@ def top(
         today=Today(flow.received_today, flow.delivered_today) if flow and flow.received_today else None,
         as_of=now.as_of,
         away="redis" in now.degraded,
+        states=now.states,
     )
 
 
