@@ -13,7 +13,7 @@ from ulid import ULID
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
 from worker import keys
-from worker.contract import MOVES, Attempt, Cause, Lead, State, Submission
+from worker.contract import MOVES, VERSION, Attempt, Cause, Lead, State, Submission
 from worker.errors import LeaseLost, NotAllowed, StoreUnavailable
 from worker.ledger import Ledger, Verdict
 from worker.ledger.ledger import CRASHES_ALLOWED
@@ -178,6 +178,23 @@ def test_a_line_left_by_the_dead_is_passed_over(ledger: Ledger, store: Callable[
     assert ledger.claim(mine, "a", 30, person_line=line) is Verdict.CLAIMED
 
 
+@pytest.mark.parametrize("announced", [False, True])
+def test_who_is_left_for_a_newer_worker_holds_the_line_only_with_a_create(
+    announced: bool, ledger: Ledger, store: Callable[..., str], redis: Any, clock: Clock
+) -> None:
+    """A newer worker may never come again: others of the person wait for its submission only where it may have made something."""
+    line = "leadline:line:p"
+    head, behind = store(), store()
+    ledger.claim(head, "h", 30, person_line=line)
+    if announced:
+        ledger.announce(head, "h", 30, "person")
+    ledger.finish(head, "h", State.WAITING, next_at=clock.now, reason="settle", keep_line=True)
+    redis.hset(keys.submission(head), "v", VERSION + 1)
+    Sweeper(ledger, open_queue(redis)).sweep()
+    assert ledger.claim(head, "h", 30, person_line=line) is Verdict.NEWER
+    assert ledger.claim(behind, "b", 30, person_line=line) is (Verdict.IN_LINE if announced else Verdict.CLAIMED)
+
+
 def test_two_lines_never_lock_each_other(ledger: Ledger, store: Callable[..., str], redis: Any) -> None:
     """Two people of one new company: the second waits for the organisation, and goes on when the first ends."""
     first, second = store(), store()
@@ -331,6 +348,26 @@ def test_a_death_without_a_call_does_not_open_the_gate(ledger: Ledger, store: Ca
     ledger.claim(mine, "a", 30)
     ledger.finish(mine, "a", State.DEAD, cause=CAUSE)
     assert ledger.paused() is not None
+
+
+def test_a_death_without_a_call_lets_the_next_one_try_at_once(
+    ledger: Ledger, store: Callable[..., str], redis: Any, clock: Clock
+) -> None:
+    """However many die of the source file first, the gate opens as soon as one was delivered."""
+    names = [store() for _ in range(5)]
+    ledger.raise_gate(names[0], "credentials", clock.now + 30, probe=True)
+    for name in names:
+        ledger.claim(name, "a", 30)
+    clock.now += 31
+    sweeper = Sweeper(ledger, open_queue(redis))
+    for name in names[:-1]:
+        sweeper.sweep()
+        assert ledger.claim(name, "a", 30) is Verdict.CLAIMED
+        ledger.finish(name, "a", State.DEAD, cause=CAUSE)
+    sweeper.sweep()
+    assert ledger.claim(names[-1], "a", 30) is Verdict.CLAIMED
+    ledger.finish(names[-1], "a", State.DELIVERED, attempts=[CALL])
+    assert ledger.paused() is None
 
 
 @pytest.mark.parametrize(("lead", "person_id"), [(None, 7), (Lead(email="new@example.com"), None)], ids=["as it was", "mended"])

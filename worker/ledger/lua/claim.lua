@@ -10,9 +10,11 @@ if not state then return { 'unknown' } end
 -- Stale queue entries end here: only what is queued may be claimed (the sweeper re-queues what a dead worker held).
 if state ~= 'queued' then return { 'not-wanted' } end
 
--- Left for a worker that knows it. Where both kinds run it may be met here again, so it rests a while in between.
+-- Left for a worker that knows it. Where both kinds run it may be met here again, so it rests a while in between. Nobody knows
+-- whether such a worker ever comes again: others of the person wait for it only where it may have made something.
 local version = tonumber(get(id, 'v') or 1)
 if version > tonumber(ARGV[8]) then
+  if not get(id, 'announced') then leave_lines(id) end
   wait(id, now + K.newer_seconds, 'newer', 'worker', 'of a newer version than this worker')
   redis.call('ZREM', K.due, id)
   redis.call('ZADD', K.newer, version, id)

@@ -19,12 +19,12 @@ if cause ~= '' then redis.call('HSET', record(id), 'cause', cause) end
 count(counter)
 
 -- The submission that tried the gate: it opens when Pipedrive answered with a decision, and is tried again later when not.
--- One that ended without a call (it died of the source file) tried nothing.
+-- One that ended without a call (it died of the source file) tried nothing: the next one tries at once.
 local called = #ARGV >= 13 + 2 * pairs_
 if redis.call('GET', K.probe) == id then
   redis.call('DEL', K.probe)
   if called and (to == 'delivered' or to == 'dead') then redis.call('DEL', K.gate)
-  elseif redis.call('EXISTS', K.gate) == 1 then
+  elseif called and redis.call('EXISTS', K.gate) == 1 then
     redis.call('HSET', K.gate, 'until', math.max(tonumber(redis.call('HGET', K.gate, 'until')), now + K.probe_seconds))
   end
 end
