@@ -23,7 +23,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 import redis
 import structlog
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from worker import keys
 from worker.contract import Lead, State
@@ -162,12 +162,15 @@ class Bulks:
             self._redis.zrem(keys.BULKS_RUNNING, bulk)
             return
         until = self._clock() + BEAT_MOST
-        job = _Job(bulk, fields[b"action"].decode(), fields[b"by"].decode(), self._edit(fields))
+        job = _Job(bulk, fields[b"action"].decode(), fields[b"by"].decode(), None)
         while True:
             left, out, delivered, dead, stopped = self._ledger.bulk("look", bulk, LOOKS)
             room = 0 if stopped else self._room(job, left, out, delivered, dead)
             if not room:
                 break
+            if job.edit is None:
+                # Not sooner: where its key is missing, the action can still be stopped, and ends.
+                job = structs.replace(job, edit=self._edit(fields))
             self._go(job, room)
             if self._clock() > until or not self._mine():
                 return

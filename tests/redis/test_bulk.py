@@ -243,6 +243,22 @@ def test_an_edit_goes_to_each_and_a_fault_is_the_outcome_of_one(redis: redis_py.
         ground.make(ground.put(1), edit={"nosuch": "x"})
 
 
+def test_one_whose_edit_cannot_be_opened_any_more_can_be_stopped(redis: redis_py.Redis, aredis: Callable[[], Any]) -> None:
+    """When the key of its edit is gone nothing more goes, and a stop ends it: outcomes are counted, the rest is free."""
+    ground = Ground(redis, aredis)
+    ground.bulks = Bulks(Ledger(redis, Vault((KEY,))))
+    names = ground.put(5)
+    made = ground.make(names, edit={"company": "Acme"})
+    ground.bulks.beat()
+    redis.delete(keys.BULK_LOCK)
+    ground.bulks = Bulks(ground.ledger)
+    ground.work(State.DEAD)
+    ground.bulks.stop(made, "kim")
+    ground.bulks.beat()
+    assert (ground.told(made), ground.ended(made)) == ({"left": 2, "dead": 3, "stopped": "stopped by kim"}, True)
+    assert redis.hlen(keys.BULK_CLAIMS) == 0
+
+
 def test_one_advances_at_a_time(ground: Ground) -> None:
     """While one process has the lock another does nothing."""
     names = ground.put(4)
