@@ -14,6 +14,7 @@ import redis
 import structlog
 
 from worker import keys
+from worker.contract import Result
 from worker.errors import LeadlineError
 from worker.ledger import Ledger, Record
 from worker.ledger.ledger import unavailable
@@ -94,7 +95,9 @@ def _leads(pipedrive: Pipedrive, record: Record) -> Iterator[str]:
         found = [*pipedrive.leads.of(person_id=record.person_id), *pipedrive.leads.archived_of(person_id=record.person_id)]
     else:
         found = [*pipedrive.leads.of(organization_id=record.organization_id)]
-    return (lead.id for lead in found if record.id in (lead.origin_id or ""))
+    made = [lead.id for lead in found if record.id in (lead.origin_id or "")]
+    # It may have labelled another's lead in the end; then even one of its own is one too many.
+    return iter([*made, record.lead_id] if made and record.lead_id and record.result is Result.LABELLED else made)
 
 
 def _persons(pipedrive: Pipedrive, record: Record) -> Iterator[str]:

@@ -8,6 +8,7 @@ from tests.flow.conftest import Account, Road
 from tests.polling import eventually
 from worker import keys
 from worker.contract import Result, State
+from worker.doubles import Doubles
 from worker.fate import LOOK_LONGEST, Policy
 
 HOUR = 3600.0
@@ -46,6 +47,36 @@ def test_others_of_the_person_do_not_wait_for_the_next_try(operation: str, road:
     assert (last.state, last.result, last.lead_id) == (State.DELIVERED, Result.LABELLED, done.lead_id)
     assert (len(account.persons), len(account.leads)) == (1, 1)
     assert not list(road.redis.scan_iter(f"{keys.PREFIX}line:*"))
+
+
+@pytest.mark.parametrize(("operation", "step"), [("persons.add", "person"), ("leads.add", "lead")])
+def test_what_is_committed_after_others_went_on_is_reported(operation: str, step: str, road: Road, account: Account) -> None:
+    """A person who then exists twice, or a lead beside the one that was labelled in the end, is found for people to merge."""
+    account.fault({"operation": operation, "count": 1}, LOST)
+    first = road.sent()
+    second = road.accept()
+    road.deliver(second)
+    assert road.again(first.id, 91).reason == "retry"
+    other = road.again(second, 0)
+    if step == "lead":
+        last = road.again(first.id, 1.3 * HOUR)
+        assert (last.result, last.lead_id) == (Result.LABELLED, other.lead_id)
+    _committed_late(road, account, first.id, step)
+    found = Doubles(road.redis, road.ledger, road.workshop()[1].client())
+    for _ in range(2):
+        road.ahead(800)
+        found.beat()
+    assert road.redis.hkeys(keys.DOUBLES) == [first.id.encode()]
+    assert road.redis.zcard(keys.SUSPECTS) == 0
+
+
+def _committed_late(road: Road, account: Account, submission_id: str, step: str) -> None:
+    """Pipedrive commits the first create after all."""
+    client = road.workshop()[1].client()
+    if step == "person":
+        client.persons.add(name="Ada Lovelace", emails=[{"value": "ada@example.com", "primary": True}])
+    else:
+        client.leads.add(title="Ada", person_id=account.persons[0]["id"], origin_id=f"contact:{submission_id}")
 
 
 def test_a_commit_between_the_look_and_the_next_try_is_found(road: Road, account: Account) -> None:

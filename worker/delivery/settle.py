@@ -44,6 +44,9 @@ def settle(run: Run, policy: Policy) -> None:
     if not facts:
         wait = wait_after(policy, run.record.attempts)
         if wait is None or now < announced_at + wait:
+            if step == "person":
+                # Others of the person go on from here, and may make the one that this create still commits.
+                suspect(run.ledger.redis, run.record.id, step, now)
             raise Absent(step, announced_at)
         suspect(run.ledger.redis, run.record.id, step, now)
     # The announcement changes hands first, so that a late answer to the old one cannot be taken for the new one's.
