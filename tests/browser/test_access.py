@@ -6,11 +6,14 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Page
 
-from service.ops.console.shell import POLICY
 from tests.browser.conftest import Console, Opened
 from tests.polling import eventually
 
 GRAVE = ("serious", "critical")
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
 
 
 def paths(console: Console) -> list[str]:
