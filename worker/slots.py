@@ -86,6 +86,11 @@ class SlotWorker(SimpleWorker):
             self.cleanup_execution(job, pipeline=pipe, execution=execution)
             pipe.execute()
 
+    @property
+    def connection_timeout(self) -> int:
+        """RQ would have each slot wait nearly a minute for the answer of a connection that has died."""
+        return DEQUEUE_SECONDS
+
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002
         return EXECUTION_SECONDS
 
