@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import resource
+from contextlib import suppress
 from typing import ClassVar
 
 import click
@@ -55,6 +57,13 @@ class Commands(click.Group):
 @click.version_option(package_name="leadline", prog_name="leadline")
 def main() -> None:
     """Leadline takes web-form posts and webhooks and brings each to Pipedrive as one attributed lead."""
+    _leave_no_core()
+
+
+def _leave_no_core() -> None:
+    """A core file would hold leads and secrets in clear. Whatever a command starts inherits this, Redis too."""
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 if __name__ == "__main__":
