@@ -98,6 +98,16 @@ class Running:
         os.kill(pid, signal.SIGKILL)
         return pid
 
+    def health(self) -> tuple[int, int, list[str]]:
+        """What monitors are told: the status of /healthz, that of /readyz, and the parts that are degraded."""
+        alive, ready = (self.http.get(f"{self.machine.place.service_url}/{probe}") for probe in ("healthz", "readyz"))
+        return alive.status_code, ready.status_code, ready.json()["degraded"]
+
+    def metric(self, series: str) -> float:
+        """The number of a series as /metrics shows it now; 0 where it is not there."""
+        text = self.http.get(f"{self.machine.place.service_url}/metrics").text
+        return next((float(line.rpartition(" ")[2]) for line in text.splitlines() if line.rpartition(" ")[0] == series), 0.0)
+
     def sandbox(self) -> dict[str, Any]:
         return dict(self.http.get(f"{self.machine.place.sandbox_url}/_sandbox/state", params={"calls": 0}).json())
 

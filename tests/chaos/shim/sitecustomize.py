@@ -1,5 +1,5 @@
-"""Found by Python at its start where a test put this folder on PYTHONPATH: runs the process without some protections, or as one
-of another release, which writes and reads records of another version."""
+"""Found by Python at its start where a test put this folder on PYTHONPATH: runs the process without some protections, as one of
+another release, which writes and reads records of another version, or with room for few log lines."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ if version := os.environ.get("CHAOS_VERSION"):
     from worker import contract
 
     contract.VERSION = int(version)
+
+if lines := os.environ.get("CHAOS_LOG_LINES"):
+    from worker import logs
+
+    logs.LineWriter.__init__.__defaults__ = (int(lines),)
 
 if names := os.environ.get("CHAOS_WITHOUT"):
     from contextlib import ExitStack

@@ -1,0 +1,52 @@
+"""Faults that a test causes in a process from outside: limits of the system, and `shim/faults.c`, loaded before the C library."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+SHIM = Path(__file__).resolve().parent / "shim"
+SHIMMED = os.pathsep.join([str(SHIM), str(SHIM.parents[2])])
+"""The PYTHONPATH under which `shim/sitecustomize.py` is found."""
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="limits of other processes are set with Linux's prlimit")
+
+
+@contextmanager
+def limited(pid: int, what: int, most: int) -> Iterator[None]:
+    """A process under a limit of `resource`. Only the soft one moves, so that anybody may lift it again."""
+    former = resource.prlimit(pid, what)
+    resource.prlimit(pid, what, (most, former[1]))
+    try:
+        yield
+    finally:
+        if Path(f"/proc/{pid}").exists():
+            resource.prlimit(pid, what, former)
+
+
+def preload(folder: Path) -> str:
+    """Builds the shim in C; the value of LD_PRELOAD. Skips the test where that cannot be."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if sys.platform != "linux" or compiler is None:
+        pytest.skip("slow and failing disks and set clocks need Linux and a C compiler (cc)")
+    built = folder / "faults.so"
+    subprocess.run(
+        [compiler, "-O1", "-shared", "-fPIC", "-o", str(built), str(SHIM / "faults.c"), "-ldl"], check=True, timeout=60
+    )
+    return str(built)
+
+
+def memory(pid: int, field: str = "VmRSS") -> int:
+    """Bytes, of `VmRSS` (now), `VmHWM` (the most so far) or `VmSize` (addresses)."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return 1024 * int(line.split()[1])
+    raise LookupError(field)
