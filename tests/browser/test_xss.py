@@ -275,7 +275,7 @@ def test_the_corpus() -> None:
     assert sum(MARK in each or "__pwned" in each or "48271" in each for each in PAYLOADS) >= 188
 
 
-@pytest.mark.parametrize("policy", [True, False], ids=["policy", "no policy"])
+@pytest.mark.parametrize("policy", [True, False], ids=["policy", "bare"])
 def test_nothing_runs_and_all_is_text(policy: bool, console: Console, signed_in: Opened) -> None:
     """No page runs a payload, adds an element of it or leaves it out; not even in a browser that ignores the policy."""
     planted = plant(console)
