@@ -149,7 +149,7 @@ def test_lost(error: Exception, sent_bytes: int | None, create: type[PipedriveEr
         ('One of the "person_id" or "organization_id" must be set.', "person_id"),
         ("Name must be given.", "name"),
         ("Email must be given if marketing status is set.", "email"),
-        ('"value.currency" is required', "value"),
+        ('"value.currency" is required', "value.currency"),
         ('"emails[0].value" must be a string', "emails"),
         ('"label_ids[1]" must be a valid GUID', "label_ids"),
         ("Parameter 'owner_id' is invalid", "owner_id"),

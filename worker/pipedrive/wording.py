@@ -23,6 +23,7 @@ FIELDS = frozenset(
     custom_fields content lead_id deal_id user_id color term fields limit start cursor address website
     """.split()  # noqa: SIM905 -- a list of forty quoted names is no easier to check
 )
+SUM = frozenset({"value.amount", "value.currency"})
 _QUOTED = re.compile(r"[\"'`]([A-Za-z0-9_.\[\]]{2,100})[\"'`]")
 _PATH = re.compile(r"\b(?:body|query|data)[./]([A-Za-z0-9_./\[\]]{2,100})")
 _BARE = re.compile(r"\b((?:[a-z]+_[a-z_]+|[0-9a-f]{40})(?:\.[a-z0-9_]+)*)\b")
@@ -72,12 +73,16 @@ def complained_field(text: str) -> str | None:
 
 
 def _known(text: str) -> str | None:
-    """The outermost known field on a path such as `emails[0].value` or `custom_fields.<hash>`; the hash where there is one."""
+    """The outermost known field on a path such as `emails[0].value` or `custom_fields.<hash>`; the hash where there is one.
+
+    Of a sum it is the part at fault: somebody has to find the input that holds it.
+    """
     parts = [part for part in re.split(r"[./\[\]]+", text) if part]
     for part in parts:
         if _HASH.fullmatch(part):
             return part
-    for part in parts:
+    for place, part in enumerate(parts):
         if part.lower() in FIELDS:
-            return part.lower()
+            both = ".".join(parts[place : place + 2]).lower()
+            return both if both in SUM else part.lower()
     return None
