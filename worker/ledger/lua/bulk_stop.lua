@@ -4,6 +4,6 @@ local bulk, by, reason = ARGV[2], ARGV[3], ARGV[4]
 if redis.call('ZSCORE', K.bulks_running, bulk) == false then return 0 end
 if redis.call('HSETNX', K.bulk .. bulk, 'stopped', reason) == 0 then return 0 end
 local left = redis.call('ZRANGE', K.bulk .. bulk .. ':left', 0, -1)
-for _, id in ipairs(left) do redis.call('HDEL', K.bulk_claims, id) end
+for first = 1, #left, 1000 do redis.call('HDEL', K.bulk_claims, unpack(left, first, math.min(first + 999, #left))) end
 audit(by, 'bulk stop', bulk, reason .. '; left: ' .. #left)
 return 1
