@@ -19,13 +19,15 @@ BEAT_SECONDS = 5.0
 
 
 class Lease:
-    """The right to deliver one submission. `horizon` is what the store said of itself when the delivery began (`worker.tide`)."""
+    """The right to deliver one submission. `horizon` and `leap` are what the store said of itself when the delivery began
+    (`worker.tide`)."""
 
     def __init__(self, submission_id: str, token: str, deadline: float, monotonic: Callable[[], float]) -> None:
         self.submission_id = submission_id
         self.token = token
         self.deadline = deadline
         self.horizon = ""
+        self.leap = 0.0
         self._monotonic = monotonic
 
     def must_hold(self, seconds: float) -> None:

@@ -11,6 +11,7 @@ the roll that the store holds has spoken: the living by their beat, the dead by 
 order, so if the newest announcement of each is there, nothing is missing. A mark that is higher than what the store says, or a
 process that nobody can speak for, sets the *horizon*: the moment at which everything that may still be on its way has settled.
 What came before it waits until then and is looked for in Pipedrive before anything of it is made (`worker.delivery.doubt`).
+The same exchange finds a clock that was set ahead: a create settles from then on, however old the clock makes it look.
 A file that was copied, as with a backup of the whole data directory, was changed later than the time written in it, and counts
 as missing. Costs a delivery no token and an exchange with Redis; one in doubt pays for the look, once.
 """
@@ -49,11 +50,13 @@ LENGTH = 200
 
 class Tidings(Struct, frozen=True):
     """What the store says of itself. Until `agreed`, ask again. `horizon` is Unix seconds as text, empty when there never was
-    one; `doubt`: the record asked for came before it and has not been looked for since."""
+    one; `doubt`: the record asked for came before it and has not been looked for since. `leap` (Unix seconds): when its clock
+    was last found to be set ahead, 0 when it never was; how long ago something before it was cannot be told by it."""
 
     agreed: bool
     horizon: str
     doubt: bool
+    leap: float = 0.0
 
 
 class Voice(Struct, frozen=True):

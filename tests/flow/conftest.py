@@ -17,6 +17,7 @@ from service.sandbox.serve import served
 from service.sandbox.settings import SandboxSettings
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
+from worker import keys
 from worker.contract import Lead, State
 from worker.delivery import Delivery, Workshop
 from worker.fate import Policy
@@ -101,7 +102,9 @@ class Road:
         return time.time() + self.skew
 
     def ahead(self, seconds: float) -> None:
+        """Time passes, and workers are there meanwhile."""
         self.skew += seconds
+        self.redis.hset(keys.TIDE, "beat", self.clock())
 
     def settings(self, **changes: Any) -> None:
         self.lead_settings = structs.replace(self.lead_settings, **changes)

@@ -82,6 +82,20 @@ def test_a_create_settles_by_the_ledgers_clock(road: Road, account: Account) -> 
     assert 0 < record.next_at - road.clock() < 90
 
 
+def test_a_clock_that_is_set_ahead_makes_no_create_look_settled(road: Road, account: Account) -> None:
+    """However far Redis's clock jumps while a create is on its way, the create has its time before it is looked for."""
+    account.fault({"operation": "leads.add", "count": 1}, {"kind": "drop-before"})
+    record = road.sent()
+    road.skew += 3600
+    road.sweeper.sweep()
+    waiting = road.deliver(record.id)
+    assert (waiting.state, waiting.reason, account.calls("leads.add")) == (State.WAITING, "settle", ["leads.add"])
+    assert waiting.next_at is not None
+    assert 80 < waiting.next_at - road.clock() <= 90
+    assert road.again(record.id, 91).state is State.DELIVERED
+    assert len(account.leads) == 1
+
+
 def test_redis_going_away_is_no_death_of_a_worker(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
     """However often Redis goes away under a delivery, the submission waits for it and is delivered."""
     once(monkeypatch, Memory, "person", times=3)

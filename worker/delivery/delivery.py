@@ -120,7 +120,7 @@ class Delivery:
             if self._claim(record, token) is not Verdict.CLAIMED:
                 return
             tidings = self._tidings(submission_id)
-            lease.horizon = tidings.horizon
+            lease.horizon, lease.leap = tidings.horizon, tidings.leap
             # Read again: what an earlier worker learned may have been written between our first look and the claim.
             record = shop.ledger.get(submission_id) or record
             self._deliver(record, token, float(tidings.horizon) if tidings.doubt else None)

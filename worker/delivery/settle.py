@@ -36,9 +36,9 @@ def settle(run: Run, policy: Policy) -> None:
     if step is None or announced_at is None:
         return
     # By the clock that wrote the announcement: a worker's own may be an hour ahead.
-    now = run.ledger.now()
-    if now < announced_at + policy.settle_seconds:
-        raise Settling(step, announced_at + policy.settle_seconds)
+    now, since = run.ledger.now(), max(announced_at, run.lease.leap)
+    if now < since + policy.settle_seconds:
+        raise Settling(step, since + policy.settle_seconds)
     facts = LOOK[step](run, announced_at)
     run.note_down(f"look for the {step}", "adopted" if facts else "absent")
     if not facts:

@@ -210,14 +210,14 @@ class Ledger:
         if tide is None:
             return Tidings(agreed=True, horizon="", doubt=False)
         told = [part for voice in tide.voices() for part in (voice.name, voice.mark, voice.server)]
-        agreed, server, horizon, doubt, counted_on = self._run(
+        agreed, server, horizon, doubt, counted_on, leap = self._run(
             "tide", tide.settle_seconds, PATIENCE_SECONDS, LIFETIME_SECONDS, submission_id, int(leaves), *told
         )
         if agreed:
             tide.agreed(server.decode())
         if leaves:
             tide.close(keep=bool(counted_on))
-        return Tidings(agreed=bool(agreed), horizon=horizon.decode(), doubt=bool(doubt))
+        return Tidings(agreed=bool(agreed), horizon=horizon.decode(), doubt=bool(doubt), leap=float(leap or 0))
 
     def learn(self, submission_id: str, token: str, step: str, facts: Mapping[str, Fact]) -> None:
         """Writes down what an announced step brought. Raises `LeaseLost` when somebody else went on with it, or it was erased."""

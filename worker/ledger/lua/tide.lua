@@ -1,12 +1,17 @@
 -- A process says what it has announced, and hears whether this is still the store it knows (worker/tide.py). Replies
--- {agreed (1/0), server, horizon ('' = none), in doubt (1/0), on the roll (1/0)}: while not agreed it asks again in a moment.
--- Arguments: now, settle seconds, seconds to wait for others, seconds after which nobody waits for
--- a silent one, the id of a record to judge ('' = none), whether it leaves (1/0), then name, mark and the server it knew ('' =
--- none) of each: its own, and those of processes that died on its machine.
+-- {agreed (1/0), server, horizon ('' = none), in doubt (1/0), on the roll (1/0), leap ('' = none)}: while not agreed it asks again
+-- in a moment. Arguments: now, settle seconds, seconds to wait for others (and without a beat of anybody, a leap of the clock),
+-- seconds after which nobody waits for a silent one, the id of a record to judge ('' = none), whether it leaves (1/0), then name,
+-- mark and the server it knew ('' = none) of each: its own, and those of processes that died on its machine.
 local settle, patience, lifetime = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local id, leaves, me = ARGV[5], ARGV[6] == '1', ARGV[7]
 local here = server()
 local agreed = redis.call('HGET', K.tide, 'server')
+
+-- A clock that is far ahead of the last beat was set, or nobody was there to see: how long ago anything was, it cannot say.
+local beat, leap = tonumber(redis.call('HGET', K.tide, 'beat') or now), redis.call('HGET', K.tide, 'leap') or ''
+if now - beat > patience then leap = tostring(now) elseif leap ~= '' and tonumber(leap) > now then leap = '' end
+redis.call('HSET', K.tide, 'beat', now, 'leap', leap)
 
 local function forget(process)
   redis.call('HDEL', K.tide_marks, process)
@@ -71,4 +76,4 @@ if horizon and id ~= '' and (get(id, 'looked') or '') ~= horizon then
   if first then came = math.min(came, cjson.decode(first).at) end
   if came < tonumber(horizon) then doubt = 1 end
 end
-return { agreed == here and 1 or 0, here, horizon or '', doubt, redis.call('ZSCORE', K.tide_roll, me) and 1 or 0 }
+return { agreed == here and 1 or 0, here, horizon or '', doubt, redis.call('ZSCORE', K.tide_roll, me) and 1 or 0, leap }
