@@ -24,7 +24,7 @@ from worker.connection import connect
 pytestmark = pytest.mark.timeout(240)
 
 HEALED_SECONDS = 40.0
-"""From Redis being well to the last delivery, on a busy machine; a connection that died must not be waited for as long as this."""
+"""From Redis being well to the last delivery, on a busy machine. RQ would wait longer for a connection that has died."""
 
 
 @dataclass
