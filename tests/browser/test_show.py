@@ -1,0 +1,235 @@
+"""The whole story: dead letters of four causes, seen, understood, mended and delivered, without ever reloading the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from service.watch import WatchedSources
+from tests.browser.conftest import OPERATOR, Console, Opened
+from tests.polling import eventually
+
+PATIENCE = 90_000
+"""Milliseconds for some fifty leads to arrive, on whatever machine."""
+
+SOURCES = """
+[sources.contact]
+rate_limit = "off"
+dedupe_window = 0
+map = { budget = "value.amount", currency = "value.currency" }
+
+[sources.contact.lead]
+labels = ["Website"]
+channel = "Web forms"
+existing = "new"
+value = { amount = "{value.amount}", currency = "{value.currency}" }
+
+[sources.webinar]
+rate_limit = "off"
+dedupe_window = 0
+
+[sources.webinar.lead]
+labels = ["Webinar"]
+existing = "new"
+
+[sources.partner]
+adapter = "json"
+
+[sources.partner.lead]
+channel = "Partners"
+existing = "new"
+
+[sources.survey]
+adapter = "typeform"
+verify = { scheme = "none" }
+
+[sources.survey.lead]
+existing = "new"
+"""
+"""The account has no label `Webinar`, its channel is called `Partner`, it does not count in HUF, and surveys name nobody."""
+
+
+class Story:
+    """One person at one page; `each` leads of every cause."""
+
+    def __init__(self, page: Page, console: Console, each: int) -> None:
+        self.page = page
+        self.console = console
+        self.each = each
+
+    def card(self, title: str) -> Locator:
+        return self.page.locator("#causes .card").filter(has_text=title)
+
+    def left(self, count: int) -> None:
+        """So many the top line says."""
+        said = "Nothing needs you" if not count else f"{count} lead{'s need' if count > 1 else ' needs'} you"
+        expect(self.page.locator("#verdict")).to_contain_text(said, timeout=PATIENCE)
+
+    def ask(self, title: str, button: str) -> Locator:
+        """The dialogue that a card's button opens."""
+        self.card(title).get_by_role("link", name=button, exact=True).click()
+        dialog = self.page.get_by_role("dialog")
+        expect(dialog.get_by_role("heading", name=button)).to_be_visible(timeout=PATIENCE)
+        return dialog
+
+    def outcome(self, run: str, *said: str) -> None:
+        """What the tray says of a bulk action once it is over; then it is closed."""
+        found = self.page.locator("#tray .run.over").filter(has_text=run)
+        for text in said:
+            expect(found).to_contain_text(text, timeout=PATIENCE)
+        found.get_by_role("link", name="Close").click()
+        expect(self.page.locator("#tray .run")).to_have_count(0, timeout=PATIENCE)
+
+    def fits(self) -> None:
+        assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def send(console: Console, each: int) -> None:
+    """`each` submissions of every kind."""
+    with httpx.Client(base_url=console.url, timeout=20, trust_env=False) as http:
+        for number in range(each):
+            form = {"name": "Béla Nagy", "email": f"bela{number}@example.hu", "budget": str(1000 + number), "currency": "HUF"}
+            http.post("/in/contact", data=form).raise_for_status()
+            http.post("/in/webinar", data={"name": "Ada King", "email": f"ada{number}@example.com"}).raise_for_status()
+            http.post("/in/partner", json={"name": "Grace Hopper", "email": f"grace{number}@navy.example"}).raise_for_status()
+            http.post("/in/survey", json=survey(number)).raise_for_status()
+
+
+def survey(number: int) -> dict[str, Any]:
+    field = {"id": "a", "title": "What do you need?", "type": "short_text", "ref": "r"}
+    answer = {"type": "text", "text": f"{number + 1} seats", "field": {"id": "a", "type": "short_text", "ref": "r"}}
+    form = {"form_id": "f", "token": f"t{number}", "submitted_at": "2026-05-01T09:00:00Z",
+            "definition": {"id": "f", "title": "Survey", "fields": [field]}, "answers": [answer]}  # fmt: skip
+    return {"event_id": f"e{number}", "event_type": "form_response", "form_response": form}
+
+
+def sign_in(page: Page) -> None:
+    page.fill("#token", OPERATOR)
+    page.get_by_role("button", name="Sign in").click()
+    page.evaluate("window.mark = 1")
+
+
+NOBODY, CURRENCY = "Nobody to reach", "refuses the field “value.currency”"
+LABEL, CHANNEL = "does not have the label", "does not have the channel"
+
+
+def mend_one(story: Story) -> None:
+    """One lead by hand: what is wrong stands at its field before and after, and it is seen to arrive."""
+    page = story.page
+    story.card(NOBODY).get_by_role("link", name="See them").click()
+    page.locator("#list tbody th a").first.click()
+    page.locator("#do").get_by_role("link", name="Edit").click()
+    field = page.get_by_label("E-mail")
+    expect(field).to_have_attribute("aria-invalid", "true")
+    field.fill("at the desk")
+    page.get_by_role("button", name="Save & retry").click()
+    expect(page.locator(".field.wrong .error")).to_contain_text("expected an e-mail address")
+    expect(field).to_be_focused()
+    story.fits()
+    field.fill("grace@navy.example")
+    page.get_by_role("button", name="Save & retry").click()
+    expect(page.locator("#detail-facts .state")).to_have_text("Delivered", timeout=PATIENCE)
+    page.get_by_role("link", name="Overview").click()
+
+
+def mend_all(story: Story, title: str, count: int, label: str, wrong: str, right: str, said: str) -> None:
+    """One edit for all of a cause, at the failing field, which comes first; wrong once."""
+    button = f"Mend & retry {count}"
+    dialog = story.ask(title, button)
+    if count > 3:
+        expect(dialog).to_contain_text("3 go ahead")
+    first = dialog.get_by_label(label)
+    expect(dialog.locator(".fields input").first).to_be_focused()
+    first.fill(wrong)
+    dialog.get_by_role("button", name=button).click()
+    expect(dialog.locator(".field.wrong .error")).to_contain_text(said, timeout=PATIENCE)
+    story.fits()
+    dialog.get_by_label(label).fill(right)
+    dialog.get_by_role("button", name=button).click()
+    story.outcome(f"Retried {count} leads", f"{count} delivered")
+
+
+def mend_the_account(story: Story) -> None:
+    """Retried in vain, three fail again and spare the rest; once the account has the label, all arrive."""
+    each = story.each
+    dialog = story.ask(LABEL, f"Retry {each}")
+    dialog.get_by_role("button", name=f"Retry {each}").click()
+    if each > 3:
+        story.outcome(f"Retried {each} leads", "Stopped by itself", "3 failed again", f"{each - 3} left as they were")
+    else:
+        story.outcome(f"Retried {each} leads", f"{each} failed again")
+    story.console.mend()
+    dialog = story.ask(LABEL, f"Mend & retry {each}")
+    expect(dialog).to_contain_text("Mend it there first")
+    dialog.get_by_role("button", name=f"Mend & retry {each}").click()
+    story.outcome(f"Retried {each} leads", f"{each} delivered")
+
+
+def mend_the_file(story: Story, file: Path) -> None:
+    """The setting that the card names is corrected in the source file, which is read again by itself."""
+    expect(story.card(CHANNEL).locator(".setting code")).to_have_text("sources.partner.lead.channel")
+    file.write_text(file.read_text("utf-8").replace('"Partners"', '"Partner"'), "utf-8")
+    sources = story.console.deps.sources
+    assert isinstance(sources, WatchedSources)
+    assert eventually(lambda: sources.sources["partner"].lead.channel == "Partner")
+
+
+def retry_by_keys(story: Story) -> None:
+    """From the overview to the last lead without a mouse."""
+    page = story.page
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.locator("#list tbody tr")).to_have_count(story.each)
+    page.keyboard.press("a")
+    expect(page.locator("#bulkbar")).to_contain_text(f"{story.each} selected")
+    page.keyboard.press("r")
+    story.outcome(f"Retried {story.each} leads", f"{story.each} delivered")
+
+
+@pytest.mark.parametrize(("narrow", "each"), [(False, 50), (True, 3)], ids=["200 at a desk", "12 on a phone"])
+def test_from_dead_to_delivered(narrow: bool, each: int, console: Console, signed_in: Opened, tmp_path: Path) -> None:
+    """Whoever comes because something is wrong sees what, mends it cause by cause, and watches the top line go to zero."""
+    file = tmp_path / "leadline.toml"
+    file.write_text(SOURCES, "utf-8")
+    assert eventually(lambda: "partner" in console.deps.sources.sources)
+    page = signed_in("/ops", role=None, narrow=narrow)
+    sign_in(page)
+    story = Story(page, console, each)
+    with console.worker():
+        send(console, each)
+        story.left(4 * each)
+        expect(page.locator("#causes .card")).to_have_count(4)
+        for title in (NOBODY, CURRENCY, LABEL, CHANNEL):
+            expect(story.card(title).locator(".count")).to_contain_text(str(each))
+            expect(story.card(title).locator(".mend")).to_be_visible()
+        story.fits()
+        mend_one(story)
+        story.left(4 * each - 1)
+        mend_all(story, NOBODY, each - 1, "E-mail", "nobody", "desk@acme.example", "expected an e-mail address")
+        story.left(3 * each)
+        mend_all(story, CURRENCY, each, "Currency", "E1", "EUR", "three letters")
+        story.left(2 * each)
+        mend_the_account(story)
+        story.left(each)
+        mend_the_file(story, file)
+        retry_by_keys(story)
+        story.left(0)
+        expect(page.locator(".sum")).to_contain_text(
+            f"{4 * each} received = {4 * each} delivered + 0 labelled + 0 waiting + 0 dead"
+        )
+    assert page.evaluate("window.mark") == 1
+    assert_all_there(console, 4 * each)
+
+
+def assert_all_there(console: Console, count: int) -> None:
+    """Each submission is one lead in Pipedrive, and each address one person."""
+    leads = console.leads()
+    assert len(leads) == count
+    assert {lead["origin_id"].partition(":")[2] for lead in leads} == set(console.ids())
+    totals = console.sandbox.get("/_sandbox/totals").json()
+    assert not any(totals["duplicates"].values())
+    assert console.states() == ["delivered"] * count
