@@ -47,7 +47,7 @@
 | leadline:causes:ignored            | hash   | cause id -> when somebody chose to ignore it (Unix seconds)     | for ever |
 | leadline:alerts                    | string | JSON `service.alerts.state.Watched`: what stands, when sources spoke | for ever |
 | leadline:alerts:turn               | string | which service process watches for alerts                       | 40 s, renewed each beat |
-| leadline:tide                      | hash   | the server's life that all agreed on, `horizon`: what came before it is looked for first; a roll call; `beat`, `leap`: when anybody last spoke, when its clock was set ahead | for ever |
+| leadline:tide                      | hash   | the server's life that all agreed on, `horizon`: what came before it is looked for first; a roll call; `all`: how many creates were ever announced; `beat`, `leap`: when anybody last spoke, when its clock was set ahead | for ever |
 | leadline:tide:marks                | hash   | worker process -> how many creates it has announced            | a minute after its last beat |
 | leadline:tide:roll                 | zset   | worker processes by the time of their last beat                | as the marks |
 | leadline:tide:absent               | set    | processes that have yet to speak after a restart               | seconds |

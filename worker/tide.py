@@ -2,9 +2,10 @@
 
 What was delivered since stands there as not delivered, and a create whose announcement is gone would be repeated blindly. So
 each worker process counts the creates that it announces, in Redis with the announcement itself (`announce.lua`), in its memory
-and in a file of its data directory: its mark.
+and in a file of its data directory: its mark. It also remembers how many all of them had announced when it last asked, so that it
+can tell of those that have left since.
 
-    DATA/tide/NAME     mark, server and time; locked while its process lives, taken over by the next one that starts here
+    DATA/tide/NAME     mark, server, time, all; locked while its process lives, taken over by the next one that starts here
 
 After every restart or failover of Redis (its run id or replication id is another) nothing is announced before everybody on
 the roll that the store holds has spoken: the living by their beat, the dead by whoever finds their file. Redis applies writes in
@@ -60,11 +61,12 @@ class Tidings(Struct, frozen=True):
 
 
 class Voice(Struct, frozen=True):
-    """A process by its name, how many creates it announced, and on which life of the server."""
+    """A process by its name, how many creates it announced, on which life of the server, and how many all had when it asked."""
 
     name: str
     mark: int
     server: str
+    all: int
 
 
 class Tide:
@@ -77,6 +79,7 @@ class Tide:
         self.name = secrets.token_hex(8)
         self.settle_seconds = settle_seconds
         self.mark = 0
+        self.all = 0
         self.server = ""
         self._folder = folder
         self._wall = wall
@@ -87,13 +90,20 @@ class Tide:
 
     @property
     def voice(self) -> Voice:
-        return Voice(self.name, self.mark, self.server)
+        return Voice(self.name, self.mark, self.server, self.all)
 
     def announced(self, mark: int) -> None:
         """The store has our mark at `mark`; written down before anything is created."""
         with self._lock:
             self.mark = max(self.mark, mark)
             self._write()
+
+    def heard(self, all_: int) -> None:
+        """So many creates were announced by everybody together, as the store says."""
+        with self._lock:
+            if all_ > self.all:
+                self.all = all_
+                self._write()
 
     def voices(self) -> list[Voice]:
         """Our own, and those of processes that died here and were not spoken for yet."""
@@ -139,7 +149,7 @@ class Tide:
         """No sync: it must outlive the process. After the machine's death an older mark is there, or none."""
         if self._file is None:
             return
-        text = f"{self.mark} {self.server or '-'} {self._wall():.3f}\n"
+        text = f"{self.mark} {self.server or '-'} {self._wall():.3f} {self.all}\n"
         with suppress(OSError):
             os.pwrite(self._file, text.encode().ljust(LENGTH), 0)
 
@@ -147,10 +157,10 @@ class Tide:
 def _last_words(name: str, file: int) -> Voice | None:
     """None for a file that says nothing, or was put here by somebody else: nobody can speak for that process."""
     try:
-        mark, server, at = os.pread(file, LENGTH, 0).decode().split()
+        mark, server, at, all_ = os.pread(file, LENGTH, 0).decode().split()
         if os.fstat(file).st_ctime - float(at) > TOUCHED_SECONDS:
             return None
-        return Voice(name, int(mark), "" if server == "-" else server)
+        return Voice(name, int(mark), "" if server == "-" else server, int(all_))
     except (OSError, ValueError):
         return None
 

@@ -161,8 +161,8 @@ def all_set_back(world: World, marks: Path) -> None:
     """The whole data directory was set back, marks included, to how it was an hour ago."""
     world.tide.close(keep=True)
     for mark in marks.iterdir():
-        number, server, at = mark.read_text().split()
-        mark.write_text(f"{number} {server} {float(at) - 3600:.3f}\n")
+        number, server, at, all_ = mark.read_text().split()
+        mark.write_text(f"{number} {server} {float(at) - 3600:.3f} {all_}\n")
     world.put_back(FOLDER, marks)
     world.process()
 
@@ -226,6 +226,25 @@ def test_a_worker_that_left_in_order_is_not_waited_for(world: World) -> None:
     world.restart()
     assert world.road.sent(email="next@example.com").state is State.DELIVERED
     assert world.road.redis.hget(keys.TIDE, "horizon") is None
+
+
+def test_what_was_delivered_by_a_worker_that_left_since_is_found(world: World) -> None:
+    """A worker that came after the copy was made, delivered and left in order is spoken for by one that only stood by."""
+    world.road.settings(note=True, existing="new")
+    world.road.sent(email="warm@example.com", message="hello")
+    mine = [world.road.accept(email=email, message="hello") for email in PEOPLE]
+    store = world.copied("redis")
+    stood_by, world.tide = (world.road, world.tide), Tide(world.folder / FOLDER, world.road.policy.settle_seconds)
+    world.road = Road(stood_by[0].redis, lambda: connect_async(world._server.url, timeout=5.0), world.account)
+    world.road.lead_settings = stood_by[0].lead_settings
+    world.road.ledger = world.road.sweeper._ledger = Ledger(world.road.redis, Vault(()), world.road.clock, tide=world.tide)
+    assert {world.road.deliver(name).state for name in mine} == {State.DELIVERED}
+    world.road.ledger.tidings(leaves=True)
+    world.road, world.tide = stood_by
+    world.road.ledger.tidings()
+    world.restart(lambda: world.put_back("redis", store))
+    delivered(world, 4)
+    assert (len(world.account.leads), len(world.account.notes)) == (4, 4)
 
 
 def test_who_cannot_be_asked_is_waited_for_and_then_doubted(world: World) -> None:

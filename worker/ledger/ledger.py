@@ -209,10 +209,11 @@ class Ledger:
         tide = self._tide
         if tide is None:
             return Tidings(agreed=True, horizon="", doubt=False)
-        told = [part for voice in tide.voices() for part in (voice.name, voice.mark, voice.server)]
-        agreed, server, horizon, doubt, counted_on, leap = self._run(
+        told = [part for voice in tide.voices() for part in (voice.name, voice.mark, voice.server, voice.all)]
+        agreed, server, horizon, doubt, counted_on, leap, announced = self._run(
             "tide", tide.settle_seconds, PATIENCE_SECONDS, LIFETIME_SECONDS, submission_id, int(leaves), *told
         )
+        tide.heard(announced)
         if agreed:
             tide.agreed(server.decode())
         if leaves:

@@ -12,6 +12,7 @@ if process ~= '' then
   if standing < mark then return -1 end
   mark = standing + 1
   redis.call('HSET', K.tide_marks, process, mark)
+  redis.call('HINCRBY', K.tide, 'all', 1)
 end
 redis.call('HSET', record(id), 'lease_until', now + seconds, 'announced', step, 'announced_at', now, 'announced_by', token)
 redis.call('ZADD', K.leases, now + seconds, id)

@@ -1,8 +1,9 @@
 -- A process says what it has announced, and hears whether this is still the store it knows (worker/tide.py). Replies
--- {agreed (1/0), server, horizon ('' = none), in doubt (1/0), on the roll (1/0), leap ('' = none)}: while not agreed it asks again
--- in a moment. Arguments: now, settle seconds, seconds to wait for others (and without a beat of anybody, a leap of the clock),
+-- {agreed (1/0), server, horizon ('' = none), in doubt (1/0), on the roll (1/0), leap ('' = none), how many creates all have
+-- announced}: while not agreed it asks again in a moment. Arguments: now, settle seconds, seconds to wait for others (and without a beat of anybody, a leap of the clock),
 -- seconds after which nobody waits for a silent one, the id of a record to judge ('' = none), whether it leaves (1/0), then name,
--- mark and the server it knew ('' = none) of each: its own, and those of processes that died on its machine.
+-- mark, the server it knew ('' = none) and how many all had announced as it last heard, of each: its own, and those of processes
+-- that died on its machine.
 local settle, patience, lifetime = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local id, leaves, me = ARGV[5], ARGV[6] == '1', ARGV[7]
 local here = server()
@@ -29,10 +30,11 @@ if agreed ~= here and redis.call('HGET', K.tide, 'calling') ~= here then
 end
 
 -- Whoever announced more than is written here has seen a later store than this. One without a mark was only silent for long, if
--- the server is still the one it knew.
-local back = false
-for i = 7, #ARGV, 3 do
+-- the server is still the one it knew. Whoever heard of more than is written here has too: others may have announced them, and left.
+local back, all = false, tonumber(redis.call('HGET', K.tide, 'all') or 0)
+for i = 7, #ARGV, 4 do
   local process, mark, known = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
+  if tonumber(ARGV[i + 3]) > all then back, all = true, tonumber(ARGV[i + 3]) end
   local standing = tonumber(redis.call('HGET', K.tide_marks, process) or '')
   if not standing and known == here and agreed == here then standing = mark end
   if (standing or 0) < mark then back = true end
@@ -40,6 +42,7 @@ for i = 7, #ARGV, 3 do
 end
 redis.call('HSET', K.tide_marks, me, math.max(tonumber(ARGV[8]), tonumber(redis.call('HGET', K.tide_marks, me) or 0)))
 redis.call('ZADD', K.tide_roll, now, me)
+redis.call('HSET', K.tide, 'all', all)
 
 if agreed ~= here then
   local absent = redis.call('SMEMBERS', K.tide_absent)
@@ -62,7 +65,7 @@ if back then
 end
 
 if agreed == here then
-  for i = 10, #ARGV, 3 do forget(ARGV[i]) end
+  for i = 11, #ARGV, 4 do forget(ARGV[i]) end
   for _, process in ipairs(redis.call('ZRANGEBYSCORE', K.tide_roll, '-inf', now - lifetime)) do forget(process) end
 end
 -- The last to leave stays on the roll: after the next start somebody has to answer for it.
@@ -76,4 +79,4 @@ if horizon and id ~= '' and (get(id, 'looked') or '') ~= horizon then
   if first then came = math.min(came, cjson.decode(first).at) end
   if came < tonumber(horizon) then doubt = 1 end
 end
-return { agreed == here and 1 or 0, here, horizon or '', doubt, redis.call('ZSCORE', K.tide_roll, me) and 1 or 0, leap }
+return { agreed == here and 1 or 0, here, horizon or '', doubt, redis.call('ZSCORE', K.tide_roll, me) and 1 or 0, leap, all }
