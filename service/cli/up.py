@@ -49,7 +49,7 @@ def _tell(place: Place, sources: SourceFile, env: Mapping[str, str]) -> None:
         click.echo(f"  intake    {place.service_url}/in/{name}  ({source.adapter})")
     click.echo(f"  API       {place.service_url}/docs")
     click.echo(f"  console   {place.service_url}/ops")
-    click.echo(f"  token     {place.operator_token}  (the password there; Authorization: Bearer for programs)")
+    click.echo(f"  token     {place.operator_token}  (to sign in there; for programs: Authorization: Bearer)")
     if place.sandbox_url:
         click.echo(f"  Pipedrive {place.sandbox_url}  (sandbox: leads, persons and calls)")
     else:
