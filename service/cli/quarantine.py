@@ -7,6 +7,7 @@ from msgspec import structs
 
 from service.cli import deciding, listed, show, start
 from service.cli.deciding import Asked
+from service.ops.items import held_as
 from worker.contract import State
 
 
@@ -24,7 +25,7 @@ def list_(source: str | None, q: str | None, limit: int, as_json: bool) -> None:
     """The newest submissions in quarantine and why they are there. Names are masked."""
     with listed.opened([State.QUARANTINED]) as desk:
         page = listed.first(desk.reader, listed.filter_of(source=source, q=q), limit)
-        why = {each.id: desk.store.ledger.timeline(each.id)[-1].why for each in page.items}
+        why = {each.id: held_as(desk.store.ledger.timeline(each.id)) for each in page.items}
     if as_json:
         items = [structs.asdict(each) | {"why": why[each.id]} for each in page.items]
         show.print_json({"items": items, "next": page.next, "total": page.total})

@@ -56,7 +56,7 @@ class CauseCard(Struct, frozen=True):
 class Summary(Struct, frozen=True, kw_only=True):
     """What list and detail say alike. `who` is the masked name (or e-mail, phone) and the company.
 
-    `channel` is the one that its rule or source sets. `cause_title` is the cause in plain words.
+    `channel` is the one that its rule or source sets. `cause_title` says in plain words what it died of, is held or waits for.
     """
 
     id: str

@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 from service.ops import masks
 from service.ops.answers import CauseCard, Delivery, Detail, RawRequest, TimelineEntry
 from service.ops.attribution import attribution
-from service.ops.items import item
+from service.ops.items import held_as, item
 from service.sources.config import Source
 from service.sources.judge import interpret
 from service.sources.reading import Request
@@ -63,7 +63,7 @@ def detail(
 ) -> Detail:
     """Masked unless `reveal`. `source` is that of the source file as it is now, if it still has it."""
     record = found.record
-    summary = structs.asdict(item(record, writings, reveal=reveal)) | {"cause": cause}
+    summary = structs.asdict(item(record, writings, reveal=reveal, held=held_as(found.timeline))) | {"cause": cause}
     first = came_in(record, source)
     return Detail(
         **summary,

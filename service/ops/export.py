@@ -19,7 +19,7 @@ from msgspec import Struct, structs
 from service.ops import masks
 from service.ops.answers import Item
 from service.ops.index import records
-from service.ops.items import item
+from service.ops.items import held_for, item
 from worker.contract import Lead, Money, Utm
 from worker.ledger import Ledger
 from worker.writing import SourceWriting
@@ -56,12 +56,14 @@ def lines(ledger: Ledger, ids: Iterable[str], writings: Mapping[str, SourceWriti
     """These submissions as they are when their turn comes, some at a time. Raises `StoreUnavailable`."""
     left = iter(ids)
     while batch := list(islice(left, BATCH)):
+        found = [record for record in records(ledger, batch) if record is not None]
+        held = held_for(ledger, found)
         yield [
             Line(
-                item(record, writings, reveal=reveal), masks.lead(record.lead, reveal=reveal) if record.lead is not None else None
+                item(record, writings, reveal=reveal, held=held.get(record.id)),
+                masks.lead(record.lead, reveal=reveal) if record.lead is not None else None,
             )
-            for record in records(ledger, batch)
-            if record is not None
+            for record in found
         ]
 
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import msgspec
+import redis
+
 from service.ops import masks
 from service.ops.answers import Item
 from service.ops.index import records
 from service.ops.table import Row
 from service.times import iso
+from worker import keys
 from worker.causes import cause_id, title
-from worker.contract import State
+from worker.contract import Moment, State
 from worker.errors import Unmappable
 from worker.fate import REASONS
 from worker.ledger import Ledger, Record
+from worker.ledger.ledger import unavailable
 from worker.rules import apply_rules
 from worker.templates import context
 from worker.writing import SourceWriting
@@ -24,10 +29,37 @@ PAUSED = {"paused": "delivery is paused", "line": "another submission of the sam
 
 def items(ledger: Ledger, ids: Iterable[str], writings: Mapping[str, SourceWriting], *, reveal: bool = False) -> list[Item]:
     """These submissions as they are now, without those that are gone. Raises `StoreUnavailable`."""
-    return [item(record, writings, reveal=reveal) for record in records(ledger, ids) if record is not None]
+    found = [record for record in records(ledger, ids) if record is not None]
+    held = held_for(ledger, found)
+    return [item(record, writings, reveal=reveal, held=held.get(record.id)) for record in found]
 
 
-def item(record: Record, writings: Mapping[str, SourceWriting], *, reveal: bool = False) -> Item:
+def held_for(ledger: Ledger, found: Iterable[Record]) -> dict[str, str]:
+    """Why those in quarantine are there: id -> reason, without those of which none was kept. Raises `StoreUnavailable`."""
+    ids = [record.id for record in found if record.state is State.QUARANTINED]
+    if not ids:
+        return {}
+    try:
+        with ledger.redis.pipeline(transaction=False) as pipe:
+            for id in ids:
+                pipe.lrange(keys.timeline(id), 0, -1)
+            timelines: list[list[bytes]] = pipe.execute()
+    except redis.RedisError as error:
+        raise unavailable(error) from error
+    reasons = {
+        id: held_as(msgspec.json.decode(each, type=Moment) for each in timeline)
+        for id, timeline in zip(ids, timelines, strict=True)
+    }
+    return {id: reason for id, reason in reasons.items() if reason}
+
+
+def held_as(timeline: Iterable[Moment]) -> str | None:
+    """Why it was put into quarantine: what was said first, as an undone discard says why it came back."""
+    return next((each.why for each in timeline if each.state is State.QUARANTINED and each.why), None)
+
+
+def item(record: Record, writings: Mapping[str, SourceWriting], *, reveal: bool = False, held: str | None = None) -> Item:
+    """`held`: why it is in quarantine."""
     return Item(
         id=record.id,
         source=record.source,
@@ -40,7 +72,7 @@ def item(record: Record, writings: Mapping[str, SourceWriting], *, reveal: bool 
         updated_at=iso(record.updated_at) or "",
         next_at=iso(record.next_at),
         channel=channel(record, writings),
-        cause_title=why(record),
+        cause_title=why(record, held if reveal or held is None else masks.sentence(held)),
         cause=cause_id(record.cause) if record.state is State.DEAD else None,
     )
 
@@ -63,8 +95,10 @@ def remembered(row: Row, cause_title: str | None) -> Item:
     )
 
 
-def why(record: Record) -> str | None:
-    """What it died of, or waits for, in plain words."""
+def why(record: Record, held: str | None = None) -> str | None:
+    """What it died of, is held or waits for, in plain words."""
+    if record.state is State.QUARANTINED and held:
+        return f"Looks like spam: {held}"
     if record.state is State.DEAD:
         return title(record.cause) if record.cause else "No cause was recorded"
     if record.state is not State.WAITING:
