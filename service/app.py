@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import resource
 import signal
@@ -184,6 +185,7 @@ def serve(settings: Settings, make: Callable[[Dependencies], Litestar] = create_
     build(settings)
     _raise_open_files()
     port = settings.port or _free_port(settings.host)
+    settings = dataclasses.replace(settings, port=port)
     structlog.get_logger().info("listening", url=f"http://{settings.host}:{port}", processes=settings.service_processes)
     _server(settings, port).serve(target_loader=partial(_load_in_child, settings, make, os.getpid()), wrap_loader=False)
 

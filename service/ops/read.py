@@ -62,6 +62,7 @@ class _Kept:
 
     def __init__(self) -> None:
         self.overview: Overview | None = None
+        self.cards: list[CauseCard] | None = None
         self.habits: tuple[float, Mapping[str, float]] = (0.0, {})
 
 
@@ -114,9 +115,18 @@ class Reader:
     def causes(self, *, ignored: bool = True) -> Page[CauseCard]:
         """Dead letters by cause, the most frequent first, those that are ignored last (or left out)."""
         table = self._index.current(self._patience)
-        found = self._cards(table)
+        self._kept.cards = found = self._cards(table)
         shown = [card for card in found if ignored or not card.ignored]
         return Page(shown, None, len(shown))
+
+    def known_causes(self) -> list[CauseCard]:
+        """All causes; while they cannot be had, as they were when last asked. Raises `StoreUnavailable` where they never were."""
+        try:
+            return self.causes().items
+        except StoreUnavailable:
+            if self._kept.cards is None:
+                raise
+            return self._kept.cards
 
     def _cards(self, table: Table) -> list[CauseCard]:
         return cards(table, ignored(self._ledger.redis), self._ledger.now())

@@ -10,17 +10,17 @@ from msgspec import Struct, structs
 from service.ops.answers import CauseCard, Item, Page
 from service.ops.console import words
 from service.ops.console.address import TOUCHABLE, WAY, Place
-from service.ops.console.first import samples
 from service.ops.console.lead_view import LeadView
 from service.ops.console.site import Site
 from service.ops.console.visit import View, Visit
 from service.ops.find import Filter
+from service.ops.read import Loading
 from worker.bulk import ACTIONS
 from worker.contract import State
 from worker.errors import StoreUnavailable
 
 LIMIT = 50
-STATES = ((TOUCHABLE, "Needs a person"), (State.DEAD.value, "Needs you: dead"), (WAY, "On its way"))
+STATES = ((TOUCHABLE, "Needs you or in quarantine"), (State.DEAD.value, "Needs you: dead"), (WAY, "On its way"))
 """Choices of several states, before each state for itself."""
 
 LABELS = {"retry": "Retry", "accept": "Accept", "discard": "Discard"}
@@ -96,19 +96,24 @@ class ListPage:
             "first_href": place.from_(None) if place.cursor else None,
             "next_href": place.from_(page.next) if page.next else None,
             "empty": self._empty(place, page),
-            "samples": samples(self._site.deps.sources.sources, self._site.deps.settings.public_url or seen.base),
+            "samples": self._site.samples(),
         }
 
     def _page(self, wanted: Filter, cursor: str | None = None, limit: int = 1) -> Page[Item]:
-        """With every change so far; while that cannot be had, as far as it is known. The top line says which."""
+        """With every change so far; while that cannot be had, as far as it is known. The top line says which.
+
+        Raises `FilterError`, and `StoreUnavailable` where nothing is known.
+        """
         try:
             return self._site.reader.submissions(wanted, cursor=cursor, limit=limit)
-        except StoreUnavailable:
+        except StoreUnavailable as error:
+            if self._site.reader.freshness().as_of is None and not isinstance(error, Loading):
+                raise  # Nothing was ever read: an empty list would say that nothing ever came.
             return self._site.reader.submissions(wanted, cursor=cursor, limit=limit, wait=False)
 
     def _cards(self) -> list[CauseCard]:
         try:
-            return self._site.reader.causes().items
+            return self._site.reader.known_causes()
         except StoreUnavailable:
             return []
 
@@ -170,7 +175,7 @@ def who_of(item: Item) -> tuple[str, str]:
 def _heading(wanted: Filter) -> str:
     if wanted.state == State.QUARANTINED:
         return "Quarantine"
-    if wanted.state in (State.DEAD, TOUCHABLE):
+    if wanted.state == State.DEAD:
         return "Leads that need you"
     known = dict(STATES) | {state.value: words.STATES[state] for state in State} | {"": "Leads"}
     return known.get(wanted.state or "", "Leads")

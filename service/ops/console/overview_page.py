@@ -8,7 +8,6 @@ from msgspec import Struct
 from service.ops.chart import Chart, SourceHours
 from service.ops.console import charts, words
 from service.ops.console.address import Place
-from service.ops.console.first import samples
 from service.ops.console.site import HOURS, Site
 from service.ops.console.visit import View, Visit
 from service.ops.find import Filter
@@ -30,17 +29,17 @@ class OverviewPage:
     def __init__(self, site: Site) -> None:
         self._site = site
 
-    def __call__(self, seen: Visit) -> View:
-        """Raises `StoreUnavailable`."""
-        cards = self._site.reader.causes().items
-        flow, _ = self._site.flow()
+    def __call__(self, _: Visit) -> View:
+        """While Redis is away, what was known last. Raises `StoreUnavailable` where nothing is."""
+        cards = self._site.reader.known_causes()
+        flow = self._site.flow()[0]
         values = {
             "causes": [card for card in cards if not card.ignored],
             "ignored": [card for card in cards if card.ignored],
             "charts": _rows(flow) if flow else [],
             "axis": _axis(flow),
             "hours": HOURS,
-            "samples": samples(self._site.deps.sources.sources, self._site.deps.settings.public_url or seen.base),
+            "samples": self._site.samples(),
         }
         return View(template="overview.html", values=values)
 

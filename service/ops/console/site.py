@@ -25,6 +25,7 @@ from service.ops.answers import CauseCard
 from service.ops.chart import Chart
 from service.ops.console import charts, shell
 from service.ops.console.address import HOME, LIST, WAY, Place, bulk_of, list_of, ours
+from service.ops.console.first import Sample, samples
 from service.ops.console.said import flash
 from service.ops.console.states import refused, state
 from service.ops.console.top import Top, top
@@ -162,6 +163,12 @@ class Site:
                     found = self.reader.drift().items
                 self._drift = (time.monotonic(), found)
             return self._drift[1]
+
+    def samples(self) -> list[Sample]:
+        """First leads to paste, at the address that senders see. What a browser says of it may be anybody's."""
+        settings = self.deps.settings
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
+        return samples(self.deps.sources.sources, settings.public_url or f"http://{host}:{settings.port}")
 
     def _last_worker(self) -> str | None:
         """When the last worker process gave a sign of life, if that is still written somewhere."""

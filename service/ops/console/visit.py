@@ -38,7 +38,6 @@ class Visit(Struct, frozen=True, kw_only=True):
     query: dict[str, str]
     form: dict[str, list[str]] = field(default_factory=dict)
     path: dict[str, str] = field(default_factory=dict)
-    base: str = ""
     closed: str = ""
     """Ids of the bulk actions that this browser has closed in its tray."""
 
@@ -73,7 +72,6 @@ def visit(request: Web, owner: OpsToken, csrf: str, form: dict[str, list[str]] |
         form=form or {},
         path={name: str(value) for name, value in request.path_params.items()},
         closed=request.cookies.get(CLOSED_COOKIE, "")[:2000],
-        base=f"{request.url.scheme}://{request.headers.get('host', '')}",
     )
 
 
