@@ -149,6 +149,22 @@ def auth_of(settings: Settings, store: redis.Redis, vault: Vault) -> Auth:
     )
 
 
+def one_by_one(*chores: Callable[[], object]) -> Callable[[], None]:
+    """All of them: one that fails keeps none of the others from its work. Raises the first error afterwards."""
+
+    def do() -> None:
+        errors = []
+        for chore in chores:
+            try:
+                chore()
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    return do
+
+
 def build(
     settings: Settings,
     redis_url: str,
@@ -183,14 +199,6 @@ def build(
     retention = Retention(ledger, settings.retention)
 
     bulks = Bulks(ledger)
-
-    def all_chores() -> None:
-        bulks.beat()
-        chores()
-        doubles.beat()
-        drift.beat()
-        retention.beat()
-
     return Slots(
         queue,
         settings.slots,
@@ -199,7 +207,7 @@ def build(
         sweeper,
         meter,
         at_start=lambda: names.warn(writings, office.catalogue),
-        chores=all_chores,
+        chores=one_by_one(bulks.beat, chores, doubles.beat, drift.beat, retention.beat),
         entrance=office.entrance,
         stop=stop,
     )

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import pytest
+
+from worker.work import one_by_one
+
+
+def test_a_chore_that_fails_keeps_no_other_from_its_work() -> None:
+    """However often one fails, those behind it are done, and its error is told."""
+    done: list[str] = []
+
+    def fails() -> None:
+        done.append("fails")
+        raise ValueError("this one")
+
+    chores = one_by_one(lambda: done.append("first"), fails, lambda: done.append("last"))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="this one"):
+            chores()
+    assert done == ["first", "fails", "last"] * 2
