@@ -83,19 +83,22 @@ class Drift:
         self._next = 0.0
 
     def beat(self) -> None:
-        """Looks when the last look is an hour old or was at another source file. May raise `StoreUnavailable`."""
+        """Looks when the last look is an hour old, was at another source file, or found a lack and the account was read since.
+
+        A retry reads the names again: what it finds mended is no longer said to lack. May raise `StoreUnavailable`.
+        """
         now = self._clock()
         if now < self._next:
             return
         self._next = now + BEAT_SECONDS
         version = _version(self._writings)
         report = last(self._redis)
-        if report is not None and report.writings == version and _fresh(report, now):
+        if report is not None and report.writings == version and _fresh(report, now) and not self._read_since(report):
             return
         if self._asked(lambda: self._redis.set(keys.DRIFT_TURN, b"1", nx=True, ex=TURN_SECONDS)):
-            self._report(self._look(now, version))
+            self._report(self._look(version))
 
-    def _look(self, now: float, version: str) -> DriftReport:
+    def _look(self, version: str) -> DriftReport:
         found: list[Drifted] = list(self._scopes())
         readable: set[Kind] = set()
         error = None
@@ -111,7 +114,11 @@ class Drift:
             found += [_drifted(each) for each in unresolved(self._writings, self._catalogue, readable)]
         except LeadlineError as failed:
             error = failed.code
-        return DriftReport(at=now, writings=version, found=found, error=error)
+        return DriftReport(at=self._clock(), writings=version, found=found, error=error)
+
+    def _read_since(self, report: DriftReport) -> bool:
+        """Whether what it lacked may be there by now."""
+        return bool(report.found) and any(table.at > report.at for table in self._catalogue.snapshot().values())
 
     def _scopes(self) -> Iterator[Drifted]:
         """Those that the app was not granted, as the token endpoint said; an API token has its user's rights and no scopes."""

@@ -12,6 +12,7 @@ from tests.flow.conftest import TOKEN, Account
 from worker import drift, keys
 from worker.drift import Drift, DriftReport
 from worker.metrics import Gauges, Meter, expose
+from worker.pipedrive.inventory import Kind
 from worker.settings import Settings
 from worker.values import Secret
 from worker.work import Office
@@ -32,9 +33,12 @@ class World:
     def clock(self) -> float:
         return time.time() + self.ahead
 
+    @property
+    def settings(self) -> Settings:
+        return Settings(pipedrive_api_token=Secret(TOKEN), pipedrive_base_url=self.url, pipedrive_plan="unlimited")
+
     def guard(self, writings: Mapping[str, SourceWriting] = WRITINGS) -> Drift:
-        settings = Settings(pipedrive_api_token=Secret(TOKEN), pipedrive_base_url=self.url, pipedrive_plan="unlimited")
-        office = Office(settings, self.redis, Meter(), self.clock)
+        office = Office(self.settings, self.redis, Meter(), self.clock)
         return Drift(self.redis, writings, office.catalogue, self.clock)
 
     def look(self, writings: Mapping[str, SourceWriting] = WRITINGS) -> DriftReport:
@@ -77,6 +81,19 @@ def test_a_mended_account_is_seen_within_the_hour(world: World, account: Account
     assert len(account.calls()) == calls
     world.ahead = 3700.0
     assert set(said(world.look())) == {"Shoe size"}
+
+
+def test_what_a_retry_finds_mended_is_said_to_lack_no_more(world: World, account: Account) -> None:
+    """Once a delivery has read the names again, the next look goes by what it read, and does not read it once more."""
+    world.look()
+    account.http.post(
+        "/v1/leadLabels", json={"name": "Summer", "color": "green"}, headers={"x-api-token": TOKEN}
+    ).raise_for_status()
+    world.ahead = 60.0
+    Office(world.settings, world.redis, Meter(), world.clock).catalogue.refresh([Kind.LABELS])
+    calls = len(account.calls())
+    assert set(said(world.look())) == {"Shoe size"}
+    assert "labels.list" not in account.calls()[calls:]
 
 
 def test_another_source_file_is_looked_at_at_once(world: World) -> None:
