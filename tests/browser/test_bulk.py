@@ -63,6 +63,7 @@ def test_canaries_spare_the_rest(console: Console, signed_in: Opened) -> None:
         expect(page.locator("#tray")).to_contain_text("Stopped by itself", timeout=30_000)
         expect(page.locator("#tray")).to_contain_text("3 failed again")
         expect(page.locator("#tray")).to_contain_text("3 left as they were")
+        expect(page.locator("#tray")).to_contain_text("Retried 3 of 6 leads")
 
 
 def test_another_count_than_was_agreed_to(console: Console, signed_in: Opened) -> None:

@@ -87,7 +87,7 @@ class ListPage:
             "source_options": _options("any source", {name: name for name in sources}, wanted.source),
             "cause_options": _options("any cause", {card.id: f"{card.title} ({card.count})" for card in cards}, wanted.cause),
             "chips": _chips(place, cards),
-            "bulk_links": _bulk_links(place, page) if seen.me.acts else [],
+            "bulk_links": self._bulk_links(place, page) if seen.me.acts else [],
             "picked_actions": [(action, LABELS[action]) for action in ACTIONS],
             "row_actions": row_actions,
             "who_of": who_of,
@@ -127,6 +127,19 @@ class ListPage:
             return Empty(kind="none", title=f"{_heading(wanted)}: none now")
         return Empty(kind="matches", drops=self._without_one(place) or self._with_one(place))
 
+    def _bulk_links(self, place: Place, page: Page[Item]) -> list[BulkLink]:
+        """What may be done to all that match; nothing without a filter, since all is too much to mean."""
+        if place.filter.empty or not place.filter.state:
+            return []
+        asked = place.filter.state.split(",")
+        found = []
+        for action, states in ACTIONS.items():
+            fit = [state for state in asked if state in states]
+            count = page.total if fit == asked else self._total(place.filter, state=",".join(fit)) if fit else 0
+            if count:
+                found.append(BulkLink(action, f"{LABELS[action]} all {words.number(count)}", place.bulk(action)))
+        return found
+
     def _without_one(self, place: Place) -> list[Drop]:
         """What there would be without each of the filters, the most first."""
         titles = self._titles()
@@ -146,8 +159,8 @@ class ListPage:
         ]
         return [drop for drop in drops if drop.count]
 
-    def _total(self, wanted: Filter, **without: None) -> int:
-        return self._page(structs.replace(wanted, **without)).total
+    def _total(self, wanted: Filter, **changed: str | None) -> int:
+        return self._page(structs.replace(wanted, **changed)).total
 
     def _titles(self) -> dict[str, str]:
         return {card.id: card.title for card in self._cards()}
@@ -199,14 +212,3 @@ def _filter_label(name: str, value: str, titles: Mapping[str, str]) -> str:
         named = dict(STATES) | {state.value: words.STATES[state] for state in State}
         return f"state: {named.get(value, value.replace(',', ', '))}"
     return f"text: {value}" if name == "q" else f"{name}: {titles.get(value, value)}"
-
-
-def _bulk_links(place: Place, page: Page[Item]) -> list[BulkLink]:
-    """What may be done to all that match; nothing without a filter, since all is too much to mean."""
-    if place.filter.empty or not place.filter.state:
-        return []
-    asked = place.filter.state.split(",")
-    found = [action for action, states in ACTIONS.items() if any(state.value in asked for state in states)]
-    if asked == [State.QUARANTINED]:
-        found = [action for action in found if action != "retry"]
-    return [BulkLink(action, f"{LABELS[action]} all {words.number(page.total)}", place.bulk(action)) for action in found]

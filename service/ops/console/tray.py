@@ -46,7 +46,6 @@ def tray(actions: Actions, seen: Visit, now: float) -> list[Run]:
 
 def run(found: BulkProgress, seen: Visit) -> Run:
     over = found.ended_at is not None
-    doing = DOING.get(found.action, (found.action, found.action))[over]
     outcomes = [("delivered", found.delivered, "delivered"), ("dead", found.dead, "failed again")]
     if found.action == "discard":
         outcomes = [("discarded", found.done, "discarded")]
@@ -56,7 +55,7 @@ def run(found: BulkProgress, seen: Visit) -> Run:
         outcomes.append(("ignored", found.skipped, "skipped"))
     return Run(
         id=found.id,
-        title=f"{doing} {words.plural(found.count, 'lead')}",
+        title=_title(found, over),
         by=f"by {found.by}" if found.by else "",
         at=found.at,
         bar=charts.shares([(kind, count) for kind, count, _ in outcomes], ", ".join(f"{n} {what}" for _, n, what in outcomes)),
@@ -67,6 +66,13 @@ def run(found: BulkProgress, seen: Visit) -> Run:
         may_undo=seen.me.acts and over and found.action == "discard" and found.done > 0,
         close_href=f"/ops/bulk/{found.id}/close?{urlencode({'back': seen.here})}",
     )
+
+
+def _title(found: BulkProgress, over: bool) -> str:
+    """Of one that was stopped, how many it came to."""
+    doing = DOING.get(found.action, (found.action, found.action))[over]
+    begun = f"{words.number(found.count - found.left)} of " if found.stopped and found.left else ""
+    return f"{doing} {begun}{words.plural(found.count, 'lead')}"
 
 
 def _stopped(found: BulkProgress) -> str | None:
