@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from service.ops.answers import Audited, Page
 from service.ops.console.address import LIST
@@ -33,4 +33,6 @@ class AuditPage:
 
 
 def _href(entry: Audited) -> str | None:
+    if entry.action.startswith("bulk "):
+        return f"/ops/bulk/{quote(entry.target)}"
     return f"{LIST}/{entry.target}" if _SUBMISSION.fullmatch(entry.target) else None

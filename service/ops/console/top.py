@@ -171,7 +171,7 @@ def _banners(now: Overview, fresh: Freshness, last_worker: str | None) -> list[B
     if now.paused:
         found.append(_paused(now))
     if not now.workers and "redis" not in now.degraded:
-        text = "Submissions are accepted and wait. Start one with:"
+        text = "Submissions are accepted and wait."
         title = "No worker was seen within the last minute."
         found.append(Banner(kind="bad", title=title, text=text, last=last_worker, command="leadline work"))
     if "newer-records" in now.degraded:
@@ -204,10 +204,12 @@ def _lacked(each: Lacking) -> str:
 
 def _paused(now: Overview) -> Banner:
     assert now.paused is not None
+    # Who gives no reason gets the word itself as one.
+    reason = now.paused.reason.rstrip(".") if now.paused.reason != "paused" else ""
     return Banner(
         kind="warn",
-        title="Delivery is paused:",
-        text=f"{now.paused.reason.rstrip('.')}.",
+        title="Delivery is paused:" if reason else "Delivery is paused.",
+        text=f"{reason}." if reason else "",
         since=now.paused.since or None,
         until=now.paused.until,
         action=Act("/ops/resume", "Resume"),

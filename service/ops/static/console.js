@@ -334,6 +334,7 @@
     if (method === "get") {
       for (const [name, value] of [...fields]) if (!value) fields.delete(name);
       action.search = fields;
+      if (form.getAttribute("role") === "search") document.activeElement.blur();
       return go(action);
     }
     if (!form.classList.contains("dirty") && !dialog.contains(form) && !mayLeave()) return;
