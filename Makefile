@@ -11,7 +11,7 @@ PYTHON ?= $(shell $(FIND_PYTHON))
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 PROCESSES ?= auto
 
-.PHONY: help install demo test tools chaos crash-scan lost-answers outage allowance bench lock clean
+.PHONY: help install demo test tools chaos crash-scan lost-answers outage allowance bench pictures lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -66,6 +66,9 @@ $(PEERS)/installed: tests/bench/peers/requirements.lock
 
 bench: tools $(PEERS)/installed ## Measure intake and delivery beside peers, the console and previews; prints the tables of deploy/benchmarks.md
 	@$(BIN)/python -m tests.bench --peers $(PEERS)/bin/python $(BENCH)
+
+pictures: tools ## Take the console's pictures of README.md anew
+	@LEADLINE_PICTURES=deploy/pictures $(BIN)/pytest -q -n 0 tests/browser/test_pictures.py
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 LOCK = { echo "\# Made by 'make lock' from pyproject.toml. Do not edit."; cat $(1).new; } > $(1) && rm $(1).new

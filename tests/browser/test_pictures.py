@@ -1,0 +1,260 @@
+"""The pictures of README.md: the console on a day with some trouble. All people and companies are invented.
+
+`make pictures` writes them to deploy/pictures; else they are taken into a temporary folder and thrown away.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlencode
+
+import msgspec
+import pytest
+from playwright.sync_api import ViewportSize, expect
+
+from tests.browser.conftest import Console, Opened
+from tests.browser.placing import know, place, submission
+from tests.polling import eventually
+from worker import keys
+from worker.causes import cause_of, no_contact
+from worker.contract import Cause, Lead, Money, Raw, State, Submission, Utm
+from worker.drift import Drifted, DriftReport
+from worker.errors import Invalid, UnknownName
+
+FOLDER = "LEADLINE_PICTURES"
+"""The environment variable that names where the pictures are kept."""
+
+TALL = ViewportSize(width=1280, height=1080)
+HOUR = 3600.0
+SOURCES = """
+[sources.contact.lead]
+labels = ["Website"]
+channel = "Web forms"
+
+[sources.webinar.lead]
+labels = ["Webinar"]
+channel = "Campaigns"
+
+[sources.partner]
+adapter = "json"
+
+[sources.partner.lead]
+channel = "Partner portal"
+
+[sources.typeform]
+adapter = "typeform"
+verify = { scheme = "none" }
+
+[sources.typeform.lead]
+channel = "Web forms"
+
+[sources.shop]
+adapter = "json"
+
+[sources.shop.lead]
+channel = "Marketplace"
+"""
+FLOW = {"contact": 11.0, "webinar": 4.0, "partner": 3.0, "typeform": 5.0, "shop": 3.5}
+"""Submissions of an hour at noon."""
+
+SILENT, SILENT_HOURS = "shop", 7
+FIRST = (
+    "Anna",
+    "Bertrand",
+    "Carla",
+    "Dario",
+    "Elif",
+    "Fredrik",
+    "Greta",
+    "Hugo",
+    "Ines",
+    "Jakub",
+    "Kaya",
+    "Lucie",
+    "Mattis",
+    "Nora",
+)
+LAST = (
+    "Adler",
+    "Bianchi",
+    "Carvalho",
+    "Dubois",
+    "Eriksen",
+    "Fischer",
+    "Horvat",
+    "Jansen",
+    "Kowalski",
+    "Lindqvist",
+    "Moreau",
+    "Novak",
+)
+COMPANIES = ("Alder & Birch", "Brightwater Logistics", "Cobalt Works", "Danube Foods", "Eastgate Clinics", "Fjord Textiles",
+             "Granite Tools", "Harbour Coffee", "Ivory Dental", "Juniper Hotels", "Kestrel Solar", "Linden Schools")  # fmt: skip
+CAMPAIGNS = ("spring-launch", "brand", "retargeting-eu", "partner-week", None, None)
+
+
+def lead(dice: random.Random) -> Lead:
+    first, last, company = dice.choice(FIRST), dice.choice(LAST), dice.choice(COMPANIES)
+    campaign = dice.choice(CAMPAIGNS)
+    return Lead(
+        name=f"{first} {last}",
+        email=f"{first}.{last}@{company.split()[0]}.example".lower(),
+        company=company,
+        message=NEED,
+        utm=Utm(source="google", medium="cpc", campaign=campaign) if campaign else Utm(),
+    )
+
+
+def busy(hour: int) -> float:
+    """How much of a day's rush an hour (UTC) has."""
+    return (
+        0.1,
+        0.05,
+        0.05,
+        0.05,
+        0.1,
+        0.2,
+        0.4,
+        0.7,
+        0.9,
+        1.0,
+        1.0,
+        0.9,
+        0.8,
+        0.9,
+        1.0,
+        0.95,
+        0.8,
+        0.6,
+        0.5,
+        0.45,
+        0.4,
+        0.3,
+        0.2,
+        0.15,
+    )[hour]
+
+
+def day(now: float, dice: random.Random) -> Iterator[Submission]:
+    """What came in the last 24 hours and was delivered, or was no lead."""
+    for source, rush in FLOW.items():
+        for hours in range(24, 0, -1):
+            start = now - hours * HOUR
+            if source == SILENT and hours <= SILENT_HOURS:
+                break
+            share = 0.8 if source == SILENT else busy(time.gmtime(start).tm_hour)
+            for _ in range(max(source == SILENT, round(dice.gauss(rush * share, rush / 6)))):
+                state = dice.choices((State.DELIVERED, State.IGNORED), (40, 1))[0]
+                yield submission(source, state, start + dice.random() * HOUR * 0.98, lead(dice))
+
+
+def causes() -> Iterator[tuple[str, Cause, int, float, float]]:
+    """Source, cause, how many, and between how many hours ago."""
+    known = ["Cold", "Customer", "Hot", "Partner", "Warm", "Website"]
+    label = UnknownName("label", "Webinar", setting="sources.webinar.lead.labels", known=known)
+    yield "webinar", cause_of(label, step="names", source="webinar"), 21, 3.2, 0.2
+    channels = ["Campaigns", "Marketplace", "Paid search", "Partner", "Web forms"]
+    channel = UnknownName("channel", "Partner portal", setting="sources.partner.lead.channel", known=channels)
+    yield "partner", cause_of(channel, step="names", source="partner"), 9, 9.5, 1.1
+    currency = Invalid("leads.add", '"value.currency" must be a currency of this company', status=400, field="value.currency")
+    yield "contact", cause_of(currency, step="lead", source="contact"), 6, 6.4, 0.4
+    yield "typeform", no_contact("typeform", "intake", None), 4, 14.0, 2.6
+
+
+def troubled(now: float, dice: random.Random) -> Iterator[Submission]:
+    """Dead letters, and what looks like spam."""
+    for source, cause, count, first, last in causes():
+        ages = [first, last, *(dice.uniform(last, first) for _ in range(count - 2))]
+        for age in sorted(ages, reverse=True):
+            found = _troubled(lead(dice), source, dice)
+            yield submission(source, State.DEAD, now - age * HOUR, found, cause=cause, raw=posted(found))
+    for age in (0.6, 2.1, 5.5):
+        why = "the honeypot field “website” was filled in"
+        yield submission("contact", State.QUARANTINED, now - age * HOUR, lead(dice), why=why)
+
+
+def _troubled(found: Lead, source: str, dice: random.Random) -> Lead:
+    if source == "contact":
+        value = Money(dice.randrange(8, 60) * 100_000, "HUF")
+        answers: dict[str, str | list[str]] = {"Team size": "11 to 50", "How did you hear of us?": "a friend"}
+        return msgspec.structs.replace(found, value=value, phone="+36 1 555 0123", country="Hungary", answers=answers)
+    if source == "typeform":
+        return Lead(answers={"What do you need?": "a quote", "By when?": "this quarter"})
+    return found
+
+
+NEED = "We are a team of forty and would like to see how it works for several sites."
+
+
+def posted(found: Lead) -> Raw:
+    """The form that the lead came with."""
+    value = found.value or Money()
+    fields = {"name": found.name, "email": found.email, "phone": found.phone, "company": found.company, "country": found.country,
+              "budget": value.amount, "currency": value.currency, "message": found.message, **found.answers,
+              "utm_campaign": found.utm.campaign}  # fmt: skip
+    body = urlencode({name: text for name, text in fields.items() if text is not None}).encode()
+    headers = [("host", "leads.acme.example"), ("origin", "https://www.acme.example"), ("user-agent", "Mozilla/5.0")]
+    return Raw("POST", "", "application/x-www-form-urlencoded", headers, body)
+
+
+def paint(console: Console, now: float) -> None:
+    """A day with some trouble, in the store."""
+    dice = random.Random(7)
+    deps = console.deps
+    delivered = [each for each in day(now, dice) if each.received_at < now - 5]
+    place(deps, delivered)
+    for number, each in enumerate(delivered):
+        know(
+            deps,
+            each.id,
+            attempts=1,
+            result="labelled" if number % 8 == 3 else "created",
+            person_id=number,
+            lead_id=f"{number:08d}",
+        )
+    for id in place(deps, troubled(now, dice)):
+        know(deps, id, attempts=1)
+    found = [
+        Drifted(kind="label", message="", needed=True, sources=["webinar"], name="Webinar"),
+        Drifted(kind="channel", message="", needed=True, sources=["partner"], name="Partner portal"),
+    ]
+    deps.redis.set(keys.DRIFT, msgspec.json.encode(DriftReport(at=now, writings="", found=found)))
+    deps.redis.set(keys.ALLOWANCE + "left", 21_350)
+    for host in ("one", "two"):
+        beat = {"slots": 32, "pid": 1, "host": host, "seen": now + HOUR}
+        deps.redis.hset(keys.WORKERS, host, msgspec.json.encode(beat))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    kept = Path(os.environ.get(FOLDER) or tmp_path / "pictures")
+    kept.mkdir(parents=True, exist_ok=True)
+    return kept
+
+
+def test_pictures(console: Console, signed_in: Opened, tmp_path: Path, folder: Path) -> None:
+    """Both pictures can be taken, 1280 px wide, and show what README.md says of them."""
+    (tmp_path / "leadline.toml").write_text(SOURCES, "utf-8")
+    assert eventually(lambda: "shop" in console.deps.sources.sources)
+    paint(console, time.time())
+    page = signed_in("/ops", color_scheme="light", reduced_motion="reduce")
+    expect(page.locator("#verdict")).to_contain_text("40 leads need you")
+    expect(page.locator("#causes .card")).to_have_count(4)
+    expect(page.locator(".flow .silent")).to_contain_text(SILENT)
+    page.screenshot(path=folder / "console-overview.png", full_page=True)
+    page.set_viewport_size(TALL)
+    page.get_by_role("link", name="40 leads need you").click()
+    page.locator("#list tbody tr").filter(has_text="value.currency").first.locator("th a").click()
+    page.locator("#do").get_by_role("link", name="Edit").click()
+    currency = page.get_by_label("Currency")
+    currency.fill("EU")
+    page.get_by_role("button", name="Save & retry").click()
+    expect(page.locator(".field.wrong .error")).to_contain_text("three letters")
+    page.evaluate("scrollTo(0, 0)")
+    page.screenshot(path=folder / "console-detail.png")
+    for name in ("console-overview.png", "console-detail.png"):
+        assert int.from_bytes((folder / name).read_bytes()[16:20]) == 1280
