@@ -78,6 +78,14 @@ def test_another_count_than_was_agreed_to(console: Console, signed_in: Opened) -
     assert console.states() == ["dead", "dead"]
 
 
+def test_a_button_counts_what_it_may_touch(console: Console, signed_in: Opened) -> None:
+    """Over what is dead and what is held, each button names how many of them its action is for."""
+    console.nobody()
+    console.post(website="x")
+    page = signed_in("/ops/leads?state=dead,quarantined")
+    expect(page.locator("#bulkbar .matching a")).to_have_text(["Retry all 1", "Accept all 1", "Discard all 2"])
+
+
 def test_stop(console: Console, signed_in: Opened) -> None:
     """A running action is stopped from the tray; what it had not begun stays as it was."""
     console.dead(5)

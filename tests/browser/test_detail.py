@@ -104,6 +104,7 @@ def test_accepted_from_quarantine(console: Console, signed_in: Opened) -> None:
     id = console.post(website="http://spam.example")
     page = signed_in("/ops")
     page.get_by_role("link", name="Quarantine 1").click()
+    expect(page.locator("#list tbody .c-cause")).to_have_text("Looks like spam: the honeypot website is filled")
     page.locator("#list tbody th a").click()
     expect(page.get_by_text("Held back as it looks like spam")).to_be_visible()
     page.locator("#do").get_by_role("button", name="Accept").click()

@@ -41,6 +41,8 @@ def test_search_finds_by_what_is_masked(console: Console, signed_in: Opened) -> 
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("q=utm_campaign"))
     expect(page.locator("#total")).to_have_text("1")
+    page.keyboard.press("j")
+    expect(page.locator("#list tbody tr.current")).to_have_count(1)
     page.reload()
     expect(page.get_by_label("Search leads")).to_have_value("utm_campaign:spring source:contact")
 

@@ -65,6 +65,8 @@ def test_redis_away(console: Console, signed_in: Opened, redis_server: EmbeddedR
         expect(page.locator(".banner.bad")).to_contain_text("Redis is away", timeout=30_000)
         expect(page.locator("#fresh")).to_contain_text("stale since")
         expect(page.locator("#list tbody tr")).to_have_count(1)
+        page.get_by_role("link", name="Overview").click()
+        expect(page.locator("#causes .card")).to_have_count(1)
     finally:
         os.kill(redis_server.pid, signal.SIGCONT)
     expect(page.locator("#fresh")).to_have_text("live", timeout=30_000)
