@@ -25,7 +25,7 @@ def test_five_seconds(narrow: bool, console: Console, signed_in: Opened) -> None
 
 
 def test_nothing_ever(console: Console, signed_in: Opened) -> None:
-    """Before the first lead the page has a command that sends one to the address of the settings, and shows it as soon as it was sent."""
+    """Before the first lead a command sends one to the address of the settings; the page shows it as soon as it was sent."""
     page = signed_in("/ops")
     expect(page.get_by_role("heading", name="Send a test lead")).to_be_visible()
     command = page.locator("#first pre").first.inner_text()
