@@ -189,8 +189,9 @@ def _in_the_account(console: Console) -> None:
 
 def views(console: Console, planted: Planted) -> Iterator[View]:
     yield from _lists(console)
+    whole = (planted.refused, planted.placed[0], planted.placed[3])
     for id in (planted.delivered, planted.refused, planted.unlabelled, planted.spam, *planted.placed):
-        yield from _details(console, id)
+        yield from _details(console, id, list(TABS) if id in whole else ["came-in"])
     reader = console.deps.reader
     for cause in reader.causes().items:
         yield View(f"/ops/causes/{cause.id}/mend", [cause.title, cause.detail or "", (cause.setting or "")])
@@ -219,7 +220,7 @@ def _lists(console: Console) -> Iterator[View]:
         yield View("/ops/leads?" + urlencode({"q": payload}), [payload])
 
 
-def _details(console: Console, id: str) -> Iterator[View]:
+def _details(console: Console, id: str, tabs: list[str]) -> Iterator[View]:
     record = console.deps.ledger.get(id)
     assert record is not None
     assert record.lead is not None
@@ -232,8 +233,8 @@ def _details(console: Console, id: str) -> Iterator[View]:
     moments = [text for each in console.deps.ledger.timeline(id) for text in (each.by, each.why or "")]
     attempts = [each.detail or "" for each in console.deps.ledger.attempts(id)]
     shown = {"came-in": raw, "timeline": moments, "attempts": attempts}
-    yield from (View(f"{path}&tab={tab}", lead + shown.get(tab, [])) for tab in TABS)
-    yield View(f"/ops/leads/{id}?tab=came-in", [])
+    yield from (View(f"{path}&tab={tab}", lead + shown.get(tab, [])) for tab in tabs)
+    yield View(f"/ops/leads/{id}", [])
     if record.state in (State.DEAD, State.QUARANTINED):
         yield View(f"{path}&edit=1", lead)
 
@@ -261,7 +262,7 @@ ECHOES = (
 
 
 def _echoes() -> Iterator[View]:
-    for payload in (PAYLOADS[6], PAYLOADS[64], "javascript:window.__pwned=1"):
+    for payload in (PAYLOADS[6], "javascript:window.__pwned=1"):
         said = quote(payload.replace("/", "\\"), safe="")
         yield from (View("/" + path.format(said)) for path in ECHOES)
 
