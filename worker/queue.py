@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import secrets
 import time
+from contextlib import suppress
 from typing import Any, cast
 
 import redis
 from rq import Queue, Worker
+from rq.exceptions import InvalidJobOperation
 from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
@@ -109,4 +111,5 @@ def _clear(queue: Queue, execution: Execution) -> None:
         execution.delete(job, pipe)
         pipe.execute()
     queue.intermediate_queue.remove(execution.job_id)
-    job.delete(remove_from_queue=False)
+    with suppress(InvalidJobOperation):  # its hash is gone already, as when it ended between our look and here
+        job.delete(remove_from_queue=False)

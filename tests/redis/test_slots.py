@@ -212,6 +212,14 @@ def test_what_ended_while_redis_was_away_leaves_rqs_list(redis_url: str, redis: 
     assert FailedJobRegistry(queue=queue).count == 0
 
 
+def test_entries_without_their_jobs_are_cleared_in_one_round(redis_url: str, redis: Any) -> None:  # noqa: ARG001
+    """What ended while it was looked at, its hash gone, keeps nobody from clearing the next."""
+    queue = open_queue(redis)
+    redis.zadd(queue.started_job_registry.key, {f"gone-{number}:execution": time.time() + 300 for number in range(3)})
+    assert clear_after_the_dead(queue) == 3
+    assert redis.zcard(queue.started_job_registry.key) == 0
+
+
 def test_a_long_delivery_stays_on_rqs_list(redis_url: str, redis: Any) -> None:
     """What a living worker has in hand is renewed, and so neither cleared away nor taken for abandoned."""
     hold = threading.Event()
