@@ -17,7 +17,7 @@ import pytest
 from granian.constants import Interfaces
 from granian.server.embed import Server
 from litestar import Litestar
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, ViewportSize, expect, sync_playwright
 
 from service.app import create_app
 from service.dependencies import Dependencies, build
@@ -65,6 +65,10 @@ verify = { scheme = "none" }
 """`contact` is delivered; `webinar` dies of a label that the account lacks; `survey` of answers that name nobody."""
 
 
+PATIENCE = 30_000
+"""Milliseconds for what a test waits for: a machine that runs other tests beside it may be slow, and nothing waits in vain."""
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """Without a browser: skipped at home, a failure where `CI` is set."""
@@ -75,6 +79,7 @@ def chromium() -> Iterator[Browser]:
             pytest.fail(why, pytrace=False)
         pytest.skip(why)
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=arguments)
         yield browser
@@ -222,7 +227,7 @@ def signed_in(console: Console, chromium: Browser) -> Iterator[Opened]:
         def opened(path: str = "/ops", *, role: str | None = "operator", narrow: bool = False, **options: Any) -> Page:
             context: BrowserContext = chromium.new_context(base_url=console.url, viewport=NARROW if narrow else WIDE, **options)
             stack.callback(context.close)
-            context.set_default_timeout(15_000)
+            context.set_default_timeout(PATIENCE)
             if role:
                 _sign_in(context, console.url, OPERATOR if role == "operator" else VIEWER)
             page = context.new_page()
