@@ -114,7 +114,7 @@ def one_person_at_once(place: Ground) -> Problems:
 def worker_killed(place: Ground) -> Problems:
     """A worker dies in the middle of a delivery."""
     ways.new(place)
-    report = place.courier.send(ways.dying(place.order("work"), 20))
+    report = place.courier.send(ways.dying(place.order("work"), 28))
     assert not report.survived
     place.home()
     return ways.once(place)
