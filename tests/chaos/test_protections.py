@@ -182,6 +182,6 @@ def test_every_switch_has_its_control() -> None:
 
 def test_the_storm_finds_leads_made_twice(tmp_path: Path) -> None:
     """A whole machine whose workers repeat unanswered creates blindly: the chaos loop's checker reports doubles."""
-    plan = Plan(seed=3, submissions=24, kills=0, quiet=60.0, settings=environment("look-up"))
+    plan = Plan(seed=3, submissions=60, kills=0, quiet=60.0, settings=environment("look-up"))
     outcome = run(plan, tmp_path)
     assert outcome.doubled > 0, outcome
