@@ -48,6 +48,7 @@ ALIVE_SECONDS = 30
 
 MAINTENANCE_SECONDS = 30
 FORGOTTEN_SECONDS = 60.0
+ASKED_SECONDS = 0.1
 STOP_SECONDS = 12.0
 """How long a stopping worker waits for the deliveries in hand; what is left then is taken over by its lease."""
 
@@ -156,13 +157,15 @@ class Slots:
         self._chores = chores
         self._at_start = at_start
         self._entrance = entrance or Entrance()
+        self._asked = False
         self._stop = stop or threading.Event()
         # In a container host and process id are the same after a restart, and RQ refuses the name of a worker that was killed.
         self.name = name or f"leadline-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
 
     def stop(self) -> None:
-        """Asks every slot to end after what it has in hand. Safe in a signal handler."""
-        self._stop.set()
+        """Asks every slot to end after what it has in hand. Safe in a signal handler, as setting an event is not: its lock may
+        be in the hands of the very thread that was interrupted."""
+        self._asked = True
 
     def run(self) -> None:
         """Works until `stop`; returns when the slots are empty or `STOP_SECONDS` are over."""
@@ -181,17 +184,23 @@ class Slots:
         for thread in [*slots, *beats, threading.Thread(target=self._once, name="start", daemon=True)]:
             thread.start()
         log.info("worker started", worker=self.name, slots=self._count)
-        self._stop.wait()
+        self._await_stop()
         deadline = time.monotonic() + STOP_SECONDS
         for thread in slots:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._deregister(worker)
         log.info("worker stopped", worker=self.name, in_hand=len(self._leases))
 
+    def _await_stop(self) -> None:
+        """Looks again and again: a signal that the system gave to another thread wakes nobody who waits for an event."""
+        while not self._asked and not self._stop.is_set():
+            time.sleep(ASKED_SECONDS)
+        self._stop.set()
+
     def _slot(self, worker: SlotWorker) -> None:
         jobs.deliverer.set(self._new_deliverer())
         wait = 0.0
-        while not self._stop.wait(wait):
+        while not self._stop.wait(wait) and not self._asked:
             wait = 0.0
             if not self._entrance.enter(ENTER_SECONDS):
                 continue
@@ -259,7 +268,7 @@ class Slots:
 
     def _register(self) -> SlotWorker | None:
         """Waits for Redis as long as it takes; None when stopped meanwhile."""
-        while not self._stop.is_set():
+        while not self._asked and not self._stop.is_set():
             try:
                 worker = SlotWorker(
                     [self._queue],
@@ -276,7 +285,7 @@ class Slots:
                 return worker
             except (redis.RedisError, OSError) as error:
                 log.warning("waiting for Redis", error=type(error).__name__)
-                self._stop.wait(1.0)
+                time.sleep(1.0)
         return None
 
     def _deregister(self, worker: SlotWorker) -> None:

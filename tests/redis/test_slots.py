@@ -133,6 +133,15 @@ def test_stopping_waits_for_what_is_in_hand(redis_url: str, redis: Any) -> None:
     assert open_queue(redis).count == 1
 
 
+def test_a_signal_may_come_at_any_moment(redis_url: str, redis: Any) -> None:  # noqa: ARG001
+    """Asking for the stop waits for no lock, not even one that the interrupted thread has in hand."""
+    with running(redis_url, lambda _: None, count=1) as slots, slots._stop._cond:  # type: ignore[attr-defined]
+        asking = threading.Thread(target=slots.stop, daemon=True)
+        asking.start()
+        asking.join(5)
+        assert not asking.is_alive()
+
+
 def test_a_job_that_cannot_be_read_costs_no_slot(redis_url: str, redis: Any) -> None:
     """A corrupt job is passed over and the next one is delivered."""
     seen: list[str] = []
