@@ -168,13 +168,14 @@ def test_an_unknown_name_is_a_dead_letter_that_says_what_to_mend(
     assert (len(account.persons), len(account.leads)) == (1, 1)
 
 
-def test_a_label_added_after_the_death_is_seen_by_the_replay(road: Road, account: Account) -> None:
-    """A replay reads the names afresh, so that a label just added in Pipedrive is known."""
+@pytest.mark.parametrize("seconds", [0, 5])
+def test_a_label_added_after_the_death_is_seen_by_the_replay(road: Road, account: Account, seconds: float) -> None:
+    """A replay reads the names afresh, so that a label just added in Pipedrive is known, however quickly somebody was."""
     road.settings(labels=["Webinar"])
     record = road.sent()
     assert record.state is State.DEAD
     account.http.post("/v1/leadLabels", json={"name": "Webinar", "color": "blue"}, headers={"x-api-token": "sandbox-token"})
-    road.ahead(5)
+    road.ahead(seconds)
     road.sweeper.replay(record.id, "kim", "mended", None)
     assert road.deliver(record.id).state is State.DELIVERED
 

@@ -52,8 +52,11 @@ from worker.sweeper import Sweeper
 from worker.tide import Tidings
 from worker.writing import SourceWriting
 
+OURS = frozenset({"intake", "worker", "sweeper"})
+"""Who puts a submission into the queue without a person's asking."""
+
 REPLAY_GAP_SECONDS = 2.0
-"""However many are replayed at once, the names are read from Pipedrive no more often than this."""
+"""However many are replayed at once, the names are read from Pipedrive no more often than this, unless somebody asked since."""
 
 PUT_BACK_TRIES = 20
 """A second apart: while Redis is away a slot has nothing else to do, and later the lease has run out anyway."""
@@ -290,8 +293,15 @@ class Delivery:
         except UnknownName as error:
             if not run.record.replayed or run.record.attempts:
                 raise
-            catalogue.refresh([kind for kind, word in WORDS.items() if word == error.kind], gap=REPLAY_GAP_SECONDS)
+            gap = min(REPLAY_GAP_SECONDS, self._since_replay(run.record))
+            catalogue.refresh([kind for kind, word in WORDS.items() if word == error.kind], gap=gap)
             return resolve(run.plan, catalogue)
+
+    def _since_replay(self, record: Record) -> float:
+        """Seconds since a person asked for it again. What was read before that may lack what they have just added."""
+        ledger = self._shop.ledger
+        asked = [moment.at for moment in ledger.timeline(record.id) if moment.state is State.QUEUED and moment.by not in OURS]
+        return max(0.0, ledger.now() - max(asked, default=0.0))
 
     def _delivered(self, run: Run) -> None:
         shop = self._shop
