@@ -81,7 +81,7 @@ class Memory:
     def _remember(self, key: str, *, anew: bool = False, **fields: str | float) -> None:
         pairs = [part for pair in fields.items() for part in pair]
         script = scripts.source("remember")
-        self._ask(lambda: self._redis.eval(script, 0, 0, self._submission, key, REMEMBER_SECONDS, int(anew), *pairs))
+        self._ask(lambda: scripts.run(self._redis, script, 0, self._submission, key, REMEMBER_SECONDS, int(anew), *pairs))
 
     def _ask(self, question: Any) -> Any:
         try:

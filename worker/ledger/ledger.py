@@ -447,7 +447,7 @@ class Ledger:
         pipe.eval(scripts.source(script), 0, self._time(), *args)
 
     def _run(self, script: str, *args: Any) -> Any:
-        return self._ask(lambda: self.redis.eval(scripts.source(script), 0, self._time(), *args))
+        return self._ask(lambda: scripts.run(self.redis, scripts.source(script), self._time(), *args))
 
     def _ask(self, question: Any) -> Any:
         try:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from importlib import resources
+from typing import Any
+
+import redis
+from redis.exceptions import NoScriptError
 
 from worker import keys
 from worker.contract import VERSION
@@ -61,6 +66,22 @@ _NUMBERS = {
     "audit_kept": AUDIT_KEPT,
     "audit_longest": AUDIT_LONGEST,
 }
+
+
+@functools.cache
+def _digest(text: str) -> str:
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def run(connection: redis.Redis, text: str, *args: Any) -> Any:
+    """Runs a script by its digest, for its text is long; a server that does not know it (restarted, flushed) gets the text.
+
+    Not for pipelines: a transaction with an unknown digest in it would be done in part.
+    """
+    try:
+        return connection.evalsha(_digest(text), 0, *args)
+    except NoScriptError:
+        return connection.eval(text, 0, *args)
 
 
 @functools.cache

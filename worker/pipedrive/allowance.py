@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from worker import keys
 from worker.errors import Gated, OutOfAllowance, StoreUnavailable
+from worker.ledger import scripts
 from worker.ledger.ledger import unavailable
 from worker.pipedrive.calls import Call
 from worker.pipedrive.waits import too_many
@@ -158,7 +159,7 @@ class Allowance:
 
     def _run(self, script: str, *args: Any) -> Any:
         try:
-            return self._redis.eval(_source(script), 0, "" if self._clock is None else self._clock(), *args)
+            return scripts.run(self._redis, _source(script), "" if self._clock is None else self._clock(), *args)
         except redis.RedisError as error:
             raise unavailable(error) from error
 
