@@ -106,7 +106,7 @@ def _tell(done: Erasure, as_json: bool) -> None:
     if as_json:
         show.print_json(msgspec.to_builtins(done))
     else:
-        click.echo(f"erased {done.erased} submissions")
+        click.echo(f"erased {done.erased} submission{'' if done.erased == 1 else 's'}")
         _tell_pipedrive(done)
     if done.left:
         start.stop("leadline: not all is gone:", *(f"  {each}" for each in done.left))
