@@ -280,6 +280,7 @@ def test_the_corpus() -> None:
 def test_nothing_runs_and_all_is_text(policy: bool, console: Console, signed_in: Opened) -> None:
     """No page runs a payload, adds an element of it or leaves it out; not even in a browser that ignores the policy."""
     planted = plant(console)
+    console.deps.reader.causes()  # a page does not wait for the index, it says that it loads
     watch = Watch(signed_in("/ops/sign-in", bypass_csp=not policy))
     for view in views(console, planted):
         watch.visit(view)
