@@ -122,12 +122,9 @@ class Drift:
 
     def _scopes(self) -> Iterator[Drifted]:
         """Those that the app was not granted, as the token endpoint said; an API token has its user's rights and no scopes."""
-        stored = self._asked(lambda: self._redis.hget(keys.OAUTH, "scopes"))
-        granted = set((stored or b"").decode().replace(",", " ").split())
-        for scope, enough in SCOPES.items():
-            if granted and not granted & enough:
-                message = f"the app was not granted the scope {scope}: add it and connect the app again"
-                yield Drifted(kind="scope", message=message, needed=True, name=scope)
+        for scope in missing_scopes(granted_scopes(self._redis)):
+            message = f"the app was not granted the scope {scope}: add it and connect the app again"
+            yield Drifted(kind="scope", message=message, needed=True, name=scope)
 
     def _report(self, report: DriftReport) -> None:
         """Stores it, and says in the log what is new. The turn lapses by itself: another look may be due soon."""
@@ -145,6 +142,21 @@ class Drift:
             return question()
         except redis.RedisError as error:
             raise unavailable(error) from error
+
+
+def granted_scopes(connection: redis.Redis) -> str:
+    """What the token endpoint named last; empty where it named nothing. Raises `StoreUnavailable`."""
+    try:
+        stored = connection.hget(keys.OAUTH, "scopes")
+    except redis.RedisError as error:
+        raise unavailable(error) from error
+    return stored.decode() if isinstance(stored, bytes) else ""
+
+
+def missing_scopes(granted: str) -> list[str]:
+    """Scopes a delivery needs and the app was not granted; none where the token endpoint named none."""
+    found = set(granted.replace(",", " ").split())
+    return [scope for scope, enough in SCOPES.items() if found and not found & enough]
 
 
 def last(connection: redis.Redis) -> DriftReport | None:

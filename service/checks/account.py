@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from service.checks.advice import PASSING, advice
 from service.checks.finding import Finding, fail, ok, warn
 from worker.delivery.names import Place, Unresolved, unresolved, used
+from worker.drift import missing_scopes
 from worker.errors import Gone, LeadlineError
 from worker.pipedrive.client import Pipedrive
 from worker.pipedrive.inventory import Kind
@@ -32,6 +33,12 @@ def check_account(client: Pipedrive, base_url: str) -> list[Finding]:
         return [*found, troubled(error)]
     company = f" of {me.company_name}" if me.company_name else ""
     return [*found, ok(PIPEDRIVE, f"signed in at {base_url} as {me.name or me.id}{company}")]
+
+
+def check_scopes(granted: str) -> list[Finding]:
+    """What the token endpoint granted (as it names it) against what a delivery needs."""
+    said = "the app was not granted the scope {}: add it and connect the app again"
+    return [fail(PIPEDRIVE, said.format(scope), "PIPEDRIVE_REFRESH_TOKEN") for scope in missing_scopes(granted)]
 
 
 def check_names(writings: Mapping[str, SourceWriting], directory: Directory) -> list[Finding]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from service.checks.account import PIPEDRIVE, check_account, check_names
+from service.checks.account import PIPEDRIVE, check_account, check_names, check_scopes
 from service.checks.environment import check_settings
 from service.checks.finding import Finding, Level, fail, ok, warn
 from service.checks.source_file import check_source_file
@@ -22,6 +22,7 @@ from service.settings import packaged_example, rows, source_file
 from service.sources.config import SourceFile
 from service.sources.loader import writing
 from worker.connection import connect
+from worker.drift import granted_scopes
 from worker.settings import Settings
 
 COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
@@ -96,6 +97,9 @@ def _pipedrive(settings: Settings, file: SourceFile | None) -> Iterator[Finding]
     with calling(settings, store) as client:
         account = check_account(client, settings.pipedrive_base_url)
         yield from account
+        if store is not None and settings.uses_oauth:
+            with connect(store, timeout=REDIS_SECONDS) as shared:
+                yield from check_scopes(granted_scopes(shared))
         if file is not None and account[-1].level is Level.OK:
             yield from check_names(writing(file), directory_of(client))
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import pytest
 import redis as redis_py
 
+from service.checks.account import check_scopes
+from service.checks.finding import Level
 from tests.flow.conftest import TOKEN, Account
 from worker import drift, keys
 from worker.drift import Drift, DriftReport
@@ -143,6 +145,15 @@ def test_scopes_that_were_not_granted(world: World, granted: str, missing: list[
     """The scopes the token endpoint named are compared with those a delivery needs; where it named none, nothing is said."""
     world.redis.hset(keys.OAUTH, "scopes", granted)
     assert [each.name for each in world.look({}).found] == missing
+
+
+def test_check_fails_on_a_scope_that_was_not_granted(redis: redis_py.Redis) -> None:
+    """`leadline check` names each missing scope as a fault, by what the token endpoint said last."""
+    assert check_scopes(drift.granted_scopes(redis)) == []
+    redis.hset(keys.OAUTH, "scopes", "base,leads:full,deals:read")
+    [finding] = check_scopes(drift.granted_scopes(redis))
+    assert (finding.level, finding.setting) == (Level.FAIL, "PIPEDRIVE_REFRESH_TOKEN")
+    assert "contacts:full" in finding.message
 
 
 def test_the_metric_counts_what_is_needed_apart(world: World) -> None:
