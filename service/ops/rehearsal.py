@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,14 +10,12 @@ from msgspec import Struct
 from service.ops.edits import typed
 from service.times import iso
 from worker.contract import Lead
+from worker.delivery.delivery import SENT
 from worker.drift import DriftReport
 from worker.dry_run import DryRun, Rehearsal, Step
 from worker.ledger import Ledger, Record
 from worker.mend import mend
 from worker.writing import SourceWriting
-
-GIVEN = re.compile(r"(?<!field )“[^”]*”")
-"""What somebody sent, where a sentence quotes it; names of fields are ours."""
 
 
 class Problem(Struct, frozen=True):
@@ -97,7 +94,7 @@ def _shown(record: Record, found: DryRun, reveal: bool) -> Rehearsed:
         would="fail" if found.problems else "deliver",
         steps=steps,
         problems=[Problem(each.code, each.detail, each.field, each.setting, each.hint) for each in found.problems],
-        left_out=found.left_out if reveal else [GIVEN.sub("given", sentence) for sentence in found.left_out],
+        left_out=found.left_out if reveal else [SENT.sub("given", sentence) for sentence in found.left_out],
         tokens=found.tokens,
         title=found.title if reveal else None,
         labels=found.labels,
