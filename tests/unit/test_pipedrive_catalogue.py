@@ -131,7 +131,8 @@ def make(redis: redis_py.Redis, account: Account, clock: Time) -> Callable[..., 
 
     def made(pause: Callable[[float], None] = time.sleep) -> Catalogue:
         http = httpx.Client(transport=httpx.MockTransport(account))
-        return Catalogue(redis, Pipedrive(http, "https://crm.example", ApiToken("t"), account), clock, pause=pause)
+        client = Pipedrive(http, "https://crm.example", ApiToken("t"), account)
+        return Catalogue(redis, client, clock, pause=pause, monotonic=clock)
 
     return made
 

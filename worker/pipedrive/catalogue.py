@@ -52,7 +52,8 @@ class Catalogue(Names):
     """One per process; its methods may be called from any thread.
 
     Every method may raise `StoreUnavailable`, and, where Pipedrive must be asked, `PipedriveError` or `OutOfAllowance`.
-    `clock` is Unix seconds, `ttl` seconds, `pause` sleeps while another worker asks.
+    `clock` is Unix seconds and may ask Redis, so this process's memory goes by `monotonic`; `ttl` is seconds; `pause` sleeps
+    while another worker asks.
     """
 
     def __init__(
@@ -62,14 +63,17 @@ class Catalogue(Names):
         clock: Callable[[], float] = time.time,
         ttl: float = 3600.0,
         pause: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._redis = connection
         self._client = client
         self._clock = clock
         self._ttl = ttl
         self._pause = pause
+        self._monotonic = monotonic
         self._memory: dict[Kind, Table] = {}
-        self._memory_at = -math.inf
+        self._memory_at = 0.0
+        self._memory_since = -math.inf
         self._memory_lock = ThreadLock()
 
     def ensure_label(self, name: str, color: str) -> str:
@@ -113,7 +117,7 @@ class Catalogue(Names):
     def _fresh(self, kind: Kind) -> Table:
         """A table no older than `ttl`; an older one only where Pipedrive cannot be asked now."""
         table = self._remembered(kind)
-        if table is not None and self._younger(table, self._ttl):
+        if table is not None and _younger(table, self._ttl, self._memory_at + self._memory_seconds()):
             return table
         try:
             return self._renewed(kind, wait=table is None)
@@ -131,10 +135,7 @@ class Catalogue(Names):
         self._ask(lambda: self._redis.hset(keys.CATALOGUE, key, f"{since} {now}"))
         gap = min(max(GAP_SECONDS, (now - since) / 4), LONGEST_GAP_SECONDS)
         table = self._memory.get(kind)
-        return table is None or not self._younger(table, gap)
-
-    def _younger(self, table: Table, seconds: float) -> bool:
-        return -SKEW_SECONDS < self._clock() - table.at < seconds
+        return table is None or not _younger(table, gap, self._clock())
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -142,7 +143,7 @@ class Catalogue(Names):
         """The table as read within the last `gap` seconds, by us or by whoever is at it."""
         for _ in range(round(WAIT_SECONDS / WAIT_STEP)):
             table = self._load().get(kind)
-            if table is not None and self._younger(table, gap):
+            if table is not None and _younger(table, gap, self._clock()):
                 return table
             if self._may_ask(kind, gap):
                 return self._read(kind)
@@ -177,9 +178,13 @@ class Catalogue(Names):
             self._memory[kind] = table
 
     def _remembered(self, kind: Kind) -> Table | None:
-        if not 0 <= self._clock() - self._memory_at < MEMORY_SECONDS:
+        if self._memory_seconds() >= MEMORY_SECONDS:
             self._load()
         return self._memory.get(kind)
+
+    def _memory_seconds(self) -> float:
+        """How long ago this process's memory was filled."""
+        return self._monotonic() - self._memory_since
 
     def _reloaded(self, kind: Kind) -> list[Entry]:
         table = self._load().get(kind)
@@ -188,10 +193,11 @@ class Catalogue(Names):
     def _load(self) -> dict[Kind, Table]:
         """All tables from Redis, in one trip, into this process's memory. What cannot be read counts as never read."""
         kinds = list(Kind)
+        since, now = self._monotonic(), self._clock()
         stored = self._ask(lambda: self._redis.hmget(keys.CATALOGUE, kinds))
         tables = {kind: table for kind, data in zip(kinds, stored, strict=True) if (table := _table(data)) is not None}
         with self._memory_lock:
-            self._memory, self._memory_at = tables, self._clock()
+            self._memory, self._memory_at, self._memory_since = tables, now, since
         return tables
 
     def _label_made(self, name: str, color: str) -> str:
@@ -217,6 +223,10 @@ def _table(data: bytes | None) -> Table | None:
         return msgspec.json.decode(data, type=Table) if data else None
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
+
+
+def _younger(table: Table, seconds: float, now: float) -> bool:
+    return -SKEW_SECONDS < now - table.at < seconds
 
 
 def _warn_of_twins(kind: Kind, entries: Sequence[Entry]) -> None:
