@@ -26,7 +26,6 @@ from rq.exceptions import DequeueTimeout
 from rq.executions import Execution
 from rq.job import Job
 from rq.registry import StartedJobRegistry
-from rq.timeouts import TimerDeathPenalty
 from rq.utils import now
 from rq.worker import WorkerStatus
 
@@ -35,6 +34,7 @@ from worker.entrance import Entrance
 from worker.errors import StoreUnavailable
 from worker.leases import Leases
 from worker.metrics import Meter
+from worker.overtime import Overtime
 from worker.queue import EXECUTION_SECONDS
 from worker.sweeper import Sweeper
 
@@ -56,7 +56,7 @@ STOP_SECONDS = 12.0
 class SlotWorker(SimpleWorker):
     """RQ's record of this process. Its state is that of all slots together."""
 
-    death_penalty_class = TimerDeathPenalty
+    death_penalty_class = Overtime
     log_result_lifespan = False
     _busy = 0
 
@@ -210,7 +210,7 @@ class Slots:
                     DEQUEUE_SECONDS,
                     connection=self._queue.connection,
                     serializer=self._queue.serializer,
-                    death_penalty_class=TimerDeathPenalty,
+                    death_penalty_class=Overtime,
                 )
                 if found is not None:
                     worker.execute_job(*found)
@@ -243,7 +243,8 @@ class Slots:
                 log.error("beat failed", beat=threading.current_thread().name, error=type(error).__name__)
 
     def _report(self, worker: SlotWorker) -> None:
-        """Tells Redis that this worker lives, and what it counted; looks after RQ's registries."""
+        """Ends jobs whose time is up; tells Redis that this worker lives, and what it counted; looks after RQ's registries."""
+        Overtime.enforce()
         self._announce_worker()
         if worker.connection.exists(worker.key):
             worker.heartbeat()

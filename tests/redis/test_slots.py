@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
+import pytest
 import redis as redis_py
 from rq import Worker
 from rq.registry import FailedJobRegistry, StartedJobRegistry
+from rq.timeouts import JobTimeoutException
 from ulid import ULID
 
 from worker import keys, slots
+from worker import queue as queue_module
 from worker.connection import connect
 from worker.leases import Leases
 from worker.ledger import Ledger
@@ -54,6 +57,29 @@ def put(redis: redis_py.Redis, *ids: str) -> None:
         for submission_id in ids:
             enqueue(queue, submission_id, pipe)
         pipe.execute()
+
+
+def test_a_job_that_takes_too_long_is_interrupted(redis_url: str, redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A delivery that does not end is interrupted when its time is up, and its slot takes the next one; one in time is not."""
+    monkeypatch.setattr(queue_module, "JOB_SECONDS", 1)
+    stuck, after = str(ULID()), str(ULID())
+    ends, done = [], []
+
+    def deliver(submission_id: str) -> None:
+        if submission_id == stuck:
+            try:
+                until = time.monotonic() + 20
+                while time.monotonic() < until:
+                    time.sleep(0.01)
+                ends.append("by itself")
+            except JobTimeoutException:
+                ends.append("interrupted")
+        done.append(submission_id)
+
+    with running(redis_url, deliver, count=1):
+        put(redis, stuck, after)
+        eventually(lambda: done == [stuck, after])
+    assert ends == ["interrupted"]
 
 
 def test_every_job_is_run_once_and_leaves_nothing_behind(redis_url: str, redis: Any) -> None:
