@@ -9,7 +9,8 @@ the books balance for ever and nothing grows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import redis
@@ -43,16 +44,20 @@ BY = "retention"
 
 
 class Retention:
-    """For one worker process; they take turns. `kept` is seconds by state, None for ever; times are the ledger's."""
+    """For one worker process; they take turns. `kept` is seconds by state, None for ever; times are the ledger's.
 
-    def __init__(self, ledger: Ledger, kept: Mapping[State, float | None]) -> None:
+    What is erased never comes back, so it goes by two clocks: if Redis's was set ahead, by this process's own, `clock`.
+    """
+
+    def __init__(self, ledger: Ledger, kept: Mapping[State, float | None], clock: Callable[[], float] = time.time) -> None:
         self._ledger = ledger
+        self._clock = clock
         self._kept = {state: seconds for state, seconds in kept.items() if seconds is not None}
         self._next = 0.0
 
     def beat(self) -> int:
         """One turn, if it is ours and time. Returns how many went. May raise `StoreUnavailable`."""
-        now = self._ledger.now()
+        now = min(self._ledger.now(), self._clock())
         if now < self._next:
             return 0
         try:

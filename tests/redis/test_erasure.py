@@ -347,7 +347,7 @@ def test_content_goes_when_its_time_is_over(
 ) -> None:
     """Each final state has its own time, from when it was entered; `never` is never. Afterwards the receipt, then nothing."""
     mine = put(ledger, store, state)
-    retention, kept = Retention(ledger, KEPT), KEPT[state]
+    retention, kept = Retention(ledger, KEPT, clock), KEPT[state]
     clock.now = (ledger.oldest(state) or 0.0) + (kept or 1000 * DAY) - 1
     assert retention.beat() == 0
     clock.now += BEAT
@@ -377,7 +377,7 @@ def test_a_backlog_goes_in_portions(ledger: Ledger, aredis: Client, redis: redis
     items = [submission(state=State.IGNORED) for _ in range(most)]
     asyncio.run(accept(aredis, redis, *([item] for item in items)))
     clock.now += 100 * DAY
-    retention, went = Retention(ledger, KEPT), []
+    retention, went = Retention(ledger, KEPT, clock), []
     for _ in range(3):
         redis.delete(keys.RETENTION)
         went.append(retention.beat())
@@ -437,7 +437,18 @@ def test_workers_take_turns(ledger: Ledger, clock: Clock, store: Callable[..., s
     """Several worker processes do not do the same at the same time."""
     put(ledger, store, State.IGNORED)
     clock.now += 8 * DAY
-    assert [Retention(ledger, KEPT).beat() for _ in range(2)] == [1, 0]
+    assert [Retention(ledger, KEPT, clock).beat() for _ in range(2)] == [1, 0]
+
+
+def test_a_clock_set_ahead_erases_nothing(ledger: Ledger, clock: Clock, store: Callable[..., str]) -> None:
+    """Redis's clock is wrong by a year: while the worker's own says otherwise, everything is kept."""
+    mine = put(ledger, store, State.DEAD)
+    own = clock.now
+    clock.now += 365 * DAY
+    assert Retention(ledger, KEPT, lambda: own).beat() == 0
+    record = ledger.get(mine)
+    assert record is not None
+    assert record.state is State.DEAD
 
 
 def test_what_moved_meanwhile_is_left(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
