@@ -442,13 +442,13 @@ def test_workers_take_turns(ledger: Ledger, clock: Clock, store: Callable[..., s
 
 def test_a_clock_set_ahead_erases_nothing(ledger: Ledger, clock: Clock, store: Callable[..., str]) -> None:
     """Redis's clock is wrong by a year: while the worker's own says otherwise, everything is kept."""
-    mine = put(ledger, store, State.DEAD)
-    own = clock.now
+    mine = put(ledger, store, State.QUARANTINED)
+    own = (ledger.oldest(State.QUARANTINED) or 0.0) + DAY
     clock.now += 365 * DAY
     assert Retention(ledger, KEPT, lambda: own).beat() == 0
     record = ledger.get(mine)
     assert record is not None
-    assert record.state is State.DEAD
+    assert record.state is State.QUARANTINED
 
 
 def test_what_moved_meanwhile_is_left(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
