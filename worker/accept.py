@@ -13,10 +13,12 @@ A submission whose Redis answer was lost is spooled as well; its id makes the la
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -27,7 +29,7 @@ import structlog
 from msgspec import structs
 
 from worker import keys
-from worker.breaker import Breaker
+from worker.breaker import PROBE_SECONDS, Breaker
 from worker.contract import DuplicateKey, Precedence, Raw, Receipt, State, Submission
 from worker.ending import ended
 from worker.errors import StoreUnavailable
@@ -51,7 +53,16 @@ DRAIN_SECONDS = 1.0
 DRAIN_BATCH = 25
 """So few that a sender who comes meanwhile does not wait behind the drain for longer than some milliseconds."""
 
+SMOOTH = 20
+"""After so many batches without a hitch they may be larger again."""
+
+DRAIN_BYTES = 500_000
+"""Of bodies in one batch; a single larger one goes alone."""
+
 DRAIN_REST_SECONDS = 0.05
+
+MARKS = 2_000
+"""Marks of erasure that Redis is asked about at once: one submission can hold tens of thousands of numbers."""
 
 LATE_SECONDS = 60.0
 """What lay in the spool for longer is backfill: it goes into the ledger, and into RQ's queue when there is room."""
@@ -134,16 +145,15 @@ class Acceptor:
 
     async def _answer(self, batch: list[Waiting]) -> None:
         try:
-            receipts = iter(await self._keep([sealed for group, _ in batch for sealed in group]))
+            receipts = await self._keep([sealed for group, _ in batch for sealed in group])
+            for group, answer in batch:
+                mine, receipts = receipts[: len(group)], receipts[len(group) :]
+                if not answer.done():
+                    answer.set_result(mine)
         except Exception as error:
             for _, answer in batch:
                 if not answer.done():
                     answer.set_exception(error)
-            return
-        for group, answer in batch:
-            mine = [next(receipts) for _ in group]
-            if not answer.done():
-                answer.set_result(mine)
 
     async def _keep(self, submissions: list[Sealed]) -> list[Receipt]:
         """In Redis, else in the spool."""
@@ -171,26 +181,37 @@ class Acceptor:
 
     async def _mend(self) -> None:
         while True:
-            await self.breaker.mend()
-            log.info("Redis is back")
+            try:
+                await self.breaker.mend()
+                log.info("Redis is back")
+            except Exception as error:
+                log.error("Redis cannot be asked", error=type(error).__name__)
+                await asyncio.sleep(PROBE_SECONDS)
 
     async def _drain_for_ever(self, spool: Spool) -> None:
-        """Hands what is spooled over to Redis, oldest first, whenever Redis is there; takes over files of dead processes."""
-        adopt_at = 0.0
+        """Hands what is spooled over to Redis, oldest first, whenever Redis is there; takes over files of dead processes.
+
+        What Redis did not take in time it gets in ever smaller portions: each of them may be large.
+        """
+        adopt_at, portion, smooth = 0.0, DRAIN_BATCH, 0
         while True:
             try:
                 if time.monotonic() >= adopt_at:
                     adopt_at = time.monotonic() + ADOPT_SECONDS
                     await self._on_disk(spool.adopt)
-                while self.breaker.closed and (found := await self._on_disk(spool.oldest, DRAIN_BATCH)):
+                while self.breaker.closed and (found := _light(await self._on_disk(spool.oldest, portion))):
                     began = time.monotonic()
                     await self._store([self._sealed(self._aged(submission)) for submission in found], spooled=True)
                     await self._on_disk(spool.take_out, [submission.id for submission in found])
                     log.info("spooled submissions handed over", count=len(found))
+                    smooth += 1
+                    if smooth % SMOOTH == 0:
+                        portion = min(DRAIN_BATCH, 2 * portion)
                     # As long a rest as it took: new senders have the process, and Redis, half of the time.
                     await asyncio.sleep(min(time.monotonic() - began, DRAIN_REST_SECONDS))
             except StoreUnavailable:
                 self.breaker.trip()
+                portion, smooth = max(1, portion // 2), 0
             except Exception as error:
                 log.error("the spool cannot be drained", error=type(error).__name__)
             await asyncio.sleep(DRAIN_SECONDS)
@@ -245,14 +266,20 @@ class Acceptor:
 
     async def _erased(self, pipe: Any, submissions: Sequence[Sealed]) -> dict[str, str]:
         """Of what was spooled, that of people erased since: id -> mark. A mark that is set from here on fails the transaction."""
-        marked = [(each, mark) for each, _ in submissions for mark in marks(each.id, each.lead, each.raw)]
-        await pipe.watch(*{mark for _, mark in marked})
-        async with self._redis.pipeline(transaction=False) as asked:
-            for _, mark in marked:
-                asked.hget(mark, "before")
-            found = await asked.execute()
-        told = zip(marked, found, strict=True)
-        return {each.id: mark for (each, mark), before in told if before is not None and each.received_at <= float(before)}
+        own, every = await asyncio.to_thread(_marks, [each for each, _ in submissions])
+        before: dict[str, float] = {}
+        for start in range(0, len(every), MARKS):
+            await pipe.watch(*every[start : start + MARKS])
+            found = await self._redis.eval(scripts.source("marked"), 0, "", *every[start : start + MARKS])
+            before |= {mark.decode(): float(at) for mark, at in zip(found[::2], found[1::2], strict=True)}
+        if not before:
+            return {}
+        return {
+            each.id: mark
+            for (each, _), mine in zip(submissions, own, strict=True)
+            for mark in mine
+            if each.received_at <= before.get(mark, -math.inf)
+        }
 
     def _bare(self, sealed: Sealed) -> Sealed:
         """Without what it says: nothing of an erased person gets into Redis, nor into its files."""
@@ -297,6 +324,18 @@ class Acceptor:
 
 ALSO_COUNTED = {State.QUARANTINED: "quarantined", State.IGNORED: "ignored"}
 """Everything stored counts as `accepted`, so that accepted = sum of states; these are counted by their own name as well."""
+
+
+def _light(submissions: list[Submission]) -> list[Submission]:
+    """The first of them, as far as they are no more than `DRAIN_BYTES` together."""
+    sizes = accumulate(len(each.raw.body) for each in submissions)
+    return submissions[: max(1, sum(size <= DRAIN_BYTES for size in sizes))]
+
+
+def _marks(submissions: Sequence[Submission]) -> tuple[list[list[str]], list[str]]:
+    """The marks of each, and all of them once."""
+    own = [marks(each.id, each.lead, each.raw) for each in submissions]
+    return own, list({mark for mine in own for mark in mine})
 
 
 def _key_of(submission: Submission) -> str:

@@ -1,0 +1,135 @@
+"""Handing over what was spooled, when it is heavy or Redis takes only a part of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import redis as redis_py
+
+from tests.redis.store import submission
+from worker.accept import DRAIN_BYTES, Acceptor, Sealed
+from worker.contract import Receipt, State, Submission
+from worker.errors import StoreUnavailable
+from worker.ledger import Ledger
+from worker.queue import open_queue
+from worker.spool import SPOOL, Spool
+from worker.vault import Vault
+
+Client = Callable[[], AbstractAsyncContextManager[Any]]
+
+
+class Picky(Acceptor):
+    """Its Redis takes no more than three submissions at a time in time. `sizes`: how many it was given."""
+
+    most = 3
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.sizes: list[int] = []
+
+    async def _store(self, submissions: Sequence[Sealed], *, spooled: bool = False) -> list[Receipt]:
+        self.sizes.append(len(submissions))
+        if len(submissions) > self.most:
+            raise StoreUnavailable("too much at once")
+        return await super()._store(submissions, spooled=spooled)
+
+
+@asynccontextmanager
+async def draining(
+    kind: type[Acceptor], aredis: Client, redis: redis_py.Redis, folder: Path, spooled: list[Submission]
+) -> AsyncIterator[tuple[Acceptor, Spool]]:
+    spool = Spool(folder / SPOOL, 10**9, Vault(()))
+    spool.put(spooled, time.time())
+    async with aredis() as client:
+        acceptor = kind(client, open_queue(redis), Vault(()), spool=spool)
+        await acceptor.start()
+        try:
+            yield acceptor, spool
+        finally:
+            await acceptor.stop()
+
+
+async def drained(spool: Spool, seconds: float = 30.0) -> bool:
+    until = time.monotonic() + seconds
+    while spool.count and time.monotonic() < until:
+        await asyncio.sleep(0.02)
+    return not spool.count
+
+
+def test_what_redis_does_not_take_at_once_it_gets_in_smaller_portions(
+    aredis: Client, redis: redis_py.Redis, tmp_path: Path
+) -> None:
+    """A batch that is too much for Redis is halved until it is taken, and what comes behind it follows."""
+    spooled = [submission(key=str(number)) for number in range(30)]
+
+    async def run() -> list[int]:
+        async with draining(Picky, aredis, redis, tmp_path, spooled) as (acceptor, spool):
+            assert isinstance(acceptor, Picky)
+            assert await drained(spool)
+            return acceptor.sizes
+
+    sizes = asyncio.run(run())
+    assert sizes[:4] == [25, 12, 6, 3]
+    assert Ledger(redis, Vault(())).counts()[State.QUEUED] == 30
+
+
+def test_a_body_of_numbers_holds_nobody_up(aredis: Client, redis: redis_py.Redis, tmp_path: Path) -> None:
+    """Bodies that hold tens of thousands of numbers, each of which may be an erased person's, are handed over with the rest."""
+
+    def numbers(first: int) -> bytes:
+        return json.dumps({"items": "[" + ",".join(str(first + each) for each in range(36_000)) + "]"}).encode()
+
+    spooled = [submission(key=str(each), body=numbers(100_000 * (each + 1))) for each in range(12)]
+
+    async def run() -> bool:
+        async with draining(Acceptor, aredis, redis, tmp_path, [*spooled, submission(key="plain")]) as (_, spool):
+            return await drained(spool)
+
+    assert asyncio.run(run())
+    assert Ledger(redis, Vault(())).counts()[State.QUEUED] == 13
+
+
+def test_large_bodies_go_a_few_at_a_time(aredis: Client, redis: redis_py.Redis, tmp_path: Path) -> None:
+    """A batch holds no more than half a megabyte of bodies; one that is larger goes alone."""
+    sizes = [DRAIN_BYTES // 2, DRAIN_BYTES // 2, 10, 2 * DRAIN_BYTES, 10]
+    spooled = [submission(key=str(number), body=b"x" * size) for number, size in enumerate(sizes)]
+
+    async def run() -> list[int]:
+        async with draining(Picky, aredis, redis, tmp_path, spooled) as (acceptor, spool):
+            assert isinstance(acceptor, Picky)
+            assert await drained(spool)
+            return acceptor.sizes
+
+    assert asyncio.run(run()) == [2, 1, 1, 1]
+
+
+def test_an_unknown_error_of_the_client_does_not_keep_redis_away(aredis: Client, redis: redis_py.Redis, tmp_path: Path) -> None:
+    """Whatever the library raises while Redis is asked whether it is back, it is asked again."""
+
+    async def run() -> bool:
+        async with draining(Acceptor, aredis, redis, tmp_path, []) as (acceptor, _):
+            mend = acceptor.breaker.mend
+            failed: list[bool] = []
+
+            async def once() -> None:
+                if not failed:
+                    failed.append(True)
+                    raise RuntimeError("of a connection half closed")
+                await mend()
+
+            acceptor.breaker.mend = once  # type: ignore[method-assign]
+            for _ in range(2):
+                # The first ends the wait that began before `once` was put in its place.
+                acceptor.breaker.trip()
+                until = time.monotonic() + 10
+                while not acceptor.breaker.closed and time.monotonic() < until:
+                    await asyncio.sleep(0.02)
+            return acceptor.breaker.closed and bool(failed)
+
+    assert asyncio.run(run())
