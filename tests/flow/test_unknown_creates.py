@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.flow.conftest import Account, Road
+from tests.flow.conftest import TOKEN, Account, Road
 from tests.polling import eventually
 from worker import keys
-from worker.contract import Result, State
+from worker.contract import Lead, Result, State
 from worker.doubles import Doubles
 from worker.fate import LOOK_LONGEST, Policy
 
@@ -123,3 +123,40 @@ def test_the_last_try_is_looked_for_and_not_repeated(road: Road, account: Accoun
     road.sweeper.replay(record.id, "kim", "", None)
     assert road.deliver(record.id).state is State.DELIVERED
     assert len(account.leads) == 1
+
+
+def test_a_mended_one_is_looked_for_among_the_leads_of_whom_it_named_before(road: Road, account: Account) -> None:
+    """Retries used up on lost answers, then an operator mends the address: the lead is looked for where it was sent, never in the
+    whole account, and the new one is the mended person's."""
+    account.fault({"operation": "leads.add", "count": 3}, LOST)
+    record = road.sent()
+    for _ in range(2):
+        road.again(record.id, 91)
+        record = road.again(record.id, 1.3 * HOUR)
+    record = road.again(record.id, 91)
+    assert (record.state, record.announced) == (State.DEAD, "lead")
+    before, first = len(account.calls()), record.person_id
+    road.sweeper.replay(record.id, "kim", "", Lead(name="Bob", email="bob@example.com"))
+    done = road.deliver(record.id)
+    assert done.state is State.DELIVERED
+    lists = [call for call in account.state()["calls"][before:] if call["operation"] in ("leads.list", "deals.list")]
+    assert lists
+    assert all(f"person_id={first}" in call["query"] for call in lists)
+    [lead] = account.leads
+    assert lead["person_id"] == done.person_id != first
+
+
+@pytest.mark.parametrize("gone", ["before the look", "after it"])
+def test_a_lost_note_on_a_lead_that_is_gone_is_left_out(gone: str, road: Road, account: Account) -> None:
+    """A person deletes the lead while its note settles: it is neither made again nor dead for it."""
+    road.settings(note=True)
+    account.fault({"operation": "notes.add", "count": 1}, LOST)
+    record = road.sent(message="hello")
+    if gone == "before the look":
+        account.fault({"operation": "notes.list"}, {"kind": "answer", "status": 404})
+    account.http.delete(f"/v1/leads/{record.lead_id}", headers={"x-api-token": TOKEN})
+    waiting = road.again(record.id, 91)
+    assert (waiting.state, waiting.lead_id) == (State.WAITING, record.lead_id)
+    done = road.again(record.id, 1.3 * HOUR)
+    assert (done.state, done.lead_id, done.note_id) == (State.DELIVERED, record.lead_id, None)
+    assert len(account.calls("leads.add")) == 1

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from worker.contract import Result
 from worker.delivery.run import Run
 from worker.delivery.settle import LOOK, Facts, deal_of, leads_of, note_on
-from worker.errors import Gone
 from worker.pipedrive.models import Lead, timestamp
 
 INDEX_SECONDS = 900.0
@@ -59,7 +58,7 @@ def _found(run: Run) -> Facts:
         return _labelled(run, seen) if run.plan.existing == "label" and run.plan.note_existing_html is not None else {}
     wanted = run.plan.note_existing_html if result == Result.LABELLED else run.plan.note_html
     if run.note_id is None and wanted is not None:
-        facts |= _note(run, str(lead_id))
+        facts |= note_on(run, str(lead_id))
     return facts
 
 
@@ -74,7 +73,7 @@ def _lead(run: Run, seen: list[Lead]) -> Facts:
 
 def _labelled(run: Run, seen: list[Lead]) -> Facts:
     for lead in _newest_first(seen):
-        note = _note(run, lead.id)
+        note = note_on(run, lead.id)
         if note:
             return {"lead_id": lead.id, "result": Result.LABELLED} | note
     return {}
@@ -82,10 +81,3 @@ def _labelled(run: Run, seen: list[Lead]) -> Facts:
 
 def _newest_first(leads: list[Lead]) -> Iterator[Lead]:
     yield from sorted(leads, key=lambda lead: timestamp(lead.add_time), reverse=True)[:LEADS_SEARCHED]
-
-
-def _note(run: Run, lead_id: str) -> Facts:
-    try:
-        return note_on(run, lead_id)
-    except Gone:
-        return {}

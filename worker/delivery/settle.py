@@ -13,7 +13,7 @@ from typing import Any
 from worker.contract import Result
 from worker.delivery.run import Run
 from worker.doubles import suspect
-from worker.errors import Absent, Settling
+from worker.errors import Absent, Gone, Settling
 from worker.fate import Policy, wait_after
 from worker.memory import normal_name
 from worker.note import marks
@@ -49,6 +49,9 @@ def settle(run: Run, policy: Policy) -> None:
                 suspect(run.ledger.redis, run.record.id, step, now)
             raise Absent(step, announced_at)
         suspect(run.ledger.redis, run.record.id, step, now)
+    if step == "lead" and run.record.edited_by is not None:
+        # It was looked for where it was sent; the mended lead may name somebody else.
+        facts |= {"person_id": None, "person_created": None, "organization_id": None}
     # The announcement changes hands first, so that a late answer to the old one cannot be taken for the new one's.
     run.leases.announce(run.lease, step)
     run.learn(step, **facts)
@@ -103,14 +106,17 @@ def _whose(run: Run, organization: str) -> dict[str, Any]:
 
 
 def _note(run: Run, _: float) -> Facts:
-    return note_on(run, run.lead_id or "")
+    return note_on(run, run.lead_id) if run.lead_id is not None else {}
 
 
 def note_on(run: Run, lead_id: str) -> Facts:
-    """The note of this submission on a lead. Raises `Gone` where the lead is."""
-    for found in run.pipedrive.notes.of_lead(lead_id):
-        if marks(found.content or "", run.record.id):
-            return {"note_id": found.id}
+    """The note of this submission on a lead; none on a lead that is gone."""
+    try:
+        for found in run.pipedrive.notes.of_lead(lead_id):
+            if marks(found.content or "", run.record.id):
+                return {"note_id": found.id}
+    except Gone:
+        run.note_down("look for the note", "absent", "its lead was converted or deleted meanwhile")
     return {}
 
 

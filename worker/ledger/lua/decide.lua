@@ -27,8 +27,9 @@ if to == '' then to = get(id, 'discarded_from') or 'dead' end
 if lead ~= '' then
   redis.call('HSET', record(id), 'lead', lead, 'edited_by', by)
   redis.call('HDEL', record(id), 'fetch')
-  -- Whom the old lead named may be somebody else; our memory knows them if not.
-  if not get(id, 'lead_id') then redis.call('HDEL', record(id), 'person_id', 'person_created', 'organization_id') end
+  -- Whom the old lead named may be somebody else; our memory knows them if not. One that may have been created is looked for
+  -- among theirs first.
+  if not get(id, 'lead_id') and get(id, 'announced') ~= 'lead' then redis.call('HDEL', record(id), 'person_id', 'person_created', 'organization_id') end
 end
 if to == 'discarded' then redis.call('HSET', record(id), 'discarded_from', state) end
 if to == 'queued' then
