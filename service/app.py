@@ -38,6 +38,7 @@ from service.ops.acting_routes import acting_routes
 from service.ops.console.routes import console_routes
 from service.ops.reading_routes import reading_routes
 from service.problems import HttpProblem, handle_http, handle_problem, handle_surprise
+from service.wake import Wake
 from worker import bulk, logs
 from worker.ending import ended
 from worker.errors import StoreUnavailable
@@ -187,7 +188,9 @@ def serve(settings: Settings, make: Callable[[Dependencies], Litestar] = create_
     port = settings.port or _free_port(settings.host)
     settings = dataclasses.replace(settings, port=port)
     structlog.get_logger().info("listening", url=f"http://{settings.host}:{port}", processes=settings.service_processes)
-    _server(settings, port).serve(target_loader=partial(_load_in_child, settings, make, os.getpid()), wrap_loader=False)
+    server = _server(settings, port)
+    server.main_loop_interrupt = Wake()
+    server.serve(target_loader=partial(_load_in_child, settings, make, os.getpid()), wrap_loader=False)
 
 
 def _server(settings: Settings, port: int) -> Any:
