@@ -53,7 +53,7 @@ DRAIN_SECONDS = 1.0
 DRAIN_BATCH = 25
 """So few that a sender who comes meanwhile does not wait behind the drain for longer than some milliseconds."""
 
-SMOOTH = 20
+SUCCESSES = 20
 """After so many batches without a hitch they may be larger again."""
 
 DRAIN_BYTES = 500_000
@@ -193,7 +193,7 @@ class Acceptor:
 
         What Redis did not take in time it gets in ever smaller portions: each of them may be large.
         """
-        adopt_at, portion, smooth = 0.0, DRAIN_BATCH, 0
+        adopt_at, portion, successes = 0.0, DRAIN_BATCH, 0
         while True:
             try:
                 if time.monotonic() >= adopt_at:
@@ -204,14 +204,14 @@ class Acceptor:
                     await self._store([self._sealed(self._aged(submission)) for submission in found], spooled=True)
                     await self._on_disk(spool.take_out, [submission.id for submission in found])
                     log.info("spooled submissions handed over", count=len(found))
-                    smooth += 1
-                    if smooth % SMOOTH == 0:
+                    successes += 1
+                    if successes % SUCCESSES == 0:
                         portion = min(DRAIN_BATCH, 2 * portion)
                     # As long a rest as it took: new senders have the process, and Redis, half of the time.
                     await asyncio.sleep(min(time.monotonic() - began, DRAIN_REST_SECONDS))
             except StoreUnavailable:
                 self.breaker.trip()
-                portion, smooth = max(1, portion // 2), 0
+                portion, successes = max(1, portion // 2), 0
             except Exception as error:
                 log.error("the spool cannot be drained", error=type(error).__name__)
             await asyncio.sleep(DRAIN_SECONDS)

@@ -13,8 +13,8 @@ from rq.timeouts import BaseDeathPenalty
 class Overtime(BaseDeathPenalty):
     """Notes when a job's time is up; `enforce`, called every few seconds, interrupts those that are over it.
 
-    RQ's own limit for threads starts one thread more for each job, a twentieth of all work. As there, the job's thread
-    raises `exception` at its next Python instruction: what waits for a socket ends by that socket's own limit.
+    RQ's own limit for threads starts one thread more for each job (`deploy/decisions.md`, with the slots). As there, the job's
+    thread raises `exception` at its next Python instruction: what waits for a socket ends by that socket's own limit.
     """
 
     _until: ClassVar[dict[int, tuple[float, type[BaseException]]]] = {}
