@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -102,13 +103,13 @@ class Console:
             base_url=sandbox, timeout=20, trust_env=False, headers={"x-api-token": env["PIPEDRIVE_API_TOKEN"]}
         )
         self._env = env
+        self._numbers = count()
         self._http = httpx.Client(base_url=url, timeout=20, trust_env=False, headers={"accept": "application/json"})
         self.sandbox.post("/_sandbox/reset").raise_for_status()
 
     def post(self, source: str = "contact", **fields: str) -> str:
         """A form is sent; the id of its submission."""
-        number = len(self.ids())
-        body = {"name": "Ada Lovelace", "email": f"ada{number}@example.com"} | fields
+        body = {"name": "Ada Lovelace", "email": f"ada{next(self._numbers)}@example.com"} | fields
         return str(self._http.post(f"/in/{source}", data=body).raise_for_status().json()["id"])
 
     def dead(self, count: int = 1, **fields: str) -> list[str]:
@@ -122,12 +123,12 @@ class Console:
         """A dead letter at once: a webhook that names nobody."""
         answer = {"type": "text", "text": "nothing", "field": {"id": "a", "type": "short_text", "ref": "r"}}
         field = {"id": "a", "title": "Anything else?", "type": "short_text", "ref": "r"}
-        form = {"form_id": "f", "token": f"t{len(self.ids())}", "submitted_at": "2026-05-01T09:00:00Z",
+        number = next(self._numbers)
+        form = {"form_id": "f", "token": f"t{number}", "submitted_at": "2026-05-01T09:00:00Z",
                 "definition": {"id": "f", "title": "Survey", "fields": [field]}, "answers": [answer]}  # fmt: skip
-        before = set(self.ids())
-        event = {"event_id": f"e{len(before)}", "event_type": "form_response", "form_response": form}
-        self._http.post("/in/survey", json=event).raise_for_status()
-        return (set(self.ids()) - before).pop()
+        event = {"event_id": f"e{number}", "event_type": "form_response", "form_response": form}
+        response = self._http.post("/in/survey", json=event).raise_for_status()
+        return str(response.json()["id"])
 
     def mend(self) -> None:
         """The account gets the label it lacks."""
