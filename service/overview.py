@@ -15,8 +15,9 @@ from worker.causes import UNRECORDED, cause_id
 from worker.contract import WORKING, Cause, State
 from worker.ignored import ignored
 from worker.ledger import Ledger
-from worker.ledger.ledger import Pause, unavailable
+from worker.ledger.ledger import Pause
 from worker.spool import SPOOL, spooled
+from worker.store import asking
 
 LEAD_TOKENS = 35
 """API tokens of a new lead without a note: a search, a person, a lead."""
@@ -114,19 +115,16 @@ def _degraded(alive: int, pause: Pause | None, spool: int, newer: int) -> list[s
 def _figures(connection: redis.Redis) -> tuple[dict[str, int], dict[str, float], bytes | None, list[bytes], int, int]:
     """Counts by state, since when the oldest of some is there, tokens left, the workers' beats, doubles, those of a newer
     version that wait: of one moment."""
-    try:
-        with connection.pipeline(transaction=True) as pipe:
-            for state in State:
-                pipe.zcard(keys.state(state))
-            for state in AGEING:
-                pipe.zrange(keys.state(state), 0, 0, withscores=True)
-            pipe.get(keys.ALLOWANCE + "left")
-            pipe.hvals(keys.WORKERS)
-            pipe.hlen(keys.DOUBLES)
-            pipe.zcard(keys.NEWER)
-            found: list[Any] = pipe.execute()
-    except redis.RedisError as error:
-        raise unavailable(error) from error
+    with asking(), connection.pipeline(transaction=True) as pipe:
+        for state in State:
+            pipe.zcard(keys.state(state))
+        for state in AGEING:
+            pipe.zrange(keys.state(state), 0, 0, withscores=True)
+        pipe.get(keys.ALLOWANCE + "left")
+        pipe.hvals(keys.WORKERS)
+        pipe.hlen(keys.DOUBLES)
+        pipe.zcard(keys.NEWER)
+        found: list[Any] = pipe.execute()
     counts = {state.value: count for state, count in zip(State, found, strict=False)}
     firsts = zip(AGEING, found[len(State) :], strict=False)
     left, beats, doubled, newer = found[-4:]
@@ -166,14 +164,12 @@ def causes(ledger: Ledger) -> list[CauseCount]:
 
 def _dead(ledger: Ledger) -> list[tuple[Cause, float]]:
     """What each dead letter died of and when, the oldest first. Raises `StoreUnavailable`."""
-    try:
+    with asking():
         ids = cast("list[tuple[bytes, float]]", ledger.redis.zrange(keys.state(State.DEAD), 0, -1, withscores=True))
         with ledger.redis.pipeline(transaction=False) as pipe:
             for raw, _ in ids:
                 pipe.hget(keys.submission(raw.decode()), "cause")
             found = pipe.execute()
-    except redis.RedisError as error:
-        raise unavailable(error) from error
     return [
         (msgspec.json.decode(stored, type=Cause) if stored else UNRECORDED, since)
         for (_, since), stored in zip(ids, found, strict=True)

@@ -5,19 +5,18 @@ For commands that look at all of them. A page of ids is held at a time, and of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-import redis
 from msgspec import Struct
 
 from worker import keys
 from worker.contract import State
 from worker.ledger import Ledger, Record
-from worker.ledger.ledger import unavailable
 from worker.ledger.record import decode
+from worker.store import asking
 
 T = TypeVar("T")
 PAGE = 500
@@ -71,35 +70,28 @@ def _ids(ledger: Ledger, state: State, since: float) -> Iterator[tuple[float, st
 
 
 def _page(ledger: Ledger, state: State, top: float, since: float, more: int) -> list[tuple[bytes, float]]:
-    def ask() -> Any:
-        key = keys.state(state)
-        return ledger.redis.zrange(key, top, since, desc=True, byscore=True, withscores=True, offset=0, num=PAGE + more)
-
-    found: list[tuple[bytes, float]] = _ask(ask)
-    return found
+    with asking():
+        found = ledger.redis.zrange(
+            keys.state(state), top, since, desc=True, byscore=True, withscores=True, offset=0, num=PAGE + more
+        )
+    return cast("list[tuple[bytes, float]]", found)
 
 
 def _fields(ledger: Ledger, ids: Sequence[str]) -> list[list[Any]]:
-    def ask() -> list[Any]:
-        with ledger.redis.pipeline(transaction=False) as pipe:
-            for one in ids:
-                pipe.hmget(keys.submission(one), "source", "state", "received_at")
-            return pipe.execute()
-
-    return _ask(ask) if ids else []
+    with asking(), ledger.redis.pipeline(transaction=False) as pipe:
+        for one in ids:
+            pipe.hmget(keys.submission(one), "source", "state", "received_at")
+        return pipe.execute()
 
 
 def _contents(ledger: Ledger, ids: Sequence[str], *, raw: bool) -> list[Record | None]:
-    def ask() -> list[Any]:
-        with ledger.redis.pipeline(transaction=False) as pipe:
-            for one in ids:
-                if raw:
-                    pipe.hgetall(keys.submission(one))
-                else:
-                    pipe.hmget(keys.submission(one), WITHOUT_RAW)
-            return pipe.execute()
-
-    found = _ask(ask) if ids else []
+    with asking(), ledger.redis.pipeline(transaction=False) as pipe:
+        for one in ids:
+            if raw:
+                pipe.hgetall(keys.submission(one))
+            else:
+                pipe.hmget(keys.submission(one), WITHOUT_RAW)
+        found: list[Any] = pipe.execute()
     fields = [answer if raw else _named(answer) for answer in found]
     return [decode(one, each, ledger.vault) if b"state" in each else None for one, each in zip(ids, fields, strict=True)]
 
@@ -112,10 +104,3 @@ def _in_pages(items: Iterable[T], size: int) -> Iterator[list[T]]:
     left = iter(items)
     while page := list(islice(left, size)):
         yield page
-
-
-def _ask(question: Callable[[], Any]) -> Any:
-    try:
-        return question()
-    except redis.RedisError as error:
-        raise unavailable(error) from error

@@ -13,8 +13,8 @@ import redis
 from msgspec import Struct
 
 from worker import keys
-from worker.ledger.ledger import unavailable
 from worker.ledger.scripts import AUDIT_KEPT, AUDIT_LONGEST
+from worker.store import asking
 
 _CURSOR = re.compile(r"[0-9]{1,20}-[0-9]{1,20}", re.ASCII)
 
@@ -36,10 +36,8 @@ class Audit:
         self._redis = connection
 
     def note(self, who: str, action: str, target: str, detail: str | None = None) -> None:
-        try:
+        with asking():
             note(self._redis, who, action, target, detail)
-        except redis.RedisError as error:
-            raise unavailable(error) from error
 
     def page(self, cursor: str | None = None, limit: int = 100) -> tuple[list[Entry], str | None, int]:
         """The newest entries before `cursor`, the cursor of the next page, and how many there are.
@@ -48,15 +46,13 @@ class Audit:
         """
         if cursor is not None and not _CURSOR.fullmatch(cursor):
             raise ValueError("expected the cursor that the last page gave")
-        try:
-            with self._redis.pipeline(transaction=False) as pipe:
-                pipe.xrevrange(keys.AUDIT, f"({cursor}" if cursor else "+", "-", count=limit + 1)
-                pipe.xlen(keys.AUDIT)
+        with asking(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.xrevrange(keys.AUDIT, f"({cursor}" if cursor else "+", "-", count=limit + 1)
+            pipe.xlen(keys.AUDIT)
+            try:
                 found, total = cast("tuple[list[tuple[bytes, dict[bytes, bytes]]], int]", tuple(pipe.execute()))
-        except redis.ResponseError:
-            raise ValueError("expected the cursor that the last page gave") from None
-        except redis.RedisError as error:
-            raise unavailable(error) from error
+            except redis.ResponseError:
+                raise ValueError("expected the cursor that the last page gave") from None
         following = found[limit - 1][0].decode() if len(found) > limit else None
         return [_read(stamp, fields) for stamp, fields in found[:limit]], following, total
 

@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import msgspec
-import redis
 import structlog
 from msgspec import Struct, structs
 
@@ -29,8 +28,9 @@ from worker import keys
 from worker.contract import Lead, State
 from worker.errors import LeadlineError
 from worker.ledger import Ledger
-from worker.ledger.ledger import Turn, unavailable
+from worker.ledger.ledger import Turn
 from worker.mend import EditError, mend
+from worker.store import ask, asking
 from worker.vault import CannotOpen
 
 log = structlog.get_logger("leadline.bulk")
@@ -131,7 +131,7 @@ class Bulks:
 
     def newest(self, limit: int = 20) -> list[Progress]:
         """The newest first, for a week after their end."""
-        ids = self._ask(lambda: cast("list[bytes]", self._redis.zrange(keys.BULKS, 0, limit - 1, desc=True)))
+        ids = ask(lambda: cast("list[bytes]", self._redis.zrange(keys.BULKS, 0, limit - 1, desc=True)))
         return [found for found in self._progress([raw.decode() for raw in ids]) if found]
 
     def stop(self, bulk: str, by: str, reason: str = "") -> bool:
@@ -142,7 +142,8 @@ class Bulks:
 
     def beat(self) -> bool:
         """One round over all that are not over, if it is ours to do. Whether there was anything to do."""
-        return self._ask(self._round)
+        with asking():
+            return self._round()
 
     def _round(self) -> bool:
         running = cast("list[bytes]", self._redis.zrange(keys.BULKS_RUNNING, 0, -1))
@@ -234,22 +235,13 @@ class Bulks:
         return False
 
     def _progress(self, bulks: Iterable[str]) -> list[Progress | None]:
-        def ask() -> list[Any]:
-            with self._redis.pipeline(transaction=True) as pipe:
-                for bulk in bulks:
-                    pipe.hgetall(keys.BULK + bulk)
-                    pipe.zcard(f"{keys.BULK}{bulk}:left")
-                    pipe.zcard(f"{keys.BULK}{bulk}:out")
-                return pipe.execute()
-
-        found = self._ask(ask)
+        with asking(), self._redis.pipeline(transaction=True) as pipe:
+            for bulk in bulks:
+                pipe.hgetall(keys.BULK + bulk)
+                pipe.zcard(f"{keys.BULK}{bulk}:left")
+                pipe.zcard(f"{keys.BULK}{bulk}:out")
+            found = pipe.execute()
         return [_read(bulk, *found[3 * place : 3 * place + 3]) for place, bulk in enumerate(bulks)]
-
-    def _ask(self, question: Callable[[], T]) -> T:
-        try:
-            return question()
-        except redis.RedisError as error:
-            raise unavailable(error) from error
 
 
 class _Job(Struct, frozen=True):

@@ -17,8 +17,8 @@ from worker import keys
 from worker.contract import Result
 from worker.errors import LeadlineError
 from worker.ledger import Ledger, Record
-from worker.ledger.ledger import unavailable
 from worker.pipedrive.client import Pipedrive
+from worker.store import ask, asking
 
 log = structlog.get_logger("leadline.doubles")
 
@@ -47,13 +47,13 @@ class Doubles:
         if now < self._next or self._ledger.paused() is not None:
             return
         self._next = now + BEAT_SECONDS
-        for raw in self._ask(lambda: self._redis.zrange(keys.SUSPECTS, "-inf", now, byscore=True, offset=0, num=20)):
+        for raw in ask(lambda: self._redis.zrange(keys.SUSPECTS, "-inf", now, byscore=True, offset=0, num=20)):
             self._look(raw, now)
 
     def _look(self, suspect: bytes, now: float) -> None:
         submission_id, _, step = suspect.decode().partition(" ")
         # Another look if this one fails, or if we die in it.
-        self._ask(lambda: self._redis.zadd(keys.SUSPECTS, {suspect: now + AGAIN_SECONDS}, xx=True))
+        ask(lambda: self._redis.zadd(keys.SUSPECTS, {suspect: now + AGAIN_SECONDS}, xx=True))
         record = self._ledger.get(submission_id)
         try:
             ids = sorted(set(LOOK[step.split("#")[0]](self._pipedrive, record))) if record is not None else []
@@ -62,15 +62,9 @@ class Doubles:
             return
         if len(ids) > 1:
             found = json.dumps({"step": step.split("#")[0], "ids": ids, "at": now})
-            self._ask(lambda: self._redis.hset(keys.DOUBLES, submission_id, found))
+            ask(lambda: self._redis.hset(keys.DOUBLES, submission_id, found))
             log.error("made twice in Pipedrive: merge them by hand", submission=submission_id, step=step, ids=ids)
-        self._ask(lambda: self._redis.zrem(keys.SUSPECTS, suspect))
-
-    def _ask(self, question: Callable[[], object]) -> list[bytes]:
-        try:
-            return question()  # type: ignore[return-value]
-        except redis.RedisError as error:
-            raise unavailable(error) from error
+        ask(lambda: self._redis.zrem(keys.SUSPECTS, suspect))
 
 
 def suspect(connection: redis.Redis, submission_id: str, step: str, now: float) -> None:
@@ -78,10 +72,8 @@ def suspect(connection: redis.Redis, submission_id: str, step: str, now: float) 
     if step not in LOOK:
         return
     looks = {f"{submission_id} {step}#{number}": now + seconds for number, seconds in enumerate(LOOKS_SECONDS)}
-    try:
+    with asking():
         connection.zadd(keys.SUSPECTS, looks)
-    except redis.RedisError as error:
-        raise unavailable(error) from error
 
 
 def count(connection: redis.Redis) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
 
 import msgspec
 import redis
@@ -19,10 +18,10 @@ from msgspec import Struct
 from worker import keys
 from worker.delivery.names import Unresolved, unresolved, used
 from worker.errors import Forbidden, LeadlineError
-from worker.ledger.ledger import unavailable
 from worker.pipedrive.catalogue import Catalogue
 from worker.pipedrive.inventory import Kind
 from worker.pipedrive.names import WORDS
+from worker.store import ask, asking
 from worker.writing import SourceWriting
 
 HOUR_SECONDS = 3600.0
@@ -95,7 +94,7 @@ class Drift:
         report = last(self._redis)
         if report is not None and report.writings == version and _fresh(report, now) and not self._read_since(report):
             return
-        if self._asked(lambda: self._redis.set(keys.DRIFT_TURN, b"1", nx=True, ex=TURN_SECONDS)):
+        if ask(lambda: self._redis.set(keys.DRIFT_TURN, b"1", nx=True, ex=TURN_SECONDS)):
             self._report(self._look(version))
 
     def _look(self, version: str) -> DriftReport:
@@ -130,26 +129,18 @@ class Drift:
         """Stores it, and says in the log what is new. The turn lapses by itself: another look may be due soon."""
         before = last(self._redis)
         known = {each.message for each in before.found} if before else set()
-        self._asked(lambda: self._redis.set(keys.DRIFT, msgspec.json.encode(report)))
+        ask(lambda: self._redis.set(keys.DRIFT, msgspec.json.encode(report)))
         for each in report.found:
             if each.message not in known:
                 # Owners are people: their names and addresses stay out of the log.
                 name = {} if each.kind == WORDS[Kind.OWNERS] else {"name": each.name}
                 log.warning("the account lacks what the source file names", kind=each.kind, settings=each.settings, **name)
 
-    def _asked(self, question: Callable[[], Any]) -> Any:
-        try:
-            return question()
-        except redis.RedisError as error:
-            raise unavailable(error) from error
-
 
 def granted_scopes(connection: redis.Redis) -> str:
     """What the token endpoint named last; empty where it named nothing. Raises `StoreUnavailable`."""
-    try:
+    with asking():
         stored = connection.hget(keys.OAUTH, "scopes")
-    except redis.RedisError as error:
-        raise unavailable(error) from error
     return stored.decode() if isinstance(stored, bytes) else ""
 
 
@@ -161,10 +152,8 @@ def missing_scopes(granted: str) -> list[str]:
 
 def last(connection: redis.Redis) -> DriftReport | None:
     """The newest report; None before the first. Raises `StoreUnavailable`."""
-    try:
+    with asking():
         stored = connection.get(keys.DRIFT)
-    except redis.RedisError as error:
-        raise unavailable(error) from error
     return decode(stored if isinstance(stored, bytes) else None)
 
 

@@ -20,13 +20,13 @@ from worker.contract import Cause, Json, Lead, Result
 from worker.delivery.run import identity
 from worker.errors import LeadlineError, Unavailable, Unmappable
 from worker.ledger import Record
-from worker.ledger.ledger import unavailable
 from worker.memory import Memory, PersonMemory
 from worker.pipedrive import calls
 from worker.pipedrive.inventory import Kind, Table
 from worker.pipedrive.names import Directory
 from worker.plan import Plan, plan
 from worker.preview import LEAD, ORGANIZATION, PERSON
+from worker.store import asking
 from worker.writing import SourceWriting
 
 
@@ -257,11 +257,10 @@ class _Names:
             return None
 
     def _read(self, kind: Kind) -> Table:
-        try:
+        with asking():
             stored = self._redis.hget(keys.CATALOGUE, kind)
+        try:
             table = msgspec.json.decode(stored, type=Table) if isinstance(stored, bytes) else None
-        except redis.RedisError as error:
-            raise unavailable(error) from error
         except (msgspec.MsgspecError, UnicodeDecodeError):
             table = None
         if table is None:

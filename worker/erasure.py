@@ -16,19 +16,18 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
-import redis
 from msgspec import Struct, field
 
 from worker import keys
 from worker.contract import Lead, State
 from worker.identifiers import Identifier, identifiers, normal, of_lead, remembered_by
 from worker.ledger import Ledger, Record
-from worker.ledger.ledger import unavailable
 from worker.ledger.record import decode
 from worker.rewriting import FilesKept, rewrite
 from worker.spool import SPOOL, damaged, lies_since
+from worker.store import ask, asking
 
 T = TypeVar("T")
 
@@ -110,14 +109,10 @@ def found(ledger: Ledger, who: Identifier) -> list[str]:
 
 def _mark(ledger: Ledger, who: Identifier, by: str) -> str:
     mark, now = keys.erased(*who), ledger.now()
-
-    def ask() -> None:
-        with ledger.redis.pipeline(transaction=True) as pipe:
-            pipe.hset(mark, mapping={"before": now, "by": by})
-            pipe.expire(mark, MARK_SECONDS)
-            pipe.execute()
-
-    _ask(ask)
+    with asking(), ledger.redis.pipeline(transaction=True) as pipe:
+        pipe.hset(mark, mapping={"before": now, "by": by})
+        pipe.expire(mark, MARK_SECONDS)
+        pipe.execute()
     return mark
 
 
@@ -129,15 +124,11 @@ def erased_before(ledger: Ledger, record: Record) -> bool:
     if record.lead is None:
         return False
     found_marks = sorted(keys.erased(*each) for each in of_lead(record.lead))
-
-    def ask() -> list[Any]:
-        with ledger.redis.pipeline(transaction=False) as pipe:
-            for mark in found_marks:
-                pipe.exists(mark)
-            return pipe.execute()
-
-    if not found_marks or not any(_ask(ask)):
-        return False
+    with asking(), ledger.redis.pipeline(transaction=False) as pipe:
+        for mark in found_marks:
+            pipe.exists(mark)
+        if not any(pipe.execute()):
+            return False
     return any(_erase(ledger, record.id, mark, "", by_mark=True) for mark in found_marks)
 
 
@@ -146,7 +137,7 @@ def _erased_under(ledger: Ledger, mark: str) -> set[str]:
 
 
 def _names(ledger: Ledger, mark: str) -> list[str]:
-    return [raw.decode() for raw in cast("list[bytes]", _ask(lambda: ledger.redis.hkeys(mark)))]
+    return [raw.decode() for raw in cast("list[bytes]", ask(lambda: ledger.redis.hkeys(mark)))]
 
 
 # -- records --------------------------------------------------------------------------------------------------------------
@@ -162,19 +153,16 @@ def _records(ledger: Ledger, who: Identifier, mark: str, by: str) -> tuple[list[
         if mine and _erase(ledger, record.id, mark, by, memories=_memories(who, record.lead)):
             sent += [record.id] * (record.state in (State.QUEUED, State.DELIVERING))
     if who[0] != "id":
-        _ask(lambda: ledger.redis.delete(keys.person(*who)))
+        ask(lambda: ledger.redis.delete(keys.person(*who)))
     return sent, sealed
 
 
 def _erase(
     ledger: Ledger, submission_id: str, mark: str, by: str, *, by_mark: bool = False, memories: Iterable[str] = ()
 ) -> bool:
-    def ask() -> list[int]:
-        with ledger.redis.pipeline(transaction=False) as pipe:
-            ledger.erase_call(pipe, submission_id, by, WHY, mark=mark, by_mark=by_mark, memories=memories)
-            return pipe.execute()
-
-    return bool(_ask(ask)[0])
+    with asking(), ledger.redis.pipeline(transaction=False) as pipe:
+        ledger.erase_call(pipe, submission_id, by, WHY, mark=mark, by_mark=by_mark, memories=memories)
+        return bool(pipe.execute()[0])
 
 
 def _memories(who: Identifier, lead: Lead | None) -> list[str]:
@@ -191,19 +179,17 @@ def _every(ledger: Ledger) -> Iterator[Record]:
     """Every record that is there all the while. Redis's own iteration, since one through the states would miss what moves."""
     head = keys.submission("")
     names = cast("Iterator[bytes]", ledger.redis.scan_iter(match=f"{head}*", count=A_LOOK))
-    while some := _ask(lambda: list(itertools.islice(names, A_LOOK))):
+    while some := ask(lambda: list(itertools.islice(names, A_LOOK))):
         ids = dict.fromkeys(name.decode()[len(head) :] for name in some)
         yield from _read(ledger, [submission_id for submission_id in ids if ":" not in submission_id])
 
 
 def _read(ledger: Ledger, ids: Sequence[str]) -> Iterator[Record]:
-    def ask() -> list[dict[bytes, bytes]]:
-        with ledger.redis.pipeline(transaction=False) as pipe:
-            for submission_id in ids:
-                pipe.hgetall(keys.submission(submission_id))
-            return pipe.execute()
-
-    for submission_id, fields in zip(ids, _ask(ask) if ids else [], strict=True):
+    with asking(), ledger.redis.pipeline(transaction=False) as pipe:
+        for submission_id in ids:
+            pipe.hgetall(keys.submission(submission_id))
+        found: list[dict[bytes, bytes]] = pipe.execute()
+    for submission_id, fields in zip(ids, found, strict=True):
         if b"state" in fields and fields[b"state"] != State.ERASED.encode():
             yield decode(submission_id, fields, ledger.vault)
 
@@ -254,10 +240,3 @@ def _wait(so: Callable[[], bool], seconds: float, pause: Callable[[float], objec
             return False
         pause(0.1)
     return True
-
-
-def _ask(question: Callable[[], T]) -> T:
-    try:
-        return question()
-    except redis.RedisError as error:
-        raise unavailable(error) from error

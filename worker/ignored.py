@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import cast
 
 import redis
 
 from worker import keys
-from worker.ledger.ledger import unavailable
-
-T = TypeVar("T")
+from worker.store import ask
 
 
 def ignore(connection: redis.Redis, cause_id: str, now: float) -> None:
     """What died of it until `now` (Unix seconds) needs nobody. Raises `StoreUnavailable`."""
-    _asked(lambda: connection.hset(keys.CAUSES_IGNORED, cause_id, repr(now)))
+    ask(lambda: connection.hset(keys.CAUSES_IGNORED, cause_id, repr(now)))
 
 
 def unignore(connection: redis.Redis, cause_id: str) -> None:
     """Raises `StoreUnavailable`."""
-    _asked(lambda: connection.hdel(keys.CAUSES_IGNORED, cause_id))
+    ask(lambda: connection.hdel(keys.CAUSES_IGNORED, cause_id))
 
 
 def ignored(connection: redis.Redis) -> dict[str, float]:
     """Cause id -> when it was ignored (Unix seconds). Raises `StoreUnavailable`."""
-    found = _asked(lambda: cast("dict[bytes, bytes]", connection.hgetall(keys.CAUSES_IGNORED)))
+    found = ask(lambda: cast("dict[bytes, bytes]", connection.hgetall(keys.CAUSES_IGNORED)))
     return {name.decode(): float(at) for name, at in found.items()}
-
-
-def _asked(question: Callable[[], T]) -> T:
-    try:
-        return question()
-    except redis.RedisError as error:
-        raise unavailable(error) from error

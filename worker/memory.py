@@ -5,14 +5,12 @@ Keyed by digests; values are ids only. Forgotten when Pipedrive says that the th
 
 from __future__ import annotations
 
-from typing import Any
-
 import redis
 from msgspec import Struct
 
 from worker import keys
 from worker.ledger import scripts
-from worker.ledger.ledger import unavailable
+from worker.store import ask
 
 REMEMBER_SECONDS = 400 * 24 * 3600
 
@@ -44,7 +42,7 @@ class Memory:
 
     def person(self, kind: str, value: str) -> PersonMemory | None:
         """What we know of a person; `kind` is `email` or `phone`, `value` is normalised."""
-        fields = self._ask(lambda: self._redis.hgetall(keys.person(kind, value)))
+        fields = ask(lambda: self._redis.hgetall(keys.person(kind, value)))
         if not fields or b"person_id" not in fields:
             return None
         return PersonMemory(
@@ -63,31 +61,25 @@ class Memory:
         self._remember(keys.person(kind, value), lead_id=lead_id, lead_at=added_at)
 
     def forget_lead(self, kind: str, value: str) -> None:
-        self._ask(lambda: self._redis.hdel(keys.person(kind, value), "lead_id", "lead_at"))
+        ask(lambda: self._redis.hdel(keys.person(kind, value), "lead_id", "lead_at"))
 
     def forget_person(self, kind: str, value: str) -> None:
-        self._ask(lambda: self._redis.delete(keys.person(kind, value)))
+        ask(lambda: self._redis.delete(keys.person(kind, value)))
 
     def organization(self, name: str) -> int | None:
-        found = self._ask(lambda: self._redis.get(keys.organization(normal_name(name))))
+        found = ask(lambda: self._redis.get(keys.organization(normal_name(name))))
         return int(found) if found else None
 
     def remember_organization(self, name: str, organization_id: int) -> None:
-        self._ask(lambda: self._redis.set(keys.organization(normal_name(name)), organization_id, ex=REMEMBER_SECONDS))
+        ask(lambda: self._redis.set(keys.organization(normal_name(name)), organization_id, ex=REMEMBER_SECONDS))
 
     def forget_organization(self, name: str) -> None:
-        self._ask(lambda: self._redis.delete(keys.organization(normal_name(name))))
+        ask(lambda: self._redis.delete(keys.organization(normal_name(name))))
 
     def _remember(self, key: str, *, anew: bool = False, **fields: str | float) -> None:
         pairs = [part for pair in fields.items() for part in pair]
         script = scripts.source("remember")
-        self._ask(lambda: scripts.run(self._redis, script, 0, self._submission, key, REMEMBER_SECONDS, int(anew), *pairs))
-
-    def _ask(self, question: Any) -> Any:
-        try:
-            return question()
-        except redis.RedisError as error:
-            raise unavailable(error) from error
+        ask(lambda: scripts.run(self._redis, script, 0, self._submission, key, REMEMBER_SECONDS, int(anew), *pairs))
 
 
 def normal_name(name: str) -> str:

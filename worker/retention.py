@@ -19,9 +19,9 @@ import structlog
 from worker import keys
 from worker.contract import State
 from worker.ledger import Ledger
-from worker.ledger.ledger import unavailable
 from worker.ledger.scripts import REMEMBER_SECONDS
 from worker.rewriting import ask_to_rewrite
+from worker.store import asking
 
 log = structlog.get_logger("leadline.retention")
 
@@ -60,14 +60,12 @@ class Retention:
         now = min(self._ledger.now(), self._clock())
         if now < self._next:
             return 0
-        try:
+        with asking():
             if not self._ledger.redis.set(keys.RETENTION, b"1", nx=True, px=TURN_MILLISECONDS):
                 return 0
             went = self.turn(now)
             self._next = now if went >= PORTION else now + BEAT_SECONDS
             return went
-        except redis.RedisError as error:
-            raise unavailable(error) from error
 
     def turn(self, now: float) -> int:
         """A portion of what is over its time, whoever else does it: doing it twice is harmless."""

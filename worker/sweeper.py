@@ -17,7 +17,6 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
-import redis
 import rq
 import structlog
 
@@ -25,8 +24,9 @@ from worker import keys
 from worker.contract import Lead, State
 from worker.errors import NotAllowed, Overtaken
 from worker.ledger import Ledger, Pause
-from worker.ledger.ledger import REPLAYED, Audited, unavailable
+from worker.ledger.ledger import REPLAYED, Audited
 from worker.queue import clear_after_the_dead, enqueue, queued_ids
+from worker.store import asking
 
 log = structlog.get_logger("leadline.sweeper")
 
@@ -66,11 +66,9 @@ class Sweeper:
 
     def beat(self) -> int:
         """One round, if it is ours to do. Returns how many were dispatched. Raises `StoreUnavailable`."""
-        try:
+        with asking():
             self.dispatch(self._ledger.understood(self._ledger.now(), A_BEAT))
             return self.sweep() if self._mine() else 0
-        except redis.RedisError as error:
-            raise unavailable(error) from error
 
     def sweep(self) -> int:
         """One round, whoever else sweeps: doing it twice is harmless."""
@@ -105,15 +103,12 @@ class Sweeper:
         ids = list(dict.fromkeys(ids))
         if not ids:
             return
-        try:
-            with self._ledger.redis.pipeline(transaction=True) as pipe:
-                pipe.multi()
-                for submission_id in ids:
-                    self._ledger.dispatch_call(pipe, submission_id)
-                    enqueue(self._queue, submission_id, pipe)
-                pipe.execute()
-        except redis.RedisError as error:
-            raise unavailable(error) from error
+        with asking(), self._ledger.redis.pipeline(transaction=True) as pipe:
+            pipe.multi()
+            for submission_id in ids:
+                self._ledger.dispatch_call(pipe, submission_id)
+                enqueue(self._queue, submission_id, pipe)
+            pipe.execute()
 
     def replay(
         self,
@@ -130,7 +125,7 @@ class Sweeper:
 
         Raises `NotAllowed`, or `Overtaken` where the record changed since it was `seen`.
         """
-        try:
+        with asking():
             at_once = self._queue.count < SHORT
             with self._ledger.redis.pipeline(transaction=True) as pipe:
                 pipe.multi()
@@ -139,8 +134,6 @@ class Sweeper:
                     self._ledger.dispatch_call(pipe, submission_id)
                     enqueue(self._queue, submission_id, pipe)
                 done, state, *why_not = cast("list[Any]", pipe.execute()[0])
-        except redis.RedisError as error:
-            raise unavailable(error) from error
         if why_not == [b"changed"]:
             raise Overtaken(submission_id, state.decode(), audit.action)
         if not done:

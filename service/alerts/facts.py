@@ -14,8 +14,8 @@ from worker import drift, keys
 from worker.causes import UNRECORDED, cause_id, title
 from worker.contract import WORKING, Cause, State
 from worker.ledger import Ledger
-from worker.ledger.ledger import unavailable
 from worker.metrics import SUBMISSIONS, parse
+from worker.store import asking
 
 MOST_DEAD = 20_000
 """Dead letters that are looked at, the newest first."""
@@ -40,15 +40,13 @@ def gather(ledger: Ledger, *, ignored: Mapping[str, float], silent: Mapping[str,
 
 def _dead(connection: redis.Redis, ignored: Mapping[str, float]) -> dict[str, DeadCause]:
     """Dead letters by cause, without those that people chose to ignore and that did not come back since."""
-    try:
+    with asking():
         key = keys.state(State.DEAD)
         dead = cast("list[tuple[bytes, float]]", connection.zrange(key, 0, MOST_DEAD - 1, desc=True, withscores=True))
         with connection.pipeline(transaction=False) as pipe:
             for raw, _ in dead:
                 pipe.hget(keys.submission(raw.decode()), "cause")
             stored = pipe.execute()
-    except redis.RedisError as error:
-        raise unavailable(error) from error
     groups: dict[str, tuple[Cause, int, float]] = {}
     for (_, since), text in zip(dead, stored, strict=True):
         cause = msgspec.json.decode(text, type=Cause) if text else UNRECORDED
@@ -64,10 +62,8 @@ def _dead(connection: redis.Redis, ignored: Mapping[str, float]) -> dict[str, De
 
 def totals(connection: redis.Redis) -> dict[str, float]:
     """How many submissions of each source were ever accepted."""
-    try:
+    with asking():
         stored = cast("dict[bytes, bytes]", connection.hgetall(keys.METRICS))
-    except redis.RedisError as error:
-        raise unavailable(error) from error
     found: dict[str, float] = {}
     for text, amount in stored.items():
         name, labels = parse(text.decode("utf-8", "replace")) or ("", {})

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
-import redis
 import structlog
 
 from service.alerts.conditions import Condition, local, shared
@@ -25,8 +24,8 @@ from worker import keys
 from worker.errors import StoreUnavailable
 from worker.ignored import ignored
 from worker.ledger import Ledger
-from worker.ledger.ledger import unavailable
 from worker.spool import SPOOL, spooled
+from worker.store import ask, asking
 
 BEAT_SECONDS = 15.0
 TURN_MILLISECONDS = 40_000
@@ -66,13 +65,13 @@ class Watch:
 
     def _look_at_all(self) -> None:
         now = self._clock()
-        watched = decode(self._asked(lambda: self._redis.get(keys.ALERTS)))
+        watched = decode(ask(lambda: self._redis.get(keys.ALERTS)))
         watched.listen(totals(self._redis), now)
         facts = gather(self._ledger, ignored=ignored(self._redis), silent=watched.silent(now), oldest_limit=self._oldest_limit)
         # What was heard is kept even where the webhook refuses what is to be told.
-        self._asked(lambda: self._redis.set(keys.ALERTS, msgspec.json.encode(watched)))
+        ask(lambda: self._redis.set(keys.ALERTS, msgspec.json.encode(watched)))
         watched.standing = self._told(watched.standing, shared(facts), now)
-        self._asked(lambda: self._redis.set(keys.ALERTS, msgspec.json.encode(watched)))
+        ask(lambda: self._redis.set(keys.ALERTS, msgspec.json.encode(watched)))
 
     def _look_here(self, reachable: bool) -> None:
         file = self._folder / LOCAL
@@ -96,15 +95,12 @@ class Watch:
 
     def _mine(self) -> bool:
         """Whether it is this process that watches for all."""
-
-        def ask() -> bool:
+        with asking():
             if self._redis.set(keys.ALERTS_TURN, self._me, nx=True, px=TURN_MILLISECONDS):
                 return True
             if self._redis.get(keys.ALERTS_TURN) != self._me:
                 return False
             return bool(self._redis.pexpire(keys.ALERTS_TURN, TURN_MILLISECONDS))
-
-        return bool(self._asked(ask))
 
     @contextlib.contextmanager
     def _of_this_machine(self) -> Iterator[bool]:
@@ -122,9 +118,3 @@ class Watch:
                 yield False
                 return
             yield True
-
-    def _asked(self, question: Callable[[], object]) -> bytes | None:
-        try:
-            return question()  # type: ignore[return-value]
-        except redis.RedisError as error:
-            raise unavailable(error) from error

@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
-import redis
 from msgspec import Struct, structs
 
 from service.ops import masks
@@ -21,8 +20,8 @@ from service.times import iso
 from worker import keys
 from worker.contract import Attempt, Lead, Moment, Raw
 from worker.ledger import Ledger, Record
-from worker.ledger.ledger import unavailable
 from worker.ledger.record import decode
+from worker.store import asking
 from worker.writing import SourceWriting
 
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
@@ -41,14 +40,11 @@ def find(ledger: Ledger, submission_id: str) -> Found | None:
     """None where there is none. Raises `StoreUnavailable`."""
     if not _ID.fullmatch(submission_id):
         return None
-    try:
-        with ledger.redis.pipeline(transaction=True) as pipe:
-            pipe.hgetall(keys.submission(submission_id))
-            pipe.lrange(keys.attempts(submission_id), 0, -1)
-            pipe.lrange(keys.timeline(submission_id), 0, -1)
-            fields, attempts, timeline = pipe.execute()
-    except redis.RedisError as error:
-        raise unavailable(error) from error
+    with asking(), ledger.redis.pipeline(transaction=True) as pipe:
+        pipe.hgetall(keys.submission(submission_id))
+        pipe.lrange(keys.attempts(submission_id), 0, -1)
+        pipe.lrange(keys.timeline(submission_id), 0, -1)
+        fields, attempts, timeline = pipe.execute()
     if b"state" not in fields:
         return None
     return Found(

@@ -12,11 +12,10 @@ from __future__ import annotations
 import heapq
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar, cast
 
-import redis
 import structlog
 from msgspec import Struct
 
@@ -27,8 +26,8 @@ from worker.causes import UNRECORDED
 from worker.contract import State
 from worker.errors import StoreUnavailable
 from worker.ledger import Ledger, Record
-from worker.ledger.ledger import unavailable
 from worker.ledger.record import decode
+from worker.store import ask, asking
 
 log = structlog.get_logger("leadline.index")
 
@@ -146,14 +145,10 @@ class Index:
 
     def _changes(self, last: str) -> tuple[list[Any], bool]:
         """The next entries behind `last`, and whether that one is still there: then none between is missing."""
-
-        def ask() -> list[Any]:
-            with self._ledger.redis.pipeline(transaction=True) as pipe:
-                pipe.xrange(keys.CHANGES, last, last)
-                pipe.xrange(keys.CHANGES, f"({last}", "+", count=CHANGES)
-                return pipe.execute()
-
-        anchor, entries = _asked(ask)
+        with asking(), self._ledger.redis.pipeline(transaction=True) as pipe:
+            pipe.xrange(keys.CHANGES, last, last)
+            pipe.xrange(keys.CHANGES, f"({last}", "+", count=CHANGES)
+            anchor, entries = pipe.execute()
         return entries, bool(anchor) or (last == START and len(entries) < CHANGES)
 
     def _take(self, table: Table, ids: Iterable[str]) -> None:
@@ -202,7 +197,7 @@ class Index:
     def _read_everything(self) -> None:
         """The first table is shown while it fills; a later one replaces it when it is whole."""
         began = time.monotonic()
-        anchor: Any = _asked(lambda: self._ledger.redis.xrevrange(keys.CHANGES, count=1))
+        anchor: Any = ask(lambda: self._ledger.redis.xrevrange(keys.CHANGES, count=1))
         counts = self._ledger.counts()
         self._total = sum(counts[state] for state in self._only)
         first = self._as_of is None
@@ -236,24 +231,19 @@ class Index:
             highest = lowest
 
     def _entered_before(self, state: State, highest: float, skipped: int) -> list[tuple[bytes, float]]:
-        def ask() -> list[tuple[bytes, float]]:
+        with asking():
             found = self._ledger.redis.zrevrangebyscore(keys.state(state), highest, "-inf", skipped, AT_ONCE, withscores=True)
-            return cast("list[tuple[bytes, float]]", found)
-
-        return _asked(ask)
+        return cast("list[tuple[bytes, float]]", found)
 
 
 def records(ledger: Ledger, ids: Iterable[str]) -> list[Record | None]:
     """These records without their raw bytes; None where there is none. Raises `StoreUnavailable`."""
     wanted = list(ids)
-
-    def ask() -> list[list[bytes | None]]:
-        with ledger.redis.pipeline(transaction=False) as pipe:
-            for submission_id in wanted:
-                pipe.hmget(keys.submission(submission_id), FIELDS)
-            return pipe.execute()
-
-    return [_decoded(ledger, each, values) for each, values in zip(wanted, _asked(ask) if wanted else [], strict=True)]
+    with asking(), ledger.redis.pipeline(transaction=False) as pipe:
+        for submission_id in wanted:
+            pipe.hmget(keys.submission(submission_id), FIELDS)
+        found: list[list[bytes | None]] = pipe.execute()
+    return [_decoded(ledger, each, values) for each, values in zip(wanted, found, strict=True)]
 
 
 def _decoded(ledger: Ledger, submission_id: str, values: list[bytes | None]) -> Record | None:
@@ -265,10 +255,3 @@ def _batches(ids: Iterable[str], size: int) -> Iterator[list[str]]:
     left = iter(ids)
     while batch := list(islice(left, size)):
         yield batch
-
-
-def _asked(question: Callable[[], T]) -> T:
-    try:
-        return question()
-    except redis.RedisError as error:
-        raise unavailable(error) from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import msgspec
-import redis
 
 from service.ops import masks
 from service.ops.answers import Item
@@ -18,8 +17,8 @@ from worker.contract import Moment, State
 from worker.errors import Unmappable
 from worker.fate import REASONS
 from worker.ledger import Ledger, Record
-from worker.ledger.ledger import unavailable
 from worker.rules import apply_rules
+from worker.store import asking
 from worker.templates import context
 from worker.writing import SourceWriting
 
@@ -39,13 +38,10 @@ def held_for(ledger: Ledger, found: Iterable[Record]) -> dict[str, str]:
     ids = [record.id for record in found if record.state is State.QUARANTINED]
     if not ids:
         return {}
-    try:
-        with ledger.redis.pipeline(transaction=False) as pipe:
-            for id in ids:
-                pipe.lrange(keys.timeline(id), 0, -1)
-            timelines: list[list[bytes]] = pipe.execute()
-    except redis.RedisError as error:
-        raise unavailable(error) from error
+    with asking(), ledger.redis.pipeline(transaction=False) as pipe:
+        for id in ids:
+            pipe.lrange(keys.timeline(id), 0, -1)
+        timelines: list[list[bytes]] = pipe.execute()
     reasons = {
         id: held_as(msgspec.json.decode(each, type=Moment) for each in timeline)
         for id, timeline in zip(ids, timelines, strict=True)

@@ -23,9 +23,9 @@ from msgspec import Struct
 from worker import keys
 from worker.errors import Gated, OutOfAllowance, StoreUnavailable
 from worker.ledger import scripts
-from worker.ledger.ledger import unavailable
 from worker.pipedrive.calls import Call
 from worker.pipedrive.waits import too_many
+from worker.store import asking
 
 WINDOW_SECONDS = 2.0
 UNANSWERED_SECONDS = 25.0
@@ -158,10 +158,8 @@ class Allowance:
         return taken
 
     def _run(self, script: str, *args: Any) -> Any:
-        try:
+        with asking():
             return scripts.run(self._redis, _source(script), "" if self._clock is None else self._clock(), *args)
-        except redis.RedisError as error:
-            raise unavailable(error) from error
 
 
 def _closed(call: Call, status: int | None, headers: Mapping[str, str]) -> float | str:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import httpx
@@ -24,13 +24,13 @@ from msgspec import Struct
 
 from worker import keys
 from worker.errors import Reauthorise, Unauthorized, Unavailable
-from worker.ledger.ledger import unavailable
 from worker.pipedrive.answers import decipher, lost
 from worker.pipedrive.calls import Call
 from worker.pipedrive.lock import Lock
 from worker.pipedrive.network import Deadline
 from worker.pipedrive.transport import Received, exchange
 from worker.pipedrive.wording import clean
+from worker.store import ask
 
 REFRESH = Call("oauth.refresh", "POST", "", 0)
 EARLY_SECONDS = 60.0
@@ -180,11 +180,11 @@ class OAuth:
         """New tokens, got by us or by whoever is at it. `instead_of` is an access token that was refused."""
         lock = Lock(self._redis, keys.OAUTH_LOCK, LOCK_SECONDS)
         for _ in range(round(WAIT_SECONDS / WAIT_STEP)):
-            if _asked(lock.take):
+            if ask(lock.take):
                 try:
                     return self._useful(instead_of) or self._renew()
                 finally:
-                    _asked(lock.release)
+                    ask(lock.release)
             self._pause(WAIT_STEP)
             tokens = self._useful(instead_of)
             if tokens is not None:
@@ -206,12 +206,12 @@ class OAuth:
                 return self._ask(refresh_token)
             except Reauthorise as error:
                 refused = error
-        _asked(lambda: self._redis.hset(keys.OAUTH, mapping={"refused": f"{self._origin} {self._clock()}"}))
+        ask(lambda: self._redis.hset(keys.OAUTH, mapping={"refused": f"{self._origin} {self._clock()}"}))
         raise refused
 
     def _refused_lately(self) -> bool:
         """Whether another worker has just heard that the app must be connected again."""
-        said = _asked(lambda: self._redis.hget(keys.OAUTH, "refused"))
+        said = ask(lambda: self._redis.hget(keys.OAUTH, "refused"))
         origin, _, at = (said or b"").decode().partition(" ")
         return origin == self._origin and 0 <= self._clock() - float(at or 0) < REFUSAL_SECONDS
 
@@ -230,7 +230,7 @@ class OAuth:
         )
         sealed = self._seal(msgspec.json.encode(tokens))
         # What was granted is no secret, and the drift guard compares it with what deliveries need.
-        _asked(lambda: self._redis.hset(keys.OAUTH, mapping={"tokens": sealed, "scopes": granted.scope or ""}))
+        ask(lambda: self._redis.hset(keys.OAUTH, mapping={"tokens": sealed, "scopes": granted.scope or ""}))
         return tokens
 
     def _post(self, form: dict[str, str]) -> Received:
@@ -248,7 +248,7 @@ class OAuth:
 
     def _stored(self) -> Tokens | None:
         """The shared tokens, unless they stem from another connection of the app, or cannot be opened."""
-        sealed = _asked(lambda: self._redis.hget(keys.OAUTH, "tokens"))
+        sealed = ask(lambda: self._redis.hget(keys.OAUTH, "tokens"))
         if sealed is None:
             return None
         try:
@@ -292,10 +292,3 @@ def company_base(api_domain: str | None) -> str | None:
         return None
     ours = parts.scheme == "https" and host.endswith(".pipedrive.com") and port is None and parts.username is None
     return f"https://{host}" if ours else None
-
-
-def _asked(question: Callable[[], Any]) -> Any:
-    try:
-        return question()
-    except redis.RedisError as error:
-        raise unavailable(error) from error

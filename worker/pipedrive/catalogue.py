@@ -13,7 +13,6 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from threading import Lock as ThreadLock
-from typing import Any
 
 import msgspec
 import redis
@@ -21,11 +20,11 @@ import structlog
 
 from worker import keys
 from worker.errors import LeadlineError, OutOfAllowance, PipedriveError, Unavailable, UnknownName
-from worker.ledger.ledger import unavailable
 from worker.pipedrive.client import Pipedrive
 from worker.pipedrive.inventory import Entry, Kind, Table, read
 from worker.pipedrive.lock import Lock
 from worker.pipedrive.names import WORDS, Match, Names, first, named, plain
+from worker.store import ask
 
 MEMORY_SECONDS = 5.0
 GAP_SECONDS = 30.0
@@ -84,11 +83,11 @@ class Catalogue(Names):
             return str(found.id)
         lock = Lock(self._redis, keys.CATALOGUE_LOCK, LOCK_SECONDS)
         for _ in range(round(WAIT_SECONDS / WAIT_STEP)):
-            if self._ask(lock.take):
+            if ask(lock.take):
                 try:
                     return self._label_made(name, color)
                 finally:
-                    self._ask(lock.release)
+                    ask(lock.release)
             self._pause(WAIT_STEP)
             found = first(self._reloaded(Kind.LABELS), match)
             if found is not None:
@@ -130,9 +129,9 @@ class Catalogue(Names):
     def _may_look_again(self, kind: Kind, name: str) -> bool:
         """Whether the table is old enough to be read again for this name: 30 s, or a quarter of how long it has been missed."""
         key, now = f"missed:{kind}:{keys.digest(name)}", self._clock()
-        first, _, last = (self._ask(lambda: self._redis.hget(keys.CATALOGUE, key)) or b"").decode().partition(" ")
+        first, _, last = (ask(lambda: self._redis.hget(keys.CATALOGUE, key)) or b"").decode().partition(" ")
         since = float(first) if last and 0 <= now - float(last) < FORGIVEN_SECONDS else now
-        self._ask(lambda: self._redis.hset(keys.CATALOGUE, key, f"{since} {now}"))
+        ask(lambda: self._redis.hset(keys.CATALOGUE, key, f"{since} {now}"))
         gap = min(max(GAP_SECONDS, (now - since) / 4), LONGEST_GAP_SECONDS)
         table = self._memory.get(kind)
         return table is None or not _younger(table, gap, self._clock())
@@ -154,7 +153,7 @@ class Catalogue(Names):
 
     def _may_ask(self, kind: Kind, gap: float) -> bool:
         return bool(
-            self._ask(
+            ask(
                 lambda: self._redis.eval(
                     ASK, 1, keys.CATALOGUE, f"asked:{kind}", repr(self._clock()), repr(gap), repr(SKEW_SECONDS)
                 )
@@ -166,14 +165,14 @@ class Catalogue(Names):
         try:
             table = read(kind, self._client, self._clock())
         except LeadlineError:
-            self._ask(lambda: self._redis.hdel(keys.CATALOGUE, f"asked:{kind}"))
+            ask(lambda: self._redis.hdel(keys.CATALOGUE, f"asked:{kind}"))
             raise
         _warn_of_twins(kind, table.items)
         self._store(kind, table)
         return table
 
     def _store(self, kind: Kind, table: Table) -> None:
-        self._ask(lambda: self._redis.hset(keys.CATALOGUE, kind, msgspec.json.encode(table)))
+        ask(lambda: self._redis.hset(keys.CATALOGUE, kind, msgspec.json.encode(table)))
         with self._memory_lock:
             self._memory[kind] = table
 
@@ -194,7 +193,7 @@ class Catalogue(Names):
         """All tables from Redis, in one trip, into this process's memory. What cannot be read counts as never read."""
         kinds = list(Kind)
         since, now = self._monotonic(), self._clock()
-        stored = self._ask(lambda: self._redis.hmget(keys.CATALOGUE, kinds))
+        stored = ask(lambda: self._redis.hmget(keys.CATALOGUE, kinds))
         tables = {kind: table for kind, data in zip(kinds, stored, strict=True) if (table := _table(data)) is not None}
         with self._memory_lock:
             self._memory, self._memory_at, self._memory_since = tables, now, since
@@ -210,12 +209,6 @@ class Catalogue(Names):
             table = Table(table.at, [*table.items, found])
         self._store(Kind.LABELS, table)
         return str(found.id)
-
-    def _ask(self, question: Callable[[], Any]) -> Any:
-        try:
-            return question()
-        except redis.RedisError as error:
-            raise unavailable(error) from error
 
 
 def _table(data: bytes | None) -> Table | None:
