@@ -14,8 +14,7 @@ from worker import keys
 from worker.causes import UNRECORDED, cause_id
 from worker.contract import WORKING, Cause, State
 from worker.ignored import ignored
-from worker.ledger import Ledger
-from worker.ledger.ledger import Pause
+from worker.ledger import Ledger, Pause
 from worker.spool import SPOOL, spooled
 from worker.store import asking
 
@@ -81,7 +80,7 @@ def overview(ledger: Ledger, data_dir: Path, *, open_causes: int | None = None) 
 
     `open_causes` is their number where somebody knows it; None counts them in the store.
     """
-    now, pause = ledger.now(), ledger.paused()
+    now, pause = ledger.now(), ledger.gate.paused()
     counts, oldest, left, beats, doubled, newer = _figures(ledger.redis)
     alive, spool = _alive(beats, now), spooled(data_dir / SPOOL)
     tokens = int(left) if left else None

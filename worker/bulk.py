@@ -18,7 +18,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import msgspec
 import structlog
@@ -34,7 +34,6 @@ from worker.store import ask, asking
 from worker.vault import CannotOpen
 
 log = structlog.get_logger("leadline.bulk")
-T = TypeVar("T")
 
 ACTIONS: dict[str, tuple[State, ...]] = {
     "retry": (State.DEAD,),
@@ -184,7 +183,7 @@ class Bulks:
         if not delivered and dead >= CANARIES:
             self.stop(job.bulk, "leadline", CANARIES_FAILED)
             return 0
-        if self._ledger.paused():
+        if self._ledger.gate.paused():
             return 0
         if not delivered:
             return min(left, max(0, CANARIES - dead - out))

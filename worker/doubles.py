@@ -44,7 +44,7 @@ class Doubles:
     def beat(self) -> None:
         """Looks at what is due, every so often. May raise `StoreUnavailable`."""
         now = self._ledger.now()
-        if now < self._next or self._ledger.paused() is not None:
+        if now < self._next or self._ledger.gate.paused() is not None:
             return
         self._next = now + BEAT_SECONDS
         for raw in ask(lambda: self._redis.zrange(keys.SUSPECTS, "-inf", now, byscore=True, offset=0, num=20)):

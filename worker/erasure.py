@@ -16,7 +16,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import cast
 
 from msgspec import Struct, field
 
@@ -28,8 +28,6 @@ from worker.ledger.record import decode
 from worker.rewriting import FilesKept, rewrite
 from worker.spool import SPOOL, damaged, lies_since
 from worker.store import ask, asking
-
-T = TypeVar("T")
 
 MARK_SECONDS = 90 * 24 * 3600
 """How long a machine that was switched off with a spool may come back and still hear of it."""

@@ -67,14 +67,14 @@ class Sweeper:
     def beat(self) -> int:
         """One round, if it is ours to do. Returns how many were dispatched. Raises `StoreUnavailable`."""
         with asking():
-            self.dispatch(self._ledger.understood(self._ledger.now(), A_BEAT))
+            self.dispatch(self._ledger.turns.understood(self._ledger.now(), A_BEAT))
             return self.sweep() if self._mine() else 0
 
     def sweep(self) -> int:
         """One round, whoever else sweeps: doing it twice is harmless."""
         now = self._ledger.now()
-        ids = self._ledger.abandoned(now, A_BEAT)
-        pause = self._ledger.paused()
+        ids = self._ledger.turns.abandoned(now, A_BEAT)
+        pause = self._ledger.gate.paused()
         ids += self._turns(now) if pause is None else self._probe(pause, now)
         ids += self._lost(now)
         self.dispatch(ids)
@@ -84,8 +84,8 @@ class Sweeper:
     def _turns(self, now: float) -> list[str]:
         """Those whose turn it is, as far as there is room; one in any case: a queue that stays long must not stop retries."""
         room = self._room()
-        ids = self._ledger.due(now, max(1, room))
-        ids += self._ledger.backfill(room - len(ids)) if room > len(ids) else []
+        ids = self._ledger.turns.due(now, max(1, room))
+        ids += self._ledger.turns.backfill(room - len(ids)) if room > len(ids) else []
         self._filled = len(ids) >= room
         return ids
 
@@ -106,7 +106,7 @@ class Sweeper:
         with asking(), self._ledger.redis.pipeline(transaction=True) as pipe:
             pipe.multi()
             for submission_id in ids:
-                self._ledger.dispatch_call(pipe, submission_id)
+                self._ledger.turns.dispatch(pipe, submission_id)
                 enqueue(self._queue, submission_id, pipe)
             pipe.execute()
 
@@ -131,7 +131,7 @@ class Sweeper:
                 pipe.multi()
                 self._ledger.replay_call(pipe, submission_id, by, why, lead, allowed=allowed, audit=audit, seen=seen)
                 if at_once:
-                    self._ledger.dispatch_call(pipe, submission_id)
+                    self._ledger.turns.dispatch(pipe, submission_id)
                     enqueue(self._queue, submission_id, pipe)
                 done, state, *why_not = cast("list[Any]", pipe.execute()[0])
         if why_not == [b"changed"]:
@@ -147,13 +147,13 @@ class Sweeper:
         """
         if pause.until is None or pause.until > now or self._ledger.redis.exists(keys.PROBE):
             return []
-        return self._ledger.due(now, PROBE_CANDIDATES) or self._ledger.backfill(PROBE_CANDIDATES)
+        return self._ledger.turns.due(now, PROBE_CANDIDATES) or self._ledger.turns.backfill(PROBE_CANDIDATES)
 
     def _tidy(self, now: float) -> None:
         if 0 <= now - self._tidied_at < LOOK_SECONDS:
             return
         self._tidied_at = now
-        if now - self._told_at >= TELL_SECONDS and (newer := self._ledger.newer()):
+        if now - self._told_at >= TELL_SECONDS and (newer := self._ledger.turns.newer()):
             self._told_at = now
             log.warning("submissions of a newer version wait for a newer worker", count=newer)
         clear_after_the_dead(self._queue)
@@ -169,7 +169,7 @@ class Sweeper:
         if 0 <= now - self._looked_at < LOOK_SECONDS or not queued or self._queue.count >= queued:
             return []
         self._looked_at = now
-        return self._ledger.lost(now - self._lost_after, queued_ids(self._queue), A_BEAT)
+        return self._ledger.turns.lost(now - self._lost_after, queued_ids(self._queue), A_BEAT)
 
     def _mine(self) -> bool:
         connection = self._ledger.redis

@@ -25,7 +25,7 @@ def gather(ledger: Ledger, *, ignored: Mapping[str, float], silent: Mapping[str,
     """Asks the ledger. `ignored` maps causes to when they were ignored (Unix seconds). Raises `StoreUnavailable`."""
     now = ledger.now()
     oldest = [since for since in (ledger.oldest(state) for state in WORKING) if since is not None]
-    pause = ledger.paused()
+    pause = ledger.gate.paused()
     report = drift.last(ledger.redis)
     return Facts(
         dead=_dead(ledger.redis, ignored),

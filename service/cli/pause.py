@@ -12,7 +12,7 @@ from service.cli import start
 def pause(reason: str) -> None:
     """Stop delivering; accepting goes on and what is in hand is finished."""
     with start.opened(start.settings()) as store:
-        store.ledger.pause(reason, start.operator())
+        store.ledger.gate.pause(reason, start.operator())
     click.echo("paused: nothing is delivered until `leadline resume`")
 
 
@@ -20,6 +20,6 @@ def pause(reason: str) -> None:
 def resume() -> None:
     """Deliver again, what waits first."""
     with start.opened(start.settings()) as store:
-        before = store.ledger.paused()
-        store.ledger.resume(start.operator())
+        before = store.ledger.gate.paused()
+        store.ledger.gate.resume(start.operator())
     click.echo(f"resumed (was: {before.reason})" if before else "nothing was paused")

@@ -143,16 +143,16 @@ class Actions:
 
     def pause(self, by: str, reason: str = "") -> Paused | None:
         """No delivery starts until somebody resumes; what is in hand is finished."""
-        self.ledger.pause(reason.strip()[:LONGEST_REASON], by)
+        self.ledger.gate.pause(reason.strip()[:LONGEST_REASON], by)
         return self.paused()
 
     def resume(self, by: str) -> Paused | None:
         """Returns what else holds the deliveries up: a gate that Pipedrive's answers closed, or None."""
-        self.ledger.resume(by)
+        self.ledger.gate.resume(by)
         return self.paused()
 
     def paused(self) -> Paused | None:
-        found = self.ledger.paused()
+        found = self.ledger.gate.paused()
         return Paused(found.reason, iso(found.since) or "", iso(found.until)) if found else None
 
     def ignore(self, cause_id: str, by: str) -> None:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import structlog
 from msgspec import Struct
@@ -31,7 +31,6 @@ from worker.store import ask, asking
 
 log = structlog.get_logger("leadline.index")
 
-T = TypeVar("T")
 
 FIELDS = (
     "source", "state", "received_at", "updated_at", "accepted_as", "lead", "attempts", "result", "next_at", "reason", "cause",

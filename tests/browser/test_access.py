@@ -25,7 +25,7 @@ def paths(console: Console) -> list[str]:
         assert eventually(lambda: console.state(delivered) == "delivered")
     console.deps.actions.discard(nobody, "vera")
     cause = console.deps.reader.causes().items[0].id
-    console.deps.ledger.pause("CRM migration", "vera")
+    console.deps.ledger.gate.pause("CRM migration", "vera")
     tabs = [f"/ops/leads/{delivered}?tab={tab}&reveal=1" for tab in ("came-in", "attempts", "timeline", "attribution")]
     return [
         "/ops", "/ops/leads", "/ops/leads?state=dead", f"/ops/leads/{dead}?state=dead", f"/ops/leads/{dead}?reveal=1&edit=1",

@@ -89,7 +89,7 @@ def test_a_button_counts_what_it_may_touch(console: Console, signed_in: Opened) 
 def test_stop(console: Console, signed_in: Opened) -> None:
     """A running action is stopped from the tray; what it had not begun stays as it was."""
     console.dead(5)
-    console.deps.ledger.pause("so that it takes its time", "vera")
+    console.deps.ledger.gate.pause("so that it takes its time", "vera")
     page = signed_in("/ops/leads?state=dead")
     page.get_by_role("link", name="Retry all 5").click()
     page.get_by_role("dialog").get_by_role("button", name="Retry 5").click()

@@ -74,12 +74,12 @@ def test_pause_and_resume(console: Console, signed_in: Opened) -> None:
     page.get_by_role("button", name="Pause delivery").click()
     banner = page.locator(".banner.warn")
     expect(banner).to_contain_text("Delivery is paused: CRM migration.")
-    assert console.deps.ledger.paused() is not None
+    assert console.deps.ledger.gate.paused() is not None
     page.goto("/ops/audit")
     expect(page.get_by_role("main")).to_contain_text("pause")
     page.locator(".banner").get_by_role("button", name="Resume").click()
     expect(page.locator(".banner.warn")).to_have_count(0)
-    assert console.deps.ledger.paused() is None
+    assert console.deps.ledger.gate.paused() is None
 
 
 def test_a_cause_is_ignored_until_it_comes_back(console: Console, signed_in: Opened) -> None:

@@ -164,7 +164,7 @@ def _decided(console: Console, placed: list[str]) -> None:
     """Operators with strange names give strange reasons; what watches the account and the sources says strange things."""
     deps, (who, why, *more) = console.deps, CHUNKS[2][15:30]
     deps.ledger.discard(placed[3], who, why)
-    deps.ledger.pause(why, who)
+    deps.ledger.gate.pause(why, who)
     deps.actions.retry(placed[2], who, {"name": more[0], "answers.<b data-pwned>": more[1]})
     for start in range(0, len(PAYLOADS), 4):
         deps.actions.audit.note(*PAYLOADS[start : start + 4])
@@ -208,7 +208,7 @@ def views(console: Console, planted: Planted) -> Iterator[View]:
 def _lists(console: Console) -> Iterator[View]:
     reader = console.deps.reader
     causes, sources = reader.causes().items, [line.source for line in reader.chart().sources]
-    pause = console.deps.ledger.paused()
+    pause = console.deps.ledger.gate.paused()
     assert pause is not None
     yield View("/ops", [*sources, pause.reason, *(each.title for each in causes), *(each.detail or "" for each in causes)])
     yield View("/ops/leads", [])

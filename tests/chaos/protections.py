@@ -20,6 +20,7 @@ from worker.delivery import delivery, settle
 from worker.delivery.run import Run
 from worker.leases import Lease
 from worker.ledger import Ledger, scripts
+from worker.ledger.turns import Turns
 from worker.tide import Tidings
 
 VARIABLE = "CHAOS_WITHOUT"
@@ -83,7 +84,7 @@ SWITCHES: dict[str, tuple[Callable[[], Any], ...]] = {
     "lease-token": (lambda: mock.patch.object(scripts, "source", _script("announce", LEASE_CHECK, "")),),
     "duplicate-key": (lambda: mock.patch.object(scripts, "source", _script("accept", FIRST, "")),),
     "person-line": (_attribute(Ledger, "claim", _no_lines),),
-    "sweeper": (_attribute(Ledger, "abandoned", lambda *_: []),),
+    "sweeper": (_attribute(Turns, "abandoned", lambda *_: []),),
     "recorded-steps": (_attribute(Ledger, "learn", _write_nothing_down),),
     "tide": (_attribute(Ledger, "tidings", _no_doubt),),
 }

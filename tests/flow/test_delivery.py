@@ -298,7 +298,7 @@ def test_one_poisonous_submission_is_no_outage(road: Road, account: Account) -> 
     for _ in range(3):
         record = road.again(record.id, 100)
     assert record.state is State.DEAD
-    assert road.ledger.paused() is None
+    assert road.ledger.gate.paused() is None
 
 
 def test_retries_end_in_a_dead_letter(road: Road, account: Account) -> None:
@@ -328,11 +328,11 @@ def test_a_person_that_is_gone_is_resolved_afresh(road: Road, account: Account) 
 
 def test_a_paused_worker_creates_nothing(road: Road, account: Account) -> None:
     """While an operator has paused delivery, Pipedrive is not called."""
-    road.ledger.pause("audit", "kim")
+    road.ledger.gate.pause("audit", "kim")
     record = road.sent()
     assert (record.state, record.reason) == (State.WAITING, "paused")
     assert account.calls() == []
-    road.ledger.resume()
+    road.ledger.gate.resume()
     assert road.again(record.id, 1).state is State.DELIVERED
 
 

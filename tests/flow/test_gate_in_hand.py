@@ -86,7 +86,7 @@ def test_a_create_that_was_not_sent_is_not_looked_for(road: Road, account: Accou
 
     def closing(*told: Any, **more: Any) -> None:
         announce(*told, **more)
-        road.ledger.raise_gate("another", "credentials", road.clock() + 30, probe=True)
+        road.ledger.gate.shut("another", "credentials", road.clock() + 30, probe=True)
 
     road.ledger.announce = closing  # type: ignore[method-assign]
     record = road.deliver(mine, delivery)

@@ -60,7 +60,7 @@ def test_an_older_worker_leaves_a_newer_record_alone(road: Road, tmp_path: Path,
         assert road.sweeper.beat() == 0
     assert (road.redis.llen(QUEUE), len(road.ledger.timeline(mine))) == (0, 2)
     assert "newer-records" in overview(road.ledger, tmp_path).degraded
-    assert (road.ledger.newer(), account.leads) == (1, [])
+    assert (road.ledger.turns.newer(), account.leads) == (1, [])
     with pytest.raises(NotAllowed):
         road.sweeper.replay(mine, "kim", "", None)
 

@@ -198,12 +198,12 @@ def test_a_stop_leaves_what_was_not_begun(ground: Ground) -> None:
 def test_nothing_goes_while_deliveries_are_paused(ground: Ground) -> None:
     """A pause holds a bulk retry back; a discard goes on."""
     names, others = ground.put(4), ground.put(4)
-    ground.ledger.pause("audit", "kim")
+    ground.ledger.gate.pause("audit", "kim")
     ground.make(names)
     ground.make(others, "discard")
     ground.bulks.beat()
     assert ground.states(names + others) == {State.DEAD: 4, State.DISCARDED: 4}
-    ground.ledger.resume("kim")
+    ground.ledger.gate.resume("kim")
     ground.bulks.beat()
     assert ground.states(names) == {State.DEAD: 1, State.QUEUED: 3}
 

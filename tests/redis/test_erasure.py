@@ -258,7 +258,7 @@ def test_who_stood_behind_is_woken(ledger: Ledger, store: Callable[..., str], cl
     ledger.claim(mine, "t", 30, organization_line=line)
     assert ledger.claim(other, "u", 30, organization_line=line) is Verdict.IN_LINE
     erase(ledger, ADA, "kim")
-    assert ledger.due(clock.now, 10) == [other]
+    assert ledger.turns.due(clock.now, 10) == [other]
 
 
 def test_what_is_fetched_later_is_erased_then(ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis) -> None:

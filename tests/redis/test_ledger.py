@@ -16,7 +16,7 @@ from worker import keys
 from worker.contract import MOVES, VERSION, Attempt, Cause, Lead, State, Submission
 from worker.errors import LeaseLost, NotAllowed, StoreUnavailable
 from worker.ledger import Ledger, Verdict
-from worker.ledger.ledger import CRASHES_ALLOWED
+from worker.ledger.turns import CRASHES_ALLOWED
 from worker.queue import open_queue, queued_ids
 from worker.sweeper import Sweeper
 from worker.vault import Vault
@@ -235,14 +235,14 @@ def test_a_wait_ends_when_its_time_comes(ledger: Ledger, store: Callable[..., st
 def test_a_pause_stops_new_deliveries_until_resumed(ledger: Ledger, store: Callable[..., str], redis: Any) -> None:
     """While paused nothing is claimed or dispatched; afterwards everything goes on."""
     mine = store()
-    ledger.pause("maintenance", "kim")
+    ledger.gate.pause("maintenance", "kim")
     assert ledger.claim(mine, "a", 30) is Verdict.GATED
     sweeper = Sweeper(ledger, open_queue(redis))
     assert sweeper.sweep() == 0
-    paused = ledger.paused()
+    paused = ledger.gate.paused()
     assert paused is not None
     assert (paused.reason, paused.until, paused.by) == ("maintenance", None, "kim")
-    ledger.resume()
+    ledger.gate.resume()
     assert sweeper.sweep() == 1
     assert ledger.claim(mine, "a", 30) is Verdict.CLAIMED
 
@@ -250,13 +250,13 @@ def test_a_pause_stops_new_deliveries_until_resumed(ledger: Ledger, store: Calla
 def test_a_timed_gate_opens_by_itself(ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any) -> None:
     """After a rate limit everybody waits until its reset, and no longer."""
     mine = store()
-    ledger.raise_gate(mine, "rate limit", clock.now + 5, probe=False)
+    ledger.gate.shut(mine, "rate limit", clock.now + 5, probe=False)
     assert ledger.claim(mine, "a", 30) is Verdict.GATED
     assert Sweeper(ledger, open_queue(redis)).sweep() == 0
     clock.now += 6
     assert Sweeper(ledger, open_queue(redis)).sweep() == 1
     assert ledger.claim(mine, "a", 30) is Verdict.CLAIMED
-    assert ledger.paused() is None
+    assert ledger.gate.paused() is None
 
 
 def test_a_probed_gate_lets_one_through_and_opens_on_its_success(
@@ -264,7 +264,7 @@ def test_a_probed_gate_lets_one_through_and_opens_on_its_success(
 ) -> None:
     """After refused credentials one submission tries; only when it is delivered do the others follow."""
     first, second = store(), store()
-    ledger.raise_gate(second, "unauthorized", clock.now + 30, probe=True)
+    ledger.gate.shut(second, "unauthorized", clock.now + 30, probe=True)
     assert {ledger.claim(first, "a", 30), ledger.claim(second, "b", 30)} == {Verdict.GATED}
     clock.now += 31
     sweeper = Sweeper(ledger, open_queue(redis))
@@ -273,7 +273,7 @@ def test_a_probed_gate_lets_one_through_and_opens_on_its_success(
     assert ledger.claim(second, "b", 30) is Verdict.GATED
     assert sweeper.sweep() == 0
     ledger.finish(first, "a", State.DELIVERED, attempts=[CALL])
-    assert ledger.paused() is None
+    assert ledger.gate.paused() is None
     assert sweeper.sweep() == 1
     assert ledger.claim(second, "b", 30) is Verdict.CLAIMED
 
@@ -281,15 +281,15 @@ def test_a_probed_gate_lets_one_through_and_opens_on_its_success(
 def test_a_failed_probe_keeps_the_gate_closed(ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any) -> None:
     """When the one that tried fails the same way, everybody waits for the next try."""
     mine = store()
-    ledger.raise_gate(mine, "unauthorized", clock.now + 30, probe=True)
+    ledger.gate.shut(mine, "unauthorized", clock.now + 30, probe=True)
     ledger.claim(mine, "a", 30)
     clock.now += 31
     sweeper = Sweeper(ledger, open_queue(redis))
     sweeper.sweep()
     ledger.claim(mine, "a", 30)
-    ledger.raise_gate(mine, "unauthorized", clock.now + 60, probe=True)
+    ledger.gate.shut(mine, "unauthorized", clock.now + 60, probe=True)
     ledger.finish(mine, "a", State.WAITING, next_at=clock.now, reason="unauthorized", used=0)
-    assert ledger.probes() == 2
+    assert ledger.gate.probes() == 2
     assert sweeper.sweep() == 0
     clock.now += 61
     assert sweeper.sweep() == 1
@@ -298,22 +298,22 @@ def test_a_failed_probe_keeps_the_gate_closed(ledger: Ledger, store: Callable[..
 def test_one_refusal_met_by_many_at_once_is_one(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
     """However many deliveries in hand meet the same refusal, the gate is tried as soon as after one."""
     for _ in range(8):
-        ledger.raise_gate(store(), "credentials", clock.now + 30 * 2 ** ledger.probes(), probe=True)
-    paused = ledger.paused()
+        ledger.gate.shut(store(), "credentials", clock.now + 30 * 2 ** ledger.gate.probes(), probe=True)
+    paused = ledger.gate.paused()
     assert paused is not None
-    assert (ledger.probes(), paused.until) == (1, clock.now + 30)
+    assert (ledger.gate.probes(), paused.until) == (1, clock.now + 30)
 
 
 def test_a_short_wait_does_not_open_a_longer_one(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
     """A rate limit met by a delivery in hand leaves a block in force, and a block takes the place of a rate limit."""
-    ledger.raise_gate(store(), "limit", clock.now + 60, probe=False)
-    ledger.raise_gate(store(), "blocked", clock.now + 600, probe=True)
-    ledger.raise_gate(store(), "limit", clock.now + 2, probe=False)
-    paused = ledger.paused()
+    ledger.gate.shut(store(), "limit", clock.now + 60, probe=False)
+    ledger.gate.shut(store(), "blocked", clock.now + 600, probe=True)
+    ledger.gate.shut(store(), "limit", clock.now + 2, probe=False)
+    paused = ledger.gate.paused()
     assert paused is not None
     assert (paused.reason, paused.until) == ("blocked", clock.now + 600)
     clock.now += 601
-    assert ledger.paused() is not None, "a block is left by a try, not by time"
+    assert ledger.gate.paused() is not None, "a block is left by a try, not by time"
 
 
 def test_who_waits_in_line_does_not_try_the_gate(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
@@ -322,7 +322,7 @@ def test_who_waits_in_line_does_not_try_the_gate(ledger: Ledger, store: Callable
     head, behind, other = store(), store(), store()
     ledger.claim(head, "h", 30, person_line=line)
     ledger.finish(head, "h", State.WAITING, next_at=clock.now + 3600, reason="settle", keep_line=True)
-    ledger.raise_gate(head, "credentials", clock.now + 30, probe=True)
+    ledger.gate.shut(head, "credentials", clock.now + 30, probe=True)
     clock.now += 31
     assert ledger.claim(behind, "b", 30, person_line=line) is Verdict.IN_LINE
     assert ledger.claim(other, "o", 30) is Verdict.CLAIMED
@@ -331,23 +331,23 @@ def test_who_waits_in_line_does_not_try_the_gate(ledger: Ledger, store: Callable
 def test_resuming_tries_a_refused_gate_with_one(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
     """An operator's resume lets one submission try at once; the others wait for what becomes of it."""
     first, second = store(), store()
-    ledger.raise_gate(first, "blocked", clock.now + 3600, probe=True)
-    ledger.resume()
+    ledger.gate.shut(first, "blocked", clock.now + 3600, probe=True)
+    ledger.gate.resume()
     assert ledger.claim(first, "a", 30) is Verdict.CLAIMED
     assert ledger.claim(second, "b", 30) is Verdict.GATED
-    ledger.raise_gate(first, "limit", clock.now + 60, probe=False)
-    ledger.resume()
-    assert ledger.paused() is None
+    ledger.gate.shut(first, "limit", clock.now + 60, probe=False)
+    ledger.gate.resume()
+    assert ledger.gate.paused() is None
 
 
 def test_a_death_without_a_call_does_not_open_the_gate(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
     """A submission that dies of the source file has not tried whether Pipedrive answers."""
     mine = store()
-    ledger.raise_gate(mine, "credentials", clock.now + 30, probe=True)
+    ledger.gate.shut(mine, "credentials", clock.now + 30, probe=True)
     clock.now += 31
     ledger.claim(mine, "a", 30)
     ledger.finish(mine, "a", State.DEAD, cause=CAUSE)
-    assert ledger.paused() is not None
+    assert ledger.gate.paused() is not None
 
 
 def test_a_death_without_a_call_lets_the_next_one_try_at_once(
@@ -355,7 +355,7 @@ def test_a_death_without_a_call_lets_the_next_one_try_at_once(
 ) -> None:
     """However many die of the source file first, the gate opens as soon as one was delivered."""
     names = [store() for _ in range(5)]
-    ledger.raise_gate(names[0], "credentials", clock.now + 30, probe=True)
+    ledger.gate.shut(names[0], "credentials", clock.now + 30, probe=True)
     for name in names:
         ledger.claim(name, "a", 30)
     clock.now += 31
@@ -367,7 +367,7 @@ def test_a_death_without_a_call_lets_the_next_one_try_at_once(
     sweeper.sweep()
     assert ledger.claim(names[-1], "a", 30) is Verdict.CLAIMED
     ledger.finish(names[-1], "a", State.DELIVERED, attempts=[CALL])
-    assert ledger.paused() is None
+    assert ledger.gate.paused() is None
 
 
 @pytest.mark.parametrize(("lead", "person_id"), [(None, 7), (Lead(email="new@example.com"), None)], ids=["as it was", "mended"])
@@ -448,13 +448,13 @@ def test_the_newest_go_first_when_the_days_tokens_are_back(
     reset = clock.now + 3600
     for submission_id in (retried, old, new):
         ledger.claim(submission_id, submission_id, 30)
-    ledger.raise_gate(old, "budget", reset, probe=False)
+    ledger.gate.shut(old, "budget", reset, probe=False)
     for submission_id, reason in ((retried, "retry"), (old, "budget"), (new, "budget")):
         ledger.finish(submission_id, submission_id, State.WAITING, next_at=reset, reason=reason)
     assert ledger.claim(never_tried, "a", 30) is Verdict.GATED
     assert Sweeper(ledger, open_queue(redis)).sweep() == 0
     clock.now = reset + 1
-    assert ledger.due(clock.now, 10) == [new, never_tried, old, retried]
+    assert ledger.turns.due(clock.now, 10) == [new, never_tried, old, retried]
     assert Sweeper(ledger, open_queue(redis)).sweep() == 4
     record = ledger.get(new)
     assert record is not None

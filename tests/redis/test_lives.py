@@ -84,7 +84,7 @@ class World:
                 woken = self.ledger.finish(mine, token, State.DEAD, cause=CAUSE, attempts=[CALL])
             elif how == "gate":
                 reason = self.dice.choice(["budget", "credentials", "limit"])
-                self.ledger.raise_gate(mine, reason, soon, probe=reason == "credentials")
+                self.ledger.gate.shut(mine, reason, soon, probe=reason == "credentials")
                 woken = self.ledger.finish(mine, token, State.WAITING, next_at=soon, reason=reason, used=0)
             elif how == "again":
                 woken = self.ledger.finish(mine, token, State.QUEUED, used=0)
@@ -101,7 +101,7 @@ class World:
         self.redis.delete(QUEUE)
 
     def pause(self) -> None:
-        self.dice.choice([lambda: self.ledger.pause("audit", "kim"), self.ledger.resume])()
+        self.dice.choice([lambda: self.ledger.gate.pause("audit", "kim"), self.ledger.gate.resume])()
 
     def decide(self) -> None:
         for record in self.ledger.in_state(State.DEAD, limit=1):
@@ -124,7 +124,7 @@ class World:
 
     def heal(self) -> None:
         """No more trouble: five minutes of five-second rounds are enough for everything that is left."""
-        self.ledger.resume()
+        self.ledger.gate.resume()
         for _ in range(60):
             for mine in sorted(self.held):
                 self.finish(mine, "done")

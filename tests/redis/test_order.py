@@ -29,8 +29,13 @@ FORM, WEBHOOK, BACKFILL = Precedence
 
 
 @pytest.fixture
-def ledger(redis: redis_py.Redis) -> Ledger:
-    return Ledger(redis, Vault(()), Clock(NOW))
+def clock() -> Clock:
+    return Clock(NOW)
+
+
+@pytest.fixture
+def ledger(redis: redis_py.Redis, clock: Clock) -> Ledger:
+    return Ledger(redis, Vault(()), clock)
 
 
 @pytest.fixture
@@ -74,39 +79,41 @@ def waiting(ledger: Ledger, take: Callable[..., None], sweeper: Sweeper, close: 
 
 
 GATES: dict[str, Callable[[Ledger, str], None]] = {
-    "limit": lambda ledger, mine: ledger.raise_gate(mine, "limit", NOW + 30, probe=False),
-    "outage": lambda ledger, mine: ledger.raise_gate(mine, "outage", NOW + 30, probe=True),
-    "pause": lambda ledger, _: ledger.pause("audit", "kim"),
+    "limit": lambda ledger, mine: ledger.gate.shut(mine, "limit", NOW + 30, probe=False),
+    "outage": lambda ledger, mine: ledger.gate.shut(mine, "outage", NOW + 30, probe=True),
+    "pause": lambda ledger, _: ledger.gate.pause("audit", "kim"),
 }
 
 
 @pytest.mark.parametrize("gate", GATES)
 def test_after_a_wait_fresh_leads_go_before_replays_and_backfill(
-    gate: str, ledger: Ledger, take: Callable[..., None], sweeper: Sweeper
+    gate: str, clock: Clock, ledger: Ledger, take: Callable[..., None], sweeper: Sweeper
 ) -> None:
     """Forms, webhooks, retries that are due, then what was replayed or came late; within each the oldest first."""
     names = waiting(ledger, take, sweeper, lambda mine: GATES[gate](ledger, mine))
     assert sweeper.sweep() == 0
-    ledger.clock = Clock(NOW + 31)
+    clock.now = NOW + 31
     ledger.redis.delete(keys.PAUSE, *([keys.GATE] if gate == "outage" else []))  # as a resume and a delivered probe do
     sweeper.sweep()
     assert [names[one] for one in standing(ledger.redis)] == ["old form", "new form", "webhook", "retried", "replay", "late"]
 
 
 def test_when_the_days_tokens_are_back_the_newest_form_goes_first(
-    ledger: Ledger, take: Callable[..., None], sweeper: Sweeper
+    clock: Clock, ledger: Ledger, take: Callable[..., None], sweeper: Sweeper
 ) -> None:
     """Who asked a minute ago is still at the desk; kinds keep their order."""
-    names = waiting(ledger, take, sweeper, lambda mine: ledger.raise_gate(mine, "budget", NOW + 30, probe=False))
-    ledger.clock = Clock(NOW + 31)
+    names = waiting(ledger, take, sweeper, lambda mine: ledger.gate.shut(mine, "budget", NOW + 30, probe=False))
+    clock.now = NOW + 31
     sweeper.sweep()
     assert [names[one] for one in standing(ledger.redis)] == ["new form", "old form", "webhook", "retried", "late", "replay"]
 
 
-def test_the_one_that_tries_a_gate_is_a_fresh_one(ledger: Ledger, take: Callable[..., None], sweeper: Sweeper) -> None:
+def test_the_one_that_tries_a_gate_is_a_fresh_one(
+    clock: Clock, ledger: Ledger, take: Callable[..., None], sweeper: Sweeper
+) -> None:
     """While a gate is tried, those that may try it are fresh; a replay does so only where nobody else waits."""
-    names = waiting(ledger, take, sweeper, lambda mine: ledger.raise_gate(mine, "credentials", NOW + 30, probe=True))
-    ledger.clock = Clock(NOW + 31)
+    names = waiting(ledger, take, sweeper, lambda mine: ledger.gate.shut(mine, "credentials", NOW + 30, probe=True))
+    clock.now = NOW + 31
     sweeper.sweep()
     assert [names[one] for one in standing(ledger.redis)] == ["old form", "new form", "webhook", "retried"]
 
@@ -135,15 +142,17 @@ def test_two_thousand_replays_do_not_hold_up_a_fresh_lead(ledger: Ledger, take: 
     assert redis.zcard(keys.DUE) == 0
 
 
-def test_what_waits_for_room_is_not_taken_for_lost(ledger: Ledger, take: Callable[..., None], sweeper: Sweeper) -> None:
+def test_what_waits_for_room_is_not_taken_for_lost(
+    clock: Clock, ledger: Ledger, take: Callable[..., None], sweeper: Sweeper
+) -> None:
     """Of what stands in no queue only what does not wait for its turn either is put back."""
     dead, gone = [submission(State.DEAD) for _ in range(3 * SHORT)], submission()
     take(*dead, gone)
     ledger.redis.delete(QUEUE)
     for one in dead:
         sweeper.replay(one.id, "kim", "", None)
-    ledger.pause("audit", "kim")
-    ledger.clock = Clock(time.time() + 60)
+    ledger.gate.pause("audit", "kim")
+    clock.now = time.time() + 60
     sweeper.sweep()
     assert ledger.redis.zcard(keys.DUE) == 2 * SHORT
     assert sorted(standing(ledger.redis)) == sorted([gone.id, *(one.id for one in dead[:SHORT])])

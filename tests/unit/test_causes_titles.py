@@ -10,7 +10,7 @@ from msgspec import structs
 from worker.causes import INTERNAL, TITLES, UNRECORDED, cause_id, no_contact, title
 from worker.contract import Cause
 from worker.errors import LeadlineError
-from worker.ledger.ledger import POISON
+from worker.ledger.turns import POISON
 
 
 def classes(kind: type[LeadlineError] = LeadlineError) -> Iterator[type[LeadlineError]]:

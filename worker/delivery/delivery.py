@@ -348,9 +348,9 @@ class Delivery:
             policy=shop.policy,
             jitter=random.random(),
             source=record.source,
-            probes=shop.ledger.probes(),
+            probes=shop.ledger.gate.probes(),
             forgotten=record.forgotten,
-            outage=isinstance(error, NotSent | Unavailable) and shop.ledger.outage(record.id),
+            outage=isinstance(error, NotSent | Unavailable) and shop.ledger.gate.outage(record.id),
         )
         self._apply(record, token, step, fate)
 
@@ -380,7 +380,7 @@ class Delivery:
                 finish(State.WAITING, "wait", cause, next_at=until, reason="retry" if free else "settle", used=used, free=free)
             case Wait(until=until, reason=reason, gate=gate, probe=probe, cause=cause):
                 if gate:
-                    shop.ledger.raise_gate(record.id, reason, until, probe=probe)
+                    shop.ledger.gate.shut(record.id, reason, until, probe=probe)
                 finish(State.WAITING, "wait", cause, next_at=until, reason=reason, used=0)
             case Again():
                 self._forget(record)

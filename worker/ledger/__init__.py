@@ -1,6 +1,7 @@
 """The ledger: the record of every submission in Redis, changed only by its Lua scripts."""
 
-from worker.ledger.ledger import Ledger, Pause, Verdict
+from worker.ledger.gate import Pause
+from worker.ledger.ledger import Ledger, Verdict
 from worker.ledger.record import Record
 
 __all__ = ["Ledger", "Pause", "Record", "Verdict"]

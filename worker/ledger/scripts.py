@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
@@ -12,6 +13,7 @@ from redis.exceptions import NoScriptError
 
 from worker import keys
 from worker.contract import VERSION
+from worker.store import ask
 
 REMEMBER_SECONDS = 7 * 24 * 3600
 """How long a duplicate key is remembered after the final state."""
@@ -92,3 +94,29 @@ def source(name: str) -> str:
     numbers = ", ".join(f"{name} = {number}" for name, number in _NUMBERS.items())
     head = f"local K = {{ {table}, {numbers} }}\n"
     return head + (folder / "prelude.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")
+
+
+class Scripts:
+    """The scripts on one connection. `clock` returns Unix seconds; None lets Redis tell the time."""
+
+    def __init__(self, connection: redis.Redis, clock: Callable[[], float] | None) -> None:
+        self.redis = connection
+        self._clock = clock
+
+    def run(self, name: str, *args: Any) -> Any:
+        """Raises `StoreUnavailable`."""
+        return ask(lambda: run(self.redis, source(name), self._time(), *args))
+
+    def add(self, pipe: Any, name: str, *args: Any) -> None:
+        """Adds it to a transaction."""
+        pipe.eval(source(name), 0, self._time(), *args)
+
+    def now(self) -> float:
+        """Unix seconds. Raises `StoreUnavailable`."""
+        if self._clock is not None:
+            return self._clock()
+        seconds, micros = ask(self.redis.time)
+        return int(seconds) + int(micros) / 1e6
+
+    def _time(self) -> float | str:
+        return "" if self._clock is None else self._clock()

@@ -1,0 +1,61 @@
+"""Whether anything is delivered now: one gate for all workers, and the pause that an operator asked for."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from worker import keys
+from worker.ledger.scripts import Scripts
+from worker.store import ask, asking
+
+OUTAGE_SUBMISSIONS, OUTAGE_SECONDS = 3, 10.0
+"""An outage: so many submissions could not get through, over so many seconds, without a delivery in between."""
+
+
+class Pause(Struct, frozen=True):
+    """Why nothing is delivered. `until` is None for an operator's pause. Times in Unix seconds."""
+
+    reason: str
+    since: float
+    until: float | None
+    by: str
+
+
+class Gate:
+    """Every method may raise `StoreUnavailable`."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+
+    def pause(self, reason: str, by: str) -> None:
+        """No delivery starts until `resume`; what is in hand is finished."""
+        self._scripts.run("pause", reason or "paused", by)
+
+    def resume(self, by: str = "") -> None:
+        """Ends an operator's pause, and lets the gate be tried at once."""
+        self._scripts.run("resume", by)
+
+    def shut(self, submission_id: str, reason: str, until: float, *, probe: bool) -> None:
+        """Stops every worker until `until`, because of what `submission_id` met. With `probe`, one submission is then let
+        through to try, else all go. A gate that stands is never opened sooner by this."""
+        self._scripts.run("gate", submission_id, reason, "probe" if probe else "timed", until)
+
+    def outage(self, submission_id: str) -> bool:
+        """Notes that a delivery did not get through to Pipedrive; whether that is an outage by now."""
+        return bool(self._scripts.run("outage", submission_id, OUTAGE_SUBMISSIONS, OUTAGE_SECONDS))
+
+    def probes(self) -> int:
+        """How often the raised gate was tried in vain."""
+        return int(ask(lambda: self._scripts.redis.hget(keys.GATE, "probes")) or 0)
+
+    def paused(self) -> Pause | None:
+        """The operator's pause, else the raised gate, else None."""
+        with asking(), self._scripts.redis.pipeline(transaction=False) as pipe:
+            pipe.hgetall(keys.PAUSE)
+            pipe.hgetall(keys.GATE)
+            pause, gate = pipe.execute()
+        if pause:
+            return Pause(pause[b"reason"].decode(), float(pause[b"since"]), None, pause[b"by"].decode())
+        if gate and (gate[b"mode"] == b"probe" or float(gate[b"until"]) > self._scripts.now()):
+            return Pause(gate[b"reason"].decode(), float(gate[b"since"]), float(gate[b"until"]), "worker")
+        return None
