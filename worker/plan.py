@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
@@ -15,6 +16,8 @@ from worker.note import note_html
 from worker.rules import apply_rules
 from worker.templates import context
 from worker.writing import LABEL_COLORS, SourceWriting
+
+_QUOTED = re.compile(r"(?<!field )“[^”]*”")
 
 
 class CustomText(NamedTuple):
@@ -164,3 +167,8 @@ def _unique(names: Iterable[str]) -> Iterable[str]:
         if name.strip():
             seen.setdefault(name.strip().casefold(), name.strip())
     return seen.values()
+
+
+def unquoted(sentence: str) -> str:
+    """One of `left_out` without what the sender wrote, for where nothing is sealed."""
+    return _QUOTED.sub("given", sentence)

@@ -10,11 +10,11 @@ from msgspec import Struct
 from service.ops.edits import typed
 from service.times import iso
 from worker.contract import Lead
-from worker.delivery.delivery import SENT
 from worker.drift import DriftReport
 from worker.dry_run import DryRun, Rehearsal, Step
 from worker.ledger import Ledger, Record
 from worker.mend import mend
+from worker.plan import unquoted
 from worker.writing import SourceWriting
 
 
@@ -94,7 +94,7 @@ def _shown(record: Record, found: DryRun, reveal: bool) -> Rehearsed:
         would="fail" if found.problems else "deliver",
         steps=steps,
         problems=[Problem(each.code, each.detail, each.field, each.setting, each.hint) for each in found.problems],
-        left_out=found.left_out if reveal else [SENT.sub("given", sentence) for sentence in found.left_out],
+        left_out=found.left_out if reveal else [unquoted(sentence) for sentence in found.left_out],
         tokens=found.tokens,
         title=found.title if reveal else None,
         labels=found.labels,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from jsonschema import Draft202012Validator
 
 from service.docs_document import openapi
@@ -68,12 +69,11 @@ def test_while_redis_is_away_the_overview_says_so(desk: Desk, monkeypatch: pytes
     """The overview names Redis among what is degraded; what needs Redis answers 503 and says when to ask again."""
 
     def away(*_: Any, **__: Any) -> Any:
-        raise StoreUnavailable("away")
+        raise redis.ConnectionError("away")
 
     desk.accept()
     assert desk.get("overview").json()["states"]["queued"] == 1
-    monkeypatch.setattr("service.ops.read.overview", away)
-    monkeypatch.setattr("service.ops.index._asked", away)
+    monkeypatch.setattr(desk.redis.connection_pool, "get_connection", away)
     assert desk.get("overview").json()["degraded"] == ["redis", "workers"]
     answer = desk.get("submissions")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")

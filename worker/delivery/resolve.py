@@ -6,8 +6,19 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from worker.contract import State
+from worker.delivery.run import Run
+from worker.errors import UnknownName
+from worker.ledger import Ledger, Record
 from worker.pipedrive.catalogue import Catalogue
+from worker.pipedrive.names import WORDS
 from worker.plan import Plan
+
+OURS = frozenset({"intake", "worker", "sweeper"})
+"""Who puts a submission into the queue without a person's asking."""
+
+REPLAY_GAP_SECONDS = 2.0
+"""However many are replayed at once, the names are read from Pipedrive no more often than this, unless somebody asked since."""
 
 
 class Resolved(Struct, frozen=True, kw_only=True):
@@ -19,11 +30,29 @@ class Resolved(Struct, frozen=True, kw_only=True):
     left_out: tuple[str, ...] = ()
 
 
-def resolve(plan: Plan, catalogue: Catalogue) -> Resolved:
+def resolve(run: Run, catalogue: Catalogue) -> Resolved:
     """Raises `UnknownName` for a name the account does not have.
 
-    A text that its custom field cannot take is left out with a sentence about it: the lead still flows.
+    After a person's replay a name that is missing is looked for at once: it was probably just added in Pipedrive.
     """
+    try:
+        return _resolved(run.plan, catalogue)
+    except UnknownName as error:
+        if not run.record.replayed or run.record.attempts:
+            raise
+        gap = min(REPLAY_GAP_SECONDS, _since_replay(run.ledger, run.record))
+        catalogue.refresh([kind for kind, word in WORDS.items() if word == error.kind], gap=gap)
+        return _resolved(run.plan, catalogue)
+
+
+def _since_replay(ledger: Ledger, record: Record) -> float:
+    """Seconds since a person asked for it again. What was read before that may lack what they have just added."""
+    asked = [moment.at for moment in ledger.timeline(record.id) if moment.state is State.QUEUED and moment.by not in OURS]
+    return max(0.0, ledger.now() - max(asked, default=0.0))
+
+
+def _resolved(plan: Plan, catalogue: Catalogue) -> Resolved:
+    """A text that its custom field cannot take is left out with a sentence about it: the lead still flows."""
     table = f"sources.{plan.source}.lead"
     custom: dict[str, Any] = {}
     person_custom: dict[str, Any] = {}
