@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import random
 import secrets
 import socket
 import threading
@@ -41,6 +42,10 @@ from worker.sweeper import Sweeper
 log = structlog.get_logger("leadline.slots")
 
 DEQUEUE_SECONDS = 2
+DEQUEUE_SHORTEST = 1.0
+"""A slot waits for a job for a random time between the two. Redis serves first who has waited longest, so slots that kept one
+beat could be served before another process's for ever: what only a newer release may deliver would never reach it."""
+
 ENTER_SECONDS = 1.0
 WORKER_TTL_SECONDS = 60
 ALIVE_SECONDS = 30
@@ -207,7 +212,7 @@ class Slots:
             try:
                 found = Queue.dequeue_any(
                     [self._queue],
-                    DEQUEUE_SECONDS,
+                    random.uniform(DEQUEUE_SHORTEST, DEQUEUE_SECONDS),  # type: ignore[arg-type]
                     connection=self._queue.connection,
                     serializer=self._queue.serializer,
                     death_penalty_class=Overtime,

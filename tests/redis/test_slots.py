@@ -12,7 +12,8 @@ from unittest import mock
 
 import pytest
 import redis as redis_py
-from rq import Worker
+from rq import Queue, Worker
+from rq.exceptions import DequeueTimeout
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.timeouts import JobTimeoutException
 from ulid import ULID
@@ -80,6 +81,21 @@ def test_a_job_that_takes_too_long_is_interrupted(redis_url: str, redis: Any, mo
         put(redis, stuck, after)
         eventually(lambda: done == [stuck, after])
     assert ends == ["interrupted"]
+
+
+def test_slots_keep_no_beat(redis_url: str, redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+    """Who waits for a job waits a different time each time: two processes in step would have one of them get all jobs."""
+    waits: list[float] = []
+
+    def nothing(_: Any, seconds: float, **__: Any) -> None:
+        waits.append(seconds)
+        raise DequeueTimeout(seconds, "leadline")
+
+    monkeypatch.setattr(Queue, "dequeue_any", nothing)
+    with running(redis_url, lambda _: None, count=1):
+        eventually(lambda: len(waits) >= 50)
+    assert all(slots.DEQUEUE_SHORTEST <= wait <= slots.DEQUEUE_SECONDS for wait in waits)
+    assert len(set(waits[:50])) > 40
 
 
 def test_every_job_is_run_once_and_leaves_nothing_behind(redis_url: str, redis: Any) -> None:
