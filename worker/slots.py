@@ -42,7 +42,7 @@ from worker.sweeper import Sweeper
 log = structlog.get_logger("leadline.slots")
 
 DEQUEUE_SECONDS = 2
-DEQUEUE_SHORTEST = 1.0
+DEQUEUE_SHORTEST = 0.5
 """A slot waits for a job for a random time between the two. Redis serves first who has waited longest, so slots that kept one
 beat could be served before another process's for ever: what only a newer release may deliver would never reach it."""
 

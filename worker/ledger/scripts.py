@@ -24,7 +24,7 @@ PROBE_SECONDS = 30
 BACKFILL_TURNS = 10**10
 """Above it are the turns of replays and backfill, below it those of everybody else: `turn` in `prelude.lua`."""
 
-NEWER_SECONDS = 3
+NEWER_SECONDS = 1
 """How long what an older worker left for a newer one rests before it is tried again."""
 
 CHANGES_KEPT = 100_000
