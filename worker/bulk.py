@@ -28,7 +28,7 @@ from worker import keys
 from worker.contract import Lead, State
 from worker.errors import LeadlineError
 from worker.ledger import Ledger
-from worker.ledger.ledger import Turn
+from worker.ledger.ledger import BulkTurn
 from worker.mend import EditError, mend
 from worker.store import ask, asking
 from worker.vault import CannotOpen
@@ -193,7 +193,7 @@ class Bulks:
     def _go(self, job: _Job, room: int) -> None:
         """The next ones take their turn. Where an edit does not fit, that is the outcome of the one it does not fit."""
         raw = cast("list[bytes]", self._redis.zrange(f"{keys.BULK}{job.bulk}:left", 0, room - 1))
-        turn = Turn(job.bulk, self._me)
+        turn = BulkTurn(job.bulk, self._me)
         edited = [(submission_id.decode(), *self._edited(job, submission_id.decode())) for submission_id in raw]
         with self._redis.pipeline(transaction=True) as pipe:
             pipe.multi()

@@ -60,7 +60,7 @@ REASONS = {
     "store": "Redis cannot be reached",
     "fetch": "the product that holds the record takes no more calls for the moment",
 }
-"""Why a submission waits, or the gate is raised: the word that is stored, and what it means."""
+"""Why a submission waits, or the gate is closed: the word that is stored, and what it means."""
 
 
 class Policy(Struct, frozen=True):

@@ -18,6 +18,7 @@ from worker.templates import context
 from worker.writing import LABEL_COLORS, SourceWriting
 
 _QUOTED = re.compile(r"(?<!field )“[^”]*”")
+"""What the sender wrote, as the sentences of `Plan.left_out` quote it; what stands behind `field` is a name of the account."""
 
 
 class CustomText(NamedTuple):
@@ -170,5 +171,5 @@ def _unique(names: Iterable[str]) -> Iterable[str]:
 
 
 def unquoted(sentence: str) -> str:
-    """One of `left_out` without what the sender wrote, for where nothing is sealed."""
+    """One of `Plan.left_out` without what the sender wrote."""
     return _QUOTED.sub("given", sentence)

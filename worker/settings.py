@@ -215,7 +215,7 @@ class Settings:
     probe_seconds: float = _setting(
         "LEADLINE_PROBE_SECONDS",
         values.seconds,
-        "How often a raised gate is probed at first, growing to hourly.",
+        "How often a closed gate is probed at first, growing to hourly.",
         default="30",
         unit="seconds",
     )

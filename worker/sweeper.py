@@ -106,7 +106,7 @@ class Sweeper:
         with asking(), self._ledger.redis.pipeline(transaction=True) as pipe:
             pipe.multi()
             for submission_id in ids:
-                self._ledger.turns.dispatch(pipe, submission_id)
+                self._ledger.turns.dispatch_call(pipe, submission_id)
                 enqueue(self._queue, submission_id, pipe)
             pipe.execute()
 
@@ -131,7 +131,7 @@ class Sweeper:
                 pipe.multi()
                 self._ledger.replay_call(pipe, submission_id, by, why, lead, allowed=allowed, audit=audit, seen=seen)
                 if at_once:
-                    self._ledger.turns.dispatch(pipe, submission_id)
+                    self._ledger.turns.dispatch_call(pipe, submission_id)
                     enqueue(self._queue, submission_id, pipe)
                 done, state, *why_not = cast("list[Any]", pipe.execute()[0])
         if why_not == [b"changed"]:

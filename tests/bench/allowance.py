@@ -166,6 +166,7 @@ def _settings(folder: Path, redis_url: str, port: int, processes: int) -> dict[s
     return {
         "REDIS_URL": redis_url,
         "LEADLINE_CONFIG": str(sources),
+        "LEADLINE_DATA_DIR": str(folder / "data"),
         "LEADLINE_WORKER_PROCESSES": str(processes),
         "PIPEDRIVE_BASE_URL": f"http://127.0.0.1:{port}",
         "PIPEDRIVE_API_TOKEN": "sandbox-token",

@@ -94,12 +94,13 @@ class Road:
         self.lead_settings = LeadSettings(labels=["Website"], channel="Web forms", note=False)
         self.policy = Policy((10.0, 60.0), 90.0, 30.0)
         self.skew = 0.0
+        self.still: float | None = None
         self.meter = Meter()
         self.ledger = Ledger(redis, Vault(()), self.clock, tide=Tide(None, self.policy.settle_seconds))
         self.sweeper = Sweeper(self.ledger, open_queue(redis))
 
     def clock(self) -> float:
-        return time.time() + self.skew
+        return (time.time() if self.still is None else self.still) + self.skew
 
     def ahead(self, seconds: float) -> None:
         """Time passes, and workers are there meanwhile."""

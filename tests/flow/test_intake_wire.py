@@ -58,6 +58,7 @@ class Server:
             "REDIS_URL": redis_url,
             "LEADLINE_PORT": "0",
             "LEADLINE_CONFIG": str(config),
+            "LEADLINE_DATA_DIR": str(folder),
             "LEADLINE_LOG_FORMAT": "json",
         }
         self.lines: list[str] = []
@@ -318,7 +319,8 @@ def test_a_wrong_source_file_is_refused_before_anything_listens(redis_url: str, 
     """The process ends at once and names what is wrong."""
     config = tmp_path / "leadline.toml"
     config.write_text('[sources.contact]\nadaptor = "form"\n')
-    env = os.environ | {"REDIS_URL": redis_url, "LEADLINE_PORT": "0", "LEADLINE_CONFIG": str(config)}
+    named = {"LEADLINE_CONFIG": str(config), "LEADLINE_DATA_DIR": str(tmp_path)}
+    env = os.environ | {"REDIS_URL": redis_url, "LEADLINE_PORT": "0"} | named
     done = subprocess.run([sys.executable, "-c", RUN], env=env, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode != 0
     assert "adaptor" in done.stdout + done.stderr

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,7 +60,7 @@ def test_an_account_that_does_not_answer_is_no_obstacle(redis: redis_py.Redis) -
     assert [(line["event"], line["error"]) for line in logs] == [("names are not checked", "not-sent")]
 
 
-def test_a_worker_looks_at_its_start(redis_url: str, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_looks_at_its_start(redis_url: str, account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker process asks once it runs, with its own catalogue, and goes on whatever comes of it."""
     asked: list[Any] = []
 
@@ -67,7 +69,7 @@ def test_a_worker_looks_at_its_start(redis_url: str, account: Account, monkeypat
         raise RuntimeError("never mind")
 
     monkeypatch.setattr(names, "warn", look)
-    slots = build(settings(account.url), redis_url, WRITINGS, SourceRecords(FixedSources({})))
+    slots = build(replace(settings(account.url), data_dir=tmp_path), redis_url, WRITINGS, SourceRecords(FixedSources({})))
     thread = threading.Thread(target=slots.run)
     thread.start()
     try:

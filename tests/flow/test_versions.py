@@ -20,6 +20,7 @@ from worker.contract import VERSION, Lead, State
 from worker.delivery import Delivery
 from worker.errors import NotAllowed
 from worker.ledger import Ledger, Verdict
+from worker.ledger.scripts import NEWER_SECONDS
 from worker.queue import open_queue
 from worker.slots import SlotWorker
 from worker.sweeper import Sweeper
@@ -67,6 +68,7 @@ def test_an_older_worker_leaves_a_newer_record_alone(road: Road, tmp_path: Path,
 
 def test_a_worker_that_knows_it_takes_it_up(road: Road, tmp_path: Path) -> None:
     """Even while an older one sweeps and may meet it again, which then rests before the next try."""
+    road.still = road.clock()
     mine = of_a_newer_version(road)
     road.deliver(mine)
     assert road.sweeper.beat() == 0, "the older one has the lock now"
@@ -74,13 +76,13 @@ def test_a_worker_that_knows_it_takes_it_up(road: Road, tmp_path: Path) -> None:
     road.redis.delete(QUEUE)
     sweeper.beat()
     assert road.redis.llen(QUEUE) == 0, "it rests"
-    road.ahead(4)
+    road.ahead(NEWER_SECONDS + 1)
     sweeper.beat()
     assert road.redis.llen(QUEUE) == 1
     assert road.deliver(mine).reason == "newer", "an older worker met it first"
     sweeper.beat()
     assert road.redis.llen(QUEUE) == 1
-    road.ahead(4)
+    road.ahead(NEWER_SECONDS + 1)
     sweeper.beat()
     slot(mine)
     assert road.record(mine).state is State.DELIVERED

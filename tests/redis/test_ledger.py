@@ -461,13 +461,16 @@ def test_the_newest_go_first_when_the_days_tokens_are_back(
     assert record.state is State.QUEUED
 
 
-def test_a_life_of_many_waits_stays_short(ledger: Ledger, store: Callable[..., str]) -> None:
-    """The timeline holds the newest 200 moments, however often a submission waits."""
+def test_a_life_of_many_waits_stays_short(clock: Clock, ledger: Ledger, store: Callable[..., str]) -> None:
+    """The timeline holds the first moment and the newest 199, however often a submission waits."""
     mine = store()
+    came = ledger.timeline(mine)[0]
     for _ in range(101):
+        clock.now += 1
         ledger.claim(mine, "a", 30)
         ledger.finish(mine, "a", State.QUEUED, used=0)
-    assert len(ledger.timeline(mine)) == 200
+    timeline = ledger.timeline(mine)
+    assert (len(timeline), timeline[0], timeline[-1].state) == (200, came, State.QUEUED)
 
 
 def test_records_come_the_newest_first(ledger: Ledger, store: Callable[..., str]) -> None:

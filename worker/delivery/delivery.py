@@ -77,14 +77,14 @@ class Delivery:
         token = secrets.token_hex(8)
         self._attempts = []
         lease = shop.leases.begin(submission_id, token)
-        end = self._end(record, token)
+        end = self._end_of(record, token)
         try:
             if self._claim(record, token) is not Verdict.CLAIMED:
                 return
             tidings = self._tidings(submission_id)
             lease.horizon, lease.leap = tidings.horizon, tidings.leap
             # Read again: what an earlier worker learned may have been written between our first look and the claim.
-            end = self._end(shop.ledger.get(submission_id) or record, token)
+            end = self._end_of(shop.ledger.get(submission_id) or record, token)
             self._deliver(end, float(tidings.horizon) if tidings.doubt else None)
         except LeaseLost:
             log.warning("lease lost", submission=submission_id)
@@ -162,7 +162,7 @@ class Delivery:
             organization_memory=keys.organization(company) if company else "",
         )
 
-    def _end(self, record: Record, token: str) -> End:
+    def _end_of(self, record: Record, token: str) -> End:
         return End(self._shop, record, token, self._attempts, self._pipedrive.users.me)
 
     def _deliver(self, end: End, horizon: float | None) -> None:

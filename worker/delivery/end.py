@@ -35,7 +35,9 @@ log = structlog.get_logger("leadline.delivery")
 
 @dataclass(frozen=True)
 class End:
-    """The end of one delivery under the lease of `token`. `attempts` are the calls it has made; `ask_who_we_are` makes one more.
+    """What one delivery under the lease of `token` can end in; made before anything is done, for it may end at any step.
+
+    `attempts` are the calls made so far; `ask_who_we_are` makes one more.
 
     Every method may raise `LeaseLost` and `StoreUnavailable`.
     """

@@ -45,11 +45,11 @@ class Gate:
         return bool(self._scripts.run("outage", submission_id, OUTAGE_SUBMISSIONS, OUTAGE_SECONDS))
 
     def probes(self) -> int:
-        """How often the raised gate was tried in vain."""
+        """How often the closed gate was tried in vain."""
         return int(ask(lambda: self._scripts.redis.hget(keys.GATE, "probes")) or 0)
 
     def paused(self) -> Pause | None:
-        """The operator's pause, else the raised gate, else None."""
+        """The operator's pause, else the closed gate, else None."""
         with asking(), self._scripts.redis.pipeline(transaction=False) as pipe:
             pipe.hgetall(keys.PAUSE)
             pipe.hgetall(keys.GATE)

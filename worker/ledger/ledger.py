@@ -54,7 +54,7 @@ class Audited(NamedTuple):
     detail: str
 
 
-class Turn(NamedTuple):
+class BulkTurn(NamedTuple):
     """The bulk action that a move belongs to, and the token of who advances it."""
 
     bulk: str
@@ -62,7 +62,7 @@ class Turn(NamedTuple):
 
 
 UNAUDITED = Audited("", "")
-NO_TURN = Turn("", "")
+NO_TURN = BulkTurn("", "")
 REPLAYED = (State.DEAD, State.QUARANTINED)
 
 
@@ -256,7 +256,7 @@ class Ledger:
         allowed: Sequence[State] = REPLAYED,
         audit: Audited = UNAUDITED,
         seen: float | None = None,
-        turn: Turn = NO_TURN,
+        turn: BulkTurn = NO_TURN,
     ) -> None:
         """Adds to a transaction: `dead` or `quarantined` -> `queued`, with a mended lead if given.
 
@@ -267,7 +267,7 @@ class Ledger:
             pipe, "decide", submission_id, State.QUEUED, " ".join(allowed), by, why, sealed, *audit, seen or "", *turn
         )
 
-    def discard_call(self, pipe: Any, submission_id: str, by: str, why: str, turn: Turn) -> None:
+    def discard_call(self, pipe: Any, submission_id: str, by: str, why: str, turn: BulkTurn) -> None:
         """Adds to a transaction: `dead` or `quarantined` -> `discarded`, as one of a bulk action's."""
         self._scripts.add(pipe, "decide", submission_id, State.DISCARDED, " ".join(REPLAYED), by, why, "", *UNAUDITED, "", *turn)
 

@@ -1,4 +1,4 @@
-"""What is to be delivered next, and what was left lying: the sweeper's questions to the ledger."""
+"""What is to be delivered next, and what was left lying: the sweeper's part of the ledger."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Turns:
         ids = ask(lambda: self._redis.zrange(keys.LEASES, "-inf", now, byscore=True, offset=0, num=limit))
         return [raw.decode() for raw in ids]
 
-    def dispatch(self, pipe: Any, submission_id: str) -> None:
+    def dispatch_call(self, pipe: Any, submission_id: str) -> None:
         """Adds to a transaction: back into the queue, if it is due there."""
         dead = series("leadline_deliveries_total", source="@", result="dead")
         self._scripts.add(pipe, "dispatch", submission_id, CRASHES_ALLOWED, msgspec.json.encode(POISON), dead)

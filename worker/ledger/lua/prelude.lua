@@ -41,8 +41,12 @@ local function move(id, to, by, why)
   redis.call('HSET', record(id), 'state', to, 'updated_at', now)
   local moment = { at = now, state = to, by = by }
   if why and why ~= '' then moment.why = why end
-  redis.call('RPUSH', record(id) .. ':timeline', cjson.encode(moment))
-  redis.call('LTRIM', record(id) .. ':timeline', -200, -1)
+  local timeline = record(id) .. ':timeline'
+  if redis.call('RPUSH', timeline, cjson.encode(moment)) > 200 then
+    -- The first stays, for it says when it came by this store's clock (`tide.lua`): the second goes.
+    redis.call('LSET', timeline, 1, redis.call('LINDEX', timeline, 0))
+    redis.call('LPOP', timeline)
+  end
   redis.call('XADD', K.changes, 'MAXLEN', '~', K.changes_kept, '*', 'id', id)
 end
 
