@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Console, Opened
@@ -126,6 +128,7 @@ def test_a_look_at_personal_data_is_logged_once(console: Console, signed_in: Ope
     expect(page.locator(".sum")).to_contain_text("1 discarded")
     expect(page.locator("#detail")).to_contain_text("grace@navy.example")
     page.get_by_role("link", name="Came in").click()
+    expect(page).to_have_url(re.compile("tab=came-in"))
     expect(page.locator("pre.body")).to_contain_text("grace%40navy.example")
     looks = [entry for entry in console.deps.actions.audit.page()[0] if entry.action == "reveal"]
     assert [(entry.who, entry.target) for entry in looks] == [("kim", masked)] * 2
