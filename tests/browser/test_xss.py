@@ -169,6 +169,8 @@ def _decided(console: Console, placed: list[str]) -> None:
     for start in range(0, len(PAYLOADS), 4):
         deps.actions.audit.note(*PAYLOADS[start : start + 4])
     deps.actions.bulks.make("discard", [placed[0]], 1, who)
+    # Until it is done, a page may show its cause or not any more.
+    assert eventually(lambda: (record := deps.ledger.get(placed[0])) is not None and record.state is State.DISCARDED)
     drifted = Drifted(kind=more[2], message=more[3], needed=True, settings=[more[4]], sources=[more[5]], name=more[6], known=more)
     report = DriftReport(at=time.time(), writings="", found=[drifted], error=more[7])
     deps.redis.set(keys.DRIFT, msgspec.json.encode(report))
