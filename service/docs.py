@@ -1,4 +1,6 @@
-"""`/docs`: the operations and problems on one page that works without the internet, and the OpenAPI document behind it."""
+"""`/docs`: the operations and problems on one page that works without the internet, and the OpenAPI
+document behind it.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,9 @@ from typing import Any
 import msgspec
 from litestar import Response, get
 
-from service import pages
 from service.docs_document import openapi
-from service.problems import KINDS
+from service.web import pages
+from service.web.problems import KINDS
 
 OPENAPI_PATH = "/docs/openapi.json"
 METHODS = ("get", "head", "post", "options")
@@ -24,7 +26,9 @@ def _document() -> bytes:
 @get(OPENAPI_PATH, include_in_schema=False, sync_to_thread=False)
 def openapi_json() -> Response[bytes]:
     return Response(
-        _document(), media_type="application/json", headers={**pages.BARE_HEADERS, "Access-Control-Allow-Origin": "*"}
+        _document(),
+        media_type="application/json",
+        headers={**pages.BARE_HEADERS, "Access-Control-Allow-Origin": "*"},
     )
 
 
@@ -32,7 +36,13 @@ def openapi_json() -> Response[bytes]:
 def docs_page() -> Response[bytes]:
     document = openapi()
     operations = _operations(document)
-    return pages.html("docs.html", info=document["info"], operations=operations, kinds=KINDS, openapi_path=OPENAPI_PATH)
+    return pages.html(
+        "docs.html",
+        info=document["info"],
+        operations=operations,
+        kinds=KINDS,
+        openapi_path=OPENAPI_PATH,
+    )
 
 
 def _operations(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -54,7 +64,9 @@ def _operations(document: dict[str, Any]) -> list[dict[str, Any]]:
 def _answers(document: dict[str, Any], responses: dict[str, Any]) -> dict[str, str]:
     shared = document["components"]["responses"]
     return {
-        status: (shared[answer["$ref"].rsplit("/", 1)[-1]] if "$ref" in answer else answer)["description"]
+        status: (shared[answer["$ref"].rsplit("/", 1)[-1]] if "$ref" in answer else answer)[
+            "description"
+        ]
         for status, answer in responses.items()
     }
 

@@ -1,4 +1,6 @@
-"""The OpenAPI 3.1 document of the public routes. A test compares it with the routes that are really there."""
+"""The OpenAPI 3.1 document of the public routes. A test compares it with the routes that are really
+there.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from typing import Any
 
 from service.docs_acting import acting
 from service.docs_reading import reading, reading_schemas
-from service.problems import KINDS, MEDIA_TYPE
+from service.web.problems import KINDS, MEDIA_TYPE
 from worker.contract import Result, State
 
 _SOURCE = {
@@ -22,7 +24,9 @@ _KEY = {
     "in": "header",
     "required": False,
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"},
-    "description": "The same key with the same body is the same submission, for a week after its final state.",
+    "description": (
+        "The same key with the same body is the same submission, for a week after its final state."
+    ),
 }
 _ID = {"type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$", "description": "A ULID."}
 _ANY_FIELDS = {"type": "object", "additionalProperties": True}
@@ -36,9 +40,19 @@ def openapi() -> dict[str, Any]:
         "info": {
             "title": "Leadline",
             "version": _version(),
-            "description": "Takes web forms and webhooks, and brings each as one lead into Pipedrive.",
+            "description": (
+                "Takes web forms and webhooks, and brings each as one lead into Pipedrive."
+            ),
         },
-        "paths": {**_intake(), **_receipts(), **_ops(), **reading(), **acting(), **_monitoring(), **_docs()},
+        "paths": {
+            **_intake(),
+            **_receipts(),
+            **_ops(),
+            **reading(),
+            **acting(),
+            **_monitoring(),
+            **_docs(),
+        },
         "components": {
             "schemas": reading_schemas() | _schemas(),
             "responses": {f"problem-{name}": _problem(name) for name in KINDS},
@@ -59,16 +73,33 @@ def _intake() -> dict[str, Any]:
     post = {
         "operationId": "submit",
         "summary": "Submit a form or a webhook",
-        "description": "Stores the submission before it answers. Products with an adapter get what they count as success.",
+        "description": (
+            "Stores the submission before it answers. Products with an adapter get what they count"
+            " as success."
+        ),
         "parameters": [_KEY],
         "requestBody": {
             "required": True,
-            "content": {kind: {"schema": _ANY_FIELDS} for kind in taken} | {"text/plain": {"schema": {"type": "string"}}},
+            "content": (
+                {kind: {"schema": _ANY_FIELDS} for kind in taken}
+                | {"text/plain": {"schema": {"type": "string"}}}
+            ),
         },
         "responses": {
-            "202": {**_json("On disk; it will be one lead.", "Accepted"), "headers": _accepted_headers()},
-            "200": {"description": "A thank-you page, for a browser that navigates; or what a product counts as success."},
-            "303": {"description": "To the page of thanks, for a browser that navigates.", "headers": {"Location": _text()}},
+            "202": {
+                **_json("On disk; it will be one lead.", "Accepted"),
+                "headers": _accepted_headers(),
+            },
+            "200": {
+                "description": (
+                    "A thank-you page, for a browser that navigates; or what a product counts as"
+                    " success."
+                )
+            },
+            "303": {
+                "description": "To the page of thanks, for a browser that navigates.",
+                "headers": {"Location": _text()},
+            },
             "400": _problem("unreadable", "idempotency-key"),
             "401": _refer("not-genuine"),
             "403": _problem("origin", "handshake"),
@@ -96,7 +127,11 @@ def _intake() -> dict[str, Any]:
     options = {
         "operationId": "preflight",
         "summary": "Answer a browser's CORS preflight",
-        "responses": {"204": {"description": "What a page may send."}, "403": _refer("origin"), "404": _refer("not-found")},
+        "responses": {
+            "204": {"description": "What a page may send."},
+            "403": _refer("origin"),
+            "404": _refer("not-found"),
+        },
     }
     return {"/in/{source}": {"parameters": [_SOURCE], "post": post, "get": get, "options": options}}
 
@@ -105,7 +140,9 @@ def _receipts() -> dict[str, Any]:
     get = {
         "operationId": "receipt",
         "summary": "What became of a submission",
-        "description": "No personal data. With an ops token, or the source's own, also how the delivery goes.",
+        "description": (
+            "No personal data. With an ops token, or the source's own, also how the delivery goes."
+        ),
         "security": [{}, {"ops": []}],
         "responses": {
             "200": _json("The submission.", "Receipt"),
@@ -127,8 +164,18 @@ def _ops() -> dict[str, Any]:
     page = {"description": "The page.", "content": {"text/html": {"schema": {"type": "string"}}}}
 
     def look(name: str, summary: str, found: dict[str, Any]) -> dict[str, Any]:
-        refused = {"401": _refer("not-signed-in"), "404": _refer("not-found"), "429": _refer("rate"), "503": _refer("not-stored")}
-        get = {"operationId": name, "summary": summary, "security": [{"ops": []}], "responses": {"200": found} | refused}
+        refused = {
+            "401": _refer("not-signed-in"),
+            "404": _refer("not-found"),
+            "429": _refer("rate"),
+            "503": _refer("not-stored"),
+        }
+        get = {
+            "operationId": name,
+            "summary": summary,
+            "security": [{"ops": []}],
+            "responses": {"200": found} | refused,
+        }
         return {"get": get}
 
     return {
@@ -138,17 +185,33 @@ def _ops() -> dict[str, Any]:
 
 def _monitoring() -> dict[str, Any]:
     alive = {"200": {"description": "The process lives."}}
-    ready = {"200": _json("Submissions can be stored.", "Readiness"), "503": _json("They cannot.", "Readiness")}
-    metrics = {"200": {"description": "Prometheus text.", "content": {"text/plain": {"schema": {"type": "string"}}}}}
+    ready = {
+        "200": _json("Submissions can be stored.", "Readiness"),
+        "503": _json("They cannot.", "Readiness"),
+    }
+    metrics = {
+        "200": {
+            "description": "Prometheus text.",
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+        }
+    }
     return {
         "/healthz": _with_head("healthz", "Does the process live?", alive),
         "/readyz": _with_head("readyz", "Can it accept durably?", ready),
-        "/metrics": {"get": {"operationId": "metrics", "summary": "What all processes have done", "responses": metrics}},
+        "/metrics": {
+            "get": {
+                "operationId": "metrics",
+                "summary": "What all processes have done",
+                "responses": metrics,
+            }
+        },
     }
 
 
 def _with_head(name: str, summary: str, responses: dict[str, Any]) -> dict[str, Any]:
-    bodiless = {status: {"description": answer["description"]} for status, answer in responses.items()}
+    bodiless = {
+        status: {"description": answer["description"]} for status, answer in responses.items()
+    }
     return {
         "get": {"operationId": name, "summary": summary, "responses": responses},
         "head": {"operationId": f"{name}-head", "summary": summary, "responses": bodiless},
@@ -157,7 +220,11 @@ def _with_head(name: str, summary: str, responses: dict[str, Any]) -> dict[str, 
 
 def _docs() -> dict[str, Any]:
     def page(name: str, summary: str, kind: str) -> dict[str, Any]:
-        content = {kind: {"schema": {"type": "string"}}} if kind != "application/json" else {kind: {"schema": {"type": "object"}}}
+        content = (
+            {kind: {"schema": {"type": "string"}}}
+            if kind != "application/json"
+            else {kind: {"schema": {"type": "object"}}}
+        )
         answer = {"200": {"description": summary, "content": content}}
         return {"get": {"operationId": name, "summary": summary, "responses": answer}}
 
@@ -173,22 +240,32 @@ def _schemas() -> dict[str, Any]:
     state = {"type": "string", "enum": [each.value for each in State]}
     accepted = {"id": _ID, "state": state, "duplicate": flag, "status_url": text}
     public = {
-        "id": _ID, "source": text, "state": state, "result": {"enum": [None, *(each.value for each in Result)]},
+        "id": _ID, "source": text, "state": state,
+        "result": {"enum": [None, *(each.value for each in Result)]},
         "received_at": _TIME, "updated_at": _TIME, "duplicate_of": {"type": ["string", "null"]},
     }  # fmt: skip
     private = {
-        "lead_id": {"type": ["string", "null"]}, "person_id": number, "attempts": {"type": "integer"},
-        "cause": {"type": ["object", "null"]}, "next_at": {"type": ["string", "null"], "format": "date-time"},
+        "lead_id": {"type": ["string", "null"]}, "person_id": number,
+        "attempts": {"type": "integer"},
+        "cause": {"type": ["object", "null"]},
+        "next_at": {"type": ["string", "null"], "format": "date-time"},
     }  # fmt: skip
     item = {"type": "object", "required": list(accepted), "properties": accepted}
-    fault = {"type": "object", "required": ["field", "message"], "properties": {"field": text, "message": text}}
+    fault = {
+        "type": "object",
+        "required": ["field", "message"],
+        "properties": {"field": text, "message": text},
+    }
     problem = {
-        "type": text, "title": text, "status": {"type": "integer"}, "detail": text, "instance": text,
+        "type": text, "title": text, "status": {"type": "integer"}, "detail": text,
+        "instance": text,
         "errors": {"type": "array", "items": fault},
     }  # fmt: skip
     ready = {"ready": flag, "degraded": {"type": "array", "items": text}}
     return {
-        "Accepted": item | {"properties": accepted | {"submissions": {"type": "array", "items": item}}},
+        "Accepted": (
+            item | {"properties": accepted | {"submissions": {"type": "array", "items": item}}}
+        ),
         "Receipt": {"type": "object", "required": list(public), "properties": public | private},
         "Readiness": {"type": "object", "required": list(ready), "properties": ready},
         "Problem": {"type": "object", "required": list(problem), "properties": problem},
@@ -208,7 +285,10 @@ def _text(description: str = "") -> dict[str, Any]:
 
 
 def _json(description: str, schema: str) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}}
+    return {
+        "description": description,
+        "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
+    }
 
 
 def _refer(kind: str) -> dict[str, Any]:
@@ -218,4 +298,7 @@ def _refer(kind: str) -> dict[str, Any]:
 def _problem(*kinds: str) -> dict[str, Any]:
     """An error answer; several problems may share one status."""
     title = "; or: ".join(KINDS[kind].title for kind in kinds)
-    return {"description": title + ".", "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    return {
+        "description": title + ".",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }

@@ -1,4 +1,6 @@
-"""The part of the OpenAPI document about what operators read, its schemas made from the structs that are answered."""
+"""The part of the OpenAPI document about what operators read, its schemas made from the structs
+that are answered.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from service.ops.answers import CauseCard, Detail, Item, Overview, Page
-from service.ops.chart import MOST_HOURS, Chart
-from service.ops.find import LONGEST
-from service.ops.read import MOST
-from service.ops.rehearsal import Drift, Rehearsed
-from service.problems import KINDS, MEDIA_TYPE
+from service.ops.activity import MOST_HOURS, Chart
+from service.ops.dry_run import Drift, Rehearsed
+from service.ops.filters import LONGEST
+from service.ops.queries import MOST
+from service.ops.schemas import CauseCard, Detail, Item, Overview, Page
+from service.web.problems import KINDS, MEDIA_TYPE
 from worker.contract import State
 
 _KINDS = (Overview, Page[CauseCard], Page[Item], Detail, Chart, Rehearsed, Drift)
@@ -30,24 +32,56 @@ _PROBLEMS = {
 def reading() -> dict[str, Any]:
     """Path items, made afresh."""
     schemas, _ = msgspec.json.schema_components(_KINDS, ref_template=_REFERENCE)
-    overview, causes, items, detail, chart, dry_run, drift = ({"application/json": {"schema": schema}} for schema in schemas)
+    overview, causes, items, detail, chart, dry_run, drift = (
+        {"application/json": {"schema": schema}} for schema in schemas
+    )
     lines = {"application/jsonl": {"schema": {"type": "string"}}}
     table = {"text/csv": {"schema": {"type": "string"}}}
     listed = [*_filter(), _reveal()]
     page = [_text("cursor", "`next` of the page before."), _number("limit", 1, MOST)]
-    one = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}, "description": "A submission's id."}
+    one = {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string"},
+        "description": "A submission's id.",
+    }
     paths = {
         "overview": _look("overview", "How things stand", overview),
-        "causes": _look("causes", "Dead letters by cause", causes, _flag("ignored", "0 leaves them out.")),
-        "chart": _look("chart", "What came and went by the hour", chart, _number("hours", 1, MOST_HOURS), status="400"),
-        "submissions": _look("submissions", "Submissions, the latest change first", items, *listed, *page, status="400"),
+        "causes": _look(
+            "causes", "Dead letters by cause", causes, _flag("ignored", "0 leaves them out.")
+        ),
+        "chart": _look(
+            "chart",
+            "What came and went by the hour",
+            chart,
+            _number("hours", 1, MOST_HOURS),
+            status="400",
+        ),
+        "submissions": _look(
+            "submissions",
+            "Submissions, the latest change first",
+            items,
+            *listed,
+            *page,
+            status="400",
+        ),
         "submissions/{id}": _look("submission", "One submission whole", detail, one, _reveal()),
-        "submissions/{id}/dry-run": _look("dry-run", "What a retry would do now", dry_run, one, _reveal()),
+        "submissions/{id}/dry-run": _look(
+            "dry-run", "What a retry would do now", dry_run, one, _reveal()
+        ),
         "drift": _look("drift", "What the account lacks of what the source file names", drift),
         "export.csv": _look(
-            "export-csv", "The list as CSV without formulas", table, *listed, _flag("bom", "1: a mark for Excel."), status="400"
+            "export-csv",
+            "The list as CSV without formulas",
+            table,
+            *listed,
+            _flag("bom", "1: a mark for Excel."),
+            status="400",
         ),
-        "export.jsonl": _look("export-jsonl", "The list as JSON Lines, with the leads", lines, *listed, status="400"),
+        "export.jsonl": _look(
+            "export-jsonl", "The list as JSON Lines, with the leads", lines, *listed, status="400"
+        ),
     }
     asked = paths["submissions/{id}/dry-run"]
     asked["post"] = asked["get"] | {"operationId": "dry-run-edited", "requestBody": _edit()}
@@ -59,16 +93,28 @@ def reading_schemas() -> dict[str, Any]:
     return msgspec.json.schema_components(_KINDS, ref_template=_REFERENCE)[1]
 
 
-def _look(name: str, summary: str, content: dict[str, Any], *parameters: dict[str, Any], status: str = "") -> dict[str, Any]:
+def _look(
+    name: str, summary: str, content: dict[str, Any], *parameters: dict[str, Any], status: str = ""
+) -> dict[str, Any]:
     """`status` is one that this call may be refused with besides those that all may."""
     reveals = any(parameter["name"] == "reveal" for parameter in parameters)
-    refused = [*([status] if status else []), "401", *(["403"] if reveals else []), "404", "429", "503"]
+    refused = [
+        *([status] if status else []),
+        "401",
+        *(["403"] if reveals else []),
+        "404",
+        "429",
+        "503",
+    ]
     get = {
         "operationId": name,
         "summary": summary,
         "security": [{"ops": []}],
         "parameters": list(parameters),
-        "responses": {"200": {"description": summary, "content": content}} | {each: _refused(each) for each in refused},
+        "responses": (
+            {"200": {"description": summary, "content": content}}
+            | {each: _refused(each) for each in refused}
+        ),
     }
     return {"get": get}
 
@@ -85,7 +131,11 @@ def _filter() -> list[dict[str, Any]]:
         _text("state", f"One or several, joined by commas: {states}."),
         _text("source", "A source's name."),
         _text("cause", "A cause's id, or the code of causes."),
-        _text("q", 'Words, "phrases", `source:`, `cause:`, `state:`, `utm_campaign:`, `email:`, `company:`; all must match.'),
+        _text(
+            "q",
+            'Words, "phrases", `source:`, `cause:`, `state:`, `utm_campaign:`, `email:`,'
+            " `company:`; all must match.",
+        ),
     ]
 
 
@@ -94,7 +144,12 @@ def _reveal() -> dict[str, Any]:
 
 
 def _text(name: str, description: str) -> dict[str, Any]:
-    return {"name": name, "in": "query", "schema": {"type": "string", "maxLength": LONGEST}, "description": description}
+    return {
+        "name": name,
+        "in": "query",
+        "schema": {"type": "string", "maxLength": LONGEST},
+        "description": description,
+    }
 
 
 def _flag(name: str, description: str) -> dict[str, Any]:
@@ -102,7 +157,11 @@ def _flag(name: str, description: str) -> dict[str, Any]:
 
 
 def _number(name: str, low: int, high: int) -> dict[str, Any]:
-    return {"name": name, "in": "query", "schema": {"type": "integer", "minimum": low, "maximum": high}}
+    return {
+        "name": name,
+        "in": "query",
+        "schema": {"type": "integer", "minimum": low, "maximum": high},
+    }
 
 
 def _refused(status: str) -> dict[str, Any]:

@@ -15,13 +15,14 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 from redis.exceptions import RedisError
 
-from service import pages
-from service.dependencies import Dependencies
-from worker import drift, keys
-from worker.breaker import writable
+from service.context import Dependencies
+from service.web import pages
+from worker.accept.breaker import writable
+from worker.accept.spool import SPOOL, spooled
 from worker.contract import State
+from worker.drift import drift
 from worker.metrics import Gauges, expose
-from worker.spool import SPOOL, spooled
+from worker.store import keys
 
 CHECKED_FOR_SECONDS = 1.0
 """How long an answer of Redis holds, so that probes cost the accepting path nothing."""
@@ -31,7 +32,9 @@ METRICS_TYPE = "text/plain; version=0.0.4"
 
 
 class Condition(Struct, frozen=True):
-    """`ready`: a submission can be stored durably. `degraded` names the parts that fail, whether or not others stand in."""
+    """`ready`: a submission can be stored durably. `degraded` names the parts that fail, whether or
+    not others stand in.
+    """
 
     ready: bool
     degraded: list[str]
@@ -50,7 +53,9 @@ class Health:
     async def condition(self) -> Condition:
         if self._measure() - self._checked_at >= CHECKED_FOR_SECONDS:
             parts = {"redis": await writable(self.deps.aredis), "spool": await self._spool_usable()}
-            self._condition = Condition(any(parts.values()), [name for name, works in parts.items() if not works])
+            self._condition = Condition(
+                any(parts.values()), [name for name, works in parts.items() if not works]
+            )
             self._checked_at = self._measure()
         return self._condition
 
@@ -59,14 +64,20 @@ class Health:
         return spool is not None and await asyncio.to_thread(spool.usable)
 
     async def metrics(self) -> bytes:
-        """All counters; while Redis is away those it last showed, and what this process has counted since."""
+        """All counters; while Redis is away those it last showed, and what this process has counted
+        since.
+        """
         await self.deps.meter.aflush(self.deps.aredis)
         try:
             self._last, gauges = await self._scrape()
         except (RedisError, OSError):
             gauges = Gauges(redis_up=False)
-        gauges = replace(gauges, spool=await asyncio.to_thread(spooled, self.deps.settings.data_dir / SPOOL))
-        return expose(self._last, gauges, sources=self.deps.sources.sources, pending=self.deps.meter.pending())
+        gauges = replace(
+            gauges, spool=await asyncio.to_thread(spooled, self.deps.settings.data_dir / SPOOL)
+        )
+        return expose(
+            self._last, gauges, sources=self.deps.sources.sources, pending=self.deps.meter.pending()
+        )
 
     async def _scrape(self) -> tuple[Mapping[bytes, bytes], Gauges]:
         async with self.deps.aredis.pipeline(transaction=True) as pipe:
@@ -84,7 +95,11 @@ class Health:
             redis_up=True,
             doubles=doubles,
             states=dict(zip(State, rest[::2], strict=True)),
-            oldest_seconds={state: max(0.0, now - first[0][1]) for state, first in zip(State, rest[1::2], strict=True) if first},
+            oldest_seconds={
+                state: max(0.0, now - first[0][1])
+                for state, first in zip(State, rest[1::2], strict=True)
+                if first
+            },
             workers=sum(_is_alive(beat, now) for beat in beats),
             tokens_left=float(left) if left is not None else None,
             lacking=_lacking(report),
@@ -113,7 +128,10 @@ def health_routes(health: Health) -> list[HTTPRouteHandler]:
     @route("/readyz", http_method=["GET", "HEAD"], status_code=200, include_in_schema=False)
     async def readyz() -> Response[bytes]:
         condition = await health.condition()
-        return _json({"ready": condition.ready, "degraded": condition.degraded}, 200 if condition.ready else 503)
+        return _json(
+            {"ready": condition.ready, "degraded": condition.degraded},
+            200 if condition.ready else 503,
+        )
 
     @get("/metrics", include_in_schema=False)
     async def metrics() -> Response[bytes]:
@@ -123,4 +141,9 @@ def health_routes(health: Health) -> list[HTTPRouteHandler]:
 
 
 def _json(body: Mapping[str, Any], status: int = 200) -> Response[bytes]:
-    return Response(msgspec.json.encode(body), status_code=status, media_type="application/json", headers=pages.BARE_HEADERS)
+    return Response(
+        msgspec.json.encode(body),
+        status_code=status,
+        media_type="application/json",
+        headers=pages.BARE_HEADERS,
+    )

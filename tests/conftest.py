@@ -1,4 +1,6 @@
-"""A real Redis for the tests that need one: one server per test process, emptied before each test."""
+"""A real Redis for the tests that need one: one server per test process, emptied before each
+test.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +16,23 @@ import redis as redis_py
 import redis.asyncio as redis_asyncio
 
 from service.local.redis import EmbeddedRedis, EmbeddedRedisError, find_binary
-from worker.connection import connect, connect_async
+from worker.store.connection import connect, connect_async
 
-hypothesis.settings.register_profile("leadline", deadline=None, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.register_profile(
+    "leadline", deadline=None, derandomize=bool(os.environ.get("CI"))
+)
 hypothesis.settings.load_profile("leadline")
-# No test is judged by the clock, and CI sees the same examples each time; elsewhere new ones are looked for.
+# No test is judged by the clock, and CI sees the same examples each time; elsewhere new ones are
+# looked for.
 
 PATIENCE = 20.0
 """Seconds a test's client waits for an answer: a busy machine is no failure."""
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:  # noqa: ARG001
-    """`-n auto`: at least two, so that tests which cannot run beside each other show themselves; four use enough memory."""
+    """`-n auto`: at least two, so that tests which cannot run beside each other show themselves;
+    four use enough memory.
+    """
     return max(2, min(4, os.cpu_count() or 2))
 
 
@@ -38,7 +45,10 @@ def redis_server() -> Iterator[EmbeddedRedis]:
         if os.environ.get("CI"):
             pytest.fail(f"no Redis server: {error}", pytrace=False)
         pytest.skip(f"no Redis server: {error}")
-    with tempfile.TemporaryDirectory(prefix="leadline-test-") as folder, EmbeddedRedis(folder) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="leadline-test-") as folder,
+        EmbeddedRedis(folder) as server,
+    ):
         yield server
 
 

@@ -1,4 +1,6 @@
-"""For the places where a test meets another process: look until it is so, or until the time is up."""
+"""For the places where a test meets another process: look until it is so, or until the time is
+up.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What the documents, the image and the compose file speak of exists: settings, commands, make targets, files, versions."""
+"""What the documents, the image and the compose file speak of exists: settings, commands, make
+targets, files, versions.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ from worker.settings import FIELDS
 
 ROOT = Path(__file__).parents[1]
 NAMES = {row.name for row in FIELDS.values()}
-PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *(ROOT / "deploy").rglob("*.md")))
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (*ROOT.glob("*.md"), *(ROOT / "deploy").rglob("*.md"))
+)
 FILES = [*PAGES, "Dockerfile", "deploy/compose.yaml", "deploy/env.example"]
 LOCKS = ["requirements.lock", "deploy/build.lock", "tests/requirements.lock"]
 
@@ -54,7 +59,9 @@ def test_settings_exist(name: str) -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_commands_exist(name: str) -> None:
     """Every `leadline …` that is spoken of can be called."""
-    spoken = {word for words in _COMMAND.findall(" ".join(code_of(name))) for word in words.split("/")}
+    spoken = {
+        word for words in _COMMAND.findall(" ".join(code_of(name))) for word in words.split("/")
+    }
     assert {word for word in spoken if command_named([word]) is None} == set()
 
 
@@ -76,7 +83,11 @@ def test_make_targets_exist(name: str) -> None:
 def test_links_lead_somewhere(name: str) -> None:
     """Every relative link of a page leads to a file."""
     folder = (ROOT / name).parent
-    links = [link for link in _LINK.findall(text_of(name)) if not link.startswith(("http", "mailto:", "/"))]
+    links = [
+        link
+        for link in _LINK.findall(text_of(name))
+        if not link.startswith(("http", "mailto:", "/"))
+    ]
     assert [link for link in links if not (folder / link).exists()] == []
 
 
@@ -98,7 +109,9 @@ def test_ci_runs_what_the_readme_gives() -> None:
 
 @pytest.mark.parametrize("service", ["service", "worker"])
 def test_compose_gives_real_settings(service: str) -> None:
-    """The containers run real commands of the image with real settings, and neither holds the other's secrets."""
+    """The containers run real commands of the image with real settings, and neither holds the
+    other's secrets.
+    """
     told = compose()["services"][service]
     assert set(told["environment"]) <= NAMES
     assert command_named(told["command"]) is not None
@@ -124,19 +137,30 @@ def test_compose_redis_keeps_what_it_acknowledged() -> None:
 
 
 def test_the_image_runs_the_service() -> None:
-    """The image starts `leadline serve` as somebody without rights, from the lock, with a health check."""
+    """The image starts `leadline serve` as somebody without rights, from the lock, with a health
+    check.
+    """
     lines = text_of("Dockerfile")
     assert '\nENTRYPOINT ["leadline"]\nCMD ["serve"]\n' in lines
     final = lines.rpartition("\nFROM ")[2]
     assert re.search(r"^USER leadline$", final, re.MULTILINE)
     assert "/healthz" in final
     assert not re.search(r"pip|gcc|build-essential|apt-get", final)
-    assert all("--require-hashes" in line for line in lines.splitlines() if "install" in line and ".lock" in line)
+    assert all(
+        "--require-hashes" in line
+        for line in lines.splitlines()
+        if "install" in line and ".lock" in line
+    )
 
 
 def test_the_image_gets_the_files_it_copies() -> None:
     """What the image copies exists and is not kept from it."""
-    copied = [word for line in text_of("Dockerfile").splitlines() if line.startswith("COPY ") for word in line.split()[1:-1]]
+    copied = [
+        word
+        for line in text_of("Dockerfile").splitlines()
+        if line.startswith("COPY ")
+        for word in line.split()[1:-1]
+    ]
     allowed = [line[1:] for line in text_of(".dockerignore").splitlines() if line.startswith("!")]
     sources = [word for word in copied if not word.startswith(("--from", "/"))]
     assert len(sources) >= 8
@@ -145,10 +169,16 @@ def test_the_image_gets_the_files_it_copies() -> None:
 
 @pytest.mark.parametrize("name", LOCKS)
 def test_locks_are_portable(name: str) -> None:
-    """A lock pins every package with hashes of all its files, and names no host, index or place on a disk."""
+    """A lock pins every package with hashes of all its files, and names no host, index or place on
+    a disk.
+    """
     lines = text_of(name).splitlines()
     assert not [line for line in lines if re.search(r"://|(^|\s)--(?!hash)|\s@\s|(^|[\s=])/", line)]
-    blocks = re.findall(r"^([a-z0-9-]+)==[^\n]*((?:\n    --hash=sha256:[0-9a-f]{64}(?: \\)?)+)", text_of(name), re.MULTILINE)
+    blocks = re.findall(
+        r"^([a-z0-9-]+)==[^\n]*((?:\n    --hash=sha256:[0-9a-f]{64}(?: \\)?)+)",
+        text_of(name),
+        re.MULTILINE,
+    )
     pinned = [line.partition("==")[0] for line in lines if re.match(r"[a-z0-9]", line)]
     assert [package for package, _ in blocks] == pinned
 
@@ -170,6 +200,8 @@ def test_locks_agree() -> None:
     """A package in two locks has one version."""
     versions: dict[str, set[str]] = {}
     for name in LOCKS:
-        for package, version in re.findall(r"^([a-z0-9-]+)==([^\s;]+)", text_of(name), re.MULTILINE):
+        for package, version in re.findall(
+            r"^([a-z0-9-]+)==([^\s;]+)", text_of(name), re.MULTILINE
+        ):
             versions.setdefault(package, set()).add(version)
     assert {package: found for package, found in versions.items() if len(found) > 1} == {}

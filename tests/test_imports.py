@@ -1,4 +1,6 @@
-"""Imports run one way: the windows look into the engine, the engine never looks out, and nothing happens at import."""
+"""Imports run one way: the windows look into the engine, the engine never looks out, and nothing
+happens at import.
+"""
 
 from __future__ import annotations
 
@@ -18,25 +20,36 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 OURS = ("service", "worker")
-LEAVES = ("worker/contract.py", "worker/errors.py", "worker/keys.py", "worker/units.py")
+LEAVES = ("worker/contract.py", "worker/errors.py", "worker/store/keys.py", "worker/units.py")
 
 LITESTAR_LIVES_IN = ("service/",)
-HTTPX_LIVES_IN = ("worker/pipedrive/", "worker/fetch", "service/local/", "service/cli/", "service/alerts/webhook")
+HTTPX_LIVES_IN = (
+    "worker/pipedrive/",
+    "worker/delivery/fetch",
+    "service/local/",
+    "service/cli/",
+    "service/alerts/webhook",
+)
 ENVIRONMENT_IS_READ_IN = (
     "service/cli/",
-    "service/app.py",
-    "service/dependencies.py",
+    "service/server.py",
+    "service/context.py",
     "service/local/",
     "service/sandbox/serve.py",
 )
-NOT_IN_SOURCES = frozenset({"litestar", "redis", "rq", "httpx", "granian", "socket", "subprocess", "click", "jinja2"})
+NOT_IN_SOURCES = frozenset(
+    {"litestar", "redis", "rq", "httpx", "granian", "socket", "subprocess", "click", "jinja2"}
+)
 
 
 @cache
 def modules() -> dict[str, ast.Module]:
     """Path in the repository -> syntax tree."""
     paths = sorted(path for folder in OURS for path in (ROOT / folder).rglob("*.py"))
-    return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+    return {
+        path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+        for path in paths
+    }
 
 
 def imported(path: str) -> Iterator[str]:
@@ -66,7 +79,9 @@ def test_there_is_something_to_look_at() -> None:
 
 def test_the_engine_never_looks_out() -> None:
     """`worker` imports nothing of `service`."""
-    assert [path for path in modules() if path.startswith("worker/") and "service" in heads(path)] == []
+    assert [
+        path for path in modules() if path.startswith("worker/") and "service" in heads(path)
+    ] == []
 
 
 def test_nobody_imports_the_tests() -> None:
@@ -85,10 +100,16 @@ def test_httpx_lives_in_the_clients_only() -> None:
 
 
 def test_sources_are_pure() -> None:
-    """What turns a payload into a lead knows neither the web framework nor Redis nor the network, nor who calls it."""
+    """What turns a payload into a lead knows neither the web framework nor Redis nor the network,
+    nor who calls it.
+    """
     for path in (path for path in modules() if path.startswith("service/sources/")):
         assert not NOT_IN_SOURCES & heads(path), path
-        strangers = [name for name in imported(path) if name.startswith("service.") and not name.startswith("service.sources")]
+        strangers = [
+            name
+            for name in imported(path)
+            if name.startswith("service.") and not name.startswith("service.sources")
+        ]
         assert strangers == [], path
 
 
@@ -103,18 +124,31 @@ def test_the_environment_is_read_by_the_commands_only() -> None:
     readers = [
         path
         for path, tree in modules().items()
-        if any(isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv", "environb") for node in ast.walk(tree))
+        if any(
+            isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv", "environb")
+            for node in ast.walk(tree)
+        )
     ]
     assert [path for path in readers if not path.startswith(ENVIRONMENT_IS_READ_IN)] == []
 
 
 def test_what_we_import_is_declared() -> None:
-    """Each third-party package imported is a dependency in its own right, not somebody else's by luck."""
+    """Each third-party package imported is a dependency in its own right, not somebody else's by
+    luck.
+    """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {normal(re.split(r"[^A-Za-z0-9._-]", line)[0]) for line in project["dependencies"]}
     providers = packages_distributions()
-    used = {head for path in modules() for head in heads(path)} - set(OURS) - set(sys.stdlib_module_names)
-    undeclared = {head for head in used if not declared & {normal(name) for name in providers.get(head, [head])}}
+    used = (
+        {head for path in modules() for head in heads(path)}
+        - set(OURS)
+        - set(sys.stdlib_module_names)
+    )
+    undeclared = {
+        head
+        for head in used
+        if not declared & {normal(name) for name in providers.get(head, [head])}
+    }
     assert undeclared == set()
 
 
@@ -164,8 +198,12 @@ WATCH = """
 
 
 def test_nothing_happens_at_import() -> None:
-    """Importing every module writes nothing, connects to nothing, starts nothing and reads no environment of ours."""
-    names = [path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in modules()]
+    """Importing every module writes nothing, connects to nothing, starts nothing and reads no
+    environment of ours.
+    """
+    names = [
+        path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in modules()
+    ]
     told = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(WATCH)],
         input=json.dumps([name for name in names if not name.endswith("__main__")]),

@@ -16,7 +16,9 @@ ROOT = Path(__file__).parents[1]
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    told = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
+    )
     assert told.returncode == 0, told.stderr
     (path,) = folder.glob("leadline-*.whl")
     return zipfile.ZipFile(path)
@@ -41,5 +43,8 @@ def test_nothing_else_is_inside(wheel: zipfile.ZipFile) -> None:
 
 def test_the_command_is_registered(wheel: zipfile.ZipFile) -> None:
     """Installing gives `leadline`; the licence travels along."""
-    assert "leadline = service.cli.main:main" in wheel.read("leadline-0.1.0.dist-info/entry_points.txt").decode()
+    assert (
+        "leadline = service.cli.main:main"
+        in wheel.read("leadline-0.1.0.dist-info/entry_points.txt").decode()
+    )
     assert any(name.endswith("licenses/LICENSE") for name in wheel.namelist())

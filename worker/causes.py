@@ -1,13 +1,14 @@
-"""Errors in plain words: what happened, what to mend, and where. Names no person: the causes are counted and shown to viewers.
+"""Errors in plain words: what happened, what to mend, and where. Names no person: the causes are
+counted and shown to viewers.
 
-Every cause of a dead letter says what to do and is safe to retry (the ledger knows what is done already).
+Every cause of a dead letter says what to do and is safe to retry (the ledger knows what is done
+already).
 """
 
 from __future__ import annotations
 
 import re
 
-from worker import keys
 from worker.contract import Cause
 from worker.errors import (
     Absent,
@@ -40,6 +41,7 @@ from worker.errors import (
     UnknownName,
     Unmappable,
 )
+from worker.store import keys
 
 LONGEST = 500
 """Characters of a detail."""
@@ -48,62 +50,125 @@ INTERNAL = "internal"
 """The code of an error nobody raised on purpose."""
 
 SETTINGS = {
-    "title": "title", "label_ids": "labels", "label": "labels", "channel": "channel", "channel_id": "channel_id",
-    "origin_id": "origin_id", "owner_id": "owner_id", "owner": "owner_id", "value": "value", "amount": "value",
-    "currency": "value", "expected_close_date": "expected_close", "visible_to": "visible_to", "custom_fields": "custom",
+    "title": "title", "label_ids": "labels", "label": "labels", "channel": "channel",
+    "channel_id": "channel_id",
+    "origin_id": "origin_id", "owner_id": "owner_id", "owner": "owner_id", "value": "value",
+    "amount": "value",
+    "currency": "value", "expected_close_date": "expected_close", "visible_to": "visible_to",
+    "custom_fields": "custom",
     "content": "note",
 }  # fmt: skip
 """Pipedrive's fields by the key of `[sources.X.lead]` that they are written from."""
 
 LEAD_FIELDS = {
-    "email": "email", "emails": "email", "phone": "phone", "phones": "phone", "name": "name", "org_id": "company",
+    "email": "email", "emails": "email", "phone": "phone", "phones": "phone", "name": "name",
+    "org_id": "company",
     "organization_id": "company", "person_id": "email",
 }  # fmt: skip
 """Pipedrive's fields by the canonical field that they are written from."""
 
 MEND = {
-    "label": "add the label {name!r} in Pipedrive or correct {place}, then retry; `create_labels = true` adds missing labels",
+    "label": (
+        "add the label {name!r} in Pipedrive or correct {place}, then retry; `create_labels = true`"
+        " adds missing labels"
+    ),
     "channel": "add {name!r} to the source channels in Pipedrive or correct {place}, then retry",
     "owner": "invite or activate the user {name!r} in Pipedrive or correct {place}, then retry",
     "field": "add the custom field {name!r} in Pipedrive or correct {place}, then retry",
 }
-"""What to do about a name that the account does not have, by the first word of its kind that stands here."""
+"""What to do about a name that the account does not have, by the first word of its kind that stands
+here.
+"""
 
 HINTS: dict[type[BaseException], str] = {
-    BaseException: "a fault in Leadline: the worker's log has the details under this submission's id; retry after an update",
+    BaseException: (
+        "a fault in Leadline: the worker's log has the details under this submission's id; retry"
+        " after an update"
+    ),
     LeadlineError: "see the worker's log under this submission's id, then retry",
     StoreUnavailable: "nothing to do: the submission is taken up again once Redis answers",
-    OutOfAllowance: "nothing to do: it goes on when Pipedrive's limits allow, as PIPEDRIVE_PLAN and PIPEDRIVE_SEATS state them",
-    Sealed: "list the key it was sealed under in LEADLINE_ENCRYPTION_KEYS and restart the workers, then retry",
+    OutOfAllowance: (
+        "nothing to do: it goes on when Pipedrive's limits allow, as PIPEDRIVE_PLAN and"
+        " PIPEDRIVE_SEATS state them"
+    ),
+    Sealed: (
+        "list the key it was sealed under in LEADLINE_ENCRYPTION_KEYS and restart the workers, then"
+        " retry"
+    ),
     Settling: "nothing to do: what was sent is looked for before anything is sent again",
-    Restored: "nothing to do: Redis was set back, and what was delivered since is looked for before anything is sent again",
+    Restored: (
+        "nothing to do: Redis was set back, and what was delivered since is looked for before"
+        " anything is sent again"
+    ),
     Absent: "retry it: what was sent was looked for and is not in Pipedrive",
-    Gated: "nothing to do: it goes on when Pipedrive takes calls again; the submission that met the refusal says why it did not",
+    Gated: (
+        "nothing to do: it goes on when Pipedrive takes calls again; the submission that met the"
+        " refusal says why it did not"
+    ),
     Unmappable: "correct {place}, then retry",
     FetchError: "correct {place} or what the product complains of, then retry",
-    FetchFailed: "see whether the product's API is up and {place} is right; once it answers again, retry",
+    FetchFailed: (
+        "see whether the product's API is up and {place} is right; once it answers again, retry"
+    ),
     FetchLimited: "nothing to do: the record is asked for again once the product takes calls",
-    FetchRefused: "put a valid token into the variable that {place} names and restart the workers, then retry",
-    FetchForbidden: "give the token of {place} the permission to read leads or contacts at the product, then retry",
-    RecordGone: "the product has the record no more, or hides it from the token: discard it, or retry with another token",
+    FetchRefused: (
+        "put a valid token into the variable that {place} names and restart the workers, then retry"
+    ),
+    FetchForbidden: (
+        "give the token of {place} the permission to read leads or contacts at the product, then"
+        " retry"
+    ),
+    RecordGone: (
+        "the product has the record no more, or hides it from the token: discard it, or retry with"
+        " another token"
+    ),
     PipedriveError: "see status.pipedrive.com, then retry",
-    NotSent: "check that this machine reaches PIPEDRIVE_BASE_URL (name, proxy, certificates); if it went on for long, retry",
+    NotSent: (
+        "check that this machine reaches PIPEDRIVE_BASE_URL (name, proxy, certificates); if it went"
+        " on for long, retry"
+    ),
     OutcomeUnknown: "retry: Pipedrive is asked whether the create happened before it is sent again",
     Unavailable: "see status.pipedrive.com; once Pipedrive answers again, retry",
     RateLimited: "nothing to do: every delivery waits until Pipedrive takes calls again",
-    BudgetSpent: "nothing to do: delivery goes on when the day's API tokens reset; more seats or a larger plan give more tokens",
-    Unauthorized: "set a valid PIPEDRIVE_API_TOKEN and restart the workers; what waits is then delivered by itself",
-    Reauthorise: "connect the app again and set the new PIPEDRIVE_REFRESH_TOKEN; what waits is then delivered by itself",
-    Blocked: "stop other programs that use this Pipedrive account beyond its limits; delivery is tried again by itself",
+    BudgetSpent: (
+        "nothing to do: delivery goes on when the day's API tokens reset; more seats or a larger"
+        " plan give more tokens"
+    ),
+    Unauthorized: (
+        "set a valid PIPEDRIVE_API_TOKEN and restart the workers; what waits is then delivered by"
+        " itself"
+    ),
+    Reauthorise: (
+        "connect the app again and set the new PIPEDRIVE_REFRESH_TOKEN; what waits is then"
+        " delivered by itself"
+    ),
+    Blocked: (
+        "stop other programs that use this Pipedrive account beyond its limits; delivery is tried"
+        " again by itself"
+    ),
     Refused: "mend what Pipedrive complains of, then retry",
     Invalid: "correct {place} or edit the lead, then retry",
-    Forbidden: "give the API user the permission in Pipedrive, or use the token of a user who has it, then retry",
-    Gone: "restore it in Pipedrive or retry: the person and the organisation are then looked for afresh",
+    Forbidden: (
+        "give the API user the permission in Pipedrive, or use the token of a user who has it, then"
+        " retry"
+    ),
+    Gone: (
+        "restore it in Pipedrive or retry: the person and the organisation are then looked for"
+        " afresh"
+    ),
 }
-"""What to mend, by class of error; a subclass without a line of its own has its parent's. `{place}` is the setting."""
+"""What to mend, by class of error; a subclass without a line of its own has its parent's. `{place}`
+is the setting.
+"""
 
-LIMIT = "the plan's limit is reached: archive or delete open leads and deals, or enlarge the plan, then retry"
-SCOPE = "the app lacks a scope: connect it again with base, leads:full, contacts:full and deals:read, then retry"
+LIMIT = (
+    "the plan's limit is reached: archive or delete open leads and deals, or enlarge the plan, then"
+    " retry"
+)
+SCOPE = (
+    "the app lacks a scope: connect it again with base, leads:full, contacts:full and deals:read,"
+    " then retry"
+)
 
 
 def cause_of(error: BaseException, *, step: str, source: str) -> Cause:
@@ -121,7 +186,9 @@ def cause_of(error: BaseException, *, step: str, source: str) -> Cause:
 
 
 def _detail(error: BaseException) -> str:
-    """Our own words, or Pipedrive's without the people in them. Of a bug only its class: its words may be anything."""
+    """Our own words, or Pipedrive's without the people in them. Of a bug only its class: its words
+    may be anything.
+    """
     if not isinstance(error, LeadlineError):
         return type(error).__name__
     text = " ".join(str(error)[: 4 * LONGEST].split()) or type(error).__name__
@@ -159,9 +226,13 @@ def _first_part(field: str) -> str:
 def _hint(error: BaseException, setting: str | None) -> str:
     place = _place(setting)
     if isinstance(error, UnknownName):
-        mend = next((text for kind, text in MEND.items() if kind in error.kind.split()), HINTS[Unmappable])
+        mend = next(
+            (text for kind, text in MEND.items() if kind in error.kind.split()), HINTS[Unmappable]
+        )
         return mend.format(name=error.name, place=place)
-    if isinstance(error, Invalid) and (written_from := LEAD_FIELDS.get(_first_part(error.field or ""))):
+    if isinstance(error, Invalid) and (
+        written_from := LEAD_FIELDS.get(_first_part(error.field or ""))
+    ):
         return f"edit the lead's `{written_from}` or correct {place}, then retry"
     if isinstance(error, Forbidden) and "capping" in (error.vendor_code or ""):
         return LIMIT
@@ -171,14 +242,20 @@ def _hint(error: BaseException, setting: str | None) -> str:
 
 
 def _place(setting: str | None) -> str:
-    """`sources.contact.lead.labels` as people find it in the file: `labels` of [sources.contact.lead]."""
+    """`sources.contact.lead.labels` as people find it in the file: `labels` of
+    [sources.contact.lead].
+    """
     if not setting:
         return "the source file"
     source, custom, field = setting.partition(".lead.custom.")
     if custom:
         return f"`{field}` of [{source}.lead.custom]"
     table, _, key = setting.rpartition(".")
-    return f"[{setting}]" if key in {"map", "lead"} or table.count(".") == 0 else f"`{key}` of [{table}]"
+    return (
+        f"[{setting}]"
+        if key in {"map", "lead"} or table.count(".") == 0
+        else f"`{key}` of [{table}]"
+    )
 
 
 def no_contact(source: str, step: str, why: str | None, field: str = "email") -> Cause:
@@ -189,7 +266,10 @@ def no_contact(source: str, step: str, why: str | None, field: str = "email") ->
         detail=why or "there is no e-mail, phone, person or organisation in it",
         field=field,
         setting=f"sources.{source}.map",
-        hint="map the field that holds the e-mail address or the phone number, then retry; or add it by hand",
+        hint=(
+            "map the field that holds the e-mail address or the phone number, then retry; or add it"
+            " by hand"
+        ),
     )
 
 
@@ -200,15 +280,20 @@ ID_LENGTH = 16
 
 
 def cause_id(cause: Cause | None) -> str:
-    """What dead letters that died of the same thing have in common; the same after a restart and on any machine."""
+    """What dead letters that died of the same thing have in common; the same after a restart and on
+    any machine.
+    """
     found = cause or UNRECORDED
     return keys.digest(found.step, found.code, found.field or "", found.setting or "")[:ID_LENGTH]
 
 
 STEPS = {
-    "intake": "when it came in", "plan": "before it was sent", "fetch": "when the rest of it was fetched",
-    "names": "when its names were looked up", "settle": "when it was looked for", "organization": "at the organisation",
-    "person": "at the person", "lead": "at the lead", "note": "at the note", "store": "when it was recorded",
+    "intake": "when it came in", "plan": "before it was sent",
+    "fetch": "when the rest of it was fetched",
+    "names": "when its names were looked up", "settle": "when it was looked for",
+    "organization": "at the organisation",
+    "person": "at the person", "lead": "at the lead", "note": "at the note",
+    "store": "when it was recorded",
     "worker": "in the worker",
 }  # fmt: skip
 """Where a delivery was, in words."""
@@ -254,13 +339,21 @@ TITLES = {
     "error": "It failed {step}",
     UNRECORDED.code: "No cause was recorded",
 }
-"""What failed, in plain words, by the code of the cause. No person and no value stands in them: viewers read them."""
+"""What failed, in plain words, by the code of the cause. No person and no value stands in them:
+viewers read them.
+"""
 
 
 def title(cause: Cause) -> str:
     """One line for people: what failed, and at which field or step."""
-    kind = next((words for word, words in KINDS.items() if word in (cause.field or "").split()), "name")
+    kind = next(
+        (words for word, words in KINDS.items() if word in (cause.field or "").split()), "name"
+    )
     thing = f"the field “{cause.field}”" if cause.field else "it"
     step = STEPS.get(cause.step, f"at {cause.step}")
     known = TITLES.get(cause.code)
-    return known.format(kind=kind, thing=thing, step=step) if known else f"It failed {step} ({cause.code})"
+    return (
+        known.format(kind=kind, thing=thing, step=step)
+        if known
+        else f"It failed {step} ({cause.code})"
+    )

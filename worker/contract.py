@@ -1,4 +1,5 @@
-"""What crosses from the service to the worker, and the life of a submission. The worker owns what it accepts.
+"""What crosses from the service to the worker, and the life of a submission. The worker owns what
+it accepts.
 
 Every struct here is stored; a change of shape needs a new tag and a reader for the old one.
 """
@@ -13,8 +14,8 @@ from msgspec import Struct, field
 VERSION = 1
 """The shape of a record's content that this code writes, and the newest that it reads.
 
-A newer one is left for a worker that knows it, so that old and new may run side by side. What the ledger itself goes by (state,
-times, lease, lines) means the same in every version.
+A newer one is left for a worker that knows it, so that old and new may run side by side. What the
+ledger itself goes by (state, times, lease, lines) means the same in every version.
 """
 
 
@@ -37,7 +38,9 @@ FINAL = frozenset(State) - WORKING
 
 MOVES: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.DELIVERING, State.WAITING, State.DEAD, State.ERASED}),
-    State.DELIVERING: frozenset({State.DELIVERED, State.WAITING, State.QUEUED, State.DEAD, State.ERASED, State.IGNORED}),
+    State.DELIVERING: frozenset(
+        {State.DELIVERED, State.WAITING, State.QUEUED, State.DEAD, State.ERASED, State.IGNORED}
+    ),
     State.WAITING: frozenset({State.QUEUED, State.DELIVERING, State.DEAD, State.ERASED}),
     State.DEAD: frozenset({State.QUEUED, State.DISCARDED, State.ERASED}),
     State.QUARANTINED: frozenset({State.QUEUED, State.DISCARDED, State.ERASED}),
@@ -50,13 +53,17 @@ MOVES: dict[State, frozenset[State]] = {
 
 
 class Precedence(IntEnum):
-    """Who goes first where many wait; the order itself is decided in `worker/ledger/lua/prelude.lua`."""
+    """Who goes first where many wait; the order itself is decided in
+    `worker/ledger/lua/prelude.lua`.
+    """
 
     FORM = 0
     """A person at a form, or in a browser: still there when the call comes soon."""
     WEBHOOK = 1
     BACKFILL = 2
-    """What a person replays, and what came late out of a spool: it waited for long, and may wait until there is room."""
+    """What a person replays, and what came late out of a spool: it waited for long, and may wait
+    until there is room.
+    """
 
 
 class Result(StrEnum):
@@ -76,7 +83,9 @@ class Utm(Struct, frozen=True, omit_defaults=True):
 
 
 class Money(Struct, frozen=True, omit_defaults=True):
-    """`amount` is a number where the sender wrote one, else the text; `currency` is ISO 4217 where known."""
+    """`amount` is a number where the sender wrote one, else the text; `currency` is ISO 4217 where
+    known.
+    """
 
     amount: int | float | str | None = None
     currency: str | None = None
@@ -85,8 +94,9 @@ class Money(Struct, frozen=True, omit_defaults=True):
 class Lead(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The canonical lead: what a submission says, whatever product it came through.
 
-    Text is NFC without control characters (line feeds in `message` stay); ids are text; `answers` holds, by label and in
-    order, everything that was asked and has no field of its own: text, or a list of texts.
+    Text is NFC without control characters (line feeds in `message` stay); ids are text; `answers`
+    holds, by label and in order, everything that was asked and has no field of its own: text, or a
+    list of texts.
     """
 
     name: str | None = None
@@ -115,16 +125,24 @@ class Lead(Struct, frozen=True, omit_defaults=True, kw_only=True):
     @property
     def full_name(self) -> str | None:
         """`name`, or first and last name joined."""
-        return self.name or " ".join(part for part in (self.first_name, self.last_name) if part) or None
+        return (
+            self.name
+            or " ".join(part for part in (self.first_name, self.last_name) if part)
+            or None
+        )
 
     @property
     def reachable(self) -> bool:
-        """Whether Pipedrive could hold it: an e-mail, a phone, a person's or an organisation's name."""
+        """Whether Pipedrive could hold it: an e-mail, a phone, a person's or an organisation's
+        name.
+        """
         return bool(self.email or self.phone or self.full_name or self.company)
 
 
 class Raw(Struct, frozen=True, omit_defaults=True):
-    """The request as it came, without the secrets that opened the door (they are replaced by `[removed]`)."""
+    """The request as it came, without the secrets that opened the door (they are replaced by
+    `[removed]`).
+    """
 
     method: str
     query: str
@@ -136,9 +154,9 @@ class Raw(Struct, frozen=True, omit_defaults=True):
 class DuplicateKey(Struct, frozen=True):
     """What makes two events of one source the same.
 
-    `kind` is `key` (Idempotency-Key), `event` (the adapter's event id) or `content` (hash of the body). `value` is a
-    digest, `fingerprint` the digest of the body. `window` (seconds) is set for `content` only: the others are remembered
-    until a week after the final state.
+    `kind` is `key` (Idempotency-Key), `event` (the adapter's event id) or `content` (hash of the
+    body). `value` is a digest, `fingerprint` the digest of the body. `window` (seconds) is set for
+    `content` only: the others are remembered until a week after the final state.
     """
 
     kind: str
@@ -148,7 +166,9 @@ class DuplicateKey(Struct, frozen=True):
 
 
 class Cause(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Why a submission is dead or waiting. `hint` says what to mend, `setting` the TOML key or the Pipedrive setting."""
+    """Why a submission is dead or waiting. `hint` says what to mend, `setting` the TOML key or the
+    Pipedrive setting.
+    """
 
     step: str
     code: str
@@ -172,12 +192,16 @@ class Submission(Struct, frozen=True, tag="v1", kw_only=True):
     cause: Cause | None = None
     why: str | None = None
     fetch: dict[str, str] | None = None
-    """For an event that told ids alone: what `worker.fetch` needs to read its record. Holds nothing personal."""
+    """For an event that told ids alone: what `worker.delivery.fetch` needs to read its record.
+    Holds nothing personal.
+    """
     precedence: Precedence = Precedence.WEBHOOK
 
 
 class Receipt(Struct, frozen=True):
-    """What the ledger says of an accepted submission. For a duplicate, `id` and `state` are the first one's."""
+    """What the ledger says of an accepted submission. For a duplicate, `id` and `state` are the
+    first one's.
+    """
 
     id: str
     state: State

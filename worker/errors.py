@@ -52,7 +52,9 @@ class StoreUnavailable(LeadlineError):
 
 
 class LeaseLost(LeadlineError):
-    """The lease ran out and another worker may hold the submission; this one must not create anything more."""
+    """The lease ran out and another worker may hold the submission; this one must not create
+    anything more.
+    """
 
     code = "lease-lost"
 
@@ -76,7 +78,9 @@ class Overtaken(NotAllowed):
 
 
 class Sealed(LeadlineError):
-    """What was stored of the submission was sealed under a key that this process does not have, or is damaged."""
+    """What was stored of the submission was sealed under a key that this process does not have, or
+    is damaged.
+    """
 
     code = "sealed"
 
@@ -93,14 +97,17 @@ class Settling(LeadlineError):
 
 
 class Restored(Settling):
-    """Redis has gone back in time, so this may have been delivered already; look for it at `until` (Unix seconds)."""
+    """Redis has gone back in time, so this may have been delivered already; look for it at `until`
+    (Unix seconds).
+    """
 
     code = "restored"
 
 
 class Absent(LeadlineError):
-    """The create that was announced at `since` (Unix seconds) has settled and made nothing; the next try is not due yet, or was
-    the last."""
+    """The create that was announced at `since` (Unix seconds) has settled and made nothing; the
+    next try is not due yet, or was the last.
+    """
 
     code = "absent"
 
@@ -111,7 +118,9 @@ class Absent(LeadlineError):
 
 
 class Gated(LeadlineError):
-    """The call was not sent: the gate was closed for `reason` since the delivery began; it is tried at `until` (Unix seconds)."""
+    """The call was not sent: the gate was closed for `reason` since the delivery began; it is tried
+    at `until` (Unix seconds).
+    """
 
     code = "gated"
 
@@ -122,7 +131,9 @@ class Gated(LeadlineError):
 
 
 class OutOfAllowance(LeadlineError):
-    """The call was not sent: it may go at `until` (Unix seconds). `budget` is True when it is the day's tokens that are spent."""
+    """The call was not sent: it may go at `until` (Unix seconds). `budget` is True when it is the
+    day's tokens that are spent.
+    """
 
     code = "out-of-allowance"
 
@@ -150,14 +161,18 @@ class UnknownName(Unmappable):
 
     def __init__(self, kind: str, name: str, *, setting: str, known: list[str]) -> None:
         has = ", ".join(sorted(known)[:12]) or "none"
-        super().__init__(f"the account has no {kind} {name!r} (it has: {has})", setting=setting, field=kind)
+        super().__init__(
+            f"the account has no {kind} {name!r} (it has: {has})", setting=setting, field=kind
+        )
         self.kind = kind
         self.name = name
         self.known = known
 
 
 class FetchError(LeadlineError):
-    """The product understood the question and does not answer it. `setting` names what to mend, `status` is HTTP's."""
+    """The product understood the question and does not answer it. `setting` names what to mend,
+    `status` is HTTP's.
+    """
 
     code = "fetch"
 
@@ -178,7 +193,9 @@ class FetchLimited(FetchError):
 
     code = "fetch-limited"
 
-    def __init__(self, detail: str, *, setting: str, status: int | None = None, retry_after: float) -> None:
+    def __init__(
+        self, detail: str, *, setting: str, status: int | None = None, retry_after: float
+    ) -> None:
         super().__init__(detail, setting=setting, status=status)
         self.retry_after = retry_after
 
@@ -204,14 +221,21 @@ class RecordGone(FetchError):
 class PipedriveError(LeadlineError):
     """An answer of Pipedrive that is no success, or no answer at all.
 
-    `call` is the operation's name (`leads.add`), `status` the HTTP status or None, `detail` Pipedrive's own words,
-    bounded to 500 characters, `field` the field it complains of where it says so.
+    `call` is the operation's name (`leads.add`), `status` the HTTP status or None, `detail`
+    Pipedrive's own words, bounded to 500 characters, `field` the field it complains of where it
+    says so.
     """
 
     code = "pipedrive"
 
     def __init__(
-        self, call: str, detail: str, *, status: int | None = None, vendor_code: str | None = None, field: str | None = None
+        self,
+        call: str,
+        detail: str,
+        *,
+        status: int | None = None,
+        vendor_code: str | None = None,
+        field: str | None = None,
     ) -> None:
         super().__init__(f"{call}: {detail}" if status is None else f"{call}: {status} {detail}")
         self.call = call
@@ -228,7 +252,9 @@ class NotSent(PipedriveError):
 
 
 class OutcomeUnknown(PipedriveError):
-    """A create was sent; it may or may not have happened. Never repeated before it was looked for."""
+    """A create was sent; it may or may not have happened. Never repeated before it was looked
+    for.
+    """
 
     code = "outcome-unknown"
 
@@ -240,11 +266,21 @@ class Unavailable(PipedriveError):
 
 
 class RateLimited(PipedriveError):
-    """429: everybody waits `retry_after` seconds. `stated` is False where Pipedrive named no time and it is our guess."""
+    """429: everybody waits `retry_after` seconds. `stated` is False where Pipedrive named no time
+    and it is our guess.
+    """
 
     code = "rate-limited"
 
-    def __init__(self, call: str, detail: str, *, retry_after: float, status: int | None = 429, stated: bool = True) -> None:
+    def __init__(
+        self,
+        call: str,
+        detail: str,
+        *,
+        retry_after: float,
+        status: int | None = 429,
+        stated: bool = True,
+    ) -> None:
         super().__init__(call, detail, status=status)
         self.retry_after = retry_after
         self.stated = stated

@@ -1,4 +1,5 @@
-"""The one place where an error becomes a fate. Pure: what to do is a value, done by `worker.delivery`.
+"""The one place where an error becomes a fate. Pure: what to do is a value, done by
+`worker.delivery`.
 
 | what went wrong                              | fate                                                                |
 |----------------------------------------------|---------------------------------------------------------------------|
@@ -44,7 +45,9 @@ BLOCK_SHORTEST = 600.0
 """Seconds: calls that go on after an HTML 403 prolong the block."""
 STORE_SECONDS = 5.0
 LOOK_LONGEST = 600.0
-"""Seconds between two looks for a create whose outcome is unknown: until then nobody else of that person may go."""
+"""Seconds between two looks for a create whose outcome is unknown: until then nobody else of that
+person may go.
+"""
 LONGEST_WAIT = 26 * 3600.0
 """Seconds that anybody's `Retry-After` can make us wait: a day, and clocks that differ."""
 JITTER = 0.2
@@ -80,7 +83,9 @@ class Retry(Struct, frozen=True, tag=True):
 
 
 class Wait(Struct, frozen=True, tag=True):
-    """Go on at `until` (Unix seconds); no attempt is used up. With `gate` everybody waits; with `probe` one goes first then."""
+    """Go on at `until` (Unix seconds); no attempt is used up. With `gate` everybody waits; with
+    `probe` one goes first then.
+    """
 
     until: float
     reason: str
@@ -90,7 +95,8 @@ class Wait(Struct, frozen=True, tag=True):
 
 
 class Settle(Struct, frozen=True, tag=True):
-    """Look for the create at `until` (Unix seconds). `used` is the number of attempts used up: 1 for the create, else 0.
+    """Look for the create at `until` (Unix seconds). `used` is the number of attempts used up: 1
+    for the create, else 0.
 
     `free`: it was looked for before, so others of its person need not wait for it.
     """
@@ -119,7 +125,9 @@ Fate = Retry | Wait | Settle | Again | Dead | Drop
 
 
 def wait_after(policy: Policy, attempts: int) -> float | None:
-    """The least seconds between a create that was sent as try `attempts` and the next one; None after the last try."""
+    """The least seconds between a create that was sent as try `attempts` and the next one; None
+    after the last try.
+    """
     if attempts > len(policy.retry_delays):
         return None
     return policy.retry_delays[attempts - 1] * (1 - JITTER) if attempts else 0.0
@@ -149,7 +157,9 @@ class Case(Struct, frozen=True, kw_only=True):
         """Seconds to the next try, jittered; None after the last."""
         if self.attempts > len(self.policy.retry_delays):
             return None
-        return self.policy.retry_delays[max(self.attempts, 1) - 1] * (1 - JITTER + 2 * JITTER * self.jitter)
+        return self.policy.retry_delays[max(self.attempts, 1) - 1] * (
+            1 - JITTER + 2 * JITTER * self.jitter
+        )
 
     def probe_after(self, shortest: float = 0.0) -> float:
         """Seconds to the next probe of the gate, doubling with each that failed, up to an hour."""
@@ -173,11 +183,13 @@ def decide(
 ) -> Fate:
     """What becomes of a delivery that failed with `error` at `step`.
 
-    `attempts` counts this one; times are Unix seconds; `jitter` is in [0, 1). `probes`: how often the gate was tried in vain.
-    `forgotten`: this submission was resolved afresh before. `outage`: nobody gets through lately. `source` words the cause.
+    `attempts` counts this one; times are Unix seconds; `jitter` is in [0, 1). `probes`: how often
+    the gate was tried in vain. `forgotten`: this submission was resolved afresh before. `outage`:
+    nobody gets through lately. `source` words the cause.
     """
     case = Case(
-        error=error, step=step, attempts=attempts, first_attempt_at=first_attempt_at, now=now, policy=policy, jitter=jitter,
+        error=error, step=step, attempts=attempts, first_attempt_at=first_attempt_at, now=now,
+        policy=policy, jitter=jitter,
         probes=probes, forgotten=forgotten, outage=outage, source=source,
     )  # fmt: skip
     return next((FATES[kind] for kind in type(error).__mro__ if kind in FATES), _retry)(case)
@@ -188,20 +200,25 @@ def _retry(case: Case) -> Fate:
         return _gave_up(case)
     if case.step == "settle":
         due = case.first_attempt_at + sum(case.policy.retry_delays[: case.attempts])
-        return Retry(case.now + min(case.delay, LOOK_LONGEST), case.cause, used=int(case.now >= due))
+        return Retry(
+            case.now + min(case.delay, LOOK_LONGEST), case.cause, used=int(case.now >= due)
+        )
     return Retry(case.now + case.delay, case.cause)
 
 
 def _retry_or_outage(case: Case) -> Fate:
     if case.outage:
-        # A probe that does not get through costs nothing, so it may come often: all go on within a minute of the end.
+        # A probe that does not get through costs nothing, so it may come often: all go on within a
+        # minute of the end.
         wait = min(case.probe_after(), max(OUTAGE_LONGEST, case.policy.probe_seconds))
         return Wait(case.now + wait, "outage", gate=True, probe=True, cause=case.cause)
     return _retry(case)
 
 
 def _settle(case: Case) -> Fate:
-    """The last create is looked for as well: what it may have made must not be left without its submission."""
+    """The last create is looked for as well: what it may have made must not be left without its
+    submission.
+    """
     if case.attempts > len(case.policy.retry_delays) + 1:
         return _gave_up(case)
     return Settle(case.now + case.policy.settle_seconds, case.cause, used=1)
@@ -216,11 +233,19 @@ def _absent(case: Case) -> Fate:
     """By the delay of the attempt that made it, which was counted then."""
     tried = structs.replace(case, attempts=case.attempts - 1)
     since = case.error.since if isinstance(case.error, errors.Absent) else case.now
-    return _gave_up(tried) if tried.delay is None else Settle(max(case.now, since + tried.delay), case.cause, used=0, free=True)
+    return (
+        _gave_up(tried)
+        if tried.delay is None
+        else Settle(max(case.now, since + tried.delay), case.cause, used=0, free=True)
+    )
 
 
 def _gated(case: Case) -> Fate:
-    until, reason = (case.error.until, case.error.reason) if isinstance(case.error, errors.Gated) else (case.now, "limit")
+    until, reason = (
+        (case.error.until, case.error.reason)
+        if isinstance(case.error, errors.Gated)
+        else (case.now, "limit")
+    )
     return Wait(max(until, case.now), reason, gate=False, probe=False, cause=case.cause)
 
 
@@ -231,23 +256,37 @@ def _limit(case: Case) -> Fate:
 def _budget(case: Case) -> Fate:
     """A reset that Pipedrive named is waited for; one that it did not is felt for."""
     if isinstance(case.error, errors.RateLimited) and not case.error.stated:
-        return Wait(case.now + case.probe_after(), "budget", gate=True, probe=True, cause=case.cause)
+        return Wait(
+            case.now + case.probe_after(), "budget", gate=True, probe=True, cause=case.cause
+        )
     return Wait(case.now + _stated(case), "budget", gate=True, probe=False, cause=case.cause)
 
 
 def _allowance(case: Case) -> Fate:
     error = case.error
-    until, budget = (error.until, error.budget) if isinstance(error, errors.OutOfAllowance) else (case.now, False)
+    until, budget = (
+        (error.until, error.budget)
+        if isinstance(error, errors.OutOfAllowance)
+        else (case.now, False)
+    )
     until = min(max(until, case.now), case.now + LONGEST_WAIT)
     return Wait(until, "budget" if budget else "limit", gate=budget, probe=False, cause=case.cause)
 
 
 def _credentials(case: Case) -> Fate:
-    return Wait(case.now + case.probe_after(), "credentials", gate=True, probe=True, cause=case.cause)
+    return Wait(
+        case.now + case.probe_after(), "credentials", gate=True, probe=True, cause=case.cause
+    )
 
 
 def _blocked(case: Case) -> Fate:
-    return Wait(case.now + case.probe_after(BLOCK_SHORTEST), "blocked", gate=True, probe=True, cause=case.cause)
+    return Wait(
+        case.now + case.probe_after(BLOCK_SHORTEST),
+        "blocked",
+        gate=True,
+        probe=True,
+        cause=case.cause,
+    )
 
 
 def _store(case: Case) -> Fate:
@@ -273,18 +312,29 @@ def _drop(_: Case) -> Fate:
 def _gave_up(case: Case) -> Fate:
     tries = "1 try" if case.attempts == 1 else f"{case.attempts} tries"
     took = _about(max(0.0, case.now - case.first_attempt_at))
-    return Dead(structs.replace(case.cause, detail=bounded(f"gave up after {tries} in {took}: {case.cause.detail}")))
+    return Dead(
+        structs.replace(
+            case.cause, detail=bounded(f"gave up after {tries} in {took}: {case.cause.detail}")
+        )
+    )
 
 
 def _about(seconds: float) -> str:
     """`90s`, `45m`, `45h`, `3d`: two of a unit at least."""
-    name, size = next((unit for unit in (("d", 86400), ("h", 3600), ("m", 60)) if seconds >= 2 * unit[1]), ("s", 1))
+    name, size = next(
+        (unit for unit in (("d", 86400), ("h", 3600), ("m", 60)) if seconds >= 2 * unit[1]),
+        ("s", 1),
+    )
     return f"{round(seconds / size)}{name}"
 
 
 def _stated(case: Case) -> float:
     """The seconds an answer asks us to wait, whatever it says."""
-    seconds = case.error.retry_after if isinstance(case.error, errors.RateLimited | errors.FetchLimited) else 1.0
+    seconds = (
+        case.error.retry_after
+        if isinstance(case.error, errors.RateLimited | errors.FetchLimited)
+        else 1.0
+    )
     return min(max(seconds, 1.0), LONGEST_WAIT) if math.isfinite(seconds) else case.probe_after()
 
 

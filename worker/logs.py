@@ -1,9 +1,11 @@
-"""Logs: one line per event, ids and outcomes only, inert whatever a stranger sent, and never in the way.
+"""Logs: one line per event, ids and outcomes only, inert whatever a stranger sent, and never in the
+way.
 
     event -> inert text -> one line -> bounded queue -> a thread that writes
 
-A reader that has stopped reading blocks the thread alone: lines beyond the queue are dropped, and counted in the next
-line that gets through. An exception is logged as its type and places; its message may quote what somebody sent.
+A reader that has stopped reading blocks the thread alone: lines beyond the queue are dropped, and
+counted in the next line that gets through. An exception is logged as its type and places; its
+message may quote what somebody sent.
 """
 
 from __future__ import annotations
@@ -33,8 +35,11 @@ DEEPEST = 4
 FLUSH_SECONDS = 1.0
 
 _NOT_IN_KEYS = re.compile(r"[^A-Za-z0-9_.]")
-# Controls, line and paragraph separators, what turns the direction of text around, and halves of surrogate pairs.
-_NOT_INERT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+# Controls, line and paragraph separators, what turns the direction of text around, and halves of
+# surrogate pairs.
+_NOT_INERT = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 
 
 class Stream(Protocol):
@@ -58,7 +63,9 @@ class LineWriter:
     def _begin(self) -> None:
         self._pid = os.getpid()
         self._queue: queue.Queue[str] = queue.Queue(self._lines)
-        threading.Thread(target=self._write_all, args=(self._queue,), name="log-writer", daemon=True).start()
+        threading.Thread(
+            target=self._write_all, args=(self._queue,), name="log-writer", daemon=True
+        ).start()
 
     def __call__(self, line: str) -> None:
         if self._pid != os.getpid():  # forked: the thread stayed behind
@@ -91,16 +98,26 @@ class LineWriter:
 
     def _loss(self) -> str:
         lost, self._told = self.dropped - self._told, self.dropped
-        return json.dumps({"event": "log lines dropped", "level": "warning", "count": lost}) + "\n" if lost else ""
+        return (
+            json.dumps({"event": "log lines dropped", "level": "warning", "count": lost}) + "\n"
+            if lost
+            else ""
+        )
 
 
-def configure(format: Literal["json", "console"] | None, process: str, *, stream: Stream | None = None) -> LineWriter:
-    """Sets up structlog and the standard library's logging for this process. None: console on a terminal, else JSON."""
+def configure(
+    format: Literal["json", "console"] | None, process: str, *, stream: Stream | None = None
+) -> LineWriter:
+    """Sets up structlog and the standard library's logging for this process. None: console on a
+    terminal, else JSON.
+    """
     target = stream or sys.stdout
     terminal = bool(getattr(target, "isatty", lambda: False)())
     writer = LineWriter(target)
     console = format == "console" or (format is None and terminal)
-    render = structlog.dev.ConsoleRenderer(colors=terminal, timestamp_key="at") if console else _as_json
+    render = (
+        structlog.dev.ConsoleRenderer(colors=terminal, timestamp_key="at") if console else _as_json
+    )
     chain: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -122,7 +139,9 @@ def configure(format: Literal["json", "console"] | None, process: str, *, stream
 
 
 def inert(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Keys of letters, digits and dots; text without anything that a terminal or a log reader would act upon."""
+    """Keys of letters, digits and dots; text without anything that a terminal or a log reader would
+    act upon.
+    """
     return {_key(key): _value(value, DEEPEST) for key, value in event.items()}
 
 
@@ -130,12 +149,20 @@ def places_of_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDic
     """Turns `exc_info` into `error` (type) and `places` (innermost first), without the message."""
     info = event.pop("exc_info", None)
     error = (
-        info if isinstance(info, BaseException) else info[1] if isinstance(info, tuple) else sys.exc_info()[1] if info else None
+        info
+        if isinstance(info, BaseException)
+        else info[1]
+        if isinstance(info, tuple)
+        else sys.exc_info()[1]
+        if info
+        else None
     )
     if error is not None:
         frames = traceback.extract_tb(error.__traceback__)[::-1][:8]
         event.setdefault("error", type(error).__name__)
-        event["places"] = [f"{os.path.basename(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames]
+        event["places"] = [
+            f"{os.path.basename(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames
+        ]
     return event
 
 
@@ -153,17 +180,23 @@ class _Lines:
     """What structlog hands finished lines to, whatever their level."""
 
     def __init__(self, writer: LineWriter) -> None:
-        self.debug = self.info = self.warning = self.error = self.critical = self.fatal = self.msg = writer
+        self.debug = self.info = self.warning = self.error = self.critical = self.fatal = (
+            self.msg
+        ) = writer
 
 
 class _Forward(logging.Handler):
-    """Libraries' warnings, by their first line: what follows is often a traceback with its message."""
+    """Libraries' warnings, by their first line: what follows is often a traceback with its
+    message.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             lines = record.getMessage().splitlines() or [""]
             log = structlog.get_logger()
-            log.log(record.levelno, lines[0][:300], logger=record.name, exc_info=record.exc_info or None)
+            log.log(
+                record.levelno, lines[0][:300], logger=record.name, exc_info=record.exc_info or None
+            )
         except Exception:
             self.handleError(record)
 

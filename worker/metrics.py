@@ -1,9 +1,11 @@
 """What all processes have done, as Prometheus shows it.
 
-Counters live in the Redis hash `keys.METRICS`, so that any service shows what every worker did. The field is the series as
-Prometheus writes it (`leadline_submissions_total{outcome="accepted",source="contact"}`), the value its number. What is
-counted in the same transaction as a change of state is written by the ledger's scripts with the text of `series`; all the
-rest gathers in a `Meter` of the process and is added to the hash every second or so.
+Counters live in the Redis hash `keys.METRICS`, so that any service shows what every worker did. The
+field is the series as Prometheus writes it
+(`leadline_submissions_total{outcome="accepted",source="contact"}`), the value its number. What is
+counted in the same transaction as a change of state is written by the ledger's scripts with the
+text of `series`; all the rest gathers in a `Meter` of the process and is added to the hash every
+second or so.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 from redis.exceptions import RedisError
 
-from worker import keys
 from worker.contract import State
+from worker.store import keys
 
 SUBMISSIONS = "leadline_submissions_total"
 DELIVERIES = "leadline_deliveries_total"
@@ -32,14 +34,24 @@ UNSTORED = "leadline_unstored_total"
 INTAKE_SECONDS = "leadline_intake_seconds"
 DELIVERY_SECONDS = "leadline_delivery_seconds"
 
-OUTCOMES = ("accepted", "duplicate", "quarantined", "ignored", "refused", "unreadable", "limited", "spooled")
+OUTCOMES = (
+    "accepted",
+    "duplicate",
+    "quarantined",
+    "ignored",
+    "refused",
+    "unreadable",
+    "limited",
+    "spooled",
+)
 RESULTS = ("created", "labelled", "retry", "wait", "dead")
 
 BUCKETS: dict[str, tuple[float, ...]] = {
     INTAKE_SECONDS: (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0),
     DELIVERY_SECONDS: (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0, 86400.0),
 }
-"""Upper bounds in seconds: an intake takes milliseconds, a delivery anything up to the last retry."""
+"""Upper bounds in seconds: an intake takes milliseconds, a delivery anything up to the last retry.
+"""
 
 HELP = {
     SUBMISSIONS: "Requests and events at the door, by what became of them.",
@@ -52,10 +64,14 @@ HELP = {
 }
 
 MOST_SERIES = 10_000
-"""Beyond this many unflushed series a new one is dropped: a counter is not worth a process's memory."""
+"""Beyond this many unflushed series a new one is dropped: a counter is not worth a process's
+memory.
+"""
 
 _SERIES = re.compile(r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(?P<labels>.*)\})?", re.DOTALL)
-_LABEL = re.compile(r'(?P<key>[a-zA-Z_][a-zA-Z0-9_]*)="(?P<value>(?:\\.|[^"\\])*)"(?:,|$)', re.DOTALL)
+_LABEL = re.compile(
+    r'(?P<key>[a-zA-Z_][a-zA-Z0-9_]*)="(?P<value>(?:\\.|[^"\\])*)"(?:,|$)', re.DOTALL
+)
 _ESCAPES = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
 
 
@@ -112,7 +128,9 @@ class Meter:
             return dict(self._deltas)
 
     def flush(self, store: redis.Redis) -> bool:
-        """Adds the deltas to Redis; on a failure they are kept for the next time and the answer is False."""
+        """Adds the deltas to Redis; on a failure they are kept for the next time and the answer is
+        False.
+        """
         taken = self._take()
         if not taken:
             return True
@@ -175,12 +193,16 @@ class Gauges:
 
 
 def expose(
-    stored: Mapping[bytes, bytes], gauges: Gauges, *, sources: Iterable[str] = (), pending: Mapping[str, float] | None = None
+    stored: Mapping[bytes, bytes],
+    gauges: Gauges,
+    *,
+    sources: Iterable[str] = (),
+    pending: Mapping[str, float] | None = None,
 ) -> bytes:
     """The text exposition: the stored counters, what this process has pending, and the gauges.
 
-    Every series that a configured source can have is there from the start, as zero: a rate over a counter that appears
-    with its first event misses that event.
+    Every series that a configured source can have is there from the start, as zero: a rate over a
+    counter that appears with its first event misses that event.
     """
     totals = dict.fromkeys(_expected(sources), 0.0)
     for text, amount in _numbers(stored):
@@ -241,7 +263,9 @@ def _family(name: str) -> tuple[str, str]:
     for suffix in ("_bucket", "_sum", "_count"):
         if name.removesuffix(suffix) in BUCKETS:
             return name.removesuffix(suffix), "histogram"
-    return (name.removesuffix("_total"), "counter") if name.endswith("_total") else (name, "unknown")
+    return (
+        (name.removesuffix("_total"), "counter") if name.endswith("_total") else (name, "unknown")
+    )
 
 
 def _shelf(text: str) -> tuple[str, float, str]:
@@ -251,19 +275,42 @@ def _shelf(text: str) -> tuple[str, float, str]:
 
 
 def _gauge_families(gauges: Gauges) -> list[Metric]:
-    up = Metric("leadline_up_redis", "1 while this process reaches Redis; at 0 the counters are what it last saw.", "gauge")
+    up = Metric(
+        "leadline_up_redis",
+        "1 while this process reaches Redis; at 0 the counters are what it last saw.",
+        "gauge",
+    )
     up.add_sample("leadline_up_redis", {}, 1.0 if gauges.redis_up else 0.0)
-    families = [up, _single("leadline_spool_submissions", "Submissions in the local spool.", gauges.spool)]
+    families = [
+        up,
+        _single("leadline_spool_submissions", "Submissions in the local spool.", gauges.spool),
+    ]
     if gauges.redis_up:
         families.append(_by_state("leadline_state", "Submissions in each state.", gauges.states))
-        families.append(_single("leadline_doubles", "Submissions that exist twice in Pipedrive.", gauges.doubles))
-        families.append(_by_state("leadline_oldest_seconds", "Age of the oldest in each state.", gauges.oldest_seconds))
+        families.append(
+            _single(
+                "leadline_doubles", "Submissions that exist twice in Pipedrive.", gauges.doubles
+            )
+        )
+        families.append(
+            _by_state(
+                "leadline_oldest_seconds", "Age of the oldest in each state.", gauges.oldest_seconds
+            )
+        )
     if gauges.workers is not None:
-        families.append(_single("leadline_workers", "Worker processes with a beat in the last minute.", gauges.workers))
+        families.append(
+            _single(
+                "leadline_workers",
+                "Worker processes with a beat in the last minute.",
+                gauges.workers,
+            )
+        )
     if gauges.lacking is not None:
         families.append(_lacking(gauges.lacking))
     if gauges.tokens_left is not None:
-        families.append(_single("leadline_pipedrive_tokens_left", "API tokens left today.", gauges.tokens_left))
+        families.append(
+            _single("leadline_pipedrive_tokens_left", "API tokens left today.", gauges.tokens_left)
+        )
     return families
 
 
@@ -274,10 +321,15 @@ def _single(name: str, text: str, value: float) -> Metric:
 
 
 def _lacking(found: Mapping[bool, int]) -> Metric:
-    text = "Names, permissions and scopes the account lacks; submissions that need one of the needed ones die."
+    text = (
+        "Names, permissions and scopes the account lacks; submissions that need one of the needed"
+        " ones die."
+    )
     family = Metric("leadline_account_lacks", text, "gauge")
     for needed in (True, False):
-        family.add_sample("leadline_account_lacks", {"needed": str(needed).lower()}, float(found.get(needed, 0)))
+        family.add_sample(
+            "leadline_account_lacks", {"needed": str(needed).lower()}, float(found.get(needed, 0))
+        )
     return family
 
 

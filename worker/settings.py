@@ -1,4 +1,6 @@
-"""Every setting in one table: name, default, unit, help, and who may see it. Read once at start from a mapping given."""
+"""Every setting in one table: name, default, unit, help, and who may see it. Read once at start
+from a mapping given.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ BOTH = frozenset({SERVICE, WORKER})
 
 
 class SettingsError(Exception):
-    """Settings that cannot be used; `faults` holds all of them, each as `NAME: expected X, got Y`."""
+    """Settings that cannot be used; `faults` holds all of them, each as `NAME: expected X, got
+    Y`.
+    """
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
@@ -27,7 +31,9 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One row of the table. `default` is what would be written; None means unset, and `unset` says what then happens."""
+    """One row of the table. `default` is what would be written; None means unset, and `unset` says
+    what then happens.
+    """
 
     name: str
     read: Callable[[str], Any]
@@ -58,7 +64,9 @@ _count = values.whole
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What one process was told. Durations are seconds, sizes bytes. A process holds only the secrets it uses."""
+    """What one process was told. Durations are seconds, sizes bytes. A process holds only the
+    secrets it uses.
+    """
 
     config: Path | None = _setting(
         "LEADLINE_CONFIG",
@@ -68,11 +76,25 @@ class Settings:
         unset="leadline.toml in the working directory, else the packaged example",
     )
     data_dir: Path = _setting(
-        "LEADLINE_DATA_DIR", Path, "Embedded Redis files and the local spool.", default=".leadline", unit="path"
+        "LEADLINE_DATA_DIR",
+        Path,
+        "Embedded Redis files and the local spool.",
+        default=".leadline",
+        unit="path",
     )
-    host: str = _setting("LEADLINE_HOST", str, "The address the service listens on.", default="127.0.0.1", unit="address")
+    host: str = _setting(
+        "LEADLINE_HOST",
+        str,
+        "The address the service listens on.",
+        default="127.0.0.1",
+        unit="address",
+    )
     port: int = _setting(
-        "LEADLINE_PORT", _count(0, 65535), "The port the service listens on; 0 takes a free one.", default="8000", unit="port"
+        "LEADLINE_PORT",
+        _count(0, 65535),
+        "The port the service listens on; 0 takes a free one.",
+        default="8000",
+        unit="port",
     )
     redis_url: Secret | None = _setting(
         "REDIS_URL",
@@ -91,7 +113,12 @@ class Settings:
         only=_ONLY_WORKER,
     )
     pipedrive_client_id: Secret | None = _setting(
-        "PIPEDRIVE_CLIENT_ID", values.token, "OAuth: the app's client id.", unset="no OAuth", secret=True, only=_ONLY_WORKER
+        "PIPEDRIVE_CLIENT_ID",
+        values.token,
+        "OAuth: the app's client id.",
+        unset="no OAuth",
+        secret=True,
+        only=_ONLY_WORKER,
     )
     pipedrive_client_secret: Secret | None = _setting(
         "PIPEDRIVE_CLIENT_SECRET",
@@ -131,7 +158,11 @@ class Settings:
         unit="plan",
     )
     pipedrive_seats: int = _setting(
-        "PIPEDRIVE_SEATS", _count(1, 100_000), "Paid seats, of which the daily budget grows.", default="1", unit="seats"
+        "PIPEDRIVE_SEATS",
+        _count(1, 100_000),
+        "Paid seats, of which the daily budget grows.",
+        default="1",
+        unit="seats",
     )
     pipedrive_daily_tokens: int | None = _setting(
         "PIPEDRIVE_DAILY_TOKENS",
@@ -190,13 +221,25 @@ class Settings:
         secret=True,
     )
     service_processes: int = _setting(
-        "LEADLINE_SERVICE_PROCESSES", _count(1, 64), "Server processes.", default="1", unit="processes"
+        "LEADLINE_SERVICE_PROCESSES",
+        _count(1, 64),
+        "Server processes.",
+        default="1",
+        unit="processes",
     )
     worker_processes: int = _setting(
-        "LEADLINE_WORKER_PROCESSES", _count(1, 64), "Worker processes.", default="1", unit="processes"
+        "LEADLINE_WORKER_PROCESSES",
+        _count(1, 64),
+        "Worker processes.",
+        default="1",
+        unit="processes",
     )
     slots: int = _setting(
-        "LEADLINE_SLOTS", _count(1, 512), "Deliveries at a time in each worker process.", default="32", unit="deliveries"
+        "LEADLINE_SLOTS",
+        _count(1, 512),
+        "Deliveries at a time in each worker process.",
+        default="32",
+        unit="deliveries",
     )
     retry_delays: tuple[float, ...] = _setting(
         "LEADLINE_RETRY_DELAYS",
@@ -227,7 +270,11 @@ class Settings:
         unit="state=duration",
     )
     spool_max: int = _setting(
-        "LEADLINE_SPOOL_MAX", values.size, "Bound of the local spool of each process.", default="256MiB", unit="bytes"
+        "LEADLINE_SPOOL_MAX",
+        values.size,
+        "Bound of the local spool of each process.",
+        default="256MiB",
+        unit="bytes",
     )
     wait_replicas: int = _setting(
         "LEADLINE_WAIT_REPLICAS",
@@ -251,17 +298,25 @@ class Settings:
 
     @classmethod
     def for_worker(cls, env: Mapping[str, str]) -> Settings:
-        """For `work`: never the ops tokens; Pipedrive credentials are needed. Raises SettingsError."""
+        """For `work`: never the ops tokens; Pipedrive credentials are needed. Raises
+        SettingsError.
+        """
         return load(env, frozenset({WORKER}), need_credentials=True)
 
     @classmethod
     def for_all(cls, env: Mapping[str, str]) -> Settings:
-        """For commands of one machine (`up`, `check`, ...), which may do without Pipedrive. Raises SettingsError."""
+        """For commands of one machine (`up`, `check`, ...), which may do without Pipedrive. Raises
+        SettingsError.
+        """
         return load(env, BOTH)
 
     @property
     def uses_oauth(self) -> bool:
-        return bool(self.pipedrive_client_id and self.pipedrive_client_secret and self.pipedrive_refresh_token)
+        return bool(
+            self.pipedrive_client_id
+            and self.pipedrive_client_secret
+            and self.pipedrive_refresh_token
+        )
 
     @property
     def has_credentials(self) -> bool:
@@ -275,8 +330,12 @@ FIELDS: dict[str, Setting] = {each.name: each.metadata["setting"] for each in fi
 _OAUTH = ("pipedrive_client_id", "pipedrive_client_secret", "pipedrive_refresh_token")
 
 
-def load(env: Mapping[str, str], needs: Iterable[str] = BOTH, *, need_credentials: bool = False) -> Settings:
-    """The settings of a process that plays the parts in `needs`. Raises SettingsError with every fault. Empty is unset."""
+def load(
+    env: Mapping[str, str], needs: Iterable[str] = BOTH, *, need_credentials: bool = False
+) -> Settings:
+    """The settings of a process that plays the parts in `needs`. Raises SettingsError with every
+    fault. Empty is unset.
+    """
     parts, found, faults = frozenset(needs), {}, []
     for key, row in FIELDS.items():
         text = env.get(row.name, "").strip()
@@ -298,12 +357,21 @@ def _credential_faults(env: Mapping[str, str], needed: bool) -> list[str]:
     has_token = bool(env.get("PIPEDRIVE_API_TOKEN", "").strip())
     oauth = {FIELDS[key].name: bool(env.get(FIELDS[key].name, "").strip()) for key in _OAUTH}
     if has_token and all(oauth.values()):
-        return ["PIPEDRIVE_API_TOKEN: expected either an API token or the three OAuth settings, got both"]
+        return [
+            "PIPEDRIVE_API_TOKEN: expected either an API token or the three OAuth settings, got"
+            " both"
+        ]
     if any(oauth.values()):
         given = next(name for name, there in oauth.items() if there)
-        return [f"{name}: expected a value because {given} is set, got nothing" for name, there in oauth.items() if not there]
+        return [
+            f"{name}: expected a value because {given} is set, got nothing"
+            for name, there in oauth.items()
+            if not there
+        ]
     if needed and not has_token:
-        return ["PIPEDRIVE_API_TOKEN: expected an API token, or the three OAuth settings, got nothing"]
+        return [
+            "PIPEDRIVE_API_TOKEN: expected an API token, or the three OAuth settings, got nothing"
+        ]
     return []
 
 
@@ -313,7 +381,12 @@ def describe(settings: Settings) -> list[tuple[Setting, str]]:
     for key, row in FIELDS.items():
         value = getattr(settings, key)
         default = value == row.default_value
-        rows.append((row, row.default_text if default else "*** (set)" if row.secret else _shown(key, value)))
+        rows.append(
+            (
+                row,
+                row.default_text if default else "*** (set)" if row.secret else _shown(key, value),
+            )
+        )
     return rows
 
 
@@ -322,13 +395,22 @@ def _shown(key: str, value: Any) -> str:
         return ",".join(f"{each:g}s" for each in value)
     if key == "retention":
         names = {state: name for name, state in values.RETAINED.items()}
-        return ",".join(f"{names[state]}={'never' if kept is None else f'{kept:g}s'}" for state, kept in value.items())
+        return ",".join(
+            f"{names[state]}={'never' if kept is None else f'{kept:g}s'}"
+            for state, kept in value.items()
+        )
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def misspelt(env: Mapping[str, str]) -> dict[str, str]:
-    """Variables that look like a setting and are none, with the one probably meant. A source's secrets may have any name."""
+    """Variables that look like a setting and are none, with the one probably meant. A source's
+    secrets may have any name.
+    """
     known = {row.name for row in FIELDS.values()}
-    strange = [name for name in env if name.startswith(("LEADLINE_", "PIPEDRIVE_", "REDIS_")) and name not in known]
+    strange = [
+        name
+        for name in env
+        if name.startswith(("LEADLINE_", "PIPEDRIVE_", "REDIS_")) and name not in known
+    ]
     guesses = {name: difflib.get_close_matches(name, known, n=1, cutoff=0.85) for name in strange}
     return {name: guess[0] for name, guess in guesses.items() if guess}

@@ -1,4 +1,6 @@
-"""Reads the text of one setting. Each reader raises ValueError as `expected X, got Y`; none shows a secret."""
+"""Reads the text of one setting. Each reader raises ValueError as `expected X, got Y`; none shows a
+secret.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ from typing import Literal, NamedTuple, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from worker.contract import State
+from worker.encryption import parse_key
 from worker.units import parse_duration, parse_size
-from worker.vault import parse_key
 
 Network = IPv4Network | IPv6Network
 T = TypeVar("T")
@@ -28,7 +30,9 @@ _TOKEN = re.compile(r"[\x21-\x7e]+", re.ASCII)
 
 
 class Secret(str):
-    """Text that does not show itself in representations, and so not in tracebacks and logged structs."""
+    """Text that does not show itself in representations, and so not in tracebacks and logged
+    structs.
+    """
 
     __slots__ = ()
 
@@ -68,7 +72,11 @@ def one_of(*words: str) -> Callable[[str], str]:
 
 def seconds(text: str) -> float:
     """`90`, `90s` or `1m30s`, above nought."""
-    value = float(text) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text, re.ASCII) else parse_duration(text)
+    value = (
+        float(text)
+        if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text, re.ASCII)
+        else parse_duration(text)
+    )
     if value <= 0:
         raise ValueError(f"expected more than 0 seconds, got {text!r}")
     return value
@@ -94,26 +102,35 @@ def listed(text: str) -> list[str]:
 
 
 def retention(text: str) -> Mapping[State, float | None]:
-    """Seconds by state, None for `never`. A state that is not named keeps its default; `discarded` goes with `ignored`.
+    """Seconds by state, None for `never`. A state that is not named keeps its default; `discarded`
+    goes with `ignored`.
 
-    A plain dict, because settings are handed to processes that are started afresh, and a read-only view cannot be pickled.
+    A plain dict, because settings are handed to processes that are started afresh, and a read-only
+    view cannot be pickled.
     """
     given = dict(_DEFAULT_RETENTION)
     for part in listed(text):
         name, equals, value = part.partition("=")
         name = name.strip().lower().replace("quarantined", "quarantine")
         if not equals or name not in RETAINED:
-            raise ValueError(f"expected STATE=DURATION or STATE=never with a state of {', '.join(RETAINED)}, got {part!r}")
+            raise ValueError(
+                f"expected STATE=DURATION or STATE=never with a state of {', '.join(RETAINED)}, got"
+                f" {part!r}"
+            )
         given[name] = value.strip().lower()
     given.setdefault("discarded", given["ignored"])
-    kept = {name: None if value == "never" else parse_duration(value) for name, value in given.items()}
+    kept = {
+        name: None if value == "never" else parse_duration(value) for name, value in given.items()
+    }
     return {RETAINED[name]: seconds for name, seconds in kept.items()}
 
 
 def token(text: str) -> Secret:
     """A credential: visible ASCII, since anything else cannot stand in a header."""
     if not _TOKEN.fullmatch(text):
-        raise ValueError("expected a credential of visible ASCII characters, got one with others (not shown)")
+        raise ValueError(
+            "expected a credential of visible ASCII characters, got one with others (not shown)"
+        )
     return Secret(text)
 
 
@@ -126,10 +143,14 @@ def ops_tokens(text: str) -> tuple[OpsToken, ...]:
         name, role, value = name.strip(), role.strip().lower(), value.strip()
         if not name or role not in ("viewer", "operator") or not _TOKEN.fullmatch(value):
             raise ValueError(
-                f"expected name:role:token with role viewer or operator, got another thing as entry {place} (not shown)"
+                "expected name:role:token with role viewer or operator, got another thing as entry"
+                f" {place} (not shown)"
             )
         tokens.append(OpsToken(name, "viewer" if role == "viewer" else "operator", Secret(value)))
-    for what, seen in (("name", [item.name for item in tokens]), ("token", [str(item.token) for item in tokens])):
+    for what, seen in (
+        ("name", [item.name for item in tokens]),
+        ("token", [str(item.token) for item in tokens]),
+    ):
         if len(set(seen)) < len(seen):
             raise ValueError(f"expected each {what} once, got one of them twice (not shown)")
     return tuple(tokens)
@@ -142,7 +163,9 @@ def networks(text: str) -> tuple[Network, ...]:
         try:
             found.append(ip_network(part, strict=False))
         except ValueError:
-            raise ValueError(f"expected IP addresses or CIDR ranges separated by commas, got {part!r}") from None
+            raise ValueError(
+                f"expected IP addresses or CIDR ranges separated by commas, got {part!r}"
+            ) from None
     return tuple(found)
 
 
@@ -157,8 +180,17 @@ def keys(text: str) -> tuple[Secret, ...]:
 def http_url(text: str) -> str:
     """An http or https URL without query, credentials or a slash at the end."""
     url = _split(text, "an http:// or https:// URL")
-    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment or url.username is not None:
-        raise ValueError(f"expected an http:// or https:// URL without query or credentials, got {_shown(url, text)!r}")
+    if (
+        url.scheme not in ("http", "https")
+        or not url.hostname
+        or url.query
+        or url.fragment
+        or url.username is not None
+    ):
+        raise ValueError(
+            "expected an http:// or https:// URL without query or credentials, got"
+            f" {_shown(url, text)!r}"
+        )
     return text.rstrip("/")
 
 
@@ -166,7 +198,11 @@ def secret_url(text: str) -> Secret:
     """An http or https URL that is itself a secret, as webhooks' are; it may have a query."""
     expected = "an http:// or https:// URL"
     url = _split(text, expected, secret=True)
-    if url.scheme not in ("http", "https") or not url.hostname or any(sign.isspace() for sign in text):
+    if (
+        url.scheme not in ("http", "https")
+        or not url.hostname
+        or any(sign.isspace() for sign in text)
+    ):
         raise ValueError(f"expected {expected}, got something else (not shown)")
     return Secret(text)
 
@@ -175,11 +211,17 @@ def redis_url(text: str) -> Secret:
     """redis://, rediss://, unix:// or redis+sentinel://; may hold a password."""
     url = _split(text, "a Redis URL", secret=True)
     if url.scheme not in REDIS_SCHEMES:
-        raise ValueError(f"expected redis://, rediss://, unix:// or redis+sentinel://, got {url.scheme or 'no scheme'}")
+        raise ValueError(
+            "expected redis://, rediss://, unix:// or redis+sentinel://, got"
+            f" {url.scheme or 'no scheme'}"
+        )
     if url.scheme == "unix" and not url.path.startswith("/"):
         raise ValueError("expected unix:///path/of/the/socket, got a path that is not absolute")
     if url.scheme == "redis+sentinel" and (not url.netloc or not url.path.strip("/")):
-        raise ValueError("expected redis+sentinel://host:26379,host:26379/MASTER/0, got no host or no master name")
+        raise ValueError(
+            "expected redis+sentinel://host:26379,host:26379/MASTER/0, got no host or no master"
+            " name"
+        )
     if url.scheme in ("redis", "rediss") and not url.hostname:
         raise ValueError(f"expected {url.scheme}://host:6379/0, got no host")
     return Secret(text)
@@ -192,7 +234,9 @@ def _split(text: str, expected: str, *, secret: bool = False) -> SplitResult:
         if "," not in url.netloc and url.port == 0:
             raise ValueError
     except ValueError:
-        raise ValueError(f"expected {expected}, got {'something else (not shown)' if secret else repr(text)}") from None
+        raise ValueError(
+            f"expected {expected}, got {'something else (not shown)' if secret else repr(text)}"
+        ) from None
     return url
 
 

@@ -1,1 +1,3 @@
-"""Alerts: what is wrong is told to a webhook once, again when it grows, and once more when it has recovered."""
+"""Alerts: what is wrong is told to a webhook once, again when it grows, and once more when it has
+recovered.
+"""

@@ -18,7 +18,8 @@ class DeadCause(Struct, frozen=True):
 
 
 class Facts(Struct, frozen=True, kw_only=True):
-    """How things stand for everybody, as Redis tells it. `oldest_seconds`: of what waits for its delivery.
+    """How things stand for everybody, as Redis tells it. `oldest_seconds`: of what waits for its
+    delivery.
 
     `silent` maps sources that usually speak to the seconds since they last did.
     """
@@ -35,7 +36,8 @@ class Facts(Struct, frozen=True, kw_only=True):
 class Condition(Struct, frozen=True, kw_only=True):
     """Something that is wrong now. `key` tells it apart, a higher `level` is worth telling again.
 
-    It is told after it held for `after` seconds, and called recovered after it was gone for `calm` seconds.
+    It is told after it held for `after` seconds, and called recovered after it was gone for `calm`
+    seconds.
     """
 
     key: str
@@ -71,7 +73,9 @@ def shared(facts: Facts) -> Iterator[Condition]:
         why = f"; delivery is paused: {facts.paused}" if facts.paused else ""
         yield Condition(
             key="oldest",
-            text=f"the oldest lead has waited for its delivery for {span(facts.oldest_seconds)}{why}",
+            text=(
+                f"the oldest lead has waited for its delivery for {span(facts.oldest_seconds)}{why}"
+            ),
             recovered="no lead waits too long any more",
             path="/ops/submissions?state=waiting",
             after=60.0,
@@ -87,7 +91,10 @@ def shared(facts: Facts) -> Iterator[Condition]:
     for source, seconds in sorted(facts.silent.items()):
         yield Condition(
             key=f"silent:{source}",
-            text=f"the source {source} usually speaks at this hour and has been silent for {span(seconds)}",
+            text=(
+                f"the source {source} usually speaks at this hour and has been silent for"
+                f" {span(seconds)}"
+            ),
             recovered=f"the source {source} speaks again",
             path=f"/ops/submissions?source={source}",
             calm=0.0,
@@ -96,7 +103,10 @@ def shared(facts: Facts) -> Iterator[Condition]:
         names = "a name" if facts.lacking == 1 else f"{facts.lacking} names"
         yield Condition(
             key="drift",
-            text=f"the Pipedrive account lacks {names} of the source file; the next leads that need them will fail",
+            text=(
+                f"the Pipedrive account lacks {names} of the source file; the next leads that need"
+                " them will fail"
+            ),
             recovered="the Pipedrive account has every name of the source file",
             after=60.0,
             calm=0.0,
@@ -108,7 +118,10 @@ def local(*, redis: bool, spool: int) -> Iterator[Condition]:
     if not redis:
         yield Condition(
             key="redis",
-            text=f"Redis is away; {_leads(spool)} wait in the spool of this machine, nothing is lost and nothing is delivered",
+            text=(
+                f"Redis is away; {_leads(spool)} wait in the spool of this machine, nothing is lost"
+                " and nothing is delivered"
+            ),
             recovered="Redis is back",
             after=30.0,
             calm=60.0,
@@ -127,7 +140,9 @@ def span(seconds: float) -> str:
     """`3 h 10 m`, `12 m`, `2 d 4 h`."""
     minutes = int(seconds // 60)
     days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
-    parts = [f"{value} {unit}" for value, unit in ((days, "d"), (hours, "h"), (minutes, "m")) if value]
+    parts = [
+        f"{value} {unit}" for value, unit in ((days, "d"), (hours, "h"), (minutes, "m")) if value
+    ]
     return " ".join(parts[:2]) or "less than a minute"
 
 

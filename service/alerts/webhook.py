@@ -1,4 +1,6 @@
-"""Sends messages to the webhook of `LEADLINE_ALERT_WEBHOOK`, as Slack and what is compatible with it take them."""
+"""Sends messages to the webhook of `LEADLINE_ALERT_WEBHOOK`, as Slack and what is compatible with
+it take them.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from service.alerts.telling import Message
+from service.alerts.state import Message
 
 SECONDS = 10.0
 MOST = 20
@@ -54,5 +56,7 @@ def build_http() -> httpx.Client:
 
 
 def _inert(text: str) -> str:
-    """Nothing in a message may mention people or become a link: https://api.slack.com/reference/surfaces/formatting#escaping"""
+    """Nothing in a message may mention people or become a link:
+    https://api.slack.com/reference/surfaces/formatting#escaping
+    """
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from service.checks.advice import PASSING, advice
-from service.checks.finding import Finding, fail, ok, warn
-from worker.delivery.names import Place, Unresolved, unresolved, used
-from worker.drift import missing_scopes
+from service.checks.finding import PASSING, Finding, advice, fail, ok, warn
+from worker.drift.drift import missing_scopes
+from worker.drift.unresolved_names import Place, Unresolved, unresolved, used
 from worker.errors import Gone, LeadlineError
+from worker.lead.settings import SourceWriting
 from worker.pipedrive.client import Pipedrive
-from worker.pipedrive.inventory import Kind
-from worker.pipedrive.names import WORDS, Directory
-from worker.writing import SourceWriting
+from worker.pipedrive.metadata import WORDS, Directory, Kind
 
 PIPEDRIVE = "pipedrive"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -24,11 +22,20 @@ def check_account(client: Pipedrive, base_url: str) -> list[Finding]:
     found = []
     url = urlsplit(base_url)
     if url.scheme == "http" and url.hostname not in LOOPBACK:
-        found.append(warn(PIPEDRIVE, f"credentials and leads travel unencrypted to {base_url}: use https", "PIPEDRIVE_BASE_URL"))
+        found.append(
+            warn(
+                PIPEDRIVE,
+                f"credentials and leads travel unencrypted to {base_url}: use https",
+                "PIPEDRIVE_BASE_URL",
+            )
+        )
     try:
         me = client.users.me()
     except Gone as error:
-        return [*found, fail(PIPEDRIVE, f"{base_url} is not Pipedrive's API: {error}", "PIPEDRIVE_BASE_URL")]
+        return [
+            *found,
+            fail(PIPEDRIVE, f"{base_url} is not Pipedrive's API: {error}", "PIPEDRIVE_BASE_URL"),
+        ]
     except LeadlineError as error:
         return [*found, troubled(error)]
     company = f" of {me.company_name}" if me.company_name else ""
@@ -38,7 +45,10 @@ def check_account(client: Pipedrive, base_url: str) -> list[Finding]:
 def check_scopes(granted: str) -> list[Finding]:
     """What the token endpoint granted (as it names it) against what a delivery needs."""
     said = "the app was not granted the scope {}: add it and connect the app again"
-    return [fail(PIPEDRIVE, said.format(scope), "PIPEDRIVE_REFRESH_TOKEN") for scope in missing_scopes(granted)]
+    return [
+        fail(PIPEDRIVE, said.format(scope), "PIPEDRIVE_REFRESH_TOKEN")
+        for scope in missing_scopes(granted)
+    ]
 
 
 def check_names(writings: Mapping[str, SourceWriting], directory: Directory) -> list[Finding]:
@@ -53,12 +63,17 @@ def check_names(writings: Mapping[str, SourceWriting], directory: Directory) -> 
             continue
         readable.add(kind)
         if table.partial:
-            said = "the users cannot be listed with these credentials (scope users:read): owner ids are taken as they stand"
+            said = (
+                "the users cannot be listed with these credentials (scope users:read): owner ids"
+                " are taken as they stand"
+            )
             found.append(warn(PIPEDRIVE, said))
     missing = unresolved(writings, directory, readable)
     found += [_missing(one) for one in missing]
     incomplete = {one.kind for one in missing}
-    complete = [kind for kind in used(writings) if kind in readable and WORDS[kind] not in incomplete]
+    complete = [
+        kind for kind in used(writings) if kind in readable and WORDS[kind] not in incomplete
+    ]
     return found + [_all_there(kind, used(writings)[kind]) for kind in complete]
 
 
@@ -69,7 +84,10 @@ def _missing(one: Unresolved) -> Finding:
 
 def places(found: Iterable[Place]) -> str:
     """`sources.contact.lead.labels (source contact, line 12)`, joined."""
-    return "; ".join(f"{each.setting} (source {each.source}{f', line {each.line}' if each.line else ''})" for each in found)
+    return "; ".join(
+        f"{each.setting} (source {each.source}{f', line {each.line}' if each.line else ''})"
+        for each in found
+    )
 
 
 def _all_there(kind: Kind, names: set[str]) -> Finding:

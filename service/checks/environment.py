@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import redis
 
 from service.checks.finding import Finding, fail, ok, warn
 from worker.pipedrive.client import DEFAULT_BASE
@@ -15,26 +19,186 @@ SETTINGS = "settings"
 
 def check_settings(env: Mapping[str, str]) -> tuple[Settings | None, list[Finding]]:
     """The settings of one machine, or None where they cannot be used, and every finding."""
-    spelling = [warn(SETTINGS, f"{name} is no setting; did you mean {meant}?", meant) for name, meant in misspelt(env).items()]
+    spelling = [
+        warn(SETTINGS, f"{name} is no setting; did you mean {meant}?", meant)
+        for name, meant in misspelt(env).items()
+    ]
     try:
         settings = Settings.for_all(env)
     except SettingsError as error:
-        return None, [*spelling, *(fail(SETTINGS, fault, fault.partition(":")[0]) for fault in error.faults)]
+        return None, [
+            *spelling,
+            *(fail(SETTINGS, fault, fault.partition(":")[0]) for fault in error.faults),
+        ]
     found = [*spelling, *_open_ends(settings)]
     return settings, found if found else [ok(SETTINGS, "all settings can be used")]
 
 
 def _open_ends(settings: Settings) -> Iterator[Finding]:
     if not settings.ops_tokens:
-        yield warn(SETTINGS, "console closed: nobody has a token; set name:role:token", "LEADLINE_OPS_TOKENS")
+        yield warn(
+            SETTINGS,
+            "console closed: nobody has a token; set name:role:token",
+            "LEADLINE_OPS_TOKENS",
+        )
     if settings.pipedrive_plan == "unlimited" and settings.pipedrive_base_url == DEFAULT_BASE:
-        yield warn(SETTINGS, "nothing paces the calls to the real Pipedrive: name the account's plan", "PIPEDRIVE_PLAN")
+        yield warn(
+            SETTINGS,
+            "nothing paces the calls to the real Pipedrive: name the account's plan",
+            "PIPEDRIVE_PLAN",
+        )
     place = _first_that_exists(settings.data_dir)
     if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
-        yield fail(SETTINGS, f"{place} is no directory that can be written to: the local spool has no place", "LEADLINE_DATA_DIR")
+        yield fail(
+            SETTINGS,
+            f"{place} is no directory that can be written to: the local spool has no place",
+            "LEADLINE_DATA_DIR",
+        )
 
 
 def _first_that_exists(path: Path) -> Path:
     """The directory itself, or the nearest one above it: what is missing is made."""
     whole = path.absolute()
     return next((each for each in (whole, *whole.parents) if each.exists()), whole)
+
+
+# Redis: whether it is there, recent enough, and keeps what it has acknowledged.
+
+REDIS = "redis"
+OLDEST = (6, 2)
+PERSISTENCE_SETTINGS = (
+    "appendfsync",
+    "no-appendfsync-on-rewrite",
+    "save",
+    "appendonly",
+    "maxmemory-policy",
+)
+UNREADABLE = "cannot be read here: look it up at whoever runs this Redis"
+
+
+def check_store(client: redis.Redis, url: str, *, wait_replicas: int = 0) -> list[Finding]:
+    """Every finding about the server behind `client`; `url` may hold a password, which is not
+    shown.
+    """
+    try:
+        client.ping()
+        info = client.info()
+    except redis.ResponseError as error:
+        return [fail(REDIS, f"{shown(url)} refuses: {error}", "REDIS_URL")]
+    except (redis.RedisError, OSError) as error:
+        return [fail(REDIS, f"{shown(url)} cannot be reached: {_bare(error)}", "REDIS_URL")]
+    config = _config(client)
+    return [
+        *_server(info, url),
+        *_role(info, wait_replicas),
+        *_persistence(info, config),
+        *_eviction(info, config),
+    ]
+
+
+def shown(url: str) -> str:
+    """The address without credentials."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _config(client: redis.Redis) -> dict[str, str]:
+    """The settings that can be read; managed servers often refuse CONFIG."""
+    found: dict[str, str] = {}
+    for name in PERSISTENCE_SETTINGS:
+        try:
+            found |= cast("dict[str, str]", client.config_get(name))
+        except redis.RedisError:
+            return found
+    return found
+
+
+def _server(info: dict[str, Any], url: str) -> Iterator[Finding]:
+    """Other servers than Redis say in `redis_version` which Redis they equal."""
+    version = str(info.get("redis_version", ""))
+    name = f"{info.get('server_name', 'redis')} at {shown(url)}"
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
+    if not numbers:
+        yield warn(REDIS, f"{name}: the version {UNREADABLE}; at least 6.2 is needed")
+    elif numbers < OLDEST:
+        yield fail(REDIS, f"{name} is like Redis {version}: at least 6.2 is needed")
+    else:
+        yield ok(REDIS, f"{name} answers, like Redis {version}")
+    if str(info.get("cluster_enabled", "0")) == "1":
+        yield fail(
+            REDIS,
+            "this is a cluster: one submission's keys would lie on several nodes; use a single"
+            " server",
+            "REDIS_URL",
+        )
+
+
+def _role(info: dict[str, Any], wait_replicas: int) -> Iterator[Finding]:
+    if info.get("role") == "slave":
+        yield fail(
+            REDIS,
+            "this is a replica, which takes no writes: name the master, or the sentinels",
+            "REDIS_URL",
+        )
+    replicas = int(info.get("connected_slaves", 0))
+    if replicas < wait_replicas:
+        said = f"each submission waits for {wait_replicas} replicas, and {replicas} are connected"
+        yield fail(REDIS, said, "LEADLINE_WAIT_REPLICAS")
+
+
+def _persistence(info: dict[str, Any], config: dict[str, str]) -> Iterator[Finding]:
+    enabled = config.get("appendonly") or {"1": "yes", "0": "no"}.get(str(info.get("aof_enabled")))
+    fsync = config.get("appendfsync")
+    if enabled is None:
+        yield warn(
+            REDIS,
+            f"whether it keeps what it has acknowledged {UNREADABLE}; it needs appendonly yes",
+            "appendonly",
+        )
+        return
+    if enabled == "no":
+        kept = "only snapshots are kept" if config.get("save") else "NOTHING IS KEPT"
+        said = (
+            f"{kept}: acknowledged submissions are LOST when it stops; set appendonly yes and"
+            " appendfsync always"
+        )
+        yield warn(REDIS, said, "appendonly")
+        return
+    if info.get("aof_last_write_status", "ok") != "ok":
+        yield fail(REDIS, "it cannot write its append-only file: is the disk full?", "appendonly")
+    if fsync is None:
+        yield warn(
+            REDIS, f"appendonly is on; appendfsync {UNREADABLE}, it should be always", "appendfsync"
+        )
+    elif fsync != "always":
+        lost = "the last second or two" if fsync == "everysec" else "up to half a minute"
+        said = (
+            f"{lost} of acknowledged submissions can be lost with the machine: appendfsync is"
+            f" {fsync}, set always"
+        )
+        yield warn(REDIS, said, "appendfsync")
+    elif config.get("no-appendfsync-on-rewrite") == "yes":
+        said = "while its file is rewritten nothing is synced: set no-appendfsync-on-rewrite no"
+        yield warn(REDIS, said, "no-appendfsync-on-rewrite")
+    else:
+        yield ok(REDIS, "keeps what it has acknowledged: appendonly yes, appendfsync always")
+
+
+def _eviction(info: dict[str, Any], config: dict[str, str]) -> Iterator[Finding]:
+    policy = config.get("maxmemory-policy") or info.get("maxmemory_policy")
+    if policy is None:
+        yield warn(
+            REDIS, f"its maxmemory-policy {UNREADABLE}; it must be noeviction", "maxmemory-policy"
+        )
+    elif policy != "noeviction":
+        said = (
+            f"full memory would drop submissions unnoticed: maxmemory-policy is {policy}, set"
+            " noeviction"
+        )
+        yield fail(REDIS, said, "maxmemory-policy")
+    else:
+        yield ok(REDIS, "drops nothing when its memory is full: maxmemory-policy noeviction")
+
+
+def _bare(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,4 +1,6 @@
-"""The source file: every fault in it, the secrets it names, and which sources take anything from anybody."""
+"""The source file: every fault in it, the secrets it names, and which sources take anything from
+anybody.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +8,25 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from service.checks.finding import Finding, fail, ok, warn
-from service.sources.config import ConfigError, Fault, Source, SourceFile
-from service.sources.loader import Need, load
-from service.sources.registry import ADAPTERS
+from service.sources.adapters.registry import ADAPTERS
+from service.sources.schema import ConfigError, Fault, Source, SourceFile
+from service.sources.source_file.loader import Need, load
 
 SOURCE_FILE = "source file"
 
 
 def check_source_file(
-    path: Path, env: Mapping[str, str], *, is_example: bool, public_url: str | None, has_worker: bool
+    path: Path,
+    env: Mapping[str, str],
+    *,
+    is_example: bool,
+    public_url: str | None,
+    has_worker: bool,
 ) -> tuple[SourceFile | None, list[Finding]]:
     """The sources, without secrets, or None where the file cannot be used, and every finding.
 
-    `env` holds the secrets. `has_worker`: this machine has Pipedrive's credentials, so that it needs those of fetching as well.
+    `env` holds the secrets. `has_worker`: this machine has Pipedrive's credentials, so that it
+    needs those of fetching as well.
     """
     faults = _faults(path, env, ())
     if faults:
@@ -26,11 +34,27 @@ def check_source_file(
     file = load(path, env, secrets=())
     found = [ok(SOURCE_FILE, f"{path}: {len(file.sources)} sources")]
     if is_example:
-        found = [warn(SOURCE_FILE, f"no leadline.toml here: the packaged example {path} is in use", "LEADLINE_CONFIG")]
-    level, who = (warn, "`leadline up` makes one for the example") if is_example else (fail, "the service needs it")
-    found += [level(SOURCE_FILE, f"{fault} ({who})", _setting(fault)) for fault in _faults(path, env, ("verify",))]
+        found = [
+            warn(
+                SOURCE_FILE,
+                f"no leadline.toml here: the packaged example {path} is in use",
+                "LEADLINE_CONFIG",
+            )
+        ]
+    level, who = (
+        (warn, "`leadline up` makes one for the example")
+        if is_example
+        else (fail, "the service needs it")
+    )
+    found += [
+        level(SOURCE_FILE, f"{fault} ({who})", _setting(fault))
+        for fault in _faults(path, env, ("verify",))
+    ]
     level = fail if has_worker else warn
-    found += [level(SOURCE_FILE, f"{fault} (the worker needs it)", _setting(fault)) for fault in _faults(path, env, ("fetch",))]
+    found += [
+        level(SOURCE_FILE, f"{fault} (the worker needs it)", _setting(fault))
+        for fault in _faults(path, env, ("fetch",))
+    ]
     for source in file.sources.values():
         found += _source(source, public_url)
     return file, found
@@ -57,14 +81,28 @@ def _source(source: Source, public_url: str | None) -> Iterator[Finding]:
     subject, setting = f"source {source.name}", f"sources.{source.name}.verify"
     line = f" (line {source.line})" if source.line else ""
     if not is_verified(source):
-        yield warn(subject, f"takes submissions from anybody who knows the address: verify is none{line}", setting)
+        yield warn(
+            subject,
+            f"takes submissions from anybody who knows the address: verify is none{line}",
+            setting,
+        )
     elif signs_url(source) and public_url is None:
-        said = f"its scheme signs the public URL, which is not known: every request would be refused{line}"
+        said = (
+            "its scheme signs the public URL, which is not known: every request would be"
+            f" refused{line}"
+        )
         yield fail(subject, said, "LEADLINE_PUBLIC_URL")
     else:
-        yield ok(subject, f"{source.adapter} at /in/{source.name}, verified by {source.check.scheme or 'its own scheme'}")
+        yield ok(
+            subject,
+            f"{source.adapter} at /in/{source.name}, verified by"
+            f" {source.check.scheme or 'its own scheme'}",
+        )
     if ADAPTERS[source.adapter].records and not (source.fetch and source.fetch.token_env):
-        said = f"where {source.adapter} sends ids alone, the worker needs a token to read the rest{line}"
+        said = (
+            f"where {source.adapter} sends ids alone, the worker needs a token to read the"
+            f" rest{line}"
+        )
         yield warn(subject, said, f"sources.{source.name}.fetch.token_env")
 
 

@@ -1,4 +1,6 @@
-"""`leadline attribution`: how many leads carry channel, channel id, campaign and click id, and what no rule matched."""
+"""`leadline attribution`: how many leads carry channel, channel id, campaign and click id, and what
+no rule matched.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +8,16 @@ import os
 
 import click
 
-from service import stored
-from service.attribution import LEADS, Carried, Report, SourceShare, Tally
-from service.cli import show, start
-from service.cli.columns import inert, print_columns
-from service.cli.progress import counted
-from service.cli.since import since_option
+from service.cli import output, setup
+from service.cli.output import counted, inert, print_columns
+from service.cli.queries import since_option
+from service.reports import stored
+from service.reports.attribution import LEADS, Carried, Report, SourceShare, Tally
 from service.settings import source_file
-from service.sources.config import ConfigError
-from service.sources.loader import load, writing
+from service.sources.schema import ConfigError
+from service.sources.source_file.loader import load, writing
+from worker.lead.settings import SourceWriting
 from worker.settings import Settings
-from worker.writing import SourceWriting
 
 SHOWN = 15
 """Campaigns of one source that people are shown."""
@@ -26,22 +27,23 @@ COLUMNS = ["leads", "channel", "channel_id", "UTM", "click id", "all three"]
 @click.command()
 @click.option("--source", help="Only leads of this source.")
 @since_option
-@show.json_option
+@output.json_option
 def attribution(source: str | None, since: float, as_json: bool) -> None:
-    """How many stored leads carry channel, channel_id, UTM and click id, by source and campaign, and what no rule matched.
+    """How many stored leads carry channel, channel_id, UTM and click id, by source and campaign,
+    and what no rule matched.
 
     By the source file as it is. Shows no personal data.
     """
-    settings = start.settings(Settings.for_service)
+    settings = setup.settings(Settings.for_service)
     tally = Tally(_writings(settings))
-    with start.opened(settings) as store:
+    with setup.opened(settings) as store:
         heads = stored.heads(store.ledger, since=since, states=LEADS, source=source)
         for record in counted(stored.records(store.ledger, heads, raw=False), "leads counted"):
             if record.fetch is None:
                 tally.add(record)
     report = tally.report()
     if as_json:
-        show.print_json(report)
+        output.print_json(report)
         return
     _print(report)
 
@@ -50,7 +52,9 @@ def _writings(settings: Settings) -> dict[str, SourceWriting]:
     try:
         return writing(load(source_file(settings), os.environ, secrets=()))
     except ConfigError as error:
-        start.stop("leadline: the source file cannot be used:", *(f"  {fault}" for fault in error.faults))
+        setup.stop(
+            "leadline: the source file cannot be used:", *(f"  {fault}" for fault in error.faults)
+        )
 
 
 def _print(report: Report) -> None:
@@ -71,15 +75,31 @@ def _print_source(share: SourceShare) -> None:
     if campaigns and (len(campaigns) > 1 or share.total.utm):
         rows = [[name, *_row(carried)] for name, carried in campaigns[:SHOWN]]
         if rest := campaigns[SHOWN:]:
-            rows.append([f"{len(rest):,} more", f"{sum(carried.leads for _, carried in rest):,}", *[""] * (len(COLUMNS) - 1)])
+            rows.append(
+                [
+                    f"{len(rest):,} more",
+                    f"{sum(carried.leads for _, carried in rest):,}",
+                    *[""] * (len(COLUMNS) - 1),
+                ]
+            )
         _table(f"{share.source}: by campaign", ["campaign", *COLUMNS], rows)
     if share.rules:
-        rows = [[str(rule.number), _when(rule.when), _of(rule.leads, share.total.leads)] for rule in share.rules]
+        rows = [
+            [str(rule.number), _when(rule.when), _of(rule.leads, share.total.leads)]
+            for rule in share.rules
+        ]
         rows.append(["–", "no rule matched", _unmatched(share)])
         _table(f"{share.source}: by rule", ["rule", "when", "leads"], rows)
     if share.unmatched_from:
-        rows = [[one.utm_source, one.utm_medium, _of(one.leads, share.unmatched)] for one in share.unmatched_from[:SHOWN]]
-        _table(f"{share.source}: where those without a rule come from", ["utm_source", "utm_medium", "leads"], rows)
+        rows = [
+            [one.utm_source, one.utm_medium, _of(one.leads, share.unmatched)]
+            for one in share.unmatched_from[:SHOWN]
+        ]
+        _table(
+            f"{share.source}: where those without a rule come from",
+            ["utm_source", "utm_medium", "leads"],
+            rows,
+        )
     for fault, leads in share.faults.items():
         click.echo(f"{inert(share.source)}: {leads:,} leads: {inert(fault)}")
 
@@ -101,7 +121,9 @@ def _unmatched(share: SourceShare) -> str:
 
 
 def _of(part: int, whole: int) -> str:
-    """`120 (40 %)`; a part that is not all never reads 100 %, and one that is not none never 0 %."""
+    """`120 (40 %)`; a part that is not all never reads 100 %, and one that is not none never 0
+    %.
+    """
     if not whole:
         return "0"
     percent = round(100 * part / whole)
@@ -110,4 +132,7 @@ def _of(part: int, whole: int) -> str:
 
 
 def _when(when: dict[str, object]) -> str:
-    return ", ".join(f"{name} = {' or '.join(value) if isinstance(value, list) else value}" for name, value in when.items())
+    return ", ".join(
+        f"{name} = {' or '.join(value) if isinstance(value, list) else value}"
+        for name, value in when.items()
+    )

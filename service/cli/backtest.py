@@ -1,4 +1,6 @@
-"""`leadline backtest`: what the source file on disk would make of the submissions that are stored."""
+"""`leadline backtest`: what the source file on disk would make of the submissions that are
+stored.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +15,15 @@ from typing import Any
 import click
 import msgspec
 
-from service import stored
-from service.backtest import Change, Finding, Totals, Verdict
-from service.backtest import backtest as judged
-from service.cli import show, start
-from service.cli.columns import inert, print_columns
-from service.cli.progress import counted
-from service.cli.since import since_option
+from service.cli import output, setup
+from service.cli.output import counted, inert, print_columns
+from service.cli.queries import since_option
+from service.reports import stored
+from service.reports.backtest import Change, Finding, Totals, Verdict
+from service.reports.backtest import backtest as judged
 from service.settings import source_file
-from service.sources.config import ConfigError, SourceFile
-from service.sources.loader import load
+from service.sources.schema import ConfigError, SourceFile
+from service.sources.source_file.loader import load
 from worker.settings import Settings
 
 SHOWN = 50
@@ -36,36 +37,54 @@ CHANGES = (Verdict.SAME, Verdict.CHANGED, Verdict.WRITTEN, Verdict.LEAD_NOW, Ver
 @click.command()
 @click.option("--source", help="Only submissions of this source.")
 @since_option
-@click.option("--limit", type=click.IntRange(min=1), help="Only the newest N, by their last change.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), help="Only the newest N, by their last change."
+)
 @click.option(
     "--against",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The source file as it was: then changed rules and settings show as well. Left out: what is stored stands for it.",
+    help=(
+        "The source file as it was: then changed rules and settings show as well. Left out: what is"
+        " stored stands for it."
+    ),
 )
 @click.option("--reveal", is_flag=True, help="Show personal data, which are masked otherwise.")
-@show.json_option
-def backtest(source: str | None, since: float, limit: int | None, against: Path | None, reveal: bool, as_json: bool) -> None:
-    """The source file on disk over the submissions still stored: which leads would change, and which would fail.
+@output.json_option
+def backtest(
+    source: str | None,
+    since: float,
+    limit: int | None,
+    against: Path | None,
+    reveal: bool,
+    as_json: bool,
+) -> None:
+    """The source file on disk over the submissions still stored: which leads would change, and
+    which would fail.
 
-    Nothing is stored or sent. The reading is judged, not the door: signatures are not checked again. Ends with 1 if something
-    would fail that did not before.
+    Nothing is stored or sent. The reading is judged, not the door: signatures are not checked
+    again. Ends with 1 if something would fail that did not before.
     """
-    settings = start.settings(Settings.for_service)
+    settings = setup.settings(Settings.for_service)
     now, before = _file(source_file(settings)), _file(against) if against else None
     _check_source(source, now, before)
     totals = Totals()
-    with start.opened(settings) as store:
+    with setup.opened(settings) as store:
         wanted = stored.heads(store.ledger, since=since, source=source)
         heads = islice(wanted, limit) if limit else wanted
         records = counted(stored.records(store.ledger, heads, raw=True), "submissions looked at")
         findings = (
             judged(
-                record, now.sources.get(record.source), before.sources.get(record.source) if before else None, reveal=reveal
+                record, now.sources.get(record.source),
+                before.sources.get(record.source) if before else None, reveal=reveal
             )
             for record in records
             if record.duplicate_of is None
         )  # fmt: skip
-        _print_json(findings, totals) if as_json else _print(findings, totals, has_before=before is not None)
+        (
+            _print_json(findings, totals)
+            if as_json
+            else _print(findings, totals, has_before=before is not None)
+        )
     sys.exit(totals.new_failures > 0)
 
 
@@ -73,13 +92,19 @@ def _file(path: Path) -> SourceFile:
     try:
         return load(path, os.environ, secrets=())
     except ConfigError as error:
-        start.stop(f"leadline: the source file {path} cannot be used:", *(f"  {fault}" for fault in error.faults))
+        setup.stop(
+            f"leadline: the source file {path} cannot be used:",
+            *(f"  {fault}" for fault in error.faults),
+        )
 
 
 def _check_source(source: str | None, now: SourceFile, before: SourceFile | None) -> None:
     known = {*now.sources, *(before.sources if before else ())}
     if source is not None and source not in known:
-        click.echo(f"warning: no source {source!r} in {now.path}; it has: {', '.join(sorted(known))}", err=True)
+        click.echo(
+            f"warning: no source {source!r} in {now.path}; it has: {', '.join(sorted(known))}",
+            err=True,
+        )
 
 
 def _print_json(findings: Iterator[Finding], totals: Totals) -> None:
@@ -91,7 +116,10 @@ def _print_json(findings: Iterator[Finding], totals: Totals) -> None:
         if finding.verdict not in QUIET:
             click.echo(f"{comma}\n  {msgspec.json.encode(finding).decode()}", nl=False)
             comma = ","
-    fields = [{"source": source, "field": name, "count": count} for (source, name), count in totals.fields.most_common()]
+    fields = [
+        {"source": source, "field": name, "count": count}
+        for (source, name), count in totals.fields.most_common()
+    ]
     rest = {
         "looked_at": totals.looked_at,
         "new_failures": totals.new_failures,
@@ -142,15 +170,27 @@ def _short(value: Any) -> str:
 
 
 def _print_counts(totals: Totals, *, has_before: bool) -> None:
-    used = [verdict for verdict in CHANGES if any(counts[verdict] for counts in totals.sources.values())]
+    used = [
+        verdict for verdict in CHANGES if any(counts[verdict] for counts in totals.sources.values())
+    ]
     columns = ["source", "looked at", *used, "new failures"]
     rows = [
-        [name, sum(counts[verdict] for verdict in Verdict), *(counts[verdict] for verdict in used), counts["new failures"]]
+        [
+            name,
+            sum(counts[verdict] for verdict in Verdict),
+            *(counts[verdict] for verdict in used),
+            counts["new failures"],
+        ]
         for name, counts in sorted(totals.sources.items())
     ]
-    show.table("By source", columns, rows, empty="nothing is stored that matches")
+    output.table("By source", columns, rows, empty="nothing is stored that matches")
     if totals.fields:
-        counted_fields = [(source, name, count) for (source, name), count in totals.fields.most_common(20)]
-        show.table("What changes most", ["source", "field", "leads"], counted_fields)
+        counted_fields = [
+            (source, name, count) for (source, name), count in totals.fields.most_common(20)
+        ]
+        output.table("What changes most", ["source", "field", "leads"], counted_fields)
     if not has_before and totals.looked_at:
-        click.echo("Both leads are written by the file on disk; --against the file as it was shows what changed rules do.")
+        click.echo(
+            "Both leads are written by the file on disk; --against the file as it was shows what"
+            " changed rules do."
+        )

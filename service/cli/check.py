@@ -1,4 +1,6 @@
-"""`leadline check`: everything that can be found wrong before the first submission, one line each."""
+"""`leadline check`: everything that can be found wrong before the first submission, one line
+each.
+"""
 
 from __future__ import annotations
 
@@ -10,29 +12,37 @@ from pathlib import Path
 import click
 
 from service.checks.account import PIPEDRIVE, check_account, check_names, check_scopes
-from service.checks.environment import check_settings
+from service.checks.environment import REDIS, check_settings, check_store
 from service.checks.finding import Finding, Level, fail, ok, warn
 from service.checks.source_file import check_source_file
-from service.checks.store import REDIS, check_store
-from service.cli import show, start
-from service.cli.account import calling, directory_of, store_in_use
-from service.cli.columns import inert
+from service.cli import output, setup
+from service.cli.output import inert
+from service.cli.pipedrive_client import calling, directory_of, store_in_use
 from service.local.redis import EmbeddedRedisError, find_binary, running_url
 from service.settings import packaged_example, rows, source_file
-from service.sources.config import SourceFile
-from service.sources.loader import writing
-from worker.connection import connect
-from worker.drift import granted_scopes
+from service.sources.schema import SourceFile
+from service.sources.source_file.loader import writing
+from worker.drift.drift import granted_scopes
 from worker.settings import Settings
+from worker.store.connection import connect
 
 COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
 REDIS_SECONDS = 3.0
 
 
 @click.command()
-@click.option("--offline", is_flag=True, help="Look at settings and source file only; ask neither Redis nor Pipedrive.")
-@click.option("--settings", "only_settings", is_flag=True, help="List every setting with its value in force, and check nothing.")
-@show.json_option
+@click.option(
+    "--offline",
+    is_flag=True,
+    help="Look at settings and source file only; ask neither Redis nor Pipedrive.",
+)
+@click.option(
+    "--settings",
+    "only_settings",
+    is_flag=True,
+    help="List every setting with its value in force, and check nothing.",
+)
+@output.json_option
 def check(offline: bool, only_settings: bool, as_json: bool) -> None:
     """Checks settings, source file, Redis and Pipedrive. Ends with 1 if anything fails.
 
@@ -43,7 +53,7 @@ def check(offline: bool, only_settings: bool, as_json: bool) -> None:
         return
     found = list(findings(os.environ, offline=offline))
     if as_json:
-        show.print_json({"findings": found})
+        output.print_json({"findings": found})
     else:
         _print(found)
     sys.exit(any(finding.level is Level.FAIL for finding in found))
@@ -53,7 +63,10 @@ def findings(env: Mapping[str, str], *, offline: bool) -> Iterator[Finding]:
     """All findings, in the order in which they are mended."""
     settings, found = check_settings(env)
     yield from found
-    path = source_file(settings or Settings(config=Path(env["LEADLINE_CONFIG"]) if env.get("LEADLINE_CONFIG") else None))
+    path = source_file(
+        settings
+        or Settings(config=Path(env["LEADLINE_CONFIG"]) if env.get("LEADLINE_CONFIG") else None)
+    )
     file, found = check_source_file(
         path,
         env,
@@ -83,16 +96,27 @@ def _embedded() -> Finding:
         binary = find_binary()
     except EmbeddedRedisError as error:
         return fail(REDIS, str(error), "REDIS_URL")
-    return ok(REDIS, f"embedded, not running now: {binary.name} is started with the first command that needs it")
+    return ok(
+        REDIS,
+        f"embedded, not running now: {binary.name} is started with the first command that needs it",
+    )
 
 
 def _pipedrive(settings: Settings, file: SourceFile | None) -> Iterator[Finding]:
     if not settings.has_credentials:
-        yield warn(PIPEDRIVE, "no credentials: not checked, and nothing can be delivered", "PIPEDRIVE_API_TOKEN")
+        yield warn(
+            PIPEDRIVE,
+            "no credentials: not checked, and nothing can be delivered",
+            "PIPEDRIVE_API_TOKEN",
+        )
         return
     store = store_in_use(settings)
     if store is None and settings.uses_oauth:
-        yield warn(PIPEDRIVE, "not checked: OAuth tokens are shared in Redis, which does not answer", "REDIS_URL")
+        yield warn(
+            PIPEDRIVE,
+            "not checked: OAuth tokens are shared in Redis, which does not answer",
+            "REDIS_URL",
+        )
         return
     with calling(settings, store) as client:
         account = check_account(client, settings.pipedrive_base_url)
@@ -107,15 +131,23 @@ def _pipedrive(settings: Settings, file: SourceFile | None) -> Iterator[Finding]
 def _print(found: list[Finding]) -> None:
     width = max(len(finding.subject) for finding in found)
     for finding in found:
-        level = click.style(f"{finding.level:<4}", fg=COLOURS[finding.level], bold=finding.level is not Level.OK)
-        setting = f"  [{finding.setting}]" if finding.setting and finding.setting not in finding.message else ""
-        click.echo(f"{level}  {inert(finding.subject):<{width}}  {inert(finding.message)}{inert(setting)}")
+        level = click.style(
+            f"{finding.level:<4}", fg=COLOURS[finding.level], bold=finding.level is not Level.OK
+        )
+        setting = (
+            f"  [{finding.setting}]"
+            if finding.setting and finding.setting not in finding.message
+            else ""
+        )
+        click.echo(
+            f"{level}  {inert(finding.subject):<{width}}  {inert(finding.message)}{inert(setting)}"
+        )
 
 
 def _list_settings(as_json: bool) -> None:
-    settings = start.settings()
+    settings = setup.settings()
     if as_json:
-        show.print_json({"settings": rows(settings)})
+        output.print_json({"settings": rows(settings)})
         return
     listed = rows(settings)
     width = max(len(row.name) for row in listed)

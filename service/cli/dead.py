@@ -6,13 +6,17 @@ from pathlib import Path
 
 import click
 
-from service.cli import deciding, listed, show, start
-from service.cli.deciding import Asked
-from service.ops.find import states
+from service.cli import decisions, output, queries, setup
+from service.cli.decisions import Asked
+from service.ops.filters import states
 from worker.contract import State
 
 edits = click.option(
-    "--set", "edits", multiple=True, metavar="FIELD=VALUE", help="Mend a field of the lead first: --set email=ada@example.com"
+    "--set",
+    "edits",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Mend a field of the lead first: --set email=ada@example.com",
 )
 
 
@@ -23,45 +27,57 @@ def dead() -> None:
 
 @dead.command("list")
 @click.option("--source", help="Only of this source.")
-@click.option("--cause", help="Only of this cause: its id, its code, its step, or a word of what it says.")
+@click.option(
+    "--cause", help="Only of this cause: its id, its code, its step, or a word of what it says."
+)
 @click.option("--q", help="Only what this search finds, as in the console's search box.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1))
-@show.json_option
+@output.json_option
 def list_(source: str | None, cause: str | None, q: str | None, limit: int, as_json: bool) -> None:
     """The newest dead letters with their causes. Names are masked."""
-    with listed.opened([State.DEAD]) as desk:
-        wanted = listed.filter_of(source=source, cause=cause, q=q)
-        listed.print_items("Dead letters", listed.first(desk.reader, wanted, limit), as_json=as_json)
+    with queries.opened([State.DEAD]) as desk:
+        wanted = queries.filter_of(source=source, cause=cause, q=q)
+        queries.print_items(
+            "Dead letters", queries.first(desk.reader, wanted, limit), as_json=as_json
+        )
 
 
 @dead.command("show")
 @click.argument("submission_id")
 @click.option("--masked", is_flag=True, help="Without personal data.")
-@show.json_option
+@output.json_option
 def show_(submission_id: str, masked: bool, as_json: bool) -> None:
     """One submission whole: lead, cause, deliveries, timeline. Shows personal data."""
-    with listed.opened([State.DEAD]) as desk:
+    with queries.opened([State.DEAD]) as desk:
         found = desk.reader.submission(submission_id, reveal=not masked)
         if not masked:
             desk.revealed(submission_id)
-        listed.print_detail(found, as_json=as_json)
+        queries.print_detail(found, as_json=as_json)
 
 
 @dead.command("export")
-@click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True
+)
 @click.option("--source", help="Only of this source.")
-@click.option("--cause", help="Only of this cause: its id, its code, its step, or a word of what it says.")
+@click.option(
+    "--cause", help="Only of this cause: its id, its code, its step, or a word of what it says."
+)
 @click.option(
     "--state",
     default=State.DEAD.value,
     show_default=True,
-    callback=listed.checked_states,
+    callback=queries.checked_states,
     help="One, or several with commas.",
 )
 @click.option("--q", help="Only what this search finds, as in the console's search box.")
 @click.option("--reveal", is_flag=True, help="With personal data; kept in the audit trail.")
 @click.option("--bom", is_flag=True, help="Begin a CSV with the mark by which Excel knows UTF-8.")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write into this file, not onto standard output.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write into this file, not onto standard output.",
+)
 def export(
     form: str,
     source: str | None,
@@ -72,27 +88,33 @@ def export(
     bom: bool,
     output: Path | None,
 ) -> None:
-    """The dead letters (or other submissions) with their leads, as a file. Personal data are masked unless --reveal."""
-    with listed.opened([State(name) for name in states(state)]) as desk:
-        batches = desk.reader.lines(listed.filter_of(state=state, source=source, cause=cause, q=q), reveal=reveal)
+    """The dead letters (or other submissions) with their leads, as a file. Personal data are masked
+    unless --reveal.
+    """
+    with queries.opened([State(name) for name in states(state)]) as desk:
+        batches = desk.reader.lines(
+            queries.filter_of(state=state, source=source, cause=cause, q=q), reveal=reveal
+        )
         if reveal:
             desk.revealed(f"an export as {form}")
-        listed.write(batches, form, output, bom=bom)
+        queries.write(batches, form, output, bom=bom)
 
 
 @dead.command()
 @click.argument("submission_ids", nargs=-1)
-@deciding.many
+@decisions.many
 @edits
 def retry(submission_ids: tuple[str, ...], asked: Asked, edits: tuple[str, ...]) -> None:
-    """Deliver again, mended with --set where given: some by id, or all that match, of which three go first."""
+    """Deliver again, mended with --set where given: some by id, or all that match, of which three
+    go first.
+    """
     changes = dict(parse(edit) for edit in edits)
-    with deciding.desk([State.DEAD]) as desk:
-        wanted = deciding.chosen(submission_ids, State.DEAD, asked)
+    with decisions.desk([State.DEAD]) as desk:
+        wanted = decisions.chosen(submission_ids, State.DEAD, asked)
         if wanted:
-            deciding.bulk(desk, "retry", wanted, asked, changes)
+            decisions.bulk(desk, "retry", wanted, asked, changes)
         else:
-            deciding.each(submission_ids, lambda name: desk.retry(name, start.operator(), changes))
+            decisions.each(submission_ids, lambda name: desk.retry(name, setup.operator(), changes))
 
 
 @dead.command()
@@ -103,35 +125,37 @@ def edit(submission_id: str, edits: tuple[str, ...]) -> None:
     if not edits:
         raise click.UsageError("say what to mend: --set FIELD=VALUE")
     changes = dict(parse(edit) for edit in edits)
-    with deciding.desk([State.DEAD]) as desk:
-        deciding.each([submission_id], lambda name: desk.retry(name, start.operator(), changes))
+    with decisions.desk([State.DEAD]) as desk:
+        decisions.each([submission_id], lambda name: desk.retry(name, setup.operator(), changes))
 
 
 @dead.command()
 @click.argument("submission_ids", nargs=-1)
-@deciding.many
+@decisions.many
 @click.option("--why", default="", help="Kept in the timeline of those named by id.")
-@click.option("--undo", "undo_", is_flag=True, help="Bring discarded ones back: the same as `dead undo`.")
+@click.option(
+    "--undo", "undo_", is_flag=True, help="Bring discarded ones back: the same as `dead undo`."
+)
 def discard(submission_ids: tuple[str, ...], asked: Asked, why: str, undo_: bool) -> None:
     """Give dead letters up: some by id, or all that match. `dead undo` brings them back."""
-    with deciding.desk([State.DEAD]) as desk:
-        wanted = deciding.chosen(submission_ids, State.DEAD, asked)
+    with decisions.desk([State.DEAD]) as desk:
+        wanted = decisions.chosen(submission_ids, State.DEAD, asked)
         if wanted and undo_:
             raise click.UsageError("name what to bring back by id")
         if wanted:
-            deciding.bulk(desk, "discard", wanted, asked)
+            decisions.bulk(desk, "discard", wanted, asked)
         elif undo_:
-            deciding.each(submission_ids, lambda name: desk.undo(name, start.operator()))
+            decisions.each(submission_ids, lambda name: desk.undo(name, setup.operator()))
         else:
-            deciding.each(submission_ids, lambda name: desk.discard(name, start.operator(), why))
+            decisions.each(submission_ids, lambda name: desk.discard(name, setup.operator(), why))
 
 
 @dead.command()
 @click.argument("submission_ids", nargs=-1, required=True)
 def undo(submission_ids: tuple[str, ...]) -> None:
     """Bring discarded ones back to where they were."""
-    with deciding.desk([State.DEAD]) as desk:
-        deciding.each(submission_ids, lambda name: desk.undo(name, start.operator()))
+    with decisions.desk([State.DEAD]) as desk:
+        decisions.each(submission_ids, lambda name: desk.undo(name, setup.operator()))
 
 
 def parse(edit: str) -> tuple[str, str]:

@@ -1,4 +1,6 @@
-"""`leadline demo`: the whole road on this machine, with a sample of every kind, shown as a table."""
+"""`leadline demo`: the whole road on this machine, with a sample of every kind, shown as a
+table.
+"""
 
 from __future__ import annotations
 
@@ -18,29 +20,40 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from service.cli import start
+from service.cli import setup
 from service.cli.up import with_example_secrets
-from service.local.machine import SANDBOX_PORT, Machine, NotUp, Place
 from service.local.redis import EmbeddedRedisError
 from service.local.samples import MISSING_LABEL, WEBINAR, Sample, samples
+from service.local.stack import SANDBOX_PORT, Machine, NotUp, Place
 from service.settings import packaged_example
 from worker import logs
-from worker.connection import connect
 from worker.contract import WORKING, Attempt, Result, State
+from worker.encryption import Vault
 from worker.errors import LeadlineError, PipedriveError
 from worker.ledger import Ledger, Record
+from worker.main import Office
 from worker.metrics import Meter
 from worker.pipedrive.calls import CALLS
 from worker.pipedrive.client import Pipedrive
 from worker.pipedrive.models import User
-from worker.queue import open_queue
-from worker.sweeper import Sweeper
-from worker.vault import Vault
-from worker.work import Office
+from worker.queue.rq_queue import open_queue
+from worker.queue.sweeper import Sweeper
+from worker.store.connection import connect
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 PATIENCE_SECONDS = 60.0
-COLUMNS = ("sample", "source", "answer", "state", "person", "lead title", "labels", "channel", "channel_id", "origin_id")
+COLUMNS = (
+    "sample",
+    "source",
+    "answer",
+    "state",
+    "person",
+    "lead title",
+    "labels",
+    "channel",
+    "channel_id",
+    "origin_id",
+)
 
 
 class Posted(Struct):
@@ -68,42 +81,65 @@ class Posted(Struct):
             return None
         if record is None:
             return "nothing was stored"
-        if (record.state, record.result, self.duplicate) != (want.state, want.result, want.duplicate):
+        if (record.state, record.result, self.duplicate) != (
+            want.state,
+            want.result,
+            want.duplicate,
+        ):
             why = f": {record.cause.detail}" if record.cause else ""
-            return f"ended {record.state} {record.result or ''}, expected {want.state} {want.result or ''}{why}"
+            return (
+                f"ended {record.state} {record.result or ''}, expected {want.state}"
+                f" {want.result or ''}{why}"
+            )
         return None
 
 
 @click.command()
 def demo() -> None:
-    """A sample of every kind through the whole road, shown as a table; exits 0 only if each ended as it must.
+    """A sample of every kind through the whole road, shown as a table; exits 0 only if each ended
+    as it must.
 
-    Runs in a directory of its own inside LEADLINE_DATA_DIR, emptied before, and never against a real Pipedrive account.
+    Runs in a directory of its own inside LEADLINE_DATA_DIR, emptied before, and never against a
+    real Pipedrive account.
     """
-    settings = start.settings()
+    settings = setup.settings()
     pointed = settings.has_credentials or "PIPEDRIVE_BASE_URL" in os.environ
     if pointed and urlsplit(settings.pipedrive_base_url).hostname not in LOCAL:
-        start.stop(
-            f"leadline: the demo makes up people, so it is not run against {settings.pipedrive_base_url}:",
+        setup.stop(
+            "leadline: the demo makes up people, so it is not run against"
+            f" {settings.pipedrive_base_url}:",
             "  unset PIPEDRIVE_BASE_URL and the Pipedrive credentials to use the sandbox",
         )
     folder = settings.data_dir / "demo"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    env = with_example_secrets(settings, os.environ) | {"LEADLINE_CONFIG": str(_source_file(folder))}
+    env = with_example_secrets(settings, os.environ) | {
+        "LEADLINE_CONFIG": str(_source_file(folder))
+    }
     console = Console(width=None if os.isatty(1) else 240, highlight=False)
     logs.configure(settings.log_format, "demo", stream=(folder / "demo.log").open("w"))
     try:
-        with Machine(settings, env, data_dir=folder, logs=folder / "logs", free_ports=True) as machine:
+        with Machine(
+            settings, env, data_dir=folder, logs=folder / "logs", free_ports=True
+        ) as machine:
             wrong = _show(console, machine.place, env)
     except (NotUp, EmbeddedRedisError, LeadlineError, httpx.HTTPError) as error:
-        start.stop(f"leadline: the demo failed: {error}")
+        setup.stop(f"leadline: the demo failed: {error}")
     command = sys.argv[0] if sys.argv[0].endswith("leadline") else "leadline"
-    console.print(f"\nLook at it:  LEADLINE_DATA_DIR={folder} LEADLINE_CONFIG={folder / 'leadline.toml'} {command} up")
+    console.print(
+        f"\nLook at it:  LEADLINE_DATA_DIR={folder} LEADLINE_CONFIG={folder / 'leadline.toml'}"
+        f" {command} up"
+    )
     api = f"http://{settings.host}:{settings.port}/docs"
-    console.print(f"             then {api} (API) and http://127.0.0.1:{SANDBOX_PORT}/ (leads, persons, calls)")
+    console.print(
+        f"             then {api} (API) and http://127.0.0.1:{SANDBOX_PORT}/ (leads, persons,"
+        " calls)"
+    )
     if wrong:
-        start.stop(f"leadline: {len(wrong)} of the samples ended otherwise:", *(f"  {line}" for line in wrong))
+        setup.stop(
+            f"leadline: {len(wrong)} of the samples ended otherwise:",
+            *(f"  {line}" for line in wrong),
+        )
 
 
 def _source_file(folder: Path) -> Path:
@@ -119,7 +155,10 @@ def _show(console: Console, place: Place, env: Mapping[str, str]) -> list[str]:
         office = Office(settings, client, Meter())
         pipedrive = office.client()
         who = _greet(pipedrive, place)
-        console.print(f"Pipedrive at {place.pipedrive_url}: {who.company_name or who.name}. Posting to {place.service_url}\n")
+        console.print(
+            f"Pipedrive at {place.pipedrive_url}: {who.company_name or who.name}. Posting to"
+            f" {place.service_url}\n"
+        )
         ledger = Ledger(client, Vault(settings.encryption_keys))
         posted: list[Posted] = []
         live = Live(_table([]), console=console, refresh_per_second=8, transient=True)
@@ -139,15 +178,23 @@ def _greet(pipedrive: Pipedrive, place: Place) -> User:
     try:
         return pipedrive.users.me()
     except PipedriveError as error:
-        start.stop(
-            f"leadline: Pipedrive at {place.pipedrive_url} does not answer as it should: {error.detail}",
-            "  start a stand-in there with `leadline sandbox`, or unset PIPEDRIVE_BASE_URL to get one",
+        setup.stop(
+            f"leadline: Pipedrive at {place.pipedrive_url} does not answer as it should:"
+            f" {error.detail}",
+            "  start a stand-in there with `leadline sandbox`, or unset PIPEDRIVE_BASE_URL to"
+            " get one",
         )
 
 
 def _post(http: httpx.Client, place: Place, sample: Sample) -> Posted:
-    headers = sample.headers | {"origin": place.service_url} if "text/html" in sample.headers["accept"] else sample.headers
-    answer = http.post(f"{place.service_url}/in/{sample.source}", headers=headers, content=sample.body, timeout=10)
+    headers = (
+        sample.headers | {"origin": place.service_url}
+        if "text/html" in sample.headers["accept"]
+        else sample.headers
+    )
+    answer = http.post(
+        f"{place.service_url}/in/{sample.source}", headers=headers, content=sample.body, timeout=10
+    )
     posted = Posted(sample, answer.status_code)
     if answer.headers.get("content-type", "").startswith("application/json"):
         posted.id, posted.duplicate = answer.json()["id"], answer.json()["duplicate"]
@@ -155,7 +202,9 @@ def _post(http: httpx.Client, place: Place, sample: Sample) -> Posted:
 
 
 def _wait(ledger: Ledger, posted: Posted) -> None:
-    """Until the submission is where it stays, a minute at most. A browser's answer holds no id: then it is the newest."""
+    """Until the submission is where it stays, a minute at most. A browser's answer holds no id:
+    then it is the newest.
+    """
     if posted.sample.state is None:
         return
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -179,7 +228,9 @@ def _fill(posted: Posted, ledger: Ledger, pipedrive: Pipedrive) -> None:
     record = posted.record
     if record is None or posted.id is None:
         return
-    posted.tokens = 0 if posted.duplicate else sum(_cost(attempt) for attempt in ledger.attempts(posted.id))
+    posted.tokens = (
+        0 if posted.duplicate else sum(_cost(attempt) for attempt in ledger.attempts(posted.id))
+    )
     if record.lead_id is None:
         return
     lead = pipedrive.leads.get(record.lead_id)
@@ -187,7 +238,9 @@ def _fill(posted: Posted, ledger: Ledger, pipedrive: Pipedrive) -> None:
     channels = {option.id: option.label for option in pipedrive.deal_fields.get("channel").options}
     posted.title = lead.title
     posted.labels = ", ".join(labels.get(label, label) for label in lead.label_ids)
-    posted.channel = f"{channels.get(lead.channel, '?')} ({lead.channel})" if lead.channel is not None else ""
+    posted.channel = (
+        f"{channels.get(lead.channel, '?')} ({lead.channel})" if lead.channel is not None else ""
+    )
     posted.channel_id, posted.origin_id = lead.channel_id or "", lead.origin_id or ""
     if lead.person_id is not None:
         posted.person = pipedrive.persons.get(lead.person_id).name or ""
@@ -197,7 +250,9 @@ def _cost(attempt: Attempt) -> int:
     return CALLS[attempt.step].cost if attempt.step in CALLS else 0
 
 
-def _mend(console: Console, dead: Posted, ledger: Ledger, pipedrive: Pipedrive, sweeper: Sweeper) -> list[str]:
+def _mend(
+    console: Console, dead: Posted, ledger: Ledger, pipedrive: Pipedrive, sweeper: Sweeper
+) -> list[str]:
     """The dead letter, mended where it failed (in Pipedrive) and replayed."""
     record = dead.record
     if record is None or record.state is not State.DEAD or record.cause is None:
@@ -218,16 +273,31 @@ def _mend(console: Console, dead: Posted, ledger: Ledger, pipedrive: Pipedrive, 
 
 
 def _delivered(sample: Sample) -> Sample:
-    return structs.replace(sample, name="mended and replayed", state=State.DELIVERED, result=Result.CREATED)
+    return structs.replace(
+        sample, name="mended and replayed", state=State.DELIVERED, result=Result.CREATED
+    )
 
 
 def _table(posted: list[Posted]) -> Table:
-    table = Table(*COLUMNS, "tokens", box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table = Table(
+        *COLUMNS, "tokens", box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0)
+    )
     for each in posted:
         state = _state(each)
-        cells = (each.sample.name, each.sample.source, each.status, state, each.person, each.title, each.labels, each.channel)
+        cells = (
+            each.sample.name,
+            each.sample.source,
+            each.status,
+            state,
+            each.person,
+            each.title,
+            each.labels,
+            each.channel,
+        )
         rest = (each.channel_id, each.origin_id, each.tokens or "")
-        table.add_row(*(Text(str(cell), style="red" if each.wrong else "") for cell in (*cells, *rest)))
+        table.add_row(
+            *(Text(str(cell), style="red" if each.wrong else "") for cell in (*cells, *rest))
+        )
     return table
 
 
@@ -238,4 +308,8 @@ def _state(posted: Posted) -> str:
         return "…"
     if posted.duplicate:
         return "duplicate"
-    return f"{posted.record.state} ({posted.record.result})" if posted.record.result else posted.record.state.value
+    return (
+        f"{posted.record.state} ({posted.record.result})"
+        if posted.record.result
+        else posted.record.state.value
+    )

@@ -1,4 +1,6 @@
-"""`leadline erase`: everything of a person, from records, spools and Redis's files; says what is left to remove in Pipedrive."""
+"""`leadline erase`: everything of a person, from records, spools and Redis's files; says what is
+left to remove in Pipedrive.
+"""
 
 from __future__ import annotations
 
@@ -10,64 +12,100 @@ import click
 import msgspec
 import redis
 
-from service.cli import show, start
-from service.sources.emails import email as address
-from service.sources.phones import international
-from worker import erasure, logs
-from worker.accept import Acceptor
-from worker.audit import Audit
-from worker.connection import connect, connect_async
-from worker.erasure import Erasure, Unknown
+from service.cli import output, setup
+from service.sources.fields.values import email as address
+from service.sources.fields.values import international
+from worker import logs
+from worker.accept.acceptor import Acceptor
+from worker.accept.spool import SPOOL, Spool
+from worker.encryption import Vault
+from worker.erasure import erasure
+from worker.erasure.erasure import Erasure, Unknown
 from worker.errors import StoreUnavailable
-from worker.identifiers import Identifier
-from worker.keys import digest
 from worker.ledger import Ledger
-from worker.queue import open_queue
+from worker.ledger.audit import Audit
+from worker.ledger.identifiers import Identifier
+from worker.queue.rq_queue import open_queue
 from worker.settings import Settings
-from worker.spool import SPOOL, Spool
-from worker.vault import Vault
+from worker.store.connection import connect, connect_async
+from worker.store.keys import digest
 
 HAND_OVER_SECONDS = 60.0
 
 
 @click.command()
-@click.option("--email", "emails", multiple=True, metavar="E", help="Every submission with this address. Several may be given.")
-@click.option("--phone", "phones", multiple=True, metavar="P", help="Every submission with this number, best as +49….")
+@click.option(
+    "--email",
+    "emails",
+    multiple=True,
+    metavar="E",
+    help="Every submission with this address. Several may be given.",
+)
+@click.option(
+    "--phone",
+    "phones",
+    multiple=True,
+    metavar="P",
+    help="Every submission with this number, best as +49….",
+)
 @click.option("--id", "ids", multiple=True, metavar="ID", help="This submission alone.")
 @click.option("--dry-run", is_flag=True, help="Say how many it would be, and erase nothing.")
-@show.json_option
-def erase(emails: tuple[str, ...], phones: tuple[str, ...], ids: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
-    """Erase a person: the content of every submission, our memory, spools, and Redis's files on disk.
+@output.json_option
+def erase(
+    emails: tuple[str, ...],
+    phones: tuple[str, ...],
+    ids: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Erase a person: the content of every submission, our memory, spools, and Redis's files on
+    disk.
 
-    What is in Pipedrive stays there and is listed, to be removed by hand. Exit code 1 if anything could not be erased.
+    What is in Pipedrive stays there and is listed, to be removed by hand. Exit code 1 if anything
+    could not be erased.
     """
     wanted: list[Identifier] = [("email", address(each) or each) for each in emails]
     wanted += [("phone", international(each, None)) for each in phones]
     wanted += [("id", each) for each in ids]
     if not wanted:
         raise click.UsageError("say whom: --email, --phone or --id")
-    settings = start.settings()
+    settings = setup.settings()
     logs.configure(settings.log_format, "erase", stream=sys.stderr)
-    with start.store_url(settings) as url, connect(url, timeout=5.0) as client:
+    with setup.store_url(settings) as url, connect(url, timeout=5.0) as client:
         ledger = Ledger(client, Vault(settings.encryption_keys))
         try:
             if dry_run:
-                return _tell_dry(sorted({each for who in wanted for each in erasure.found(ledger, who)}), as_json)
+                return _tell_dry(
+                    sorted({each for who in wanted for each in erasure.found(ledger, who)}), as_json
+                )
             done = _joined([_erase(settings, url, client, ledger, who) for who in wanted])
         except StoreUnavailable as error:
-            start.stop(f"leadline: {error}; nothing is known to be finished: erase again once Redis is there")
+            setup.stop(
+                f"leadline: {error}; nothing is known to be finished: erase again once Redis is"
+                " there"
+            )
     _tell(done, as_json)
 
 
-def _erase(settings: Settings, url: str, client: redis.Redis, ledger: Ledger, who: Identifier) -> Erasure:
-    by = start.operator()
-    done = erasure.erase(ledger, who, by, data_dir=settings.data_dir, hand_over=lambda: hand_over(settings, url, client))
+def _erase(
+    settings: Settings, url: str, client: redis.Redis, ledger: Ledger, who: Identifier
+) -> Erasure:
+    by = setup.operator()
+    done = erasure.erase(
+        ledger,
+        who,
+        by,
+        data_dir=settings.data_dir,
+        hand_over=lambda: hand_over(settings, url, client),
+    )
     Audit(client).note(by, "erase", digest(*who), f"erased: {done.erased}; left: {len(done.left)}")
     return done
 
 
 def hand_over(settings: Settings, url: str, client: redis.Redis) -> None:
-    """Brings what processes that are gone left in their spools to the ledger, as the next service would."""
+    """Brings what processes that are gone left in their spools to the ledger, as the next service
+    would.
+    """
     vault = Vault(settings.encryption_keys)
     spool = Spool(settings.data_dir / SPOOL, settings.spool_max, vault)
     if spool.adopt() == 0:
@@ -98,23 +136,26 @@ def _joined(parts: list[Erasure]) -> Erasure:
 
 def _tell_dry(ids: list[str], as_json: bool) -> None:
     if as_json:
-        return show.print_json({"would_erase": len(ids), "ids": ids})
+        return output.print_json({"would_erase": len(ids), "ids": ids})
     click.echo(f"would erase {len(ids)} submissions" + "".join(f"\n  {each}" for each in ids))
 
 
 def _tell(done: Erasure, as_json: bool) -> None:
     if as_json:
-        show.print_json(msgspec.to_builtins(done))
+        output.print_json(msgspec.to_builtins(done))
     else:
         click.echo(f"erased {done.erased} submission{'' if done.erased == 1 else 's'}")
         _tell_pipedrive(done)
     if done.left:
-        start.stop("leadline: not all is gone:", *(f"  {each}" for each in done.left))
+        setup.stop("leadline: not all is gone:", *(f"  {each}" for each in done.left))
 
 
 def _tell_pipedrive(done: Erasure) -> None:
     rows: list[tuple[str, object]] = [("person", each) for each in done.persons]
     rows += [("lead", each) for each in done.leads]
-    rows += [(each.step, f"unknown: whatever has {each.id} in its origin_id or note") for each in done.unknown]
+    rows += [
+        (each.step, f"unknown: whatever has {each.id} in its origin_id or note")
+        for each in done.unknown
+    ]
     if rows:
-        show.table("Still in Pipedrive: remove it there by hand", ["what", "id"], rows)
+        output.table("Still in Pipedrive: remove it there by hand", ["what", "id"], rows)

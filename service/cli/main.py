@@ -1,4 +1,6 @@
-"""`leadline`: the table of commands. Each is imported only when it is called, so that `--help` is quick."""
+"""`leadline`: the table of commands. Each is imported only when it is called, so that `--help` is
+quick.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +13,35 @@ import click
 
 COMMANDS = {
     "up": ("service.cli.up", "Everything on this machine in the foreground."),
-    "demo": ("service.cli.demo", "A sample of every kind through the whole road, shown as a table."),
+    "demo": (
+        "service.cli.demo",
+        "A sample of every kind through the whole road, shown as a table.",
+    ),
     "serve": ("service.cli.run", "The HTTP service."),
     "work": ("service.cli.run", "The RQ workers."),
     "sandbox": ("service.cli.run", "A stand-in for Pipedrive on loopback."),
     "check": ("service.cli.check", "Checks source file, Redis and Pipedrive."),
     "preview": ("service.cli.preview", "What a raw body would become."),
-    "sources": ("service.cli.sources", "Sources: list, show, and a new one from a captured request."),
-    "backtest": ("service.cli.backtest", "The source file on disk over what is stored: what would change."),
-    "attribution": ("service.cli.attribution", "How many leads carry channel, campaign and click id."),
-    "status": ("service.cli.status", "Queue, dead letters by cause, budget, workers."),
+    "sources": (
+        "service.cli.sources",
+        "Sources: list, show, and a new one from a captured request.",
+    ),
+    "backtest": (
+        "service.cli.backtest",
+        "The source file on disk over what is stored: what would change.",
+    ),
+    "attribution": (
+        "service.cli.attribution",
+        "How many leads carry channel, campaign and click id.",
+    ),
+    "status": ("service.cli.operate", "Queue, dead letters by cause, budget, workers."),
     "dead": ("service.cli.dead", "Dead letters: list, show, retry, edit, discard, export."),
     "quarantine": ("service.cli.quarantine", "Suspected spam: list, accept, discard."),
-    "causes": ("service.cli.causes", "Dead letters by cause: list, ignore, reopen."),
-    "bulk": ("service.cli.bulk", "Actions on many: list, show, stop."),
-    "audit": ("service.cli.audit", "Who did what to which submission."),
-    "pause": ("service.cli.pause", "Stop delivering."),
-    "resume": ("service.cli.pause", "Deliver again."),
+    "causes": ("service.cli.operate", "Dead letters by cause: list, ignore, reopen."),
+    "bulk": ("service.cli.operate", "Actions on many: list, show, stop."),
+    "audit": ("service.cli.operate", "Who did what to which submission."),
+    "pause": ("service.cli.operate", "Stop delivering."),
+    "resume": ("service.cli.operate", "Deliver again."),
     "erase": ("service.cli.erase", "Erase a person: records, spools, Redis's files."),
     "pipedrive": ("service.cli.pipedrive", "The Pipedrive operations by hand."),
 }
@@ -56,12 +70,16 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="leadline", prog_name="leadline")
 def main() -> None:
-    """Leadline takes web-form posts and webhooks and brings each to Pipedrive as one attributed lead."""
+    """Leadline takes web-form posts and webhooks and brings each to Pipedrive as one attributed
+    lead.
+    """
     _leave_no_core()
 
 
 def _leave_no_core() -> None:
-    """A core file would hold leads and secrets in clear. Whatever a command starts inherits this, Redis too."""
+    """A core file would hold leads and secrets in clear. Whatever a command starts inherits this,
+    Redis too.
+    """
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 

@@ -1,4 +1,6 @@
-"""`leadline pipedrive …`: Pipedrive's operations by hand, for setting an account up and for looking things up."""
+"""`leadline pipedrive …`: Pipedrive's operations by hand, for setting an account up and for looking
+things up.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +10,24 @@ from typing import Any, get_args
 import click
 import msgspec
 
-from service.cli import show
-from service.cli.account import directory_of, opened
-from service.cli.columns import print_columns
-from service.cli.lead_fields import label as label_id
+from service.cli import output
+from service.cli.output import print_columns
+from service.cli.pipedrive_client import directory_of, opened
+from service.cli.pipedrive_leads import label as label_id
 from service.cli.pipedrive_leads import leads, print_deleted
+from worker.lead.settings import LABEL_COLORS
 from worker.pipedrive.client import Pipedrive
-from worker.pipedrive.inventory import CHANNEL_FIELD
+from worker.pipedrive.metadata import CHANNEL_FIELD
 from worker.pipedrive.models import CUSTOM_KEY, Field, Label
-from worker.writing import LABEL_COLORS
 
 colors = click.Choice(get_args(LABEL_COLORS))
 
 
 @click.group()
 def pipedrive() -> None:
-    """Leads, labels, sources and fields of the Pipedrive account, with the credentials of the settings."""
+    """Leads, labels, sources and fields of the Pipedrive account, with the credentials of the
+    settings.
+    """
 
 
 pipedrive.add_command(leads)
@@ -35,13 +39,13 @@ def labels() -> None:
 
 
 @labels.command("list")
-@show.json_option
+@output.json_option
 def list_labels(as_json: bool) -> None:
     """All lead labels."""
     with opened() as client:
         found = client.labels.list()
     if as_json:
-        show.print_json({"items": found, "next": None})
+        output.print_json({"items": found, "next": None})
         return
     print_columns(("id", "name", "color"), [(label.id, label.name, label.color) for label in found])
 
@@ -49,7 +53,7 @@ def list_labels(as_json: bool) -> None:
 @labels.command("add")
 @click.option("--name", required=True, help="What it is called.")
 @click.option("--color", type=colors, default="gray", show_default=True, help="Its colour.")
-@show.json_option
+@output.json_option
 def add_label(name: str, color: str, as_json: bool) -> None:
     """Creates a label. Pipedrive takes the same name twice."""
     with opened() as client:
@@ -61,26 +65,30 @@ def add_label(name: str, color: str, as_json: bool) -> None:
 @click.argument("label")
 @click.option("--name", help="Its new name.")
 @click.option("--color", type=colors, help="Its new colour.")
-@show.json_option
+@output.json_option
 def update_label(label: str, name: str | None, color: str | None, as_json: bool) -> None:
     """Renames or recolours LABEL, given by name or id."""
     if name is None and color is None:
         raise click.UsageError("say what to change: --name, --color")
     with opened() as client:
-        changed = client.labels.update(label_id(directory_of(client), label), name=name, color=color)
+        changed = client.labels.update(
+            label_id(directory_of(client), label), name=name, color=color
+        )
     _print_label(changed, as_json)
 
 
 @labels.command("delete")
 @click.argument("label")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@show.json_option
+@output.json_option
 def delete_label(label: str, yes: bool, as_json: bool) -> None:
     """Deletes LABEL, given by name or id, and takes it off every lead."""
     with opened() as client:
         found = label_id(directory_of(client), label)
         if not yes:
-            click.confirm(f"Delete the label {label} and take it off every lead?", abort=True, err=True)
+            click.confirm(
+                f"Delete the label {label} and take it off every lead?", abort=True, err=True
+            )
         deleted = client.labels.delete(found)
     print_deleted(deleted, as_json)
 
@@ -91,13 +99,13 @@ def sources() -> None:
 
 
 @sources.command("list")
-@show.json_option
+@output.json_option
 def list_sources(as_json: bool) -> None:
     """All lead sources. Leads made by programs always have API."""
     with opened() as client:
         found = client.sources.list()
     if as_json:
-        show.print_json({"items": found, "next": None})
+        output.print_json({"items": found, "next": None})
         return
     print_columns(("name",), [(source.name,) for source in found])
 
@@ -108,16 +116,20 @@ def fields() -> None:
 
 
 @fields.command("list")
-@show.json_option
+@output.json_option
 def list_fields(as_json: bool) -> None:
-    """The custom fields of leads (they are those of deals) and of persons, and the options of the channel."""
+    """The custom fields of leads (they are those of deals) and of persons, and the options of the
+    channel.
+    """
     with opened() as client:
         found = list(_fields(client))
     if as_json:
-        show.print_json({"items": found, "next": None})
+        output.print_json({"items": found, "next": None})
         return
     columns = ("key", "entity", "name", "type", "options")
-    print_columns(columns, [(*(each[name] for name in columns[:-1]), _options(each)) for each in found])
+    print_columns(
+        columns, [(*(each[name] for name in columns[:-1]), _options(each)) for each in found]
+    )
 
 
 def _fields(client: Pipedrive) -> Iterator[dict[str, Any]]:
@@ -135,7 +147,13 @@ def _is_custom(field: Field) -> bool:
 
 def _described(field: Field, entity: str) -> dict[str, Any]:
     options = msgspec.to_builtins(field.options)
-    return {"entity": entity, "key": field.field_code, "name": field.field_name, "type": field.field_type, "options": options}
+    return {
+        "entity": entity,
+        "key": field.field_code,
+        "name": field.field_name,
+        "type": field.field_type,
+        "options": options,
+    }
 
 
 def _options(field: dict[str, Any]) -> str:
@@ -144,6 +162,6 @@ def _options(field: dict[str, Any]) -> str:
 
 def _print_label(label: Label, as_json: bool) -> None:
     if as_json:
-        show.print_json(label)
+        output.print_json(label)
         return
     print_columns(("id", "name", "color"), [(label.id, label.name, label.color)])

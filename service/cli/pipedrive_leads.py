@@ -2,21 +2,175 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from datetime import date
+from typing import Any, TypeVar
 
 import click
 import msgspec
 
-from service.cli import show
-from service.cli.account import directory_of, opened
-from service.cli.columns import print_columns, print_pairs
-from service.cli.lead_fields import lead_body, lead_options
-from worker.pipedrive.inventory import Kind
+from service.cli import output
+from service.cli.output import print_columns, print_pairs
+from service.cli.pipedrive_client import directory_of, opened
+from worker.pipedrive.metadata import Directory, Kind
 from worker.pipedrive.models import Lead
-from worker.pipedrive.names import Directory
 
-COLUMNS = ("id", "title", "labels", "channel", "channel_id", "owner", "person", "organization", "value", "added")
+# The fields of a lead as options, and the body that is made of them. Names go where Pipedrive wants
+# ids.
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+AS_THEY_ARE = (
+    "title",
+    "person_id",
+    "organization_id",
+    "origin_id",
+    "visible_to",
+    "was_seen",
+    "is_archived",
+)
+
+_OPTIONS = (
+    click.option("--person-id", type=int, help="The person it belongs to."),
+    click.option("--organization-id", type=int, help="The organisation it belongs to."),
+    click.option(
+        "--label",
+        "labels",
+        multiple=True,
+        help="A label by name or id; repeatable. Together they are all its labels.",
+    ),
+    click.option("--channel", help="The marketing channel, by name or id."),
+    click.option("--channel-id", help="What the channel calls this lead, such as a campaign."),
+    click.option("--owner-id", help="The owner by id, e-mail or name."),
+    click.option("--value", metavar="AMOUNT", help="What it may be worth; with --currency."),
+    click.option("--currency", help="The currency of --value, such as EUR."),
+    click.option("--expected-close-date", metavar="YYYY-MM-DD", help="When it may be won."),
+    click.option(
+        "--visible-to",
+        type=click.Choice(["1", "3", "5", "7"]),
+        help="Pipedrive's number of the visibility group.",
+    ),
+    click.option(
+        "--was-seen/--not-seen",
+        "was_seen",
+        default=None,
+        help="Whether somebody has seen it in Pipedrive.",
+    ),
+    click.option(
+        "--custom",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="A custom field by name or key; repeatable.",
+    ),
+)
+
+
+def lead_options(command: Command) -> Command:
+    """The fields that can be both set at first and changed later."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def lead_body(directory: Directory, given: dict[str, Any], *, changing: bool) -> dict[str, Any]:
+    """The body of a create, or of a change, where empty text empties a field. Raises UsageError,
+    and what looking up raises.
+    """
+    body: dict[str, Any] = {
+        name: given[name] for name in AS_THEY_ARE if given.get(name) is not None
+    }
+    texts: dict[str, Callable[[str], Any]] = {
+        "channel": lambda text: channel(directory, text),
+        "channel_id": str,
+        "owner_id": lambda text: owner(directory, text),
+        "expected_close_date": _date,
+    }
+    for name, read in texts.items():
+        if (text := given.get(name)) is not None:
+            body[name] = read(text) if text else None
+    if given["labels"]:
+        body["label_ids"] = [label(directory, name) for name in given["labels"] if name]
+    if given["value"] is not None or given["currency"] is not None:
+        body["value"] = _value(given["value"], given["currency"])
+    for pair in given["custom"]:
+        body |= _custom(directory, pair)
+    return body if changing else {name: value for name, value in body.items() if value is not None}
+
+
+def label(directory: Directory, text: str) -> str:
+    """The id of a label by name or id."""
+    return text.lower() if UUID.fullmatch(text) else directory.label_id(text, setting="--label")
+
+
+def channel(directory: Directory, text: str) -> int:
+    return (
+        int(text)
+        if text.isascii() and text.isdecimal()
+        else directory.channel_id(text, setting="--channel")
+    )
+
+
+def owner(directory: Directory, text: str) -> int:
+    return (
+        int(text)
+        if text.isascii() and text.isdecimal()
+        else directory.owner_id(text, setting="--owner-id")
+    )
+
+
+def _date(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise click.BadParameter(
+            f"expected YYYY-MM-DD, got {text!r}", param_hint="--expected-close-date"
+        ) from None
+
+
+def _value(amount: str | None, currency: str | None) -> dict[str, Any] | None:
+    if amount == "" and not currency:
+        return None
+    if not amount or not currency:
+        raise click.UsageError("--value and --currency go together")
+    try:
+        number = float(amount)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise click.BadParameter(
+            f"expected a number such as 1200.50, got {amount!r}", param_hint="--value"
+        )
+    return {"amount": int(number) if number.is_integer() else number, "currency": currency.upper()}
+
+
+def _custom(directory: Directory, pair: str) -> dict[str, Any]:
+    name, equals, text = pair.partition("=")
+    if not equals or not name.strip():
+        raise click.BadParameter(f"expected NAME=VALUE, got {pair!r}", param_hint="--custom")
+    field = directory.field(name.strip(), setting="--custom")
+    if not text.strip():
+        return {field.key: None}
+    try:
+        return field.encode(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{field.name}: {error}", param_hint="--custom") from None
+
+
+COLUMNS = (
+    "id",
+    "title",
+    "labels",
+    "channel",
+    "channel_id",
+    "owner",
+    "person",
+    "organization",
+    "value",
+    "added",
+)
 
 
 @click.group()
@@ -28,16 +182,33 @@ def leads() -> None:
 @click.option("--person-id", type=int, help="Only of this person.")
 @click.option("--organization-id", type=int, help="Only of this organisation.")
 @click.option("--archived", is_flag=True, help="Archived leads instead of the others.")
-@click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="How many at the most.")
-@click.option("--start", type=click.IntRange(0), default=0, show_default=True, help="How many to skip.")
-@show.json_option
-def list_(person_id: int | None, organization_id: int | None, archived: bool, limit: int, start: int, as_json: bool) -> None:
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 500),
+    default=100,
+    show_default=True,
+    help="How many at the most.",
+)
+@click.option(
+    "--start", type=click.IntRange(0), default=0, show_default=True, help="How many to skip."
+)
+@output.json_option
+def list_(
+    person_id: int | None,
+    organization_id: int | None,
+    archived: bool,
+    limit: int,
+    start: int,
+    as_json: bool,
+) -> None:
     """Leads, oldest first. Shows personal data."""
     with opened() as client:
         fetch = client.leads.archived if archived else client.leads.list
         page = fetch(limit=limit, start=start, person_id=person_id, organization_id=organization_id)
         if as_json:
-            show.print_json({"items": [as_vendor(lead) for lead in page], "next": page.next_start})
+            output.print_json(
+                {"items": [as_vendor(lead) for lead in page], "next": page.next_start}
+            )
             return
         name = _namer(directory_of(client), page.items)
         print_columns(COLUMNS, [_row(lead, name) for lead in page])
@@ -47,7 +218,7 @@ def list_(person_id: int | None, organization_id: int | None, archived: bool, li
 
 @leads.command()
 @click.argument("id")
-@show.json_option
+@output.json_option
 def get(id: str, as_json: bool) -> None:
     """One lead, archived or not."""
     with opened() as client:
@@ -59,11 +230,13 @@ def get(id: str, as_json: bool) -> None:
 @click.option("--title", required=True, help="What it is called.")
 @click.option("--origin-id", help="What it is called where it comes from; cannot be changed later.")
 @lead_options
-@show.json_option
+@output.json_option
 def add(as_json: bool, **given: Any) -> None:
     """Creates a lead. It needs --person-id, --organization-id or both."""
     if given["person_id"] is None and given["organization_id"] is None:
-        raise click.UsageError("a lead belongs to somebody: give --person-id, --organization-id or both")
+        raise click.UsageError(
+            "a lead belongs to somebody: give --person-id, --organization-id or both"
+        )
     with opened() as client:
         directory = directory_of(client)
         lead = client.leads.add(lead_body(directory, given, changing=False))
@@ -74,8 +247,10 @@ def add(as_json: bool, **given: Any) -> None:
 @click.argument("id")
 @click.option("--title", help="What it is called.")
 @lead_options
-@click.option("--archived/--not-archived", "is_archived", default=None, help="Puts it away, or back.")
-@show.json_option
+@click.option(
+    "--archived/--not-archived", "is_archived", default=None, help="Puts it away, or back."
+)
+@output.json_option
 def update(id: str, as_json: bool, **given: Any) -> None:
     """Changes what is given; empty text empties a field, and --label replaces all labels."""
     with opened() as client:
@@ -89,7 +264,7 @@ def update(id: str, as_json: bool, **given: Any) -> None:
 @leads.command()
 @click.argument("id")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@show.json_option
+@output.json_option
 def delete(id: str, yes: bool, as_json: bool) -> None:
     """Deletes a lead for good."""
     with opened() as client:
@@ -102,7 +277,7 @@ def delete(id: str, yes: bool, as_json: bool) -> None:
 
 def print_deleted(id: str, as_json: bool) -> None:
     if as_json:
-        show.print_json({"id": id})
+        output.print_json({"id": id})
     else:
         click.echo(f"deleted {id}")
 
@@ -116,7 +291,7 @@ def as_vendor(lead: Lead) -> dict[str, Any]:
 
 def _print(lead: Lead, directory: Directory, as_json: bool) -> None:
     if as_json:
-        show.print_json(as_vendor(lead))
+        output.print_json(as_vendor(lead))
         return
     name = _namer(directory, [lead])
     print_pairs(_pairs(lead, name, directory))
@@ -132,7 +307,10 @@ def _namer(directory: Directory, leads: list[Lead]) -> Namer:
         Kind.CHANNELS: any(lead.channel is not None for lead in leads),
     }
     names = {
-        (kind, str(entry.id)): entry.name for kind, wanted in tables.items() if wanted for entry in directory.table(kind).items
+        (kind, str(entry.id)): entry.name
+        for kind, wanted in tables.items()
+        if wanted
+        for entry in directory.table(kind).items
     }
     return lambda kind, key: names.get((kind, str(key)), str(key))
 
@@ -154,9 +332,20 @@ def _row(lead: Lead, name: Namer) -> tuple[object, ...]:
 
 def _pairs(lead: Lead, name: Namer, directory: Directory) -> Iterator[tuple[str, object]]:
     yield from zip(COLUMNS, _row(lead, name), strict=True)
-    for field in ("origin_id", "expected_close_date", "visible_to", "was_seen", "is_archived", "update_time"):
+    for field in (
+        "origin_id",
+        "expected_close_date",
+        "visible_to",
+        "was_seen",
+        "is_archived",
+        "update_time",
+    ):
         yield field, getattr(lead, field)
-    keys = {str(entry.id): entry.name for entry in directory.table(Kind.DEAL_FIELDS).items} if lead.custom else {}
+    keys = (
+        {str(entry.id): entry.name for entry in directory.table(Kind.DEAL_FIELDS).items}
+        if lead.custom
+        else {}
+    )
     for key, value in lead.custom.items():
         yield keys.get(key, key), value
 

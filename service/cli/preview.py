@@ -1,4 +1,6 @@
-"""`leadline preview SOURCE FILE...`: what a raw body would become, without storing or sending anything."""
+"""`leadline preview SOURCE FILE...`: what a raw body would become, without storing or sending
+anything.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,12 @@ from urllib.parse import urlsplit
 import click
 import msgspec
 
-from service.cli import show
+from service.cli import output
 from service.settings import source_file
-from service.sources.config import ConfigError, Source, SourceFile
-from service.sources.loader import load
-from service.sources.reading import Request
-from service.sources.registry import ADAPTERS
+from service.sources.adapters.registry import ADAPTERS
+from service.sources.request import Request
+from service.sources.schema import ConfigError, Source, SourceFile
+from service.sources.source_file.loader import load
 from worker.settings import Settings, SettingsError
 
 BODY = click.Path(exists=True, dir_okay=False, allow_dash=True)
@@ -35,8 +37,16 @@ _PART = re.compile(rb"--([^\r\n]{1,70})\r?\nContent-Disposition:[ ]*form-data", 
 @click.argument("source")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=BODY)
 @click.option("--content-type", help="The body's media type. Left out: told from the body.")
-@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header of the request; repeatable.")
-@click.option("--query", help="The query string, without the question mark. Left out: that of --url.")
+@click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="'NAME: VALUE'",
+    help="A header of the request; repeatable.",
+)
+@click.option(
+    "--query", help="The query string, without the question mark. Left out: that of --url."
+)
 @click.option(
     "--method",
     type=click.Choice(["POST", "GET", "PUT", "PATCH", "DELETE"], case_sensitive=False),
@@ -44,10 +54,19 @@ _PART = re.compile(rb"--([^\r\n]{1,70})\r?\nContent-Disposition:[ ]*form-data", 
     show_default=True,
     help="GET is a provider's handshake: the body is not looked at.",
 )
-@click.option("--url", help="The public URL that a scheme signs. Left out: from LEADLINE_PUBLIC_URL.")
-@click.option("--api-response", is_flag=True, help="FILE is a record as the product's API answers it, not a request.")
 @click.option(
-    "--now", type=click.FloatRange(0, LATEST), metavar="UNIX_SECONDS", help="The time of the request. Left out: the present."
+    "--url", help="The public URL that a scheme signs. Left out: from LEADLINE_PUBLIC_URL."
+)
+@click.option(
+    "--api-response",
+    is_flag=True,
+    help="FILE is a record as the product's API answers it, not a request.",
+)
+@click.option(
+    "--now",
+    type=click.FloatRange(0, LATEST),
+    metavar="UNIX_SECONDS",
+    help="The time of the request. Left out: the present.",
 )
 def preview(
     source: str,
@@ -62,8 +81,9 @@ def preview(
 ) -> None:
     """What the raw body in FILE (- is standard input) would become as a submission of SOURCE.
 
-    Prints the canonical lead, the answer the sender would get and the Pipedrive calls that would be made; several FILEs give
-    one line each. Stores and sends nothing. Ends with 0 whenever the request could be judged, also where it is refused.
+    Prints the canonical lead, the answer the sender would get and the Pipedrive calls that would be
+    made; several FILEs give one line each. Stores and sends nothing. Ends with 0 whenever the
+    request could be judged, also where it is refused.
     """
     from service.intake.preview import preview as previewed
     from service.intake.preview import preview_record
@@ -71,7 +91,9 @@ def preview(
     settings = _settings(os.environ)
     found = _source(settings, source, os.environ, is_checked=not api_response)
     if api_response and ADAPTERS[found.adapter].records is None:
-        raise click.UsageError(f"--api-response: the adapter {found.adapter} of {source!r} has no records to read")
+        raise click.UsageError(
+            f"--api-response: the adapter {found.adapter} of {source!r} has no records to read"
+        )
     if query is None:
         query = _query_of(url)
     fixed = [header_of(line) for line in headers]
@@ -93,7 +115,7 @@ def preview(
 
 def _show(result: msgspec.Struct, *, alone: bool) -> None:
     if alone:
-        show.print_json(result)
+        output.print_json(result)
     else:
         click.echo(msgspec.json.encode(result).decode())
 
@@ -106,22 +128,31 @@ def _settings(env: Mapping[str, str]) -> Settings:
 
 
 def _source(settings: Settings, name: str, env: Mapping[str, str], *, is_checked: bool) -> Source:
-    """The source with its own secrets, where a request is to be checked by them; those of the others are not asked for."""
+    """The source with its own secrets, where a request is to be checked by them; those of the
+    others are not asked for.
+    """
     path = source_file(settings)
     try:
         file = load(path, env, secrets=())
         if name not in file.sources:
-            raise click.UsageError(f"no source {name!r} in {path}; it has: {', '.join(sorted(file.sources))}")
+            raise click.UsageError(
+                f"no source {name!r} in {path}; it has: {', '.join(sorted(file.sources))}"
+            )
         if not is_checked:
             return file.sources[name]
-        return load(path, {**dict.fromkeys(_secrets_of_others(file, name), "not needed"), **env}).sources[name]
+        return load(
+            path, {**dict.fromkeys(_secrets_of_others(file, name), "not needed"), **env}
+        ).sources[name]
     except ConfigError as error:
         faults = "\n".join(map(str, error.faults))
         raise click.UsageError(f"the source file cannot be used:\n{faults}") from None
 
 
 def _secrets_of_others(file: SourceFile, name: str) -> set[str]:
-    wanted = {each.name: {*each.check.secret_env, each.check.challenge_env or ""} for each in file.sources.values()}
+    wanted = {
+        each.name: {*each.check.secret_env, each.check.challenge_env or ""}
+        for each in file.sources.values()
+    }
     return {variable for names in wanted.values() for variable in names if variable} - wanted[name]
 
 
@@ -147,7 +178,9 @@ def as_sent(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
-def with_content_type(headers: list[tuple[str, str]], given: str | None, body: bytes) -> list[tuple[str, str]]:
+def with_content_type(
+    headers: list[tuple[str, str]], given: str | None, body: bytes
+) -> list[tuple[str, str]]:
     if given is None and any(name == "content-type" for name, _ in headers):
         return headers
     kept = [header for header in headers if header[0] != "content-type"]
@@ -155,7 +188,9 @@ def with_content_type(headers: list[tuple[str, str]], given: str | None, body: b
 
 
 def guessed(body: bytes) -> str:
-    """The media type that a body looks like: multipart by its first part, JSON if it is or begins like it, else a form."""
+    """The media type that a body looks like: multipart by its first part, JSON if it is or begins
+    like it, else a form.
+    """
     part = _PART.match(body)
     if part:
         return f'multipart/form-data; boundary="{part[1].decode("latin-1")}"'

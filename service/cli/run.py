@@ -1,4 +1,6 @@
-"""`leadline serve`, `leadline work`, `leadline sandbox`: one part each, for production or by itself."""
+"""`leadline serve`, `leadline work`, `leadline sandbox`: one part each, for production or by
+itself.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,11 @@ from typing import Literal
 
 import click
 
-from service.cli import start
-from service.fetching import SourceRecords
-from service.local.machine import leadline
+from service.cli import setup
 from service.local.processes import Child, Supervisor
-from service.sources.loader import Need
+from service.local.stack import leadline
+from service.sources.fetched_records import SourceRecords
+from service.sources.source_file.loader import Need
 from worker import logs
 from worker.settings import Settings
 
@@ -24,24 +26,26 @@ Plan = Literal["lite", "growth", "premium", "ultimate"]
 
 @click.command()
 def serve() -> None:
-    """The HTTP service. Accepts as long as submissions can be stored; needs no Pipedrive credentials."""
-    from service.app import serve as run
+    """The HTTP service. Accepts as long as submissions can be stored; needs no Pipedrive
+    credentials.
+    """
+    from service.server import serve as run
 
-    settings = start.settings(Settings.for_service)
-    start.sources(settings)
-    with start.store_url(settings) as url:
+    settings = setup.settings(Settings.for_service)
+    setup.sources(settings)
+    with setup.store_url(settings) as url:
         os.environ["REDIS_URL"] = url
-        run(start.settings(Settings.for_service))
+        run(setup.settings(Settings.for_service))
 
 
 @click.command()
 def work() -> None:
     """The RQ workers. Wait for Redis and never exit because of it."""
-    from worker.work import work as run
+    from worker.main import work as run
 
-    settings = start.settings(Settings.for_worker)
-    sources = start.watched(settings, secrets=FETCH)
-    with start.store_url(settings) as url:
+    settings = setup.settings(Settings.for_worker)
+    sources = setup.watched(settings, secrets=FETCH)
+    with setup.store_url(settings) as url:
         if settings.worker_processes > 1:
             _several(settings.worker_processes, url)
             return
@@ -59,18 +63,39 @@ def _several(processes: int, url: str) -> None:
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option("--port", default=8090, show_default=True, help="0 takes a free one.")
-@click.option("--plan", type=click.Choice(["lite", "growth", "premium", "ultimate"]), help="Enforce this plan's limits.")
-@click.option("--state", "state_file", type=click.Path(dir_okay=False, path_type=Path), help="Keep the account in this file.")
-@click.option("--search-delay", default=2.0, show_default=True, help="Seconds until the search index sees new items.")
-def sandbox(host: str, port: int, plan: Plan | None, state_file: Path | None, search_delay: float) -> None:
+@click.option(
+    "--plan",
+    type=click.Choice(["lite", "growth", "premium", "ultimate"]),
+    help="Enforce this plan's limits.",
+)
+@click.option(
+    "--state",
+    "state_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep the account in this file.",
+)
+@click.option(
+    "--search-delay",
+    default=2.0,
+    show_default=True,
+    help="Seconds until the search index sees new items.",
+)
+def sandbox(
+    host: str, port: int, plan: Plan | None, state_file: Path | None, search_delay: float
+) -> None:
     """A stand-in for Pipedrive on loopback, with a page of leads, persons and calls."""
     from service.sandbox.serve import run as serve_sandbox
     from service.sandbox.settings import SandboxSettings
 
     kept = str(state_file) if state_file else None
-    settings = SandboxSettings(host=host, port=port, plan=plan, state_file=kept, search_delay_seconds=search_delay)
+    settings = SandboxSettings(
+        host=host, port=port, plan=plan, state_file=kept, search_delay_seconds=search_delay
+    )
     click.echo(f"Pipedrive sandbox on http://{host}:{port}  (x-api-token: {settings.api_token})")
     try:
         serve_sandbox(settings)
     except OSError as error:
-        start.stop(f"leadline: cannot listen on {host}:{port}: {error.strerror or error}; choose another with --port")
+        setup.stop(
+            f"leadline: cannot listen on {host}:{port}: {error.strerror or error}; choose another"
+            " with --port"
+        )

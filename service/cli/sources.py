@@ -1,4 +1,6 @@
-"""`leadline sources …`: which sources there are, what came through them, and a new one from a captured request."""
+"""`leadline sources …`: which sources there are, what came through them, and a new one from a
+captured request.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +12,22 @@ import click
 import msgspec
 from msgspec import Struct
 
-from service.cli import show, start
-from service.cli.columns import inert, print_columns, print_pairs
+from service.cli import output, setup
+from service.cli.output import inert, print_columns, print_pairs
 from service.cli.sources_new import new
+from service.reports.stored import heads
 from service.settings import source_file
-from service.sources.config import ConfigError, Source, SourceFile
-from service.sources.loader import load
-from service.sources.proposals import toml_text
-from service.sources.registry import ADAPTERS
-from service.stored import heads
-from service.times import iso
-from worker.connection import connect
+from service.sources.adapters.registry import ADAPTERS
+from service.sources.schema import ConfigError, Source, SourceFile
+from service.sources.source_file.loader import load
+from service.sources.wizard import toml
 from worker.contract import State
+from worker.encryption import Vault
 from worker.errors import StoreUnavailable
 from worker.ledger import Ledger
 from worker.settings import Settings
-from worker.vault import Vault
+from worker.store.connection import connect
+from worker.times import iso
 
 
 @click.group()
@@ -44,20 +46,23 @@ class Traffic(Struct):
 
 
 @sources.command("list")
-@click.option("--offline", is_flag=True, help="Look at the source file only; ask no Redis for counts.")
-@show.json_option
+@click.option(
+    "--offline", is_flag=True, help="Look at the source file only; ask no Redis for counts."
+)
+@output.json_option
 def list_(offline: bool, as_json: bool) -> None:
     """Every source with its adapter, its check, its URL, and what is stored of it."""
-    settings = start.settings(Settings.for_service)
+    settings = setup.settings(Settings.for_service)
     file, known = _file(settings), None if offline else _traffic(settings)
     rows = [_row(settings, source, known) for source in file.sources.values()]
     gone = sorted(set(known or {}) - set(file.sources))
     if as_json:
-        show.print_json({"file": file.path, "items": rows, "not_in_the_file": gone})
+        output.print_json({"file": file.path, "items": rows, "not_in_the_file": gone})
         return
     print_columns(
         ["source", "adapter", "verify", "last received", "stored", "dead", "URL"],
-        [(r["source"], r["adapter"], r["verify"], show.ago(_last(known, r["source"])), r["stored"], r["dead"], r["url"])
+        [(r["source"], r["adapter"], r["verify"], output.ago(_last(known, r["source"])),
+        r["stored"], r["dead"], r["url"])
          for r in rows],
     )  # fmt: skip
     if gone:
@@ -66,19 +71,27 @@ def list_(offline: bool, as_json: bool) -> None:
 
 @sources.command("show")
 @click.argument("name")
-@click.option("--offline", is_flag=True, help="Look at the source file only; ask no Redis for counts.")
-@show.json_option
+@click.option(
+    "--offline", is_flag=True, help="Look at the source file only; ask no Redis for counts."
+)
+@output.json_option
 def show_(name: str, offline: bool, as_json: bool) -> None:
     """One source: how it is checked, read and written, and what is stored of it."""
-    settings = start.settings(Settings.for_service)
+    settings = setup.settings(Settings.for_service)
     file = _file(settings)
     if name not in file.sources:
-        start.stop(f"leadline: no source {name!r} in {file.path}; it has: {', '.join(sorted(file.sources))}")
+        setup.stop(
+            f"leadline: no source {name!r} in {file.path}; it has:"
+            f" {', '.join(sorted(file.sources))}"
+        )
     source, known = file.sources[name], None if offline else _traffic(settings, name)
     row = _row(settings, source, known)
-    told = {"states": dict((known or {}).get(name, Traffic()).states), "line": source.line} | _settings_of(source)
+    told = {
+        "states": dict((known or {}).get(name, Traffic()).states),
+        "line": source.line,
+    } | _settings_of(source)
     if as_json:
-        show.print_json(row | told)
+        output.print_json(row | told)
         return
     print_pairs([*row.items(), ("line", f"{file.path}:{source.line}" if source.line else None)])
     print_pairs((key, _toml(value)) for key, value in _settings_of(source).items())
@@ -90,14 +103,16 @@ def _file(settings: Settings) -> SourceFile:
     try:
         return load(source_file(settings), os.environ, secrets=())
     except ConfigError as error:
-        start.stop("leadline: the source file cannot be used:", *(f"  {fault}" for fault in error.faults))
+        setup.stop(
+            "leadline: the source file cannot be used:", *(f"  {fault}" for fault in error.faults)
+        )
 
 
 def _traffic(settings: Settings, name: str | None = None) -> dict[str, Traffic] | None:
     """By source; None, and a line about it, where Redis does not answer."""
     found: dict[str, Traffic] = {}
     try:
-        with start.store_url(settings) as url, connect(url, timeout=5.0) as client:
+        with setup.store_url(settings) as url, connect(url, timeout=5.0) as client:
             for head in heads(Ledger(client, Vault(settings.encryption_keys)), source=name):
                 one = found.setdefault(head.source, Traffic())
                 one.states[head.state.value] += 1
@@ -114,7 +129,9 @@ def _row(settings: Settings, source: Source, known: dict[str, Traffic] | None) -
         "source": source.name,
         "adapter": source.adapter,
         "verify": _scheme(source),
-        "url": f"{settings.public_url or f'http://{settings.host}:{settings.port}'}/in/{source.name}",
+        "url": (
+            f"{settings.public_url or f'http://{settings.host}:{settings.port}'}/in/{source.name}"
+        ),
         "stored": None if known is None else sum(one.states.values()),
         "dead": None if known is None else one.states[State.DEAD],
         "last_received": iso(one.last_received),
@@ -138,7 +155,11 @@ def _settings_of(source: Source) -> dict[str, Any]:
     """What differs from the defaults, without secrets."""
     kept = ("origins", "redirect", "honeypot", "map", "read", "fetch", "lead", "rules")
     plain = Source(name="plain")
-    found = {name: getattr(source, name) for name in kept if getattr(source, name) != getattr(plain, name)}
+    found = {
+        name: getattr(source, name)
+        for name in kept
+        if getattr(source, name) != getattr(plain, name)
+    }
     tables = {name: _changed(value) for name, value in found.items()}
     return tables | {"secret_env": source.check.secret_env} if source.check.secret_env else tables
 
@@ -149,11 +170,19 @@ def _changed(value: Any) -> Any:
     if not isinstance(value, Struct):
         return value
     kind = type(value)
-    required = {item.name: getattr(value, item.name) for item in msgspec.structs.fields(kind) if item.required}
+    required = {
+        item.name: getattr(value, item.name)
+        for item in msgspec.structs.fields(kind)
+        if item.required
+    }
     plain = kind(**required)
-    names = [name for name in value.__struct_fields__ if name in required or getattr(value, name) != getattr(plain, name)]
+    names = [
+        name
+        for name in value.__struct_fields__
+        if name in required or getattr(value, name) != getattr(plain, name)
+    ]
     return {name: msgspec.to_builtins(getattr(value, name)) for name in names}
 
 
 def _toml(value: Any) -> str:
-    return " ".join(toml_text.value(value).split())
+    return " ".join(toml.value(value).split())

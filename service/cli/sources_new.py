@@ -12,32 +12,49 @@ from typing import Any
 import click
 import msgspec
 
-from service.cli import show
-from service.cli.columns import inert
-from service.cli.preview import BODY, LONGEST_RECORD, as_sent, header_of, read_body, with_content_type
+from service.cli import output
+from service.cli.output import inert
+from service.cli.preview import (
+    BODY,
+    LONGEST_RECORD,
+    as_sent,
+    header_of,
+    read_body,
+    with_content_type,
+)
 from service.settings import source_file
-from service.sources.checks import TARGETS
-from service.sources.config import ConfigError, Secret
-from service.sources.loader import load
-from service.sources.proposals.proposal import Proposal, propose
-from service.sources.reading import Request
+from service.sources.request import Request
+from service.sources.schema import ConfigError, Secret
+from service.sources.source_file.loader import load
+from service.sources.source_file.validation import TARGETS
+from service.sources.wizard.propose import Proposal, propose
+from worker.lead.templates import CLICK_IDS
 from worker.settings import Settings, SettingsError
-from worker.templates import CLICK_IDS
 
 
 @click.command()
 @click.argument("file", type=BODY)
 @click.option("--content-type", help="The body's media type. Left out: told from the body.")
-@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header of the request; repeatable.")
+@click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="'NAME: VALUE'",
+    help="A header of the request; repeatable.",
+)
 @click.option("--query", default="", help="The query string, without the question mark.")
 @click.option("--method", type=click.Choice(["POST", "GET"], case_sensitive=False), default="POST", show_default=True,
               help="GET is a provider's handshake: the body is not looked at.")  # fmt: skip
 @click.option("--url", help="The public URL that it was sent to, where a scheme signs it.")
-@click.option("--name", help="The name of the source, and the end of its URL. Left out: the product's.")
+@click.option(
+    "--name", help="The name of the source, and the end of its URL. Left out: the product's."
+)
 @click.option("--secret-env", "secret_env", metavar="VARIABLE", help="An environment variable with the sender's secret: what is "
               "signed is then found by trying. It is not printed.")  # fmt: skip
-@click.option("--ask", is_flag=True, help="Ask, on a terminal, which fields the open questions are.")
-@show.json_option
+@click.option(
+    "--ask", is_flag=True, help="Ask, on a terminal, which fields the open questions are."
+)
+@output.json_option
 def new(
     file: str,
     content_type: str | None,
@@ -50,9 +67,11 @@ def new(
     ask: bool,
     as_json: bool,
 ) -> None:
-    """The lines of the source file that read the captured body in FILE (- is standard input), ready to paste.
+    """The lines of the source file that read the captured body in FILE (- is standard input), ready
+    to paste.
 
-    The lines go to standard output; the lead that they give, and what is left open, to standard error. Nothing is changed.
+    The lines go to standard output; the lead that they give, and what is left open, to standard
+    error. Nothing is changed.
     """
     body = b"" if method == "GET" else read_body(file, LONGEST_RECORD)
     fixed = [header_of(line) for line in headers]
@@ -65,7 +84,7 @@ def new(
     if ask and on_a_terminal():
         proposal = _asked(request, proposal, secrets, name)
     if as_json:
-        show.print_json(_told(proposal))
+        output.print_json(_told(proposal))
         return
     click.echo(proposal.toml, nl=False)
     _explain(proposal)
@@ -75,7 +94,9 @@ def on_a_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def _proposed(request: Request, name: str | None, secrets: Sequence[Secret], **decided: Any) -> Proposal:
+def _proposed(
+    request: Request, name: str | None, secrets: Sequence[Secret], **decided: Any
+) -> Proposal:
     try:
         return propose(request, name=name, now=time.time(), secrets=secrets, **decided)
     except ValueError as error:
@@ -100,18 +121,27 @@ def _free(name: str) -> str:
     return name if name not in taken else next(each for each in numbered if each not in taken)
 
 
-def _asked(request: Request, proposal: Proposal, secrets: Sequence[Secret], name: str | None) -> Proposal:
-    """What a person decides of what was left open, one question after the other; an empty answer leaves it as it is."""
+def _asked(
+    request: Request, proposal: Proposal, secrets: Sequence[Secret], name: str | None
+) -> Proposal:
+    """What a person decides of what was left open, one question after the other; an empty answer
+    leaves it as it is.
+    """
     chosen = name or click.prompt("Name of the source", default=proposal.name, err=True)
     mapped = {guess.path: guess.field for guess in proposal.guessed}
     for guess in proposal.guessed:
         said = click.prompt(
-            f"{inert(guess.path)} is {guess.field} ({guess.why})", default=guess.field, err=True, value_proc=_field
+            f"{inert(guess.path)} is {guess.field} ({guess.why})",
+            default=guess.field,
+            err=True,
+            value_proc=_field,
         )
         mapped[guess.path] = said or guess.field
     for question in proposal.unmapped:
         shown = f"{inert(question.label)} ({inert(question.value)[:40]})"
-        if said := click.prompt(f"{shown}: which field", default="", show_default=False, err=True, value_proc=_field):
+        if said := click.prompt(
+            f"{shown}: which field", default="", show_default=False, err=True, value_proc=_field
+        ):
             mapped[question.path] = said
     return _proposed(request, chosen, secrets, mapped=mapped)
 
@@ -135,7 +165,9 @@ def _explain(proposal: Proposal) -> None:
         click.echo(f"look: {inert(warning)}", err=True)
     if proposal.secrets:
         click.echo(f"set in the environment: {', '.join(proposal.secrets)}", err=True)
-    click.echo("then: leadline check --offline, and leadline preview " + f"{proposal.name} FILE", err=True)
+    click.echo(
+        "then: leadline check --offline, and leadline preview " + f"{proposal.name} FILE", err=True
+    )
 
 
 def _given(proposal: Proposal) -> list[tuple[str, Any]]:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 
 import click
 
-from service.cli import start
-from service.local.machine import Machine, NotUp, Place
+from service.cli import setup
 from service.local.redis import EmbeddedRedisError
+from service.local.stack import Machine, NotUp, Place
 from service.settings import packaged_example, source_file
-from service.sources.config import SourceFile
+from service.sources.schema import SourceFile
 from worker import logs
 from worker.settings import Settings
 
@@ -22,23 +22,29 @@ EXAMPLE_SECRETS = ("PARTNER_KEY", "WEBHOOK_SECRET")
 
 @click.command()
 def up() -> None:
-    """Everything on this machine in the foreground: Redis, service, workers; a Pipedrive sandbox unless credentials are given."""
-    settings = start.settings()
+    """Everything on this machine in the foreground: Redis, service, workers; a Pipedrive sandbox
+    unless credentials are given.
+    """
+    settings = setup.settings()
     env = with_example_secrets(settings, os.environ)
-    sources = start.sources(settings, env)
+    sources = setup.sources(settings, env)
     logs.configure(settings.log_format, "up")
     try:
         with Machine(settings, env, data_dir=settings.data_dir) as machine:
             _tell(machine.place, sources, env if env != dict(os.environ) else {})
             machine.run_until_signal()
     except (NotUp, EmbeddedRedisError) as error:
-        start.stop(f"leadline: {error}")
+        setup.stop(f"leadline: {error}")
 
 
 def with_example_secrets(settings: Settings, env: Mapping[str, str]) -> dict[str, str]:
-    """The environment; where the packaged example, or the demo's copy of it, is used, with secrets for its sources."""
+    """The environment; where the packaged example, or the demo's copy of it, is used, with secrets
+    for its sources.
+    """
     path = source_file(settings)
-    if path.is_file() and path.read_text("utf-8", "replace").startswith(packaged_example().read_text("utf-8")):
+    if path.is_file() and path.read_text("utf-8", "replace").startswith(
+        packaged_example().read_text("utf-8")
+    ):
         return {name: secrets.token_hex(16) for name in EXAMPLE_SECRETS} | dict(env)
     return dict(env)
 
@@ -49,7 +55,10 @@ def _tell(place: Place, sources: SourceFile, env: Mapping[str, str]) -> None:
         click.echo(f"  intake    {place.service_url}/in/{name}  ({source.adapter})")
     click.echo(f"  API       {place.service_url}/docs")
     click.echo(f"  console   {place.service_url}/ops")
-    click.echo(f"  token     {place.operator_token}  (to sign in there; for programs: Authorization: Bearer)")
+    click.echo(
+        f"  token     {place.operator_token}  (to sign in there; for programs: Authorization:"
+        " Bearer)"
+    )
     if place.sandbox_url:
         click.echo(f"  Pipedrive {place.sandbox_url}  (sandbox: leads, persons and calls)")
     else:
@@ -59,4 +68,7 @@ def _tell(place: Place, sources: SourceFile, env: Mapping[str, str]) -> None:
         click.echo(f"  {name}={env[name]}")
     first = next(iter(sources.sources), None)
     if first:
-        click.echo(f"\nTry: curl -i -d 'name=Ada Lovelace' -d 'email=ada@example.com' {place.service_url}/in/{first}\n")
+        click.echo(
+            "\nTry: curl -i -d 'name=Ada Lovelace' -d 'email=ada@example.com'"
+            f" {place.service_url}/in/{first}\n"
+        )

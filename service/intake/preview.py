@@ -1,4 +1,6 @@
-"""What a request would become, without storing or sending anything: the door's own steps, short of the ledger."""
+"""What a request would become, without storing or sending anything: the door's own steps, short of
+the ledger.
+"""
 
 from __future__ import annotations
 
@@ -10,33 +12,37 @@ import msgspec
 from litestar import Response
 from msgspec import Struct, field
 
-from service import pages, problems
-from service.intake import body, duplicates, origins, replies, submissions, verdict
-from service.problems import HttpProblem
-from service.sources.config import Source
-from service.sources.judge import interpret_record, judge
-from service.sources.reading import Event, Outcome, Problem, Reading, Request
-from service.sources.registry import ADAPTERS
-from service.sources.scrub import scrub
+from service.intake import responses, submissions
+from service.sources.adapters.registry import ADAPTERS
+from service.sources.normalize import interpret_record, judge
+from service.sources.redact import scrub
+from service.sources.request import Event, Outcome, Problem, Reading, Request
+from service.sources.schema import Source
+from service.web import body, origins, pages, problems
+from service.web.problems import HttpProblem
 from worker.contract import Json, Lead, Receipt
+from worker.delivery.preview import planned_calls
 from worker.errors import Unmappable
-from worker.plan import plan
-from worker.preview import planned_calls
-from worker.writing import SourceWriting
+from worker.lead.plan import plan
+from worker.lead.settings import SourceWriting
 
 INSTANCE = "preview"
 """The request id of a preview."""
 
 
 class Answered(Struct, frozen=True):
-    """The answer the sender would get. `body` is JSON where it would be JSON, else text; None for an empty one."""
+    """The answer the sender would get. `body` is JSON where it would be JSON, else text; None for
+    an empty one.
+    """
 
     status: int
     body: Any = None
 
 
 class Previewed(Struct, frozen=True):
-    """One event: the canonical lead (without what is absent) and the Pipedrive calls for somebody who is new there."""
+    """One event: the canonical lead (without what is absent) and the Pipedrive calls for somebody
+    who is new there.
+    """
 
     event_id: str | None
     lead: Json | None
@@ -53,7 +59,9 @@ class Preview(Struct, frozen=True, kw_only=True):
 
 
 def preview(source: Source, request: Request, now: float) -> Preview:
-    """The preview of any request; `now` in Unix seconds. Ids that only the ledger gives are noughts."""
+    """The preview of any request; `now` in Unix seconds. Ids that only the ledger gives are
+    noughts.
+    """
     try:
         key = _enter(source, request)
     except HttpProblem as problem:
@@ -63,24 +71,37 @@ def preview(source: Source, request: Request, now: float) -> Preview:
         response = _answer(source, request, reading, key, now)
     except HttpProblem as problem:
         refused = _refused(source, request, problem, reading.outcome)
-        return msgspec.structs.replace(refused, submissions=[_bare(event) for event in reading.events])
+        return msgspec.structs.replace(
+            refused, submissions=[_bare(event) for event in reading.events]
+        )
     if reading.outcome is Outcome.HANDSHAKE:
         return Preview(outcome=reading.outcome, response=_shown(response))
     events, said = _events(source, reading, now)
-    return Preview(outcome=reading.outcome, response=_shown(response), submissions=events, problems=[*reading.problems, *said])
+    return Preview(
+        outcome=reading.outcome,
+        response=_shown(response),
+        submissions=events,
+        problems=[*reading.problems, *said],
+    )
 
 
 def preview_record(source: Source, record: bytes, now: float) -> Preview:
     """The preview of a record as the product's API answers it, for events that tell ids alone.
 
-    `response` is what the event itself was answered when it came. Raises ValueError if the product has no records.
+    `response` is what the event itself was answered when it came. Raises ValueError if the product
+    has no records.
     """
     reading = interpret_record(source, record, now)
     response = Answered(source.reply or ADAPTERS[source.adapter].reply)
     if reading.outcome is Outcome.UNREADABLE:
         return Preview(outcome=reading.outcome, response=response, problems=reading.problems)
     events, said = _events(source, reading, now)
-    return Preview(outcome=reading.outcome, response=response, submissions=events, problems=[*reading.problems, *said])
+    return Preview(
+        outcome=reading.outcome,
+        response=response,
+        submissions=events,
+        problems=[*reading.problems, *said],
+    )
 
 
 def _enter(source: Source, request: Request) -> str | None:
@@ -94,7 +115,7 @@ def _enter(source: Source, request: Request) -> str | None:
     body.check_head(request, source.max_body)
     if len(request.body) > source.max_body:
         raise body.too_large(source.max_body)
-    return duplicates.idempotency_key(request)
+    return submissions.idempotency_key(request)
 
 
 def _judged(source: Source, request: Request, now: float) -> Reading:
@@ -102,26 +123,38 @@ def _judged(source: Source, request: Request, now: float) -> Reading:
     try:
         return judge(source, request, now)
     except Exception as error:
-        return Reading(outcome=Outcome.UNREADABLE, status=400, why=f"a fault of ours: {type(error).__name__}")
+        return Reading(
+            outcome=Outcome.UNREADABLE, status=400, why=f"a fault of ours: {type(error).__name__}"
+        )
 
 
-def _answer(source: Source, request: Request, reading: Reading, key: str | None, now: float) -> Response[bytes]:
+def _answer(
+    source: Source, request: Request, reading: Reading, key: str | None, now: float
+) -> Response[bytes]:
     """Raises HttpProblem."""
     if request.method == "GET" or reading.outcome is Outcome.HANDSHAKE:
-        return replies.product(verdict.handshake(reading), headers={})
-    verdict.check_reading(source, reading)
+        return responses.product(responses.handshake(reading), headers={})
+    responses.check_reading(source, reading)
     ids = (f"{number:026d}" for number in count())
-    items = submissions.submissions(source, request, reading, scrub(source, request), key=key, now=now, new_id=lambda: next(ids))
+    items = submissions.submissions(
+        source, request, reading, scrub(source, request), key=key, now=now, new_id=lambda: next(ids)
+    )
     receipts = [Receipt(item.id, item.state, duplicate=False) for item in items]
-    return replies.accepted(source, reading, receipts, page=_page(request), headers={})
+    return responses.accepted(source, reading, receipts, page=_page(request), headers={})
 
 
-def _refused(source: Source, request: Request, problem: HttpProblem, outcome: Outcome | None = None) -> Preview:
+def _refused(
+    source: Source, request: Request, problem: HttpProblem, outcome: Outcome | None = None
+) -> Preview:
     if outcome is None:
         outcome = Outcome.REFUSED if problem.status in (401, 403, 405) else Outcome.UNREADABLE
-    verdict.in_product_terms(source, problem)
+    responses.in_product_terms(source, problem)
     answer = problems.answer(problem, INSTANCE, page=_page(request))
-    return Preview(outcome=outcome, response=_shown(answer), problems=problem.errors or [Problem("", problem.why)])
+    return Preview(
+        outcome=outcome,
+        response=_shown(answer),
+        problems=problem.errors or [Problem("", problem.why)],
+    )
 
 
 def _events(source: Source, reading: Reading, now: float) -> tuple[list[Previewed], list[Problem]]:
@@ -133,8 +166,12 @@ def _events(source: Source, reading: Reading, now: float) -> tuple[list[Previewe
     return found, said
 
 
-def _calls(source: Source, event: Event, submission_id: str, now: float) -> tuple[list[Json], list[Problem]]:
-    """The calls of an event that is a lead, and what could not be written; of any other why it is none."""
+def _calls(
+    source: Source, event: Event, submission_id: str, now: float
+) -> tuple[list[Json], list[Problem]]:
+    """The calls of an event that is a lead, and what could not be written; of any other why it is
+    none.
+    """
     if event.outcome is not Outcome.LEAD or event.lead is None:
         return [], [Problem("", event.why)] if event.why else []
     writing = SourceWriting(source.name, source.lead, source.rules, source.line)
@@ -165,7 +202,7 @@ def _page(request: Request) -> bool:
 
 
 def _shown(response: Response[bytes]) -> Answered:
-    status = response.status_code or replies.ACCEPTED
+    status = response.status_code or responses.ACCEPTED
     if not response.content:
         return Answered(status)
     if str(response.media_type).partition(";")[0].endswith("json"):

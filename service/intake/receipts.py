@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 from litestar import Request, Response
 
-from service import pages
-from service.dependencies import Dependencies
-from service.intake.origins import EXPOSED
-from service.intake.replies import public_state
-from service.intake.visit import plain_request
-from service.problems import HttpProblem
-from service.sources.tokens import shows_token
+from service.context import Dependencies
+from service.intake.context import plain_request
+from service.intake.responses import public_state
+from service.sources.verification.token import shows_token
+from service.web import pages
+from service.web.origins import EXPOSED
+from service.web.problems import HttpProblem
 from worker.errors import StoreUnavailable
 from worker.ledger import Record
 from worker.ledger.record import spooled_record
@@ -34,7 +34,9 @@ class Receipts:
         self.deps = deps
 
     async def get(self, request: Request[Any, Any, Any]) -> Response[bytes]:
-        """The public fields; with the source's token or an ops token also how the delivery goes. Raises HttpProblem."""
+        """The public fields; with the source's token or an ops token also how the delivery goes.
+        Raises HttpProblem.
+        """
         record = await self._find(request.path_params["submission"])
         body = _public(record)
         if self._entitled(request, record.source):
@@ -58,20 +60,26 @@ class Receipts:
         try:
             found = await asyncio.to_thread(self._look, submission_id)
         except StoreUnavailable:
-            raise HttpProblem("not-stored", "The record cannot be read just now.", headers={"Retry-After": "5"}) from None
+            raise HttpProblem(
+                "not-stored", "The record cannot be read just now.", headers={"Retry-After": "5"}
+            ) from None
         if found is None:
             raise HttpProblem("not-found", "There is no submission of this id.")
         return found
 
     def _look(self, submission_id: str) -> Record | None:
-        """In this process's spool, else in the ledger. What another process spooled is not known before Redis is back."""
+        """In this process's spool, else in the ledger. What another process spooled is not known
+        before Redis is back.
+        """
         spool = self.deps.acceptor.spool
         waiting = spool.find(submission_id) if spool else None
         return spooled_record(waiting) if waiting else self.deps.ledger.get(submission_id)
 
     def _entitled(self, request: Request[Any, Any, Any], source_name: str) -> bool:
         given = _bearer(request.headers.get("authorization", ""))
-        if given and any_equal(given, [token.token for token in self.deps.settings.ops_tokens or ()]):
+        if given and any_equal(
+            given, [token.token for token in self.deps.settings.ops_tokens or ()]
+        ):
             return True
         source = self.deps.sources.sources.get(source_name)
         return source is not None and shows_token(plain_request(request.scope), source)
@@ -118,4 +126,8 @@ def timestamp(seconds: float | None) -> str | None:
     """ISO 8601 in UTC, to the millisecond."""
     if seconds is None:
         return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (
+        datetime.fromtimestamp(seconds, UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )

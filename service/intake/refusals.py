@@ -1,6 +1,8 @@
-"""The newest refused requests of each source, for whoever sets a provider up: when and why, never the body.
+"""The newest refused requests of each source, for whoever sets a provider up: when and why, never
+the body.
 
-They gather in the process and reach Redis with the counters, so that refusing costs an attacker's flood no round trip.
+They gather in the process and reach Redis with the counters, so that refusing costs an attacker's
+flood no round trip.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import redis
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from worker import keys
+from worker.store import keys
 
 KEPT = 20
 KEPT_SECONDS = 24 * 3600
@@ -23,9 +25,26 @@ class Refusals:
     def __init__(self) -> None:
         self._waiting: dict[str, deque[bytes]] = {}
 
-    def note(self, source: str, *, at: float, status: int, reason: str, request_id: str, method: str, size: int) -> None:
+    def note(
+        self,
+        source: str,
+        *,
+        at: float,
+        status: int,
+        reason: str,
+        request_id: str,
+        method: str,
+        size: int,
+    ) -> None:
         """`reason` is our own words, `at` Unix seconds, `size` bytes."""
-        entry = {"at": at, "status": status, "reason": reason[:200], "request_id": request_id, "method": method, "bytes": size}
+        entry = {
+            "at": at,
+            "status": status,
+            "reason": reason[:200],
+            "request_id": request_id,
+            "method": method,
+            "bytes": size,
+        }
         self._waiting.setdefault(source, deque(maxlen=KEPT)).append(msgspec.json.encode(entry))
 
     async def aflush(self, store: redis.asyncio.Redis) -> None:

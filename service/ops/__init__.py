@@ -1,1 +1,3 @@
-"""The windows for operators: how things stand, as a page and as JSON. Closed until a token is configured."""
+"""The windows for operators: how things stand, as a page and as JSON. Closed until a token is
+configured.
+"""

@@ -1,4 +1,6 @@
-"""`/ops/api`: what changes something, and the trail of it. Each call asks for the right first, then for the body."""
+"""`/ops/api`: what changes something, and the trail of it. Each call asks for the right first, then
+for the body.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +13,16 @@ from litestar import Response, route
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct, field
 
-from service import pages, problems
-from service.ids import request_id
-from service.ops.access import Access, Web, read_body
 from service.ops.actions import Actions
-from service.ops.answers import Audited, Page
-from service.ops.find import Filter
+from service.ops.auth import Access, Web, read_body
+from service.ops.filters import Filter
 from service.ops.refusals import problem_of
-from service.problems import HttpProblem
-from service.sources.reading import Problem
-from service.times import iso
+from service.ops.schemas import Audited, Page
+from service.sources.request import Problem
+from service.web import pages, problems
+from service.web.problems import HttpProblem
+from service.web.request_id import request_id
+from worker.times import iso
 
 T = TypeVar("T")
 B = TypeVar("B", bound=Struct)
@@ -85,7 +87,12 @@ class Acting:
             "accept": (Nothing, lambda _, by: act.accept(name, by)),
             "undo": (Nothing, lambda _, by: act.undo(name, by)),
         }
-        return await self._deed(request, deeds, request.path_params["action"], lambda state: {"id": name, "state": state})
+        return await self._deed(
+            request,
+            deeds,
+            request.path_params["action"],
+            lambda state: {"id": name, "state": state},
+        )
 
     async def cause(self, request: Web) -> Response[bytes]:
         """`POST causes/{id}/ignore|reopen`."""
@@ -95,7 +102,9 @@ class Acting:
             "reopen": (Nothing, lambda _, by: act.unignore(name, by)),
         }
         action = request.path_params["action"]
-        return await self._deed(request, deeds, action, lambda _: {"id": name, "ignored": action == "ignore"})
+        return await self._deed(
+            request, deeds, action, lambda _: {"id": name, "ignored": action == "ignore"}
+        )
 
     async def whole(self, request: Web) -> Response[bytes]:
         """`POST pause|resume|erase`."""
@@ -105,13 +114,17 @@ class Acting:
             "resume": (Nothing, lambda _, by: {"paused": act.resume(by)}),
             "erase": (Erasing, lambda body, by: act.erase(body.email, by)),
         }
-        return await self._deed(request, deeds, request.url.path.rpartition("/")[2], lambda answer: answer)
+        return await self._deed(
+            request, deeds, request.url.path.rpartition("/")[2], lambda answer: answer
+        )
 
     async def bulk(self, request: Web) -> Response[bytes]:
         """`POST bulk` and `GET bulk`, the newest first."""
 
         def make(body: Bulk, by: str) -> dict[str, Any]:
-            chosen = {name: value for name, value in msgspec.structs.asdict(body.filter).items() if value}
+            chosen = {
+                name: value for name, value in msgspec.structs.asdict(body.filter).items() if value
+            }
             made = self._actions.bulk(body.action, Filter.parse(chosen), body.expect, by, body.edit)
             return {"id": made.id, "count": made.count}
 
@@ -126,22 +139,29 @@ class Acting:
 
     async def one_bulk(self, request: Web) -> Response[bytes]:
         """`GET bulk/{id}`."""
-        return await self._look(request, lambda: self._actions.bulk_progress(request.path_params["id"]))
+        return await self._look(
+            request, lambda: self._actions.bulk_progress(request.path_params["id"])
+        )
 
     async def bulk_stop(self, request: Web) -> Response[bytes]:
         """`POST bulk/{id}/stop`."""
-        return await self._change(request, Nothing, lambda _, by: self._actions.bulk_stop(request.path_params["id"], by))
+        return await self._change(
+            request, Nothing, lambda _, by: self._actions.bulk_stop(request.path_params["id"], by)
+        )
 
     async def audit(self, request: Web) -> Response[bytes]:
         """`GET audit?cursor=&limit=`."""
 
         def page() -> Page[Audited]:
             given = request.query_params
-            return audit_page(self._actions, given.get("cursor") or None, given.get("limit") or str(AUDIT_PAGE))
+            return audit_page(
+                self._actions, given.get("cursor") or None, given.get("limit") or str(AUDIT_PAGE)
+            )
 
         return await self._look(request, page)
 
-    # -- plumbing --------------------------------------------------------------------------------------------------
+    # -- plumbing
+    # ----------------------------------------------------------------------------------------------
 
     async def _deed(
         self,
@@ -154,7 +174,9 @@ class Acting:
         kind, deed = deeds.get(name, (Nothing, _no_such))
         return await self._change(request, kind, lambda body, by: answer(deed(body, by)))
 
-    async def _change(self, request: Web, kind: type[B], deed: Callable[[B, str], Any], *, status: int = 200) -> Response[bytes]:
+    async def _change(
+        self, request: Web, kind: type[B], deed: Callable[[B, str], Any], *, status: int = 200
+    ) -> Response[bytes]:
         async def change() -> Response[bytes]:
             owner = await self._access.operator(request)
             body = decode(await read_body(request), kind)
@@ -171,31 +193,47 @@ class Acting:
 
 
 def audit_page(actions: Actions, cursor: str | None, limit: str) -> Page[Audited]:
-    """A page of the trail, the newest first. Raises HttpProblem 422 for a cursor or a limit that is none."""
-    if not (limit.isascii() and limit.isdigit() and len(limit) < 6 and 1 <= int(limit) <= AUDIT_MOST):
+    """A page of the trail, the newest first. Raises HttpProblem 422 for a cursor or a limit that is
+    none.
+    """
+    if not (
+        limit.isascii() and limit.isdigit() and len(limit) < 6 and 1 <= int(limit) <= AUDIT_MOST
+    ):
         raise HttpProblem("value", errors=[Problem("limit", f"expected 1 to {AUDIT_MOST}")])
     try:
         found, following, total = actions.audit.page(cursor, int(limit))
     except ValueError as error:
         raise HttpProblem("value", errors=[Problem("cursor", str(error))]) from None
-    items = [Audited(iso(entry.at) or "", entry.who, entry.action, entry.target, entry.detail) for entry in found]
+    items = [
+        Audited(iso(entry.at) or "", entry.who, entry.action, entry.target, entry.detail)
+        for entry in found
+    ]
     return Page(items, following, total)
 
 
 def decode(body: bytes, kind: type[B]) -> B:
-    """A JSON body as one of the structs above; no body at all is an empty object. Raises HttpProblem 400, 422."""
+    """A JSON body as one of the structs above; no body at all is an empty object. Raises
+    HttpProblem 400, 422.
+    """
     try:
         return msgspec.json.decode(body.strip() or b"{}", type=kind)
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at `$.")
         unknown = message.partition("unknown field `")[2].rstrip("`")
-        raise HttpProblem("value", errors=[Problem(unknown or place.rstrip("`"), message)]) from None
+        raise HttpProblem(
+            "value", errors=[Problem(unknown or place.rstrip("`"), message)]
+        ) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
         raise HttpProblem("unreadable", "The body is no JSON in UTF-8.") from None
 
 
 def json(body: object, status: int = 200) -> Response[bytes]:
-    return Response(msgspec.json.encode(body), status_code=status, media_type="application/json", headers=pages.BARE_HEADERS)
+    return Response(
+        msgspec.json.encode(body),
+        status_code=status,
+        media_type="application/json",
+        headers=pages.BARE_HEADERS,
+    )
 
 
 async def told(request: Web, answer: Callable[[], Any]) -> Response[bytes]:
@@ -218,11 +256,17 @@ def _no_such(_: Any, __: str) -> Any:
 
 
 def acting_routes(access: Access, actions: Actions) -> list[HTTPRouteHandler]:
-    """The calls of the contract's section on operators that change something, the bulk actions and the trail."""
+    """The calls of the contract's section on operators that change something, the bulk actions and
+    the trail.
+    """
     acting = Acting(access, actions)
 
-    def at(path: str, answer: Callable[[Web], Any], *methods: Literal["GET", "POST"]) -> HTTPRouteHandler:
-        @route(f"/ops/api/{path}", http_method=list(methods), status_code=200, include_in_schema=False)
+    def at(
+        path: str, answer: Callable[[Web], Any], *methods: Literal["GET", "POST"]
+    ) -> HTTPRouteHandler:
+        @route(
+            f"/ops/api/{path}", http_method=list(methods), status_code=200, include_in_schema=False
+        )
         async def handler(request: Web) -> Response[bytes]:
             found: Response[bytes] = await answer(request)
             return found

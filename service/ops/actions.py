@@ -1,7 +1,11 @@
-"""What operators do, whether they ask in the console, by the API or in a terminal. Each deed is in the audit trail."""
+"""What operators do, whether they ask in the console, by the API or in a terminal. Each deed is in
+the audit trail.
+"""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,25 +13,90 @@ from typing import Any, Protocol
 
 from msgspec import Struct, structs
 
-from service.ids import may_be_id
-from service.ops.answers import BulkProgress, CauseCard, Page
-from service.ops.edits import typed
-from service.ops.find import Filter, states
-from service.overview import LEAD_TOKENS, Paused
-from service.sources.emails import email as sources_email
-from service.times import iso
-from worker import erasure, ignored, keys
-from worker.audit import Audit
-from worker.bulk import ACTIONS, Bulks, Progress
+from service.ops.filters import Filter, states
+from service.ops.schemas import BulkProgress, CauseCard, Page
+from service.sources.fields.text import clean, line
+from service.sources.fields.values import email
+from service.sources.fields.values import email as sources_email
+from service.web.request_id import may_be_id
 from worker.contract import Lead, State
-from worker.erasure import Erasure
+from worker.erasure import erasure
+from worker.erasure.erasure import Erasure
 from worker.errors import LeadlineError, NotAllowed, Overtaken
-from worker.identifiers import Identifier
-from worker.ledger import Ledger, Record
+from worker.lead.edit import EditError, mend
+from worker.ledger import Ledger, Record, audit
+from worker.ledger.audit import Audit
+from worker.ledger.bulk import ACTIONS, Bulks, Progress
+from worker.ledger.identifiers import Identifier
 from worker.ledger.ledger import Audited
-from worker.mend import EditError, mend
-from worker.queue import open_queue
-from worker.sweeper import Sweeper
+from worker.ledger.status import LEAD_TOKENS, Paused
+from worker.queue.rq_queue import open_queue
+from worker.queue.sweeper import Sweeper
+from worker.store import keys
+from worker.times import iso
+
+# An edit of a lead as people type it, made as safe and as regular as what comes through the door.
+
+MOST_FIELDS = 200
+DEEPEST = 4
+"""Levels of an edit's value: `answers` is a table of lists at the deepest."""
+
+SEVERAL_LINES = ("message", "answers")
+_CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
+
+
+def typed(edit: Mapping[str, Any]) -> dict[str, Any]:
+    """The edit with its text cleaned, its e-mail and currency in their regular form. An empty value
+    removes the field.
+
+    Raises `EditError` with every fault at once: what is no field of a lead, or has the wrong type,
+    or is no address.
+    """
+    if len(edit) > MOST_FIELDS:
+        raise EditError({"edit": f"expected at most {MOST_FIELDS} fields, got {len(edit)}"})
+    faults: dict[str, str] = {}
+    cleaned: dict[str, Any] = {}
+    for name, value in edit.items():
+        try:
+            cleaned[line(name)] = _regular(name, value)
+        except ValueError as fault:
+            faults[line(name)] = str(fault)
+    try:
+        mend(Lead(), cleaned)
+    except EditError as error:
+        faults |= error.faults
+    if faults:
+        raise EditError(faults)
+    return cleaned
+
+
+def _regular(name: str, value: Any) -> Any:
+    value = _cleaned(name.partition(".")[0], value, 0)
+    if name == "email" and isinstance(value, str) and value:
+        address = email(value)
+        if address is None:
+            raise ValueError("expected an e-mail address, got something else")
+        return address
+    if name == "value.currency" and isinstance(value, str) and value:
+        if not _CURRENCY.fullmatch(value.upper()):
+            raise ValueError("expected a currency of three letters, such as EUR")
+        return value.upper()
+    return value
+
+
+def _cleaned(group: str, value: Any, depth: int) -> Any:
+    if depth > DEEPEST:
+        raise ValueError("expected text, a number or a table, got something nested too deeply")
+    if isinstance(value, str):
+        return clean(value) if group in SEVERAL_LINES else line(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("expected a number, got one that is none")
+    if isinstance(value, dict):
+        return {line(str(key)): _cleaned(group, each, depth + 1) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_cleaned(group, each, depth + 1) for each in value]
+    return value
+
 
 Edit = Mapping[str, Any] | None
 LONGEST_REASON = 500
@@ -41,7 +110,9 @@ class NotFound(LeadlineError):
 
 
 class NothingToMend(LeadlineError):
-    """The submission has no content that an edit could be made to: it is erased, or sealed under a key that is not here."""
+    """The submission has no content that an edit could be made to: it is erased, or sealed under a
+    key that is not here.
+    """
 
     code = "nothing-to-mend"
 
@@ -53,14 +124,16 @@ class EmptyFilter(LeadlineError):
 
 
 class Cost(Struct, frozen=True):
-    """What a bulk action may cost at the most, in Pipedrive's API tokens; `left` is what the day has, None where unknown."""
+    """What a bulk action may cost at the most, in Pipedrive's API tokens; `left` is what the day
+    has, None where unknown.
+    """
 
     tokens: int
     left: int | None
 
 
 class Finder(Protocol):
-    """`service.ops.read.Reader`, as far as it is needed here."""
+    """`service.ops.queries.Reader`, as far as it is needed here."""
 
     def ids(self, filter: Filter) -> list[str]: ...
 
@@ -68,7 +141,8 @@ class Finder(Protocol):
 
 
 class Actions:
-    """Safe for any thread. Every method may raise `StoreUnavailable`; `by` is the token's name, or `cli:` and the user's.
+    """Safe for any thread. Every method may raise `StoreUnavailable`; `by` is the token's name, or
+    `cli:` and the user's.
 
     `data_dir` is where the spools of this machine are.
     """
@@ -81,17 +155,22 @@ class Actions:
         self.bulks = Bulks(ledger)
         self.audit = Audit(ledger.redis)
 
-    # -- one submission --------------------------------------------------------------------------------------------
+    # -- one submission
+    # --------------------------------------------------------------------------------------------
 
-    def retry(self, submission_id: str, by: str, edit: Edit = None, seen: str | None = None) -> State:
+    def retry(
+        self, submission_id: str, by: str, edit: Edit = None, seen: str | None = None
+    ) -> State:
         """A dead letter is delivered again, mended first where `edit` says how.
 
-        `seen` is the `updated_at` of what the person looked at. Raises `NotFound`, `NotAllowed`, `Overtaken` where it changed
-        since, `EditError` with the fields, `NothingToMend`.
+        `seen` is the `updated_at` of what the person looked at. Raises `NotFound`, `NotAllowed`,
+        `Overtaken` where it changed since, `EditError` with the fields, `NothingToMend`.
         """
         return self._replay(submission_id, by, "retry", edit, seen)
 
-    def accept(self, submission_id: str, by: str, edit: Edit = None, seen: str | None = None) -> State:
+    def accept(
+        self, submission_id: str, by: str, edit: Edit = None, seen: str | None = None
+    ) -> State:
         """No spam after all: from quarantine to delivery. Raises what `retry` does."""
         return self._replay(submission_id, by, "accept", edit, seen)
 
@@ -107,19 +186,33 @@ class Actions:
             return self.ledger.undiscard(submission_id, by)
 
     def reveal(self, target: str, by: str) -> None:
-        """Notes that somebody looks at personal data: of a submission, or of a whole list or export. To be called before."""
+        """Notes that somebody looks at personal data: of a submission, or of a whole list or
+        export. To be called before.
+        """
         self.audit.note(by, "reveal", target)
 
-    def _replay(self, submission_id: str, by: str, action: str, edit: Edit, seen: str | None) -> State:
-        lead, as_of = self._mended(submission_id, action, edit, seen) if edit or seen else (None, None)
+    def _replay(
+        self, submission_id: str, by: str, action: str, edit: Edit, seen: str | None
+    ) -> State:
+        lead, as_of = (
+            self._mended(submission_id, action, edit, seen) if edit or seen else (None, None)
+        )
         detail = f"edited: {', '.join(sorted(edit))}" if edit else ""
         allowed = ACTIONS[action]
         with _found(submission_id):
             return self._sweeper.replay(
-                submission_id, by, action, lead, allowed=allowed, audit=Audited(action, detail), seen=as_of
+                submission_id,
+                by,
+                action,
+                lead,
+                allowed=allowed,
+                audit=Audited(action, detail),
+                seen=as_of,
             )
 
-    def _mended(self, submission_id: str, action: str, edit: Edit, seen: str | None) -> tuple[Lead | None, float]:
+    def _mended(
+        self, submission_id: str, action: str, edit: Edit, seen: str | None
+    ) -> tuple[Lead | None, float]:
         """The lead with the edit, and when the record that it was made from had changed last."""
         record = self._record(submission_id)
         if record.state not in ACTIONS[action]:
@@ -129,7 +222,11 @@ class Actions:
         if not edit:
             return None, record.updated_at
         if record.sealed or record.raw is None:
-            held = "sealed under a key that LEADLINE_ENCRYPTION_KEYS does not list" if record.sealed else "erased"
+            held = (
+                "sealed under a key that LEADLINE_ENCRYPTION_KEYS does not list"
+                if record.sealed
+                else "erased"
+            )
             raise NothingToMend(f"{submission_id} has no content to mend: it is {held}")
         return mend(record.lead or Lead(), typed(edit)), record.updated_at
 
@@ -139,7 +236,8 @@ class Actions:
             raise NotFound(f"there is no submission {submission_id}")
         return record
 
-    # -- everything ------------------------------------------------------------------------------------------------
+    # -- everything
+    # ----------------------------------------------------------------------------------------------
 
     def pause(self, by: str, reason: str = "") -> Paused | None:
         """No delivery starts until somebody resumes; what is in hand is finished."""
@@ -147,7 +245,9 @@ class Actions:
         return self.paused()
 
     def resume(self, by: str) -> Paused | None:
-        """Returns what else holds the deliveries up: a gate that Pipedrive's answers closed, or None."""
+        """Returns what else holds the deliveries up: a gate that Pipedrive's answers closed, or
+        None.
+        """
         self.ledger.gate.resume(by)
         return self.paused()
 
@@ -156,23 +256,26 @@ class Actions:
         return Paused(found.reason, iso(found.since) or "", iso(found.until)) if found else None
 
     def ignore(self, cause_id: str, by: str) -> None:
-        """What died of it until now needs nobody; it shows itself again once it comes back. Raises `NotFound`."""
+        """What died of it until now needs nobody; it shows itself again once it comes back. Raises
+        `NotFound`.
+        """
         self._known_cause(cause_id)
         self.audit.note(by, "ignore", cause_id)
-        ignored.ignore(self.ledger.redis, cause_id, self.ledger.now())
+        audit.ignore(self.ledger.redis, cause_id, self.ledger.now())
 
     def unignore(self, cause_id: str, by: str) -> None:
         """The cause counts again. Raises `NotFound`."""
         self._known_cause(cause_id)
         self.audit.note(by, "reopen", cause_id)
-        ignored.unignore(self.ledger.redis, cause_id)
+        audit.unignore(self.ledger.redis, cause_id)
 
     def _known_cause(self, cause_id: str) -> None:
         if all(cause.id != cause_id for cause in self._finder.causes().items):
             raise NotFound("there is no such cause, or nothing is dead of it any more")
 
     def erase(self, email: str, by: str) -> Erasure:
-        """Everything of an e-mail address goes for good, from the disks too: that takes seconds. Raises `EditError`.
+        """Everything of an e-mail address goes for good, from the disks too: that takes seconds.
+        Raises `EditError`.
 
         What is left is said in the answer: what Pipedrive has, and what could not be erased.
         """
@@ -181,27 +284,47 @@ class Actions:
             raise EditError({"email": "expected an e-mail address"})
         who: Identifier = ("email", sources_email(address) or address)
         done = erasure.erase(self.ledger, who, by, data_dir=self._data_dir)
-        self.audit.note(by, "erase", keys.digest(*who), f"erased: {done.erased}; left: {len(done.left)}")
+        self.audit.note(
+            by, "erase", keys.digest(*who), f"erased: {done.erased}; left: {len(done.left)}"
+        )
         return done
 
-    # -- many ------------------------------------------------------------------------------------------------------
+    # -- many
+    # ----------------------------------------------------------------------------------------------
 
-    def bulk(self, action: str, filter: Filter, expect: int, by: str, edit: Mapping[str, Any] | None = None) -> BulkProgress:
-        """One decision over all that match now and whose state allows it. It goes on by itself: see `worker.bulk`.
+    def bulk(
+        self,
+        action: str,
+        filter: Filter,
+        expect: int,
+        by: str,
+        edit: Mapping[str, Any] | None = None,
+    ) -> BulkProgress:
+        """One decision over all that match now and whose state allows it. It goes on by itself: see
+        `worker.ledger.bulk`.
 
-        Raises `EmptyFilter`, `FilterError`, `EditError`, and `CountDiffers` when they are not `expect`.
+        Raises `EmptyFilter`, `FilterError`, `EditError`, and `CountDiffers` when they are not
+        `expect`.
         """
         edit = typed(edit) if edit else None
-        bulk = self.bulks.make(action, self.matching(action, filter), expect, by, edit=edit, detail=_told(filter, edit))
+        bulk = self.bulks.make(
+            action, self.matching(action, filter), expect, by, edit=edit, detail=_told(filter, edit)
+        )
         return self.bulk_progress(bulk)
 
     def matching(self, action: str, filter: Filter) -> list[str]:
-        """The submissions that a bulk action would take, the oldest change first. Raises `EmptyFilter`, `FilterError`."""
+        """The submissions that a bulk action would take, the oldest change first. Raises
+        `EmptyFilter`, `FilterError`.
+        """
         if filter.empty:
             raise EmptyFilter("the filter is empty: name a state, a source, a cause or a text")
         asked = set(states(filter.state)) if filter.state else set(State)
         wanted = [state.value for state in ACTIONS[action] if state in asked]
-        return self._finder.ids(structs.replace(filter, state=",".join(wanted)))[::-1] if wanted else []
+        return (
+            self._finder.ids(structs.replace(filter, state=",".join(wanted)))[::-1]
+            if wanted
+            else []
+        )
 
     def bulk_progress(self, bulk: str) -> BulkProgress:
         """Raises `NotFound`, also for one that ended more than a week ago."""
@@ -211,7 +334,9 @@ class Actions:
         return progress(found)
 
     def bulk_stop(self, bulk: str, by: str) -> BulkProgress:
-        """What it did not begin stays as it is; of one that is over, nothing changes. Raises `NotFound`."""
+        """What it did not begin stays as it is; of one that is over, nothing changes. Raises
+        `NotFound`.
+        """
         self.bulk_progress(bulk)
         self.bulks.stop(bulk, by)
         return self.bulk_progress(bulk)
@@ -245,7 +370,9 @@ def progress(found: Progress) -> BulkProgress:
 
 
 def _told(filter: Filter, edit: Edit) -> str:
-    """The filter for the trail: what was searched for may be somebody's address, so a digest stands for it."""
+    """The filter for the trail: what was searched for may be somebody's address, so a digest stands
+    for it.
+    """
     parts = filter.parameters() | ({"q": keys.digest(filter.q)[:12]} if filter.q else {})
     edited = [f"edited: {', '.join(sorted(edit))}"] if edit else []
     return "; ".join([f"{name}={value}" for name, value in parts.items()] + edited)

@@ -5,24 +5,126 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct, structs
 
-from service.ops import masks
-from service.ops.answers import CauseCard, Delivery, Detail, RawRequest, TimelineEntry
-from service.ops.attribution import attribution
+from service.ops import masking
 from service.ops.items import held_as, item
-from service.sources.config import Source
-from service.sources.judge import interpret
-from service.sources.reading import Request
-from service.times import iso
-from worker import keys
+from service.ops.schemas import CauseCard, Delivery, Detail, RawRequest, TimelineEntry
+from service.sources.fields.attribution import from_url
+from service.sources.normalize import interpret
+from service.sources.request import Request
+from service.sources.schema import Source
 from worker.contract import Attempt, Lead, Moment, Raw
+from worker.errors import Unmappable
+from worker.lead.plan import plan
+from worker.lead.settings import LeadSettings, SourceWriting
 from worker.ledger import Ledger, Record
 from worker.ledger.record import decode
-from worker.store import asking
-from worker.writing import SourceWriting
+from worker.store import keys
+from worker.store.connection import asking
+from worker.times import iso
+
+# What gave a lead its channel, labels and campaign: which rule or default, as the source file is
+# now.
+
+DEFAULTS = LeadSettings()
+
+
+class Origin(NamedTuple):
+    """Who set a value, in words, and the key of the source file where it stands."""
+
+    set_by: str
+    setting: str | None
+
+
+def attribution(record: Record, writing: SourceWriting | None) -> dict[str, Any]:
+    """`rule` (its place from 0, and `when`), `channel`, `channel_id`, `labels`, `utm`, `click_ids`:
+    each value with `set_by`.
+
+    `set_by` is `rule N` (counted from 1, as people do), `source`, `default`, `payload` or
+    `page_url`. `error` says why the source file cannot be applied.
+    """
+    lead = record.lead
+    if lead is None:
+        return {}
+    said: dict[str, Any] = {"utm": _utm(lead), "click_ids": _click_ids(lead), "error": None}
+    if writing is None:
+        return said | {"error": f"the source file has no source “{record.source}”"}
+    try:
+        made = plan(
+            writing,
+            lead,
+            submission_id=record.id,
+            received_at=record.received_at,
+            now=record.received_at,
+        )
+    except Unmappable as error:
+        return said | {"error": f"{error} ({error.setting})"}
+    index = made.matched_rule
+    return said | {
+        "rule": None if index is None else {"index": index, "when": writing.rules[index].when},
+        "channel": _value(made.channel, _origin(writing, index, "channel")),
+        "channel_id": (
+            _value(made.channel_id, _origin(writing, index, "channel_id"))
+            | {"template": _template(writing, index)}
+        ),
+        "labels": [_value(label, _label_origin(writing, index, label)) for label in made.labels],
+    }
+
+
+def _value(value: str | None, origin: Origin) -> dict[str, Any]:
+    return {"value": value, "set_by": origin.set_by, "setting": origin.setting}
+
+
+def _origin(writing: SourceWriting, index: int | None, key: str) -> Origin:
+    """A rule goes before the source, the source before the default."""
+    if index is not None and getattr(writing.rules[index], key) is not None:
+        return Origin(f"rule {index + 1}", f"sources.{writing.source}.rules[{index}].{key}")
+    if getattr(writing.lead, key) != getattr(DEFAULTS, key):
+        return Origin("source", f"sources.{writing.source}.lead.{key}")
+    return Origin("default", None)
+
+
+def _label_origin(writing: SourceWriting, index: int | None, label: str) -> Origin:
+    wanted = label.casefold()
+    if index is None or wanted in (name.strip().casefold() for name in writing.lead.labels):
+        return Origin("source", f"sources.{writing.source}.lead.labels")
+    return Origin(f"rule {index + 1}", f"sources.{writing.source}.rules[{index}].labels")
+
+
+def _template(writing: SourceWriting, index: int | None) -> str:
+    own = writing.rules[index].channel_id if index is not None else None
+    return own or writing.lead.channel_id
+
+
+def _utm(lead: Lead) -> dict[str, Any]:
+    """Each part and whether it came as a field of the payload or in the address of the page."""
+    in_url = dict(from_url(lead.page_url or ""))
+    parts = {
+        name: value for name in lead.utm.__struct_fields__ if (value := getattr(lead.utm, name))
+    }
+    return {
+        name: {
+            "value": value,
+            "set_by": "page_url" if in_url.get(f"utm_{name}") == value else "payload",
+        }
+        for name, value in parts.items()
+    }
+
+
+def _click_ids(lead: Lead) -> dict[str, Any]:
+    in_url = dict(from_url(lead.page_url or ""))
+    return {
+        name: {
+            "value": value,
+            "set_by": "page_url" if in_url.get(f"click_ids.{name}") == value else "payload",
+        }
+        for name, value in lead.click_ids.items()
+    }
+
 
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 """What may be an id: nothing that makes another key of the record's."""
@@ -55,16 +157,25 @@ def find(ledger: Ledger, submission_id: str) -> Found | None:
 
 
 def detail(
-    found: Found, cause: CauseCard | None, source: Source | None, writings: Mapping[str, SourceWriting], *, reveal: bool
+    found: Found,
+    cause: CauseCard | None,
+    source: Source | None,
+    writings: Mapping[str, SourceWriting],
+    *,
+    reveal: bool,
 ) -> Detail:
-    """Masked unless `reveal`. `source` is that of the source file as it is now, if it still has it."""
+    """Masked unless `reveal`. `source` is that of the source file as it is now, if it still has
+    it.
+    """
     record = found.record
-    summary = structs.asdict(item(record, writings, reveal=reveal, held=held_as(found.timeline))) | {"cause": cause}
+    summary = structs.asdict(
+        item(record, writings, reveal=reveal, held=held_as(found.timeline))
+    ) | {"cause": cause}
     first = came_in(record, source)
     return Detail(
         **summary,
-        lead=masks.lead(record.lead, reveal=reveal) if record.lead else None,
-        came_in=masks.lead(first, reveal=reveal) if first else None,
+        lead=masking.lead(record.lead, reveal=reveal) if record.lead else None,
+        came_in=masking.lead(first, reveal=reveal) if first else None,
         raw=_raw(record.raw, source, reveal=reveal) if record.raw else None,
         deliveries=_deliveries(found.attempts, reveal=reveal),
         timeline=[_moment(each, reveal=reveal) for each in found.timeline],
@@ -81,12 +192,16 @@ def detail(
 
 
 def came_in(record: Record, source: Source | None) -> Lead | None:
-    """For a lead that somebody edited: what the raw bytes read to, by the source file as it is now."""
+    """For a lead that somebody edited: what the raw bytes read to, by the source file as it is
+    now.
+    """
     raw = record.raw
     if not record.edited_by or raw is None or source is None:
         return None
     request = Request(method=raw.method, query=raw.query, headers=raw.headers, body=raw.body)
-    leads = [event.lead for event in interpret(source, request, record.received_at).events if event.lead]
+    leads = [
+        event.lead for event in interpret(source, request, record.received_at).events if event.lead
+    ]
     own = record.lead.event_id if record.lead else None
     same = [lead for lead in leads if own and lead.event_id == own]
     return same[0] if same else leads[0] if len(leads) == 1 else None
@@ -96,23 +211,35 @@ def _raw(raw: Raw, source: Source | None, *, reveal: bool) -> RawRequest:
     checked = source.check.scheme if source and source.check.scheme != "none" else None
     if reveal:
         body = base64.b64encode(raw.body).decode()
-        return RawRequest(raw.content_type, raw.headers, body, raw.method, raw.query, len(raw.body), checked)
+        return RawRequest(
+            raw.content_type, raw.headers, body, raw.method, raw.query, len(raw.body), checked
+        )
     return RawRequest(
-        masks.content_type(raw.content_type), masks.headers(raw.headers), "", raw.method, masks.HIDDEN if raw.query else "",
+        masking.content_type(raw.content_type), masking.headers(raw.headers), "", raw.method,
+        masking.HIDDEN if raw.query else "",
         len(raw.body), checked, withheld=True,
     )  # fmt: skip
 
 
 def _deliveries(attempts: Sequence[Attempt], *, reveal: bool) -> list[Delivery]:
     return [
-        Delivery(iso(each.at) or "", each.step, each.outcome, each.status, _said(each.detail, reveal=reveal), each.duration_ms)
+        Delivery(
+            iso(each.at) or "",
+            each.step,
+            each.outcome,
+            each.status,
+            _said(each.detail, reveal=reveal),
+            each.duration_ms,
+        )
         for each in attempts
     ]
 
 
 def _moment(moment: Moment, *, reveal: bool) -> TimelineEntry:
-    return TimelineEntry(iso(moment.at) or "", moment.state, moment.by, _said(moment.why, reveal=reveal))
+    return TimelineEntry(
+        iso(moment.at) or "", moment.state, moment.by, _said(moment.why, reveal=reveal)
+    )
 
 
 def _said(text: str | None, *, reveal: bool) -> str | None:
-    return text if text is None or reveal else masks.sentence(text)
+    return text if text is None or reveal else masking.sentence(text)

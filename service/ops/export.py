@@ -1,7 +1,9 @@
-"""The filtered list as a file: CSV that no spreadsheet takes for formulas, or JSON Lines. Made a few hundred lines at a time.
+"""The filtered list as a file: CSV that no spreadsheet takes for formulas, or JSON Lines. Made a
+few hundred lines at a time.
 
-CSV is RFC 4180 in UTF-8: commas, CRLF, quotes where they are needed, a head line. It begins with a byte order mark only where
-that is asked for: Excel needs it to see that it is UTF-8, most programs take it for a part of the first name.
+CSV is RFC 4180 in UTF-8: commas, CRLF, quotes where they are needed, a head line. It begins with a
+byte order mark only where that is asked for: Excel needs it to see that it is UTF-8, most programs
+take it for a part of the first name.
 """
 
 from __future__ import annotations
@@ -16,17 +18,20 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
-from service.ops import masks
-from service.ops.answers import Item
-from service.ops.index import records
+from service.ops import masking
 from service.ops.items import held_for, item
+from service.ops.schemas import Item
+from service.ops.search_index import records
 from worker.contract import Lead, Money, Utm
+from worker.lead.settings import SourceWriting
 from worker.ledger import Ledger
-from worker.writing import SourceWriting
 
 BATCH = 200
 BOM = "\N{ZERO WIDTH NO-BREAK SPACE}".encode()
-MEDIA_TYPES = {"csv": "text/csv; charset=utf-8; header=present", "jsonl": "application/jsonl; charset=utf-8"}
+MEDIA_TYPES = {
+    "csv": "text/csv; charset=utf-8; header=present",
+    "jsonl": "application/jsonl; charset=utf-8",
+}
 
 STARTS = frozenset("=+-@＝＋－＠﹢﹣﹦﹫−")
 """What a spreadsheet may take for the beginning of a formula."""
@@ -42,18 +47,26 @@ COLUMNS = (
     "click_ids",
     "answers",
 )
-"""The head line of the CSV: the fields of a list's item, then the canonical lead's; click ids and answers as JSON."""
+"""The head line of the CSV: the fields of a list's item, then the canonical lead's; click ids and
+answers as JSON.
+"""
 
 
 class Line(Struct, frozen=True):
-    """One submission. `lead` is the canonical lead, masked unless revealed; None where the content is erased."""
+    """One submission. `lead` is the canonical lead, masked unless revealed; None where the content
+    is erased.
+    """
 
     item: Item
     lead: dict[str, Any] | None
 
 
-def lines(ledger: Ledger, ids: Iterable[str], writings: Mapping[str, SourceWriting], *, reveal: bool) -> Iterator[list[Line]]:
-    """These submissions as they are when their turn comes, some at a time. Raises `StoreUnavailable`."""
+def lines(
+    ledger: Ledger, ids: Iterable[str], writings: Mapping[str, SourceWriting], *, reveal: bool
+) -> Iterator[list[Line]]:
+    """These submissions as they are when their turn comes, some at a time. Raises
+    `StoreUnavailable`.
+    """
     left = iter(ids)
     while batch := list(islice(left, BATCH)):
         found = [record for record in records(ledger, batch) if record is not None]
@@ -61,7 +74,7 @@ def lines(ledger: Ledger, ids: Iterable[str], writings: Mapping[str, SourceWriti
         yield [
             Line(
                 item(record, writings, reveal=reveal, held=held.get(record.id)),
-                masks.lead(record.lead, reveal=reveal) if record.lead is not None else None,
+                masking.lead(record.lead, reveal=reveal) if record.lead is not None else None,
             )
             for record in found
         ]
@@ -78,7 +91,9 @@ def as_jsonl(batches: Iterable[Sequence[Line]]) -> Iterator[bytes]:
     """The file in pieces: in each line an item of the list with its `lead`."""
     encoder = msgspec.json.Encoder()
     for batch in batches:
-        yield encoder.encode_lines([structs.asdict(line.item) | {"lead": line.lead} for line in batch])
+        yield encoder.encode_lines(
+            [structs.asdict(line.item) | {"lead": line.lead} for line in batch]
+        )
 
 
 def inert(cell: object) -> str:

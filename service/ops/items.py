@@ -6,27 +6,36 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from service.ops import masks
-from service.ops.answers import Item
-from service.ops.index import records
-from service.ops.table import Row
-from service.times import iso
-from worker import keys
+from service.ops import masking
+from service.ops.schemas import Item
+from service.ops.search_index import records
+from service.ops.search_table import Row
 from worker.causes import cause_id, title
 from worker.contract import Moment, State
 from worker.errors import Unmappable
 from worker.fate import REASONS
+from worker.lead.rules import apply_rules
+from worker.lead.settings import SourceWriting
+from worker.lead.templates import context
 from worker.ledger import Ledger, Record
-from worker.rules import apply_rules
-from worker.store import asking
-from worker.templates import context
-from worker.writing import SourceWriting
+from worker.store import keys
+from worker.store.connection import asking
+from worker.times import iso
 
-PAUSED = {"paused": "delivery is paused", "line": "another submission of the same person goes first"}
+PAUSED = {
+    "paused": "delivery is paused",
+    "line": "another submission of the same person goes first",
+}
 """Why a submission waits, besides the reasons of a failed delivery."""
 
 
-def items(ledger: Ledger, ids: Iterable[str], writings: Mapping[str, SourceWriting], *, reveal: bool = False) -> list[Item]:
+def items(
+    ledger: Ledger,
+    ids: Iterable[str],
+    writings: Mapping[str, SourceWriting],
+    *,
+    reveal: bool = False,
+) -> list[Item]:
     """These submissions as they are now, without those that are gone. Raises `StoreUnavailable`."""
     found = [record for record in records(ledger, ids) if record is not None]
     held = held_for(ledger, found)
@@ -34,7 +43,9 @@ def items(ledger: Ledger, ids: Iterable[str], writings: Mapping[str, SourceWriti
 
 
 def held_for(ledger: Ledger, found: Iterable[Record]) -> dict[str, str]:
-    """Why those in quarantine are there: id -> reason, without those of which none was kept. Raises `StoreUnavailable`."""
+    """Why those in quarantine are there: id -> reason, without those of which none was kept. Raises
+    `StoreUnavailable`.
+    """
     ids = [record.id for record in found if record.state is State.QUARANTINED]
     if not ids:
         return {}
@@ -50,25 +61,35 @@ def held_for(ledger: Ledger, found: Iterable[Record]) -> dict[str, str]:
 
 
 def held_as(timeline: Iterable[Moment]) -> str | None:
-    """Why it was put into quarantine: what was said first, as an undone discard says why it came back."""
-    return next((each.why for each in timeline if each.state is State.QUARANTINED and each.why), None)
+    """Why it was put into quarantine: what was said first, as an undone discard says why it came
+    back.
+    """
+    return next(
+        (each.why for each in timeline if each.state is State.QUARANTINED and each.why), None
+    )
 
 
-def item(record: Record, writings: Mapping[str, SourceWriting], *, reveal: bool = False, held: str | None = None) -> Item:
+def item(
+    record: Record,
+    writings: Mapping[str, SourceWriting],
+    *,
+    reveal: bool = False,
+    held: str | None = None,
+) -> Item:
     """`held`: why it is in quarantine."""
     return Item(
         id=record.id,
         source=record.source,
         state=record.state,
         result=record.result,
-        who=masks.who(record.lead, reveal=reveal),
+        who=masking.who(record.lead, reveal=reveal),
         campaign=record.lead.utm.campaign if record.lead else None,
         attempts=record.attempts,
         received_at=iso(record.received_at) or "",
         updated_at=iso(record.updated_at) or "",
         next_at=iso(record.next_at),
         channel=channel(record, writings),
-        cause_title=why(record, held if reveal or held is None else masks.sentence(held)),
+        cause_title=why(record, held if reveal or held is None else masking.sentence(held)),
         cause=cause_id(record.cause) if record.state is State.DEAD else None,
     )
 

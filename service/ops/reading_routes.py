@@ -11,15 +11,15 @@ from litestar import Response, route
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
 
-from service import pages
-from service.dependencies import Dependencies
+from service.context import Dependencies
 from service.ops import export
-from service.ops.access import Access, Web, read_body
 from service.ops.acting_routes import Retry, decode, json, told
-from service.ops.find import FilterError
-from service.ops.read import Filter, Loading, NotFound, Reader
-from service.problems import HttpProblem
-from service.sources.reading import Problem
+from service.ops.auth import Access, Web, read_body
+from service.ops.filters import FilterError
+from service.ops.queries import Filter, Loading, NotFound, Reader
+from service.sources.request import Problem
+from service.web import pages
+from service.web.problems import HttpProblem
 from worker.errors import StoreUnavailable
 
 LIMIT = 50
@@ -43,7 +43,9 @@ class Reading:
         return await self._look(request, lambda _: self._reader.causes(ignored=ignored))
 
     async def chart(self, request: Web) -> Response[Any]:
-        return await self._look(request, lambda _: self._reader.chart(whole(request, "hours", HOURS)))
+        return await self._look(
+            request, lambda _: self._reader.chart(whole(request, "hours", HOURS))
+        )
 
     async def submissions(self, request: Web) -> Response[Any]:
         def page(reveal: bool) -> Any:
@@ -55,18 +57,26 @@ class Reading:
 
     async def submission(self, request: Web) -> Response[Any]:
         name = request.path_params["id"]
-        return await self._look(request, lambda reveal: self._reader.submission(name, reveal=reveal), target=name)
+        return await self._look(
+            request, lambda reveal: self._reader.submission(name, reveal=reveal), target=name
+        )
 
     async def rehearsal(self, request: Web) -> Response[Any]:
-        """A `POST` may hold an edit, and is for those who may save it, though it changes nothing."""
+        """A `POST` may hold an edit, and is for those who may save it, though it changes
+        nothing.
+        """
 
         async def answer() -> Response[Any]:
             name = request.path_params["id"]
             if request.method == "POST":
                 await self._access.operator(request)
             reveal = await self._may(request, name)
-            edit = decode(await read_body(request), Retry).edit if request.method == "POST" else None
-            return json(await asyncio.to_thread(lambda: self._reader.rehearse(name, edit, reveal=reveal)))
+            edit = (
+                decode(await read_body(request), Retry).edit if request.method == "POST" else None
+            )
+            return json(
+                await asyncio.to_thread(lambda: self._reader.rehearse(name, edit, reveal=reveal))
+            )
 
         return await told(request, lambda: _faults(answer))
 
@@ -74,14 +84,20 @@ class Reading:
         return await self._look(request, lambda _: self._reader.drift())
 
     async def export(self, request: Web, form: str) -> Response[Any]:
-        """The head and the first lines are made before the answer begins, so that a refusal is one."""
+        """The head and the first lines are made before the answer begins, so that a refusal is
+        one.
+        """
 
         async def answer() -> Response[Any]:
             reveal = await self._may(request, f"an export as {form}")
             pieces = await asyncio.to_thread(self._pieces, request, form, reveal)
             first = await asyncio.to_thread(_first, pieces)
-            headers = pages.BARE_HEADERS | {"Content-Disposition": f'attachment; filename="leadline.{form}"'}
-            return Stream(_streamed(first, pieces), media_type=export.MEDIA_TYPES[form], headers=headers)
+            headers = pages.BARE_HEADERS | {
+                "Content-Disposition": f'attachment; filename="leadline.{form}"'
+            }
+            return Stream(
+                _streamed(first, pieces), media_type=export.MEDIA_TYPES[form], headers=headers
+            )
 
         return await told(request, lambda: _faults(answer))
 
@@ -90,7 +106,9 @@ class Reading:
         bom = request.query_params.get("bom") in YES
         return export.as_csv(batches, bom=bom) if form == "csv" else export.as_jsonl(batches)
 
-    async def _look(self, request: Web, question: Callable[[bool], Any], target: str | None = None) -> Response[Any]:
+    async def _look(
+        self, request: Web, question: Callable[[bool], Any], target: str | None = None
+    ) -> Response[Any]:
         """With a `target`, an operator may have it revealed."""
 
         async def look() -> Response[Any]:
@@ -100,7 +118,9 @@ class Reading:
         return await told(request, lambda: _faults(look))
 
     async def _may(self, request: Web, target: str | None) -> bool:
-        """Whether personal data are shown: where an operator asks for it, which goes into the trail first."""
+        """Whether personal data are shown: where an operator asks for it, which goes into the trail
+        first.
+        """
         owner = await self._access.viewer(request)
         if target is None or request.query_params.get("reveal") not in YES:
             return False
@@ -116,7 +136,9 @@ async def _faults(answer: Callable[[], Any]) -> Response[Any]:
         found: Response[Any] = await answer()
         return found
     except FilterError as error:
-        raise HttpProblem("unreadable", "A parameter is wrong.", errors=[Problem(error.field, str(error))]) from None
+        raise HttpProblem(
+            "unreadable", "A parameter is wrong.", errors=[Problem(error.field, str(error))]
+        ) from None
     except NotFound:
         raise HttpProblem("not-found", "There is no submission of this id.") from None
     except Loading as error:
@@ -152,8 +174,15 @@ def reading_routes(access: Access, deps: Dependencies) -> list[HTTPRouteHandler]
     """The calls of the contract's section on operators that change nothing."""
     reading = Reading(access, deps)
 
-    def at(path: str, answer: Callable[[Web], Any], *methods: Literal["GET", "POST"]) -> HTTPRouteHandler:
-        @route(f"/ops/api/{path}", http_method=methods or ["GET"], status_code=200, include_in_schema=False)
+    def at(
+        path: str, answer: Callable[[Web], Any], *methods: Literal["GET", "POST"]
+    ) -> HTTPRouteHandler:
+        @route(
+            f"/ops/api/{path}",
+            http_method=methods or ["GET"],
+            status_code=200,
+            include_in_schema=False,
+        )
         async def handler(request: Web) -> Response[Any]:
             found: Response[Any] = await answer(request)
             return found

@@ -1,1 +1,3 @@
-"""A stand-in for Pipedrive on loopback: the same answers, limits and rules, and faults on demand."""
+"""A stand-in for Pipedrive on loopback: the same answers, limits and rules, and faults on
+demand.
+"""

@@ -1,4 +1,6 @@
-"""`python -m service.sandbox`: serves with the settings of `LEADLINE_SANDBOX` until SIGINT or SIGTERM."""
+"""`python -m service.sandbox`: serves with the settings of `LEADLINE_SANDBOX` until SIGINT or
+SIGTERM.
+"""
 
 from __future__ import annotations
 

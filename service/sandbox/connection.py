@@ -1,8 +1,8 @@
 """The caller's connection: answering over it, and cutting it.
 
-ASGI has no way to hang up. The server and we share a process, so the socket is among our own file descriptors: found by
-the caller's address, it can be shut down under the server's hands. Without one (a test client that calls the
-application directly) a cut raises `ConnectionResetError` instead.
+ASGI has no way to hang up. The server and we share a process, so the socket is among our own file
+descriptors: found by the caller's address, it can be shut down under the server's hands. Without
+one (a test client that calls the application directly) a cut raises `ConnectionResetError` instead.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ class Connection:
         await self._start(status, headers, len(body))
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
-    async def stream(self, status: int, headers: Headers, length: int, parts: AsyncIterator[bytes]) -> None:
+    async def stream(
+        self, status: int, headers: Headers, length: int, parts: AsyncIterator[bytes]
+    ) -> None:
         """An answer of `length` bytes in parts; stops early when the caller has gone."""
         await self._start(status, headers, length)
         with suppress(OSError):
@@ -48,7 +50,8 @@ class Connection:
         """The head and the first `sent` bytes of an answer, then a reset."""
         await self._start(status, headers, len(body) + 1)
         await self._send({"type": "http.response.body", "body": body[:sent], "more_body": True})
-        # The server writes from a thread of its own: give it time to put the bytes on the wire before the cut.
+        # The server writes from a thread of its own: give it time to put the bytes on the wire
+        # before the cut.
         await asyncio.sleep(0.05)
         await self.cut(reset=True)
 
@@ -66,8 +69,13 @@ class Connection:
 
     async def _start(self, status: int, headers: Headers, length: int) -> None:
         given = {name for name, _ in headers}
-        content = [] if "content-type" in given else [("content-type", "application/json; charset=utf-8")]
-        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in [*content, *headers]]
+        content = (
+            [] if "content-type" in given else [("content-type", "application/json; charset=utf-8")]
+        )
+        raw = [
+            (name.encode("latin-1"), value.encode("latin-1"))
+            for name, value in [*content, *headers]
+        ]
         raw.append((b"content-length", str(length).encode()))
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
 
@@ -91,7 +99,8 @@ def _shut(peer: tuple[str, str], reset: bool) -> bool:
 def _end(connection: socket.socket, reset: bool) -> None:
     with suppress(OSError):
         if reset:
-            # Lingering for 0 s turns the server's own close into a reset; it closes because it now reads the end.
+            # Lingering for 0 s turns the server's own close into a reset; it closes because it now
+            # reads the end.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.shutdown(socket.SHUT_RD)
         else:

@@ -1,4 +1,6 @@
-"""The sandbox's own routes: its state, its faults, a fresh start. None of them is part of Pipedrive's API."""
+"""The sandbox's own routes: its state, its faults, a fresh start. None of them is part of
+Pipedrive's API.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from litestar.types import ControllerRouterHandler
 
 from service.sandbox.faults import Rule
 from service.sandbox.gateway import Gateway
-from service.sandbox.overview import state, totals
+from service.sandbox.page import state, totals
 
 Asked = Request[Any, Any, State]
 

@@ -8,8 +8,8 @@ import hmac
 import secrets
 from typing import Any, NamedTuple
 
-from service.sandbox.company import Company
-from service.sandbox.refusals import GatewayRefusal, unauthorised
+from service.sandbox.account.company import Company
+from service.sandbox.errors import GatewayRefusal, unauthorised
 
 SCOPE = "base leads:full contacts:full deals:full admin"
 MOST_TOKENS = 1000
@@ -46,14 +46,20 @@ class Credentials:
         return Caller(CALLER_ID, "oauth", True)
 
     def refresh(self, headers: dict[str, str], form: dict[str, Any], host: str) -> dict[str, Any]:
-        """The token endpoint's answer. Raises `GatewayRefusal` (400 `invalid_grant`, 401 `invalid_client`)."""
+        """The token endpoint's answer. Raises `GatewayRefusal` (400 `invalid_grant`, 401
+        `invalid_client`).
+        """
         if not self._is_client(headers.get("authorization", "")):
             raise _oauth_refusal(401, "invalid_client", "Client authentication failed")
         if form.get("grant_type") != "refresh_token":
-            raise _oauth_refusal(400, "unsupported_grant_type", "Only refresh_token is supported here")
+            raise _oauth_refusal(
+                400, "unsupported_grant_type", "Only refresh_token is supported here"
+            )
         current = self._refresh_token()
         if not hmac.compare_digest(str(form.get("refresh_token", "")).encode(), current.encode()):
-            raise _oauth_refusal(400, "invalid_grant", "Refresh token is invalid or was exchanged already")
+            raise _oauth_refusal(
+                400, "invalid_grant", "Refresh token is invalid or was exchanged already"
+            )
         if self._settings.rotate_refresh_token:
             current = f"1:1:{secrets.token_hex(20)}"
             self._company.store.set_mark("refresh-token", current)

@@ -3,9 +3,9 @@
     POST /_sandbox/faults
     {"match": {"operation": "leads.add", "every": 5}, "effect": {"kind": "answer", "status": 503}}
 
-A rule picks a call by everything its `match` names. Of the calls picked it lets `after` pass, then hits every
-`every`-th, each with `probability`, until it has hit `count`. The first rule that hits decides; rules behind it do not
-count the call.
+A rule picks a call by everything its `match` names. Of the calls picked it lets `after` pass, then
+hits every `every`-th, each with `probability`, until it has hit `count`. The first rule that hits
+decides; rules behind it do not count the call.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct, field
 
-from service.sandbox.effects import Effect
+from service.sandbox.fault_effects import Effect
 from service.sandbox.operations import Operation
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -25,7 +25,9 @@ MOST_RULES = 100
 
 
 class Match(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which calls a rule picks. `operation`: our name or the documents' id, with `*`; `path`: as sent, with `*`."""
+    """Which calls a rule picks. `operation`: our name or the documents' id, with `*`; `path`: as
+    sent, with `*`.
+    """
 
     operation: str | None = None
     method: str | None = None
@@ -92,7 +94,9 @@ class Faults:
     def clear(self) -> None:
         self.rules.clear()
 
-    def hitting(self, operation: Operation | None, method: str, path: str, raw: bytes) -> Effect | None:
+    def hitting(
+        self, operation: Operation | None, method: str, path: str, raw: bytes
+    ) -> Effect | None:
         """The effect for this call, if a rule hits it."""
         for counted in self.rules:
             if counted.hit(operation, method, path, raw):
@@ -102,7 +106,12 @@ class Faults:
     def listed(self) -> list[dict[str, Any]]:
         """The rules with their counts."""
         return [
-            {"rule": counted.rule, "picked": counted.picked, "hits": counted.hits, "spent": counted.spent}
+            {
+                "rule": counted.rule,
+                "picked": counted.picked,
+                "hits": counted.hits,
+                "spent": counted.spent,
+            }
             for counted in self.rules
         ]
 

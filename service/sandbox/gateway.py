@@ -1,4 +1,6 @@
-"""The way of a call: who, what, within the limits, a fault or not, the checks, the operation, the answer."""
+"""The way of a call: who, what, within the limits, a fault or not, the checks, the operation, the
+answer.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +9,17 @@ from collections.abc import Awaitable, Callable
 
 from litestar.types import HTTPScope, Receive, Send
 
-from service.sandbox.calls import CallLog, LoggedCall
-from service.sandbox.checks import compiled_checks
-from service.sandbox.company import Company
+from service.sandbox.account.company import Company
+from service.sandbox.call_log import CallLog, LoggedCall
 from service.sandbox.connection import Connection, Headers
 from service.sandbox.credentials import Caller, Credentials
-from service.sandbox.effects import Reply
+from service.sandbox.errors import GatewayRefusal, Refusal
+from service.sandbox.fault_effects import Reply
 from service.sandbox.faults import Faults
-from service.sandbox.handlers import HANDLERS
 from service.sandbox.limits import Limits
 from service.sandbox.operations import Operation, Route, Routes
-from service.sandbox.refusals import GatewayRefusal, Refusal
+from service.sandbox.resources.handlers import HANDLERS
+from service.sandbox.validation import compiled_checks
 
 LARGEST_BODY = 1_048_576
 SLOWEST_BODY_SECONDS = 30
@@ -33,12 +35,17 @@ class Request:
         # Litestar hands a mount the rest of the path only; the whole of it is in raw_path.
         self.path = scope["raw_path"].partition(b"?")[0].decode("ascii", "replace")
         self.query = scope["query_string"]
-        self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        self.headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in scope["headers"]
+        }
         self.raw = raw
 
 
 class Gateway:
-    """An ASGI application: all of the API. One event loop runs it; operations never wait, so each is atomic."""
+    """An ASGI application: all of the API. One event loop runs it; operations never wait, so each
+    is atomic.
+    """
 
     def __init__(self, company: Company) -> None:
         self.company = company
@@ -54,7 +61,11 @@ class Gateway:
         connection = Connection(scope, receive, send)
         raw = await _body(receive)
         if raw is None:
-            await connection.answer(413, [("connection", "close")], b'{"success":false,"error":"Request body is too large"}')
+            await connection.answer(
+                413,
+                [("connection", "close")],
+                b'{"success":false,"error":"Request body is too large"}',
+            )
             return
         await self._serve(Request(scope, raw), connection)
 
@@ -64,7 +75,14 @@ class Gateway:
         operation = route.operation if route else None
         query = request.query.decode("ascii", "replace")
         now = self.company.clocks.wall()
-        logged = self.log.add(now, operation.name if operation else None, request.method, request.path, query, request.raw)
+        logged = self.log.add(
+            now,
+            operation.name if operation else None,
+            request.method,
+            request.path,
+            query,
+            request.raw,
+        )
         attempt = Attempt(self, request, route, connection, logged)
         try:
             attempt.caller = self._admitted(request, operation)
@@ -124,7 +142,12 @@ class Attempt:
     """One call being answered: what an effect gets to work with."""
 
     def __init__(
-        self, gateway: Gateway, request: Request, route: Route | None, connection: Connection, logged: LoggedCall
+        self,
+        gateway: Gateway,
+        request: Request,
+        route: Route | None,
+        connection: Connection,
+        logged: LoggedCall,
     ) -> None:
         self.connection = connection
         self.caller = NOBODY
@@ -176,7 +199,9 @@ class Attempt:
         content_type = request.headers.get("content-type", "")
         if name == "oauth.token":
             form = check.read_body(content_type, request.raw)
-            return 200, gateway.credentials.refresh(request.headers, form, request.headers.get("host", ""))
+            return 200, gateway.credentials.refresh(
+                request.headers, form, request.headers.get("host", "")
+            )
         call = check(route.values, request.query, content_type, request.raw, self.caller.user_id)
         answer = HANDLERS[name](call, gateway.company)
         return answer.status, answer.body()

@@ -1,4 +1,6 @@
-"""Burst windows and the day's tokens, as Pipedrive counts them, and what the busiest moment looked like."""
+"""Burst windows and the day's tokens, as Pipedrive counts them, and what the busiest moment looked
+like.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +9,19 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from service.sandbox.company import Company
+from service.sandbox.account.company import Company
+from service.sandbox.errors import too_many
 from service.sandbox.operations import Operation
-from service.sandbox.refusals import too_many
 from service.sandbox.settings import Plan
 
 WINDOW_SECONDS = 2.0
 SEARCHES_PER_WINDOW = 10
-BURSTS: dict[Plan, tuple[int, int]] = {"lite": (20, 80), "growth": (40, 160), "premium": (100, 400), "ultimate": (120, 480)}
+BURSTS: dict[Plan, tuple[int, int]] = {
+    "lite": (20, 80),
+    "growth": (40, 160),
+    "premium": (100, 400),
+    "ultimate": (120, 480),
+}
 """Requests per 2 s and token: with an API token, with OAuth."""
 
 Headers = list[tuple[str, str]]
@@ -47,7 +54,9 @@ class Window:
 
 
 class Limits:
-    """Lets calls in or refuses them with 429. A refused call costs nothing and takes no place in a window."""
+    """Lets calls in or refuses them with 429. A refused call costs nothing and takes no place in a
+    window.
+    """
 
     SPENT: ClassVar[str] = "tokens-spent"
 
@@ -65,7 +74,9 @@ class Limits:
         self.searches = Window()
 
     def admit(self, operation: Operation, token: str, *, oauth: bool) -> None:
-        """Counts a call of `token`; raises `Refusal` (429) if a window is full or the day's tokens do not suffice."""
+        """Counts a call of `token`; raises `Refusal` (429) if a window is full or the day's tokens
+        do not suffice.
+        """
         now = self._clocks.ticks()
         self.calls.add(now)
         if operation.is_search:
@@ -88,7 +99,9 @@ class Limits:
     def charge(self, operation: Operation) -> None:
         """Takes the operation's price off the day's tokens."""
         if operation.tokens:
-            self._company.store.set_mark(self.SPENT, {"day": self._today(), "tokens": self.spent_today() + operation.tokens})
+            self._company.store.set_mark(
+                self.SPENT, {"day": self._today(), "tokens": self.spent_today() + operation.tokens}
+            )
 
     def spent_today(self) -> int:
         """Tokens spent since midnight UTC."""
@@ -102,10 +115,14 @@ class Limits:
         if limit is not None:
             now = self._clocks.ticks()
             burst = self._window(self._bursts, token)
-            headers += _window_headers(limit, limit - burst.count(now), burst.seconds_until_room(now))
+            headers += _window_headers(
+                limit, limit - burst.count(now), burst.seconds_until_room(now)
+            )
         if (daily := self._settings.daily_tokens) is not None:
             headers.append(("x-daily-ratelimit-token-limit", str(daily)))
-            headers.append(("x-daily-ratelimit-token-remaining", str(max(0, daily - self.spent_today()))))
+            headers.append(
+                ("x-daily-ratelimit-token-remaining", str(max(0, daily - self.spent_today())))
+            )
         return headers
 
     def _search_headers(self, search: Window, now: float) -> Headers:

@@ -1,4 +1,6 @@
-"""The operations the sandbox knows, read from the extract of Pipedrive's OpenAPI documents, and the way to them."""
+"""The operations the sandbox knows, read from the extract of Pipedrive's OpenAPI documents, and the
+way to them.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ class Body(Struct, frozen=True, kw_only=True):
 
 
 class Operation(Struct, frozen=True, kw_only=True):
-    """One operation. `name` is ours (`leads.add`), `operation_id` the documents'; `tokens` is its price."""
+    """One operation. `name` is ours (`leads.add`), `operation_id` the documents'; `tokens` is its
+    price.
+    """
 
     name: str
     operation_id: str
@@ -59,9 +63,14 @@ class Extract(Struct, frozen=True):
 def read_operations() -> list[Operation]:
     """All operations of both versions, as extracted."""
     folder = files(__package__) / "openapi"
-    extracts = [msgspec.json.decode((folder / f"{version}.json").read_bytes(), type=Extract) for version in PREFIXES]
+    extracts = [
+        msgspec.json.decode((folder / f"{version}.json").read_bytes(), type=Extract)
+        for version in PREFIXES
+    ]
     return [
-        msgspec.structs.replace(operation, version=extract.version) for extract in extracts for operation in extract.operations
+        msgspec.structs.replace(operation, version=extract.version)
+        for extract in extracts
+        for operation in extract.operations
     ]
 
 
@@ -80,7 +89,9 @@ class Routes:
         self._open: list[tuple[re.Pattern[str], dict[str, Operation]]] = []
         for pattern, by_method in _by_path(operations).items():
             if "{" in pattern:
-                self._open.append((re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern)), by_method))
+                self._open.append(
+                    (re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern)), by_method)
+                )
             else:
                 self._fixed[pattern] = by_method
 

@@ -1,7 +1,8 @@
-"""Serves the sandbox: one process, one event loop, so that everything it answers is one consistent account.
+"""Serves the sandbox: one process, one event loop, so that everything it answers is one consistent
+account.
 
-`run` is for a command, `served` for tests and programs that want one beside them. Any ASGI server can serve it too:
-`granian --interface asgi --factory service.sandbox.serve:application`.
+`run` is for a command, `served` for tests and programs that want one beside them. Any ASGI server
+can serve it too: `granian --interface asgi --factory service.sandbox.serve:application`.
 """
 
 from __future__ import annotations
@@ -12,16 +13,77 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import msgspec
 from granian.constants import Interfaces
 from granian.server.embed import Server
-from litestar import Litestar
+from litestar import Litestar, asgi
+from litestar.datastructures import State
+from litestar.enums import ScopeType
+from litestar.types import Receive, Scope, Send
 
-from service.sandbox.app import create_app
+from service.sandbox.account.company import Clocks, Company
+from service.sandbox.account.store import Journal
+from service.sandbox.control import control_routes
+from service.sandbox.gateway import Gateway
+from service.sandbox.page import page_routes
+from service.sandbox.resources.leads import index_lead
+from service.sandbox.resources.organizations import index_organization
+from service.sandbox.resources.persons import index_person
 from service.sandbox.settings import SandboxSettings
+
+# Puts the sandbox together as one Litestar application.
+
+API = ["/v1", "/api", "/oauth"]
+
+
+def create_app(
+    settings: SandboxSettings,
+    *,
+    wall: Callable[[], float] = time.time,
+    ticks: Callable[[], float] = time.monotonic,
+) -> Litestar:
+    """The sandbox. `wall`: Unix seconds; `ticks`: monotonic seconds. Opens `state_file` and closes
+    it on shutdown.
+    """
+    company = Company(
+        settings,
+        Journal(Path(settings.state_file) if settings.state_file else None),
+        Clocks(wall, ticks),
+    )
+    _index(company)
+    gateway = Gateway(company)
+
+    @asgi(API, is_mount=True, copy_scope=False)
+    async def api(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == ScopeType.HTTP:
+            await gateway(scope, receive, send)
+
+    async def close() -> None:
+        await gateway.close()
+        company.close()
+
+    return Litestar(
+        route_handlers=[api, *control_routes(), *page_routes()],
+        on_shutdown=[close],
+        state=State({"gateway": gateway}),
+        openapi_config=None,
+        logging_config=None,
+    )
+
+
+def _index(company: Company) -> None:
+    """What a state file brought is found at once: it is older than the index's lag."""
+    for organization in company.store.organizations:
+        index_organization(organization, company, at_once=True)
+    for person in company.store.persons:
+        index_person(person, company, at_once=True)
+    for lead in company.store.leads:
+        index_lead(lead, company, at_once=True)
+
 
 SETTINGS_VARIABLE = "LEADLINE_SANDBOX"
 LONGEST_START_SECONDS = 15.0
@@ -33,7 +95,9 @@ def application() -> Litestar:
 
 
 def settings_from_environment() -> SandboxSettings:
-    """Raises `msgspec.DecodeError` where `LEADLINE_SANDBOX` is not the JSON of `SandboxSettings`."""
+    """Raises `msgspec.DecodeError` where `LEADLINE_SANDBOX` is not the JSON of
+    `SandboxSettings`.
+    """
     return msgspec.json.decode(os.environ.get(SETTINGS_VARIABLE, "{}"), type=SandboxSettings)
 
 
@@ -44,11 +108,15 @@ def run(settings: SandboxSettings) -> None:
 
 @contextmanager
 def served(settings: SandboxSettings) -> Iterator[str]:
-    """Serves in a thread, on a free port if `port` is 0; yields the base URL. Raises `OSError` if it does not start."""
+    """Serves in a thread, on a free port if `port` is 0; yields the base URL. Raises `OSError` if
+    it does not start.
+    """
     settings = _with_port(settings)
     loop = asyncio.new_event_loop()
     server = _server(settings)
-    thread = threading.Thread(target=_serve_in, args=(loop, server), name="pipedrive-sandbox", daemon=True)
+    thread = threading.Thread(
+        target=_serve_in, args=(loop, server), name="pipedrive-sandbox", daemon=True
+    )
     thread.start()
     try:
         _await_start(settings, thread)
@@ -77,11 +145,20 @@ async def _serve_until_signal(settings: SandboxSettings) -> None:
 
 def _server(settings: SandboxSettings) -> Server:
     app = create_app(settings)
-    return Server(app, address=settings.host, port=settings.port, interface=Interfaces.ASGI, log_enabled=False, websockets=False)
+    return Server(
+        app,
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        log_enabled=False,
+        websockets=False,
+    )
 
 
 def _with_port(settings: SandboxSettings) -> SandboxSettings:
-    """The settings with a free port in place of 0. Raises `OSError` if the address cannot be bound."""
+    """The settings with a free port in place of 0. Raises `OSError` if the address cannot be
+    bound.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((settings.host, settings.port))

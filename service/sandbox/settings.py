@@ -33,7 +33,9 @@ class SandboxSettings(Struct, frozen=True, kw_only=True):
     contact_sync: bool = False
     """Whether persons take `job_title`, `birthday`, `im`, `notes` and `postal_address`."""
     capacity: int = 100_000
-    """The most leads and deals together, and the most of every other kind; beyond it a create is refused."""
+    """The most leads and deals together, and the most of every other kind; beyond it a create is
+    refused.
+    """
     remembered_calls: int = 20_000
     """How many of the latest calls `GET /_sandbox/state` can list; the totals count all of them."""
     state_file: str | None = None

@@ -1,1 +1,3 @@
-"""From a request to canonical leads, by the source file: pure functions over bytes, no network, no store, no clock."""
+"""From a request to canonical leads, by the source file: pure functions over bytes, no network, no
+store, no clock.
+"""

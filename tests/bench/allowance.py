@@ -1,8 +1,10 @@
-"""How well many workers share one burst window: real processes, a backlog, and the sandbox of a small plan that counts.
+"""How well many workers share one burst window: real processes, a backlog, and the sandbox of a
+small plan that counts.
 
     python -m tests.bench.allowance --seconds 600 --processes 8
 
-Ends with 1 when the receiver ever counted more than the plan allows, or when less than 95 % of the window was used.
+Ends with 1 when the receiver ever counted more than the plan allows, or when less than 95 % of the
+window was used.
 """
 
 from __future__ import annotations
@@ -24,15 +26,15 @@ import redis as redis_py
 from msgspec import Struct, structs
 from ulid import ULID
 
-from service.local.machine import leadline
 from service.local.processes import Child, Supervisor
 from service.local.redis import EmbeddedRedis
+from service.local.stack import leadline
 from tests.polling import eventually
-from worker.accept import Acceptor
-from worker.connection import connect, connect_async
+from worker.accept.acceptor import Acceptor
 from worker.contract import DuplicateKey, Lead, Raw, State, Submission
-from worker.queue import open_queue
-from worker.vault import Vault
+from worker.encryption import Vault
+from worker.queue.rq_queue import open_queue
+from worker.store.connection import connect, connect_async
 
 WINDOW_SECONDS, BURST, SEARCHES = 2.0, 20, 10
 ENOUGH = 0.95
@@ -47,7 +49,9 @@ note = false
 
 
 class Found(Struct, frozen=True, kw_only=True):
-    """What was seen while work waited. `use` is the share of the burst window that was used, 0 to 1."""
+    """What was seen while work waited. `use` is the share of the burst window that was used, 0 to
+    1.
+    """
 
     seconds: float
     calls: int
@@ -78,7 +82,10 @@ class Site(Struct, frozen=True):
 
     def arrivals(self) -> list[float]:
         """When the latest calls arrived (Unix seconds by the receiver), oldest first."""
-        return [call["at"] for call in self.sandbox.get("/_sandbox/state").raise_for_status().json()["calls"]]
+        return [
+            call["at"]
+            for call in self.sandbox.get("/_sandbox/state").raise_for_status().json()["calls"]
+        ]
 
     def delay(self, seconds: float) -> None:
         rule = {"match": {}, "effect": {"kind": "delay", "seconds": seconds}}
@@ -87,19 +94,26 @@ class Site(Struct, frozen=True):
 
 @contextmanager
 def site(folder: Path, processes: int, backlog: int, delay: float = 0.0) -> Iterator[Site]:
-    """Everything started, with `backlog` submissions queued. `delay` (seconds) holds back each answer of the sandbox."""
+    """Everything started, with `backlog` submissions queued. `delay` (seconds) holds back each
+    answer of the sandbox.
+    """
     with EmbeddedRedis(folder) as server, httpx.Client(timeout=30, trust_env=False) as http:
         queue(server.url, backlog)
         port = _free_port()
         http.base_url = f"http://127.0.0.1:{port}"
         words = ["sandbox", "--port", str(port), "--plan", "lite", "--search-delay", "0"]
-        with Supervisor([Child("sandbox", leadline(*words), env=_env(), log=folder / "sandbox.log")]):
+        with Supervisor(
+            [Child("sandbox", leadline(*words), env=_env(), log=folder / "sandbox.log")]
+        ):
             assert eventually(lambda: _answers(http)), "the sandbox did not start"
             found = Site(server.url, http)
             if delay:
                 found.delay(delay)
             work = Child(
-                "work", leadline("work"), env=_env() | _settings(folder, server.url, port, processes), log=folder / "work.log"
+                "work",
+                leadline("work"),
+                env=_env() | _settings(folder, server.url, port, processes),
+                log=folder / "work.log",
             )
             with Supervisor([work]):
                 yield found
@@ -126,9 +140,14 @@ def measure(at: Site, seconds: float) -> Found:
             refused=int(totals["answers_by_status"].get("429", 0)),
             delivered=int(delivered),
             bounced=_bounced(client) - bounced,
-            redis_per_call=round((_commands(client) - commands) / max(1, totals["calls"] - before["calls"]), 1),
+            redis_per_call=round(
+                (_commands(client) - commands) / max(1, totals["calls"] - before["calls"]), 1
+            ),
             cpu_per_call_ms=round((_cpu() - cpu) * 1000 / max(1, calls), 1),
-            waiting=sum(int(client.zcard(f"leadline:state:{state}")) for state in (State.QUEUED, State.WAITING)),
+            waiting=sum(
+                int(client.zcard(f"leadline:state:{state}"))
+                for state in (State.QUEUED, State.WAITING)
+            ),
         )
 
 
@@ -198,12 +217,21 @@ def _commands(client: redis_py.Redis) -> int:
 
 
 def _bounced(client: redis_py.Redis) -> int:
-    return int(float(client.hget("leadline:metrics", 'leadline_deliveries_total{result="wait",source="bench"}') or 0))
+    return int(
+        float(
+            client.hget(
+                "leadline:metrics", 'leadline_deliveries_total{result="wait",source="bench"}'
+            )
+            or 0
+        )
+    )
 
 
 def _cpu() -> float:
     """Seconds of both processors in use since the machine started."""
-    fields = [int(text) for text in Path("/proc/stat").read_text("ascii").split("\n", 1)[0].split()[1:]]
+    fields = [
+        int(text) for text in Path("/proc/stat").read_text("ascii").split("\n", 1)[0].split()[1:]
+    ]
     return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
 
 
@@ -211,7 +239,12 @@ def main() -> int:
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("--seconds", type=float, default=600.0)
     words.add_argument("--processes", type=int, default=8)
-    words.add_argument("--delay", type=float, default=0.0, help="seconds by which the sandbox holds back each answer")
+    words.add_argument(
+        "--delay",
+        type=float,
+        default=0.0,
+        help="seconds by which the sandbox holds back each answer",
+    )
     asked = words.parse_args()
     backlog = round((asked.seconds + 20) / WINDOW_SECONDS * BURST / CALLS_PER_LEAD) + 100
     with (

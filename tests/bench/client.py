@@ -1,8 +1,10 @@
-"""A client that keeps a server busy: so many connections, each posting its next form as soon as the last one is answered.
+"""A client that keeps a server busy: so many connections, each posting its next form as soon as the
+last one is answered.
 
     python -m tests.bench.client PORT CONNECTIONS SECONDS      prints {"answers", "refused", "seconds", "p50_ms", "p99_ms"}
 
-Speaks just enough HTTP/1.1 itself, so that a share of the machine as small as possible goes into asking.
+Speaks just enough HTTP/1.1 itself, so that a share of the machine as small as possible goes into
+asking.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ class Seen:
 def request(connection: int, number: int) -> bytes:
     body = (
         f"name=Ada+Lovelace&email=ada{connection}.{number}%40example.com&phone=%2B4930123456&company=Analytical+Engines"
-        f"&message=Please+call+me+back&utm_source=google&utm_campaign=spring"
+        "&message=Please+call+me+back&utm_source=google&utm_campaign=spring"
     )
     return (HEAD.format(length=len(body)) + body).encode()
 
@@ -57,7 +59,9 @@ async def answer(reader: asyncio.StreamReader) -> int:
     """Reads one answer with a stated length; returns its status."""
     head = await reader.readuntil(b"\r\n\r\n")
     lines = head.decode("latin-1").lower().split("\r\n")
-    length = next(int(line.partition(":")[2]) for line in lines if line.startswith("content-length:"))
+    length = next(
+        int(line.partition(":")[2]) for line in lines if line.startswith("content-length:")
+    )
     await reader.readexactly(length)
     return int(lines[0].split()[1])
 

@@ -1,8 +1,10 @@
-"""How quick the console's questions are over a large store: seeds it through the accept script, then asks.
+"""How quick the console's questions are over a large store: seeds it through the accept script,
+then asks.
 
     python -m tests.bench.console --submissions 100000
 
-Ends with 1 when a list, a search, a filter or a page of causes takes longer than 200 ms at the 95th percentile.
+Ends with 1 when a list, a search, a filter or a page of causes takes longer than 200 ms at the 95th
+percentile.
 """
 
 from __future__ import annotations
@@ -22,21 +24,35 @@ from msgspec import Struct
 from ulid import ULID
 
 from service.local.redis import EmbeddedRedis
-from service.ops.read import Filter, Reader
-from worker import keys
-from worker.accept import Acceptor
+from service.ops.queries import Filter, Reader
+from worker.accept.acceptor import Acceptor
 from worker.causes import no_contact
-from worker.connection import connect, connect_async
 from worker.contract import Cause, DuplicateKey, Lead, Raw, State, Submission, Utm
-from worker.ledger import Ledger, scripts
-from worker.queue import open_queue
-from worker.vault import Vault
+from worker.encryption import Vault
+from worker.ledger import Ledger
+from worker.queue.rq_queue import open_queue
+from worker.store import keys, scripts
+from worker.store.connection import connect, connect_async
 
 LIMIT_MS = 200.0
 BATCH = 200
 DAYS = 30
 KEY = "bGVhZGxpbmUtY29uc29sZS1iZW5jaC1rZXktMTIzNDU="
-FIRST = ("Ada", "Grace", "Alan", "Edsger", "Barbara", "Donald", "Frances", "Jean", "Karen", "Leslie", "Radia", "Zoë", "Jürgen")
+FIRST = (
+    "Ada",
+    "Grace",
+    "Alan",
+    "Edsger",
+    "Barbara",
+    "Donald",
+    "Frances",
+    "Jean",
+    "Karen",
+    "Leslie",
+    "Radia",
+    "Zoë",
+    "Jürgen",
+)
 LAST = (
     "Lovelace",
     "Hopper",
@@ -51,10 +67,16 @@ LAST = (
     "Müller",
     "Özdemir",
 )
-COMPANIES = [f"{word} {kind}" for word in ("Acme", "Globex", "Initech", "Umbra", "Hooli") for kind in ("GmbH", "Ltd", "SA", "BV")]
+COMPANIES = [
+    f"{word} {kind}"
+    for word in ("Acme", "Globex", "Initech", "Umbra", "Hooli")
+    for kind in ("GmbH", "Ltd", "SA", "BV")
+]
 SOURCES = ["contact", "demo", "typeform", "meta", "google", "hubspot", "partner", "newsletter"]
 CAMPAIGNS = [
-    f"{season}-{topic}" for season in ("spring", "summer", "autumn") for topic in ("sale", "webinar", "brand", "retarget")
+    f"{season}-{topic}"
+    for season in ("spring", "summer", "autumn")
+    for topic in ("sale", "webinar", "brand", "retarget")
 ]
 STATES = [
     (State.DELIVERED, 88),
@@ -67,7 +89,9 @@ STATES = [
 
 
 class Timing(Struct, frozen=True):
-    """Milliseconds; `cpu` is what this process computed for the median answer, whatever else the machine does."""
+    """Milliseconds; `cpu` is what this process computed for the median answer, whatever else the
+    machine does.
+    """
 
     name: str
     cpu: float
@@ -81,9 +105,21 @@ def causes(source: str) -> list[Cause]:
     lead = f"sources.{source}.lead"
     return [
         Cause(
-            step="lead", code="invalid", detail="value.currency is wrong", field="value", setting=f"{lead}.value", hint="mend it"
+            step="lead",
+            code="invalid",
+            detail="value.currency is wrong",
+            field="value",
+            setting=f"{lead}.value",
+            hint="mend it",
         ),
-        Cause(step="names", code="unknown-name", detail="no label 'X'", field="label", setting=f"{lead}.labels", hint="add it"),
+        Cause(
+            step="names",
+            code="unknown-name",
+            detail="no label 'X'",
+            field="label",
+            setting=f"{lead}.labels",
+            hint="add it",
+        ),
         no_contact(source, "intake", None),
     ]
 
@@ -96,12 +132,18 @@ def people(seed: int = 7) -> Iterator[tuple[Lead, str, State, float]]:
         first, last, company = dice.choice(FIRST), dice.choice(LAST), dice.choice(COMPANIES)
         lead = Lead(
             name=f"{first} {last}",
-            email=f"{first}.{last}{dice.randrange(10**6)}@{company.split()[0].lower()}.example".lower(),
+            email=(
+                f"{first}.{last}{dice.randrange(10**6)}@{company.split()[0].lower()}.example".lower()
+            ),
             phone=f"+49{dice.randrange(10**9, 10**10)}",
             company=company,
             message="I would like to know more about your offer. " * dice.randrange(1, 8),
             page_url="https://www.acme.example/contact?utm_source=google",
-            utm=Utm(source="google", medium="cpc", campaign=dice.choice(CAMPAIGNS)) if dice.random() < 0.6 else Utm(),
+            utm=(
+                Utm(source="google", medium="cpc", campaign=dice.choice(CAMPAIGNS))
+                if dice.random() < 0.6
+                else Utm()
+            ),
             answers={"Team size": "11-50", "How did you hear of us?": "a friend"},
         )
         [state] = dice.choices(states, weights)
@@ -112,7 +154,9 @@ def seed(client: redis_py.Redis, url: str, vault: Vault, count: int) -> None:
     """`count` records through the script that accepts them, oldest first, spread over a month."""
     acceptor = Acceptor(connect_async(url), open_queue(client), vault)
     dice, now = random.Random(11), time.time()
-    made = sorted((made for _, made in zip(range(count), people(), strict=False)), key=lambda each: -each[3])
+    made = sorted(
+        (made for _, made in zip(range(count), people(), strict=False)), key=lambda each: -each[3]
+    )
     for start in range(0, count, BATCH):
         part = made[start : start + BATCH]
         texts = [text for each in part for text in acceptor._sealed(submission(each, now, dice))[1]]
@@ -120,7 +164,12 @@ def seed(client: redis_py.Redis, url: str, vault: Vault, count: int) -> None:
     delivered = client.zrange(keys.state(State.DELIVERED), 0, -1)
     with client.pipeline(transaction=False) as pipe:
         for number, raw in enumerate(cast("list[bytes]", delivered)):
-            facts: dict[Any, Any] = {"result": "created", "attempts": 1, "lead_id": f"0000{number}", "person_id": number}
+            facts: dict[Any, Any] = {
+                "result": "created",
+                "attempts": 1,
+                "lead_id": f"0000{number}",
+                "person_id": number,
+            }
             pipe.hset(keys.submission(raw.decode()), mapping=facts)
             if number % 2000 == 0:
                 pipe.execute()
@@ -174,7 +223,9 @@ def questions(reader: Reader, some: str) -> dict[str, Callable[[], int]]:
         "overview": lambda: sum(reader.overview().states.values()),
         "causes": lambda: reader.causes().total,
         "chart": lambda: len(reader.chart().sources),
-        "one submission": lambda: len(reader.submission(reader.ids(Filter(state="dead"))[0], reveal=True).timeline),
+        "one submission": lambda: len(
+            reader.submission(reader.ids(Filter(state="dead"))[0], reveal=True).timeline
+        ),
     }
 
 
@@ -191,7 +242,9 @@ def cursor_at(reader: Reader, pages: int) -> str:
 
 
 def measure(name: str, ask: Callable[[], int], change: Callable[[], None], rounds: int) -> Timing:
-    """Asks again and again, each time after something changed, so that no answer is a remembered one."""
+    """Asks again and again, each time after something changed, so that no answer is a remembered
+    one.
+    """
     took, computed, found = [], [], 0
     for _ in range(rounds):
         change()
@@ -200,19 +253,36 @@ def measure(name: str, ask: Callable[[], int], change: Callable[[], None], round
         took.append((time.perf_counter() - began) * 1000)
         computed.append((time.process_time() - cpu) * 1000)
     took.sort()
-    return Timing(name, sorted(computed)[rounds // 2], took[rounds // 2], took[int(rounds * 0.95)], took[-1], found)
+    return Timing(
+        name,
+        sorted(computed)[rounds // 2],
+        took[rounds // 2],
+        took[int(rounds * 0.95)],
+        took[-1],
+        found,
+    )
 
 
 def resident_mib() -> float:
     """What this process holds now; the peak where the system does not tell."""
     status = Path("/proc/self/status")
     if status.exists():
-        return int(next(line for line in status.read_text().splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
+        return (
+            int(
+                next(
+                    line for line in status.read_text().splitlines() if line.startswith("VmRSS")
+                ).split()[1]
+            )
+            / 1024
+        )
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def run(count: int, rounds: int) -> list[Timing]:
-    with tempfile.TemporaryDirectory(prefix="leadline-bench-") as folder, EmbeddedRedis(folder) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="leadline-bench-") as folder,
+        EmbeddedRedis(folder) as server,
+    ):
         client, vault = connect(server.url, timeout=30.0), Vault([KEY])
         began = time.perf_counter()
         seed(client, server.url, vault, count)
@@ -222,7 +292,8 @@ def run(count: int, rounds: int) -> list[Timing]:
         before, began = resident_mib(), time.perf_counter()
         total = reader.submissions(Filter()).total
         print(
-            f"index built in {time.perf_counter() - began:.1f} s, {resident_mib() - before:.0f} MiB for {total} submissions",
+            f"index built in {time.perf_counter() - began:.1f} s, {resident_mib() - before:.0f} MiB"
+            f" for {total} submissions",
             file=sys.stderr,
         )
         dead = reader.ids(Filter(state="dead"))
@@ -244,9 +315,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=60)
     given = parser.parse_args()
     found = run(given.submissions, given.rounds)
-    print(f"{'question':<24}{'cpu ms':>10}{'p50 ms':>10}{'p95 ms':>10}{'worst ms':>10}{'found':>10}")
+    print(
+        f"{'question':<24}{'cpu ms':>10}{'p50 ms':>10}{'p95 ms':>10}{'worst ms':>10}{'found':>10}"
+    )
     for each in found:
-        print(f"{each.name:<24}{each.cpu:>10.1f}{each.p50:>10.1f}{each.p95:>10.1f}{each.worst:>10.1f}{each.found:>10}")
+        print(
+            f"{each.name:<24}{each.cpu:>10.1f}{each.p50:>10.1f}{each.p95:>10.1f}{each.worst:>10.1f}{each.found:>10}"
+        )
     return int(any(each.p95 > LIMIT_MS for each in found))
 
 

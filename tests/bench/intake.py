@@ -2,9 +2,10 @@
 
     python -m tests.bench.intake --peers .venv-peers/bin/python
 
-Every server has one process and a Redis of its own that writes each command to disk before it answers (`appendfsync always`).
-Leadline normalises the form, tells duplicates apart and writes a record; the peers queue what came as it came. The servers
-take turns, round by round, so that what else the machine does hits all of them.
+Every server has one process and a Redis of its own that writes each command to disk before it
+answers (`appendfsync always`). Leadline normalises the form, tells duplicates apart and writes a
+record; the peers queue what came as it came. The servers take turns, round by round, so that what
+else the machine does hits all of them.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from typing import Any
 import httpx
 from msgspec import Struct
 
-from service.local.machine import leadline
 from service.local.processes import Child, Supervisor
 from service.local.redis import EmbeddedRedis
+from service.local.stack import leadline
 from tests.bench.progress import progress
 from tests.polling import eventually
 from tests.redis.test_connection import free_port
@@ -53,17 +54,34 @@ class Result(Struct, frozen=True):
 
 
 def servers(peers: Path | None) -> dict[str, Command]:
-    """The commands that start each server on a port; `peers` is the interpreter of the peers' environment."""
+    """The commands that start each server on a port; `peers` is the interpreter of the peers'
+    environment.
+    """
     found: dict[str, Command] = {"Leadline": lambda _: leadline("serve")}
     if peers is None:
         return found
 
     def uvicorn(module: str) -> Command:
-        words = ["-m", "uvicorn", f"tests.bench.peers.{module}:app", "--log-level", "warning", "--no-access-log"]
+        words = [
+            "-m",
+            "uvicorn",
+            f"tests.bench.peers.{module}:app",
+            "--log-level",
+            "warning",
+            "--no-access-log",
+        ]
         return lambda port: [str(peers), *words, "--port", str(port)]
 
     def gunicorn(port: int) -> list[str]:
-        words = ["-m", "gunicorn", "tests.bench.peers.flask_rq:app", "--worker-class", "gthread", "--threads", "16"]
+        words = [
+            "-m",
+            "gunicorn",
+            "tests.bench.peers.flask_rq:app",
+            "--worker-class",
+            "gthread",
+            "--threads",
+            "16",
+        ]
         return [str(peers), *words, "--bind", f"127.0.0.1:{port}", "--log-level", "warning"]
 
     return found | {
@@ -89,14 +107,21 @@ def serving(command: Command, folder: Path) -> Iterator[int]:
             "LEADLINE_LOG_FORMAT": "json",
         }
         with Supervisor([Child("server", command(port), env=env, log=folder / "server.log")]):
-            assert eventually(lambda: _answers(port), 30), (folder / "server.log").read_text("utf-8")[-2000:]
+            assert eventually(lambda: _answers(port), 30), (folder / "server.log").read_text(
+                "utf-8"
+            )[-2000:]
             yield port
 
 
 def _answers(port: int) -> bool:
     try:
         return (
-            httpx.post(f"http://127.0.0.1:{port}/in/bench", data={"email": "w@example.com"}, trust_env=False).status_code == 202
+            httpx.post(
+                f"http://127.0.0.1:{port}/in/bench",
+                data={"email": "w@example.com"},
+                trust_env=False,
+            ).status_code
+            == 202
         )
     except httpx.HTTPError:
         return False
@@ -105,7 +130,14 @@ def _answers(port: int) -> bool:
 def measure(port: int, seconds: float) -> dict[str, Any]:
     """What a client in a process of its own saw, after a moment to warm up."""
     for length in (WARM_SECONDS, seconds):
-        words = [sys.executable, "-m", "tests.bench.client", str(port), str(CONNECTIONS), str(length)]
+        words = [
+            sys.executable,
+            "-m",
+            "tests.bench.client",
+            str(port),
+            str(CONNECTIONS),
+            str(length),
+        ]
         found = subprocess.run(words, check=True, capture_output=True, timeout=60 + 2 * length)
     seen: dict[str, Any] = json.loads(found.stdout)
     assert not seen["refused"], f"{seen['refused']} were not accepted"
@@ -122,7 +154,10 @@ def run(peers: Path | None, rounds: int, seconds: float) -> list[Result]:
                 now = f"round {number + 1} of {rounds}: {name}"
                 with serving(command, Path(folder) / f"{number}-{name.replace(' ', '-')}") as port:
                     seen[name].append(measure(port, seconds))
-    rates = {name: statistics.median(each["answers"] / each["seconds"] for each in found) for name, found in seen.items()}
+    rates = {
+        name: statistics.median(each["answers"] / each["seconds"] for each in found)
+        for name, found in seen.items()
+    }
     return [
         Result(
             server=name,
@@ -140,13 +175,18 @@ def table(results: list[Result]) -> str:
     lines = ["| server | accepted a second | p50 | p99 | Leadline to it |", "|---|---|---|---|---|"]
     for each in results:
         ratio = "1" if each.server == "Leadline" else f"{each.ratio:.1f} : 1"
-        lines.append(f"| {each.server} | {each.per_second:,.0f} | {each.p50_ms:.0f} ms | {each.p99_ms:.0f} ms | {ratio} |")
+        lines.append(
+            f"| {each.server} | {each.per_second:,.0f} | {each.p50_ms:.0f} ms | {each.p99_ms:.0f}"
+            f" ms | {ratio} |"
+        )
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Accepting forms, beside peers.")
-    parser.add_argument("--peers", type=Path, help="the interpreter that has tests/bench/peers/requirements.lock")
+    parser.add_argument(
+        "--peers", type=Path, help="the interpreter that has tests/bench/peers/requirements.lock"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8.0)
     told = parser.parse_args()

@@ -1,4 +1,6 @@
-"""Posts at a steady rate, whether or not earlier ones were answered: what is slow shows as waiting, not as fewer posts."""
+"""Posts at a steady rate, whether or not earlier ones were answered: what is slow shows as waiting,
+not as fewer posts.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ POST_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Answer:
-    """`at`: when the post was due, seconds from the start; `took`: seconds from then to its answer; `status` None: none came."""
+    """`at`: when the post was due, seconds from the start; `took`: seconds from then to its answer;
+    `status` None: none came.
+    """
 
     token: str
     at: float
@@ -30,12 +34,16 @@ class Answer:
 
 
 class Load:
-    """Sends `new_post(0)`, `new_post(1)`, … to `url`, `rate` a second, from `start` to `stop`. Each is sent once."""
+    """Sends `new_post(0)`, `new_post(1)`, … to `url`, `rate` a second, from `start` to `stop`. Each
+    is sent once.
+    """
 
     def __init__(self, url: str, rate: float, new_post: Callable[[int], Post]) -> None:
         self._url, self._rate, self._new_post = url, rate, new_post
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="load", daemon=True)
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._run()), name="load", daemon=True
+        )
         self._began = 0.0
         self.posts: list[Post] = []
         self.answers: list[Answer] = []

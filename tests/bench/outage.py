@@ -1,10 +1,11 @@
-"""Redis is gone for minutes while forms go on posting: what do senders notice, and how long until all is delivered?
+"""Redis is gone for minutes while forms go on posting: what do senders notice, and how long until
+all is delivered?
 
     python -m tests.bench.outage --seconds 600
 
-One service, two worker processes of 32 slots, the sandbox without a plan's limits. Ends with 1 when an answer was no 2xx, when
-the 99th percentile of the answers' time is above 100 ms, when anything is lost or doubled, or when it is not all delivered
-within five minutes of Redis's return.
+One service, two worker processes of 32 slots, the sandbox without a plan's limits. Ends with 1 when
+an answer was no 2xx, when the 99th percentile of the answers' time is above 100 ms, when anything
+is lost or doubled, or when it is not all delivered within five minutes of Redis's return.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from typing import Any
 
 import redis
 
-from service.local.machine import Machine
 from service.local.redis import EmbeddedRedis
+from service.local.stack import Machine
 from tests.bench.load import Answer, Load, percentile
 from tests.bench.progress import errors_only, progress
 from tests.chaos.checker import check
@@ -34,10 +35,10 @@ from tests.chaos.facts import gather, leftovers, metrics_of
 from tests.chaos.machine import SOURCES, Running, machine
 from tests.chaos.senders import Kind, Post
 from tests.polling import eventually
-from worker import keys
-from worker.connection import connect
+from worker.accept.spool import SPOOL, spooled
 from worker.contract import State
-from worker.spool import SPOOL, spooled
+from worker.store import keys
+from worker.store.connection import connect
 
 LONGEST_ANSWER = 0.1
 """Seconds that the 99th percentile of the answers may take."""
@@ -49,8 +50,10 @@ SETTLE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Plan:
-    """Redis is away for `seconds`, from `before` on; posts go on for `after` seconds of its return. `hang`: it is stopped, and
-    neither answers nor refuses, instead of being killed. `within` seconds of its return all is to be delivered."""
+    """Redis is away for `seconds`, from `before` on; posts go on for `after` seconds of its return.
+    `hang`: it is stopped, and neither answers nor refuses, instead of being killed. `within`
+    seconds of its return all is to be delivered.
+    """
 
     seconds: float = 600.0
     rate: float = 50.0
@@ -89,10 +92,15 @@ class Outcome:
         """What was promised and not kept."""
         found = [f"{self.not_2xx} answers were no 2xx"] if self.not_2xx else []
         if self.answers["all"]["p99"] > LONGEST_ANSWER:
-            found.append(f"the 99th percentile of the answers' time is {self.answers['all']['p99'] * 1000:.0f} ms")
+            found.append(
+                "the 99th percentile of the answers' time is"
+                f" {self.answers['all']['p99'] * 1000:.0f} ms"
+            )
         if self.delivered_after is None:
             found.append("not everything was delivered in time")
-        return found + [f"{violation['rule']}: {violation['detail']}" for violation in self.violations[:20]]
+        return found + [
+            f"{violation['rule']}: {violation['detail']}" for violation in self.violations[:20]
+        ]
 
 
 class Outage:
@@ -109,7 +117,9 @@ class Outage:
         with ExitStack() as stack:
             stack.enter_context(progress(self._line))
             server = stack.enter_context(EmbeddedRedis(self._folder / "store"))
-            running = stack.enter_context(machine(self._folder, SOURCES, Machine, REDIS_URL=server.url, **self._plan.settings))
+            running = stack.enter_context(
+                machine(self._folder, SOURCES, Machine, REDIS_URL=server.url, **self._plan.settings)
+            )
             self._load = load = Load(running.machine.place.service_url, self._plan.rate, _post)
             load.start()
             self._watch("before", load, load.now + self._plan.before)
@@ -147,7 +157,9 @@ class Outage:
 
     def _sample(self, at: float) -> Sample:
         folder = self._folder / "data" / SPOOL
-        size = sum(path.stat().st_size for path in folder.glob("*.sqlite*")) if folder.is_dir() else 0
+        size = (
+            sum(path.stat().st_size for path in folder.glob("*.sqlite*")) if folder.is_dir() else 0
+        )
         sample = Sample(round(at, 1), spooled(folder), size)
         self.outcome.spool.append(sample)
         if at > self._returned and not sample.submissions and self.outcome.drained_after is None:
@@ -167,14 +179,21 @@ class Outage:
     def _judge(self, running: Running, client: redis.Redis, load: Load) -> None:
         data = self._folder / "data"
         eventually(lambda: not any(leftovers(client, data).values()), SETTLE_SECONDS)
-        facts = gather(client, running.sandbox(), metrics_of(running.machine.place.service_url, eventually), data)
+        facts = gather(
+            client,
+            running.sandbox(),
+            metrics_of(running.machine.place.service_url, eventually),
+            data,
+        )
         self.outcome.violations = [asdict(violation) for violation in check(facts, load.posts)]
 
     def _count(self, load: Load) -> None:
         outcome, gone, returned = self.outcome, self._plan.before, self._returned
         outcome.posts = len(load.posts)
         outcome.acknowledged = sum(bool(post.ids) for post in load.posts)
-        outcome.not_2xx = sum(answer.status != 202 for answer in load.answers) + outcome.posts - len(load.answers)
+        outcome.not_2xx = (
+            sum(answer.status != 202 for answer in load.answers) + outcome.posts - len(load.answers)
+        )
         phases: dict[str, Callable[[float], bool]] = {
             "before": lambda at: at < gone,
             "away": lambda at: gone <= at < returned,
@@ -187,7 +206,10 @@ class Outage:
     def _line(self) -> str:
         sent = len(self._load.posts) if self._load else 0
         sample = self.outcome.spool[-1] if self.outcome.spool else Sample(0, 0, 0)
-        return f"{self._phase}: {sent} posts, {sample.submissions} in the spool, {self.outcome.delivered} delivered"
+        return (
+            f"{self._phase}: {sent} posts, {sample.submissions} in the spool,"
+            f" {self.outcome.delivered} delivered"
+        )
 
 
 def _post(number: int) -> Post:
@@ -197,7 +219,12 @@ def _post(number: int) -> Post:
 
 def _times(answers: Sequence[Answer]) -> dict[str, float]:
     took = [answer.took for answer in answers]
-    return {"posts": len(took), "p50": percentile(took, 0.5), "p99": percentile(took, 0.99), "max": max(took, default=0.0)}
+    return {
+        "posts": len(took),
+        "p50": percentile(took, 0.5),
+        "p99": percentile(took, 0.99),
+        "max": max(took, default=0.0),
+    }
 
 
 def report(plan: Plan, outcome: Outcome) -> str:
@@ -208,25 +235,45 @@ def report(plan: Plan, outcome: Outcome) -> str:
         lines.append(f"| {phase} | {times['posts']:.0f} | {' | '.join(cells)} |")
     lines += ["", "| second | submissions in the spool | MiB on disk |", "|---|---|---|"]
     every = max(1, len(outcome.spool) // 20)
-    lines += [f"| {sample.at:.0f} | {sample.submissions} | {sample.bytes / 2**20:.1f} |" for sample in outcome.spool[::every]]
+    lines += [
+        f"| {sample.at:.0f} | {sample.submissions} | {sample.bytes / 2**20:.1f} |"
+        for sample in outcome.spool[::every]
+    ]
     how = "hung" if plan.hang else "was gone"
-    whole = f"all delivered after {outcome.delivered_after} s" if outcome.delivered_after else f"{outcome.delivered} delivered"
+    whole = (
+        f"all delivered after {outcome.delivered_after} s"
+        if outcome.delivered_after
+        else f"{outcome.delivered} delivered"
+    )
     lines += [
         "",
-        f"Redis {how} for {plan.seconds:g} s at {plan.rate:g} posts/s: {outcome.posts} posts, "
-        f"{outcome.acknowledged} acknowledged, {outcome.not_2xx} without a 2xx. "
-        f"After its return the spool was empty after {outcome.drained_after} s, {whole}; "
-        f"{len(outcome.violations)} lost, doubled or otherwise wrong.",
+        (
+            f"Redis {how} for {plan.seconds:g} s at {plan.rate:g} posts/s: {outcome.posts} posts, "
+            f"{outcome.acknowledged} acknowledged, {outcome.not_2xx} without a 2xx. "
+            f"After its return the spool was empty after {outcome.drained_after} s, {whole}; "
+            f"{len(outcome.violations)} lost, doubled or otherwise wrong."
+        ),
     ]
     return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    words = argparse.ArgumentParser(prog="python -m tests.bench.outage", description=__doc__.partition("\n")[0])
+    words = argparse.ArgumentParser(
+        prog="python -m tests.bench.outage", description=__doc__.partition("\n")[0]
+    )
     words.add_argument("--seconds", type=float, default=600.0, help="how long Redis is away")
     words.add_argument("--rate", type=float, default=50.0, help="posts a second")
-    words.add_argument("--within", type=float, default=300.0, help="seconds after Redis's return in which all is to be delivered")
-    words.add_argument("--hang", action="store_true", help="Redis neither answers nor refuses, instead of being killed")
+    words.add_argument(
+        "--within",
+        type=float,
+        default=300.0,
+        help="seconds after Redis's return in which all is to be delivered",
+    )
+    words.add_argument(
+        "--hang",
+        action="store_true",
+        help="Redis neither answers nor refuses, instead of being killed",
+    )
     words.add_argument("--json", type=Path, help="write the figures to this file")
     words.add_argument("--keep", type=Path, help="work in this directory and keep it")
     asked = words.parse_args(arguments)

@@ -1,4 +1,6 @@
-"""How far a long run is: one line on standard error, in place on a terminal, else a line of its own every ten seconds."""
+"""How far a long run is: one line on standard error, in place on a terminal, else a line of its own
+every ten seconds.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +19,22 @@ TERMINAL_SECONDS, FILE_SECONDS = 0.5, 10.0
 
 
 def errors_only() -> None:
-    """For commands whose output is their figures: parts that die and come back are no news there."""
+    """For commands whose output is their figures: parts that die and come back are no news
+    there.
+    """
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
 
 
 @contextmanager
 def progress(tell: Callable[[], str], out: TextIO | None = None) -> Iterator[None]:
-    """Writes what `tell` says, after the time since the start, for as long as the block runs. What `tell` raises is left out."""
+    """Writes what `tell` says, after the time since the start, for as long as the block runs. What
+    `tell` raises is left out.
+    """
     out = out or sys.stderr
     done = threading.Event()
-    thread = threading.Thread(target=_write, args=(tell, out, done, out.isatty()), name="progress", daemon=True)
+    thread = threading.Thread(
+        target=_write, args=(tell, out, done, out.isatty()), name="progress", daemon=True
+    )
     thread.start()
     try:
         yield

@@ -1,4 +1,6 @@
-"""A real browser before the real console: the application served over a real Redis, the sandbox, and workers where wanted."""
+"""A real browser before the real console: the application served over a real Redis, the sandbox,
+and workers where wanted.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +20,24 @@ import pytest
 from granian.constants import Interfaces
 from granian.server.embed import Server
 from litestar import Litestar
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    ViewportSize,
+    expect,
+    sync_playwright,
+)
 
 from service.app import create_app
-from service.dependencies import Dependencies, build
-from service.fetching import SourceRecords
+from service.context import Dependencies, build
 from service.sandbox.serve import served
 from service.sandbox.settings import SandboxSettings
-from service.watch import WatchedSources
+from service.sources.fetched_records import SourceRecords
+from service.sources.source_file.watcher import WatchedSources
 from tests.polling import eventually
-from worker import work
+from worker import main
 from worker.settings import Settings
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -63,11 +73,15 @@ labels = ["Webinar"]
 adapter = "typeform"
 verify = { scheme = "none" }
 """
-"""`contact` is delivered; `webinar` dies of a label that the account lacks; `survey` of answers that name nobody."""
+"""`contact` is delivered; `webinar` dies of a label that the account lacks; `survey` of answers
+that name nobody.
+"""
 
 
 PATIENCE = 30_000
-"""Milliseconds for what a test waits for: a machine that runs other tests beside it may be slow, and nothing waits in vain."""
+"""Milliseconds for what a test waits for: a machine that runs other tests beside it may be slow,
+and nothing waits in vain.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +114,16 @@ class Console:
         self.url = url
         self.deps = deps
         self.sandbox = httpx.Client(
-            base_url=sandbox, timeout=20, trust_env=False, headers={"x-api-token": env["PIPEDRIVE_API_TOKEN"]}
+            base_url=sandbox,
+            timeout=20,
+            trust_env=False,
+            headers={"x-api-token": env["PIPEDRIVE_API_TOKEN"]},
         )
         self._env = env
         self._numbers = count()
-        self._http = httpx.Client(base_url=url, timeout=20, trust_env=False, headers={"accept": "application/json"})
+        self._http = httpx.Client(
+            base_url=url, timeout=20, trust_env=False, headers={"accept": "application/json"}
+        )
         self.sandbox.post("/_sandbox/reset").raise_for_status()
 
     def post(self, source: str = "contact", **fields: str) -> str:
@@ -121,25 +140,36 @@ class Console:
 
     def nobody(self) -> str:
         """A dead letter at once: a webhook that names nobody."""
-        answer = {"type": "text", "text": "nothing", "field": {"id": "a", "type": "short_text", "ref": "r"}}
+        answer = {
+            "type": "text",
+            "text": "nothing",
+            "field": {"id": "a", "type": "short_text", "ref": "r"},
+        }
         field = {"id": "a", "title": "Anything else?", "type": "short_text", "ref": "r"}
         number = next(self._numbers)
         form = {"form_id": "f", "token": f"t{number}", "submitted_at": "2026-05-01T09:00:00Z",
-                "definition": {"id": "f", "title": "Survey", "fields": [field]}, "answers": [answer]}  # fmt: skip
+                "definition": {"id": "f", "title": "Survey", "fields": [field]},
+                "answers": [answer]}  # fmt: skip
         event = {"event_id": f"e{number}", "event_type": "form_response", "form_response": form}
         response = self._http.post("/in/survey", json=event).raise_for_status()
         return str(response.json()["id"])
 
     def mend(self) -> None:
         """The account gets the label it lacks."""
-        self.sandbox.post("/v1/leadLabels", json={"name": "Webinar", "color": "purple"}).raise_for_status()
+        self.sandbox.post(
+            "/v1/leadLabels", json={"name": "Webinar", "color": "purple"}
+        ).raise_for_status()
 
     def state(self, id: str) -> str:
         record = self.deps.ledger.get(id)
         return record.state.value if record else "gone"
 
     def ids(self) -> list[str]:
-        return [record.id for state in self.deps.ledger.counts() for record in self.deps.ledger.in_state(state, limit=1000)]
+        return [
+            record.id
+            for state in self.deps.ledger.counts()
+            for record in self.deps.ledger.in_state(state, limit=1000)
+        ]
 
     def states(self) -> list[str]:
         return sorted(self.state(id) for id in self.ids())
@@ -154,7 +184,9 @@ class Console:
         settings = Settings.for_worker(self._env)
         sources = self.deps.sources
         assert isinstance(sources, WatchedSources)
-        slots = work.build(settings, self._env["REDIS_URL"], sources.writings, SourceRecords(sources))
+        slots = main.build(
+            settings, self._env["REDIS_URL"], sources.writings, SourceRecords(sources)
+        )
         thread = threading.Thread(target=slots.run, name="worker", daemon=True)
         thread.start()
         try:
@@ -190,7 +222,14 @@ def running(app: Litestar) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     loop = asyncio.new_event_loop()
-    server = Server(app, address="127.0.0.1", port=port, interface=Interfaces.ASGI, log_enabled=False, websockets=False)
+    server = Server(
+        app,
+        address="127.0.0.1",
+        port=port,
+        interface=Interfaces.ASGI,
+        log_enabled=False,
+        websockets=False,
+    )
     thread = threading.Thread(target=_serve, args=(loop, server), name="console", daemon=True)
     thread.start()
     try:
@@ -221,12 +260,22 @@ Opened = Callable[..., Page]
 
 @pytest.fixture
 def signed_in(console: Console, chromium: Browser) -> Iterator[Opened]:
-    """Opens pages: `signed_in("/ops", role="viewer", width=390, …)`. Whatever a page complains of fails the test."""
+    """Opens pages: `signed_in("/ops", role="viewer", width=390, …)`. Whatever a page complains of
+    fails the test.
+    """
     complaints: list[str] = []
     with ExitStack() as stack:
 
-        def opened(path: str = "/ops", *, role: str | None = "operator", narrow: bool = False, **options: Any) -> Page:
-            context: BrowserContext = chromium.new_context(base_url=console.url, viewport=NARROW if narrow else WIDE, **options)
+        def opened(
+            path: str = "/ops",
+            *,
+            role: str | None = "operator",
+            narrow: bool = False,
+            **options: Any,
+        ) -> Page:
+            context: BrowserContext = chromium.new_context(
+                base_url=console.url, viewport=NARROW if narrow else WIDE, **options
+            )
             stack.callback(context.close)
             context.set_default_timeout(PATIENCE)
             if role:
@@ -243,7 +292,9 @@ def signed_in(console: Console, chromium: Browser) -> Iterator[Opened]:
 
 def _sign_in(context: BrowserContext, url: str, token: str) -> None:
     """By the form's own request, without the page: one test signs in by hand."""
-    answer = context.request.post("/ops/sign-in", form={"token": token}, headers={"origin": url}, max_redirects=0)
+    answer = context.request.post(
+        "/ops/sign-in", form={"token": token}, headers={"origin": url}, max_redirects=0
+    )
     assert answer.status == 303
 
 

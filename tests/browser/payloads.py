@@ -1,7 +1,8 @@
-"""What strangers may write in the hope that a page runs it: 200 texts, made of ways out of a context and ways to be run.
+"""What strangers may write in the hope that a page runs it: 200 texts, made of ways out of a
+context and ways to be run.
 
-Each that runs sets `window.__pwned` to its number, each element or attribute that it would add carries `data-pwned`, and each
-expression that a template would work out gives `WORKED_OUT`.
+Each that runs sets `window.__pwned` to its number, each element or attribute that it would add
+carries `data-pwned`, and each expression that a template would work out gives `WORKED_OUT`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ MARK = "data-pwned"
 WORKED_OUT = str(48_271 * 3)
 
 OUT = ["", '">', "'>", "`>", "</textarea>", "</title>", "</script>", "</style>", "-->", "]]>", "</pre>", "</option></select>",
-       "</noscript>", "</svg>", "</template>", '"></dd></dl>', "<!--><!-- -->", "<![CDATA[ ]]>", "*/-->", "\\\">"]  # fmt: skip
+       "</noscript>", "</svg>", "</template>", '"></dd></dl>', "<!--><!-- -->", "<![CDATA[ ]]>",
+       "*/-->", "\\\">"]  # fmt: skip
 """Ways out of the place where a text may stand."""
 
 ELEMENTS = [
@@ -34,7 +36,10 @@ ELEMENTS = [
     "<svg {m}><foreignObject><img src=x onerror={js}></foreignObject></svg>",
     "<svg {m}><a xlink:href='javascript:{js}'><text y=9>x</text></a></svg>",
     "<svg {m}><use href=\"data:image/svg+xml,<svg id='x' onload='{js}'/>#x\"></svg>",
-    "<math {m}><mtext><table><mglyph><style><img src=x onerror={js}></style></mglyph></table></mtext></math>",
+    (
+        "<math {m}><mtext><table><mglyph><style><img src=x"
+        " onerror={js}></style></mglyph></table></mtext></math>"
+    ),
     "<math {m} href='javascript:{js}'>x</math>",
     "<iframe {m} src='javascript:parent.{js}'></iframe>",
     '<iframe {m} srcdoc="<script>parent.{js}</script>"></iframe>',
@@ -56,7 +61,10 @@ ELEMENTS = [
     "<link {m} rel=stylesheet href='data:text/css,*' onload={js}>",
     "<style {m} onload={js}>@import 'data:text/css,*';</style>",
     "<marquee {m} onstart={js}>x</marquee>",
-    "<div {m} style='animation:x 1s' onanimationstart={js}></div><style {m}>@keyframes x{{}}</style>",
+    (
+        "<div {m} style='animation:x 1s' onanimationstart={js}></div><style {m}>@keyframes"
+        " x{{}}</style>"
+    ),
     "<x {m} contenteditable autofocus onfocus={js}>x</x>",
     "<dialog {m} open><form method=dialog><img src=x onerror={js}></form></dialog>",
     "<template {m} shadowrootmode=open><img src=x onerror={js}></template>",
@@ -99,11 +107,15 @@ SCRIPTS = ["';{js};//", '";{js};//', "`;{js};`", "\\';{js};//", "${{{js}}}", "*/
 """Ways out of a text within a script."""
 
 EXPRESSIONS = [
-    "{{ 48271*3 }}", "{{48271*3}}", "${48271*3}", "#{48271*3}", "<%= 48271*3 %>", "{% print(48271*3) %}", "[[48271*3]]",
-    "@(48271*3)", "*{48271*3}", "{{= 48271*3 }}", "{{ self.__init__.__globals__ }}", "{{ me.name|safe }}", "{# {{ 48271*3 }} #}",
-    "{{constructor.constructor('window.__pwned=1')()}}", "{0.__class__.__init__.__globals__}", "%(token)s%n%s",
+    "{{ 48271*3 }}", "{{48271*3}}", "${48271*3}", "#{48271*3}", "<%= 48271*3 %>",
+    "{% print(48271*3) %}", "[[48271*3]]",
+    "@(48271*3)", "*{48271*3}", "{{= 48271*3 }}", "{{ self.__init__.__globals__ }}",
+    "{{ me.name|safe }}", "{# {{ 48271*3 }} #}",
+    "{{constructor.constructor('window.__pwned=1')()}}", "{0.__class__.__init__.__globals__}",
+    "%(token)s%n%s",
     "{% raw %}{{ 48271*3 }}",
-    "=HYPERLINK(\"javascript:window.__pwned=1\",\"x\")", "@import 'javascript:window.__pwned=1';", "expression(window.__pwned=1)",
+    "=HYPERLINK(\"javascript:window.__pwned=1\",\"x\")", "@import 'javascript:window.__pwned=1';",
+    "expression(window.__pwned=1)",
 ]  # fmt: skip
 
 SPELLINGS = [
@@ -135,7 +147,10 @@ SPELLINGS = [
     "</ {m} onload={js}><?{m} {js}?><!{m} {js}>",
     "<!--{m}--!><svg {m} onload={js}><!-->",
     "<!DOCTYPE html><html {m} onload={js}>",
-    "\ufeff<?xml version='1.0'?><x:script {m} xmlns:x='http://www.w3.org/1999/xhtml'>{js}</x:script>",
+    (
+        "\ufeff<?xml version='1.0'?><x:script {m}"
+        " xmlns:x='http://www.w3.org/1999/xhtml'>{js}</x:script>"
+    ),
     "e\u0301" * 20 + "<svg {m} onload={js}>",
     "\U0001f600\u200d\U0001f680<svg {m} onload={js}>\U0001f600",
     "\u05d0\u05d1 <b {m} dir=rtl onclick={js}>\u0627\u0644</b>",
@@ -143,14 +158,21 @@ SPELLINGS = [
 """What a decoder that comes too late would turn into markup."""
 
 POLYGLOTS = [
-    "'\"`--></title></textarea></script></style></select><svg {m} onload={js}>{{{{48271*3}}}}${{48271*3}}",
+    (
+        "'\"`--></title></textarea></script></style></select><svg {m}"
+        " onload={js}>{{{{48271*3}}}}${{48271*3}}"
+    ),
     "javascript:/*'/*\"/*`/*--></script><img {m} src=x onerror={js}>*/{js}//",
     "\"]}}'];{js};//</script><math {m}><svg onload={js}>",
     "=cmd|'{js}'!A1\"><svg {m} onload={js}>",
     "&\"'><x {m} onclick={js}>&lt;x {m}&gt;&#39;%27%22%3E",
 ]
 
-LONG = ["W" * 3_000, "<" * 400 + "svg " + MARK + ">" * 400, "\u05d0" * 1_200 + "<img " + MARK + " src=x>"]
+LONG = [
+    "W" * 3_000,
+    "<" * 400 + "svg " + MARK + ">" * 400,
+    "\u05d0" * 1_200 + "<img " + MARK + " src=x>",
+]
 """Words that break a layout, if nothing worse."""
 
 
@@ -178,5 +200,11 @@ PRINTABLE = [each for each in PAYLOADS if each.isascii() and each.isprintable() 
 
 
 def words(text: str) -> str:
-    """What is left of a text without its blanks and what nobody can see: those a page, or an input, may change."""
-    return "".join(each for each in unicodedata.normalize("NFC", text) if unicodedata.category(each)[0] not in "CZ")
+    """What is left of a text without its blanks and what nobody can see: those a page, or an input,
+    may change.
+    """
+    return "".join(
+        each
+        for each in unicodedata.normalize("NFC", text)
+        if unicodedata.category(each)[0] not in "CZ"
+    )

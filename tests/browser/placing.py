@@ -1,4 +1,6 @@
-"""Submissions placed in the store as if they had come, and ended, at another time: what no sender could bring about."""
+"""Submissions placed in the store as if they had come, and ended, at another time: what no sender
+could bring about.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +8,17 @@ from collections.abc import Iterable
 
 from ulid import ULID
 
-from service.dependencies import Dependencies
-from worker import keys
+from service.context import Dependencies
 from worker.contract import Cause, Lead, Raw, State, Submission
-from worker.ledger import scripts
+from worker.store import keys, scripts
 
-POSTED = Raw("POST", "", "application/x-www-form-urlencoded", [("user-agent", "Mozilla/5.0")], b"email=ada%40example.com")
+POSTED = Raw(
+    "POST",
+    "",
+    "application/x-www-form-urlencoded",
+    [("user-agent", "Mozilla/5.0")],
+    b"email=ada%40example.com",
+)
 
 
 def submission(
@@ -26,16 +33,25 @@ def submission(
 ) -> Submission:
     """One received `at` (Unix seconds)."""
     return Submission(
-        id=str(ULID.from_timestamp(at)), source=source, state=state, received_at=at, lead=lead, raw=raw, cause=cause, why=why
+        id=str(ULID.from_timestamp(at)),
+        source=source,
+        state=state,
+        received_at=at,
+        lead=lead,
+        raw=raw,
+        cause=cause,
+        why=why,
     )
 
 
 def place(deps: Dependencies, found: Iterable[Submission], took: float = 4.0) -> list[str]:
-    """Each is in its state since `took` seconds after it was received; their ids. None of them is queued."""
+    """Each is in its state since `took` seconds after it was received; their ids. None of them is
+    queued.
+    """
     ids = []
     for each in found:
         texts = deps.acceptor._sealed(each)[1]
-        deps.redis.eval(scripts.source("accept"), 0, each.received_at + took, 0, *texts)
+        deps.redis.eval(scripts.source("ledger/accept"), 0, each.received_at + took, 0, *texts)
         ids.append(each.id)
     return ids
 

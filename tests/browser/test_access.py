@@ -1,4 +1,6 @@
-"""For everybody: no serious finding of axe on any page, in light and dark, wide and narrow; and the policy of every answer."""
+"""For everybody: no serious finding of axe on any page, in light and dark, wide and narrow; and the
+policy of every answer.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ from tests.polling import eventually
 
 GRAVE = ("serious", "critical")
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
 
@@ -26,18 +28,29 @@ def paths(console: Console) -> list[str]:
     console.deps.actions.discard(nobody, "vera")
     cause = console.deps.reader.causes().items[0].id
     console.deps.ledger.gate.pause("CRM migration", "vera")
-    tabs = [f"/ops/leads/{delivered}?tab={tab}&reveal=1" for tab in ("came-in", "attempts", "timeline", "attribution")]
+    tabs = [
+        f"/ops/leads/{delivered}?tab={tab}&reveal=1"
+        for tab in ("came-in", "attempts", "timeline", "attribution")
+    ]
     return [
-        "/ops", "/ops/leads", "/ops/leads?state=dead", f"/ops/leads/{dead}?state=dead", f"/ops/leads/{dead}?reveal=1&edit=1",
-        f"/ops/leads/{quarantined}?state=quarantined", f"/ops/leads/{nobody}", *tabs, "/ops/leads?state=dead&source=contact&q=zz",
-        "/ops/leads?state=waiting", f"/ops/bulk?action=retry&state=dead&cause={cause}", f"/ops/causes/{cause}/mend", "/ops/audit",
+        "/ops", "/ops/leads", "/ops/leads?state=dead", f"/ops/leads/{dead}?state=dead",
+        f"/ops/leads/{dead}?reveal=1&edit=1",
+        f"/ops/leads/{quarantined}?state=quarantined", f"/ops/leads/{nobody}", *tabs,
+        "/ops/leads?state=dead&source=contact&q=zz",
+        "/ops/leads?state=waiting", f"/ops/bulk?action=retry&state=dead&cause={cause}",
+        f"/ops/causes/{cause}/mend", "/ops/audit",
         "/ops/leads/01ARZ3NDEKTSV4RRFFQ69G5FAV", "/ops/sign-in",
     ]  # fmt: skip
 
 
 def findings(page: Page) -> list[str]:
     found = Axe().run(page).response["violations"]
-    grave = [(each["id"], node["html"]) for each in found if each["impact"] in GRAVE for node in each["nodes"]]
+    grave = [
+        (each["id"], node["html"])
+        for each in found
+        if each["impact"] in GRAVE
+        for node in each["nodes"]
+    ]
     return [f"{page.url}: {name}: {html[:200]}" for name, html in grave]
 
 
@@ -76,7 +89,9 @@ def test_axe_finds_nothing_grave_in_what_opens(console: Console, signed_in: Open
 
 
 def test_every_answer_has_the_policy(signed_in: Opened) -> None:
-    """Pages, refusals and what is not there: own scripts and styles alone, nothing inline, nothing framed, nothing kept."""
+    """Pages, refusals and what is not there: own scripts and styles alone, nothing inline, nothing
+    framed, nothing kept.
+    """
     page = signed_in("/ops")
     for path in ("/ops", "/ops/sign-in", "/ops/leads", "/ops/leads/nothing", "/ops/audit"):
         answer = page.goto(path)
@@ -85,4 +100,9 @@ def test_every_answer_has_the_policy(signed_in: Opened) -> None:
         assert headers["content-security-policy"] == POLICY
         assert (headers["cache-control"], headers["x-frame-options"]) == ("no-store", "DENY")
         assert headers["x-content-type-options"] == "nosniff"
-        assert page.evaluate("document.querySelectorAll('[style], style, script:not([src]), [onclick]').length") == 0
+        assert (
+            page.evaluate(
+                "document.querySelectorAll('[style], style, script:not([src]), [onclick]').length"
+            )
+            == 0
+        )

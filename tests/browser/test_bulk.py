@@ -9,7 +9,9 @@ from tests.polling import eventually
 
 
 def test_mended_once_they_all_arrive(console: Console, signed_in: Opened) -> None:
-    """The dialog names the exact count, sources, cost and canaries; then the tray shows the leads arrive, without a reload."""
+    """The dialog names the exact count, sources, cost and canaries; then the tray shows the leads
+    arrive, without a reload.
+    """
     console.dead(5)
     console.mend()
     page = signed_in("/ops")
@@ -50,11 +52,15 @@ def test_one_edit_for_all(console: Console, signed_in: Opened) -> None:
         dialog.get_by_role("button", name="Mend & retry 2").click()
         assert eventually(lambda: console.states() == ["delivered", "delivered"], 30)
     records = [console.deps.ledger.get(id) for id in ids]
-    assert [record.lead.email for record in records if record and record.lead] == ["desk@acme.example"] * 2
+    assert [record.lead.email for record in records if record and record.lead] == [
+        "desk@acme.example"
+    ] * 2
 
 
 def test_canaries_spare_the_rest(console: Console, signed_in: Opened) -> None:
-    """Retried without being mended, three fail again and the others stay as they were; the tray says so."""
+    """Retried without being mended, three fail again and the others stay as they were; the tray
+    says so.
+    """
     console.dead(6)
     page = signed_in("/ops/leads?state=dead")
     page.get_by_role("link", name="Retry all 6").click()
@@ -67,14 +73,18 @@ def test_canaries_spare_the_rest(console: Console, signed_in: Opened) -> None:
 
 
 def test_another_count_than_was_agreed_to(console: Console, signed_in: Opened) -> None:
-    """Where one more has died since the question was asked, nothing begins, and the new count is asked for."""
+    """Where one more has died since the question was asked, nothing begins, and the new count is
+    asked for.
+    """
     console.nobody()
     page = signed_in("/ops/leads?state=dead")
     page.get_by_role("link", name="Discard all 1").click()
     expect(page.get_by_role("dialog")).to_contain_text("Discard 1 lead")
     console.nobody()
     page.get_by_role("dialog").get_by_role("button", name="Discard 1").click()
-    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("it was 1, and is 2 now")
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text(
+        "it was 1, and is 2 now"
+    )
     assert console.states() == ["dead", "dead"]
 
 
@@ -83,7 +93,9 @@ def test_a_button_counts_what_it_may_touch(console: Console, signed_in: Opened) 
     console.nobody()
     console.post(website="x")
     page = signed_in("/ops/leads?state=dead,quarantined")
-    expect(page.locator("#bulkbar .matching a")).to_have_text(["Retry all 1", "Accept all 1", "Discard all 2"])
+    expect(page.locator("#bulkbar .matching a")).to_have_text(
+        ["Retry all 1", "Accept all 1", "Discard all 2"]
+    )
 
 
 def test_stop(console: Console, signed_in: Opened) -> None:

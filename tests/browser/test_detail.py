@@ -9,7 +9,9 @@ from tests.polling import eventually
 
 
 def test_mended_by_hand_it_arrives(console: Console, signed_in: Opened) -> None:
-    """The failing field carries what was said of it; saved with an address, the lead is seen to arrive without a reload."""
+    """The failing field carries what was said of it; saved with an address, the lead is seen to
+    arrive without a reload.
+    """
     id = console.nobody()
     page = signed_in(f"/ops/leads/{id}?state=dead")
     page.evaluate("window.mark = 1")
@@ -34,7 +36,9 @@ def test_mended_by_hand_it_arrives(console: Console, signed_in: Opened) -> None:
 
 
 def test_an_answer_is_added(console: Console, signed_in: Opened) -> None:
-    """A question that nobody asked is added to the lead with its answer; consent is chosen, not typed."""
+    """A question that nobody asked is added to the lead with its answer; consent is chosen, not
+    typed.
+    """
     id = console.nobody()
     page = signed_in(f"/ops/leads/{id}?reveal=1&edit=1")
     page.get_by_label("Add an answer").fill("Seats")
@@ -47,11 +51,17 @@ def test_an_answer_is_added(console: Console, signed_in: Opened) -> None:
     record = console.deps.ledger.get(id)
     assert record is not None
     assert record.lead is not None
-    assert (record.lead.answers["Seats"], record.lead.consent, record.lead.name) == ("40", True, "Grace Hopper")
+    assert (record.lead.answers["Seats"], record.lead.consent, record.lead.name) == (
+        "40",
+        True,
+        "Grace Hopper",
+    )
 
 
 def test_checked_before_it_is_saved(console: Console, signed_in: Opened) -> None:
-    """What a retry would send is told beforehand, also with what is typed and not saved; nothing is changed by asking."""
+    """What a retry would send is told beforehand, also with what is typed and not saved; nothing is
+    changed by asking.
+    """
     id = console.nobody()
     page = signed_in(f"/ops/leads/{id}?state=dead&reveal=1&edit=1")
     tab = page.locator("#tab-would-send")
@@ -70,7 +80,9 @@ def test_checked_before_it_is_saved(console: Console, signed_in: Opened) -> None
 
 
 def test_who_saves_second_is_told(console: Console, signed_in: Opened) -> None:
-    """Where somebody changed the lead since the form was shown, nothing is saved over it, and what was typed is kept."""
+    """Where somebody changed the lead since the form was shown, nothing is saved over it, and what
+    was typed is kept.
+    """
     [id] = console.dead()
     page = signed_in(f"/ops/leads/{id}?reveal=1&edit=1")
     page.get_by_label("Name", exact=True).fill("Grace Hopper")
@@ -106,7 +118,9 @@ def test_accepted_from_quarantine(console: Console, signed_in: Opened) -> None:
     id = console.post(website="http://spam.example")
     page = signed_in("/ops")
     page.get_by_role("link", name="Quarantine 1").click()
-    expect(page.locator("#list tbody .c-cause")).to_have_text("Looks like spam: the honeypot website is filled")
+    expect(page.locator("#list tbody .c-cause")).to_have_text(
+        "Looks like spam: the honeypot website is filled"
+    )
     page.locator("#list tbody th a").click()
     expect(page.get_by_text("Held back as it looks like spam")).to_be_visible()
     page.locator("#do").get_by_role("button", name="Accept").click()
@@ -116,7 +130,9 @@ def test_accepted_from_quarantine(console: Console, signed_in: Opened) -> None:
 
 
 def test_a_look_at_personal_data_is_logged_once(console: Console, signed_in: Opened) -> None:
-    """Masked until revealed; the look is in the trail, and following what happens adds no more looks."""
+    """Masked until revealed; the look is in the trail, and following what happens adds no more
+    looks.
+    """
     id = console.nobody()
     masked = console.post(name="Grace Hopper", email="grace@navy.example")
     page = signed_in(f"/ops/leads/{masked}")
@@ -135,7 +151,9 @@ def test_a_look_at_personal_data_is_logged_once(console: Console, signed_in: Ope
 
 
 def test_the_story_of_a_delivery(console: Console, signed_in: Opened) -> None:
-    """Of a delivered lead the calls are told with status and time, its ids in Pipedrive, and the rule that set its channel."""
+    """Of a delivered lead the calls are told with status and time, its ids in Pipedrive, and the
+    rule that set its channel.
+    """
     id = console.post(utm_source="google", utm_campaign="spring")
     with console.worker():
         assert eventually(lambda: console.state(id) == "delivered")
@@ -149,12 +167,25 @@ def test_the_story_of_a_delivery(console: Console, signed_in: Opened) -> None:
 
 def test_what_strangers_wrote_is_text(console: Console, signed_in: Opened) -> None:
     """Markup in every field stays text, on each page that shows it, and no policy is tried."""
-    evil = "\"'><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+    evil = (
+        "\"'><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+    )
     fields = {"name": evil, "company": evil, "message": evil, "utm_campaign": evil, evil: evil}
     [id] = console.dead(1, **fields)
-    paths = ["/ops", "/ops/leads", "/ops/leads?q=%3Cscript%3E", f"/ops/leads?cause={id}%22%3E%3Cscript%3E"]
-    paths += [f"/ops/leads/{id}?reveal=1&edit=1&tab=came-in", f"/ops/leads/{id}?reveal=1&tab=attribution"]
+    paths = [
+        "/ops",
+        "/ops/leads",
+        "/ops/leads?q=%3Cscript%3E",
+        f"/ops/leads?cause={id}%22%3E%3Cscript%3E",
+    ]
+    paths += [
+        f"/ops/leads/{id}?reveal=1&edit=1&tab=came-in",
+        f"/ops/leads/{id}?reveal=1&tab=attribution",
+    ]
     for path in paths:
         page = signed_in(path)
-        assert page.evaluate("document.querySelectorAll('main script, main img, main iframe').length") == 0
+        assert (
+            page.evaluate("document.querySelectorAll('main script, main img, main iframe').length")
+            == 0
+        )
         assert "owned" not in page.title()

@@ -55,7 +55,9 @@ def test_many_by_keys(console: Console, signed_in: Opened) -> None:
 
 
 def test_no_key_acts_while_somebody_types(console: Console, signed_in: Opened) -> None:
-    """In a field keys are letters, Esc leaves it; / goes to the search, ? shows all keys, and a dialogue takes none."""
+    """In a field keys are letters, Esc leaves it; / goes to the search, ? shows all keys, and a
+    dialogue takes none.
+    """
     id = console.nobody()
     page = signed_in("/ops/leads?state=dead")
     page.keyboard.press("j")
@@ -73,7 +75,9 @@ def test_no_key_acts_while_somebody_types(console: Console, signed_in: Opened) -
 
 
 def test_what_was_typed_is_not_lost_by_a_key(console: Console, signed_in: Opened) -> None:
-    """Esc out of a changed form asks first; what happens elsewhere does not take the typed text away."""
+    """Esc out of a changed form asks first; what happens elsewhere does not take the typed text
+    away.
+    """
     id = console.nobody()
     page = signed_in(f"/ops/leads/{id}?state=dead&reveal=1&edit=1")
     page.get_by_label("Name", exact=True).fill("Grace")

@@ -29,7 +29,9 @@ def test_filters_are_in_the_address(console: Console, signed_in: Opened) -> None
 
 
 def test_search_finds_by_what_is_masked(console: Console, signed_in: Opened) -> None:
-    """A lead is found by its e-mail although the list masks it; qualifiers count; what was searched stays in the box."""
+    """A lead is found by its e-mail although the list masks it; qualifiers count; what was searched
+    stays in the box.
+    """
     console.post(email="grace@navy.example", name="Grace Hopper", utm_campaign="spring")
     console.post(email="ada@engines.example")
     page = signed_in("/ops/leads")
@@ -72,7 +74,9 @@ def test_pages_follow_each_other(console: Console, signed_in: Opened) -> None:
 
 
 def test_a_phone_has_cards(console: Console, signed_in: Opened) -> None:
-    """At 390 px a row is a card, nothing is wider than the screen, and an open lead covers the list."""
+    """At 390 px a row is a card, nothing is wider than the screen, and an open lead covers the
+    list.
+    """
     console.nobody()
     page = signed_in("/ops/leads?state=dead", narrow=True)
     expect(page.locator("#list thead")).not_to_be_in_viewport()

@@ -10,7 +10,9 @@ from tests.browser.conftest import Console, Opened
 
 
 def test_what_happens_is_seen_without_a_reload(console: Console, signed_in: Opened) -> None:
-    """A new dead letter is in top line, list and title of the counts within seconds; ticks and place are kept."""
+    """A new dead letter is in top line, list and title of the counts within seconds; ticks and
+    place are kept.
+    """
     console.nobody()
     page = signed_in("/ops/leads?state=dead")
     page.evaluate("window.mark = 1")
@@ -26,7 +28,9 @@ def test_what_happens_is_seen_without_a_reload(console: Console, signed_in: Open
 
 
 def test_it_says_since_when_it_is_stale(console: Console, signed_in: Opened) -> None:
-    """While the service does not answer the page says since when it is stale; a click fails with a retry; then all is well."""
+    """While the service does not answer the page says since when it is stale; a click fails with a
+    retry; then all is well.
+    """
     console.nobody()
     page = signed_in("/ops")
     page.route("**/ops**", lambda route: route.abort())
@@ -55,7 +59,9 @@ def test_slow_answers_show_that_it_loads(console: Console, signed_in: Opened) ->
 
 
 def test_redis_away(console: Console, signed_in: Opened, redis_server: EmbeddedRedis) -> None:
-    """While Redis hangs the page says so, and since when what it shows is stale; it comes back by itself."""
+    """While Redis hangs the page says so, and since when what it shows is stale; it comes back by
+    itself.
+    """
     console.nobody()
     page = signed_in("/ops/leads?state=dead")
     expect(page.locator("#list tbody tr")).to_have_count(1)

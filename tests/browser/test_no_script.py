@@ -6,7 +6,9 @@ from tests.browser.conftest import OPERATOR, Console, Opened
 
 
 def test_without_a_script(console: Console, signed_in: Opened) -> None:
-    """With JavaScript off one signs in, reads every page, mends a lead, discards one and takes it back."""
+    """With JavaScript off one signs in, reads every page, mends a lead, discards one and takes it
+    back.
+    """
     id, other = console.nobody(), console.nobody()
     page = signed_in("/ops", role=None, java_script_enabled=False)
     page.fill("#token", OPERATOR)

@@ -10,28 +10,37 @@ from tests.browser.conftest import Console, Opened
 
 @pytest.mark.parametrize("narrow", [False, True])
 def test_five_seconds(narrow: bool, console: Console, signed_in: Opened) -> None:
-    """The first page says how many leads are stuck, since when, of what, where it is mended, and that the books balance."""
+    """The first page says how many leads are stuck, since when, of what, where it is mended, and
+    that the books balance.
+    """
     console.dead(2)
     console.nobody()
     page = signed_in("/ops", narrow=narrow)
-    expect(page.locator("#verdict")).to_have_text(re.compile(r"3 leads need you\s*oldest \d+ (s|min)\s*2 causes"))
+    expect(page.locator("#verdict")).to_have_text(
+        re.compile(r"3 leads need you\s*oldest \d+ (s|min)\s*2 causes")
+    )
     card = page.locator(".card").first
     expect(card.locator(".count")).to_contain_text("2")
     expect(card).to_contain_text("the account has no label 'Webinar'")
     expect(card.locator(".setting code")).to_have_text("sources.webinar.lead.labels")
     expect(card.get_by_role("link", name="Mend & retry 2")).to_be_visible()
-    expect(page.locator(".sum")).to_contain_text("3 received = 0 delivered + 0 labelled + 0 waiting + 3 dead")
+    expect(page.locator(".sum")).to_contain_text(
+        "3 received = 0 delivered + 0 labelled + 0 waiting + 3 dead"
+    )
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_nothing_ever(console: Console, signed_in: Opened) -> None:
-    """Before the first lead a command sends one to the address of the settings; the page shows it as soon as it was sent."""
+    """Before the first lead a command sends one to the address of the settings; the page shows it
+    as soon as it was sent.
+    """
     page = signed_in("/ops")
     expect(page.get_by_role("heading", name="Send a test lead")).to_be_visible()
     command = page.locator("#first pre").first.inner_text()
     assert command.startswith("curl ")
     settings = console.deps.settings
-    # The address of the settings, and not the one that this browser asked at, which a request can make up.
+    # The address of the settings, and not the one that this browser asked at, which a request can
+    # make up.
     assert f"http://{settings.host}:{settings.port}/in/contact" in command
     assert console.url not in command
     console.post()
@@ -40,12 +49,16 @@ def test_nothing_ever(console: Console, signed_in: Opened) -> None:
 
 
 def test_nothing_now(console: Console, signed_in: Opened) -> None:
-    """Where all is well it says so: when the last lead was delivered, and how many of today's are."""
+    """Where all is well it says so: when the last lead was delivered, and how many of today's
+    are.
+    """
     console.post()
     with console.worker():
         page = signed_in("/ops")
         expect(page.locator("#verdict")).to_contain_text("Nothing needs you")
-        expect(page.locator("#verdict")).to_contain_text(re.compile(r"last lead delivered .*today 1 of 1", re.DOTALL))
+        expect(page.locator("#verdict")).to_contain_text(
+            re.compile(r"last lead delivered .*today 1 of 1", re.DOTALL)
+        )
     expect(page.get_by_role("heading", name="Nothing went wrong")).to_be_visible()
 
 
@@ -59,11 +72,15 @@ def test_no_worker(console: Console, signed_in: Opened) -> None:
 
 
 def test_what_the_account_lacks(console: Console, signed_in: Opened) -> None:
-    """Before a lead dies of it, a banner names the label that the source file has and the account has not."""
+    """Before a lead dies of it, a banner names the label that the source file has and the account
+    has not.
+    """
     with console.worker():
         page = signed_in("/ops")
         banner = page.locator(".banner.warn")
-        expect(banner).to_contain_text("Not in the Pipedrive account: label “Webinar” (webinar).", timeout=20_000)
+        expect(banner).to_contain_text(
+            "Not in the Pipedrive account: label “Webinar” (webinar).", timeout=20_000
+        )
 
 
 def test_pause_and_resume(console: Console, signed_in: Opened) -> None:
@@ -83,7 +100,9 @@ def test_pause_and_resume(console: Console, signed_in: Opened) -> None:
 
 
 def test_a_cause_is_ignored_until_it_comes_back(console: Console, signed_in: Opened) -> None:
-    """An ignored cause is folded away and no longer counted; undo, or its next dead letter, brings it back."""
+    """An ignored cause is folded away and no longer counted; undo, or its next dead letter, brings
+    it back.
+    """
     console.nobody()
     page = signed_in("/ops")
     page.get_by_role("button", name="Ignore").click()
@@ -104,4 +123,6 @@ def test_the_chart_has_each_source(console: Console, signed_in: Opened) -> None:
     rows = page.locator(".flow tbody tr")
     expect(rows).to_have_count(3)
     chart = rows.filter(has_text="contact").locator("svg")
-    expect(chart).to_have_attribute("aria-label", re.compile("^contact: 1 received and 0 delivered"))
+    expect(chart).to_have_attribute(
+        "aria-label", re.compile("^contact: 1 received and 0 delivered")
+    )

@@ -1,6 +1,8 @@
-"""The pictures of README.md: the console on a day with some trouble. All people and companies are invented.
+"""The pictures of README.md: the console on a day with some trouble. All people and companies are
+invented.
 
-`make pictures` writes them to deploy/pictures; else they are taken into a temporary folder and thrown away.
+`make pictures` writes them to deploy/pictures; else they are taken into a temporary folder and
+thrown away.
 """
 
 from __future__ import annotations
@@ -19,11 +21,11 @@ from playwright.sync_api import ViewportSize, expect
 from tests.browser.conftest import Console, Opened
 from tests.browser.placing import know, place, submission
 from tests.polling import eventually
-from worker import keys
 from worker.causes import cause_of, no_contact
 from worker.contract import Cause, Lead, Money, Raw, State, Submission, Utm
-from worker.drift import Drifted, DriftReport
+from worker.drift.drift import Drifted, DriftReport
 from worker.errors import Invalid, UnknownName
+from worker.store import keys
 
 FOLDER = "LEADLINE_PICTURES"
 """The environment variable that names where the pictures are kept."""
@@ -93,7 +95,8 @@ LAST = (
     "Novak",
 )
 COMPANIES = ("Alder & Birch", "Brightwater Logistics", "Cobalt Works", "Danube Foods", "Eastgate Clinics", "Fjord Textiles",
-             "Granite Tools", "Harbour Coffee", "Ivory Dental", "Juniper Hotels", "Kestrel Solar", "Linden Schools")  # fmt: skip
+             "Granite Tools", "Harbour Coffee", "Ivory Dental", "Juniper Hotels", "Kestrel Solar",
+             "Linden Schools")  # fmt: skip
 CAMPAIGNS = ("spring-launch", "brand", "retargeting-eu", "partner-week", None, None)
 
 
@@ -158,9 +161,16 @@ def causes() -> Iterator[tuple[str, Cause, int, float, float]]:
     label = UnknownName("label", "Webinar", setting="sources.webinar.lead.labels", known=known)
     yield "webinar", cause_of(label, step="names", source="webinar"), 21, 3.2, 0.2
     channels = ["Campaigns", "Marketplace", "Paid search", "Partner", "Web forms"]
-    channel = UnknownName("channel", "Partner portal", setting="sources.partner.lead.channel", known=channels)
+    channel = UnknownName(
+        "channel", "Partner portal", setting="sources.partner.lead.channel", known=channels
+    )
     yield "partner", cause_of(channel, step="names", source="partner"), 9, 9.5, 1.1
-    currency = Invalid("leads.add", '"value.currency" must be a currency of this company', status=400, field="value.currency")
+    currency = Invalid(
+        "leads.add",
+        '"value.currency" must be a currency of this company',
+        status=400,
+        field="value.currency",
+    )
     yield "contact", cause_of(currency, step="lead", source="contact"), 6, 6.4, 0.4
     yield "typeform", no_contact("typeform", "intake", None), 4, 14.0, 2.6
 
@@ -171,7 +181,9 @@ def troubled(now: float, dice: random.Random) -> Iterator[Submission]:
         ages = [first, last, *(dice.uniform(last, first) for _ in range(count - 2))]
         for age in sorted(ages, reverse=True):
             found = _troubled(lead(dice), source, dice)
-            yield submission(source, State.DEAD, now - age * HOUR, found, cause=cause, raw=posted(found))
+            yield submission(
+                source, State.DEAD, now - age * HOUR, found, cause=cause, raw=posted(found)
+            )
     for age in (0.6, 2.1, 5.5):
         why = "the honeypot field “website” was filled in"
         yield submission("contact", State.QUARANTINED, now - age * HOUR, lead(dice), why=why)
@@ -180,8 +192,13 @@ def troubled(now: float, dice: random.Random) -> Iterator[Submission]:
 def _troubled(found: Lead, source: str, dice: random.Random) -> Lead:
     if source == "contact":
         value = Money(dice.randrange(8, 60) * 100_000, "HUF")
-        answers: dict[str, str | list[str]] = {"Team size": "11 to 50", "How did you hear of us?": "a friend"}
-        return msgspec.structs.replace(found, value=value, phone="+36 1 555 0123", country="Hungary", answers=answers)
+        answers: dict[str, str | list[str]] = {
+            "Team size": "11 to 50",
+            "How did you hear of us?": "a friend",
+        }
+        return msgspec.structs.replace(
+            found, value=value, phone="+36 1 555 0123", country="Hungary", answers=answers
+        )
     if source == "typeform":
         return Lead(answers={"What do you need?": "a quote", "By when?": "this quarter"})
     return found
@@ -194,10 +211,15 @@ def posted(found: Lead) -> Raw:
     """The form that the lead came with."""
     value = found.value or Money()
     fields = {"name": found.name, "email": found.email, "phone": found.phone, "company": found.company, "country": found.country,
-              "budget": value.amount, "currency": value.currency, "message": found.message, **found.answers,
+              "budget": value.amount, "currency": value.currency, "message": found.message,
+              **found.answers,
               "utm_campaign": found.utm.campaign}  # fmt: skip
     body = urlencode({name: text for name, text in fields.items() if text is not None}).encode()
-    headers = [("host", "leads.acme.example"), ("origin", "https://www.acme.example"), ("user-agent", "Mozilla/5.0")]
+    headers = [
+        ("host", "leads.acme.example"),
+        ("origin", "https://www.acme.example"),
+        ("user-agent", "Mozilla/5.0"),
+    ]
     return Raw("POST", "", "application/x-www-form-urlencoded", headers, body)
 
 
@@ -220,7 +242,9 @@ def paint(console: Console, now: float) -> None:
         know(deps, id, attempts=1)
     found = [
         Drifted(kind="label", message="", needed=True, sources=["webinar"], name="Webinar"),
-        Drifted(kind="channel", message="", needed=True, sources=["partner"], name="Partner portal"),
+        Drifted(
+            kind="channel", message="", needed=True, sources=["partner"], name="Partner portal"
+        ),
     ]
     deps.redis.set(keys.DRIFT, msgspec.json.encode(DriftReport(at=now, writings="", found=found)))
     deps.redis.set(keys.ALLOWANCE + "left", 21_350)

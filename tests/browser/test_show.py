@@ -1,4 +1,6 @@
-"""The whole story: dead letters of four causes, seen, understood, mended and delivered, without ever reloading the page."""
+"""The whole story: dead letters of four causes, seen, understood, mended and delivered, without
+ever reloading the page.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from service.watch import WatchedSources
+from service.sources.source_file.watcher import WatchedSources
 from tests.browser.conftest import OPERATOR, Console, Opened
 from tests.polling import eventually
 
@@ -50,7 +52,9 @@ verify = { scheme = "none" }
 [sources.survey.lead]
 existing = "new"
 """
-"""The account has no label `Webinar`, its channel is called `Partner`, it does not count in HUF, and surveys name nobody."""
+"""The account has no label `Webinar`, its channel is called `Partner`, it does not count in HUF,
+and surveys name nobody.
+"""
 
 
 class Story:
@@ -66,7 +70,11 @@ class Story:
 
     def left(self, count: int) -> None:
         """So many the top line says."""
-        said = "Nothing needs you" if not count else f"{count} lead{'s need' if count > 1 else ' needs'} you"
+        said = (
+            "Nothing needs you"
+            if not count
+            else f"{count} lead{'s need' if count > 1 else ' needs'} you"
+        )
         expect(self.page.locator("#verdict")).to_contain_text(said, timeout=PATIENCE)
 
     def ask(self, title: str, button: str) -> Locator:
@@ -92,18 +100,32 @@ def send(console: Console, each: int) -> None:
     """`each` submissions of every kind."""
     with httpx.Client(base_url=console.url, timeout=20, trust_env=False) as http:
         for number in range(each):
-            form = {"name": "Béla Nagy", "email": f"bela{number}@example.hu", "budget": str(1000 + number), "currency": "HUF"}
+            form = {
+                "name": "Béla Nagy",
+                "email": f"bela{number}@example.hu",
+                "budget": str(1000 + number),
+                "currency": "HUF",
+            }
             http.post("/in/contact", data=form).raise_for_status()
-            http.post("/in/webinar", data={"name": "Ada King", "email": f"ada{number}@example.com"}).raise_for_status()
-            http.post("/in/partner", json={"name": "Grace Hopper", "email": f"grace{number}@navy.example"}).raise_for_status()
+            http.post(
+                "/in/webinar", data={"name": "Ada King", "email": f"ada{number}@example.com"}
+            ).raise_for_status()
+            http.post(
+                "/in/partner", json={"name": "Grace Hopper", "email": f"grace{number}@navy.example"}
+            ).raise_for_status()
             http.post("/in/survey", json=survey(number)).raise_for_status()
 
 
 def survey(number: int) -> dict[str, Any]:
     field = {"id": "a", "title": "What do you need?", "type": "short_text", "ref": "r"}
-    answer = {"type": "text", "text": f"{number + 1} seats", "field": {"id": "a", "type": "short_text", "ref": "r"}}
+    answer = {
+        "type": "text",
+        "text": f"{number + 1} seats",
+        "field": {"id": "a", "type": "short_text", "ref": "r"},
+    }
     form = {"form_id": "f", "token": f"t{number}", "submitted_at": "2026-05-01T09:00:00Z",
-            "definition": {"id": "f", "title": "Survey", "fields": [field]}, "answers": [answer]}  # fmt: skip
+            "definition": {"id": "f", "title": "Survey", "fields": [field]},
+            "answers": [answer]}  # fmt: skip
     return {"event_id": f"e{number}", "event_type": "form_response", "form_response": form}
 
 
@@ -118,7 +140,9 @@ LABEL, CHANNEL = "does not have the label", "does not have the channel"
 
 
 def mend_one(story: Story) -> None:
-    """One lead by hand: what is wrong stands at its field before and after, and it is seen to arrive."""
+    """One lead by hand: what is wrong stands at its field before and after, and it is seen to
+    arrive.
+    """
     page = story.page
     story.card(NOBODY).get_by_role("link", name="See them").click()
     page.locator("#list tbody th a").first.click()
@@ -136,7 +160,9 @@ def mend_one(story: Story) -> None:
     page.get_by_role("link", name="Overview").click()
 
 
-def mend_all(story: Story, title: str, count: int, label: str, wrong: str, right: str, said: str) -> None:
+def mend_all(
+    story: Story, title: str, count: int, label: str, wrong: str, right: str, said: str
+) -> None:
     """One edit for all of a cause, at the failing field, which comes first; wrong once."""
     button = f"Mend & retry {count}"
     dialog = story.ask(title, button)
@@ -154,7 +180,9 @@ def mend_all(story: Story, title: str, count: int, label: str, wrong: str, right
 
 
 def mend_the_account(story: Story) -> None:
-    """Retried in vain, three fail again and spare the rest; once the account has the label, all arrive."""
+    """Retried in vain, three fail again and spare the rest; once the account has the label, all
+    arrive.
+    """
     each = story.each
     dialog = story.ask(LABEL, f"Retry {each}")
     dialog.get_by_role("button", name=f"Retry {each}").click()
@@ -170,8 +198,12 @@ def mend_the_account(story: Story) -> None:
 
 
 def mend_the_file(story: Story, file: Path) -> None:
-    """The setting that the card names is corrected in the source file, which is read again by itself."""
-    expect(story.card(CHANNEL).locator(".setting code")).to_have_text("sources.partner.lead.channel")
+    """The setting that the card names is corrected in the source file, which is read again by
+    itself.
+    """
+    expect(story.card(CHANNEL).locator(".setting code")).to_have_text(
+        "sources.partner.lead.channel"
+    )
     file.write_text(file.read_text("utf-8").replace('"Partners"', '"Partner"'), "utf-8")
     sources = story.console.deps.sources
     assert isinstance(sources, WatchedSources)
@@ -191,9 +223,15 @@ def retry_by_keys(story: Story) -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("narrow", "each"), [(False, 50), (True, 3)], ids=["200 at a desk", "12 on a phone"])
-def test_from_dead_to_delivered(narrow: bool, each: int, console: Console, signed_in: Opened, tmp_path: Path) -> None:
-    """Whoever comes because something is wrong sees what, mends it cause by cause, and watches the top line go to zero."""
+@pytest.mark.parametrize(
+    ("narrow", "each"), [(False, 50), (True, 3)], ids=["200 at a desk", "12 on a phone"]
+)
+def test_from_dead_to_delivered(
+    narrow: bool, each: int, console: Console, signed_in: Opened, tmp_path: Path
+) -> None:
+    """Whoever comes because something is wrong sees what, mends it cause by cause, and watches the
+    top line go to zero.
+    """
     file = tmp_path / "leadline.toml"
     file.write_text(SOURCES, "utf-8")
     assert eventually(lambda: "partner" in console.deps.sources.sources)
@@ -210,7 +248,15 @@ def test_from_dead_to_delivered(narrow: bool, each: int, console: Console, signe
         story.fits()
         mend_one(story)
         story.left(4 * each - 1)
-        mend_all(story, NOBODY, each - 1, "E-mail", "nobody", "desk@acme.example", "expected an e-mail address")
+        mend_all(
+            story,
+            NOBODY,
+            each - 1,
+            "E-mail",
+            "nobody",
+            "desk@acme.example",
+            "expected an e-mail address",
+        )
         story.left(3 * each)
         mend_all(story, CURRENCY, each, "Currency", "E1", "EUR", "three letters")
         story.left(2 * each)

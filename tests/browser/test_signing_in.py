@@ -6,7 +6,9 @@ from tests.browser.conftest import OPERATOR, Console, Opened
 
 
 def test_in_by_hand_to_the_page_asked_for_and_out(console: Console, signed_in: Opened) -> None:
-    """A wrong token is said to be wrong; the right one leads to the page asked for; after the way out the door is shut."""
+    """A wrong token is said to be wrong; the right one leads to the page asked for; after the way
+    out the door is shut.
+    """
     page = signed_in("/ops/audit", role=None)
     page.fill("#token", "not-the-token")
     page.press("#token", "Enter")
@@ -23,13 +25,18 @@ def test_in_by_hand_to_the_page_asked_for_and_out(console: Console, signed_in: O
 
 
 def test_a_viewer_looks_and_is_refused_the_rest(console: Console, signed_in: Opened) -> None:
-    """A viewer has no buttons for what it may not do, and a request made by other means is answered with what is missing."""
+    """A viewer has no buttons for what it may not do, and a request made by other means is answered
+    with what is missing.
+    """
     id = console.nobody()
     page = signed_in(f"/ops/leads/{id}", role="viewer")
     expect(page.get_by_text("A viewer sees personal data masked")).to_be_visible()
     for name in ("Retry", "Discard", "Edit", "Reveal", "Accept"):
         expect(page.get_by_role("main").get_by_role("button", name=name)).to_have_count(0)
-    post = "id => { const form = document.querySelector('form.act'); form.action = `/ops/leads/${id}/retry`; form.submit(); }"
+    post = (
+        "id => { const form = document.querySelector('form.act'); form.action ="
+        " `/ops/leads/${id}/retry`; form.submit(); }"
+    )
     page.evaluate(post, id)
     expect(page.get_by_role("heading", name="Not allowed")).to_be_visible()
     assert console.state(id) == "dead"
@@ -38,7 +45,9 @@ def test_a_viewer_looks_and_is_refused_the_rest(console: Console, signed_in: Ope
 
 
 def test_a_session_that_ended_leads_to_the_door(console: Console, signed_in: Opened) -> None:
-    """Who is signed out elsewhere is asked to sign in at the next step, and comes to where that step led."""
+    """Who is signed out elsewhere is asked to sign in at the next step, and comes to where that
+    step led.
+    """
     console.nobody()
     page = signed_in("/ops")
     page.context.clear_cookies()

@@ -1,4 +1,6 @@
-"""What strangers wrote is text: 200 payloads in every field that is stored, on every page that shows one of them."""
+"""What strangers wrote is text: 200 payloads in every field that is stored, on every page that
+shows one of them.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +16,24 @@ import pytest
 from playwright.sync_api import Dialog, Page, expect
 
 from service.alerts.state import Heard, Watched
-from service.ops.console.lead_view import TABS
+from service.ops.console.lead import TABS
 from tests.browser.conftest import Console, Opened
 from tests.browser.payloads import MARK, PAYLOADS, PRINTABLE, WORKED_OUT, words
 from tests.browser.placing import place, submission
 from tests.polling import eventually
-from worker import keys
 from worker.contract import Cause, Lead, Money, Raw, State, Submission, Utm
-from worker.drift import Drifted, DriftReport
+from worker.drift.drift import Drifted, DriftReport
+from worker.store import keys
 
 CHUNKS = [PAYLOADS[start::4] for start in range(4)]
 UTM = tuple(f"utm_{name}" for name in Utm.__struct_fields__)
 FIELDS = ("name", "company", "job_title", "message", "country", "page_url", "referrer", "form_id", "form_name", *UTM,
           "gclid", "fbclid", "msclkid", "li_fat_id")  # fmt: skip
-TEXTS = [name for name in Lead.__struct_fields__ if name not in ("consent", "value", "utm", "click_ids", "is_test", "answers")]
+TEXTS = [
+    name
+    for name in Lead.__struct_fields__
+    if name not in ("consent", "value", "utm", "click_ids", "is_test", "answers")
+]
 NO_KEY = next(each for each in PRINTABLE if "<" in each and " " in each)
 KEY = next(each for each in PRINTABLE if "<" in each and " " not in each)
 OURS = "Leave without saving what you typed?"
@@ -93,7 +99,8 @@ class Watch:
         assert missing == [], f"{where}: not shown as it is"
 
 
-# -- what is planted ---------------------------------------------------------------------------------------------------------
+# -- what is planted
+# --------------------------------------------------------------------------------------------------
 
 
 class Planted(NamedTuple):
@@ -108,8 +115,13 @@ class Planted(NamedTuple):
 def plant(console: Console) -> Planted:
     """Through the door as far as it lets them in, else straight into the store."""
     with console.worker():
-        delivered, unlabelled = _posted(console, "contact", CHUNKS[0]), _posted(console, "webinar", CHUNKS[1])
-        assert eventually(lambda: (console.state(delivered), console.state(unlabelled)) == ("delivered", "dead"))
+        delivered, unlabelled = (
+            _posted(console, "contact", CHUNKS[0]),
+            _posted(console, "webinar", CHUNKS[1]),
+        )
+        assert eventually(
+            lambda: (console.state(delivered), console.state(unlabelled)) == ("delivered", "dead")
+        )
         said = {"success": False, "error": " ".join(CHUNKS[2][5:9]), "error_info": CHUNKS[2][9]}
         answer = {"kind": "answer", "status": 400, "body": said}
         rule = {"name": PAYLOADS[-1], "match": {"operation": "leads.add"}, "effect": answer}
@@ -125,7 +137,11 @@ def plant(console: Console) -> Planted:
 
 def _posted(console: Console, source: str, chunk: tuple[str, ...], **more: str) -> str:
     turn = cycle(chunk)
-    fields = {name: next(turn) for name in FIELDS} | {payload: payload for payload in chunk} | {"message": "\n".join(chunk)}
+    fields = (
+        {name: next(turn) for name in FIELDS}
+        | {payload: payload for payload in chunk}
+        | {"message": "\n".join(chunk)}
+    )
     return console.post(source, **fields, **more)
 
 
@@ -136,8 +152,16 @@ def _uploaded(console: Console, chunk: tuple[str, ...]) -> str:
     files: list[tuple[str, Any]] = [(payload, (None, payload)) for payload in chunk]
     files += [("upload", (payload, b"%PDF", payload)) for payload in PRINTABLE[1::40]]
     files += [("name", (None, chunk[7])), ("email", (None, "eve@example.com"))]
-    url = str(console.url) + "/in/contact?" + urlencode({payload: payload for payload in chunk[10:14]})
-    return str(httpx.post(url, files=files, headers=headers, timeout=20, trust_env=False).raise_for_status().json()["id"])
+    url = (
+        str(console.url)
+        + "/in/contact?"
+        + urlencode({payload: payload for payload in chunk[10:14]})
+    )
+    return str(
+        httpx.post(url, files=files, headers=headers, timeout=20, trust_env=False)
+        .raise_for_status()
+        .json()["id"]
+    )
 
 
 def _record(chunk: tuple[str, ...], number: int) -> Submission:
@@ -148,20 +172,32 @@ def _record(chunk: tuple[str, ...], number: int) -> Submission:
         value=Money(next(turn), next(turn)),
         utm=Utm(*(next(turn) for _ in UTM)),
         click_ids={next(turn): next(turn) for _ in range(5)},
-        answers={payload: [payload, next(turn)] if place % 2 else payload for place, payload in enumerate(chunk)},
+        answers={
+            payload: [payload, next(turn)] if place % 2 else payload
+            for place, payload in enumerate(chunk)
+        },
     )
     body = "\n".join(each for each in chunk if "\x00" not in each or number == 3)
     raw = Raw(next(turn), next(turn), next(turn), [(each, each) for each in chunk], body.encode())
     cause = Cause(
-        step=next(turn), code=next(turn), detail=" ".join(chunk[20:23]), field=next(turn), setting=next(turn), hint=next(turn)
+        step=next(turn),
+        code=next(turn),
+        detail=" ".join(chunk[20:23]),
+        field=next(turn),
+        setting=next(turn),
+        hint=next(turn),
     )
     source = next(each for each in chunk[30:] if "<" in each)
     state = State.QUARANTINED if number == 1 else State.DEAD
-    return submission(source, state, time.time() - 60, lead, raw=raw, cause=cause, why=" ".join(chunk[24:27]))
+    return submission(
+        source, state, time.time() - 60, lead, raw=raw, cause=cause, why=" ".join(chunk[24:27])
+    )
 
 
 def _decided(console: Console, placed: list[str]) -> None:
-    """Operators with strange names give strange reasons; what watches the account and the sources says strange things."""
+    """Operators with strange names give strange reasons; what watches the account and the sources
+    says strange things.
+    """
     deps, (who, why, *more) = console.deps, CHUNKS[2][15:30]
     deps.ledger.discard(placed[3], who, why)
     deps.ledger.gate.pause(why, who)
@@ -170,8 +206,20 @@ def _decided(console: Console, placed: list[str]) -> None:
         deps.actions.audit.note(*PAYLOADS[start : start + 4])
     deps.actions.bulks.make("discard", [placed[0]], 1, who)
     # Until it is done, a page may show its cause or not any more.
-    assert eventually(lambda: (record := deps.ledger.get(placed[0])) is not None and record.state is State.DISCARDED)
-    drifted = Drifted(kind=more[2], message=more[3], needed=True, settings=[more[4]], sources=[more[5]], name=more[6], known=more)
+    assert eventually(
+        lambda: (
+            (record := deps.ledger.get(placed[0])) is not None and record.state is State.DISCARDED
+        )
+    )
+    drifted = Drifted(
+        kind=more[2],
+        message=more[3],
+        needed=True,
+        settings=[more[4]],
+        sources=[more[5]],
+        name=more[6],
+        known=more,
+    )
     report = DriftReport(at=time.time(), writings="", found=[drifted], error=more[7])
     deps.redis.set(keys.DRIFT, msgspec.json.encode(report))
     watched = Watched(heard={payload: Heard(total=9.0, last=1.0) for payload in more})
@@ -186,24 +234,42 @@ def _in_the_account(console: Console) -> None:
         console.sandbox.get(httpx.URL(f"http://x/v1/leads?a={payload}").raw_path.decode())
 
 
-# -- where it is shown -------------------------------------------------------------------------------------------------------
+# -- where it is shown
+# --------------------------------------------------------------------------------------------------
 
 
 def views(console: Console, planted: Planted) -> Iterator[View]:
     yield from _lists(console)
     whole = (planted.refused, planted.placed[0], planted.placed[3])
-    for id in (planted.delivered, planted.refused, planted.unlabelled, planted.spam, *planted.placed):
+    for id in (
+        planted.delivered,
+        planted.refused,
+        planted.unlabelled,
+        planted.spam,
+        *planted.placed,
+    ):
         yield from _details(console, id, list(TABS) if id in whole else ["came-in"])
     reader = console.deps.reader
     for cause in reader.causes().items:
-        yield View(f"/ops/causes/{cause.id}/mend", [cause.title, cause.detail or "", (cause.setting or "")])
+        yield View(
+            f"/ops/causes/{cause.id}/mend", [cause.title, cause.detail or "", (cause.setting or "")]
+        )
         yield View(f"/ops/leads?state=dead&cause={cause.id}", [cause.title])
     [run] = console.deps.actions.newest_bulks(1)
     yield View(f"/ops/bulk/{run.id}", [run.by or "?"])
     yield View("/ops/bulk?action=discard&state=dead,quarantined", [])
     entries, _, _ = console.deps.actions.audit.page(limit=100)
-    yield View(f"{console.sandbox.base_url}?refresh=0", [str(lead["title"]) for lead in console.leads()])
-    yield View("/ops/audit", [text for each in entries for text in (each.who, each.action, each.target, each.detail or "")])
+    yield View(
+        f"{console.sandbox.base_url}?refresh=0", [str(lead["title"]) for lead in console.leads()]
+    )
+    yield View(
+        "/ops/audit",
+        [
+            text
+            for each in entries
+            for text in (each.who, each.action, each.target, each.detail or "")
+        ],
+    )
     yield from _echoes()
 
 
@@ -212,7 +278,15 @@ def _lists(console: Console) -> Iterator[View]:
     causes, sources = reader.causes().items, [line.source for line in reader.chart().sources]
     pause = console.deps.ledger.gate.paused()
     assert pause is not None
-    yield View("/ops", [*sources, pause.reason, *(each.title for each in causes), *(each.detail or "" for each in causes)])
+    yield View(
+        "/ops",
+        [
+            *sources,
+            pause.reason,
+            *(each.title for each in causes),
+            *(each.detail or "" for each in causes),
+        ],
+    )
     yield View("/ops/leads", [])
     for state in State:
         yield View(f"/ops/leads?state={state.value}", [])
@@ -228,11 +302,17 @@ def _details(console: Console, id: str, tabs: list[str]) -> Iterator[View]:
     assert record.lead is not None
     assert record.raw is not None
     lead, path = list(_leaves(msgspec.to_builtins(record.lead))), f"/ops/leads/{id}?reveal=1"
-    raw = [record.raw.content_type, record.raw.query, *(text for pair in record.raw.headers for text in pair)]
+    raw = [
+        record.raw.content_type,
+        record.raw.query,
+        *(text for pair in record.raw.headers for text in pair),
+    ]
     body = record.raw.body.decode()
     if not any(ord(letter) < 32 and letter not in "\t\n\r" for letter in body):
         raw.append(body)
-    moments = [text for each in console.deps.ledger.timeline(id) for text in (each.by, each.why or "")]
+    moments = [
+        text for each in console.deps.ledger.timeline(id) for text in (each.by, each.why or "")
+    ]
     attempts = [each.detail or "" for each in console.deps.ledger.attempts(id)]
     shown = {"came-in": raw, "timeline": moments, "attempts": attempts}
     yield from (View(f"{path}&tab={tab}", lead + shown.get(tab, [])) for tab in tabs)
@@ -255,10 +335,14 @@ def _leaves(value: Any) -> Iterator[str]:
 
 
 ECHOES = (
-    "ops/leads?state={0}", "ops/leads?source={0}", "ops/leads?cause={0}", "ops/leads?cursor={0}", "ops/leads?q=state:{0}",
-    "ops/sign-in?next={0}&said={0}", "ops?done={0}&of={0}", "ops?done=discarded&of={0}", "ops/bulk?action={0}&state=dead",
-    "ops/bulk?action=retry&state=dead&back={0}", "ops/audit?cursor={0}", "ops/leads/{0}?tab={0}", "ops/bulk/{0}",
-    "ops/causes/{0}/mend?back={0}", "ops/api/submissions/{0}", "ops/{0}", "in/{0}", "in/contact?{0}", "submissions/{0}", "{0}",
+    "ops/leads?state={0}", "ops/leads?source={0}", "ops/leads?cause={0}", "ops/leads?cursor={0}",
+    "ops/leads?q=state:{0}",
+    "ops/sign-in?next={0}&said={0}", "ops?done={0}&of={0}", "ops?done=discarded&of={0}",
+    "ops/bulk?action={0}&state=dead",
+    "ops/bulk?action=retry&state=dead&back={0}", "ops/audit?cursor={0}", "ops/leads/{0}?tab={0}",
+    "ops/bulk/{0}",
+    "ops/causes/{0}/mend?back={0}", "ops/api/submissions/{0}", "ops/{0}", "in/{0}",
+    "in/contact?{0}", "submissions/{0}", "{0}",
 )  # fmt: skip
 """Pages that might say again what the address says."""
 
@@ -269,30 +353,41 @@ def _echoes() -> Iterator[View]:
         yield from (View("/" + path.format(said)) for path in ECHOES)
 
 
-# -- the tests ---------------------------------------------------------------------------------------------------------------
+# -- the tests
+# --------------------------------------------------------------------------------------------------
 
 
 def test_the_corpus() -> None:
-    """There are 200 payloads, no two alike, and no more than a dozen that hold neither markup nor code."""
+    """There are 200 payloads, no two alike, and no more than a dozen that hold neither markup nor
+    code.
+    """
     assert len(PAYLOADS) == len(set(PAYLOADS)) == 200
     assert sum(MARK in each or "__pwned" in each or "48271" in each for each in PAYLOADS) >= 188
 
 
 @pytest.mark.parametrize("policy", [True, False], ids=["policy", "bare"])
 def test_nothing_runs_and_all_is_text(policy: bool, console: Console, signed_in: Opened) -> None:
-    """No page runs a payload, adds an element of it or leaves it out; not even in a browser that ignores the policy."""
+    """No page runs a payload, adds an element of it or leaves it out; not even in a browser that
+    ignores the policy.
+    """
     planted = plant(console)
     console.deps.reader.causes()  # a page does not wait for the index, it says that it loads
     watch = Watch(signed_in("/ops/sign-in", bypass_csp=not policy))
     for view in views(console, planted):
         watch.visit(view)
     stored = [console.deps.ledger.get(id) for id in (*planted[:4], *planted.placed)]
-    kept = words("\n".join(text for each in stored if each for text in _leaves(msgspec.to_builtins(each.lead))))
+    kept = words(
+        "\n".join(
+            text for each in stored if each for text in _leaves(msgspec.to_builtins(each.lead))
+        )
+    )
     assert [each for each in PAYLOADS if words(each)[:200] not in kept] == []
 
 
 def test_nothing_runs_in_what_comes_while_one_looks(console: Console, signed_in: Opened) -> None:
-    """Nor does the page's own script add markup: in what it follows, opens beside the list, asks in a dialogue, or tells."""
+    """Nor does the page's own script add markup: in what it follows, opens beside the list, asks in
+    a dialogue, or tells.
+    """
     page = signed_in("/ops/sign-in", bypass_csp=True)
     watch = Watch(page)
     page.goto("/ops")
@@ -338,23 +433,58 @@ FORM = """([action, fields, type]) => {
 @pytest.mark.parametrize(
     ("fields", "key", "type", "title"),
     [
-        ([("email", "eve@example.com"), *((each, each) for each in PAYLOADS)], None, "multipart/form-data", "Thank you"),
-        ([("website", PAYLOADS[6]), ("email", "eve@example.com")], None, "application/x-www-form-urlencoded", "Thank you"),
-        ([(each, each) for each in PAYLOADS], None, "application/x-www-form-urlencoded", "There is no way to reach anybody"),
-        ([("email", "eve@example.com")], NO_KEY, "application/x-www-form-urlencoded", "The Idempotency-Key is not usable"),
-        ([("email", "eve@example.com")], KEY, "application/x-www-form-urlencoded", "The Idempotency-Key belongs to another body"),
+        (
+            [("email", "eve@example.com"), *((each, each) for each in PAYLOADS)],
+            None,
+            "multipart/form-data",
+            "Thank you",
+        ),
+        (
+            [("website", PAYLOADS[6]), ("email", "eve@example.com")],
+            None,
+            "application/x-www-form-urlencoded",
+            "Thank you",
+        ),
+        (
+            [(each, each) for each in PAYLOADS],
+            None,
+            "application/x-www-form-urlencoded",
+            "There is no way to reach anybody",
+        ),
+        (
+            [("email", "eve@example.com")],
+            NO_KEY,
+            "application/x-www-form-urlencoded",
+            "The Idempotency-Key is not usable",
+        ),
+        (
+            [("email", "eve@example.com")],
+            KEY,
+            "application/x-www-form-urlencoded",
+            "The Idempotency-Key belongs to another body",
+        ),
         ([("{" + PAYLOADS[6], PAYLOADS[7])], None, "text/plain", "The request cannot be read"),
     ],
     ids=["thanks", "spam", "no contact", "no key", "used key", "unreadable"],
 )
 def test_what_a_sender_is_answered(
-    fields: list[tuple[str, str]], key: str | None, type: str, title: str, console: Console, signed_in: Opened
+    fields: list[tuple[str, str]],
+    key: str | None,
+    type: str,
+    title: str,
+    console: Console,
+    signed_in: Opened,
 ) -> None:
     """A browser that posts payloads gets a page that says none of them as markup."""
     page = signed_in("/healthz", role=None, bypass_csp=True)
     watch = Watch(page)
     if key:
-        httpx.post(f"{console.url}/in/contact", data={"name": "Eve"}, headers={"idempotency-key": key}, trust_env=False)
+        httpx.post(
+            f"{console.url}/in/contact",
+            data={"name": "Eve"},
+            headers={"idempotency-key": key},
+            trust_env=False,
+        )
         page.set_extra_http_headers({"idempotency-key": key})
     with page.expect_navigation(url="**/in/contact"):
         page.evaluate(FORM, [f"{console.url}/in/contact", fields, type])

@@ -1,9 +1,11 @@
-"""The judge of a run: what senders were told, what the store says and what is in the account must fit together.
+"""The judge of a run: what senders were told, what the store says and what is in the account must
+fit together.
 
     acknowledged -> exactly one effect     refused -> none     never answered -> none or one
 
-An effect is one record that is no pointer to another, ended as its kind ends: one lead of its own (`created`), one labelled lead,
-one dead letter, one quarantined or ignored item. Pure: it judges `Facts`, so that a test can show it false ones.
+An effect is one record that is no pointer to another, ended as its kind ends: one lead of its own
+(`created`), one labelled lead, one dead letter, one quarantined or ignored item. Pure: it judges
+`Facts`, so that a test can show it false ones.
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ from typing import Any
 from tests.chaos.facts import Facts
 from tests.chaos.senders import Kind, Post, Told
 from worker.contract import MOVES, WORKING, State
+from worker.lead.note import marks
 from worker.ledger import Record
-from worker.note import marks
 
 ENDS = {
     Kind.BROKEN: State.DEAD,
@@ -40,7 +42,14 @@ class Violation:
 
 def check(facts: Facts, posts: Sequence[Post]) -> list[Violation]:
     """Every way in which the run broke the promise; empty if it kept it."""
-    return [*_effects(facts, posts), *_ends(facts, posts), *_account(facts), *_moves(facts), *_books(facts), *_leftovers(facts)]
+    return [
+        *_effects(facts, posts),
+        *_ends(facts, posts),
+        *_account(facts),
+        *_moves(facts),
+        *_books(facts),
+        *_leftovers(facts),
+    ]
 
 
 def about(record: Record) -> str:
@@ -67,28 +76,50 @@ def _effects(facts: Facts, posts: Sequence[Post]) -> Iterator[Violation]:
         mine = effects.get(post.token, [])
         match post.told:
             case Told.ACKNOWLEDGED if not mine:
-                yield Violation("lost", f"{post.token} was acknowledged as {sorted(post.ids)} and has no record")
+                yield Violation(
+                    "lost", f"{post.token} was acknowledged as {sorted(post.ids)} and has no record"
+                )
             case Told.REFUSED if mine:
-                yield Violation("refused-effect", f"{post.token} was refused ({post.answers}) and has a record", mine[0].id)
+                yield Violation(
+                    "refused-effect",
+                    f"{post.token} was refused ({post.answers}) and has a record",
+                    mine[0].id,
+                )
         if len(mine) > 1:
-            yield Violation("doubled", f"{post.token} has {len(mine)} records: {[record.id for record in mine]}", mine[0].id)
+            yield Violation(
+                "doubled",
+                f"{post.token} has {len(mine)} records: {[record.id for record in mine]}",
+                mine[0].id,
+            )
         for told in post.ids:
             record = facts.records.get(told)
             if record is None:
                 yield Violation("lost", f"{post.token} was told {told}, which has no record", told)
             elif (record.duplicate_of or told) not in {first.id for first in mine}:
-                yield Violation("lost", f"{post.token} was told {told}, which is of another post", told)
+                yield Violation(
+                    "lost", f"{post.token} was told {told}, which is of another post", told
+                )
 
 
 def _ends(facts: Facts, posts: Sequence[Post]) -> Iterator[Violation]:
     kinds = {post.token: post.kind for post in posts}
     for record in facts.records.values():
         if record.state in WORKING:
-            yield Violation("stuck", f"still {record.state}, reason {record.reason}, next at {record.next_at}", record.id)
+            yield Violation(
+                "stuck",
+                f"still {record.state}, reason {record.reason}, next at {record.next_at}",
+                record.id,
+            )
             continue
-        wanted = State.IGNORED if record.duplicate_of else ENDS.get(kinds.get(about(record), Kind.SITE), State.DELIVERED)
+        wanted = (
+            State.IGNORED
+            if record.duplicate_of
+            else ENDS.get(kinds.get(about(record), Kind.SITE), State.DELIVERED)
+        )
         if record.state is not wanted:
-            yield Violation("wrong-end", f"is {record.state} and not {wanted}: {record.cause}", record.id)
+            yield Violation(
+                "wrong-end", f"is {record.state} and not {wanted}: {record.cause}", record.id
+            )
         elif wanted is State.DEAD and (record.cause is None or record.cause.code != FOR_GOOD):
             yield Violation("wrong-end", f"died of {record.cause}", record.id)
 
@@ -102,7 +133,9 @@ def _account(facts: Facts) -> Iterator[Violation]:
     for record in facts.records.values():
         own, wanted = leads[record.id], int(record.result == "created")
         if own > wanted:
-            yield Violation("doubled", f"{own} leads by origin_id, its result is {record.result}", record.id)
+            yield Violation(
+                "doubled", f"{own} leads by origin_id, its result is {record.result}", record.id
+            )
         elif own < wanted:
             yield Violation("lost", "its result is created and there is no lead", record.id)
         if record.state is State.DELIVERED and record.lead_id not in lead_ids:
@@ -111,7 +144,9 @@ def _account(facts: Facts) -> Iterator[Violation]:
     for email, count in Counter(_addresses(facts.persons)).items():
         if count > 1:
             yield Violation("person-doubled", f"{count} persons have {email}")
-    for name, count in Counter(organization["name"] for organization in facts.organizations).items():
+    for name, count in Counter(
+        organization["name"] for organization in facts.organizations
+    ).items():
         if count > 1:
             yield Violation("organization-doubled", f"{count} organisations are called {name}")
 
@@ -139,10 +174,16 @@ def _moves(facts: Facts) -> Iterator[Violation]:
     for submission_id, moments in facts.timelines.items():
         record = facts.records.get(submission_id)
         if record is not None and moments and moments[-1].state is not record.state:
-            yield Violation("move", f"is {record.state}, its timeline ends with {moments[-1].state}", submission_id)
+            yield Violation(
+                "move",
+                f"is {record.state}, its timeline ends with {moments[-1].state}",
+                submission_id,
+            )
         for before, after in pairwise(moments):
             if after.state not in MOVES[before.state]:
-                yield Violation("move", f"{before.state} -> {after.state} by {after.by}", submission_id)
+                yield Violation(
+                    "move", f"{before.state} -> {after.state} by {after.by}", submission_id
+                )
 
 
 def _books(facts: Facts) -> Iterator[Violation]:
@@ -150,8 +191,15 @@ def _books(facts: Facts) -> Iterator[Violation]:
     store = Counter(record.state.value for record in facts.records.values())
     for name, book in {"store": dict(store), **facts.books}.items():
         if sum(book.values()) != facts.accepted:
-            yield Violation("books", f"accepted {facts.accepted}, the {name}'s states sum up to {sum(book.values())}")
-        wrong = {state: (book.get(state, 0), store[state]) for state in State if book.get(state, 0) != store[state]}
+            yield Violation(
+                "books",
+                f"accepted {facts.accepted}, the {name}'s states sum up to {sum(book.values())}",
+            )
+        wrong = {
+            state: (book.get(state, 0), store[state])
+            for state in State
+            if book.get(state, 0) != store[state]
+        }
         if wrong:
             yield Violation("books", f"{name} and store differ: {wrong}")
 

@@ -11,11 +11,13 @@ from service.local.redis import EmbeddedRedis
 from service.sandbox.serve import served
 from service.sandbox.settings import SandboxSettings
 from tests.chaos.ground import Ground, ground
-from worker.connection import connect
+from worker.store.connection import connect
 
 
 @pytest.fixture(scope="session")
-def place(redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+def place(
+    redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ground]:
     folder: Path = tmp_path_factory.mktemp("ground")
     with (
         connect(redis_server.url, timeout=5.0) as client,

@@ -3,7 +3,8 @@
     python -m tests.chaos.courier                 orders as JSON lines on standard input, a report for each on standard output
     python -m tests.chaos.courier --once ORDER    one order in this very process, for those who kill it from outside
 
-It forks a child for each order, with everything imported and nothing opened: a real death by SIGKILL costs milliseconds.
+It forks a child for each order, with everything imported and nothing opened: a real death by
+SIGKILL costs milliseconds.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ from rq.exceptions import DequeueTimeout
 from rq.timeouts import TimerDeathPenalty
 
 from service.app import create_app
-from service.dependencies import build
+from service.context import build
 from tests.chaos.points import Points, Side
 from tests.chaos.protections import without
 from tests.flow.conftest import Road
 from worker import jobs
-from worker.connection import connect
-from worker.erasure import erase
-from worker.queue import open_queue
-from worker.retention import Retention
+from worker.erasure.erasure import erase
+from worker.erasure.retention import Retention
+from worker.queue.rq_queue import open_queue
+from worker.queue.slots import SlotWorker
 from worker.settings import Settings
-from worker.slots import SlotWorker
+from worker.store.connection import connect
 
 PATIENCE = 5.0
 STOP_SECONDS = 2.0
@@ -44,9 +45,10 @@ STOP_SECONDS = 2.0
 class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What to do, and where to die: `at` None means nowhere.
 
-    `work` takes one job off the queue, as a slot does · `sweep` · `replay` the submission `id` · `post` a form under `key`
-    · `drain` the spool · `erase` the person with the address `key` · `retain` what is kept as long as the settings say.
-    `ahead` (seconds) moves the clock of ledger and worker; `lead` are settings of the source.
+    `work` takes one job off the queue, as a slot does · `sweep` · `replay` the submission `id` ·
+    `post` a form under `key` · `drain` the spool · `erase` the person with the address `key` ·
+    `retain` what is kept as long as the settings say. `ahead` (seconds) moves the clock of ledger
+    and worker; `lead` are settings of the source.
     """
 
     do: str
@@ -64,7 +66,9 @@ class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """Whether the child lived to the end, how many messages it exchanged, what a sender was told (status, body)."""
+    """Whether the child lived to the end, how many messages it exchanged, what a sender was told
+    (status, body).
+    """
 
     survived: bool
     seen: dict[str, int] = {}
@@ -80,16 +84,25 @@ def _road(order: Order) -> Road:
 
 
 def _work(order: Order, _: Points, __: int) -> None:
-    """As `worker.slots` takes a job: through RQ, with its registries."""
+    """As `worker.queue.slots` takes a job: through RQ, with its registries."""
     road = _road(order)
     queue = open_queue(connect(order.redis, timeout=PATIENCE))
-    worker = SlotWorker([queue], name=f"courier-{os.getpid()}", connection=queue.connection, serializer=queue.serializer)
+    worker = SlotWorker(
+        [queue],
+        name=f"courier-{os.getpid()}",
+        connection=queue.connection,
+        serializer=queue.serializer,
+    )
     worker.log_job_description = False
     worker.register_birth()
     jobs.deliverer.set(road.delivery())
     with contextlib.suppress(DequeueTimeout):
         found = rq.Queue.dequeue_any(
-            [queue], 1, connection=queue.connection, serializer=queue.serializer, death_penalty_class=TimerDeathPenalty
+            [queue],
+            1,
+            connection=queue.connection,
+            serializer=queue.serializer,
+            death_penalty_class=TimerDeathPenalty,
         )
         if found is not None:
             worker.execute_job(*found)
@@ -113,18 +126,29 @@ def _retain(order: Order, _: Points, __: int) -> None:
 
 
 def _post(order: Order, points: Points, output: int) -> None:
-    """One request through the whole application, in its own event loop; the answer counts as a message, and is passed on."""
+    """One request through the whole application, in its own event loop; the answer counts as a
+    message, and is passed on.
+    """
     uvloop.run(_posted(order, points, output))
 
 
 async def _posted(order: Order, points: Points, output: int) -> None:
     app = create_app(build(Settings.for_service(order.env), order.env))
     body = order.form.encode()
-    head = {"content-type": "application/x-www-form-urlencoded", "content-length": str(len(body)), "accept": "application/json"}
-    headers = [(name.encode(), value.encode()) for name, value in (head | {"idempotency-key": order.key}).items()]
+    head = {
+        "content-type": "application/x-www-form-urlencoded",
+        "content-length": str(len(body)),
+        "accept": "application/json",
+    }
+    headers = [
+        (name.encode(), value.encode())
+        for name, value in (head | {"idempotency-key": order.key}).items()
+    ]
     scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
-        "path": "/in/contact", "raw_path": b"/in/contact", "query_string": b"", "root_path": "", "headers": headers,
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST",
+        "scheme": "http",
+        "path": "/in/contact", "raw_path": b"/in/contact", "query_string": b"", "root_path": "",
+        "headers": headers,
         "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "state": {},
     }  # fmt: skip
     status: list[int] = []
@@ -145,8 +169,12 @@ async def _posted(order: Order, points: Points, output: int) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _ended_in_time(life: contextlib.AbstractAsyncContextManager[object]) -> AsyncIterator[None]:
-    """A scan asks what a death leaves behind; an orderly stop that takes its time is cut off like a supervisor would."""
+async def _ended_in_time(
+    life: contextlib.AbstractAsyncContextManager[object],
+) -> AsyncIterator[None]:
+    """A scan asks what a death leaves behind; an orderly stop that takes its time is cut off like a
+    supervisor would.
+    """
     await life.__aenter__()
     yield
     with contextlib.suppress(TimeoutError):
@@ -172,11 +200,21 @@ def _drain(order: Order, _: Points, __: int) -> None:
     uvloop.run(drained())
 
 
-DO = {"work": _work, "sweep": _sweep, "replay": _replay, "post": _post, "drain": _drain, "erase": _erase, "retain": _retain}
+DO = {
+    "work": _work,
+    "sweep": _sweep,
+    "replay": _replay,
+    "post": _post,
+    "drain": _drain,
+    "erase": _erase,
+    "retain": _retain,
+}
 
 
 def obey(order: Order, output: int) -> None:
-    """Does it here and now. What a sender is told goes to `output` as JSON lines, at the end the points seen."""
+    """Does it here and now. What a sender is told goes to `output` as JSON lines, at the end the
+    points seen.
+    """
     os.dup2(2, 1)  # logs must not get between the reports
     points = Points(order.side, order.at)
     points.install()

@@ -1,11 +1,12 @@
-"""The crash scan: a process dies at its first message, its second, and so on until it lives; after each death all comes home.
+"""The crash scan: a process dies at its first message, its second, and so on until it lives; after
+each death all comes home.
 
     python -m tests.chaos.crash_scan                     every way, every point
     python -m tests.chaos.crash_scan --ways created,post --every 3
     python -m tests.chaos.crash_scan --strace            killed from outside, at system calls (needs `strace`)
 
-Random kills never hit the windows of microseconds that this walks through one by one. Time passes by an injected clock, so
-leases and settle times cost nothing. Exit code 1 on any violation.
+Random kills never hit the windows of microseconds that this walks through one by one. Time passes
+by an injected clock, so leases and settle times cost nothing. Exit code 1 on any violation.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from tests.chaos.courier import Order, Report
 from tests.chaos.ground import ROOT, Ground, ground
 from tests.chaos.points import Side
 from tests.chaos.ways import WAYS, Way
-from worker.connection import connect
+from worker.store.connection import connect
 
 MOST_POINTS = 500
 SEARCH_DELAY = 0.2
@@ -51,7 +52,9 @@ class Scan:
 
 
 def scan(place: Ground, way: Way, every: int = 1, *, first: bool = False) -> Scan:
-    """Walks one way on both sides, at every `every`-th point; with `first` only until something is wrong."""
+    """Walks one way on both sides, at every `every`-th point; with `first` only until something is
+    wrong.
+    """
     began = time.monotonic()
     found = Scan(way.name)
     for side in Side:
@@ -77,11 +80,14 @@ def _home(place: Ground, way: Way, report: Report) -> list[str]:
     return problems + way.judge(place)
 
 
-# -- from outside ---------------------------------------------------------------------------------------------------------
+# -- from outside
+# --------------------------------------------------------------------------------------------------
 
 
 def scan_by_strace(place: Ground, way: Way, every: int = 1, most: int = 4 * MOST_POINTS) -> Scan:
-    """As `scan`, but the kernel kills at the n-th of certain system calls, wherever in the process's life that is."""
+    """As `scan`, but the kernel kills at the n-th of certain system calls, wherever in the
+    process's life that is.
+    """
     began = time.monotonic()
     found = Scan(way.name)
     for call in CALLS.split(","):
@@ -100,9 +106,27 @@ def scan_by_strace(place: Ground, way: Way, every: int = 1, most: int = 4 * MOST
 
 
 def _traced(order: Order, call: str, at: int) -> Report:
-    argv = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={at}"]
-    argv += [sys.executable, "-m", "tests.chaos.courier", "--once", msgspec.json.encode(order).decode()]
-    done = subprocess.run(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60, check=False)
+    argv = [
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        f"trace={call}",
+        "-e",
+        f"inject={call}:signal=SIGKILL:when={at}",
+    ]
+    argv += [
+        sys.executable,
+        "-m",
+        "tests.chaos.courier",
+        "--once",
+        msgspec.json.encode(order).decode(),
+    ]
+    done = subprocess.run(
+        argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60, check=False
+    )
     told = [line for line in _lines(done.stdout) if isinstance(line, list)]
     return Report(survived=done.returncode == 0, told=[(line[0], line[1]) for line in told])
 
@@ -115,14 +139,17 @@ def _lines(output: bytes) -> Iterator[object]:
             return  # the last one, cut off by the death
 
 
-# -- the command ----------------------------------------------------------------------------------------------------------
+# -- the command
+# --------------------------------------------------------------------------------------------------
 
 
 def table(scans: Sequence[Scan]) -> str:
     lines = [f"{'way':14}{'deaths':>8}{'violations':>12}{'seconds':>9}  points"]
     for done in scans:
         points = ", ".join(f"{side} {count}" for side, count in done.points.items())
-        lines.append(f"{done.way:14}{done.deaths:>8}{len(done.violations):>12}{done.seconds:>9}  {points}")
+        lines.append(
+            f"{done.way:14}{done.deaths:>8}{len(done.violations):>12}{done.seconds:>9}  {points}"
+        )
     return "\n".join(lines)
 
 
@@ -146,12 +173,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(table(scans[-1:]), flush=True)
     print("\n" + table(scans))
     if asked.json:
-        Path(asked.json).write_text(json.dumps([asdict(done) for done in scans], indent=1), encoding="utf-8")
+        Path(asked.json).write_text(
+            json.dumps([asdict(done) for done in scans], indent=1), encoding="utf-8"
+        )
     return 1 if any(done.violations for done in scans) else 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos.crash_scan", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.chaos.crash_scan", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("--ways", default=",".join(WAYS), help=f"of {', '.join(WAYS)}")
     parser.add_argument("--every", type=int, default=1, help="only every n-th point")
     parser.add_argument("--strace", action="store_true", help="kill from outside, at system calls")

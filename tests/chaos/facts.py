@@ -1,4 +1,6 @@
-"""Everything there is to know after a run: the store, the account, the books. Read once, judged by `tests.chaos.checker`."""
+"""Everything there is to know after a run: the store, the account, the books. Read once, judged by
+`tests.chaos.checker`.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +14,21 @@ import redis
 from rq import Worker
 from rq.registry import FailedJobRegistry
 
-from service.overview import overview
-from worker import keys
+from worker.accept.spool import SPOOL, spooled
 from worker.contract import Moment, State
+from worker.encryption import Vault
 from worker.ledger import Ledger, Record
+from worker.ledger.status import overview
 from worker.metrics import SUBMISSIONS, parse
-from worker.queue import open_queue
-from worker.spool import SPOOL, spooled
-from worker.vault import Vault
+from worker.queue.rq_queue import open_queue
+from worker.store import keys
 
 
 @dataclass
 class Facts:
-    """`books`: where a number of states comes from -> state -> count. `leftovers`: what should be empty and is not."""
+    """`books`: where a number of states comes from -> state -> count. `leftovers`: what should be
+    empty and is not.
+    """
 
     records: dict[str, Record]
     timelines: dict[str, list[Moment]]
@@ -36,7 +40,9 @@ class Facts:
     books: dict[str, dict[str, int]]
     leftovers: dict[str, Any] = field(default_factory=dict)
     failed_jobs: int = 0
-    """RQ's registry of failed jobs; what killed workers had in hand is cleared away before it gets there."""
+    """RQ's registry of failed jobs; what killed workers had in hand is cleared away before it gets
+    there.
+    """
 
 
 def gather(client: redis.Redis, account: dict[str, Any], metrics: str, data_dir: Path) -> Facts:
@@ -49,7 +55,9 @@ def gather(client: redis.Redis, account: dict[str, Any], metrics: str, data_dir:
     accepted, states = _metrics(metrics)
     indexed = {state.value: client.zcard(keys.state(state)) for state in State}
     return Facts(
-        records={submission_id: record for submission_id, record in records.items() if record is not None},
+        records={
+            submission_id: record for submission_id, record in records.items() if record is not None
+        },
         timelines={submission_id: ledger.timeline(submission_id) for submission_id in ids},
         leads=account["leads"],
         persons=account["persons"],
@@ -79,7 +87,10 @@ def leftovers(client: redis.Redis, data_dir: Path) -> dict[str, Any]:
 
 def working(client: redis.Redis) -> int:
     """How many submissions have no final state."""
-    return sum(int(client.zcard(keys.state(state))) for state in (State.QUEUED, State.DELIVERING, State.WAITING))
+    return sum(
+        int(client.zcard(keys.state(state)))
+        for state in (State.QUEUED, State.DELIVERING, State.WAITING)
+    )
 
 
 def metrics_of(url: str, patience: Callable[[Callable[[], bool]], bool]) -> str:
@@ -88,7 +99,9 @@ def metrics_of(url: str, patience: Callable[[Callable[[], bool]], bool]) -> str:
 
     def read() -> bool:
         try:
-            texts.append(httpx.get(f"{url}/metrics", timeout=10, trust_env=False).raise_for_status().text)
+            texts.append(
+                httpx.get(f"{url}/metrics", timeout=10, trust_env=False).raise_for_status().text
+            )
         except httpx.HTTPError:
             return False
         return True

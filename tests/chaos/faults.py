@@ -1,4 +1,6 @@
-"""Faults that a test causes in a process from outside: limits of the system, and `shim/faults.c`, loaded before the C library."""
+"""Faults that a test causes in a process from outside: limits of the system, and `shim/faults.c`,
+loaded before the C library.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,16 @@ SHIM = Path(__file__).resolve().parent / "shim"
 SHIMMED = os.pathsep.join([str(SHIM), str(SHIM.parents[2])])
 """The PYTHONPATH under which `shim/sitecustomize.py` is found."""
 
-linux = pytest.mark.skipif(sys.platform != "linux", reason="limits of other processes are set with Linux's prlimit")
+linux = pytest.mark.skipif(
+    sys.platform != "linux", reason="limits of other processes are set with Linux's prlimit"
+)
 
 
 @contextmanager
 def limited(pid: int, what: int, most: int) -> Iterator[None]:
-    """A process under a limit of `resource`. Only the soft one moves, so that anybody may lift it again."""
+    """A process under a limit of `resource`. Only the soft one moves, so that anybody may lift it
+    again.
+    """
     former = resource.prlimit(pid, what)
     resource.prlimit(pid, what, (most, former[1]))
     try:
@@ -39,7 +45,9 @@ def preload(folder: Path) -> str:
         pytest.skip("slow and failing disks and set clocks need Linux and a C compiler (cc)")
     built = folder / "faults.so"
     subprocess.run(
-        [compiler, "-O1", "-shared", "-fPIC", "-o", str(built), str(SHIM / "faults.c"), "-ldl"], check=True, timeout=60
+        [compiler, "-O1", "-shared", "-fPIC", "-o", str(built), str(SHIM / "faults.c"), "-ldl"],
+        check=True,
+        timeout=60,
     )
     return str(built)
 

@@ -1,4 +1,6 @@
-"""A machine with two service processes and two worker processes, and somebody who kills and stops them by a seed."""
+"""A machine with two service processes and two worker processes, and somebody who kills and stops
+them by a seed.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from service.local.machine import Machine, leadline
 from service.local.processes import Child
+from service.local.stack import Machine, leadline
 
 SERVICES, WORKERS = ("serve", "serve-2"), ("work", "work-2")
 TRIES = 3
@@ -22,7 +24,9 @@ TRIES = 3
 
 
 class Fleet(Machine):
-    """Two services (each a parent and its server process) on ports of their own share a data directory with two workers."""
+    """Two services (each a parent and its server process) on ports of their own share a data
+    directory with two workers.
+    """
 
     def _children(self, sandbox: int | None) -> list[Child]:
         second = self._port(0, must=False)
@@ -39,8 +43,9 @@ def _twin(child: Child, port: int) -> Child:
 
 @dataclass(frozen=True)
 class Blow:
-    """After `wait` seconds: `act` is `kill`, `kill-inner` (the server process below its parent), `term` (an orderly stop is asked
-    for, as at a deployment) or `stop` for `seconds`."""
+    """After `wait` seconds: `act` is `kill`, `kill-inner` (the server process below its parent),
+    `term` (an orderly stop is asked for, as at a deployment) or `stop` for `seconds`.
+    """
 
     wait: float
     part: str
@@ -55,28 +60,36 @@ class Blow:
 def planned(seed: int, kills: int, gap: tuple[float, float], longest_stop: float) -> list[Blow]:
     """The blows of a run: services, workers and Redis in turn by chance, until so many are SIGKILL.
 
-    Of five three kill, one stops, one asks to stop. One worker's stop in four is long: longer than a lease. No part is hit twice
-    running: most blows would hit a process that has hardly begun.
+    Of five three kill, one stops, one asks to stop. One worker's stop in four is long: longer than
+    a lease. No part is hit twice running: most blows would hit a process that has hardly begun.
     """
     chance = random.Random(f"blows {seed}")
     blows: list[Blow] = []
     while sum(blow.kills for blow in blows) < kills:
         last = blows[-1].part if blows else None
-        part = chance.choice([part for part in (*SERVICES, *WORKERS, *WORKERS, "redis", "redis") if part != last])
+        part = chance.choice(
+            [part for part in (*SERVICES, *WORKERS, *WORKERS, "redis", "redis") if part != last]
+        )
         act = chance.choices(["kill", "stop", "term"], [3, 1, 1])[0]
         if act == "kill" and part in SERVICES and chance.random() < 0.5:
             act = "kill-inner"
         seconds = chance.uniform(0.3, 3.0)
         if act == "stop" and part in WORKERS and chance.random() < 0.25:
             seconds = longest_stop
-        blows.append(Blow(chance.uniform(*gap), part, act, round(seconds, 2) if act == "stop" else 0.0))
+        blows.append(
+            Blow(chance.uniform(*gap), part, act, round(seconds, 2) if act == "stop" else 0.0)
+        )
     return blows
 
 
 class Hitman:
-    """Deals the blows in a thread and counts them in `dealt`. Only processes of this machine are touched."""
+    """Deals the blows in a thread and counts them in `dealt`. Only processes of this machine are
+    touched.
+    """
 
-    def __init__(self, pids: Callable[[], dict[str, int]], blows: list[Blow], dealt: dict[str, int]) -> None:
+    def __init__(
+        self, pids: Callable[[], dict[str, int]], blows: list[Blow], dealt: dict[str, int]
+    ) -> None:
         self._pids = pids
         self._blows = blows
         self._stop = threading.Event()
@@ -105,8 +118,12 @@ class Hitman:
         for blow in self._blows:
             if self._stop.wait(blow.wait):
                 return
-            # A victim may end by itself between the look and the blow (it was asked to stop before): then its successor is hit.
-            if not any((pid := self._victim(blow)) is not None and self._deal(blow, pid) for _ in range(TRIES)):
+            # A victim may end by itself between the look and the blow (it was asked to stop
+            # before): then its successor is hit.
+            if not any(
+                (pid := self._victim(blow)) is not None and self._deal(blow, pid)
+                for _ in range(TRIES)
+            ):
                 self.missed.append(f"{blow.act} {blow.part}")
 
     def _victim(self, blow: Blow) -> int | None:
@@ -115,7 +132,9 @@ class Hitman:
         while (pid := self._pids().get(blow.part)) is None:
             if time.monotonic() > deadline or self._stop.wait(0.05):
                 return None
-        inner = children(pid) if blow.part in SERVICES and blow.act in ("kill-inner", "stop") else []
+        inner = (
+            children(pid) if blow.part in SERVICES and blow.act in ("kill-inner", "stop") else []
+        )
         return inner[-1] if inner else pid
 
     def _deal(self, blow: Blow, pid: int) -> bool:

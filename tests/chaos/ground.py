@@ -1,4 +1,6 @@
-"""The ground a crash scan is made on: one Redis, one sandbox, a courier that dies, and the way home for what it left behind."""
+"""The ground a crash scan is made on: one Redis, one sandbox, a courier that dies, and the way home
+for what it left behind.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +16,19 @@ import redis as redis_py
 
 from tests.chaos.courier import Order, Report
 from tests.flow.conftest import Account, Road
-from worker import keys
-from worker.connection import connect_async
 from worker.contract import WORKING, State
 from worker.delivery import Delivery
 from worker.ledger import Record
-from worker.queue import open_queue
+from worker.queue.rq_queue import open_queue
+from worker.store import keys
+from worker.store.connection import connect_async
 
 ROOT = Path(__file__).resolve().parents[2]
 ROUNDS = 30
 ROUND_SECONDS = 100.0
-"""How far the clock goes in a round on the way home: further than a lease, a settle time and a first retry."""
+"""How far the clock goes in a round on the way home: further than a lease, a settle time and a
+first retry.
+"""
 
 SOURCES = '[sources.contact]\nadapter = "form"\nrate_limit = "off"\n'
 
@@ -60,8 +64,16 @@ class Courier:
 class Ground:
     """`reset` before each point; `road` is then new, with the clock of today."""
 
-    def __init__(self, client: redis_py.Redis, url: str, account: Account, courier: Courier, folder: Path) -> None:
-        self.redis, self.url, self.account, self.courier, self.folder = client, url, account, courier, folder
+    def __init__(
+        self, client: redis_py.Redis, url: str, account: Account, courier: Courier, folder: Path
+    ) -> None:
+        self.redis, self.url, self.account, self.courier, self.folder = (
+            client,
+            url,
+            account,
+            courier,
+            folder,
+        )
         self.road: Road
         self.without: list[str] = []
         """Protections that the courier goes without."""
@@ -72,8 +84,12 @@ class Ground:
         self.source_file.write_text(SOURCES, encoding="utf-8")
 
     def reset(self, **lead: Any) -> None:
-        """An empty store and account; `lead` are the source's settings. The names of the account are known from before."""
-        self._catalogue = cast("dict[bytes, bytes]", self.redis.hgetall(keys.CATALOGUE)) or self._catalogue
+        """An empty store and account; `lead` are the source's settings. The names of the account
+        are known from before.
+        """
+        self._catalogue = (
+            cast("dict[bytes, bytes]", self.redis.hgetall(keys.CATALOGUE)) or self._catalogue
+        )
         self.redis.flushall()
         if self._catalogue:
             self.redis.hset(keys.CATALOGUE, mapping=self._catalogue)  # type: ignore[arg-type]
@@ -101,7 +117,11 @@ class Ground:
         self.road.settings(**lead)
 
     def env(self, url: str) -> dict[str, str]:
-        return {"REDIS_URL": url, "LEADLINE_CONFIG": str(self.source_file), "LEADLINE_DATA_DIR": str(self.data)}
+        return {
+            "REDIS_URL": url,
+            "LEADLINE_CONFIG": str(self.source_file),
+            "LEADLINE_DATA_DIR": str(self.data),
+        }
 
     @property
     def data(self) -> Path:
@@ -116,7 +136,9 @@ class Ground:
         return [record for record in found if record.duplicate_of is None]
 
     def home(self) -> None:
-        """What workers would do from here: sweep, take what is in RQ's queue, and again later; until nothing is at work."""
+        """What workers would do from here: sweep, take what is in RQ's queue, and again later;
+        until nothing is at work.
+        """
         delivery = self.road.delivery()
         for _ in range(ROUNDS):
             if not any(self.counts()[state] for state in WORKING):

@@ -1,10 +1,11 @@
-"""The chaos loop: load, faults, and parts killed or stopped by a seed; then everything heals and the checker compares.
+"""The chaos loop: load, faults, and parts killed or stopped by a seed; then everything heals and
+the checker compares.
 
     python -m tests.chaos.loop --submissions 10000 --kills 200 --seeds 1,2,3,4,5
 
-The numbers are those of all seeds together; parts are stopped, or asked to stop, beside the kills. The sandbox tells the truth
-and is never touched. Exit code 1 on any violation, with what one needs to look into it: the seed, the submission's timeline
-and attempts, the directory with data and logs.
+The numbers are those of all seeds together; parts are stopped, or asked to stop, beside the kills.
+The sandbox tells the truth and is never touched. Exit code 1 on any violation, with what one needs
+to look into it: the seed, the submission's timeline and attempts, the directory with data and logs.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ from tests.chaos.checker import FOR_GOOD, Violation, check
 from tests.chaos.facts import Facts, gather, leftovers, metrics_of, working
 from tests.chaos.machine import Running, machine
 from tests.polling import eventually
-from worker.connection import connect
 from worker.contract import State
+from worker.encryption import Vault
 from worker.errors import LeadlineError
 from worker.ledger import Ledger
-from worker.queue import open_queue
-from worker.sweeper import Sweeper
-from worker.vault import Vault
+from worker.queue.rq_queue import open_queue
+from worker.queue.sweeper import Sweeper
+from worker.store.connection import connect
 
 Fault = tuple[dict[str, Any], dict[str, Any]]
 """Which calls it picks, and what happens to them."""
@@ -57,15 +58,17 @@ GAP = (0.2, 1.6)
 """Seconds between two blows."""
 
 RESTART_SECONDS = 1.0
-"""However often a part dies, it is started again after this long: else the run would mostly wait."""
+"""However often a part dies, it is started again after this long: else the run would mostly wait.
+"""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One run. `longest_stop` (seconds) is longer than a lease in the long form; `quiet` bounds the wait for quiet.
+    """One run. `longest_stop` (seconds) is longer than a lease in the long form; `quiet` bounds the
+    wait for quiet.
 
-    `weights` are those of the kinds of posts, sent over `seconds` at least; `faults` are Pipedrive's, until the load ends or, if
-    `faults_stay`, until everything is delivered.
+    `weights` are those of the kinds of posts, sent over `seconds` at least; `faults` are
+    Pipedrive's, until the load ends or, if `faults_stay`, until everything is delivered.
     """
 
     seed: int
@@ -143,24 +146,38 @@ def run(plan: Plan, folder: Path) -> Outcome:
         outcome.violations = [_told(running, violation) for violation in found]
         _count(outcome, facts, posts, found)
     outcome.seconds = round(time.monotonic() - began, 1)
-    (folder / "run.json").write_text(json.dumps({"plan": asdict(plan), "outcome": asdict(outcome)}, indent=1), encoding="utf-8")
+    (folder / "run.json").write_text(
+        json.dumps({"plan": asdict(plan), "outcome": asdict(outcome)}, indent=1), encoding="utf-8"
+    )
     return outcome
 
 
-def _line(plan: Plan, running: Running, posts: Sequence[senders.Post], outcome: Outcome) -> Callable[[], str]:
+def _line(
+    plan: Plan, running: Running, posts: Sequence[senders.Post], outcome: Outcome
+) -> Callable[[], str]:
     """How far a run is. While Redis is away it cannot be told."""
 
     def line() -> str:
         with connect(running.machine.place.redis_url, timeout=1) as client:
             sent, left = senders.counted(posts, lambda post: bool(post.answers)), working(client)
         kills = f", {outcome.kills} of {plan.kills} kills" if plan.kills else ""
-        return f"seed {plan.seed}: {sent} of {len(posts)} posts sent{kills}, {left} not delivered yet"
+        return (
+            f"seed {plan.seed}: {sent} of {len(posts)} posts sent{kills}, {left} not delivered yet"
+        )
 
     return line
 
 
-def _storm(plan: Plan, running: Running, posts: list[senders.Post], blows: list[fleet.Blow], outcome: Outcome) -> list[str]:
-    """Load and blows side by side, until both are over. Returns what went wrong with the run itself."""
+def _storm(
+    plan: Plan,
+    running: Running,
+    posts: list[senders.Post],
+    blows: list[fleet.Blow],
+    outcome: Outcome,
+) -> list[str]:
+    """Load and blows side by side, until both are over. Returns what went wrong with the run
+    itself.
+    """
     began = time.monotonic()
     whole = running.machine
     assert isinstance(whole, fleet.Fleet)
@@ -179,7 +196,9 @@ def _storm(plan: Plan, running: Running, posts: list[senders.Post], blows: list[
 
 
 def _quiet(running: Running, seconds: float, outcome: Outcome) -> list[str]:
-    """Waits for quiet; what died of the blows is replayed once, as an operator would, and waited for as well."""
+    """Waits for quiet; what died of the blows is replayed once, as an operator would, and waited
+    for as well.
+    """
     with connect(running.machine.place.redis_url, timeout=10) as client:
         data = Path(running.machine.place.env["LEADLINE_DATA_DIR"])
 
@@ -199,7 +218,11 @@ def _quiet(running: Running, seconds: float, outcome: Outcome) -> list[str]:
 def _replay(client: redis.Redis) -> int:
     ledger = Ledger(client, Vault(()))
     sweeper = Sweeper(ledger, open_queue(client))
-    dead = [record for record in ledger.each_in(State.DEAD) if record.cause is None or record.cause.code != FOR_GOOD]
+    dead = [
+        record
+        for record in ledger.each_in(State.DEAD)
+        if record.cause is None or record.cause.code != FOR_GOOD
+    ]
     for record in dead:
         sweeper.replay(record.id, "chaos", "", None)
     return len(dead)
@@ -209,7 +232,12 @@ def _facts(running: Running, folder: Path) -> Facts:
     whole = running.machine
     assert isinstance(whole, fleet.Fleet)
     with connect(whole.place.redis_url, timeout=10) as client:
-        return gather(client, running.sandbox(), metrics_of(whole.service_urls[0], eventually), folder / "data")
+        return gather(
+            client,
+            running.sandbox(),
+            metrics_of(whole.service_urls[0], eventually),
+            folder / "data",
+        )
 
 
 def _told(running: Running, violation: Violation) -> dict[str, Any]:
@@ -225,7 +253,9 @@ def _told(running: Running, violation: Violation) -> dict[str, Any]:
     return told
 
 
-def _count(outcome: Outcome, facts: Facts, posts: Sequence[senders.Post], found: Sequence[Violation]) -> None:
+def _count(
+    outcome: Outcome, facts: Facts, posts: Sequence[senders.Post], found: Sequence[Violation]
+) -> None:
     told = Counter(post.told for post in posts)
     outcome.acknowledged, outcome.refused, outcome.unknown = (told[kind] for kind in senders.Told)
     records = facts.records.values()
@@ -253,20 +283,33 @@ def table(outcomes: Sequence[Outcome]) -> str:
     lines = [_row(COLUMNS, widths), _row(["-" * (width - 1) + ":" for width in widths], widths)]
     lines += [_row(row, widths) for row in rows]
     dealt: Counter[str] = sum((Counter(outcome.dealt) for outcome in outcomes), Counter())
-    blows = ["", ", ".join(f"{name} {count}" for name, count in sorted(dealt.items()))] if dealt else []
+    blows = (
+        ["", ", ".join(f"{name} {count}" for name, count in sorted(dealt.items()))] if dealt else []
+    )
     return "\n".join(lines + blows)
 
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "| " + " | ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
+    return (
+        "| "
+        + " | ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+        + " |"
+    )
 
 
 def report(outcome: Outcome, folder: Path) -> str:
     """What was violated, and where to look."""
-    lines = [f"seed {outcome.seed}: {len(outcome.violations)} violations; data and logs are in {folder}"]
+    lines = [
+        f"seed {outcome.seed}: {len(outcome.violations)} violations; data and logs are in {folder}"
+    ]
     for violation in outcome.violations[:20]:
-        lines.append(f"  {violation['rule']}: {violation['submission'] or ''} {violation['detail']}")
-        lines += [f"      {line}" for line in [*violation.get("timeline", []), *violation.get("attempts", [])]]
+        lines.append(
+            f"  {violation['rule']}: {violation['submission'] or ''} {violation['detail']}"
+        )
+        lines += [
+            f"      {line}"
+            for line in [*violation.get("timeline", []), *violation.get("attempts", [])]
+        ]
     return "\n".join(lines)
 
 
@@ -277,7 +320,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = Path(asked.keep or tempfile.mkdtemp(prefix="leadline-chaos-"))
     outcomes = []
     for turn, seed in enumerate(seeds):
-        plan = Plan(seed, _share(asked.submissions, len(seeds), turn), _share(asked.kills, len(seeds), turn), quiet=asked.quiet)
+        plan = Plan(
+            seed,
+            _share(asked.submissions, len(seeds), turn),
+            _share(asked.kills, len(seeds), turn),
+            quiet=asked.quiet,
+        )
         print(f"seed {seed}: {plan.submissions} submissions, {plan.kills} kills ...", flush=True)
         outcome = run(plan, folder / str(seed))
         outcomes.append(outcome)
@@ -288,12 +336,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             shutil.rmtree(folder / str(seed), ignore_errors=True)
     print("\n" + table(outcomes))
     bad = [outcome for outcome in outcomes if outcome.violations]
-    again = f"python -m tests.chaos.loop --submissions {asked.submissions} --kills {asked.kills} --seeds {asked.seeds}"
+    again = (
+        f"python -m tests.chaos.loop --submissions {asked.submissions} --kills {asked.kills}"
+        f" --seeds {asked.seeds}"
+    )
     print(f"\n{sum(len(outcome.violations) for outcome in outcomes)} violations. Again: {again}")
     if asked.markdown:
         Path(asked.markdown).write_text(table(outcomes) + "\n", encoding="utf-8")
     if asked.json:
-        Path(asked.json).write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1), encoding="utf-8")
+        Path(asked.json).write_text(
+            json.dumps([asdict(outcome) for outcome in outcomes], indent=1), encoding="utf-8"
+        )
     return 1 if bad else 0
 
 
@@ -302,11 +355,15 @@ def _share(number: int, parts: int, turn: int) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos.loop", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.chaos.loop", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("--submissions", type=int, default=10_000, help="of all seeds together")
     parser.add_argument("--kills", type=int, default=200, help="SIGKILLs, of all seeds together")
     parser.add_argument("--seeds", default="1,2,3,4,5", help="comma-separated")
-    parser.add_argument("--quiet", type=float, default=300.0, help="seconds the wait for quiet may take")
+    parser.add_argument(
+        "--quiet", type=float, default=300.0, help="seconds the wait for quiet may take"
+    )
     parser.add_argument("--json", help="write the rows to this file")
     parser.add_argument("--markdown", help="write the table to this file")
     parser.add_argument("--keep", help="work in this directory and keep it")

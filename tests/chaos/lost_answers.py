@@ -1,9 +1,11 @@
-"""Pipedrive commits one create in five and loses the answer, over thousands of submissions: nothing may be doubled or lost.
+"""Pipedrive commits one create in five and loses the answer, over thousands of submissions: nothing
+may be doubled or lost.
 
     python -m tests.chaos.lost_answers --submissions 5000
 
-Persons, organisations, leads and notes alike, until the last one is delivered. A create whose outcome is unknown settles for 3 s
-instead of 90, so that a run takes minutes; how often each kind lost its answer is told at the end. Ends with 1 on any violation.
+Persons, organisations, leads and notes alike, until the last one is delivered. A create whose
+outcome is unknown settles for 3 s instead of 90, so that a run takes minutes; how often each kind
+lost its answer is told at the end. Ends with 1 on any violation.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from tests.chaos.senders import Kind
 
 CREATES = ("persons.add", "organizations.add", "leads.add", "notes.add")
 SHARE = 0.2
-LOST: list[Fault] = [({"operation": name, "probability": SHARE}, {"kind": "commit-then-drop"}) for name in CREATES]
+LOST: list[Fault] = [
+    ({"operation": name, "probability": SHARE}, {"kind": "commit-then-drop"}) for name in CREATES
+]
 WEIGHTS = {Kind.SITE: 40, Kind.FRESH: 30, Kind.FIRM: 30}
 """Labels and notes; a lead each time; an organisation as well."""
 
@@ -30,7 +34,9 @@ POSTS_A_SECOND = 100.0
 
 
 def plan(submissions: int, seed: int, quiet: float) -> Plan:
-    """No part is killed: only answers are lost. `quiet` (seconds) bounds the time from the last post to the last delivery."""
+    """No part is killed: only answers are lost. `quiet` (seconds) bounds the time from the last
+    post to the last delivery.
+    """
     return Plan(
         seed,
         submissions,
@@ -45,21 +51,32 @@ def plan(submissions: int, seed: int, quiet: float) -> Plan:
 
 
 def lost(outcome: Outcome) -> dict[str, tuple[int, int]]:
-    """For each kind of create: how many were sent, and how many of them were committed without an answer."""
-    return {rule["rule"]["match"]["operation"]: (rule["picked"], rule["hits"]) for rule in outcome.faults}
+    """For each kind of create: how many were sent, and how many of them were committed without an
+    answer.
+    """
+    return {
+        rule["rule"]["match"]["operation"]: (rule["picked"], rule["hits"])
+        for rule in outcome.faults
+    }
 
 
 def creates(outcome: Outcome) -> str:
     """The same as Markdown."""
     lines = ["| create | sent | committed, answer lost |", "|---|---|---|"]
-    return "\n".join([*lines, *(f"| {name} | {sent} | {hits} |" for name, (sent, hits) in lost(outcome).items())])
+    return "\n".join(
+        [*lines, *(f"| {name} | {sent} | {hits} |" for name, (sent, hits) in lost(outcome).items())]
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    words = argparse.ArgumentParser(prog="python -m tests.chaos.lost_answers", description=__doc__.partition("\n")[0])
+    words = argparse.ArgumentParser(
+        prog="python -m tests.chaos.lost_answers", description=__doc__.partition("\n")[0]
+    )
     words.add_argument("--submissions", type=int, default=5000)
     words.add_argument("--seed", type=int, default=1)
-    words.add_argument("--quiet", type=float, default=900.0, help="seconds the wait for the last delivery may take")
+    words.add_argument(
+        "--quiet", type=float, default=900.0, help="seconds the wait for the last delivery may take"
+    )
     words.add_argument("--json", type=Path, help="write the figures to this file")
     words.add_argument("--keep", type=Path, help="work in this directory and keep it")
     asked = words.parse_args(arguments)

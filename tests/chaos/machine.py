@@ -13,12 +13,12 @@ from typing import Any
 
 import httpx
 
-from service.local.machine import Machine
-from worker.connection import connect
+from service.local.stack import Machine
 from worker.contract import WORKING, State
+from worker.encryption import Vault
 from worker.ledger import Ledger
 from worker.settings import Settings
-from worker.vault import Vault
+from worker.store.connection import connect
 
 SOURCES = """
 [sources.site]
@@ -37,21 +37,34 @@ existing = "new"
 note = false
 """
 
-QUICK = {"LEADLINE_SETTLE_SECONDS": "3", "LEADLINE_RETRY_DELAYS": "1s,1s,2s,2s,4s,4s,8s,8s,8s,8s", "LEADLINE_SLOTS": "8"}
+QUICK = {
+    "LEADLINE_SETTLE_SECONDS": "3",
+    "LEADLINE_RETRY_DELAYS": "1s,1s,2s,2s,4s,4s,8s,8s,8s,8s",
+    "LEADLINE_SLOTS": "8",
+}
 
 
 @contextmanager
-def machine(folder: Path, sources: str = SOURCES, make: type[Machine] = Machine, **settings: str) -> Iterator[Running]:
-    """Everything, in a directory of its own; again with the same directory, it goes on where it was.
+def machine(
+    folder: Path, sources: str = SOURCES, make: type[Machine] = Machine, **settings: str
+) -> Iterator[Running]:
+    """Everything, in a directory of its own; again with the same directory, it goes on where it
+    was.
 
     `make` is the kind of machine; `settings` are environment variables of its processes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "leadline.toml"
     file.write_text(sources, encoding="utf-8")
-    keep = {name: value for name, value in os.environ.items() if not name.startswith(("LEADLINE_", "PIPEDRIVE_", "REDIS_"))}
+    keep = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("LEADLINE_", "PIPEDRIVE_", "REDIS_"))
+    }
     env = keep | QUICK | settings | {"LEADLINE_CONFIG": str(file), "LEADLINE_LOG_FORMAT": "json"}
-    with make(Settings.for_all(env), env, data_dir=folder / "data", logs=folder / "logs", free_ports=True) as started:
+    with make(
+        Settings.for_all(env), env, data_dir=folder / "data", logs=folder / "logs", free_ports=True
+    ) as started:
         running = Running(started)
         try:
             yield running
@@ -82,7 +95,9 @@ class Running:
         assert first == answer.json()["id"], "one key, two submissions"
         return True
 
-    def post_until_taken(self, key: str, email: str, source: str = "site", seconds: float = 60.0) -> None:
+    def post_until_taken(
+        self, key: str, email: str, source: str = "site", seconds: float = 60.0
+    ) -> None:
         """As a careful sender: again with the same key until it is acknowledged."""
         deadline = time.monotonic() + seconds
         while not self.post(key, email, source):
@@ -99,21 +114,38 @@ class Running:
         return pid
 
     def health(self) -> tuple[int, int, list[str]]:
-        """What monitors are told: the status of /healthz, that of /readyz, and the parts that are degraded."""
-        alive, ready = (self.http.get(f"{self.machine.place.service_url}/{probe}") for probe in ("healthz", "readyz"))
+        """What monitors are told: the status of /healthz, that of /readyz, and the parts that are
+        degraded.
+        """
+        alive, ready = (
+            self.http.get(f"{self.machine.place.service_url}/{probe}")
+            for probe in ("healthz", "readyz")
+        )
         return alive.status_code, ready.status_code, ready.json()["degraded"]
 
     def metric(self, series: str) -> float:
         """The number of a series as /metrics shows it now; 0 where it is not there."""
         text = self.http.get(f"{self.machine.place.service_url}/metrics").text
-        return next((float(line.rpartition(" ")[2]) for line in text.splitlines() if line.rpartition(" ")[0] == series), 0.0)
+        return next(
+            (
+                float(line.rpartition(" ")[2])
+                for line in text.splitlines()
+                if line.rpartition(" ")[0] == series
+            ),
+            0.0,
+        )
 
     def sandbox(self) -> dict[str, Any]:
-        return dict(self.http.get(f"{self.machine.place.sandbox_url}/_sandbox/state", params={"calls": 0}).json())
+        return dict(
+            self.http.get(
+                f"{self.machine.place.sandbox_url}/_sandbox/state", params={"calls": 0}
+            ).json()
+        )
 
     def fault(self, match: dict[str, Any], effect: dict[str, Any]) -> None:
         self.http.post(
-            f"{self.machine.place.sandbox_url}/_sandbox/faults", json={"match": match, "effect": effect}
+            f"{self.machine.place.sandbox_url}/_sandbox/faults",
+            json={"match": match, "effect": effect},
         ).raise_for_status()
 
     def heal(self) -> None:
@@ -133,7 +165,9 @@ class Running:
         left: dict[str, object]
         while True:
             try:
-                left = {state.value: n for state, n in self.counts().items() if state in WORKING and n}
+                left = {
+                    state.value: n for state, n in self.counts().items() if state in WORKING and n
+                }
             except Exception as error:
                 left = {"error": repr(error)}
             if not left:
@@ -149,12 +183,15 @@ class Running:
         for key, submission_id in self.acknowledged.items():
             record = self.record(submission_id)
             if record is not None and record.duplicate_of:
-                # An earlier post of the same key, whose answer never came, was spooled and handed over first.
+                # An earlier post of the same key, whose answer never came, was spooled and handed
+                # over first.
                 record = self.record(record.duplicate_of)
             if record is None or record.state is not State.DELIVERED:
                 lost.append((key, submission_id, record and record.state, record and record.cause))
             elif record.result == "created":
-                assert sum(record.id in origin for origin in origins) == 1, f"{key}: not exactly one lead"
+                assert sum(record.id in origin for origin in origins) == 1, (
+                    f"{key}: not exactly one lead"
+                )
         assert lost == []
         assert account["totals"]["duplicates"] == {"origin_ids": {}, "emails": {}}
         notes = [note["content"].rsplit(":", 1)[-1] for note in account["notes"]]

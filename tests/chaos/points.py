@@ -1,7 +1,9 @@
-"""Crash points of one process: it ends itself by SIGKILL right before its n-th message leaves, or right after its n-th came in.
+"""Crash points of one process: it ends itself by SIGKILL right before its n-th message leaves, or
+right after its n-th came in.
 
-A message is a write to a socket (Redis, Pipedrive), an SQLite commit, or the answer to a sender; what comes in is an answer on
-a socket, or the return of a commit. So each point is the death of a process at an instant where the outside world differs.
+A message is a write to a socket (Redis, Pipedrive), an SQLite commit, or the answer to a sender;
+what comes in is an answer on a socket, or the return of a commit. So each point is the death of a
+process at an instant where the outside world differs.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ class Side(StrEnum):
 
 
 class Points:
-    """Counts messages on both sides; at the `at`-th of `side` the process dies. Nothing dies with `at` None."""
+    """Counts messages on both sides; at the `at`-th of `side` the process dies. Nothing dies with
+    `at` None.
+    """
 
     def __init__(self, side: Side = Side.BEFORE, at: int | None = None) -> None:
         self.side, self.at = side, at
@@ -40,7 +44,9 @@ class Points:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def install(self) -> None:
-        """For the rest of this process's life. Sockets of threads, of asyncio and of uvloop, and SQLite's commits are counted."""
+        """For the rest of this process's life. Sockets of threads, of asyncio and of uvloop, and
+        SQLite's commits are counted.
+        """
         for name in ("send", "sendall"):
             _wrap(socket.socket, name, before=self.leaves)
         for name in ("recv", "recv_into"):
@@ -62,10 +68,17 @@ class Points:
                 points.came()
                 return done
 
-        sqlite3.connect = lambda *arguments, **options: connect(*arguments, **options | {"factory": Counted})
+        sqlite3.connect = lambda *arguments, **options: connect(
+            *arguments, **options | {"factory": Counted}
+        )
 
 
-def _wrap(owner: type, name: str, before: Callable[[], None] | None = None, after: Callable[[], None] | None = None) -> None:
+def _wrap(
+    owner: type,
+    name: str,
+    before: Callable[[], None] | None = None,
+    after: Callable[[], None] | None = None,
+) -> None:
     real = getattr(owner, name)
 
     def counted(*arguments: Any, **options: Any) -> Any:

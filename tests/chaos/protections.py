@@ -1,7 +1,9 @@
-"""Switches that take one protection out of the product, for tests only: a suite that stays green without it proves nothing.
+"""Switches that take one protection out of the product, for tests only: a suite that stays green
+without it proves nothing.
 
-In this process: `with without("look-up"): ...`. In the processes of a machine: the environment variables of `environment`, by
-which `tests/chaos/shim/sitecustomize.py` switches off at their start.
+In this process: `with without("look-up"): ...`. In the processes of a machine: the environment
+variables of `environment`, by which `tests/chaos/shim/sitecustomize.py` switches off at their
+start.
 """
 
 from __future__ import annotations
@@ -16,16 +18,17 @@ from unittest import mock
 from msgspec import structs
 
 from worker import errors, fate
-from worker.delivery import delivery, settle
-from worker.delivery.run import Run
-from worker.leases import Lease
-from worker.ledger import Ledger, scripts
-from worker.ledger.turns import Turns
-from worker.tide import Tidings
+from worker.delivery import delivery, unknown_outcome
+from worker.delivery.context import Run
+from worker.ledger import Ledger
+from worker.ledger.rollback import Tidings
+from worker.ledger.schedule import Turns
+from worker.queue.leases import Lease
+from worker.store import scripts
 
 VARIABLE = "CHAOS_WITHOUT"
 
-_settle, _source = settle.settle, scripts.source
+_settle, _source = unknown_outcome.settle, scripts.source
 _claim, _learn, _tidings = Ledger.claim, Ledger.learn, Ledger.tidings
 
 
@@ -41,14 +44,18 @@ def _look_at_once(run: Run, policy: fate.Policy) -> None:
 
 
 def _wait_the_delay_only(case: fate.Case) -> fate.Fate:
-    return fate._settle(structs.replace(case, policy=structs.replace(case.policy, settle_seconds=0.0)))
+    return fate._settle(
+        structs.replace(case, policy=structs.replace(case.policy, settle_seconds=0.0))
+    )
 
 
 def _no_lines(self: Ledger, submission_id: str, token: str, lease_seconds: float, **_: str) -> Any:
     return _claim(self, submission_id, token, lease_seconds)
 
 
-def _write_nothing_down(self: Ledger, submission_id: str, token: str, step: str, _: Mapping[str, Any]) -> None:
+def _write_nothing_down(
+    self: Ledger, submission_id: str, token: str, step: str, _: Mapping[str, Any]
+) -> None:
     _learn(self, submission_id, token, step, {})
 
 
@@ -57,7 +64,9 @@ def _no_doubt(self: Ledger, *told: str, **more: Any) -> Tidings:
 
 
 def _script(name: str, old: str, new: str) -> Callable[[str], str]:
-    """The scripts, with a text of one of them replaced. Raises ValueError where the text is not there (any more)."""
+    """The scripts, with a text of one of them replaced. Raises ValueError where the text is not
+    there (any more).
+    """
     if old not in _source(name):
         raise ValueError(f"{name}.lua has no {old!r}")
 
@@ -81,8 +90,12 @@ SWITCHES: dict[str, tuple[Callable[[], Any], ...]] = {
         lambda: mock.patch.dict(fate.FATES, {errors.OutcomeUnknown: _wait_the_delay_only}),
     ),
     "lease-deadline": (_attribute(Lease, "must_hold", lambda *_: None),),
-    "lease-token": (lambda: mock.patch.object(scripts, "source", _script("announce", LEASE_CHECK, "")),),
-    "duplicate-key": (lambda: mock.patch.object(scripts, "source", _script("accept", FIRST, "")),),
+    "lease-token": (
+        lambda: mock.patch.object(scripts, "source", _script("ledger/announce", LEASE_CHECK, "")),
+    ),
+    "duplicate-key": (
+        lambda: mock.patch.object(scripts, "source", _script("ledger/accept", FIRST, "")),
+    ),
     "person-line": (_attribute(Ledger, "claim", _no_lines),),
     "sweeper": (_attribute(Turns, "abandoned", lambda *_: []),),
     "recorded-steps": (_attribute(Ledger, "learn", _write_nothing_down),),
@@ -104,7 +117,9 @@ SWITCHES: dict[str, tuple[Callable[[], Any], ...]] = {
 
 @contextmanager
 def without(*names: str) -> Iterator[None]:
-    """Takes protections out, in this process, and puts them back. Raises KeyError for a name that is none."""
+    """Takes protections out, in this process, and puts them back. Raises KeyError for a name that
+    is none.
+    """
     with ExitStack() as stack:
         for name in names:
             for switch in SWITCHES[name]:
@@ -115,4 +130,7 @@ def without(*names: str) -> Iterator[None]:
 def environment(*names: str) -> dict[str, str]:
     """The variables under which a machine's processes run without these protections."""
     here = Path(__file__).resolve().parent
-    return {VARIABLE: ",".join(names), "PYTHONPATH": os.pathsep.join([str(here / "shim"), str(here.parents[1])])}
+    return {
+        VARIABLE: ",".join(names),
+        "PYTHONPATH": os.pathsep.join([str(here / "shim"), str(here.parents[1])]),
+    }

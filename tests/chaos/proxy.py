@@ -1,4 +1,5 @@
-"""A relay on loopback between two parts, that can be slow, deaf or break off. What it does may change while connections stand.
+"""A relay on loopback between two parts, that can be slow, deaf or break off. What it does may
+change while connections stand.
 
 client -> Proxy -> a port of 127.0.0.1, or a unix socket
 """
@@ -41,7 +42,12 @@ class Proxy:
         assert self._listening.wait(10), "the proxy does not listen"
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join(10)
 
@@ -63,7 +69,10 @@ class Proxy:
             with suppress(OSError, asyncio.CancelledError):
                 far_reader, far_writer = await self._far()
                 try:
-                    ways = [self._pass(reader, far_writer, None), self._pass(far_reader, writer, [0])]
+                    ways = [
+                        self._pass(reader, far_writer, None),
+                        self._pass(far_reader, writer, [0]),
+                    ]
                     tasks = [asyncio.create_task(way) for way in ways]
                     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                     for task in tasks:
@@ -79,7 +88,9 @@ class Proxy:
             return await asyncio.open_unix_connection(self._to)
         return await asyncio.open_connection("127.0.0.1", self._to)
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answered: list[int] | None) -> None:
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answered: list[int] | None
+    ) -> None:
         """One way, until either side is gone. `answered` counts the bytes of an answer."""
         under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
         arriving = asyncio.create_task(self._arrive(reader, under_way))
@@ -89,7 +100,11 @@ class Proxy:
                 await asyncio.sleep(max(0.0, due - self._loop.time()))
                 if self.deaf:
                     continue
-                left = len(data) if answered is None or self.cut_after is None else self.cut_after - answered[0]
+                left = (
+                    len(data)
+                    if answered is None or self.cut_after is None
+                    else self.cut_after - answered[0]
+                )
                 writer.write(data[:left])
                 await writer.drain()
                 if answered is not None:
@@ -99,7 +114,9 @@ class Proxy:
         finally:
             arriving.cancel()
 
-    async def _arrive(self, reader: asyncio.StreamReader, under_way: asyncio.Queue[tuple[float, bytes]]) -> None:
+    async def _arrive(
+        self, reader: asyncio.StreamReader, under_way: asyncio.Queue[tuple[float, bytes]]
+    ) -> None:
         with suppress(OSError):
             while data := await reader.read(PIECE):
                 under_way.put_nowait((self._loop.time() + self.delay, data))

@@ -1,7 +1,8 @@
-"""Senders for the chaos loop: what they post is decided by a seed, what they were told is written down.
+"""Senders for the chaos loop: what they post is decided by a seed, what they were told is written
+down.
 
-Each body carries a token, by which its effects are found again wherever they are. A careful sender posts again, with the same
-key and the same bytes, until it is told; a careless one posts once.
+Each body carries a token, by which its effects are found again wherever they are. A careful sender
+posts again, with the same key and the same bytes, until it is told; a careless one posts once.
 """
 
 from __future__ import annotations
@@ -71,7 +72,9 @@ class Kind(StrEnum):
     TRAP = "trap"
     TRIAL = "trial"
     CONFLICT = "conflict"
-    """Another post's key with a body of its own: refused where that is known, else a submission like any other."""
+    """Another post's key with a body of its own: refused where that is known, else a submission
+    like any other.
+    """
     EMPTY = "empty"
     FORGED = "forged"
 
@@ -92,7 +95,9 @@ class Told(StrEnum):
 
 @dataclass
 class Post:
-    """One body, however often it is sent. `answers`: the status of each try, None where none came; `ids`: all that were told."""
+    """One body, however often it is sent. `answers`: the status of each try, None where none came;
+    `ids`: all that were told.
+    """
 
     token: str
     kind: Kind
@@ -107,22 +112,38 @@ class Post:
     def told(self) -> Told:
         if self.ids:
             return Told.ACKNOWLEDGED
-        definite = self.answers and all(status is not None and 400 <= status < 500 for status in self.answers)
+        definite = self.answers and all(
+            status is not None and 400 <= status < 500 for status in self.answers
+        )
         return Told.REFUSED if definite else Told.UNKNOWN
 
     def request(self) -> tuple[str, dict[str, str], dict[str, str]]:
         """Path, form fields, headers."""
-        source = {Kind.CONFLICT: "site", Kind.EMPTY: "site", Kind.FORGED: "keyed"}.get(self.kind, self.kind.value)
-        fields = {"name": f"Sender {self.token}", "email": self.email, "message": f"about {self.token}"}
+        source = {Kind.CONFLICT: "site", Kind.EMPTY: "site", Kind.FORGED: "keyed"}.get(
+            self.kind, self.kind.value
+        )
+        fields = {
+            "name": f"Sender {self.token}",
+            "email": self.email,
+            "message": f"about {self.token}",
+        }
         if self.kind is Kind.EMPTY:
             fields = {"message": f"about {self.token}"}
-        more = {Kind.FIRM: {"company": f"Firm {self.email}"}, Kind.TRAP: {"website": "x"}, Kind.TRIAL: {"livemode": "false"}}
-        headers = {"Accept": "application/json"} | ({"Idempotency-Key": self.key} if self.key else {})
+        more = {
+            Kind.FIRM: {"company": f"Firm {self.email}"},
+            Kind.TRAP: {"website": "x"},
+            Kind.TRIAL: {"livemode": "false"},
+        }
+        headers = {"Accept": "application/json"} | (
+            {"Idempotency-Key": self.key} if self.key else {}
+        )
         return f"/in/{source}", fields | more.get(self.kind, {}), headers
 
 
 def planned(seed: int, count: int, weights: Mapping[Kind, int] = WEIGHTS) -> list[Post]:
-    """The posts of a run: some e-mails are shared by many, some posts come again, some have no key."""
+    """The posts of a run: some e-mails are shared by many, some posts come again, some have no
+    key.
+    """
     chance = random.Random(f"posts {seed}")
     kinds = chance.choices(list(weights), list(weights.values()), k=count)
     people = [f"person{number}-{seed}@example.com" for number in range(max(3, count // 12))]
@@ -134,21 +155,33 @@ def planned(seed: int, count: int, weights: Mapping[Kind, int] = WEIGHTS) -> lis
         if kind is Kind.CONFLICT:
             before = [post for post in posts if post.kind is Kind.SITE and post.key]
             key = chance.choice(before).key if before else f"key-{token}"
-        posts.append(Post(token, kind, email, key, chance.random() < 0.85, int(chance.random() < 0.15)))
+        posts.append(
+            Post(token, kind, email, key, chance.random() < 0.85, int(chance.random() < 0.15))
+        )
     return posts
 
 
 class Senders:
     """Sends the posts from several threads, spread over some seconds."""
 
-    def __init__(self, urls: Sequence[str], posts: Sequence[Post], seconds: float, seed: int, threads: int = 8) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        posts: Sequence[Post],
+        seconds: float,
+        seed: int,
+        threads: int = 8,
+    ) -> None:
         self._urls = itertools.cycle(urls)
         self._urls_lock = threading.Lock()
         self._turns = self._spread(posts, seconds, random.Random(f"turns {seed}"))
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self.faults: list[str] = []
-        self._threads = [threading.Thread(target=self._run, name=f"sender-{number}", daemon=True) for number in range(threads)]
+        self._threads = [
+            threading.Thread(target=self._run, name=f"sender-{number}", daemon=True)
+            for number in range(threads)
+        ]
 
     def start(self) -> None:
         for thread in self._threads:
@@ -165,12 +198,20 @@ class Senders:
             thread.join(2 * POST_SECONDS)
         return done
 
-    def _spread(self, posts: Sequence[Post], seconds: float, chance: random.Random) -> Iterator[tuple[float, Post, bool]]:
-        """When, what, and whether it is the first time. A repeat comes some time after its first."""
+    def _spread(
+        self, posts: Sequence[Post], seconds: float, chance: random.Random
+    ) -> Iterator[tuple[float, Post, bool]]:
+        """When, what, and whether it is the first time. A repeat comes some time after its
+        first.
+        """
         began = time.monotonic()
         gap = seconds / max(1, len(posts))
         turns = [(number * gap, post, True) for number, post in enumerate(posts)]
-        turns += [(at + chance.uniform(0, seconds / 4), post, False) for at, post, _ in turns for _ in range(post.repeats)]
+        turns += [
+            (at + chance.uniform(0, seconds / 4), post, False)
+            for at, post, _ in turns
+            for _ in range(post.repeats)
+        ]
         turns.sort(key=lambda turn: turn[0])
         return iter([(began + at, post, first) for at, post, first in turns])
 

@@ -10,7 +10,9 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def test_a_storm_of_kills_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
-    """Services, workers and Redis killed and stopped under load: what was acknowledged has one effect, what was refused none."""
+    """Services, workers and Redis killed and stopped under load: what was acknowledged has one
+    effect, what was refused none.
+    """
     plan = Plan(seed=1, submissions=60, kills=6, gap=(0.3, 1.5), longest_stop=4.0, quiet=120.0)
     outcome = run(plan, tmp_path)
     assert not outcome.violations, report(outcome, tmp_path)

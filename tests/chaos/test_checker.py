@@ -13,14 +13,15 @@ from tests.chaos.checker import check
 from tests.chaos.facts import Facts
 from tests.chaos.senders import Kind, Post
 from worker.contract import Lead, Moment, State
+from worker.lead.note import mark
 from worker.ledger import Record
-from worker.note import mark
 
 
 def record(submission_id: str, token: str, state: State = State.DELIVERED, **more: Any) -> Record:
     return structs.replace(
         Record(
-            id=submission_id, source="site", state=state, received_at=1.0, updated_at=2.0, accepted_as=State.QUEUED,
+            id=submission_id, source="site", state=state, received_at=1.0, updated_at=2.0,
+            accepted_as=State.QUEUED,
             lead=Lead(email=f"{token}@example.com", message=f"about {token}"), raw=None,
         ),
         **more,
@@ -28,20 +29,35 @@ def record(submission_id: str, token: str, state: State = State.DELIVERED, **mor
 
 
 def post(token: str, *answers: int | None, told: str | None = None) -> Post:
-    return Post(token, Kind.SITE, f"{token}@example.com", token, True, 0, list(answers), {told} if told else set())
+    return Post(
+        token,
+        Kind.SITE,
+        f"{token}@example.com",
+        token,
+        True,
+        0,
+        list(answers),
+        {told} if told else set(),
+    )
 
 
 POSTS = [post("a", None, 202, told="A"), post("b", 422), post("c", None)]
 
 
 def truth() -> Facts:
-    """One that was acknowledged and has its lead, one that was refused, one without an answer that arrived after all."""
+    """One that was acknowledged and has its lead, one that was refused, one without an answer that
+    arrived after all.
+    """
     made: dict[str, Any] = {"result": "created", "note_id": 1}
-    records = {"A": record("A", "a", lead_id="l1", **made), "C": record("C", "c", lead_id="l2", **made)}
+    records = {
+        "A": record("A", "a", lead_id="l1", **made),
+        "C": record("C", "c", lead_id="l2", **made),
+    }
     states = {"delivered": 2}
     return Facts(
         records=records,
-        timelines={name: [Moment(1.0, State.QUEUED, "intake"), Moment(1.0, State.DELIVERING, "worker"),
+        timelines={name: [Moment(1.0, State.QUEUED, "intake"),
+        Moment(1.0, State.DELIVERING, "worker"),
                           Moment(2.0, State.DELIVERED, "worker")] for name in records},
         leads=[{"id": "l1", "origin_id": "site:A"}, {"id": "l2", "origin_id": "site:C"}],
         persons=[{"emails": [{"value": "a@example.com"}]}, {"emails": [{"value": "c@example.com"}]}],
@@ -128,10 +144,14 @@ def stuck_line(facts: Facts) -> None:
 @pytest.mark.parametrize(
     ("lie", "rule"),
     [
-        (lose_record, "lost"), (refused_effect, "refused-effect"), (second_record, "doubled"), (leave_working, "stuck"),
-        (wrong_end, "wrong-end"), (pointer_to_nowhere, "lost"), (lose_lead, "lost"), (double_lead, "doubled"),
-        (unasked_lead, "unasked"), (double_person, "person-doubled"), (double_organization, "organization-doubled"),
-        (double_note, "note"), (lose_note, "note"), (illegal_move, "move"), (wrong_books, "books"), (uncounted, "books"),
+        (lose_record, "lost"), (refused_effect, "refused-effect"), (second_record, "doubled"),
+        (leave_working, "stuck"),
+        (wrong_end, "wrong-end"), (pointer_to_nowhere, "lost"), (lose_lead, "lost"),
+        (double_lead, "doubled"),
+        (unasked_lead, "unasked"), (double_person, "person-doubled"),
+        (double_organization, "organization-doubled"),
+        (double_note, "note"), (lose_note, "note"), (illegal_move, "move"), (wrong_books, "books"),
+        (uncounted, "books"),
         (stuck_line, "leftover"),
     ],
     ids=lambda value: getattr(value, "__name__", value),

@@ -27,7 +27,9 @@ class Askew(Fleet):
 
     def _children(self, sandbox: int | None) -> list[Child]:
         return [
-            replace(child, env=dict(child.env or {}) | {"CHAOS_CLOCK": str(AHEAD.get(child.name, 0))})
+            replace(
+                child, env=dict(child.env or {}) | {"CHAOS_CLOCK": str(AHEAD.get(child.name, 0))}
+            )
             for child in super()._children(sandbox)
         ]
 
@@ -57,7 +59,9 @@ def taken(running: Running, url: str, key: str, email: str) -> None:
 
 
 def test_clocks_that_differ_by_hours_cost_nothing(tmp_path: Path) -> None:
-    """Two hours between one service or worker and the other, Redis away for a while: all arrives once, repeats are known."""
+    """Two hours between one service or worker and the other, Redis away for a while: all arrives
+    once, repeats are known.
+    """
     with machine(tmp_path, make=Askew, LD_PRELOAD=preload(tmp_path)) as running:
         whole = running.machine
         assert isinstance(whole, Askew)
@@ -68,13 +72,26 @@ def test_clocks_that_differ_by_hours_cost_nothing(tmp_path: Path) -> None:
         os.kill(whole.pids["redis"], signal.SIGSTOP)
         try:
             for number in range(10):
-                taken(running, whole.service_urls[number % 2], f"spooled-{number}", f"spooled{number}@example.com")
+                taken(
+                    running,
+                    whole.service_urls[number % 2],
+                    f"spooled-{number}",
+                    f"spooled{number}@example.com",
+                )
         finally:
             os.kill(whole.pids["redis"], signal.SIGCONT)
-        assert eventually(lambda: all(running.record(one) is not None for one in running.acknowledged.values()), 60)
+        assert eventually(
+            lambda: all(running.record(one) is not None for one in running.acknowledged.values()),
+            60,
+        )
         ids = [running.acknowledged[f"spooled-{number}"] for number in range(10)]
         assert max(ids[1::2]) < min(ids[0::2]), "the clocks were the same"
         running.wait_quiet(90)
         for number in range(10):
-            taken(running, whole.service_urls[number % 2 - 1], f"spooled-{number}", f"spooled{number}@example.com")
+            taken(
+                running,
+                whole.service_urls[number % 2 - 1],
+                f"spooled-{number}",
+                f"spooled{number}@example.com",
+            )
         running.check()

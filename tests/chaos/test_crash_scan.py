@@ -19,8 +19,12 @@ pytestmark = pytest.mark.timeout(240)
      ("post", 3, 5), ("post-spooled", 1, 2), ("drain", 4, 5), ("erase", 9, 30),
      ("erased", 9, 40), ("retention", 3, 8)],
 )  # fmt: skip
-def test_no_death_on_the_way_costs_anything(place: Ground, name: str, every: int, least: int) -> None:
-    """Whichever message a process dies at, the submission comes home: everything once, nothing lost, nothing left over."""
+def test_no_death_on_the_way_costs_anything(
+    place: Ground, name: str, every: int, least: int
+) -> None:
+    """Whichever message a process dies at, the submission comes home: everything once, nothing
+    lost, nothing left over.
+    """
     found = scan(place, WAYS[name], every)
     assert found.violations == []
     assert min(found.points[side] for side in Side) >= least
@@ -28,13 +32,27 @@ def test_no_death_on_the_way_costs_anything(place: Ground, name: str, every: int
 
 
 def test_the_ways_cover_each_kind_of_delivery() -> None:
-    """Created, labelled, retried, settled, looked for, dead and replayed: none is left out of the long form."""
+    """Created, labelled, retried, settled, looked for, dead and replayed: none is left out of the
+    long form.
+    """
     names = {way.name for way in DELIVERIES}
-    assert names >= {"created", "labelled", "waits", "settles", "looks", "dies", "replay", "replayed", "sweep"}
+    assert names >= {
+        "created",
+        "labelled",
+        "waits",
+        "settles",
+        "looks",
+        "dies",
+        "replay",
+        "replayed",
+        "sweep",
+    }
 
 
 def test_the_scan_finds_a_lead_made_twice(place: Ground) -> None:
-    """Without the look for what an unanswered create made, some death on the way makes a second one; the scan says so."""
+    """Without the look for what an unanswered create made, some death on the way makes a second
+    one; the scan says so.
+    """
     way = replace(WAYS["created"], name="created, blindly")
     with without("look-up"):
         found = scan(place, way, first=True)

@@ -1,4 +1,6 @@
-"""Disks that are slow, full, fail or cannot be written, under the spool and under Redis, while senders go on."""
+"""Disks that are slow, full, fail or cannot be written, under the spool and under Redis, while
+senders go on.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ SLOW_SECONDS = 0.5
 
 @dataclass
 class Disk:
-    """A machine whose syncs obey two files: `spool` those of the service, `store` those of Redis."""
+    """A machine whose syncs obey two files: `spool` those of the service, `store` those of
+    Redis.
+    """
 
     running: Running
     server: EmbeddedRedis
@@ -44,8 +48,15 @@ class Disk:
 
     def settled(self) -> None:
         """All that was acknowledged has arrived, once."""
-        assert eventually(lambda: self.running.health() == (200, 200, []), 30), self.running.health()
-        assert eventually(lambda: all(self.running.record(one) is not None for one in self.running.acknowledged.values()), 60)
+        assert eventually(lambda: self.running.health() == (200, 200, []), 30), (
+            self.running.health()
+        )
+        assert eventually(
+            lambda: all(
+                self.running.record(one) is not None for one in self.running.acknowledged.values()
+            ),
+            60,
+        )
         self.running.wait_quiet(60)
         self.running.check()
 
@@ -86,7 +97,9 @@ def refused(disk: Disk, key: str) -> bool:
 
 
 def test_what_redis_has_not_synced_is_not_acknowledged_by_it(disk: Disk) -> None:
-    """Redis's disk takes seconds for a sync and Redis is killed meanwhile: who was told 202 had been written down elsewhere."""
+    """Redis's disk takes seconds for a sync and Redis is killed meanwhile: who was told 202 had
+    been written down elsewhere.
+    """
     before = disk.server.pid
     assert before is not None
     disk.store.write_text("delay 5000")
@@ -102,7 +115,9 @@ def test_what_redis_has_not_synced_is_not_acknowledged_by_it(disk: Disk) -> None
 
 
 def test_a_sync_that_fails_is_no_acknowledgement(disk: Disk) -> None:
-    """Redis is away and the spool's disk fails: 503, not ready; what was told before stays, and it heals without a restart."""
+    """Redis is away and the spool's disk fails: 503, not ready; what was told before stays, and it
+    heals without a restart.
+    """
     with away(disk):
         assert disk.running.post("whole", "whole@example.com")
         disk.spool.write_text(f"fail {EIO}")
@@ -117,12 +132,19 @@ def test_a_sync_that_fails_is_no_acknowledgement(disk: Disk) -> None:
 
 
 def test_a_slow_sync_is_shared_by_those_who_wait(disk: Disk) -> None:
-    """Half a second for each sync of the spool: forty senders at once wait for a few of them, not for forty."""
+    """Half a second for each sync of the spool: forty senders at once wait for a few of them, not
+    for forty.
+    """
     with away(disk), ThreadPoolExecutor(40) as pool:
         disk.spool.write_text(f"delay {1000 * SLOW_SECONDS:.0f}")
         try:
             began = time.monotonic()
-            taken = list(pool.map(lambda number: disk.running.post(f"slow-{number}", f"slow{number}@example.com"), range(40)))
+            taken = list(
+                pool.map(
+                    lambda number: disk.running.post(f"slow-{number}", f"slow{number}@example.com"),
+                    range(40),
+                )
+            )
             took = time.monotonic() - began
         finally:
             disk.spool.unlink()
@@ -132,7 +154,9 @@ def test_a_slow_sync_is_shared_by_those_who_wait(disk: Disk) -> None:
 
 
 def test_a_full_disk_refuses_until_there_is_room(disk: Disk) -> None:
-    """Redis is away and no file may grow: 503 and not ready, nothing half stored; with room again senders are taken."""
+    """Redis is away and no file may grow: 503 and not ready, nothing half stored; with room again
+    senders are taken.
+    """
     pid = children(disk.running.machine.pids["serve"])[-1]
     with away(disk):
         with limited(pid, resource.RLIMIT_FSIZE, 4096):
@@ -144,7 +168,9 @@ def test_a_full_disk_refuses_until_there_is_room(disk: Disk) -> None:
 
 
 def test_somebody_elses_lock_costs_one_answer(disk: Disk) -> None:
-    """Redis is away and another program holds the spool's file locked: one 503, then another file is taken; none is lost."""
+    """Redis is away and another program holds the spool's file locked: one 503, then another file
+    is taken; none is lost.
+    """
     with away(disk), ExitStack() as stack:
         for path in disk.spools.glob("*.sqlite"):
             holder = stack.enter_context(closing(sqlite3.connect(path, isolation_level=None)))
@@ -155,13 +181,17 @@ def test_somebody_elses_lock_costs_one_answer(disk: Disk) -> None:
 
 
 def test_without_a_spool_redis_is_enough(disk: Disk) -> None:
-    """The spool's folder can be written by nobody: submissions go through Redis, and health names the spool until it can."""
+    """The spool's folder can be written by nobody: submissions go through Redis, and health names
+    the spool until it can.
+    """
     before = children(disk.running.machine.pids["serve"])[-1]
     aside = disk.spools.rename(disk.folder / "spool-aside")
     disk.spools.symlink_to("/proc/self", target_is_directory=True)
     try:
         os.kill(before, signal.SIGKILL)
-        assert eventually(lambda: children(disk.running.machine.pids["serve"])[-1:] not in ([], [before]))
+        assert eventually(
+            lambda: children(disk.running.machine.pids["serve"])[-1:] not in ([], [before])
+        )
         disk.running.post_until_taken("without", "without@example.com")
         assert eventually(lambda: disk.running.health() == (200, 200, ["spool"]))
     finally:

@@ -1,4 +1,6 @@
-"""Sentinel fails over while posts come in, and the replica has seen nothing of the last of them, nor of the last deliveries."""
+"""Sentinel fails over while posts come in, and the replica has seen nothing of the last of them,
+nor of the last deliveries.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,9 @@ from tests.chaos.machine import SOURCES, Running, machine
 from tests.chaos.senders import Kind, Post
 from tests.chaos.sentinels import Trio, trio
 from tests.polling import eventually
-from worker.connection import connect
 from worker.contract import State
 from worker.errors import LeadlineError
+from worker.store.connection import connect
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -33,13 +35,22 @@ def post(number: int) -> Post:
     """New people and known ones, with a lead of their own each or labels and notes."""
     token = f"f{number:05d}x"
     email = f"person{number % 7}@example.com" if number % 3 == 0 else f"{token}@example.com"
-    return Post(token, Kind.FRESH if number % 2 else Kind.SITE, email, f"key-{token}", careful=False, repeats=0)
+    return Post(
+        token,
+        Kind.FRESH if number % 2 else Kind.SITE,
+        email,
+        f"key-{token}",
+        careful=False,
+        repeats=0,
+    )
 
 
 class Storm:
-    """One run. `blind` are the tokens that were answered while the replica saw nothing, up to the primary's death.
+    """One run. `blind` are the tokens that were answered while the replica saw nothing, up to the
+    primary's death.
 
-    With `hold` the worker stands still from there to the failover, and so delivers nothing of what gets lost.
+    With `hold` the worker stands still from there to the failover, and so delivers nothing of what
+    gets lost.
     """
 
     def __init__(self, folder: Path, wait_replicas: int, *, hold: bool) -> None:
@@ -52,7 +63,12 @@ class Storm:
         """`afterwards` happens once the replica is the primary."""
         with (
             trio(self._folder / "redis") as servers,
-            machine(self._folder / "machine", SOURCES, REDIS_URL=servers.url, LEADLINE_WAIT_REPLICAS=self._wait) as running,
+            machine(
+                self._folder / "machine",
+                SOURCES,
+                REDIS_URL=servers.url,
+                LEADLINE_WAIT_REPLICAS=self._wait,
+            ) as running,
         ):
             load = Load(running.machine.place.service_url, RATE, post)
             load.start()
@@ -80,7 +96,9 @@ class Storm:
             servers.fail_over()
         finally:
             os.kill(worker, signal.SIGCONT)
-        self.blind = {answer.token for answer in load.answers if began <= answer.came <= ended + 0.5}
+        self.blind = {
+            answer.token for answer in load.answers if began <= answer.came <= ended + 0.5
+        }
 
     def _settled(self, running: Running) -> Facts:
         data, url = self._folder / "machine" / "data", running.machine.place.redis_url
@@ -92,7 +110,12 @@ class Storm:
                 return False
 
             assert eventually(still, HEALED_SECONDS), leftovers(client, data)
-            return gather(client, running.sandbox(), metrics_of(running.machine.place.service_url, eventually), data)
+            return gather(
+                client,
+                running.sandbox(),
+                metrics_of(running.machine.place.service_url, eventually),
+                data,
+            )
 
 
 def unanswered(load: Load) -> list[object]:
@@ -100,14 +123,18 @@ def unanswered(load: Load) -> list[object]:
 
 
 def test_a_failover_under_load_loses_nothing_that_a_replica_had_to_have(tmp_path: Path) -> None:
-    """With LEADLINE_WAIT_REPLICAS=1 each post gets its 2xx all along, and all are delivered once there is a replica again."""
+    """With LEADLINE_WAIT_REPLICAS=1 each post gets its 2xx all along, and all are delivered once
+    there is a replica again.
+    """
     load, facts = Storm(tmp_path, 1, hold=False).run(Trio.come_back)
     assert unanswered(load) == []
     assert check(facts, load.posts) == []
 
 
 def test_without_waiting_a_failover_loses_what_the_replica_had_not_seen(tmp_path: Path) -> None:
-    """Only what was answered while the replica saw nothing is lost; the rest is delivered once, and nothing is doubled."""
+    """Only what was answered while the replica saw nothing is lost; the rest is delivered once, and
+    nothing is doubled.
+    """
     storm = Storm(tmp_path, 0, hold=True)
     load, facts = storm.run(lambda _: None)
     kept = by_token(facts.records.values())

@@ -13,7 +13,9 @@ pytestmark = pytest.mark.timeout(240)
 
 
 def test_everything_killed_in_turn_delivers_everything_once(tmp_path: Path) -> None:
-    """kill -9 of the worker in the middle of deliveries, then of Redis, then of the service: all accepted arrives once."""
+    """kill -9 of the worker in the middle of deliveries, then of Redis, then of the service: all
+    accepted arrives once.
+    """
     with machine(tmp_path) as running:
         running.fault({"operation": "leads.add", "every": 2}, {"kind": "delay", "seconds": 1.0})
         running.fault({"operation": "persons.add", "every": 3}, {"kind": "commit-then-drop"})
@@ -36,7 +38,9 @@ def test_everything_killed_in_turn_delivers_everything_once(tmp_path: Path) -> N
 
 
 def test_what_was_accepted_survives_the_next_start(tmp_path: Path) -> None:
-    """A machine that ends with work left goes on with it at the next start on the same data directory."""
+    """A machine that ends with work left goes on with it at the next start on the same data
+    directory.
+    """
     with machine(tmp_path) as running:
         running.fault({"operation": "leads.add"}, {"kind": "answer", "status": 503})
         for number in range(5):
@@ -50,7 +54,9 @@ def test_what_was_accepted_survives_the_next_start(tmp_path: Path) -> None:
 
 
 def test_twenty_posts_of_one_new_person_at_once(tmp_path: Path) -> None:
-    """Twenty posts of one new e-mail at the same moment make one person, one lead and twenty notes."""
+    """Twenty posts of one new e-mail at the same moment make one person, one lead and twenty
+    notes.
+    """
     with machine(tmp_path) as running:
         with ThreadPoolExecutor(20) as pool:
             taken = list(pool.map(lambda n: running.post(f"k{n}", "new@example.com"), range(20)))

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from service.local.machine import Machine
 from service.local.processes import Child
+from service.local.stack import Machine
 from tests.chaos.faults import SHIMMED, linux
 from tests.chaos.machine import Running, machine
 from tests.polling import eventually
@@ -32,7 +32,10 @@ class Muted(Machine):
 
     def _children(self, sandbox: int | None) -> list[Child]:
         self.readers = {}
-        return [self._piped(child) if child.name in ("serve", "work") else child for child in super()._children(sandbox)]
+        return [
+            self._piped(child) if child.name in ("serve", "work") else child
+            for child in super()._children(sandbox)
+        ]
 
     def _piped(self, child: Child) -> Child:
         assert child.log is not None
@@ -59,8 +62,12 @@ def read(reader: int) -> bytes:
     return found
 
 
-def test_readers_that_stop_or_go_disturb_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Pipes that nobody reads, then pipes nobody holds: all is served, what was lost is counted, a stop stays orderly."""
+def test_readers_that_stop_or_go_disturb_nobody(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pipes that nobody reads, then pipes nobody holds: all is served, what was lost is counted, a
+    stop stays orderly.
+    """
     with machine(tmp_path, make=Muted, CHAOS_LOG_LINES=str(LINES), PYTHONPATH=SHIMMED) as running:
         assert isinstance(running.machine, Muted)
         readers, heard = running.machine.readers, dict.fromkeys(running.machine.readers, b"")
@@ -70,15 +77,25 @@ def test_readers_that_stop_or_go_disturb_nobody(tmp_path: Path, capsys: pytest.C
             def told(part: str = part, reader: int = reader) -> bool:
                 running.post(f"listen-{len(running.acknowledged)}", "listen@example.com")
                 heard[part] += read(reader)
-                return b'"event":"log lines dropped"' in heard[part] or b'"event": "log lines dropped"' in heard[part]
+                return (
+                    b'"event":"log lines dropped"' in heard[part]
+                    or b'"event": "log lines dropped"' in heard[part]
+                )
 
             assert eventually(told), heard[part][-300:]
         posted(running, "unread-again", 3 * LINES + 40)
         pids = dict(running.machine.pids)
         for part in readers:
             os.kill(pids[part], signal.SIGTERM)
-        assert eventually(lambda: all(running.machine.pids.get(part) not in (None, pids[part]) for part in readers), 40)
-        assert capsys.readouterr().out.count("status=0") == 2, "a stop while nobody reads is no orderly one"
+        assert eventually(
+            lambda: all(
+                running.machine.pids.get(part) not in (None, pids[part]) for part in readers
+            ),
+            40,
+        )
+        assert capsys.readouterr().out.count("status=0") == 2, (
+            "a stop while nobody reads is no orderly one"
+        )
         assert eventually(lambda: running.post("again", "again@example.com"), 30)
         pids = dict(running.machine.pids)
         for reader in readers.values():

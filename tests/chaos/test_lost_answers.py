@@ -11,7 +11,9 @@ pytestmark = pytest.mark.timeout(240)
 
 
 def test_one_answer_in_five_lost_doubles_nothing_and_loses_nothing(tmp_path: Path) -> None:
-    """A fifth of all creates are committed without an answer: each submission still has one effect, each person one record."""
+    """A fifth of all creates are committed without an answer: each submission still has one effect,
+    each person one record.
+    """
     outcome = run(plan(100, seed=1, quiet=120.0), tmp_path)
     assert not outcome.violations, report(outcome, tmp_path)
     assert outcome.acknowledged == 100

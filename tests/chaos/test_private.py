@@ -13,11 +13,11 @@ from redis.exceptions import RedisError
 
 from tests.chaos.machine import machine
 from tests.polling import eventually
-from worker.connection import connect
 from worker.contract import State
-from worker.erasure import erase
+from worker.encryption import Vault
+from worker.erasure.erasure import erase
 from worker.ledger import Ledger
-from worker.vault import Vault
+from worker.store.connection import connect
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -26,7 +26,8 @@ CANARY = "canary7351"
 
 
 def test_personal_data_stands_in_the_sealed_record_alone(tmp_path: Path) -> None:
-    """Names, addresses and messages are in no log, key, job, metric or answer; with a key set nowhere on disk.
+    """Names, addresses and messages are in no log, key, job, metric or answer; with a key set
+    nowhere on disk.
 
     And nothing in Redis is pickled.
     """
@@ -43,8 +44,14 @@ def test_personal_data_stands_in_the_sealed_record_alone(tmp_path: Path) -> None
             stored = list(everything(client))
     assert [answer for answer in answers if CANARY in answer] == []
     assert [name for name, value in stored if CANARY.encode() in name + value] == []
-    assert [name for name, value in stored if value[:2] in (b"\x80\x04", b"\x80\x05", b"\x80\x03")] == []
-    files = [path for path in (tmp_path / "data").rglob("*") if path.is_file() and "sandbox" not in path.name]
+    assert [
+        name for name, value in stored if value[:2] in (b"\x80\x04", b"\x80\x05", b"\x80\x03")
+    ] == []
+    files = [
+        path
+        for path in (tmp_path / "data").rglob("*")
+        if path.is_file() and "sandbox" not in path.name
+    ]
     logs = list((tmp_path / "logs").rglob("*.log"))
     assert len(logs) >= 3
     assert any(path.suffix == ".aof" for path in files)
@@ -53,9 +60,11 @@ def test_personal_data_stands_in_the_sealed_record_alone(tmp_path: Path) -> None
 
 
 def test_after_erasure_it_stands_nowhere(tmp_path: Path) -> None:
-    """Delivered, quarantined, dead or in the spool of a living service: once erasure has answered, no file and no key has it.
+    """Delivered, quarantined, dead or in the spool of a living service: once erasure has answered,
+    no file and no key has it.
 
-    Without a key, so that everything was readable before; and a repeat of an erased event brings nothing back.
+    Without a key, so that everything was readable before; and a repeat of an erased event brings
+    nothing back.
     """
     sources = '[sources.site]\nadapter = "form"\nhoneypot = ["trap"]\nrate_limit = "off"\n'
     sources += '[sources.broken]\n[sources.broken.lead]\nlabels = ["No such label"]\n'
@@ -73,11 +82,18 @@ def test_after_erasure_it_stands_nowhere(tmp_path: Path) -> None:
         with connect(running.machine.place.redis_url, timeout=5) as client:
             assert eventually(lambda: answers(client), 30)
             assert any(name.endswith(".aof") for name in holding(tmp_path / "data"))
-            done = erase(Ledger(client, Vault(())), ("email", f"{CANARY}@example.com"), "kim", data_dir=tmp_path / "data")
+            done = erase(
+                Ledger(client, Vault(())),
+                ("email", f"{CANARY}@example.com"),
+                "kim",
+                data_dir=tmp_path / "data",
+            )
             post(running, "site", **next(iter(requests()))[1])
             assert (done.erased, done.left, len(done.persons)) == (5, [], 1)
             assert {lead["id"] for lead in running.sandbox()["leads"]} == set(done.leads)
-            assert [name for name, value in everything(client) if CANARY.encode() in name + value] == []
+            assert [
+                name for name, value in everything(client) if CANARY.encode() in name + value
+            ] == []
             assert holding(tmp_path / "data") == []
             assert running.counts()[State.ERASED] == sum(running.counts().values()) == 5
         assert holding(tmp_path / "logs") == []
@@ -97,8 +113,15 @@ def holding(folder: Path) -> list[str]:
 
 
 def requests() -> Iterator[tuple[str, dict[str, str]]]:
-    """One of each kind: delivered, labelled, spam, dead, refused for want of a contact, to no source at all."""
-    lead = {"name": f"{CANARY} Lovelace", "email": f"{CANARY}@example.com", "phone": "+49 30 7351735", "message": f"{CANARY}?"}
+    """One of each kind: delivered, labelled, spam, dead, refused for want of a contact, to no
+    source at all.
+    """
+    lead = {
+        "name": f"{CANARY} Lovelace",
+        "email": f"{CANARY}@example.com",
+        "phone": "+49 30 7351735",
+        "message": f"{CANARY}?",
+    }
     yield "site", lead
     yield "site", lead | {"message": f"{CANARY} again", "company": f"{CANARY} Ltd"}
     yield "site", lead | {"trap": "x", "message": f"{CANARY} spam"}
@@ -128,7 +151,9 @@ def everything(client: Any) -> Iterator[tuple[bytes, bytes]]:
         elif kind in (b"set", b"zset"):
             values = list(client.smembers(key)) if kind == b"set" else client.zrange(key, 0, -1)
         elif kind == b"stream":
-            values = [part for _, fields in client.xrange(key) for pair in fields.items() for part in pair]
+            values = [
+                part for _, fields in client.xrange(key) for pair in fields.items() for part in pair
+            ]
         else:
             values = [client.get(key)]
         for value in values:

@@ -1,4 +1,6 @@
-"""Services and workers that are cut off, aborted, starved of memory or files, told often to stop, or start with much to do."""
+"""Services and workers that are cut off, aborted, starved of memory or files, told often to stop,
+or start with much to do.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +18,20 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from service.local.machine import Machine, leadline
 from service.local.processes import Child
+from service.local.stack import Machine, leadline
 from tests.chaos.faults import limited, linux, memory
 from tests.chaos.fleet import children
 from tests.chaos.machine import Running, machine
 from tests.chaos.proxy import Proxy
 from tests.polling import eventually
 from tests.redis.store import submission
-from worker.accept import Acceptor
-from worker.connection import connect, connect_async
+from worker.accept.acceptor import Acceptor
 from worker.contract import State
+from worker.encryption import Vault
 from worker.ledger import Ledger
-from worker.queue import open_queue
-from worker.vault import Vault
+from worker.queue.rq_queue import open_queue
+from worker.store.connection import connect, connect_async
 
 pytestmark = [pytest.mark.timeout(240), linux]
 
@@ -63,7 +65,9 @@ def up(running: Running) -> bool:
 def settled(running: Running) -> None:
     """All that was acknowledged has arrived, once."""
     assert eventually(lambda: up(running), 60)
-    assert eventually(lambda: all(running.record(one) is not None for one in running.acknowledged.values()), 60)
+    assert eventually(
+        lambda: all(running.record(one) is not None for one in running.acknowledged.values()), 60
+    )
     running.wait_quiet(90)
     running.check()
 
@@ -72,8 +76,9 @@ def form(key: str, email: str) -> bytes:
     """The bytes of what `Running.post` sends."""
     body = urlencode({"name": "Someone", "email": email, "message": f"about {key}"}).encode()
     head = (
-        f"POST /in/site HTTP/1.1\r\nHost: a\r\nIdempotency-Key: {key}\r\nAccept: application/json\r\n"
-        f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"POST /in/site HTTP/1.1\r\nHost: a\r\nIdempotency-Key: {key}\r\nAccept:"
+        " application/json\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length:"
+        f" {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 
@@ -94,7 +99,9 @@ def talk(at: int, data: bytes) -> bytes:
 
 @pytest.mark.parametrize("length", [1, 40, 250])
 def test_an_answer_that_breaks_off_is_none(running: Running, length: int) -> None:
-    """The answer is cut after some bytes, then the service is killed: a repeat is told of the one submission there is."""
+    """The answer is cut after some bytes, then the service is killed: a repeat is told of the one
+    submission there is.
+    """
     assert eventually(lambda: up(running), 60)
     before = sum(running.counts().values())
     with Proxy(port(running)) as proxy:
@@ -109,7 +116,9 @@ def test_an_answer_that_breaks_off_is_none(running: Running, length: int) -> Non
 
 
 def test_an_abort_leaves_nothing_on_disk_that_could_be_read(running: Running) -> None:
-    """A part that aborts is started again, all arrives once, and no core file with leads and secrets may be written."""
+    """A part that aborts is started again, all arrives once, and no core file with leads and
+    secrets may be written.
+    """
     assert eventually(lambda: up(running), 60)
     parts = {"serve": server(running), "work": running.machine.pids["work"]}
     for part, pid in parts.items():
@@ -118,12 +127,19 @@ def test_an_abort_leaves_nothing_on_disk_that_could_be_read(running: Running) ->
         running.wait_quiet(60)
         os.kill(pid, signal.SIGABRT)
         running.post_until_taken(f"aborted-{part}", "abort@example.com")
-    assert eventually(lambda: server(running) != parts["serve"] and running.machine.pids.get("work") not in (None, parts["work"]))
+    assert eventually(
+        lambda: (
+            server(running) != parts["serve"]
+            and running.machine.pids.get("work") not in (None, parts["work"])
+        )
+    )
     settled(running)
 
 
 def test_large_bodies_take_no_memory(running: Running) -> None:
-    """Posts far over the limit, with and without a stated length, are refused as they come; the process stays as small."""
+    """Posts far over the limit, with and without a stated length, are refused as they come; the
+    process stays as small.
+    """
     running.post_until_taken("small", "small@example.com")
     pid = server(running)
     before = memory(pid)
@@ -136,12 +152,17 @@ def test_large_bodies_take_no_memory(running: Running) -> None:
 
 
 async def _flood(at: int, connections: int, length: int) -> list[bytes]:
-    """Statuses of as many posts at once, every other one in chunks; empty where the connection was cut instead."""
+    """Statuses of as many posts at once, every other one in chunks; empty where the connection was
+    cut instead.
+    """
 
     async def one(number: int) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", at)
         stated = b"Transfer-Encoding: chunked" if number % 2 else b"Content-Length: %d" % length
-        writer.write(b"POST /in/site HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n%s\r\n\r\n" % stated)
+        writer.write(
+            b"POST /in/site HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n%s\r\n\r\n"
+            % stated
+        )
         piece = b"x" * 65_536
         with suppress(OSError):
             for _ in range(length // len(piece)):
@@ -157,12 +178,17 @@ async def _flood(at: int, connections: int, length: int) -> list[bytes]:
 
 
 def test_without_file_descriptors_it_serves_whom_it_has_and_recovers(running: Running) -> None:
-    """Two hundred connections where there is room for few: who is in is served, others later or never, nobody wrongly."""
+    """Two hundred connections where there is room for few: who is in is served, others later or
+    never, nobody wrongly.
+    """
     running.post_until_taken("roomy", "roomy@example.com")
     pid = server(running)
     before = sum(running.counts().values())
     with ExitStack() as stack, limited(pid, resource.RLIMIT_NOFILE, 64):
-        crowd = [stack.enter_context(socket.create_connection(("127.0.0.1", port(running)), timeout=10)) for _ in range(200)]
+        crowd = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port(running)), timeout=10))
+            for _ in range(200)
+        ]
         for number, each in enumerate(crowd):
             each.sendall(form(f"crowd-{number}", f"crowd{number % 5}@example.com"))
         assert crowd[0].recv(12) == b"HTTP/1.1 202"
@@ -182,7 +208,9 @@ def test_without_file_descriptors_it_serves_whom_it_has_and_recovers(running: Ru
 
 
 def test_told_many_times_to_stop_it_stops_once(running: Running) -> None:
-    """SIGTERM fifty times, in the middle of deliveries and of a request: what is in hand is finished, and all is there once."""
+    """SIGTERM fifty times, in the middle of deliveries and of a request: what is in hand is
+    finished, and all is there once.
+    """
     assert eventually(lambda: up(running), 60)
     running.fault({"operation": "leads.add", "count": 4}, {"kind": "delay", "seconds": 2.0})
     for number in range(4):
@@ -199,7 +227,12 @@ def test_told_many_times_to_stop_it_stops_once(running: Running) -> None:
         sender.sendall(whole[-5:])
         with suppress(OSError):
             assert sender.recv(12) in (b"HTTP/1.1 202", b"")
-    assert eventually(lambda: all(running.machine.pids.get(part) not in (None, pids[part]) for part in ("work", "serve")), 60)
+    assert eventually(
+        lambda: all(
+            running.machine.pids.get(part) not in (None, pids[part]) for part in ("work", "serve")
+        ),
+        60,
+    )
     assert running.counts()[State.DELIVERING] == 0, "what was in hand was left to its lease"
     running.post_until_taken("in-hand", "twice@example.com")
     settled(running)
@@ -209,7 +242,9 @@ def _pending(pid: int) -> bool:
     """Whether a signal waits to be heard."""
     with suppress(OSError):
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        return any(int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd", "ShdPnd")))
+        return any(
+            int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd", "ShdPnd"))
+        )
     return False
 
 
@@ -226,7 +261,9 @@ class Unattended(Machine):
 @contextmanager
 def worker(running: Running, log: Path) -> Iterator[int]:
     with log.open("ab") as output:
-        process = subprocess.Popen(leadline("work"), env=running.machine.place.env, stdout=output, stderr=output)
+        process = subprocess.Popen(
+            leadline("work"), env=running.machine.place.env, stdout=output, stderr=output
+        )
         try:
             yield process.pid
         finally:
@@ -236,7 +273,9 @@ def worker(running: Running, log: Path) -> Iterator[int]:
 
 SEEDED = 20_000
 GROWTH = 40 * MEBIBYTE
-"""What twenty thousand submissions that wait may cost a process; all of them in memory would be more."""
+"""What twenty thousand submissions that wait may cost a process; all of them in memory would be
+more.
+"""
 
 
 async def _seed(url: str, count: int) -> list[str]:
@@ -245,16 +284,27 @@ async def _seed(url: str, count: int) -> list[str]:
         acceptor = Acceptor(client, open_queue(connect(url)), Vault(()))
         await acceptor.start()
         try:
-            waiting = [submission(email=f"seed{number}@example.com", source="site") for number in range(count)]
-            told = [await acceptor.accept(waiting[first : first + 500]) for first in range(0, count, 500)]
+            waiting = [
+                submission(email=f"seed{number}@example.com", source="site")
+                for number in range(count)
+            ]
+            told = [
+                await acceptor.accept(waiting[first : first + 500])
+                for first in range(0, count, 500)
+            ]
         finally:
             await acceptor.stop()
     return [receipt.id for batch in told for receipt in batch]
 
 
 def test_workers_that_come_late_find_everything_in_order(tmp_path: Path) -> None:
-    """Without workers senders get their 2xx and the age shows; who starts on 20,000 is ready, stays small and keeps the order."""
-    with machine(tmp_path, make=Unattended) as running, connect(running.machine.place.redis_url, timeout=10) as client:
+    """Without workers senders get their 2xx and the age shows; who starts on 20,000 is ready, stays
+    small and keeps the order.
+    """
+    with (
+        machine(tmp_path, make=Unattended) as running,
+        connect(running.machine.place.redis_url, timeout=10) as client,
+    ):
         ledger, log = Ledger(client, Vault(())), tmp_path / "late.log"
         with worker(running, log) as pid:
             running.post_until_taken("first", "first@example.com")
@@ -263,15 +313,28 @@ def test_workers_that_come_late_find_everything_in_order(tmp_path: Path) -> None
         for number in range(20):
             assert running.post(f"late-{number}", f"late{number}@example.com")
         assert eventually(lambda: running.metric('leadline_oldest_seconds{state="queued"}') > 1)
-        assert (running.metric("leadline_workers"), running.metric('leadline_state{state="queued"}')) == (0, 20)
+        assert (
+            running.metric("leadline_workers"),
+            running.metric('leadline_state{state="queued"}'),
+        ) == (0, 20)
         asyncio.run(_seed(running.machine.place.redis_url, SEEDED))
         before = running.kill("serve")
-        assert eventually(lambda: running.machine.pids.get("serve") not in (None, before) and up(running), 60)
+        assert eventually(
+            lambda: running.machine.pids.get("serve") not in (None, before) and up(running), 60
+        )
         assert running.post("last", "last@example.com")
         with worker(running, log) as pid:
             assert eventually(lambda: ledger.counts()[State.DELIVERED] > 80, 90)
             grown = {"work": memory(pid, "VmHWM"), "serve": memory(server(running), "VmHWM")}
-        early = {record.id for record in (ledger.get(one) for one in list(running.acknowledged.values())[:21]) if record}
-        assert all(record and record.state is State.DELIVERED for record in map(ledger.get, early)), "the oldest came first"
-        assert {part: size - lean[part] for part, size in grown.items() if size - lean[part] > GROWTH} == {}
+        early = {
+            record.id
+            for record in (ledger.get(one) for one in list(running.acknowledged.values())[:21])
+            if record
+        }
+        assert all(
+            record and record.state is State.DELIVERED for record in map(ledger.get, early)
+        ), "the oldest came first"
+        assert {
+            part: size - lean[part] for part, size in grown.items() if size - lean[part] > GROWTH
+        } == {}
         assert sum(ledger.counts().values()) == SEEDED + 22

@@ -1,4 +1,5 @@
-"""Negative controls: each protection is taken out, and the same judgement that passes with it must fail without it.
+"""Negative controls: each protection is taken out, and the same judgement that passes with it must
+fail without it.
 
 look-up         an unanswered create is looked for before it is repeated
 settle-time     ... and not before it had time to be committed
@@ -28,7 +29,7 @@ from tests.chaos.loop import Plan, run
 from tests.chaos.protections import SWITCHES, environment, without
 from tests.polling import eventually
 from worker.delivery import Delivery
-from worker.leases import Lease, Leases
+from worker.queue.leases import Lease, Leases
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -44,9 +45,13 @@ def lost_answer(place: Ground) -> Problems:
 
 
 def late_commit(place: Ground) -> Problems:
-    """The lead is committed a second after its connection broke; a retry would be due sooner than it has settled."""
+    """The lead is committed a second after its connection broke; a retry would be due sooner than
+    it has settled.
+    """
     ways.new(place)
-    place.account.fault({"operation": "leads.add", "count": 1}, {"kind": "late-commit", "seconds": 1.0})
+    place.account.fault(
+        {"operation": "leads.add", "count": 1}, {"kind": "late-commit", "seconds": 1.0}
+    )
     place.step()
     place.road.ahead(15)
     place.step()
@@ -57,7 +62,9 @@ def late_commit(place: Ground) -> Problems:
 
 
 class Stopped(Leases):
-    """The leases of a worker that is stopped right before, or right after, it announces the lead, while `meanwhile` happens."""
+    """The leases of a worker that is stopped right before, or right after, it announces the lead,
+    while `meanwhile` happens.
+    """
 
     def __init__(self, place: Ground, *, before: bool) -> None:
         super().__init__(place.road.ledger, lambda: time.monotonic() + place.road.skew)
@@ -181,7 +188,9 @@ def test_every_switch_has_its_control() -> None:
 
 
 def test_the_storm_finds_leads_made_twice(tmp_path: Path) -> None:
-    """A whole machine whose workers repeat unanswered creates blindly: the chaos loop's checker reports doubles."""
+    """A whole machine whose workers repeat unanswered creates blindly: the chaos loop's checker
+    reports doubles.
+    """
     plan = Plan(seed=3, submissions=60, kills=0, quiet=60.0, settings=environment("look-up"))
     outcome = run(plan, tmp_path)
     assert outcome.doubled > 0, outcome

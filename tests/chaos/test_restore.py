@@ -1,4 +1,6 @@
-"""Redis set back to an older copy of its data: what was delivered since is found in Pipedrive, and nothing is made twice."""
+"""Redis set back to an older copy of its data: what was delivered since is found in Pipedrive, and
+nothing is made twice.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,13 @@ from tests.chaos.machine import machine
 from tests.chaos.protections import without
 from tests.flow.conftest import Account, Road
 from tests.polling import eventually
-from worker import keys
-from worker.connection import connect, connect_async
 from worker.contract import WORKING, Moment, Result, State
+from worker.encryption import Vault
 from worker.ledger import Ledger, Record
-from worker.queue import open_queue
-from worker.tide import FOLDER, LIFETIME_SECONDS, Tide
-from worker.vault import Vault
+from worker.ledger.rollback import FOLDER, LIFETIME_SECONDS, Tide
+from worker.queue.rq_queue import open_queue
+from worker.store import keys
+from worker.store.connection import connect, connect_async
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -47,7 +49,9 @@ class World:
         self.process()
 
     def process(self, marks: bool = True) -> None:
-        """Another worker process takes over from one that was killed; without `marks` on another machine."""
+        """Another worker process takes over from one that was killed; without `marks` on another
+        machine.
+        """
         if hasattr(self, "tide"):
             self.tide.close(keep=True)
             self._skew = self.road.skew
@@ -78,7 +82,9 @@ class World:
     def copied(self, name: str) -> Path:
         """A copy of a folder of the data directory as it is now."""
         target = self.folder.parent / f"{name}-kept"
-        shutil.copytree(self.folder / name, target, ignore=shutil.ignore_patterns("*.sock", "lock", "address"))
+        shutil.copytree(
+            self.folder / name, target, ignore=shutil.ignore_patterns("*.sock", "lock", "address")
+        )
         return target
 
     def put_back(self, name: str, copy: Path) -> None:
@@ -111,7 +117,10 @@ class World:
             "email": [email["value"] for person in state["persons"] for email in person["emails"]],
             "organization": [organization["name"] for organization in state["organizations"]],
         }
-        more = {kind: [name for name, times in Counter(names).items() if times > 1] for kind, names in found.items()}
+        more = {
+            kind: [name for name, times in Counter(names).items() if times > 1]
+            for kind, names in found.items()
+        }
         return {kind: names for kind, names in more.items() if names}
 
 
@@ -130,14 +139,18 @@ def world(tmp_path: Path, place: Ground) -> Iterator[World]:
 
 
 def taken(world: World, existing: str) -> int:
-    """Nine submissions of three people of two companies; one is known, one settles, the others are queued."""
+    """Nine submissions of three people of two companies; one is known, one settles, the others are
+    queued.
+    """
     road = world.road
     road.settings(existing=existing, note=True)
     world.account.fault({"operation": "leads.add", "count": 1}, {"kind": "commit-then-drop"})
     assert road.sent(email=PEOPLE[0], message="first", company="Acme Ltd").reason == "settle"
     road.sent(email="warm@example.com", message="hello")
     for number, email in enumerate(PEOPLE * 2):
-        road.accept(email=email, message=f"about {number}", company="Acme Ltd" if number % 2 else "Bolt plc")
+        road.accept(
+            email=email, message=f"about {number}", company="Acme Ltd" if number % 2 else "Bolt plc"
+        )
     road.accept(email="warm@example.com", message="again")
     return 9
 
@@ -173,24 +186,35 @@ def elsewhere(world: World, _: Path) -> None:
 
 
 @pytest.mark.parametrize("existing", ["new", "label"])
-@pytest.mark.parametrize("afterwards", [same, next_one, all_set_back, elsewhere], ids=lambda how: how.__name__)
+@pytest.mark.parametrize(
+    "afterwards", [same, next_one, all_set_back, elsewhere], ids=lambda how: how.__name__
+)
 def test_an_older_copy_of_redis_makes_nothing_twice(
     world: World, existing: str, afterwards: Callable[[World, Path], None]
 ) -> None:
-    """Delivered since the copy was made, and delivered again from it: no lead, note, person or organisation twice."""
+    """Delivered since the copy was made, and delivered again from it: no lead, note, person or
+    organisation twice.
+    """
     wanted = taken(world, existing)
     store, marks = world.copied("redis"), world.copied(FOLDER)
     delivered(world, wanted)
-    before = {kind: len(world.account.state()[kind]) for kind in ("leads", "notes", "persons", "organizations")}
+    before = {
+        kind: len(world.account.state()[kind])
+        for kind in ("leads", "notes", "persons", "organizations")
+    }
     world.restart(lambda: world.put_back("redis", store))
     afterwards(world, marks)
     delivered(world, wanted)
     assert {kind: len(world.account.state()[kind]) for kind in before} == before
 
 
-@pytest.mark.parametrize(("existing", "doubled"), [("new", {"origin_id", "note"}), ("label", {"origin_id", "note"})])
+@pytest.mark.parametrize(
+    ("existing", "doubled"), [("new", {"origin_id", "note"}), ("label", {"origin_id", "note"})]
+)
 def test_without_the_look_it_does(world: World, existing: str, doubled: set[str]) -> None:
-    """The same, with what Redis may have forgotten not looked for: doubles by origin_id and by note."""
+    """The same, with what Redis may have forgotten not looked for: doubles by origin_id and by
+    note.
+    """
     taken(world, existing)
     store = world.copied("redis")
     world.work()
@@ -201,7 +225,9 @@ def test_without_the_look_it_does(world: World, existing: str, doubled: set[str]
 
 
 def test_a_restart_that_lost_nothing_costs_nothing(world: World) -> None:
-    """Redis and worker killed and started again on their own data: what waits is delivered at once, with no token more."""
+    """Redis and worker killed and started again on their own data: what waits is delivered at once,
+    with no token more.
+    """
     world.road.settings(note=False)
     world.road.sent(email="warm@example.com")
     spent = world.account.tokens()
@@ -229,15 +255,24 @@ def test_a_worker_that_left_in_order_is_not_waited_for(world: World) -> None:
 
 
 def test_what_was_delivered_by_a_worker_that_left_since_is_found(world: World) -> None:
-    """A worker that came after the copy was made, delivered and left in order is spoken for by one that only stood by."""
+    """A worker that came after the copy was made, delivered and left in order is spoken for by one
+    that only stood by.
+    """
     world.road.settings(note=True, existing="new")
     world.road.sent(email="warm@example.com", message="hello")
     mine = [world.road.accept(email=email, message="hello") for email in PEOPLE]
     store = world.copied("redis")
-    stood_by, world.tide = (world.road, world.tide), Tide(world.folder / FOLDER, world.road.policy.settle_seconds)
-    world.road = Road(stood_by[0].redis, lambda: connect_async(world._server.url, timeout=5.0), world.account)
+    stood_by, world.tide = (
+        (world.road, world.tide),
+        Tide(world.folder / FOLDER, world.road.policy.settle_seconds),
+    )
+    world.road = Road(
+        stood_by[0].redis, lambda: connect_async(world._server.url, timeout=5.0), world.account
+    )
     world.road.lead_settings = stood_by[0].lead_settings
-    world.road.ledger = world.road.sweeper._ledger = Ledger(world.road.redis, Vault(()), world.road.clock, tide=world.tide)
+    world.road.ledger = world.road.sweeper._ledger = Ledger(
+        world.road.redis, Vault(()), world.road.clock, tide=world.tide
+    )
     assert {world.road.deliver(name).state for name in mine} == {State.DELIVERED}
     world.road.ledger.tidings(leaves=True)
     world.road, world.tide = stood_by
@@ -248,7 +283,9 @@ def test_what_was_delivered_by_a_worker_that_left_since_is_found(world: World) -
 
 
 def test_who_cannot_be_asked_is_waited_for_and_then_doubted(world: World) -> None:
-    """A worker that was there before the restart of Redis and says nothing after it may have announced more than is there."""
+    """A worker that was there before the restart of Redis and says nothing after it may have
+    announced more than is there.
+    """
     world.road.sent(email="warm@example.com")
     waiting = world.road.accept(email="one@example.com")
     world.restart()
@@ -266,7 +303,9 @@ def test_who_cannot_be_asked_is_waited_for_and_then_doubted(world: World) -> Non
 
 
 def test_who_was_silent_for_long_is_neither_waited_for_nor_suspected(world: World) -> None:
-    """A worker stopped for minutes is not missed at a restart of Redis, and its own return raises no doubt."""
+    """A worker stopped for minutes is not missed at a restart of Redis, and its own return raises
+    no doubt.
+    """
     world.road.sent(email="warm@example.com")
     silent = world.road.ledger
     world.process(marks=False)
@@ -281,7 +320,9 @@ def test_who_was_silent_for_long_is_neither_waited_for_nor_suspected(world: Worl
 
 
 def test_a_create_is_not_sent_on_a_store_that_may_have_forgotten(world: World) -> None:
-    """A delivery in hand while Redis is set back announces nothing more: it waits, and is looked for with the others."""
+    """A delivery in hand while Redis is set back announces nothing more: it waits, and is looked
+    for with the others.
+    """
     world.road.settings(note=True, existing="new")
     world.road.sent(email="warm@example.com", message="hello")
     mine = world.road.accept(message="hello")
@@ -305,11 +346,15 @@ def test_a_create_is_not_sent_on_a_store_that_may_have_forgotten(world: World) -
 
 
 def test_a_persons_lead_that_redis_forgot_is_labelled(world: World) -> None:
-    """A person we remember as ours has a lead that is made since the copy: the next submission labels it, long after."""
+    """A person we remember as ours has a lead that is made since the copy: the next submission
+    labels it, long after.
+    """
     first = world.road.sent()
     headers = {"x-api-token": "sandbox-token"}
     store = world.copied("redis")
-    world.account.http.patch(f"/v1/leads/{first.lead_id}", json={"is_archived": True}, headers=headers).raise_for_status()
+    world.account.http.patch(
+        f"/v1/leads/{first.lead_id}", json={"is_archived": True}, headers=headers
+    ).raise_for_status()
     second = world.road.sent()
     assert second.result is Result.CREATED
     world.restart(lambda: world.put_back("redis", store))
@@ -320,14 +365,20 @@ def test_a_persons_lead_that_redis_forgot_is_labelled(world: World) -> None:
 
 
 def test_a_whole_machine_set_back_finds_what_it_delivered(tmp_path: Path) -> None:
-    """Service, worker and Redis stopped, Redis's files replaced by older ones, all started again: nothing is made twice."""
+    """Service, worker and Redis stopped, Redis's files replaced by older ones, all started again:
+    nothing is made twice.
+    """
     redis_files, kept = tmp_path / "data" / "redis", tmp_path / "kept"
     with machine(tmp_path) as running:
         running.post_until_taken("warm", "someone0@example.com")
         running.wait_quiet(60)
         running.fault({"operation": "leads.add"}, {"kind": "answer", "status": 503})
         for number in range(12):
-            running.post_until_taken(f"k{number}", f"someone{number % 5}@example.com", source="fresh" if number % 2 else "site")
+            running.post_until_taken(
+                f"k{number}",
+                f"someone{number % 5}@example.com",
+                source="fresh" if number % 2 else "site",
+            )
         acknowledged = dict(running.acknowledged)
     shutil.copytree(redis_files, kept)
     for _ in range(2):

@@ -1,4 +1,6 @@
-"""Faults of the queue and the store that need no kill: what stands in Redis is not what should, and all comes home once."""
+"""Faults of the queue and the store that need no kill: what stands in Redis is not what should, and
+all comes home once.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,10 @@ from tests.chaos.ground import Ground
 from tests.chaos.machine import machine
 from tests.flow.conftest import TOKEN
 from tests.polling import eventually
-from worker import keys
-from worker.connection import connect
 from worker.contract import Result, State
-from worker.queue import enqueue, open_queue
+from worker.queue.rq_queue import enqueue, open_queue
+from worker.store import keys
+from worker.store.connection import connect
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -38,7 +40,9 @@ def listed_twice(place: Ground) -> None:
 
 
 def stale_in_the_intermediate_list(place: Ground) -> None:
-    """A finished submission's job stands where jobs are that a worker has taken and not begun; RQ queues it again."""
+    """A finished submission's job stands where jobs are that a worker has taken and not begun; RQ
+    queues it again.
+    """
     ways.new(place)
     queue = open_queue(place.redis)
     [job] = queue.get_job_ids()
@@ -70,10 +74,18 @@ def maintenance_held_by_the_dead(place: Ground) -> None:
 
 @pytest.mark.parametrize(
     "happen",
-    [listed_twice, stale_in_the_intermediate_list, entry_gone, hash_gone, maintenance_held_by_the_dead],
+    [
+        listed_twice,
+        stale_in_the_intermediate_list,
+        entry_gone,
+        hash_gone,
+        maintenance_held_by_the_dead,
+    ],
     ids=lambda happen: happen.__name__,
 )
-def test_whatever_the_queue_says_the_ledger_decides(place: Ground, happen: Callable[[Ground], None]) -> None:
+def test_whatever_the_queue_says_the_ledger_decides(
+    place: Ground, happen: Callable[[Ground], None]
+) -> None:
     """Doubled, stale and lost entries of the queue make one lead."""
     happen(place)
     place.home()
@@ -82,12 +94,16 @@ def test_whatever_the_queue_says_the_ledger_decides(place: Ground, happen: Calla
 
 def found(place: Ground, query: dict[str, str]) -> bool:
     """Whether the account's search index knows somebody."""
-    answer = place.account.http.get("/api/v2/persons/search", params=query, headers={"x-api-token": TOKEN})
+    answer = place.account.http.get(
+        "/api/v2/persons/search", params=query, headers={"x-api-token": TOKEN}
+    )
     return bool(answer.raise_for_status().json()["data"]["items"])
 
 
 def test_after_the_loss_of_all_data_a_repeat_labels_what_is_there(place: Ground) -> None:
-    """With Redis emptied, a sender's repeat is a new submission of a known person: no second person, no second lead."""
+    """With Redis emptied, a sender's repeat is a new submission of a known person: no second
+    person, no second lead.
+    """
     ways.nothing(place)
     place.courier.send(ways.post(place))
     place.home()
@@ -104,14 +120,22 @@ def test_after_the_loss_of_all_data_a_repeat_labels_what_is_there(place: Ground)
 REFUSALS = {
     "read-only": (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
     "full": (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
-    "short-of-replicas": (("CONFIG", "SET", "min-replicas-to-write", "3"), ("CONFIG", "SET", "min-replicas-to-write", "0")),
+    "short-of-replicas": (
+        ("CONFIG", "SET", "min-replicas-to-write", "3"),
+        ("CONFIG", "SET", "min-replicas-to-write", "0"),
+    ),
     "forgetting-scripts": (("SCRIPT", "FLUSH"), ("SCRIPT", "FLUSH")),
 }
 
 
 def test_a_redis_that_takes_nothing_costs_nothing(tmp_path: Path) -> None:
-    """Read-only, full, short of replicas, without its scripts: senders get their 2xx meanwhile, afterwards all arrives once."""
-    with machine(tmp_path) as running, connect(running.machine.place.redis_url, timeout=5) as client:
+    """Read-only, full, short of replicas, without its scripts: senders get their 2xx meanwhile,
+    afterwards all arrives once.
+    """
+    with (
+        machine(tmp_path) as running,
+        connect(running.machine.place.redis_url, timeout=5) as client,
+    ):
         for fault, (cause, cure) in REFUSALS.items():
             client.execute_command(*cause)
             try:

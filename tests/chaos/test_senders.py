@@ -1,4 +1,6 @@
-"""Senders who turn the order round, repeat themselves thousands of times, or change their secret under way."""
+"""Senders who turn the order round, repeat themselves thousands of times, or change their secret
+under way.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,13 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from service.local.machine import Machine
+from service.local.stack import Machine
 from tests.bench.client import answer
 from tests.chaos.ground import Ground
 from tests.chaos.machine import SOURCES, Running, machine
 from tests.polling import eventually
-from worker.connection import connect
 from worker.contract import State
+from worker.store.connection import connect
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -31,7 +33,10 @@ scheme = "token"
 header = "X-Key"
 secret_env = [{names}]
 """
-SECRETS = {"CHAOS_FORMER": "the-former-secret-of-a-sender", "CHAOS_NEXT": "the-next-secret-of-a-sender"}
+SECRETS = {
+    "CHAOS_FORMER": "the-former-secret-of-a-sender",
+    "CHAOS_NEXT": "the-next-secret-of-a-sender",
+}
 
 
 def sources(*names: str) -> str:
@@ -40,15 +45,21 @@ def sources(*names: str) -> str:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with machine(tmp_path_factory.mktemp("senders"), sources("CHAOS_FORMER"), Machine, **SECRETS) as started:
+    with machine(
+        tmp_path_factory.mktemp("senders"), sources("CHAOS_FORMER"), Machine, **SECRETS
+    ) as started:
         yield started
 
 
 @pytest.mark.parametrize(
-    "told", [("signed up", "changed the plan"), ("changed the plan", "signed up")], ids=["in-order", "turned"]
+    "told",
+    [("signed up", "changed the plan"), ("changed the plan", "signed up")],
+    ids=["in-order", "turned"],
 )
 def test_in_whatever_order_events_come_both_are_there(place: Ground, told: tuple[str, str]) -> None:
-    """An update that comes before its create makes the same of the account: one person, one lead, a note of each."""
+    """An update that comes before its create makes the same of the account: one person, one lead, a
+    note of each.
+    """
     place.reset(note=True)
     for message in told:
         place.road.accept(email="turned@example.com", message=message)
@@ -56,20 +67,26 @@ def test_in_whatever_order_events_come_both_are_there(place: Ground, told: tuple
     assert place.counts()[State.DELIVERED] == 2
     assert (len(place.account.persons), len(place.account.leads)) == (1, 1)
     notes = place.account.state()["notes"]
-    assert sorted(word for note in notes for word in told if word in note["content"]) == sorted(told)
+    assert sorted(word for note in notes for word in told if word in note["content"]) == sorted(
+        told
+    )
 
 
 REPEATS, EVENTS, CONNECTIONS = 2_000, 20, 16
 
 
 def test_a_storm_of_repeats_leaves_no_trace_and_lets_others_in(running: Running) -> None:
-    """Twenty events come again two thousand times: each is told its first answer, nothing grows, others are served meanwhile."""
+    """Twenty events come again two thousand times: each is told its first answer, nothing grows,
+    others are served meanwhile.
+    """
     for number in range(EVENTS):
         running.post_until_taken(f"storm-{number}", f"storm{number}@example.com")
     running.wait_quiet(60)
     with connect(running.machine.place.redis_url, timeout=10) as client:
         before = (client.dbsize(), sum(running.counts().values()), len(running.sandbox()["leads"]))
-        others = threading.Thread(target=lambda: [running.post(f"other-{n}", "other@example.com") for n in range(20)])
+        others = threading.Thread(
+            target=lambda: [running.post(f"other-{n}", "other@example.com") for n in range(20)]
+        )
         others.start()
         statuses = asyncio.run(_storm(int(running.machine.place.service_url.rpartition(":")[2])))
         others.join(60)
@@ -95,22 +112,33 @@ async def _storm(port: int) -> list[int]:
         writer.close()
         return found
 
-    return [status for found in await asyncio.gather(*(sender() for _ in range(CONNECTIONS))) for status in found]
+    return [
+        status
+        for found in await asyncio.gather(*(sender() for _ in range(CONNECTIONS)))
+        for status in found
+    ]
 
 
 def _repeat(number: int) -> bytes:
     """The bytes of what `Running.post` sends."""
-    fields = {"name": "Someone", "email": f"storm{number}@example.com", "message": f"about storm-{number}"}
+    fields = {
+        "name": "Someone",
+        "email": f"storm{number}@example.com",
+        "message": f"about storm-{number}",
+    }
     body = urlencode(fields).encode()
     head = (
-        f"POST /in/site HTTP/1.1\r\nHost: a\r\nIdempotency-Key: storm-{number}\r\nAccept: application/json\r\n"
-        f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"POST /in/site HTTP/1.1\r\nHost: a\r\nIdempotency-Key: storm-{number}\r\nAccept:"
+        " application/json\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length:"
+        f" {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 
 
 class Sender:
-    """Posts one after the other in a thread, each with `secret`; `told`: which secret, and the status."""
+    """Posts one after the other in a thread, each with `secret`; `told`: which secret, and the
+    status.
+    """
 
     def __init__(self, post: Callable[[str, int], int]) -> None:
         self.secret = "CHAOS_FORMER"
@@ -139,13 +167,17 @@ class Sender:
 
 
 def test_a_secret_is_changed_under_load_without_one_refusal(running: Running) -> None:
-    """Both secrets in the file, then senders change, then the former goes: no valid post is refused, and then the former is."""
+    """Both secrets in the file, then senders change, then the former goes: no valid post is
+    refused, and then the former is.
+    """
     file = Path(running.machine.place.env["LEADLINE_CONFIG"])
     url = f"{running.machine.place.service_url}/in/keyed"
 
     def status(name: str, number: int = 0) -> int:
         fields = {"email": f"keyed{number % 5}@example.com", "message": f"{name} {number}"}
-        return httpx.post(url, data=fields, headers={"X-Key": SECRETS[name]}, timeout=10, trust_env=False).status_code
+        return httpx.post(
+            url, data=fields, headers={"X-Key": SECRETS[name]}, timeout=10, trust_env=False
+        ).status_code
 
     with Sender(status) as sender:
         assert status("CHAOS_NEXT") == 401

@@ -17,7 +17,9 @@ pytestmark = pytest.mark.timeout(240)
 
 
 def test_a_hung_redis_costs_the_senders_nothing(tmp_path: Path) -> None:
-    """While Redis hangs every sender gets its 2xx; when it goes on, all is delivered once and duplicates are one lead."""
+    """While Redis hangs every sender gets its 2xx; when it goes on, all is delivered once and
+    duplicates are one lead.
+    """
     with machine(tmp_path) as running:
         running.post_until_taken("before", "before@example.com")
         redis = running.machine.pids["redis"]
@@ -35,13 +37,18 @@ def test_a_hung_redis_costs_the_senders_nothing(tmp_path: Path) -> None:
         finally:
             os.kill(redis, signal.SIGCONT)
         running.wait_quiet(90)
-        assert eventually(lambda: all(running.record(one) is not None for one in running.acknowledged.values()), 60)
+        assert eventually(
+            lambda: all(running.record(one) is not None for one in running.acknowledged.values()),
+            60,
+        )
         running.wait_quiet(90)
         running.check()
 
 
 def test_a_spool_left_by_a_killed_service_is_drained_by_the_next(tmp_path: Path) -> None:
-    """What a service spooled before kill -9 is delivered by its successor; a twin sent meanwhile is its duplicate."""
+    """What a service spooled before kill -9 is delivered by its successor; a twin sent meanwhile is
+    its duplicate.
+    """
     with machine(tmp_path) as running:
         redis = running.machine.pids["redis"]
         os.kill(redis, signal.SIGSTOP)
@@ -61,12 +68,15 @@ def test_a_spool_left_by_a_killed_service_is_drained_by_the_next(tmp_path: Path)
             running.acknowledged = twin
         finally:
             os.kill(redis, signal.SIGCONT)
-        # A post that was never answered may have left a pointer of its own, so the ids are looked for and not counted.
+        # A post that was never answered may have left a pointer of its own, so the ids are looked
+        # for and not counted.
         told = [*running.acknowledged.values(), second]
         assert eventually(lambda: all(running.record(one) is not None for one in told), 60)
         running.wait_quiet(90)
         first = running.acknowledged["k0"]
-        records = {submission_id: running.record(submission_id) for submission_id in (first, second)}
+        records = {
+            submission_id: running.record(submission_id) for submission_id in (first, second)
+        }
         [pointer] = [record for record in records.values() if record.state is State.IGNORED]
         [kept] = [record for record in records.values() if record.state is State.DELIVERED]
         assert pointer.duplicate_of == kept.id
@@ -81,7 +91,9 @@ def test_a_spooled_submission_can_be_asked_for(tmp_path: Path) -> None:
         os.kill(redis, signal.SIGSTOP)
         try:
             assert running.post("k", "someone@example.com")
-            answer = running.http.get(f"{running.machine.place.service_url}/submissions/{running.acknowledged['k']}")
+            answer = running.http.get(
+                f"{running.machine.place.service_url}/submissions/{running.acknowledged['k']}"
+            )
         finally:
             os.kill(redis, signal.SIGCONT)
     assert (answer.status_code, answer.json()["state"]) == (200, "queued")

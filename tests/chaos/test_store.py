@@ -1,4 +1,6 @@
-"""Redis in trouble of every kind, on a whole machine: what senders, monitors and workers notice of it, and what of it heals."""
+"""Redis in trouble of every kind, on a whole machine: what senders, monitors and workers notice of
+it, and what of it heals.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +21,21 @@ from tests.chaos.faults import limited, linux
 from tests.chaos.machine import Running, machine
 from tests.chaos.proxy import Proxy
 from tests.polling import eventually
-from worker.connection import connect
+from worker.store.connection import connect
 
 pytestmark = pytest.mark.timeout(240)
 
 HEALED_SECONDS = 40.0
-"""From Redis being well to the last delivery, on a busy machine. RQ would wait longer for a connection that has died."""
+"""From Redis being well to the last delivery, on a busy machine. RQ would wait longer for a
+connection that has died.
+"""
 
 
 @dataclass
 class Stand:
-    """A machine whose Redis lies behind a proxy. `operator` is a connection beside it, opened before any trouble."""
+    """A machine whose Redis lies behind a proxy. `operator` is a connection beside it, opened
+    before any trouble.
+    """
 
     running: Running
     server: EmbeddedRedis
@@ -55,7 +61,9 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
 
 @contextmanager
 def loading(stand: Stand) -> Iterator[None]:
-    """Killed, and slow to read its file at the next start: it stops at each of many thousand commands."""
+    """Killed, and slow to read its file at the next start: it stops at each of many thousand
+    commands.
+    """
     with stand.operator.pipeline(transaction=False) as pipe:
         for number in range(60_000):
             pipe.set("padding", number)
@@ -84,7 +92,9 @@ def _loads(operator: Any) -> bool:
 
 
 def _full_disk(stand: Stand) -> AbstractContextManager[None]:
-    """As far as one process goes: what it appends to grows no further, for which root is not needed."""
+    """As far as one process goes: what it appends to grows no further, for which root is not
+    needed.
+    """
     pid = stand.server.pid
     assert pid is not None
     appended = max(stand.server.folder.rglob("*.incr.aof"), key=lambda file: file.stat().st_mtime)
@@ -93,7 +103,9 @@ def _full_disk(stand: Stand) -> AbstractContextManager[None]:
 
 @contextmanager
 def disk_full(stand: Stand) -> Iterator[None]:
-    """With a sync each second Redis goes on, and refuses what it could not write down, a PING too."""
+    """With a sync each second Redis goes on, and refuses what it could not write down, a PING
+    too.
+    """
     stand.operator.config_set("appendfsync", "everysec")
     with _full_disk(stand):
         yield
@@ -103,7 +115,9 @@ def disk_full(stand: Stand) -> Iterator[None]:
 
 @contextmanager
 def disk_full_always(stand: Stand) -> Iterator[None]:
-    """With a sync before each answer it ends itself, as it can keep no promise; started again, it finds room."""
+    """With a sync before each answer it ends itself, as it can keep no promise; started again, it
+    finds room.
+    """
     before = stand.server.pid
     with _full_disk(stand):
         yield
@@ -187,10 +201,14 @@ class Trouble:
     ids=lambda trouble: trouble.cause.__name__,
 )
 def test_a_store_in_trouble_costs_nothing(stand: Stand, trouble: Trouble) -> None:
-    """Senders get their 2xx, monitors read what is degraded, logs name it, no process ends; healed, all arrives once."""
+    """Senders get their 2xx, monitors read what is degraded, logs name it, no process ends; healed,
+    all arrives once.
+    """
     running, name = stand.running, trouble.cause.__name__
     running.post_until_taken(f"before-{name}", f"before-{name}@example.com")
-    running.wait_quiet(60)  # what is in the middle of its delivery when Redis goes waits for its lease: another test's matter
+    running.wait_quiet(
+        60
+    )  # what is in the middle of its delivery when Redis goes waits for its lease: another test's matter
     parts = {part: running.machine.pids[part] for part in ("serve", "work")}
     heard = stand.log.stat().st_size
     with trouble.cause(stand):
@@ -202,9 +220,13 @@ def test_a_store_in_trouble_costs_nothing(stand: Stand, trouble: Trouble) -> Non
             assert running.health()[:2] == (200, 200)
         if trouble.told:
             told = trouble.told
-            assert eventually(lambda: told in stand.log.read_bytes()[heard:], 40), stand.log.read_bytes()[heard:][-1000:]
+            assert eventually(lambda: told in stand.log.read_bytes()[heard:], 40), (
+                stand.log.read_bytes()[heard:][-1000:]
+            )
     assert eventually(lambda: running.health() == (200, 200, [])), running.health()
-    assert eventually(lambda: all(running.record(one) is not None for one in running.acknowledged.values()), 60)
+    assert eventually(
+        lambda: all(running.record(one) is not None for one in running.acknowledged.values()), 60
+    )
     running.wait_quiet(HEALED_SECONDS)
     running.check()
     assert parts == {part: running.machine.pids[part] for part in ("serve", "work")}

@@ -13,21 +13,24 @@ from typing import Any
 import httpx
 import pytest
 
-from service.local.machine import leadline
 from service.local.processes import Child
-from service.overview import overview
+from service.local.stack import leadline
 from tests.chaos.fleet import Fleet
 from tests.chaos.machine import Running, machine
 from tests.polling import eventually
-from worker.connection import connect
 from worker.contract import VERSION, State
+from worker.encryption import Vault
 from worker.ledger import Ledger
-from worker.vault import Vault
+from worker.ledger.status import overview
+from worker.store.connection import connect
 
 pytestmark = pytest.mark.timeout(240)
 
 SHIM = Path(__file__).resolve().parent / "shim"
-NEXT = {"CHAOS_VERSION": str(VERSION + 1), "PYTHONPATH": os.pathsep.join([str(SHIM), str(SHIM.parents[2])])}
+NEXT = {
+    "CHAOS_VERSION": str(VERSION + 1),
+    "PYTHONPATH": os.pathsep.join([str(SHIM), str(SHIM.parents[2])]),
+}
 """A process of the next release, whose records this one does not know."""
 
 
@@ -45,7 +48,9 @@ class Rolling(Fleet):
 @contextmanager
 def newer_worker(running: Running, log: Path) -> Iterator[None]:
     with log.open("wb") as output:
-        process = subprocess.Popen(leadline("work"), env=running.machine.place.env | NEXT, stdout=output, stderr=output)
+        process = subprocess.Popen(
+            leadline("work"), env=running.machine.place.env | NEXT, stdout=output, stderr=output
+        )
         try:
             yield
         finally:
@@ -62,19 +67,29 @@ def up(url: str) -> bool:
 
 def told(running: Running, service: str, number: int) -> str:
     answer = running.http.post(
-        f"{service}/in/site", data={"email": f"someone{number}@example.com"}, headers={"Accept": "application/json"}
+        f"{service}/in/site",
+        data={"email": f"someone{number}@example.com"},
+        headers={"Accept": "application/json"},
     )
     assert answer.status_code == 202
     return str(answer.json()["id"])
 
 
 def test_a_newer_releases_records_wait_for_its_workers(tmp_path: Path) -> None:
-    """Older workers deliver their own, leave what the newer service took, and say so; a newer one takes it up beside them."""
-    with machine(tmp_path, make=Rolling) as running, connect(running.machine.place.redis_url, timeout=5) as client:
+    """Older workers deliver their own, leave what the newer service took, and say so; a newer one
+    takes it up beside them.
+    """
+    with (
+        machine(tmp_path, make=Rolling) as running,
+        connect(running.machine.place.redis_url, timeout=5) as client,
+    ):
         whole, ledger = running.machine, Ledger(client, Vault(()))
         assert isinstance(whole, Rolling)
         assert eventually(lambda: all(map(up, whole.service_urls)), 60)
-        old, new = [[told(running, url, 10 * place + n) for n in range(8)] for place, url in enumerate(whole.service_urls)]
+        old, new = [
+            [told(running, url, 10 * place + n) for n in range(8)]
+            for place, url in enumerate(whole.service_urls)
+        ]
 
         def states(ids: list[str]) -> set[Any]:
             return {record and (record.state, record.reason) for record in map(ledger.get, ids)}
@@ -84,9 +99,15 @@ def test_a_newer_releases_records_wait_for_its_workers(tmp_path: Path) -> None:
         assert "newer-records" in overview(ledger, tmp_path / "data").degraded
         lives = [len(ledger.timeline(one)) for one in new]
         assert eventually(
-            lambda: b"wait for a newer worker" in b"".join(log.read_bytes() for log in tmp_path.glob("logs/work*")), 60
+            lambda: (
+                b"wait for a newer worker"
+                in b"".join(log.read_bytes() for log in tmp_path.glob("logs/work*"))
+            ),
+            60,
         )
-        assert [len(ledger.timeline(one)) for one in new] == lives, "an older worker tries again and again"
+        assert [len(ledger.timeline(one)) for one in new] == lives, (
+            "an older worker tries again and again"
+        )
         with newer_worker(running, tmp_path / "newer.log"):
             assert eventually(lambda: states(new) == {(State.DELIVERED, None)}, 120), states(new)
         assert "newer-records" not in overview(ledger, tmp_path / "data").degraded

@@ -1,4 +1,6 @@
-"""The ways a crash scan walks: how each begins, which process dies on it, and what must be true at home."""
+"""The ways a crash scan walks: how each begins, which process dies on it, and what must be true at
+home.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,14 @@ from msgspec import structs
 
 from tests.chaos.courier import Order, Report
 from tests.chaos.ground import Ground
-from worker import keys
+from worker.accept.spool import SPOOL, spooled
 from worker.contract import Result, State
-from worker.erasure import erase
+from worker.erasure.erasure import erase
+from worker.erasure.retention import Retention
 from worker.ledger import Record
 from worker.metrics import SUBMISSIONS, series
-from worker.retention import Retention
 from worker.settings import Settings
-from worker.spool import SPOOL, spooled
+from worker.store import keys
 
 EMAIL = "new@example.com"
 AWAY = "unix:///nowhere/leadline.sock"
@@ -31,7 +33,9 @@ Problems = list[str]
 
 @dataclass(frozen=True)
 class Way:
-    """`begin` sets the scene, `order` is what the process that dies was to do, `after` what its surroundings do about it."""
+    """`begin` sets the scene, `order` is what the process that dies was to do, `after` what its
+    surroundings do about it.
+    """
 
     name: str
     about: str
@@ -54,7 +58,8 @@ def dying(order: Order, at: int) -> Order:
     return structs.replace(order, at=at)
 
 
-# -- deliveries -----------------------------------------------------------------------------------------------------------
+# -- deliveries
+# --------------------------------------------------------------------------------------------------
 
 
 def new(ground: Ground) -> None:
@@ -72,7 +77,9 @@ def known(ground: Ground) -> None:
 
 def refused_search(ground: Ground) -> None:
     new(ground)
-    ground.account.fault({"operation": "persons.search", "count": 1}, {"kind": "answer", "status": 503})
+    ground.account.fault(
+        {"operation": "persons.search", "count": 1}, {"kind": "answer", "status": 503}
+    )
 
 
 def lost_answer(ground: Ground) -> None:
@@ -121,10 +128,15 @@ def replay_again(ground: Ground, report: Report) -> Problems:
     [record] = ground.records()
     if record.state is State.DEAD:
         ground.road.sweeper.replay(record.id, "kim", "", None)
-    return [] if record.state in (State.DEAD, State.QUEUED) else [f"after the replay it is {record.state} ({report})"]
+    return (
+        []
+        if record.state in (State.DEAD, State.QUEUED)
+        else [f"after the replay it is {record.state} ({report})"]
+    )
 
 
-# -- accepting --------------------------------------------------------------------------------------------------------------
+# -- accepting
+# --------------------------------------------------------------------------------------------------
 
 
 def nothing(ground: Ground) -> None:
@@ -145,7 +157,9 @@ def spooled_before(ground: Ground) -> None:
 
 
 def sender_again(ground: Ground, report: Report) -> Problems:
-    """The next service drains what is left; a sender without an answer posts again, with the same key."""
+    """The next service drains what is left; a sender without an answer posts again, with the same
+    key.
+    """
     told = [body for status, body in report.told if status == 202]
     if not told:
         again = ground.courier.send(post(ground))
@@ -155,10 +169,13 @@ def sender_again(ground: Ground, report: Report) -> Problems:
     left = spooled(ground.data / SPOOL)
     ids = {found[0] for body in told for found in [re.findall(r'"id":"(\w+)"', body)]}
     lost = [submission_id for submission_id in ids if ground.road.ledger.get(submission_id) is None]
-    return [f"{left} still in the spool"] * bool(left) + [f"{lost} acknowledged and lost"] * bool(lost)
+    return [f"{left} still in the spool"] * bool(left) + [f"{lost} acknowledged and lost"] * bool(
+        lost
+    )
 
 
-# -- erasing ----------------------------------------------------------------------------------------------------------------
+# -- erasing
+# --------------------------------------------------------------------------------------------------
 
 MONTH = 31 * 86_400.0
 
@@ -179,8 +196,14 @@ def erased_again(ground: Ground, _: Report) -> Problems:
     account, guessed = ground.account.state(), {each.step for each in told.unknown}
     leads = {lead["id"] for lead in account["leads"]} - set(told.leads)
     persons = {person["id"] for person in account["persons"]} - set(told.persons)
-    problems = [f"{leads} in the account, and nobody is told"] if leads and "lead" not in guessed else []
-    problems += [f"{persons} in the account, and nobody is told"] if persons and "person" not in guessed else []
+    problems = (
+        [f"{leads} in the account, and nobody is told"] if leads and "lead" not in guessed else []
+    )
+    problems += (
+        [f"{persons} in the account, and nobody is told"]
+        if persons and "person" not in guessed
+        else []
+    )
     return problems + [f"left: {told.left}"] * bool(told.left)
 
 
@@ -201,34 +224,60 @@ def retained(ground: Ground, _: Report) -> Problems:
     return []
 
 
-# -- at home ----------------------------------------------------------------------------------------------------------------
+# -- at home
+# --------------------------------------------------------------------------------------------------
 
 
 def once(ground: Ground) -> Problems:
-    """One record, delivered; one person, one lead of its own, one note; one organisation where a company was named."""
+    """One record, delivered; one person, one lead of its own, one note; one organisation where a
+    company was named.
+    """
     records = ground.records()
     if len(records) != 1:
         return [f"{len(records)} records"]
     company = records[0].lead is not None and records[0].lead.company
-    return [*_ended(records[0], Result.CREATED), *_account(ground, leads=1, notes=1, organizations=int(bool(company)))]
+    return [
+        *_ended(records[0], Result.CREATED),
+        *_account(ground, leads=1, notes=1, organizations=int(bool(company))),
+    ]
 
 
 def labelled(ground: Ground) -> Problems:
     first, second = sorted(ground.records(), key=lambda record: record.id)
-    return [*_ended(first, Result.CREATED), *_ended(second, Result.LABELLED), *_account(ground, leads=1, notes=2)]
+    return [
+        *_ended(first, Result.CREATED),
+        *_ended(second, Result.LABELLED),
+        *_account(ground, leads=1, notes=2),
+    ]
 
 
 def died(ground: Ground) -> Problems:
     [record] = ground.records()
-    wrong = record.state is not State.DEAD or record.cause is None or record.cause.code != "unknown-name"
-    return [f"is {record.state}, {record.cause}"] * wrong + _account(ground, persons=0, leads=0, notes=0)
+    wrong = (
+        record.state is not State.DEAD
+        or record.cause is None
+        or record.cause.code != "unknown-name"
+    )
+    return [f"is {record.state}, {record.cause}"] * wrong + _account(
+        ground, persons=0, leads=0, notes=0
+    )
 
 
 def erased(ground: Ground) -> Problems:
     """Every submission of the person is erased and nothing of it remembered; the books balance."""
-    problems = [f"{record.id} is {record.state}" for record in ground.records() if record.state is not State.ERASED]
-    problems += [f"{record.id} has content" for record in ground.records() if record.lead or record.raw or record.cause]
-    problems += ["the person is remembered"] * bool(ground.redis.exists(keys.person("email", EMAIL)))
+    problems = [
+        f"{record.id} is {record.state}"
+        for record in ground.records()
+        if record.state is not State.ERASED
+    ]
+    problems += [
+        f"{record.id} has content"
+        for record in ground.records()
+        if record.lead or record.raw or record.cause
+    ]
+    problems += ["the person is remembered"] * bool(
+        ground.redis.exists(keys.person("email", EMAIL))
+    )
     return problems + _left(ground)
 
 
@@ -236,7 +285,9 @@ def receipted(ground: Ground) -> Problems:
     """One receipt, one that is not even that any more; both count."""
     states = [record.state for record in ground.records()]
     problems = [f"the records are {states}"] * (states != [State.ERASED])
-    problems += [f"{ground.counts()[State.ERASED]} count as erased"] * (ground.counts()[State.ERASED] != 2)
+    problems += [f"{ground.counts()[State.ERASED]} count as erased"] * (
+        ground.counts()[State.ERASED] != 2
+    )
     return problems + _left(ground)
 
 
@@ -246,7 +297,9 @@ def _ended(record: Record, result: Result) -> Problems:
     return [f"{record.id} is {record.state} {record.result}: {record.cause}"]
 
 
-def _account(ground: Ground, *, leads: int, notes: int, persons: int = 1, organizations: int = 0) -> Problems:
+def _account(
+    ground: Ground, *, leads: int, notes: int, persons: int = 1, organizations: int = 0
+) -> Problems:
     """Nothing twice, nothing missing; and nothing of the machinery left over."""
     account = ground.account.state()
     wanted = {"persons": persons, "leads": leads, "notes": notes, "organizations": organizations}
@@ -264,9 +317,20 @@ def _left(ground: Ground) -> Problems:
         key for key in (keys.LEASES, keys.DUE) if ground.redis.exists(key)
     ]
     problems = [f"left over: {left}"] if left else []
-    accepted_count = int(float(ground.redis.hget(keys.METRICS, series(SUBMISSIONS, source="contact", outcome="accepted")) or 0))
+    accepted_count = int(
+        float(
+            ground.redis.hget(
+                keys.METRICS, series(SUBMISSIONS, source="contact", outcome="accepted")
+            )
+            or 0
+        )
+    )
     stored = sum(ground.counts().values())
-    return problems if stored == accepted_count else [*problems, f"{accepted_count} accepted, {stored} in the states"]
+    return (
+        problems
+        if stored == accepted_count
+        else [*problems, f"{accepted_count} accepted, {stored} in the states"]
+    )
 
 
 DELIVERIES: Sequence[Way] = (
@@ -284,7 +348,8 @@ DELIVERIES: Sequence[Way] = (
 ACCEPTING: Sequence[Way] = (
     Way("post", "a request, while Redis is there", nothing, post, once, sender_again),
     Way("post-spooled", "a request, while Redis is away", nothing, lambda g: post(g, AWAY), once, sender_again),
-    Way("drain", "the hand-over of what was spooled", spooled_before, lambda g: g.order("drain"), once,
+    Way("drain", "the hand-over of what was spooled", spooled_before, lambda g: g.order("drain"),
+    once,
         sender_again),
 )  # fmt: skip
 

@@ -12,10 +12,10 @@ from msgspec import structs
 from ulid import ULID
 
 from service.intake.submissions import submissions
-from service.sources.config import Source
-from service.sources.judge import judge
-from service.sources.reading import Request
-from service.sources.scrub import scrub
+from service.sources.normalize import judge
+from service.sources.redact import scrub
+from service.sources.request import Request
+from service.sources.schema import Source
 from tests.redis.test_accept import accept
 from worker.contract import Submission
 
@@ -26,7 +26,13 @@ AT = 1_700_000_000.0
 def arrived(source: Source, request: Request, at: float = AT) -> list[Submission]:
     """What the door makes of a request; without duplicate keys, so that each is stored."""
     made = submissions(
-        source, request, judge(source, request, at), scrub(source, request), key=None, now=at, new_id=lambda: str(ULID())
+        source,
+        request,
+        judge(source, request, at),
+        scrub(source, request),
+        key=None,
+        now=at,
+        new_id=lambda: str(ULID()),
     )
     return [structs.replace(one, duplicate_key=None) for one in made]
 

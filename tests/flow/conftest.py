@@ -1,4 +1,6 @@
-"""The whole road in one process: a real Redis, the served sandbox, a worker's delivery called by hand."""
+"""The whole road in one process: a real Redis, the served sandbox, a worker's delivery called by
+hand.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +19,22 @@ from service.sandbox.serve import served
 from service.sandbox.settings import SandboxSettings
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
-from worker import keys
 from worker.contract import Lead, State
 from worker.delivery import Delivery, Workshop
+from worker.encryption import Vault
 from worker.fate import Policy
-from worker.leases import Leases
+from worker.lead.settings import LeadSettings, SourceWriting
 from worker.ledger import Ledger, Record
-from worker.memory import Memory
+from worker.ledger.contact_cache import Memory
+from worker.ledger.rollback import Tide
+from worker.main import Office
 from worker.metrics import Meter
-from worker.queue import open_queue
+from worker.queue.leases import Leases
+from worker.queue.rq_queue import open_queue
+from worker.queue.sweeper import Sweeper
 from worker.settings import Settings
-from worker.sweeper import Sweeper
-from worker.tide import Tide
+from worker.store import keys
 from worker.values import Secret
-from worker.vault import Vault
-from worker.work import Office
-from worker.writing import LeadSettings, SourceWriting
 
 TOKEN = "sandbox-token"
 
@@ -55,7 +57,9 @@ class Account:
         return dict(self.http.get("/_sandbox/state").raise_for_status().json())
 
     def fault(self, match: dict[str, Any], effect: dict[str, Any]) -> None:
-        self.http.post("/_sandbox/faults", json={"match": match, "effect": effect}).raise_for_status()
+        self.http.post(
+            "/_sandbox/faults", json={"match": match, "effect": effect}
+        ).raise_for_status()
 
     def heal(self) -> None:
         self.http.delete("/_sandbox/faults").raise_for_status()
@@ -87,16 +91,25 @@ def account(sandbox_url: str) -> Account:
 
 
 class Road:
-    """Accepts leads and delivers them when told to. `ahead` moves the clock of ledger and worker forward."""
+    """Accepts leads and delivers them when told to. `ahead` moves the clock of ledger and worker
+    forward.
+    """
 
-    def __init__(self, redis: redis_py.Redis, aredis: Callable[[], AbstractAsyncContextManager[Any]], account: Account) -> None:
+    def __init__(
+        self,
+        redis: redis_py.Redis,
+        aredis: Callable[[], AbstractAsyncContextManager[Any]],
+        account: Account,
+    ) -> None:
         self.redis, self._aredis, self.account = redis, aredis, account
         self.lead_settings = LeadSettings(labels=["Website"], channel="Web forms", note=False)
         self.policy = Policy((10.0, 60.0), 90.0, 30.0)
         self.skew = 0.0
         self.still: float | None = None
         self.meter = Meter()
-        self.ledger = Ledger(redis, Vault(()), self.clock, tide=Tide(None, self.policy.settle_seconds))
+        self.ledger = Ledger(
+            redis, Vault(()), self.clock, tide=Tide(None, self.policy.settle_seconds)
+        )
         self.sweeper = Sweeper(self.ledger, open_queue(redis))
 
     def clock(self) -> float:
@@ -111,7 +124,11 @@ class Road:
         self.lead_settings = structs.replace(self.lead_settings, **changes)
 
     def workshop(self) -> tuple[Workshop, Office]:
-        settings = Settings(pipedrive_api_token=Secret(TOKEN), pipedrive_base_url=self.account.url, pipedrive_plan="unlimited")
+        settings = Settings(
+            pipedrive_api_token=Secret(TOKEN),
+            pipedrive_base_url=self.account.url,
+            pipedrive_plan="unlimited",
+        )
         office = Office(settings, self.redis, self.meter, self.clock)
         workshop = Workshop(
             ledger=self.ledger,
@@ -135,7 +152,13 @@ class Road:
     def accept(self, **fields: Any) -> str:
         mine = submission(state=State.QUEUED)
         lead = Lead(**({"name": "Ada Lovelace", "email": "ada@example.com"} | fields))
-        asyncio.run(accept(self._aredis, self.redis, [structs.replace(mine, lead=lead, received_at=self.clock())]))
+        asyncio.run(
+            accept(
+                self._aredis,
+                self.redis,
+                [structs.replace(mine, lead=lead, received_at=self.clock())],
+            )
+        )
         return mine.id
 
     def deliver(self, submission_id: str, delivery: Delivery | None = None) -> Record:
@@ -159,5 +182,7 @@ class Road:
 
 
 @pytest.fixture
-def road(redis: redis_py.Redis, aredis: Callable[[], AbstractAsyncContextManager[Any]], account: Account) -> Road:
+def road(
+    redis: redis_py.Redis, aredis: Callable[[], AbstractAsyncContextManager[Any]], account: Account
+) -> Road:
     return Road(redis, aredis, account)

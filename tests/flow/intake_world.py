@@ -1,4 +1,6 @@
-"""An application over a real Redis, with sources made by hand and a judge that says what the test wants."""
+"""An application over a real Redis, with sources made by hand and a judge that says what the test
+wants.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +14,19 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from service.app import create_app
-from service.dependencies import Dependencies
-from service.intake import door
-from service.sources.config import Secret, Source, Verify
-from service.sources.reading import Event, Outcome, Reading, Request
-from service.sources.units import Rate
-from worker.accept import Acceptor
-from worker.connection import connect, connect_async
+from service.context import Dependencies
+from service.intake import endpoint
+from service.sources.request import Event, Outcome, Reading, Request
+from service.sources.schema import Rate, Secret, Source, Verify
+from worker.accept.acceptor import Acceptor
+from worker.accept.spool import SPOOL, Spool
 from worker.contract import Lead, Raw
+from worker.encryption import Vault
 from worker.ledger import Ledger
 from worker.metrics import Meter
-from worker.queue import open_queue
+from worker.queue.rq_queue import open_queue
 from worker.settings import Settings
-from worker.spool import SPOOL, Spool
-from worker.vault import Vault
+from worker.store.connection import connect, connect_async
 
 PATIENCE = 5.0
 NOW = 1_800_000_000.0
@@ -40,13 +41,18 @@ def an_event(outcome: Outcome = Outcome.LEAD, **rest: Any) -> Event:
 
 def a_reading(outcome: Outcome = Outcome.LEAD, **rest: Any) -> Reading:
     with_events = outcome not in (Outcome.REFUSED, Outcome.UNREADABLE, Outcome.HANDSHAKE)
-    return Reading(outcome=outcome, events=rest.pop("events", [an_event(outcome)] if with_events else []), **rest)
+    return Reading(
+        outcome=outcome,
+        events=rest.pop("events", [an_event(outcome)] if with_events else []),
+        **rest,
+    )
 
 
 SOURCES = [
     Source(name="contact"),
     Source(name="strict", origins=[SITE], redirect_origins=[SITE], redirect=f"{SITE}/thanks"),
-    Source(name="partner", adapter="json", max_body=100, verify=Verify(scheme="token", header="X-Key"),
+    Source(name="partner", adapter="json", max_body=100,
+    verify=Verify(scheme="token", header="X-Key"),
            secrets=(Secret(env="K", value="s3cret"), Secret(env="L", value="öld"))),
     Source(name="linked", verify=Verify(scheme="token", query="key"), secrets=(Secret(env="K", value="s3cret"),)),
     Source(name="typeform", adapter="typeform", dedupe_window=0.0),
@@ -58,7 +64,9 @@ SOURCES = [
 
 
 class World:
-    """`reading` is what the judge says of every request from now on; `seen` are the requests it was asked about."""
+    """`reading` is what the judge says of every request from now on; `seen` are the requests it was
+    asked about.
+    """
 
     def __init__(self, client: TestClient[Litestar], deps: Dependencies) -> None:
         self.client = client
@@ -84,7 +92,13 @@ class World:
 
 
 def scrub(_source: Source, request: Request) -> Raw:
-    return Raw(method=request.method, query=request.query, content_type=request.content_type, headers=[], body=request.body)
+    return Raw(
+        method=request.method,
+        query=request.query,
+        content_type=request.content_type,
+        headers=[],
+        body=request.body,
+    )
 
 
 class FixedSources:
@@ -99,11 +113,20 @@ class FixedSources:
 
 @contextmanager
 def open_world(
-    url: str, monkeypatch: pytest.MonkeyPatch, env: dict[str, str] | None = None, spool: Path | None = None
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    env: dict[str, str] | None = None,
+    spool: Path | None = None,
 ) -> Iterator[World]:
     """The application over a Redis; with `spool`, over a folder as well."""
-    store, astore, vault = connect(url, timeout=PATIENCE), connect_async(url, timeout=PATIENCE), Vault()
-    settings = Settings.for_service((env or {}) | ({"LEADLINE_DATA_DIR": str(spool)} if spool else {}))
+    store, astore, vault = (
+        connect(url, timeout=PATIENCE),
+        connect_async(url, timeout=PATIENCE),
+        Vault(),
+    )
+    settings = Settings.for_service(
+        (env or {}) | ({"LEADLINE_DATA_DIR": str(spool)} if spool else {})
+    )
     meter = Meter()
     local = Spool(settings.data_dir / SPOOL, settings.spool_max, vault) if spool else None
     deps = Dependencies(
@@ -117,6 +140,6 @@ def open_world(
     )
     with TestClient(create_app(deps)) as client:
         world = World(client, deps)
-        monkeypatch.setattr(door, "judge", world.judge)
-        monkeypatch.setattr(door, "scrub", scrub)
+        monkeypatch.setattr(endpoint, "judge", world.judge)
+        monkeypatch.setattr(endpoint, "scrub", scrub)
         yield world

@@ -16,12 +16,14 @@ from litestar.testing import TestClient
 from tests.flow.intake_world import World, open_world
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
-from worker.connection import connect_async
 from worker.contract import Cause, Lead, State
 from worker.ledger import Ledger, Verdict
+from worker.store.connection import connect_async
 
 VIEWER, OPERATOR, SECOND = "viewer-token-1", "operator-token-2", "operator-token-3"
-TOKENS = {"LEADLINE_OPS_TOKENS": f"vera:viewer:{VIEWER},olga:operator:{OPERATOR},otto:operator:{SECOND}"}
+TOKENS = {
+    "LEADLINE_OPS_TOKENS": f"vera:viewer:{VIEWER},olga:operator:{OPERATOR},otto:operator:{SECOND}"
+}
 HERE = "http://testserver.local"
 CAUSE = Cause(step="lead", code="invalid", detail="the title is too long", field="title")
 
@@ -81,7 +83,11 @@ class Desk:
             return
         through = State.DEAD if state in (State.DISCARDED, State.ERASED) else state
         self.ledger.finish(
-            name, "t", through, cause=CAUSE if through is State.DEAD else None, next_at=9e9 if state is State.WAITING else None
+            name,
+            "t",
+            through,
+            cause=CAUSE if through is State.DEAD else None,
+            next_at=9e9 if state is State.WAITING else None,
         )
         if state is State.DISCARDED:
             self.ledger.discard(name, "somebody", "")
@@ -106,7 +112,9 @@ class Desk:
 
 
 @contextmanager
-def open_desk(url: str, monkeypatch: pytest.MonkeyPatch, folder: Path, env: dict[str, str] | None = None) -> Iterator[Desk]:
+def open_desk(
+    url: str, monkeypatch: pytest.MonkeyPatch, folder: Path, env: dict[str, str] | None = None
+) -> Iterator[Desk]:
     with open_world(url, monkeypatch, TOKENS | (env or {}), spool=folder) as world:
         yield Desk(world, url)
 

@@ -18,17 +18,17 @@ import redis as redis_py
 from msgspec import structs
 from structlog.testing import capture_logs
 
-from service.alerts.watch import Watch
+from service.alerts.monitor import Watch
 from service.alerts.webhook import Webhook, build_http
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
-from worker import keys
 from worker.causes import cause_id
-from worker.connection import connect
 from worker.contract import Cause, State
-from worker.ignored import ignore
+from worker.encryption import Vault
 from worker.ledger import Ledger
-from worker.vault import Vault
+from worker.ledger.audit import ignore
+from worker.store import keys
+from worker.store.connection import connect
 
 
 class Channel:
@@ -66,7 +66,15 @@ def channel() -> Iterator[tuple[Channel, str]]:
 
 
 class World:
-    def __init__(self, redis: redis_py.Redis, aredis: Any, folder: Path, channel: Channel, url: str, http: httpx.Client) -> None:
+    def __init__(
+        self,
+        redis: redis_py.Redis,
+        aredis: Any,
+        folder: Path,
+        channel: Channel,
+        url: str,
+        http: httpx.Client,
+    ) -> None:
         self.redis, self._aredis, self.folder, self.channel = redis, aredis, folder, channel
         self._webhook, self.ahead = Webhook(url, None, http), 0.0
         redis.hset(keys.WORKERS, "w", json.dumps({"seen": time.time() + 10_000}))
@@ -79,7 +87,9 @@ class World:
         return Watch(ledger, folder or self.folder, self._webhook, 900.0, self.clock)
 
     def dead(self, count: int, code: str = "unknown-name") -> None:
-        cause = Cause(step="names", code=code, detail="no label 'X'", setting="sources.contact.lead.labels")
+        cause = Cause(
+            step="names", code=code, detail="no label 'X'", setting="sources.contact.lead.labels"
+        )
         letters = [structs.replace(submission(State.DEAD), cause=cause) for _ in range(count)]
         asyncio.run(accept(self._aredis, self.redis, letters))
 
@@ -96,7 +106,9 @@ def world(
 
 
 def test_the_first_dead_letter_is_told_once_and_its_end_once(world: World) -> None:
-    """One message for the first dead letter, none while it stays, one when there are none any more."""
+    """One message for the first dead letter, none while it stays, one when there are none any
+    more.
+    """
     watch = world.watch()
     watch.beat()
     assert world.channel.texts == []
@@ -110,7 +122,9 @@ def test_the_first_dead_letter_is_told_once_and_its_end_once(world: World) -> No
     watch.beat()
     world.ahead = 301.0
     watch.beat()
-    assert world.channel.texts[1:] == [":white_check_mark: *Leadline*: Recovered: no dead letters are left"]
+    assert world.channel.texts[1:] == [
+        ":white_check_mark: *Leadline*: Recovered: no dead letters are left"
+    ]
 
 
 def test_an_ignored_cause_wakes_nobody(world: World) -> None:
@@ -165,13 +179,17 @@ def test_of_several_processes_one_tells(world: World) -> None:
 
 
 def test_a_redis_that_is_away_is_told_by_each_machine(world: World, tmp_path: Path) -> None:
-    """Half a minute without Redis is told with the size of the spool, and so is its return, whichever process sees it."""
+    """Half a minute without Redis is told with the size of the spool, and so is its return,
+    whichever process sees it.
+    """
     away = connect("redis://127.0.0.1:1/0", name="away")
     world.watch(away).beat()
     world.ahead = 31.0
     world.watch(away).beat()
     world.watch(away, tmp_path / "another").beat()
-    assert [("Redis is away" in text, "0 leads" in text) for text in world.channel.texts] == [(True, True)]
+    assert [("Redis is away" in text, "0 leads" in text) for text in world.channel.texts] == [
+        (True, True)
+    ]
     world.ahead = 60.0
     world.watch().beat()
     world.ahead = 125.0
@@ -181,7 +199,9 @@ def test_a_redis_that_is_away_is_told_by_each_machine(world: World, tmp_path: Pa
 
 
 def test_a_source_that_falls_silent(world: World) -> None:
-    """A source that spoke every hour for days and then stops is told once, and again when it speaks."""
+    """A source that spoke every hour for days and then stops is told once, and again when it
+    speaks.
+    """
     series = 'leadline_submissions_total{outcome="accepted",source="contact"}'
     watch = world.watch()
     for hour in range(5 * 24):

@@ -1,4 +1,6 @@
-"""The allowance on the whole road: an account whose day is short, refusals, a lease that is lost in line."""
+"""The allowance on the whole road: an account whose day is short, refusals, a lease that is lost in
+line.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,14 @@ import pytest
 from service.sandbox.serve import served
 from service.sandbox.settings import SandboxSettings
 from tests.flow.conftest import TOKEN, Account, Road
-from worker import keys
 from worker.contract import State
 from worker.delivery import Delivery
-from worker.entrance import Entrance
 from worker.errors import LeaseLost
+from worker.main import Office
+from worker.queue.slots import Entrance
 from worker.settings import Settings
+from worker.store import keys
 from worker.values import Secret
-from worker.work import Office
 
 NAMES, LEAD = 11, 35
 """Tokens: reading labels and channels once; a new person and its lead."""
@@ -29,14 +31,27 @@ DAY = NAMES + 2 * LEAD + 10
 
 @pytest.fixture(scope="module")
 def sandbox_url() -> Iterator[str]:
-    with served(SandboxSettings(port=0, search_delay_seconds=0.0, plan="lite", daily_tokens=DAY)) as url:
+    with served(
+        SandboxSettings(port=0, search_delay_seconds=0.0, plan="lite", daily_tokens=DAY)
+    ) as url:
         yield url
 
 
-def slot(road: Road, kind: type[Delivery] = Delivery, entrance: Entrance | None = None, **settings: Any) -> Delivery:
+def slot(
+    road: Road, kind: type[Delivery] = Delivery, entrance: Entrance | None = None, **settings: Any
+) -> Delivery:
     """A slot of a worker that keeps within the small plan."""
-    given: dict[str, Any] = {"pipedrive_plan": "lite", "pipedrive_api_token": Secret(TOKEN)} | settings
-    office = Office(Settings(pipedrive_base_url=road.account.url, **given), road.redis, road.meter, road.clock, time.sleep)
+    given: dict[str, Any] = {
+        "pipedrive_plan": "lite",
+        "pipedrive_api_token": Secret(TOKEN),
+    } | settings
+    office = Office(
+        Settings(pipedrive_base_url=road.account.url, **given),
+        road.redis,
+        road.meter,
+        road.clock,
+        time.sleep,
+    )
     office.entrance = entrance or office.entrance
     workshop, _ = road.workshop()
     return kind(replace(workshop, catalogue=office.catalogue), office.client)
@@ -47,11 +62,22 @@ def refusals(account: Account) -> list[int]:
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["by our own count", "by the receiver's count"])
-def test_when_the_day_is_spent_everything_waits_for_the_next(road: Road, account: Account, told: bool) -> None:
-    """What the tokens do not suffice for waits for midnight, without a call that is refused, an attempt used or a death."""
+def test_when_the_day_is_spent_everything_waits_for_the_next(
+    road: Road, account: Account, told: bool
+) -> None:
+    """What the tokens do not suffice for waits for midnight, without a call that is refused, an
+    attempt used or a death.
+    """
     delivery = slot(road, pipedrive_daily_tokens=DAY if told else None)
-    found = [road.deliver(road.accept(email=f"{number}@example.com"), delivery) for number in range(4)]
-    assert [record.state for record in found] == [State.DELIVERED, State.DELIVERED, State.WAITING, State.WAITING]
+    found = [
+        road.deliver(road.accept(email=f"{number}@example.com"), delivery) for number in range(4)
+    ]
+    assert [record.state for record in found] == [
+        State.DELIVERED,
+        State.DELIVERED,
+        State.WAITING,
+        State.WAITING,
+    ]
     third = found[2]
     assert (third.reason, third.attempts, third.person_id) == ("budget", 0, None)
     assert third.next_at is not None
@@ -62,7 +88,9 @@ def test_when_the_day_is_spent_everything_waits_for_the_next(road: Road, account
 
 
 def test_what_others_spend_is_not_spent_again(road: Road, account: Account) -> None:
-    """Tokens that another integration used meanwhile are seen in the next answer, before they run out."""
+    """Tokens that another integration used meanwhile are seen in the next answer, before they run
+    out.
+    """
     delivery = slot(road)
     assert road.deliver(road.accept(email="1@example.com"), delivery).state is State.DELIVERED
     account.http.get("/v1/leadLabels", headers={"x-api-token": TOKEN}).raise_for_status()
@@ -73,10 +101,15 @@ def test_what_others_spend_is_not_spent_again(road: Road, account: Account) -> N
 
 
 def test_after_a_429_nobody_calls_until_the_reset(road: Road, account: Account) -> None:
-    """A delivery that was in hand when another met a 429 waits for the stated reset too, and then goes on."""
+    """A delivery that was in hand when another met a 429 waits for the stated reset too, and then
+    goes on.
+    """
     other = slot(road)
     first = slot(road)
-    account.fault({"operation": "persons.search", "count": 1}, {"kind": "answer", "status": 429, "headers": {"retry-after": "1"}})
+    account.fault(
+        {"operation": "persons.search", "count": 1},
+        {"kind": "answer", "status": 429, "headers": {"retry-after": "1"}},
+    )
     refused = road.deliver(road.accept(), first)
     other._pipedrive.users.me()
     calls = account.state()["calls"]
@@ -86,7 +119,9 @@ def test_after_a_429_nobody_calls_until_the_reset(road: Road, account: Account) 
 
 
 def test_the_first_call_makes_room_for_the_next_submission(road: Road) -> None:
-    """A slot that came in through the entrance leaves it as soon as Pipedrive takes a call, not only at the delivery's end."""
+    """A slot that came in through the entrance leaves it as soon as Pipedrive takes a call, not
+    only at the delivery's end.
+    """
     entrance = Entrance(1)
     assert entrance.enter(0)
     road.deliver(road.accept(), slot(road, entrance=entrance))
@@ -102,7 +137,9 @@ class Overtaken(Delivery):
 
 
 def test_a_create_that_is_not_sent_costs_nothing(road: Road, account: Account) -> None:
-    """Where the lease was lost in line the create is not sent, and its place and tokens are given back."""
+    """Where the lease was lost in line the create is not sent, and its place and tokens are given
+    back.
+    """
     road.deliver(road.accept(), slot(road, Overtaken))
     assert "persons.add" not in account.calls()
     assert road.redis.zcard(keys.ALLOWANCE + "burst") == len(account.calls())

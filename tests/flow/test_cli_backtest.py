@@ -12,18 +12,18 @@ import redis as redis_py
 from click.testing import CliRunner, Result
 from msgspec import structs
 
-from service import stored
-from service.attribution import Tally, public
 from service.cli.main import main
-from service.cli.progress import counted
-from service.sources.loader import load, writing
+from service.cli.output import counted
+from service.reports import stored
+from service.reports.attribution import Tally, public
+from service.sources.source_file.loader import load, writing
 from tests.flow.arrivals import AT, Client, arrived, store
 from tests.redis.store import submission
 from tests.unit.sources.making import form
 from worker.contract import Lead, State, Utm
+from worker.encryption import Vault
 from worker.ledger import Ledger
 from worker.ledger.record import spooled_record
-from worker.vault import Vault
 
 OLD = """
 [sources.contact]
@@ -41,7 +41,10 @@ Run = Callable[..., Result]
 def run(tmp_path: Path, redis_url: str) -> Run:
     def go(*words: str, toml: str = OLD) -> Result:
         (tmp_path / "sources.toml").write_text(toml, "utf-8")
-        own = {"LEADLINE_CONFIG": str(tmp_path / "sources.toml"), "LEADLINE_DATA_DIR": str(tmp_path / "none")}
+        own = {
+            "LEADLINE_CONFIG": str(tmp_path / "sources.toml"),
+            "LEADLINE_DATA_DIR": str(tmp_path / "none"),
+        }
         return CliRunner().invoke(main, list(words), env=own | {"REDIS_URL": redis_url})
 
     return go
@@ -52,12 +55,24 @@ def kept(redis: redis_py.Redis, aredis: Client) -> list[str]:
     """Three leads of `contact`, one of `other`, each a day later."""
     contact, other = (load(OLD, {}).sources[name] for name in ("contact", "other"))
     sent = [
-        (contact, {"email": "ada@example.com", "Firma": "Engines", "utm_source": "google", "utm_campaign": "spring"}),
+        (
+            contact,
+            {
+                "email": "ada@example.com",
+                "Firma": "Engines",
+                "utm_source": "google",
+                "utm_campaign": "spring",
+            },
+        ),
         (contact, {"email": "bob@example.com", "gclid": "G1"}),
         (contact, {"email": "cyd@example.com", "utm_source": "bing", "utm_campaign": "spring"}),
         (other, {"phone": "+442079460018"}),
     ]
-    found = [one for day, (source, fields) in enumerate(sent) for one in arrived(source, form(**fields), AT + 86_400 * day)]
+    found = [
+        one
+        for day, (source, fields) in enumerate(sent)
+        for one in arrived(source, form(**fields), AT + 86_400 * day)
+    ]
     return store(aredis, redis, found)
 
 
@@ -109,7 +124,9 @@ def test_against_the_file_as_it_was(run: Run, kept: list[str], tmp_path: Path) -
     """Changed rules show against the file of before."""
     old = tmp_path / "old.toml"
     old.write_text(OLD, "utf-8")
-    result = run("backtest", "--json", "--against", str(old), toml=OLD.replace('"Ads"', '"Paid search"'))
+    result = run(
+        "backtest", "--json", "--against", str(old), toml=OLD.replace('"Ads"', '"Paid search"')
+    )
     [item] = told(result)["items"]
     assert (item["id"], item["verdict"]) == (kept[0], "written differently")
     assert item["writing"] == [{"field": "channel", "before": "Ads", "after": "Paid search"}]
@@ -136,9 +153,18 @@ def test_a_wrong_file_is_said(run: Run) -> None:
 
 @pytest.mark.usefixtures("kept")
 def test_attribution(run: Run) -> None:
-    """By source, campaign and rule: how many leads carry what, and where those come from that no rule matched."""
+    """By source, campaign and rule: how many leads carry what, and where those come from that no
+    rule matched.
+    """
     found = told(run("attribution", "--json"))
-    assert found["total"] == {"leads": 4, "channel": 3, "channel_id": 3, "utm": 2, "click_id": 1, "complete": 3}
+    assert found["total"] == {
+        "leads": 4,
+        "channel": 3,
+        "channel_id": 3,
+        "utm": 2,
+        "click_id": 1,
+        "complete": 3,
+    }
     contact = next(share for share in found["sources"] if share["source"] == "contact")
     assert contact["campaigns"]["spring"]["leads"] == 2
     assert contact["campaigns"]["(none)"]["click_id"] == 1
@@ -159,7 +185,9 @@ def test_attribution_of_nothing(run: Run) -> None:
 
 
 def test_attribution_is_bounded_and_impersonal() -> None:
-    """However many campaigns there are, and whatever stands in them, the report stays small and names nobody."""
+    """However many campaigns there are, and whatever stands in them, the report stays small and
+    names nobody.
+    """
     tally = Tally(writing(load(OLD, {})))
     template = spooled_record(submission(source="contact"))
     for number in range(1_500):
@@ -172,10 +200,16 @@ def test_attribution_is_bounded_and_impersonal() -> None:
     assert public("ada@example.com") == "(an address)"
 
 
-def test_the_stream_pages_through_equal_times(redis: redis_py.Redis, aredis: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every submission comes once, the newest change first, however many share one moment and however small the pages."""
+def test_the_stream_pages_through_equal_times(
+    redis: redis_py.Redis, aredis: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every submission comes once, the newest change first, however many share one moment and
+    however small the pages.
+    """
     monkeypatch.setattr(stored, "PAGE", 4)
-    ids = store(aredis, redis, [submission(State.QUEUED if n % 3 else State.DEAD) for n in range(30)])
+    ids = store(
+        aredis, redis, [submission(State.QUEUED if n % 3 else State.DEAD) for n in range(30)]
+    )
     ledger = Ledger(redis, Vault(()))
     for state in (State.QUEUED, State.DEAD):
         for one in ids:

@@ -12,7 +12,7 @@ import pytest
 import redis as redis_py
 from click.testing import CliRunner, Result
 
-from service.checks.store import check_store, shown
+from service.checks.environment import check_store, shown
 from service.cli.main import main
 from tests.flow.conftest import TOKEN, Account
 from worker.settings import FIELDS
@@ -42,12 +42,19 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Runs `leadline check` over a source file given as text, with nothing set but what the test sets."""
+    """Runs `leadline check` over a source file given as text, with nothing set but what the test
+    sets.
+    """
 
     def go(*words: str, config: str = GOOD, **env: str) -> Result:
         (tmp_path / "leadline.toml").write_text(config, "utf-8")
-        own = {"LEADLINE_CONFIG": str(tmp_path / "leadline.toml"), "LEADLINE_DATA_DIR": str(tmp_path / "data")}
-        return CliRunner().invoke(main, ["check", *words], env=OPEN | own | {"CONTACT_KEY": "k"} | env)
+        own = {
+            "LEADLINE_CONFIG": str(tmp_path / "leadline.toml"),
+            "LEADLINE_DATA_DIR": str(tmp_path / "data"),
+        }
+        return CliRunner().invoke(
+            main, ["check", *words], env=OPEN | own | {"CONTACT_KEY": "k"} | env
+        )
 
     return go
 
@@ -55,7 +62,9 @@ def run(tmp_path: Path) -> Run:
 def findings(result: Result) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(result.stdout)["findings"]
     assert all(list(finding) == ["level", "subject", "message", "setting"] for finding in found)
-    assert result.exit_code == (1 if any(finding["level"] == "fail" for finding in found) else 0), result.stdout
+    assert result.exit_code == (1 if any(finding["level"] == "fail" for finding in found) else 0), (
+        result.stdout
+    )
     return found
 
 
@@ -81,35 +90,59 @@ def everything(redis_url: str, account: Account) -> dict[str, str]:
 
 
 def test_all_is_well(run: Run, everything: dict[str, str]) -> None:
-    """With a good file, a good Redis and an account that has every name there is nothing but ok, and the command ends with 0."""
+    """With a good file, a good Redis and an account that has every name there is nothing but ok,
+    and the command ends with 0.
+    """
     found = findings(run("--json", **everything))
     assert {finding["level"] for finding in found} == {"ok"}, found
-    assert {finding["subject"] for finding in found} == {"settings", "source file", "source contact", "redis", "pipedrive"}
+    assert {finding["subject"] for finding in found} == {
+        "settings",
+        "source file",
+        "source contact",
+        "redis",
+        "pipedrive",
+    }
 
 
 def test_people_get_aligned_lines(run: Run) -> None:
-    """One line for each finding, levels and subjects below each other, no colour where no terminal is."""
+    """One line for each finding, levels and subjects below each other, no colour where no terminal
+    is.
+    """
     result = run("--offline")
     lines = result.stdout.splitlines()
     assert len(lines) == len(findings(run("--offline", "--json")))
     assert "\x1b" not in result.stdout
     assert {line[:6].rstrip() for line in lines} <= {"ok", "warn", "fail"}
     begins = ("console closed", "/", "form at /in/contact")
-    assert len({line.index(f"  {word}") for line in lines for word in begins if f"  {word}" in line}) == 1
+    assert (
+        len({line.index(f"  {word}") for line in lines for word in begins if f"  {word}" in line})
+        == 1
+    )
 
 
 def test_every_fault_of_the_source_file(run: Run) -> None:
-    """All faults of the file are failures, each with its line and key, and nothing else is said of it."""
-    found = findings(run("--offline", "--json", config='[sources.a]\nadaptor = "form"\nreply = 700\n'))
+    """All faults of the file are failures, each with its line and key, and nothing else is said of
+    it.
+    """
+    found = findings(
+        run("--offline", "--json", config='[sources.a]\nadaptor = "form"\nreply = 700\n')
+    )
     assert one(found, "adaptor")[:2] == ("fail", "source file")
     assert one(found, "700") == ("fail", "source file", "sources.a.reply")
-    assert "leadline.toml:3" in next(finding["message"] for finding in found if "700" in finding["message"])
+    assert "leadline.toml:3" in next(
+        finding["message"] for finding in found if "700" in finding["message"]
+    )
     assert len(levels(found, "source file")) == 2
 
 
-@pytest.mark.parametrize(("env", "level"), [({}, "warn"), ({"PIPEDRIVE_API_TOKEN": "t"}, "fail"), ({"PAGE_TOKEN": "t"}, None)])
+@pytest.mark.parametrize(
+    ("env", "level"),
+    [({}, "warn"), ({"PIPEDRIVE_API_TOKEN": "t"}, "fail"), ({"PAGE_TOKEN": "t"}, None)],
+)
 def test_secrets(run: Run, env: dict[str, str], level: str | None) -> None:
-    """A missing secret of a scheme fails; one for fetching fails where the worker runs and else is a warning."""
+    """A missing secret of a scheme fails; one for fetching fails where the worker runs and else is
+    a warning.
+    """
     config = GOOD + '[sources.contact.fetch]\ntoken_env = "PAGE_TOKEN"\n'
     found = findings(run("--offline", "--json", config=config, **env | {"CONTACT_KEY": ""}))
     assert one(found, "CONTACT_KEY") == ("fail", "source file", "sources.contact.verify.secret_env")
@@ -119,18 +152,27 @@ def test_secrets(run: Run, env: dict[str, str], level: str | None) -> None:
         assert "PAGE_TOKEN" not in str(found)
 
 
-@pytest.mark.parametrize(("fetch", "levels_"), [("", ["ok", "warn"]), ('fetch = { token_env = "PAGE_TOKEN" }', ["ok"])])
+@pytest.mark.parametrize(
+    ("fetch", "levels_"), [("", ["ok", "warn"]), ('fetch = { token_env = "PAGE_TOKEN" }', ["ok"])]
+)
 def test_products_that_send_ids_alone(run: Run, fetch: str, levels_: list[str]) -> None:
     """Without a token the worker could not read the rest, which is said before the first event."""
-    config = f'[sources.ads]\nadapter = "meta-lead-ads"\nverify = {{ secret_env = "CONTACT_KEY" }}\n{fetch}\n'
+    config = (
+        '[sources.ads]\nadapter = "meta-lead-ads"\nverify = { secret_env = "CONTACT_KEY"'
+        f" }}\n{fetch}\n"
+    )
     found = findings(run("--offline", "--json", config=config, PAGE_TOKEN="t"))
     assert levels(found, "source ads") == levels_
     if not fetch:
         assert one(found, "ids alone")[2] == "sources.ads.fetch.token_env"
 
 
-def test_the_packaged_example(run: Run, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a source file the example is looked at; the secrets that `leadline up` makes for it are no failure."""
+def test_the_packaged_example(
+    run: Run, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a source file the example is looked at; the secrets that `leadline up` makes for it
+    are no failure.
+    """
     monkeypatch.chdir(tmp_path_factory.mktemp("empty"))
     found = findings(run("--offline", "--json", LEADLINE_CONFIG=""))
     assert one(found, "packaged example") == ("warn", "source file", "LEADLINE_CONFIG")
@@ -138,8 +180,18 @@ def test_the_packaged_example(run: Run, tmp_path_factory: pytest.TempPathFactory
 
 
 def test_settings_with_faults(run: Run) -> None:
-    """Settings that cannot be read fail, each with its name, and the source file is looked at all the same."""
-    found = findings(run("--json", LEADLINE_PORT="many", LEADLINE_SLOTS="0", LEADLINE_SLOT="3", config="[sources]\n"))
+    """Settings that cannot be read fail, each with its name, and the source file is looked at all
+    the same.
+    """
+    found = findings(
+        run(
+            "--json",
+            LEADLINE_PORT="many",
+            LEADLINE_SLOTS="0",
+            LEADLINE_SLOT="3",
+            config="[sources]\n",
+        )
+    )
     assert one(found, "'many'") == ("fail", "settings", "LEADLINE_PORT")
     assert one(found, "LEADLINE_SLOTS: ") == ("fail", "settings", "LEADLINE_SLOTS")
     assert one(found, "did you mean") == ("warn", "settings", "LEADLINE_SLOTS")
@@ -147,8 +199,12 @@ def test_settings_with_faults(run: Run) -> None:
 
 
 def test_what_is_left_open(run: Run) -> None:
-    """A closed console, a source that anybody can post to and missing credentials are warnings, not failures."""
-    found = findings(run("--json", config="[sources.contact]\n[sources.partner]\nadapter = 'json'\n"))
+    """A closed console, a source that anybody can post to and missing credentials are warnings, not
+    failures.
+    """
+    found = findings(
+        run("--json", config="[sources.contact]\n[sources.partner]\nadapter = 'json'\n")
+    )
     assert one(found, "console closed") == ("warn", "settings", "LEADLINE_OPS_TOKENS")
     assert one(found, "no credentials") == ("warn", "pipedrive", "PIPEDRIVE_API_TOKEN")
     for name in ("contact", "partner"):
@@ -160,7 +216,10 @@ def test_what_is_left_open(run: Run) -> None:
 @pytest.mark.parametrize(("url", "level"), [("", "fail"), ("https://leads.acme.example", "ok")])
 def test_a_scheme_that_signs_the_url(run: Run, url: str, level: str) -> None:
     """Without the public URL every request of such a source would be refused."""
-    hook = '[sources.hook.verify]\nscheme = "hmac"\nheader = "X-S"\nsecret_env = "HOOK"\nsigned = "{method}{url}{body}"\n'
+    hook = (
+        '[sources.hook.verify]\nscheme = "hmac"\nheader = "X-S"\nsecret_env = "HOOK"\nsigned ='
+        ' "{method}{url}{body}"\n'
+    )
     found = findings(run("--offline", "--json", config=hook, HOOK="s", LEADLINE_PUBLIC_URL=url))
     assert levels(found, "source hook") == [level]
 
@@ -196,7 +255,9 @@ def configured(redis: redis_py.Redis, name: str, value: str) -> Iterator[None]:
 def test_redis_that_forgets(
     run: Run, redis: redis_py.Redis, redis_url: str, name: str, value: str, level: str, said: str
 ) -> None:
-    """Eviction fails; what can be lost with a crash is a loud warning. Both name Redis's setting."""
+    """Eviction fails; what can be lost with a crash is a loud warning. Both name Redis's
+    setting.
+    """
     with configured(redis, name, value):
         found = findings(run("--json", REDIS_URL=redis_url))
     assert one(found, said) == (level, "redis", name)
@@ -206,7 +267,12 @@ class Managed:
     """A server as some sell it: CONFIG is refused, INFO says what it likes."""
 
     def __init__(self, **info: Any) -> None:
-        self._info = {"redis_version": "7.2.4", "aof_enabled": 1, "maxmemory_policy": "noeviction", "role": "master"} | info
+        self._info = {
+            "redis_version": "7.2.4",
+            "aof_enabled": 1,
+            "maxmemory_policy": "noeviction",
+            "role": "master",
+        } | info
 
     def ping(self) -> bool:
         return True
@@ -236,9 +302,13 @@ class Managed:
     ],
 )
 def test_managed_redis(info: dict[str, Any], level: str, said: str) -> None:
-    """What a managed server does not tell is a warning that it cannot be read; what INFO tells is judged."""
+    """What a managed server does not tell is a warning that it cannot be read; what INFO tells is
+    judged.
+    """
     server: Any = Managed(**info)
-    found = check_store(server, "redis://h:6379/0", wait_replicas=1 if "connected_slaves" in info else 0)
+    found = check_store(
+        server, "redis://h:6379/0", wait_replicas=1 if "connected_slaves" in info else 0
+    )
     assert [finding.level for finding in found if said in finding.message] == [level], found
 
 
@@ -251,7 +321,9 @@ def test_redis_that_is_away(run: Run) -> None:
 
 
 def test_missing_names(run: Run, everything: dict[str, str]) -> None:
-    """Each name that the account lacks is one finding with every place and what the account has; what is made only warns."""
+    """Each name that the account lacks is one finding with every place and what the account has;
+    what is made only warns.
+    """
     config = """
 [pipedrive]
 owner_id = 99
@@ -269,7 +341,11 @@ when = { utm_source = "x" }
 labels = ["Fresh"]
 create_labels = true
 """
-    found = [each for each in findings(run("--json", config=config, **everything)) if each["subject"] == "pipedrive"]
+    found = [
+        each
+        for each in findings(run("--json", config=config, **everything))
+        if each["subject"] == "pipedrive"
+    ]
     assert one(found, "no label 'Nope'") == ("fail", "pipedrive", "sources.one.lead.labels")
     said = next(each["message"] for each in found if "'Nope'" in each["message"])
     assert "sources.two.lead.labels (source two, line 11)" in said
@@ -277,9 +353,21 @@ create_labels = true
     assert one(found, "no label 'Fresh'") == ("warn", "pipedrive", "sources.two.rules[1].labels")
     assert one(found, "no channel 'Radio'") == ("fail", "pipedrive", "sources.one.lead.channel")
     assert one(found, "no owner '99'") == ("fail", "pipedrive", "sources.one.lead.owner_id")
-    assert one(found, "no custom field 'Budgets'") == ("fail", "pipedrive", "sources.one.lead.custom.Budgets")
-    assert one(found, "no custom field of persons 'Shoe'") == ("fail", "pipedrive", "sources.one.lead.custom.person.Shoe")
-    assert one(found, "'Company size' is left out") == ("warn", "pipedrive", "sources.one.lead.custom.Company size")
+    assert one(found, "no custom field 'Budgets'") == (
+        "fail",
+        "pipedrive",
+        "sources.one.lead.custom.Budgets",
+    )
+    assert one(found, "no custom field of persons 'Shoe'") == (
+        "fail",
+        "pipedrive",
+        "sources.one.lead.custom.person.Shoe",
+    )
+    assert one(found, "'Company size' is left out") == (
+        "warn",
+        "pipedrive",
+        "sources.one.lead.custom.Company size",
+    )
     assert len(found) == 8
 
 
@@ -294,7 +382,11 @@ def test_an_account_that_does_not_let_us_in(
     run: Run, everything: dict[str, str], env: dict[str, str], level: str, setting: str
 ) -> None:
     """Refused credentials and a wrong address are one failure that names the setting."""
-    found = [each for each in findings(run("--json", **everything | env)) if each["subject"] == "pipedrive"]
+    found = [
+        each
+        for each in findings(run("--json", **everything | env))
+        if each["subject"] == "pipedrive"
+    ]
     assert [(each["level"], each["setting"]) for each in found] == [(level, setting)]
 
 
@@ -313,9 +405,13 @@ def test_offline_asks_nobody(run: Run, everything: dict[str, str], account: Acco
 
 
 def test_every_setting_is_listed(run: Run) -> None:
-    """--settings lists each setting with value, default, unit and help; secrets only show that they are set."""
+    """--settings lists each setting with value, default, unit and help; secrets only show that they
+    are set.
+    """
     result = run("--settings", PIPEDRIVE_API_TOKEN="t0psecret", LEADLINE_SLOTS="7")
-    listed = json.loads(run("--settings", "--json", PIPEDRIVE_API_TOKEN="t0psecret", LEADLINE_SLOTS="7").stdout)["settings"]
+    listed = json.loads(
+        run("--settings", "--json", PIPEDRIVE_API_TOKEN="t0psecret", LEADLINE_SLOTS="7").stdout
+    )["settings"]
     assert [row["name"] for row in listed] == [row.name for row in FIELDS.values()]
     rows = {row["name"]: row for row in listed}
     assert rows["LEADLINE_SLOTS"] | {"help": ""} == {

@@ -20,13 +20,15 @@ from msgspec import structs
 from service.cli.main import main
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
-from worker.audit import Audit
 from worker.causes import cause_id
 from worker.contract import Cause, Lead, State
+from worker.ledger.audit import Audit
 from worker.settings import FIELDS
 
 OPEN = {row.name: "" for row in FIELDS.values()}
-LABEL = Cause(step="names", code="unknown-name", detail="no label 'Nope'", field="label", hint="add it")
+LABEL = Cause(
+    step="names", code="unknown-name", detail="no label 'Nope'", field="label", hint="add it"
+)
 TITLE = Cause(step="lead", code="invalid", detail="too long", field="title")
 Run = Callable[..., Result]
 Put = Callable[..., str]
@@ -43,7 +45,9 @@ def run(redis_url: str, tmp_path: Path) -> Run:
 
 @pytest.fixture
 def put(redis: redis_py.Redis, aredis: Callable[[], AbstractAsyncContextManager[Any]]) -> Put:
-    def go(state: State = State.DEAD, cause: Cause | None = None, why: str | None = None, **lead: Any) -> str:
+    def go(
+        state: State = State.DEAD, cause: Cause | None = None, why: str | None = None, **lead: Any
+    ) -> str:
         given = Lead(**({"name": "Ada Lovelace", "email": "ada@example.com"} | lead))
         made = structs.replace(submission(state), lead=given, cause=cause, why=why)
         asyncio.run(accept(aredis, redis, [made]))
@@ -83,33 +87,52 @@ def test_the_list_answers_as_the_api_does(run: Run, put: Put) -> None:
 def test_the_list_is_filtered(run: Run, put: Put, words: tuple[str, ...], found: list[str]) -> None:
     """By source, by cause in its own words, and as the console's search box does."""
     names = {put(cause=LABEL): "label", put(cause=TITLE, name="Grace Hopper"): "title"}
-    assert [names[item["id"]] for item in told(run("dead", "list", *words, "--json"))["items"]] == found
+    assert [
+        names[item["id"]] for item in told(run("dead", "list", *words, "--json"))["items"]
+    ] == found
 
 
 def test_one_is_shown_whole(run: Run, put: Put, redis: redis_py.Redis) -> None:
-    """Lead, cause and timeline as in the API; that personal data were shown is in the trail; masked, they are not."""
+    """Lead, cause and timeline as in the API; that personal data were shown is in the trail;
+    masked, they are not.
+    """
     mine = put(cause=LABEL)
     body = told(run("dead", "show", mine, "--json"))
-    assert (body["lead"]["email"], body["cause"]["code"], body["revealed"]) == ("ada@example.com", "unknown-name", True)
+    assert (body["lead"]["email"], body["cause"]["code"], body["revealed"]) == (
+        "ada@example.com",
+        "unknown-name",
+        True,
+    )
     assert "ada@example.com" in run("dead", "show", mine).output
     assert "ada@example.com" not in run("dead", "show", mine, "--masked").output
     trail, _, _ = Audit(redis).page()
-    assert [(entry.who, entry.action, entry.target) for entry in trail] == [("cli:kim", "reveal", mine)] * 2
+    assert [(entry.who, entry.action, entry.target) for entry in trail] == [
+        ("cli:kim", "reveal", mine)
+    ] * 2
     gone = run("dead", "show", "01ARZ3NDEKTSV4RRFFQ69G5FAV")
     assert (gone.exit_code, "no submission" in gone.output) == (1, True)
 
 
 def test_exports_are_files(run: Run, put: Put, tmp_path: Path) -> None:
-    """CSV that holds the leads and no formulas, masked unless revealed, in a file that only its owner may read."""
+    """CSV that holds the leads and no formulas, masked unless revealed, in a file that only its
+    owner may read.
+    """
     mine = put(cause=LABEL, name="=cmd|' /C calc'!A0")
     put(State.QUEUED)
     target = tmp_path / "dead.csv"
     assert run("dead", "export", "--reveal", "--output", str(target)).exit_code == 0
     [row] = csv.DictReader(io.StringIO(target.read_text("utf-8"), newline=""))
-    assert (row["id"], row["lead_name"], row["lead_email"]) == (mine, "'=cmd|' /C calc'!A0", "ada@example.com")
+    assert (row["id"], row["lead_name"], row["lead_email"]) == (
+        mine,
+        "'=cmd|' /C calc'!A0",
+        "ada@example.com",
+    )
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     lines = [
-        json.loads(line) for line in run("dead", "export", "--format", "jsonl", "--state", "dead,queued").stdout.splitlines()
+        json.loads(line)
+        for line in run(
+            "dead", "export", "--format", "jsonl", "--state", "dead,queued"
+        ).stdout.splitlines()
     ]
     assert [line["lead"]["email"] for line in lines] == ["a…@example.com"] * 2
 
@@ -134,7 +157,9 @@ def test_quarantine_says_why(run: Run, put: Put) -> None:
     mine = put(State.QUARANTINED, why="the honeypot was filled in")
     put()
     body = told(run("quarantine", "list", "--json"))
-    assert [(item["id"], item["why"]) for item in body["items"]] == [(mine, "the honeypot was filled in")]
+    assert [(item["id"], item["why"]) for item in body["items"]] == [
+        (mine, "the honeypot was filled in")
+    ]
     assert "honeypot" in run("quarantine", "list").output
 
 
@@ -142,6 +167,15 @@ def test_status_is_the_overview(run: Run, put: Put) -> None:
     """The contract's keys, the balance and the causes."""
     put(cause=LABEL)
     body = told(run("status", "--json"))
-    assert {"states", "oldest_seconds", "causes", "paused", "degraded", "tokens", "workers", "spool"} <= set(body)
+    assert {
+        "states",
+        "oldest_seconds",
+        "causes",
+        "paused",
+        "degraded",
+        "tokens",
+        "workers",
+        "spool",
+    } <= set(body)
     assert (body["states"]["dead"], body["causes"]) == (1, 1)
     assert "no label 'Nope'" in run("status").output

@@ -1,4 +1,6 @@
-"""What operators do in a terminal: by id, or on all that match with the count confirmed, as in the console and in the trail."""
+"""What operators do in a terminal: by id, or on all that match with the count confirmed, as in the
+console and in the trail.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,12 @@ from service.cli.main import main
 from service.docs_document import openapi
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
-from worker import keys
-from worker.audit import Audit
 from worker.contract import Cause, State
+from worker.encryption import Vault
 from worker.ledger import Ledger, Verdict
+from worker.ledger.audit import Audit
 from worker.settings import FIELDS
-from worker.vault import Vault
+from worker.store import keys
 
 Connect = Callable[[], AbstractAsyncContextManager[Any]]
 CAUSE = Cause(step="lead", code="invalid", detail="the title is too long", field="title")
@@ -31,7 +33,11 @@ CAUSE = Cause(step="lead", code="invalid", detail="the title is too long", field
 
 class Terminal:
     def __init__(
-        self, url: str, folder: Path, redis: redis_py.Redis, aredis: Callable[[], AbstractAsyncContextManager[Any]]
+        self,
+        url: str,
+        folder: Path,
+        redis: redis_py.Redis,
+        aredis: Callable[[], AbstractAsyncContextManager[Any]],
     ) -> None:
         self.redis, self._aredis = redis, aredis
         self.ledger = Ledger(redis, Vault(()))
@@ -42,7 +48,9 @@ class Terminal:
         return CliRunner().invoke(main, list(words), env=self._env, input=input)
 
     def put(self, count: int, state: State = State.DEAD) -> list[str]:
-        made = [submission(state=State.QUEUED if state is State.DEAD else state) for _ in range(count)]
+        made = [
+            submission(state=State.QUEUED if state is State.DEAD else state) for _ in range(count)
+        ]
         asyncio.run(accept(self._aredis, self.redis, made))
         if state is State.DEAD:
             for each in made:
@@ -60,7 +68,10 @@ class Terminal:
         return [record.state for record in found if record]
 
     def trail(self) -> list[tuple[str, str, str, str | None]]:
-        return [(entry.who, entry.action, entry.target, entry.detail) for entry in Audit(self.redis).page()[0]]
+        return [
+            (entry.who, entry.action, entry.target, entry.detail)
+            for entry in Audit(self.redis).page()[0]
+        ]
 
     @contextmanager
     def working(self, ends: State) -> Iterator[None]:
@@ -99,21 +110,44 @@ ACTIONS: list[tuple[str, str, tuple[str, ...], State, str]] = [
     ("POST submissions/{id}/discard", "discard", ("dead", "discard"), State.DEAD, "discarded"),
     ("POST submissions/{id}/undo", "undo", ("dead", "undo"), State.DISCARDED, "dead"),
     ("POST submissions/{id}/undo", "undo", ("dead", "discard", "--undo"), State.DISCARDED, "dead"),
-    ("POST submissions/{id}/accept", "accept", ("quarantine", "accept"), State.QUARANTINED, "queued"),
-    ("POST submissions/{id}/discard", "discard", ("quarantine", "discard"), State.QUARANTINED, "discarded"),
+    (
+        "POST submissions/{id}/accept",
+        "accept",
+        ("quarantine", "accept"),
+        State.QUARANTINED,
+        "queued",
+    ),
+    (
+        "POST submissions/{id}/discard",
+        "discard",
+        ("quarantine", "discard"),
+        State.QUARANTINED,
+        "discarded",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("call", "action", "words", "state", "after"), ACTIONS, ids=lambda value: str(value))
-def test_each_action_on_one(call: str, action: str, words: tuple[str, ...], state: State, after: str, terminal: Terminal) -> None:
-    """Each action of the API has a command; it moves the submission, and the trail tells who did what to which."""
+@pytest.mark.parametrize(
+    ("call", "action", "words", "state", "after"), ACTIONS, ids=lambda value: str(value)
+)
+def test_each_action_on_one(
+    call: str, action: str, words: tuple[str, ...], state: State, after: str, terminal: Terminal
+) -> None:
+    """Each action of the API has a command; it moves the submission, and the trail tells who did
+    what to which.
+    """
     assert f"/ops/api/{call.split()[1]}".replace(f"/{action}", "/{action}") in openapi()["paths"]
     [name] = terminal.put(1, State.DEAD if state is State.DISCARDED else state)
     if state is State.DISCARDED:
         terminal.ledger.discard(name, "somebody", "")
     result = terminal.run(*words, name)
     assert (result.exit_code, result.output.split()) == (0, [name, after])
-    assert terminal.trail()[0] == ("cli:kim", action, name, "edited: email" if "edit" in words else None)
+    assert terminal.trail()[0] == (
+        "cli:kim",
+        action,
+        name,
+        "edited: email" if "edit" in words else None,
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,8 +161,12 @@ def test_each_action_on_one(call: str, action: str, words: tuple[str, ...], stat
         (("erase", "--email", "ada@example.com"), "erase", keys.digest("email", "ada@example.com")),
     ],
 )
-def test_each_action_on_the_whole(words: tuple[str, ...], action: str, target: str, terminal: Terminal) -> None:
-    """Pausing, causes, looking at personal data and erasing are in the trail too, with who did it."""
+def test_each_action_on_the_whole(
+    words: tuple[str, ...], action: str, target: str, terminal: Terminal
+) -> None:
+    """Pausing, causes, looking at personal data and erasing are in the trail too, with who did
+    it.
+    """
     [name] = terminal.put(1)
     cause = json.loads(terminal.run("causes", "list", "--json").output)["items"][0]["id"]
     result = terminal.run(*(word.format(id=name, cause=cause) for word in words))
@@ -140,7 +178,9 @@ def test_each_action_on_the_whole(words: tuple[str, ...], action: str, target: s
 
 
 def test_refusals_are_said_and_the_others_go_on(terminal: Terminal) -> None:
-    """Of several ids those that cannot be moved are said on standard error, and the exit code is 1."""
+    """Of several ids those that cannot be moved are said on standard error, and the exit code is
+    1.
+    """
     dead, delivered = terminal.put(1)[0], terminal.put(1)[0]
     terminal.ledger.discard(delivered, "x", "")
     result = terminal.run("dead", "retry", delivered, "nothing", dead)
@@ -174,11 +214,16 @@ def test_many_are_watched_to_the_end(terminal: Terminal) -> None:
     """A yes lets them go, and the outcomes are told at the end."""
     names = terminal.put(9)
     with terminal.working(State.DELIVERED):
-        result = terminal.run("dead", "retry", "--source", "contact", "--set", "company=Acme", input="y\n")
+        result = terminal.run(
+            "dead", "retry", "--source", "contact", "--set", "company=Acme", input="y\n"
+        )
     assert result.exit_code == 0, result.output
     assert "9 delivered of 9" in result.output
     assert terminal.states(names) == [State.DELIVERED] * 9
-    assert [entry[:2] for entry in terminal.trail()] == [("cli:kim", "bulk retry ended"), ("cli:kim", "bulk retry")]
+    assert [entry[:2] for entry in terminal.trail()] == [
+        ("cli:kim", "bulk retry ended"),
+        ("cli:kim", "bulk retry"),
+    ]
 
 
 def test_failed_canaries_end_with_one(terminal: Terminal) -> None:
@@ -210,22 +255,36 @@ def test_a_bulk_discard_needs_nobody_else(terminal: Terminal) -> None:
 
 
 def test_without_workers_it_says_so(terminal: Terminal) -> None:
-    """A bulk retry that nobody can deliver does not keep the terminal: it says how to look again and how to stop it."""
+    """A bulk retry that nobody can deliver does not keep the terminal: it says how to look again
+    and how to stop it.
+    """
     terminal.put(5)
     result = terminal.run("quarantine", "accept", "--all", "--yes")
     assert (result.exit_code, "nothing to accept" in result.output) == (0, True)
     result = terminal.run("dead", "retry", "--all", "--yes")
     assert "no worker was seen" in result.stderr
     made = json.loads(terminal.run("bulk", "list", "--json").output)["items"][0]
-    assert (made["left"], made["count"], f"leadline bulk stop {made['id']}" in result.output) == (5, 5, True)
+    assert (made["left"], made["count"], f"leadline bulk stop {made['id']}" in result.output) == (
+        5,
+        5,
+        True,
+    )
     assert "stopped by cli:kim" in terminal.run("bulk", "stop", made["id"]).output
-    assert json.loads(terminal.run("bulk", "show", made["id"], "--json").output)["stopped"] == "stopped by cli:kim"
+    assert (
+        json.loads(terminal.run("bulk", "show", made["id"], "--json").output)["stopped"]
+        == "stopped by cli:kim"
+    )
     assert terminal.run("bulk", "show", "nothing").exit_code == 1
 
 
 @pytest.mark.parametrize(
     "words",
-    [("dead", "retry"), ("dead", "retry", "X", "--all"), ("quarantine", "accept"), ("dead", "discard", "--all", "--undo")],
+    [
+        ("dead", "retry"),
+        ("dead", "retry", "X", "--all"),
+        ("quarantine", "accept"),
+        ("dead", "discard", "--all", "--undo"),
+    ],
 )
 def test_which_ones_must_be_said(words: tuple[str, ...], terminal: Terminal) -> None:
     """Neither ids nor a filter, or both, is a wrong use."""

@@ -1,4 +1,6 @@
-"""`leadline pipedrive …` against the served sandbox: what an account is set up and looked up with."""
+"""`leadline pipedrive …` against the served sandbox: what an account is set up and looked up
+with.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,12 @@ import redis as redis_py
 from click.testing import CliRunner, Result
 
 from service.cli.main import main
-from service.sandbox.account import CHANNELS, SOURCES, custom_key, label_id
+from service.sandbox.account.stock import CHANNELS, SOURCES, custom_key, label_id
 from service.sandbox.serve import served
 from service.sandbox.settings import SandboxSettings
 from tests.flow.conftest import TOKEN, Account
-from worker import keys
 from worker.settings import FIELDS
+from worker.store import keys
 
 OPEN = {row.name: "" for row in FIELDS.values()}
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -29,7 +31,9 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(account: Account, tmp_path: Path) -> Run:
-    """Runs `leadline pipedrive` against a fresh account, without Redis unless the test names one."""
+    """Runs `leadline pipedrive` against a fresh account, without Redis unless the test names
+    one.
+    """
 
     def go(*words: str, input: str | None = None, **env: str) -> Result:
         own = {
@@ -52,29 +56,41 @@ def told(result: Result) -> Any:
 
 @pytest.fixture
 def person(account: Account) -> int:
-    made = account.http.post("/api/v2/persons", json={"name": "Ada Lovelace"}, headers={"x-api-token": TOKEN})
+    made = account.http.post(
+        "/api/v2/persons", json={"name": "Ada Lovelace"}, headers={"x-api-token": TOKEN}
+    )
     return int(made.raise_for_status().json()["data"]["id"])
 
 
 def added(run: Run, person: int, *words: str) -> dict[str, Any]:
-    lead: dict[str, Any] = told(run("leads", "add", "--title", "Engine", "--person-id", str(person), *words, "--json"))
+    lead: dict[str, Any] = told(
+        run("leads", "add", "--title", "Engine", "--person-id", str(person), *words, "--json")
+    )
     return lead
 
 
 def test_a_lead_from_names(run: Run, person: int, account: Account) -> None:
-    """Every field of a lead can be given, names in place of ids, and Pipedrive gets what it wants."""
+    """Every field of a lead can be given, names in place of ids, and Pipedrive gets what it
+    wants.
+    """
     lead = added(
-        run, person, "--label", "website", "--label", label_id("PPC"), "--channel", "web forms", "--channel-id", "spring",
-        "--origin-id", "fair:1", "--owner-id", "robin@sandbox.example", "--value", "1200.5", "--currency", "eur",
-        "--expected-close-date", "2030-01-31", "--visible-to", "3", "--was-seen", "--custom", "Budget=plenty",
+        run, person, "--label", "website", "--label", label_id("PPC"), "--channel", "web forms",
+        "--channel-id", "spring",
+        "--origin-id", "fair:1", "--owner-id", "robin@sandbox.example", "--value", "1200.5",
+        "--currency", "eur",
+        "--expected-close-date", "2030-01-31", "--visible-to", "3", "--was-seen", "--custom",
+        "Budget=plenty",
         "--custom", f"{SIZE}=11-50",
     )  # fmt: skip
     [stored] = account.leads
     assert lead["id"] == stored["id"]
     wanted = {
-        "title": "Engine", "person_id": person, "label_ids": [label_id("Website"), label_id("PPC")], "channel": 66,
-        "channel_id": "spring", "origin_id": "fair:1", "owner_id": 12, "value": {"amount": 1200.5, "currency": "EUR"},
-        "expected_close_date": "2030-01-31", "visible_to": "3", "was_seen": True, BUDGET: "plenty", SIZE: 102,
+        "title": "Engine", "person_id": person, "label_ids": [label_id("Website"), label_id("PPC")],
+        "channel": 66,
+        "channel_id": "spring", "origin_id": "fair:1", "owner_id": 12,
+        "value": {"amount": 1200.5, "currency": "EUR"},
+        "expected_close_date": "2030-01-31", "visible_to": "3", "was_seen": True, BUDGET: "plenty",
+        SIZE: 102,
     }  # fmt: skip
     assert {name: stored[name] for name in wanted} == wanted
     assert {name: lead[name] for name in wanted} == wanted
@@ -87,21 +103,32 @@ def test_ids_need_no_look_up(run: Run, person: int, account: Account) -> None:
 
 
 def test_lists_are_paged_and_filtered(run: Run, person: int) -> None:
-    """Lists go on where they are told to, and can be narrowed to a person or to what is archived."""
+    """Lists go on where they are told to, and can be narrowed to a person or to what is
+    archived.
+    """
     ids = [added(run, person)["id"] for _ in range(3)]
     first = told(run("leads", "list", "--limit", "2", "--json"))
     assert ([lead["id"] for lead in first["items"]], first["next"]) == (ids[:2], 2)
-    rest = told(run("leads", "list", "--limit", "2", "--start", "2", "--person-id", str(person), "--json"))
+    rest = told(
+        run("leads", "list", "--limit", "2", "--start", "2", "--person-id", str(person), "--json")
+    )
     assert ([lead["id"] for lead in rest["items"]], rest["next"]) == (ids[2:], None)
-    assert told(run("leads", "list", "--person-id", str(person + 1), "--json")) == {"items": [], "next": None}
+    assert told(run("leads", "list", "--person-id", str(person + 1), "--json")) == {
+        "items": [],
+        "next": None,
+    }
     told(run("leads", "update", ids[0], "--archived", "--json"))
-    assert [lead["id"] for lead in told(run("leads", "list", "--archived", "--json"))["items"]] == [ids[0]]
+    assert [lead["id"] for lead in told(run("leads", "list", "--archived", "--json"))["items"]] == [
+        ids[0]
+    ]
     assert [lead["id"] for lead in told(run("leads", "list", "--json"))["items"]] == ids[1:]
 
 
 def test_people_see_names(run: Run, person: int) -> None:
     """Tables and single leads show names for ids, one line for each row, and never fold an id."""
-    lead = added(run, person, "--label", "Hot", "--channel", "Partner", "--custom", "Budget=plenty", *WORTH)
+    lead = added(
+        run, person, "--label", "Hot", "--channel", "Partner", "--custom", "Budget=plenty", *WORTH
+    )
     listed = run("leads", "list").stdout
     assert len(listed.splitlines()) == 2
     for text in (lead["id"], "Engine", "Hot", "Partner", "5.00 EUR"):
@@ -113,10 +140,31 @@ def test_people_see_names(run: Run, person: int) -> None:
 
 def test_changes(run: Run, person: int, account: Account) -> None:
     """A change replaces labels, empties what is given as empty text, and leaves the rest alone."""
-    lead = added(run, person, "--label", "Hot", "--channel", "Partner", "--custom", "Budget=9", *WORTH)
-    told(run("leads", "update", lead["id"], "--label", "Cold", "--channel", "", "--custom", "Budget=", "--value", "", "--json"))
+    lead = added(
+        run, person, "--label", "Hot", "--channel", "Partner", "--custom", "Budget=9", *WORTH
+    )
+    told(
+        run(
+            "leads",
+            "update",
+            lead["id"],
+            "--label",
+            "Cold",
+            "--channel",
+            "",
+            "--custom",
+            "Budget=",
+            "--value",
+            "",
+            "--json",
+        )
+    )
     [stored] = account.leads
-    assert (stored["label_ids"], stored["channel"], stored["value"]) == ([label_id("Cold")], None, None)
+    assert (stored["label_ids"], stored["channel"], stored["value"]) == (
+        [label_id("Cold")],
+        None,
+        None,
+    )
     assert (stored["title"], BUDGET in stored) == ("Engine", False)
     told(run("leads", "update", lead["id"], "--label", "", "--title", "Other", "--json"))
     assert (account.leads[0]["label_ids"], account.leads[0]["title"]) == ([], "Other")
@@ -142,20 +190,31 @@ def test_labels(run: Run, account: Account) -> None:
     assert (changed["id"], changed["name"], changed["color"]) == (made["id"], "Trade fair", "blue")
     assert run("labels", "delete", "Trade fair").exit_code == 1
     assert run("labels", "delete", "Trade fair", input="y\n").exit_code == 0
-    assert "Trade fair" not in {label["name"] for label in told(run("labels", "list", "--json"))["items"]}
-    assert told(run("labels", "delete", label_id("Hot"), "--yes", "--json")) == {"id": label_id("Hot")}
+    assert "Trade fair" not in {
+        label["name"] for label in told(run("labels", "list", "--json"))["items"]
+    }
+    assert told(run("labels", "delete", label_id("Hot"), "--yes", "--json")) == {
+        "id": label_id("Hot")
+    }
     assert "Hot" not in {label["name"] for label in account.state()["labels"]}
 
 
 def test_sources(run: Run) -> None:
     """The sources are Pipedrive's fixed list."""
-    assert [source["name"] for source in told(run("sources", "list", "--json"))["items"]] == list(SOURCES)
+    assert [source["name"] for source in told(run("sources", "list", "--json"))["items"]] == list(
+        SOURCES
+    )
     assert "Web forms" in run("sources", "list").stdout.splitlines()
 
 
 def test_fields(run: Run) -> None:
-    """Custom fields of leads and persons come with key, type and options, and the channel with its options."""
-    found = {(field["entity"], field["name"]): field for field in told(run("fields", "list", "--json"))["items"]}
+    """Custom fields of leads and persons come with key, type and options, and the channel with its
+    options.
+    """
+    found = {
+        (field["entity"], field["name"]): field
+        for field in told(run("fields", "list", "--json"))["items"]
+    }
     assert found["lead", "Company size"]["key"] == SIZE
     assert {"id": 102, "label": "11-50"} in found["lead", "Company size"]["options"]
     assert found["person", "Newsletter"]["type"] == "varchar"
@@ -172,14 +231,28 @@ def test_fields(run: Run) -> None:
     ("words", "env", "said"),
     [
         (("leads", "get", UNKNOWN), {}, ("404", "compare the id with a list")),
-        (("leads", "add", "--title", "x", "--person-id", "1", "--label", "Nope"), {}, ("no label 'Nope'", "Website")),
-        (("leads", "add", "--title", "x", "--person-id", "1", "--channel", "Radio"), {}, ("no channel 'Radio'", "Web forms")),
+        (
+            ("leads", "add", "--title", "x", "--person-id", "1", "--label", "Nope"),
+            {},
+            ("no label 'Nope'", "Website"),
+        ),
+        (
+            ("leads", "add", "--title", "x", "--person-id", "1", "--channel", "Radio"),
+            {},
+            ("no channel 'Radio'", "Web forms"),
+        ),
         (("leads", "add", "--title", "x", "--person-id", "999"), {}, ("leads.add",)),
-        (("labels", "list"), {"PIPEDRIVE_API_TOKEN": "wrong"}, ("401", "set a valid PIPEDRIVE_API_TOKEN")),
+        (
+            ("labels", "list"),
+            {"PIPEDRIVE_API_TOKEN": "wrong"},
+            ("401", "set a valid PIPEDRIVE_API_TOKEN"),
+        ),
         (("labels", "list"), {"PIPEDRIVE_BASE_URL": "http://127.0.0.1:1"}, ("PIPEDRIVE_BASE_URL",)),
     ],
 )
-def test_errors_are_one_line(run: Run, words: tuple[str, ...], env: dict[str, str], said: tuple[str, ...]) -> None:
+def test_errors_are_one_line(
+    run: Run, words: tuple[str, ...], env: dict[str, str], said: tuple[str, ...]
+) -> None:
     """What Pipedrive or the account refuses is one line with the next step, and ends with 1."""
     result = run(*words, **env)
     assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1)
@@ -191,7 +264,11 @@ def test_no_credentials(run: Run) -> None:
     """Without credentials the variables to set are named, those for the sandbox as well."""
     result = run("leads", "list", PIPEDRIVE_API_TOKEN="")
     assert result.exit_code == 1
-    for text in ("PIPEDRIVE_API_TOKEN", "PIPEDRIVE_REFRESH_TOKEN", "PIPEDRIVE_BASE_URL=http://127.0.0.1:"):
+    for text in (
+        "PIPEDRIVE_API_TOKEN",
+        "PIPEDRIVE_REFRESH_TOKEN",
+        "PIPEDRIVE_BASE_URL=http://127.0.0.1:",
+    ):
         assert text in result.stderr
 
 
@@ -201,7 +278,18 @@ def test_no_credentials(run: Run) -> None:
         ("leads", "add", "--person-id", "1"),
         ("leads", "add", "--title", "x"),
         ("leads", "add", "--title", "x", "--person-id", "1", "--value", "5"),
-        ("leads", "add", "--title", "x", "--person-id", "1", "--value", "much", "--currency", "EUR"),
+        (
+            "leads",
+            "add",
+            "--title",
+            "x",
+            "--person-id",
+            "1",
+            "--value",
+            "much",
+            "--currency",
+            "EUR",
+        ),
         ("leads", "add", "--title", "x", "--person-id", "1", "--expected-close-date", "soon"),
         ("leads", "add", "--title", "x", "--person-id", "1", "--custom", "Budget"),
         ("leads", "add", "--title", "x", "--person-id", "1", "--custom", "Company size=huge"),
@@ -218,8 +306,12 @@ def test_wrong_use_ends_with_2(run: Run, account: Account, words: tuple[str, ...
     assert not {"leads.add", "leads.update", "labels.add", "labels.update"} & set(account.calls())
 
 
-def test_within_the_allowance_of_the_workers(run: Run, redis: redis_py.Redis, redis_url: str) -> None:
-    """With the workers' Redis at hand a command's calls are counted with theirs, and wait for nobody once the day is spent."""
+def test_within_the_allowance_of_the_workers(
+    run: Run, redis: redis_py.Redis, redis_url: str
+) -> None:
+    """With the workers' Redis at hand a command's calls are counted with theirs, and wait for
+    nobody once the day is spent.
+    """
     env = {"REDIS_URL": redis_url, "PIPEDRIVE_PLAN": "lite", "PIPEDRIVE_DAILY_TOKENS": "15"}
     told(run("labels", "list", "--json", **env))
     assert int(redis.get(keys.ALLOWANCE + "left") or 0) == 5
@@ -232,8 +324,10 @@ def test_oauth_shares_its_tokens(run: Run, redis: redis_py.Redis, redis_url: str
     """With OAuth the access token is kept in Redis, for the workers and the next command."""
     with served(SandboxSettings(port=0, rotate_refresh_token=True)) as url:
         env = {
-            "PIPEDRIVE_API_TOKEN": "", "PIPEDRIVE_CLIENT_ID": "sandbox-client", "PIPEDRIVE_CLIENT_SECRET": "sandbox-secret",
-            "PIPEDRIVE_REFRESH_TOKEN": "sandbox-refresh", "PIPEDRIVE_OAUTH_URL": f"{url}/oauth/token",
+            "PIPEDRIVE_API_TOKEN": "", "PIPEDRIVE_CLIENT_ID": "sandbox-client",
+            "PIPEDRIVE_CLIENT_SECRET": "sandbox-secret",
+            "PIPEDRIVE_REFRESH_TOKEN": "sandbox-refresh",
+            "PIPEDRIVE_OAUTH_URL": f"{url}/oauth/token",
             "PIPEDRIVE_BASE_URL": url, "REDIS_URL": redis_url,
         }  # fmt: skip
         assert len(told(run("labels", "list", "--json", **env))["items"]) == 6

@@ -14,7 +14,15 @@ from click.testing import CliRunner, Result
 
 from service.cli.main import main
 from tests.flow.intake_world import HTML, open_world
-from tests.providers.cases import OUTCOMES, Case, cases, name_of, request_of, secrets_of, source_file_of
+from tests.providers.cases import (
+    OUTCOMES,
+    Case,
+    cases,
+    name_of,
+    request_of,
+    secrets_of,
+    source_file_of,
+)
 
 NOW = 1_800_000_000
 SOURCES = """
@@ -42,13 +50,20 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Runs `leadline preview` with an environment of its own: no Redis, no credentials, a data directory that does not exist."""
+    """Runs `leadline preview` with an environment of its own: no Redis, no credentials, a data
+    directory that does not exist.
+    """
     (tmp_path / "sources.toml").write_text(SOURCES, "utf-8")
 
     def go(*words: str, body: bytes | str = b"", env: dict[str, str] | None = None) -> Result:
-        own = {"LEADLINE_CONFIG": str(tmp_path / "sources.toml"), "LEADLINE_DATA_DIR": str(tmp_path / "none")}
+        own = {
+            "LEADLINE_CONFIG": str(tmp_path / "sources.toml"),
+            "LEADLINE_DATA_DIR": str(tmp_path / "none"),
+        }
         blank = {"REDIS_URL": "", "PIPEDRIVE_API_TOKEN": "", "LEADLINE_PUBLIC_URL": ""}
-        return CliRunner().invoke(main, ["preview", *words], input=body, env=blank | own | (env or {}))
+        return CliRunner().invoke(
+            main, ["preview", *words], input=body, env=blank | own | (env or {})
+        )
 
     return go
 
@@ -62,8 +77,14 @@ def told(result: Result) -> dict[str, Any]:
 
 
 def test_a_form_becomes_a_lead(run: Run, tmp_path: Path) -> None:
-    """The lead, the answer and the calls of a form stand in one object, names in place of ids, and nothing is written."""
-    found = told(run("contact", "-", body="your-email=Ada%40Example.com&name=Ada+Lovelace&budget=500", env={}))
+    """The lead, the answer and the calls of a form stand in one object, names in place of ids, and
+    nothing is written.
+    """
+    found = told(
+        run(
+            "contact", "-", body="your-email=Ada%40Example.com&name=Ada+Lovelace&budget=500", env={}
+        )
+    )
     [one] = found["submissions"]
     assert (found["outcome"], found["response"]["status"], found["problems"]) == ("lead", 202, [])
     assert one["lead"]["email"] == "ada@example.com"
@@ -74,14 +95,22 @@ def test_a_form_becomes_a_lead(run: Run, tmp_path: Path) -> None:
         ("POST", "/v1/leads"),
     ]
     lead = one["calls"][-1]["body"]
-    assert (lead["label_ids"], lead["channel"], lead["value"]) == (["Website"], "Web forms", {"amount": 500, "currency": "EUR"})
+    assert (lead["label_ids"], lead["channel"], lead["value"]) == (
+        ["Website"],
+        "Web forms",
+        {"amount": 500, "currency": "EUR"},
+    )
     assert found["response"]["body"]["id"] in lead["origin_id"]
     assert not (tmp_path / "none").exists()
 
 
 def test_several_files_give_a_line_each(run: Run, tmp_path: Path) -> None:
     """Each of several files is judged by itself and printed on one line."""
-    for name, body in (("one", "email=a@example.com"), ("two", '{"phone": "+442079460018"}'), ("three", "{")):
+    for name, body in (
+        ("one", "email=a@example.com"),
+        ("two", '{"phone": "+442079460018"}'),
+        ("three", "{"),
+    ):
         (tmp_path / name).write_text(body, "utf-8")
     result = run("contact", *(str(tmp_path / name) for name in ("one", "two", "three")))
     lines = [json.loads(line) for line in result.stdout.splitlines()]
@@ -89,9 +118,11 @@ def test_several_files_give_a_line_each(run: Run, tmp_path: Path) -> None:
     assert "\n" in run("contact", str(tmp_path / "one")).stdout.rstrip()
 
 
-def test_the_source_file_is_read_once(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_source_file_is_read_once(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However many files there are, the source file is read as often as for one."""
-    from service.sources import loader
+    from service.sources.source_file import loader
 
     reads: list[object] = []
 
@@ -128,8 +159,12 @@ def test_there_are_51_captured_cases() -> None:
         (("--method", "put"), "email=a@example.com", "refused", 405),
     ],
 )
-def test_refusals_are_answers_too(run: Run, words: tuple[str, ...], body: str, outcome: str, status: int) -> None:
-    """What the service would refuse is printed with the answer it would give and the reason, and ends with 0."""
+def test_refusals_are_answers_too(
+    run: Run, words: tuple[str, ...], body: str, outcome: str, status: int
+) -> None:
+    """What the service would refuse is printed with the answer it would give and the reason, and
+    ends with 0.
+    """
     found = told(run("contact", "-", *words, body=body))
     assert (found["outcome"], found["response"]["status"]) == (outcome, status)
     assert found["problems"]
@@ -138,21 +173,40 @@ def test_refusals_are_answers_too(run: Run, words: tuple[str, ...], body: str, o
         assert found["response"]["body"]["status"] == status
 
 
-def test_the_answer_is_that_of_the_service(run: Run, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Status and body are those of the running service, for programs and browsers, apart from the ids."""
-    from service.intake import door
-    from service.sources import judge as judging
-    from service.sources.loader import load
+def test_the_answer_is_that_of_the_service(
+    run: Run, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Status and body are those of the running service, for programs and browsers, apart from the
+    ids.
+    """
+    from service.intake import endpoint
+    from service.sources import normalize as judging
+    from service.sources.source_file.loader import load
 
     with open_world(redis_url, monkeypatch) as world:
-        monkeypatch.setattr(door, "judge", judging.judge)
+        monkeypatch.setattr(endpoint, "judge", judging.judge)
         for name, source in load(SOURCES, {}, secrets=()).sources.items():
             world.deps.sources.sources[name] = source
-        for body in ("email=a@example.com", "hello=1", "", "website=x&email=a@example.com", "a" * 2000):
+        for body in (
+            "email=a@example.com",
+            "hello=1",
+            "",
+            "website=x&email=a@example.com",
+            "a" * 2000,
+        ):
             for accept in ("application/json", HTML):
                 kind = {"Content-Type": "application/x-www-form-urlencoded", "Accept": accept}
-                real = world.client.post("/in/contact", content=body, headers=kind, follow_redirects=False)
-                found = told(run("contact", "-", *(f"--header={name}: {value}" for name, value in kind.items()), body=body))
+                real = world.client.post(
+                    "/in/contact", content=body, headers=kind, follow_redirects=False
+                )
+                found = told(
+                    run(
+                        "contact",
+                        "-",
+                        *(f"--header={name}: {value}" for name, value in kind.items()),
+                        body=body,
+                    )
+                )
                 assert found["response"]["status"] == real.status_code
                 assert shape(found["response"]["body"]) == shape(real.text), (body, accept)
 
@@ -162,28 +216,51 @@ def shape(body: Any) -> Any:
     if isinstance(body, str) and body.startswith("{"):
         body = json.loads(body)
     if isinstance(body, dict):
-        return {key: value for key, value in body.items() if key not in ("id", "status_url", "instance", "duplicate")}
+        return {
+            key: value
+            for key, value in body.items()
+            if key not in ("id", "status_url", "instance", "duplicate")
+        }
     return (body or "")[:300]
 
 
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("https://leads.acme.example/in/webhook?a=1", ("--url", "https://leads.acme.example/in/webhook?a=1")),
+        (
+            "https://leads.acme.example/in/webhook?a=1",
+            ("--url", "https://leads.acme.example/in/webhook?a=1"),
+        ),
         ("https://leads.acme.example/in/webhook?a=1", ("--query", "a=1")),
         ("https://leads.acme.example/in/webhook", ()),
     ],
 )
 def test_a_signature_over_the_url(run: Run, url: str, words: tuple[str, ...]) -> None:
-    """The public URL that a scheme signs comes from --url, or from the settings and --query; another one is refused."""
+    """The public URL that a scheme signs comes from --url, or from the settings and --query;
+    another one is refused.
+    """
     body = json.dumps(ADA | {"id": "evt-1"})
     signature = hmac.new(b"s3cret", f"{url}{body}".encode(), hashlib.sha256).hexdigest()
     env = {"HOOK_SECRET": "s3cret", "LEADLINE_PUBLIC_URL": "https://leads.acme.example"}
     header = ("--header", f"X-Signature: {signature}")
     found = told(run("webhook", "-", *words, *header, body=body, env=env))
     assert (found["outcome"], found["submissions"][0]["event_id"]) == ("lead", "evt-1")
-    wrong = told(run("webhook", "-", *header, "--url", "https://leads.acme.example/in/other", body=body, env=env))
-    assert (wrong["outcome"], wrong["response"]["status"], wrong["submissions"]) == ("refused", 401, [])
+    wrong = told(
+        run(
+            "webhook",
+            "-",
+            *header,
+            "--url",
+            "https://leads.acme.example/in/other",
+            body=body,
+            env=env,
+        )
+    )
+    assert (wrong["outcome"], wrong["response"]["status"], wrong["submissions"]) == (
+        "refused",
+        401,
+        [],
+    )
     assert "s3cret" not in str(found) + str(wrong)
 
 
@@ -248,12 +325,17 @@ def test_a_source_file_with_faults_ends_with_2(run: Run, tmp_path: Path) -> None
 
 
 SENT = list(cases())
-GENERIC = [case for case in SENT if case["product"] in ("browser_form", "generic_json", "generic_hmac")]
+GENERIC = [
+    case for case in SENT if case["product"] in ("browser_form", "generic_json", "generic_hmac")
+]
 
 
 def outcomes(case: Case) -> set[str]:
     expected = case["expected"]
-    return {OUTCOMES.get(word, word) for word in (expected["outcome"], *expected.get("accept", {}).get("outcome", []))}
+    return {
+        OUTCOMES.get(word, word)
+        for word in (expected["outcome"], *expected.get("accept", {}).get("outcome", []))
+    }
 
 
 @pytest.mark.parametrize("case", SENT, ids=name_of)
@@ -263,11 +345,17 @@ def test_what_real_senders_send(run: Run, tmp_path: Path, case: Case) -> None:
     request = request_of(case)
     words = [f"--header={name}: {value}" for name, value in request.headers if name != "origin"]
     words += ["--query", request.query, "--method", request.method]
-    words += ["--now", str(case.get("verification", {}).get("now", NOW)), *(["--url", request.url] if request.url else [])]
+    words += [
+        "--now",
+        str(case.get("verification", {}).get("now", NOW)),
+        *(["--url", request.url] if request.url else []),
+    ]
     env = secrets_of(case) | {"LEADLINE_CONFIG": str(tmp_path / "case.toml")}
     found = told(run("case", "-", *words, body=request.body, env=env))
     assert found["outcome"] in outcomes(case)
-    assert found["response"]["status"] in case["expected"].get("status", [found["response"]["status"]])
+    assert found["response"]["status"] in case["expected"].get(
+        "status", [found["response"]["status"]]
+    )
     if found["outcome"] == "lead":
         [one] = found["submissions"]
         assert one["lead"].get("email") == case["expected"].get("email", one["lead"].get("email"))
@@ -278,27 +366,46 @@ def test_what_real_senders_send(run: Run, tmp_path: Path, case: Case) -> None:
 
 @pytest.mark.parametrize("case", list(cases("api_response")), ids=name_of)
 def test_a_fetched_record(run: Run, tmp_path: Path, case: Case) -> None:
-    """What a product's API answers the worker is judged without a request, and without the secrets that check one."""
+    """What a product's API answers the worker is judged without a request, and without the secrets
+    that check one.
+    """
     (tmp_path / "case.toml").write_text(source_file_of(case | {"secret": "x"}), "utf-8")
     record, env = tmp_path / "record.json", {"LEADLINE_CONFIG": str(tmp_path / "case.toml")}
     record.write_text(json.dumps(case["response"]["body_json"]), "utf-8")
     found = told(run("case", str(record), "--api-response", env=env))
     [one] = found["submissions"]
-    assert (found["outcome"], one["event_id"]) == (case["expected"]["outcome"], case["expected"]["event_id"])
+    assert (found["outcome"], one["event_id"]) == (
+        case["expected"]["outcome"],
+        case["expected"]["event_id"],
+    )
     assert bool(one["calls"]) is (found["outcome"] == "lead")
     both = run("case", str(record), str(record), "--api-response", env=env)
-    assert [json.loads(line)["outcome"] for line in both.stdout.splitlines()] == [found["outcome"]] * 2
+    assert [json.loads(line)["outcome"] for line in both.stdout.splitlines()] == [
+        found["outcome"]
+    ] * 2
     none = told(run("case", "-", "--api-response", body="{}", env=env))
-    assert (none["outcome"], none["submissions"], bool(none["problems"])) == ("unreadable", [], True)
+    assert (none["outcome"], none["submissions"], bool(none["problems"])) == (
+        "unreadable",
+        [],
+        True,
+    )
 
 
-@pytest.mark.parametrize("case", [case for case in GENERIC if "form" not in case["request"]], ids=name_of)
+@pytest.mark.parametrize(
+    "case", [case for case in GENERIC if "form" not in case["request"]], ids=name_of
+)
 def test_the_media_type_is_guessed(run: Run, tmp_path: Path, case: Case) -> None:
     """Without --content-type, JSON and multipart are told from the body."""
     (tmp_path / "case.toml").write_text(source_file_of(case), "utf-8")
     request = request_of(case)
-    words = [f"--header={name}: {value}" for name, value in request.headers if name not in ("origin", "content-type")]
+    words = [
+        f"--header={name}: {value}"
+        for name, value in request.headers
+        if name not in ("origin", "content-type")
+    ]
     words += ["--query", request.query, "--now", str(case.get("verification", {}).get("now", NOW))]
     env = secrets_of(case) | {"LEADLINE_CONFIG": str(tmp_path / "case.toml")}
     found = told(run("case", "-", *words, body=request.body, env=env))
-    assert found["outcome"] == OUTCOMES.get(case["expected"]["outcome"], case["expected"]["outcome"])
+    assert found["outcome"] == OUTCOMES.get(
+        case["expected"]["outcome"], case["expected"]["outcome"]
+    )

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from service.cli import sources_new
 from service.cli.main import main
-from service.sources.loader import load
+from service.sources.source_file.loader import load
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
 from worker.contract import State
@@ -47,15 +47,22 @@ def run(tmp_path: Path) -> Run:
     (tmp_path / "sources.toml").write_text(SOURCES, "utf-8")
 
     def go(*words: str, body: str = "", env: dict[str, str] | None = None) -> Result:
-        own = {"LEADLINE_CONFIG": str(tmp_path / "sources.toml"), "LEADLINE_DATA_DIR": str(tmp_path / "none")}
+        own = {
+            "LEADLINE_CONFIG": str(tmp_path / "sources.toml"),
+            "LEADLINE_DATA_DIR": str(tmp_path / "none"),
+        }
         blank = {"REDIS_URL": "", "LEADLINE_PUBLIC_URL": "https://leads.acme.example"}
-        return CliRunner().invoke(main, ["sources", *words], input=body, env=blank | own | (env or {}))
+        return CliRunner().invoke(
+            main, ["sources", *words], input=body, env=blank | own | (env or {})
+        )
 
     return go
 
 
 def test_list_without_a_store(run: Run, tmp_path: Path) -> None:
-    """Offline, every source is listed with its check and URL, no secret is needed, and nothing is opened."""
+    """Offline, every source is listed with its check and URL, no secret is needed, and nothing is
+    opened.
+    """
     result = run("list", "--offline", "--json")
     found = {item["source"]: item for item in json.loads(result.stdout)["items"]}
     assert {name: (item["adapter"], item["verify"]) for name, item in found.items()} == {
@@ -70,15 +77,28 @@ def test_list_without_a_store(run: Run, tmp_path: Path) -> None:
 
 
 def test_list_counts(
-    run: Run, redis: redis_py.Redis, redis_url: str, aredis: Callable[[], AbstractAsyncContextManager[Any]]
+    run: Run,
+    redis: redis_py.Redis,
+    redis_url: str,
+    aredis: Callable[[], AbstractAsyncContextManager[Any]],
 ) -> None:
-    """What is stored of each source is counted, with the newest receipt; a source that is gone from the file is named."""
-    kept = [submission(source="contact"), submission(State.DEAD, source="contact"), submission(source="old")]
+    """What is stored of each source is counted, with the newest receipt; a source that is gone from
+    the file is named.
+    """
+    kept = [
+        submission(source="contact"),
+        submission(State.DEAD, source="contact"),
+        submission(source="old"),
+    ]
     asyncio.run(accept(aredis, redis, kept))
     env = {"REDIS_URL": redis_url}
     told = json.loads(run("list", "--json", env=env).stdout)
     contact = next(item for item in told["items"] if item["source"] == "contact")
-    assert (contact["stored"], contact["dead"], contact["last_received"]) == (2, 1, "2023-11-14T22:13:20Z")
+    assert (contact["stored"], contact["dead"], contact["last_received"]) == (
+        2,
+        1,
+        "2023-11-14T22:13:20Z",
+    )
     assert told["not_in_the_file"] == ["old"]
     assert "not in the source file: old" in run("list", env=env).stdout
     one = json.loads(run("show", "contact", "--json", env=env).stdout)
@@ -105,7 +125,9 @@ def test_show(run: Run) -> None:
 
 
 def test_new_prints_lines_to_paste(run: Run, tmp_path: Path) -> None:
-    """Standard output is a source file in itself, under a name that is still free; what it means stands on standard error."""
+    """Standard output is a source file in itself, under a name that is still free; what it means
+    stands on standard error.
+    """
     result = run("new", "-", body=BODY)
     assert result.exit_code == 0, result.output
     [(name, source)] = load(result.stdout, {"TYPEFORM_2_SECRET": "x"}).sources.items()
@@ -117,12 +139,24 @@ def test_new_prints_lines_to_paste(run: Run, tmp_path: Path) -> None:
 
 
 def test_new_with_a_secret(run: Run) -> None:
-    """With the sender's secret the form of the signature is found; the secret is printed nowhere."""
+    """With the sender's secret the form of the signature is found; the secret is printed
+    nowhere.
+    """
     body = '{"email": "ada@example.com", "name": "Ada Lovelace"}'
     signature = hmac.new(b"s3cret", b"1700000000:" + body.encode(), hashlib.sha256).hexdigest()
-    words = ("--header", f"X-Acme-Signature: {signature}", "--header", "X-Acme-Timestamp: 1700000000", "--name", "acme")
+    words = (
+        "--header",
+        f"X-Acme-Signature: {signature}",
+        "--header",
+        "X-Acme-Timestamp: 1700000000",
+        "--name",
+        "acme",
+    )
     result = run("new", "-", *words, "--secret-env", "ACME", body=body, env={"ACME": "s3cret"})
-    assert load(result.stdout, {"ACME_SECRET": "x"}).sources["acme"].check.signed == "{timestamp}:{body}"
+    assert (
+        load(result.stdout, {"ACME_SECRET": "x"}).sources["acme"].check.signed
+        == "{timestamp}:{body}"
+    )
     assert "s3cret" not in result.stdout + result.stderr
     assert "guessed" in run("new", "-", *words, body=body).stderr
 
@@ -130,11 +164,17 @@ def test_new_with_a_secret(run: Run) -> None:
 def test_new_as_json(run: Run) -> None:
     """For programs: the lines, the lead and what is open, in one object."""
     told = json.loads(run("new", "-", "--json", body="email=ada%40example.com&Team=x").stdout)
-    assert (told["adapter"], told["lead"]["email"], told["unmapped"][0]["path"]) == ("form", "ada@example.com", "Team")
+    assert (told["adapter"], told["lead"]["email"], told["unmapped"][0]["path"]) == (
+        "form",
+        "ada@example.com",
+        "Team",
+    )
     assert load(told["toml"], {}).sources
 
 
-def test_new_asks_on_a_terminal_alone(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_asks_on_a_terminal_alone(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`--ask` asks where there is a terminal, takes what was answered, and is ignored in a pipe."""
     file = tmp_path / "body"
     file.write_text("email=ada%40example.com&Team=x&Size=L", "utf-8")

@@ -6,26 +6,38 @@ import pytest
 
 from tests.flow.conftest import Account, Road
 from tests.polling import eventually
-from worker import keys
 from worker.contract import Result, State, Utm
-from worker.doubles import Doubles, count
+from worker.delivery.duplicates import Doubles, count
 from worker.settings import Settings
+from worker.store import keys
 
 
 def test_a_lead_arrives_with_its_attribution(road: Road, account: Account) -> None:
-    """A delivered submission is one lead of one person, with label, channel by its option id, channel_id and origin_id."""
+    """A delivered submission is one lead of one person, with label, channel by its option id,
+    channel_id and origin_id.
+    """
     record = road.sent(utm=Utm(campaign="spring"), click_ids={"gclid": "x"})
     [lead], [person] = account.leads, account.persons
     labels = {label["id"]: label["name"] for label in account.state()["labels"]}
-    assert (record.state, record.result, record.lead_id) == (State.DELIVERED, Result.CREATED, lead["id"])
+    assert (record.state, record.result, record.lead_id) == (
+        State.DELIVERED,
+        Result.CREATED,
+        lead["id"],
+    )
     assert [labels[label] for label in lead["label_ids"]] == ["Website"]
-    assert (lead["channel"], lead["channel_id"], lead["origin_id"]) == (66, "spring", f"contact:{record.id}")
+    assert (lead["channel"], lead["channel_id"], lead["origin_id"]) == (
+        66,
+        "spring",
+        f"contact:{record.id}",
+    )
     assert (lead["person_id"], person["name"]) == (person["id"], "Ada Lovelace")
     assert lead["title"] == "Ada Lovelace via contact"
 
 
 def test_what_a_new_person_costs(road: Road, account: Account) -> None:
-    """With the names known: a new person 35 tokens, a known one 10, a label on the lead we know 12."""
+    """With the names known: a new person 35 tokens, a known one 10, a label on the lead we know
+    12.
+    """
     delivery = road.delivery()
     road.deliver(road.accept(email="warm@example.com"), delivery)
     spent = account.tokens()
@@ -43,7 +55,9 @@ def test_what_a_new_person_costs(road: Road, account: Account) -> None:
 
 
 def test_an_open_lead_is_labelled_not_doubled(road: Road, account: Account) -> None:
-    """A second enquiry within the window extends the labels of the open lead and adds its message as a note."""
+    """A second enquiry within the window extends the labels of the open lead and adds its message
+    as a note.
+    """
     road.settings(note=True)
     first = road.sent(message="first")
     road.settings(labels=["Hot"])
@@ -51,22 +65,36 @@ def test_an_open_lead_is_labelled_not_doubled(road: Road, account: Account) -> N
     [lead] = account.leads
     labels = {label["id"]: label["name"] for label in account.state()["labels"]}
     assert {labels[label] for label in lead["label_ids"]} == {"Website", "Hot"}
-    assert (first.result, second.result, second.lead_id) == (Result.CREATED, Result.LABELLED, first.lead_id)
+    assert (first.result, second.result, second.lead_id) == (
+        Result.CREATED,
+        Result.LABELLED,
+        first.lead_id,
+    )
     assert len(account.persons) == 1
     assert sorted("first" in note["content"] for note in account.notes) == [False, True]
 
 
 def test_an_open_lead_of_a_person_we_did_not_make_is_found(road: Road, account: Account) -> None:
-    """A person that exists in Pipedrive is found by e-mail, and its newest open lead is labelled."""
+    """A person that exists in Pipedrive is found by e-mail, and its newest open lead is
+    labelled.
+    """
     http = account.http
     headers = {"x-api-token": "sandbox-token"}
-    person = http.post("/api/v2/persons", json={"name": "Ada", "emails": [{"value": "Ada@Example.com"}]}, headers=headers).json()[
-        "data"
-    ]
-    lead = http.post("/v1/leads", json={"title": "old", "person_id": person["id"]}, headers=headers).json()["data"]
+    person = http.post(
+        "/api/v2/persons",
+        json={"name": "Ada", "emails": [{"value": "Ada@Example.com"}]},
+        headers=headers,
+    ).json()["data"]
+    lead = http.post(
+        "/v1/leads", json={"title": "old", "person_id": person["id"]}, headers=headers
+    ).json()["data"]
     until_indexed(account, "ada@example.com")
     record = road.sent()
-    assert (record.result, record.lead_id, record.person_id) == (Result.LABELLED, lead["id"], person["id"])
+    assert (record.result, record.lead_id, record.person_id) == (
+        Result.LABELLED,
+        lead["id"],
+        person["id"],
+    )
     assert len(account.persons) == 1
 
 
@@ -75,7 +103,9 @@ def until_indexed(account: Account, email: str) -> None:
 
     def found() -> bool:
         query: dict[str, Any] = {"term": email, "fields": "email", "exact_match": "true"}
-        answer = account.http.get("/api/v2/persons/search", params=query, headers={"x-api-token": "sandbox-token"})
+        answer = account.http.get(
+            "/api/v2/persons/search", params=query, headers={"x-api-token": "sandbox-token"}
+        )
         return bool(answer.json()["data"]["items"])
 
     assert eventually(found)
@@ -94,13 +124,19 @@ def test_an_old_lead_is_left_alone(road: Road, account: Account) -> None:
 def test_an_archived_lead_is_not_labelled(road: Road, account: Account) -> None:
     """When the lead we know was archived, the next enquiry is a new lead."""
     first = road.sent()
-    account.http.patch(f"/v1/leads/{first.lead_id}", json={"is_archived": True}, headers={"x-api-token": "sandbox-token"})
+    account.http.patch(
+        f"/v1/leads/{first.lead_id}",
+        json={"is_archived": True},
+        headers={"x-api-token": "sandbox-token"},
+    )
     second = road.sent()
     assert second.result is Result.CREATED
     assert second.lead_id != first.lead_id
 
 
-def test_the_same_person_is_known_before_the_search_index_knows(road: Road, account: Account) -> None:
+def test_the_same_person_is_known_before_the_search_index_knows(
+    road: Road, account: Account
+) -> None:
     """Two submissions right after each other make one person, although the index lags."""
     road.settings(existing="new")
     road.sent()
@@ -130,10 +166,16 @@ def test_one_note_says_what_has_no_field(road: Road, account: Account) -> None:
 
 
 def test_custom_fields_are_written_in_their_type(road: Road, account: Account) -> None:
-    """Texts go into the account's fields by name, on lead and person; what does not fit is said in the note."""
+    """Texts go into the account's fields by name, on lead and person; what does not fit is said in
+    the note.
+    """
     road.settings(
         note=True,
-        custom={"Budget": "{answers.budget}", "Company size": "{answers.size}", "person.Newsletter": "{consent}"},
+        custom={
+            "Budget": "{answers.budget}",
+            "Company size": "{answers.size}",
+            "person.Newsletter": "{consent}",
+        },
     )
     road.sent(answers={"budget": "5000", "size": "a dozen"}, consent=True)
     [lead], [person], [note] = account.leads, account.persons, account.notes
@@ -154,13 +196,19 @@ def test_custom_fields_are_written_in_their_type(road: Road, account: Account) -
 def test_an_unknown_name_is_a_dead_letter_that_says_what_to_mend(
     change: dict[str, Any], kind: str, setting: str, road: Road, account: Account
 ) -> None:
-    """A name the account does not have ends the delivery before anything is created; mended and replayed it arrives once."""
+    """A name the account does not have ends the delivery before anything is created; mended and
+    replayed it arrives once.
+    """
     good = road.lead_settings
     road.settings(**change)
     record = road.sent()
     assert record.state is State.DEAD
     assert record.cause is not None
-    assert (record.cause.code, record.cause.field, record.cause.setting) == ("unknown-name", kind, setting)
+    assert (record.cause.code, record.cause.field, record.cause.setting) == (
+        "unknown-name",
+        kind,
+        setting,
+    )
     assert account.persons == []
     road.lead_settings = good
     road.sweeper.replay(record.id, "kim", "mended", None)
@@ -169,12 +217,20 @@ def test_an_unknown_name_is_a_dead_letter_that_says_what_to_mend(
 
 
 @pytest.mark.parametrize("seconds", [0, 5])
-def test_a_label_added_after_the_death_is_seen_by_the_replay(road: Road, account: Account, seconds: float) -> None:
-    """A replay reads the names afresh, so that a label just added in Pipedrive is known, however quickly somebody was."""
+def test_a_label_added_after_the_death_is_seen_by_the_replay(
+    road: Road, account: Account, seconds: float
+) -> None:
+    """A replay reads the names afresh, so that a label just added in Pipedrive is known, however
+    quickly somebody was.
+    """
     road.settings(labels=["Webinar"])
     record = road.sent()
     assert record.state is State.DEAD
-    account.http.post("/v1/leadLabels", json={"name": "Webinar", "color": "blue"}, headers={"x-api-token": "sandbox-token"})
+    account.http.post(
+        "/v1/leadLabels",
+        json={"name": "Webinar", "color": "blue"},
+        headers={"x-api-token": "sandbox-token"},
+    )
     road.ahead(seconds)
     road.sweeper.replay(record.id, "kim", "mended", None)
     assert road.deliver(record.id).state is State.DELIVERED
@@ -189,10 +245,16 @@ def test_missing_labels_are_made_where_the_source_says_so(road: Road, account: A
     assert [label["color"] for label in made] == ["green"]
 
 
-@pytest.mark.parametrize("operation", ["persons.add", "leads.add", "notes.add", "organizations.add"])
+@pytest.mark.parametrize(
+    "operation", ["persons.add", "leads.add", "notes.add", "organizations.add"]
+)
 @pytest.mark.parametrize("kind", ["commit-then-drop", "drop-before"])
-def test_a_create_whose_answer_is_lost_is_not_repeated_blindly(operation: str, kind: str, road: Road, account: Account) -> None:
-    """After a lost answer the create settles, is looked for, and adopted or made: once each, whatever happened."""
+def test_a_create_whose_answer_is_lost_is_not_repeated_blindly(
+    operation: str, kind: str, road: Road, account: Account
+) -> None:
+    """After a lost answer the create settles, is looked for, and adopted or made: once each,
+    whatever happened.
+    """
     road.settings(note=True)
     account.fault({"operation": operation, "count": 1}, {"kind": kind})
     record = road.sent(company="Acme", message="hello")
@@ -201,12 +263,23 @@ def test_a_create_whose_answer_is_lost_is_not_repeated_blindly(operation: str, k
     done = road.again(record.id, 100)
     assert done.state is State.DELIVERED
     state = account.state()
-    assert [len(state[kind]) for kind in ("persons", "organizations", "leads", "notes")] == [1, 1, 1, 1]
+    assert [len(state[kind]) for kind in ("persons", "organizations", "leads", "notes")] == [
+        1,
+        1,
+        1,
+        1,
+    ]
 
 
-@pytest.mark.parametrize(("operation", "kind"), [("leads.add", "leads"), ("persons.add", "persons")])
-def test_a_commit_after_the_look_is_reported(operation: str, kind: str, road: Road, account: Account) -> None:
-    """What Pipedrive commits only after we looked for it and made it again is found, by count and by submission."""
+@pytest.mark.parametrize(
+    ("operation", "kind"), [("leads.add", "leads"), ("persons.add", "persons")]
+)
+def test_a_commit_after_the_look_is_reported(
+    operation: str, kind: str, road: Road, account: Account
+) -> None:
+    """What Pipedrive commits only after we looked for it and made it again is found, by count and
+    by submission.
+    """
     account.fault({"operation": operation, "count": 1}, {"kind": "late-commit", "seconds": 2})
     record = road.sent()
     done = road.again(record.id, 200)
@@ -233,12 +306,16 @@ def test_what_was_made_again_and_is_alone_is_not_reported(road: Road, account: A
 
 
 def test_a_converted_lead_is_found_among_the_deals(road: Road, account: Account) -> None:
-    """A lead whose answer was lost and that somebody converted meanwhile is adopted, not made again."""
+    """A lead whose answer was lost and that somebody converted meanwhile is adopted, not made
+    again.
+    """
     account.fault({"operation": "leads.add", "count": 1}, {"kind": "commit-then-drop"})
     record = road.sent()
     [lead] = account.leads
     headers = {"x-api-token": "sandbox-token"}
-    account.http.post(f"/api/v2/leads/{lead['id']}/convert/deal", json={}, headers=headers).raise_for_status()
+    account.http.post(
+        f"/api/v2/leads/{lead['id']}/convert/deal", json={}, headers=headers
+    ).raise_for_status()
     done = road.again(record.id, 200)
     assert (done.state, done.lead_id) == (State.DELIVERED, lead["id"])
     assert account.leads == []
@@ -248,13 +325,27 @@ def test_a_converted_lead_is_found_among_the_deals(road: Road, account: Account)
     ("effect", "state", "reason"),
     [
         ({"kind": "answer", "status": 503}, State.WAITING, "retry"),
-        ({"kind": "answer", "status": 429, "headers": {"retry-after": "2"}}, State.WAITING, "limit"),
+        (
+            {"kind": "answer", "status": 429, "headers": {"retry-after": "2"}},
+            State.WAITING,
+            "limit",
+        ),
         ({"kind": "answer", "status": 401}, State.WAITING, "credentials"),
-        ({"kind": "answer", "status": 403, "html": "<html>blocked</html>"}, State.WAITING, "blocked"),
-        ({"kind": "answer", "status": 400, "body": {"success": False, "error": "no"}}, State.DEAD, None),
+        (
+            {"kind": "answer", "status": 403, "html": "<html>blocked</html>"},
+            State.WAITING,
+            "blocked",
+        ),
+        (
+            {"kind": "answer", "status": 400, "body": {"success": False, "error": "no"}},
+            State.DEAD,
+            None,
+        ),
     ],
 )
-def test_each_answer_has_its_fate(effect: dict[str, Any], state: State, reason: str | None, road: Road, account: Account) -> None:
+def test_each_answer_has_its_fate(
+    effect: dict[str, Any], state: State, reason: str | None, road: Road, account: Account
+) -> None:
     """Answers of the search decide what becomes of the delivery, and after the fault it arrives."""
     road.sent(email="warm@example.com")
     account.fault({"operation": "persons.search"}, effect)
@@ -267,8 +358,12 @@ def test_each_answer_has_its_fate(effect: dict[str, Any], state: State, reason: 
     assert len(account.persons) == 2
 
 
-def test_an_outage_is_waited_out_by_all_and_heals_within_a_minute(road: Road, account: Account) -> None:
-    """When nobody gets through, everybody waits without using attempts up, one tries now and then, and all go on after."""
+def test_an_outage_is_waited_out_by_all_and_heals_within_a_minute(
+    road: Road, account: Account
+) -> None:
+    """When nobody gets through, everybody waits without using attempts up, one tries now and then,
+    and all go on after.
+    """
     road.sent(email="warm@example.com")
     account.fault({}, {"kind": "answer", "status": 503})
     waiting = [road.sent(email=f"p{number}@example.com").id for number in range(3)]
@@ -310,7 +405,11 @@ def test_retries_end_in_a_dead_letter(road: Road, account: Account) -> None:
         record = road.again(record.id, 100)
     assert record.state is State.DEAD
     assert record.attempts == 3
-    assert [attempt.status for attempt in road.ledger.attempts(record.id) if attempt.step == "persons.search"] == [500] * 3
+    assert [
+        attempt.status
+        for attempt in road.ledger.attempts(record.id)
+        if attempt.step == "persons.search"
+    ] == [500] * 3
 
 
 def test_a_person_that_is_gone_is_resolved_afresh(road: Road, account: Account) -> None:

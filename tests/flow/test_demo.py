@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from service.cli.up import with_example_secrets
-from service.local.machine import Machine
+from service.local.stack import Machine
 from worker.settings import Settings
 
 pytestmark = pytest.mark.timeout(150)
@@ -19,16 +19,29 @@ def demo(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     """`leadline demo` as a person runs it, in an empty directory with an empty environment."""
     env = {"PATH": os.environ["PATH"], "HOME": str(folder)} | settings
     command = [sys.executable, "-m", "service.cli.main", "demo"]
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        command, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
-def test_the_demo_ends_well_and_shows_what_arrived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every sample ends as it must, and the table shows lead, labels, channel, channel_id and origin_id."""
+def test_the_demo_ends_well_and_shows_what_arrived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every sample ends as it must, and the table shows lead, labels, channel, channel_id and
+    origin_id.
+    """
     monkeypatch.chdir(tmp_path)
     done = demo(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     first = next(line for line in done.stdout.splitlines() if line.startswith("web form"))
-    for shown in ("delivered (created)", "Ada Lovelace", "Website, PPC, Hot", "Paid search (73)", "spring", "contact:01"):
+    for shown in (
+        "delivered (created)",
+        "Ada Lovelace",
+        "Website, PPC, Hot",
+        "Paid search (73)",
+        "spring",
+        "contact:01",
+    ):
         assert shown in first
     assert "mended and replayed" in done.stdout
     assert "http://127.0.0.1:8090/" in done.stdout
@@ -36,12 +49,22 @@ def test_the_demo_ends_well_and_shows_what_arrived(tmp_path: Path, monkeypatch: 
 
 
 def look_again(folder: Path, said: str) -> int:
-    """Does what the demo's last lines say, on another port, and counts the leads that are there to look at."""
+    """Does what the demo's last lines say, on another port, and counts the leads that are there to
+    look at.
+    """
     words = next(line for line in said.splitlines() if line.startswith("Look at it:")).split()[3:-2]
-    env = {"PATH": os.environ["PATH"], "HOME": str(folder)} | dict(word.split("=", 1) for word in words)
+    env = {"PATH": os.environ["PATH"], "HOME": str(folder)} | dict(
+        word.split("=", 1) for word in words
+    )
     settings = Settings.for_all(env)
-    with Machine(settings, with_example_secrets(settings, env), data_dir=settings.data_dir, free_ports=True) as machine:
-        return len(httpx.get(f"{machine.place.sandbox_url}/_sandbox/state", trust_env=False).json()["leads"])
+    with Machine(
+        settings, with_example_secrets(settings, env), data_dir=settings.data_dir, free_ports=True
+    ) as machine:
+        return len(
+            httpx.get(f"{machine.place.sandbox_url}/_sandbox/state", trust_env=False).json()[
+                "leads"
+            ]
+        )
 
 
 def test_the_demo_says_why_it_failed(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""The drift guard against the served sandbox: what the account lacks is known before the first lead fails of it."""
+"""The drift guard against the served sandbox: what the account lacks is known before the first lead
+fails of it.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +13,21 @@ import redis as redis_py
 from service.checks.account import check_scopes
 from service.checks.finding import Level
 from tests.flow.conftest import TOKEN, Account
-from worker import drift, keys
-from worker.drift import Drift, DriftReport
+from worker.drift import drift
+from worker.drift.drift import Drift, DriftReport
+from worker.lead.settings import LeadSettings, SourceWriting
+from worker.main import Office
 from worker.metrics import Gauges, Meter, expose
-from worker.pipedrive.inventory import Kind
+from worker.pipedrive.metadata import Kind
 from worker.settings import Settings
+from worker.store import keys
 from worker.values import Secret
-from worker.work import Office
-from worker.writing import LeadSettings, SourceWriting
 
 WRITINGS = {
     "one": SourceWriting("one", LeadSettings(labels=["Website", "Summer"], channel="Web forms")),
-    "two": SourceWriting("two", LeadSettings(labels=["Summer"], custom={"Shoe size": "{answers.size}"})),
+    "two": SourceWriting(
+        "two", LeadSettings(labels=["Summer"], custom={"Shoe size": "{answers.size}"})
+    ),
 }
 
 
@@ -37,7 +42,11 @@ class World:
 
     @property
     def settings(self) -> Settings:
-        return Settings(pipedrive_api_token=Secret(TOKEN), pipedrive_base_url=self.url, pipedrive_plan="unlimited")
+        return Settings(
+            pipedrive_api_token=Secret(TOKEN),
+            pipedrive_base_url=self.url,
+            pipedrive_plan="unlimited",
+        )
 
     def guard(self, writings: Mapping[str, SourceWriting] = WRITINGS) -> Drift:
         office = Office(self.settings, self.redis, Meter(), self.clock)
@@ -61,7 +70,9 @@ def said(report: DriftReport) -> dict[str | None, tuple[str, bool, list[str]]]:
 
 
 def test_what_is_missing_is_named_with_every_place(world: World) -> None:
-    """Each missing name is one entry, with its kind, the settings it stands in and the names there are instead."""
+    """Each missing name is one entry, with its kind, the settings it stands in and the names there
+    are instead.
+    """
     report = world.look()
     assert said(report) == {
         "Summer": ("label", True, ["sources.one.lead.labels", "sources.two.lead.labels"]),
@@ -73,10 +84,14 @@ def test_what_is_missing_is_named_with_every_place(world: World) -> None:
 
 
 def test_a_mended_account_is_seen_within_the_hour(world: World, account: Account) -> None:
-    """A label that was added is missing no more at the next hourly look, and not looked for before."""
+    """A label that was added is missing no more at the next hourly look, and not looked for
+    before.
+    """
     world.look()
     body = {"name": "Summer", "color": "green"}
-    account.http.post("/v1/leadLabels", json=body, headers={"x-api-token": TOKEN}).raise_for_status()
+    account.http.post(
+        "/v1/leadLabels", json=body, headers={"x-api-token": TOKEN}
+    ).raise_for_status()
     calls = len(account.calls())
     world.ahead = 3000.0
     assert "Summer" in said(world.look())
@@ -86,7 +101,9 @@ def test_a_mended_account_is_seen_within_the_hour(world: World, account: Account
 
 
 def test_what_a_retry_finds_mended_is_said_to_lack_no_more(world: World, account: Account) -> None:
-    """Once a delivery has read the names again, the next look goes by what it read, and does not read it once more."""
+    """Once a delivery has read the names again, the next look goes by what it read, and does not
+    read it once more.
+    """
     world.look()
     account.http.post(
         "/v1/leadLabels", json={"name": "Summer", "color": "green"}, headers={"x-api-token": TOKEN}
@@ -112,8 +129,12 @@ def test_one_worker_of_several_looks(world: World, account: Account) -> None:
     assert drift.last(world.redis) is None
 
 
-def test_an_account_that_does_not_answer_is_asked_again_soon(world: World, account: Account) -> None:
-    """A look that could not see everything says why, keeps what it saw, and is repeated after five minutes."""
+def test_an_account_that_does_not_answer_is_asked_again_soon(
+    world: World, account: Account
+) -> None:
+    """A look that could not see everything says why, keeps what it saw, and is repeated after five
+    minutes.
+    """
     account.fault({"operation": "labels.list"}, {"kind": "answer", "status": 500})
     report = world.look()
     assert (report.error, set(said(report))) == ("labels: unavailable", {"Shoe size"})
@@ -125,7 +146,8 @@ def test_an_account_that_does_not_answer_is_asked_again_soon(world: World, accou
 def test_a_permission_that_is_missing_is_drift_too(world: World, account: Account) -> None:
     """What the credentials may not read is named, with what to give them."""
     account.fault(
-        {"operation": "labels.list"}, {"kind": "answer", "status": 403, "body": {"success": False, "error": "Forbidden"}}
+        {"operation": "labels.list"},
+        {"kind": "answer", "status": 403, "body": {"success": False, "error": "Forbidden"}},
     )
     found = {each.kind: each.message for each in world.look().found}
     assert "give the API user the permission" in found["permission"]
@@ -142,13 +164,17 @@ def test_a_permission_that_is_missing_is_drift_too(world: World, account: Accoun
     ],
 )
 def test_scopes_that_were_not_granted(world: World, granted: str, missing: list[str]) -> None:
-    """The scopes the token endpoint named are compared with those a delivery needs; where it named none, nothing is said."""
+    """The scopes the token endpoint named are compared with those a delivery needs; where it named
+    none, nothing is said.
+    """
     world.redis.hset(keys.OAUTH, "scopes", granted)
     assert [each.name for each in world.look({}).found] == missing
 
 
 def test_check_fails_on_a_scope_that_was_not_granted(redis: redis_py.Redis) -> None:
-    """`leadline check` names each missing scope as a fault, by what the token endpoint said last."""
+    """`leadline check` names each missing scope as a fault, by what the token endpoint said
+    last.
+    """
     assert check_scopes(drift.granted_scopes(redis)) == []
     redis.hset(keys.OAUTH, "scopes", "base,leads:full,deals:read")
     [finding] = check_scopes(drift.granted_scopes(redis))
@@ -157,7 +183,9 @@ def test_check_fails_on_a_scope_that_was_not_granted(redis: redis_py.Redis) -> N
 
 
 def test_the_metric_counts_what_is_needed_apart(world: World) -> None:
-    """Monitoring sees how many names are missing, those that kill submissions apart from the others."""
+    """Monitoring sees how many names are missing, those that kill submissions apart from the
+    others.
+    """
     world.look()
     report = drift.last(world.redis)
     assert report is not None

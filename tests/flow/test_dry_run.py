@@ -8,14 +8,16 @@ import pytest
 
 from tests.flow.conftest import Account, Road
 from worker.contract import Lead, State
-from worker.dry_run import DryRun, Rehearsal
-from worker.writing import SourceWriting
+from worker.delivery.dry_run import DryRun, Rehearsal
+from worker.lead.settings import SourceWriting
 
 
 def rehearse(road: Road, submission_id: str, **edit: Any) -> DryRun:
     record = road.record(submission_id)
     assert record.lead is not None
-    lead = Lead(**{name: edit.get(name, getattr(record.lead, name)) for name in Lead.__struct_fields__})
+    lead = Lead(
+        **{name: edit.get(name, getattr(record.lead, name)) for name in Lead.__struct_fields__}
+    )
     writings = {"contact": SourceWriting("contact", road.lead_settings)}
     return Rehearsal(road.redis, writings, road.clock).of(record, lead)
 
@@ -26,7 +28,9 @@ def warm(road: Road) -> None:
 
 
 def test_what_it_says_of_a_new_person_is_what_happens(road: Road, account: Account) -> None:
-    """Bodies, steps and the most it may cost, as the delivery then sends them; the dry run itself makes no call."""
+    """Bodies, steps and the most it may cost, as the delivery then sends them; the dry run itself
+    makes no call.
+    """
     warm(road)
     road.settings(note=True)
     waiting = road.accept(message="Hello", company="Analytical Engines")
@@ -44,15 +48,22 @@ def test_what_it_says_of_a_new_person_is_what_happens(road: Road, account: Accou
     assert body is not None
     sent = {name: lead[name] for name in ("title", "label_ids", "channel", "origin_id")}
     assert sent == {name: body[name] for name in sent}
-    assert account.notes[-1]["content"] == next(step.body for step in told.steps if step.step == "note")["content"]  # type: ignore[index]
+    note = next(step.body for step in told.steps if step.step == "note")
+    assert note is not None
+    assert account.notes[-1]["content"] == note["content"]
 
 
 def test_somebody_we_know_is_labelled(road: Road, account: Account) -> None:
-    """For a person and an open lead in our memory it says that the lead is labelled, and at what cost."""
+    """For a person and an open lead in our memory it says that the lead is labelled, and at what
+    cost.
+    """
     warm(road)
     waiting = road.accept(email="warm@example.com")
     told = rehearse(road, waiting)
-    assert [(step.step, step.what) for step in told.steps] == [("person", "none"), ("lead", "label")]
+    assert [(step.step, step.what) for step in told.steps] == [
+        ("person", "none"),
+        ("lead", "label"),
+    ]
     assert told.tokens == 12
     assert road.deliver(waiting).result == "labelled"
     assert len(account.leads) == 1
@@ -68,9 +79,14 @@ def test_somebody_we_know_is_labelled(road: Road, account: Account) -> None:
     ],
 )
 def test_what_would_be_refused_is_named(road: Road, setting: str, value: Any, place: str) -> None:
-    """Each name the account lacks is a problem with its setting, and the delivery is then dead of the same."""
+    """Each name the account lacks is a problem with its setting, and the delivery is then dead of
+    the same.
+    """
     warm(road)
-    for unknown in ({"owner_id": 424242}, {"custom": {"Nope": "x"}}):  # so that owners and fields have been read
+    for unknown in (
+        {"owner_id": 424242},
+        {"custom": {"Nope": "x"}},
+    ):  # so that owners and fields have been read
         road.settings(**{"owner_id": None} | unknown)
         road.sent(email="second@example.com")
     road.settings(owner_id=None, custom={})
@@ -81,7 +97,11 @@ def test_what_would_be_refused_is_named(road: Road, setting: str, value: Any, pl
     record = road.deliver(waiting)
     assert record.state is State.DEAD
     assert record.cause is not None
-    assert (record.cause.code, record.cause.setting, record.cause.hint) == (problem.code, problem.setting, problem.hint)
+    assert (record.cause.code, record.cause.setting, record.cause.hint) == (
+        problem.code,
+        problem.setting,
+        problem.hint,
+    )
 
 
 def test_all_problems_are_told_at_once(road: Road) -> None:
@@ -112,7 +132,9 @@ def test_an_edit_is_rehearsed_before_it_is_saved(road: Road) -> None:
 
 
 def test_names_that_were_never_read_are_not_judged(road: Road) -> None:
-    """Before the account was read once nobody can say what it lacks, so nothing is called a problem."""
+    """Before the account was read once nobody can say what it lacks, so nothing is called a
+    problem.
+    """
     told = rehearse(road, road.accept())
     assert (told.problems, told.catalogue_at) == ([], None)
 

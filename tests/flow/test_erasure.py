@@ -21,16 +21,16 @@ from service.local.redis import EmbeddedRedis
 from tests.flow.conftest import Account, Road
 from tests.polling import eventually
 from tests.redis.store import submission
-from worker import keys
-from worker.accept import Acceptor
-from worker.connection import connect, connect_async
+from worker.accept.acceptor import Acceptor
+from worker.accept.spool import SPOOL, Spool
 from worker.contract import Lead, State
-from worker.erasure import Erasure, erase
+from worker.encryption import Vault
+from worker.erasure.erasure import Erasure, erase
+from worker.erasure.persistence import FilesKept, rewrite
 from worker.ledger import Ledger
-from worker.queue import open_queue
-from worker.rewriting import FilesKept, rewrite
-from worker.spool import SPOOL, Spool
-from worker.vault import Vault
+from worker.queue.rq_queue import open_queue
+from worker.store import keys
+from worker.store.connection import connect, connect_async
 
 KEY = base64.b64encode(bytes(range(7, 39))).decode()
 CANARY = "canary8462"
@@ -38,13 +38,18 @@ MAY_NOT_REWRITE = ["+@all", "-bgrewriteaof", "-bgsave", "-config"]
 
 
 class Moments:
-    """Lets something happen right before the n-th message to Redis leaves this thread, or right after its answer came."""
+    """Lets something happen right before the n-th message to Redis leaves this thread, or right
+    after its answer came.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seen, self.at, self.after = 0, 0, False
         self.happen: Any = None
         self._thread = threading.get_ident()
-        for owner, name in ((redis_py.Redis, "execute_command"), (redis_py.client.Pipeline, "execute")):
+        for owner, name in (
+            (redis_py.Redis, "execute_command"),
+            (redis_py.client.Pipeline, "execute"),
+        ):
             self._wrap(monkeypatch, owner, name)
 
     def _wrap(self, monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> None:
@@ -71,10 +76,19 @@ class Moments:
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.timeout(240)
 def test_whenever_it_comes_it_ends_erased(
-    road: Road, account: Account, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch, after: bool, known: bool
+    road: Road,
+    account: Account,
+    redis: redis_py.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    after: bool,
+    known: bool,
 ) -> None:
-    """At each message of a delivery: the end is erased, nothing is remembered, and what is in Pipedrive is on the list."""
-    monkeypatch.setattr("worker.erasure.WAY_SECONDS", 0.0)  # the delivery stands still in this very thread
+    """At each message of a delivery: the end is erased, nothing is remembered, and what is in
+    Pipedrive is on the list.
+    """
+    monkeypatch.setattr(
+        "worker.erasure.erasure.WAY_SECONDS", 0.0
+    )  # the delivery stands still in this very thread
     road.settings(note=True, organization=True)
     moments = Moments(monkeypatch)
     moments.after = after
@@ -86,7 +100,9 @@ def test_whenever_it_comes_it_ends_erased(
             road.deliver(road.accept(email=email), delivery)
         mine = road.accept(email=email, company=f"Acme {at}", message="hello")
         moments.seen, moments.at = 0, at
-        moments.happen = lambda email=email, done=done: done.append(erase(road.ledger, ("email", email), "kim"))
+        moments.happen = lambda email=email, done=done: done.append(
+            erase(road.ledger, ("email", email), "kim")
+        )
         road.deliver(mine, delivery)
         if not done:
             break
@@ -96,7 +112,9 @@ def test_whenever_it_comes_it_ends_erased(
     assert made == ({1} if known else {0, 1})
 
 
-def check(road: Road, account: Account, redis: redis_py.Redis, submission_id: str, email: str) -> int:
+def check(
+    road: Road, account: Account, redis: redis_py.Redis, submission_id: str, email: str
+) -> int:
     """How many leads there are in the account, all of them told to who asks again."""
     record = road.record(submission_id)
     assert (record.state, record.lead, record.raw) == (State.ERASED, None, None)
@@ -109,14 +127,17 @@ def check(road: Road, account: Account, redis: redis_py.Redis, submission_id: st
     return len(account.leads)
 
 
-# -- from the disk ----------------------------------------------------------------------------------------------------------
+# -- from the disk
+# --------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def leadline_env(data: Path, url: str | None, *keys_: str) -> Iterator[dict[str, str]]:
-    yield {"LEADLINE_DATA_DIR": str(data), "LEADLINE_ENCRYPTION_KEYS": ",".join(keys_), "PATH": "/usr/bin:/bin"} | (
-        {"REDIS_URL": url} if url else {}
-    )
+    yield {
+        "LEADLINE_DATA_DIR": str(data),
+        "LEADLINE_ENCRYPTION_KEYS": ",".join(keys_),
+        "PATH": "/usr/bin:/bin",
+    } | ({"REDIS_URL": url} if url else {})
 
 
 def run(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -139,7 +160,9 @@ def sealed_bytes(store: redis_py.Redis, submission_id: str) -> list[bytes]:
 @pytest.mark.parametrize("secrets", [(), (KEY,)], ids=["plain", "sealed"])
 @pytest.mark.timeout(240)
 def test_the_bytes_are_gone_from_disk(tmp_path: Path, secrets: tuple[str, ...]) -> None:
-    """Append-only file, an old snapshot and a dead process's spool hold it before, and no file at all does when it answers."""
+    """Append-only file, an old snapshot and a dead process's spool hold it before, and no file at
+    all does when it answers.
+    """
     data, vault = tmp_path / "data", Vault(secrets)
     with EmbeddedRedis(data) as server, connect(server.url, timeout=5.0) as store:
         mine = [put(store, server.url, vault, f"{CANARY}{number}") for number in range(3)]
@@ -163,7 +186,9 @@ def test_the_bytes_are_gone_from_disk(tmp_path: Path, secrets: tuple[str, ...]) 
         gone = needles[:6] + ([] if secrets else [CANARY.encode()])
         assert holding(data, *gone) == []
         ledger = Ledger(store, vault)
-        assert [record.lead is None for each in (*mine, others) if (record := ledger.get(each))] == [True] * 3 + [False]
+        assert [
+            record.lead is None for each in (*mine, others) if (record := ledger.get(each))
+        ] == [True] * 3 + [False]
         assert ledger.counts()[State.ERASED] == 4
     assert holding(data, *gone) == []
 
@@ -187,10 +212,21 @@ def put(store: redis_py.Redis, url: str, vault: Vault, message: str) -> str:
     return mine.id
 
 
-def test_a_redis_that_may_not_rewrite_is_said(redis: redis_py.Redis, redis_url: str, road: Road, tmp_path: Path) -> None:
-    """Where a hosted Redis refuses, the content is erased all the same, and the command fails with what to do."""
+def test_a_redis_that_may_not_rewrite_is_said(
+    redis: redis_py.Redis, redis_url: str, road: Road, tmp_path: Path
+) -> None:
+    """Where a hosted Redis refuses, the content is erased all the same, and the command fails with
+    what to do.
+    """
     mine = road.accept(email=f"{CANARY}@example.com")
-    redis.acl_setuser("hosted", enabled=True, passwords=["+secret"], keys=["*"], channels=["*"], commands=MAY_NOT_REWRITE)
+    redis.acl_setuser(
+        "hosted",
+        enabled=True,
+        passwords=["+secret"],
+        keys=["*"],
+        channels=["*"],
+        commands=MAY_NOT_REWRITE,
+    )
     try:
         url = redis_url.replace("unix://", "unix://hosted:secret@")
         with leadline_env(tmp_path, url) as env:
@@ -198,12 +234,20 @@ def test_a_redis_that_may_not_rewrite_is_said(redis: redis_py.Redis, redis_url: 
     finally:
         redis.acl_deluser("hosted")
     assert road.record(mine).state is State.ERASED
-    assert (done.returncode, "BGREWRITEAOF" in done.stderr, CANARY in done.stdout + done.stderr) == (1, True, False)
+    assert (
+        done.returncode,
+        "BGREWRITEAOF" in done.stderr,
+        CANARY in done.stdout + done.stderr,
+    ) == (1, True, False)
 
 
 def test_a_rewrite_under_way_is_not_taken_for_ours(redis: redis_py.Redis) -> None:
     """One that began before may hold what was erased since: another follows it."""
-    done = int(redis.info("stats").get("aof_rewrites", 0)) if "aof_rewrites" in redis.info("stats") else None
+    done = (
+        int(redis.info("stats").get("aof_rewrites", 0))
+        if "aof_rewrites" in redis.info("stats")
+        else None
+    )
     redis.bgrewriteaof()
     rewrite(redis)
     assert redis.info("persistence")["aof_last_bgrewrite_status"] == "ok"
@@ -211,7 +255,9 @@ def test_a_rewrite_under_way_is_not_taken_for_ours(redis: redis_py.Redis) -> Non
         assert int(redis.info("stats")["aof_rewrites"]) >= done + 2
 
 
-def test_a_rewrite_that_fails_is_said(redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rewrite_that_fails_is_said(
+    redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A disk without room is told as such, after some tries."""
     real = redis_py.Redis.info
 

@@ -13,17 +13,17 @@ import pytest
 from msgspec import structs
 
 from service.cli.run import FETCH
-from service.fetching import SourceRecords
-from service.sources.judge import judge
-from service.sources.loader import load, writing
-from service.sources.reading import Outcome, Request
+from service.sources.fetched_records import SourceRecords
+from service.sources.normalize import judge
+from service.sources.request import Outcome, Request
+from service.sources.source_file.loader import load, writing
 from tests.flow.conftest import Account, Road
 from tests.flow.intake_world import FixedSources
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
 from worker.contract import Result, State
 from worker.delivery import Delivery
-from worker.fetch import Fetcher
+from worker.delivery.fetch import Fetcher
 from worker.ledger import Record
 
 SOURCES = """
@@ -42,7 +42,8 @@ note = false
 CHANGE = {"field": "leadgen", "value": {"leadgen_id": 444444, "page_id": 1, "form_id": 2}}
 EVENT = {"object": "page", "entry": [{"id": "1", "time": 1, "changes": [CHANGE]}]}
 RECORD = {"id": "444444", "created_time": "2026-11-20T10:00:00+0000", "field_data": [
-    {"name": "full_name", "values": ["Mary Shelley"]}, {"name": "email", "values": ["mary@example.com"]},
+    {"name": "full_name", "values": ["Mary Shelley"]},
+    {"name": "email", "values": ["mary@example.com"]},
 ]}  # fmt: skip
 
 
@@ -81,28 +82,44 @@ def graph() -> Iterator[Graph]:
 
 
 @pytest.fixture
-def told(road: Road, graph: Graph, aredis: Callable[[], AbstractAsyncContextManager[Any]]) -> tuple[Callable[[], Record], str]:
-    """An accepted event that told ids alone, and what a worker makes of it each time it is asked."""
-    file = load(SOURCES.replace("{base}", graph.url), {"META_PAGE_TOKEN": "page-token"}, secrets=FETCH)
+def told(
+    road: Road, graph: Graph, aredis: Callable[[], AbstractAsyncContextManager[Any]]
+) -> tuple[Callable[[], Record], str]:
+    """An accepted event that told ids alone, and what a worker makes of it each time it is
+    asked.
+    """
+    file = load(
+        SOURCES.replace("{base}", graph.url), {"META_PAGE_TOKEN": "page-token"}, secrets=FETCH
+    )
     headers = [("content-type", "application/json")]
-    reading = judge(file.sources["meta"], Request(method="POST", query="", headers=headers, body=json.dumps(EVENT).encode()), 1.0)
+    reading = judge(
+        file.sources["meta"],
+        Request(method="POST", query="", headers=headers, body=json.dumps(EVENT).encode()),
+        1.0,
+    )
     [event] = reading.events
     assert event.outcome is Outcome.NEEDS_FETCH
-    mine = structs.replace(submission(source="meta"), lead=event.lead, fetch=event.fetch, received_at=road.clock())
+    mine = structs.replace(
+        submission(source="meta"), lead=event.lead, fetch=event.fetch, received_at=road.clock()
+    )
     asyncio.run(accept(aredis, road.redis, [mine]))
 
     def work() -> Record:
         workshop, office = road.workshop()
         shop = replace(workshop, writings=writing(file))
         records = SourceRecords(FixedSources(file.sources))
-        delivery = Delivery(shop, office.client, lambda one: Fetcher(office.http(), records, one.attempted))
+        delivery = Delivery(
+            shop, office.client, lambda one: Fetcher(office.http(), records, one.attempted)
+        )
         return road.deliver(mine.id, delivery)
 
     return work, mine.id
 
 
 def test_the_record_of_an_event_becomes_its_lead(told: Any, account: Account, graph: Graph) -> None:
-    """An event with ids alone is fetched with the source's token, goes back into the queue, and is delivered as any other."""
+    """An event with ids alone is fetched with the source's token, goes back into the queue, and is
+    delivered as any other.
+    """
     work, mine = told
     fetched = work()
     assert (fetched.state, fetched.fetch, fetched.attempts) == (State.QUEUED, None, 0)
@@ -111,15 +128,27 @@ def test_the_record_of_an_event_becomes_its_lead(told: Any, account: Account, gr
     done = work()
     [lead], [person] = account.leads, account.persons
     assert (done.state, done.result) == (State.DELIVERED, Result.CREATED)
-    assert (person["name"], lead["origin_id"], lead["channel"]) == ("Mary Shelley", f"meta:{mine}", 73)
+    assert (person["name"], lead["origin_id"], lead["channel"]) == (
+        "Mary Shelley",
+        f"meta:{mine}",
+        73,
+    )
 
 
-def test_a_product_that_fails_is_asked_again(told: Any, road: Road, account: Account, graph: Graph) -> None:
-    """A failing product costs a retry with its delay; nothing is created before the record is there."""
+def test_a_product_that_fails_is_asked_again(
+    told: Any, road: Road, account: Account, graph: Graph
+) -> None:
+    """A failing product costs a retry with its delay; nothing is created before the record is
+    there.
+    """
     work, mine = told
     graph.answers = [(503, {}), (503, {})]
     record = work()
-    assert (record.state, record.reason, record.cause and record.cause.step) == (State.WAITING, "retry", "fetch")
+    assert (record.state, record.reason, record.cause and record.cause.step) == (
+        State.WAITING,
+        "retry",
+        "fetch",
+    )
     assert account.persons == []
     road.ahead(20)
     road.sweeper.sweep()
@@ -128,7 +157,9 @@ def test_a_product_that_fails_is_asked_again(told: Any, road: Road, account: Acc
     road.sweeper.sweep()
     work()
     assert work().state is State.DELIVERED
-    assert [attempt.outcome for attempt in road.ledger.attempts(mine) if attempt.step == "fetch"][-1] == "ok"
+    assert [attempt.outcome for attempt in road.ledger.attempts(mine) if attempt.step == "fetch"][
+        -1
+    ] == "ok"
 
 
 def test_a_record_that_is_gone_is_a_dead_letter(told: Any, graph: Graph) -> None:
@@ -155,6 +186,8 @@ def test_a_test_record_makes_no_lead(told: Any, account: Account, graph: Graph) 
     """A record that the product marks as a test is ignored."""
     work, _ = told
     name = {"name": "full_name", "values": ["<test lead: dummy data for full_name>"]}
-    graph.answers = [(200, {"id": "444444", "field_data": [{"name": "email", "values": ["test@fb.com"]}, name]})]
+    graph.answers = [
+        (200, {"id": "444444", "field_data": [{"name": "email", "values": ["test@fb.com"]}, name]})
+    ]
     assert work().state is State.IGNORED
     assert account.leads == []

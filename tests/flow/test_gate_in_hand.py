@@ -1,4 +1,6 @@
-"""What is in delivery when the gate closes: it makes no call more, and goes on when the gate is open."""
+"""What is in delivery when the gate closes: it makes no call more, and goes on when the gate is
+open.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +13,16 @@ import pytest
 import redis as redis_py
 
 from tests.flow.conftest import TOKEN, Account, Road
-from worker import keys
 from worker.contract import State
 from worker.delivery import Delivery
 from worker.errors import Gated
-from worker.pipedrive.allowance import Allowance, Place, Plan
+from worker.main import Office
 from worker.pipedrive.calls import LEADS_GET
-from worker.queue import open_queue
+from worker.pipedrive.rate_limiter import Allowance, Place, Plan
+from worker.queue.rq_queue import open_queue
 from worker.settings import Settings
+from worker.store import keys
 from worker.values import Secret
-from worker.work import Office
 
 REFUSED: dict[str, Any] = {"kind": "answer", "status": 401}
 
@@ -28,13 +30,19 @@ REFUSED: dict[str, Any] = {"kind": "answer", "status": 401}
 def slots(road: Road, pause: Callable[[float], object]) -> Callable[[], Delivery]:
     """Slots of one process under the smallest plan; `pause` is how they wait for their turn."""
     workshop, _ = road.workshop()
-    settings = Settings(pipedrive_api_token=Secret(TOKEN), pipedrive_base_url=road.account.url, pipedrive_plan="lite")
+    settings = Settings(
+        pipedrive_api_token=Secret(TOKEN),
+        pipedrive_base_url=road.account.url,
+        pipedrive_plan="lite",
+    )
     office = Office(settings, road.redis, road.meter, road.clock, pause)
     return lambda: Delivery(workshop, office.client)
 
 
 def test_an_expired_token_is_met_by_those_under_way_alone(road: Road, account: Account) -> None:
-    """Of twenty deliveries those whose call is out when the first 401 comes are refused too; those in line never call."""
+    """Of twenty deliveries those whose call is out when the first 401 comes are refused too; those
+    in line never call.
+    """
     road.sent(email="warm@example.com")
     account.fault({"operation": "persons.search"}, REFUSED)
     first_refused = threading.Event()
@@ -78,7 +86,9 @@ def probes(road: Road, account: Account, ids: list[str], new: Callable[[], Deliv
 
 
 def test_a_create_that_was_not_sent_is_not_looked_for(road: Road, account: Account) -> None:
-    """When the gate closes between the announcement of a create and its call, nothing was sent, and nothing has to settle."""
+    """When the gate closes between the announcement of a create and its call, nothing was sent, and
+    nothing has to settle.
+    """
     road.sent(email="warm@example.com")
     delivery = slots(road, lambda _: None)()
     mine = road.accept()
@@ -101,9 +111,13 @@ def swept(road: Road) -> None:
 
 
 def test_the_gate_is_asked_with_the_allowance(redis: redis_py.Redis) -> None:
-    """A closed gate stops each call of a submission but that of the one which tries it; calls for nobody are not asked."""
+    """A closed gate stops each call of a submission but that of the one which tries it; calls for
+    nobody are not asked.
+    """
     allowance = Allowance(redis, Plan(burst=20, tokens=1000))
-    redis.hset(keys.GATE, mapping={"mode": "probe", "until": 1_900_000_000.5, "reason": "credentials"})
+    redis.hset(
+        keys.GATE, mapping={"mode": "probe", "until": 1_900_000_000.5, "reason": "credentials"}
+    )
     redis.set(keys.PROBE, "tries")
     for who in ("", "tries"):
         assert allowance.ask(LEADS_GET, Place(who=who), 1) == 0

@@ -10,13 +10,13 @@ import pytest
 import redis as redis_py
 from structlog.testing import capture_logs
 
-from service.problems import KINDS
-from service.sources.reading import Answer, Outcome, Problem, Reading
+from service.sources.request import Answer, Outcome, Problem, Reading
+from service.web.problems import KINDS
 from tests.flow.intake_world import HTML, SITE, World, a_reading, an_event, open_world
-from worker import keys
 from worker.contract import Lead, State
 from worker.errors import StoreUnavailable
 from worker.metrics import series
+from worker.store import keys
 
 
 @pytest.fixture
@@ -42,12 +42,19 @@ def check_problem(answer: Any, kind: str, status: int | None = None) -> dict[str
     return body
 
 
-def test_an_accepted_submission_is_stored_before_its_answer(world: World, redis: redis_py.Redis) -> None:
+def test_an_accepted_submission_is_stored_before_its_answer(
+    world: World, redis: redis_py.Redis
+) -> None:
     """The generic answer names an id that is in the ledger and in the queue."""
     answer = world.post()
     body = answer.json()
     assert answer.status_code == 202
-    assert body == {"id": body["id"], "state": "queued", "duplicate": False, "status_url": f"/submissions/{body['id']}"}
+    assert body == {
+        "id": body["id"],
+        "state": "queued",
+        "duplicate": False,
+        "status_url": f"/submissions/{body['id']}",
+    }
     assert answer.headers["location"] == body["status_url"]
     assert "idempotent-replayed" not in answer.headers
     record = world.deps.ledger.get(body["id"])
@@ -81,18 +88,32 @@ def test_what_an_event_becomes(world: World, outcome: Outcome, state: State, pub
 
 
 def test_an_event_without_contact_from_a_product_says_what_to_mend(world: World) -> None:
-    """What a product sends without any contact is parked with a cause that names the map to mend."""
-    world.reading = a_reading(Outcome.NO_CONTACT, problems=[Problem(field="email", message="no e-mail")])
+    """What a product sends without any contact is parked with a cause that names the map to
+    mend.
+    """
+    world.reading = a_reading(
+        Outcome.NO_CONTACT, problems=[Problem(field="email", message="no e-mail")]
+    )
     record = world.deps.ledger.get(world.post("typeform").json()["id"])
     assert record is not None
     assert record.cause is not None
-    assert (record.cause.code, record.cause.field, record.cause.setting) == ("no-contact", "email", "sources.typeform.map")
+    assert (record.cause.code, record.cause.field, record.cause.setting) == (
+        "no-contact",
+        "email",
+        "sources.typeform.map",
+    )
 
 
 @pytest.mark.parametrize("source", ["contact", "partner"])
-def test_forms_and_partners_hear_that_nobody_can_be_reached(world: World, redis: redis_py.Redis, source: str) -> None:
-    """A form or partner post without any contact is a 422 that names the fields, and is not stored."""
-    world.reading = a_reading(Outcome.NO_CONTACT, problems=[Problem(field="email", message="Give an e-mail address.")])
+def test_forms_and_partners_hear_that_nobody_can_be_reached(
+    world: World, redis: redis_py.Redis, source: str
+) -> None:
+    """A form or partner post without any contact is a 422 that names the fields, and is not
+    stored.
+    """
+    world.reading = a_reading(
+        Outcome.NO_CONTACT, problems=[Problem(field="email", message="Give an e-mail address.")]
+    )
     body = check_problem(world.post(source), "no-contact")
     assert body["errors"] == [{"field": "email", "message": "Give an e-mail address."}]
     assert stored(redis) == 0
@@ -116,11 +137,15 @@ def test_what_is_refused_is_counted_and_not_stored(
     world.reading = reading
     check_problem(world.post("typeform"), kind, status)
     assert stored(redis) == 0
-    assert world.counted(series("leadline_submissions_total", source="typeform", outcome=outcome)) == 1
+    assert (
+        world.counted(series("leadline_submissions_total", source="typeform", outcome=outcome)) == 1
+    )
 
 
 def test_a_fault_of_the_judge_is_no_fault_of_the_server(world: World) -> None:
-    """Should judging fail, the sender hears that the request cannot be read, and the log where it failed."""
+    """Should judging fail, the sender hears that the request cannot be read, and the log where it
+    failed.
+    """
     world.reading = RuntimeError("ada@acme.example")
     with capture_logs() as lines:
         answer = world.post()
@@ -147,7 +172,9 @@ def test_a_fault_of_the_judge_is_no_fault_of_the_server(world: World) -> None:
     ],
 )
 def test_wrong_places_and_methods(world: World, path: str, method: str, kind: str) -> None:
-    """An unknown address is a 404, a known one asked in the wrong way a 405 that names the right ways."""
+    """An unknown address is a 404, a known one asked in the wrong way a 405 that names the right
+    ways.
+    """
     world.reading = a_reading(Outcome.UNREADABLE, status=400)
     answer = world.client.request(method, path)
     check_problem(answer, kind)
@@ -160,17 +187,39 @@ def test_wrong_places_and_methods(world: World, path: str, method: str, kind: st
         ({"content-type": "application/xml"}, b"<a/>", "media-type"),
         ({"content-type": "image/png"}, b"x", "media-type"),
         ({"content-type": ""}, b"x", "media-type"),
-        ({"content-type": "application/json", "content-encoding": "gzip"}, b"\x1f\x8b", "media-type"),
+        (
+            {"content-type": "application/json", "content-encoding": "gzip"},
+            b"\x1f\x8b",
+            "media-type",
+        ),
         ({"content-type": "application/json", "content-encoding": "br, gzip"}, b"x", "media-type"),
         ({"content-type": "application/json"}, b"x" * 101, "too-large"),
         ({"content-type": "application/json", "idempotency-key": ""}, b"{}", "idempotency-key"),
-        ({"content-type": "application/json", "idempotency-key": "k" * 256}, b"{}", "idempotency-key"),
-        ({"content-type": "application/json", "idempotency-key": "two words"}, b"{}", "idempotency-key"),
-        ({"content-type": "application/json", "idempotency-key": "caf\u00e9"}, b"{}", "idempotency-key"),
-        ({"content-type": "application/json", "idempotency-key": "\u0007"}, b"{}", "idempotency-key"),
+        (
+            {"content-type": "application/json", "idempotency-key": "k" * 256},
+            b"{}",
+            "idempotency-key",
+        ),
+        (
+            {"content-type": "application/json", "idempotency-key": "two words"},
+            b"{}",
+            "idempotency-key",
+        ),
+        (
+            {"content-type": "application/json", "idempotency-key": "caf\u00e9"},
+            b"{}",
+            "idempotency-key",
+        ),
+        (
+            {"content-type": "application/json", "idempotency-key": "\u0007"},
+            b"{}",
+            "idempotency-key",
+        ),
     ],
 )
-def test_what_the_door_refuses_by_itself(world: World, headers: dict[str, str], content: bytes, kind: str) -> None:
+def test_what_the_door_refuses_by_itself(
+    world: World, headers: dict[str, str], content: bytes, kind: str
+) -> None:
     """Media type, coding, size and key are refused before anything is judged."""
     raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
     check_problem(world.client.post("/in/partner", content=content, headers=raw), kind)
@@ -183,7 +232,10 @@ def test_a_body_without_a_stated_length_is_counted_as_it_comes(world: World) -> 
     headers = {"content-type": "application/json"}
     assert world.client.post("/in/partner", content=iter(parts), headers=headers).status_code == 202
     assert world.seen[-1].body == b"".join(parts)
-    check_problem(world.client.post("/in/partner", content=iter([*parts, b"z" * 40]), headers=headers), "too-large")
+    check_problem(
+        world.client.post("/in/partner", content=iter([*parts, b"z" * 40]), headers=headers),
+        "too-large",
+    )
 
 
 def test_the_same_event_again_gets_the_first_answer(world: World, redis: redis_py.Redis) -> None:
@@ -193,7 +245,10 @@ def test_the_same_event_again_gets_the_first_answer(world: World, redis: redis_p
     assert again.headers["idempotent-replayed"] == "true"
     assert again.json() == first.json() | {"duplicate": True}
     assert stored(redis) == 1
-    assert world.counted(series("leadline_submissions_total", source="contact", outcome="duplicate")) == 1
+    assert (
+        world.counted(series("leadline_submissions_total", source="contact", outcome="duplicate"))
+        == 1
+    )
 
 
 def test_a_repeat_of_spam_looks_like_any_other_repeat(world: World) -> None:
@@ -216,11 +271,17 @@ def test_a_product_event_is_known_by_its_id(world: World, redis: redis_py.Redis)
     assert stored(redis) == 2
 
 
-def test_an_idempotency_key_goes_before_everything_else(world: World, redis: redis_py.Redis) -> None:
-    """The same key and body is a repeat; the same key with another body is a 422 and stores nothing; another key is another."""
+def test_an_idempotency_key_goes_before_everything_else(
+    world: World, redis: redis_py.Redis
+) -> None:
+    """The same key and body is a repeat; the same key with another body is a 422 and stores
+    nothing; another key is another.
+    """
     world.reading = a_reading(events=[an_event(event_id="e1")])
     first = world.post(body={"n": 1}, idempotency_key="k1")
-    assert world.post(body={"n": 1}, idempotency_key="k1").json() == first.json() | {"duplicate": True}
+    assert world.post(body={"n": 1}, idempotency_key="k1").json() == first.json() | {
+        "duplicate": True
+    }
     check_problem(world.post(body={"n": 2}, idempotency_key="k1"), "key-reused")
     assert world.post(body={"n": 1}, idempotency_key="k2").json()["duplicate"] is False
     assert stored(redis) == 2
@@ -228,7 +289,10 @@ def test_an_idempotency_key_goes_before_everything_else(world: World, redis: red
 
 def test_keys_are_per_source(world: World) -> None:
     """Two sources may use the same key without meeting."""
-    first, other = world.post("contact", idempotency_key="k"), world.post("strict", idempotency_key="k")
+    first, other = (
+        world.post("contact", idempotency_key="k"),
+        world.post("strict", idempotency_key="k"),
+    )
     assert other.json()["duplicate"] is False
     assert other.json()["id"] != first.json()["id"]
 
@@ -237,8 +301,14 @@ def test_multipart_boundaries_do_not_count(world: World) -> None:
     """A form that is sent again under the same key with a new boundary is the same body."""
 
     def send(boundary: str) -> Any:
-        body = f'--{boundary}\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n--{boundary}--\r\n'
-        headers = {"content-type": f"multipart/form-data; boundary={boundary}", "idempotency-key": "k"}
+        body = (
+            f"--{boundary}\r\nContent-Disposition: form-data;"
+            f' name="a"\r\n\r\nb\r\n--{boundary}--\r\n'
+        )
+        headers = {
+            "content-type": f"multipart/form-data; boundary={boundary}",
+            "idempotency-key": "k",
+        }
         return world.client.post("/in/contact", content=body, headers=headers)
 
     assert send("one").json()["id"] == send("two").json()["id"]
@@ -251,7 +321,9 @@ def test_without_a_window_only_ids_are_compared(world: World, redis: redis_py.Re
     assert stored(redis) == 2
 
 
-def test_several_events_in_one_request_are_several_submissions(world: World, redis: redis_py.Redis) -> None:
+def test_several_events_in_one_request_are_several_submissions(
+    world: World, redis: redis_py.Redis
+) -> None:
     """A batch is stored event by event; sent again, each is known."""
     world.reading = a_reading(
         events=[
@@ -265,7 +337,9 @@ def test_several_events_in_one_request_are_several_submissions(world: World, red
     assert first["id"] == first["submissions"][0]["id"]
     again = world.post("typeform").json()
     assert again["duplicate"] is True
-    assert [item["id"] for item in again["submissions"]] == [item["id"] for item in first["submissions"]]
+    assert [item["id"] for item in again["submissions"]] == [
+        item["id"] for item in first["submissions"]
+    ]
     assert stored(redis) == 3
 
 
@@ -280,7 +354,13 @@ def test_a_genuine_request_without_events_is_kept_as_ignored(world: World) -> No
     ("source", "answer", "status", "body", "kind"),
     [
         ("typeform", Answer(status=200, body={}), 200, b"{}", "application/json"),
-        ("typeform", Answer(status=200, body="ok", media_type="text/plain"), 200, b"ok", "text/plain; charset=utf-8"),
+        (
+            "typeform",
+            Answer(status=200, body="ok", media_type="text/plain"),
+            200,
+            b"ok",
+            "text/plain; charset=utf-8",
+        ),
         ("typeform", Answer(status=200), 200, b"", "application/json"),
         ("typeform", Answer(status=204, body={}), 204, b"", None),
         ("teapot", Answer(status=202, body={"a": 1}), 200, b'{"a":1}', "application/json"),
@@ -290,7 +370,9 @@ def test_a_genuine_request_without_events_is_kept_as_ignored(world: World) -> No
 def test_products_get_the_answer_they_count_as_success(
     world: World, source: str, answer: Answer | None, status: int, body: bytes, kind: str | None
 ) -> None:
-    """An adapter's answer replaces the generic one, and the source's `reply` the status of either; repeats say so in a header."""
+    """An adapter's answer replaces the generic one, and the source's `reply` the status of either;
+    repeats say so in a header.
+    """
     world.reading = a_reading(answer=answer, events=[an_event(event_id="e")])
     first, again = world.post(source), world.post(source)
     for each in (first, again):
@@ -301,7 +383,9 @@ def test_products_get_the_answer_they_count_as_success(
 
 def test_a_handshake_is_answered_and_not_stored(world: World, redis: redis_py.Redis) -> None:
     """A provider's challenge comes back as the adapter says, inert, by GET and by POST."""
-    world.reading = a_reading(Outcome.HANDSHAKE, answer=Answer(status=200, body="<b>1</b>", media_type="text/plain"))
+    world.reading = a_reading(
+        Outcome.HANDSHAKE, answer=Answer(status=200, body="<b>1</b>", media_type="text/plain")
+    )
     for answer in (world.client.get("/in/typeform?hub.challenge=1"), world.post("typeform")):
         assert (answer.status_code, answer.text) == (200, "<b>1</b>")
         assert answer.headers["content-type"].startswith("text/plain")
@@ -314,18 +398,25 @@ def test_a_refused_handshake_is_a_403(world: World) -> None:
     """A handshake with the wrong secret is refused and counted."""
     world.reading = a_reading(Outcome.REFUSED, status=403)
     check_problem(world.client.get("/in/typeform?hub.challenge=1"), "handshake")
-    assert world.counted(series("leadline_submissions_total", source="typeform", outcome="refused")) == 1
+    assert (
+        world.counted(series("leadline_submissions_total", source="typeform", outcome="refused"))
+        == 1
+    )
 
 
 def test_google_shows_the_message_of_a_problem(world: World) -> None:
     """Google Ads reads `message`; other products do not get it."""
     world.reading = a_reading(Outcome.REFUSED, status=401, detail="The key does not match.")
-    assert check_problem(world.post("google"), "not-genuine")["message"] == "The key does not match."
+    assert (
+        check_problem(world.post("google"), "not-genuine")["message"] == "The key does not match."
+    )
     assert "message" not in check_problem(world.post("typeform"), "not-genuine")
 
 
 def test_a_browser_is_thanked(world: World) -> None:
-    """Without a redirect a browser that navigates gets a small page; a script on the page gets JSON."""
+    """Without a redirect a browser that navigates gets a small page; a script on the page gets
+    JSON.
+    """
     page = world.post(accept=HTML)
     assert page.status_code == 200
     assert page.headers["content-type"] == "text/html; charset=utf-8"
@@ -346,7 +437,9 @@ def test_a_browser_is_thanked(world: World) -> None:
     ],
 )
 def test_a_browser_is_sent_on(world: World, own: str | None, target: str) -> None:
-    """A browser goes to the source's page, or to the form's own if its origin is listed, and nowhere else."""
+    """A browser goes to the source's page, or to the form's own if its origin is listed, and
+    nowhere else.
+    """
     world.reading = a_reading(redirect_to=own)
     for _ in range(2):
         answer = world.post("strict", accept=HTML)
@@ -356,8 +449,12 @@ def test_a_browser_is_sent_on(world: World, own: str | None, target: str) -> Non
 
 
 def test_a_browser_sees_problems_as_a_page(world: World) -> None:
-    """The same words as the JSON problem, as a page that runs nothing and echoes nothing unescaped."""
-    world.reading = a_reading(Outcome.NO_CONTACT, problems=[Problem(field="<script>", message="Give <b>one</b>.")])
+    """The same words as the JSON problem, as a page that runs nothing and echoes nothing
+    unescaped.
+    """
+    world.reading = a_reading(
+        Outcome.NO_CONTACT, problems=[Problem(field="<script>", message="Give <b>one</b>.")]
+    )
     page = world.post(accept=HTML)
     assert page.status_code == 422
     assert KINDS["no-contact"].title in page.text
@@ -375,7 +472,9 @@ def test_origins_that_are_not_listed_are_refused(world: World, redis: redis_py.R
     assert world.seen == []
     assert world.post("strict", origin=SITE).status_code == 202
     assert world.post("strict", {"other": 1}).status_code == 202
-    assert world.counted(series("leadline_submissions_total", source="strict", outcome="refused")) == 2
+    assert (
+        world.counted(series("leadline_submissions_total", source="strict", outcome="refused")) == 2
+    )
 
 
 def test_pages_of_listed_origins_can_read_every_answer(world: World) -> None:
@@ -387,12 +486,17 @@ def test_pages_of_listed_origins_can_read_every_answer(world: World) -> None:
         assert answer.headers["access-control-allow-origin"] == SITE
         assert answer.headers["vary"] == "Origin"
         assert "Idempotent-Replayed" in answer.headers["access-control-expose-headers"]
-    assert world.post("contact", origin="https://any.example").headers["access-control-allow-origin"] == "*"
+    assert (
+        world.post("contact", origin="https://any.example").headers["access-control-allow-origin"]
+        == "*"
+    )
 
 
 def test_a_preflight_names_what_a_page_may_send(world: World) -> None:
     """OPTIONS allows the listed origin, POST, and the headers that the source looks at."""
-    answer = world.client.options("/in/partner", headers={"origin": SITE, "access-control-request-method": "POST"})
+    answer = world.client.options(
+        "/in/partner", headers={"origin": SITE, "access-control-request-method": "POST"}
+    )
     assert answer.status_code == 204
     assert answer.headers["access-control-allow-origin"] == "*"
     assert answer.headers["access-control-allow-methods"] == "POST, OPTIONS"
@@ -410,10 +514,15 @@ def test_over_the_rate_is_told_when_to_come_back(world: World) -> None:
     check_problem(answer, "rate")
     assert 1 <= int(answer.headers["retry-after"]) <= 30
     assert len(world.seen) == 2
-    assert world.counted(series("leadline_submissions_total", source="limited", outcome="limited")) == 1
+    assert (
+        world.counted(series("leadline_submissions_total", source="limited", outcome="limited"))
+        == 1
+    )
 
 
-def test_what_cannot_be_stored_is_the_only_5xx(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_stored_is_the_only_5xx(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """When nothing can store it, the sender is asked to come back, and it is counted."""
 
     async def refuse(_: Any) -> Any:
@@ -428,7 +537,15 @@ def test_what_cannot_be_stored_is_the_only_5xx(world: World, monkeypatch: pytest
 
 @pytest.mark.parametrize(
     ("given", "kept"),
-    [("abc-1.2_3", True), ("a" * 64, True), ("a" * 65, False), ("a b", False), ("<x>", False), ("", False), ("-a", False)],
+    [
+        ("abc-1.2_3", True),
+        ("a" * 64, True),
+        ("a" * 65, False),
+        ("a b", False),
+        ("<x>", False),
+        ("", False),
+        ("-a", False),
+    ],
 )
 def test_a_sane_request_id_is_kept(world: World, given: str, kept: bool) -> None:
     """The caller's own request id comes back if it is harmless, else a new one."""
@@ -444,7 +561,12 @@ def test_one_log_line_per_submission_without_personal_data(world: World) -> None
     (line,) = [each for each in lines if each["event"] == "submission"]
     assert line["id"] == answer.json()["id"]
     assert line["request_id"] == answer.headers["x-request-id"]
-    assert (line["source"], line["outcome"], line["status"], line["bytes"]) == ("typeform", "accepted", 202, 28)
+    assert (line["source"], line["outcome"], line["status"], line["bytes"]) == (
+        "typeform",
+        "accepted",
+        202,
+        28,
+    )
     assert line["duration_ms"] > 0
     assert "ada" not in str(lines).lower()
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from service.intake.body import media_type, read
-from service.problems import HttpProblem
+from service.web.body import media_type, read
+from service.web.problems import HttpProblem
 
 
 def sender(*messages: dict[str, Any]) -> Any:

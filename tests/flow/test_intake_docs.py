@@ -11,8 +11,8 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from service.docs_document import openapi
-from service.problems import KINDS
-from service.sources.reading import Outcome
+from service.sources.request import Outcome
+from service.web.problems import KINDS
 from tests.flow.intake_world import World, a_reading, open_world
 
 
@@ -49,12 +49,15 @@ def test_the_document_is_valid_openapi(world: World) -> None:
 
 
 def test_every_route_is_documented_and_every_documented_route_is_there(world: World) -> None:
-    """Paths and methods of the document are those of the application, but for Litestar's own OPTIONS and the console's pages."""
+    """Paths and methods of the document are those of the application, but for Litestar's own
+    OPTIONS and the console's pages.
+    """
     real = {
         (re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path), method.lower())
         for route in world.client.app.routes
         for handler in route.route_handlers
-        if handler.fn.__module__.startswith("service.") and not handler.fn.__module__.startswith("service.ops.console.")
+        if handler.fn.__module__.startswith("service.")
+        and not handler.fn.__module__.startswith("service.ops.console.")
         for method in handler.http_methods
     }
     assert set(operations()) - {("/ops", "get")} == real
@@ -63,7 +66,12 @@ def test_every_route_is_documented_and_every_documented_route_is_there(world: Wo
 def operations() -> dict[tuple[str, str], Any]:
     """Every operation of the document, by path and method."""
     paths = openapi()["paths"].items()
-    return {(path, method): operation for path, item in paths for method, operation in item.items() if method != "parameters"}
+    return {
+        (path, method): operation
+        for path, item in paths
+        for method, operation in item.items()
+        if method != "parameters"
+    }
 
 
 def test_operation_names_are_unique() -> None:
@@ -74,12 +82,18 @@ def test_operation_names_are_unique() -> None:
 
 def test_every_answer_to_a_post_is_documented() -> None:
     """Each status the intake can give stands in the document."""
-    statuses = {str(kind.status) for name, kind in KINDS.items() if name not in ("internal", "method", "state", "count")}
+    statuses = {
+        str(kind.status)
+        for name, kind in KINDS.items()
+        if name not in ("internal", "method", "state", "count")
+    }
     assert statuses <= set(operations()["/in/{source}", "post"]["responses"])
 
 
 def test_answers_keep_what_the_document_says(world: World) -> None:
-    """An accepted answer, a receipt and a problem have the properties that the document requires."""
+    """An accepted answer, a receipt and a problem have the properties that the document
+    requires.
+    """
     schemas = openapi()["components"]["schemas"]
     accepted = world.post().json()
     assert set(accepted) == set(schemas["Accepted"]["required"])
@@ -90,7 +104,9 @@ def test_answers_keep_what_the_document_says(world: World) -> None:
 
 
 def test_the_page_works_without_the_internet(world: World) -> None:
-    """`/docs` lists every operation and problem, runs no script and loads nothing from elsewhere."""
+    """`/docs` lists every operation and problem, runs no script and loads nothing from
+    elsewhere.
+    """
     answer = world.client.get("/docs")
     page = Page(answer.text)
     assert answer.status_code == 200

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 import redis as redis_py
 
-from service.sources.reading import Outcome
+from service.sources.request import Outcome
 from tests.flow.intake_world import World, a_reading, open_world
-from worker import keys
 from worker.metrics import DELIVERIES, series
+from worker.store import keys
 
 
 @pytest.fixture
@@ -37,14 +37,19 @@ def test_alive_and_ready(world: World) -> None:
 
 
 def test_without_redis_it_lives_and_says_what_is_missing(lonely: World) -> None:
-    """Without Redis the process lives, can accept into its spool, names the part, and still shows its own numbers."""
+    """Without Redis the process lives, can accept into its spool, names the part, and still shows
+    its own numbers.
+    """
     assert lonely.client.get("/healthz").status_code == 200
     ready = lonely.client.get("/readyz")
     assert (ready.status_code, ready.json()) == (200, {"ready": True, "degraded": ["redis"]})
     lonely.reading = a_reading(Outcome.REFUSED, status=401)
     lonely.post("typeform")
     assert lonely.counted("leadline_up_redis") == 0
-    assert lonely.counted(series("leadline_submissions_total", source="typeform", outcome="refused")) == 1
+    assert (
+        lonely.counted(series("leadline_submissions_total", source="typeform", outcome="refused"))
+        == 1
+    )
     assert lonely.post("contact").status_code == 401
 
 
@@ -52,7 +57,10 @@ def test_without_redis_and_spool_it_is_not_ready(lonely: World, tmp_path: Path) 
     """Where neither can take a submission, readiness says so and names both."""
     (tmp_path / "spool").write_text("a file in the way")
     ready = lonely.client.get("/readyz")
-    assert (ready.status_code, ready.json()) == (503, {"ready": False, "degraded": ["redis", "spool"]})
+    assert (ready.status_code, ready.json()) == (
+        503,
+        {"ready": False, "degraded": ["redis", "spool"]},
+    )
 
 
 def test_a_redis_that_takes_no_writes_is_degraded(world: World, redis: redis_py.Redis) -> None:
@@ -65,7 +73,9 @@ def test_a_redis_that_takes_no_writes_is_degraded(world: World, redis: redis_py.
 
 
 def test_the_numbers_are_those_of_all_processes(world: World, redis: redis_py.Redis) -> None:
-    """States, ages, workers and tokens are read from Redis at the scrape; what a worker counted is there too."""
+    """States, ages, workers and tokens are read from Redis at the scrape; what a worker counted is
+    there too.
+    """
     world.post()
     world.reading = a_reading(Outcome.SPAM)
     world.post("partner")
@@ -85,13 +95,18 @@ def test_the_numbers_are_those_of_all_processes(world: World, redis: redis_py.Re
     assert world.counted("leadline_workers") == 1
     assert world.counted("leadline_pipedrive_tokens_left") == 1234.5
     assert world.counted(series(DELIVERIES, source="contact", result="created")) == 7
-    assert world.counted(series("leadline_submissions_total", source="contact", outcome="accepted")) == 1
+    assert (
+        world.counted(series("leadline_submissions_total", source="contact", outcome="accepted"))
+        == 1
+    )
     assert world.counted("leadline_up_redis") == 1
     assert world.counted("leadline_intake_seconds_count") == 2
     assert redis.hget(keys.METRICS, "leadline_intake_seconds_count") == b"2"
 
 
-def test_counters_do_not_fall_when_redis_goes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counters_do_not_fall_when_redis_goes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After Redis has gone, a scrape shows what it last said and what was counted since."""
     text = series("leadline_submissions_total", source="typeform", outcome="refused")
     world.reading = a_reading(Outcome.REFUSED, status=401)

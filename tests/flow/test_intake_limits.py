@@ -11,12 +11,12 @@ import pytest
 import redis as redis_py
 import redis.asyncio as redis_asyncio
 
-from service.intake.addresses import client_address, limited_as
-from service.intake.limits import MOST_ADDRESSES, Limiter
-from service.sources.units import Rate
-from worker import keys
-from worker.breaker import Breaker
-from worker.connection import connect_async
+from service.sources.schema import Rate
+from service.web.client_address import client_address, limited_as
+from service.web.rate_limit import MOST_ADDRESSES, Limiter
+from worker.accept.breaker import Breaker
+from worker.store import keys
+from worker.store.connection import connect_async
 
 Clients = Callable[[], AbstractAsyncContextManager[redis_asyncio.Redis]]
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("::1/128"))
@@ -31,13 +31,17 @@ class Clock:
 
 
 def test_the_count_is_exact_when_many_ask_at_once(aredis: Clients) -> None:
-    """Of fifty posts at once over two processes, exactly the allowed ten pass; the rest hear a wait of an interval or less."""
+    """Of fifty posts at once over two processes, exactly the allowed ten pass; the rest hear a wait
+    of an interval or less.
+    """
 
     async def ask() -> list[float]:
         async with aredis() as one, aredis() as other:
             limiters = [Limiter(one, Breaker(one)), Limiter(other, Breaker(other))]
             rate = Rate(count=10, seconds=600.0)
-            return await asyncio.gather(*(limiters[n % 2].wait_seconds("s", "1.2.3.4", rate) for n in range(50)))
+            return await asyncio.gather(
+                *(limiters[n % 2].wait_seconds("s", "1.2.3.4", rate) for n in range(50))
+            )
 
     waits = asyncio.run(ask())
     assert waits.count(0.0) == 10
@@ -45,12 +49,17 @@ def test_the_count_is_exact_when_many_ask_at_once(aredis: Clients) -> None:
 
 
 def test_addresses_and_sources_do_not_share(aredis: Clients, redis: redis_py.Redis) -> None:
-    """Each source counts each address for itself, under a key without the address that lapses by itself."""
+    """Each source counts each address for itself, under a key without the address that lapses by
+    itself.
+    """
 
     async def ask() -> list[float]:
         async with aredis() as store:
             limiter, rate = Limiter(store, Breaker(store)), Rate(count=1, seconds=60.0)
-            return [await limiter.wait_seconds(source, address, rate) for source, address in [("a", "1"), ("a", "2"), ("b", "1")]]
+            return [
+                await limiter.wait_seconds(source, address, rate)
+                for source, address in [("a", "1"), ("a", "2"), ("b", "1")]
+            ]
 
     assert asyncio.run(ask()) == [0.0, 0.0, 0.0]
     names = redis.keys("leadline:limit:*")
@@ -60,18 +69,24 @@ def test_addresses_and_sources_do_not_share(aredis: Clients, redis: redis_py.Red
 
 
 def test_a_clock_set_back_locks_nobody_out(aredis: Clients, redis: redis_py.Redis) -> None:
-    """An allowance that lies far ahead, after Redis's clock was set back, counts as the full period at most."""
+    """An allowance that lies far ahead, after Redis's clock was set back, counts as the full period
+    at most.
+    """
     redis.set(keys.limit("s", "a"), "9999999999999")
 
     async def ask() -> float:
         async with aredis() as store:
-            return await Limiter(store, Breaker(store)).wait_seconds("s", "a", Rate(count=2, seconds=10.0))
+            return await Limiter(store, Breaker(store)).wait_seconds(
+                "s", "a", Rate(count=2, seconds=10.0)
+            )
 
     assert asyncio.run(ask()) == 5.0
 
 
 def test_without_redis_each_process_counts_for_itself(tmp_path: object) -> None:
-    """While Redis is away the same rate holds within the process, refills with time, and Redis is not asked each time."""
+    """While Redis is away the same rate holds within the process, refills with time, and Redis is
+    not asked each time.
+    """
     clock = Clock()
 
     async def ask() -> list[float]:
@@ -79,12 +94,18 @@ def test_without_redis_each_process_counts_for_itself(tmp_path: object) -> None:
             limiter, rate = Limiter(store, Breaker(store), clock), Rate(count=2, seconds=10.0)
             waits = [await limiter.wait_seconds("s", "a", rate) for _ in range(3)]
             clock.now += 5.0
-            return [*waits, await limiter.wait_seconds("s", "a", rate), await limiter.wait_seconds("s", "a", rate)]
+            return [
+                *waits,
+                await limiter.wait_seconds("s", "a", rate),
+                await limiter.wait_seconds("s", "a", rate),
+            ]
 
     assert asyncio.run(ask()) == [0.0, 0.0, 5.0, 0.0, 5.0]
 
 
-def test_redis_is_asked_again_once_it_is_back(aredis: Clients, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_redis_is_asked_again_once_it_is_back(
+    aredis: Clients, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After a failure Redis is left alone until the breaker finds that it takes writes again."""
     asked: list[int] = []
 
@@ -145,8 +166,12 @@ def test_what_a_process_remembers_is_bounded(tmp_path: object) -> None:
         ("10.0.0.1", ["1.1.1.1," * 5000 + "198.51.100.7"], "198.51.100.7"),
     ],
 )
-def test_only_trusted_proxies_are_believed(peer: str | None, forwarded: list[str], address: str) -> None:
-    """The right-most hop that is no trusted proxy is the client; whatever stands left of it was made up or does not matter."""
+def test_only_trusted_proxies_are_believed(
+    peer: str | None, forwarded: list[str], address: str
+) -> None:
+    """The right-most hop that is no trusted proxy is the client; whatever stands left of it was
+    made up or does not matter.
+    """
     assert client_address(peer, forwarded, PROXIES) == address
 
 

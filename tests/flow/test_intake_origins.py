@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.intake.origins import allows, cors_headers, origin_of, redirect_allowed
+from service.web.origins import allows, cors_headers, origin_of, redirect_allowed
 
 SITE = "https://www.acme.example"
 
@@ -113,7 +113,10 @@ def test_whatever_follows_the_scheme_only_listed_origins_pass(text: str) -> None
             assert rest == "" or rest[0] in "/?#" or rest.startswith(":443")
 
 
-@pytest.mark.parametrize("target", [SITE, f"{SITE}/", f"{SITE}/danke?x=1&y=2#z", f"{SITE}:443/a", "https://WWW.acme.example/a"])
+@pytest.mark.parametrize(
+    "target",
+    [SITE, f"{SITE}/", f"{SITE}/danke?x=1&y=2#z", f"{SITE}:443/a", "https://WWW.acme.example/a"],
+)
 def test_listed_origins_are_followed(target: str) -> None:
     """Any path of a listed origin is; with nothing listed, none is."""
     assert redirect_allowed(target, ["https://other.example", SITE + "/"]) is True

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.intake.receipts import any_equal, timestamp
-from service.sources.reading import Outcome
+from service.sources.request import Outcome
 from tests.flow.intake_world import World, a_reading, open_world
-from worker import keys
+from worker.store import keys
 
 OPS = "anna:viewer:view-token,otto:operator:op-token"
 PUBLIC = {"id", "source", "state", "result", "received_at", "updated_at", "duplicate_of"}
@@ -45,12 +45,25 @@ def test_the_public_sees_no_personal_data(world: World) -> None:
 def test_the_delivery_shows_in_the_receipt(world: World, redis: redis_py.Redis) -> None:
     """Once delivered, the public sees the result, and who may also the ids at Pipedrive."""
     posted = world.post().json()
-    moved = {"state": "delivered", "result": "created", "lead_id": "abc", "person_id": "7", "attempts": "2"}
+    moved = {
+        "state": "delivered",
+        "result": "created",
+        "lead_id": "abc",
+        "person_id": "7",
+        "attempts": "2",
+    }
     for name, value in moved.items():
         redis.hset(keys.submission(posted["id"]), name, value)
     assert world.client.get(posted["status_url"]).json()["result"] == "created"
-    body = world.client.get(posted["status_url"], headers={"authorization": "Bearer op-token"}).json()
-    assert (body["state"], body["lead_id"], body["person_id"], body["attempts"]) == ("delivered", "abc", 7, 2)
+    body = world.client.get(
+        posted["status_url"], headers={"authorization": "Bearer op-token"}
+    ).json()
+    assert (body["state"], body["lead_id"], body["person_id"], body["attempts"]) == (
+        "delivered",
+        "abc",
+        7,
+        2,
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,8 +91,12 @@ def test_the_delivery_shows_in_the_receipt(world: World, redis: redis_py.Redis) 
         ({"authorization": "Bearer s3cret"}, "", False),
     ],
 )
-def test_who_sees_how_the_delivery_goes(world: World, headers: dict[str, str], query: str, entitled: bool) -> None:
-    """The source's token where its `verify` takes it, or an ops token; everybody else gets the public fields."""
+def test_who_sees_how_the_delivery_goes(
+    world: World, headers: dict[str, str], query: str, entitled: bool
+) -> None:
+    """The source's token where its `verify` takes it, or an ops token; everybody else gets the
+    public fields.
+    """
     posted = world.post("linked" if query else "partner").json()
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     answer = world.client.get(posted["status_url"] + query, headers=raw)
@@ -97,27 +114,36 @@ def test_quarantine_is_told_to_nobody_without_a_token(world: World) -> None:
     world.reading = a_reading(Outcome.SPAM)
     posted = world.post("partner").json()
     assert world.client.get(posted["status_url"]).json()["state"] == "queued"
-    assert world.client.get(posted["status_url"], headers={"x-key": "s3cret"}).json()["state"] == "quarantined"
+    assert (
+        world.client.get(posted["status_url"], headers={"x-key": "s3cret"}).json()["state"]
+        == "quarantined"
+    )
 
 
 def test_a_dead_one_says_why_to_its_owner(world: World) -> None:
     """The cause is an object with a hint, for those who may see it."""
     world.reading = a_reading(Outcome.NO_CONTACT)
     posted = world.post("typeform").json()
-    body = world.client.get(posted["status_url"], headers={"authorization": "Bearer view-token"}).json()
+    body = world.client.get(
+        posted["status_url"], headers={"authorization": "Bearer view-token"}
+    ).json()
     assert body["cause"]["code"] == "no-contact"
     assert body["cause"]["hint"]
 
 
 def test_a_page_may_ask(world: World) -> None:
     """A preflight lets a page of any origin read receipts."""
-    answer = world.client.options("/submissions/01ARZ3NDEKTSV4RRFFQ69G5FAV", headers={"origin": "https://a.example"})
+    answer = world.client.options(
+        "/submissions/01ARZ3NDEKTSV4RRFFQ69G5FAV", headers={"origin": "https://a.example"}
+    )
     assert answer.status_code == 204
     assert answer.headers["access-control-allow-origin"] == "*"
     assert answer.headers["access-control-allow-headers"] == "authorization"
 
 
-def test_while_redis_is_away_the_answer_is_a_503(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_redis_is_away_the_answer_is_a_503(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A record that cannot be read now is not a record that does not exist."""
     from worker.errors import StoreUnavailable
 

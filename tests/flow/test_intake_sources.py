@@ -1,4 +1,6 @@
-"""From a source file to a record: the intake together with the real adapters, signatures and mapping."""
+"""From a source file to a record: the intake together with the real adapters, signatures and
+mapping.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,12 @@ import redis as redis_py
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from service.app import build, create_app
-from service.dependencies import Dependencies
-from worker import keys
+from service.app import create_app
+from service.context import Dependencies, build
 from worker.contract import State
 from worker.ledger import Record
 from worker.settings import Settings
+from worker.store import keys
 
 CONFIG = """
 [sources.contact]
@@ -55,7 +57,9 @@ class Service:
 def service(redis_url: str, tmp_path: Any) -> Iterator[Service]:
     path = tmp_path / "leadline.toml"
     path.write_text(CONFIG)
-    deps = build(Settings.for_service({"REDIS_URL": redis_url, "LEADLINE_CONFIG": str(path)}), SECRETS)
+    deps = build(
+        Settings.for_service({"REDIS_URL": redis_url, "LEADLINE_CONFIG": str(path)}), SECRETS
+    )
     with TestClient(create_app(deps)) as client:
         yield Service(client, deps)
 
@@ -65,20 +69,26 @@ def stored(redis: redis_py.Redis) -> int:
 
 
 def test_a_form_becomes_a_lead(service: Service) -> None:
-    """Fields in common spellings are recognised; the second click, as multipart with a new boundary or not, is the first's."""
+    """Fields in common spellings are recognised; the second click, as multipart with a new boundary
+    or not, is the first's.
+    """
     fields = {"your-name": "Ada Acme", "your-email": "ADA@acme.example", "message": "Hello"}
     answer = service.client.post("/in/contact", data=fields)
     assert answer.status_code == 202
     lead = service.record(answer).lead
     assert lead is not None
     assert (lead.email, lead.full_name, lead.message) == ("ada@acme.example", "Ada Acme", "Hello")
-    again = service.client.post("/in/contact", files={name: (None, value) for name, value in fields.items()})
+    again = service.client.post(
+        "/in/contact", files={name: (None, value) for name, value in fields.items()}
+    )
     assert again.json() == answer.json() | {"duplicate": True}
 
 
 def test_a_filled_honeypot_is_quarantined(service: Service) -> None:
     """Spam gets the usual answer."""
-    answer = service.client.post("/in/contact", data={"email": "spam@acme.example", "website": "http://spam.example"})
+    answer = service.client.post(
+        "/in/contact", data={"email": "spam@acme.example", "website": "http://spam.example"}
+    )
     assert answer.json()["state"] == "queued"
     assert service.record(answer).state is State.QUARANTINED
 
@@ -86,8 +96,13 @@ def test_a_filled_honeypot_is_quarantined(service: Service) -> None:
 def test_a_forms_own_redirect(service: Service) -> None:
     """`_redirect` in the form is followed to a listed origin."""
     fields = {"email": "ada@acme.example", "_redirect": "https://www.acme.example/danke"}
-    answer = service.client.post("/in/contact", data=fields, headers={"accept": "text/html"}, follow_redirects=False)
-    assert (answer.status_code, answer.headers["location"]) == (303, "https://www.acme.example/danke")
+    answer = service.client.post(
+        "/in/contact", data=fields, headers={"accept": "text/html"}, follow_redirects=False
+    )
+    assert (answer.status_code, answer.headers["location"]) == (
+        303,
+        "https://www.acme.example/danke",
+    )
 
 
 def test_a_partner_with_the_token_may_look_it_up(service: Service) -> None:
@@ -103,13 +118,20 @@ def test_a_partner_with_the_token_may_look_it_up(service: Service) -> None:
 
 
 @pytest.mark.parametrize(("secret", "status"), [("signed-secret", 202), ("other", 401)])
-def test_the_exact_bytes_are_signed(service: Service, redis: redis_py.Redis, secret: str, status: int) -> None:
+def test_the_exact_bytes_are_signed(
+    service: Service, redis: redis_py.Redis, secret: str, status: int
+) -> None:
     """A signature over the raw body opens the door; a wrong one stores nothing."""
     body = b'{"email":  "ada@acme.example"}'
     signature = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
     headers = {"content-type": "application/json", "x-signature": signature}
     assert service.client.post("/in/signed", content=body, headers=headers).status_code == status
-    assert service.client.post("/in/signed", content=body.replace(b"  ", b" "), headers=headers).status_code == 401
+    assert (
+        service.client.post(
+            "/in/signed", content=body.replace(b"  ", b" "), headers=headers
+        ).status_code
+        == 401
+    )
     assert stored(redis) == (1 if status == 202 else 0)
 
 
@@ -133,11 +155,16 @@ def test_the_exact_bytes_are_signed(service: Service, redis: redis_py.Redis, sec
         ("multipart/form-data", b"x"),
         ("multipart/form-data; boundary=", b"x"),
         ("multipart/form-data; boundary=b", b"--b\r\n\r\n"),
-        ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n\xff\r\n--b--\r\n'),
+        (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n\xff\r\n--b--\r\n',
+        ),
         ("text/plain", b"hello"),
     ],
 )
-def test_hostile_bodies_are_refused(service: Service, redis: redis_py.Redis, kind: str, body: bytes) -> None:
+def test_hostile_bodies_are_refused(
+    service: Service, redis: redis_py.Redis, kind: str, body: bytes
+) -> None:
     """Empty, broken, deep, huge and mis-encoded bodies are 4xx, and nothing is stored."""
     answer = service.client.post("/in/contact", content=body, headers={"content-type": kind})
     assert 400 <= answer.status_code < 500

@@ -1,4 +1,6 @@
-"""The real server on a real socket: senders who lie, dawdle, hang up and send rubbish; stopping and dying."""
+"""The real server on a real socket: senders who lie, dawdle, hang up and send rubbish; stopping and
+dying.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,8 @@ import pytest
 import redis as redis_py
 
 from service.local.redis import EmbeddedRedis
-from worker import keys
 from worker.contract import State
+from worker.store import keys
 
 CONFIG = """
 [sources.contact]
@@ -31,7 +33,10 @@ max_body = "4KiB"
 [sources.partner]
 adapter = "json"
 """
-RUN = "import os; from service.app import serve; from worker.settings import Settings; serve(Settings.for_service(os.environ))"
+RUN = (
+    "import os; from service.server import serve; from worker.settings import Settings;"
+    " serve(Settings.for_service(os.environ))"
+)
 ROOT = Path(__file__).resolve().parents[2]
 BODY = b'{"email": "ada@acme.example"}'
 HEAD = b"Host: a.example\r\nContent-Type: application/json\r\n"
@@ -63,12 +68,23 @@ class Server:
         }
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-c", RUN], env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [sys.executable, "-c", RUN],
+            env=env,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         threading.Thread(target=self._collect, daemon=True).start()
         first = eventually(lambda: self.lines and self.lines[0], "a line that names the port")
         self.port = int(json.loads(first)["url"].rpartition(":")[2])
-        eventually(lambda: b" 200 " in self.talk(b"GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"), "ready")
+        eventually(
+            lambda: (
+                b" 200 "
+                in self.talk(b"GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            ),
+            "ready",
+        )
 
     def _collect(self) -> None:
         assert self.process.stdout is not None
@@ -101,7 +117,9 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(
+    redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     running = Server(tmp_path_factory.mktemp("wire"), redis_server.url)
     yield running
     running.stop()
@@ -122,12 +140,25 @@ def post(*headers: bytes, body: bytes = BODY, length: int | None = None) -> byte
     """A whole POST; `length` may lie."""
     lines = b"".join(header + b"\r\n" for header in headers)
     size = len(body) if length is None else length
-    return b"POST /in/contact HTTP/1.1\r\n" + HEAD + lines + b"Content-Length: %d\r\n\r\n" % size + body
+    return (
+        b"POST /in/contact HTTP/1.1\r\n"
+        + HEAD
+        + lines
+        + b"Content-Length: %d\r\n\r\n" % size
+        + body
+    )
 
 
 def bare(*headers: bytes, target: bytes = b"POST /in/contact", body: bytes = b"") -> bytes:
     """A request with just these headers."""
-    return target + b" HTTP/1.1\r\n" + HEAD + b"".join(header + b"\r\n" for header in headers) + b"\r\n" + body
+    return (
+        target
+        + b" HTTP/1.1\r\n"
+        + HEAD
+        + b"".join(header + b"\r\n" for header in headers)
+        + b"\r\n"
+        + body
+    )
 
 
 def statuses(answer: bytes) -> list[int]:
@@ -153,9 +184,15 @@ CHUNKS = (b"400\r\n" + b"a" * 1024 + b"\r\n") * 50
     ("data", "expected"),
     [
         pytest.param(post(CLOSE), [202], id="plain"),
-        pytest.param(post() + post(CLOSE, body=b'{"email": "b@acme.example"}'), [202, 202], id="pipelined"),
+        pytest.param(
+            post() + post(CLOSE, body=b'{"email": "b@acme.example"}'), [202, 202], id="pipelined"
+        ),
         pytest.param(post(length=5), [400, 400], id="announces less than it sends"),
-        pytest.param(post(body=BODY + SMUGGLED, length=len(BODY)), [202, 200], id="a second request behind the body"),
+        pytest.param(
+            post(body=BODY + SMUGGLED, length=len(BODY)),
+            [202, 200],
+            id="a second request behind the body",
+        ),
         pytest.param(bare(b"Content-Length: -5", body=BODY), [400], id="negative"),
         pytest.param(bare(b"Content-Length: 1e3", body=BODY), [400], id="no number"),
         pytest.param(bare(b"Content-Length: +29", body=BODY), [400], id="signed"),
@@ -163,21 +200,39 @@ CHUNKS = (b"400\r\n" + b"a" * 1024 + b"\r\n") * 50
         pytest.param(post(length=999_999_999), [413], id="too much announced"),
         pytest.param(post(body=b"x" * 5_000), [413], id="too much sent"),
         pytest.param(post(b"Content-Length: 5"), [400], id="two lengths"),
-        pytest.param(post(CHUNKED, body=b"1d\r\n" + BODY + b"\r\n0\r\n\r\n" + SMUGGLED, length=4), [202], id="length and chunks"),
-        pytest.param(bare(CHUNKED, CLOSE, body=b"1d\r\n" + BODY + b"\r\n0\r\n\r\n"), [202], id="chunks"),
+        pytest.param(
+            post(CHUNKED, body=b"1d\r\n" + BODY + b"\r\n0\r\n\r\n" + SMUGGLED, length=4),
+            [202],
+            id="length and chunks",
+        ),
+        pytest.param(
+            bare(CHUNKED, CLOSE, body=b"1d\r\n" + BODY + b"\r\n0\r\n\r\n"), [202], id="chunks"
+        ),
         pytest.param(bare(CHUNKED, body=b"zz\r\n" + BODY), [400], id="a chunk of no size"),
         pytest.param(bare(CHUNKED, body=CHUNKS), [413], id="chunks without end"),
         pytest.param(bare(b"X-Long: " + b"a" * 200_000), [431], id="a long header"),
         pytest.param(bare(EMPTY, target=b"POST /in/\xff\xfe"), [400], id="no UTF-8 in the path"),
-        pytest.param(bare(EMPTY, CLOSE, target=b"POST /in/%ff%00%0d%0a"), [404], id="escaped rubbish in the path"),
-        pytest.param(post(b"X-Odd: \xff\x80", b"Accept: \xff", b"Origin: \xfe", CLOSE), [202], id="no ASCII in headers"),
-        pytest.param(bare(EMPTY, CLOSE, target=b"BREW /in/contact"), [405], id="a method nobody knows"),
+        pytest.param(
+            bare(EMPTY, CLOSE, target=b"POST /in/%ff%00%0d%0a"),
+            [404],
+            id="escaped rubbish in the path",
+        ),
+        pytest.param(
+            post(b"X-Odd: \xff\x80", b"Accept: \xff", b"Origin: \xfe", CLOSE),
+            [202],
+            id="no ASCII in headers",
+        ),
+        pytest.param(
+            bare(EMPTY, CLOSE, target=b"BREW /in/contact"), [405], id="a method nobody knows"
+        ),
         pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [], id="HTTP/2"),
         pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", [400], id="TLS"),
     ],
 )
 def test_lies_about_lengths_and_rubbish(server: Server, data: bytes, expected: list[int]) -> None:
-    """Every request gets the right answer or a closed connection, and no bytes are taken for another request."""
+    """Every request gets the right answer or a closed connection, and no bytes are taken for
+    another request.
+    """
     found = statuses(server.talk(data))
     assert found == expected
 
@@ -188,10 +243,12 @@ def test_random_bytes_never_make_a_5xx(server: Server) -> None:
     for _ in range(200):
         rubbish = dice.randbytes(dice.randrange(1, 400))
         name = rubbish[:3].hex().encode()
-        kind = dice.choice([b"application/json", b"text/plain", b"multipart/form-data; boundary=" + name])
-        whole = bare(b"Content-Type: " + kind, b"Content-Length: %d" % len(rubbish), CLOSE, body=rubbish).replace(
-            HEAD, b"Host: a\r\n"
+        kind = dice.choice(
+            [b"application/json", b"text/plain", b"multipart/form-data; boundary=" + name]
         )
+        whole = bare(
+            b"Content-Type: " + kind, b"Content-Length: %d" % len(rubbish), CLOSE, body=rubbish
+        ).replace(HEAD, b"Host: a\r\n")
         path = bare(EMPTY, CLOSE, target=b"GET /" + name)
         data = dice.choice([b"\x00" + rubbish + b"\r\n\r\n", whole, path])
         assert all(200 <= status < 500 for status in statuses(server.talk(data)))
@@ -210,7 +267,9 @@ def test_who_hangs_up_in_the_middle_leaves_nothing(server: Server, redis: redis_
 
 
 def test_who_hangs_up_after_the_body_does_no_harm(server: Server, redis: redis_py.Redis) -> None:
-    """A whole body and gone without waiting for the answer: whole or nothing is stored, no error logged, others are served."""
+    """A whole body and gone without waiting for the answer: whole or nothing is stored, no error
+    logged, others are served.
+    """
     for number in range(5):
         conversation = server.connect()
         conversation.sendall(post(body=b'{"email": "hangup%d@acme.example"}' % number))
@@ -220,11 +279,17 @@ def test_who_hangs_up_after_the_body_does_no_harm(server: Server, redis: redis_p
     assert [line for line in map(json.loads, list(server.lines)) if line["level"] == "error"] == []
 
 
-def test_who_is_reset_after_the_body_was_taken_is_kept(server: Server, redis: redis_py.Redis) -> None:
-    """A connection that is reset once the row is there, whether or not the answer was on its way, leaves the row."""
+def test_who_is_reset_after_the_body_was_taken_is_kept(
+    server: Server, redis: redis_py.Redis
+) -> None:
+    """A connection that is reset once the row is there, whether or not the answer was on its way,
+    leaves the row.
+    """
     for number in range(5):
         conversation = server.connect()
-        conversation.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+        conversation.setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00"
+        )
         conversation.sendall(post(body=b'{"email": "reset%d@acme.example"}' % number))
         eventually(partial(stored_more, redis, number), "stored")
         conversation.close()
@@ -233,7 +298,9 @@ def test_who_is_reset_after_the_body_was_taken_is_kept(server: Server, redis: re
 
 
 def test_every_line_of_the_log_is_one_inert_event(server: Server) -> None:
-    """Line breaks, escapes and separators in fields and headers do not get into the log, nor does anything personal."""
+    """Line breaks, escapes and separators in fields and headers do not get into the log, nor does
+    anything personal.
+    """
     evil = '\\u000a\\u000d\\u001b[31m\\u2028\\u0085{\\"event\\":\\"forged\\"}'
     before = len(server.submissions())
     server.talk(
@@ -252,8 +319,12 @@ def test_every_line_of_the_log_is_one_inert_event(server: Server) -> None:
         assert "\x1b" not in line
 
 
-def test_dawdlers_are_cut_off_and_keep_nobody_waiting(server: Server, redis: redis_py.Redis) -> None:
-    """Of 300 connections that send nothing, half a head or half a body, all are cut within about ten seconds, others served."""
+def test_dawdlers_are_cut_off_and_keep_nobody_waiting(
+    server: Server, redis: redis_py.Redis
+) -> None:
+    """Of 300 connections that send nothing, half a head or half a body, all are cut within about
+    ten seconds, others served.
+    """
     parts = [b"", b"POST /in/contact HTTP/1.1\r\nHos", post()[:-10]]
     opened = time.monotonic()
     slow = [server.connect() for _ in range(300)]
@@ -275,8 +346,12 @@ def test_dawdlers_are_cut_off_and_keep_nobody_waiting(server: Server, redis: red
     assert stored(redis) == 1
 
 
-def test_a_request_in_hand_is_finished_before_the_stop(own_server: Server, redis: redis_py.Redis) -> None:
-    """After SIGTERM the second half of a body still arrives, is stored and answered; the process ends with 0 in time."""
+def test_a_request_in_hand_is_finished_before_the_stop(
+    own_server: Server, redis: redis_py.Redis
+) -> None:
+    """After SIGTERM the second half of a body still arrives, is stored and answered; the process
+    ends with 0 in time.
+    """
     data = post(CLOSE, b"Expect: 100-continue")
     conversation = own_server.connect()
     conversation.sendall(data[:-10])
@@ -291,13 +366,21 @@ def test_a_request_in_hand_is_finished_before_the_stop(own_server: Server, redis
     assert stored(redis) == 1
 
 
-def test_what_was_counted_is_in_redis_after_the_stop(own_server: Server, redis: redis_py.Redis) -> None:
+def test_what_was_counted_is_in_redis_after_the_stop(
+    own_server: Server, redis: redis_py.Redis
+) -> None:
     """The last flush happens on the way out."""
-    # To a source that the module's other server, which counts into the same Redis, is never asked for nonsense.
+    # To a source that the module's other server, which counts into the same Redis, is never asked
+    # for nonsense.
     nonsense = post(CLOSE, body=b"nonsense").replace(b"/in/contact", b"/in/partner", 1)
     assert statuses(own_server.talk(nonsense)) == [400]
     own_server.stop()
-    assert redis.hget(keys.METRICS, 'leadline_submissions_total{outcome="unreadable",source="partner"}') == b"1"
+    assert (
+        redis.hget(
+            keys.METRICS, 'leadline_submissions_total{outcome="unreadable",source="partner"}'
+        )
+        == b"1"
+    )
 
 
 def test_no_server_process_outlives_its_parent(own_server: Server) -> None:
@@ -315,13 +398,23 @@ def test_no_server_process_outlives_its_parent(own_server: Server) -> None:
     eventually(closed, "the port is closed")
 
 
-def test_a_wrong_source_file_is_refused_before_anything_listens(redis_url: str, tmp_path: Path) -> None:
+def test_a_wrong_source_file_is_refused_before_anything_listens(
+    redis_url: str, tmp_path: Path
+) -> None:
     """The process ends at once and names what is wrong."""
     config = tmp_path / "leadline.toml"
     config.write_text('[sources.contact]\nadaptor = "form"\n')
     named = {"LEADLINE_CONFIG": str(config), "LEADLINE_DATA_DIR": str(tmp_path)}
     env = os.environ | {"REDIS_URL": redis_url, "LEADLINE_PORT": "0"} | named
-    done = subprocess.run([sys.executable, "-c", RUN], env=env, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", RUN],
+        env=env,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode != 0
     assert "adaptor" in done.stdout + done.stderr
     assert "listening" not in done.stdout

@@ -1,4 +1,6 @@
-"""Deliveries that go wrong half-way: nothing is made twice, nothing is forgotten, nobody dies of somebody else's trouble."""
+"""Deliveries that go wrong half-way: nothing is made twice, nothing is forgotten, nobody dies of
+somebody else's trouble.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,14 @@ import pytest
 from msgspec import structs
 
 from tests.flow.conftest import Account, Road
-from worker import keys
 from worker.contract import Result, State
 from worker.delivery import Delivery
+from worker.encryption import Vault
 from worker.errors import StoreUnavailable
+from worker.lead.settings import Value
 from worker.ledger import Ledger
-from worker.memory import Memory
-from worker.vault import Vault
-from worker.writing import Value
+from worker.ledger.contact_cache import Memory
+from worker.store import keys
 
 TOKEN = {"x-api-token": "sandbox-token"}
 
@@ -36,7 +38,9 @@ def once(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, times: int = 1
 
 
 def test_an_adopted_lead_is_labelled_by_the_next_submission(road: Road, account: Account) -> None:
-    """A lead whose answer was lost is known afterwards like any other: the person's next submission makes no second one."""
+    """A lead whose answer was lost is known afterwards like any other: the person's next submission
+    makes no second one.
+    """
     account.fault({"operation": "leads.add", "count": 1}, {"kind": "commit-then-drop"})
     record = road.sent()
     assert road.again(record.id, 100).state is State.DELIVERED
@@ -47,7 +51,9 @@ def test_an_adopted_lead_is_labelled_by_the_next_submission(road: Road, account:
 def test_a_lead_made_by_a_worker_that_died_is_labelled_by_the_next(
     road: Road, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker that dies between the record of a lead and the memory of its person leaves no gap for a second lead."""
+    """A worker that dies between the record of a lead and the memory of its person leaves no gap
+    for a second lead.
+    """
     once(monkeypatch, Memory, "remember_lead")
     record = road.sent()
     assert road.again(record.id, 6).state is State.DELIVERED
@@ -56,19 +62,25 @@ def test_a_lead_made_by_a_worker_that_died_is_labelled_by_the_next(
 
 
 def test_a_lead_converted_before_its_note_is_not_made_again(road: Road, account: Account) -> None:
-    """When the lead of this submission became a deal, its note has no place any more; a second lead would be wrong."""
+    """When the lead of this submission became a deal, its note has no place any more; a second lead
+    would be wrong.
+    """
     road.settings(note=True)
     account.fault({"operation": "leads.add", "count": 1}, {"kind": "commit-then-drop"})
     record = road.sent(message="hello")
     [lead] = account.leads
-    account.http.post(f"/api/v2/leads/{lead['id']}/convert/deal", json={}, headers=TOKEN).raise_for_status()
+    account.http.post(
+        f"/api/v2/leads/{lead['id']}/convert/deal", json={}, headers=TOKEN
+    ).raise_for_status()
     done = road.again(record.id, 200)
     assert (done.state, done.lead_id, account.leads) == (State.DELIVERED, lead["id"], [])
     assert road.ledger.attempts(record.id)[-1].step == "note"
 
 
 def test_a_create_settles_by_the_ledgers_clock(road: Road, account: Account) -> None:
-    """A worker whose clock is an hour ahead gives a dead worker's create the same time to settle."""
+    """A worker whose clock is an hour ahead gives a dead worker's create the same time to
+    settle.
+    """
     mine = road.accept()
     road.ledger.claim(mine, "dead", 30)
     road.ledger.announce(mine, "dead", 30, "person")
@@ -82,22 +94,34 @@ def test_a_create_settles_by_the_ledgers_clock(road: Road, account: Account) -> 
     assert 0 < record.next_at - road.clock() < 90
 
 
-def test_a_clock_that_is_set_ahead_makes_no_create_look_settled(road: Road, account: Account) -> None:
-    """However far Redis's clock jumps while a create is on its way, the create has its time before it is looked for."""
+def test_a_clock_that_is_set_ahead_makes_no_create_look_settled(
+    road: Road, account: Account
+) -> None:
+    """However far Redis's clock jumps while a create is on its way, the create has its time before
+    it is looked for.
+    """
     account.fault({"operation": "leads.add", "count": 1}, {"kind": "drop-before"})
     record = road.sent()
     road.skew += 3600
     road.sweeper.sweep()
     waiting = road.deliver(record.id)
-    assert (waiting.state, waiting.reason, account.calls("leads.add")) == (State.WAITING, "settle", ["leads.add"])
+    assert (waiting.state, waiting.reason, account.calls("leads.add")) == (
+        State.WAITING,
+        "settle",
+        ["leads.add"],
+    )
     assert waiting.next_at is not None
     assert 80 < waiting.next_at - road.clock() <= 90
     assert road.again(record.id, 91).state is State.DELIVERED
     assert len(account.leads) == 1
 
 
-def test_redis_going_away_is_no_death_of_a_worker(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However often Redis goes away under a delivery, the submission waits for it and is delivered."""
+def test_redis_going_away_is_no_death_of_a_worker(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often Redis goes away under a delivery, the submission waits for it and is
+    delivered.
+    """
     once(monkeypatch, Memory, "person", times=3)
     record = road.sent()
     for _ in range(3):
@@ -106,7 +130,9 @@ def test_redis_going_away_is_no_death_of_a_worker(road: Road, monkeypatch: pytes
     assert record.state is State.DELIVERED
 
 
-def test_an_end_that_cannot_be_written_is_told_later(road: Road, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_end_that_cannot_be_written_is_told_later(
+    road: Road, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """When Redis goes away at the very end, nothing is made again."""
     once(monkeypatch, Ledger, "finish", times=2)
     record = road.sent()
@@ -116,7 +142,9 @@ def test_an_end_that_cannot_be_written_is_told_later(road: Road, account: Accoun
 
 
 def test_content_sealed_under_a_missing_key_waits_for_the_key(road: Road) -> None:
-    """A submission that this worker cannot open is retried, is seen by people, and says what to do; with the key it arrives."""
+    """A submission that this worker cannot open is retried, is seen by people, and says what to do;
+    with the key it arrives.
+    """
     key = base64.b64encode(bytes(range(32))).decode()
     mine = road.accept()
     plain = cast("bytes", road.redis.hget(keys.submission(mine), "lead"))
@@ -131,7 +159,9 @@ def test_content_sealed_under_a_missing_key_waits_for_the_key(road: Road) -> Non
 
 
 def test_a_403_while_we_are_refused_ourselves_stops_everybody(road: Road, account: Account) -> None:
-    """When Pipedrive does not even say who we are, no submission dies of it: delivery waits until it does."""
+    """When Pipedrive does not even say who we are, no submission dies of it: delivery waits until
+    it does.
+    """
     road.sent(email="warm@example.com")
     refusal = {"kind": "answer", "status": 403, "body": {"success": False, "error": "forbidden"}}
     account.fault({"operation": "persons.search"}, refusal)
@@ -144,13 +174,17 @@ def test_a_403_while_we_are_refused_ourselves_stops_everybody(road: Road, accoun
 
 
 def test_a_mended_address_is_another_person(road: Road, account: Account) -> None:
-    """After an edit of the e-mail the lead goes to the person of the new one, and the memory of both is right."""
+    """After an edit of the e-mail the lead goes to the person of the new one, and the memory of
+    both is right.
+    """
     refusal = {"kind": "answer", "status": 400, "body": {"success": False, "error": "no"}}
     account.fault({"operation": "leads.add", "count": 1}, refusal)
     record = road.sent(email="wrong@example.com")
     assert record.state is State.DEAD
     assert record.lead is not None
-    road.sweeper.replay(record.id, "kim", "", structs.replace(record.lead, email="right@example.com"))
+    road.sweeper.replay(
+        record.id, "kim", "", structs.replace(record.lead, email="right@example.com")
+    )
     done = road.deliver(record.id)
     emails = {person["id"]: person["emails"][0]["value"] for person in account.persons}
     assert (done.state, emails[done.person_id]) == (State.DELIVERED, "right@example.com")
@@ -162,6 +196,10 @@ def test_what_the_sender_wrote_stands_in_the_note_only(road: Road, account: Acco
     """A value that is left out is quoted in the note; the record says so in words of our own."""
     road.settings(note=True, value=Value("{answers.budget}", "EUR"))
     record = road.sent(answers={"budget": "ask “me” at canary@example.com"})
-    [said] = [attempt.detail for attempt in road.ledger.attempts(record.id) if attempt.outcome == "left out"]
+    [said] = [
+        attempt.detail
+        for attempt in road.ledger.attempts(record.id)
+        if attempt.outcome == "left out"
+    ]
     assert said == "The value given is left out: it is not a number."
     assert "canary" in account.notes[0]["content"]

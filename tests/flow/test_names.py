@@ -11,41 +11,57 @@ import pytest
 import redis as redis_py
 from structlog.testing import capture_logs
 
-from service.fetching import SourceRecords
+from service.sources.fetched_records import SourceRecords
 from tests.flow.conftest import TOKEN, Account
 from tests.flow.intake_world import FixedSources
 from tests.polling import eventually
-from worker.delivery import names
+from worker.drift import unresolved_names
+from worker.lead.settings import LeadSettings, Rule, SourceWriting
+from worker.main import Office, build
 from worker.metrics import Meter
-from worker.pipedrive.names import Names
+from worker.pipedrive.metadata import Names
 from worker.settings import Settings
 from worker.values import Secret
-from worker.work import Office, build
-from worker.writing import LeadSettings, Rule, SourceWriting
 
 WRITINGS = {
-    "one": SourceWriting("one", LeadSettings(labels=["Nope"], owner_id="grace@sandbox.example"), line=3),
-    "two": SourceWriting("two", LeadSettings(labels=["Hot"]), [Rule(when={"utm_source": "x"}, labels=["Nope", "Warm"])], line=9),
+    "one": SourceWriting(
+        "one", LeadSettings(labels=["Nope"], owner_id="grace@sandbox.example"), line=3
+    ),
+    "two": SourceWriting(
+        "two",
+        LeadSettings(labels=["Hot"]),
+        [Rule(when={"utm_source": "x"}, labels=["Nope", "Warm"])],
+        line=9,
+    ),
 }
 
 
 def settings(url: str) -> Settings:
-    return Settings(pipedrive_api_token=Secret(TOKEN), pipedrive_base_url=url, pipedrive_plan="unlimited", slots=1)
+    return Settings(
+        pipedrive_api_token=Secret(TOKEN),
+        pipedrive_base_url=url,
+        pipedrive_plan="unlimited",
+        slots=1,
+    )
 
 
 def test_each_missing_name_is_a_warning(redis: redis_py.Redis, account: Account) -> None:
-    """A warning names kind, name and every setting; of an owner only the setting, for people stay out of the log."""
+    """A warning names kind, name and every setting; of an owner only the setting, for people stay
+    out of the log.
+    """
     office = Office(settings(account.url), redis, Meter())
     with capture_logs() as logs:
-        names.warn(WRITINGS, office.catalogue)
+        unresolved_names.warn(WRITINGS, office.catalogue)
     said = [line for line in logs if line["event"] == "name does not resolve"]
     assert said == [
         {
-            "event": "name does not resolve", "log_level": "warning", "kind": "label", "needed": True, "name": "Nope",
+            "event": "name does not resolve", "log_level": "warning", "kind": "label",
+            "needed": True, "name": "Nope",
             "settings": ["sources.one.lead.labels", "sources.two.rules[1].labels"],
         },
         {
-            "event": "name does not resolve", "log_level": "warning", "kind": "owner", "needed": True,
+            "event": "name does not resolve", "log_level": "warning", "kind": "owner",
+            "needed": True,
             "settings": ["sources.one.lead.owner_id"],
         },
     ]  # fmt: skip
@@ -56,20 +72,31 @@ def test_an_account_that_does_not_answer_is_no_obstacle(redis: redis_py.Redis) -
     """Where names cannot be looked up, that is a warning of its own."""
     office = Office(settings("http://127.0.0.1:1"), redis, Meter())
     with capture_logs() as logs:
-        names.warn(WRITINGS, office.catalogue)
-    assert [(line["event"], line["error"]) for line in logs] == [("names are not checked", "not-sent")]
+        unresolved_names.warn(WRITINGS, office.catalogue)
+    assert [(line["event"], line["error"]) for line in logs] == [
+        ("names are not checked", "not-sent")
+    ]
 
 
-def test_a_worker_looks_at_its_start(redis_url: str, account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker process asks once it runs, with its own catalogue, and goes on whatever comes of it."""
+def test_a_worker_looks_at_its_start(
+    redis_url: str, account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker process asks once it runs, with its own catalogue, and goes on whatever comes of
+    it.
+    """
     asked: list[Any] = []
 
     def look(writings: Any, catalogue: Names) -> None:
         asked.append((writings, isinstance(catalogue, Names)))
         raise RuntimeError("never mind")
 
-    monkeypatch.setattr(names, "warn", look)
-    slots = build(replace(settings(account.url), data_dir=tmp_path), redis_url, WRITINGS, SourceRecords(FixedSources({})))
+    monkeypatch.setattr(unresolved_names, "warn", look)
+    slots = build(
+        replace(settings(account.url), data_dir=tmp_path),
+        redis_url,
+        WRITINGS,
+        SourceRecords(FixedSources({})),
+    )
     thread = threading.Thread(target=slots.run)
     thread.start()
     try:

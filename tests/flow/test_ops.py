@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from service.sources.reading import Outcome
+from service.sources.request import Outcome
 from tests.flow.intake_world import World, a_reading, an_event, open_world
 from worker.contract import Lead
 
@@ -31,10 +31,20 @@ def test_closed_without_tokens(path: str, redis_url: str, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("path", ["/ops", "/ops/api/overview", "/ops/api/causes"])
 @pytest.mark.parametrize(
-    "header", [None, "Bearer", "Bearer wrong", "Basic !!", "Basic " + base64.b64encode(b"x:wrong").decode(), "Digest \xff"]
+    "header",
+    [
+        None,
+        "Bearer",
+        "Bearer wrong",
+        "Basic !!",
+        "Basic " + base64.b64encode(b"x:wrong").decode(),
+        "Digest \xff",
+    ],
 )
 def test_only_the_right_token_opens(path: str, header: str | None, world: World) -> None:
-    """Without the token, or with rubbish in its place, the answer is 401: to programs with a challenge, to browsers as a form."""
+    """Without the token, or with rubbish in its place, the answer is 401: to programs with a
+    challenge, to browsers as a form.
+    """
     headers: dict[str, Any] = {"Authorization": header.encode("latin-1")} if header else {}
     answer = world.client.get(path, headers=headers)
     assert answer.status_code == 401
@@ -48,13 +58,28 @@ def test_the_overview_is_the_contracts(world: World) -> None:
     """The JSON has the keys that programs rely on, and counts what was accepted."""
     world.post("contact")
     body = world.client.get("/ops/api/overview", headers=BEARER).json()
-    keys = {"states", "oldest_seconds", "causes", "paused", "degraded", "tokens", "workers", "spool"}
+    keys = {
+        "states",
+        "oldest_seconds",
+        "causes",
+        "paused",
+        "degraded",
+        "tokens",
+        "workers",
+        "spool",
+    }
     assert keys <= set(body)
-    assert (body["states"]["queued"], body["tokens"], body["degraded"]) == (1, {"left": None, "leads": None}, ["workers"])
+    assert (body["states"]["queued"], body["tokens"], body["degraded"]) == (
+        1,
+        {"left": None, "leads": None},
+        ["workers"],
+    )
 
 
 def test_the_page_shows_causes_and_nothing_personal(world: World) -> None:
-    """A parked submission is on the page with its cause; stored text is text, and whom it is about is not told."""
+    """A parked submission is on the page with its cause; stored text is text, and whom it is about
+    is not told.
+    """
     lead = Lead(message="<b>canary</b>", answers={"canary": "x"})
     event = an_event(Outcome.NO_CONTACT, lead=lead, why="nobody <script>alert(1)</script>")
     world.reading = a_reading(Outcome.NO_CONTACT, events=[event])

@@ -1,4 +1,6 @@
-"""Who gets in, how far, and who is kept out: every route by every kind of visitor, sessions, guessing, other sites."""
+"""Who gets in, how far, and who is kept out: every route by every kind of visitor, sessions,
+guessing, other sites.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +16,20 @@ from litestar import Request
 
 from service.docs_document import openapi
 from service.ops import session
-from service.ops.access import Access
-from service.problems import HttpProblem
+from service.ops.auth import Access
+from service.web.problems import HttpProblem
 from tests.flow.ops_world import HERE, OPERATOR, VIEWER, Desk, bearer, desk, open_desk
 from worker.values import OpsToken, Secret
 
 __all__ = ["desk"]
 
 ROUTES = [
-    (method.upper(), re.sub(r"\{action\}", "retry" if "submissions" in path else "ignore", path).replace("{id}", "0"))
+    (
+        method.upper(),
+        re.sub(r"\{action\}", "retry" if "submissions" in path else "ignore", path).replace(
+            "{id}", "0"
+        ),
+    )
     for path, item in openapi()["paths"].items()
     if path.startswith("/ops/api")
     for method in item
@@ -34,7 +41,9 @@ BASIC = {"Authorization": "Basic " + base64.b64encode(f"x:{OPERATOR}".encode()).
 
 
 def cookie_of(desk: Desk, token: str) -> str:
-    answer = desk.client.post("/ops/sign-in", data={"token": token}, headers=SAME, follow_redirects=False)
+    answer = desk.client.post(
+        "/ops/sign-in", data={"token": token}, headers=SAME, follow_redirects=False
+    )
     assert answer.status_code == 303, answer.text
     desk.client.cookies.clear()
     return str(answer.headers["set-cookie"]).partition(";")[0]
@@ -62,9 +71,17 @@ def visitors(desk: Desk) -> dict[str, tuple[dict[str, str], int | None, int | No
         "operator, from our page": (bearer(OPERATOR) | SAME, None, None),
         "operator's cookie and token": (full | SAME, None, None),
         "operator's cookie, Origin alone": (full | {"Origin": HERE}, None, None),
-        "operator's cookie, Sec-Fetch-Site alone": (full | {"Sec-Fetch-Site": "same-origin"}, None, None),
+        "operator's cookie, Sec-Fetch-Site alone": (
+            full | {"Sec-Fetch-Site": "same-origin"},
+            None,
+            None,
+        ),
         "operator's cookie without token": ({"Cookie": ours} | SAME, None, 403),
-        "operator's cookie with the viewer's token": (full | SAME | {"X-CSRF-Token": csrf_of(desk, theirs)}, None, 403),
+        "operator's cookie with the viewer's token": (
+            full | SAME | {"X-CSRF-Token": csrf_of(desk, theirs)},
+            None,
+            403,
+        ),
         "operator's cookie from nowhere": (full, None, 403),
         "operator's cookie from another site": (
             full | {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"},
@@ -74,9 +91,17 @@ def visitors(desk: Desk) -> dict[str, tuple[dict[str, str], int | None, int | No
         "operator's cookie from another origin": (full | EVIL, None, 403),
         "operator's cookie from an opaque origin": (full | {"Origin": "null"}, None, 403),
         "operator's cookie from a sister site": (full | {"Sec-Fetch-Site": "same-site"}, None, 403),
-        "operator's bearer from another site": (bearer(OPERATOR) | {"Sec-Fetch-Site": "cross-site"}, None, 403),
+        "operator's bearer from another site": (
+            bearer(OPERATOR) | {"Sec-Fetch-Site": "cross-site"},
+            None,
+            403,
+        ),
         "nobody from another site": ({"Origin": "https://evil.example"}, 401, 403),
-        "viewer's cookie and token": ({"Cookie": theirs, "X-CSRF-Token": csrf_of(desk, theirs)} | SAME, None, 403),
+        "viewer's cookie and token": (
+            {"Cookie": theirs, "X-CSRF-Token": csrf_of(desk, theirs)} | SAME,
+            None,
+            403,
+        ),
         "a forged cookie": ({"Cookie": ours[:-2] + "00"} | SAME, 401, 401),
         "Basic": (BASIC, None, 403),
         "Basic from our page": (BASIC | SAME, None, 403),
@@ -84,7 +109,9 @@ def visitors(desk: Desk) -> dict[str, tuple[dict[str, str], int | None, int | No
 
 
 def test_every_route_by_every_visitor(desk: Desk) -> None:
-    """Each route answers 401 to strangers and 403 to those who may not, before it looks whether anything is there."""
+    """Each route answers 401 to strangers and 403 to those who may not, before it looks whether
+    anything is there.
+    """
     assert len(ROUTES) > 15
     wrong = []
     for who, (headers, get, post) in visitors(desk).items():
@@ -93,30 +120,52 @@ def test_every_route_by_every_visitor(desk: Desk) -> None:
                 continue
             status = desk.client.request(method, path, headers=headers).status_code
             expected = get if method == "GET" else post
-            if (status in (401, 403, 429) or status >= 500) if expected is None else status != expected:
+            if (
+                (status in (401, 403, 429) or status >= 500)
+                if expected is None
+                else status != expected
+            ):
                 wrong.append((who, method, path, status, expected))
     assert wrong == []
 
 
 def test_a_refused_post_of_another_site_is_in_the_trail(desk: Desk) -> None:
-    """What another site's page tried with an operator's cookie changes nothing and is told: who, where, from whom."""
+    """What another site's page tried with an operator's cookie changes nothing and is told: who,
+    where, from whom.
+    """
     cookie = cookie_of(desk, OPERATOR)
-    headers = {"Cookie": cookie, "X-CSRF-Token": csrf_of(desk, cookie), "Origin": "https://evil.example"}
+    headers = {
+        "Cookie": cookie,
+        "X-CSRF-Token": csrf_of(desk, cookie),
+        "Origin": "https://evil.example",
+    }
     answer = desk.client.post("/ops/api/erase", json={"email": "ada@example.com"}, headers=headers)
     assert (answer.status_code, answer.json()["type"]) == (403, "/docs#problem-cross-site")
     [entry] = desk.trail()
     del entry["at"]
-    assert entry == {"who": "olga", "action": "refused", "target": "/ops/api/erase", "detail": "a post from https://evil.example"}
+    assert entry == {
+        "who": "olga",
+        "action": "refused",
+        "target": "/ops/api/erase",
+        "detail": "a post from https://evil.example",
+    }
 
 
 def test_another_site_cannot_drown_the_trail(desk: Desk) -> None:
     """Of many refused posts of one address the trail keeps a few."""
     for _ in range(60):
-        assert desk.client.post("/ops/api/pause", headers={"Origin": "https://evil.example"}).status_code == 403
+        assert (
+            desk.client.post(
+                "/ops/api/pause", headers={"Origin": "https://evil.example"}
+            ).status_code
+            == 403
+        )
     assert 1 <= desk.get("audit").json()["total"] <= 25
 
 
-def test_without_tokens_there_is_nothing(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_tokens_there_is_nothing(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While no token is configured everything under /ops is 404, whatever is asked and shown."""
     with open_desk(redis_url, monkeypatch, tmp_path, {"LEADLINE_OPS_TOKENS": ""}) as closed:
         for method, path in [
@@ -126,27 +175,48 @@ def test_without_tokens_there_is_nothing(redis_url: str, tmp_path: Path, monkeyp
             ("DELETE", "/ops/api/bulk"),
             ("OPTIONS", "/ops"),
         ]:
-            assert closed.client.request(method, path, headers=bearer(OPERATOR)).status_code == 404, (method, path)
+            assert (
+                closed.client.request(method, path, headers=bearer(OPERATOR)).status_code == 404
+            ), (method, path)
 
 
-# -- sessions ------------------------------------------------------------------------------------------------------------
+# -- sessions
+# --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("url", "secure"), [(None, False), ("https://leads.example", True), ("http://leads.example", False)])
-def test_the_cookie(url: str | None, secure: bool, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scripts cannot read it, other sites cannot send it, it holds no token, and goes over TLS alone where there is TLS."""
-    with open_desk(redis_url, monkeypatch, tmp_path, {"LEADLINE_PUBLIC_URL": url} if url else {}) as desk:
-        answer = desk.client.post("/ops/sign-in", data={"token": OPERATOR}, headers=SAME, follow_redirects=False)
+@pytest.mark.parametrize(
+    ("url", "secure"),
+    [(None, False), ("https://leads.example", True), ("http://leads.example", False)],
+)
+def test_the_cookie(
+    url: str | None, secure: bool, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scripts cannot read it, other sites cannot send it, it holds no token, and goes over TLS
+    alone where there is TLS.
+    """
+    with open_desk(
+        redis_url, monkeypatch, tmp_path, {"LEADLINE_PUBLIC_URL": url} if url else {}
+    ) as desk:
+        answer = desk.client.post(
+            "/ops/sign-in", data={"token": OPERATOR}, headers=SAME, follow_redirects=False
+        )
         value, *flags = answer.headers["set-cookie"].split("; ")
-        assert set(flags) == {"HttpOnly", "SameSite=Strict", "Path=/ops", "Max-Age=43200"} | ({"Secure"} if secure else set())
+        assert set(flags) == {"HttpOnly", "SameSite=Strict", "Path=/ops", "Max-Age=43200"} | (
+            {"Secure"} if secure else set()
+        )
         assert OPERATOR not in value
-        assert OPERATOR not in base64.urlsafe_b64decode(value.partition("=")[2].split(".")[1] + "==").decode()
+        assert (
+            OPERATOR
+            not in base64.urlsafe_b64decode(value.partition("=")[2].split(".")[1] + "==").decode()
+        )
 
 
 def test_a_session_outlives_the_process_but_not_its_token(
     redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another process takes the cookie; one in whose settings the token is another, or is gone, does not."""
+    """Another process takes the cookie; one in whose settings the token is another, or is gone,
+    does not.
+    """
     with open_desk(redis_url, monkeypatch, tmp_path) as first:
         cookie = {"Cookie": cookie_of(first, OPERATOR)}
     for tokens, status in (
@@ -156,7 +226,9 @@ def test_a_session_outlives_the_process_but_not_its_token(
         (f"vera:viewer:{VIEWER}", 401),
     ):
         with open_desk(redis_url, monkeypatch, tmp_path, {"LEADLINE_OPS_TOKENS": tokens}) as other:
-            assert other.client.get("/ops/api/overview", headers=cookie).status_code == status, tokens
+            assert other.client.get("/ops/api/overview", headers=cookie).status_code == status, (
+                tokens
+            )
 
 
 def test_signing_out_ends_every_copy(desk: Desk) -> None:
@@ -167,7 +239,12 @@ def test_signing_out_ends_every_copy(desk: Desk) -> None:
     assert "Max-Age=0" in answer.headers["set-cookie"]
     desk.client.cookies.clear()
     assert desk.client.get("/ops/api/overview", headers={"Cookie": cookie}).status_code == 401
-    assert desk.client.get("/ops/api/overview", headers={"Cookie": cookie_of(desk, OPERATOR)}).status_code == 200
+    assert (
+        desk.client.get(
+            "/ops/api/overview", headers={"Cookie": cookie_of(desk, OPERATOR)}
+        ).status_code
+        == 200
+    )
 
 
 OLGA = OpsToken("olga", "operator", Secret("sesame"))
@@ -185,7 +262,16 @@ def test_a_session_lasts_twelve_hours() -> None:
 def _tampered() -> Iterator[str]:
     cookie = session.issue(OLGA, 1000.0)
     parts = cookie.split(".")
-    yield from ("", ".", "1....", "x" * 10_000, cookie + "x", cookie[:-1], "\u00e9" * 20, "1.\x00.1.a.b")
+    yield from (
+        "",
+        ".",
+        "1....",
+        "x" * 10_000,
+        cookie + "x",
+        cookie[:-1],
+        "\u00e9" * 20,
+        "1.\x00.1.a.b",
+    )
     for place in range(5):
         for change in ("", "0", "A" * 30, parts[place] + "0", parts[place][::-1]):
             touched = ".".join([*parts[:place], change, *parts[place + 1 :]])
@@ -207,21 +293,28 @@ def test_names_may_be_anything() -> None:
     assert found.owner == ODD
 
 
-# -- guessing ------------------------------------------------------------------------------------------------------------
+# -- guessing
+# --------------------------------------------------------------------------------------------------
 
 
 def test_guessing_locks_an_address_out(desk: Desk) -> None:
-    """After twenty wrong tokens in a minute the address is not heard, not even with a right one, and is told how long."""
+    """After twenty wrong tokens in a minute the address is not heard, not even with a right one,
+    and is told how long.
+    """
     tries = [desk.as_(f"guess-{n}", "GET", "overview") for n in range(40)]
     assert [each.status_code for each in tries] == [401] * 20 + [429] * 20
     assert all(0 < int(each.headers["retry-after"]) <= 60 for each in tries[20:])
     assert desk.as_(OPERATOR, "GET", "overview").status_code == 429
-    answer = desk.client.post("/ops/sign-in", data={"token": OPERATOR}, headers=SAME, follow_redirects=False)
+    answer = desk.client.post(
+        "/ops/sign-in", data={"token": OPERATOR}, headers=SAME, follow_redirects=False
+    )
     assert (answer.status_code, "retry-after" in answer.headers) == (429, True)
 
 
 def test_guessing_locks_nobody_out_who_was_in(desk: Desk) -> None:
-    """Who was there before from the same address is still heard, by bearer and by cookie; a token seen for the first time not."""
+    """Who was there before from the same address is still heard, by bearer and by cookie; a token
+    seen for the first time not.
+    """
     cookie = cookie_of(desk, OPERATOR)
     for n in range(30):
         desk.as_(f"guess-{n}", "GET", "overview")
@@ -231,7 +324,13 @@ def test_guessing_locks_nobody_out_who_was_in(desk: Desk) -> None:
 
 
 def a_request(address: str, token: str) -> Request[Any, Any, Any]:
-    scope: Any = {"type": "http", "method": "GET", "path": "/ops", "client": (address, 1), "query_string": b""}
+    scope: Any = {
+        "type": "http",
+        "method": "GET",
+        "path": "/ops",
+        "client": (address, 1),
+        "query_string": b"",
+    }
     return Request(scope | {"headers": [(b"authorization", f"Bearer {token}".encode())]})
 
 
@@ -256,8 +355,12 @@ def test_a_lockout_is_an_address_s_own_and_every_process_knows_it(desk: Desk) ->
 
 
 @pytest.mark.parametrize("given", ["a", "sesame", "öä\udc80", "x" * 5000, ""])
-def test_every_token_is_compared_whatever_comes(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The comparison goes over all tokens at equal length, so that its time tells neither which nor how nearly."""
+def test_every_token_is_compared_whatever_comes(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The comparison goes over all tokens at equal length, so that its time tells neither which nor
+    how nearly.
+    """
     seen: list[tuple[int, int]] = []
     compare = hmac.compare_digest
 

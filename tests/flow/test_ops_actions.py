@@ -24,12 +24,23 @@ MAY: dict[str, dict[State, State]] = {
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("action", MAY)
 def test_each_action_in_each_state(action: str, state: State, desk: Desk) -> None:
-    """An action answers 200 with the new state where the table says so, else 409 with the state, and then nothing changed."""
+    """An action answers 200 with the new state where the table says so, else 409 with the state,
+    and then nothing changed.
+    """
     name = desk.put(state)
     answer = desk.post(f"submissions/{name}/{action}")
     if state in MAY[action]:
-        assert (answer.status_code, answer.json()) == (200, {"id": name, "state": MAY[action][state]})
-        assert desk.trail()[0] | {"at": ""} == {"at": "", "who": "olga", "action": action, "target": name, "detail": None}
+        assert (answer.status_code, answer.json()) == (
+            200,
+            {"id": name, "state": MAY[action][state]},
+        )
+        assert desk.trail()[0] | {"at": ""} == {
+            "at": "",
+            "who": "olga",
+            "action": action,
+            "target": name,
+            "detail": None,
+        }
     else:
         assert (answer.status_code, answer.json()["state"], desk.state(name)) == (409, state, state)
         assert state in answer.json()["detail"]
@@ -45,12 +56,25 @@ def test_an_undo_goes_back_to_where_it_was(desk: Desk) -> None:
 
 
 def test_an_edit_mends_the_lead(desk: Desk) -> None:
-    """Fields of the edit replace the lead's, cleaned as at the door; the trail names the fields and not their values."""
+    """Fields of the edit replace the lead's, cleaned as at the door; the trail names the fields and
+    not their values.
+    """
     name = desk.put(State.DEAD)
-    edit = {"email": " ADA@New.Example ", "utm_source": "spring\u0000", "answers.Budget": "10", "name": None, "is_test": False}
+    edit = {
+        "email": " ADA@New.Example ",
+        "utm_source": "spring\u0000",
+        "answers.Budget": "10",
+        "name": None,
+        "is_test": False,
+    }
     assert desk.post(f"submissions/{name}/retry", {"edit": edit}).status_code == 200
     lead = desk.lead(name)
-    assert (lead.email, lead.utm.source, lead.answers, lead.name) == ("ada@new.example", "spring", {"Budget": "10"}, None)
+    assert (lead.email, lead.utm.source, lead.answers, lead.name) == (
+        "ada@new.example",
+        "spring",
+        {"Budget": "10"},
+        None,
+    )
     [entry] = desk.trail()
     assert entry["detail"] == "edited: answers.Budget, email, is_test, name, utm_source"
 
@@ -76,7 +100,8 @@ def test_a_wrong_edit_is_refused_by_field(edit: dict[str, Any], field: str, desk
     answer = desk.post(f"submissions/{name}/retry", {"edit": edit})
     assert answer.status_code == 422, answer.text
     assert field in [
-        error["field"].split(".")[0] if field in ("answers", "utm") else error["field"] for error in answer.json()["errors"]
+        error["field"].split(".")[0] if field in ("answers", "utm") else error["field"]
+        for error in answer.json()["errors"]
     ]
     assert (desk.state(name), desk.lead(name)) == (State.DEAD, before)
 
@@ -90,7 +115,11 @@ def test_a_wrong_edit_is_refused_by_field(edit: dict[str, Any], field: str, desk
         ("submissions/{}/retry", b'{"edti": {}}', 422),
         ("submissions/{}/retry", b'{"edit": "x"}', 422),
         ("submissions/{}/retry", b'{"edit": {"email": "\\ud800"}}', 400),
-        ("submissions/{}/retry", b'{"edit": {"answers": ' + b"[" * 50_000 + b"]" * 50_000 + b"}}", 400),
+        (
+            "submissions/{}/retry",
+            b'{"edit": {"answers": ' + b"[" * 50_000 + b"]" * 50_000 + b"}}",
+            400,
+        ),
         ("submissions/{}/retry", b'"' + b"x" * 300_000 + b'"', 413),
         ("submissions/{}/accept", b'{"why": "x"}', 422),
         ("pause", b'{"reason": 7}', 422),
@@ -105,7 +134,9 @@ def test_a_wrong_edit_is_refused_by_field(edit: dict[str, Any], field: str, desk
     ],
 )
 def test_a_wrong_body_is_refused(path: str, body: bytes, status: int, desk: Desk) -> None:
-    """What is no JSON is 400, what is too much 413, and what has another shape 422: nothing was changed."""
+    """What is no JSON is 400, what is too much 413, and what has another shape 422: nothing was
+    changed.
+    """
     name = desk.put(State.DEAD)
     answer = desk.as_(OPERATOR, "POST", path.format(name), content=body)
     assert answer.status_code == status, answer.text
@@ -115,10 +146,15 @@ def test_a_wrong_body_is_refused(path: str, body: bytes, status: int, desk: Desk
 
 def test_no_body_is_an_empty_one(desk: Desk) -> None:
     """A call that needs to say nothing may say nothing."""
-    assert desk.as_(OPERATOR, "POST", f"submissions/{desk.put(State.DEAD)}/retry").status_code == 200
+    assert (
+        desk.as_(OPERATOR, "POST", f"submissions/{desk.put(State.DEAD)}/retry").status_code == 200
+    )
 
 
-@pytest.mark.parametrize("path", ["submissions/nothing/retry", "submissions/{}/explode", "causes/0123/ignore", "bulk/0/stop"])
+@pytest.mark.parametrize(
+    "path",
+    ["submissions/nothing/retry", "submissions/{}/explode", "causes/0123/ignore", "bulk/0/stop"],
+)
 def test_what_is_not_there(path: str, desk: Desk) -> None:
     """An unknown submission, action, cause or bulk action is 404."""
     assert desk.post(path.format(desk.put(State.DEAD))).status_code == 404
@@ -127,20 +163,28 @@ def test_what_is_not_there(path: str, desk: Desk) -> None:
 
 @pytest.mark.parametrize("tail", [":timeline", ":attempts", "%00", "%0a", "*"])
 def test_an_id_that_is_none(tail: str, desk: Desk) -> None:
-    """What only looks like an id, or like another key of ours, is 404 to every question and action."""
+    """What only looks like an id, or like another key of ours, is 404 to every question and
+    action.
+    """
     name = desk.put(State.DEAD) + tail
     assert desk.get(f"submissions/{name}").status_code == 404
     assert desk.post(f"submissions/{name}/retry", {"edit": {"name": "x"}}).status_code == 404
-    assert [desk.post(f"submissions/{name}/{action}").status_code for action in MAY] == [404] * len(MAY)
+    assert [desk.post(f"submissions/{name}/{action}").status_code for action in MAY] == [404] * len(
+        MAY
+    )
     assert desk.get(f"bulk/{name}").status_code == 404
     assert desk.get(f"bulk/0{tail}").status_code == 404
 
 
 def test_two_operators_at_once(desk: Desk) -> None:
-    """Of two who retry the same dead letters at the same moment one gets 200 and the other 409, each time."""
+    """Of two who retry the same dead letters at the same moment one gets 200 and the other 409,
+    each time.
+    """
     names = desk.dead(8)
     with ThreadPoolExecutor(4) as crowd:
-        tries = [crowd.submit(desk.actions.retry, name, by) for name in names for by in ("olga", "otto")]
+        tries = [
+            crowd.submit(desk.actions.retry, name, by) for name in names for by in ("olga", "otto")
+        ]
         failures = [each.exception() for each in tries]
     assert sum(failure is None for failure in failures) == 8
     assert {type(failure) for failure in failures} == {type(None), NotAllowed}
@@ -162,8 +206,13 @@ def test_pause_and_resume(desk: Desk) -> None:
     assert (paused["reason"], paused["until"]) == ("the CRM is being tidied", None)
     assert desk.get("overview").json()["paused"]["since"] == paused["since"]
     assert desk.post("resume").json() == {"paused": None}
-    told = [(entry["who"], entry["action"], entry["target"], entry["detail"]) for entry in desk.trail()]
-    assert told == [("olga", "resume", "delivery", None), ("olga", "pause", "delivery", "the CRM is being tidied")]
+    told = [
+        (entry["who"], entry["action"], entry["target"], entry["detail"]) for entry in desk.trail()
+    ]
+    assert told == [
+        ("olga", "resume", "delivery", None),
+        ("olga", "pause", "delivery", "the CRM is being tidied"),
+    ]
 
 
 def test_a_cause_is_ignored_and_reopened(desk: Desk) -> None:
@@ -200,5 +249,6 @@ def test_the_trail_is_read_page_by_page(desk: Desk) -> None:
         assert total == 5
     assert (seen, cursor) == (names[::-1], None)
     assert [
-        desk.get(f"audit?{wrong}").status_code for wrong in ("limit=0", "limit=x", "cursor=x", "cursor=99999999999999999999-1")
+        desk.get(f"audit?{wrong}").status_code
+        for wrong in ("limit=0", "limit=x", "cursor=x", "cursor=99999999999999999999-1")
     ] == [422] * 4

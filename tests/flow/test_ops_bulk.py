@@ -1,4 +1,6 @@
-"""Many at once by the API: counts, the tray's numbers, two operators at once, and nothing a stranger can break."""
+"""Many at once by the API: counts, the tray's numbers, two operators at once, and nothing a
+stranger can break.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.overview import LEAD_TOKENS
 from tests.flow.ops_world import OPERATOR, SECOND, Desk, desk
 from tests.polling import eventually
-from worker import keys
 from worker.contract import State
 from worker.ledger import Verdict
+from worker.ledger.status import LEAD_TOKENS
+from worker.store import keys
 
 __all__ = ["desk"]
 
@@ -70,19 +72,31 @@ def test_who_matches(action: str, filter: dict[str, str], count: int, desk: Desk
     desk.dead(2)
     desk.accept(3, State.QUARANTINED)
     desk.put(State.DELIVERED)
-    assert desk.post("bulk", {"action": action, "filter": filter, "expect": count}).status_code == 202
+    assert (
+        desk.post("bulk", {"action": action, "filter": filter, "expect": count}).status_code == 202
+    )
 
 
 def test_the_trail_tells_no_search(desk: Desk) -> None:
     """What was searched for may be somebody's address: a digest stands for it."""
     desk.dead(1, email="ada@example.com")
-    desk.post("bulk", {"action": "retry", "filter": {"q": "ada@example.com"}, "expect": 1, "edit": {"email": "new@example.com"}})
+    desk.post(
+        "bulk",
+        {
+            "action": "retry",
+            "filter": {"q": "ada@example.com"},
+            "expect": 1,
+            "edit": {"email": "new@example.com"},
+        },
+    )
     [entry] = desk.trail()
     assert entry["detail"] == f"q={keys.digest('ada@example.com')[:12]}; edited: email"
 
 
 def test_all_dead_letters_by_two_operators_at_once(desk: Desk) -> None:
-    """Of two who retry all dead letters at once one gets 202 and the other 409; each submission goes at most once."""
+    """Of two who retry all dead letters at once one gets 202 and the other 409; each submission
+    goes at most once.
+    """
     names = desk.dead(20)
 
     def ask(token: str) -> int:
@@ -98,7 +112,10 @@ def test_all_dead_letters_by_two_operators_at_once(desk: Desk) -> None:
     for name in names:
         if desk.state(name) is State.QUEUED:
             desk.end(name, State.DELIVERED)
-    assert all([moment.state for moment in desk.ledger.timeline(name)].count(State.DELIVERED) == 1 for name in names)
+    assert all(
+        [moment.state for moment in desk.ledger.timeline(name)].count(State.DELIVERED) == 1
+        for name in names
+    )
     assert desk.ledger.claim(names[0], "t", 30.0) is Verdict.NOT_WANTED
 
 
@@ -121,18 +138,36 @@ def test_what_it_may_cost(desk: Desk) -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4)
+    ),
     max_leaves=12,
 )
-FIELDS = ("email", "value", "value.amount", "answers", "answers.x", "utm", "utm_source", "consent", "click_ids", "x")
+FIELDS = (
+    "email",
+    "value",
+    "value.amount",
+    "answers",
+    "answers.x",
+    "utm",
+    "utm_source",
+    "consent",
+    "click_ids",
+    "x",
+)
 EDIT = st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=4)
-FILTER = st.dictionaries(st.sampled_from(["state", "source", "cause", "q", "z"]), st.text(max_size=30) | JSON, max_size=3)
+FILTER = st.dictionaries(
+    st.sampled_from(["state", "source", "cause", "q", "z"]), st.text(max_size=30) | JSON, max_size=3
+)
 ACTION = st.sampled_from(["retry", "discard", "accept"]) | JSON
-BULK = st.fixed_dictionaries({"action": ACTION, "expect": st.integers() | JSON, "filter": FILTER, "edit": EDIT})
+BULK = st.fixed_dictionaries(
+    {"action": ACTION, "expect": st.integers() | JSON, "filter": FILTER, "edit": EDIT}
+)
 ONE = st.fixed_dictionaries({"edit": EDIT | JSON}) | st.fixed_dictionaries({"reason": JSON})
 BODIES = st.binary(max_size=200) | ONE | BULK | JSON
 PATHS = (
-    "submissions/{}/retry", "submissions/{}/discard", "submissions/{}/undo", "pause", "erase", "bulk", "causes/x/ignore",
+    "submissions/{}/retry", "submissions/{}/discard", "submissions/{}/undo", "pause", "erase",
+    "bulk", "causes/x/ignore",
     "submissions/%00/retry", "submissions/{}/%ff", "bulk/%0a/stop",
 )  # fmt: skip
 LATIN = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=60)
@@ -142,8 +177,12 @@ LATIN = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=60)
 @given(path=st.sampled_from(PATHS), body=BODIES)
 def test_no_body_breaks_anything(path: str, body: Any, desk: Desk) -> None:
     """Whatever an operator's program sends, the answer is no 5xx."""
-    [name] = [record.id for record in desk.ledger.in_state(State.DEAD, limit=1)] or desk.accept(1, State.DEAD)
-    rest: dict[str, Any] = {"content": body} if isinstance(body, bytes) else {"content": _json(body)}
+    [name] = [record.id for record in desk.ledger.in_state(State.DEAD, limit=1)] or desk.accept(
+        1, State.DEAD
+    )
+    rest: dict[str, Any] = (
+        {"content": body} if isinstance(body, bytes) else {"content": _json(body)}
+    )
     answer = desk.as_(OPERATOR, "POST", path.format(name), **rest)
     assert answer.status_code < 500, (answer.status_code, answer.text)
 
@@ -158,9 +197,19 @@ def _json(value: Any) -> bytes:
     cookie=LATIN,
     origin=st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=40) | st.none(),
 )
-def test_no_head_breaks_anything(authorization: str, cookie: str, origin: str | None, desk: Desk) -> None:
+def test_no_head_breaks_anything(
+    authorization: str, cookie: str, origin: str | None, desk: Desk
+) -> None:
     """Whatever a stranger shows, the answer is a refusal and no 5xx."""
-    headers = [(b"Authorization", authorization.encode("latin-1")), (b"Cookie", b"leadline_session=" + cookie.encode("latin-1"))]
+    headers = [
+        (b"Authorization", authorization.encode("latin-1")),
+        (b"Cookie", b"leadline_session=" + cookie.encode("latin-1")),
+    ]
     headers += [(b"Origin", origin.encode())] if origin is not None else []
     for method, path in (("GET", "/ops/api/overview"), ("POST", "/ops/api/pause")):
-        assert desk.client.request(method, path, headers=headers).status_code in (400, 401, 403, 429)
+        assert desk.client.request(method, path, headers=headers).status_code in (
+            400,
+            401,
+            403,
+            429,
+        )

@@ -15,17 +15,38 @@ from jsonschema import Draft202012Validator
 
 from service.docs_document import openapi
 from service.ops import export
-from service.ops.read import Loading, Reader
+from service.ops.queries import Loading, Reader
 from tests.flow.ops_world import CAUSE, VIEWER, Desk, open_desk
 from worker.causes import cause_id
 from worker.contract import State
 from worker.errors import StoreUnavailable
 
 NOBODY = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
-READS = ["overview", "causes", "chart", "submissions", f"submissions/{NOBODY}", "export.csv", "export.jsonl"]
-ITEM = {"id", "source", "state", "result", "cause", "who", "campaign", "attempts", "received_at", "updated_at", "next_at"}
+READS = [
+    "overview",
+    "causes",
+    "chart",
+    "submissions",
+    f"submissions/{NOBODY}",
+    "export.csv",
+    "export.jsonl",
+]
+ITEM = {
+    "id",
+    "source",
+    "state",
+    "result",
+    "cause",
+    "who",
+    "campaign",
+    "attempts",
+    "received_at",
+    "updated_at",
+    "next_at",
+}
 DETAIL = ITEM | {
-    "lead", "raw", "deliveries", "timeline", "attribution", "person_id", "organization_id", "lead_id", "note_id",
+    "lead", "raw", "deliveries", "timeline", "attribution", "person_id", "organization_id",
+    "lead_id", "note_id",
 }  # fmt: skip
 
 
@@ -37,7 +58,9 @@ def desk(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 @pytest.mark.parametrize("path", READS)
 @pytest.mark.parametrize(("token", "status"), [(None, 401), ("wrong", 401)])
-def test_rights_come_before_existence(desk: Desk, path: str, token: str | None, status: int) -> None:
+def test_rights_come_before_existence(
+    desk: Desk, path: str, token: str | None, status: int
+) -> None:
     """Without a right token every call answers 401, whether or not there is anything to see."""
     assert desk.as_(token, "GET", path).status_code == status
 
@@ -47,26 +70,45 @@ def test_the_overview_balances(desk: Desk) -> None:
     desk.accept(2)
     desk.dead(3)
     body = desk.get("overview", VIEWER).json()
-    assert {"states", "oldest_seconds", "causes", "paused", "degraded", "tokens", "workers", "spool"} <= set(body)
+    assert {
+        "states",
+        "oldest_seconds",
+        "causes",
+        "paused",
+        "degraded",
+        "tokens",
+        "workers",
+        "spool",
+    } <= set(body)
     assert (sum(body["states"].values()), body["states"]["dead"], body["causes"]) == (5, 3, 1)
-    assert (body["degraded"], body["paused"], body["tokens"]) == (["workers"], None, {"left": None, "leads": None})
+    assert (body["degraded"], body["paused"], body["tokens"]) == (
+        ["workers"],
+        None,
+        {"left": None, "leads": None},
+    )
 
 
-def test_while_the_lists_load_the_answer_says_how_far_it_is(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_the_lists_load_the_answer_says_how_far_it_is(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """503 with the moment to ask again, and not a list that lacks something."""
 
     def loading(*_: Any, **__: Any) -> Any:
         raise Loading(10, 40)
 
-    monkeypatch.setattr("service.ops.index.Index.current", loading)
+    monkeypatch.setattr("service.ops.search_index.Index.current", loading)
     answer = desk.get("submissions")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
     assert "10 of 40" in answer.json()["detail"]
     assert desk.get("overview").status_code == 200
 
 
-def test_while_redis_is_away_the_overview_says_so(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The overview names Redis among what is degraded; what needs Redis answers 503 and says when to ask again."""
+def test_while_redis_is_away_the_overview_says_so(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The overview names Redis among what is degraded; what needs Redis answers 503 and says when
+    to ask again.
+    """
 
     def away(*_: Any, **__: Any) -> Any:
         raise redis.ConnectionError("away")
@@ -98,9 +140,25 @@ def test_causes_answer_as_the_contract_says(desk: Desk) -> None:
     body = desk.get("causes", VIEWER).json()
     assert (body["total"], body["next"]) == (1, None)
     [card] = body["items"]
-    wanted = {"id", "title", "hint", "step", "code", "field", "count", "sources", "first_seen", "last_seen", "ignored"}
+    wanted = {
+        "id",
+        "title",
+        "hint",
+        "step",
+        "code",
+        "field",
+        "count",
+        "sources",
+        "first_seen",
+        "last_seen",
+        "ignored",
+    }
     assert set(card) >= wanted
-    assert (card["count"], card["title"], card["ignored"]) == (2, "Pipedrive refuses the field “title” at the lead", False)
+    assert (card["count"], card["title"], card["ignored"]) == (
+        2,
+        "Pipedrive refuses the field “title” at the lead",
+        False,
+    )
     desk.actions.ignore(card["id"], "olga")
     assert desk.get("causes").json()["items"][0]["ignored"] is True
     assert desk.get("causes?ignored=0").json()["total"] == 0
@@ -141,7 +199,9 @@ def test_a_wrong_parameter_is_named(desk: Desk, query: str, field: str) -> None:
 
 @pytest.mark.parametrize("path", ["submissions", "submissions/{id}", "export.csv", "export.jsonl"])
 def test_only_operators_reveal_and_it_is_on_record(desk: Desk, path: str) -> None:
-    """A viewer who asks for personal data gets 403; an operator gets them, and the trail says who looked at what."""
+    """A viewer who asks for personal data gets 403; an operator gets them, and the trail says who
+    looked at what.
+    """
     name = desk.put(State.QUARANTINED, email="ada@canary.example")
     asked = path.replace("{id}", name)
     masked = desk.get(asked, VIEWER)
@@ -182,7 +242,9 @@ def test_an_export_of_nothing_has_its_head(desk: Desk) -> None:
     assert desk.get("export.jsonl?q=nobody").text == ""
 
 
-def test_an_export_that_cannot_begin_is_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_export_that_cannot_begin_is_refused(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A wrong filter is 400 and Redis away is 503, not half a file."""
     assert desk.get("export.csv?state=broken").status_code == 400
 
@@ -204,12 +266,18 @@ def test_answers_keep_what_the_document_says(desk: Desk) -> None:
         schema = content["application/json"]["schema"] | {"components": document["components"]}
         body = desk.get(path.replace("{id}", name) + "?reveal=1").json()
         assert [error.message for error in Draft202012Validator(schema).iter_errors(body)] == []
-        assert [error.message for error in Draft202012Validator(schema).iter_errors({"nonsense": 1})]
+        assert [
+            error.message for error in Draft202012Validator(schema).iter_errors({"nonsense": 1})
+        ]
 
 
 def test_the_documents_parameters_are_those_that_are_read() -> None:
     """The state filter of the document names every state."""
-    [state] = [each for each in openapi()["paths"]["/ops/api/submissions"]["get"]["parameters"] if each["name"] == "state"]
+    [state] = [
+        each
+        for each in openapi()["paths"]["/ops/api/submissions"]["get"]["parameters"]
+        if each["name"] == "state"
+    ]
     assert all(each.value in state["description"] for each in State)
 
 

@@ -1,4 +1,6 @@
-"""Creates whose answer is lost, and whose next try is hours away: looked for once settled, and nobody waits for the hours."""
+"""Creates whose answer is lost, and whose next try is hours away: looked for once settled, and
+nobody waits for the hours.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +8,10 @@ import pytest
 
 from tests.flow.conftest import TOKEN, Account, Road
 from tests.polling import eventually
-from worker import keys
 from worker.contract import Lead, Result, State
-from worker.doubles import Doubles
+from worker.delivery.duplicates import Doubles
 from worker.fate import LOOK_LONGEST, Policy
+from worker.store import keys
 
 HOUR = 3600.0
 LOST = {"kind": "drop-before"}
@@ -31,27 +33,43 @@ def test_what_was_made_is_adopted_as_soon_as_it_has_settled(road: Road, account:
 
 
 @pytest.mark.parametrize("operation", ["persons.add", "leads.add"])
-def test_others_of_the_person_do_not_wait_for_the_next_try(operation: str, road: Road, account: Account) -> None:
-    """Looked for in vain, a submission gives its person's line free: the next one is delivered, and both end as one person."""
+def test_others_of_the_person_do_not_wait_for_the_next_try(
+    operation: str, road: Road, account: Account
+) -> None:
+    """Looked for in vain, a submission gives its person's line free: the next one is delivered, and
+    both end as one person.
+    """
     account.fault({"operation": operation, "count": 1}, LOST)
     first = road.sent()
     second = road.accept()
     assert road.deliver(second).reason == "line"
     waiting = road.again(first.id, 91)
-    assert (waiting.state, waiting.reason, waiting.announced) == (State.WAITING, "retry", operation.partition("s.")[0])
+    assert (waiting.state, waiting.reason, waiting.announced) == (
+        State.WAITING,
+        "retry",
+        operation.partition("s.")[0],
+    )
     assert waiting.next_at is not None
     assert 0.8 * HOUR - 95 <= waiting.next_at - road.clock() <= 1.2 * HOUR
     done = road.again(second, 0)
     assert (done.state, done.result) == (State.DELIVERED, Result.CREATED)
     last = road.again(first.id, 1.3 * HOUR)
-    assert (last.state, last.result, last.lead_id) == (State.DELIVERED, Result.LABELLED, done.lead_id)
+    assert (last.state, last.result, last.lead_id) == (
+        State.DELIVERED,
+        Result.LABELLED,
+        done.lead_id,
+    )
     assert (len(account.persons), len(account.leads)) == (1, 1)
     assert not list(road.redis.scan_iter(f"{keys.PREFIX}line:*"))
 
 
 @pytest.mark.parametrize(("operation", "step"), [("persons.add", "person"), ("leads.add", "lead")])
-def test_what_is_committed_after_others_went_on_is_reported(operation: str, step: str, road: Road, account: Account) -> None:
-    """A person who then exists twice, or a lead beside the one that was labelled in the end, is found for people to merge."""
+def test_what_is_committed_after_others_went_on_is_reported(
+    operation: str, step: str, road: Road, account: Account
+) -> None:
+    """A person who then exists twice, or a lead beside the one that was labelled in the end, is
+    found for people to merge.
+    """
     account.fault({"operation": operation, "count": 1}, LOST)
     first = road.sent()
     second = road.accept()
@@ -74,9 +92,13 @@ def _committed_late(road: Road, account: Account, submission_id: str, step: str)
     """Pipedrive commits the first create after all."""
     client = road.workshop()[1].client()
     if step == "person":
-        client.persons.add(name="Ada Lovelace", emails=[{"value": "ada@example.com", "primary": True}])
+        client.persons.add(
+            name="Ada Lovelace", emails=[{"value": "ada@example.com", "primary": True}]
+        )
     else:
-        client.leads.add(title="Ada", person_id=account.persons[0]["id"], origin_id=f"contact:{submission_id}")
+        client.leads.add(
+            title="Ada", person_id=account.persons[0]["id"], origin_id=f"contact:{submission_id}"
+        )
 
 
 def test_a_commit_between_the_look_and_the_next_try_is_found(road: Road, account: Account) -> None:
@@ -86,7 +108,11 @@ def test_a_commit_between_the_look_and_the_next_try_is_found(road: Road, account
     assert road.again(record.id, 91).reason == "retry"
     assert eventually(lambda: len(account.leads) == 1)
     done = road.again(record.id, 1.3 * HOUR)
-    assert (done.state, done.lead_id, len(account.leads)) == (State.DELIVERED, account.leads[0]["id"], 1)
+    assert (done.state, done.lead_id, len(account.leads)) == (
+        State.DELIVERED,
+        account.leads[0]["id"],
+        1,
+    )
 
 
 def test_until_it_was_looked_for_nobody_else_goes(road: Road, account: Account) -> None:
@@ -108,7 +134,9 @@ def test_until_it_was_looked_for_nobody_else_goes(road: Road, account: Account) 
 
 
 def test_the_last_try_is_looked_for_and_not_repeated(road: Road, account: Account) -> None:
-    """When the last create is absent as well, the submission dies, says so, and a replay delivers it once."""
+    """When the last create is absent as well, the submission dies, says so, and a replay delivers
+    it once.
+    """
     account.fault({"operation": "leads.add", "count": 3}, LOST)
     record = road.sent()
     for _ in range(2):
@@ -125,9 +153,12 @@ def test_the_last_try_is_looked_for_and_not_repeated(road: Road, account: Accoun
     assert len(account.leads) == 1
 
 
-def test_a_mended_one_is_looked_for_among_the_leads_of_whom_it_named_before(road: Road, account: Account) -> None:
-    """Retries used up on lost answers, then an operator mends the address: the lead is looked for where it was sent, never in the
-    whole account, and the new one is the mended person's."""
+def test_a_mended_one_is_looked_for_among_the_leads_of_whom_it_named_before(
+    road: Road, account: Account
+) -> None:
+    """Retries used up on lost answers, then an operator mends the address: the lead is looked for
+    where it was sent, never in the whole account, and the new one is the mended person's.
+    """
     account.fault({"operation": "leads.add", "count": 3}, LOST)
     record = road.sent()
     for _ in range(2):
@@ -139,7 +170,11 @@ def test_a_mended_one_is_looked_for_among_the_leads_of_whom_it_named_before(road
     road.sweeper.replay(record.id, "kim", "", Lead(name="Bob", email="bob@example.com"))
     done = road.deliver(record.id)
     assert done.state is State.DELIVERED
-    lists = [call for call in account.state()["calls"][before:] if call["operation"] in ("leads.list", "deals.list")]
+    lists = [
+        call
+        for call in account.state()["calls"][before:]
+        if call["operation"] in ("leads.list", "deals.list")
+    ]
     assert lists
     assert all(f"person_id={first}" in call["query"] for call in lists)
     [lead] = account.leads
@@ -147,8 +182,12 @@ def test_a_mended_one_is_looked_for_among_the_leads_of_whom_it_named_before(road
 
 
 @pytest.mark.parametrize("gone", ["before the look", "after it"])
-def test_a_lost_note_on_a_lead_that_is_gone_is_left_out(gone: str, road: Road, account: Account) -> None:
-    """A person deletes the lead while its note settles: it is neither made again nor dead for it."""
+def test_a_lost_note_on_a_lead_that_is_gone_is_left_out(
+    gone: str, road: Road, account: Account
+) -> None:
+    """A person deletes the lead while its note settles: it is neither made again nor dead for
+    it.
+    """
     road.settings(note=True)
     account.fault({"operation": "notes.add", "count": 1}, LOST)
     record = road.sent(message="hello")

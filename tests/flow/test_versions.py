@@ -1,4 +1,6 @@
-"""Records of a newer version, and jobs whose function is not there: what a worker cannot do is left for one that can."""
+"""Records of a newer version, and jobs whose function is not there: what a worker cannot do is left
+for one that can.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +15,26 @@ from rq.job import Job
 from rq.registry import FailedJobRegistry
 from rq.timeouts import TimerDeathPenalty
 
-from service.overview import overview
 from tests.flow.conftest import Account, Road
-from worker import jobs, keys
+from worker import jobs
 from worker.contract import VERSION, Lead, State
 from worker.delivery import Delivery
 from worker.errors import NotAllowed
 from worker.ledger import Ledger, Verdict
-from worker.ledger.scripts import NEWER_SECONDS
-from worker.queue import open_queue
-from worker.slots import SlotWorker
-from worker.sweeper import Sweeper
+from worker.ledger.status import overview
+from worker.queue.rq_queue import open_queue
+from worker.queue.slots import SlotWorker
+from worker.queue.sweeper import Sweeper
+from worker.store import keys
+from worker.store.scripts import NEWER_SECONDS
 
 QUEUE = "rq:queue:leadline"
 
 
 def of_a_newer_version(road: Road, *, leads: bytes | None = None) -> str:
-    """A record as the next version would write it, with a lead of a shape that nobody here knows."""
+    """A record as the next version would write it, with a lead of a shape that nobody here
+    knows.
+    """
     mine = road.accept()
     road.redis.hset(keys.submission(mine), mapping={"v": VERSION + 1, "shape": "other"})
     if leads:
@@ -41,11 +46,17 @@ def newer(road: Road) -> tuple[Sweeper, Delivery]:
     """The sweeper and a slot of a worker that knows the next version."""
     workshop, office = road.workshop()
     ledger = Ledger(road.redis, road.ledger.vault, road.clock, version=VERSION + 1)
-    return Sweeper(ledger, open_queue(road.redis)), Delivery(replace(workshop, ledger=ledger), office.client)
+    return Sweeper(ledger, open_queue(road.redis)), Delivery(
+        replace(workshop, ledger=ledger), office.client
+    )
 
 
-def test_an_older_worker_leaves_a_newer_record_alone(road: Road, tmp_path: Path, account: Account) -> None:
-    """It neither reads nor delivers nor buries it, does not try it over and over, and everybody can see that it waits."""
+def test_an_older_worker_leaves_a_newer_record_alone(
+    road: Road, tmp_path: Path, account: Account
+) -> None:
+    """It neither reads nor delivers nor buries it, does not try it over and over, and everybody can
+    see that it waits.
+    """
     mine = of_a_newer_version(road, leads=b"\x00of another shape")
     record = road.deliver(mine)
     assert (record.state, record.reason, record.v, record.sealed, record.lead) == (
@@ -67,7 +78,9 @@ def test_an_older_worker_leaves_a_newer_record_alone(road: Road, tmp_path: Path,
 
 
 def test_a_worker_that_knows_it_takes_it_up(road: Road, tmp_path: Path) -> None:
-    """Even while an older one sweeps and may meet it again, which then rests before the next try."""
+    """Even while an older one sweeps and may meet it again, which then rests before the next
+    try.
+    """
     road.still = road.clock()
     mine = of_a_newer_version(road)
     road.deliver(mine)
@@ -90,7 +103,9 @@ def test_a_worker_that_knows_it_takes_it_up(road: Road, tmp_path: Path) -> None:
 
 
 def test_an_older_console_cannot_mend_a_newer_dead_letter(road: Road) -> None:
-    """A lead of the older shape is not written into a newer record; without an edit it may be replayed."""
+    """A lead of the older shape is not written into a newer record; without an edit it may be
+    replayed.
+    """
     mine = of_a_newer_version(road)
     ledger = Ledger(road.redis, road.ledger.vault, road.clock, version=VERSION + 1)
     assert ledger.claim(mine, "t", 30) is Verdict.CLAIMED
@@ -103,11 +118,17 @@ def test_an_older_console_cannot_mend_a_newer_dead_letter(road: Road) -> None:
 def work_one(road: Road) -> None:
     """As a slot takes the next job: through RQ, with its registries."""
     queue = open_queue(road.redis)
-    worker = SlotWorker([queue], name="a-worker", connection=road.redis, serializer=queue.serializer)
+    worker = SlotWorker(
+        [queue], name="a-worker", connection=road.redis, serializer=queue.serializer
+    )
     found: tuple[Job, Queue] | None = None
     try:
         found = Queue.dequeue_any(
-            [queue], 1, connection=road.redis, serializer=queue.serializer, death_penalty_class=TimerDeathPenalty
+            [queue],
+            1,
+            connection=road.redis,
+            serializer=queue.serializer,
+            death_penalty_class=TimerDeathPenalty,
         )
     except DequeueTimeout:
         return
@@ -118,7 +139,9 @@ def work_one(road: Road) -> None:
 def test_a_worker_without_the_job_function_fails_visibly_and_loses_nothing(
     road: Road, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The failure is in RQ's list and in the log, the submission stays queued, and a good worker delivers it."""
+    """The failure is in RQ's list and in the log, the submission stays queued, and a good worker
+    delivers it.
+    """
     mine = road.accept()
     with monkeypatch.context() as broken:
         broken.delattr(jobs, "deliver")
@@ -140,7 +163,10 @@ def test_a_worker_without_the_job_function_fails_visibly_and_loses_nothing(
 
 def test_two_operators_replay_everything_at_once(road: Road, account: Account) -> None:
     """Of two that replay the same dead letters, one is told no for each; each makes one lead."""
-    account.fault({"operation": "leads.add"}, {"kind": "answer", "status": 400, "body": {"success": False, "error": "no"}})
+    account.fault(
+        {"operation": "leads.add"},
+        {"kind": "answer", "status": 400, "body": {"success": False, "error": "no"}},
+    )
     ids = [road.sent(email=f"p{n}@example.com").id for n in range(6)]
     assert {road.record(one).state for one in ids} == {State.DEAD}
     account.heal()

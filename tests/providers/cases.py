@@ -1,4 +1,6 @@
-"""The captured cases as requests of ours: which adapter takes a product, and the source file that a person would write for it."""
+"""The captured cases as requests of ours: which adapter takes a product, and the source file that a
+person would write for it.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from service.sources.config import Source
-from service.sources.loader import load
-from service.sources.reading import Request
-from service.sources.registry import ADAPTERS
+from service.sources.adapters.registry import ADAPTERS
+from service.sources.request import Request
+from service.sources.schema import Source
+from service.sources.source_file.loader import load
 
 HERE = Path(__file__).parent
 BOUNDARY = "----leadlinecase7MA4YWxkTrZu0gW"
@@ -27,7 +29,12 @@ ADAPTER_OF = {
 """Product folder -> adapter, where the name is not the folder's with dashes."""
 SCHEMES = {
     "query_secret": {"scheme": "token", "query": "secret"},
-    "stripe": {"scheme": "hmac", "header": "Stripe-Signature", "list": "t=,v1=", "signed": "{timestamp}.{body}"},
+    "stripe": {
+        "scheme": "hmac",
+        "header": "Stripe-Signature",
+        "list": "t=,v1=",
+        "signed": "{timestamp}.{body}",
+    },
     "standard_webhooks": {"scheme": "standard-webhooks"},
 }
 """The schemes of the cases that no adapter brings along, as a person would configure them."""
@@ -52,7 +59,9 @@ def cases(kind: str = "request") -> Iterator[Case]:
 
 def vectors() -> list[dict[str, Any]]:
     """The published signature vectors."""
-    found: list[dict[str, Any]] = json.loads((HERE / "signature_vectors.json").read_text("utf-8"))["vectors"]
+    found: list[dict[str, Any]] = json.loads((HERE / "signature_vectors.json").read_text("utf-8"))[
+        "vectors"
+    ]
     return found
 
 
@@ -92,9 +101,14 @@ def source_file_of(case: Case) -> str:
     source |= {key: config[key] for key in ("honeypot", "redirect") if key in config}
     if "mapping" in config:
         source["map"] = config["mapping"]
-    read: dict[str, Any] = {key: config[key] for key in ("root", "event_id", "json_param") if key in config}
+    read: dict[str, Any] = {
+        key: config[key] for key in ("root", "event_id", "json_param") if key in config
+    }
     if "test_flag" in config:
-        read["test"] = {"at": config["test_flag"]["path"], "equals": config["test_flag"]["test_when"]}
+        read["test"] = {
+            "at": config["test_flag"]["path"],
+            "equals": config["test_flag"]["test_when"],
+        }
     if config.get("unwrap_single_item_lists"):
         read["unwrap_lists"] = True
     verify = dict(SCHEMES.get(case.get("verification", {}).get("scheme", ""), {}))
@@ -102,7 +116,14 @@ def source_file_of(case: Case) -> str:
         verify["secret_env"] = "CASE_SECRET"
     elif ADAPTERS[source["adapter"]].has_scheme:
         verify["scheme"] = "none"
-    return toml({"sources": {"case": source | {key: table for key, table in (("read", read), ("verify", verify)) if table}}})
+    return toml(
+        {
+            "sources": {
+                "case": source
+                | {key: table for key, table in (("read", read), ("verify", verify)) if table}
+            }
+        }
+    )
 
 
 def labels_of(case: Case) -> dict[str, str]:
@@ -116,8 +137,12 @@ def labels_of(case: Case) -> dict[str, str]:
 
 def _labels(tree: Any) -> Iterator[tuple[str, str]]:
     if isinstance(tree, dict) and isinstance(tree.get("title"), str):
-        yield from ((tree[key], tree["title"]) for key in ("ref", "name") if isinstance(tree.get(key), str))
-    for inner in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
+        yield from (
+            (tree[key], tree["title"]) for key in ("ref", "name") if isinstance(tree.get(key), str)
+        )
+    for inner in (
+        tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
+    ):
         yield from _labels(inner)
 
 
@@ -129,7 +154,11 @@ def toml(table: dict[str, Any]) -> str:
 def _lines(table: dict[str, Any], path: tuple[str, ...]) -> Iterator[str]:
     if path:
         yield f"[{'.'.join(json.dumps(part) for part in path)}]"
-    inner = {key: value for key, value in table.items() if isinstance(value, dict) and not _is_inline(value)}
+    inner = {
+        key: value
+        for key, value in table.items()
+        if isinstance(value, dict) and not _is_inline(value)
+    }
     for key, value in table.items():
         if key not in inner:
             yield f"{json.dumps(key)} = {_value(value)}"
@@ -143,7 +172,11 @@ def _is_inline(value: dict[str, Any]) -> bool:
 
 def _value(value: Any) -> str:
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{json.dumps(key)} = {_value(item)}" for key, item in value.items()) + " }"
+        return (
+            "{ "
+            + ", ".join(f"{json.dumps(key)} = {_value(item)}" for key, item in value.items())
+            + " }"
+        )
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -167,7 +200,11 @@ def _multipart(parts: list[dict[str, str]]) -> bytes:
             disposition += f'; filename="{_quoted(part["filename"])}"'
         head = f"--{BOUNDARY}\r\nContent-Disposition: {disposition}\r\n"
         head += f"Content-Type: {part['content_type']}\r\n" if "content_type" in part else ""
-        content = base64.b64decode(part["value_base64"]) if "value_base64" in part else part["value"].encode()
+        content = (
+            base64.b64decode(part["value_base64"])
+            if "value_base64" in part
+            else part["value"].encode()
+        )
         lines += head.encode() + b"\r\n" + content + b"\r\n"
     return bytes(lines + f"--{BOUNDARY}--\r\n".encode())
 

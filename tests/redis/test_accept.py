@@ -9,14 +9,14 @@ import pytest
 import redis as redis_py
 
 from tests.redis.store import submission
-from worker import keys
-from worker.accept import Acceptor
-from worker.connection import connect_async
+from worker.accept.acceptor import Acceptor
 from worker.contract import State
+from worker.encryption import Vault
 from worker.errors import StoreUnavailable
 from worker.ledger import Ledger
-from worker.queue import JOB_FUNCTION, open_queue, queued_ids
-from worker.vault import Vault
+from worker.queue.rq_queue import JOB_FUNCTION, open_queue, queued_ids
+from worker.store import keys
+from worker.store.connection import connect_async
 
 Client = Callable[[], AbstractAsyncContextManager[Any]]
 
@@ -37,7 +37,9 @@ async def accept(aredis: Client, redis: redis_py.Redis, *groups: Any) -> list[An
         return await asyncio.gather(*(acceptor.accept(list(group)) for group in groups))
 
 
-def test_an_accepted_submission_is_recorded_counted_and_queued(aredis: Client, redis: redis_py.Redis) -> None:
+def test_an_accepted_submission_is_recorded_counted_and_queued(
+    aredis: Client, redis: redis_py.Redis
+) -> None:
     """A receipt means that record, state index, counter and job are all there."""
     mine = submission(key="e1")
     [[receipt]] = asyncio.run(accept(aredis, redis, [mine]))
@@ -46,7 +48,10 @@ def test_an_accepted_submission_is_recorded_counted_and_queued(aredis: Client, r
     assert record is not None
     assert (record.lead, record.raw, record.state) == (mine.lead, mine.raw, State.QUEUED)
     assert queued_ids(open_queue(redis)) == {mine.id}
-    assert redis.hget(keys.METRICS, 'leadline_submissions_total{outcome="accepted",source="contact"}') == b"1"
+    assert (
+        redis.hget(keys.METRICS, 'leadline_submissions_total{outcome="accepted",source="contact"}')
+        == b"1"
+    )
 
 
 def test_the_job_holds_the_id_and_nothing_else(aredis: Client, redis: redis_py.Redis) -> None:
@@ -60,7 +65,9 @@ def test_the_job_holds_the_id_and_nothing_else(aredis: Client, redis: redis_py.R
     assert job.data.startswith(b"[")
 
 
-def test_the_same_event_again_is_answered_with_the_first(aredis: Client, redis: redis_py.Redis) -> None:
+def test_the_same_event_again_is_answered_with_the_first(
+    aredis: Client, redis: redis_py.Redis
+) -> None:
     """A second submission of one event gets the first one's id and makes neither record nor job."""
     first, second = submission(key="e1"), submission(key="e1", body=b"other")
     asyncio.run(accept(aredis, redis, [first]))
@@ -71,7 +78,9 @@ def test_the_same_event_again_is_answered_with_the_first(aredis: Client, redis: 
 
 
 def test_many_of_one_event_at_once_make_one_record(aredis: Client, redis: redis_py.Redis) -> None:
-    """Sixty-four deliveries of one webhook at the same moment are one record and sixty-four receipts of it."""
+    """Sixty-four deliveries of one webhook at the same moment are one record and sixty-four
+    receipts of it.
+    """
     groups = [[submission(key="storm")] for _ in range(64)]
     receipts = [group[0] for group in asyncio.run(accept(aredis, redis, *groups))]
     assert len({receipt.id for receipt in receipts}) == 1
@@ -79,21 +88,35 @@ def test_many_of_one_event_at_once_make_one_record(aredis: Client, redis: redis_
     assert redis.zcard(keys.state(State.QUEUED)) == 1
 
 
-def test_an_idempotency_key_with_another_body_is_a_conflict(aredis: Client, redis: redis_py.Redis) -> None:
+def test_an_idempotency_key_with_another_body_is_a_conflict(
+    aredis: Client, redis: redis_py.Redis
+) -> None:
     """A key that was used for another body stores nothing; with the same body it is a duplicate."""
     first = submission(key="k", kind="key", body=b"a")
     asyncio.run(accept(aredis, redis, [first]))
     [[other], [same]] = asyncio.run(
-        accept(aredis, redis, [submission(key="k", kind="key", body=b"b")], [submission(key="k", kind="key", body=b"a")])
+        accept(
+            aredis,
+            redis,
+            [submission(key="k", kind="key", body=b"b")],
+            [submission(key="k", kind="key", body=b"a")],
+        )
     )
     assert (other.conflict, other.duplicate) == (True, False)
     assert (same.conflict, same.duplicate, same.id) == (False, True, first.id)
     assert redis.zcard(keys.state(State.QUEUED)) == 1
 
 
-def test_a_conflict_taken_twice_while_redis_was_away_is_one_submission(aredis: Client, redis: redis_py.Redis) -> None:
-    """A key used for another body is noticed only as spools are drained: each body is one record, its repeats point to it."""
-    first, others = submission(key="k", kind="key", body=b"a"), [submission(key="k", kind="key", body=b"b") for _ in range(3)]
+def test_a_conflict_taken_twice_while_redis_was_away_is_one_submission(
+    aredis: Client, redis: redis_py.Redis
+) -> None:
+    """A key used for another body is noticed only as spools are drained: each body is one record,
+    its repeats point to it.
+    """
+    first, others = (
+        submission(key="k", kind="key", body=b"a"),
+        [submission(key="k", kind="key", body=b"b") for _ in range(3)],
+    )
     third = submission(key="k", kind="key", body=b"c")
 
     async def drain() -> None:
@@ -104,22 +127,36 @@ def test_a_conflict_taken_twice_while_redis_was_away_is_one_submission(aredis: C
 
     asyncio.run(drain())
     records = [Ledger(redis, Vault(())).get(one.id) for one in (first, *others, third)]
-    assert [record and record.duplicate_of for record in records] == [None, None, others[0].id, others[0].id, None]
+    assert [record and record.duplicate_of for record in records] == [
+        None,
+        None,
+        others[0].id,
+        others[0].id,
+        None,
+    ]
     assert redis.zcard(keys.state(State.QUEUED)) == 3
     [[online]] = asyncio.run(accept(aredis, redis, [submission(key="k", kind="key", body=b"b")]))
     assert online.conflict
 
 
-def test_equal_content_is_the_same_only_within_its_window(aredis: Client, redis: redis_py.Redis) -> None:
-    """A content key lives for its window from receipt; other keys live until a week after the final state."""
+def test_equal_content_is_the_same_only_within_its_window(
+    aredis: Client, redis: redis_py.Redis
+) -> None:
+    """A content key lives for its window from receipt; other keys live until a week after the final
+    state.
+    """
     mine, event = submission(key="c", kind="content", window=600), submission(key="e")
     asyncio.run(accept(aredis, redis, [mine], [event]))
     assert 595 < redis.ttl(keys.duplicate("contact", "content", "c")) <= 600
     assert redis.ttl(keys.duplicate("contact", "event", "e")) == -1
 
 
-def test_handing_the_same_id_over_twice_changes_nothing(aredis: Client, redis: redis_py.Redis) -> None:
-    """A hand-over whose reply was lost may be repeated: one record, and the sender is not told of a duplicate."""
+def test_handing_the_same_id_over_twice_changes_nothing(
+    aredis: Client, redis: redis_py.Redis
+) -> None:
+    """A hand-over whose reply was lost may be repeated: one record, and the sender is not told of a
+    duplicate.
+    """
     mine = submission(key="e1")
     for _ in range(2):
         [[receipt]] = asyncio.run(accept(aredis, redis, [mine]))
@@ -129,14 +166,21 @@ def test_handing_the_same_id_over_twice_changes_nothing(aredis: Client, redis: r
 
 
 @pytest.mark.parametrize("state", [State.QUARANTINED, State.IGNORED, State.DEAD])
-def test_what_is_not_to_be_delivered_gets_no_job(state: State, aredis: Client, redis: redis_py.Redis) -> None:
-    """Quarantined, ignored and parked submissions are recorded without a job, and accepted = sum of states."""
+def test_what_is_not_to_be_delivered_gets_no_job(
+    state: State, aredis: Client, redis: redis_py.Redis
+) -> None:
+    """Quarantined, ignored and parked submissions are recorded without a job, and accepted = sum of
+    states.
+    """
     asyncio.run(accept(aredis, redis, [submission(state)]))
     counts = Ledger(redis, Vault(())).counts()
     assert counts[state] == 1
     assert sum(counts.values()) == 1
     assert open_queue(redis).count == 0
-    assert redis.hget(keys.METRICS, 'leadline_submissions_total{outcome="accepted",source="contact"}') == b"1"
+    assert (
+        redis.hget(keys.METRICS, 'leadline_submissions_total{outcome="accepted",source="contact"}')
+        == b"1"
+    )
 
 
 def test_without_redis_the_caller_is_told(tmp_path: Any, redis: redis_py.Redis) -> None:

@@ -10,10 +10,10 @@ from typing import Any, cast
 import pytest
 import redis as redis_py
 
-from worker import keys
 from worker.errors import OutOfAllowance, StoreUnavailable
-from worker.pipedrive.allowance import UNANSWERED_SECONDS, Allowance, Place, Plan, plan_of
 from worker.pipedrive.calls import LEADS_ADD, LEADS_GET, PERSONS_ADD, PERSONS_SEARCH
+from worker.pipedrive.rate_limiter import UNANSWERED_SECONDS, Allowance, Place, Plan, plan_of
+from worker.store import keys
 
 NOON = 1_800_057_600.0 - 43_200.0
 """Half a day before midnight UTC."""
@@ -22,14 +22,18 @@ TOKENS = "x-daily-ratelimit-token-remaining"
 
 
 class World:
-    """Redis with a clock that the test moves; each `worker()` is an allowance of its own, as another process has it."""
+    """Redis with a clock that the test moves; each `worker()` is an allowance of its own, as
+    another process has it.
+    """
 
     def __init__(self, redis: redis_py.Redis) -> None:
         self.redis = redis
         self.now = NOON
 
     def worker(self, **limits: Any) -> Allowance:
-        return Allowance(self.redis, Plan(**({"burst": 20, "tokens": 100_000} | limits)), lambda: self.now)
+        return Allowance(
+            self.redis, Plan(**({"burst": 20, "tokens": 100_000} | limits)), lambda: self.now
+        )
 
     def left(self) -> int:
         return int(self.redis.get(keys.ALLOWANCE + "left") or -1)
@@ -46,11 +50,14 @@ def refused(act: Callable[[], object]) -> OutOfAllowance:
     return caught.value
 
 
-# -- the window --------------------------------------------------------------------------------------------------------
+# -- the window
+# --------------------------------------------------------------------------------------------------
 
 
 def test_a_place_is_free_a_window_after_the_answer(world: World) -> None:
-    """However long a call was on its way, the next one goes two seconds after its answer, and not before."""
+    """However long a call was on its way, the next one goes two seconds after its answer, and not
+    before.
+    """
     mine, other = world.worker(burst=1), world.worker(burst=1)
     mine.before(LEADS_ADD)
     world.now += 0.7
@@ -63,7 +70,9 @@ def test_a_place_is_free_a_window_after_the_answer(world: World) -> None:
 
 
 def test_a_call_without_a_word_of_its_end_keeps_its_place(world: World) -> None:
-    """A worker that died with a call in flight holds the place until the call can no longer arrive."""
+    """A worker that died with a call in flight holds the place until the call can no longer
+    arrive.
+    """
     world.worker(burst=1).before(LEADS_ADD)
     world.now += UNANSWERED_SECONDS + 1.99
     refused(lambda: world.worker(burst=1).before(LEADS_ADD))
@@ -116,14 +125,19 @@ def test_a_clock_that_jumps_only_delays(world: World, jump: float) -> None:
     pytest.fail("never went again")
 
 
-# -- as the receiver counts --------------------------------------------------------------------------------------------
+# -- as the receiver counts
+# --------------------------------------------------------------------------------------------
 
 
 class Way:
     """Seconds there, at work and back, drawn per call; one in `lost_one_in` never answers."""
 
     def __init__(
-        self, there: tuple[float, float], work: tuple[float, float], back: tuple[float, float], lost: float = 0.0
+        self,
+        there: tuple[float, float],
+        work: tuple[float, float],
+        back: tuple[float, float],
+        lost: float = 0.0,
     ) -> None:
         self.parts, self.lost = (there, work, back), lost
 
@@ -139,10 +153,14 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_never_more_than_the_window_however_long_calls_travel(world: World, way: str) -> None:
-    """Over minutes of full load the receiver counts at most the window's calls in any two seconds, and little is left unused."""
+    """Over minutes of full load the receiver counts at most the window's calls in any two seconds,
+    and little is left unused.
+    """
     arrivals, seconds, exchange = travel(world, WAYS[way], 180.0)
     arrivals.sort()
-    assert min(late - early for early, late in zip(arrivals, arrivals[20:], strict=False)) >= 2 - 1e-5
+    assert (
+        min(late - early for early, late in zip(arrivals, arrivals[20:], strict=False)) >= 2 - 1e-5
+    )
     steady = [at for at in arrivals if at > NOON + seconds / 2]
     use = len(steady) / (seconds / 2 / 2 * 20)
     if not WAYS[way].lost:
@@ -152,12 +170,16 @@ def test_never_more_than_the_window_however_long_calls_travel(world: World, way:
 
 
 def travel(world: World, way: Way, seconds: float) -> tuple[list[float], float, float]:
-    """Fifteen callers for some seconds of the test's clock: when their calls arrived, and the mean exchange in seconds."""
+    """Fifteen callers for some seconds of the test's clock: when their calls arrived, and the mean
+    exchange in seconds.
+    """
     dice, count = random.Random(7), itertools.count()
     arrivals: list[float] = []
     exchanges: list[float] = []
     callers = [(world.worker(), [Place()]) for _ in range(15)]
-    events: list[tuple[float, int, int, str]] = [(NOON, next(count), number, "ask") for number in range(15)]
+    events: list[tuple[float, int, int, str]] = [
+        (NOON, next(count), number, "ask") for number in range(15)
+    ]
     while events:
         world.now, _, number, what = heapq.heappop(events)
         if world.now > NOON + seconds:
@@ -166,7 +188,9 @@ def travel(world: World, way: Way, seconds: float) -> tuple[list[float], float, 
         if what == "answer":
             caller.after(LEADS_GET, 200, {})
         elif wait := caller.ask(LEADS_GET, place[0], 60.0):
-            heapq.heappush(events, (world.now + wait + dice.uniform(0, 0.002), next(count), number, "ask"))
+            heapq.heappush(
+                events, (world.now + wait + dice.uniform(0, 0.002), next(count), number, "ask")
+            )
             continue
         else:
             there, work, back = (dice.uniform(*part) for part in way.parts)
@@ -195,7 +219,9 @@ def test_what_others_send_takes_places_too(world: World) -> None:
 
 
 def test_our_own_calls_are_no_others(world: World) -> None:
-    """Calls that the receiver still counts when it answers a slow one, and we no longer, are not taken for strangers'."""
+    """Calls that the receiver still counts when it answers a slow one, and we no longer, are not
+    taken for strangers'.
+    """
     mine, slow = world.worker(), world.worker()
     for _ in range(10):
         mine.before(LEADS_GET)
@@ -208,7 +234,9 @@ def test_our_own_calls_are_no_others(world: World) -> None:
 
 
 def test_a_smaller_window_than_the_plans_is_believed(world: World) -> None:
-    """An account with a smaller plan than the settings say is not overrun; a search's header may speak of searches only."""
+    """An account with a smaller plan than the settings say is not overrun; a search's header may
+    speak of searches only.
+    """
     mine = world.worker(burst=40)
     mine.before(PERSONS_SEARCH)
     mine.after(PERSONS_SEARCH, 200, {"x-ratelimit-limit": "10", "x-ratelimit-remaining": "0"})
@@ -248,11 +276,14 @@ def test_a_refusal_of_the_receiver_stops_everybody(
     other.before(LEADS_GET)
 
 
-# -- in line -----------------------------------------------------------------------------------------------------------
+# -- in line
+# --------------------------------------------------------------------------------------------------
 
 
 def test_calls_go_in_the_order_of_their_first_question(world: World) -> None:
-    """Whoever asked first goes first, also when another happens to ask at the moment a place is free."""
+    """Whoever asked first goes first, also when another happens to ask at the moment a place is
+    free.
+    """
     holder, first, second = world.worker(burst=1), Place(), Place()
     holder.before(LEADS_GET)
     holder.after(LEADS_GET, 200, {})
@@ -280,7 +311,9 @@ def test_what_has_begun_goes_before_what_begins(world: World) -> None:
 
 
 def test_a_search_that_cannot_go_holds_nobody_up(world: World) -> None:
-    """While searches wait for their own window, other calls behind them use the places that are free."""
+    """While searches wait for their own window, other calls behind them use the places that are
+    free.
+    """
     mine = world.worker(burst=4, search=1)
     mine.before(PERSONS_SEARCH)
     mine.after(PERSONS_SEARCH, 200, {})
@@ -335,7 +368,8 @@ def test_patience_counts_from_the_first_question(world: World) -> None:
     mine.leave(Place(held="unknown"))
 
 
-# -- the day -----------------------------------------------------------------------------------------------------------
+# -- the day
+# --------------------------------------------------------------------------------------------------
 
 
 def test_the_days_tokens_are_never_passed(world: World) -> None:
@@ -357,7 +391,9 @@ def test_the_days_tokens_are_never_passed(world: World) -> None:
         pytest.param({"tokens": 1000}, "700", 700, id="others spend from the same pot"),
         pytest.param({"tokens": 1000}, "990", 990, id="as we counted"),
         pytest.param({"tokens": 1000}, "5000", 5000, id="a top-up"),
-        pytest.param({"tokens": 1000, "fixed": True}, "5000", 990, id="a top-up, but a person set our share"),
+        pytest.param(
+            {"tokens": 1000, "fixed": True}, "5000", 990, id="a top-up, but a person set our share"
+        ),
         pytest.param({"tokens": 1000, "fixed": True}, "700", 700, id="less than our share is left"),
         pytest.param({"tokens": 1000}, "0", 0, id="nothing left"),
         pytest.param({"tokens": 1000}, "-5", 990, id="below zero makes no sense"),
@@ -367,7 +403,9 @@ def test_the_days_tokens_are_never_passed(world: World) -> None:
         pytest.param({"tokens": 1000}, "", 990, id="empty"),
     ],
 )
-def test_the_receivers_count_of_the_day_wins(world: World, limits: dict[str, Any], said: str, left: int) -> None:
+def test_the_receivers_count_of_the_day_wins(
+    world: World, limits: dict[str, Any], said: str, left: int
+) -> None:
     """What an answer says is left replaces our count, downward and upward."""
     mine = world.worker(**limits)
     mine.before(LEADS_ADD)
@@ -386,7 +424,11 @@ def test_a_share_that_a_person_sets_counts_at_once(world: World) -> None:
 
 def test_calls_in_flight_are_not_forgotten_by_a_correction(world: World) -> None:
     """An answer that cannot know of other calls in flight does not give their tokens back."""
-    mine, other, third = world.worker(tokens=1000), world.worker(tokens=1000), world.worker(tokens=1000)
+    mine, other, third = (
+        world.worker(tokens=1000),
+        world.worker(tokens=1000),
+        world.worker(tokens=1000),
+    )
     other.before(PERSONS_SEARCH)
     mine.before(LEADS_ADD)
     third.before(PERSONS_ADD)
@@ -400,7 +442,9 @@ def test_calls_in_flight_are_not_forgotten_by_a_correction(world: World) -> None
 
 
 def test_an_empty_pot_is_looked_into_again(world: World) -> None:
-    """Where only the receiver says that the day is spent, it is asked again in an hour: nobody says when its day ends."""
+    """Where only the receiver says that the day is spent, it is asked again in an hour: nobody says
+    when its day ends.
+    """
     mine = world.worker(tokens=1000)
     mine.before(LEADS_ADD)
     mine.after(LEADS_ADD, 429, {TOKENS: "0", "retry-after": "1"})
@@ -416,7 +460,9 @@ def test_every_key_ends_by_itself_and_names_nobody(world: World) -> None:
     mine = world.worker(burst=2)
     mine.before(PERSONS_SEARCH)
     mine.before(LEADS_ADD)
-    mine.after(LEADS_ADD, 429, {"x-ratelimit-limit": "2", "x-ratelimit-remaining": "0", TOKENS: "500"})
+    mine.after(
+        LEADS_ADD, 429, {"x-ratelimit-limit": "2", "x-ratelimit-remaining": "0", TOKENS: "500"}
+    )
     assert mine.ask(LEADS_ADD, Place(), 60) > 0
     found = [key.decode() for key in cast("list[bytes]", world.redis.keys("*"))]
     assert {key.removeprefix(keys.ALLOWANCE).split(":")[0] for key in found} == {
@@ -427,7 +473,9 @@ def test_every_key_ends_by_itself_and_names_nobody(world: World) -> None:
 
 
 def test_an_answer_is_not_lost_over_a_correction(redis: redis_py.Redis) -> None:
-    """When Redis cannot be told of an answer, the answer still counts; a call that cannot be counted is not sent."""
+    """When Redis cannot be told of an answer, the answer still counts; a call that cannot be
+    counted is not sent.
+    """
 
     def away() -> float:
         raise StoreUnavailable("gone")
@@ -458,6 +506,10 @@ def test_redis_says_what_time_it_is(redis: redis_py.Redis) -> None:
         ("ultimate", 1, None, True, Plan(burst=480, tokens=210_000)),
     ],
 )
-def test_what_a_plan_allows(name: str, seats: int, tokens: int | None, oauth: bool, plan: Plan | None) -> None:
-    """Windows and tokens by plan, seats and kind of credentials; a number of tokens that a person set is kept to."""
+def test_what_a_plan_allows(
+    name: str, seats: int, tokens: int | None, oauth: bool, plan: Plan | None
+) -> None:
+    """Windows and tokens by plan, seats and kind of credentials; a number of tokens that a person
+    set is kept to.
+    """
     assert plan_of(name, seats, tokens, oauth=oauth) == plan

@@ -1,4 +1,6 @@
-"""Bulk actions: canaries, pace, outcomes, stops, and that nothing happens twice wherever somebody is killed."""
+"""Bulk actions: canaries, pace, outcomes, stops, and that nothing happens twice wherever somebody
+is killed.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,21 @@ from redis.client import Pipeline
 
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
-from worker import bulk, keys
-from worker.audit import Audit
-from worker.bulk import ACTIONS, CANARIES, CANARIES_FAILED, CHUNK, QUEUE_SHORT, Bulks, CountDiffers
 from worker.contract import Cause, State
-from worker.ledger import Ledger, Verdict
-from worker.mend import EditError
-from worker.vault import Vault
+from worker.encryption import Vault
+from worker.lead.edit import EditError
+from worker.ledger import Ledger, Verdict, bulk
+from worker.ledger.audit import Audit
+from worker.ledger.bulk import (
+    ACTIONS,
+    CANARIES,
+    CANARIES_FAILED,
+    CHUNK,
+    QUEUE_SHORT,
+    Bulks,
+    CountDiffers,
+)
+from worker.store import keys
 
 CAUSE = Cause(step="lead", code="invalid", detail="too long")
 KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
@@ -64,7 +74,10 @@ class Ground:
         found = self.bulks.progress(made)
         assert found is not None
         assert found.count == found.left + found.delivered + found.dead + found.done + found.skipped
-        counts = {name: getattr(found, name) for name in ("left", "delivered", "dead", "done", "skipped", "stopped")}
+        counts = {
+            name: getattr(found, name)
+            for name in ("left", "delivered", "dead", "done", "skipped", "stopped")
+        }
         return {name: value for name, value in counts.items() if value}
 
     def ended(self, made: str) -> bool:
@@ -72,7 +85,10 @@ class Ground:
         return found is not None and found.ended_at is not None
 
     def trail(self) -> list[tuple[str, str, str, str | None]]:
-        return [(entry.who, entry.action, entry.target, entry.detail) for entry in Audit(self.redis).page()[0]]
+        return [
+            (entry.who, entry.action, entry.target, entry.detail)
+            for entry in Audit(self.redis).page()[0]
+        ]
 
 
 @pytest.fixture
@@ -81,7 +97,9 @@ def ground(redis: redis_py.Redis, aredis: Callable[[], Any]) -> Ground:
 
 
 def test_three_go_first_and_the_rest_follows_one_that_is_delivered(ground: Ground) -> None:
-    """A retry of ten lets three go, waits until one of them is delivered, then lets the others go; outcomes are counted."""
+    """A retry of ten lets three go, waits until one of them is delivered, then lets the others go;
+    outcomes are counted.
+    """
     names = ground.put(10)
     made = ground.make(names, detail="state=dead")
     for _ in range(3):
@@ -107,7 +125,9 @@ def test_three_go_first_and_the_rest_follows_one_that_is_delivered(ground: Groun
 
 
 def test_it_stops_by_itself_when_all_canaries_die(ground: Ground) -> None:
-    """When all of the first three die again the rest stays as it is and free for others, and the reason is told."""
+    """When all of the first three die again the rest stays as it is and free for others, and the
+    reason is told.
+    """
     names = ground.put(10)
     made = ground.make(names)
     ground.bulks.beat()
@@ -132,7 +152,9 @@ def test_few_need_no_reason_to_stop(ground: Ground) -> None:
 
 
 def test_a_canary_that_somebody_takes_away_is_replaced(ground: Ground) -> None:
-    """One of the first that was moved on by a person is no canary; the next one goes in its place."""
+    """One of the first that was moved on by a person is no canary; the next one goes in its
+    place.
+    """
     names = ground.put(6)
     ground.make(names)
     ground.ledger.discard(names[0], "kim", "")
@@ -168,7 +190,9 @@ def test_a_discard_needs_no_worker(ground: Ground) -> None:
 
 
 def test_no_two_have_the_same(ground: Ground) -> None:
-    """What an unfinished bulk action has, no other gets; both list ids, and the second is told how many are taken."""
+    """What an unfinished bulk action has, no other gets; both list ids, and the second is told how
+    many are taken.
+    """
     names = ground.put(5)
     made = ground.make(names[:4])
     with pytest.raises(CountDiffers) as refused:
@@ -188,10 +212,16 @@ def test_a_stop_leaves_what_was_not_begun(ground: Ground) -> None:
     ground.bulks.stop(made, "kim")
     ground.end(names[0], State.DELIVERED)
     ground.bulks.beat()
-    assert (ground.told(made), ground.ended(made)) == ({"left": 7, "delivered": 1, "stopped": "stopped by kim"}, False)
+    assert (ground.told(made), ground.ended(made)) == (
+        {"left": 7, "delivered": 1, "stopped": "stopped by kim"},
+        False,
+    )
     ground.work()
     ground.bulks.beat()
-    assert (ground.told(made), ground.ended(made)) == ({"left": 5, "delivered": 3, "stopped": "stopped by kim"}, True)
+    assert (ground.told(made), ground.ended(made)) == (
+        {"left": 5, "delivered": 3, "stopped": "stopped by kim"},
+        True,
+    )
     assert ground.states(names) == {State.DEAD: 5, State.DELIVERED: 3}
 
 
@@ -225,7 +255,9 @@ def test_no_faster_than_the_queue_drains(ground: Ground, monkeypatch: pytest.Mon
     assert QUEUE_SHORT > CHUNK
 
 
-def test_an_edit_goes_to_each_and_a_fault_is_the_outcome_of_one(redis: redis_py.Redis, aredis: Callable[[], Any]) -> None:
+def test_an_edit_goes_to_each_and_a_fault_is_the_outcome_of_one(
+    redis: redis_py.Redis, aredis: Callable[[], Any]
+) -> None:
     """Each lead is mended; one whose content cannot be opened is skipped, and the others go on."""
     ground = Ground(redis, aredis)
     names = ground.put(3)
@@ -237,14 +269,22 @@ def test_an_edit_goes_to_each_and_a_fault_is_the_outcome_of_one(redis: redis_py.
     ground.bulks.beat()
     assert (ground.told(made), ground.ended(made)) == ({"delivered": 2, "skipped": 1}, True)
     records = [ground.ledger.get(name) for name in names]
-    assert [record.lead.company if record and record.lead else None for record in records] == ["Acme", None, "Acme"]
+    assert [record.lead.company if record and record.lead else None for record in records] == [
+        "Acme",
+        None,
+        "Acme",
+    ]
     assert redis.hget(keys.BULK + made, "edit") is None
     with pytest.raises(EditError):
         ground.make(ground.put(1), edit={"nosuch": "x"})
 
 
-def test_one_whose_edit_cannot_be_opened_any_more_can_be_stopped(redis: redis_py.Redis, aredis: Callable[[], Any]) -> None:
-    """When the key of its edit is gone nothing more goes, and a stop ends it: outcomes are counted, the rest is free."""
+def test_one_whose_edit_cannot_be_opened_any_more_can_be_stopped(
+    redis: redis_py.Redis, aredis: Callable[[], Any]
+) -> None:
+    """When the key of its edit is gone nothing more goes, and a stop ends it: outcomes are counted,
+    the rest is free.
+    """
     ground = Ground(redis, aredis)
     ground.bulks = Bulks(Ledger(redis, Vault((KEY,))))
     names = ground.put(5)
@@ -255,7 +295,10 @@ def test_one_whose_edit_cannot_be_opened_any_more_can_be_stopped(redis: redis_py
     ground.work(State.DEAD)
     ground.bulks.stop(made, "kim")
     ground.bulks.beat()
-    assert (ground.told(made), ground.ended(made)) == ({"left": 2, "dead": 3, "stopped": "stopped by kim"}, True)
+    assert (ground.told(made), ground.ended(made)) == (
+        {"left": 2, "dead": 3, "stopped": "stopped by kim"},
+        True,
+    )
     assert redis.hlen(keys.BULK_CLAIMS) == 0
 
 
@@ -272,8 +315,12 @@ def test_one_advances_at_a_time(ground: Ground) -> None:
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("action", ["retry", "discard"])
-def test_killed_anywhere(action: str, after: bool, ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is killed before or after any of its commands, the next one goes on: each submission moved once, none forgotten."""
+def test_killed_anywhere(
+    action: str, after: bool, ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is killed before or after any of its commands, the next one goes on: each submission
+    moved once, none forgotten.
+    """
     monkeypatch.setattr(bulk, "CHUNK", 4)
     names = ground.put(11)
     made = ground.make(names, action, edit={"company": "Acme"} if action == "retry" else None)

@@ -17,7 +17,7 @@ import redis.exceptions
 from service.local.processes import Child, Supervisor
 from service.local.redis import answers, find_binary
 from tests.polling import eventually
-from worker.connection import connect, connect_async, parse_sentinel_url
+from worker.store.connection import connect, connect_async, parse_sentinel_url
 
 
 def free_port() -> int:
@@ -81,7 +81,10 @@ def test_a_silent_server_is_given_up_once_async(deaf: Deaf) -> None:
 def test_an_absent_server_fails_at_once() -> None:
     """Nobody there is an error now, not after ten tries."""
     began = time.monotonic()
-    with connect(f"redis://127.0.0.1:{free_port()}/0") as client, pytest.raises(redis.exceptions.ConnectionError):
+    with (
+        connect(f"redis://127.0.0.1:{free_port()}/0") as client,
+        pytest.raises(redis.exceptions.ConnectionError),
+    ):
         client.ping()
     assert time.monotonic() - began < 0.5
 
@@ -95,7 +98,9 @@ def test_a_restart_between_commands_is_not_noticed(redis_url: str) -> None:
         assert client.get("a") == b"b"
 
 
-def test_both_kinds_of_client(redis_url: str, aredis: Callable[[], AsyncContext[redis.asyncio.Redis]]) -> None:
+def test_both_kinds_of_client(
+    redis_url: str, aredis: Callable[[], AsyncContext[redis.asyncio.Redis]]
+) -> None:
     """Both clients speak to one server, in bytes."""
 
     async def ask() -> object:
@@ -112,7 +117,12 @@ def test_both_kinds_of_client(redis_url: str, aredis: Callable[[], AsyncContext[
 @pytest.mark.parametrize(
     ("url", "sentinels", "master", "db"),
     [
-        ("redis+sentinel://h1:26379,h2:26380/mymaster/0", [("h1", 26379), ("h2", 26380)], "mymaster", 0),
+        (
+            "redis+sentinel://h1:26379,h2:26380/mymaster/0",
+            [("h1", 26379), ("h2", 26380)],
+            "mymaster",
+            0,
+        ),
         ("redis+sentinel://h1,[::1]:7/m/3", [("h1", 26379), ("::1", 7)], "m", 3),
         ("redis+sentinel://h1/m", [("h1", 26379)], "m", 0),
     ],
@@ -131,7 +141,13 @@ def test_sentinel_credentials() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["redis+sentinel://h1:26379", "redis+sentinel:///m/0", "redis+sentinel://h:x/m/0", "redis+sentinel://h/m/x"]
+    "url",
+    [
+        "redis+sentinel://h1:26379",
+        "redis+sentinel:///m/0",
+        "redis+sentinel://h:x/m/0",
+        "redis+sentinel://h/m/x",
+    ],
 )
 def test_no_sentinel_urls(url: str) -> None:
     """What names no host, no master or no number is refused."""
@@ -145,14 +161,21 @@ def sentinel_url(tmp_path: Path, redis_url: str) -> Iterator[str]:  # noqa: ARG0
     port, watcher = free_port(), free_port()
     master = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path), "--save", ""]
     conf = tmp_path / "sentinel.conf"
-    conf.write_text(f"port {watcher}\nbind 127.0.0.1\ndir {tmp_path}\nsentinel monitor main 127.0.0.1 {port} 1\n")
+    conf.write_text(
+        f"port {watcher}\nbind 127.0.0.1\ndir {tmp_path}\nsentinel monitor main 127.0.0.1"
+        f" {port} 1\n"
+    )
     binary = str(find_binary())
     children = [
         Child("master", [binary, *master], log=tmp_path / "master.log"),
         Child("sentinel", [binary, str(conf), "--sentinel"], log=tmp_path / "sentinel.log"),
     ]
     with Supervisor(children):
-        assert eventually(lambda: answers(f"redis://127.0.0.1:{port}/0") and answers(f"redis://127.0.0.1:{watcher}/0"))
+        assert eventually(
+            lambda: (
+                answers(f"redis://127.0.0.1:{port}/0") and answers(f"redis://127.0.0.1:{watcher}/0")
+            )
+        )
         yield f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{watcher}/main/2"
 
 

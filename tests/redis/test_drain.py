@@ -13,19 +13,21 @@ from typing import Any
 import redis as redis_py
 
 from tests.redis.store import submission
-from worker.accept import DRAIN_BYTES, Acceptor, Sealed
+from worker.accept.acceptor import DRAIN_BYTES, Acceptor, Sealed
+from worker.accept.spool import SPOOL, Spool
 from worker.contract import Receipt, State, Submission
+from worker.encryption import Vault
 from worker.errors import StoreUnavailable
 from worker.ledger import Ledger
-from worker.queue import open_queue
-from worker.spool import SPOOL, Spool
-from worker.vault import Vault
+from worker.queue.rq_queue import open_queue
 
 Client = Callable[[], AbstractAsyncContextManager[Any]]
 
 
 class Picky(Acceptor):
-    """Its Redis takes no more than three submissions at a time in time. `sizes`: how many it was given."""
+    """Its Redis takes no more than three submissions at a time in time. `sizes`: how many it was
+    given.
+    """
 
     most = 3
 
@@ -33,7 +35,9 @@ class Picky(Acceptor):
         super().__init__(*arguments, **more)
         self.sizes: list[int] = []
 
-    async def _store(self, submissions: Sequence[Sealed], *, spooled: bool = False) -> list[Receipt]:
+    async def _store(
+        self, submissions: Sequence[Sealed], *, spooled: bool = False
+    ) -> list[Receipt]:
         self.sizes.append(len(submissions))
         if len(submissions) > self.most:
             raise StoreUnavailable("too much at once")
@@ -42,7 +46,11 @@ class Picky(Acceptor):
 
 @asynccontextmanager
 async def draining(
-    kind: type[Acceptor], aredis: Client, redis: redis_py.Redis, folder: Path, spooled: list[Submission]
+    kind: type[Acceptor],
+    aredis: Client,
+    redis: redis_py.Redis,
+    folder: Path,
+    spooled: list[Submission],
 ) -> AsyncIterator[tuple[Acceptor, Spool]]:
     spool = Spool(folder / SPOOL, 10**9, Vault(()))
     spool.put(spooled, time.time())
@@ -65,7 +73,9 @@ async def drained(spool: Spool, seconds: float = 30.0) -> bool:
 def test_what_redis_does_not_take_at_once_it_gets_in_smaller_portions(
     aredis: Client, redis: redis_py.Redis, tmp_path: Path
 ) -> None:
-    """A batch that is too much for Redis is halved until it is taken, what comes behind it follows, and later more is tried."""
+    """A batch that is too much for Redis is halved until it is taken, what comes behind it follows,
+    and later more is tried.
+    """
     spooled = [submission(key=str(number)) for number in range(70)]
 
     async def run() -> list[int]:
@@ -79,23 +89,33 @@ def test_what_redis_does_not_take_at_once_it_gets_in_smaller_portions(
     assert Ledger(redis, Vault(())).counts()[State.QUEUED] == 70
 
 
-def test_a_body_of_numbers_holds_nobody_up(aredis: Client, redis: redis_py.Redis, tmp_path: Path) -> None:
-    """Bodies that hold tens of thousands of numbers, each of which may be an erased person's, are handed over with the rest."""
+def test_a_body_of_numbers_holds_nobody_up(
+    aredis: Client, redis: redis_py.Redis, tmp_path: Path
+) -> None:
+    """Bodies that hold tens of thousands of numbers, each of which may be an erased person's, are
+    handed over with the rest.
+    """
 
     def numbers(first: int) -> bytes:
-        return json.dumps({"items": "[" + ",".join(str(first + each) for each in range(36_000)) + "]"}).encode()
+        return json.dumps(
+            {"items": "[" + ",".join(str(first + each) for each in range(36_000)) + "]"}
+        ).encode()
 
     spooled = [submission(key=str(each), body=numbers(100_000 * (each + 1))) for each in range(12)]
 
     async def run() -> bool:
-        async with draining(Acceptor, aredis, redis, tmp_path, [*spooled, submission(key="plain")]) as (_, spool):
+        async with draining(
+            Acceptor, aredis, redis, tmp_path, [*spooled, submission(key="plain")]
+        ) as (_, spool):
             return await drained(spool)
 
     assert asyncio.run(run())
     assert Ledger(redis, Vault(())).counts()[State.QUEUED] == 13
 
 
-def test_large_bodies_go_a_few_at_a_time(aredis: Client, redis: redis_py.Redis, tmp_path: Path) -> None:
+def test_large_bodies_go_a_few_at_a_time(
+    aredis: Client, redis: redis_py.Redis, tmp_path: Path
+) -> None:
     """A batch holds no more than half a megabyte of bodies; one that is larger goes alone."""
     sizes = [DRAIN_BYTES // 2, DRAIN_BYTES // 2, 10, 2 * DRAIN_BYTES, 10]
     spooled = [submission(key=str(number), body=b"x" * size) for number, size in enumerate(sizes)]
@@ -109,7 +129,9 @@ def test_large_bodies_go_a_few_at_a_time(aredis: Client, redis: redis_py.Redis, 
     assert asyncio.run(run()) == [2, 1, 1, 1]
 
 
-def test_an_unknown_error_of_the_client_does_not_keep_redis_away(aredis: Client, redis: redis_py.Redis, tmp_path: Path) -> None:
+def test_an_unknown_error_of_the_client_does_not_keep_redis_away(
+    aredis: Client, redis: redis_py.Redis, tmp_path: Path
+) -> None:
     """Whatever the library raises while Redis is asked whether it is back, it is asked again."""
 
     async def run() -> bool:

@@ -1,4 +1,6 @@
-"""The embedded Redis: it keeps what it acknowledged, there is one for a data directory, and it never outlives us."""
+"""The embedded Redis: it keeps what it acknowledged, there is one for a data directory, and it
+never outlives us.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,14 @@ from service.local.redis import (
     running_url,
 )
 from tests.polling import eventually
-from worker.connection import connect
+from worker.store.connection import connect
 
 
 @pytest.fixture
 def data_dir(tmp_path: Path, redis_url: str) -> Path:  # noqa: ARG001
-    """A data directory of the test's own; `redis_url` skips the test where there is no server to be had."""
+    """A data directory of the test's own; `redis_url` skips the test where there is no server to be
+    had.
+    """
     return tmp_path / "data"
 
 
@@ -87,7 +91,9 @@ def test_a_cut_tail_is_repaired(data_dir: Path) -> None:
 
 
 def test_damaged_data_are_reported(data_dir: Path) -> None:
-    """Data that cannot be loaded stop the start with the server's own words; nothing is thrown away."""
+    """Data that cannot be loaded stop the start with the server's own words; nothing is thrown
+    away.
+    """
     with EmbeddedRedis(data_dir) as server, connect(server.url) as client:
         for number in range(50):
             client.set(f"key{number}", "x" * 100)
@@ -109,11 +115,13 @@ def test_a_second_one_is_refused(server: EmbeddedRedis, data_dir: Path) -> None:
 
 
 def test_it_dies_with_a_killed_parent(data_dir: Path) -> None:
-    """When the process that started it is killed, the server ends too, and the next start finds the data."""
+    """When the process that started it is killed, the server ends too, and the next start finds the
+    data.
+    """
     program = """
         import sys
         from service.local.redis import EmbeddedRedis
-        from worker.connection import connect
+        from worker.store.connection import connect
         with EmbeddedRedis(sys.argv[1]) as server:
             connect(server.url).set("left", "behind")
             print(server.pid, flush=True)
@@ -136,7 +144,9 @@ def test_it_dies_with_a_killed_parent(data_dir: Path) -> None:
 
 
 def test_a_long_path(tmp_path: Path, redis_url: str) -> None:  # noqa: ARG001
-    """Where the data directory's path is too long for a socket, the socket is elsewhere and the address says where."""
+    """Where the data directory's path is too long for a socket, the socket is elsewhere and the
+    address says where.
+    """
     data_dir = tmp_path / ("long " * 30) / 'with "quotes" and \\'
     with EmbeddedRedis(data_dir) as server, connect(server.url) as client:
         assert client.ping()
@@ -146,7 +156,9 @@ def test_a_long_path(tmp_path: Path, redis_url: str) -> None:  # noqa: ARG001
         assert running_url(data_dir) == server.url
 
 
-def test_a_planted_directory_is_refused(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+def test_a_planted_directory_is_refused(
+    tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:  # noqa: ARG001
     """A link that somebody laid where the socket would go is not followed."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "t"))
     server = EmbeddedRedis(tmp_path / ("x" * 120))
@@ -163,12 +175,18 @@ def program(path: Path, version: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("version", "taken"), [("6.2.14", True), ("8.0.0", True), ("6.0.16", False), ("rubbish", False)])
-def test_which_binary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, taken: bool) -> None:
+@pytest.mark.parametrize(
+    ("version", "taken"), [("6.2.14", True), ("8.0.0", True), ("6.0.16", False), ("rubbish", False)]
+)
+def test_which_binary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, taken: bool
+) -> None:
     """A recent server on the PATH comes first, an old one is passed over."""
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr("service.local.redis._packaged_binary", lambda: Path("/packaged"))
-    monkeypatch.setattr("shutil.which", lambda name: str(tmp_path / name) if (tmp_path / name).exists() else None)
+    monkeypatch.setattr(
+        "shutil.which", lambda name: str(tmp_path / name) if (tmp_path / name).exists() else None
+    )
     redis = program(tmp_path / "redis-server", version)
     assert find_binary() == (redis if taken else Path("/packaged"))
     valkey = program(tmp_path / "valkey-server", "9.0")

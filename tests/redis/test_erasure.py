@@ -1,4 +1,6 @@
-"""Erasing a person in the store: records in any state, our memory, what waits elsewhere, and what is left afterwards."""
+"""Erasing a person in the store: records in any state, our memory, what waits elsewhere, and what
+is left afterwards.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +19,22 @@ from msgspec import structs
 from tests.polling import eventually
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
-from worker import keys
-from worker.accept import Acceptor
-from worker.connection import connect_async
+from worker.accept.acceptor import Acceptor
+from worker.accept.spool import SPOOL, Spool
 from worker.contract import Attempt, Cause, Lead, Raw, State, Submission
-from worker.erasure import erase, erased_before, found
+from worker.encryption import Vault
+from worker.erasure.erasure import erase, erased_before, found
+from worker.erasure.retention import AGAIN_SECONDS, PORTION, RECEIPT_SECONDS, Retention
 from worker.errors import LeaseLost, NotAllowed
-from worker.identifiers import Identifier
 from worker.ledger import Ledger, Verdict
-from worker.ledger.scripts import REMEMBER_SECONDS
-from worker.memory import Memory
+from worker.ledger.contact_cache import Memory
+from worker.ledger.identifiers import Identifier
 from worker.metrics import SUBMISSIONS, series
-from worker.queue import open_queue
-from worker.retention import AGAIN_SECONDS, PORTION, RECEIPT_SECONDS, Retention
-from worker.spool import SPOOL, Spool
-from worker.sweeper import Sweeper
-from worker.vault import Vault
+from worker.queue.rq_queue import open_queue
+from worker.queue.sweeper import Sweeper
+from worker.store import keys
+from worker.store.connection import connect_async
+from worker.store.scripts import REMEMBER_SECONDS
 
 Client = Callable[[], AbstractAsyncContextManager[Any]]
 ADA: Identifier = ("email", "ada@example.com")
@@ -87,12 +89,22 @@ def put(ledger: Ledger, store: Callable[..., str], state: State) -> str:
         return mine
     ledger.claim(mine, "t", 30, person_line=keys.line(*ADA))
     if state is State.WAITING:
-        ledger.finish(mine, "t", State.WAITING, why="ada@example.com", next_at=NOW + 99, reason="retry", cause=CAUSE)
+        ledger.finish(
+            mine,
+            "t",
+            State.WAITING,
+            why="ada@example.com",
+            next_at=NOW + 99,
+            reason="retry",
+            cause=CAUSE,
+        )
     elif state in (State.DEAD, State.DISCARDED):
         call = Attempt(at=NOW, step="leads.add", outcome="invalid", detail="ada@example.com")
         ledger.finish(mine, "t", State.DEAD, why="ada@example.com", cause=CAUSE, attempts=[call])
     elif state is State.DELIVERED:
-        ledger.finish(mine, "t", State.DELIVERED, facts={"person_id": 7, "lead_id": "L1", "result": "created"})
+        ledger.finish(
+            mine, "t", State.DELIVERED, facts={"person_id": 7, "lead_id": "L1", "result": "created"}
+        )
     if state is State.DISCARDED:
         ledger.discard(mine, "kim", "it was ada@example.com")
     assert ledger.counts()[state] == 1
@@ -112,8 +124,12 @@ def books(redis: redis_py.Redis, ledger: Ledger) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.ERASED])
-def test_from_every_state(ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis, state: State) -> None:
-    """Whatever became of it: content, reasons and answers go; receipt, times and duplicate key stay; nobody waits for it."""
+def test_from_every_state(
+    ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis, state: State
+) -> None:
+    """Whatever became of it: content, reasons and answers go; receipt, times and duplicate key
+    stay; nobody waits for it.
+    """
     mine = put(ledger, store, state)
     done = erase(ledger, ("email", " ADA@example.com "), "kim")
     record = ledger.get(mine)
@@ -124,13 +140,18 @@ def test_from_every_state(ledger: Ledger, store: Callable[..., str], redis: redi
     assert ledger.attempts(mine) == []
     timeline = ledger.timeline(mine)
     assert (timeline[0].by, timeline[-1].state, timeline[-1].by) == ("intake", State.ERASED, "kim")
-    assert not any(redis.exists(key) for key in (keys.DUE, keys.LEASES, keys.OUTAGE, *redis.scan_iter("leadline:line:*")))
+    assert not any(
+        redis.exists(key)
+        for key in (keys.DUE, keys.LEASES, keys.OUTAGE, *redis.scan_iter("leadline:line:*"))
+    )
     [key] = redis.scan_iter("leadline:duplicate:*")
     assert 0 < redis.ttl(key) <= REMEMBER_SECONDS
     assert books(redis, ledger) == (1, 1)
 
 
-def test_nothing_leaves_erased(ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis) -> None:
+def test_nothing_leaves_erased(
+    ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis
+) -> None:
     """No worker, no sweeper and no person brings it back."""
     mine = put(ledger, store, State.DELIVERING)
     ledger.announce(mine, "t", 30, "lead")
@@ -159,7 +180,9 @@ def _answered(ledger: Ledger, submission_id: str) -> None:
 
 
 def test_a_lead_made_meanwhile_is_told(ledger: Ledger, store: Callable[..., str]) -> None:
-    """The create that was on its way says what it made, and erasure says what to remove in Pipedrive; also when asked again."""
+    """The create that was on its way says what it made, and erasure says what to remove in
+    Pipedrive; also when asked again.
+    """
     mine = put(ledger, store, State.DELIVERING)
     ledger.announce(mine, "t", 30, "lead")
     done = erase(ledger, ADA, "kim", pause=lambda _: _answered(ledger, mine))
@@ -167,7 +190,9 @@ def test_a_lead_made_meanwhile_is_told(ledger: Ledger, store: Callable[..., str]
     assert (done.leads, done.unknown, again.leads, again.erased) == (["L9"], [], ["L9"], 0)
 
 
-def test_a_create_that_is_never_answered_is_told_as_unknown(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
+def test_a_create_that_is_never_answered_is_told_as_unknown(
+    ledger: Ledger, store: Callable[..., str], clock: Clock
+) -> None:
     """Where nobody knows whether something was made, a person is told how to look for it."""
     mine = put(ledger, store, State.DELIVERING)
     ledger.announce(mine, "t", 30, "lead")
@@ -179,10 +204,16 @@ def test_a_create_that_is_never_answered_is_told_as_unknown(ledger: Ledger, stor
     assert [(each.id, each.step) for each in done.unknown] == [(mine, "lead")]
 
 
-def test_our_memory_of_the_person_goes_with_it(ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis) -> None:
-    """What we knew by e-mail and by phone is forgotten and told; a delivery still under way remembers nothing anew."""
+def test_our_memory_of_the_person_goes_with_it(
+    ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis
+) -> None:
+    """What we knew by e-mail and by phone is forgotten and told; a delivery still under way
+    remembers nothing anew.
+    """
     memory = Memory(redis)
-    mine = store(structs.replace(submission(), lead=Lead(email="ada@example.com", phone="+49301234567")))
+    mine = store(
+        structs.replace(submission(), lead=Lead(email="ada@example.com", phone="+49301234567"))
+    )
     memory.remember_person("email", "ada@example.com", 7, created=True)
     memory.remember_lead("email", "ada@example.com", "L1", NOW)
     memory.remember_person("phone", "+49301234567", 8, created=True)
@@ -201,7 +232,11 @@ PART = '--b0\r\nContent-Disposition: form-data; name="mail"\r\n\r\nAda@Example.c
 HERS = {
     "a field": (Lead(email="ada@example.com"), FORM, ""),
     "an answer": (Lead(name="A", answers={"Second e-mail": "Ada@example.com"}), FORM, ""),
-    "one of several": (Lead(name="A", answers={"E-mails": ["x@example.com", "ada@example.com"]}), FORM, ""),
+    "one of several": (
+        Lead(name="A", answers={"E-mails": ["x@example.com", "ada@example.com"]}),
+        FORM,
+        "",
+    ),
     "the form": (Lead(email="eve@example.com"), FORM, urlencode({"e": "ADA@example.com"})),
     "json": (None, "application/json", '{"a": [{"b": "ada\\u0040example.com"}]}'),
     "json as text": (None, "text/plain", '{"e": "ada@example.com"}'),
@@ -211,14 +246,22 @@ HERS = {
 NOT_HERS = {
     "another's": (Lead(email="ada@example.com.org"), FORM, ""),
     "longer": (Lead(email="nada@example.com"), FORM, urlencode({"e": "nada@example.com"})),
-    "mentioned": (Lead(email="bob@example.com", message="ask ada@example.com"), FORM, urlencode({"m": "ask ada@example.com!"})),
+    "mentioned": (
+        Lead(email="bob@example.com", message="ask ada@example.com"),
+        FORM,
+        urlencode({"m": "ask ada@example.com!"}),
+    ),
     "rubbish": (None, "application/json", "{{{"),
 }
 
 
 @pytest.mark.parametrize("where", [*HERS, *NOT_HERS])
-def test_by_what_a_submission_is_hers(ledger: Ledger, store: Callable[..., str], where: str) -> None:
-    """The address as a value of its own, in lead, answers or raw body, whatever its form; not where it is only mentioned."""
+def test_by_what_a_submission_is_hers(
+    ledger: Ledger, store: Callable[..., str], where: str
+) -> None:
+    """The address as a value of its own, in lead, answers or raw body, whatever its form; not where
+    it is only mentioned.
+    """
     lead, content_type, body = (HERS | NOT_HERS)[where]
     raw = Raw("POST", "", content_type, [], body.encode())
     mine = store(structs.replace(submission(state=State.QUARANTINED), lead=lead, raw=raw))
@@ -238,7 +281,9 @@ def test_by_phone_and_by_id(ledger: Ledger, store: Callable[..., str], typed: st
 def test_a_redelivery_is_known_and_stores_nothing(
     ledger: Ledger, store: Callable[..., str], aredis: Client, redis: redis_py.Redis, clock: Clock
 ) -> None:
-    """The same event again answers as the first time; another event of the same person is a new submission."""
+    """The same event again answers as the first time; another event of the same person is a new
+    submission.
+    """
     first = store(key="e1")
     erase(ledger, ADA, "kim")
     [[receipt]] = asyncio.run(accept(aredis, redis, [submission(key="e1")]))
@@ -261,9 +306,17 @@ def test_who_stood_behind_is_woken(ledger: Ledger, store: Callable[..., str], cl
     assert ledger.turns.due(clock.now, 10) == [other]
 
 
-def test_what_is_fetched_later_is_erased_then(ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis) -> None:
-    """An event of ids alone is nobody's until its record is read; who asked meanwhile is not delivered."""
-    mine = store(structs.replace(submission(), lead=None, raw=Raw("POST", "", FORM, [], b""), fetch={"id": "1"}))
+def test_what_is_fetched_later_is_erased_then(
+    ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis
+) -> None:
+    """An event of ids alone is nobody's until its record is read; who asked meanwhile is not
+    delivered.
+    """
+    mine = store(
+        structs.replace(
+            submission(), lead=None, raw=Raw("POST", "", FORM, [], b""), fetch={"id": "1"}
+        )
+    )
     assert erase(ledger, ADA, "kim").erased == 0
     ledger.claim(mine, "t", 30)
     lead = ledger.vault.seal(msgspec.msgpack.encode(Lead(email="ada@example.com")))
@@ -285,11 +338,18 @@ async def drained(url: str, redis: redis_py.Redis, folder: Path) -> None:
         await acceptor.stop()
 
 
-def test_what_lies_in_a_spool_is_erased_at_its_hand_over(redis: redis_py.Redis, redis_url: str, tmp_path: Path) -> None:
-    """A spool of a machine that was away brings nothing back: a receipt comes, and no content, not even for a moment."""
+def test_what_lies_in_a_spool_is_erased_at_its_hand_over(
+    redis: redis_py.Redis, redis_url: str, tmp_path: Path
+) -> None:
+    """A spool of a machine that was away brings nothing back: a receipt comes, and no content, not
+    even for a moment.
+    """
     ledger = Ledger(redis, Vault(()))
     spool = Spool(tmp_path / SPOOL, 1_000_000, Vault(()))
-    mine, others = submission(key="e1"), structs.replace(submission(), lead=Lead(email="bob@example.com"))
+    mine, others = (
+        submission(key="e1"),
+        structs.replace(submission(), lead=Lead(email="bob@example.com")),
+    )
     spool.put([mine, others], NOW)
     spool.close()
     assert erase(ledger, ADA, "kim").erased == 0
@@ -297,7 +357,12 @@ def test_what_lies_in_a_spool_is_erased_at_its_hand_over(redis: redis_py.Redis, 
     record, other = ledger.get(mine.id), ledger.get(others.id)
     assert record is not None
     assert other is not None
-    assert (record.state, record.lead, record.accepted_as, other.state) == (State.ERASED, None, State.QUEUED, State.QUEUED)
+    assert (record.state, record.lead, record.accepted_as, other.state) == (
+        State.ERASED,
+        None,
+        State.QUEUED,
+        State.QUEUED,
+    )
     assert ledger.timeline(mine.id)[-1].by == "kim"
     parts = Path(cast("dict[str, str]", redis.config_get("dir"))["dir"], "appendonlydir")
     assert [path.name for path in parts.iterdir() if b"ada@example.com" in path.read_bytes()] == []
@@ -305,21 +370,38 @@ def test_what_lies_in_a_spool_is_erased_at_its_hand_over(redis: redis_py.Redis, 
     assert books(redis, ledger) == (2, 2)
 
 
-def test_this_machines_spools_are_waited_for(redis: redis_py.Redis, redis_url: str, tmp_path: Path) -> None:
-    """Erasure hands over what processes that are gone left, and answers when rows and bytes are out of the files."""
+def test_this_machines_spools_are_waited_for(
+    redis: redis_py.Redis, redis_url: str, tmp_path: Path
+) -> None:
+    """Erasure hands over what processes that are gone left, and answers when rows and bytes are out
+    of the files.
+    """
     ledger = Ledger(redis, Vault(()))
     spool = Spool(tmp_path / SPOOL, 1_000_000, Vault(()))
     spool.put([submission()], NOW)
     spool.close()
-    done = erase(ledger, ADA, "kim", data_dir=tmp_path, hand_over=lambda: asyncio.run(drained(redis_url, redis, tmp_path)))
+    done = erase(
+        ledger,
+        ADA,
+        "kim",
+        data_dir=tmp_path,
+        hand_over=lambda: asyncio.run(drained(redis_url, redis, tmp_path)),
+    )
     assert (done.erased, done.left, list((tmp_path / SPOOL).iterdir())) == (1, [], [])
 
 
-def test_what_cannot_be_looked_through_is_said(redis: redis_py.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A spool that nobody hands over, a damaged one, and records under a lost key are told, each with what to do."""
-    monkeypatch.setattr("worker.erasure.SPOOL_SECONDS", 0.0)
+def test_what_cannot_be_looked_through_is_said(
+    redis: redis_py.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A spool that nobody hands over, a damaged one, and records under a lost key are told, each
+    with what to do.
+    """
+    monkeypatch.setattr("worker.erasure.erasure.SPOOL_SECONDS", 0.0)
     sealed = Ledger(redis, Vault(["MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="]))
-    lead, raw = (sealed.vault.seal(msgspec.msgpack.encode(each)) for each in (submission().lead, submission().raw))
+    lead, raw = (
+        sealed.vault.seal(msgspec.msgpack.encode(each))
+        for each in (submission().lead, submission().raw)
+    )
     told: dict[Any, Any] = {
         "v": 1,
         "source": "contact",
@@ -334,18 +416,25 @@ def test_what_cannot_be_looked_through_is_said(redis: redis_py.Redis, tmp_path: 
     (tmp_path / SPOOL / "old.damaged").write_bytes(b"?")
     left = erase(Ledger(redis, Vault(())), ADA, "kim", data_dir=tmp_path).left
     assert len(left) == 3
-    assert ["leadline serve" in left[0], "old.damaged" in left[1], "LEADLINE_ENCRYPTION_KEYS" in left[2]] == [True] * 3
+    assert [
+        "leadline serve" in left[0],
+        "old.damaged" in left[1],
+        "LEADLINE_ENCRYPTION_KEYS" in left[2],
+    ] == [True] * 3
     spool.close()
 
 
-# -- retention --------------------------------------------------------------------------------------------------------------
+# -- retention
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("state", list(KEPT))
 def test_content_goes_when_its_time_is_over(
     ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis, clock: Clock, state: State
 ) -> None:
-    """Each final state has its own time, from when it was entered; `never` is never. Afterwards the receipt, then nothing."""
+    """Each final state has its own time, from when it was entered; `never` is never. Afterwards the
+    receipt, then nothing.
+    """
     mine = put(ledger, store, state)
     retention, kept = Retention(ledger, KEPT, clock), KEPT[state]
     clock.now = (ledger.oldest(state) or 0.0) + (kept or 1000 * DAY) - 1
@@ -371,8 +460,12 @@ def test_content_goes_when_its_time_is_over(
 BEAT = 60.0
 
 
-def test_a_backlog_goes_in_portions(ledger: Ledger, aredis: Client, redis: redis_py.Redis, clock: Clock) -> None:
-    """However much is over its time, one turn takes a bounded part of it, and the next comes at once."""
+def test_a_backlog_goes_in_portions(
+    ledger: Ledger, aredis: Client, redis: redis_py.Redis, clock: Clock
+) -> None:
+    """However much is over its time, one turn takes a bounded part of it, and the next comes at
+    once.
+    """
     most = PORTION + 20
     items = [submission(state=State.IGNORED) for _ in range(most)]
     asyncio.run(accept(aredis, redis, *([item] for item in items)))
@@ -388,12 +481,16 @@ def test_a_backlog_goes_in_portions(ledger: Ledger, aredis: Client, redis: redis
 def test_the_file_is_written_anew_within_a_day(
     ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis, clock: Clock
 ) -> None:
-    """What went out of Redis goes out of its file too: at once, or a day after the last time; not when nothing went."""
+    """What went out of Redis goes out of its file too: at once, or a day after the last time; not
+    when nothing went.
+    """
     parts = Path(cast("dict[str, str]", redis.config_get("dir"))["dir"], "appendonlydir")
     retention = Retention(ledger, KEPT)
 
     def stands() -> bool:
-        with suppress(FileNotFoundError):  # Redis changes its files: it stands there until it was seen that it does not
+        with suppress(
+            FileNotFoundError
+        ):  # Redis changes its files: it stands there until it was seen that it does not
             return any(b"canary55" in path.read_bytes() for path in parts.iterdir())
         return True
 
@@ -418,14 +515,20 @@ def test_the_file_is_written_anew_within_a_day(
 
 
 def test_a_redis_that_refuses_is_asked_again_soon(
-    ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger,
+    store: Callable[..., str],
+    redis: redis_py.Redis,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What goes out while Redis writes its file anew may be in that one too, so it is asked once more within minutes."""
+    """What goes out while Redis writes its file anew may be in that one too, so it is asked once
+    more within minutes.
+    """
 
     def refused(_: redis_py.Redis) -> None:
         raise redis_py.ResponseError("Background append only file rewriting already in progress")
 
-    monkeypatch.setattr("worker.retention.ask_to_rewrite", refused)
+    monkeypatch.setattr("worker.erasure.retention.ask_to_rewrite", refused)
     store(state=State.IGNORED)
     clock.now += 8 * DAY
     Retention(ledger, KEPT).turn(clock.now)
@@ -440,8 +543,12 @@ def test_workers_take_turns(ledger: Ledger, clock: Clock, store: Callable[..., s
     assert [Retention(ledger, KEPT, clock).beat() for _ in range(2)] == [1, 0]
 
 
-def test_a_clock_set_ahead_erases_nothing(ledger: Ledger, clock: Clock, store: Callable[..., str]) -> None:
-    """Redis's clock is wrong by a year: while the worker's own says otherwise, everything is kept."""
+def test_a_clock_set_ahead_erases_nothing(
+    ledger: Ledger, clock: Clock, store: Callable[..., str]
+) -> None:
+    """Redis's clock is wrong by a year: while the worker's own says otherwise, everything is
+    kept.
+    """
     mine = put(ledger, store, State.QUARANTINED)
     own = (ledger.oldest(State.QUARANTINED) or 0.0) + DAY
     clock.now += 365 * DAY
@@ -451,21 +558,36 @@ def test_a_clock_set_ahead_erases_nothing(ledger: Ledger, clock: Clock, store: C
     assert record.state is State.QUARANTINED
 
 
-def test_what_moved_meanwhile_is_left(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
-    """One that a person brought back a moment ago has its time before it, whatever the list said."""
+def test_what_moved_meanwhile_is_left(
+    ledger: Ledger, store: Callable[..., str], clock: Clock
+) -> None:
+    """One that a person brought back a moment ago has its time before it, whatever the list
+    said.
+    """
     mine = put(ledger, store, State.DISCARDED)
     clock.now += 8 * DAY
     ledger.undiscard(mine, "kim")
     ledger.discard(mine, "kim", "")
     with ledger.redis.pipeline(transaction=False) as pipe:
-        ledger.erase_call(pipe, mine, "retention", "", state=State.DISCARDED, since=clock.now - 7 * DAY)
+        ledger.erase_call(
+            pipe, mine, "retention", "", state=State.DISCARDED, since=clock.now - 7 * DAY
+        )
         ledger.erase_call(pipe, mine, "retention", "", state=State.DEAD, since=clock.now)
         assert pipe.execute() == [0, 0]
 
 
-def test_a_receipt_is_small(ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis) -> None:
-    """What stays of a submission for the duplicate window is a few hundred bytes, however large it was."""
-    mine = store(structs.replace(submission(key="e1"), raw=Raw("POST", "", FORM, [], b"x" * 200_000)))
+def test_a_receipt_is_small(
+    ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis
+) -> None:
+    """What stays of a submission for the duplicate window is a few hundred bytes, however large it
+    was.
+    """
+    mine = store(
+        structs.replace(submission(key="e1"), raw=Raw("POST", "", FORM, [], b"x" * 200_000))
+    )
     erase(ledger, ADA, "kim")
-    names = [*redis.scan_iter(f"{keys.submission(mine)}*"), *redis.scan_iter("leadline:duplicate:*")]
+    names = [
+        *redis.scan_iter(f"{keys.submission(mine)}*"),
+        *redis.scan_iter("leadline:duplicate:*"),
+    ]
     assert sum(redis.memory_usage(name, samples=0) or 0 for name in names) < 1_500

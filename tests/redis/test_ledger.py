@@ -12,14 +12,14 @@ from ulid import ULID
 
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
-from worker import keys
 from worker.contract import MOVES, VERSION, Attempt, Cause, Lead, State, Submission
+from worker.encryption import Vault
 from worker.errors import LeaseLost, NotAllowed, StoreUnavailable
 from worker.ledger import Ledger, Verdict
-from worker.ledger.turns import CRASHES_ALLOWED
-from worker.queue import open_queue, queued_ids
-from worker.sweeper import Sweeper
-from worker.vault import Vault
+from worker.ledger.schedule import CRASHES_ALLOWED
+from worker.queue.rq_queue import open_queue, queued_ids
+from worker.queue.sweeper import Sweeper
+from worker.store import keys
 
 Client = Callable[[], AbstractAsyncContextManager[Any]]
 CAUSE = Cause(step="lead", code="invalid", detail="no")
@@ -85,8 +85,12 @@ def test_only_the_lease_holder_may_go_on(ledger: Ledger, store: Callable[..., st
     assert state_of(ledger, mine) is State.DELIVERING
 
 
-def test_a_fact_is_kept_even_when_the_lease_is_lost(ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any) -> None:
-    """An id that an announced create brought is written down although the worker lost its lease meanwhile."""
+def test_a_fact_is_kept_even_when_the_lease_is_lost(
+    ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any
+) -> None:
+    """An id that an announced create brought is written down although the worker lost its lease
+    meanwhile.
+    """
     mine = store()
     ledger.claim(mine, "a", 30)
     ledger.announce(mine, "a", 30, "person")
@@ -98,7 +102,9 @@ def test_a_fact_is_kept_even_when_the_lease_is_lost(ledger: Ledger, store: Calla
     assert (record.person_id, record.announced, record.state) == (7, None, State.QUEUED)
 
 
-def test_a_late_fact_does_not_overwrite_who_went_on(ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any) -> None:
+def test_a_late_fact_does_not_overwrite_who_went_on(
+    ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any
+) -> None:
     """Once another worker announced the step for itself, the first one's late answer is refused."""
     mine = store()
     ledger.claim(mine, "a", 30)
@@ -115,7 +121,9 @@ def test_a_late_fact_does_not_overwrite_who_went_on(ledger: Ledger, store: Calla
     assert record.lead_id == "new"
 
 
-def test_an_abandoned_submission_comes_back(ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any) -> None:
+def test_an_abandoned_submission_comes_back(
+    ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any
+) -> None:
     """When its lease runs out, the sweeper queues it again, not before."""
     mine = store()
     redis.delete("rq:queue:leadline")
@@ -129,11 +137,17 @@ def test_an_abandoned_submission_comes_back(ledger: Ledger, store: Callable[...,
     assert queued_ids(open_queue(redis)) == {mine}
 
 
-def test_what_kills_its_workers_is_set_aside(ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any) -> None:
-    """After the third worker that died of it, a submission is a dead letter that says so; its line is free again."""
+def test_what_kills_its_workers_is_set_aside(
+    ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any
+) -> None:
+    """After the third worker that died of it, a submission is a dead letter that says so; its line
+    is free again.
+    """
     mine = store()
     for attempt in range(CRASHES_ALLOWED):
-        assert ledger.claim(mine, f"t{attempt}", 30, person_line="leadline:line:x") is Verdict.CLAIMED
+        assert (
+            ledger.claim(mine, f"t{attempt}", 30, person_line="leadline:line:x") is Verdict.CLAIMED
+        )
         clock.now += 31
         Sweeper(ledger, open_queue(redis)).sweep()
     record = ledger.get(mine)
@@ -141,11 +155,16 @@ def test_what_kills_its_workers_is_set_aside(ledger: Ledger, store: Callable[...
     assert record.cause is not None
     assert (record.state, record.cause.code) == (State.DEAD, "poison")
     assert redis.exists("leadline:line:x") == 0
-    assert redis.hget(keys.METRICS, 'leadline_deliveries_total{result="dead",source="contact"}') == b"1"
+    assert (
+        redis.hget(keys.METRICS, 'leadline_deliveries_total{result="dead",source="contact"}')
+        == b"1"
+    )
 
 
 def test_people_stand_in_line(ledger: Ledger, store: Callable[..., str], redis: Any) -> None:
-    """Deliveries for one person go one after the other, in order of their claims; the next is due when one ends."""
+    """Deliveries for one person go one after the other, in order of their claims; the next is due
+    when one ends.
+    """
     first, second, third = store(), store(), store()
     line = keys.line("email", "ada@example.com")
     assert ledger.claim(first, "a", 30, person_line=line) is Verdict.CLAIMED
@@ -159,18 +178,26 @@ def test_people_stand_in_line(ledger: Ledger, store: Callable[..., str], redis: 
     assert ledger.finish(second, "b", State.DEAD, cause=CAUSE) == [third]
 
 
-def test_a_line_is_kept_while_a_create_is_unknown(ledger: Ledger, store: Callable[..., str]) -> None:
-    """Somebody whose create must settle keeps the person's line, so that nobody creates the person a second time."""
+def test_a_line_is_kept_while_a_create_is_unknown(
+    ledger: Ledger, store: Callable[..., str]
+) -> None:
+    """Somebody whose create must settle keeps the person's line, so that nobody creates the person
+    a second time.
+    """
     first, second = store(), store()
     line = keys.line("email", "ada@example.com")
     ledger.claim(first, "a", 30, person_line=line)
     ledger.announce(first, "a", 30, "person")
-    woken = ledger.finish(first, "a", State.WAITING, next_at=ledger.now() + 90, reason="settle", keep_line=True)
+    woken = ledger.finish(
+        first, "a", State.WAITING, next_at=ledger.now() + 90, reason="settle", keep_line=True
+    )
     assert woken == []
     assert ledger.claim(second, "b", 30, person_line=line) is Verdict.IN_LINE
 
 
-def test_a_line_left_by_the_dead_is_passed_over(ledger: Ledger, store: Callable[..., str], redis: Any) -> None:
+def test_a_line_left_by_the_dead_is_passed_over(
+    ledger: Ledger, store: Callable[..., str], redis: Any
+) -> None:
     """An entry of a line whose submission is finished, or unknown, stops nobody."""
     mine = store()
     line = keys.line("email", "ada@example.com")
@@ -182,7 +209,9 @@ def test_a_line_left_by_the_dead_is_passed_over(ledger: Ledger, store: Callable[
 def test_who_is_left_for_a_newer_worker_holds_the_line_only_with_a_create(
     announced: bool, ledger: Ledger, store: Callable[..., str], redis: Any, clock: Clock
 ) -> None:
-    """A newer worker may never come again: others of the person wait for its submission only where it may have made something."""
+    """A newer worker may never come again: others of the person wait for its submission only where
+    it may have made something.
+    """
     line = "leadline:line:p"
     head, behind = store(), store()
     ledger.claim(head, "h", 30, person_line=line)
@@ -192,32 +221,55 @@ def test_who_is_left_for_a_newer_worker_holds_the_line_only_with_a_create(
     redis.hset(keys.submission(head), "v", VERSION + 1)
     Sweeper(ledger, open_queue(redis)).sweep()
     assert ledger.claim(head, "h", 30, person_line=line) is Verdict.NEWER
-    assert ledger.claim(behind, "b", 30, person_line=line) is (Verdict.IN_LINE if announced else Verdict.CLAIMED)
+    assert ledger.claim(behind, "b", 30, person_line=line) is (
+        Verdict.IN_LINE if announced else Verdict.CLAIMED
+    )
 
 
-def test_two_lines_never_lock_each_other(ledger: Ledger, store: Callable[..., str], redis: Any) -> None:
-    """Two people of one new company: the second waits for the organisation, and goes on when the first ends."""
+def test_two_lines_never_lock_each_other(
+    ledger: Ledger, store: Callable[..., str], redis: Any
+) -> None:
+    """Two people of one new company: the second waits for the organisation, and goes on when the
+    first ends.
+    """
     first, second = store(), store()
     company = keys.line("organization", "acme")
-    assert ledger.claim(first, "a", 30, person_line="leadline:line:p1", organization_line=company) is Verdict.CLAIMED
-    assert ledger.claim(second, "b", 30, person_line="leadline:line:p2", organization_line=company) is Verdict.IN_LINE
+    assert (
+        ledger.claim(first, "a", 30, person_line="leadline:line:p1", organization_line=company)
+        is Verdict.CLAIMED
+    )
+    assert (
+        ledger.claim(second, "b", 30, person_line="leadline:line:p2", organization_line=company)
+        is Verdict.IN_LINE
+    )
     assert ledger.finish(first, "a", State.DELIVERED) == [second]
     Sweeper(ledger, open_queue(redis)).sweep()
-    assert ledger.claim(second, "b", 30, person_line="leadline:line:p2", organization_line=company) is Verdict.CLAIMED
+    assert (
+        ledger.claim(second, "b", 30, person_line="leadline:line:p2", organization_line=company)
+        is Verdict.CLAIMED
+    )
 
 
-def test_a_known_organisation_needs_no_line(ledger: Ledger, store: Callable[..., str], redis: Any) -> None:
+def test_a_known_organisation_needs_no_line(
+    ledger: Ledger, store: Callable[..., str], redis: Any
+) -> None:
     """What is in our memory is not created, so nobody waits for it."""
     first, second = store(), store()
     redis.set("leadline:organization:x", 5)
     for submission_id in (first, second):
         verdict = ledger.claim(
-            submission_id, submission_id, 30, organization_line="leadline:line:o", organization_memory="leadline:organization:x"
+            submission_id,
+            submission_id,
+            30,
+            organization_line="leadline:line:o",
+            organization_memory="leadline:organization:x",
         )
         assert verdict is Verdict.CLAIMED
 
 
-def test_a_wait_ends_when_its_time_comes(ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any) -> None:
+def test_a_wait_ends_when_its_time_comes(
+    ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any
+) -> None:
     """A retry is queued again at its time, not before, and keeps its count."""
     mine = store()
     ledger.claim(mine, "a", 30)
@@ -232,7 +284,9 @@ def test_a_wait_ends_when_its_time_comes(ledger: Ledger, store: Callable[..., st
     assert (record.state, record.attempts, record.next_at) == (State.QUEUED, 1, None)
 
 
-def test_a_pause_stops_new_deliveries_until_resumed(ledger: Ledger, store: Callable[..., str], redis: Any) -> None:
+def test_a_pause_stops_new_deliveries_until_resumed(
+    ledger: Ledger, store: Callable[..., str], redis: Any
+) -> None:
     """While paused nothing is claimed or dispatched; afterwards everything goes on."""
     mine = store()
     ledger.gate.pause("maintenance", "kim")
@@ -247,7 +301,9 @@ def test_a_pause_stops_new_deliveries_until_resumed(ledger: Ledger, store: Calla
     assert ledger.claim(mine, "a", 30) is Verdict.CLAIMED
 
 
-def test_a_timed_gate_opens_by_itself(ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any) -> None:
+def test_a_timed_gate_opens_by_itself(
+    ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any
+) -> None:
     """After a rate limit everybody waits until its reset, and no longer."""
     mine = store()
     ledger.gate.shut(mine, "rate limit", clock.now + 5, probe=False)
@@ -262,7 +318,9 @@ def test_a_timed_gate_opens_by_itself(ledger: Ledger, store: Callable[..., str],
 def test_a_probed_gate_lets_one_through_and_opens_on_its_success(
     ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any
 ) -> None:
-    """After refused credentials one submission tries; only when it is delivered do the others follow."""
+    """After refused credentials one submission tries; only when it is delivered do the others
+    follow.
+    """
     first, second = store(), store()
     ledger.gate.shut(second, "unauthorized", clock.now + 30, probe=True)
     assert {ledger.claim(first, "a", 30), ledger.claim(second, "b", 30)} == {Verdict.GATED}
@@ -278,7 +336,9 @@ def test_a_probed_gate_lets_one_through_and_opens_on_its_success(
     assert ledger.claim(second, "b", 30) is Verdict.CLAIMED
 
 
-def test_a_failed_probe_keeps_the_gate_closed(ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any) -> None:
+def test_a_failed_probe_keeps_the_gate_closed(
+    ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any
+) -> None:
     """When the one that tried fails the same way, everybody waits for the next try."""
     mine = store()
     ledger.gate.shut(mine, "unauthorized", clock.now + 30, probe=True)
@@ -295,17 +355,27 @@ def test_a_failed_probe_keeps_the_gate_closed(ledger: Ledger, store: Callable[..
     assert sweeper.sweep() == 1
 
 
-def test_one_refusal_met_by_many_at_once_is_one(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
-    """However many deliveries in hand meet the same refusal, the gate is tried as soon as after one."""
+def test_one_refusal_met_by_many_at_once_is_one(
+    ledger: Ledger, store: Callable[..., str], clock: Clock
+) -> None:
+    """However many deliveries in hand meet the same refusal, the gate is tried as soon as after
+    one.
+    """
     for _ in range(8):
-        ledger.gate.shut(store(), "credentials", clock.now + 30 * 2 ** ledger.gate.probes(), probe=True)
+        ledger.gate.shut(
+            store(), "credentials", clock.now + 30 * 2 ** ledger.gate.probes(), probe=True
+        )
     paused = ledger.gate.paused()
     assert paused is not None
     assert (ledger.gate.probes(), paused.until) == (1, clock.now + 30)
 
 
-def test_a_short_wait_does_not_open_a_longer_one(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
-    """A rate limit met by a delivery in hand leaves a block in force, and a block takes the place of a rate limit."""
+def test_a_short_wait_does_not_open_a_longer_one(
+    ledger: Ledger, store: Callable[..., str], clock: Clock
+) -> None:
+    """A rate limit met by a delivery in hand leaves a block in force, and a block takes the place
+    of a rate limit.
+    """
     ledger.gate.shut(store(), "limit", clock.now + 60, probe=False)
     ledger.gate.shut(store(), "blocked", clock.now + 600, probe=True)
     ledger.gate.shut(store(), "limit", clock.now + 2, probe=False)
@@ -316,20 +386,30 @@ def test_a_short_wait_does_not_open_a_longer_one(ledger: Ledger, store: Callable
     assert ledger.gate.paused() is not None, "a block is left by a try, not by time"
 
 
-def test_who_waits_in_line_does_not_try_the_gate(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
-    """The one that tries the gate is one that really goes out: those in line behind another leave it to the next."""
+def test_who_waits_in_line_does_not_try_the_gate(
+    ledger: Ledger, store: Callable[..., str], clock: Clock
+) -> None:
+    """The one that tries the gate is one that really goes out: those in line behind another leave
+    it to the next.
+    """
     line = "leadline:line:p"
     head, behind, other = store(), store(), store()
     ledger.claim(head, "h", 30, person_line=line)
-    ledger.finish(head, "h", State.WAITING, next_at=clock.now + 3600, reason="settle", keep_line=True)
+    ledger.finish(
+        head, "h", State.WAITING, next_at=clock.now + 3600, reason="settle", keep_line=True
+    )
     ledger.gate.shut(head, "credentials", clock.now + 30, probe=True)
     clock.now += 31
     assert ledger.claim(behind, "b", 30, person_line=line) is Verdict.IN_LINE
     assert ledger.claim(other, "o", 30) is Verdict.CLAIMED
 
 
-def test_resuming_tries_a_refused_gate_with_one(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
-    """An operator's resume lets one submission try at once; the others wait for what becomes of it."""
+def test_resuming_tries_a_refused_gate_with_one(
+    ledger: Ledger, store: Callable[..., str], clock: Clock
+) -> None:
+    """An operator's resume lets one submission try at once; the others wait for what becomes of
+    it.
+    """
     first, second = store(), store()
     ledger.gate.shut(first, "blocked", clock.now + 3600, probe=True)
     ledger.gate.resume()
@@ -340,7 +420,9 @@ def test_resuming_tries_a_refused_gate_with_one(ledger: Ledger, store: Callable[
     assert ledger.gate.paused() is None
 
 
-def test_a_death_without_a_call_does_not_open_the_gate(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
+def test_a_death_without_a_call_does_not_open_the_gate(
+    ledger: Ledger, store: Callable[..., str], clock: Clock
+) -> None:
     """A submission that dies of the source file has not tried whether Pipedrive answers."""
     mine = store()
     ledger.gate.shut(mine, "credentials", clock.now + 30, probe=True)
@@ -370,11 +452,17 @@ def test_a_death_without_a_call_lets_the_next_one_try_at_once(
     assert ledger.gate.paused() is None
 
 
-@pytest.mark.parametrize(("lead", "person_id"), [(None, 7), (Lead(email="new@example.com"), None)], ids=["as it was", "mended"])
+@pytest.mark.parametrize(
+    ("lead", "person_id"),
+    [(None, 7), (Lead(email="new@example.com"), None)],
+    ids=["as it was", "mended"],
+)
 def test_a_dead_letter_is_replayed_afresh(
     lead: Lead | None, person_id: int | None, ledger: Ledger, store: Callable[..., str], redis: Any
 ) -> None:
-    """A replay queues the dead letter again, its attempts forgotten and its ids kept, but for whom a mended lead may not mean."""
+    """A replay queues the dead letter again, its attempts forgotten and its ids kept, but for whom
+    a mended lead may not mean.
+    """
     mine = store(key="e1")
     ledger.claim(mine, "a", 30)
     ledger.learn(mine, "a", "", {"person_id": 7})
@@ -386,7 +474,12 @@ def test_a_dead_letter_is_replayed_afresh(
     assert replay(ledger, redis, mine, lead) == State.QUEUED
     record = ledger.get(mine)
     assert record is not None
-    assert (record.attempts, record.cause, record.person_id, record.lead) == (0, None, person_id, lead or before.lead)
+    assert (record.attempts, record.cause, record.person_id, record.lead) == (
+        0,
+        None,
+        person_id,
+        lead or before.lead,
+    )
     assert redis.ttl(duplicate_key) == -1
     assert replay(ledger, redis, mine) is None
 
@@ -407,7 +500,9 @@ def test_a_discard_can_be_undone(ledger: Ledger, store: Callable[..., str]) -> N
 
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.IGNORED])
-def test_a_person_moves_only_what_waits_for_a_person(state: State, ledger: Ledger, store: Callable[..., str], redis: Any) -> None:
+def test_a_person_moves_only_what_waits_for_a_person(
+    state: State, ledger: Ledger, store: Callable[..., str], redis: Any
+) -> None:
     """Replaying and discarding are refused in every state but dead and quarantined."""
     mine = store(state=state)
     with pytest.raises(NotAllowed):
@@ -428,7 +523,9 @@ def test_the_timeline_tells_the_whole_life(ledger: Ledger, store: Callable[..., 
     assert all(later.state in MOVES[earlier.state] for earlier, later in pairwise(moments))
 
 
-def test_a_lost_queue_is_rebuilt_from_the_ledger(ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any) -> None:
+def test_a_lost_queue_is_rebuilt_from_the_ledger(
+    ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any
+) -> None:
     """When RQ's keys are gone, what is queued in the ledger gets new jobs."""
     mine = store()
     for key in redis.keys("rq:*"):
@@ -441,7 +538,9 @@ def test_a_lost_queue_is_rebuilt_from_the_ledger(ledger: Ledger, store: Callable
 def test_the_newest_go_first_when_the_days_tokens_are_back(
     ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any
 ) -> None:
-    """What waits for the day's tokens goes by receipt, the newest first, before everything else that is due."""
+    """What waits for the day's tokens goes by receipt, the newest first, before everything else
+    that is due.
+    """
     retried, old, new, never_tried = store(), store(), store(), store()
     for submission_id, received_at in ((old, 1.0), (new, 3.0), (never_tried, 2.0)):
         redis.hset(keys.submission(submission_id), "received_at", received_at)
@@ -461,7 +560,9 @@ def test_the_newest_go_first_when_the_days_tokens_are_back(
     assert record.state is State.QUEUED
 
 
-def test_a_life_of_many_waits_stays_short(clock: Clock, ledger: Ledger, store: Callable[..., str]) -> None:
+def test_a_life_of_many_waits_stays_short(
+    clock: Clock, ledger: Ledger, store: Callable[..., str]
+) -> None:
     """The timeline holds the first moment and the newest 199, however often a submission waits."""
     mine = store()
     came = ledger.timeline(mine)[0]
@@ -479,8 +580,12 @@ def test_records_come_the_newest_first(ledger: Ledger, store: Callable[..., str]
     assert [record.id for record in ledger.each_in(State.DEAD)] == ids[::-1]
 
 
-def test_what_a_dead_worker_left_between_queue_and_slot_is_cleared(ledger: Ledger, redis: Any, clock: Clock) -> None:
-    """A job that stays in RQ's intermediate list is cleared away; one that was just taken is left alone."""
+def test_what_a_dead_worker_left_between_queue_and_slot_is_cleared(
+    ledger: Ledger, redis: Any, clock: Clock
+) -> None:
+    """A job that stays in RQ's intermediate list is cleared away; one that was just taken is left
+    alone.
+    """
     sweeper = Sweeper(ledger, open_queue(redis))
     redis.lpush("rq:queue:leadline:intermediate", "left-behind")
     sweeper.sweep()
@@ -492,7 +597,9 @@ def test_what_a_dead_worker_left_between_queue_and_slot_is_cleared(ledger: Ledge
     assert redis.lrange("rq:queue:leadline:intermediate", 0, -1) == [b"just-taken"]
 
 
-def test_one_process_sweeps_at_a_time(ledger: Ledger, redis: Any, store: Callable[..., str], clock: Clock) -> None:
+def test_one_process_sweeps_at_a_time(
+    ledger: Ledger, redis: Any, store: Callable[..., str], clock: Clock
+) -> None:
     """A second sweeper leaves the beat to the first as long as that one beats."""
     mine = store()
     ledger.claim(mine, "a", 30)
@@ -519,7 +626,9 @@ def test_states_add_up(ledger: Ledger, store: Callable[..., str]) -> None:
 def test_a_full_redis_takes_nothing_new_but_delivers(
     aredis: Client, ledger: Ledger, store: Callable[..., str], redis: Any
 ) -> None:
-    """Without memory left, accepting is refused as a whole and what is there can still be delivered."""
+    """Without memory left, accepting is refused as a whole and what is there can still be
+    delivered.
+    """
     mine, refused = store(), submission()
     before = redis.config_get("maxmemory")["maxmemory"]
     try:

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from worker import keys
 from worker.errors import OutOfAllowance
-from worker.pipedrive.allowance import Allowance, Plan
 from worker.pipedrive.calls import LEADS_ADD, LEADS_GET
-from worker.pipedrive.line import BEGUN_SECONDS, FRESH_SECONDS, InLine
+from worker.pipedrive.rate_limiter import BEGUN_SECONDS, FRESH_SECONDS, Allowance, InLine, Plan
+from worker.store import keys
 
 NOON = 1_800_014_400.0
 
@@ -41,7 +40,9 @@ def allowance(redis: redis_py.Redis, clock: Clock, **limits: Any) -> Allowance:
 
 
 def test_a_call_waits_for_its_turn_and_goes(redis: redis_py.Redis, clock: Clock) -> None:
-    """With the window full a call sleeps just as long as it takes, and then counts like any other."""
+    """With the window full a call sleeps just as long as it takes, and then counts like any
+    other.
+    """
     mine = InLine(allowance(redis, clock), clock.pause)
     for _ in range(3):
         mine.before(LEADS_GET)
@@ -51,8 +52,12 @@ def test_a_call_waits_for_its_turn_and_goes(redis: redis_py.Redis, clock: Clock)
 
 
 @pytest.mark.parametrize(("fresh", "patience"), [(True, FRESH_SECONDS), (False, BEGUN_SECONDS)])
-def test_the_wait_is_bounded(redis: redis_py.Redis, clock: Clock, fresh: bool, patience: float) -> None:
-    """A call that cannot go soon enough is handed back, with the time when it could; it waits far less than a lease lasts."""
+def test_the_wait_is_bounded(
+    redis: redis_py.Redis, clock: Clock, fresh: bool, patience: float
+) -> None:
+    """A call that cannot go soon enough is handed back, with the time when it could; it waits far
+    less than a lease lasts.
+    """
     shared = allowance(redis, clock)
     shared.before(LEADS_GET)
     shared.after(LEADS_GET, 429, {"retry-after": "30"})
@@ -82,7 +87,9 @@ def test_a_process_that_stops_waits_no_longer(redis: redis_py.Redis, clock: Cloc
 
 
 def test_threads_of_one_process_share_an_allowance(redis: redis_py.Redis) -> None:
-    """Each thread's answer frees its own call's place, by Redis's clock: ten calls through a window of four in three windows."""
+    """Each thread's answer frees its own call's place, by Redis's clock: ten calls through a window
+    of four in three windows.
+    """
     shared = Allowance(redis, Plan(burst=4, tokens=1000))
     went: list[float] = []
 

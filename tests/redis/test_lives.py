@@ -1,6 +1,8 @@
-"""Random lives: many submissions of few people and companies, with crashes, lost queues, gates, pauses and replays.
+"""Random lives: many submissions of few people and companies, with crashes, lost queues, gates,
+pauses and replays.
 
-Whatever happened, once the trouble ends everything reaches a final state, and nothing is left in lines, leases or due times.
+Whatever happened, once the trouble ends everything reaches a final state, and nothing is left in
+lines, leases or due times.
 """
 
 from __future__ import annotations
@@ -17,13 +19,13 @@ import pytest
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
 from tests.redis.test_ledger import CALL, CAUSE, Clock
-from worker import keys
 from worker.contract import MOVES, WORKING, State
+from worker.encryption import Vault
 from worker.errors import LeaseLost, NotAllowed
 from worker.ledger import Ledger, Verdict
-from worker.queue import open_queue
-from worker.sweeper import Sweeper
-from worker.vault import Vault
+from worker.queue.rq_queue import open_queue
+from worker.queue.sweeper import Sweeper
+from worker.store import keys
 
 Client = Callable[[], AbstractAsyncContextManager[Any]]
 SUBMISSIONS = 12
@@ -38,13 +40,25 @@ class World:
         self.ledger = Ledger(redis, Vault(()), self.clock)
         self.sweeper = Sweeper(self.ledger, open_queue(redis))
         self.held: dict[str, str] = {}
-        items = [submission(email=f"p{self.dice.randrange(4)}@example.com") for _ in range(SUBMISSIONS)]
-        self.person = {item.id: keys.line("email", item.lead.email or "") for item in items if item.lead}
+        items = [
+            submission(email=f"p{self.dice.randrange(4)}@example.com") for _ in range(SUBMISSIONS)
+        ]
+        self.person = {
+            item.id: keys.line("email", item.lead.email or "") for item in items if item.lead
+        }
         self.company = {item.id: self.dice.choice(["", "acme", "bolt"]) for item in items}
         asyncio.run(accept(aredis, redis, items))
 
     def step(self) -> None:
-        deeds = [self.take, self.end, self.crash, self.lose_queue, self.pause, self.decide, self.later]
+        deeds = [
+            self.take,
+            self.end,
+            self.crash,
+            self.lose_queue,
+            self.pause,
+            self.decide,
+            self.later,
+        ]
         self.dice.choices(deeds, [40, 35, 5, 2, 2, 4, 12])[0]()
 
     def take(self) -> None:
@@ -63,8 +77,14 @@ class World:
             "organization_memory": keys.organization(company) if company else "",
         }
         if self.ledger.claim(mine, token, 30, **lines) is Verdict.CLAIMED:
-            same = [other for other, key in self.person.items() if key == self.person[mine] and other != mine]
-            assert not any(self.state(other) is State.DELIVERING for other in same), "two deliveries for one person"
+            same = [
+                other
+                for other, key in self.person.items()
+                if key == self.person[mine] and other != mine
+            ]
+            assert not any(self.state(other) is State.DELIVERING for other in same), (
+                "two deliveries for one person"
+            )
             self.held[mine] = token
 
     def end(self) -> None:
@@ -85,11 +105,15 @@ class World:
             elif how == "gate":
                 reason = self.dice.choice(["budget", "credentials", "limit"])
                 self.ledger.gate.shut(mine, reason, soon, probe=reason == "credentials")
-                woken = self.ledger.finish(mine, token, State.WAITING, next_at=soon, reason=reason, used=0)
+                woken = self.ledger.finish(
+                    mine, token, State.WAITING, next_at=soon, reason=reason, used=0
+                )
             elif how == "again":
                 woken = self.ledger.finish(mine, token, State.QUEUED, used=0)
             else:
-                woken = self.ledger.finish(mine, token, State.WAITING, next_at=soon, reason=how, keep_line=how == "settle")
+                woken = self.ledger.finish(
+                    mine, token, State.WAITING, next_at=soon, reason=how, keep_line=how == "settle"
+                )
             if self.dice.random() < 0.7:  # else the worker dies in between
                 self.sweeper.dispatch(woken)
 
@@ -101,7 +125,9 @@ class World:
         self.redis.delete(QUEUE)
 
     def pause(self) -> None:
-        self.dice.choice([lambda: self.ledger.gate.pause("audit", "kim"), self.ledger.gate.resume])()
+        self.dice.choice(
+            [lambda: self.ledger.gate.pause("audit", "kim"), self.ledger.gate.resume]
+        )()
 
     def decide(self) -> None:
         for record in self.ledger.in_state(State.DEAD, limit=1):
@@ -123,7 +149,9 @@ class World:
         return sum(counts[state] for state in WORKING)
 
     def heal(self) -> None:
-        """No more trouble: five minutes of five-second rounds are enough for everything that is left."""
+        """No more trouble: five minutes of five-second rounds are enough for everything that is
+        left.
+        """
         self.ledger.gate.resume()
         for _ in range(60):
             for mine in sorted(self.held):
@@ -136,7 +164,9 @@ class World:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_everything_ends_whatever_happens(seed: int, redis: Any, aredis: Client) -> None:
-    """After any trouble all are in a final state by legal moves, one at a time for each person, and no line is left."""
+    """After any trouble all are in a final state by legal moves, one at a time for each person, and
+    no line is left.
+    """
     world = World(redis, aredis, seed)
     for _ in range(120):
         world.step()

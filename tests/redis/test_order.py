@@ -1,4 +1,6 @@
-"""Who goes first after a wait, and who stands before whom in RQ's queue, which is first come, first served."""
+"""Who goes first after a wait, and who stands before whom in RQ's queue, which is first come, first
+served.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,13 @@ import redis as redis_py
 from tests.redis.store import submission
 from tests.redis.test_accept import accept, accepting
 from tests.redis.test_ledger import Clock
-from worker import keys
-from worker.accept import LATE_SECONDS
+from worker.accept.acceptor import LATE_SECONDS
 from worker.contract import Precedence, State, Submission
+from worker.encryption import Vault
 from worker.ledger import Ledger, Verdict
-from worker.queue import open_queue, queued_ids
-from worker.sweeper import A_BEAT, SHORT, Sweeper
-from worker.vault import Vault
+from worker.queue.rq_queue import open_queue, queued_ids
+from worker.queue.sweeper import A_BEAT, SHORT, Sweeper
+from worker.store import keys
 
 Client = Callable[[], AbstractAsyncContextManager[Any]]
 QUEUE = "rq:queue:leadline"
@@ -56,8 +58,12 @@ def standing(redis: redis_py.Redis) -> list[str]:
     return [job.rsplit("-", 1)[0] for job in open_queue(redis).get_job_ids()]
 
 
-def waiting(ledger: Ledger, take: Callable[..., None], sweeper: Sweeper, close: Callable[[str], None]) -> dict[str, str]:
-    """One of each kind, by name; all but the retried one meet what `close` closed. Nothing is left in RQ's queue."""
+def waiting(
+    ledger: Ledger, take: Callable[..., None], sweeper: Sweeper, close: Callable[[str], None]
+) -> dict[str, str]:
+    """One of each kind, by name; all but the retried one meet what `close` closed. Nothing is left
+    in RQ's queue.
+    """
     kinds = {
         "new form": submission(precedence=FORM, received_at=NOW - 10),
         "replay": submission(State.DEAD, precedence=FORM, received_at=NOW - 9_000),
@@ -89,37 +95,73 @@ GATES: dict[str, Callable[[Ledger, str], None]] = {
 def test_after_a_wait_fresh_leads_go_before_replays_and_backfill(
     gate: str, clock: Clock, ledger: Ledger, take: Callable[..., None], sweeper: Sweeper
 ) -> None:
-    """Forms, webhooks, retries that are due, then what was replayed or came late; within each the oldest first."""
+    """Forms, webhooks, retries that are due, then what was replayed or came late; within each the
+    oldest first.
+    """
     names = waiting(ledger, take, sweeper, lambda mine: GATES[gate](ledger, mine))
     assert sweeper.sweep() == 0
     clock.now = NOW + 31
-    ledger.redis.delete(keys.PAUSE, *([keys.GATE] if gate == "outage" else []))  # as a resume and a delivered probe do
+    ledger.redis.delete(
+        keys.PAUSE, *([keys.GATE] if gate == "outage" else [])
+    )  # as a resume and a delivered probe do
     sweeper.sweep()
-    assert [names[one] for one in standing(ledger.redis)] == ["old form", "new form", "webhook", "retried", "replay", "late"]
+    assert [names[one] for one in standing(ledger.redis)] == [
+        "old form",
+        "new form",
+        "webhook",
+        "retried",
+        "replay",
+        "late",
+    ]
 
 
 def test_when_the_days_tokens_are_back_the_newest_form_goes_first(
     clock: Clock, ledger: Ledger, take: Callable[..., None], sweeper: Sweeper
 ) -> None:
     """Who asked a minute ago is still at the desk; kinds keep their order."""
-    names = waiting(ledger, take, sweeper, lambda mine: ledger.gate.shut(mine, "budget", NOW + 30, probe=False))
+    names = waiting(
+        ledger, take, sweeper, lambda mine: ledger.gate.shut(mine, "budget", NOW + 30, probe=False)
+    )
     clock.now = NOW + 31
     sweeper.sweep()
-    assert [names[one] for one in standing(ledger.redis)] == ["new form", "old form", "webhook", "retried", "late", "replay"]
+    assert [names[one] for one in standing(ledger.redis)] == [
+        "new form",
+        "old form",
+        "webhook",
+        "retried",
+        "late",
+        "replay",
+    ]
 
 
 def test_the_one_that_tries_a_gate_is_a_fresh_one(
     clock: Clock, ledger: Ledger, take: Callable[..., None], sweeper: Sweeper
 ) -> None:
-    """While a gate is tried, those that may try it are fresh; a replay does so only where nobody else waits."""
-    names = waiting(ledger, take, sweeper, lambda mine: ledger.gate.shut(mine, "credentials", NOW + 30, probe=True))
+    """While a gate is tried, those that may try it are fresh; a replay does so only where nobody
+    else waits.
+    """
+    names = waiting(
+        ledger,
+        take,
+        sweeper,
+        lambda mine: ledger.gate.shut(mine, "credentials", NOW + 30, probe=True),
+    )
     clock.now = NOW + 31
     sweeper.sweep()
-    assert [names[one] for one in standing(ledger.redis)] == ["old form", "new form", "webhook", "retried"]
+    assert [names[one] for one in standing(ledger.redis)] == [
+        "old form",
+        "new form",
+        "webhook",
+        "retried",
+    ]
 
 
-def test_two_thousand_replays_do_not_hold_up_a_fresh_lead(ledger: Ledger, take: Callable[..., None], sweeper: Sweeper) -> None:
-    """However many are replayed, and however slow the slots are, a fresh lead has a few before it; all replays go out."""
+def test_two_thousand_replays_do_not_hold_up_a_fresh_lead(
+    ledger: Ledger, take: Callable[..., None], sweeper: Sweeper
+) -> None:
+    """However many are replayed, and however slow the slots are, a fresh lead has a few before it;
+    all replays go out.
+    """
     dead = [submission(State.DEAD) for _ in range(2_000)]
     take(*dead)
     for one in dead:
@@ -158,7 +200,9 @@ def test_what_waits_for_room_is_not_taken_for_lost(
     assert sorted(standing(ledger.redis)) == sorted([gone.id, *(one.id for one in dead[:SHORT])])
 
 
-def test_an_endless_rush_stops_no_retry(ledger: Ledger, take: Callable[..., None], sweeper: Sweeper) -> None:
+def test_an_endless_rush_stops_no_retry(
+    ledger: Ledger, take: Callable[..., None], sweeper: Sweeper
+) -> None:
     """While RQ's queue stays long, one retry a beat goes in nevertheless, and no replay."""
     retried, replayed = submission(), submission(State.DEAD)
     take(retried, replayed)
@@ -173,8 +217,12 @@ def test_an_endless_rush_stops_no_retry(ledger: Ledger, take: Callable[..., None
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_what_lay_in_the_spool_for_long_is_backfill(late: bool, aredis: Client, ledger: Ledger, sweeper: Sweeper) -> None:
-    """A submission that comes out of the spool at once goes on at once; one that lay there waits for room, and is not lost."""
+def test_what_lay_in_the_spool_for_long_is_backfill(
+    late: bool, aredis: Client, ledger: Ledger, sweeper: Sweeper
+) -> None:
+    """A submission that comes out of the spool at once goes on at once; one that lay there waits
+    for room, and is not lost.
+    """
     mine = submission(precedence=FORM, received_at=time.time() - (LATE_SECONDS + 5 if late else 5))
 
     async def drain() -> None:

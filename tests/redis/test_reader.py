@@ -15,27 +15,32 @@ import pytest
 import redis as redis_py
 from msgspec import structs
 
-from service.ops import index
-from service.ops.read import Filter, FilterError, Loading, NotFound, Reader
-from service.sources.config import Source
+from service.ops import search_index
+from service.ops.queries import Filter, FilterError, Loading, NotFound, Reader
+from service.sources.schema import Source
 from tests.flow.intake_world import FixedSources
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
-from worker import keys
 from worker.causes import cause_id, no_contact
-from worker.connection import connect
 from worker.contract import Cause, Lead, Raw, State, Utm
+from worker.encryption import Vault
 from worker.errors import StoreUnavailable
-from worker.ignored import ignore
+from worker.lead.settings import LeadSettings, Rule
 from worker.ledger import Ledger
-from worker.vault import Vault
-from worker.writing import LeadSettings, Rule
+from worker.ledger.audit import ignore
+from worker.store import keys
+from worker.store.connection import connect
 
 Client = Callable[[], AbstractAsyncContextManager[Any]]
 Store = Callable[..., list[str]]
 KEY = "bGVhZGxpbmUtY29uc29sZS10ZXN0LWtleS0xMjM0NTY="
 LABELS = Cause(
-    step="names", code="unknown-name", detail="no 'X'", field="label", setting="sources.contact.lead.labels", hint="add it"
+    step="names",
+    code="unknown-name",
+    detail="no 'X'",
+    field="label",
+    setting="sources.contact.lead.labels",
+    hint="add it",
 )
 
 
@@ -63,10 +68,17 @@ def store(aredis: Client, redis: redis_py.Redis) -> Store:
     """Accepts submissions and returns their ids."""
 
     def take(
-        count: int = 1, state: State = State.QUEUED, source: str = "contact", cause: Cause | None = None, **lead: Any
+        count: int = 1,
+        state: State = State.QUEUED,
+        source: str = "contact",
+        cause: Cause | None = None,
+        **lead: Any,
     ) -> list[str]:
         given = Lead(**({"name": "Ada Lovelace", "email": "ada@example.com"} | lead))
-        made = [structs.replace(submission(state, source=source), lead=given, cause=cause) for _ in range(count)]
+        made = [
+            structs.replace(submission(state, source=source), lead=given, cause=cause)
+            for _ in range(count)
+        ]
         asyncio.run(accept(aredis, redis, made))
         return [each.id for each in made]
 
@@ -77,10 +89,13 @@ def found(reader: Reader, **filter: str) -> list[str]:
     return [item.id for item in reader.submissions(Filter(**filter)).items]
 
 
-# -- the index -----------------------------------------------------------------------------------------------------
+# -- the index
+# --------------------------------------------------------------------------------------------------
 
 
-def test_an_answer_knows_what_happened_before_the_question(reader: Reader, ledger: Ledger, store: Store) -> None:
+def test_an_answer_knows_what_happened_before_the_question(
+    reader: Reader, ledger: Ledger, store: Store
+) -> None:
     """A change of state is in the very next answer, in list, count and filter."""
     [mine] = store(state=State.DEAD)
     assert reader.submissions(Filter(state="dead")).total == 1
@@ -94,9 +109,11 @@ def test_an_answer_knows_what_happened_before_the_question(reader: Reader, ledge
 def test_what_was_there_before_the_first_question_is_found(
     reader: Reader, store: Store, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every record of every state is read, over pages and over equal times, also where the stream told nothing of it."""
-    monkeypatch.setattr(index, "AT_ONCE", 3)
-    monkeypatch.setattr(index, "BATCH", 2)
+    """Every record of every state is read, over pages and over equal times, also where the stream
+    told nothing of it.
+    """
+    monkeypatch.setattr(search_index, "AT_ONCE", 3)
+    monkeypatch.setattr(search_index, "BATCH", 2)
     ids = store(8) + store(4, State.DEAD)
     redis.delete(keys.CHANGES)
     same = dict.fromkeys(ids[:7], 1_700_000_000.0)
@@ -108,7 +125,9 @@ def test_what_was_there_before_the_first_question_is_found(
 def test_who_fell_out_of_the_stream_reads_everything_anew(
     reader: Reader, ledger: Ledger, store: Store, redis: redis_py.Redis
 ) -> None:
-    """Where the entry that was read last is gone from the stream, what came between is not missed."""
+    """Where the entry that was read last is gone from the stream, what came between is not
+    missed.
+    """
     [first] = store(state=State.DEAD)
     assert found(reader) == [first]
     ledger.discard(first, "kim", "")
@@ -118,7 +137,9 @@ def test_who_fell_out_of_the_stream_reads_everything_anew(
     assert found(reader, state="discarded") == [first]
 
 
-def test_an_emptied_redis_empties_the_lists(reader: Reader, store: Store, redis: redis_py.Redis) -> None:
+def test_an_emptied_redis_empties_the_lists(
+    reader: Reader, store: Store, redis: redis_py.Redis
+) -> None:
     """After FLUSHALL nothing is shown that is not there, and what comes then is."""
     store(3)
     assert reader.submissions(Filter()).total == 3
@@ -128,7 +149,9 @@ def test_an_emptied_redis_empties_the_lists(reader: Reader, store: Store, redis:
     assert found(reader) == [mine]
 
 
-def test_a_record_that_vanished_leaves_the_lists(reader: Reader, store: Store, redis: redis_py.Redis) -> None:
+def test_a_record_that_vanished_leaves_the_lists(
+    reader: Reader, store: Store, redis: redis_py.Redis
+) -> None:
     """A line whose record is gone is not shown, and counted no more."""
     first, second = store(2)
     assert reader.submissions(Filter()).total == 2
@@ -137,9 +160,16 @@ def test_a_record_that_vanished_leaves_the_lists(reader: Reader, store: Store, r
     assert reader.submissions(Filter()).total == 1
 
 
-def test_erased_content_is_found_no_more(reader: Reader, store: Store, redis: redis_py.Redis) -> None:
+def test_erased_content_is_found_no_more(
+    reader: Reader, store: Store, redis: redis_py.Redis
+) -> None:
     """Once the content is gone from the record, no search finds it and nobody's name is shown."""
-    [mine] = store(name="Grace Canary", email="canary@example.com", company="Canary Ltd", utm=Utm(campaign="canary"))
+    [mine] = store(
+        name="Grace Canary",
+        email="canary@example.com",
+        company="Canary Ltd",
+        utm=Utm(campaign="canary"),
+    )
     assert found(reader, q="canary") == [mine]
     redis.hdel(keys.submission(mine), "lead", "raw")
     redis.hset(keys.submission(mine), "state", State.ERASED)
@@ -150,7 +180,9 @@ def test_erased_content_is_found_no_more(reader: Reader, store: Store, redis: re
     assert (item.who, item.campaign, item.state) == ("", None, State.ERASED)
     assert found(reader, q="canary") == []
     table = reader._index.known()
-    assert "canary" not in str(table.ask("select * from submission")) + str(table.ask("select * from text"))
+    assert "canary" not in str(table.ask("select * from submission")) + str(
+        table.ask("select * from text")
+    )
 
 
 def test_sealed_content_is_searched(redis: redis_py.Redis, aredis: Client, tmp_path: Path) -> None:
@@ -165,61 +197,82 @@ def test_sealed_content_is_searched(redis: redis_py.Redis, aredis: Client, tmp_p
     assert found(reader, q="lovelace") == [mine.id]
     blind = Reader(Ledger(redis, Vault(())), None, tmp_path)
     assert found(blind, q="lovelace") == []
-    assert (blind.submissions(Filter()).total, blind.submission(mine.id, reveal=True).sealed) == (1, True)
+    assert (blind.submissions(Filter()).total, blind.submission(mine.id, reveal=True).sealed) == (
+        1,
+        True,
+    )
 
 
-def test_many_ask_at_once_and_one_builds(reader: Reader, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many threads ask the first question, everything is read once, and all get the whole answer."""
+def test_many_ask_at_once_and_one_builds(
+    reader: Reader, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many threads ask the first question, everything is read once, and all get the whole
+    answer.
+    """
     store(50)
     builds: list[int] = []
-    original = index.Index._read_everything
+    original = search_index.Index._read_everything
 
-    def counted(self: index.Index) -> None:
+    def counted(self: search_index.Index) -> None:
         builds.append(1)
         original(self)
 
-    monkeypatch.setattr(index.Index, "_read_everything", counted)
+    monkeypatch.setattr(search_index.Index, "_read_everything", counted)
     with ThreadPoolExecutor(8) as pool:
         totals = list(pool.map(lambda _: reader.submissions(Filter()).total, range(16)))
     assert totals == [50] * 16
     assert len(builds) == 1
 
 
-def test_while_it_loads_pages_show_what_there_is(reader: Reader, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_it_loads_pages_show_what_there_is(
+    reader: Reader, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A question that cannot wait is told how far the index is; the newest are shown meanwhile."""
-    monkeypatch.setattr(index, "BATCH", 10)
+    monkeypatch.setattr(search_index, "BATCH", 10)
     go_on, begun = threading.Event(), threading.Event()
-    original = index.Index._take
+    original = search_index.Index._take
 
-    def slow(self: index.Index, table: Any, ids: Any) -> None:
+    def slow(self: search_index.Index, table: Any, ids: Any) -> None:
         original(self, table, ids)
         begun.set()
         assert go_on.wait(10)
 
     store(30)
     newest = store(10)
-    monkeypatch.setattr(index.Index, "_take", slow)
+    monkeypatch.setattr(search_index.Index, "_take", slow)
     hurried = reader.within(0.0)
     with pytest.raises(Loading):
         hurried.submissions(Filter())
     assert begun.wait(10)
     page = hurried.submissions(Filter(), wait=False)
     assert {item.id for item in page.items} == set(newest)
-    assert (reader.freshness().ready, reader.freshness().known, reader.freshness().total) == (False, 10, 40)
+    assert (reader.freshness().ready, reader.freshness().known, reader.freshness().total) == (
+        False,
+        10,
+        40,
+    )
     go_on.set()
     assert reader.submissions(Filter()).total == 40
     assert reader.freshness().ready
 
 
-def test_while_redis_is_away_the_last_known_is_shown(store: Store, redis_url: str, tmp_path: Path) -> None:
-    """Lists say that they cannot know; what was known is there for who asks for it, and is called stale."""
+def test_while_redis_is_away_the_last_known_is_shown(
+    store: Store, redis_url: str, tmp_path: Path
+) -> None:
+    """Lists say that they cannot know; what was known is there for who asks for it, and is called
+    stale.
+    """
     [mine] = store(state=State.DEAD, cause=LABELS)
     with connect(redis_url) as client:
         reader = Reader(Ledger(client, Vault(())), None, tmp_path)
         assert found(reader) == [mine]
         assert reader.overview().states["dead"] == 1
         client.connection_pool = connect(f"unix://{tmp_path}/none.sock").connection_pool
-        for ask in (lambda: reader.submissions(Filter()), reader.causes, lambda: reader.submission(mine, reveal=False)):
+        for ask in (
+            lambda: reader.submissions(Filter()),
+            reader.causes,
+            lambda: reader.submission(mine, reveal=False),
+        ):
             with pytest.raises(StoreUnavailable):
                 ask()
         [item] = reader.submissions(Filter(), wait=False).items
@@ -229,11 +282,14 @@ def test_while_redis_is_away_the_last_known_is_shown(store: Store, redis_url: st
         assert (away.degraded, away.states["dead"]) == (["redis", "workers"], 1)
 
 
-# -- lists and searches --------------------------------------------------------------------------------------------
+# -- lists and searches
+# --------------------------------------------------------------------------------------------
 
 
 def test_pages_follow_each_other(reader: Reader, store: Store) -> None:
-    """Every match comes once, the latest change first, whatever comes in between; the total counts all of them."""
+    """Every match comes once, the latest change first, whatever comes in between; the total counts
+    all of them.
+    """
     ids = store(25)
     seen: list[str] = []
     cursor = None
@@ -248,12 +304,14 @@ def test_pages_follow_each_other(reader: Reader, store: Store) -> None:
     assert len(set(seen)) == len(seen)
 
 
-def test_the_pages_of_a_search_follow_each_other(reader: Reader, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pages_of_a_search_follow_each_other(
+    reader: Reader, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same for a search, whether its matches are few or many."""
     ids = store(9, name="Grace Hopper")
     store(5)
     for few in (3_000, 3):
-        monkeypatch.setattr("service.ops.table.FEW", few)
+        monkeypatch.setattr("service.ops.search_table.FEW", few)
         store(1, name="Nobody")
         seen: list[str] = []
         cursor = None
@@ -341,8 +399,12 @@ def test_a_page_has_its_bounds(reader: Reader, limit: int) -> None:
 
 
 def test_a_list_is_masked_unless_revealed(reader: Reader, store: Store) -> None:
-    """Who it is shows only on request; campaign, channel by the rule and the cause in words are for everybody."""
-    store(state=State.DEAD, cause=LABELS, company="Acme", utm=Utm(source="google", campaign="spring"))
+    """Who it is shows only on request; campaign, channel by the rule and the cause in words are for
+    everybody.
+    """
+    store(
+        state=State.DEAD, cause=LABELS, company="Acme", utm=Utm(source="google", campaign="spring")
+    )
     [masked] = reader.submissions(Filter()).items
     [plain] = reader.submissions(Filter(), reveal=True).items
     assert (masked.who, plain.who) == ("A… L… · Acme", "Ada Lovelace · Acme")
@@ -350,11 +412,14 @@ def test_a_list_is_masked_unless_revealed(reader: Reader, store: Store) -> None:
     assert masked.cause_title == "Pipedrive does not have the label that the source file names"
 
 
-# -- causes --------------------------------------------------------------------------------------------------------
+# -- causes
+# --------------------------------------------------------------------------------------------------
 
 
 def test_causes_are_counted(reader: Reader, store: Store) -> None:
-    """What died of the same thing is one card: how many, of which sources, since when, and what to mend."""
+    """What died of the same thing is one card: how many, of which sources, since when, and what to
+    mend.
+    """
     store(3, State.DEAD, cause=LABELS)
     store(2, State.DEAD, cause=structs.replace(LABELS, detail="no 'Y'"), source="partner")
     store(1, State.DEAD, cause=no_contact("contact", "intake", None))
@@ -379,7 +444,9 @@ def test_only_the_dead_count_for_a_cause(reader: Reader, store: Store, ledger: L
     assert card.count == reader.submissions(Filter(cause=card.id)).total == 1
 
 
-def test_an_ignored_cause_comes_back_by_itself(reader: Reader, store: Store, ledger: Ledger) -> None:
+def test_an_ignored_cause_comes_back_by_itself(
+    reader: Reader, store: Store, ledger: Ledger
+) -> None:
     """Ignored, it needs nobody; once something dies of it again it does."""
     store(1, State.DEAD, cause=LABELS)
     ignore(ledger.redis, cause_id(LABELS), ledger.now())
@@ -391,7 +458,8 @@ def test_an_ignored_cause_comes_back_by_itself(reader: Reader, store: Store, led
     assert reader.overview().causes == 1
 
 
-# -- one submission ------------------------------------------------------------------------------------------------
+# -- one submission
+# ------------------------------------------------------------------------------------------------
 
 
 def test_an_unknown_id_is_not_found(reader: Reader) -> None:
@@ -401,13 +469,25 @@ def test_an_unknown_id_is_not_found(reader: Reader) -> None:
 
 
 def test_attribution_names_what_set_it(reader: Reader, store: Store) -> None:
-    """Each value says whether a rule, the source, a default, the payload or the page's address set it."""
-    [mine] = store(utm=Utm(source="google", campaign="spring"), page_url="https://x.example/?utm_campaign=spring")
+    """Each value says whether a rule, the source, a default, the payload or the page's address set
+    it.
+    """
+    [mine] = store(
+        utm=Utm(source="google", campaign="spring"),
+        page_url="https://x.example/?utm_campaign=spring",
+    )
     told = reader.submission(mine, reveal=False).attribution
     assert told["rule"] == {"index": 0, "when": {"utm_source": "google"}}
-    assert told["channel"] == {"value": "Paid search", "set_by": "rule 1", "setting": "sources.contact.rules[0].channel"}
+    assert told["channel"] == {
+        "value": "Paid search",
+        "set_by": "rule 1",
+        "setting": "sources.contact.rules[0].channel",
+    }
     assert (told["channel_id"]["value"], told["channel_id"]["set_by"]) == ("spring", "default")
-    assert [(label["value"], label["set_by"]) for label in told["labels"]] == [("Website", "source"), ("PPC", "rule 1")]
+    assert [(label["value"], label["set_by"]) for label in told["labels"]] == [
+        ("Website", "source"),
+        ("PPC", "rule 1"),
+    ]
     assert told["utm"] == {
         "source": {"value": "google", "set_by": "payload"},
         "campaign": {"value": "spring", "set_by": "page_url"},
@@ -415,7 +495,9 @@ def test_attribution_names_what_set_it(reader: Reader, store: Store) -> None:
 
 
 def test_attribution_without_a_rule(reader: Reader, store: Store) -> None:
-    """Where no rule matches the source's settings stand; of a source that is gone from the file nothing is known."""
+    """Where no rule matches the source's settings stand; of a source that is gone from the file
+    nothing is known.
+    """
     [mine], [other] = store(), store(source="partner")
     told = reader.submission(mine, reveal=False).attribution
     assert (told["rule"], told["channel"]["set_by"]) == (None, "source")
@@ -423,7 +505,9 @@ def test_attribution_without_a_rule(reader: Reader, store: Store) -> None:
 
 
 def test_an_edited_lead_shows_what_came_in(reader: Reader, store: Store, ledger: Ledger) -> None:
-    """What the stored bytes read to stands beside the mended lead; of one that nobody edited there is nothing to compare."""
+    """What the stored bytes read to stands beside the mended lead; of one that nobody edited there
+    is nothing to compare.
+    """
     [mine] = store(state=State.DEAD, email="ada@wrong")
     assert reader.submission(mine, reveal=True).came_in is None
     with ledger.redis.pipeline(transaction=True) as pipe:
@@ -434,7 +518,10 @@ def test_an_edited_lead_shows_what_came_in(reader: Reader, store: Store, ledger:
     assert detail.edited_by == "kim"
     assert detail.lead is not None
     assert detail.came_in is not None
-    assert (detail.lead["email"], detail.came_in["email"]) == ("ada@right.example", "ada@wrong.example")
+    assert (detail.lead["email"], detail.came_in["email"]) == (
+        "ada@right.example",
+        "ada@wrong.example",
+    )
 
 
 def a_form(body: bytes) -> bytes:
@@ -444,8 +531,12 @@ def a_form(body: bytes) -> bytes:
 
 
 def test_a_detail_is_masked_unless_revealed(reader: Reader, store: Store) -> None:
-    """No part of the masked answer holds the person: neither lead nor bytes nor headers nor query."""
-    [mine] = store(name="Ada Canary", email="canary@example.com", message="canary", answers={"Q": "canary"})
+    """No part of the masked answer holds the person: neither lead nor bytes nor headers nor
+    query.
+    """
+    [mine] = store(
+        name="Ada Canary", email="canary@example.com", message="canary", answers={"Q": "canary"}
+    )
     masked = reader.submission(mine, reveal=False)
     plain = reader.submission(mine, reveal=True)
     assert "anary" not in str(masked)
@@ -456,10 +547,13 @@ def test_a_detail_is_masked_unless_revealed(reader: Reader, store: Store) -> Non
     assert [entry.state for entry in plain.timeline] == [State.QUEUED]
 
 
-# -- the chart -----------------------------------------------------------------------------------------------------
+# -- the chart
+# --------------------------------------------------------------------------------------------------
 
 
-def test_the_chart_counts_by_hour(reader: Reader, store: Store, ledger: Ledger, redis: redis_py.Redis) -> None:
+def test_the_chart_counts_by_hour(
+    reader: Reader, store: Store, ledger: Ledger, redis: redis_py.Redis
+) -> None:
     """What came in stands in its hour, and a configured source that never spoke has its line."""
     now = ledger.now()
     for mine, ago in zip(store(3, source="partner"), (0, 3600, 30 * 3600), strict=True):
@@ -467,14 +561,26 @@ def test_the_chart_counts_by_hour(reader: Reader, store: Store, ledger: Ledger, 
     chart = reader.chart(24)
     lines = {line.source: line for line in chart.sources}
     assert list(lines) == ["contact", "partner"]
-    assert (len(chart.hours), lines["partner"].received[-2:], sum(lines["partner"].received)) == (24, [1, 1], 2)
+    assert (len(chart.hours), lines["partner"].received[-2:], sum(lines["partner"].received)) == (
+        24,
+        [1, 1],
+        2,
+    )
     assert sum(lines["contact"].received) == 0
 
 
-def test_a_source_that_fell_silent_is_marked(reader: Reader, store: Store, ledger: Ledger, redis: redis_py.Redis) -> None:
-    """One that spoke every ten minutes and not for hours is silent; one that speaks once a day is not, after as long."""
+def test_a_source_that_fell_silent_is_marked(
+    reader: Reader, store: Store, ledger: Ledger, redis: redis_py.Redis
+) -> None:
+    """One that spoke every ten minutes and not for hours is silent; one that speaks once a day is
+    not, after as long.
+    """
     now = ledger.now()
     for name, gap in (("busy", 600), ("daily", 12 * 3600)):
         for number, mine in enumerate(store(12, source=name)):
             redis.hset(keys.submission(mine), "received_at", str(now - 4 * 3600 - number * gap))
-    assert {line.source: line.silent for line in reader.chart().sources} == {"busy": True, "contact": False, "daily": False}
+    assert {line.source: line.silent for line in reader.chart().sources} == {
+        "busy": True,
+        "contact": False,
+        "daily": False,
+    }

@@ -17,11 +17,11 @@ from service.local.redis import answers, find_binary
 from tests.polling import eventually
 from tests.redis.store import submission
 from tests.redis.test_connection import free_port
-from worker.accept import Acceptor
-from worker.connection import connect, connect_async
+from worker.accept.acceptor import Acceptor
+from worker.encryption import Vault
 from worker.errors import StoreUnavailable
-from worker.queue import open_queue
-from worker.vault import Vault
+from worker.queue.rq_queue import open_queue
+from worker.store.connection import connect, connect_async
 
 
 @pytest.fixture
@@ -29,10 +29,23 @@ def pair(tmp_path: Path, redis_url: str) -> Iterator[tuple[str, int]]:  # noqa: 
     """A primary's URL and its replica's process id."""
     primary, replica = free_port(), free_port()
     binary = str(find_binary())
-    common = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"]
+    common = [
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--repl-diskless-sync-delay",
+        "0",
+    ]
     follow = ["--port", str(replica), "--replicaof", f"127.0.0.1 {primary}"]
     children = [
-        Child(name, [binary, *options, "--dir", str(folder(tmp_path / name)), *common], log=tmp_path / f"{name}.log")
+        Child(
+            name,
+            [binary, *options, "--dir", str(folder(tmp_path / name)), *common],
+            log=tmp_path / f"{name}.log",
+        )
         for name, options in (("primary", ["--port", str(primary)]), ("replica", follow))
     ]
     url = f"redis://127.0.0.1:{primary}/0"
@@ -57,7 +70,9 @@ def _replicates(url: str) -> bool:
 
 
 def test_nothing_is_acknowledged_that_the_replica_has_not_seen(pair: tuple[str, int]) -> None:
-    """With a replica that stands still nobody gets a receipt, whatever else the process asks Redis meanwhile."""
+    """With a replica that stands still nobody gets a receipt, whatever else the process asks Redis
+    meanwhile.
+    """
     url, replica = pair
 
     async def run() -> list[bool]:

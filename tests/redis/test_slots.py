@@ -18,16 +18,17 @@ from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.timeouts import JobTimeoutException
 from ulid import ULID
 
-from worker import keys, slots
-from worker import queue as queue_module
-from worker.connection import connect
-from worker.leases import Leases
+from worker.encryption import Vault
 from worker.ledger import Ledger
 from worker.metrics import Meter
-from worker.queue import EXECUTION_SECONDS, clear_after_the_dead, enqueue, open_queue
-from worker.slots import Slots, SlotWorker
-from worker.sweeper import Sweeper
-from worker.vault import Vault
+from worker.queue import rq_queue as queue_module
+from worker.queue import slots
+from worker.queue.leases import Leases
+from worker.queue.rq_queue import EXECUTION_SECONDS, clear_after_the_dead, enqueue, open_queue
+from worker.queue.slots import Slots, SlotWorker
+from worker.queue.sweeper import Sweeper
+from worker.store import keys
+from worker.store.connection import connect
 
 
 def eventually(true: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -40,7 +41,12 @@ def eventually(true: Callable[[], bool], seconds: float = 10.0) -> None:
 
 @contextmanager
 def running(redis_url: str, deliver: Callable[[str], None], count: int = 4) -> Iterator[Slots]:
-    slots = Slots(open_queue(connect(redis_url, timeout=7)), count, lambda: deliver, *_parts(connect(redis_url, timeout=5)))
+    slots = Slots(
+        open_queue(connect(redis_url, timeout=7)),
+        count,
+        lambda: deliver,
+        *_parts(connect(redis_url, timeout=5)),
+    )
     thread = threading.Thread(target=slots.run)
     thread.start()
     try:
@@ -60,8 +66,12 @@ def put(redis: redis_py.Redis, *ids: str) -> None:
         pipe.execute()
 
 
-def test_a_job_that_takes_too_long_is_interrupted(redis_url: str, redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A delivery that does not end is interrupted when its time is up, and its slot takes the next one; one in time is not."""
+def test_a_job_that_takes_too_long_is_interrupted(
+    redis_url: str, redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A delivery that does not end is interrupted when its time is up, and its slot takes the next
+    one; one in time is not.
+    """
     monkeypatch.setattr(queue_module, "JOB_SECONDS", 1)
     stuck, after = str(ULID()), str(ULID())
     ends, done = [], []
@@ -84,7 +94,9 @@ def test_a_job_that_takes_too_long_is_interrupted(redis_url: str, redis: Any, mo
 
 
 def test_slots_keep_no_beat(redis_url: str, redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
-    """Who waits for a job waits a different time each time: two processes in step would have one of them get all jobs."""
+    """Who waits for a job waits a different time each time: two processes in step would have one of
+    them get all jobs.
+    """
     waits: list[float] = []
 
     def nothing(_: Any, seconds: float, **__: Any) -> None:
@@ -99,7 +111,9 @@ def test_slots_keep_no_beat(redis_url: str, redis: Any, monkeypatch: pytest.Monk
 
 
 def test_every_job_is_run_once_and_leaves_nothing_behind(redis_url: str, redis: Any) -> None:
-    """Many jobs over several slots: each id is delivered once; queue, registries and job hashes are empty afterwards."""
+    """Many jobs over several slots: each id is delivered once; queue, registries and job hashes are
+    empty afterwards.
+    """
     seen: list[str] = []
     ids = [str(ULID()) for _ in range(60)]
     with running(redis_url, seen.append):
@@ -129,7 +143,9 @@ def test_slots_work_side_by_side(redis_url: str, redis: Any) -> None:
 
 
 def test_rq_info_shows_the_queue_and_the_worker(redis_url: str, redis: Any) -> None:
-    """RQ's own command tells the truth about us while a delivery is in hand, and after we are gone."""
+    """RQ's own command tells the truth about us while a delivery is in hand, and after we are
+    gone.
+    """
     hold, held = threading.Event(), threading.Event()
 
     def deliver(_: str) -> None:
@@ -150,7 +166,16 @@ def test_rq_info_shows_the_queue_and_the_worker(redis_url: str, redis: Any) -> N
 
 
 def rq_info(redis_url: str) -> str:
-    command = [sys.executable, "-m", "rq.cli", "info", "--url", redis_url, "-S", "rq.serializers.JSONSerializer"]
+    command = [
+        sys.executable,
+        "-m",
+        "rq.cli",
+        "info",
+        "--url",
+        redis_url,
+        "-S",
+        "rq.serializers.JSONSerializer",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     return done.stdout + done.stderr
 
@@ -176,7 +201,9 @@ def test_stopping_waits_for_what_is_in_hand(redis_url: str, redis: Any) -> None:
 
 
 def test_a_signal_may_come_at_any_moment(redis_url: str, redis: Any) -> None:  # noqa: ARG001
-    """Asking for the stop waits for no lock, not even one that the interrupted thread has in hand."""
+    """Asking for the stop waits for no lock, not even one that the interrupted thread has in
+    hand.
+    """
     with running(redis_url, lambda _: None, count=1) as slots, slots._stop._cond:  # type: ignore[attr-defined]
         asking = threading.Thread(target=slots.stop, daemon=True)
         asking.start()
@@ -188,7 +215,14 @@ def test_a_job_that_cannot_be_read_costs_no_slot(redis_url: str, redis: Any) -> 
     """A corrupt job is passed over and the next one is delivered."""
     seen: list[str] = []
     mine = str(ULID())
-    redis.hset("rq:job:broken", mapping={"data": b"not zlib", "created_at": "2026-01-01T00:00:00.000000Z", "status": "queued"})
+    redis.hset(
+        "rq:job:broken",
+        mapping={
+            "data": b"not zlib",
+            "created_at": "2026-01-01T00:00:00.000000Z",
+            "status": "queued",
+        },
+    )
     redis.rpush("rq:queue:leadline", "broken")
     put(redis, mine)
     with running(redis_url, seen.append, count=1):
@@ -196,7 +230,9 @@ def test_a_job_that_cannot_be_read_costs_no_slot(redis_url: str, redis: Any) -> 
 
 
 def test_a_killed_worker_does_not_keep_its_successor_out(redis_url: str, redis: Any) -> None:
-    """A worker that starts after a kill, with the same host and process id, works at once; the dead one is forgotten."""
+    """A worker that starts after a kill, with the same host and process id, works at once; the dead
+    one is forgotten.
+    """
     seen: list[str] = []
     dead = Slots(open_queue(redis), 1, lambda: seen.append, *_parts(redis))
     assert dead._register() is not None
@@ -220,7 +256,9 @@ with mock.patch.object(slots, "ALIVE_SECONDS", 3), running(sys.argv[1], lambda _
 
 
 def test_rq_forgets_a_killed_worker_within_a_minute(redis_url: str, redis: Any) -> None:
-    """After kill -9 RQ shows neither the worker, nor its jobs as started or failed, nor a lock that keeps others from tidying."""
+    """After kill -9 RQ shows neither the worker, nor its jobs as started or failed, nor a lock that
+    keeps others from tidying.
+    """
     queue = open_queue(redis)
     put(redis, str(ULID()), str(ULID()))
     holder = subprocess.Popen([sys.executable, "-c", HOLDS, redis_url])
@@ -245,7 +283,9 @@ def test_rq_forgets_a_killed_worker_within_a_minute(redis_url: str, redis: Any) 
 
 
 def test_what_ended_while_redis_was_away_leaves_rqs_list(redis_url: str, redis: Any) -> None:
-    """A living worker that could not write down the end of a job neither renews it nor shows it as started for ever."""
+    """A living worker that could not write down the end of a job neither renews it nor shows it as
+    started for ever.
+    """
     queue = open_queue(redis)
     seen: list[str] = []
     away = redis_py.ConnectionError("away")
@@ -266,13 +306,18 @@ def test_what_ended_while_redis_was_away_leaves_rqs_list(redis_url: str, redis: 
 def test_entries_without_their_jobs_are_cleared_in_one_round(redis_url: str, redis: Any) -> None:  # noqa: ARG001
     """What ended while it was looked at, its hash gone, keeps nobody from clearing the next."""
     queue = open_queue(redis)
-    redis.zadd(queue.started_job_registry.key, {f"gone-{number}:execution": time.time() + 300 for number in range(3)})
+    redis.zadd(
+        queue.started_job_registry.key,
+        {f"gone-{number}:execution": time.time() + 300 for number in range(3)},
+    )
     assert clear_after_the_dead(queue) == 3
     assert redis.zcard(queue.started_job_registry.key) == 0
 
 
 def test_a_long_delivery_stays_on_rqs_list(redis_url: str, redis: Any) -> None:
-    """What a living worker has in hand is renewed, and so neither cleared away nor taken for abandoned."""
+    """What a living worker has in hand is renewed, and so neither cleared away nor taken for
+    abandoned.
+    """
     hold = threading.Event()
     queue = open_queue(redis)
 
@@ -280,7 +325,9 @@ def test_a_long_delivery_stays_on_rqs_list(redis_url: str, redis: Any) -> None:
         hold.wait(30)
 
     def ends() -> list[float]:
-        return [end for _, end in redis.zrange(queue.started_job_registry.key, 0, -1, withscores=True)]
+        return [
+            end for _, end in redis.zrange(queue.started_job_registry.key, 0, -1, withscores=True)
+        ]
 
     with mock.patch.object(slots, "ALIVE_SECONDS", 3), running(redis_url, deliver, count=1):
         put(redis, str(ULID()))

@@ -8,7 +8,7 @@ import httpx
 from litestar import Litestar
 from litestar.testing import TestClient
 
-from service.sandbox.app import create_app
+from service.sandbox.serve import create_app
 from service.sandbox.settings import SandboxSettings
 
 TOKEN = SandboxSettings().api_token
@@ -16,7 +16,9 @@ NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
 class HandClock:
-    """Stands still until it is moved. Starts at noon UTC, so that no test crosses midnight unasked."""
+    """Stands still until it is moved. Starts at noon UTC, so that no test crosses midnight
+    unasked.
+    """
 
     def __init__(self) -> None:
         self.now = 1_760_097_600.0
@@ -35,7 +37,12 @@ def direct(settings: SandboxSettings, clock: HandClock) -> TestClient[Litestar]:
     return client
 
 
-def add_person(client: httpx.Client, name: str = "Jane Doe", email: str | None = "jane@example.org", **more: Any) -> int:
+def add_person(
+    client: httpx.Client,
+    name: str = "Jane Doe",
+    email: str | None = "jane@example.org",
+    **more: Any,
+) -> int:
     """A new person's id."""
     emails = [{"value": email}] if email else []
     answer = client.post("/api/v2/persons", json={"name": name, "emails": emails, **more})

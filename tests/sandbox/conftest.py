@@ -1,4 +1,6 @@
-"""The sandbox called directly (`api`, with a clock moved by hand) and served on a real port (`served_api`)."""
+"""The sandbox called directly (`api`, with a clock moved by hand) and served on a real port
+(`served_api`).
+"""
 
 from __future__ import annotations
 

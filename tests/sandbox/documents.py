@@ -1,4 +1,6 @@
-"""Pipedrive's own OpenAPI documents, cut to the sandbox's operations, and what is known to be wrong with them."""
+"""Pipedrive's own OpenAPI documents, cut to the sandbox's operations, and what is known to be wrong
+with them.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from typing import Any
 
 from openapi_core import Config, OpenAPI
 
-from service.sandbox.extract import CUTS, load
+from tests.tools.extract import CUTS, load
 
 UNCHECKED: Any = None  # the whole document has been checked once
 FOLDER = Path(__file__).parent.parent / "pipedrive"
@@ -18,7 +20,18 @@ Spot = tuple[str, str]
 """Operation, and the place in its answer or the query parameter."""
 
 _PERSON = ("org_id", "picture_id", "last_name")
-_NOTE = ("deal_id", "person_id", "org_id", "project_id", "task_id", "deal", "person", "organization", "project", "task")
+_NOTE = (
+    "deal_id",
+    "person_id",
+    "org_id",
+    "project_id",
+    "task_id",
+    "deal",
+    "person",
+    "organization",
+    "project",
+    "task",
+)
 _NEXT = "additional_data.next_cursor"
 
 NULLABLE: dict[str, tuple[str, ...]] = {
@@ -40,12 +53,23 @@ NULLABLE: dict[str, tuple[str, ...]] = {
     "deals.list": (
         *(
             f"data.*.{name}"
-            for name in ("person_id", "org_id", "stage_change_time", "won_time", "lost_time", "expected_close_date")
+            for name in (
+                "person_id",
+                "org_id",
+                "stage_change_time",
+                "won_time",
+                "lost_time",
+                "expected_close_date",
+            )
         ),
         _NEXT,
     ),
-    "notes.list": tuple(f"data.*.{name}" for name in (*_NOTE, "lead_id", "last_update_user_id", "user.icon_url")),
-    "notes.add": tuple(f"data.{name}" for name in (*_NOTE, "lead_id", "last_update_user_id", "user.icon_url")),
+    "notes.list": tuple(
+        f"data.*.{name}" for name in (*_NOTE, "lead_id", "last_update_user_id", "user.icon_url")
+    ),
+    "notes.add": tuple(
+        f"data.{name}" for name in (*_NOTE, "lead_id", "last_update_user_id", "user.icon_url")
+    ),
     "notes.get": tuple(f"data.{name}" for name in (*_NOTE, "last_update_user_id", "user.icon_url")),
     "notes.update": tuple(f"data.{name}" for name in (*_NOTE, "user.icon_url")),
 }
@@ -94,7 +118,10 @@ def mended(version: str, *, without: Spot | None = None) -> Document:
                 for schema in _answers_at(document, operation, place):
                     schema["nullable"] = True
         for parameter in operation.get("parameters", []):
-            if LISTS.get(cut.name) == parameter["name"] and (cut.name, parameter["name"]) != without:
+            if (
+                LISTS.get(cut.name) == parameter["name"]
+                and (cut.name, parameter["name"]) != without
+            ):
                 parameter["schema"] = {"type": "string"}
     return document
 
@@ -113,12 +140,18 @@ def validator(version: str) -> OpenAPI:
 
 def validator_without(version: str, spot: Spot) -> OpenAPI:
     """The same with one spot left as Pipedrive publishes it."""
-    return OpenAPI.from_dict(mended(version, without=spot), config=Config(spec_validator_cls=UNCHECKED))
+    return OpenAPI.from_dict(
+        mended(version, without=spot), config=Config(spec_validator_cls=UNCHECKED)
+    )
 
 
 def _answers_at(document: Document, operation: Document, place: str) -> list[Document]:
     responses = operation["responses"]
-    found = [item["content"]["application/json"]["schema"] for status, item in responses.items() if status.startswith("2")]
+    found = [
+        item["content"]["application/json"]["schema"]
+        for status, item in responses.items()
+        if status.startswith("2")
+    ]
     for step in place.split("."):
         found = [child for schema in found for child in children(document, schema, step)]
     assert found, place
@@ -140,4 +173,7 @@ def whole_parts(document: Document, schema: Document) -> list[Document]:
         for name in schema["$ref"].removeprefix("#/").split("/"):
             found = found[name]
         return whole_parts(document, found)
-    return [schema, *(part for child in schema.get("allOf", []) for part in whole_parts(document, child))]
+    return [
+        schema,
+        *(part for child in schema.get("allOf", []) for part in whole_parts(document, child)),
+    ]

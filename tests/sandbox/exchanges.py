@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from service.sandbox.account import custom_key, label_id
+from service.sandbox.account.stock import custom_key, label_id
 from service.sandbox.operations import Route, Routes, read_operations
 from tests.sandbox.account import NOBODY, HandClock, add_lead, add_person, data
 
@@ -75,12 +75,21 @@ def talk(client: httpx.Client, clock: HandClock) -> list[Exchange]:
 
 
 def _contacts(client: httpx.Client) -> tuple[int, int, int]:
-    organization = data(client.post("/api/v2/organizations", json={"name": "Example Ltd", "website": "https://example.org"}))[
-        "id"
-    ]
+    organization = data(
+        client.post(
+            "/api/v2/organizations", json={"name": "Example Ltd", "website": "https://example.org"}
+        )
+    )["id"]
     address = {"value": "1 Main Street", "country": "Estonia"}
-    client.patch(f"/api/v2/organizations/{organization}", json={"address": address, "label_ids": [1], "employee_count": 12})
-    bare = data(client.post("/api/v2/organizations", json={"name": "Example Two", "owner_id": 12, "visible_to": 7}))["id"]
+    client.patch(
+        f"/api/v2/organizations/{organization}",
+        json={"address": address, "label_ids": [1], "employee_count": 12},
+    )
+    bare = data(
+        client.post(
+            "/api/v2/organizations", json={"name": "Example Two", "owner_id": 12, "visible_to": 7}
+        )
+    )["id"]
     client.patch(f"/api/v2/organizations/{bare}", json={"website": None})
     client.get(f"/api/v2/organizations/{bare}")
     rich = add_person(
@@ -116,9 +125,19 @@ def _leads(client: httpx.Client, rich: int, poor: int, organization: int) -> str
         channel_id="spring",
         **{custom_key("deal", "Budget"): "10k", custom_key("deal", "Company size"): 102},
     )
-    data(client.post("/v1/leads", json={"title": "Lead of a company", "organization_id": organization}))
-    client.patch(f"/v1/leads/{lead}", json={"label_ids": [label_id("Warm"), label_id("PPC")], "value": None, "channel": None})
-    client.patch(f"/v1/leads/{lead}", json={"value": {"amount": 30, "currency": "USD"}, "expected_close_date": None})
+    data(
+        client.post(
+            "/v1/leads", json={"title": "Lead of a company", "organization_id": organization}
+        )
+    )
+    client.patch(
+        f"/v1/leads/{lead}",
+        json={"label_ids": [label_id("Warm"), label_id("PPC")], "value": None, "channel": None},
+    )
+    client.patch(
+        f"/v1/leads/{lead}",
+        json={"value": {"amount": 30, "currency": "USD"}, "expected_close_date": None},
+    )
     client.patch(f"/v1/leads/{NOBODY}", json={"title": "x"})
     client.patch(f"/v1/leads/{add_lead(client, poor)}", json={"is_archived": True})
     client.get(f"/v1/leads/{lead}")
@@ -127,32 +146,66 @@ def _leads(client: httpx.Client, rich: int, poor: int, organization: int) -> str
 
 
 def _notes(client: httpx.Client, lead: str, rich: int, organization: int) -> None:
-    note = data(client.post("/v1/notes", json={"content": "<p>Hello</p>", "lead_id": lead, "pinned_to_lead_flag": 1}))["id"]
-    client.post("/v1/notes", json={"content": "About her", "person_id": rich, "org_id": organization})
+    note = data(
+        client.post(
+            "/v1/notes", json={"content": "<p>Hello</p>", "lead_id": lead, "pinned_to_lead_flag": 1}
+        )
+    )["id"]
+    client.post(
+        "/v1/notes", json={"content": "About her", "person_id": rich, "org_id": organization}
+    )
     client.get(f"/v1/notes/{note}")
     client.put(f"/v1/notes/{note}", json={"content": "<p>Hello again</p>"})
-    client.get("/v1/notes", params={"lead_id": lead, "limit": 1, "sort": "add_time DESC", "pinned_to_lead_flag": 1})
+    client.get(
+        "/v1/notes",
+        params={"lead_id": lead, "limit": 1, "sort": "add_time DESC", "pinned_to_lead_flag": 1},
+    )
     client.get("/v1/notes", params={"limit": 1})
     client.get("/v1/notes", params={"person_id": rich})
     client.delete(f"/v1/notes/{note}")
 
 
 def _lists_and_searches(client: httpx.Client, rich: int, organization: int) -> None:
-    client.get("/v1/leads", params={"person_id": rich, "limit": 500, "start": 0, "sort": "add_time DESC,title ASC"})
-    client.get("/v1/leads", params={"updated_since": "2025-01-01T10:20:00Z", "organization_id": organization, "owner_id": 12})
+    client.get(
+        "/v1/leads",
+        params={"person_id": rich, "limit": 500, "start": 0, "sort": "add_time DESC,title ASC"},
+    )
+    client.get(
+        "/v1/leads",
+        params={
+            "updated_since": "2025-01-01T10:20:00Z",
+            "organization_id": organization,
+            "owner_id": 12,
+        },
+    )
     client.get("/v1/leads/archived", params={"sort": "update_time DESC"})
     newest: dict[str, str | int] = {"sort_by": "add_time", "sort_direction": "desc", "limit": 1}
     cursor = client.get("/api/v2/persons", params=newest).json()["additional_data"]["next_cursor"]
     client.get("/api/v2/persons", params=newest | {"cursor": cursor})
-    client.get("/api/v2/persons", params={"org_id": organization, "include_fields": "marketing_status", "ids": f"{rich},99"})
+    client.get(
+        "/api/v2/persons",
+        params={"org_id": organization, "include_fields": "marketing_status", "ids": f"{rich},99"},
+    )
     client.get(f"/api/v2/persons/{rich}")
-    client.get("/api/v2/organizations", params={"sort_by": "update_time", "updated_since": "2025-01-01T10:20:00Z"})
+    client.get(
+        "/api/v2/organizations",
+        params={"sort_by": "update_time", "updated_since": "2025-01-01T10:20:00Z"},
+    )
     client.get(f"/api/v2/organizations/{organization}")
-    client.get("/api/v2/persons/search", params={"term": "JANE@example.org", "fields": "email,phone", "exact_match": "true"})
+    client.get(
+        "/api/v2/persons/search",
+        params={"term": "JANE@example.org", "fields": "email,phone", "exact_match": "true"},
+    )
     client.get("/api/v2/persons/search", params={"term": "cher", "limit": 1})
-    client.get("/api/v2/organizations/search", params={"term": "example", "fields": "name,address", "limit": 1})
+    client.get(
+        "/api/v2/organizations/search",
+        params={"term": "example", "fields": "name,address", "limit": 1},
+    )
     client.get("/api/v2/organizations/search", params={"term": "example"})
-    client.get("/api/v2/leads/search", params={"term": "a lead", "fields": "title,custom_fields", "person_id": rich})
+    client.get(
+        "/api/v2/leads/search",
+        params={"term": "a lead", "fields": "title,custom_fields", "person_id": rich},
+    )
     client.get("/api/v2/leads/search", params={"term": "lead"})
 
 
@@ -163,21 +216,33 @@ def _catalogue(client: httpx.Client) -> None:
     client.get("/v1/leadLabels")
     client.delete(f"/v1/leadLabels/{label}")
     client.delete(f"/v1/leadLabels/{NOBODY}")
-    for path in ("/v1/leadSources", "/v1/leadFields", "/v1/users", "/v1/users/me", "/v1/currencies"):
+    for path in (
+        "/v1/leadSources",
+        "/v1/leadFields",
+        "/v1/users",
+        "/v1/users/me",
+        "/v1/currencies",
+    ):
         client.get(path)
     client.get("/v1/users/me", headers={"x-api-token": "wrong"})
     client.get("/v1/currencies", params={"term": "euro"})
     for owner in ("deal", "person"):
         client.get(f"/api/v2/{owner}Fields")
         client.get(
-            f"/api/v2/{owner}Fields", params={"limit": 2, "include_fields": "ui_visibility,important_fields,required_fields"}
+            f"/api/v2/{owner}Fields",
+            params={"limit": 2, "include_fields": "ui_visibility,important_fields,required_fields"},
         )
     client.get("/api/v2/dealFields/channel")
-    client.get(f"/api/v2/personFields/{custom_key('person', 'Newsletter')}", params={"include_fields": "required_fields"})
+    client.get(
+        f"/api/v2/personFields/{custom_key('person', 'Newsletter')}",
+        params={"include_fields": "required_fields"},
+    )
 
 
 def _endings(client: httpx.Client, lead: str, rich: int, poor: int, organization: int) -> None:
-    conversion = data(client.post(f"/api/v2/leads/{lead}/convert/deal", json={"stage_id": 1}))["conversion_id"]
+    conversion = data(client.post(f"/api/v2/leads/{lead}/convert/deal", json={"stage_id": 1}))[
+        "conversion_id"
+    ]
     client.get(f"/api/v2/leads/{lead}/convert/status/{conversion}")
     client.get(f"/api/v2/leads/{lead}/convert/status/{NOBODY}")
     client.post(f"/api/v2/leads/{lead}/convert/deal", json={})

@@ -7,12 +7,14 @@ import re
 import httpx
 import pytest
 
-from service.sandbox.account import CHANNELS, LABELS, custom_key, label_id
+from service.sandbox.account.stock import CHANNELS, LABELS, custom_key, label_id
 from tests.sandbox.account import HandClock, add_lead, add_person, data
 
 
 def test_a_lead_keeps_what_it_is_given(api: httpx.Client) -> None:
-    """A created lead answers 201 with every documented key, what was given, and `API` as its origin."""
+    """A created lead answers 201 with every documented key, what was given, and `API` as its
+    origin.
+    """
     person = add_person(api)
     size = custom_key("deal", "Company size")
     given = {
@@ -32,7 +34,12 @@ def test_a_lead_keeps_what_it_is_given(api: httpx.Client) -> None:
     assert answer.status_code == 201
     lead = answer.json()["data"]
     assert {key: lead[key] for key in given} == given
-    assert (lead["origin"], lead["source_name"], lead["creator_id"], lead["is_archived"]) == ("API", "API", 1, False)
+    assert (lead["origin"], lead["source_name"], lead["creator_id"], lead["is_archived"]) == (
+        "API",
+        "API",
+        1,
+        False,
+    )
     assert lead["add_time"] == "2025-10-10T12:00:00.000Z"
     assert api.get(f"/v1/leads/{lead['id'].upper()}").json()["data"] == lead
 
@@ -40,24 +47,39 @@ def test_a_lead_keeps_what_it_is_given(api: httpx.Client) -> None:
 def test_a_poor_lead_has_nulls_and_no_custom_fields(api: httpx.Client) -> None:
     """What is not given is null, but custom fields that are not set are absent."""
     lead = data(api.get(f"/v1/leads/{add_lead(api, add_person(api))}"))
-    for name in ("organization_id", "origin_id", "channel", "channel_id", "value", "expected_close_date"):
+    for name in (
+        "organization_id",
+        "origin_id",
+        "channel",
+        "channel_id",
+        "value",
+        "expected_close_date",
+    ):
         assert lead[name] is None
     assert (lead["label_ids"], lead["visible_to"], lead["owner_id"]) == ([], "3", 1)
     assert not [key for key in lead if re.fullmatch("[0-9a-f]{40}", key)]
 
 
 def test_the_same_lead_twice_makes_two(api: httpx.Client) -> None:
-    """There is no idempotency: an `origin_id` does not keep a second lead out, but the state shows the pair."""
+    """There is no idempotency: an `origin_id` does not keep a second lead out, but the state shows
+    the pair.
+    """
     person = add_person(api)
     ids = [add_lead(api, person, origin_id="contact:01") for _ in range(2)]
     assert len(set(ids)) == 2
-    assert api.get("/_sandbox/state").json()["totals"]["duplicates"]["origin_ids"] == {"contact:01": ids}
+    assert api.get("/_sandbox/state").json()["totals"]["duplicates"]["origin_ids"] == {
+        "contact:01": ids
+    }
 
 
 def test_labels_are_replaced_not_added(api: httpx.Client) -> None:
     """`label_ids` in a PATCH is the whole new list; other fields stay."""
     lead = add_lead(api, add_person(api), label_ids=[label_id("Hot")], channel_id="spring")
-    changed = data(api.patch(f"/v1/leads/{lead}", json={"label_ids": [label_id("PPC").upper(), label_id("PPC")]}))
+    changed = data(
+        api.patch(
+            f"/v1/leads/{lead}", json={"label_ids": [label_id("PPC").upper(), label_id("PPC")]}
+        )
+    )
     assert changed["label_ids"] == [label_id("PPC")]
     assert changed["channel_id"] == "spring"
 
@@ -65,9 +87,22 @@ def test_labels_are_replaced_not_added(api: httpx.Client) -> None:
 def test_null_empties(api: httpx.Client, clock: HandClock) -> None:
     """Null takes a value, a channel and a custom field away, and the time of change moves."""
     budget = custom_key("deal", "Budget")
-    lead = add_lead(api, add_person(api), channel=66, channel_id="x", value={"amount": 1, "currency": "USD"}, **{budget: "5k"})
+    lead = add_lead(
+        api,
+        add_person(api),
+        channel=66,
+        channel_id="x",
+        value={"amount": 1, "currency": "USD"},
+        **{budget: "5k"},
+    )
     clock.advance(10)
-    body = {"channel": None, "channel_id": None, "value": None, "expected_close_date": None, budget: None}
+    body = {
+        "channel": None,
+        "channel_id": None,
+        "value": None,
+        "expected_close_date": None,
+        budget: None,
+    }
     changed = data(api.patch(f"/v1/leads/{lead}", json=body))
     assert [changed[name] for name in ("channel", "channel_id", "value")] == [None, None, None]
     assert budget not in changed
@@ -75,7 +110,9 @@ def test_null_empties(api: httpx.Client, clock: HandClock) -> None:
 
 
 def test_leads_are_listed_by_person_oldest_first(api: httpx.Client, clock: HandClock) -> None:
-    """The list knows a lead at once, leaves other persons' and archived ones out, and pages by `start`."""
+    """The list knows a lead at once, leaves other persons' and archived ones out, and pages by
+    `start`.
+    """
     jane, joe = add_person(api), add_person(api, "Joe", "joe@example.org")
     mine = []
     for _ in range(3):
@@ -92,7 +129,9 @@ def test_leads_are_listed_by_person_oldest_first(api: httpx.Client, clock: HandC
     body = api.get("/v1/leads", params={"person_id": jane, "limit": 1, "start": 1}).json()
     assert [lead["id"] for lead in body["data"]] == [mine[2]]
     assert body["additional_data"]["more_items_in_collection"] is False
-    assert [lead["id"] for lead in data(api.get("/v1/leads/archived", params={"person_id": jane}))] == [mine[1]]
+    assert [
+        lead["id"] for lead in data(api.get("/v1/leads/archived", params={"person_id": jane}))
+    ] == [mine[1]]
     newest = api.get("/v1/leads", params={"sort": "add_time DESC", "limit": 1})
     assert data(newest)[0]["person_id"] == joe
 
@@ -103,10 +142,18 @@ def test_leads_changed_since(api: httpx.Client, clock: HandClock) -> None:
     old = add_lead(api, person)
     clock.advance(60)
     new = add_lead(api, person)
-    assert [lead["id"] for lead in data(api.get("/v1/leads", params={"updated_since": "2025-10-10T12:01:00Z"}))] == [new]
+    assert [
+        lead["id"]
+        for lead in data(api.get("/v1/leads", params={"updated_since": "2025-10-10T12:01:00Z"}))
+    ] == [new]
     clock.advance(60)
     api.patch(f"/v1/leads/{old}", json={"title": "changed"})
-    assert [lead["id"] for lead in data(api.get("/v1/leads", params={"updated_since": "2025-10-10T14:02:00+02:00"}))] == [old]
+    assert [
+        lead["id"]
+        for lead in data(
+            api.get("/v1/leads", params={"updated_since": "2025-10-10T14:02:00+02:00"})
+        )
+    ] == [old]
 
 
 def test_a_deleted_lead_is_gone(api: httpx.Client) -> None:
@@ -118,10 +165,14 @@ def test_a_deleted_lead_is_gone(api: httpx.Client) -> None:
 
 
 def test_a_converted_lead_lives_on_as_a_deal(api: httpx.Client) -> None:
-    """Conversion takes the lead away and keeps its attribution, custom fields and notes with the deal."""
+    """Conversion takes the lead away and keeps its attribution, custom fields and notes with the
+    deal.
+    """
     person = add_person(api)
     budget = custom_key("deal", "Budget")
-    lead = add_lead(api, person, origin_id="contact:01", channel=66, channel_id="spring", **{budget: "5k"})
+    lead = add_lead(
+        api, person, origin_id="contact:01", channel=66, channel_id="spring", **{budget: "5k"}
+    )
     note = data(api.post("/v1/notes", json={"content": "x", "lead_id": lead}))["id"]
     conversion = data(api.post(f"/api/v2/leads/{lead}/convert/deal"))["conversion_id"]
     status = data(api.get(f"/api/v2/leads/{lead}/convert/status/{conversion}"))
@@ -137,7 +188,9 @@ def test_a_converted_lead_lives_on_as_a_deal(api: httpx.Client) -> None:
 def test_persons_are_never_merged(api: httpx.Client) -> None:
     """The same e-mail twice makes two persons, and the state shows the pair."""
     ids = [add_person(api), add_person(api, email="JANE@example.org")]
-    assert api.get("/_sandbox/state").json()["totals"]["duplicates"]["emails"] == {"jane@example.org": ids}
+    assert api.get("/_sandbox/state").json()["totals"]["duplicates"]["emails"] == {
+        "jane@example.org": ids
+    }
 
 
 def test_a_person_gets_what_the_server_fills_in(api: httpx.Client) -> None:
@@ -155,15 +208,26 @@ def test_a_person_gets_what_the_server_fills_in(api: httpx.Client) -> None:
 
 
 def test_marketing_status_changes_only_once(api: httpx.Client) -> None:
-    """A second change is answered with success and does nothing; the field is shown only when asked for."""
+    """A second change is answered with success and does nothing; the field is shown only when asked
+    for.
+    """
     person = add_person(api, marketing_status="subscribed")
-    assert api.patch(f"/api/v2/persons/{person}", json={"marketing_status": "unsubscribed"}).status_code == 200
-    shown = data(api.get(f"/api/v2/persons/{person}", params={"include_fields": "marketing_status"}))
+    assert (
+        api.patch(
+            f"/api/v2/persons/{person}", json={"marketing_status": "unsubscribed"}
+        ).status_code
+        == 200
+    )
+    shown = data(
+        api.get(f"/api/v2/persons/{person}", params={"include_fields": "marketing_status"})
+    )
     assert shown["marketing_status"] == "subscribed"
 
 
 def test_newest_persons_first_with_a_cursor(api: httpx.Client, clock: HandClock) -> None:
-    """Pages by cursor stay in step when somebody is added meanwhile; the last page's cursor is null."""
+    """Pages by cursor stay in step when somebody is added meanwhile; the last page's cursor is
+    null.
+    """
     ids = []
     for number in range(5):
         ids.append(add_person(api, f"Person {number}"))
@@ -172,7 +236,9 @@ def test_newest_persons_first_with_a_cursor(api: httpx.Client, clock: HandClock)
     seen: list[int] = []
     cursor = None
     for _ in range(5):
-        body = api.get("/api/v2/persons", params=query | ({"cursor": cursor} if cursor else {})).json()
+        body = api.get(
+            "/api/v2/persons", params=query | ({"cursor": cursor} if cursor else {})
+        ).json()
         seen += [person["id"] for person in body["data"]]
         cursor = body["additional_data"]["next_cursor"]
         if cursor is None:
@@ -195,11 +261,18 @@ def test_custom_fields_of_persons(api: httpx.Client) -> None:
     """Custom fields are merged key by key; null empties one."""
     news, contact = custom_key("person", "Newsletter"), custom_key("person", "Preferred contact")
     person = add_person(api, custom_fields={news: "yes"})
-    assert data(api.patch(f"/api/v2/persons/{person}", json={"custom_fields": {contact: 121}}))["custom_fields"] == {
+    assert data(api.patch(f"/api/v2/persons/{person}", json={"custom_fields": {contact: 121}}))[
+        "custom_fields"
+    ] == {
         news: "yes",
         contact: 121,
     }
-    assert data(api.patch(f"/api/v2/persons/{person}", json={"custom_fields": {news: None}}))["custom_fields"][news] is None
+    assert (
+        data(api.patch(f"/api/v2/persons/{person}", json={"custom_fields": {news: None}}))[
+            "custom_fields"
+        ][news]
+        is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -209,7 +282,10 @@ def test_custom_fields_of_persons(api: httpx.Client) -> None:
         ("a<script>alert(1)</script>b", "ab"),
         ("<!-- marker -->x", "x"),
         ('<a href="javascript:alert(1)" onclick="x()">y</a>', "<a>y</a>"),
-        ('<a href="https://example.org/?a=1&amp;b=2">y</a>', '<a href="https://example.org/?a=1&amp;b=2">y</a>'),
+        (
+            '<a href="https://example.org/?a=1&amp;b=2">y</a>',
+            '<a href="https://example.org/?a=1&amp;b=2">y</a>',
+        ),
         ("<form><input name=x></form>5 &lt; 6 &amp; 7", "5 &lt; 6 &amp; 7"),
         ("line<br>next", "line<br>next"),
         ('<img src="x" onerror="alert(1)">', "<img>"),
@@ -217,7 +293,9 @@ def test_custom_fields_of_persons(api: httpx.Client) -> None:
     ],
 )
 def test_notes_are_sanitised(api: httpx.Client, sent: str, kept: str) -> None:
-    """A note keeps harmless HTML; comments, scripts and handlers are gone from what it reads back as."""
+    """A note keeps harmless HTML; comments, scripts and handlers are gone from what it reads back
+    as.
+    """
     note = data(api.post("/v1/notes", json={"content": sent, "person_id": add_person(api)}))
     assert note["content"] == kept
     assert data(api.get(f"/v1/notes/{note['id']}"))["content"] == kept
@@ -231,14 +309,24 @@ def test_notes_of_one_lead(api: httpx.Client) -> None:
         api.post("/v1/notes", json={"content": f"about {lead}", "lead_id": lead})
     body = api.get("/v1/notes", params={"lead_id": mine, "limit": 1}).json()
     assert [note["content"] for note in body["data"]] == [f"about {mine}"]
-    assert body["additional_data"]["pagination"] == {"start": 0, "limit": 1, "more_items_in_collection": True, "next_start": 1}
+    assert body["additional_data"]["pagination"] == {
+        "start": 0,
+        "limit": 1,
+        "more_items_in_collection": True,
+        "next_start": 1,
+    }
 
 
 def test_stock_account(api: httpx.Client) -> None:
     """Users 1 and 12, the labels, the channels by id, lead sources without colours, currencies."""
     users = data(api.get("/v1/users"))
-    assert [(user["id"], user["is_you"], "@" in user["email"]) for user in users] == [(1, True, True), (12, False, True)]
-    assert [(label["name"], label["color"]) for label in data(api.get("/v1/leadLabels"))] == list(LABELS)
+    assert [(user["id"], user["is_you"], "@" in user["email"]) for user in users] == [
+        (1, True, True),
+        (12, False, True),
+    ]
+    assert [(label["name"], label["color"]) for label in data(api.get("/v1/leadLabels"))] == list(
+        LABELS
+    )
     options = data(api.get("/api/v2/dealFields/channel"))["options"]
     assert {option["id"]: option["label"] for option in options} == CHANNELS
     assert {"name": "API"} in data(api.get("/v1/leadSources"))
@@ -247,11 +335,21 @@ def test_stock_account(api: httpx.Client) -> None:
 
 
 def test_fields_by_name(api: httpx.Client) -> None:
-    """Custom fields show their 40-hex key, type and options; leads do not list the channel, deals do."""
+    """Custom fields show their 40-hex key, type and options; leads do not list the channel, deals
+    do.
+    """
     fields = {field["field_name"]: field for field in data(api.get("/api/v2/dealFields"))}
     assert re.fullmatch("[0-9a-f]{40}", fields["Budget"]["field_code"])
-    assert (fields["Budget"]["field_type"], fields["Budget"]["is_custom_field"]) == ("varchar", True)
-    assert {option["label"] for option in fields["Company size"]["options"]} == {"1-10", "11-50", "51-200", "201+"}
+    assert (fields["Budget"]["field_type"], fields["Budget"]["is_custom_field"]) == (
+        "varchar",
+        True,
+    )
+    assert {option["label"] for option in fields["Company size"]["options"]} == {
+        "1-10",
+        "11-50",
+        "51-200",
+        "201+",
+    }
     assert "Newsletter" in {field["field_name"] for field in data(api.get("/api/v2/personFields"))}
     keys = {field["key"] for field in data(api.get("/v1/leadFields"))}
     assert fields["Budget"]["field_code"] in keys
@@ -261,7 +359,10 @@ def test_fields_by_name(api: httpx.Client) -> None:
 def test_labels_live_and_die(api: httpx.Client) -> None:
     """A label can be added, renamed and deleted; deleting takes it off its leads."""
     label = data(api.post("/v1/leadLabels", json={"name": "Fair", "color": "brown"}))["id"]
-    assert data(api.patch(f"/v1/leadLabels/{label}", json={"name": "Trade fair"}))["name"] == "Trade fair"
+    assert (
+        data(api.patch(f"/v1/leadLabels/{label}", json={"name": "Trade fair"}))["name"]
+        == "Trade fair"
+    )
     lead = add_lead(api, add_person(api), label_ids=[label, label_id("Hot")])
     assert data(api.delete(f"/v1/leadLabels/{label}")) == {"id": label}
     assert data(api.get(f"/v1/leads/{lead}"))["label_ids"] == [label_id("Hot")]

@@ -13,8 +13,12 @@ CLIENT = ("sandbox-client", "sandbox-secret")
 ME = "/v1/users/me"
 
 
-def refresh(api: httpx.Client, token: str = "sandbox-refresh", auth: tuple[str, str] = CLIENT) -> httpx.Response:
-    return api.post("/oauth/token", data={"grant_type": "refresh_token", "refresh_token": token}, auth=auth)
+def refresh(
+    api: httpx.Client, token: str = "sandbox-refresh", auth: tuple[str, str] = CLIENT
+) -> httpx.Response:
+    return api.post(
+        "/oauth/token", data={"grant_type": "refresh_token", "refresh_token": token}, auth=auth
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,9 +56,15 @@ def test_the_token_in_the_query_is_not_taken(api: httpx.Client) -> None:
 
 
 def test_an_access_token_works_until_it_expires(api: httpx.Client, clock: HandClock) -> None:
-    """The refresh answers in the vendor's shape; the token is long, works, and after its time does not."""
+    """The refresh answers in the vendor's shape; the token is long, works, and after its time does
+    not.
+    """
     body = refresh(api).json()
-    assert (body["token_type"], body["refresh_token"], body["expires_in"]) == ("Bearer", "sandbox-refresh", 3599)
+    assert (body["token_type"], body["refresh_token"], body["expires_in"]) == (
+        "Bearer",
+        "sandbox-refresh",
+        3599,
+    )
     assert 256 < len(body["access_token"]) <= 768
     del api.headers["x-api-token"]
     bearer = {"authorization": f"Bearer {body['access_token']}"}
@@ -71,7 +81,10 @@ def test_access_tokens_can_be_ended_at_once(api: httpx.Client) -> None:
     api.post("/_sandbox/expire-access-tokens")
     new = refresh(api).json()["access_token"]
     del api.headers["x-api-token"]
-    assert [api.get(ME, headers={"authorization": f"Bearer {token}"}).status_code for token in (old, new)] == [401, 200]
+    assert [
+        api.get(ME, headers={"authorization": f"Bearer {token}"}).status_code
+        for token in (old, new)
+    ] == [401, 200]
 
 
 def test_a_rotating_refresh_token_works_once(opened: Opener) -> None:
@@ -90,20 +103,39 @@ def test_a_rotating_refresh_token_works_once(opened: Opener) -> None:
         ({"grant_type": "refresh_token", "refresh_token": "wrong"}, CLIENT, 400, "invalid_grant"),
         ({"grant_type": "refresh_token"}, CLIENT, 400, "invalid_grant"),
         ({"grant_type": "authorization_code"}, CLIENT, 400, "unsupported_grant_type"),
-        ({"grant_type": "refresh_token", "refresh_token": "sandbox-refresh"}, ("sandbox-client", "wrong"), 401, "invalid_client"),
-        ({"grant_type": "refresh_token", "refresh_token": "sandbox-refresh", "code": "x"}, CLIENT, 400, '"code" is not allowed'),
+        (
+            {"grant_type": "refresh_token", "refresh_token": "sandbox-refresh"},
+            ("sandbox-client", "wrong"),
+            401,
+            "invalid_client",
+        ),
+        (
+            {"grant_type": "refresh_token", "refresh_token": "sandbox-refresh", "code": "x"},
+            CLIENT,
+            400,
+            '"code" is not allowed',
+        ),
     ],
 )
-def test_refreshes_are_checked(api: httpx.Client, form: dict[str, str], auth: tuple[str, str], status: int, error: str) -> None:
+def test_refreshes_are_checked(
+    api: httpx.Client, form: dict[str, str], auth: tuple[str, str], status: int, error: str
+) -> None:
     """A refresh with the wrong token, client or form is refused in OAuth's words."""
     answer = api.post("/oauth/token", data=form, auth=auth)
     assert (answer.status_code, answer.json()["error"]) == (status, error)
 
 
 def test_a_refresh_is_a_form(api: httpx.Client) -> None:
-    """JSON is refused; so is the documents' trailing slash, which would turn a POST into a GET elsewhere."""
-    assert api.post("/oauth/token", json={"grant_type": "refresh_token"}, auth=CLIENT).status_code == 415
-    assert api.post("/oauth/token/", data={}, auth=CLIENT, follow_redirects=False).status_code == 404
+    """JSON is refused; so is the documents' trailing slash, which would turn a POST into a GET
+    elsewhere.
+    """
+    assert (
+        api.post("/oauth/token", json={"grant_type": "refresh_token"}, auth=CLIENT).status_code
+        == 415
+    )
+    assert (
+        api.post("/oauth/token/", data={}, auth=CLIENT, follow_redirects=False).status_code == 404
+    )
 
 
 def test_secrets_stay_out_of_the_log(api: httpx.Client) -> None:

@@ -14,7 +14,16 @@ from openapi_core.testing.responses import MockResponse
 from service.sandbox.operations import read_operations
 from service.sandbox.settings import SandboxSettings
 from tests.sandbox.account import HandClock, direct
-from tests.sandbox.documents import LISTS, NULLABLE, UNDOCUMENTED, Document, described, validator, validator_without, whole_parts
+from tests.sandbox.documents import (
+    LISTS,
+    NULLABLE,
+    UNDOCUMENTED,
+    Document,
+    described,
+    validator,
+    validator_without,
+    whole_parts,
+)
 from tests.sandbox.exchanges import Exchange, talk
 
 HOST = "https://api.pipedrive.com"
@@ -50,8 +59,12 @@ def test_answers_hold_nothing_undocumented(exchanges: list[Exchange], name: str)
 
 @pytest.mark.parametrize("name", sorted(NULLABLE.keys() | LISTS.keys()))
 def test_every_known_spot_is_still_one(exchanges: list[Exchange], name: str) -> None:
-    """Without its mending, the validator refuses something: the list of known mistakes holds nothing that is none."""
-    concerned = [exchange for exchange in exchanges if exchange.operation == name and exchange.status < 400]
+    """Without its mending, the validator refuses something: the list of known mistakes holds
+    nothing that is none.
+    """
+    concerned = [
+        exchange for exchange in exchanges if exchange.operation == name and exchange.status < 400
+    ]
     for place in (*NULLABLE.get(name, ()), *([LISTS[name]] if name in LISTS else [])):
         unmended = validator_without(concerned[0].version, (name, place))
         assert [exchange for exchange in concerned if not _is_valid(unmended, exchange)], place
@@ -73,11 +86,21 @@ def test_every_known_spot_is_still_one(exchanges: list[Exchange], name: str) -> 
 def test_documents_are_too_loose_here(version: str, method: str, path: str, body: bytes) -> None:
     """Where the documents let a request pass that the server refuses, the sandbox refuses it."""
     request = MockRequest(
-        HOST, method, PREFIXES[version] + path, headers={"x-api-token": "t"}, data=body, content_type="application/json"
+        HOST,
+        method,
+        PREFIXES[version] + path,
+        headers={"x-api-token": "t"},
+        data=body,
+        content_type="application/json",
     )
     validator(version).validate_request(request)
     with direct(SandboxSettings(), HandClock()) as client:
-        answer = client.request(method, PREFIXES[version] + path, content=body, headers={"content-type": "application/json"})
+        answer = client.request(
+            method,
+            PREFIXES[version] + path,
+            content=body,
+            headers={"content-type": "application/json"},
+        )
     assert answer.status_code in {400, 404}
     assert answer.json()["success"] is False
 
@@ -118,13 +141,19 @@ def _unknown_keys(document: Document, schema: Document, value: Any) -> set[str]:
     parts = whole_parts(document, schema)
     if isinstance(value, list):
         items = [part["items"] for part in parts if "items" in part]
-        return set().union(*(_unknown_keys(document, {"allOf": items}, item) for item in value)) if items else set()
+        return (
+            set().union(*(_unknown_keys(document, {"allOf": items}, item) for item in value))
+            if items
+            else set()
+        )
     known: dict[str, Document] = {}
     for part in parts:
         known |= part.get("properties", {})
     if not isinstance(value, dict) or not known:
         return set()
-    below = (_unknown_keys(document, known[key], child) for key, child in value.items() if key in known)
+    below = (
+        _unknown_keys(document, known[key], child) for key, child in value.items() if key in known
+    )
     return {key for key in value if key not in known}.union(*below)
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from service.sandbox.extract import CUTS, Cut, dump, extract, load, main
-from service.sandbox.handlers import HANDLERS
 from service.sandbox.operations import read_operations
+from service.sandbox.resources.handlers import HANDLERS
 from tests.sandbox.documents import FOLDER
+from tests.tools.extract import CUTS, Cut, dump, extract, load, main
 
 
 @pytest.fixture(scope="module", params=["v1", "v2"])
@@ -23,15 +23,23 @@ def document(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 def test_committed_extract_is_fresh(document: tuple[str, dict[str, Any]]) -> None:
     """A new extraction from the committed documents gives the committed files, byte for byte."""
     version, source = document
-    committed = (files("service.sandbox") / "openapi" / f"{version}.json").read_text(encoding="utf-8")
+    committed = (files("service.sandbox") / "openapi" / f"{version}.json").read_text(
+        encoding="utf-8"
+    )
     assert dump(extract(version, source)) == committed
 
 
 def test_prices_are_the_documents(document: tuple[str, dict[str, Any]]) -> None:
     """Every operation costs what `x-token-cost` says."""
     version, source = document
-    prices = {operation.name: operation.tokens for operation in read_operations() if operation.version == version}
-    assert prices == {cut.name: source["paths"][cut.path][cut.method]["x-token-cost"] for cut in CUTS[version]}
+    prices = {
+        operation.name: operation.tokens
+        for operation in read_operations()
+        if operation.version == version
+    }
+    assert prices == {
+        cut.name: source["paths"][cut.path][cut.method]["x-token-cost"] for cut in CUTS[version]
+    }
 
 
 def test_every_operation_has_a_handler() -> None:
@@ -41,23 +49,31 @@ def test_every_operation_has_a_handler() -> None:
 
 
 def test_bodies_are_closed() -> None:
-    """Every request body refuses unknown keys; only leads take custom-field keys beside the named ones."""
+    """Every request body refuses unknown keys; only leads take custom-field keys beside the named
+    ones.
+    """
     for operation in read_operations():
         if operation.body:
             assert operation.body.schema["additionalProperties"] is False
-            assert ("patternProperties" in operation.body.schema) is (operation.name in {"leads.add", "leads.update"})
+            assert ("patternProperties" in operation.body.schema) is (
+                operation.name in {"leads.add", "leads.update"}
+            )
 
 
 def test_nothing_of_openapi_is_left() -> None:
     """The extract is plain JSON Schema: no `nullable`, no `$ref`, no prose."""
-    text = "".join((files("service.sandbox") / "openapi" / f"{version}.json").read_text(encoding="utf-8") for version in CUTS)
-    assert [key for key in ('"nullable"', '"$ref"', '"description": "', '"example"') if key in text] == []
+    text = "".join(
+        (files("service.sandbox") / "openapi" / f"{version}.json").read_text(encoding="utf-8")
+        for version in CUTS
+    )
+    assert [
+        key for key in ('"nullable"', '"$ref"', '"description": "', '"example"') if key in text
+    ] == []
 
 
 def test_nullable_becomes_a_type(monkeypatch: pytest.MonkeyPatch) -> None:
     """`nullable` turns into the type null, and into a value of the enum where there is one."""
-    source = yaml.safe_load(
-        """
+    source = yaml.safe_load("""
         info: {title: T}
         components: {schemas: {Colour: {type: string, enum: [red], nullable: true, description: D}}}
         paths:
@@ -67,8 +83,7 @@ def test_nullable_becomes_a_type(monkeypatch: pytest.MonkeyPatch) -> None:
               x-token-cost: 3
               responses:
                 '200': {content: {application/json: {schema: {$ref: '#/components/schemas/Colour'}}}}
-        """
-    )
+        """)
     monkeypatch.setitem(CUTS, "v2", (Cut("persons.list", "get", "/persons"),))
     (made,) = extract("v2", source)["operations"]
     assert made["responses"]["200"] == {"type": ["string", "null"], "enum": ["red", None]}

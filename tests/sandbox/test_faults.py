@@ -1,4 +1,6 @@
-"""Faults on demand, over a real socket: what the caller sees, and what the account kept all the same."""
+"""Faults on demand, over a real socket: what the caller sees, and what the account kept all the
+same.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,10 @@ CUT = (httpx.RemoteProtocolError, httpx.ReadError)
 
 
 def rule(kind: str, match: dict[str, Any] | None = None, **effect: Any) -> dict[str, Any]:
-    return {"match": {"operation": "persons.add"} | (match or {}), "effect": {"kind": kind, **effect}}
+    return {
+        "match": {"operation": "persons.add"} | (match or {}),
+        "effect": {"kind": kind, **effect},
+    }
 
 
 def install(api: httpx.Client, *rules: dict[str, Any]) -> None:
@@ -45,13 +50,23 @@ def post_person(api: httpx.Client) -> httpx.Response:
     ("effect", "content_type", "text"),
     [
         ({"status": 503}, "application/json", '"success":false'),
-        ({"status": 429, "headers": {"Retry-After": "7"}, "body": {"success": False}}, "application/json", "false"),
+        (
+            {"status": 429, "headers": {"Retry-After": "7"}, "body": {"success": False}},
+            "application/json",
+            "false",
+        ),
         ({"status": 403, "html": "<h1>Blocked</h1>"}, "text/html", "<h1>Blocked</h1>"),
-        ({"status": 502, "text": "bad gateway", "headers": {"Content-Type": "text/weird"}}, "text/weird", "bad gateway"),
+        (
+            {"status": 502, "text": "bad gateway", "headers": {"Content-Type": "text/weird"}},
+            "text/weird",
+            "bad gateway",
+        ),
         ({"status": 200, "body": None}, "application/json", "null"),
     ],
 )
-def test_another_answer(served_api: httpx.Client, effect: dict[str, Any], content_type: str, text: str) -> None:
+def test_another_answer(
+    served_api: httpx.Client, effect: dict[str, Any], content_type: str, text: str
+) -> None:
     """A chosen status, body and headers; nothing is performed and nothing paid."""
     install(served_api, rule("answer", **effect))
     answer = post_person(served_api)
@@ -76,8 +91,12 @@ def test_an_error_that_was_performed_all_the_same(served_api: httpx.Client) -> N
 
 @pytest.mark.parametrize("reset", [False, True])
 @pytest.mark.parametrize(("kind", "kept"), [("commit-then-drop", 1), ("drop-before", 0)])
-def test_the_connection_is_cut_without_an_answer(served_api: httpx.Client, kind: str, kept: int, reset: bool) -> None:
-    """The caller sees a connection that ends without a byte; the account kept the person, or did not."""
+def test_the_connection_is_cut_without_an_answer(
+    served_api: httpx.Client, kind: str, kept: int, reset: bool
+) -> None:
+    """The caller sees a connection that ends without a byte; the account kept the person, or did
+    not.
+    """
     install(served_api, rule(kind, reset=reset))
     with pytest.raises(CUT) as seen:
         post_person(served_api)
@@ -139,7 +158,11 @@ def test_success_false(served_api: httpx.Client) -> None:
     """200 that says `success: false`."""
     install(served_api, rule("unsuccessful", error="No"))
     answer = post_person(served_api)
-    assert (answer.status_code, answer.json()["success"], answer.json()["error"]) == (200, False, "No")
+    assert (answer.status_code, answer.json()["success"], answer.json()["error"]) == (
+        200,
+        False,
+        "No",
+    )
     assert persons(served_api) == 0
 
 
@@ -155,11 +178,23 @@ def test_wrong_types(served_api: httpx.Client) -> None:
 def test_altered_answers(served_api: httpx.Client) -> None:
     """Values of the answer can be set by path: pages without end, unknown keys."""
     add_person(served_api)
-    altered = {"additional_data.next_cursor": "again", "data.0.id": "one", "data.0.surprise": [1], "more.deep": 1}
-    install(served_api, {"match": {"operation": "persons.list"}, "effect": {"kind": "alter", "set": altered}})
+    altered = {
+        "additional_data.next_cursor": "again",
+        "data.0.id": "one",
+        "data.0.surprise": [1],
+        "more.deep": 1,
+    }
+    install(
+        served_api,
+        {"match": {"operation": "persons.list"}, "effect": {"kind": "alter", "set": altered}},
+    )
     body = served_api.get("/api/v2/persons").json()
     assert body["additional_data"]["next_cursor"] == "again"
-    assert (body["data"][0]["id"], body["data"][0]["surprise"], body["more"]) == ("one", [1], {"deep": 1})
+    assert (body["data"][0]["id"], body["data"][0]["surprise"], body["more"]) == (
+        "one",
+        [1],
+        {"deep": 1},
+    )
 
 
 def test_a_slow_drip(served_api: httpx.Client) -> None:
@@ -224,7 +259,9 @@ def test_the_rest_of_the_world_goes_on(served_api: httpx.Client) -> None:
     """While one caller is kept waiting, and after a cut, others are served."""
     install(served_api, rule("commit-then-drop", {"count": 1}, hold_seconds=30))
     with (
-        httpx.Client(base_url=served_api.base_url, headers={"x-api-token": TOKEN}, timeout=BRIEF) as waiting,
+        httpx.Client(
+            base_url=served_api.base_url, headers={"x-api-token": TOKEN}, timeout=BRIEF
+        ) as waiting,
         pytest.raises(httpx.ReadTimeout),
     ):
         waiting.post("/api/v2/persons", json=PERSON)
@@ -280,17 +317,28 @@ def test_the_first_rule_that_hits_decides(api: httpx.Client) -> None:
 def test_faults_come_after_credentials_and_limits(api: httpx.Client) -> None:
     """A call without credentials is refused, and does not count for a rule."""
     install(api, rule("answer", {"count": 1}, status=503))
-    assert api.post("/api/v2/persons", json=PERSON, headers={"x-api-token": "wrong"}).status_code == 401
+    assert (
+        api.post("/api/v2/persons", json=PERSON, headers={"x-api-token": "wrong"}).status_code
+        == 401
+    )
     assert post_person(api).status_code == 503
 
 
 def test_the_token_endpoint_can_fail_too(served_api: httpx.Client) -> None:
     """A refresh whose answer is lost."""
-    install(served_api, {"match": {"operation": "oauth.token", "count": 1}, "effect": {"kind": "commit-then-drop"}})
+    install(
+        served_api,
+        {"match": {"operation": "oauth.token", "count": 1}, "effect": {"kind": "commit-then-drop"}},
+    )
     form = {"grant_type": "refresh_token", "refresh_token": "sandbox-refresh"}
     with pytest.raises(CUT):
         served_api.post("/oauth/token", data=form, auth=("sandbox-client", "sandbox-secret"))
-    assert served_api.post("/oauth/token", data=form, auth=("sandbox-client", "sandbox-secret")).status_code == 200
+    assert (
+        served_api.post(
+            "/oauth/token", data=form, auth=("sandbox-client", "sandbox-secret")
+        ).status_code
+        == 200
+    )
 
 
 def test_faults_can_be_taken_back(api: httpx.Client) -> None:
@@ -326,11 +374,20 @@ def test_rules_that_do_not_read(api: httpx.Client, body: bytes) -> None:
 
 
 def raw_exchange(url: str) -> tuple[bytes, bool]:
-    """Everything that came back on a plain socket until it ended, and whether it ended with a reset."""
+    """Everything that came back on a plain socket until it ended, and whether it ended with a
+    reset.
+    """
     address = httpx.URL(url)
     body = json.dumps(PERSON).encode()
-    head = f"POST /api/v2/persons HTTP/1.1\r\nHost: {address.host}\r\nx-api-token: {SandboxSettings().api_token}\r\n"
-    request = head.encode() + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    head = (
+        f"POST /api/v2/persons HTTP/1.1\r\nHost: {address.host}\r\nx-api-token:"
+        f" {SandboxSettings().api_token}\r\n"
+    )
+    request = (
+        head.encode()
+        + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        + body
+    )
     received = b""
     with socket.create_connection((address.host, address.port or 80), timeout=5) as connection:
         connection.sendall(request)

@@ -36,15 +36,25 @@ def test_every_performed_call_costs_its_tokens(api: httpx.Client) -> None:
     ]
 
 
-@pytest.mark.parametrize(("plan", "burst", "oauth"), [("lite", 20, 80), ("growth", 40, 160), ("premium", 100, 400)])
+@pytest.mark.parametrize(
+    ("plan", "burst", "oauth"), [("lite", 20, 80), ("growth", 40, 160), ("premium", 100, 400)]
+)
 def test_burst_window(opened: Opener, clock: HandClock, plan: Plan, burst: int, oauth: int) -> None:
-    """Within any 2 s only so many calls pass, more with OAuth; then 429 with the seconds until there is room."""
-    for settings, limit in ((SandboxSettings(plan=plan), burst), (SandboxSettings(plan=plan, oauth_burst=True), oauth)):
+    """Within any 2 s only so many calls pass, more with OAuth; then 429 with the seconds until
+    there is room.
+    """
+    for settings, limit in (
+        (SandboxSettings(plan=plan), burst),
+        (SandboxSettings(plan=plan, oauth_burst=True), oauth),
+    ):
         api = opened(settings)
         assert statuses(api, "/v1/leadSources", limit + 1) == [200] * limit + [429]
         answer = api.get("/v1/leadSources")
         assert answer.headers["x-ratelimit-limit"] == str(limit)
-        assert (answer.headers["x-ratelimit-remaining"], answer.headers["x-ratelimit-reset"]) == ("0", "2")
+        assert (answer.headers["x-ratelimit-remaining"], answer.headers["x-ratelimit-reset"]) == (
+            "0",
+            "2",
+        )
         assert answer.json()["errorCode"] == 429
         clock.advance(2)
         assert api.get("/v1/leadSources").headers["x-ratelimit-remaining"] == str(limit - 1)
@@ -74,7 +84,9 @@ def test_searches_have_a_window_of_their_own(opened: Opener, clock: HandClock) -
 
 
 def test_the_busiest_2_seconds_are_remembered(api: httpx.Client, clock: HandClock) -> None:
-    """Without a plan nothing is refused, but the most calls in any 2 s are counted; no header speaks of a limit."""
+    """Without a plan nothing is refused, but the most calls in any 2 s are counted; no header
+    speaks of a limit.
+    """
     for count in (3, 5, 1):
         answers = [api.get("/v1/leadSources") for _ in range(count)]
         clock.advance(2)
@@ -83,7 +95,9 @@ def test_the_busiest_2_seconds_are_remembered(api: httpx.Client, clock: HandCloc
 
 
 def test_the_daily_budget(opened: Opener, clock: HandClock) -> None:
-    """A call the rest does not suffice for is refused until midnight UTC; the headers say how much is left."""
+    """A call the rest does not suffice for is refused until midnight UTC; the headers say how much
+    is left.
+    """
     api = opened(SandboxSettings(daily_tokens=45))
     assert api.get(SEARCH).headers["x-daily-ratelimit-token-remaining"] == "25"
     assert api.get(SEARCH).headers["x-daily-ratelimit-token-limit"] == "45"

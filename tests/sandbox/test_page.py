@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import httpx
 import pytest
 
-from service.sandbox.account import label_id
+from service.sandbox.account.stock import label_id
 from service.sandbox.settings import SandboxSettings
 from tests.sandbox.account import add_lead, add_person
 from tests.sandbox.conftest import Opener
@@ -45,7 +45,9 @@ class Elements(HTMLParser):
 
 
 def test_an_empty_account_has_a_kind_word(api: httpx.Client) -> None:
-    """Without anything yet, the page says so and how to begin; it reloads by itself unless told not to."""
+    """Without anything yet, the page says so and how to begin; it reloads by itself unless told not
+    to.
+    """
     page = api.get("/")
     assert page.status_code == 200
     assert "No leads yet" in page.text
@@ -55,7 +57,9 @@ def test_an_empty_account_has_a_kind_word(api: httpx.Client) -> None:
 
 
 def test_the_page_shows_a_lead_with_its_attribution(api: httpx.Client) -> None:
-    """Title, person, labels by name, channel by label and id, channel id, origin id, note and call are to be read."""
+    """Title, person, labels by name, channel by label and id, channel id, origin id, note and call
+    are to be read.
+    """
     person = add_person(api)
     lead = add_lead(
         api,
@@ -67,11 +71,30 @@ def test_the_page_shows_a_lead_with_its_attribution(api: httpx.Client) -> None:
         origin_id="contact:01",
         value={"amount": 1200, "currency": "EUR"},
     )
-    api.post("/v1/notes", json={"content": "<p>Please call<br>at 5 &lt; 6</p><p>Thanks</p>", "lead_id": lead})
+    api.post(
+        "/v1/notes",
+        json={"content": "<p>Please call<br>at 5 &lt; 6</p><p>Thanks</p>", "lead_id": lead},
+    )
     seen = Elements(api.get("/").text)
-    for text in ("Roof repair", "Jane Doe", "jane@example.org", "Website", "Web forms", "66", "spring", "contact:01", "1200 EUR"):
+    for text in (
+        "Roof repair",
+        "Jane Doe",
+        "jane@example.org",
+        "Website",
+        "Web forms",
+        "66",
+        "spring",
+        "contact:01",
+        "1200 EUR",
+    ):
         assert text in seen.text
-    for text in ("2025-10-10 12:00:00", "Please call\nat 5 < 6\nThanks", "leads.add", "POST /v1/leads", "201"):
+    for text in (
+        "2025-10-10 12:00:00",
+        "Please call\nat 5 < 6\nThanks",
+        "leads.add",
+        "POST /v1/leads",
+        "201",
+    ):
         assert text in seen.text
 
 
@@ -79,7 +102,9 @@ def test_the_page_shows_a_lead_with_its_attribution(api: httpx.Client) -> None:
 def test_stored_text_stays_text(api: httpx.Client, text: str) -> None:
     """Whatever is stored anywhere makes no element and no attribute of its own."""
     person = add_person(api, text, text)
-    add_lead(api, person, title=text, channel_id=text, origin_id=text, label_ids=[_label(api, text)])
+    add_lead(
+        api, person, title=text, channel_id=text, origin_id=text, label_ids=[_label(api, text)]
+    )
     api.post("/v1/notes", json={"content": text, "person_id": person})
     api.get("/v1/leads", params={"sort": text})
     page = api.get("/")
@@ -98,7 +123,9 @@ def test_the_page_loads_nothing_from_elsewhere(api: httpx.Client) -> None:
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert "script" not in seen.names
     assert "style" not in [name for name, _ in seen.attributes]
-    (sheet,) = [value for name, value in seen.attributes if name == "href" and str(value).endswith(".css")]
+    (sheet,) = [
+        value for name, value in seen.attributes if name == "href" and str(value).endswith(".css")
+    ]
     answer = api.get(str(sheet))
     assert answer.headers["content-type"].startswith("text/css")
     assert "prefers-color-scheme: dark" in answer.text
@@ -119,7 +146,9 @@ def test_duplicates_and_faults_are_pointed_out(opened: Opener) -> None:
 
 
 def test_the_state_lists_calls_in_full(api: httpx.Client) -> None:
-    """A call is listed with operation, method, path, query, body, status, tokens and time; the list can be cut short."""
+    """A call is listed with operation, method, path, query, body, status, tokens and time; the list
+    can be cut short.
+    """
     person = add_person(api)
     api.get("/v1/leads", params={"person_id": person})
     api.post("/v1/leads", content=b"\xff{", headers={"content-type": "application/json"})
@@ -138,7 +167,11 @@ def test_the_state_lists_calls_in_full(api: httpx.Client) -> None:
         "performed": True,
         "fault": None,
     }
-    assert (calls[1]["operation"], calls[1]["query"], calls[1]["tokens"]) == ("leads.list", "person_id=1", 20)
+    assert (calls[1]["operation"], calls[1]["query"], calls[1]["tokens"]) == (
+        "leads.list",
+        "person_id=1",
+        20,
+    )
     assert (calls[2]["status"], calls[2]["body"]) == (400, "\ufffd{")
     assert (calls[3]["operation"], calls[3]["status"]) == (None, 404)
     assert [call["number"] for call in api.get("/_sandbox/state?calls=2").json()["calls"]] == [3, 4]
@@ -164,9 +197,15 @@ def test_a_reset_forgets_everything(api: httpx.Client) -> None:
     state = api.get("/_sandbox/state").json()
     assert [state[kind] for kind in ("leads", "persons", "calls")] == [[], [], []]
     assert label not in {item["id"] for item in state["labels"]}
-    assert (state["totals"]["tokens"], state["totals"]["tokens_today"], state["totals"]["max_calls_in_2s"]) == (0, 0, 0)
+    assert (
+        state["totals"]["tokens"],
+        state["totals"]["tokens_today"],
+        state["totals"]["max_calls_in_2s"],
+    ) == (0, 0, 0)
     assert add_person(api) == 1
 
 
 def _label(api: httpx.Client, name: str) -> str:
-    return str(api.post("/v1/leadLabels", json={"name": name, "color": "gray"}).json()["data"]["id"])
+    return str(
+        api.post("/v1/leadLabels", json={"name": name, "color": "gray"}).json()["data"]["id"]
+    )

@@ -25,11 +25,17 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def settings(tmp_path: Path) -> SandboxSettings:
-    return SandboxSettings(state_file=str(tmp_path / "account" / "sandbox.sqlite"), rotate_refresh_token=True, daily_tokens=1000)
+    return SandboxSettings(
+        state_file=str(tmp_path / "account" / "sandbox.sqlite"),
+        rotate_refresh_token=True,
+        daily_tokens=1000,
+    )
 
 
 def test_everything_outlives_a_restart(settings: SandboxSettings, clock: HandClock) -> None:
-    """Records, their order, tokens spent and the rotated refresh token are there again, and can be searched at once."""
+    """Records, their order, tokens spent and the rotated refresh token are there again, and can be
+    searched at once.
+    """
     with direct(settings, clock) as first:
         person = add_person(first)
         leads = [add_lead(first, person, origin_id=str(number)) for number in range(3)]
@@ -43,7 +49,9 @@ def test_everything_outlives_a_restart(settings: SandboxSettings, clock: HandClo
             before[kind] for kind in ("leads", "persons", "labels")
         ]
         assert after["totals"]["tokens_today"] == before["totals"]["tokens_today"]
-        (hit,) = data(second.get("/api/v2/persons/search", params={"term": "jane@example.org"}))["items"]
+        (hit,) = data(second.get("/api/v2/persons/search", params={"term": "jane@example.org"}))[
+            "items"
+        ]
         assert hit["item"]["id"] == person
         assert refresh(second, token).status_code == 200
         assert add_person(second) == person + 1
@@ -60,10 +68,15 @@ def test_a_reset_is_kept_too(settings: SandboxSettings, clock: HandClock) -> Non
         assert (state["persons"], len(state["labels"])) == ([], 6)
 
 
-def test_a_refused_request_leaves_nothing_on_disk(settings: SandboxSettings, clock: HandClock) -> None:
+def test_a_refused_request_leaves_nothing_on_disk(
+    settings: SandboxSettings, clock: HandClock
+) -> None:
     """What was refused half-way is not in the file."""
     with direct(settings, clock) as api:
-        api.post("/v1/notes", json={"content": "x", "person_id": add_person(api), "pinned_to_lead_flag": 1})
+        api.post(
+            "/v1/notes",
+            json={"content": "x", "person_id": add_person(api), "pinned_to_lead_flag": 1},
+        )
     with sqlite3.connect(settings.state_file or "") as database:
         kinds = {kind for (kind,) in database.execute("SELECT DISTINCT kind FROM record")}
     assert "note" not in kinds

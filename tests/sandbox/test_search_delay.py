@@ -16,7 +16,9 @@ def found(api: httpx.Client, kind: str, term: str, **query: str | int) -> list[o
 
 
 def test_a_fresh_person_is_listed_but_not_found(api: httpx.Client, clock: HandClock) -> None:
-    """Until the lag has passed only the list knows the person; changes and deletions lag as well."""
+    """Until the lag has passed only the list knows the person; changes and deletions lag as
+    well.
+    """
     person = add_person(api)
     assert [item["id"] for item in data(api.get("/api/v2/persons"))] == [person]
     clock.advance(1.9)
@@ -26,7 +28,10 @@ def test_a_fresh_person_is_listed_but_not_found(api: httpx.Client, clock: HandCl
     api.patch(f"/api/v2/persons/{person}", json={"emails": [{"value": "new@example.org"}]})
     assert found(api, "persons", "new@example.org") == []
     clock.advance(2)
-    assert (found(api, "persons", "new@example.org"), found(api, "persons", "jane@example.org")) == ([person], [])
+    assert (
+        found(api, "persons", "new@example.org"),
+        found(api, "persons", "jane@example.org"),
+    ) == ([person], [])
     api.delete(f"/api/v2/persons/{person}")
     assert found(api, "persons", "new@example.org") == [person]
     clock.advance(2)
@@ -35,7 +40,10 @@ def test_a_fresh_person_is_listed_but_not_found(api: httpx.Client, clock: HandCl
 
 def test_the_lag_is_a_setting(opened: Opener, clock: HandClock) -> None:
     """30 s of lag are 30 s, none is none."""
-    slow, quick = opened(SandboxSettings(search_delay_seconds=30)), opened(SandboxSettings(search_delay_seconds=0))
+    slow, quick = (
+        opened(SandboxSettings(search_delay_seconds=30)),
+        opened(SandboxSettings(search_delay_seconds=0)),
+    )
     ids = [add_person(slow), add_person(quick)]
     clock.advance(29)
     assert (found(slow, "persons", "jane"), found(quick, "persons", "jane")) == ([], [ids[1]])
@@ -57,7 +65,9 @@ def test_the_lag_is_a_setting(opened: Opener, clock: HandClock) -> None:
         ({"term": "doe", "organization_id": 2}, False),
     ],
 )
-def test_how_persons_are_found(api: httpx.Client, clock: HandClock, query: dict[str, str | int], hits: bool) -> None:
+def test_how_persons_are_found(
+    api: httpx.Client, clock: HandClock, query: dict[str, str | int], hits: bool
+) -> None:
     """Exact means the whole field in any case; else every word must occur in one of the fields."""
     api.post("/api/v2/organizations", json={"name": "Example Ltd"})
     person = add_person(api, org_id=1, phones=[{"value": "+372 5555 0100"}])
@@ -77,12 +87,19 @@ def test_a_hit_shows_what_it_shows(api: httpx.Client, clock: HandClock) -> None:
     assert hit["item"]["type"] == "person"
 
 
-def test_leads_are_found_by_title_note_and_custom_field_only(api: httpx.Client, clock: HandClock) -> None:
+def test_leads_are_found_by_title_note_and_custom_field_only(
+    api: httpx.Client, clock: HandClock
+) -> None:
     """A lead is found by its title and its notes, never by `origin_id`."""
     lead = add_lead(api, add_person(api), title="Roof repair", origin_id="contact:77")
     api.post("/v1/notes", json={"content": "<p>wants slate</p>", "lead_id": lead})
     clock.advance(3)
-    assert found(api, "leads", "roof") == found(api, "leads", "slate") == found(api, "leads", "slate", fields="notes") == [lead]
+    assert (
+        found(api, "leads", "roof")
+        == found(api, "leads", "slate")
+        == found(api, "leads", "slate", fields="notes")
+        == [lead]
+    )
     assert found(api, "leads", "contact:77") == found(api, "leads", "slate", fields="title") == []
 
 

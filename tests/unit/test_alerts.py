@@ -11,13 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.alerts.conditions import Condition, DeadCause, Facts, local, shared, span
-from service.alerts.silence import HOUR, silent_seconds
-from service.alerts.state import Watched, decode
-from service.alerts.telling import Message, Standing, tell
+from service.alerts.state import HOUR, Message, Standing, Watched, decode, silent_seconds, tell
 from service.alerts.webhook import Webhook, build_http
 
 CALM: dict[str, Any] = {
-    "dead": {}, "oldest_seconds": 0.0, "oldest_limit": 900.0, "paused": None, "workers": 1, "silent": {}, "lacking": 0,
+    "dead": {}, "oldest_seconds": 0.0, "oldest_limit": 900.0, "paused": None, "workers": 1,
+    "silent": {}, "lacking": 0,
 }  # fmt: skip
 
 
@@ -29,8 +28,16 @@ def keys_of(**facts: Any) -> dict[str, Condition]:
     ("facts", "keys", "words"),
     [
         ({}, [], ""),
-        ({"dead": {"a": DeadCause("no label 'X'", 1)}}, ["dead"], "1 lead could not be delivered, for one cause"),
-        ({"dead": {"a": DeadCause("x", 9), "b": DeadCause("y", 12)}}, ["dead", "cause:b"], "21 leads"),
+        (
+            {"dead": {"a": DeadCause("no label 'X'", 1)}},
+            ["dead"],
+            "1 lead could not be delivered, for one cause",
+        ),
+        (
+            {"dead": {"a": DeadCause("x", 9), "b": DeadCause("y", 12)}},
+            ["dead", "cause:b"],
+            "21 leads",
+        ),
         ({"oldest_seconds": 900.0}, [], ""),
         ({"oldest_seconds": 11_400.0}, ["oldest"], "3 h 10 m"),
         ({"oldest_seconds": 11_400.0, "paused": "token refused"}, ["oldest"], "token refused"),
@@ -47,14 +54,19 @@ def test_what_is_wrong(facts: dict[str, Any], keys: list[str], words: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("redis", "spool", "key"), [(True, 0, None), (True, 3, "spool"), (False, 0, "redis"), (False, 3, "redis")]
+    ("redis", "spool", "key"),
+    [(True, 0, None), (True, 3, "spool"), (False, 0, "redis"), (False, 3, "redis")],
 )
 def test_what_a_machine_sees(redis: bool, spool: int, key: str | None) -> None:
     """Redis away and a spool that does not drain are told by each machine for itself."""
-    assert [condition.key for condition in local(redis=redis, spool=spool)] == ([key] if key else [])
+    assert [condition.key for condition in local(redis=redis, spool=spool)] == (
+        [key] if key else []
+    )
 
 
-@pytest.mark.parametrize(("count", "level"), [(10, 1), (19, 1), (20, 2), (39, 2), (40, 3), (1000, 7)])
+@pytest.mark.parametrize(
+    ("count", "level"), [(10, 1), (19, 1), (20, 2), (39, 2), (40, 3), (1000, 7)]
+)
 def test_a_cause_grows_by_doubling(count: int, level: int) -> None:
     """Ten dead letters of one cause are told by themselves, and each doubling again."""
     assert keys_of(dead={"a": DeadCause("x", count)})["cause:a"].level == level
@@ -72,7 +84,9 @@ class Story:
 
 
 def condition(level: int = 1, *, after: float = 0.0, calm: float = 300.0) -> Condition:
-    return Condition(key="x", text=f"level {level}", recovered="fine", level=level, after=after, calm=calm)
+    return Condition(
+        key="x", text=f"level {level}", recovered="fine", level=level, after=after, calm=calm
+    )
 
 
 def test_told_once_and_recovered_once() -> None:
@@ -96,7 +110,9 @@ def test_what_passes_quickly_is_not_told() -> None:
 
 
 def test_no_flapping() -> None:
-    """What comes and goes is one alert: it is not called recovered in between, and not told anew."""
+    """What comes and goes is one alert: it is not called recovered in between, and not told
+    anew.
+    """
     story = Story()
     told = [story.at(now, *([condition()] if now % 120 == 0 else [])) for now in range(0, 3600, 60)]
     assert [each for each in told if each] == [["Level 1"]]
@@ -140,13 +156,20 @@ def busy(per_hour: int, days: int, only: range = range(24)) -> dict[int, int]:
         (busy(2, 14), START + 14 * 24, 3.5, True),
         (busy(60, 2), START + 2 * 24, 5.0, False),  # too few days
         (busy(20, 14, range(8, 18)), START + 14 * 24 - 6, 10.0, False),  # it sleeps at night
-        (busy(20, 14, range(8, 18)), START + 14 * 24 - 6, 17.0, True),  # and does not wake in the morning
+        (
+            busy(20, 14, range(8, 18)),
+            START + 14 * 24 - 6,
+            17.0,
+            True,
+        ),  # and does not wake in the morning
         (busy(60, 14), START + 14 * 24, 24.0 * 20, True),  # silent for weeks is still silent
         ({}, START, 100.0, False),
     ],
 )
 def test_silence(hours: dict[int, int], since: int, silence: float, unusual: bool) -> None:
-    """A source is silent when at least six would have come, as on the same hours of earlier days."""
+    """A source is silent when at least six would have come, as on the same hours of earlier
+    days.
+    """
     last = since * HOUR
     found = silent_seconds(hours, float(last), last + silence * HOUR)
     assert found == (silence * HOUR if unusual else None)
@@ -158,14 +181,18 @@ def test_quiet_weekends_are_usual() -> None:
     friday_night = float((START + 3 * WEEK + 5 * 24) * HOUR)
     assert (
         silent_seconds(
-            {hour: n for hour, n in hours.items() if hour * HOUR < friday_night}, friday_night, friday_night + 20 * HOUR
+            {hour: n for hour, n in hours.items() if hour * HOUR < friday_night},
+            friday_night,
+            friday_night + 20 * HOUR,
         )
         is None
     )
 
 
 def test_a_counter_is_heard_by_its_rise() -> None:
-    """The first reading of a counter says nothing, a rise is what came, a fall is a store that lost its data."""
+    """The first reading of a counter says nothing, a rise is what came, a fall is a store that lost
+    its data.
+    """
     watched = Watched()
     for now, total in ((0.0, 100.0), (60.0, 103.0), (3700.0, 104.0), (7300.0, 2.0), (7400.0, 5.0)):
         watched.listen({"contact": total}, now)
@@ -180,26 +207,42 @@ def test_what_is_stored_of_another_version_starts_afresh() -> None:
 
 
 def test_messages_mention_nobody() -> None:
-    """Signs that Slack reads as a mention or a link are written as text; a link leads to the console."""
+    """Signs that Slack reads as a mention or a link are written as text; a link leads to the
+    console.
+    """
     with build_http() as http:
         body = Webhook("http://127.0.0.1:1", "https://leads.example/", http).body(
             [Message("<!channel> & more", "/ops?x=1"), Message("fine", "/ops", recovered=True)]
         )
     first, second = body["text"].split("\n")
-    assert first == ":rotating_light: *Leadline*: &lt;!channel&gt; &amp; more <https://leads.example/ops?x=1|open>"
+    assert (
+        first == ":rotating_light: *Leadline*: &lt;!channel&gt; &amp; more"
+        " <https://leads.example/ops?x=1|open>"
+    )
     assert second.startswith(":white_check_mark: *Leadline*: fine ")
 
 
 def test_a_flood_is_one_post() -> None:
     """Beyond twenty messages the rest is a number."""
     with build_http() as http:
-        lines = Webhook("http://127.0.0.1:1", None, http).body([Message("x", "/ops")] * 33)["text"].split("\n")
+        lines = (
+            Webhook("http://127.0.0.1:1", None, http)
+            .body([Message("x", "/ops")] * 33)["text"]
+            .split("\n")
+        )
     assert (len(lines), lines[-1]) == (21, "… and 13 more")
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "less than a minute"), (61, "1 m"), (11_400, "3 h 10 m"), (3600, "1 h"), (90_000, "1 d 1 h"), (90_060, "1 d 1 h")],
+    [
+        (0, "less than a minute"),
+        (61, "1 m"),
+        (11_400, "3 h 10 m"),
+        (3600, "1 h"),
+        (90_000, "1 d 1 h"),
+        (90_060, "1 d 1 h"),
+    ],
 )
 def test_spans(seconds: float, text: str) -> None:
     """Two units at the most."""

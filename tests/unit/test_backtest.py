@@ -1,4 +1,6 @@
-"""What a changed source file makes of what is stored: read anew from the raw bytes, compared field by field."""
+"""What a changed source file makes of what is stored: read anew from the raw bytes, compared field
+by field.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,10 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from service.backtest import FIELDS_COUNTED, Change, Finding, Totals, Verdict, backtest
-from service.sources.config import Source
-from service.sources.loader import load
-from service.sources.reading import Outcome, Request
+from service.reports.backtest import FIELDS_COUNTED, Change, Finding, Totals, Verdict, backtest
+from service.sources.request import Outcome, Request
+from service.sources.schema import Source
+from service.sources.source_file.loader import load
 from tests.flow.arrivals import arrived
 from tests.providers.cases import Case, cases, name_of, request_of, source_of
 from tests.unit.sources.making import JSON, NOW, form, json_post, post, source
@@ -22,7 +24,12 @@ from worker.contract import Lead, State
 from worker.ledger import Record
 from worker.ledger.record import spooled_record
 
-ADA = {"name": "Ada Lovelace", "email": "ada@example.com", "Firma": "Engines Ltd", "utm_source": "google"}
+ADA = {
+    "name": "Ada Lovelace",
+    "email": "ada@example.com",
+    "Firma": "Engines Ltd",
+    "utm_source": "google",
+}
 
 
 def records(config: Source, request: Request) -> list[Record]:
@@ -35,12 +42,16 @@ def one(config: Source, request: Request, **changes: Any) -> Record:
 
 
 def told(record: Record, now: str, before: str | None = None) -> Finding:
-    return backtest(record, source(now), source(before) if before is not None else None, reveal=True)
+    return backtest(
+        record, source(now), source(before) if before is not None else None, reveal=True
+    )
 
 
 @pytest.mark.parametrize("case", list(cases()), ids=name_of)
 def test_an_unchanged_file_changes_nothing(case: Case) -> None:
-    """What every product sent reads again as it was stored, long after its signature expired and its secrets were removed."""
+    """What every product sent reads again as it was stored, long after its signature expired and
+    its secrets were removed.
+    """
     config, now = source_of(case), float(case.get("verification", {}).get("now", NOW))
     if case["request"]["method"] != "POST":
         return
@@ -48,7 +59,9 @@ def test_an_unchanged_file_changes_nothing(case: Case) -> None:
         if submission.lead is None:
             continue
         found = backtest(spooled_record(submission), config, reveal=True)
-        assert found.verdict is (Verdict.FAILS if found.outcome is Outcome.NO_CONTACT else Verdict.SAME), found
+        assert found.verdict is (
+            Verdict.FAILS if found.outcome is Outcome.NO_CONTACT else Verdict.SAME
+        ), found
         assert not found.new_failure
         assert found.fields == found.writing == []
 
@@ -58,14 +71,25 @@ def test_fields_before_and_after() -> None:
     record = one(source(), form(**ADA, Team="x"))
     found = told(record, 'map = { Team = "job_title" }')
     assert found.verdict is Verdict.CHANGED
-    assert [(c.field, c.before, c.after) for c in found.fields] == [("answers.Team", "x", None), ("job_title", None, "x")]
+    assert [(c.field, c.before, c.after) for c in found.fields] == [
+        ("answers.Team", "x", None),
+        ("job_title", None, "x"),
+    ]
 
 
 def test_a_plan_changes_with_the_lead() -> None:
-    """A lead that reads otherwise is written otherwise: title, rule, labels and channel are compared too."""
+    """A lead that reads otherwise is written otherwise: title, rule, labels and channel are
+    compared too.
+    """
     record = one(source(), form(**ADA, Team="x"))
-    rules = 'map = { Team = "company" }\n[[sources.x.rules]]\nwhen = { company = "x" }\nlabels = ["Hot"]\nchannel = "C"'
-    writing = {change.field: (change.before, change.after) for change in told(record, f"[sources.x]\n{rules}").writing}
+    rules = (
+        'map = { Team = "company" }\n[[sources.x.rules]]\nwhen = { company = "x" }\nlabels ='
+        ' ["Hot"]\nchannel = "C"'
+    )
+    writing = {
+        change.field: (change.before, change.after)
+        for change in told(record, f"[sources.x]\n{rules}").writing
+    }
     assert writing["rule"] == (None, {"number": 1, "when": {"company": "x"}})
     assert writing["labels"] == ([], ["Hot"])
     assert writing["channel"] == (None, "C")
@@ -73,23 +97,34 @@ def test_a_plan_changes_with_the_lead() -> None:
 
 
 def test_changed_rules_show_against_the_file_as_it_was() -> None:
-    """Where the file of before is given, its settings write the lead of before; a rule that only moved is the same rule."""
+    """Where the file of before is given, its settings write the lead of before; a rule that only
+    moved is the same rule.
+    """
     record = one(source(), form(**ADA))
     old = '[sources.x]\n[[sources.x.rules]]\nwhen = { utm_source = "google" }\nchannel = "Ads"'
-    moved = old.replace("[[", '[[sources.x.rules]]\nwhen = { utm_source = "bing" }\nchannel = "B"\n[[', 1)
+    moved = old.replace(
+        "[[", '[[sources.x.rules]]\nwhen = { utm_source = "bing" }\nchannel = "B"\n[[', 1
+    )
     assert told(record, moved, old).verdict is Verdict.SAME
     found = told(record, old.replace("Ads", "Paid search"), old)
     assert found.verdict is Verdict.WRITTEN
-    assert [(c.field, c.before, c.after) for c in found.writing] == [("channel", "Ads", "Paid search")]
+    assert [(c.field, c.before, c.after) for c in found.writing] == [
+        ("channel", "Ads", "Paid search")
+    ]
 
 
 @pytest.mark.parametrize(
     ("toml", "fails"),
-    [("read = { json_param = 'name' }", True), ('read = { only = { at = "name", equals = "x" } }', False)],
+    [
+        ("read = { json_param = 'name' }", True),
+        ('read = { only = { at = "name", equals = "x" } }', False),
+    ],
     ids=["unreadable", "no lead"],
 )
 def test_what_would_fail(toml: str, fails: bool) -> None:
-    """What could not be read any more fails, and is new where it did not before; what makes no lead is no failure."""
+    """What could not be read any more fails, and is new where it did not before; what makes no lead
+    is no failure.
+    """
     found = told(one(source(), form(**ADA)), toml)
     assert (found.verdict is Verdict.FAILS, found.new_failure) == (fails, fails)
     assert found.why
@@ -99,7 +134,11 @@ def test_what_would_fail(toml: str, fails: bool) -> None:
 def test_nobody_to_reach_any_more() -> None:
     """A map that takes the only contact away fails."""
     found = told(one(source(), form(email="a@example.com")), 'map = { email = "answers.B" }')
-    assert (found.verdict, found.outcome, found.new_failure) == (Verdict.FAILS, Outcome.NO_CONTACT, True)
+    assert (found.verdict, found.outcome, found.new_failure) == (
+        Verdict.FAILS,
+        Outcome.NO_CONTACT,
+        True,
+    )
 
 
 def test_a_source_that_is_gone() -> None:
@@ -130,10 +169,14 @@ def test_what_cannot_be_written() -> None:
 
 
 def test_an_edited_lead_is_named() -> None:
-    """What a person mended is no change of the file's; with the file of before it is compared with what came in."""
+    """What a person mended is no change of the file's; with the file of before it is compared with
+    what came in.
+    """
     record = one(source(), form(**ADA))
     assert record.lead is not None
-    mended = structs.replace(record, lead=structs.replace(record.lead, phone="+442079460018"), edited_by="ada")
+    mended = structs.replace(
+        record, lead=structs.replace(record.lead, phone="+442079460018"), edited_by="ada"
+    )
     found = told(mended, "")
     assert (found.verdict, found.edited_by) == (Verdict.EDITED, "ada")
     assert [(c.field, c.after) for c in found.fields] == [("phone", None)]
@@ -142,9 +185,13 @@ def test_an_edited_lead_is_named() -> None:
 
 
 def test_events_of_one_request_are_told_apart() -> None:
-    """Each submission of a batch is compared with its own event, by its id, or by what they share where the ids change."""
+    """Each submission of a batch is compared with its own event, by its id, or by what they share
+    where the ids change.
+    """
     config = source('adapter = "json"\nread = { root = "all", event_id = "id" }')
-    request = json_post({"all": [{"id": n, "email": f"{n}@example.com", "name": f"Name {n}"} for n in "abc"]})
+    request = json_post(
+        {"all": [{"id": n, "email": f"{n}@example.com", "name": f"Name {n}"} for n in "abc"]}
+    )
     for record in records(config, request):
         assert backtest(record, config).verdict is Verdict.SAME
         other = source('adapter = "json"\nread = { root = "all", event_id = "name" }')
@@ -155,7 +202,10 @@ def test_events_of_one_request_are_told_apart() -> None:
 
 def test_ids_of_verified_headers() -> None:
     """An event's id that stood in a signed header is found again without the signature."""
-    toml = '[sources.x]\nadapter = "json"\nverify = { scheme = "hmac", header = "X-S", id_header = "X-Id", secret_env = "K" }'
+    toml = (
+        '[sources.x]\nadapter = "json"\nverify = { scheme = "hmac", header = "X-S", id_header ='
+        ' "X-Id", secret_env = "K" }'
+    )
     body = json.dumps(ADA).encode()
     config = source(toml, K="k")
     request = post(body, JSON, X_S=hmac.new(b"k", body, hashlib.sha256).hexdigest(), X_Id="evt-9")
@@ -163,12 +213,19 @@ def test_ids_of_verified_headers() -> None:
     assert record.lead is not None
     assert record.lead.event_id == "evt-9"
     later = load(toml, {}, secrets=()).sources["x"]
-    assert backtest(structs.replace(record, received_at=record.received_at + 1e7), later).verdict is Verdict.SAME
+    assert (
+        backtest(structs.replace(record, received_at=record.received_at + 1e7), later).verdict
+        is Verdict.SAME
+    )
 
 
 def test_what_was_fetched_is_compared_as_it_is_stored() -> None:
-    """The bytes of an ids-only event do not hold the lead: it is written anew, and not read anew."""
-    case = next(case for case in cases() if name_of(case) == "meta_lead_ads-leadgen_notification_signed")
+    """The bytes of an ids-only event do not hold the lead: it is written anew, and not read
+    anew.
+    """
+    case = next(
+        case for case in cases() if name_of(case) == "meta_lead_ads-leadgen_notification_signed"
+    )
     config = source_of(case)
     waiting = one(config, request_of(case))
     assert backtest(waiting, config).verdict is Verdict.SAME
@@ -179,7 +236,9 @@ def test_what_was_fetched_is_compared_as_it_is_stored() -> None:
 
 
 def test_spam_and_tests_stay_what_they_are() -> None:
-    """What was quarantined or ignored is the same, also after a person accepted it; without its trap it is a lead now."""
+    """What was quarantined or ignored is the same, also after a person accepted it; without its
+    trap it is a lead now.
+    """
     config = source('honeypot = ["hp"]')
     spam = one(config, form(**ADA, hp="x"))
     assert backtest(spam, config).verdict is Verdict.SAME
@@ -189,20 +248,40 @@ def test_spam_and_tests_stay_what_they_are() -> None:
 
 def test_erased_content_is_counted_alone() -> None:
     """Nothing can be said of what was erased."""
-    assert backtest(one(source(), form(**ADA), raw=None, lead=None), source()).verdict is Verdict.NO_CONTENT
+    assert (
+        backtest(one(source(), form(**ADA), raw=None, lead=None), source()).verdict
+        is Verdict.NO_CONTENT
+    )
 
 
-SECRETS = ("Ada Lovelace", "Ada", "Lovelace", "ada@example.com", "+442079460018", "Quite private", "7 Hidden Lane")
+SECRETS = (
+    "Ada Lovelace",
+    "Ada",
+    "Lovelace",
+    "ada@example.com",
+    "+442079460018",
+    "Quite private",
+    "7 Hidden Lane",
+)
 
 
 @pytest.mark.parametrize(
     "toml",
     [
         'map = { name = "answers.A", Firma = "name" }',
-        'map = { street = "company", Firma = "answers.F" }\n[sources.x.lead]\nchannel_id = "{email}"\ntitle = "{name} {phone}"',
-        'map = { email = "answers.B", phone = "answers.C", name = "answers.D", Firma = "answers.E", street = "email" }',
+        (
+            'map = { street = "company", Firma = "answers.F" }\n[sources.x.lead]\nchannel_id ='
+            ' "{email}"\ntitle = "{name} {phone}"'
+        ),
+        (
+            'map = { email = "answers.B", phone = "answers.C", name = "answers.D", Firma ='
+            ' "answers.E", street = "email" }'
+        ),
         "read = { json_param = 'message' }",
-        '[sources.x.lead]\ncustom = { Street = "{answers.street}", "person.X" = "{message}" }\ntitle = "{answers.street}"',
+        (
+            '[sources.x.lead]\ncustom = { Street = "{answers.street}", "person.X" = "{message}"'
+            ' }\ntitle = "{answers.street}"'
+        ),
     ],
 )
 def test_personal_data_are_masked(toml: str) -> None:
@@ -213,12 +292,19 @@ def test_personal_data_are_masked(toml: str) -> None:
         found = backtest(one(source(), form(**sent)), source(text), before)
         shown = msgspec.json.encode(found).decode()
         assert found.verdict in (Verdict.CHANGED, Verdict.FAILS, Verdict.WRITTEN, Verdict.SAME)
-        assert [secret for secret in SECRETS if f'"{secret}' in shown or f" {secret}" in shown or f"{secret} " in shown] == []
+        assert [
+            secret
+            for secret in SECRETS
+            if f'"{secret}' in shown or f" {secret}" in shown or f"{secret} " in shown
+        ] == []
 
 
 def test_totals_are_bounded() -> None:
     """However strangers name their questions, the counts by field stay bounded."""
-    found, totals = told(one(source(), form(**ADA, Team="x")), 'map = { Team = "job_title" }'), Totals()
+    found, totals = (
+        told(one(source(), form(**ADA, Team="x")), 'map = { Team = "job_title" }'),
+        Totals(),
+    )
     for number in range(3_000):
         totals.add(structs.replace(found, fields=[Change(f"answers.{number}", None, "x")]))
     assert totals.looked_at == 3_000

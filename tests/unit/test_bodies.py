@@ -4,12 +4,26 @@ from typing import Any
 
 import pytest
 
-from worker.bodies import lead_body, lead_patch, note_body, organization_body, organization_search, person_body, person_search
 from worker.contract import Lead
-from worker.plan import PersonPlan, Plan, plan
-from worker.writing import LeadSettings, SourceWriting, Value
+from worker.lead.plan import PersonPlan, Plan, plan
+from worker.lead.settings import LeadSettings, SourceWriting, Value
+from worker.pipedrive.request_bodies import (
+    lead_body,
+    lead_patch,
+    note_body,
+    organization_body,
+    organization_search,
+    person_body,
+    person_search,
+)
 
-FULL = Lead(name="Ann Lee", email="ann@acme.example", phone="+4915112345678", company="Acme", form_name="Contact")
+FULL = Lead(
+    name="Ann Lee",
+    email="ann@acme.example",
+    phone="+4915112345678",
+    company="Acme",
+    form_name="Contact",
+)
 
 
 def made(lead: Lead, **settings: Any) -> Plan:
@@ -18,7 +32,9 @@ def made(lead: Lead, **settings: Any) -> Plan:
 
 
 def test_person() -> None:
-    """A person has a name, one primary e-mail and phone, its organisation, owner and custom fields."""
+    """A person has a name, one primary e-mail and phone, its organisation, owner and custom
+    fields.
+    """
     person = made(FULL).person
     assert person is not None
     assert person_body(person, organization_id=7, owner_id=4, custom={"k": 1}) == {
@@ -29,16 +45,25 @@ def test_person() -> None:
         "phones": [{"value": "+4915112345678", "primary": True, "label": "work"}],
         "custom_fields": {"k": 1},
     }
-    assert person_body(PersonPlan(name="Ann"), organization_id=None, owner_id=None, custom={}) == {"name": "Ann"}
+    assert person_body(PersonPlan(name="Ann"), organization_id=None, owner_id=None, custom={}) == {
+        "name": "Ann"
+    }
 
 
 def test_lead() -> None:
     """A lead has Pipedrive's shapes; a label is set once, and a custom field displaces nothing."""
     planned = made(
-        FULL, value=Value("5", "EUR"), expected_close="2026-02-01", visible_to="3", channel="Web forms", channel_id="spring"
+        FULL, value=Value("5", "EUR"), expected_close="2026-02-01", visible_to="3",
+        channel="Web forms", channel_id="spring"
     )  # fmt: skip
     assert lead_body(
-        planned, person_id=8, organization_id=7, label_ids=["a", "b", "a"], channel=9, owner_id=4, custom={"k": 1, "title": "no"}
+        planned,
+        person_id=8,
+        organization_id=7,
+        label_ids=["a", "b", "a"],
+        channel=9,
+        owner_id=4,
+        custom={"k": 1, "title": "no"},
     ) == {
         "title": "Acme via Contact",
         "person_id": 8,
@@ -58,7 +83,15 @@ def test_lead() -> None:
 def test_bare_lead() -> None:
     """A bare lead holds nothing but what Pipedrive requires and what marks it as ours."""
     planned = made(Lead(email="a@b.example"))
-    assert lead_body(planned, person_id=8, organization_id=None, label_ids=[], channel=None, owner_id=None, custom={}) == {
+    assert lead_body(
+        planned,
+        person_id=8,
+        organization_id=None,
+        label_ids=[],
+        channel=None,
+        owner_id=None,
+        custom={},
+    ) == {
         "title": "a@b.example via contact",
         "person_id": 8,
         "origin_id": "contact:sub-1",
@@ -72,24 +105,38 @@ def test_bare_lead() -> None:
             {"label_ids": ["x"], "channel": None, "channel_id": None},
             {"label_ids": ["x", "a", "b"], "channel": 9, "channel_id": "spring"},
         ),
-        ({"label_ids": ["b", "x"], "channel": 1, "channel_id": ""}, {"label_ids": ["b", "x", "a"], "channel_id": "spring"}),
+        (
+            {"label_ids": ["b", "x"], "channel": 1, "channel_id": ""},
+            {"label_ids": ["b", "x", "a"], "channel_id": "spring"},
+        ),
         ({"label_ids": ["x", "b", "a"], "channel": 1, "channel_id": "kept"}, {}),
         ({}, {"label_ids": ["a", "b"], "channel": 9, "channel_id": "spring"}),
         ({"label_ids": None, "channel": 0, "channel_id": "kept"}, {"label_ids": ["a", "b"]}),
     ],
 )
 def test_patch(lead: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Labels are added to those the lead has and channel fields filled where empty; nothing to change means no call."""
-    assert lead_patch(made(FULL, channel_id="spring"), lead=lead, label_ids=["a", "b"], channel=9) == expected
+    """Labels are added to those the lead has and channel fields filled where empty; nothing to
+    change means no call.
+    """
+    assert (
+        lead_patch(made(FULL, channel_id="spring"), lead=lead, label_ids=["a", "b"], channel=9)
+        == expected
+    )
 
 
 def test_others() -> None:
-    """Organisations, notes and searches are as Pipedrive asks for them; somebody without e-mail and phone is not looked for."""
+    """Organisations, notes and searches are as Pipedrive asks for them; somebody without e-mail and
+    phone is not looked for.
+    """
     assert organization_body("Acme", owner_id=4) == {"name": "Acme", "owner_id": 4}
     assert organization_body("Acme", owner_id=None) == {"name": "Acme"}
     assert note_body("<p>Hi</p>", lead_id="uuid") == {"content": "<p>Hi</p>", "lead_id": "uuid"}
     assert organization_search("Acme") == {"term": "Acme", "fields": "name", "exact_match": True}
     by_email = {"term": "a@b.example", "fields": "email", "exact_match": True}
     assert person_search(PersonPlan(name="A", email="a@b.example", phone="+1")) == by_email
-    assert person_search(PersonPlan(name="A", phone="+1")) == {"term": "+1", "fields": "phone", "exact_match": True}
+    assert person_search(PersonPlan(name="A", phone="+1")) == {
+        "term": "+1",
+        "fields": "phone",
+        "exact_match": True,
+    }
     assert person_search(PersonPlan(name="A")) is None

@@ -10,7 +10,7 @@ from msgspec import structs
 from worker.causes import INTERNAL, TITLES, UNRECORDED, cause_id, no_contact, title
 from worker.contract import Cause
 from worker.errors import LeadlineError
-from worker.ledger.turns import POISON
+from worker.ledger.schedule import POISON
 
 
 def classes(kind: type[LeadlineError] = LeadlineError) -> Iterator[type[LeadlineError]]:
@@ -20,7 +20,9 @@ def classes(kind: type[LeadlineError] = LeadlineError) -> Iterator[type[Leadline
             yield from classes(each)
 
 
-CODES = sorted({kind.code for kind in classes()} | {INTERNAL, POISON.code, UNRECORDED.code, "no-contact"})
+CODES = sorted(
+    {kind.code for kind in classes()} | {INTERNAL, POISON.code, UNRECORDED.code, "no-contact"}
+)
 
 
 @pytest.mark.parametrize("code", CODES)
@@ -54,8 +56,12 @@ def test_titles(cause: Cause, words: str) -> None:
 
 
 def test_a_cause_is_recognised_by_what_must_be_mended() -> None:
-    """Step, code, field and setting make the id; words, status and hint do not, nor does the process that computes it."""
-    cause = Cause(step="lead", code="invalid", detail="a", field="value", setting="sources.contact.lead.value")
+    """Step, code, field and setting make the id; words, status and hint do not, nor does the
+    process that computes it.
+    """
+    cause = Cause(
+        step="lead", code="invalid", detail="a", field="value", setting="sources.contact.lead.value"
+    )
     assert cause_id(structs.replace(cause, detail="b", status=400, hint="c")) == cause_id(cause)
     for change in ({"step": "note"}, {"code": "gone"}, {"field": None}, {"setting": None}):
         assert cause_id(structs.replace(cause, **change)) != cause_id(cause)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.work import one_by_one
+from worker.main import one_by_one
 
 
 def test_a_chore_that_fails_keeps_no_other_from_its_work() -> None:

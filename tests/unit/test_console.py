@@ -10,14 +10,14 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from service.ops.console import charts, leadform, raw, words
-from service.ops.console.address import Place, ours, told
-from service.ops.console.diff import changes
-from service.ops.console.first import samples
-from service.ops.find import Filter
-from service.sources.config import Source, Verify
+from service.ops.console import lead, lead_form, templates
+from service.ops.console.lead import changes
+from service.ops.console.onboarding import samples
+from service.ops.console.urls import Place, ours, told
+from service.ops.filters import Filter
+from service.sources.schema import Source, Verify
 from worker.contract import Lead, Money, Utm
-from worker.mend import mend
+from worker.lead.edit import mend
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 LEAD: dict[str, Any] = {
@@ -33,13 +33,13 @@ LEAD: dict[str, Any] = {
 
 def posted(lead: dict[str, Any], **changed: str) -> dict[str, list[str]]:
     """The form as a browser sends it back, with CR LF at the ends of lines."""
-    form = {each.key: [each.value.replace("\n", "\r\n")] for each in leadform.inputs(lead)}
+    form = {each.key: [each.value.replace("\n", "\r\n")] for each in lead_form.inputs(lead)}
     return form | {f"lead.{name}": [value] for name, value in changed.items()}
 
 
 def test_an_untouched_form_edits_nothing() -> None:
     """What a browser sends back unchanged is no edit, whatever it does to ends of lines."""
-    assert leadform.edit_of(posted(LEAD), LEAD) == {}
+    assert lead_form.edit_of(posted(LEAD), LEAD) == {}
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_an_untouched_form_edits_nothing() -> None:
 )
 def test_an_edit_is_what_changed(name: str, typed: str, edit: dict[str, Any]) -> None:
     """An edit holds the changed field alone, in the type that a lead takes."""
-    found = leadform.edit_of(posted(LEAD, **{name: typed}), LEAD)
+    found = lead_form.edit_of(posted(LEAD, **{name: typed}), LEAD)
     assert found == edit
     mend(msgspec.convert(LEAD, Lead), found)
 
@@ -68,41 +68,61 @@ def test_an_edit_is_what_changed(name: str, typed: str, edit: dict[str, Any]) ->
 def test_an_added_answer_needs_both_halves() -> None:
     """A question without an answer, or an answer without a question, adds nothing."""
     form = posted(LEAD) | {"new.label": ["Colour", "", "Size"], "new.value": ["blue", "x", " "]}
-    assert leadform.edit_of(form, LEAD) == {"answers.Colour": "blue"}
+    assert lead_form.edit_of(form, LEAD) == {"answers.Colour": "blue"}
 
 
 def test_one_edit_for_all_has_what_was_filled_in() -> None:
     """For many leads an empty input means: as each has it."""
-    form = {"lead.email": ["desk@acme.example"], "lead.name": [""], "action": ["retry"], "lead.answers.Seats": ["40"]}
-    assert leadform.edit_for_all(form) == {"email": "desk@acme.example", "answers.Seats": "40"}
+    form = {
+        "lead.email": ["desk@acme.example"],
+        "lead.name": [""],
+        "action": ["retry"],
+        "lead.answers.Seats": ["40"],
+    }
+    assert lead_form.edit_for_all(form) == {"email": "desk@acme.example", "answers.Seats": "40"}
 
 
 @pytest.mark.parametrize(
     ("said", "field"),
     [
-        ("email", "email"), ("emails[0].value", "email"), ("value.currency", "value.currency"), ("currency", "value.currency"),
-        ("answers.budget", "answers.budget"), ("org_id", "company"), ("label_ids", None), (None, None), ("", None),
+        ("email", "email"), ("emails[0].value", "email"), ("value.currency", "value.currency"),
+        ("currency", "value.currency"),
+        ("answers.budget", "answers.budget"), ("org_id", "company"), ("label_ids", None),
+        (None, None), ("", None),
     ],
 )  # fmt: skip
 def test_a_complaint_finds_its_input(said: str | None, field: str | None) -> None:
-    """Pipedrive's name of a field and ours lead to the same input; what has none stands above the form."""
-    assert leadform.field_of(said) == field
+    """Pipedrive's name of a field and ours lead to the same input; what has none stands above the
+    form.
+    """
+    assert lead_form.field_of(said) == field
 
 
 def test_every_field_of_a_lead_has_an_input() -> None:
     """Nothing of a lead is out of an operator's reach."""
-    names = {each.name for each in leadform.inputs(LEAD)}
+    names = {each.name for each in lead_form.inputs(LEAD)}
     flat = set(Lead.__struct_fields__) - {"utm", "value", "click_ids", "answers"}
     assert (
-        flat | {f"utm_{part}" for part in Utm.__struct_fields__} | {f"value.{part}" for part in Money.__struct_fields__} <= names
+        flat
+        | {f"utm_{part}" for part in Utm.__struct_fields__}
+        | {f"value.{part}" for part in Money.__struct_fields__}
+        <= names
     )
 
 
 def test_what_changed_since_it_came_in() -> None:
     """A diff names what was changed, added and removed, and nothing else."""
-    after = LEAD | {"name": "Grace", "email": "g@example.com", "answers": {"Days": ["Mon", "Tue"], "a.b": "dotted"}}
+    after = LEAD | {
+        "name": "Grace",
+        "email": "g@example.com",
+        "answers": {"Days": ["Mon", "Tue"], "a.b": "dotted"},
+    }
     found = [(each.label, each.before, each.after) for each in changes(LEAD, after)]
-    assert found == [("Name", "Ada Lovelace", "Grace"), ("E-mail", "", "g@example.com"), ("Seats", "40", "")]
+    assert found == [
+        ("Name", "Ada Lovelace", "Grace"),
+        ("E-mail", "", "g@example.com"),
+        ("Seats", "40", ""),
+    ]
     assert changes(None, after) == []
 
 
@@ -121,24 +141,27 @@ def test_what_changed_since_it_came_in() -> None:
 )
 def test_bytes_as_text(body: bytes, media: str, kind: str, begins: str) -> None:
     """Text is text, JSON is laid out without a change of its tokens, and all else is hex."""
-    found = raw.shown(base64.b64encode(body).decode(), media)
+    found = lead.shown(base64.b64encode(body).decode(), media)
     assert (found.kind, found.size, found.cut) == (kind, len(body), 0)
     assert found.text.startswith(begins)
 
 
 def test_long_bytes_are_cut_between_characters() -> None:
     """A body is cut at its bound, and a character that falls on the cut does not make it hex."""
-    body = b"x" + "ü".encode() * raw.LONGEST
-    found = raw.shown(base64.b64encode(body).decode(), "text/plain")
-    assert (found.kind, found.cut) == ("text", len(body) - raw.LONGEST)
+    body = b"x" + "ü".encode() * lead.LONGEST
+    found = lead.shown(base64.b64encode(body).decode(), "text/plain")
+    assert (found.kind, found.cut) == ("text", len(body) - lead.LONGEST)
 
 
 @pytest.mark.parametrize(
     ("address", "good"),
     [
-        ("/ops", True), ("/ops/leads?state=dead&q=a//b", True), ("/ops/leads/X", True), ("//evil.example/ops", False),
-        ("https://evil.example/ops", False), ("/ops/../in", False), ("/opsx", False), ("/ops//evil.example", False),
-        ("/\\evil.example", False), ("/ops\n/x", False), ("", False), (None, False), ("/ops/" + "x" * 5000, False),
+        ("/ops", True), ("/ops/leads?state=dead&q=a//b", True), ("/ops/leads/X", True),
+        ("//evil.example/ops", False),
+        ("https://evil.example/ops", False), ("/ops/../in", False), ("/opsx", False),
+        ("/ops//evil.example", False),
+        ("/\\evil.example", False), ("/ops\n/x", False), ("", False), (None, False),
+        ("/ops/" + "x" * 5000, False),
     ],
 )  # fmt: skip
 def test_only_our_own_pages_are_gone_back_to(address: str | None, good: bool) -> None:
@@ -147,53 +170,75 @@ def test_only_our_own_pages_are_gone_back_to(address: str | None, good: bool) ->
 
 
 def test_an_address_holds_filter_page_and_lead() -> None:
-    """What a link shows is what its sender saw; what was done is told once and replaces what was told before."""
+    """What a link shows is what its sender saw; what was done is told once and replaces what was
+    told before.
+    """
     place = Place.read({"state": "dead", "q": "a b", "cursor": "x", "done": "y"}, "01")
     assert place.lead == "/ops/leads/01?state=dead&q=a+b&cursor=x"
     assert place.without("q") == "/ops/leads?state=dead"
     assert Place(filter=Filter()).list == "/ops/leads"
-    assert told("/ops/leads?state=dead&done=undone&of=1&reveal=1&edit=1", done="discarded", of="2") == (
-        "/ops/leads?state=dead&done=discarded&of=2"
+    assert (
+        told("/ops/leads?state=dead&done=undone&of=1&reveal=1&edit=1", done="discarded", of="2")
+        == "/ops/leads?state=dead&done=discarded&of=2"
     )
 
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(0, "now"), (42, "42 s ago"), (720, "12 min ago"), (11_400, "3 h 10 min ago"), (183_600, "2 d 3 h ago"), (-40, "in 40 s")],
+    [
+        (0, "now"),
+        (42, "42 s ago"),
+        (720, "12 min ago"),
+        (11_400, "3 h 10 min ago"),
+        (183_600, "2 d 3 h ago"),
+        (-40, "in 40 s"),
+    ],
 )
 def test_times_in_words(seconds: int, said: str) -> None:
     """Two units at most, in the future as well."""
     moment = datetime.fromtimestamp(NOW.timestamp() - seconds, UTC).isoformat()
-    assert words.relative(moment, NOW) == said
+    assert templates.relative(moment, NOW) == said
 
 
-@pytest.mark.parametrize(("count", "said"), [(7, "7"), (99, "99"), (431, "430"), (12_345, "12,000")])
+@pytest.mark.parametrize(
+    ("count", "said"), [(7, "7"), (99, "99"), (431, "430"), (12_345, "12,000")]
+)
 def test_an_estimate_has_two_figures(count: int, said: str) -> None:
     """Nobody is told of 431 leads by a guess."""
-    assert words.about(count) == said
+    assert templates.about(count) == said
 
 
 def test_charts_are_made_of_attributes() -> None:
-    """A chart is well-formed, has a text for those who do not see it, and no style of its own; names are escaped."""
+    """A chart is well-formed, has a text for those who do not see it, and no style of its own;
+    names are escaped.
+    """
     evil = '"><script>alert(1)</script>'
     for chart in (
-        charts.sparkline([0, 3, 1], evil),
-        charts.columns([1, 2], [0, 2], [evil, "b"], evil),
-        charts.shares([("dead", 1), ("delivered", 1000)], evil),
-        charts.shares([], evil),
-        charts.sparkline([], evil),
+        templates.sparkline([0, 3, 1], evil),
+        templates.columns([1, 2], [0, 2], [evil, "b"], evil),
+        templates.shares([("dead", 1), ("delivered", 1000)], evil),
+        templates.shares([], evil),
+        templates.sparkline([], evil),
     ):
         tree = ElementTree.fromstring(chart)
         assert tree.get("role") == "img"
         assert tree.get("aria-label")
-        assert not [each for each in tree.iter() if each.get("style") or each.tag.endswith("script")]
+        assert not [
+            each for each in tree.iter() if each.get("style") or each.tag.endswith("script")
+        ]
 
 
 def test_a_first_lead_by_hand() -> None:
-    """Commands are offered for what a hand can send, plain sources first, quoted for a shell, never with a secret."""
+    """Commands are offered for what a hand can send, plain sources first, quoted for a shell, never
+    with a secret.
+    """
     sources = [
         Source(name="signed", verify=Verify(scheme="hmac")),
-        Source(name="partner", adapter="json", verify=Verify(scheme="token", header="X-Key", secret_env=["PARTNER_KEY"])),
+        Source(
+            name="partner",
+            adapter="json",
+            verify=Verify(scheme="token", header="X-Key", secret_env=["PARTNER_KEY"]),
+        ),
         Source(name="contact", origins=["https://www.acme.example"]),
         Source(name="typeform", adapter="typeform"),
     ]

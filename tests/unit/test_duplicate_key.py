@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import pytest
 
-from service.intake.duplicates import duplicate_key
-from service.intake.submissions import precedence
-from service.sources.config import Source
-from service.sources.reading import Event, Outcome, Request
+from service.intake.submissions import duplicate_key, precedence
+from service.sources.request import Event, Outcome, Request
+from service.sources.schema import Source
 from worker.contract import Lead, Precedence
 
 SOURCE = Source(name="contact")
-REQUEST = Request(method="POST", query="", headers=[("content-type", "application/x-www-form-urlencoded")], body=b"email=a")
+REQUEST = Request(
+    method="POST",
+    query="",
+    headers=[("content-type", "application/x-www-form-urlencoded")],
+    body=b"email=a",
+)
 
 
 def key_of(outcome: Outcome) -> str:
@@ -20,16 +24,25 @@ def key_of(outcome: Outcome) -> str:
 
 
 def test_a_person_is_never_the_twin_of_a_robot() -> None:
-    """A post that looks like spam and a genuine one with the same fields have different keys, so neither hides the other."""
+    """A post that looks like spam and a genuine one with the same fields have different keys, so
+    neither hides the other.
+    """
     assert key_of(Outcome.LEAD) == key_of(Outcome.LEAD)
     assert key_of(Outcome.SPAM) != key_of(Outcome.LEAD)
 
 
 @pytest.mark.parametrize(
     ("adapter", "headers", "first"),
-    [("form", [], True), ("typeform", [], False), ("json", [], False), ("json", [("origin", "https://acme.example")], True)],
+    [
+        ("form", [], True),
+        ("typeform", [], False),
+        ("json", [], False),
+        ("json", [("origin", "https://acme.example")], True),
+    ],
 )
-def test_people_go_before_programs(adapter: str, headers: list[tuple[str, str]], first: bool) -> None:
+def test_people_go_before_programs(
+    adapter: str, headers: list[tuple[str, str]], first: bool
+) -> None:
     """A form, and whatever a browser posts, has precedence over webhooks and partners."""
     request = Request(method="POST", query="", headers=headers, body=b"")
     wanted = Precedence.FORM if first else Precedence.WEBHOOK

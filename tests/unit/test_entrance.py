@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import threading
 
-from worker.entrance import Entrance
-from worker.pipedrive.allowance import Plan
-from worker.work import entrances
+from worker.main import entrances
+from worker.pipedrive.rate_limiter import Plan
+from worker.queue.slots import Entrance
 
 
 def elsewhere(entrance: Entrance, seconds: float = 0.0) -> bool:
@@ -17,7 +17,9 @@ def elsewhere(entrance: Entrance, seconds: float = 0.0) -> bool:
 
 
 def test_so_many_and_no_more() -> None:
-    """A place is one thread's, however often it asks, until it leaves; leaving twice makes one place."""
+    """A place is one thread's, however often it asks, until it leaves; leaving twice makes one
+    place.
+    """
     entrance = Entrance(2)
     assert entrance.enter(0)
     assert entrance.enter(0)
@@ -55,6 +57,9 @@ def test_without_a_number_everybody_enters() -> None:
 
 def test_how_many_wait_for_their_first_call() -> None:
     """A tenth of the window, two at least, never more than there are slots."""
-    found = [entrances(Plan(burst=burst, tokens=1), slots) for burst, slots in ((20, 32), (80, 32), (480, 32), (20, 1))]
+    found = [
+        entrances(Plan(burst=burst, tokens=1), slots)
+        for burst, slots in ((20, 32), (80, 32), (480, 32), (20, 1))
+    ]
     assert found == [2, 8, 32, 2]
     assert entrances(None, 32) is None

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.ops.answers import Item
 from service.ops.export import BOM, COLUMNS, STARTS, Line, as_csv, as_jsonl, inert
+from service.ops.schemas import Item
 from worker.contract import State
 
 FORMULAS = [
@@ -29,32 +29,51 @@ FORMULAS = [
     "−1",
 ]
 BEFORE = ["", " ", "   ", "\t", "\r", "\n", "\r\n", "\v", "\f", "\N{NO-BREAK SPACE}", "\N{ZERO WIDTH SPACE}", "\N{WORD JOINER}",
-          "\N{ZERO WIDTH NO-BREAK SPACE}", "\N{IDEOGRAPHIC SPACE}", "\N{EM SPACE}", "\N{RIGHT-TO-LEFT OVERRIDE}", "\x00", "\x1f",
+          "\N{ZERO WIDTH NO-BREAK SPACE}", "\N{IDEOGRAPHIC SPACE}", "\N{EM SPACE}",
+          "\N{RIGHT-TO-LEFT OVERRIDE}", "\x00", "\x1f",
           "\N{SOFT HYPHEN}", " \N{NO-BREAK SPACE}\t\N{ZERO WIDTH JOINER}"]  # fmt: skip
 
 
 @pytest.mark.parametrize("before", BEFORE)
 @pytest.mark.parametrize("formula", FORMULAS)
 def test_formulas_are_made_inert(before: str, formula: str) -> None:
-    """Whatever invisible stands before it, a cell that a spreadsheet could run begins with an apostrophe."""
+    """Whatever invisible stands before it, a cell that a spreadsheet could run begins with an
+    apostrophe.
+    """
     assert inert(before + formula) == "'" + before + formula
 
 
 @pytest.mark.parametrize("text", ["\tx", "\rx", "\nx", " \nx", "\N{NO-BREAK SPACE}\tx"])
 def test_cells_that_begin_with_a_break_are_made_inert(text: str) -> None:
-    """A tab or a line's end at the front moves what follows into a cell of its own in some programs."""
+    """A tab or a line's end at the front moves what follows into a cell of its own in some
+    programs.
+    """
     assert inert(text) == "'" + text
 
 
 @pytest.mark.parametrize(
-    "text", ["", "Ada", "a=b", "1+1", "5", "ada@example.com", " Ada", "'quoted", "1-2", "\N{NO-BREAK SPACE}x"]
+    "text",
+    [
+        "",
+        "Ada",
+        "a=b",
+        "1+1",
+        "5",
+        "ada@example.com",
+        " Ada",
+        "'quoted",
+        "1-2",
+        "\N{NO-BREAK SPACE}x",
+    ],
 )
 def test_harmless_cells_stay_as_they_are(text: str) -> None:
     """What no program runs is not touched."""
     assert inert(text) == text
 
 
-@pytest.mark.parametrize(("value", "cell"), [(None, ""), (5, "5"), (-5, "'-5"), (True, "True"), (State.DEAD, "dead")])
+@pytest.mark.parametrize(
+    ("value", "cell"), [(None, ""), (5, "5"), (-5, "'-5"), (True, "True"), (State.DEAD, "dead")]
+)
 def test_other_values(value: object, cell: str) -> None:
     """Values that are no text are written as text."""
     assert inert(value) == cell
@@ -62,8 +81,10 @@ def test_other_values(value: object, cell: str) -> None:
 
 def line(**lead: Any) -> Line:
     item = Item(
-        id="01M811DCZAQ26KZXKTYW5S19CC", source="contact", state=State.DEAD, result=None, who="=A…", campaign=None, attempts=1,
-        received_at="2026-01-01T00:00:00Z", updated_at="2026-01-01T00:00:00Z", next_at=None, cause="c1",
+        id="01M811DCZAQ26KZXKTYW5S19CC", source="contact", state=State.DEAD, result=None, who="=A…",
+        campaign=None, attempts=1,
+        received_at="2026-01-01T00:00:00Z", updated_at="2026-01-01T00:00:00Z", next_at=None,
+        cause="c1",
     )  # fmt: skip
     return Line(item, lead or None)
 
@@ -75,18 +96,22 @@ def rows(*lines: Line, bom: bool = False) -> list[dict[str, str]]:
 
 @given(st.text(), st.text())
 def test_a_csv_is_read_as_it_was_written(name: str, message: str) -> None:
-    """Quotes, commas and line ends in a cell are text of that cell; a row stays a row, whatever is in it."""
+    """Quotes, commas and line ends in a cell are text of that cell; a row stays a row, whatever is
+    in it.
+    """
     [found] = rows(line(name=name, message=message))
     written = (name + message).encode("utf-8", "replace").decode()
-    read = found["lead_name"].removeprefix("'" if inert(name) != name else "") + found["lead_message"].removeprefix(
-        "'" if inert(message) != message else ""
-    )
+    read = found["lead_name"].removeprefix("'" if inert(name) != name else "") + found[
+        "lead_message"
+    ].removeprefix("'" if inert(message) != message else "")
     assert read == written
     assert all(not cell or cell[0] not in STARTS for cell in found.values())
 
 
 def test_the_csv_is_rfc_4180() -> None:
-    """Commas, CRLF, doubled quotes, the head line first; a byte order mark only where it is asked for."""
+    """Commas, CRLF, doubled quotes, the head line first; a byte order mark only where it is asked
+    for.
+    """
     raw = b"".join(as_csv([[line(name='Ada "A", Lovelace')]]))
     head, body = raw.split(b"\r\n")[:2]
     assert head.decode().split(",") == list(COLUMNS)
@@ -97,13 +122,24 @@ def test_the_csv_is_rfc_4180() -> None:
 
 
 def test_the_lead_is_flattened() -> None:
-    """Each canonical field has its column; the sum and the campaign theirs, click ids and answers as JSON."""
+    """Each canonical field has its column; the sum and the campaign theirs, click ids and answers
+    as JSON.
+    """
     [found] = rows(
-        line(email="a@b.example", value={"amount": 5, "currency": "EUR"}, utm={"campaign": "spring"}, answers={"Q": "=1"}),
+        line(
+            email="a@b.example",
+            value={"amount": 5, "currency": "EUR"},
+            utm={"campaign": "spring"},
+            answers={"Q": "=1"},
+        ),
         bom=True,
     )
     assert found["lead_email"] == "a@b.example"
-    assert (found["lead_value_amount"], found["lead_value_currency"], found["utm_campaign"]) == ("5", "EUR", "spring")
+    assert (found["lead_value_amount"], found["lead_value_currency"], found["utm_campaign"]) == (
+        "5",
+        "EUR",
+        "spring",
+    )
     assert json.loads(found["answers"]) == {"Q": "=1"}
     assert found["who"] == "'=A…"
 

@@ -47,7 +47,11 @@ from worker.fate import FATES, REASONS, Again, Dead, Drop, Fate, Policy, Retry, 
 NOW = 1_800_000_000.0
 DELAYS = (10.0, 60.0, 300.0, 1800.0, 7200.0, 21600.0, 43200.0, 86400.0)
 POLICY = Policy(retry_delays=DELAYS, settle_seconds=90.0, probe_seconds=30.0)
-CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, LeadlineError)]
+CLASSES = [
+    kind
+    for _, kind in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(kind, LeadlineError)
+]
 
 TOKEN, BASE = "sources.contact.fetch.token_env", "sources.contact.fetch.base_url"
 MADE: dict[type[LeadlineError], Callable[[], LeadlineError]] = {
@@ -62,13 +66,19 @@ MADE: dict[type[LeadlineError], Callable[[], LeadlineError]] = {
     Restored: lambda: Restored("submission", NOW + 40),
     Absent: lambda: Absent("person", NOW - 90),
     Gated: lambda: Gated(NOW + 20, "credentials"),
-    Unmappable: lambda: Unmappable("wrong template", setting="sources.contact.lead.title", field="title"),
-    UnknownName: lambda: UnknownName("label", "Hot", setting="sources.contact.lead.labels", known=["Cold"]),
+    Unmappable: lambda: Unmappable(
+        "wrong template", setting="sources.contact.lead.title", field="title"
+    ),
+    UnknownName: lambda: UnknownName(
+        "label", "Hot", setting="sources.contact.lead.labels", known=["Cold"]
+    ),
     FetchError: lambda: FetchError("400 bad field", setting=TOKEN, status=400),
     FetchFailed: lambda: FetchFailed("503 Service Unavailable", setting=BASE, status=503),
     FetchLimited: lambda: FetchLimited("429 slow down", setting=BASE, status=429, retry_after=60.0),
     FetchRefused: lambda: FetchRefused("401 the token is refused", setting=TOKEN, status=401),
-    FetchForbidden: lambda: FetchForbidden("403 leads_retrieval is missing", setting=TOKEN, status=403),
+    FetchForbidden: lambda: FetchForbidden(
+        "403 leads_retrieval is missing", setting=TOKEN, status=403
+    ),
     RecordGone: lambda: RecordGone("404 the record is gone", setting=TOKEN, status=404),
     PipedriveError: lambda: PipedriveError("leads.add", "odd", status=418),
     NotSent: lambda: NotSent("leads.add", "connection refused"),
@@ -88,7 +98,8 @@ MADE: dict[type[LeadlineError], Callable[[], LeadlineError]] = {
 
 def fate(error: BaseException, **options: Any) -> Fate:
     given: dict[str, Any] = {
-        "step": "lead", "attempts": 1, "first_attempt_at": NOW - 100, "now": NOW, "policy": POLICY, "jitter": 0.5,
+        "step": "lead", "attempts": 1, "first_attempt_at": NOW - 100, "now": NOW, "policy": POLICY,
+        "jitter": 0.5,
         "source": "contact",
     }  # fmt: skip
     return decide(error, **given | options)
@@ -96,7 +107,9 @@ def fate(error: BaseException, **options: Any) -> Fate:
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_every_error_has_its_row(kind: type[LeadlineError]) -> None:
-    """No error of ours reaches a fate by accident: each class stands in the table, and its fate is well-formed."""
+    """No error of ours reaches a fate by accident: each class stands in the table, and its fate is
+    well-formed.
+    """
     assert kind in FATES
     decided = fate(MADE[kind]())
     if isinstance(decided, Retry | Wait | Settle | Dead):
@@ -172,43 +185,74 @@ def test_delays_grow_with_jitter(error: Exception, attempts: int) -> None:
 def test_the_schedule_lasts_a_day() -> None:
     """However the jitter falls, a delivery is tried for at least 24 hours before it is dead."""
     now, attempts = NOW, 1
-    while isinstance(decided := fate(NotSent("c", "d"), attempts=attempts, now=now, first_attempt_at=NOW, jitter=0.0), Retry):
+    while isinstance(
+        decided := fate(
+            NotSent("c", "d"), attempts=attempts, now=now, first_attempt_at=NOW, jitter=0.0
+        ),
+        Retry,
+    ):
         now, attempts = decided.at, attempts + 1
     assert isinstance(decided, Dead)
     assert attempts == 9
     assert now - NOW >= 24 * 3600
 
 
-@pytest.mark.parametrize(("first", "took"), [(NOW - 160_570, "45h"), (NOW - 7199, "120m"), (NOW + 5, "0s"), (NOW - 1e6, "12d")])
+@pytest.mark.parametrize(
+    ("first", "took"),
+    [(NOW - 160_570, "45h"), (NOW - 7199, "120m"), (NOW + 5, "0s"), (NOW - 1e6, "12d")],
+)
 def test_gives_up_after_the_last_delay(first: float, took: str) -> None:
-    """After the last delay the submission is dead, and its cause says how often and how long it was tried."""
-    decided = fate(Unavailable("leads.get", "Service Unavailable", status=503), attempts=9, first_attempt_at=first)
+    """After the last delay the submission is dead, and its cause says how often and how long it was
+    tried.
+    """
+    decided = fate(
+        Unavailable("leads.get", "Service Unavailable", status=503),
+        attempts=9,
+        first_attempt_at=first,
+    )
     assert isinstance(decided, Dead)
-    assert decided.cause.detail == f"gave up after 9 tries in {took}: leads.get: 503 Service Unavailable"
-    assert (decided.cause.code, decided.cause.status, decided.cause.step) == ("unavailable", 503, "lead")
+    assert (
+        decided.cause.detail
+        == f"gave up after 9 tries in {took}: leads.get: 503 Service Unavailable"
+    )
+    assert (decided.cause.code, decided.cause.status, decided.cause.step) == (
+        "unavailable",
+        503,
+        "lead",
+    )
 
 
 def test_no_delays_at_all() -> None:
     """With no delays configured the first failure is the last."""
-    decided = fate(NotSent("c", "d"), policy=Policy(retry_delays=(), settle_seconds=90, probe_seconds=30))
+    decided = fate(
+        NotSent("c", "d"), policy=Policy(retry_delays=(), settle_seconds=90, probe_seconds=30)
+    )
     assert isinstance(decided, Dead)
     assert "gave up after 1 try in 100s" in decided.cause.detail
 
 
 @pytest.mark.parametrize(("attempts", "expected"), [(1, 90.0), (3, 90.0), (9, 90.0), (10, None)])
 def test_unknown_outcomes_settle(attempts: int, expected: float | None) -> None:
-    """However long the delay to the next try, a create is looked for when it has settled, after the last try too."""
+    """However long the delay to the next try, a create is looked for when it has settled, after the
+    last try too.
+    """
     decided = fate(OutcomeUnknown("leads.add", "timed out"), attempts=attempts)
     if expected is None:
         assert isinstance(decided, Dead)
-        assert "looked for" in (decided.cause.hint or "") or "asked whether" in (decided.cause.hint or "")
+        assert "looked for" in (decided.cause.hint or "") or "asked whether" in (
+            decided.cause.hint or ""
+        )
     else:
         assert shape(decided) == (Settle, NOW + expected, 1)
 
 
 @pytest.mark.parametrize(("attempts", "delay"), [(2, 10.0), (4, 300.0), (9, 86400.0), (10, None)])
-def test_what_is_absent_waits_for_its_next_try_without_the_line(attempts: int, delay: float | None) -> None:
-    """What was looked for in vain waits out the delay of the try that sent it, frees the line, and dies after the last."""
+def test_what_is_absent_waits_for_its_next_try_without_the_line(
+    attempts: int, delay: float | None
+) -> None:
+    """What was looked for in vain waits out the delay of the try that sent it, frees the line, and
+    dies after the last.
+    """
     decided = fate(Absent("person", NOW - 5), attempts=attempts)
     if delay is None:
         assert isinstance(decided, Dead)
@@ -219,10 +263,15 @@ def test_what_is_absent_waits_for_its_next_try_without_the_line(attempts: int, d
 
 
 def test_a_look_that_fails_is_repeated_soon_and_ends_in_time() -> None:
-    """Until a create was looked for its person's line is held, so the look comes often; its tries end when others' would."""
+    """Until a create was looked for its person's line is held, so the look comes often; its tries
+    end when others' would.
+    """
     now, attempts, looks = NOW, 2, []
     while isinstance(
-        decided := fate(MADE[Unavailable](), step="settle", attempts=attempts, now=now, first_attempt_at=NOW), Retry
+        decided := fate(
+            MADE[Unavailable](), step="settle", attempts=attempts, now=now, first_attempt_at=NOW
+        ),
+        Retry,
     ):
         looks.append(decided.at - now)
         now, attempts = decided.at, attempts + decided.used
@@ -237,31 +286,74 @@ def test_settling_uses_no_attempt() -> None:
     assert shape(fate(Settling("lead", NOW - 40))) == (Settle, NOW, 0)
 
 
-@pytest.mark.parametrize("kind", [RateLimited, BudgetSpent, Unauthorized, Reauthorise, Blocked, OutOfAllowance, StoreUnavailable])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        RateLimited,
+        BudgetSpent,
+        Unauthorized,
+        Reauthorise,
+        Blocked,
+        OutOfAllowance,
+        StoreUnavailable,
+    ],
+)
 def test_waiting_is_not_failing(kind: type[LeadlineError]) -> None:
-    """Limits, credentials and a missing store never kill a submission, however often they are met."""
+    """Limits, credentials and a missing store never kill a submission, however often they are
+    met.
+    """
     assert isinstance(fate(MADE[kind](), attempts=99), Wait)
 
 
-@pytest.mark.parametrize(("probes", "seconds"), [(0, 30.0), (1, 60.0), (3, 240.0), (6, 1920.0), (7, 3600.0), (10**6, 3600.0)])
+@pytest.mark.parametrize(
+    ("probes", "seconds"),
+    [(0, 30.0), (1, 60.0), (3, 240.0), (6, 1920.0), (7, 3600.0), (10**6, 3600.0)],
+)
 def test_probes_grow_to_hourly(probes: int, seconds: float) -> None:
     """A raised gate is tried at growing intervals, at least hourly."""
-    assert shape(fate(Unauthorized("c", "d"), probes=probes)) == (Wait, NOW + seconds, "credentials", True, True)
-    assert shape(fate(Blocked("c", "d"), probes=probes)) == (Wait, NOW + max(600, seconds), "blocked", True, True)
+    assert shape(fate(Unauthorized("c", "d"), probes=probes)) == (
+        Wait,
+        NOW + seconds,
+        "credentials",
+        True,
+        True,
+    )
+    assert shape(fate(Blocked("c", "d"), probes=probes)) == (
+        Wait,
+        NOW + max(600, seconds),
+        "blocked",
+        True,
+        True,
+    )
     unstated = BudgetSpent("c", "d", retry_after=60.0, stated=False)
     assert shape(fate(unstated, probes=probes)) == (Wait, NOW + seconds, "budget", True, True)
 
 
 @pytest.mark.parametrize("kind", [NotSent, Unavailable])
 def test_an_outage_is_waited_for(kind: type[LeadlineError]) -> None:
-    """While nobody gets through, a submission waits at the gate and uses up no attempt, so that it goes on when all do."""
-    assert shape(fate(MADE[kind](), outage=True, attempts=99, probes=1)) == (Wait, NOW + 45, "outage", True, True)
+    """While nobody gets through, a submission waits at the gate and uses up no attempt, so that it
+    goes on when all do.
+    """
+    assert shape(fate(MADE[kind](), outage=True, attempts=99, probes=1)) == (
+        Wait,
+        NOW + 45,
+        "outage",
+        True,
+        True,
+    )
     assert isinstance(fate(MADE[OutcomeUnknown](), outage=True), Settle)
 
 
 @pytest.mark.parametrize(
     ("retry_after", "seconds"),
-    [(2.0, 2.0), (0.0, 1.0), (-5.0, 1.0), (1e9, 26 * 3600.0), (float("inf"), 30.0), (float("nan"), 30.0)],
+    [
+        (2.0, 2.0),
+        (0.0, 1.0),
+        (-5.0, 1.0),
+        (1e9, 26 * 3600.0),
+        (float("inf"), 30.0),
+        (float("nan"), 30.0),
+    ],
 )
 def test_stated_waits_are_bounded(retry_after: float, seconds: float) -> None:
     """Whatever an answer states, the wait is between a second and a day."""
@@ -270,23 +362,45 @@ def test_stated_waits_are_bounded(retry_after: float, seconds: float) -> None:
 
 
 def test_our_own_count() -> None:
-    """Our own burst window holds up only who meets it; our own count of the day's tokens holds up everybody."""
-    assert shape(fate(OutOfAllowance(NOW + 1.5, budget=False))) == (Wait, NOW + 1.5, "limit", False, False)
-    assert shape(fate(OutOfAllowance(NOW + 900, budget=True))) == (Wait, NOW + 900, "budget", True, False)
+    """Our own burst window holds up only who meets it; our own count of the day's tokens holds up
+    everybody.
+    """
+    assert shape(fate(OutOfAllowance(NOW + 1.5, budget=False))) == (
+        Wait,
+        NOW + 1.5,
+        "limit",
+        False,
+        False,
+    )
+    assert shape(fate(OutOfAllowance(NOW + 900, budget=True))) == (
+        Wait,
+        NOW + 900,
+        "budget",
+        True,
+        False,
+    )
     assert shape(fate(OutOfAllowance(NOW - 9, budget=False)))[1] == NOW
 
 
 def test_gone_is_resolved_afresh_once() -> None:
-    """What was merged or deleted is forgotten and looked for again; if that fails as well, the submission is dead."""
+    """What was merged or deleted is forgotten and looked for again; if that fails as well, the
+    submission is dead.
+    """
     assert isinstance(fate(MADE[Gone]()), Again)
     assert isinstance(fate(MADE[Gone](), forgotten=True), Dead)
 
 
 def test_a_bug_tells_nothing_of_the_sender() -> None:
-    """An unexpected exception is retried; its cause names the class alone, since its words may quote anything."""
+    """An unexpected exception is retried; its cause names the class alone, since its words may
+    quote anything.
+    """
     decided = fate(ValueError("ann@acme.example is odd"), step="note")
     assert isinstance(decided, Retry)
-    assert (decided.cause.code, decided.cause.detail, decided.cause.step) == ("internal", "ValueError", "note")
+    assert (decided.cause.code, decided.cause.detail, decided.cause.step) == (
+        "internal",
+        "ValueError",
+        "note",
+    )
     assert isinstance(fate(KeyboardInterrupt()), Retry)
     assert isinstance(fate(KeyError("x"), attempts=9), Dead)
 
@@ -306,18 +420,31 @@ def test_subclasses_follow_their_parents() -> None:
         (
             UnknownName("label", "Hot", setting="sources.contact.lead.labels", known=[]),
             "sources.contact.lead.labels",
-            "add the label 'Hot' in Pipedrive or correct `labels` of [sources.contact.lead], then retry; "
-            "`create_labels = true` adds missing labels",
+            (
+                "add the label 'Hot' in Pipedrive or correct `labels` of [sources.contact.lead],"
+                " then retry; `create_labels = true` adds missing labels"
+            ),
         ),
         (
-            UnknownName("custom field", "Budget", setting="sources.contact.lead.custom.person.Budget", known=[]),
+            UnknownName(
+                "custom field",
+                "Budget",
+                setting="sources.contact.lead.custom.person.Budget",
+                known=[],
+            ),
             "sources.contact.lead.custom.person.Budget",
-            "add the custom field 'Budget' in Pipedrive or correct `person.Budget` of [sources.contact.lead.custom], then retry",
+            (
+                "add the custom field 'Budget' in Pipedrive or correct `person.Budget` of"
+                " [sources.contact.lead.custom], then retry"
+            ),
         ),
         (
             UnknownName("channel", "Ads", setting="sources.contact.lead.channel", known=[]),
             "sources.contact.lead.channel",
-            "add 'Ads' to the source channels in Pipedrive or correct `channel` of [sources.contact.lead], then retry",
+            (
+                "add 'Ads' to the source channels in Pipedrive or correct `channel` of"
+                " [sources.contact.lead], then retry"
+            ),
         ),
         (
             Unmappable("nobody", setting="sources.contact.map"),
@@ -339,21 +466,34 @@ def test_subclasses_follow_their_parents() -> None:
             "sources.contact.lead",
             "correct [sources.contact.lead] or edit the lead, then retry",
         ),
-        (Invalid("leads.add", "bad", status=400), None, "correct the source file or edit the lead, then retry"),
+        (
+            Invalid("leads.add", "bad", status=400),
+            None,
+            "correct the source file or edit the lead, then retry",
+        ),
         (
             Forbidden("leads.add", "limit", status=403, vendor_code="feature_capping_deals_limit"),
             None,
-            "the plan's limit is reached: archive or delete open leads and deals, or enlarge the plan, then retry",
+            (
+                "the plan's limit is reached: archive or delete open leads and deals, or enlarge"
+                " the plan, then retry"
+            ),
         ),
         (
             Forbidden("leads.add", "Scope and URL mismatch", status=403),
             None,
-            "the app lacks a scope: connect it again with base, leads:full, contacts:full and deals:read, then retry",
+            (
+                "the app lacks a scope: connect it again with base, leads:full, contacts:full and"
+                " deals:read, then retry"
+            ),
         ),
         (
             Forbidden("leads.add", "no right", status=403),
             None,
-            "give the API user the permission in Pipedrive, or use the token of a user who has it, then retry",
+            (
+                "give the API user the permission in Pipedrive, or use the token of a user who has"
+                " it, then retry"
+            ),
         ),
     ],
 )
@@ -365,11 +505,18 @@ def test_hints(error: LeadlineError, setting: str | None, hint: str) -> None:
 
 def test_causes_carry_what_the_console_groups_by() -> None:
     """Step, code, field and status come from the error."""
-    cause = cause_of(Invalid("leads.add", "bad", status=422, field="title"), step="lead", source="contact")
+    cause = cause_of(
+        Invalid("leads.add", "bad", status=422, field="title"), step="lead", source="contact"
+    )
     assert (cause.step, cause.code, cause.field, cause.status) == ("lead", "invalid", "title", 422)
     assert cause.detail == "leads.add: 422 bad"
-    assert cause_of(Reauthorise("c", "d"), step="lead", source="x").setting == "PIPEDRIVE_REFRESH_TOKEN"
-    assert cause_of(Unauthorized("c", "d"), step="lead", source="x").setting == "PIPEDRIVE_API_TOKEN"
+    assert (
+        cause_of(Reauthorise("c", "d"), step="lead", source="x").setting
+        == "PIPEDRIVE_REFRESH_TOKEN"
+    )
+    assert (
+        cause_of(Unauthorized("c", "d"), step="lead", source="x").setting == "PIPEDRIVE_API_TOKEN"
+    )
 
 
 @pytest.mark.parametrize(
@@ -396,6 +543,8 @@ def test_details_are_bounded() -> None:
 
 
 def test_hints_stand_for_classes_that_exist() -> None:
-    """Every error that can end a submission or make it wait has a hint of its own or its parent's."""
+    """Every error that can end a submission or make it wait has a hint of its own or its
+    parent's.
+    """
     for kind in CLASSES:
         assert any(parent in HINTS for parent in kind.__mro__[:-2])

@@ -14,10 +14,11 @@ from typing import Any
 import httpx
 import pytest
 
-from service.fetching import SourceRecords
-from service.sources.config import SourceFile
-from service.sources.loader import Need, load
+from service.sources.fetched_records import SourceRecords
+from service.sources.schema import SourceFile
+from service.sources.source_file.loader import Need, load
 from worker.contract import Attempt
+from worker.delivery.fetch import MOST_BYTES, Fetched, Fetcher
 from worker.errors import (
     FetchError,
     FetchFailed,
@@ -29,7 +30,6 @@ from worker.errors import (
     Unmappable,
 )
 from worker.fate import Dead, Policy, Retry, Wait, decide
-from worker.fetch import MOST_BYTES, Fetched, Fetcher
 from worker.pipedrive.transport import build_http
 
 TOKEN = "EAAB-secret-token"
@@ -37,13 +37,23 @@ PATIENCE = 10.0
 META = {
     "id": "66861076766107789",
     "created_time": "2022-02-03T16:16:51+0000",
-    "field_data": [{"name": "email", "values": ["ada@acme.example"]}, {"name": "full_name", "values": ["Ada Acme"]}],
+    "field_data": [
+        {"name": "email", "values": ["ada@acme.example"]},
+        {"name": "full_name", "values": ["Ada Acme"]},
+    ],
 }
 PADDED = json.dumps(META).encode() + b" " * MOST_BYTES
 LINKEDIN = {
     "id": "a-1",
     "form": {"content": {"questions": [{"questionId": 1, "predefinedField": "EMAIL"}]}},
-    "formResponse": {"answers": [{"questionId": 1, "answerDetails": {"textQuestionAnswer": {"answer": "ada@acme.example"}}}]},
+    "formResponse": {
+        "answers": [
+            {
+                "questionId": 1,
+                "answerDetails": {"textQuestionAnswer": {"answer": "ada@acme.example"}},
+            }
+        ]
+    },
 }
 HUBSPOT = {"id": "7", "properties": {"email": "ada@acme.example"}}
 
@@ -56,7 +66,9 @@ def said(status: int, tree: Any = None, **headers: str) -> Answer:
 
 
 class Product:
-    """Answers on loopback with what stands next in `answers`, the last for ever; `seen` are the requests."""
+    """Answers on loopback with what stands next in `answers`, the last for ever; `seen` are the
+    requests.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -72,7 +84,9 @@ def standing_in() -> Iterator[Product]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            own.seen.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+            own.seen.append(
+                (self.path, {name.lower(): value for name, value in self.headers.items()})
+            )
             status, body, headers = own.answers.pop(0) if len(own.answers) > 1 else own.answers[0]
             self.send_response(status)
             for name, value in ({"Content-Length": str(len(body))} | headers).items():
@@ -139,9 +153,17 @@ def config(adapter: str, url: str, more: str = "") -> Sources:
 def fetch(product: Product, http: httpx.Client) -> Callable[..., Fetched]:
     """Fetches the record 66861076766107789, or the one of another adapter."""
 
-    def go(adapter: str = "meta-lead-ads", *, seconds: float = PATIENCE, report: Any = lambda _: None, **fetch: str) -> Fetched:
+    def go(
+        adapter: str = "meta-lead-ads",
+        *,
+        seconds: float = PATIENCE,
+        report: Any = lambda _: None,
+        **fetch: str,
+    ) -> Fetched:
         records = SourceRecords(config(adapter, f"{product.url}/v23.0/"), lambda: 0.0)
-        return Fetcher(http, records, report, seconds=seconds)("x", {"id": "66861076766107789"} | fetch)
+        return Fetcher(http, records, report, seconds=seconds)(
+            "x", {"id": "66861076766107789"} | fetch
+        )
 
     return go
 
@@ -152,13 +174,23 @@ Fetch = Callable[..., Fetched]
 @pytest.mark.parametrize(
     ("adapter", "record", "path"),
     [
-        ("meta-lead-ads", META, "/v23.0/66861076766107789?fields=id,created_time,form_id,field_data,"),
-        ("linkedin", LINKEDIN, "/v23.0/leadFormResponses/66861076766107789?fields=id,submittedAt,testLead,"),
+        (
+            "meta-lead-ads",
+            META,
+            "/v23.0/66861076766107789?fields=id,created_time,form_id,field_data,",
+        ),
+        (
+            "linkedin",
+            LINKEDIN,
+            "/v23.0/leadFormResponses/66861076766107789?fields=id,submittedAt,testLead,",
+        ),
         ("hubspot", HUBSPOT, "/v23.0/crm/v3/objects/contacts/66861076766107789?properties=email,"),
     ],
 )
 def test_each_product(product: Product, fetch: Fetch, adapter: str, record: Any, path: str) -> None:
-    """The record is asked for by its id, with the token as a bearer and never in the address, and becomes the lead."""
+    """The record is asked for by its id, with the token as a bearer and never in the address, and
+    becomes the lead.
+    """
     product.answers = [said(200, record)]
     fetched = fetch(adapter, event_id="e1")
     assert (fetched.outcome, fetched.lead and fetched.lead.email) == ("lead", "ada@acme.example")
@@ -174,7 +206,8 @@ def test_each_product(product: Product, fetch: Fetch, adapter: str, record: Any,
 def test_the_product_s_own_address_and_version() -> None:
     """Without a base address the product's is asked; a version of one's own replaces ours."""
     given = Sources(
-        '[sources.x]\nadapter = "linkedin"\nverify = { scheme = "none" }\nfetch = { token_env = "T", version = "202701" }',
+        '[sources.x]\nadapter = "linkedin"\nverify = { scheme = "none" }\nfetch = { token_env ='
+        ' "T", version = "202701" }',
         T=TOKEN,
     )
     lookup = SourceRecords(given).lookup("x", {"id": "a-1"})
@@ -187,9 +220,17 @@ def test_the_product_s_own_address_and_version() -> None:
     ("answer", "kind", "setting"),
     [
         (said(401, {"message": "expired"}), FetchRefused, "token_env"),
-        (said(400, {"error": {"code": 190, "message": "Error validating access token"}}), FetchRefused, "token_env"),
+        (
+            said(400, {"error": {"code": 190, "message": "Error validating access token"}}),
+            FetchRefused,
+            "token_env",
+        ),
         (said(403, {"message": "MISSING_SCOPES"}), FetchForbidden, "token_env"),
-        (said(400, {"error": {"code": 200, "message": "leads_retrieval"}}), FetchForbidden, "token_env"),
+        (
+            said(400, {"error": {"code": 200, "message": "leads_retrieval"}}),
+            FetchForbidden,
+            "token_env",
+        ),
         (said(404, {"message": "not found"}), RecordGone, "token_env"),
         (said(410, b"gone"), RecordGone, "token_env"),
         (said(400, {"error": {"code": 100, "error_subcode": 33}}), RecordGone, "token_env"),
@@ -212,8 +253,12 @@ def test_the_product_s_own_address_and_version() -> None:
         (said(400, b'{"error": {"code": true}}'), FetchError, "base_url"),
     ],
 )
-def test_refusals(product: Product, fetch: Fetch, answer: Answer, kind: type[FetchError], setting: str) -> None:
-    """Each answer that is no record means one error, which says what to mend and does not repeat the token."""
+def test_refusals(
+    product: Product, fetch: Fetch, answer: Answer, kind: type[FetchError], setting: str
+) -> None:
+    """Each answer that is no record means one error, which says what to mend and does not repeat
+    the token.
+    """
     product.answers = [answer]
     with pytest.raises(FetchError) as caught:
         fetch()
@@ -240,12 +285,25 @@ POLICY = Policy(retry_delays=(10.0,), settle_seconds=90.0, probe_seconds=30.0)
         (said(429, None, Retry_After="9" * 9), Wait, 86_400.0),
     ],
 )
-def test_fates(product: Product, fetch: Fetch, answer: Answer, fate: type, until: float | None) -> None:
-    """A refused token and a failure are tried again, a limit waits for its time, what is gone is dead; each with its cause."""
+def test_fates(
+    product: Product, fetch: Fetch, answer: Answer, fate: type, until: float | None
+) -> None:
+    """A refused token and a failure are tried again, a limit waits for its time, what is gone is
+    dead; each with its cause.
+    """
     product.answers = [answer]
     with pytest.raises(FetchError) as caught:
         fetch()
-    decided = decide(caught.value, step="fetch", attempts=1, first_attempt_at=0.0, now=0.0, policy=POLICY, jitter=0.5, source="x")
+    decided = decide(
+        caught.value,
+        step="fetch",
+        attempts=1,
+        first_attempt_at=0.0,
+        now=0.0,
+        policy=POLICY,
+        jitter=0.5,
+        source="x",
+    )
     assert isinstance(decided, fate)
     assert isinstance(decided, Retry | Wait | Dead)
     if isinstance(decided, Wait):
@@ -256,12 +314,17 @@ def test_fates(product: Product, fetch: Fetch, answer: Answer, fate: type, until
 
 
 def test_fewer_fields_where_ads_are_forbidden(product: Product, fetch: Fetch) -> None:
-    """A token that may read leads and not ads still gets the lead; one that is refused is not tried twice."""
+    """A token that may read leads and not ads still gets the lead; one that is refused is not tried
+    twice.
+    """
     attempts: list[Attempt] = []
     product.answers = [said(403, {"error": {"code": 200}}), said(200, META)]
     assert fetch(report=attempts.append).outcome == "lead"
     assert ["campaign_name" in path for path, _ in product.seen] == [True, False]
-    assert [(one.step, one.outcome, one.status) for one in attempts] == [("fetch", "fetch-forbidden", 403), ("fetch", "ok", 200)]
+    assert [(one.step, one.outcome, one.status) for one in attempts] == [
+        ("fetch", "fetch-forbidden", 403),
+        ("fetch", "ok", 200),
+    ]
     product.seen, product.answers = [], [said(401, None)]
     with pytest.raises(FetchRefused):
         fetch()
@@ -292,8 +355,12 @@ def test_nobody_answers(http: httpx.Client) -> None:
         ({**META, "field_data": [{"name": "q", "values": ["x"]}]}, "no_contact"),
     ],
 )
-def test_records_that_make_no_lead(product: Product, fetch: Fetch, record: Any, outcome: str) -> None:
-    """A test makes no lead, and nobody to reach is said, each with its reason and with what was read."""
+def test_records_that_make_no_lead(
+    product: Product, fetch: Fetch, record: Any, outcome: str
+) -> None:
+    """A test makes no lead, and nobody to reach is said, each with its reason and with what was
+    read.
+    """
     product.answers = [said(200, record)]
     fetched = fetch()
     assert (fetched.outcome, bool(fetched.why), fetched.lead is not None) == (outcome, True, True)
@@ -309,8 +376,12 @@ def test_records_that_make_no_lead(product: Product, fetch: Fetch, record: Any, 
         ('adapter = "hubspot"', "x", {}, "sources.x.adapter"),
     ],
 )
-def test_what_the_source_file_lacks(toml: str, source: str, fetch: dict[str, str], setting: str) -> None:
-    """Nothing is asked of anybody where the source file says too little, and the setting to mend is named."""
+def test_what_the_source_file_lacks(
+    toml: str, source: str, fetch: dict[str, str], setting: str
+) -> None:
+    """Nothing is asked of anybody where the source file says too little, and the setting to mend is
+    named.
+    """
     records = SourceRecords(Sources(f'[sources.x]\n{toml}\nverify = {{ scheme = "none" }}'))
     with pytest.raises(Unmappable) as caught:
         records.lookup(source, fetch)
@@ -320,14 +391,18 @@ def test_what_the_source_file_lacks(toml: str, source: str, fetch: dict[str, str
 @pytest.mark.parametrize("token", ["näh", "a\x00b", "x" * 100_000])
 @pytest.mark.parametrize("base", ["http://127.0.0.1:1", "http://[::1", "http://a b/", "gopher://x"])
 def test_odd_tokens_and_addresses(http: httpx.Client, token: str, base: str) -> None:
-    """A token or an address that cannot be sent is one of our errors, and says nothing of the token."""
+    """A token or an address that cannot be sent is one of our errors, and says nothing of the
+    token.
+    """
     sources = config("hubspot", "https://x.example")
     records = SourceRecords(sources)
     lookup = records.lookup("x", {"id": "7"})
 
     class Odd:
         def lookup(self, source: str, fetch: Any) -> Any:  # noqa: ARG002
-            return type(lookup)(source="x", base_url=base, targets=["/a"], token=token, token_env="T", headers={})
+            return type(lookup)(
+                source="x", base_url=base, targets=["/a"], token=token, token_env="T", headers={}
+            )
 
         read = records.read
 

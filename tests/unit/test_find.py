@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.ops.find import Filter, FilterError, Term, folded, readings, terms
+from service.ops.filters import Filter, FilterError, Term, folded, readings, terms
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,9 @@ def test_terms(q: str | None, found: list[tuple[str, str]]) -> None:
     ],
 )
 def test_readings(text: str, found: list[str]) -> None:
-    """Case and accents do not count; a number is found by its digits, without the zero that is dialled at home."""
+    """Case and accents do not count; a number is found by its digits, without the zero that is
+    dialled at home.
+    """
     assert readings(text) == found
 
 
@@ -77,7 +79,14 @@ def test_wrong_filters(parameters: dict[str, str], field: str) -> None:
 
 
 @given(
-    st.fixed_dictionaries({}, optional={"source": st.text(max_size=40), "cause": st.text(max_size=40), "q": st.text(max_size=20)})
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "source": st.text(max_size=40),
+            "cause": st.text(max_size=40),
+            "q": st.text(max_size=20),
+        },
+    )
 )
 def test_a_filter_survives_its_own_address(parameters: dict[str, str]) -> None:
     """What a filter writes into an address is what it reads from it, whatever people type."""

@@ -38,11 +38,19 @@ def test_one_json_line_per_event() -> None:
     writer = configure("json", "serve", stream=stream)
     structlog.get_logger().info("accepted", id="01J", took_ms=3)
     (line,) = lines(stream, writer)
-    assert (line["event"], line["level"], line["process"], line["id"], line["took_ms"]) == ("accepted", "info", "serve", "01J", 3)
+    assert (line["event"], line["level"], line["process"], line["id"], line["took_ms"]) == (
+        "accepted",
+        "info",
+        "serve",
+        "01J",
+        3,
+    )
     assert line["at"].endswith("Z")
 
 
-@pytest.mark.parametrize("text", ["a\nb", "\x1b[2J", "\u2028", "\u202egnp.exe", "\x9b31m", "\ud800", "\r", "\x00"])
+@pytest.mark.parametrize(
+    "text", ["a\nb", "\x1b[2J", "\u2028", "\u202egnp.exe", "\x9b31m", "\ud800", "\r", "\x00"]
+)
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_text_is_inert(text: str, form: Any) -> None:
     """No character that a terminal or a log reader acts upon gets through, in keys or in values."""
@@ -59,7 +67,9 @@ def test_values_are_bounded_and_secrets_hidden() -> None:
     """Long text is cut, bytes are counted, secrets are starred, odd numbers stay JSON."""
     stream = io.StringIO()
     writer = configure("json", "work", stream=stream)
-    structlog.get_logger().info("x", long="y" * 5000, raw=b"abc", token=Secret("hunter2"), odd=float("inf"))
+    structlog.get_logger().info(
+        "x", long="y" * 5000, raw=b"abc", token=Secret("hunter2"), odd=float("inf")
+    )
     (line,) = lines(stream, writer)
     assert len(line["long"]) < 1100
     assert (line["raw"], line["token"], line["odd"]) == ("<3 bytes>", "***", "inf")
@@ -80,13 +90,19 @@ def test_exceptions_without_their_message() -> None:
 
 
 def test_libraries_by_their_first_line() -> None:
-    """Libraries' warnings come as events, without the traceback some append; their chatter does not come."""
+    """Libraries' warnings come as events, without the traceback some append; their chatter does not
+    come.
+    """
     stream = io.StringIO()
     writer = configure("json", "work", stream=stream)
     logging.getLogger("rq.worker").error("job %s failed\nTraceback: ann@example.com", "01J")
     logging.getLogger("httpx").info("GET https://h/?api_token=secret")
     (line,) = lines(stream, writer)
-    assert (line["event"], line["logger"], line["level"]) == ("job 01J failed", "rq.worker", "error")
+    assert (line["event"], line["logger"], line["level"]) == (
+        "job 01J failed",
+        "rq.worker",
+        "error",
+    )
 
 
 class BlockedStream(io.StringIO):
@@ -102,7 +118,9 @@ class BlockedStream(io.StringIO):
 
 
 def test_a_blocked_reader_blocks_nobody() -> None:
-    """With nobody reading, lines are dropped and counted instead of waited for; the count comes out later."""
+    """With nobody reading, lines are dropped and counted instead of waited for; the count comes out
+    later.
+    """
     stream = BlockedStream()
     writer = LineWriter(stream, lines=10)
     for number in range(100):

@@ -8,34 +8,42 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.ops import masks
+from service.ops import masking
 from worker.contract import Lead, Money, Utm
 
 
 @pytest.mark.parametrize(
     ("mask", "text", "shown"),
     [
-        (masks.name, "Ada Lovelace", "A… L…"),
-        (masks.name, "  ada   of  lovelace ", "a… o… l…"),
-        (masks.name, "李小龙", "李…"),
-        (masks.name, "A", "A…"),
-        (masks.name, "", ""),
-        (masks.name, "one two three four five six seven", "o… t… t… f… f… s…"),
-        (masks.email, "ada@example.com", "a…@example.com"),
-        (masks.email, '"a b"@example.com', '"…@example.com'),
-        (masks.email, "a@b@example.com", "a…@example.com"),
-        (masks.email, "no address", "n…"),
-        (masks.email, "", "…"),
-        (masks.phone, "+49 170 1234567", "…67"),
-        (masks.phone, "12345", "…"),
-        (masks.phone, "call me", "…"),
-        (masks.page, "https://www.acme.example/contact?email=ada@example.com#x", "https://www.acme.example/contact?…"),
-        (masks.page, "https://ada:secret@acme.example/", "https://acme.example/"),
-        (masks.page, "//ada@acme.example/#ada", "//acme.example/?…"),
-        (masks.page, "www.acme.example", "www.acme.example"),
-        (masks.sentence, "ada@example.com is on +49 170 1234567", "[e-mail] is on [phone]"),
-        (masks.sentence, "gave up after 9 tries in 45h: 503", "gave up after 9 tries in 45h: 503"),
-        (masks.content_type, "multipart/form-data; boundary=ada", "multipart/form-data"),
+        (masking.name, "Ada Lovelace", "A… L…"),
+        (masking.name, "  ada   of  lovelace ", "a… o… l…"),
+        (masking.name, "李小龙", "李…"),
+        (masking.name, "A", "A…"),
+        (masking.name, "", ""),
+        (masking.name, "one two three four five six seven", "o… t… t… f… f… s…"),
+        (masking.email, "ada@example.com", "a…@example.com"),
+        (masking.email, '"a b"@example.com', '"…@example.com'),
+        (masking.email, "a@b@example.com", "a…@example.com"),
+        (masking.email, "no address", "n…"),
+        (masking.email, "", "…"),
+        (masking.phone, "+49 170 1234567", "…67"),
+        (masking.phone, "12345", "…"),
+        (masking.phone, "call me", "…"),
+        (
+            masking.page,
+            "https://www.acme.example/contact?email=ada@example.com#x",
+            "https://www.acme.example/contact?…",
+        ),
+        (masking.page, "https://ada:secret@acme.example/", "https://acme.example/"),
+        (masking.page, "//ada@acme.example/#ada", "//acme.example/?…"),
+        (masking.page, "www.acme.example", "www.acme.example"),
+        (masking.sentence, "ada@example.com is on +49 170 1234567", "[e-mail] is on [phone]"),
+        (
+            masking.sentence,
+            "gave up after 9 tries in 45h: 503",
+            "gave up after 9 tries in 45h: 503",
+        ),
+        (masking.content_type, "multipart/form-data; boundary=ada", "multipart/form-data"),
     ],
 )
 def test_masks(mask: Callable[[str], str], text: str, shown: str) -> None:
@@ -46,7 +54,11 @@ def test_masks(mask: Callable[[str], str], text: str, shown: str) -> None:
 @pytest.mark.parametrize(
     ("lead", "masked", "plain"),
     [
-        (Lead(name="Ada Lovelace", company="Acme", email="a@b.example"), "A… L… · Acme", "Ada Lovelace · Acme"),
+        (
+            Lead(name="Ada Lovelace", company="Acme", email="a@b.example"),
+            "A… L… · Acme",
+            "Ada Lovelace · Acme",
+        ),
         (Lead(first_name="Ada", last_name="Lovelace"), "A… L…", "Ada Lovelace"),
         (Lead(email="ada@example.com", phone="+491701234567"), "a…@example.com", "ada@example.com"),
         (Lead(phone="+491701234567"), "…67", "+491701234567"),
@@ -58,26 +70,43 @@ def test_masks(mask: Callable[[str], str], text: str, shown: str) -> None:
 )
 def test_who(lead: Lead | None, masked: str, plain: str) -> None:
     """The name, else the address, else the number; and the company, all on one line."""
-    assert (masks.who(lead), masks.who(lead, reveal=True)) == (masked, plain)
+    assert (masking.who(lead), masking.who(lead, reveal=True)) == (masked, plain)
 
 
 WHOLE = Lead(
-    name="Ada Canary", first_name="Ada", last_name="Canary", email="canary@example.com", phone="+491701234567", company="Acme",
-    job_title="the canary", website="https://canary@acme.example", message="canary", consent=True, value=Money(5, "EUR"),
-    country="DE", page_url="https://acme.example/?name=canary", referrer="https://x.example/#canary", form_id="f1",
+    name="Ada Canary", first_name="Ada", last_name="Canary", email="canary@example.com",
+    phone="+491701234567", company="Acme",
+    job_title="the canary", website="https://canary@acme.example", message="canary", consent=True,
+    value=Money(5, "EUR"),
+    country="DE", page_url="https://acme.example/?name=canary",
+    referrer="https://x.example/#canary", form_id="f1",
     form_name="Contact",
-    utm=Utm(source="google", campaign="spring"), click_ids={"gclid": "abc"}, event_id="e1", occurred_at="2026-01-01T00:00:00Z",
+    utm=Utm(source="google", campaign="spring"), click_ids={"gclid": "abc"}, event_id="e1",
+    occurred_at="2026-01-01T00:00:00Z",
     answers={"Your name?": "canary", "Which?": ["canary"]},
 )  # fmt: skip
 
 
 def test_nothing_personal_is_left_in_a_masked_lead() -> None:
-    """Names, addresses, numbers, texts and answers are gone; ids, attribution and the questions stay."""
-    masked = masks.lead(WHOLE, reveal=False)
+    """Names, addresses, numbers, texts and answers are gone; ids, attribution and the questions
+    stay.
+    """
+    masked = masking.lead(WHOLE, reveal=False)
     assert "anary" not in str(masked)
     assert "1701234567" not in str(masked)
-    kept = ("company", "consent", "value", "country", "form_id", "form_name", "utm", "click_ids", "event_id", "occurred_at")
-    revealed = masks.lead(WHOLE, reveal=True)
+    kept = (
+        "company",
+        "consent",
+        "value",
+        "country",
+        "form_id",
+        "form_name",
+        "utm",
+        "click_ids",
+        "event_id",
+        "occurred_at",
+    )
+    revealed = masking.lead(WHOLE, reveal=True)
     assert {field: masked[field] for field in kept} == {field: revealed[field] for field in kept}
     assert list(masked["answers"]) == ["Your name?", "Which?"]
     assert set(masked) == set(revealed)
@@ -86,10 +115,11 @@ def test_nothing_personal_is_left_in_a_masked_lead() -> None:
 def test_every_text_of_a_lead_is_masked_or_known_to_be_harmless() -> None:
     """A field that is added to the lead must be thought of here."""
     harmless = {
-        "company", "consent", "value", "country", "form_id", "form_name", "utm", "click_ids", "event_id", "is_test",
+        "company", "consent", "value", "country", "form_id", "form_name", "utm", "click_ids",
+        "event_id", "is_test",
         "occurred_at",
     }  # fmt: skip
-    assert set(Lead.__struct_fields__) == set(masks.FIELDS) | harmless | {"answers"}
+    assert set(Lead.__struct_fields__) == set(masking.FIELDS) | harmless | {"answers"}
 
 
 def test_headers_keep_their_names() -> None:
@@ -100,7 +130,7 @@ def test_headers_keep_their_names() -> None:
         ("X-Forwarded-For", "canary"),
         ("User-Agent", "canary"),
     ]
-    masked = masks.headers(given_headers)
+    masked = masking.headers(given_headers)
     assert [name for name, _ in masked] == [name for name, _ in given_headers]
     assert masked[0][1] == "text/plain"
     assert "canary" not in str(masked)
@@ -109,5 +139,12 @@ def test_headers_keep_their_names() -> None:
 @given(st.text())
 def test_any_text_can_be_masked(text: str) -> None:
     """No text is too odd, and what comes out is never longer than what is said of it."""
-    for mask in (masks.name, masks.email, masks.phone, masks.page, masks.sentence, masks.content_type):
+    for mask in (
+        masking.name,
+        masking.email,
+        masking.phone,
+        masking.page,
+        masking.sentence,
+        masking.content_type,
+    ):
         assert isinstance(mask(text), str)

@@ -1,4 +1,6 @@
-"""The counters of `worker.metrics`: the text of a series, a process's deltas, and what a scrape shows."""
+"""The counters of `worker.metrics`: the text of a series, a process's deltas, and what a scrape
+shows.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,6 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from redis.exceptions import ConnectionError as RedisGone
 
-from worker import keys
 from worker.contract import State
 from worker.metrics import (
     BUCKETS,
@@ -25,6 +26,7 @@ from worker.metrics import (
     parse,
     series,
 )
+from worker.store import keys
 
 
 class Store:
@@ -98,7 +100,9 @@ def test_series_round_trips(labels: dict[str, str], text: str) -> None:
 def test_rubbish_is_no_series(text: str) -> None:
     """A field that is no series is passed over, not an error."""
     assert parse(text) is None
-    assert expose({text.encode(): b"1", b"\xff": b"2", b"m_total": b"no number"}, Gauges(redis_up=True))
+    assert expose(
+        {text.encode(): b"1", b"\xff": b"2", b"m_total": b"no number"}, Gauges(redis_up=True)
+    )
 
 
 def test_deltas_reach_the_store_once() -> None:
@@ -170,7 +174,14 @@ def test_threads_lose_no_count() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "least"),
-    [(0.0004, "0.001"), (0.001, "0.001"), (0.0011, "0.0025"), (0.3, "0.5"), (10.0, "10"), (11.0, "+Inf")],
+    [
+        (0.0004, "0.001"),
+        (0.001, "0.001"),
+        (0.0011, "0.0025"),
+        (0.3, "0.5"),
+        (10.0, "10"),
+        (11.0, "+Inf"),
+    ],
 )
 def test_a_duration_falls_into_its_bucket(seconds: float, least: str) -> None:
     """A duration counts in every bucket whose bound it does not exceed."""
@@ -186,24 +197,37 @@ def test_a_duration_falls_into_its_bucket(seconds: float, least: str) -> None:
 
 def test_everything_a_source_can_have_is_there_as_zero() -> None:
     """Before the first event, every outcome, result, state and bucket stands at zero."""
-    shown = samples(expose({}, Gauges(redis_up=True, workers=0, tokens_left=0.0), sources=["contact"]))
+    shown = samples(
+        expose({}, Gauges(redis_up=True, workers=0, tokens_left=0.0), sources=["contact"])
+    )
     for outcome in OUTCOMES:
         assert shown[SUBMISSIONS, (("outcome", outcome), ("source", "contact"))] == 0.0
     for result in RESULTS:
-        assert shown["leadline_deliveries_total", (("result", result), ("source", "contact"))] == 0.0
+        assert (
+            shown["leadline_deliveries_total", (("result", result), ("source", "contact"))] == 0.0
+        )
     for state in State:
         assert shown["leadline_state", (("state", state.value),)] == 0.0
         assert shown["leadline_oldest_seconds", (("state", state.value),)] == 0.0
-    for name in ("leadline_workers", "leadline_pipedrive_tokens_left", "leadline_spool_submissions"):
+    for name in (
+        "leadline_workers",
+        "leadline_pipedrive_tokens_left",
+        "leadline_spool_submissions",
+    ):
         assert shown[name, ()] == 0.0
     assert shown[f"{DELIVERY_SECONDS}_count", ()] == 0.0
 
 
 def test_stored_and_pending_counts_add_up() -> None:
-    """A scrape shows what all processes stored plus what this one has yet to store, under one type line per family."""
+    """A scrape shows what all processes stored plus what this one has yet to store, under one type
+    line per family.
+    """
     text = series(SUBMISSIONS, source="contact", outcome="refused")
     page = expose(
-        {text.encode(): b"3", b"leadline_new_total": b"1.5"}, Gauges(redis_up=True), sources=["contact"], pending={text: 2.0}
+        {text.encode(): b"3", b"leadline_new_total": b"1.5"},
+        Gauges(redis_up=True),
+        sources=["contact"],
+        pending={text: 2.0},
     )
     shown = samples(page)
     assert shown[SUBMISSIONS, (("outcome", "refused"), ("source", "contact"))] == 5.0

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.money import CURRENCIES, SHARED, SIGNS, currency_code, read_money
+from worker.lead.money import CURRENCIES, SHARED, SIGNS, currency_code, read_money
 
 
 @pytest.mark.parametrize(
@@ -46,8 +46,10 @@ def test_reads(text: str, amount: float, currency: str | None) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", " ", "abc", "5000-10000", "5000 - 10000", "5000\u201310000", "about 5000", "5k", "5000+", "> 5000", "1,2,3", "1.2.3",
-        "1,20,3", "1,2.3,4", "12.", ",5", "1 2", "€", "€ 5 €", "EUR 5 USD", "5 XYZ", "1e5", "0x10", "nan", "inf",
+        "", " ", "abc", "5000-10000", "5000 - 10000", "5000\u201310000", "about 5000", "5k",
+        "5000+", "> 5000", "1,2,3", "1.2.3",
+        "1,20,3", "1,2.3,4", "12.", ",5", "1 2", "€", "€ 5 €", "EUR 5 USD", "5 XYZ", "1e5", "0x10",
+        "nan", "inf",
         "٣", "5\n6", "9" * 65, "1" + "0" * 20,
         "1,200 EUR/month", "1.200,50.30", "1'200,300'400",
     ],
@@ -69,7 +71,9 @@ def test_no_number(text: str) -> None:
     ],
 )
 def test_agrees(text: str, expected: str, agrees: bool) -> None:
-    """A text that names another currency than the one expected says so; a sign shared by several fits each of them."""
+    """A text that names another currency than the one expected says so; a sign shared by several
+    fits each of them.
+    """
     found = read_money(text, expected)
     assert found is not None
     assert found.agrees is agrees

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from worker.contract import Lead, Money, Utm
-from worker.note import LONGEST, MOST_CLICK_IDS, marks, note_html
+from worker.lead.note import LONGEST, MOST_CLICK_IDS, marks, note_html
 
 ID = "01JZ0000000000000000000000"
 
@@ -34,7 +34,9 @@ class Tags(HTMLParser):
 
 
 def test_says_everything() -> None:
-    """The note tells the message, answers, details and attribution, and ends with the mark of its submission."""
+    """The note tells the message, answers, details and attribution, and ends with the mark of its
+    submission.
+    """
     lead = Lead(
         name="Ann Lee",
         email="ann@acme.example",
@@ -51,10 +53,15 @@ def test_says_everything() -> None:
     )
     html = note(lead, left_out=["the value “5k” is no number"])
     assert html is not None
-    assert html.startswith("<p>Hello<br>world</p><p><b>Answers</b></p><ul><li>Team: Sales, IT</li><li>Size: 50</li></ul>")
+    assert html.startswith(
+        "<p>Hello<br>world</p><p><b>Answers</b></p><ul><li>Team: Sales, IT</li><li>Size:"
+        " 50</li></ul>"
+    )
     for part in (
-        "Consent: no", "Job title: CTO", "Value: 5k EUR", "Submitted by: Ann Lee, ann@acme.example", "Form: Contact",
-        "Page: https://acme.example/?a=1&amp;b=2", "Referrer: https://search.example/", "utm_source: google",
+        "Consent: no", "Job title: CTO", "Value: 5k EUR", "Submitted by: Ann Lee, ann@acme.example",
+        "Form: Contact",
+        "Page: https://acme.example/?a=1&amp;b=2", "Referrer: https://search.example/",
+        "utm_source: google",
         "utm_campaign: spring", "gclid: G1", "<li>the value “5k” is no number</li>",
     ):  # fmt: skip
         assert part in html
@@ -64,7 +71,17 @@ def test_says_everything() -> None:
 @pytest.mark.parametrize(
     ("lead", "expected"),
     [
-        (Lead(name="Ann", email="a@b.example", phone="1", company="Acme", form_name="F", occurred_at="2026-01-01"), False),
+        (
+            Lead(
+                name="Ann",
+                email="a@b.example",
+                phone="1",
+                company="Acme",
+                form_name="F",
+                occurred_at="2026-01-01",
+            ),
+            False,
+        ),
         (Lead(email="a@b.example", answers={"Team": "", "Size": []}), False),
         (Lead(message="Hi"), True),
         (Lead(answers={"Team": "IT"}), True),
@@ -77,7 +94,9 @@ def test_says_everything() -> None:
     ],
 )
 def test_only_when_there_is_something_to_say(lead: Lead, expected: bool) -> None:
-    """A lead whose every word has a place in Pipedrive gets no note; attribution alone is enough for one."""
+    """A lead whose every word has a place in Pipedrive gets no note; attribution alone is enough
+    for one.
+    """
     assert (note(lead) is not None) is expected
     assert note(lead, always=True) is not None
 
@@ -93,10 +112,14 @@ NASTY = "<script>alert(1)</script><img src=x onerror=\"a\"><a href='javascript:b
 
 
 def test_is_inert() -> None:
-    """Nothing a sender writes, in any field, becomes a tag or an attribute; it is read as it was typed."""
+    """Nothing a sender writes, in any field, becomes a tag or an attribute; it is read as it was
+    typed.
+    """
     lead = Lead(
-        name=NASTY, message=NASTY, job_title=NASTY, page_url=NASTY, referrer=NASTY, form_name=NASTY, utm=Utm(source=NASTY),
-        click_ids={NASTY: NASTY}, answers={NASTY: [NASTY]}, company=NASTY, website=NASTY, country=NASTY,
+        name=NASTY, message=NASTY, job_title=NASTY, page_url=NASTY, referrer=NASTY, form_name=NASTY,
+        utm=Utm(source=NASTY),
+        click_ids={NASTY: NASTY}, answers={NASTY: [NASTY]}, company=NASTY, website=NASTY,
+        country=NASTY,
     )  # fmt: skip
     html = note(lead, left_out=[NASTY])
     seen = Tags(html or "")
@@ -116,14 +139,18 @@ HUGE = "<'&\"> ü\n" * 4_000
         Lead(answers={HUGE[n:]: HUGE for n in range(60)}),
         Lead(message="x", page_url=HUGE, referrer=HUGE, click_ids={f"{HUGE}{n}": HUGE for n in range(60)}),
         Lead(
-            name=HUGE, email=HUGE, message=HUGE, consent=True, job_title=HUGE, website=HUGE, country=HUGE,
-            value=Money(HUGE, HUGE), page_url=HUGE, referrer=HUGE, form_name=HUGE, occurred_at=HUGE, utm=Utm(*[HUGE] * 6),
+            name=HUGE, email=HUGE, message=HUGE, consent=True, job_title=HUGE, website=HUGE,
+            country=HUGE,
+            value=Money(HUGE, HUGE), page_url=HUGE, referrer=HUGE, form_name=HUGE, occurred_at=HUGE,
+            utm=Utm(*[HUGE] * 6),
             click_ids={f"{HUGE}{n}": HUGE for n in range(60)}, answers={HUGE: HUGE},
         ),
     ],
 )  # fmt: skip
 def test_is_bounded(lead: Lead) -> None:
-    """However much was sent, the note keeps within its bound, cuts no entity in two, says what is missing and keeps its mark."""
+    """However much was sent, the note keeps within its bound, cuts no entity in two, says what is
+    missing and keeps its mark.
+    """
     html = note(lead, left_out=[HUGE] * 100)
     assert html is not None
     assert len(html) <= LONGEST
@@ -134,7 +161,9 @@ def test_is_bounded(lead: Lead) -> None:
 
 
 def test_says_how_much_is_missing() -> None:
-    """A cut message states how many characters are kept elsewhere, and so does a list of answers."""
+    """A cut message states how many characters are kept elsewhere, and so does a list of
+    answers.
+    """
     html = note(Lead(message="x" * 30_000)) or ""
     kept = html.count("x")
     assert f"({30_000 - kept} more characters are kept in Leadline)" in html
@@ -147,7 +176,17 @@ def test_says_how_much_is_missing() -> None:
 
 def test_room_for_the_message() -> None:
     """The worst of attribution leaves room for what the person wrote."""
-    html = note(Lead(message="m" * 9_000, page_url=HUGE, referrer=HUGE, click_ids={f"{HUGE}{n}": HUGE for n in range(60)})) or ""
+    html = (
+        note(
+            Lead(
+                message="m" * 9_000,
+                page_url=HUGE,
+                referrer=HUGE,
+                click_ids={f"{HUGE}{n}": HUGE for n in range(60)},
+            )
+        )
+        or ""
+    )
     assert html.count("m") > 4_000
 
 
@@ -173,7 +212,9 @@ def test_click_ids_are_bounded() -> None:
     ],
 )
 def test_marks(text: str, expected: bool) -> None:
-    """A note is recognised by the mark it ends with, also after Pipedrive has tidied its tags, and by nothing else."""
+    """A note is recognised by the mark it ends with, also after Pipedrive has tidied its tags, and
+    by nothing else.
+    """
     assert marks(text, ID) is expected
 
 

@@ -19,9 +19,9 @@ from worker.errors import (
     Unauthorized,
     Unavailable,
 )
-from worker.pipedrive.answers import decipher, lost
 from worker.pipedrive.calls import CALLS, LEADS_ADD, LEADS_LIST, PERSONS_ADD
-from worker.pipedrive.wording import complained_field
+from worker.pipedrive.redaction import complained_field
+from worker.pipedrive.responses import decipher, lost
 
 JSON = {"content-type": "application/json; charset=utf-8"}
 HTML = {"content-type": "text/html"}
@@ -29,7 +29,13 @@ PAGE = b"<!DOCTYPE html><title>Attention Required! | Cloudflare</title>"
 
 
 def v1(error: str, **more: Any) -> bytes:
-    answer = {"success": False, "error": error, "error_info": None, "data": None, "additional_data": None}
+    answer = {
+        "success": False,
+        "error": error,
+        "error_info": None,
+        "data": None,
+        "additional_data": None,
+    }
     return json.dumps(answer | more).encode()
 
 
@@ -83,7 +89,9 @@ UNCLEAR: list[tuple[int, dict[str, str], bytes]] = [
 
 @pytest.mark.parametrize(("status", "headers", "body", "expected"), DEFINITE)
 @pytest.mark.parametrize("call", [LEADS_ADD, LEADS_LIST], ids=lambda call: call.name)
-def test_definite(call: Any, status: int, headers: dict[str, str], body: bytes, expected: type[PipedriveError]) -> None:
+def test_definite(
+    call: Any, status: int, headers: dict[str, str], body: bytes, expected: type[PipedriveError]
+) -> None:
     """A refusal is the same for a create as for a read: nothing was done."""
     with pytest.raises(PipedriveError) as caught:
         decipher(call, status, headers, body)
@@ -92,9 +100,15 @@ def test_definite(call: Any, status: int, headers: dict[str, str], body: bytes, 
 
 
 @pytest.mark.parametrize(("status", "headers", "body"), UNCLEAR)
-@pytest.mark.parametrize(("call", "expected"), [(LEADS_ADD, OutcomeUnknown), (LEADS_LIST, Unavailable)])
-def test_unclear(call: Any, expected: type[PipedriveError], status: int, headers: dict[str, str], body: bytes) -> None:
-    """Whatever is neither success nor refusal leaves a create open, and lets anything else be asked again."""
+@pytest.mark.parametrize(
+    ("call", "expected"), [(LEADS_ADD, OutcomeUnknown), (LEADS_LIST, Unavailable)]
+)
+def test_unclear(
+    call: Any, expected: type[PipedriveError], status: int, headers: dict[str, str], body: bytes
+) -> None:
+    """Whatever is neither success nor refusal leaves a create open, and lets anything else be asked
+    again.
+    """
     with pytest.raises(PipedriveError) as caught:
         decipher(call, status, headers, body)
     assert type(caught.value) is expected
@@ -107,7 +121,11 @@ def test_unclear(call: Any, expected: type[PipedriveError], status: int, headers
     [
         (b'{"success":true,"data":{"id":1}}', {"id": 1}, {}),
         (b'{"success":true,"data":null,"additional_data":null}', None, {}),
-        (b'{"success":true,"data":[],"additional_data":{"next_cursor":"x"}}', [], {"next_cursor": "x"}),
+        (
+            b'{"success":true,"data":[],"additional_data":{"next_cursor":"x"}}',
+            [],
+            {"next_cursor": "x"},
+        ),
         (b'{"success":true,"data":[],"additional_data":[1]}', [], {}),
     ],
 )
@@ -132,11 +150,21 @@ def test_success(body: bytes, data: Any, additional: dict[str, Any]) -> None:
         (httpx.ReadError("Connection reset by peer"), 100, OutcomeUnknown, Unavailable),
         (httpx.ReadError("Connection reset by peer"), None, OutcomeUnknown, Unavailable),
         (httpx.ReadTimeout("timed out"), 100, OutcomeUnknown, Unavailable),
-        (httpx.RemoteProtocolError("Server disconnected without sending a response."), 100, OutcomeUnknown, Unavailable),
+        (
+            httpx.RemoteProtocolError("Server disconnected without sending a response."),
+            100,
+            OutcomeUnknown,
+            Unavailable,
+        ),
         (httpx.LocalProtocolError("late"), 100, OutcomeUnknown, Unavailable),
     ],
 )
-def test_lost(error: Exception, sent_bytes: int | None, create: type[PipedriveError], other: type[PipedriveError]) -> None:
+def test_lost(
+    error: Exception,
+    sent_bytes: int | None,
+    create: type[PipedriveError],
+    other: type[PipedriveError],
+) -> None:
     """Without an answer, only what certainly never left counts as not sent."""
     assert type(lost(LEADS_ADD, error, sent_bytes=sent_bytes)) is create
     assert type(lost(LEADS_LIST, error, sent_bytes=sent_bytes)) is other
@@ -155,9 +183,21 @@ def test_lost(error: Exception, sent_bytes: int | None, create: type[PipedriveEr
         ("Parameter 'owner_id' is invalid", "owner_id"),
         ("body/phones/0/value must be string", "phones"),
         ("Provided organization_id does not exist", "organization_id"),
-        ("custom_fields.dcf558aac1ae4e8c4f849ba5e668430d8df9be12 must be a number", "dcf558aac1ae4e8c4f849ba5e668430d8df9be12"),
-        ('"dcf558aac1ae4e8c4f849ba5e668430d8df9be12" must be a number', "dcf558aac1ae4e8c4f849ba5e668430d8df9be12"),
-        ("Note must be associated with at least one organization, person, deal, lead or project.", None),
+        (
+            "custom_fields.dcf558aac1ae4e8c4f849ba5e668430d8df9be12 must be a number",
+            "dcf558aac1ae4e8c4f849ba5e668430d8df9be12",
+        ),
+        (
+            '"dcf558aac1ae4e8c4f849ba5e668430d8df9be12" must be a number',
+            "dcf558aac1ae4e8c4f849ba5e668430d8df9be12",
+        ),
+        (
+            (
+                "Note must be associated with at least one organization, person, deal, lead or"
+                " project."
+            ),
+            None,
+        ),
         ("Bad request", None),
         ('"something" is odd', None),
         ("", None),
@@ -206,16 +246,30 @@ def test_words_are_bounded_and_inert() -> None:
         "phone +49 (0)170 123-4567 is wrong",
         "person Ann Lee exists",
         "ANN LEE",
-        "note: Please call me about the offer you made to my brother in May, his name is Tom and he said that",
+        (
+            "note: Please call me about the offer you made to my brother in May, his name is Tom"
+            " and he said that"
+        ),
         "note: Please call me about the offer you made to my bro",
     ],
 )
 @pytest.mark.parametrize("status", [200, 400, 500])
 def test_no_personal_data(echo: str, status: int) -> None:
-    """What we sent, and what looks like an e-mail or phone number, does not come back in an error's text."""
-    note = "Please call me about the offer you made to my brother in May, his name is Tom and he said that it is fine."
+    """What we sent, and what looks like an e-mail or phone number, does not come back in an error's
+    text.
+    """
+    note = (
+        "Please call me about the offer you made to my brother in May, his name is Tom and he said"
+        " that it is fine."
+    )
     with pytest.raises(PipedriveError) as caught:
-        decipher(PERSONS_ADD, status, JSON, v1(echo), sent=["Ann Lee", "ann.lee+x@acme.example", note, "no", ""])
+        decipher(
+            PERSONS_ADD,
+            status,
+            JSON,
+            v1(echo),
+            sent=["Ann Lee", "ann.lee+x@acme.example", note, "no", ""],
+        )
     for part in ("ann", "lee", "acme", "170", "brother", "my bro", "tom"):
         assert part not in str(caught.value).lower()
 
@@ -242,5 +296,8 @@ def test_words_are_found(body: bytes, detail: str) -> None:
 def test_creates() -> None:
     """Exactly the POSTs are creates, and only what asks the search index is a search."""
     assert all(call.create == (call.method == "POST") for call in CALLS.values())
-    assert {name for name, call in CALLS.items() if call.search} == {"persons.search", "organizations.search"}
+    assert {name for name, call in CALLS.items() if call.search} == {
+        "persons.search",
+        "organizations.search",
+    }
     assert all(name == call.name for name, call in CALLS.items())

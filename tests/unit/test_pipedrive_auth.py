@@ -13,8 +13,7 @@ import httpx
 import pytest
 import redis as redis_py
 
-from worker import keys
-from worker.connection import connect
+from worker.encryption import Vault
 from worker.errors import (
     LeadlineError,
     NotSent,
@@ -27,7 +26,8 @@ from worker.errors import (
 )
 from worker.pipedrive.auth import ApiToken, OAuth, company_base
 from worker.pipedrive.client import NoLimits, Pipedrive
-from worker.vault import Vault
+from worker.store import keys
+from worker.store.connection import connect
 
 URL = "https://oauth.example/oauth/token"
 VAULT_KEY = base64.b64encode(bytes(range(32))).decode()
@@ -35,7 +35,9 @@ NOW = 1_700_000_000.0
 
 
 class Provider:
-    """Issues `access-N`, and with `rotate` a new refresh token each time; knows which refresh tokens are good."""
+    """Issues `access-N`, and with `rotate` a new refresh token each time; knows which refresh
+    tokens are good.
+    """
 
     def __init__(self, *, rotate: bool = False, expires_in: object = 3600) -> None:
         self.good = {"refresh-0"}
@@ -50,7 +52,10 @@ class Provider:
             form = {name: values[0] for name, values in parse_qs(request.content.decode()).items()}
             self.asked.append(form["refresh_token"])
             assert form["grant_type"] == "refresh_token"
-            assert request.headers["authorization"] == "Basic " + base64.b64encode(b"id:s3cr3t").decode()
+            assert (
+                request.headers["authorization"]
+                == "Basic " + base64.b64encode(b"id:s3cr3t").decode()
+            )
             if self.answer:
                 return self.answer(request)
             if form["refresh_token"] not in self.good:
@@ -58,8 +63,14 @@ class Provider:
             refresh = f"refresh-{len(self.asked)}" if self.rotate else form["refresh_token"]
             if self.rotate:
                 self.good = {refresh}
-            granted = {"access_token": f"access-{len(self.asked)}", "token_type": "Bearer", "refresh_token": refresh}
-            return httpx.Response(200, json=granted | {"expires_in": self.expires_in, "api_domain": self.domain})
+            granted = {
+                "access_token": f"access-{len(self.asked)}",
+                "token_type": "Bearer",
+                "refresh_token": refresh,
+            }
+            return httpx.Response(
+                200, json=granted | {"expires_in": self.expires_in, "api_domain": self.domain}
+            )
 
 
 class Time:
@@ -85,9 +96,16 @@ def make(redis: redis_py.Redis, provider: Provider, clock: Time) -> Callable[...
     """Makes the credentials of one more worker."""
     vault = Vault([VAULT_KEY])
 
-    def made(refresh_token: str = "refresh-0", *, keeper: Vault = vault, pause: Callable[[float], None] = time.sleep) -> OAuth:
+    def made(
+        refresh_token: str = "refresh-0",
+        *,
+        keeper: Vault = vault,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> OAuth:
         http = httpx.Client(transport=httpx.MockTransport(provider))
-        return OAuth(redis, http, "id", "s3cr3t", refresh_token, URL, keeper.seal, keeper.open, clock, pause)
+        return OAuth(
+            redis, http, "id", "s3cr3t", refresh_token, URL, keeper.seal, keeper.open, clock, pause
+        )
 
     return made
 
@@ -108,7 +126,9 @@ def test_token_is_shared(make: Callable[..., OAuth], provider: Provider, clock: 
 
 
 def test_tokens_are_sealed(make: Callable[..., OAuth], redis: redis_py.Redis) -> None:
-    """Nothing of the tokens, nor of the configured one, can be read in Redis; nor in representations."""
+    """Nothing of the tokens, nor of the configured one, can be read in Redis; nor in
+    representations.
+    """
     auth = make()
     bearer(auth)
     stored = repr(redis.hgetall(keys.OAUTH))
@@ -135,7 +155,9 @@ def test_connected_again(make: Callable[..., OAuth], provider: Provider) -> None
     assert provider.asked == ["refresh-0", "refresh-new"]
 
 
-def test_configured_token_is_tried_last(make: Callable[..., OAuth], provider: Provider, clock: Time) -> None:
+def test_configured_token_is_tried_last(
+    make: Callable[..., OAuth], provider: Provider, clock: Time
+) -> None:
     """Where a rotated token is refused, the configured one may still be good."""
     provider.rotate = True
     bearer(make())
@@ -145,7 +167,9 @@ def test_configured_token_is_tried_last(make: Callable[..., OAuth], provider: Pr
     assert provider.asked == ["refresh-0", "refresh-1", "refresh-0"]
 
 
-def test_unreadable_store(make: Callable[..., OAuth], provider: Provider, redis: redis_py.Redis) -> None:
+def test_unreadable_store(
+    make: Callable[..., OAuth], provider: Provider, redis: redis_py.Redis
+) -> None:
     """Tokens sealed under a key that is lost are got anew."""
     bearer(make())
     other = Vault([base64.b64encode(bytes(range(1, 33))).decode()])
@@ -155,8 +179,12 @@ def test_unreadable_store(make: Callable[..., OAuth], provider: Provider, redis:
     assert len(provider.asked) == 3
 
 
-def test_eight_workers_one_refresh(make: Callable[..., OAuth], provider: Provider, clock: Time) -> None:
-    """Eight workers, four threads each, with an expired token cause exactly one refresh, and all get its token."""
+def test_eight_workers_one_refresh(
+    make: Callable[..., OAuth], provider: Provider, clock: Time
+) -> None:
+    """Eight workers, four threads each, with an expired token cause exactly one refresh, and all
+    get its token.
+    """
     workers = [make() for _ in range(8)]
     for worker in workers:
         bearer(worker)
@@ -165,7 +193,9 @@ def test_eight_workers_one_refresh(make: Callable[..., OAuth], provider: Provide
     def slowly(_: httpx.Request) -> httpx.Response:
         time.sleep(0.2)  # so that all the others arrive while it lasts
         provider.answer = None
-        return httpx.Response(200, json={"access_token": "late", "refresh_token": "refresh-0", "expires_in": 3600})
+        return httpx.Response(
+            200, json={"access_token": "late", "refresh_token": "refresh-0", "expires_in": 3600}
+        )
 
     provider.answer = slowly
     got = in_threads([partial(bearer, worker) for worker in workers for _ in range(4)])
@@ -174,7 +204,9 @@ def test_eight_workers_one_refresh(make: Callable[..., OAuth], provider: Provide
 
 
 def test_eight_workers_refused(make: Callable[..., OAuth], provider: Provider, clock: Time) -> None:
-    """Eight workers whose token is refused early cause one refresh, and each repeats its call once."""
+    """Eight workers whose token is refused early cause one refresh, and each repeats its call
+    once.
+    """
     workers = [make() for _ in range(8)]
     for worker in workers:
         bearer(worker)
@@ -184,15 +216,24 @@ def test_eight_workers_refused(make: Callable[..., OAuth], provider: Provider, c
     assert len(provider.asked) == 2
 
 
-def test_threads_of_one_worker_refused(make: Callable[..., OAuth], provider: Provider, clock: Time) -> None:
-    """Each thread is told by the token it used itself: one that comes late with the old one repeats its call too."""
+def test_threads_of_one_worker_refused(
+    make: Callable[..., OAuth], provider: Provider, clock: Time
+) -> None:
+    """Each thread is told by the token it used itself: one that comes late with the old one repeats
+    its call too.
+    """
     worker = make()
     with ThreadPoolExecutor(1) as early, ThreadPoolExecutor(1) as late:
         for thread in (early, late):
             assert thread.submit(bearer, worker).result(10) == "Bearer access-1"
         clock.now += 600
-        assert [thread.submit(worker.refused).result(10) for thread in (early, late)] == [True, True]
-        assert {thread.submit(bearer, worker).result(10) for thread in (early, late)} == {"Bearer access-2"}
+        assert [thread.submit(worker.refused).result(10) for thread in (early, late)] == [
+            True,
+            True,
+        ]
+        assert {thread.submit(bearer, worker).result(10) for thread in (early, late)} == {
+            "Bearer access-2"
+        }
     assert len(provider.asked) == 2
 
 
@@ -214,7 +255,9 @@ def in_threads(questions: list[Callable[[], Any]]) -> list[Any]:
 
 
 def test_fresh_token_refused(make: Callable[..., OAuth], provider: Provider, clock: Time) -> None:
-    """A token refused right after it was issued is not renewed again: that is no matter of its age."""
+    """A token refused right after it was issued is not renewed again: that is no matter of its
+    age.
+    """
     auth = make()
     bearer(auth)
     assert auth.refused() is False
@@ -227,7 +270,12 @@ def test_fresh_token_refused(make: Callable[..., OAuth], provider: Provider, clo
     ("answer", "expected"),
     [
         (httpx.Response(400, json={"error": "invalid_grant"}), Reauthorise),
-        (httpx.Response(401, json={"success": False, "error": "invalid_grant", "message": "revoked"}), Reauthorise),
+        (
+            httpx.Response(
+                401, json={"success": False, "error": "invalid_grant", "message": "revoked"}
+            ),
+            Reauthorise,
+        ),
         (httpx.Response(400, json={"error": "unauthorized_client"}), Reauthorise),
         (httpx.Response(401, json={"error": "invalid_client"}), Unauthorized),
         (httpx.Response(429, headers={"retry-after": "3"}), RateLimited),
@@ -240,7 +288,9 @@ def test_fresh_token_refused(make: Callable[..., OAuth], provider: Provider, clo
         (httpx.ConnectError("refused"), NotSent),
     ],
 )
-def test_errors(make: Callable[..., OAuth], provider: Provider, answer: Any, expected: type[Exception]) -> None:
+def test_errors(
+    make: Callable[..., OAuth], provider: Provider, answer: Any, expected: type[Exception]
+) -> None:
     """Each failure to renew has its error; none shows a token or the secret."""
 
     def respond(_: httpx.Request) -> httpx.Response:
@@ -256,8 +306,12 @@ def test_errors(make: Callable[..., OAuth], provider: Provider, answer: Any, exp
     assert "s3cr3t" not in str(caught.value)
 
 
-def test_refusal_is_believed_for_a_while(make: Callable[..., OAuth], provider: Provider, clock: Time) -> None:
-    """A refused refresh token is not tried by every worker in turn, but is tried again later, and at once if it is changed."""
+def test_refusal_is_believed_for_a_while(
+    make: Callable[..., OAuth], provider: Provider, clock: Time
+) -> None:
+    """A refused refresh token is not tried by every worker in turn, but is tried again later, and
+    at once if it is changed.
+    """
     provider.good = set()
     for _ in range(5):
         with pytest.raises(Reauthorise):
@@ -269,8 +323,12 @@ def test_refusal_is_believed_for_a_while(make: Callable[..., OAuth], provider: P
     assert bearer(make()) == "Bearer access-3"
 
 
-def test_wait_is_bounded(make: Callable[..., OAuth], redis: redis_py.Redis, provider: Provider) -> None:
-    """A worker that finds the lock taken waits five seconds and no longer; the lock of another is left alone."""
+def test_wait_is_bounded(
+    make: Callable[..., OAuth], redis: redis_py.Redis, provider: Provider
+) -> None:
+    """A worker that finds the lock taken waits five seconds and no longer; the lock of another is
+    left alone.
+    """
     slept: list[float] = []
     redis.set(keys.OAUTH_LOCK, "another", px=60_000)
     with pytest.raises(Unavailable):
@@ -280,7 +338,9 @@ def test_wait_is_bounded(make: Callable[..., OAuth], redis: redis_py.Redis, prov
     assert provider.asked == []
 
 
-def test_lock_is_returned(make: Callable[..., OAuth], redis: redis_py.Redis, provider: Provider) -> None:
+def test_lock_is_returned(
+    make: Callable[..., OAuth], redis: redis_py.Redis, provider: Provider
+) -> None:
     """The lock is given back after success and failure, and lapses by itself if its owner dies."""
     seen: list[int] = []
 
@@ -308,7 +368,9 @@ def test_token_survives_a_failing_store(
     def break_store(_: httpx.Request) -> httpx.Response:
         redis.config_set("min-replicas-to-write", 1)
         provider.answer, provider.good = None, {"refresh-x"}
-        return httpx.Response(200, json={"access_token": "kept", "refresh_token": "refresh-x", "expires_in": 3600})
+        return httpx.Response(
+            200, json={"access_token": "kept", "refresh_token": "refresh-x", "expires_in": 3600}
+        )
 
     provider.answer = break_store
     auth = make()
@@ -375,7 +437,9 @@ def test_company_base(domain: str | None, base: str | None) -> None:
 
 
 def test_with_the_client(make: Callable[..., OAuth], provider: Provider, clock: Time) -> None:
-    """A call with a token that has been revoked goes through, to the company's own address, after one refresh."""
+    """A call with a token that has been revoked goes through, to the company's own address, after
+    one refresh.
+    """
     hosts: list[str] = []
 
     def api(request: httpx.Request) -> httpx.Response:

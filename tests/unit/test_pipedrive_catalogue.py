@@ -11,8 +11,6 @@ import httpx
 import pytest
 import redis as redis_py
 
-from worker import keys
-from worker.connection import connect
 from worker.errors import (
     Forbidden,
     LeadlineError,
@@ -25,9 +23,11 @@ from worker.errors import (
 )
 from worker.pipedrive.auth import ApiToken
 from worker.pipedrive.calls import Call
-from worker.pipedrive.catalogue import Catalogue
 from worker.pipedrive.client import Pipedrive
-from worker.pipedrive.inventory import Kind
+from worker.pipedrive.metadata import Kind
+from worker.pipedrive.metadata_cache import Catalogue
+from worker.store import keys
+from worker.store.connection import connect
 
 BUDGET = "dcf558aac1ae4e8c4f849ba5e668430d8df9be12"
 LETTER = "ecf558aac1ae4e8c4f849ba5e668430d8df9be12"
@@ -40,19 +40,37 @@ def ok(data: Any, status: int = 200) -> httpx.Response:
 
 
 class Account:
-    """A Pipedrive account with labels, channels, users and fields, which counts what it is asked."""
+    """A Pipedrive account with labels, channels, users and fields, which counts what it is
+    asked.
+    """
 
     def __init__(self) -> None:
-        self.labels = [{"id": "b2", "name": "Hot", "color": "red"}, {"id": "a1", "name": " Website ", "color": "blue"}]
-        self.channels: list[dict[str, Any]] = [{"id": 64, "label": "Web forms"}, {"id": "65", "label": "Paid search"}]
+        self.labels = [
+            {"id": "b2", "name": "Hot", "color": "red"},
+            {"id": "a1", "name": " Website ", "color": "blue"},
+        ]
+        self.channels: list[dict[str, Any]] = [
+            {"id": 64, "label": "Web forms"},
+            {"id": "65", "label": "Paid search"},
+        ]
         self.users = [
             {"id": 1, "name": "Ann Lee", "email": "ann@crm.example", "active_flag": True},
             {"id": 2, "name": "Bob Roe", "email": "bob@crm.example", "active_flag": True},
             {"id": 3, "name": "Cyd Poe", "email": "cyd@crm.example", "active_flag": False},
         ]
         self.fields = [
-            {"field_code": "title", "field_name": "Title", "field_type": "varchar", "is_custom_field": False},
-            {"field_code": BUDGET, "field_name": "Budget", "field_type": "monetary", "is_custom_field": True},
+            {
+                "field_code": "title",
+                "field_name": "Title",
+                "field_type": "varchar",
+                "is_custom_field": False,
+            },
+            {
+                "field_code": BUDGET,
+                "field_name": "Budget",
+                "field_type": "monetary",
+                "is_custom_field": True,
+            },
         ]
         self.person_fields = [
             {
@@ -85,7 +103,9 @@ class Account:
                 return ok(self.labels)
             case "POST /v1/leadLabels":
                 with self._lock:
-                    self.labels.append({"id": f"new-{len(self.labels)}"} | json.loads(request.content))
+                    self.labels.append(
+                        {"id": f"new-{len(self.labels)}"} | json.loads(request.content)
+                    )
                 return ok(self.labels[-1])
             case "GET /api/v2/dealFields/channel":
                 return ok({"field_code": "channel", "field_type": "enum", "options": self.channels})
@@ -156,12 +176,17 @@ def label(catalogue: Catalogue, name: str) -> str:
         (lambda c: c.owner_id("bob roe", setting="s"), 2),
         (lambda c: c.field("budget", setting="s").key, BUDGET),
         (lambda c: c.field(BUDGET, setting="s").name, "Budget"),
-        (lambda c: c.field("Budget", setting="s").encode("5 EUR"), {BUDGET: 5, f"{BUDGET}_currency": "EUR"}),
+        (
+            lambda c: c.field("Budget", setting="s").encode("5 EUR"),
+            {BUDGET: 5, f"{BUDGET}_currency": "EUR"},
+        ),
         (lambda c: c.person_field("Newsletter", setting="s").encode("yes"), {LETTER: 7}),
         (lambda c: c.ensure_label("HOT", "red"), "b2"),
     ],
 )
-def test_found(make: Callable[..., Catalogue], ask: Callable[[Catalogue], Any], expected: Any) -> None:
+def test_found(
+    make: Callable[..., Catalogue], ask: Callable[[Catalogue], Any], expected: Any
+) -> None:
     """Names are found whatever their case and spacing, as are ids and keys."""
     assert ask(make()) == expected
 
@@ -171,15 +196,29 @@ def test_found(make: Callable[..., Catalogue], ask: Callable[[Catalogue], Any], 
     [
         (lambda c: c.label_id("Cold", setting="sources.web.lead.labels"), "label", "Hot"),
         (lambda c: c.label_id("", setting="sources.web.lead.labels"), "label", "Hot"),
-        (lambda c: c.channel_id("Fax", setting="sources.web.lead.labels"), "channel", "Paid search, Web forms"),
+        (
+            lambda c: c.channel_id("Fax", setting="sources.web.lead.labels"),
+            "channel",
+            "Paid search, Web forms",
+        ),
         (lambda c: c.channel_id("64", setting="sources.web.lead.labels"), "channel", "Web forms"),
         (lambda c: c.owner_id(3, setting="sources.web.lead.labels"), "owner", "Ann Lee, Bob Roe"),
-        (lambda c: c.owner_id("cyd@crm.example", setting="sources.web.lead.labels"), "owner", "Ann Lee"),
+        (
+            lambda c: c.owner_id("cyd@crm.example", setting="sources.web.lead.labels"),
+            "owner",
+            "Ann Lee",
+        ),
         (lambda c: c.field("Title", setting="sources.web.lead.labels"), "custom field", "Budget"),
-        (lambda c: c.person_field("Budget", setting="sources.web.lead.labels"), "custom field of persons", "Newsletter"),
+        (
+            lambda c: c.person_field("Budget", setting="sources.web.lead.labels"),
+            "custom field of persons",
+            "Newsletter",
+        ),
     ],
 )
-def test_unknown(make: Callable[..., Catalogue], ask: Callable[[Catalogue], Any], kind: str, known: str) -> None:
+def test_unknown(
+    make: Callable[..., Catalogue], ask: Callable[[Catalogue], Any], kind: str, known: str
+) -> None:
     """An unknown name says what it was, what there is, and which setting to mend."""
     with pytest.raises(UnknownName, match=known) as caught:
         ask(make())
@@ -187,7 +226,9 @@ def test_unknown(make: Callable[..., Catalogue], ask: Callable[[Catalogue], Any]
 
 
 def test_read_hourly(make: Callable[..., Catalogue], account: Account, clock: Time) -> None:
-    """Pipedrive is asked once an hour by all workers together, and only for the kinds that are needed."""
+    """Pipedrive is asked once an hour by all workers together, and only for the kinds that are
+    needed.
+    """
     first, second = make(), make()
     for _ in range(50):
         clock.now += 60
@@ -236,8 +277,12 @@ def test_new_names(make: Callable[..., Catalogue], account: Account, clock: Time
     assert len(account.asked) == 2
 
 
-def test_missing_names_are_cheap(make: Callable[..., Catalogue], account: Account, clock: Time) -> None:
-    """A name that stays missing is looked for ever more rarely, so that it cannot eat the day's tokens."""
+def test_missing_names_are_cheap(
+    make: Callable[..., Catalogue], account: Account, clock: Time
+) -> None:
+    """A name that stays missing is looked for ever more rarely, so that it cannot eat the day's
+    tokens.
+    """
     workers = [make(), make()]
     for step in range(24 * 60):
         with pytest.raises(UnknownName):
@@ -246,8 +291,12 @@ def test_missing_names_are_cheap(make: Callable[..., Catalogue], account: Accoun
     assert len(account.asked) < 150
 
 
-def test_missing_name_is_found_at_last(make: Callable[..., Catalogue], account: Account, clock: Time) -> None:
-    """However long it was missed, a name is found within a quarter of an hour, and at once after a refresh."""
+def test_missing_name_is_found_at_last(
+    make: Callable[..., Catalogue], account: Account, clock: Time
+) -> None:
+    """However long it was missed, a name is found within a quarter of an hour, and at once after a
+    refresh.
+    """
     catalogue = make()
     for _ in range(360):
         with pytest.raises(UnknownName):
@@ -259,7 +308,9 @@ def test_missing_name_is_found_at_last(make: Callable[..., Catalogue], account: 
     assert label(catalogue, "Later") == "c3"
 
 
-def test_another_missing_name(make: Callable[..., Catalogue], account: Account, clock: Time) -> None:
+def test_another_missing_name(
+    make: Callable[..., Catalogue], account: Account, clock: Time
+) -> None:
     """One name that is missing for long does not keep a new one from being found."""
     catalogue = make()
     for _ in range(360):
@@ -288,7 +339,9 @@ def test_many_workers_one_reading(make: Callable[..., Catalogue], account: Accou
     assert account.asked == ["GET /v1/leadLabels"]
 
 
-def test_stale_while_another_reads(make: Callable[..., Catalogue], account: Account, clock: Time, redis: redis_py.Redis) -> None:
+def test_stale_while_another_reads(
+    make: Callable[..., Catalogue], account: Account, clock: Time, redis: redis_py.Redis
+) -> None:
     """While one worker renews an hour-old table, the others go on with it and do not wait."""
     catalogue = make(pause=lambda _: pytest.fail("waited"))
     label(catalogue, "Hot")
@@ -298,7 +351,9 @@ def test_stale_while_another_reads(make: Callable[..., Catalogue], account: Acco
     assert len(account.asked) == 1
 
 
-def test_wait_is_bounded(make: Callable[..., Catalogue], redis: redis_py.Redis, clock: Time) -> None:
+def test_wait_is_bounded(
+    make: Callable[..., Catalogue], redis: redis_py.Redis, clock: Time
+) -> None:
     """Where nothing is known and another worker reads, one waits five seconds and no longer."""
     slept: list[float] = []
     redis.hset(keys.CATALOGUE, "asked:labels", str(clock.now))
@@ -312,7 +367,11 @@ def test_wait_is_bounded(make: Callable[..., Catalogue], redis: redis_py.Redis, 
     [
         (lambda: httpx.Response(500), None, Unavailable),
         (lambda: httpx.Response(401), None, Unauthorized),
-        (lambda: httpx.Response(200, json={"success": True, "data": {"no": "list"}}), None, Unavailable),
+        (
+            lambda: httpx.Response(200, json={"success": True, "data": {"no": "list"}}),
+            None,
+            Unavailable,
+        ),
         (None, OutOfAllowance(NOW + 1, budget=False), OutOfAllowance),
     ],
 )
@@ -324,7 +383,9 @@ def test_reading_fails(
     refuse: LeadlineError | None,
     expected: type[LeadlineError],
 ) -> None:
-    """If Pipedrive cannot be asked, what is known serves on; a name that is missing is not called unknown; all recovers."""
+    """If Pipedrive cannot be asked, what is known serves on; a name that is missing is not called
+    unknown; all recovers.
+    """
     catalogue = make()
     label(catalogue, "Hot")
     clock.now += 3601
@@ -351,7 +412,9 @@ def test_first_reading_fails(make: Callable[..., Catalogue], account: Account) -
 
 def test_owners_without_the_right(make: Callable[..., Catalogue], account: Account) -> None:
     """Credentials that may not list users still know their own, and ids are taken on trust."""
-    account.instead["GET /v1/users"] = lambda: httpx.Response(403, json={"success": False, "error": "Scope and URL mismatch"})
+    account.instead["GET /v1/users"] = lambda: httpx.Response(
+        403, json={"success": False, "error": "Scope and URL mismatch"}
+    )
     catalogue = make()
     assert catalogue.owner_id("ann@crm.example", setting="s") == 1
     assert catalogue.owner_id(99, setting="s") == 99
@@ -361,15 +424,21 @@ def test_owners_without_the_right(make: Callable[..., Catalogue], account: Accou
 
 def test_fields_without_the_right(make: Callable[..., Catalogue], account: Account) -> None:
     """A right that is missing is said as such, not as an unknown name."""
-    account.instead["GET /api/v2/dealFields"] = lambda: httpx.Response(403, json={"success": False, "error": "Scope"})
+    account.instead["GET /api/v2/dealFields"] = lambda: httpx.Response(
+        403, json={"success": False, "error": "Scope"}
+    )
     with pytest.raises(Forbidden):
         make().field("Budget", setting="s")
 
 
 @pytest.mark.parametrize("status", [400, 404])
-def test_channels_from_the_list(make: Callable[..., Catalogue], account: Account, status: int) -> None:
+def test_channels_from_the_list(
+    make: Callable[..., Catalogue], account: Account, status: int
+) -> None:
     """Where the channel field cannot be had by its name, it is found in the list."""
-    account.instead["GET /api/v2/dealFields/channel"] = lambda: httpx.Response(status, json={"success": False})
+    account.instead["GET /api/v2/dealFields/channel"] = lambda: httpx.Response(
+        status, json={"success": False}
+    )
     assert make().channel_id("Web forms", setting="s") == 64
     account.channels = []
     with pytest.raises(UnknownName):
@@ -378,14 +447,19 @@ def test_channels_from_the_list(make: Callable[..., Catalogue], account: Account
 
 def test_twins(make: Callable[..., Catalogue], account: Account) -> None:
     """Of several labels of one name every worker takes the same."""
-    account.labels += [{"id": "a0", "name": "hot", "color": "red"}, {"id": "z9", "name": "HOT", "color": "red"}]
+    account.labels += [
+        {"id": "a0", "name": "hot", "color": "red"},
+        {"id": "z9", "name": "HOT", "color": "red"},
+    ]
     assert label(make(), "Hot") == "a0"
     account.labels.reverse()
     make().refresh(["labels"])
     assert label(make(), "Hot") == "a0"
 
 
-def test_label_is_made(make: Callable[..., Catalogue], account: Account, redis: redis_py.Redis) -> None:
+def test_label_is_made(
+    make: Callable[..., Catalogue], account: Account, redis: redis_py.Redis
+) -> None:
     """A missing label is created in the colour asked for, and known to all at once."""
     assert make().ensure_label(" Spring ", "green") == "new-2"
     assert account.labels[-1] == {"id": "new-2", "name": "Spring", "color": "green"}
@@ -399,7 +473,10 @@ def test_label_is_made_once(make: Callable[..., Catalogue], account: Account) ->
     """Twelve workers that miss the same label make it once."""
     make().refresh(["labels"])
     account.delay = 0.05
-    assert in_threads([partial(make().ensure_label, "Spring", "green") for _ in range(12)]) == ["new-2"] * 12
+    assert (
+        in_threads([partial(make().ensure_label, "Spring", "green") for _ in range(12)])
+        == ["new-2"] * 12
+    )
     assert account.asked.count("POST /v1/leadLabels") == 1
 
 
@@ -432,7 +509,9 @@ def test_snapshot(make: Callable[..., Catalogue], account: Account, redis: redis
 
 
 def test_clock_set_back(make: Callable[..., Catalogue], account: Account, clock: Time) -> None:
-    """After the clock was set back far, tables are read afresh instead of being believed for ever."""
+    """After the clock was set back far, tables are read afresh instead of being believed for
+    ever.
+    """
     label(make(), "Hot")
     clock.now -= 86_400
     label(make(), "Hot")

@@ -31,7 +31,15 @@ Handler = Callable[[httpx.Request], httpx.Response]
 class Rig:
     """A client over a function, with everything it sent, asked and reported."""
 
-    def __init__(self, answer: Handler, *, auth: Any = None, base: str = BASE, timeout: float = 20.0, **more: Any) -> None:
+    def __init__(
+        self,
+        answer: Handler,
+        *,
+        auth: Any = None,
+        base: str = BASE,
+        timeout: float = 20.0,
+        **more: Any,
+    ) -> None:
         self.requests: list[httpx.Request] = []
         self.reports: list[CallReport] = []
         self.asked: list[str] = []
@@ -62,11 +70,15 @@ class Rig:
 
 
 def ok(data: Any, status: int = 200, **additional: Any) -> Handler:
-    return lambda _: httpx.Response(status, json={"success": True, "data": data, "additional_data": additional})
+    return lambda _: httpx.Response(
+        status, json={"success": True, "data": data, "additional_data": additional}
+    )
 
 
 def no(status: int, error: str = "no", headers: Mapping[str, str] | None = None) -> Handler:
-    return lambda _: httpx.Response(status, json={"success": False, "error": error}, headers=headers)
+    return lambda _: httpx.Response(
+        status, json={"success": False, "error": error}, headers=headers
+    )
 
 
 ITEM: dict[str, Any] = {"id": 5}
@@ -74,18 +86,60 @@ LEAD: dict[str, Any] = {"id": "l-1"}
 FIELD: dict[str, Any] = {"field_code": "channel"}
 UPDATE: dict[str, Any] = {"label_ids": [], "channel": None}
 OPERATIONS: list[tuple[str, Callable[[Pipedrive], Any], Any, str, dict[str, Any] | None]] = [
-    ("leads.add", lambda c: c.leads.add({"title": "T"}, person_id=5), LEAD, "/v1/leads", {"title": "T", "person_id": 5}),
+    (
+        "leads.add",
+        lambda c: c.leads.add({"title": "T"}, person_id=5),
+        LEAD,
+        "/v1/leads",
+        {"title": "T", "person_id": 5},
+    ),
     ("leads.get", lambda c: c.leads.get("a/b?c"), LEAD, "/v1/leads/a%2Fb%3Fc", None),
-    ("leads.list", lambda c: c.leads.list(person_id=5, limit=9, start=0), [LEAD], "/v1/leads?limit=9&start=0&person_id=5", None),
-    ("leads.archived", lambda c: c.leads.archived(organization_id=6), [LEAD], "/v1/leads/archived?organization_id=6", None),
-    ("leads.update", lambda c: c.leads.update("x", {"label_ids": []}, channel=None), LEAD, "/v1/leads/x", UPDATE),
+    (
+        "leads.list",
+        lambda c: c.leads.list(person_id=5, limit=9, start=0),
+        [LEAD],
+        "/v1/leads?limit=9&start=0&person_id=5",
+        None,
+    ),
+    (
+        "leads.archived",
+        lambda c: c.leads.archived(organization_id=6),
+        [LEAD],
+        "/v1/leads/archived?organization_id=6",
+        None,
+    ),
+    (
+        "leads.update",
+        lambda c: c.leads.update("x", {"label_ids": []}, channel=None),
+        LEAD,
+        "/v1/leads/x",
+        UPDATE,
+    ),
     ("leads.delete", lambda c: c.leads.delete("l-1"), LEAD, "/v1/leads/l-1", None),
     ("labels.list", lambda c: c.labels.list(), [LEAD], "/v1/leadLabels", None),
-    ("labels.add", lambda c: c.labels.add(name="Hot", color="red"), LEAD, "/v1/leadLabels", {"name": "Hot", "color": "red"}),
-    ("labels.update", lambda c: c.labels.update("x", color="blue"), LEAD, "/v1/leadLabels/x", {"color": "blue"}),
+    (
+        "labels.add",
+        lambda c: c.labels.add(name="Hot", color="red"),
+        LEAD,
+        "/v1/leadLabels",
+        {"name": "Hot", "color": "red"},
+    ),
+    (
+        "labels.update",
+        lambda c: c.labels.update("x", color="blue"),
+        LEAD,
+        "/v1/leadLabels/x",
+        {"color": "blue"},
+    ),
     ("labels.delete", lambda c: c.labels.delete("x"), LEAD, "/v1/leadLabels/x", None),
     ("sources.list", lambda c: c.sources.list(), [{"name": "API"}], "/v1/leadSources", None),
-    ("notes.add", lambda c: c.notes.add(content="x", lead_id="l-1"), ITEM, "/v1/notes", {"content": "x", "lead_id": "l-1"}),
+    (
+        "notes.add",
+        lambda c: c.notes.add(content="x", lead_id="l-1"),
+        ITEM,
+        "/v1/notes",
+        {"content": "x", "lead_id": "l-1"},
+    ),
     ("notes.list", lambda c: c.notes.list(lead_id="l-1"), [ITEM], "/v1/notes?lead_id=l-1", None),
     ("users.me", lambda c: c.users.me(), ITEM, "/v1/users/me", None),
     ("users.list", lambda c: c.users.list(), [ITEM], "/v1/users", None),
@@ -105,7 +159,13 @@ OPERATIONS: list[tuple[str, Callable[[Pipedrive], Any], Any, str, dict[str, Any]
         "/api/v2/persons?sort_by=add_time&sort_direction=desc&limit=5&cursor=x%3D",
         None,
     ),
-    ("organizations.add", lambda c: c.organizations.add({"name": "Acme"}), ITEM, "/api/v2/organizations", {"name": "Acme"}),
+    (
+        "organizations.add",
+        lambda c: c.organizations.add({"name": "Acme"}),
+        ITEM,
+        "/api/v2/organizations",
+        {"name": "Acme"},
+    ),
     ("organizations.get", lambda c: c.organizations.get(5), ITEM, "/api/v2/organizations/5", None),
     (
         "organizations.search",
@@ -114,16 +174,38 @@ OPERATIONS: list[tuple[str, Callable[[Pipedrive], Any], Any, str, dict[str, Any]
         "/api/v2/organizations/search?term=Acme+%26+Co&exact_match=false",
         None,
     ),
-    ("organizations.list", lambda c: c.organizations.list(limit=5), [ITEM], "/api/v2/organizations?limit=5", None),
+    (
+        "organizations.list",
+        lambda c: c.organizations.list(limit=5),
+        [ITEM],
+        "/api/v2/organizations?limit=5",
+        None,
+    ),
     ("deals.list", lambda c: c.deals.list(person_id=5), [ITEM], "/api/v2/deals?person_id=5", None),
-    ("deal_fields.list", lambda c: c.deal_fields.list(limit=500), [FIELD], "/api/v2/dealFields?limit=500", None),
-    ("deal_fields.get", lambda c: c.deal_fields.get("channel"), FIELD, "/api/v2/dealFields/channel", None),
+    (
+        "deal_fields.list",
+        lambda c: c.deal_fields.list(limit=500),
+        [FIELD],
+        "/api/v2/dealFields?limit=500",
+        None,
+    ),
+    (
+        "deal_fields.get",
+        lambda c: c.deal_fields.get("channel"),
+        FIELD,
+        "/api/v2/dealFields/channel",
+        None,
+    ),
     ("person_fields.list", lambda c: c.person_fields.list(), [FIELD], "/api/v2/personFields", None),
 ]
 
 
-@pytest.mark.parametrize(("name", "use", "data", "target", "body"), OPERATIONS, ids=[row[0] for row in OPERATIONS])
-def test_operation(name: str, use: Callable[[Pipedrive], Any], data: Any, target: str, body: dict[str, Any] | None) -> None:
+@pytest.mark.parametrize(
+    ("name", "use", "data", "target", "body"), OPERATIONS, ids=[row[0] for row in OPERATIONS]
+)
+def test_operation(
+    name: str, use: Callable[[Pipedrive], Any], data: Any, target: str, body: dict[str, Any] | None
+) -> None:
     """Each operation sends its method, path, parameters and body, and reads its answer."""
     rig = Rig(ok(data))
     assert use(rig.client) is not None
@@ -135,7 +217,9 @@ def test_operation(name: str, use: Callable[[Pipedrive], Any], data: Any, target
     assert request.headers["x-api-token"] == "secret-token"
     assert "secret-token" not in str(request.url)
     assert rig.asked == [name]
-    assert [(report.call, report.outcome, report.status, report.cost) for report in rig.reports] == [(name, "ok", 200, call.cost)]
+    assert [
+        (report.call, report.outcome, report.status, report.cost) for report in rig.reports
+    ] == [(name, "ok", 200, call.cost)]
 
 
 def test_every_operation_is_covered() -> None:
@@ -145,11 +229,17 @@ def test_every_operation_is_covered() -> None:
 
 def test_results_are_typed() -> None:
     """What an operation answers comes as a struct with its fields."""
-    lead = Rig(ok({"id": "l-1", "origin_id": "web:01"}, 201)).client.leads.add(title="T", person_id=1)
+    lead = Rig(ok({"id": "l-1", "origin_id": "web:01"}, 201)).client.leads.add(
+        title="T", person_id=1
+    )
     assert (lead.id, lead.origin_id) == ("l-1", "web:01")
     assert Rig(ok({"id": "l-1"})).client.leads.delete("l-1") == "l-1"
-    assert [label.name for label in Rig(ok([{"id": "a", "name": "Hot"}])).client.labels.list()] == ["Hot"]
-    assert [hit.id for hit in Rig(ok({"items": [{"item": {"id": 5}}]})).client.persons.search(term="x")] == [5]
+    assert [label.name for label in Rig(ok([{"id": "a", "name": "Hot"}])).client.labels.list()] == [
+        "Hot"
+    ]
+    assert [
+        hit.id for hit in Rig(ok({"items": [{"item": {"id": 5}}]})).client.persons.search(term="x")
+    ] == [5]
 
 
 def test_all_leads_of_a_person() -> None:
@@ -164,7 +254,12 @@ def test_all_leads_of_a_person() -> None:
     rig = Rig(pages)
     assert [lead.id for lead in rig.client.leads.of(person_id=5)] == ["l-0", "l-1", "l-2", "l-3"]
     assert {request.url.params["limit"] for request in rig.requests} == {"500"}
-    assert [lead.id for lead in rig.client.leads.archived_of(organization_id=5)] == ["l-0", "l-1", "l-2", "l-3"]
+    assert [lead.id for lead in rig.client.leads.archived_of(organization_id=5)] == [
+        "l-0",
+        "l-1",
+        "l-2",
+        "l-3",
+    ]
     assert rig.requests[-1].url.path == "/v1/leads/archived"
 
 
@@ -175,7 +270,10 @@ def test_newest_persons_and_deals() -> None:
     assert [found.id for found in rig.client.organizations.newest(since=0.0)] == [1]
     assert [deal.id for deal in rig.client.deals.of(person_id=3)] == [1]
     for request in rig.requests[:2]:
-        assert (request.url.params["sort_by"], request.url.params["sort_direction"]) == ("add_time", "desc")
+        assert (request.url.params["sort_by"], request.url.params["sort_direction"]) == (
+            "add_time",
+            "desc",
+        )
     assert rig.requests[2].url.params["include_fields"] == "source_lead_id"
 
 
@@ -193,18 +291,28 @@ def test_newest_persons_and_deals() -> None:
         (lambda c: c.leads.add(title="T"), no(400), Invalid),
         (lambda c: c.leads.add(title="T"), no(401), Unauthorized),
         (lambda c: c.users.me(), no(429), RateLimited),
-        (lambda c: c.users.me(), no(429, headers={"X-Daily-Ratelimit-Token-Remaining": "0"}), BudgetSpent),
+        (
+            lambda c: c.users.me(),
+            no(429, headers={"X-Daily-Ratelimit-Token-Remaining": "0"}),
+            BudgetSpent,
+        ),
         (lambda c: c.users.me(), lambda _: httpx.Response(403, html="<html>"), Blocked),
     ],
 )
-def test_errors(use: Callable[[Pipedrive], Any], answer: Handler, expected: type[PipedriveError]) -> None:
+def test_errors(
+    use: Callable[[Pipedrive], Any], answer: Handler, expected: type[PipedriveError]
+) -> None:
     """Each answer becomes its error, which the report and the limits hear of too."""
     rig = Rig(answer)
     with pytest.raises(expected) as caught:
         use(rig.client)
     assert type(caught.value) is expected
     (report,) = rig.reports
-    assert (report.outcome, report.status, report.detail) == (expected.code, caught.value.status, caught.value.detail)
+    assert (report.outcome, report.status, report.detail) == (
+        expected.code,
+        caught.value.status,
+        caught.value.detail,
+    )
     assert rig.told[0][1] == caught.value.status
 
 
@@ -238,7 +346,9 @@ def test_limits_forbid() -> None:
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects(status: int) -> None:
     """A redirect is an error; neither the token nor the request goes anywhere else."""
-    rig = Rig(lambda _: httpx.Response(status, headers={"location": "https://evil.example/v1/leads"}))
+    rig = Rig(
+        lambda _: httpx.Response(status, headers={"location": "https://evil.example/v1/leads"})
+    )
     with pytest.raises(OutcomeUnknown, match=r"redirected to evil\.example"):
         rig.client.leads.add(title="T")
     assert [request.url.host for request in rig.requests] == ["crm.example"]
@@ -274,9 +384,14 @@ class Renewing:
 
 
 def test_renewed_credentials() -> None:
-    """After a 401 a call is repeated once with renewed credentials, a create too: the first had no effect."""
+    """After a 401 a call is repeated once with renewed credentials, a create too: the first had no
+    effect.
+    """
     auth = Renewing()
-    rig = Rig(lambda r: (ok(LEAD) if r.headers["authorization"] == "Bearer new" else no(401))(r), auth=auth)
+    rig = Rig(
+        lambda r: (ok(LEAD) if r.headers["authorization"] == "Bearer new" else no(401))(r),
+        auth=auth,
+    )
     assert rig.client.leads.add(title="T").id == "l-1"
     assert [report.outcome for report in rig.reports] == ["unauthorized", "ok"]
     assert rig.asked == ["leads.add", "leads.add"]
@@ -301,7 +416,9 @@ def test_reauthorise_is_not_repeated() -> None:
     assert (rig.requests, rig.asked, auth.refusals) == ([], [], 0)
 
 
-@pytest.mark.parametrize(("base", "host"), [(DEFAULT_BASE, "acme.pipedrive.com"), ("https://crm.example", "crm.example")])
+@pytest.mark.parametrize(
+    ("base", "host"), [(DEFAULT_BASE, "acme.pipedrive.com"), ("https://crm.example", "crm.example")]
+)
 def test_company_base(base: str, host: str) -> None:
     """The company's own address is used where nothing else was configured."""
     rig = Rig(ok(ITEM), auth=Renewing(), base=base)
@@ -329,7 +446,9 @@ def test_base(given: str, base: str) -> None:
     assert str(rig.requests[0].url) == base + "/v1/users/me"
 
 
-@pytest.mark.parametrize("given", ["", "api.pipedrive.com", "ftp://x", "https://", "https://user:pw@api.pipedrive.com"])
+@pytest.mark.parametrize(
+    "given", ["", "api.pipedrive.com", "ftp://x", "https://", "https://user:pw@api.pipedrive.com"]
+)
 def test_no_base(given: str) -> None:
     """What is no address of a server is refused at once, without being shown."""
     with pytest.raises(ValueError, match="expected an http") as caught:

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import pytest
 
-from worker.pipedrive.fields import FieldInfo, Option
+from worker.pipedrive.custom_fields import FieldInfo, Option
 
 KEY = "dcf558aac1ae4e8c4f849ba5e668430d8df9be12"
 OPTIONS = [Option(11, "Low"), Option(12, "High"), Option(13, "Food, drink"), Option(14, "7")]
@@ -50,7 +50,9 @@ def info(type: str, entity: Literal["lead", "person"] = "lead") -> FieldInfo:
     ],
 )
 def test_one_value(type: str, text: str, lead: Any, person: Any) -> None:
-    """Text becomes the value its field takes: in the v1 form for leads, in the v2 form for persons."""
+    """Text becomes the value its field takes: in the v1 form for leads, in the v2 form for
+    persons.
+    """
     assert info(type).encode(text) == {KEY: lead}
     assert info(type, "person").encode(text) == {KEY: person}
 
@@ -58,8 +60,18 @@ def test_one_value(type: str, text: str, lead: Any, person: Any) -> None:
 @pytest.mark.parametrize(
     ("type", "text", "lead", "person"),
     [
-        ("monetary", "500 EUR", {KEY: 500, f"{KEY}_currency": "EUR"}, {KEY: {"value": 500, "currency": "EUR"}}),
-        ("monetary", "$1,200.50", {KEY: 1200.5, f"{KEY}_currency": "USD"}, {KEY: {"value": 1200.5, "currency": "USD"}}),
+        (
+            "monetary",
+            "500 EUR",
+            {KEY: 500, f"{KEY}_currency": "EUR"},
+            {KEY: {"value": 500, "currency": "EUR"}},
+        ),
+        (
+            "monetary",
+            "$1,200.50",
+            {KEY: 1200.5, f"{KEY}_currency": "USD"},
+            {KEY: {"value": 1200.5, "currency": "USD"}},
+        ),
         (
             "daterange",
             "2025-01-01 - 2025-02-01",

@@ -5,9 +5,20 @@ from typing import Any
 import pytest
 
 from worker.errors import Unavailable
-from worker.pipedrive.answers import Answer
-from worker.pipedrive.models import Field, Lead, Note, Organization, Page, Person, PersonHit, Unreadable, User, decode, timestamp
-from worker.pipedrive.pages import (
+from worker.pipedrive.models import (
+    Field,
+    Lead,
+    Note,
+    Organization,
+    Page,
+    Person,
+    PersonHit,
+    Unreadable,
+    User,
+    decode,
+    timestamp,
+)
+from worker.pipedrive.operations import (
     MOST_PAGES,
     by_cursor,
     by_start,
@@ -20,6 +31,7 @@ from worker.pipedrive.pages import (
     one,
     start_page,
 )
+from worker.pipedrive.responses import Answer
 
 KEY = "dcf558aac1ae4e8c4f849ba5e668430d8df9be12"
 LEAD = {
@@ -72,21 +84,32 @@ def test_lead() -> None:
         (Lead, {"id": "x", "origin_id": 12}, "origin_id", "12"),
         (Person, {"id": "31"}, "id", 31),
         (Person, {"id": 1, "emails": None}, "emails", []),
-        (PersonHit, {"id": 1, "emails": ["a@b.example", {"value": "c@d.example"}]}, "emails", ["a@b.example", "c@d.example"]),
+        (
+            PersonHit,
+            {"id": 1, "emails": ["a@b.example", {"value": "c@d.example"}]},
+            "emails",
+            ["a@b.example", "c@d.example"],
+        ),
         (Note, {"id": "5", "content": None}, "content", None),
         (User, {"id": 1, "name": None}, "name", ""),
         (Field, {"field_code": "channel", "options": None}, "options", []),
     ],
 )
 def test_lenient(model: Any, data: dict[str, Any], name: str, value: Any) -> None:
-    """Ids as text, numbers for text, nulls and objects in the place of ids are taken for what they mean."""
+    """Ids as text, numbers for text, nulls and objects in the place of ids are taken for what they
+    mean.
+    """
     assert getattr(decode(model, data), name) == value
 
 
 def test_contact_with_nulls() -> None:
     """An e-mail entry whose label is null is still an e-mail."""
-    person = decode(Person, {"id": 1, "emails": [{"value": "a@b.example", "primary": None, "label": None}]})
-    assert [(contact.value, contact.primary) for contact in person.emails] == [("a@b.example", False)]
+    person = decode(
+        Person, {"id": 1, "emails": [{"value": "a@b.example", "primary": None, "label": None}]}
+    )
+    assert [(contact.value, contact.primary) for contact in person.emails] == [
+        ("a@b.example", False)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +151,17 @@ def test_made_needs_only_the_id() -> None:
         ({}, None),
         ({"start": 0, "limit": 2, "more_items_in_collection": False}, None),
         ({"start": 4, "limit": 2, "more_items_in_collection": True}, 6),
-        ({"pagination": {"start": 0, "limit": 2, "more_items_in_collection": True, "next_start": 2}}, 2),
+        (
+            {
+                "pagination": {
+                    "start": 0,
+                    "limit": 2,
+                    "more_items_in_collection": True,
+                    "next_start": 2,
+                }
+            },
+            2,
+        ),
         ({"pagination": {"start": 2, "limit": 2, "more_items_in_collection": True}}, 4),
         ({"pagination": {"start": 2, "more_items_in_collection": False, "next_start": 9}}, None),
         ({"pagination": None}, None),
@@ -150,7 +183,12 @@ def test_empty_lists() -> None:
 
 def test_hits() -> None:
     """Search results are taken out of their wrapping."""
-    page = hits(PersonHit)(Answer({"items": [{"result_score": 0.5, "item": {"id": 1, "name": "Jane"}}]}, {"next_cursor": "c"}))
+    page = hits(PersonHit)(
+        Answer(
+            {"items": [{"result_score": 0.5, "item": {"id": 1, "name": "Jane"}}]},
+            {"next_cursor": "c"},
+        )
+    )
     assert ([hit.name for hit in page], page.next_cursor) == (["Jane"], "c")
 
 
@@ -196,18 +234,32 @@ def test_endless_lists_end() -> None:
 
 
 def test_newest() -> None:
-    """The newest are read until one is too old; one without a time is kept, since a second one might be made of it."""
+    """The newest are read until one is too old; one without a time is kept, since a second one
+    might be made of it.
+    """
     fetched: list[str | None] = []
     pages = {
-        None: Page([Organization(id=4, add_time="2024-01-02T00:00:00Z"), Organization(id=3)], next_cursor="a"),
-        "a": Page([Organization(id=2, add_time="2024-01-01T00:00:00Z"), Organization(id=1, add_time="2023-12-31T00:00:00Z")]),
+        None: Page(
+            [Organization(id=4, add_time="2024-01-02T00:00:00Z"), Organization(id=3)],
+            next_cursor="a",
+        ),
+        "a": Page(
+            [
+                Organization(id=2, add_time="2024-01-01T00:00:00Z"),
+                Organization(id=1, add_time="2023-12-31T00:00:00Z"),
+            ]
+        ),
     }
 
     def fetch(cursor: str | None) -> Page[Organization]:
         fetched.append(cursor)
         return pages[cursor]
 
-    assert [found.id for found in newest_first(fetch, timestamp("2024-01-01T00:00:00Z"))] == [4, 3, 2]
+    assert [found.id for found in newest_first(fetch, timestamp("2024-01-01T00:00:00Z"))] == [
+        4,
+        3,
+        2,
+    ]
     assert [found.id for found in newest_first(fetch, timestamp("2024-02-01T00:00:00Z"))] == []
     assert fetched == [None, "a", None]
 

@@ -26,7 +26,7 @@ from cryptography.x509.oid import NameOID
 from worker.errors import Invalid, NotSent, OutcomeUnknown, PipedriveError, Unavailable
 from worker.pipedrive.auth import ApiToken
 from worker.pipedrive.client import NoLimits, Pipedrive, build_http
-from worker.pipedrive.network import Deadline
+from worker.pipedrive.deadline import Deadline
 from worker.pipedrive.transport import MAX_BODY, exchange
 
 LIMIT = 0.4
@@ -34,13 +34,18 @@ LIMIT = 0.4
 SLACK = 3.0
 """Seconds more that a busy machine may take to notice."""
 BODY = b'{"success":true,"data":{"id":"5"}}'
-OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(BODY), BODY)
+OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
+    len(BODY),
+    BODY,
+)
 
 
 class Server:
     """A loopback server; `play(connection, number)` serves each connection until it returns."""
 
-    def __init__(self, play: Callable[[Server, socket.socket, int], None], tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, play: Callable[[Server, socket.socket, int], None], tls: ssl.SSLContext | None = None
+    ) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(0.05)
         self.port = self._listener.getsockname()[1]
@@ -78,14 +83,23 @@ class Server:
                 return b""
             data += piece
         head, _, body = data.partition(b"\r\n\r\n")
-        length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
+        length = next(
+            (
+                int(line[15:])
+                for line in head.lower().split(b"\r\n")
+                if line.startswith(b"content-length:")
+            ),
+            0,
+        )
         while len(body) < length:
             body += connection.recv(65536)
         self.heard.append(head + b"\r\n\r\n" + body)
         return self.heard[-1]
 
     def drip(self, connection: socket.socket, data: bytes) -> None:
-        """One byte at a time, each soon enough for any time-out between two bytes, none of them in time together."""
+        """One byte at a time, each soon enough for any time-out between two bytes, none of them in
+        time together.
+        """
         for byte in data:
             connection.sendall(bytes([byte]))
             if self.over.wait(0.05):
@@ -106,7 +120,9 @@ def serve() -> Iterator[Serve]:
     """Starts servers and ends them."""
     servers: list[Server] = []
 
-    def start(play: Callable[[Server, socket.socket, int], None], tls: ssl.SSLContext | None = None) -> Server:
+    def start(
+        play: Callable[[Server, socket.socket, int], None], tls: ssl.SSLContext | None = None
+    ) -> Server:
         servers.append(Server(play, tls))
         return servers[-1]
 
@@ -129,12 +145,17 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
         .serial_number(x509.random_serial_number())
         .not_valid_before(today - datetime.timedelta(days=1))
         .not_valid_after(today + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
     path = tmp_path_factory.mktemp("tls") / "stand-in.pem"
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
     return path
 
@@ -149,7 +170,9 @@ def client_of(http: httpx.Client, url: str, timeout: float = LIMIT) -> Pipedrive
     return Pipedrive(http, url, ApiToken("secret-token"), NoLimits(), timeout=timeout)
 
 
-def fails(client: Pipedrive, expected: type[PipedriveError], *, create: bool = True) -> PipedriveError:
+def fails(
+    client: Pipedrive, expected: type[PipedriveError], *, create: bool = True
+) -> PipedriveError:
     """The error of a call, which came in time."""
     begun = time.monotonic()
     with pytest.raises(PipedriveError) as caught:
@@ -218,7 +241,10 @@ def endless_headers(server: Server, connection: socket.socket, _: int) -> None:
 def bomb(server: Server, connection: socket.socket, _: int) -> None:
     server.hear(connection)
     packed = gzip.compress(b" " * (5 * MAX_BODY))
-    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n%s" % (len(packed), packed))
+    connection.sendall(
+        b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n%s"
+        % (len(packed), packed)
+    )
 
 
 def strange_coding(server: Server, connection: socket.socket, _: int) -> None:
@@ -229,19 +255,26 @@ def strange_coding(server: Server, connection: socket.socket, _: int) -> None:
 @pytest.mark.parametrize(
     "play",
     [
-        drip_headers, drip_body, say_nothing, never_ready, break_off, hang_up, reset, talk_rubbish, large, endless_headers, bomb,
+        drip_headers, drip_body, say_nothing, never_ready, break_off, hang_up, reset, talk_rubbish,
+        large, endless_headers, bomb,
         strange_coding,
     ],
 )  # fmt: skip
-def test_no_usable_answer(play: Callable[[Server, socket.socket, int], None], serve: Serve, http: httpx.Client) -> None:
-    """However a server fails to answer, the call ends in time: a create is open, a read may be repeated."""
+def test_no_usable_answer(
+    play: Callable[[Server, socket.socket, int], None], serve: Serve, http: httpx.Client
+) -> None:
+    """However a server fails to answer, the call ends in time: a create is open, a read may be
+    repeated.
+    """
     server = serve(play)
     fails(client_of(http, server.url), OutcomeUnknown)
     fails(client_of(http, server.url), Unavailable, create=False)
 
 
 @pytest.mark.parametrize("play", [large, bomb])
-def test_large_answers(play: Callable[[Server, socket.socket, int], None], serve: Serve, http: httpx.Client) -> None:
+def test_large_answers(
+    play: Callable[[Server, socket.socket, int], None], serve: Serve, http: httpx.Client
+) -> None:
     """An answer is cut at its bound, packed or not, long before the time is up."""
     with pytest.raises(Unavailable, match=f"larger than {MAX_BODY} bytes"):
         client_of(http, serve(play).url, 20.0).users.me()
@@ -324,7 +357,10 @@ def test_second_address(serve: Serve, http: httpx.Client, monkeypatch: pytest.Mo
     def two(host: str, port: int, *args: Any, **more: Any) -> Any:
         if host != "two.invalid":
             return real(host, port, *args, **more)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in ("127.0.0.2", "127.0.0.1")]
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
+            for address in ("127.0.0.2", "127.0.0.1")
+        ]
 
     monkeypatch.setattr(socket, "getaddrinfo", two)
     assert client_of(http, f"http://two.invalid:{server.port}", 20.0).leads.get("5").id == "5"
@@ -368,7 +404,9 @@ def test_idle_connection_closed(serve: Serve, http: httpx.Client) -> None:
 
 
 def test_reused_connection_reset(serve: Serve, http: httpx.Client) -> None:
-    """A pooled connection that breaks as the next request is on its way: its bytes left, so the outcome is open."""
+    """A pooled connection that breaks as the next request is on its way: its bytes left, so the
+    outcome is open.
+    """
 
     def play(server: Server, connection: socket.socket, _: int) -> None:
         server.hear(connection)
@@ -426,7 +464,10 @@ def test_bytes_are_counted(serve: Serve, http: httpx.Client) -> None:
     server = serve(play)
     deadline = Deadline(20.0)
     assert deadline.sent is None
-    assert exchange(http, httpx.Request("POST", server.url, content=b"x" * 1000), deadline).status == 200
+    assert (
+        exchange(http, httpx.Request("POST", server.url, content=b"x" * 1000), deadline).status
+        == 200
+    )
     assert deadline.sent == len(server.heard[0])
 
 
@@ -437,7 +478,11 @@ def test_packed_answers(coding: bytes, serve: Serve, http: httpx.Client) -> None
 
     def play(server: Server, connection: socket.socket, _: int) -> None:
         server.hear(connection)
-        connection.sendall(b"HTTP/1.1 201 Created\r\ncontent-encoding: " + coding + b"\r\ntransfer-encoding: chunked\r\n\r\n")
+        connection.sendall(
+            b"HTTP/1.1 201 Created\r\ncontent-encoding: "
+            + coding
+            + b"\r\ntransfer-encoding: chunked\r\n\r\n"
+        )
         for byte in body:
             connection.sendall(b"1\r\n" + bytes([byte]) + b"\r\n")
         connection.sendall(b"0\r\n\r\n")
@@ -445,14 +490,19 @@ def test_packed_answers(coding: bytes, serve: Serve, http: httpx.Client) -> None
     assert client_of(http, serve(play).url, 20.0).leads.add(title="T").id == "5"
 
 
-def test_nothing_is_carried_over(serve: Serve, http: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
-    """No cookies come back, no credentials from the environment, and the logs hold no search term."""
+def test_nothing_is_carried_over(
+    serve: Serve, http: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No cookies come back, no credentials from the environment, and the logs hold no search
+    term.
+    """
 
     def play(server: Server, connection: socket.socket, _: int) -> None:
         while server.hear(connection):
             body = b'{"success":true,"data":{"items":[]}}'
             connection.sendall(
-                b"HTTP/1.1 200 OK\r\nset-cookie: __cf_bm=abc; Path=/\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+                b"HTTP/1.1 200 OK\r\nset-cookie: __cf_bm=abc; Path=/\r\ncontent-length:"
+                b" %d\r\n\r\n%s" % (len(body), body)
             )
 
     server = serve(play)

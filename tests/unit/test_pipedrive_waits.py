@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from worker.errors import BudgetSpent, RateLimited
-from worker.pipedrive.waits import too_many
+from worker.pipedrive.responses import too_many
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 HOUR = 3600.0
@@ -39,14 +39,28 @@ HOUR = 3600.0
         ({}, "Daily API token budget exceeded", BudgetSpent, HOUR, False),
         ({"retry-after": "30"}, "daily limit", BudgetSpent, 30, True),
         ({"x-ratelimit-reset": "2"}, "token limit reached", BudgetSpent, HOUR, False),
-        ({"retry-after": "1000000000"}, "You have used all requests per day", BudgetSpent, HOUR, False),
+        (
+            {"retry-after": "1000000000"},
+            "You have used all requests per day",
+            BudgetSpent,
+            HOUR,
+            False,
+        ),
         ({"x-daily-ratelimit-token-remaining": "0"}, "", BudgetSpent, HOUR, False),
-        ({"x-daily-ratelimit-token-remaining": "-3", "x-ratelimit-reset": "2"}, "", BudgetSpent, HOUR, False),
+        (
+            {"x-daily-ratelimit-token-remaining": "-3", "x-ratelimit-reset": "2"},
+            "",
+            BudgetSpent,
+            HOUR,
+            False,
+        ),
         ({"x-daily-ratelimit-token-remaining": "12"}, "", RateLimited, 2, False),
         ({"x-daily-ratelimit-token-remaining": "x"}, "", RateLimited, 2, False),
     ],
 )
-def test_wait(headers: dict[str, str], said: str, kind: type[RateLimited], seconds: float, stated: bool) -> None:
+def test_wait(
+    headers: dict[str, str], said: str, kind: type[RateLimited], seconds: float, stated: bool
+) -> None:
     """A 429 is told to be a burst or the day's end, and its wait is believed only within sense."""
     error = too_many("leads.add", headers, said, said, NOW)
     assert type(error) is kind

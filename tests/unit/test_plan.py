@@ -6,17 +6,28 @@ import pytest
 from msgspec import structs
 
 from worker.contract import Lead, Money, Utm
-from worker.draft import Sum, read_date
 from worker.errors import Unmappable
-from worker.plan import CustomText, PersonPlan, Plan, leave_out, plan
-from worker.writing import LeadSettings, Rule, SourceWriting, Value
+from worker.lead.plan import CustomText, PersonPlan, Plan, Sum, leave_out, plan, read_date
+from worker.lead.settings import LeadSettings, Rule, SourceWriting, Value
 
 RECEIVED = 1_767_225_599.0
 """One second before the year 2026, UTC."""
-LEAD = Lead(name="Ann Lee", email="ann@acme.example", phone="+4915112345678", message="Hi", form_name="Contact")
+LEAD = Lead(
+    name="Ann Lee",
+    email="ann@acme.example",
+    phone="+4915112345678",
+    message="Hi",
+    form_name="Contact",
+)
 
 
-def made(lead: Lead = LEAD, *, rules: list[Rule] | None = None, submission_id: str = "sub-1", **settings: Any) -> Plan:
+def made(
+    lead: Lead = LEAD,
+    *,
+    rules: list[Rule] | None = None,
+    submission_id: str = "sub-1",
+    **settings: Any,
+) -> Plan:
     writing = SourceWriting(source="contact", lead=LeadSettings(**settings), rules=rules or [])
     return plan(writing, lead, submission_id=submission_id, received_at=RECEIVED, now=RECEIVED + 60)
 
@@ -68,7 +79,9 @@ def test_defaults() -> None:
     ],
 )
 def test_a_person_always_has_a_name(lead: Lead, name: str, title: str) -> None:
-    """The person is named by name, else e-mail, else phone, since Pipedrive refuses one without; so is the lead's title."""
+    """The person is named by name, else e-mail, else phone, since Pipedrive refuses one without; so
+    is the lead's title.
+    """
     planned = made(lead)
     assert planned.person is not None
     assert planned.person.name == name
@@ -76,7 +89,9 @@ def test_a_person_always_has_a_name(lead: Lead, name: str, title: str) -> None:
 
 
 def test_a_company_alone() -> None:
-    """A lead that names only a company belongs to the organisation; where none may be made, to a person of that name."""
+    """A lead that names only a company belongs to the organisation; where none may be made, to a
+    person of that name.
+    """
     lead = Lead(company="Acme")
     assert (made(lead).person, made(lead).organization) == (None, "Acme")
     without = made(lead, organization=False)
@@ -113,26 +128,43 @@ def test_nobody() -> None:
     ],
 )
 def test_a_rule_matches(when: dict[str, str | list[str]], matches: bool) -> None:
-    """A rule matches when each of its fields has one of the values, whatever the case; "" is absent and * anything."""
+    """A rule matches when each of its fields has one of the values, whatever the case; "" is absent
+    and * anything.
+    """
     lead = lead_with(
-        utm=Utm(source="Google", medium="CPC"), click_ids={"gclid": "1"}, answers={"Team": ["IT", "Sales"]}, consent=True
+        utm=Utm(source="Google", medium="CPC"),
+        click_ids={"gclid": "1"},
+        answers={"Team": ["IT", "Sales"]},
+        consent=True,
     )
-    assert made(lead, rules=[Rule(when=when, channel="Paid")]).matched_rule == (0 if matches else None)
+    assert made(lead, rules=[Rule(when=when, channel="Paid")]).matched_rule == (
+        0 if matches else None
+    )
 
 
 def test_the_first_matching_rule_wins() -> None:
-    """One rule is laid over the source: labels and custom fields are added, each other key it gives replaces, the rest stays."""
+    """One rule is laid over the source: labels and custom fields are added, each other key it gives
+    replaces, the rest stays.
+    """
     rules = [
         Rule(when={"utm_source": "bing"}, channel="Never"),
         Rule(
-            when={"source": "contact"}, channel="Paid search", labels=["PPC", "website"], owner_id="bob@acme.example", note=False,
-            create_labels=True, label_color="red", custom={"Kind": "ad"}, existing="new", existing_window="1d",
+            when={"source": "contact"}, channel="Paid search", labels=["PPC", "website"],
+            owner_id="bob@acme.example", note=False,
+            create_labels=True, label_color="red", custom={"Kind": "ad"}, existing="new",
+            existing_window="1d",
             origin_id="x-{submission_id}", title="T",
-            channel_id="C", visible_to="7", organization=False, expected_close="1d", value=Value("5", "EUR"),
+            channel_id="C", visible_to="7", organization=False, expected_close="1d",
+            value=Value("5", "EUR"),
         ),
         Rule(when={"source": "contact"}, channel="Too late"),
     ]  # fmt: skip
-    source: dict[str, Any] = {"channel": "Web forms", "labels": ["Website", "Hot"], "owner_id": 1, "custom": {"Name": "{name}"}}
+    source: dict[str, Any] = {
+        "channel": "Web forms",
+        "labels": ["Website", "Hot"],
+        "owner_id": 1,
+        "custom": {"Name": "{name}"},
+    }
     planned = made(lead_with(company="Acme"), rules=rules, **source)
     assert planned.matched_rule == 1
     assert planned.labels == ("Website", "Hot", "PPC")
@@ -140,14 +172,33 @@ def test_the_first_matching_rule_wins() -> None:
     assert (planned.channel, planned.owner, planned.create_labels, planned.label_color) == (
         "Paid search", "bob@acme.example", True, "red",
     )  # fmt: skip
-    assert (planned.existing, planned.existing_window_seconds, planned.origin_id) == ("new", 86400.0, "x-sub-1")
-    assert (planned.title, planned.channel_id, planned.visible_to, planned.organization) == ("T", "C", "7", None)
-    assert (planned.expected_close, planned.value, planned.note_html) == ("2026-01-01", Sum(5, "EUR"), None)
+    assert (planned.existing, planned.existing_window_seconds, planned.origin_id) == (
+        "new",
+        86400.0,
+        "x-sub-1",
+    )
+    assert (planned.title, planned.channel_id, planned.visible_to, planned.organization) == (
+        "T",
+        "C",
+        "7",
+        None,
+    )
+    assert (planned.expected_close, planned.value, planned.note_html) == (
+        "2026-01-01",
+        Sum(5, "EUR"),
+        None,
+    )
 
 
 def test_a_rule_leaves_the_rest_alone() -> None:
     """What a rule does not name stays as the source says."""
-    source: dict[str, Any] = {"title": "T", "channel": "Web forms", "owner_id": 3, "visible_to": "3", "note": False}
+    source: dict[str, Any] = {
+        "title": "T",
+        "channel": "Web forms",
+        "owner_id": 3,
+        "visible_to": "3",
+        "note": False,
+    }
     planned = made(rules=[Rule(when={}, labels=["L"])], **source)
     assert (planned.title, planned.channel, planned.owner) == ("T", "Web forms", 3)
     assert (planned.visible_to, planned.note_html) == ("3", None)
@@ -157,24 +208,86 @@ def test_a_rule_leaves_the_rest_alone() -> None:
 @pytest.mark.parametrize(
     ("value", "lead", "expected", "says"),
     [
-        (Value("{answers.budget}", "EUR"), lead_with(answers={"budget": "1.200,50 €"}), Sum(1200.5, "EUR"), ""),
-        (Value("{answers.budget}", "{value.currency|'eur'}"), lead_with(answers={"budget": "5000"}), Sum(5000, "EUR"), ""),
-        (Value("{answers.budget}", ""), lead_with(answers={"budget": "$1,200"}), Sum(1200, "USD"), ""),
-        (Value("{answers.budget}", "CAD"), lead_with(answers={"budget": "$1,200"}), Sum(1200, "CAD"), ""),
-        (Value("{answers.budget}", "EUR"), lead_with(answers={"budget": "$1,200"}), Sum(1200, "EUR"), "was written as EUR"),
-        (Value("{answers.budget}", "EUR"), lead_with(answers={"budget": "5000-10000"}), None, "“5000-10000” is left out"),
-        (Value("{answers.budget}", ""), lead_with(answers={"budget": "5000"}), None, "it has no currency"),
-        (Value("{answers.budget}", "XYZ"), lead_with(answers={"budget": "5000"}), None, "the currency “XYZ” is unknown"),
+        (
+            Value("{answers.budget}", "EUR"),
+            lead_with(answers={"budget": "1.200,50 €"}),
+            Sum(1200.5, "EUR"),
+            "",
+        ),
+        (
+            Value("{answers.budget}", "{value.currency|'eur'}"),
+            lead_with(answers={"budget": "5000"}),
+            Sum(5000, "EUR"),
+            "",
+        ),
+        (
+            Value("{answers.budget}", ""),
+            lead_with(answers={"budget": "$1,200"}),
+            Sum(1200, "USD"),
+            "",
+        ),
+        (
+            Value("{answers.budget}", "CAD"),
+            lead_with(answers={"budget": "$1,200"}),
+            Sum(1200, "CAD"),
+            "",
+        ),
+        (
+            Value("{answers.budget}", "EUR"),
+            lead_with(answers={"budget": "$1,200"}),
+            Sum(1200, "EUR"),
+            "was written as EUR",
+        ),
+        (
+            Value("{answers.budget}", "EUR"),
+            lead_with(answers={"budget": "5000-10000"}),
+            None,
+            "“5000-10000” is left out",
+        ),
+        (
+            Value("{answers.budget}", ""),
+            lead_with(answers={"budget": "5000"}),
+            None,
+            "it has no currency",
+        ),
+        (
+            Value("{answers.budget}", "XYZ"),
+            lead_with(answers={"budget": "5000"}),
+            None,
+            "the currency “XYZ” is unknown",
+        ),
         (Value("{answers.budget}", "EUR"), LEAD, None, ""),
-        (Value("{value.amount}", "{value.currency}"), lead_with(value=Money(1.234, "EUR")), Sum(1.234, "EUR"), ""),
-        (Value("{value.amount}", "{value.currency}"), lead_with(value=Money("1.234", "EUR")), Sum(1234, "EUR"), ""),
-        (Value("{value.amount}", "{value.currency}"), lead_with(value=Money(float("inf"), "EUR")), None, "not a number"),
-        (Value("{value.amount}", "{value.currency}"), lead_with(value=Money(0, "EUR")), Sum(0, "EUR"), ""),
+        (
+            Value("{value.amount}", "{value.currency}"),
+            lead_with(value=Money(1.234, "EUR")),
+            Sum(1.234, "EUR"),
+            "",
+        ),
+        (
+            Value("{value.amount}", "{value.currency}"),
+            lead_with(value=Money("1.234", "EUR")),
+            Sum(1234, "EUR"),
+            "",
+        ),
+        (
+            Value("{value.amount}", "{value.currency}"),
+            lead_with(value=Money(float("inf"), "EUR")),
+            None,
+            "not a number",
+        ),
+        (
+            Value("{value.amount}", "{value.currency}"),
+            lead_with(value=Money(0, "EUR")),
+            Sum(0, "EUR"),
+            "",
+        ),
         (Value("100", "EUR"), LEAD, Sum(100, "EUR"), ""),
     ],
 )
 def test_value(value: Value, lead: Lead, expected: Sum | None, says: str) -> None:
-    """A value is written as number and currency; what is neither is left out, and said in the note as well."""
+    """A value is written as number and currency; what is neither is left out, and said in the note
+    as well.
+    """
     planned = made(lead, value=value)
     assert planned.value == expected
     assert len(planned.left_out) == (1 if says else 0)
@@ -183,7 +296,9 @@ def test_value(value: Value, lead: Lead, expected: Sum | None, says: str) -> Non
 
 
 def test_sums_are_whole_where_they_can_be() -> None:
-    """A round sum is sent as 1200 and not as 1200.0, so that it reads alike in preview and in Pipedrive."""
+    """A round sum is sent as 1200 and not as 1200.0, so that it reads alike in preview and in
+    Pipedrive.
+    """
     planned = made(value=Value("1200.00", "EUR"))
     assert planned.value is not None
     assert isinstance(planned.value.amount, int)
@@ -209,7 +324,9 @@ def test_expected_close(setting: str, expected: str | None) -> None:
     assert planned.left_out == ()
 
 
-@pytest.mark.parametrize("text", ["soon", "2026-02-30", "03/04/2026", "in 5 days", "99999999999d", "0000-01-01"])
+@pytest.mark.parametrize(
+    "text", ["soon", "2026-02-30", "03/04/2026", "in 5 days", "99999999999d", "0000-01-01"]
+)
 def test_no_date(text: str) -> None:
     """What is no date, or can be read as two, is left out and said."""
     planned = made(lead_with(answers={"when": text}), expected_close="{answers.when}")
@@ -239,9 +356,18 @@ def test_custom_fields() -> None:
     """Custom fields carry rendered text, for the lead or the person; an empty one is left out."""
     planned = made(
         lead_with(consent=True, answers={"budget": "5"}),
-        custom={"Budget": "{answers.budget}", "person.Newsletter": "{consent}", "Empty": "{company}", "a" * 40: "x"},
+        custom={
+            "Budget": "{answers.budget}",
+            "person.Newsletter": "{consent}",
+            "Empty": "{company}",
+            "a" * 40: "x",
+        },
     )
-    assert planned.custom == (("Budget", False, "5"), ("Newsletter", True, "yes"), ("a" * 40, False, "x"))
+    assert planned.custom == (
+        ("Budget", False, "5"),
+        ("Newsletter", True, "yes"),
+        ("a" * 40, False, "x"),
+    )
 
 
 def test_labels_are_unique() -> None:
@@ -250,7 +376,9 @@ def test_labels_are_unique() -> None:
 
 
 def test_note() -> None:
-    """A new lead gets a note when there is something to say, a labelled one always, and neither where notes are switched off."""
+    """A new lead gets a note when there is something to say, a labelled one always, and neither
+    where notes are switched off.
+    """
     bare = lead_with(message=None)
     assert made(bare).note_html is None
     existing = made(bare).note_existing_html
@@ -275,10 +403,20 @@ def utf16(text: str) -> int:
 
 @pytest.mark.parametrize(
     "text",
-    ["word " * 100, "x" * 300, "😀" * 200, "a" + "😀" * 200, "e\u0301" * 200, "\U0001f469\u200d\U0001f4bb" * 80, "👍🏽" * 100],
+    [
+        "word " * 100,
+        "x" * 300,
+        "😀" * 200,
+        "a" + "😀" * 200,
+        "e\u0301" * 200,
+        "\U0001f469\u200d\U0001f4bb" * 80,
+        "👍🏽" * 100,
+    ],
 )
 def test_titles_are_cut(text: str) -> None:
-    """A title keeps within 255 UTF-16 units, ends at a word where it can and never inside a character, and shows the cut."""
+    """A title keeps within 255 UTF-16 units, ends at a word where it can and never inside a
+    character, and shows the cut.
+    """
     title = made(lead_with(company=text)).title
     assert utf16(title) <= 255
     assert utf16(title) > 245
@@ -315,7 +453,9 @@ def test_a_title_is_one_line_and_never_empty() -> None:
 )
 @pytest.mark.parametrize("message", ["x" * 400, "😀" * 200, "short"])
 def test_origin_id_keeps_the_submission_id(template: str, message: str) -> None:
-    """However long the rest, origin_id is at most 255 and holds the whole submission id; the same lead gives the same one."""
+    """However long the rest, origin_id is at most 255 and holds the whole submission id; the same
+    lead gives the same one.
+    """
     lead = lead_with(message=message)
     origin = made(lead, origin_id=template, submission_id="01JZ-id").origin_id
     assert "01JZ-id" in origin
@@ -326,7 +466,9 @@ def test_origin_id_keeps_the_submission_id(template: str, message: str) -> None:
 
 def test_long_fields_are_bounded() -> None:
     """What a sender makes too long for Pipedrive is cut, so that the lead flows."""
-    lead = lead_with(name="n" * 999, phone="1" * 999, company="c" * 999, utm=Utm(campaign="u" * 999))
+    lead = lead_with(
+        name="n" * 999, phone="1" * 999, company="c" * 999, utm=Utm(campaign="u" * 999)
+    )
     planned = made(lead)
     assert planned.person is not None
     texts = (planned.person.name, planned.person.phone, planned.organization, planned.channel_id)
@@ -345,7 +487,9 @@ def test_long_fields_are_bounded() -> None:
         ({}, Rule(when={"utm.source": "x"}), "sources.contact.rules[0].when"),
     ],
 )
-def test_a_wrong_setting_is_named(settings: dict[str, Any], rule: Rule | None, setting: str) -> None:
+def test_a_wrong_setting_is_named(
+    settings: dict[str, Any], rule: Rule | None, setting: str
+) -> None:
     """A wrong template, duration or rule makes the lead unmappable, with the place to mend."""
     with pytest.raises(Unmappable) as caught:
         made(rules=[rule] if rule else [], **settings)
@@ -353,7 +497,9 @@ def test_a_wrong_setting_is_named(settings: dict[str, Any], rule: Rule | None, s
 
 
 def test_more_can_be_left_out() -> None:
-    """What turns out not to fit once the account is known is said beside what was known before, where notes are wanted."""
+    """What turns out not to fit once the account is known is said beside what was known before,
+    where notes are wanted.
+    """
     lead = lead_with(message=None, answers={"budget": "lots"})
     planned = made(lead, value=Value("{answers.budget}", "EUR"))
     more = leave_out(planned, lead, ["Size is left out: “x” is not a number."])
@@ -363,7 +509,11 @@ def test_more_can_be_left_out() -> None:
         assert "“lots” is left out" in note
         assert "Size is left out" in note
     silent = leave_out(made(lead, note=False), lead, ["Size is left out."])
-    assert (silent.left_out, silent.note_html, silent.note_existing_html) == (("Size is left out.",), None, None)
-    assert structs.replace(more, left_out=(), note_html=None, note_existing_html=None) == structs.replace(
-        planned, left_out=(), note_html=None, note_existing_html=None
+    assert (silent.left_out, silent.note_html, silent.note_existing_html) == (
+        ("Size is left out.",),
+        None,
+        None,
     )
+    assert structs.replace(
+        more, left_out=(), note_html=None, note_existing_html=None
+    ) == structs.replace(planned, left_out=(), note_html=None, note_existing_html=None)

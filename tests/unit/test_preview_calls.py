@@ -3,9 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 from worker.contract import Lead, Utm
-from worker.plan import plan
-from worker.preview import planned_calls
-from worker.writing import LeadSettings, SourceWriting
+from worker.delivery.preview import planned_calls
+from worker.lead.plan import plan
+from worker.lead.settings import LeadSettings, SourceWriting
 
 
 def calls(lead: Lead, **settings: Any) -> list[dict[str, Any]]:
@@ -14,10 +14,13 @@ def calls(lead: Lead, **settings: Any) -> list[dict[str, Any]]:
 
 
 def test_everything() -> None:
-    """A full lead is looked for, then created step by step; what the account alone can tell stays a name."""
+    """A full lead is looked for, then created step by step; what the account alone can tell stays a
+    name.
+    """
     planned = calls(
         Lead(name="Ann", email="ann+x@acme.example", company="Acme & Sons", message="Hi", utm=Utm(campaign="spring")),
-        labels=["Website"], channel="Web forms", owner_id="bob@acme.example", custom={"Kind": "ad", "person.News": "no"},
+        labels=["Website"], channel="Web forms", owner_id="bob@acme.example",
+        custom={"Kind": "ad", "person.News": "no"},
     )  # fmt: skip
     note = planned[-1]["body"].pop("content")
     assert "Hi" in note
@@ -27,8 +30,18 @@ def test_everything() -> None:
             "path": "/api/v2/organizations/search?term=Acme+%26+Sons&fields=name&exact_match=true",
             "body": None,
         },
-        {"method": "POST", "path": "/api/v2/organizations", "body": {"name": "Acme & Sons", "owner_id": "bob@acme.example"}},
-        {"method": "GET", "path": "/api/v2/persons/search?term=ann%2Bx@acme.example&fields=email&exact_match=true", "body": None},
+        {
+            "method": "POST",
+            "path": "/api/v2/organizations",
+            "body": {"name": "Acme & Sons", "owner_id": "bob@acme.example"},
+        },
+        {
+            "method": "GET",
+            "path": (
+                "/api/v2/persons/search?term=ann%2Bx@acme.example&fields=email&exact_match=true"
+            ),
+            "body": None,
+        },
         {
             "method": "POST",
             "path": "/api/v2/persons",
@@ -60,7 +73,9 @@ def test_everything() -> None:
 
 
 def test_bare_leads() -> None:
-    """Only the calls that are needed are planned: by phone without an e-mail, no search by a name, no person for a company."""
+    """Only the calls that are needed are planned: by phone without an e-mail, no search by a name,
+    no person for a company.
+    """
     assert [call["path"].split("&")[0] for call in calls(Lead(phone="+49151", name="Ann"))] == [
         "/api/v2/persons/search?term=%2B49151",
         "/api/v2/persons",

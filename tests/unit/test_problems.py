@@ -5,16 +5,18 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from service.pages import prefers_html
-from service.problems import KINDS, HttpProblem, answer, document
-from service.sources.reading import Problem
+from service.sources.request import Problem
+from service.web.pages import prefers_html
+from service.web.problems import KINDS, HttpProblem, answer, document
 
 CHROME = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_is_a_complete_problem(kind: str) -> None:
-    """A problem has the members of RFC 9457 and ours, in plain data, with the status of its kind."""
+    """A problem has the members of RFC 9457 and ours, in plain data, with the status of its
+    kind.
+    """
     body = msgspec.json.decode(msgspec.json.encode(document(HttpProblem(kind), "req-1")))
     assert set(body) == {"type", "title", "status", "detail", "instance", "errors"}
     assert body["type"] == f"/docs#problem-{kind}"
@@ -25,7 +27,12 @@ def test_every_kind_is_a_complete_problem(kind: str) -> None:
 
 def test_few_kinds_are_ours_to_answer_for() -> None:
     """A fault of ours, and that Redis or the lists cannot be asked; every other kind is a 4xx."""
-    assert {name for name, kind in KINDS.items() if kind.status >= 500} == {"not-stored", "away", "loading", "internal"}
+    assert {name for name, kind in KINDS.items() if kind.status >= 500} == {
+        "not-stored",
+        "away",
+        "loading",
+        "internal",
+    }
 
 
 def test_extensions_do_not_replace_the_standard_members() -> None:
@@ -36,12 +43,27 @@ def test_extensions_do_not_replace_the_standard_members() -> None:
 
 
 def test_json_and_page_say_the_same() -> None:
-    """The page holds title, detail, fields and request id of the JSON, escaped, under the same status and headers."""
-    problem = HttpProblem("no-contact", "a < b", errors=[Problem("e<mail", 'give "one"')], headers={"Retry-After": "3"})
-    as_json, as_page = (answer(problem, "req-1", page=page, headers={"Vary": "Origin"}) for page in (False, True))
+    """The page holds title, detail, fields and request id of the JSON, escaped, under the same
+    status and headers.
+    """
+    problem = HttpProblem(
+        "no-contact",
+        "a < b",
+        errors=[Problem("e<mail", 'give "one"')],
+        headers={"Retry-After": "3"},
+    )
+    as_json, as_page = (
+        answer(problem, "req-1", page=page, headers={"Vary": "Origin"}) for page in (False, True)
+    )
     assert as_json.media_type == "application/problem+json"
     text = bytes(as_page.content).decode()
-    for expected in ("There is no way to reach anybody", "a &lt; b", "e&lt;mail", "give &#34;one&#34;", "req-1"):
+    for expected in (
+        "There is no way to reach anybody",
+        "a &lt; b",
+        "e&lt;mail",
+        "give &#34;one&#34;",
+        "req-1",
+    ):
         assert expected in text
     for each in (as_json, as_page):
         assert each.status_code == 422

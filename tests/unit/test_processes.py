@@ -14,12 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from service.local import lifeline
+from service.local import parent_death
 from service.local.processes import Child, Supervisor
 from tests.polling import eventually
 
 ROOT = Path(__file__).parents[2]
-STUBBORN = "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+STUBBORN = (
+    "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True);"
+    " time.sleep(60)"
+)
 
 
 @pytest.fixture
@@ -39,9 +42,16 @@ def ended(read_end: int) -> bool:
 
 
 def test_a_child_runs_with_its_environment(tmp_path: Path) -> None:
-    """A child gets the environment given, and its output goes to its file, which nobody else may read."""
+    """A child gets the environment given, and its output goes to its file, which nobody else may
+    read.
+    """
     log = tmp_path / "logs" / "child.log"
-    child = Child("child", [sys.executable, "-c", "import os; print(os.environ['NAME'])"], env={"NAME": "ann"}, log=log)
+    child = Child(
+        "child",
+        [sys.executable, "-c", "import os; print(os.environ['NAME'])"],
+        env={"NAME": "ann"},
+        log=log,
+    )
     with Supervisor([child]):
         assert eventually(lambda: log.exists() and log.read_text() == "ann\n")
     assert log.stat().st_mode & 0o077 == 0
@@ -62,7 +72,9 @@ def test_a_dead_child_is_started_again() -> None:
 def test_restarts_slow_down(tmp_path: Path) -> None:
     """A child that cannot live is tried again after growing waits, not in a circle."""
     log = tmp_path / "log"
-    with Supervisor([Child("short", ["sh", "-c", "date +%s%N"], log=log)], first_delay=0.1) as supervisor:
+    with Supervisor(
+        [Child("short", ["sh", "-c", "date +%s%N"], log=log)], first_delay=0.1
+    ) as supervisor:
         assert eventually(lambda: supervisor.deaths["short"] >= 4)
     starts = [int(line) / 1e9 for line in log.read_text().split()]
     waits = [later - earlier for earlier, later in pairwise(starts)]
@@ -83,8 +95,13 @@ def test_who_ignores_the_request_is_killed(tmp_path: Path, alive: tuple[int, int
     """A child that ignores SIGTERM is killed after the grace, with all that it started."""
     read_end, write_end = alive
     log = tmp_path / "log"
-    family = f"import subprocess,sys; subprocess.Popen([sys.executable, '-c', {STUBBORN!r}], pass_fds=[{write_end}]); {STUBBORN}"
-    supervisor = Supervisor([Child("stubborn", [sys.executable, "-c", family], log=log, keep=[write_end])])
+    family = (
+        f"import subprocess,sys; subprocess.Popen([sys.executable, '-c', {STUBBORN!r}],"
+        f" pass_fds=[{write_end}]); {STUBBORN}"
+    )
+    supervisor = Supervisor(
+        [Child("stubborn", [sys.executable, "-c", family], log=log, keep=[write_end])]
+    )
     supervisor.start()
     os.close(write_end)
     assert eventually(lambda: log.read_text().count("up") == 2)
@@ -105,9 +122,14 @@ def test_stopping_is_quick_and_harmless_twice() -> None:
 
 
 def test_what_a_dead_child_started_goes_too(alive: tuple[int, int]) -> None:
-    """When a child dies, what it left running is killed: it would hold the port of its successor."""
+    """When a child dies, what it left running is killed: it would hold the port of its
+    successor.
+    """
     read_end, write_end = alive
-    family = f"import os,subprocess; subprocess.Popen(['sleep', '60'], pass_fds=[{write_end}]); os.kill(os.getpid(), 9)"
+    family = (
+        f"import os,subprocess; subprocess.Popen(['sleep', '60'], pass_fds=[{write_end}]);"
+        " os.kill(os.getpid(), 9)"
+    )
     child = Child("parent", [sys.executable, "-c", family], keep=[write_end])
     with Supervisor([child], first_delay=60) as supervisor:
         os.close(write_end)
@@ -171,7 +193,16 @@ def test_a_child_whose_parent_died_early_does_not_start(tmp_path: Path) -> None:
     """A child that finds its parent gone before it could ask for its own end does not begin."""
     read_end, write_end = os.pipe()
     mark = tmp_path / "began"
-    argv = [sys.executable, "-I", "-S", str(lifeline.__file__), "1", str(read_end), "touch", str(mark)]
+    argv = [
+        sys.executable,
+        "-I",
+        "-S",
+        str(parent_death.__file__),
+        "1",
+        str(read_end),
+        "touch",
+        str(mark),
+    ]
     os.close(write_end)
     subprocess.run(argv, pass_fds=[read_end], check=True, timeout=20)
     os.close(read_end)

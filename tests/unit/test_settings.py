@@ -31,8 +31,17 @@ def test_defaults() -> None:
     """An empty environment gives the documented defaults."""
     settings = load({})
     assert settings == Settings()
-    assert (settings.host, settings.port, settings.data_dir) == ("127.0.0.1", 8000, Path(".leadline"))
-    assert (settings.redis_url, settings.config, settings.ops_tokens, settings.log_format) == (None, None, None, None)
+    assert (settings.host, settings.port, settings.data_dir) == (
+        "127.0.0.1",
+        8000,
+        Path(".leadline"),
+    )
+    assert (settings.redis_url, settings.config, settings.ops_tokens, settings.log_format) == (
+        None,
+        None,
+        None,
+        None,
+    )
     assert (settings.service_processes, settings.worker_processes, settings.slots) == (1, 1, 32)
     assert settings.retry_delays == (10, 60, 300, 1800, 7200, 21600, 43200, 86400)
     assert (settings.settle_seconds, settings.probe_seconds) == (90, 30)
@@ -46,7 +55,9 @@ def test_defaults() -> None:
     }
 
 
-@pytest.mark.parametrize("env", [{}, {"LEADLINE_OPS_TOKENS": "kim:operator:t", "LEADLINE_TRUSTED_PROXIES": "10.0.0.0/8"}])
+@pytest.mark.parametrize(
+    "env", [{}, {"LEADLINE_OPS_TOKENS": "kim:operator:t", "LEADLINE_TRUSTED_PROXIES": "10.0.0.0/8"}]
+)
 def test_settings_go_whole_to_another_process(env: dict[str, str]) -> None:
     """Settings survive pickling, by which processes that are started afresh get them."""
     settings = load(env | {"LEADLINE_RETENTION": "dead=90d", "LEADLINE_ENCRYPTION_KEYS": KEY})
@@ -91,13 +102,21 @@ def test_reading(name: str, text: str, field: str, value: Any) -> None:
         ("LEADLINE_PORT", "70000", "expected a whole number from 0 to 65535, got '70000'"),
         ("LEADLINE_PORT", "٣", "expected a whole number"),
         ("LEADLINE_SLOTS", "0", "expected a whole number from 1 to 512"),
-        ("REDIS_URL", "http://h", "expected redis://, rediss://, unix:// or redis+sentinel://, got http"),
+        (
+            "REDIS_URL",
+            "http://h",
+            "expected redis://, rediss://, unix:// or redis+sentinel://, got http",
+        ),
         ("REDIS_URL", "redis+sentinel://h:26379", "no master name"),
         ("REDIS_URL", "unix://relative", "not absolute"),
         ("REDIS_URL", "redis://h:port/0", "expected a Redis URL"),
         ("PIPEDRIVE_BASE_URL", "api.pipedrive.com", "expected an http:// or https:// URL"),
         ("PIPEDRIVE_BASE_URL", "https://h/?a=b", "without query"),
-        ("PIPEDRIVE_PLAN", "free", "expected one of lite, growth, premium, ultimate, unlimited, got 'free'"),
+        (
+            "PIPEDRIVE_PLAN",
+            "free",
+            "expected one of lite, growth, premium, ultimate, unlimited, got 'free'",
+        ),
         ("PIPEDRIVE_API_TOKEN", "two words", "visible ASCII"),
         ("LEADLINE_RETRY_DELAYS", "10,20", "expected a duration such as"),
         ("LEADLINE_RETRY_DELAYS", ",", "expected durations"),
@@ -108,7 +127,11 @@ def test_reading(name: str, text: str, field: str, value: Any) -> None:
         ("LEADLINE_OPS_TOKENS", "ann:admin:x", "name:role:token"),
         ("LEADLINE_OPS_TOKENS", "ann:viewer:x,ann:viewer:y", "each name once"),
         ("LEADLINE_OPS_TOKENS", "ann:viewer:x,bob:viewer:x", "each token once"),
-        ("LEADLINE_ENCRYPTION_KEYS", "correct horse battery staple", "not a passphrase (make one with:"),
+        (
+            "LEADLINE_ENCRYPTION_KEYS",
+            "correct horse battery staple",
+            "not a passphrase (make one with:",
+        ),
         ("LEADLINE_LOG_FORMAT", "xml", "expected one of json, console"),
     ],
 )
@@ -142,7 +165,9 @@ def test_secrets_do_not_show(name: str) -> None:
         "LEADLINE_ALERT_WEBHOOK": "https://hooks.example/hunter2",
     }.get(name, "hunter2")
     others = {
-        row.name: "x" for row in FIELDS.values() if row.name.startswith("PIPEDRIVE_") and row.secret and "API" not in row.name
+        row.name: "x"
+        for row in FIELDS.values()
+        if row.name.startswith("PIPEDRIVE_") and row.secret and "API" not in row.name
     }
     settings = load((others if name in others else {}) | {name: good})
     shown = repr(settings) + repr(rows(settings))
@@ -153,22 +178,42 @@ def test_secrets_do_not_show(name: str) -> None:
 
 def test_each_process_holds_only_its_secrets() -> None:
     """The service never holds the Pipedrive credentials, the worker never the ops tokens."""
-    env = {"PIPEDRIVE_API_TOKEN": "p", "LEADLINE_OPS_TOKENS": "a:viewer:t", "LEADLINE_ENCRYPTION_KEYS": KEY}
-    service, worker, both = Settings.for_service(env), Settings.for_worker(env), Settings.for_all(env)
+    env = {
+        "PIPEDRIVE_API_TOKEN": "p",
+        "LEADLINE_OPS_TOKENS": "a:viewer:t",
+        "LEADLINE_ENCRYPTION_KEYS": KEY,
+    }
+    service, worker, both = (
+        Settings.for_service(env),
+        Settings.for_worker(env),
+        Settings.for_all(env),
+    )
     assert (service.pipedrive_api_token, worker.ops_tokens) == (None, None)
     assert service.ops_tokens == both.ops_tokens == (OpsToken("a", "viewer", Secret("t")),)
     assert worker.pipedrive_api_token == both.pipedrive_api_token == "p"
     assert service.encryption_keys == worker.encryption_keys == (KEY,)
-    assert Settings.for_service(env | {"PIPEDRIVE_API_TOKEN": "two words", "PIPEDRIVE_CLIENT_ID": "x"}) == service
+    assert (
+        Settings.for_service(env | {"PIPEDRIVE_API_TOKEN": "two words", "PIPEDRIVE_CLIENT_ID": "x"})
+        == service
+    )
 
 
 @pytest.mark.parametrize(
     ("env", "fault"),
     [
-        ({}, "PIPEDRIVE_API_TOKEN: expected an API token, or the three OAuth settings, got nothing"),
-        ({"PIPEDRIVE_REFRESH_TOKEN": "r", "PIPEDRIVE_CLIENT_ID": "i"}, "PIPEDRIVE_CLIENT_SECRET: expected a value because"),
         (
-            {"PIPEDRIVE_API_TOKEN": "t"} | {f"PIPEDRIVE_{each}": "x" for each in ("CLIENT_ID", "CLIENT_SECRET", "REFRESH_TOKEN")},
+            {},
+            "PIPEDRIVE_API_TOKEN: expected an API token, or the three OAuth settings, got nothing",
+        ),
+        (
+            {"PIPEDRIVE_REFRESH_TOKEN": "r", "PIPEDRIVE_CLIENT_ID": "i"},
+            "PIPEDRIVE_CLIENT_SECRET: expected a value because",
+        ),
+        (
+            {"PIPEDRIVE_API_TOKEN": "t"}
+            | {
+                f"PIPEDRIVE_{each}": "x" for each in ("CLIENT_ID", "CLIENT_SECRET", "REFRESH_TOKEN")
+            },
             "got both",
         ),
     ],
@@ -182,7 +227,11 @@ def test_worker_needs_credentials(env: dict[str, str], fault: str) -> None:
 
 def test_oauth_settings_suffice() -> None:
     """The three OAuth settings together are credentials."""
-    env = {"PIPEDRIVE_CLIENT_ID": "i", "PIPEDRIVE_CLIENT_SECRET": "s", "PIPEDRIVE_REFRESH_TOKEN": "r"}
+    env = {
+        "PIPEDRIVE_CLIENT_ID": "i",
+        "PIPEDRIVE_CLIENT_SECRET": "s",
+        "PIPEDRIVE_REFRESH_TOKEN": "r",
+    }
     assert Settings.for_worker(env).uses_oauth
     assert Settings.for_worker(env).has_credentials
     assert not Settings.for_all({}).has_credentials
@@ -192,42 +241,66 @@ def test_retention_keeps_what_is_not_named() -> None:
     """Naming one state leaves the others at their defaults; discarded follows ignored."""
     kept = load({"LEADLINE_RETENTION": "ignored=1h,quarantined=never"}).retention
     assert kept[State.IGNORED] == kept[State.DISCARDED] == 3600
-    assert (kept[State.QUARANTINED], kept[State.DELIVERED], kept[State.DEAD]) == (None, 30 * DAY, None)
+    assert (kept[State.QUARANTINED], kept[State.DELIVERED], kept[State.DEAD]) == (
+        None,
+        30 * DAY,
+        None,
+    )
 
 
 def test_misspelt_settings_are_found() -> None:
-    """A variable that is nearly a setting is named with its likely meaning; a source's own secrets are left alone."""
-    env = {"LEADLINE_SLOT": "1", "PIPEDRIVE_TOKEN_API": "x", "LEADLINE_CONTACT_SECRET": "x", "LEADLINE_PORT": "1", "PATH": "/"}
+    """A variable that is nearly a setting is named with its likely meaning; a source's own secrets
+    are left alone.
+    """
+    env = {
+        "LEADLINE_SLOT": "1",
+        "PIPEDRIVE_TOKEN_API": "x",
+        "LEADLINE_CONTACT_SECRET": "x",
+        "LEADLINE_PORT": "1",
+        "PATH": "/",
+    }
     assert misspelt(env)["LEADLINE_SLOT"] == "LEADLINE_SLOTS"
     assert not {"LEADLINE_CONTACT_SECRET", "LEADLINE_PORT", "PATH"} & set(misspelt(env))
 
 
 def test_every_field_has_its_row() -> None:
-    """Field names are the settings' names in lower case without their prefix, and each row explains itself."""
+    """Field names are the settings' names in lower case without their prefix, and each row explains
+    itself.
+    """
     assert [each.name for each in fields(Settings)] == list(FIELDS)
     for key, row in FIELDS.items():
         assert key == row.name.removeprefix("LEADLINE_").lower()
         assert row.help.endswith(".")
         assert row.unit
-        assert row.default or row.unset, f"{row.name} says neither its default nor what happens without"
+        assert row.default or row.unset, (
+            f"{row.name} says neither its default nor what happens without"
+        )
 
 
 def test_env_example_is_current() -> None:
     """deploy/env.example lists every setting with unit and default, and nothing else."""
     stored = Path(__file__).parents[2] / "deploy" / "env.example"
-    assert stored.read_text() == env_example(), "run: .venv/bin/python -m service.settings > deploy/env.example"
+    assert stored.read_text() == env_example(), (
+        "run: .venv/bin/python -m service.settings > deploy/env.example"
+    )
 
 
 def test_env_example_gives_the_defaults() -> None:
     """With every line of env.example taken out of its comment, the settings are the defaults."""
-    lines = [line[1:] for line in env_example().splitlines() if line.startswith("#") and not line.startswith("# ")]
+    lines = [
+        line[1:]
+        for line in env_example().splitlines()
+        if line.startswith("#") and not line.startswith("# ")
+    ]
     env = dict(line.split("=", 1) for line in lines)
     assert list(env) == [row.name for row in FIELDS.values()]
     assert load(env) == Settings()
 
 
 def test_source_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """LEADLINE_CONFIG wins; else leadline.toml in the working directory; else the packaged example."""
+    """LEADLINE_CONFIG wins; else leadline.toml in the working directory; else the packaged
+    example.
+    """
     monkeypatch.chdir(tmp_path)
     assert source_file(Settings()) == packaged_example()
     (tmp_path / "leadline.toml").touch()

@@ -16,9 +16,9 @@ import pytest
 from ulid import ULID
 
 from tests.redis.store import submission
+from worker.accept.spool import Spool, SpoolBroken, SpoolFull, lies_since, spooled
 from worker.contract import State, Submission
-from worker.spool import Spool, SpoolBroken, SpoolFull, lies_since, spooled
-from worker.vault import Vault
+from worker.encryption import Vault
 
 ROOM = 1_000_000
 NOW = 1_800_000_000.0
@@ -33,7 +33,9 @@ def test_what_is_put_comes_out_in_order_until_taken_out(spool: Spool) -> None:
     """Submissions come back whole, oldest first, and leave only when they are taken out."""
     items = [submission(email=f"{n}@example.com") for n in range(5)]
     receipts = spool.put(items, NOW)
-    assert [(receipt.id, receipt.duplicate) for receipt in receipts] == [(item.id, False) for item in items]
+    assert [(receipt.id, receipt.duplicate) for receipt in receipts] == [
+        (item.id, False) for item in items
+    ]
     assert spool.oldest(3) == items[:3]
     spool.take_out([item.id for item in items[:3]])
     assert spool.oldest(10) == items[3:]
@@ -50,20 +52,28 @@ def test_what_waits_can_be_found_by_its_id(spool: Spool) -> None:
 
 
 def newer_row(folder: Path, *readable: Submission) -> Submission:
-    """A file as a newer version left it: a submission of which this version cannot know the shape, before those `readable`."""
+    """A file as a newer version left it: a submission of which this version cannot know the shape,
+    before those `readable`.
+    """
     mine = submission()
     left = Spool(folder, ROOM, Vault(()))
     left.put([mine, *readable], NOW)
     left.close()
     [path] = folder.glob("*.sqlite")
     with sqlite3.connect(path) as db:
-        body = Vault(()).seal(msgspec.msgpack.encode({"type": "v2", "id": mine.id, "what": ["nobody", "knows"]}))
+        body = Vault(()).seal(
+            msgspec.msgpack.encode({"type": "v2", "id": mine.id, "what": ["nobody", "knows"]})
+        )
         db.execute("update submission set body = ? where id = ?", (body, mine.id))
     return mine
 
 
-def test_what_a_newer_version_spooled_is_left_for_one_that_knows_it(tmp_path: Path, spool: Spool) -> None:
-    """An older process hands over what it can read, loses nothing of the rest, and lets a newer process take the file."""
+def test_what_a_newer_version_spooled_is_left_for_one_that_knows_it(
+    tmp_path: Path, spool: Spool
+) -> None:
+    """An older process hands over what it can read, loses nothing of the rest, and lets a newer
+    process take the file.
+    """
     readable = submission()
     mine = newer_row(tmp_path / "spool", readable)
     assert spool.adopt() == 2
@@ -79,14 +89,21 @@ def test_what_a_newer_version_spooled_is_left_for_one_that_knows_it(tmp_path: Pa
 
 
 def test_the_same_event_is_recognised(spool: Spool) -> None:
-    """A second delivery of an event gets the first one's id; an Idempotency-Key with another body is a conflict."""
+    """A second delivery of an event gets the first one's id; an Idempotency-Key with another body
+    is a conflict.
+    """
     first = submission(key="e1")
     spool.put([first], NOW)
     [again] = spool.put([submission(key="e1", body=b"other")], NOW)
     assert (again.id, again.duplicate) == (first.id, True)
     keyed = submission(key="k", kind="key", body=b"a")
     [_, same, other] = spool.put(
-        [keyed, submission(key="k", kind="key", body=b"a"), submission(key="k", kind="key", body=b"b")], NOW
+        [
+            keyed,
+            submission(key="k", kind="key", body=b"a"),
+            submission(key="k", kind="key", body=b"b"),
+        ],
+        NOW,
     )
     assert (same.duplicate, same.conflict, same.id) == (True, False, keyed.id)
     assert (other.duplicate, other.conflict) == (False, True)
@@ -116,7 +133,10 @@ def test_a_full_spool_refuses_and_keeps_what_it_has(tmp_path: Path) -> None:
 def test_a_killed_process_leaves_its_spool_to_the_next(tmp_path: Path) -> None:
     """What a process stored before kill -9 is found by another one, which takes the file over."""
     child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", CHILD, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
     )
     assert child.stdout is not None
     mine = child.stdout.readline().strip()
@@ -136,8 +156,8 @@ CHILD = """
 import sys, time
 from pathlib import Path
 from tests.redis.store import submission
-from worker.spool import Spool
-from worker.vault import Vault
+from worker.accept.spool import Spool
+from worker.encryption import Vault
 mine = submission()
 spool = Spool(Path(sys.argv[1]), 10**6, Vault(()))
 spool.put([mine], 0.0)
@@ -148,7 +168,9 @@ time.sleep(60)
 
 def test_a_damaged_file_is_set_aside(tmp_path: Path) -> None:
     """A file that is no database is renamed and does not stop the others."""
-    (tmp_path / "1-1-a.sqlite").write_bytes(b"this is not a database, by any means, and it is long enough to tell" * 20)
+    (tmp_path / "1-1-a.sqlite").write_bytes(
+        b"this is not a database, by any means, and it is long enough to tell" * 20
+    )
     spool = Spool(tmp_path, ROOM, Vault(()))
     assert spool.adopt() == 0
     assert [path.name for path in tmp_path.glob("*.damaged")] == ["1-1-a.damaged"]
@@ -156,7 +178,9 @@ def test_a_damaged_file_is_set_aside(tmp_path: Path) -> None:
 
 
 def test_a_damaged_row_keeps_no_other_back(tmp_path: Path) -> None:
-    """All that can be read of a file is handed over, and what other files hold; then it is set aside with its damage."""
+    """All that can be read of a file is handed over, and what other files hold; then it is set
+    aside with its damage.
+    """
     left = Spool(tmp_path, ROOM, Vault(()))
     items = [submission(body=bytes([65 + n]) * 9_000) for n in range(6)]
     left.put(items, NOW)
@@ -177,13 +201,17 @@ def _break_a_page_of(path: Path, letter: bytes) -> None:
     with closing(sqlite3.connect(path)) as db:
         [size] = db.execute("pragma page_size").fetchone()
     data = bytearray(path.read_bytes())
-    at = next(at for at in range(0, len(data), size) if data[at + 4 : at + size] == letter * (size - 4))
+    at = next(
+        at for at in range(0, len(data), size) if data[at + 4 : at + size] == letter * (size - 4)
+    )
     data[at : at + 4] = b"\xff" * 4
     path.write_bytes(data)
 
 
 def _drained(spool: Spool) -> list[str]:
-    """What is handed over, in order, by someone who takes out two at a time until nothing comes any more."""
+    """What is handed over, in order, by someone who takes out two at a time until nothing comes any
+    more.
+    """
     handed: list[str] = []
     for _ in range(50):
         found = [item.id for item in spool.oldest(2)]
@@ -195,7 +223,9 @@ def _drained(spool: Spool) -> list[str]:
 
 
 def test_a_file_that_takes_no_deletes_holds_nobody_back(spool: Spool, tmp_path: Path) -> None:
-    """On a full disk all of a spool is handed over, each row once; the rows go when there is room again."""
+    """On a full disk all of a spool is handed over, each row once; the rows go when there is room
+    again.
+    """
     items = [submission(body=b"x" * 3_000) for _ in range(6)]
     spool.put(items, NOW)
     folder = tmp_path / "spool"
@@ -224,7 +254,10 @@ def test_a_file_that_takes_no_deletes_is_not_removed(spool: Spool, tmp_path: Pat
 def _full_disk(folder: Path) -> Iterator[None]:
     """No file of the folder can grow."""
     usual = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (min(path.stat().st_size for path in folder.glob("*.sqlite")), usual[1]))
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE,
+        (min(path.stat().st_size for path in folder.glob("*.sqlite")), usual[1]),
+    )
     try:
         yield
     finally:
@@ -240,13 +273,17 @@ def test_a_disk_that_refuses_is_told_and_nothing_counts_as_stored(tmp_path: Path
     assert spool.usable() is False
 
 
-def test_a_file_that_failed_gets_no_further_rows(spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a failed write the next goes to another file, and what the first one holds is still handed over."""
+def test_a_file_that_failed_gets_no_further_rows(
+    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a failed write the next goes to another file, and what the first one holds is still
+    handed over.
+    """
     first = submission()
     spool.put([first], NOW)
     [path] = (tmp_path / "spool").glob("*.sqlite")
     other = sqlite3.connect(path, isolation_level=None)
-    monkeypatch.setattr("worker.spool.BUSY_SECONDS", 0.0)
+    monkeypatch.setattr("worker.accept.spool.BUSY_SECONDS", 0.0)
     other.execute("begin exclusive")
     spool_db = spool._file._db  # type: ignore[union-attr]
     spool_db.execute("pragma busy_timeout = 50")
@@ -271,7 +308,9 @@ def test_sealed_rows_hold_nothing_readable(tmp_path: Path) -> None:
 
 
 def test_what_was_taken_out_is_on_no_disk(tmp_path: Path, spool: Spool) -> None:
-    """A row that Redis has leaves neither in the file nor in its log of changes a trace, also while the process lives."""
+    """A row that Redis has leaves neither in the file nor in its log of changes a trace, also while
+    the process lives.
+    """
     items = [submission(email=f"canary{n}@example.com", body=b"canary" * 2_000) for n in range(5)]
     spool.put(items, NOW)
     spool.take_out([item.id for item in items])
@@ -282,7 +321,9 @@ def test_what_was_taken_out_is_on_no_disk(tmp_path: Path, spool: Spool) -> None:
 
 
 def test_while_somebody_reads_the_trace_goes_at_the_next_look(tmp_path: Path, spool: Spool) -> None:
-    """A reader keeps the log of changes from being cut; until then erasure is told that bytes lie there."""
+    """A reader keeps the log of changes from being cut; until then erasure is told that bytes lie
+    there.
+    """
     mine = submission(email="canary@example.com")
     spool.put([mine], NOW)
     [path] = (tmp_path / "spool").glob("*.sqlite")
@@ -298,11 +339,16 @@ def test_while_somebody_reads_the_trace_goes_at_the_next_look(tmp_path: Path, sp
 def test_only_what_came_before_lies_there_since(tmp_path: Path, spool: Spool) -> None:
     """Rows of later submissions are no business of an erasure."""
     spool.put([submission(id=str(ULID.from_timestamp(NOW)))], NOW)
-    assert [bool(lies_since(tmp_path / "spool", NOW + seconds)) for seconds in (-1, 1)] == [False, True]
+    assert [bool(lies_since(tmp_path / "spool", NOW + seconds)) for seconds in (-1, 1)] == [
+        False,
+        True,
+    ]
 
 
 def test_rows_under_a_lost_key_stay(tmp_path: Path) -> None:
-    """A file left by a process whose key is not listed here is kept: with the key it is handed over."""
+    """A file left by a process whose key is not listed here is kept: with the key it is handed
+    over.
+    """
     key = base64.b64encode(os.urandom(32)).decode()
     left = Spool(tmp_path / "spool", ROOM, Vault([key]))
     mine = submission()

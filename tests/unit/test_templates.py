@@ -4,7 +4,15 @@ import msgspec
 import pytest
 
 from worker.contract import Lead, Money, Utm
-from worker.templates import CLICK_IDS, NAMES, Context, TemplateError, check_name, compile_template, context
+from worker.lead.templates import (
+    CLICK_IDS,
+    NAMES,
+    Context,
+    TemplateError,
+    check_name,
+    compile_template,
+    context,
+)
 
 LEAD = Lead(
     first_name="Ann",
@@ -15,7 +23,12 @@ LEAD = Lead(
     form_name="Contact {us}",
     utm=Utm(source="google", campaign="spring"),
     click_ids={"gclid": "G1", "ScCid": "S1", "acme_id": "A1"},
-    answers={"Your team": ["Sales", "", "IT"], "How much, roughly?": "5 k", "v1.2": "dotted", "Empty": ""},
+    answers={
+        "Your team": ["Sales", "", "IT"],
+        "How much, roughly?": "5 k",
+        "v1.2": "dotted",
+        "Empty": "",
+    },
 )
 
 
@@ -75,8 +88,14 @@ def test_text_of_the_lead_is_never_a_template() -> None:
 
 
 def test_names_are_told() -> None:
-    """A template says which fields it reads, so that the source file can be checked against what is mapped."""
-    assert compile_template("{company|name|'x'} {answers.Your team}").names == {"company", "name", "answers.Your team"}
+    """A template says which fields it reads, so that the source file can be checked against what is
+    mapped.
+    """
+    assert compile_template("{company|name|'x'} {answers.Your team}").names == {
+        "company",
+        "name",
+        "answers.Your team",
+    }
 
 
 @pytest.mark.parametrize(
@@ -110,7 +129,9 @@ def test_refuses(text: str, says: str, position: int) -> None:
 
 
 def test_every_name_has_a_value() -> None:
-    """Each name the table offers is found in the context of a full lead; none is offered in vain."""
+    """Each name the table offers is found in the context of a full lead; none is offered in
+    vain.
+    """
     rest = {"consent", "value", "utm", "click_ids", "answers", "is_test"}
     text = msgspec.convert({name: "x" for name in Lead.__struct_fields__ if name not in rest}, Lead)
     full = msgspec.structs.replace(
@@ -124,7 +145,9 @@ def test_every_name_has_a_value() -> None:
     assert [name for name in NAMES if not seen(full).get(name)] == []
 
 
-@pytest.mark.parametrize("name", ["utm_source", "answers.Anything at all", "click_ids.new", "gclid"])
+@pytest.mark.parametrize(
+    "name", ["utm_source", "answers.Anything at all", "click_ids.new", "gclid"]
+)
 def test_names_for_rules(name: str) -> None:
     """Rules may test the names that templates may use."""
     check_name(name)

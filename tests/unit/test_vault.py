@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.vault import CannotOpen, Vault, parse_key
+from worker.encryption import CannotOpen, Vault, parse_key
 
 
 def new_key() -> str:
@@ -36,7 +36,9 @@ def test_sealed_is_unreadable_and_unlike() -> None:
 
 
 def test_rotation() -> None:
-    """After a new key is put in front, old and unsealed data still open and are known to need sealing anew."""
+    """After a new key is put in front, old and unsealed data still open and are known to need
+    sealing anew.
+    """
     unsealed, old = Vault().seal(b"a"), Vault([OLD]).seal(b"b")
     vault = Vault([NEW, OLD])
     assert (vault.open(unsealed), vault.open(old)) == (b"a", b"b")
@@ -66,9 +68,13 @@ def test_damage_is_noticed(rubbish: bytes, place: int) -> None:
         vault.open(bytes(sealed))
 
 
-@pytest.mark.parametrize("text", ["", "correct horse battery staple", "a" * 43 + "=", "c2hvcnQ=", "A" * 44, "é" * 44])
+@pytest.mark.parametrize(
+    "text", ["", "correct horse battery staple", "a" * 43 + "=", "c2hvcnQ=", "A" * 44, "é" * 44]
+)
 def test_passphrases_are_refused(text: str) -> None:
-    """Only 32 random bytes in base64 are a key, and the refusal tells how to make one without showing the text."""
+    """Only 32 random bytes in base64 are a key, and the refusal tells how to make one without
+    showing the text.
+    """
     with pytest.raises(ValueError, match="make one with") as caught:
         parse_key(text)
     assert not text or text not in str(caught.value)
@@ -77,5 +83,8 @@ def test_passphrases_are_refused(text: str) -> None:
 def test_both_alphabets() -> None:
     """Plain and URL-safe base64, padded or not, are the same key."""
     key = bytes(range(224, 256))
-    for text in (base64.b64encode(key).decode(), base64.urlsafe_b64encode(key).decode().rstrip("=")):
+    for text in (
+        base64.b64encode(key).decode(),
+        base64.urlsafe_b64encode(key).decode().rstrip("="),
+    ):
         assert parse_key(text) == key

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from service.sources.config import ConfigError
-from service.watch import WatchedSources
+from service.sources.schema import ConfigError
+from service.sources.source_file.watcher import WatchedSources
 
 ONE = '[sources.contact.lead]\nlabels = ["Website"]\n'
 
@@ -38,7 +38,9 @@ def test_a_file_with_faults_changes_nothing(text: str, tmp_path: Path) -> None:
 
 
 def test_a_file_that_vanishes_changes_nothing(tmp_path: Path) -> None:
-    """While the file is away, as during a replacement, the last good version stays; it is read when it is back."""
+    """While the file is away, as during a replacement, the last good version stays; it is read when
+    it is back.
+    """
     path, sources = watched(tmp_path)
     path.unlink()
     assert sources.poll() is False

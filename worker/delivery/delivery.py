@@ -1,7 +1,7 @@
 """One delivery, from the claim to its fate.
 
 wanted? -> settle an announced create -> names -> organisation -> person -> lead or label -> note -> delivered
-                                    \\ any error -> worker.fate -> wait, retry, dead (worker.delivery.end)
+                                    \\ any error -> worker.fate -> wait, retry, dead (worker.delivery.outcome)
 """
 
 from __future__ import annotations
@@ -11,35 +11,32 @@ from collections.abc import Callable
 
 import structlog
 
-from worker import keys
 from worker.contract import Attempt, Lead, State
-from worker.delivery import doubt, steps
-from worker.delivery.end import End
+from worker.delivery import steps, unknown_outcome
+from worker.delivery.context import Run, Workshop, identity
+from worker.delivery.fetch import Fetched, Fetcher
+from worker.delivery.outcome import End
 from worker.delivery.resolve import resolve
-from worker.delivery.run import Run, identity
-from worker.delivery.settle import settle
-from worker.delivery.workshop import Workshop
-from worker.erasure import erased_before
-from worker.errors import (
-    LeaseLost,
-    Restored,
-    Sealed,
-    StoreUnavailable,
-    Unmappable,
-)
-from worker.fetch import Fetched, Fetcher
-from worker.leases import LEASE_SECONDS
+from worker.delivery.unknown_outcome import settle
+from worker.erasure.erasure import erased_before
+from worker.errors import LeaseLost, Restored, Sealed, StoreUnavailable, Unmappable
+from worker.lead.plan import Plan, leave_out, plan
 from worker.ledger import Record, Verdict
-from worker.memory import normal_name
+from worker.ledger.contact_cache import normal_name
+from worker.ledger.rollback import Tidings
 from worker.pipedrive.client import CallReport, Pipedrive
-from worker.plan import Plan, leave_out, plan
-from worker.tide import Tidings
+from worker.queue.leases import LEASE_SECONDS
+from worker.store import keys
 
 PUT_BACK_TRIES = 20
-"""A second apart: while Redis is away a slot has nothing else to do, and later the lease has run out anyway."""
+"""A second apart: while Redis is away a slot has nothing else to do, and later the lease has run
+out anyway.
+"""
 
 AGREE_TRIES, AGREE_SECONDS = 60, 0.5
-"""After a restart of Redis a slot waits so often, so long, until all workers have said that nothing is missing."""
+"""After a restart of Redis a slot waits so often, so long, until all workers have said that nothing
+is missing.
+"""
 
 log = structlog.get_logger("leadline.delivery")
 
@@ -66,7 +63,11 @@ class Delivery:
         """Delivers the submission if it is wanted. Every failure becomes its fate in the ledger."""
         try:
             record = self._shop.ledger.get(submission_id)
-            if record is not None and record.state is State.QUEUED and not erased_before(self._shop.ledger, record):
+            if (
+                record is not None
+                and record.state is State.QUEUED
+                and not erased_before(self._shop.ledger, record)
+            ):
                 self._take(record)
         except StoreUnavailable:
             # The sweeper brings the submission back; what was learned is in the record.
@@ -83,7 +84,8 @@ class Delivery:
                 return
             tidings = self._tidings(submission_id)
             lease.horizon, lease.leap = tidings.horizon, tidings.leap
-            # Read again: what an earlier worker learned may have been written between our first look and the claim.
+            # Read again: what an earlier worker learned may have been written between our first
+            # look and the claim.
             end = self._end_of(shop.ledger.get(submission_id) or record, token)
             self._deliver(end, float(tidings.horizon) if tidings.doubt else None)
         except LeaseLost:
@@ -104,7 +106,9 @@ class Delivery:
         raise StoreUnavailable("Redis was restarted, and the workers have not all been heard")
 
     def _put_back(self, end: End, error: StoreUnavailable) -> None:
-        """Says that the submission waits, as soon as Redis can be told: left to its lease, it would count as a worker's death."""
+        """Says that the submission waits, as soon as Redis can be told: left to its lease, it would
+        count as a worker's death.
+        """
         for _ in range(PUT_BACK_TRIES):
             self._shop.pause(1.0)
             try:
@@ -134,11 +138,19 @@ class Delivery:
 
     @property
     def begun(self) -> bool:
-        """Whether the delivery in hand has called Pipedrive before, now or in an earlier attempt."""
+        """Whether the delivery in hand has called Pipedrive before, now or in an earlier
+        attempt.
+        """
         run = self._run
         if run is None:
             return False
-        return bool(run.attempts or run.record.announced or run.person_id or run.organization_id or run.lead_id)
+        return bool(
+            run.attempts
+            or run.record.announced
+            or run.person_id
+            or run.organization_id
+            or run.lead_id
+        )
 
     @property
     def in_hand(self) -> str:
@@ -187,7 +199,7 @@ class Delivery:
             step = "person"
             known = steps.person(run, resolved)
             step = "lead"
-            doubt.look(run)
+            unknown_outcome.look(run)
             steps.lead_or_label(run, known, resolved)
             step = "note"
             steps.note(run)
@@ -220,11 +232,22 @@ class Delivery:
 
     def _record_of(self, record: Record) -> Fetched:
         if self._fetch is None or record.fetch is None:
-            raise Unmappable("this worker cannot fetch records", setting=f"sources.{record.source}.fetch")
+            raise Unmappable(
+                "this worker cannot fetch records", setting=f"sources.{record.source}.fetch"
+            )
         return self._fetch(record.source, record.fetch)
 
     def _plan(self, record: Record, lead: Lead) -> Plan:
         writing = self._shop.writings.get(record.source)
         if writing is None:
-            raise Unmappable(f"the source file has no source {record.source!r}", setting=f"sources.{record.source}")
-        return plan(writing, lead, submission_id=record.id, received_at=record.received_at, now=self._shop.clock())
+            raise Unmappable(
+                f"the source file has no source {record.source!r}",
+                setting=f"sources.{record.source}",
+            )
+        return plan(
+            writing,
+            lead,
+            submission_id=record.id,
+            received_at=record.received_at,
+            now=self._shop.clock(),
+        )

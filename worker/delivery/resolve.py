@@ -1,4 +1,6 @@
-"""Names of the plan to the ids of the account, from the cached catalogue. Done before anything is created."""
+"""Names of the plan to the ids of the account, from the cached catalogue. Done before anything is
+created.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +9,20 @@ from typing import Any
 from msgspec import Struct, field
 
 from worker.contract import State
-from worker.delivery.run import Run
+from worker.delivery.context import Run
 from worker.errors import UnknownName
+from worker.lead.plan import Plan
 from worker.ledger import Ledger, Record
-from worker.pipedrive.catalogue import Catalogue
-from worker.pipedrive.names import WORDS
-from worker.plan import Plan
+from worker.pipedrive.metadata import WORDS
+from worker.pipedrive.metadata_cache import Catalogue
 
 OURS = frozenset({"intake", "worker", "sweeper"})
 """Who puts a submission into the queue without a person's asking."""
 
 REPLAY_GAP_SECONDS = 2.0
-"""However many are replayed at once, the names are read from Pipedrive no more often than this, unless somebody asked since."""
+"""However many are replayed at once, the names are read from Pipedrive no more often than this,
+unless somebody asked since.
+"""
 
 
 class Resolved(Struct, frozen=True, kw_only=True):
@@ -33,7 +37,8 @@ class Resolved(Struct, frozen=True, kw_only=True):
 def resolve(run: Run, catalogue: Catalogue) -> Resolved:
     """Raises `UnknownName` for a name the account does not have.
 
-    After a person's replay a name that is missing is looked for at once: it was probably just added in Pipedrive.
+    After a person's replay a name that is missing is looked for at once: it was probably just added
+    in Pipedrive.
     """
     try:
         return _resolved(run.plan, catalogue)
@@ -46,13 +51,21 @@ def resolve(run: Run, catalogue: Catalogue) -> Resolved:
 
 
 def _since_replay(ledger: Ledger, record: Record) -> float:
-    """Seconds since a person asked for it again. What was read before that may lack what they have just added."""
-    asked = [moment.at for moment in ledger.timeline(record.id) if moment.state is State.QUEUED and moment.by not in OURS]
+    """Seconds since a person asked for it again. What was read before that may lack what they have
+    just added.
+    """
+    asked = [
+        moment.at
+        for moment in ledger.timeline(record.id)
+        if moment.state is State.QUEUED and moment.by not in OURS
+    ]
     return max(0.0, ledger.now() - max(asked, default=0.0))
 
 
 def _resolved(plan: Plan, catalogue: Catalogue) -> Resolved:
-    """A text that its custom field cannot take is left out with a sentence about it: the lead still flows."""
+    """A text that its custom field cannot take is left out with a sentence about it: the lead still
+    flows.
+    """
     table = f"sources.{plan.source}.lead"
     custom: dict[str, Any] = {}
     person_custom: dict[str, Any] = {}
@@ -66,8 +79,12 @@ def _resolved(plan: Plan, catalogue: Catalogue) -> Resolved:
             left_out.append(f"The field “{name}”: {error}.")
     return Resolved(
         label_ids=[_label(plan, name, catalogue, f"{table}.labels") for name in plan.labels],
-        channel=catalogue.channel_id(plan.channel, setting=f"{table}.channel") if plan.channel else None,
-        owner_id=catalogue.owner_id(plan.owner, setting=f"{table}.owner_id") if plan.owner is not None else None,
+        channel=catalogue.channel_id(plan.channel, setting=f"{table}.channel")
+        if plan.channel
+        else None,
+        owner_id=catalogue.owner_id(plan.owner, setting=f"{table}.owner_id")
+        if plan.owner is not None
+        else None,
         custom=custom,
         person_custom=person_custom,
         left_out=tuple(left_out),
@@ -75,4 +92,8 @@ def _resolved(plan: Plan, catalogue: Catalogue) -> Resolved:
 
 
 def _label(plan: Plan, name: str, catalogue: Catalogue, setting: str) -> str:
-    return catalogue.ensure_label(name, plan.label_color) if plan.create_labels else catalogue.label_id(name, setting=setting)
+    return (
+        catalogue.ensure_label(name, plan.label_color)
+        if plan.create_labels
+        else catalogue.label_id(name, setting=setting)
+    )

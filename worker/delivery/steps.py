@@ -1,18 +1,28 @@
-"""The steps of a delivery: organisation, person, lead or label, note. Each looks whether it is done, does it, records it."""
+"""The steps of a delivery: organisation, person, lead or label, note. Each looks whether it is
+done, does it, records it.
+"""
 
 from __future__ import annotations
 
 from msgspec import structs
 
-from worker.bodies import lead_body, lead_patch, note_body, organization_body, organization_search, person_body, person_search
 from worker.contract import Result
-from worker.delivery import doubt
+from worker.delivery import unknown_outcome
+from worker.delivery.context import Run
 from worker.delivery.resolve import Resolved
-from worker.delivery.run import Run
 from worker.errors import Gone
-from worker.memory import PersonMemory, normal_name
+from worker.ledger.contact_cache import PersonMemory, normal_name
 from worker.pipedrive.models import Lead as PipedriveLead
 from worker.pipedrive.models import PersonHit, timestamp
+from worker.pipedrive.request_bodies import (
+    lead_body,
+    lead_patch,
+    note_body,
+    organization_body,
+    organization_search,
+    person_body,
+    person_search,
+)
 
 
 def organization(run: Run, resolved: Resolved) -> None:
@@ -24,7 +34,7 @@ def organization(run: Run, resolved: Resolved) -> None:
     if known is None:
         hits = run.pipedrive.organizations.search(**organization_search(name))
         same = [hit.id for hit in hits if normal_name(hit.name or "") == normal_name(name)]
-        known = min(same) if same else doubt.newest(run, "organization")
+        known = min(same) if same else unknown_outcome.newest(run, "organization")
     if known is None:
         body = organization_body(name, owner_id=resolved.owner_id)
         known = run.create("organization", lambda: run.pipedrive.organizations.add(body)).id
@@ -35,7 +45,8 @@ def organization(run: Run, resolved: Resolved) -> None:
 
 
 def person(run: Run, resolved: Resolved) -> PersonMemory | None:
-    """By our memory, else by an exact search that we compare again, else created. None for a lead without a person.
+    """By our memory, else by an exact search that we compare again, else created. None for a lead
+    without a person.
 
     Several persons with the e-mail: the oldest is taken, and the attempt says so.
     """
@@ -49,7 +60,7 @@ def person(run: Run, resolved: Resolved) -> PersonMemory | None:
     if known is not None:
         run.learn("", person_id=known.person_id)
         return known
-    found = _search(run) or doubt.newest(run, "person")
+    found = _search(run) or unknown_outcome.newest(run, "person")
     if found is not None:
         run.learn("", person_id=found)
         return _remember(run, found, created=False)
@@ -65,9 +76,13 @@ def person(run: Run, resolved: Resolved) -> PersonMemory | None:
 
 
 def _known(run: Run) -> PersonMemory | None:
-    """Our memory of the person. Written before Redis was set back it does not know all of the person's leads."""
+    """Our memory of the person. Written before Redis was set back it does not know all of the
+    person's leads.
+    """
     known = run.memory.person(*run.identity) if run.identity else None
-    return structs.replace(known, created=False) if known and known.horizon != run.horizon else known
+    return (
+        structs.replace(known, created=False) if known and known.horizon != run.horizon else known
+    )
 
 
 def _remember(run: Run, person_id: int, *, created: bool) -> PersonMemory:
@@ -77,7 +92,9 @@ def _remember(run: Run, person_id: int, *, created: bool) -> PersonMemory:
 
 
 def _search(run: Run) -> int | None:
-    """The id of the person with this e-mail (else phone). Exact match is not always exact, so hits are compared again."""
+    """The id of the person with this e-mail (else phone). Exact match is not always exact, so hits
+    are compared again.
+    """
     query = person_search(run.plan.person) if run.plan.person else None
     if run.identity is None or query is None:
         return None
@@ -85,19 +102,25 @@ def _search(run: Run) -> int | None:
     hits = run.pipedrive.persons.search(**query)
     same = sorted(hit.id for hit in hits if value in _values(hit, kind))
     if len(same) > 1:
-        run.note_down("person", "several", f"{len(same)} persons have this {kind}; took the oldest, {same[0]}")
+        run.note_down(
+            "person", "several", f"{len(same)} persons have this {kind}; took the oldest, {same[0]}"
+        )
     return same[0] if same else None
 
 
 def _values(hit: PersonHit, kind: str) -> set[str]:
-    """What a hit is known by, normalised as `worker.delivery.run.identity` does."""
+    """What a hit is known by, normalised as `worker.delivery.context.identity` does."""
     if kind == "email":
         return {email.casefold() for email in hit.emails}
-    return {"".join(sign for sign in phone if sign.isdigit() or sign == "+") for phone in hit.phones}
+    return {
+        "".join(sign for sign in phone if sign.isdigit() or sign == "+") for phone in hit.phones
+    }
 
 
 def lead_or_label(run: Run, known: PersonMemory | None, resolved: Resolved) -> None:
-    """Labels the person's open lead where the source asks for it and there is one, else creates the lead."""
+    """Labels the person's open lead where the source asks for it and there is one, else creates the
+    lead.
+    """
     if run.lead_id is not None:
         _remember_earlier(run, known, run.lead_id)
         return
@@ -110,13 +133,17 @@ def lead_or_label(run: Run, known: PersonMemory | None, resolved: Resolved) -> N
 
 
 def _remember_earlier(run: Run, known: PersonMemory | None, lead_id: str) -> None:
-    """A lead that was adopted, or made by a worker that died, is what the person's next submission labels."""
+    """A lead that was adopted, or made by a worker that died, is what the person's next submission
+    labels.
+    """
     if run.identity and known is not None and known.lead_id is None:
         run.memory.remember_lead(*run.identity, lead_id, run.record.received_at)
 
 
 def _open_lead(run: Run, known: PersonMemory) -> PipedriveLead | None:
-    """The lead to label: the remembered one, else (for a person we did not create) the newest of its open leads."""
+    """The lead to label: the remembered one, else (for a person we did not create) the newest of
+    its open leads.
+    """
     after = run.plan.existing_since
     if known.lead_id is not None and run.identity is not None:
         try:
@@ -128,17 +155,22 @@ def _open_lead(run: Run, known: PersonMemory) -> PipedriveLead | None:
         run.memory.forget_lead(*run.identity)
     if known.created:
         return None
-    leads = [lead for lead in run.pipedrive.leads.of_person(known.person_id) if not lead.is_archived]
+    leads = [
+        lead for lead in run.pipedrive.leads.of_person(known.person_id) if not lead.is_archived
+    ]
     newest = max(leads, key=lambda lead: timestamp(lead.add_time), default=None)
     return newest if newest is not None and timestamp(newest.add_time) >= after else None
 
 
 def _label(run: Run, lead: PipedriveLead, resolved: Resolved) -> None:
-    """Extends the labels (Pipedrive replaces the list, so it is read first) and fills empty channel fields.
+    """Extends the labels (Pipedrive replaces the list, so it is read first) and fills empty channel
+    fields.
 
     Harmless to repeat, so not announced.
     """
-    changes = lead_patch(run.plan, lead=structs.asdict(lead), label_ids=resolved.label_ids, channel=resolved.channel)
+    changes = lead_patch(
+        run.plan, lead=structs.asdict(lead), label_ids=resolved.label_ids, channel=resolved.channel
+    )
     if changes:
         run.pipedrive.leads.update(lead.id, changes)
     run.learn("", lead_id=lead.id, result=Result.LABELLED)
@@ -165,7 +197,8 @@ def _create(run: Run, resolved: Resolved) -> None:
 def note(run: Run) -> None:
     """One note per submission, on the lead.
 
-    A lead of this submission that is gone by now was converted or deleted by a person: making it again would be a second one.
+    A lead of this submission that is gone by now was converted or deleted by a person: making it
+    again would be a second one.
     """
     content = run.plan.note_existing_html if run.result == Result.LABELLED else run.plan.note_html
     if content is None or run.note_id is not None or run.lead_id is None:

@@ -1,15 +1,19 @@
-"""Whether anything is delivered now: one gate for all workers, and the pause that an operator asked for."""
+"""Whether anything is delivered now: one gate for all workers, and the pause that an operator asked
+for.
+"""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
-from worker import keys
-from worker.ledger.scripts import Scripts
-from worker.store import ask, asking
+from worker.store import keys
+from worker.store.connection import ask, asking
+from worker.store.scripts import Scripts
 
 OUTAGE_SUBMISSIONS, OUTAGE_SECONDS = 3, 10.0
-"""An outage: so many submissions could not get through, over so many seconds, without a delivery in between."""
+"""An outage: so many submissions could not get through, over so many seconds, without a delivery in
+between.
+"""
 
 
 class Pause(Struct, frozen=True):
@@ -29,20 +33,26 @@ class Gate:
 
     def pause(self, reason: str, by: str) -> None:
         """No delivery starts until `resume`; what is in hand is finished."""
-        self._scripts.run("pause", reason or "paused", by)
+        self._scripts.run("gate/pause", reason or "paused", by)
 
     def resume(self, by: str = "") -> None:
         """Ends an operator's pause, and lets the gate be tried at once."""
-        self._scripts.run("resume", by)
+        self._scripts.run("gate/resume", by)
 
     def shut(self, submission_id: str, reason: str, until: float, *, probe: bool) -> None:
-        """Stops every worker until `until`, because of what `submission_id` met. With `probe`, one submission is then let
-        through to try, else all go. A gate that stands is never opened sooner by this."""
-        self._scripts.run("gate", submission_id, reason, "probe" if probe else "timed", until)
+        """Stops every worker until `until`, because of what `submission_id` met. With `probe`, one
+        submission is then let through to try, else all go. A gate that stands is never opened
+        sooner by this.
+        """
+        self._scripts.run("gate/close", submission_id, reason, "probe" if probe else "timed", until)
 
     def outage(self, submission_id: str) -> bool:
-        """Notes that a delivery did not get through to Pipedrive; whether that is an outage by now."""
-        return bool(self._scripts.run("outage", submission_id, OUTAGE_SUBMISSIONS, OUTAGE_SECONDS))
+        """Notes that a delivery did not get through to Pipedrive; whether that is an outage by
+        now.
+        """
+        return bool(
+            self._scripts.run("gate/outage", submission_id, OUTAGE_SUBMISSIONS, OUTAGE_SECONDS)
+        )
 
     def probes(self) -> int:
         """How often the closed gate was tried in vain."""
@@ -55,7 +65,11 @@ class Gate:
             pipe.hgetall(keys.GATE)
             pause, gate = pipe.execute()
         if pause:
-            return Pause(pause[b"reason"].decode(), float(pause[b"since"]), None, pause[b"by"].decode())
+            return Pause(
+                pause[b"reason"].decode(), float(pause[b"since"]), None, pause[b"by"].decode()
+            )
         if gate and (gate[b"mode"] == b"probe" or float(gate[b"until"]) > self._scripts.now()):
-            return Pause(gate[b"reason"].decode(), float(gate[b"since"]), float(gate[b"until"]), "worker")
+            return Pause(
+                gate[b"reason"].decode(), float(gate[b"since"]), float(gate[b"until"]), "worker"
+            )
         return None

@@ -1,12 +1,13 @@
-"""The record of every submission. Redis keeps it, Lua changes it: every change of state is one atomic step.
+"""The record of every submission. Redis keeps it, Lua changes it: every change of state is one
+atomic step.
 
     queued -> delivering -> delivered
       ^          |  \\-----> dead ---> queued (replay), discarded, erased
       |          v
       +------ waiting        quarantined -> queued, discarded, erased
 
-Two kinds of caller: a worker holding a lease (`claim` to `finish`), and a person (`decide`). The scripts check, the
-callers are told; nobody reads a state and writes it back.
+Two kinds of caller: a worker holding a lease (`claim` to `finish`), and a person (`decide`). The
+scripts check, the callers are told; nobody reads a state and writes it back.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ import msgspec
 import redis
 import structlog
 
-from worker import keys
 from worker.contract import VERSION, Attempt, Cause, Lead, Moment, State
+from worker.encryption import Vault
 from worker.errors import LeaseLost, NotAllowed, StoreUnavailable
 from worker.ledger.gate import Gate
 from worker.ledger.record import Record, decode, seal
-from worker.ledger.scripts import Scripts
-from worker.ledger.turns import Turns
-from worker.store import ask, asking
-from worker.tide import LIFETIME_SECONDS, PATIENCE_SECONDS, Tide, Tidings
-from worker.vault import Vault
+from worker.ledger.rollback import LIFETIME_SECONDS, PATIENCE_SECONDS, Tide, Tidings
+from worker.ledger.schedule import Turns
+from worker.store import keys
+from worker.store.connection import ask, asking
+from worker.store.scripts import Scripts
 
 log = structlog.get_logger("leadline.ledger")
 
@@ -67,11 +68,13 @@ REPLAYED = (State.DEAD, State.QUARANTINED)
 
 
 class Ledger:
-    """Reads and moves records. `redis` keeps bytes (no `decode_responses`); every method may raise `StoreUnavailable`.
+    """Reads and moves records. `redis` keeps bytes (no `decode_responses`); every method may raise
+    `StoreUnavailable`.
 
-    `clock` returns Unix seconds; None lets Redis tell the time, so that all workers share one clock. Content of a newer
-    `version` is neither read nor delivered. A worker's keeps the `tide`, by which it knows whether Redis has gone back in time.
-    `gate`: whether anything is delivered now; `turns`: what is to be delivered next.
+    `clock` returns Unix seconds; None lets Redis tell the time, so that all workers share one
+    clock. Content of a newer `version` is neither read nor delivered. A worker's keeps the `tide`,
+    by which it knows whether Redis has gone back in time. `gate`: whether anything is delivered
+    now; `turns`: what is to be delivered next.
     """
 
     def __init__(
@@ -94,11 +97,16 @@ class Ledger:
         """Unix seconds by the ledger's clock."""
         return self._scripts.now()
 
-    # -- reading ---------------------------------------------------------------------------------------------------
+    # -- reading
+    # ----------------------------------------------------------------------------------------------
 
     def get(self, submission_id: str) -> Record | None:
         fields = ask(lambda: self.redis.hgetall(keys.submission(submission_id)))
-        return decode(submission_id, fields, self.vault, self.version) if fields and b"state" in fields else None
+        return (
+            decode(submission_id, fields, self.vault, self.version)
+            if fields and b"state" in fields
+            else None
+        )
 
     def timeline(self, submission_id: str) -> list[Moment]:
         items = ask(lambda: self.redis.lrange(keys.timeline(submission_id), 0, -1))
@@ -123,20 +131,31 @@ class Ledger:
         first = ask(lambda: self.redis.zrange(keys.state(state), 0, 0, withscores=True))
         return float(first[0][1]) if first else None
 
-    def in_state(self, state: State, *, start: int = 0, limit: int = 100, newest_first: bool = True) -> list[Record]:
+    def in_state(
+        self, state: State, *, start: int = 0, limit: int = 100, newest_first: bool = True
+    ) -> list[Record]:
         """A page of the records in one state, by the time they entered it."""
-        ids = ask(lambda: self.redis.zrange(keys.state(state), start, start + limit - 1, desc=newest_first))
-        return [record for record in map(self.get, (raw.decode() for raw in ids)) if record is not None]
+        ids = ask(
+            lambda: self.redis.zrange(
+                keys.state(state), start, start + limit - 1, desc=newest_first
+            )
+        )
+        return [
+            record for record in map(self.get, (raw.decode() for raw in ids)) if record is not None
+        ]
 
     def each_in(self, state: State) -> Iterator[Record]:
-        """Every record that is in `state` now, the newest first; those that leave meanwhile are skipped, none comes twice."""
+        """Every record that is in `state` now, the newest first; those that leave meanwhile are
+        skipped, none comes twice.
+        """
         ids = ask(lambda: self.redis.zrange(keys.state(state), 0, -1, desc=True))
         for raw in ids:
             record = self.get(raw.decode())
             if record is not None and record.state is state:
                 yield record
 
-    # -- a worker's moves ------------------------------------------------------------------------------------------
+    # -- a worker's moves
+    # ------------------------------------------------------------------------------------------
 
     def claim(
         self,
@@ -148,24 +167,33 @@ class Ledger:
         organization_line: str = "",
         organization_memory: str = "",
     ) -> Verdict:
-        """Leases the submission to `token`, unless it is not wanted or of a newer version, the gate is closed, or another of the
-        person goes first."""
+        """Leases the submission to `token`, unless it is not wanted or of a newer version, the gate
+        is closed, or another of the person goes first.
+        """
         lines = (person_line, organization_line, organization_memory)
-        reply = self._scripts.run("claim", submission_id, token, lease_seconds, *lines, self.version)
+        reply = self._scripts.run(
+            "ledger/claim", submission_id, token, lease_seconds, *lines, self.version
+        )
         return Verdict(reply[0].decode())
 
     def renew(self, submission_id: str, token: str, lease_seconds: float) -> bool:
-        return bool(self._scripts.run("renew", submission_id, token, lease_seconds))
+        return bool(self._scripts.run("ledger/renew", submission_id, token, lease_seconds))
 
-    def announce(self, submission_id: str, token: str, lease_seconds: float, step: str, horizon: str = "") -> None:
-        """To be called right before a create is sent; `horizon` is what `tidings` said when this delivery began.
+    def announce(
+        self, submission_id: str, token: str, lease_seconds: float, step: str, horizon: str = ""
+    ) -> None:
+        """To be called right before a create is sent; `horizon` is what `tidings` said when this
+        delivery began.
 
-        Raises `LeaseLost`, or `StoreUnavailable` where Redis may have gone back in time since: then it must not be sent.
+        Raises `LeaseLost`, or `StoreUnavailable` where Redis may have gone back in time since: then
+        it must not be sent.
         """
         for _ in range(2):
             tide = self._tide
             told = ("", 0, "", "") if tide is None else (tide.name, tide.mark, tide.server, horizon)
-            mark = self._scripts.run("announce", submission_id, token, lease_seconds, step, *told)
+            mark = self._scripts.run(
+                "ledger/announce", submission_id, token, lease_seconds, step, *told
+            )
             if mark == 0:
                 raise LeaseLost(submission_id)
             if mark > 0:
@@ -178,30 +206,49 @@ class Ledger:
         raise StoreUnavailable("Redis may have gone back in time")
 
     def tidings(self, submission_id: str = "", *, leaves: bool = False) -> Tidings:
-        """Says what this process has announced, and hears whether this is the store it knows (`worker.tide`); also its beat.
+        """Says what this process has announced, and hears whether this is the store it knows
+        (`worker.ledger.rollback`); also its beat.
 
         With `submission_id`, whether that is to be looked for first. `leaves`: the process ends.
         """
         tide = self._tide
         if tide is None:
             return Tidings(agreed=True, horizon="", doubt=False)
-        told = [part for voice in tide.voices() for part in (voice.name, voice.mark, voice.server, voice.all)]
+        told = [
+            part
+            for voice in tide.voices()
+            for part in (voice.name, voice.mark, voice.server, voice.all)
+        ]
         agreed, server, horizon, doubt, counted_on, leap, announced = self._scripts.run(
-            "tide", tide.settle_seconds, PATIENCE_SECONDS, LIFETIME_SECONDS, submission_id, int(leaves), *told
+            "ledger/tide",
+            tide.settle_seconds,
+            PATIENCE_SECONDS,
+            LIFETIME_SECONDS,
+            submission_id,
+            int(leaves),
+            *told,
         )
         tide.heard(announced)
         if agreed:
             tide.agreed(server.decode())
         if leaves:
             tide.close(keep=bool(counted_on))
-        return Tidings(agreed=bool(agreed), horizon=horizon.decode(), doubt=bool(doubt), leap=float(leap or 0))
+        return Tidings(
+            agreed=bool(agreed), horizon=horizon.decode(), doubt=bool(doubt), leap=float(leap or 0)
+        )
 
     def learn(self, submission_id: str, token: str, step: str, facts: Mapping[str, Fact]) -> None:
-        """Writes down what an announced step brought. Raises `LeaseLost` when somebody else went on with it, or it was erased."""
-        done = self._scripts.run("learn", submission_id, token, step, *_pairs(facts))
+        """Writes down what an announced step brought. Raises `LeaseLost` when somebody else went on
+        with it, or it was erased.
+        """
+        done = self._scripts.run("ledger/learn", submission_id, token, step, *_pairs(facts))
         if done == 2:
             made = {name: value for name, value in facts.items() if name.endswith("_id")}
-            log.warning("erased while it was delivered: remove by hand what was made", submission=submission_id, **made)
+            log.warning(
+                "erased while it was delivered: remove by hand what was made",
+                submission=submission_id,
+                **made,
+            )
         if done != 1:
             raise LeaseLost(submission_id)
 
@@ -221,10 +268,12 @@ class Ledger:
         facts: Mapping[str, Fact] | None = None,
         attempts: Iterable[Attempt] = (),
     ) -> list[str]:
-        """Ends a delivery. Returns the ids that may go now because this one left the line. Raises `LeaseLost`."""
+        """Ends a delivery. Returns the ids that may go now because this one left the line. Raises
+        `LeaseLost`.
+        """
         pairs = _pairs(facts or {})
         reply = self._scripts.run(
-            "finish",
+            "ledger/finish",
             submission_id,
             token,
             state,
@@ -243,7 +292,8 @@ class Ledger:
             raise LeaseLost(submission_id)
         return [raw.decode() for raw in reply[1:]]
 
-    # -- a person's moves ------------------------------------------------------------------------------------------
+    # -- a person's moves
+    # ------------------------------------------------------------------------------------------
 
     def replay_call(
         self,
@@ -264,12 +314,38 @@ class Ledger:
         """
         sealed = seal(lead, self.vault) if lead is not None else b""
         self._scripts.add(
-            pipe, "decide", submission_id, State.QUEUED, " ".join(allowed), by, why, sealed, *audit, seen or "", *turn
+            pipe,
+            "ledger/decide",
+            submission_id,
+            State.QUEUED,
+            " ".join(allowed),
+            by,
+            why,
+            sealed,
+            *audit,
+            seen or "",
+            *turn,
         )
 
-    def discard_call(self, pipe: Any, submission_id: str, by: str, why: str, turn: BulkTurn) -> None:
-        """Adds to a transaction: `dead` or `quarantined` -> `discarded`, as one of a bulk action's."""
-        self._scripts.add(pipe, "decide", submission_id, State.DISCARDED, " ".join(REPLAYED), by, why, "", *UNAUDITED, "", *turn)
+    def discard_call(
+        self, pipe: Any, submission_id: str, by: str, why: str, turn: BulkTurn
+    ) -> None:
+        """Adds to a transaction: `dead` or `quarantined` -> `discarded`, as one of a bulk
+        action's.
+        """
+        self._scripts.add(
+            pipe,
+            "ledger/decide",
+            submission_id,
+            State.DISCARDED,
+            " ".join(REPLAYED),
+            by,
+            why,
+            "",
+            *UNAUDITED,
+            "",
+            *turn,
+        )
 
     def discard(self, submission_id: str, by: str, why: str) -> None:
         """`dead` or `quarantined` -> `discarded`. Raises `NotAllowed`."""
@@ -279,25 +355,31 @@ class Ledger:
         """Undo of a discard: back to where it was. Raises `NotAllowed`."""
         return self._decide(submission_id, "", (State.DISCARDED,), by, "undo", "undo the discard")
 
-    def _decide(self, submission_id: str, to: str, allowed: Sequence[State], by: str, why: str, action: str) -> State:
+    def _decide(
+        self, submission_id: str, to: str, allowed: Sequence[State], by: str, why: str, action: str
+    ) -> State:
         """The reason is a person's own words: the timeline has them, the trail does not."""
         audit = Audited(action.partition(" ")[0], "")
-        done, state, *_ = self._scripts.run("decide", submission_id, to, " ".join(allowed), by, why, "", *audit, "", *NO_TURN)
+        done, state, *_ = self._scripts.run(
+            "ledger/decide", submission_id, to, " ".join(allowed), by, why, "", *audit, "", *NO_TURN
+        )
         if not done:
             raise NotAllowed(submission_id, state.decode() or None, action)
         return State(state.decode())
 
-    # -- bulk actions: `worker.bulk` -------------------------------------------------------------------------------
+    # -- bulk actions: `worker.ledger.bulk`
+    # -------------------------------------------------------------------------------
 
     def bulk(self, step: str, *args: Any) -> Any:
         """Runs one of the scripts `lua/bulk_….lua`."""
-        return self._scripts.run(f"bulk_{step}", *args)
+        return self._scripts.run(f"bulk/{step}", *args)
 
     def bulk_call(self, pipe: Any, step: str, *args: Any) -> None:
         """Adds one of them to a transaction."""
-        self._scripts.add(pipe, f"bulk_{step}", *args)
+        self._scripts.add(pipe, f"bulk/{step}", *args)
 
-    # -- erasure ---------------------------------------------------------------------------------------------------
+    # -- erasure
+    # ----------------------------------------------------------------------------------------------
 
     def erase_call(
         self,
@@ -312,13 +394,30 @@ class Ledger:
         by_mark: bool = False,
         memories: Iterable[str] = (),
     ) -> None:
-        """Adds to a transaction: any state -> `erased`; 1 where it was done. See `lua/erase.lua`."""
+        """Adds to a transaction: any state -> `erased`; 1 where it was done. See
+        `lua/erase.lua`.
+        """
         latest = "" if since is None else since
-        self._scripts.add(pipe, "erase", submission_id, by, why, state, latest, mark, int(by_mark), *memories)
+        self._scripts.add(
+            pipe,
+            "ledger/erase",
+            submission_id,
+            by,
+            why,
+            state,
+            latest,
+            mark,
+            int(by_mark),
+            *memories,
+        )
 
     def forget(self, submission_ids: Sequence[str], since: float) -> int:
-        """Removes the receipts of those of them that are erased since `since` (Unix seconds) or longer; how many it were."""
-        return int(self._scripts.run("forget", since, keys.GONE, keys.DOUBLES, *submission_ids))
+        """Removes the receipts of those of them that are erased since `since` (Unix seconds) or
+        longer; how many it were.
+        """
+        return int(
+            self._scripts.run("ledger/forget", since, keys.GONE, keys.DOUBLES, *submission_ids)
+        )
 
 
 def _pairs(facts: Mapping[str, Fact]) -> list[str | bytes]:

@@ -8,10 +8,11 @@ import msgspec
 from msgspec import Struct
 
 from worker.contract import VERSION, Cause, Lead, Precedence, Raw, Result, State, Submission
-from worker.vault import CannotOpen, Vault
+from worker.encryption import CannotOpen, Vault
 
 OWN = frozenset(
-    {"v", "source", "state", "received_at", "updated_at", "accepted_as", "precedence", "attempts", "crashes", "next_at", "reason",
+    {"v", "source", "state", "received_at", "updated_at", "accepted_as", "precedence", "attempts",
+    "crashes", "next_at", "reason",
      "duplicate_of"}
 )  # fmt: skip
 """The fields that the ledger itself goes by: they mean the same in every version."""
@@ -20,9 +21,9 @@ OWN = frozenset(
 class Record(Struct, frozen=True, kw_only=True):
     """The record of `leadline:submission:{id}`. Times are Unix seconds.
 
-    `lead` and `raw` are sealed (`worker.vault`) in Redis and open here; both are None once erased. `sealed`: they are there
-    and cannot be opened by this process (a key is missing), or not read (they are damaged, or of a newer version: then only the
-    ledger's own fields are read).
+    `lead` and `raw` are sealed (`worker.encryption`) in Redis and open here; both are None once
+    erased. `sealed`: they are there and cannot be opened by this process (a key is missing), or not
+    read (they are damaged, or of a newer version: then only the ledger's own fields are read).
     `announced` names the create that was sent and has no recorded outcome yet.
     """
 
@@ -80,22 +81,38 @@ def seal(value: Lead | Raw, vault: Vault) -> bytes:
     return vault.seal(msgspec.msgpack.encode(value))
 
 
-def decode(submission_id: str, fields: Mapping[bytes, bytes], vault: Vault, version: int = VERSION) -> Record:
-    """Reads a Redis hash into a `Record`. Unknown fields are left alone; of a newer version all but the ledger's own.
+def decode(
+    submission_id: str, fields: Mapping[bytes, bytes], vault: Vault, version: int = VERSION
+) -> Record:
+    """Reads a Redis hash into a `Record`. Unknown fields are left alone; of a newer version all but
+    the ledger's own.
 
-    Content that cannot be opened hides nothing else: people must see the record, and workers decide its fate.
+    Content that cannot be opened hides nothing else: people must see the record, and workers decide
+    its fate.
     """
     text = {name.decode(): value for name, value in fields.items() if value != b""}
     newer = int(text.get("v", b"1")) > version
     if newer:
         text = {name: value for name, value in text.items() if name in OWN}
-    plain = {name: value.decode() for name, value in text.items() if name not in ("lead", "raw", "cause", "fetch")}
+    plain = {
+        name: value.decode()
+        for name, value in text.items()
+        if name not in ("lead", "raw", "cause", "fetch")
+    }
     content: dict[str, Lead | Raw | bool | None] = {"lead": None, "raw": None, "sealed": newer}
     try:
-        content["lead"] = msgspec.msgpack.decode(vault.open(text["lead"]), type=Lead) if "lead" in text else None
-        content["raw"] = msgspec.msgpack.decode(vault.open(text["raw"]), type=Raw) if "raw" in text else None
+        content["lead"] = (
+            msgspec.msgpack.decode(vault.open(text["lead"]), type=Lead) if "lead" in text else None
+        )
+        content["raw"] = (
+            msgspec.msgpack.decode(vault.open(text["raw"]), type=Raw) if "raw" in text else None
+        )
     except (CannotOpen, msgspec.MsgspecError, UnicodeDecodeError):
         content["sealed"] = True
     cause = msgspec.json.decode(text["cause"], type=Cause) if "cause" in text else None
     fetch = msgspec.json.decode(text["fetch"], type=dict[str, str]) if "fetch" in text else None
-    return msgspec.convert(plain | content | {"id": submission_id, "cause": cause, "fetch": fetch}, Record, strict=False)
+    return msgspec.convert(
+        plain | content | {"id": submission_id, "cause": cause, "fetch": fetch},
+        Record,
+        strict=False,
+    )

@@ -10,6 +10,7 @@ https://pipedrive.readme.io/docs/marketplace-oauth-authorization
 from __future__ import annotations
 
 import hashlib
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,15 +23,43 @@ import msgspec
 import redis
 from msgspec import Struct
 
-from worker import keys
 from worker.errors import Reauthorise, Unauthorized, Unavailable
-from worker.pipedrive.answers import decipher, lost
 from worker.pipedrive.calls import Call
-from worker.pipedrive.lock import Lock
-from worker.pipedrive.network import Deadline
+from worker.pipedrive.deadline import Deadline
+from worker.pipedrive.redaction import clean
+from worker.pipedrive.responses import decipher, lost
 from worker.pipedrive.transport import Received, exchange
-from worker.pipedrive.wording import clean
-from worker.store import ask
+from worker.store import keys
+from worker.store.connection import ask
+
+# A short lock over all workers, in Redis. It saves work and money; nothing is wrong if two hold it.
+
+RELEASE = (
+    "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+)
+
+
+class Lock:
+    """Held by at most one owner, and for at most `seconds`. Methods may raise
+    `redis.RedisError`.
+    """
+
+    def __init__(self, connection: redis.Redis, key: str, seconds: float) -> None:
+        self._redis = connection
+        self._key = key
+        self._seconds = seconds
+        self._owner = secrets.token_hex(12)
+
+    def take(self) -> bool:
+        """Whether it is ours now."""
+        return bool(
+            self._redis.set(self._key, self._owner, nx=True, px=round(self._seconds * 1000))
+        )
+
+    def release(self) -> None:
+        """Gives it back, unless it lapsed and is another's by now."""
+        self._redis.eval(RELEASE, 1, self._key, self._owner)
+
 
 REFRESH = Call("oauth.refresh", "POST", "", 0)
 EARLY_SECONDS = 60.0
@@ -52,7 +81,9 @@ class Auth(Protocol):
     """What signs the requests."""
 
     def headers(self) -> dict[str, str]:
-        """The headers that carry the credentials; may raise `PipedriveError` or `StoreUnavailable`."""
+        """The headers that carry the credentials; may raise `PipedriveError` or
+        `StoreUnavailable`.
+        """
 
     def refused(self) -> bool:
         """Called on a 401. True: new credentials are at hand, and trying once more is worth it."""
@@ -78,7 +109,9 @@ class ApiToken:
 
 
 class Tokens(Struct, frozen=True, kw_only=True):
-    """What is sealed in Redis. Times in Unix seconds. `origin` is the digest of the configured token it all came from."""
+    """What is sealed in Redis. Times in Unix seconds. `origin` is the digest of the configured
+    token it all came from.
+    """
 
     access: str
     refresh: str
@@ -99,9 +132,11 @@ class _Granted(Struct, frozen=True):
 
 
 class OAuth:
-    """`refresh_token` is the configured one; a rotated successor in Redis is preferred as long as it stems from it.
+    """`refresh_token` is the configured one; a rotated successor in Redis is preferred as long as
+    it stems from it.
 
-    `seal` and `unseal` protect what is stored. `clock` is Unix seconds, `pause` sleeps while another worker renews.
+    `seal` and `unseal` protect what is stored. `clock` is Unix seconds, `pause` sleeps while
+    another worker renews.
     """
 
     def __init__(
@@ -121,7 +156,9 @@ class OAuth:
         self._http = http
         self._client = (str(client_id), str(client_secret))
         self._configured = str(refresh_token)
-        self._origin = hashlib.sha256("\x1f".join((client_id, refresh_token)).encode()).hexdigest()[:32]
+        self._origin = hashlib.sha256("\x1f".join((client_id, refresh_token)).encode()).hexdigest()[
+            :32
+        ]
         self._url = url
         self._seal = seal
         self._unseal = unseal
@@ -142,7 +179,11 @@ class OAuth:
         """Takes the token another thread or worker got meanwhile, else gets a new one."""
         refused = getattr(self._used, "access", self._tokens.access if self._tokens else None)
         with self._my_turn():
-            newest = max((t for t in (self._stored(), self._tokens) if t), key=lambda t: t.issued_at, default=None)
+            newest = max(
+                (t for t in (self._stored(), self._tokens) if t),
+                key=lambda t: t.issued_at,
+                default=None,
+            )
             if newest is not None and newest.access != refused and not self._expiring(newest):
                 self._tokens = newest
                 return True
@@ -158,7 +199,11 @@ class OAuth:
         with self._my_turn():
             if self._tokens is None or self._expiring(self._tokens):
                 stored = self._stored()
-                self._tokens = stored if stored and not self._expiring(stored) else self._renewed(instead_of=None)
+                self._tokens = (
+                    stored
+                    if stored and not self._expiring(stored)
+                    else self._renewed(instead_of=None)
+                )
             return self._tokens
 
     @contextmanager
@@ -174,10 +219,14 @@ class OAuth:
     def _expiring(self, tokens: Tokens) -> bool:
         """Whether it is (nearly) over; a clock that was set back counts too."""
         now = self._clock()
-        return now >= tokens.expires_at - EARLY_SECONDS or now < tokens.issued_at - 2 * EARLY_SECONDS
+        return (
+            now >= tokens.expires_at - EARLY_SECONDS or now < tokens.issued_at - 2 * EARLY_SECONDS
+        )
 
     def _renewed(self, *, instead_of: str | None) -> Tokens:
-        """New tokens, got by us or by whoever is at it. `instead_of` is an access token that was refused."""
+        """New tokens, got by us or by whoever is at it. `instead_of` is an access token that was
+        refused.
+        """
         lock = Lock(self._redis, keys.OAUTH_LOCK, LOCK_SECONDS)
         for _ in range(round(WAIT_SECONDS / WAIT_STEP)):
             if ask(lock.take):
@@ -193,20 +242,32 @@ class OAuth:
 
     def _useful(self, instead_of: str | None) -> Tokens | None:
         stored = self._stored()
-        return stored if stored and stored.access != instead_of and not self._expiring(stored) else None
+        return (
+            stored
+            if stored and stored.access != instead_of and not self._expiring(stored)
+            else None
+        )
 
     def _renew(self) -> Tokens:
-        """Asks with the newest refresh token we know of; if that is refused, once more with the configured one."""
+        """Asks with the newest refresh token we know of; if that is refused, once more with the
+        configured one.
+        """
         if self._refused_lately():
             raise Reauthorise(REFRESH.name, REFUSED)
         known = [tokens for tokens in (self._stored(), self._tokens) if tokens]
-        newest = max(known, key=lambda tokens: tokens.issued_at).refresh if known else self._configured
+        newest = (
+            max(known, key=lambda tokens: tokens.issued_at).refresh if known else self._configured
+        )
         for refresh_token in dict.fromkeys((newest, self._configured)):
             try:
                 return self._ask(refresh_token)
             except Reauthorise as error:
                 refused = error
-        ask(lambda: self._redis.hset(keys.OAUTH, mapping={"refused": f"{self._origin} {self._clock()}"}))
+        ask(
+            lambda: self._redis.hset(
+                keys.OAUTH, mapping={"refused": f"{self._origin} {self._clock()}"}
+            )
+        )
         raise refused
 
     def _refused_lately(self) -> bool:
@@ -230,13 +291,22 @@ class OAuth:
         )
         sealed = self._seal(msgspec.json.encode(tokens))
         # What was granted is no secret, and the drift guard compares it with what deliveries need.
-        ask(lambda: self._redis.hset(keys.OAUTH, mapping={"tokens": sealed, "scopes": granted.scope or ""}))
+        ask(
+            lambda: self._redis.hset(
+                keys.OAUTH, mapping={"tokens": sealed, "scopes": granted.scope or ""}
+            )
+        )
         return tokens
 
     def _post(self, form: dict[str, str]) -> Received:
         deadline = Deadline(REQUEST_SECONDS)
         signed = httpx.BasicAuth(*self._client)
-        request = httpx.Request("POST", self._url, data=form, headers={"accept": "application/json", "accept-encoding": "gzip"})
+        request = httpx.Request(
+            "POST",
+            self._url,
+            data=form,
+            headers={"accept": "application/json", "accept-encoding": "gzip"},
+        )
         request = next(signed.auth_flow(request))
         try:
             received = exchange(self._http, request, deadline)
@@ -247,7 +317,9 @@ class OAuth:
         return received
 
     def _stored(self) -> Tokens | None:
-        """The shared tokens, unless they stem from another connection of the app, or cannot be opened."""
+        """The shared tokens, unless they stem from another connection of the app, or cannot be
+        opened.
+        """
         sealed = ask(lambda: self._redis.hget(keys.OAUTH, "tokens"))
         if sealed is None:
             return None
@@ -269,7 +341,12 @@ def _granted(received: Received, now: float) -> _Granted:
     if received.status in (400, 401, 403) and code in ("invalid_grant", "unauthorized_client"):
         raise Reauthorise(REFRESH.name, REFUSED, status=received.status, vendor_code=code)
     if received.status in (400, 401) and code == "invalid_client":
-        raise Unauthorized(REFRESH.name, "the client id or secret is refused", status=received.status, vendor_code=code)
+        raise Unauthorized(
+            REFRESH.name,
+            "the client id or secret is refused",
+            status=received.status,
+            vendor_code=code,
+        )
     decipher(REFRESH, received.status, received.headers, received.body, now=now)
     raise Unavailable(REFRESH.name, "an answer without tokens", status=received.status)
 
@@ -284,11 +361,18 @@ def _oauth_error(body: bytes) -> str | None:
 
 
 def company_base(api_domain: str | None) -> str | None:
-    """The API's address for this company, if it is one that tokens may be sent to: https, and Pipedrive's own."""
+    """The API's address for this company, if it is one that tokens may be sent to: https, and
+    Pipedrive's own.
+    """
     try:
         parts = urlsplit(api_domain or "")
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return None
-    ours = parts.scheme == "https" and host.endswith(".pipedrive.com") and port is None and parts.username is None
+    ours = (
+        parts.scheme == "https"
+        and host.endswith(".pipedrive.com")
+        and port is None
+        and parts.username is None
+    )
     return f"https://{host}" if ours else None

@@ -1,7 +1,9 @@
-"""Every operation we use: name, method, path and price, as Pipedrive's OpenAPI documents state them (`x-token-cost`).
+"""Every operation we use: name, method, path and price, as Pipedrive's OpenAPI documents state them
+(`x-token-cost`).
 
-Leads, labels, sources, notes and users exist in v1 only; persons, organisations, deals and fields are out of support
-there since 2026 and are called in v2: https://pipedrive.readme.io/docs/pipedrive-api-v2-migration-guide
+Leads, labels, sources, notes and users exist in v1 only; persons, organisations, deals and fields
+are out of support there since 2026 and are called in v2:
+https://pipedrive.readme.io/docs/pipedrive-api-v2-migration-guide
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from msgspec import Struct
 class Call(Struct, frozen=True):
     """One operation. `cost` in API tokens.
 
-    `search` calls have a burst window of their own. `create` calls make something new: repeated blindly they make it twice.
+    `search` calls have a burst window of their own. `create` calls make something new: repeated
+    blindly they make it twice.
     """
 
     name: str
@@ -50,7 +53,9 @@ PERSONS_SEARCH = Call("persons.search", "GET", "/api/v2/persons/search", 20, sea
 ORGANIZATIONS_ADD = Call("organizations.add", "POST", "/api/v2/organizations", 5, create=True)
 ORGANIZATIONS_GET = Call("organizations.get", "GET", "/api/v2/organizations/{id}", 1)
 ORGANIZATIONS_LIST = Call("organizations.list", "GET", "/api/v2/organizations", 10)
-ORGANIZATIONS_SEARCH = Call("organizations.search", "GET", "/api/v2/organizations/search", 20, search=True)
+ORGANIZATIONS_SEARCH = Call(
+    "organizations.search", "GET", "/api/v2/organizations/search", 20, search=True
+)
 
 DEALS_LIST = Call("deals.list", "GET", "/api/v2/deals", 10)
 
@@ -58,5 +63,7 @@ DEAL_FIELDS_LIST = Call("deal_fields.list", "GET", "/api/v2/dealFields", 10)
 DEAL_FIELDS_GET = Call("deal_fields.get", "GET", "/api/v2/dealFields/{field_code}", 1)
 PERSON_FIELDS_LIST = Call("person_fields.list", "GET", "/api/v2/personFields", 10)
 
-CALLS: dict[str, Call] = {call.name: call for call in list(globals().values()) if isinstance(call, Call)}
+CALLS: dict[str, Call] = {
+    call.name: call for call in list(globals().values()) if isinstance(call, Call)
+}
 """By name, in the order above."""

@@ -1,7 +1,8 @@
 """A typed client of the Pipedrive API: `Pipedrive(…).leads.add({…})`.
 
-One exchange per call, bounded in time and size; an error for everything that is no success; limits are asked and told,
-never slept on. A 401 is tried again once if the credentials can be renewed: a refused request has no effect.
+One exchange per call, bounded in time and size; an error for everything that is no success; limits
+are asked and told, never slept on. A 401 is tried again once if the credentials can be renewed: a
+refused request has no effect.
 """
 
 from __future__ import annotations
@@ -17,15 +18,24 @@ from msgspec import Struct
 
 from worker.errors import Invalid, PipedriveError, Reauthorise, Unauthorized
 from worker.pipedrive import operations
-from worker.pipedrive.answers import Answer, decipher, lost, unsure
 from worker.pipedrive.auth import Auth
 from worker.pipedrive.calls import Call
+from worker.pipedrive.deadline import Deadline
 from worker.pipedrive.models import Unreadable
-from worker.pipedrive.network import Deadline
+from worker.pipedrive.redaction import personal, redact
+from worker.pipedrive.responses import Answer, decipher, lost, unsure
 from worker.pipedrive.transport import Received, build_http, build_tls, exchange
-from worker.pipedrive.wording import personal, redact
 
-__all__ = ["DEFAULT_BASE", "CallReport", "HttpClient", "Limits", "NoLimits", "Pipedrive", "build_http", "build_tls"]
+__all__ = [
+    "DEFAULT_BASE",
+    "CallReport",
+    "HttpClient",
+    "Limits",
+    "NoLimits",
+    "Pipedrive",
+    "build_http",
+    "build_tls",
+]
 
 HttpClient = httpx.Client
 """What `build_http` makes, for those who only hand it on."""
@@ -43,10 +53,14 @@ class Limits(Protocol):
     """Asked before each request and told after it."""
 
     def before(self, call: Call) -> None:
-        """May raise `RateLimited` or `BudgetSpent` (or anything that forbids a create): then nothing is sent."""
+        """May raise `RateLimited` or `BudgetSpent` (or anything that forbids a create): then
+        nothing is sent.
+        """
 
     def after(self, call: Call, status: int | None, headers: Mapping[str, str]) -> None:
-        """What came back; `status` None and no headers where nothing did. Header names are lower-case."""
+        """What came back; `status` None and no headers where nothing did. Header names are
+        lower-case.
+        """
 
 
 class NoLimits:
@@ -60,7 +74,9 @@ class NoLimits:
 
 
 class CallReport(Struct, frozen=True, kw_only=True):
-    """One request as it went: `call` is the operation's name, `outcome` is `ok` or the error's code, `cost` in API tokens."""
+    """One request as it went: `call` is the operation's name, `outcome` is `ok` or the error's
+    code, `cost` in API tokens.
+    """
 
     call: str
     outcome: str
@@ -73,8 +89,9 @@ class CallReport(Struct, frozen=True, kw_only=True):
 class Pipedrive:
     """The operations by group; every method may raise the `PipedriveError`s of `worker.errors`.
 
-    `timeout` is the total seconds of one request, from the look-up of the name to the last byte of the answer; `clock` is
-    monotonic. Threads may share it, but they wait for each other's connections: give each slot its own.
+    `timeout` is the total seconds of one request, from the look-up of the name to the last byte of
+    the answer; `clock` is monotonic. Threads may share it, but they wait for each other's
+    connections: give each slot its own.
     """
 
     def __init__(
@@ -116,8 +133,12 @@ class Pipedrive:
     ) -> R:
         """Makes one call. `read` takes the answer's content apart and may raise `Unreadable`."""
         content = _content(call, body)
-        target = call.path.format_map({name: quote(str(value), safe="") for name, value in (path or {}).items()})
-        query = {name: _parameter(value) for name, value in (params or {}).items() if value is not None}
+        target = call.path.format_map(
+            {name: quote(str(value), safe="") for name, value in (path or {}).items()}
+        )
+        query = {
+            name: _parameter(value) for name, value in (params or {}).items() if value is not None
+        }
         try:
             return self._once(call, read, target, query, content, body)
         except Reauthorise:
@@ -143,7 +164,9 @@ class Pipedrive:
         error: PipedriveError | None = None
         try:
             received = self._send(call, request, deadline)
-            answer = decipher(call, received.status, received.headers, received.body, sent=personal([query, body]))
+            answer = decipher(
+                call, received.status, received.headers, received.body, sent=personal([query, body])
+            )
             return _understood(call, read, answer, received.status)
         except PipedriveError as raised:
             error = raised
@@ -151,7 +174,9 @@ class Pipedrive:
         finally:
             self._told(call, received, error, self._timeout - deadline.left())
 
-    def _request(self, call: Call, target: str, query: Mapping[str, str], content: bytes | None) -> httpx.Request:
+    def _request(
+        self, call: Call, target: str, query: Mapping[str, str], content: bytes | None
+    ) -> httpx.Request:
         """Made without the client's own defaults, so that nothing but this travels."""
         headers = {
             "accept": "application/json",
@@ -162,18 +187,24 @@ class Pipedrive:
         if content is not None:
             headers["content-type"] = "application/json"
         base = (self._auth.base() if self._base == DEFAULT_BASE else None) or self._base
-        return httpx.Request(call.method, base + target, params=dict(query) or None, headers=headers, content=content)
+        return httpx.Request(
+            call.method, base + target, params=dict(query) or None, headers=headers, content=content
+        )
 
     def _send(self, call: Call, request: httpx.Request, deadline: Deadline) -> Received:
         try:
             received = exchange(self._http, request, deadline)
         except httpx.TransportError as error:
             raise lost(call, error, sent_bytes=deadline.sent) from error
-        if received.fault is not None and received.status < 400:  # a refusal is one without its reasons too
+        if (
+            received.fault is not None and received.status < 400
+        ):  # a refusal is one without its reasons too
             raise lost(call, received.fault, sent_bytes=deadline.sent) from received.fault
         return received
 
-    def _told(self, call: Call, received: Received | None, error: PipedriveError | None, seconds: float) -> None:
+    def _told(
+        self, call: Call, received: Received | None, error: PipedriveError | None, seconds: float
+    ) -> None:
         status = received.status if received else None
         self._limits.after(call, status, received.headers if received else {})
         if self._on_call is not None:
@@ -190,7 +221,9 @@ class Pipedrive:
 
 
 def normal_base(url: str) -> str:
-    """The base without a slash or version at its end; raises ValueError for what is no http(s) URL."""
+    """The base without a slash or version at its end; raises ValueError for what is no http(s)
+    URL.
+    """
     base = url.strip().rstrip("/")
     for suffix in SUFFIXES:
         if base.endswith(suffix):

@@ -1,4 +1,6 @@
-"""What Pipedrive's answers hold, as far as we use it. Decoding is lenient: unknown fields are ignored, ids may come as text."""
+"""What Pipedrive's answers hold, as far as we use it. Decoding is lenient: unknown fields are
+ignored, ids may come as text.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ class Unreadable(ValueError):
 
 
 class Page(Struct, Generic[T], frozen=True):
-    """One page of a list. v1 continues at `next_start`, v2 at `next_cursor`; both None on the last page."""
+    """One page of a list. v1 continues at `next_start`, v2 at `next_cursor`; both None on the last
+    page.
+    """
 
     items: list[T]
     next_start: int | None = None
@@ -43,7 +47,9 @@ class LeadValue(Struct, frozen=True):
 
 
 class Lead(Struct, frozen=True, kw_only=True):
-    """`custom` holds the custom fields by key; Pipedrive leaves out those that are not set. Times are ISO 8601."""
+    """`custom` holds the custom fields by key; Pipedrive leaves out those that are not set. Times
+    are ISO 8601.
+    """
 
     id: str
     title: str = ""
@@ -75,7 +81,9 @@ class Label(Struct, frozen=True, kw_only=True):
 
 
 class Source(Struct, frozen=True):
-    """A lead source. The list is fixed by Pipedrive; leads made through the API always have `API`."""
+    """A lead source. The list is fixed by Pipedrive; leads made through the API always have
+    `API`.
+    """
 
     name: str
 
@@ -178,14 +186,23 @@ class Field(Struct, frozen=True, kw_only=True):
 def decode(model: type[M], data: Any) -> M:
     """`data` as a `model`; raises `Unreadable`.
 
-    A null means the default. Numbers in the place of text, text in the place of numbers, and objects in the place of
-    the id they stand for (v1: `{"id": 5, …}` or `{"value": 5, …}`) are taken for what they mean.
+    A null means the default. Numbers in the place of text, text in the place of numbers, and
+    objects in the place of the id they stand for (v1: `{"id": 5, …}` or `{"value": 5, …}`) are
+    taken for what they mean.
     """
     if not isinstance(data, dict):
         raise Unreadable(f"expected a {model.__name__.lower()}, got {_kind(data)}")
-    known = {name: _meant(data[name], hint) for name, hint in _hints(model).items() if data.get(name) is not None}
+    known = {
+        name: _meant(data[name], hint)
+        for name, hint in _hints(model).items()
+        if data.get(name) is not None
+    }
     if model is Lead:
-        known["custom"] = {key: value for key, value in data.items() if isinstance(key, str) and CUSTOM_KEY.fullmatch(key)}
+        known["custom"] = {
+            key: value
+            for key, value in data.items()
+            if isinstance(key, str) and CUSTOM_KEY.fullmatch(key)
+        }
     try:
         return msgspec.convert(known, model, strict=False)
     except (msgspec.ValidationError, RecursionError) as error:
@@ -210,7 +227,12 @@ def _one(value: Any, kinds: frozenset[Any]) -> Any:
         value = value.get("value", value.get("id"))
     elif isinstance(value, dict):
         value = {key: part for key, part in value.items() if part is not None}
-    if str in kinds and int not in kinds and isinstance(value, int | float) and not isinstance(value, bool):
+    if (
+        str in kinds
+        and int not in kinds
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+    ):
         return str(value)
     return value
 
@@ -221,16 +243,22 @@ def _hints(model: type[Struct]) -> dict[str, _Hint]:
     for name, hint in get_type_hints(model).items():
         parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
         entry = next((get_args(part)[0] for part in parts if get_origin(part) is list), None)
-        hints[name] = _Hint(frozenset(get_origin(part) or part for part in parts), frozenset({entry}))
+        hints[name] = _Hint(
+            frozenset(get_origin(part) or part for part in parts), frozenset({entry})
+        )
     return hints
 
 
 def _kind(data: Any) -> str:
-    return {type(None): "nothing", list: "a list", dict: "an object", str: "text"}.get(type(data), "a number")
+    return {type(None): "nothing", list: "a list", dict: "an object", str: "text"}.get(
+        type(data), "a number"
+    )
 
 
 def timestamp(text: str | None) -> float:
-    """Unix seconds of a time as Pipedrive writes it (ISO 8601, or `2024-01-31 10:20:30` in UTC); 0.0 for none or no time."""
+    """Unix seconds of a time as Pipedrive writes it (ISO 8601, or `2024-01-31 10:20:30` in UTC);
+    0.0 for none or no time.
+    """
     try:
         moment = datetime.fromisoformat((text or "").strip())
     except ValueError:

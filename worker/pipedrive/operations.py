@@ -1,6 +1,8 @@
-"""The operations of the client, one class per group. Names, parameters and body fields are Pipedrive's own.
+"""The operations of the client, one class per group. Names, parameters and body fields are
+Pipedrive's own.
 
-Bodies are mappings, keywords, or both: `leads.add({"title": …}, person_id=5)`. A null in a body is sent (it unsets a field).
+Bodies are mappings, keywords, or both: `leads.add({"title": …}, person_id=5)`. A null in a body is
+sent (it unsets a field).
 """
 
 from __future__ import annotations
@@ -8,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
 
+from msgspec import Struct
+
+from worker.errors import Unavailable
 from worker.pipedrive import calls
-from worker.pipedrive.answers import Answer
 from worker.pipedrive.calls import Call
 from worker.pipedrive.models import (
     Deal,
@@ -23,21 +27,152 @@ from worker.pipedrive.models import (
     Person,
     PersonHit,
     Source,
+    Unreadable,
     User,
+    decode,
+    timestamp,
 )
-from worker.pipedrive.pages import (
-    FULL_PAGE,
-    by_cursor,
-    by_start,
-    cursor_page,
-    deleted,
-    every,
-    hits,
-    made,
-    newest_first,
-    one,
-    start_page,
-)
+from worker.pipedrive.responses import Answer
+
+# What an operation's data is read as, and how a list is followed from page to page without end or
+# gap.
+
+FULL_PAGE = 500
+"""The most entries Pipedrive gives per page:
+https://pipedrive.readme.io/docs/core-api-concepts-pagination
+"""
+
+MOST_PAGES = 40
+"""Pages a list is followed for. One that goes on is an error: half a list must not be taken for all
+of it.
+"""
+
+T = TypeVar("T")
+M = TypeVar("M", bound=Struct)
+Dated = TypeVar("Dated", Person, Organization)
+
+
+def one(model: type[M]) -> Callable[[Answer], M]:
+    return lambda answer: decode(model, answer.data)
+
+
+def made(model: type[M]) -> Callable[[Answer], M]:
+    """What a create answers. The id is enough: what was made is known even where the rest is not as
+    documented.
+    """
+
+    def read(answer: Answer) -> M:
+        try:
+            return decode(model, answer.data)
+        except Unreadable:
+            return decode(
+                model,
+                {"id": answer.data.get("id")} if isinstance(answer.data, dict) else answer.data,
+            )
+
+    return read
+
+
+def every(model: type[M]) -> Callable[[Answer], list[M]]:
+    """A list without pages. v1 answers null for an empty one."""
+    return lambda answer: _items(model, answer.data)
+
+
+def deleted(answer: Answer) -> str:
+    """The id of what was deleted."""
+    if isinstance(answer.data, dict) and isinstance(answer.data.get("id"), str | int):
+        return str(answer.data["id"])
+    raise Unreadable("expected the id of what was deleted")
+
+
+def start_page(model: type[M]) -> Callable[[Answer], Page[M]]:
+    """v1: `start`, `limit`, `more_items_in_collection`; documented at the top for leads and under
+    `pagination` for all others.
+    """
+
+    def read(answer: Answer) -> Page[M]:
+        items = _items(model, answer.data)
+        where = answer.additional.get("pagination")
+        where = where if isinstance(where, dict) else answer.additional
+        if where.get("more_items_in_collection") is not True:
+            return Page(items)
+        start, next_start = where.get("start", 0), where.get("next_start")
+        if not isinstance(next_start, int):
+            next_start = (start if isinstance(start, int) else 0) + len(items)
+        return Page(items, next_start=next_start)
+
+    return read
+
+
+def cursor_page(model: type[M]) -> Callable[[Answer], Page[M]]:
+    """v2: `next_cursor`."""
+    return lambda answer: Page(_items(model, answer.data), next_cursor=_cursor(answer))
+
+
+def hits(model: type[M]) -> Callable[[Answer], Page[M]]:
+    """v2 searches: `data.items[].item`."""
+
+    def read(answer: Answer) -> Page[M]:
+        found = answer.data.get("items") if isinstance(answer.data, dict) else answer.data
+        if found is not None and not isinstance(found, list):
+            raise Unreadable("expected a list of search results")
+        items = [item.get("item") if isinstance(item, dict) else item for item in found or []]
+        return Page(_items(model, items), next_cursor=_cursor(answer))
+
+    return read
+
+
+def by_start(fetch: Callable[[int], Page[T]]) -> Iterator[T]:
+    """Every entry of a v1 list. Raises `Unavailable` where it does not end, or does not move on."""
+    start = 0
+    for _ in range(MOST_PAGES):
+        page = fetch(start)
+        yield from page
+        if page.next_start is None:
+            return
+        if page.next_start <= start:
+            raise Unavailable("pages", "the list does not move on")
+        start = page.next_start
+    raise Unavailable("pages", f"the list does not end within {MOST_PAGES} pages")
+
+
+def by_cursor(fetch: Callable[[str | None], Page[T]]) -> Iterator[T]:
+    """Every entry of a v2 list. Raises `Unavailable` where it does not end, or does not move on."""
+    cursor: str | None = None
+    for _ in range(MOST_PAGES):
+        page = fetch(cursor)
+        yield from page
+        if page.next_cursor is None:
+            return
+        if page.next_cursor == cursor:
+            raise Unavailable("pages", "the list does not move on")
+        cursor = page.next_cursor
+    raise Unavailable("pages", f"the list does not end within {MOST_PAGES} pages")
+
+
+def newest_first(fetch: Callable[[str | None], Page[Dated]], since: float) -> Iterator[Dated]:
+    """Entries added at or after `since` (Unix seconds) of a list sorted by `add_time`, newest
+    first.
+
+    One without a readable time is kept: leaving it out could make a second one of it.
+    """
+    for entry in by_cursor(fetch):
+        added = timestamp(entry.add_time)
+        if added and added < since:
+            return
+        yield entry
+
+
+def _items(model: type[M], data: Any) -> list[M]:
+    if data is not None and not isinstance(data, list):
+        raise Unreadable(f"expected a list of {model.__name__.lower()}s")
+    return [decode(model, item) for item in data or []]
+
+
+def _cursor(answer: Answer) -> str | None:
+    cursor = answer.additional.get("next_cursor")
+    return cursor if isinstance(cursor, str) and cursor else None
+
 
 R = TypeVar("R")
 Many = list
@@ -68,7 +203,8 @@ class Leads(_Group):
     """https://developers.pipedrive.com/docs/api/v1/Leads"""
 
     def add(self, body: Mapping[str, Any] = NOTHING, /, **fields: Any) -> Lead:
-        """`title` and one of `person_id`, `organization_id` are needed; custom fields stand beside them under their keys.
+        """`title` and one of `person_id`, `organization_id` are needed; custom fields stand beside
+        them under their keys.
 
         https://developers.pipedrive.com/docs/api/v1/Leads#addLead
         """
@@ -113,18 +249,26 @@ class Leads(_Group):
         """The id of what was deleted."""
         return self._call(calls.LEADS_DELETE, deleted, path={"id": id})
 
-    def of(self, *, person_id: int | None = None, organization_id: int | None = None) -> Iterator[Lead]:
+    def of(
+        self, *, person_id: int | None = None, organization_id: int | None = None
+    ) -> Iterator[Lead]:
         """All leads of a person or organisation that are not archived, page by page."""
         return by_start(
-            lambda start: self.list(person_id=person_id, organization_id=organization_id, start=start, limit=FULL_PAGE)
+            lambda start: self.list(
+                person_id=person_id, organization_id=organization_id, start=start, limit=FULL_PAGE
+            )
         )
 
     def of_person(self, person_id: int) -> Iterator[Lead]:
         return self.of(person_id=person_id)
 
-    def archived_of(self, *, person_id: int | None = None, organization_id: int | None = None) -> Iterator[Lead]:
+    def archived_of(
+        self, *, person_id: int | None = None, organization_id: int | None = None
+    ) -> Iterator[Lead]:
         return by_start(
-            lambda start: self.archived(person_id=person_id, organization_id=organization_id, start=start, limit=FULL_PAGE)
+            lambda start: self.archived(
+                person_id=person_id, organization_id=organization_id, start=start, limit=FULL_PAGE
+            )
         )
 
 
@@ -138,7 +282,12 @@ class Labels(_Group):
         return self._call(calls.LABELS_ADD, made(Label), body={"name": name, "color": color})
 
     def update(self, id: str, *, name: str | None = None, color: str | None = None) -> Label:
-        return self._call(calls.LABELS_UPDATE, one(Label), path={"id": id}, body=_given({"name": name, "color": color}))
+        return self._call(
+            calls.LABELS_UPDATE,
+            one(Label),
+            path={"id": id},
+            body=_given({"name": name, "color": color}),
+        )
 
     def delete(self, id: str) -> str:
         return self._call(calls.LABELS_DELETE, deleted, path={"id": id})
@@ -155,11 +304,18 @@ class Notes(_Group):
     """https://developers.pipedrive.com/docs/api/v1/Notes"""
 
     def add(self, body: Mapping[str, Any] = NOTHING, /, **fields: Any) -> Note:
-        """`content` is HTML, which Pipedrive sanitises; one of `lead_id`, `person_id`, `org_id`, `deal_id` is needed."""
+        """`content` is HTML, which Pipedrive sanitises; one of `lead_id`, `person_id`, `org_id`,
+        `deal_id` is needed.
+        """
         return self._call(calls.NOTES_ADD, made(Note), body={**body, **fields})
 
     def list(
-        self, *, lead_id: str | None = None, person_id: int | None = None, start: int | None = None, limit: int | None = None
+        self,
+        *,
+        lead_id: str | None = None,
+        person_id: int | None = None,
+        start: int | None = None,
+        limit: int | None = None,
     ) -> Page[Note]:
         return self._call(calls.NOTES_LIST, start_page(Note), params=_given(locals()))
 
@@ -182,7 +338,9 @@ class Persons(_Group):
     """https://developers.pipedrive.com/docs/api/v1/Persons"""
 
     def add(self, body: Mapping[str, Any] = NOTHING, /, **fields: Any) -> Person:
-        """`name` is needed. Pipedrive never looks for an equal one: each call makes a new person."""
+        """`name` is needed. Pipedrive never looks for an equal one: each call makes a new
+        person.
+        """
         return self._call(calls.PERSONS_ADD, made(Person), body={**body, **fields})
 
     def get(self, id: int) -> Person:
@@ -198,7 +356,9 @@ class Persons(_Group):
         limit: int | None = None,
         cursor: str | None = None,
     ) -> Page[PersonHit]:
-        """The index lags behind creation by seconds, and `exact_match` ignores case and is not always exact."""
+        """The index lags behind creation by seconds, and `exact_match` ignores case and is not
+        always exact.
+        """
         return self._call(calls.PERSONS_SEARCH, hits(PersonHit), params=_given(locals()))
 
     def list(
@@ -217,7 +377,10 @@ class Persons(_Group):
     def newest(self, *, since: float) -> Iterator[Person]:
         """Persons added at or after `since` (Unix seconds), newest first."""
         return newest_first(
-            lambda cursor: self.list(sort_by="add_time", sort_direction="desc", limit=FULL_PAGE, cursor=cursor), since
+            lambda cursor: self.list(
+                sort_by="add_time", sort_direction="desc", limit=FULL_PAGE, cursor=cursor
+            ),
+            since,
         )
 
 
@@ -239,7 +402,9 @@ class Organizations(_Group):
         limit: int | None = None,
         cursor: str | None = None,
     ) -> Page[OrganizationHit]:
-        return self._call(calls.ORGANIZATIONS_SEARCH, hits(OrganizationHit), params=_given(locals()))
+        return self._call(
+            calls.ORGANIZATIONS_SEARCH, hits(OrganizationHit), params=_given(locals())
+        )
 
     def list(
         self,
@@ -251,12 +416,17 @@ class Organizations(_Group):
         owner_id: int | None = None,
         updated_since: str | None = None,
     ) -> Page[Organization]:
-        return self._call(calls.ORGANIZATIONS_LIST, cursor_page(Organization), params=_given(locals()))
+        return self._call(
+            calls.ORGANIZATIONS_LIST, cursor_page(Organization), params=_given(locals())
+        )
 
     def newest(self, *, since: float) -> Iterator[Organization]:
         """Organisations added at or after `since` (Unix seconds), newest first."""
         return newest_first(
-            lambda cursor: self.list(sort_by="add_time", sort_direction="desc", limit=FULL_PAGE, cursor=cursor), since
+            lambda cursor: self.list(
+                sort_by="add_time", sort_direction="desc", limit=FULL_PAGE, cursor=cursor
+            ),
+            since,
         )
 
 
@@ -281,13 +451,19 @@ class Deals(_Group):
     def of(self, *, person_id: int | None = None, org_id: int | None = None) -> Iterator[Deal]:
         return by_cursor(
             lambda cursor: self.list(
-                person_id=person_id, org_id=org_id, include_fields="source_lead_id", limit=FULL_PAGE, cursor=cursor
+                person_id=person_id,
+                org_id=org_id,
+                include_fields="source_lead_id",
+                limit=FULL_PAGE,
+                cursor=cursor,
             )
         )
 
 
 class DealFields(_Group):
-    """https://developers.pipedrive.com/docs/api/v1/DealFields; leads take their custom fields from deals."""
+    """https://developers.pipedrive.com/docs/api/v1/DealFields; leads take their custom fields from
+    deals.
+    """
 
     def list(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Field]:
         return self._call(calls.DEAL_FIELDS_LIST, cursor_page(Field), params=_given(locals()))
@@ -311,4 +487,6 @@ class PersonFields(_Group):
 
 
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in arguments.items() if value is not None and name != "self"}
+    return {
+        name: value for name, value in arguments.items() if value is not None and name != "self"
+    }

@@ -1,9 +1,10 @@
-"""HTTP with one time limit over the whole exchange, a bound on the answer, and the proof that nothing was sent.
+"""HTTP with one time limit over the whole exchange, a bound on the answer, and the proof that
+nothing was sent.
 
-httpx limits each socket operation, so a server that drips one byte a second holds a worker for ever, and a thread
-cannot be interrupted. Here a `Deadline` stands in the place of httpx's time-outs, down to the network stream, which asks
-it before each operation how much is left. It also counts the bytes handed to the kernel: a create that failed with none
-of them gone may be repeated.
+httpx limits each socket operation, so a server that drips one byte a second holds a worker for
+ever, and a thread cannot be interrupted. Here a `Deadline` stands in the place of httpx's
+time-outs, down to the network stream, which asks it before each operation how much is left. It also
+counts the bytes handed to the kernel: a create that failed with none of them gone may be repeated.
 """
 
 from __future__ import annotations
@@ -19,13 +20,16 @@ import httpcore
 import httpx
 from msgspec import Struct
 
-from worker.pipedrive.network import Deadline, TimedBackend
+from worker.pipedrive.deadline import Deadline, TimedBackend
 
 MAX_BODY = 2_000_000
-"""Bytes of an answer, on the wire and unpacked; a full page of 500 leads is about a quarter of it."""
+"""Bytes of an answer, on the wire and unpacked; a full page of 500 leads is about a quarter of it.
+"""
 
 IDLE_SECONDS = 20.0
-"""A pooled connection is dropped before Pipedrive's gateway would: a POST on a dying one has an unknown outcome."""
+"""A pooled connection is dropped before Pipedrive's gateway would: a POST on a dying one has an
+unknown outcome.
+"""
 
 RAISED: dict[type[Exception], type[httpx.TransportError]] = {
     httpcore.ConnectTimeout: httpx.ConnectTimeout,
@@ -48,7 +52,9 @@ class Cut(httpx.TransportError):
 
 
 class Received(Struct, frozen=True):
-    """An answer; header names are lower-case. `fault` is set where the body could not be read to its end."""
+    """An answer; header names are lower-case. `fault` is set where the body could not be read to
+    its end.
+    """
 
     status: int
     headers: dict[str, str]
@@ -56,9 +62,16 @@ class Received(Struct, frozen=True):
     fault: httpx.TransportError | None = None
 
 
-def exchange(http: httpx.Client, request: httpx.Request, deadline: Deadline, *, limit: int = MAX_BODY) -> Received:
-    """Sends one request and reads the answer; redirects are never followed. Raises `httpx.TransportError`."""
-    request.extensions = {**request.extensions, "timeout": dict.fromkeys(("connect", "read", "write", "pool"), deadline)}
+def exchange(
+    http: httpx.Client, request: httpx.Request, deadline: Deadline, *, limit: int = MAX_BODY
+) -> Received:
+    """Sends one request and reads the answer; redirects are never followed. Raises
+    `httpx.TransportError`.
+    """
+    request.extensions = {
+        **request.extensions,
+        "timeout": dict.fromkeys(("connect", "read", "write", "pool"), deadline),
+    }
     response = http.send(request, stream=True, follow_redirects=False)
     body, fault = b"", None
     try:
@@ -67,7 +80,12 @@ def exchange(http: httpx.Client, request: httpx.Request, deadline: Deadline, *, 
         fault = error
     finally:
         response.close()
-    return Received(response.status_code, {name.lower(): value for name, value in response.headers.items()}, body, fault)
+    return Received(
+        response.status_code,
+        {name.lower(): value for name, value in response.headers.items()},
+        body,
+        fault,
+    )
 
 
 def _read(response: httpx.Response, deadline: Deadline, limit: int) -> bytes:
@@ -79,11 +97,15 @@ def _read(response: httpx.Response, deadline: Deadline, limit: int) -> bytes:
         _bounded(packed, limit)
         if deadline.left() <= 0:
             raise httpx.ReadTimeout("the call's time is up")
-    return _unpack(bytes(packed), response.headers.get("content-encoding", "").strip().lower(), limit)
+    return _unpack(
+        bytes(packed), response.headers.get("content-encoding", "").strip().lower(), limit
+    )
 
 
 def _unpack(packed: bytes, coding: str, limit: int) -> bytes:
-    """gzip and deflate, never more than `limit` bytes: a small answer can unpack to a thousand times its size."""
+    """gzip and deflate, never more than `limit` bytes: a small answer can unpack to a thousand
+    times its size.
+    """
     if coding in ("", "identity"):
         return packed
     if coding not in ("gzip", "x-gzip", "deflate"):
@@ -117,7 +139,10 @@ class TimedTransport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         assert isinstance(request.stream, httpx.SyncByteStream)
         target = httpcore.URL(
-            scheme=request.url.raw_scheme, host=request.url.raw_host, port=request.url.port, target=request.url.raw_path
+            scheme=request.url.raw_scheme,
+            host=request.url.raw_host,
+            port=request.url.port,
+            target=request.url.raw_path,
         )
         with _as_httpx():
             answer = self._pool.handle_request(
@@ -129,7 +154,12 @@ class TimedTransport(httpx.BaseTransport):
                     extensions=request.extensions,
                 )
             )
-        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer), extensions=answer.extensions)
+        return httpx.Response(
+            answer.status,
+            headers=answer.headers,
+            stream=_Body(answer),
+            extensions=answer.extensions,
+        )
 
     def close(self) -> None:
         self._pool.close()
@@ -163,7 +193,8 @@ def build_tls() -> ssl.SSLContext:
 def build_http(ssl_context: ssl.SSLContext | None = None) -> httpx.Client:
     """A client for one worker slot.
 
-    Quietens the loggers of httpx and httpcore: they would write the address of each search, e-mail included.
+    Quietens the loggers of httpx and httpcore: they would write the address of each search, e-mail
+    included.
     """
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -171,9 +202,11 @@ def build_http(ssl_context: ssl.SSLContext | None = None) -> httpx.Client:
 
 
 class _PlainClient(httpx.Client):
-    """Hands each request straight to its transport: no redirects, cookies, netrc or proxies from the environment.
+    """Hands each request straight to its transport: no redirects, cookies, netrc or proxies from
+    the environment.
 
-    What httpx would look for in vain at every call is measured in `deploy/decisions.md`, with the slots.
+    What httpx would look for in vain at every call is measured in `deploy/decisions.md`, with the
+    slots.
     """
 
     def __init__(self, transport: httpx.BaseTransport) -> None:

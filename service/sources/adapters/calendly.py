@@ -1,33 +1,50 @@
 """`calendly`: bookings, and submissions of routing forms.
 
-A cancellation has the `uri` of the booking it ends. A rescheduled meeting is a cancellation and a new booking, which names the
-`old_invitee`: the person is found again by e-mail. The organiser's and the guests' addresses stand in the same payload; nothing
-of them is taken. https://developer.calendly.com/api-docs/ZG9jOjM2MzE2MDM4-webhook-signatures
+A cancellation has the `uri` of the booking it ends. A rescheduled meeting is a cancellation and a
+new booking, which names the `old_invitee`: the person is found again by e-mail. The organiser's and
+the guests' addresses stand in the same payload; nothing of them is taken.
+https://developer.calendly.com/api-docs/ZG9jOjM2MzE2MDM4-webhook-signatures
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from service.sources.adapter import Adapter
-from service.sources.config import Verify
-from service.sources.payload import Payload
-from service.sources.product import Question, Table, no_lead, reader, table, tables, text
-from service.sources.told import Words, listed, told, with_told
-from worker.templates import UTM
+from service.sources.adapters.base import Adapter
+from service.sources.adapters.questions import (
+    Question,
+    Table,
+    Words,
+    listed,
+    no_lead,
+    reader,
+    table,
+    tables,
+    text,
+    told,
+    with_told,
+)
+from service.sources.payload.event import Payload
+from service.sources.schema import Verify
+from worker.lead.templates import UTM
 
 ROOT = "payload"
 LEADS = ("invitee.created", "routing_form_submission.created")
 WORDS = Words(
     fields={
-        "email": "email", "name": "name", "first_name": "first_name", "last_name": "last_name", "text_reminder_number": "phone",
-        "created_at": "occurred_at", "scheduled_event.name": "form_name", "scheduled_event.event_type": "form_id",
+        "email": "email", "name": "name", "first_name": "first_name", "last_name": "last_name",
+        "text_reminder_number": "phone",
+        "created_at": "occurred_at", "scheduled_event.name": "form_name",
+        "scheduled_event.event_type": "form_id",
         **{f"tracking.utm_{part}": f"utm_{part}" for part in UTM},
     },
     left_out=(
-        "questions_and_answers", "uri", "event", "updated_at", "new_invitee", "rescheduled", "status", "no_show",
-        "reconfirmation", "scheduled_event.event_memberships", "scheduled_event.event_guests", "scheduled_event.created_at",
-        "scheduled_event.updated_at", "scheduled_event.uri", "scheduled_event.status", "scheduled_event.invitees_counter",
+        "questions_and_answers", "uri", "event", "updated_at", "new_invitee", "rescheduled",
+        "status", "no_show",
+        "reconfirmation", "scheduled_event.event_memberships", "scheduled_event.event_guests",
+        "scheduled_event.created_at",
+        "scheduled_event.updated_at", "scheduled_event.uri", "scheduled_event.status",
+        "scheduled_event.invitees_counter",
         "scheduled_event.calendar_event", "invitee_scheduled_by",
     ),
 )  # fmt: skip
@@ -39,7 +56,9 @@ def event(top: Table) -> Payload | None:
         return None
     uri = text(booking, "uri")
     if kind is not None and kind not in LEADS:
-        return no_lead(top, f"{kind}: nobody new", event_id=f"{uri}#{kind.rpartition('.')[2]}" if uri else None)
+        return no_lead(
+            top, f"{kind}: nobody new", event_id=f"{uri}#{kind.rpartition('.')[2]}" if uri else None
+        )
     payload = listed(top, _questions(booking), at=(ROOT, "questions_and_answers"), event_id=uri)
     return with_told(payload, told(booking, WORDS, (ROOT,)))
 
@@ -53,7 +72,11 @@ ADAPTER = Adapter(
     name="calendly",
     read=reader(event),
     verify=Verify(
-        scheme="hmac", header="Calendly-Webhook-Signature", listed="t=,v1=", signed="{timestamp}.{body}", tolerance=180.0
+        scheme="hmac",
+        header="Calendly-Webhook-Signature",
+        listed="t=,v1=",
+        signed="{timestamp}.{body}",
+        tolerance=180.0,
     ),
     reply=200,
 )

@@ -1,16 +1,26 @@
-"""`contact-form-7`: Contact Form 7 through the plugin "CF7 to Webhook", or a form post of its own fields.
+"""`contact-form-7`: Contact Form 7 through the plugin "CF7 to Webhook", or a form post of its own
+fields.
 
-Names are the form's tags: `your-email`, or as the editor makes them, `tel-123` and `acceptance-456`. Special mail tags and the
-plugin's own fields begin with `_`. A visitor sees an error for any answer but 200, 201, 202, 204 and 205.
+Names are the form's tags: `your-email`, or as the editor makes them, `tel-123` and
+`acceptance-456`. Special mail tags and the plugin's own fields begin with `_`. A visitor sees an
+error for any answer but 200, 201, 202, 204 and 205.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from service.sources.adapter import Adapter
-from service.sources.payload import Payload
-from service.sources.product import Question, Table, asked, joined, only_known, reader, text
+from service.sources.adapters.base import Adapter
+from service.sources.adapters.questions import (
+    Question,
+    Table,
+    asked,
+    joined,
+    only_known,
+    reader,
+    text,
+)
+from service.sources.payload.event import Payload
 
 BOOKKEEPING = frozenset({"_remote_ip", "_user_agent", "_url", "_date", "_time"})
 _INTERNAL = "_wpcf7"

@@ -1,18 +1,28 @@
 """`elementor`: the webhook action of Elementor Pro's forms, with and without "advanced data".
 
-With it, each field comes as an object (`fields[<id>][value]` beside its type and title) and the page under `meta`; without it,
-the labels are the names. A site can change from one to the other by a click. There is no id.
+With it, each field comes as an object (`fields[<id>][value]` beside its type and title) and the
+page under `meta`; without it, the labels are the names. A site can change from one to the other by
+a click. There is no id.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from service.sources.adapter import Adapter
-from service.sources.brackets import nested
-from service.sources.payload import Payload
-from service.sources.product import Question, Table, asked, joined, only_known, reader, table, text
-from service.sources.tree import Tree
+from service.sources.adapters.base import Adapter
+from service.sources.adapters.questions import (
+    Question,
+    Table,
+    asked,
+    joined,
+    only_known,
+    reader,
+    table,
+    text,
+)
+from service.sources.payload.event import Payload
+from service.sources.payload.tree import Tree
+from service.sources.payload.unwrap import nested
 
 FIELDS = {"email": "email", "tel": "phone", "acceptance": "consent"}
 """Types of field that say what they ask for."""
@@ -32,7 +42,9 @@ def event(top: Table) -> Payload | None:
             form_id=text(tree, "form", "id"),
             form_name=text(tree, "form", "name"),
             page_url=text(tree, "meta", "page_url", "value"),
-            occurred_at=joined(text(tree, "meta", "date", "value"), text(tree, "meta", "time", "value")),
+            occurred_at=joined(
+                text(tree, "meta", "date", "value"), text(tree, "meta", "time", "value")
+            ),
         ),
     )
 
@@ -40,7 +52,9 @@ def event(top: Table) -> Payload | None:
 def _questions(fields: Table) -> Iterator[Question]:
     for key, field in fields.items():
         kind = text(field, "type")
-        yield Question(key=key, title=text(field, "title"), value=_value(field), field=FIELDS.get(kind or ""))
+        yield Question(
+            key=key, title=text(field, "title"), value=_value(field), field=FIELDS.get(kind or "")
+        )
 
 
 def _value(field: Tree) -> Tree:

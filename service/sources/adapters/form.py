@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from service.sources.adapter import Adapter
-from service.sources.body import decode
-from service.sources.config import Source
-from service.sources.payload import Payload
-from service.sources.reading import Request
-from service.sources.units import Rate
-from service.sources.unwrap import events
+from service.sources.adapters.base import Adapter
+from service.sources.payload.decode import decode
+from service.sources.payload.event import Payload
+from service.sources.payload.unwrap import events
+from service.sources.request import Request
+from service.sources.schema import Rate, Source
 
 
 def read(request: Request, source: Source) -> list[Payload]:

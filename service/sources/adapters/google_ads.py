@@ -1,25 +1,38 @@
 """`google-ads`: the webhook of a lead form asset.
 
-The shared key is a field of the body. 200 with `{}` is success, a 5xx is sent again, and a 4xx is never sent again, so that
-only real refusals are one. Every field of a lead is optional, and a lead may come twice.
-https://developers.google.com/google-ads/webhook/docs/implementation
+The shared key is a field of the body. 200 with `{}` is success, a 5xx is sent again, and a 4xx is
+never sent again, so that only real refusals are one. Every field of a lead is optional, and a lead
+may come twice. https://developers.google.com/google-ads/webhook/docs/implementation
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from service.sources.adapter import Adapter
-from service.sources.config import Verify
-from service.sources.payload import Payload
-from service.sources.product import Question, Table, only_known, reader, table, tables, text
-from service.sources.reading import Answer
-from service.sources.told import Words, listed, told, with_told
-from service.sources.values import truth
+from service.sources.adapters.base import Adapter
+from service.sources.adapters.questions import (
+    Question,
+    Table,
+    Words,
+    listed,
+    only_known,
+    reader,
+    table,
+    tables,
+    text,
+    told,
+    with_told,
+)
+from service.sources.fields.values import truth
+from service.sources.payload.event import Payload
+from service.sources.request import Answer
+from service.sources.schema import Verify
 
 COLUMNS = {
-    "FULL_NAME": "name", "FIRST_NAME": "first_name", "LAST_NAME": "last_name", "EMAIL": "email", "WORK_EMAIL": "email",
-    "PHONE_NUMBER": "phone", "WORK_PHONE": "phone", "COMPANY_NAME": "company", "JOB_TITLE": "job_title", "COUNTRY": "country",
+    "FULL_NAME": "name", "FIRST_NAME": "first_name", "LAST_NAME": "last_name", "EMAIL": "email",
+    "WORK_EMAIL": "email",
+    "PHONE_NUMBER": "phone", "WORK_PHONE": "phone", "COMPANY_NAME": "company",
+    "JOB_TITLE": "job_title", "COUNTRY": "country",
 }  # fmt: skip
 """Google's own questions by their column ids; the others are the advertiser's."""
 WORDS = Words(
@@ -54,5 +67,8 @@ def _questions(top: Table) -> Iterator[Question]:
 
 
 ADAPTER = Adapter(
-    name="google-ads", read=reader(event), verify=Verify(scheme="token", field="google_key"), answer=Answer(status=200, body={})
+    name="google-ads",
+    read=reader(event),
+    verify=Verify(scheme="token", field="google_key"),
+    answer=Answer(status=200, body={}),
 )

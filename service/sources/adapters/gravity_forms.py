@@ -1,7 +1,9 @@
-"""`gravity-forms`: the Webhooks add-on of Gravity Forms, JSON or form, with all fields of the entry or a choice of them.
+"""`gravity-forms`: the Webhooks add-on of Gravity Forms, JSON or form, with all fields of the entry
+or a choice of them.
 
-Answers stand under the numbers of their fields (`1`, `1.3`), without labels, among the entry's bookkeeping: `map` says which is
-which. What the add-on sends under names of one's own is recognised by them. An entry's id is unique in one site.
+Answers stand under the numbers of their fields (`1`, `1.3`), without labels, among the entry's
+bookkeeping: `map` says which is which. What the add-on sends under names of one's own is recognised
+by them. An entry's id is unique in one site.
 """
 
 from __future__ import annotations
@@ -9,15 +11,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from service.sources.adapter import Adapter
-from service.sources.emails import email
-from service.sources.payload import Payload
-from service.sources.product import Question, Table, asked, only_known, reader, text
-from service.sources.reading import Outcome
+from service.sources.adapters.base import Adapter
+from service.sources.adapters.questions import Question, Table, asked, only_known, reader, text
+from service.sources.fields.values import email
+from service.sources.payload.event import Payload
+from service.sources.request import Outcome
 
 BOOKKEEPING = frozenset({
-    "id", "form_id", "post_id", "date_created", "date_updated", "is_starred", "is_read", "ip", "source_url", "source_id",
-    "user_agent", "currency", "created_by", "is_fulfilled", "is_approved", "status", "transaction_type", "submission_speeds",
+    "id", "form_id", "post_id", "date_created", "date_updated", "is_starred", "is_read", "ip",
+    "source_url", "source_id",
+    "user_agent", "currency", "created_by", "is_fulfilled", "is_approved", "status",
+    "transaction_type", "submission_speeds",
 })  # fmt: skip
 """Of the entry rather than of the visitor. What was paid is kept."""
 _NUMBERED = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
@@ -29,7 +33,11 @@ def event(top: Table) -> Payload | None:
         top,
         _questions(top),
         at=(),
-        known=only_known(form_id=text(top, "form_id"), page_url=text(top, "source_url"), occurred_at=text(top, "date_created")),
+        known=only_known(
+            form_id=text(top, "form_id"),
+            page_url=text(top, "source_url"),
+            occurred_at=text(top, "date_created"),
+        ),
         event_id=text(top, "id"),
         outcome=Outcome.SPAM if is_spam else None,
         why="the site marked the entry as spam" if is_spam else None,
@@ -45,7 +53,11 @@ def _questions(top: Table) -> Iterator[Question]:
 
 def _only_address(top: Table) -> str | None:
     """The numbered field with the only e-mail address of the form: nobody's but the sender's."""
-    found = [key for key, value in top.items() if _NUMBERED.fullmatch(key) and isinstance(value, str) and email(value)]
+    found = [
+        key
+        for key, value in top.items()
+        if _NUMBERED.fullmatch(key) and isinstance(value, str) and email(value)
+    ]
     return found[0] if len(found) == 1 else None
 
 

@@ -1,7 +1,8 @@
-"""`hubspot`: contacts of workflows, subscriptions to contacts, and the contact that the CRM API tells of a subscription.
+"""`hubspot`: contacts of workflows, subscriptions to contacts, and the contact that the CRM API
+tells of a subscription.
 
-A workflow posts the whole contact; a subscription posts a list of events with ids alone. All three versions of the signature
-are in use, and two of them sign the URL as the sender sees it.
+A workflow posts the whole contact; a subscription posts a list of events with ids alone. All three
+versions of the signature are in use, and two of them sign the URL as the sender sees it.
 https://developers.hubspot.com/docs/apps/legacy-apps/authentication/validating-requests
 """
 
@@ -14,31 +15,58 @@ from urllib.parse import quote, unquote, urlencode
 
 from msgspec import structs
 
-from service.sources.adapter import Adapter, Records
-from service.sources.body import decode
-from service.sources.config import Secret, Source, Verify
-from service.sources.payload import Payload
-from service.sources.product import Question, Table, no_lead, only_known, table, tables, text
-from service.sources.proof import PASSED, Verdict, any_equal, header, read_hex, refused
-from service.sources.reading import Request
-from service.sources.signatures import signature, signed_bytes
-from service.sources.told import Words, batch, ids_only, listed, moment, record_id, told, with_told
-from service.sources.traps import unix_seconds
-from service.sources.tree import Tree, Unreadable
-from service.sources.unwrap import events
+from service.sources.adapters.base import Adapter, Records
+from service.sources.adapters.questions import (
+    Question,
+    Table,
+    Words,
+    batch,
+    ids_only,
+    listed,
+    moment,
+    no_lead,
+    only_known,
+    record_id,
+    table,
+    tables,
+    text,
+    told,
+    with_told,
+)
+from service.sources.payload.decode import decode
+from service.sources.payload.event import Payload
+from service.sources.payload.tree import Tree, Unreadable
+from service.sources.payload.unwrap import events
+from service.sources.request import Request
+from service.sources.schema import Secret, Source, Verify
+from service.sources.spam import unix_seconds
+from service.sources.verification.common import (
+    PASSED,
+    Verdict,
+    any_equal,
+    header,
+    read_hex,
+    refused,
+)
+from service.sources.verification.hmac import signature, signed_bytes
 
 PROPERTIES = {
-    "email": "email", "firstname": "first_name", "lastname": "last_name", "phone": "phone", "mobilephone": "phone",
-    "company": "company", "jobtitle": "job_title", "website": "website", "country": "country", "message": "message",
+    "email": "email", "firstname": "first_name", "lastname": "last_name", "phone": "phone",
+    "mobilephone": "phone",
+    "company": "company", "jobtitle": "job_title", "website": "website", "country": "country",
+    "message": "message",
     "hs_analytics_first_url": "page_url", "hs_analytics_first_referrer": "referrer",
     "hs_google_click_id": "click_ids.gclid", "hs_facebook_click_id": "click_ids.fbclid",
 }  # fmt: skip
 ALSO = ("city", "state", "zip", "lifecyclestage", "hs_lead_status", "hs_analytics_source", "hs_analytics_source_data_1",
         "hs_analytics_source_data_2", "hs_latest_source", "hs_language")  # fmt: skip
-"""What is worth reading of a contact beside that. HubSpot's many other `hs_` properties are its own counters."""
+"""What is worth reading of a contact beside that. HubSpot's many other `hs_` properties are its own
+counters.
+"""
 CONTACT = Words(
     fields={"createdAt": "occurred_at"},
-    left_out=("properties", "form-submissions", "identity-profiles", "list-memberships", "merge-audits", "merged-vids",
+    left_out=("properties", "form-submissions", "identity-profiles", "list-memberships",
+    "merge-audits", "merged-vids",
               "associated-company", "associated-owner", "is-contact", "updatedAt", "archived", "id", "canonical-vid"),
 )  # fmt: skip
 EVENT = Words(fields={"occurredAt": "occurred_at"}, left_out=("eventId", "attemptNumber"))
@@ -47,10 +75,15 @@ CONTACTS = "0-1"
 """The `objectTypeId` of contacts, where the subscription is to objects of any kind."""
 
 V3 = Verify(
-    scheme="hmac", header="X-HubSpot-Signature-v3", encoding="base64", signed="{method}{url}{body}{timestamp}",
+    scheme="hmac", header="X-HubSpot-Signature-v3", encoding="base64",
+    signed="{method}{url}{body}{timestamp}",
     timestamp_header="X-HubSpot-Request-Timestamp",
 )  # fmt: skip
-SIGNED = {"v1": ("{body}",), "v2": ("{method}{url}{body}",), None: ("{body}", "{method}{url}{body}")}
+SIGNED = {
+    "v1": ("{body}",),
+    "v2": ("{method}{url}{body}",),
+    None: ("{body}", "{method}{url}{body}"),
+}
 """What the older versions sign behind the secret, by `X-HubSpot-Signature-Version`."""
 _ENCODED = re.compile(r"%(?:3A|2F|3F|40|21|24|27|28|29|2A|2C|3B)", re.IGNORECASE)
 """What HubSpot decodes in a URL before it signs it (v3)."""
@@ -60,14 +93,23 @@ def scheme(request: Request, rules: Verify, secrets: Sequence[Secret], now: floa
     """Version 3 where it is there, else version 1 or 2, which have no timestamp."""
     if header(request, V3.header or ""):
         as_seen = signature(request, structs.replace(V3, tolerance=rules.tolerance), secrets, now)
-        decoded = structs.replace(request, url=_ENCODED.sub(lambda found: unquote(found[0]), request.url or ""))
-        return as_seen if as_seen.ok else signature(decoded, structs.replace(V3, tolerance=rules.tolerance), secrets, now)
+        decoded = structs.replace(
+            request, url=_ENCODED.sub(lambda found: unquote(found[0]), request.url or "")
+        )
+        return (
+            as_seen
+            if as_seen.ok
+            else signature(decoded, structs.replace(V3, tolerance=rules.tolerance), secrets, now)
+        )
     given = read_hex(header(request, "X-HubSpot-Signature") or "")
     templates = SIGNED.get((header(request, "X-HubSpot-Signature-Version") or "").lower() or None)
     if given is None or templates is None:
         return refused("the signature is missing")
-    # A plain hash can be prolonged by who knows one, but only by bytes that are no UTF-8, which no body here may hold.
-    texts = [said for each in templates if (said := signed_bytes(each, request, None, None)) is not None]
+    # A plain hash can be prolonged by who knows one, but only by bytes that are no UTF-8, which no
+    # body here may hold.
+    texts = [
+        said for each in templates if (said := signed_bytes(each, request, None, None)) is not None
+    ]
     wanted = [hashlib.sha256(secret.raw + said).digest() for secret in secrets for said in texts]
     if not texts:
         return refused("what is signed is incomplete: the public URL is not known")
@@ -94,15 +136,27 @@ def _is_subscription(one: Tree) -> bool:
 def _subscribed(top: Tree, place: str | None, one: Tree) -> Payload:
     kind, event_id = text(one, "subscriptionType") or "", text(one, "eventId")
     record = record_id(one.get("objectId")) if isinstance(one, dict) else None
-    if not WANTED.fullmatch(kind) or text(one, "objectTypeId") not in (None, CONTACTS) or record is None:
+    if (
+        not WANTED.fullmatch(kind)
+        or text(one, "objectTypeId") not in (None, CONTACTS)
+        or record is None
+    ):
         return no_lead(top, f"{kind[:60] or 'an event'}: no contact to read", event_id=event_id)
     why = "ids only: the contact is read from HubSpot"
-    return ids_only(top, one, (place,) if place else (), EVENT, record=record, event_id=event_id, why=why)
+    return ids_only(
+        top, one, (place,) if place else (), EVENT, record=record, event_id=event_id, why=why
+    )
 
 
 def contact(top: Table) -> Payload:
-    """A contact of a workflow, whose values carry their history, or of the API, where they stand alone."""
-    form = max(tables(top, "form-submissions"), key=lambda one: unix_seconds(text(one, "timestamp") or "") or 0.0, default={})
+    """A contact of a workflow, whose values carry their history, or of the API, where they stand
+    alone.
+    """
+    form = max(
+        tables(top, "form-submissions"),
+        key=lambda one: unix_seconds(text(one, "timestamp") or "") or 0.0,
+        default={},
+    )
     payload = listed(
         top,
         _properties(table(top, "properties")),
@@ -122,7 +176,10 @@ def _properties(properties: Table) -> Iterator[Question]:
     for name, value in properties.items():
         if not name.startswith("hs_") or name in PROPERTIES or name in ALSO:
             yield Question(
-                key=name, value=value.get("value") if isinstance(value, dict) else value, field=PROPERTIES.get(name), whole=True
+                key=name,
+                value=value.get("value") if isinstance(value, dict) else value,
+                field=PROPERTIES.get(name),
+                whole=True,
             )
 
 
@@ -133,10 +190,14 @@ def read_record(record: Tree, source: Source) -> Payload:  # noqa: ARG001 -- one
 
 
 def targets(contact_id: str, source: Source) -> list[str]:
-    """The properties that mean something here, and those that the source maps (`properties.NAME`, or NAME)."""
+    """The properties that mean something here, and those that the source maps (`properties.NAME`,
+    or NAME).
+    """
     mapped = {written.removeprefix("properties.") for written in source.map}
     names = [*PROPERTIES, *ALSO, *sorted(mapped - {*PROPERTIES, *ALSO})]
-    return [f"/crm/v3/objects/contacts/{quote(contact_id)}?{urlencode({'properties': ','.join(names)}, safe=',')}"]
+    return [
+        f"/crm/v3/objects/contacts/{quote(contact_id)}?{urlencode({'properties': ','.join(names)}, safe=',')}"
+    ]
 
 
 ADAPTER = Adapter(

@@ -1,33 +1,55 @@
 """`intercom`: notifications about contacts.
 
-`id` stays over the tries of one notification and is null on the ping that Intercom sends when a hook is saved. A contact may
-have no e-mail yet when it is created: `contact.lead.added_email` follows.
-https://developers.intercom.com/docs/webhooks/webhook-notifications
+`id` stays over the tries of one notification and is null on the ping that Intercom sends when a
+hook is saved. A contact may have no e-mail yet when it is created: `contact.lead.added_email`
+follows. https://developers.intercom.com/docs/webhooks/webhook-notifications
 """
 
 from __future__ import annotations
 
-from service.sources.adapter import Adapter
-from service.sources.config import Verify
-from service.sources.payload import Payload, Scope
-from service.sources.product import Table, no_lead, only_known, reader, table, text
-from service.sources.told import Words, moment, told
-from worker.templates import UTM
+from service.sources.adapters.base import Adapter
+from service.sources.adapters.questions import (
+    Table,
+    Words,
+    moment,
+    no_lead,
+    only_known,
+    reader,
+    table,
+    text,
+    told,
+)
+from service.sources.payload.event import Payload, Scope
+from service.sources.schema import Verify
+from worker.lead.templates import UTM
 
 AT = ("data", "item")
 CONTACTS = ("contact", "lead", "user")
-NOTHING_NEW = ("deleted", "archived", "unarchived", "merged", "subscribed", "unsubscribed", "attached", "detached")
+NOTHING_NEW = (
+    "deleted",
+    "archived",
+    "unarchived",
+    "merged",
+    "subscribed",
+    "unsubscribed",
+    "attached",
+    "detached",
+)
 """The last words of topics about contacts that are nobody new."""
 WORDS = Words(
     fields={
-        "email": "email", "phone": "phone", "name": "name", "referrer": "referrer", "sms_consent": "consent",
-        "location.country": "country", "companies.data.0.name": "company", **{f"utm_{part}": f"utm_{part}" for part in UTM},
+        "email": "email", "phone": "phone", "name": "name", "referrer": "referrer",
+        "sms_consent": "consent",
+        "location.country": "country", "companies.data.0.name": "company",
+        **{f"utm_{part}": f"utm_{part}" for part in UTM},
     },
     guessed=("custom_attributes",),
     left_out=(
-        "type", "workspace_id", "avatar", "social_profiles", "tags", "notes", "opted_out_subscription_types",
+        "type", "workspace_id", "avatar", "social_profiles", "tags", "notes",
+        "opted_out_subscription_types",
         "opted_in_subscription_types", "owner_id", "created_at", "updated_at", "signed_up_at",
-        *(f"companies.{key}" for key in ("type", "url", "total_count", "has_more")), "location.type",
+        *(f"companies.{key}" for key in ("type", "url", "total_count", "has_more")),
+        "location.type",
     ),
 )  # fmt: skip
 

@@ -1,7 +1,8 @@
 """`jotform`: the webhook of Jotform.
 
-The answers are JSON in the part `rawRequest`, as `q<number>_<name>`, among bookkeeping of the page; files are lists of
-addresses. `pretty` has the questions as people read them, but nothing that tells where one ends.
+The answers are JSON in the part `rawRequest`, as `q<number>_<name>`, among bookkeeping of the page;
+files are lists of addresses. `pretty` has the questions as people read them, but nothing that tells
+where one ends.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from service.sources.adapter import Adapter
-from service.sources.payload import Payload
-from service.sources.product import Question, Table, asked, only_known, reader, text
-from service.sources.tree import Tree, text_of
-from service.sources.unwrap import parsed
+from service.sources.adapters.base import Adapter
+from service.sources.adapters.questions import Question, Table, asked, only_known, reader, text
+from service.sources.payload.event import Payload
+from service.sources.payload.tree import Tree, text_of
+from service.sources.payload.unwrap import parsed
 
 RAW = "rawRequest"
 _ASKED = re.compile(r"q[0-9]+_(.+)", re.DOTALL)
@@ -44,20 +45,35 @@ def _questions(raw: Table) -> Iterator[Question]:
     for key, value in raw.items():
         if found := _ASKED.fullmatch(key):
             yield Question(key=key, value=_value(value), names=(found[1],), whole=True)
-        elif isinstance(value, list) and value and all(isinstance(item, str) and _FILE.match(item) for item in value):
+        elif (
+            isinstance(value, list)
+            and value
+            and all(isinstance(item, str) and _FILE.match(item) for item in value)
+        ):
             yield Question(key=key, value=value)
 
 
 def _is_address(value: Tree) -> bool:
-    return isinstance(value, dict) and "addr_line1" in value and isinstance(value.get("country"), str)
+    return (
+        isinstance(value, dict) and "addr_line1" in value and isinstance(value.get("country"), str)
+    )
 
 
 def _value(value: Tree) -> Tree:
-    """Names and phones stay objects, which the lead's fields can read; dates, addresses and tables become text."""
-    if not isinstance(value, dict) or not value or NAME_PARTS.issuperset(value) or PHONE_PARTS.issuperset(value):
+    """Names and phones stay objects, which the lead's fields can read; dates, addresses and tables
+    become text.
+    """
+    if (
+        not isinstance(value, dict)
+        or not value
+        or NAME_PARTS.issuperset(value)
+        or PHONE_PARTS.issuperset(value)
+    ):
         return value
     if all(text(value, part) for part in DATE):
-        return "-".join(text(value, part) or "" for part in DATE) + "".join(f" {rest}" for rest in _time(value))
+        return "-".join(text(value, part) or "" for part in DATE) + "".join(
+            f" {rest}" for rest in _time(value)
+        )
     if "addr_line1" in value:
         return ", ".join(said for part in value.values() if (said := text_of(part)))
     return [f"{name}: {said}" for name, part in value.items() if (said := text_of(part))]

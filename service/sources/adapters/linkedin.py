@@ -1,7 +1,9 @@
-"""`linkedin`: the Lead Sync notifications of LinkedIn, and the response to a lead form that its API tells of them.
+"""`linkedin`: the Lead Sync notifications of LinkedIn, and the response to a lead form that its API
+tells of them.
 
-A notification holds ids alone, comes at least once, and tells deletions too. LinkedIn asks every two hours whether the endpoint
-can sign: a wrong or late answer three times blocks it. https://learn.microsoft.com/linkedin/marketing/lead-sync/leadsync
+A notification holds ids alone, comes at least once, and tells deletions too. LinkedIn asks every
+two hours whether the endpoint can sign: a wrong or late answer three times blocks it.
+https://learn.microsoft.com/linkedin/marketing/lead-sync/leadsync
 """
 
 from __future__ import annotations
@@ -11,30 +13,63 @@ import re
 from collections.abc import Iterator
 from urllib.parse import quote
 
-from service.sources.adapter import Adapter, Records
-from service.sources.config import Source, Verify
-from service.sources.payload import Payload
-from service.sources.product import Question, Table, no_lead, only_known, reader, step, table, tables, text
-from service.sources.proof import query_value
-from service.sources.reading import Answer, Outcome, Reading, Request
-from service.sources.told import Words, ids_only, listed, moment, record_id, told, with_told
-from service.sources.tree import Tree, Unreadable, text_of
+from service.sources.adapters.base import Adapter, Records
+from service.sources.adapters.questions import (
+    Question,
+    Table,
+    Words,
+    ids_only,
+    listed,
+    moment,
+    no_lead,
+    only_known,
+    reader,
+    record_id,
+    step,
+    table,
+    tables,
+    text,
+    told,
+    with_told,
+)
+from service.sources.payload.event import Payload
+from service.sources.payload.tree import Tree, Unreadable, text_of
+from service.sources.request import Answer, Outcome, Reading, Request
+from service.sources.schema import Source, Verify
+from service.sources.verification.common import query_value
 
 CREATED = "CREATED"
-NOTIFIED = Words(fields={"leadGenForm": "form_id", "occurredAt": "occurred_at"}, left_out=("type", "leadAction"))
+NOTIFIED = Words(
+    fields={"leadGenForm": "form_id", "occurredAt": "occurred_at"}, left_out=("type", "leadAction")
+)
 FIELDS = {
-    "FIRST_NAME": "first_name", "LAST_NAME": "last_name", "EMAIL": "email", "WORK_EMAIL": "email", "PHONE_NUMBER": "phone",
-    "WORK_PHONE_NUMBER": "phone", "COMPANY_NAME": "company", "JOB_TITLE": "job_title", "COUNTRY": "country",
+    "FIRST_NAME": "first_name", "LAST_NAME": "last_name", "EMAIL": "email", "WORK_EMAIL": "email",
+    "PHONE_NUMBER": "phone",
+    "WORK_PHONE_NUMBER": "phone", "COMPANY_NAME": "company", "JOB_TITLE": "job_title",
+    "COUNTRY": "country",
 }  # fmt: skip
 """LinkedIn's own questions by their `predefinedField`."""
 RECORD = Words(
-    left_out=("id", "form", "formResponse", "submittedAt", "testLead", "submitter", "owner", "versionedLeadGenFormUrn")
+    left_out=(
+        "id",
+        "form",
+        "formResponse",
+        "submittedAt",
+        "testLead",
+        "submitter",
+        "owner",
+        "versionedLeadGenFormUrn",
+    )
 )
 TOLD_OF_FORM = "form:(hiddenFields,creationLocale,name,id,content)"
 TOLD = "id,submittedAt,testLead,leadType,versionedLeadGenFormUrn,ownerInfo,associatedEntityInfo,leadMetadataInfo,formResponse"
 VERSION = "202606"
-"""Of the API, as a year and a month; LinkedIn keeps each for a year at least. `fetch.version` names another."""
-_UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
+"""Of the API, as a year and a month; LinkedIn keeps each for a year at least. `fetch.version` names
+another.
+"""
+_UUID4 = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE
+)
 
 
 def event(top: Table) -> Payload | None:
@@ -105,21 +140,30 @@ def _value(details: Table, question: Table) -> Tree:
 
 def _localized(value: Tree) -> str | None:
     """The first of a text's languages: a form is answered in one."""
-    return next((found for key in table(value, "localized") if (found := text(value, "localized", key))), None)
+    return next(
+        (found for key in table(value, "localized") if (found := text(value, "localized", key))),
+        None,
+    )
 
 
 def handshake(request: Request, source: Source) -> Reading:
-    """Signs what LinkedIn sends, a random UUID and nothing else: else anybody could have a body of theirs signed here."""
+    """Signs what LinkedIn sends, a random UUID and nothing else: else anybody could have a body of
+    theirs signed here.
+    """
     sent = query_value(request.query, "challengeCode")
     if sent is None:
         return Reading(outcome=Outcome.REFUSED, status=405)
     code = sent.decode("ascii", "replace")
     if not source.secrets or not _UUID4.fullmatch(code):
         why = "challengeCode is no type-4 UUID" if source.secrets else "no secret is set"
-        return Reading(outcome=Outcome.REFUSED, status=403, detail="This challenge is not answered.", why=why)
+        return Reading(
+            outcome=Outcome.REFUSED, status=403, detail="This challenge is not answered.", why=why
+        )
     signed = hmac.digest(source.secrets[0].raw, code.encode(), "sha256").hex()
     return Reading(
-        outcome=Outcome.HANDSHAKE, status=200, answer=Answer(200, {"challengeCode": code, "challengeResponse": signed})
+        outcome=Outcome.HANDSHAKE,
+        status=200,
+        answer=Answer(200, {"challengeCode": code, "challengeResponse": signed}),
     )
 
 

@@ -1,20 +1,30 @@
 """`mailchimp`: the webhook of a Mailchimp audience.
 
-Only `subscribe` is somebody new; the other events have the same shape. `data[id]` is the subscriber, not the event. There is no
-signature: the secret stands in the URL. Mailchimp looks with a plain GET whether the URL is there.
+Only `subscribe` is somebody new; the other events have the same shape. `data[id]` is the
+subscriber, not the event. There is no signature: the secret stands in the URL. Mailchimp looks with
+a plain GET whether the URL is there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from service.sources.adapter import Adapter
-from service.sources.brackets import nested
-from service.sources.config import Source
-from service.sources.payload import Payload
-from service.sources.product import Question, Table, asked, no_lead, only_known, reader, table, text
-from service.sources.reading import Answer, Outcome, Reading, Request
-from service.sources.tokens import shows_token
+from service.sources.adapters.base import Adapter
+from service.sources.adapters.questions import (
+    Question,
+    Table,
+    asked,
+    no_lead,
+    only_known,
+    reader,
+    table,
+    text,
+)
+from service.sources.payload.event import Payload
+from service.sources.payload.unwrap import nested
+from service.sources.request import Answer, Outcome, Reading, Request
+from service.sources.schema import Source
+from service.sources.verification.token import shows_token
 
 SUBSCRIBE = "subscribe"
 
@@ -32,7 +42,12 @@ def event(top: Table) -> Payload | None:
         tree,
         _questions(table(data, "merges")),
         at=("data", "merges"),
-        known=only_known(email=text(data, "email"), form_id=text(data, "list_id"), event_id=subscriber, occurred_at=at),
+        known=only_known(
+            email=text(data, "email"),
+            form_id=text(data, "list_id"),
+            event_id=subscriber,
+            occurred_at=at,
+        ),
         event_id=event_id,
     )
 
@@ -45,7 +60,9 @@ def handshake(request: Request, source: Source) -> Reading:
     """200 for the look at the URL; with the URL's secret, where the source has one there."""
     rules = source.check
     if rules.scheme == "token" and rules.query and not shows_token(request, source):
-        return Reading(outcome=Outcome.REFUSED, status=403, detail="The secret is missing or wrong.")
+        return Reading(
+            outcome=Outcome.REFUSED, status=403, detail="The secret is missing or wrong."
+        )
     return Reading(outcome=Outcome.HANDSHAKE, status=200, answer=Answer(200))
 
 

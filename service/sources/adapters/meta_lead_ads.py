@@ -1,8 +1,9 @@
-"""`meta-lead-ads`: the `leadgen` webhook of a Facebook page or Instagram account, and the lead that the Graph API tells of it.
+"""`meta-lead-ads`: the `leadgen` webhook of a Facebook page or Instagram account, and the lead that
+the Graph API tells of it.
 
-A notification holds ids alone, as numbers or as text, and may hold several changes of several kinds. Anything but 200 is sent
-again for 36 hours. Test leads have no flag: their answers are placeholders.
-https://developers.facebook.com/docs/marketing-api/guides/lead-ads/retrieving/
+A notification holds ids alone, as numbers or as text, and may hold several changes of several
+kinds. Anything but 200 is sent again for 36 hours. Test leads have no flag: their answers are
+placeholders. https://developers.facebook.com/docs/marketing-api/guides/lead-ads/retrieving/
 """
 
 from __future__ import annotations
@@ -10,22 +11,39 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import quote, urlencode
 
-from service.sources.adapter import Adapter, Records
-from service.sources.body import decode
-from service.sources.config import Source, Verify
-from service.sources.payload import Payload
-from service.sources.product import Question, Table, no_lead, table, tables, text
-from service.sources.proof import any_equal, query_value
-from service.sources.reading import Answer, Outcome, Reading, Request
-from service.sources.told import Words, batch, ids_only, listed, record_id, told, with_told
-from service.sources.tree import Path, Tree, Unreadable, text_of
-from service.sources.unwrap import events
+from service.sources.adapters.base import Adapter, Records
+from service.sources.adapters.questions import (
+    Question,
+    Table,
+    Words,
+    batch,
+    ids_only,
+    listed,
+    no_lead,
+    record_id,
+    table,
+    tables,
+    text,
+    told,
+    with_told,
+)
+from service.sources.payload.decode import decode
+from service.sources.payload.event import Payload
+from service.sources.payload.tree import Path, Tree, Unreadable, text_of
+from service.sources.payload.unwrap import events
+from service.sources.request import Answer, Outcome, Reading, Request
+from service.sources.schema import Source, Verify
+from service.sources.verification.common import any_equal, query_value
 
 LEAD = "leadgen"
-NOTIFIED = Words(fields={"form_id": "form_id", "created_time": "occurred_at"}, left_out=("leadgen_id",))
+NOTIFIED = Words(
+    fields={"form_id": "form_id", "created_time": "occurred_at"}, left_out=("leadgen_id",)
+)
 FIELDS = {
-    "email": "email", "work_email": "email", "phone_number": "phone", "work_phone_number": "phone", "full_name": "name",
-    "first_name": "first_name", "last_name": "last_name", "company_name": "company", "job_title": "job_title",
+    "email": "email", "work_email": "email", "phone_number": "phone", "work_phone_number": "phone",
+    "full_name": "name",
+    "first_name": "first_name", "last_name": "last_name", "company_name": "company",
+    "job_title": "job_title",
     "country": "country", "website": "website",
 }  # fmt: skip
 """Meta's own questions; the others are named by whoever made the form."""
@@ -45,7 +63,9 @@ def read(request: Request, source: Source) -> list[Payload]:
     top = decode(request)
     if source.read.root or not isinstance(top, dict) or "entry" not in top:
         return events(top, source)
-    found = batch([lead for path, change in _changes(top) if (lead := _notified(top, path, change))])
+    found = batch(
+        [lead for path, change in _changes(top) if (lead := _notified(top, path, change))]
+    )
     kinds = sorted({text(change, "field") or "unnamed" for _, change in _changes(top)})
     return found or [no_lead(top, f"no lead among its changes ({', '.join(kinds)[:100]})")]
 
@@ -59,18 +79,30 @@ def _changes(top: Table) -> Iterator[tuple[Path, Table]]:
 def _notified(top: Table, path: Path, change: Table) -> Payload | None:
     if text(change, "field") != LEAD:
         return None
-    value = {key: told for key, told in table(change, "value").items() if text_of(told) != "0"}  # an `ad_id` of 0 is no ad
+    value = {
+        key: told for key, told in table(change, "value").items() if text_of(told) != "0"
+    }  # an `ad_id` of 0 is no ad
     lead = record_id(value.get("leadgen_id"))
     if lead is None:
         return no_lead(top, "a lead without an id that could be read")
-    return ids_only(top, value, path, NOTIFIED, record=lead, event_id=lead, why="ids only: the lead is read from Meta")
+    return ids_only(
+        top,
+        value,
+        path,
+        NOTIFIED,
+        record=lead,
+        event_id=lead,
+        why="ids only: the lead is read from Meta",
+    )
 
 
 def read_record(record: Tree, source: Source) -> Payload:  # noqa: ARG001 -- one signature for all
     if not isinstance(record, dict) or "field_data" not in record:
         raise Unreadable("no lead of Meta: field_data is missing")
     lead = text(record, "id")
-    payload = listed(record, _questions(record), at=("field_data",), event_id=lead, is_test=is_test(record))
+    payload = listed(
+        record, _questions(record), at=("field_data",), event_id=lead, is_test=is_test(record)
+    )
     return with_told(payload, told(record, RECORD))
 
 
@@ -80,29 +112,57 @@ def _questions(record: Table) -> Iterator[Question]:
         value = values[0] if isinstance(values, list) and len(values) == 1 else values
         yield Question(key=name, value=value, field=FIELDS.get(name))
     for number, box in enumerate(tables(record, "custom_disclaimer_responses")):
-        yield Question(key=text(box, "checkbox_key") or f"disclaimer {number}", value=box.get("is_checked"), field="consent")
+        yield Question(
+            key=text(box, "checkbox_key") or f"disclaimer {number}",
+            value=box.get("is_checked"),
+            field="consent",
+        )
 
 
 def is_test(record: Table) -> bool:
     """By the placeholders of the Lead Ads Testing Tool."""
     answers = [text_of(one.get("values")) or "" for one in tables(record, "field_data")]
-    return any(answer.startswith(TEST_ANSWER) or answer.lower() in TEST_ADDRESSES for answer in answers)
+    return any(
+        answer.startswith(TEST_ANSWER) or answer.lower() in TEST_ADDRESSES for answer in answers
+    )
 
 
 def handshake(request: Request, source: Source) -> Reading:
     """The bare challenge for whoever knows the verify token; nothing is echoed to anybody else."""
-    mode, shown, challenge = (query_value(request.query, f"hub.{name}") for name in ("mode", "verify_token", "challenge"))
+    mode, shown, challenge = (
+        query_value(request.query, f"hub.{name}") for name in ("mode", "verify_token", "challenge")
+    )
     if mode is None and shown is None:
         return Reading(outcome=Outcome.REFUSED, status=405)
     tokens = [source.challenge] if source.challenge else source.secrets
-    if mode != b"subscribe" or not challenge or not any_equal([shown or b""], [token.raw for token in tokens]):
-        why = "the verify token is wrong" if source.challenge else "the verify token is wrong, and no challenge_env is set"
-        return Reading(outcome=Outcome.REFUSED, status=403, detail="The verify token is missing or wrong.", why=why)
-    return Reading(outcome=Outcome.HANDSHAKE, status=200, answer=Answer(200, challenge.decode("utf-8", "replace"), "text/plain"))
+    if (
+        mode != b"subscribe"
+        or not challenge
+        or not any_equal([shown or b""], [token.raw for token in tokens])
+    ):
+        why = (
+            "the verify token is wrong"
+            if source.challenge
+            else "the verify token is wrong, and no challenge_env is set"
+        )
+        return Reading(
+            outcome=Outcome.REFUSED,
+            status=403,
+            detail="The verify token is missing or wrong.",
+            why=why,
+        )
+    return Reading(
+        outcome=Outcome.HANDSHAKE,
+        status=200,
+        answer=Answer(200, challenge.decode("utf-8", "replace"), "text/plain"),
+    )
 
 
 def targets(lead: str, source: Source) -> list[str]:  # noqa: ARG001 -- one signature for all
-    return [f"/{quote(lead)}?{urlencode({'fields': fields}, safe=',')}" for fields in (f"{BASIC},{OF_ADS}", BASIC)]
+    return [
+        f"/{quote(lead)}?{urlencode({'fields': fields}, safe=',')}"
+        for fields in (f"{BASIC},{OF_ADS}", BASIC)
+    ]
 
 
 ADAPTER = Adapter(

@@ -1,18 +1,29 @@
 """`netlify`: the outgoing webhook of Netlify Forms.
 
-`data` has the fields as they were posted, among them the address, browser and page of the visitor; what stands beside it
-(`name`, `first_name`, `summary` in HTML) are Netlify's guesses at the same. The same kind of hook tells of deployments.
+`data` has the fields as they were posted, among them the address, browser and page of the visitor;
+what stands beside it (`name`, `first_name`, `summary` in HTML) are Netlify's guesses at the same.
+The same kind of hook tells of deployments.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from service.sources.adapter import Adapter
-from service.sources.config import Verify
-from service.sources.payload import Payload
-from service.sources.product import Question, Table, asked, no_lead, only_known, reader, table, tables, text
-from service.sources.tree import Tree
+from service.sources.adapters.base import Adapter
+from service.sources.adapters.questions import (
+    Question,
+    Table,
+    asked,
+    no_lead,
+    only_known,
+    reader,
+    table,
+    tables,
+    text,
+)
+from service.sources.payload.event import Payload
+from service.sources.payload.tree import Tree
+from service.sources.schema import Verify
 
 BOOKKEEPING = frozenset({"ip", "user_agent", "referrer"})
 
@@ -21,7 +32,11 @@ def event(top: Table) -> Payload | None:
     data = table(top, "data")
     if not data:
         is_deployment = "deploy_url" in top or "deploy_ssl_url" in top
-        return no_lead(top, "a deployment of the site", event_id=text(top, "id")) if is_deployment else None
+        return (
+            no_lead(top, "a deployment of the site", event_id=text(top, "id"))
+            if is_deployment
+            else None
+        )
     return asked(
         top,
         _questions(top, data),
@@ -37,7 +52,9 @@ def event(top: Table) -> Payload | None:
 
 
 def _questions(top: Table, data: Table) -> Iterator[Question]:
-    titles = {text(field, "name"): text(field, "title") for field in tables(top, "ordered_human_fields")}
+    titles = {
+        text(field, "name"): text(field, "title") for field in tables(top, "ordered_human_fields")
+    }
     for key, value in data.items():
         if key not in BOOKKEEPING:
             yield Question(key=key, title=titles.get(key), value=_value(value))
@@ -48,4 +65,9 @@ def _value(value: Tree) -> Tree:
     return text(value, "url") or value
 
 
-ADAPTER = Adapter(name="netlify", read=reader(event), verify=Verify(scheme="jwt", header="X-Webhook-Signature"), reply=200)
+ADAPTER = Adapter(
+    name="netlify",
+    read=reader(event),
+    verify=Verify(scheme="jwt", header="X-Webhook-Signature"),
+    reply=200,
+)

@@ -1,28 +1,42 @@
 """`shopify`: customers, and who orders or begins a checkout.
 
-What happened, its id and whether it is a test stand in headers alone. The privacy topics that every app must answer
-(`customers/redact` and its like) make no lead. https://shopify.dev/docs/apps/build/webhooks
+What happened, its id and whether it is a test stand in headers alone. The privacy topics that every
+app must answer (`customers/redact` and its like) make no lead.
+https://shopify.dev/docs/apps/build/webhooks
 """
 
 from __future__ import annotations
 
-from service.sources.adapter import Adapter
-from service.sources.config import Source, Verify
-from service.sources.payload import Payload, Scope
-from service.sources.product import Table, no_lead, reader
-from service.sources.proof import header
-from service.sources.reading import Request
-from service.sources.told import Words, told
+from service.sources.adapters.base import Adapter
+from service.sources.adapters.questions import Table, Words, no_lead, reader, told
+from service.sources.payload.event import Payload, Scope
+from service.sources.request import Request
+from service.sources.schema import Source, Verify
+from service.sources.verification.common import header
 
-LEADS = ("customers/create", "customers/update", "customers/enable", "orders/create", "checkouts/create")
+LEADS = (
+    "customers/create",
+    "customers/update",
+    "customers/enable",
+    "orders/create",
+    "checkouts/create",
+)
 PERSON = {"email": "email", "phone": "phone", "first_name": "first_name", "last_name": "last_name"}
-ADDRESS = {"company": "company", "phone": "phone", "country_code": "country", "country": "country", "name": "name"}
+ADDRESS = {
+    "company": "company",
+    "phone": "phone",
+    "country_code": "country",
+    "country": "country",
+    "name": "name",
+}
 ADDRESSES = ("default_address", "addresses.0", "billing_address")
 ORDERS = {"total_price": "value.amount", "currency": "value.currency"}
 WORDS = Words(
     fields={
-        **PERSON, "note": "message", "accepts_marketing": "consent", "buyer_accepts_marketing": "consent",
-        "created_at": "occurred_at", "landing_site": "page_url", "referring_site": "referrer", "contact_email": "email",
+        **PERSON, "note": "message", "accepts_marketing": "consent",
+        "buyer_accepts_marketing": "consent",
+        "created_at": "occurred_at", "landing_site": "page_url", "referring_site": "referrer",
+        "contact_email": "email",
         **{f"customer.{key}": field for key, field in PERSON.items()},
         **{f"{at}.{key}": field for at in ADDRESSES for key, field in ADDRESS.items()},
     },
@@ -42,7 +56,9 @@ def event(top: Table, request: Request) -> Payload:
     if topic is not None and topic not in LEADS:
         return no_lead(top, "its topic makes no lead", event_id=event_id, is_test=is_test)
     words = WORDS if topic is None or topic.startswith("customers/") else WORDS_OF_ORDERS
-    return Payload(scopes=[Scope((), top)], leaves=list(told(top, words)), event_id=event_id, is_test=is_test)
+    return Payload(
+        scopes=[Scope((), top)], leaves=list(told(top, words)), event_id=event_id, is_test=is_test
+    )
 
 
 ADAPTER = Adapter(

@@ -1,29 +1,37 @@
-"""`standard-webhooks`: any sender that keeps to the specification: an envelope of `type`, `timestamp` and `data`.
+"""`standard-webhooks`: any sender that keeps to the specification: an envelope of `type`,
+`timestamp` and `data`.
 
-`webhook-id` (or `svix-id`) stays over the tries of one event, while the timestamp is that of the try.
-https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+`webhook-id` (or `svix-id`) stays over the tries of one event, while the timestamp is that of the
+try. https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
 
 from __future__ import annotations
 
 from msgspec import structs
 
-from service.sources.adapter import Adapter
-from service.sources.body import decode
-from service.sources.config import Source, Verify
-from service.sources.payload import Payload
-from service.sources.proof import header
-from service.sources.reading import Request
-from service.sources.unwrap import events
+from service.sources.adapters.base import Adapter
+from service.sources.payload.decode import decode
+from service.sources.payload.event import Payload
+from service.sources.payload.unwrap import events
+from service.sources.request import Request
+from service.sources.schema import Source, Verify
+from service.sources.verification.common import header
 
 ROOT = "data"
 
 
 def read(request: Request, source: Source) -> list[Payload]:
     """Like any JSON, from `data` on unless the source names another root."""
-    rooted = source if source.read.root else structs.replace(source, read=structs.replace(source.read, root=ROOT))
+    rooted = (
+        source
+        if source.read.root
+        else structs.replace(source, read=structs.replace(source.read, root=ROOT))
+    )
     event_id = header(request, "webhook-id") or header(request, "svix-id")
-    return [structs.replace(event, event_id=event.numbered(event_id)) for event in events(decode(request), rooted)]
+    return [
+        structs.replace(event, event_id=event.numbered(event_id))
+        for event in events(decode(request), rooted)
+    ]
 
 
 ADAPTER = Adapter(name="standard-webhooks", read=read, verify=Verify(scheme="standard-webhooks"))

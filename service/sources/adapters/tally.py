@@ -1,7 +1,7 @@
 """`tally`: the FORM_RESPONSE webhook of Tally.
 
-Choices are given by the ids of their options, which are told as their texts. Beside a question with tick boxes stands a row for
-each box, which says nothing more.
+Choices are given by the ids of their options, which are told as their texts. Beside a question with
+tick boxes stands a row for each box, which says nothing more.
 """
 
 from __future__ import annotations
@@ -9,11 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from service.sources.adapter import Adapter
-from service.sources.config import Verify
-from service.sources.payload import Payload
-from service.sources.product import Question, Table, asked, no_lead, only_known, reader, table, tables, text
-from service.sources.tree import Tree, text_of
+from service.sources.adapters.base import Adapter
+from service.sources.adapters.questions import (
+    Question,
+    Table,
+    asked,
+    no_lead,
+    only_known,
+    reader,
+    table,
+    tables,
+    text,
+)
+from service.sources.payload.event import Payload
+from service.sources.payload.tree import Tree, text_of
+from service.sources.schema import Verify
 
 FIELDS = {"INPUT_EMAIL": "email", "INPUT_PHONE_NUMBER": "phone"}
 FORM_RESPONSE = "FORM_RESPONSE"
@@ -23,7 +33,9 @@ _UNTITLED = re.compile(r"Untitled .* field")
 def event(top: Table) -> Payload | None:
     response, kind, event_id = table(top, "data"), text(top, "eventType"), text(top, "eventId")
     if kind not in (None, FORM_RESPONSE):
-        return no_lead(top, f"a {kind} event: only {FORM_RESPONSE} is a submitted form", event_id=event_id)
+        return no_lead(
+            top, f"a {kind} event: only {FORM_RESPONSE} is a submitted form", event_id=event_id
+        )
     if not isinstance(response.get("fields"), list):
         return None
     return asked(
@@ -45,7 +57,9 @@ def _questions(rows: list[Table]) -> Iterator[Question]:
         key = text(row, "key") or str(number)
         if isinstance(row.get("value"), bool) and key.rpartition("_")[0] in boxes:
             continue
-        yield Question(key=key, title=_title(row), value=_value(row), field=FIELDS.get(text(row, "type") or ""))
+        yield Question(
+            key=key, title=_title(row), value=_value(row), field=FIELDS.get(text(row, "type") or "")
+        )
 
 
 def _title(row: Table) -> str | None:
@@ -60,7 +74,10 @@ def _value(row: Table) -> Tree:
     value, columns = row.get("value"), _texts(row, "columns")
     if isinstance(value, dict):
         rows = _texts(row, "rows")
-        return [f"{rows.get(key, key)}: {text_of(_told(chosen, columns))}" for key, chosen in value.items()]
+        return [
+            f"{rows.get(key, key)}: {text_of(_told(chosen, columns))}"
+            for key, chosen in value.items()
+        ]
     return _told(value, _texts(row, "options"))
 
 

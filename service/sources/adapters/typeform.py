@@ -1,19 +1,30 @@
 """`typeform`: the `form_response` webhook of Typeform.
 
-An answer stands under the key that its `type` names; what was asked is in the form's definition. A test delivery has no flag:
-its event and its submission share one id, which no real ones do.
+An answer stands under the key that its `type` names; what was asked is in the form's definition. A
+test delivery has no flag: its event and its submission share one id, which no real ones do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from service.sources.adapter import Adapter
-from service.sources.config import Verify
-from service.sources.payload import Payload
-from service.sources.product import Question, Table, asked, no_lead, only_known, reader, step, table, tables, text
-from service.sources.reading import Outcome
-from service.sources.tree import Tree
+from service.sources.adapters.base import Adapter
+from service.sources.adapters.questions import (
+    Question,
+    Table,
+    asked,
+    no_lead,
+    only_known,
+    reader,
+    step,
+    table,
+    tables,
+    text,
+)
+from service.sources.payload.event import Payload
+from service.sources.payload.tree import Tree
+from service.sources.request import Outcome
+from service.sources.schema import Verify
 
 FIELDS = {"email": "email", "phone_number": "phone", "legal": "consent"}
 """Kinds of question that say what they ask for."""
@@ -27,7 +38,9 @@ def event(top: Table) -> Payload | None:
         return None
     event_id, kind = text(top, "event_id"), text(top, "event_type")
     if kind not in (None, "form_response"):
-        return no_lead(top, f"a {kind} event: only form_response is a finished form", event_id=event_id)
+        return no_lead(
+            top, f"a {kind} event: only form_response is a finished form", event_id=event_id
+        )
     is_test = event_id is not None and event_id == text(response, "token")
     return asked(
         top,
@@ -46,7 +59,9 @@ def event(top: Table) -> Payload | None:
 
 
 def _answers(response: Table) -> Iterator[Question]:
-    asked_for = {text(one, "id"): one for one in _definitions(tables(response, "definition", "fields"))}
+    asked_for = {
+        text(one, "id"): one for one in _definitions(tables(response, "definition", "fields"))
+    }
     for number, answer in enumerate(tables(response, "answers")):
         field = table(answer, "field")
         key = text(field, "id")
@@ -80,7 +95,11 @@ def _value(answer: Table) -> Tree:
 
 
 def _hidden(response: Table) -> Iterator[Question]:
-    return (Question(key=key, value=value) for key, value in table(response, "hidden").items() if value != UNFILLED)
+    return (
+        Question(key=key, value=value)
+        for key, value in table(response, "hidden").items()
+        if value != UNFILLED
+    )
 
 
 ADAPTER = Adapter(

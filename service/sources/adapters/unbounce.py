@@ -1,19 +1,38 @@
 """`unbounce`: the webhook of Unbounce's pages.
 
-The form's fields are JSON in the parameter `data.json`, each value in a list; the page stands beside it.
+The form's fields are JSON in the parameter `data.json`, each value in a list; the page stands
+beside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from service.sources.adapter import Adapter
-from service.sources.payload import Payload
-from service.sources.product import Question, Table, asked, joined, only_known, reader, text
-from service.sources.unwrap import parsed, single
+from service.sources.adapters.base import Adapter
+from service.sources.adapters.questions import (
+    Question,
+    Table,
+    asked,
+    joined,
+    only_known,
+    reader,
+    text,
+)
+from service.sources.payload.event import Payload
+from service.sources.payload.unwrap import parsed, single
 
 DATA = "data.json"
-BOOKKEEPING = frozenset({"ip_address", "page_uuid", "page_id", "page_name", "page_url", "date_submitted", "time_submitted"})
+BOOKKEEPING = frozenset(
+    {
+        "ip_address",
+        "page_uuid",
+        "page_id",
+        "page_name",
+        "page_url",
+        "date_submitted",
+        "time_submitted",
+    }
+)
 
 
 def event(top: Table) -> Payload | None:

@@ -1,1 +1,3 @@
-"""From one captured request to the lines of the source file that would read it: what `leadline sources new` prints."""
+"""From one captured request to the lines of the source file that would read it: what `leadline
+sources new` prints.
+"""

@@ -1,1 +1,3 @@
-"""Peers: the same intake as others would write it in an afternoon. Run by the interpreter of their own environment."""
+"""Peers: the same intake as others would write it in an afternoon. Run by the interpreter of their
+own environment.
+"""

@@ -6,10 +6,10 @@ import json
 from typing import Any
 from urllib.parse import urlencode
 
-from service.sources.config import Source
-from service.sources.judge import judge
-from service.sources.loader import load
-from service.sources.reading import Reading, Request
+from service.sources.normalize import judge
+from service.sources.request import Reading, Request
+from service.sources.schema import Source
+from service.sources.source_file.loader import load
 from worker.contract import Lead
 
 NOW = 1_700_000_000.0
@@ -22,10 +22,23 @@ def source(toml: str = "", /, **env: str) -> Source:
     return load(toml if "[sources.x]" in toml else f"[sources.x]\n{toml}", env).sources["x"]
 
 
-def post(body: bytes, content_type: str = FORM, /, query: str = "", url: str | None = None, **headers: str) -> Request:
+def post(
+    body: bytes,
+    content_type: str = FORM,
+    /,
+    query: str = "",
+    url: str | None = None,
+    **headers: str,
+) -> Request:
     """Header names with dashes for underscores."""
     named = [(name.replace("_", "-").lower(), value) for name, value in headers.items()]
-    return Request(method="POST", query=query, headers=[("content-type", content_type), *named], body=body, url=url)
+    return Request(
+        method="POST",
+        query=query,
+        headers=[("content-type", content_type), *named],
+        body=body,
+        url=url,
+    )
 
 
 def form(*pairs: tuple[str, str], **fields: str) -> Request:

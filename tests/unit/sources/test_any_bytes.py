@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.sources.config import Source
-from service.sources.judge import judge
-from service.sources.reading import Event, Outcome, Reading, Request
-from service.sources.scrub import scrub
+from service.sources.normalize import judge
+from service.sources.redact import scrub
+from service.sources.request import Event, Outcome, Reading, Request
+from service.sources.schema import Source
 from tests.unit.sources.making import FORM, JSON, NOW, source
 
 READ = """
@@ -34,12 +34,19 @@ SCHEMES = (
     'scheme = "token"\nheader = "X-A"',
     'scheme = "token"\nquery = "a"',
     'scheme = "token"\nfield = "a.0"',
-    'scheme = "hmac"\nheader = "X-A"\ntimestamp_header = "X-B"\nid_header = "X-C"\nsigned = "{id}{timestamp}{url}{body}"',
+    (
+        'scheme = "hmac"\nheader = "X-A"\ntimestamp_header = "X-B"\nid_header = "X-C"\nsigned ='
+        ' "{id}{timestamp}{url}{body}"'
+    ),
     'scheme = "hmac"\nheader = "X-A"\nlist = "t=,v1="\nencoding = "base64"\nprefix = "v1="',
     'scheme = "standard-webhooks"',
     'scheme = "jwt"\nheader = "X-A"',
 )
-SOURCES = [source(), source(READ), *(source(f'[sources.x.verify]\nsecret_env = "K"\n{one}', K="whsec_a2V5") for one in SCHEMES)]
+SOURCES = [
+    source(),
+    source(READ),
+    *(source(f'[sources.x.verify]\nsecret_env = "K"\n{one}', K="whsec_a2V5") for one in SCHEMES),
+]
 
 NAMES = [
     "x-a",
@@ -52,7 +59,9 @@ NAMES = [
     "content-encoding",
     "referer",
 ]
-HEADERS = st.lists(st.tuples(st.sampled_from(NAMES), st.text(st.characters(codec=None), max_size=60)), max_size=6)
+HEADERS = st.lists(
+    st.tuples(st.sampled_from(NAMES), st.text(st.characters(codec=None), max_size=60)), max_size=6
+)
 KEYS = st.sampled_from(
     [
         "email",
@@ -75,14 +84,30 @@ KEYS = st.sampled_from(
         "",
     ]
 )
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None), max_size=40)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(codec=None), max_size=40)
+)
 TREES = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS | st.text(max_size=8), inner, max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(KEYS | st.text(max_size=8), inner, max_size=5)
+    ),
     max_leaves=25,
 )
 TYPES = st.sampled_from(
-    [FORM, JSON, "text/plain", "multipart/form-data; boundary=x", "", "a/b+json", JSON + "; charset=utf-7"]
+    [
+        FORM,
+        JSON,
+        "text/plain",
+        "multipart/form-data; boundary=x",
+        "",
+        "a/b+json",
+        JSON + "; charset=utf-7",
+    ]
 ) | st.text(max_size=40)
 PIECES = [
     b"--x\r\n",
@@ -107,12 +132,27 @@ BODIES = (
 
 @pytest.mark.parametrize("config", SOURCES, ids=lambda config: config.check.scheme or "none")
 @settings(deadline=None)
-@given(headers=HEADERS, content_type=TYPES, body=BODIES, query=st.text(max_size=30), method=st.sampled_from(["POST", "GET", "é"]))
+@given(
+    headers=HEADERS,
+    content_type=TYPES,
+    body=BODIES,
+    query=st.text(max_size=30),
+    method=st.sampled_from(["POST", "GET", "é"]),
+)
 def test_any_request(
-    config: Source, headers: list[tuple[str, str]], content_type: str, body: bytes, query: str, method: str
+    config: Source,
+    headers: list[tuple[str, str]],
+    content_type: str,
+    body: bytes,
+    query: str,
+    method: str,
 ) -> None:
-    """Every verdict is one of those that the intake knows how to answer, and what it keeps can be stored."""
-    request = Request(method=method, query=query, headers=[("content-type", content_type), *headers], body=body)
+    """Every verdict is one of those that the intake knows how to answer, and what it keeps can be
+    stored.
+    """
+    request = Request(
+        method=method, query=query, headers=[("content-type", content_type), *headers], body=body
+    )
     reading = judge(config, request, NOW)
     assert isinstance(reading, Reading)
     if reading.outcome in (Outcome.REFUSED, Outcome.UNREADABLE):
@@ -120,5 +160,7 @@ def test_any_request(
         assert not reading.events
     else:
         assert reading.events
-    assert msgspec.json.decode(msgspec.json.encode(reading.events), type=list[Event]) == reading.events
+    assert (
+        msgspec.json.decode(msgspec.json.encode(reading.events), type=list[Event]) == reading.events
+    )
     assert isinstance(scrub(config, request).body, bytes)

@@ -6,15 +6,19 @@ import time
 
 import pytest
 
-from service.sources.body import decode
-from service.sources.tree import Number, Unreadable, Upload
+from service.sources.payload.decode import decode
+from service.sources.payload.tree import Number, Unreadable, Upload
 from tests.unit.sources.making import FORM, JSON, post
 
 MULTIPART = "multipart/form-data; boundary=x"
 
 
 def part(disposition: str, content: bytes = b"v", extra: str = "") -> bytes:
-    return f"--x\r\nContent-Disposition: form-data; {disposition}\r\n{extra}\r\n".encode() + content + b"\r\n"
+    return (
+        f"--x\r\nContent-Disposition: form-data; {disposition}\r\n{extra}\r\n".encode()
+        + content
+        + b"\r\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -24,7 +28,11 @@ def part(disposition: str, content: bytes = b"v", extra: str = "") -> bytes:
         (FORM, b"a=1&a=2&b[]=3", {"a": ["1", "2"], "b[]": ["3"]}),
         (FORM, b"a&=b&&c=d=e", {"a": "", "": "b", "c": "d=e"}),
         (FORM + "; charset=UTF-8", b"contact[email]=a%40b.de", {"contact[email]": "a@b.de"}),
-        (JSON, b'{"a": 19007199254740993, "b": [1.10, true, null]}', {"a": "19007199254740993", "b": ["1.10", True, None]}),
+        (
+            JSON,
+            b'{"a": 19007199254740993, "b": [1.10, true, null]}',
+            {"a": "19007199254740993", "b": ["1.10", True, None]},
+        ),
         (JSON, b'{"a": 1, "a": 2}', {"a": "2"}),
         ('application/vnd.acme+json; charset="utf-8"', b'{"a": "b"}', {"a": "b"}),
         ("text/plain;charset=utf-8", b' {"a": "b"}\n', {"a": "b"}),
@@ -32,13 +40,20 @@ def part(disposition: str, content: bytes = b"v", extra: str = "") -> bytes:
         (MULTIPART, part('name="f"; filename=""', b"") + part('name="b"') + b"--x--", {"b": "v"}),
         (
             MULTIPART,
-            part('name="f"; filename="caf%22\u00e9.pdf"', b"%PDF\xff", "Content-Type: application/pdf\r\n") + b"--x--",
+            part(
+                'name="f"; filename="caf%22\u00e9.pdf"',
+                b"%PDF\xff",
+                "Content-Type: application/pdf\r\n",
+            )
+            + b"--x--",
             {"f": Upload('caf"é.pdf', "application/pdf", 5)},
         ),
     ],
 )
 def test_decodes(content_type: str, body: bytes, fields: dict[str, object]) -> None:
-    """Forms keep their names and repeats, JSON its numbers as written, files their name, type and size."""
+    """Forms keep their names and repeats, JSON its numbers as written, files their name, type and
+    size.
+    """
     assert decode(post(body, content_type)) == fields
 
 
@@ -70,7 +85,9 @@ def test_decodes(content_type: str, body: bytes, fields: dict[str, object]) -> N
     ],
 )
 def test_refuses(content_type: str, body: bytes, status: int) -> None:
-    """What is broken, endless, deep, in another charset or of another type is refused with its status."""
+    """What is broken, endless, deep, in another charset or of another type is refused with its
+    status.
+    """
     with pytest.raises(Unreadable) as caught:
         decode(post(body, content_type))
     assert caught.value.status == status
@@ -89,7 +106,9 @@ def test_limits_hold_exactly() -> None:
     assert decode(post(b"[" * 32 + b"]" * 32, JSON)) is not None
 
 
-@pytest.mark.parametrize("number", ["9" * 6_000, "1e400", "-0.0", "NaN", "Infinity", "706405506930370084"])
+@pytest.mark.parametrize(
+    "number", ["9" * 6_000, "1e400", "-0.0", "NaN", "Infinity", "706405506930370084"]
+)
 def test_numbers_stay_as_written(number: str) -> None:
     """No number passes through int() or a float, however long or odd it is."""
     found = decode(post(f'{{"a": {number}}}'.encode(), JSON))["a"]
@@ -99,7 +118,10 @@ def test_numbers_stay_as_written(number: str) -> None:
 
 def test_part_charset_is_not_obeyed() -> None:
     """A part that names a costly decoder is read as UTF-8 like any other."""
-    body = part('name="a"', b"x" * 200_000, "Content-Type: text/plain; charset=punycode\r\n") + b"--x--"
+    body = (
+        part('name="a"', b"x" * 200_000, "Content-Type: text/plain; charset=punycode\r\n")
+        + b"--x--"
+    )
     started = time.process_time()
     assert len(decode(post(body, MULTIPART))["a"]) == 200_000
     assert time.process_time() - started < 0.5

@@ -1,4 +1,6 @@
-"""Products without an adapter are reached by configuration alone: invented ones, in the shapes that real ones have."""
+"""Products without an adapter are reached by configuration alone: invented ones, in the shapes that
+real ones have.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +12,18 @@ import msgspec
 import pytest
 from msgspec import Struct, field
 
-from service.sources.config import ConfigError
-from service.sources.judge import judge
-from service.sources.reading import Outcome, Reading, Request
-from service.sources.scrub import scrub
-from service.sources.tree import resolve
+from service.sources.normalize import judge
+from service.sources.payload.tree import resolve
+from service.sources.redact import scrub
+from service.sources.request import Outcome, Reading, Request
+from service.sources.schema import ConfigError
 from tests.unit.sources.making import FORM, JSON, NOW, post, source
 
 
 class Product(Struct, frozen=True, kw_only=True):
-    """What it sends, what a person writes in the source file for it, and the leads that must come of it."""
+    """What it sends, what a person writes in the source file for it, and the leads that must come
+    of it.
+    """
 
     name: str
     body: Any
@@ -31,7 +35,13 @@ class Product(Struct, frozen=True, kw_only=True):
     @property
     def request(self) -> Request:
         is_form = self.content_type == FORM
-        text = self.body if isinstance(self.body, str) else urlencode(self.body) if is_form else json.dumps(self.body)
+        text = (
+            self.body
+            if isinstance(self.body, str)
+            else urlencode(self.body)
+            if is_form
+            else json.dumps(self.body)
+        )
         return post(text.encode(), self.content_type)
 
     def read(self, toml: str | None = None) -> Reading:
@@ -80,18 +90,30 @@ only = { at = "data.type", equals = ["enquiry", "demo"] }""",
         ids=["9007199254740993123"],
     ),
     Product(
-        name="pairs: questions with titles and answers in lists, the page's parameters in a second list",
+        name=(
+            "pairs: questions with titles and answers in lists, the page's parameters in a second"
+            " list"
+        ),
         body={
             "submission": {
                 "uid": "S-1",
                 "items": [
-                    {"question": {"text": "Wie heißen Sie?"}, "answer": {"values": ["Zoë Beispiel"]}},
-                    {"question": {"text": "Ihre E-Mail-Adresse"}, "answer": {"values": ["zoe@example.de"]}},
+                    {
+                        "question": {"text": "Wie heißen Sie?"},
+                        "answer": {"values": ["Zoë Beispiel"]},
+                    },
+                    {
+                        "question": {"text": "Ihre E-Mail-Adresse"},
+                        "answer": {"values": ["zoe@example.de"]},
+                    },
                     {"question": {"text": "Welche Produkte?"}, "answer": {"values": ["A", "B"]}},
                     {"question": {"text": "Welche Produkte?"}, "answer": {"values": ["C"]}},
                     {"question": {"text": "Sonstiges"}, "answer": {"values": []}},
                 ],
-                "urlParameters": [{"name": "utm_source", "value": "bing"}, {"name": "msclkid", "value": "M1"}],
+                "urlParameters": [
+                    {"name": "utm_source", "value": "bing"},
+                    {"name": "msclkid", "value": "M1"},
+                ],
             }
         },
         toml="""adapter = "json"
@@ -145,7 +167,12 @@ event_id = "entry_id\"""",
         name="JSON in JSON: an automation that puts its document into a text, twice",
         body={
             "hook": "new",
-            "payload": json.dumps({"id": "n-1", "contact": json.dumps({"Mail": "a@b.example", "Firma": "Beispiel GmbH"})}),
+            "payload": json.dumps(
+                {
+                    "id": "n-1",
+                    "contact": json.dumps({"Mail": "a@b.example", "Firma": "Beispiel GmbH"}),
+                }
+            ),
         },
         toml="""adapter = "json"
 [sources.x.read]
@@ -158,7 +185,11 @@ event_id = "payload.id\"""",
     Product(
         name="JSON in a form: a chat's export with the conversation beside it",
         content_type=FORM,
-        body={"payload": json.dumps({"visitor": {"email": "v@example.fr", "prénom": "Zoé"}}), "channel": "chat", "_id": "c1"},
+        body={
+            "payload": json.dumps({"visitor": {"email": "v@example.fr", "prénom": "Zoé"}}),
+            "channel": "chat",
+            "_id": "c1",
+        },
         toml="""adapter = "form"
 [sources.x.read]
 json_param = "payload"
@@ -209,7 +240,14 @@ map = { "ok" = "consent" }
 [sources.x.read]
 root = "form_data"
 unwrap_lists = true""",
-        leads=[{"name": "Lee Example", "email": "l@example.com", "consent": True, "answers": {"size": ["S", "M"]}}],
+        leads=[
+            {
+                "name": "Lee Example",
+                "email": "l@example.com",
+                "consent": True,
+                "answers": {"size": ["S", "M"]},
+            }
+        ],
     ),
     Product(
         name="secret in the body: a form builder's handshake key among numbered fields",
@@ -229,12 +267,17 @@ read = { event_id = "EntryId" }
 scheme = "token"
 field = "HandshakeKey"
 secret_env = "K\"""",
-        leads=[{"full_name": "Ann Example", "email": "ann@example.com", "answers": {"Address": "x"}}],
+        leads=[
+            {"full_name": "Ann Example", "email": "ann@example.com", "answers": {"Address": "x"}}
+        ],
         ids=["31"],
     ),
     Product(
         name="secret in the body: nested, in JSON",
-        body={"auth": {"secret": "s3cret/+"}, "lead": {"fullName": "Ann Example", "mobilePhone": "+44 20 7946 0018"}},
+        body={
+            "auth": {"secret": "s3cret/+"},
+            "lead": {"fullName": "Ann Example", "mobilePhone": "+44 20 7946 0018"},
+        },
         toml="""adapter = "json"
 [sources.x.verify]
 scheme = "token"
@@ -280,7 +323,14 @@ event_id = "lead.ref\"""",
         ],
         toml="""adapter = "form"
 read = { root = "fields", pairs = { at = "fields" } }""",
-        leads=[{"email": "b@example.com", "utm": {"campaign": "spring"}, "form_name": "Brochure", "answers": {}}],
+        leads=[
+            {
+                "email": "b@example.com",
+                "utm": {"campaign": "spring"},
+                "form_name": "Brochure",
+                "answers": {},
+            }
+        ],
     ),
     Product(
         name="events: several at once, each with its own answers, ids and tells",
@@ -290,7 +340,10 @@ read = { root = "fields", pairs = { at = "fields" } }""",
                 {
                     "id": "e1",
                     "kind": "lead",
-                    "answers": [{"q": "Email", "a": "one@example.com"}, {"q": "Phone", "a": 15550000000}],
+                    "answers": [
+                        {"q": "Email", "a": "one@example.com"},
+                        {"q": "Phone", "a": 15550000000},
+                    ],
                 },
                 {"id": "e2", "kind": "lead", "answers": [{"q": "Email", "a": "two@example.com"}]},
                 {"id": "e3", "kind": "view", "answers": []},
@@ -302,12 +355,19 @@ root = "events"
 event_id = "id"
 only = { at = "kind", equals = "lead" }
 pairs = { at = "answers", key = "q", value = "a" }""",
-        leads=[{"email": "one@example.com", "phone": "15550000000"}, {"email": "two@example.com"}, {}],
+        leads=[
+            {"email": "one@example.com", "phone": "15550000000"},
+            {"email": "two@example.com"},
+            {},
+        ],
         ids=["e1", "e2", "e3"],
     ),
     Product(
         name="events: a bare list, each with JSON inside",
-        body=[{"id": 1, "data": '{"mail": "one@example.com"}'}, {"id": 2, "data": '{"mail": "two@example.com"}'}],
+        body=[
+            {"id": 1, "data": '{"mail": "one@example.com"}'},
+            {"id": 2, "data": '{"mail": "two@example.com"}'},
+        ],
         toml="""adapter = "json"
 read = { json_param = "data", root = "data", event_id = "id" }""",
         leads=[{"email": "one@example.com"}, {"email": "two@example.com"}],
@@ -317,7 +377,10 @@ read = { json_param = "data", root = "data", event_id = "id" }""",
         name="parts: a name, a phone and a time in pieces, with blanks and unfilled templates",
         content_type="text/plain",
         body={
-            "person": {"name": {"title": "Dr.", "given": "Ada", "family": "Example"}, "tel": {"cc": "+44", "no": "20 7946 0018"}},
+            "person": {
+                "name": {"title": "Dr.", "given": "Ada", "family": "Example"},
+                "tel": {"cc": "+44", "no": "20 7946 0018"},
+            },
             "mail": " ada@example.org\n",
             "campaign": {"src": "{{utm.source}}", "name": "spring"},
             "when": 1700000000,
@@ -356,7 +419,9 @@ map = { "q.1.a.b" = "answers.Size" }""",
 
 @pytest.mark.parametrize("product", PRODUCTS, ids=lambda product: product.name.partition(":")[0])
 def test_product(product: Product) -> None:
-    """The lead is what a person would write down, and nothing of the machinery is among its answers."""
+    """The lead is what a person would write down, and nothing of the machinery is among its
+    answers.
+    """
     reading = product.read()
     assert reading.events, reading
     assert [event.event_id for event in reading.events] == product.ids
@@ -368,16 +433,28 @@ def test_product(product: Product) -> None:
             if name.startswith("answers."):
                 assert event.lead.answers.get(name.removeprefix("answers.")) == value
             else:
-                assert built.get(name, {} if isinstance(value, dict) else None) == value, (name, event.lead)
+                assert built.get(name, {} if isinstance(value, dict) else None) == value, (
+                    name,
+                    event.lead,
+                )
 
 
-@pytest.mark.parametrize("product", [one for one in PRODUCTS if "secret" in one.name], ids=lambda product: product.content_type)
+@pytest.mark.parametrize(
+    "product",
+    [one for one in PRODUCTS if "secret" in one.name],
+    ids=lambda product: product.content_type,
+)
 def test_secret_is_not_kept(product: Product) -> None:
-    """A secret in the body opens the door, and is neither among the answers nor in what is stored."""
+    """A secret in the body opens the door, and is neither among the answers nor in what is
+    stored.
+    """
     config = source(f"[sources.x]\n{product.toml}", K="s3cret/+")
     assert b"s3cret" not in scrub(config, product.request).body
     assert b"s3cret" not in msgspec.json.encode(product.read().events)
-    assert judge(source(f"[sources.x]\n{product.toml}", K="S3cret/+"), product.request, NOW).outcome is Outcome.REFUSED
+    assert (
+        judge(source(f"[sources.x]\n{product.toml}", K="S3cret/+"), product.request, NOW).outcome
+        is Outcome.REFUSED
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from service.sources.config import Source
-from service.sources.loader import load
-from service.sources.registry import ADAPTERS
+from service.sources.adapters.registry import ADAPTERS
+from service.sources.schema import Source
+from service.sources.source_file.loader import load
 
 README = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
 ALL = re.findall(r"^```toml\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -17,7 +17,8 @@ GUIDE = README.partition("## Connect your form\n")[2].partition("\n## ")[0]
 BLOCKS = re.findall(r"^```toml\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
 TITLES = {
     "form": "Your own form", "json": "A partner that posts JSON, and anything else",
-    "meta-lead-ads": "Meta Lead Ads", "google-ads": "Google Ads", "linkedin": "LinkedIn", "hubspot": "HubSpot",
+    "meta-lead-ads": "Meta Lead Ads", "google-ads": "Google Ads", "linkedin": "LinkedIn",
+    "hubspot": "HubSpot",
 }  # fmt: skip
 """Adapter -> how people call it, where that is not its name with capitals."""
 _ENV = re.compile(r'"([A-Z][A-Z0-9_]+)"')
@@ -45,13 +46,19 @@ def test_every_product_is_there() -> None:
 
 def test_nothing_is_open() -> None:
     """Only a form that browsers post is taken without a secret; no other block teaches that."""
-    opened = {source.name for block in BLOCKS for source in sources(block).values() if not source.secrets}
+    opened = {
+        source.name for block in BLOCKS for source in sources(block).values() if not source.secrets
+    }
     assert opened == {"contact", "survey"}
 
 
 def test_each_product_has_its_own_fold() -> None:
-    """Whoever looks for a product finds it by its name, with its lines and where to paste the URL inside."""
-    folds = re.findall(r"<details><summary><b>(.+?)</b></summary>\n\n(.*?)\n\n</details>", GUIDE, re.DOTALL)
+    """Whoever looks for a product finds it by its name, with its lines and where to paste the URL
+    inside.
+    """
+    folds = re.findall(
+        r"<details><summary><b>(.+?)</b></summary>\n\n(.*?)\n\n</details>", GUIDE, re.DOTALL
+    )
     assert GUIDE.count("<details>") == len(folds)
     for name in ADAPTERS:
         title = TITLES.get(name, name.replace("-", " ").title())

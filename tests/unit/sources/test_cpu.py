@@ -1,4 +1,6 @@
-"""The verdict over 256 KiB takes at most 50 ms of a processor, whatever they hold: process time, not the clock's."""
+"""The verdict over 256 KiB takes at most 50 ms of a processor, whatever they hold: process time,
+not the clock's.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.sources import recognition
-from service.sources.config import Source
-from service.sources.judge import judge
-from service.sources.reading import Event, Outcome, Reading, Request
-from service.sources.registry import ADAPTERS
-from service.sources.scrub import scrub
+from service.sources.adapters.registry import ADAPTERS
+from service.sources.fields import matching
+from service.sources.normalize import judge
+from service.sources.redact import scrub
+from service.sources.request import Event, Outcome, Reading, Request
+from service.sources.schema import Source
 from tests.unit.sources.making import JSON, NOW, source
 from tests.unit.sources.nasty import SIZE, nasty, nasty_headers
 from tests.unit.sources.test_any_bytes import BODIES as ANY_BODIES
@@ -26,7 +28,9 @@ METHODS = st.sampled_from(["POST", "POST", "GET"])
 LIMIT = 0.050
 """Seconds of processor time."""
 TRIES = 10
-"""A slow example is tried as often before it counts: a busy machine makes a process look slower than it is, never quicker."""
+"""A slow example is tried as often before it counts: a busy machine makes a process look slower
+than it is, never quicker.
+"""
 BODIES = [pytest.param(kind, body, id=name) for name, kind, body in nasty()]
 HEADERS = [pytest.param(headers, id=name) for name, headers in nasty_headers()]
 OPEN = {name: source(f'adapter = "{name}"\nverify = {{ scheme = "none" }}') for name in ADAPTERS}
@@ -35,14 +39,16 @@ SIGNED = {
     for name in ADAPTERS
     if ADAPTERS[name].has_scheme
 }
-CHECKED = {one: source(f'[sources.x.verify]\nsecret_env = "K"\n{one}', K="whsec_a2V5") for one in SCHEMES}
+CHECKED = {
+    one: source(f'[sources.x.verify]\nsecret_env = "K"\n{one}', K="whsec_a2V5") for one in SCHEMES
+}
 
 
 def spent(what: Callable[[], object]) -> float:
     """The least processor time of some tries, each with nothing remembered of the one before."""
     best = float("inf")
     for _ in range(TRIES):
-        recognition.words.cache_clear()
+        matching.words.cache_clear()
         began = time.process_time()
         what()
         best = min(best, time.process_time() - began)
@@ -82,7 +88,12 @@ def test_every_adapter_is_quick(kind: str, body: bytes) -> None:
 @pytest.mark.parametrize(("kind", "body"), BODIES)
 def test_unwrapping_and_secrets_in_the_body_are_quick(kind: str, body: bytes) -> None:
     """Roots, pairs, JSON in fields, and schemes that look into the body or hash it."""
-    request = Request(method="POST", query="a=" + "%" * 8_000, headers=[("content-type", kind), ("x-a", "t=1,v1=ff")], body=body)
+    request = Request(
+        method="POST",
+        query="a=" + "%" * 8_000,
+        headers=[("content-type", kind), ("x-a", "t=1,v1=ff")],
+        body=body,
+    )
     for config in (source(READ), *CHECKED.values()):
         check(config, request)
 
@@ -92,13 +103,23 @@ def test_every_verifier_is_quick(headers: list[tuple[str, str]]) -> None:
     """Each scheme, a product's own among them, over each hostile header; none lets it in."""
     body = b'{"a": ["wrong"], "email": "a@b.example", "message": "' + b"a" * 200_000 + b'"}'
     request = Request(
-        method="POST", query="", headers=[("content-type", JSON), *headers], body=body, url="https://a.example/in/x"
+        method="POST",
+        query="",
+        headers=[("content-type", JSON), *headers],
+        body=body,
+        url="https://a.example/in/x",
     )
     for config in (*SIGNED.values(), *CHECKED.values()):
         assert check(config, request).outcome in (Outcome.REFUSED, Outcome.UNREADABLE)
 
 
-QUERIES = ["%" * SIZE, "a=" + "%41" * 80_000, "&" * SIZE, "hub.mode=" + "%" * SIZE, "challengeCode=" + "a" * SIZE]
+QUERIES = [
+    "%" * SIZE,
+    "a=" + "%41" * 80_000,
+    "&" * SIZE,
+    "hub.mode=" + "%" * SIZE,
+    "challengeCode=" + "a" * SIZE,
+]
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: query[:12])
@@ -106,18 +127,35 @@ def test_questions_of_products_are_quick(query: str) -> None:
     """Whatever stands in the query, of a GET and of a POST."""
     for config in (*OPEN.values(), *SIGNED.values(), *CHECKED.values()):
         for method in ("GET", "POST"):
-            check(config, Request(method=method, query=query, headers=[("content-type", JSON)], body=b"{}"))
+            check(
+                config,
+                Request(method=method, query=query, headers=[("content-type", JSON)], body=b"{}"),
+            )
 
 
 NAMES = st.sampled_from(
-    ["content-type", "authorization", "x-shopify-topic", "x-shopify-test", "x-hub-signature-256", "x-signature"]
+    [
+        "content-type",
+        "authorization",
+        "x-shopify-topic",
+        "x-shopify-test",
+        "x-hub-signature-256",
+        "x-signature",
+    ]
 )
 MORE = st.lists(st.tuples(NAMES, st.text(st.characters(codec=None), max_size=80)), max_size=4)
 
 
 @pytest.mark.parametrize("name", sorted(ADAPTERS))
 @settings(deadline=None, max_examples=60)
-@given(headers=ANY_HEADERS, more=MORE, content_type=TYPES, body=ANY_BODIES, query=st.text(max_size=40), method=METHODS)
+@given(
+    headers=ANY_HEADERS,
+    more=MORE,
+    content_type=TYPES,
+    body=ANY_BODIES,
+    query=st.text(max_size=40),
+    method=METHODS,
+)
 def test_any_bytes_through_every_adapter(
     name: str,
     headers: list[tuple[str, str]],
@@ -127,9 +165,16 @@ def test_any_bytes_through_every_adapter(
     query: str,
     method: str,
 ) -> None:
-    """Any headers and body get a verdict that can be stored, never an exception, open and behind the product's own scheme."""
+    """Any headers and body get a verdict that can be stored, never an exception, open and behind
+    the product's own scheme.
+    """
     sent = [("content-type", content_type), *headers, *more]
-    request = Request(method=method, query=query, headers=sent, body=body, url="https://a.example/in/x")
+    request = Request(
+        method=method, query=query, headers=sent, body=body, url="https://a.example/in/x"
+    )
     for config in (OPEN[name], SIGNED.get(name, OPEN[name])):
         reading = check(config, request)
-        assert msgspec.json.decode(msgspec.json.encode(reading.events), type=list[Event]) == reading.events
+        assert (
+            msgspec.json.decode(msgspec.json.encode(reading.events), type=list[Event])
+            == reading.events
+        )

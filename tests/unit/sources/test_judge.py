@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from service.sources.judge import interpret, judge
-from service.sources.reading import Outcome, Request
+from service.sources.normalize import interpret, judge
+from service.sources.request import Outcome, Request
 from tests.unit.sources.making import JSON, NOW, form, json_post, post, read, source
 
 
@@ -35,9 +35,15 @@ def test_unreadable(request_: Request, toml: str, status: int) -> None:
 
 def test_refused() -> None:
     """A wrong secret is refused before the body is looked at, and the sender learns no reason."""
-    config = source('[sources.x.verify]\nscheme = "token"\nheader = "X-Key"\nsecret_env = "KEY"', KEY="k")
+    config = source(
+        '[sources.x.verify]\nscheme = "token"\nheader = "X-Key"\nsecret_env = "KEY"', KEY="k"
+    )
     reading = judge(config, post(b"\xff", JSON, x_key="no"), NOW)
-    assert (reading.outcome, reading.status, reading.why) == (Outcome.REFUSED, 401, "the token is wrong")
+    assert (reading.outcome, reading.status, reading.why) == (
+        Outcome.REFUSED,
+        401,
+        "the token is wrong",
+    )
     assert "wrong." in (reading.detail or "")
     assert interpret(config, form(name="A"), NOW).outcome is Outcome.LEAD
 
@@ -49,7 +55,14 @@ def test_other_methods() -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"name": "Ann"}, {"email": "a@b.example"}, {"phone": "12345"}, {"company": "ACME"}, {"prénom": "Zoé"}]
+    "fields",
+    [
+        {"name": "Ann"},
+        {"email": "a@b.example"},
+        {"phone": "12345"},
+        {"company": "ACME"},
+        {"prénom": "Zoé"},
+    ],
 )
 def test_lead(fields: dict[str, str]) -> None:
     """Any way to reach somebody makes a lead."""
@@ -82,8 +95,12 @@ def test_no_contact() -> None:
     ],
 )
 def test_spam(fields: dict[str, str], spam: bool) -> None:
-    """A filled honeypot or a fill that no person could manage is spam; a clock that is wrong proves nothing."""
-    [event] = (reading := read(form(name="A", **fields), 'honeypot = "website"\nmin_fill_seconds = 3')).events
+    """A filled honeypot or a fill that no person could manage is spam; a clock that is wrong proves
+    nothing.
+    """
+    [event] = (
+        reading := read(form(name="A", **fields), 'honeypot = "website"\nmin_fill_seconds = 3')
+    ).events
     assert reading.outcome is (Outcome.SPAM if spam else Outcome.LEAD)
     assert bool(event.why) is spam
     assert event.lead is not None
@@ -112,7 +129,11 @@ test = { at = "live", equals = false }
 )
 def test_only_and_test(extra: dict[str, object], outcome: Outcome) -> None:
     """Genuine events of other kinds, and tests, make no lead and say why."""
-    [event] = (reading := read(json_post({"id": 12345678901234567890, "data": {"name": "A"}, **extra}), READ)).events
+    [event] = (
+        reading := read(
+            json_post({"id": 12345678901234567890, "data": {"name": "A"}, **extra}), READ
+        )
+    ).events
     assert reading.outcome is outcome
     assert (event.why is None) is (outcome is Outcome.LEAD)
     assert event.event_id == "12345678901234567890"
@@ -122,7 +143,12 @@ def test_only_and_test(extra: dict[str, object], outcome: Outcome) -> None:
 
 def test_root() -> None:
     """Recognition starts at the root; what is around it comes after, and nothing is lost."""
-    [event] = read(json_post({"email": "shop@b.example", "data": {"email": "a@b.example", "size": 3}, "shop": 9}), READ).events
+    [event] = read(
+        json_post(
+            {"email": "shop@b.example", "data": {"email": "a@b.example", "size": 3}, "shop": 9}
+        ),
+        READ,
+    ).events
     assert event.lead is not None
     assert event.lead.email == "a@b.example"
     assert event.lead.answers == {"size": "3", "email": "shop@b.example", "shop": "9"}
@@ -132,14 +158,24 @@ def test_root() -> None:
     ("body", "toml", "ids", "names"),
     [
         ([{"name": "A"}, {"name": "B"}], "", [None, None], ["A", "B"]),
-        ([{"name": "A", "id": 1}, {"name": "B", "id": 2}], '[sources.x.read]\nevent_id = "id"', ["1", "2"], ["A", "B"]),
+        (
+            [{"name": "A", "id": 1}, {"name": "B", "id": 2}],
+            '[sources.x.read]\nevent_id = "id"',
+            ["1", "2"],
+            ["A", "B"],
+        ),
         (
             {"id": 9, "data": [{"name": "A"}, {"name": "B"}]},
             '[sources.x.read]\nroot = "data"\nevent_id = "id"',
             ["9#0", "9#1"],
             ["A", "B"],
         ),
-        ({"data": [{"name": "A", "id": 1}]}, '[sources.x.read]\nroot = "data"\nevent_id = "id"', ["1"], ["A"]),
+        (
+            {"data": [{"name": "A", "id": 1}]},
+            '[sources.x.read]\nroot = "data"\nevent_id = "id"',
+            ["1"],
+            ["A"],
+        ),
         ([{"name": "A"}, {"name": "B"}], '[sources.x.map]\n"1.name" = "name"', [None], ["B"]),
     ],
 )
@@ -164,9 +200,14 @@ def test_mixed_events() -> None:
 def test_unwrapping() -> None:
     """JSON in a field, lists of pairs and lists of one are opened before they are mapped."""
     toml = '[sources.x.read]\njson_param = "data.json"\nunwrap_lists = true'
-    [event] = read(form(("data.json", '{"email": ["a@b.example"], "topic": ["x", "y"]}'), page="z"), toml).events
+    [event] = read(
+        form(("data.json", '{"email": ["a@b.example"], "topic": ["x", "y"]}'), page="z"), toml
+    ).events
     assert event.lead is not None
-    assert (event.lead.email, event.lead.answers) == ("a@b.example", {"data.json.topic": ["x", "y"], "page": "z"})
+    assert (event.lead.email, event.lead.answers) == (
+        "a@b.example",
+        {"data.json.topic": ["x", "y"], "page": "z"},
+    )
     pairs = '[sources.x.read]\nroot = "f"\npairs = { at = "f", key = "q.title", value = "a" }'
     body = {
         "f": [
@@ -183,7 +224,9 @@ def test_unwrapping() -> None:
 
 def test_own_labels() -> None:
     """A source's own names for a question are recognised."""
-    [event] = read(form(Rufname="Ann", Kennung="x"), '[sources.x.read]\nlabels = { first_name = ["Kennung"] }').events
+    [event] = read(
+        form(Rufname="Ann", Kennung="x"), '[sources.x.read]\nlabels = { first_name = ["Kennung"] }'
+    ).events
     assert event.lead is not None
     assert event.lead.first_name == "x"
 

@@ -20,15 +20,30 @@ def shown(lead: Lead) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("fields", "lead"),
     [
-        ({"name": " Ann  Lee ", "email": " Ann@ACME.example "}, {"name": "Ann Lee", "email": "ann@acme.example"}),
-        ({"email": "not an address", "phone": "12345"}, {"phone": "12345", "answers": {"email": "not an address"}}),
+        (
+            {"name": " Ann  Lee ", "email": " Ann@ACME.example "},
+            {"name": "Ann Lee", "email": "ann@acme.example"},
+        ),
+        (
+            {"email": "not an address", "phone": "12345"},
+            {"phone": "12345", "answers": {"email": "not an address"}},
+        ),
         ({"email": "", "your-email": "a@b.example"}, {"email": "a@b.example"}),
-        ({"email": "a@b.example", "email2": "c@d.example"}, {"email": "a@b.example", "answers": {"email2": "c@d.example"}}),
-        ({"Workshop name": "Pots", "name": "Ann"}, {"name": "Ann", "answers": {"Workshop name": "Pots"}}),
+        (
+            {"email": "a@b.example", "email2": "c@d.example"},
+            {"email": "a@b.example", "answers": {"email2": "c@d.example"}},
+        ),
+        (
+            {"Workshop name": "Pots", "name": "Ann"},
+            {"name": "Ann", "answers": {"Workshop name": "Pots"}},
+        ),
         ({"form-name": "contact", "company": "ACME"}, {"form_name": "contact", "company": "ACME"}),
         ({"name": "true@x", "budget": "5000"}, {"name": "true@x", "answers": {"budget": "5000"}}),
         ({"message": "a\r\nb\r\n"}, {"message": "a\nb"}),
-        ({"first_name": "Zo\u0065\u0308", "note": "x\x00y\x1b[0m"}, {"first_name": "Zoë", "message": "xy[0m"}),
+        (
+            {"first_name": "Zo\u0065\u0308", "note": "x\x00y\x1b[0m"},
+            {"first_name": "Zoë", "message": "xy[0m"},
+        ),
         ({"name": "A\u200bnn\u202e Lee"}, {"name": "Ann Lee"}),
         ({"email": "a\u200b@b.example"}, {"email": "a@b.example"}),
         ({"company": "x" * 300}, {"answers": {"company": "x" * 300}}),
@@ -37,11 +52,22 @@ def shown(lead: Lead) -> dict[str, Any]:
             {"first_name": "{{lead.first_name}}", "email": "a@b.example"},
             {"email": "a@b.example", "answers": {"first_name": "{{lead.first_name}}"}},
         ),
-        ({"password": "hunter2", "g-recaptcha-response": "03A", "_started": "1", "_redirect": "/x", "name": "A"}, {"name": "A"}),
+        (
+            {
+                "password": "hunter2",
+                "g-recaptcha-response": "03A",
+                "_started": "1",
+                "_redirect": "/x",
+                "name": "A",
+            },
+            {"name": "A"},
+        ),
     ],
 )
 def test_recognised(fields: dict[str, str], lead: dict[str, Any]) -> None:
-    """What is recognised stands in its field, cleaned; what is not, or is no such value, is an answer under its label."""
+    """What is recognised stands in its field, cleaned; what is not, or is no such value, is an
+    answer under its label.
+    """
     assert shown(lead_of(form(**fields))) == lead
 
 
@@ -56,11 +82,16 @@ def test_recognised(fields: dict[str, str], lead: dict[str, Any]) -> None:
         ({"first_name": "Ann", "name": "Ann Lee"}, ("Ann", None, "Ann Lee")),
         ({"first_name": "Ann", "name": "Lee"}, ("Ann", "Lee", None)),
         ({"name": "Ann", "surname": "Lee"}, ("Ann", "Lee", None)),
-        ({"first_name": "John", "last_name": "Doe", "name": "John Doe"}, ("John", "Doe", "John Doe")),
+        (
+            {"first_name": "John", "last_name": "Doe", "name": "John Doe"},
+            ("John", "Doe", "John Doe"),
+        ),
     ],
 )
 def test_names(fields: dict[str, str], names: tuple[str | None, ...]) -> None:
-    """A lone `nom` is a full name; beside `prénom` it is the family name, and the like in other languages."""
+    """A lone `nom` is a full name; beside `prénom` it is the family name, and the like in other
+    languages.
+    """
     lead = lead_of(form(**fields))
     assert (lead.first_name, lead.last_name, lead.name) == names
 
@@ -136,13 +167,34 @@ def test_unticked_box() -> None:
             {"source": "x"},
             {"gclid": "G1", "li_fat_id": "L", "ttclid": "T"},
         ),
-        ({"page_url": "https://a.example/?utm_source=fb&fbclid=F+1#x"}, {"source": "fb"}, {"fbclid": "F 1"}),
-        ({"utm_source": "own", "page_url": "https://a.example/?utm_source=url&utm_term=t"}, {"source": "own", "term": "t"}, {}),
-        ({"landing_page": "https://a.example/?gclid=G2", "page_url": "https://a.example/p"}, {}, {"gclid": "G2"}),
-        ({"referrer": "https://b.example/?utm_source=r&msclkid=M"}, {"source": "r"}, {"msclkid": "M"}),
+        (
+            {"page_url": "https://a.example/?utm_source=fb&fbclid=F+1#x"},
+            {"source": "fb"},
+            {"fbclid": "F 1"},
+        ),
+        (
+            {"utm_source": "own", "page_url": "https://a.example/?utm_source=url&utm_term=t"},
+            {"source": "own", "term": "t"},
+            {},
+        ),
+        (
+            {"landing_page": "https://a.example/?gclid=G2", "page_url": "https://a.example/p"},
+            {},
+            {"gclid": "G2"},
+        ),
+        (
+            {"referrer": "https://b.example/?utm_source=r&msclkid=M"},
+            {"source": "r"},
+            {"msclkid": "M"},
+        ),
         ({"page_url": "https://a.example/#/p?wbraid=W"}, {}, {"wbraid": "W"}),
         (
-            {"utm_source": "{{campaign.name}}", "utm_term": "xxxxx", "utm_medium": "{lead.utm}", "utm_content": "[utm_source]"},
+            {
+                "utm_source": "{{campaign.name}}",
+                "utm_term": "xxxxx",
+                "utm_medium": "{lead.utm}",
+                "utm_content": "[utm_source]",
+            },
             {},
             {},
         ),
@@ -159,7 +211,9 @@ def test_unticked_box() -> None:
     ],
 )
 def test_attribution(fields: dict[str, str], utm: dict[str, str], clicks: dict[str, str]) -> None:
-    """From fields first, then from the page's address, the landing page and the referrer; never from unfilled templates."""
+    """From fields first, then from the page's address, the landing page and the referrer; never
+    from unfilled templates.
+    """
     lead = lead_of(form(**fields, name="A"))
     assert msgspec.to_builtins(lead.utm) == utm
     assert lead.click_ids == clicks
@@ -180,8 +234,19 @@ def test_referer_is_the_page() -> None:
 
 
 def test_answers_keep_order_and_repeats() -> None:
-    """Answers stand in the order they were given, several values of one name as a list, empty ones not at all."""
-    lead = lead_of(form(("topic[]", "SEO"), ("name", "A"), ("size", "10"), ("topic[]", "Ads"), ("empty", ""), ("size", "20")))
+    """Answers stand in the order they were given, several values of one name as a list, empty ones
+    not at all.
+    """
+    lead = lead_of(
+        form(
+            ("topic[]", "SEO"),
+            ("name", "A"),
+            ("size", "10"),
+            ("topic[]", "Ads"),
+            ("empty", ""),
+            ("size", "20"),
+        )
+    )
     assert list(lead.answers.items()) == [("topic", ["SEO", "Ads"]), ("size", ["10", "20"])]
 
 
@@ -189,11 +254,20 @@ def test_nested_answers() -> None:
     """What JSON nests keeps its path as its label; big numbers and lists stay as sent."""
     body = {
         "person": {"email": "a@b.example"},
-        "deal": {"id": 706405506930370084, "tags": ["x", "y"], "items": [{"n": 1.50}], "none": None},
+        "deal": {
+            "id": 706405506930370084,
+            "tags": ["x", "y"],
+            "items": [{"n": 1.50}],
+            "none": None,
+        },
     }
     lead = lead_of(post(json.dumps(body).encode().replace(b"1.5", b"1.50"), JSON))
     assert lead.email == "a@b.example"
-    assert lead.answers == {"deal.id": "706405506930370084", "deal.tags": ["x", "y"], "deal.items.0.n": "1.50"}
+    assert lead.answers == {
+        "deal.id": "706405506930370084",
+        "deal.tags": ["x", "y"],
+        "deal.items.0.n": "1.50",
+    }
 
 
 def test_two_values_for_one_field() -> None:
@@ -219,7 +293,9 @@ MAP = """
 
 
 def test_map() -> None:
-    """A literal key wins over a path, digits index lists, brackets are part of a name; targets are fields or named answers."""
+    """A literal key wins over a path, digits index lists, brackets are part of a name; targets are
+    fields or named answers.
+    """
     body = {
         "1": {"3": "wrong"},
         "1.3": "Ann",
@@ -233,7 +309,12 @@ def test_map() -> None:
         "other": "o1",
     }
     lead = lead_of(json_post(body), MAP)
-    assert (lead.first_name, lead.last_name, lead.phone, lead.email) == ("Ann", "Petit", "442079460018", "a@b.example")
+    assert (lead.first_name, lead.last_name, lead.phone, lead.email) == (
+        "Ann",
+        "Petit",
+        "442079460018",
+        "a@b.example",
+    )
     assert lead.value == Money(amount=1200.5, currency="EUR")
     assert (lead.utm.source, lead.click_ids) == ("s", {"gclid": "c1", "foo": "o1"})
     assert lead.answers == {"Your question": "Why?", "1.3": "wrong", "people.0.mail": "x@y.example"}
@@ -241,27 +322,38 @@ def test_map() -> None:
 
 def test_map_wins_over_names() -> None:
     """A mapped field is not overwritten by one with the right name; that one becomes an answer."""
-    lead = lead_of(form(email="shop@b.example", buyer="ann@b.example"), '[sources.x.map]\nbuyer = "email"')
+    lead = lead_of(
+        form(email="shop@b.example", buyer="ann@b.example"), '[sources.x.map]\nbuyer = "email"'
+    )
     assert lead.email == "ann@b.example"
     assert lead.answers == {"email": "shop@b.example"}
 
 
 def test_mapped_value_that_is_none() -> None:
     """An empty or wrong mapped value leaves its field to recognition, and is not lost."""
-    lead = lead_of(form(mail2="", who="see below", email="a@b.example"), '[sources.x.map]\nmail2 = "email"\nwho = "email"')
+    lead = lead_of(
+        form(mail2="", who="see below", email="a@b.example"),
+        '[sources.x.map]\nmail2 = "email"\nwho = "email"',
+    )
     assert lead.email == "a@b.example"
     assert lead.answers == {"who": "see below"}
 
 
 def test_name_object() -> None:
     """A mapped name that comes as an object gives its parts."""
-    lead = lead_of(json_post({"q11": {"prefix": "Dr.", "first": "Ada", "last": "Neri"}}), '[sources.x.map]\nq11 = "name"')
+    lead = lead_of(
+        json_post({"q11": {"prefix": "Dr.", "first": "Ada", "last": "Neri"}}),
+        '[sources.x.map]\nq11 = "name"',
+    )
     assert (lead.first_name, lead.last_name) == ("Ada", "Neri")
 
 
 def test_upload_is_an_answer() -> None:
     """A file is told by name, type and size, whatever its field is called."""
-    body = b'--x\r\nContent-Disposition: form-data; name="message"; filename="../../a.pdf"\r\n\r\n12345\r\n--x--'
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="message";'
+        b' filename="../../a.pdf"\r\n\r\n12345\r\n--x--'
+    )
     lead = lead_of(post(body, "multipart/form-data; boundary=x"))
     assert lead.message is None
     assert lead.answers == {"message": "../../a.pdf (application/octet-stream, 5 bytes)"}
@@ -269,7 +361,15 @@ def test_upload_is_an_answer() -> None:
 
 def test_one_value_under_several_names() -> None:
     """What only repeats a field is not an answer beside it."""
-    lead = lead_of(json_post({"email": "a@b.example", "data": {"Email": "A@B.example"}, "human": {"email": "c@d.example"}}))
+    lead = lead_of(
+        json_post(
+            {
+                "email": "a@b.example",
+                "data": {"Email": "A@B.example"},
+                "human": {"email": "c@d.example"},
+            }
+        )
+    )
     assert lead.answers == {"human.email": "c@d.example"}
 
 

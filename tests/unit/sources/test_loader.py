@@ -10,13 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.sources.config import ConfigError, Fault
-from service.sources.lines import Lines
-from service.sources.loader import VERIFY, Need, load, writing
-from service.sources.registry import ADAPTERS
-from service.sources.units import Rate
+from service.sources.adapters.registry import ADAPTERS
+from service.sources.schema import ConfigError, Fault, Rate
+from service.sources.source_file.loader import VERIFY, Need, load, writing
+from service.sources.source_file.toml_reader import Lines
 from tests.unit.sources.making import source
-from worker.writing import LeadSettings, Value
+from worker.lead.settings import LeadSettings, Value
 
 FETCH: tuple[Need, ...] = ("fetch",)
 EXAMPLE = Path(__file__).parents[3] / "deploy" / "leadline.example.toml"
@@ -31,8 +30,19 @@ def faults(text: str, **env: str) -> list[Fault]:
 def test_defaults() -> None:
     """An empty table is a whole source."""
     one = source()
-    assert (one.adapter, one.dedupe_window, one.rate_limit, one.max_body) == ("form", 600.0, Rate(60, 60.0), 262_144)
-    assert (one.check.scheme, one.reply, one.origins, one.lead, one.line) == ("none", None, [], LeadSettings(), 1)
+    assert (one.adapter, one.dedupe_window, one.rate_limit, one.max_body) == (
+        "form",
+        600.0,
+        Rate(60, 60.0),
+        262_144,
+    )
+    assert (one.check.scheme, one.reply, one.origins, one.lead, one.line) == (
+        "none",
+        None,
+        [],
+        LeadSettings(),
+        1,
+    )
     assert source('adapter = "json"').rate_limit is None
     assert source('adapter = "json"\nrate_limit = "5/s"').rate_limit == Rate(5, 1.0)
     assert source('rate_limit = "off"').rate_limit is None
@@ -70,7 +80,11 @@ def test_defaults_of_all_sources() -> None:
     [sources.y]
     """
     found = writing(load(text, {}))
-    assert (found["x"].lead.owner_id, found["x"].lead.labels, found["x"].lead.custom) == (1, ["X"], {"A": "a", "B": "x"})
+    assert (found["x"].lead.owner_id, found["x"].lead.labels, found["x"].lead.custom) == (
+        1,
+        ["X"],
+        {"A": "a", "B": "x"},
+    )
     assert (found["y"].lead.labels, found["y"].lead.value) == (["All"], Value("1", "EUR"))
     assert found["y"].line == 10
 
@@ -78,18 +92,63 @@ def test_defaults_of_all_sources() -> None:
 @pytest.mark.parametrize(
     ("text", "where", "expected", "got"),
     [
-        ("[sources.x.lead]\ntitel = 'x'", "leadline.toml:2 sources.x.lead.titel", "did you mean title?", "an unknown key"),
+        (
+            "[sources.x.lead]\ntitel = 'x'",
+            "leadline.toml:2 sources.x.lead.titel",
+            "did you mean title?",
+            "an unknown key",
+        ),
         ("[source.x]", "leadline.toml:1 source", "did you mean sources?", "an unknown table"),
-        ("[pipedrive]\nowner = 1\n[sources.x]", "leadline.toml:2 pipedrive.owner", "owner_id", "an unknown key"),
-        ("[sources.x]\nadapter = 'jsn'", "leadline.toml:2 sources.x.adapter", "did you mean json?", '"jsn"'),
+        (
+            "[pipedrive]\nowner = 1\n[sources.x]",
+            "leadline.toml:2 pipedrive.owner",
+            "owner_id",
+            "an unknown key",
+        ),
+        (
+            "[sources.x]\nadapter = 'jsn'",
+            "leadline.toml:2 sources.x.adapter",
+            "did you mean json?",
+            '"jsn"',
+        ),
         ("[sources.x]\nadapter = 5", "leadline.toml:2 sources.x.adapter", "text", "5"),
-        ("[sources.x]\ndedupe_window = '10'", "leadline.toml:2 sources.x.dedupe_window", "a duration", '"10"'),
-        ("[sources.x]\ndedupe_window = '900w'", "leadline.toml:2 sources.x.dedupe_window", "ten years", '"900w"'),
-        ("[sources.x]\nmin_fill_seconds = true", "leadline.toml:2 sources.x.min_fill_seconds", "a duration", "true"),
-        ("[sources.x]\nmax_body = '1 lot'", "leadline.toml:2 sources.x.max_body", "a size", '"1 lot"'),
+        (
+            "[sources.x]\ndedupe_window = '10'",
+            "leadline.toml:2 sources.x.dedupe_window",
+            "a duration",
+            '"10"',
+        ),
+        (
+            "[sources.x]\ndedupe_window = '900w'",
+            "leadline.toml:2 sources.x.dedupe_window",
+            "ten years",
+            '"900w"',
+        ),
+        (
+            "[sources.x]\nmin_fill_seconds = true",
+            "leadline.toml:2 sources.x.min_fill_seconds",
+            "a duration",
+            "true",
+        ),
+        (
+            "[sources.x]\nmax_body = '1 lot'",
+            "leadline.toml:2 sources.x.max_body",
+            "a size",
+            '"1 lot"',
+        ),
         ("[sources.x]\nmax_body = 0", "leadline.toml:2 sources.x.max_body", "16MiB", "0"),
-        ("[sources.x]\nrate_limit = '60'", "leadline.toml:2 sources.x.rate_limit", '"60/m", or "off"', '"60"'),
-        ("[sources.x]\nrate_limit = '0/m'", "leadline.toml:2 sources.x.rate_limit", "a rate", '"0/m"'),
+        (
+            "[sources.x]\nrate_limit = '60'",
+            "leadline.toml:2 sources.x.rate_limit",
+            '"60/m", or "off"',
+            '"60"',
+        ),
+        (
+            "[sources.x]\nrate_limit = '0/m'",
+            "leadline.toml:2 sources.x.rate_limit",
+            "a rate",
+            '"0/m"',
+        ),
         (
             "[sources.x]\norigins = 'https://a.example'",
             "leadline.toml:2 sources.x.origins",
@@ -108,29 +167,74 @@ def test_defaults_of_all_sources() -> None:
             "an origin",
             '"https://A.example"',
         ),
-        ("[sources.x]\nredirect = '//a.example'", "leadline.toml:2 sources.x.redirect", "an http or https URL", '"//a.example"'),
+        (
+            "[sources.x]\nredirect = '//a.example'",
+            "leadline.toml:2 sources.x.redirect",
+            "an http or https URL",
+            '"//a.example"',
+        ),
         ("[sources.x]\nreply = 302", "leadline.toml:2 sources.x.reply", "200 to 299", "302"),
-        ("[sources.x.map]\n'a..b' = 'email'", 'leadline.toml:2 sources.x.map."a..b"', "a path", '"a..b"'),
+        (
+            "[sources.x.map]\n'a..b' = 'email'",
+            'leadline.toml:2 sources.x.map."a..b"',
+            "a path",
+            '"a..b"',
+        ),
         ("[sources.x.map]\n'' = 'email'", 'leadline.toml:2 sources.x.map.""', "a path", '""'),
-        ("[sources.x.map]\na = 'e-mail'", "leadline.toml:2 sources.x.map.a", "did you mean email?", '"e-mail"'),
-        ("[sources.x.map]\na = 'answers.'", "leadline.toml:2 sources.x.map.a", "answers.NAME", '"answers."'),
-        ("[sources.x.read]\nevent_id = '.id'", "leadline.toml:2 sources.x.read.event_id", "a path", '".id"'),
-        ("[sources.x.read]\npairs = { key = 'a' }", "leadline.toml:2 sources.x.read.pairs", "the key at", "none"),
-        ("[sources.x.read]\ntest = { at = '' }", "leadline.toml:2 sources.x.read.test.at", "a path", '""'),
+        (
+            "[sources.x.map]\na = 'e-mail'",
+            "leadline.toml:2 sources.x.map.a",
+            "did you mean email?",
+            '"e-mail"',
+        ),
+        (
+            "[sources.x.map]\na = 'answers.'",
+            "leadline.toml:2 sources.x.map.a",
+            "answers.NAME",
+            '"answers."',
+        ),
+        (
+            "[sources.x.read]\nevent_id = '.id'",
+            "leadline.toml:2 sources.x.read.event_id",
+            "a path",
+            '".id"',
+        ),
+        (
+            "[sources.x.read]\npairs = { key = 'a' }",
+            "leadline.toml:2 sources.x.read.pairs",
+            "the key at",
+            "none",
+        ),
+        (
+            "[sources.x.read]\ntest = { at = '' }",
+            "leadline.toml:2 sources.x.read.test.at",
+            "a path",
+            '""',
+        ),
         (
             "[sources.x.read]\nlabels = { nam = ['x'] }",
             "leadline.toml:2 sources.x.read.labels.nam",
             "did you mean name?",
             "an unknown field",
         ),
-        ("[sources.x.verify]\nscheme = 'hash'", "leadline.toml:2 sources.x.verify.scheme", "one of none, token, hmac", '"hash"'),
+        (
+            "[sources.x.verify]\nscheme = 'hash'",
+            "leadline.toml:2 sources.x.verify.scheme",
+            "one of none, token, hmac",
+            '"hash"',
+        ),
         (
             "[sources.x.verify]\nsecret_env = 'K'",
             "leadline.toml:1 sources.x.verify.scheme",
             "one of token",
             "none beside a secret",
         ),
-        ("[sources.x.verify]\nscheme = 'jwt'", "leadline.toml:1 sources.x.verify.secret_env", "environment variables", "none"),
+        (
+            "[sources.x.verify]\nscheme = 'jwt'",
+            "leadline.toml:1 sources.x.verify.secret_env",
+            "environment variables",
+            "none",
+        ),
         (
             "[sources.x.verify]\nscheme = 'jwt'\nsecret_env = 'NO'",
             "leadline.toml:3 sources.x.verify.secret_env",
@@ -156,31 +260,74 @@ def test_defaults_of_all_sources() -> None:
             "none",
         ),
         (
-            "[sources.x.verify]\nscheme = 'hmac'\nsecret_env = 'K'\nheader = 'A'\nsigned = '{method}'",
+            (
+                "[sources.x.verify]\nscheme = 'hmac'\nsecret_env = 'K'\nheader = 'A'\nsigned ="
+                " '{method}'"
+            ),
             "leadline.toml:5 sources.x.verify.signed",
             "{body} in it",
             '"{method}"',
         ),
-        ("[sources.x.lead]\ntitle = '{nme}'", "leadline.toml:2 sources.x.lead.title", "a template", "did you mean name?"),
-        ("[sources.x.lead]\ntitle = '{name'", "leadline.toml:2 sources.x.lead.title", "a template", "not closed"),
+        (
+            "[sources.x.lead]\ntitle = '{nme}'",
+            "leadline.toml:2 sources.x.lead.title",
+            "a template",
+            "did you mean name?",
+        ),
+        (
+            "[sources.x.lead]\ntitle = '{name'",
+            "leadline.toml:2 sources.x.lead.title",
+            "a template",
+            "not closed",
+        ),
         (
             "[sources.x.lead]\norigin_id = '{source}'",
             "leadline.toml:2 sources.x.lead.origin_id",
             "{submission_id} in it",
             '"{source}"',
         ),
-        ("[sources.x.lead]\nlabel_color = 'teal'", "leadline.toml:2 sources.x.lead.label_color", "one of blue, brown", '"teal"'),
-        ("[sources.x.lead]\nexisting_window = '1'", "leadline.toml:2 sources.x.lead.existing_window", "a duration", '"1"'),
-        ("[sources.x.lead]\nexpected_close = 'soon'", "leadline.toml:2 sources.x.lead.expected_close", "a date", '"soon"'),
-        ("[sources.x.lead]\nvalue = { amount = '1' }", "leadline.toml:2 sources.x.lead.value", "the key currency", "none"),
+        (
+            "[sources.x.lead]\nlabel_color = 'teal'",
+            "leadline.toml:2 sources.x.lead.label_color",
+            "one of blue, brown",
+            '"teal"',
+        ),
+        (
+            "[sources.x.lead]\nexisting_window = '1'",
+            "leadline.toml:2 sources.x.lead.existing_window",
+            "a duration",
+            '"1"',
+        ),
+        (
+            "[sources.x.lead]\nexpected_close = 'soon'",
+            "leadline.toml:2 sources.x.lead.expected_close",
+            "a date",
+            '"soon"',
+        ),
+        (
+            "[sources.x.lead]\nvalue = { amount = '1' }",
+            "leadline.toml:2 sources.x.lead.value",
+            "the key currency",
+            "none",
+        ),
         (
             "[sources.x.lead.custom]\n'Bud get' = '{x}'",
             'leadline.toml:2 sources.x.lead.custom."Bud get"',
             "a template",
             "unknown field",
         ),
-        ("[[sources.x.rules]]\nlabels = ['a']", "leadline.toml:1 sources.x.rules[1]", "the key when", "none"),
-        ("[[sources.x.rules]]\nwhen = {}", "leadline.toml:2 sources.x.rules[1].when", "at least one condition", "{}"),
+        (
+            "[[sources.x.rules]]\nlabels = ['a']",
+            "leadline.toml:1 sources.x.rules[1]",
+            "the key when",
+            "none",
+        ),
+        (
+            "[[sources.x.rules]]\nwhen = {}",
+            "leadline.toml:2 sources.x.rules[1].when",
+            "at least one condition",
+            "{}",
+        ),
         (
             "[[sources.x.rules]]\nwhen = { src = 'a' }",
             "leadline.toml:2 sources.x.rules[1].when.src",
@@ -198,11 +345,15 @@ def test_defaults_of_all_sources() -> None:
 def test_faults(text: str, where: str, expected: str, got: str) -> None:
     """Each fault says where, what belongs there and what stands there."""
     found = [fault for fault in faults(text, K="secret") if fault.where == where]
-    assert [fault for fault in found if expected in fault.expected and got in fault.got], faults(text, K="secret")
+    assert [fault for fault in found if expected in fault.expected and got in fault.got], faults(
+        text, K="secret"
+    )
 
 
 def test_all_faults_at_once() -> None:
-    """Every fault of every source is told in one go, in the order of the file, also those inside a table that has another."""
+    """Every fault of every source is told in one go, in the order of the file, also those inside a
+    table that has another.
+    """
     text = """
 [sources.a]
 reply = 1
@@ -217,12 +368,23 @@ title = "{y}"
 roots = "x"
 labels = { q = [] }
 """
-    assert [int(fault.where.split(":")[1].split(" ")[0]) for fault in faults(text)] == [3, 5, 6, 9, 10, 12, 13]
+    assert [int(fault.where.split(":")[1].split(" ")[0]) for fault in faults(text)] == [
+        3,
+        5,
+        6,
+        9,
+        10,
+        12,
+        13,
+    ]
 
 
 def test_secrets() -> None:
     """Secrets come from the environment, several while one is changed, and do not print."""
-    text = '[sources.x.verify]\nscheme = "jwt"\nsecret_env = ["A", "B"]\nchallenge_env = "C"\n[sources.x.fetch]\ntoken_env = "D"'
+    text = (
+        '[sources.x.verify]\nscheme = "jwt"\nsecret_env = ["A", "B"]\nchallenge_env ='
+        ' "C"\n[sources.x.fetch]\ntoken_env = "D"'
+    )
     one = load(text, {"A": "1st", "B": "2nd", "C": "3rd"}).sources["x"]
     assert [secret.value for secret in one.secrets] == ["1st", "2nd"]
     assert one.challenge is not None
@@ -234,9 +396,15 @@ def test_secrets() -> None:
 
 
 def test_example() -> None:
-    """The packaged example is right, and shows a form, a partner with a key and a signed webhook."""
+    """The packaged example is right, and shows a form, a partner with a key and a signed
+    webhook.
+    """
     found = load(EXAMPLE, {"PARTNER_KEY": "p", "WEBHOOK_SECRET": "w"}).sources
-    assert {name: one.check.scheme for name, one in found.items()} == {"contact": "none", "partner": "token", "webhook": "hmac"}
+    assert {name: one.check.scheme for name, one in found.items()} == {
+        "contact": "none",
+        "partner": "token",
+        "webhook": "hmac",
+    }
     assert found["contact"].honeypot == ["website"]
     assert [fault.expected for fault in _faults_of(EXAMPLE)] == [
         "the environment variable PARTNER_KEY with a secret",
@@ -245,7 +413,9 @@ def test_example() -> None:
 
 
 def test_example_uncommented() -> None:
-    """What the example holds back behind `#` is right as well: products that sign, that do not, and that tell ids alone."""
+    """What the example holds back behind `#` is right as well: products that sign, that do not, and
+    that tell ids alone.
+    """
     text = re.sub(r"^#(?=[\[a-z])", "", EXAMPLE.read_text("utf-8"), flags=re.MULTILINE)
     env = dict.fromkeys(re.findall(r'"([A-Z][A-Z0-9]*_[A-Z0-9_]+)"', text), "secret")
     found = load(text, env, secrets=(*VERIFY, *FETCH)).sources
@@ -254,7 +424,9 @@ def test_example_uncommented() -> None:
     assert all(one.secrets for one in products.values())
     for one in products.values():
         assert bool(one.fetch_token) is (ADAPTERS[one.adapter].records is not None)
-    assert re.search(r"^# origins = ", EXAMPLE.read_text("utf-8"), re.MULTILINE), "prose and settings are told apart by the blank"
+    assert re.search(r"^# origins = ", EXAMPLE.read_text("utf-8"), re.MULTILINE), (
+        "prose and settings are told apart by the blank"
+    )
 
 
 def _faults_of(path: Path) -> list[Fault]:
@@ -298,12 +470,15 @@ z = 3
 @pytest.mark.parametrize(
     ("path", "line"),
     [
-        (("a",), 3), (("a", "b"), 4), (("a", "d"), 8), (("a", "e f", "g"), 12), (("a", "h", "i"), 13), (("l", 0, "x"), 15),
+        (("a",), 3), (("a", "b"), 4), (("a", "d"), 8), (("a", "e f", "g"), 12),
+        (("a", "h", "i"), 13), (("l", 0, "x"), 15),
         (("l", 1), 16), (("l", 1, "m", 0, "y"), 18), (("l", 1, "n", "z"), 20), (("no",), None),
     ],
 )  # fmt: skip
 def test_lines(path: tuple[str | int, ...], line: int | None) -> None:
-    """Each key stands on its line, whatever long strings and lists hold; in an inline table, on that table's."""
+    """Each key stands on its line, whatever long strings and lists hold; in an inline table, on
+    that table's.
+    """
     assert Lines(LINES).of(path) == line
 
 

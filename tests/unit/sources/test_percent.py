@@ -8,10 +8,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.sources.percent import unquoted
+from service.sources.payload.decode import unquoted
 
 PIECES = st.sampled_from(
-    [b"%", b"%%", b"%" * 9, b"%4", b"%41", b"%zz", b"=", b"=41", b"\r\n", b"\n", b" ", b"\t", b"_", b".", b"a", b"\xff"]
+    [
+        b"%",
+        b"%%",
+        b"%" * 9,
+        b"%4",
+        b"%41",
+        b"%zz",
+        b"=",
+        b"=41",
+        b"\r\n",
+        b"\n",
+        b" ",
+        b"\t",
+        b"_",
+        b".",
+        b"a",
+        b"\xff",
+    ]
 )
 
 

@@ -1,4 +1,6 @@
-"""What the products send beside their published samples: other events, odd parts, other spellings of one question."""
+"""What the products send beside their published samples: other events, odd parts, other spellings
+of one question.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.sources.brackets import nested
-from service.sources.config import ConfigError, Source
-from service.sources.judge import interpret, judge
-from service.sources.reading import Event, Outcome, Reading, Request
-from service.sources.registry import ADAPTERS
-from service.sources.scrub import scrub
+from service.sources.adapters.registry import ADAPTERS
+from service.sources.normalize import interpret, judge
+from service.sources.payload.unwrap import nested
+from service.sources.redact import scrub
+from service.sources.request import Event, Outcome, Reading, Request
+from service.sources.schema import ConfigError, Source
 from tests.unit.sources.making import FORM, JSON, NOW, form, json_post, post, source
 from worker.contract import Lead
 
@@ -33,8 +35,15 @@ def lead_of(adapter: str, body: Any, toml: str = "") -> Lead:
     return event.lead
 
 
-def typeform(*answers: dict[str, Any], fields: list[dict[str, Any]] | None = None, **more: Any) -> dict[str, Any]:
-    response = {"token": "t", "definition": {"fields": fields or []}, "answers": list(answers), **more}
+def typeform(
+    *answers: dict[str, Any], fields: list[dict[str, Any]] | None = None, **more: Any
+) -> dict[str, Any]:
+    response = {
+        "token": "t",
+        "definition": {"fields": fields or []},
+        "answers": list(answers),
+        **more,
+    }
     return {"event_id": "e", "event_type": "form_response", "form_response": response}
 
 
@@ -47,18 +56,46 @@ def jotform(**answers: Any) -> Request:
 
 
 def mailchimp(kind: str, at: str = "2024-01-02 03:04:05") -> Request:
-    return form(("data[id]", "s1"), ("data[email]", "a@b.example"), ("data[merges][FNAME]", "Ada"), type=kind, fired_at=at)
+    return form(
+        ("data[id]", "s1"),
+        ("data[email]", "a@b.example"),
+        ("data[merges][FNAME]", "Ada"),
+        type=kind,
+        fired_at=at,
+    )
 
 
 @pytest.mark.parametrize(
     ("adapter", "body", "said"),
     [
-        ("typeform", {"event_type": "form_response_partial", "form_response": {"token": "t"}}, "form_response_partial"),
+        (
+            "typeform",
+            {"event_type": "form_response_partial", "form_response": {"token": "t"}},
+            "form_response_partial",
+        ),
         ("typeform", typeform(token="e"), "test"),
-        ("tally", {"eventId": "e", "eventType": "FORM_PUBLISHED", "data": {"fields": []}}, "FORM_PUBLISHED"),
-        ("webflow", {"triggerType": "site_publish", "payload": {"id": "1", "data": {"email": "a@b.example"}}}, "site_publish"),
-        ("netlify", {"id": "1", "name": "my-site", "deploy_ssl_url": "https://x.example"}, "deployment"),
-        *((("mailchimp", mailchimp(kind), kind)) for kind in ("unsubscribe", "profile", "cleaned", "upemail", "campaign")),
+        (
+            "tally",
+            {"eventId": "e", "eventType": "FORM_PUBLISHED", "data": {"fields": []}},
+            "FORM_PUBLISHED",
+        ),
+        (
+            "webflow",
+            {
+                "triggerType": "site_publish",
+                "payload": {"id": "1", "data": {"email": "a@b.example"}},
+            },
+            "site_publish",
+        ),
+        (
+            "netlify",
+            {"id": "1", "name": "my-site", "deploy_ssl_url": "https://x.example"},
+            "deployment",
+        ),
+        *(
+            (("mailchimp", mailchimp(kind), kind))
+            for kind in ("unsubscribe", "profile", "cleaned", "upemail", "campaign")
+        ),
     ],
 )
 def test_no_lead(adapter: str, body: Any, said: str) -> None:
@@ -72,9 +109,25 @@ def test_no_lead(adapter: str, body: Any, said: str) -> None:
 @pytest.mark.parametrize(
     ("adapter", "body"),
     [
-        ("typeform", typeform({"type": "email", "email": "test@test.com", "field": {"id": "1", "type": "email"}})),
-        ("tally", tally({"key": "q", "label": "Test", "type": "INPUT_EMAIL", "value": "test@test.com"})),
-        ("webflow", {"name": "Test", "_id": "1", "test": True, "data": {"name": "Test", "email": "test@test.com"}}),
+        (
+            "typeform",
+            typeform(
+                {"type": "email", "email": "test@test.com", "field": {"id": "1", "type": "email"}}
+            ),
+        ),
+        (
+            "tally",
+            tally({"key": "q", "label": "Test", "type": "INPUT_EMAIL", "value": "test@test.com"}),
+        ),
+        (
+            "webflow",
+            {
+                "name": "Test",
+                "_id": "1",
+                "test": True,
+                "data": {"name": "Test", "email": "test@test.com"},
+            },
+        ),
         ("jotform", jotform(q1_email="test@test.com", q2_name="Test")),
         ("gravity-forms", {"id": "1", "1": "test@test.com", "2": "test"}),
         ("netlify", {"id": "1", "form_name": "test", "data": {"email": "test@test.com"}}),
@@ -105,12 +158,17 @@ def test_mailchimp_tells_events_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "outcome", "status"), [("key=s3", "handshake", 200), ("key=S3", "refused", 403), ("", "refused", 403)]
+    ("query", "outcome", "status"),
+    [("key=s3", "handshake", 200), ("key=S3", "refused", 403), ("", "refused", 403)],
 )
 def test_mailchimp_looks(query: str, outcome: str, status: int) -> None:
-    """The look at the URL gets 200 where the URL is the right one; without a secret in it, always."""
+    """The look at the URL gets 200 where the URL is the right one; without a secret in it,
+    always.
+    """
     toml = '[sources.x]\nadapter = "mailchimp"\n'
-    keyed = source(f'{toml}[sources.x.verify]\nscheme = "token"\nquery = "key"\nsecret_env = "K"', K="s3")
+    keyed = source(
+        f'{toml}[sources.x.verify]\nscheme = "token"\nquery = "key"\nsecret_env = "K"', K="s3"
+    )
     look = Request(method="GET", query=query, headers=[], body=b"")
     reading = judge(keyed, look, NOW)
     assert (reading.outcome, reading.status) == (outcome, status)
@@ -119,7 +177,9 @@ def test_mailchimp_looks(query: str, outcome: str, status: int) -> None:
 
 @pytest.mark.parametrize("adapter", ["typeform", "tally", "webflow", "netlify"])
 def test_scheme_needs_its_secret(adapter: str) -> None:
-    """A product that signs is not taken unsigned by leaving the secret out: `none` must be written."""
+    """A product that signs is not taken unsigned by leaving the secret out: `none` must be
+    written.
+    """
     with pytest.raises(ConfigError, match="secret_env"):
         source(f'adapter = "{adapter}"')
     assert source(f'adapter = "{adapter}"\n{OPEN}').check.header is None
@@ -127,7 +187,10 @@ def test_scheme_needs_its_secret(adapter: str) -> None:
 
 def test_own_scheme_instead() -> None:
     """A source that describes another scheme takes nothing of the product's."""
-    keyed = source('adapter = "tally"\n[sources.x.verify]\nscheme = "token"\nquery = "key"\nsecret_env = "K"', K="s3")
+    keyed = source(
+        'adapter = "tally"\n[sources.x.verify]\nscheme = "token"\nquery = "key"\nsecret_env = "K"',
+        K="s3",
+    )
     body = json.dumps(tally({"key": "1", "type": "INPUT_EMAIL", "value": "a@b.example"})).encode()
     assert judge(keyed, post(body, JSON, "key=s3"), NOW).outcome is Outcome.LEAD
     assert judge(keyed, post(body, JSON), NOW).outcome is Outcome.REFUSED
@@ -138,7 +201,10 @@ def test_webflow_without_a_header(header: str) -> None:
     """A hook made in the dashboard carries neither header, and is refused where a secret is set."""
     signed = source('adapter = "webflow"\n[sources.x.verify]\nsecret_env = "K"', K="s3")
     headers = {header.lower().replace("-", "_"): "1700000000000"}
-    assert judge(signed, post(b'{"data": {"email": "a@b.example"}}', JSON, **headers), NOW).status == 401
+    assert (
+        judge(signed, post(b'{"data": {"email": "a@b.example"}}', JSON, **headers), NOW).status
+        == 401
+    )
 
 
 QUESTION = {"id": "f1", "ref": "who", "title": "Wer sind Sie?", "type": "short_text"}
@@ -147,19 +213,33 @@ ANSWER = {"type": "text", "text": "Ada Example", "field": {"id": "f1"}}
 
 @pytest.mark.parametrize("written", ["f1", "who", "Wer sind Sie?"])
 def test_names_of_a_question(written: str) -> None:
-    """The source file may name a question by its id, its reference or its title; the answer is not kept twice."""
-    lead = lead_of("typeform", typeform(ANSWER, fields=[QUESTION]), f'map = {{ "{written}" = "name" }}\n')
+    """The source file may name a question by its id, its reference or its title; the answer is not
+    kept twice.
+    """
+    lead = lead_of(
+        "typeform", typeform(ANSWER, fields=[QUESTION]), f'map = {{ "{written}" = "name" }}\n'
+    )
     assert (lead.name, lead.answers) == ("Ada Example", {})
 
 
 def test_typeform_shapes() -> None:
-    """Questions in groups have titles too; other choices are kept; hidden fields that nobody filled are not."""
-    group = {"id": "g", "type": "contact_info", "properties": {"fields": [{"id": "c", "title": "Company", "type": "short_text"}]}}
+    """Questions in groups have titles too; other choices are kept; hidden fields that nobody filled
+    are not.
+    """
+    group = {
+        "id": "g",
+        "type": "contact_info",
+        "properties": {"fields": [{"id": "c", "title": "Company", "type": "short_text"}]},
+    }
     lead = lead_of(
         "typeform",
         typeform(
             {"type": "text", "text": "Example Ltd", "field": {"id": "c"}},
-            {"type": "phone_number", "phone_number": "+442079460018", "field": {"id": "p", "type": "phone_number"}},
+            {
+                "type": "phone_number",
+                "phone_number": "+442079460018",
+                "field": {"id": "p", "type": "phone_number"},
+            },
             {"type": "choices", "choices": {"labels": ["A"], "other": "B"}, "field": {"id": "m"}},
             {"type": "choice", "choice": {"other": "C"}, "field": {"id": "o"}},
             fields=[group, {"id": "m", "title": "Topics"}, {"id": "o", "title": "Size"}],
@@ -180,7 +260,9 @@ def test_typeform_shapes() -> None:
 
 @pytest.mark.parametrize(("chosen", "consent"), [(["o"], True), (None, None)])
 def test_tally_single_box(chosen: list[str] | None, consent: bool | None) -> None:
-    """A tick box without a label is asked by the sentence beside it, and its own row says nothing more."""
+    """A tick box without a label is asked by the sentence beside it, and its own row says nothing
+    more.
+    """
     row = {"key": "q", "label": "Untitled checkboxes field", "type": "CHECKBOXES"}
     options = [{"id": "o", "text": "I agree to the privacy policy"}]
     box = {"key": "q_o", "label": "Untitled (I agree)", "type": "CHECKBOXES", "value": bool(chosen)}
@@ -191,20 +273,49 @@ def test_tally_single_box(chosen: list[str] | None, consent: bool | None) -> Non
 @pytest.mark.parametrize(
     ("answers", "field", "value"),
     [
-        ({"q3_phoneNumber": {"country": "44", "area": "20", "phone": "79460018"}}, "phone", "44 20 79460018"),
+        (
+            {"q3_phoneNumber": {"country": "44", "area": "20", "phone": "79460018"}},
+            "phone",
+            "44 20 79460018",
+        ),
         ({"q3_phone": {"full": "(020) 7946 0018"}}, "phone", "(020) 7946 0018"),
         ({"q3_name": {"first": " Ada ", "last": "Example"}}, "full_name", "Ada Example"),
         ({"q3_name": {"first": "", "last": ""}, "q4_email": "a@b.example"}, "full_name", None),
-        ({"q5_address": {"addr_line1": "1 High St", "city": "Leeds", "country": "France"}}, "country", "France"),
-        ({"q5_address": {"addr_line1": "1 High St", "city": "Leeds"}}, "answers", {"q5_address": "1 High St, Leeds"}),
-        ({"q6_date": {"month": "02", "day": "21", "year": "2026"}}, "answers", {"q6_date": "2026-02-21"}),
         (
-            {"q6_when": {"month": "2", "day": "1", "year": "2026", "hour": "9", "min": "30", "ampm": "AM"}},
+            {"q5_address": {"addr_line1": "1 High St", "city": "Leeds", "country": "France"}},
+            "country",
+            "France",
+        ),
+        (
+            {"q5_address": {"addr_line1": "1 High St", "city": "Leeds"}},
+            "answers",
+            {"q5_address": "1 High St, Leeds"},
+        ),
+        (
+            {"q6_date": {"month": "02", "day": "21", "year": "2026"}},
+            "answers",
+            {"q6_date": "2026-02-21"},
+        ),
+        (
+            {
+                "q6_when": {
+                    "month": "2",
+                    "day": "1",
+                    "year": "2026",
+                    "hour": "9",
+                    "min": "30",
+                    "ampm": "AM",
+                }
+            },
             "answers",
             {"q6_when": "2026-2-1 9:30 AM"},
         ),
         ({"q7_rate": {"Price": "Good", "Speed": ""}}, "answers", {"q7_rate": ["Price: Good"]}),
-        ({"slug": "submit/1", "path": "/submit/1", "temp_upload": {"q1": ["a.png"]}}, "answers", {}),
+        (
+            {"slug": "submit/1", "path": "/submit/1", "temp_upload": {"q1": ["a.png"]}},
+            "answers",
+            {},
+        ),
     ],
 )
 def test_jotform_shapes(answers: dict[str, Any], field: str, value: Any) -> None:
@@ -213,16 +324,43 @@ def test_jotform_shapes(answers: dict[str, Any], field: str, value: Any) -> None
 
 
 def test_elementor_types() -> None:
-    """A type says what a field asks for, whatever its title; without a type, the title and then the id do."""
+    """A type says what a field asks for, whatever its title; without a type, the title and then the
+    id do.
+    """
     pairs = [
-        *[("fields[f1][title]", "どこへ"), ("fields[f1][type]", "email"), ("fields[f1][value]", "a@b.example")],
-        *[("fields[f2][title]", "Número"), ("fields[f2][type]", "tel"), ("fields[f2][value]", "+34 911 222 333")],
-        *[("fields[name][title]", "名前"), ("fields[name][type]", "text"), ("fields[name][value]", "Ada")],
-        *[("fields[f3][title]", "条件"), ("fields[f3][type]", "acceptance"), ("fields[f3][value]", "on")],
-        *[("fields[f4][title]", "質問"), ("fields[f4][type]", "textarea"), ("fields[f4][value]", "?")],
+        *[
+            ("fields[f1][title]", "どこへ"),
+            ("fields[f1][type]", "email"),
+            ("fields[f1][value]", "a@b.example"),
+        ],
+        *[
+            ("fields[f2][title]", "Número"),
+            ("fields[f2][type]", "tel"),
+            ("fields[f2][value]", "+34 911 222 333"),
+        ],
+        *[
+            ("fields[name][title]", "名前"),
+            ("fields[name][type]", "text"),
+            ("fields[name][value]", "Ada"),
+        ],
+        *[
+            ("fields[f3][title]", "条件"),
+            ("fields[f3][type]", "acceptance"),
+            ("fields[f3][value]", "on"),
+        ],
+        *[
+            ("fields[f4][title]", "質問"),
+            ("fields[f4][type]", "textarea"),
+            ("fields[f4][value]", "?"),
+        ],
     ]
     lead = lead_of("elementor", form(*pairs))
-    assert (lead.email, lead.phone, lead.name, lead.consent) == ("a@b.example", "+34911222333", "Ada", True)
+    assert (lead.email, lead.phone, lead.name, lead.consent) == (
+        "a@b.example",
+        "+34911222333",
+        "Ada",
+        True,
+    )
     assert lead.answers == {"質問": "?"}
 
 
@@ -235,7 +373,12 @@ def test_elementor_flattened() -> None:
         ("Date", "1 May 2026"),
     ]
     lead = lead_of("elementor", form(*pairs, ("Powered by", "Elementor")))
-    assert (lead.email, lead.click_ids, lead.occurred_at, lead.answers) == ("a@b.example", {"gclid": "g"}, "1 May 2026", {})
+    assert (lead.email, lead.click_ids, lead.occurred_at, lead.answers) == (
+        "a@b.example",
+        {"gclid": "g"},
+        "1 May 2026",
+        {},
+    )
 
 
 def test_contact_form_7_tags() -> None:
@@ -249,22 +392,40 @@ def test_contact_form_7_tags() -> None:
         "_remote_ip": "x",
     }
     lead = lead_of("contact-form-7", body)
-    assert (lead.phone, lead.email, lead.consent, lead.form_id) == ("+442079460018", "a@b.example", True, "12")
+    assert (lead.phone, lead.email, lead.consent, lead.form_id) == (
+        "+442079460018",
+        "a@b.example",
+        True,
+        "12",
+    )
     assert lead.answers == {"checkbox-7": ["A"]}
 
 
 def test_contact_form_7_broken_body() -> None:
-    """A template of the plugin's own into which a quote was pasted is no JSON, and is said to be unreadable."""
-    assert read("contact-form-7", post(b'{"name": "Ada "the" Example"}', "text/plain")).status == 400
+    """A template of the plugin's own into which a quote was pasted is no JSON, and is said to be
+    unreadable.
+    """
+    assert (
+        read("contact-form-7", post(b'{"name": "Ada "the" Example"}', "text/plain")).status == 400
+    )
 
 
 def test_gravity_spam_and_address() -> None:
-    """What the site marked as spam is quarantined; the only address among numbered fields is the sender's, one of two is not."""
-    assert read("gravity-forms", {"id": "1", "status": "spam", "4": "a@b.example"}).outcome is Outcome.SPAM
+    """What the site marked as spam is quarantined; the only address among numbered fields is the
+    sender's, one of two is not.
+    """
+    assert (
+        read("gravity-forms", {"id": "1", "status": "spam", "4": "a@b.example"}).outcome
+        is Outcome.SPAM
+    )
     assert lead_of("gravity-forms", {"id": "1", "4": "A@b.example"}).email == "a@b.example"
-    assert lead_of("gravity-forms", {"id": "1", "4": "a@b.example", "5": "c@d.example"}).email is None
+    assert (
+        lead_of("gravity-forms", {"id": "1", "4": "a@b.example", "5": "c@d.example"}).email is None
+    )
     named = lead_of(
-        "gravity-forms", {"id": "1", "1.3": "Ada", "1.6": "Example"}, 'map = { "1.3" = "first_name", "1.6" = "last_name" }\n'
+        "gravity-forms",
+        {"id": "1", "1.3": "Ada", "1.6": "Example"},
+        'map = { "1.3" = "first_name", "1.6" = "last_name" }\n',
     )
     assert (named.full_name, named.answers) == ("Ada Example", {})
 
@@ -274,20 +435,43 @@ def test_netlify_titles_and_files() -> None:
     body = {
         "id": "1",
         "site_url": "https://a.example",
-        "data": {"email": "a@b.example", "team-size": "5", "cv": {"filename": "cv.pdf", "url": "https://f.example/cv.pdf"}},
+        "data": {
+            "email": "a@b.example",
+            "team-size": "5",
+            "cv": {"filename": "cv.pdf", "url": "https://f.example/cv.pdf"},
+        },
         "ordered_human_fields": [{"title": "Team Size", "name": "team-size", "value": "5"}],
     }
     lead = lead_of("netlify", body)
     assert lead.answers == {"Team Size": "5", "cv": "https://f.example/cv.pdf"}
     assert lead.page_url == "https://a.example"
-    visited = lead_of("netlify", {**body, "data": {"email": "a@b.example", "referrer": "https://a.example/x", "ip": "192.0.2.1"}})
-    assert (visited.page_url, visited.referrer, visited.answers) == ("https://a.example/x", None, {})
+    visited = lead_of(
+        "netlify",
+        {
+            **body,
+            "data": {"email": "a@b.example", "referrer": "https://a.example/x", "ip": "192.0.2.1"},
+        },
+    )
+    assert (visited.page_url, visited.referrer, visited.answers) == (
+        "https://a.example/x",
+        None,
+        {},
+    )
 
 
 def test_unbounce_values() -> None:
     """Each value comes in a list; only several are one in the lead."""
     lead = lead_of(
-        "unbounce", form(("data.json", '{"email": ["a@b.example"], "size": ["S"], "topics": ["A", "B"], "ip_address": ["x"]}'))
+        "unbounce",
+        form(
+            (
+                "data.json",
+                (
+                    '{"email": ["a@b.example"], "size": ["S"], "topics": ["A", "B"], "ip_address":'
+                    ' ["x"]}'
+                ),
+            )
+        ),
     )
     assert (lead.email, lead.answers) == ("a@b.example", {"size": "S", "topics": ["A", "B"]})
 
@@ -295,7 +479,11 @@ def test_unbounce_values() -> None:
 @pytest.mark.parametrize("adapter", sorted(ADAPTERS))
 def test_other_shape(adapter: str) -> None:
     """What is not of the product's shape is never lost by an exception."""
-    reading = interpret(source(f'adapter = "{adapter}"\n{OPEN}'), json_post({"email": "a@b.example", "name": "Ada"}), NOW)
+    reading = interpret(
+        source(f'adapter = "{adapter}"\n{OPEN}'),
+        json_post({"email": "a@b.example", "name": "Ada"}),
+        NOW,
+    )
     assert isinstance(reading, Reading)
 
 
@@ -318,39 +506,129 @@ def test_nested(fields: dict[str, Any], expected: dict[str, Any]) -> None:
 
 WORDS = st.sampled_from(
     [
-        *["event_id", "event_type", "form_response", "definition", "fields", "answers", "field", "id", "type", "text", "hidden"],
-        *["eventType", "FORM_RESPONSE", "data", "key", "label", "value", "options", "rows", "columns", "payload", "triggerType"],
-        *["choices", "labels", "rawRequest", "q1_name", "first", "year", "month", "day", "addr_line1", "form", "meta", "merges"],
-        *["page_url", "title", "name", "url", "email", "status", "1", "1.3", "ordered_human_fields", "data.json", "fired_at"],
-        *["fields[a][value]", "fields[a]", "data[merges][EMAIL]", "data[id]", "subscribe", "properties", "entry", "leadgen_id"],
+        *[
+            "event_id",
+            "event_type",
+            "form_response",
+            "definition",
+            "fields",
+            "answers",
+            "field",
+            "id",
+            "type",
+            "text",
+            "hidden",
+        ],
+        *[
+            "eventType",
+            "FORM_RESPONSE",
+            "data",
+            "key",
+            "label",
+            "value",
+            "options",
+            "rows",
+            "columns",
+            "payload",
+            "triggerType",
+        ],
+        *[
+            "choices",
+            "labels",
+            "rawRequest",
+            "q1_name",
+            "first",
+            "year",
+            "month",
+            "day",
+            "addr_line1",
+            "form",
+            "meta",
+            "merges",
+        ],
+        *[
+            "page_url",
+            "title",
+            "name",
+            "url",
+            "email",
+            "status",
+            "1",
+            "1.3",
+            "ordered_human_fields",
+            "data.json",
+            "fired_at",
+        ],
+        *[
+            "fields[a][value]",
+            "fields[a]",
+            "data[merges][EMAIL]",
+            "data[id]",
+            "subscribe",
+            "properties",
+            "entry",
+            "leadgen_id",
+        ],
     ]
 )
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | WORDS | st.text(st.characters(codec=None), max_size=20)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | WORDS
+    | st.text(st.characters(codec=None), max_size=20)
+)
 TREES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=6), max_leaves=30
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=6),
+    max_leaves=30,
 )
 SHAPES = st.one_of(
     TREES,
     TREES.map(
-        lambda tree: {"event_id": "e", "event_type": "form_response", "form_response": {"answers": tree, "definition": tree}}
+        lambda tree: {
+            "event_id": "e",
+            "event_type": "form_response",
+            "form_response": {"answers": tree, "definition": tree},
+        }
     ),
     st.fixed_dictionaries(
-        {"eventType": st.just("FORM_RESPONSE"), "data": st.fixed_dictionaries({"fields": st.lists(TREES, max_size=3)})}
+        {
+            "eventType": st.just("FORM_RESPONSE"),
+            "data": st.fixed_dictionaries({"fields": st.lists(TREES, max_size=3)}),
+        }
     ),
-    TREES.map(lambda tree: {"payload": {"data": tree}, "data": tree, "type": "subscribe", "fired_at": tree}),
+    TREES.map(
+        lambda tree: {
+            "payload": {"data": tree},
+            "data": tree,
+            "type": "subscribe",
+            "fired_at": tree,
+        }
+    ),
     TREES.map(lambda tree: {"rawRequest": tree, "data.json": tree, "submissionID": tree}),
     TREES.map(lambda tree: {"rawRequest": json.dumps(tree), "data.json": json.dumps(tree)}),
 )
 
 
-@pytest.mark.parametrize("config", [source(f'adapter = "{name}"\n{OPEN}') for name in sorted(ADAPTERS)], ids=sorted(ADAPTERS))
+@pytest.mark.parametrize(
+    "config",
+    [source(f'adapter = "{name}"\n{OPEN}') for name in sorted(ADAPTERS)],
+    ids=sorted(ADAPTERS),
+)
 @settings(deadline=None)
 @given(tree=SHAPES)
 def test_any_json(config: Source, tree: Any) -> None:
-    """Whatever JSON comes to a product's source, it gets a verdict that can be stored and answered."""
+    """Whatever JSON comes to a product's source, it gets a verdict that can be stored and
+    answered.
+    """
     for content_type in (JSON, FORM):
         request = post(json.dumps(tree).encode("utf-8", "surrogatepass"), content_type)
         reading = interpret(config, request, NOW)
         assert reading.status in (200, 202) if reading.events else reading.status in (400, 413, 415)
-        assert msgspec.json.decode(msgspec.json.encode(reading.events), type=list[Event]) == reading.events
+        assert (
+            msgspec.json.decode(msgspec.json.encode(reading.events), type=list[Event])
+            == reading.events
+        )
         assert isinstance(scrub(config, request).body, bytes)

@@ -1,4 +1,6 @@
-"""What `sources new` proposes for a captured request reads it as the source file of a person who knows the product would."""
+"""What `sources new` proposes for a captured request reads it as the source file of a person who
+knows the product would.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +16,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.sources.config import Secret
-from service.sources.judge import interpret, interpret_record, judge
-from service.sources.loader import load
-from service.sources.proposals.proposal import Proposal, propose
-from service.sources.proposals.toml_text import comment
-from service.sources.reading import Event, Outcome, Reading, Request
-from service.sources.registry import ADAPTERS
+from service.sources.adapters.registry import ADAPTERS
+from service.sources.normalize import interpret, interpret_record, judge
+from service.sources.request import Event, Outcome, Reading, Request
+from service.sources.schema import Secret
+from service.sources.source_file.loader import load
+from service.sources.wizard.propose import Proposal, propose
+from service.sources.wizard.toml import comment
 from tests.providers.cases import Case, adapter_of, cases, name_of, request_of, source_of
 from tests.unit.sources.making import FORM, JSON, NOW, post
 from tests.unit.sources.test_any_bytes import BODIES, HEADERS, TYPES
 from tests.unit.sources.test_configured import PRODUCTS, Product
 
 SENT = [*cases(), *cases("api_response")]
-SHOWN = [case for case in SENT if case["kind"] == "request" and case.get("secret") and case["request"]["method"] == "POST"]
+SHOWN = [
+    case
+    for case in SENT
+    if case["kind"] == "request" and case.get("secret") and case["request"]["method"] == "POST"
+]
 HELP = {
     "browser_form-honeypot_filled": "which field people cannot see: honeypot",
     "gravity_forms-all_fields_json": "which number is the message: map",
@@ -51,7 +57,9 @@ def of(proposal: Proposal, secret: str = "c2VjcmV0") -> Any:
 
 @pytest.mark.parametrize("case", SENT, ids=name_of)
 def test_the_product_is_told(case: Case) -> None:
-    """Each captured request of each product is taken for that product's, by its body, its headers or its question."""
+    """Each captured request of each product is taken for that product's, by its body, its headers
+    or its question.
+    """
     found = propose(captured(case), now=NOW)
     assert found.adapter == adapter_of(case["product"])
     assert of(found).adapter == found.adapter
@@ -64,7 +72,9 @@ def test_there_are_51() -> None:
 
 @pytest.mark.parametrize("case", [case for case in SENT if name_of(case) not in HELP], ids=name_of)
 def test_it_reads_as_the_products_own_source(case: Case) -> None:
-    """Outcome, ids and every field are those of the source that a person would write for the product."""
+    """Outcome, ids and every field are those of the source that a person would write for the
+    product.
+    """
     request, found = captured(case), proposed(case)
     if not request.body:
         assert found.reading is None
@@ -80,28 +90,46 @@ def test_it_reads_as_the_products_own_source(case: Case) -> None:
 
 
 def fields(event: Event, wanted: Reading) -> dict[str, Any]:
-    """The lead's fields but for when it says it happened, where the own source does not know; answers by what was answered."""
+    """The lead's fields but for when it says it happened, where the own source does not know;
+    answers by what was answered.
+    """
     if event.lead is None:
         return {}
-    known = {name for one in wanted.events if one.lead for name in one.lead.__struct_fields__ if getattr(one.lead, name)}
+    known = {
+        name
+        for one in wanted.events
+        if one.lead
+        for name in one.lead.__struct_fields__
+        if getattr(one.lead, name)
+    }
     lead: dict[str, Any] = msgspec.to_builtins(event.lead)
-    answers = {label.rpartition(".")[2] for label in lead.pop("answers", {}) if label.rpartition(".")[2] not in ("created", "id")}
+    answers = {
+        label.rpartition(".")[2]
+        for label in lead.pop("answers", {})
+        if label.rpartition(".")[2] not in ("created", "id")
+    }
     lead.pop("occurred_at", None) if "occurred_at" not in known else None
     return lead | {"answers": answers - {"object", "type"}}
 
 
 @pytest.mark.parametrize("case", [case for case in SENT if name_of(case) in HELP], ids=name_of)
 def test_the_rest_is_named(case: Case) -> None:
-    """What only a person can say stands as a question in what is printed, and nothing else is missing."""
+    """What only a person can say stands as a question in what is printed, and nothing else is
+    missing.
+    """
     found = proposed(case)
     assert found.lead is not None
     assert found.lead.email == case["expected"].get("email", found.lead.email)
-    assert '# honeypot = ["website"]' in found.toml or [question.path for question in found.unmapped if question.path == "10"]
+    assert '# honeypot = ["website"]' in found.toml or [
+        question.path for question in found.unmapped if question.path == "10"
+    ]
 
 
 @pytest.mark.parametrize("case", SHOWN, ids=name_of)
 def test_the_door_is_the_products(case: Case) -> None:
-    """With the case's secret, what is proposed takes and refuses what the product's own scheme takes and refuses."""
+    """With the case's secret, what is proposed takes and refuses what the product's own scheme
+    takes and refuses.
+    """
     request, found = request_of(case), proposed(case)
     now = float(case["verification"].get("now", NOW))
     reading = judge(of(found, case["secret"]), request, now)
@@ -113,10 +141,22 @@ def label(product: Product) -> str:
 
 
 CONFIGURED_HELP: dict[str, tuple[str, set[str]]] = {
-    "labels in scripts that no vocabulary here has": ("the company is asked for in a script", {"company", "answers"}),
-    "each value in a list, as a landing-page builder sends them": ("`ok` is a consent", {"consent", "answers"}),
-    "a form builder's handshake key among numbered fields": ("Field1 and Field2 are a name", {"full_name", "answers"}),
-    "a framework's nested names in a form, somebody else's address beside it": ("names of answers", {"answers"}),
+    "labels in scripts that no vocabulary here has": (
+        "the company is asked for in a script",
+        {"company", "answers"},
+    ),
+    "each value in a list, as a landing-page builder sends them": (
+        "`ok` is a consent",
+        {"consent", "answers"},
+    ),
+    "a form builder's handshake key among numbered fields": (
+        "Field1 and Field2 are a name",
+        {"full_name", "answers"},
+    ),
+    "a framework's nested names in a form, somebody else's address beside it": (
+        "names of answers",
+        {"answers"},
+    ),
     "keys that look like paths": ("the name of an answer", {"answers"}),
 }
 """Product -> what needs a person, and the fields that it is about."""
@@ -124,7 +164,9 @@ CONFIGURED_HELP: dict[str, tuple[str, set[str]]] = {
 
 @pytest.mark.parametrize("product", PRODUCTS, ids=label)
 def test_products_without_an_adapter(product: Product) -> None:
-    """Unwrapping, ids, tests and fields are found from one body alone, but for what is listed as needing a person."""
+    """Unwrapping, ids, tests and fields are found from one body alone, but for what is listed as
+    needing a person.
+    """
     found = propose(product.request, now=NOW)
     _, missing = CONFIGURED_HELP.get(label(product), ("", set()))
     assert found.reading is not None
@@ -137,7 +179,10 @@ def test_products_without_an_adapter(product: Product) -> None:
             if name.startswith("answers."):
                 assert event.lead.answers.get(name.removeprefix("answers.")) == value
             elif name not in missing:
-                assert built.get(name, {} if isinstance(value, dict) else None) == value, (name, found.toml)
+                assert built.get(name, {} if isinstance(value, dict) else None) == value, (
+                    name,
+                    found.toml,
+                )
 
 
 @pytest.mark.parametrize("product", PRODUCTS, ids=label)
@@ -145,12 +190,18 @@ def test_open_questions_are_named(product: Product) -> None:
     """Everything that ends among the answers is named, by a path that `map` takes."""
     found = propose(product.request, now=NOW)
     asked = {question.path: "answers.seen" for question in found.unmapped}
-    again = propose(product.request, now=NOW, mapped={guess.path: guess.field for guess in found.guessed} | asked)
+    again = propose(
+        product.request,
+        now=NOW,
+        mapped={guess.path: guess.field for guess in found.guessed} | asked,
+    )
     assert again.lead is not None
     assert set(again.lead.answers) <= {"seen", *(guess.path for guess in found.guessed)}
 
 
-BODY = json.dumps({"id": "e-1", "data": {"email": "ada@example.com", "name": "Ada Lovelace"}}).encode()
+BODY = json.dumps(
+    {"id": "e-1", "data": {"email": "ada@example.com", "name": "Ada Lovelace"}}
+).encode()
 KEY = b"s3cret"
 
 
@@ -162,9 +213,18 @@ TIME = "1700000000"
 DOORS: list[tuple[dict[str, str], dict[str, Any]]] = [
     ({"X-Acme-Signature": signed(BODY).hex()}, {"scheme": "hmac", "encoding": "hex"}),
     ({"X-Acme-Signature": "sha256=" + signed(BODY).hex()}, {"scheme": "hmac", "prefix": "sha256="}),
-    ({"X-Hub-Signature": "sha1=" + signed(BODY, "sha1").hex()}, {"scheme": "hmac", "algorithm": "sha1", "prefix": "sha1="}),
-    ({"X-Acme-Hmac": base64.b64encode(signed(BODY)).decode()}, {"scheme": "hmac", "encoding": "base64"}),
-    ({"X-Sig": base64.b64encode(signed(BODY)).decode().rstrip("=")}, {"scheme": "hmac", "encoding": "base64"}),
+    (
+        {"X-Hub-Signature": "sha1=" + signed(BODY, "sha1").hex()},
+        {"scheme": "hmac", "algorithm": "sha1", "prefix": "sha1="},
+    ),
+    (
+        {"X-Acme-Hmac": base64.b64encode(signed(BODY)).decode()},
+        {"scheme": "hmac", "encoding": "base64"},
+    ),
+    (
+        {"X-Sig": base64.b64encode(signed(BODY)).decode().rstrip("=")},
+        {"scheme": "hmac", "encoding": "base64"},
+    ),
     (
         {"X-Signature": signed(TIME.encode() + b"." + BODY).hex(), "X-Timestamp": TIME},
         {"scheme": "hmac", "timestamp_header": "X-Timestamp", "signed": "{timestamp}.{body}"},
@@ -174,12 +234,24 @@ DOORS: list[tuple[dict[str, str], dict[str, Any]]] = [
         {"scheme": "hmac", "listed": "t=,v1=", "signed": "{timestamp}.{body}"},
     ),
     (
-        {"X-Slack-Signature": "v0=" + signed(f"v0:{TIME}:".encode() + BODY).hex(), "X-Slack-Request-Timestamp": TIME},
+        {
+            "X-Slack-Signature": "v0=" + signed(f"v0:{TIME}:".encode() + BODY).hex(),
+            "X-Slack-Request-Timestamp": TIME,
+        },
         {"scheme": "hmac", "prefix": "v0=", "signed": "v0:{timestamp}:{body}"},
     ),
-    ({"Webhook-Id": "m", "Webhook-Timestamp": TIME, "Webhook-Signature": "v1,AAAA"}, {"scheme": "standard-webhooks"}),
-    ({"Svix-Id": "m", "Svix-Timestamp": TIME, "Svix-Signature": "v1,AAAA"}, {"scheme": "standard-webhooks"}),
-    ({"Authorization": "Bearer eyJhbGciOiJIUzI1NiJ9.eyJpYXQiOjF9.c2ln"}, {"scheme": "jwt", "header": None}),
+    (
+        {"Webhook-Id": "m", "Webhook-Timestamp": TIME, "Webhook-Signature": "v1,AAAA"},
+        {"scheme": "standard-webhooks"},
+    ),
+    (
+        {"Svix-Id": "m", "Svix-Timestamp": TIME, "Svix-Signature": "v1,AAAA"},
+        {"scheme": "standard-webhooks"},
+    ),
+    (
+        {"Authorization": "Bearer eyJhbGciOiJIUzI1NiJ9.eyJpYXQiOjF9.c2ln"},
+        {"scheme": "jwt", "header": None},
+    ),
     ({"X-Jwt": "eyJhbGciOiJIUzI1NiJ9.eyJpYXQiOjF9.c2ln"}, {"scheme": "jwt", "header": "X-Jwt"}),
     ({"Authorization": "Bearer s3cret"}, {"scheme": "token", "header": "Authorization"}),
     ({"X-Api-Key": "s3cret"}, {"scheme": "token", "header": "X-Api-Key"}),
@@ -188,17 +260,26 @@ DOORS: list[tuple[dict[str, str], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("headers", "wanted"), DOORS, ids=lambda value: next(iter(value.values()))[:18])
+@pytest.mark.parametrize(
+    ("headers", "wanted"), DOORS, ids=lambda value: next(iter(value.values()))[:18]
+)
 def test_the_scheme_is_told_by_the_headers(headers: dict[str, str], wanted: dict[str, Any]) -> None:
-    """Signatures, tokens and timestamps are told by name, length and alphabet; what proves nothing gets a secret in the URL."""
+    """Signatures, tokens and timestamps are told by name, length and alphabet; what proves nothing
+    gets a secret in the URL.
+    """
     check = of(propose(post(BODY, JSON, **headers), now=NOW)).check
     assert {name: getattr(check, name) for name in wanted} == wanted
     assert check.secret_env
 
 
-@pytest.mark.parametrize("text", ["{body}", "{timestamp}:{body}", "{timestamp}{body}", "{url}{body}", "{id}.{timestamp}.{body}"])
+@pytest.mark.parametrize(
+    "text",
+    ["{body}", "{timestamp}:{body}", "{timestamp}{body}", "{url}{body}", "{id}.{timestamp}.{body}"],
+)
 def test_what_is_signed_is_found_with_the_secret(text: str) -> None:
-    """Where the secret is at hand, what is signed is found by trying, and the proposal takes the captured request."""
+    """Where the secret is at hand, what is signed is found by trying, and the proposal takes the
+    captured request.
+    """
     url, parts = "https://leads.acme.example/in/acme", {"timestamp": TIME, "id": "evt_1"}
     message = text.encode().replace(b"{url}", url.encode()).replace(b"{body}", BODY)
     for name, value in parts.items():
@@ -233,9 +314,16 @@ def test_nothing_is_proposed_open(adapter: str) -> None:
 
 
 def test_origins_and_traps() -> None:
-    """A browser's page is the form's origin, a certain trap is set, a likely one is left to a person."""
-    certain = propose(post(b"email=a%40example.com&_gotcha=", FORM, Origin="https://www.acme.example"), now=NOW)
-    assert (of(certain).origins, of(certain).honeypot) == (["https://www.acme.example"], ["_gotcha"])
+    """A browser's page is the form's origin, a certain trap is set, a likely one is left to a
+    person.
+    """
+    certain = propose(
+        post(b"email=a%40example.com&_gotcha=", FORM, Origin="https://www.acme.example"), now=NOW
+    )
+    assert (of(certain).origins, of(certain).honeypot) == (
+        ["https://www.acme.example"],
+        ["_gotcha"],
+    )
     likely = propose(post(b"email=a%40example.com&website=", FORM), now=NOW)
     assert of(likely).honeypot == []
     assert '# honeypot = ["website"]' in likely.toml
@@ -243,9 +331,13 @@ def test_origins_and_traps() -> None:
 
 def test_decided_fields_and_kinds() -> None:
     """What a person decided stands in the proposal as it was decided."""
-    body = json.dumps({"type": "lead.created", "email": "a@example.com", "Budget": "5", "Team": "x"}).encode()
+    body = json.dumps(
+        {"type": "lead.created", "email": "a@example.com", "Budget": "5", "Team": "x"}
+    ).encode()
     only = {"at": "type", "equals": ["lead.created"]}
-    found = propose(post(body, JSON), now=NOW, mapped={"Budget": "value", "Team": "answers.Group"}, only=only)
+    found = propose(
+        post(body, JSON), now=NOW, mapped={"Budget": "value", "Team": "answers.Group"}, only=only
+    )
     assert of(found).map == {"Budget": "value", "Team": "answers.Group"}
     assert found.lead is not None
     assert found.lead.answers["Group"] == "x"
@@ -263,29 +355,54 @@ def test_a_wrong_name_is_refused(name: str) -> None:
 KEYS = st.text(st.characters(codec=None), min_size=1, max_size=12) | st.sampled_from(
     ["email", "name", "value", "id", "data", "a.b", "q[1]"]
 )
-VALUES = st.text(st.characters(codec=None), max_size=20) | st.booleans() | st.integers() | st.just("a@example.com") | st.none()
-TREES = st.recursive(VALUES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=5), max_leaves=20)
+VALUES = (
+    st.text(st.characters(codec=None), max_size=20)
+    | st.booleans()
+    | st.integers()
+    | st.just("a@example.com")
+    | st.none()
+)
+TREES = st.recursive(
+    VALUES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=5),
+    max_leaves=20,
+)
 
 
 @settings(deadline=None, max_examples=150)
 @given(tree=TREES, headers=HEADERS)
 def test_any_json_gives_lines_that_load(tree: Any, headers: list[tuple[str, str]]) -> None:
-    """Whatever was captured, what is printed is a source file that loads, with nothing of the body in force but names."""
+    """Whatever was captured, what is printed is a source file that loads, with nothing of the body
+    in force but names.
+    """
     body = json.dumps(tree).encode()
-    found = propose(Request(method="POST", query="", headers=[("content-type", JSON), *headers], body=body), now=NOW)
+    found = propose(
+        Request(method="POST", query="", headers=[("content-type", JSON), *headers], body=body),
+        now=NOW,
+    )
     assert of(found)
 
 
 @settings(deadline=None, max_examples=150)
 @given(body=BODIES, content_type=TYPES, headers=HEADERS, query=st.text(max_size=30))
-def test_any_bytes_give_lines_that_load(body: bytes, content_type: str, headers: list[tuple[str, str]], query: str) -> None:
+def test_any_bytes_give_lines_that_load(
+    body: bytes, content_type: str, headers: list[tuple[str, str]], query: str
+) -> None:
     """Neither broken bodies nor broken headers are an exception."""
-    request = Request(method="POST", query=query, headers=[("content-type", content_type), *headers], body=body)
+    request = Request(
+        method="POST", query=query, headers=[("content-type", content_type), *headers], body=body
+    )
     assert of(propose(request, now=NOW))
 
 
 @settings(deadline=None, max_examples=60)
-@given(fields=st.dictionaries(st.text(st.characters(codec="utf-8"), min_size=1, max_size=10), st.text(max_size=10), max_size=6))
+@given(
+    fields=st.dictionaries(
+        st.text(st.characters(codec="utf-8"), min_size=1, max_size=10),
+        st.text(max_size=10),
+        max_size=6,
+    )
+)
 def test_any_form_gives_lines_that_load(fields: dict[str, str]) -> None:
     """The same for forms, with any names of fields."""
     assert of(propose(post(urlencode(fields).encode()), now=NOW))
@@ -293,6 +410,11 @@ def test_any_form_gives_lines_that_load(fields: dict[str, str]) -> None:
 
 def test_comments_stay_comments() -> None:
     """A field's name cannot end its line and become a setting."""
-    found = propose(post(urlencode({"a\nscheme = 1": "x", "email": "a@example.com"}).encode()), now=NOW)
-    assert of(found).check.scheme is None or "scheme = 1" not in found.toml.replace("#", "").splitlines()
+    found = propose(
+        post(urlencode({"a\nscheme = 1": "x", "email": "a@example.com"}).encode()), now=NOW
+    )
+    assert (
+        of(found).check.scheme is None
+        or "scheme = 1" not in found.toml.replace("#", "").splitlines()
+    )
     assert "\n" not in comment("a\nb\u2028c")

@@ -10,17 +10,29 @@ from typing import Any
 import msgspec
 import pytest
 
-from service.sources.judge import judge
-from service.sources.reading import Event, Outcome, Reading
+from service.sources.normalize import judge
+from service.sources.request import Event, Outcome, Reading
 from tests.providers.cases import OUTCOMES, Case, cases, labels_of, name_of, request_of, source_of
 from worker.contract import Lead
 
-TEXTS = ("name", "first_name", "last_name", "company", "email", "message", "form_id", "form_name", "referrer")
+TEXTS = (
+    "name",
+    "first_name",
+    "last_name",
+    "company",
+    "email",
+    "message",
+    "form_id",
+    "form_name",
+    "referrer",
+)
 RENAMED = {"source_url": "page_url", "submitted_at": "occurred_at"}
 """Words of the cases -> fields of the lead."""
 TOLD = {
-    "outcome", "status", "accept", "must_not", "events", "is_test", "event_id", "phone", "utm", "click_ids", "consent",
-    "answers", "hidden", "response_text", "response_content_type", "response_json", *TEXTS, *RENAMED,
+    "outcome", "status", "accept", "must_not", "events", "is_test", "event_id", "phone", "utm",
+    "click_ids", "consent",
+    "answers", "hidden", "response_text", "response_content_type", "response_json", *TEXTS,
+    *RENAMED,
 }  # fmt: skip
 ELSEWHERE = {
     "submission_id": "no field of the lead: the event's id tells deliveries apart",
@@ -64,15 +76,21 @@ def lead_of(reading: Reading) -> Lead:
 
 
 def allowed(expected: dict[str, Any], field: str) -> list[Any]:
-    """The values that the case takes for a field: the one that it expects, and others that are as good."""
-    return [expected[field] for _ in range(field in expected)] + list(expected.get("accept", {}).get(field, []))
+    """The values that the case takes for a field: the one that it expects, and others that are as
+    good.
+    """
+    return [expected[field] for _ in range(field in expected)] + list(
+        expected.get("accept", {}).get(field, [])
+    )
 
 
 @pytest.mark.parametrize("case", ALL)
 def test_outcome(case: Case) -> None:
     """Each request is told for what it is, and refused ones hold no lead."""
     expected, reading = case["expected"], read(case)
-    assert reading.outcome in {OUTCOMES.get(word, word) for word in allowed(expected, "outcome")}, reading
+    assert reading.outcome in {OUTCOMES.get(word, word) for word in allowed(expected, "outcome")}, (
+        reading
+    )
     assert reading.status in expected.get("status", [reading.status])
     if reading.outcome in (Outcome.REFUSED, Outcome.UNREADABLE):
         assert reading.events == []
@@ -82,7 +100,9 @@ def test_outcome(case: Case) -> None:
 
 @pytest.mark.parametrize("case", ALL)
 def test_nothing_of_a_case_is_overlooked(case: Case) -> None:
-    """Every word of what a case expects is looked at by a test of this file, or belongs elsewhere."""
+    """Every word of what a case expects is looked at by a test of this file, or belongs
+    elsewhere.
+    """
     assert set(case["expected"]) - TOLD - set(ELSEWHERE) == set()
 
 
@@ -99,7 +119,10 @@ def test_signed_bytes(case: Case) -> None:
     middle = len(request.body) // 2
     flipped = request.body[:middle] + bytes([request.body[middle] ^ 1]) + request.body[middle + 1 :]
     for body in (request.body + b" ", request.body[:-1], flipped):
-        assert judge(source, msgspec.structs.replace(request, body=body), now).outcome is Outcome.REFUSED
+        assert (
+            judge(source, msgspec.structs.replace(request, body=body), now).outcome
+            is Outcome.REFUSED
+        )
     other = source_of(case | {"secret": case["secret"][::-1]})
     assert judge(other, request, now).outcome is Outcome.REFUSED
     bare = msgspec.structs.replace(request, headers=[("content-type", request.content_type)])
@@ -119,7 +142,9 @@ def test_events(case: Case) -> None:
 
 
 def _has_id(event: Event, ids: list[Any]) -> bool:
-    """The event's own id, or the one that it has in the lead: a product may need more than that to tell two apart."""
+    """The event's own id, or the one that it has in the lead: a product may need more than that to
+    tell two apart.
+    """
     return event.event_id in ids or (event.lead is not None and event.lead.event_id in ids)
 
 
@@ -129,7 +154,9 @@ def test_fields(case: Case) -> None:
     expected, lead = case["expected"], lead_of(read(case))
     for field in (*TEXTS, *RENAMED):
         if values := allowed(expected, field):
-            assert getattr(lead, RENAMED.get(field, field)) in [_trimmed(value) for value in values], field
+            assert getattr(lead, RENAMED.get(field, field)) in [
+                _trimmed(value) for value in values
+            ], field
     if numbers := allowed(expected, "phone"):
         assert _digits(lead.phone) in {_digits(number) for number in numbers}
     for said in expected.get("consent", []):
@@ -147,7 +174,9 @@ def _check_kept(case: Case, lead: Lead) -> None:
     assert lead.click_ids == expected.get("click_ids", {})
     for key, value in {**expected.get("answers", {}), **expected.get("hidden", {})}.items():
         assert lead.answers.get(labels.get(key, key)) == _answer(value), key
-    assert not {"", ()} & {tuple(said) if isinstance(said, list) else said for said in lead.answers.values()}
+    assert not {"", ()} & {
+        tuple(said) if isinstance(said, list) else said for said in lead.answers.values()
+    }
 
 
 def _answer(value: Any) -> str | list[str]:
@@ -185,25 +214,38 @@ TRAPS: dict[str, Callable[[Reading], bool]] = {
     "browser_form-multipart_with_file": lambda reading: "empty_file" not in everything(reading),
     "contact_form_7-cf7_to_webhook_default_json": lambda reading: lead_of(reading).phone is None,
     "elementor-advanced_data_utm": lambda reading: (
-        lead_of(reading).full_name == "Teste Exemplo" and not {"content", "term"} & set(msgspec.to_builtins(lead_of(reading).utm))
+        lead_of(reading).full_name == "Teste Exemplo"
+        and not {"content", "term"} & set(msgspec.to_builtins(lead_of(reading).utm))
     ),
     "elementor-flattened_labels": lambda reading: everything(reading).count("New Form") == 1,
-    "google_ads_lead_form-wrong_key": lambda reading: reading.status < 500 and "testkey" not in everything(reading),
-    "gravity_forms-all_fields_json": lambda reading: (
-        not {"USD", "currency", "created_by"} & set(re.findall(r"\w+", everything(reading))) and not lead_of(reading).is_test
+    "google_ads_lead_form-wrong_key": lambda reading: (
+        reading.status < 500 and "testkey" not in everything(reading)
     ),
-    "hubspot-subscription_batch_v3": lambda reading: all(event.outcome is not Outcome.LEAD for event in reading.events),
+    "gravity_forms-all_fields_json": lambda reading: (
+        not {"USD", "currency", "created_by"} & set(re.findall(r"\w+", everything(reading)))
+        and not lead_of(reading).is_test
+    ),
+    "hubspot-subscription_batch_v3": lambda reading: all(
+        event.outcome is not Outcome.LEAD for event in reading.events
+    ),
     "jotform-colon_comma_in_pretty": lambda reading: "Key1 with colon" not in everything(reading),
     "linkedin_lead_gen-lead_deleted_signed": lambda reading: (
         not {event.event_id for event in reading.events}
-        & {event.event_id for case in cases() if case["case"] == "lead_created_signed" for event in read(case).events}
+        & {
+            event.event_id
+            for case in cases()
+            if case["case"] == "lead_created_signed"
+            for event in read(case).events
+        }
     ),
     "meta_lead_ads-handshake_wrong_token": lambda reading: reading.answer is None,
     "meta_lead_ads-leadgen_notification_signed": lambda reading: all(
-        event.outcome is not Outcome.LEAD and (event.fetch or {}).get("ad_id") != "0" for event in reading.events
+        event.outcome is not Outcome.LEAD and (event.fetch or {}).get("ad_id") != "0"
+        for event in reading.events
     ),
     "tally-official_all_field_types": lambda reading: (
-        set(_UUID.findall(everything(reading))) <= {"a4cb511e-d513-4fa5-baee-b815d718dfd1", *_UUID.findall(str(_files(reading)))}
+        set(_UUID.findall(everything(reading)))
+        <= {"a4cb511e-d513-4fa5-baee-b815d718dfd1", *_UUID.findall(str(_files(reading)))}
         and "Soccer" not in everything(reading)
         and lead_of(reading).consent is None
     ),

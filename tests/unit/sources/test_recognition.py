@@ -4,53 +4,62 @@ from __future__ import annotations
 
 import pytest
 
-from service.sources.recognition import recognise, recognise_path, words
+from service.sources.fields.matching import recognise, recognise_path, words
 
 LABELS = {
     "email": (
-        "email, E-Mail, your-email, emailAddress, EMAIL_ADDRESS, contact[email], q12_email, email-123, No Label email, What is "
-        "your e-mail address?, Ihre E-Mail-Adresse, Adresse e-mail *, Courriel, Correo electrónico, Cuál es tu correo "
-        "electrónico, Indirizzo e-mail, Seu melhor email, Endereço de e-mail, E-mailadres, E-postadress, Adres e-mail, "
-        "data[merges][EMAIL], Work Email, Email (for your quote)"
+        "email, E-Mail, your-email, emailAddress, EMAIL_ADDRESS, contact[email], q12_email,"
+        " email-123, No Label email, What is your e-mail address?, Ihre E-Mail-Adresse, Adresse"
+        " e-mail *, Courriel, Correo electrónico, Cuál es tu correo electrónico, Indirizzo e-mail,"
+        " Seu melhor email, Endereço de e-mail, E-mailadres, E-postadress, Adres e-mail,"
+        " data[merges][EMAIL], Work Email, Email (for your quote)"
     ),
     "phone": (
-        "phone, Phone Number, your-phone, mobilePhone, tel-456, No Label tel, Telefonnummer, Bitte geben Sie Ihre Telefonnummer "
-        "ein, Handy, Téléphone, Numéro de téléphone, Teléfono, Telefono, Telemóvel, Telefoonnummer, Mobilnummer, Numer "
-        "telefonu, WhatsApp, contact_no phone, phone_number"
+        "phone, Phone Number, your-phone, mobilePhone, tel-456, No Label tel, Telefonnummer, Bitte"
+        " geben Sie Ihre Telefonnummer ein, Handy, Téléphone, Numéro de téléphone, Teléfono,"
+        " Telefono, Telemóvel, Telefoonnummer, Mobilnummer, Numer telefonu, WhatsApp, contact_no"
+        " phone, phone_number"
     ),
     "name": (
-        "name, your-name, Full Name, fullName, contact-name, Naam, Namn, Nome, Nombre, Imię i nazwisko, Vor- und Nachname, "
-        "Ansprechpartner, Nom et prénom, Wie heißen Sie?, First and last name, customer_name, "
-        "What's your name?"
+        "name, your-name, Full Name, fullName, contact-name, Naam, Namn, Nome, Nombre, Imię i"
+        " nazwisko, Vor- und Nachname, Ansprechpartner, Nom et prénom, Wie heißen Sie?, First and"
+        " last name, customer_name, What's your name?"
     ),
     "first_name": (
-        "first_name, firstName, First Name:, fname, What is your first name?, Vorname, Prénom, Förnamn, Voornaam, Imię, "
-        "data[merges][FNAME], Given Name"
+        "first_name, firstName, First Name:, fname, What is your first name?, Vorname, Prénom,"
+        " Förnamn, Voornaam, Imię, data[merges][FNAME], Given Name"
     ),
     "last_name": (
-        "last_name, lastName, surname, lname, Nachname, Nom de famille, Apellidos, Cognome, Sobrenome, Achternaam, Efternamn, "
-        "Nazwisko"
+        "last_name, lastName, surname, lname, Nachname, Nom de famille, Apellidos, Cognome,"
+        " Sobrenome, Achternaam, Efternamn, Nazwisko"
     ),
     "company": (
-        "company, Company Name, company_name, organisation, Organization, Firma, Unternehmen, Firmenname, Entreprise, Société, "
-        "Nom de l'entreprise, Empresa, Azienda, Ragione sociale, Bedrijf, Bedrijfsnaam, Företag, Nazwa firmy, Your company, "
-        "business-name"
+        "company, Company Name, company_name, organisation, Organization, Firma, Unternehmen,"
+        " Firmenname, Entreprise, Société, Nom de l'entreprise, Empresa, Azienda, Ragione sociale,"
+        " Bedrijf, Bedrijfsnaam, Företag, Nazwa firmy, Your company, business-name"
     ),
-    "job_title": "job_title, jobTitle, Position, Fonction, Cargo, Ruolo, Functie, Befattning, Stanowisko, Your role",
+    "job_title": (
+        "job_title, jobTitle, Position, Fonction, Cargo, Ruolo, Functie, Befattning, Stanowisko,"
+        " Your role"
+    ),
     "website": (
-        "website, Web site, Webseite, Site web, Sitio web, Sito web, Webbplats, Strona internetowa, Company website, Homepage"
+        "website, Web site, Webseite, Site web, Sitio web, Sito web, Webbplats, Strona internetowa,"
+        " Company website, Homepage"
     ),
     "message": (
-        "message, your-message, Comments, Nachricht, Kommentar, Commentaires, Mensaje, Messaggio, Mensagem, Bericht, "
-        "Opmerkingen, Meddelande, Wiadomość, How can we help you?, Treść wiadomości, Was ist Ihr Anliegen?"
+        "message, your-message, Comments, Nachricht, Kommentar, Commentaires, Mensaje, Messaggio,"
+        " Mensagem, Bericht, Opmerkingen, Meddelande, Wiadomość, How can we help you?, Treść"
+        " wiadomości, Was ist Ihr Anliegen?"
     ),
     "consent": (
-        "consent, gdpr, GDPR Consent, acceptance-privacy, privacy_policy, Datenschutz, Einwilligung, RGPD, Consentement, "
-        "Consentimiento, Consenso, Toestemming, Akkoord, Samtycke, Zgoda, RODO, I agree to the processing of my data as the "
-        "policy says"
+        "consent, gdpr, GDPR Consent, acceptance-privacy, privacy_policy, Datenschutz,"
+        " Einwilligung, RGPD, Consentement, Consentimiento, Consenso, Toestemming, Akkoord,"
+        " Samtycke, Zgoda, RODO, I agree to the processing of my data as the policy says"
     ),
     "country": "country, Country/Region, countryCode, Land, Pays, País, Paese, Kraj",
-    "page_url": "page_url, pageUrl, Page URL, landing_page, source_url, meta[page_url], conversion-page",
+    "page_url": (
+        "page_url, pageUrl, Page URL, landing_page, source_url, meta[page_url], conversion-page"
+    ),
     "referrer": "referrer, referer, HTTP_REFERER, document.referrer",
     "form_name": "form_name, form-name, formName, form[name], Form Title",
     "form_id": "form_id, formId, form[id]",
@@ -65,14 +74,18 @@ LABELS = {
 }
 
 TRAPS = (
-    "Workshop name, event_name, username, User Name, file_name, Company contact name, Name of your dog, Organizer e-mail, "
-    "organiser-email, confirm_email, Repeat your e-mail, Friend's email, email_opt_in_status, Newsletter, subject, title, url, "
-    "id, GA, budget, Service, domain_name, company size, Company type, Company contact, street name, Emergency contact phone, "
-    "phone type, name_of_event, 1.3, 12, ***, Hi, text, first_utm"
+    "Workshop name, event_name, username, User Name, file_name, Company contact name, Name of your"
+    " dog, Organizer e-mail, organiser-email, confirm_email, Repeat your e-mail, Friend's email,"
+    " email_opt_in_status, Newsletter, subject, title, url, id, GA, budget, Service, domain_name,"
+    " company size, Company type, Company contact, street name, Emergency contact phone, phone"
+    " type, name_of_event, 1.3, 12, ***, Hi, text, first_utm"
 )
 
 
-@pytest.mark.parametrize(("field", "label"), [(field, label) for field, text in LABELS.items() for label in text.split(", ")])
+@pytest.mark.parametrize(
+    ("field", "label"),
+    [(field, label) for field, text in LABELS.items() for label in text.split(", ")],
+)
 def test_labels(field: str, label: str) -> None:
     """Common names are recognised in any spelling and in nine languages."""
     steps = tuple(label.split(".")) if label in ("utm.source", "document.referrer") else (label,)
@@ -117,7 +130,9 @@ def test_paths(path: tuple[str, ...], field: str | None) -> None:
 def test_an_exact_name_is_surer() -> None:
     """A plain `email` wins over a longer question, `page_url` over a landing page."""
     ranks = [recognise(label) for label in ("email", "your email", "email for the brochure")]
-    assert [guess.rank for guess in ranks if guess] == sorted({guess.rank for guess in ranks if guess})
+    assert [guess.rank for guess in ranks if guess] == sorted(
+        {guess.rank for guess in ranks if guess}
+    )
     page, landing = recognise("page_url"), recognise("landing_page")
     assert page is not None
     assert landing is not None

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 
-from service.sources.config import Source
-from service.sources.judge import interpret, interpret_record
-from service.sources.reading import Event, Outcome, Reading
-from service.sources.registry import ADAPTERS
+from service.sources.adapters.registry import ADAPTERS
+from service.sources.normalize import interpret, interpret_record
+from service.sources.request import Event, Outcome, Reading
+from service.sources.schema import Source
 from tests.providers.cases import Case, cases, name_of, source_of
 from tests.unit.sources.making import NOW, json_post, source
 from tests.unit.sources.test_any_bytes import TREES
@@ -59,7 +59,11 @@ ANSWERS = [
     {"questionId": 4, "answerDetails": {"textQuestionAnswer": {"answer": "soon"}}},
 ]
 QUESTIONS = [
-    {"questionId": 1, "predefinedField": "FIRST_NAME", "question": {"localized": {"de_DE": "Vorname"}}},
+    {
+        "questionId": 1,
+        "predefinedField": "FIRST_NAME",
+        "question": {"localized": {"de_DE": "Vorname"}},
+    },
     {"questionId": 2, "predefinedField": "WORK_EMAIL"},
     {
         "questionId": 3,
@@ -90,11 +94,17 @@ LINKEDIN = {
 
 
 def test_linkedin_record() -> None:
-    """Answers are told by the form's questions, choices by their labels; what has neither keeps its number."""
+    """Answers are told by the form's questions, choices by their labels; what has neither keeps its
+    number.
+    """
     lead = lead_of(reading := record("linkedin", LINKEDIN))
     assert reading.outcome is Outcome.LEAD
     assert (lead.first_name, lead.email, lead.consent) == ("Ada", "ada@acme.example", True)
-    assert (lead.form_name, lead.utm.source, lead.occurred_at) == ("Pumps", "linkedin", "2024-01-31T22:51:42Z")
+    assert (lead.form_name, lead.utm.source, lead.occurred_at) == (
+        "Pumps",
+        "linkedin",
+        "2024-01-31T22:51:42Z",
+    )
     assert lead.answers["products"] == ["Pumps", "9"]
     assert lead.answers["4"] == "soon"
     assert "Pumps 2026" in lead.answers.values()
@@ -110,17 +120,26 @@ def test_linkedin_consent(given_: bool) -> None:
 
 
 def test_hubspot_record() -> None:
-    """A contact of the API has its values without history; big ids stay text; the event's own id and time stay in force."""
+    """A contact of the API has its values without history; big ids stay text; the event's own id
+    and time stay in force.
+    """
     contact = {
         "id": "106314056576",
         "properties": {
-            "email": "ada@acme.example", "firstname": "Ada", "hs_google_click_id": "gc1", "hs_object_id": "106314056576",
-            "hs_analytics_first_url": "https://acme.example/?utm_campaign=spring", "budget": "500", "city": None,
+            "email": "ada@acme.example", "firstname": "Ada", "hs_google_click_id": "gc1",
+            "hs_object_id": "106314056576",
+            "hs_analytics_first_url": "https://acme.example/?utm_campaign=spring", "budget": "500",
+            "city": None,
         },
         "createdAt": "2026-01-01T00:00:00Z",
         "archived": False,
     }  # fmt: skip
-    fetch = {"id": "106314056576", "event_id": "3400564480", "occurred_at": "2026-01-02T00:00:00Z", "odd": "x"}
+    fetch = {
+        "id": "106314056576",
+        "event_id": "3400564480",
+        "occurred_at": "2026-01-02T00:00:00Z",
+        "odd": "x",
+    }
     lead = lead_of(reading := record("hubspot", contact, fetch))
     assert reading.events[0].event_id == "3400564480"
     assert (lead.email, lead.first_name, lead.event_id) == ("ada@acme.example", "Ada", "3400564480")
@@ -130,11 +149,24 @@ def test_hubspot_record() -> None:
 
 
 def test_a_source_maps_its_record() -> None:
-    """Paths of `map` lead into the record, by a question's name alone or in full; HubSpot is asked for what they name."""
-    meta = {"id": "1", "field_data": [{"name": "email", "values": ["a@b.example"]}, {"name": "q7", "values": ["hello"]}]}
+    """Paths of `map` lead into the record, by a question's name alone or in full; HubSpot is asked
+    for what they name.
+    """
+    meta = {
+        "id": "1",
+        "field_data": [
+            {"name": "email", "values": ["a@b.example"]},
+            {"name": "q7", "values": ["hello"]},
+        ],
+    }
     for path in ("q7", "field_data.q7"):
-        assert lead_of(record("meta-lead-ads", meta, more=f'map = {{ "{path}" = "message" }}')).message == "hello", path
-    hubspot = made("hubspot", 'map = { "properties.budget" = "answers.Budget", "team" = "answers.Team" }')
+        assert (
+            lead_of(record("meta-lead-ads", meta, more=f'map = {{ "{path}" = "message" }}')).message
+            == "hello"
+        ), path
+    hubspot = made(
+        "hubspot", 'map = { "properties.budget" = "answers.Budget", "team" = "answers.Team" }'
+    )
     found = ADAPTERS["hubspot"].records
     assert found is not None
     [target] = found.targets("7", hubspot)
@@ -153,7 +185,9 @@ def test_meta_disclaimers() -> None:
 
 
 @pytest.mark.parametrize("adapter", ["meta-lead-ads", "linkedin", "hubspot"])
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"{}", b'{"error": {"code": 190}}', b"\xff", b"<html>"])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"null", b"{}", b'{"error": {"code": 190}}', b"\xff", b"<html>"]
+)
 def test_no_record(adapter: str, body: bytes) -> None:
     """What is no record is unreadable and makes no lead."""
     assert interpret_record(made(adapter), body, NOW).outcome is Outcome.UNREADABLE
@@ -168,20 +202,45 @@ def test_nobody_in_the_record() -> None:
         record("form", {"email": "a@b.example"})
 
 
-KEYS = ("field_data", "formResponse", "properties", "answers", "form", "content", "questions", "name", "values", "id")
+KEYS = (
+    "field_data",
+    "formResponse",
+    "properties",
+    "answers",
+    "form",
+    "content",
+    "questions",
+    "name",
+    "values",
+    "id",
+)
 
 
 @pytest.mark.parametrize("adapter", ["meta-lead-ads", "linkedin", "hubspot"])
 @settings(deadline=None, max_examples=50)
 @given(tree=TREES, key=TREES)
 def test_any_record(adapter: str, tree: Any, key: Any) -> None:
-    """Any JSON in the place of a record, or of any part of it, gives a verdict that can be stored."""
-    whole = dict.fromkeys(KEYS, tree) | {"formResponse": {"answers": [key], "consentResponses": tree}}
+    """Any JSON in the place of a record, or of any part of it, gives a verdict that can be
+    stored.
+    """
+    whole = dict.fromkeys(KEYS, tree) | {
+        "formResponse": {"answers": [key], "consentResponses": tree}
+    }
     whole["field_data"] = [key, tree]
-    for value in (tree, whole, {**LINKEDIN, "form": tree}, {"properties": {"email": tree}, "form-submissions": [key, tree]}):
+    for value in (
+        tree,
+        whole,
+        {**LINKEDIN, "form": tree},
+        {"properties": {"email": tree}, "form-submissions": [key, tree]},
+    ):
         body = json.dumps(value).encode("utf-8", "surrogatepass")
-        reading = interpret_record(made(adapter), body, NOW, {"id": "1", "event_id": "e", "occurred_at": "never"})
-        assert msgspec.json.decode(msgspec.json.encode(reading.events), type=list[Event]) == reading.events
+        reading = interpret_record(
+            made(adapter), body, NOW, {"id": "1", "event_id": "e", "occurred_at": "never"}
+        )
+        assert (
+            msgspec.json.decode(msgspec.json.encode(reading.events), type=list[Event])
+            == reading.events
+        )
 
 
 BATCHES: list[tuple[str, Any, list[tuple[str, str | None, str | None]]]] = [
@@ -198,7 +257,8 @@ BATCHES: list[tuple[str, Any, list[tuple[str, str | None, str | None]]]] = [
     ),
     ("meta-lead-ads", {"entry": [{"changes": [{"field": "feed", "value": {}}]}]}, [("no_lead", None, None)]),
     ("meta-lead-ads", {"entry": []}, [("no_lead", None, None)]),
-    ("meta-lead-ads", {"entry": [{"changes": [{"field": "leadgen", "value": {"leadgen_id": "../me"}}]}]},
+    ("meta-lead-ads",
+    {"entry": [{"changes": [{"field": "leadgen", "value": {"leadgen_id": "../me"}}]}]},
      [("no_lead", None, None)]),
     (
         "hubspot",
@@ -209,7 +269,8 @@ BATCHES: list[tuple[str, Any, list[tuple[str, str | None, str | None]]]] = [
             {"subscriptionType": "object.creation", "objectTypeId": "0-2", "objectId": 9, "eventId": 4},
             {"subscriptionType": "contact.creation", "objectId": "7/../x", "eventId": 5},
         ],
-        [("needs_fetch", "1", "7"), ("no_lead", "2", None), ("needs_fetch", "3", "8"), ("no_lead", "4", None),
+        [("needs_fetch", "1", "7"), ("no_lead", "2", None), ("needs_fetch", "3", "8"),
+        ("no_lead", "4", None),
          ("no_lead", "5", None)],
     ),
     ("hubspot", {"subscriptionType": "contact.creation", "objectId": 7}, [("needs_fetch", None, "7")]),
@@ -224,15 +285,26 @@ BATCHES: list[tuple[str, Any, list[tuple[str, str | None, str | None]]]] = [
 
 
 @pytest.mark.parametrize(("adapter", "body", "events"), BATCHES)
-def test_notifications(adapter: str, body: Any, events: list[tuple[str, str | None, str | None]]) -> None:
-    """Each event of a request has its own id and names its record; what names none is not asked for."""
+def test_notifications(
+    adapter: str, body: Any, events: list[tuple[str, str | None, str | None]]
+) -> None:
+    """Each event of a request has its own id and names its record; what names none is not asked
+    for.
+    """
     reading = interpret(made(adapter), json_post(body), NOW)
-    assert [(event.outcome.value, event.event_id, (event.fetch or {}).get("id")) for event in reading.events] == events
+    assert [
+        (event.outcome.value, event.event_id, (event.fetch or {}).get("id"))
+        for event in reading.events
+    ] == events
     assert reading.status == 200
-    assert "0" not in [text for event in reading.events if event.lead for text in event.lead.answers.values()]
+    assert "0" not in [
+        text for event in reading.events if event.lead for text in event.lead.answers.values()
+    ]
 
 
-@pytest.mark.parametrize("answer", ["<test lead: dummy data for email>", "test@fb.com", "Test@Meta.com"])
+@pytest.mark.parametrize(
+    "answer", ["<test lead: dummy data for email>", "test@fb.com", "Test@Meta.com"]
+)
 def test_meta_test_leads(answer: str) -> None:
     """Each of the placeholders is a tell by itself; a person called Test is none."""
     fields = [{"name": "full_name", "values": ["Tess Test"]}, {"name": "email", "values": [answer]}]
@@ -245,4 +317,9 @@ def test_too_many_events_in_one_request() -> None:
     many = [{"subscriptionType": "contact.creation", "objectId": number} for number in range(500)]
     assert len(interpret(made("hubspot"), json_post(many), NOW).events) == 500
     changes = [{"field": "leadgen", "value": {"leadgen_id": number}} for number in range(300)]
-    assert interpret(made("meta-lead-ads"), json_post({"entry": [{"changes": changes}] * 2}), NOW).outcome is Outcome.UNREADABLE
+    assert (
+        interpret(
+            made("meta-lead-ads"), json_post({"entry": [{"changes": changes}] * 2}), NOW
+        ).outcome
+        is Outcome.UNREADABLE
+    )

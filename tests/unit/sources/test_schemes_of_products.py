@@ -1,4 +1,6 @@
-"""The products' own ways to prove themselves: HubSpot's three signatures, two handshakes, a key in the body; and any rubbish."""
+"""The products' own ways to prove themselves: HubSpot's three signatures, two handshakes, a key in
+the body; and any rubbish.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +17,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.sources.adapters.hubspot import scheme
-from service.sources.config import Source, Verify
-from service.sources.judge import judge
-from service.sources.reading import Answer, Event, Outcome, Reading, Request
-from service.sources.registry import ADAPTERS
-from service.sources.scrub import scrub
-from service.sources.verify import verify
+from service.sources.adapters.registry import ADAPTERS
+from service.sources.normalize import judge
+from service.sources.redact import scrub
+from service.sources.request import Answer, Event, Outcome, Reading, Request
+from service.sources.schema import Source, Verify
+from service.sources.verification.verify import verify
 from tests.providers.cases import vectors
 from tests.unit.sources.making import JSON, NOW, json_post, post, source
 from tests.unit.sources.test_any_bytes import BODIES, TREES, TYPES
 from worker.contract import Money
 
-NAMES = ("calendly", "google-ads", "hubspot", "intercom", "linkedin", "meta-lead-ads", "shopify", "standard-webhooks")
+NAMES = (
+    "calendly",
+    "google-ads",
+    "hubspot",
+    "intercom",
+    "linkedin",
+    "meta-lead-ads",
+    "shopify",
+    "standard-webhooks",
+)
 SECRET = "whsec_c2VjcmV0"
 ADAPTER = {"typeform": "typeform", "standard_webhooks": "standard-webhooks"}
 URL = "https://leads.example.com/in/x"
@@ -37,7 +48,11 @@ def signed(adapter: str, *, secret: str = SECRET, challenge: str | None = None) 
     """A source with the product's own scheme and two secrets, of which the second is in use."""
     env = {"OLD": "retired", "NEW": secret} | ({"TOKEN": challenge} if challenge else {})
     asks = '\nchallenge_env = "TOKEN"' if challenge else ""
-    return source(f'[sources.x]\nadapter = "{adapter}"\n[sources.x.verify]\nsecret_env = ["OLD", "NEW"]{asks}', **env)
+    return source(
+        f'[sources.x]\nadapter = "{adapter}"\n[sources.x.verify]\nsecret_env = ["OLD",'
+        f' "NEW"]{asks}',
+        **env,
+    )
 
 
 @cache
@@ -51,17 +66,25 @@ def get(query: str) -> Request:
 
 @pytest.mark.parametrize("vector", vectors(), ids=lambda one: str(one["name"]))
 def test_published_vectors(vector: dict[str, Any]) -> None:
-    """Every published signature passes under the newer of two secrets; a byte more, another secret or no URL is refused."""
+    """Every published signature passes under the newer of two secrets; a byte more, another secret
+    or no URL is refused.
+    """
     headers = [(name.lower(), value) for name, value in vector["headers"].items()]
     stamp = next((value for name, value in headers if name.endswith("timestamp")), str(NOW))
     now = float(stamp) / (1000 if len(stamp) > 12 else 1)
     config = signed(ADAPTER.get(vector["scheme"], "hubspot"), secret=vector["secret"])
     own = ADAPTERS[config.adapter].scheme
     request = Request(
-        method=vector.get("method", "POST"), query="", headers=headers, body=vector["body_text"].encode(), url=vector.get("uri")
+        method=vector.get("method", "POST"),
+        query="",
+        headers=headers,
+        body=vector["body_text"].encode(),
+        url=vector.get("uri"),
     )
     assert verify(request, config, now, own).ok
-    assert not verify(msgspec.structs.replace(request, body=request.body + b" "), config, now, own).ok
+    assert not verify(
+        msgspec.structs.replace(request, body=request.body + b" "), config, now, own
+    ).ok
     assert not verify(request, signed(config.adapter, secret="other"), now, own).ok
     if "uri" in vector:
         for url in (None, vector["uri"] + "/"):
@@ -92,8 +115,16 @@ BODY = b'{"email": "a@b.example"}'
 )
 def test_hubspot_v3(url: str | None, as_signed: str, late: float, passes: bool) -> None:
     """Over the public URL, as it came or as HubSpot decodes it, and for five minutes either way."""
-    headers = {"x_hubspot_request_timestamp": AT, "x_hubspot_signature_v3": v3(f"POST{as_signed}".encode() + BODY + AT.encode())}
-    assert scheme(post(BODY, JSON, url=url, **headers), Verify(), signed("hubspot").secrets, NOW + late).ok is passes
+    headers = {
+        "x_hubspot_request_timestamp": AT,
+        "x_hubspot_signature_v3": v3(f"POST{as_signed}".encode() + BODY + AT.encode()),
+    }
+    assert (
+        scheme(
+            post(BODY, JSON, url=url, **headers), Verify(), signed("hubspot").secrets, NOW + late
+        ).ok
+        is passes
+    )
 
 
 V1 = hashlib.sha256(SECRET.encode() + BODY).hexdigest()
@@ -116,8 +147,12 @@ V2 = hashlib.sha256(f"{SECRET}POST{URL}".encode() + BODY).hexdigest()
     ],
 )
 def test_hubspot_v1_and_v2(given_: str, version: str | None, passes: bool) -> None:
-    """The older versions, by their name or, where none is named, either; beside a wrong version 3 they count for nothing."""
-    named = {"x_hubspot_signature": given_} | ({"x_hubspot_signature_version": version} if version else {})
+    """The older versions, by their name or, where none is named, either; beside a wrong version 3
+    they count for nothing.
+    """
+    named = {"x_hubspot_signature": given_} | (
+        {"x_hubspot_signature_version": version} if version else {}
+    )
     secrets = signed("hubspot").secrets
     assert scheme(post(BODY, JSON, url=URL, **named), Verify(), secrets, NOW).ok is passes
     newer = {"x_hubspot_request_timestamp": AT, "x_hubspot_signature_v3": "AAAA"}
@@ -153,45 +188,76 @@ META = "hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token="
     ],
 )
 def test_handshakes(adapter: str, query: str, status: int) -> None:
-    """Only what the product itself would send is answered; nothing is echoed or signed for anybody else."""
+    """Only what the product itself would send is answered; nothing is echoed or signed for anybody
+    else.
+    """
     reading = judge(signed(adapter, challenge="token"), get(query), NOW)
     assert (reading.status, reading.outcome is Outcome.HANDSHAKE) == (status, status == 200)
     assert (reading.answer is not None) is (status == 200)
 
 
 def test_handshake_answers() -> None:
-    """Meta gets the bare challenge as text, LinkedIn the code with its HMAC under the first secret."""
-    assert judge(signed("meta-lead-ads", challenge="t"), get(META + "t"), NOW).answer == Answer(200, "1158201444", "text/plain")
+    """Meta gets the bare challenge as text, LinkedIn the code with its HMAC under the first
+    secret.
+    """
+    assert judge(signed("meta-lead-ads", challenge="t"), get(META + "t"), NOW).answer == Answer(
+        200, "1158201444", "text/plain"
+    )
     wanted = hmac.new(b"retired", CODE.encode(), hashlib.sha256).hexdigest()
     body = {"challengeCode": CODE, "challengeResponse": wanted}
     assert judge(signed("linkedin"), get(f"challengeCode={CODE}"), NOW).answer == Answer(200, body)
 
 
 def test_handshake_without_a_secret() -> None:
-    """A source without secrets answers no handshake; without a verify token of its own the signing secret serves."""
+    """A source without secrets answers no handshake; without a verify token of its own the signing
+    secret serves.
+    """
     for adapter, query in (("linkedin", f"challengeCode={CODE}"), ("meta-lead-ads", META)):
         assert judge(open_to_all(adapter), get(query), NOW).status == 403
     assert judge(signed("meta-lead-ads"), get(META + SECRET), NOW).status == 200
 
 
 @pytest.mark.parametrize(
-    ("key", "outcome"), [(SECRET, Outcome.LEAD), ("retired", Outcome.LEAD), ("no", Outcome.REFUSED), (None, Outcome.REFUSED)]
+    ("key", "outcome"),
+    [
+        (SECRET, Outcome.LEAD),
+        ("retired", Outcome.LEAD),
+        ("no", Outcome.REFUSED),
+        (None, Outcome.REFUSED),
+    ],
 )
 def test_google_key(key: str | None, outcome: Outcome) -> None:
-    """The key in the body opens the door, while it is changed under either name, and is neither kept nor stored."""
-    body = {"lead_id": "1", "user_column_data": [{"column_id": "EMAIL", "string_value": "a@b.example"}]}
+    """The key in the body opens the door, while it is changed under either name, and is neither
+    kept nor stored.
+    """
+    body = {
+        "lead_id": "1",
+        "user_column_data": [{"column_id": "EMAIL", "string_value": "a@b.example"}],
+    }
     request = json_post(body if key is None else {**body, "google_key": key})
     reading = judge(signed("google-ads"), request, NOW)
     assert reading.outcome is outcome
-    assert (key or "-").encode() not in scrub(signed("google-ads"), request).body or outcome is Outcome.REFUSED
+    assert (key or "-").encode() not in scrub(
+        signed("google-ads"), request
+    ).body or outcome is Outcome.REFUSED
     assert SECRET not in msgspec.json.encode(reading).decode()
 
 
-@pytest.mark.parametrize("columns", [None, [], "x", [{"column_id": "EMAIL"}], [{"string_value": {"a": 1}}]])
+@pytest.mark.parametrize(
+    "columns", [None, [], "x", [{"column_id": "EMAIL"}], [{"string_value": {"a": 1}}]]
+)
 def test_google_leads_without_contact(columns: Any) -> None:
     """A 4xx would be final: a genuine lead with nobody to reach is answered 200 and `{}`."""
-    reading = judge(signed("google-ads"), json_post({"google_key": SECRET, "lead_id": "1", "user_column_data": columns}), NOW)
-    assert (reading.outcome, reading.status, reading.answer) == (Outcome.NO_CONTACT, 200, Answer(200, {}))
+    reading = judge(
+        signed("google-ads"),
+        json_post({"google_key": SECRET, "lead_id": "1", "user_column_data": columns}),
+        NOW,
+    )
+    assert (reading.outcome, reading.status, reading.answer) == (
+        Outcome.NO_CONTACT,
+        200,
+        Answer(200, {}),
+    )
 
 
 CALENDLY = {"event": "invitee.created", "payload": {
@@ -208,14 +274,23 @@ def unsigned(adapter: str, tree: Any, **headers: str) -> Reading:
 
 
 def test_calendly_bookings() -> None:
-    """A rescheduled meeting is a booking of the same person; neither the host nor a guest is taken for anybody."""
+    """A rescheduled meeting is a booking of the same person; neither the host nor a guest is taken
+    for anybody.
+    """
     [event] = unsigned("calendly", CALENDLY).events
     assert event.lead is not None
-    assert (event.lead.email, event.lead.form_name, event.event_id) == ("ann@b.example", "Call", "https://api.calendly.com/new")
+    assert (event.lead.email, event.lead.form_name, event.event_id) == (
+        "ann@b.example",
+        "Call",
+        "https://api.calendly.com/new",
+    )
     assert event.lead.answers["old_invitee"] == "https://api.calendly.com/old"
     assert msgspec.json.encode(event).count(b"@") == 1
     [ended] = unsigned("calendly", {**CALENDLY, "event": "invitee.canceled"}).events
-    assert (ended.outcome, ended.event_id) == (Outcome.NO_LEAD, "https://api.calendly.com/new#canceled")
+    assert (ended.outcome, ended.event_id) == (
+        Outcome.NO_LEAD,
+        "https://api.calendly.com/new#canceled",
+    )
 
 
 @pytest.mark.parametrize(
@@ -265,7 +340,13 @@ def test_somebody_elses_address(adapter: str, tree: Any) -> None:
 
 def test_shopify_orders() -> None:
     """An order tells its sum and where it came from; a customer's currency alone is no sum."""
-    order = {"email": "a@b.example", "total_price": "10.00", "currency": "EUR", "landing_site": "/?utm_source=x", "id": 2**60 + 1}
+    order = {
+        "email": "a@b.example",
+        "total_price": "10.00",
+        "currency": "EUR",
+        "landing_site": "/?utm_source=x",
+        "id": 2**60 + 1,
+    }
     [event] = unsigned("shopify", order, x_shopify_topic="orders/create").events
     assert event.lead is not None
     assert (event.lead.value, event.lead.utm.source) == (Money(amount=10.0, currency="EUR"), "x")
@@ -273,10 +354,17 @@ def test_shopify_orders() -> None:
 
 
 def test_standard_webhooks_ids() -> None:
-    """Several events of one message are told apart; svix names the header otherwise; a root of one's own is kept."""
+    """Several events of one message are told apart; svix names the header otherwise; a root of
+    one's own is kept.
+    """
     pair = {"data": [{"email": "a@b.example"}, {"email": "b@b.example"}]}
-    assert [event.event_id for event in unsigned("standard-webhooks", pair, svix_id="m").events] == ["m#0", "m#1"]
-    toml = '[sources.x]\nadapter = "standard-webhooks"\nread = { root = "deep" }\nverify = { scheme = "none" }'
+    assert [
+        event.event_id for event in unsigned("standard-webhooks", pair, svix_id="m").events
+    ] == ["m#0", "m#1"]
+    toml = (
+        '[sources.x]\nadapter = "standard-webhooks"\nread = { root = "deep" }\nverify = { scheme ='
+        ' "none" }'
+    )
     body = json.dumps({"deep": {"email": "a@b.example"}, "data": {"email": "z@b.example"}}).encode()
     [event] = judge(source(toml), post(body, JSON, webhook_id="m"), NOW).events
     assert event.lead is not None
@@ -284,28 +372,63 @@ def test_standard_webhooks_ids() -> None:
 
 
 OWN = ["x-hubspot-signature", "x-hubspot-signature-v3", "x-hubspot-signature-version", "x-hubspot-request-timestamp",
-       "x-hub-signature", "x-hub-signature-256", "x-li-signature", "calendly-webhook-signature", "x-shopify-hmac-sha256",
-       "x-shopify-topic", "x-shopify-test", "x-shopify-webhook-id", "webhook-id", "webhook-timestamp", "webhook-signature",
+       "x-hub-signature", "x-hub-signature-256", "x-li-signature", "calendly-webhook-signature",
+       "x-shopify-hmac-sha256",
+       "x-shopify-topic", "x-shopify-test", "x-shopify-webhook-id", "webhook-id",
+       "webhook-timestamp", "webhook-signature",
        "svix-id"]  # fmt: skip
 RUBBISH = st.text(st.characters(codec=None), max_size=60) | st.sampled_from(
-    ["", "sha256=", "sha1=zz", "t=,v1=", "t=1,v1=", "v1,", "v1,=== v1a,x", "t=1700000000,v1=é", AT, "v1", "v2", "A" * 9_000, ","]
+    [
+        "",
+        "sha256=",
+        "sha1=zz",
+        "t=,v1=",
+        "t=1,v1=",
+        "v1,",
+        "v1,=== v1a,x",
+        "t=1700000000,v1=é",
+        AT,
+        "v1",
+        "v2",
+        "A" * 9_000,
+        ",",
+    ]
 )
 HEADERS = st.lists(st.tuples(st.sampled_from(OWN), RUBBISH), max_size=8)
-QUERIES = st.text(max_size=60) | st.sampled_from(["challengeCode=%ff", "hub.mode=%00&hub.verify_token=%ff", "=&&=", META])
+QUERIES = st.text(max_size=60) | st.sampled_from(
+    ["challengeCode=%ff", "hub.mode=%00&hub.verify_token=%ff", "=&&=", META]
+)
 
 
 @pytest.mark.parametrize("adapter", NAMES)
 @settings(deadline=None)
-@given(headers=HEADERS, body=BODIES, content_type=TYPES, query=QUERIES, url=st.none() | st.text(max_size=30))
+@given(
+    headers=HEADERS,
+    body=BODIES,
+    content_type=TYPES,
+    query=QUERIES,
+    url=st.none() | st.text(max_size=30),
+)
 def test_any_rubbish_is_refused(
-    adapter: str, headers: list[tuple[str, str]], body: bytes, content_type: str, query: str, url: str | None
+    adapter: str,
+    headers: list[tuple[str, str]],
+    body: bytes,
+    content_type: str,
+    query: str,
+    url: str | None,
 ) -> None:
-    """Whatever stands in headers, query and body, who knows no secret is refused with 401, or 403 and 405 for handshakes."""
+    """Whatever stands in headers, query and body, who knows no secret is refused with 401, or 403
+    and 405 for handshakes.
+    """
     config = signed(adapter, challenge="token")
     fields = [("content-type", content_type), *headers]
-    posted = judge(config, Request(method="POST", query=query, headers=fields, body=body, url=url), NOW)
+    posted = judge(
+        config, Request(method="POST", query=query, headers=fields, body=body, url=url), NOW
+    )
     assert (posted.outcome, posted.status) == (Outcome.REFUSED, 401)
-    asked = judge(config, Request(method="GET", query=query, headers=fields, body=b"", url=url), NOW)
+    asked = judge(
+        config, Request(method="GET", query=query, headers=fields, body=b"", url=url), NOW
+    )
     assert (asked.outcome, asked.status in (403, 405)) == (Outcome.REFUSED, True)
 
 
@@ -324,23 +447,43 @@ KEYS = {
 @pytest.mark.parametrize("adapter", NAMES)
 @settings(deadline=None, max_examples=50)
 @given(data=st.data(), tree=TREES, headers=HEADERS)
-def test_any_json(adapter: str, data: st.DataObject, tree: Any, headers: list[tuple[str, str]]) -> None:
-    """Any JSON under the product's own keys gives events that can be stored, or is unreadable; never an exception."""
-    nested = data.draw(st.dictionaries(st.sampled_from(KEYS[adapter]), TREES | st.lists(TREES, max_size=3), max_size=5))
+def test_any_json(
+    adapter: str, data: st.DataObject, tree: Any, headers: list[tuple[str, str]]
+) -> None:
+    """Any JSON under the product's own keys gives events that can be stored, or is unreadable;
+    never an exception.
+    """
+    nested = data.draw(
+        st.dictionaries(
+            st.sampled_from(KEYS[adapter]), TREES | st.lists(TREES, max_size=3), max_size=5
+        )
+    )
     inner = {key: [nested, tree] for key in KEYS[adapter]} | nested
     config = open_to_all(adapter)
     for value in (tree, [tree], nested, [nested], dict.fromkeys(KEYS[adapter], nested), inner):
         body = json.dumps(value).encode("utf-8", "surrogatepass")
-        reading = judge(config, Request(method="POST", query="", headers=[("content-type", JSON), *headers], body=body), NOW)
+        reading = judge(
+            config,
+            Request(method="POST", query="", headers=[("content-type", JSON), *headers], body=body),
+            NOW,
+        )
         assert reading.outcome is Outcome.UNREADABLE or reading.events
-        assert msgspec.json.decode(msgspec.json.encode(reading.events), type=list[Event]) == reading.events
+        assert (
+            msgspec.json.decode(msgspec.json.encode(reading.events), type=list[Event])
+            == reading.events
+        )
 
 
 @pytest.mark.parametrize("adapter", NAMES)
 @pytest.mark.parametrize("place", ['header = "X-Key"', 'query = "key"', 'field = "auth.key"'])
 def test_another_scheme_than_the_products(adapter: str, place: str) -> None:
-    """A source may use a token of its own in place of the product's scheme, and then nothing else of it counts."""
-    toml = f'[sources.x]\nadapter = "{adapter}"\n[sources.x.verify]\nscheme = "token"\nsecret_env = "K"\n{place}'
+    """A source may use a token of its own in place of the product's scheme, and then nothing else
+    of it counts.
+    """
+    toml = (
+        f'[sources.x]\nadapter = "{adapter}"\n[sources.x.verify]\nscheme = "token"\nsecret_env ='
+        f' "K"\n{place}'
+    )
     body = json.dumps({"auth": {"key": "k"}}).encode()
     request = post(body, JSON, query="key=k", x_key="k")
     assert judge(source(toml, K="k"), request, NOW).outcome is not Outcome.REFUSED

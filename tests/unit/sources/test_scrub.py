@@ -6,29 +6,55 @@ import json
 
 import pytest
 
-from service.sources.reading import Request
-from service.sources.scrub import scrub
+from service.sources.redact import scrub
+from service.sources.request import Request
 from tests.unit.sources.making import FORM, JSON, post, source
 
 SECRET = 's3cr/et "é" 1'
 MULTIPART = "multipart/form-data; boundary=x"
-PART = f'--x\r\nContent-Disposition: form-data; name="key"\r\nContent-Type: text/plain\r\n\r\n{SECRET}\r\n--x--'.encode()
+PART = (
+    '--x\r\nContent-Disposition: form-data; name="key"\r\nContent-Type:'
+    f" text/plain\r\n\r\n{SECRET}\r\n--x--".encode()
+)
 
 
 @pytest.mark.parametrize(
     ("place", "request_", "kept"),
     [
-        ('header = "X-Key"', post(b"name=A", FORM, x_key=SECRET, authorization=SECRET, cookie=SECRET, x_other="1"), b"name=A"),
-        ('query = "key"', post(b"name=A", FORM, query="a=1&key=s3cr%2Fet+%22%C3%A9%22+1&b"), b"name=A"),
-        ('field = "key"', post(b"name=A&key=s3cr%2Fet+%22%C3%A9%22+1&b=2"), b"name=A&key=[removed]&b=2"),
-        ('field = "key"', post(json.dumps({"key": SECRET}).encode(), JSON), b'{"key": "[removed]"}'),
-        ('field = "a.key"', post(b'{"a": {"key" : "s3cr\\/et \\"\\u00e9\\" 1"}}', JSON), b'{"a": {"key" : "[removed]"}}'),
+        (
+            'header = "X-Key"',
+            post(b"name=A", FORM, x_key=SECRET, authorization=SECRET, cookie=SECRET, x_other="1"),
+            b"name=A",
+        ),
+        (
+            'query = "key"',
+            post(b"name=A", FORM, query="a=1&key=s3cr%2Fet+%22%C3%A9%22+1&b"),
+            b"name=A",
+        ),
+        (
+            'field = "key"',
+            post(b"name=A&key=s3cr%2Fet+%22%C3%A9%22+1&b=2"),
+            b"name=A&key=[removed]&b=2",
+        ),
+        (
+            'field = "key"',
+            post(json.dumps({"key": SECRET}).encode(), JSON),
+            b'{"key": "[removed]"}',
+        ),
+        (
+            'field = "a.key"',
+            post(b'{"a": {"key" : "s3cr\\/et \\"\\u00e9\\" 1"}}', JSON),
+            b'{"a": {"key" : "[removed]"}}',
+        ),
         ('field = "key"', post(PART, MULTIPART), PART.replace(SECRET.encode(), b"[removed]")),
     ],
 )
 def test_scrub(place: str, request_: Request, kept: bytes) -> None:
     """Wherever the secret was shown, `[removed]` stands; everything else stays as it came."""
-    raw = scrub(source(f'[sources.x.verify]\nscheme = "token"\nsecret_env = "KEY"\n{place}', KEY=SECRET), request_)
+    raw = scrub(
+        source(f'[sources.x.verify]\nscheme = "token"\nsecret_env = "KEY"\n{place}', KEY=SECRET),
+        request_,
+    )
     assert raw.body == kept
     told = json.dumps([raw.headers, raw.query])
     assert "s3cr" not in told
@@ -45,6 +71,9 @@ def test_scrub(place: str, request_: Request, kept: bytes) -> None:
 
 def test_signature_header() -> None:
     """A signature goes too; its timestamp and id stay, for reading the request once more."""
-    toml = '[sources.x.verify]\nscheme = "hmac"\nsecret_env = "K"\nheader = "X-Sig"\nid_header = "X-Id"'
+    toml = (
+        '[sources.x.verify]\nscheme = "hmac"\nsecret_env = "K"\nheader = "X-Sig"\nid_header ='
+        ' "X-Id"'
+    )
     raw = scrub(source(toml, K="k"), post(b"a", FORM, x_sig="ff", x_id="7"))
     assert raw.headers[1:] == [("x-sig", "[removed]"), ("x-id", "7")]

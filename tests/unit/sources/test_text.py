@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.sources.emails import email
-from service.sources.text import clean, label, line
+from service.sources.fields.text import clean, label, line
+from service.sources.fields.values import email
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,8 @@ def test_clean(sent: str, kept: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "kept"), [("A\u200bnn \u202eLee\u202c", "Ann Lee"), ("a \n\t b", "a b"), ("\ufeffx\u00ad", "x")]
+    ("sent", "kept"),
+    [("A\u200bnn \u202eLee\u202c", "Ann Lee"), ("a \n\t b", "a b"), ("\ufeffx\u00ad", "x")],
 )
 def test_line(sent: str, kept: str) -> None:
     """One line, without what nobody sees."""
@@ -38,7 +39,9 @@ def test_line(sent: str, kept: str) -> None:
 
 @given(st.text(st.characters(codec=None), max_size=300))
 def test_any_text(sent: str) -> None:
-    """Whatever comes, what is kept is NFC, encodes as UTF-8 and changes no more when cleaned again."""
+    """Whatever comes, what is kept is NFC, encodes as UTF-8 and changes no more when cleaned
+    again.
+    """
     for kept in (clean(sent), line(sent), label(sent)):
         kept.encode("utf-8")
         assert unicodedata.is_normalized("NFC", kept)
@@ -46,7 +49,9 @@ def test_any_text(sent: str) -> None:
 
 
 def test_marks_take_linear_time() -> None:
-    """A long run of combining marks, which a plain normalisation sorts in quadratic time, costs no more than other text."""
+    """A long run of combining marks, which a plain normalisation sorts in quadratic time, costs no
+    more than other text.
+    """
     started = time.process_time()
     assert len(clean("e" + "\u0301\u0316" * 25_000)) < 100
     assert time.process_time() - started < 0.5

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from service.sources.jwt import jwt
-from service.sources.proof import read_base64, read_hex
-from service.sources.reading import Request
-from service.sources.tokens import shows_token
-from service.sources.verify import verify
+from service.sources.request import Request
+from service.sources.verification.common import read_base64, read_hex
+from service.sources.verification.jwt import jwt
+from service.sources.verification.token import shows_token
+from service.sources.verification.verify import verify
 from tests.providers.cases import vectors
 from tests.unit.sources.making import JSON, NOW, post, source
 
@@ -23,7 +23,9 @@ SECRET = "k\u00e9y"
 
 
 def ok(toml: str, request: Request, now: float = NOW, secret: str = SECRET) -> bool:
-    config = source(f'[sources.x.verify]\nsecret_env = ["OLD", "NEW"]\n{toml}', OLD="retired", NEW=secret)
+    config = source(
+        f'[sources.x.verify]\nsecret_env = ["OLD", "NEW"]\n{toml}', OLD="retired", NEW=secret
+    )
     return verify(request, config, now).ok
 
 
@@ -52,12 +54,16 @@ def sign(text: bytes, algorithm: str = "sha256", secret: str = SECRET) -> bytes:
     ],
 )
 def test_token(toml: str, request_: Request, passes: bool) -> None:
-    """A shared secret in a header, the query or a field; any of several while one is being changed."""
+    """A shared secret in a header, the query or a field; any of several while one is being
+    changed.
+    """
     assert ok(f'scheme = "token"\n{toml}', request_) is passes
 
 
 HMAC = 'scheme = "hmac"\nheader = "X-Signature"\n'
-STAMPED = HMAC + 'prefix = "sha256="\nsigned = "{timestamp}.{body}"\ntimestamp_header = "X-Timestamp"\n'
+STAMPED = (
+    HMAC + 'prefix = "sha256="\nsigned = "{timestamp}.{body}"\ntimestamp_header = "X-Timestamp"\n'
+)
 STRIPE = HMAC + 'list = "t=,v1="\nsigned = "{timestamp}.{body}"\n'
 AT = str(int(NOW))
 STAMP = sign(f"{AT}.".encode() + BODY).hex()
@@ -75,12 +81,32 @@ STAMP = sign(f"{AT}.".encode() + BODY).hex()
         (HMAC, {"x_signature": "sha256=" + sign(BODY).hex()}, False),
         (HMAC + 'prefix = "sha256="', {"x_signature": "SHA256=" + sign(BODY).hex()}, True),
         (HMAC + 'algorithm = "sha1"', {"x_signature": sign(BODY, "sha1").hex()}, True),
-        (HMAC + 'encoding = "base64"', {"x_signature": base64.b64encode(sign(BODY)).decode()}, True),
-        (HMAC + 'encoding = "base64"', {"x_signature": base64.urlsafe_b64encode(sign(BODY)).decode().rstrip("=")}, True),
+        (
+            HMAC + 'encoding = "base64"',
+            {"x_signature": base64.b64encode(sign(BODY)).decode()},
+            True,
+        ),
+        (
+            HMAC + 'encoding = "base64"',
+            {"x_signature": base64.urlsafe_b64encode(sign(BODY)).decode().rstrip("=")},
+            True,
+        ),
         (HMAC + 'encoding = "base64"', {"x_signature": "!!!!"}, False),
-        (HMAC + 'signed = "{method}{url}{body}"', {"x_signature": sign(b"POSThttps://a.example/in/x" + BODY).hex()}, True),
-        (HMAC + 'signed = "{id}.{body}"\nid_header = "X-Id"', {"x_signature": sign(b"i1." + BODY).hex(), "x_id": "i1"}, True),
-        (HMAC + 'signed = "{id}.{body}"\nid_header = "X-Id"', {"x_signature": sign(b"." + BODY).hex()}, False),
+        (
+            HMAC + 'signed = "{method}{url}{body}"',
+            {"x_signature": sign(b"POSThttps://a.example/in/x" + BODY).hex()},
+            True,
+        ),
+        (
+            HMAC + 'signed = "{id}.{body}"\nid_header = "X-Id"',
+            {"x_signature": sign(b"i1." + BODY).hex(), "x_id": "i1"},
+            True,
+        ),
+        (
+            HMAC + 'signed = "{id}.{body}"\nid_header = "X-Id"',
+            {"x_signature": sign(b"." + BODY).hex()},
+            False,
+        ),
         (STAMPED, {"x_signature": f"sha256={STAMP}", "x_timestamp": AT}, True),
         (STAMPED, {"x_signature": f"sha256={STAMP}", "x_timestamp": str(int(NOW) + 1)}, False),
         (STAMPED, {"x_signature": f"sha256={STAMP}"}, False),
@@ -100,7 +126,8 @@ def test_hmac(toml: str, headers: dict[str, str], passes: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "passes"), [(0, True), (300, True), (301, False), (-300, True), (-301, False), (86_400, False)]
+    ("seconds", "passes"),
+    [(0, True), (300, True), (301, False), (-300, True), (-301, False), (86_400, False)],
 )
 @pytest.mark.parametrize("unit", [1, 1000])
 def test_freshness(seconds: int, passes: bool, unit: int) -> None:
@@ -113,17 +140,26 @@ def test_freshness(seconds: int, passes: bool, unit: int) -> None:
 def test_two_signatures_of_one_name() -> None:
     """A header that is there twice with different values proves nothing."""
     request = post(BODY, JSON, x_key="retired")
-    twice = Request(method="POST", query="", headers=[*request.headers, ("x-key", "other")], body=BODY)
+    twice = Request(
+        method="POST", query="", headers=[*request.headers, ("x-key", "other")], body=BODY
+    )
     assert not ok('scheme = "token"\nheader = "X-Key"', twice)
 
 
 @pytest.mark.parametrize(
-    "vector", [one for one in vectors() if one["scheme"] == "standard_webhooks"], ids=lambda one: str(one["name"])
+    "vector",
+    [one for one in vectors() if one["scheme"] == "standard_webhooks"],
+    ids=lambda one: str(one["name"]),
 )
 def test_standard_webhooks_vectors(vector: dict[str, Any]) -> None:
-    """The published vectors pass, under both spellings of the headers, and fail with a byte changed."""
+    """The published vectors pass, under both spellings of the headers, and fail with a byte
+    changed.
+    """
     for prefix in ("webhook", "svix"):
-        names = {name.lower().replace("webhook-", f"{prefix}-"): value for name, value in vector["headers"].items()}
+        names = {
+            name.lower().replace("webhook-", f"{prefix}-"): value
+            for name, value in vector["headers"].items()
+        }
         body = vector["body_text"].encode()
         now = float(names[f"{prefix}-timestamp"])
         request = Request(method="POST", query="", headers=list(names.items()), body=body)
@@ -133,7 +169,10 @@ def test_standard_webhooks_vectors(vector: dict[str, Any]) -> None:
 
 
 def token(claims: dict[str, Any], secret: str = SECRET, head: dict[str, Any] | None = None) -> str:
-    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (head or {"alg": "HS256"}, claims)]
+    parts = [
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
+        for part in (head or {"alg": "HS256"}, claims)
+    ]
     signature = base64.urlsafe_b64encode(sign(b".".join(parts), secret=secret)).rstrip(b"=")
     return b".".join([*parts, signature]).decode()
 
@@ -164,12 +203,20 @@ DIGEST = hashlib.sha256(BODY).hexdigest()
 )
 def test_jwt(sent: str, passes: bool) -> None:
     """HS256 alone, bound to the body or at least fresh."""
-    assert ok('scheme = "jwt"\nheader = "X-Webhook-Signature"', post(BODY, JSON, x_webhook_signature=sent)) is passes
+    assert (
+        ok(
+            'scheme = "jwt"\nheader = "X-Webhook-Signature"',
+            post(BODY, JSON, x_webhook_signature=sent),
+        )
+        is passes
+    )
 
 
 def test_missing_secret_refuses() -> None:
     """A source without its secret takes nothing, rather than everything."""
-    config = source('[sources.x.verify]\nscheme = "token"\nheader = "X-Key"\nsecret_env = "KEY"', KEY="k")
+    config = source(
+        '[sources.x.verify]\nscheme = "token"\nheader = "X-Key"\nsecret_env = "KEY"', KEY="k"
+    )
     stripped = type(config)(name="x", verify=config.verify)
     assert not verify(post(BODY, JSON, x_key=""), stripped, NOW).ok
     assert not jwt(post(BODY, JSON), config.check, (), NOW).ok
@@ -177,7 +224,9 @@ def test_missing_secret_refuses() -> None:
 
 def test_shows_token() -> None:
     """A look-up may show the source's token without a body; a signing source has none to show."""
-    config = source('[sources.x.verify]\nscheme = "token"\nheader = "X-Key"\nsecret_env = "KEY"', KEY="k")
+    config = source(
+        '[sources.x.verify]\nscheme = "token"\nheader = "X-Key"\nsecret_env = "KEY"', KEY="k"
+    )
     assert shows_token(post(b"", "", x_key="k"), config)
     assert not shows_token(post(b"", "", x_key="no"), config)
     assert not shows_token(post(b"", "", x_key=""), source())

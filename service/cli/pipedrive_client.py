@@ -1,0 +1,90 @@
+"""A Pipedrive client for a person's command: within the workers' allowance where their Redis
+answers, else by itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from service.checks.finding import advice
+from service.cli import setup
+from service.local.redis import answers, running_url
+from worker.encryption import Vault
+from worker.errors import LeadlineError
+from worker.main import auth_of
+from worker.pipedrive.auth import ApiToken
+from worker.pipedrive.client import NoLimits, Pipedrive, build_http, build_tls
+from worker.pipedrive.metadata import Directory, read
+from worker.pipedrive.rate_limiter import Allowance, InLine, plan_of
+from worker.settings import Settings
+from worker.store.connection import connect
+
+CALL_SECONDS = 20.0
+NO_CREDENTIALS = (
+    (
+        "leadline: no Pipedrive credentials: set PIPEDRIVE_API_TOKEN, or PIPEDRIVE_CLIENT_ID,"
+        " PIPEDRIVE_CLIENT_SECRET and PIPEDRIVE_REFRESH_TOKEN"
+    ),
+    "  for the sandbox of `leadline up` or `leadline sandbox`, with the port that it prints:",
+    (
+        "  PIPEDRIVE_API_TOKEN=sandbox-token PIPEDRIVE_BASE_URL=http://127.0.0.1:8090"
+        " PIPEDRIVE_PLAN=unlimited"
+    ),
+)
+
+
+def store_in_use(settings: Settings) -> str | None:
+    """The URL of the workers' Redis, if it answers. Starts none."""
+    url = settings.redis_url or running_url(settings.data_dir)
+    return url if url and answers(url) else None
+
+
+@contextmanager
+def calling(settings: Settings, store: str | None) -> Iterator[Pipedrive]:
+    """A client with the credentials of the settings, which must be there. OAuth needs `store`,
+    where its tokens are shared.
+    """
+    with ExitStack() as stack:
+        http = stack.enter_context(build_http(build_tls()))
+        base = settings.pipedrive_base_url
+        if store is None and settings.pipedrive_api_token:
+            yield Pipedrive(
+                http, base, ApiToken(settings.pipedrive_api_token), NoLimits(), timeout=CALL_SECONDS
+            )
+            return
+        redis = stack.enter_context(connect(store or "", timeout=5.0))
+        auth = auth_of(settings, redis, Vault(settings.encryption_keys))
+        plan = plan_of(
+            settings.pipedrive_plan,
+            settings.pipedrive_seats,
+            settings.pipedrive_daily_tokens,
+            oauth=settings.uses_oauth,
+        )
+        yield Pipedrive(
+            http, base, auth, InLine(Allowance(redis, plan), time.sleep), timeout=CALL_SECONDS
+        )
+
+
+@contextmanager
+def opened() -> Iterator[Pipedrive]:
+    """A client for one command. Without credentials, or on an error of ours, the command ends with
+    1 and says what to do.
+    """
+    settings = setup.settings()
+    if not settings.has_credentials:
+        setup.stop(*NO_CREDENTIALS)
+    with ExitStack() as stack:
+        store = store_in_use(settings)
+        if store is None and settings.uses_oauth:
+            store = stack.enter_context(setup.store_url(settings))
+        try:
+            yield stack.enter_context(calling(settings, store))
+        except LeadlineError as error:
+            setup.stop(f"leadline: {error}; {advice(error)[0]}")
+
+
+def directory_of(client: Pipedrive) -> Directory:
+    """The account's names, each kind read when it is first asked for."""
+    return Directory(lambda kind: read(kind, client, time.time()))

@@ -1,0 +1,89 @@
+"""One request on its way through the intake: what is known of it, for the answer, the counters and
+the log.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from litestar import Request as HttpRequest
+from litestar.types import HTTPScope
+
+from service.sources.request import Request
+from service.sources.schema import Source
+from service.web import pages
+from service.web.client_address import client_address
+from service.web.origins import cors_headers
+from service.web.request_id import request_id
+from worker.values import Network
+
+
+class Visit:
+    """Filled in step by step, while the request is read."""
+
+    def __init__(self, http: HttpRequest[Any, Any, Any], public_url: str | None) -> None:
+        self.http = http
+        self.started = time.perf_counter()
+        self.id = request_id(http.scope)
+        self.source: Source | None = None
+        self.size = 0
+        self.head = plain_request(http.scope, public_url)
+
+    @property
+    def origin(self) -> str | None:
+        return self.head.header("origin")
+
+    @property
+    def page(self) -> bool:
+        """Whether a person looks at the answer: a browser that navigates."""
+        return pages.prefers_html(self.head.header("accept") or "")
+
+    @property
+    def cors(self) -> dict[str, str]:
+        return cors_headers(self.source.origins, self.origin) if self.source else {}
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self.started
+
+    def address(self, trusted: tuple[Network, ...]) -> str:
+        client = self.http.scope.get("client")
+        forwarded = [value for name, value in self.head.headers if name == "x-forwarded-for"]
+        return client_address(client[0] if client else None, forwarded, trusted)
+
+    def with_body(self, body: bytes) -> Request:
+        self.size = len(body)
+        return Request(
+            method=self.head.method,
+            query=self.head.query,
+            headers=self.head.headers,
+            body=body,
+            url=self.head.url,
+        )
+
+
+def plain_request(scope: HTTPScope, public_url: str | None = None) -> Request:
+    """A request without its body, as the sources take it."""
+    query = scope["query_string"].decode("latin-1")
+    return Request(
+        method=str(scope["method"]),
+        query=query,
+        headers=[
+            (name.decode("latin-1").lower(), value.decode("latin-1"))
+            for name, value in scope["headers"]
+        ],
+        body=b"",
+        url=_public(public_url, scope, query),
+    )
+
+
+def _public(public_url: str | None, scope: HTTPScope, query: str) -> str | None:
+    """The URL that the sender used, as far as it was told to us; never from the Host header, which
+    anybody can write.
+    """
+    if public_url is None:
+        return None
+    raw = scope.get("raw_path")
+    path = raw.partition(b"?")[0].decode("latin-1") if raw else scope["path"]
+    return f"{public_url}{path}?{query}" if query else f"{public_url}{path}"

@@ -1,0 +1,1 @@
+"""Everything on one machine: Redis, service, workers and sandbox as child processes."""

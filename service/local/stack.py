@@ -1,0 +1,228 @@
+"""Everything on one machine: Redis, service, workers and, without Pipedrive credentials, the
+sandbox.
+
+    leadline up / demo
+      ├── Redis (embedded, unless REDIS_URL)
+      ├── leadline sandbox (unless credentials, or another PIPEDRIVE_BASE_URL)
+      ├── leadline serve
+      └── leadline work
+
+Each part is a process of its own, started again when it dies; all end together, also when we are
+killed.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+from msgspec import Struct
+
+from service.local.processes import Child, Supervisor
+from service.local.redis import EmbeddedRedis
+from service.sandbox.settings import SandboxSettings
+from worker.encryption import Vault
+from worker.ledger import Ledger
+from worker.ledger.status import workers
+from worker.settings import Settings
+from worker.store.connection import connect
+
+START_SECONDS = 60.0
+SANDBOX_PORT = SandboxSettings().port
+
+
+class NotUp(Exception):
+    """A part did not start; the message says which, why and what to do."""
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """Where everything is. `env` is what its processes see."""
+
+    service_url: str
+    pipedrive_url: str
+    sandbox_url: str | None
+    redis_url: str
+    operator_token: str
+    env: dict[str, str]
+
+    def settings(self) -> Settings:
+        return Settings.for_all(self.env)
+
+
+class Machine:
+    """A context manager. `logs` takes the processes' output; None: ours. `free_ports`: take any,
+    else those of the settings.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        env: Mapping[str, str],
+        *,
+        data_dir: Path,
+        logs: Path | None = None,
+        free_ports: bool = False,
+    ) -> None:
+        self._settings = settings
+        self._env = dict(env)
+        self._data_dir = data_dir
+        self._logs = logs
+        self._free_ports = free_ports
+        self._stack = ExitStack()
+        self._supervisor: Supervisor | None = None
+        self.redis: EmbeddedRedis | None = None
+        self.place: Place
+
+    def __enter__(self) -> Machine:
+        try:
+            self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Name of a part (`redis`, `sandbox`, `serve`, `work`) -> its process id."""
+        found = dict(self._supervisor.pids) if self._supervisor else {}
+        if self.redis is not None and self.redis.pid is not None:
+            found["redis"] = self.redis.pid
+        return found
+
+    def run_until_signal(self) -> None:
+        assert self._supervisor is not None
+        self._supervisor.run_until_signal()
+
+    def _start(self) -> None:
+        settings = self._settings
+        sandbox = (
+            None
+            if settings.has_credentials or "PIPEDRIVE_BASE_URL" in self._env
+            else self._port(SANDBOX_PORT, must=False)
+        )
+        port = self._port(settings.port, must=True)
+        if settings.redis_url is None:
+            self.redis = self._stack.enter_context(EmbeddedRedis(self._data_dir))
+        self.place = self._place(
+            settings, port, sandbox, self.redis.url if self.redis else str(settings.redis_url)
+        )
+        self._supervisor = Supervisor(list(self._children(sandbox)))
+        self._stack.enter_context(self._supervisor)
+        self._await("the Pipedrive sandbox", self._sandbox_ready)
+        self._await("the service", lambda: _answers(self.place.service_url + "/readyz"))
+        self._await("the workers", self._workers_ready)
+
+    def _place(self, settings: Settings, port: int, sandbox: int | None, redis_url: str) -> Place:
+        sandbox_url = f"http://127.0.0.1:{sandbox}" if sandbox else None
+        operators = [token for token in settings.ops_tokens or () if token.role == "operator"]
+        token = str(operators[0].token) if operators else secrets.token_urlsafe(18)
+        env = self._env | {
+            "REDIS_URL": redis_url,
+            "LEADLINE_PORT": str(port),
+            "LEADLINE_DATA_DIR": str(self._data_dir),
+            "PYTHONUNBUFFERED": "1",
+        }
+        if not operators:
+            others = self._env.get("LEADLINE_OPS_TOKENS", "")
+            env["LEADLINE_OPS_TOKENS"] = ",".join(
+                part for part in (others, f"operator:operator:{token}") if part
+            )
+        if not settings.has_credentials:
+            env |= {
+                "PIPEDRIVE_API_TOKEN": SandboxSettings().api_token,
+                "PIPEDRIVE_PLAN": "unlimited",
+            }
+        if sandbox_url:
+            env["PIPEDRIVE_BASE_URL"] = sandbox_url
+        return Place(
+            service_url=f"http://{settings.host}:{port}",
+            pipedrive_url=env.get("PIPEDRIVE_BASE_URL", settings.pipedrive_base_url),
+            sandbox_url=sandbox_url,
+            redis_url=redis_url,
+            operator_token=token,
+            env=env,
+        )
+
+    def _children(self, sandbox: int | None) -> list[Child]:
+        words: dict[str, list[str]] = {"serve": ["serve"], "work": ["work"]}
+        if sandbox:
+            words = {
+                "sandbox": [
+                    "sandbox",
+                    "--port",
+                    str(sandbox),
+                    "--state",
+                    str(self._data_dir / "sandbox.sqlite"),
+                ],
+                **words,
+            }
+        return [
+            Child(
+                name,
+                leadline(*arguments),
+                env=self.place.env,
+                log=self._logs / f"{name}.log" if self._logs else None,
+            )
+            for name, arguments in words.items()
+        ]
+
+    def _port(self, wanted: int, *, must: bool) -> int:
+        """The port, if it is free; else another, unless it `must` be this one. Raises `NotUp`."""
+        if not self._free_ports and wanted:
+            with suppress(OSError), socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((self._settings.host, wanted))
+                return wanted
+            if must:
+                raise NotUp(
+                    f"port {wanted} is in use: stop what listens there, or set LEADLINE_PORT to"
+                    " another"
+                )
+        with socket.socket() as probe:
+            probe.bind((self._settings.host, 0))
+            return int(probe.getsockname()[1])
+
+    def _sandbox_ready(self) -> bool:
+        return self.place.sandbox_url is None or _answers(
+            self.place.sandbox_url + "/_sandbox/health"
+        )
+
+    def _workers_ready(self) -> bool:
+        with connect(self.place.redis_url) as client:
+            return workers(Ledger(client, Vault())) > 0
+
+    def _await(self, what: str, ready: Callable[[], Any]) -> None:
+        assert self._supervisor is not None
+        deadline = time.monotonic() + START_SECONDS
+        while not ready():
+            if time.monotonic() > deadline or max(self._supervisor.deaths.values()) >= 3:
+                where = f"; its last words are in {self._logs}" if self._logs else ""
+                raise NotUp(f"{what} did not start{where}")
+            time.sleep(0.05)
+
+    def ledger(self) -> Ledger:
+        """The ledger of this machine, for looking on."""
+        client = self._stack.enter_context(connect(self.place.redis_url, timeout=5.0))
+        return Ledger(client, Vault(self._settings.encryption_keys))
+
+
+def leadline(*words: str) -> list[str]:
+    """The argv of a `leadline` command in this interpreter."""
+    return [sys.executable, "-m", "service.cli.main", *words]
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2.0, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False

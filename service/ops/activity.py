@@ -1,0 +1,130 @@
+"""What came in and what was delivered, hour by hour and source by source; and who has fallen
+silent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+from service.ops.search_table import Table
+from worker.contract import State
+from worker.times import iso
+
+WEEK = 7 * 24 * 3600.0
+ENOUGH = 10
+"""So many submissions within a week make a habit."""
+SHORTEST_SILENCE = 3600.0
+LONGER = 1.5
+"""A silence counts when it is so many times as long as the longest of the week."""
+MOST_HOURS = 7 * 24
+HABITS_HOLD = 300.0
+"""Seconds for which what is usual is not looked up again."""
+
+
+class SourceHours(Struct, frozen=True):
+    """One source: `received` and `delivered` for each hour of the chart. `silent`: it usually
+    speaks, and does not now.
+    """
+
+    source: str
+    received: list[int]
+    delivered: list[int]
+    last_at: str | None
+    silent: bool
+
+
+class Chart(Struct, frozen=True):
+    """`hours` are the starts of the hours, the current one last. `today` counts from midnight
+    UTC.
+    """
+
+    hours: list[str]
+    sources: list[SourceHours]
+    received_today: int
+    delivered_today: int
+    last_delivered_at: str | None
+
+
+def chart(
+    table: Table,
+    configured: Iterable[str],
+    habits: Mapping[str, float],
+    now: float,
+    hours: int = 24,
+) -> Chart:
+    """The last `hours` (1 to 168). Every configured source has its line, also one that never spoke.
+
+    `habits` are the longest silences that are usual, in seconds by source.
+    """
+    count = min(max(hours, 1), MOST_HOURS)
+    start, midnight = now // 3600 * 3600 - (count - 1) * 3600, now // 86400 * 86400
+    delivered = _delivered(table, start)
+    names = {name for (name,) in table.ask("select distinct source from submission")}
+    lines = [
+        _line(table, name, start, delivered, habits.get(name), now)
+        for name in sorted({*configured, *names})
+    ]
+    today = "select count(*) from submission where source = ? and received >= ?"
+    done = "select count(*) from submission where state = ? and at >= ? and received >= ?"
+    return Chart(
+        [iso(start + 3600 * hour) or "" for hour in range(count)],
+        lines,
+        sum(table.ask(today, (name, midnight))[0][0] for name in names),
+        table.ask(done, (State.DELIVERED.value, midnight, midnight))[0][0],
+        iso(
+            table.ask("select max(at) from submission where state = ?", (State.DELIVERED.value,))[
+                0
+            ][0]
+        ),
+    )
+
+
+def habits(table: Table, now: float) -> dict[str, float]:
+    """The longest silence of the last week, in seconds, of each source that spoke often enough;
+    nights and weekends count.
+    """
+    found = table.ask(
+        "select source, max(gap) from (select source, received - lag(received) over (partition by"
+        " source order by received) as gap from submission where received >= ?) group by source"
+        " having count(*) >= ?",
+        (now - WEEK, ENOUGH),
+    )
+    return {source: gap for source, gap in found if gap is not None}
+
+
+def _line(
+    table: Table,
+    name: str,
+    start: float,
+    delivered: Mapping[tuple[str, int], int],
+    usual: float | None,
+    now: float,
+) -> SourceHours:
+    hours = int(now - start) // 3600 + 1
+    received = dict(
+        table.ask(
+            "select cast((received - ?) / 3600 as integer) as hour, count(*) from submission"
+            " where source = ? and received >= ? group by hour",
+            (start, name, start),
+        )
+    )
+    last = table.ask("select max(received) from submission where source = ?", (name,))[0][0]
+    silence = now - last if last is not None else 0.0
+    return SourceHours(
+        name,
+        [received.get(hour, 0) for hour in range(hours)],
+        [delivered.get((name, hour), 0) for hour in range(hours)],
+        iso(last),
+        usual is not None and silence > max(SHORTEST_SILENCE, LONGER * usual),
+    )
+
+
+def _delivered(table: Table, start: float) -> dict[tuple[str, int], int]:
+    found = table.ask(
+        "select source, cast((at - ?) / 3600 as integer) as hour, count(*) from submission"
+        " where state = ? and at >= ? group by source, hour",
+        (start, State.DELIVERED.value, start),
+    )
+    return {(source, hour): number for source, hour, number in found}

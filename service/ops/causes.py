@@ -1,0 +1,81 @@
+"""Dead letters by what they died of, counted in the table."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from service.ops.schemas import CauseCard
+from service.ops.search_table import Table
+from worker.causes import UNRECORDED, cause_id, title
+from worker.contract import Cause
+from worker.times import iso
+
+HOURS = 24
+
+
+class Counted(NamedTuple):
+    """Dead letters of one cause: times in Unix seconds."""
+
+    letters: int
+    sources: list[str]
+    first: float
+    last: float
+    trend: list[int]
+
+
+def cards(table: Table, ignored: Mapping[str, float], now: float) -> list[CauseCard]:
+    """The causes of what is dead now, the most frequent first and ignored ones at the end."""
+    found = [
+        card(table.cause(name) or UNRECORDED, each, ignored)
+        for name, each in _counted(table, now).items()
+    ]
+    return sorted(found, key=lambda each: (each.ignored, -each.count, each.last_seen, each.id))
+
+
+def card(cause: Cause, counted: Counted, ignored: Mapping[str, float]) -> CauseCard:
+    """A cause is ignored until somebody dies of it after it was ignored."""
+    name = cause_id(cause)
+    return CauseCard(
+        id=name,
+        title=title(cause),
+        hint=cause.hint,
+        step=cause.step,
+        code=cause.code,
+        field=cause.field,
+        count=counted.letters,
+        sources=counted.sources,
+        first_seen=iso(counted.first) or "",
+        last_seen=iso(counted.last) or "",
+        ignored=ignored.get(name, 0.0) >= counted.last,
+        setting=cause.setting,
+        trend=counted.trend,
+        detail=cause.detail,
+    )
+
+
+def _counted(table: Table, now: float) -> dict[str, Counted]:
+    groups = table.ask(
+        "select cause, source, count(*), min(at), max(at) from submission where cause is not null"
+        " group by cause, source"
+    )
+    hours = table.ask(
+        "select cause, cast((? - at) / 3600 as integer) as ago, count(*) from submission"
+        " where cause is not null and at > ? group by cause, ago",
+        (now, now - HOURS * 3600),
+    )
+    trends: dict[str, list[int]] = defaultdict(lambda: [0] * HOURS)
+    for name, ago, count in hours:
+        trends[name][HOURS - 1 - min(max(ago, 0), HOURS - 1)] += count
+    found: dict[str, Counted] = {}
+    for name, source, count, first, last in groups:
+        so_far = found.get(name, Counted(0, [], first, last, trends[name]))
+        found[name] = Counted(
+            so_far.letters + count,
+            sorted([*so_far.sources, source]),
+            min(first, so_far.first),
+            max(last, so_far.last),
+            trends[name],
+        )
+    return found

@@ -1,0 +1,135 @@
+"""What a retry would do now, and what the account lacks: for people, before they press the
+button.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from service.ops.actions import typed
+from worker.contract import Lead
+from worker.delivery.dry_run import DryRun, Rehearsal, Step
+from worker.drift.drift import DriftReport
+from worker.lead.edit import mend
+from worker.lead.plan import unquoted
+from worker.lead.settings import SourceWriting
+from worker.ledger import Ledger, Record
+from worker.times import iso
+
+
+class Problem(Struct, frozen=True):
+    """One thing it would be dead of. `setting` is the TOML key or the Pipedrive setting to mend."""
+
+    code: str
+    detail: str
+    field: str | None
+    setting: str | None
+    hint: str | None
+
+
+class Rehearsed(Struct, frozen=True, kw_only=True):
+    """A dry run. Personal data are in it only where `revealed`: else `title` is None and no step
+    has a body.
+
+    `tokens` is the most it may cost. `names_read_at` is the age of the account's names it was
+    judged by; None: none were needed, or none were ever read.
+    """
+
+    id: str
+    would: str
+    steps: list[Step]
+    problems: list[Problem]
+    left_out: list[str]
+    tokens: int
+    title: str | None
+    labels: list[str]
+    channel: str | None
+    channel_id: str | None
+    owner: str | None
+    names_read_at: str | None
+    revealed: bool
+
+
+class Lacking(Struct, frozen=True):
+    """What the account lacks of what the source file names. `needed`: submissions that need it will
+    be dead.
+    """
+
+    kind: str
+    name: str | None
+    message: str
+    needed: bool
+    settings: list[str]
+    sources: list[str]
+    known: list[str]
+
+
+class Drift(Struct, frozen=True):
+    """The last look at the account; `at` is None before the first one. `error` says why it could
+    not see everything.
+    """
+
+    at: str | None
+    items: list[Lacking]
+    error: str | None = None
+
+
+def rehearse(
+    ledger: Ledger,
+    writings: Mapping[str, SourceWriting],
+    record: Record,
+    edit: Mapping[str, Any] | None,
+    *,
+    reveal: bool,
+    clock: Callable[[], float],
+) -> Rehearsed:
+    """The delivery of `record` if its lead were mended with `edit`. Raises `EditError` and
+    `StoreUnavailable`.
+    """
+    lead = record.lead or Lead()
+    if edit:
+        lead = mend(lead, typed(edit))
+    found = Rehearsal(ledger.redis, writings, clock).of(record, lead)
+    return _shown(record, found, reveal)
+
+
+def _shown(record: Record, found: DryRun, reveal: bool) -> Rehearsed:
+    steps = found.steps if reveal else [_without_body(step) for step in found.steps]
+    return Rehearsed(
+        id=record.id,
+        would="fail" if found.problems else "deliver",
+        steps=steps,
+        problems=[
+            Problem(each.code, each.detail, each.field, each.setting, each.hint)
+            for each in found.problems
+        ],
+        left_out=found.left_out if reveal else [unquoted(sentence) for sentence in found.left_out],
+        tokens=found.tokens,
+        title=found.title if reveal else None,
+        labels=found.labels,
+        channel=found.channel,
+        channel_id=found.channel_id,
+        owner=found.owner,
+        names_read_at=iso(found.catalogue_at),
+        revealed=reveal,
+    )
+
+
+def _without_body(step: Step) -> Step:
+    return Step(step.step, step.what, step.text, step.tokens, step.path, None)
+
+
+def shown_drift(report: DriftReport | None) -> Drift:
+    """The drift guard's report as people read it."""
+    if report is None:
+        return Drift(None, [])
+    items = [
+        Lacking(
+            each.kind, each.name, each.message, each.needed, each.settings, each.sources, each.known
+        )
+        for each in report.found
+    ]
+    return Drift(iso(report.at), sorted(items, key=lambda each: not each.needed), report.error)

@@ -1,0 +1,156 @@
+"""What a list is filtered by: the query parameters, and the language of the search box.
+
+    ada acme            both words, anywhere in name, e-mail, phone, company, campaign or ids
+    "ada lovelace"      the phrase
+    +49 170/1234567     a phone number, however it is written
+    state:dead source:contact cause:invalid utm_campaign:spring email:ada company:acme
+                        the value begins with that; quotes take spaces: utm_campaign:"spring sale"
+
+Case and accents do not count.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from msgspec import Struct
+
+from worker.contract import State
+
+LONGEST = 500
+"""Characters of a filter's value."""
+TERMS = 20
+PHONE_DIGITS = 9
+"""So many digits beside each other are a phone number."""
+
+TAGS = {
+    "id": "\x01", "name": "\x02", "email": "\x03", "phone": "\x04", "company": "\x05",
+    "utm_campaign": "\x06",
+    "utm_source": "\x07", "utm_medium": "\x08", "lead": "\x0e", "form": "\x0f",
+}  # fmt: skip
+"""The control character that stands before each value of a kind in the searched text; what people
+type holds none.
+"""
+
+EXACT = ("state", "source", "cause")
+"""What is compared whole."""
+
+_TOKEN = re.compile(
+    r'(?:(?P<key>[a-z_]+):)?(?:"(?P<phrase>[^"]*)"?|(?P<word>[^\s"]+))', re.IGNORECASE
+)
+_PHONE = re.compile(r"\+?[\d()/.\-]{3,}", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f]")
+_SPREAD = re.compile(r"(?<![\w:.@-])\+?\d[\d()/.\-]*(?: [\d()/.\-]+)+(?![\w:@])", re.ASCII)
+
+
+class FilterError(ValueError):
+    """A filter that cannot be used; `field` is the parameter at fault."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class Filter(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which submissions. What is None does not count.
+
+    `state` is one or several states joined by commas, `source` a source's name, `cause` a
+    `CauseCard`'s id (or the code or step of causes), `q` the text of the search box.
+    """
+
+    state: str | None = None
+    source: str | None = None
+    cause: str | None = None
+    q: str | None = None
+
+    @property
+    def empty(self) -> bool:
+        return not any((self.state, self.source, self.cause, self.q))
+
+    @classmethod
+    def parse(cls, parameters: Mapping[str, str]) -> Filter:
+        """From query parameters; others are left alone. Raises `FilterError`."""
+        given = {
+            name: (parameters.get(name) or "").strip() or None for name in cls.__struct_fields__
+        }
+        for name, value in given.items():
+            if value and len(value) > LONGEST:
+                raise FilterError(name, f"expected at most {LONGEST} characters, got {len(value)}")
+        found = cls(**given)
+        if found.state:
+            states(found.state)
+        terms(found.q)
+        return found
+
+    def parameters(self) -> dict[str, str]:
+        """What `parse` reads, without what is None."""
+        return {name: value for name in self.__struct_fields__ if (value := getattr(self, name))}
+
+    def query(self) -> str:
+        """The query string of an address, without `?`."""
+        return urlencode(self.parameters())
+
+
+class Term(Struct, frozen=True):
+    """One condition of the search box: `key` is empty for free text."""
+
+    key: str
+    text: str
+
+
+def terms(q: str | None) -> list[Term]:
+    """The conditions of a search, all of which must hold. Raises `FilterError`."""
+    joined = _SPREAD.sub(lambda found: _joined(found[0]), q or "")
+    found = [_term(match) for match in _TOKEN.finditer(joined)]
+    kept = [term for term in found if term.text]
+    if len(kept) > TERMS:
+        raise FilterError("q", f"expected at most {TERMS} words, got {len(kept)}")
+    for term in kept:
+        if term.key == "state":
+            states(term.text, "q")
+    return kept
+
+
+def _joined(numbers: str) -> str:
+    """A phone number on one piece; other numbers that stand beside each other stay apart."""
+    is_phone = numbers[0] in "+0" or sum(sign.isdigit() for sign in numbers) >= PHONE_DIGITS
+    return numbers.replace(" ", "") if is_phone else numbers
+
+
+def _term(match: re.Match[str]) -> Term:
+    key = (match["key"] or "").lower()
+    text = match["phrase"] if match["phrase"] is not None else match["word"] or ""
+    if key in TAGS or key in EXACT:
+        return Term(key, text.strip())
+    return Term("", f"{match['key']}:{text}" if key else text.strip())
+
+
+def states(text: str, field: str = "state") -> list[str]:
+    """The states of a comma-separated list. Raises `FilterError`."""
+    named = [word.strip().lower() for word in text.split(",") if word.strip()]
+    known = [state.value for state in State]
+    if unknown := [word for word in named if word not in known]:
+        raise FilterError(field, f"expected one of {', '.join(known)}, got {unknown[0][:40]!r}")
+    return named
+
+
+def folded(text: str) -> str:
+    """Text as it is compared: without case, accents, control characters and repeated spaces."""
+    if not text.isascii():
+        split = unicodedata.normalize("NFKD", text.casefold())
+        text = "".join(sign for sign in split if not unicodedata.combining(sign))
+    return " ".join(_CONTROL.sub(" ", text.casefold()).split())
+
+
+def readings(text: str) -> list[str]:
+    """The texts any of which a free word may be found by: as it stands, and a phone number by its
+    digits.
+    """
+    found = [folded(text)]
+    if _PHONE.fullmatch(text):
+        digits = re.sub(r"\D", "", text).lstrip("0")
+        found += [digits] if len(digits) >= 3 and digits not in found else []
+    return [each for each in found if each]

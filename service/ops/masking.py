@@ -1,0 +1,117 @@
+"""What a viewer sees of a person: enough to tell leads apart, too little to know whom they are
+about.
+
+| what                   | masked                                             |
+|------------------------|----------------------------------------------------|
+| name                   | the first letter of each word: `A… L…`             |
+| e-mail                 | the first letter and the domain: `a…@example.com`  |
+| phone                  | the last two digits: `…67`                         |
+| message, answers       | `…`; the questions stay                            |
+| addresses of pages     | without their query, which may hold anything       |
+| headers                | their names; the values of the harmless ones alone |
+| company, ids, UTM, ... | as they are                                        |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from worker.contract import Lead
+
+HIDDEN = "…"
+WORDS_SHOWN = 6
+LONGEST_PART = 100
+"""Characters of a name or a company in a list."""
+
+HARMLESS = frozenset({
+    "accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type",
+    "date", "host",
+    "sec-fetch-dest", "sec-fetch-mode", "sec-fetch-site", "transfer-encoding",
+})  # fmt: skip
+"""Headers that say nothing of a person."""
+
+_EMAIL = re.compile(r"[^\s@<>\"'(),;:]{1,64}@[^\s@<>\"'(),;:]{1,255}")
+_PHONE = re.compile(r"\+?\d[\d ()/.-]{5,20}\d", re.ASCII)
+
+
+def name(text: str) -> str:
+    """`A… L…` of `Ada Lovelace`."""
+    return " ".join(word[0] + HIDDEN for word in text.split()[:WORDS_SHOWN])
+
+
+def email(text: str) -> str:
+    """`a…@example.com` of `ada@example.com`; of what is no address, nothing but its first
+    letter.
+    """
+    local, at, domain = text.rpartition("@")
+    return local[:1] + HIDDEN + at + domain if at else text[:1] + HIDDEN
+
+
+def phone(text: str) -> str:
+    """The last two digits; of a number of fewer than six, none."""
+    digits = re.sub(r"\D", "", text)
+    return HIDDEN + (digits[-2:] if len(digits) >= 6 else "")
+
+
+def page(address: str) -> str:
+    """An address without its query and fragment, and without a login."""
+    bare = re.split(r"[?#]", address, maxsplit=1)[0]
+    place = re.sub(r"^([a-z]+:)?//[^/@]*@", r"\1//", bare, flags=re.IGNORECASE)
+    return place + ("?" + HIDDEN if len(bare) < len(address) else "")
+
+
+def sentence(text: str) -> str:
+    """A sentence of a log or of Pipedrive's without the addresses and numbers in it."""
+    return _PHONE.sub("[phone]", _EMAIL.sub("[e-mail]", text))
+
+
+def headers(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Every header by name, the values of the harmless ones."""
+    return [(key, value if key.lower() in HARMLESS else HIDDEN) for key, value in pairs]
+
+
+def content_type(text: str) -> str:
+    """Without its parameters: a boundary or a charset may say anything."""
+    return text.partition(";")[0].strip()
+
+
+FIELDS = {
+    "name": name, "first_name": name, "last_name": name, "email": email, "phone": phone,
+    "job_title": lambda _: HIDDEN,
+    "message": lambda _: HIDDEN, "website": page, "page_url": page, "referrer": page,
+}  # fmt: skip
+
+
+def lead(found: Lead, *, reveal: bool) -> dict[str, Any]:
+    """The lead as plain data, fields without a value left out; masked unless `reveal`."""
+    plain: dict[str, Any] = msgspec.to_builtins(found)
+    if reveal:
+        return plain
+    masked = {key: FIELDS[key](value) if key in FIELDS else value for key, value in plain.items()}
+    if "answers" in masked:
+        masked["answers"] = dict.fromkeys(masked["answers"], HIDDEN)
+    return masked
+
+
+def who(found: Lead | None, *, reveal: bool = False) -> str:
+    """The name (or e-mail, phone) and the company on one line; empty where nothing is known."""
+    if found is None:
+        return ""
+    chosen = next(((mask, text) for mask, text in _reach(found) if text), None)
+    person = "" if chosen is None else chosen[1] if reveal else chosen[0](chosen[1])
+    return " · ".join(part for part in (_line(person), _line(found.company or "")) if part)
+
+
+def _line(text: str) -> str:
+    line = " ".join(text[: 2 * LONGEST_PART].split())
+    return line if len(line) <= LONGEST_PART else line[: LONGEST_PART - 1] + HIDDEN
+
+
+def _reach(found: Lead) -> Iterable[tuple[Any, str | None]]:
+    yield name, found.full_name
+    yield email, found.email
+    yield phone, found.phone

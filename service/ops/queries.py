@@ -1,0 +1,315 @@
+"""What the operators' windows ask: one reader for the pages, the JSON, the exports and the
+commands.
+
+overview, submission      from Redis, each time
+submissions, ids, causes  from the index, which knows every change made before the question
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import copy
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+from msgspec import structs
+
+from service.ops import detail as details
+from service.ops.activity import HABITS_HOLD, Chart, chart, habits
+from service.ops.causes import HOURS, Counted, card, cards
+from service.ops.dry_run import Drift, Rehearsed, rehearse, shown_drift
+from service.ops.export import Line, lines
+from service.ops.filters import Filter, FilterError
+from service.ops.items import items, remembered
+from service.ops.schemas import CauseCard, Detail, Item, Overview, Page
+from service.ops.search_index import PATIENCE, Freshness, Index, Loading
+from service.ops.search_table import Place, Table
+from service.sources.schema import Source
+from service.web.request_id import may_be_id
+from worker.causes import UNRECORDED, cause_id, title
+from worker.contract import Result, State
+from worker.drift.drift import last as last_drift
+from worker.errors import StoreUnavailable
+from worker.lead.settings import SourceWriting
+from worker.ledger import Ledger, Record
+from worker.ledger.audit import ignored
+from worker.ledger.status import overview, while_away
+
+__all__ = ["Filter", "FilterError", "Freshness", "Loading", "NotFound", "Reader"]
+
+MOST = 200
+"""Lines of a page."""
+
+A_MOMENT = 1.0
+"""Seconds that one submission's page waits for the index, which it needs for the counts of its
+cause alone.
+"""
+
+
+class NotFound(LookupError):
+    """There is no submission of this id."""
+
+
+class HasSources(Protocol):
+    """A source file, or what keeps one current."""
+
+    @property
+    def sources(self) -> dict[str, Source]: ...
+
+
+class _Kept:
+    """What a reader remembers between questions, and shares with those made from it by `within`."""
+
+    def __init__(self) -> None:
+        self.overview: Overview | None = None
+        self.cards: list[CauseCard] | None = None
+        self.habits: tuple[float, Mapping[str, float]] = (0.0, {})
+
+
+class Reader:
+    """Safe for any thread; every question may raise `StoreUnavailable`, of which `Loading` is the
+    passing kind.
+
+    `patience` is how many seconds a question waits for the index. For commands: `only` keeps the
+    lists to some states, `quiet` keeps the log to faults.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        sources: HasSources | None,
+        data_dir: Path,
+        *,
+        only: Collection[State] = tuple(State),
+        patience: float = PATIENCE,
+        quiet: bool = False,
+    ) -> None:
+        self._ledger = ledger
+        self._sources = sources
+        self._data_dir = data_dir
+        self._index = Index(ledger, only=only, patience=patience, quiet=quiet)
+        self._patience: float | None = None
+        self._kept = _Kept()
+
+    def within(self, seconds: float) -> Reader:
+        """The same reader, whose questions wait no longer than that for the index: for pages, which
+        show what there is.
+        """
+        other = copy.copy(self)
+        other._patience = seconds
+        return other
+
+    def overview(self) -> Overview:
+        """How things stand. While Redis is away: how they stood when it was last asked, with
+        `redis` among `degraded`.
+        """
+        try:
+            found = overview(self._ledger, self._data_dir, open_causes=self._open_causes())
+        except StoreUnavailable:
+            return while_away(self._kept.overview, self._data_dir)
+        self._kept.overview = found
+        return found
+
+    def _open_causes(self) -> int | None:
+        """None while the index is not there: then they are counted in the store."""
+        try:
+            return self.causes(ignored=False).total
+        except Loading:
+            return None
+
+    def causes(self, *, ignored: bool = True) -> Page[CauseCard]:
+        """Dead letters by cause, the most frequent first, those that are ignored last (or left
+        out).
+        """
+        table = self._index.current(self._patience)
+        self._kept.cards = found = self._cards(table)
+        shown = [card for card in found if ignored or not card.ignored]
+        return Page(shown, None, len(shown))
+
+    def known_causes(self) -> list[CauseCard]:
+        """All causes; while they cannot be had, as they were when last asked. Raises
+        `StoreUnavailable` where they never were.
+        """
+        try:
+            return self.causes().items
+        except StoreUnavailable:
+            if self._kept.cards is None:
+                raise
+            return self._kept.cards
+
+    def _cards(self, table: Table) -> list[CauseCard]:
+        return cards(table, ignored(self._ledger.redis), self._ledger.now())
+
+    def submissions(
+        self,
+        filter: Filter,
+        *,
+        cursor: str | None = None,
+        limit: int = 50,
+        reveal: bool = False,
+        wait: bool = True,
+    ) -> Page[Item]:
+        """A page of what matches, the latest change first. Raises `FilterError` for a filter,
+        cursor or limit that is none.
+
+        With `wait=False` it answers from what the index holds now, while it loads or while Redis is
+        away: see `freshness`.
+        """
+        if not 1 <= limit <= MOST:
+            raise FilterError("limit", f"expected 1 to {MOST}, got {limit}")
+        after = read_cursor(cursor) if cursor else None
+        table = self._index.current(self._patience) if wait else self._index.known()
+        rows = table.page(filter, after, limit + 1)
+        shown, more = rows[:limit], len(rows) > limit
+        try:
+            found = items(self._ledger, [row.id for row in shown], self._writings(), reveal=reveal)
+            table.forget({row.id for row in shown} - {item.id for item in found})
+        except StoreUnavailable:
+            if wait:
+                raise
+            found = [
+                remembered(row, title(table.cause(row.cause) or UNRECORDED) if row.cause else None)
+                for row in shown
+            ]
+        following = write_cursor((shown[-1].at, shown[-1].id)) if more else None
+        return Page(found, following, table.count(filter))
+
+    def ids(self, filter: Filter) -> list[str]:
+        """Every match, the latest change first. Raises `FilterError`."""
+        return self._index.current(self._patience).ids(filter)
+
+    def count(self, filter: Filter) -> int:
+        """How many match. Raises `FilterError`."""
+        return self._index.current(self._patience).count(filter)
+
+    def lines(self, filter: Filter, *, reveal: bool = False) -> Iterator[list[Line]]:
+        """Every match for an export, some at a time. Raises `FilterError` at once,
+        `StoreUnavailable` at any time.
+        """
+        return lines(self._ledger, self.ids(filter), self._writings(), reveal=reveal)
+
+    def submission(self, submission_id: str, *, reveal: bool) -> Detail:
+        """One submission whole. Raises `NotFound`."""
+        found = details.find(self._ledger, submission_id) if may_be_id(submission_id) else None
+        if found is None:
+            raise NotFound(submission_id)
+        return details.detail(
+            found,
+            self._card_of(found.record),
+            self._source(found.record.source),
+            self._writings(),
+            reveal=reveal,
+        )
+
+    def rehearse(
+        self, submission_id: str, edit: Mapping[str, Any] | None = None, *, reveal: bool
+    ) -> Rehearsed:
+        """What a retry of it would do now, mended with `edit`. Raises `NotFound`, `EditError`."""
+        record = self._ledger.get(submission_id) if may_be_id(submission_id) else None
+        if record is None:
+            raise NotFound(submission_id)
+        return rehearse(
+            self._ledger, self._writings(), record, edit, reveal=reveal, clock=self._ledger.now
+        )
+
+    def drift(self) -> Drift:
+        """What the account lacks of what the source file names, by the last hourly look."""
+        return shown_drift(last_drift(self._ledger.redis))
+
+    def chart(self, hours: int = 24) -> Chart:
+        """What each source sent and what was delivered, hour by hour."""
+        names = self._sources.sources if self._sources else ()
+        table, now = self._index.current(self._patience), self._ledger.now()
+        return chart(table, names, self._habits_of(table, now), now, hours)
+
+    def _habits_of(self, table: Table, now: float) -> Mapping[str, float]:
+        since, found = self._kept.habits
+        if not since <= now < since + HABITS_HOLD:
+            found = habits(table, now)
+            self._kept.habits = (now, found)
+        return found
+
+    def labelled(self) -> int:
+        """How many of the delivered ones were labelled on an open lead instead of making one."""
+        wanted = (State.DELIVERED.value, Result.LABELLED.value)
+        sql = "select count(*) from submission where state = ? and result = ?"
+        return int(self._index.current(self._patience).ask(sql, wanted)[0][0])
+
+    def freshness(self) -> Freshness:
+        """How far the index is: whether it still loads, and when it was last up to date."""
+        return self._index.freshness()
+
+    # -- plumbing
+    # ----------------------------------------------------------------------------------------------
+
+    def _card_of(self, record: Record) -> CauseCard | None:
+        """The card of what it died of, or waits for."""
+        if record.cause is None and record.state is not State.DEAD:
+            return None
+        wanted = cause_id(record.cause)
+        try:
+            found = self._cards(self._index.current(patience=A_MOMENT))
+        except Loading:
+            found = []
+        alone = Counted(
+            int(record.state is State.DEAD),
+            [record.source],
+            record.updated_at,
+            record.updated_at,
+            [0] * HOURS,
+        )
+        own = card(record.cause or UNRECORDED, alone, {})
+        # The detail is this one's own; the counts are everybody's.
+        return next(
+            (
+                structs.replace(each, detail=own.detail, hint=own.hint)
+                for each in found
+                if each.id == wanted
+            ),
+            own,
+        )
+
+    def _source(self, name: str) -> Source | None:
+        return self._sources.sources.get(name) if self._sources else None
+
+    def _writings(self) -> Mapping[str, SourceWriting]:
+        return Writings(self._sources.sources if self._sources else {})
+
+
+class Writings(Mapping[str, SourceWriting]):
+    """How the sources' leads are written, of the source file in force."""
+
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        self._sources = sources
+
+    def __getitem__(self, name: str) -> SourceWriting:
+        return _writing(self._sources[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sources)
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+
+def _writing(source: Source) -> SourceWriting:
+    return SourceWriting(source.name, source.lead, source.rules, source.line)
+
+
+def write_cursor(place: Place) -> str:
+    """Where the next page begins: behind this place."""
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(place)).decode().rstrip("=")
+
+
+def read_cursor(text: str) -> Place:
+    """Raises `FilterError` for anything that no answer gave."""
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        return msgspec.msgpack.decode(raw, type=tuple[float, str])
+    except (binascii.Error, ValueError, msgspec.MsgspecError):
+        raise FilterError(
+            "cursor", "expected the `next` of an answer, got something else"
+        ) from None

@@ -1,0 +1,303 @@
+"""The table kept up to date with the ledger: built once in the background, then from the stream of
+changes.
+
+    first question -> build: every record, the newest first, 200 at a time
+    each question  -> what changed since (one round trip), read again, put into the table -> answer
+
+So an answer knows every change that was made before the question. Who has fallen out of the stream
+(it keeps the newest 100,000 changes; a Redis restored or emptied has another one) builds anew
+beside what there is.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
+from typing import Any, cast
+
+import structlog
+from msgspec import Struct
+
+from service.ops import masking
+from service.ops.search_table import Table, row
+from worker.causes import UNRECORDED
+from worker.contract import State
+from worker.errors import StoreUnavailable
+from worker.ledger import Ledger, Record
+from worker.ledger.record import decode
+from worker.store import keys
+from worker.store.connection import ask, asking
+
+log = structlog.get_logger("leadline.index")
+
+
+FIELDS = (
+    "source", "state", "received_at", "updated_at", "accepted_as", "lead", "attempts", "result",
+    "next_at", "reason", "cause",
+    "lead_id", "person_id", "organization_id", "note_id", "edited_by", "duplicate_of",
+)  # fmt: skip
+"""What of a record a list needs: all but the raw bytes, which may be large."""
+
+BATCH = 200
+AT_ONCE = 5_000
+"""Ids asked for in one command."""
+CHANGES = 2_000
+START = "0-0"
+"""The place in the stream before its first entry."""
+PATIENCE = 10.0
+"""Seconds that a question waits for the first build, or for another's turn."""
+BREATH = 0.002
+"""Seconds of rest after each batch of a build, for those who answer requests."""
+
+
+class Loading(StoreUnavailable):
+    """The index is being built: `known` of `total` submissions are in it."""
+
+    code = "loading"
+
+    def __init__(self, known: int, total: int) -> None:
+        super().__init__(f"{known} of {total} submissions are read so far")
+        self.known = known
+        self.total = total
+
+
+class Freshness(Struct, frozen=True):
+    """How far the index is. `ready`: everything is in it. `as_of`: when it was last known to be up
+    to date (Unix seconds).
+    """
+
+    ready: bool
+    known: int
+    total: int
+    as_of: float | None
+    stale: bool
+
+
+class Index:
+    """One per process. `only` keeps it to some states, and `quiet` it does not log what is well:
+    both for commands.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        only: Collection[State] = tuple(State),
+        patience: float = PATIENCE,
+        quiet: bool = False,
+    ) -> None:
+        self._ledger = ledger
+        self._only = frozenset(only)
+        self._patience = patience
+        self._quiet = quiet
+        self._turn = threading.Lock()
+        self._built = threading.Condition()
+        self._building = False
+        self._table = Table()
+        self._last: str | None = None
+        self._total = 0
+        self._as_of: float | None = None
+        self._stale = False
+        self._failure: Exception | None = None
+
+    def current(self, patience: float | None = None) -> Table:
+        """The table with every change so far. Raises `StoreUnavailable`, and `Loading` when that
+        takes longer than `patience`.
+        """
+        until = time.monotonic() + (self._patience if patience is None else patience)
+        try:
+            while True:
+                if self._last is None:
+                    self._wait_for_build(until)
+                if not self._turn.acquire(timeout=max(0.0, until - time.monotonic())):
+                    raise Loading(len(self._table), self._total)
+                try:
+                    if self._last is not None and self._follow():
+                        self._as_of, self._stale = time.time(), False
+                        return self._table
+                finally:
+                    self._turn.release()
+        except StoreUnavailable as error:
+            self._stale = self._stale or not isinstance(error, Loading)
+            raise
+
+    def known(self) -> Table:
+        """The table as it is: still loading (which begins now, if it never did), or as it was when
+        Redis was last there.
+        """
+        with self._built:
+            if self._last is None:
+                self._begin()
+        return self._table
+
+    def freshness(self) -> Freshness:
+        known, ready = len(self._table), self._last is not None
+        return Freshness(
+            ready, known, known if ready else max(known, self._total), self._as_of, self._stale
+        )
+
+    # -- following
+    # ----------------------------------------------------------------------------------------------
+
+    def _follow(self) -> bool:
+        """Takes in what changed since; False where the stream no longer tells all of it."""
+        changed: dict[str, None] = {}
+        last, more = self._last or START, True
+        while more:
+            entries, whole = self._changes(last)
+            if not whole:
+                if not self._quiet:
+                    log.info("the index fell behind and is built anew")
+                self._last = None
+                return False
+            changed |= {fields[b"id"].decode(): None for _, fields in entries if b"id" in fields}
+            last = entries[-1][0].decode() if entries else last
+            more = len(entries) == CHANGES
+        for batch in _batches(changed, BATCH):
+            self._take(self._table, batch)
+        self._last = last
+        return True
+
+    def _changes(self, last: str) -> tuple[list[Any], bool]:
+        """The next entries behind `last`, and whether that one is still there: then none between is
+        missing.
+        """
+        with asking(), self._ledger.redis.pipeline(transaction=True) as pipe:
+            pipe.xrange(keys.CHANGES, last, last)
+            pipe.xrange(keys.CHANGES, f"({last}", "+", count=CHANGES)
+            anchor, entries = pipe.execute()
+        return entries, bool(anchor) or (last == START and len(entries) < CHANGES)
+
+    def _take(self, table: Table, ids: Iterable[str]) -> None:
+        """Reads these records again."""
+        wanted = list(ids)
+        rows, causes, gone = [], [], []
+        for submission_id, record in zip(wanted, records(self._ledger, wanted), strict=True):
+            if record is None or record.state not in self._only:
+                gone.append(submission_id)
+                continue
+            rows.append(row(record, masking.who(record.lead)))
+            if record.state is State.DEAD:
+                causes.append((record.updated_at, record.cause or UNRECORDED))
+        table.put(rows, causes, gone)
+
+    # -- building
+    # ----------------------------------------------------------------------------------------------
+
+    def _wait_for_build(self, until: float) -> None:
+        """Starts a build unless one is under way, and waits for it."""
+        with self._built:
+            self._begin()
+            done = self._built.wait_for(
+                lambda: not self._building, timeout=max(0.0, until - time.monotonic())
+            )
+            if not done:
+                raise Loading(len(self._table), self._total)
+            if self._last is None and self._failure is not None:
+                raise self._failure
+
+    def _begin(self) -> None:
+        """Holding `_built`: a build, unless one is under way."""
+        if not self._building:
+            self._building, self._failure = True, None
+            threading.Thread(target=self._build, name="index", daemon=True).start()
+
+    def _build(self) -> None:
+        failure: Exception | None = None
+        try:
+            self._read_everything()
+        except Exception as error:
+            failure = error
+            if not isinstance(error, StoreUnavailable):
+                log.error("the index cannot be built", exc_info=error)
+        with self._built:
+            self._building, self._failure = False, failure
+            self._built.notify_all()
+
+    def _read_everything(self) -> None:
+        """The first table is shown while it fills; a later one replaces it when it is whole."""
+        began = time.monotonic()
+        anchor: Any = ask(lambda: self._ledger.redis.xrevrange(keys.CHANGES, count=1))
+        counts = self._ledger.counts()
+        self._total = sum(counts[state] for state in self._only)
+        first = self._as_of is None
+        table = Table()
+        if first:
+            self._table = table
+        for batch in _batches(self._newest_first(), BATCH):
+            self._take(table, batch)
+            time.sleep(BREATH)
+        self._table = table
+        self._last = anchor[0][0].decode() if anchor else START
+        if not self._quiet:
+            log.info(
+                "the index is built",
+                submissions=len(table),
+                seconds=round(time.monotonic() - began, 3),
+            )
+
+    def _newest_first(self) -> Iterator[str]:
+        """The id of every record, by the time of its last change."""
+        for _, submission_id in heapq.merge(
+            *(self._entered(state) for state in self._only), key=lambda each: -each[0]
+        ):
+            yield submission_id
+
+    def _entered(self, state: State) -> Iterator[tuple[float, str]]:
+        """The records of one state, the latest first, a page at a time. What moves meanwhile stands
+        in the stream.
+        """
+        highest, skipped = float("inf"), 0
+        while True:
+            found = self._entered_before(state, highest, skipped)
+            yield from ((score, raw.decode()) for raw, score in found)
+            if len(found) < AT_ONCE:
+                return
+            # The next page begins at the last score once more, as more may have it; a page of one
+            # score is passed over by count.
+            lowest = found[-1][1]
+            skipped = (
+                skipped + len(found)
+                if lowest == highest
+                else sum(score == lowest for _, score in found)
+            )
+            highest = lowest
+
+    def _entered_before(
+        self, state: State, highest: float, skipped: int
+    ) -> list[tuple[bytes, float]]:
+        with asking():
+            found = self._ledger.redis.zrevrangebyscore(
+                keys.state(state), highest, "-inf", skipped, AT_ONCE, withscores=True
+            )
+        return cast("list[tuple[bytes, float]]", found)
+
+
+def records(ledger: Ledger, ids: Iterable[str]) -> list[Record | None]:
+    """These records without their raw bytes; None where there is none. Raises
+    `StoreUnavailable`.
+    """
+    wanted = list(ids)
+    with asking(), ledger.redis.pipeline(transaction=False) as pipe:
+        for submission_id in wanted:
+            pipe.hmget(keys.submission(submission_id), FIELDS)
+        found: list[list[bytes | None]] = pipe.execute()
+    return [_decoded(ledger, each, values) for each, values in zip(wanted, found, strict=True)]
+
+
+def _decoded(ledger: Ledger, submission_id: str, values: list[bytes | None]) -> Record | None:
+    fields = {
+        name.encode(): value
+        for name, value in zip(FIELDS, values, strict=True)
+        if value is not None
+    }
+    return decode(submission_id, fields, ledger.vault) if b"state" in fields else None
+
+
+def _batches(ids: Iterable[str], size: int) -> Iterator[list[str]]:
+    left = iter(ids)
+    while batch := list(islice(left, size)):
+        yield batch

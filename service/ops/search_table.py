@@ -1,0 +1,326 @@
+"""The table that lists, searches and counts are answered from: SQLite in memory, a row for each
+submission.
+
+A row takes about half a kilobyte with its indexes: 50 MB for 100,000 submissions. What is deleted
+is overwritten.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from msgspec import Struct
+
+from service.ops.filters import EXACT, TAGS, Filter, Term, folded, readings, states, terms
+from worker.causes import cause_id, title
+from worker.contract import Cause, State
+from worker.ledger import Record
+
+SCHEMA = """
+pragma secure_delete = on;
+pragma temp_store = memory;
+create table submission (
+    n integer primary key, id text unique not null, source text not null, state text not null, cause text, at real not null,
+    received real not null, who text not null, campaign text, result text, attempts integer not null, next_at real
+);
+create table text (n integer primary key, words text not null);
+create index by_time on submission (at, id);
+create index by_state on submission (state, at, id);
+create index by_source on submission (source, at, id);
+create index by_receipt on submission (source, received);
+create index by_cause on submission (cause, at, id) where cause is not null;
+"""
+
+FEW = 10_000
+"""So few matches of a search are kept whole; of more the page is looked up along the index by time,
+where it is found at once.
+"""
+
+TRUE = "1"
+LONGEST_VALUE = 256
+"""Characters of a value that are searched: a name of a megabyte must not be kept for every
+question.
+"""
+KEPT = 16
+"""Answers that are remembered until the next change, so that the pages of one list are counted
+once.
+"""
+
+Place = tuple[float, str]
+"""Where a row stands in the order: the time of its last change, then its id."""
+
+
+class Row(Struct, frozen=True, array_like=True):
+    """In the order of the table's columns. `cause` is set for dead letters alone; `who` is
+    masked.
+    """
+
+    id: str
+    source: str
+    state: str
+    cause: str | None
+    at: float
+    received: float
+    who: str
+    campaign: str | None
+    result: str | None
+    attempts: int
+    next_at: float | None
+    words: str
+
+
+def row(record: Record, who: str) -> Row:
+    """The row of a record; of one without content (erased, sealed) only what is no content is
+    searched.
+    """
+    cause = cause_id(record.cause) if record.state is State.DEAD else None
+    campaign = record.lead.utm.campaign if record.lead else None
+    return Row(
+        record.id, record.source, record.state.value, cause, record.updated_at, record.received_at,
+        who,
+        campaign[:LONGEST_VALUE] if campaign else None, record.result, record.attempts,
+        record.next_at, words(record),
+    )  # fmt: skip
+
+
+def words(record: Record) -> str:
+    """What is searched, each value behind the tag of its kind."""
+    found: list[tuple[str, str | None]] = [("id", record.id), ("lead", record.lead_id)]
+    if lead := record.lead:
+        digits = "".join(sign for sign in lead.phone or "" if sign.isdigit())
+        utm = lead.utm
+        found += [
+            ("name", lead.full_name), ("email", lead.email), ("phone", lead.phone),
+            ("phone", digits), ("company", lead.company),
+            ("utm_campaign", utm.campaign), ("utm_source", utm.source), ("utm_medium", utm.medium),
+            ("form", lead.form_name),
+        ]  # fmt: skip
+    return "".join(TAGS[kind] + folded(text[:LONGEST_VALUE]) for kind, text in found if text)
+
+
+Condition = tuple[str, tuple[str, ...]]
+"""SQL and its values."""
+
+
+class Where(Struct, frozen=True):
+    """A condition in SQL, and the part of it that an index answers. `scans`: the rest looks into
+    the text of each row.
+    """
+
+    sql: str
+    values: tuple[str, ...]
+    narrow: str
+    narrow_values: tuple[str, ...]
+    scans: bool
+
+
+COLUMNS = Row.__struct_fields__[:-1]
+LISTED = f"{', '.join(COLUMNS)}, ''"
+"""A row without its searched text, which nobody is shown."""
+
+PUT = (
+    f"insert into submission ({', '.join(COLUMNS)}) values ({', '.join('?' * len(COLUMNS))}) on"
+    " conflict (id) do update set " + ", ".join(f"{name} = excluded.{name}" for name in COLUMNS[1:])
+)
+PUT_TEXT = "insert or replace into text select n, ? from submission where id = ?"
+
+
+class Table:
+    """Safe for any thread. Rows come newest first, by the time of the last change."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(
+            ":memory:", check_same_thread=False, isolation_level=None, cached_statements=64
+        )
+        self._db.executescript(SCHEMA)
+        self._causes: dict[str, tuple[float, Cause]] = {}
+        self._version = 0
+        self._counted = lru_cache(maxsize=KEPT)(self._count)
+        self._few = lru_cache(maxsize=KEPT)(self._find_few)
+
+    # -- changing
+    # ----------------------------------------------------------------------------------------------
+
+    def put(
+        self,
+        rows: Iterable[Row],
+        causes: Iterable[tuple[float, Cause]] = (),
+        gone: Iterable[str] = (),
+    ) -> None:
+        """Adds or replaces rows, takes out those whose records are `gone`. `causes` with the time
+        they were met.
+        """
+        added = [tuple(getattr(each, name) for name in Row.__struct_fields__) for each in rows]
+        with self._lock:
+            self._db.execute("begin")
+            self._db.executemany(PUT, [values[:-1] for values in added])
+            self._db.executemany(PUT_TEXT, [(values[-1], values[0]) for values in added])
+            for name in gone:
+                self._db.execute(
+                    "delete from text where n = (select n from submission where id = ?)", (name,)
+                )
+                self._db.execute("delete from submission where id = ?", (name,))
+            self._db.execute("commit")
+            self._version += 1
+            for at, cause in causes:
+                name = cause_id(cause)
+                if name not in self._causes or self._causes[name][0] <= at:
+                    self._causes[name] = (at, cause)
+
+    def forget(self, gone: Collection[str]) -> None:
+        """Takes out rows whose records turned out to be gone."""
+        if gone:
+            self.put((), gone=gone)
+
+    # -- asking
+    # ----------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return int(self.ask("select count(*) from submission")[0][0])
+
+    @property
+    def version(self) -> int:
+        """Grows with each change."""
+        return self._version
+
+    def cause(self, name: str | None) -> Cause | None:
+        """The cause of this id as it was met last."""
+        found = self._causes.get(name or "")
+        return found[1] if found else None
+
+    def count(self, wanted: Filter) -> int:
+        matches = self._few(self._version, wanted)
+        return self._counted(self._version, wanted) if matches is None else len(matches)
+
+    def page(self, wanted: Filter, after: Place | None, limit: int) -> list[Row]:
+        """The rows behind `after`, at most `limit`."""
+        matches = self._few(self._version, wanted)
+        if matches is not None:
+            start = bisect_right(matches, 0, key=lambda place: int(place < after)) if after else 0
+            return self._rows(matches[start : start + limit])
+        where = self.where(wanted)
+        values: list[Any] = [*where.values]
+        behind = ""
+        if after is not None:
+            behind = " and (at, id) < (?, ?)"
+            values += after
+        walked = (
+            "submission indexed by by_time cross join text using (n)"
+            if where.scans
+            else "submission"
+        )
+        sql = (
+            f"select {LISTED} from {walked} where {where.sql}{behind} order by at desc, id desc"
+            " limit ?"
+        )
+        return [Row(*each) for each in self.ask(sql, [*values, limit])]
+
+    def ids(self, wanted: Filter) -> list[str]:
+        where = self.where(wanted)
+        sql = f"select id from {self._walked(where)} where {where.sql} order by at desc, id desc"
+        found = self.ask(sql, where.values)
+        return [each[0] for each in found]
+
+    def ask(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._db.execute(sql, values).fetchall()
+
+    def where(self, wanted: Filter) -> Where:
+        """The filter as a condition. Raises `FilterError`."""
+        asked = terms(wanted.q)
+        exact = [_among("state", states(wanted.state))] if wanted.state else []
+        exact += [_among("source", [wanted.source])] if wanted.source else []
+        exact += [_among("cause", self._causes_like(wanted.cause))] if wanted.cause else []
+        exact += [self._exactly(term) for term in asked if term.key in EXACT]
+        texts = [_holds(term) for term in asked if term.key not in EXACT]
+        return Where(*_all(exact + texts), *_all(exact), scans=bool(texts))
+
+    def _exactly(self, term: Term) -> Condition:
+        if term.key == "state":
+            return _among("state", states(term.text, "q"))
+        return _among(
+            term.key, [term.text] if term.key == "source" else self._causes_like(term.text)
+        )
+
+    def _causes_like(self, text: str) -> list[str]:
+        """The causes meant: the one of this id, else those of this code, step or field, else those
+        that say so.
+        """
+        if text in self._causes:
+            return [text]
+        wanted = text.casefold()
+        known = [(name, cause) for name, (_, cause) in self._causes.items()]
+        exactly = [name for name, cause in known if wanted in (cause.code, cause.step, cause.field)]
+        return exactly or [name for name, cause in known if wanted in _said(cause)]
+
+    def _find_few(self, _version: int, wanted: Filter) -> list[Place] | None:
+        """All matches of a search in their order, if they are few; else None. Finds out within one
+        walk over the rows.
+        """
+        where = self.where(wanted)
+        if not where.scans:
+            return None
+        sql = f"select at, id from {self._walked(where)} where {where.sql} limit ?"
+        found = self.ask(sql, [*where.values, FEW + 1])
+        return (
+            sorted(((at, each) for at, each in found), reverse=True) if len(found) <= FEW else None
+        )
+
+    def _count(self, _version: int, wanted: Filter) -> int:
+        where = self.where(wanted)
+        return int(
+            self.ask(f"select count(*) from {self._walked(where)} where {where.sql}", where.values)[
+                0
+            ][0]
+        )
+
+    def _walked(self, where: Where) -> str:
+        """What is read first: the texts, one after the other, or, where an index leaves few, the
+        rows.
+        """
+        if not where.scans:
+            return "submission"
+        if where.narrow != TRUE:
+            [(narrowed,)] = self.ask(
+                f"select count(*) from submission where {where.narrow}", where.narrow_values
+            )
+            if narrowed <= len(self) // 4:
+                return "submission cross join text using (n)"
+        return "text cross join submission using (n)"
+
+    def _rows(self, places: Sequence[Place]) -> list[Row]:
+        marks = ", ".join("?" * len(places))
+        rows = self.ask(
+            f"select {LISTED} from submission where id in ({marks})", [name for _, name in places]
+        )
+        found = {each[0]: Row(*each) for each in rows}
+        return [found[name] for _, name in places if name in found]
+
+
+def _among(column: str, values: Sequence[str]) -> Condition:
+    return f"{column} in ({', '.join('?' * len(values))})", tuple(values)
+
+
+def _said(cause: Cause) -> str:
+    return "\n".join(
+        text for text in (title(cause), cause.detail, cause.hint, cause.setting) if text
+    ).casefold()
+
+
+def _holds(term: Term) -> Condition:
+    """The text of a row holds a free word anywhere, and one with a key where a value of that kind
+    begins.
+    """
+    texts = [TAGS[term.key] + folded(term.text)] if term.key else readings(term.text)
+    return " or ".join(["instr(words, ?) > 0"] * len(texts)) or TRUE, tuple(texts)
+
+
+def _all(conditions: Sequence[Condition]) -> Condition:
+    sql = " and ".join(f"({condition})" for condition, _ in conditions) or TRUE
+    return sql, tuple(value for _, values in conditions for value in values)

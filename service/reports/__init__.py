@@ -1,0 +1,1 @@
+"""What is stored, read as a whole: backtest and attribution."""

@@ -1,0 +1,1 @@
+"""The sandbox's Pipedrive account: its records, fields and search."""

@@ -1,0 +1,84 @@
+"""Users and currencies of the account."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.sandbox.account.company import Answer, Company, user_by_id
+from service.sandbox.account.stock import (
+    COMPANY_DOMAIN,
+    COMPANY_ID,
+    COMPANY_NAME,
+    CURRENCIES,
+    DEFAULT_CURRENCY,
+    USERS,
+    User,
+)
+from service.sandbox.validation import Call
+
+
+def list_users(call: Call, company: Company) -> Answer:  # noqa: ARG001 - every operation has this signature
+    """All users of the company."""
+    return Answer([_user(user, call.user_id) for user in USERS])
+
+
+def get_me(call: Call, company: Company) -> Answer:  # noqa: ARG001
+    """The user whose credentials these are, with the company."""
+    about = {
+        "company_id": COMPANY_ID,
+        "company_name": COMPANY_NAME,
+        "company_domain": COMPANY_DOMAIN,
+        "company_country": "EE",
+        "company_industry": "Software",
+        "language": {"language_code": "en", "country_code": "US"},
+    }
+    return Answer(_user(user_by_id(call.user_id), call.user_id) | about)
+
+
+def list_currencies(call: Call, company: Company) -> Answer:  # noqa: ARG001
+    """Currencies, those whose name or code holds `term` if it is given."""
+    term = call.query.get("term", "").casefold()
+    return Answer(
+        [
+            {
+                "id": place,
+                "code": code,
+                "name": name,
+                "decimal_points": decimals,
+                "symbol": symbol,
+                "active_flag": True,
+                "is_custom_flag": False,
+            }
+            for place, (code, name, decimals, symbol) in enumerate(CURRENCIES, 1)
+            if term in name.casefold() or term in code.casefold()
+        ]
+    )
+
+
+def _user(user: User, me: int) -> dict[str, Any]:
+    access = [
+        {"app": app, "admin": user.admin, "permission_set_id": f"{app}-set"}
+        for app in ("sales", "global")
+    ]
+    return {
+        "id": user.id,
+        "name": user.name,
+        "default_currency": DEFAULT_CURRENCY,
+        "locale": "en_GB",
+        "lang": 1,
+        "email": user.email,
+        "phone": None,
+        "activated": True,
+        "last_login": "2024-01-15 09:00:00",
+        "created": "2024-01-15 09:00:00",
+        "modified": None,
+        "has_created_company": user.admin,
+        "access": access,
+        "active_flag": True,
+        "timezone_name": "Europe/Tallinn",
+        "timezone_offset": "+02:00",
+        "role_id": 1,
+        "icon_url": None,
+        "is_you": user.id == me,
+        "is_deleted": False,
+    }

@@ -1,0 +1,392 @@
+"""Holds a request against its operation: path, query, content type and body. Validators are
+compiled once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import date, datetime
+from functools import cache
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.exceptions import ValidationError
+from msgspec import Struct
+
+from service.sandbox.errors import Refusal, invalid
+from service.sandbox.operations import Operation, Parameter, read_operations
+
+# What the server insists on and the OpenAPI documents do not say: laid over the extracted schemas.
+#
+# Rules that need the account (does this label exist?) are with the operations themselves.
+
+SHORT = {"maxLength": 255}
+NAME = {"minLength": 1, "maxLength": 255}
+VISIBLE_TO = {"enum": [1, 3, 5, 7]}
+CHANNELS = {
+    "items": {
+        "type": "object",
+        "required": ["value"],
+        "properties": {"value": {"minLength": 1, "maxLength": 255}},
+    }
+}
+TERM = {"minLength": 1, "maxLength": 255}
+PAGE = {"minimum": 1, "maximum": 500}
+
+_PERSON = {
+    "name": NAME,
+    "visible_to": VISIBLE_TO,
+    "emails": CHANNELS,
+    "phones": CHANNELS,
+    "notes": {"maxLength": 10_000},
+}
+_ORGANIZATION = {"name": NAME, "visible_to": VISIBLE_TO}
+_LEAD = {
+    "title": NAME,
+    "channel_id": SHORT,
+    "value": {"properties": {"currency": {"minLength": 3}}},
+}
+_NOTE = {"content": {"minLength": 1, "maxLength": 100_000}}
+
+BODIES: dict[str, dict[str, Any]] = {
+    "leads.add": _LEAD | {"origin_id": SHORT},
+    "leads.update": _LEAD | {"title": NAME | {"type": "string"}},
+    "labels.add": {"name": NAME},
+    "labels.update": {"name": NAME},
+    "notes.add": _NOTE,
+    "notes.update": _NOTE,
+    "persons.add": _PERSON,
+    "persons.update": _PERSON,
+    "organizations.add": _ORGANIZATION,
+    "organizations.update": _ORGANIZATION,
+}
+"""Operation -> property of its body -> further schema."""
+
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "term": TERM,
+    "limit": PAGE,
+    "start": {"minimum": 0},
+    "updated_since": {"format": "date-time"},
+    "updated_until": {"format": "date-time"},
+}
+"""Query parameter, whatever the operation -> further schema."""
+
+
+# A schema violation in the words in which Pipedrive complains (`"title" is required`).
+
+TYPES = {
+    "string": "a string",
+    "integer": "an integer",
+    "number": "a number",
+    "boolean": "a boolean",
+    "array": "an array",
+    "object": "of type object",
+    "null": "null",
+}
+FORMAT_PHRASES = {
+    "uuid": "a valid GUID",
+    "date": "in YYYY-MM-DD format",
+    "date-time": "a valid datetime",
+}
+QUOTED = re.compile(r"'([^']*)'")
+
+
+def complaint(errors: Iterable[ValidationError]) -> str:
+    """The first violation by path, as one sentence."""
+    return _sentence(min(errors, key=_place))
+
+
+def _place(error: ValidationError) -> tuple[list[str], bool]:
+    """By path; at the same place a wrong type goes before what follows from it."""
+    return [str(part) for part in error.absolute_path], error.validator != "type"
+
+
+def _sentence(error: ValidationError) -> str:
+    subject = _subject(error)
+    match error.validator:
+        case "required":
+            return f"{_quoted(_below(error, _first_quoted(error)))} is required"
+        case "additionalProperties":
+            return f"{_quoted(_below(error, _first_quoted(error)))} is not allowed"
+        case "type":
+            return f"{subject} must be {_types(error.validator_value)}"
+        case "format":
+            return (
+                f"{subject} must be"
+                f" {FORMAT_PHRASES.get(str(error.validator_value), str(error.validator_value))}"
+            )
+        case "enum":
+            return f"{subject} must be one of [{_listed(error.validator_value)}]"
+        case "minLength":
+            return (
+                f"{subject} is not allowed to be empty"
+                if not error.instance
+                else _length(error, "at least")
+            )
+        case "maxLength":
+            return _length(error, "less than or equal to")
+        case "minimum" | "maximum":
+            than = "larger" if error.validator == "minimum" else "less"
+            return f"{subject} must be {than} than or equal to {error.validator_value}"
+        case _:
+            return f"{subject} is invalid"
+
+
+def _listed(values: object) -> str:
+    return ", ".join(str(value) for value in values) if isinstance(values, list) else ""
+
+
+def _length(error: ValidationError, than: str) -> str:
+    return f"{_subject(error)} length must be {than} {error.validator_value} characters long"
+
+
+def _types(wanted: object) -> str:
+    names = wanted if isinstance(wanted, list) else [wanted]
+    return " or ".join(TYPES.get(str(name), str(name)) for name in names if name != "null")
+
+
+def _subject(error: ValidationError) -> str:
+    return _quoted(_below(error, None))
+
+
+def _below(error: ValidationError, child: str | None) -> str:
+    label = ""
+    for part in [*error.absolute_path, *([child] if child is not None else [])]:
+        label += f"[{part}]" if isinstance(part, int) else f".{part}" if label else str(part)
+    return label or "value"
+
+
+def _first_quoted(error: ValidationError) -> str:
+    found = QUOTED.search(error.message)
+    return found.group(1) if found else "value"
+
+
+def _quoted(label: str) -> str:
+    return f'"{label[:100]}"'
+
+
+FORMATS = FormatChecker(formats=())
+UUID = re.compile(r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+INTEGER = re.compile(r"-?\d{1,15}")
+MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})")
+WHOLE_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(Z|[+-]\d{2}:\d{2})")
+SORT = re.compile(r"(\w+)(?: (ASC|DESC|asc|desc))?")
+LONGEST_QUERY = 8192
+MOST_PARAMETERS = 50
+
+
+@FORMATS.checks("uuid")
+def _is_uuid(value: object) -> bool:
+    return not isinstance(value, str) or UUID.fullmatch(value) is not None
+
+
+@FORMATS.checks("date", raises=ValueError)
+def _is_date(value: object) -> bool:
+    return not isinstance(value, str) or (
+        DAY.fullmatch(value) is not None and bool(date.fromisoformat(value))
+    )
+
+
+@FORMATS.checks("date-time", raises=ValueError)
+def _is_moment(value: object) -> bool:
+    return not isinstance(value, str) or (
+        MOMENT.fullmatch(value) is not None and bool(datetime.fromisoformat(value))
+    )
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """A request that passed the checks, typed: path and query by parameter name, the body as
+    sent.
+    """
+
+    operation: Operation
+    path: dict[str, Any]
+    query: dict[str, Any]
+    body: dict[str, Any]
+    user_id: int
+
+
+class Check:
+    """The compiled checks of one operation."""
+
+    def __init__(self, operation: Operation) -> None:
+        self.operation = operation
+        self._path = {
+            item.name: _reader(operation, item)
+            for item in operation.parameters
+            if item.place == "path"
+        }
+        self._query = {
+            item.name: _reader(operation, item)
+            for item in operation.parameters
+            if item.place == "query"
+        }
+        self._required = [
+            item.name for item in operation.parameters if item.place == "query" and item.required
+        ]
+        self._body = _validator(_ruled(operation)) if operation.body else None
+
+    def __call__(
+        self, path: dict[str, str], query: bytes, content_type: str, raw: bytes, user_id: int
+    ) -> Call:
+        """Raises `Refusal` with the first fault found: path, query, content type, body."""
+        return Call(
+            operation=self.operation,
+            path={name: self._path[name](name, value) for name, value in path.items()},
+            query=self._read_query(query),
+            body=self.read_body(content_type, raw),
+            user_id=user_id,
+        )
+
+    def _read_query(self, query: bytes) -> dict[str, Any]:
+        pairs = parse_query(query)
+        for name in pairs:
+            if name not in self._query:
+                raise invalid(f'"{name[:100]}" is not allowed')
+        for name in self._required:
+            if name not in pairs:
+                raise invalid(f'"{name}" is required')
+        return {name: self._query[name](name, value) for name, value in pairs.items()}
+
+    def read_body(self, content_type: str, raw: bytes) -> dict[str, Any]:
+        """The body as an object; {} where the operation takes none."""
+        body = self.operation.body
+        if body is None or self._body is None:
+            return {}
+        if not raw and not body.required:
+            return {}
+        if content_type.partition(";")[0].strip().lower() != body.media_type:
+            raise Refusal(
+                415,
+                f"Unsupported content type, expected {body.media_type}",
+                code="ERR_UNSUPPORTED_MEDIA_TYPE",
+            )
+        document = parse_query(raw) if body.media_type.endswith("urlencoded") else _decoded(raw)
+        if not self._body.is_valid(document):
+            raise invalid(complaint(self._body.iter_errors(document)))
+        return dict(document)
+
+
+@cache
+def compiled_checks() -> dict[str, Check]:
+    """The check of every operation, by name; compiled once in a process, as checks hold no
+    state.
+    """
+    return {operation.name: Check(operation) for operation in read_operations()}
+
+
+def parse_query(query: bytes) -> dict[str, str]:
+    """Names and values of a URL-encoded text. Raises `Refusal` if it is too long, not UTF-8 or
+    repeats a name.
+    """
+    if len(query) > LONGEST_QUERY:
+        raise Refusal(414, "Request URI is too long")
+    try:
+        pairs = parse_qsl(
+            query.decode("ascii"),
+            keep_blank_values=True,
+            encoding="utf-8",
+            errors="strict",
+            max_num_fields=MOST_PARAMETERS,
+        )
+    except ValueError as error:
+        raise invalid("The query is not readable") from error
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise invalid("A parameter is given more than once")
+    return values
+
+
+def _decoded(raw: bytes) -> dict[str, Any]:
+    try:
+        document = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise invalid("Request body is not valid JSON") from error
+    if not isinstance(document, dict):
+        raise invalid('"value" must be of type object')
+    return document
+
+
+def _ruled(operation: Operation) -> dict[str, Any]:
+    schema = operation.body.schema if operation.body else {}
+    rules = BODIES.get(operation.name, {})
+    named = schema["properties"]
+    return schema | {
+        "properties": named | {name: {"allOf": [named[name], rule]} for name, rule in rules.items()}
+    }
+
+
+def _validator(schema: dict[str, Any]) -> Draft202012Validator:
+    return Draft202012Validator(schema, format_checker=FORMATS)
+
+
+def _reader(operation: Operation, parameter: Parameter) -> Callable[[str, str], Any]:
+    schema = (
+        parameter.schema | PARAMETERS.get(parameter.name, {})
+        if parameter.place == "query"
+        else parameter.schema
+    )
+    if parameter.form == "list":
+        return _list_reader(schema)
+    if parameter.form == "sort":
+        return _sort_reader(schema)
+    # v2 refuses fractions of a second here, the documents only show an example without them.
+    whole = operation.version == "v2" and schema.get("format") == "date-time"
+    validator = _validator(schema)
+    read = _readers(str(schema.get("type")))
+
+    def reader(name: str, text: str) -> Any:
+        value = read(text)
+        if whole and not WHOLE_MOMENT.fullmatch(text):
+            raise invalid(f'"{name}" is not a valid datetime')
+        if not validator.is_valid(value):
+            raise invalid(
+                complaint(validator.iter_errors(value)).replace('"value"', f'"{name}"', 1)
+            )
+        return value
+
+    return reader
+
+
+def _readers(kind: str) -> Callable[[str], Any]:
+    """From a parameter's text to its type; what does not read stays text, and fails the schema with
+    its reason.
+    """
+    if kind in ("integer", "number"):
+        return lambda text: int(text) if INTEGER.fullmatch(text) else text
+    if kind == "boolean":
+        return lambda text: {"true": True, "false": False}.get(text, text)
+    return lambda text: text
+
+
+def _list_reader(schema: dict[str, Any]) -> Callable[[str, str], list[str]]:
+    allowed = schema.get("enum")
+
+    def reader(name: str, text: str) -> list[str]:
+        values = [value.strip() for value in text.split(",") if value.strip()]
+        for value in values:
+            if allowed is not None and value not in allowed:
+                raise invalid(f'"{name}" must be one of [{", ".join(allowed)}]')
+        return values
+
+    return reader
+
+
+def _sort_reader(schema: dict[str, Any]) -> Callable[[str, str], list[tuple[str, bool]]]:
+    """`[(field, descending)]`."""
+    allowed = schema.get("enum")
+
+    def reader(name: str, text: str) -> list[tuple[str, bool]]:
+        orders = []
+        for part in text.split(","):
+            match = SORT.fullmatch(part.strip())
+            if match is None or (allowed is not None and match[1] not in allowed):
+                raise invalid(f'"{name}" must be made of known fields, each with ASC or DESC')
+            orders.append((match[1], (match[2] or "asc").lower() == "desc"))
+        return orders
+
+    return reader

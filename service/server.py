@@ -1,0 +1,148 @@
+"""The server: one or several processes of the application, started and stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import resource
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import structlog
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings
+from litestar import Litestar
+
+from service.app import create_app
+from service.context import Dependencies, build
+from worker import logs
+from worker.settings import Settings
+
+LOOK_SECONDS = 0.1
+
+
+class Wake:
+    """Stands in the place of a `threading.Event` that signal handlers set.
+
+    An event's lock cannot be taken twice by one thread, so a second signal that comes while the
+    first one's handler sets it holds the process for ever.
+    """
+
+    def __init__(self) -> None:
+        self._called = False
+
+    def set(self) -> None:
+        self._called = True
+
+    def clear(self) -> None:
+        self._called = False
+
+    def wait(self) -> None:
+        while not self._called:
+            time.sleep(LOOK_SECONDS)
+
+
+STOP_SECONDS = 12
+"""Requests in hand at SIGTERM get this long; a slow body is cut after ten seconds of it."""
+
+HEAD_SECONDS = 10
+HEAD_BYTES = 64 * 1024
+CONNECTIONS = 4096
+"""Connections at a time in each process: a thousand that dawdle leave room for the others."""
+
+
+def application() -> Litestar:
+    """Factory for a server that is started by other means: `granian --interface asgi --factory
+    service.server:application`.
+
+    Reads the environment. Raises SettingsError or ConfigError with every fault at once.
+    """
+    return _load(Settings.for_service(os.environ))
+
+
+def _load(settings: Settings, make: Callable[[Dependencies], Litestar] = create_app) -> Litestar:
+    """What each server process runs first."""
+    logs.configure(settings.log_format, "service")
+    return make(build(settings))
+
+
+def _load_in_child(
+    settings: Settings, make: Callable[[Dependencies], Litestar], parent: int
+) -> Litestar:
+    """`_load`, in a process that must not outlive the one that started it."""
+    threading.Thread(target=_stop_with, args=(parent,), name="parent", daemon=True).start()
+    return _load(settings, make)
+
+
+def _stop_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def serve(settings: Settings, make: Callable[[Dependencies], Litestar] = create_app) -> None:
+    """Serves until SIGTERM or SIGINT, then stops within 15 s. `make` builds the application in each
+    process.
+
+    Raises SettingsError or ConfigError before anything listens, SystemExit where a process would
+    not start.
+    """
+    logs.configure(settings.log_format, "service")
+    build(settings)
+    _raise_open_files()
+    port = settings.port or _free_port(settings.host)
+    settings = dataclasses.replace(settings, port=port)
+    structlog.get_logger().info(
+        "listening", url=f"http://{settings.host}:{port}", processes=settings.service_processes
+    )
+    server = _server(settings, port)
+    server.main_loop_interrupt = Wake()
+    server.serve(
+        target_loader=partial(_load_in_child, settings, make, os.getpid()), wrap_loader=False
+    )
+
+
+def _server(settings: Settings, port: int) -> Any:
+    """HTTP/1.1 only: proxies speak it to us, and what is not spoken cannot be abused."""
+    return Granian(
+        "service.server:application",
+        address=settings.host,
+        port=port,
+        interface=Interfaces.ASGI,
+        workers=settings.service_processes,
+        http=HTTPModes.http1,
+        loop=Loops.uvloop,
+        websockets=False,
+        backlog=2048,
+        backpressure=CONNECTIONS,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=HEAD_SECONDS * 1000, max_buffer_size=HEAD_BYTES
+        ),
+        log_enabled=False,
+        workers_kill_timeout=STOP_SECONDS,
+        respawn_failed_workers=True,
+    )
+
+
+def _free_port(host: str) -> int:
+    """A port that was free a moment ago, so that several processes can share it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _raise_open_files() -> None:
+    """Room for every connection, where the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * CONNECTIONS if hard == resource.RLIM_INFINITY else min(2 * CONNECTIONS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,58 @@
+"""What a product's file must say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct, field
+
+from service.sources.payload.event import Payload
+from service.sources.payload.tree import Tree
+from service.sources.request import Answer, Reading, Request
+from service.sources.schema import Rate, Source, Verify
+from service.sources.verification.common import Scheme
+
+
+class Records(Struct, frozen=True, kw_only=True):
+    """For a product whose events tell ids alone: where its API keeps the records, and how one is
+    read. Both functions are pure.
+
+    `targets` are the paths of a record below the base address, the fullest first: the next is asked
+    where one is forbidden. `read` takes the decoded record and raises Unreadable. `version_header`
+    takes the source's `fetch.version`.
+    """
+
+    base_url: str
+    targets: Callable[[str, Source], list[str]]
+    read: Callable[[Tree, Source], Payload]
+    headers: dict[str, str] = field(default_factory=dict)
+    version_header: str | None = None
+
+
+class Adapter(Struct, frozen=True, kw_only=True):
+    """A product: how its payload is read and what it expects of us. All functions are pure.
+
+    `read` raises Unreadable. `verify` is in force where a source has no scheme of its own; `scheme`
+    is a check that no configuration can say (then `verify.scheme` is None). `parks`: what has
+    nobody to contact is accepted and parked, because a 4xx would make the product drop it. `reply`
+    is the status that the product counts as success, `answer` the whole answer where it asks for
+    one of its own. `handshake` answers a GET. `records` is set where events tell ids alone.
+    """
+
+    name: str
+    read: Callable[[Request, Source], list[Payload]]
+    verify: Verify = Verify(scheme="none")
+    scheme: Scheme | None = None
+    rate: Rate | None = None
+    parks: bool = True
+    reply: int = 202
+    answer: Answer | None = None
+    handshake: Callable[[Request, Source], Reading] | None = None
+    records: Records | None = None
+
+    @property
+    def has_scheme(self) -> bool:
+        """Whether the product signs or proves what it sends, so that a source of it needs a
+        secret.
+        """
+        return self.scheme is not None or self.verify.scheme != "none"

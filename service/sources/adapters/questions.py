@@ -1,0 +1,237 @@
+"""What the products' files share: a body as one object, ways into it, and questions with a key and
+a title as leaves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec import Struct, field, structs
+
+from service.sources.fields.values import short
+from service.sources.payload.decode import decode
+from service.sources.payload.event import Leaf, Payload, Scope
+from service.sources.payload.tree import Path, Tree, Unreadable, leaves, text_of
+from service.sources.payload.unwrap import events, put, unwrap
+from service.sources.request import Outcome, Request
+from service.sources.schema import Source
+from service.sources.spam import unix_seconds
+
+Table = dict[str, Tree]
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """What was asked. `key` is the product's own name of it, `title` what people read, `field` what
+    the product says it is for.
+
+    `names` are further names: a question's reference beside its id. `whole`: the parts of its value
+    are read together, such as those of a person's name.
+    """
+
+    key: str
+    value: Tree
+    title: str | None = None
+    names: tuple[str, ...] = ()
+    field: str | None = None
+    whole: bool = False
+
+    def leaves(self, at: Path) -> Iterator[Leaf]:
+        """The question as one leaf; an object or a list of objects as one for each value in it."""
+        label = self.title or self.key
+        if self.whole or self.field or not isinstance(self.value, dict | list):
+            parts: Iterable[tuple[Path, Tree]] = [((), self.value)]
+        else:
+            parts = leaves(self.value)
+        for path, value in parts:
+            yield Leaf(
+                path=(*at, self.key, *path),
+                steps=(label, *path),
+                value=value,
+                field=self.field,
+                title=None if path else self.title,
+                also=() if path else (*self.names, *([self.key] if self.title else [])),
+            )
+
+
+def reader(event: Callable[[Table], Payload | None]) -> Callable[[Request, Source], list[Payload]]:
+    """An adapter's `read` from a function over the body.
+
+    What is not of the product's shape (None), or has a `root` that the source names, is read like
+    any other JSON or form: a post by hand or a changed product loses nothing.
+    """
+
+    def read(request: Request, source: Source) -> list[Payload]:
+        tree = decode(request)
+        top = unwrap(tree, source.read)
+        own = event(top) if isinstance(top, dict) and source.read.root is None else None
+        return [own] if own else events(tree, source)
+
+    return read
+
+
+def asked(top: Table, questions: Iterable[Question], *, at: Path, **more: Any) -> Payload:
+    """The event of a submitted form. `at` is where its answers stand; `more` are further fields of
+    Payload.
+
+    Paths of the source file may name a question by its key, its title or any other name.
+    """
+    known = list(questions)
+    names: dict[str, str] = {}
+    for one in known:
+        for name in (one.title, *one.names):
+            names.setdefault(name or one.key, one.key)
+    tree = {one.key: one.value for one in known}
+    return Payload(
+        scopes=[Scope(at, tree, names), Scope((), top)],
+        leaves=[leaf for one in known for leaf in one.leaves(at)],
+        **more,
+    )
+
+
+def no_lead(top: Tree, why: str, **more: Any) -> Payload:
+    """A genuine event of the product that makes no lead."""
+    return Payload(scopes=[Scope((), top)], leaves=[], outcome=Outcome.NO_LEAD, why=why, **more)
+
+
+def step(tree: Tree, *path: str) -> Tree:
+    """What stands at some keys; None where they lead nowhere."""
+    for key in path:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
+
+
+def table(tree: Tree, *path: str) -> Table:
+    """The object at some keys; an empty one if there is none."""
+    found = step(tree, *path)
+    return found if isinstance(found, dict) else {}
+
+
+def tables(tree: Tree, *path: str) -> list[Table]:
+    """The objects of the list at some keys."""
+    found = step(tree, *path)
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+
+
+def text(tree: Tree, *path: str) -> str | None:
+    """The one line of text at some keys; None for objects and lists, and for nothing."""
+    found = step(tree, *path)
+    return short(found) if isinstance(found, str) else None
+
+
+def joined(*parts: str | None) -> str | None:
+    """Date and time, or the parts of an id, with a blank between them."""
+    return " ".join(part for part in parts if part) or None
+
+
+def only_known(**fields: Tree) -> dict[str, Tree]:
+    """The fields that are there."""
+    return {name: value for name, value in fields.items() if text_of(value)}
+
+
+# What a product tells beside its questions, by a table of paths; and events that tell the id of a
+# record alone.
+
+BATCH = 500
+"""Events of one request: products send some hundred at most, and none of them may be lost."""
+_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+
+
+class Words(Struct, frozen=True, kw_only=True):
+    """A product's own words, by dotted paths.
+
+    `fields`: canonical fields by where they stand. `guessed`: people choose the names below these,
+    so they are recognised by their labels. `left_out`: bookkeeping, repetitions and other people's
+    data, which stay in the raw bytes alone. All else is an answer and never taken for a field: an
+    organiser's e-mail is not the visitor's.
+    """
+
+    fields: Mapping[str, str] = field(default_factory=dict)
+    guessed: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+def told(tree: Tree, words: Words, at: Path = ()) -> Iterator[Leaf]:
+    """The leaves of a tree that stands `at` a path of the payload; the words' paths start at the
+    tree.
+    """
+    for steps, value in leaves(tree):
+        name = ".".join(steps)
+        if not _below(name, words.left_out):
+            yield _leaf((*at, *steps), name, value, words)
+
+
+def listed(top: Tree, questions: Iterable[Question], *, at: Path, **more: Any) -> Payload:
+    """As `product.asked`, for questions in a list: the source file may write `at` and the key, as
+    if it were an object.
+    """
+    known = list(questions)
+    named = put(top, at, {one.key: one.value for one in known})
+    payload = asked(top, known, at=at, **more)
+    return structs.replace(
+        payload, scopes=[payload.scopes[0], Scope((), named), *payload.scopes[1:]]
+    )
+
+
+def with_told(payload: Payload, rest: Iterable[Leaf]) -> Payload:
+    """The event with what the product tells beside its questions."""
+    return structs.replace(payload, leaves=[*payload.leaves, *rest])
+
+
+def ids_only(
+    top: Tree, tree: Tree, at: Path, words: Words, *, record: str, event_id: str | None, why: str
+) -> Payload:
+    """An event that tells only which record to get. `fetch` takes along its id, and what was told
+    of the event itself.
+    """
+    found = list(told(tree, words, at))
+    own = {leaf.field: text for leaf in found if leaf.field and (text := text_of(leaf.value))}
+    return Payload(
+        scopes=[Scope(at, tree), Scope((), top)],
+        leaves=found,
+        event_id=event_id,
+        outcome=Outcome.NEEDS_FETCH,
+        why=why,
+        fetch=own | {"id": record} | ({"event_id": event_id} if event_id else {}),
+    )
+
+
+def batch(events: list[Payload]) -> list[Payload]:
+    """The events of one request. Raises Unreadable when there are too many."""
+    if len(events) > BATCH:
+        raise Unreadable(f"more than {BATCH} events in one request")
+    return events
+
+
+def record_id(value: Tree) -> str | None:
+    """An id that may stand in the path of a URL."""
+    return str(value) if isinstance(value, str) and _ID.fullmatch(value) else None
+
+
+def moment(value: Tree) -> Tree:
+    """Unix seconds or milliseconds as ISO 8601 in UTC; anything else as it stands."""
+    seconds = unix_seconds(value) if isinstance(value, str) else None
+    try:
+        return (
+            value
+            if seconds is None
+            else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        )
+    except (ValueError, OverflowError, OSError):
+        return value
+
+
+def _leaf(path: Path, name: str, value: Tree, words: Words) -> Leaf:
+    target = words.fields.get(name)
+    value = moment(value) if target == "occurred_at" else value
+    guessed = next((prefix for prefix in words.guessed if name.startswith(f"{prefix}.")), None)
+    label = name.removeprefix(f"{guessed}.") if guessed else name
+    return Leaf(
+        path=path, steps=(label,) if guessed else (), value=value, field=target, title=label
+    )
+
+
+def _below(name: str, prefixes: tuple[str, ...]) -> bool:
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)

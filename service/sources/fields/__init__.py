@@ -1,0 +1,1 @@
+"""From payload fields to the canonical lead."""

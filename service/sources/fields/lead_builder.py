@@ -1,0 +1,260 @@
+"""A payload into the canonical lead: mapped, then told by the product, then recognised, then
+attributed; the rest are answers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from service.sources.fields import attribution, synonyms, values
+from service.sources.fields.matching import Guess, own_phrase, phrase, recognise, recognise_path
+from service.sources.fields.text import label as clean_label
+from service.sources.payload.event import Leaf, Payload
+from service.sources.payload.tree import Path, Tree, text_of
+from service.sources.schema import Source
+from worker.contract import Lead, Money, Utm
+
+SECRET_NAMES = frozenset(name.strip() for name in synonyms.NOT_ANSWERS.split(","))
+RECOGNISED = 1_000
+"""Leaves of one event that are looked at; beyond a thousand nothing is a form any more, and all is
+kept as answers.
+"""
+TRIES = 20
+"""Values of one request that are tried for one field: a body full of bad addresses must not keep
+the service busy.
+"""
+_GIVEN = frozenset(synonyms.GIVEN_BESIDE_FAMILY.replace(",", "").split())
+_FAMILY = frozenset(synonyms.FAMILY_BESIDE_GIVEN.replace(",", "").split())
+
+
+class Draft:
+    """A lead in the making: each field is given once, the first reading of it stays."""
+
+    def __init__(self) -> None:
+        self.fields: dict[str, Any] = {}
+        self.labels: dict[str, str] = {}
+        self.answers: dict[str, str | list[str]] = {}
+        self.refused: dict[str, str] = {}
+        self.tries: Counter[str] = Counter()
+
+    def put(self, target: str, value: Tree, label: str = "") -> bool:
+        """Take a value for a canonical field. False if another one is there already, or if this is
+        no value for it.
+        """
+        self.tries[target] += 1
+        if self.tries[target] > TRIES:
+            return False
+        if target in self.fields:
+            return bool(self.fields[target] == values.read_value(target, value))
+        if target == "name" and isinstance(value, dict) and self._put_parts(value):
+            return True
+        read = values.read_value(target, value)
+        if read is None:
+            if text_of(value):
+                self.refused.setdefault(target, label)
+            return False
+        self.fields[target] = read
+        self.labels[target] = label
+        return True
+
+    def _put_parts(self, value: dict[str, Tree]) -> bool:
+        """A name that comes as an object: `{first, last}`; what else is in it (a title, a middle
+        name) is in the whole name.
+        """
+        parts = [
+            (guess.field, part)
+            for key, part in value.items()
+            if (guess := recognise(key) or recognise(f"name {key}"))
+        ]
+        parts = [
+            (field, part)
+            for field, part in parts
+            if field in ("first_name", "last_name") and field not in self.fields
+        ]
+        taken = [self.put(field, part) for field, part in parts]
+        if not taken or not all(taken):
+            return False
+        if sum(1 for part in value.values() if text_of(part)) > len(parts):
+            self.put("name", text_of(value))
+        return True
+
+    def answer(self, label: str, value: Tree) -> None:
+        """Keep what has no field of its own, under its label; several values of one label become a
+        list.
+        """
+        said = values.answer(value)
+        if said is None:
+            return
+        name = clean_label(label)
+        if name in self.answers:
+            before = self.answers[name]
+            said = [
+                *(before if isinstance(before, list) else [before]),
+                *(said if isinstance(said, list) else [said]),
+            ]
+        self.answers[name] = said
+
+
+def compose(payload: Payload, source: Source) -> tuple[Lead, dict[str, str]]:
+    """The lead, and the fields for which something was sent that is no value of theirs, with the
+    label it came under.
+    """
+    draft = Draft()
+    hidden = {*source.honeypot, source.check.field or ""}
+    leaves = [leaf for leaf in payload.leaves if not _is_hidden(leaf, hidden)]
+    used = _map(draft, payload, source, leaves)
+    if source.read.event_id and (found := payload.find(source.read.event_id)):
+        used.add(found[0])
+    for target, value in payload.known.items():
+        draft.put(target, value)
+    used |= _recognise(draft, [leaf for leaf in leaves if leaf.path not in used], source)
+    rest = [leaf for leaf in leaves if leaf.path not in used]
+    _settle_names(draft)
+    _attribute(draft, payload, rest)
+    for leaf in rest:
+        draft.answer(leaf.label, leaf.value)
+    return _lead(draft, payload), draft.refused
+
+
+def _is_hidden(leaf: Leaf, hidden: set[str]) -> bool:
+    """Secrets, traps and fields for machines are no answers."""
+    label = leaf.label
+    last = leaf.path[-1] if leaf.path else label
+    return (
+        last in hidden
+        or label in hidden
+        or last.lower() in SECRET_NAMES
+        or label.lower() in SECRET_NAMES
+    )
+
+
+def _map(draft: Draft, payload: Payload, source: Source, leaves: list[Leaf]) -> set[Path]:
+    """Give the fields that `map` names; the paths of all leaves it speaks for, except those left
+    for the answers.
+    """
+    used: set[Path] = set()
+    for written, target in source.map.items():
+        found = _find(payload, written)
+        if found is None:
+            continue
+        path, value = found
+        under = [leaf.path for leaf in leaves if leaf.path[: len(path)] == path]
+        if target.startswith("answers."):
+            draft.answer(target.removeprefix("answers."), value)
+            used.update(under)
+        elif draft.put(canonical(target), value, written) and not _several(value):
+            used.update(under)
+    return used
+
+
+def _find(payload: Payload, written: str) -> tuple[Path, Tree] | None:
+    for scope in payload.scopes:
+        if (found := scope.find(written)) and found[1] not in (None, "", [], {}):
+            return found
+    return None
+
+
+def canonical(target: str) -> str:
+    """The one name of a target of `map`: `utm.source` is `utm_source`, `gclid` `click_ids.gclid`,
+    `value` `value.amount`.
+    """
+    if target.startswith("utm."):
+        return f"utm_{target[4:]}"
+    if target == "value":
+        return "value.amount"
+    return (
+        target
+        if target in values.READERS or target.startswith(("utm_", "click_ids."))
+        else f"click_ids.{target}"
+    )
+
+
+def _several(value: Tree) -> bool:
+    return isinstance(value, list) and len({text_of(item) for item in value}) > 1
+
+
+def _recognise(draft: Draft, leaves: list[Leaf], source: Source) -> set[Path]:
+    """Give the fields that labels ask for, the surest guess first; the paths of the leaves that
+    went into them.
+    """
+    own = {own_phrase(name): field for field, names in source.read.labels.items() for name in names}
+    guesses: list[tuple[int, int, str, Leaf]] = []
+    for order, leaf in enumerate(leaves[:RECOGNISED]):
+        if leaf.value is None or leaf.value == "":
+            continue
+        guess = Guess(leaf.field, -2) if leaf.field else _guess(leaf, own)
+        if guess:
+            guesses.append((guess.rank, order, guess.field, leaf))
+    used: set[Path] = set()
+    for _, _, field, leaf in sorted(guesses, key=lambda item: item[:2]):
+        if draft.put(field, leaf.value, leaf.label) and not _several(leaf.value):
+            used.add(leaf.path)
+    return used
+
+
+def _guess(leaf: Leaf, own: dict[str, str]) -> Guess | None:
+    """By its steps, else by the first of its other names that says anything."""
+    names = (leaf.steps, *((name,) for name in leaf.also))
+    return next((guess for name in names if (guess := recognise_path(name, own))), None)
+
+
+def _settle_names(draft: Draft) -> None:
+    """`nom` beside `prénom` is the family name, `nombre` beside `apellidos` the given one; a full
+    name stays a full name.
+    """
+    name, first, last = (draft.fields.get(field) for field in ("name", "first_name", "last_name"))
+    if not name or bool(first) == bool(last):
+        return
+    asked = phrase(draft.labels.get("name", ""))
+    beside = phrase(draft.labels.get("first_name" if first else "last_name", ""))
+    known = first or last
+    if str(known).casefold() in name.casefold().split() or name.casefold().startswith(
+        f"{known} ".casefold()
+    ):
+        return
+    words = len(name.split())
+    if first and (asked in _FAMILY or beside == "vorname" or words == 1):
+        draft.fields["last_name"] = draft.fields.pop("name")
+    elif last and (asked in _GIVEN or words == 1):
+        draft.fields["first_name"] = draft.fields.pop("name")
+
+
+def _attribute(draft: Draft, payload: Payload, rest: Iterable[Leaf]) -> None:
+    """What fields do not say, the page's address may; then a landing page among the answers; then
+    the referrer.
+    """
+    if "page_url" not in draft.fields and payload.page and (page := attribution.url(payload.page)):
+        draft.fields["page_url"] = page
+    landing = [
+        text
+        for leaf in rest
+        if isinstance(leaf.value, str)
+        and "=" in leaf.value
+        and (text := attribution.url(leaf.value))
+        if (guess := recognise_path(leaf.steps)) and guess.field in ("page_url", "referrer")
+    ]
+    for address in (draft.fields.get("page_url"), *landing[:TRIES], draft.fields.get("referrer")):
+        for target, value in attribution.from_url(address or ""):
+            draft.fields.setdefault(target, value)
+
+
+def _lead(draft: Draft, payload: Payload) -> Lead:
+    given = draft.fields
+    if number := given.get("phone"):
+        given["phone"] = values.international(
+            number, values.region(given["country"]) if given.get("country") else None
+        )
+    money = Money(amount=given.get("value.amount"), currency=given.get("value.currency"))
+    plain = {name: given[name] for name in Lead.__struct_fields__ if name in given}
+    plain["is_test"] = bool(given.get("is_test")) or payload.is_test
+    return Lead(
+        **plain,
+        value=money if money != Money() else None,
+        utm=Utm(**{name[4:]: text for name, text in given.items() if name.startswith("utm_")}),
+        click_ids={
+            name[10:]: text for name, text in given.items() if name.startswith("click_ids.")
+        },
+        answers=draft.answers,
+    )

@@ -1,0 +1,76 @@
+"""Text from strangers, made safe to keep: NFC, no control characters, ends trimmed, bounded. Every
+function is linear.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+LONGEST = 50_000
+"""Characters of any one text; what is beyond is in the raw bytes only."""
+LONGEST_LINE = 255
+"""Characters of a field that Pipedrive keeps on one line: names, addresses, labels."""
+MARKS = 30
+"""Combining marks in a row (the stream-safe format of UAX 15): sorting a longer run takes quadratic
+time.
+"""
+
+_CONTROLS = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]"
+)
+_INVISIBLE = re.compile(
+    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    r"\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb]"
+)
+_BREAK = re.compile(r"\r\n?|[\u2028\u2029\u0085]")
+_BLANK = re.compile(r"\s+")
+
+
+def clean(text: str, limit: int = LONGEST) -> str:
+    """Text of several lines: line feeds and tabs stay. Lone surrogates become U+FFFD."""
+    text = text[:limit]
+    if text.isascii() and text.isprintable():
+        return text.strip()
+    text = _BREAK.sub("\n", text)
+    text = _CONTROLS.sub(_replacement, text)
+    return compose(text).strip()
+
+
+def line(text: str) -> str:
+    """Text of one line, blanks joined, without characters that nobody sees or that turn the
+    direction of writing.
+    """
+    text = clean(text)
+    if text.isascii() and text.isprintable() and "  " not in text:
+        return text
+    return _BLANK.sub(" ", text if text.isascii() else _INVISIBLE.sub("", text)).strip()
+
+
+def label(text: str) -> str:
+    """The name of a question, at most 255 characters; `field` if nothing is left of it."""
+    return line(text[: 4 * LONGEST_LINE])[:LONGEST_LINE].strip() or "field"
+
+
+def compose(text: str) -> str:
+    """NFC, in linear time."""
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFC", thin(text))
+
+
+def _replacement(found: re.Match[str]) -> str:
+    return "\ufffd" if "\ud800" <= found[0] <= "\udfff" else ""
+
+
+def thin(text: str) -> str:
+    """Without the combining marks beyond `MARKS` in a row."""
+    if len(text) <= MARKS:
+        return text
+    kept: list[str] = []
+    run = 0
+    for character in text:
+        run = run + 1 if character > "\u02ff" and unicodedata.combining(character) else 0
+        if run <= MARKS:
+            kept.append(character)
+    return "".join(kept)

@@ -1,0 +1,193 @@
+"""The verdict over one request: verify, decode, unwrap, map, recognise. Pure; any bytes give a
+Reading, never an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from service.sources import spam
+from service.sources.adapters.registry import ADAPTERS
+from service.sources.fields.lead_builder import compose
+from service.sources.fields.values import READERS, short
+from service.sources.payload.decode import DEPTH, FIELDS, utf8
+from service.sources.payload.event import Payload
+from service.sources.payload.json import read_json
+from service.sources.payload.tree import Tree, Unreadable, resolve, text_of
+from service.sources.request import Event, Outcome, Problem, Reading, Request
+from service.sources.schema import Source
+from service.sources.verification.verify import verify
+
+REDIRECT = "_redirect"
+RECORD_VALUES = 20_000
+"""Values in a record that we asked for ourselves."""
+CONTACT = {
+    "email": "an e-mail address",
+    "phone": "a phone number",
+    "name": "a person's name",
+    "company": "a company's name",
+}
+
+
+def judge(source: Source, request: Request, now: float) -> Reading:
+    """What a request is and what becomes of it. `now` in Unix seconds."""
+    adapter = ADAPTERS[source.adapter]
+    if request.method != "POST":
+        if adapter.handshake and request.method == "GET":
+            return adapter.handshake(request, source)
+        return Reading(outcome=Outcome.REFUSED, status=405, detail="Only POST is taken here.")
+    if len(request.body) > source.max_body:
+        return _unreadable(Unreadable(f"more than {source.max_body} bytes", status=413))
+    verdict = verify(request, source, now, adapter.scheme)
+    if not verdict.ok:
+        detail = "The signature, secret or key is missing or wrong."
+        return Reading(outcome=Outcome.REFUSED, status=401, detail=detail, why=verdict.reason)
+    return interpret(source, request, now, event_id=verdict.id)
+
+
+def interpret(source: Source, request: Request, now: float, event_id: str | None = None) -> Reading:
+    """As `judge`, without the check of who sent it: for what was verified when it came. `event_id`
+    is from a verified header.
+    """
+    adapter = ADAPTERS[source.adapter]
+    try:
+        payloads = adapter.read(request, source)
+        if not any(payload.leaves or payload.known or payload.outcome for payload in payloads):
+            raise Unreadable("the body holds no fields")
+    except Unreadable as fault:
+        return _unreadable(fault)
+    judged = [_event(payload, source, now, event_id) for payload in payloads]
+    problems = [
+        problem
+        for event, missing in judged
+        for problem in missing
+        if event.outcome is Outcome.NO_CONTACT
+    ]
+    events = [event for event, _ in judged]
+    return Reading(
+        outcome=_overall(events),
+        events=events,
+        problems=problems[:100],
+        status=source.reply or (adapter.answer.status if adapter.answer else adapter.reply),
+        answer=adapter.answer,
+        redirect_to=_redirect(payloads[0].top),
+    )
+
+
+def interpret_record(
+    source: Source, record: bytes, now: float, fetch: Mapping[str, str] | None = None
+) -> Reading:
+    """What the record of an event that told ids alone becomes: one event, which is never
+    NEEDS_FETCH.
+
+    `record` is the JSON that the product's API answered, `fetch` that of the event: what it told of
+    itself stays in force. Raises ValueError if the source's product has no records.
+    """
+    adapter = ADAPTERS[source.adapter]
+    if adapter.records is None:
+        raise ValueError(f"{source.adapter} has no records to read")
+    own = {name: text for name, text in (fetch or {}).items() if name in READERS}
+    try:
+        payload = adapter.records.read(
+            read_json(utf8(record), fields=FIELDS, depth=DEPTH, values=RECORD_VALUES), source
+        )
+    except Unreadable as fault:
+        return _unreadable(fault)
+    event_id = own.get("event_id") or payload.event_id
+    payload = msgspec.structs.replace(payload, known=payload.known | own, event_id=event_id)
+    event, missing = _event(payload, source, now, None)
+    problems = missing if event.outcome is Outcome.NO_CONTACT else []
+    return Reading(
+        outcome=event.outcome,
+        events=[event],
+        problems=problems,
+        status=source.reply or adapter.reply,
+    )
+
+
+def _event(
+    payload: Payload, source: Source, now: float, event_id: str | None
+) -> tuple[Event, list[Problem]]:
+    lead, refused = compose(payload, source)
+    own = (
+        _event_id(payload, source)
+        or payload.event_id
+        or lead.event_id
+        or payload.numbered(event_id)
+    )
+    outcome, why = _outcome(payload, source, now)
+    if outcome is None and lead.is_test:
+        outcome, why = Outcome.NO_LEAD, "a test event"
+    if outcome is None and not lead.reachable:
+        outcome, why = Outcome.NO_CONTACT, "no e-mail, phone, person or organisation"
+    is_test = lead.is_test or (source.read.test is not None and payload.matches(source.read.test))
+    lead = msgspec.structs.replace(lead, event_id=lead.event_id or own, is_test=is_test)
+    event = Event(
+        outcome=outcome or Outcome.LEAD, lead=lead, event_id=own, why=why, fetch=payload.fetch
+    )
+    return event, _problems(refused)
+
+
+def _outcome(payload: Payload, source: Source, now: float) -> tuple[Outcome | None, str | None]:
+    """What the product, the source's settings or the traps say of an event; None where they say
+    nothing.
+    """
+    if payload.outcome:
+        return payload.outcome, payload.why
+    read = source.read
+    if read.only and not payload.matches(read.only):
+        return Outcome.NO_LEAD, f"{read.only.at} is none of the values that make a lead"
+    if read.test and payload.matches(read.test):
+        return Outcome.NO_LEAD, f"a test event, as {read.test.at} says"
+    if why := spam.spam([scope.tree for scope in payload.scopes], source, now):
+        return Outcome.SPAM, why
+    return None, None
+
+
+def _event_id(payload: Payload, source: Source) -> str | None:
+    """From the body: what several events of it share is told apart by their number."""
+    found = payload.find(source.read.event_id) if source.read.event_id else None
+    if found is None:
+        return None
+    text = short(found[1])
+    return text if payload.is_own(found[0]) else payload.numbered(text)
+
+
+def _overall(events: list[Event]) -> Outcome:
+    outcomes = {event.outcome for event in events}
+    if len(outcomes) == 1:
+        return outcomes.pop()
+    order = (Outcome.LEAD, Outcome.NEEDS_FETCH, Outcome.NO_CONTACT, Outcome.SPAM, Outcome.NO_LEAD)
+    return next(outcome for outcome in order if outcome in outcomes)
+
+
+def _problems(refused: dict[str, str]) -> list[Problem]:
+    """The fields that would make somebody reachable; what was sent for one and is none is said
+    first.
+    """
+    wrong = [
+        Problem(field, f"{refused[field] or field} is not {said}")
+        for field, said in CONTACT.items()
+        if field in refused
+    ]
+    missing = [
+        Problem(field, f"send {said}") for field, said in CONTACT.items() if field not in refused
+    ]
+    return [*wrong, *missing]
+
+
+def _redirect(top: Tree) -> str | None:
+    found = resolve(top, REDIRECT)
+    return text_of(found[1]) if found and isinstance(found[1], str) else None
+
+
+def _unreadable(fault: Unreadable) -> Reading:
+    detail = f"The body cannot be read: {fault.message}."
+    return Reading(
+        outcome=Outcome.UNREADABLE,
+        status=fault.status,
+        detail=detail,
+        problems=[Problem(fault.field, fault.message)],
+    )

@@ -1,0 +1,1 @@
+"""The source file: read, validated, watched."""

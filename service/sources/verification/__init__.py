@@ -1,0 +1,1 @@
+"""Who sent it: the schemes by which a request is verified."""

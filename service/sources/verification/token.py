@@ -1,0 +1,57 @@
+"""The `token` scheme: a shared secret in a header, in the query or in a field of the body."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from service.sources.payload.decode import decode
+from service.sources.payload.tree import Unreadable, resolve, text_of
+from service.sources.request import Request
+from service.sources.schema import Secret, Source, Verify
+from service.sources.verification.common import (
+    PASSED,
+    Verdict,
+    any_equal,
+    as_sent,
+    header,
+    query_value,
+    refused,
+)
+
+
+def token(request: Request, rules: Verify, secrets: Sequence[Secret], now: float) -> Verdict:  # noqa: ARG001 -- one signature for all
+    """`Bearer` before a token in the Authorization header may be there or not."""
+    shown = _shown(request, rules)
+    if shown is None:
+        return refused("the token is missing")
+    return (
+        PASSED
+        if any_equal([shown], (secret.raw for secret in secrets))
+        else refused("the token is wrong")
+    )
+
+
+def shows_token(request: Request, source: Source) -> bool:
+    """Whether a request without a body shows the source's token, for looking up a submission."""
+    rules = source.check
+    if rules.scheme != "token" or rules.field or not source.secrets:
+        return False
+    return token(request, rules, source.secrets, 0.0).ok
+
+
+def _shown(request: Request, rules: Verify) -> bytes | None:
+    if rules.header:
+        value = header(request, rules.header)
+        is_bearer = (
+            value is not None
+            and rules.header.lower() == "authorization"
+            and value[:7].lower() == "bearer "
+        )
+        return as_sent(value[7:] if is_bearer and value else value) if value else None
+    if rules.query:
+        return query_value(request.query, rules.query)
+    try:
+        found = resolve(decode(request), rules.field or "")
+    except Unreadable:
+        return None
+    return (text_of(found[1]) or "").encode("utf-8", "surrogatepass") if found else None

@@ -1,0 +1,1 @@
+"""A source proposed from one captured request."""

@@ -1,0 +1,90 @@
+"""A captured request as the guesses look at it: decoded where it can be, its names in brackets
+taken apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from service.sources.payload.decode import decode, is_form
+from service.sources.payload.json import read_json
+from service.sources.payload.tree import Number, Path, Tree, Unreadable
+from service.sources.payload.unwrap import nested
+from service.sources.request import Request
+
+FIELDS, DEPTH, VALUES = 500, 32, 20_000
+"""Bounds of a body that a person has captured; a record of an API may be larger than a request."""
+
+
+class Captured(Struct, frozen=True):
+    """`tree` is the body, None where it has none or cannot be read; then `fault` says why."""
+
+    request: Request
+    tree: Tree = None
+    fault: str | None = None
+
+    @property
+    def top(self) -> dict[str, Tree]:
+        """The body as an object; of a list its first object; an empty one if there is none."""
+        found = self.tree[0] if isinstance(self.tree, list) and self.tree else self.tree
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def is_form(self) -> bool:
+        return is_form(self.request)
+
+    def table(self, *path: str) -> dict[str, Tree]:
+        """The object at some keys of the top; an empty one if there is none."""
+        found: Tree = self.top
+        for key in path:
+            found = found.get(key) if isinstance(found, dict) else None
+        return found if isinstance(found, dict) else {}
+
+
+def capture(request: Request) -> Captured:
+    """The request with its body decoded. Never raises."""
+    if not request.body.strip():
+        return Captured(request)
+    try:
+        tree = decode(request)
+    except Unreadable as fault:
+        return Captured(request, _as_record(request.body), fault.message)
+    return Captured(request, nested(tree) if is_form(request) and isinstance(tree, dict) else tree)
+
+
+def _as_record(body: bytes) -> Tree:
+    try:
+        return read_json(body.decode("utf-8"), fields=FIELDS, depth=DEPTH, values=VALUES)
+    except (Unreadable, UnicodeDecodeError):
+        return None
+
+
+def containers(tree: Tree, path: Path = (), depth: int = 4) -> Iterator[tuple[Path, Tree]]:
+    """Every object and list below the top that keys alone lead to, the outermost first."""
+    if not isinstance(tree, dict) or depth == 0:
+        return
+    inner = [
+        ((*path, key), value)
+        for key, value in tree.items()
+        if isinstance(value, dict | list) and value
+    ]
+    yield from inner
+    for here, value in inner:
+        yield from containers(value, here, depth - 1)
+
+
+def scalars(tree: Tree, path: Path = ()) -> Iterator[tuple[Path, str | bool]]:
+    """Every text, number and truth value that keys alone lead to, the outermost first."""
+    if not isinstance(tree, dict):
+        return
+    for key, value in tree.items():
+        if isinstance(value, str | bool) and value != "":
+            yield (*path, key), value
+    for key, value in tree.items():
+        yield from scalars(value, (*path, key))
+
+
+def is_text(value: Tree) -> bool:
+    return isinstance(value, str) and not isinstance(value, Number)

@@ -1,0 +1,1 @@
+"""What every HTTP route shares: problems, pages, bodies, origins, client addresses, rate limits."""

@@ -1,0 +1,84 @@
+"""Pages and the places they may post from and be sent back to: CORS, the Origin check,
+redirects.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+PREFLIGHT_SECONDS = 600
+EXPOSED = "Idempotent-Replayed, Location, Retry-After, X-Request-Id"
+_PORTS = {"http": 80, "https": 443}
+_URL = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]{1,2000}")
+_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
+
+
+def origin_of(url: str) -> str | None:
+    """`https://host` or `http://host:8080` of an absolute URL, without the default port; None for
+    anything else.
+
+    Strict on purpose: no credentials, no backslashes, no control characters, no white space,
+    nothing that a browser and this parser could read differently.
+    """
+    if not _URL.fullmatch(url):
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    scheme = parts.scheme
+    if scheme not in _PORTS or not url.lower().startswith(f"{scheme}://") or "@" in parts.netloc:
+        return None
+    host = (
+        f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname or ""
+    )
+    plain = host if port is None else f"{host}:{port}"
+    if not _HOST.fullmatch(host) or plain != parts.netloc.lower():
+        return None
+    return f"{scheme}://{host}" if port in (None, _PORTS[scheme]) else f"{scheme}://{host}:{port}"
+
+
+def allows(origins: Sequence[str], origin: str | None) -> bool:
+    """Whether a request with this Origin header may post. A request without one comes from a
+    program.
+    """
+    if not origins or "*" in origins or origin is None:
+        return True
+    return origin_of(origin) is not None and origin_of(origin) in {
+        origin_of(listed) for listed in origins
+    }
+
+
+def redirect_allowed(target: str | None, redirect_origins: Sequence[str]) -> bool:
+    """Whether a form's own `_redirect` leads to a listed origin."""
+    origin = origin_of(target) if target else None
+    return origin is not None and origin in {origin_of(listed) for listed in redirect_origins}
+
+
+def cors_headers(origins: Sequence[str], origin: str | None) -> dict[str, str]:
+    """What lets a page of a listed origin read the answer, errors included. Nothing for other
+    origins.
+    """
+    if not origins or "*" in origins:
+        return {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": EXPOSED}
+    if origin is None or not allows(origins, origin):
+        return {"Vary": "Origin"}
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Expose-Headers": EXPOSED,
+        "Vary": "Origin",
+    }
+
+
+def preflight_headers(headers: Sequence[str]) -> dict[str, str]:
+    """The part of a preflight answer beside `cors_headers`; `headers` are the source's own."""
+    return {
+        "Access-Control-Allow-Methods": "POST, OPTIONS",
+        "Access-Control-Allow-Headers": ", ".join(
+            dict.fromkeys(["content-type", "idempotency-key", *headers])
+        ),
+        "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
+    }

@@ -1,0 +1,87 @@
+"""The few HTML pages a sender can see, and the headers that keep them inert."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import Response, get
+
+TEMPLATES = Path(__file__).parent / "templates"
+STYLE_PATH = "/docs/style.css"
+
+BARE_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+PAGE_HEADERS = BARE_HEADERS | {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors"
+        " 'none'"
+    ),
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+@lru_cache(maxsize=1)
+def _templates() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+
+
+def html(
+    template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any
+) -> Response[bytes]:
+    """A page from one of our templates; every value is escaped."""
+    text = _templates().get_template(template).render(style=STYLE_PATH, **values)
+    return Response(
+        text.encode(),
+        status_code=status,
+        media_type="text/html",
+        headers={**PAGE_HEADERS, **(headers or {})},
+    )
+
+
+@get(STYLE_PATH, include_in_schema=False, sync_to_thread=False)
+def stylesheet() -> Response[bytes]:
+    return Response(
+        (TEMPLATES / "style.css").read_bytes(),
+        media_type="text/css",
+        headers={"Cache-Control": "public, max-age=3600", "X-Content-Type-Options": "nosniff"},
+    )
+
+
+def prefers_html(accept: str) -> bool:
+    """Whether an Accept header names HTML and likes it at least as well as JSON: a browser that
+    navigates, not a script.
+    """
+    html_weight = json_weight = 0.0
+    for part in accept[:1000].lower().split(","):
+        kind, _, rest = part.strip().partition(";")
+        kind = kind.strip()
+        if kind in ("text/html", "application/xhtml+xml"):
+            html_weight = max(html_weight, _weight(rest))
+        elif kind.endswith(("/json", "+json")):
+            json_weight = max(json_weight, _weight(rest))
+    return html_weight > 0 and html_weight >= json_weight
+
+
+def _weight(parameters: str) -> float:
+    for parameter in parameters.split(";"):
+        key, _, value = parameter.partition("=")
+        if key.strip() == "q":
+            try:
+                weight = float(value)
+            except ValueError:
+                return 0.0
+            return weight if 0 <= weight <= 1 else 0.0
+    return 1.0

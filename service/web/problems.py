@@ -1,0 +1,206 @@
+"""Every error answer of the service: RFC 9457 for programs, a small page for people, the same words
+in both.
+
+A kind is named once, in `KINDS`; its `type` is the place in `/docs` that explains it and stays as
+it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from msgspec import Struct
+
+from service.sources.request import Problem
+from service.web import pages
+from service.web.request_id import request_id
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Kind(Struct, frozen=True):
+    """One kind of error. `help` is for the reader of `/docs`."""
+
+    status: int
+    title: str
+    help: str
+
+
+KINDS: dict[str, Kind] = {
+    "filter": Kind(400, "The filter is empty", "Say what it is for: state, source, cause or q."),
+    "unreadable": Kind(
+        400, "The request cannot be read", "Send UTF-8 in the media type that Content-Type names."
+    ),
+    "incomplete": Kind(
+        400,
+        "The body ended too early",
+        "Send as many bytes as announced, and stay until the answer.",
+    ),
+    "idempotency-key": Kind(
+        400,
+        "The Idempotency-Key is not usable",
+        "Send one key of 1 to 255 visible ASCII characters.",
+    ),
+    "not-genuine": Kind(
+        401,
+        "The request is not genuine",
+        "Sign the exact bytes you send with the secret of this source.",
+    ),
+    "not-signed-in": Kind(
+        401,
+        "Sign in first",
+        "Give a token of LEADLINE_OPS_TOKENS as bearer, or as the password when asked.",
+    ),
+    "handshake": Kind(
+        403, "The handshake is refused", "Compare the verify token set here and at the provider."
+    ),
+    "origin": Kind(
+        403, "This origin may not post here", "Add the page's origin to `origins` of the source."
+    ),
+    "forbidden": Kind(403, "Your token may only read", "Ask for a token with the role operator."),
+    "cross-site": Kind(
+        403,
+        "This came from another site",
+        "Send it from the console, or from a program with a bearer token.",
+    ),
+    "not-found": Kind(
+        404, "There is nothing here", "Compare the address with the intake URLs of the source file."
+    ),
+    "method": Kind(
+        405, "This method is not allowed here", "Use a method named in the Allow header."
+    ),
+    "too-slow": Kind(408, "The body took too long", "Send the whole body within ten seconds."),
+    "state": Kind(
+        409,
+        "Its state does not allow this",
+        "Look at its state again; somebody may have been quicker.",
+    ),
+    "count": Kind(
+        409, "The count has changed", "Look at the list again, and send the count you then see."
+    ),
+    "too-large": Kind(
+        413,
+        "The body is too large",
+        "Stay below `max_body` of the source, 256 KiB unless it says otherwise.",
+    ),
+    "media-type": Kind(
+        415,
+        "The media type is not taken",
+        "Send JSON, a form or multipart, without content coding.",
+    ),
+    "no-contact": Kind(
+        422, "There is no way to reach anybody", "Send an e-mail address, a phone number or a name."
+    ),
+    "key-reused": Kind(
+        422, "The Idempotency-Key belongs to another body", "Use a new key for each new submission."
+    ),
+    "value": Kind(422, "A value is wrong", "Correct the fields that `errors` names."),
+    "locked-out": Kind(
+        429, "Too many wrong tokens", "Wait as long as the Retry-After header says."
+    ),
+    "rate": Kind(429, "Too many submissions", "Wait as long as the Retry-After header says."),
+    "away": Kind(503, "Redis cannot be asked just now", "Ask again after Retry-After."),
+    "loading": Kind(
+        503,
+        "Not everything is read yet",
+        "Ask again after Retry-After: after a start the lists take a moment.",
+    ),
+    "not-stored": Kind(
+        503,
+        "The submission could not be stored",
+        "Send it again after Retry-After; it was not kept.",
+    ),
+    "internal": Kind(
+        500, "Something is wrong on our side", "Report the request id to the operator."
+    ),
+}
+
+_BY_STATUS = {400: "unreadable", 401: "not-genuine", 403: "origin", 404: "not-found", 405: "method", 413: "too-large",
+              415: "media-type", 429: "rate", 503: "not-stored"}  # fmt: skip
+
+
+class HttpProblem(Exception):
+    """An answer that is an error. `detail` never repeats what the sender sent.
+
+    `extensions` are members beside the standard ones; `why` says more than the sender should know,
+    for operators.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        detail: str | None = None,
+        *,
+        status: int | None = None,
+        errors: Sequence[Problem] = (),
+        headers: Mapping[str, str] | None = None,
+        extensions: Mapping[str, Any] | None = None,
+        why: str | None = None,
+    ) -> None:
+        super().__init__(kind)
+        self.kind = kind
+        self.status = status or KINDS[kind].status
+        self.detail = detail or KINDS[kind].help
+        self.errors = list(errors)
+        self.headers = dict(headers or {})
+        self.extensions = dict(extensions or {})
+        self.why = why or self.detail
+
+
+def document(problem: HttpProblem, instance: str) -> dict[str, Any]:
+    """The members of the problem; `instance` is the request id."""
+    return problem.extensions | {
+        "type": f"/docs#problem-{problem.kind}",
+        "title": KINDS[problem.kind].title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "instance": instance,
+        "errors": [{"field": error.field, "message": error.message} for error in problem.errors],
+    }
+
+
+def answer(
+    problem: HttpProblem, instance: str, *, page: bool, headers: Mapping[str, str] | None = None
+) -> Response[bytes]:
+    """The problem as a page for a browser that navigates, else as JSON."""
+    content = document(problem, instance)
+    extra = {**(headers or {}), **problem.headers}
+    if page:
+        return pages.html("problem.html", status=problem.status, headers=extra, problem=content)
+    return Response(
+        msgspec.json.encode(content),
+        status_code=problem.status,
+        media_type=MEDIA_TYPE,
+        headers={**pages.BARE_HEADERS, **extra},
+    )
+
+
+def handle_problem(request: Request[Any, Any, Any], problem: HttpProblem) -> Response[bytes]:
+    return answer(
+        problem,
+        request_id(request.scope),
+        page=pages.prefers_html(request.headers.get("accept", "")),
+    )
+
+
+def handle_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """What the framework itself refuses, in our words."""
+    kind = _BY_STATUS.get(
+        error.status_code, "unreadable" if error.status_code < 500 else "internal"
+    )
+    allow = {
+        name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"
+    }
+    status = error.status_code if error.status_code < 500 else None
+    return handle_problem(request, HttpProblem(kind, status=status, headers=allow))
+
+
+def handle_surprise(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """A fault of ours: where it happened goes to the log, nothing of it to the sender."""
+    structlog.get_logger().error("surprise", request_id=request_id(request.scope), exc_info=error)
+    return handle_problem(request, HttpProblem("internal"))

@@ -1,0 +1,78 @@
+"""How often one address may post to one source.
+
+The generic cell rate algorithm: per address one number in Redis, the time at which its allowance is
+whole again. A request moves it on by one interval; it is let in while that stays within the period
+from now. Decided in one script, so that no two processes let the same request's place be taken
+twice. While Redis is away each process counts for itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from service.sources.schema import Rate
+from worker.accept.breaker import Breaker
+from worker.store import keys
+
+MOST_ADDRESSES = 10_000
+
+# The clock of Redis, so that all processes count by one. A clock set back must not lock an address
+# out for longer than the period, hence the `min`.
+SCRIPT = """
+local now = redis.call('TIME')
+now = now[1] * 1000 + now[2] / 1000
+local interval, period = tonumber(ARGV[1]), tonumber(ARGV[2])
+local full = math.min(tonumber(redis.call('GET', KEYS[1]) or '0'), now + period)
+local next = math.max(full, now) + interval
+local wait = next - now - period
+if wait > 0.5 then return math.ceil(wait) end
+redis.call('SET', KEYS[1], string.format('%.3f', next), 'PX', math.ceil(next - now) + 1)
+return 0
+"""
+
+
+class Limiter:
+    """One per process. `clock` measures seconds and never goes back. `breaker` says whether Redis
+    is worth asking.
+    """
+
+    def __init__(
+        self,
+        store: redis.asyncio.Redis,
+        breaker: Breaker,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._script = store.register_script(SCRIPT)
+        self._breaker = breaker
+        self._clock = clock
+        self._own: OrderedDict[str, float] = OrderedDict()
+
+    async def wait_seconds(self, source: str, address: str, rate: Rate) -> float:
+        """0.0 if the request may pass, else how long until the next one may."""
+        key = keys.limit(source, address)
+        if self._breaker.closed:
+            try:
+                milliseconds = await self._script(
+                    keys=[key], args=[rate.seconds * 1000 / rate.count, rate.seconds * 1000]
+                )
+                return int(milliseconds) / 1000
+            except (RedisError, OSError):
+                self._breaker.trip()
+        return self._decide_here(key, rate)
+
+    def _decide_here(self, key: str, rate: Rate) -> float:
+        now = self._clock()
+        following = max(self._own.get(key, 0.0), now) + rate.seconds / rate.count
+        wait = following - now - rate.seconds
+        if wait > 0.0005:
+            return wait
+        self._own[key] = following
+        self._own.move_to_end(key)
+        while len(self._own) > MOST_ADDRESSES:
+            self._own.popitem(last=False)
+        return 0.0

@@ -1,0 +1,1 @@
+"""From a submission to its receipt: Redis, or the local spool while Redis cannot take it."""

@@ -1,0 +1,128 @@
+"""What one delivery has at hand, and what it has done so far."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from worker.contract import Attempt, Lead
+from worker.errors import Gated, OutcomeUnknown, OutOfAllowance, PipedriveError
+from worker.fate import Policy
+from worker.lead.plan import Plan
+from worker.lead.settings import SourceWriting
+from worker.ledger import Ledger, Record
+from worker.ledger.contact_cache import Memory
+from worker.metrics import Meter
+from worker.pipedrive.client import Pipedrive
+from worker.pipedrive.metadata_cache import Catalogue
+from worker.queue.leases import Lease, Leases
+from worker.queue.sweeper import Sweeper
+
+Made = TypeVar("Made")
+
+
+@dataclass
+class Run:
+    """One delivery of one submission. `record` is as it was claimed; what steps bring is in the
+    fields below it.
+    """
+
+    record: Record
+    lead: Lead
+    plan: Plan
+    lease: Lease
+    leases: Leases
+    ledger: Ledger
+    memory: Memory
+    pipedrive: Pipedrive
+    clock: Callable[[], float]
+    organization_id: int | None = None
+    person_id: int | None = None
+    person_created: bool = False
+    lead_id: str | None = None
+    result: str | None = None
+    note_id: int | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    doubt: float | None = None
+    """The horizon (Unix seconds) where Redis was set back and this may have been delivered before:
+    `worker.delivery.unknown_outcome`.
+    """
+    made: set[str] = field(default_factory=set)
+    """What this very delivery has created."""
+
+    def __post_init__(self) -> None:
+        self.organization_id = self.record.organization_id
+        self.person_id = self.record.person_id
+        self.person_created = self.record.person_created
+        self.lead_id = self.record.lead_id
+        self.result = self.record.result
+        self.note_id = self.record.note_id
+
+    @property
+    def identity(self) -> tuple[str, str] | None:
+        """By what the person is known: (`email` or `phone`, normalised value)."""
+        return identity(self.lead)
+
+    @property
+    def horizon(self) -> str:
+        """Since when what the store says of persons is whole; empty where it always was."""
+        return self.lease.horizon
+
+    def create(self, step: str, call: Callable[[], Made]) -> Made:
+        """Sends a create that was announced before. A definite refusal takes the announcement back;
+        an unknown outcome leaves it.
+
+        Raises `LeaseLost`: then nothing was sent.
+        """
+        self.leases.announce(self.lease, step)
+        try:
+            made = call()
+        except OutcomeUnknown:
+            raise
+        except (PipedriveError, OutOfAllowance, Gated):
+            self.learn(step)
+            raise
+        self.made.add(step)
+        return made
+
+    def learn(self, step: str, **facts: str | int | None) -> None:
+        """Writes down what a step brought before the next begins; `step` is empty for facts that
+        were not announced.
+        """
+        self.ledger.learn(self.record.id, self.lease.token, step, facts)
+        for name, value in facts.items():
+            setattr(self, name, value)
+
+    def note_down(self, step: str, outcome: str, detail: str | None = None) -> None:
+        self.attempts.append(Attempt(at=self.clock(), step=step, outcome=outcome, detail=detail))
+
+
+def identity(lead: Lead) -> tuple[str, str] | None:
+    if lead.email:
+        return "email", lead.email.casefold()
+    if lead.phone:
+        return "phone", "".join(sign for sign in lead.phone if sign.isdigit() or sign == "+")
+    return None
+
+
+# What the deliveries of one process share.
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """`clock` tells Unix seconds, `pause` sleeps so many seconds; `writings` holds each source's
+    settings by its name.
+    """
+
+    ledger: Ledger
+    leases: Leases
+    memory: Memory
+    catalogue: Catalogue
+    sweeper: Sweeper
+    meter: Meter
+    policy: Policy
+    writings: Mapping[str, SourceWriting]
+    clock: Callable[[], float]
+    pause: Callable[[float], None] = time.sleep

@@ -1,0 +1,1 @@
+"""What the source file names and the Pipedrive account lacks."""

@@ -1,0 +1,233 @@
+"""The drift guard: whether the account still has what the source file names, asked hourly, before
+the first lead fails of it.
+
+    one worker process, once an hour or when the source file changes -> keys.DRIFT -> console, metrics, alerts
+
+`leadline check` asks the same by itself. Costs what the catalogue's reading costs: at most 51 API
+tokens an hour.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import msgspec
+import redis
+import structlog
+from msgspec import Struct
+
+from worker.drift.unresolved_names import Unresolved, unresolved, used
+from worker.errors import Forbidden, LeadlineError
+from worker.lead.settings import SourceWriting
+from worker.pipedrive.metadata import WORDS, Kind
+from worker.pipedrive.metadata_cache import Catalogue
+from worker.store import keys
+from worker.store.connection import ask, asking
+
+HOUR_SECONDS = 3600.0
+AGAIN_SECONDS = 300.0
+"""After a look that could not be finished."""
+TURN_SECONDS = 60
+BEAT_SECONDS = 5.0
+
+SCOPES = {
+    "base": {"base"},
+    "leads:full": {"leads:full"},
+    "contacts:full": {"contacts:full"},
+    "deals:read": {"deals:read", "deals:full", "admin", "deal-fields:full"},
+}
+"""OAuth scopes a delivery needs, and what grants each: pipedrive's reference, `security` of each
+operation.
+"""
+
+log = structlog.get_logger("leadline.drift")
+
+
+class Drifted(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One thing the account lacks. `needed`: submissions that need it will die; else leads flow
+    without it.
+
+    `settings` are the places in the source file, `known` the names the account has instead.
+    """
+
+    kind: str
+    message: str
+    needed: bool
+    settings: list[str] = []
+    sources: list[str] = []
+    name: str | None = None
+    known: list[str] = []
+
+
+class DriftReport(Struct, frozen=True):
+    """What the last look found, `at` (Unix seconds). `error` says why it could not see
+    everything.
+    """
+
+    at: float
+    writings: str
+    found: list[Drifted]
+    error: str | None = None
+
+
+class Drift:
+    """For one worker process; of several, one looks. `clock` is the ledger's."""
+
+    def __init__(
+        self,
+        connection: redis.Redis,
+        writings: Mapping[str, SourceWriting],
+        catalogue: Catalogue,
+        clock: Callable[[], float],
+    ) -> None:
+        self._redis = connection
+        self._writings = writings
+        self._catalogue = catalogue
+        self._clock = clock
+        self._next = 0.0
+
+    def beat(self) -> None:
+        """Looks when the last look is an hour old, was at another source file, or found a lack and
+        the account was read since.
+
+        A retry reads the names again: what it finds mended is no longer said to lack. May raise
+        `StoreUnavailable`.
+        """
+        now = self._clock()
+        if now < self._next:
+            return
+        self._next = now + BEAT_SECONDS
+        version = _version(self._writings)
+        report = last(self._redis)
+        if (
+            report is not None
+            and report.writings == version
+            and _fresh(report, now)
+            and not self._read_since(report)
+        ):
+            return
+        if ask(lambda: self._redis.set(keys.DRIFT_TURN, b"1", nx=True, ex=TURN_SECONDS)):
+            self._report(self._look(version))
+
+    def _look(self, version: str) -> DriftReport:
+        found: list[Drifted] = list(self._scopes())
+        readable: set[Kind] = set()
+        error = None
+        for kind in used(self._writings):
+            try:
+                self._catalogue.refresh([kind], gap=HOUR_SECONDS / 2)
+                readable.add(kind)
+            except Forbidden as refused:
+                found.append(
+                    Drifted(
+                        kind="permission",
+                        message=_forbidden(kind, refused),
+                        needed=True,
+                        name=kind.value,
+                    )
+                )
+            except LeadlineError as failed:
+                error = f"{WORDS[kind]}s: {failed.code}"
+        try:
+            found += [
+                _drifted(each) for each in unresolved(self._writings, self._catalogue, readable)
+            ]
+        except LeadlineError as failed:
+            error = failed.code
+        return DriftReport(at=self._clock(), writings=version, found=found, error=error)
+
+    def _read_since(self, report: DriftReport) -> bool:
+        """Whether what it lacked may be there by now."""
+        return bool(report.found) and any(
+            table.at > report.at for table in self._catalogue.snapshot().values()
+        )
+
+    def _scopes(self) -> Iterator[Drifted]:
+        """Those that the app was not granted, as the token endpoint said; an API token has its
+        user's rights and no scopes.
+        """
+        for scope in missing_scopes(granted_scopes(self._redis)):
+            message = f"the app was not granted the scope {scope}: add it and connect the app again"
+            yield Drifted(kind="scope", message=message, needed=True, name=scope)
+
+    def _report(self, report: DriftReport) -> None:
+        """Stores it, and says in the log what is new. The turn lapses by itself: another look may
+        be due soon.
+        """
+        before = last(self._redis)
+        known = {each.message for each in before.found} if before else set()
+        ask(lambda: self._redis.set(keys.DRIFT, msgspec.json.encode(report)))
+        for each in report.found:
+            if each.message not in known:
+                # Owners are people: their names and addresses stay out of the log.
+                name = {} if each.kind == WORDS[Kind.OWNERS] else {"name": each.name}
+                log.warning(
+                    "the account lacks what the source file names",
+                    kind=each.kind,
+                    settings=each.settings,
+                    **name,
+                )
+
+
+def granted_scopes(connection: redis.Redis) -> str:
+    """What the token endpoint named last; empty where it named nothing. Raises
+    `StoreUnavailable`.
+    """
+    with asking():
+        stored = connection.hget(keys.OAUTH, "scopes")
+    return stored.decode() if isinstance(stored, bytes) else ""
+
+
+def missing_scopes(granted: str) -> list[str]:
+    """Scopes a delivery needs and the app was not granted; none where the token endpoint named
+    none.
+    """
+    found = set(granted.replace(",", " ").split())
+    return [scope for scope, enough in SCOPES.items() if found and not found & enough]
+
+
+def last(connection: redis.Redis) -> DriftReport | None:
+    """The newest report; None before the first. Raises `StoreUnavailable`."""
+    with asking():
+        stored = connection.get(keys.DRIFT)
+    return decode(stored if isinstance(stored, bytes) else None)
+
+
+def decode(stored: bytes | None) -> DriftReport | None:
+    """A stored report; one of another version counts as none."""
+    try:
+        return msgspec.json.decode(stored, type=DriftReport) if stored else None
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def _fresh(report: DriftReport, now: float) -> bool:
+    return 0 <= now - report.at < (AGAIN_SECONDS if report.error else HOUR_SECONDS)
+
+
+def _drifted(one: Unresolved) -> Drifted:
+    return Drifted(
+        kind=one.kind,
+        message=one.message,
+        needed=one.needed,
+        settings=[place.setting for place in one.places],
+        sources=_once(place.source for place in one.places),
+        name=one.name,
+        known=list(one.known[:20]),
+    )
+
+
+def _forbidden(kind: Kind, error: Forbidden) -> str:
+    return (
+        f"the credentials may not read the account's {WORDS[kind]}s ({error.detail}): give the API"
+        " user the permission"
+    )
+
+
+def _version(writings: Mapping[str, SourceWriting]) -> str:
+    return hashlib.sha256(msgspec.json.encode(list(writings.values()))).hexdigest()[:16]
+
+
+def _once(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(texts))

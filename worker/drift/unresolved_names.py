@@ -1,0 +1,203 @@
+"""The names in the source file that the account does not have: asked at a worker's start and by
+`leadline check`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Mapping
+
+import structlog
+from msgspec import Struct, structs
+
+from worker.errors import LeadlineError, UnknownName
+from worker.lead.settings import LeadSettings, Rule, SourceWriting
+from worker.lead.templates import Context, TemplateError, compile_template
+from worker.pipedrive.custom_fields import ENCODERS, FieldInfo
+from worker.pipedrive.metadata import WORDS, Kind, Names
+
+PERSON = "person."
+
+log = structlog.get_logger("leadline.names")
+
+
+class Place(Struct, frozen=True):
+    """Where a name stands: `line` is that of the source in the source file, if known."""
+
+    source: str
+    setting: str
+    line: int | None = None
+
+
+class Unresolved(Struct, frozen=True, kw_only=True):
+    """One name, everywhere it stands. `needed`: the submissions that need it die; else leads flow
+    without it.
+
+    `known` are the names that the account has, `message` says it all in a sentence.
+    """
+
+    kind: str
+    name: str
+    places: tuple[Place, ...]
+    known: tuple[str, ...] = ()
+    needed: bool
+    message: str
+
+
+class _Use(Struct, frozen=True):
+    """A name in one setting. `text` is a custom field's template, `creatable` a label that is made
+    where it is missing.
+    """
+
+    kind: Kind
+    name: str
+    place: Place
+    text: str = ""
+    creatable: bool = False
+
+
+def unresolved(
+    writings: Mapping[str, SourceWriting], names: Names, kinds: Container[Kind] = frozenset(Kind)
+) -> list[Unresolved]:
+    """Every name of these kinds that does not resolve, once, in the order of the source file.
+
+    May raise what `names` raises where it cannot look: `PipedriveError`, `OutOfAllowance`,
+    `StoreUnavailable`.
+    """
+    found: dict[tuple[str, str], Unresolved] = {}
+    for use in (
+        use for writing in writings.values() for use in _uses(writing) if use.kind in kinds
+    ):
+        fault = _fault(use, names)
+        if fault is None:
+            continue
+        key = (fault.kind, fault.message)
+        seen = found.get(key)
+        found[key] = structs.replace(seen, places=(*seen.places, use.place)) if seen else fault
+    return list(found.values())
+
+
+def used(writings: Mapping[str, SourceWriting]) -> dict[Kind, set[str]]:
+    """The names that the source file uses, by kind."""
+    kinds: dict[Kind, set[str]] = {}
+    for use in (use for writing in writings.values() for use in _uses(writing)):
+        kinds.setdefault(use.kind, set()).add(use.name)
+    return kinds
+
+
+def warn(writings: Mapping[str, SourceWriting], names: Names) -> None:
+    """Says in the log which names do not resolve, or that they cannot be looked up now. Never
+    raises a `LeadlineError`.
+    """
+    try:
+        found = unresolved(writings, names)
+    except LeadlineError as error:
+        log.warning("names are not checked", error=error.code)
+        return
+    for each in found:
+        settings = [place.setting for place in each.places]
+        log.warning(
+            "name does not resolve",
+            kind=each.kind,
+            needed=each.needed,
+            settings=settings,
+            **_open(each),
+        )
+
+
+def _open(one: Unresolved) -> dict[str, str]:
+    """Owners are people: their names and addresses stay out of the log."""
+    return {} if one.kind == WORDS[Kind.OWNERS] else {"name": one.name}
+
+
+def _uses(writing: SourceWriting) -> Iterator[_Use]:
+    table = f"sources.{writing.source}"
+    yield from _of(writing.lead, f"{table}.lead", writing, writing.lead.create_labels)
+    for at, rule in enumerate(writing.rules, start=1):
+        create = writing.lead.create_labels if rule.create_labels is None else rule.create_labels
+        yield from _of(rule, f"{table}.rules[{at}]", writing, create)
+
+
+def _of(
+    given: LeadSettings | Rule, table: str, writing: SourceWriting, create: bool
+) -> Iterator[_Use]:
+    def place(key: str) -> Place:
+        return Place(writing.source, f"{table}.{key}", writing.line)
+
+    for name in _filled(given.labels):
+        yield _Use(Kind.LABELS, name, place("labels"), creatable=create)
+    for name in _filled([given.channel]):
+        yield _Use(Kind.CHANNELS, name, place("channel"))
+    for name in _filled([given.owner_id]):
+        yield _Use(Kind.OWNERS, name, place("owner_id"))
+    for field, text in (given.custom or {}).items():
+        kind = Kind.PERSON_FIELDS if field.startswith(PERSON) else Kind.DEAL_FIELDS
+        yield _Use(kind, field.removeprefix(PERSON).strip(), place(f"custom.{field}"), text=text)
+
+
+def _filled(names: Iterable[int | str | None]) -> Iterator[str]:
+    return (str(name).strip() for name in names if name is not None and str(name).strip())
+
+
+def _fault(use: _Use, names: Names) -> Unresolved | None:
+    setting = use.place.setting
+    try:
+        if use.kind is Kind.LABELS:
+            names.label_id(use.name, setting=setting)
+        elif use.kind is Kind.CHANNELS:
+            names.channel_id(use.name, setting=setting)
+        elif use.kind is Kind.OWNERS:
+            names.owner_id(use.name, setting=setting)
+        else:
+            find = names.field if use.kind is Kind.DEAL_FIELDS else names.person_field
+            return _unwritable(use, find(use.name, setting=setting))
+    except UnknownName as error:
+        said = f"{error}; it is created with the first lead" if use.creatable else str(error)
+        return Unresolved(
+            kind=error.kind,
+            name=error.name,
+            places=(use.place,),
+            known=tuple(error.known),
+            needed=not use.creatable,
+            message=said,
+        )
+    return None
+
+
+def _unwritable(use: _Use, info: FieldInfo) -> Unresolved | None:
+    """A field that is there, and does not take what the source file writes into it: then it is left
+    out of each lead.
+    """
+    problem = None
+    if info.type not in ENCODERS:
+        problem = f"fields of the type {info.type!r} cannot be written from text"
+    elif (text := _constant(use.text)) and (problem := _refusal(info, text)):
+        problem = f"it does not take {text!r}: {problem}"
+    if problem is None:
+        return None
+    message = f"the {WORDS[use.kind]} {use.name!r} is left out of each lead: {problem}"
+    known = tuple(option.label for option in info.options)
+    return Unresolved(
+        kind=WORDS[use.kind],
+        name=use.name,
+        places=(use.place,),
+        known=known,
+        needed=False,
+        message=message,
+    )
+
+
+def _refusal(info: FieldInfo, text: str) -> str | None:
+    try:
+        info.encode(text)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _constant(template: str) -> str | None:
+    """The text of a template that reads no field of the lead; None for any other."""
+    try:
+        compiled = compile_template(template)
+    except TemplateError:
+        return None
+    return None if compiled.names else compiled.render(Context({}, {}, {})) or None

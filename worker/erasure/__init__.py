@@ -1,0 +1,1 @@
+"""Erasing a person, erasing what is old, and rewriting Redis's file."""

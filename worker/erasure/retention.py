@@ -1,0 +1,137 @@
+"""Erases what has been kept for as long as `LEADLINE_RETENTION` says, and later the receipts that
+stay of it.
+
+    final state ── kept ──> erased ── the duplicate window ──> gone, but for a number
+
+An erased submission takes about 1.5 KB of Redis's memory, however large it was: what a receipt
+tells and what makes a redelivery known. When the duplicate window is over it goes altogether, and
+only the count of such submissions stays, so that the books balance for ever and nothing grows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import cast
+
+import redis
+import structlog
+
+from worker.contract import State
+from worker.erasure.persistence import ask_to_rewrite
+from worker.ledger import Ledger
+from worker.store import keys
+from worker.store.connection import asking
+from worker.store.scripts import REMEMBER_SECONDS
+
+log = structlog.get_logger("leadline.retention")
+
+BEAT_SECONDS = 30.0
+PORTION = 200
+"""Submissions a turn: after a long time without a worker, or with a shorter retention, there may be
+millions.
+"""
+
+A_TRIP = 10
+"""Submissions that Redis is asked about at once: others come in between."""
+
+TURN_MILLISECONDS = 1_500
+RECEIPT_SECONDS = REMEMBER_SECONDS + 3600
+"""A receipt outlives the duplicate keys that point to it."""
+
+REWRITE_SECONDS = 24 * 3600
+AGAIN_SECONDS = 300
+"""After Redis refused, as it does while it writes its file anew already: that may have begun before
+the last erasure.
+"""
+
+BY = "retention"
+
+
+class Retention:
+    """For one worker process; they take turns. `kept` is seconds by state, None for ever; times are
+    the ledger's.
+
+    What is erased never comes back, so it goes by two clocks: if Redis's was set ahead, by this
+    process's own, `clock`.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        kept: Mapping[State, float | None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._kept = {state: seconds for state, seconds in kept.items() if seconds is not None}
+        self._next = 0.0
+
+    def beat(self) -> int:
+        """One turn, if it is ours and time. Returns how many went. May raise `StoreUnavailable`."""
+        now = min(self._ledger.now(), self._clock())
+        if now < self._next:
+            return 0
+        with asking():
+            if not self._ledger.redis.set(keys.RETENTION, b"1", nx=True, px=TURN_MILLISECONDS):
+                return 0
+            went = self.turn(now)
+            self._next = now if went >= PORTION else now + BEAT_SECONDS
+            return went
+
+    def turn(self, now: float) -> int:
+        """A portion of what is over its time, whoever else does it: doing it twice is harmless."""
+        erased = 0
+        for state, seconds in self._kept.items():
+            erased += self._erase(state, now - seconds, PORTION - erased)
+        if erased:
+            self._ledger.redis.set(keys.UNWRITTEN, b"1")
+            log.info("content erased: its time is over", count=erased)
+        self._rewrite()
+        return erased + self._forget(now - RECEIPT_SECONDS, PORTION - erased)
+
+    def _erase(self, state: State, since: float, most: int) -> int:
+        ids, done = self._ids(state, since, most), 0
+        for start in range(0, len(ids), A_TRIP):
+            with self._ledger.redis.pipeline(transaction=False) as pipe:
+                for submission_id in ids[start : start + A_TRIP]:
+                    self._ledger.erase_call(
+                        pipe, submission_id, BY, "kept long enough", state=state, since=since
+                    )
+                done += sum(pipe.execute())
+        return done
+
+    def _forget(self, since: float, most: int) -> int:
+        ids = self._ids(State.ERASED, since, most)
+        return sum(
+            self._ledger.forget(ids[start : start + A_TRIP], since)
+            for start in range(0, len(ids), A_TRIP)
+        )
+
+    def _ids(self, state: State, since: float, most: int) -> list[str]:
+        if most <= 0:
+            return []
+        found = self._ledger.redis.zrange(
+            keys.state(state), "-inf", since, byscore=True, offset=0, num=most
+        )
+        return [raw.decode() for raw in cast("list[bytes]", found)]
+
+    def _rewrite(self) -> None:
+        """Once a day if need be: Redis rewrites its file by itself when it has doubled, and a small
+        one may not for months.
+        """
+        store = self._ledger.redis
+        if not store.exists(keys.UNWRITTEN) or not store.set(
+            keys.REWRITTEN, b"1", nx=True, ex=REWRITE_SECONDS
+        ):
+            return
+        store.delete(keys.UNWRITTEN)
+        try:
+            ask_to_rewrite(store)
+        except redis.ResponseError as error:
+            store.set(keys.UNWRITTEN, b"1")
+            store.expire(keys.REWRITTEN, AGAIN_SECONDS)
+            log.warning(
+                "Redis does not write its file anew, and what was erased still stands in it",
+                error=str(error)[:200],
+            )

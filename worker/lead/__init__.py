@@ -1,0 +1,1 @@
+"""From a lead to what is to be written to Pipedrive; pure."""

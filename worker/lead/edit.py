@@ -1,0 +1,100 @@
+"""A person's edit of a lead: canonical fields by name, with the same types as the lead's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import structs
+
+from worker.contract import Lead, Money, Utm
+from worker.errors import LeadlineError
+
+UTM = {f"utm_{name}": name for name in Utm.__struct_fields__}
+KEYS: dict[str, Any] = {
+    "answers": None,
+    "click_ids": None,
+    "utm": Utm.__struct_fields__,
+    "value": Money.__struct_fields__,
+}
+"""What may stand behind the point; None: any name."""
+
+PLAIN = frozenset(Lead.__struct_fields__) - {"utm", "click_ids", "answers", "value"}
+
+
+class EditError(LeadlineError):
+    """The edit is wrong; `faults` maps each field to what was expected of it. Nothing was
+    changed.
+    """
+
+    code = "edit"
+
+    def __init__(self, faults: dict[str, str]) -> None:
+        super().__init__("; ".join(f"{field}: {fault}" for field, fault in faults.items()))
+        self.faults = faults
+
+
+def mend(lead: Lead, edit: Mapping[str, Any]) -> Lead:
+    """The lead with the edit applied. Raises `EditError` with every fault at once.
+
+    Fields are those of `worker.contract.Lead`, `utm_source` and its like (or `utm` with a table),
+    `value.amount`, `value.currency`, `click_ids.NAME` and `answers.NAME`; an empty text or None
+    removes a field.
+    """
+    faults: dict[str, str] = {}
+    changed: dict[str, Any] = msgspec.to_builtins(lead)
+    for name, value in edit.items():
+        fault = _set(changed, name, value)
+        if fault:
+            faults[name] = fault
+    if faults:
+        raise EditError(faults)
+    try:
+        return msgspec.convert(changed, Lead, strict=False)
+    except msgspec.ValidationError as error:
+        raise EditError({_field(str(error)): str(error).split(" - at ")[0]}) from None
+
+
+def _set(lead: dict[str, Any], name: str, value: Any) -> str | None:
+    group, _, key = ("utm", ".", UTM[name]) if name in UTM else name.partition(".")
+    if key and group in KEYS and (KEYS[group] is None or key in KEYS[group]):
+        _put(lead.setdefault(group, {}), key, value)
+        return None
+    if name in PLAIN or (name in Lead.__struct_fields__ and isinstance(value, dict | None)):
+        known = KEYS.get(name)
+        if known and (unknown := [key for key in value or () if key not in known]):
+            return f"expected {', '.join(known)}, got {unknown[0][:40]!r}"
+        _put(lead, name, _truth(name, value))
+        return None
+    return (
+        f"expected a field of the lead ({', '.join(sorted(PLAIN))}, utm_…, value.…, click_ids.…,"
+        " answers.…)"
+    )
+
+
+def _put(table: dict[str, Any], key: str, value: Any) -> None:
+    if value is None or value == "":
+        table.pop(key, None)
+    else:
+        table[key] = value
+
+
+def _truth(name: str, value: Any) -> Any:
+    words = {"yes": True, "true": True, "no": False, "false": False}
+    return (
+        words.get(value.lower(), value)
+        if name in ("consent", "is_test") and isinstance(value, str)
+        else value
+    )
+
+
+def _field(message: str) -> str:
+    """`answers` of ``… - at `$.answers[...]```."""
+    return message.rpartition("`$.")[2].rstrip("`").partition("[")[0] or "lead"
+
+
+def changes(before: Lead, after: Lead) -> dict[str, tuple[Any, Any]]:
+    """What an edit changed: field -> (before, after)."""
+    old, new = structs.asdict(before), structs.asdict(after)
+    return {name: (old[name], new[name]) for name in old if old[name] != new[name]}

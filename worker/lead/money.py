@@ -1,0 +1,134 @@
+"""Money as people type it into forms: `1.200,50 €`, `EUR 1,200.50`, `1'200.-`. A leaf: text in,
+number and currency out.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import NamedTuple
+
+CURRENCIES = frozenset(
+    """
+    AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF
+    CLF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL
+    HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL
+    MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON
+    RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH
+    UGX USD UYU UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG
+    """.split()
+)  # noqa: SIM905 -- a list of 160 quoted codes is no easier to check
+"""ISO 4217 codes that money is counted in: no metals, test codes or funds. ANG and BGN stay for
+accounts that keep old sums.
+"""
+THREE_DECIMALS = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
+SIGNS = {
+    "€": "EUR", "euro": "EUR", "euros": "EUR", "$": "USD", "us$": "USD", "dollar": "USD",
+    "dollars": "USD",
+    "£": "GBP", "pound": "GBP", "pounds": "GBP", "¥": "JPY", "₹": "INR", "rs": "INR", "₽": "RUB",
+    "₺": "TRY", "₩": "KRW",
+    "₪": "ILS", "₫": "VND", "₴": "UAH", "₦": "NGN", "₱": "PHP", "฿": "THB", "zł": "PLN",
+    "kč": "CZK", "r$": "BRL",
+    "c$": "CAD", "a$": "AUD", "fr": "CHF", "sfr": "CHF", "kr": "SEK", "ft": "HUF", "lei": "RON",
+}  # fmt: skip
+SHARED = {
+    "$": frozenset({"USD", "CAD", "AUD", "NZD", "SGD", "HKD", "TWD", "MXN", "ARS", "CLP", "COP"}),
+    "¥": frozenset({"JPY", "CNY"}),
+    "£": frozenset({"GBP", "EGP", "GIP"}),
+    "kr": frozenset({"SEK", "NOK", "DKK", "ISK"}),
+    "rs": frozenset({"INR", "PKR", "LKR", "NPR"}),
+}
+"""Signs that several currencies use; alone, the sign means the one in `SIGNS`."""
+LONGEST = 64
+LARGEST = 1e15
+
+
+class Sum(NamedTuple):
+    """`currency` is what the text itself names, or None. `agrees` tells whether that fits the
+    currency expected of it.
+    """
+
+    amount: float
+    currency: str | None
+    agrees: bool = True
+
+
+_SIGN = r"[^\d\s.,'+-]{1,8}\.?"
+_MONEY = re.compile(
+    rf"(?P<sign>-?)\s*(?P<before>{_SIGN})?\s*(?P<number>\d[\d.,'"
+    rf" ]*?)(?:[.,]-{{1,2}})?\s*(?P<after>{_SIGN})?",
+    re.ASCII,
+)
+_PLAIN = str.maketrans(
+    {
+        "\N{RIGHT SINGLE QUOTATION MARK}": "'",
+        "\N{MINUS SIGN}": "-",
+        "\N{EN DASH}": "-",
+        "\N{EM DASH}": "-",
+    }
+)
+
+
+def read_money(text: str, expected: str | None = None) -> Sum | None:
+    """The sum a text states, or None if it is no single number (`5000-10000`, `about 5`).
+    `expected`: an ISO code.
+    """
+    if len(text) > LONGEST:
+        return None
+    found = _MONEY.fullmatch(_tidy(text))
+    if not found or (found["before"] and found["after"]):
+        return None
+    sign = (found["before"] or found["after"] or "").rstrip(".").casefold()
+    currency = currency_code(sign)
+    if sign and currency is None:
+        return None
+    number = _number(found["number"], three_decimals=(expected or currency) in THREE_DECIMALS)
+    if number is None or number > LARGEST:
+        return None
+    agrees = (
+        not expected or not currency or expected == currency or expected in SHARED.get(sign, ())
+    )
+    return Sum(-number if found["sign"] else number, currency, agrees)
+
+
+def currency_code(text: str) -> str | None:
+    """The ISO 4217 code of a code or sign (`eur`, `€`), or None."""
+    name = text.strip().casefold()
+    return name.upper() if name.upper() in CURRENCIES else SIGNS.get(name)
+
+
+def _tidy(text: str) -> str:
+    """One kind of space, apostrophe and minus; NFKC makes full-width digits plain."""
+    return " ".join(unicodedata.normalize("NFKC", text).translate(_PLAIN).split())
+
+
+def _number(digits: str, *, three_decimals: bool) -> float | None:
+    """Read a number whose separators may be of either custom.
+
+    1. Two kinds of mark: the last one is the decimal mark, the other groups.
+    2. One kind, several times: it groups.
+    3. One mark before exactly three digits: it groups (`1.200`), unless the number starts with 0 or the currency counts in
+       thousandths and the mark is a point (`12.500` dinars).
+    4. Any other single mark is the decimal mark.
+    """
+    marks = [mark for mark in digits if mark in ".,"]
+    decimal = ""
+    if len(set(marks)) == 2:
+        decimal = marks[-1]
+    elif len(marks) == 1:
+        whole, _, rest = digits.partition(marks[0])
+        thousandths = three_decimals and marks[0] == "."
+        groups = len(rest) == 3 and 1 <= len(whole) <= 3 and whole != "0" and not thousandths
+        decimal = "" if groups else marks[0]
+    if decimal and digits.count(decimal) > 1:
+        return None
+    whole, _, fraction = digits.partition(decimal) if decimal else (digits, "", "")
+    if not _GROUPED.fullmatch(whole) or (decimal and not _DIGITS.fullmatch(fraction)):
+        return None
+    return float("".join(c for c in whole if c not in ".,' ") + "." + (fraction or "0"))
+
+
+_DIGITS = re.compile(r"[0-9]+")
+_GROUPED = re.compile(
+    r"[0-9]+|[0-9]{1,3}(?:(?P<mark>[.,' ])[0-9]{2,3}(?:(?P=mark)[0-9]{2,3})*(?<=[0-9]{3}))"
+)

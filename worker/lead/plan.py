@@ -1,0 +1,388 @@
+"""From a lead and its source's settings to what will be written to Pipedrive: pure and offline,
+names not yet resolved to ids.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Literal, NamedTuple
+
+from msgspec import Struct, structs
+
+from worker.contract import Lead
+from worker.errors import Unmappable
+from worker.lead.money import currency_code, read_money
+from worker.lead.note import note_html
+from worker.lead.rules import apply_rules
+from worker.lead.settings import LABEL_COLORS, LeadSettings, SourceWriting
+from worker.lead.templates import (
+    Context,
+    Template,
+    TemplateError,
+    as_text,
+    compile_template,
+    context,
+)
+from worker.lead.text_length import LONGEST, fit, fit_around, head
+from worker.units import parse_duration
+
+# One source's settings rendered over one lead. What is no number or no date is left out, and said:
+# the lead still flows.
+
+QUOTED = 120
+"""Characters of a sender's value that are quoted in a sentence about it."""
+
+
+class Sum(Struct, frozen=True):
+    """A lead's value as Pipedrive takes it; `currency` is an ISO 4217 code."""
+
+    amount: float
+    currency: str
+
+
+class Draft:
+    """Renders settings, and gathers sentences about what had to be left out. Raises Unmappable
+    where a setting is wrong.
+    """
+
+    def __init__(self, source: str, settings: LeadSettings, lead: Lead, seen: Context) -> None:
+        self.source = source
+        self.settings = settings
+        self.lead = lead
+        self.seen = seen
+        self.left_out: list[str] = []
+
+    def setting(self, key: str) -> str:
+        """The place in the source file, as a cause names it."""
+        return f"sources.{self.source}.lead.{key}"
+
+    def template(self, key: str, text: str) -> Template:
+        try:
+            return compile_template(text)
+        except TemplateError as error:
+            raise Unmappable(str(error), setting=self.setting(key), field=key) from error
+
+    def text(self, key: str, text: str) -> str:
+        return self.template(key, text).render(self.seen)
+
+    def line(self, key: str, text: str) -> str:
+        """The rendered text on one line, with single spaces."""
+        return " ".join(self.text(key, text).split())
+
+    def duration(self, key: str, text: str) -> float:
+        try:
+            return parse_duration(text)
+        except ValueError as error:
+            raise Unmappable(str(error), setting=self.setting(key), field=key) from error
+
+    def origin_id(self, submission_id: str) -> str:
+        """At most 255 characters, with the submission's id whole: a lead whose outcome is unknown
+        is found by it.
+        """
+        text = self.line("origin_id", self.settings.origin_id)
+        if submission_id not in text:
+            raise Unmappable(
+                "origin_id must contain {submission_id}",
+                setting=self.setting("origin_id"),
+                field="origin_id",
+            )
+        return fit_around(text, submission_id)
+
+    def value(self) -> Sum | None:
+        """The lead's value; the currency of the source file goes before the one the sender
+        wrote.
+        """
+        settings = self.settings.value
+        text = self.line("value.amount", settings.amount) if settings else ""
+        if not settings or not text:
+            return None
+        named = self.line("value.currency", settings.currency)
+        currency = currency_code(named)
+        amount, written, agrees = self._amount(text, currency)
+        chosen = currency or written
+        if named and not currency:
+            self._say(
+                f"The value “{_short(text)}” is left out: the currency “{_short(named)}” is"
+                " unknown."
+            )
+        elif amount is None:
+            self._say(f"The value “{_short(text)}” is left out: it is not a number.")
+        elif not chosen:
+            self._say(f"The value “{_short(text)}” is left out: it has no currency.")
+        else:
+            if not agrees:
+                self._say(
+                    f"The value “{_short(text)}” was written as {chosen}, as the source file says."
+                )
+            return Sum(int(amount) if float(amount).is_integer() else amount, chosen)
+        return None
+
+    @property
+    def writes_value(self) -> bool:
+        """Whether the value written is the lead's own, and not an answer."""
+        settings = self.settings.value
+        return (
+            settings is not None
+            and "value.amount" in self.template("value.amount", settings.amount).names
+        )
+
+    def _amount(self, text: str, currency: str | None) -> tuple[float | None, str | None, bool]:
+        """The number, the currency its text names, and whether that fits. A number that came as one
+        is not interpreted.
+        """
+        given = self.lead.value.amount if self.lead.value else None
+        if (
+            isinstance(given, int | float)
+            and not isinstance(given, bool)
+            and as_text(given) == text
+            and math.isfinite(given)
+        ):
+            return given, None, True
+        found = read_money(text, currency)
+        return (found.amount, found.currency, found.agrees) if found else (None, None, True)
+
+    def expected_close(self, received_at: float) -> str | None:
+        """An ISO date; a duration counts from the day, in UTC, on which the submission came in."""
+        text = self.line("expected_close", self.settings.expected_close or "")
+        found = (read_date(text) or _after(text, received_at)) if text else None
+        if text and not found:
+            self._say(f"The expected close date “{_short(text)}” is left out: it is not a date.")
+        return found
+
+    def _say(self, sentence: str) -> None:
+        self.left_out.append(sentence)
+
+
+_DATE = re.compile(
+    r"(?P<y>\d{4})(?P<mark>[-/.])(?P<m>\d{1,2})(?P=mark)(?P<d>\d{1,2})(?:[T ].*)?"
+    r"|(?P<D>\d{1,2})\. ?(?P<M>\d{1,2})\. ?(?P<Y>\d{4})",
+    re.ASCII,
+)
+
+
+def read_date(text: str) -> str | None:
+    """The ISO form of a date that can be read one way only: year first, or day.month.year with
+    points; else None.
+    """
+    found = _DATE.fullmatch(text.strip())
+    if not found:
+        return None
+    year, month, day = (int(found[low] or found[low.upper()]) for low in "ymd")
+    try:
+        return date(year, month, day).isoformat()
+    except ValueError:
+        return None
+
+
+def _after(duration: str, received_at: float) -> str | None:
+    try:
+        return (
+            (datetime.fromtimestamp(received_at, UTC) + timedelta(seconds=parse_duration(duration)))
+            .date()
+            .isoformat()
+        )
+    except (ValueError, OverflowError):
+        return None
+
+
+def _short(text: str) -> str:
+    """For standing in “ ”: with no end of a quotation in it, so that whoever keeps the sentence can
+    take the text out again.
+    """
+    return fit(text, QUOTED).replace("”", '"')
+
+
+_QUOTED = re.compile(r"(?<!field )“[^”]*”")
+"""What the sender wrote, as the sentences of `Plan.left_out` quote it; what stands behind `field`
+is a name of the account.
+"""
+
+
+class CustomText(NamedTuple):
+    """A custom field by name or key, whose it is (the person's or the lead's), and the text for
+    it.
+    """
+
+    field: str
+    is_person: bool
+    text: str
+
+
+class PersonPlan(Struct, frozen=True, kw_only=True):
+    """The person to find or create. `name` is never empty: a full name, else the e-mail, the phone
+    or the company.
+    """
+
+    name: str
+    first_name: str | None = None
+    last_name: str | None = None
+    email: str | None = None
+    phone: str | None = None
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What one submission becomes. Labels, channel, owner and custom fields are names that the
+    catalogue resolves.
+
+    `person` is None for a lead that names nothing but a company; then `organization` is set. An
+    open lead counts as existing if it was added at `existing_since` (Unix seconds) or later.
+    `note_html` belongs to a new lead and may be None; `note_existing_html` to an open lead that is
+    labelled, and is there whenever notes are wanted. `left_out` are plain sentences about values
+    that could not be written; `value_is_own` says that `value` is the lead's own one and not an
+    answer. `custom` holds the lead's fields and the person's. `matched_rule` counts from 0.
+    """
+
+    source: str
+    submission_id: str
+    title: str
+    origin_id: str
+    person: PersonPlan | None
+    organization: str | None
+    labels: tuple[str, ...]
+    create_labels: bool
+    label_color: LABEL_COLORS
+    channel: str | None
+    channel_id: str | None
+    owner: int | str | None
+    value: Sum | None
+    expected_close: str | None
+    visible_to: Literal["1", "3", "5", "7"] | None
+    custom: tuple[CustomText, ...]
+    existing: Literal["label", "new"]
+    existing_window_seconds: float
+    existing_since: float
+    note_html: str | None
+    note_existing_html: str | None
+    left_out: tuple[str, ...]
+    value_is_own: bool
+    matched_rule: int | None
+
+
+def plan(
+    writing: SourceWriting, lead: Lead, *, submission_id: str, received_at: float, now: float
+) -> Plan:
+    """Decide everything that can be decided without asking Pipedrive. Times in Unix seconds.
+
+    Raises Unmappable, naming the setting, when there is nobody to write to or when a template is
+    wrong.
+    """
+    seen = context(lead, writing.source, submission_id, received_at)
+    settings, matched = apply_rules(writing, seen)
+    draft = Draft(writing.source, settings, lead, seen)
+    company = fit(" ".join((lead.company or "").split())) if settings.organization else ""
+    person = _person(lead, writing.source, has_organization=bool(company))
+    window = draft.duration("existing_window", settings.existing_window)
+    value, close = draft.value(), draft.expected_close(received_at)
+    made = Plan(
+        source=writing.source,
+        submission_id=submission_id,
+        title=fit(
+            draft.line("title", settings.title)
+            or f"{person.name if person else company} via {writing.source}"
+        ),
+        origin_id=draft.origin_id(submission_id),
+        person=person,
+        organization=company or None,
+        labels=tuple(_unique(settings.labels)),
+        create_labels=settings.create_labels,
+        label_color=settings.label_color,
+        channel=(settings.channel or "").strip() or None,
+        channel_id=head(draft.line("channel_id", settings.channel_id), LONGEST) or None,
+        owner=settings.owner_id,
+        value=value,
+        expected_close=close,
+        visible_to=settings.visible_to,
+        custom=tuple(_custom(draft)),
+        existing=settings.existing,
+        existing_window_seconds=window,
+        existing_since=now - window,
+        note_html=None,
+        note_existing_html=None,
+        left_out=(),
+        value_is_own=value is not None and draft.writes_value,
+        matched_rule=matched,
+    )
+    return (
+        _with_notes(made, lead, draft.left_out)
+        if settings.note
+        else structs.replace(made, left_out=tuple(draft.left_out))
+    )
+
+
+def leave_out(plan: Plan, lead: Lead, sentences: Sequence[str]) -> Plan:
+    """The plan when more turns out not to fit, such as a custom field's text that is no number:
+    said in the notes as well.
+    """
+    left_out = (*plan.left_out, *sentences)
+    return (
+        _with_notes(plan, lead, left_out)
+        if plan.note_existing_html
+        else structs.replace(plan, left_out=left_out)
+    )
+
+
+def _person(lead: Lead, source: str, *, has_organization: bool) -> PersonPlan | None:
+    """None where an organisation is all there is; a company that may not become an organisation
+    lends the person its name.
+    """
+    reach = lead.full_name or lead.email or lead.phone
+    if not reach and has_organization:
+        return None
+    name = " ".join((reach or lead.company or "").split())
+    if not name:
+        setting = f"sources.{source}.map"
+        raise Unmappable(
+            "nobody to write to: no e-mail, phone, person or company",
+            setting=setting,
+            field="email",
+        )
+    return PersonPlan(
+        name=fit(name),
+        first_name=lead.first_name,
+        last_name=lead.last_name,
+        email=lead.email or None,
+        phone=head(lead.phone or "", LONGEST) or None,
+    )
+
+
+def _custom(draft: Draft) -> Iterable[CustomText]:
+    """The custom fields that have something to say."""
+    for name, template in draft.settings.custom.items():
+        if text := draft.text(f"custom.{name}", template):
+            yield CustomText(name.removeprefix("person.").strip(), name.startswith("person."), text)
+
+
+def _with_notes(plan: Plan, lead: Lead, left_out: Sequence[str]) -> Plan:
+    def write(*, always: bool) -> str | None:
+        return note_html(
+            lead,
+            source=plan.source,
+            submission_id=plan.submission_id,
+            left_out=left_out,
+            value_written=plan.value_is_own,
+            always=always,
+        )
+
+    return structs.replace(
+        plan,
+        left_out=tuple(left_out),
+        note_html=write(always=False),
+        note_existing_html=write(always=True),
+    )
+
+
+def _unique(names: Iterable[str]) -> Iterable[str]:
+    """Each name once, in order, whatever its case: the first spelling stays."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if name.strip():
+            seen.setdefault(name.strip().casefold(), name.strip())
+    return seen.values()
+
+
+def unquoted(sentence: str) -> str:
+    """One of `Plan.left_out` without what the sender wrote."""
+    return _QUOTED.sub("given", sentence)

@@ -1,0 +1,83 @@
+"""How a source's leads are written to Pipedrive: the `lead` and `rules` tables of the source file,
+as the worker takes them.
+
+Loaded and checked by `service.sources`; handed to the worker by `leadline work`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+LABEL_COLORS = Literal[
+    "blue", "brown", "dark-gray", "gray", "green", "orange", "pink", "purple", "red", "yellow"
+]
+
+
+class Value(Struct, frozen=True, forbid_unknown_fields=True):
+    """Both are templates: `{ amount = "{answers.budget}", currency = "EUR" }`."""
+
+    amount: str
+    currency: str
+
+
+class LeadSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[sources.X.lead]`. Strings marked (t) are templates over the canonical lead. None: left out
+    of the request.
+    """
+
+    title: str = "{company|name|email|phone} via {form_name|source}"  # (t)
+    labels: list[str] = field(default_factory=list)
+    create_labels: bool = False
+    label_color: LABEL_COLORS = "gray"
+    channel: str | None = None
+    channel_id: str = "{utm_campaign|gclid|fbclid|msclkid}"  # (t)
+    origin_id: str = "{source}:{submission_id}"  # (t)
+    owner_id: int | str | None = None
+    value: Value | None = None
+    expected_close: str | None = None  # a duration from now ("30d"), a date, or (t)
+    visible_to: Literal["1", "3", "5", "7"] | None = None
+    organization: bool = True
+    existing: Literal["label", "new"] = "label"
+    existing_window: str = "30d"
+    note: bool = True
+    custom: dict[str, str] = field(
+        default_factory=dict
+    )  # field name or key, `person.` for the person's -> (t)
+
+
+class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[[sources.X.rules]]`: first match wins. `when` maps a template name to one or several
+    accepted values.
+
+    The rule's labels are added to the source's; every other key given replaces the source's.
+    """
+
+    when: dict[str, str | list[str]]
+    title: str | None = None
+    labels: list[str] = field(default_factory=list)
+    create_labels: bool | None = None
+    label_color: LABEL_COLORS | None = None
+    channel: str | None = None
+    channel_id: str | None = None
+    origin_id: str | None = None
+    owner_id: int | str | None = None
+    value: Value | None = None
+    expected_close: str | None = None
+    visible_to: Literal["1", "3", "5", "7"] | None = None
+    organization: bool | None = None
+    existing: Literal["label", "new"] | None = None
+    existing_window: str | None = None
+    note: bool | None = None
+    custom: dict[str, str] | None = None
+
+
+class SourceWriting(Struct, frozen=True):
+    """All the worker knows of a source."""
+
+    source: str
+    lead: LeadSettings
+    rules: list[Rule] = field(default_factory=list)
+    line: int | None = None
+    """Where the source stands in the source file, for messages."""

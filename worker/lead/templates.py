@@ -1,0 +1,229 @@
+"""Templates of the source file: `{company|name} via {form_name|source}` over one lead. Names are data, never attributes.
+
+{name}              a field of the canonical lead, `name` meaning the full name; else empty text
+{company|name}      the first one that is not empty
+{name|'Unknown'}    a quoted text as the last resort (single or double quotes)
+{answers.Your team} an answer by its label: exactly, else whatever its case and punctuation
+{click_ids.foo}     a click id without a name of its own in `CLICK_IDS`
+{{ and }}           braces as text
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from msgspec import Struct
+
+from worker.contract import Lead
+
+CLICK_IDS = (
+    "gclid", "gbraid", "wbraid", "dclid", "gad_source", "gad_campaignid", "fbclid", "msclkid",
+    "li_fat_id", "ttclid", "twclid",
+    "epik", "sclid", "ScCid", "rdt_cid", "qclid", "yclid", "irclickid", "mc_cid", "mc_eid", "_fbc",
+    "_fbp", "_ga",
+)  # fmt: skip
+UTM = ("source", "medium", "campaign", "term", "content", "id")
+PLAIN = (
+    "name", "first_name", "last_name", "email", "phone", "company", "job_title", "website",
+    "message", "consent", "country",
+    "page_url", "referrer", "form_id", "form_name", "event_id", "is_test", "occurred_at",
+)  # fmt: skip
+OURS = ("source", "submission_id", "received_date")
+NAMES = frozenset(
+    (*PLAIN, "value.amount", "value.currency", *(f"utm_{part}" for part in UTM), *CLICK_IDS, *OURS)
+)
+"""Every name a template may use, besides `answers.…` and `click_ids.…`."""
+OPEN = ("answers.", "click_ids.")
+"""Prefixes after which any name may stand."""
+
+
+class TemplateError(ValueError):
+    """The template cannot be used. `position` counts characters from 1; `name` is the unknown
+    field, if that is the fault.
+    """
+
+    def __init__(
+        self, message: str, *, position: int | None = None, name: str | None = None
+    ) -> None:
+        super().__init__(message if position is None else f"{message} (at character {position})")
+        self.position = position
+        self.name = name
+
+
+class Context(Struct, frozen=True):
+    """What templates and rules may see of one submission, as text; what is absent is empty text."""
+
+    texts: dict[str, str]
+    answers: dict[str, str]
+    click_ids: dict[str, str]
+
+    def get(self, name: str) -> str:
+        """The text of a name that passed `check_name`."""
+        if name.startswith("answers."):
+            return _by_label(self.answers, name.removeprefix("answers."))
+        if name.startswith("click_ids."):
+            return _by_label(self.click_ids, name.removeprefix("click_ids."))
+        if name in CLICK_IDS:
+            return _by_label(self.click_ids, name)
+        return self.texts.get(name, "")
+
+
+class Field(Struct, frozen=True):
+    name: str
+
+
+Choice = tuple[Field | str, ...]
+"""The alternatives between two braces: fields, and quoted texts."""
+
+
+class Template(Struct, frozen=True):
+    """A checked template. `names` are the fields it reads."""
+
+    text: str
+    parts: tuple[str | Choice, ...]
+    names: frozenset[str]
+
+    def render(self, context: Context) -> str:
+        """The text with its fields filled in, trimmed; empty when nothing is left to say."""
+        return "".join(
+            part if isinstance(part, str) else _first(part, context) for part in self.parts
+        ).strip()
+
+
+def context(lead: Lead, source: str, submission_id: str, received_at: float) -> Context:
+    """Lay out a lead for templates. `received_at` is in Unix seconds; `received_date` is its day in
+    UTC.
+    """
+    texts = {name: as_text(getattr(lead, name)) for name in PLAIN if name != "name"}
+    texts |= {f"utm_{part}": as_text(getattr(lead.utm, part)) for part in UTM}
+    texts["name"] = lead.full_name or ""
+    texts["value.amount"] = as_text(lead.value.amount if lead.value else None)
+    texts["value.currency"] = as_text(lead.value.currency if lead.value else None)
+    texts["source"] = source
+    texts["submission_id"] = submission_id
+    texts["received_date"] = datetime.fromtimestamp(received_at, UTC).date().isoformat()
+    answers = {label: as_text(value) for label, value in lead.answers.items()}
+    return Context(texts=texts, answers=answers, click_ids=dict(lead.click_ids))
+
+
+def as_text(value: object) -> str:
+    """A value as people read it: yes and no, lists joined by commas, whole numbers without a point,
+    nothing as empty text.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(text for item in value if (text := as_text(item)))
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def check_name(name: str, *, position: int | None = None) -> None:
+    """Pass over a name that templates and rules may use; raise TemplateError, with the nearest
+    known one, for any other.
+    """
+    if name in NAMES or any(
+        name.startswith(prefix) and name[len(prefix) :].strip() for prefix in OPEN
+    ):
+        return
+    raise TemplateError(f"unknown field {name!r}{_suggestion(name)}", position=position, name=name)
+
+
+@lru_cache(maxsize=2048)
+def compile_template(text: str) -> Template:
+    """Check a template once, for any number of leads. Raises TemplateError, saying where and what
+    instead.
+    """
+    parts = tuple(_parts(text))
+    names = frozenset(
+        item.name
+        for part in parts
+        if not isinstance(part, str)
+        for item in part
+        if isinstance(item, Field)
+    )
+    return Template(text=text, parts=parts, names=names)
+
+
+_PIECE = re.compile(r"\{\{|\}\}|\{|\}|[^{}]+")
+_ALTERNATIVE = re.compile(
+    r"""\s*(?:'(?P<single>[^']*)'|"(?P<double>[^"]*)"|(?P<name>[^|{}]*?))\s*(?P<end>[|}])"""
+)
+
+
+def _parts(text: str) -> Iterator[str | Choice]:
+    at = 0
+    while piece := _PIECE.match(text, at):
+        at = piece.end()
+        match piece.group():
+            case "{":
+                choice, at = _choice(text, at)
+                yield choice
+            case "}":
+                raise TemplateError(
+                    "a closing brace without an opening one; write }} for a brace as text",
+                    position=at,
+                )
+            case "{{" | "}}" as brace:
+                yield brace[0]
+            case literal:
+                yield literal
+
+
+def _choice(text: str, start: int) -> tuple[Choice, int]:
+    """The alternatives from just after an opening brace, and where the text goes on."""
+    items: list[Field | str] = []
+    at = start
+    while found := _ALTERNATIVE.match(text, at):
+        quoted = found["single"] if found["single"] is not None else found["double"]
+        items.append(
+            quoted if quoted is not None else _field(found["name"], found.start("name") + 1)
+        )
+        at = found.end()
+        if found["end"] == "}":
+            return tuple(items), at
+    raise TemplateError(
+        "an opening brace is not closed; write {{ for a brace as text", position=start
+    )
+
+
+def _field(name: str, position: int) -> Field:
+    if not name:
+        raise TemplateError("a field's name is missing between the braces", position=position)
+    check_name(name, position=position)
+    return Field(name)
+
+
+def _first(choice: Choice, context: Context) -> str:
+    for item in choice:
+        if text := item if isinstance(item, str) else context.get(item.name):
+            return text
+    return ""
+
+
+def _by_label(values: dict[str, str], label: str) -> str:
+    """Exactly that label, else the first that differs in case, punctuation and spacing alone."""
+    if values.get(label):
+        return values[label]
+    wanted = _plain(label)
+    return next((text for key, text in values.items() if text and _plain(key) == wanted), "")
+
+
+def _plain(label: str) -> str:
+    return re.sub(r"[\W_]+", " ", label.casefold()).strip() or label
+
+
+def _suggestion(name: str) -> str:
+    if name in {"answers", "click_ids"} or name in OPEN:
+        return f": name one, as in {name.rstrip('.')}.NAME"
+    if name in {"utm", "value"}:
+        return f": did you mean {'utm_source' if name == 'utm' else 'value.amount'}?"
+    near = difflib.get_close_matches(name.strip().casefold(), sorted(NAMES), n=1, cutoff=0.6)
+    return f": did you mean {near[0]}?" if near else "; answers are read as answers.NAME"

@@ -1,0 +1,101 @@
+"""Who did what to which submission: the newest entries, for ever in order. Never personal data.
+
+An entry about a change of state is written by the script that makes the change
+(`worker/ledger/lua/decide.lua`), so that neither is there without the other; all others are written
+here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, cast
+
+import redis
+from msgspec import Struct
+
+from worker.store import keys
+from worker.store.connection import ask, asking
+from worker.store.scripts import AUDIT_KEPT, AUDIT_LONGEST
+
+_CURSOR = re.compile(r"[0-9]{1,20}-[0-9]{1,20}", re.ASCII)
+
+
+class Entry(Struct, frozen=True):
+    """`at` in Unix seconds. `target` is the id of a submission, a cause or a bulk action, or what
+    was paused or asked.
+    """
+
+    at: float
+    who: str
+    action: str
+    target: str
+    detail: str | None
+
+
+class Audit:
+    """Writes and reads the trail. Every method may raise `StoreUnavailable`."""
+
+    def __init__(self, connection: redis.Redis) -> None:
+        self._redis = connection
+
+    def note(self, who: str, action: str, target: str, detail: str | None = None) -> None:
+        with asking():
+            note(self._redis, who, action, target, detail)
+
+    def page(
+        self, cursor: str | None = None, limit: int = 100
+    ) -> tuple[list[Entry], str | None, int]:
+        """The newest entries before `cursor`, the cursor of the next page, and how many there are.
+
+        Raises ValueError for a cursor that no page gave.
+        """
+        if cursor is not None and not _CURSOR.fullmatch(cursor):
+            raise ValueError("expected the cursor that the last page gave")
+        with asking(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.xrevrange(keys.AUDIT, f"({cursor}" if cursor else "+", "-", count=limit + 1)
+            pipe.xlen(keys.AUDIT)
+            try:
+                found, total = cast(
+                    "tuple[list[tuple[bytes, dict[bytes, bytes]]], int]", tuple(pipe.execute())
+                )
+            except redis.ResponseError:
+                raise ValueError("expected the cursor that the last page gave") from None
+        following = found[limit - 1][0].decode() if len(found) > limit else None
+        return [_read(stamp, fields) for stamp, fields in found[:limit]], following, total
+
+
+def note(connection: Any, who: str, action: str, target: str, detail: str | None = None) -> None:
+    """Adds an entry; `connection` may be a pipeline."""
+    entry = {"who": who, "action": action, "target": target} | (
+        {"detail": detail} if detail else {}
+    )
+    texts = {name: text[:AUDIT_LONGEST].encode("utf-8", "replace") for name, text in entry.items()}
+    connection.xadd(keys.AUDIT, texts, maxlen=AUDIT_KEPT, approximate=True)
+
+
+def _read(stamp: bytes, fields: dict[bytes, bytes]) -> Entry:
+    text = {name.decode(): value.decode("utf-8", "replace") for name, value in fields.items()}
+    at = int(stamp.partition(b"-")[0]) / 1000
+    return Entry(
+        at, text.get("who", ""), text.get("action", ""), text.get("target", ""), text.get("detail")
+    )
+
+
+# Causes that people chose to leave alone for now: by the cause's id, since when. One that comes
+# back counts again.
+
+
+def ignore(connection: redis.Redis, cause_id: str, now: float) -> None:
+    """What died of it until `now` (Unix seconds) needs nobody. Raises `StoreUnavailable`."""
+    ask(lambda: connection.hset(keys.CAUSES_IGNORED, cause_id, repr(now)))
+
+
+def unignore(connection: redis.Redis, cause_id: str) -> None:
+    """Raises `StoreUnavailable`."""
+    ask(lambda: connection.hdel(keys.CAUSES_IGNORED, cause_id))
+
+
+def ignored(connection: redis.Redis) -> dict[str, float]:
+    """Cause id -> when it was ignored (Unix seconds). Raises `StoreUnavailable`."""
+    found = ask(lambda: cast("dict[bytes, bytes]", connection.hgetall(keys.CAUSES_IGNORED)))
+    return {name.decode(): float(at) for name, at in found.items()}

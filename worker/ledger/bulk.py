@@ -1,0 +1,319 @@
+"""Bulk actions: one decision over a fixed list of submissions, taken one by one until each has its
+outcome.
+
+    made -> canaries -> the rest, as the queue drains -> ended
+               |                   |
+               +--> stopped -------+   (by itself, "canaries failed", or by a person)
+
+The list is fixed when the action is made, and no two unfinished actions have a submission in
+common. Everything stands in Redis and each step is one transaction, so whoever has the lock goes on
+where the last one was killed: a worker process, a service process (a discard needs no worker), or
+the command that made it.
+
+What delivers (retry, accept) lets three go first. As soon as one of them is delivered the rest
+follows, no faster than the queue drains; when all three die, the rest stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+import structlog
+from msgspec import Struct, structs
+
+from worker.contract import Lead, State
+from worker.encryption import CannotOpen
+from worker.errors import LeadlineError
+from worker.lead.edit import EditError, mend
+from worker.ledger import Ledger
+from worker.ledger.ledger import BulkTurn
+from worker.store import keys
+from worker.store.connection import ask, asking
+
+log = structlog.get_logger("leadline.bulk")
+
+ACTIONS: dict[str, tuple[State, ...]] = {
+    "retry": (State.DEAD,),
+    "accept": (State.QUARANTINED,),
+    "discard": (State.DEAD, State.QUARANTINED),
+}
+"""What can be done to many, and the states it may be done in."""
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+"""What may be an id, and so part of a key."""
+
+CANARIES = 3
+CANARIES_FAILED = "canaries failed"
+QUEUE_SHORT = 200
+"""Submissions in the ledger's queue up to which more are let go; the sweeper brings them to the
+slots as there is room.
+"""
+
+CHUNK = 50
+"""Submissions of one transaction."""
+
+BEAT_SECONDS = 1.0
+BEAT_MOST = 0.5
+"""Seconds of work in one beat, per action."""
+
+LOOKS = 500
+"""Outcomes asked for in one beat, per action."""
+
+LOCK_MILLISECONDS = 5_000
+KEPT_SECONDS = 7 * 24 * 3600
+
+
+class CountDiffers(LeadlineError):
+    """The list is not as long as was expected: `count` could be taken, `taken` belong to an
+    unfinished bulk action.
+    """
+
+    code = "count-differs"
+
+    def __init__(self, count: int, taken: int) -> None:
+        super().__init__(
+            f"{count} match now"
+            + (f", {taken} more belong to a bulk action that is not over" if taken else "")
+        )
+        self.count = count
+        self.taken = taken
+
+
+class Progress(Struct, frozen=True, kw_only=True):
+    """`count = left + delivered + dead + done + skipped`. Times in Unix seconds.
+
+    `left` wait for their turn or their outcome; `done` were discarded; `skipped` had moved on, or
+    could not be edited. `stopped` says why it stopped; `ended_at` is None until the last outcome.
+    """
+
+    id: str
+    action: str
+    by: str
+    at: float
+    count: int
+    left: int
+    delivered: int = 0
+    dead: int = 0
+    done: int = 0
+    skipped: int = 0
+    stopped: str | None = None
+    ended_at: float | None = None
+
+
+class Bulks:
+    """Makes, advances and tells of bulk actions. Every method may raise `StoreUnavailable`."""
+
+    def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.monotonic) -> None:
+        self._ledger = ledger
+        self._redis = ledger.redis
+        self._clock = clock
+        self._me = secrets.token_hex(8)
+
+    # -- for people
+    # ----------------------------------------------------------------------------------------------
+
+    def make(
+        self,
+        action: str,
+        ids: Sequence[str],
+        expect: int,
+        by: str,
+        *,
+        edit: Mapping[str, Any] | None = None,
+        detail: str = "",
+    ) -> str:
+        """A new action over those of `ids` whose state allows it. Returns its id. `detail` is for
+        the audit trail.
+
+        Raises `CountDiffers` when they are not `expect`, `EditError` for an edit that fits no lead.
+        """
+        if edit:
+            mend(Lead(), edit)
+        bulk = secrets.token_hex(8)
+        ids = [each for each in ids if _ID.fullmatch(each)]
+        sealed = self._ledger.vault.seal(msgspec.msgpack.encode(edit)) if edit else b""
+        made, count, *taken = self._ledger.bulk(
+            "make", bulk, action, by, expect, sealed, detail, " ".join(ACTIONS[action]), *ids
+        )
+        if not made:
+            raise CountDiffers(count, taken[0])
+        return bulk
+
+    def progress(self, bulk: str) -> Progress | None:
+        """How it goes; None for one that is unknown or forgotten."""
+        return self._progress([bulk])[0]
+
+    def newest(self, limit: int = 20) -> list[Progress]:
+        """The newest first, for a week after their end."""
+        ids = ask(
+            lambda: cast("list[bytes]", self._redis.zrange(keys.BULKS, 0, limit - 1, desc=True))
+        )
+        return [found for found in self._progress([raw.decode() for raw in ids]) if found]
+
+    def stop(self, bulk: str, by: str, reason: str = "") -> bool:
+        """What it did not begin stays as it is. False when it was over or stopped already."""
+        return bool(self._ledger.bulk("stop", bulk, by, reason or f"stopped by {by}"))
+
+    # -- for whoever has the time
+    # ----------------------------------------------------------------------------------
+
+    def beat(self) -> bool:
+        """One round over all that are not over, if it is ours to do. Whether there was anything to
+        do.
+        """
+        with asking():
+            return self._round()
+
+    def _round(self) -> bool:
+        running = cast("list[bytes]", self._redis.zrange(keys.BULKS_RUNNING, 0, -1))
+        if not running or not self._mine():
+            return False
+        for raw in running:
+            try:
+                self._advance(raw.decode())
+            except CannotOpen as error:
+                log.error(
+                    "the edit of a bulk action cannot be opened here",
+                    bulk=raw.decode(),
+                    error=str(error),
+                )
+        return True
+
+    def _advance(self, bulk: str) -> None:
+        name = keys.BULK + bulk
+        fields = cast("dict[bytes, bytes]", self._redis.hgetall(name))
+        if b"action" not in fields:
+            self._redis.zrem(keys.BULKS_RUNNING, bulk)
+            return
+        until = self._clock() + BEAT_MOST
+        job = _Job(bulk, fields[b"action"].decode(), fields[b"by"].decode(), None)
+        while True:
+            left, out, delivered, dead, stopped = self._ledger.bulk("look", bulk, LOOKS)
+            room = 0 if stopped else self._room(job, left, out, delivered, dead)
+            if not room:
+                break
+            if job.edit is None:
+                # Not sooner: where its key is missing, the action can still be stopped, and ends.
+                job = structs.replace(job, edit=self._edit(fields))
+            self._go(job, room)
+            if self._clock() > until or not self._mine():
+                return
+        self._ledger.bulk("end", bulk, KEPT_SECONDS)
+
+    def _room(self, job: _Job, left: int, out: int, delivered: int, dead: int) -> int:
+        """How many may go now."""
+        if not left or job.action == "discard":
+            return min(left, CHUNK)
+        if not delivered and dead >= CANARIES:
+            self.stop(job.bulk, "leadline", CANARIES_FAILED)
+            return 0
+        if self._ledger.gate.paused():
+            return 0
+        if not delivered:
+            return min(left, max(0, CANARIES - dead - out))
+        queued = self._redis.zcard(keys.state(State.QUEUED))
+        return min(left, CHUNK, max(0, QUEUE_SHORT - queued))
+
+    def _go(self, job: _Job, room: int) -> None:
+        """The next ones take their turn. Where an edit does not fit, that is the outcome of the one
+        it does not fit.
+        """
+        raw = cast("list[bytes]", self._redis.zrange(f"{keys.BULK}{job.bulk}:left", 0, room - 1))
+        turn = BulkTurn(job.bulk, self._me)
+        edited = [
+            (submission_id.decode(), *self._edited(job, submission_id.decode()))
+            for submission_id in raw
+        ]
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.multi()
+            for submission_id, fits, lead, seen in edited:
+                if not fits:
+                    self._ledger.bulk_call(pipe, "skip", job.bulk, submission_id, self._me)
+                elif job.action == "discard":
+                    self._ledger.discard_call(pipe, submission_id, job.by, f"bulk {job.bulk}", turn)
+                else:
+                    why = f"{job.action}, bulk {job.bulk}"
+                    allowed = ACTIONS[job.action]
+                    self._ledger.replay_call(
+                        pipe,
+                        submission_id,
+                        job.by,
+                        why,
+                        lead,
+                        allowed=allowed,
+                        seen=seen,
+                        turn=turn,
+                    )
+            pipe.execute()
+
+    def _edited(self, job: _Job, submission_id: str) -> tuple[bool, Lead | None, float | None]:
+        """Whether the edit fits, the mended lead, and when the record that it was made from had
+        changed last.
+        """
+        if job.edit is None:
+            return True, None, None
+        record = self._ledger.get(submission_id)
+        if record is None or record.sealed or record.raw is None:
+            return False, None, None
+        try:
+            return True, mend(record.lead or Lead(), job.edit), record.updated_at
+        except EditError:
+            return False, None, None
+
+    def _edit(self, fields: Mapping[bytes, bytes]) -> dict[str, Any] | None:
+        sealed = fields.get(b"edit")
+        found: dict[str, Any] | None = (
+            msgspec.msgpack.decode(self._ledger.vault.open(sealed)) if sealed else None
+        )
+        return found
+
+    def _mine(self) -> bool:
+        if self._redis.set(keys.BULK_LOCK, self._me, nx=True, px=LOCK_MILLISECONDS):
+            return True
+        if self._redis.get(keys.BULK_LOCK) == self._me.encode():
+            self._redis.pexpire(keys.BULK_LOCK, LOCK_MILLISECONDS)
+            return True
+        return False
+
+    def _progress(self, bulks: Iterable[str]) -> list[Progress | None]:
+        with asking(), self._redis.pipeline(transaction=True) as pipe:
+            for bulk in bulks:
+                pipe.hgetall(keys.BULK + bulk)
+                pipe.zcard(f"{keys.BULK}{bulk}:left")
+                pipe.zcard(f"{keys.BULK}{bulk}:out")
+            found = pipe.execute()
+        return [_read(bulk, *found[3 * place : 3 * place + 3]) for place, bulk in enumerate(bulks)]
+
+
+class _Job(Struct, frozen=True):
+    """What a bulk action does to each of its own."""
+
+    bulk: str
+    action: str
+    by: str
+    edit: dict[str, Any] | None
+
+
+def _read(bulk: str, fields: Mapping[bytes, bytes], left: int, out: int) -> Progress | None:
+    if b"action" not in fields:
+        return None
+    text = {name.decode(): value.decode() for name, value in fields.items() if name != b"edit"}
+    counts = {
+        name: int(text.get(name, 0)) for name in ("count", "delivered", "dead", "done", "skipped")
+    }
+    ended = text.get("ended_at")
+    return Progress(
+        id=bulk,
+        action=text["action"],
+        by=text["by"],
+        at=float(text["at"]),
+        left=int(text["remaining"]) if ended else left + out,
+        stopped=text.get("stopped"),
+        ended_at=float(ended) if ended else None,
+        **counts,
+    )

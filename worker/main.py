@@ -1,0 +1,257 @@
+"""One worker process, put together: from settings to running slots. Reads top to bottom."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import structlog
+
+from worker.delivery import Delivery, Workshop
+from worker.delivery.duplicates import Doubles
+from worker.delivery.fetch import Fetcher, Records
+from worker.drift import unresolved_names
+from worker.drift.drift import Drift
+from worker.encryption import Vault
+from worker.erasure.retention import Retention
+from worker.errors import LeaseLost, NotSent
+from worker.fate import Policy
+from worker.lead.settings import SourceWriting
+from worker.ledger import Ledger
+from worker.ledger.bulk import Bulks
+from worker.ledger.contact_cache import Memory
+from worker.ledger.rollback import FOLDER, Tide
+from worker.metrics import PIPEDRIVE_REQUESTS, PIPEDRIVE_TOKENS, Meter
+from worker.pipedrive.auth import ApiToken, Auth, OAuth
+from worker.pipedrive.calls import Call
+from worker.pipedrive.client import CallReport, HttpClient, Pipedrive, build_http, build_tls
+from worker.pipedrive.metadata_cache import Catalogue
+from worker.pipedrive.rate_limiter import Allowance, InLine, Plan, plan_of
+from worker.queue.leases import Leases
+from worker.queue.rq_queue import open_queue
+from worker.queue.slots import DEQUEUE_SECONDS, Entrance, Slots
+from worker.queue.sweeper import Sweeper
+from worker.settings import Settings
+from worker.store import connection
+
+if TYPE_CHECKING:
+    import redis
+
+log = structlog.get_logger("leadline.work")
+
+REDIS_SECONDS = 5.0
+CALL_SECONDS = 20.0
+"""The total limit of one call to Pipedrive; well below the lease, which is renewed right before
+each create.
+"""
+
+
+class Office:
+    """The clients of one process: one TLS context, one allowance, one catalogue; an HTTP client for
+    each caller.
+
+    `pause` waits in line for the allowance, and returns True when the process is to stop.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: redis.Redis,
+        meter: Meter,
+        clock: Callable[[], float] = time.time,
+        pause: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._settings = settings
+        self._pause = pause
+        self._meter = meter
+        self._tls = build_tls()
+        self._auth = auth_of(settings, store, Vault(settings.encryption_keys))
+        plan = plan_of(
+            settings.pipedrive_plan,
+            settings.pipedrive_seats,
+            settings.pipedrive_daily_tokens,
+            oauth=settings.uses_oauth,
+        )
+        self._allowance = Allowance(store, plan)
+        self.entrance = Entrance(entrances(plan, settings.slots))
+        self.catalogue = Catalogue(store, self.client(), clock)
+
+    def client(self, delivery: Delivery | None = None) -> Pipedrive:
+        """A client of its own; with `delivery`, one that reports to it and asks it before every
+        create.
+        """
+
+        def on_call(report: CallReport) -> None:
+            self._meter.count(
+                PIPEDRIVE_REQUESTS, call=report.call, status=str(report.status or report.outcome)
+            )
+            if report.outcome != NotSent.code:
+                self._meter.count(PIPEDRIVE_TOKENS, report.cost, call=report.call)
+            if delivery is not None:
+                delivery.called(report)
+
+        return Pipedrive(
+            self.http(),
+            self._settings.pipedrive_base_url,
+            self._auth,
+            InLine(self._allowance, self._pause) if delivery is None else self._guard(delivery),
+            on_call,
+            CALL_SECONDS,
+        )
+
+    def http(self) -> HttpClient:
+        """A client of its own, on the process's one TLS context."""
+        return build_http(self._tls)
+
+    def _guard(self, delivery: Delivery) -> _Guard:
+        line = InLine(
+            self._allowance,
+            self._pause,
+            fresh=lambda: not delivery.begun,
+            who=lambda: delivery.in_hand,
+        )
+        return _Guard(self._allowance, line, delivery, self.entrance)
+
+
+def entrances(plan: Plan | None, slots: int) -> int | None:
+    """How many deliveries of a process may wait for their first call: enough to fill every window,
+    and a short line.
+    """
+    return None if plan is None else max(2, min(slots, plan.burst // 10))
+
+
+class _Guard:
+    """The allowance, and behind it the lease: the last question before a create leaves the
+    process.
+    """
+
+    def __init__(
+        self, allowance: Allowance, line: InLine, delivery: Delivery, entrance: Entrance
+    ) -> None:
+        self._allowance = allowance
+        self._line = line
+        self._delivery = delivery
+        self._entrance = entrance
+
+    def before(self, call: Call) -> None:
+        self._line.before(call)
+        self._entrance.leave()
+        if call.create:
+            try:
+                self._delivery.must_hold(CALL_SECONDS)
+            except LeaseLost:
+                self._allowance.give_back(call)
+                raise
+
+    def after(self, call: Call, status: int | None, headers: Mapping[str, str]) -> None:
+        self._allowance.after(call, status, headers)
+
+
+def auth_of(settings: Settings, store: redis.Redis, vault: Vault) -> Auth:
+    """The credentials of the settings. Raises ValueError when there are none."""
+    if settings.pipedrive_api_token:
+        return ApiToken(settings.pipedrive_api_token)
+    if not settings.uses_oauth:
+        raise ValueError("no Pipedrive credentials")
+    return OAuth(
+        store,
+        build_http(build_tls()),
+        settings.pipedrive_client_id or "",
+        settings.pipedrive_client_secret or "",
+        settings.pipedrive_refresh_token or "",
+        settings.pipedrive_oauth_url,
+        vault.seal,
+        vault.open,
+        time.time,
+    )
+
+
+def one_by_one(*chores: Callable[[], object]) -> Callable[[], None]:
+    """All of them: one that fails keeps none of the others from its work. Raises the first error
+    afterwards.
+    """
+
+    def do() -> None:
+        errors = []
+        for chore in chores:
+            try:
+                chore()
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    return do
+
+
+def build(
+    settings: Settings,
+    redis_url: str,
+    writings: Mapping[str, SourceWriting],
+    records: Records,
+    chores: Callable[[], object] = lambda: None,
+) -> Slots:
+    """Everything of one worker process. Opens nothing yet."""
+    vault = Vault(settings.encryption_keys)
+    store = connection.connect(redis_url, timeout=REDIS_SECONDS)
+    queue = open_queue(connection.connect(redis_url, timeout=REDIS_SECONDS + DEQUEUE_SECONDS))
+    ledger = Ledger(store, vault, tide=Tide(settings.data_dir / FOLDER, settings.settle_seconds))
+    sweeper = Sweeper(ledger, open_queue(store))
+    leases = Leases(ledger)
+    meter = Meter()
+    stop = threading.Event()
+    # What workers share by time (the age of the names) goes by the ledger's clock.
+    office = Office(settings, store, meter, ledger.now, stop.wait)
+    workshop = Workshop(
+        ledger=ledger,
+        leases=leases,
+        memory=Memory(store),
+        catalogue=office.catalogue,
+        sweeper=sweeper,
+        meter=meter,
+        policy=Policy(settings.retry_delays, settings.settle_seconds, settings.probe_seconds),
+        writings=writings,
+        clock=time.time,
+    )
+    doubles = Doubles(store, ledger, office.client())
+    drift = Drift(store, writings, office.catalogue, ledger.now)
+    retention = Retention(ledger, settings.retention)
+
+    bulks = Bulks(ledger)
+    return Slots(
+        queue,
+        settings.slots,
+        lambda: Delivery(
+            workshop,
+            office.client,
+            lambda delivery: Fetcher(office.http(), records, delivery.attempted),
+        ),
+        leases,
+        sweeper,
+        meter,
+        at_start=lambda: unresolved_names.warn(writings, office.catalogue),
+        chores=one_by_one(bulks.beat, chores, doubles.beat, drift.beat, retention.beat),
+        entrance=office.entrance,
+        stop=stop,
+    )
+
+
+def work(
+    settings: Settings,
+    redis_url: str,
+    writings: Mapping[str, SourceWriting],
+    records: Records,
+    chores: Callable[[], object] = lambda: None,
+) -> None:
+    """Runs one worker process until SIGTERM or SIGINT.
+
+    `writings` and `records` are what the sources know: how their leads are written, and what the
+    record of an event that told ids alone means. `chores` are done every other second.
+    """
+    slots = build(settings, redis_url, writings, records, chores)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: slots.stop())
+    slots.run()

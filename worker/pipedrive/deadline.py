@@ -1,0 +1,165 @@
+"""Sockets that obey a deadline.
+
+`Deadline` is a float (its total, in seconds), so that it can stand wherever httpx and httpcore take
+a time-out and means something sensible to any other transport; `TimedBackend` asks it afresh before
+every operation.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any
+
+import httpcore
+
+CONNECT_SECONDS = 10.0
+"""The most that DNS and TCP may take of a call, and never more than half of it: the answer needs
+time too.
+"""
+
+
+class Deadline(float):
+    """The seconds one call may take, counted from its making. `clock` is monotonic."""
+
+    sent: int | None
+    """Bytes of the request that the kernel took; None while no `TimedBackend` was involved."""
+    _clock: Callable[[], float]
+    _end: float
+
+    def __new__(cls, seconds: float, clock: Callable[[], float] = time.monotonic) -> Deadline:
+        self = super().__new__(cls, seconds)
+        self._clock = clock
+        self._end = clock() + seconds
+        self.sent = None
+        return self
+
+    def left(self) -> float:
+        """Seconds left; zero or less when the time is up."""
+        return self._end - self._clock()
+
+
+class TimedBackend(httpcore.NetworkBackend):
+    """Opens connections whose every operation ends with the call's deadline."""
+
+    def __init__(self) -> None:
+        self._inner = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        _touch(timeout)
+        limit = Deadline(min(CONNECT_SECONDS, _left(timeout, httpcore.ConnectTimeout) / 2))
+        addresses = _resolve(host, port, limit)
+        for position, address in enumerate(addresses, start=1):
+            share = _left(limit, httpcore.ConnectTimeout) / (len(addresses) - position + 1)
+            try:
+                inner = self._inner.connect_tcp(address, port, share, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if position == len(addresses):
+                    raise
+            else:
+                return _TimedStream(inner)
+        raise httpcore.ConnectError(f"{host} has no address")
+
+
+class _TimedStream(httpcore.NetworkStream):
+    def __init__(self, inner: httpcore.NetworkStream) -> None:
+        self._inner = inner
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._inner.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """As httpcore's, but counts what the kernel took, and asks for the time left before each
+        piece.
+        """
+        _touch(timeout)
+        wire: socket.socket = self._inner.get_extra_info("socket")
+        rest = memoryview(buffer)
+        while rest:
+            seconds = _left(timeout, httpcore.WriteTimeout)
+            try:
+                wire.settimeout(seconds)
+                taken = wire.send(rest)
+            except TimeoutError as error:
+                raise httpcore.WriteTimeout(str(error)) from error
+            except OSError as error:
+                raise httpcore.WriteError(str(error)) from error
+            _count(timeout, taken)
+            rest = rest[taken:]
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        seconds = min(CONNECT_SECONDS, _left(timeout, httpcore.ConnectTimeout))
+        return _TimedStream(self._inner.start_tls(ssl_context, server_hostname, seconds))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
+def _left(timeout: float | None, error: type[Exception]) -> float:
+    """Seconds for the next operation; raises `error` when none are left. Never None: nothing here
+    may wait for ever.
+    """
+    if not isinstance(timeout, Deadline):
+        return CONNECT_SECONDS if timeout is None else timeout
+    seconds = timeout.left()
+    if seconds <= 0:
+        raise error("the call's time is up")
+    return seconds
+
+
+def _touch(timeout: float | None) -> None:
+    if isinstance(timeout, Deadline) and timeout.sent is None:
+        timeout.sent = 0
+
+
+def _count(timeout: float | None, taken: int) -> None:
+    if isinstance(timeout, Deadline):
+        timeout.sent = (timeout.sent or 0) + taken
+
+
+def _resolve(host: str, port: int, limit: Deadline) -> list[str]:
+    """The host's addresses. The system's resolver cannot be given a time limit, so it runs in a
+    thread we can leave behind.
+    """
+    try:
+        return [str(ipaddress.ip_address(host))]
+    except ValueError:
+        pass
+    answers: SimpleQueue[list[str] | Exception] = SimpleQueue()
+    Thread(target=_look_up, args=(host, port, answers), name="dns", daemon=True).start()
+    try:
+        found = answers.get(timeout=_left(limit, httpcore.ConnectTimeout))
+    except Empty:
+        raise httpcore.ConnectTimeout(f"looking up {host} takes too long") from None
+    if isinstance(found, Exception):
+        raise httpcore.ConnectError(f"cannot look up {host}: {found}") from found
+    return found
+
+
+def _look_up(host: str, port: int, answers: SimpleQueue[list[str] | Exception]) -> None:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        answers.put(error)
+    else:
+        answers.put(list(dict.fromkeys(str(address[0]) for *_, address in found)))

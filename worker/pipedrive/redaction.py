@@ -1,0 +1,103 @@
+"""What Pipedrive says, made fit to be stored and shown: bounded, on one line, without personal
+data.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+LONGEST = 500
+"""Characters of an error's text."""
+HIDDEN = "[…]"
+SHORT, LONG = 3, 40
+"""Values of up to `SHORT` characters are no personal data and could be any word; of those beyond
+`LONG` a beginning is enough.
+"""
+
+_CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff\s]+"
+)
+_EMAIL = re.compile(r"[^\s@\"'<>()\[\],;:]{1,64}@[^\s@\"'<>()\[\],;:]{1,255}")
+_PHONE = re.compile(r"\+\d[\d ().-]{6,20}\d")
+
+FIELDS = frozenset(
+    """
+    title person_id organization_id org_id owner_id label_ids value amount currency expected_close_date visible_to was_seen
+    origin_id channel channel_id is_archived name first_name last_name email emails phone phones marketing_status
+    custom_fields content lead_id deal_id user_id color term fields limit start cursor address website
+    """.split()
+)  # noqa: SIM905 -- a list of forty quoted names is no easier to check
+SUM = frozenset({"value.amount", "value.currency"})
+_QUOTED = re.compile(r"[\"'`]([A-Za-z0-9_.\[\]]{2,100})[\"'`]")
+_PATH = re.compile(r"\b(?:body|query|data)[./]([A-Za-z0-9_./\[\]]{2,100})")
+_BARE = re.compile(r"\b((?:[a-z]+_[a-z_]+|[0-9a-f]{40})(?:\.[a-z0-9_]+)*)\b")
+_FIRST = re.compile(
+    r"^\W*([A-Za-z]+)\b.{0,60}\b(?:must|is|are|can|cannot|should|invalid|missing)\b"
+)
+_HASH = re.compile(r"[0-9a-f]{40}")
+
+
+def clean(text: str) -> str:
+    """One line of at most 500 characters: control, direction and zero-width characters become a
+    space.
+    """
+    return _CONTROL.sub(" ", text[: 4 * LONGEST]).strip()[:LONGEST]
+
+
+def redact(text: str, sent: Iterable[str] = ()) -> str:
+    """Hides what we `sent` and everything that looks like an e-mail address or an international
+    phone number.
+    """
+    for value in sorted({value.strip() for value in sent}, key=len, reverse=True):
+        if len(value) > LONG:
+            # It may come back cut off: nothing after its beginning is kept.
+            start = text.casefold().find(value[:LONG].casefold())
+            text = text if start < 0 else text[:start] + HIDDEN
+        elif len(value) > SHORT:
+            text = re.sub(re.escape(value), HIDDEN, text, flags=re.IGNORECASE)
+    return _PHONE.sub(HIDDEN, _EMAIL.sub(HIDDEN, text))[:LONGEST]
+
+
+def personal(value: Any) -> Iterator[str]:
+    """Every text in a request's body or parameters. Keys are not personal."""
+    if isinstance(value, str):
+        yield value
+        yield clean(value)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from personal(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from personal(item)
+
+
+def complained_field(text: str) -> str | None:
+    """The field Pipedrive names in its complaint, by the name the API gives it; None where it names
+    none.
+    """
+    for pattern in (_QUOTED, _PATH, _BARE):
+        for found in pattern.findall(text):
+            name = _known(found)
+            if name:
+                return name
+    first = _FIRST.search(text)
+    return _known(first[1]) if first else None
+
+
+def _known(text: str) -> str | None:
+    """The outermost known field on a path such as `emails[0].value` or `custom_fields.<hash>`; the
+    hash where there is one.
+
+    Of a sum it is the part at fault: somebody has to find the input that holds it.
+    """
+    parts = [part for part in re.split(r"[./\[\]]+", text) if part]
+    for part in parts:
+        if _HASH.fullmatch(part):
+            return part
+    for place, part in enumerate(parts):
+        if part.lower() in FIELDS:
+            both = ".".join(parts[place : place + 2]).lower()
+            return both if both in SUM else part.lower()
+    return None

@@ -1,0 +1,98 @@
+"""The leases this process holds, kept alive by one heartbeat for all slots.
+
+Two clocks: the ledger's lease ends by Redis's clock; this process trusts it only until a deadline
+on its own monotonic clock, taken before the renewal was sent. A process that was stopped and goes
+on therefore finds its lease over, whatever the wall clock says.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from worker.errors import LeaseLost, StoreUnavailable
+from worker.ledger import Ledger
+
+LEASE_SECONDS = 30.0
+BEAT_SECONDS = 5.0
+
+
+class Lease:
+    """The right to deliver one submission. `horizon` and `leap` are what the store said of itself
+    when the delivery began (`worker.ledger.rollback`).
+    """
+
+    def __init__(
+        self, submission_id: str, token: str, deadline: float, monotonic: Callable[[], float]
+    ) -> None:
+        self.submission_id = submission_id
+        self.token = token
+        self.deadline = deadline
+        self.horizon = ""
+        self.leap = 0.0
+        self._monotonic = monotonic
+
+    def must_hold(self, seconds: float) -> None:
+        """Raises `LeaseLost` unless the lease holds for `seconds` more: to be asked right before a
+        create is sent.
+        """
+        if self._monotonic() + seconds > self.deadline:
+            raise LeaseLost(self.submission_id)
+
+
+class Leases:
+    """All leases of this process."""
+
+    def __init__(self, ledger: Ledger, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._ledger = ledger
+        self._monotonic = monotonic
+        self._held: dict[str, Lease] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, submission_id: str, token: str) -> Lease:
+        """To be called before the ledger is asked, so that the deadline is never later than the
+        ledger's.
+        """
+        lease = Lease(submission_id, token, self._monotonic() + LEASE_SECONDS, self._monotonic)
+        with self._lock:
+            self._held[token] = lease
+        return lease
+
+    def announce(self, lease: Lease, step: str) -> None:
+        """Announces a create and renews the lease in the same step. Raises `LeaseLost`."""
+        deadline = self._monotonic() + LEASE_SECONDS
+        self._ledger.announce(lease.submission_id, lease.token, LEASE_SECONDS, step, lease.horizon)
+        lease.deadline = deadline
+
+    def held(self, token: str) -> Lease:
+        """The lease that `begin` made for this token."""
+        with self._lock:
+            return self._held[token]
+
+    def end(self, lease: Lease) -> None:
+        with self._lock:
+            self._held.pop(lease.token, None)
+
+    def beat(self) -> None:
+        """Renews every lease; one that is lost, or that Redis could not renew, simply runs out.
+        Then speaks for this process.
+        """
+        with self._lock:
+            held = list(self._held.values())
+        for lease in held:
+            deadline = self._monotonic() + LEASE_SECONDS
+            try:
+                if self._ledger.renew(lease.submission_id, lease.token, LEASE_SECONDS):
+                    lease.deadline = max(lease.deadline, deadline)
+            except StoreUnavailable:
+                return
+        self._ledger.tidings()
+
+    def leave(self) -> None:
+        """At the orderly end of the process: nobody needs to ask for it any more."""
+        if not self._held:
+            self._ledger.tidings(leaves=True)
+
+    def __len__(self) -> int:
+        return len(self._held)

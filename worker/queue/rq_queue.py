@@ -1,0 +1,126 @@
+"""RQ: carries a submission's id to a worker, and nothing else.
+
+The ledger decides; a job that is lost, doubled or stale is harmless. So jobs hold one id as JSON,
+keep no result, and are never retried by RQ. Each dispatch is a job of its own: a job hash left
+behind by a crash never stands in the way of the next.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from contextlib import suppress
+from typing import Any, cast
+
+import redis
+from rq import Queue, Worker
+from rq.exceptions import InvalidJobOperation
+from rq.executions import Execution
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from rq.worker_registration import clean_worker_registry
+
+from worker.store import keys
+
+JOB_FUNCTION = "worker.jobs.deliver"
+"""Stored in Redis with every job, so it is part of the contract between versions."""
+
+JOB_SECONDS = 300
+"""The most one delivery may take; each call to Pipedrive has its own, much shorter limit."""
+
+EXECUTION_SECONDS = 60
+"""How long RQ takes a job for started by a worker that is gone, if nobody clears it away sooner."""
+
+FAILURE_SECONDS = 3600
+SERVER_VERSION = (6, 2, 0)
+"""The oldest Redis we run on. RQ would ask the server, which the accepting path must not do in the
+event loop.
+"""
+
+
+LOCK_SECONDS = 30
+"""RQ's tidying takes far less; a worker that died with RQ's own lock in hand would keep everybody
+from it for 15 minutes.
+"""
+
+
+class OneQueue(Queue):
+    """RQ's queue, with a shorter life of the lock for tidying its registries."""
+
+    def acquire_maintenance_lock(self) -> bool:
+        return bool(self.connection.set(self.registry_cleaning_key, 1, nx=True, ex=LOCK_SECONDS))
+
+
+def open_queue(connection: redis.Redis) -> Queue:
+    """The one queue. Opens no connection."""
+    queue = OneQueue(keys.QUEUE, connection=connection, serializer=JSONSerializer)
+    queue.redis_server_version = SERVER_VERSION
+    return queue
+
+
+def enqueue(queue: Queue, submission_id: str, pipe: Any) -> None:
+    """Adds the dispatch of a submission to a transaction on which `multi()` was called.
+
+    `pipe` may be a pipeline of `redis` or of `redis.asyncio`.
+    """
+    queue.enqueue_call(
+        JOB_FUNCTION,
+        args=(submission_id,),
+        timeout=JOB_SECONDS,
+        result_ttl=0,
+        failure_ttl=FAILURE_SECONDS,
+        description=submission_id,
+        job_id=f"{submission_id}-{secrets.token_hex(3)}",
+        pipeline=pipe,
+    )
+
+
+def queued_ids(queue: Queue) -> set[str]:
+    """The submissions that stand in the queue."""
+    return {job_id.rsplit("-", 1)[0] for job_id in queue.get_job_ids()}
+
+
+def clear_after_the_dead(queue: Queue) -> int:
+    """Takes out of RQ's registries what workers had in hand that are gone, and their names. Returns
+    how many jobs it was.
+
+    So too what nobody has renewed for long: it ended while Redis was away, and its worker could not
+    say so. The ledger goes on without them; RQ would show them as started until they lapse, and
+    then as failed.
+    """
+    clean_worker_registry(queue)
+    living = set(Worker.all_keys(queue=queue))
+    cleared = 0
+    unrenewed = time.time() + EXECUTION_SECONDS / 2
+    entries = queue.connection.zrange(queue.started_job_registry.key, 0, -1, withscores=True)
+    for name, ends in cast("list[tuple[bytes, float]]", entries):
+        job_id, _, execution_id = name.decode().partition(":")
+        holder = _holder(queue, job_id, execution_id)
+        gone = holder != "" and Worker.redis_worker_namespace_prefix + (holder or "") not in living
+        if gone or ends < unrenewed:
+            _clear(queue, Execution(execution_id, job_id, queue.connection, holder or ""))
+            cleared += 1
+    return cleared
+
+
+def _holder(queue: Queue, job_id: str, execution_id: str) -> str | None:
+    """The worker that has a job in hand; None where the entry outlived what it stands for, empty
+    where RQ does not say.
+    """
+    try:
+        return str(Execution.fetch(execution_id, job_id, queue.connection).worker_name)
+    except ValueError:
+        return None
+
+
+def _clear(queue: Queue, execution: Execution) -> None:
+    job = Job(execution.job_id, connection=queue.connection, serializer=queue.serializer)
+    job.origin = queue.name
+    with queue.connection.pipeline(transaction=True) as pipe:
+        execution.delete(job, pipe)
+        pipe.execute()
+    queue.intermediate_queue.remove(execution.job_id)
+    with suppress(
+        InvalidJobOperation
+    ):  # its hash is gone already, as when it ended between our look and here
+        job.delete(remove_from_queue=False)

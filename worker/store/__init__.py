@@ -1,0 +1,1 @@
+"""Redis: the connection, the keys, the scripts."""

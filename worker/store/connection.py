@@ -1,0 +1,187 @@
+"""Connections to Redis, from any form of `REDIS_URL`. Nothing is sent until the first command.
+
+redis-py on its own waits 5 s and tries ten times again; somebody who waits for an answer gets
+neither. Where an answer is lost, only the ledger knows whether repeating is harmless, so no command
+is ever repeated down here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.asyncio.sentinel import Sentinel as AsyncSentinel
+from redis.backoff import NoBackoff
+from redis.exceptions import NoPermissionError
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from worker.errors import StoreUnavailable
+
+TIMEOUT = 0.5
+"""Seconds for connecting, and for each answer."""
+
+MOST_CONNECTIONS = 4096
+
+SENTINEL_SCHEME = "redis+sentinel"
+_SENTINEL_PORT = 26379
+
+
+class SentinelAddress(NamedTuple):
+    """A parsed
+    `redis+sentinel://user:password@host:26379,host:26379/MASTER/0?sentinel_password=…`.
+    """
+
+    sentinels: list[tuple[str, int]]
+    master: str
+    db: int
+    credentials: dict[str, str]
+    sentinel_credentials: dict[str, str]
+
+
+def connect(
+    url: str, *, timeout: float = TIMEOUT, connect_timeout: float = TIMEOUT, name: str | None = None
+) -> redis.Redis:
+    """A client that answers in bytes. `timeout` (seconds) bounds each answer: blocking pops need
+    more than they block.
+    """
+    options: dict[str, Any] = _options(timeout, connect_timeout, name) | {
+        "retry": Retry(NoBackoff(), 0)
+    }
+    if not url.startswith(f"{SENTINEL_SCHEME}://"):
+        return redis.Redis.from_url(url, **options)
+    client: redis.Redis = _master(Sentinel, url, options)
+    return client
+
+
+def connect_async(
+    url: str, *, timeout: float = TIMEOUT, connect_timeout: float = TIMEOUT, name: str | None = None
+) -> redis.asyncio.Redis:
+    """As `connect`, for an event loop; belongs to the loop that uses it first."""
+    options: dict[str, Any] = _options(timeout, connect_timeout, name) | {
+        "retry": AsyncRetry(NoBackoff(), 0)
+    }
+    if not url.startswith(f"{SENTINEL_SCHEME}://"):
+        return redis.asyncio.Redis.from_url(url, **options)
+    client: redis.asyncio.Redis = _master(AsyncSentinel, url, options)
+    return client
+
+
+def _master(sentinel: Any, url: str, options: dict[str, Any]) -> Any:
+    """A client that asks the sentinels for the master whenever it connects."""
+    address = parse_sentinel_url(url)
+    watchers = sentinel(
+        address.sentinels, sentinel_kwargs=options | address.sentinel_credentials, **options
+    )
+    return watchers.master_for(address.master, db=address.db, **address.credentials)
+
+
+def parse_sentinel_url(url: str) -> SentinelAddress:
+    """Raises ValueError for a URL without a host, without a master's name, or with a port or
+    database that is no number.
+    """
+    parts = urlsplit(url)
+    login, _, hosts = parts.netloc.rpartition("@")
+    master, _, db = parts.path.strip("/").partition("/")
+    if not hosts or not master:
+        raise ValueError("expected redis+sentinel://host:26379,host:26379/MASTER/0")
+    query = {key: found[-1] for key, found in parse_qs(parts.query).items()}
+    user, _, password = login.partition(":")
+    return SentinelAddress(
+        sentinels=[_host_and_port(host) for host in hosts.split(",") if host],
+        master=unquote(master),
+        db=int(db or 0),
+        credentials=_given(username=unquote(user), password=unquote(password)),
+        sentinel_credentials=_given(
+            username=query.get("sentinel_username"), password=query.get("sentinel_password")
+        ),
+    )
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    parts = urlsplit(f"//{text}")
+    return parts.hostname or "", parts.port or _SENTINEL_PORT
+
+
+def _given(**credentials: str | None) -> dict[str, str]:
+    return {key: value for key, value in credentials.items() if value}
+
+
+def _options(timeout: float, connect_timeout: float, name: str | None) -> dict[str, Any]:
+    """RESP2 spares the greeting that newer protocols send on each new connection, and suits every
+    server.
+    """
+    # A slot that waits for work holds a connection; the library's own bound of 100 is fewer than
+    # the slots one may ask for.
+    return {
+        "max_connections": MOST_CONNECTIONS,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": connect_timeout,
+        "client_name": name,
+        "protocol": 2,
+    }
+
+
+# Asking Redis: its answer, or `StoreUnavailable`.
+
+REFUSALS = (
+    "READONLY",
+    "read only",
+    "LOADING",
+    "MISCONF",
+    "OOM",
+    "out of memory",
+    "MASTERDOWN",
+    "NOREPLICAS",
+    "NOPERM",
+    "BUSY ",
+)
+
+
+def ask(question: Callable[[], Any]) -> Any:
+    """What `question` returns. Raises `StoreUnavailable` where Redis refuses it, hangs or is
+    away.
+    """
+    try:
+        return question()
+    except redis.RedisError as error:
+        raise unavailable(error) from error
+
+
+class asking:
+    """As `ask`, for everything within a `with`. A class, so that type checkers see that nothing is
+    swallowed.
+    """
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
+    ) -> None:
+        if isinstance(error, redis.RedisError):
+            raise unavailable(error) from error
+
+
+def unavailable(error: redis.RedisError) -> Exception:
+    """A Redis error as `StoreUnavailable`; a mistake of ours (a wrong script, a wrong type) stays
+    what it is.
+
+    The client library has classes for some refusals and cuts their code off the text; within a
+    script both differ again.
+    """
+    by_class = not isinstance(error, redis.ResponseError) or isinstance(
+        error,
+        redis.ReadOnlyError
+        | redis.OutOfMemoryError
+        | NoPermissionError
+        | redis.AuthenticationError,
+    )
+    if by_class or any(code in str(error) for code in REFUSALS):
+        return StoreUnavailable(f"Redis: {type(error).__name__}")
+    return error
