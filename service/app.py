@@ -16,7 +16,7 @@ from service import background
 from service.context import Dependencies
 from service.docs import docs_routes
 from service.health import Health, health_routes
-from service.intake.endpoint import Door, intake_routes
+from service.intake.endpoint import IntakeEndpoint, intake_routes
 from service.intake.receipts import Receipts
 from service.ops.acting_routes import acting_routes
 from service.ops.auth import Access
@@ -32,7 +32,7 @@ LAST_FLUSHES = 3
 
 def create_app(deps: Dependencies, more_routes: Sequence[ControllerRouterHandler] = ()) -> Litestar:
     """The application. `more_routes` are those of other windows."""
-    door = Door(deps)
+    door = IntakeEndpoint(deps)
     return Litestar(
         route_handlers=[
             *intake_routes(door, Receipts(deps)),
@@ -69,7 +69,7 @@ def _windows(deps: Dependencies) -> list[HTTPRouteHandler]:
 
 
 @contextlib.asynccontextmanager
-async def _running(deps: Dependencies, door: Door, _: Litestar) -> AsyncIterator[None]:
+async def _running(deps: Dependencies, door: IntakeEndpoint, _: Litestar) -> AsyncIterator[None]:
     """The acceptor and the counters' way to Redis, for as long as the application lives."""
     await deps.acceptor.start()
     tasks = [

@@ -9,14 +9,14 @@ import structlog
 from service.alerts.monitor import BEAT_SECONDS, Watch
 from service.alerts.webhook import Webhook, build_http
 from service.context import Dependencies
-from service.intake.endpoint import Door
+from service.intake.endpoint import IntakeEndpoint
 from worker.errors import StoreUnavailable
 from worker.ledger import bulk
 
 FLUSH_SECONDS = 1.0
 
 
-async def flush_for_ever(deps: Dependencies, door: Door) -> None:
+async def flush_for_ever(deps: Dependencies, door: IntakeEndpoint) -> None:
     while True:
         await asyncio.sleep(FLUSH_SECONDS)
         try:
@@ -54,7 +54,7 @@ async def advance_for_ever(deps: Dependencies) -> None:
             structlog.get_logger().error("bulk actions failed", exc_info=error)
 
 
-async def flush(deps: Dependencies, door: Door) -> bool:
+async def flush(deps: Dependencies, door: IntakeEndpoint) -> bool:
     """Whether the counters reached Redis."""
     flushed = await deps.meter.aflush(deps.aredis)
     await door.refusals.aflush(deps.aredis)

@@ -44,7 +44,7 @@ LOGGED = {
 }
 
 
-class Door:
+class IntakeEndpoint:
     """One per process."""
 
     def __init__(self, deps: Dependencies) -> None:
@@ -216,7 +216,7 @@ def _outcome(problem: HttpProblem) -> str | None:
 # The addresses of the intake.
 
 
-def intake_routes(door: Door, receipts: Receipts) -> list[HTTPRouteHandler]:
+def intake_routes(door: IntakeEndpoint, receipts: Receipts) -> list[HTTPRouteHandler]:
     """`/in/{source}` and `/submissions/{id}`.
 
     One handler for each path: Litestar would add an OPTIONS of its own to a handler without one.

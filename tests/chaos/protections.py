@@ -29,7 +29,7 @@ from worker.store import scripts
 VARIABLE = "CHAOS_WITHOUT"
 
 _settle, _source = unknown_outcome.settle, scripts.source
-_claim, _learn, _tidings = Ledger.claim, Ledger.learn, Ledger.tidings
+_claim, _learn, _tidings = Ledger.claim, Ledger.learn, Ledger.store_status
 
 
 def _repeat_blindly(run: Run, _: fate.Policy) -> None:

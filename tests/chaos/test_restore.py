@@ -247,8 +247,8 @@ def test_a_worker_that_left_in_order_is_not_waited_for(world: World) -> None:
     world.road.sent(email="warm@example.com")
     old = world.road.ledger
     world.process(marks=False)
-    world.road.ledger.tidings()
-    old.tidings(leaves=True)
+    world.road.ledger.store_status()
+    old.store_status(leaves=True)
     world.restart()
     assert world.road.sent(email="next@example.com").state is State.DELIVERED
     assert world.road.redis.hget(keys.TIDE, "horizon") is None
@@ -274,9 +274,9 @@ def test_what_was_delivered_by_a_worker_that_left_since_is_found(world: World) -
         world.road.redis, Vault(()), world.road.clock, tide=world.tide
     )
     assert {world.road.deliver(name).state for name in mine} == {State.DELIVERED}
-    world.road.ledger.tidings(leaves=True)
+    world.road.ledger.store_status(leaves=True)
     world.road, world.tide = stood_by
-    world.road.ledger.tidings()
+    world.road.ledger.store_status()
     world.restart(lambda: world.put_back("redis", store))
     delivered(world, 4)
     assert (len(world.account.leads), len(world.account.notes)) == (4, 4)
@@ -291,13 +291,15 @@ def test_who_cannot_be_asked_is_waited_for_and_then_doubted(world: World) -> Non
     world.restart()
     world.process(marks=False)
     assert world.road.deliver(waiting).reason == "store"
-    assert world.road.ledger.tidings().agreed is False
+    assert world.road.ledger.store_status().agreed is False
     world.road.ahead(16)
-    told = world.road.ledger.tidings(waiting)
+    told = world.road.ledger.store_status(waiting)
     assert (told.agreed, told.doubt) == (True, True)
-    assert world.road.ledger.tidings(world.accept_now(email="two@example.com")).doubt is True
+    assert world.road.ledger.store_status(world.accept_now(email="two@example.com")).doubt is True
     world.road.ahead(91)
-    assert world.road.ledger.tidings(world.accept_now(email="three@example.com")).doubt is False
+    assert (
+        world.road.ledger.store_status(world.accept_now(email="three@example.com")).doubt is False
+    )
     world.work()
     assert len(world.account.leads) == 4
 
@@ -309,14 +311,14 @@ def test_who_was_silent_for_long_is_neither_waited_for_nor_suspected(world: Worl
     world.road.sent(email="warm@example.com")
     silent = world.road.ledger
     world.process(marks=False)
-    world.road.ledger.tidings()
+    world.road.ledger.store_status()
     world.road.ahead(LIFETIME_SECONDS + 1)
-    assert world.road.ledger.tidings().agreed
-    assert silent.tidings().horizon == ""
+    assert world.road.ledger.store_status().agreed
+    assert silent.store_status().horizon == ""
     world.road.ahead(LIFETIME_SECONDS + 1)
-    world.road.ledger.tidings()
+    world.road.ledger.store_status()
     world.restart()
-    assert world.road.ledger.tidings().agreed
+    assert world.road.ledger.store_status().agreed
 
 
 def test_a_create_is_not_sent_on_a_store_that_may_have_forgotten(world: World) -> None:
@@ -358,7 +360,7 @@ def test_a_persons_lead_that_redis_forgot_is_labelled(world: World) -> None:
     second = world.road.sent()
     assert second.result is Result.CREATED
     world.restart(lambda: world.put_back("redis", store))
-    world.road.ledger.tidings()
+    world.road.ledger.store_status()
     world.road.ahead(3600)
     third = world.road.deliver(world.accept_now())
     assert (third.result, third.lead_id) == (Result.LABELLED, second.lead_id)

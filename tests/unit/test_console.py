@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from service.ops.console import lead, lead_form, templates
+from service.ops.console import lead, lead_form, rendering
 from service.ops.console.lead import changes
 from service.ops.console.onboarding import samples
 from service.ops.console.urls import Place, ours, told
@@ -197,7 +197,7 @@ def test_an_address_holds_filter_page_and_lead() -> None:
 def test_times_in_words(seconds: int, said: str) -> None:
     """Two units at most, in the future as well."""
     moment = datetime.fromtimestamp(NOW.timestamp() - seconds, UTC).isoformat()
-    assert templates.relative(moment, NOW) == said
+    assert rendering.relative(moment, NOW) == said
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_times_in_words(seconds: int, said: str) -> None:
 )
 def test_an_estimate_has_two_figures(count: int, said: str) -> None:
     """Nobody is told of 431 leads by a guess."""
-    assert templates.about(count) == said
+    assert rendering.about(count) == said
 
 
 def test_charts_are_made_of_attributes() -> None:
@@ -214,11 +214,11 @@ def test_charts_are_made_of_attributes() -> None:
     """
     evil = '"><script>alert(1)</script>'
     for chart in (
-        templates.sparkline([0, 3, 1], evil),
-        templates.columns([1, 2], [0, 2], [evil, "b"], evil),
-        templates.shares([("dead", 1), ("delivered", 1000)], evil),
-        templates.shares([], evil),
-        templates.sparkline([], evil),
+        rendering.sparkline([0, 3, 1], evil),
+        rendering.columns([1, 2], [0, 2], [evil, "b"], evil),
+        rendering.shares([("dead", 1), ("delivered", 1000)], evil),
+        rendering.shares([], evil),
+        rendering.sparkline([], evil),
     ):
         tree = ElementTree.fromstring(chart)
         assert tree.get("role") == "img"

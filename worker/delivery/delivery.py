@@ -99,7 +99,7 @@ class Delivery:
     def _tidings(self, submission_id: str) -> Tidings:
         """What the store says of itself, once all agree. Raises `StoreUnavailable`."""
         for _ in range(AGREE_TRIES):
-            tidings = self._shop.ledger.tidings(submission_id)
+            tidings = self._shop.ledger.store_status(submission_id)
             if tidings.agreed:
                 return tidings
             self._shop.pause(AGREE_SECONDS)

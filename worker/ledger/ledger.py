@@ -200,12 +200,12 @@ class Ledger:
                 if tide is not None:
                     tide.announced(mark)
                 return
-            tidings = self.tidings()
+            tidings = self.store_status()
             if not tidings.agreed or tidings.horizon != horizon:
                 break
         raise StoreUnavailable("Redis may have gone back in time")
 
-    def tidings(self, submission_id: str = "", *, leaves: bool = False) -> Tidings:
+    def store_status(self, submission_id: str = "", *, leaves: bool = False) -> Tidings:
         """Says what this process has announced, and hears whether this is the store it knows
         (`worker.ledger.rollback`); also its beat.
 

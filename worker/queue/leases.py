@@ -87,12 +87,12 @@ class Leases:
                     lease.deadline = max(lease.deadline, deadline)
             except StoreUnavailable:
                 return
-        self._ledger.tidings()
+        self._ledger.store_status()
 
     def leave(self) -> None:
         """At the orderly end of the process: nobody needs to ask for it any more."""
         if not self._held:
-            self._ledger.tidings(leaves=True)
+            self._ledger.store_status(leaves=True)
 
     def __len__(self) -> int:
         return len(self._held)

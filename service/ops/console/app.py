@@ -7,7 +7,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from service.context import Dependencies
 from service.ops.auth import Access, Web
-from service.ops.console import templates
+from service.ops.console import rendering
 from service.ops.console.actions import Acting
 from service.ops.console.audit import AuditPage
 from service.ops.console.bulk import BulkPages
@@ -132,16 +132,16 @@ SAID = {"out": "You are signed out."}
 
 
 def _static() -> HTTPRouteHandler:
-    @get(templates.STATIC_PATH + "/{name:str}", include_in_schema=False)
+    @get(rendering.STATIC_PATH + "/{name:str}", include_in_schema=False)
     async def static(request: Web) -> Response[bytes]:
         name = request.path_params["name"]
-        if name not in templates.MEDIA:
+        if name not in rendering.MEDIA:
             raise HttpProblem("not-found")
-        content, _ = templates.asset(name)
+        content, _ = rendering.asset(name)
         headers = {
             "Cache-Control": "public, max-age=31536000, immutable",
             "X-Content-Type-Options": "nosniff",
         }
-        return Response(content, media_type=templates.MEDIA[name], headers=headers)
+        return Response(content, media_type=rendering.MEDIA[name], headers=headers)
 
     return static

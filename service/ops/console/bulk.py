@@ -9,11 +9,11 @@ import msgspec
 from msgspec import Struct, structs
 
 from service.ops import actions
-from service.ops.console import lead_form, templates
+from service.ops.console import lead_form, rendering
 from service.ops.console.bulk_progress import run
 from service.ops.console.page import Site
+from service.ops.console.rendering import INPUTS
 from service.ops.console.request import Go, View, Visit
-from service.ops.console.templates import INPUTS
 from service.ops.console.urls import HOME, ours, told
 from service.ops.filters import Filter
 from service.ops.schemas import CauseCard
@@ -67,11 +67,11 @@ def ask(
     cost = site.actions.cost(count) if action != "discard" else None
     return Ask(
         action=action,
-        title=f"{verb} {templates.plural(count, 'lead')}",
-        button=f"{verb} {templates.number(count)}",
+        title=f"{verb} {rendering.plural(count, 'lead')}",
+        button=f"{verb} {rendering.number(count)}",
         count=count,
         states=(
-            " or ".join(templates.STATES[state].lower() for state in ACTIONS[action])
+            " or ".join(rendering.STATES[state].lower() for state in ACTIONS[action])
             if action != "retry"
             else ""
         ),
@@ -133,9 +133,9 @@ def _sources(site: Site, action: str, filter: Filter) -> list[tuple[str, int]]:
 
 def _cost(tokens: int, left: int | None) -> str:
     if left is None:
-        return f"at most {templates.number(tokens)}; what the day has left is not known"
+        return f"at most {rendering.number(tokens)}; what the day has left is not known"
     over = ": the rest waits until they reset at midnight UTC" if tokens > left else ""
-    return f"at most {templates.number(tokens)} of the {templates.number(left)} left today{over}"
+    return f"at most {rendering.number(tokens)} of the {rendering.number(left)} left today{over}"
 
 
 def _canaries(count: int) -> str | None:

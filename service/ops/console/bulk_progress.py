@@ -11,7 +11,7 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from service.ops.actions import Actions
-from service.ops.console import templates
+from service.ops.console import rendering
 from service.ops.console.request import Visit
 from service.ops.schemas import BulkProgress
 
@@ -68,7 +68,7 @@ def run(found: BulkProgress, seen: Visit) -> Run:
         title=_title(found, over),
         by=f"by {found.by}" if found.by else "",
         at=found.at,
-        bar=templates.shares(
+        bar=rendering.shares(
             [(kind, count) for kind, count, _ in outcomes],
             ", ".join(f"{n} {what}" for _, n, what in outcomes),
         ),
@@ -85,9 +85,9 @@ def _title(found: BulkProgress, over: bool) -> str:
     """Of one that was stopped, how many it came to."""
     doing = DOING.get(found.action, (found.action, found.action))[over]
     begun = (
-        f"{templates.number(found.count - found.left)} of " if found.stopped and found.left else ""
+        f"{rendering.number(found.count - found.left)} of " if found.stopped and found.left else ""
     )
-    return f"{doing} {begun}{templates.plural(found.count, 'lead')}"
+    return f"{doing} {begun}{rendering.plural(found.count, 'lead')}"
 
 
 def _stopped(found: BulkProgress) -> str | None:
@@ -104,5 +104,5 @@ def _shown(found: BulkProgress, seen: Visit, now: float) -> bool:
         return True
     return (
         found.by == seen.me.name
-        and now - templates.read(found.ended_at).timestamp() < FRESH_SECONDS
+        and now - rendering.read(found.ended_at).timestamp() < FRESH_SECONDS
     )

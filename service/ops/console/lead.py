@@ -14,8 +14,8 @@ from msgspec import Struct, structs
 from service.ops.console import lead_form
 from service.ops.console.lead_form import inputs
 from service.ops.console.page import Site
+from service.ops.console.rendering import INPUTS
 from service.ops.console.request import Visit
-from service.ops.console.templates import INPUTS
 from service.ops.console.urls import Place
 from service.ops.dry_run import Rehearsed
 from service.ops.queries import NotFound

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from service.ops.console import templates
+from service.ops.console import rendering
 from service.ops.console.lead import LeadView
 from service.ops.console.page import Site
 from service.ops.console.request import View, Visit
@@ -174,7 +174,7 @@ class ListPage:
                 found.append(
                     BulkLink(
                         action,
-                        f"{LABELS[action]} all {templates.number(count)}",
+                        f"{LABELS[action]} all {rendering.number(count)}",
                         place.bulk(action),
                     )
                 )
@@ -219,7 +219,7 @@ def _states(wanted: Filter) -> list[tuple[str, str]]:
     options = [
         ("", "any state"),
         *STATES,
-        *((each.value, templates.STATES[each]) for each in State if each is not State.DEAD),
+        *((each.value, rendering.STATES[each]) for each in State if each is not State.DEAD),
     ]
     if wanted.state and wanted.state not in dict(options):
         options.append((wanted.state, wanted.state.replace(",", ", ")))
@@ -242,7 +242,7 @@ def _heading(wanted: Filter) -> str:
         return "Quarantine"
     if wanted.state == State.DEAD:
         return "Leads that need you"
-    known = dict(STATES) | {state.value: templates.STATES[state] for state in State} | {"": "Leads"}
+    known = dict(STATES) | {state.value: rendering.STATES[state] for state in State} | {"": "Leads"}
     return known.get(wanted.state or "", "Leads")
 
 
@@ -264,6 +264,6 @@ def _chips(place: Place, cards: list[CauseCard]) -> list[Chip]:
 
 def _filter_label(name: str, value: str, titles: Mapping[str, str]) -> str:
     if name == "state":
-        named = dict(STATES) | {state.value: templates.STATES[state] for state in State}
+        named = dict(STATES) | {state.value: rendering.STATES[state] for state in State}
         return f"state: {named.get(value, value.replace(',', ', '))}"
     return f"text: {value}" if name == "q" else f"{name}: {titles.get(value, value)}"

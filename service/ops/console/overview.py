@@ -6,7 +6,7 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from service.ops.activity import Chart, SourceHours
-from service.ops.console import templates
+from service.ops.console import rendering
 from service.ops.console.page import HOURS, Site
 from service.ops.console.request import View, Visit
 from service.ops.console.urls import Place
@@ -53,7 +53,7 @@ def _rows(flow: Chart) -> list[Row]:
 def _row(line: SourceHours, hours: list[str], top: int) -> Row:
     received, delivered = sum(line.received), sum(line.delivered)
     titles = [
-        f"{templates.read(hour):%H:00} UTC: {came} received, {went} delivered"
+        f"{rendering.read(hour):%H:00} UTC: {came} received, {went} delivered"
         for hour, came, went in zip(hours, line.received, line.delivered, strict=True)
     ]
     label = (
@@ -63,7 +63,7 @@ def _row(line: SourceHours, hours: list[str], top: int) -> Row:
     return Row(
         source=line.source,
         href=Place(filter=Filter(source=line.source)).list,
-        svg=templates.columns(line.received, line.delivered, titles, label, top),
+        svg=rendering.columns(line.received, line.delivered, titles, label, top),
         received=received,
         delivered=delivered,
         last=line.last_at,
@@ -74,4 +74,4 @@ def _row(line: SourceHours, hours: list[str], top: int) -> Row:
 def _axis(flow: Chart | None) -> tuple[str, str]:
     if flow is None or not flow.hours:
         return "", ""
-    return f"{templates.read(flow.hours[0]):%H:00}", "now"
+    return f"{rendering.read(flow.hours[0]):%H:00}", "now"

@@ -24,7 +24,7 @@ from service.context import Dependencies
 from service.ops.actions import Actions
 from service.ops.activity import Chart
 from service.ops.auth import CSRF_FIELD, Access, Web
-from service.ops.console import templates
+from service.ops.console import rendering
 from service.ops.console.bulk_progress import tray
 from service.ops.console.onboarding import Sample, samples
 from service.ops.console.request import Go, View, Visit, address_of, posted, visit
@@ -236,7 +236,7 @@ class Site:
             "bulk_of": bulk_of,
             "spark": spark,
         }
-        return templates.page(view.template, status=view.status, **around | view.values)
+        return rendering.page(view.template, status=view.status, **around | view.values)
 
     def top(self) -> Top:
         """Whatever happens to Redis or the index, there is a top line."""
@@ -310,7 +310,7 @@ def _nav(seen: Visit, over: Top) -> list[NavLink]:
 def spark(cause: CauseCard) -> Markup:
     counted = sum(cause.trend)
     last = cause.trend[-1] if cause.trend else 0
-    return templates.sparkline(
+    return rendering.sparkline(
         cause.trend, f"{counted} of them in the last 24 hours, {last} in this one"
     )
 
@@ -334,7 +334,7 @@ def door(
         for name, value in (problem.headers if problem else {}).items()
         if name == "Retry-After"
     }
-    return templates.page(
+    return rendering.page(
         "sign_in.html",
         status=status or (problem.status if problem else 200),
         headers=headers,
@@ -347,5 +347,5 @@ def see_other(to: str, headers: dict[str, str] | None = None) -> Response[bytes]
         b"",
         status_code=303,
         media_type="text/html",
-        headers={**templates.HEADERS, "Location": to, **(headers or {})},
+        headers={**rendering.HEADERS, "Location": to, **(headers or {})},
     )

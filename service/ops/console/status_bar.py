@@ -10,7 +10,7 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from service.ops.activity import Chart
-from service.ops.console import templates
+from service.ops.console import rendering
 from service.ops.console.urls import Place
 from service.ops.dry_run import Lacking
 from service.ops.queries import Filter, Freshness
@@ -126,7 +126,7 @@ def top(
         never=received == 0 and not now.spool and "redis" not in now.degraded,
         received=received,
         parts=parts,
-        bar=templates.shares(
+        bar=rendering.shares(
             [(part.kind, part.count) for part in parts],
             ", ".join(f"{part.count} {part.label}" for part in parts if part.count),
         ),
@@ -171,12 +171,12 @@ def _facts(now: Overview) -> list[Fact]:
     if now.tokens.leads is not None:
         leads = now.tokens.leads
         title = (
-            f"{templates.number(now.tokens.left or 0)} API tokens, {LEAD_TOKENS} for a new lead;"
+            f"{rendering.number(now.tokens.left or 0)} API tokens, {LEAD_TOKENS} for a new lead;"
             " they reset at midnight UTC"
         )
         found.append(
             Fact(
-                f"API tokens for about {templates.about(leads)} more leads today",
+                f"API tokens for about {rendering.about(leads)} more leads today",
                 "warn" if leads < 50 else "",
                 title,
             )
@@ -184,7 +184,7 @@ def _facts(now: Overview) -> list[Fact]:
     if "redis" not in now.degraded:
         found.append(
             Fact(
-                f"{templates.plural(now.workers, 'worker')} seen",
+                f"{rendering.plural(now.workers, 'worker')} seen",
                 "" if now.workers else "bad",
                 "within the last minute",
             )
@@ -196,7 +196,7 @@ def _banners(now: Overview, fresh: Freshness, last_worker: str | None) -> list[B
     found: list[Banner] = []
     if "redis" in now.degraded:
         kept = (
-            f" {templates.plural(now.spool, 'submission')} spooled here so far."
+            f" {rendering.plural(now.spool, 'submission')} spooled here so far."
             if now.spool
             else ""
         )
@@ -210,7 +210,7 @@ def _banners(now: Overview, fresh: Freshness, last_worker: str | None) -> list[B
         found.append(
             Banner(
                 kind="warn",
-                title=f"{templates.plural(now.spool, 'submission')} spooled on this machine.",
+                title=f"{rendering.plural(now.spool, 'submission')} spooled on this machine.",
                 text=text,
             )
         )
@@ -234,14 +234,14 @@ def _banners(now: Overview, fresh: Freshness, last_worker: str | None) -> list[B
         found.append(
             Banner(
                 kind="bad",
-                title=f"{templates.plural(now.doubles, 'lead')} made twice in Pipedrive.",
+                title=f"{rendering.plural(now.doubles, 'lead')} made twice in Pipedrive.",
                 text=text,
             )
         )
     if not fresh.ready:
         share = f"{100 * fresh.known // max(1, fresh.total)} %"
         text = (
-            f"{templates.number(fresh.known)} of {templates.number(fresh.total)} submissions are"
+            f"{rendering.number(fresh.known)} of {rendering.number(fresh.total)} submissions are"
             " read; lists are not complete before."
         )
         found.append(Banner(kind="plain", title=f"The index is loading, {share}.", text=text))
