@@ -64,11 +64,11 @@ $(PEERS)/installed: tests/bench/peers/requirements.lock
 	@$(PEERS)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r tests/bench/peers/requirements.lock
 	@touch $@
 
-bench: tools $(PEERS)/installed ## Measure intake and delivery beside peers, the console and previews; prints the tables of deploy/benchmarks.md
+bench: tools $(PEERS)/installed ## Measure intake and delivery beside peers, the console and previews; prints the tables of docs/benchmarks.md
 	@$(BIN)/python -m tests.bench --peers $(PEERS)/bin/python $(BENCH)
 
 pictures: tools ## Take the console's pictures of README.md anew
-	@LEADLINE_PICTURES=deploy/pictures $(BIN)/pytest -q -n 0 tests/browser/test_pictures.py
+	@LEADLINE_PICTURES=docs/pictures $(BIN)/pytest -q -n 0 tests/browser/test_pictures.py
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 LOCK = { echo "\# Made by 'make lock' from pyproject.toml. Do not edit."; cat $(1).new; } > $(1) && rm $(1).new

@@ -1,4 +1,4 @@
-"""Every benchmark in one run, as the table of `deploy/benchmarks.md`.
+"""Every benchmark in one run, as the table of `docs/benchmarks.md`.
 
     python -m tests.bench [--peers PYTHON] [--write FILE]
 
