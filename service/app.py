@@ -13,32 +13,46 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ControllerRouterHandler
 
 from service import background
-from service.context import Dependencies
+from service.context import ServiceContext
 from service.docs import docs_routes
 from service.health import Health, health_routes
 from service.intake.endpoint import IntakeEndpoint, intake_routes
 from service.intake.receipts import Receipts
 from service.ops.acting_routes import acting_routes
+from service.ops.actions import Actions
 from service.ops.auth import Access
 from service.ops.console.app import console_routes
+from service.ops.queries import Reader
 from service.ops.reading_routes import reading_routes
 from service.web.problems import HttpProblem, handle_http, handle_problem, handle_surprise
 from service.web.request_id import put_request_id
 from worker.accept.acceptor import ended
+from worker.ledger.bulk import BulkActions
 
-LAST_FLUSHES = 3
-"""Tries on the way out: afterwards what was counted is gone."""
+# Attempts to hand the counters to Redis on the way out; after these the counts are lost.
+FINAL_FLUSH_ATTEMPTS = 3
 
 
-def create_app(deps: Dependencies, more_routes: Sequence[ControllerRouterHandler] = ()) -> Litestar:
-    """The application. `more_routes` are those of other windows."""
-    door = IntakeEndpoint(deps)
+def create_app(
+    context: ServiceContext,
+    more_routes: Sequence[ControllerRouterHandler] = (),
+    *,
+    queries: Reader | None = None,
+) -> Litestar:
+    """Build the application.
+
+    `more_routes` come on top of the service's own. `queries` holds the search index; give one to
+    share it with code outside the application, otherwise the application makes its own.
+    """
+    queries = queries or Reader(context.ledger, context.sources, context.settings.data_dir)
+    actions = Actions(context.ledger, queries, context.settings.data_dir)
+    intake = IntakeEndpoint(context)
     return Litestar(
         route_handlers=[
-            *intake_routes(door, Receipts(deps)),
-            *health_routes(Health(deps)),
+            *intake_routes(intake, Receipts(context)),
+            *health_routes(Health(context)),
             *docs_routes,
-            *_windows(deps),
+            *_ops_routes(context, queries, actions),
             *more_routes,
         ],
         exception_handlers={
@@ -47,48 +61,50 @@ def create_app(deps: Dependencies, more_routes: Sequence[ControllerRouterHandler
             Exception: handle_surprise,
         },
         before_send=[put_request_id],
-        lifespan=[partial(_running, deps, door)],
+        lifespan=[partial(_lifespan, context, intake, actions.bulks)],
         openapi_config=None,
         logging_config=None,
         debug=False,
     )
 
 
-def _windows(deps: Dependencies) -> list[HTTPRouteHandler]:
-    """What operators see and do. Without a token to get in by there is nothing there, whatever is
-    asked.
-    """
-    if not deps.settings.ops_tokens:
+def _ops_routes(
+    context: ServiceContext, queries: Reader, actions: Actions
+) -> list[HTTPRouteHandler]:
+    """The operators' API and console. Without a token configured, none of their paths exist."""
+    if not context.settings.ops_tokens:
         return []
-    access = Access(deps)
+    access = Access(context)
     return [
-        *reading_routes(access, deps),
-        *acting_routes(access, deps.actions),
-        *console_routes(deps, access),
+        *reading_routes(access, queries, actions),
+        *acting_routes(access, actions),
+        *console_routes(context, access, queries, actions),
     ]
 
 
 @contextlib.asynccontextmanager
-async def _running(deps: Dependencies, door: IntakeEndpoint, _: Litestar) -> AsyncIterator[None]:
-    """The acceptor and the counters' way to Redis, for as long as the application lives."""
-    await deps.acceptor.start()
+async def _lifespan(
+    context: ServiceContext, intake: IntakeEndpoint, bulks: BulkActions, _: Litestar
+) -> AsyncIterator[None]:
+    """Run the acceptor and the background loops for as long as the application lives."""
+    await context.acceptor.start()
     tasks = [
-        asyncio.create_task(background.flush_for_ever(deps, door), name="flush"),
-        asyncio.create_task(background.advance_for_ever(deps), name="bulk"),
+        asyncio.create_task(background.flush_counters(context, intake), name="flush"),
+        asyncio.create_task(background.run_bulk_actions(context, bulks), name="bulk"),
     ]
-    if deps.settings.alert_webhook:
+    if context.settings.alert_webhook:
         tasks.append(
             asyncio.create_task(
-                background.watch_for_ever(deps, deps.settings.alert_webhook), name="alerts"
+                background.send_alerts(context, context.settings.alert_webhook), name="alerts"
             )
         )
     try:
         yield
     finally:
         await ended(tasks)
-        await deps.acceptor.stop()
-        for _try in range(LAST_FLUSHES):
-            if await background.flush(deps, door):
+        await context.acceptor.stop()
+        for _attempt in range(FINAL_FLUSH_ATTEMPTS):
+            if await background.flush(context, intake):
                 break
-        await deps.aredis.aclose()
-        deps.redis.close()
+        await context.aredis.aclose()
+        context.redis.close()

@@ -1,4 +1,4 @@
-"""The loops of a service process: counters to Redis, alerts, bulk actions."""
+"""The background loops of a service process: counters to Redis, alerts, bulk actions."""
 
 from __future__ import annotations
 
@@ -8,54 +8,61 @@ import structlog
 
 from service.alerts.monitor import BEAT_SECONDS, Watch
 from service.alerts.webhook import Webhook, build_http
-from service.context import Dependencies
+from service.context import ServiceContext
 from service.intake.endpoint import IntakeEndpoint
 from worker.errors import StoreUnavailable
 from worker.ledger import bulk
+from worker.ledger.bulk import BulkActions
 
 FLUSH_SECONDS = 1.0
 
 
-async def flush_for_ever(deps: Dependencies, door: IntakeEndpoint) -> None:
+async def flush_counters(context: ServiceContext, intake: IntakeEndpoint) -> None:
+    """Flush the counters every second, and reload the source file when it has changed."""
     while True:
         await asyncio.sleep(FLUSH_SECONDS)
         try:
-            await asyncio.to_thread(deps.sources.poll)
-            await flush(deps, door)
+            await asyncio.to_thread(context.sources.poll)
+            await flush(context, intake)
         except Exception as error:
             structlog.get_logger().error("flush failed", exc_info=error)
 
 
-async def watch_for_ever(deps: Dependencies, url: str) -> None:
+async def send_alerts(context: ServiceContext, url: str) -> None:
+    """Look for alert conditions and post them to the alert webhook at `url`."""
     with build_http() as http:
-        webhook = Webhook(url, deps.settings.public_url, http)
+        webhook = Webhook(url, context.settings.public_url, http)
         watch = Watch(
-            deps.ledger, deps.settings.data_dir, webhook, deps.settings.alert_oldest, deps.clock
+            context.ledger,
+            context.settings.data_dir,
+            webhook,
+            context.settings.alert_oldest,
+            context.clock,
         )
         while True:
             await asyncio.sleep(BEAT_SECONDS)
             try:
                 await asyncio.to_thread(watch.beat)
             except Exception as error:
-                structlog.get_logger().error("watch failed", error=type(error).__name__)
+                structlog.get_logger().error("alerts failed", error=type(error).__name__)
 
 
-async def advance_for_ever(deps: Dependencies) -> None:
-    """Bulk actions go on in the service too: a discard needs no worker."""
+async def run_bulk_actions(context: ServiceContext, bulks: BulkActions) -> None:
+    """Advance bulk actions. Workers do so too, but a discard must not have to wait for a worker."""
     while True:
-        await asyncio.sleep(bulk.BEAT_SECONDS)
-        if not deps.acceptor.breaker.closed:
+        await asyncio.sleep(bulk.TICK_SECONDS)
+        if not context.acceptor.breaker.closed:
             continue
         try:
-            await asyncio.to_thread(deps.actions.bulks.beat)
+            await asyncio.to_thread(bulks.tick)
         except StoreUnavailable as error:
             structlog.get_logger().info("bulk actions wait for Redis", error=str(error))
         except Exception as error:
             structlog.get_logger().error("bulk actions failed", exc_info=error)
 
 
-async def flush(deps: Dependencies, door: IntakeEndpoint) -> bool:
-    """Whether the counters reached Redis."""
-    flushed = await deps.meter.aflush(deps.aredis)
-    await door.refusals.aflush(deps.aredis)
+async def flush(context: ServiceContext, intake: IntakeEndpoint) -> bool:
+    """Hand the counters and refusals to Redis. Returns whether the counters got there."""
+    flushed = await context.meter.aflush(context.aredis)
+    await intake.refusals.aflush(context.aredis)
     return flushed

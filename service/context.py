@@ -1,4 +1,4 @@
-"""What one service process works with, made once at its start and handed to everything."""
+"""What one service process works with: made once at its start and passed to everything."""
 
 from __future__ import annotations
 
@@ -6,20 +6,16 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from service.local.redis import running_url
-from service.ops.actions import Actions
-from service.ops.queries import Reader
 from service.settings import source_file
 from service.sources.source_file.watcher import Sources, WatchedSources
 from service.web.request_id import new_id
 from worker.accept.acceptor import Acceptor
-from worker.accept.spool import SPOOL, Spool
-from worker.encryption import Vault
+from worker.accept.spool import SPOOL_FOLDER, Spool
+from worker.encryption import Cipher
 from worker.ledger import Ledger
 from worker.metrics import Meter
 from worker.queue.rq_queue import open_queue
@@ -28,9 +24,10 @@ from worker.store.connection import connect, connect_async
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dependencies:
-    """`clock` tells Unix seconds. `redis` is for threads, `aredis` for the event loop; neither
-    retries.
+class ServiceContext:
+    """`clock` returns Unix seconds, `new_id` the id of a new submission.
+
+    `redis` is for threads, `aredis` for the event loop; neither retries by itself.
     """
 
     settings: Settings
@@ -43,52 +40,36 @@ class Dependencies:
     clock: Callable[[], float] = time.time
     new_id: Callable[[], str] = new_id
 
-    @cached_property
-    def reader(self) -> Reader:
-        """What the operators' windows ask; one for all of them, as it holds an index."""
-        return Reader(self.ledger, self.sources, self.settings.data_dir)
 
-    @cached_property
-    def actions(self) -> Actions:
-        """What the operators' windows do."""
-        return Actions(self.ledger, self.reader, self.settings.data_dir)
+def build(settings: Settings, env: Mapping[str, str] | None = None) -> ServiceContext:
+    """Build the context of a service process from its settings. Redis may be down.
 
-
-def build(settings: Settings, env: Mapping[str, str] | None = None) -> Dependencies:
-    """Everything a service process needs, from its settings. Redis may be away.
-
-    `env` holds the secrets that the source file names (None: the process's environment).
-    Raises ConfigError with every fault of the source file, SettingsError where no Redis is named.
+    `env` holds the secrets that the source file names; None means the process's environment.
+    Raises ConfigError with every fault of the source file, SettingsError without a Redis URL.
     """
-    url = settings.redis_url or running_url(settings.data_dir)
+    url = settings.redis_url
     if url is None:
-        raise SettingsError(
-            [
-                "REDIS_URL: expected a Redis URL, got nothing, and no embedded Redis runs in"
-                " LEADLINE_DATA_DIR"
-            ]
-        )
+        raise SettingsError(["REDIS_URL: expected a Redis URL, got nothing"])
     sources = WatchedSources(source_file(settings), os.environ if env is None else env)
-    vault = Vault(settings.encryption_keys)
+    cipher = Cipher(settings.encryption_keys)
     meter = Meter()
-    spool = Spool(settings.data_dir / SPOOL, settings.spool_max, vault)
-    store, astore = (
-        connect(url, name="leadline-service"),
-        connect_async(url, name="leadline-service"),
+    spool = Spool(settings.data_dir / SPOOL_FOLDER, settings.spool_max, cipher)
+    redis = connect(url, name="leadline-service")
+    aredis = connect_async(url, name="leadline-service")
+    acceptor = Acceptor(
+        aredis,
+        open_queue(redis),
+        cipher,
+        spool=spool,
+        meter=meter,
+        wait_replicas=settings.wait_replicas,
     )
-    return Dependencies(
+    return ServiceContext(
         settings=settings,
         sources=sources,
-        acceptor=Acceptor(
-            astore,
-            open_queue(store),
-            vault,
-            spool=spool,
-            meter=meter,
-            wait_replicas=settings.wait_replicas,
-        ),
-        ledger=Ledger(store, vault),
-        redis=store,
-        aredis=astore,
+        acceptor=acceptor,
+        ledger=Ledger(redis, cipher),
+        redis=redis,
+        aredis=aredis,
         meter=meter,
     )

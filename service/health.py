@@ -15,10 +15,10 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 from redis.exceptions import RedisError
 
-from service.context import Dependencies
+from service.context import ServiceContext
 from service.web import pages
 from worker.accept.breaker import writable
-from worker.accept.spool import SPOOL, spooled
+from worker.accept.spool import SPOOL_FOLDER, count_spooled
 from worker.contract import State
 from worker.drift import drift
 from worker.metrics import Gauges, expose
@@ -43,8 +43,10 @@ class Condition(Struct, frozen=True):
 class Health:
     """One per process. `measure` is a clock in seconds that never goes back."""
 
-    def __init__(self, deps: Dependencies, measure: Callable[[], float] = time.monotonic) -> None:
-        self.deps = deps
+    def __init__(
+        self, context: ServiceContext, measure: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.context = context
         self._measure = measure
         self._checked_at = -CHECKED_FOR_SECONDS
         self._condition = Condition(False, [])
@@ -52,7 +54,10 @@ class Health:
 
     async def condition(self) -> Condition:
         if self._measure() - self._checked_at >= CHECKED_FOR_SECONDS:
-            parts = {"redis": await writable(self.deps.aredis), "spool": await self._spool_usable()}
+            parts = {
+                "redis": await writable(self.context.aredis),
+                "spool": await self._spool_usable(),
+            }
             self._condition = Condition(
                 any(parts.values()), [name for name, works in parts.items() if not works]
             )
@@ -60,40 +65,46 @@ class Health:
         return self._condition
 
     async def _spool_usable(self) -> bool:
-        spool = self.deps.acceptor.spool
+        spool = self.context.acceptor.spool
         return spool is not None and await asyncio.to_thread(spool.usable)
 
     async def metrics(self) -> bytes:
         """All counters; while Redis is away those it last showed, and what this process has counted
         since.
         """
-        await self.deps.meter.aflush(self.deps.aredis)
+        await self.context.meter.aflush(self.context.aredis)
         try:
             self._last, gauges = await self._scrape()
         except (RedisError, OSError):
             gauges = Gauges(redis_up=False)
         gauges = replace(
-            gauges, spool=await asyncio.to_thread(spooled, self.deps.settings.data_dir / SPOOL)
+            gauges,
+            spool=await asyncio.to_thread(
+                count_spooled, self.context.settings.data_dir / SPOOL_FOLDER
+            ),
         )
         return expose(
-            self._last, gauges, sources=self.deps.sources.sources, pending=self.deps.meter.pending()
+            self._last,
+            gauges,
+            sources=self.context.sources.sources,
+            pending=self.context.meter.pending(),
         )
 
     async def _scrape(self) -> tuple[Mapping[bytes, bytes], Gauges]:
-        async with self.deps.aredis.pipeline(transaction=True) as pipe:
+        async with self.context.aredis.pipeline(transaction=True) as pipe:
             pipe.hgetall(keys.METRICS)
             pipe.hvals(keys.WORKERS)
             pipe.get(keys.ALLOWANCE + "left")
-            pipe.hlen(keys.DOUBLES)
+            pipe.hlen(keys.DUPLICATES)
             pipe.get(keys.DRIFT)
             for state in State:
                 pipe.zcard(keys.state(state))
                 pipe.zrange(keys.state(state), 0, 0, withscores=True)
             counters, beats, left, doubles, report, *rest = await pipe.execute()
-        now = self.deps.clock()
+        now = self.context.clock()
         return counters, Gauges(
             redis_up=True,
-            doubles=doubles,
+            duplicates=doubles,
             states=dict(zip(State, rest[::2], strict=True)),
             oldest_seconds={
                 state: max(0.0, now - first[0][1])
@@ -102,12 +113,12 @@ class Health:
             },
             workers=sum(_is_alive(beat, now) for beat in beats),
             tokens_left=float(left) if left is not None else None,
-            lacking=_lacking(report),
+            account_lacks=_lacking(report),
         )
 
 
 def _lacking(stored: bytes | None) -> Mapping[bool, int] | None:
-    report = drift.decode(stored)
+    report = drift.decode_report(stored)
     return Counter(each.needed for each in report.found) if report is not None else None
 
 

@@ -21,7 +21,7 @@ from granian.http import HTTP1Settings
 from litestar import Litestar
 
 from service.app import create_app
-from service.context import Dependencies, build
+from service.context import ServiceContext, build
 from worker import logs
 from worker.settings import Settings
 
@@ -67,14 +67,14 @@ def application() -> Litestar:
     return _load(Settings.for_service(os.environ))
 
 
-def _load(settings: Settings, make: Callable[[Dependencies], Litestar] = create_app) -> Litestar:
+def _load(settings: Settings, make: Callable[[ServiceContext], Litestar] = create_app) -> Litestar:
     """What each server process runs first."""
     logs.configure(settings.log_format, "service")
     return make(build(settings))
 
 
 def _load_in_child(
-    settings: Settings, make: Callable[[Dependencies], Litestar], parent: int
+    settings: Settings, make: Callable[[ServiceContext], Litestar], parent: int
 ) -> Litestar:
     """`_load`, in a process that must not outlive the one that started it."""
     threading.Thread(target=_stop_with, args=(parent,), name="parent", daemon=True).start()
@@ -87,7 +87,7 @@ def _stop_with(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def serve(settings: Settings, make: Callable[[Dependencies], Litestar] = create_app) -> None:
+def serve(settings: Settings, make: Callable[[ServiceContext], Litestar] = create_app) -> None:
     """Serves until SIGTERM or SIGINT, then stops within 15 s. `make` builds the application in each
     process.
 

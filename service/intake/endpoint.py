@@ -15,7 +15,7 @@ from litestar import Request as HttpRequest
 from litestar import Response, route
 from litestar.handlers import HTTPRouteHandler
 
-from service.context import Dependencies
+from service.context import ServiceContext
 from service.intake import responses, submissions
 from service.intake.context import Visit
 from service.intake.receipts import Receipts
@@ -47,25 +47,25 @@ LOGGED = {
 class IntakeEndpoint:
     """One per process."""
 
-    def __init__(self, deps: Dependencies) -> None:
-        self.deps = deps
-        self.limiter = Limiter(deps.aredis, deps.acceptor.breaker)
+    def __init__(self, context: ServiceContext) -> None:
+        self.context = context
+        self.limiter = Limiter(context.aredis, context.acceptor.breaker)
         self.refusals = Refusals()
         self.log = structlog.get_logger()
 
     async def post(self, http: HttpRequest[Any, Any, Any]) -> Response[bytes]:
         """Takes a submission."""
-        visit = Visit(http, self.deps.settings.public_url)
+        visit = Visit(http, self.context.settings.public_url)
         try:
             return await self._take(visit)
         except HttpProblem as problem:
             return self._refuse(visit, problem)
         finally:
-            self.deps.meter.observe(INTAKE_SECONDS, visit.seconds)
+            self.context.meter.observe(INTAKE_SECONDS, visit.seconds)
 
     async def get(self, http: HttpRequest[Any, Any, Any]) -> Response[bytes]:
         """Answers a provider's handshake."""
-        visit = Visit(http, self.deps.settings.public_url)
+        visit = Visit(http, self.context.settings.public_url)
         try:
             source = await self._enter(visit)
             reading = await self._judge(source, visit.head)
@@ -75,7 +75,7 @@ class IntakeEndpoint:
 
     async def preflight(self, http: HttpRequest[Any, Any, Any]) -> Response[bytes]:
         """Answers a browser that asks whether its page may post."""
-        visit = Visit(http, self.deps.settings.public_url)
+        visit = Visit(http, self.context.settings.public_url)
         try:
             source = self._find(visit)
             self._check_origin(source, visit)
@@ -114,14 +114,14 @@ class IntakeEndpoint:
         source = self._find(visit)
         self._check_origin(source, visit)
         if source.rate_limit is not None:
-            address = limited_as(visit.address(self.deps.settings.trusted_proxies))
+            address = limited_as(visit.address(self.context.settings.trusted_proxies))
             wait = await self.limiter.wait_seconds(source.name, address, source.rate_limit)
             if wait > 0:
                 raise HttpProblem("rate", headers={"Retry-After": str(math.ceil(wait))})
         return source
 
     def _find(self, visit: Visit) -> Source:
-        source = self.deps.sources.sources.get(visit.http.path_params["source"])
+        source = self.context.sources.sources.get(visit.http.path_params["source"])
         if source is None:
             raise HttpProblem("not-found", "There is no source of this name.")
         visit.source = source
@@ -137,8 +137,8 @@ class IntakeEndpoint:
         """
         try:
             if len(request.body) <= LARGE_BODY:
-                return judge(source, request, self.deps.clock())
-            return await asyncio.to_thread(judge, source, request, self.deps.clock())
+                return judge(source, request, self.context.clock())
+            return await asyncio.to_thread(judge, source, request, self.context.clock())
         except Exception as error:
             self.log.error("judge failed", source=source.name, exc_info=error)
             raise HttpProblem("unreadable") from None
@@ -152,11 +152,11 @@ class IntakeEndpoint:
             reading,
             scrub(source, request),
             key=key,
-            now=self.deps.clock(),
-            new_id=self.deps.new_id,
+            now=self.context.clock(),
+            new_id=self.context.new_id,
         )
         try:
-            receipts = await self.deps.acceptor.accept(items)
+            receipts = await self.context.acceptor.accept(items)
         except StoreUnavailable as error:
             self.log.error("not stored", source=source.name, error=str(error)[:200])
             raise HttpProblem(
@@ -177,12 +177,12 @@ class IntakeEndpoint:
         if source is not None:
             outcome = _outcome(problem)
             if problem.status == 503:
-                self.deps.meter.count(UNSTORED, source=source.name)
+                self.context.meter.count(UNSTORED, source=source.name)
             elif outcome is not None:
-                self.deps.meter.count(SUBMISSIONS, source=source.name, outcome=outcome)
+                self.context.meter.count(SUBMISSIONS, source=source.name, outcome=outcome)
             if outcome == "refused":
                 self.refusals.note(
-                    source.name, at=self.deps.clock(), status=problem.status, reason=problem.why,
+                    source.name, at=self.context.clock(), status=problem.status, reason=problem.why,
                     request_id=visit.id, method=visit.head.method, size=visit.size,
                 )  # fmt: skip
             responses.in_product_terms(source, problem)

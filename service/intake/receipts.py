@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from litestar import Request, Response
 
-from service.context import Dependencies
+from service.context import ServiceContext
 from service.intake.context import plain_request
 from service.intake.responses import public_state
 from service.sources.verification.token import shows_token
@@ -30,8 +30,8 @@ LONGEST_TOKEN = 4096
 class Receipts:
     """One per process."""
 
-    def __init__(self, deps: Dependencies) -> None:
-        self.deps = deps
+    def __init__(self, context: ServiceContext) -> None:
+        self.context = context
 
     async def get(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         """The public fields; with the source's token or an ops token also how the delivery goes.
@@ -71,17 +71,17 @@ class Receipts:
         """In this process's spool, else in the ledger. What another process spooled is not known
         before Redis is back.
         """
-        spool = self.deps.acceptor.spool
+        spool = self.context.acceptor.spool
         waiting = spool.find(submission_id) if spool else None
-        return spooled_record(waiting) if waiting else self.deps.ledger.get(submission_id)
+        return spooled_record(waiting) if waiting else self.context.ledger.get(submission_id)
 
     def _entitled(self, request: Request[Any, Any, Any], source_name: str) -> bool:
         given = _bearer(request.headers.get("authorization", ""))
         if given and any_equal(
-            given, [token.token for token in self.deps.settings.ops_tokens or ()]
+            given, [token.token for token in self.context.settings.ops_tokens or ()]
         ):
             return True
-        source = self.deps.sources.sources.get(source_name)
+        source = self.context.sources.sources.get(source_name)
         return source is not None and shows_token(plain_request(request.scope), source)
 
 

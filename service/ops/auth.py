@@ -21,7 +21,7 @@ from litestar import Request
 from msgspec import Struct
 from redis.exceptions import RedisError
 
-from service.context import Dependencies
+from service.context import ServiceContext
 from service.ops import session
 from service.ops.session import TRIES, Lockout
 from service.sources.request import Problem
@@ -31,7 +31,7 @@ from service.web.origins import origin_of
 from service.web.problems import HttpProblem
 from service.web.rate_limit import Limiter
 from worker.errors import StoreUnavailable
-from worker.ledger.audit import Audit
+from worker.ledger.audit import AuditTrail
 from worker.store import keys
 from worker.values import OpsToken
 
@@ -60,14 +60,14 @@ class Access:
     403, 429.
     """
 
-    def __init__(self, deps: Dependencies) -> None:
-        self._tokens = deps.settings.ops_tokens or ()
-        self._settings = deps.settings
-        self._redis = deps.aredis
-        self._breaker = deps.acceptor.breaker
-        self._lockout = Lockout(deps.aredis, self._breaker)
-        self._limiter = Limiter(deps.aredis, self._breaker)
-        self._audit = Audit(deps.redis)
+    def __init__(self, context: ServiceContext) -> None:
+        self._tokens = context.settings.ops_tokens or ()
+        self._settings = context.settings
+        self._redis = context.aredis
+        self._breaker = context.acceptor.breaker
+        self._lockout = Lockout(context.aredis, self._breaker)
+        self._limiter = Limiter(context.aredis, self._breaker)
+        self._audit = AuditTrail(context.redis)
 
     async def viewer(self, request: Web) -> OpsToken:
         """Anybody with a token."""

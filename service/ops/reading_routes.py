@@ -11,9 +11,9 @@ from litestar import Response, route
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
 
-from service.context import Dependencies
 from service.ops import export
 from service.ops.acting_routes import Retry, decode, json, told
+from service.ops.actions import Actions
 from service.ops.auth import Access, Web, read_body
 from service.ops.filters import FilterError
 from service.ops.queries import Filter, Loading, NotFound, Reader
@@ -30,10 +30,10 @@ YES = ("1", "true", "yes")
 class Reading:
     """One per process."""
 
-    def __init__(self, access: Access, deps: Dependencies) -> None:
+    def __init__(self, access: Access, reader: Reader, actions: Actions) -> None:
         self._access = access
-        self._reader: Reader = deps.reader
-        self._actions = deps.actions
+        self._reader = reader
+        self._actions = actions
 
     async def overview(self, request: Web) -> Response[Any]:
         return await self._look(request, lambda _: self._reader.overview())
@@ -170,9 +170,9 @@ async def _streamed(first: list[bytes], pieces: Iterator[bytes]) -> AsyncIterato
         yield following[0]
 
 
-def reading_routes(access: Access, deps: Dependencies) -> list[HTTPRouteHandler]:
+def reading_routes(access: Access, reader: Reader, actions: Actions) -> list[HTTPRouteHandler]:
     """The calls of the contract's section on operators that change nothing."""
-    reading = Reading(access, deps)
+    reading = Reading(access, reader, actions)
 
     def at(
         path: str, answer: Callable[[Web], Any], *methods: Literal["GET", "POST"]

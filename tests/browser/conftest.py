@@ -31,7 +31,9 @@ from playwright.sync_api import (
 )
 
 from service.app import create_app
-from service.context import Dependencies, build
+from service.context import ServiceContext, build
+from service.ops.actions import Actions
+from service.ops.queries import Reader
 from service.sandbox.serve import served
 from service.sandbox.settings import SandboxSettings
 from service.sources.fetched_records import SourceRecords
@@ -110,9 +112,18 @@ def sandbox() -> Iterator[str]:
 class Console:
     """The console of one test: `url`, and what a test does beside the browser."""
 
-    def __init__(self, url: str, sandbox: str, deps: Dependencies, env: dict[str, str]) -> None:
+    def __init__(
+        self,
+        url: str,
+        sandbox: str,
+        context: ServiceContext,
+        queries: Reader,
+        env: dict[str, str],
+    ) -> None:
         self.url = url
-        self.deps = deps
+        self.context = context
+        self.queries = queries
+        self.actions = Actions(context.ledger, queries, context.settings.data_dir)
         self.sandbox = httpx.Client(
             base_url=sandbox,
             timeout=20,
@@ -161,14 +172,14 @@ class Console:
         ).raise_for_status()
 
     def state(self, id: str) -> str:
-        record = self.deps.ledger.get(id)
+        record = self.context.ledger.get(id)
         return record.state.value if record else "gone"
 
     def ids(self) -> list[str]:
         return [
             record.id
-            for state in self.deps.ledger.counts()
-            for record in self.deps.ledger.in_state(state, limit=1000)
+            for state in self.context.ledger.counts()
+            for record in self.context.ledger.in_state(state, limit=1000)
         ]
 
     def states(self) -> list[str]:
@@ -182,9 +193,9 @@ class Console:
     def worker(self) -> Iterator[None]:
         """A worker for as long as it lasts."""
         settings = Settings.for_worker(self._env)
-        sources = self.deps.sources
+        sources = self.context.sources
         assert isinstance(sources, WatchedSources)
-        slots = main.build(
+        slots = main.build_slots(
             settings, self._env["REDIS_URL"], sources.writings, SourceRecords(sources)
         )
         thread = threading.Thread(target=slots.run, name="worker", daemon=True)
@@ -210,9 +221,10 @@ def console(redis_url: str, sandbox: str, tmp_path: Path) -> Iterator[Console]:
         "PIPEDRIVE_BASE_URL": sandbox,
         "PIPEDRIVE_PLAN": "unlimited",
     }
-    deps = build(Settings.for_service(env), env)
-    with running(create_app(deps)) as url:
-        yield Console(url, sandbox, deps, env)
+    context = build(Settings.for_service(env), env)
+    queries = Reader(context.ledger, context.sources, context.settings.data_dir)
+    with running(create_app(context, queries=queries)) as url:
+        yield Console(url, sandbox, context, queries, env)
 
 
 @contextmanager

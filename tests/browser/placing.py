@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from ulid import ULID
 
-from service.context import Dependencies
+from service.context import ServiceContext
 from worker.contract import Cause, Lead, Raw, State, Submission
 from worker.store import keys, scripts
 
@@ -44,18 +44,18 @@ def submission(
     )
 
 
-def place(deps: Dependencies, found: Iterable[Submission], took: float = 4.0) -> list[str]:
+def place(context: ServiceContext, found: Iterable[Submission], took: float = 4.0) -> list[str]:
     """Each is in its state since `took` seconds after it was received; their ids. None of them is
     queued.
     """
     ids = []
     for each in found:
-        texts = deps.acceptor._sealed(each)[1]
-        deps.redis.eval(scripts.source("ledger/accept"), 0, each.received_at + took, 0, *texts)
+        texts = context.acceptor._encode(each)[1]
+        context.redis.eval(scripts.source("ledger/accept"), 0, each.received_at + took, 0, *texts)
         ids.append(each.id)
     return ids
 
 
-def know(deps: Dependencies, id: str, **facts: str | int) -> None:
+def know(context: ServiceContext, id: str, **facts: str | int) -> None:
     """What a worker would have written down of it: `result`, `attempts`, `lead_id` …"""
-    deps.redis.hset(keys.submission(id), items=[part for pair in facts.items() for part in pair])
+    context.redis.hset(keys.submission(id), items=[part for pair in facts.items() for part in pair])

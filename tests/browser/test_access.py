@@ -25,9 +25,9 @@ def paths(console: Console) -> list[str]:
     delivered = console.post(company="Acme", utm_source="google")
     with console.worker():
         assert eventually(lambda: console.state(delivered) == "delivered")
-    console.deps.actions.discard(nobody, "vera")
-    cause = console.deps.reader.causes().items[0].id
-    console.deps.ledger.gate.pause("CRM migration", "vera")
+    console.actions.discard(nobody, "vera")
+    cause = console.queries.causes().items[0].id
+    console.context.ledger.gate.pause("CRM migration", "vera")
     tabs = [
         f"/ops/leads/{delivered}?tab={tab}&reveal=1"
         for tab in ("came-in", "attempts", "timeline", "attribution")

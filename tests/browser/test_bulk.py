@@ -51,7 +51,7 @@ def test_one_edit_for_all(console: Console, signed_in: Opened) -> None:
     with console.worker():
         dialog.get_by_role("button", name="Mend & retry 2").click()
         assert eventually(lambda: console.states() == ["delivered", "delivered"], 30)
-    records = [console.deps.ledger.get(id) for id in ids]
+    records = [console.context.ledger.get(id) for id in ids]
     assert [record.lead.email for record in records if record and record.lead] == [
         "desk@acme.example"
     ] * 2
@@ -101,7 +101,7 @@ def test_a_button_counts_what_it_may_touch(console: Console, signed_in: Opened) 
 def test_stop(console: Console, signed_in: Opened) -> None:
     """A running action is stopped from the tray; what it had not begun stays as it was."""
     console.dead(5)
-    console.deps.ledger.gate.pause("so that it takes its time", "vera")
+    console.context.ledger.gate.pause("so that it takes its time", "vera")
     page = signed_in("/ops/leads?state=dead")
     page.get_by_role("link", name="Retry all 5").click()
     page.get_by_role("dialog").get_by_role("button", name="Retry 5").click()

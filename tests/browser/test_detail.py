@@ -48,7 +48,7 @@ def test_an_answer_is_added(console: Console, signed_in: Opened) -> None:
     page.get_by_label("Name", exact=True).fill("Grace Hopper")
     page.get_by_role("button", name="Save & retry").click()
     expect(page.locator("#flash")).to_contain_text("Saved")
-    record = console.deps.ledger.get(id)
+    record = console.context.ledger.get(id)
     assert record is not None
     assert record.lead is not None
     assert (record.lead.answers["Seats"], record.lead.consent, record.lead.name) == (
@@ -71,7 +71,7 @@ def test_checked_before_it_is_saved(console: Console, signed_in: Opened) -> None
     expect(tab).to_contain_text("It would be delivered.")
     expect(tab).to_contain_text("not saved yet")
     expect(page.get_by_role("textbox", name="E-mail")).to_have_value("grace@navy.example")
-    record = console.deps.ledger.get(id)
+    record = console.context.ledger.get(id)
     assert record is not None
     assert record.lead is not None
     assert (record.state, record.lead.email) == ("dead", None)
@@ -86,13 +86,13 @@ def test_who_saves_second_is_told(console: Console, signed_in: Opened) -> None:
     [id] = console.dead()
     page = signed_in(f"/ops/leads/{id}?reveal=1&edit=1")
     page.get_by_label("Name", exact=True).fill("Grace Hopper")
-    console.deps.actions.retry(id, "vera", {"company": "Navy Labs"})
+    console.actions.retry(id, "vera", {"company": "Navy Labs"})
     with console.worker():
         assert eventually(lambda: console.state(id) == "dead")
     page.get_by_role("button", name="Save & retry").click()
     expect(page.get_by_text("Somebody changed this lead meanwhile")).to_be_visible()
     expect(page.get_by_label("Name", exact=True)).to_have_value("Grace Hopper")
-    record = console.deps.ledger.get(id)
+    record = console.context.ledger.get(id)
     assert record is not None
     assert record.lead is not None
     assert (record.lead.name, record.lead.company) == ("Ada Lovelace", "Navy Labs")
@@ -140,13 +140,13 @@ def test_a_look_at_personal_data_is_logged_once(console: Console, signed_in: Ope
     expect(page.locator("#detail")).not_to_contain_text("grace@navy.example")
     page.get_by_role("link", name="Reveal", exact=True).click()
     expect(page.locator("#detail")).to_contain_text("grace@navy.example")
-    console.deps.actions.discard(id, "vera")
+    console.actions.discard(id, "vera")
     expect(page.locator(".sum")).to_contain_text("1 discarded")
     expect(page.locator("#detail")).to_contain_text("grace@navy.example")
     page.get_by_role("link", name="Came in").click()
     expect(page).to_have_url(re.compile("tab=came-in"))
     expect(page.locator("pre.body")).to_contain_text("grace%40navy.example")
-    looks = [entry for entry in console.deps.actions.audit.page()[0] if entry.action == "reveal"]
+    looks = [entry for entry in console.actions.audit.page()[0] if entry.action == "reveal"]
     assert [(entry.who, entry.target) for entry in looks] == [("kim", masked)] * 2
 
 

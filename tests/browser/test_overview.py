@@ -38,7 +38,7 @@ def test_nothing_ever(console: Console, signed_in: Opened) -> None:
     expect(page.get_by_role("heading", name="Send a test lead")).to_be_visible()
     command = page.locator("#first pre").first.inner_text()
     assert command.startswith("curl ")
-    settings = console.deps.settings
+    settings = console.context.settings
     # The address of the settings, and not the one that this browser asked at, which a request can
     # make up.
     assert f"http://{settings.host}:{settings.port}/in/contact" in command
@@ -91,12 +91,12 @@ def test_pause_and_resume(console: Console, signed_in: Opened) -> None:
     page.get_by_role("button", name="Pause delivery").click()
     banner = page.locator(".banner.warn")
     expect(banner).to_contain_text("Delivery is paused: CRM migration.")
-    assert console.deps.ledger.gate.paused() is not None
+    assert console.context.ledger.gate.find_pause() is not None
     page.goto("/ops/audit")
     expect(page.get_by_role("main")).to_contain_text("pause")
     page.locator(".banner").get_by_role("button", name="Resume").click()
     expect(page.locator(".banner.warn")).to_have_count(0)
-    assert console.deps.ledger.gate.paused() is None
+    assert console.context.ledger.gate.find_pause() is None
 
 
 def test_a_cause_is_ignored_until_it_comes_back(console: Console, signed_in: Opened) -> None:

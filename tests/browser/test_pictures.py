@@ -1,7 +1,7 @@
 """The pictures of README.md: the console on a day with some trouble. All people and companies are
 invented.
 
-`make pictures` writes them to deploy/pictures; else they are taken into a temporary folder and
+`make pictures` writes them to docs/pictures; else they are taken into a temporary folder and
 thrown away.
 """
 
@@ -23,7 +23,7 @@ from tests.browser.placing import know, place, submission
 from tests.polling import eventually
 from worker.causes import cause_of, no_contact
 from worker.contract import Cause, Lead, Money, Raw, State, Submission, Utm
-from worker.drift.drift import Drifted, DriftReport
+from worker.drift.drift import DriftFinding, DriftReport
 from worker.errors import Invalid, UnknownName
 from worker.store import keys
 
@@ -226,31 +226,33 @@ def posted(found: Lead) -> Raw:
 def paint(console: Console, now: float) -> None:
     """A day with some trouble, in the store."""
     dice = random.Random(7)
-    deps = console.deps
+    context = console.context
     delivered = [each for each in day(now, dice) if each.received_at < now - 5]
-    place(deps, delivered)
+    place(context, delivered)
     for number, each in enumerate(delivered):
         know(
-            deps,
+            context,
             each.id,
             attempts=1,
             result="labelled" if number % 8 == 3 else "created",
             person_id=number,
             lead_id=f"{number:08d}",
         )
-    for id in place(deps, troubled(now, dice)):
-        know(deps, id, attempts=1)
+    for id in place(context, troubled(now, dice)):
+        know(context, id, attempts=1)
     found = [
-        Drifted(kind="label", message="", needed=True, sources=["webinar"], name="Webinar"),
-        Drifted(
+        DriftFinding(kind="label", message="", needed=True, sources=["webinar"], name="Webinar"),
+        DriftFinding(
             kind="channel", message="", needed=True, sources=["partner"], name="Partner portal"
         ),
     ]
-    deps.redis.set(keys.DRIFT, msgspec.json.encode(DriftReport(at=now, writings="", found=found)))
-    deps.redis.set(keys.ALLOWANCE + "left", 21_350)
+    context.redis.set(
+        keys.DRIFT, msgspec.json.encode(DriftReport(at=now, writings="", found=found))
+    )
+    context.redis.set(keys.ALLOWANCE + "left", 21_350)
     for host in ("one", "two"):
         beat = {"slots": 32, "pid": 1, "host": host, "seen": now + HOUR}
-        deps.redis.hset(keys.WORKERS, host, msgspec.json.encode(beat))
+        context.redis.hset(keys.WORKERS, host, msgspec.json.encode(beat))
 
 
 @pytest.fixture
@@ -263,7 +265,7 @@ def folder(tmp_path: Path) -> Path:
 def test_pictures(console: Console, signed_in: Opened, tmp_path: Path, folder: Path) -> None:
     """Both pictures can be taken, 1280 px wide, and show what README.md says of them."""
     (tmp_path / "leadline.toml").write_text(SOURCES, "utf-8")
-    assert eventually(lambda: "shop" in console.deps.sources.sources)
+    assert eventually(lambda: "shop" in console.context.sources.sources)
     paint(console, time.time())
     page = signed_in("/ops", color_scheme="light", reduced_motion="reduce")
     expect(page.locator("#verdict")).to_contain_text("40 leads need you")

@@ -205,7 +205,7 @@ def mend_the_file(story: Story, file: Path) -> None:
         "sources.partner.lead.channel"
     )
     file.write_text(file.read_text("utf-8").replace('"Partners"', '"Partner"'), "utf-8")
-    sources = story.console.deps.sources
+    sources = story.console.context.sources
     assert isinstance(sources, WatchedSources)
     assert eventually(lambda: sources.sources["partner"].lead.channel == "Partner")
 
@@ -234,7 +234,7 @@ def test_from_dead_to_delivered(
     """
     file = tmp_path / "leadline.toml"
     file.write_text(SOURCES, "utf-8")
-    assert eventually(lambda: "partner" in console.deps.sources.sources)
+    assert eventually(lambda: "partner" in console.context.sources.sources)
     page = signed_in("/ops", role=None, narrow=narrow)
     sign_in(page)
     story = Story(page, console, each)

@@ -22,7 +22,7 @@ from tests.browser.payloads import MARK, PAYLOADS, PRINTABLE, WORKED_OUT, words
 from tests.browser.placing import place, submission
 from tests.polling import eventually
 from worker.contract import Cause, Lead, Money, Raw, State, Submission, Utm
-from worker.drift.drift import Drifted, DriftReport
+from worker.drift.drift import DriftFinding, DriftReport
 from worker.store import keys
 
 CHUNKS = [PAYLOADS[start::4] for start in range(4)]
@@ -129,7 +129,7 @@ def plant(console: Console) -> Planted:
         refused = _uploaded(console, CHUNKS[2])
         assert eventually(lambda: console.state(refused) == "dead")
     spam = _posted(console, "contact", CHUNKS[3], website="javascript:window.__pwned=1")
-    placed = place(console.deps, (_record(chunk, number) for number, chunk in enumerate(CHUNKS)))
+    placed = place(console.context, (_record(chunk, number) for number, chunk in enumerate(CHUNKS)))
     _decided(console, placed)
     _in_the_account(console)
     return Planted(delivered, refused, unlabelled, spam, placed)
@@ -198,20 +198,21 @@ def _decided(console: Console, placed: list[str]) -> None:
     """Operators with strange names give strange reasons; what watches the account and the sources
     says strange things.
     """
-    deps, (who, why, *more) = console.deps, CHUNKS[2][15:30]
-    deps.ledger.discard(placed[3], who, why)
-    deps.ledger.gate.pause(why, who)
-    deps.actions.retry(placed[2], who, {"name": more[0], "answers.<b data-pwned>": more[1]})
+    context, (who, why, *more) = console.context, CHUNKS[2][15:30]
+    context.ledger.discard(placed[3], who, why)
+    context.ledger.gate.pause(why, who)
+    console.actions.retry(placed[2], who, {"name": more[0], "answers.<b data-pwned>": more[1]})
     for start in range(0, len(PAYLOADS), 4):
-        deps.actions.audit.note(*PAYLOADS[start : start + 4])
-    deps.actions.bulks.make("discard", [placed[0]], 1, who)
+        console.actions.audit.note(*PAYLOADS[start : start + 4])
+    console.actions.bulks.make("discard", [placed[0]], 1, who)
     # Until it is done, a page may show its cause or not any more.
     assert eventually(
         lambda: (
-            (record := deps.ledger.get(placed[0])) is not None and record.state is State.DISCARDED
+            (record := context.ledger.get(placed[0])) is not None
+            and record.state is State.DISCARDED
         )
     )
-    drifted = Drifted(
+    drifted = DriftFinding(
         kind=more[2],
         message=more[3],
         needed=True,
@@ -221,9 +222,9 @@ def _decided(console: Console, placed: list[str]) -> None:
         known=more,
     )
     report = DriftReport(at=time.time(), writings="", found=[drifted], error=more[7])
-    deps.redis.set(keys.DRIFT, msgspec.json.encode(report))
+    context.redis.set(keys.DRIFT, msgspec.json.encode(report))
     watched = Watched(heard={payload: Heard(total=9.0, last=1.0) for payload in more})
-    deps.redis.set(keys.ALERTS, msgspec.json.encode(watched))
+    context.redis.set(keys.ALERTS, msgspec.json.encode(watched))
 
 
 def _in_the_account(console: Console) -> None:
@@ -249,16 +250,16 @@ def views(console: Console, planted: Planted) -> Iterator[View]:
         *planted.placed,
     ):
         yield from _details(console, id, list(TABS) if id in whole else ["came-in"])
-    reader = console.deps.reader
+    reader = console.queries
     for cause in reader.causes().items:
         yield View(
             f"/ops/causes/{cause.id}/mend", [cause.title, cause.detail or "", (cause.setting or "")]
         )
         yield View(f"/ops/leads?state=dead&cause={cause.id}", [cause.title])
-    [run] = console.deps.actions.newest_bulks(1)
+    [run] = console.actions.newest_bulks(1)
     yield View(f"/ops/bulk/{run.id}", [run.by or "?"])
     yield View("/ops/bulk?action=discard&state=dead,quarantined", [])
-    entries, _, _ = console.deps.actions.audit.page(limit=100)
+    entries, _, _ = console.actions.audit.page(limit=100)
     yield View(
         f"{console.sandbox.base_url}?refresh=0", [str(lead["title"]) for lead in console.leads()]
     )
@@ -274,9 +275,9 @@ def views(console: Console, planted: Planted) -> Iterator[View]:
 
 
 def _lists(console: Console) -> Iterator[View]:
-    reader = console.deps.reader
+    reader = console.queries
     causes, sources = reader.causes().items, [line.source for line in reader.chart().sources]
-    pause = console.deps.ledger.gate.paused()
+    pause = console.context.ledger.gate.find_pause()
     assert pause is not None
     yield View(
         "/ops",
@@ -297,7 +298,7 @@ def _lists(console: Console) -> Iterator[View]:
 
 
 def _details(console: Console, id: str, tabs: list[str]) -> Iterator[View]:
-    record = console.deps.ledger.get(id)
+    record = console.context.ledger.get(id)
     assert record is not None
     assert record.lead is not None
     assert record.raw is not None
@@ -311,9 +312,9 @@ def _details(console: Console, id: str, tabs: list[str]) -> Iterator[View]:
     if not any(ord(letter) < 32 and letter not in "\t\n\r" for letter in body):
         raw.append(body)
     moments = [
-        text for each in console.deps.ledger.timeline(id) for text in (each.by, each.why or "")
+        text for each in console.context.ledger.timeline(id) for text in (each.by, each.why or "")
     ]
-    attempts = [each.detail or "" for each in console.deps.ledger.attempts(id)]
+    attempts = [each.detail or "" for each in console.context.ledger.attempts(id)]
     shown = {"came-in": raw, "timeline": moments, "attempts": attempts}
     yield from (View(f"{path}&tab={tab}", lead + shown.get(tab, [])) for tab in tabs)
     yield View(f"/ops/leads/{id}", [])
@@ -371,11 +372,11 @@ def test_nothing_runs_and_all_is_text(policy: bool, console: Console, signed_in:
     ignores the policy.
     """
     planted = plant(console)
-    console.deps.reader.causes()  # a page does not wait for the index, it says that it loads
+    console.queries.causes()  # a page does not wait for the index, it says that it loads
     watch = Watch(signed_in("/ops/sign-in", bypass_csp=not policy))
     for view in views(console, planted):
         watch.visit(view)
-    stored = [console.deps.ledger.get(id) for id in (*planted[:4], *planted.placed)]
+    stored = [console.context.ledger.get(id) for id in (*planted[:4], *planted.placed)]
     kept = words(
         "\n".join(
             text for each in stored if each for text in _leaves(msgspec.to_builtins(each.lead))
@@ -392,7 +393,7 @@ def test_nothing_runs_in_what_comes_while_one_looks(console: Console, signed_in:
     watch = Watch(page)
     page.goto("/ops")
     dead = [_record(chunk, number) for number, chunk in enumerate(CHUNKS) if number != 1]
-    place(console.deps, dead)
+    place(console.context, dead)
     expect(page.locator("#causes .card")).to_have_count(3)
     watch.look("what came meanwhile", [each.cause.detail for each in dead if each.cause])
     page.get_by_role("link", name="Mend & retry 1").first.click()

@@ -14,14 +14,16 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from service.app import create_app
-from service.context import Dependencies
+from service.context import ServiceContext
 from service.intake import endpoint
+from service.ops.actions import Actions
+from service.ops.queries import Reader
 from service.sources.request import Event, Outcome, Reading, Request
 from service.sources.schema import Rate, Secret, Source, Verify
 from worker.accept.acceptor import Acceptor
-from worker.accept.spool import SPOOL, Spool
+from worker.accept.spool import SPOOL_FOLDER, Spool
 from worker.contract import Lead, Raw
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.ledger import Ledger
 from worker.metrics import Meter
 from worker.queue.rq_queue import open_queue
@@ -68,9 +70,13 @@ class World:
     asked about.
     """
 
-    def __init__(self, client: TestClient[Litestar], deps: Dependencies) -> None:
+    def __init__(
+        self, client: TestClient[Litestar], context: ServiceContext, queries: Reader
+    ) -> None:
         self.client = client
-        self.deps = deps
+        self.context = context
+        self.queries = queries
+        self.actions = Actions(context.ledger, queries, context.settings.data_dir)
         self.reading: Reading | Exception = a_reading()
         self.seen: list[Request] = []
 
@@ -122,14 +128,14 @@ def open_world(
     store, astore, vault = (
         connect(url, timeout=PATIENCE),
         connect_async(url, timeout=PATIENCE),
-        Vault(),
+        Cipher(),
     )
     settings = Settings.for_service(
         (env or {}) | ({"LEADLINE_DATA_DIR": str(spool)} if spool else {})
     )
     meter = Meter()
-    local = Spool(settings.data_dir / SPOOL, settings.spool_max, vault) if spool else None
-    deps = Dependencies(
+    local = Spool(settings.data_dir / SPOOL_FOLDER, settings.spool_max, vault) if spool else None
+    context = ServiceContext(
         settings=settings,
         sources=FixedSources({source.name: source for source in SOURCES}),
         acceptor=Acceptor(astore, open_queue(store), vault, spool=local, meter=meter),
@@ -138,8 +144,9 @@ def open_world(
         aredis=astore,
         meter=meter,
     )
-    with TestClient(create_app(deps)) as client:
-        world = World(client, deps)
+    queries = Reader(context.ledger, context.sources, context.settings.data_dir)
+    with TestClient(create_app(context, queries=queries)) as client:
+        world = World(client, context, queries)
         monkeypatch.setattr(endpoint, "judge", world.judge)
         monkeypatch.setattr(endpoint, "scrub", scrub)
         yield world

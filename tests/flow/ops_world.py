@@ -17,7 +17,7 @@ from tests.flow.intake_world import World, open_world
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
 from worker.contract import Cause, Lead, State
-from worker.ledger import Ledger, Verdict
+from worker.ledger import ClaimResult, Ledger
 from worker.store.connection import connect_async
 
 VIEWER, OPERATOR, SECOND = "viewer-token-1", "operator-token-2", "operator-token-3"
@@ -38,9 +38,9 @@ class Desk:
     def __init__(self, world: World, url: str) -> None:
         self.world = world
         self.client: TestClient[Litestar] = world.client
-        self.ledger: Ledger = world.deps.ledger
-        self.actions = world.deps.actions
-        self.redis = world.deps.redis
+        self.ledger: Ledger = world.context.ledger
+        self.actions = world.actions
+        self.redis = world.context.redis
         self._url = url
 
     def as_(self, token: str | None, method: str, path: str, **rest: Any) -> httpx.Response:
@@ -78,7 +78,7 @@ class Desk:
 
     def end(self, name: str, state: State) -> None:
         """What a worker (or a person) makes of a queued one."""
-        assert self.ledger.claim(name, "t", 30.0) is Verdict.CLAIMED
+        assert self.ledger.claim(name, "t", 30.0) is ClaimResult.CLAIMED
         if state is State.DELIVERING:
             return
         through = State.DEAD if state in (State.DISCARDED, State.ERASED) else state

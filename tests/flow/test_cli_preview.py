@@ -186,7 +186,7 @@ def test_the_answer_is_that_of_the_service(
     with open_world(redis_url, monkeypatch) as world:
         monkeypatch.setattr(endpoint, "judge", judging.judge)
         for name, source in load(SOURCES, {}, secrets=()).sources.items():
-            world.deps.sources.sources[name] = source
+            world.context.sources.sources[name] = source
         for body in (
             "email=a@example.com",
             "hello=1",

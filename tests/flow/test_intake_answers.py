@@ -57,7 +57,7 @@ def test_an_accepted_submission_is_stored_before_its_answer(
     }
     assert answer.headers["location"] == body["status_url"]
     assert "idempotent-replayed" not in answer.headers
-    record = world.deps.ledger.get(body["id"])
+    record = world.context.ledger.get(body["id"])
     assert record is not None
     assert record.state is State.QUEUED
     assert record.raw is not None
@@ -81,7 +81,7 @@ def test_what_an_event_becomes(world: World, outcome: Outcome, state: State, pub
     answer = world.post("typeform")
     assert answer.status_code == 202
     assert answer.json()["state"] == public
-    record = world.deps.ledger.get(answer.json()["id"])
+    record = world.context.ledger.get(answer.json()["id"])
     assert record is not None
     assert record.state is state
     assert world.client.get(answer.json()["status_url"]).json()["state"] == public
@@ -94,7 +94,7 @@ def test_an_event_without_contact_from_a_product_says_what_to_mend(world: World)
     world.reading = a_reading(
         Outcome.NO_CONTACT, problems=[Problem(field="email", message="no e-mail")]
     )
-    record = world.deps.ledger.get(world.post("typeform").json()["id"])
+    record = world.context.ledger.get(world.post("typeform").json()["id"])
     assert record is not None
     assert record.cause is not None
     assert (record.cause.code, record.cause.field, record.cause.setting) == (
@@ -528,7 +528,7 @@ def test_what_cannot_be_stored_is_the_only_5xx(
     async def refuse(_: Any) -> Any:
         raise StoreUnavailable("away")
 
-    monkeypatch.setattr(world.deps.acceptor, "accept", refuse)
+    monkeypatch.setattr(world.context.acceptor, "accept", refuse)
     answer = world.post()
     check_problem(answer, "not-stored")
     assert answer.headers["retry-after"] == "5"

@@ -79,7 +79,7 @@ def test_the_numbers_are_those_of_all_processes(world: World, redis: redis_py.Re
     world.post()
     world.reading = a_reading(Outcome.SPAM)
     world.post("partner")
-    now = world.deps.clock()
+    now = world.context.clock()
     redis.zadd(keys.state("waiting"), {"A": now - 100, "B": now - 50})
     beats = {"w1": {"seen": now - 10}, "w2": {"seen": now - 120}, "w3": {"pid": 1}}
     for name, beat in beats.items():
@@ -116,7 +116,7 @@ def test_counters_do_not_fall_when_redis_goes(
     def away(**_: object) -> None:
         raise redis_py.ConnectionError
 
-    monkeypatch.setattr(world.deps.aredis, "pipeline", away)
+    monkeypatch.setattr(world.context.aredis, "pipeline", away)
     world.post("typeform")
     assert world.counted("leadline_up_redis") == 0
     assert world.counted(text) == 2

@@ -150,7 +150,7 @@ def test_while_redis_is_away_the_answer_is_a_503(
     def away(_: str) -> Any:
         raise StoreUnavailable("away")
 
-    monkeypatch.setattr(world.deps.ledger, "get", away)
+    monkeypatch.setattr(world.context.ledger, "get", away)
     answer = world.client.get("/submissions/01ARZ3NDEKTSV4RRFFQ69G5FAV")
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "5"

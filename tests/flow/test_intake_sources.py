@@ -15,7 +15,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from service.app import create_app
-from service.context import Dependencies, build
+from service.context import ServiceContext, build
 from worker.contract import State
 from worker.ledger import Record
 from worker.settings import Settings
@@ -43,12 +43,12 @@ SECRETS = {"PARTNER_KEY": "partner-key", "SIGNED_SECRET": "signed-secret"}
 
 
 class Service:
-    def __init__(self, client: TestClient[Litestar], deps: Dependencies) -> None:
+    def __init__(self, client: TestClient[Litestar], context: ServiceContext) -> None:
         self.client = client
-        self.deps = deps
+        self.context = context
 
     def record(self, answer: Any) -> Record:
-        found = self.deps.ledger.get(answer.json()["id"])
+        found = self.context.ledger.get(answer.json()["id"])
         assert found is not None
         return found
 
@@ -57,11 +57,11 @@ class Service:
 def service(redis_url: str, tmp_path: Any) -> Iterator[Service]:
     path = tmp_path / "leadline.toml"
     path.write_text(CONFIG)
-    deps = build(
+    context = build(
         Settings.for_service({"REDIS_URL": redis_url, "LEADLINE_CONFIG": str(path)}), SECRETS
     )
-    with TestClient(create_app(deps)) as client:
-        yield Service(client, deps)
+    with TestClient(create_app(context)) as client:
+        yield Service(client, context)
 
 
 def stored(redis: redis_py.Redis) -> int:

@@ -51,8 +51,8 @@ def cookie_of(desk: Desk, token: str) -> str:
 
 def csrf_of(desk: Desk, cookie: str) -> str:
     """What a page of the console would hold."""
-    owners = desk.world.deps.settings.ops_tokens or ()
-    found = session.read(cookie.partition("=")[2], owners, desk.world.deps.clock())
+    owners = desk.world.context.settings.ops_tokens or ()
+    found = session.read(cookie.partition("=")[2], owners, desk.world.context.clock())
     assert found is not None
     return session.csrf(found.owner, found.nonce)
 
@@ -348,7 +348,7 @@ def test_a_lockout_is_an_address_s_own_and_every_process_knows_it(desk: Desk) ->
         status: int = desk.client.blocking_portal.call(ask)
         return status
 
-    first, second = Access(desk.world.deps), Access(desk.world.deps)
+    first, second = Access(desk.world.context), Access(desk.world.context)
     assert {asks(first, "192.0.2.1", f"guess-{n}") for n in range(25)} == {401, 429}
     assert [asks(each, "192.0.2.1", OPERATOR) for each in (first, second)] == [429, 429]
     assert [asks(each, "192.0.2.2", OPERATOR) for each in (first, second)] == [200, 200]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 
-from service.context import Dependencies
+from service.context import ServiceContext
+from service.ops.actions import Actions
 from service.ops.auth import Access, Web
 from service.ops.console import rendering
 from service.ops.console.actions import Acting
@@ -17,15 +18,18 @@ from service.ops.console.overview import OverviewPage
 from service.ops.console.page import Make, Site, door, see_other
 from service.ops.console.request import CLOSED_COOKIE, posted
 from service.ops.console.urls import HOME, ours
+from service.ops.queries import Reader
 from service.web.problems import HttpProblem
 
 PATIENCE_SECONDS = 0.2
 """How long a page waits for the index before it shows what there is."""
 
 
-def console_routes(deps: Dependencies, access: Access) -> list[HTTPRouteHandler]:
+def console_routes(
+    context: ServiceContext, access: Access, reader: Reader, actions: Actions
+) -> list[HTTPRouteHandler]:
     """Every page and every button."""
-    site = Site(deps, access, deps.reader.within(PATIENCE_SECONDS), deps.actions)
+    site = Site(context, access, reader.within(PATIENCE_SECONDS), actions)
     lead = LeadView(site)
     leads = ListPage(site, lead)
     acting, bulk = Acting(site, lead, leads), BulkPages(site)

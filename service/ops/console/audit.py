@@ -10,7 +10,7 @@ from service.ops.console.request import View, Visit
 from service.ops.console.urls import LIST
 from service.ops.filters import FilterError
 from service.ops.schemas import Audited, Page
-from worker.times import iso
+from worker.times import format_iso
 
 LIMIT = 100
 _SUBMISSION = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
@@ -29,7 +29,7 @@ class AuditPage:
         except ValueError as error:
             raise FilterError("cursor", str(error)) from None
         items = [
-            Audited(iso(each.at) or "", each.who, each.action, each.target, each.detail)
+            Audited(format_iso(each.at) or "", each.who, each.action, each.target, each.detail)
             for each in entries
         ]
         next_href = f"/ops/audit?{urlencode({'cursor': following})}" if following else None

@@ -265,7 +265,7 @@ class BulkPages:
     def _discarded_by(self, bulk: str) -> list[str]:
         """Those whose last change was this bulk action's."""
         ids = self._site.reader.ids(Filter(state=State.DISCARDED.value))
-        with self._site.deps.redis.pipeline(transaction=False) as pipe:
+        with self._site.context.redis.pipeline(transaction=False) as pipe:
             for id in ids:
                 pipe.lindex(keys.timeline(id), -1)
             last: list[Any] = pipe.execute()

@@ -83,7 +83,7 @@ class ListPage:
     def _list(self, seen: Visit, place: Place) -> dict[str, Any]:
         page = self._page(place.filter, place.cursor, LIMIT)
         cards = self._cards()
-        sources = list(self._site.deps.sources.sources)
+        sources = list(self._site.context.sources.sources)
         wanted = place.filter
         return {
             "query": {name: value or "" for name, value in structs.asdict(wanted).items()},

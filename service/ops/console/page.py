@@ -20,7 +20,7 @@ from litestar import Response
 from markupsafe import Markup
 from msgspec import Struct
 
-from service.context import Dependencies
+from service.context import ServiceContext
 from service.ops.actions import Actions
 from service.ops.activity import Chart
 from service.ops.auth import CSRF_FIELD, Access, Web
@@ -39,7 +39,7 @@ from service.web.request_id import request_id
 from worker.contract import State
 from worker.errors import StoreUnavailable
 from worker.store import keys
-from worker.times import iso
+from worker.times import format_iso
 
 # Pages for what went otherwise: not allowed, not there, not readable just now.
 
@@ -146,9 +146,9 @@ class Site:
     """One per process."""
 
     def __init__(
-        self, deps: Dependencies, access: Access, reader: Reader, actions: Actions
+        self, context: ServiceContext, access: Access, reader: Reader, actions: Actions
     ) -> None:
-        self.deps = deps
+        self.context = context
         self.access = access
         self.reader = reader
         self.actions = actions
@@ -219,7 +219,7 @@ class Site:
 
     def render(self, seen: Visit, view: View) -> Response[bytes]:
         over = self.top()
-        now = iso(time.time()) or ""
+        now = format_iso(time.time()) or ""
         around: dict[str, Any] = {
             "me": seen.me,
             "csrf_token": seen.csrf,
@@ -273,20 +273,20 @@ class Site:
         """First leads to paste, at the address that senders see. What a browser says of it may be
         anybody's.
         """
-        settings = self.deps.settings
+        settings = self.context.settings
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
         return samples(
-            self.deps.sources.sources, settings.public_url or f"http://{host}:{settings.port}"
+            self.context.sources.sources, settings.public_url or f"http://{host}:{settings.port}"
         )
 
     def _last_worker(self) -> str | None:
         """When the last worker process gave a sign of life, if that is still written somewhere."""
         try:
-            beats = cast("list[bytes]", self.deps.redis.hvals(keys.WORKERS))
+            beats = cast("list[bytes]", self.context.redis.hvals(keys.WORKERS))
         except Exception:
             return None
         seen = [msgspec.json.decode(beat).get("seen", 0.0) for beat in beats]
-        return iso(max(seen)) if seen else None
+        return format_iso(max(seen)) if seen else None
 
     def _tray(self, seen: Visit) -> list[Any]:
         try:
