@@ -26,7 +26,7 @@ from service.ops.queries import Reader
 from service.ops.reading_routes import reading_routes
 from service.web.problems import HttpProblem, handle_http, handle_problem, handle_surprise
 from service.web.request_id import put_request_id
-from worker.accept.acceptor import ended
+from worker.accept.acceptor import cancel_and_wait
 from worker.ledger.bulk import BulkActions
 
 # Attempts to hand the counters to Redis on the way out; after these the counts are lost.
@@ -101,7 +101,7 @@ async def _lifespan(
     try:
         yield
     finally:
-        await ended(tasks)
+        await cancel_and_wait(tasks)
         await context.acceptor.stop()
         for _attempt in range(FINAL_FLUSH_ATTEMPTS):
             if await background.flush(context, intake):
