@@ -6,8 +6,8 @@ import asyncio
 
 import structlog
 
-from service.alerts.monitor import BEAT_SECONDS, Watch
-from service.alerts.webhook import Webhook, build_http
+from service.alerts.monitor import TICK_SECONDS, Monitor
+from service.alerts.webhook import AlertWebhook, build_http
 from service.context import ServiceContext
 from service.intake.endpoint import IntakeEndpoint
 from worker.errors import StoreUnavailable
@@ -31,8 +31,8 @@ async def flush_counters(context: ServiceContext, intake: IntakeEndpoint) -> Non
 async def send_alerts(context: ServiceContext, url: str) -> None:
     """Look for alert conditions and post them to the alert webhook at `url`."""
     with build_http() as http:
-        webhook = Webhook(url, context.settings.public_url, http)
-        watch = Watch(
+        webhook = AlertWebhook(url, context.settings.public_url, http)
+        watch = Monitor(
             context.ledger,
             context.settings.data_dir,
             webhook,
@@ -40,9 +40,9 @@ async def send_alerts(context: ServiceContext, url: str) -> None:
             context.clock,
         )
         while True:
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(TICK_SECONDS)
             try:
-                await asyncio.to_thread(watch.beat)
+                await asyncio.to_thread(watch.tick)
             except Exception as error:
                 structlog.get_logger().error("alerts failed", error=type(error).__name__)
 

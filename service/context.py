@@ -11,7 +11,7 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from service.settings import source_file
-from service.sources.source_file.watcher import Sources, WatchedSources
+from service.sources.source_file.watcher import SourceFileWatcher, SourceProvider
 from service.web.request_id import new_id
 from worker.accept.acceptor import Acceptor
 from worker.accept.spool import SPOOL_FOLDER, Spool
@@ -31,7 +31,7 @@ class ServiceContext:
     """
 
     settings: Settings
-    sources: Sources
+    sources: SourceProvider
     acceptor: Acceptor
     ledger: Ledger
     redis: Redis
@@ -50,7 +50,7 @@ def build(settings: Settings, env: Mapping[str, str] | None = None) -> ServiceCo
     url = settings.redis_url
     if url is None:
         raise SettingsError(["REDIS_URL: expected a Redis URL, got nothing"])
-    sources = WatchedSources(source_file(settings), os.environ if env is None else env)
+    sources = SourceFileWatcher(source_file(settings), os.environ if env is None else env)
     cipher = Cipher(settings.encryption_keys)
     meter = Meter()
     spool = Spool(settings.data_dir / SPOOL_FOLDER, settings.spool_max, cipher)

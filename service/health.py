@@ -94,9 +94,9 @@ class Health:
         async with self.context.aredis.pipeline(transaction=True) as pipe:
             pipe.hgetall(keys.METRICS)
             pipe.hvals(keys.WORKERS)
-            pipe.get(keys.ALLOWANCE + "left")
+            pipe.get(keys.DEFAULT_ACCOUNT.allowance("left"))
             pipe.hlen(keys.DUPLICATES)
-            pipe.get(keys.DRIFT)
+            pipe.get(keys.DEFAULT_ACCOUNT.drift)
             for state in State:
                 pipe.zcard(keys.state(state))
                 pipe.zrange(keys.state(state), 0, 0, withscores=True)

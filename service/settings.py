@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from worker.settings import FIELDS, Settings, describe
+from worker.settings import SETTINGS, Settings, describe
 
 SOURCE_FILE = "leadline.toml"
 EXAMPLE = "leadline.example.toml"
@@ -44,7 +44,7 @@ def rows(settings: Settings) -> list[SettingRow]:
 def env_example() -> str:
     """The text of `deploy/env.example`."""
     blocks = [_HEADER]
-    for row in FIELDS.values():
+    for row in SETTINGS.values():
         blocks.append(
             f"# {row.help}\n# unit: {row.unit}; default:"
             f" {row.default_text}\n#{row.name}={row.default or ''}\n"

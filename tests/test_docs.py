@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from service.cli.main import main
-from worker.settings import FIELDS
+from worker.settings import SETTINGS
 
 ROOT = Path(__file__).parents[1]
-NAMES = {row.name for row in FIELDS.values()}
+NAMES = {row.name for row in SETTINGS.values()}
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
     for path in (*ROOT.glob("*.md"), *(ROOT / "deploy").rglob("*.md"))
@@ -116,7 +116,7 @@ def test_compose_gives_real_settings(service: str) -> None:
     assert set(told["environment"]) <= NAMES
     assert command_named(told["command"]) is not None
     part = "worker" if service == "service" else "service"
-    for row in FIELDS.values():
+    for row in SETTINGS.values():
         if row.secret and row.only == {part}:
             assert told["environment"].get(row.name) == "", f"{service} would see {row.name}"
     assert told["stop_grace_period"] == "20s", "a clean stop takes up to 15 s"

@@ -14,6 +14,7 @@ from worker.errors import (
     Absent,
     Blocked,
     BudgetSpent,
+    CannotDecrypt,
     FetchError,
     FetchFailed,
     FetchForbidden,
@@ -33,7 +34,6 @@ from worker.errors import (
     RecordGone,
     Refused,
     Restored,
-    Sealed,
     Settling,
     StoreUnavailable,
     Unauthorized,
@@ -43,10 +43,10 @@ from worker.errors import (
 )
 from worker.store import keys
 
-LONGEST = 500
+MAX_DETAIL_CHARS = 500
 """Characters of a detail."""
 
-INTERNAL = "internal"
+INTERNAL_CODE = "internal"
 """The code of an error nobody raised on purpose."""
 
 SETTINGS = {
@@ -91,7 +91,7 @@ HINTS: dict[type[BaseException], str] = {
         "nothing to do: it goes on when Pipedrive's limits allow, as PIPEDRIVE_PLAN and"
         " PIPEDRIVE_SEATS state them"
     ),
-    Sealed: (
+    CannotDecrypt: (
         "list the key it was sealed under in LEADLINE_ENCRYPTION_KEYS and restart the workers, then"
         " retry"
     ),
@@ -176,7 +176,7 @@ def cause_of(error: BaseException, *, step: str, source: str) -> Cause:
     setting = _setting(error, source)
     return Cause(
         step=step,
-        code=error.code if isinstance(error, LeadlineError) else INTERNAL,
+        code=error.code if isinstance(error, LeadlineError) else INTERNAL_CODE,
         detail=_detail(error),
         field=getattr(error, "field", None) if isinstance(error, LeadlineError) else None,
         status=error.status if isinstance(error, PipedriveError | FetchError) else None,
@@ -191,12 +191,12 @@ def _detail(error: BaseException) -> str:
     """
     if not isinstance(error, LeadlineError):
         return type(error).__name__
-    text = " ".join(str(error)[: 4 * LONGEST].split()) or type(error).__name__
-    return bounded(_PHONE.sub("[phone]", _EMAIL.sub("[e-mail]", text)))
+    text = " ".join(str(error)[: 4 * MAX_DETAIL_CHARS].split()) or type(error).__name__
+    return truncate(_PHONE.sub("[phone]", _EMAIL.sub("[e-mail]", text)))
 
 
-def bounded(text: str) -> str:
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+def truncate(text: str) -> str:
+    return text if len(text) <= MAX_DETAIL_CHARS else text[: MAX_DETAIL_CHARS - 1] + "…"
 
 
 _EMAIL = re.compile(r"[^\s@<>\"'(),;:]{1,64}@[^\s@<>\"'(),;:]{1,255}")
@@ -335,7 +335,7 @@ TITLES = {
     "not-allowed": "Its state did not allow the step",
     "overtaken": "Somebody changed it meanwhile",
     "poison": "Workers die of it",
-    INTERNAL: "A fault in Leadline {step}",
+    INTERNAL_CODE: "A fault in Leadline {step}",
     "error": "It failed {step}",
     UNRECORDED.code: "No cause was recorded",
 }

@@ -29,7 +29,7 @@ _NAME_BYTES, _NONCE_BYTES = 4, 12
 _HEADER_BYTES = 1 + _NAME_BYTES + _NONCE_BYTES
 
 
-class CannotOpen(Exception):
+class DecryptionError(Exception):
     """The bytes were sealed under a key we do not have, or are damaged."""
 
 
@@ -49,52 +49,54 @@ def parse_key(text: str) -> bytes:
     return key
 
 
-class Vault:
+class Cipher:
     """Seals under the first of `keys` (base64 text) and opens under any; without keys it passes
     bytes through.
     """
 
     def __init__(self, keys: Sequence[str] = ()) -> None:
-        self._ciphers: dict[bytes, AESGCM] = {}
+        self._keys: dict[bytes, AESGCM] = {}
         for text in keys:
             key = parse_key(text)
-            self._ciphers[hashlib.sha256(key).digest()[:_NAME_BYTES]] = AESGCM(key)
+            self._keys[hashlib.sha256(key).digest()[:_NAME_BYTES]] = AESGCM(key)
 
     @property
-    def sealing(self) -> bool:
+    def encrypts(self) -> bool:
         """Whether new data are encrypted."""
-        return bool(self._ciphers)
+        return bool(self._keys)
 
-    def seal(self, data: bytes) -> bytes:
-        if not self._ciphers:
+    def encrypt(self, data: bytes) -> bytes:
+        if not self._keys:
             return PLAIN + data
-        name, cipher = next(iter(self._ciphers.items()))
+        name, cipher = next(iter(self._keys.items()))
         nonce = os.urandom(_NONCE_BYTES)
         header = SEALED + name + nonce
         return header + cipher.encrypt(nonce, data, header)
 
-    def open(self, data: bytes) -> bytes:
+    def decrypt(self, data: bytes) -> bytes:
         """The bytes that were sealed; raises CannotOpen."""
         marker = data[:1]
         if marker == PLAIN:
             return data[1:]
         if marker != SEALED or len(data) <= _HEADER_BYTES:
-            raise CannotOpen("these bytes were not sealed here")
+            raise DecryptionError("these bytes were not sealed here")
         header, name, nonce = (
             data[:_HEADER_BYTES],
             data[1 : 1 + _NAME_BYTES],
             data[1 + _NAME_BYTES : _HEADER_BYTES],
         )
-        cipher = self._ciphers.get(name)
+        cipher = self._keys.get(name)
         if cipher is None:
-            raise CannotOpen("sealed under a key that LEADLINE_ENCRYPTION_KEYS no longer lists")
+            raise DecryptionError(
+                "sealed under a key that LEADLINE_ENCRYPTION_KEYS no longer lists"
+            )
         try:
             return cipher.decrypt(nonce, data[_HEADER_BYTES:], header)
         except InvalidTag:
-            raise CannotOpen("sealed bytes are damaged") from None
+            raise DecryptionError("sealed bytes are damaged") from None
 
-    def needs_resealing(self, data: bytes) -> bool:
+    def needs_reencryption(self, data: bytes) -> bool:
         """Whether sealing the content again would put it under a newer key (or under one at
         all).
         """
-        return bool(self._ciphers) and data[: 1 + _NAME_BYTES] != SEALED + next(iter(self._ciphers))
+        return bool(self._keys) and data[: 1 + _NAME_BYTES] != SEALED + next(iter(self._keys))

@@ -77,7 +77,7 @@ class Overtaken(NotAllowed):
     code = "overtaken"
 
 
-class Sealed(LeadlineError):
+class CannotDecrypt(LeadlineError):
     """What was stored of the submission was sealed under a key that this process does not have, or
     is damaged.
     """

@@ -36,19 +36,19 @@ from collections.abc import Callable
 from msgspec import Struct, structs
 
 from worker import errors
-from worker.causes import bounded, cause_of
+from worker.causes import cause_of, truncate
 from worker.contract import Cause
 
-PROBE_LONGEST = 3600.0
-OUTAGE_LONGEST = 45.0
-BLOCK_SHORTEST = 600.0
+MAX_PROBE_SECONDS = 3600.0
+MAX_OUTAGE_PROBE_SECONDS = 45.0
+MIN_BLOCK_SECONDS = 600.0
 """Seconds: calls that go on after an HTML 403 prolong the block."""
-STORE_SECONDS = 5.0
-LOOK_LONGEST = 600.0
+STORE_WAIT_SECONDS = 5.0
+MAX_LOOK_SECONDS = 600.0
 """Seconds between two looks for a create whose outcome is unknown: until then nobody else of that
 person may go.
 """
-LONGEST_WAIT = 26 * 3600.0
+MAX_WAIT_SECONDS = 26 * 3600.0
 """Seconds that anybody's `Retry-After` can make us wait: a day, and clocks that differ."""
 JITTER = 0.2
 
@@ -79,7 +79,7 @@ class Retry(Struct, frozen=True, tag=True):
 
     at: float
     cause: Cause
-    used: int = 1
+    attempts_used: int = 1
 
 
 class Wait(Struct, frozen=True, tag=True):
@@ -103,11 +103,11 @@ class Settle(Struct, frozen=True, tag=True):
 
     until: float
     cause: Cause
-    used: int
-    free: bool = False
+    attempts_used: int
+    queue_free: bool = False
 
 
-class Again(Struct, frozen=True, tag=True):
+class ResolveAfresh(Struct, frozen=True, tag=True):
     """Forget what was remembered and resolve afresh, at once."""
 
 
@@ -117,11 +117,11 @@ class Dead(Struct, frozen=True, tag=True):
     cause: Cause
 
 
-class Drop(Struct, frozen=True, tag=True):
+class Abandon(Struct, frozen=True, tag=True):
     """Do nothing: the submission is another worker's, or nobody's."""
 
 
-Fate = Retry | Wait | Settle | Again | Dead | Drop
+Fate = Retry | Wait | Settle | ResolveAfresh | Dead | Abandon
 
 
 def wait_after(policy: Policy, attempts: int) -> float | None:
@@ -144,7 +144,7 @@ class Case(Struct, frozen=True, kw_only=True):
     policy: Policy
     jitter: float
     probes: int
-    forgotten: bool
+    resolved_afresh: bool
     outage: bool
     source: str
 
@@ -164,7 +164,7 @@ class Case(Struct, frozen=True, kw_only=True):
     def probe_after(self, shortest: float = 0.0) -> float:
         """Seconds to the next probe of the gate, doubling with each that failed, up to an hour."""
         grown = self.policy.probe_seconds * 2.0 ** min(self.probes, 20)
-        return max(shortest, min(grown, max(PROBE_LONGEST, self.policy.probe_seconds)))
+        return max(shortest, min(grown, max(MAX_PROBE_SECONDS, self.policy.probe_seconds)))
 
 
 def decide(
@@ -177,7 +177,7 @@ def decide(
     policy: Policy,
     jitter: float,
     probes: int = 0,
-    forgotten: bool = False,
+    resolved_afresh: bool = False,
     outage: bool = False,
     source: str = "*",
 ) -> Fate:
@@ -190,18 +190,20 @@ def decide(
     case = Case(
         error=error, step=step, attempts=attempts, first_attempt_at=first_attempt_at, now=now,
         policy=policy, jitter=jitter,
-        probes=probes, forgotten=forgotten, outage=outage, source=source,
+        probes=probes, resolved_afresh=resolved_afresh, outage=outage, source=source,
     )  # fmt: skip
     return next((FATES[kind] for kind in type(error).__mro__ if kind in FATES), _retry)(case)
 
 
 def _retry(case: Case) -> Fate:
     if case.delay is None:
-        return _gave_up(case)
+        return _give_up(case)
     if case.step == "settle":
         due = case.first_attempt_at + sum(case.policy.retry_delays[: case.attempts])
         return Retry(
-            case.now + min(case.delay, LOOK_LONGEST), case.cause, used=int(case.now >= due)
+            case.now + min(case.delay, MAX_LOOK_SECONDS),
+            case.cause,
+            attempts_used=int(case.now >= due),
         )
     return Retry(case.now + case.delay, case.cause)
 
@@ -210,7 +212,7 @@ def _retry_or_outage(case: Case) -> Fate:
     if case.outage:
         # A probe that does not get through costs nothing, so it may come often: all go on within a
         # minute of the end.
-        wait = min(case.probe_after(), max(OUTAGE_LONGEST, case.policy.probe_seconds))
+        wait = min(case.probe_after(), max(MAX_OUTAGE_PROBE_SECONDS, case.policy.probe_seconds))
         return Wait(case.now + wait, "outage", gate=True, probe=True, cause=case.cause)
     return _retry(case)
 
@@ -220,13 +222,13 @@ def _settle(case: Case) -> Fate:
     submission.
     """
     if case.attempts > len(case.policy.retry_delays) + 1:
-        return _gave_up(case)
-    return Settle(case.now + case.policy.settle_seconds, case.cause, used=1)
+        return _give_up(case)
+    return Settle(case.now + case.policy.settle_seconds, case.cause, attempts_used=1)
 
 
 def _still_settling(case: Case) -> Fate:
     until = case.error.until if isinstance(case.error, errors.Settling) else case.now
-    return Settle(max(until, case.now), case.cause, used=0)
+    return Settle(max(until, case.now), case.cause, attempts_used=0)
 
 
 def _absent(case: Case) -> Fate:
@@ -234,9 +236,11 @@ def _absent(case: Case) -> Fate:
     tried = structs.replace(case, attempts=case.attempts - 1)
     since = case.error.since if isinstance(case.error, errors.Absent) else case.now
     return (
-        _gave_up(tried)
+        _give_up(tried)
         if tried.delay is None
-        else Settle(max(case.now, since + tried.delay), case.cause, used=0, free=True)
+        else Settle(
+            max(case.now, since + tried.delay), case.cause, attempts_used=0, queue_free=True
+        )
     )
 
 
@@ -250,7 +254,7 @@ def _gated(case: Case) -> Fate:
 
 
 def _limit(case: Case) -> Fate:
-    return Wait(case.now + _stated(case), "limit", gate=True, probe=False, cause=case.cause)
+    return Wait(case.now + _stated_seconds(case), "limit", gate=True, probe=False, cause=case.cause)
 
 
 def _budget(case: Case) -> Fate:
@@ -259,7 +263,9 @@ def _budget(case: Case) -> Fate:
         return Wait(
             case.now + case.probe_after(), "budget", gate=True, probe=True, cause=case.cause
         )
-    return Wait(case.now + _stated(case), "budget", gate=True, probe=False, cause=case.cause)
+    return Wait(
+        case.now + _stated_seconds(case), "budget", gate=True, probe=False, cause=case.cause
+    )
 
 
 def _allowance(case: Case) -> Fate:
@@ -269,7 +275,7 @@ def _allowance(case: Case) -> Fate:
         if isinstance(error, errors.OutOfAllowance)
         else (case.now, False)
     )
-    until = min(max(until, case.now), case.now + LONGEST_WAIT)
+    until = min(max(until, case.now), case.now + MAX_WAIT_SECONDS)
     return Wait(until, "budget" if budget else "limit", gate=budget, probe=False, cause=case.cause)
 
 
@@ -281,7 +287,7 @@ def _credentials(case: Case) -> Fate:
 
 def _blocked(case: Case) -> Fate:
     return Wait(
-        case.now + case.probe_after(BLOCK_SHORTEST),
+        case.now + case.probe_after(MIN_BLOCK_SECONDS),
         "blocked",
         gate=True,
         probe=True,
@@ -290,15 +296,17 @@ def _blocked(case: Case) -> Fate:
 
 
 def _store(case: Case) -> Fate:
-    return Wait(case.now + STORE_SECONDS, "store", gate=False, probe=False, cause=case.cause)
+    return Wait(case.now + STORE_WAIT_SECONDS, "store", gate=False, probe=False, cause=case.cause)
 
 
 def _fetch_limit(case: Case) -> Fate:
-    return Wait(case.now + _stated(case), "fetch", gate=False, probe=False, cause=case.cause)
+    return Wait(
+        case.now + _stated_seconds(case), "fetch", gate=False, probe=False, cause=case.cause
+    )
 
 
 def _gone(case: Case) -> Fate:
-    return Dead(case.cause) if case.forgotten else Again()
+    return Dead(case.cause) if case.resolved_afresh else ResolveAfresh()
 
 
 def _dead(case: Case) -> Fate:
@@ -306,20 +314,20 @@ def _dead(case: Case) -> Fate:
 
 
 def _drop(_: Case) -> Fate:
-    return Drop()
+    return Abandon()
 
 
-def _gave_up(case: Case) -> Fate:
+def _give_up(case: Case) -> Fate:
     tries = "1 try" if case.attempts == 1 else f"{case.attempts} tries"
-    took = _about(max(0.0, case.now - case.first_attempt_at))
+    took = _format_about(max(0.0, case.now - case.first_attempt_at))
     return Dead(
         structs.replace(
-            case.cause, detail=bounded(f"gave up after {tries} in {took}: {case.cause.detail}")
+            case.cause, detail=truncate(f"gave up after {tries} in {took}: {case.cause.detail}")
         )
     )
 
 
-def _about(seconds: float) -> str:
+def _format_about(seconds: float) -> str:
     """`90s`, `45m`, `45h`, `3d`: two of a unit at least."""
     name, size = next(
         (unit for unit in (("d", 86400), ("h", 3600), ("m", 60)) if seconds >= 2 * unit[1]),
@@ -328,14 +336,16 @@ def _about(seconds: float) -> str:
     return f"{round(seconds / size)}{name}"
 
 
-def _stated(case: Case) -> float:
+def _stated_seconds(case: Case) -> float:
     """The seconds an answer asks us to wait, whatever it says."""
     seconds = (
         case.error.retry_after
         if isinstance(case.error, errors.RateLimited | errors.FetchLimited)
         else 1.0
     )
-    return min(max(seconds, 1.0), LONGEST_WAIT) if math.isfinite(seconds) else case.probe_after()
+    return (
+        min(max(seconds, 1.0), MAX_WAIT_SECONDS) if math.isfinite(seconds) else case.probe_after()
+    )
 
 
 FATES: dict[type[BaseException], Callable[[Case], Fate]] = {
@@ -345,7 +355,7 @@ FATES: dict[type[BaseException], Callable[[Case], Fate]] = {
     errors.NotAllowed: _drop,
     errors.Overtaken: _drop,
     errors.OutOfAllowance: _allowance,
-    errors.Sealed: _retry,
+    errors.CannotDecrypt: _retry,
     errors.Settling: _still_settling,
     errors.Restored: _still_settling,
     errors.Absent: _absent,

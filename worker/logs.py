@@ -28,10 +28,10 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from worker.values import Secret
 
-QUEUE_LINES = 10_000
-LONGEST_TEXT = 1_000
-LONGEST_KEY = 64
-DEEPEST = 4
+MAX_QUEUED_LINES = 10_000
+MAX_TEXT_CHARS = 1_000
+MAX_KEY_CHARS = 64
+MAX_DEPTH = 4
 FLUSH_SECONDS = 1.0
 
 _NOT_IN_KEYS = re.compile(r"[^A-Za-z0-9_.]")
@@ -52,12 +52,12 @@ class Stream(Protocol):
 class LineWriter:
     """Takes lines without ever waiting; a thread writes them."""
 
-    def __init__(self, stream: Stream, lines: int = QUEUE_LINES) -> None:
+    def __init__(self, stream: Stream, lines: int = MAX_QUEUED_LINES) -> None:
         self.dropped = 0
         """Lines lost so far because nobody read."""
         self._stream = stream
         self._lines = lines
-        self._told = 0
+        self._reported = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -97,7 +97,7 @@ class LineWriter:
                 lines.task_done()
 
     def _loss(self) -> str:
-        lost, self._told = self.dropped - self._told, self.dropped
+        lost, self._reported = self.dropped - self._reported, self.dropped
         return (
             json.dumps({"event": "log lines dropped", "level": "warning", "count": lost}) + "\n"
             if lost
@@ -122,30 +122,30 @@ def configure(
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
-        _Named(process),
-        places_of_exception,
-        inert,
+        _AddProcess(process),
+        add_exception_places,
+        make_inert,
         render,
     ]
     structlog.configure(
         processors=chain,
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=lambda *_: _Lines(writer),
+        logger_factory=lambda *_: _LineLogger(writer),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
+    logging.basicConfig(handlers=[_ForwardHandler()], level=logging.WARNING, force=True)
     atexit.register(writer.flush)
     return writer
 
 
-def inert(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+def make_inert(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Keys of letters, digits and dots; text without anything that a terminal or a log reader would
     act upon.
     """
-    return {_key(key): _value(value, DEEPEST) for key, value in event.items()}
+    return {_sanitize_key(key): _sanitize(value, MAX_DEPTH) for key, value in event.items()}
 
 
-def places_of_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+def add_exception_places(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Turns `exc_info` into `error` (type) and `places` (innermost first), without the message."""
     info = event.pop("exc_info", None)
     error = (
@@ -166,7 +166,7 @@ def places_of_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDic
     return event
 
 
-class _Named:
+class _AddProcess:
     """Says which process speaks."""
 
     def __init__(self, process: str) -> None:
@@ -176,7 +176,7 @@ class _Named:
         return {"process": self._process, "pid": os.getpid()} | dict(event)
 
 
-class _Lines:
+class _LineLogger:
     """What structlog hands finished lines to, whatever their level."""
 
     def __init__(self, writer: LineWriter) -> None:
@@ -185,7 +185,7 @@ class _Lines:
         ) = writer
 
 
-class _Forward(logging.Handler):
+class _ForwardHandler(logging.Handler):
     """Libraries' warnings, by their first line: what follows is often a traceback with its
     message.
     """
@@ -206,11 +206,11 @@ def _as_json(_: WrappedLogger, __: str, event: EventDict) -> str:
     return json.dumps(first | dict(event), ensure_ascii=False, separators=(",", ":"))
 
 
-def _key(key: object) -> str:
-    return _NOT_IN_KEYS.sub("_", str(key)[:LONGEST_KEY]) or "_"
+def _sanitize_key(key: object) -> str:
+    return _NOT_IN_KEYS.sub("_", str(key)[:MAX_KEY_CHARS]) or "_"
 
 
-def _value(value: object, depth: int) -> object:
+def _sanitize(value: object, depth: int) -> object:
     if isinstance(value, Secret):
         return "***"
     if value is None or isinstance(value, bool | int):
@@ -220,12 +220,15 @@ def _value(value: object, depth: int) -> object:
     if isinstance(value, bytes | bytearray):
         return f"<{len(value)} bytes>"
     if depth and isinstance(value, Mapping):
-        return {_key(key): _value(item, depth - 1) for key, item in list(value.items())[:100]}
+        return {
+            _sanitize_key(key): _sanitize(item, depth - 1)
+            for key, item in list(value.items())[:100]
+        }
     if depth and isinstance(value, list | tuple | set | frozenset):
-        return [_value(item, depth - 1) for item in list(value)[:100]]
-    return _escaped(str(value))
+        return [_sanitize(item, depth - 1) for item in list(value)[:100]]
+    return _escape(str(value))
 
 
-def _escaped(text: str) -> str:
-    cut = text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…"
+def _escape(text: str) -> str:
+    cut = text if len(text) <= MAX_TEXT_CHARS else text[:MAX_TEXT_CHARS] + "…"
     return _NOT_INERT.sub(lambda found: f"\\u{ord(found[0]):04x}", cut)

@@ -14,25 +14,25 @@ from worker.delivery import Delivery, Workshop
 from worker.delivery.duplicates import Doubles
 from worker.delivery.fetch import Fetcher, Records
 from worker.drift import unresolved_names
-from worker.drift.drift import Drift
-from worker.encryption import Vault
+from worker.drift.drift import DriftGuard
+from worker.encryption import Cipher
 from worker.erasure.retention import Retention
 from worker.errors import LeaseLost, NotSent
 from worker.fate import Policy
 from worker.lead.settings import SourceWriting
 from worker.ledger import Ledger
-from worker.ledger.bulk import Bulks
-from worker.ledger.contact_cache import Memory
-from worker.ledger.rollback import FOLDER, Tide
+from worker.ledger.bulk import BulkActions
+from worker.ledger.contact_cache import ContactCache
+from worker.ledger.rollback import FOLDER, RollbackDetector
 from worker.metrics import PIPEDRIVE_REQUESTS, PIPEDRIVE_TOKENS, Meter
 from worker.pipedrive.auth import ApiToken, Auth, OAuth
 from worker.pipedrive.calls import Call
 from worker.pipedrive.client import CallReport, HttpClient, Pipedrive, build_http, build_tls
-from worker.pipedrive.metadata_cache import Catalogue
+from worker.pipedrive.metadata_cache import MetadataCache
 from worker.pipedrive.rate_limiter import Allowance, InLine, Plan, plan_of
 from worker.queue.leases import Leases
 from worker.queue.rq_queue import open_queue
-from worker.queue.slots import DEQUEUE_SECONDS, Entrance, Slots
+from worker.queue.slots import MAX_DEQUEUE_SECONDS, InFlightLimit, Slots
 from worker.queue.sweeper import Sweeper
 from worker.settings import Settings
 from worker.store import connection
@@ -42,14 +42,14 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("leadline.work")
 
-REDIS_SECONDS = 5.0
-CALL_SECONDS = 20.0
+REDIS_TIMEOUT_SECONDS = 5.0
+CALL_TIMEOUT_SECONDS = 20.0
 """The total limit of one call to Pipedrive; well below the lease, which is renewed right before
 each create.
 """
 
 
-class Office:
+class PipedriveClientFactory:
     """The clients of one process: one TLS context, one allowance, one catalogue; an HTTP client for
     each caller.
 
@@ -68,7 +68,7 @@ class Office:
         self._pause = pause
         self._meter = meter
         self._tls = build_tls()
-        self._auth = auth_of(settings, store, Vault(settings.encryption_keys))
+        self._auth = build_auth(settings, store, Cipher(settings.encryption_keys))
         plan = plan_of(
             settings.pipedrive_plan,
             settings.pipedrive_seats,
@@ -76,10 +76,10 @@ class Office:
             oauth=settings.uses_oauth,
         )
         self._allowance = Allowance(store, plan)
-        self.entrance = Entrance(entrances(plan, settings.slots))
-        self.catalogue = Catalogue(store, self.client(), clock)
+        self.in_flight = InFlightLimit(in_flight_places(plan, settings.slots))
+        self.catalogue = MetadataCache(store, self.new_client(), clock)
 
-    def client(self, delivery: Delivery | None = None) -> Pipedrive:
+    def new_client(self, delivery: Delivery | None = None) -> Pipedrive:
         """A client of its own; with `delivery`, one that reports to it and asks it before every
         create.
         """
@@ -94,42 +94,42 @@ class Office:
                 delivery.called(report)
 
         return Pipedrive(
-            self.http(),
+            self.new_http(),
             self._settings.pipedrive_base_url,
             self._auth,
             InLine(self._allowance, self._pause) if delivery is None else self._guard(delivery),
             on_call,
-            CALL_SECONDS,
+            CALL_TIMEOUT_SECONDS,
         )
 
-    def http(self) -> HttpClient:
+    def new_http(self) -> HttpClient:
         """A client of its own, on the process's one TLS context."""
         return build_http(self._tls)
 
-    def _guard(self, delivery: Delivery) -> _Guard:
+    def _guard(self, delivery: Delivery) -> CreateGuard:
         line = InLine(
             self._allowance,
             self._pause,
             fresh=lambda: not delivery.begun,
             who=lambda: delivery.in_hand,
         )
-        return _Guard(self._allowance, line, delivery, self.entrance)
+        return CreateGuard(self._allowance, line, delivery, self.in_flight)
 
 
-def entrances(plan: Plan | None, slots: int) -> int | None:
+def in_flight_places(plan: Plan | None, slots: int) -> int | None:
     """How many deliveries of a process may wait for their first call: enough to fill every window,
     and a short line.
     """
     return None if plan is None else max(2, min(slots, plan.burst // 10))
 
 
-class _Guard:
+class CreateGuard:
     """The allowance, and behind it the lease: the last question before a create leaves the
     process.
     """
 
     def __init__(
-        self, allowance: Allowance, line: InLine, delivery: Delivery, entrance: Entrance
+        self, allowance: Allowance, line: InLine, delivery: Delivery, entrance: InFlightLimit
     ) -> None:
         self._allowance = allowance
         self._line = line
@@ -141,7 +141,7 @@ class _Guard:
         self._entrance.leave()
         if call.create:
             try:
-                self._delivery.must_hold(CALL_SECONDS)
+                self._delivery.must_hold(CALL_TIMEOUT_SECONDS)
             except LeaseLost:
                 self._allowance.give_back(call)
                 raise
@@ -150,7 +150,7 @@ class _Guard:
         self._allowance.after(call, status, headers)
 
 
-def auth_of(settings: Settings, store: redis.Redis, vault: Vault) -> Auth:
+def build_auth(settings: Settings, store: redis.Redis, cipher: Cipher) -> Auth:
     """The credentials of the settings. Raises ValueError when there are none."""
     if settings.pipedrive_api_token:
         return ApiToken(settings.pipedrive_api_token)
@@ -163,13 +163,13 @@ def auth_of(settings: Settings, store: redis.Redis, vault: Vault) -> Auth:
         settings.pipedrive_client_secret or "",
         settings.pipedrive_refresh_token or "",
         settings.pipedrive_oauth_url,
-        vault.seal,
-        vault.open,
+        cipher.encrypt,
+        cipher.decrypt,
         time.time,
     )
 
 
-def one_by_one(*chores: Callable[[], object]) -> Callable[[], None]:
+def run_all(*chores: Callable[[], object]) -> Callable[[], None]:
     """All of them: one that fails keeps none of the others from its work. Raises the first error
     afterwards.
     """
@@ -187,54 +187,60 @@ def one_by_one(*chores: Callable[[], object]) -> Callable[[], None]:
     return do
 
 
-def build(
+def build_slots(
     settings: Settings,
     redis_url: str,
     writings: Mapping[str, SourceWriting],
     records: Records,
-    chores: Callable[[], object] = lambda: None,
+    periodic_tasks: Callable[[], object] = lambda: None,
 ) -> Slots:
     """Everything of one worker process. Opens nothing yet."""
-    vault = Vault(settings.encryption_keys)
-    store = connection.connect(redis_url, timeout=REDIS_SECONDS)
-    queue = open_queue(connection.connect(redis_url, timeout=REDIS_SECONDS + DEQUEUE_SECONDS))
-    ledger = Ledger(store, vault, tide=Tide(settings.data_dir / FOLDER, settings.settle_seconds))
+    cipher = Cipher(settings.encryption_keys)
+    store = connection.connect(redis_url, timeout=REDIS_TIMEOUT_SECONDS)
+    queue = open_queue(
+        connection.connect(redis_url, timeout=REDIS_TIMEOUT_SECONDS + MAX_DEQUEUE_SECONDS)
+    )
+    ledger = Ledger(
+        store, cipher, rollback=RollbackDetector(settings.data_dir / FOLDER, settings.settle_seconds)
+    )
     sweeper = Sweeper(ledger, open_queue(store))
     leases = Leases(ledger)
     meter = Meter()
     stop = threading.Event()
     # What workers share by time (the age of the names) goes by the ledger's clock.
-    office = Office(settings, store, meter, ledger.now, stop.wait)
+    clients = PipedriveClientFactory(settings, store, meter, ledger.now, stop.wait)
     workshop = Workshop(
         ledger=ledger,
         leases=leases,
-        memory=Memory(store),
-        catalogue=office.catalogue,
+        memory=ContactCache(store),
+        catalogue=clients.catalogue,
         sweeper=sweeper,
         meter=meter,
         policy=Policy(settings.retry_delays, settings.settle_seconds, settings.probe_seconds),
         writings=writings,
         clock=time.time,
     )
-    doubles = Doubles(store, ledger, office.client())
-    drift = Drift(store, writings, office.catalogue, ledger.now)
+    doubles = Doubles(store, ledger, clients.new_client())
+    drift = DriftGuard(store, writings, clients.catalogue, ledger.now)
     retention = Retention(ledger, settings.retention)
 
-    bulks = Bulks(ledger)
+    bulks = BulkActions(ledger)
     return Slots(
         queue,
         settings.slots,
         lambda: Delivery(
             workshop,
-            office.client,
-            lambda delivery: Fetcher(office.http(), records, delivery.attempted),
+            clients.new_client,
+            lambda delivery: Fetcher(clients.new_http(), records, delivery.attempted),
         ),
         leases,
         sweeper,
         meter,
-        at_start=lambda: unresolved_names.warn(writings, office.catalogue),
-        chores=one_by_one(bulks.beat, chores, doubles.beat, drift.beat, retention.beat),
-        entrance=office.entrance,
+        at_start=lambda: unresolved_names.log_unresolved(writings, clients.catalogue),
+        periodic_tasks=run_all(
+            bulks.tick, periodic_tasks, doubles.beat, drift.tick, retention.tick
+        ),
+        in_flight=clients.in_flight,
         stop=stop,
     )
 
@@ -244,14 +250,14 @@ def work(
     redis_url: str,
     writings: Mapping[str, SourceWriting],
     records: Records,
-    chores: Callable[[], object] = lambda: None,
+    periodic_tasks: Callable[[], object] = lambda: None,
 ) -> None:
     """Runs one worker process until SIGTERM or SIGINT.
 
     `writings` and `records` are what the sources know: how their leads are written, and what the
     record of an event that told ids alone means. `chores` are done every other second.
     """
-    slots = build(settings, redis_url, writings, records, chores)
+    slots = build_slots(settings, redis_url, writings, records, periodic_tasks)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: slots.stop())
     slots.run()

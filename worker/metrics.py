@@ -63,7 +63,7 @@ HELP = {
     DELIVERY_SECONDS: "From the receipt of a submission to its delivery.",
 }
 
-MOST_SERIES = 10_000
+MAX_PENDING_SERIES = 10_000
 """Beyond this many unflushed series a new one is dropped: a counter is not worth a process's
 memory.
 """
@@ -82,7 +82,7 @@ def series(name: str, **labels: str) -> str:
     return name + "{" + ",".join(f'{key}="{_escape(labels[key])}"' for key in sorted(labels)) + "}"
 
 
-def parse(text: str) -> tuple[str, dict[str, str]] | None:
+def parse_series(text: str) -> tuple[str, dict[str, str]] | None:
     """Name and labels of a series; None for text that is none."""
     found = _SERIES.fullmatch(text)
     if found is None:
@@ -163,7 +163,7 @@ class Meter:
         return True
 
     def _add(self, text: str, amount: float) -> None:
-        if text in self._deltas or len(self._deltas) < MOST_SERIES:
+        if text in self._deltas or len(self._deltas) < MAX_PENDING_SERIES:
             self._deltas[text] = self._deltas.get(text, 0.0) + amount
 
     def _take(self) -> dict[str, float]:
@@ -187,8 +187,8 @@ class Gauges:
     workers: int | None = None
     tokens_left: float | None = None
     spool: int = 0
-    doubles: int = 0
-    lacking: Mapping[bool, int] | None = None
+    duplicates: int = 0
+    account_lacks: Mapping[bool, int] | None = None
     """What the account lacks of what the source file names, by whether submissions die of it."""
 
 
@@ -204,23 +204,23 @@ def expose(
     Every series that a configured source can have is there from the start, as zero: a rate over a
     counter that appears with its first event misses that event.
     """
-    totals = dict.fromkeys(_expected(sources), 0.0)
-    for text, amount in _numbers(stored):
+    totals = dict.fromkeys(_expected_series(sources), 0.0)
+    for text, amount in _parse_counters(stored):
         totals[text] = totals.get(text, 0.0) + amount
     for text, amount in (pending or {}).items():
         totals[text] = totals.get(text, 0.0) + amount
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Families([*_counter_families(totals), *_gauge_families(gauges)]))
+    registry.register(_FixedCollector([*_counter_families(totals), *_gauge_families(gauges)]))
     return generate_latest(registry)
 
 
-def _numbers(stored: Mapping[bytes, bytes]) -> Iterator[tuple[str, float]]:
+def _parse_counters(stored: Mapping[bytes, bytes]) -> Iterator[tuple[str, float]]:
     for text, value in stored.items():
         with contextlib.suppress(ValueError, UnicodeDecodeError):
             yield text.decode(), float(value)
 
 
-def _expected(sources: Iterable[str]) -> Iterator[str]:
+def _expected_series(sources: Iterable[str]) -> Iterator[str]:
     for source in sources:
         yield series(UNSTORED, source=source)
         for outcome in OUTCOMES:
@@ -234,7 +234,7 @@ def _expected(sources: Iterable[str]) -> Iterator[str]:
         yield f"{name}_count"
 
 
-class _Families(Collector):
+class _FixedCollector(Collector):
     """Families computed once, for a registry that is used once."""
 
     def __init__(self, families: list[Metric]) -> None:
@@ -246,8 +246,8 @@ class _Families(Collector):
 
 def _counter_families(totals: Mapping[str, float]) -> list[Metric]:
     families: dict[str, Metric] = {}
-    for text in sorted(totals, key=_shelf):
-        parsed = parse(text)
+    for text in sorted(totals, key=_sort_key):
+        parsed = parse_series(text)
         if parsed is None:
             continue
         name, labels = parsed
@@ -268,9 +268,9 @@ def _family(name: str) -> tuple[str, str]:
     )
 
 
-def _shelf(text: str) -> tuple[str, float, str]:
+def _sort_key(text: str) -> tuple[str, float, str]:
     """Sorts by name, buckets by their bound and not by the text of it."""
-    name, labels = parse(text) or (text, {})
+    name, labels = parse_series(text) or (text, {})
     return name, float(labels.get("le", "0").replace("+Inf", "inf")), text
 
 
@@ -289,7 +289,7 @@ def _gauge_families(gauges: Gauges) -> list[Metric]:
         families.append(_by_state("leadline_state", "Submissions in each state.", gauges.states))
         families.append(
             _single(
-                "leadline_doubles", "Submissions that exist twice in Pipedrive.", gauges.doubles
+                "leadline_doubles", "Submissions that exist twice in Pipedrive.", gauges.duplicates
             )
         )
         families.append(
@@ -305,8 +305,8 @@ def _gauge_families(gauges: Gauges) -> list[Metric]:
                 gauges.workers,
             )
         )
-    if gauges.lacking is not None:
-        families.append(_lacking(gauges.lacking))
+    if gauges.account_lacks is not None:
+        families.append(_account_lacks(gauges.account_lacks))
     if gauges.tokens_left is not None:
         families.append(
             _single("leadline_pipedrive_tokens_left", "API tokens left today.", gauges.tokens_left)
@@ -320,7 +320,7 @@ def _single(name: str, text: str, value: float) -> Metric:
     return family
 
 
-def _lacking(found: Mapping[bool, int]) -> Metric:
+def _account_lacks(found: Mapping[bool, int]) -> Metric:
     text = (
         "Names, permissions and scopes the account lacks; submissions that need one of the needed"
         " ones die."

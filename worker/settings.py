@@ -324,7 +324,7 @@ class Settings:
         return bool(self.pipedrive_api_token) or self.uses_oauth
 
 
-FIELDS: dict[str, Setting] = {each.name: each.metadata["setting"] for each in fields(Settings)}
+SETTINGS: dict[str, Setting] = {each.name: each.metadata["setting"] for each in fields(Settings)}
 """The table: field name -> row, in the order in which settings are documented."""
 
 _OAUTH = ("pipedrive_client_id", "pipedrive_client_secret", "pipedrive_refresh_token")
@@ -337,7 +337,7 @@ def load(
     fault. Empty is unset.
     """
     parts, found, faults = frozenset(needs), {}, []
-    for key, row in FIELDS.items():
+    for key, row in SETTINGS.items():
         text = env.get(row.name, "").strip()
         if not text or not row.only & parts:
             continue
@@ -355,7 +355,7 @@ def load(
 def _credential_faults(env: Mapping[str, str], needed: bool) -> list[str]:
     """A token, or the three OAuth settings together, or (where not needed) nothing."""
     has_token = bool(env.get("PIPEDRIVE_API_TOKEN", "").strip())
-    oauth = {FIELDS[key].name: bool(env.get(FIELDS[key].name, "").strip()) for key in _OAUTH}
+    oauth = {SETTINGS[key].name: bool(env.get(SETTINGS[key].name, "").strip()) for key in _OAUTH}
     if has_token and all(oauth.values()):
         return [
             "PIPEDRIVE_API_TOKEN: expected either an API token or the three OAuth settings, got"
@@ -378,19 +378,23 @@ def _credential_faults(env: Mapping[str, str], needed: bool) -> list[str]:
 def describe(settings: Settings) -> list[tuple[Setting, str]]:
     """Each row with the value in force as text; a secret shows only that it is set."""
     rows = []
-    for key, row in FIELDS.items():
+    for key, row in SETTINGS.items():
         value = getattr(settings, key)
         default = value == row.default_value
         rows.append(
             (
                 row,
-                row.default_text if default else "*** (set)" if row.secret else _shown(key, value),
+                row.default_text
+                if default
+                else "*** (set)"
+                if row.secret
+                else _format_value(key, value),
             )
         )
     return rows
 
 
-def _shown(key: str, value: Any) -> str:
+def _format_value(key: str, value: Any) -> str:
     if key == "retry_delays":
         return ",".join(f"{each:g}s" for each in value)
     if key == "retention":
@@ -402,11 +406,11 @@ def _shown(key: str, value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def misspelt(env: Mapping[str, str]) -> dict[str, str]:
+def find_misspelt(env: Mapping[str, str]) -> dict[str, str]:
     """Variables that look like a setting and are none, with the one probably meant. A source's
     secrets may have any name.
     """
-    known = {row.name for row in FIELDS.values()}
+    known = {row.name for row in SETTINGS.values()}
     strange = [
         name
         for name in env

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 
-def iso(seconds: float | None) -> str | None:
+def format_iso(seconds: float | None) -> str | None:
     """Unix seconds as ISO 8601 in UTC."""
     return (
         None

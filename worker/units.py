@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 
-SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-BYTES = {
+SECONDS_BY_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+BYTES_BY_UNIT = {
     "b": 1, "k": 1024, "kib": 1024, "m": 1024**2, "mib": 1024**2, "g": 1024**3, "gib": 1024**3,
     "kb": 1000, "mb": 1000**2, "gb": 1000**3,
 }  # fmt: skip
@@ -28,9 +28,9 @@ def parse_duration(text: str) -> float:
         raise ValueError(f"expected a duration such as 10s, 5m, 2h or 30d, got {text!r}")
     seconds = 0.0
     for number, unit in _NUMBER_AND_UNIT.findall(stripped):
-        if unit not in SECONDS:
+        if unit not in SECONDS_BY_UNIT:
             raise ValueError(f"expected a duration in s, m, h, d or w, got {text!r}")
-        seconds += float(number) * SECONDS[unit]
+        seconds += float(number) * SECONDS_BY_UNIT[unit]
     return seconds
 
 
@@ -39,24 +39,24 @@ def parse_size(text: str) -> int:
     are powers of 1024.
     """
     matched = _NUMBER_AND_UNIT.fullmatch(text.strip().lower())
-    if not matched or (matched[2] and matched[2] not in BYTES):
+    if not matched or (matched[2] and matched[2] not in BYTES_BY_UNIT):
         raise ValueError(
             f"expected a size such as 256KiB, 10MiB or a number of bytes, got {text!r}"
         )
-    return math.floor(float(matched[1]) * BYTES[matched[2] or "b"])
+    return math.floor(float(matched[1]) * BYTES_BY_UNIT[matched[2] or "b"])
 
 
-def show_duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """The shortest exact way to write whole seconds: 5400 is `90m`, 90 is `90s`."""
     for unit in ("d", "h", "m"):
-        if seconds and seconds % SECONDS[unit] == 0:
-            return f"{int(seconds // SECONDS[unit])}{unit}"
+        if seconds and seconds % SECONDS_BY_UNIT[unit] == 0:
+            return f"{int(seconds // SECONDS_BY_UNIT[unit])}{unit}"
     return f"{seconds:g}s"
 
 
-def show_size(size: int) -> str:
+def format_size(size: int) -> str:
     """The shortest exact way to write bytes: 1024 is `1KiB`, 1000 is `1000`."""
     for unit, name in (("gib", "GiB"), ("mib", "MiB"), ("kib", "KiB")):
-        if size and size % BYTES[unit] == 0:
-            return f"{size // BYTES[unit]}{name}"
+        if size and size % BYTES_BY_UNIT[unit] == 0:
+            return f"{size // BYTES_BY_UNIT[unit]}{name}"
     return str(size)

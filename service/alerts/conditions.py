@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
-GROWN = 10
+MIN_GROWING_CAUSE = 10
 """Dead letters of one cause that are told by themselves; again at each doubling."""
 
 
@@ -30,7 +30,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     paused: str | None
     workers: int
     silent: Mapping[str, float]
-    lacking: int
+    missing_names: int
 
 
 class Condition(Struct, frozen=True, kw_only=True):
@@ -49,7 +49,7 @@ class Condition(Struct, frozen=True, kw_only=True):
     calm: float = 300.0
 
 
-def shared(facts: Facts) -> Iterator[Condition]:
+def shared_conditions(facts: Facts) -> Iterator[Condition]:
     """What everybody's Redis tells; one service process of all watches it."""
     total = sum(cause.count for cause in facts.dead.values())
     if total:
@@ -61,20 +61,20 @@ def shared(facts: Facts) -> Iterator[Condition]:
             recovered="no dead letters are left",
         )
     for identity, cause in facts.dead.items():
-        if cause.count >= GROWN:
+        if cause.count >= MIN_GROWING_CAUSE:
             yield Condition(
                 key=f"cause:{identity}",
                 text=f"{_leads(cause.count)} dead of one cause: {cause.title}",
                 recovered=f"no dead letters are left of: {cause.title}",
                 path=f"/ops/submissions?state=dead&cause={identity}",
-                level=(cause.count // GROWN).bit_length(),
+                level=(cause.count // MIN_GROWING_CAUSE).bit_length(),
             )
     if facts.oldest_seconds > facts.oldest_limit:
         why = f"; delivery is paused: {facts.paused}" if facts.paused else ""
         yield Condition(
             key="oldest",
             text=(
-                f"the oldest lead has waited for its delivery for {span(facts.oldest_seconds)}{why}"
+                f"the oldest lead has waited for its delivery for {format_span(facts.oldest_seconds)}{why}"
             ),
             recovered="no lead waits too long any more",
             path="/ops/submissions?state=waiting",
@@ -93,14 +93,14 @@ def shared(facts: Facts) -> Iterator[Condition]:
             key=f"silent:{source}",
             text=(
                 f"the source {source} usually speaks at this hour and has been silent for"
-                f" {span(seconds)}"
+                f" {format_span(seconds)}"
             ),
             recovered=f"the source {source} speaks again",
             path=f"/ops/submissions?source={source}",
             calm=0.0,
         )
-    if facts.lacking:
-        names = "a name" if facts.lacking == 1 else f"{facts.lacking} names"
+    if facts.missing_names:
+        names = "a name" if facts.missing_names == 1 else f"{facts.missing_names} names"
         yield Condition(
             key="drift",
             text=(
@@ -113,7 +113,7 @@ def shared(facts: Facts) -> Iterator[Condition]:
         )
 
 
-def local(*, redis: bool, spool: int) -> Iterator[Condition]:
+def machine_conditions(*, redis: bool, spool: int) -> Iterator[Condition]:
     """What one machine sees by itself; one service process of each machine watches it."""
     if not redis:
         yield Condition(
@@ -136,7 +136,7 @@ def local(*, redis: bool, spool: int) -> Iterator[Condition]:
         )
 
 
-def span(seconds: float) -> str:
+def format_span(seconds: float) -> str:
     """`3 h 10 m`, `12 m`, `2 d 4 h`."""
     minutes = int(seconds // 60)
     days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60

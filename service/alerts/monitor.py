@@ -19,10 +19,16 @@ import msgspec
 import redis
 import structlog
 
-from service.alerts.conditions import Condition, DeadCause, Facts, local, shared
-from service.alerts.state import Standing, decode, tell
-from service.alerts.webhook import NotTold, Webhook
-from worker.accept.spool import SPOOL, spooled
+from service.alerts.conditions import (
+    Condition,
+    DeadCause,
+    Facts,
+    machine_conditions,
+    shared_conditions,
+)
+from service.alerts.state import AlertState, decode, update_alerts
+from service.alerts.webhook import AlertWebhook, WebhookError
+from worker.accept.spool import SPOOL_FOLDER, count_spooled
 from worker.causes import UNRECORDED, cause_id, title
 from worker.contract import WORKING, Cause, State
 from worker.drift import drift
@@ -30,9 +36,9 @@ from worker.errors import StoreUnavailable
 from worker.ledger import Ledger
 from worker.ledger.audit import ignored
 from worker.ledger.status import workers
-from worker.metrics import SUBMISSIONS, parse
+from worker.metrics import SUBMISSIONS, parse_series
 from worker.store import keys
-from worker.store.connection import ask, asking
+from worker.store.connection import ask, translate_errors
 
 # Gathers what the conditions are judged by.
 
@@ -52,8 +58,8 @@ def gather(
     """
     now = ledger.now()
     oldest = [since for since in (ledger.oldest(state) for state in WORKING) if since is not None]
-    pause = ledger.gate.paused()
-    report = drift.last(ledger.redis)
+    pause = ledger.gate.find_pause()
+    report = drift.last_report(ledger.redis)
     return Facts(
         dead=_dead(ledger.redis, ignored),
         oldest_seconds=max(0.0, now - min(oldest)) if oldest else 0.0,
@@ -61,7 +67,7 @@ def gather(
         paused=pause.reason if pause else None,
         workers=workers(ledger),
         silent=silent,
-        lacking=sum(each.needed for each in report.found) if report else 0,
+        missing_names=sum(each.needed for each in report.found) if report else 0,
     )
 
 
@@ -69,7 +75,7 @@ def _dead(connection: redis.Redis, ignored: Mapping[str, float]) -> dict[str, De
     """Dead letters by cause, without those that people chose to ignore and that did not come back
     since.
     """
-    with asking():
+    with translate_errors():
         key = keys.state(State.DEAD)
         dead = cast(
             "list[tuple[bytes, float]]",
@@ -94,24 +100,24 @@ def _dead(connection: redis.Redis, ignored: Mapping[str, float]) -> dict[str, De
 
 def totals(connection: redis.Redis) -> dict[str, float]:
     """How many submissions of each source were ever accepted."""
-    with asking():
+    with translate_errors():
         stored = cast("dict[bytes, bytes]", connection.hgetall(keys.METRICS))
     found: dict[str, float] = {}
     for text, amount in stored.items():
-        name, labels = parse(text.decode("utf-8", "replace")) or ("", {})
+        name, labels = parse_series(text.decode("utf-8", "replace")) or ("", {})
         if name == SUBMISSIONS and labels.get("outcome") == "accepted":
             found[labels.get("source", "")] = float(amount)
     return found
 
 
-BEAT_SECONDS = 15.0
+TICK_SECONDS = 15.0
 TURN_MILLISECONDS = 40_000
-LOCAL = "alerts.json"
+LOCAL_FILE = "alerts.json"
 
 log = structlog.get_logger("leadline.alerts")
 
 
-class Watch:
+class Monitor:
     """One per service process; of several processes one at a time does the work. `clock` tells Unix
     seconds.
     """
@@ -120,7 +126,7 @@ class Watch:
         self,
         ledger: Ledger,
         data_dir: Path,
-        webhook: Webhook,
+        webhook: AlertWebhook,
         oldest_limit: float,
         clock: Callable[[], float],
     ) -> None:
@@ -130,57 +136,59 @@ class Watch:
         self._webhook = webhook
         self._oldest_limit = oldest_limit
         self._clock = clock
-        self._me = secrets.token_hex(8).encode()
+        self._token = secrets.token_hex(8).encode()
 
-    def beat(self) -> None:
+    def tick(self) -> None:
         """One look. Never raises because of Redis or the webhook."""
         reachable = True
         try:
-            if self._mine():
-                self._look_at_all()
+            if self._take_turn():
+                self._check_shared()
         except StoreUnavailable:
             reachable = False
-        except NotTold as error:
+        except WebhookError as error:
             log.warning("the alert webhook did not take a message", error=str(error))
         try:
-            with self._of_this_machine() as mine:
+            with self._machine_lock() as mine:
                 if mine:
-                    self._look_here(reachable)
-        except NotTold as error:
+                    self._check_machine(reachable)
+        except WebhookError as error:
             log.warning("the alert webhook did not take a message", error=str(error))
 
-    def _look_at_all(self) -> None:
+    def _check_shared(self) -> None:
         now = self._clock()
         watched = decode(ask(lambda: self._redis.get(keys.ALERTS)))
-        watched.listen(totals(self._redis), now)
+        watched.record_totals(totals(self._redis), now)
         facts = gather(
             self._ledger,
             ignored=ignored(self._redis),
-            silent=watched.silent(now),
+            silent=watched.silent_sources(now),
             oldest_limit=self._oldest_limit,
         )
         # What was heard is kept even where the webhook refuses what is to be told.
         ask(lambda: self._redis.set(keys.ALERTS, msgspec.json.encode(watched)))
-        watched.standing = self._told(watched.standing, shared(facts), now)
+        watched.alerts = self._notify(watched.alerts, shared_conditions(facts), now)
         ask(lambda: self._redis.set(keys.ALERTS, msgspec.json.encode(watched)))
 
-    def _look_here(self, reachable: bool) -> None:
-        file = self._folder / LOCAL
+    def _check_machine(self, reachable: bool) -> None:
+        file = self._folder / LOCAL_FILE
         watched = decode(file.read_bytes() if file.exists() else None)
         before = msgspec.json.encode(watched)
-        conditions = local(redis=reachable, spool=spooled(self._folder / SPOOL))
-        watched.standing = self._told(watched.standing, conditions, self._clock())
+        conditions = machine_conditions(
+            redis=reachable, spool=count_spooled(self._folder / SPOOL_FOLDER)
+        )
+        watched.alerts = self._notify(watched.alerts, conditions, self._clock())
         after = msgspec.json.encode(watched)
         if after != before:
             replacement = file.with_suffix(".new")
             replacement.write_bytes(after)
             replacement.replace(file)
 
-    def _told(
-        self, standing: dict[str, Standing], raised: Iterator[Condition], now: float
-    ) -> dict[str, Standing]:
+    def _notify(
+        self, standing: dict[str, AlertState], raised: Iterator[Condition], now: float
+    ) -> dict[str, AlertState]:
         """What stands after everything was told. Raises `NotTold`."""
-        kept, messages = tell(standing, raised, now)
+        kept, messages = update_alerts(standing, raised, now)
         if messages:
             self._webhook.send(messages)
             log.info(
@@ -190,17 +198,17 @@ class Watch:
             )
         return kept
 
-    def _mine(self) -> bool:
+    def _take_turn(self) -> bool:
         """Whether it is this process that watches for all."""
-        with asking():
-            if self._redis.set(keys.ALERTS_TURN, self._me, nx=True, px=TURN_MILLISECONDS):
+        with translate_errors():
+            if self._redis.set(keys.ALERTS_LOCK, self._token, nx=True, px=TURN_MILLISECONDS):
                 return True
-            if self._redis.get(keys.ALERTS_TURN) != self._me:
+            if self._redis.get(keys.ALERTS_LOCK) != self._token:
                 return False
-            return bool(self._redis.pexpire(keys.ALERTS_TURN, TURN_MILLISECONDS))
+            return bool(self._redis.pexpire(keys.ALERTS_LOCK, TURN_MILLISECONDS))
 
     @contextlib.contextmanager
-    def _of_this_machine(self) -> Iterator[bool]:
+    def _machine_lock(self) -> Iterator[bool]:
         """Whether this process has its machine's turn. A folder that cannot be written has nobody
         to watch it.
         """

@@ -9,18 +9,18 @@ from typing import Any
 
 import httpx
 
-from service.alerts.state import Message
+from service.alerts.state import AlertMessage
 
-SECONDS = 10.0
-MOST = 20
+TIMEOUT_SECONDS = 10.0
+MAX_MESSAGES = 20
 """Messages in one post; more are named by their number."""
 
 
-class NotTold(Exception):
+class WebhookError(Exception):
     """The webhook did not take it; it is told again later. Names no address: that is a secret."""
 
 
-class Webhook:
+class AlertWebhook:
     """`console` is the public address of the service, for links; None leaves them out."""
 
     def __init__(self, url: str, console: str | None, http: httpx.Client) -> None:
@@ -28,34 +28,36 @@ class Webhook:
         self._console = console.rstrip("/") if console else None
         self._http = http
 
-    def send(self, messages: Sequence[Message]) -> None:
+    def send(self, messages: Sequence[AlertMessage]) -> None:
         """One post for all. Raises `NotTold`."""
         try:
             answer = self._http.post(self._url, json=self.body(messages))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise NotTold(type(error).__name__) from error
+            raise WebhookError(type(error).__name__) from error
         if not answer.is_success:
-            raise NotTold(f"status {answer.status_code}")
+            raise WebhookError(f"status {answer.status_code}")
 
-    def body(self, messages: Sequence[Message]) -> dict[str, Any]:
+    def body(self, messages: Sequence[AlertMessage]) -> dict[str, Any]:
         """`{"text": …}`; a line for each message."""
-        lines = [self._line(message) for message in messages[:MOST]]
-        if len(messages) > MOST:
-            lines.append(f"… and {len(messages) - MOST} more")
+        lines = [self._line(message) for message in messages[:MAX_MESSAGES]]
+        if len(messages) > MAX_MESSAGES:
+            lines.append(f"… and {len(messages) - MAX_MESSAGES} more")
         return {"text": "\n".join(lines)}
 
-    def _line(self, message: Message) -> str:
+    def _line(self, message: AlertMessage) -> str:
         mark = ":white_check_mark:" if message.recovered else ":rotating_light:"
         link = f" <{self._console}{message.path}|open>" if self._console else ""
-        return f"{mark} *Leadline*: {_inert(message.text)}{link}"
+        return f"{mark} *Leadline*: {_escape(message.text)}{link}"
 
 
 def build_http() -> httpx.Client:
     """A redirect is not followed: the address holds a secret."""
-    return httpx.Client(timeout=SECONDS, follow_redirects=False, headers={"user-agent": "leadline"})
+    return httpx.Client(
+        timeout=TIMEOUT_SECONDS, follow_redirects=False, headers={"user-agent": "leadline"}
+    )
 
 
-def _inert(text: str) -> str:
+def _escape(text: str) -> str:
     """Nothing in a message may mention people or become a link:
     https://api.slack.com/reference/surfaces/formatting#escaping
     """

@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 
 from service.checks.finding import PASSING, Finding, advice, fail, ok, warn
 from worker.drift.drift import missing_scopes
-from worker.drift.unresolved_names import Place, Unresolved, unresolved, used
+from worker.drift.unresolved_names import NameUse, UnresolvedName, find_unresolved, names_by_kind
 from worker.errors import Gone, LeadlineError
 from worker.lead.settings import SourceWriting
 from worker.pipedrive.client import Pipedrive
-from worker.pipedrive.metadata import WORDS, Directory, Kind
+from worker.pipedrive.metadata import KIND_NAMES, MetadataKind, MetadataLookup
 
 PIPEDRIVE = "pipedrive"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -51,11 +51,11 @@ def check_scopes(granted: str) -> list[Finding]:
     ]
 
 
-def check_names(writings: Mapping[str, SourceWriting], directory: Directory) -> list[Finding]:
+def check_names(writings: Mapping[str, SourceWriting], directory: MetadataLookup) -> list[Finding]:
     """One finding for each name that does not resolve, and one for each kind whose names all do."""
     found: list[Finding] = []
-    readable: set[Kind] = set()
-    for kind in used(writings):
+    readable: set[MetadataKind] = set()
+    for kind in names_by_kind(writings):
         try:
             table = directory.table(kind)
         except LeadlineError as error:
@@ -68,21 +68,23 @@ def check_names(writings: Mapping[str, SourceWriting], directory: Directory) -> 
                 " are taken as they stand"
             )
             found.append(warn(PIPEDRIVE, said))
-    missing = unresolved(writings, directory, readable)
+    missing = find_unresolved(writings, directory, readable)
     found += [_missing(one) for one in missing]
     incomplete = {one.kind for one in missing}
     complete = [
-        kind for kind in used(writings) if kind in readable and WORDS[kind] not in incomplete
+        kind
+        for kind in names_by_kind(writings)
+        if kind in readable and KIND_NAMES[kind] not in incomplete
     ]
-    return found + [_all_there(kind, used(writings)[kind]) for kind in complete]
+    return found + [_all_there(kind, names_by_kind(writings)[kind]) for kind in complete]
 
 
-def _missing(one: Unresolved) -> Finding:
+def _missing(one: UnresolvedName) -> Finding:
     level = fail if one.needed else warn
     return level(PIPEDRIVE, f"{one.message}: {places(one.places)}", one.places[0].setting)
 
 
-def places(found: Iterable[Place]) -> str:
+def places(found: Iterable[NameUse]) -> str:
     """`sources.contact.lead.labels (source contact, line 12)`, joined."""
     return "; ".join(
         f"{each.setting} (source {each.source}{f', line {each.line}' if each.line else ''})"
@@ -90,10 +92,10 @@ def places(found: Iterable[Place]) -> str:
     )
 
 
-def _all_there(kind: Kind, names: set[str]) -> Finding:
+def _all_there(kind: MetadataKind, names: set[str]) -> Finding:
     shown = ", ".join(sorted(names)[:8])
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return ok(PIPEDRIVE, f"{WORDS[kind]}: {shown}{more}")
+    return ok(PIPEDRIVE, f"{KIND_NAMES[kind]}: {shown}{more}")
 
 
 def troubled(error: LeadlineError) -> Finding:

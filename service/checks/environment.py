@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import redis
 
 from service.checks.finding import Finding, fail, ok, warn
-from worker.pipedrive.client import DEFAULT_BASE
-from worker.settings import Settings, SettingsError, misspelt
+from worker.pipedrive.client import DEFAULT_BASE_URL
+from worker.settings import Settings, SettingsError, find_misspelt
 
 SETTINGS = "settings"
 
@@ -21,7 +21,7 @@ def check_settings(env: Mapping[str, str]) -> tuple[Settings | None, list[Findin
     """The settings of one machine, or None where they cannot be used, and every finding."""
     spelling = [
         warn(SETTINGS, f"{name} is no setting; did you mean {meant}?", meant)
-        for name, meant in misspelt(env).items()
+        for name, meant in find_misspelt(env).items()
     ]
     try:
         settings = Settings.for_all(env)
@@ -41,7 +41,7 @@ def _open_ends(settings: Settings) -> Iterator[Finding]:
             "console closed: nobody has a token; set name:role:token",
             "LEADLINE_OPS_TOKENS",
         )
-    if settings.pipedrive_plan == "unlimited" and settings.pipedrive_base_url == DEFAULT_BASE:
+    if settings.pipedrive_plan == "unlimited" and settings.pipedrive_base_url == DEFAULT_BASE_URL:
         yield warn(
             SETTINGS,
             "nothing paces the calls to the real Pipedrive: name the account's plan",

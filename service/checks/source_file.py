@@ -10,7 +10,7 @@ from pathlib import Path
 from service.checks.finding import Finding, fail, ok, warn
 from service.sources.adapters.registry import ADAPTERS
 from service.sources.schema import ConfigError, Fault, Source, SourceFile
-from service.sources.source_file.loader import Need, load
+from service.sources.source_file.loader import SecretUse, load_sources
 
 SOURCE_FILE = "source file"
 
@@ -31,7 +31,7 @@ def check_source_file(
     faults = _faults(path, env, ())
     if faults:
         return None, [_failed(fault) for fault in faults]
-    file = load(path, env, secrets=())
+    file = load_sources(path, env, secrets=())
     found = [ok(SOURCE_FILE, f"{path}: {len(file.sources)} sources")]
     if is_example:
         found = [
@@ -60,9 +60,9 @@ def check_source_file(
     return file, found
 
 
-def _faults(path: Path, env: Mapping[str, str], needs: tuple[Need, ...]) -> list[Fault]:
+def _faults(path: Path, env: Mapping[str, str], needs: tuple[SecretUse, ...]) -> list[Fault]:
     try:
-        load(path, env, secrets=needs)
+        load_sources(path, env, secrets=needs)
     except ConfigError as error:
         return error.faults
     return []

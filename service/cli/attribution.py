@@ -15,7 +15,7 @@ from service.reports import stored
 from service.reports.attribution import LEADS, Carried, Report, SourceShare, Tally
 from service.settings import source_file
 from service.sources.schema import ConfigError
-from service.sources.source_file.loader import load, writing
+from service.sources.source_file.loader import build_lead_mappings, load_sources
 from worker.lead.settings import SourceWriting
 from worker.settings import Settings
 
@@ -50,7 +50,7 @@ def attribution(source: str | None, since: float, as_json: bool) -> None:
 
 def _writings(settings: Settings) -> dict[str, SourceWriting]:
     try:
-        return writing(load(source_file(settings), os.environ, secrets=()))
+        return build_lead_mappings(load_sources(source_file(settings), os.environ, secrets=()))
     except ConfigError as error:
         setup.stop(
             "leadline: the source file cannot be used:", *(f"  {fault}" for fault in error.faults)

@@ -23,7 +23,7 @@ from service.reports.backtest import Change, Finding, Totals, Verdict
 from service.reports.backtest import backtest as judged
 from service.settings import source_file
 from service.sources.schema import ConfigError, SourceFile
-from service.sources.source_file.loader import load
+from service.sources.source_file.loader import load_sources
 from worker.settings import Settings
 
 SHOWN = 50
@@ -90,7 +90,7 @@ def backtest(
 
 def _file(path: Path) -> SourceFile:
     try:
-        return load(path, os.environ, secrets=())
+        return load_sources(path, os.environ, secrets=())
     except ConfigError as error:
         setup.stop(
             f"leadline: the source file {path} cannot be used:",

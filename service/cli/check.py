@@ -18,10 +18,10 @@ from service.checks.source_file import check_source_file
 from service.cli import output, setup
 from service.cli.output import inert
 from service.cli.pipedrive_client import calling, directory_of, store_in_use
-from service.local.redis import EmbeddedRedisError, find_binary, running_url
+from service.local.redis import EmbeddedRedisError, find_binary, find_running_url
 from service.settings import packaged_example, rows, source_file
 from service.sources.schema import SourceFile
-from service.sources.source_file.loader import writing
+from service.sources.source_file.loader import build_lead_mappings
 from worker.drift.drift import granted_scopes
 from worker.settings import Settings
 from worker.store.connection import connect
@@ -81,7 +81,7 @@ def findings(env: Mapping[str, str], *, offline: bool) -> Iterator[Finding]:
 
 
 def _redis(settings: Settings) -> list[Finding]:
-    url = settings.redis_url or running_url(settings.data_dir)
+    url = settings.redis_url or find_running_url(settings.data_dir)
     if url is None:
         return [_embedded()]
     try:
@@ -125,7 +125,7 @@ def _pipedrive(settings: Settings, file: SourceFile | None) -> Iterator[Finding]
             with connect(store, timeout=REDIS_SECONDS) as shared:
                 yield from check_scopes(granted_scopes(shared))
         if file is not None and account[-1].level is Level.OK:
-            yield from check_names(writing(file), directory_of(client))
+            yield from check_names(build_lead_mappings(file), directory_of(client))
 
 
 def _print(found: list[Finding]) -> None:

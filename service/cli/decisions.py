@@ -21,7 +21,7 @@ from service.ops.schemas import BulkProgress
 from worker.contract import State
 from worker.errors import LeadlineError
 from worker.lead.edit import EditError
-from worker.ledger.bulk import BEAT_SECONDS, CountDiffers
+from worker.ledger.bulk import TICK_SECONDS, CountDiffers
 from worker.ledger.status import workers
 
 PATIENCE_SECONDS = 600.0
@@ -185,7 +185,7 @@ def _watched(actions: Actions, made: BulkProgress) -> BulkProgress:
         task = bar.add_task("", total=found.count)
         try:
             while found.ended_at is None and time.monotonic() < until:
-                actions.bulks.beat()
+                actions.bulks.tick()
                 found = actions.bulk_progress(made.id)
                 over = found.count - found.left
                 bar.update(
@@ -195,7 +195,7 @@ def _watched(actions: Actions, made: BulkProgress) -> BulkProgress:
                 )
                 if found.action != "discard" and not workers(actions.ledger):
                     break
-                time.sleep(0.0 if found.ended_at else BEAT_SECONDS / 2)
+                time.sleep(0.0 if found.ended_at else TICK_SECONDS / 2)
         except KeyboardInterrupt:
             pass
     if found.ended_at is None and not workers(actions.ledger):

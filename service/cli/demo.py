@@ -23,19 +23,19 @@ from rich.text import Text
 from service.cli import setup
 from service.cli.up import with_example_secrets
 from service.local.redis import EmbeddedRedisError
-from service.local.samples import MISSING_LABEL, WEBINAR, Sample, samples
-from service.local.stack import SANDBOX_PORT, Machine, NotUp, Place
+from service.local.samples import MISSING_LABEL, WEBINAR, DemoSample, build_samples
+from service.local.stack import SANDBOX_PORT, Endpoints, LocalStack, StartError
 from service.settings import packaged_example
 from worker import logs
 from worker.contract import WORKING, Attempt, Result, State
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.errors import LeadlineError, PipedriveError
 from worker.ledger import Ledger, Record
-from worker.main import Office
+from worker.main import PipedriveClientFactory
 from worker.metrics import Meter
 from worker.pipedrive.calls import CALLS
 from worker.pipedrive.client import Pipedrive
-from worker.pipedrive.models import User
+from worker.pipedrive.models import PipedriveUser
 from worker.queue.rq_queue import open_queue
 from worker.queue.sweeper import Sweeper
 from worker.store.connection import connect
@@ -59,7 +59,7 @@ COLUMNS = (
 class Posted(Struct):
     """A sample and what came of it. `wrong` says how it ended otherwise than it must."""
 
-    sample: Sample
+    sample: DemoSample
     status: int
     id: str | None = None
     duplicate: bool = False
@@ -119,11 +119,11 @@ def demo() -> None:
     console = Console(width=None if os.isatty(1) else 240, highlight=False)
     logs.configure(settings.log_format, "demo", stream=(folder / "demo.log").open("w"))
     try:
-        with Machine(
+        with LocalStack(
             settings, env, data_dir=folder, logs=folder / "logs", free_ports=True
         ) as machine:
-            wrong = _show(console, machine.place, env)
-    except (NotUp, EmbeddedRedisError, LeadlineError, httpx.HTTPError) as error:
+            wrong = _show(console, machine.endpoints, env)
+    except (StartError, EmbeddedRedisError, LeadlineError, httpx.HTTPError) as error:
         setup.stop(f"leadline: the demo failed: {error}")
     command = sys.argv[0] if sys.argv[0].endswith("leadline") else "leadline"
     console.print(
@@ -148,22 +148,22 @@ def _source_file(folder: Path) -> Path:
     return path
 
 
-def _show(console: Console, place: Place, env: Mapping[str, str]) -> list[str]:
+def _show(console: Console, place: Endpoints, env: Mapping[str, str]) -> list[str]:
     """Posts, waits, mends, prints; returns what was wrong."""
     settings = place.settings()
     with connect(place.redis_url, timeout=5.0) as client:
-        office = Office(settings, client, Meter())
-        pipedrive = office.client()
+        office = PipedriveClientFactory(settings, client, Meter())
+        pipedrive = office.new_client()
         who = _greet(pipedrive, place)
         console.print(
             f"Pipedrive at {place.pipedrive_url}: {who.company_name or who.name}. Posting to"
             f" {place.service_url}\n"
         )
-        ledger = Ledger(client, Vault(settings.encryption_keys))
+        ledger = Ledger(client, Cipher(settings.encryption_keys))
         posted: list[Posted] = []
         live = Live(_table([]), console=console, refresh_per_second=8, transient=True)
         with live, httpx.Client(trust_env=False) as http:
-            for sample in samples(env, time.time()):
+            for sample in build_samples(env, time.time()):
                 posted.append(_post(http, place, sample))
                 _wait(ledger, posted[-1])
                 _fill(posted[-1], ledger, pipedrive)
@@ -174,7 +174,7 @@ def _show(console: Console, place: Place, env: Mapping[str, str]) -> list[str]:
     return wrong
 
 
-def _greet(pipedrive: Pipedrive, place: Place) -> User:
+def _greet(pipedrive: Pipedrive, place: Endpoints) -> PipedriveUser:
     try:
         return pipedrive.users.me()
     except PipedriveError as error:
@@ -186,7 +186,7 @@ def _greet(pipedrive: Pipedrive, place: Place) -> User:
         )
 
 
-def _post(http: httpx.Client, place: Place, sample: Sample) -> Posted:
+def _post(http: httpx.Client, place: Endpoints, sample: DemoSample) -> Posted:
     headers = (
         sample.headers | {"origin": place.service_url}
         if "text/html" in sample.headers["accept"]
@@ -272,7 +272,7 @@ def _mend(
     return [f"replayed: {dead.wrong}"] if dead.wrong else []
 
 
-def _delivered(sample: Sample) -> Sample:
+def _delivered(sample: DemoSample) -> DemoSample:
     return structs.replace(
         sample, name="mended and replayed", state=State.DELIVERED, result=Result.CREATED
     )

@@ -17,13 +17,13 @@ from service.sources.fields.values import email as address
 from service.sources.fields.values import international
 from worker import logs
 from worker.accept.acceptor import Acceptor
-from worker.accept.spool import SPOOL, Spool
-from worker.encryption import Vault
+from worker.accept.spool import SPOOL_FOLDER, Spool
+from worker.encryption import Cipher
 from worker.erasure import erasure
-from worker.erasure.erasure import Erasure, Unknown
+from worker.erasure.erasure import Erasure, UnansweredCreate
 from worker.errors import StoreUnavailable
 from worker.ledger import Ledger
-from worker.ledger.audit import Audit
+from worker.ledger.audit import AuditTrail
 from worker.ledger.identifiers import Identifier
 from worker.queue.rq_queue import open_queue
 from worker.settings import Settings
@@ -72,11 +72,14 @@ def erase(
     settings = setup.settings()
     logs.configure(settings.log_format, "erase", stream=sys.stderr)
     with setup.store_url(settings) as url, connect(url, timeout=5.0) as client:
-        ledger = Ledger(client, Vault(settings.encryption_keys))
+        ledger = Ledger(client, Cipher(settings.encryption_keys))
         try:
             if dry_run:
                 return _tell_dry(
-                    sorted({each for who in wanted for each in erasure.found(ledger, who)}), as_json
+                    sorted(
+                        {each for who in wanted for each in erasure.find_submissions(ledger, who)}
+                    ),
+                    as_json,
                 )
             done = _joined([_erase(settings, url, client, ledger, who) for who in wanted])
         except StoreUnavailable as error:
@@ -98,7 +101,9 @@ def _erase(
         data_dir=settings.data_dir,
         hand_over=lambda: hand_over(settings, url, client),
     )
-    Audit(client).note(by, "erase", digest(*who), f"erased: {done.erased}; left: {len(done.left)}")
+    AuditTrail(client).note(
+        by, "erase", digest(*who), f"erased: {done.erased}; left: {len(done.left)}"
+    )
     return done
 
 
@@ -106,14 +111,14 @@ def hand_over(settings: Settings, url: str, client: redis.Redis) -> None:
     """Brings what processes that are gone left in their spools to the ledger, as the next service
     would.
     """
-    vault = Vault(settings.encryption_keys)
-    spool = Spool(settings.data_dir / SPOOL, settings.spool_max, vault)
+    cipher = Cipher(settings.encryption_keys)
+    spool = Spool(settings.data_dir / SPOOL_FOLDER, settings.spool_max, cipher)
     if spool.adopt() == 0:
         return spool.close()
 
     async def handed_over() -> None:
         async with connect_async(url, timeout=5.0) as astore:
-            acceptor = Acceptor(astore, open_queue(client), vault, spool=spool)
+            acceptor = Acceptor(astore, open_queue(client), cipher, spool=spool)
             await acceptor.start()
             deadline = time.monotonic() + HAND_OVER_SECONDS
             while spool.count and time.monotonic() < deadline:
@@ -124,12 +129,12 @@ def hand_over(settings: Settings, url: str, client: redis.Redis) -> None:
 
 
 def _joined(parts: list[Erasure]) -> Erasure:
-    unknown = {(each.id, each.step) for part in parts for each in part.unknown}
+    unknown = {(each.id, each.step) for part in parts for each in part.unanswered}
     return Erasure(
         erased=sum(part.erased for part in parts),
         persons=sorted({each for part in parts for each in part.persons}),
         leads=sorted({each for part in parts for each in part.leads}),
-        unknown=[Unknown(*each) for each in sorted(unknown)],
+        unanswered=[UnansweredCreate(*each) for each in sorted(unknown)],
         left=list(dict.fromkeys(each for part in parts for each in part.left)),
     )
 
@@ -155,7 +160,7 @@ def _tell_pipedrive(done: Erasure) -> None:
     rows += [("lead", each) for each in done.leads]
     rows += [
         (each.step, f"unknown: whatever has {each.id} in its origin_id or note")
-        for each in done.unknown
+        for each in done.unanswered
     ]
     if rows:
         output.table("Still in Pipedrive: remove it there by hand", ["what", "id"], rows)

@@ -7,10 +7,10 @@ import click
 from service.cli import decisions, output, queries, setup
 from service.ops.schemas import Audited, Page
 from worker.contract import State
-from worker.ledger.audit import Audit
+from worker.ledger.audit import AuditTrail
 from worker.ledger.status import causes as causes_of
 from worker.ledger.status import overview
-from worker.times import iso
+from worker.times import format_iso
 
 
 @click.group()
@@ -150,7 +150,7 @@ def pause(reason: str) -> None:
 def resume() -> None:
     """Deliver again, what waits first."""
     with setup.opened(setup.settings()) as store:
-        before = store.ledger.gate.paused()
+        before = store.ledger.gate.find_pause()
         store.ledger.gate.resume(setup.operator())
     click.echo(f"resumed (was: {before.reason})" if before else "nothing was paused")
 
@@ -221,11 +221,11 @@ def audit(limit: int, cursor: str | None, as_json: bool) -> None:
     """The newest entries of the trail, the latest first. Holds no personal data."""
     with setup.opened(setup.settings()) as store:
         try:
-            found, following, total = Audit(store.redis).page(cursor, limit)
+            found, following, total = AuditTrail(store.redis).page(cursor, limit)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--cursor") from None
     entries = [
-        Audited(iso(entry.at) or "", entry.who, entry.action, entry.target, entry.detail)
+        Audited(format_iso(entry.at) or "", entry.who, entry.action, entry.target, entry.detail)
         for entry in found
     ]
     if as_json:

@@ -18,7 +18,7 @@ from service.cli.pipedrive_leads import leads, print_deleted
 from worker.lead.settings import LABEL_COLORS
 from worker.pipedrive.client import Pipedrive
 from worker.pipedrive.metadata import CHANNEL_FIELD
-from worker.pipedrive.models import CUSTOM_KEY, Field, Label
+from worker.pipedrive.models import CUSTOM_KEY, PipedriveField, Label
 
 colors = click.Choice(get_args(LABEL_COLORS))
 
@@ -141,11 +141,11 @@ def _fields(client: Pipedrive) -> Iterator[dict[str, Any]]:
             yield _described(each, "person")
 
 
-def _is_custom(field: Field) -> bool:
+def _is_custom(field: PipedriveField) -> bool:
     return field.is_custom_field or CUSTOM_KEY.fullmatch(field.field_code) is not None
 
 
-def _described(field: Field, entity: str) -> dict[str, Any]:
+def _described(field: PipedriveField, entity: str) -> dict[str, Any]:
     options = msgspec.to_builtins(field.options)
     return {
         "entity": entity,

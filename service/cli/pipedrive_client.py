@@ -10,13 +10,13 @@ from contextlib import ExitStack, contextmanager
 
 from service.checks.finding import advice
 from service.cli import setup
-from service.local.redis import answers, running_url
-from worker.encryption import Vault
+from service.local.redis import find_running_url, responds
+from worker.encryption import Cipher
 from worker.errors import LeadlineError
-from worker.main import auth_of
+from worker.main import build_auth
 from worker.pipedrive.auth import ApiToken
-from worker.pipedrive.client import NoLimits, Pipedrive, build_http, build_tls
-from worker.pipedrive.metadata import Directory, read
+from worker.pipedrive.client import Pipedrive, Unlimited, build_http, build_tls
+from worker.pipedrive.metadata import MetadataLookup, read_metadata
 from worker.pipedrive.rate_limiter import Allowance, InLine, plan_of
 from worker.settings import Settings
 from worker.store.connection import connect
@@ -37,8 +37,8 @@ NO_CREDENTIALS = (
 
 def store_in_use(settings: Settings) -> str | None:
     """The URL of the workers' Redis, if it answers. Starts none."""
-    url = settings.redis_url or running_url(settings.data_dir)
-    return url if url and answers(url) else None
+    url = settings.redis_url or find_running_url(settings.data_dir)
+    return url if url and responds(url) else None
 
 
 @contextmanager
@@ -51,11 +51,15 @@ def calling(settings: Settings, store: str | None) -> Iterator[Pipedrive]:
         base = settings.pipedrive_base_url
         if store is None and settings.pipedrive_api_token:
             yield Pipedrive(
-                http, base, ApiToken(settings.pipedrive_api_token), NoLimits(), timeout=CALL_SECONDS
+                http,
+                base,
+                ApiToken(settings.pipedrive_api_token),
+                Unlimited(),
+                timeout=CALL_SECONDS,
             )
             return
         redis = stack.enter_context(connect(store or "", timeout=5.0))
-        auth = auth_of(settings, redis, Vault(settings.encryption_keys))
+        auth = build_auth(settings, redis, Cipher(settings.encryption_keys))
         plan = plan_of(
             settings.pipedrive_plan,
             settings.pipedrive_seats,
@@ -85,6 +89,6 @@ def opened() -> Iterator[Pipedrive]:
             setup.stop(f"leadline: {error}; {advice(error)[0]}")
 
 
-def directory_of(client: Pipedrive) -> Directory:
+def directory_of(client: Pipedrive) -> MetadataLookup:
     """The account's names, each kind read when it is first asked for."""
-    return Directory(lambda kind: read(kind, client, time.time()))
+    return MetadataLookup(lambda kind: read_metadata(kind, client, time.time()))

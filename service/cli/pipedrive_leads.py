@@ -14,8 +14,8 @@ import msgspec
 from service.cli import output
 from service.cli.output import print_columns, print_pairs
 from service.cli.pipedrive_client import directory_of, opened
-from worker.pipedrive.metadata import Directory, Kind
-from worker.pipedrive.models import Lead
+from worker.pipedrive.metadata import MetadataKind, MetadataLookup
+from worker.pipedrive.models import PipedriveLead
 
 # The fields of a lead as options, and the body that is made of them. Names go where Pipedrive wants
 # ids.
@@ -75,7 +75,9 @@ def lead_options(command: Command) -> Command:
     return command
 
 
-def lead_body(directory: Directory, given: dict[str, Any], *, changing: bool) -> dict[str, Any]:
+def lead_body(
+    directory: MetadataLookup, given: dict[str, Any], *, changing: bool
+) -> dict[str, Any]:
     """The body of a create, or of a change, where empty text empties a field. Raises UsageError,
     and what looking up raises.
     """
@@ -100,12 +102,12 @@ def lead_body(directory: Directory, given: dict[str, Any], *, changing: bool) ->
     return body if changing else {name: value for name, value in body.items() if value is not None}
 
 
-def label(directory: Directory, text: str) -> str:
+def label(directory: MetadataLookup, text: str) -> str:
     """The id of a label by name or id."""
     return text.lower() if UUID.fullmatch(text) else directory.label_id(text, setting="--label")
 
 
-def channel(directory: Directory, text: str) -> int:
+def channel(directory: MetadataLookup, text: str) -> int:
     return (
         int(text)
         if text.isascii() and text.isdecimal()
@@ -113,7 +115,7 @@ def channel(directory: Directory, text: str) -> int:
     )
 
 
-def owner(directory: Directory, text: str) -> int:
+def owner(directory: MetadataLookup, text: str) -> int:
     return (
         int(text)
         if text.isascii() and text.isdecimal()
@@ -146,7 +148,7 @@ def _value(amount: str | None, currency: str | None) -> dict[str, Any] | None:
     return {"amount": int(number) if number.is_integer() else number, "currency": currency.upper()}
 
 
-def _custom(directory: Directory, pair: str) -> dict[str, Any]:
+def _custom(directory: MetadataLookup, pair: str) -> dict[str, Any]:
     name, equals, text = pair.partition("=")
     if not equals or not name.strip():
         raise click.BadParameter(f"expected NAME=VALUE, got {pair!r}", param_hint="--custom")
@@ -282,14 +284,14 @@ def print_deleted(id: str, as_json: bool) -> None:
         click.echo(f"deleted {id}")
 
 
-def as_vendor(lead: Lead) -> dict[str, Any]:
+def as_vendor(lead: PipedriveLead) -> dict[str, Any]:
     """A lead in Pipedrive's own shape: custom fields beside the others, under their keys."""
     fields: dict[str, Any] = msgspec.to_builtins(lead)
     custom: dict[str, Any] = fields.pop("custom")
     return fields | custom
 
 
-def _print(lead: Lead, directory: Directory, as_json: bool) -> None:
+def _print(lead: PipedriveLead, directory: MetadataLookup, as_json: bool) -> None:
     if as_json:
         output.print_json(as_vendor(lead))
         return
@@ -297,14 +299,14 @@ def _print(lead: Lead, directory: Directory, as_json: bool) -> None:
     print_pairs(_pairs(lead, name, directory))
 
 
-Namer = Callable[[Kind, object], str]
+Namer = Callable[[MetadataKind, object], str]
 
 
-def _namer(directory: Directory, leads: list[Lead]) -> Namer:
+def _namer(directory: MetadataLookup, leads: list[PipedriveLead]) -> Namer:
     """Names for the ids that these leads hold; a list is read only where one of them needs it."""
     tables = {
-        Kind.LABELS: any(lead.label_ids for lead in leads),
-        Kind.CHANNELS: any(lead.channel is not None for lead in leads),
+        MetadataKind.LABELS: any(lead.label_ids for lead in leads),
+        MetadataKind.CHANNELS: any(lead.channel is not None for lead in leads),
     }
     names = {
         (kind, str(entry.id)): entry.name
@@ -315,12 +317,12 @@ def _namer(directory: Directory, leads: list[Lead]) -> Namer:
     return lambda kind, key: names.get((kind, str(key)), str(key))
 
 
-def _row(lead: Lead, name: Namer) -> tuple[object, ...]:
+def _row(lead: PipedriveLead, name: Namer) -> tuple[object, ...]:
     return (
         lead.id,
         lead.title,
-        [name(Kind.LABELS, key) for key in lead.label_ids],
-        None if lead.channel is None else name(Kind.CHANNELS, lead.channel),
+        [name(MetadataKind.LABELS, key) for key in lead.label_ids],
+        None if lead.channel is None else name(MetadataKind.CHANNELS, lead.channel),
         lead.channel_id,
         lead.owner_id,
         lead.person_id,
@@ -330,7 +332,7 @@ def _row(lead: Lead, name: Namer) -> tuple[object, ...]:
     )
 
 
-def _pairs(lead: Lead, name: Namer, directory: Directory) -> Iterator[tuple[str, object]]:
+def _pairs(lead: PipedriveLead, name: Namer, directory: MetadataLookup) -> Iterator[tuple[str, object]]:
     yield from zip(COLUMNS, _row(lead, name), strict=True)
     for field in (
         "origin_id",
@@ -342,7 +344,7 @@ def _pairs(lead: Lead, name: Namer, directory: Directory) -> Iterator[tuple[str,
     ):
         yield field, getattr(lead, field)
     keys = (
-        {str(entry.id): entry.name for entry in directory.table(Kind.DEAL_FIELDS).items}
+        {str(entry.id): entry.name for entry in directory.table(MetadataKind.DEAL_FIELDS).items}
         if lead.custom
         else {}
     )
@@ -350,7 +352,7 @@ def _pairs(lead: Lead, name: Namer, directory: Directory) -> Iterator[tuple[str,
         yield keys.get(key, key), value
 
 
-def money(lead: Lead) -> str | None:
+def money(lead: PipedriveLead) -> str | None:
     if lead.value is None or lead.value.amount is None:
         return None
     return f"{lead.value.amount:,.2f} {lead.value.currency or ''}".strip()

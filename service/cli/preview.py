@@ -17,9 +17,9 @@ import msgspec
 from service.cli import output
 from service.settings import source_file
 from service.sources.adapters.registry import ADAPTERS
-from service.sources.request import Request
+from service.sources.request import InboundRequest
 from service.sources.schema import ConfigError, Source, SourceFile
-from service.sources.source_file.loader import load
+from service.sources.source_file.loader import load_sources
 from worker.settings import Settings, SettingsError
 
 BODY = click.Path(exists=True, dir_okay=False, allow_dash=True)
@@ -103,7 +103,7 @@ def preview(
             _show(preview_record(found, read_body(file, LONGEST_RECORD), at), alone=len(files) == 1)
             continue
         body = b"" if method == "GET" else read_body(file, found.max_body)
-        request = Request(
+        request = InboundRequest(
             method=method,
             query=as_sent(query),
             headers=fixed if method == "GET" else with_content_type(fixed, content_type, body),
@@ -133,14 +133,14 @@ def _source(settings: Settings, name: str, env: Mapping[str, str], *, is_checked
     """
     path = source_file(settings)
     try:
-        file = load(path, env, secrets=())
+        file = load_sources(path, env, secrets=())
         if name not in file.sources:
             raise click.UsageError(
                 f"no source {name!r} in {path}; it has: {', '.join(sorted(file.sources))}"
             )
         if not is_checked:
             return file.sources[name]
-        return load(
+        return load_sources(
             path, {**dict.fromkeys(_secrets_of_others(file, name), "not needed"), **env}
         ).sources[name]
     except ConfigError as error:

@@ -21,9 +21,9 @@ from service.ops.queries import MOST, Filter, FilterError, NotFound, Reader
 from service.ops.schemas import Detail, Item, Page
 from service.settings import source_file
 from service.sources.schema import ConfigError, SourceFile
-from service.sources.source_file.loader import load
+from service.sources.source_file.loader import load_sources
 from worker.contract import State
-from worker.ledger.audit import Audit
+from worker.ledger.audit import AuditTrail
 from worker.settings import Settings
 from worker.units import parse_duration
 
@@ -39,7 +39,7 @@ class Desk(NamedTuple):
 
     def revealed(self, target: str) -> None:
         """Writes into the audit trail that personal data are shown."""
-        Audit(self.store.redis).note(setup.operator(), "reveal", target)
+        AuditTrail(self.store.redis).note(setup.operator(), "reveal", target)
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def opened(only: Collection[State] = tuple(State)) -> Iterator[Desk]:
 def _sources(settings: Settings) -> SourceFile | None:
     """The source file where it can be used; without it only the channels are not known."""
     try:
-        return load(source_file(settings), os.environ, secrets=())
+        return load_sources(source_file(settings), os.environ, secrets=())
     except ConfigError:
         return None
 

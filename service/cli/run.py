@@ -12,13 +12,13 @@ import click
 
 from service.cli import setup
 from service.local.processes import Child, Supervisor
-from service.local.stack import leadline
+from service.local.stack import leadline_argv
 from service.sources.fetched_records import SourceRecords
-from service.sources.source_file.loader import Need
+from service.sources.source_file.loader import SecretUse
 from worker import logs
 from worker.settings import Settings
 
-FETCH: tuple[Need, ...] = ("fetch",)
+FETCH: tuple[SecretUse, ...] = ("fetch",)
 """The secrets of sources that workers use."""
 
 Plan = Literal["lite", "growth", "premium", "ultimate"]
@@ -50,12 +50,12 @@ def work() -> None:
             _several(settings.worker_processes, url)
             return
         logs.configure(settings.log_format, "worker")
-        run(settings, url, sources.writings, SourceRecords(sources), sources.poll)
+        run(settings, url, sources.mappings, SourceRecords(sources), sources.poll)
 
 
 def _several(processes: int, url: str) -> None:
     env = os.environ | {"REDIS_URL": url, "LEADLINE_WORKER_PROCESSES": "1"}
-    children = [Child(f"worker-{n + 1}", leadline("work"), env=env) for n in range(processes)]
+    children = [Child(f"worker-{n + 1}", leadline_argv("work"), env=env) for n in range(processes)]
     with Supervisor(children) as supervisor:
         supervisor.run_until_signal()
 

@@ -14,18 +14,18 @@ from typing import NoReturn, TypeVar
 import click
 import redis
 
-from service.local.redis import AlreadyRunning, EmbeddedRedis, EmbeddedRedisError, running_url
+from service.local.redis import AlreadyRunning, EmbeddedRedis, EmbeddedRedisError, find_running_url
 from service.settings import source_file
 from service.sources.schema import ConfigError, SourceFile
-from service.sources.source_file.loader import Need
-from service.sources.source_file.loader import load as load_sources
-from service.sources.source_file.watcher import WatchedSources
-from worker.encryption import Vault
+from service.sources.source_file.loader import SecretUse
+from service.sources.source_file.loader import load_sources as load_sources
+from service.sources.source_file.watcher import SourceFileWatcher
+from worker.encryption import Cipher
 from worker.errors import LeadlineError, StoreUnavailable
 from worker.ledger import Ledger
 from worker.queue.rq_queue import open_queue
 from worker.queue.sweeper import Sweeper
-from worker.settings import Settings, SettingsError, misspelt
+from worker.settings import Settings, SettingsError, find_misspelt
 from worker.store.connection import connect
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ def stop(*lines: str) -> NoReturn:
 
 def settings(load: Callable[[Mapping[str, str]], Settings] = Settings.for_all) -> Settings:
     """The settings of this process; every fault at once."""
-    for name, meant in misspelt(os.environ).items():
+    for name, meant in find_misspelt(os.environ).items():
         click.echo(f"warning: {name} is no setting; did you mean {meant}?", err=True)
     try:
         return load(os.environ)
@@ -56,10 +56,10 @@ def sources(settings: Settings, env: Mapping[str, str] = os.environ) -> SourceFi
         stop("leadline: the source file cannot be used:", *(f"  {fault}" for fault in error.faults))
 
 
-def watched(settings: Settings, *, secrets: Collection[Need]) -> WatchedSources:
+def watched(settings: Settings, *, secrets: Collection[SecretUse]) -> SourceFileWatcher:
     """The source file, read again whenever it changes; every fault at once."""
     try:
-        return WatchedSources(source_file(settings), os.environ, secrets=secrets)
+        return SourceFileWatcher(source_file(settings), os.environ, secrets=secrets)
     except ConfigError as error:
         stop("leadline: the source file cannot be used:", *(f"  {fault}" for fault in error.faults))
 
@@ -72,7 +72,7 @@ def store_url(settings: Settings) -> Iterator[str]:
     if settings.redis_url:
         yield settings.redis_url
         return
-    running = running_url(settings.data_dir)
+    running = find_running_url(settings.data_dir)
     if running:
         yield running
         return
@@ -98,7 +98,7 @@ class Store:
 def opened(settings: Settings) -> Iterator[Store]:
     """The ledger, for a command of an operator. An error of ours ends the command with one line."""
     with store_url(settings) as url, connect(url, timeout=5.0) as client:
-        ledger = Ledger(client, Vault(settings.encryption_keys))
+        ledger = Ledger(client, Cipher(settings.encryption_keys))
         try:
             yield Store(client, ledger, Sweeper(ledger, open_queue(client)))
         except StoreUnavailable as error:

@@ -19,15 +19,15 @@ from service.reports.stored import heads
 from service.settings import source_file
 from service.sources.adapters.registry import ADAPTERS
 from service.sources.schema import ConfigError, Source, SourceFile
-from service.sources.source_file.loader import load
+from service.sources.source_file.loader import load_sources
 from service.sources.wizard import toml
 from worker.contract import State
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.errors import StoreUnavailable
 from worker.ledger import Ledger
 from worker.settings import Settings
 from worker.store.connection import connect
-from worker.times import iso
+from worker.times import format_iso
 
 
 @click.group()
@@ -101,7 +101,7 @@ def show_(name: str, offline: bool, as_json: bool) -> None:
 
 def _file(settings: Settings) -> SourceFile:
     try:
-        return load(source_file(settings), os.environ, secrets=())
+        return load_sources(source_file(settings), os.environ, secrets=())
     except ConfigError as error:
         setup.stop(
             "leadline: the source file cannot be used:", *(f"  {fault}" for fault in error.faults)
@@ -113,7 +113,7 @@ def _traffic(settings: Settings, name: str | None = None) -> dict[str, Traffic] 
     found: dict[str, Traffic] = {}
     try:
         with setup.store_url(settings) as url, connect(url, timeout=5.0) as client:
-            for head in heads(Ledger(client, Vault(settings.encryption_keys)), source=name):
+            for head in heads(Ledger(client, Cipher(settings.encryption_keys)), source=name):
                 one = found.setdefault(head.source, Traffic())
                 one.states[head.state.value] += 1
                 one.last_received = max(one.last_received or 0.0, head.received_at)
@@ -134,7 +134,7 @@ def _row(settings: Settings, source: Source, known: dict[str, Traffic] | None) -
         ),
         "stored": None if known is None else sum(one.states.values()),
         "dead": None if known is None else one.states[State.DEAD],
-        "last_received": iso(one.last_received),
+        "last_received": format_iso(one.last_received),
     }
 
 

@@ -23,9 +23,9 @@ from service.cli.preview import (
     with_content_type,
 )
 from service.settings import source_file
-from service.sources.request import Request
-from service.sources.schema import ConfigError, Secret
-from service.sources.source_file.loader import load
+from service.sources.request import InboundRequest
+from service.sources.schema import ConfigError, SourceSecret
+from service.sources.source_file.loader import load_sources
 from service.sources.source_file.validation import TARGETS
 from service.sources.wizard.propose import Proposal, propose
 from worker.lead.templates import CLICK_IDS
@@ -76,7 +76,7 @@ def new(
     body = b"" if method == "GET" else read_body(file, LONGEST_RECORD)
     fixed = [header_of(line) for line in headers]
     sent = fixed if method == "GET" else with_content_type(fixed, content_type, body)
-    request = Request(method=method, query=as_sent(query), headers=sent, body=body, url=url)
+    request = InboundRequest(method=method, query=as_sent(query), headers=sent, body=body, url=url)
     secrets = _secrets(secret_env)
     proposal = _proposed(request, name, secrets)
     if name is None and (free := _free(proposal.name)) != proposal.name:
@@ -95,7 +95,7 @@ def on_a_terminal() -> bool:
 
 
 def _proposed(
-    request: Request, name: str | None, secrets: Sequence[Secret], **decided: Any
+    request: InboundRequest, name: str | None, secrets: Sequence[SourceSecret], **decided: Any
 ) -> Proposal:
     try:
         return propose(request, name=name, now=time.time(), secrets=secrets, **decided)
@@ -103,18 +103,20 @@ def _proposed(
         raise click.UsageError(str(error)) from None
 
 
-def _secrets(variable: str | None) -> list[Secret]:
+def _secrets(variable: str | None) -> list[SourceSecret]:
     if variable is None:
         return []
     if not (value := os.environ.get(variable, "").strip()):
         raise click.BadParameter(f"{variable} is not set", param_hint="--secret-env")
-    return [Secret(variable, value)]
+    return [SourceSecret(variable, value)]
 
 
 def _free(name: str) -> str:
     """The name, or with a number behind it where the source file has it already."""
     try:
-        taken = load(source_file(Settings.for_service(os.environ)), os.environ, secrets=()).sources
+        taken = load_sources(
+            source_file(Settings.for_service(os.environ)), os.environ, secrets=()
+        ).sources
     except (ConfigError, SettingsError):
         return name
     numbered = (f"{name}_{number}" for number in count(2))
@@ -122,7 +124,7 @@ def _free(name: str) -> str:
 
 
 def _asked(
-    request: Request, proposal: Proposal, secrets: Sequence[Secret], name: str | None
+    request: InboundRequest, proposal: Proposal, secrets: Sequence[SourceSecret], name: str | None
 ) -> Proposal:
     """What a person decides of what was left open, one question after the other; an empty answer
     leaves it as it is.

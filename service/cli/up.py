@@ -10,7 +10,7 @@ import click
 
 from service.cli import setup
 from service.local.redis import EmbeddedRedisError
-from service.local.stack import Machine, NotUp, Place
+from service.local.stack import Endpoints, LocalStack, StartError
 from service.settings import packaged_example, source_file
 from service.sources.schema import SourceFile
 from worker import logs
@@ -30,10 +30,10 @@ def up() -> None:
     sources = setup.sources(settings, env)
     logs.configure(settings.log_format, "up")
     try:
-        with Machine(settings, env, data_dir=settings.data_dir) as machine:
-            _tell(machine.place, sources, env if env != dict(os.environ) else {})
+        with LocalStack(settings, env, data_dir=settings.data_dir) as machine:
+            _tell(machine.endpoints, sources, env if env != dict(os.environ) else {})
             machine.run_until_signal()
-    except (NotUp, EmbeddedRedisError) as error:
+    except (StartError, EmbeddedRedisError) as error:
         setup.stop(f"leadline: {error}")
 
 
@@ -49,7 +49,7 @@ def with_example_secrets(settings: Settings, env: Mapping[str, str]) -> dict[str
     return dict(env)
 
 
-def _tell(place: Place, sources: SourceFile, env: Mapping[str, str]) -> None:
+def _tell(place: Endpoints, sources: SourceFile, env: Mapping[str, str]) -> None:
     click.echo("\nLeadline is up. Ctrl-C stops it; what was accepted survives.\n")
     for name, source in sources.sources.items():
         click.echo(f"  intake    {place.service_url}/in/{name}  ({source.adapter})")

@@ -10,7 +10,7 @@ from typing import Any
 from litestar import Request as HttpRequest
 from litestar.types import HTTPScope
 
-from service.sources.request import Request
+from service.sources.request import InboundRequest
 from service.sources.schema import Source
 from service.web import pages
 from service.web.client_address import client_address
@@ -52,9 +52,9 @@ class Visit:
         forwarded = [value for name, value in self.head.headers if name == "x-forwarded-for"]
         return client_address(client[0] if client else None, forwarded, trusted)
 
-    def with_body(self, body: bytes) -> Request:
+    def with_body(self, body: bytes) -> InboundRequest:
         self.size = len(body)
-        return Request(
+        return InboundRequest(
             method=self.head.method,
             query=self.head.query,
             headers=self.head.headers,
@@ -63,10 +63,10 @@ class Visit:
         )
 
 
-def plain_request(scope: HTTPScope, public_url: str | None = None) -> Request:
+def plain_request(scope: HTTPScope, public_url: str | None = None) -> InboundRequest:
     """A request without its body, as the sources take it."""
     query = scope["query_string"].decode("latin-1")
-    return Request(
+    return InboundRequest(
         method=str(scope["method"]),
         query=query,
         headers=[

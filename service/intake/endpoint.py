@@ -20,9 +20,9 @@ from service.intake import responses, submissions
 from service.intake.context import Visit
 from service.intake.receipts import Receipts
 from service.intake.refusals import Refusals
-from service.sources.normalize import judge
-from service.sources.redact import scrub
-from service.sources.request import Outcome, Reading, Request
+from service.sources.normalize import process_request
+from service.sources.redact import redact_request
+from service.sources.request import InboundRequest, NormalizationResult, Outcome
 from service.sources.schema import Source
 from service.web import body, origins, pages, problems
 from service.web.client_address import limited_as
@@ -131,26 +131,26 @@ class IntakeEndpoint:
         if not origins.allows(source.origins, visit.origin):
             raise HttpProblem("origin")
 
-    async def _judge(self, source: Source, request: Request) -> Reading:
+    async def _judge(self, source: Source, request: InboundRequest) -> NormalizationResult:
         """What the request is. A fault of ours in reading it is an unreadable request to the
         sender, and an error in the log.
         """
         try:
             if len(request.body) <= LARGE_BODY:
-                return judge(source, request, self.context.clock())
-            return await asyncio.to_thread(judge, source, request, self.context.clock())
+                return process_request(source, request, self.context.clock())
+            return await asyncio.to_thread(process_request, source, request, self.context.clock())
         except Exception as error:
             self.log.error("judge failed", source=source.name, exc_info=error)
             raise HttpProblem("unreadable") from None
 
     async def _store(
-        self, source: Source, request: Request, reading: Reading, key: str | None
+        self, source: Source, request: InboundRequest, reading: NormalizationResult, key: str | None
     ) -> list[Receipt]:
         items = submissions.submissions(
             source,
             request,
             reading,
-            scrub(source, request),
+            redact_request(source, request),
             key=key,
             now=self.context.clock(),
             new_id=self.context.new_id,
@@ -166,7 +166,7 @@ class IntakeEndpoint:
             raise HttpProblem("key-reused")
         return receipts
 
-    def _handshake(self, visit: Visit, reading: Reading) -> Response[bytes]:
+    def _handshake(self, visit: Visit, reading: NormalizationResult) -> Response[bytes]:
         answer = responses.handshake(reading)
         self._log(visit, "handshake", answer.status)
         return responses.product(answer, headers=visit.cors)

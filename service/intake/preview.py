@@ -14,9 +14,15 @@ from msgspec import Struct, field
 
 from service.intake import responses, submissions
 from service.sources.adapters.registry import ADAPTERS
-from service.sources.normalize import interpret_record, judge
-from service.sources.redact import scrub
-from service.sources.request import Event, Outcome, Problem, Reading, Request
+from service.sources.normalize import normalize_record, process_request
+from service.sources.redact import redact_request
+from service.sources.request import (
+    FieldError,
+    InboundRequest,
+    NormalizationResult,
+    Outcome,
+    SourceEvent,
+)
 from service.sources.schema import Source
 from service.web import body, origins, pages, problems
 from service.web.problems import HttpProblem
@@ -55,10 +61,10 @@ class Preview(Struct, frozen=True, kw_only=True):
     outcome: Outcome
     response: Answered
     submissions: list[Previewed] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[FieldError] = field(default_factory=list)
 
 
-def preview(source: Source, request: Request, now: float) -> Preview:
+def preview(source: Source, request: InboundRequest, now: float) -> Preview:
     """The preview of any request; `now` in Unix seconds. Ids that only the ledger gives are
     noughts.
     """
@@ -91,7 +97,7 @@ def preview_record(source: Source, record: bytes, now: float) -> Preview:
     `response` is what the event itself was answered when it came. Raises ValueError if the product
     has no records.
     """
-    reading = interpret_record(source, record, now)
+    reading = normalize_record(source, record, now)
     response = Answered(source.reply or ADAPTERS[source.adapter].reply)
     if reading.outcome is Outcome.UNREADABLE:
         return Preview(outcome=reading.outcome, response=response, problems=reading.problems)
@@ -104,7 +110,7 @@ def preview_record(source: Source, record: bytes, now: float) -> Preview:
     )
 
 
-def _enter(source: Source, request: Request) -> str | None:
+def _enter(source: Source, request: InboundRequest) -> str | None:
     """What the door refuses before it reads; the Idempotency-Key. Raises HttpProblem."""
     if request.method not in ("GET", "POST"):
         raise HttpProblem("method", headers={"Allow": "GET, POST, OPTIONS"})
@@ -118,18 +124,22 @@ def _enter(source: Source, request: Request) -> str | None:
     return submissions.idempotency_key(request)
 
 
-def _judged(source: Source, request: Request, now: float) -> Reading:
+def _judged(source: Source, request: InboundRequest, now: float) -> NormalizationResult:
     """As at the door: what we cannot cope with is unreadable."""
     try:
-        return judge(source, request, now)
+        return process_request(source, request, now)
     except Exception as error:
-        return Reading(
+        return NormalizationResult(
             outcome=Outcome.UNREADABLE, status=400, why=f"a fault of ours: {type(error).__name__}"
         )
 
 
 def _answer(
-    source: Source, request: Request, reading: Reading, key: str | None, now: float
+    source: Source,
+    request: InboundRequest,
+    reading: NormalizationResult,
+    key: str | None,
+    now: float,
 ) -> Response[bytes]:
     """Raises HttpProblem."""
     if request.method == "GET" or reading.outcome is Outcome.HANDSHAKE:
@@ -137,14 +147,20 @@ def _answer(
     responses.check_reading(source, reading)
     ids = (f"{number:026d}" for number in count())
     items = submissions.submissions(
-        source, request, reading, scrub(source, request), key=key, now=now, new_id=lambda: next(ids)
+        source,
+        request,
+        reading,
+        redact_request(source, request),
+        key=key,
+        now=now,
+        new_id=lambda: next(ids),
     )
     receipts = [Receipt(item.id, item.state, duplicate=False) for item in items]
     return responses.accepted(source, reading, receipts, page=_page(request), headers={})
 
 
 def _refused(
-    source: Source, request: Request, problem: HttpProblem, outcome: Outcome | None = None
+    source: Source, request: InboundRequest, problem: HttpProblem, outcome: Outcome | None = None
 ) -> Preview:
     if outcome is None:
         outcome = Outcome.REFUSED if problem.status in (401, 403, 405) else Outcome.UNREADABLE
@@ -153,11 +169,13 @@ def _refused(
     return Preview(
         outcome=outcome,
         response=_shown(answer),
-        problems=problem.errors or [Problem("", problem.why)],
+        problems=problem.errors or [FieldError("", problem.why)],
     )
 
 
-def _events(source: Source, reading: Reading, now: float) -> tuple[list[Previewed], list[Problem]]:
+def _events(
+    source: Source, reading: NormalizationResult, now: float
+) -> tuple[list[Previewed], list[FieldError]]:
     found, said = [], []
     for number, event in enumerate(submissions.events_of(reading)):
         calls, faults = _calls(source, event, f"{number:026d}", now)
@@ -167,22 +185,22 @@ def _events(source: Source, reading: Reading, now: float) -> tuple[list[Previewe
 
 
 def _calls(
-    source: Source, event: Event, submission_id: str, now: float
-) -> tuple[list[Json], list[Problem]]:
+    source: Source, event: SourceEvent, submission_id: str, now: float
+) -> tuple[list[Json], list[FieldError]]:
     """The calls of an event that is a lead, and what could not be written; of any other why it is
     none.
     """
     if event.outcome is not Outcome.LEAD or event.lead is None:
-        return [], [Problem("", event.why)] if event.why else []
+        return [], [FieldError("", event.why)] if event.why else []
     writing = SourceWriting(source.name, source.lead, source.rules, source.line)
     try:
         made = plan(writing, event.lead, submission_id=submission_id, received_at=now, now=now)
     except Unmappable as error:
-        return [], [Problem(error.setting, str(error))]
-    return planned_calls(made), [Problem("", sentence) for sentence in made.left_out]
+        return [], [FieldError(error.setting, str(error))]
+    return planned_calls(made), [FieldError("", sentence) for sentence in made.left_out]
 
 
-def _bare(event: Event) -> Previewed:
+def _bare(event: SourceEvent) -> Previewed:
     return Previewed(event.event_id, _lead(event.lead) if event.lead else None)
 
 
@@ -197,7 +215,7 @@ def _given(lead: Lead) -> Iterator[tuple[str, Any]]:
             yield name, msgspec.to_builtins(value)
 
 
-def _page(request: Request) -> bool:
+def _page(request: InboundRequest) -> bool:
     return pages.prefers_html(request.header("accept") or "")
 
 

@@ -55,9 +55,9 @@ class Refusals:
         try:
             async with store.pipeline(transaction=False) as pipe:
                 for source, entries in taken.items():
-                    pipe.lpush(keys.refused(source), *entries)
-                    pipe.ltrim(keys.refused(source), 0, KEPT - 1)
-                    pipe.expire(keys.refused(source), KEPT_SECONDS)
+                    pipe.lpush(keys.refusals(source), *entries)
+                    pipe.ltrim(keys.refusals(source), 0, KEPT - 1)
+                    pipe.expire(keys.refusals(source), KEPT_SECONDS)
                 await pipe.execute()
         except (RedisError, OSError):
             return
@@ -65,4 +65,4 @@ class Refusals:
 
 def recent(store: redis.Redis, source: str) -> list[dict[str, Any]]:
     """The newest refused requests, the newest first."""
-    return [msgspec.json.decode(entry) for entry in store.lrange(keys.refused(source), 0, -1)]
+    return [msgspec.json.decode(entry) for entry in store.lrange(keys.refusals(source), 0, -1)]

@@ -10,7 +10,7 @@ import msgspec
 from litestar import Response
 
 from service.intake import submissions
-from service.sources.request import Answer, Outcome, Reading
+from service.sources.request import CustomResponse, NormalizationResult, Outcome
 from service.sources.schema import Source
 from service.web import pages
 from service.web.origins import redirect_allowed
@@ -33,7 +33,7 @@ def status_url(submission_id: str) -> str:
 
 def accepted(
     source: Source,
-    reading: Reading,
+    reading: NormalizationResult,
     receipts: Sequence[Receipt],
     *,
     page: bool,
@@ -44,14 +44,16 @@ def accepted(
     extra = {**headers, "Idempotent-Replayed": "true"} if replayed else dict(headers)
     if page and reading.answer is None:
         return _for_a_browser(source, reading, receipts[0], extra)
-    answer = reading.answer or Answer(status=reading.status, body=_generic(receipts, replayed))
+    answer = reading.answer or CustomResponse(
+        status=reading.status, body=_generic(receipts, replayed)
+    )
     if reading.answer is None:
         extra["Location"] = status_url(receipts[0].id)
     return product(answer, status=source.reply, headers=extra)
 
 
 def product(
-    answer: Answer, *, status: int | None = None, headers: Mapping[str, str]
+    answer: CustomResponse, *, status: int | None = None, headers: Mapping[str, str]
 ) -> Response[bytes]:
     """A product's own answer; `status` overrides it."""
     code = status or answer.status
@@ -64,7 +66,7 @@ def product(
     )
 
 
-def _encoded(answer: Answer) -> bytes:
+def _encoded(answer: CustomResponse) -> bytes:
     if answer.body is None:
         return b""
     if answer.media_type.partition(";")[0].endswith("json"):
@@ -91,7 +93,7 @@ def _item(receipt: Receipt) -> dict[str, Any]:
 
 
 def _for_a_browser(
-    source: Source, reading: Reading, receipt: Receipt, headers: Mapping[str, str]
+    source: Source, reading: NormalizationResult, receipt: Receipt, headers: Mapping[str, str]
 ) -> Response[bytes]:
     own = reading.redirect_to
     target = own if redirect_allowed(own, source.redirect_origins) else source.redirect
@@ -113,7 +115,7 @@ HANDSHAKES = "POST, OPTIONS"
 _READ_AS = {413: "too-large", 415: "media-type"}
 
 
-def check_reading(source: Source, reading: Reading) -> None:
+def check_reading(source: Source, reading: NormalizationResult) -> None:
     """Raises HttpProblem for what is not to be stored."""
     if reading.outcome is Outcome.REFUSED:
         kind = "handshake" if reading.status == 403 else "not-genuine"
@@ -137,7 +139,7 @@ def check_reading(source: Source, reading: Reading) -> None:
         raise HttpProblem("no-contact", errors=reading.problems)
 
 
-def handshake(reading: Reading) -> Answer:
+def handshake(reading: NormalizationResult) -> CustomResponse:
     """The answer to a handshake. Raises HttpProblem for a GET that is none, or that is refused."""
     if reading.outcome is Outcome.HANDSHAKE:
         if reading.answer is None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from service.sources.request import Event, Outcome, Reading, Request
+from service.sources.request import InboundRequest, NormalizationResult, Outcome, SourceEvent
 from service.sources.schema import Source
 from service.web.body import media_type
 from service.web.problems import HttpProblem
@@ -23,7 +23,7 @@ _BOUNDARY = re.compile(r'boundary="?([^";,]{1,200})"?', re.IGNORECASE)
 _FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 
 
-def idempotency_key(request: Request) -> str | None:
+def idempotency_key(request: InboundRequest) -> str | None:
     """The Idempotency-Key header. Raises HttpProblem 400 for one that is no key."""
     given = [value for name, value in request.headers if name == "idempotency-key"]
     if not given:
@@ -34,7 +34,7 @@ def idempotency_key(request: Request) -> str | None:
 
 
 def duplicate_key(
-    source: Source, request: Request, event: Event, place: int, key: str | None
+    source: Source, request: InboundRequest, event: SourceEvent, place: int, key: str | None
 ) -> DuplicateKey | None:
     """The key of the event at `place` in its request; None where the source keeps no window and
     there is no id.
@@ -56,7 +56,7 @@ def duplicate_key(
     )
 
 
-def fingerprint(request: Request) -> str:
+def fingerprint(request: InboundRequest) -> str:
     """A digest of the body. A multipart boundary is random for each sending and left out of it."""
     body = request.body
     found = _BOUNDARY.search(request.content_type)
@@ -65,7 +65,7 @@ def fingerprint(request: Request) -> str:
     return digest(body.decode("latin-1"))
 
 
-def _content(request: Request, event: Event, place: int, body: str) -> str:
+def _content(request: InboundRequest, event: SourceEvent, place: int, body: str) -> str:
     """What the fields say, however they were encoded; the bytes where no lead could be read from
     them.
 
@@ -94,16 +94,16 @@ STATES = {
 }
 
 
-def events_of(reading: Reading) -> list[Event]:
+def events_of(reading: NormalizationResult) -> list[SourceEvent]:
     """The events; a genuine request without any (a ping, an empty batch) is one event that makes no
     lead.
     """
     return reading.events or [
-        Event(outcome=Outcome.NO_LEAD, lead=None, why=reading.detail or "no events")
+        SourceEvent(outcome=Outcome.NO_LEAD, lead=None, why=reading.detail or "no events")
     ]
 
 
-def nobody_to_reach(source: Source, reading: Reading) -> bool:
+def nobody_to_reach(source: Source, reading: NormalizationResult) -> bool:
     """Whether the sender should mend the request: a form or partner post in which no event can be
     answered.
     """
@@ -114,8 +114,8 @@ def nobody_to_reach(source: Source, reading: Reading) -> bool:
 
 def submissions(
     source: Source,
-    request: Request,
-    reading: Reading,
+    request: InboundRequest,
+    reading: NormalizationResult,
     raw: Raw,
     *,
     key: str | None,
@@ -143,7 +143,7 @@ def submissions(
     ]
 
 
-def precedence(source: Source, request: Request) -> Precedence:
+def precedence(source: Source, request: InboundRequest) -> Precedence:
     """Whether a person waits for a call: at a form, or in any browser, which names its page's
     origin in every post.
     """
@@ -151,7 +151,7 @@ def precedence(source: Source, request: Request) -> Precedence:
     return Precedence.FORM if person else Precedence.WEBHOOK
 
 
-def _cause(source: Source, reading: Reading, event: Event) -> Cause | None:
+def _cause(source: Source, reading: NormalizationResult, event: SourceEvent) -> Cause | None:
     """Why an event is parked at once: nobody can be reached by it."""
     if event.outcome is not Outcome.NO_CONTACT:
         return None

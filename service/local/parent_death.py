@@ -28,7 +28,7 @@ def spawn(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     output: IO[bytes] | None = None,
-    keep: Sequence[int] = (),
+    inherited_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Starts ARGV in a process group of its own, with no input; `keep` are file descriptors that it
     inherits.
@@ -47,7 +47,7 @@ def spawn(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            pass_fds=[read_end, *keep],
+            pass_fds=[read_end, *inherited_fds],
             process_group=0,
         )
     except BaseException:
@@ -55,18 +55,18 @@ def spawn(
         raise
     finally:
         os.close(read_end)
-    _lifelines[process.pid] = write_end
+    _pipes[process.pid] = write_end
     return process
 
 
 def release(pid: int) -> None:
     """Forgets the pipe of a child that has ended."""
-    write_end = _lifelines.pop(pid, None)
+    write_end = _pipes.pop(pid, None)
     if write_end is not None:
         os.close(write_end)
 
 
-_lifelines: dict[int, int] = {}
+_pipes: dict[int, int] = {}
 """Child's pid -> the pipe's end whose closing tells of our death."""
 
 

@@ -25,7 +25,7 @@ import structlog
 
 from service.local import parent_death
 
-GRACE = 13.0
+GRACE_SECONDS = 13.0
 """Seconds from SIGTERM to SIGKILL: every process promises to stop within 15."""
 
 FIRST_DELAY, LONGEST_DELAY, STEADY_AFTER = 1.0, 10.0, 30.0
@@ -47,7 +47,7 @@ class Child:
     env: Mapping[str, str] | None = None
     log: Path | None = None
     cwd: Path | None = None
-    keep: Sequence[int] = ()
+    inherited_fds: Sequence[int] = ()
     """File descriptors the child inherits."""
 
 
@@ -69,8 +69,8 @@ class Supervisor:
         could not be.
         """
         for keeper in self._keepers:
-            keeper.begin()
-        faults = [fault for fault in (keeper.started() for keeper in self._keepers) if fault]
+            keeper.start()
+        faults = [fault for fault in (keeper.wait_started() for keeper in self._keepers) if fault]
         if faults:
             self.stop()
             raise faults[0]
@@ -106,21 +106,21 @@ class Supervisor:
                 signal.signal(number, handler)
         return came[0]
 
-    def stop(self, grace: float = GRACE, hurry: Callable[[], bool] = lambda: False) -> None:
+    def stop(self, grace: float = GRACE_SECONDS, hurry: Callable[[], bool] = lambda: False) -> None:
         """SIGTERM to all, SIGKILL after `grace` seconds or once `hurry` says so. Harmless when
         nothing runs.
         """
         for keeper in self._keepers:
-            keeper.ask_to_stop()
+            keeper.request_stop()
         deadline = time.monotonic() + grace
         while (
-            any(keeper.busy for keeper in self._keepers)
+            any(keeper.is_running for keeper in self._keepers)
             and time.monotonic() < deadline
             and not hurry()
         ):
             time.sleep(0.02)
         for keeper in self._keepers:
-            keeper.end()
+            keeper.kill()
 
 
 class _Keeper:
@@ -143,23 +143,23 @@ class _Keeper:
         return process.pid if process is not None and process.returncode is None else None
 
     @property
-    def busy(self) -> bool:
+    def is_running(self) -> bool:
         return self._thread.is_alive()
 
-    def begin(self) -> None:
+    def start(self) -> None:
         self._thread.start()
 
-    def started(self) -> OSError | None:
+    def wait_started(self) -> OSError | None:
         """Waits for the first start; the fault if there was one."""
         self._tried.wait()
         return self._fault
 
-    def ask_to_stop(self) -> None:
+    def request_stop(self) -> None:
         with self._lock:
             self._stopping.set()
             self._signal(signal.SIGTERM)
 
-    def end(self) -> None:
+    def kill(self) -> None:
         """SIGKILL for the child and all it started."""
         with self._lock:
             if self._process is not None and self._process.returncode is None:
@@ -212,11 +212,17 @@ class _Keeper:
 
 def _start(child: Child) -> subprocess.Popen[bytes]:
     if child.log is None:
-        return parent_death.spawn(child.argv, env=child.env, cwd=child.cwd, keep=child.keep)
+        return parent_death.spawn(
+            child.argv, env=child.env, cwd=child.cwd, inherited_fds=child.inherited_fds
+        )
     child.log.parent.mkdir(parents=True, exist_ok=True)
     with _append(child.log) as output:
         return parent_death.spawn(
-            child.argv, env=child.env, cwd=child.cwd, keep=child.keep, output=output
+            child.argv,
+            env=child.env,
+            cwd=child.cwd,
+            inherited_fds=child.inherited_fds,
+            output=output,
         )
 
 

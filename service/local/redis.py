@@ -32,11 +32,11 @@ import redis
 from service.local.processes import Child, Supervisor
 from worker.store.connection import connect
 
-OLDEST = (6, 2)
-SOCKET_PATH_MAX = 100
+MIN_VERSION = (6, 2)
+MAX_SOCKET_PATH_BYTES = 100
 """Bytes; the system's limit is 107 on Linux and 103 on macOS."""
 
-PATIENCE = 5.0
+LOCK_WAIT_SECONDS = 5.0
 """Seconds to wait for the lock: the server of a predecessor that was killed may need a moment to
 stop.
 """
@@ -74,8 +74,8 @@ class EmbeddedRedis:
     server.url`.
     """
 
-    def __init__(self, data_dir: Path | str, *, patience: float = PATIENCE) -> None:
-        self._patience = patience
+    def __init__(self, data_dir: Path | str, *, lock_wait: float = LOCK_WAIT_SECONDS) -> None:
+        self._patience = lock_wait
         self.folder = Path(data_dir).resolve() / "redis"
         self.socket = _socket_path(self.folder)
         self.url = f"unix://{self.socket}"
@@ -110,7 +110,7 @@ class EmbeddedRedis:
                 "redis",
                 [str(binary), str(self.folder / "redis.conf")],
                 log=self.log,
-                keep=[self._lock.fileno()],
+                inherited_fds=[self._lock.fileno()],
             )
             self._supervisor = Supervisor([child])
             self._supervisor.start()
@@ -125,14 +125,12 @@ class EmbeddedRedis:
         """
         deadline = time.monotonic() + timeout
         deaths = self._supervisor.deaths["redis"] if self._supervisor else 0
-        while not answers(self.url):
+        while not responds(self.url):
             if self._supervisor is None or self._supervisor.deaths["redis"] > deaths:
-                raise EmbeddedRedisError(
-                    f"the embedded Redis stopped at once: {self._last_words()}"
-                )
+                raise EmbeddedRedisError(f"the embedded Redis stopped at once: {self._log_tail()}")
             if time.monotonic() > deadline:
                 raise EmbeddedRedisError(
-                    f"the embedded Redis did not answer within {timeout:g} s: {self._last_words()}"
+                    f"the embedded Redis did not answer within {timeout:g} s: {self._log_tail()}"
                 )
             time.sleep(0.01)
 
@@ -156,22 +154,22 @@ class EmbeddedRedis:
         (self.folder / "redis.conf").write_text(text, encoding="utf-8")
         (self.folder / "address").write_text(self.url, encoding="utf-8")
 
-    def _last_words(self) -> str:
+    def _log_tail(self) -> str:
         with suppress(OSError):
             lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
             return " / ".join(lines[-3:])[-600:] or "its log is empty"
         return "it left no log"
 
 
-def running_url(data_dir: Path | str) -> str | None:
+def find_running_url(data_dir: Path | str) -> str | None:
     """The URL of the server that another process runs on this data directory, or None."""
     with suppress(OSError):
         url = (Path(data_dir).resolve() / "redis" / "address").read_text(encoding="utf-8")
-        return url if answers(url) else None
+        return url if responds(url) else None
     return None
 
 
-def answers(url: str) -> bool:
+def responds(url: str) -> bool:
     """Whether a server is there and has loaded its data."""
     with connect(url) as client:
         try:
@@ -186,7 +184,7 @@ def find_binary() -> Path:
     """
     for name in ("valkey-server", "redis-server"):
         found = shutil.which(name)
-        if found and _version(found) >= OLDEST:
+        if found and _version(found) >= MIN_VERSION:
             return Path(found)
     packaged = _packaged_binary()
     if packaged is None:
@@ -224,7 +222,7 @@ def _packaged_binary() -> Path | None:
 
 def _socket_path(folder: Path) -> Path:
     path = folder / "redis.sock"
-    if len(os.fsencode(path)) <= SOCKET_PATH_MAX:
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
         return path
     name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"leadline-{os.getuid()}-{name}" / "redis.sock"

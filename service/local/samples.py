@@ -28,7 +28,7 @@ channel = "Marketplace"
 MISSING_LABEL = "Webinar"
 
 
-class Sample(Struct, frozen=True, kw_only=True):
+class DemoSample(Struct, frozen=True, kw_only=True):
     """`status`: the answer that must come. `state`, `result`: what must become of it; state None:
     nothing is stored.
     """
@@ -43,7 +43,7 @@ class Sample(Struct, frozen=True, kw_only=True):
     duplicate: bool = False
 
 
-def samples(env: Mapping[str, str], now: float) -> list[Sample]:
+def build_samples(env: Mapping[str, str], now: float) -> list[DemoSample]:
     """In the order in which they are posted. `env` holds the secrets of the sources."""
     form = {
         "content-type": "application/x-www-form-urlencoded",
@@ -65,7 +65,7 @@ def samples(env: Mapping[str, str], now: float) -> list[Sample]:
         }
     )
     return [
-        Sample(
+        DemoSample(
             name="web form, paid search",
             source="contact",
             headers=form,
@@ -75,7 +75,7 @@ def samples(env: Mapping[str, str], now: float) -> list[Sample]:
             state=State.DELIVERED,
             result=Result.CREATED,
         ),
-        Sample(
+        DemoSample(
             name="same person again",
             source="contact",
             headers=form,
@@ -84,7 +84,7 @@ def samples(env: Mapping[str, str], now: float) -> list[Sample]:
             state=State.DELIVERED,
             result=Result.LABELLED,
         ),
-        Sample(
+        DemoSample(
             name="JSON sent as text",
             source="contact",
             headers={"content-type": "text/plain;charset=UTF-8", "accept": "*/*"},
@@ -98,7 +98,7 @@ def samples(env: Mapping[str, str], now: float) -> list[Sample]:
             state=State.DELIVERED,
             result=Result.CREATED,
         ),
-        Sample(
+        DemoSample(
             name="signed webhook",
             source="webhook",
             headers=program | _signature(env["WEBHOOK_SECRET"], WEBHOOK, now),
@@ -107,7 +107,7 @@ def samples(env: Mapping[str, str], now: float) -> list[Sample]:
             state=State.DELIVERED,
             result=Result.CREATED,
         ),
-        Sample(
+        DemoSample(
             name="forged webhook",
             source="webhook",
             headers=program | _signature("not the secret", WEBHOOK, now),
@@ -115,7 +115,7 @@ def samples(env: Mapping[str, str], now: float) -> list[Sample]:
             status=401,
             state=None,
         ),
-        Sample(
+        DemoSample(
             name="partner JSON",
             source="partner",
             headers=partner,
@@ -124,7 +124,7 @@ def samples(env: Mapping[str, str], now: float) -> list[Sample]:
             state=State.DELIVERED,
             result=Result.CREATED,
         ),
-        Sample(
+        DemoSample(
             name="the same event again",
             source="partner",
             headers=partner,
@@ -134,7 +134,7 @@ def samples(env: Mapping[str, str], now: float) -> list[Sample]:
             result=Result.CREATED,
             duplicate=True,
         ),
-        Sample(
+        DemoSample(
             name="test event",
             source="partner",
             headers=partner,
@@ -142,7 +142,7 @@ def samples(env: Mapping[str, str], now: float) -> list[Sample]:
             status=202,
             state=State.IGNORED,
         ),
-        Sample(
+        DemoSample(
             name="spam",
             source="contact",
             headers=form,
@@ -150,7 +150,7 @@ def samples(env: Mapping[str, str], now: float) -> list[Sample]:
             status=303,
             state=State.QUARANTINED,
         ),
-        Sample(
+        DemoSample(
             name="label not in Pipedrive",
             source="webinar",
             headers=program,

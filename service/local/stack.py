@@ -28,7 +28,7 @@ from msgspec import Struct
 from service.local.processes import Child, Supervisor
 from service.local.redis import EmbeddedRedis
 from service.sandbox.settings import SandboxSettings
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.ledger import Ledger
 from worker.ledger.status import workers
 from worker.settings import Settings
@@ -38,11 +38,11 @@ START_SECONDS = 60.0
 SANDBOX_PORT = SandboxSettings().port
 
 
-class NotUp(Exception):
+class StartError(Exception):
     """A part did not start; the message says which, why and what to do."""
 
 
-class Place(Struct, frozen=True, kw_only=True):
+class Endpoints(Struct, frozen=True, kw_only=True):
     """Where everything is. `env` is what its processes see."""
 
     service_url: str
@@ -56,7 +56,7 @@ class Place(Struct, frozen=True, kw_only=True):
         return Settings.for_all(self.env)
 
 
-class Machine:
+class LocalStack:
     """A context manager. `logs` takes the processes' output; None: ours. `free_ports`: take any,
     else those of the settings.
     """
@@ -78,9 +78,9 @@ class Machine:
         self._stack = ExitStack()
         self._supervisor: Supervisor | None = None
         self.redis: EmbeddedRedis | None = None
-        self.place: Place
+        self.endpoints: Endpoints
 
-    def __enter__(self) -> Machine:
+    def __enter__(self) -> LocalStack:
         try:
             self._start()
         except BaseException:
@@ -108,21 +108,23 @@ class Machine:
         sandbox = (
             None
             if settings.has_credentials or "PIPEDRIVE_BASE_URL" in self._env
-            else self._port(SANDBOX_PORT, must=False)
+            else self._choose_port(SANDBOX_PORT, must=False)
         )
-        port = self._port(settings.port, must=True)
+        port = self._choose_port(settings.port, must=True)
         if settings.redis_url is None:
             self.redis = self._stack.enter_context(EmbeddedRedis(self._data_dir))
-        self.place = self._place(
+        self.endpoints = self._build_endpoints(
             settings, port, sandbox, self.redis.url if self.redis else str(settings.redis_url)
         )
         self._supervisor = Supervisor(list(self._children(sandbox)))
         self._stack.enter_context(self._supervisor)
-        self._await("the Pipedrive sandbox", self._sandbox_ready)
-        self._await("the service", lambda: _answers(self.place.service_url + "/readyz"))
-        self._await("the workers", self._workers_ready)
+        self._wait_until("the Pipedrive sandbox", self._sandbox_ready)
+        self._wait_until("the service", lambda: _responds(self.endpoints.service_url + "/readyz"))
+        self._wait_until("the workers", self._workers_ready)
 
-    def _place(self, settings: Settings, port: int, sandbox: int | None, redis_url: str) -> Place:
+    def _build_endpoints(
+        self, settings: Settings, port: int, sandbox: int | None, redis_url: str
+    ) -> Endpoints:
         sandbox_url = f"http://127.0.0.1:{sandbox}" if sandbox else None
         operators = [token for token in settings.ops_tokens or () if token.role == "operator"]
         token = str(operators[0].token) if operators else secrets.token_urlsafe(18)
@@ -144,7 +146,7 @@ class Machine:
             }
         if sandbox_url:
             env["PIPEDRIVE_BASE_URL"] = sandbox_url
-        return Place(
+        return Endpoints(
             service_url=f"http://{settings.host}:{port}",
             pipedrive_url=env.get("PIPEDRIVE_BASE_URL", settings.pipedrive_base_url),
             sandbox_url=sandbox_url,
@@ -169,14 +171,14 @@ class Machine:
         return [
             Child(
                 name,
-                leadline(*arguments),
-                env=self.place.env,
+                leadline_argv(*arguments),
+                env=self.endpoints.env,
                 log=self._logs / f"{name}.log" if self._logs else None,
             )
             for name, arguments in words.items()
         ]
 
-    def _port(self, wanted: int, *, must: bool) -> int:
+    def _choose_port(self, wanted: int, *, must: bool) -> int:
         """The port, if it is free; else another, unless it `must` be this one. Raises `NotUp`."""
         if not self._free_ports and wanted:
             with suppress(OSError), socket.socket() as probe:
@@ -184,7 +186,7 @@ class Machine:
                 probe.bind((self._settings.host, wanted))
                 return wanted
             if must:
-                raise NotUp(
+                raise StartError(
                     f"port {wanted} is in use: stop what listens there, or set LEADLINE_PORT to"
                     " another"
                 )
@@ -193,35 +195,35 @@ class Machine:
             return int(probe.getsockname()[1])
 
     def _sandbox_ready(self) -> bool:
-        return self.place.sandbox_url is None or _answers(
-            self.place.sandbox_url + "/_sandbox/health"
+        return self.endpoints.sandbox_url is None or _responds(
+            self.endpoints.sandbox_url + "/_sandbox/health"
         )
 
     def _workers_ready(self) -> bool:
-        with connect(self.place.redis_url) as client:
-            return workers(Ledger(client, Vault())) > 0
+        with connect(self.endpoints.redis_url) as client:
+            return workers(Ledger(client, Cipher())) > 0
 
-    def _await(self, what: str, ready: Callable[[], Any]) -> None:
+    def _wait_until(self, what: str, ready: Callable[[], Any]) -> None:
         assert self._supervisor is not None
         deadline = time.monotonic() + START_SECONDS
         while not ready():
             if time.monotonic() > deadline or max(self._supervisor.deaths.values()) >= 3:
                 where = f"; its last words are in {self._logs}" if self._logs else ""
-                raise NotUp(f"{what} did not start{where}")
+                raise StartError(f"{what} did not start{where}")
             time.sleep(0.05)
 
     def ledger(self) -> Ledger:
         """The ledger of this machine, for looking on."""
-        client = self._stack.enter_context(connect(self.place.redis_url, timeout=5.0))
-        return Ledger(client, Vault(self._settings.encryption_keys))
+        client = self._stack.enter_context(connect(self.endpoints.redis_url, timeout=5.0))
+        return Ledger(client, Cipher(self._settings.encryption_keys))
 
 
-def leadline(*words: str) -> list[str]:
+def leadline_argv(*words: str) -> list[str]:
     """The argv of a `leadline` command in this interpreter."""
     return [sys.executable, "-m", "service.cli.main", *words]
 
 
-def _answers(url: str) -> bool:
+def _responds(url: str) -> bool:
     try:
         return httpx.get(url, timeout=2.0, trust_env=False).status_code == 200
     except httpx.HTTPError:

@@ -18,11 +18,11 @@ from service.ops.auth import Access, Web, read_body
 from service.ops.filters import Filter
 from service.ops.refusals import problem_of
 from service.ops.schemas import Audited, Page
-from service.sources.request import Problem
+from service.sources.request import FieldError
 from service.web import pages, problems
 from service.web.problems import HttpProblem
 from service.web.request_id import request_id
-from worker.times import iso
+from worker.times import format_iso
 
 T = TypeVar("T")
 B = TypeVar("B", bound=Struct)
@@ -199,13 +199,13 @@ def audit_page(actions: Actions, cursor: str | None, limit: str) -> Page[Audited
     if not (
         limit.isascii() and limit.isdigit() and len(limit) < 6 and 1 <= int(limit) <= AUDIT_MOST
     ):
-        raise HttpProblem("value", errors=[Problem("limit", f"expected 1 to {AUDIT_MOST}")])
+        raise HttpProblem("value", errors=[FieldError("limit", f"expected 1 to {AUDIT_MOST}")])
     try:
         found, following, total = actions.audit.page(cursor, int(limit))
     except ValueError as error:
-        raise HttpProblem("value", errors=[Problem("cursor", str(error))]) from None
+        raise HttpProblem("value", errors=[FieldError("cursor", str(error))]) from None
     items = [
-        Audited(iso(entry.at) or "", entry.who, entry.action, entry.target, entry.detail)
+        Audited(format_iso(entry.at) or "", entry.who, entry.action, entry.target, entry.detail)
         for entry in found
     ]
     return Page(items, following, total)
@@ -221,7 +221,7 @@ def decode(body: bytes, kind: type[B]) -> B:
         message, _, place = str(error).partition(" - at `$.")
         unknown = message.partition("unknown field `")[2].rstrip("`")
         raise HttpProblem(
-            "value", errors=[Problem(unknown or place.rstrip("`"), message)]
+            "value", errors=[FieldError(unknown or place.rstrip("`"), message)]
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
         raise HttpProblem("unreadable", "The body is no JSON in UTF-8.") from None

@@ -25,15 +25,15 @@ from worker.erasure.erasure import Erasure
 from worker.errors import LeadlineError, NotAllowed, Overtaken
 from worker.lead.edit import EditError, mend
 from worker.ledger import Ledger, Record, audit
-from worker.ledger.audit import Audit
-from worker.ledger.bulk import ACTIONS, Bulks, Progress
+from worker.ledger.audit import AuditTrail
+from worker.ledger.bulk import ACTIONS, BulkActions, BulkProgress
 from worker.ledger.identifiers import Identifier
 from worker.ledger.ledger import Audited
 from worker.ledger.status import LEAD_TOKENS, Paused
 from worker.queue.rq_queue import open_queue
 from worker.queue.sweeper import Sweeper
 from worker.store import keys
-from worker.times import iso
+from worker.times import format_iso
 
 # An edit of a lead as people type it, made as safe and as regular as what comes through the door.
 
@@ -152,8 +152,8 @@ class Actions:
         self._sweeper = Sweeper(ledger, open_queue(ledger.redis))
         self._finder = finder
         self._data_dir = data_dir
-        self.bulks = Bulks(ledger)
-        self.audit = Audit(ledger.redis)
+        self.bulks = BulkActions(ledger)
+        self.audit = AuditTrail(ledger.redis)
 
     # -- one submission
     # --------------------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ class Actions:
         record = self._record(submission_id)
         if record.state not in ACTIONS[action]:
             raise NotAllowed(submission_id, record.state, action)
-        if seen and seen != iso(record.updated_at):
+        if seen and seen != format_iso(record.updated_at):
             raise Overtaken(submission_id, record.state, action)
         if not edit:
             return None, record.updated_at
@@ -252,8 +252,12 @@ class Actions:
         return self.paused()
 
     def paused(self) -> Paused | None:
-        found = self.ledger.gate.paused()
-        return Paused(found.reason, iso(found.since) or "", iso(found.until)) if found else None
+        found = self.ledger.gate.find_pause()
+        return (
+            Paused(found.reason, format_iso(found.since) or "", format_iso(found.until))
+            if found
+            else None
+        )
 
     def ignore(self, cause_id: str, by: str) -> None:
         """What died of it until now needs nobody; it shows itself again once it comes back. Raises
@@ -347,11 +351,11 @@ class Actions:
 
     def cost(self, count: int) -> Cost:
         """For the dialogue before a bulk retry. Raises `StoreUnavailable`."""
-        left = self.ledger.redis.get(keys.ALLOWANCE + "left")
+        left = self.ledger.redis.get(keys.DEFAULT_ACCOUNT.allowance("left"))
         return Cost(count * LEAD_TOKENS, int(left) if left else None)
 
 
-def progress(found: Progress) -> BulkProgress:
+def progress(found: BulkProgress) -> BulkProgress:
     """As the console shows it."""
     return BulkProgress(
         id=found.id,
@@ -363,9 +367,9 @@ def progress(found: Progress) -> BulkProgress:
         stopped=found.stopped,
         done=found.done,
         by=found.by,
-        at=iso(found.at),
+        at=format_iso(found.at),
         skipped=found.skipped,
-        ended_at=iso(found.ended_at),
+        ended_at=format_iso(found.ended_at),
     )
 
 

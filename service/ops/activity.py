@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from service.ops.search_table import Table
 from worker.contract import State
-from worker.times import iso
+from worker.times import format_iso
 
 WEEK = 7 * 24 * 3600.0
 ENOUGH = 10
@@ -69,11 +69,11 @@ def chart(
     today = "select count(*) from submission where source = ? and received >= ?"
     done = "select count(*) from submission where state = ? and at >= ? and received >= ?"
     return Chart(
-        [iso(start + 3600 * hour) or "" for hour in range(count)],
+        [format_iso(start + 3600 * hour) or "" for hour in range(count)],
         lines,
         sum(table.ask(today, (name, midnight))[0][0] for name in names),
         table.ask(done, (State.DELIVERED.value, midnight, midnight))[0][0],
-        iso(
+        format_iso(
             table.ask("select max(at) from submission where state = ?", (State.DELIVERED.value,))[
                 0
             ][0]
@@ -116,7 +116,7 @@ def _line(
         name,
         [received.get(hour, 0) for hour in range(hours)],
         [delivered.get((name, hour), 0) for hour in range(hours)],
-        iso(last),
+        format_iso(last),
         usual is not None and silence > max(SHORTEST_SILENCE, LONGER * usual),
     )
 

@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 from service.context import ServiceContext
 from service.ops import session
 from service.ops.session import TRIES, Lockout
-from service.sources.request import Problem
+from service.sources.request import FieldError
 from service.web import body
 from service.web.client_address import client_address, limited_as
 from service.web.origins import origin_of
@@ -255,7 +255,7 @@ async def form(request: Web) -> dict[str, str]:
             for name, values in parse_qs(text, keep_blank_values=True, max_num_fields=1000).items()
         }
     except ValueError:
-        raise HttpProblem("unreadable", errors=[Problem("", "more than 1000 fields")]) from None
+        raise HttpProblem("unreadable", errors=[FieldError("", "more than 1000 fields")]) from None
 
 
 def _slots(request: Web) -> MutableMapping[str, Any]:

@@ -10,7 +10,7 @@ from service.ops.schemas import CauseCard
 from service.ops.search_table import Table
 from worker.causes import UNRECORDED, cause_id, title
 from worker.contract import Cause
-from worker.times import iso
+from worker.times import format_iso
 
 HOURS = 24
 
@@ -46,8 +46,8 @@ def card(cause: Cause, counted: Counted, ignored: Mapping[str, float]) -> CauseC
         field=cause.field,
         count=counted.letters,
         sources=counted.sources,
-        first_seen=iso(counted.first) or "",
-        last_seen=iso(counted.last) or "",
+        first_seen=format_iso(counted.first) or "",
+        last_seen=format_iso(counted.last) or "",
         ignored=ignored.get(name, 0.0) >= counted.last,
         setting=cause.setting,
         trend=counted.trend,

@@ -14,8 +14,8 @@ from service.ops import masking
 from service.ops.items import held_as, item
 from service.ops.schemas import CauseCard, Delivery, Detail, RawRequest, TimelineEntry
 from service.sources.fields.attribution import from_url
-from service.sources.normalize import interpret
-from service.sources.request import Request
+from service.sources.normalize import normalize
+from service.sources.request import InboundRequest
 from service.sources.schema import Source
 from worker.contract import Attempt, Lead, Moment, Raw
 from worker.errors import Unmappable
@@ -24,8 +24,8 @@ from worker.lead.settings import LeadSettings, SourceWriting
 from worker.ledger import Ledger, Record
 from worker.ledger.record import decode
 from worker.store import keys
-from worker.store.connection import asking
-from worker.times import iso
+from worker.store.connection import translate_errors
+from worker.times import format_iso
 
 # What gave a lead its channel, labels and campaign: which rule or default, as the source file is
 # now.
@@ -142,7 +142,7 @@ def find(ledger: Ledger, submission_id: str) -> Found | None:
     """None where there is none. Raises `StoreUnavailable`."""
     if not _ID.fullmatch(submission_id):
         return None
-    with asking(), ledger.redis.pipeline(transaction=True) as pipe:
+    with translate_errors(), ledger.redis.pipeline(transaction=True) as pipe:
         pipe.hgetall(keys.submission(submission_id))
         pipe.lrange(keys.attempts(submission_id), 0, -1)
         pipe.lrange(keys.timeline(submission_id), 0, -1)
@@ -150,7 +150,7 @@ def find(ledger: Ledger, submission_id: str) -> Found | None:
     if b"state" not in fields:
         return None
     return Found(
-        decode(submission_id, fields, ledger.vault),
+        decode(submission_id, fields, ledger.cipher),
         [msgspec.json.decode(each, type=Attempt) for each in attempts],
         [msgspec.json.decode(each, type=Moment) for each in timeline],
     )
@@ -198,9 +198,9 @@ def came_in(record: Record, source: Source | None) -> Lead | None:
     raw = record.raw
     if not record.edited_by or raw is None or source is None:
         return None
-    request = Request(method=raw.method, query=raw.query, headers=raw.headers, body=raw.body)
+    request = InboundRequest(method=raw.method, query=raw.query, headers=raw.headers, body=raw.body)
     leads = [
-        event.lead for event in interpret(source, request, record.received_at).events if event.lead
+        event.lead for event in normalize(source, request, record.received_at).events if event.lead
     ]
     own = record.lead.event_id if record.lead else None
     same = [lead for lead in leads if own and lead.event_id == own]
@@ -224,7 +224,7 @@ def _raw(raw: Raw, source: Source | None, *, reveal: bool) -> RawRequest:
 def _deliveries(attempts: Sequence[Attempt], *, reveal: bool) -> list[Delivery]:
     return [
         Delivery(
-            iso(each.at) or "",
+            format_iso(each.at) or "",
             each.step,
             each.outcome,
             each.status,
@@ -237,7 +237,7 @@ def _deliveries(attempts: Sequence[Attempt], *, reveal: bool) -> list[Delivery]:
 
 def _moment(moment: Moment, *, reveal: bool) -> TimelineEntry:
     return TimelineEntry(
-        iso(moment.at) or "", moment.state, moment.by, _said(moment.why, reveal=reveal)
+        format_iso(moment.at) or "", moment.state, moment.by, _said(moment.why, reveal=reveal)
     )
 
 

@@ -17,7 +17,7 @@ from worker.lead.edit import mend
 from worker.lead.plan import unquoted
 from worker.lead.settings import SourceWriting
 from worker.ledger import Ledger, Record
-from worker.times import iso
+from worker.times import format_iso
 
 
 class Problem(Struct, frozen=True):
@@ -113,7 +113,7 @@ def _shown(record: Record, found: DryRun, reveal: bool) -> Rehearsed:
         channel=found.channel,
         channel_id=found.channel_id,
         owner=found.owner,
-        names_read_at=iso(found.catalogue_at),
+        names_read_at=format_iso(found.catalogue_at),
         revealed=reveal,
     )
 
@@ -132,4 +132,6 @@ def shown_drift(report: DriftReport | None) -> Drift:
         )
         for each in report.found
     ]
-    return Drift(iso(report.at), sorted(items, key=lambda each: not each.needed), report.error)
+    return Drift(
+        format_iso(report.at), sorted(items, key=lambda each: not each.needed), report.error
+    )

@@ -19,8 +19,8 @@ from worker.lead.settings import SourceWriting
 from worker.lead.templates import context
 from worker.ledger import Ledger, Record
 from worker.store import keys
-from worker.store.connection import asking
-from worker.times import iso
+from worker.store.connection import translate_errors
+from worker.times import format_iso
 
 PAUSED = {
     "paused": "delivery is paused",
@@ -49,7 +49,7 @@ def held_for(ledger: Ledger, found: Iterable[Record]) -> dict[str, str]:
     ids = [record.id for record in found if record.state is State.QUARANTINED]
     if not ids:
         return {}
-    with asking(), ledger.redis.pipeline(transaction=False) as pipe:
+    with translate_errors(), ledger.redis.pipeline(transaction=False) as pipe:
         for id in ids:
             pipe.lrange(keys.timeline(id), 0, -1)
         timelines: list[list[bytes]] = pipe.execute()
@@ -85,9 +85,9 @@ def item(
         who=masking.who(record.lead, reveal=reveal),
         campaign=record.lead.utm.campaign if record.lead else None,
         attempts=record.attempts,
-        received_at=iso(record.received_at) or "",
-        updated_at=iso(record.updated_at) or "",
-        next_at=iso(record.next_at),
+        received_at=format_iso(record.received_at) or "",
+        updated_at=format_iso(record.updated_at) or "",
+        next_at=format_iso(record.next_at),
         channel=channel(record, writings),
         cause_title=why(record, held if reveal or held is None else masking.sentence(held)),
         cause=cause_id(record.cause) if record.state is State.DEAD else None,
@@ -104,9 +104,9 @@ def remembered(row: Row, cause_title: str | None) -> Item:
         who=row.who,
         campaign=row.campaign,
         attempts=row.attempts,
-        received_at=iso(row.received) or "",
-        updated_at=iso(row.at) or "",
-        next_at=iso(row.next_at),
+        received_at=format_iso(row.received) or "",
+        updated_at=format_iso(row.at) or "",
+        next_at=format_iso(row.next_at),
         cause_title=cause_title,
         cause=row.cause,
     )

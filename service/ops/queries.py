@@ -31,7 +31,7 @@ from service.sources.schema import Source
 from service.web.request_id import may_be_id
 from worker.causes import UNRECORDED, cause_id, title
 from worker.contract import Result, State
-from worker.drift.drift import last as last_drift
+from worker.drift.drift import last_report as last_drift
 from worker.errors import StoreUnavailable
 from worker.lead.settings import SourceWriting
 from worker.ledger import Ledger, Record

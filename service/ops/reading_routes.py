@@ -17,7 +17,7 @@ from service.ops.actions import Actions
 from service.ops.auth import Access, Web, read_body
 from service.ops.filters import FilterError
 from service.ops.queries import Filter, Loading, NotFound, Reader
-from service.sources.request import Problem
+from service.sources.request import FieldError
 from service.web import pages
 from service.web.problems import HttpProblem
 from worker.errors import StoreUnavailable
@@ -137,7 +137,7 @@ async def _faults(answer: Callable[[], Any]) -> Response[Any]:
         return found
     except FilterError as error:
         raise HttpProblem(
-            "unreadable", "A parameter is wrong.", errors=[Problem(error.field, str(error))]
+            "unreadable", "A parameter is wrong.", errors=[FieldError(error.field, str(error))]
         ) from None
     except NotFound:
         raise HttpProblem("not-found", "There is no submission of this id.") from None

@@ -9,7 +9,7 @@ from typing import Any
 
 from service.ops.actions import EmptyFilter, NotFound, NothingToMend
 from service.ops.filters import FilterError
-from service.sources.request import Problem
+from service.sources.request import FieldError
 from service.web.problems import HttpProblem
 from worker.errors import NotAllowed, Overtaken, StoreUnavailable
 from worker.lead.edit import EditError
@@ -41,7 +41,8 @@ def _not_allowed(error: Any) -> HttpProblem:
 
 def _edit(error: Any) -> HttpProblem:
     return HttpProblem(
-        "value", errors=[Problem(field, message) for field, message in sorted(error.faults.items())]
+        "value",
+        errors=[FieldError(field, message) for field, message in sorted(error.faults.items())],
     )
 
 
@@ -57,7 +58,7 @@ _ANSWERS: dict[type[Exception], Callable[[Any], HttpProblem]] = {
     EditError: _edit,
     EmptyFilter: lambda _: HttpProblem("filter"),
     FilterError: lambda error: HttpProblem(
-        "value", errors=[Problem(f"filter.{error.field}", str(error))]
+        "value", errors=[FieldError(f"filter.{error.field}", str(error))]
     ),
     CountDiffers: _count,
     StoreUnavailable: lambda _: HttpProblem(

@@ -29,7 +29,7 @@ from worker.errors import StoreUnavailable
 from worker.ledger import Ledger, Record
 from worker.ledger.record import decode
 from worker.store import keys
-from worker.store.connection import ask, asking
+from worker.store.connection import ask, translate_errors
 
 log = structlog.get_logger("leadline.index")
 
@@ -165,7 +165,7 @@ class Index:
         """The next entries behind `last`, and whether that one is still there: then none between is
         missing.
         """
-        with asking(), self._ledger.redis.pipeline(transaction=True) as pipe:
+        with translate_errors(), self._ledger.redis.pipeline(transaction=True) as pipe:
             pipe.xrange(keys.CHANGES, last, last)
             pipe.xrange(keys.CHANGES, f"({last}", "+", count=CHANGES)
             anchor, entries = pipe.execute()
@@ -269,7 +269,7 @@ class Index:
     def _entered_before(
         self, state: State, highest: float, skipped: int
     ) -> list[tuple[bytes, float]]:
-        with asking():
+        with translate_errors():
             found = self._ledger.redis.zrevrangebyscore(
                 keys.state(state), highest, "-inf", skipped, AT_ONCE, withscores=True
             )
@@ -281,7 +281,7 @@ def records(ledger: Ledger, ids: Iterable[str]) -> list[Record | None]:
     `StoreUnavailable`.
     """
     wanted = list(ids)
-    with asking(), ledger.redis.pipeline(transaction=False) as pipe:
+    with translate_errors(), ledger.redis.pipeline(transaction=False) as pipe:
         for submission_id in wanted:
             pipe.hmget(keys.submission(submission_id), FIELDS)
         found: list[list[bytes | None]] = pipe.execute()
@@ -294,7 +294,7 @@ def _decoded(ledger: Ledger, submission_id: str, values: list[bytes | None]) -> 
         for name, value in zip(FIELDS, values, strict=True)
         if value is not None
     }
-    return decode(submission_id, fields, ledger.vault) if b"state" in fields else None
+    return decode(submission_id, fields, ledger.cipher) if b"state" in fields else None
 
 
 def _batches(ids: Iterable[str], size: int) -> Iterator[list[str]]:

@@ -171,13 +171,15 @@ class Lockout:
 
     async def known(self, address: str, owner: str) -> bool:
         return self.fresh(address, owner) or bool(
-            await self._ask(lambda: self._redis.exists(keys.known(address, owner)), 0)
+            await self._ask(lambda: self._redis.exists(keys.known_address(address, owner)), 0)
         )
 
     async def right(self, address: str, owner: str) -> None:
         """Remembers that the owner showed the right token from here."""
         _put(self._known, (address, owner), self._clock())
-        await self._ask(lambda: self._redis.set(keys.known(address, owner), 1, ex=KNOWN_SECONDS), 0)
+        await self._ask(
+            lambda: self._redis.set(keys.known_address(address, owner), 1, ex=KNOWN_SECONDS), 0
+        )
 
     async def _ask(self, question: Callable[[], Any], otherwise: int) -> int:
         if self._breaker.closed:

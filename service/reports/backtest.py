@@ -16,8 +16,8 @@ import msgspec
 from msgspec import Struct, field
 
 from service.ops import masking
-from service.sources.normalize import interpret
-from service.sources.request import Event, Outcome, Request
+from service.sources.normalize import normalize
+from service.sources.request import InboundRequest, Outcome, SourceEvent
 from service.sources.schema import Source
 from service.sources.verification.common import header
 from worker.contract import Lead, Raw, State
@@ -25,7 +25,7 @@ from worker.errors import Unmappable
 from worker.lead.plan import Plan, plan
 from worker.lead.settings import SourceWriting
 from worker.ledger import Record
-from worker.times import iso
+from worker.times import format_iso
 
 FIELDS_COUNTED = 2_000
 """Names of fields that are counted each by itself: answers are named by strangers."""
@@ -207,7 +207,7 @@ class _Told:
             id=record.id,
             source=record.source,
             state=record.state,
-            received_at=iso(record.received_at),
+            received_at=format_iso(record.received_at),
             verdict=verdict,
             edited_by=record.edited_by,
         )
@@ -239,7 +239,7 @@ def _read(record: Record, source: Source) -> Judged:
     assert record.raw is not None
     request = request_of(record.raw)
     try:
-        reading = interpret(source, request, record.received_at, _header_id(source, request))
+        reading = normalize(source, request, record.received_at, _header_id(source, request))
     except Exception as error:
         return Judged(outcome=Outcome.UNREADABLE, why=f"a fault of ours: {type(error).__name__}")
     if reading.outcome is Outcome.UNREADABLE:
@@ -250,12 +250,12 @@ def _read(record: Record, source: Source) -> Judged:
     return _planned(record, event.outcome, event.lead, event.why, source)
 
 
-def request_of(raw: Raw) -> Request:
+def request_of(raw: Raw) -> InboundRequest:
     """The request as it is stored."""
-    return Request(method=raw.method, query=raw.query, headers=raw.headers, body=raw.body)
+    return InboundRequest(method=raw.method, query=raw.query, headers=raw.headers, body=raw.body)
 
 
-def _header_id(source: Source, request: Request) -> str | None:
+def _header_id(source: Source, request: InboundRequest) -> str | None:
     """The event's id that the scheme would take from a header once it had checked the signature."""
     rules = source.check
     if rules.scheme == "standard-webhooks":
@@ -263,7 +263,7 @@ def _header_id(source: Source, request: Request) -> str | None:
     return header(request, rules.id_header) if rules.scheme == "hmac" and rules.id_header else None
 
 
-def own_event(events: list[Event], lead: Lead | None) -> Event | None:
+def own_event(events: list[SourceEvent], lead: Lead | None) -> SourceEvent | None:
     """Of several events of one request, the one that the stored lead was made of: by its id, else
     by what they share.
     """

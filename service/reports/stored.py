@@ -16,7 +16,7 @@ from worker.contract import State
 from worker.ledger import Ledger, Record
 from worker.ledger.record import decode
 from worker.store import keys
-from worker.store.connection import asking
+from worker.store.connection import translate_errors
 
 T = TypeVar("T")
 PAGE = 500
@@ -96,7 +96,7 @@ def _ids(ledger: Ledger, state: State, since: float) -> Iterator[tuple[float, st
 def _page(
     ledger: Ledger, state: State, top: float, since: float, more: int
 ) -> list[tuple[bytes, float]]:
-    with asking():
+    with translate_errors():
         found = ledger.redis.zrange(
             keys.state(state),
             top,
@@ -111,14 +111,14 @@ def _page(
 
 
 def _fields(ledger: Ledger, ids: Sequence[str]) -> list[list[Any]]:
-    with asking(), ledger.redis.pipeline(transaction=False) as pipe:
+    with translate_errors(), ledger.redis.pipeline(transaction=False) as pipe:
         for one in ids:
             pipe.hmget(keys.submission(one), "source", "state", "received_at")
         return pipe.execute()
 
 
 def _contents(ledger: Ledger, ids: Sequence[str], *, raw: bool) -> list[Record | None]:
-    with asking(), ledger.redis.pipeline(transaction=False) as pipe:
+    with translate_errors(), ledger.redis.pipeline(transaction=False) as pipe:
         for one in ids:
             if raw:
                 pipe.hgetall(keys.submission(one))
@@ -127,7 +127,7 @@ def _contents(ledger: Ledger, ids: Sequence[str], *, raw: bool) -> list[Record |
         found: list[Any] = pipe.execute()
     fields = [answer if raw else _named(answer) for answer in found]
     return [
-        decode(one, each, ledger.vault) if b"state" in each else None
+        decode(one, each, ledger.cipher) if b"state" in each else None
         for one, each in zip(ids, fields, strict=True)
     ]
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from service.sources.adapters.base import Records
-from service.sources.adapters.questions import record_id
+from service.sources.adapters.base import RecordApi
+from service.sources.adapters.questions import parse_record_id
 from service.sources.adapters.registry import ADAPTERS
-from service.sources.normalize import interpret_record
+from service.sources.normalize import normalize_record
 from service.sources.request import Outcome
 from service.sources.schema import Source
-from service.sources.source_file.watcher import Sources
+from service.sources.source_file.watcher import SourceProvider
 from worker.delivery.fetch import Fetched, Lookup
 from worker.errors import FetchFailed, Unmappable
 
@@ -25,14 +25,14 @@ class SourceRecords:
     The sources must have been loaded with the secrets of `fetch`.
     """
 
-    def __init__(self, sources: Sources, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, sources: SourceProvider, clock: Callable[[], float] = time.time) -> None:
         self._sources = sources
         self._clock = clock
 
     def lookup(self, source: str, fetch: Mapping[str, str]) -> Lookup:
         """Raises Unmappable for what the source file lacks."""
         config, records = self._find(source)
-        record = record_id(fetch.get("id"))
+        record = parse_record_id(fetch.get("id"))
         if record is None:
             raise Unmappable("the event names no record", setting=f"sources.{source}.adapter")
         if config.fetch_token is None:
@@ -59,7 +59,7 @@ class SourceRecords:
     def read(self, source: str, fetch: Mapping[str, str], body: bytes) -> Fetched:
         """Raises FetchFailed for an answer that is no record."""
         config, _ = self._find(source)
-        reading = interpret_record(config, body, self._clock(), fetch)
+        reading = normalize_record(config, body, self._clock(), fetch)
         if reading.outcome is Outcome.UNREADABLE:
             said = f"what {config.adapter} answered is no record: {reading.detail}"
             raise FetchFailed(said, setting=f"sources.{source}.fetch.base_url")
@@ -72,7 +72,7 @@ class SourceRecords:
             case _:
                 return Fetched("ignored", event.lead, event.why)
 
-    def _find(self, name: str) -> tuple[Source, Records]:
+    def _find(self, name: str) -> tuple[Source, RecordApi]:
         source = self._sources.sources.get(name)
         if source is None:
             raise Unmappable(f"the source file has no source {name!r}", setting=f"sources.{name}")

@@ -10,13 +10,19 @@ import msgspec
 
 from service.sources import spam
 from service.sources.adapters.registry import ADAPTERS
-from service.sources.fields.lead_builder import compose
+from service.sources.fields.lead_builder import build_lead
 from service.sources.fields.values import READERS, short
 from service.sources.payload.decode import DEPTH, FIELDS, utf8
-from service.sources.payload.event import Payload
+from service.sources.payload.event import ParsedEvent
 from service.sources.payload.json import read_json
-from service.sources.payload.tree import Tree, Unreadable, resolve, text_of
-from service.sources.request import Event, Outcome, Problem, Reading, Request
+from service.sources.payload.tree import Tree, UnreadableBody, resolve, text_of
+from service.sources.request import (
+    FieldError,
+    InboundRequest,
+    NormalizationResult,
+    Outcome,
+    SourceEvent,
+)
 from service.sources.schema import Source
 from service.sources.verification.verify import verify
 
@@ -31,23 +37,29 @@ CONTACT = {
 }
 
 
-def judge(source: Source, request: Request, now: float) -> Reading:
+def process_request(source: Source, request: InboundRequest, now: float) -> NormalizationResult:
     """What a request is and what becomes of it. `now` in Unix seconds."""
     adapter = ADAPTERS[source.adapter]
     if request.method != "POST":
         if adapter.handshake and request.method == "GET":
             return adapter.handshake(request, source)
-        return Reading(outcome=Outcome.REFUSED, status=405, detail="Only POST is taken here.")
+        return NormalizationResult(
+            outcome=Outcome.REFUSED, status=405, detail="Only POST is taken here."
+        )
     if len(request.body) > source.max_body:
-        return _unreadable(Unreadable(f"more than {source.max_body} bytes", status=413))
+        return _unreadable(UnreadableBody(f"more than {source.max_body} bytes", status=413))
     verdict = verify(request, source, now, adapter.scheme)
     if not verdict.ok:
         detail = "The signature, secret or key is missing or wrong."
-        return Reading(outcome=Outcome.REFUSED, status=401, detail=detail, why=verdict.reason)
-    return interpret(source, request, now, event_id=verdict.id)
+        return NormalizationResult(
+            outcome=Outcome.REFUSED, status=401, detail=detail, why=verdict.reason
+        )
+    return normalize(source, request, now, event_id=verdict.id)
 
 
-def interpret(source: Source, request: Request, now: float, event_id: str | None = None) -> Reading:
+def normalize(
+    source: Source, request: InboundRequest, now: float, event_id: str | None = None
+) -> NormalizationResult:
     """As `judge`, without the check of who sent it: for what was verified when it came. `event_id`
     is from a verified header.
     """
@@ -55,8 +67,8 @@ def interpret(source: Source, request: Request, now: float, event_id: str | None
     try:
         payloads = adapter.read(request, source)
         if not any(payload.leaves or payload.known or payload.outcome for payload in payloads):
-            raise Unreadable("the body holds no fields")
-    except Unreadable as fault:
+            raise UnreadableBody("the body holds no fields")
+    except UnreadableBody as fault:
         return _unreadable(fault)
     judged = [_event(payload, source, now, event_id) for payload in payloads]
     problems = [
@@ -66,7 +78,7 @@ def interpret(source: Source, request: Request, now: float, event_id: str | None
         if event.outcome is Outcome.NO_CONTACT
     ]
     events = [event for event, _ in judged]
-    return Reading(
+    return NormalizationResult(
         outcome=_overall(events),
         events=events,
         problems=problems[:100],
@@ -76,9 +88,9 @@ def interpret(source: Source, request: Request, now: float, event_id: str | None
     )
 
 
-def interpret_record(
+def normalize_record(
     source: Source, record: bytes, now: float, fetch: Mapping[str, str] | None = None
-) -> Reading:
+) -> NormalizationResult:
     """What the record of an event that told ids alone becomes: one event, which is never
     NEEDS_FETCH.
 
@@ -93,13 +105,13 @@ def interpret_record(
         payload = adapter.records.read(
             read_json(utf8(record), fields=FIELDS, depth=DEPTH, values=RECORD_VALUES), source
         )
-    except Unreadable as fault:
+    except UnreadableBody as fault:
         return _unreadable(fault)
     event_id = own.get("event_id") or payload.event_id
     payload = msgspec.structs.replace(payload, known=payload.known | own, event_id=event_id)
     event, missing = _event(payload, source, now, None)
     problems = missing if event.outcome is Outcome.NO_CONTACT else []
-    return Reading(
+    return NormalizationResult(
         outcome=event.outcome,
         events=[event],
         problems=problems,
@@ -108,9 +120,9 @@ def interpret_record(
 
 
 def _event(
-    payload: Payload, source: Source, now: float, event_id: str | None
-) -> tuple[Event, list[Problem]]:
-    lead, refused = compose(payload, source)
+    payload: ParsedEvent, source: Source, now: float, event_id: str | None
+) -> tuple[SourceEvent, list[FieldError]]:
+    lead, refused = build_lead(payload, source)
     own = (
         _event_id(payload, source)
         or payload.event_id
@@ -124,13 +136,13 @@ def _event(
         outcome, why = Outcome.NO_CONTACT, "no e-mail, phone, person or organisation"
     is_test = lead.is_test or (source.read.test is not None and payload.matches(source.read.test))
     lead = msgspec.structs.replace(lead, event_id=lead.event_id or own, is_test=is_test)
-    event = Event(
+    event = SourceEvent(
         outcome=outcome or Outcome.LEAD, lead=lead, event_id=own, why=why, fetch=payload.fetch
     )
     return event, _problems(refused)
 
 
-def _outcome(payload: Payload, source: Source, now: float) -> tuple[Outcome | None, str | None]:
+def _outcome(payload: ParsedEvent, source: Source, now: float) -> tuple[Outcome | None, str | None]:
     """What the product, the source's settings or the traps say of an event; None where they say
     nothing.
     """
@@ -141,12 +153,12 @@ def _outcome(payload: Payload, source: Source, now: float) -> tuple[Outcome | No
         return Outcome.NO_LEAD, f"{read.only.at} is none of the values that make a lead"
     if read.test and payload.matches(read.test):
         return Outcome.NO_LEAD, f"a test event, as {read.test.at} says"
-    if why := spam.spam([scope.tree for scope in payload.scopes], source, now):
+    if why := spam.find_spam_reason([scope.tree for scope in payload.scopes], source, now):
         return Outcome.SPAM, why
     return None, None
 
 
-def _event_id(payload: Payload, source: Source) -> str | None:
+def _event_id(payload: ParsedEvent, source: Source) -> str | None:
     """From the body: what several events of it share is told apart by their number."""
     found = payload.find(source.read.event_id) if source.read.event_id else None
     if found is None:
@@ -155,7 +167,7 @@ def _event_id(payload: Payload, source: Source) -> str | None:
     return text if payload.is_own(found[0]) else payload.numbered(text)
 
 
-def _overall(events: list[Event]) -> Outcome:
+def _overall(events: list[SourceEvent]) -> Outcome:
     outcomes = {event.outcome for event in events}
     if len(outcomes) == 1:
         return outcomes.pop()
@@ -163,17 +175,17 @@ def _overall(events: list[Event]) -> Outcome:
     return next(outcome for outcome in order if outcome in outcomes)
 
 
-def _problems(refused: dict[str, str]) -> list[Problem]:
+def _problems(refused: dict[str, str]) -> list[FieldError]:
     """The fields that would make somebody reachable; what was sent for one and is none is said
     first.
     """
     wrong = [
-        Problem(field, f"{refused[field] or field} is not {said}")
+        FieldError(field, f"{refused[field] or field} is not {said}")
         for field, said in CONTACT.items()
         if field in refused
     ]
     missing = [
-        Problem(field, f"send {said}") for field, said in CONTACT.items() if field not in refused
+        FieldError(field, f"send {said}") for field, said in CONTACT.items() if field not in refused
     ]
     return [*wrong, *missing]
 
@@ -183,11 +195,11 @@ def _redirect(top: Tree) -> str | None:
     return text_of(found[1]) if found and isinstance(found[1], str) else None
 
 
-def _unreadable(fault: Unreadable) -> Reading:
+def _unreadable(fault: UnreadableBody) -> NormalizationResult:
     detail = f"The body cannot be read: {fault.message}."
-    return Reading(
+    return NormalizationResult(
         outcome=Outcome.UNREADABLE,
         status=fault.status,
         detail=detail,
-        problems=[Problem(fault.field, fault.message)],
+        problems=[FieldError(fault.field, fault.message)],
     )

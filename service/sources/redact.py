@@ -6,8 +6,8 @@ import json
 import re
 from urllib.parse import quote, quote_plus, unquote_plus
 
-from service.sources.request import Request
-from service.sources.schema import Source, Verify
+from service.sources.request import InboundRequest
+from service.sources.schema import Source, VerifySettings
 from service.sources.verification.jwt import DEFAULT_HEADER
 from worker.contract import Raw
 
@@ -16,7 +16,7 @@ ALWAYS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key
 LONGEST = 8_192
 
 
-def scrub(source: Source, request: Request) -> Raw:
+def redact_request(source: Source, request: InboundRequest) -> Raw:
     """The method, query, headers and body; secrets in any of them are replaced by `[removed]`."""
     rules = source.check
     secret = ALWAYS | {name.lower() for name in (rules.header, DEFAULT_HEADER) if name}
@@ -32,7 +32,7 @@ def scrub(source: Source, request: Request) -> Raw:
     )
 
 
-def _query(query: str, rules: Verify) -> str:
+def _query(query: str, rules: VerifySettings) -> str:
     if not rules.query:
         return query[:LONGEST]
     pairs = [pair.partition("=") for pair in query[:LONGEST].split("&")]

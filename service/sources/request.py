@@ -26,7 +26,7 @@ class Outcome(StrEnum):
     UNREADABLE = "unreadable"
 
 
-class Request(Struct, frozen=True, kw_only=True):
+class InboundRequest(Struct, frozen=True, kw_only=True):
     """A request as it came. Header names in lower case, in order, repeats kept; `url` is the public
     URL a scheme may sign.
     """
@@ -46,14 +46,14 @@ class Request(Struct, frozen=True, kw_only=True):
         return self.header("content-type") or ""
 
 
-class Problem(Struct, frozen=True):
+class FieldError(Struct, frozen=True):
     """One fault of a request: the field it is in and what to do about it."""
 
     field: str
     message: str
 
 
-class Event(Struct, frozen=True, kw_only=True):
+class SourceEvent(Struct, frozen=True, kw_only=True):
     """One event of a request. `outcome` is LEAD, NO_LEAD, NO_CONTACT, NEEDS_FETCH or SPAM; `why`
     says so in plain words.
 
@@ -68,7 +68,7 @@ class Event(Struct, frozen=True, kw_only=True):
     fetch: dict[str, str] | None = None
 
 
-class Answer(Struct, frozen=True):
+class CustomResponse(Struct, frozen=True):
     """An answer that the product asks for, where it is not the generic one. `body` is JSON, or
     text, or None for empty.
     """
@@ -78,7 +78,7 @@ class Answer(Struct, frozen=True):
     media_type: str = "application/json"
 
 
-class Reading(Struct, frozen=True, kw_only=True):
+class NormalizationResult(Struct, frozen=True, kw_only=True):
     """The verdict over one request.
 
     `outcome` is that of the events where they agree (else LEAD if any is one); REFUSED, UNREADABLE
@@ -89,10 +89,10 @@ class Reading(Struct, frozen=True, kw_only=True):
     """
 
     outcome: Outcome
-    events: list[Event] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    events: list[SourceEvent] = field(default_factory=list)
+    problems: list[FieldError] = field(default_factory=list)
     detail: str | None = None
     status: int = 202
-    answer: Answer | None = None
+    answer: CustomResponse | None = None
     redirect_to: str | None = None
     why: str | None = None

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from worker.lead.settings import LeadSettings, Rule
-from worker.units import SECONDS, parse_duration, parse_size
+from worker.units import SECONDS_BY_UNIT, parse_duration, parse_size
 
 # Durations, sizes and rates as they stand in the source file. Each function raises ValueError with
 # what is expected.
@@ -58,7 +58,7 @@ def rate(value: object) -> Rate | None:
     if value == "off":
         return None
     if isinstance(value, str) and (found := _RATE.fullmatch(value.strip())) and int(found[1]) > 0:
-        return Rate(count=int(found[1]), seconds=SECONDS[found[2]])
+        return Rate(count=int(found[1]), seconds=SECONDS_BY_UNIT[found[2]])
     raise ValueError(RATE)
 
 
@@ -90,7 +90,7 @@ Texts = Annotated[list[str], reads(one_or_many, "a text or a list of texts, none
 Scalar = str | int | float | bool
 
 
-class Secret(Struct, frozen=True):
+class SourceSecret(Struct, frozen=True):
     """A secret that does not print. `env` is the variable it came from."""
 
     env: str
@@ -106,7 +106,7 @@ class Secret(Struct, frozen=True):
         return self.value.encode("utf-8", "surrogateescape")
 
 
-class Pairs(Struct, frozen=True, forbid_unknown_fields=True):
+class PairList(Struct, frozen=True, forbid_unknown_fields=True):
     """A list of name/value objects `at` a path, or such objects by their ids; `key` and `value` are
     paths inside each of them.
     """
@@ -116,32 +116,32 @@ class Pairs(Struct, frozen=True, forbid_unknown_fields=True):
     value: str = "value"
 
 
-class Match(Struct, frozen=True, forbid_unknown_fields=True):
+class PathCondition(Struct, frozen=True, forbid_unknown_fields=True):
     """Whether what stands `at` a path equals one of the values, by their text."""
 
     at: str
     equals: Scalar | list[Scalar] = True
 
 
-class Read(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ReadSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[sources.X.read]`: how to unwrap a payload before it is mapped."""
 
     root: str | None = None
     json_param: Texts = field(default_factory=list)
-    pairs: Pairs | list[Pairs] | None = None
+    pairs: PairList | list[PairList] | None = None
     unwrap_lists: bool = False
     event_id: str | None = None
-    test: Match | None = None
-    only: Match | None = None
+    test: PathCondition | None = None
+    only: PathCondition | None = None
     labels: dict[str, list[str]] = field(default_factory=dict)
 
     @property
-    def paired(self) -> list[Pairs]:
+    def paired(self) -> list[PairList]:
         """Every list of name/value objects."""
         return self.pairs if isinstance(self.pairs, list) else [self.pairs] if self.pairs else []
 
 
-class Verify(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class VerifySettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[sources.X.verify]`: how a request proves that it comes from whom it says."""
 
     scheme: Literal["none", "token", "hmac", "standard-webhooks", "jwt"] | None = None
@@ -160,7 +160,7 @@ class Verify(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     challenge_env: str | None = None
 
 
-class Fetch(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class FetchSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[sources.X.fetch]`: where the worker gets the record of an event that carries ids only."""
 
     token_env: str | None = None
@@ -168,7 +168,7 @@ class Fetch(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     version: str | None = None  # of the product's API, where a header names it
 
 
-class SourceKeys(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SourceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[sources.X]`: the keys a person may write."""
 
     adapter: str = "form"
@@ -182,28 +182,28 @@ class SourceKeys(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     max_body: Bytes = 262_144
     reply: int | None = None
     map: dict[str, str] = field(default_factory=dict)
-    read: Read = field(default_factory=Read)
-    verify: Verify | None = None  # left out: the adapter's; never None in a loaded source
-    fetch: Fetch | None = None
+    read: ReadSettings = field(default_factory=ReadSettings)
+    verify: VerifySettings | None = None  # left out: the adapter's; never None in a loaded source
+    fetch: FetchSettings | None = None
     lead: LeadSettings = field(default_factory=LeadSettings)
     rules: list[Rule] = field(default_factory=list)
 
 
-class Source(SourceKeys, frozen=True, kw_only=True):
+class Source(SourceSettings, frozen=True, kw_only=True):
     """A configured place that submissions come from, checked, with its secrets."""
 
     name: str
     line: int | None = None
-    secrets: tuple[Secret, ...] = ()
-    challenge: Secret | None = None
-    fetch_token: Secret | None = None
+    secrets: tuple[SourceSecret, ...] = ()
+    challenge: SourceSecret | None = None
+    fetch_token: SourceSecret | None = None
 
     @property
-    def check(self) -> Verify:
+    def check(self) -> VerifySettings:
         """The scheme in force: the source's own, or the adapter's; scheme `none` where there is
         neither.
         """
-        return self.verify or Verify(scheme="none")
+        return self.verify or VerifySettings(scheme="none")
 
 
 class SourceFile(Struct, frozen=True):

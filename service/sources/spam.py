@@ -23,7 +23,7 @@ def unix_seconds(text: str) -> float | None:
     return number / 1000 if number > MILLISECONDS_FROM else number
 
 
-def spam(trees: list[Tree], source: Source, now: float) -> str | None:
+def find_spam_reason(trees: list[Tree], source: Source, now: float) -> str | None:
     """Why this looks like spam, or None. `trees` are where the fields may stand; `now` in Unix
     seconds.
 

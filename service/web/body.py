@@ -6,7 +6,7 @@ import asyncio
 
 from litestar.types import Receive
 
-from service.sources.request import Request
+from service.sources.request import InboundRequest
 from service.web.problems import HttpProblem
 
 DEADLINE_SECONDS = 10.0
@@ -21,7 +21,7 @@ def media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def check_head(request: Request, limit: int) -> None:
+def check_head(request: InboundRequest, limit: int) -> None:
     """Refuses by the head alone what need not be read. Raises HttpProblem 413 or 415."""
     coding = (request.header("content-encoding") or "identity").strip().lower()
     if coding not in ("", "identity"):

@@ -16,7 +16,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from msgspec import Struct
 
-from service.sources.request import Problem
+from service.sources.request import FieldError
 from service.web import pages
 from service.web.request_id import request_id
 
@@ -137,7 +137,7 @@ class HttpProblem(Exception):
         detail: str | None = None,
         *,
         status: int | None = None,
-        errors: Sequence[Problem] = (),
+        errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
         extensions: Mapping[str, Any] | None = None,
         why: str | None = None,

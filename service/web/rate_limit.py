@@ -54,7 +54,7 @@ class Limiter:
 
     async def wait_seconds(self, source: str, address: str, rate: Rate) -> float:
         """0.0 if the request may pass, else how long until the next one may."""
-        key = keys.limit(source, address)
+        key = keys.rate_limit(source, address)
         if self._breaker.closed:
             try:
                 milliseconds = await self._script(

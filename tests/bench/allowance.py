@@ -28,11 +28,11 @@ from ulid import ULID
 
 from service.local.processes import Child, Supervisor
 from service.local.redis import EmbeddedRedis
-from service.local.stack import leadline
+from service.local.stack import leadline_argv
 from tests.polling import eventually
 from worker.accept.acceptor import Acceptor
 from worker.contract import DuplicateKey, Lead, Raw, State, Submission
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.queue.rq_queue import open_queue
 from worker.store.connection import connect, connect_async
 
@@ -103,7 +103,7 @@ def site(folder: Path, processes: int, backlog: int, delay: float = 0.0) -> Iter
         http.base_url = f"http://127.0.0.1:{port}"
         words = ["sandbox", "--port", str(port), "--plan", "lite", "--search-delay", "0"]
         with Supervisor(
-            [Child("sandbox", leadline(*words), env=_env(), log=folder / "sandbox.log")]
+            [Child("sandbox", leadline_argv(*words), env=_env(), log=folder / "sandbox.log")]
         ):
             assert eventually(lambda: _answers(http)), "the sandbox did not start"
             found = Site(server.url, http)
@@ -111,7 +111,7 @@ def site(folder: Path, processes: int, backlog: int, delay: float = 0.0) -> Iter
                 found.delay(delay)
             work = Child(
                 "work",
-                leadline("work"),
+                leadline_argv("work"),
                 env=_env() | _settings(folder, server.url, port, processes),
                 log=folder / "work.log",
             )
@@ -159,7 +159,7 @@ def queue(url: str, count: int) -> None:
 async def _queue(url: str, count: int) -> None:
     async with connect_async(url, timeout=10) as client:
         with connect(url, timeout=10) as store:
-            acceptor = Acceptor(client, open_queue(store), Vault(()))
+            acceptor = Acceptor(client, open_queue(store), Cipher(()))
             await acceptor.start()
             for _ in range(0, count, 100):
                 await acceptor.accept([_submission(number) for number in range(100)])

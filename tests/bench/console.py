@@ -28,7 +28,7 @@ from service.ops.queries import Filter, Reader
 from worker.accept.acceptor import Acceptor
 from worker.causes import no_contact
 from worker.contract import Cause, DuplicateKey, Lead, Raw, State, Submission, Utm
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.ledger import Ledger
 from worker.queue.rq_queue import open_queue
 from worker.store import keys, scripts
@@ -150,16 +150,16 @@ def people(seed: int = 7) -> Iterator[tuple[Lead, str, State, float]]:
         yield lead, dice.choice(SOURCES), state, dice.random() ** 2 * DAYS * 86400
 
 
-def seed(client: redis_py.Redis, url: str, vault: Vault, count: int) -> None:
+def seed(client: redis_py.Redis, url: str, cipher: Cipher, count: int) -> None:
     """`count` records through the script that accepts them, oldest first, spread over a month."""
-    acceptor = Acceptor(connect_async(url), open_queue(client), vault)
+    acceptor = Acceptor(connect_async(url), open_queue(client), cipher)
     dice, now = random.Random(11), time.time()
     made = sorted(
         (made for _, made in zip(range(count), people(), strict=False)), key=lambda each: -each[3]
     )
     for start in range(0, count, BATCH):
         part = made[start : start + BATCH]
-        texts = [text for each in part for text in acceptor._sealed(submission(each, now, dice))[1]]
+        texts = [text for each in part for text in acceptor._encode(submission(each, now, dice))[1]]
         client.eval(scripts.source("accept"), 0, now - part[0][3], 0, *texts)
     delivered = client.zrange(keys.state(State.DELIVERED), 0, -1)
     with client.pipeline(transaction=False) as pipe:
@@ -283,11 +283,11 @@ def run(count: int, rounds: int) -> list[Timing]:
         tempfile.TemporaryDirectory(prefix="leadline-bench-") as folder,
         EmbeddedRedis(folder) as server,
     ):
-        client, vault = connect(server.url, timeout=30.0), Vault([KEY])
+        client, cipher = connect(server.url, timeout=30.0), Cipher([KEY])
         began = time.perf_counter()
-        seed(client, server.url, vault, count)
+        seed(client, server.url, cipher, count)
         print(f"seeded {count} submissions in {time.perf_counter() - began:.1f} s", file=sys.stderr)
-        ledger = Ledger(connect(server.url), vault)
+        ledger = Ledger(connect(server.url), cipher)
         reader = Reader(ledger, None, Path(folder), patience=600.0)
         before, began = resident_mib(), time.perf_counter()
         total = reader.submissions(Filter()).total

@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from service.local.processes import Child, Supervisor
 from service.local.redis import EmbeddedRedis
-from service.local.stack import leadline
+from service.local.stack import leadline_argv
 from tests.bench.allowance import SOURCES, queue
 from tests.bench.progress import progress
 from tests.polling import eventually
@@ -62,7 +62,7 @@ def crews(peers: Path | None) -> list[Crew]:
     found = [
         Crew(
             "Leadline, 2 processes of 32 slots",
-            leadline("work"),
+            leadline_argv("work"),
             lambda url, _env, count: queue(url, count),
         )
     ]
@@ -123,7 +123,7 @@ def _site(folder: Path) -> Iterator[tuple[dict[str, str], httpx.Client]]:
     with (
         EmbeddedRedis(folder) as store,
         httpx.Client(base_url=base, timeout=30, trust_env=False) as sandbox,
-        Supervisor([Child("sandbox", leadline(*words), log=folder / "sandbox.log")]),
+        Supervisor([Child("sandbox", leadline_argv(*words), log=folder / "sandbox.log")]),
     ):
         assert eventually(lambda: _answers(sandbox), 30), "the sandbox did not start"
         delay = {"match": {}, "effect": {"kind": "delay", "seconds": ANSWER_SECONDS}}

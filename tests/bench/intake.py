@@ -27,7 +27,7 @@ from msgspec import Struct
 
 from service.local.processes import Child, Supervisor
 from service.local.redis import EmbeddedRedis
-from service.local.stack import leadline
+from service.local.stack import leadline_argv
 from tests.bench.progress import progress
 from tests.polling import eventually
 from tests.redis.test_connection import free_port
@@ -57,7 +57,7 @@ def servers(peers: Path | None) -> dict[str, Command]:
     """The commands that start each server on a port; `peers` is the interpreter of the peers'
     environment.
     """
-    found: dict[str, Command] = {"Leadline": lambda _: leadline("serve")}
+    found: dict[str, Command] = {"Leadline": lambda _: leadline_argv("serve")}
     if peers is None:
         return found
 

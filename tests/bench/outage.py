@@ -27,7 +27,7 @@ from typing import Any
 import redis
 
 from service.local.redis import EmbeddedRedis
-from service.local.stack import Machine
+from service.local.stack import LocalStack
 from tests.bench.load import Answer, Load, percentile
 from tests.bench.progress import errors_only, progress
 from tests.chaos.checker import check
@@ -35,7 +35,7 @@ from tests.chaos.facts import gather, leftovers, metrics_of
 from tests.chaos.machine import SOURCES, Running, machine
 from tests.chaos.senders import Kind, Post
 from tests.polling import eventually
-from worker.accept.spool import SPOOL, spooled
+from worker.accept.spool import SPOOL_FOLDER, count_spooled
 from worker.contract import State
 from worker.store import keys
 from worker.store.connection import connect
@@ -118,9 +118,11 @@ class Outage:
             stack.enter_context(progress(self._line))
             server = stack.enter_context(EmbeddedRedis(self._folder / "store"))
             running = stack.enter_context(
-                machine(self._folder, SOURCES, Machine, REDIS_URL=server.url, **self._plan.settings)
+                machine(
+                    self._folder, SOURCES, LocalStack, REDIS_URL=server.url, **self._plan.settings
+                )
             )
-            self._load = load = Load(running.machine.place.service_url, self._plan.rate, _post)
+            self._load = load = Load(running.machine.endpoints.service_url, self._plan.rate, _post)
             load.start()
             self._watch("before", load, load.now + self._plan.before)
             come_back = self._take_away(server)
@@ -156,11 +158,11 @@ class Outage:
             time.sleep(max(0.0, min(1.0, until - load.now)))
 
     def _sample(self, at: float) -> Sample:
-        folder = self._folder / "data" / SPOOL
+        folder = self._folder / "data" / SPOOL_FOLDER
         size = (
             sum(path.stat().st_size for path in folder.glob("*.sqlite*")) if folder.is_dir() else 0
         )
-        sample = Sample(round(at, 1), spooled(folder), size)
+        sample = Sample(round(at, 1), count_spooled(folder), size)
         self.outcome.spool.append(sample)
         if at > self._returned and not sample.submissions and self.outcome.drained_after is None:
             self.outcome.drained_after = round(at - self._returned, 1)
@@ -182,7 +184,7 @@ class Outage:
         facts = gather(
             client,
             running.sandbox(),
-            metrics_of(running.machine.place.service_url, eventually),
+            metrics_of(running.machine.endpoints.service_url, eventually),
             data,
         )
         self.outcome.violations = [asdict(violation) for violation in check(facts, load.posts)]

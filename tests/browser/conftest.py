@@ -37,7 +37,7 @@ from service.ops.queries import Reader
 from service.sandbox.serve import served
 from service.sandbox.settings import SandboxSettings
 from service.sources.fetched_records import SourceRecords
-from service.sources.source_file.watcher import WatchedSources
+from service.sources.source_file.watcher import SourceFileWatcher
 from tests.polling import eventually
 from worker import main
 from worker.settings import Settings
@@ -194,9 +194,9 @@ class Console:
         """A worker for as long as it lasts."""
         settings = Settings.for_worker(self._env)
         sources = self.context.sources
-        assert isinstance(sources, WatchedSources)
+        assert isinstance(sources, SourceFileWatcher)
         slots = main.build_slots(
-            settings, self._env["REDIS_URL"], sources.writings, SourceRecords(sources)
+            settings, self._env["REDIS_URL"], sources.mappings, SourceRecords(sources)
         )
         thread = threading.Thread(target=slots.run, name="worker", daemon=True)
         thread.start()

@@ -247,9 +247,9 @@ def paint(console: Console, now: float) -> None:
         ),
     ]
     context.redis.set(
-        keys.DRIFT, msgspec.json.encode(DriftReport(at=now, writings="", found=found))
+        keys.DEFAULT_ACCOUNT.drift, msgspec.json.encode(DriftReport(at=now, writings="", found=found))
     )
-    context.redis.set(keys.ALLOWANCE + "left", 21_350)
+    context.redis.set(keys.DEFAULT_ACCOUNT.allowance("left"), 21_350)
     for host in ("one", "two"):
         beat = {"slots": 32, "pid": 1, "host": host, "seen": now + HOUR}
         context.redis.hset(keys.WORKERS, host, msgspec.json.encode(beat))

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from service.sources.source_file.watcher import WatchedSources
+from service.sources.source_file.watcher import SourceFileWatcher
 from tests.browser.conftest import OPERATOR, Console, Opened
 from tests.polling import eventually
 
@@ -206,7 +206,7 @@ def mend_the_file(story: Story, file: Path) -> None:
     )
     file.write_text(file.read_text("utf-8").replace('"Partners"', '"Partner"'), "utf-8")
     sources = story.console.context.sources
-    assert isinstance(sources, WatchedSources)
+    assert isinstance(sources, SourceFileWatcher)
     assert eventually(lambda: sources.sources["partner"].lead.channel == "Partner")
 
 

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from playwright.sync_api import Dialog, Page, expect
 
-from service.alerts.state import Heard, Watched
+from service.alerts.state import MonitorState, SourceActivity
 from service.ops.console.lead import TABS
 from tests.browser.conftest import Console, Opened
 from tests.browser.payloads import MARK, PAYLOADS, PRINTABLE, WORKED_OUT, words
@@ -222,8 +222,10 @@ def _decided(console: Console, placed: list[str]) -> None:
         known=more,
     )
     report = DriftReport(at=time.time(), writings="", found=[drifted], error=more[7])
-    context.redis.set(keys.DRIFT, msgspec.json.encode(report))
-    watched = Watched(heard={payload: Heard(total=9.0, last=1.0) for payload in more})
+    context.redis.set(keys.DEFAULT_ACCOUNT.drift, msgspec.json.encode(report))
+    watched = MonitorState(
+        sources={payload: SourceActivity(total=9.0, last_rise_at=1.0) for payload in more}
+    )
     context.redis.set(keys.ALERTS, msgspec.json.encode(watched))
 
 

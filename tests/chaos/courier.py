@@ -95,7 +95,7 @@ def _work(order: Order, _: Points, __: int) -> None:
     )
     worker.log_job_description = False
     worker.register_birth()
-    jobs.deliverer.set(road.delivery())
+    jobs.current_deliverer.set(road.delivery())
     with contextlib.suppress(DequeueTimeout):
         found = rq.Queue.dequeue_any(
             [queue],
@@ -122,7 +122,7 @@ def _erase(order: Order, _: Points, __: int) -> None:
 
 def _retain(order: Order, _: Points, __: int) -> None:
     road = _road(order)
-    Retention(road.ledger, Settings().retention).turn(road.clock())
+    Retention(road.ledger, Settings().retention).run(road.clock())
 
 
 def _post(order: Order, points: Points, output: int) -> None:

@@ -14,12 +14,12 @@ import redis
 from rq import Worker
 from rq.registry import FailedJobRegistry
 
-from worker.accept.spool import SPOOL, spooled
+from worker.accept.spool import SPOOL_FOLDER, count_spooled
 from worker.contract import Moment, State
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.ledger import Ledger, Record
 from worker.ledger.status import overview
-from worker.metrics import SUBMISSIONS, parse
+from worker.metrics import SUBMISSIONS, parse_series
 from worker.queue.rq_queue import open_queue
 from worker.store import keys
 
@@ -47,7 +47,7 @@ class Facts:
 
 def gather(client: redis.Redis, account: dict[str, Any], metrics: str, data_dir: Path) -> Facts:
     """`account` is the sandbox's state, `metrics` what `/metrics` shows."""
-    ledger = Ledger(client, Vault(()))
+    ledger = Ledger(client, Cipher(()))
     head = keys.submission("")
     ids = [key.decode()[len(head) :] for key in client.scan_iter(f"{head}*", count=1000)]
     ids = [submission_id for submission_id in ids if ":" not in submission_id]
@@ -81,7 +81,7 @@ def leftovers(client: redis.Redis, data_dir: Path) -> dict[str, Any]:
         "intermediate": queue.intermediate_queue.get_job_ids(),
         "started": queue.started_job_registry.get_job_ids(cleanup=False),
         "dead workers": [name for name in Worker.all_keys(queue=queue) if not client.exists(name)],
-        "spool": spooled(data_dir / SPOOL),
+        "spool": count_spooled(data_dir / SPOOL_FOLDER),
     }
 
 
@@ -115,7 +115,7 @@ def _metrics(text: str) -> tuple[int, dict[str, int]]:
     accepted, states = 0, {}
     for line in text.splitlines():
         name, _, value = line.rpartition(" ")
-        found = None if line.startswith("#") else parse(name)
+        found = None if line.startswith("#") else parse_series(name)
         if found is None:
             continue
         series, labels = found

@@ -16,21 +16,21 @@ from pathlib import Path
 from typing import Any
 
 from service.local.processes import Child
-from service.local.stack import Machine, leadline
+from service.local.stack import LocalStack, leadline_argv
 
 SERVICES, WORKERS = ("serve", "serve-2"), ("work", "work-2")
 TRIES = 3
 """For each blow."""
 
 
-class Fleet(Machine):
+class Fleet(LocalStack):
     """Two services (each a parent and its server process) on ports of their own share a data
     directory with two workers.
     """
 
     def _children(self, sandbox: int | None) -> list[Child]:
-        second = self._port(0, must=False)
-        self.service_urls = [self.place.service_url, f"http://127.0.0.1:{second}"]
+        second = self._choose_port(0, must=False)
+        self.service_urls = [self.endpoints.service_url, f"http://127.0.0.1:{second}"]
         first = super()._children(sandbox)
         return first + [_twin(child, second) for child in first if child.name in ("serve", "work")]
 
@@ -38,7 +38,7 @@ class Fleet(Machine):
 def _twin(child: Child, port: int) -> Child:
     env = dict(child.env or {}) | ({"LEADLINE_PORT": str(port)} if child.name == "serve" else {})
     log = child.log.with_name(f"{child.name}-2.log") if child.log else None
-    return replace(child, name=f"{child.name}-2", argv=leadline(child.name), env=env, log=log)
+    return replace(child, name=f"{child.name}-2", argv=leadline_argv(child.name), env=env, log=log)
 
 
 @dataclass(frozen=True)

@@ -88,11 +88,11 @@ class Ground:
         are known from before.
         """
         self._catalogue = (
-            cast("dict[bytes, bytes]", self.redis.hgetall(keys.CATALOGUE)) or self._catalogue
+            cast("dict[bytes, bytes]", self.redis.hgetall(keys.DEFAULT_ACCOUNT.metadata)) or self._catalogue
         )
         self.redis.flushall()
         if self._catalogue:
-            self.redis.hset(keys.CATALOGUE, mapping=self._catalogue)  # type: ignore[arg-type]
+            self.redis.hset(keys.DEFAULT_ACCOUNT.metadata, mapping=self._catalogue)  # type: ignore[arg-type]
         self.account.http.post("/_sandbox/reset").raise_for_status()
         self.road = Road(self.redis, lambda: connect_async(self.url, timeout=5.0), self.account)
         self._lead = lead

@@ -34,7 +34,7 @@ from tests.chaos.facts import Facts, gather, leftovers, metrics_of, working
 from tests.chaos.machine import Running, machine
 from tests.polling import eventually
 from worker.contract import State
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.errors import LeadlineError
 from worker.ledger import Ledger
 from worker.queue.rq_queue import open_queue
@@ -158,7 +158,7 @@ def _line(
     """How far a run is. While Redis is away it cannot be told."""
 
     def line() -> str:
-        with connect(running.machine.place.redis_url, timeout=1) as client:
+        with connect(running.machine.endpoints.redis_url, timeout=1) as client:
             sent, left = senders.counted(posts, lambda post: bool(post.answers)), working(client)
         kills = f", {outcome.kills} of {plan.kills} kills" if plan.kills else ""
         return (
@@ -199,8 +199,8 @@ def _quiet(running: Running, seconds: float, outcome: Outcome) -> list[str]:
     """Waits for quiet; what died of the blows is replayed once, as an operator would, and waited
     for as well.
     """
-    with connect(running.machine.place.redis_url, timeout=10) as client:
-        data = Path(running.machine.place.env["LEADLINE_DATA_DIR"])
+    with connect(running.machine.endpoints.redis_url, timeout=10) as client:
+        data = Path(running.machine.endpoints.env["LEADLINE_DATA_DIR"])
 
         def still() -> bool:
             with suppress(redis.RedisError, LeadlineError):
@@ -216,7 +216,7 @@ def _quiet(running: Running, seconds: float, outcome: Outcome) -> list[str]:
 
 
 def _replay(client: redis.Redis) -> int:
-    ledger = Ledger(client, Vault(()))
+    ledger = Ledger(client, Cipher(()))
     sweeper = Sweeper(ledger, open_queue(client))
     dead = [
         record
@@ -231,7 +231,7 @@ def _replay(client: redis.Redis) -> int:
 def _facts(running: Running, folder: Path) -> Facts:
     whole = running.machine
     assert isinstance(whole, fleet.Fleet)
-    with connect(whole.place.redis_url, timeout=10) as client:
+    with connect(whole.endpoints.redis_url, timeout=10) as client:
         return gather(
             client,
             running.sandbox(),
@@ -244,8 +244,8 @@ def _told(running: Running, violation: Violation) -> dict[str, Any]:
     """A violation with the life of the submission it is about."""
     told: dict[str, Any] = asdict(violation)
     if violation.submission:
-        with connect(running.machine.place.redis_url, timeout=10) as client:
-            ledger = Ledger(client, Vault(()))
+        with connect(running.machine.endpoints.redis_url, timeout=10) as client:
+            ledger = Ledger(client, Cipher(()))
             told["timeline"] = [f"{moment.at:.3f} {moment.state} {moment.by} {moment.why or ''}" for moment in
                                 ledger.timeline(violation.submission)]  # fmt: skip
             told["attempts"] = [f"{attempt.at:.3f} {attempt.step} {attempt.outcome} {attempt.detail or ''}" for attempt in

@@ -13,9 +13,9 @@ from typing import Any
 
 import httpx
 
-from service.local.stack import Machine
+from service.local.stack import LocalStack
 from worker.contract import WORKING, State
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.ledger import Ledger
 from worker.settings import Settings
 from worker.store.connection import connect
@@ -46,7 +46,7 @@ QUICK = {
 
 @contextmanager
 def machine(
-    folder: Path, sources: str = SOURCES, make: type[Machine] = Machine, **settings: str
+    folder: Path, sources: str = SOURCES, make: type[LocalStack] = LocalStack, **settings: str
 ) -> Iterator[Running]:
     """Everything, in a directory of its own; again with the same directory, it goes on where it
     was.
@@ -74,7 +74,7 @@ def machine(
 
 @dataclass
 class Running:
-    machine: Machine
+    machine: LocalStack
     http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=10, trust_env=False))
     acknowledged: dict[str, str] = field(default_factory=dict)
     """Idempotency key -> submission id, for everything that was answered with a 2xx."""
@@ -83,7 +83,7 @@ class Running:
         """Whether it was acknowledged. Nothing is assumed of what was not."""
         try:
             answer = self.http.post(
-                f"{self.machine.place.service_url}/in/{source}",
+                f"{self.machine.endpoints.service_url}/in/{source}",
                 data={"name": "Someone", "email": email, "message": f"about {key}"} | fields,
                 headers={"Idempotency-Key": key, "Accept": "application/json"},
             )
@@ -118,14 +118,14 @@ class Running:
         degraded.
         """
         alive, ready = (
-            self.http.get(f"{self.machine.place.service_url}/{probe}")
+            self.http.get(f"{self.machine.endpoints.service_url}/{probe}")
             for probe in ("healthz", "readyz")
         )
         return alive.status_code, ready.status_code, ready.json()["degraded"]
 
     def metric(self, series: str) -> float:
         """The number of a series as /metrics shows it now; 0 where it is not there."""
-        text = self.http.get(f"{self.machine.place.service_url}/metrics").text
+        text = self.http.get(f"{self.machine.endpoints.service_url}/metrics").text
         return next(
             (
                 float(line.rpartition(" ")[2])
@@ -138,26 +138,26 @@ class Running:
     def sandbox(self) -> dict[str, Any]:
         return dict(
             self.http.get(
-                f"{self.machine.place.sandbox_url}/_sandbox/state", params={"calls": 0}
+                f"{self.machine.endpoints.sandbox_url}/_sandbox/state", params={"calls": 0}
             ).json()
         )
 
     def fault(self, match: dict[str, Any], effect: dict[str, Any]) -> None:
         self.http.post(
-            f"{self.machine.place.sandbox_url}/_sandbox/faults",
+            f"{self.machine.endpoints.sandbox_url}/_sandbox/faults",
             json={"match": match, "effect": effect},
         ).raise_for_status()
 
     def heal(self) -> None:
-        self.http.delete(f"{self.machine.place.sandbox_url}/_sandbox/faults").raise_for_status()
+        self.http.delete(f"{self.machine.endpoints.sandbox_url}/_sandbox/faults").raise_for_status()
 
     def counts(self) -> dict[State, int]:
-        with connect(self.machine.place.redis_url, timeout=5) as client:
-            return Ledger(client, Vault(())).counts()
+        with connect(self.machine.endpoints.redis_url, timeout=5) as client:
+            return Ledger(client, Cipher(())).counts()
 
     def record(self, submission_id: str) -> Any:
-        with connect(self.machine.place.redis_url, timeout=5) as client:
-            return Ledger(client, Vault(())).get(submission_id)
+        with connect(self.machine.endpoints.redis_url, timeout=5) as client:
+            return Ledger(client, Cipher(())).get(submission_id)
 
     def wait_quiet(self, seconds: float) -> None:
         """Until nothing is queued, waiting or in delivery."""

@@ -21,8 +21,8 @@ from worker import errors, fate
 from worker.delivery import delivery, unknown_outcome
 from worker.delivery.context import Run
 from worker.ledger import Ledger
-from worker.ledger.rollback import Tidings
-from worker.ledger.schedule import Turns
+from worker.ledger.rollback import StoreStatus
+from worker.ledger.schedule import Schedule
 from worker.queue.leases import Lease
 from worker.store import scripts
 
@@ -59,7 +59,7 @@ def _write_nothing_down(
     _learn(self, submission_id, token, step, {})
 
 
-def _no_doubt(self: Ledger, *told: str, **more: Any) -> Tidings:
+def _no_doubt(self: Ledger, *told: str, **more: Any) -> StoreStatus:
     return structs.replace(_tidings(self, *told, **more), doubt=False)
 
 
@@ -97,7 +97,7 @@ SWITCHES: dict[str, tuple[Callable[[], Any], ...]] = {
         lambda: mock.patch.object(scripts, "source", _script("ledger/accept", FIRST, "")),
     ),
     "person-line": (_attribute(Ledger, "claim", _no_lines),),
-    "sweeper": (_attribute(Turns, "abandoned", lambda *_: []),),
+    "sweeper": (_attribute(Schedule, "abandoned", lambda *_: []),),
     "recorded-steps": (_attribute(Ledger, "learn", _write_nothing_down),),
     "tide": (_attribute(Ledger, "tidings", _no_doubt),),
 }

@@ -89,7 +89,7 @@ def away(disk: Disk) -> Iterator[None]:
 def refused(disk: Disk, key: str) -> bool:
     """Whether a post is answered as it must be where nothing can be stored."""
     answer = disk.running.http.post(
-        f"{disk.running.machine.place.service_url}/in/site",
+        f"{disk.running.machine.endpoints.service_url}/in/site",
         data={"email": "refused@example.com"},
         headers={"Idempotency-Key": key},
     )

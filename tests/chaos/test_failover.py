@@ -70,7 +70,7 @@ class Storm:
                 LEADLINE_WAIT_REPLICAS=self._wait,
             ) as running,
         ):
-            load = Load(running.machine.place.service_url, RATE, post)
+            load = Load(running.machine.endpoints.service_url, RATE, post)
             load.start()
             assert eventually(lambda: running.counts()[State.DELIVERED] >= 10)
             self._fail_over(servers, running, load)
@@ -101,7 +101,7 @@ class Storm:
         }
 
     def _settled(self, running: Running) -> Facts:
-        data, url = self._folder / "machine" / "data", running.machine.place.redis_url
+        data, url = self._folder / "machine" / "data", running.machine.endpoints.redis_url
         with connect(url, timeout=5) as client:
 
             def still() -> bool:
@@ -113,7 +113,7 @@ class Storm:
             return gather(
                 client,
                 running.sandbox(),
-                metrics_of(running.machine.place.service_url, eventually),
+                metrics_of(running.machine.endpoints.service_url, eventually),
                 data,
             )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from service.local.processes import Child
-from service.local.stack import Machine
+from service.local.stack import LocalStack
 from tests.chaos.faults import SHIMMED, linux
 from tests.chaos.machine import Running, machine
 from tests.polling import eventually
@@ -25,7 +25,7 @@ LINES = 20
 """How many lines a process keeps here for a reader that does not come; otherwise ten thousand."""
 
 
-class Muted(Machine):
+class Muted(LocalStack):
     """Service and worker write to pipes; `readers` are the other ends, which nobody reads."""
 
     readers: dict[str, int]
@@ -107,7 +107,7 @@ def test_readers_that_stop_or_go_disturb_nobody(
 
 
 def _scrapers_that_go(running: Running) -> None:
-    at = int(running.machine.place.service_url.rpartition(":")[2])
+    at = int(running.machine.endpoints.service_url.rpartition(":")[2])
     for _ in range(50):
         with socket.create_connection(("127.0.0.1", at), timeout=10) as scraper:
             scraper.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from tests.chaos.machine import machine
 from tests.polling import eventually
 from worker.contract import State
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.erasure.erasure import erase
 from worker.ledger import Ledger
 from worker.store.connection import connect
@@ -39,8 +39,8 @@ def test_personal_data_stands_in_the_sealed_record_alone(tmp_path: Path) -> None
         answers.append(post(running, "site", email=f"{CANARY}-late@example.com"))
         running.wait_quiet(90)
         assert running.counts()[State.DEAD] == 1
-        answers.append(running.http.get(f"{running.machine.place.service_url}/metrics").text)
-        with connect(running.machine.place.redis_url, timeout=5) as client:
+        answers.append(running.http.get(f"{running.machine.endpoints.service_url}/metrics").text)
+        with connect(running.machine.endpoints.redis_url, timeout=5) as client:
             stored = list(everything(client))
     assert [answer for answer in answers if CANARY in answer] == []
     assert [name for name, value in stored if CANARY.encode() in name + value] == []
@@ -79,11 +79,11 @@ def test_after_erasure_it_stands_nowhere(tmp_path: Path) -> None:
             assert holding(tmp_path / "data" / "spool") != []
         finally:
             os.kill(redis, signal.SIGCONT)
-        with connect(running.machine.place.redis_url, timeout=5) as client:
+        with connect(running.machine.endpoints.redis_url, timeout=5) as client:
             assert eventually(lambda: answers(client), 30)
             assert any(name.endswith(".aof") for name in holding(tmp_path / "data"))
             done = erase(
-                Ledger(client, Vault(())),
+                Ledger(client, Cipher(())),
                 ("email", f"{CANARY}@example.com"),
                 "kim",
                 data_dir=tmp_path / "data",

@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from service.local.processes import Child
-from service.local.stack import Machine, leadline
+from service.local.stack import LocalStack, leadline_argv
 from tests.chaos.faults import limited, linux, memory
 from tests.chaos.fleet import children
 from tests.chaos.machine import Running, machine
@@ -28,7 +28,7 @@ from tests.polling import eventually
 from tests.redis.store import submission
 from worker.accept.acceptor import Acceptor
 from worker.contract import State
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.ledger import Ledger
 from worker.queue.rq_queue import open_queue
 from worker.store.connection import connect, connect_async
@@ -84,7 +84,7 @@ def form(key: str, email: str) -> bytes:
 
 
 def port(running: Running) -> int:
-    return int(running.machine.place.service_url.rpartition(":")[2])
+    return int(running.machine.endpoints.service_url.rpartition(":")[2])
 
 
 def talk(at: int, data: bytes) -> bytes:
@@ -248,7 +248,7 @@ def _pending(pid: int) -> bool:
     return False
 
 
-class Unattended(Machine):
+class Unattended(LocalStack):
     """Without workers."""
 
     def _children(self, sandbox: int | None) -> list[Child]:
@@ -262,7 +262,7 @@ class Unattended(Machine):
 def worker(running: Running, log: Path) -> Iterator[int]:
     with log.open("ab") as output:
         process = subprocess.Popen(
-            leadline("work"), env=running.machine.place.env, stdout=output, stderr=output
+            leadline_argv("work"), env=running.machine.endpoints.env, stdout=output, stderr=output
         )
         try:
             yield process.pid
@@ -281,7 +281,7 @@ more.
 async def _seed(url: str, count: int) -> list[str]:
     """So many submissions of as many people, accepted and queued."""
     async with connect_async(url, timeout=30) as client, asyncio.timeout(120):
-        acceptor = Acceptor(client, open_queue(connect(url)), Vault(()))
+        acceptor = Acceptor(client, open_queue(connect(url)), Cipher(()))
         await acceptor.start()
         try:
             waiting = [
@@ -303,9 +303,9 @@ def test_workers_that_come_late_find_everything_in_order(tmp_path: Path) -> None
     """
     with (
         machine(tmp_path, make=Unattended) as running,
-        connect(running.machine.place.redis_url, timeout=10) as client,
+        connect(running.machine.endpoints.redis_url, timeout=10) as client,
     ):
-        ledger, log = Ledger(client, Vault(())), tmp_path / "late.log"
+        ledger, log = Ledger(client, Cipher(())), tmp_path / "late.log"
         with worker(running, log) as pid:
             running.post_until_taken("first", "first@example.com")
             running.wait_quiet(60)
@@ -317,7 +317,7 @@ def test_workers_that_come_late_find_everything_in_order(tmp_path: Path) -> None
             running.metric("leadline_workers"),
             running.metric('leadline_state{state="queued"}'),
         ) == (0, 20)
-        asyncio.run(_seed(running.machine.place.redis_url, SEEDED))
+        asyncio.run(_seed(running.machine.endpoints.redis_url, SEEDED))
         before = running.kill("serve")
         assert eventually(
             lambda: running.machine.pids.get("serve") not in (None, before) and up(running), 60

@@ -21,9 +21,9 @@ from tests.chaos.protections import without
 from tests.flow.conftest import Account, Road
 from tests.polling import eventually
 from worker.contract import WORKING, Moment, Result, State
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.ledger import Ledger, Record
-from worker.ledger.rollback import FOLDER, LIFETIME_SECONDS, Tide
+from worker.ledger.rollback import FOLDER, SILENT_PROCESS_SECONDS, RollbackDetector
 from worker.queue.rq_queue import open_queue
 from worker.store import keys
 from worker.store.connection import connect, connect_async
@@ -45,7 +45,7 @@ class World:
         self._skew = 0.0
         self._server.start()
         self.road: Road
-        self.tide: Tide
+        self.tide: RollbackDetector
         self.process()
 
     def process(self, marks: bool = True) -> None:
@@ -61,8 +61,10 @@ class World:
         self.road.skew = self._skew
         if before is not None:
             self.road.lead_settings = before
-        self.tide = Tide(self.folder / FOLDER if marks else None, self.road.policy.settle_seconds)
-        self.road.ledger = Ledger(client, Vault(()), self.road.clock, tide=self.tide)
+        self.tide = RollbackDetector(
+            self.folder / FOLDER if marks else None, self.road.policy.settle_seconds
+        )
+        self.road.ledger = Ledger(client, Cipher(()), self.road.clock, rollback=self.tide)
         self.road.sweeper._ledger = self.road.ledger
 
     def accept_now(self, **fields: str) -> str:
@@ -239,7 +241,7 @@ def test_a_restart_that_lost_nothing_costs_nothing(world: World) -> None:
     spent = world.account.tokens()
     assert world.road.deliver(waiting).state is State.DELIVERED
     assert world.account.tokens() - spent == usual
-    assert world.road.redis.hget(keys.TIDE, "horizon") is None
+    assert world.road.redis.hget(keys.ROLLBACK, "horizon") is None
 
 
 def test_a_worker_that_left_in_order_is_not_waited_for(world: World) -> None:
@@ -251,7 +253,7 @@ def test_a_worker_that_left_in_order_is_not_waited_for(world: World) -> None:
     old.store_status(leaves=True)
     world.restart()
     assert world.road.sent(email="next@example.com").state is State.DELIVERED
-    assert world.road.redis.hget(keys.TIDE, "horizon") is None
+    assert world.road.redis.hget(keys.ROLLBACK, "horizon") is None
 
 
 def test_what_was_delivered_by_a_worker_that_left_since_is_found(world: World) -> None:
@@ -264,14 +266,14 @@ def test_what_was_delivered_by_a_worker_that_left_since_is_found(world: World) -
     store = world.copied("redis")
     stood_by, world.tide = (
         (world.road, world.tide),
-        Tide(world.folder / FOLDER, world.road.policy.settle_seconds),
+        RollbackDetector(world.folder / FOLDER, world.road.policy.settle_seconds),
     )
     world.road = Road(
         stood_by[0].redis, lambda: connect_async(world._server.url, timeout=5.0), world.account
     )
     world.road.lead_settings = stood_by[0].lead_settings
     world.road.ledger = world.road.sweeper._ledger = Ledger(
-        world.road.redis, Vault(()), world.road.clock, tide=world.tide
+        world.road.redis, Cipher(()), world.road.clock, rollback=world.tide
     )
     assert {world.road.deliver(name).state for name in mine} == {State.DELIVERED}
     world.road.ledger.store_status(leaves=True)
@@ -294,11 +296,15 @@ def test_who_cannot_be_asked_is_waited_for_and_then_doubted(world: World) -> Non
     assert world.road.ledger.store_status().agreed is False
     world.road.ahead(16)
     told = world.road.ledger.store_status(waiting)
-    assert (told.agreed, told.doubt) == (True, True)
-    assert world.road.ledger.store_status(world.accept_now(email="two@example.com")).doubt is True
+    assert (told.agreed, told.needs_lookup) == (True, True)
+    assert (
+        world.road.ledger.store_status(world.accept_now(email="two@example.com")).needs_lookup
+        is True
+    )
     world.road.ahead(91)
     assert (
-        world.road.ledger.store_status(world.accept_now(email="three@example.com")).doubt is False
+        world.road.ledger.store_status(world.accept_now(email="three@example.com")).needs_lookup
+        is False
     )
     world.work()
     assert len(world.account.leads) == 4
@@ -312,10 +318,10 @@ def test_who_was_silent_for_long_is_neither_waited_for_nor_suspected(world: Worl
     silent = world.road.ledger
     world.process(marks=False)
     world.road.ledger.store_status()
-    world.road.ahead(LIFETIME_SECONDS + 1)
+    world.road.ahead(SILENT_PROCESS_SECONDS + 1)
     assert world.road.ledger.store_status().agreed
-    assert silent.store_status().horizon == ""
-    world.road.ahead(LIFETIME_SECONDS + 1)
+    assert silent.store_status().restored_at == ""
+    world.road.ahead(SILENT_PROCESS_SECONDS + 1)
     world.road.ledger.store_status()
     world.restart()
     assert world.road.ledger.store_status().agreed

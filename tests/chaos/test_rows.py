@@ -134,7 +134,7 @@ def test_a_redis_that_takes_nothing_costs_nothing(tmp_path: Path) -> None:
     """
     with (
         machine(tmp_path) as running,
-        connect(running.machine.place.redis_url, timeout=5) as client,
+        connect(running.machine.endpoints.redis_url, timeout=5) as client,
     ):
         for fault, (cause, cure) in REFUSALS.items():
             client.execute_command(*cause)

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from service.local.stack import Machine
+from service.local.stack import LocalStack
 from tests.bench.client import answer
 from tests.chaos.ground import Ground
 from tests.chaos.machine import SOURCES, Running, machine
@@ -46,7 +46,7 @@ def sources(*names: str) -> str:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with machine(
-        tmp_path_factory.mktemp("senders"), sources("CHAOS_FORMER"), Machine, **SECRETS
+        tmp_path_factory.mktemp("senders"), sources("CHAOS_FORMER"), LocalStack, **SECRETS
     ) as started:
         yield started
 
@@ -82,13 +82,15 @@ def test_a_storm_of_repeats_leaves_no_trace_and_lets_others_in(running: Running)
     for number in range(EVENTS):
         running.post_until_taken(f"storm-{number}", f"storm{number}@example.com")
     running.wait_quiet(60)
-    with connect(running.machine.place.redis_url, timeout=10) as client:
+    with connect(running.machine.endpoints.redis_url, timeout=10) as client:
         before = (client.dbsize(), sum(running.counts().values()), len(running.sandbox()["leads"]))
         others = threading.Thread(
             target=lambda: [running.post(f"other-{n}", "other@example.com") for n in range(20)]
         )
         others.start()
-        statuses = asyncio.run(_storm(int(running.machine.place.service_url.rpartition(":")[2])))
+        statuses = asyncio.run(
+            _storm(int(running.machine.endpoints.service_url.rpartition(":")[2]))
+        )
         others.join(60)
         assert statuses == [202] * REPEATS
         assert sum(f"other-{number}" in running.acknowledged for number in range(20)) == 20
@@ -170,8 +172,8 @@ def test_a_secret_is_changed_under_load_without_one_refusal(running: Running) ->
     """Both secrets in the file, then senders change, then the former goes: no valid post is
     refused, and then the former is.
     """
-    file = Path(running.machine.place.env["LEADLINE_CONFIG"])
-    url = f"{running.machine.place.service_url}/in/keyed"
+    file = Path(running.machine.endpoints.env["LEADLINE_CONFIG"])
+    url = f"{running.machine.endpoints.service_url}/in/keyed"
 
     def status(name: str, number: int = 0) -> int:
         fields = {"email": f"keyed{number % 5}@example.com", "message": f"{name} {number}"}

@@ -32,7 +32,7 @@ def test_a_hung_redis_costs_the_senders_nothing(tmp_path: Path) -> None:
                 slow += time.monotonic() - began > 0.4
             assert running.post("k0", "someone0@example.com")
             assert slow <= 2
-            ready = running.http.get(f"{running.machine.place.service_url}/readyz")
+            ready = running.http.get(f"{running.machine.endpoints.service_url}/readyz")
             assert (ready.status_code, ready.json()["degraded"]) == (200, ["redis"])
         finally:
             os.kill(redis, signal.SIGCONT)
@@ -92,7 +92,7 @@ def test_a_spooled_submission_can_be_asked_for(tmp_path: Path) -> None:
         try:
             assert running.post("k", "someone@example.com")
             answer = running.http.get(
-                f"{running.machine.place.service_url}/submissions/{running.acknowledged['k']}"
+                f"{running.machine.endpoints.service_url}/submissions/{running.acknowledged['k']}"
             )
         finally:
             os.kill(redis, signal.SIGCONT)

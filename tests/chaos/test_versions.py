@@ -14,12 +14,12 @@ import httpx
 import pytest
 
 from service.local.processes import Child
-from service.local.stack import leadline
+from service.local.stack import leadline_argv
 from tests.chaos.fleet import Fleet
 from tests.chaos.machine import Running, machine
 from tests.polling import eventually
 from worker.contract import VERSION, State
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.ledger import Ledger
 from worker.ledger.status import overview
 from worker.store.connection import connect
@@ -49,7 +49,10 @@ class Rolling(Fleet):
 def newer_worker(running: Running, log: Path) -> Iterator[None]:
     with log.open("wb") as output:
         process = subprocess.Popen(
-            leadline("work"), env=running.machine.place.env | NEXT, stdout=output, stderr=output
+            leadline_argv("work"),
+            env=running.machine.endpoints.env | NEXT,
+            stdout=output,
+            stderr=output,
         )
         try:
             yield
@@ -81,9 +84,9 @@ def test_a_newer_releases_records_wait_for_its_workers(tmp_path: Path) -> None:
     """
     with (
         machine(tmp_path, make=Rolling) as running,
-        connect(running.machine.place.redis_url, timeout=5) as client,
+        connect(running.machine.endpoints.redis_url, timeout=5) as client,
     ):
-        whole, ledger = running.machine, Ledger(client, Vault(()))
+        whole, ledger = running.machine, Ledger(client, Cipher(()))
         assert isinstance(whole, Rolling)
         assert eventually(lambda: all(map(up, whole.service_urls)), 60)
         old, new = [

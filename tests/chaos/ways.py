@@ -13,7 +13,7 @@ from msgspec import structs
 
 from tests.chaos.courier import Order, Report
 from tests.chaos.ground import Ground
-from worker.accept.spool import SPOOL, spooled
+from worker.accept.spool import SPOOL_FOLDER, count_spooled
 from worker.contract import Result, State
 from worker.erasure.erasure import erase
 from worker.erasure.retention import Retention
@@ -153,7 +153,7 @@ def spooled_before(ground: Ground) -> None:
     nothing(ground)
     report = ground.courier.send(post(ground, AWAY))
     assert [status for status, _ in report.told] == [202]
-    assert spooled(ground.data / SPOOL) == 1
+    assert count_spooled(ground.data / SPOOL_FOLDER) == 1
 
 
 def sender_again(ground: Ground, report: Report) -> Problems:
@@ -164,9 +164,9 @@ def sender_again(ground: Ground, report: Report) -> Problems:
     if not told:
         again = ground.courier.send(post(ground))
         told = [body for status, body in again.told if status == 202]
-    if spooled(ground.data / SPOOL):
+    if count_spooled(ground.data / SPOOL_FOLDER):
         ground.courier.send(ground.order("drain"))
-    left = spooled(ground.data / SPOOL)
+    left = count_spooled(ground.data / SPOOL_FOLDER)
     ids = {found[0] for body in told for found in [re.findall(r'"id":"(\w+)"', body)]}
     lost = [submission_id for submission_id in ids if ground.road.ledger.get(submission_id) is None]
     return [f"{left} still in the spool"] * bool(left) + [f"{lost} acknowledged and lost"] * bool(
@@ -193,7 +193,7 @@ def erased_again(ground: Ground, _: Report) -> Problems:
     """The operator asks again, and is told of everything that is in Pipedrive."""
     ledger = ground.road.ledger
     told = erase(ledger, ("email", EMAIL), "kim", pause=lambda _: ground.road.ahead(1.0))
-    account, guessed = ground.account.state(), {each.step for each in told.unknown}
+    account, guessed = ground.account.state(), {each.step for each in told.unanswered}
     leads = {lead["id"] for lead in account["leads"]} - set(told.leads)
     persons = {person["id"] for person in account["persons"]} - set(told.persons)
     problems = (
@@ -220,7 +220,7 @@ def old(ground: Ground) -> None:
 
 def retained(ground: Ground, _: Report) -> Problems:
     """The next worker takes its turn."""
-    Retention(ground.road.ledger, Settings().retention).turn(ground.road.clock())
+    Retention(ground.road.ledger, Settings().retention).run(ground.road.clock())
     return []
 
 
@@ -276,7 +276,7 @@ def erased(ground: Ground) -> Problems:
         if record.lead or record.raw or record.cause
     ]
     problems += ["the person is remembered"] * bool(
-        ground.redis.exists(keys.person("email", EMAIL))
+        ground.redis.exists(keys.DEFAULT_ACCOUNT.person("email", EMAIL))
     )
     return problems + _left(ground)
 

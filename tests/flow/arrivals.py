@@ -12,9 +12,9 @@ from msgspec import structs
 from ulid import ULID
 
 from service.intake.submissions import submissions
-from service.sources.normalize import judge
-from service.sources.redact import scrub
-from service.sources.request import Request
+from service.sources.normalize import process_request
+from service.sources.redact import redact_request
+from service.sources.request import InboundRequest
 from service.sources.schema import Source
 from tests.redis.test_accept import accept
 from worker.contract import Submission
@@ -23,13 +23,13 @@ Client = Callable[[], AbstractAsyncContextManager[Any]]
 AT = 1_700_000_000.0
 
 
-def arrived(source: Source, request: Request, at: float = AT) -> list[Submission]:
+def arrived(source: Source, request: InboundRequest, at: float = AT) -> list[Submission]:
     """What the door makes of a request; without duplicate keys, so that each is stored."""
     made = submissions(
         source,
         request,
-        judge(source, request, at),
-        scrub(source, request),
+        process_request(source, request, at),
+        redact_request(source, request),
         key=None,
         now=at,
         new_id=lambda: str(ULID()),

@@ -21,13 +21,13 @@ from tests.redis.store import submission
 from tests.redis.test_accept import accept
 from worker.contract import Lead, State
 from worker.delivery import Delivery, Workshop
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.fate import Policy
 from worker.lead.settings import LeadSettings, SourceWriting
 from worker.ledger import Ledger, Record
-from worker.ledger.contact_cache import Memory
-from worker.ledger.rollback import Tide
-from worker.main import Office
+from worker.ledger.contact_cache import ContactCache
+from worker.ledger.rollback import RollbackDetector
+from worker.main import PipedriveClientFactory
 from worker.metrics import Meter
 from worker.queue.leases import Leases
 from worker.queue.rq_queue import open_queue
@@ -108,7 +108,10 @@ class Road:
         self.still: float | None = None
         self.meter = Meter()
         self.ledger = Ledger(
-            redis, Vault(()), self.clock, tide=Tide(None, self.policy.settle_seconds)
+            redis,
+            Cipher(()),
+            self.clock,
+            rollback=RollbackDetector(None, self.policy.settle_seconds),
         )
         self.sweeper = Sweeper(self.ledger, open_queue(redis))
 
@@ -118,22 +121,22 @@ class Road:
     def ahead(self, seconds: float) -> None:
         """Time passes, and workers are there meanwhile."""
         self.skew += seconds
-        self.redis.hset(keys.TIDE, "beat", self.clock())
+        self.redis.hset(keys.ROLLBACK, "beat", self.clock())
 
     def settings(self, **changes: Any) -> None:
         self.lead_settings = structs.replace(self.lead_settings, **changes)
 
-    def workshop(self) -> tuple[Workshop, Office]:
+    def workshop(self) -> tuple[Workshop, PipedriveClientFactory]:
         settings = Settings(
             pipedrive_api_token=Secret(TOKEN),
             pipedrive_base_url=self.account.url,
             pipedrive_plan="unlimited",
         )
-        office = Office(settings, self.redis, self.meter, self.clock)
+        office = PipedriveClientFactory(settings, self.redis, self.meter, self.clock)
         workshop = Workshop(
             ledger=self.ledger,
             leases=Leases(self.ledger),
-            memory=Memory(self.redis),
+            memory=ContactCache(self.redis),
             catalogue=office.catalogue,
             sweeper=self.sweeper,
             meter=self.meter,
@@ -147,7 +150,7 @@ class Road:
     def delivery(self) -> Delivery:
         """A slot of its own, as another process would have it."""
         workshop, office = self.workshop()
-        return Delivery(workshop, office.client)
+        return Delivery(workshop, office.new_client)
 
     def accept(self, **fields: Any) -> str:
         mine = submission(state=State.QUEUED)

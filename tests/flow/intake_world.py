@@ -18,8 +18,8 @@ from service.context import ServiceContext
 from service.intake import endpoint
 from service.ops.actions import Actions
 from service.ops.queries import Reader
-from service.sources.request import Event, Outcome, Reading, Request
-from service.sources.schema import Rate, Secret, Source, Verify
+from service.sources.request import InboundRequest, NormalizationResult, Outcome, SourceEvent
+from service.sources.schema import Rate, Source, SourceSecret, VerifySettings
 from worker.accept.acceptor import Acceptor
 from worker.accept.spool import SPOOL_FOLDER, Spool
 from worker.contract import Lead, Raw
@@ -37,13 +37,13 @@ HTML = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 SITE = "https://www.acme.example"
 
 
-def an_event(outcome: Outcome = Outcome.LEAD, **rest: Any) -> Event:
-    return Event(outcome=outcome, lead=rest.pop("lead", LEAD), **rest)
+def an_event(outcome: Outcome = Outcome.LEAD, **rest: Any) -> SourceEvent:
+    return SourceEvent(outcome=outcome, lead=rest.pop("lead", LEAD), **rest)
 
 
-def a_reading(outcome: Outcome = Outcome.LEAD, **rest: Any) -> Reading:
+def a_reading(outcome: Outcome = Outcome.LEAD, **rest: Any) -> NormalizationResult:
     with_events = outcome not in (Outcome.REFUSED, Outcome.UNREADABLE, Outcome.HANDSHAKE)
-    return Reading(
+    return NormalizationResult(
         outcome=outcome,
         events=rest.pop("events", [an_event(outcome)] if with_events else []),
         **rest,
@@ -54,9 +54,9 @@ SOURCES = [
     Source(name="contact"),
     Source(name="strict", origins=[SITE], redirect_origins=[SITE], redirect=f"{SITE}/thanks"),
     Source(name="partner", adapter="json", max_body=100,
-    verify=Verify(scheme="token", header="X-Key"),
-           secrets=(Secret(env="K", value="s3cret"), Secret(env="L", value="öld"))),
-    Source(name="linked", verify=Verify(scheme="token", query="key"), secrets=(Secret(env="K", value="s3cret"),)),
+    verify=VerifySettings(scheme="token", header="X-Key"),
+           secrets=(SourceSecret(env="K", value="s3cret"), SourceSecret(env="L", value="öld"))),
+    Source(name="linked", verify=VerifySettings(scheme="token", query="key"), secrets=(SourceSecret(env="K", value="s3cret"),)),
     Source(name="typeform", adapter="typeform", dedupe_window=0.0),
     Source(name="google", adapter="google-ads"),
     Source(name="limited", rate_limit=Rate(count=2, seconds=60.0)),
@@ -77,10 +77,10 @@ class World:
         self.context = context
         self.queries = queries
         self.actions = Actions(context.ledger, queries, context.settings.data_dir)
-        self.reading: Reading | Exception = a_reading()
-        self.seen: list[Request] = []
+        self.reading: NormalizationResult | Exception = a_reading()
+        self.seen: list[InboundRequest] = []
 
-    def judge(self, _source: Source, request: Request, _now: float) -> Reading:
+    def judge(self, _source: Source, request: InboundRequest, _now: float) -> NormalizationResult:
         self.seen.append(request)
         if isinstance(self.reading, Exception):
             raise self.reading
@@ -97,7 +97,7 @@ class World:
         return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(text + " "))
 
 
-def scrub(_source: Source, request: Request) -> Raw:
+def scrub(_source: Source, request: InboundRequest) -> Raw:
     return Raw(
         method=request.method,
         query=request.query,
@@ -125,7 +125,7 @@ def open_world(
     spool: Path | None = None,
 ) -> Iterator[World]:
     """The application over a Redis; with `spool`, over a folder as well."""
-    store, astore, vault = (
+    store, astore, cipher = (
         connect(url, timeout=PATIENCE),
         connect_async(url, timeout=PATIENCE),
         Cipher(),
@@ -134,12 +134,12 @@ def open_world(
         (env or {}) | ({"LEADLINE_DATA_DIR": str(spool)} if spool else {})
     )
     meter = Meter()
-    local = Spool(settings.data_dir / SPOOL_FOLDER, settings.spool_max, vault) if spool else None
+    local = Spool(settings.data_dir / SPOOL_FOLDER, settings.spool_max, cipher) if spool else None
     context = ServiceContext(
         settings=settings,
         sources=FixedSources({source.name: source for source in SOURCES}),
-        acceptor=Acceptor(astore, open_queue(store), vault, spool=local, meter=meter),
-        ledger=Ledger(store, vault),
+        acceptor=Acceptor(astore, open_queue(store), cipher, spool=local, meter=meter),
+        ledger=Ledger(store, cipher),
         redis=store,
         aredis=astore,
         meter=meter,

@@ -18,13 +18,13 @@ import redis as redis_py
 from msgspec import structs
 from structlog.testing import capture_logs
 
-from service.alerts.monitor import Watch
-from service.alerts.webhook import Webhook, build_http
+from service.alerts.monitor import Monitor
+from service.alerts.webhook import AlertWebhook, build_http
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
 from worker.causes import cause_id
 from worker.contract import Cause, State
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.ledger import Ledger
 from worker.ledger.audit import ignore
 from worker.store import keys
@@ -76,15 +76,15 @@ class World:
         http: httpx.Client,
     ) -> None:
         self.redis, self._aredis, self.folder, self.channel = redis, aredis, folder, channel
-        self._webhook, self.ahead = Webhook(url, None, http), 0.0
+        self._webhook, self.ahead = AlertWebhook(url, None, http), 0.0
         redis.hset(keys.WORKERS, "w", json.dumps({"seen": time.time() + 10_000}))
 
     def clock(self) -> float:
         return time.time() + self.ahead
 
-    def watch(self, redis: redis_py.Redis | None = None, folder: Path | None = None) -> Watch:
-        ledger = Ledger(redis or self.redis, Vault(()))
-        return Watch(ledger, folder or self.folder, self._webhook, 900.0, self.clock)
+    def watch(self, redis: redis_py.Redis | None = None, folder: Path | None = None) -> Monitor:
+        ledger = Ledger(redis or self.redis, Cipher(()))
+        return Monitor(ledger, folder or self.folder, self._webhook, 900.0, self.clock)
 
     def dead(self, count: int, code: str = "unknown-name") -> None:
         cause = Cause(
@@ -110,18 +110,18 @@ def test_the_first_dead_letter_is_told_once_and_its_end_once(world: World) -> No
     more.
     """
     watch = world.watch()
-    watch.beat()
+    watch.tick()
     assert world.channel.texts == []
     world.dead(1)
-    watch.beat()
-    watch.beat()
+    watch.tick()
+    watch.tick()
     [told] = world.channel.texts
     assert "1 lead could not be delivered, for one cause" in told
     assert "ada@example.com" not in told
     world.redis.delete(keys.state(State.DEAD))
-    watch.beat()
+    watch.tick()
     world.ahead = 301.0
-    watch.beat()
+    watch.tick()
     assert world.channel.texts[1:] == [
         ":white_check_mark: *Leadline*: Recovered: no dead letters are left"
     ]
@@ -131,13 +131,13 @@ def test_an_ignored_cause_wakes_nobody(world: World) -> None:
     """What people chose to ignore is not told, until somebody dies of it again."""
     world.dead(1)
     [raw] = world.redis.zrange(keys.state(State.DEAD), 0, -1)
-    cause = Ledger(world.redis, Vault(())).get(str(raw, "ascii")).cause  # type: ignore[union-attr, arg-type]
+    cause = Ledger(world.redis, Cipher(())).get(str(raw, "ascii")).cause  # type: ignore[union-attr, arg-type]
     ignore(world.redis, cause_id(cause), time.time() + 1)
-    world.watch().beat()
+    world.watch().tick()
     assert world.channel.texts == []
     world.redis.zadd(keys.state(State.DEAD), {str(raw, "ascii"): time.time() + 2})  # type: ignore[arg-type]
-    world.redis.delete(keys.ALERTS_TURN)
-    world.watch().beat()
+    world.redis.delete(keys.ALERTS_LOCK)
+    world.watch().tick()
     assert len(world.channel.texts) == 1
 
 
@@ -147,7 +147,7 @@ def test_a_cause_that_grows_is_told_again(world: World) -> None:
     for count, ahead in ((10, 0.0), (5, 400.0), (5, 800.0)):
         world.dead(count)
         world.ahead = ahead
-        watch.beat()
+        watch.tick()
     grown = [text for text in world.channel.texts if "dead of one cause" in text]
     assert [text.split("*: ")[1].split(" dead")[0] for text in grown] == ["10 leads", "20 leads"]
 
@@ -157,14 +157,14 @@ def test_what_the_webhook_refuses_is_told_later(world: World) -> None:
     world.dead(1)
     world.channel.status = 500
     with capture_logs() as logs:
-        world.watch().beat()
+        world.watch().tick()
     assert [line["error"] for line in logs if "webhook" in line["event"]] == ["status 500"]
     assert "/hook" not in str(logs)
     world.channel.status = 200
-    world.watch().beat()
+    world.watch().tick()
     assert len(world.channel.texts) == 0, "another process has the turn"
-    world.redis.delete(keys.ALERTS_TURN)
-    world.watch().beat()
+    world.redis.delete(keys.ALERTS_LOCK)
+    world.watch().tick()
     assert len(world.channel.texts) == 1
 
 
@@ -174,7 +174,7 @@ def test_of_several_processes_one_tells(world: World) -> None:
     watches = [world.watch() for _ in range(4)]
     for _ in range(3):
         for watch in watches:
-            watch.beat()
+            watch.tick()
     assert len(world.channel.texts) == 1
 
 
@@ -183,17 +183,17 @@ def test_a_redis_that_is_away_is_told_by_each_machine(world: World, tmp_path: Pa
     whichever process sees it.
     """
     away = connect("redis://127.0.0.1:1/0", name="away")
-    world.watch(away).beat()
+    world.watch(away).tick()
     world.ahead = 31.0
-    world.watch(away).beat()
-    world.watch(away, tmp_path / "another").beat()
+    world.watch(away).tick()
+    world.watch(away, tmp_path / "another").tick()
     assert [("Redis is away" in text, "0 leads" in text) for text in world.channel.texts] == [
         (True, True)
     ]
     world.ahead = 60.0
-    world.watch().beat()
+    world.watch().tick()
     world.ahead = 125.0
-    world.watch().beat()
+    world.watch().tick()
     assert world.channel.texts[-1].endswith("Recovered: Redis is back")
     away.close()
 
@@ -207,15 +207,15 @@ def test_a_source_that_falls_silent(world: World) -> None:
     for hour in range(5 * 24):
         world.redis.hincrbyfloat(keys.METRICS, series, 20)
         world.ahead = hour * 3600.0
-        watch.beat()
-        world.redis.delete(keys.ALERTS_TURN)
+        watch.tick()
+        world.redis.delete(keys.ALERTS_LOCK)
         watch = world.watch()
     assert world.channel.texts == []
     world.ahead += 3 * 3600.0
-    watch.beat()
+    watch.tick()
     [told] = world.channel.texts
     assert "contact usually speaks at this hour and has been silent for 3 h" in told
     world.redis.hincrbyfloat(keys.METRICS, series, 1)
     world.ahead += 15.0
-    watch.beat()
+    watch.tick()
     assert world.channel.texts[-1].endswith("Recovered: the source contact speaks again")

@@ -18,8 +18,8 @@ from tests.flow.conftest import TOKEN, Account, Road
 from worker.contract import State
 from worker.delivery import Delivery
 from worker.errors import LeaseLost
-from worker.main import Office
-from worker.queue.slots import Entrance
+from worker.main import PipedriveClientFactory
+from worker.queue.slots import InFlightLimit
 from worker.settings import Settings
 from worker.store import keys
 from worker.values import Secret
@@ -38,23 +38,26 @@ def sandbox_url() -> Iterator[str]:
 
 
 def slot(
-    road: Road, kind: type[Delivery] = Delivery, entrance: Entrance | None = None, **settings: Any
+    road: Road,
+    kind: type[Delivery] = Delivery,
+    entrance: InFlightLimit | None = None,
+    **settings: Any,
 ) -> Delivery:
     """A slot of a worker that keeps within the small plan."""
     given: dict[str, Any] = {
         "pipedrive_plan": "lite",
         "pipedrive_api_token": Secret(TOKEN),
     } | settings
-    office = Office(
+    office = PipedriveClientFactory(
         Settings(pipedrive_base_url=road.account.url, **given),
         road.redis,
         road.meter,
         road.clock,
         time.sleep,
     )
-    office.entrance = entrance or office.entrance
+    office.in_flight = entrance or office.in_flight
     workshop, _ = road.workshop()
-    return kind(replace(workshop, catalogue=office.catalogue), office.client)
+    return kind(replace(workshop, catalogue=office.catalogue), office.new_client)
 
 
 def refusals(account: Account) -> list[int]:
@@ -84,7 +87,7 @@ def test_when_the_day_is_spent_everything_waits_for_the_next(
     assert 0 < third.next_at - time.time() <= 86_400
     assert refusals(account) == []
     assert account.tokens() == NAMES + 2 * LEAD
-    assert road.redis.get(keys.ALLOWANCE + "left") == b"10"
+    assert road.redis.get(keys.DEFAULT_ACCOUNT.allowance("left")) == b"10"
 
 
 def test_what_others_spend_is_not_spent_again(road: Road, account: Account) -> None:
@@ -122,7 +125,7 @@ def test_the_first_call_makes_room_for_the_next_submission(road: Road) -> None:
     """A slot that came in through the entrance leaves it as soon as Pipedrive takes a call, not
     only at the delivery's end.
     """
-    entrance = Entrance(1)
+    entrance = InFlightLimit(1)
     assert entrance.enter(0)
     road.deliver(road.accept(), slot(road, entrance=entrance))
     with ThreadPoolExecutor(1) as other:
@@ -142,5 +145,5 @@ def test_a_create_that_is_not_sent_costs_nothing(road: Road, account: Account) -
     """
     road.deliver(road.accept(), slot(road, Overtaken))
     assert "persons.add" not in account.calls()
-    assert road.redis.zcard(keys.ALLOWANCE + "burst") == len(account.calls())
-    assert int(road.redis.get(keys.ALLOWANCE + "left") or 0) == DAY - account.tokens()
+    assert road.redis.zcard(keys.DEFAULT_ACCOUNT.allowance("burst")) == len(account.calls())
+    assert int(road.redis.get(keys.DEFAULT_ACCOUNT.allowance("left")) or 0) == DAY - account.tokens()

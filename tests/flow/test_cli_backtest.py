@@ -16,12 +16,12 @@ from service.cli.main import main
 from service.cli.output import counted
 from service.reports import stored
 from service.reports.attribution import Tally, public
-from service.sources.source_file.loader import load, writing
+from service.sources.source_file.loader import build_lead_mappings, load_sources
 from tests.flow.arrivals import AT, Client, arrived, store
 from tests.redis.store import submission
 from tests.unit.sources.making import form
 from worker.contract import Lead, State, Utm
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.ledger import Ledger
 from worker.ledger.record import spooled_record
 
@@ -53,7 +53,7 @@ def run(tmp_path: Path, redis_url: str) -> Run:
 @pytest.fixture
 def kept(redis: redis_py.Redis, aredis: Client) -> list[str]:
     """Three leads of `contact`, one of `other`, each a day later."""
-    contact, other = (load(OLD, {}).sources[name] for name in ("contact", "other"))
+    contact, other = (load_sources(OLD, {}).sources[name] for name in ("contact", "other"))
     sent = [
         (
             contact,
@@ -188,7 +188,7 @@ def test_attribution_is_bounded_and_impersonal() -> None:
     """However many campaigns there are, and whatever stands in them, the report stays small and
     names nobody.
     """
-    tally = Tally(writing(load(OLD, {})))
+    tally = Tally(build_lead_mappings(load_sources(OLD, {})))
     template = spooled_record(submission(source="contact"))
     for number in range(1_500):
         lead = Lead(email="a@example.com", utm=Utm(campaign=f"c{number}", source=f"s{number}"))
@@ -210,7 +210,7 @@ def test_the_stream_pages_through_equal_times(
     ids = store(
         aredis, redis, [submission(State.QUEUED if n % 3 else State.DEAD) for n in range(30)]
     )
-    ledger = Ledger(redis, Vault(()))
+    ledger = Ledger(redis, Cipher(()))
     for state in (State.QUEUED, State.DEAD):
         for one in ids:
             if redis.zscore(f"leadline:state:{state}", one) is not None:

@@ -15,9 +15,9 @@ from click.testing import CliRunner, Result
 from service.checks.environment import check_store, shown
 from service.cli.main import main
 from tests.flow.conftest import TOKEN, Account
-from worker.settings import FIELDS
+from worker.settings import SETTINGS
 
-OPEN = {row.name: "" for row in FIELDS.values()}
+OPEN = {row.name: "" for row in SETTINGS.values()}
 GOOD = """
 [pipedrive]
 owner_id = 12
@@ -412,7 +412,7 @@ def test_every_setting_is_listed(run: Run) -> None:
     listed = json.loads(
         run("--settings", "--json", PIPEDRIVE_API_TOKEN="t0psecret", LEADLINE_SLOTS="7").stdout
     )["settings"]
-    assert [row["name"] for row in listed] == [row.name for row in FIELDS.values()]
+    assert [row["name"] for row in listed] == [row.name for row in SETTINGS.values()]
     rows = {row["name"]: row for row in listed}
     assert rows["LEADLINE_SLOTS"] | {"help": ""} == {
         "name": "LEADLINE_SLOTS", "value": "7", "default": "32", "unit": "deliveries", "help": "",

@@ -22,10 +22,10 @@ from tests.redis.store import submission
 from tests.redis.test_accept import accept
 from worker.causes import cause_id
 from worker.contract import Cause, Lead, State
-from worker.ledger.audit import Audit
-from worker.settings import FIELDS
+from worker.ledger.audit import AuditTrail
+from worker.settings import SETTINGS
 
-OPEN = {row.name: "" for row in FIELDS.values()}
+OPEN = {row.name: "" for row in SETTINGS.values()}
 LABEL = Cause(
     step="names", code="unknown-name", detail="no label 'Nope'", field="label", hint="add it"
 )
@@ -105,7 +105,7 @@ def test_one_is_shown_whole(run: Run, put: Put, redis: redis_py.Redis) -> None:
     )
     assert "ada@example.com" in run("dead", "show", mine).output
     assert "ada@example.com" not in run("dead", "show", mine, "--masked").output
-    trail, _, _ = Audit(redis).page()
+    trail, _, _ = AuditTrail(redis).page()
     assert [(entry.who, entry.action, entry.target) for entry in trail] == [
         ("cli:kim", "reveal", mine)
     ] * 2

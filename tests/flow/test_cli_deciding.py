@@ -21,10 +21,10 @@ from service.docs_document import openapi
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
 from worker.contract import Cause, State
-from worker.encryption import Vault
-from worker.ledger import Ledger, Verdict
-from worker.ledger.audit import Audit
-from worker.settings import FIELDS
+from worker.encryption import Cipher
+from worker.ledger import ClaimResult, Ledger
+from worker.ledger.audit import AuditTrail
+from worker.settings import SETTINGS
 from worker.store import keys
 
 Connect = Callable[[], AbstractAsyncContextManager[Any]]
@@ -40,9 +40,9 @@ class Terminal:
         aredis: Callable[[], AbstractAsyncContextManager[Any]],
     ) -> None:
         self.redis, self._aredis = redis, aredis
-        self.ledger = Ledger(redis, Vault(()))
+        self.ledger = Ledger(redis, Cipher(()))
         own = {"REDIS_URL": url, "LEADLINE_DATA_DIR": str(folder), "USER": "kim", "COLUMNS": "200"}
-        self._env = {row.name: "" for row in FIELDS.values()} | own
+        self._env = {row.name: "" for row in SETTINGS.values()} | own
 
     def run(self, *words: str, input: str | None = None) -> Result:
         return CliRunner().invoke(main, list(words), env=self._env, input=input)
@@ -58,7 +58,7 @@ class Terminal:
         return [each.id for each in made]
 
     def end(self, name: str, state: State) -> bool:
-        if self.ledger.claim(name, "t", 30.0) is not Verdict.CLAIMED:
+        if self.ledger.claim(name, "t", 30.0) is not ClaimResult.CLAIMED:
             return False
         self.ledger.finish(name, "t", state, cause=CAUSE if state is State.DEAD else None)
         return True
@@ -70,7 +70,7 @@ class Terminal:
     def trail(self) -> list[tuple[str, str, str, str | None]]:
         return [
             (entry.who, entry.action, entry.target, entry.detail)
-            for entry in Audit(self.redis).page()[0]
+            for entry in AuditTrail(self.redis).page()[0]
         ]
 
     @contextmanager

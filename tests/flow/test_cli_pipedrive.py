@@ -18,10 +18,10 @@ from service.sandbox.account.stock import CHANNELS, SOURCES, custom_key, label_i
 from service.sandbox.serve import served
 from service.sandbox.settings import SandboxSettings
 from tests.flow.conftest import TOKEN, Account
-from worker.settings import FIELDS
+from worker.settings import SETTINGS
 from worker.store import keys
 
-OPEN = {row.name: "" for row in FIELDS.values()}
+OPEN = {row.name: "" for row in SETTINGS.values()}
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 BUDGET, SIZE = (custom_key("deal", name) for name in ("Budget", "Company size"))
 WORTH = ("--value", "5", "--currency", "EUR")
@@ -314,7 +314,7 @@ def test_within_the_allowance_of_the_workers(
     """
     env = {"REDIS_URL": redis_url, "PIPEDRIVE_PLAN": "lite", "PIPEDRIVE_DAILY_TOKENS": "15"}
     told(run("labels", "list", "--json", **env))
-    assert int(redis.get(keys.ALLOWANCE + "left") or 0) == 5
+    assert int(redis.get(keys.DEFAULT_ACCOUNT.allowance("left")) or 0) == 5
     spent = run("labels", "list", **env)
     assert spent.exit_code == 1
     assert "tokens are spent" in spent.stderr
@@ -331,5 +331,5 @@ def test_oauth_shares_its_tokens(run: Run, redis: redis_py.Redis, redis_url: str
             "PIPEDRIVE_BASE_URL": url, "REDIS_URL": redis_url,
         }  # fmt: skip
         assert len(told(run("labels", "list", "--json", **env))["items"]) == 6
-        assert redis.exists(keys.OAUTH)
+        assert redis.exists(keys.DEFAULT_ACCOUNT.oauth)
         assert len(told(run("labels", "list", "--json", **env))["items"]) == 6

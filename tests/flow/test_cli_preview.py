@@ -128,7 +128,7 @@ def test_the_source_file_is_read_once(
 
     def load(path: Path, *words: Any, **options: Any) -> Any:
         reads.append(path)
-        return loader.load(path, *words, **options)
+        return loader.load_sources(path, *words, **options)
 
     monkeypatch.setattr("service.cli.preview.load", load)
     (tmp_path / "one").write_text("email=a@example.com", "utf-8")
@@ -181,11 +181,11 @@ def test_the_answer_is_that_of_the_service(
     """
     from service.intake import endpoint
     from service.sources import normalize as judging
-    from service.sources.source_file.loader import load
+    from service.sources.source_file.loader import load_sources
 
     with open_world(redis_url, monkeypatch) as world:
-        monkeypatch.setattr(endpoint, "judge", judging.judge)
-        for name, source in load(SOURCES, {}, secrets=()).sources.items():
+        monkeypatch.setattr(endpoint, "judge", judging.process_request)
+        for name, source in load_sources(SOURCES, {}, secrets=()).sources.items():
             world.context.sources.sources[name] = source
         for body in (
             "email=a@example.com",

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from service.cli import sources_new
 from service.cli.main import main
-from service.sources.source_file.loader import load
+from service.sources.source_file.loader import load_sources
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
 from worker.contract import State
@@ -130,12 +130,12 @@ def test_new_prints_lines_to_paste(run: Run, tmp_path: Path) -> None:
     """
     result = run("new", "-", body=BODY)
     assert result.exit_code == 0, result.output
-    [(name, source)] = load(result.stdout, {"TYPEFORM_2_SECRET": "x"}).sources.items()
+    [(name, source)] = load_sources(result.stdout, {"TYPEFORM_2_SECRET": "x"}).sources.items()
     assert (name, source.adapter) == ("typeform_2", "typeform")
     assert "form_response" in result.stderr
     both = tmp_path / "both.toml"
     both.write_text(SOURCES + result.stdout, "utf-8")
-    assert len(load(both, {}, secrets=()).sources) == 4
+    assert len(load_sources(both, {}, secrets=()).sources) == 4
 
 
 def test_new_with_a_secret(run: Run) -> None:
@@ -154,7 +154,7 @@ def test_new_with_a_secret(run: Run) -> None:
     )
     result = run("new", "-", *words, "--secret-env", "ACME", body=body, env={"ACME": "s3cret"})
     assert (
-        load(result.stdout, {"ACME_SECRET": "x"}).sources["acme"].check.signed
+        load_sources(result.stdout, {"ACME_SECRET": "x"}).sources["acme"].check.signed
         == "{timestamp}:{body}"
     )
     assert "s3cret" not in result.stdout + result.stderr
@@ -169,7 +169,7 @@ def test_new_as_json(run: Run) -> None:
         "ada@example.com",
         "Team",
     )
-    assert load(told["toml"], {}).sources
+    assert load_sources(told["toml"], {}).sources
 
 
 def test_new_asks_on_a_terminal_alone(
@@ -182,11 +182,11 @@ def test_new_asks_on_a_terminal_alone(
 
     monkeypatch.setattr(sources_new, "on_a_terminal", lambda: True)
     result = run("new", str(file), "--ask", body="brochure\ncompany\n\n")
-    source = load(result.stdout, {}).sources["brochure"]
+    source = load_sources(result.stdout, {}).sources["brochure"]
     assert source.map == {"Team": "company"}
     again = run("new", str(file), "--ask", body="brochure\nno field\ncompany\n\n")
     assert "expected a field" in again.stderr
-    assert load(again.stdout, {}).sources["brochure"].map == {"Team": "company"}
+    assert load_sources(again.stdout, {}).sources["brochure"].map == {"Team": "company"}
 
 
 @pytest.mark.parametrize(

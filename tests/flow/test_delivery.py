@@ -285,24 +285,24 @@ def test_a_commit_after_the_look_is_reported(
     done = road.again(record.id, 200)
     assert done.state is State.DELIVERED
     assert eventually(lambda: len(account.state()[kind]) == 2)
-    found = Doubles(road.redis, road.ledger, road.workshop()[1].client())
+    found = Doubles(road.redis, road.ledger, road.workshop()[1].new_client())
     found.beat()
     assert count(road.redis) == 0
     road.ahead(800)
     found.beat()
     assert count(road.redis) == 1
-    assert road.redis.hkeys(keys.DOUBLES) == [record.id.encode()]
-    assert road.redis.zcard(keys.SUSPECTS) == 0
+    assert road.redis.hkeys(keys.DUPLICATES) == [record.id.encode()]
+    assert road.redis.zcard(keys.DUPLICATE_CHECKS) == 0
 
 
 def test_what_was_made_again_and_is_alone_is_not_reported(road: Road, account: Account) -> None:
     """A suspect that exists once is cleared after its last look."""
     account.fault({"operation": "leads.add", "count": 1}, {"kind": "drop-before"})
     road.again(road.sent().id, 200)
-    assert road.redis.zcard(keys.SUSPECTS) == 2
+    assert road.redis.zcard(keys.DUPLICATE_CHECKS) == 2
     road.ahead(800)
-    Doubles(road.redis, road.ledger, road.workshop()[1].client()).beat()
-    assert (road.redis.zcard(keys.SUSPECTS), count(road.redis)) == (0, 0)
+    Doubles(road.redis, road.ledger, road.workshop()[1].new_client()).beat()
+    assert (road.redis.zcard(keys.DUPLICATE_CHECKS), count(road.redis)) == (0, 0)
 
 
 def test_a_converted_lead_is_found_among_the_deals(road: Road, account: Account) -> None:
@@ -393,7 +393,7 @@ def test_one_poisonous_submission_is_no_outage(road: Road, account: Account) -> 
     for _ in range(3):
         record = road.again(record.id, 100)
     assert record.state is State.DEAD
-    assert road.ledger.gate.paused() is None
+    assert road.ledger.gate.find_pause() is None
 
 
 def test_retries_end_in_a_dead_letter(road: Road, account: Account) -> None:

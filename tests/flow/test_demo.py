@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from service.cli.up import with_example_secrets
-from service.local.stack import Machine
+from service.local.stack import LocalStack
 from worker.settings import Settings
 
 pytestmark = pytest.mark.timeout(150)
@@ -57,11 +57,11 @@ def look_again(folder: Path, said: str) -> int:
         word.split("=", 1) for word in words
     )
     settings = Settings.for_all(env)
-    with Machine(
+    with LocalStack(
         settings, with_example_secrets(settings, env), data_dir=settings.data_dir, free_ports=True
     ) as machine:
         return len(
-            httpx.get(f"{machine.place.sandbox_url}/_sandbox/state", trust_env=False).json()[
+            httpx.get(f"{machine.endpoints.sandbox_url}/_sandbox/state", trust_env=False).json()[
                 "leads"
             ]
         )

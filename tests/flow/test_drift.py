@@ -14,11 +14,11 @@ from service.checks.account import check_scopes
 from service.checks.finding import Level
 from tests.flow.conftest import TOKEN, Account
 from worker.drift import drift
-from worker.drift.drift import Drift, DriftReport
+from worker.drift.drift import DriftGuard, DriftReport
 from worker.lead.settings import LeadSettings, SourceWriting
-from worker.main import Office
+from worker.main import PipedriveClientFactory
 from worker.metrics import Gauges, Meter, expose
-from worker.pipedrive.metadata import Kind
+from worker.pipedrive.metadata import MetadataKind
 from worker.settings import Settings
 from worker.store import keys
 from worker.values import Secret
@@ -48,14 +48,14 @@ class World:
             pipedrive_plan="unlimited",
         )
 
-    def guard(self, writings: Mapping[str, SourceWriting] = WRITINGS) -> Drift:
-        office = Office(self.settings, self.redis, Meter(), self.clock)
-        return Drift(self.redis, writings, office.catalogue, self.clock)
+    def guard(self, writings: Mapping[str, SourceWriting] = WRITINGS) -> DriftGuard:
+        office = PipedriveClientFactory(self.settings, self.redis, Meter(), self.clock)
+        return DriftGuard(self.redis, writings, office.catalogue, self.clock)
 
     def look(self, writings: Mapping[str, SourceWriting] = WRITINGS) -> DriftReport:
-        self.redis.delete(keys.DRIFT_TURN)
-        self.guard(writings).beat()
-        report = drift.last(self.redis)
+        self.redis.delete(keys.DEFAULT_ACCOUNT.drift_lock)
+        self.guard(writings).tick()
+        report = drift.last_report(self.redis)
         assert report is not None
         return report
 
@@ -109,7 +109,9 @@ def test_what_a_retry_finds_mended_is_said_to_lack_no_more(world: World, account
         "/v1/leadLabels", json={"name": "Summer", "color": "green"}, headers={"x-api-token": TOKEN}
     ).raise_for_status()
     world.ahead = 60.0
-    Office(world.settings, world.redis, Meter(), world.clock).catalogue.refresh([Kind.LABELS])
+    PipedriveClientFactory(world.settings, world.redis, Meter(), world.clock).catalogue.refresh(
+        [MetadataKind.LABELS]
+    )
     calls = len(account.calls())
     assert set(said(world.look())) == {"Shoe size"}
     assert "labels.list" not in account.calls()[calls:]
@@ -123,10 +125,10 @@ def test_another_source_file_is_looked_at_at_once(world: World) -> None:
 
 def test_one_worker_of_several_looks(world: World, account: Account) -> None:
     """While one has its turn the others leave Pipedrive alone."""
-    world.redis.set(keys.DRIFT_TURN, b"1")
-    world.guard().beat()
+    world.redis.set(keys.DEFAULT_ACCOUNT.drift_lock, b"1")
+    world.guard().tick()
     assert account.calls() == []
-    assert drift.last(world.redis) is None
+    assert drift.last_report(world.redis) is None
 
 
 def test_an_account_that_does_not_answer_is_asked_again_soon(
@@ -167,7 +169,7 @@ def test_scopes_that_were_not_granted(world: World, granted: str, missing: list[
     """The scopes the token endpoint named are compared with those a delivery needs; where it named
     none, nothing is said.
     """
-    world.redis.hset(keys.OAUTH, "scopes", granted)
+    world.redis.hset(keys.DEFAULT_ACCOUNT.oauth, "scopes", granted)
     assert [each.name for each in world.look({}).found] == missing
 
 
@@ -176,7 +178,7 @@ def test_check_fails_on_a_scope_that_was_not_granted(redis: redis_py.Redis) -> N
     last.
     """
     assert check_scopes(drift.granted_scopes(redis)) == []
-    redis.hset(keys.OAUTH, "scopes", "base,leads:full,deals:read")
+    redis.hset(keys.DEFAULT_ACCOUNT.oauth, "scopes", "base,leads:full,deals:read")
     [finding] = check_scopes(drift.granted_scopes(redis))
     assert (finding.level, finding.setting) == (Level.FAIL, "PIPEDRIVE_REFRESH_TOKEN")
     assert "contacts:full" in finding.message
@@ -187,14 +189,14 @@ def test_the_metric_counts_what_is_needed_apart(world: World) -> None:
     others.
     """
     world.look()
-    report = drift.last(world.redis)
+    report = drift.last_report(world.redis)
     assert report is not None
-    text = expose({}, Gauges(redis_up=True, lacking={True: len(report.found)})).decode()
+    text = expose({}, Gauges(redis_up=True, account_lacks={True: len(report.found)})).decode()
     assert 'leadline_account_lacks{needed="true"} 2.0' in text
     assert 'leadline_account_lacks{needed="false"} 0.0' in text
 
 
 def test_a_report_of_another_version_counts_as_none(redis: redis_py.Redis) -> None:
     """What cannot be read is looked for anew, and stops nothing."""
-    redis.set(keys.DRIFT, b'{"at": "x"}')
-    assert drift.last(redis) is None
+    redis.set(keys.DEFAULT_ACCOUNT.drift, b'{"at": "x"}')
+    assert drift.last_report(redis) is None

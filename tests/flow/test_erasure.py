@@ -22,11 +22,11 @@ from tests.flow.conftest import Account, Road
 from tests.polling import eventually
 from tests.redis.store import submission
 from worker.accept.acceptor import Acceptor
-from worker.accept.spool import SPOOL, Spool
+from worker.accept.spool import SPOOL_FOLDER, Spool
 from worker.contract import Lead, State
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.erasure.erasure import Erasure, erase
-from worker.erasure.persistence import FilesKept, rewrite
+from worker.erasure.persistence import FilesKept, rewrite_files
 from worker.ledger import Ledger
 from worker.queue.rq_queue import open_queue
 from worker.store import keys
@@ -87,7 +87,7 @@ def test_whenever_it_comes_it_ends_erased(
     Pipedrive is on the list.
     """
     monkeypatch.setattr(
-        "worker.erasure.erasure.WAY_SECONDS", 0.0
+        "worker.erasure.erasure.CALL_WAIT_SECONDS", 0.0
     )  # the delivery stands still in this very thread
     road.settings(note=True, organization=True)
     moments = Moments(monkeypatch)
@@ -118,12 +118,12 @@ def check(
     """How many leads there are in the account, all of them told to who asks again."""
     record = road.record(submission_id)
     assert (record.state, record.lead, record.raw) == (State.ERASED, None, None)
-    assert not redis.exists(keys.person("email", email))
+    assert not redis.exists(keys.DEFAULT_ACCOUNT.person("email", email))
     assert not any(redis.exists(key) for key in (keys.LEASES, keys.DUE))
     told = erase(road.ledger, ("email", email), "kim")
     assert {lead["id"] for lead in account.leads} <= set(told.leads)
     assert {person["id"] for person in account.persons} <= set(told.persons)
-    assert (told.unknown, told.left) == ([], [])
+    assert (told.unanswered, told.left) == ([], [])
     return len(account.leads)
 
 
@@ -163,13 +163,13 @@ def test_the_bytes_are_gone_from_disk(tmp_path: Path, secrets: tuple[str, ...]) 
     """Append-only file, an old snapshot and a dead process's spool hold it before, and no file at
     all does when it answers.
     """
-    data, vault = tmp_path / "data", Vault(secrets)
+    data, cipher = tmp_path / "data", Cipher(secrets)
     with EmbeddedRedis(data) as server, connect(server.url, timeout=5.0) as store:
-        mine = [put(store, server.url, vault, f"{CANARY}{number}") for number in range(3)]
-        others = put(store, server.url, vault, "bob")
+        mine = [put(store, server.url, cipher, f"{CANARY}{number}") for number in range(3)]
+        others = put(store, server.url, cipher, "bob")
         store.bgsave()
         assert eventually(lambda: not store.info("persistence")["rdb_bgsave_in_progress"])
-        spool = Spool(data / SPOOL, 1_000_000, vault)
+        spool = Spool(data / SPOOL_FOLDER, 1_000_000, cipher)
         spool.put([submission(email=f"{CANARY}@example.com", body=CANARY.encode())], 0.0)
         needles = [needle for each in mine for needle in sealed_bytes(store, each)]
         needles += [spool.oldest(1)[0].id.encode()] if secrets else [CANARY.encode()]
@@ -185,7 +185,7 @@ def test_the_bytes_are_gone_from_disk(tmp_path: Path, secrets: tuple[str, ...]) 
         assert json.loads(done.stdout)["erased"] == 4
         gone = needles[:6] + ([] if secrets else [CANARY.encode()])
         assert holding(data, *gone) == []
-        ledger = Ledger(store, vault)
+        ledger = Ledger(store, cipher)
         assert [
             record.lead is None for each in (*mine, others) if (record := ledger.get(each))
         ] == [True] * 3 + [False]
@@ -193,7 +193,7 @@ def test_the_bytes_are_gone_from_disk(tmp_path: Path, secrets: tuple[str, ...]) 
     assert holding(data, *gone) == []
 
 
-def put(store: redis_py.Redis, url: str, vault: Vault, message: str) -> str:
+def put(store: redis_py.Redis, url: str, cipher: Cipher, message: str) -> str:
     """A submission in that store, its content sealed as the vault does."""
     name = CANARY if message.startswith(CANARY) else "bob"
     mine = structs.replace(
@@ -203,7 +203,7 @@ def put(store: redis_py.Redis, url: str, vault: Vault, message: str) -> str:
 
     async def accepted() -> None:
         async with connect_async(url, timeout=5.0) as client:
-            acceptor = Acceptor(client, open_queue(store), vault)
+            acceptor = Acceptor(client, open_queue(store), cipher)
             await acceptor.start()
             await acceptor.accept([mine])
             await acceptor.stop()
@@ -249,7 +249,7 @@ def test_a_rewrite_under_way_is_not_taken_for_ours(redis: redis_py.Redis) -> Non
         else None
     )
     redis.bgrewriteaof()
-    rewrite(redis)
+    rewrite_files(redis)
     assert redis.info("persistence")["aof_last_bgrewrite_status"] == "ok"
     if done is not None:
         assert int(redis.info("stats")["aof_rewrites"]) >= done + 2
@@ -266,7 +266,7 @@ def test_a_rewrite_that_fails_is_said(
 
     monkeypatch.setattr(redis_py.Redis, "info", failing)
     with pytest.raises(FilesKept, match="disk full"):
-        rewrite(redis)
+        rewrite_files(redis)
 
 
 def test_dry_run_and_wrong_use(redis_url: str, road: Road, tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from msgspec import structs
 
 from service.cli.run import FETCH
 from service.sources.fetched_records import SourceRecords
-from service.sources.normalize import judge
-from service.sources.request import Outcome, Request
-from service.sources.source_file.loader import load, writing
+from service.sources.normalize import process_request
+from service.sources.request import InboundRequest, Outcome
+from service.sources.source_file.loader import build_lead_mappings, load_sources
 from tests.flow.conftest import Account, Road
 from tests.flow.intake_world import FixedSources
 from tests.redis.store import submission
@@ -88,13 +88,13 @@ def told(
     """An accepted event that told ids alone, and what a worker makes of it each time it is
     asked.
     """
-    file = load(
+    file = load_sources(
         SOURCES.replace("{base}", graph.url), {"META_PAGE_TOKEN": "page-token"}, secrets=FETCH
     )
     headers = [("content-type", "application/json")]
-    reading = judge(
+    reading = process_request(
         file.sources["meta"],
-        Request(method="POST", query="", headers=headers, body=json.dumps(EVENT).encode()),
+        InboundRequest(method="POST", query="", headers=headers, body=json.dumps(EVENT).encode()),
         1.0,
     )
     [event] = reading.events
@@ -106,10 +106,10 @@ def told(
 
     def work() -> Record:
         workshop, office = road.workshop()
-        shop = replace(workshop, writings=writing(file))
+        shop = replace(workshop, writings=build_lead_mappings(file))
         records = SourceRecords(FixedSources(file.sources))
         delivery = Delivery(
-            shop, office.client, lambda one: Fetcher(office.http(), records, one.attempted)
+            shop, office.new_client, lambda one: Fetcher(office.new_http(), records, one.attempted)
         )
         return road.deliver(mine.id, delivery)
 

@@ -16,7 +16,7 @@ from tests.flow.conftest import TOKEN, Account, Road
 from worker.contract import State
 from worker.delivery import Delivery
 from worker.errors import Gated
-from worker.main import Office
+from worker.main import PipedriveClientFactory
 from worker.pipedrive.calls import LEADS_GET
 from worker.pipedrive.rate_limiter import Allowance, Place, Plan
 from worker.queue.rq_queue import open_queue
@@ -35,8 +35,8 @@ def slots(road: Road, pause: Callable[[float], object]) -> Callable[[], Delivery
         pipedrive_base_url=road.account.url,
         pipedrive_plan="lite",
     )
-    office = Office(settings, road.redis, road.meter, road.clock, pause)
-    return lambda: Delivery(workshop, office.client)
+    office = PipedriveClientFactory(settings, road.redis, road.meter, road.clock, pause)
+    return lambda: Delivery(workshop, office.new_client)
 
 
 def test_an_expired_token_is_met_by_those_under_way_alone(road: Road, account: Account) -> None:
@@ -96,7 +96,7 @@ def test_a_create_that_was_not_sent_is_not_looked_for(road: Road, account: Accou
 
     def closing(*told: Any, **more: Any) -> None:
         announce(*told, **more)
-        road.ledger.gate.shut("another", "credentials", road.clock() + 30, probe=True)
+        road.ledger.gate.close("another", "credentials", road.clock() + 30, probe=True)
 
     road.ledger.announce = closing  # type: ignore[method-assign]
     record = road.deliver(mine, delivery)
@@ -116,13 +116,13 @@ def test_the_gate_is_asked_with_the_allowance(redis: redis_py.Redis) -> None:
     """
     allowance = Allowance(redis, Plan(burst=20, tokens=1000))
     redis.hset(
-        keys.GATE, mapping={"mode": "probe", "until": 1_900_000_000.5, "reason": "credentials"}
+        keys.DEFAULT_ACCOUNT.gate, mapping={"mode": "probe", "until": 1_900_000_000.5, "reason": "credentials"}
     )
-    redis.set(keys.PROBE, "tries")
+    redis.set(keys.DEFAULT_ACCOUNT.probe, "tries")
     for who in ("", "tries"):
         assert allowance.ask(LEADS_GET, Place(who=who), 1) == 0
     with pytest.raises(Gated) as caught:
         allowance.ask(LEADS_GET, Place(who="other"), 1)
     assert (caught.value.until, caught.value.reason) == (1_900_000_000.5, "credentials")
-    redis.hset(keys.GATE, "mode", "timed")
+    redis.hset(keys.DEFAULT_ACCOUNT.gate, "mode", "timed")
     assert allowance.ask(LEADS_GET, Place(who="other"), 1) == 0

@@ -10,7 +10,7 @@ import pytest
 import redis as redis_py
 from structlog.testing import capture_logs
 
-from service.sources.request import Answer, Outcome, Problem, Reading
+from service.sources.request import CustomResponse, FieldError, NormalizationResult, Outcome
 from service.web.problems import KINDS
 from tests.flow.intake_world import HTML, SITE, World, a_reading, an_event, open_world
 from worker.contract import Lead, State
@@ -92,7 +92,7 @@ def test_an_event_without_contact_from_a_product_says_what_to_mend(world: World)
     mend.
     """
     world.reading = a_reading(
-        Outcome.NO_CONTACT, problems=[Problem(field="email", message="no e-mail")]
+        Outcome.NO_CONTACT, problems=[FieldError(field="email", message="no e-mail")]
     )
     record = world.context.ledger.get(world.post("typeform").json()["id"])
     assert record is not None
@@ -112,7 +112,7 @@ def test_forms_and_partners_hear_that_nobody_can_be_reached(
     stored.
     """
     world.reading = a_reading(
-        Outcome.NO_CONTACT, problems=[Problem(field="email", message="Give an e-mail address.")]
+        Outcome.NO_CONTACT, problems=[FieldError(field="email", message="Give an e-mail address.")]
     )
     body = check_problem(world.post(source), "no-contact")
     assert body["errors"] == [{"field": "email", "message": "Give an e-mail address."}]
@@ -131,7 +131,12 @@ def test_forms_and_partners_hear_that_nobody_can_be_reached(
     ],
 )
 def test_what_is_refused_is_counted_and_not_stored(
-    world: World, redis: redis_py.Redis, reading: Reading, kind: str, status: int, outcome: str
+    world: World,
+    redis: redis_py.Redis,
+    reading: NormalizationResult,
+    kind: str,
+    status: int,
+    outcome: str,
 ) -> None:
     """A request that is not genuine or cannot be read leaves a count behind and nothing else."""
     world.reading = reading
@@ -353,22 +358,27 @@ def test_a_genuine_request_without_events_is_kept_as_ignored(world: World) -> No
 @pytest.mark.parametrize(
     ("source", "answer", "status", "body", "kind"),
     [
-        ("typeform", Answer(status=200, body={}), 200, b"{}", "application/json"),
+        ("typeform", CustomResponse(status=200, body={}), 200, b"{}", "application/json"),
         (
             "typeform",
-            Answer(status=200, body="ok", media_type="text/plain"),
+            CustomResponse(status=200, body="ok", media_type="text/plain"),
             200,
             b"ok",
             "text/plain; charset=utf-8",
         ),
-        ("typeform", Answer(status=200), 200, b"", "application/json"),
-        ("typeform", Answer(status=204, body={}), 204, b"", None),
-        ("teapot", Answer(status=202, body={"a": 1}), 200, b'{"a":1}', "application/json"),
+        ("typeform", CustomResponse(status=200), 200, b"", "application/json"),
+        ("typeform", CustomResponse(status=204, body={}), 204, b"", None),
+        ("teapot", CustomResponse(status=202, body={"a": 1}), 200, b'{"a":1}', "application/json"),
         ("silent", None, 204, b"", None),
     ],
 )
 def test_products_get_the_answer_they_count_as_success(
-    world: World, source: str, answer: Answer | None, status: int, body: bytes, kind: str | None
+    world: World,
+    source: str,
+    answer: CustomResponse | None,
+    status: int,
+    body: bytes,
+    kind: str | None,
 ) -> None:
     """An adapter's answer replaces the generic one, and the source's `reply` the status of either;
     repeats say so in a header.
@@ -384,7 +394,8 @@ def test_products_get_the_answer_they_count_as_success(
 def test_a_handshake_is_answered_and_not_stored(world: World, redis: redis_py.Redis) -> None:
     """A provider's challenge comes back as the adapter says, inert, by GET and by POST."""
     world.reading = a_reading(
-        Outcome.HANDSHAKE, answer=Answer(status=200, body="<b>1</b>", media_type="text/plain")
+        Outcome.HANDSHAKE,
+        answer=CustomResponse(status=200, body="<b>1</b>", media_type="text/plain"),
     )
     for answer in (world.client.get("/in/typeform?hub.challenge=1"), world.post("typeform")):
         assert (answer.status_code, answer.text) == (200, "<b>1</b>")
@@ -453,7 +464,7 @@ def test_a_browser_sees_problems_as_a_page(world: World) -> None:
     unescaped.
     """
     world.reading = a_reading(
-        Outcome.NO_CONTACT, problems=[Problem(field="<script>", message="Give <b>one</b>.")]
+        Outcome.NO_CONTACT, problems=[FieldError(field="<script>", message="Give <b>one</b>.")]
     )
     page = world.post(accept=HTML)
     assert page.status_code == 422
@@ -584,4 +595,4 @@ def test_refused_requests_can_be_looked_up_for_a_while(world: World, redis: redi
     assert len(entries) == KEPT
     assert entries[0]["reason"] == "The signature does not match."
     assert "ada@" not in str(entries)
-    assert 0 < redis.ttl(keys.refused("typeform")) <= 24 * 3600
+    assert 0 < redis.ttl(keys.refusals("typeform")) <= 24 * 3600

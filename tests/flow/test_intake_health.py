@@ -85,7 +85,7 @@ def test_the_numbers_are_those_of_all_processes(world: World, redis: redis_py.Re
     for name, beat in beats.items():
         redis.hset(keys.WORKERS, name, msgspec.json.encode(beat))
     redis.hset(keys.WORKERS, "w4", b"junk")
-    redis.set(keys.ALLOWANCE + "left", "1234.5")
+    redis.set(keys.DEFAULT_ACCOUNT.allowance("left"), "1234.5")
     redis.hincrby(keys.METRICS, series(DELIVERIES, source="contact", result="created"), 7)
     assert world.counted('leadline_state{state="queued"}') == 1
     assert world.counted('leadline_state{state="quarantined"}') == 1

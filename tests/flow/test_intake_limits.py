@@ -64,7 +64,7 @@ def test_addresses_and_sources_do_not_share(aredis: Clients, redis: redis_py.Red
     assert asyncio.run(ask()) == [0.0, 0.0, 0.0]
     names = redis.keys("leadline:limit:*")
     assert len(names) == 3
-    assert keys.limit("a", "1").encode() in names
+    assert keys.rate_limit("a", "1").encode() in names
     assert all(0 < redis.pttl(name) <= 60_001 for name in names)
 
 
@@ -72,7 +72,7 @@ def test_a_clock_set_back_locks_nobody_out(aredis: Clients, redis: redis_py.Redi
     """An allowance that lies far ahead, after Redis's clock was set back, counts as the full period
     at most.
     """
-    redis.set(keys.limit("s", "a"), "9999999999999")
+    redis.set(keys.rate_limit("s", "a"), "9999999999999")
 
     async def ask() -> float:
         async with aredis() as store:

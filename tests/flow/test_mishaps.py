@@ -14,11 +14,11 @@ from msgspec import structs
 from tests.flow.conftest import Account, Road
 from worker.contract import Result, State
 from worker.delivery import Delivery
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.errors import StoreUnavailable
 from worker.lead.settings import Value
 from worker.ledger import Ledger
-from worker.ledger.contact_cache import Memory
+from worker.ledger.contact_cache import ContactCache
 from worker.store import keys
 
 TOKEN = {"x-api-token": "sandbox-token"}
@@ -54,7 +54,7 @@ def test_a_lead_made_by_a_worker_that_died_is_labelled_by_the_next(
     """A worker that dies between the record of a lead and the memory of its person leaves no gap
     for a second lead.
     """
-    once(monkeypatch, Memory, "remember_lead")
+    once(monkeypatch, ContactCache, "remember_lead")
     record = road.sent()
     assert road.again(record.id, 6).state is State.DELIVERED
     assert road.sent().result is Result.LABELLED
@@ -87,7 +87,7 @@ def test_a_create_settles_by_the_ledgers_clock(road: Road, account: Account) -> 
     road.ahead(31)
     road.sweeper.sweep()
     workshop, office = road.workshop()
-    Delivery(replace(workshop, clock=lambda: road.clock() + 3600), office.client)(mine)
+    Delivery(replace(workshop, clock=lambda: road.clock() + 3600), office.new_client)(mine)
     record = road.record(mine)
     assert (record.state, record.reason, account.persons) == (State.WAITING, "settle", [])
     assert record.next_at is not None
@@ -122,7 +122,7 @@ def test_redis_going_away_is_no_death_of_a_worker(
     """However often Redis goes away under a delivery, the submission waits for it and is
     delivered.
     """
-    once(monkeypatch, Memory, "person", times=3)
+    once(monkeypatch, ContactCache, "person", times=3)
     record = road.sent()
     for _ in range(3):
         assert (record.state, record.reason, record.crashes) == (State.WAITING, "store", 0)
@@ -148,13 +148,13 @@ def test_content_sealed_under_a_missing_key_waits_for_the_key(road: Road) -> Non
     key = base64.b64encode(bytes(range(32))).decode()
     mine = road.accept()
     plain = cast("bytes", road.redis.hget(keys.submission(mine), "lead"))
-    road.redis.hset(keys.submission(mine), "lead", Vault([key]).seal(Vault([]).open(plain)))
+    road.redis.hset(keys.submission(mine), "lead", Cipher([key]).encrypt(Cipher([]).decrypt(plain)))
     record = road.deliver(mine)
     assert (record.state, record.reason, record.lead) == (State.WAITING, "retry", None)
     assert record.cause is not None
     assert "LEADLINE_ENCRYPTION_KEYS" in (record.cause.hint or "")
     assert [each.sealed for each in road.ledger.in_state(State.WAITING)] == [True]
-    road.ledger.vault = Vault([key])
+    road.ledger.cipher = Cipher([key])
     assert road.again(mine, 20).state is State.DELIVERED
 
 

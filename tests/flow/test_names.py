@@ -17,9 +17,9 @@ from tests.flow.intake_world import FixedSources
 from tests.polling import eventually
 from worker.drift import unresolved_names
 from worker.lead.settings import LeadSettings, Rule, SourceWriting
-from worker.main import Office, build
+from worker.main import PipedriveClientFactory, build_slots
 from worker.metrics import Meter
-from worker.pipedrive.metadata import Names
+from worker.pipedrive.metadata import NameResolver
 from worker.settings import Settings
 from worker.values import Secret
 
@@ -49,9 +49,9 @@ def test_each_missing_name_is_a_warning(redis: redis_py.Redis, account: Account)
     """A warning names kind, name and every setting; of an owner only the setting, for people stay
     out of the log.
     """
-    office = Office(settings(account.url), redis, Meter())
+    office = PipedriveClientFactory(settings(account.url), redis, Meter())
     with capture_logs() as logs:
-        unresolved_names.warn(WRITINGS, office.catalogue)
+        unresolved_names.log_unresolved(WRITINGS, office.catalogue)
     said = [line for line in logs if line["event"] == "name does not resolve"]
     assert said == [
         {
@@ -70,9 +70,9 @@ def test_each_missing_name_is_a_warning(redis: redis_py.Redis, account: Account)
 
 def test_an_account_that_does_not_answer_is_no_obstacle(redis: redis_py.Redis) -> None:
     """Where names cannot be looked up, that is a warning of its own."""
-    office = Office(settings("http://127.0.0.1:1"), redis, Meter())
+    office = PipedriveClientFactory(settings("http://127.0.0.1:1"), redis, Meter())
     with capture_logs() as logs:
-        unresolved_names.warn(WRITINGS, office.catalogue)
+        unresolved_names.log_unresolved(WRITINGS, office.catalogue)
     assert [(line["event"], line["error"]) for line in logs] == [
         ("names are not checked", "not-sent")
     ]
@@ -86,12 +86,12 @@ def test_a_worker_looks_at_its_start(
     """
     asked: list[Any] = []
 
-    def look(writings: Any, catalogue: Names) -> None:
-        asked.append((writings, isinstance(catalogue, Names)))
+    def look(writings: Any, catalogue: NameResolver) -> None:
+        asked.append((writings, isinstance(catalogue, NameResolver)))
         raise RuntimeError("never mind")
 
     monkeypatch.setattr(unresolved_names, "warn", look)
-    slots = build(
+    slots = build_slots(
         replace(settings(account.url), data_dir=tmp_path),
         redis_url,
         WRITINGS,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.flow.ops_world import OPERATOR, SECOND, Desk, desk
 from tests.polling import eventually
 from worker.contract import State
-from worker.ledger import Verdict
+from worker.ledger import ClaimResult
 from worker.ledger.status import LEAD_TOKENS
 from worker.store import keys
 
@@ -116,7 +116,7 @@ def test_all_dead_letters_by_two_operators_at_once(desk: Desk) -> None:
         [moment.state for moment in desk.ledger.timeline(name)].count(State.DELIVERED) == 1
         for name in names
     )
-    assert desk.ledger.claim(names[0], "t", 30.0) is Verdict.NOT_WANTED
+    assert desk.ledger.claim(names[0], "t", 30.0) is ClaimResult.NOT_WANTED
 
 
 def test_a_stop_by_the_api(desk: Desk) -> None:
@@ -131,7 +131,7 @@ def test_a_stop_by_the_api(desk: Desk) -> None:
 def test_what_it_may_cost(desk: Desk) -> None:
     """The dialogue is told how many API tokens it may take, and how many the day has left."""
     assert desk.actions.cost(10).left is None
-    desk.redis.set(keys.ALLOWANCE + "left", 4200)
+    desk.redis.set(keys.DEFAULT_ACCOUNT.allowance("left"), 4200)
     cost = desk.actions.cost(10)
     assert (cost.tokens, cost.left) == (10 * LEAD_TOKENS, 4200)
 

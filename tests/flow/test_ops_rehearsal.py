@@ -13,7 +13,7 @@ import redis as redis_py
 from service.sources.request import Outcome
 from tests.flow.intake_world import World, a_reading, an_event, open_world
 from worker.contract import Lead
-from worker.drift.drift import Drifted, DriftReport
+from worker.drift.drift import DriftFinding, DriftReport
 from worker.store import keys
 
 VIEWER = {"Authorization": "Bearer viewers-token-of-some-length"}
@@ -119,8 +119,8 @@ def test_what_the_account_lacks(world: World, redis: redis_py.Redis) -> None:
         "error": None,
     }
     found = [
-        Drifted(kind="custom field", name="Size", message="left out", needed=False),
-        Drifted(
+        DriftFinding(kind="custom field", name="Size", message="left out", needed=False),
+        DriftFinding(
             kind="label",
             name="X",
             message="no label 'X'",
@@ -129,7 +129,7 @@ def test_what_the_account_lacks(world: World, redis: redis_py.Redis) -> None:
             known=["Hot"],
         ),
     ]
-    redis.set(keys.DRIFT, msgspec.json.encode(DriftReport(1_700_000_000.0, "v", found)))
+    redis.set(keys.DEFAULT_ACCOUNT.drift, msgspec.json.encode(DriftReport(1_700_000_000.0, "v", found)))
     body = world.client.get("/ops/api/drift", headers=VIEWER).json()
     assert [(item["name"], item["needed"]) for item in body["items"]] == [
         ("X", True),

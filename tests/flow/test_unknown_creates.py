@@ -10,7 +10,7 @@ from tests.flow.conftest import TOKEN, Account, Road
 from tests.polling import eventually
 from worker.contract import Lead, Result, State
 from worker.delivery.duplicates import Doubles
-from worker.fate import LOOK_LONGEST, Policy
+from worker.fate import MAX_LOOK_SECONDS, Policy
 from worker.store import keys
 
 HOUR = 3600.0
@@ -80,17 +80,17 @@ def test_what_is_committed_after_others_went_on_is_reported(
         last = road.again(first.id, 1.3 * HOUR)
         assert (last.result, last.lead_id) == (Result.LABELLED, other.lead_id)
     _committed_late(road, account, first.id, step)
-    found = Doubles(road.redis, road.ledger, road.workshop()[1].client())
+    found = Doubles(road.redis, road.ledger, road.workshop()[1].new_client())
     for _ in range(2):
         road.ahead(800)
         found.beat()
-    assert road.redis.hkeys(keys.DOUBLES) == [first.id.encode()]
-    assert road.redis.zcard(keys.SUSPECTS) == 0
+    assert road.redis.hkeys(keys.DUPLICATES) == [first.id.encode()]
+    assert road.redis.zcard(keys.DUPLICATE_CHECKS) == 0
 
 
 def _committed_late(road: Road, account: Account, submission_id: str, step: str) -> None:
     """Pipedrive commits the first create after all."""
-    client = road.workshop()[1].client()
+    client = road.workshop()[1].new_client()
     if step == "person":
         client.persons.add(
             name="Ada Lovelace", emails=[{"value": "ada@example.com", "primary": True}]
@@ -123,12 +123,12 @@ def test_until_it_was_looked_for_nobody_else_goes(road: Road, account: Account) 
     road.deliver(second)
     account.fault({"operation": "persons.list", "count": 2}, {"kind": "answer", "status": 503})
     for _ in range(2):
-        waiting = road.again(first.id, LOOK_LONGEST + 1)
+        waiting = road.again(first.id, MAX_LOOK_SECONDS + 1)
         assert waiting.next_at is not None
         assert (waiting.reason, waiting.attempts) == ("retry", 1)
-        assert waiting.next_at - road.clock() <= LOOK_LONGEST
+        assert waiting.next_at - road.clock() <= MAX_LOOK_SECONDS
         assert road.deliver(second).reason == "line"
-    assert road.again(first.id, LOOK_LONGEST + 1).state is State.DELIVERED
+    assert road.again(first.id, MAX_LOOK_SECONDS + 1).state is State.DELIVERED
     assert road.again(second, 0).state is State.DELIVERED
     assert len(account.persons) == 1
 

@@ -20,13 +20,13 @@ from worker import jobs
 from worker.contract import VERSION, Lead, State
 from worker.delivery import Delivery
 from worker.errors import NotAllowed
-from worker.ledger import Ledger, Verdict
+from worker.ledger import ClaimResult, Ledger
 from worker.ledger.status import overview
 from worker.queue.rq_queue import open_queue
 from worker.queue.slots import SlotWorker
 from worker.queue.sweeper import Sweeper
 from worker.store import keys
-from worker.store.scripts import NEWER_SECONDS
+from worker.store.scripts import NEWER_REST_SECONDS
 
 QUEUE = "rq:queue:leadline"
 
@@ -45,9 +45,9 @@ def of_a_newer_version(road: Road, *, leads: bytes | None = None) -> str:
 def newer(road: Road) -> tuple[Sweeper, Delivery]:
     """The sweeper and a slot of a worker that knows the next version."""
     workshop, office = road.workshop()
-    ledger = Ledger(road.redis, road.ledger.vault, road.clock, version=VERSION + 1)
+    ledger = Ledger(road.redis, road.ledger.cipher, road.clock, version=VERSION + 1)
     return Sweeper(ledger, open_queue(road.redis)), Delivery(
-        replace(workshop, ledger=ledger), office.client
+        replace(workshop, ledger=ledger), office.new_client
     )
 
 
@@ -69,10 +69,10 @@ def test_an_older_worker_leaves_a_newer_record_alone(
     road.redis.delete(QUEUE)
     for _ in range(3):
         road.ahead(3600)
-        assert road.sweeper.beat() == 0
+        assert road.sweeper.tick() == 0
     assert (road.redis.llen(QUEUE), len(road.ledger.timeline(mine))) == (0, 2)
     assert "newer-records" in overview(road.ledger, tmp_path).degraded
-    assert (road.ledger.turns.newer(), account.leads) == (1, [])
+    assert (road.ledger.schedule.newer(), account.leads) == (1, [])
     with pytest.raises(NotAllowed):
         road.sweeper.replay(mine, "kim", "", None)
 
@@ -84,19 +84,19 @@ def test_a_worker_that_knows_it_takes_it_up(road: Road, tmp_path: Path) -> None:
     road.still = road.clock()
     mine = of_a_newer_version(road)
     road.deliver(mine)
-    assert road.sweeper.beat() == 0, "the older one has the lock now"
+    assert road.sweeper.tick() == 0, "the older one has the lock now"
     sweeper, slot = newer(road)
     road.redis.delete(QUEUE)
-    sweeper.beat()
+    sweeper.tick()
     assert road.redis.llen(QUEUE) == 0, "it rests"
-    road.ahead(NEWER_SECONDS + 1)
-    sweeper.beat()
+    road.ahead(NEWER_REST_SECONDS + 1)
+    sweeper.tick()
     assert road.redis.llen(QUEUE) == 1
     assert road.deliver(mine).reason == "newer", "an older worker met it first"
-    sweeper.beat()
+    sweeper.tick()
     assert road.redis.llen(QUEUE) == 1
-    road.ahead(NEWER_SECONDS + 1)
-    sweeper.beat()
+    road.ahead(NEWER_REST_SECONDS + 1)
+    sweeper.tick()
     slot(mine)
     assert road.record(mine).state is State.DELIVERED
     assert "newer-records" not in overview(road.ledger, tmp_path).degraded
@@ -107,8 +107,8 @@ def test_an_older_console_cannot_mend_a_newer_dead_letter(road: Road) -> None:
     replayed.
     """
     mine = of_a_newer_version(road)
-    ledger = Ledger(road.redis, road.ledger.vault, road.clock, version=VERSION + 1)
-    assert ledger.claim(mine, "t", 30) is Verdict.CLAIMED
+    ledger = Ledger(road.redis, road.ledger.cipher, road.clock, version=VERSION + 1)
+    assert ledger.claim(mine, "t", 30) is ClaimResult.CLAIMED
     ledger.finish(mine, "t", State.DEAD)
     with pytest.raises(NotAllowed):
         road.sweeper.replay(mine, "kim", "", Lead(email="mended@example.com"))
@@ -153,11 +153,11 @@ def test_a_worker_without_the_job_function_fails_visibly_and_loses_nothing(
     assert road.record(mine).state is State.QUEUED
     road.ahead(11)
     assert road.sweeper.sweep() == 1
-    token = jobs.deliverer.set(road.delivery())
+    token = jobs.current_deliverer.set(road.delivery())
     try:
         work_one(road)
     finally:
-        jobs.deliverer.reset(token)
+        jobs.current_deliverer.reset(token)
     assert road.record(mine).state is State.DELIVERED
 
 

@@ -12,9 +12,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from service.sources.adapters.registry import ADAPTERS
-from service.sources.request import Request
+from service.sources.request import InboundRequest
 from service.sources.schema import Source
-from service.sources.source_file.loader import load
+from service.sources.source_file.loader import load_sources
 
 HERE = Path(__file__).parent
 BOUNDARY = "----leadlinecase7MA4YWxkTrZu0gW"
@@ -73,7 +73,7 @@ def name_of(case: Case) -> str:
     return f"{case['product']}-{case['case']}"
 
 
-def request_of(case: Case) -> Request:
+def request_of(case: Case) -> InboundRequest:
     """The case's request as the service would see it."""
     sent = case["request"]
     body, content_type = _body(sent)
@@ -81,12 +81,14 @@ def request_of(case: Case) -> Request:
     if content_type:
         headers.append(("content-type", content_type))
     url = case.get("verification", {}).get("public_uri") or case.get("verification", {}).get("uri")
-    return Request(method=sent["method"], query=sent["query"], headers=headers, body=body, url=url)
+    return InboundRequest(
+        method=sent["method"], query=sent["query"], headers=headers, body=body, url=url
+    )
 
 
 def source_of(case: Case) -> Source:
     """The source that a person would configure for the case."""
-    return load(source_file_of(case), secrets_of(case)).sources["case"]
+    return load_sources(source_file_of(case), secrets_of(case)).sources["case"]
 
 
 def secrets_of(case: Case) -> dict[str, str]:

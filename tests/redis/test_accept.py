@@ -11,7 +11,7 @@ import redis as redis_py
 from tests.redis.store import submission
 from worker.accept.acceptor import Acceptor
 from worker.contract import State
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.errors import StoreUnavailable
 from worker.ledger import Ledger
 from worker.queue.rq_queue import JOB_FUNCTION, open_queue, queued_ids
@@ -24,7 +24,7 @@ Client = Callable[[], AbstractAsyncContextManager[Any]]
 @asynccontextmanager
 async def accepting(aredis: Client, redis: redis_py.Redis) -> AsyncIterator[Acceptor]:
     async with aredis() as client:
-        acceptor = Acceptor(client, open_queue(redis), Vault(()))
+        acceptor = Acceptor(client, open_queue(redis), Cipher(()))
         await acceptor.start()
         try:
             yield acceptor
@@ -43,7 +43,7 @@ def test_an_accepted_submission_is_recorded_counted_and_queued(
     """A receipt means that record, state index, counter and job are all there."""
     mine = submission(key="e1")
     [[receipt]] = asyncio.run(accept(aredis, redis, [mine]))
-    record = Ledger(redis, Vault(())).get(mine.id)
+    record = Ledger(redis, Cipher(())).get(mine.id)
     assert (receipt.id, receipt.state, receipt.duplicate) == (mine.id, State.QUEUED, False)
     assert record is not None
     assert (record.lead, record.raw, record.state) == (mine.lead, mine.raw, State.QUEUED)
@@ -73,7 +73,7 @@ def test_the_same_event_again_is_answered_with_the_first(
     asyncio.run(accept(aredis, redis, [first]))
     [[receipt]] = asyncio.run(accept(aredis, redis, [second]))
     assert (receipt.id, receipt.duplicate, receipt.conflict) == (first.id, True, False)
-    assert Ledger(redis, Vault(())).get(second.id) is None
+    assert Ledger(redis, Cipher(())).get(second.id) is None
     assert queued_ids(open_queue(redis)) == {first.id}
 
 
@@ -123,10 +123,10 @@ def test_a_conflict_taken_twice_while_redis_was_away_is_one_submission(
         async with accepting(aredis, redis) as acceptor:
             await acceptor.accept([first])
             for spool in (others[:1], others[1:], [third]):
-                await acceptor._store([acceptor._sealed(one) for one in spool], spooled=True)
+                await acceptor._store([acceptor._encode(one) for one in spool], spooled=True)
 
     asyncio.run(drain())
-    records = [Ledger(redis, Vault(())).get(one.id) for one in (first, *others, third)]
+    records = [Ledger(redis, Cipher(())).get(one.id) for one in (first, *others, third)]
     assert [record and record.duplicate_of for record in records] == [
         None,
         None,
@@ -173,7 +173,7 @@ def test_what_is_not_to_be_delivered_gets_no_job(
     states.
     """
     asyncio.run(accept(aredis, redis, [submission(state)]))
-    counts = Ledger(redis, Vault(())).counts()
+    counts = Ledger(redis, Cipher(())).counts()
     assert counts[state] == 1
     assert sum(counts.values()) == 1
     assert open_queue(redis).count == 0
@@ -188,7 +188,7 @@ def test_without_redis_the_caller_is_told(tmp_path: Any, redis: redis_py.Redis) 
 
     async def run() -> None:
         async with connect_async(f"unix://{tmp_path}/none.sock") as client:
-            acceptor = Acceptor(client, open_queue(redis), Vault(()))
+            acceptor = Acceptor(client, open_queue(redis), Cipher(()))
             await acceptor.start()
             with pytest.raises(StoreUnavailable):
                 await acceptor.accept([submission()])

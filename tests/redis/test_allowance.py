@@ -36,7 +36,7 @@ class World:
         )
 
     def left(self) -> int:
-        return int(self.redis.get(keys.ALLOWANCE + "left") or -1)
+        return int(self.redis.get(keys.DEFAULT_ACCOUNT.allowance("left")) or -1)
 
 
 @pytest.fixture
@@ -352,7 +352,7 @@ def test_too_long_a_line_is_not_joined(world: World) -> None:
     error = refused(lambda: mine.ask(LEADS_GET, Place(), 7))
     assert not error.budget
     assert error.until == pytest.approx(NOON + 8)
-    assert world.redis.zcard(keys.ALLOWANCE + "line") == 6
+    assert world.redis.zcard(keys.DEFAULT_ACCOUNT.allowance("waiting")) == 6
 
 
 def test_patience_counts_from_the_first_question(world: World) -> None:
@@ -380,7 +380,7 @@ def test_the_days_tokens_are_never_passed(world: World) -> None:
     assert (error.budget, error.until) == (True, MIDNIGHT)
     mine.before(PERSONS_ADD)
     world.now = MIDNIGHT
-    world.redis.delete(keys.ALLOWANCE + "left")  # Redis's own clock would have
+    world.redis.delete(keys.DEFAULT_ACCOUNT.allowance("left"))  # Redis's own clock would have
     mine.before(LEADS_ADD)
     assert world.left() == 15
 
@@ -452,7 +452,7 @@ def test_an_empty_pot_is_looked_into_again(world: World) -> None:
     error = refused(lambda: mine.before(LEADS_ADD))
     assert error.budget
     assert error.until == pytest.approx(NOON + 60 + 3600, abs=5)
-    assert 3500 < world.redis.ttl(keys.ALLOWANCE + "left") <= 3600
+    assert 3500 < world.redis.ttl(keys.DEFAULT_ACCOUNT.allowance("left")) <= 3600
 
 
 def test_every_key_ends_by_itself_and_names_nobody(world: World) -> None:
@@ -465,11 +465,11 @@ def test_every_key_ends_by_itself_and_names_nobody(world: World) -> None:
     )
     assert mine.ask(LEADS_ADD, Place(), 60) > 0
     found = [key.decode() for key in cast("list[bytes]", world.redis.keys("*"))]
-    assert {key.removeprefix(keys.ALLOWANCE).split(":")[0] for key in found} == {
-        "burst", "search", "line", "day", "left", "limit", "closed", "quick",
+    assert {key.removeprefix(keys.DEFAULT_ACCOUNT.allowance("")).split(":")[0] for key in found} == {
+        "burst", "search", "waiting", "day", "left", "limit", "closed", "fastest",
     }  # fmt: skip
     assert all(0 < world.redis.ttl(key) <= 172_800 for key in found)
-    assert 0 < world.redis.ttl(keys.ALLOWANCE + "left") <= 43_200
+    assert 0 < world.redis.ttl(keys.DEFAULT_ACCOUNT.allowance("left")) <= 43_200
 
 
 def test_an_answer_is_not_lost_over_a_correction(redis: redis_py.Redis) -> None:

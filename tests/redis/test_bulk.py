@@ -17,17 +17,17 @@ from redis.client import Pipeline
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
 from worker.contract import Cause, State
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.lead.edit import EditError
-from worker.ledger import Ledger, Verdict, bulk
-from worker.ledger.audit import Audit
+from worker.ledger import ClaimResult, Ledger, bulk
+from worker.ledger.audit import AuditTrail
 from worker.ledger.bulk import (
     ACTIONS,
     CANARIES,
     CANARIES_FAILED,
-    CHUNK,
-    QUEUE_SHORT,
-    Bulks,
+    QUEUE_TARGET_DEPTH,
+    SUBMISSIONS_PER_TRANSACTION,
+    BulkActions,
     CountDiffers,
 )
 from worker.store import keys
@@ -43,8 +43,8 @@ class Killed(BaseException):
 class Ground:
     def __init__(self, redis: redis_py.Redis, aredis: Callable[[], Any]) -> None:
         self.redis, self._aredis = redis, aredis
-        self.ledger = Ledger(redis, Vault(()))
-        self.bulks = Bulks(self.ledger)
+        self.ledger = Ledger(redis, Cipher(()))
+        self.bulks = BulkActions(self.ledger)
 
     def put(self, count: int, state: State = State.DEAD) -> list[str]:
         made = [submission(state=state) for _ in range(count)]
@@ -56,7 +56,7 @@ class Ground:
 
     def end(self, name: str, state: State) -> None:
         """What a worker makes of a queued one."""
-        assert self.ledger.claim(name, "t", 30.0) is Verdict.CLAIMED
+        assert self.ledger.claim(name, "t", 30.0) is ClaimResult.CLAIMED
         self.ledger.finish(name, "t", state, cause=CAUSE if state is State.DEAD else None)
 
     def states(self, names: list[str]) -> Counter[State]:
@@ -87,7 +87,7 @@ class Ground:
     def trail(self) -> list[tuple[str, str, str, str | None]]:
         return [
             (entry.who, entry.action, entry.target, entry.detail)
-            for entry in Audit(self.redis).page()[0]
+            for entry in AuditTrail(self.redis).page()[0]
         ]
 
 
@@ -103,17 +103,17 @@ def test_three_go_first_and_the_rest_follows_one_that_is_delivered(ground: Groun
     names = ground.put(10)
     made = ground.make(names, detail="state=dead")
     for _ in range(3):
-        ground.bulks.beat()
+        ground.bulks.tick()
         assert ground.in_state(State.QUEUED)[::-1] == names[:CANARIES]
     ground.end(names[0], State.DEAD)
-    ground.bulks.beat()
+    ground.bulks.tick()
     assert ground.states(names) == {State.DEAD: 8, State.QUEUED: 2}
     ground.end(names[1], State.DELIVERED)
-    ground.bulks.beat()
+    ground.bulks.tick()
     assert ground.states(names) == {State.DEAD: 1, State.DELIVERED: 1, State.QUEUED: 8}
     assert ground.told(made) == {"left": 8, "delivered": 1, "dead": 1}
     ground.work()
-    ground.bulks.beat()
+    ground.bulks.tick()
     assert ground.told(made) == {"delivered": 9, "dead": 1}
     assert ground.ended(made)
     assert ground.trail() == [
@@ -130,10 +130,10 @@ def test_it_stops_by_itself_when_all_canaries_die(ground: Ground) -> None:
     """
     names = ground.put(10)
     made = ground.make(names)
-    ground.bulks.beat()
+    ground.bulks.tick()
     ground.work(State.DEAD)
-    ground.bulks.beat()
-    ground.bulks.beat()
+    ground.bulks.tick()
+    ground.bulks.tick()
     assert ground.told(made) == {"left": 7, "dead": 3, "stopped": CANARIES_FAILED}
     assert ground.ended(made)
     assert ground.states(names) == {State.DEAD: 10}
@@ -145,9 +145,9 @@ def test_few_need_no_reason_to_stop(ground: Ground) -> None:
     """Three that all die are all there was: nothing is left to stop for."""
     names = ground.put(3)
     made = ground.make(names)
-    ground.bulks.beat()
+    ground.bulks.tick()
     ground.work(State.DEAD)
-    ground.bulks.beat()
+    ground.bulks.tick()
     assert (ground.told(made), ground.ended(made)) == ({"dead": 3}, True)
 
 
@@ -158,8 +158,8 @@ def test_a_canary_that_somebody_takes_away_is_replaced(ground: Ground) -> None:
     names = ground.put(6)
     ground.make(names)
     ground.ledger.discard(names[0], "kim", "")
-    ground.bulks.beat()
-    ground.bulks.beat()
+    ground.bulks.tick()
+    ground.bulks.tick()
     assert set(ground.in_state(State.QUEUED)) == set(names[1:4])
 
 
@@ -179,13 +179,16 @@ def test_who_is_taken(action: str, ground: Ground) -> None:
 
 def test_a_discard_needs_no_worker(ground: Ground) -> None:
     """All go in a beat or few, in chunks, and are done."""
-    names = ground.put(3 * CHUNK + 1)
+    names = ground.put(3 * SUBMISSIONS_PER_TRANSACTION + 1)
     made = ground.make(names, "discard")
     for _ in range(10):
-        ground.bulks.beat()
-    assert (ground.told(made), ground.ended(made)) == ({"done": 3 * CHUNK + 1}, True)
-    assert ground.states(names) == {State.DISCARDED: 3 * CHUNK + 1}
-    assert 0 < ground.redis.ttl(keys.BULK + made) <= bulk.KEPT_SECONDS
+        ground.bulks.tick()
+    assert (ground.told(made), ground.ended(made)) == (
+        {"done": 3 * SUBMISSIONS_PER_TRANSACTION + 1},
+        True,
+    )
+    assert ground.states(names) == {State.DISCARDED: 3 * SUBMISSIONS_PER_TRANSACTION + 1}
+    assert 0 < ground.redis.ttl(keys.BULK + made) <= bulk.RETENTION_SECONDS
     assert [each.id for each in ground.bulks.newest()] == [made]
 
 
@@ -200,7 +203,7 @@ def test_no_two_have_the_same(ground: Ground) -> None:
     assert (refused.value.count, refused.value.taken) == (1, 4)
     assert ground.bulks.stop(made, "kim")
     assert not ground.bulks.stop(made, "kim")
-    ground.bulks.beat()
+    ground.bulks.tick()
     assert ground.told(ground.make(names)) == {"left": 5}
 
 
@@ -208,16 +211,16 @@ def test_a_stop_leaves_what_was_not_begun(ground: Ground) -> None:
     """After a stop nothing more goes; what went is still counted, then it is over."""
     names = ground.put(8)
     made = ground.make(names)
-    ground.bulks.beat()
+    ground.bulks.tick()
     ground.bulks.stop(made, "kim")
     ground.end(names[0], State.DELIVERED)
-    ground.bulks.beat()
+    ground.bulks.tick()
     assert (ground.told(made), ground.ended(made)) == (
         {"left": 7, "delivered": 1, "stopped": "stopped by kim"},
         False,
     )
     ground.work()
-    ground.bulks.beat()
+    ground.bulks.tick()
     assert (ground.told(made), ground.ended(made)) == (
         {"left": 5, "delivered": 3, "stopped": "stopped by kim"},
         True,
@@ -231,10 +234,10 @@ def test_nothing_goes_while_deliveries_are_paused(ground: Ground) -> None:
     ground.ledger.gate.pause("audit", "kim")
     ground.make(names)
     ground.make(others, "discard")
-    ground.bulks.beat()
+    ground.bulks.tick()
     assert ground.states(names + others) == {State.DEAD: 4, State.DISCARDED: 4}
     ground.ledger.gate.resume("kim")
-    ground.bulks.beat()
+    ground.bulks.tick()
     assert ground.states(names) == {State.DEAD: 1, State.QUEUED: 3}
 
 
@@ -244,15 +247,15 @@ def test_no_faster_than_the_queue_drains(ground: Ground, monkeypatch: pytest.Mon
     monkeypatch.setattr(bulk, "CHUNK", 10)
     names = ground.put(100)
     ground.make(names)
-    ground.bulks.beat()
+    ground.bulks.tick()
     ground.work()
     for _ in range(3):
-        ground.bulks.beat()
+        ground.bulks.tick()
         assert ground.states(names)[State.QUEUED] == 20
     ground.work()
-    ground.bulks.beat()
+    ground.bulks.tick()
     assert ground.states(names) == {State.DELIVERED: 23, State.QUEUED: 20, State.DEAD: 57}
-    assert QUEUE_SHORT > CHUNK
+    assert QUEUE_TARGET_DEPTH > SUBMISSIONS_PER_TRANSACTION
 
 
 def test_an_edit_goes_to_each_and_a_fault_is_the_outcome_of_one(
@@ -261,12 +264,12 @@ def test_an_edit_goes_to_each_and_a_fault_is_the_outcome_of_one(
     """Each lead is mended; one whose content cannot be opened is skipped, and the others go on."""
     ground = Ground(redis, aredis)
     names = ground.put(3)
-    redis.hset(keys.submission(names[1]), "lead", Vault((KEY,)).seal(b"x"))
+    redis.hset(keys.submission(names[1]), "lead", Cipher((KEY,)).encrypt(b"x"))
     made = ground.make(names, edit={"company": "Acme", "utm_source": "spring"})
     assert b"Acme" not in (redis.hget(keys.BULK + made, "by") or b"")
-    ground.bulks.beat()
+    ground.bulks.tick()
     ground.work()
-    ground.bulks.beat()
+    ground.bulks.tick()
     assert (ground.told(made), ground.ended(made)) == ({"delivered": 2, "skipped": 1}, True)
     records = [ground.ledger.get(name) for name in names]
     assert [record.lead.company if record and record.lead else None for record in records] == [
@@ -286,15 +289,15 @@ def test_one_whose_edit_cannot_be_opened_any_more_can_be_stopped(
     the rest is free.
     """
     ground = Ground(redis, aredis)
-    ground.bulks = Bulks(Ledger(redis, Vault((KEY,))))
+    ground.bulks = BulkActions(Ledger(redis, Cipher((KEY,))))
     names = ground.put(5)
     made = ground.make(names, edit={"company": "Acme"})
-    ground.bulks.beat()
+    ground.bulks.tick()
     redis.delete(keys.BULK_LOCK)
-    ground.bulks = Bulks(ground.ledger)
+    ground.bulks = BulkActions(ground.ledger)
     ground.work(State.DEAD)
     ground.bulks.stop(made, "kim")
-    ground.bulks.beat()
+    ground.bulks.tick()
     assert (ground.told(made), ground.ended(made)) == (
         {"left": 2, "dead": 3, "stopped": "stopped by kim"},
         True,
@@ -306,11 +309,11 @@ def test_one_advances_at_a_time(ground: Ground) -> None:
     """While one process has the lock another does nothing."""
     names = ground.put(4)
     ground.make(names)
-    other = Bulks(ground.ledger)
-    assert ground.bulks.beat()
-    assert not other.beat()
+    other = BulkActions(ground.ledger)
+    assert ground.bulks.tick()
+    assert not other.tick()
     ground.redis.delete(keys.BULK_LOCK)
-    assert other.beat()
+    assert other.tick()
 
 
 @pytest.mark.parametrize("after", [False, True])
@@ -328,7 +331,7 @@ def test_killed_anywhere(
         with monkeypatch.context() as patched:
             _kill_at(patched, place % 40, after=after)
             with contextlib.suppress(Killed):
-                Bulks(ground.ledger).beat()
+                BulkActions(ground.ledger).tick()
         ground.redis.delete(keys.BULK_LOCK)
         if place % 5 == 4:
             ground.work()
@@ -366,7 +369,7 @@ def test_two_advance_at_once_by_mistake(ground: Ground) -> None:
     """One whose lock went to another meanwhile does nothing more: its steps are refused."""
     names = ground.put(4)
     made = ground.make(names, "discard")
-    stale, fresh = Bulks(ground.ledger), Bulks(ground.ledger)
+    stale, fresh = BulkActions(ground.ledger), BulkActions(ground.ledger)
     ground.redis.set(keys.BULK_LOCK, fresh._me)
     stale._go(bulk._Job(made, "discard", "olga", None), 4)
     assert ground.told(made) == {"left": 4}

@@ -15,7 +15,7 @@ import redis.asyncio
 import redis.exceptions
 
 from service.local.processes import Child, Supervisor
-from service.local.redis import answers, find_binary
+from service.local.redis import find_binary, responds
 from tests.polling import eventually
 from worker.store.connection import connect, connect_async, parse_sentinel_url
 
@@ -173,7 +173,8 @@ def sentinel_url(tmp_path: Path, redis_url: str) -> Iterator[str]:  # noqa: ARG0
     with Supervisor(children):
         assert eventually(
             lambda: (
-                answers(f"redis://127.0.0.1:{port}/0") and answers(f"redis://127.0.0.1:{watcher}/0")
+                responds(f"redis://127.0.0.1:{port}/0")
+                and responds(f"redis://127.0.0.1:{watcher}/0")
             )
         )
         yield f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{watcher}/main/2"

@@ -13,10 +13,10 @@ from typing import Any
 import redis as redis_py
 
 from tests.redis.store import submission
-from worker.accept.acceptor import DRAIN_BYTES, Acceptor, Sealed
-from worker.accept.spool import SPOOL, Spool
+from worker.accept.acceptor import MAX_DRAIN_BYTES, Acceptor, EncodedSubmission
+from worker.accept.spool import SPOOL_FOLDER, Spool
 from worker.contract import Receipt, State, Submission
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.errors import StoreUnavailable
 from worker.ledger import Ledger
 from worker.queue.rq_queue import open_queue
@@ -36,7 +36,7 @@ class Picky(Acceptor):
         self.sizes: list[int] = []
 
     async def _store(
-        self, submissions: Sequence[Sealed], *, spooled: bool = False
+        self, submissions: Sequence[EncodedSubmission], *, spooled: bool = False
     ) -> list[Receipt]:
         self.sizes.append(len(submissions))
         if len(submissions) > self.most:
@@ -52,10 +52,10 @@ async def draining(
     folder: Path,
     spooled: list[Submission],
 ) -> AsyncIterator[tuple[Acceptor, Spool]]:
-    spool = Spool(folder / SPOOL, 10**9, Vault(()))
+    spool = Spool(folder / SPOOL_FOLDER, 10**9, Cipher(()))
     spool.put(spooled, time.time())
     async with aredis() as client:
-        acceptor = kind(client, open_queue(redis), Vault(()), spool=spool)
+        acceptor = kind(client, open_queue(redis), Cipher(()), spool=spool)
         await acceptor.start()
         try:
             yield acceptor, spool
@@ -86,7 +86,7 @@ def test_what_redis_does_not_take_at_once_it_gets_in_smaller_portions(
 
     sizes = asyncio.run(run())
     assert sizes[:24] == [25, 12, 6, *[3] * 20, 6]
-    assert Ledger(redis, Vault(())).counts()[State.QUEUED] == 70
+    assert Ledger(redis, Cipher(())).counts()[State.QUEUED] == 70
 
 
 def test_a_body_of_numbers_holds_nobody_up(
@@ -110,14 +110,14 @@ def test_a_body_of_numbers_holds_nobody_up(
             return await drained(spool)
 
     assert asyncio.run(run())
-    assert Ledger(redis, Vault(())).counts()[State.QUEUED] == 13
+    assert Ledger(redis, Cipher(())).counts()[State.QUEUED] == 13
 
 
 def test_large_bodies_go_a_few_at_a_time(
     aredis: Client, redis: redis_py.Redis, tmp_path: Path
 ) -> None:
     """A batch holds no more than half a megabyte of bodies; one that is larger goes alone."""
-    sizes = [DRAIN_BYTES // 2, DRAIN_BYTES // 2, 10, 2 * DRAIN_BYTES, 10]
+    sizes = [MAX_DRAIN_BYTES // 2, MAX_DRAIN_BYTES // 2, 10, 2 * MAX_DRAIN_BYTES, 10]
     spooled = [submission(key=str(number), body=b"x" * size) for number, size in enumerate(sizes)]
 
     async def run() -> list[int]:

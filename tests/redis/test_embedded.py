@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from service.local.redis import (
-    SOCKET_PATH_MAX,
+    MAX_SOCKET_PATH_BYTES,
     AlreadyRunning,
     EmbeddedRedis,
     EmbeddedRedisError,
-    answers,
     find_binary,
-    running_url,
+    find_running_url,
+    responds,
 )
 from tests.polling import eventually
 from worker.store.connection import connect
@@ -63,7 +63,7 @@ def test_data_survive_a_stop(data_dir: Path) -> None:
     for number in range(3):
         with EmbeddedRedis(data_dir) as server, connect(server.url) as client:
             assert client.incr("starts") == number + 1
-    assert running_url(data_dir) is None
+    assert find_running_url(data_dir) is None
 
 
 def test_data_survive_a_kill(server: EmbeddedRedis) -> None:
@@ -74,7 +74,7 @@ def test_data_survive_a_kill(server: EmbeddedRedis) -> None:
         first = server.pid
         assert first
         os.kill(first, signal.SIGKILL)
-        assert eventually(lambda: server.pid not in (None, first) and answers(server.url))
+        assert eventually(lambda: server.pid not in (None, first) and responds(server.url))
         assert client.llen("written") == 200
 
 
@@ -103,15 +103,15 @@ def test_damaged_data_are_reported(data_dir: Path) -> None:
     with pytest.raises(EmbeddedRedisError, match="AOF"):
         EmbeddedRedis(data_dir).start()
     assert tail.read_bytes() == damaged
-    assert running_url(data_dir) is None
+    assert find_running_url(data_dir) is None
 
 
 def test_a_second_one_is_refused(server: EmbeddedRedis, data_dir: Path) -> None:
     """Two on one data directory: the second is told who is there, and the first goes on."""
     with pytest.raises(AlreadyRunning, match=rf"in use by process {os.getpid()}\b"):
-        EmbeddedRedis(data_dir, patience=0.1).start()
-    assert running_url(data_dir) == server.url
-    assert answers(server.url)
+        EmbeddedRedis(data_dir, lock_wait=0.1).start()
+    assert find_running_url(data_dir) == server.url
+    assert responds(server.url)
 
 
 def test_it_dies_with_a_killed_parent(data_dir: Path) -> None:
@@ -135,10 +135,10 @@ def test_it_dies_with_a_killed_parent(data_dir: Path) -> None:
     ) as parent:
         assert parent.stdout
         assert int(parent.stdout.readline())
-        url = running_url(data_dir)
+        url = find_running_url(data_dir)
         assert url
         parent.kill()
-    assert eventually(lambda: not answers(url))
+    assert eventually(lambda: not responds(url))
     with EmbeddedRedis(data_dir) as server, connect(server.url) as client:
         assert client.get("left") == b"behind"
 
@@ -150,10 +150,10 @@ def test_a_long_path(tmp_path: Path, redis_url: str) -> None:  # noqa: ARG001
     data_dir = tmp_path / ("long " * 30) / 'with "quotes" and \\'
     with EmbeddedRedis(data_dir) as server, connect(server.url) as client:
         assert client.ping()
-        assert len(os.fsencode(server.socket)) <= SOCKET_PATH_MAX
+        assert len(os.fsencode(server.socket)) <= MAX_SOCKET_PATH_BYTES
         assert server.folder not in server.socket.parents
         assert server.socket.parent.stat().st_mode & 0o077 == 0
-        assert running_url(data_dir) == server.url
+        assert find_running_url(data_dir) == server.url
 
 
 def test_a_planted_directory_is_refused(

@@ -20,21 +20,21 @@ from tests.polling import eventually
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
 from worker.accept.acceptor import Acceptor
-from worker.accept.spool import SPOOL, Spool
+from worker.accept.spool import SPOOL_FOLDER, Spool
 from worker.contract import Attempt, Cause, Lead, Raw, State, Submission
-from worker.encryption import Vault
-from worker.erasure.erasure import erase, erased_before, found
-from worker.erasure.retention import AGAIN_SECONDS, PORTION, RECEIPT_SECONDS, Retention
+from worker.encryption import Cipher
+from worker.erasure.erasure import erase, erased_before, find_submissions
+from worker.erasure.retention import MAX_PER_TICK, RECEIPT_SECONDS, REWRITE_RETRY_SECONDS, Retention
 from worker.errors import LeaseLost, NotAllowed
-from worker.ledger import Ledger, Verdict
-from worker.ledger.contact_cache import Memory
+from worker.ledger import ClaimResult, Ledger
+from worker.ledger.contact_cache import ContactCache
 from worker.ledger.identifiers import Identifier
 from worker.metrics import SUBMISSIONS, series
 from worker.queue.rq_queue import open_queue
 from worker.queue.sweeper import Sweeper
 from worker.store import keys
 from worker.store.connection import connect_async
-from worker.store.scripts import REMEMBER_SECONDS
+from worker.store.scripts import DUPLICATE_KEY_SECONDS
 
 Client = Callable[[], AbstractAsyncContextManager[Any]]
 ADA: Identifier = ("email", "ada@example.com")
@@ -65,7 +65,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def ledger(redis: redis_py.Redis, clock: Clock) -> Ledger:
-    return Ledger(redis, Vault(()), clock)
+    return Ledger(redis, Cipher(()), clock)
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def put(ledger: Ledger, store: Callable[..., str], state: State) -> str:
     mine = store(key="k")
     if state is State.QUEUED:
         return mine
-    ledger.claim(mine, "t", 30, person_line=keys.line(*ADA))
+    ledger.claim(mine, "t", 30, person_queue=keys.DEFAULT_ACCOUNT.person_queue(*ADA))
     if state is State.WAITING:
         ledger.finish(
             mine,
@@ -142,10 +142,10 @@ def test_from_every_state(
     assert (timeline[0].by, timeline[-1].state, timeline[-1].by) == ("intake", State.ERASED, "kim")
     assert not any(
         redis.exists(key)
-        for key in (keys.DUE, keys.LEASES, keys.OUTAGE, *redis.scan_iter("leadline:line:*"))
+        for key in (keys.DUE, keys.LEASES, keys.DEFAULT_ACCOUNT.outage, *redis.scan_iter("leadline:line:*"))
     )
     [key] = redis.scan_iter("leadline:duplicate:*")
-    assert 0 < redis.ttl(key) <= REMEMBER_SECONDS
+    assert 0 < redis.ttl(key) <= DUPLICATE_KEY_SECONDS
     assert books(redis, ledger) == (1, 1)
 
 
@@ -157,7 +157,7 @@ def test_nothing_leaves_erased(
     ledger.announce(mine, "t", 30, "lead")
     erase(ledger, ADA, "kim", pause=lambda _: _answered(ledger, mine))
     sweeper = Sweeper(ledger, open_queue(redis))
-    assert ledger.claim(mine, "u", 30) is Verdict.NOT_WANTED
+    assert ledger.claim(mine, "u", 30) is ClaimResult.NOT_WANTED
     assert ledger.renew(mine, "t", 30) is False
     for move in (
         lambda: ledger.announce(mine, "t", 30, "note"),
@@ -187,7 +187,7 @@ def test_a_lead_made_meanwhile_is_told(ledger: Ledger, store: Callable[..., str]
     ledger.announce(mine, "t", 30, "lead")
     done = erase(ledger, ADA, "kim", pause=lambda _: _answered(ledger, mine))
     again = erase(ledger, ADA, "kim")
-    assert (done.leads, done.unknown, again.leads, again.erased) == (["L9"], [], ["L9"], 0)
+    assert (done.leads, done.unanswered, again.leads, again.erased) == (["L9"], [], ["L9"], 0)
 
 
 def test_a_create_that_is_never_answered_is_told_as_unknown(
@@ -201,7 +201,7 @@ def test_a_create_that_is_never_answered_is_told_as_unknown(
         clock.now += 10 * seconds
 
     done = erase(ledger, ADA, "kim", pause=time_goes_by)
-    assert [(each.id, each.step) for each in done.unknown] == [(mine, "lead")]
+    assert [(each.id, each.step) for each in done.unanswered] == [(mine, "lead")]
 
 
 def test_our_memory_of_the_person_goes_with_it(
@@ -210,7 +210,7 @@ def test_our_memory_of_the_person_goes_with_it(
     """What we knew by e-mail and by phone is forgotten and told; a delivery still under way
     remembers nothing anew.
     """
-    memory = Memory(redis)
+    memory = ContactCache(redis)
     mine = store(
         structs.replace(submission(), lead=Lead(email="ada@example.com", phone="+49301234567"))
     )
@@ -220,8 +220,8 @@ def test_our_memory_of_the_person_goes_with_it(
     memory.remember_person("email", "bob@example.com", 9, created=True)
     done = erase(ledger, ADA, "kim")
     assert (done.persons, done.leads) == ([7, 8], ["L1"])
-    memory.of(mine).remember_person("email", "ada@example.com", 7, created=True)
-    memory.of(mine).remember_lead("email", "ada@example.com", "L1", NOW)
+    memory.for_submission(mine).remember_person("email", "ada@example.com", 7, created=True)
+    memory.for_submission(mine).remember_lead("email", "ada@example.com", "L1", NOW)
     assert (memory.person(*ADA), memory.person("phone", "+49301234567")) == (None, None)
     assert memory.person("email", "bob@example.com") is not None
 
@@ -265,7 +265,7 @@ def test_by_what_a_submission_is_hers(
     lead, content_type, body = (HERS | NOT_HERS)[where]
     raw = Raw("POST", "", content_type, [], body.encode())
     mine = store(structs.replace(submission(state=State.QUARANTINED), lead=lead, raw=raw))
-    assert found(ledger, ADA) == ([mine] if where in HERS else [])
+    assert find_submissions(ledger, ADA) == ([mine] if where in HERS else [])
 
 
 @pytest.mark.parametrize("typed", ["+49 30 1234-567", "0049301234567", "tel:+49301234567"])
@@ -273,7 +273,7 @@ def test_by_phone_and_by_id(ledger: Ledger, store: Callable[..., str], typed: st
     """A number is the same however it is written; an id means that submission alone."""
     first = store(structs.replace(submission(), lead=Lead(name="A", phone="+49301234567")))
     other = store(structs.replace(submission(), lead=Lead(name="B", phone="+49301234568")))
-    assert found(ledger, ("phone", typed)) == [first]
+    assert find_submissions(ledger, ("phone", typed)) == [first]
     assert erase(ledger, ("id", other), "kim").erased == 1
     assert [ledger.counts()[state] for state in (State.QUEUED, State.ERASED)] == [1, 1]
 
@@ -298,12 +298,12 @@ def test_a_redelivery_is_known_and_stores_nothing(
 
 def test_who_stood_behind_is_woken(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
     """The next in a line of the erased one goes at once."""
-    line = keys.line("organization", "acme")
+    line = keys.DEFAULT_ACCOUNT.person_queue("organization", "acme")
     mine, other = store(email="ada@example.com"), store(email="bob@example.com")
-    ledger.claim(mine, "t", 30, organization_line=line)
-    assert ledger.claim(other, "u", 30, organization_line=line) is Verdict.IN_LINE
+    ledger.claim(mine, "t", 30, organization_queue=line)
+    assert ledger.claim(other, "u", 30, organization_queue=line) is ClaimResult.IN_LINE
     erase(ledger, ADA, "kim")
-    assert ledger.turns.due(clock.now, 10) == [other]
+    assert ledger.schedule.due(clock.now, 10) == [other]
 
 
 def test_what_is_fetched_later_is_erased_then(
@@ -319,7 +319,7 @@ def test_what_is_fetched_later_is_erased_then(
     )
     assert erase(ledger, ADA, "kim").erased == 0
     ledger.claim(mine, "t", 30)
-    lead = ledger.vault.seal(msgspec.msgpack.encode(Lead(email="ada@example.com")))
+    lead = ledger.cipher.encrypt(msgspec.msgpack.encode(Lead(email="ada@example.com")))
     ledger.finish(mine, "t", State.QUEUED, facts={"lead": lead, "fetch": None})
     record = ledger.get(mine)
     assert record is not None
@@ -329,9 +329,9 @@ def test_what_is_fetched_later_is_erased_then(
 
 
 async def drained(url: str, redis: redis_py.Redis, folder: Path) -> None:
-    spool = Spool(folder / SPOOL, 1_000_000, Vault(()))
+    spool = Spool(folder / SPOOL_FOLDER, 1_000_000, Cipher(()))
     async with connect_async(url, timeout=5.0) as client:
-        acceptor = Acceptor(client, open_queue(redis), Vault(()), spool=spool)
+        acceptor = Acceptor(client, open_queue(redis), Cipher(()), spool=spool)
         await acceptor.start()
         while spool.adopt() or spool.count:
             await asyncio.sleep(0.01)
@@ -344,8 +344,8 @@ def test_what_lies_in_a_spool_is_erased_at_its_hand_over(
     """A spool of a machine that was away brings nothing back: a receipt comes, and no content, not
     even for a moment.
     """
-    ledger = Ledger(redis, Vault(()))
-    spool = Spool(tmp_path / SPOOL, 1_000_000, Vault(()))
+    ledger = Ledger(redis, Cipher(()))
+    spool = Spool(tmp_path / SPOOL_FOLDER, 1_000_000, Cipher(()))
     mine, others = (
         submission(key="e1"),
         structs.replace(submission(), lead=Lead(email="bob@example.com")),
@@ -376,8 +376,8 @@ def test_this_machines_spools_are_waited_for(
     """Erasure hands over what processes that are gone left, and answers when rows and bytes are out
     of the files.
     """
-    ledger = Ledger(redis, Vault(()))
-    spool = Spool(tmp_path / SPOOL, 1_000_000, Vault(()))
+    ledger = Ledger(redis, Cipher(()))
+    spool = Spool(tmp_path / SPOOL_FOLDER, 1_000_000, Cipher(()))
     spool.put([submission()], NOW)
     spool.close()
     done = erase(
@@ -387,7 +387,7 @@ def test_this_machines_spools_are_waited_for(
         data_dir=tmp_path,
         hand_over=lambda: asyncio.run(drained(redis_url, redis, tmp_path)),
     )
-    assert (done.erased, done.left, list((tmp_path / SPOOL).iterdir())) == (1, [], [])
+    assert (done.erased, done.left, list((tmp_path / SPOOL_FOLDER).iterdir())) == (1, [], [])
 
 
 def test_what_cannot_be_looked_through_is_said(
@@ -396,10 +396,10 @@ def test_what_cannot_be_looked_through_is_said(
     """A spool that nobody hands over, a damaged one, and records under a lost key are told, each
     with what to do.
     """
-    monkeypatch.setattr("worker.erasure.erasure.SPOOL_SECONDS", 0.0)
-    sealed = Ledger(redis, Vault(["MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="]))
+    monkeypatch.setattr("worker.erasure.erasure.SPOOL_WAIT_SECONDS", 0.0)
+    sealed = Ledger(redis, Cipher(["MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="]))
     lead, raw = (
-        sealed.vault.seal(msgspec.msgpack.encode(each))
+        sealed.cipher.encrypt(msgspec.msgpack.encode(each))
         for each in (submission().lead, submission().raw)
     )
     told: dict[Any, Any] = {
@@ -411,10 +411,10 @@ def test_what_cannot_be_looked_through_is_said(
         "accepted_as": "queued",
     }
     redis.hset(keys.submission("01M8"), mapping=told | {"lead": lead, "raw": raw})
-    spool = Spool(tmp_path / SPOOL, 1_000_000, Vault(()))
+    spool = Spool(tmp_path / SPOOL_FOLDER, 1_000_000, Cipher(()))
     spool.put([submission()], NOW)
-    (tmp_path / SPOOL / "old.damaged").write_bytes(b"?")
-    left = erase(Ledger(redis, Vault(())), ADA, "kim", data_dir=tmp_path).left
+    (tmp_path / SPOOL_FOLDER / "old.damaged").write_bytes(b"?")
+    left = erase(Ledger(redis, Cipher(())), ADA, "kim", data_dir=tmp_path).left
     assert len(left) == 3
     assert [
         "leadline serve" in left[0],
@@ -438,9 +438,9 @@ def test_content_goes_when_its_time_is_over(
     mine = put(ledger, store, state)
     retention, kept = Retention(ledger, KEPT, clock), KEPT[state]
     clock.now = (ledger.oldest(state) or 0.0) + (kept or 1000 * DAY) - 1
-    assert retention.beat() == 0
+    assert retention.tick() == 0
     clock.now += BEAT
-    assert retention.turn(clock.now) == (0 if kept is None else 1)
+    assert retention.run(clock.now) == (0 if kept is None else 1)
     record = ledger.get(mine)
     assert record is not None
     assert record.state is (state if kept is None else State.ERASED)
@@ -448,9 +448,9 @@ def test_content_goes_when_its_time_is_over(
         return
     assert b"ada" not in everything(redis).lower()
     clock.now += RECEIPT_SECONDS - 1
-    assert retention.turn(clock.now) == 0
+    assert retention.run(clock.now) == 0
     clock.now += 2
-    assert retention.turn(clock.now) == 1
+    assert retention.run(clock.now) == 1
     assert ledger.get(mine) is None
     assert list(redis.scan_iter(f"{keys.submission(mine)}*")) == []
     assert books(redis, ledger) == (1, 1)
@@ -466,15 +466,15 @@ def test_a_backlog_goes_in_portions(
     """However much is over its time, one turn takes a bounded part of it, and the next comes at
     once.
     """
-    most = PORTION + 20
+    most = MAX_PER_TICK + 20
     items = [submission(state=State.IGNORED) for _ in range(most)]
     asyncio.run(accept(aredis, redis, *([item] for item in items)))
     clock.now += 100 * DAY
     retention, went = Retention(ledger, KEPT, clock), []
     for _ in range(3):
-        redis.delete(keys.RETENTION)
-        went.append(retention.beat())
-    assert went == [PORTION, 20, 0]
+        redis.delete(keys.RETENTION_LOCK)
+        went.append(retention.tick())
+    assert went == [MAX_PER_TICK, 20, 0]
     assert (ledger.counts()[State.ERASED], books(redis, ledger)) == (most, (most, most))
 
 
@@ -497,7 +497,7 @@ def test_the_file_is_written_anew_within_a_day(
     def turn() -> None:
         assert eventually(lambda: not redis.info("persistence")["aof_rewrite_in_progress"])
         clock.now += 8 * DAY
-        retention.turn(clock.now)
+        retention.run(clock.now)
 
     store(state=State.IGNORED, body=b"canary55")
     assert stands()
@@ -506,12 +506,12 @@ def test_the_file_is_written_anew_within_a_day(
     store(state=State.IGNORED, body=b"canary55")
     turn()
     assert stands()
-    redis.delete(keys.REWRITTEN)
+    redis.delete(keys.REWRITE_ASKED)
     turn()
     assert eventually(lambda: not stands())
-    redis.delete(keys.REWRITTEN)
+    redis.delete(keys.REWRITE_ASKED)
     turn()
-    assert not redis.exists(keys.REWRITTEN)
+    assert not redis.exists(keys.REWRITE_ASKED)
 
 
 def test_a_redis_that_refuses_is_asked_again_soon(
@@ -528,19 +528,19 @@ def test_a_redis_that_refuses_is_asked_again_soon(
     def refused(_: redis_py.Redis) -> None:
         raise redis_py.ResponseError("Background append only file rewriting already in progress")
 
-    monkeypatch.setattr("worker.erasure.retention.ask_to_rewrite", refused)
+    monkeypatch.setattr("worker.erasure.retention.start_rewrite", refused)
     store(state=State.IGNORED)
     clock.now += 8 * DAY
-    Retention(ledger, KEPT).turn(clock.now)
-    assert redis.exists(keys.UNWRITTEN)
-    assert 0 < redis.ttl(keys.REWRITTEN) <= AGAIN_SECONDS
+    Retention(ledger, KEPT).run(clock.now)
+    assert redis.exists(keys.REWRITE_DUE)
+    assert 0 < redis.ttl(keys.REWRITE_ASKED) <= REWRITE_RETRY_SECONDS
 
 
 def test_workers_take_turns(ledger: Ledger, clock: Clock, store: Callable[..., str]) -> None:
     """Several worker processes do not do the same at the same time."""
     put(ledger, store, State.IGNORED)
     clock.now += 8 * DAY
-    assert [Retention(ledger, KEPT, clock).beat() for _ in range(2)] == [1, 0]
+    assert [Retention(ledger, KEPT, clock).tick() for _ in range(2)] == [1, 0]
 
 
 def test_a_clock_set_ahead_erases_nothing(
@@ -552,7 +552,7 @@ def test_a_clock_set_ahead_erases_nothing(
     mine = put(ledger, store, State.QUARANTINED)
     own = (ledger.oldest(State.QUARANTINED) or 0.0) + DAY
     clock.now += 365 * DAY
-    assert Retention(ledger, KEPT, lambda: own).beat() == 0
+    assert Retention(ledger, KEPT, lambda: own).tick() == 0
     record = ledger.get(mine)
     assert record is not None
     assert record.state is State.QUARANTINED

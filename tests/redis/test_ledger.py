@@ -13,9 +13,9 @@ from ulid import ULID
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
 from worker.contract import MOVES, VERSION, Attempt, Cause, Lead, State, Submission
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.errors import LeaseLost, NotAllowed, StoreUnavailable
-from worker.ledger import Ledger, Verdict
+from worker.ledger import ClaimResult, Ledger
 from worker.ledger.schedule import CRASHES_ALLOWED
 from worker.queue.rq_queue import open_queue, queued_ids
 from worker.queue.sweeper import Sweeper
@@ -43,7 +43,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def ledger(redis: redis_py.Redis, clock: Clock) -> Ledger:
-    return Ledger(redis, Vault(()), clock)
+    return Ledger(redis, Cipher(()), clock)
 
 
 @pytest.fixture
@@ -67,9 +67,9 @@ def state_of(ledger: Ledger, submission_id: str) -> State:
 def test_a_claimed_submission_is_leased_to_one(ledger: Ledger, store: Callable[..., str]) -> None:
     """Whoever claims first has it; a second claim finds it not wanted."""
     mine = store()
-    assert ledger.claim(mine, "a", 30) is Verdict.CLAIMED
-    assert ledger.claim(mine, "b", 30) is Verdict.NOT_WANTED
-    assert ledger.claim(str(ULID()), "c", 30) is Verdict.UNKNOWN
+    assert ledger.claim(mine, "a", 30) is ClaimResult.CLAIMED
+    assert ledger.claim(mine, "b", 30) is ClaimResult.NOT_WANTED
+    assert ledger.claim(str(ULID()), "c", 30) is ClaimResult.UNKNOWN
     assert state_of(ledger, mine) is State.DELIVERING
 
 
@@ -146,7 +146,8 @@ def test_what_kills_its_workers_is_set_aside(
     mine = store()
     for attempt in range(CRASHES_ALLOWED):
         assert (
-            ledger.claim(mine, f"t{attempt}", 30, person_line="leadline:line:x") is Verdict.CLAIMED
+            ledger.claim(mine, f"t{attempt}", 30, person_queue="leadline:line:x")
+            is ClaimResult.CLAIMED
         )
         clock.now += 31
         Sweeper(ledger, open_queue(redis)).sweep()
@@ -166,14 +167,14 @@ def test_people_stand_in_line(ledger: Ledger, store: Callable[..., str], redis: 
     when one ends.
     """
     first, second, third = store(), store(), store()
-    line = keys.line("email", "ada@example.com")
-    assert ledger.claim(first, "a", 30, person_line=line) is Verdict.CLAIMED
-    assert ledger.claim(second, "b", 30, person_line=line) is Verdict.IN_LINE
-    assert ledger.claim(third, "c", 30, person_line=line) is Verdict.IN_LINE
+    line = keys.DEFAULT_ACCOUNT.person_queue("email", "ada@example.com")
+    assert ledger.claim(first, "a", 30, person_queue=line) is ClaimResult.CLAIMED
+    assert ledger.claim(second, "b", 30, person_queue=line) is ClaimResult.IN_LINE
+    assert ledger.claim(third, "c", 30, person_queue=line) is ClaimResult.IN_LINE
     assert ledger.finish(first, "a", State.DELIVERED) == [second]
     sweeper = Sweeper(ledger, open_queue(redis))
     sweeper.sweep()
-    assert ledger.claim(second, "b", 30, person_line=line) is Verdict.CLAIMED
+    assert ledger.claim(second, "b", 30, person_queue=line) is ClaimResult.CLAIMED
     assert state_of(ledger, third) is State.WAITING
     assert ledger.finish(second, "b", State.DEAD, cause=CAUSE) == [third]
 
@@ -185,14 +186,14 @@ def test_a_line_is_kept_while_a_create_is_unknown(
     a second time.
     """
     first, second = store(), store()
-    line = keys.line("email", "ada@example.com")
-    ledger.claim(first, "a", 30, person_line=line)
+    line = keys.DEFAULT_ACCOUNT.person_queue("email", "ada@example.com")
+    ledger.claim(first, "a", 30, person_queue=line)
     ledger.announce(first, "a", 30, "person")
     woken = ledger.finish(
-        first, "a", State.WAITING, next_at=ledger.now() + 90, reason="settle", keep_line=True
+        first, "a", State.WAITING, next_at=ledger.now() + 90, reason="settle", keep_place=True
     )
     assert woken == []
-    assert ledger.claim(second, "b", 30, person_line=line) is Verdict.IN_LINE
+    assert ledger.claim(second, "b", 30, person_queue=line) is ClaimResult.IN_LINE
 
 
 def test_a_line_left_by_the_dead_is_passed_over(
@@ -200,9 +201,9 @@ def test_a_line_left_by_the_dead_is_passed_over(
 ) -> None:
     """An entry of a line whose submission is finished, or unknown, stops nobody."""
     mine = store()
-    line = keys.line("email", "ada@example.com")
+    line = keys.DEFAULT_ACCOUNT.person_queue("email", "ada@example.com")
     redis.rpush(line, str(ULID()))
-    assert ledger.claim(mine, "a", 30, person_line=line) is Verdict.CLAIMED
+    assert ledger.claim(mine, "a", 30, person_queue=line) is ClaimResult.CLAIMED
 
 
 @pytest.mark.parametrize("announced", [False, True])
@@ -214,15 +215,15 @@ def test_who_is_left_for_a_newer_worker_holds_the_line_only_with_a_create(
     """
     line = "leadline:line:p"
     head, behind = store(), store()
-    ledger.claim(head, "h", 30, person_line=line)
+    ledger.claim(head, "h", 30, person_queue=line)
     if announced:
         ledger.announce(head, "h", 30, "person")
-    ledger.finish(head, "h", State.WAITING, next_at=clock.now, reason="settle", keep_line=True)
+    ledger.finish(head, "h", State.WAITING, next_at=clock.now, reason="settle", keep_place=True)
     redis.hset(keys.submission(head), "v", VERSION + 1)
     Sweeper(ledger, open_queue(redis)).sweep()
-    assert ledger.claim(head, "h", 30, person_line=line) is Verdict.NEWER
-    assert ledger.claim(behind, "b", 30, person_line=line) is (
-        Verdict.IN_LINE if announced else Verdict.CLAIMED
+    assert ledger.claim(head, "h", 30, person_queue=line) is ClaimResult.NEWER
+    assert ledger.claim(behind, "b", 30, person_queue=line) is (
+        ClaimResult.IN_LINE if announced else ClaimResult.CLAIMED
     )
 
 
@@ -233,20 +234,20 @@ def test_two_lines_never_lock_each_other(
     first ends.
     """
     first, second = store(), store()
-    company = keys.line("organization", "acme")
+    company = keys.DEFAULT_ACCOUNT.person_queue("organization", "acme")
     assert (
-        ledger.claim(first, "a", 30, person_line="leadline:line:p1", organization_line=company)
-        is Verdict.CLAIMED
+        ledger.claim(first, "a", 30, person_queue="leadline:line:p1", organization_queue=company)
+        is ClaimResult.CLAIMED
     )
     assert (
-        ledger.claim(second, "b", 30, person_line="leadline:line:p2", organization_line=company)
-        is Verdict.IN_LINE
+        ledger.claim(second, "b", 30, person_queue="leadline:line:p2", organization_queue=company)
+        is ClaimResult.IN_LINE
     )
     assert ledger.finish(first, "a", State.DELIVERED) == [second]
     Sweeper(ledger, open_queue(redis)).sweep()
     assert (
-        ledger.claim(second, "b", 30, person_line="leadline:line:p2", organization_line=company)
-        is Verdict.CLAIMED
+        ledger.claim(second, "b", 30, person_queue="leadline:line:p2", organization_queue=company)
+        is ClaimResult.CLAIMED
     )
 
 
@@ -261,10 +262,10 @@ def test_a_known_organisation_needs_no_line(
             submission_id,
             submission_id,
             30,
-            organization_line="leadline:line:o",
-            organization_memory="leadline:organization:x",
+            organization_queue="leadline:line:o",
+            organization_key="leadline:organization:x",
         )
-        assert verdict is Verdict.CLAIMED
+        assert verdict is ClaimResult.CLAIMED
 
 
 def test_a_wait_ends_when_its_time_comes(
@@ -290,15 +291,15 @@ def test_a_pause_stops_new_deliveries_until_resumed(
     """While paused nothing is claimed or dispatched; afterwards everything goes on."""
     mine = store()
     ledger.gate.pause("maintenance", "kim")
-    assert ledger.claim(mine, "a", 30) is Verdict.GATED
+    assert ledger.claim(mine, "a", 30) is ClaimResult.GATED
     sweeper = Sweeper(ledger, open_queue(redis))
     assert sweeper.sweep() == 0
-    paused = ledger.gate.paused()
+    paused = ledger.gate.find_pause()
     assert paused is not None
     assert (paused.reason, paused.until, paused.by) == ("maintenance", None, "kim")
     ledger.gate.resume()
     assert sweeper.sweep() == 1
-    assert ledger.claim(mine, "a", 30) is Verdict.CLAIMED
+    assert ledger.claim(mine, "a", 30) is ClaimResult.CLAIMED
 
 
 def test_a_timed_gate_opens_by_itself(
@@ -306,13 +307,13 @@ def test_a_timed_gate_opens_by_itself(
 ) -> None:
     """After a rate limit everybody waits until its reset, and no longer."""
     mine = store()
-    ledger.gate.shut(mine, "rate limit", clock.now + 5, probe=False)
-    assert ledger.claim(mine, "a", 30) is Verdict.GATED
+    ledger.gate.close(mine, "rate limit", clock.now + 5, probe=False)
+    assert ledger.claim(mine, "a", 30) is ClaimResult.GATED
     assert Sweeper(ledger, open_queue(redis)).sweep() == 0
     clock.now += 6
     assert Sweeper(ledger, open_queue(redis)).sweep() == 1
-    assert ledger.claim(mine, "a", 30) is Verdict.CLAIMED
-    assert ledger.gate.paused() is None
+    assert ledger.claim(mine, "a", 30) is ClaimResult.CLAIMED
+    assert ledger.gate.find_pause() is None
 
 
 def test_a_probed_gate_lets_one_through_and_opens_on_its_success(
@@ -322,18 +323,18 @@ def test_a_probed_gate_lets_one_through_and_opens_on_its_success(
     follow.
     """
     first, second = store(), store()
-    ledger.gate.shut(second, "unauthorized", clock.now + 30, probe=True)
-    assert {ledger.claim(first, "a", 30), ledger.claim(second, "b", 30)} == {Verdict.GATED}
+    ledger.gate.close(second, "unauthorized", clock.now + 30, probe=True)
+    assert {ledger.claim(first, "a", 30), ledger.claim(second, "b", 30)} == {ClaimResult.GATED}
     clock.now += 31
     sweeper = Sweeper(ledger, open_queue(redis))
     sweeper.sweep()
-    assert ledger.claim(first, "a", 30) is Verdict.CLAIMED
-    assert ledger.claim(second, "b", 30) is Verdict.GATED
+    assert ledger.claim(first, "a", 30) is ClaimResult.CLAIMED
+    assert ledger.claim(second, "b", 30) is ClaimResult.GATED
     assert sweeper.sweep() == 0
     ledger.finish(first, "a", State.DELIVERED, attempts=[CALL])
-    assert ledger.gate.paused() is None
+    assert ledger.gate.find_pause() is None
     assert sweeper.sweep() == 1
-    assert ledger.claim(second, "b", 30) is Verdict.CLAIMED
+    assert ledger.claim(second, "b", 30) is ClaimResult.CLAIMED
 
 
 def test_a_failed_probe_keeps_the_gate_closed(
@@ -341,13 +342,13 @@ def test_a_failed_probe_keeps_the_gate_closed(
 ) -> None:
     """When the one that tried fails the same way, everybody waits for the next try."""
     mine = store()
-    ledger.gate.shut(mine, "unauthorized", clock.now + 30, probe=True)
+    ledger.gate.close(mine, "unauthorized", clock.now + 30, probe=True)
     ledger.claim(mine, "a", 30)
     clock.now += 31
     sweeper = Sweeper(ledger, open_queue(redis))
     sweeper.sweep()
     ledger.claim(mine, "a", 30)
-    ledger.gate.shut(mine, "unauthorized", clock.now + 60, probe=True)
+    ledger.gate.close(mine, "unauthorized", clock.now + 60, probe=True)
     ledger.finish(mine, "a", State.WAITING, next_at=clock.now, reason="unauthorized", used=0)
     assert ledger.gate.probes() == 2
     assert sweeper.sweep() == 0
@@ -362,10 +363,10 @@ def test_one_refusal_met_by_many_at_once_is_one(
     one.
     """
     for _ in range(8):
-        ledger.gate.shut(
+        ledger.gate.close(
             store(), "credentials", clock.now + 30 * 2 ** ledger.gate.probes(), probe=True
         )
-    paused = ledger.gate.paused()
+    paused = ledger.gate.find_pause()
     assert paused is not None
     assert (ledger.gate.probes(), paused.until) == (1, clock.now + 30)
 
@@ -376,14 +377,14 @@ def test_a_short_wait_does_not_open_a_longer_one(
     """A rate limit met by a delivery in hand leaves a block in force, and a block takes the place
     of a rate limit.
     """
-    ledger.gate.shut(store(), "limit", clock.now + 60, probe=False)
-    ledger.gate.shut(store(), "blocked", clock.now + 600, probe=True)
-    ledger.gate.shut(store(), "limit", clock.now + 2, probe=False)
-    paused = ledger.gate.paused()
+    ledger.gate.close(store(), "limit", clock.now + 60, probe=False)
+    ledger.gate.close(store(), "blocked", clock.now + 600, probe=True)
+    ledger.gate.close(store(), "limit", clock.now + 2, probe=False)
+    paused = ledger.gate.find_pause()
     assert paused is not None
     assert (paused.reason, paused.until) == ("blocked", clock.now + 600)
     clock.now += 601
-    assert ledger.gate.paused() is not None, "a block is left by a try, not by time"
+    assert ledger.gate.find_pause() is not None, "a block is left by a try, not by time"
 
 
 def test_who_waits_in_line_does_not_try_the_gate(
@@ -394,14 +395,14 @@ def test_who_waits_in_line_does_not_try_the_gate(
     """
     line = "leadline:line:p"
     head, behind, other = store(), store(), store()
-    ledger.claim(head, "h", 30, person_line=line)
+    ledger.claim(head, "h", 30, person_queue=line)
     ledger.finish(
-        head, "h", State.WAITING, next_at=clock.now + 3600, reason="settle", keep_line=True
+        head, "h", State.WAITING, next_at=clock.now + 3600, reason="settle", keep_place=True
     )
-    ledger.gate.shut(head, "credentials", clock.now + 30, probe=True)
+    ledger.gate.close(head, "credentials", clock.now + 30, probe=True)
     clock.now += 31
-    assert ledger.claim(behind, "b", 30, person_line=line) is Verdict.IN_LINE
-    assert ledger.claim(other, "o", 30) is Verdict.CLAIMED
+    assert ledger.claim(behind, "b", 30, person_queue=line) is ClaimResult.IN_LINE
+    assert ledger.claim(other, "o", 30) is ClaimResult.CLAIMED
 
 
 def test_resuming_tries_a_refused_gate_with_one(
@@ -411,13 +412,13 @@ def test_resuming_tries_a_refused_gate_with_one(
     it.
     """
     first, second = store(), store()
-    ledger.gate.shut(first, "blocked", clock.now + 3600, probe=True)
+    ledger.gate.close(first, "blocked", clock.now + 3600, probe=True)
     ledger.gate.resume()
-    assert ledger.claim(first, "a", 30) is Verdict.CLAIMED
-    assert ledger.claim(second, "b", 30) is Verdict.GATED
-    ledger.gate.shut(first, "limit", clock.now + 60, probe=False)
+    assert ledger.claim(first, "a", 30) is ClaimResult.CLAIMED
+    assert ledger.claim(second, "b", 30) is ClaimResult.GATED
+    ledger.gate.close(first, "limit", clock.now + 60, probe=False)
     ledger.gate.resume()
-    assert ledger.gate.paused() is None
+    assert ledger.gate.find_pause() is None
 
 
 def test_a_death_without_a_call_does_not_open_the_gate(
@@ -425,11 +426,11 @@ def test_a_death_without_a_call_does_not_open_the_gate(
 ) -> None:
     """A submission that dies of the source file has not tried whether Pipedrive answers."""
     mine = store()
-    ledger.gate.shut(mine, "credentials", clock.now + 30, probe=True)
+    ledger.gate.close(mine, "credentials", clock.now + 30, probe=True)
     clock.now += 31
     ledger.claim(mine, "a", 30)
     ledger.finish(mine, "a", State.DEAD, cause=CAUSE)
-    assert ledger.gate.paused() is not None
+    assert ledger.gate.find_pause() is not None
 
 
 def test_a_death_without_a_call_lets_the_next_one_try_at_once(
@@ -437,19 +438,19 @@ def test_a_death_without_a_call_lets_the_next_one_try_at_once(
 ) -> None:
     """However many die of the source file first, the gate opens as soon as one was delivered."""
     names = [store() for _ in range(5)]
-    ledger.gate.shut(names[0], "credentials", clock.now + 30, probe=True)
+    ledger.gate.close(names[0], "credentials", clock.now + 30, probe=True)
     for name in names:
         ledger.claim(name, "a", 30)
     clock.now += 31
     sweeper = Sweeper(ledger, open_queue(redis))
     for name in names[:-1]:
         sweeper.sweep()
-        assert ledger.claim(name, "a", 30) is Verdict.CLAIMED
+        assert ledger.claim(name, "a", 30) is ClaimResult.CLAIMED
         ledger.finish(name, "a", State.DEAD, cause=CAUSE)
     sweeper.sweep()
-    assert ledger.claim(names[-1], "a", 30) is Verdict.CLAIMED
+    assert ledger.claim(names[-1], "a", 30) is ClaimResult.CLAIMED
     ledger.finish(names[-1], "a", State.DELIVERED, attempts=[CALL])
-    assert ledger.gate.paused() is None
+    assert ledger.gate.find_pause() is None
 
 
 @pytest.mark.parametrize(
@@ -547,13 +548,13 @@ def test_the_newest_go_first_when_the_days_tokens_are_back(
     reset = clock.now + 3600
     for submission_id in (retried, old, new):
         ledger.claim(submission_id, submission_id, 30)
-    ledger.gate.shut(old, "budget", reset, probe=False)
+    ledger.gate.close(old, "budget", reset, probe=False)
     for submission_id, reason in ((retried, "retry"), (old, "budget"), (new, "budget")):
         ledger.finish(submission_id, submission_id, State.WAITING, next_at=reset, reason=reason)
-    assert ledger.claim(never_tried, "a", 30) is Verdict.GATED
+    assert ledger.claim(never_tried, "a", 30) is ClaimResult.GATED
     assert Sweeper(ledger, open_queue(redis)).sweep() == 0
     clock.now = reset + 1
-    assert ledger.turns.due(clock.now, 10) == [new, never_tried, old, retried]
+    assert ledger.schedule.due(clock.now, 10) == [new, never_tried, old, retried]
     assert Sweeper(ledger, open_queue(redis)).sweep() == 4
     record = ledger.get(new)
     assert record is not None
@@ -605,11 +606,11 @@ def test_one_process_sweeps_at_a_time(
     ledger.claim(mine, "a", 30)
     ledger.finish(mine, "a", State.WAITING, next_at=clock.now - 1, reason="retry")
     one, two = Sweeper(ledger, open_queue(redis)), Sweeper(ledger, open_queue(redis))
-    assert one.beat() == 1
+    assert one.tick() == 1
     ledger.claim(mine, "a", 30)
     ledger.finish(mine, "a", State.WAITING, next_at=clock.now - 1, reason="retry")
-    assert two.beat() == 0
-    assert one.beat() == 1
+    assert two.tick() == 0
+    assert one.tick() == 1
 
 
 def test_states_add_up(ledger: Ledger, store: Callable[..., str]) -> None:
@@ -635,7 +636,7 @@ def test_a_full_redis_takes_nothing_new_but_delivers(
         redis.config_set("maxmemory", "1")
         with pytest.raises(StoreUnavailable):
             asyncio.run(accept(aredis, redis, [refused]))
-        assert ledger.claim(mine, "a", 30) is Verdict.CLAIMED
+        assert ledger.claim(mine, "a", 30) is ClaimResult.CLAIMED
         ledger.finish(mine, "a", State.DELIVERED)
     finally:
         redis.config_set("maxmemory", before)

@@ -48,7 +48,7 @@ def test_a_call_waits_for_its_turn_and_goes(redis: redis_py.Redis, clock: Clock)
         mine.before(LEADS_GET)
         mine.after(LEADS_GET, 200, {})
     assert clock.slept == [pytest.approx(2.0, abs=0.002), pytest.approx(2.0, abs=0.002)]
-    assert redis.zcard(keys.ALLOWANCE + "line") == 0
+    assert redis.zcard(keys.DEFAULT_ACCOUNT.allowance("waiting")) == 0
 
 
 @pytest.mark.parametrize(("fresh", "patience"), [(True, FRESH_SECONDS), (False, BEGUN_SECONDS)])
@@ -83,7 +83,7 @@ def test_a_process_that_stops_waits_no_longer(redis: redis_py.Redis, clock: Cloc
     with pytest.raises(OutOfAllowance) as caught:
         mine.before(LEADS_GET)
     assert not caught.value.budget
-    assert redis.zcard(keys.ALLOWANCE + "line") == 0
+    assert redis.zcard(keys.DEFAULT_ACCOUNT.allowance("waiting")) == 0
 
 
 def test_threads_of_one_process_share_an_allowance(redis: redis_py.Redis) -> None:

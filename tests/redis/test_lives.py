@@ -20,9 +20,9 @@ from tests.redis.store import submission
 from tests.redis.test_accept import accept
 from tests.redis.test_ledger import CALL, CAUSE, Clock
 from worker.contract import MOVES, WORKING, State
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.errors import LeaseLost, NotAllowed
-from worker.ledger import Ledger, Verdict
+from worker.ledger import ClaimResult, Ledger
 from worker.queue.rq_queue import open_queue
 from worker.queue.sweeper import Sweeper
 from worker.store import keys
@@ -37,14 +37,14 @@ class World:
 
     def __init__(self, redis: Any, aredis: Client, seed: int) -> None:
         self.redis, self.dice, self.clock = redis, random.Random(seed), Clock()
-        self.ledger = Ledger(redis, Vault(()), self.clock)
+        self.ledger = Ledger(redis, Cipher(()), self.clock)
         self.sweeper = Sweeper(self.ledger, open_queue(redis))
         self.held: dict[str, str] = {}
         items = [
             submission(email=f"p{self.dice.randrange(4)}@example.com") for _ in range(SUBMISSIONS)
         ]
         self.person = {
-            item.id: keys.line("email", item.lead.email or "") for item in items if item.lead
+            item.id: keys.DEFAULT_ACCOUNT.person_queue("email", item.lead.email or "") for item in items if item.lead
         }
         self.company = {item.id: self.dice.choice(["", "acme", "bolt"]) for item in items}
         asyncio.run(accept(aredis, redis, items))
@@ -73,10 +73,10 @@ class World:
         token, company = f"t{self.dice.random()}", self.company[mine]
         lines = {
             "person_line": self.person[mine],
-            "organization_line": keys.line("organization", company) if company else "",
-            "organization_memory": keys.organization(company) if company else "",
+            "organization_line": keys.DEFAULT_ACCOUNT.person_queue("organization", company) if company else "",
+            "organization_memory": keys.DEFAULT_ACCOUNT.organization(company) if company else "",
         }
-        if self.ledger.claim(mine, token, 30, **lines) is Verdict.CLAIMED:
+        if self.ledger.claim(mine, token, 30, **lines) is ClaimResult.CLAIMED:
             same = [
                 other
                 for other, key in self.person.items()
@@ -98,13 +98,13 @@ class World:
         with suppress(LeaseLost):
             if how == "done":
                 if self.company[mine]:
-                    self.redis.set(keys.organization(self.company[mine]), 5)
+                    self.redis.set(keys.DEFAULT_ACCOUNT.organization(self.company[mine]), 5)
                 woken = self.ledger.finish(mine, token, State.DELIVERED, attempts=[CALL])
             elif how == "dead":
                 woken = self.ledger.finish(mine, token, State.DEAD, cause=CAUSE, attempts=[CALL])
             elif how == "gate":
                 reason = self.dice.choice(["budget", "credentials", "limit"])
-                self.ledger.gate.shut(mine, reason, soon, probe=reason == "credentials")
+                self.ledger.gate.close(mine, reason, soon, probe=reason == "credentials")
                 woken = self.ledger.finish(
                     mine, token, State.WAITING, next_at=soon, reason=reason, used=0
                 )
@@ -112,7 +112,7 @@ class World:
                 woken = self.ledger.finish(mine, token, State.QUEUED, used=0)
             else:
                 woken = self.ledger.finish(
-                    mine, token, State.WAITING, next_at=soon, reason=how, keep_line=how == "settle"
+                    mine, token, State.WAITING, next_at=soon, reason=how, keep_place=how == "settle"
                 )
             if self.dice.random() < 0.7:  # else the worker dies in between
                 self.sweeper.dispatch(woken)

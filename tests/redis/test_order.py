@@ -16,12 +16,12 @@ import redis as redis_py
 from tests.redis.store import submission
 from tests.redis.test_accept import accept, accepting
 from tests.redis.test_ledger import Clock
-from worker.accept.acceptor import LATE_SECONDS
+from worker.accept.acceptor import BACKFILL_AFTER_SECONDS
 from worker.contract import Precedence, State, Submission
-from worker.encryption import Vault
-from worker.ledger import Ledger, Verdict
+from worker.encryption import Cipher
+from worker.ledger import ClaimResult, Ledger
 from worker.queue.rq_queue import open_queue, queued_ids
-from worker.queue.sweeper import A_BEAT, SHORT, Sweeper
+from worker.queue.sweeper import DISPATCH_PER_TICK, QUEUE_TARGET_DEPTH, Sweeper
 from worker.store import keys
 
 Client = Callable[[], AbstractAsyncContextManager[Any]]
@@ -37,7 +37,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def ledger(redis: redis_py.Redis, clock: Clock) -> Ledger:
-    return Ledger(redis, Vault(()), clock)
+    return Ledger(redis, Cipher(()), clock)
 
 
 @pytest.fixture
@@ -80,13 +80,13 @@ def waiting(
     close(kinds["webhook"].id)
     ledger.redis.delete(QUEUE)
     for name in ("new form", "replay", "webhook", "late", "old form"):
-        assert ledger.claim(kinds[name].id, "t", 30) is Verdict.GATED
+        assert ledger.claim(kinds[name].id, "t", 30) is ClaimResult.GATED
     return names
 
 
 GATES: dict[str, Callable[[Ledger, str], None]] = {
-    "limit": lambda ledger, mine: ledger.gate.shut(mine, "limit", NOW + 30, probe=False),
-    "outage": lambda ledger, mine: ledger.gate.shut(mine, "outage", NOW + 30, probe=True),
+    "limit": lambda ledger, mine: ledger.gate.close(mine, "limit", NOW + 30, probe=False),
+    "outage": lambda ledger, mine: ledger.gate.close(mine, "outage", NOW + 30, probe=True),
     "pause": lambda ledger, _: ledger.gate.pause("audit", "kim"),
 }
 
@@ -102,7 +102,7 @@ def test_after_a_wait_fresh_leads_go_before_replays_and_backfill(
     assert sweeper.sweep() == 0
     clock.now = NOW + 31
     ledger.redis.delete(
-        keys.PAUSE, *([keys.GATE] if gate == "outage" else [])
+        keys.PAUSE, *([keys.DEFAULT_ACCOUNT.gate] if gate == "outage" else [])
     )  # as a resume and a delivered probe do
     sweeper.sweep()
     assert [names[one] for one in standing(ledger.redis)] == [
@@ -120,7 +120,7 @@ def test_when_the_days_tokens_are_back_the_newest_form_goes_first(
 ) -> None:
     """Who asked a minute ago is still at the desk; kinds keep their order."""
     names = waiting(
-        ledger, take, sweeper, lambda mine: ledger.gate.shut(mine, "budget", NOW + 30, probe=False)
+        ledger, take, sweeper, lambda mine: ledger.gate.close(mine, "budget", NOW + 30, probe=False)
     )
     clock.now = NOW + 31
     sweeper.sweep()
@@ -144,7 +144,7 @@ def test_the_one_that_tries_a_gate_is_a_fresh_one(
         ledger,
         take,
         sweeper,
-        lambda mine: ledger.gate.shut(mine, "credentials", NOW + 30, probe=True),
+        lambda mine: ledger.gate.close(mine, "credentials", NOW + 30, probe=True),
     )
     clock.now = NOW + 31
     sweeper.sweep()
@@ -167,16 +167,16 @@ def test_two_thousand_replays_do_not_hold_up_a_fresh_lead(
     for one in dead:
         sweeper.replay(one.id, "kim", "", None)
     redis = ledger.redis
-    assert redis.llen(QUEUE) == SHORT
+    assert redis.llen(QUEUE) == QUEUE_TARGET_DEPTH
     for _ in range(20):
         fresh = submission(precedence=FORM)
         take(fresh)
-        assert standing(redis).index(fresh.id) <= SHORT + 1
+        assert standing(redis).index(fresh.id) <= QUEUE_TARGET_DEPTH + 1
         redis.lpop(QUEUE, 3)  # what slow slots take in a beat
         sweeper.sweep()
     beats = 0
     while sent := redis.llen(QUEUE):
-        assert sent <= A_BEAT
+        assert sent <= DISPATCH_PER_TICK
         redis.delete(QUEUE)
         sweeper.sweep()
         beats += 1
@@ -188,7 +188,7 @@ def test_what_waits_for_room_is_not_taken_for_lost(
     clock: Clock, ledger: Ledger, take: Callable[..., None], sweeper: Sweeper
 ) -> None:
     """Of what stands in no queue only what does not wait for its turn either is put back."""
-    dead, gone = [submission(State.DEAD) for _ in range(3 * SHORT)], submission()
+    dead, gone = [submission(State.DEAD) for _ in range(3 * QUEUE_TARGET_DEPTH)], submission()
     take(*dead, gone)
     ledger.redis.delete(QUEUE)
     for one in dead:
@@ -196,8 +196,10 @@ def test_what_waits_for_room_is_not_taken_for_lost(
     ledger.gate.pause("audit", "kim")
     clock.now = time.time() + 60
     sweeper.sweep()
-    assert ledger.redis.zcard(keys.DUE) == 2 * SHORT
-    assert sorted(standing(ledger.redis)) == sorted([gone.id, *(one.id for one in dead[:SHORT])])
+    assert ledger.redis.zcard(keys.DUE) == 2 * QUEUE_TARGET_DEPTH
+    assert sorted(standing(ledger.redis)) == sorted(
+        [gone.id, *(one.id for one in dead[:QUEUE_TARGET_DEPTH])]
+    )
 
 
 def test_an_endless_rush_stops_no_retry(
@@ -209,7 +211,7 @@ def test_an_endless_rush_stops_no_retry(
     ledger.claim(retried.id, "t", 30)
     ledger.finish(retried.id, "t", State.WAITING, next_at=NOW - 1, reason="retry")
     ledger.redis.delete(QUEUE)
-    take(*(submission() for _ in range(SHORT)))
+    take(*(submission() for _ in range(QUEUE_TARGET_DEPTH)))
     sweeper.replay(replayed.id, "kim", "", None)
     assert sweeper.sweep() == 1
     assert standing(ledger.redis)[-1] == retried.id
@@ -223,11 +225,15 @@ def test_what_lay_in_the_spool_for_long_is_backfill(
     """A submission that comes out of the spool at once goes on at once; one that lay there waits
     for room, and is not lost.
     """
-    mine = submission(precedence=FORM, received_at=time.time() - (LATE_SECONDS + 5 if late else 5))
+    mine = submission(
+        precedence=FORM, received_at=time.time() - (BACKFILL_AFTER_SECONDS + 5 if late else 5)
+    )
 
     async def drain() -> None:
         async with accepting(aredis, ledger.redis) as acceptor:
-            await acceptor._store([acceptor._sealed(acceptor._aged(mine))], spooled=True)
+            await acceptor._store(
+                [acceptor._encode(acceptor._as_backfill_when_late(mine))], spooled=True
+            )
 
     asyncio.run(drain())
     record = ledger.get(mine.id)

@@ -23,7 +23,7 @@ from tests.redis.store import submission
 from tests.redis.test_accept import accept
 from worker.causes import cause_id, no_contact
 from worker.contract import Cause, Lead, Raw, State, Utm
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.errors import StoreUnavailable
 from worker.lead.settings import LeadSettings, Rule
 from worker.ledger import Ledger
@@ -46,7 +46,7 @@ LABELS = Cause(
 
 @pytest.fixture
 def ledger(redis: redis_py.Redis) -> Ledger:
-    return Ledger(redis, Vault(()))
+    return Ledger(redis, Cipher(()))
 
 
 SOURCES = {
@@ -187,15 +187,17 @@ def test_erased_content_is_found_no_more(
 
 def test_sealed_content_is_searched(redis: redis_py.Redis, aredis: Client, tmp_path: Path) -> None:
     """Search does not rely on what Redis can read: leads that are encrypted there are found."""
-    vault = Vault([KEY])
+    cipher = Cipher([KEY])
     mine = structs.replace(submission(), lead=None, raw=Raw("POST", "", "text/plain", [], b""))
     asyncio.run(accept(aredis, redis, [mine]))
-    sealed = vault.seal(msgspec.msgpack.encode(Lead(name="Ada Lovelace", email="ada@example.com")))
+    sealed = cipher.encrypt(
+        msgspec.msgpack.encode(Lead(name="Ada Lovelace", email="ada@example.com"))
+    )
     redis.hset(keys.submission(mine.id), "lead", sealed)
     assert b"Ada" not in redis.hget(keys.submission(mine.id), "lead")  # type: ignore[operator]
-    reader = Reader(Ledger(redis, vault), None, tmp_path)
+    reader = Reader(Ledger(redis, cipher), None, tmp_path)
     assert found(reader, q="lovelace") == [mine.id]
-    blind = Reader(Ledger(redis, Vault(())), None, tmp_path)
+    blind = Reader(Ledger(redis, Cipher(())), None, tmp_path)
     assert found(blind, q="lovelace") == []
     assert (blind.submissions(Filter()).total, blind.submission(mine.id, reveal=True).sealed) == (
         1,
@@ -264,7 +266,7 @@ def test_while_redis_is_away_the_last_known_is_shown(
     """
     [mine] = store(state=State.DEAD, cause=LABELS)
     with connect(redis_url) as client:
-        reader = Reader(Ledger(client, Vault(())), None, tmp_path)
+        reader = Reader(Ledger(client, Cipher(())), None, tmp_path)
         assert found(reader) == [mine]
         assert reader.overview().states["dead"] == 1
         client.connection_pool = connect(f"unix://{tmp_path}/none.sock").connection_pool
@@ -527,7 +529,7 @@ def test_an_edited_lead_shows_what_came_in(reader: Reader, store: Store, ledger:
 def a_form(body: bytes) -> bytes:
     kind = "application/x-www-form-urlencoded"
     raw = Raw("POST", "", kind, [("content-type", kind)], body)
-    return Vault(()).seal(msgspec.msgpack.encode(raw))
+    return Cipher(()).encrypt(msgspec.msgpack.encode(raw))
 
 
 def test_a_detail_is_masked_unless_revealed(reader: Reader, store: Store) -> None:

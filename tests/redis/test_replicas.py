@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from service.local.processes import Child, Supervisor
-from service.local.redis import answers, find_binary
+from service.local.redis import find_binary, responds
 from tests.polling import eventually
 from tests.redis.store import submission
 from tests.redis.test_connection import free_port
 from worker.accept.acceptor import Acceptor
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.errors import StoreUnavailable
 from worker.queue.rq_queue import open_queue
 from worker.store.connection import connect, connect_async
@@ -50,7 +50,7 @@ def pair(tmp_path: Path, redis_url: str) -> Iterator[tuple[str, int]]:  # noqa: 
     ]
     url = f"redis://127.0.0.1:{primary}/0"
     with Supervisor(children) as supervisor:
-        assert eventually(lambda: answers(url) and _replicates(url))
+        assert eventually(lambda: responds(url) and _replicates(url))
         process = supervisor.pids["replica"]
         assert process is not None
         yield url, process
@@ -78,7 +78,7 @@ def test_nothing_is_acknowledged_that_the_replica_has_not_seen(pair: tuple[str, 
     async def run() -> list[bool]:
         with connect(url, timeout=5) as store:
             async with connect_async(url, timeout=5) as client:
-                acceptor = Acceptor(client, open_queue(store), Vault(()), wait_replicas=1)
+                acceptor = Acceptor(client, open_queue(store), Cipher(()), wait_replicas=1)
                 await acceptor.start()
                 [receipt] = await acceptor.accept([submission()])
                 assert not receipt.duplicate

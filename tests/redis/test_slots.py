@@ -18,13 +18,13 @@ from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.timeouts import JobTimeoutException
 from ulid import ULID
 
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.ledger import Ledger
 from worker.metrics import Meter
 from worker.queue import rq_queue as queue_module
 from worker.queue import slots
 from worker.queue.leases import Leases
-from worker.queue.rq_queue import EXECUTION_SECONDS, clear_after_the_dead, enqueue, open_queue
+from worker.queue.rq_queue import EXECUTION_TTL_SECONDS, clear_dead_workers, enqueue, open_queue
 from worker.queue.slots import Slots, SlotWorker
 from worker.queue.sweeper import Sweeper
 from worker.store import keys
@@ -72,7 +72,7 @@ def test_a_job_that_takes_too_long_is_interrupted(
     """A delivery that does not end is interrupted when its time is up, and its slot takes the next
     one; one in time is not.
     """
-    monkeypatch.setattr(queue_module, "JOB_SECONDS", 1)
+    monkeypatch.setattr(queue_module, "JOB_TIMEOUT_SECONDS", 1)
     stuck, after = str(ULID()), str(ULID())
     ends, done = [], []
 
@@ -106,7 +106,7 @@ def test_slots_keep_no_beat(redis_url: str, redis: Any, monkeypatch: pytest.Monk
     monkeypatch.setattr(Queue, "dequeue_any", nothing)
     with running(redis_url, lambda _: None, count=1):
         eventually(lambda: len(waits) >= 50)
-    assert all(slots.DEQUEUE_SHORTEST <= wait <= slots.DEQUEUE_SECONDS for wait in waits)
+    assert all(slots.MIN_DEQUEUE_SECONDS <= wait <= slots.MAX_DEQUEUE_SECONDS for wait in waits)
     assert len(set(waits[:50])) > 40
 
 
@@ -268,14 +268,14 @@ def test_rq_forgets_a_killed_worker_within_a_minute(redis_url: str, redis: Any) 
         [name] = Worker.all_keys(queue=queue)
         assert 0 < redis.ttl(name) <= slots.ALIVE_SECONDS
         entries = redis.zrange(queue.started_job_registry.key, 0, -1, withscores=True)
-        assert all(0 < ends - time.time() <= EXECUTION_SECONDS for _, ends in entries)
+        assert all(0 < ends - time.time() <= EXECUTION_TTL_SECONDS for _, ends in entries)
     finally:
         holder.kill()
         holder.wait()
     assert queue.acquire_maintenance_lock()
     assert 0 < redis.ttl(queue.registry_cleaning_key) <= 30
     eventually(lambda: not redis.exists(name))
-    Sweeper(Ledger(redis, Vault(())), queue).sweep()
+    Sweeper(Ledger(redis, Cipher(())), queue).sweep()
     info = rq_info(redis_url)
     assert "0 executing, 0 finished, 0 failed" in info
     assert "0 workers" in info
@@ -298,7 +298,9 @@ def test_what_ended_while_redis_was_away_leaves_rqs_list(redis_url: str, redis: 
         put(redis, str(ULID()))
         eventually(lambda: len(seen) == 1)
         [entry] = redis.zrange(queue.started_job_registry.key, 0, -1)
-        redis.zadd(queue.started_job_registry.key, {entry: time.time() + EXECUTION_SECONDS / 2 + 4})
+        redis.zadd(
+            queue.started_job_registry.key, {entry: time.time() + EXECUTION_TTL_SECONDS / 2 + 4}
+        )
         eventually(lambda: not queue.started_job_registry.get_job_ids(cleanup=False), 30)
     assert FailedJobRegistry(queue=queue).count == 0
 
@@ -310,7 +312,7 @@ def test_entries_without_their_jobs_are_cleared_in_one_round(redis_url: str, red
         queue.started_job_registry.key,
         {f"gone-{number}:execution": time.time() + 300 for number in range(3)},
     )
-    assert clear_after_the_dead(queue) == 3
+    assert clear_dead_workers(queue) == 3
     assert redis.zcard(queue.started_job_registry.key) == 0
 
 
@@ -334,11 +336,11 @@ def test_a_long_delivery_stays_on_rqs_list(redis_url: str, redis: Any) -> None:
         eventually(lambda: bool(ends()))
         first = ends()
         eventually(lambda: ends() > first)
-        assert clear_after_the_dead(queue) == 0
+        assert clear_dead_workers(queue) == 0
         assert queue.started_job_registry.count == 1
         hold.set()
 
 
 def _parts(store: Any) -> tuple[Leases, Sweeper, Meter]:
-    ledger = Ledger(store, Vault(()))
+    ledger = Ledger(store, Cipher(()))
     return Leases(ledger), Sweeper(ledger, open_queue(store)), Meter()

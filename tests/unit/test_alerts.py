@@ -10,9 +10,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.alerts.conditions import Condition, DeadCause, Facts, local, shared, span
-from service.alerts.state import HOUR, Message, Standing, Watched, decode, silent_seconds, tell
-from service.alerts.webhook import Webhook, build_http
+from service.alerts.conditions import (
+    Condition,
+    DeadCause,
+    Facts,
+    format_span,
+    machine_conditions,
+    shared_conditions,
+)
+from service.alerts.state import (
+    HOUR_SECONDS,
+    AlertMessage,
+    AlertState,
+    MonitorState,
+    decode,
+    unusual_silence,
+    update_alerts,
+)
+from service.alerts.webhook import AlertWebhook, build_http
 
 CALM: dict[str, Any] = {
     "dead": {}, "oldest_seconds": 0.0, "oldest_limit": 900.0, "paused": None, "workers": 1,
@@ -21,7 +36,7 @@ CALM: dict[str, Any] = {
 
 
 def keys_of(**facts: Any) -> dict[str, Condition]:
-    return {condition.key: condition for condition in shared(Facts(**(CALM | facts)))}
+    return {condition.key: condition for condition in shared_conditions(Facts(**(CALM | facts)))}
 
 
 @pytest.mark.parametrize(
@@ -59,7 +74,7 @@ def test_what_is_wrong(facts: dict[str, Any], keys: list[str], words: str) -> No
 )
 def test_what_a_machine_sees(redis: bool, spool: int, key: str | None) -> None:
     """Redis away and a spool that does not drain are told by each machine for itself."""
-    assert [condition.key for condition in local(redis=redis, spool=spool)] == (
+    assert [condition.key for condition in machine_conditions(redis=redis, spool=spool)] == (
         [key] if key else []
     )
 
@@ -76,10 +91,10 @@ class Story:
     """Conditions over time; gathers what is told."""
 
     def __init__(self) -> None:
-        self.standing: dict[str, Standing] = {}
+        self.standing: dict[str, AlertState] = {}
 
     def at(self, now: float, *raised: Condition) -> list[str]:
-        self.standing, messages = tell(self.standing, raised, now)
+        self.standing, messages = update_alerts(self.standing, raised, now)
         return ["recovered" if message.recovered else message.text for message in messages]
 
 
@@ -170,20 +185,20 @@ def test_silence(hours: dict[int, int], since: int, silence: float, unusual: boo
     """A source is silent when at least six would have come, as on the same hours of earlier
     days.
     """
-    last = since * HOUR
-    found = silent_seconds(hours, float(last), last + silence * HOUR)
-    assert found == (silence * HOUR if unusual else None)
+    last = since * HOUR_SECONDS
+    found = unusual_silence(hours, float(last), last + silence * HOUR_SECONDS)
+    assert found == (silence * HOUR_SECONDS if unusual else None)
 
 
 def test_quiet_weekends_are_usual() -> None:
     """A source that speaks on working days only is not silent on a Saturday."""
     hours = {START + hour: 30 for hour in range(4 * WEEK) if hour // 24 % 7 < 5}
-    friday_night = float((START + 3 * WEEK + 5 * 24) * HOUR)
+    friday_night = float((START + 3 * WEEK + 5 * 24) * HOUR_SECONDS)
     assert (
-        silent_seconds(
-            {hour: n for hour, n in hours.items() if hour * HOUR < friday_night},
+        unusual_silence(
+            {hour: n for hour, n in hours.items() if hour * HOUR_SECONDS < friday_night},
             friday_night,
-            friday_night + 20 * HOUR,
+            friday_night + 20 * HOUR_SECONDS,
         )
         is None
     )
@@ -193,17 +208,17 @@ def test_a_counter_is_heard_by_its_rise() -> None:
     """The first reading of a counter says nothing, a rise is what came, a fall is a store that lost
     its data.
     """
-    watched = Watched()
+    watched = MonitorState()
     for now, total in ((0.0, 100.0), (60.0, 103.0), (3700.0, 104.0), (7300.0, 2.0), (7400.0, 5.0)):
-        watched.listen({"contact": total}, now)
-    assert watched.heard["contact"].hours == {0: 3, 1: 1, 2: 3}
-    assert watched.heard["contact"].last == 7400.0
+        watched.record_totals({"contact": total}, now)
+    assert watched.sources["contact"].hours == {0: 3, 1: 1, 2: 3}
+    assert watched.sources["contact"].last_rise_at == 7400.0
 
 
 def test_what_is_stored_of_another_version_starts_afresh() -> None:
     """A state that cannot be read stops nothing."""
-    assert decode(b'{"standing": 3}').standing == {}
-    assert decode(None).heard == {}
+    assert decode(b'{"standing": 3}').alerts == {}
+    assert decode(None).sources == {}
 
 
 def test_messages_mention_nobody() -> None:
@@ -211,8 +226,11 @@ def test_messages_mention_nobody() -> None:
     console.
     """
     with build_http() as http:
-        body = Webhook("http://127.0.0.1:1", "https://leads.example/", http).body(
-            [Message("<!channel> & more", "/ops?x=1"), Message("fine", "/ops", recovered=True)]
+        body = AlertWebhook("http://127.0.0.1:1", "https://leads.example/", http).body(
+            [
+                AlertMessage("<!channel> & more", "/ops?x=1"),
+                AlertMessage("fine", "/ops", recovered=True),
+            ]
         )
     first, second = body["text"].split("\n")
     assert (
@@ -226,8 +244,8 @@ def test_a_flood_is_one_post() -> None:
     """Beyond twenty messages the rest is a number."""
     with build_http() as http:
         lines = (
-            Webhook("http://127.0.0.1:1", None, http)
-            .body([Message("x", "/ops")] * 33)["text"]
+            AlertWebhook("http://127.0.0.1:1", None, http)
+            .body([AlertMessage("x", "/ops")] * 33)["text"]
             .split("\n")
         )
     assert (len(lines), lines[-1]) == (21, "… and 13 more")
@@ -246,4 +264,4 @@ def test_a_flood_is_one_post() -> None:
 )
 def test_spans(seconds: float, text: str) -> None:
     """Two units at the most."""
-    assert span(seconds) == text
+    assert format_span(seconds) == text

@@ -14,9 +14,9 @@ import pytest
 from msgspec import structs
 
 from service.reports.backtest import FIELDS_COUNTED, Change, Finding, Totals, Verdict, backtest
-from service.sources.request import Outcome, Request
+from service.sources.request import InboundRequest, Outcome
 from service.sources.schema import Source
-from service.sources.source_file.loader import load
+from service.sources.source_file.loader import load_sources
 from tests.flow.arrivals import arrived
 from tests.providers.cases import Case, cases, name_of, request_of, source_of
 from tests.unit.sources.making import JSON, NOW, form, json_post, post, source
@@ -32,11 +32,11 @@ ADA = {
 }
 
 
-def records(config: Source, request: Request) -> list[Record]:
+def records(config: Source, request: InboundRequest) -> list[Record]:
     return [spooled_record(one) for one in arrived(config, request, NOW)]
 
 
-def one(config: Source, request: Request, **changes: Any) -> Record:
+def one(config: Source, request: InboundRequest, **changes: Any) -> Record:
     [record] = records(config, request)
     return structs.replace(record, **changes)
 
@@ -212,7 +212,7 @@ def test_ids_of_verified_headers() -> None:
     record = one(config, request)
     assert record.lead is not None
     assert record.lead.event_id == "evt-9"
-    later = load(toml, {}, secrets=()).sources["x"]
+    later = load_sources(toml, {}, secrets=()).sources["x"]
     assert (
         backtest(structs.replace(record, received_at=record.received_at + 1e7), later).verdict
         is Verdict.SAME

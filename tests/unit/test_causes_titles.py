@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from msgspec import structs
 
-from worker.causes import INTERNAL, TITLES, UNRECORDED, cause_id, no_contact, title
+from worker.causes import INTERNAL_CODE, TITLES, UNRECORDED, cause_id, no_contact, title
 from worker.contract import Cause
 from worker.errors import LeadlineError
 from worker.ledger.schedule import POISON
@@ -21,7 +21,7 @@ def classes(kind: type[LeadlineError] = LeadlineError) -> Iterator[type[Leadline
 
 
 CODES = sorted(
-    {kind.code for kind in classes()} | {INTERNAL, POISON.code, UNRECORDED.code, "no-contact"}
+    {kind.code for kind in classes()} | {INTERNAL_CODE, POISON.code, UNRECORDED.code, "no-contact"}
 )
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.main import one_by_one
+from worker.main import run_all
 
 
 def test_a_chore_that_fails_keeps_no_other_from_its_work() -> None:
@@ -13,7 +13,7 @@ def test_a_chore_that_fails_keeps_no_other_from_its_work() -> None:
         done.append("fails")
         raise ValueError("this one")
 
-    chores = one_by_one(lambda: done.append("first"), fails, lambda: done.append("last"))
+    chores = run_all(lambda: done.append("first"), fails, lambda: done.append("last"))
     for _ in range(2):
         with pytest.raises(ValueError, match="this one"):
             chores()

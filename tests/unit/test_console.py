@@ -15,7 +15,7 @@ from service.ops.console.lead import changes
 from service.ops.console.onboarding import samples
 from service.ops.console.urls import Place, ours, told
 from service.ops.filters import Filter
-from service.sources.schema import Source, Verify
+from service.sources.schema import Source, VerifySettings
 from worker.contract import Lead, Money, Utm
 from worker.lead.edit import mend
 
@@ -233,11 +233,11 @@ def test_a_first_lead_by_hand() -> None:
     with a secret.
     """
     sources = [
-        Source(name="signed", verify=Verify(scheme="hmac")),
+        Source(name="signed", verify=VerifySettings(scheme="hmac")),
         Source(
             name="partner",
             adapter="json",
-            verify=Verify(scheme="token", header="X-Key", secret_env=["PARTNER_KEY"]),
+            verify=VerifySettings(scheme="token", header="X-Key", secret_env=["PARTNER_KEY"]),
         ),
         Source(name="contact", origins=["https://www.acme.example"]),
         Source(name="typeform", adapter="typeform"),

@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 
 from service.intake.submissions import duplicate_key, precedence
-from service.sources.request import Event, Outcome, Request
+from service.sources.request import InboundRequest, Outcome, SourceEvent
 from service.sources.schema import Source
 from worker.contract import Lead, Precedence
 
 SOURCE = Source(name="contact")
-REQUEST = Request(
+REQUEST = InboundRequest(
     method="POST",
     query="",
     headers=[("content-type", "application/x-www-form-urlencoded")],
@@ -17,7 +17,7 @@ REQUEST = Request(
 
 
 def key_of(outcome: Outcome) -> str:
-    event = Event(outcome=outcome, lead=Lead(email="ada@example.com"))
+    event = SourceEvent(outcome=outcome, lead=Lead(email="ada@example.com"))
     found = duplicate_key(SOURCE, REQUEST, event, 0, None)
     assert found is not None
     return found.value
@@ -44,6 +44,6 @@ def test_people_go_before_programs(
     adapter: str, headers: list[tuple[str, str]], first: bool
 ) -> None:
     """A form, and whatever a browser posts, has precedence over webhooks and partners."""
-    request = Request(method="POST", query="", headers=headers, body=b"")
+    request = InboundRequest(method="POST", query="", headers=headers, body=b"")
     wanted = Precedence.FORM if first else Precedence.WEBHOOK
     assert precedence(Source(name="contact", adapter=adapter), request) is wanted

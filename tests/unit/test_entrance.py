@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import threading
 
-from worker.main import entrances
+from worker.main import in_flight_places
 from worker.pipedrive.rate_limiter import Plan
-from worker.queue.slots import Entrance
+from worker.queue.slots import InFlightLimit
 
 
-def elsewhere(entrance: Entrance, seconds: float = 0.0) -> bool:
+def elsewhere(entrance: InFlightLimit, seconds: float = 0.0) -> bool:
     """Whether another thread may enter."""
     found: list[bool] = []
     thread = threading.Thread(target=lambda: found.append(entrance.enter(seconds)))
@@ -20,7 +20,7 @@ def test_so_many_and_no_more() -> None:
     """A place is one thread's, however often it asks, until it leaves; leaving twice makes one
     place.
     """
-    entrance = Entrance(2)
+    entrance = InFlightLimit(2)
     assert entrance.enter(0)
     assert entrance.enter(0)
     assert elsewhere(entrance)
@@ -33,7 +33,7 @@ def test_so_many_and_no_more() -> None:
 
 def test_a_place_that_is_left_wakes_the_next() -> None:
     """A thread that waits at the entrance goes in when another leaves."""
-    entrance, inside = Entrance(1), threading.Event()
+    entrance, inside = InFlightLimit(1), threading.Event()
     entrance.enter(0)
 
     def wait() -> None:
@@ -50,7 +50,7 @@ def test_a_place_that_is_left_wakes_the_next() -> None:
 
 def test_without_a_number_everybody_enters() -> None:
     """Where nothing paces the calls, nothing holds the slots back."""
-    entrance = Entrance()
+    entrance = InFlightLimit()
     assert all(elsewhere(entrance) for _ in range(100))
     entrance.leave()
 
@@ -58,8 +58,8 @@ def test_without_a_number_everybody_enters() -> None:
 def test_how_many_wait_for_their_first_call() -> None:
     """A tenth of the window, two at least, never more than there are slots."""
     found = [
-        entrances(Plan(burst=burst, tokens=1), slots)
+        in_flight_places(Plan(burst=burst, tokens=1), slots)
         for burst, slots in ((20, 32), (80, 32), (480, 32), (20, 1))
     ]
     assert found == [2, 8, 32, 2]
-    assert entrances(None, 32) is None
+    assert in_flight_places(None, 32) is None

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from worker import errors
-from worker.causes import HINTS, LONGEST, cause_of
+from worker.causes import HINTS, MAX_DETAIL_CHARS, cause_of
 from worker.errors import (
     Absent,
     Blocked,
     BudgetSpent,
+    CannotDecrypt,
     FetchError,
     FetchFailed,
     FetchForbidden,
@@ -34,7 +35,6 @@ from worker.errors import (
     RecordGone,
     Refused,
     Restored,
-    Sealed,
     Settling,
     StoreUnavailable,
     Unauthorized,
@@ -42,7 +42,19 @@ from worker.errors import (
     UnknownName,
     Unmappable,
 )
-from worker.fate import FATES, REASONS, Again, Dead, Drop, Fate, Policy, Retry, Settle, Wait, decide
+from worker.fate import (
+    FATES,
+    REASONS,
+    Abandon,
+    Dead,
+    Fate,
+    Policy,
+    ResolveAfresh,
+    Retry,
+    Settle,
+    Wait,
+    decide,
+)
 
 NOW = 1_800_000_000.0
 DELAYS = (10.0, 60.0, 300.0, 1800.0, 7200.0, 21600.0, 43200.0, 86400.0)
@@ -61,7 +73,7 @@ MADE: dict[type[LeadlineError], Callable[[], LeadlineError]] = {
     NotAllowed: lambda: NotAllowed("sub-1", "erased", "deliver"),
     Overtaken: lambda: Overtaken("sub-1", "dead", "retry"),
     OutOfAllowance: lambda: OutOfAllowance(NOW + 2, budget=False),
-    Sealed: lambda: Sealed("cannot be opened"),
+    CannotDecrypt: lambda: CannotDecrypt("cannot be opened"),
     Settling: lambda: Settling("lead", NOW + 40),
     Restored: lambda: Restored("submission", NOW + 40),
     Absent: lambda: Absent("person", NOW - 90),
@@ -126,9 +138,9 @@ def test_every_error_has_its_row(kind: type[LeadlineError]) -> None:
         (NotSent, (Retry, NOW + 10)),
         (Unavailable, (Retry, NOW + 10)),
         (StoreUnavailable, (Wait, NOW + 5, "store", False, False)),
-        (LeaseLost, (Drop,)),
-        (NotAllowed, (Drop,)),
-        (Overtaken, (Drop,)),
+        (LeaseLost, (Abandon,)),
+        (NotAllowed, (Abandon,)),
+        (Overtaken, (Abandon,)),
         (OutOfAllowance, (Wait, NOW + 2, "limit", False, False)),
         (Settling, (Settle, NOW + 40, 0)),
         (Restored, (Settle, NOW + 40, 0)),
@@ -150,7 +162,7 @@ def test_every_error_has_its_row(kind: type[LeadlineError]) -> None:
         (Refused, (Dead,)),
         (Invalid, (Dead,)),
         (Forbidden, (Dead,)),
-        (Gone, (Again,)),
+        (Gone, (ResolveAfresh,)),
     ],
 )
 def test_the_table(kind: type[LeadlineError], expected: tuple[Any, ...]) -> None:
@@ -166,7 +178,7 @@ def shape(decided: Fate) -> tuple[Any, ...]:
         case Wait(until=until, reason=reason, gate=gate, probe=probe):
             assert reason in REASONS
             return Wait, until, reason, gate, probe
-        case Settle(until=until, used=used):
+        case Settle(until=until, attempts_used=used):
             return Settle, until, used
         case _:
             return (type(decided),)
@@ -259,7 +271,11 @@ def test_what_is_absent_waits_for_its_next_try_without_the_line(
         assert "gave up after 9 tries" in decided.cause.detail
     else:
         assert isinstance(decided, Settle)
-        assert (decided.until, decided.used, decided.free) == (NOW - 5 + delay, 0, True)
+        assert (decided.until, decided.attempts_used, decided.queue_free) == (
+            NOW - 5 + delay,
+            0,
+            True,
+        )
 
 
 def test_a_look_that_fails_is_repeated_soon_and_ends_in_time() -> None:
@@ -274,7 +290,7 @@ def test_a_look_that_fails_is_repeated_soon_and_ends_in_time() -> None:
         Retry,
     ):
         looks.append(decided.at - now)
-        now, attempts = decided.at, attempts + decided.used
+        now, attempts = decided.at, attempts + decided.attempts_used
     assert isinstance(decided, Dead)
     assert max(looks) <= 600
     assert 24 * 3600 <= now - NOW <= 48 * 3600
@@ -386,7 +402,7 @@ def test_gone_is_resolved_afresh_once() -> None:
     """What was merged or deleted is forgotten and looked for again; if that fails as well, the
     submission is dead.
     """
-    assert isinstance(fate(MADE[Gone]()), Again)
+    assert isinstance(fate(MADE[Gone]()), ResolveAfresh)
     assert isinstance(fate(MADE[Gone](), forgotten=True), Dead)
 
 
@@ -539,7 +555,7 @@ def test_details_are_bounded() -> None:
     """Nobody's words fill the ledger, also when the last try is counted."""
     decided = fate(Unavailable("leads.get", "x" * 5000), attempts=9)
     assert isinstance(decided, Dead)
-    assert len(decided.cause.detail) <= LONGEST
+    assert len(decided.cause.detail) <= MAX_DETAIL_CHARS
 
 
 def test_hints_stand_for_classes_that_exist() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from service.sources.fetched_records import SourceRecords
 from service.sources.schema import SourceFile
-from service.sources.source_file.loader import Need, load
+from service.sources.source_file.loader import SecretUse, load_sources
 from worker.contract import Attempt
 from worker.delivery.fetch import MOST_BYTES, Fetched, Fetcher
 from worker.errors import (
@@ -130,8 +130,8 @@ class Sources:
     """Sources as the worker loads them."""
 
     def __init__(self, toml: str, **env: str) -> None:
-        needs: tuple[Need, ...] = ("fetch",)
-        self.file: SourceFile = load(toml, env, secrets=needs)
+        needs: tuple[SecretUse, ...] = ("fetch",)
+        self.file: SourceFile = load_sources(toml, env, secrets=needs)
 
     @property
     def sources(self) -> Any:

@@ -16,14 +16,14 @@ from worker.metrics import (
     BUCKETS,
     DELIVERY_SECONDS,
     INTAKE_SECONDS,
-    MOST_SERIES,
+    MAX_PENDING_SERIES,
     OUTCOMES,
     RESULTS,
     SUBMISSIONS,
     Gauges,
     Meter,
     expose,
-    parse,
+    parse_series,
     series,
 )
 from worker.store import keys
@@ -93,13 +93,13 @@ def samples(page: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]
 def test_series_round_trips(labels: dict[str, str], text: str) -> None:
     """A series is written with sorted, escaped labels and read back as it was."""
     assert series("m", **labels) == text
-    assert parse(text) == ("m", labels)
+    assert parse_series(text) == ("m", labels)
 
 
 @pytest.mark.parametrize("text", ["", "1m", "m{", "m{a=1}", 'm{a="1"', 'm{a="1" b="2"}', "m\x00"])
 def test_rubbish_is_no_series(text: str) -> None:
     """A field that is no series is passed over, not an error."""
-    assert parse(text) is None
+    assert parse_series(text) is None
     assert expose(
         {text.encode(): b"1", b"\xff": b"2", b"m_total": b"no number"}, Gauges(redis_up=True)
     )
@@ -148,10 +148,10 @@ def test_the_event_loop_has_its_own_flush() -> None:
 def test_a_meter_is_bounded() -> None:
     """New series beyond the bound are dropped; the known ones still count."""
     meter = Meter()
-    for number in range(MOST_SERIES + 50):
+    for number in range(MAX_PENDING_SERIES + 50):
         meter.count("leadline_x_total", n=str(number))
     meter.count("leadline_x_total", n="0")
-    assert len(meter.pending()) == MOST_SERIES
+    assert len(meter.pending()) == MAX_PENDING_SERIES
     assert meter.pending()[series("leadline_x_total", n="0")] == 2.0
 
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 import redis as redis_py
 
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.errors import (
     LeadlineError,
     NotSent,
@@ -24,8 +24,8 @@ from worker.errors import (
     Unauthorized,
     Unavailable,
 )
-from worker.pipedrive.auth import ApiToken, OAuth, company_base
-from worker.pipedrive.client import NoLimits, Pipedrive
+from worker.pipedrive.auth import ApiToken, OAuth, company_base_url
+from worker.pipedrive.client import Pipedrive, Unlimited
 from worker.store import keys
 from worker.store.connection import connect
 
@@ -94,17 +94,26 @@ def clock() -> Time:
 @pytest.fixture
 def make(redis: redis_py.Redis, provider: Provider, clock: Time) -> Callable[..., OAuth]:
     """Makes the credentials of one more worker."""
-    vault = Vault([VAULT_KEY])
+    cipher = Cipher([VAULT_KEY])
 
     def made(
         refresh_token: str = "refresh-0",
         *,
-        keeper: Vault = vault,
+        keeper: Cipher = cipher,
         pause: Callable[[float], None] = time.sleep,
     ) -> OAuth:
         http = httpx.Client(transport=httpx.MockTransport(provider))
         return OAuth(
-            redis, http, "id", "s3cr3t", refresh_token, URL, keeper.seal, keeper.open, clock, pause
+            redis,
+            http,
+            "id",
+            "s3cr3t",
+            refresh_token,
+            URL,
+            keeper.encrypt,
+            keeper.decrypt,
+            clock,
+            pause,
         )
 
     return made
@@ -131,7 +140,7 @@ def test_tokens_are_sealed(make: Callable[..., OAuth], redis: redis_py.Redis) ->
     """
     auth = make()
     bearer(auth)
-    stored = repr(redis.hgetall(keys.OAUTH))
+    stored = repr(redis.hgetall(keys.DEFAULT_ACCOUNT.oauth))
     for word in ("access-1", "refresh-0", "s3cr3t"):
         assert word not in stored
     assert "refresh-0" not in repr(auth)
@@ -172,9 +181,9 @@ def test_unreadable_store(
 ) -> None:
     """Tokens sealed under a key that is lost are got anew."""
     bearer(make())
-    other = Vault([base64.b64encode(bytes(range(1, 33))).decode()])
+    other = Cipher([base64.b64encode(bytes(range(1, 33))).decode()])
     assert bearer(make(keeper=other)) == "Bearer access-2"
-    redis.hset(keys.OAUTH, "tokens", b"rubbish")
+    redis.hset(keys.DEFAULT_ACCOUNT.oauth, "tokens", b"rubbish")
     assert bearer(make()) == "Bearer access-3"
     assert len(provider.asked) == 3
 
@@ -211,7 +220,7 @@ def test_eight_workers_refused(make: Callable[..., OAuth], provider: Provider, c
     for worker in workers:
         bearer(worker)
     clock.now += 600
-    assert in_threads([worker.refused for worker in workers]) == [True] * 8
+    assert in_threads([worker.renew for worker in workers]) == [True] * 8
     assert {bearer(worker) for worker in workers} == {"Bearer access-2"}
     assert len(provider.asked) == 2
 
@@ -227,7 +236,7 @@ def test_threads_of_one_worker_refused(
         for thread in (early, late):
             assert thread.submit(bearer, worker).result(10) == "Bearer access-1"
         clock.now += 600
-        assert [thread.submit(worker.refused).result(10) for thread in (early, late)] == [
+        assert [thread.submit(worker.renew).result(10) for thread in (early, late)] == [
             True,
             True,
         ]
@@ -260,9 +269,9 @@ def test_fresh_token_refused(make: Callable[..., OAuth], provider: Provider, clo
     """
     auth = make()
     bearer(auth)
-    assert auth.refused() is False
+    assert auth.renew() is False
     clock.now += 31
-    assert auth.refused() is True
+    assert auth.renew() is True
     assert len(provider.asked) == 2
 
 
@@ -330,11 +339,11 @@ def test_wait_is_bounded(
     left alone.
     """
     slept: list[float] = []
-    redis.set(keys.OAUTH_LOCK, "another", px=60_000)
+    redis.set(keys.DEFAULT_ACCOUNT.oauth_lock, "another", px=60_000)
     with pytest.raises(Unavailable):
         make(pause=slept.append).headers()
     assert sum(slept) == pytest.approx(5.0)
-    assert redis.get(keys.OAUTH_LOCK) == b"another"
+    assert redis.get(keys.DEFAULT_ACCOUNT.oauth_lock) == b"another"
     assert provider.asked == []
 
 
@@ -345,7 +354,7 @@ def test_lock_is_returned(
     seen: list[int] = []
 
     def look(_: httpx.Request) -> httpx.Response:
-        seen.append(redis.pttl(keys.OAUTH_LOCK))
+        seen.append(redis.pttl(keys.DEFAULT_ACCOUNT.oauth_lock))
         provider.answer = None
         return httpx.Response(500)
 
@@ -354,9 +363,9 @@ def test_lock_is_returned(
     with pytest.raises(Unavailable):
         auth.headers()
     assert 0 < seen[0] <= 30_000
-    assert redis.exists(keys.OAUTH_LOCK) == 0
+    assert redis.exists(keys.DEFAULT_ACCOUNT.oauth_lock) == 0
     bearer(auth)
-    assert redis.exists(keys.OAUTH_LOCK) == 0
+    assert redis.exists(keys.DEFAULT_ACCOUNT.oauth_lock) == 0
 
 
 def test_token_survives_a_failing_store(
@@ -380,7 +389,7 @@ def test_token_survives_a_failing_store(
     finally:
         redis.config_set("min-replicas-to-write", 0)
     assert bearer(auth) == "Bearer kept"
-    redis.delete(keys.OAUTH_LOCK)
+    redis.delete(keys.DEFAULT_ACCOUNT.oauth_lock)
     clock.now += 3600
     assert bearer(auth) == "Bearer access-2"
     assert provider.asked == ["refresh-0", "refresh-x"]
@@ -433,7 +442,7 @@ def test_redis_away(make: Callable[..., OAuth], provider: Provider) -> None:
 )
 def test_company_base(domain: str | None, base: str | None) -> None:
     """Only an address of Pipedrive itself is taken from the token endpoint's answer."""
-    assert company_base(domain) == base
+    assert company_base_url(domain) == base
 
 
 def test_with_the_client(make: Callable[..., OAuth], provider: Provider, clock: Time) -> None:
@@ -452,7 +461,7 @@ def test_with_the_client(make: Callable[..., OAuth], provider: Provider, clock: 
     bearer(auth)
     clock.now += 600
     http = httpx.Client(transport=httpx.MockTransport(api))
-    client = Pipedrive(http, "https://api.pipedrive.com", auth, NoLimits())
+    client = Pipedrive(http, "https://api.pipedrive.com", auth, Unlimited())
     assert client.leads.add(title="T", person_id=1).id == "l-1"
     assert hosts == ["acme.pipedrive.com"] * 2
     assert len(provider.asked) == 2
@@ -476,4 +485,4 @@ def test_lost_reply(make: Callable[..., OAuth], provider: Provider) -> None:
 def test_api_token() -> None:
     """An API token is a header, and cannot be renewed."""
     token = ApiToken("t")
-    assert (token.headers(), token.refused(), token.base()) == ({"x-api-token": "t"}, False, None)
+    assert (token.headers(), token.renew(), token.base_url()) == ({"x-api-token": "t"}, False, None)

@@ -24,8 +24,8 @@ from worker.errors import (
 from worker.pipedrive.auth import ApiToken
 from worker.pipedrive.calls import Call
 from worker.pipedrive.client import Pipedrive
-from worker.pipedrive.metadata import Kind
-from worker.pipedrive.metadata_cache import Catalogue
+from worker.pipedrive.metadata import MetadataKind
+from worker.pipedrive.metadata_cache import MetadataCache
 from worker.store import keys
 from worker.store.connection import connect
 
@@ -146,18 +146,18 @@ def clock() -> Time:
 
 
 @pytest.fixture
-def make(redis: redis_py.Redis, account: Account, clock: Time) -> Callable[..., Catalogue]:
+def make(redis: redis_py.Redis, account: Account, clock: Time) -> Callable[..., MetadataCache]:
     """Makes the catalogue of one more worker."""
 
-    def made(pause: Callable[[float], None] = time.sleep) -> Catalogue:
+    def made(pause: Callable[[float], None] = time.sleep) -> MetadataCache:
         http = httpx.Client(transport=httpx.MockTransport(account))
         client = Pipedrive(http, "https://crm.example", ApiToken("t"), account)
-        return Catalogue(redis, client, clock, pause=pause, monotonic=clock)
+        return MetadataCache(redis, client, clock, pause=pause, monotonic=clock)
 
     return made
 
 
-def label(catalogue: Catalogue, name: str) -> str:
+def label(catalogue: MetadataCache, name: str) -> str:
     return catalogue.label_id(name, setting="s")
 
 
@@ -185,7 +185,7 @@ def label(catalogue: Catalogue, name: str) -> str:
     ],
 )
 def test_found(
-    make: Callable[..., Catalogue], ask: Callable[[Catalogue], Any], expected: Any
+    make: Callable[..., MetadataCache], ask: Callable[[MetadataCache], Any], expected: Any
 ) -> None:
     """Names are found whatever their case and spacing, as are ids and keys."""
     assert ask(make()) == expected
@@ -217,7 +217,7 @@ def test_found(
     ],
 )
 def test_unknown(
-    make: Callable[..., Catalogue], ask: Callable[[Catalogue], Any], kind: str, known: str
+    make: Callable[..., MetadataCache], ask: Callable[[MetadataCache], Any], kind: str, known: str
 ) -> None:
     """An unknown name says what it was, what there is, and which setting to mend."""
     with pytest.raises(UnknownName, match=known) as caught:
@@ -225,7 +225,7 @@ def test_unknown(
     assert (caught.value.kind, caught.value.setting) == (kind, "sources.web.lead.labels")
 
 
-def test_read_hourly(make: Callable[..., Catalogue], account: Account, clock: Time) -> None:
+def test_read_hourly(make: Callable[..., MetadataCache], account: Account, clock: Time) -> None:
     """Pipedrive is asked once an hour by all workers together, and only for the kinds that are
     needed.
     """
@@ -240,7 +240,9 @@ def test_read_hourly(make: Callable[..., Catalogue], account: Account, clock: Ti
     assert account.asked == ["GET /v1/leadLabels"] * 2
 
 
-def test_round_trips(make: Callable[..., Catalogue], redis: redis_py.Redis, clock: Time) -> None:
+def test_round_trips(
+    make: Callable[..., MetadataCache], redis: redis_py.Redis, clock: Time
+) -> None:
     """A lead costs at most one trip to Redis, and none within a few seconds of the last."""
     catalogue = make()
 
@@ -266,7 +268,7 @@ def test_round_trips(make: Callable[..., Catalogue], redis: redis_py.Redis, cloc
     assert commands() - before == 2
 
 
-def test_new_names(make: Callable[..., Catalogue], account: Account, clock: Time) -> None:
+def test_new_names(make: Callable[..., MetadataCache], account: Account, clock: Time) -> None:
     """A label added in Pipedrive meanwhile is found by looking once more."""
     catalogue, other = make(), make()
     label(catalogue, "Hot")
@@ -278,7 +280,7 @@ def test_new_names(make: Callable[..., Catalogue], account: Account, clock: Time
 
 
 def test_missing_names_are_cheap(
-    make: Callable[..., Catalogue], account: Account, clock: Time
+    make: Callable[..., MetadataCache], account: Account, clock: Time
 ) -> None:
     """A name that stays missing is looked for ever more rarely, so that it cannot eat the day's
     tokens.
@@ -292,7 +294,7 @@ def test_missing_names_are_cheap(
 
 
 def test_missing_name_is_found_at_last(
-    make: Callable[..., Catalogue], account: Account, clock: Time
+    make: Callable[..., MetadataCache], account: Account, clock: Time
 ) -> None:
     """However long it was missed, a name is found within a quarter of an hour, and at once after a
     refresh.
@@ -309,7 +311,7 @@ def test_missing_name_is_found_at_last(
 
 
 def test_another_missing_name(
-    make: Callable[..., Catalogue], account: Account, clock: Time
+    make: Callable[..., MetadataCache], account: Account, clock: Time
 ) -> None:
     """One name that is missing for long does not keep a new one from being found."""
     catalogue = make()
@@ -321,18 +323,18 @@ def test_another_missing_name(
     assert label(catalogue, "New") == "c3"
 
 
-def test_refresh(make: Callable[..., Catalogue], account: Account, clock: Time) -> None:
+def test_refresh(make: Callable[..., MetadataCache], account: Account, clock: Time) -> None:
     """A refresh reads all kinds or those named, each at most every 30 s over all workers."""
     make().refresh()
     assert len(account.asked) == 5
-    make().refresh([Kind.LABELS, "channels"])
+    make().refresh([MetadataKind.LABELS, "channels"])
     assert len(account.asked) == 5
     clock.now += 31
-    make().refresh([Kind.LABELS, "channels"])
+    make().refresh([MetadataKind.LABELS, "channels"])
     assert account.asked[5:] == ["GET /v1/leadLabels", "GET /api/v2/dealFields/channel"]
 
 
-def test_many_workers_one_reading(make: Callable[..., Catalogue], account: Account) -> None:
+def test_many_workers_one_reading(make: Callable[..., MetadataCache], account: Account) -> None:
     """Sixteen workers that start at once cause one reading; all of them get it."""
     account.delay = 0.2
     assert in_threads([partial(label, make(), "Hot") for _ in range(16)]) == ["b2"] * 16
@@ -340,23 +342,23 @@ def test_many_workers_one_reading(make: Callable[..., Catalogue], account: Accou
 
 
 def test_stale_while_another_reads(
-    make: Callable[..., Catalogue], account: Account, clock: Time, redis: redis_py.Redis
+    make: Callable[..., MetadataCache], account: Account, clock: Time, redis: redis_py.Redis
 ) -> None:
     """While one worker renews an hour-old table, the others go on with it and do not wait."""
     catalogue = make(pause=lambda _: pytest.fail("waited"))
     label(catalogue, "Hot")
     clock.now += 3601
-    redis.hset(keys.CATALOGUE, "asked:labels", str(clock.now))
+    redis.hset(keys.DEFAULT_ACCOUNT.metadata, "asked:labels", str(clock.now))
     assert label(catalogue, "Hot") == "b2"
     assert len(account.asked) == 1
 
 
 def test_wait_is_bounded(
-    make: Callable[..., Catalogue], redis: redis_py.Redis, clock: Time
+    make: Callable[..., MetadataCache], redis: redis_py.Redis, clock: Time
 ) -> None:
     """Where nothing is known and another worker reads, one waits five seconds and no longer."""
     slept: list[float] = []
-    redis.hset(keys.CATALOGUE, "asked:labels", str(clock.now))
+    redis.hset(keys.DEFAULT_ACCOUNT.metadata, "asked:labels", str(clock.now))
     with pytest.raises(Unavailable):
         label(make(pause=slept.append), "Hot")
     assert sum(slept) == pytest.approx(5.0)
@@ -376,7 +378,7 @@ def test_wait_is_bounded(
     ],
 )
 def test_reading_fails(
-    make: Callable[..., Catalogue],
+    make: Callable[..., MetadataCache],
     account: Account,
     clock: Time,
     answer: Answer | None,
@@ -400,7 +402,7 @@ def test_reading_fails(
     assert label(catalogue, "Cold") == "c3"
 
 
-def test_first_reading_fails(make: Callable[..., Catalogue], account: Account) -> None:
+def test_first_reading_fails(make: Callable[..., MetadataCache], account: Account) -> None:
     """If nothing is known yet, each worker hears the reason itself."""
     account.instead["GET /v1/leadLabels"] = lambda: httpx.Response(401)
     for _ in range(2):
@@ -410,7 +412,7 @@ def test_first_reading_fails(make: Callable[..., Catalogue], account: Account) -
     assert label(make(), "Hot") == "b2"
 
 
-def test_owners_without_the_right(make: Callable[..., Catalogue], account: Account) -> None:
+def test_owners_without_the_right(make: Callable[..., MetadataCache], account: Account) -> None:
     """Credentials that may not list users still know their own, and ids are taken on trust."""
     account.instead["GET /v1/users"] = lambda: httpx.Response(
         403, json={"success": False, "error": "Scope and URL mismatch"}
@@ -422,7 +424,7 @@ def test_owners_without_the_right(make: Callable[..., Catalogue], account: Accou
         catalogue.owner_id("bob@crm.example", setting="s")
 
 
-def test_fields_without_the_right(make: Callable[..., Catalogue], account: Account) -> None:
+def test_fields_without_the_right(make: Callable[..., MetadataCache], account: Account) -> None:
     """A right that is missing is said as such, not as an unknown name."""
     account.instead["GET /api/v2/dealFields"] = lambda: httpx.Response(
         403, json={"success": False, "error": "Scope"}
@@ -433,7 +435,7 @@ def test_fields_without_the_right(make: Callable[..., Catalogue], account: Accou
 
 @pytest.mark.parametrize("status", [400, 404])
 def test_channels_from_the_list(
-    make: Callable[..., Catalogue], account: Account, status: int
+    make: Callable[..., MetadataCache], account: Account, status: int
 ) -> None:
     """Where the channel field cannot be had by its name, it is found in the list."""
     account.instead["GET /api/v2/dealFields/channel"] = lambda: httpx.Response(
@@ -445,7 +447,7 @@ def test_channels_from_the_list(
         make().channel_id("Other", setting="s")
 
 
-def test_twins(make: Callable[..., Catalogue], account: Account) -> None:
+def test_twins(make: Callable[..., MetadataCache], account: Account) -> None:
     """Of several labels of one name every worker takes the same."""
     account.labels += [
         {"id": "a0", "name": "hot", "color": "red"},
@@ -458,7 +460,7 @@ def test_twins(make: Callable[..., Catalogue], account: Account) -> None:
 
 
 def test_label_is_made(
-    make: Callable[..., Catalogue], account: Account, redis: redis_py.Redis
+    make: Callable[..., MetadataCache], account: Account, redis: redis_py.Redis
 ) -> None:
     """A missing label is created in the colour asked for, and known to all at once."""
     assert make().ensure_label(" Spring ", "green") == "new-2"
@@ -466,10 +468,10 @@ def test_label_is_made(
     assert label(make(), "spring") == "new-2"
     assert make().ensure_label("SPRING", "red") == "new-2"
     assert account.asked.count("POST /v1/leadLabels") == 1
-    assert redis.exists(keys.CATALOGUE_LOCK) == 0
+    assert redis.exists(keys.DEFAULT_ACCOUNT.metadata_lock) == 0
 
 
-def test_label_is_made_once(make: Callable[..., Catalogue], account: Account) -> None:
+def test_label_is_made_once(make: Callable[..., MetadataCache], account: Account) -> None:
     """Twelve workers that miss the same label make it once."""
     make().refresh(["labels"])
     account.delay = 0.05
@@ -480,7 +482,7 @@ def test_label_is_made_once(make: Callable[..., Catalogue], account: Account) ->
     assert account.asked.count("POST /v1/leadLabels") == 1
 
 
-def test_label_with_open_outcome(make: Callable[..., Catalogue], account: Account) -> None:
+def test_label_with_open_outcome(make: Callable[..., MetadataCache], account: Account) -> None:
     """A label whose creation was not answered is found by the next try, not made twice."""
     make().refresh(["labels"])
 
@@ -495,20 +497,25 @@ def test_label_with_open_outcome(make: Callable[..., Catalogue], account: Accoun
     assert account.asked.count("POST /v1/leadLabels") == 1
 
 
-def test_snapshot(make: Callable[..., Catalogue], account: Account, redis: redis_py.Redis) -> None:
+def test_snapshot(
+    make: Callable[..., MetadataCache], account: Account, redis: redis_py.Redis
+) -> None:
     """A snapshot shows what is known, without asking; rubbish in the store counts as unknown."""
     catalogue = make()
     assert catalogue.snapshot() == {}
     catalogue.refresh(["labels", "channels"])
     snapshot = make().snapshot()
-    assert [entry.name for entry in snapshot[Kind.CHANNELS].items] == ["Web forms", "Paid search"]
-    assert set(snapshot) == {Kind.LABELS, Kind.CHANNELS}
-    redis.hset(keys.CATALOGUE, "labels", b"\xff{")
-    assert set(make().snapshot()) == {Kind.CHANNELS}
+    assert [entry.name for entry in snapshot[MetadataKind.CHANNELS].items] == [
+        "Web forms",
+        "Paid search",
+    ]
+    assert set(snapshot) == {MetadataKind.LABELS, MetadataKind.CHANNELS}
+    redis.hset(keys.DEFAULT_ACCOUNT.metadata, "labels", b"\xff{")
+    assert set(make().snapshot()) == {MetadataKind.CHANNELS}
     assert len(account.asked) == 2
 
 
-def test_clock_set_back(make: Callable[..., Catalogue], account: Account, clock: Time) -> None:
+def test_clock_set_back(make: Callable[..., MetadataCache], account: Account, clock: Time) -> None:
     """After the clock was set back far, tables are read afresh instead of being believed for
     ever.
     """
@@ -518,7 +525,7 @@ def test_clock_set_back(make: Callable[..., Catalogue], account: Account, clock:
     assert len(account.asked) == 2
 
 
-def test_redis_away(make: Callable[..., Catalogue], clock: Time) -> None:
+def test_redis_away(make: Callable[..., MetadataCache], clock: Time) -> None:
     """Without Redis it is the store that is missing."""
     catalogue = make()
     label(catalogue, "Hot")

@@ -22,7 +22,13 @@ from worker.errors import (
 )
 from worker.pipedrive.auth import ApiToken
 from worker.pipedrive.calls import CALLS, Call
-from worker.pipedrive.client import DEFAULT_BASE, CallReport, NoLimits, Pipedrive, normal_base
+from worker.pipedrive.client import (
+    DEFAULT_BASE_URL,
+    CallReport,
+    Pipedrive,
+    Unlimited,
+    normalize_base_url,
+)
 
 BASE = "https://crm.example"
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -417,7 +423,8 @@ def test_reauthorise_is_not_repeated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("base", "host"), [(DEFAULT_BASE, "acme.pipedrive.com"), ("https://crm.example", "crm.example")]
+    ("base", "host"),
+    [(DEFAULT_BASE_URL, "acme.pipedrive.com"), ("https://crm.example", "crm.example")],
 )
 def test_company_base(base: str, host: str) -> None:
     """The company's own address is used where nothing else was configured."""
@@ -440,7 +447,7 @@ def test_company_base(base: str, host: str) -> None:
 )
 def test_base(given: str, base: str) -> None:
     """A base is taken as people write it, with a slash or version at its end."""
-    assert normal_base(given) == base
+    assert normalize_base_url(given) == base
     rig = Rig(ok(ITEM), base=given)
     rig.client.users.me()
     assert str(rig.requests[0].url) == base + "/v1/users/me"
@@ -510,4 +517,4 @@ def test_time_is_up_between_chunks() -> None:
 def test_token_does_not_show() -> None:
     """Credentials do not stand in representations."""
     assert "secret" not in repr(ApiToken("secret-token"))
-    assert NoLimits().before(CALLS["users.me"]) is None  # type: ignore[func-returns-value]
+    assert Unlimited().before(CALLS["users.me"]) is None  # type: ignore[func-returns-value]

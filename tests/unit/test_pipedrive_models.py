@@ -6,17 +6,17 @@ import pytest
 
 from worker.errors import Unavailable
 from worker.pipedrive.models import (
-    Field,
-    Lead,
+    PipedriveField,
+    PipedriveLead,
     Note,
     Organization,
-    Page,
+    ResultPage,
     Person,
     PersonHit,
-    Unreadable,
-    User,
+    UnreadableResponse,
+    PipedriveUser,
     decode,
-    timestamp,
+    parse_timestamp,
 )
 from worker.pipedrive.operations import (
     MOST_PAGES,
@@ -61,7 +61,7 @@ LEAD = {
 
 def test_lead() -> None:
     """A lead as documented is read with its custom fields; what we do not know is left aside."""
-    lead = decode(Lead, LEAD)
+    lead = decode(PipedriveLead, LEAD)
     assert lead.person_id == 1092
     assert lead.value is not None
     assert lead.value.amount == 999
@@ -72,16 +72,16 @@ def test_lead() -> None:
 @pytest.mark.parametrize(
     ("model", "data", "name", "value"),
     [
-        (Lead, {"id": 7}, "id", "7"),
-        (Lead, {"id": "x", "person_id": "12"}, "person_id", 12),
-        (Lead, {"id": "x", "owner_id": {"id": 5, "name": "A"}}, "owner_id", 5),
-        (Lead, {"id": "x", "person_id": {"value": 6, "name": "A"}}, "person_id", 6),
-        (Lead, {"id": "x", "label_ids": None}, "label_ids", []),
-        (Lead, {"id": "x", "label_ids": [1, "b"]}, "label_ids", ["1", "b"]),
-        (Lead, {"id": "x", "visible_to": 3}, "visible_to", "3"),
-        (Lead, {"id": "x", "is_archived": 1}, "is_archived", True),
-        (Lead, {"id": "x", "channel": "52"}, "channel", 52),
-        (Lead, {"id": "x", "origin_id": 12}, "origin_id", "12"),
+        (PipedriveLead, {"id": 7}, "id", "7"),
+        (PipedriveLead, {"id": "x", "person_id": "12"}, "person_id", 12),
+        (PipedriveLead, {"id": "x", "owner_id": {"id": 5, "name": "A"}}, "owner_id", 5),
+        (PipedriveLead, {"id": "x", "person_id": {"value": 6, "name": "A"}}, "person_id", 6),
+        (PipedriveLead, {"id": "x", "label_ids": None}, "label_ids", []),
+        (PipedriveLead, {"id": "x", "label_ids": [1, "b"]}, "label_ids", ["1", "b"]),
+        (PipedriveLead, {"id": "x", "visible_to": 3}, "visible_to", "3"),
+        (PipedriveLead, {"id": "x", "is_archived": 1}, "is_archived", True),
+        (PipedriveLead, {"id": "x", "channel": "52"}, "channel", 52),
+        (PipedriveLead, {"id": "x", "origin_id": 12}, "origin_id", "12"),
         (Person, {"id": "31"}, "id", 31),
         (Person, {"id": 1, "emails": None}, "emails", []),
         (
@@ -91,8 +91,8 @@ def test_lead() -> None:
             ["a@b.example", "c@d.example"],
         ),
         (Note, {"id": "5", "content": None}, "content", None),
-        (User, {"id": 1, "name": None}, "name", ""),
-        (Field, {"field_code": "channel", "options": None}, "options", []),
+        (PipedriveUser, {"id": 1, "name": None}, "name", ""),
+        (PipedriveField, {"field_code": "channel", "options": None}, "options", []),
     ],
 )
 def test_lenient(model: Any, data: dict[str, Any], name: str, value: Any) -> None:
@@ -115,34 +115,34 @@ def test_contact_with_nulls() -> None:
 @pytest.mark.parametrize(
     ("model", "data"),
     [
-        (Lead, None),
-        (Lead, []),
-        (Lead, "x"),
-        (Lead, {}),
-        (Lead, {"id": None}),
-        (Lead, {"id": []}),
-        (Lead, {"id": True}),
-        (Lead, {"id": "x", "label_ids": "y"}),
-        (Lead, {"id": "x", "person_id": "twelve"}),
+        (PipedriveLead, None),
+        (PipedriveLead, []),
+        (PipedriveLead, "x"),
+        (PipedriveLead, {}),
+        (PipedriveLead, {"id": None}),
+        (PipedriveLead, {"id": []}),
+        (PipedriveLead, {"id": True}),
+        (PipedriveLead, {"id": "x", "label_ids": "y"}),
+        (PipedriveLead, {"id": "x", "person_id": "twelve"}),
         (Person, {"id": "abc"}),
         (Person, {"id": {"deep": 1}}),
     ],
 )
 def test_unreadable(model: Any, data: Any) -> None:
     """What cannot be meant is one clear error, never a crash."""
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableResponse):
         decode(model, data)
 
 
 def test_made_needs_only_the_id() -> None:
     """A create's outcome is known by its id, even where the rest of the answer is rubbish."""
-    assert made(Lead)(Answer({"id": "abc", "label_ids": 5})).id == "abc"
-    with pytest.raises(Unreadable):
-        one(Lead)(Answer({"id": "abc", "label_ids": 5}))
+    assert made(PipedriveLead)(Answer({"id": "abc", "label_ids": 5})).id == "abc"
+    with pytest.raises(UnreadableResponse):
+        one(PipedriveLead)(Answer({"id": "abc", "label_ids": 5}))
     rubbish: list[Any] = [None, [], {"id": None}, "abc"]
     for data in rubbish:
-        with pytest.raises(Unreadable):
-            made(Lead)(Answer(data))
+        with pytest.raises(UnreadableResponse):
+            made(PipedriveLead)(Answer(data))
 
 
 @pytest.mark.parametrize(
@@ -169,13 +169,13 @@ def test_made_needs_only_the_id() -> None:
 )
 def test_start_page(additional: dict[str, Any], next_start: int | None) -> None:
     """Both shapes in which v1 says where the next page starts are read."""
-    page = start_page(Lead)(Answer([{"id": "a"}, {"id": "b"}], additional))
+    page = start_page(PipedriveLead)(Answer([{"id": "a"}, {"id": "b"}], additional))
     assert ([lead.id for lead in page], page.next_start) == (["a", "b"], next_start)
 
 
 def test_empty_lists() -> None:
     """v1 answers null for an empty list."""
-    assert len(start_page(Lead)(Answer(None))) == 0
+    assert len(start_page(PipedriveLead)(Answer(None))) == 0
     assert every(Note)(Answer(None)) == []
     assert len(hits(PersonHit)(Answer(None))) == 0
     assert len(hits(PersonHit)(Answer({"items": None}))) == 0
@@ -195,8 +195,8 @@ def test_hits() -> None:
 @pytest.mark.parametrize("data", [{"id": 1}, "x", 5, [None], [[]]])
 def test_no_list(data: Any) -> None:
     """What is no list of the right things is one clear error."""
-    for read in (start_page(Lead), cursor_page(Lead), every(Lead)):
-        with pytest.raises(Unreadable):
+    for read in (start_page(PipedriveLead), cursor_page(PipedriveLead), every(PipedriveLead)):
+        with pytest.raises(UnreadableResponse):
             read(Answer(data))
 
 
@@ -204,15 +204,15 @@ def test_no_list(data: Any) -> None:
 def test_deleted(data: Any, id: str) -> None:
     """A deletion answers the id."""
     assert deleted(Answer(data)) == id
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableResponse):
         deleted(Answer(None))
 
 
 def test_walks() -> None:
     """A list is followed to its last page."""
-    pages = {0: Page([1, 2], next_start=2), 2: Page([3], next_start=3), 3: Page([4])}
+    pages = {0: ResultPage([1, 2], next_start=2), 2: ResultPage([3], next_start=3), 3: ResultPage([4])}
     assert list(by_start(pages.__getitem__)) == [1, 2, 3, 4]
-    cursors = {None: Page([1], next_cursor="a"), "a": Page([2])}
+    cursors = {None: ResultPage([1], next_cursor="a"), "a": ResultPage([2])}
     assert list(by_cursor(cursors.__getitem__)) == [1, 2]
 
 
@@ -220,17 +220,17 @@ def test_endless_lists_end() -> None:
     """A list that never ends, or stands still, is an error and not half a list."""
     asked: list[int] = []
 
-    def growing(start: int) -> Page[int]:
+    def growing(start: int) -> ResultPage[int]:
         asked.append(start)
-        return Page([start], next_start=start + 1)
+        return ResultPage([start], next_start=start + 1)
 
     with pytest.raises(Unavailable):
         list(by_start(growing))
     assert len(asked) == MOST_PAGES
     with pytest.raises(Unavailable, match="move on"):
-        list(by_start(lambda _: Page([1], next_start=0)))
+        list(by_start(lambda _: ResultPage([1], next_start=0)))
     with pytest.raises(Unavailable, match="move on"):
-        list(by_cursor(lambda _: Page([1], next_cursor="a")))
+        list(by_cursor(lambda _: ResultPage([1], next_cursor="a")))
 
 
 def test_newest() -> None:
@@ -239,11 +239,11 @@ def test_newest() -> None:
     """
     fetched: list[str | None] = []
     pages = {
-        None: Page(
+        None: ResultPage(
             [Organization(id=4, add_time="2024-01-02T00:00:00Z"), Organization(id=3)],
             next_cursor="a",
         ),
-        "a": Page(
+        "a": ResultPage(
             [
                 Organization(id=2, add_time="2024-01-01T00:00:00Z"),
                 Organization(id=1, add_time="2023-12-31T00:00:00Z"),
@@ -251,16 +251,16 @@ def test_newest() -> None:
         ),
     }
 
-    def fetch(cursor: str | None) -> Page[Organization]:
+    def fetch(cursor: str | None) -> ResultPage[Organization]:
         fetched.append(cursor)
         return pages[cursor]
 
-    assert [found.id for found in newest_first(fetch, timestamp("2024-01-01T00:00:00Z"))] == [
+    assert [found.id for found in newest_first(fetch, parse_timestamp("2024-01-01T00:00:00Z"))] == [
         4,
         3,
         2,
     ]
-    assert [found.id for found in newest_first(fetch, timestamp("2024-02-01T00:00:00Z"))] == []
+    assert [found.id for found in newest_first(fetch, parse_timestamp("2024-02-01T00:00:00Z"))] == []
     assert fetched == [None, "a", None]
 
 
@@ -278,4 +278,4 @@ def test_newest() -> None:
 )
 def test_timestamp(text: str | None, seconds: float) -> None:
     """Times are read in each form Pipedrive writes them; without a zone they are UTC."""
-    assert timestamp(text) == seconds
+    assert parse_timestamp(text) == seconds

@@ -25,7 +25,7 @@ from cryptography.x509.oid import NameOID
 
 from worker.errors import Invalid, NotSent, OutcomeUnknown, PipedriveError, Unavailable
 from worker.pipedrive.auth import ApiToken
-from worker.pipedrive.client import NoLimits, Pipedrive, build_http
+from worker.pipedrive.client import Pipedrive, Unlimited, build_http
 from worker.pipedrive.deadline import Deadline
 from worker.pipedrive.transport import MAX_BODY, exchange
 
@@ -167,7 +167,7 @@ def http() -> Iterator[httpx.Client]:
 
 
 def client_of(http: httpx.Client, url: str, timeout: float = LIMIT) -> Pipedrive:
-    return Pipedrive(http, url, ApiToken("secret-token"), NoLimits(), timeout=timeout)
+    return Pipedrive(http, url, ApiToken("secret-token"), Unlimited(), timeout=timeout)
 
 
 def fails(
@@ -463,12 +463,12 @@ def test_bytes_are_counted(serve: Serve, http: httpx.Client) -> None:
 
     server = serve(play)
     deadline = Deadline(20.0)
-    assert deadline.sent is None
+    assert deadline.sent_bytes is None
     assert (
         exchange(http, httpx.Request("POST", server.url, content=b"x" * 1000), deadline).status
         == 200
     )
-    assert deadline.sent == len(server.heard[0])
+    assert deadline.sent_bytes == len(server.heard[0])
 
 
 @pytest.mark.parametrize("coding", [b"gzip", b"x-gzip", b"identity"])
@@ -520,6 +520,6 @@ def test_deadline_is_a_time_out() -> None:
     """A deadline can stand for a time-out anywhere, and tells what is left."""
     now = [100.0]
     deadline = Deadline(20.0, lambda: now[0])
-    assert (float(deadline), deadline.left()) == (20.0, 20.0)
+    assert (float(deadline), deadline.remaining()) == (20.0, 20.0)
     now[0] = 125.0
-    assert deadline.left() == -5.0
+    assert deadline.remaining() == -5.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from service.sources.request import Problem
+from service.sources.request import FieldError
 from service.web.pages import prefers_html
 from service.web.problems import KINDS, HttpProblem, answer, document
 
@@ -49,7 +49,7 @@ def test_json_and_page_say_the_same() -> None:
     problem = HttpProblem(
         "no-contact",
         "a < b",
-        errors=[Problem("e<mail", 'give "one"')],
+        errors=[FieldError("e<mail", 'give "one"')],
         headers={"Retry-After": "3"},
     )
     as_json, as_page = (

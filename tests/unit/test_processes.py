@@ -100,7 +100,7 @@ def test_who_ignores_the_request_is_killed(tmp_path: Path, alive: tuple[int, int
         f" pass_fds=[{write_end}]); {STUBBORN}"
     )
     supervisor = Supervisor(
-        [Child("stubborn", [sys.executable, "-c", family], log=log, keep=[write_end])]
+        [Child("stubborn", [sys.executable, "-c", family], log=log, inherited_fds=[write_end])]
     )
     supervisor.start()
     os.close(write_end)
@@ -130,7 +130,7 @@ def test_what_a_dead_child_started_goes_too(alive: tuple[int, int]) -> None:
         f"import os,subprocess; subprocess.Popen(['sleep', '60'], pass_fds=[{write_end}]);"
         " os.kill(os.getpid(), 9)"
     )
-    child = Child("parent", [sys.executable, "-c", family], keep=[write_end])
+    child = Child("parent", [sys.executable, "-c", family], inherited_fds=[write_end])
     with Supervisor([child], first_delay=60) as supervisor:
         os.close(write_end)
         assert eventually(lambda: supervisor.deaths["parent"] == 1)

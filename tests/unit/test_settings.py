@@ -13,7 +13,7 @@ import pytest
 
 from service.settings import env_example, packaged_example, rows, source_file
 from worker.contract import State
-from worker.settings import FIELDS, Settings, SettingsError, load, misspelt
+from worker.settings import SETTINGS, Settings, SettingsError, find_misspelt, load
 from worker.values import OpsToken, Secret
 
 KEY = base64.b64encode(bytes(range(32))).decode()
@@ -153,7 +153,7 @@ def test_all_faults_at_once() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", sorted(row.name for row in FIELDS.values() if row.secret))
+@pytest.mark.parametrize("name", sorted(row.name for row in SETTINGS.values() if row.secret))
 def test_secrets_do_not_show(name: str) -> None:
     """Neither a fault nor the settings' representation nor the table shows a secret."""
     bad = "hunter2 \u00e9"
@@ -166,7 +166,7 @@ def test_secrets_do_not_show(name: str) -> None:
     }.get(name, "hunter2")
     others = {
         row.name: "x"
-        for row in FIELDS.values()
+        for row in SETTINGS.values()
         if row.name.startswith("PIPEDRIVE_") and row.secret and "API" not in row.name
     }
     settings = load((others if name in others else {}) | {name: good})
@@ -259,16 +259,16 @@ def test_misspelt_settings_are_found() -> None:
         "LEADLINE_PORT": "1",
         "PATH": "/",
     }
-    assert misspelt(env)["LEADLINE_SLOT"] == "LEADLINE_SLOTS"
-    assert not {"LEADLINE_CONTACT_SECRET", "LEADLINE_PORT", "PATH"} & set(misspelt(env))
+    assert find_misspelt(env)["LEADLINE_SLOT"] == "LEADLINE_SLOTS"
+    assert not {"LEADLINE_CONTACT_SECRET", "LEADLINE_PORT", "PATH"} & set(find_misspelt(env))
 
 
 def test_every_field_has_its_row() -> None:
     """Field names are the settings' names in lower case without their prefix, and each row explains
     itself.
     """
-    assert [each.name for each in fields(Settings)] == list(FIELDS)
-    for key, row in FIELDS.items():
+    assert [each.name for each in fields(Settings)] == list(SETTINGS)
+    for key, row in SETTINGS.items():
         assert key == row.name.removeprefix("LEADLINE_").lower()
         assert row.help.endswith(".")
         assert row.unit
@@ -293,7 +293,7 @@ def test_env_example_gives_the_defaults() -> None:
         if line.startswith("#") and not line.startswith("# ")
     ]
     env = dict(line.split("=", 1) for line in lines)
-    assert list(env) == [row.name for row in FIELDS.values()]
+    assert list(env) == [row.name for row in SETTINGS.values()]
     assert load(env) == Settings()
 
 

@@ -16,9 +16,9 @@ import pytest
 from ulid import ULID
 
 from tests.redis.store import submission
-from worker.accept.spool import Spool, SpoolBroken, SpoolFull, lies_since, spooled
+from worker.accept.spool import Spool, SpoolBroken, SpoolFull, count_spooled, spools_holding_before
 from worker.contract import State, Submission
-from worker.encryption import Vault
+from worker.encryption import Cipher
 
 ROOM = 1_000_000
 NOW = 1_800_000_000.0
@@ -26,7 +26,7 @@ NOW = 1_800_000_000.0
 
 @pytest.fixture
 def spool(tmp_path: Path) -> Spool:
-    return Spool(tmp_path / "spool", ROOM, Vault(()))
+    return Spool(tmp_path / "spool", ROOM, Cipher(()))
 
 
 def test_what_is_put_comes_out_in_order_until_taken_out(spool: Spool) -> None:
@@ -56,12 +56,12 @@ def newer_row(folder: Path, *readable: Submission) -> Submission:
     before those `readable`.
     """
     mine = submission()
-    left = Spool(folder, ROOM, Vault(()))
+    left = Spool(folder, ROOM, Cipher(()))
     left.put([mine, *readable], NOW)
     left.close()
     [path] = folder.glob("*.sqlite")
     with sqlite3.connect(path) as db:
-        body = Vault(()).seal(
+        body = Cipher(()).encrypt(
             msgspec.msgpack.encode({"type": "v2", "id": mine.id, "what": ["nobody", "knows"]})
         )
         db.execute("update submission set body = ? where id = ?", (body, mine.id))
@@ -80,8 +80,8 @@ def test_what_a_newer_version_spooled_is_left_for_one_that_knows_it(
     assert spool.oldest(1) == [readable]
     spool.take_out([readable.id])
     assert spool.oldest(1) == []
-    assert (spool.adopt(), spooled(tmp_path / "spool")) == (0, 1)
-    newer = Spool(tmp_path / "spool", ROOM, Vault(()))
+    assert (spool.adopt(), count_spooled(tmp_path / "spool")) == (0, 1)
+    newer = Spool(tmp_path / "spool", ROOM, Cipher(()))
     assert newer.adopt() == 1
     [path] = (tmp_path / "spool").glob("*.sqlite")
     with sqlite3.connect(path) as db:
@@ -120,7 +120,7 @@ def test_equal_content_is_the_same_only_within_its_window(spool: Spool) -> None:
 
 def test_a_full_spool_refuses_and_keeps_what_it_has(tmp_path: Path) -> None:
     """Beyond its bound nothing is taken; room is made by taking out."""
-    spool = Spool(tmp_path, 3_000, Vault(()))
+    spool = Spool(tmp_path, 3_000, Cipher(()))
     first = submission(body=b"x" * 2_000)
     spool.put([first], NOW)
     with pytest.raises(SpoolFull):
@@ -140,7 +140,7 @@ def test_a_killed_process_leaves_its_spool_to_the_next(tmp_path: Path) -> None:
     )
     assert child.stdout is not None
     mine = child.stdout.readline().strip()
-    spool = Spool(tmp_path, ROOM, Vault(()))
+    spool = Spool(tmp_path, ROOM, Cipher(()))
     assert spool.adopt() == 0
     os.kill(child.pid, signal.SIGKILL)
     child.wait(10)
@@ -157,9 +157,9 @@ import sys, time
 from pathlib import Path
 from tests.redis.store import submission
 from worker.accept.spool import Spool
-from worker.encryption import Vault
+from worker.encryption import Cipher
 mine = submission()
-spool = Spool(Path(sys.argv[1]), 10**6, Vault(()))
+spool = Spool(Path(sys.argv[1]), 10**6, Cipher(()))
 spool.put([mine], 0.0)
 print(mine.id, flush=True)
 time.sleep(60)
@@ -171,7 +171,7 @@ def test_a_damaged_file_is_set_aside(tmp_path: Path) -> None:
     (tmp_path / "1-1-a.sqlite").write_bytes(
         b"this is not a database, by any means, and it is long enough to tell" * 20
     )
-    spool = Spool(tmp_path, ROOM, Vault(()))
+    spool = Spool(tmp_path, ROOM, Cipher(()))
     assert spool.adopt() == 0
     assert [path.name for path in tmp_path.glob("*.damaged")] == ["1-1-a.damaged"]
     spool.put([submission()], NOW)
@@ -181,13 +181,13 @@ def test_a_damaged_row_keeps_no_other_back(tmp_path: Path) -> None:
     """All that can be read of a file is handed over, and what other files hold; then it is set
     aside with its damage.
     """
-    left = Spool(tmp_path, ROOM, Vault(()))
+    left = Spool(tmp_path, ROOM, Cipher(()))
     items = [submission(body=bytes([65 + n]) * 9_000) for n in range(6)]
     left.put(items, NOW)
     left.close()
     [path] = tmp_path.glob("*.sqlite")
     _break_a_page_of(path, b"C")
-    spool = Spool(tmp_path, ROOM, Vault(()))
+    spool = Spool(tmp_path, ROOM, Cipher(()))
     assert spool.adopt() == 6
     mine = submission()
     spool.put([mine], NOW)
@@ -231,10 +231,10 @@ def test_a_file_that_takes_no_deletes_holds_nobody_back(spool: Spool, tmp_path: 
     folder = tmp_path / "spool"
     with _full_disk(folder):
         assert _drained(spool) == [item.id for item in items]
-        assert (spool.count, spooled(folder)) == (6, 6)
+        assert (spool.count, count_spooled(folder)) == (6, 6)
     assert spool.oldest(2) == []
-    assert (spool.count, spooled(folder)) == (0, 0)
-    assert lies_since(folder, NOW * 2) == []
+    assert (spool.count, count_spooled(folder)) == (0, 0)
+    assert spools_holding_before(folder, NOW * 2) == []
 
 
 def test_a_file_that_takes_no_deletes_is_not_removed(spool: Spool, tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_a_file_that_takes_no_deletes_is_not_removed(spool: Spool, tmp_path: Pat
         for _ in range(2):
             spool.take_out([items[0].id, items[1].id])
         spool.close()
-    again = Spool(tmp_path / "spool", ROOM, Vault(()))
+    again = Spool(tmp_path / "spool", ROOM, Cipher(()))
     assert again.adopt() == 4
     assert _drained(again) == [item.id for item in items]
 
@@ -267,7 +267,7 @@ def _full_disk(folder: Path) -> Iterator[None]:
 def test_a_disk_that_refuses_is_told_and_nothing_counts_as_stored(tmp_path: Path) -> None:
     """Where the folder cannot be made, no receipt is given."""
     (tmp_path / "spool").write_text("a file in the way")
-    spool = Spool(tmp_path / "spool", ROOM, Vault(()))
+    spool = Spool(tmp_path / "spool", ROOM, Cipher(()))
     with pytest.raises(SpoolBroken):
         spool.put([submission()], NOW)
     assert spool.usable() is False
@@ -301,7 +301,7 @@ def test_a_file_that_failed_gets_no_further_rows(
 def test_sealed_rows_hold_nothing_readable(tmp_path: Path) -> None:
     """With a key set, the file holds no word of the submission."""
     key = base64.b64encode(bytes(range(32))).decode()
-    spool = Spool(tmp_path, ROOM, Vault((key,)))
+    spool = Spool(tmp_path, ROOM, Cipher((key,)))
     spool.put([submission(email="canary@example.com")], NOW)
     assert not any(b"canary@example.com" in path.read_bytes() for path in tmp_path.iterdir())
     assert spool.oldest(1)[0].lead is not None
@@ -317,7 +317,7 @@ def test_what_was_taken_out_is_on_no_disk(tmp_path: Path, spool: Spool) -> None:
     files = list((tmp_path / "spool").iterdir())
     assert [path.name for path in files if b"canary" in path.read_bytes()] == []
     assert any(path.suffix == ".sqlite" for path in files)
-    assert lies_since(tmp_path / "spool", NOW * 2) == []
+    assert spools_holding_before(tmp_path / "spool", NOW * 2) == []
 
 
 def test_while_somebody_reads_the_trace_goes_at_the_next_look(tmp_path: Path, spool: Spool) -> None:
@@ -331,15 +331,17 @@ def test_while_somebody_reads_the_trace_goes_at_the_next_look(tmp_path: Path, sp
         reader.execute("begin")
         reader.execute("select count(*) from submission").fetchone()
         spool.take_out([mine.id])
-        assert lies_since(tmp_path / "spool", NOW * 2) == [path.name]
+        assert spools_holding_before(tmp_path / "spool", NOW * 2) == [path.name]
     spool.oldest(1)
-    assert lies_since(tmp_path / "spool", NOW * 2) == []
+    assert spools_holding_before(tmp_path / "spool", NOW * 2) == []
 
 
 def test_only_what_came_before_lies_there_since(tmp_path: Path, spool: Spool) -> None:
     """Rows of later submissions are no business of an erasure."""
     spool.put([submission(id=str(ULID.from_timestamp(NOW)))], NOW)
-    assert [bool(lies_since(tmp_path / "spool", NOW + seconds)) for seconds in (-1, 1)] == [
+    assert [
+        bool(spools_holding_before(tmp_path / "spool", NOW + seconds)) for seconds in (-1, 1)
+    ] == [
         False,
         True,
     ]
@@ -350,13 +352,13 @@ def test_rows_under_a_lost_key_stay(tmp_path: Path) -> None:
     over.
     """
     key = base64.b64encode(os.urandom(32)).decode()
-    left = Spool(tmp_path / "spool", ROOM, Vault([key]))
+    left = Spool(tmp_path / "spool", ROOM, Cipher([key]))
     mine = submission()
     left.put([mine], NOW)
     left.close()
-    without = Spool(tmp_path / "spool", ROOM, Vault(()))
+    without = Spool(tmp_path / "spool", ROOM, Cipher(()))
     assert (without.adopt(), without.oldest(10), without.oldest(10)) == (1, [], [])
     without.close()
-    again = Spool(tmp_path / "spool", ROOM, Vault([key]))
+    again = Spool(tmp_path / "spool", ROOM, Cipher([key]))
     assert (again.adopt(), again.oldest(10)) == (1, [mine])
     again.close()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.units import parse_duration, parse_size, show_duration, show_size
+from worker.units import format_duration, format_size, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(
@@ -76,5 +76,5 @@ def test_no_sizes(text: str) -> None:
 @given(st.integers(min_value=0, max_value=10**9))
 def test_showing(number: int) -> None:
     """What is shown reads back as the same."""
-    assert parse_size(show_size(number)) == number
-    assert parse_duration(show_duration(number % 10**6)) == number % 10**6
+    assert parse_size(format_size(number)) == number
+    assert parse_duration(format_duration(number % 10**6)) == number % 10**6

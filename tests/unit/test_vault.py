@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.encryption import CannotOpen, Vault, parse_key
+from worker.encryption import Cipher, DecryptionError, parse_key
 
 
 def new_key() -> str:
@@ -22,50 +22,50 @@ OLD, NEW = new_key(), new_key()
 @given(st.binary(max_size=500))
 def test_round_trip(data: bytes) -> None:
     """What is sealed opens again, with keys and without."""
-    for vault in (Vault(), Vault([NEW])):
-        assert vault.open(vault.seal(data)) == data
+    for cipher in (Cipher(), Cipher([NEW])):
+        assert cipher.decrypt(cipher.encrypt(data)) == data
 
 
 def test_sealed_is_unreadable_and_unlike() -> None:
     """Sealed bytes show nothing of the content and differ each time."""
-    vault = Vault([NEW])
-    first, second = vault.seal(b"ann@example.com"), vault.seal(b"ann@example.com")
+    cipher = Cipher([NEW])
+    first, second = cipher.encrypt(b"ann@example.com"), cipher.encrypt(b"ann@example.com")
     assert b"ann" not in first
     assert first != second
-    assert b"ann@example.com" in Vault().seal(b"ann@example.com")
+    assert b"ann@example.com" in Cipher().encrypt(b"ann@example.com")
 
 
 def test_rotation() -> None:
     """After a new key is put in front, old and unsealed data still open and are known to need
     sealing anew.
     """
-    unsealed, old = Vault().seal(b"a"), Vault([OLD]).seal(b"b")
-    vault = Vault([NEW, OLD])
-    assert (vault.open(unsealed), vault.open(old)) == (b"a", b"b")
-    assert vault.needs_resealing(unsealed)
-    assert vault.needs_resealing(old)
-    assert not vault.needs_resealing(vault.seal(b"c"))
-    assert not Vault().needs_resealing(unsealed)
-    assert Vault([NEW]).open(vault.seal(b"c")) == b"c"
+    unsealed, old = Cipher().encrypt(b"a"), Cipher([OLD]).encrypt(b"b")
+    cipher = Cipher([NEW, OLD])
+    assert (cipher.decrypt(unsealed), cipher.decrypt(old)) == (b"a", b"b")
+    assert cipher.needs_reencryption(unsealed)
+    assert cipher.needs_reencryption(old)
+    assert not cipher.needs_reencryption(cipher.encrypt(b"c"))
+    assert not Cipher().needs_reencryption(unsealed)
+    assert Cipher([NEW]).decrypt(cipher.encrypt(b"c")) == b"c"
 
 
 def test_a_dropped_key_is_named() -> None:
     """Data under a key that is no longer listed says which setting lost it."""
-    with pytest.raises(CannotOpen, match="LEADLINE_ENCRYPTION_KEYS"):
-        Vault([NEW]).open(Vault([OLD]).seal(b"x"))
+    with pytest.raises(DecryptionError, match="LEADLINE_ENCRYPTION_KEYS"):
+        Cipher([NEW]).decrypt(Cipher([OLD]).encrypt(b"x"))
 
 
 @given(st.binary(max_size=80), st.integers(min_value=0, max_value=60))
 def test_damage_is_noticed(rubbish: bytes, place: int) -> None:
     """Rubbish and altered bytes never open as something else."""
-    vault = Vault([NEW])
+    cipher = Cipher([NEW])
     if rubbish[:1] != b"\x00":
-        with pytest.raises(CannotOpen):
-            vault.open(rubbish)
-    sealed = bytearray(vault.seal(b"x" * 40))
+        with pytest.raises(DecryptionError):
+            cipher.decrypt(rubbish)
+    sealed = bytearray(cipher.encrypt(b"x" * 40))
     sealed[place] ^= 0x40
-    with pytest.raises(CannotOpen):
-        vault.open(bytes(sealed))
+    with pytest.raises(DecryptionError):
+        cipher.decrypt(bytes(sealed))
 
 
 @pytest.mark.parametrize(

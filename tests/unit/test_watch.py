@@ -5,21 +5,21 @@ from pathlib import Path
 import pytest
 
 from service.sources.schema import ConfigError
-from service.sources.source_file.watcher import WatchedSources
+from service.sources.source_file.watcher import SourceFileWatcher
 
 ONE = '[sources.contact.lead]\nlabels = ["Website"]\n'
 
 
-def watched(tmp_path: Path, text: str = ONE) -> tuple[Path, WatchedSources]:
+def watched(tmp_path: Path, text: str = ONE) -> tuple[Path, SourceFileWatcher]:
     path = tmp_path / "leadline.toml"
     path.write_text(text, encoding="utf-8")
-    return path, WatchedSources(path, {})
+    return path, SourceFileWatcher(path, {})
 
 
 def test_a_changed_file_is_in_force_without_a_restart(tmp_path: Path) -> None:
     """After a change the next poll brings the new version to service and worker alike."""
     path, sources = watched(tmp_path)
-    writings = sources.writings
+    writings = sources.mappings
     assert writings["contact"].lead.labels == ["Website"]
     path.write_text(ONE.replace("Website", "Web site"), encoding="utf-8")
     assert sources.poll() is True

@@ -44,7 +44,7 @@ async def writable(connection: redis.asyncio.Redis) -> bool:
     save.
     """
     try:
-        await connection.set(keys.READY, b"1", px=60_000)
+        await connection.set(keys.WRITE_CHECK, b"1", px=60_000)
     except (RedisError, OSError):
         return False
     return True

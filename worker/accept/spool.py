@@ -28,12 +28,12 @@ import structlog
 from ulid import ULID
 
 from worker.contract import Receipt, Submission
-from worker.encryption import CannotOpen, Vault
+from worker.encryption import Cipher, DecryptionError
 from worker.errors import LeadlineError
 
 log = structlog.get_logger("leadline.spool")
 
-SPOOL = "spool"
+SPOOL_FOLDER = "spool"
 """The folder inside the data directory."""
 
 BUSY_SECONDS = 2.0
@@ -73,13 +73,13 @@ class Spool:
     `most` is the bound in bytes of stored submissions. Nothing is opened before the first `put`.
     """
 
-    def __init__(self, folder: Path, most: int, vault: Vault) -> None:
+    def __init__(self, folder: Path, max_bytes: int, cipher: Cipher) -> None:
         self._folder = folder
-        self._most = most
-        self._vault = vault
+        self._max_bytes = max_bytes
+        self._cipher = cipher
         self._mutex = threading.RLock()
-        self._file: _File | None = None
-        self._adopted: list[_File] = []
+        self._file: _SpoolFile | None = None
+        self._adopted: list[_SpoolFile] = []
         self._foreign: set[Path] = set()
 
     def put(self, submissions: Sequence[Submission], now: float) -> list[Receipt]:
@@ -89,7 +89,7 @@ class Spool:
         with self._mutex:
             file = self._own()
             rows = [self._row(submission, now) for submission in submissions]
-            if file.bytes + sum(len(row[5]) for row in rows) > self._most:
+            if file.bytes + sum(len(row[5]) for row in rows) > self._max_bytes:
                 raise SpoolFull("the local spool is full")
             try:
                 return file.put(submissions, rows, now)
@@ -102,14 +102,14 @@ class Spool:
                     f"the local spool cannot be written: {type(error).__name__}"
                 ) from error
 
-    def oldest(self, most: int) -> list[Submission]:
+    def oldest(self, limit: int) -> list[Submission]:
         """The next to hand over, oldest first, of ours or of an adopted file; empty when there is
         none.
         """
         with self._mutex:
             for file in self._files():
                 try:
-                    found = file.oldest(most, self._vault)
+                    found = file.oldest(limit, self._cipher)
                 except sqlite3.OperationalError as error:
                     log.warning(
                         "a spool file cannot be read just now",
@@ -122,10 +122,10 @@ class Spool:
                 file.tidy()
                 if file is not self._file and not file.handed_over:
                     self._adopted.remove(file)
-                    self._leave(file) if file.count else file.remove()
+                    self._leave_behind(file) if file.count else file.remove()
             return []
 
-    def _leave(self, file: _File) -> None:
+    def _leave_behind(self, file: _SpoolFile) -> None:
         if file.damage:
             file.close()
             _set_aside(file.path, file.damage)
@@ -146,7 +146,7 @@ class Spool:
                 (
                     found
                     for file in self._files()
-                    if (found := file.find(submission_id, self._vault))
+                    if (found := file.find(submission_id, self._cipher))
                 ),
                 None,
             )
@@ -183,7 +183,7 @@ class Spool:
                 file.touch()
             except (SpoolBroken, sqlite3.Error, OSError):
                 return False
-            return file.bytes < self._most
+            return file.bytes < self._max_bytes
 
     def close(self) -> None:
         """Leaves what is stored for the next process; removes an empty file."""
@@ -192,26 +192,26 @@ class Spool:
                 file.remove() if file.count == 0 else file.close()
             self._file, self._adopted = None, []
 
-    def _own(self) -> _File:
+    def _own(self) -> _SpoolFile:
         if self._file is None:
             try:
                 self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 path = (
                     self._folder / f"{int(time.time())}-{os.getpid()}-{secrets.token_hex(4)}.sqlite"
                 )
-                self._file = _File(path, _lock(path))
+                self._file = _SpoolFile(path, _lock(path))
             except (sqlite3.Error, OSError) as error:
                 raise SpoolBroken(
                     f"the local spool cannot be opened: {type(error).__name__}"
                 ) from error
         return self._file
 
-    def _files(self) -> list[_File]:
+    def _files(self) -> list[_SpoolFile]:
         return [*self._adopted, *([self._file] if self._file else [])]
 
     def _row(self, submission: Submission, now: float) -> Row:
         key = submission.duplicate_key
-        body = self._vault.seal(msgspec.msgpack.encode(submission))
+        body = self._cipher.encrypt(msgspec.msgpack.encode(submission))
         if key is None:
             return submission.id, None, None, None, None, body
         until = None if key.window is None else now + key.window
@@ -225,7 +225,7 @@ class Spool:
         )
 
 
-class _File:
+class _SpoolFile:
     """One SQLite file, open and locked."""
 
     def __init__(self, path: Path, lock: IO[bytes]) -> None:
@@ -242,7 +242,7 @@ class _File:
             "select count(*), coalesce(sum(length(body)), 0) from submission"
         ).fetchone()
         self.count, self.bytes = int(count), int(size)
-        self._closed: set[str] = set()
+        self._unreadable: set[str] = set()
         self.handed_over: set[str] = set()
         """Redis has them, and the file took no writes since to delete them."""
         self.damage = ""
@@ -275,38 +275,38 @@ class _File:
         self.count, self.bytes = self.count + added, self.bytes + size
         return receipts
 
-    def find(self, submission_id: str, vault: Vault) -> Submission | None:
+    def find(self, submission_id: str, cipher: Cipher) -> Submission | None:
         row = self._db.execute(
             "select body from submission where id = ?", (submission_id,)
         ).fetchone()
-        return self._opened(submission_id, row[0], vault) if row else None
+        return self._decode(submission_id, row[0], cipher) if row else None
 
-    def oldest(self, most: int, vault: Vault) -> list[Submission]:
+    def oldest(self, limit: int, cipher: Cipher) -> list[Submission]:
         """The oldest of those that can be opened; what is damaged keeps no other from it. Raises
         `sqlite3.OperationalError`.
         """
         found: list[Submission] = []
         with (
-            self._noting_damage(),
+            self._note_damage(),
             closing(self._db.execute("select number, id from submission order by number")) as rows,
         ):
-            while len(found) < most and (row := rows.fetchone()):
-                passed_over = row[1] in self._closed or row[1] in self.handed_over
-                if not passed_over and (submission := self._read(row[0], row[1], vault)):
+            while len(found) < limit and (row := rows.fetchone()):
+                passed_over = row[1] in self._unreadable or row[1] in self.handed_over
+                if not passed_over and (submission := self._read(row[0], row[1], cipher)):
                     found.append(submission)
         return found
 
-    def _read(self, number: int, submission_id: str, vault: Vault) -> Submission | None:
-        with self._noting_damage():
+    def _read(self, number: int, submission_id: str, cipher: Cipher) -> Submission | None:
+        with self._note_damage():
             [body] = self._db.execute(
                 "select body from submission where number = ?", (number,)
             ).fetchone()
-            return self._opened(submission_id, body, vault)
-        self._closed.add(submission_id)
+            return self._decode(submission_id, body, cipher)
+        self._unreadable.add(submission_id)
         return None
 
     @contextmanager
-    def _noting_damage(self) -> Iterator[None]:
+    def _note_damage(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.OperationalError:
@@ -314,17 +314,17 @@ class _File:
         except sqlite3.DatabaseError as error:
             self.damage = str(error)
 
-    def _opened(self, submission_id: str, body: bytes, vault: Vault) -> Submission | None:
+    def _decode(self, submission_id: str, body: bytes, cipher: Cipher) -> Submission | None:
         try:
-            return msgspec.msgpack.decode(vault.open(body), type=Submission)
-        except (CannotOpen, msgspec.MsgspecError) as error:
-            if submission_id not in self._closed:
+            return msgspec.msgpack.decode(cipher.decrypt(body), type=Submission)
+        except (DecryptionError, msgspec.MsgspecError) as error:
+            if submission_id not in self._unreadable:
                 log.error(
                     "a spooled submission cannot be opened; it stays",
                     id=submission_id,
                     error=type(error).__name__,
                 )
-            self._closed.add(submission_id)
+            self._unreadable.add(submission_id)
             return None
 
     def take_out(self, ids: Sequence[str]) -> None:
@@ -356,7 +356,7 @@ class _File:
 
     def _cut(self) -> None:
         """Deleted rows still stand in the log of changes, until nobody reads it."""
-        if _length(self.path.with_name(f"{self.path.name}-wal")):
+        if _file_size(self.path.with_name(f"{self.path.name}-wal")):
             with suppress(sqlite3.Error):
                 self._db.execute("pragma wal_checkpoint(truncate)").fetchone()
 
@@ -406,7 +406,7 @@ def _lock(path: Path) -> IO[bytes]:
     return lock
 
 
-def _open(path: Path) -> _File | None:
+def _open(path: Path) -> _SpoolFile | None:
     """A file whose owner is gone; None if the owner lives. One that is damaged is set aside, with
     its name in the log.
     """
@@ -415,7 +415,7 @@ def _open(path: Path) -> _File | None:
     except OSError:
         return None
     try:
-        return _File(path, lock)
+        return _SpoolFile(path, lock)
     except sqlite3.OperationalError as error:
         log.warning("a spool file cannot be opened just now", file=path.name, error=str(error))
         lock.close()
@@ -434,7 +434,7 @@ def _set_aside(path: Path, error: str) -> None:
     log.error("a spool file is damaged and was set aside", file=aside.name, error=error)
 
 
-def spooled(folder: Path) -> int:
+def count_spooled(folder: Path) -> int:
     """How many submissions all processes of this data directory hold in their spools; files that
     cannot be read count as none.
     """
@@ -448,7 +448,7 @@ def spooled(folder: Path) -> int:
     return total
 
 
-def lies_since(folder: Path, before: float) -> list[str]:
+def spools_holding_before(folder: Path, before: float) -> list[str]:
     """The names of the spools that hold submissions taken before then (Unix seconds), or their
     bytes.
     """
@@ -459,24 +459,24 @@ def lies_since(folder: Path, before: float) -> list[str]:
             closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=0.2)) as db,
         ):
             first, newer = db.execute("select min(id), count(*) from submission").fetchone()
-            if (first is not None and first <= _last_id(before)) or (
-                not newer and _length(path.with_name(f"{path.name}-wal"))
+            if (first is not None and first <= _max_id(before)) or (
+                not newer and _file_size(path.with_name(f"{path.name}-wal"))
             ):
                 found.append(path.name)
     return found
 
 
-def damaged(folder: Path) -> list[str]:
+def damaged_spools(folder: Path) -> list[str]:
     """The names of the files that were set aside because they cannot be read."""
     return sorted(path.name for path in folder.glob("*.damaged*")) if folder.is_dir() else []
 
 
-def _last_id(at: float) -> str:
+def _max_id(at: float) -> str:
     """Above every id (a ULID) that was given until then."""
     return str(ULID.from_timestamp(at))[:10] + "~"
 
 
-def _length(path: Path) -> int:
+def _file_size(path: Path) -> int:
     with suppress(OSError):
         return path.stat().st_size
     return 0

@@ -13,10 +13,10 @@ from worker.fate import Policy
 from worker.lead.plan import Plan
 from worker.lead.settings import SourceWriting
 from worker.ledger import Ledger, Record
-from worker.ledger.contact_cache import Memory
+from worker.ledger.contact_cache import ContactCache
 from worker.metrics import Meter
 from worker.pipedrive.client import Pipedrive
-from worker.pipedrive.metadata_cache import Catalogue
+from worker.pipedrive.metadata_cache import MetadataCache
 from worker.queue.leases import Lease, Leases
 from worker.queue.sweeper import Sweeper
 
@@ -35,7 +35,7 @@ class Run:
     lease: Lease
     leases: Leases
     ledger: Ledger
-    memory: Memory
+    memory: ContactCache
     pipedrive: Pipedrive
     clock: Callable[[], float]
     organization_id: int | None = None
@@ -118,8 +118,8 @@ class Workshop:
 
     ledger: Ledger
     leases: Leases
-    memory: Memory
-    catalogue: Catalogue
+    memory: ContactCache
+    catalogue: MetadataCache
     sweeper: Sweeper
     meter: Meter
     policy: Policy

@@ -19,11 +19,11 @@ from worker.delivery.outcome import End
 from worker.delivery.resolve import resolve
 from worker.delivery.unknown_outcome import settle
 from worker.erasure.erasure import erased_before
-from worker.errors import LeaseLost, Restored, Sealed, StoreUnavailable, Unmappable
+from worker.errors import CannotDecrypt, LeaseLost, Restored, StoreUnavailable, Unmappable
 from worker.lead.plan import Plan, leave_out, plan
-from worker.ledger import Record, Verdict
-from worker.ledger.contact_cache import normal_name
-from worker.ledger.rollback import Tidings
+from worker.ledger import ClaimResult, Record
+from worker.ledger.contact_cache import normalize_name
+from worker.ledger.rollback import StoreStatus
 from worker.pipedrive.client import CallReport, Pipedrive
 from worker.queue.leases import LEASE_SECONDS
 from worker.store import keys
@@ -80,14 +80,14 @@ class Delivery:
         lease = shop.leases.begin(submission_id, token)
         end = self._end_of(record, token)
         try:
-            if self._claim(record, token) is not Verdict.CLAIMED:
+            if self._claim(record, token) is not ClaimResult.CLAIMED:
                 return
             tidings = self._tidings(submission_id)
-            lease.horizon, lease.leap = tidings.horizon, tidings.leap
+            lease.horizon, lease.leap = tidings.restored_at, tidings.clock_jump_at
             # Read again: what an earlier worker learned may have been written between our first
             # look and the claim.
             end = self._end_of(shop.ledger.get(submission_id) or record, token)
-            self._deliver(end, float(tidings.horizon) if tidings.doubt else None)
+            self._deliver(end, float(tidings.restored_at) if tidings.needs_lookup else None)
         except LeaseLost:
             log.warning("lease lost", submission=submission_id)
         except StoreUnavailable as error:
@@ -96,7 +96,7 @@ class Delivery:
             self._run = None
             shop.leases.end(lease)
 
-    def _tidings(self, submission_id: str) -> Tidings:
+    def _tidings(self, submission_id: str) -> StoreStatus:
         """What the store says of itself, once all agree. Raises `StoreUnavailable`."""
         for _ in range(AGREE_TRIES):
             tidings = self._shop.ledger.store_status(submission_id)
@@ -162,16 +162,16 @@ class Delivery:
         if self._run is not None:
             self._run.lease.must_hold(seconds)
 
-    def _claim(self, record: Record, token: str) -> Verdict:
+    def _claim(self, record: Record, token: str) -> ClaimResult:
         who = identity(record.lead) if record.lead else None
-        company = normal_name(record.lead.company) if record.lead and record.lead.company else ""
+        company = normalize_name(record.lead.company) if record.lead and record.lead.company else ""
         return self._shop.ledger.claim(
             record.id,
             token,
             LEASE_SECONDS,
-            person_line=keys.line(*who) if who else "",
-            organization_line=keys.line("organization", company) if company else "",
-            organization_memory=keys.organization(company) if company else "",
+            person_queue=keys.DEFAULT_ACCOUNT.person_queue(*who) if who else "",
+            organization_queue=keys.DEFAULT_ACCOUNT.person_queue("organization", company) if company else "",
+            organization_key=keys.DEFAULT_ACCOUNT.organization(company) if company else "",
         )
 
     def _end_of(self, record: Record, token: str) -> End:
@@ -213,17 +213,17 @@ class Delivery:
     def _begin(self, record: Record, token: str, horizon: float | None) -> Run:
         shop = self._shop
         if record.sealed:
-            raise Sealed("its stored content cannot be opened by this worker")
+            raise CannotDecrypt("its stored content cannot be opened by this worker")
         if record.lead is None:
             raise Unmappable("the submission has no lead", setting=f"sources.{record.source}.map")
         return Run(
             record=record,
             lead=record.lead,
             plan=self._plan(record, record.lead),
-            lease=shop.leases.held(token),
+            lease=shop.leases.get(token),
             leases=shop.leases,
             ledger=shop.ledger,
-            memory=shop.memory.of(record.id),
+            memory=shop.memory.for_submission(record.id),
             pipedrive=self._pipedrive,
             clock=shop.clock,
             attempts=self._attempts,

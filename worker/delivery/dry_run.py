@@ -22,12 +22,12 @@ from worker.errors import LeadlineError, Unavailable, Unmappable
 from worker.lead.plan import Plan, plan
 from worker.lead.settings import SourceWriting
 from worker.ledger import Record
-from worker.ledger.contact_cache import Memory, PersonMemory
+from worker.ledger.contact_cache import CachedPerson, ContactCache
 from worker.pipedrive import calls
-from worker.pipedrive.metadata import Directory, Kind, Table
+from worker.pipedrive.metadata import MetadataKind, MetadataLookup, MetadataTable
 from worker.pipedrive.request_bodies import lead_body, note_body, organization_body, person_body
 from worker.store import keys
-from worker.store.connection import asking
+from worker.store.connection import translate_errors
 
 
 class Step(Struct, frozen=True):
@@ -77,7 +77,7 @@ class Rehearsal:
     ) -> None:
         self._redis = connection
         self._writings = writings
-        self._memory = Memory(connection)
+        self._memory = ContactCache(connection)
         self._clock = clock
 
     def of(self, record: Record, lead: Lead) -> DryRun:
@@ -171,7 +171,7 @@ def _organization(name: str, known: int | None, ids: _Ids, *, done: bool) -> Ste
 def _person(
     made: Plan,
     recorded: int | None,
-    known: PersonMemory | None,
+    known: CachedPerson | None,
     organization_id: int | None,
     ids: _Ids,
 ) -> Step:
@@ -218,7 +218,7 @@ def _label(lead_id: str, made: Plan) -> Step:
 def _lead(
     made: Plan,
     person_id: int | None,
-    known: PersonMemory | None,
+    known: CachedPerson | None,
     organization_id: int | None,
     ids: _Ids,
 ) -> Step:
@@ -276,7 +276,7 @@ class _Names:
     def __init__(self, connection: redis.Redis, source: str) -> None:
         self._redis = connection
         self._source = source
-        self._directory = Directory(self._read)
+        self._directory = MetadataLookup(self._read)
         self.problems: list[Cause] = []
         self.left_out: list[str] = []
         self.oldest: float | None = None
@@ -341,11 +341,15 @@ class _Names:
             self.problems.append(cause_of(error, step="names", source=self._source))
             return None
 
-    def _read(self, kind: Kind) -> Table:
-        with asking():
-            stored = self._redis.hget(keys.CATALOGUE, kind)
+    def _read(self, kind: MetadataKind) -> MetadataTable:
+        with translate_errors():
+            stored = self._redis.hget(keys.DEFAULT_ACCOUNT.metadata, kind)
         try:
-            table = msgspec.json.decode(stored, type=Table) if isinstance(stored, bytes) else None
+            table = (
+                msgspec.json.decode(stored, type=MetadataTable)
+                if isinstance(stored, bytes)
+                else None
+            )
         except (msgspec.MsgspecError, UnicodeDecodeError):
             table = None
         if table is None:

@@ -20,7 +20,7 @@ from worker.errors import LeadlineError
 from worker.ledger import Ledger, Record
 from worker.pipedrive.client import Pipedrive
 from worker.store import keys
-from worker.store.connection import ask, asking
+from worker.store.connection import ask, translate_errors
 
 log = structlog.get_logger("leadline.doubles")
 
@@ -48,18 +48,22 @@ class Doubles:
     def beat(self) -> None:
         """Looks at what is due, every so often. May raise `StoreUnavailable`."""
         now = self._ledger.now()
-        if now < self._next or self._ledger.gate.paused() is not None:
+        if now < self._next or self._ledger.gate.find_pause() is not None:
             return
         self._next = now + BEAT_SECONDS
         for raw in ask(
-            lambda: self._redis.zrange(keys.SUSPECTS, "-inf", now, byscore=True, offset=0, num=20)
+            lambda: self._redis.zrange(
+                keys.DUPLICATE_CHECKS, "-inf", now, byscore=True, offset=0, num=20
+            )
         ):
             self._look(raw, now)
 
     def _look(self, suspect: bytes, now: float) -> None:
         submission_id, _, step = suspect.decode().partition(" ")
         # Another look if this one fails, or if we die in it.
-        ask(lambda: self._redis.zadd(keys.SUSPECTS, {suspect: now + AGAIN_SECONDS}, xx=True))
+        ask(
+            lambda: self._redis.zadd(keys.DUPLICATE_CHECKS, {suspect: now + AGAIN_SECONDS}, xx=True)
+        )
         record = self._ledger.get(submission_id)
         try:
             ids = (
@@ -74,14 +78,14 @@ class Doubles:
             return
         if len(ids) > 1:
             found = json.dumps({"step": step.split("#")[0], "ids": ids, "at": now})
-            ask(lambda: self._redis.hset(keys.DOUBLES, submission_id, found))
+            ask(lambda: self._redis.hset(keys.DUPLICATES, submission_id, found))
             log.error(
                 "made twice in Pipedrive: merge them by hand",
                 submission=submission_id,
                 step=step,
                 ids=ids,
             )
-        ask(lambda: self._redis.zrem(keys.SUSPECTS, suspect))
+        ask(lambda: self._redis.zrem(keys.DUPLICATE_CHECKS, suspect))
 
 
 def suspect(connection: redis.Redis, submission_id: str, step: str, now: float) -> None:
@@ -92,13 +96,13 @@ def suspect(connection: redis.Redis, submission_id: str, step: str, now: float) 
         f"{submission_id} {step}#{number}": now + seconds
         for number, seconds in enumerate(LOOKS_SECONDS)
     }
-    with asking():
-        connection.zadd(keys.SUSPECTS, looks)
+    with translate_errors():
+        connection.zadd(keys.DUPLICATE_CHECKS, looks)
 
 
 def count(connection: redis.Redis) -> int:
     """How many submissions are known to have been made twice."""
-    return int(connection.hlen(keys.DOUBLES))
+    return int(connection.hlen(keys.DUPLICATES))
 
 
 def _leads(pipedrive: Pipedrive, record: Record) -> Iterator[str]:

@@ -15,7 +15,7 @@ from worker.contract import Attempt, Cause, State
 from worker.delivery.context import Run, Workshop, identity
 from worker.delivery.fetch import Fetched
 from worker.errors import Forbidden, LeadlineError, LeaseLost, NotSent, Unauthorized, Unavailable
-from worker.fate import Again, Dead, Drop, Fate, Retry, Settle, Wait, decide
+from worker.fate import Abandon, Dead, Fate, ResolveAfresh, Retry, Settle, Wait, decide
 from worker.lead.plan import unquoted
 from worker.ledger import Record
 from worker.ledger.ledger import Fact
@@ -65,7 +65,7 @@ class End:
         it joins is known only now.
         """
         record, state, cause, counted = self.record, State.QUEUED, None, None
-        lead = seal(fetched.lead, self.shop.ledger.vault) if fetched.lead is not None else None
+        lead = seal(fetched.lead, self.shop.ledger.cipher) if fetched.lead is not None else None
         if fetched.outcome == "ignored":
             state = State.IGNORED
         elif fetched.outcome == "no_contact":
@@ -101,8 +101,9 @@ class End:
             jitter=random.random(),
             source=record.source,
             probes=shop.ledger.gate.probes(),
-            forgotten=record.forgotten,
-            outage=isinstance(error, NotSent | Unavailable) and shop.ledger.gate.outage(record.id),
+            resolved_afresh=record.forgotten,
+            outage=isinstance(error, NotSent | Unavailable)
+            and shop.ledger.gate.note_failure(record.id),
         )
         self._apply(step, fate)
 
@@ -123,7 +124,7 @@ class End:
         record, result = self.record, "wait"
         announced = (self.shop.ledger.get(record.id) or record).announced is not None
         match fate:
-            case Retry(at=at, used=used):
+            case Retry(at=at, attempts_used=used):
                 result, why = "retry", fate.cause.detail
                 woken = self._finish(
                     State.WAITING,
@@ -135,7 +136,7 @@ class End:
                     cause=fate.cause,
                     keep_line=announced,
                 )
-            case Settle(until=until, used=used, free=free):
+            case Settle(until=until, attempts_used=used, queue_free=free):
                 reason, line = ("retry", False) if free else ("settle", announced)
                 woken = self._finish(
                     State.WAITING,
@@ -148,7 +149,7 @@ class End:
                 )
             case Wait(until=until, reason=reason, gate=gate, probe=probe):
                 if gate:
-                    self.shop.ledger.gate.shut(record.id, reason, until, probe=probe)
+                    self.shop.ledger.gate.close(record.id, reason, until, probe=probe)
                 woken = self._finish(
                     State.WAITING,
                     result,
@@ -158,7 +159,7 @@ class End:
                     cause=fate.cause,
                     keep_line=announced,
                 )
-            case Again():
+            case ResolveAfresh():
                 result = "retry"
                 self._forget()
                 woken = self._finish(
@@ -168,9 +169,11 @@ class End:
             case Dead():
                 result = "dead"
                 woken = self._finish(State.DEAD, result, why=fate.cause.detail, cause=fate.cause)
-            case Drop():
+            case Abandon():
                 raise LeaseLost(record.id)
-        self._log(result, step=step, code=None if isinstance(fate, Again) else fate.cause.code)
+        self._log(
+            result, step=step, code=None if isinstance(fate, ResolveAfresh) else fate.cause.code
+        )
         self.shop.sweeper.dispatch(woken)
 
     def _finish(
@@ -195,7 +198,7 @@ class End:
             next_at=next_at,
             reason=reason,
             used=used,
-            keep_line=keep_line,
+            keep_place=keep_line,
             cause=cause,
             counter=series(DELIVERIES, source=self.record.source, result=counted)
             if counted

@@ -13,8 +13,8 @@ from worker.delivery.context import Run
 from worker.errors import UnknownName
 from worker.lead.plan import Plan
 from worker.ledger import Ledger, Record
-from worker.pipedrive.metadata import WORDS
-from worker.pipedrive.metadata_cache import Catalogue
+from worker.pipedrive.metadata import KIND_NAMES
+from worker.pipedrive.metadata_cache import MetadataCache
 
 OURS = frozenset({"intake", "worker", "sweeper"})
 """Who puts a submission into the queue without a person's asking."""
@@ -34,7 +34,7 @@ class Resolved(Struct, frozen=True, kw_only=True):
     left_out: tuple[str, ...] = ()
 
 
-def resolve(run: Run, catalogue: Catalogue) -> Resolved:
+def resolve(run: Run, catalogue: MetadataCache) -> Resolved:
     """Raises `UnknownName` for a name the account does not have.
 
     After a person's replay a name that is missing is looked for at once: it was probably just added
@@ -46,7 +46,9 @@ def resolve(run: Run, catalogue: Catalogue) -> Resolved:
         if not run.record.replayed or run.record.attempts:
             raise
         gap = min(REPLAY_GAP_SECONDS, _since_replay(run.ledger, run.record))
-        catalogue.refresh([kind for kind, word in WORDS.items() if word == error.kind], gap=gap)
+        catalogue.refresh(
+            [kind for kind, word in KIND_NAMES.items() if word == error.kind], gap=gap
+        )
         return _resolved(run.plan, catalogue)
 
 
@@ -62,7 +64,7 @@ def _since_replay(ledger: Ledger, record: Record) -> float:
     return max(0.0, ledger.now() - max(asked, default=0.0))
 
 
-def _resolved(plan: Plan, catalogue: Catalogue) -> Resolved:
+def _resolved(plan: Plan, catalogue: MetadataCache) -> Resolved:
     """A text that its custom field cannot take is left out with a sentence about it: the lead still
     flows.
     """
@@ -91,7 +93,7 @@ def _resolved(plan: Plan, catalogue: Catalogue) -> Resolved:
     )
 
 
-def _label(plan: Plan, name: str, catalogue: Catalogue, setting: str) -> str:
+def _label(plan: Plan, name: str, catalogue: MetadataCache, setting: str) -> str:
     return (
         catalogue.ensure_label(name, plan.label_color)
         if plan.create_labels

@@ -11,9 +11,9 @@ from worker.delivery import unknown_outcome
 from worker.delivery.context import Run
 from worker.delivery.resolve import Resolved
 from worker.errors import Gone
-from worker.ledger.contact_cache import PersonMemory, normal_name
-from worker.pipedrive.models import Lead as PipedriveLead
-from worker.pipedrive.models import PersonHit, timestamp
+from worker.ledger.contact_cache import CachedPerson, normalize_name
+from worker.pipedrive.models import PipedriveLead as PipedriveLead
+from worker.pipedrive.models import PersonHit, parse_timestamp
 from worker.pipedrive.request_bodies import (
     lead_body,
     lead_patch,
@@ -33,7 +33,7 @@ def organization(run: Run, resolved: Resolved) -> None:
     known = run.memory.organization(name)
     if known is None:
         hits = run.pipedrive.organizations.search(**organization_search(name))
-        same = [hit.id for hit in hits if normal_name(hit.name or "") == normal_name(name)]
+        same = [hit.id for hit in hits if normalize_name(hit.name or "") == normalize_name(name)]
         known = min(same) if same else unknown_outcome.newest(run, "organization")
     if known is None:
         body = organization_body(name, owner_id=resolved.owner_id)
@@ -44,7 +44,7 @@ def organization(run: Run, resolved: Resolved) -> None:
     run.memory.remember_organization(name, known)
 
 
-def person(run: Run, resolved: Resolved) -> PersonMemory | None:
+def person(run: Run, resolved: Resolved) -> CachedPerson | None:
     """By our memory, else by an exact search that we compare again, else created. None for a lead
     without a person.
 
@@ -75,20 +75,24 @@ def person(run: Run, resolved: Resolved) -> PersonMemory | None:
     return _remember(run, made, created=True)
 
 
-def _known(run: Run) -> PersonMemory | None:
+def _known(run: Run) -> CachedPerson | None:
     """Our memory of the person. Written before Redis was set back it does not know all of the
     person's leads.
     """
     known = run.memory.person(*run.identity) if run.identity else None
     return (
-        structs.replace(known, created=False) if known and known.horizon != run.horizon else known
+        structs.replace(known, created=False)
+        if known and known.restored_at != run.horizon
+        else known
     )
 
 
-def _remember(run: Run, person_id: int, *, created: bool) -> PersonMemory:
+def _remember(run: Run, person_id: int, *, created: bool) -> CachedPerson:
     if run.identity:
-        run.memory.remember_person(*run.identity, person_id, created=created, horizon=run.horizon)
-    return PersonMemory(person_id=person_id, created=created)
+        run.memory.remember_person(
+            *run.identity, person_id, created=created, restored_at=run.horizon
+        )
+    return CachedPerson(person_id=person_id, created=created)
 
 
 def _search(run: Run) -> int | None:
@@ -117,7 +121,7 @@ def _values(hit: PersonHit, kind: str) -> set[str]:
     }
 
 
-def lead_or_label(run: Run, known: PersonMemory | None, resolved: Resolved) -> None:
+def lead_or_label(run: Run, known: CachedPerson | None, resolved: Resolved) -> None:
     """Labels the person's open lead where the source asks for it and there is one, else creates the
     lead.
     """
@@ -132,7 +136,7 @@ def lead_or_label(run: Run, known: PersonMemory | None, resolved: Resolved) -> N
     _create(run, resolved)
 
 
-def _remember_earlier(run: Run, known: PersonMemory | None, lead_id: str) -> None:
+def _remember_earlier(run: Run, known: CachedPerson | None, lead_id: str) -> None:
     """A lead that was adopted, or made by a worker that died, is what the person's next submission
     labels.
     """
@@ -140,7 +144,7 @@ def _remember_earlier(run: Run, known: PersonMemory | None, lead_id: str) -> Non
         run.memory.remember_lead(*run.identity, lead_id, run.record.received_at)
 
 
-def _open_lead(run: Run, known: PersonMemory) -> PipedriveLead | None:
+def _open_lead(run: Run, known: CachedPerson) -> PipedriveLead | None:
     """The lead to label: the remembered one, else (for a person we did not create) the newest of
     its open leads.
     """
@@ -151,15 +155,15 @@ def _open_lead(run: Run, known: PersonMemory) -> PipedriveLead | None:
         except Gone:
             lead = None
         if lead is not None and not lead.is_archived:
-            return lead if timestamp(lead.add_time) >= after else None
+            return lead if parse_timestamp(lead.add_time) >= after else None
         run.memory.forget_lead(*run.identity)
     if known.created:
         return None
     leads = [
         lead for lead in run.pipedrive.leads.of_person(known.person_id) if not lead.is_archived
     ]
-    newest = max(leads, key=lambda lead: timestamp(lead.add_time), default=None)
-    return newest if newest is not None and timestamp(newest.add_time) >= after else None
+    newest = max(leads, key=lambda lead: parse_timestamp(lead.add_time), default=None)
+    return newest if newest is not None and parse_timestamp(newest.add_time) >= after else None
 
 
 def _label(run: Run, lead: PipedriveLead, resolved: Resolved) -> None:
@@ -175,7 +179,7 @@ def _label(run: Run, lead: PipedriveLead, resolved: Resolved) -> None:
         run.pipedrive.leads.update(lead.id, changes)
     run.learn("", lead_id=lead.id, result=Result.LABELLED)
     if run.identity:
-        run.memory.remember_lead(*run.identity, lead.id, timestamp(lead.add_time))
+        run.memory.remember_lead(*run.identity, lead.id, parse_timestamp(lead.add_time))
 
 
 def _create(run: Run, resolved: Resolved) -> None:

@@ -18,8 +18,8 @@ from worker.delivery.duplicates import suspect
 from worker.errors import Absent, Gone, Settling
 from worker.fate import Policy, wait_after
 from worker.lead.note import marks
-from worker.ledger.contact_cache import normal_name
-from worker.pipedrive.models import Lead, timestamp
+from worker.ledger.contact_cache import normalize_name
+from worker.pipedrive.models import PipedriveLead, parse_timestamp
 
 Facts = dict[str, str | int | None]
 """Fields of a record, as a look brings them; empty where there is nothing."""
@@ -63,9 +63,9 @@ def settle(run: Run, policy: Policy) -> None:
 
 
 def _organization(run: Run, announced_at: float) -> Facts:
-    wanted = normal_name(run.plan.organization or "")
+    wanted = normalize_name(run.plan.organization or "")
     for found in run.pipedrive.organizations.newest(since=announced_at - SKEW_SECONDS):
-        if normal_name(found.name or "") == wanted:
+        if normalize_name(found.name or "") == wanted:
             return {"organization_id": found.id}
     return {}
 
@@ -104,7 +104,7 @@ def _lead(run: Run, _: float) -> Facts:
     return deal_of(run)
 
 
-def leads_of(run: Run) -> Iterator[Lead]:
+def leads_of(run: Run) -> Iterator[PipedriveLead]:
     """The person's leads, else the organisation's, the archived ones last; each list is asked for
     when it is reached.
     """
@@ -200,7 +200,7 @@ def _new(run: Run) -> bool:
 
 
 def _found(run: Run) -> Facts:
-    seen: list[Lead] = []
+    seen: list[PipedriveLead] = []
     facts: Facts = {}
     if run.lead_id is None:
         facts = _look_for_lead(run, seen)
@@ -217,7 +217,7 @@ def _found(run: Run) -> Facts:
     return facts
 
 
-def _look_for_lead(run: Run, seen: list[Lead]) -> Facts:
+def _look_for_lead(run: Run, seen: list[PipedriveLead]) -> Facts:
     """`seen` takes the leads that are not it."""
     for found in leads_of(run):
         if run.record.id in (found.origin_id or ""):
@@ -226,7 +226,7 @@ def _look_for_lead(run: Run, seen: list[Lead]) -> Facts:
     return deal_of(run)
 
 
-def _labelled(run: Run, seen: list[Lead]) -> Facts:
+def _labelled(run: Run, seen: list[PipedriveLead]) -> Facts:
     for lead in _newest_first(seen):
         note = note_on(run, lead.id)
         if note:
@@ -234,7 +234,7 @@ def _labelled(run: Run, seen: list[Lead]) -> Facts:
     return {}
 
 
-def _newest_first(leads: list[Lead]) -> Iterator[Lead]:
-    yield from sorted(leads, key=lambda lead: timestamp(lead.add_time), reverse=True)[
+def _newest_first(leads: list[PipedriveLead]) -> Iterator[PipedriveLead]:
+    yield from sorted(leads, key=lambda lead: parse_timestamp(lead.add_time), reverse=True)[
         :LEADS_SEARCHED
     ]

@@ -1,7 +1,7 @@
 """The drift guard: whether the account still has what the source file names, asked hourly, before
 the first lead fails of it.
 
-    one worker process, once an hour or when the source file changes -> keys.DRIFT -> console, metrics, alerts
+    one worker process, once an hour or when the source file changes -> keys.DEFAULT_ACCOUNT.drift -> console, metrics, alerts
 
 `leadline check` asks the same by itself. Costs what the catalogue's reading costs: at most 51 API
 tokens an hour.
@@ -17,19 +17,19 @@ import redis
 import structlog
 from msgspec import Struct
 
-from worker.drift.unresolved_names import Unresolved, unresolved, used
+from worker.drift.unresolved_names import UnresolvedName, find_unresolved, names_by_kind
 from worker.errors import Forbidden, LeadlineError
 from worker.lead.settings import SourceWriting
-from worker.pipedrive.metadata import WORDS, Kind
-from worker.pipedrive.metadata_cache import Catalogue
+from worker.pipedrive.metadata import KIND_NAMES, MetadataKind
+from worker.pipedrive.metadata_cache import MetadataCache
 from worker.store import keys
-from worker.store.connection import ask, asking
+from worker.store.connection import ask, translate_errors
 
-HOUR_SECONDS = 3600.0
-AGAIN_SECONDS = 300.0
+CHECK_SECONDS = 3600.0
+RETRY_SECONDS = 300.0
 """After a look that could not be finished."""
-TURN_SECONDS = 60
-BEAT_SECONDS = 5.0
+LOCK_SECONDS = 60
+TICK_SECONDS = 5.0
 
 SCOPES = {
     "base": {"base"},
@@ -44,7 +44,7 @@ operation.
 log = structlog.get_logger("leadline.drift")
 
 
-class Drifted(Struct, frozen=True, omit_defaults=True, kw_only=True):
+class DriftFinding(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One thing the account lacks. `needed`: submissions that need it will die; else leads flow
     without it.
 
@@ -67,18 +67,18 @@ class DriftReport(Struct, frozen=True):
 
     at: float
     writings: str
-    found: list[Drifted]
+    found: list[DriftFinding]
     error: str | None = None
 
 
-class Drift:
+class DriftGuard:
     """For one worker process; of several, one looks. `clock` is the ledger's."""
 
     def __init__(
         self,
         connection: redis.Redis,
         writings: Mapping[str, SourceWriting],
-        catalogue: Catalogue,
+        catalogue: MetadataCache,
         clock: Callable[[], float],
     ) -> None:
         self._redis = connection
@@ -87,7 +87,7 @@ class Drift:
         self._clock = clock
         self._next = 0.0
 
-    def beat(self) -> None:
+    def tick(self) -> None:
         """Looks when the last look is an hour old, was at another source file, or found a lack and
         the account was read since.
 
@@ -97,30 +97,30 @@ class Drift:
         now = self._clock()
         if now < self._next:
             return
-        self._next = now + BEAT_SECONDS
+        self._next = now + TICK_SECONDS
         version = _version(self._writings)
-        report = last(self._redis)
+        report = last_report(self._redis)
         if (
             report is not None
             and report.writings == version
-            and _fresh(report, now)
+            and _is_fresh(report, now)
             and not self._read_since(report)
         ):
             return
-        if ask(lambda: self._redis.set(keys.DRIFT_TURN, b"1", nx=True, ex=TURN_SECONDS)):
+        if ask(lambda: self._redis.set(keys.DEFAULT_ACCOUNT.drift_lock, b"1", nx=True, ex=LOCK_SECONDS)):
             self._report(self._look(version))
 
     def _look(self, version: str) -> DriftReport:
-        found: list[Drifted] = list(self._scopes())
-        readable: set[Kind] = set()
+        found: list[DriftFinding] = list(self._scopes())
+        readable: set[MetadataKind] = set()
         error = None
-        for kind in used(self._writings):
+        for kind in names_by_kind(self._writings):
             try:
-                self._catalogue.refresh([kind], gap=HOUR_SECONDS / 2)
+                self._catalogue.refresh([kind], gap=CHECK_SECONDS / 2)
                 readable.add(kind)
             except Forbidden as refused:
                 found.append(
-                    Drifted(
+                    DriftFinding(
                         kind="permission",
                         message=_forbidden(kind, refused),
                         needed=True,
@@ -128,10 +128,11 @@ class Drift:
                     )
                 )
             except LeadlineError as failed:
-                error = f"{WORDS[kind]}s: {failed.code}"
+                error = f"{KIND_NAMES[kind]}s: {failed.code}"
         try:
             found += [
-                _drifted(each) for each in unresolved(self._writings, self._catalogue, readable)
+                _to_finding(each)
+                for each in find_unresolved(self._writings, self._catalogue, readable)
             ]
         except LeadlineError as failed:
             error = failed.code
@@ -143,25 +144,25 @@ class Drift:
             table.at > report.at for table in self._catalogue.snapshot().values()
         )
 
-    def _scopes(self) -> Iterator[Drifted]:
+    def _scopes(self) -> Iterator[DriftFinding]:
         """Those that the app was not granted, as the token endpoint said; an API token has its
         user's rights and no scopes.
         """
         for scope in missing_scopes(granted_scopes(self._redis)):
             message = f"the app was not granted the scope {scope}: add it and connect the app again"
-            yield Drifted(kind="scope", message=message, needed=True, name=scope)
+            yield DriftFinding(kind="scope", message=message, needed=True, name=scope)
 
     def _report(self, report: DriftReport) -> None:
         """Stores it, and says in the log what is new. The turn lapses by itself: another look may
         be due soon.
         """
-        before = last(self._redis)
+        before = last_report(self._redis)
         known = {each.message for each in before.found} if before else set()
-        ask(lambda: self._redis.set(keys.DRIFT, msgspec.json.encode(report)))
+        ask(lambda: self._redis.set(keys.DEFAULT_ACCOUNT.drift, msgspec.json.encode(report)))
         for each in report.found:
             if each.message not in known:
                 # Owners are people: their names and addresses stay out of the log.
-                name = {} if each.kind == WORDS[Kind.OWNERS] else {"name": each.name}
+                name = {} if each.kind == KIND_NAMES[MetadataKind.OWNERS] else {"name": each.name}
                 log.warning(
                     "the account lacks what the source file names",
                     kind=each.kind,
@@ -174,8 +175,8 @@ def granted_scopes(connection: redis.Redis) -> str:
     """What the token endpoint named last; empty where it named nothing. Raises
     `StoreUnavailable`.
     """
-    with asking():
-        stored = connection.hget(keys.OAUTH, "scopes")
+    with translate_errors():
+        stored = connection.hget(keys.DEFAULT_ACCOUNT.oauth, "scopes")
     return stored.decode() if isinstance(stored, bytes) else ""
 
 
@@ -187,14 +188,14 @@ def missing_scopes(granted: str) -> list[str]:
     return [scope for scope, enough in SCOPES.items() if found and not found & enough]
 
 
-def last(connection: redis.Redis) -> DriftReport | None:
+def last_report(connection: redis.Redis) -> DriftReport | None:
     """The newest report; None before the first. Raises `StoreUnavailable`."""
-    with asking():
-        stored = connection.get(keys.DRIFT)
-    return decode(stored if isinstance(stored, bytes) else None)
+    with translate_errors():
+        stored = connection.get(keys.DEFAULT_ACCOUNT.drift)
+    return decode_report(stored if isinstance(stored, bytes) else None)
 
 
-def decode(stored: bytes | None) -> DriftReport | None:
+def decode_report(stored: bytes | None) -> DriftReport | None:
     """A stored report; one of another version counts as none."""
     try:
         return msgspec.json.decode(stored, type=DriftReport) if stored else None
@@ -202,25 +203,25 @@ def decode(stored: bytes | None) -> DriftReport | None:
         return None
 
 
-def _fresh(report: DriftReport, now: float) -> bool:
-    return 0 <= now - report.at < (AGAIN_SECONDS if report.error else HOUR_SECONDS)
+def _is_fresh(report: DriftReport, now: float) -> bool:
+    return 0 <= now - report.at < (RETRY_SECONDS if report.error else CHECK_SECONDS)
 
 
-def _drifted(one: Unresolved) -> Drifted:
-    return Drifted(
+def _to_finding(one: UnresolvedName) -> DriftFinding:
+    return DriftFinding(
         kind=one.kind,
         message=one.message,
         needed=one.needed,
         settings=[place.setting for place in one.places],
-        sources=_once(place.source for place in one.places),
+        sources=_unique(place.source for place in one.places),
         name=one.name,
         known=list(one.known[:20]),
     )
 
 
-def _forbidden(kind: Kind, error: Forbidden) -> str:
+def _forbidden(kind: MetadataKind, error: Forbidden) -> str:
     return (
-        f"the credentials may not read the account's {WORDS[kind]}s ({error.detail}): give the API"
+        f"the credentials may not read the account's {KIND_NAMES[kind]}s ({error.detail}): give the API"
         " user the permission"
     )
 
@@ -229,5 +230,5 @@ def _version(writings: Mapping[str, SourceWriting]) -> str:
     return hashlib.sha256(msgspec.json.encode(list(writings.values()))).hexdigest()[:16]
 
 
-def _once(texts: Iterable[str]) -> list[str]:
+def _unique(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(texts))

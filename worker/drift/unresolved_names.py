@@ -13,14 +13,14 @@ from worker.errors import LeadlineError, UnknownName
 from worker.lead.settings import LeadSettings, Rule, SourceWriting
 from worker.lead.templates import Context, TemplateError, compile_template
 from worker.pipedrive.custom_fields import ENCODERS, FieldInfo
-from worker.pipedrive.metadata import WORDS, Kind, Names
+from worker.pipedrive.metadata import KIND_NAMES, MetadataKind, NameResolver
 
-PERSON = "person."
+PERSON_PREFIX = "person."
 
 log = structlog.get_logger("leadline.names")
 
 
-class Place(Struct, frozen=True):
+class NameUse(Struct, frozen=True):
     """Where a name stands: `line` is that of the source in the source file, if known."""
 
     source: str
@@ -28,7 +28,7 @@ class Place(Struct, frozen=True):
     line: int | None = None
 
 
-class Unresolved(Struct, frozen=True, kw_only=True):
+class UnresolvedName(Struct, frozen=True, kw_only=True):
     """One name, everywhere it stands. `needed`: the submissions that need it die; else leads flow
     without it.
 
@@ -37,7 +37,7 @@ class Unresolved(Struct, frozen=True, kw_only=True):
 
     kind: str
     name: str
-    places: tuple[Place, ...]
+    places: tuple[NameUse, ...]
     known: tuple[str, ...] = ()
     needed: bool
     message: str
@@ -48,26 +48,28 @@ class _Use(Struct, frozen=True):
     where it is missing.
     """
 
-    kind: Kind
+    kind: MetadataKind
     name: str
-    place: Place
+    place: NameUse
     text: str = ""
     creatable: bool = False
 
 
-def unresolved(
-    writings: Mapping[str, SourceWriting], names: Names, kinds: Container[Kind] = frozenset(Kind)
-) -> list[Unresolved]:
+def find_unresolved(
+    writings: Mapping[str, SourceWriting],
+    names: NameResolver,
+    kinds: Container[MetadataKind] = frozenset(MetadataKind),
+) -> list[UnresolvedName]:
     """Every name of these kinds that does not resolve, once, in the order of the source file.
 
     May raise what `names` raises where it cannot look: `PipedriveError`, `OutOfAllowance`,
     `StoreUnavailable`.
     """
-    found: dict[tuple[str, str], Unresolved] = {}
+    found: dict[tuple[str, str], UnresolvedName] = {}
     for use in (
         use for writing in writings.values() for use in _uses(writing) if use.kind in kinds
     ):
-        fault = _fault(use, names)
+        fault = _check(use, names)
         if fault is None:
             continue
         key = (fault.kind, fault.message)
@@ -76,20 +78,20 @@ def unresolved(
     return list(found.values())
 
 
-def used(writings: Mapping[str, SourceWriting]) -> dict[Kind, set[str]]:
+def names_by_kind(writings: Mapping[str, SourceWriting]) -> dict[MetadataKind, set[str]]:
     """The names that the source file uses, by kind."""
-    kinds: dict[Kind, set[str]] = {}
+    kinds: dict[MetadataKind, set[str]] = {}
     for use in (use for writing in writings.values() for use in _uses(writing)):
         kinds.setdefault(use.kind, set()).add(use.name)
     return kinds
 
 
-def warn(writings: Mapping[str, SourceWriting], names: Names) -> None:
+def log_unresolved(writings: Mapping[str, SourceWriting], names: NameResolver) -> None:
     """Says in the log which names do not resolve, or that they cannot be looked up now. Never
     raises a `LeadlineError`.
     """
     try:
-        found = unresolved(writings, names)
+        found = find_unresolved(writings, names)
     except LeadlineError as error:
         log.warning("names are not checked", error=error.code)
         return
@@ -100,59 +102,65 @@ def warn(writings: Mapping[str, SourceWriting], names: Names) -> None:
             kind=each.kind,
             needed=each.needed,
             settings=settings,
-            **_open(each),
+            **_loggable_name(each),
         )
 
 
-def _open(one: Unresolved) -> dict[str, str]:
+def _loggable_name(one: UnresolvedName) -> dict[str, str]:
     """Owners are people: their names and addresses stay out of the log."""
-    return {} if one.kind == WORDS[Kind.OWNERS] else {"name": one.name}
+    return {} if one.kind == KIND_NAMES[MetadataKind.OWNERS] else {"name": one.name}
 
 
 def _uses(writing: SourceWriting) -> Iterator[_Use]:
     table = f"sources.{writing.source}"
-    yield from _of(writing.lead, f"{table}.lead", writing, writing.lead.create_labels)
+    yield from _uses_in(writing.lead, f"{table}.lead", writing, writing.lead.create_labels)
     for at, rule in enumerate(writing.rules, start=1):
         create = writing.lead.create_labels if rule.create_labels is None else rule.create_labels
-        yield from _of(rule, f"{table}.rules[{at}]", writing, create)
+        yield from _uses_in(rule, f"{table}.rules[{at}]", writing, create)
 
 
-def _of(
-    given: LeadSettings | Rule, table: str, writing: SourceWriting, create: bool
+def _uses_in(
+    settings: LeadSettings | Rule, table: str, writing: SourceWriting, create: bool
 ) -> Iterator[_Use]:
-    def place(key: str) -> Place:
-        return Place(writing.source, f"{table}.{key}", writing.line)
+    def place(key: str) -> NameUse:
+        return NameUse(writing.source, f"{table}.{key}", writing.line)
 
-    for name in _filled(given.labels):
-        yield _Use(Kind.LABELS, name, place("labels"), creatable=create)
-    for name in _filled([given.channel]):
-        yield _Use(Kind.CHANNELS, name, place("channel"))
-    for name in _filled([given.owner_id]):
-        yield _Use(Kind.OWNERS, name, place("owner_id"))
-    for field, text in (given.custom or {}).items():
-        kind = Kind.PERSON_FIELDS if field.startswith(PERSON) else Kind.DEAL_FIELDS
-        yield _Use(kind, field.removeprefix(PERSON).strip(), place(f"custom.{field}"), text=text)
+    for name in _without_blanks(settings.labels):
+        yield _Use(MetadataKind.LABELS, name, place("labels"), creatable=create)
+    for name in _without_blanks([settings.channel]):
+        yield _Use(MetadataKind.CHANNELS, name, place("channel"))
+    for name in _without_blanks([settings.owner_id]):
+        yield _Use(MetadataKind.OWNERS, name, place("owner_id"))
+    for field, text in (settings.custom or {}).items():
+        kind = (
+            MetadataKind.PERSON_FIELDS
+            if field.startswith(PERSON_PREFIX)
+            else MetadataKind.DEAL_FIELDS
+        )
+        yield _Use(
+            kind, field.removeprefix(PERSON_PREFIX).strip(), place(f"custom.{field}"), text=text
+        )
 
 
-def _filled(names: Iterable[int | str | None]) -> Iterator[str]:
+def _without_blanks(names: Iterable[int | str | None]) -> Iterator[str]:
     return (str(name).strip() for name in names if name is not None and str(name).strip())
 
 
-def _fault(use: _Use, names: Names) -> Unresolved | None:
+def _check(use: _Use, names: NameResolver) -> UnresolvedName | None:
     setting = use.place.setting
     try:
-        if use.kind is Kind.LABELS:
+        if use.kind is MetadataKind.LABELS:
             names.label_id(use.name, setting=setting)
-        elif use.kind is Kind.CHANNELS:
+        elif use.kind is MetadataKind.CHANNELS:
             names.channel_id(use.name, setting=setting)
-        elif use.kind is Kind.OWNERS:
+        elif use.kind is MetadataKind.OWNERS:
             names.owner_id(use.name, setting=setting)
         else:
-            find = names.field if use.kind is Kind.DEAL_FIELDS else names.person_field
-            return _unwritable(use, find(use.name, setting=setting))
+            find = names.field if use.kind is MetadataKind.DEAL_FIELDS else names.person_field
+            return _check_field(use, find(use.name, setting=setting))
     except UnknownName as error:
         said = f"{error}; it is created with the first lead" if use.creatable else str(error)
-        return Unresolved(
+        return UnresolvedName(
             kind=error.kind,
             name=error.name,
             places=(use.place,),
@@ -163,21 +171,21 @@ def _fault(use: _Use, names: Names) -> Unresolved | None:
     return None
 
 
-def _unwritable(use: _Use, info: FieldInfo) -> Unresolved | None:
+def _check_field(use: _Use, info: FieldInfo) -> UnresolvedName | None:
     """A field that is there, and does not take what the source file writes into it: then it is left
     out of each lead.
     """
     problem = None
     if info.type not in ENCODERS:
         problem = f"fields of the type {info.type!r} cannot be written from text"
-    elif (text := _constant(use.text)) and (problem := _refusal(info, text)):
+    elif (text := _constant_text(use.text)) and (problem := _refusal(info, text)):
         problem = f"it does not take {text!r}: {problem}"
     if problem is None:
         return None
-    message = f"the {WORDS[use.kind]} {use.name!r} is left out of each lead: {problem}"
+    message = f"the {KIND_NAMES[use.kind]} {use.name!r} is left out of each lead: {problem}"
     known = tuple(option.label for option in info.options)
-    return Unresolved(
-        kind=WORDS[use.kind],
+    return UnresolvedName(
+        kind=KIND_NAMES[use.kind],
         name=use.name,
         places=(use.place,),
         known=known,
@@ -194,7 +202,7 @@ def _refusal(info: FieldInfo, text: str) -> str | None:
     return None
 
 
-def _constant(template: str) -> str | None:
+def _constant_text(template: str) -> str | None:
     """The text of a template that reads no field of the lead; None for any other."""
     try:
         compiled = compile_template(template)

@@ -22,29 +22,35 @@ from typing import cast
 
 from msgspec import Struct, field
 
-from worker.accept.spool import SPOOL, damaged, lies_since
+from worker.accept.spool import SPOOL_FOLDER, damaged_spools, spools_holding_before
 from worker.contract import Lead, State
-from worker.erasure.persistence import FilesKept, rewrite
+from worker.erasure.persistence import FilesKept, rewrite_files
 from worker.ledger import Ledger, Record
-from worker.ledger.identifiers import Identifier, identifiers, normal, of_lead, remembered_by
+from worker.ledger.identifiers import (
+    Identifier,
+    cached_person_keys,
+    identifiers,
+    lead_identifiers,
+    normalize,
+)
 from worker.ledger.record import decode
 from worker.store import keys
-from worker.store.connection import ask, asking
+from worker.store.connection import ask, translate_errors
 
 MARK_SECONDS = 90 * 24 * 3600
 """How long a machine that was switched off with a spool may come back and still hear of it."""
 
-A_LOOK = 500
+SCAN_SIZE = 500
 """Records read at a time."""
 
-SPOOL_SECONDS = 30.0
-WAY_SECONDS = 25.0
+SPOOL_WAIT_SECONDS = 30.0
+CALL_WAIT_SECONDS = 25.0
 """How long spools may take to be handed over, and a call to Pipedrive to end."""
 
 WHY = "erased on request"
 
 
-class Unknown(Struct, frozen=True):
+class UnansweredCreate(Struct, frozen=True):
     """A create that was sent and never answered: what it made, if it did, has the submission's id
     in its `origin_id`.
     """
@@ -63,7 +69,7 @@ class Erasure(Struct, frozen=True, kw_only=True):
     erased: int
     persons: list[int] = field(default_factory=list)
     leads: list[str] = field(default_factory=list)
-    unknown: list[Unknown] = field(default_factory=list)
+    unanswered: list[UnansweredCreate] = field(default_factory=list, name="unknown")
     left: list[str] = field(default_factory=list)
 
 
@@ -83,32 +89,32 @@ def erase(
     are gone to the ledger. Raises `StoreUnavailable`: ask again. `Erasure.left` must be empty, or
     said to whoever asked.
     """
-    who = who[0], normal(*who)
+    who = who[0], normalize(*who)
     mark = _mark(ledger, who, by)
-    before = _erased_under(ledger, mark)
+    before = _erased_ids(ledger, mark)
     hand_over()
-    left = _spooled(ledger, data_dir, pause)
-    sent, sealed = _records(ledger, who, mark, by)
-    _wait(lambda: not _announced(ledger, sent), WAY_SECONDS, pause)
+    left = _await_spools(ledger, data_dir, pause)
+    sent, sealed = _erase_records(ledger, who, mark, by)
+    _wait_until(lambda: not _any_in_flight(ledger, sent), CALL_WAIT_SECONDS, pause)
     if sealed:
         left.append(
             f"{sealed} records cannot be opened, and may be the person's: list the key they were"
             " sealed under in LEADLINE_ENCRYPTION_KEYS and erase again"
         )
     try:
-        left += rewrite(ledger.redis, pause=pause)
+        left += rewrite_files(ledger.redis, pause=pause)
     except FilesKept as error:
         left.append(str(error))
-    after = _erased_under(ledger, mark)
-    return _in_pipedrive(ledger, mark, len(after - before), left)
+    after = _erased_ids(ledger, mark)
+    return _result(ledger, mark, len(after - before), left)
 
 
-def found(ledger: Ledger, who: Identifier) -> list[str]:
+def find_submissions(ledger: Ledger, who: Identifier) -> list[str]:
     """The ids of the submissions that `erase` would erase."""
-    wanted = who[0], normal(*who)
+    wanted = who[0], normalize(*who)
     return [
         record.id
-        for record in _of(ledger, wanted)
+        for record in _candidates(ledger, wanted)
         if wanted in identifiers(record.id, record.lead, record.raw)
     ]
 
@@ -119,7 +125,7 @@ def found(ledger: Ledger, who: Identifier) -> list[str]:
 
 def _mark(ledger: Ledger, who: Identifier, by: str) -> str:
     mark, now = keys.erased(*who), ledger.now()
-    with asking(), ledger.redis.pipeline(transaction=True) as pipe:
+    with translate_errors(), ledger.redis.pipeline(transaction=True) as pipe:
         pipe.hset(mark, mapping={"before": now, "by": by})
         pipe.expire(mark, MARK_SECONDS)
         pipe.execute()
@@ -134,8 +140,8 @@ def erased_before(ledger: Ledger, record: Record) -> bool:
     """
     if record.lead is None:
         return False
-    found_marks = sorted(keys.erased(*each) for each in of_lead(record.lead))
-    with asking(), ledger.redis.pipeline(transaction=False) as pipe:
+    found_marks = sorted(keys.erased(*each) for each in lead_identifiers(record.lead))
+    with translate_errors(), ledger.redis.pipeline(transaction=False) as pipe:
         for mark in found_marks:
             pipe.exists(mark)
         if not any(pipe.execute()):
@@ -143,15 +149,15 @@ def erased_before(ledger: Ledger, record: Record) -> bool:
     return any(_erase(ledger, record.id, mark, "", by_mark=True) for mark in found_marks)
 
 
-def _erased_under(ledger: Ledger, mark: str) -> set[str]:
+def _erased_ids(ledger: Ledger, mark: str) -> set[str]:
     return {
         name.removeprefix("submission:")
-        for name in _names(ledger, mark)
+        for name in _mark_fields(ledger, mark)
         if name.startswith("submission:")
     }
 
 
-def _names(ledger: Ledger, mark: str) -> list[str]:
+def _mark_fields(ledger: Ledger, mark: str) -> list[str]:
     return [raw.decode() for raw in cast("list[bytes]", ask(lambda: ledger.redis.hkeys(mark)))]
 
 
@@ -159,19 +165,19 @@ def _names(ledger: Ledger, mark: str) -> list[str]:
 # --------------------------------------------------------------------------------------------------
 
 
-def _records(ledger: Ledger, who: Identifier, mark: str, by: str) -> tuple[list[str], int]:
+def _erase_records(ledger: Ledger, who: Identifier, mark: str, by: str) -> tuple[list[str], int]:
     """Erases the records. Returns those that a worker may have in hand, and how many could not be
     opened.
     """
     sent: list[str] = []
     sealed = 0
-    for record in _of(ledger, who):
+    for record in _candidates(ledger, who):
         mine = who in identifiers(record.id, record.lead, record.raw)
         sealed += record.sealed and not mine
-        if mine and _erase(ledger, record.id, mark, by, memories=_memories(who, record.lead)):
+        if mine and _erase(ledger, record.id, mark, by, memories=_cache_entries(who, record.lead)):
             sent += [record.id] * (record.state in (State.QUEUED, State.DELIVERING))
     if who[0] != "id":
-        ask(lambda: ledger.redis.delete(keys.person(*who)))
+        ask(lambda: ledger.redis.delete(keys.DEFAULT_ACCOUNT.person(*who)))
     return sent, sealed
 
 
@@ -184,80 +190,82 @@ def _erase(
     by_mark: bool = False,
     memories: Iterable[str] = (),
 ) -> bool:
-    with asking(), ledger.redis.pipeline(transaction=False) as pipe:
+    with translate_errors(), ledger.redis.pipeline(transaction=False) as pipe:
         ledger.erase_call(
             pipe, submission_id, by, WHY, mark=mark, by_mark=by_mark, memories=memories
         )
         return bool(pipe.execute()[0])
 
 
-def _memories(who: Identifier, lead: Lead | None) -> list[str]:
+def _cache_entries(who: Identifier, lead: Lead | None) -> list[str]:
     """Our memory of the person; who asks for one submission's erasure is not forgotten with it."""
-    return [] if lead is None or who[0] == "id" else remembered_by(lead)
+    return [] if lead is None or who[0] == "id" else cached_person_keys(lead)
 
 
-def _of(ledger: Ledger, who: Identifier) -> Iterator[Record]:
+def _candidates(ledger: Ledger, who: Identifier) -> Iterator[Record]:
     """The records among which `who` must be looked for."""
-    return _read(ledger, [who[1]]) if who[0] == "id" else _every(ledger)
+    return _read_records(ledger, [who[1]]) if who[0] == "id" else _all_records(ledger)
 
 
-def _every(ledger: Ledger) -> Iterator[Record]:
+def _all_records(ledger: Ledger) -> Iterator[Record]:
     """Every record that is there all the while. Redis's own iteration, since one through the states
     would miss what moves.
     """
     head = keys.submission("")
-    names = cast("Iterator[bytes]", ledger.redis.scan_iter(match=f"{head}*", count=A_LOOK))
-    while some := ask(lambda: list(itertools.islice(names, A_LOOK))):
+    names = cast("Iterator[bytes]", ledger.redis.scan_iter(match=f"{head}*", count=SCAN_SIZE))
+    while some := ask(lambda: list(itertools.islice(names, SCAN_SIZE))):
         ids = dict.fromkeys(name.decode()[len(head) :] for name in some)
-        yield from _read(
+        yield from _read_records(
             ledger, [submission_id for submission_id in ids if ":" not in submission_id]
         )
 
 
-def _read(ledger: Ledger, ids: Sequence[str]) -> Iterator[Record]:
-    with asking(), ledger.redis.pipeline(transaction=False) as pipe:
+def _read_records(ledger: Ledger, ids: Sequence[str]) -> Iterator[Record]:
+    with translate_errors(), ledger.redis.pipeline(transaction=False) as pipe:
         for submission_id in ids:
             pipe.hgetall(keys.submission(submission_id))
         found: list[dict[bytes, bytes]] = pipe.execute()
     for submission_id, fields in zip(ids, found, strict=True):
         if b"state" in fields and fields[b"state"] != State.ERASED.encode():
-            yield decode(submission_id, fields, ledger.vault)
+            yield decode(submission_id, fields, ledger.cipher)
 
 
 # -- what is on its way, and what is left
 # -----------------------------------------------------------------------------------
 
 
-def _announced(ledger: Ledger, ids: Sequence[str]) -> bool:
+def _any_in_flight(ledger: Ledger, ids: Sequence[str]) -> bool:
     """Whether a call to Pipedrive may still be answered for one of them."""
-    since = ledger.now() - WAY_SECONDS
+    since = ledger.now() - CALL_WAIT_SECONDS
     records = (ledger.get(submission_id) for submission_id in ids)
     return any(
         record.announced and (record.announced_at or 0.0) > since for record in records if record
     )
 
 
-def _spooled(ledger: Ledger, data_dir: Path | None, pause: Callable[[float], object]) -> list[str]:
+def _await_spools(
+    ledger: Ledger, data_dir: Path | None, pause: Callable[[float], object]
+) -> list[str]:
     """Waits until what came before now is out of the spools of this machine, bytes and all. Returns
     what is left.
     """
     if data_dir is None:
         return []
-    folder, now = data_dir / SPOOL, ledger.now()
-    _wait(lambda: not lies_since(folder, now), SPOOL_SECONDS, pause)
+    folder, now = data_dir / SPOOL_FOLDER, ledger.now()
+    _wait_until(lambda: not spools_holding_before(folder, now), SPOOL_WAIT_SECONDS, pause)
     left = [
         f"{name}: submissions wait in this spool for their process to hand them over, and are"
         " erased then: once `leadline serve` reaches Redis from this machine"
-        for name in lies_since(folder, now)
+        for name in spools_holding_before(folder, now)
     ]
     return left + [
         f"{name}: this spool is damaged and cannot be looked through: remove it by hand"
-        for name in damaged(folder)
+        for name in damaged_spools(folder)
     ]
 
 
-def _in_pipedrive(ledger: Ledger, mark: str, erased: int, left: list[str]) -> Erasure:
-    names = _names(ledger, mark)
+def _result(ledger: Ledger, mark: str, erased: int, left: list[str]) -> Erasure:
+    names = _mark_fields(ledger, mark)
     persons = {int(name.removeprefix("person:")) for name in names if name.startswith("person:")}
     leads = {name.removeprefix("lead:") for name in names if name.startswith("lead:")}
     unknown = []
@@ -269,15 +277,17 @@ def _in_pipedrive(ledger: Ledger, mark: str, erased: int, left: list[str]) -> Er
             continue
         persons |= {record.person_id} if record.person_id is not None else set()
         leads |= {record.lead_id} if record.lead_id is not None else set()
-        unknown += [Unknown(record.id, record.announced)] if record.announced else []
+        unknown += [UnansweredCreate(record.id, record.announced)] if record.announced else []
     return Erasure(
-        erased=erased, persons=sorted(persons), leads=sorted(leads), unknown=unknown, left=left
+        erased=erased, persons=sorted(persons), leads=sorted(leads), unanswered=unknown, left=left
     )
 
 
-def _wait(so: Callable[[], bool], seconds: float, pause: Callable[[float], object]) -> bool:
+def _wait_until(
+    condition: Callable[[], bool], seconds: float, pause: Callable[[float], object]
+) -> bool:
     deadline = time.monotonic() + seconds
-    while not so():
+    while not condition():
         if time.monotonic() > deadline:
             return False
         pause(0.1)

@@ -18,29 +18,29 @@ import redis
 import structlog
 
 from worker.contract import State
-from worker.erasure.persistence import ask_to_rewrite
+from worker.erasure.persistence import start_rewrite
 from worker.ledger import Ledger
 from worker.store import keys
-from worker.store.connection import asking
-from worker.store.scripts import REMEMBER_SECONDS
+from worker.store.connection import translate_errors
+from worker.store.scripts import DUPLICATE_KEY_SECONDS
 
 log = structlog.get_logger("leadline.retention")
 
-BEAT_SECONDS = 30.0
-PORTION = 200
+TICK_SECONDS = 30.0
+MAX_PER_TICK = 200
 """Submissions a turn: after a long time without a worker, or with a shorter retention, there may be
 millions.
 """
 
-A_TRIP = 10
+PIPELINE_SIZE = 10
 """Submissions that Redis is asked about at once: others come in between."""
 
-TURN_MILLISECONDS = 1_500
-RECEIPT_SECONDS = REMEMBER_SECONDS + 3600
+LOCK_MILLISECONDS = 1_500
+RECEIPT_SECONDS = DUPLICATE_KEY_SECONDS + 3600
 """A receipt outlives the duplicate keys that point to it."""
 
 REWRITE_SECONDS = 24 * 3600
-AGAIN_SECONDS = 300
+REWRITE_RETRY_SECONDS = 300
 """After Redis refused, as it does while it writes its file anew already: that may have begun before
 the last erasure.
 """
@@ -59,78 +59,80 @@ class Retention:
     def __init__(
         self,
         ledger: Ledger,
-        kept: Mapping[State, float | None],
+        retention_seconds: Mapping[State, float | None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
-        self._kept = {state: seconds for state, seconds in kept.items() if seconds is not None}
+        self._retention_seconds = {
+            state: seconds for state, seconds in retention_seconds.items() if seconds is not None
+        }
         self._next = 0.0
 
-    def beat(self) -> int:
+    def tick(self) -> int:
         """One turn, if it is ours and time. Returns how many went. May raise `StoreUnavailable`."""
         now = min(self._ledger.now(), self._clock())
         if now < self._next:
             return 0
-        with asking():
-            if not self._ledger.redis.set(keys.RETENTION, b"1", nx=True, px=TURN_MILLISECONDS):
+        with translate_errors():
+            if not self._ledger.redis.set(keys.RETENTION_LOCK, b"1", nx=True, px=LOCK_MILLISECONDS):
                 return 0
-            went = self.turn(now)
-            self._next = now if went >= PORTION else now + BEAT_SECONDS
+            went = self.run(now)
+            self._next = now if went >= MAX_PER_TICK else now + TICK_SECONDS
             return went
 
-    def turn(self, now: float) -> int:
+    def run(self, now: float) -> int:
         """A portion of what is over its time, whoever else does it: doing it twice is harmless."""
         erased = 0
-        for state, seconds in self._kept.items():
-            erased += self._erase(state, now - seconds, PORTION - erased)
+        for state, seconds in self._retention_seconds.items():
+            erased += self._erase(state, now - seconds, MAX_PER_TICK - erased)
         if erased:
-            self._ledger.redis.set(keys.UNWRITTEN, b"1")
+            self._ledger.redis.set(keys.REWRITE_DUE, b"1")
             log.info("content erased: its time is over", count=erased)
-        self._rewrite()
-        return erased + self._forget(now - RECEIPT_SECONDS, PORTION - erased)
+        self._rewrite_if_due()
+        return erased + self._forget(now - RECEIPT_SECONDS, MAX_PER_TICK - erased)
 
-    def _erase(self, state: State, since: float, most: int) -> int:
-        ids, done = self._ids(state, since, most), 0
-        for start in range(0, len(ids), A_TRIP):
+    def _erase(self, state: State, since: float, limit: int) -> int:
+        ids, done = self._ids(state, since, limit), 0
+        for start in range(0, len(ids), PIPELINE_SIZE):
             with self._ledger.redis.pipeline(transaction=False) as pipe:
-                for submission_id in ids[start : start + A_TRIP]:
+                for submission_id in ids[start : start + PIPELINE_SIZE]:
                     self._ledger.erase_call(
                         pipe, submission_id, BY, "kept long enough", state=state, since=since
                     )
                 done += sum(pipe.execute())
         return done
 
-    def _forget(self, since: float, most: int) -> int:
-        ids = self._ids(State.ERASED, since, most)
+    def _forget(self, since: float, limit: int) -> int:
+        ids = self._ids(State.ERASED, since, limit)
         return sum(
-            self._ledger.forget(ids[start : start + A_TRIP], since)
-            for start in range(0, len(ids), A_TRIP)
+            self._ledger.forget(ids[start : start + PIPELINE_SIZE], since)
+            for start in range(0, len(ids), PIPELINE_SIZE)
         )
 
-    def _ids(self, state: State, since: float, most: int) -> list[str]:
-        if most <= 0:
+    def _ids(self, state: State, since: float, limit: int) -> list[str]:
+        if limit <= 0:
             return []
         found = self._ledger.redis.zrange(
-            keys.state(state), "-inf", since, byscore=True, offset=0, num=most
+            keys.state(state), "-inf", since, byscore=True, offset=0, num=limit
         )
         return [raw.decode() for raw in cast("list[bytes]", found)]
 
-    def _rewrite(self) -> None:
+    def _rewrite_if_due(self) -> None:
         """Once a day if need be: Redis rewrites its file by itself when it has doubled, and a small
         one may not for months.
         """
         store = self._ledger.redis
-        if not store.exists(keys.UNWRITTEN) or not store.set(
-            keys.REWRITTEN, b"1", nx=True, ex=REWRITE_SECONDS
+        if not store.exists(keys.REWRITE_DUE) or not store.set(
+            keys.REWRITE_ASKED, b"1", nx=True, ex=REWRITE_SECONDS
         ):
             return
-        store.delete(keys.UNWRITTEN)
+        store.delete(keys.REWRITE_DUE)
         try:
-            ask_to_rewrite(store)
+            start_rewrite(store)
         except redis.ResponseError as error:
-            store.set(keys.UNWRITTEN, b"1")
-            store.expire(keys.REWRITTEN, AGAIN_SECONDS)
+            store.set(keys.REWRITE_DUE, b"1")
+            store.expire(keys.REWRITE_ASKED, REWRITE_RETRY_SECONDS)
             log.warning(
                 "Redis does not write its file anew, and what was erased still stands in it",
                 error=str(error)[:200],

@@ -1,7 +1,7 @@
 """The ledger: the record of every submission in Redis, changed only by its Lua scripts."""
 
 from worker.ledger.gate import Pause
-from worker.ledger.ledger import Ledger, Verdict
+from worker.ledger.ledger import ClaimResult, Ledger
 from worker.ledger.record import Record
 
-__all__ = ["Ledger", "Pause", "Record", "Verdict"]
+__all__ = ["Ledger", "Pause", "Record", "ClaimResult"]

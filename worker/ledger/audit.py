@@ -14,13 +14,13 @@ import redis
 from msgspec import Struct
 
 from worker.store import keys
-from worker.store.connection import ask, asking
-from worker.store.scripts import AUDIT_KEPT, AUDIT_LONGEST
+from worker.store.connection import ask, translate_errors
+from worker.store.scripts import MAX_AUDIT_ENTRIES, MAX_AUDIT_TEXT_BYTES
 
 _CURSOR = re.compile(r"[0-9]{1,20}-[0-9]{1,20}", re.ASCII)
 
 
-class Entry(Struct, frozen=True):
+class AuditEntry(Struct, frozen=True):
     """`at` in Unix seconds. `target` is the id of a submission, a cause or a bulk action, or what
     was paused or asked.
     """
@@ -32,26 +32,26 @@ class Entry(Struct, frozen=True):
     detail: str | None
 
 
-class Audit:
+class AuditTrail:
     """Writes and reads the trail. Every method may raise `StoreUnavailable`."""
 
     def __init__(self, connection: redis.Redis) -> None:
         self._redis = connection
 
     def note(self, who: str, action: str, target: str, detail: str | None = None) -> None:
-        with asking():
+        with translate_errors():
             note(self._redis, who, action, target, detail)
 
     def page(
         self, cursor: str | None = None, limit: int = 100
-    ) -> tuple[list[Entry], str | None, int]:
+    ) -> tuple[list[AuditEntry], str | None, int]:
         """The newest entries before `cursor`, the cursor of the next page, and how many there are.
 
         Raises ValueError for a cursor that no page gave.
         """
         if cursor is not None and not _CURSOR.fullmatch(cursor):
             raise ValueError("expected the cursor that the last page gave")
-        with asking(), self._redis.pipeline(transaction=False) as pipe:
+        with translate_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.xrevrange(keys.AUDIT, f"({cursor}" if cursor else "+", "-", count=limit + 1)
             pipe.xlen(keys.AUDIT)
             try:
@@ -69,14 +69,16 @@ def note(connection: Any, who: str, action: str, target: str, detail: str | None
     entry = {"who": who, "action": action, "target": target} | (
         {"detail": detail} if detail else {}
     )
-    texts = {name: text[:AUDIT_LONGEST].encode("utf-8", "replace") for name, text in entry.items()}
-    connection.xadd(keys.AUDIT, texts, maxlen=AUDIT_KEPT, approximate=True)
+    texts = {
+        name: text[:MAX_AUDIT_TEXT_BYTES].encode("utf-8", "replace") for name, text in entry.items()
+    }
+    connection.xadd(keys.AUDIT, texts, maxlen=MAX_AUDIT_ENTRIES, approximate=True)
 
 
-def _read(stamp: bytes, fields: dict[bytes, bytes]) -> Entry:
+def _read(stamp: bytes, fields: dict[bytes, bytes]) -> AuditEntry:
     text = {name.decode(): value.decode("utf-8", "replace") for name, value in fields.items()}
     at = int(stamp.partition(b"-")[0]) / 1000
-    return Entry(
+    return AuditEntry(
         at, text.get("who", ""), text.get("action", ""), text.get("target", ""), text.get("detail")
     )
 

@@ -27,13 +27,13 @@ import structlog
 from msgspec import Struct, structs
 
 from worker.contract import Lead, State
-from worker.encryption import CannotOpen
+from worker.encryption import DecryptionError
 from worker.errors import LeadlineError
 from worker.lead.edit import EditError, mend
 from worker.ledger import Ledger
 from worker.ledger.ledger import BulkTurn
 from worker.store import keys
-from worker.store.connection import ask, asking
+from worker.store.connection import ask, translate_errors
 
 log = structlog.get_logger("leadline.bulk")
 
@@ -49,23 +49,23 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 CANARIES = 3
 CANARIES_FAILED = "canaries failed"
-QUEUE_SHORT = 200
+QUEUE_TARGET_DEPTH = 200
 """Submissions in the ledger's queue up to which more are let go; the sweeper brings them to the
 slots as there is room.
 """
 
-CHUNK = 50
+SUBMISSIONS_PER_TRANSACTION = 50
 """Submissions of one transaction."""
 
-BEAT_SECONDS = 1.0
-BEAT_MOST = 0.5
+TICK_SECONDS = 1.0
+MAX_TICK_SECONDS = 0.5
 """Seconds of work in one beat, per action."""
 
-LOOKS = 500
+OUTCOMES_PER_TICK = 500
 """Outcomes asked for in one beat, per action."""
 
 LOCK_MILLISECONDS = 5_000
-KEPT_SECONDS = 7 * 24 * 3600
+RETENTION_SECONDS = 7 * 24 * 3600
 
 
 class CountDiffers(LeadlineError):
@@ -84,7 +84,7 @@ class CountDiffers(LeadlineError):
         self.taken = taken
 
 
-class Progress(Struct, frozen=True, kw_only=True):
+class BulkProgress(Struct, frozen=True, kw_only=True):
     """`count = left + delivered + dead + done + skipped`. Times in Unix seconds.
 
     `left` wait for their turn or their outcome; `done` were discarded; `skipped` had moved on, or
@@ -105,7 +105,7 @@ class Progress(Struct, frozen=True, kw_only=True):
     ended_at: float | None = None
 
 
-class Bulks:
+class BulkActions:
     """Makes, advances and tells of bulk actions. Every method may raise `StoreUnavailable`."""
 
     def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.monotonic) -> None:
@@ -136,7 +136,7 @@ class Bulks:
             mend(Lead(), edit)
         bulk = secrets.token_hex(8)
         ids = [each for each in ids if _ID.fullmatch(each)]
-        sealed = self._ledger.vault.seal(msgspec.msgpack.encode(edit)) if edit else b""
+        sealed = self._ledger.cipher.encrypt(msgspec.msgpack.encode(edit)) if edit else b""
         made, count, *taken = self._ledger.bulk(
             "make", bulk, action, by, expect, sealed, detail, " ".join(ACTIONS[action]), *ids
         )
@@ -144,14 +144,16 @@ class Bulks:
             raise CountDiffers(count, taken[0])
         return bulk
 
-    def progress(self, bulk: str) -> Progress | None:
+    def progress(self, bulk: str) -> BulkProgress | None:
         """How it goes; None for one that is unknown or forgotten."""
         return self._progress([bulk])[0]
 
-    def newest(self, limit: int = 20) -> list[Progress]:
+    def newest(self, limit: int = 20) -> list[BulkProgress]:
         """The newest first, for a week after their end."""
         ids = ask(
-            lambda: cast("list[bytes]", self._redis.zrange(keys.BULKS, 0, limit - 1, desc=True))
+            lambda: cast(
+                "list[bytes]", self._redis.zrange(keys.BULK_ACTIONS, 0, limit - 1, desc=True)
+            )
         )
         return [found for found in self._progress([raw.decode() for raw in ids]) if found]
 
@@ -162,21 +164,21 @@ class Bulks:
     # -- for whoever has the time
     # ----------------------------------------------------------------------------------
 
-    def beat(self) -> bool:
+    def tick(self) -> bool:
         """One round over all that are not over, if it is ours to do. Whether there was anything to
         do.
         """
-        with asking():
+        with translate_errors():
             return self._round()
 
     def _round(self) -> bool:
-        running = cast("list[bytes]", self._redis.zrange(keys.BULKS_RUNNING, 0, -1))
+        running = cast("list[bytes]", self._redis.zrange(keys.BULK_RUNNING, 0, -1))
         if not running or not self._mine():
             return False
         for raw in running:
             try:
                 self._advance(raw.decode())
-            except CannotOpen as error:
+            except DecryptionError as error:
                 log.error(
                     "the edit of a bulk action cannot be opened here",
                     bulk=raw.decode(),
@@ -188,12 +190,12 @@ class Bulks:
         name = keys.BULK + bulk
         fields = cast("dict[bytes, bytes]", self._redis.hgetall(name))
         if b"action" not in fields:
-            self._redis.zrem(keys.BULKS_RUNNING, bulk)
+            self._redis.zrem(keys.BULK_RUNNING, bulk)
             return
-        until = self._clock() + BEAT_MOST
+        until = self._clock() + MAX_TICK_SECONDS
         job = _Job(bulk, fields[b"action"].decode(), fields[b"by"].decode(), None)
         while True:
-            left, out, delivered, dead, stopped = self._ledger.bulk("look", bulk, LOOKS)
+            left, out, delivered, dead, stopped = self._ledger.bulk("look", bulk, OUTCOMES_PER_TICK)
             room = 0 if stopped else self._room(job, left, out, delivered, dead)
             if not room:
                 break
@@ -203,21 +205,21 @@ class Bulks:
             self._go(job, room)
             if self._clock() > until or not self._mine():
                 return
-        self._ledger.bulk("end", bulk, KEPT_SECONDS)
+        self._ledger.bulk("end", bulk, RETENTION_SECONDS)
 
     def _room(self, job: _Job, left: int, out: int, delivered: int, dead: int) -> int:
         """How many may go now."""
         if not left or job.action == "discard":
-            return min(left, CHUNK)
+            return min(left, SUBMISSIONS_PER_TRANSACTION)
         if not delivered and dead >= CANARIES:
             self.stop(job.bulk, "leadline", CANARIES_FAILED)
             return 0
-        if self._ledger.gate.paused():
+        if self._ledger.gate.find_pause():
             return 0
         if not delivered:
             return min(left, max(0, CANARIES - dead - out))
         queued = self._redis.zcard(keys.state(State.QUEUED))
-        return min(left, CHUNK, max(0, QUEUE_SHORT - queued))
+        return min(left, SUBMISSIONS_PER_TRANSACTION, max(0, QUEUE_TARGET_DEPTH - queued))
 
     def _go(self, job: _Job, room: int) -> None:
         """The next ones take their turn. Where an edit does not fit, that is the outcome of the one
@@ -268,7 +270,7 @@ class Bulks:
     def _edit(self, fields: Mapping[bytes, bytes]) -> dict[str, Any] | None:
         sealed = fields.get(b"edit")
         found: dict[str, Any] | None = (
-            msgspec.msgpack.decode(self._ledger.vault.open(sealed)) if sealed else None
+            msgspec.msgpack.decode(self._ledger.cipher.decrypt(sealed)) if sealed else None
         )
         return found
 
@@ -280,8 +282,8 @@ class Bulks:
             return True
         return False
 
-    def _progress(self, bulks: Iterable[str]) -> list[Progress | None]:
-        with asking(), self._redis.pipeline(transaction=True) as pipe:
+    def _progress(self, bulks: Iterable[str]) -> list[BulkProgress | None]:
+        with translate_errors(), self._redis.pipeline(transaction=True) as pipe:
             for bulk in bulks:
                 pipe.hgetall(keys.BULK + bulk)
                 pipe.zcard(f"{keys.BULK}{bulk}:left")
@@ -299,7 +301,7 @@ class _Job(Struct, frozen=True):
     edit: dict[str, Any] | None
 
 
-def _read(bulk: str, fields: Mapping[bytes, bytes], left: int, out: int) -> Progress | None:
+def _read(bulk: str, fields: Mapping[bytes, bytes], left: int, out: int) -> BulkProgress | None:
     if b"action" not in fields:
         return None
     text = {name.decode(): value.decode() for name, value in fields.items() if name != b"edit"}
@@ -307,7 +309,7 @@ def _read(bulk: str, fields: Mapping[bytes, bytes], left: int, out: int) -> Prog
         name: int(text.get(name, 0)) for name in ("count", "delivered", "dead", "done", "skipped")
     }
     ended = text.get("ended_at")
-    return Progress(
+    return BulkProgress(
         id=bulk,
         action=text["action"],
         by=text["by"],

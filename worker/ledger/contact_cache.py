@@ -13,10 +13,10 @@ from msgspec import Struct
 from worker.store import keys, scripts
 from worker.store.connection import ask
 
-REMEMBER_SECONDS = 400 * 24 * 3600
+CONTACT_SECONDS = 400 * 24 * 3600
 
 
-class PersonMemory(Struct, frozen=True, kw_only=True):
+class CachedPerson(Struct, frozen=True, kw_only=True):
     """`created`: we made the person, so it has no open leads but ours. `lead_at`: when that lead
     was added (Unix seconds).
 
@@ -28,76 +28,76 @@ class PersonMemory(Struct, frozen=True, kw_only=True):
     created: bool = False
     lead_id: str | None = None
     lead_at: float | None = None
-    horizon: str = ""
+    restored_at: str = ""
 
 
-class Memory:
+class ContactCache:
     """Every method may raise `StoreUnavailable`."""
 
     def __init__(self, connection: redis.Redis, submission_id: str = "") -> None:
         self._redis = connection
         self._submission = submission_id
 
-    def of(self, submission_id: str) -> Memory:
+    def for_submission(self, submission_id: str) -> ContactCache:
         """The same, for what this submission's delivery finds out: once it is erased nothing of a
         person is remembered by it.
         """
-        return Memory(self._redis, submission_id)
+        return ContactCache(self._redis, submission_id)
 
-    def person(self, kind: str, value: str) -> PersonMemory | None:
+    def person(self, kind: str, value: str) -> CachedPerson | None:
         """What we know of a person; `kind` is `email` or `phone`, `value` is normalised."""
-        fields = ask(lambda: self._redis.hgetall(keys.person(kind, value)))
+        fields = ask(lambda: self._redis.hgetall(keys.DEFAULT_ACCOUNT.person(kind, value)))
         if not fields or b"person_id" not in fields:
             return None
-        return PersonMemory(
+        return CachedPerson(
             person_id=int(fields[b"person_id"]),
             created=fields.get(b"created") == b"1",
             lead_id=fields[b"lead_id"].decode() if b"lead_id" in fields else None,
             lead_at=float(fields[b"lead_at"]) if b"lead_at" in fields else None,
-            horizon=fields.get(b"horizon", b"").decode(),
+            restored_at=fields.get(b"horizon", b"").decode(),
         )
 
     def remember_person(
-        self, kind: str, value: str, person_id: int, *, created: bool, horizon: str = ""
+        self, kind: str, value: str, person_id: int, *, created: bool, restored_at: str = ""
     ) -> None:
         person = {"person_id": person_id, "created": int(created)} | (
-            {"horizon": horizon} if horizon else {}
+            {"horizon": restored_at} if restored_at else {}
         )
-        self._remember(keys.person(kind, value), anew=True, **person)
+        self._remember(keys.DEFAULT_ACCOUNT.person(kind, value), anew=True, **person)
 
     def remember_lead(self, kind: str, value: str, lead_id: str, added_at: float) -> None:
-        self._remember(keys.person(kind, value), lead_id=lead_id, lead_at=added_at)
+        self._remember(keys.DEFAULT_ACCOUNT.person(kind, value), lead_id=lead_id, lead_at=added_at)
 
     def forget_lead(self, kind: str, value: str) -> None:
-        ask(lambda: self._redis.hdel(keys.person(kind, value), "lead_id", "lead_at"))
+        ask(lambda: self._redis.hdel(keys.DEFAULT_ACCOUNT.person(kind, value), "lead_id", "lead_at"))
 
     def forget_person(self, kind: str, value: str) -> None:
-        ask(lambda: self._redis.delete(keys.person(kind, value)))
+        ask(lambda: self._redis.delete(keys.DEFAULT_ACCOUNT.person(kind, value)))
 
     def organization(self, name: str) -> int | None:
-        found = ask(lambda: self._redis.get(keys.organization(normal_name(name))))
+        found = ask(lambda: self._redis.get(keys.DEFAULT_ACCOUNT.organization(normalize_name(name))))
         return int(found) if found else None
 
     def remember_organization(self, name: str, organization_id: int) -> None:
         ask(
             lambda: self._redis.set(
-                keys.organization(normal_name(name)), organization_id, ex=REMEMBER_SECONDS
+                keys.DEFAULT_ACCOUNT.organization(normalize_name(name)), organization_id, ex=CONTACT_SECONDS
             )
         )
 
     def forget_organization(self, name: str) -> None:
-        ask(lambda: self._redis.delete(keys.organization(normal_name(name))))
+        ask(lambda: self._redis.delete(keys.DEFAULT_ACCOUNT.organization(normalize_name(name))))
 
     def _remember(self, key: str, *, anew: bool = False, **fields: str | float) -> None:
         pairs = [part for pair in fields.items() for part in pair]
         script = scripts.source("ledger/remember")
         ask(
             lambda: scripts.run(
-                self._redis, script, 0, self._submission, key, REMEMBER_SECONDS, int(anew), *pairs
+                self._redis, script, 0, self._submission, key, CONTACT_SECONDS, int(anew), *pairs
             )
         )
 
 
-def normal_name(name: str) -> str:
+def normalize_name(name: str) -> str:
     """An organisation's name as it is compared: case and inner white space do not count."""
     return " ".join(name.split()).casefold()

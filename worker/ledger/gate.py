@@ -7,7 +7,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from worker.store import keys
-from worker.store.connection import ask, asking
+from worker.store.connection import ask, translate_errors
 from worker.store.scripts import Scripts
 
 OUTAGE_SUBMISSIONS, OUTAGE_SECONDS = 3, 10.0
@@ -39,14 +39,14 @@ class Gate:
         """Ends an operator's pause, and lets the gate be tried at once."""
         self._scripts.run("gate/resume", by)
 
-    def shut(self, submission_id: str, reason: str, until: float, *, probe: bool) -> None:
+    def close(self, submission_id: str, reason: str, until: float, *, probe: bool) -> None:
         """Stops every worker until `until`, because of what `submission_id` met. With `probe`, one
         submission is then let through to try, else all go. A gate that stands is never opened
         sooner by this.
         """
         self._scripts.run("gate/close", submission_id, reason, "probe" if probe else "timed", until)
 
-    def outage(self, submission_id: str) -> bool:
+    def note_failure(self, submission_id: str) -> bool:
         """Notes that a delivery did not get through to Pipedrive; whether that is an outage by
         now.
         """
@@ -56,13 +56,13 @@ class Gate:
 
     def probes(self) -> int:
         """How often the closed gate was tried in vain."""
-        return int(ask(lambda: self._scripts.redis.hget(keys.GATE, "probes")) or 0)
+        return int(ask(lambda: self._scripts.redis.hget(keys.DEFAULT_ACCOUNT.gate, "probes")) or 0)
 
-    def paused(self) -> Pause | None:
+    def find_pause(self) -> Pause | None:
         """The operator's pause, else the closed gate, else None."""
-        with asking(), self._scripts.redis.pipeline(transaction=False) as pipe:
+        with translate_errors(), self._scripts.redis.pipeline(transaction=False) as pipe:
             pipe.hgetall(keys.PAUSE)
-            pipe.hgetall(keys.GATE)
+            pipe.hgetall(keys.DEFAULT_ACCOUNT.gate)
             pause, gate = pipe.execute()
         if pause:
             return Pause(

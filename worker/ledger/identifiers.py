@@ -23,14 +23,14 @@ Kind = Literal["email", "phone", "id"]
 Identifier = tuple[Kind, str]
 """What it is, and its normalised text; `id` is a submission's own."""
 
-DEEP = 40
-FEWEST_DIGITS = 5
+MAX_DEPTH = 40
+MIN_PHONE_DIGITS = 5
 _EMAIL = re.compile(r"[^\s@<>,;]{1,64}@[^\s@<>,;]{1,255}")
 _PHONE = re.compile(r"\+?[\d\s()./-]{5,40}")
 _BOUNDARY = re.compile(r'boundary="?([^";,]{1,200})"?', re.IGNORECASE)
 
 
-def normal(kind: Kind, text: str) -> str:
+def normalize(kind: Kind, text: str) -> str:
     """As it is compared: an e-mail without case, a phone number by its digits (`00` in front is
     `+`).
     """
@@ -55,41 +55,41 @@ def identifiers(submission_id: str, lead: Lead | None, raw: Raw | None) -> set[I
     return found
 
 
-def marks(submission_id: str, lead: Lead | None, raw: Raw | None) -> list[str]:
+def erasure_marks(submission_id: str, lead: Lead | None, raw: Raw | None) -> list[str]:
     """The keys of the marks that `worker.erasure.erasure` may have set on a submission like
     this.
     """
     return sorted(keys.erased(*each) for each in identifiers(submission_id, lead, raw))
 
 
-def of_lead(lead: Lead) -> set[Identifier]:
+def lead_identifiers(lead: Lead) -> set[Identifier]:
     """The lead's own address and number."""
     given: list[tuple[Kind, str | None]] = [("email", lead.email), ("phone", lead.phone)]
-    return {(kind, normal(kind, text)) for kind, text in given if text}
+    return {(kind, normalize(kind, text)) for kind, text in given if text}
 
 
-def remembered_by(lead: Lead) -> list[str]:
+def cached_person_keys(lead: Lead) -> list[str]:
     """The keys under which deliveries of such a lead remember the person
     (`worker.delivery.context.identity`).
     """
-    email = [keys.person("email", lead.email.casefold())] if lead.email else []
+    email = [keys.DEFAULT_ACCOUNT.person("email", lead.email.casefold())] if lead.email else []
     digits = "".join(sign for sign in lead.phone or "" if sign.isdigit() or sign == "+")
-    return email + ([keys.person("phone", digits)] if digits else [])
+    return email + ([keys.DEFAULT_ACCOUNT.person("phone", digits)] if digits else [])
 
 
 def _read(text: str) -> set[Identifier]:
     text = text.strip()[:400]
     bare = text.removeprefix("mailto:").removeprefix("tel:")
     if _EMAIL.fullmatch(bare):
-        return {("email", normal("email", bare))}
-    if _PHONE.fullmatch(bare) and sum(sign.isdigit() for sign in bare) >= FEWEST_DIGITS:
-        return {("phone", normal("phone", bare))}
+        return {("email", normalize("email", bare))}
+    if _PHONE.fullmatch(bare) and sum(sign.isdigit() for sign in bare) >= MIN_PHONE_DIGITS:
+        return {("phone", normalize("phone", bare))}
     return set()
 
 
 def _texts(tree: Any, depth: int = 0) -> Iterator[str]:
     """Every text in a tree, also those inside of texts that are JSON."""
-    if depth > DEEP:
+    if depth > MAX_DEPTH:
         return
     if isinstance(tree, dict):
         for value in tree.values():

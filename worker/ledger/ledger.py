@@ -21,14 +21,19 @@ import redis
 import structlog
 
 from worker.contract import VERSION, Attempt, Cause, Lead, Moment, State
-from worker.encryption import Vault
+from worker.encryption import Cipher
 from worker.errors import LeaseLost, NotAllowed, StoreUnavailable
 from worker.ledger.gate import Gate
 from worker.ledger.record import Record, decode, seal
-from worker.ledger.rollback import LIFETIME_SECONDS, PATIENCE_SECONDS, Tide, Tidings
-from worker.ledger.schedule import Turns
+from worker.ledger.rollback import (
+    ROLL_CALL_SECONDS,
+    SILENT_PROCESS_SECONDS,
+    RollbackDetector,
+    StoreStatus,
+)
+from worker.ledger.schedule import Schedule
 from worker.store import keys
-from worker.store.connection import ask, asking
+from worker.store.connection import ask, translate_errors
 from worker.store.scripts import Scripts
 
 log = structlog.get_logger("leadline.ledger")
@@ -37,7 +42,7 @@ Fact = str | int | bytes | None
 """The value of a record's field; None removes it."""
 
 
-class Verdict(StrEnum):
+class ClaimResult(StrEnum):
     """What `claim` says of a submission."""
 
     CLAIMED = "claimed"
@@ -80,18 +85,18 @@ class Ledger:
     def __init__(
         self,
         connection: redis.Redis,
-        vault: Vault,
+        cipher: Cipher,
         clock: Callable[[], float] | None = None,
         version: int = VERSION,
-        tide: Tide | None = None,
+        rollback: RollbackDetector | None = None,
     ) -> None:
         self.redis = connection
-        self.vault = vault
+        self.cipher = cipher
         self.version = version
-        self._tide = tide
+        self._rollback = rollback
         self._scripts = Scripts(connection, clock)
         self.gate = Gate(self._scripts)
-        self.turns = Turns(self._scripts, version)
+        self.schedule = Schedule(self._scripts, version)
 
     def now(self) -> float:
         """Unix seconds by the ledger's clock."""
@@ -103,7 +108,7 @@ class Ledger:
     def get(self, submission_id: str) -> Record | None:
         fields = ask(lambda: self.redis.hgetall(keys.submission(submission_id)))
         return (
-            decode(submission_id, fields, self.vault, self.version)
+            decode(submission_id, fields, self.cipher, self.version)
             if fields and b"state" in fields
             else None
         )
@@ -118,10 +123,10 @@ class Ledger:
 
     def counts(self) -> dict[State, int]:
         """How many submissions are in each state; erased ones also when their receipt is gone."""
-        with asking(), self.redis.pipeline(transaction=True) as pipe:
+        with translate_errors(), self.redis.pipeline(transaction=True) as pipe:
             for state in State:
                 pipe.zcard(keys.state(state))
-            pipe.get(keys.GONE)
+            pipe.get(keys.FORGOTTEN)
             *found, gone = pipe.execute()
         counted = dict(zip(State, found, strict=True))
         return counted | {State.ERASED: counted[State.ERASED] + int(gone or 0)}
@@ -163,18 +168,18 @@ class Ledger:
         token: str,
         lease_seconds: float,
         *,
-        person_line: str = "",
-        organization_line: str = "",
-        organization_memory: str = "",
-    ) -> Verdict:
+        person_queue: str = "",
+        organization_queue: str = "",
+        organization_key: str = "",
+    ) -> ClaimResult:
         """Leases the submission to `token`, unless it is not wanted or of a newer version, the gate
         is closed, or another of the person goes first.
         """
-        lines = (person_line, organization_line, organization_memory)
+        lines = (person_queue, organization_queue, organization_key)
         reply = self._scripts.run(
             "ledger/claim", submission_id, token, lease_seconds, *lines, self.version
         )
-        return Verdict(reply[0].decode())
+        return ClaimResult(reply[0].decode())
 
     def renew(self, submission_id: str, token: str, lease_seconds: float) -> bool:
         return bool(self._scripts.run("ledger/renew", submission_id, token, lease_seconds))
@@ -189,8 +194,12 @@ class Ledger:
         it must not be sent.
         """
         for _ in range(2):
-            tide = self._tide
-            told = ("", 0, "", "") if tide is None else (tide.name, tide.mark, tide.server, horizon)
+            tide = self._rollback
+            told = (
+                ("", 0, "", "")
+                if tide is None
+                else (tide.name, tide.create_count, tide.server, horizon)
+            )
             mark = self._scripts.run(
                 "ledger/announce", submission_id, token, lease_seconds, step, *told
             )
@@ -198,43 +207,46 @@ class Ledger:
                 raise LeaseLost(submission_id)
             if mark > 0:
                 if tide is not None:
-                    tide.announced(mark)
+                    tide.record_create_count(mark)
                 return
             tidings = self.store_status()
-            if not tidings.agreed or tidings.horizon != horizon:
+            if not tidings.agreed or tidings.restored_at != horizon:
                 break
         raise StoreUnavailable("Redis may have gone back in time")
 
-    def store_status(self, submission_id: str = "", *, leaves: bool = False) -> Tidings:
+    def store_status(self, submission_id: str = "", *, leaves: bool = False) -> StoreStatus:
         """Says what this process has announced, and hears whether this is the store it knows
         (`worker.ledger.rollback`); also its beat.
 
         With `submission_id`, whether that is to be looked for first. `leaves`: the process ends.
         """
-        tide = self._tide
+        tide = self._rollback
         if tide is None:
-            return Tidings(agreed=True, horizon="", doubt=False)
+            return StoreStatus(agreed=True, restored_at="", needs_lookup=False)
         told = [
             part
-            for voice in tide.voices()
-            for part in (voice.name, voice.mark, voice.server, voice.all)
+            for voice in tide.reports()
+            for part in (voice.name, voice.create_count, voice.server, voice.total_create_count)
         ]
         agreed, server, horizon, doubt, counted_on, leap, announced = self._scripts.run(
             "ledger/tide",
             tide.settle_seconds,
-            PATIENCE_SECONDS,
-            LIFETIME_SECONDS,
+            ROLL_CALL_SECONDS,
+            SILENT_PROCESS_SECONDS,
             submission_id,
             int(leaves),
             *told,
         )
-        tide.heard(announced)
+        tide.record_total(announced)
         if agreed:
-            tide.agreed(server.decode())
+            tide.confirm_server(server.decode())
         if leaves:
             tide.close(keep=bool(counted_on))
-        return Tidings(
-            agreed=bool(agreed), horizon=horizon.decode(), doubt=bool(doubt), leap=float(leap or 0)
+        return StoreStatus(
+            agreed=bool(agreed),
+            restored_at=horizon.decode(),
+            needs_lookup=bool(doubt),
+            clock_jump_at=float(leap or 0),
         )
 
     def learn(self, submission_id: str, token: str, step: str, facts: Mapping[str, Fact]) -> None:
@@ -262,7 +274,7 @@ class Ledger:
         next_at: float | None = None,
         reason: str = "",
         used: int = 1,
-        keep_line: bool = False,
+        keep_place: bool = False,
         cause: Cause | None = None,
         counter: str = "",
         facts: Mapping[str, Fact] | None = None,
@@ -281,7 +293,7 @@ class Ledger:
             "" if next_at is None else next_at,
             reason,
             used,
-            int(keep_line),
+            int(keep_place),
             msgspec.json.encode(cause) if cause else "",
             counter,
             len(pairs) // 2,
@@ -312,7 +324,7 @@ class Ledger:
 
         `seen` is the `updated_at` of the record that the lead was made from.
         """
-        sealed = seal(lead, self.vault) if lead is not None else b""
+        sealed = seal(lead, self.cipher) if lead is not None else b""
         self._scripts.add(
             pipe,
             "ledger/decide",
@@ -416,7 +428,9 @@ class Ledger:
         longer; how many it were.
         """
         return int(
-            self._scripts.run("ledger/forget", since, keys.GONE, keys.DOUBLES, *submission_ids)
+            self._scripts.run(
+                "ledger/forget", since, keys.FORGOTTEN, keys.DUPLICATES, *submission_ids
+            )
         )
 
 

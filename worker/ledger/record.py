@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from worker.contract import VERSION, Cause, Lead, Precedence, Raw, Result, State, Submission
-from worker.encryption import CannotOpen, Vault
+from worker.encryption import Cipher, DecryptionError
 
 OWN = frozenset(
     {"v", "source", "state", "received_at", "updated_at", "accepted_as", "precedence", "attempts",
@@ -77,12 +77,12 @@ def spooled_record(submission: Submission) -> Record:
     )
 
 
-def seal(value: Lead | Raw, vault: Vault) -> bytes:
-    return vault.seal(msgspec.msgpack.encode(value))
+def seal(value: Lead | Raw, cipher: Cipher) -> bytes:
+    return cipher.encrypt(msgspec.msgpack.encode(value))
 
 
 def decode(
-    submission_id: str, fields: Mapping[bytes, bytes], vault: Vault, version: int = VERSION
+    submission_id: str, fields: Mapping[bytes, bytes], cipher: Cipher, version: int = VERSION
 ) -> Record:
     """Reads a Redis hash into a `Record`. Unknown fields are left alone; of a newer version all but
     the ledger's own.
@@ -102,12 +102,14 @@ def decode(
     content: dict[str, Lead | Raw | bool | None] = {"lead": None, "raw": None, "sealed": newer}
     try:
         content["lead"] = (
-            msgspec.msgpack.decode(vault.open(text["lead"]), type=Lead) if "lead" in text else None
+            msgspec.msgpack.decode(cipher.decrypt(text["lead"]), type=Lead)
+            if "lead" in text
+            else None
         )
         content["raw"] = (
-            msgspec.msgpack.decode(vault.open(text["raw"]), type=Raw) if "raw" in text else None
+            msgspec.msgpack.decode(cipher.decrypt(text["raw"]), type=Raw) if "raw" in text else None
         )
-    except (CannotOpen, msgspec.MsgspecError, UnicodeDecodeError):
+    except (DecryptionError, msgspec.MsgspecError, UnicodeDecodeError):
         content["sealed"] = True
     cause = msgspec.json.decode(text["cause"], type=Cause) if "cause" in text else None
     fetch = msgspec.json.decode(text["fetch"], type=dict[str, str]) if "fetch" in text else None

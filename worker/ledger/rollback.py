@@ -41,22 +41,22 @@ log = structlog.get_logger("leadline.tide")
 FOLDER = "tide"
 """Inside the data directory."""
 
-PATIENCE_SECONDS = 15.0
+ROLL_CALL_SECONDS = 15.0
 """How long after a restart of Redis those on the roll are waited for: three beats, or the start of
 a process.
 """
 
-LIFETIME_SECONDS = 60.0
+SILENT_PROCESS_SECONDS = 60.0
 """Who was silent for longer when the store was last written is not waited for."""
 
-TOUCHED_SECONDS = 10.0
+MAX_FILE_AGE_DIFFERENCE_SECONDS = 10.0
 """A file that was changed so much later than it says was put here by somebody else."""
 
-LENGTH = 200
+FILE_BYTES = 200
 """Bytes of a file, always written whole."""
 
 
-class Tidings(Struct, frozen=True):
+class StoreStatus(Struct, frozen=True):
     """What the store says of itself. Until `agreed`, ask again. `horizon` is Unix seconds as text,
     empty when there never was one; `doubt`: the record asked for came before it and has not been
     looked for since. `leap` (Unix seconds): when its clock was last found to be set ahead, 0 when
@@ -64,23 +64,23 @@ class Tidings(Struct, frozen=True):
     """
 
     agreed: bool
-    horizon: str
-    doubt: bool
-    leap: float = 0.0
+    restored_at: str
+    needs_lookup: bool
+    clock_jump_at: float = 0.0
 
 
-class Voice(Struct, frozen=True):
+class ProcessReport(Struct, frozen=True):
     """A process by its name, how many creates it announced, on which life of the server, and how
     many all had when it asked.
     """
 
     name: str
-    mark: int
+    create_count: int
     server: str
-    all: int
+    total_create_count: int
 
 
-class Tide:
+class RollbackDetector:
     """What one process knows of the past. `folder` None: only in memory. `wall` is Unix seconds, as
     files have them.
 
@@ -92,8 +92,8 @@ class Tide:
     ) -> None:
         self.name = secrets.token_hex(8)
         self.settle_seconds = settle_seconds
-        self.mark = 0
-        self.all = 0
+        self.create_count = 0
+        self.total_create_count = 0
         self.server = ""
         self._folder = folder
         self._wall = wall
@@ -103,30 +103,30 @@ class Tide:
         self._lock = threading.Lock()
 
     @property
-    def voice(self) -> Voice:
-        return Voice(self.name, self.mark, self.server, self.all)
+    def report(self) -> ProcessReport:
+        return ProcessReport(self.name, self.create_count, self.server, self.total_create_count)
 
-    def announced(self, mark: int) -> None:
+    def record_create_count(self, mark: int) -> None:
         """The store has our mark at `mark`; written down before anything is created."""
         with self._lock:
-            self.mark = max(self.mark, mark)
+            self.create_count = max(self.create_count, mark)
             self._write()
 
-    def heard(self, all_: int) -> None:
+    def record_total(self, all_: int) -> None:
         """So many creates were announced by everybody together, as the store says."""
         with self._lock:
-            if all_ > self.all:
-                self.all = all_
+            if all_ > self.total_create_count:
+                self.total_create_count = all_
                 self._write()
 
-    def voices(self) -> list[Voice]:
+    def reports(self) -> list[ProcessReport]:
         """Our own, and those of processes that died here and were not spoken for yet."""
         with self._lock:
             self._open()
-            dead = [_last_words(name, file) for name, file in self._dead.items()]
-            return [self.voice, *(voice for voice in dead if voice is not None)]
+            dead = [_read_report(name, file) for name, file in self._dead.items()]
+            return [self.report, *(voice for voice in dead if voice is not None)]
 
-    def agreed(self, server: str) -> None:
+    def confirm_server(self, server: str) -> None:
         """This life of the server is the one that all agreed on: nobody asks for the dead any
         more.
         """
@@ -160,9 +160,9 @@ class Tide:
             self._dead = {
                 path.name: file
                 for path in sorted(self._folder.iterdir())
-                if (file := _taken(path)) is not None
+                if (file := _lock_file(path)) is not None
             }
-            self._file = _taken(self._folder / self.name, os.O_CREAT)
+            self._file = _lock_file(self._folder / self.name, os.O_CREAT)
             self._write()
         except OSError as error:
             log.warning(
@@ -175,25 +175,25 @@ class Tide:
         """
         if self._file is None:
             return
-        text = f"{self.mark} {self.server or '-'} {self._wall():.3f} {self.all}\n"
+        text = f"{self.create_count} {self.server or '-'} {self._wall():.3f} {self.total_create_count}\n"
         with suppress(OSError):
-            os.pwrite(self._file, text.encode().ljust(LENGTH), 0)
+            os.pwrite(self._file, text.encode().ljust(FILE_BYTES), 0)
 
 
-def _last_words(name: str, file: int) -> Voice | None:
+def _read_report(name: str, file: int) -> ProcessReport | None:
     """None for a file that says nothing, or was put here by somebody else: nobody can speak for
     that process.
     """
     try:
-        mark, server, at, all_ = os.pread(file, LENGTH, 0).decode().split()
-        if os.fstat(file).st_ctime - float(at) > TOUCHED_SECONDS:
+        mark, server, at, all_ = os.pread(file, FILE_BYTES, 0).decode().split()
+        if os.fstat(file).st_ctime - float(at) > MAX_FILE_AGE_DIFFERENCE_SECONDS:
             return None
-        return Voice(name, int(mark), "" if server == "-" else server, int(all_))
+        return ProcessReport(name, int(mark), "" if server == "-" else server, int(all_))
     except (OSError, ValueError):
         return None
 
 
-def _taken(path: Path, flags: int = 0) -> int | None:
+def _lock_file(path: Path, flags: int = 0) -> int | None:
     """The file, locked for us; None while its process lives."""
     file = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
     try:

@@ -11,8 +11,8 @@ import msgspec
 from worker.contract import Cause, State
 from worker.metrics import series
 from worker.store import keys
-from worker.store.connection import ask, asking
-from worker.store.scripts import BACKFILL_TURNS, Scripts
+from worker.store.connection import ask, translate_errors
+from worker.store.scripts import BACKFILL_SCORE, Scripts
 
 CRASHES_ALLOWED = 3
 
@@ -23,11 +23,11 @@ POISON = Cause(
     hint="look at the worker's log for what it does to the process, then retry it alone",
 )
 
-LOOK = 5_000
+INDEX_PAGE_SIZE = 5_000
 """Ids of the index that are read at a time."""
 
 
-class Turns:
+class Schedule:
     """Every method may raise `StoreUnavailable`. What needs a worker of a newer version than
     `version` waits for one.
     """
@@ -48,7 +48,7 @@ class Turns:
         """Replays, and what came late out of a spool, as far as it waits for room; in order."""
         ids = ask(
             lambda: self._redis.zrange(
-                keys.DUE, BACKFILL_TURNS, "+inf", byscore=True, offset=0, num=limit
+                keys.DUE, BACKFILL_SCORE, "+inf", byscore=True, offset=0, num=limit
             )
         )
         return [raw.decode() for raw in ids]
@@ -61,7 +61,7 @@ class Turns:
             )
         )
         names = [raw.decode() for raw in ids]
-        with asking():
+        with translate_errors():
             rests = [self._redis.hget(keys.submission(name), "next_at") for name in names]
         return [name for name, until in zip(names, rests, strict=True) if float(until or 0) <= now]
 
@@ -74,16 +74,21 @@ class Turns:
         for their turn.
         """
         found: list[str] = []
-        for start in itertools.count(0, LOOK):
-            with asking():
+        for start in itertools.count(0, INDEX_PAGE_SIZE):
+            with translate_errors():
                 page = self._redis.zrange(
-                    keys.state(State.QUEUED), "-inf", before, byscore=True, offset=start, num=LOOK
+                    keys.state(State.QUEUED),
+                    "-inf",
+                    before,
+                    byscore=True,
+                    offset=start,
+                    num=INDEX_PAGE_SIZE,
                 )
                 ids = cast("list[Any]", page)
                 turns = self._redis.zmscore(keys.DUE, ids) if ids else []
             alone = [raw.decode() for raw, turn in zip(ids, turns, strict=True) if turn is None]
             found += [name for name in alone if name not in present]
-            if len(ids) < LOOK or len(found) >= limit:
+            if len(ids) < INDEX_PAGE_SIZE or len(found) >= limit:
                 break
         return found[:limit]
 

@@ -9,14 +9,14 @@ import msgspec
 import redis
 from msgspec import Struct
 
-from worker.accept.spool import SPOOL, spooled
+from worker.accept.spool import SPOOL_FOLDER, count_spooled
 from worker.causes import UNRECORDED, cause_id
 from worker.contract import WORKING, Cause, State
 from worker.ledger import Ledger, Pause
 from worker.ledger.audit import ignored
 from worker.store import keys
-from worker.store.connection import asking
-from worker.times import iso
+from worker.store.connection import translate_errors
+from worker.times import format_iso
 
 LEAD_TOKENS = 35
 """API tokens of a new lead without a note: a search, a person, a lead."""
@@ -83,27 +83,29 @@ def overview(ledger: Ledger, data_dir: Path, *, open_causes: int | None = None) 
 
     `open_causes` is their number where somebody knows it; None counts them in the store.
     """
-    now, pause = ledger.now(), ledger.gate.paused()
+    now, pause = ledger.now(), ledger.gate.find_pause()
     counts, oldest, left, beats, doubled, newer = _figures(ledger.redis)
-    alive, spool = _alive(beats, now), spooled(data_dir / SPOOL)
+    alive, spool = _alive(beats, now), count_spooled(data_dir / SPOOL_FOLDER)
     tokens = int(left) if left else None
     return Overview(
         states=counts,
         oldest_seconds={state: int(max(0.0, now - since)) for state, since in oldest.items()},
         causes=_open(ledger) if open_causes is None else open_causes,
-        paused=Paused(pause.reason, iso(pause.since) or "", iso(pause.until)) if pause else None,
+        paused=Paused(pause.reason, format_iso(pause.since) or "", format_iso(pause.until))
+        if pause
+        else None,
         degraded=_degraded(alive, pause, spool, newer),
         tokens=Tokens(tokens, tokens // LEAD_TOKENS if tokens is not None else None),
         workers=alive,
         spool=spool,
         doubles=doubled,
-        as_of=iso(now) or "",
+        as_of=format_iso(now) or "",
     )
 
 
 def while_away(last: Overview | None, data_dir: Path) -> Overview:
     """What can be said while Redis is away, by what was `last` known."""
-    known, spool = last or NOTHING_KNOWN, spooled(data_dir / SPOOL)
+    known, spool = last or NOTHING_KNOWN, count_spooled(data_dir / SPOOL_FOLDER)
     degraded = [
         "redis",
         *(part for part in known.degraded if part not in ("redis", "spool")),
@@ -129,14 +131,14 @@ def _figures(
     """Counts by state, since when the oldest of some is there, tokens left, the workers' beats,
     doubles, those of a newer version that wait: of one moment.
     """
-    with asking(), connection.pipeline(transaction=True) as pipe:
+    with translate_errors(), connection.pipeline(transaction=True) as pipe:
         for state in State:
             pipe.zcard(keys.state(state))
         for state in AGEING:
             pipe.zrange(keys.state(state), 0, 0, withscores=True)
-        pipe.get(keys.ALLOWANCE + "left")
+        pipe.get(keys.DEFAULT_ACCOUNT.allowance("left"))
         pipe.hvals(keys.WORKERS)
-        pipe.hlen(keys.DOUBLES)
+        pipe.hlen(keys.DUPLICATES)
         pipe.zcard(keys.NEWER)
         found: list[Any] = pipe.execute()
     counts = {state.value: count for state, count in zip(State, found, strict=False)}
@@ -194,7 +196,7 @@ def causes(ledger: Ledger) -> list[CauseCount]:
 
 def _dead(ledger: Ledger) -> list[tuple[Cause, float]]:
     """What each dead letter died of and when, the oldest first. Raises `StoreUnavailable`."""
-    with asking():
+    with translate_errors():
         ids = cast(
             "list[tuple[bytes, float]]",
             ledger.redis.zrange(keys.state(State.DEAD), 0, -1, withscores=True),

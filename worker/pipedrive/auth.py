@@ -39,7 +39,7 @@ RELEASE = (
 )
 
 
-class Lock:
+class SharedLock:
     """Held by at most one owner, and for at most `seconds`. Methods may raise
     `redis.RedisError`.
     """
@@ -62,19 +62,19 @@ class Lock:
 
 
 REFRESH = Call("oauth.refresh", "POST", "", 0)
-EARLY_SECONDS = 60.0
+RENEW_BEFORE_SECONDS = 60.0
 """A token is renewed this long before it expires, so that none expires on its way."""
-FRESH_SECONDS = 30.0
+MIN_TOKEN_AGE_SECONDS = 30.0
 """A token refused this soon after it was issued is not mended by another one."""
-REFUSAL_SECONDS = 15.0
+REJECTION_SECONDS = 15.0
 """For so long the other workers believe the one that heard that the refresh token is refused."""
-REFUSED = "the refresh token is refused: connect the app again"
+REJECTED = "the refresh token is refused: connect the app again"
 BUSY = "another worker is renewing the access token and has not finished"
 LOCK_SECONDS = 30.0
 REQUEST_SECONDS = 15.0
 """Less than the lock holds."""
-WAIT_SECONDS, WAIT_STEP = 5.0, 0.05
-LIFETIME_GUESS = 3600.0
+WAIT_SECONDS, WAIT_STEP_SECONDS = 5.0, 0.05
+DEFAULT_LIFETIME_SECONDS = 3600.0
 
 
 class Auth(Protocol):
@@ -85,10 +85,10 @@ class Auth(Protocol):
         `StoreUnavailable`.
         """
 
-    def refused(self) -> bool:
+    def renew(self) -> bool:
         """Called on a 401. True: new credentials are at hand, and trying once more is worth it."""
 
-    def base(self) -> str | None:
+    def base_url(self) -> str | None:
         """Where the company's API lives, if the credentials say so."""
 
 
@@ -101,14 +101,14 @@ class ApiToken:
     def headers(self) -> dict[str, str]:
         return dict(self._headers)
 
-    def refused(self) -> bool:
+    def renew(self) -> bool:
         return False
 
-    def base(self) -> str | None:
+    def base_url(self) -> str | None:
         return None
 
 
-class Tokens(Struct, frozen=True, kw_only=True):
+class OAuthTokens(Struct, frozen=True, kw_only=True):
     """What is sealed in Redis. Times in Unix seconds. `origin` is the digest of the configured
     token it all came from.
     """
@@ -121,12 +121,12 @@ class Tokens(Struct, frozen=True, kw_only=True):
     api_domain: str | None = None
 
 
-class _Granted(Struct, frozen=True):
+class _TokenResponse(Struct, frozen=True):
     """The token endpoint's answer."""
 
     access_token: str
     refresh_token: str | None = None
-    expires_in: float = LIFETIME_GUESS
+    expires_in: float = DEFAULT_LIFETIME_SECONDS
     api_domain: str | None = None
     scope: str | None = None
 
@@ -146,164 +146,167 @@ class OAuth:
         client_id: str,
         client_secret: str,
         refresh_token: str,
-        url: str,
-        seal: Callable[[bytes], bytes],
-        unseal: Callable[[bytes], bytes],
+        token_url: str,
+        encrypt: Callable[[bytes], bytes],
+        decrypt: Callable[[bytes], bytes],
         clock: Callable[[], float] = time.time,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._redis = connection
         self._http = http
-        self._client = (str(client_id), str(client_secret))
-        self._configured = str(refresh_token)
+        self._client_credentials = (str(client_id), str(client_secret))
+        self._configured_refresh_token = str(refresh_token)
         self._origin = hashlib.sha256("\x1f".join((client_id, refresh_token)).encode()).hexdigest()[
             :32
         ]
-        self._url = url
-        self._seal = seal
-        self._unseal = unseal
+        self._token_url = token_url
+        self._encrypt = encrypt
+        self._decrypt = decrypt
         self._clock = clock
         self._pause = pause
-        self._tokens: Tokens | None = None
-        self._turn = threading.Lock()
-        self._used = threading.local()
+        self._tokens: OAuthTokens | None = None
+        self._thread_lock = threading.Lock()
+        self._last_used = threading.local()
 
     def headers(self) -> dict[str, str]:
-        self._used.access = self._valid().access
-        return {"authorization": f"Bearer {self._used.access}"}
+        self._last_used.access = self._current_tokens().access
+        return {"authorization": f"Bearer {self._last_used.access}"}
 
-    def base(self) -> str | None:
+    def base_url(self) -> str | None:
         return self._tokens.api_domain if self._tokens else None
 
-    def refused(self) -> bool:
+    def renew(self) -> bool:
         """Takes the token another thread or worker got meanwhile, else gets a new one."""
-        refused = getattr(self._used, "access", self._tokens.access if self._tokens else None)
-        with self._my_turn():
+        rejected = getattr(self._last_used, "access", self._tokens.access if self._tokens else None)
+        with self._one_thread():
             newest = max(
-                (t for t in (self._stored(), self._tokens) if t),
+                (t for t in (self._read_stored(), self._tokens) if t),
                 key=lambda t: t.issued_at,
                 default=None,
             )
-            if newest is not None and newest.access != refused and not self._expiring(newest):
+            if newest is not None and newest.access != rejected and not self._is_expiring(newest):
                 self._tokens = newest
                 return True
-            if newest is not None and self._clock() - newest.issued_at < FRESH_SECONDS:
+            if newest is not None and self._clock() - newest.issued_at < MIN_TOKEN_AGE_SECONDS:
                 return False
-            self._tokens = self._renewed(instead_of=refused)
+            self._tokens = self._refresh_once(rejected=rejected)
             return True
 
-    def _valid(self) -> Tokens:
+    def _current_tokens(self) -> OAuthTokens:
         tokens = self._tokens
-        if tokens is not None and not self._expiring(tokens):
+        if tokens is not None and not self._is_expiring(tokens):
             return tokens
-        with self._my_turn():
-            if self._tokens is None or self._expiring(self._tokens):
-                stored = self._stored()
+        with self._one_thread():
+            if self._tokens is None or self._is_expiring(self._tokens):
+                stored = self._read_stored()
                 self._tokens = (
                     stored
-                    if stored and not self._expiring(stored)
-                    else self._renewed(instead_of=None)
+                    if stored and not self._is_expiring(stored)
+                    else self._refresh_once(rejected=None)
                 )
             return self._tokens
 
     @contextmanager
-    def _my_turn(self) -> Iterator[None]:
+    def _one_thread(self) -> Iterator[None]:
         """One thread of a process asks; the others wait here, which is cheaper than in Redis."""
-        if not self._turn.acquire(timeout=WAIT_SECONDS):
+        if not self._thread_lock.acquire(timeout=WAIT_SECONDS):
             raise Unavailable(REFRESH.name, BUSY)
         try:
             yield
         finally:
-            self._turn.release()
+            self._thread_lock.release()
 
-    def _expiring(self, tokens: Tokens) -> bool:
+    def _is_expiring(self, tokens: OAuthTokens) -> bool:
         """Whether it is (nearly) over; a clock that was set back counts too."""
         now = self._clock()
         return (
-            now >= tokens.expires_at - EARLY_SECONDS or now < tokens.issued_at - 2 * EARLY_SECONDS
+            now >= tokens.expires_at - RENEW_BEFORE_SECONDS
+            or now < tokens.issued_at - 2 * RENEW_BEFORE_SECONDS
         )
 
-    def _renewed(self, *, instead_of: str | None) -> Tokens:
+    def _refresh_once(self, *, rejected: str | None) -> OAuthTokens:
         """New tokens, got by us or by whoever is at it. `instead_of` is an access token that was
         refused.
         """
-        lock = Lock(self._redis, keys.OAUTH_LOCK, LOCK_SECONDS)
-        for _ in range(round(WAIT_SECONDS / WAIT_STEP)):
+        lock = SharedLock(self._redis, keys.DEFAULT_ACCOUNT.oauth_lock, LOCK_SECONDS)
+        for _ in range(round(WAIT_SECONDS / WAIT_STEP_SECONDS)):
             if ask(lock.take):
                 try:
-                    return self._useful(instead_of) or self._renew()
+                    return self._usable_stored(rejected) or self._refresh()
                 finally:
                     ask(lock.release)
-            self._pause(WAIT_STEP)
-            tokens = self._useful(instead_of)
+            self._pause(WAIT_STEP_SECONDS)
+            tokens = self._usable_stored(rejected)
             if tokens is not None:
                 return tokens
         raise Unavailable(REFRESH.name, BUSY)
 
-    def _useful(self, instead_of: str | None) -> Tokens | None:
-        stored = self._stored()
+    def _usable_stored(self, rejected: str | None) -> OAuthTokens | None:
+        stored = self._read_stored()
         return (
             stored
-            if stored and stored.access != instead_of and not self._expiring(stored)
+            if stored and stored.access != rejected and not self._is_expiring(stored)
             else None
         )
 
-    def _renew(self) -> Tokens:
+    def _refresh(self) -> OAuthTokens:
         """Asks with the newest refresh token we know of; if that is refused, once more with the
         configured one.
         """
-        if self._refused_lately():
-            raise Reauthorise(REFRESH.name, REFUSED)
-        known = [tokens for tokens in (self._stored(), self._tokens) if tokens]
+        if self._was_rejected_recently():
+            raise Reauthorise(REFRESH.name, REJECTED)
+        candidates = [tokens for tokens in (self._read_stored(), self._tokens) if tokens]
         newest = (
-            max(known, key=lambda tokens: tokens.issued_at).refresh if known else self._configured
+            max(candidates, key=lambda tokens: tokens.issued_at).refresh
+            if candidates
+            else self._configured_refresh_token
         )
-        for refresh_token in dict.fromkeys((newest, self._configured)):
+        for refresh_token in dict.fromkeys((newest, self._configured_refresh_token)):
             try:
-                return self._ask(refresh_token)
+                return self._request_tokens(refresh_token)
             except Reauthorise as error:
-                refused = error
+                rejection = error
         ask(
             lambda: self._redis.hset(
-                keys.OAUTH, mapping={"refused": f"{self._origin} {self._clock()}"}
+                keys.DEFAULT_ACCOUNT.oauth, mapping={"refused": f"{self._origin} {self._clock()}"}
             )
         )
-        raise refused
+        raise rejection
 
-    def _refused_lately(self) -> bool:
+    def _was_rejected_recently(self) -> bool:
         """Whether another worker has just heard that the app must be connected again."""
-        said = ask(lambda: self._redis.hget(keys.OAUTH, "refused"))
-        origin, _, at = (said or b"").decode().partition(" ")
-        return origin == self._origin and 0 <= self._clock() - float(at or 0) < REFUSAL_SECONDS
+        rejection = ask(lambda: self._redis.hget(keys.DEFAULT_ACCOUNT.oauth, "refused"))
+        origin, _, at = (rejection or b"").decode().partition(" ")
+        return origin == self._origin and 0 <= self._clock() - float(at or 0) < REJECTION_SECONDS
 
-    def _ask(self, refresh_token: str) -> Tokens:
+    def _request_tokens(self, refresh_token: str) -> OAuthTokens:
         received = self._post({"grant_type": "refresh_token", "refresh_token": refresh_token})
         now = self._clock()
-        granted = _granted(received, now)
+        response = _parse_token_response(received, now)
         # In memory first: should Redis fail now, a rotated refresh token is not lost with it.
-        self._tokens = tokens = Tokens(
-            access=granted.access_token,
-            refresh=granted.refresh_token or refresh_token,
+        self._tokens = tokens = OAuthTokens(
+            access=response.access_token,
+            refresh=response.refresh_token or refresh_token,
             issued_at=now,
-            expires_at=now + max(granted.expires_in, 2 * EARLY_SECONDS),
+            expires_at=now + max(response.expires_in, 2 * RENEW_BEFORE_SECONDS),
             origin=self._origin,
-            api_domain=company_base(granted.api_domain),
+            api_domain=company_base_url(response.api_domain),
         )
-        sealed = self._seal(msgspec.json.encode(tokens))
+        encrypted = self._encrypt(msgspec.json.encode(tokens))
         # What was granted is no secret, and the drift guard compares it with what deliveries need.
         ask(
             lambda: self._redis.hset(
-                keys.OAUTH, mapping={"tokens": sealed, "scopes": granted.scope or ""}
+                keys.DEFAULT_ACCOUNT.oauth, mapping={"tokens": encrypted, "scopes": response.scope or ""}
             )
         )
         return tokens
 
     def _post(self, form: dict[str, str]) -> Received:
         deadline = Deadline(REQUEST_SECONDS)
-        signed = httpx.BasicAuth(*self._client)
+        signed = httpx.BasicAuth(*self._client_credentials)
         request = httpx.Request(
             "POST",
-            self._url,
+            self._token_url,
             data=form,
             headers={"accept": "application/json", "accept-encoding": "gzip"},
         )
@@ -311,35 +314,35 @@ class OAuth:
         try:
             received = exchange(self._http, request, deadline)
         except httpx.TransportError as error:
-            raise lost(REFRESH, error, sent_bytes=deadline.sent) from error
+            raise lost(REFRESH, error, sent_bytes=deadline.sent_bytes) from error
         if received.fault is not None:
-            raise lost(REFRESH, received.fault, sent_bytes=deadline.sent) from received.fault
+            raise lost(REFRESH, received.fault, sent_bytes=deadline.sent_bytes) from received.fault
         return received
 
-    def _stored(self) -> Tokens | None:
+    def _read_stored(self) -> OAuthTokens | None:
         """The shared tokens, unless they stem from another connection of the app, or cannot be
         opened.
         """
-        sealed = ask(lambda: self._redis.hget(keys.OAUTH, "tokens"))
-        if sealed is None:
+        encrypted = ask(lambda: self._redis.hget(keys.DEFAULT_ACCOUNT.oauth, "tokens"))
+        if encrypted is None:
             return None
         try:
-            tokens = msgspec.json.decode(self._unseal(sealed), type=Tokens)
+            tokens = msgspec.json.decode(self._decrypt(encrypted), type=OAuthTokens)
         except Exception:  # whatever the vault raises: sealed under a lost key, the configured token is all there is
             return None
         return tokens if tokens.origin == self._origin else None
 
 
-def _granted(received: Received, now: float) -> _Granted:
+def _parse_token_response(received: Received, now: float) -> _TokenResponse:
     """The token endpoint's answer, read; https://www.rfc-editor.org/rfc/rfc6749#section-5"""
     if received.status == 200:
         try:
-            return msgspec.json.decode(received.body, type=_Granted, strict=False)
+            return msgspec.json.decode(received.body, type=_TokenResponse, strict=False)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise Unavailable(REFRESH.name, "an answer without tokens", status=200) from error
-    code = _oauth_error(received.body)
+    code = _parse_error_code(received.body)
     if received.status in (400, 401, 403) and code in ("invalid_grant", "unauthorized_client"):
-        raise Reauthorise(REFRESH.name, REFUSED, status=received.status, vendor_code=code)
+        raise Reauthorise(REFRESH.name, REJECTED, status=received.status, vendor_code=code)
     if received.status in (400, 401) and code == "invalid_client":
         raise Unauthorized(
             REFRESH.name,
@@ -351,7 +354,7 @@ def _granted(received: Received, now: float) -> _Granted:
     raise Unavailable(REFRESH.name, "an answer without tokens", status=received.status)
 
 
-def _oauth_error(body: bytes) -> str | None:
+def _parse_error_code(body: bytes) -> str | None:
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -360,7 +363,7 @@ def _oauth_error(body: bytes) -> str | None:
     return clean(code) if isinstance(code, str) else None
 
 
-def company_base(api_domain: str | None) -> str | None:
+def company_base_url(api_domain: str | None) -> str | None:
     """The API's address for this company, if it is one that tokens may be sent to: https, and
     Pipedrive's own.
     """
@@ -369,10 +372,10 @@ def company_base(api_domain: str | None) -> str | None:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return None
-    ours = (
+    is_pipedrive = (
         parts.scheme == "https"
         and host.endswith(".pipedrive.com")
         and port is None
         and parts.username is None
     )
-    return f"https://{host}" if ours else None
+    return f"https://{host}" if is_pipedrive else None

@@ -21,17 +21,17 @@ from worker.pipedrive import operations
 from worker.pipedrive.auth import Auth
 from worker.pipedrive.calls import Call
 from worker.pipedrive.deadline import Deadline
-from worker.pipedrive.models import Unreadable
+from worker.pipedrive.models import UnreadableResponse
 from worker.pipedrive.redaction import personal, redact
 from worker.pipedrive.responses import Answer, decipher, lost, unsure
 from worker.pipedrive.transport import Received, build_http, build_tls, exchange
 
 __all__ = [
-    "DEFAULT_BASE",
+    "DEFAULT_BASE_URL",
     "CallReport",
     "HttpClient",
-    "Limits",
-    "NoLimits",
+    "Limiter",
+    "Unlimited",
     "Pipedrive",
     "build_http",
     "build_tls",
@@ -41,15 +41,15 @@ HttpClient = httpx.Client
 """What `build_http` makes, for those who only hand it on."""
 
 
-DEFAULT_BASE = "https://api.pipedrive.com"
+DEFAULT_BASE_URL = "https://api.pipedrive.com"
 USER_AGENT = "Leadline"
-SUFFIXES = ("/api/v1", "/api/v2", "/v1", "/v2", "/api")
+VERSION_SUFFIXES = ("/api/v1", "/api/v2", "/v1", "/v2", "/api")
 """What people paste after the host; versions are part of each call's path."""
 
 R = TypeVar("R")
 
 
-class Limits(Protocol):
+class Limiter(Protocol):
     """Asked before each request and told after it."""
 
     def before(self, call: Call) -> None:
@@ -63,7 +63,7 @@ class Limits(Protocol):
         """
 
 
-class NoLimits:
+class Unlimited:
     """For stand-ins without limits."""
 
     def before(self, call: Call) -> None:
@@ -99,15 +99,15 @@ class Pipedrive:
         http: httpx.Client,
         base_url: str,
         auth: Auth,
-        limits: Limits,
+        limiter: Limiter,
         on_call: Callable[[CallReport], None] | None = None,
         timeout: float = 20.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._http = http
-        self._base = normal_base(base_url)
+        self._base_url = normalize_base_url(base_url)
         self._auth = auth
-        self._limits = limits
+        self._limiter = limiter
         self._on_call = on_call
         self._timeout = timeout
         self._clock = clock
@@ -132,23 +132,25 @@ class Pipedrive:
         body: Mapping[str, Any] | None = None,
     ) -> R:
         """Makes one call. `read` takes the answer's content apart and may raise `Unreadable`."""
-        content = _content(call, body)
+        content = _encode_body(call, body)
         target = call.path.format_map(
             {name: quote(str(value), safe="") for name, value in (path or {}).items()}
         )
         query = {
-            name: _parameter(value) for name, value in (params or {}).items() if value is not None
+            name: _encode_parameter(value)
+            for name, value in (params or {}).items()
+            if value is not None
         }
         try:
-            return self._once(call, read, target, query, content, body)
+            return self._call_once(call, read, target, query, content, body)
         except Reauthorise:
             raise
         except Unauthorized:
-            if not self._auth.refused():
+            if not self._auth.renew():
                 raise
-        return self._once(call, read, target, query, content, body)
+        return self._call_once(call, read, target, query, content, body)
 
-    def _once(
+    def _call_once(
         self,
         call: Call,
         read: Callable[[Answer], R],
@@ -158,7 +160,7 @@ class Pipedrive:
         body: Mapping[str, Any] | None,
     ) -> R:
         request = self._request(call, target, query, content)
-        self._limits.before(call)
+        self._limiter.before(call)
         deadline = Deadline(self._timeout, self._clock)
         received: Received | None = None
         error: PipedriveError | None = None
@@ -167,12 +169,12 @@ class Pipedrive:
             answer = decipher(
                 call, received.status, received.headers, received.body, sent=personal([query, body])
             )
-            return _understood(call, read, answer, received.status)
+            return _parse(call, read, answer, received.status)
         except PipedriveError as raised:
             error = raised
             raise
         finally:
-            self._told(call, received, error, self._timeout - deadline.left())
+            self._report(call, received, error, self._timeout - deadline.remaining())
 
     def _request(
         self, call: Call, target: str, query: Mapping[str, str], content: bytes | None
@@ -186,7 +188,9 @@ class Pipedrive:
         }
         if content is not None:
             headers["content-type"] = "application/json"
-        base = (self._auth.base() if self._base == DEFAULT_BASE else None) or self._base
+        base = (
+            self._auth.base_url() if self._base_url == DEFAULT_BASE_URL else None
+        ) or self._base_url
         return httpx.Request(
             call.method, base + target, params=dict(query) or None, headers=headers, content=content
         )
@@ -195,18 +199,18 @@ class Pipedrive:
         try:
             received = exchange(self._http, request, deadline)
         except httpx.TransportError as error:
-            raise lost(call, error, sent_bytes=deadline.sent) from error
+            raise lost(call, error, sent_bytes=deadline.sent_bytes) from error
         if (
             received.fault is not None and received.status < 400
         ):  # a refusal is one without its reasons too
-            raise lost(call, received.fault, sent_bytes=deadline.sent) from received.fault
+            raise lost(call, received.fault, sent_bytes=deadline.sent_bytes) from received.fault
         return received
 
-    def _told(
+    def _report(
         self, call: Call, received: Received | None, error: PipedriveError | None, seconds: float
     ) -> None:
         status = received.status if received else None
-        self._limits.after(call, status, received.headers if received else {})
+        self._limiter.after(call, status, received.headers if received else {})
         if self._on_call is not None:
             self._on_call(
                 CallReport(
@@ -220,12 +224,12 @@ class Pipedrive:
             )
 
 
-def normal_base(url: str) -> str:
+def normalize_base_url(url: str) -> str:
     """The base without a slash or version at its end; raises ValueError for what is no http(s)
     URL.
     """
     base = url.strip().rstrip("/")
-    for suffix in SUFFIXES:
+    for suffix in VERSION_SUFFIXES:
         if base.endswith(suffix):
             base = base.removesuffix(suffix).rstrip("/")
             break
@@ -235,7 +239,7 @@ def normal_base(url: str) -> str:
     return base
 
 
-def _content(call: Call, body: Mapping[str, Any] | None) -> bytes | None:
+def _encode_body(call: Call, body: Mapping[str, Any] | None) -> bytes | None:
     if body is None:
         return None
     try:
@@ -245,12 +249,12 @@ def _content(call: Call, body: Mapping[str, Any] | None) -> bytes | None:
         raise Invalid(call.name, f"cannot be written as JSON ({type(error).__name__})") from None
 
 
-def _parameter(value: object) -> str:
+def _encode_parameter(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _understood(call: Call, read: Callable[[Answer], R], answer: Answer, status: int) -> R:
+def _parse(call: Call, read: Callable[[Answer], R], answer: Answer, status: int) -> R:
     try:
         return read(answer)
-    except Unreadable as error:
+    except UnreadableResponse as error:
         raise unsure(call, redact(str(error)), status=status) from error

@@ -26,10 +26,10 @@ from msgspec import Struct, field
 
 from worker.lead.money import read_money
 
-SHORT_TEXT, LONG_TEXT = 255, 65_000
+MAX_SHORT_CHARS, MAX_LONG_CHARS = 255, 65_000
 """Characters, from the field-type table of the API reference."""
-YES = frozenset({"yes", "true", "1", "on", "y"})
-NO = frozenset({"no", "false", "0", "off", "n"})
+TRUE_WORDS = frozenset({"yes", "true", "1", "on", "y"})
+FALSE_WORDS = frozenset({"no", "false", "0", "off", "n"})
 
 _NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,16})?", re.ASCII)
 _RANGE = re.compile(r"\s*(?:/|\.\.|\s-\s|\u2013|\bto\b|\buntil\b)\s*")
@@ -65,126 +65,130 @@ class FieldInfo(Struct, frozen=True, kw_only=True):
             raise ValueError(f"fields of the type {self.type!r} cannot be written from text")
         return encoder(self, text)
 
-    def single(self, value: Any) -> dict[str, Any]:
+    def encode_single(self, value: Any) -> dict[str, Any]:
         return {self.key: value}
 
-    def pair(self, companion: str, value: Any, other: Any) -> dict[str, Any]:
+    def encode_pair(self, companion: str, value: Any, other: Any) -> dict[str, Any]:
         """A value and its companion; without a companion the value alone."""
         if self.entity == "person":
             return {self.key: {"value": value} | ({} if other is None else {companion: other})}
         return {self.key: value} | ({} if other is None else {f"{self.key}_{companion}": other})
 
-    def option_id(self, text: str) -> int | str | None:
+    def find_option_id(self, text: str) -> int | str | None:
         """The id of an option by label (whatever its case) or by id."""
-        wanted = text.strip().casefold()
+        label = text.strip().casefold()
         by_label = (
-            option.id for option in self.options if option.label.strip().casefold() == wanted
+            option.id for option in self.options if option.label.strip().casefold() == label
         )
-        by_id = (option.id for option in self.options if str(option.id) == wanted)
+        by_id = (option.id for option in self.options if str(option.id) == label)
         return next(by_label, next(by_id, None))
 
-    def expected_option(self, text: str) -> int | str:
-        found = self.option_id(text)
-        if found is None:
-            known = ", ".join(repr(option.label) for option in self.options[:12]) or "none"
-            raise ValueError(f"expected one of the field's options ({known}), got {_size(text)}")
-        return found
+    def require_option_id(self, text: str) -> int | str:
+        option_id = self.find_option_id(text)
+        if option_id is None:
+            labels = ", ".join(repr(option.label) for option in self.options[:12]) or "none"
+            raise ValueError(
+                f"expected one of the field's options ({labels}), got {_redacted(text)}"
+            )
+        return option_id
 
 
-def _short(info: FieldInfo, text: str) -> dict[str, Any]:
-    if len(text) > SHORT_TEXT:
-        raise ValueError(f"expected up to {SHORT_TEXT} characters, got {len(text)}")
-    return info.single(text)
+def _encode_short_text(info: FieldInfo, text: str) -> dict[str, Any]:
+    if len(text) > MAX_SHORT_CHARS:
+        raise ValueError(f"expected up to {MAX_SHORT_CHARS} characters, got {len(text)}")
+    return info.encode_single(text)
 
 
-def _long(info: FieldInfo, text: str) -> dict[str, Any]:
-    if len(text) > LONG_TEXT:
-        raise ValueError(f"expected up to {LONG_TEXT} characters, got {len(text)}")
-    return info.single(text)
+def _encode_long_text(info: FieldInfo, text: str) -> dict[str, Any]:
+    if len(text) > MAX_LONG_CHARS:
+        raise ValueError(f"expected up to {MAX_LONG_CHARS} characters, got {len(text)}")
+    return info.encode_single(text)
 
 
-def _double(info: FieldInfo, text: str) -> dict[str, Any]:
-    return info.single(_number(text))
+def _encode_double(info: FieldInfo, text: str) -> dict[str, Any]:
+    return info.encode_single(_parse_number(text))
 
 
-def _int(info: FieldInfo, text: str) -> dict[str, Any]:
-    number = _number(text)
+def _encode_int(info: FieldInfo, text: str) -> dict[str, Any]:
+    number = _parse_number(text)
     if not isinstance(number, int):
-        raise ValueError(f"expected a whole number, got {_size(text)}")
-    return info.single(number)
+        raise ValueError(f"expected a whole number, got {_redacted(text)}")
+    return info.encode_single(number)
 
 
-def _id(info: FieldInfo, text: str) -> dict[str, Any]:
+def _encode_id(info: FieldInfo, text: str) -> dict[str, Any]:
     """Users, persons and organisations: by id only."""
     if not re.fullmatch(r"[0-9]{1,15}", text, re.ASCII):
-        raise ValueError(f"expected an id (a whole number), got {_size(text)}")
-    return info.single(int(text))
+        raise ValueError(f"expected an id (a whole number), got {_redacted(text)}")
+    return info.encode_single(int(text))
 
 
-def _monetary(info: FieldInfo, text: str) -> dict[str, Any]:
+def _encode_monetary(info: FieldInfo, text: str) -> dict[str, Any]:
     """For a lead, a sum without a currency takes the account's default; a person's field does not
     say that it does.
     """
     money = read_money(text)
     if money is None:
-        raise ValueError(f"expected a sum such as '500 EUR', got {_size(text)}")
+        raise ValueError(f"expected a sum such as '500 EUR', got {_redacted(text)}")
     if money.currency is None and info.entity == "person":
-        raise ValueError(f"expected a sum with its currency such as '500 EUR', got {_size(text)}")
-    return info.pair("currency", _whole(money.amount), money.currency)
+        raise ValueError(
+            f"expected a sum with its currency such as '500 EUR', got {_redacted(text)}"
+        )
+    return info.encode_pair("currency", _int_if_whole(money.amount), money.currency)
 
 
-def _enum(info: FieldInfo, text: str) -> dict[str, Any]:
-    return info.single(info.expected_option(text))
+def _encode_enum(info: FieldInfo, text: str) -> dict[str, Any]:
+    return info.encode_single(info.require_option_id(text))
 
 
-def _set(info: FieldInfo, text: str) -> dict[str, Any]:
+def _encode_set(info: FieldInfo, text: str) -> dict[str, Any]:
     """A label may hold a comma itself, so the whole text is tried before its parts."""
-    whole = info.option_id(text)
+    whole = info.find_option_id(text)
     parts = [part for part in re.split(r"[,;\n]", text) if part.strip()]
     ids = (
         [whole]
         if whole is not None
-        else list(dict.fromkeys(info.expected_option(part) for part in parts))
+        else list(dict.fromkeys(info.require_option_id(part) for part in parts))
     )
     if not ids:
-        raise ValueError(f"expected options of the field, got {_size(text)}")
-    return info.single(",".join(str(one) for one in ids) if info.entity == "lead" else ids)
+        raise ValueError(f"expected options of the field, got {_redacted(text)}")
+    return info.encode_single(",".join(str(one) for one in ids) if info.entity == "lead" else ids)
 
 
-def _boolean(info: FieldInfo, text: str) -> dict[str, Any]:
+def _encode_boolean(info: FieldInfo, text: str) -> dict[str, Any]:
     word = text.casefold()
-    if word not in YES | NO:
-        raise ValueError(f"expected yes or no, got {_size(text)}")
-    return info.single(word in YES)
+    if word not in TRUE_WORDS | FALSE_WORDS:
+        raise ValueError(f"expected yes or no, got {_redacted(text)}")
+    return info.encode_single(word in TRUE_WORDS)
 
 
-def _date(info: FieldInfo, text: str) -> dict[str, Any]:
-    return info.single(_day(text))
+def _encode_date(info: FieldInfo, text: str) -> dict[str, Any]:
+    return info.encode_single(_parse_date(text))
 
 
-def _time(info: FieldInfo, text: str) -> dict[str, Any]:
-    return info.pair("until", _clock(text), None)
+def _encode_time(info: FieldInfo, text: str) -> dict[str, Any]:
+    return info.encode_pair("until", _parse_time(text), None)
 
 
-def _range(read: Callable[[str], str]) -> Callable[[FieldInfo, str], dict[str, Any]]:
+def _range_encoder(parse_end: Callable[[str], str]) -> Callable[[FieldInfo, str], dict[str, Any]]:
     def encode(info: FieldInfo, text: str) -> dict[str, Any]:
         ends = _RANGE.split(text)
         if len(ends) != 2:
-            raise ValueError(f"expected a start and an end such as 'A / B', got {_size(text)}")
-        start, end = read(ends[0].strip()), read(ends[1].strip())
-        if read is _day and end < start:  # a time of day may end on the morrow
-            raise ValueError(f"expected a start before the end, got {_size(text)}")
-        return info.pair("until", start, end)
+            raise ValueError(f"expected a start and an end such as 'A / B', got {_redacted(text)}")
+        start, end = parse_end(ends[0].strip()), parse_end(ends[1].strip())
+        if parse_end is _parse_date and end < start:  # a time of day may end on the morrow
+            raise ValueError(f"expected a start before the end, got {_redacted(text)}")
+        return info.encode_pair("until", start, end)
 
     return encode
 
 
-def _address(info: FieldInfo, text: str) -> dict[str, Any]:
-    _short(info, text)
-    return info.pair("", text, None)
+def _encode_address(info: FieldInfo, text: str) -> dict[str, Any]:
+    _encode_short_text(info, text)
+    return info.encode_pair("", text, None)
 
 
-def _day(text: str) -> str:
+def _parse_date(text: str) -> str:
     """A date, or the date of a time, as YYYY-MM-DD."""
     try:
         return (
@@ -193,10 +197,10 @@ def _day(text: str) -> str:
             else datetime.fromisoformat(text).date().isoformat()
         )
     except ValueError:
-        raise ValueError(f"expected a date such as 2025-01-31, got {_size(text)}") from None
+        raise ValueError(f"expected a date such as 2025-01-31, got {_redacted(text)}") from None
 
 
-def _clock(text: str) -> str:
+def _parse_time(text: str) -> str:
     """A time of day as HH:MM:SS."""
     try:
         return (
@@ -205,49 +209,49 @@ def _clock(text: str) -> str:
             .isoformat()
         )
     except ValueError:
-        raise ValueError(f"expected a time such as 09:30, got {_size(text)}") from None
+        raise ValueError(f"expected a time such as 09:30, got {_redacted(text)}") from None
 
 
-def _number(text: str) -> int | float:
+def _parse_number(text: str) -> int | float:
     """As programs write numbers (`1.200` is one and a fifth), else as people do (`1,200` is over a
     thousand).
     """
     if _NUMBER.fullmatch(text):
-        return _whole(float(text)) if "." in text else int(text)
+        return _int_if_whole(float(text)) if "." in text else int(text)
     money = read_money(text)
     if money is None or money.currency is not None:
-        raise ValueError(f"expected a number, got {_size(text)}")
-    return _whole(money.amount)
+        raise ValueError(f"expected a number, got {_redacted(text)}")
+    return _int_if_whole(money.amount)
 
 
-def _whole(number: float) -> int | float:
+def _int_if_whole(number: float) -> int | float:
     return int(number) if number.is_integer() else number
 
 
-def _size(text: str) -> str:
+def _redacted(text: str) -> str:
     """Stands for the text in errors: what somebody typed is personal."""
     return f"another text ({len(text)} characters)"
 
 
 ENCODERS: dict[str, Callable[[FieldInfo, str], dict[str, Any]]] = {
-    "varchar": _short,
-    "varchar_auto": _short,
-    "varchar_options": _short,
-    "phone": _short,
-    "text": _long,
-    "double": _double,
-    "int": _int,
-    "monetary": _monetary,
-    "enum": _enum,
-    "set": _set,
-    "boolean": _boolean,
-    "date": _date,
-    "daterange": _range(_day),
-    "time": _time,
-    "timerange": _range(_clock),
-    "address": _address,
-    "user": _id,
-    "people": _id,
-    "org": _id,
+    "varchar": _encode_short_text,
+    "varchar_auto": _encode_short_text,
+    "varchar_options": _encode_short_text,
+    "phone": _encode_short_text,
+    "text": _encode_long_text,
+    "double": _encode_double,
+    "int": _encode_int,
+    "monetary": _encode_monetary,
+    "enum": _encode_enum,
+    "set": _encode_set,
+    "boolean": _encode_boolean,
+    "date": _encode_date,
+    "daterange": _range_encoder(_parse_date),
+    "time": _encode_time,
+    "timerange": _range_encoder(_parse_time),
+    "address": _encode_address,
+    "user": _encode_id,
+    "people": _encode_id,
+    "org": _encode_id,
 }
 """By the field's type as Pipedrive names it; types without a row cannot be written from text."""

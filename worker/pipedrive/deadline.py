@@ -18,7 +18,7 @@ from typing import Any
 
 import httpcore
 
-CONNECT_SECONDS = 10.0
+MAX_CONNECT_SECONDS = 10.0
 """The most that DNS and TCP may take of a call, and never more than half of it: the answer needs
 time too.
 """
@@ -27,7 +27,7 @@ time too.
 class Deadline(float):
     """The seconds one call may take, counted from its making. `clock` is monotonic."""
 
-    sent: int | None
+    sent_bytes: int | None
     """Bytes of the request that the kernel took; None while no `TimedBackend` was involved."""
     _clock: Callable[[], float]
     _end: float
@@ -36,10 +36,10 @@ class Deadline(float):
         self = super().__new__(cls, seconds)
         self._clock = clock
         self._end = clock() + seconds
-        self.sent = None
+        self.sent_bytes = None
         return self
 
-    def left(self) -> float:
+    def remaining(self) -> float:
         """Seconds left; zero or less when the time is up."""
         return self._end - self._clock()
 
@@ -58,11 +58,11 @@ class TimedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        _touch(timeout)
-        limit = Deadline(min(CONNECT_SECONDS, _left(timeout, httpcore.ConnectTimeout) / 2))
+        _start_counting(timeout)
+        limit = Deadline(min(MAX_CONNECT_SECONDS, _remaining(timeout, httpcore.ConnectTimeout) / 2))
         addresses = _resolve(host, port, limit)
         for position, address in enumerate(addresses, start=1):
-            share = _left(limit, httpcore.ConnectTimeout) / (len(addresses) - position + 1)
+            share = _remaining(limit, httpcore.ConnectTimeout) / (len(addresses) - position + 1)
             try:
                 inner = self._inner.connect_tcp(address, port, share, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
@@ -78,17 +78,17 @@ class _TimedStream(httpcore.NetworkStream):
         self._inner = inner
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
+        return self._inner.read(max_bytes, _remaining(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """As httpcore's, but counts what the kernel took, and asks for the time left before each
         piece.
         """
-        _touch(timeout)
+        _start_counting(timeout)
         wire: socket.socket = self._inner.get_extra_info("socket")
         rest = memoryview(buffer)
         while rest:
-            seconds = _left(timeout, httpcore.WriteTimeout)
+            seconds = _remaining(timeout, httpcore.WriteTimeout)
             try:
                 wire.settimeout(seconds)
                 taken = wire.send(rest)
@@ -96,7 +96,7 @@ class _TimedStream(httpcore.NetworkStream):
                 raise httpcore.WriteTimeout(str(error)) from error
             except OSError as error:
                 raise httpcore.WriteError(str(error)) from error
-            _count(timeout, taken)
+            _add_sent(timeout, taken)
             rest = rest[taken:]
 
     def close(self) -> None:
@@ -108,33 +108,33 @@ class _TimedStream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
-        seconds = min(CONNECT_SECONDS, _left(timeout, httpcore.ConnectTimeout))
+        seconds = min(MAX_CONNECT_SECONDS, _remaining(timeout, httpcore.ConnectTimeout))
         return _TimedStream(self._inner.start_tls(ssl_context, server_hostname, seconds))
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
 
 
-def _left(timeout: float | None, error: type[Exception]) -> float:
+def _remaining(timeout: float | None, error: type[Exception]) -> float:
     """Seconds for the next operation; raises `error` when none are left. Never None: nothing here
     may wait for ever.
     """
     if not isinstance(timeout, Deadline):
-        return CONNECT_SECONDS if timeout is None else timeout
-    seconds = timeout.left()
+        return MAX_CONNECT_SECONDS if timeout is None else timeout
+    seconds = timeout.remaining()
     if seconds <= 0:
         raise error("the call's time is up")
     return seconds
 
 
-def _touch(timeout: float | None) -> None:
-    if isinstance(timeout, Deadline) and timeout.sent is None:
-        timeout.sent = 0
+def _start_counting(timeout: float | None) -> None:
+    if isinstance(timeout, Deadline) and timeout.sent_bytes is None:
+        timeout.sent_bytes = 0
 
 
-def _count(timeout: float | None, taken: int) -> None:
+def _add_sent(timeout: float | None, taken: int) -> None:
     if isinstance(timeout, Deadline):
-        timeout.sent = (timeout.sent or 0) + taken
+        timeout.sent_bytes = (timeout.sent_bytes or 0) + taken
 
 
 def _resolve(host: str, port: int, limit: Deadline) -> list[str]:
@@ -148,18 +148,18 @@ def _resolve(host: str, port: int, limit: Deadline) -> list[str]:
     answers: SimpleQueue[list[str] | Exception] = SimpleQueue()
     Thread(target=_look_up, args=(host, port, answers), name="dns", daemon=True).start()
     try:
-        found = answers.get(timeout=_left(limit, httpcore.ConnectTimeout))
+        addresses = answers.get(timeout=_remaining(limit, httpcore.ConnectTimeout))
     except Empty:
         raise httpcore.ConnectTimeout(f"looking up {host} takes too long") from None
-    if isinstance(found, Exception):
-        raise httpcore.ConnectError(f"cannot look up {host}: {found}") from found
-    return found
+    if isinstance(addresses, Exception):
+        raise httpcore.ConnectError(f"cannot look up {host}: {addresses}") from addresses
+    return addresses
 
 
 def _look_up(host: str, port: int, answers: SimpleQueue[list[str] | Exception]) -> None:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         answers.put(error)
     else:
-        answers.put(list(dict.fromkeys(str(address[0]) for *_, address in found)))
+        answers.put(list(dict.fromkeys(str(address[0]) for *_, address in addresses)))

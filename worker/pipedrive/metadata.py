@@ -16,14 +16,14 @@ from msgspec import Struct, field
 from worker.errors import Forbidden, Gone, Invalid, UnknownName
 from worker.pipedrive.client import Pipedrive
 from worker.pipedrive.custom_fields import FieldInfo, Option
-from worker.pipedrive.models import CUSTOM_KEY, Field, User
+from worker.pipedrive.models import CUSTOM_KEY, PipedriveField, PipedriveUser
 
 # What the catalogue holds of each kind, and how it is read from Pipedrive.
 
 CHANNEL_FIELD = "channel"
 
 
-class Kind(StrEnum):
+class MetadataKind(StrEnum):
     LABELS = "labels"
     CHANNELS = "channels"
     OWNERS = "owners"
@@ -31,7 +31,7 @@ class Kind(StrEnum):
     PERSON_FIELDS = "person_fields"
 
 
-class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
+class MetadataEntry(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One label, channel, owner or field. `id` is a field's key."""
 
     id: int | str
@@ -42,78 +42,81 @@ class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
     options: list[Option] = field(default_factory=list)
 
 
-class Table(Struct, frozen=True, omit_defaults=True):
+class MetadataTable(Struct, frozen=True, omit_defaults=True):
     """All entries of a kind, read `at` (Unix seconds). `partial`: the credentials may not see them
     all.
     """
 
     at: float
-    items: list[Entry]
+    items: list[MetadataEntry]
     partial: bool = False
 
 
-def read(kind: Kind, client: Pipedrive, now: float) -> Table:
+def read_metadata(kind: MetadataKind, client: Pipedrive, now: float) -> MetadataTable:
     """Asks Pipedrive: labels 10 tokens, channels 1, owners 20, fields 10 each. May raise
     `PipedriveError`.
     """
     return READERS[kind](client, now)
 
 
-def _labels(client: Pipedrive, now: float) -> Table:
-    return Table(
+def _read_labels(client: Pipedrive, now: float) -> MetadataTable:
+    return MetadataTable(
         now,
-        [Entry(id=label.id, name=label.name, color=label.color) for label in client.labels.list()],
+        [
+            MetadataEntry(id=label.id, name=label.name, color=label.color)
+            for label in client.labels.list()
+        ],
     )
 
 
-def _channels(client: Pipedrive, now: float) -> Table:
+def _read_channels(client: Pipedrive, now: float) -> MetadataTable:
     """The options of the deal field `channel`; the id of an option is a number of its own in every
     account.
     """
     try:
-        found: Field | None = client.deal_fields.get(CHANNEL_FIELD)
+        field: PipedriveField | None = client.deal_fields.get(CHANNEL_FIELD)
     except (
         Gone,
         Invalid,
     ):  # that the field can be had by this name is nowhere promised; the list surely has it
-        found = next(
+        field = next(
             (each for each in client.deal_fields.all() if each.field_code == CHANNEL_FIELD), None
         )
-    options = found.options if found else []
-    return Table(
+    options = field.options if field else []
+    return MetadataTable(
         now,
         [
-            Entry(id=int(option.id), name=option.label)
+            MetadataEntry(id=int(option.id), name=option.label)
             for option in options
             if str(option.id).isdecimal()
         ],
     )
 
 
-def _owners(client: Pipedrive, now: float) -> Table:
+def _read_owners(client: Pipedrive, now: float) -> MetadataTable:
     """Active users. Without the right to list them (OAuth: `users:read`) only ourselves."""
     try:
         users, partial = client.users.list(), False
     except Forbidden:
         users, partial = [client.users.me()], True
-    return Table(now, [_owner(user) for user in users if user.active_flag], partial)
+    return MetadataTable(now, [_owner_entry(user) for user in users if user.active_flag], partial)
 
 
-def _owner(user: User) -> Entry:
-    return Entry(id=user.id, name=user.name, email=user.email)
+def _owner_entry(user: PipedriveUser) -> MetadataEntry:
+    return MetadataEntry(id=user.id, name=user.name, email=user.email)
 
 
-def _deal_fields(client: Pipedrive, now: float) -> Table:
-    return Table(now, _custom(client.deal_fields.all()))
+def _read_deal_fields(client: Pipedrive, now: float) -> MetadataTable:
+    return MetadataTable(now, _custom_field_entries(client.deal_fields.all()))
 
 
-def _person_fields(client: Pipedrive, now: float) -> Table:
-    return Table(now, _custom(client.person_fields.all()))
+def _read_person_fields(client: Pipedrive, now: float) -> MetadataTable:
+    return MetadataTable(now, _custom_field_entries(client.person_fields.all()))
 
 
-def _custom(fields: Iterable[Field]) -> list[Entry]:
+def _custom_field_entries(fields: Iterable[PipedriveField]) -> list[MetadataEntry]:
     return [
-        Entry(
+        MetadataEntry(
             id=each.field_code,
             name=each.field_name,
             type=each.field_type,
@@ -124,63 +127,65 @@ def _custom(fields: Iterable[Field]) -> list[Entry]:
     ]
 
 
-READERS: dict[Kind, Callable[[Pipedrive, float], Table]] = {
-    Kind.LABELS: _labels,
-    Kind.CHANNELS: _channels,
-    Kind.OWNERS: _owners,
-    Kind.DEAL_FIELDS: _deal_fields,
-    Kind.PERSON_FIELDS: _person_fields,
+READERS: dict[MetadataKind, Callable[[Pipedrive, float], MetadataTable]] = {
+    MetadataKind.LABELS: _read_labels,
+    MetadataKind.CHANNELS: _read_channels,
+    MetadataKind.OWNERS: _read_owners,
+    MetadataKind.DEAL_FIELDS: _read_deal_fields,
+    MetadataKind.PERSON_FIELDS: _read_person_fields,
 }
 
 
-WORDS = {
-    Kind.LABELS: "label",
-    Kind.CHANNELS: "channel",
-    Kind.OWNERS: "owner",
-    Kind.DEAL_FIELDS: "custom field",
-    Kind.PERSON_FIELDS: "custom field of persons",
+KIND_NAMES = {
+    MetadataKind.LABELS: "label",
+    MetadataKind.CHANNELS: "channel",
+    MetadataKind.OWNERS: "owner",
+    MetadataKind.DEAL_FIELDS: "custom field",
+    MetadataKind.PERSON_FIELDS: "custom field of persons",
 }
 """What an unknown name is called in `UnknownName.kind`."""
 
-Match = Callable[[Entry], bool]
+EntryMatcher = Callable[[MetadataEntry], bool]
 
 
-class Names(ABC):
+class NameResolver(ABC):
     """Looks names up. Every method may raise `UnknownName`, naming `setting`, and what reading the
     entries may raise.
     """
 
     @abstractmethod
-    def _find(self, kind: Kind, name: str, setting: str, match: Match) -> Entry:
+    def _find(
+        self, kind: MetadataKind, name: str, setting: str, match: EntryMatcher
+    ) -> MetadataEntry:
         """The entry; raises `UnknownName`."""
 
     @abstractmethod
-    def _fresh(self, kind: Kind) -> Table:
+    def _table(self, kind: MetadataKind) -> MetadataTable:
         """All entries of a kind."""
 
     def label_id(self, name: str, *, setting: str) -> str:
         """The id of a lead label."""
-        return str(self._find(Kind.LABELS, name, setting, named(name)).id)
+        return str(self._find(MetadataKind.LABELS, name, setting, match_name(name)).id)
 
     def channel_id(self, label: str, *, setting: str) -> int:
         """The id of a marketing channel, by its label in the account."""
-        return int(self._find(Kind.CHANNELS, label, setting, named(label)).id)
+        return int(self._find(MetadataKind.CHANNELS, label, setting, match_name(label)).id)
 
     def owner_id(self, value: int | str, *, setting: str) -> int:
         """The id of an active user, by id, e-mail or name."""
         text = str(value).strip()
         by_id = text.isdecimal() and text.isascii()
-        if by_id and self._fresh(Kind.OWNERS).partial:
+        if by_id and self._table(MetadataKind.OWNERS).partial:
             return int(text)
 
-        def match(entry: Entry) -> bool:
-            return str(entry.id) == text or (not by_id and same(text, entry.name, entry.email))
+        def match(entry: MetadataEntry) -> bool:
+            return str(entry.id) == text or (not by_id and has_name(text, entry.name, entry.email))
 
-        return int(self._find(Kind.OWNERS, text, setting, match).id)
+        return int(self._find(MetadataKind.OWNERS, text, setting, match).id)
 
     def field(self, name: str, *, setting: str) -> FieldInfo:
         """A custom field of leads (they share the deals'), by name or key."""
-        entry = self._find(Kind.DEAL_FIELDS, name, setting, named(name))
+        entry = self._find(MetadataKind.DEAL_FIELDS, name, setting, match_name(name))
         return FieldInfo(
             key=str(entry.id),
             name=entry.name,
@@ -191,7 +196,7 @@ class Names(ABC):
 
     def person_field(self, name: str, *, setting: str) -> FieldInfo:
         """A custom field of persons, by name or key."""
-        entry = self._find(Kind.PERSON_FIELDS, name, setting, named(name))
+        entry = self._find(MetadataKind.PERSON_FIELDS, name, setting, match_name(name))
         return FieldInfo(
             key=str(entry.id),
             name=entry.name,
@@ -201,54 +206,58 @@ class Names(ABC):
         )
 
 
-class Directory(Names):
+class MetadataLookup(NameResolver):
     """Names for one short look: each kind is read once, when it is first asked for. Needs no
     Redis.
     """
 
-    def __init__(self, read: Callable[[Kind], Table]) -> None:
+    def __init__(self, read: Callable[[MetadataKind], MetadataTable]) -> None:
         self._read = read
-        self._tables: dict[Kind, Table] = {}
+        self._tables: dict[MetadataKind, MetadataTable] = {}
 
-    def table(self, kind: Kind) -> Table:
+    def table(self, kind: MetadataKind) -> MetadataTable:
         if kind not in self._tables:
             self._tables[kind] = self._read(kind)
         return self._tables[kind]
 
-    def _fresh(self, kind: Kind) -> Table:
+    def _table(self, kind: MetadataKind) -> MetadataTable:
         return self.table(kind)
 
-    def _find(self, kind: Kind, name: str, setting: str, match: Match) -> Entry:
+    def _find(
+        self, kind: MetadataKind, name: str, setting: str, match: EntryMatcher
+    ) -> MetadataEntry:
         entries = self.table(kind).items
-        found = first(entries, match)
-        if found is None:
+        entry = find_entry(entries, match)
+        if entry is None:
             raise UnknownName(
-                WORDS[kind], name, setting=setting, known=[entry.name for entry in entries]
+                KIND_NAMES[kind], name, setting=setting, known=[entry.name for entry in entries]
             )
-        return found
+        return entry
 
 
-def named(name: str) -> Match:
+def match_name(name: str) -> EntryMatcher:
     """By name, whatever its case and the space around it, or by id (a field's key, a label's
     id).
     """
-    return lambda entry: same(
+    return lambda entry: has_name(
         name, entry.name, str(entry.id) if isinstance(entry.id, str) else None
     )
 
 
-def same(text: str, *candidates: str | None) -> bool:
-    wanted = plain(text)
-    return any(plain(candidate) == wanted for candidate in candidates if candidate)
+def has_name(text: str, *candidates: str | None) -> bool:
+    name = normalize_name(text)
+    return any(normalize_name(candidate) == name for candidate in candidates if candidate)
 
 
-def plain(text: str) -> str:
+def normalize_name(text: str) -> str:
     return " ".join(text.split()).casefold()
 
 
-def first(entries: Sequence[Entry], match: Match) -> Entry | None:
+def find_entry(entries: Sequence[MetadataEntry], match: EntryMatcher) -> MetadataEntry | None:
     """Of several the first by id: numbers before texts, so that every worker takes the same."""
-    found = [entry for entry in entries if match(entry)]
+    matches = [entry for entry in entries if match(entry)]
     return min(
-        found, key=lambda entry: (isinstance(entry.id, str), str(entry.id).zfill(20)), default=None
+        matches,
+        key=lambda entry: (isinstance(entry.id, str), str(entry.id).zfill(20)),
+        default=None,
     )

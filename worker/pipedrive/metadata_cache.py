@@ -21,34 +21,34 @@ import redis
 import structlog
 
 from worker.errors import LeadlineError, OutOfAllowance, PipedriveError, Unavailable, UnknownName
-from worker.pipedrive.auth import Lock
+from worker.pipedrive.auth import SharedLock
 from worker.pipedrive.client import Pipedrive
 from worker.pipedrive.metadata import (
-    WORDS,
-    Entry,
-    Kind,
-    Match,
-    Names,
-    Table,
-    first,
-    named,
-    plain,
-    read,
+    KIND_NAMES,
+    EntryMatcher,
+    MetadataEntry,
+    MetadataKind,
+    MetadataTable,
+    NameResolver,
+    find_entry,
+    match_name,
+    normalize_name,
+    read_metadata,
 )
 from worker.store import keys
 from worker.store.connection import ask
 
-MEMORY_SECONDS = 5.0
-GAP_SECONDS = 30.0
+MAX_MEMORY_SECONDS = 5.0
+MIN_READ_GAP_SECONDS = 30.0
 """Between two readings of one kind, over all workers."""
-LONGEST_GAP_SECONDS = 900.0
-FORGIVEN_SECONDS = 3600.0
+MAX_READ_GAP_SECONDS = 900.0
+FORGET_MISS_SECONDS = 3600.0
 """After so long without being asked for, a missing name counts as newly missing."""
-SKEW_SECONDS = 60.0
-WAIT_SECONDS, WAIT_STEP = 5.0, 0.05
+CLOCK_SKEW_SECONDS = 60.0
+WAIT_SECONDS, WAIT_STEP_SECONDS = 5.0, 0.05
 LOCK_SECONDS = 30.0
 
-ASK = """
+CLAIM_READ = """
 local last, now = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '-inf'), tonumber(ARGV[2])
 if now - last < tonumber(ARGV[3]) and last - now < tonumber(ARGV[4]) then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
@@ -61,7 +61,7 @@ back since.
 log = structlog.get_logger("leadline.catalogue")
 
 
-class Catalogue(Names):
+class MetadataCache(NameResolver):
     """One per process; its methods may be called from any thread.
 
     Every method may raise `StoreUnavailable`, and, where Pipedrive must be asked, `PipedriveError`
@@ -84,7 +84,7 @@ class Catalogue(Names):
         self._ttl = ttl
         self._pause = pause
         self._monotonic = monotonic
-        self._memory: dict[Kind, Table] = {}
+        self._memory: dict[MetadataKind, MetadataTable] = {}
         self._memory_at = 0.0
         self._memory_since = -math.inf
         self._memory_lock = ThreadLock()
@@ -93,186 +93,198 @@ class Catalogue(Names):
         """The id of a label, which is created if the account has none of this name. One worker at a
         time creates.
         """
-        match = named(name)
-        found = first(self._fresh(Kind.LABELS).items, match) or first(
-            self._reloaded(Kind.LABELS), match
+        match = match_name(name)
+        label = find_entry(self._table(MetadataKind.LABELS).items, match) or find_entry(
+            self._reload_entries(MetadataKind.LABELS), match
         )
-        if found is not None:
-            return str(found.id)
-        lock = Lock(self._redis, keys.CATALOGUE_LOCK, LOCK_SECONDS)
-        for _ in range(round(WAIT_SECONDS / WAIT_STEP)):
+        if label is not None:
+            return str(label.id)
+        lock = SharedLock(self._redis, keys.DEFAULT_ACCOUNT.metadata_lock, LOCK_SECONDS)
+        for _ in range(round(WAIT_SECONDS / WAIT_STEP_SECONDS)):
             if ask(lock.take):
                 try:
-                    return self._label_made(name, color)
+                    return self._create_label(name, color)
                 finally:
                     ask(lock.release)
-            self._pause(WAIT_STEP)
-            found = first(self._reloaded(Kind.LABELS), match)
-            if found is not None:
-                return str(found.id)
+            self._pause(WAIT_STEP_SECONDS)
+            label = find_entry(self._reload_entries(MetadataKind.LABELS), match)
+            if label is not None:
+                return str(label.id)
         raise Unavailable("labels.add", "another worker is creating a label and has not finished")
 
-    def refresh(self, kinds: Iterable[Kind | str] = tuple(Kind), gap: float = GAP_SECONDS) -> None:
+    def refresh(
+        self,
+        kinds: Iterable[MetadataKind | str] = tuple(MetadataKind),
+        gap: float = MIN_READ_GAP_SECONDS,
+    ) -> None:
         """Reads these kinds afresh, except those read within the last `gap` seconds by any
         worker.
         """
-        for kind in map(Kind, kinds):
-            self._renewed(kind, gap=gap)
+        for kind in map(MetadataKind, kinds):
+            self._refresh(kind, gap=gap)
 
-    def snapshot(self) -> dict[Kind, Table]:
+    def snapshot(self) -> dict[MetadataKind, MetadataTable]:
         """What is known now, without asking Pipedrive; kinds that were never read are left out."""
         return dict(self._load())
 
     # -- finding
     # ----------------------------------------------------------------------------------------------
 
-    def _find(self, kind: Kind, name: str, setting: str, match: Match) -> Entry:
-        found = first(self._fresh(kind).items, match) or first(self._reloaded(kind), match)
-        if found is None and self._may_look_again(kind, name):
-            found = first(self._renewed(kind).items, match)
-        if found is None:
+    def _find(
+        self, kind: MetadataKind, name: str, setting: str, match: EntryMatcher
+    ) -> MetadataEntry:
+        entry = find_entry(self._table(kind).items, match) or find_entry(
+            self._reload_entries(kind), match
+        )
+        if entry is None and self._may_read_for(kind, name):
+            entry = find_entry(self._refresh(kind).items, match)
+        if entry is None:
             raise UnknownName(
-                WORDS[kind],
+                KIND_NAMES[kind],
                 name,
                 setting=setting,
-                known=[entry.name for entry in self._reloaded(kind)],
+                known=[entry.name for entry in self._reload_entries(kind)],
             )
-        return found
+        return entry
 
-    def _fresh(self, kind: Kind) -> Table:
+    def _table(self, kind: MetadataKind) -> MetadataTable:
         """A table no older than `ttl`; an older one only where Pipedrive cannot be asked now."""
-        table = self._remembered(kind)
-        if table is not None and _younger(
-            table, self._ttl, self._memory_at + self._memory_seconds()
+        table = self._table_in_memory(kind)
+        if table is not None and _is_younger(
+            table, self._ttl, self._memory_at + self._memory_age()
         ):
             return table
         try:
-            return self._renewed(kind, wait=table is None)
+            return self._refresh(kind, wait=table is None)
         except (PipedriveError, OutOfAllowance) as error:
             if table is None:
                 raise
             log.warning("catalogue is old", kind=kind, error=error.code)
             return table
 
-    def _may_look_again(self, kind: Kind, name: str) -> bool:
+    def _may_read_for(self, kind: MetadataKind, name: str) -> bool:
         """Whether the table is old enough to be read again for this name: 30 s, or a quarter of how
         long it has been missed.
         """
         key, now = f"missed:{kind}:{keys.digest(name)}", self._clock()
         first, _, last = (
-            (ask(lambda: self._redis.hget(keys.CATALOGUE, key)) or b"").decode().partition(" ")
+            (ask(lambda: self._redis.hget(keys.DEFAULT_ACCOUNT.metadata, key)) or b"").decode().partition(" ")
         )
-        since = float(first) if last and 0 <= now - float(last) < FORGIVEN_SECONDS else now
-        ask(lambda: self._redis.hset(keys.CATALOGUE, key, f"{since} {now}"))
-        gap = min(max(GAP_SECONDS, (now - since) / 4), LONGEST_GAP_SECONDS)
+        since = float(first) if last and 0 <= now - float(last) < FORGET_MISS_SECONDS else now
+        ask(lambda: self._redis.hset(keys.DEFAULT_ACCOUNT.metadata, key, f"{since} {now}"))
+        gap = min(max(MIN_READ_GAP_SECONDS, (now - since) / 4), MAX_READ_GAP_SECONDS)
         table = self._memory.get(kind)
-        return table is None or not _younger(table, gap, self._clock())
+        return table is None or not _is_younger(table, gap, self._clock())
 
     # -- reading
     # ----------------------------------------------------------------------------------------------
 
-    def _renewed(self, kind: Kind, *, wait: bool = True, gap: float = GAP_SECONDS) -> Table:
+    def _refresh(
+        self, kind: MetadataKind, *, wait: bool = True, gap: float = MIN_READ_GAP_SECONDS
+    ) -> MetadataTable:
         """The table as read within the last `gap` seconds, by us or by whoever is at it."""
-        for _ in range(round(WAIT_SECONDS / WAIT_STEP)):
+        for _ in range(round(WAIT_SECONDS / WAIT_STEP_SECONDS)):
             table = self._load().get(kind)
-            if table is not None and _younger(table, gap, self._clock()):
+            if table is not None and _is_younger(table, gap, self._clock()):
                 return table
-            if self._may_ask(kind, gap):
+            if self._claim_read(kind, gap):
                 return self._read(kind)
             if not wait and table is not None:
                 return table
-            self._pause(WAIT_STEP)
+            self._pause(WAIT_STEP_SECONDS)
         raise Unavailable("catalogue", f"another worker is reading the {kind} and has not finished")
 
-    def _may_ask(self, kind: Kind, gap: float) -> bool:
+    def _claim_read(self, kind: MetadataKind, gap: float) -> bool:
         return bool(
             ask(
                 lambda: self._redis.eval(
-                    ASK,
+                    CLAIM_READ,
                     1,
-                    keys.CATALOGUE,
+                    keys.DEFAULT_ACCOUNT.metadata,
                     f"asked:{kind}",
                     repr(self._clock()),
                     repr(gap),
-                    repr(SKEW_SECONDS),
+                    repr(CLOCK_SKEW_SECONDS),
                 )
             )
         )
 
-    def _read(self, kind: Kind) -> Table:
+    def _read(self, kind: MetadataKind) -> MetadataTable:
         """Asks Pipedrive. If that fails the next may ask at once, and hear for itself why."""
         try:
-            table = read(kind, self._client, self._clock())
+            table = read_metadata(kind, self._client, self._clock())
         except LeadlineError:
-            ask(lambda: self._redis.hdel(keys.CATALOGUE, f"asked:{kind}"))
+            ask(lambda: self._redis.hdel(keys.DEFAULT_ACCOUNT.metadata, f"asked:{kind}"))
             raise
-        _warn_of_twins(kind, table.items)
+        _warn_about_duplicates(kind, table.items)
         self._store(kind, table)
         return table
 
-    def _store(self, kind: Kind, table: Table) -> None:
-        ask(lambda: self._redis.hset(keys.CATALOGUE, kind, msgspec.json.encode(table)))
+    def _store(self, kind: MetadataKind, table: MetadataTable) -> None:
+        ask(lambda: self._redis.hset(keys.DEFAULT_ACCOUNT.metadata, kind, msgspec.json.encode(table)))
         with self._memory_lock:
             self._memory[kind] = table
 
-    def _remembered(self, kind: Kind) -> Table | None:
-        if self._memory_seconds() >= MEMORY_SECONDS:
+    def _table_in_memory(self, kind: MetadataKind) -> MetadataTable | None:
+        if self._memory_age() >= MAX_MEMORY_SECONDS:
             self._load()
         return self._memory.get(kind)
 
-    def _memory_seconds(self) -> float:
+    def _memory_age(self) -> float:
         """How long ago this process's memory was filled."""
         return self._monotonic() - self._memory_since
 
-    def _reloaded(self, kind: Kind) -> list[Entry]:
+    def _reload_entries(self, kind: MetadataKind) -> list[MetadataEntry]:
         table = self._load().get(kind)
         return table.items if table else []
 
-    def _load(self) -> dict[Kind, Table]:
+    def _load(self) -> dict[MetadataKind, MetadataTable]:
         """All tables from Redis, in one trip, into this process's memory. What cannot be read
         counts as never read.
         """
-        kinds = list(Kind)
+        kinds = list(MetadataKind)
         since, now = self._monotonic(), self._clock()
-        stored = ask(lambda: self._redis.hmget(keys.CATALOGUE, kinds))
+        stored = ask(lambda: self._redis.hmget(keys.DEFAULT_ACCOUNT.metadata, kinds))
         tables = {
             kind: table
             for kind, data in zip(kinds, stored, strict=True)
-            if (table := _table(data)) is not None
+            if (table := _decode_table(data)) is not None
         }
         with self._memory_lock:
             self._memory, self._memory_at, self._memory_since = tables, now, since
         return tables
 
-    def _label_made(self, name: str, color: str) -> str:
+    def _create_label(self, name: str, color: str) -> str:
         """Under the lock: looks once more, past every memory, then creates."""
-        table = read(Kind.LABELS, self._client, self._clock())
-        found = first(table.items, named(name))
-        if found is None:
+        table = read_metadata(MetadataKind.LABELS, self._client, self._clock())
+        entry = find_entry(table.items, match_name(name))
+        if entry is None:
             label = self._client.labels.add(name=name.strip(), color=color)
-            found = Entry(id=label.id, name=name.strip(), color=color)
-            table = Table(table.at, [*table.items, found])
-        self._store(Kind.LABELS, table)
-        return str(found.id)
+            entry = MetadataEntry(id=label.id, name=name.strip(), color=color)
+            table = MetadataTable(table.at, [*table.items, entry])
+        self._store(MetadataKind.LABELS, table)
+        return str(entry.id)
 
 
-def _table(data: bytes | None) -> Table | None:
+def _decode_table(data: bytes | None) -> MetadataTable | None:
     try:
-        return msgspec.json.decode(data, type=Table) if data else None
+        return msgspec.json.decode(data, type=MetadataTable) if data else None
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 
-def _younger(table: Table, seconds: float, now: float) -> bool:
-    return -SKEW_SECONDS < now - table.at < seconds
+def _is_younger(table: MetadataTable, seconds: float, now: float) -> bool:
+    return -CLOCK_SKEW_SECONDS < now - table.at < seconds
 
 
-def _warn_of_twins(kind: Kind, entries: Sequence[Entry]) -> None:
-    names = [plain(entry.name) for entry in entries]
-    twins = sorted({name for name in names if names.count(name) > 1})
+def _warn_about_duplicates(kind: MetadataKind, entries: Sequence[MetadataEntry]) -> None:
+    names = [normalize_name(entry.name) for entry in entries]
+    duplicates = sorted({name for name in names if names.count(name) > 1})
     if (
-        twins and kind is not Kind.OWNERS
+        duplicates and kind is not MetadataKind.OWNERS
     ):  # owners' names are personal, and are mostly given by id or e-mail
         log.warning(
-            "several entries have one name; the first by id is taken", kind=kind, names=twins[:12]
+            "several entries have one name; the first by id is taken",
+            kind=kind,
+            names=duplicates[:12],
         )

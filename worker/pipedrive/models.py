@@ -21,11 +21,11 @@ T = TypeVar("T")
 M = TypeVar("M", bound=Struct)
 
 
-class Unreadable(ValueError):
+class UnreadableResponse(ValueError):
     """The answer is JSON, but not what the operation answers with."""
 
 
-class Page(Struct, Generic[T], frozen=True):
+class ResultPage(Struct, Generic[T], frozen=True):
     """One page of a list. v1 continues at `next_start`, v2 at `next_cursor`; both None on the last
     page.
     """
@@ -46,7 +46,7 @@ class LeadValue(Struct, frozen=True):
     currency: str | None = None
 
 
-class Lead(Struct, frozen=True, kw_only=True):
+class PipedriveLead(Struct, frozen=True, kw_only=True):
     """`custom` holds the custom fields by key; Pipedrive leaves out those that are not set. Times
     are ISO 8601.
     """
@@ -80,7 +80,7 @@ class Label(Struct, frozen=True, kw_only=True):
     add_time: str | None = None
 
 
-class Source(Struct, frozen=True):
+class LeadSource(Struct, frozen=True):
     """A lead source. The list is fixed by Pipedrive; leads made through the API always have
     `API`.
     """
@@ -96,7 +96,7 @@ class Note(Struct, frozen=True, kw_only=True):
     add_time: str | None = None
 
 
-class User(Struct, frozen=True, kw_only=True):
+class PipedriveUser(Struct, frozen=True, kw_only=True):
     """`company_domain` and `company_name` are answered by `users.me` only."""
 
     id: int
@@ -173,7 +173,7 @@ class FieldOption(Struct, frozen=True):
     label: str = ""
 
 
-class Field(Struct, frozen=True, kw_only=True):
+class PipedriveField(Struct, frozen=True, kw_only=True):
     """A deal or person field. `field_code` is a 40-digit hash for custom ones."""
 
     field_code: str
@@ -191,45 +191,45 @@ def decode(model: type[M], data: Any) -> M:
     taken for what they mean.
     """
     if not isinstance(data, dict):
-        raise Unreadable(f"expected a {model.__name__.lower()}, got {_kind(data)}")
-    known = {
-        name: _meant(data[name], hint)
-        for name, hint in _hints(model).items()
+        raise UnreadableResponse(f"expected a {model.__name__.lower()}, got {_describe_type(data)}")
+    values = {
+        name: _coerce(data[name], hint)
+        for name, hint in _type_hints(model).items()
         if data.get(name) is not None
     }
-    if model is Lead:
-        known["custom"] = {
+    if model is PipedriveLead:
+        values["custom"] = {
             key: value
             for key, value in data.items()
             if isinstance(key, str) and CUSTOM_KEY.fullmatch(key)
         }
     try:
-        return msgspec.convert(known, model, strict=False)
+        return msgspec.convert(values, model, strict=False)
     except (msgspec.ValidationError, RecursionError) as error:
-        raise Unreadable(f"not a {model.__name__.lower()}: {error}") from error
+        raise UnreadableResponse(f"not a {model.__name__.lower()}: {error}") from error
 
 
-class _Hint(NamedTuple):
+class _TypeHint(NamedTuple):
     """The plain types a field may have; for lists, those of an entry."""
 
-    kinds: frozenset[Any]
-    entry: frozenset[Any]
+    types: frozenset[Any]
+    item_types: frozenset[Any]
 
 
-def _meant(value: Any, hint: _Hint) -> Any:
-    if list in hint.kinds and isinstance(value, list):
-        return [_one(item, hint.entry) for item in value]
-    return _one(value, hint.kinds)
+def _coerce(value: Any, hint: _TypeHint) -> Any:
+    if list in hint.types and isinstance(value, list):
+        return [_coerce_item(item, hint.item_types) for item in value]
+    return _coerce_item(value, hint.types)
 
 
-def _one(value: Any, kinds: frozenset[Any]) -> Any:
-    if isinstance(value, dict) and kinds & {int, str}:
+def _coerce_item(value: Any, types: frozenset[Any]) -> Any:
+    if isinstance(value, dict) and types & {int, str}:
         value = value.get("value", value.get("id"))
     elif isinstance(value, dict):
         value = {key: part for key, part in value.items() if part is not None}
     if (
-        str in kinds
-        and int not in kinds
+        str in types
+        and int not in types
         and isinstance(value, int | float)
         and not isinstance(value, bool)
     ):
@@ -238,24 +238,24 @@ def _one(value: Any, kinds: frozenset[Any]) -> Any:
 
 
 @cache
-def _hints(model: type[Struct]) -> dict[str, _Hint]:
+def _type_hints(model: type[Struct]) -> dict[str, _TypeHint]:
     hints = {}
     for name, hint in get_type_hints(model).items():
         parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
         entry = next((get_args(part)[0] for part in parts if get_origin(part) is list), None)
-        hints[name] = _Hint(
+        hints[name] = _TypeHint(
             frozenset(get_origin(part) or part for part in parts), frozenset({entry})
         )
     return hints
 
 
-def _kind(data: Any) -> str:
+def _describe_type(data: Any) -> str:
     return {type(None): "nothing", list: "a list", dict: "an object", str: "text"}.get(
         type(data), "a number"
     )
 
 
-def timestamp(text: str | None) -> float:
+def parse_timestamp(text: str | None) -> float:
     """Unix seconds of a time as Pipedrive writes it (ISO 8601, or `2024-01-31 10:20:30` in UTC);
     0.0 for none or no time.
     """

@@ -17,20 +17,20 @@ from worker.pipedrive import calls
 from worker.pipedrive.calls import Call
 from worker.pipedrive.models import (
     Deal,
-    Field,
+    PipedriveField,
     Label,
-    Lead,
+    PipedriveLead,
     Note,
     Organization,
     OrganizationHit,
-    Page,
+    ResultPage,
     Person,
     PersonHit,
-    Source,
-    Unreadable,
-    User,
+    LeadSource,
+    UnreadableResponse,
+    PipedriveUser,
     decode,
-    timestamp,
+    parse_timestamp,
 )
 from worker.pipedrive.responses import Answer
 
@@ -64,7 +64,7 @@ def made(model: type[M]) -> Callable[[Answer], M]:
     def read(answer: Answer) -> M:
         try:
             return decode(model, answer.data)
-        except Unreadable:
+        except UnreadableResponse:
             return decode(
                 model,
                 {"id": answer.data.get("id")} if isinstance(answer.data, dict) else answer.data,
@@ -82,47 +82,47 @@ def deleted(answer: Answer) -> str:
     """The id of what was deleted."""
     if isinstance(answer.data, dict) and isinstance(answer.data.get("id"), str | int):
         return str(answer.data["id"])
-    raise Unreadable("expected the id of what was deleted")
+    raise UnreadableResponse("expected the id of what was deleted")
 
 
-def start_page(model: type[M]) -> Callable[[Answer], Page[M]]:
+def start_page(model: type[M]) -> Callable[[Answer], ResultPage[M]]:
     """v1: `start`, `limit`, `more_items_in_collection`; documented at the top for leads and under
     `pagination` for all others.
     """
 
-    def read(answer: Answer) -> Page[M]:
+    def read(answer: Answer) -> ResultPage[M]:
         items = _items(model, answer.data)
         where = answer.additional.get("pagination")
         where = where if isinstance(where, dict) else answer.additional
         if where.get("more_items_in_collection") is not True:
-            return Page(items)
+            return ResultPage(items)
         start, next_start = where.get("start", 0), where.get("next_start")
         if not isinstance(next_start, int):
             next_start = (start if isinstance(start, int) else 0) + len(items)
-        return Page(items, next_start=next_start)
+        return ResultPage(items, next_start=next_start)
 
     return read
 
 
-def cursor_page(model: type[M]) -> Callable[[Answer], Page[M]]:
+def cursor_page(model: type[M]) -> Callable[[Answer], ResultPage[M]]:
     """v2: `next_cursor`."""
-    return lambda answer: Page(_items(model, answer.data), next_cursor=_cursor(answer))
+    return lambda answer: ResultPage(_items(model, answer.data), next_cursor=_cursor(answer))
 
 
-def hits(model: type[M]) -> Callable[[Answer], Page[M]]:
+def hits(model: type[M]) -> Callable[[Answer], ResultPage[M]]:
     """v2 searches: `data.items[].item`."""
 
-    def read(answer: Answer) -> Page[M]:
+    def read(answer: Answer) -> ResultPage[M]:
         found = answer.data.get("items") if isinstance(answer.data, dict) else answer.data
         if found is not None and not isinstance(found, list):
-            raise Unreadable("expected a list of search results")
+            raise UnreadableResponse("expected a list of search results")
         items = [item.get("item") if isinstance(item, dict) else item for item in found or []]
-        return Page(_items(model, items), next_cursor=_cursor(answer))
+        return ResultPage(_items(model, items), next_cursor=_cursor(answer))
 
     return read
 
 
-def by_start(fetch: Callable[[int], Page[T]]) -> Iterator[T]:
+def by_start(fetch: Callable[[int], ResultPage[T]]) -> Iterator[T]:
     """Every entry of a v1 list. Raises `Unavailable` where it does not end, or does not move on."""
     start = 0
     for _ in range(MOST_PAGES):
@@ -136,7 +136,7 @@ def by_start(fetch: Callable[[int], Page[T]]) -> Iterator[T]:
     raise Unavailable("pages", f"the list does not end within {MOST_PAGES} pages")
 
 
-def by_cursor(fetch: Callable[[str | None], Page[T]]) -> Iterator[T]:
+def by_cursor(fetch: Callable[[str | None], ResultPage[T]]) -> Iterator[T]:
     """Every entry of a v2 list. Raises `Unavailable` where it does not end, or does not move on."""
     cursor: str | None = None
     for _ in range(MOST_PAGES):
@@ -150,14 +150,14 @@ def by_cursor(fetch: Callable[[str | None], Page[T]]) -> Iterator[T]:
     raise Unavailable("pages", f"the list does not end within {MOST_PAGES} pages")
 
 
-def newest_first(fetch: Callable[[str | None], Page[Dated]], since: float) -> Iterator[Dated]:
+def newest_first(fetch: Callable[[str | None], ResultPage[Dated]], since: float) -> Iterator[Dated]:
     """Entries added at or after `since` (Unix seconds) of a list sorted by `add_time`, newest
     first.
 
     One without a readable time is kept: leaving it out could make a second one of it.
     """
     for entry in by_cursor(fetch):
-        added = timestamp(entry.add_time)
+        added = parse_timestamp(entry.add_time)
         if added and added < since:
             return
         yield entry
@@ -165,7 +165,7 @@ def newest_first(fetch: Callable[[str | None], Page[Dated]], since: float) -> It
 
 def _items(model: type[M], data: Any) -> list[M]:
     if data is not None and not isinstance(data, list):
-        raise Unreadable(f"expected a list of {model.__name__.lower()}s")
+        raise UnreadableResponse(f"expected a list of {model.__name__.lower()}s")
     return [decode(model, item) for item in data or []]
 
 
@@ -202,16 +202,16 @@ class _Group:
 class Leads(_Group):
     """https://developers.pipedrive.com/docs/api/v1/Leads"""
 
-    def add(self, body: Mapping[str, Any] = NOTHING, /, **fields: Any) -> Lead:
+    def add(self, body: Mapping[str, Any] = NOTHING, /, **fields: Any) -> PipedriveLead:
         """`title` and one of `person_id`, `organization_id` are needed; custom fields stand beside
         them under their keys.
 
         https://developers.pipedrive.com/docs/api/v1/Leads#addLead
         """
-        return self._call(calls.LEADS_ADD, made(Lead), body={**body, **fields})
+        return self._call(calls.LEADS_ADD, made(PipedriveLead), body={**body, **fields})
 
-    def get(self, id: str) -> Lead:
-        return self._call(calls.LEADS_GET, one(Lead), path={"id": id})
+    def get(self, id: str) -> PipedriveLead:
+        return self._call(calls.LEADS_GET, one(PipedriveLead), path={"id": id})
 
     def list(
         self,
@@ -224,9 +224,9 @@ class Leads(_Group):
         filter_id: int | None = None,
         updated_since: str | None = None,
         sort: str | None = None,
-    ) -> Page[Lead]:
+    ) -> ResultPage[PipedriveLead]:
         """Leads that are not archived, oldest first."""
-        return self._call(calls.LEADS_LIST, start_page(Lead), params=_given(locals()))
+        return self._call(calls.LEADS_LIST, start_page(PipedriveLead), params=_given(locals()))
 
     def archived(
         self,
@@ -238,12 +238,12 @@ class Leads(_Group):
         organization_id: int | None = None,
         filter_id: int | None = None,
         sort: str | None = None,
-    ) -> Page[Lead]:
-        return self._call(calls.LEADS_ARCHIVED, start_page(Lead), params=_given(locals()))
+    ) -> ResultPage[PipedriveLead]:
+        return self._call(calls.LEADS_ARCHIVED, start_page(PipedriveLead), params=_given(locals()))
 
-    def update(self, id: str, body: Mapping[str, Any] = NOTHING, /, **fields: Any) -> Lead:
+    def update(self, id: str, body: Mapping[str, Any] = NOTHING, /, **fields: Any) -> PipedriveLead:
         """`label_ids` replaces the whole list; `origin_id` can never be changed."""
-        return self._call(calls.LEADS_UPDATE, one(Lead), path={"id": id}, body={**body, **fields})
+        return self._call(calls.LEADS_UPDATE, one(PipedriveLead), path={"id": id}, body={**body, **fields})
 
     def delete(self, id: str) -> str:
         """The id of what was deleted."""
@@ -251,7 +251,7 @@ class Leads(_Group):
 
     def of(
         self, *, person_id: int | None = None, organization_id: int | None = None
-    ) -> Iterator[Lead]:
+    ) -> Iterator[PipedriveLead]:
         """All leads of a person or organisation that are not archived, page by page."""
         return by_start(
             lambda start: self.list(
@@ -259,12 +259,12 @@ class Leads(_Group):
             )
         )
 
-    def of_person(self, person_id: int) -> Iterator[Lead]:
+    def of_person(self, person_id: int) -> Iterator[PipedriveLead]:
         return self.of(person_id=person_id)
 
     def archived_of(
         self, *, person_id: int | None = None, organization_id: int | None = None
-    ) -> Iterator[Lead]:
+    ) -> Iterator[PipedriveLead]:
         return by_start(
             lambda start: self.archived(
                 person_id=person_id, organization_id=organization_id, start=start, limit=FULL_PAGE
@@ -296,8 +296,8 @@ class Labels(_Group):
 class Sources(_Group):
     """https://developers.pipedrive.com/docs/api/v1/LeadSources"""
 
-    def list(self) -> Many[Source]:
-        return self._call(calls.SOURCES_LIST, every(Source))
+    def list(self) -> Many[LeadSource]:
+        return self._call(calls.SOURCES_LIST, every(LeadSource))
 
 
 class Notes(_Group):
@@ -316,7 +316,7 @@ class Notes(_Group):
         person_id: int | None = None,
         start: int | None = None,
         limit: int | None = None,
-    ) -> Page[Note]:
+    ) -> ResultPage[Note]:
         return self._call(calls.NOTES_LIST, start_page(Note), params=_given(locals()))
 
     def of_lead(self, lead_id: str) -> Iterator[Note]:
@@ -326,12 +326,12 @@ class Notes(_Group):
 class Users(_Group):
     """https://developers.pipedrive.com/docs/api/v1/Users"""
 
-    def me(self) -> User:
+    def me(self) -> PipedriveUser:
         """Whose credentials these are; the cheapest proof that they work."""
-        return self._call(calls.USERS_ME, one(User))
+        return self._call(calls.USERS_ME, one(PipedriveUser))
 
-    def list(self) -> Many[User]:
-        return self._call(calls.USERS_LIST, every(User))
+    def list(self) -> Many[PipedriveUser]:
+        return self._call(calls.USERS_LIST, every(PipedriveUser))
 
 
 class Persons(_Group):
@@ -355,7 +355,7 @@ class Persons(_Group):
         organization_id: int | None = None,
         limit: int | None = None,
         cursor: str | None = None,
-    ) -> Page[PersonHit]:
+    ) -> ResultPage[PersonHit]:
         """The index lags behind creation by seconds, and `exact_match` ignores case and is not
         always exact.
         """
@@ -371,7 +371,7 @@ class Persons(_Group):
         owner_id: int | None = None,
         org_id: int | None = None,
         updated_since: str | None = None,
-    ) -> Page[Person]:
+    ) -> ResultPage[Person]:
         return self._call(calls.PERSONS_LIST, cursor_page(Person), params=_given(locals()))
 
     def newest(self, *, since: float) -> Iterator[Person]:
@@ -401,7 +401,7 @@ class Organizations(_Group):
         exact_match: bool | None = None,
         limit: int | None = None,
         cursor: str | None = None,
-    ) -> Page[OrganizationHit]:
+    ) -> ResultPage[OrganizationHit]:
         return self._call(
             calls.ORGANIZATIONS_SEARCH, hits(OrganizationHit), params=_given(locals())
         )
@@ -415,7 +415,7 @@ class Organizations(_Group):
         cursor: str | None = None,
         owner_id: int | None = None,
         updated_since: str | None = None,
-    ) -> Page[Organization]:
+    ) -> ResultPage[Organization]:
         return self._call(
             calls.ORGANIZATIONS_LIST, cursor_page(Organization), params=_given(locals())
         )
@@ -444,7 +444,7 @@ class Deals(_Group):
         include_fields: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
-    ) -> Page[Deal]:
+    ) -> ResultPage[Deal]:
         """Deals that are not archived."""
         return self._call(calls.DEALS_LIST, cursor_page(Deal), params=_given(locals()))
 
@@ -465,24 +465,24 @@ class DealFields(_Group):
     deals.
     """
 
-    def list(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Field]:
-        return self._call(calls.DEAL_FIELDS_LIST, cursor_page(Field), params=_given(locals()))
+    def list(self, *, limit: int | None = None, cursor: str | None = None) -> ResultPage[PipedriveField]:
+        return self._call(calls.DEAL_FIELDS_LIST, cursor_page(PipedriveField), params=_given(locals()))
 
-    def get(self, field_code: str) -> Field:
+    def get(self, field_code: str) -> PipedriveField:
         """`channel` holds the account's marketing channels as its options."""
-        return self._call(calls.DEAL_FIELDS_GET, one(Field), path={"field_code": field_code})
+        return self._call(calls.DEAL_FIELDS_GET, one(PipedriveField), path={"field_code": field_code})
 
-    def all(self) -> Iterator[Field]:
+    def all(self) -> Iterator[PipedriveField]:
         return by_cursor(lambda cursor: self.list(limit=FULL_PAGE, cursor=cursor))
 
 
 class PersonFields(_Group):
     """https://developers.pipedrive.com/docs/api/v1/PersonFields"""
 
-    def list(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Field]:
-        return self._call(calls.PERSON_FIELDS_LIST, cursor_page(Field), params=_given(locals()))
+    def list(self, *, limit: int | None = None, cursor: str | None = None) -> ResultPage[PipedriveField]:
+        return self._call(calls.PERSON_FIELDS_LIST, cursor_page(PipedriveField), params=_given(locals()))
 
-    def all(self) -> Iterator[Field]:
+    def all(self) -> Iterator[PipedriveField]:
         return by_cursor(lambda cursor: self.list(limit=FULL_PAGE, cursor=cursor))
 
 

@@ -25,7 +25,7 @@ from worker.errors import Gated, OutOfAllowance, StoreUnavailable
 from worker.pipedrive.calls import Call
 from worker.pipedrive.responses import too_many
 from worker.store import keys, scripts
-from worker.store.connection import asking
+from worker.store.connection import translate_errors
 
 WINDOW_SECONDS = 2.0
 UNANSWERED_SECONDS = 25.0
@@ -139,7 +139,7 @@ class Allowance:
     def leave(self, place: Place) -> None:
         """Gives up a place in line."""
         with contextlib.suppress(redis.RedisError):
-            self._redis.zrem(keys.ALLOWANCE + "line", place.held)
+            self._redis.zrem(keys.DEFAULT_ACCOUNT.allowance("waiting"), place.held)
 
     def give_back(self, call: Call) -> None:
         """The call that this thread was allowed is not sent after all."""
@@ -174,7 +174,7 @@ class Allowance:
         return taken
 
     def _run(self, script: str, *args: Any) -> Any:
-        with asking():
+        with translate_errors():
             return scripts.run(
                 self._redis, _source(script), "" if self._clock is None else self._clock(), *args
             )
@@ -198,12 +198,13 @@ def _count(headers: Mapping[str, str], name: str) -> str:
 @functools.cache
 def _source(name: str) -> str:
     """The whole text of a script, with the keys and spans in front."""
+    account = keys.DEFAULT_ACCOUNT
     table: dict[str, object] = {
-        part: f"'{keys.ALLOWANCE}{part}'"
-        for part in ("burst", "search", "line", "left", "closed", "limit")
+        part: f"'{account.allowance(part)}'"
+        for part in ("burst", "search", "waiting", "left", "closed", "limit")
     }
-    table |= {"gate": f"'{keys.GATE}'", "probe": f"'{keys.PROBE}'"}
-    prefixes = {part: f"'{keys.ALLOWANCE}{part}:'" for part in ("day", "quick")}
+    table |= {"gate": f"'{account.gate}'", "probe": f"'{account.probe}'"}
+    prefixes = {part: f"'{account.allowance(part)}:'" for part in ("day", "fastest")}
     spans = {
         "window": WINDOW_SECONDS,
         "unanswered": UNANSWERED_SECONDS,

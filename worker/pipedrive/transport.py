@@ -95,7 +95,7 @@ def _read(response: httpx.Response, deadline: Deadline, limit: int) -> bytes:
     for chunk in response.iter_raw():
         packed += chunk
         _bounded(packed, limit)
-        if deadline.left() <= 0:
+        if deadline.remaining() <= 0:
             raise httpx.ReadTimeout("the call's time is up")
     return _unpack(
         bytes(packed), response.headers.get("content-encoding", "").strip().lower(), limit
@@ -205,7 +205,7 @@ class _PlainClient(httpx.Client):
     """Hands each request straight to its transport: no redirects, cookies, netrc or proxies from
     the environment.
 
-    What httpx would look for in vain at every call is measured in `deploy/decisions.md`, with the
+    What httpx would look for in vain at every call is measured in `docs/decisions.md`, with the
     slots.
     """
 

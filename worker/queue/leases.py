@@ -15,7 +15,7 @@ from worker.errors import LeaseLost, StoreUnavailable
 from worker.ledger import Ledger
 
 LEASE_SECONDS = 30.0
-BEAT_SECONDS = 5.0
+HEARTBEAT_SECONDS = 5.0
 
 
 class Lease:
@@ -65,7 +65,7 @@ class Leases:
         self._ledger.announce(lease.submission_id, lease.token, LEASE_SECONDS, step, lease.horizon)
         lease.deadline = deadline
 
-    def held(self, token: str) -> Lease:
+    def get(self, token: str) -> Lease:
         """The lease that `begin` made for this token."""
         with self._lock:
             return self._held[token]
@@ -74,7 +74,7 @@ class Leases:
         with self._lock:
             self._held.pop(lease.token, None)
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Renews every lease; one that is lost, or that Redis could not renew, simply runs out.
         Then speaks for this process.
         """

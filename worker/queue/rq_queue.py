@@ -25,20 +25,20 @@ from worker.store import keys
 JOB_FUNCTION = "worker.jobs.deliver"
 """Stored in Redis with every job, so it is part of the contract between versions."""
 
-JOB_SECONDS = 300
+JOB_TIMEOUT_SECONDS = 300
 """The most one delivery may take; each call to Pipedrive has its own, much shorter limit."""
 
-EXECUTION_SECONDS = 60
+EXECUTION_TTL_SECONDS = 60
 """How long RQ takes a job for started by a worker that is gone, if nobody clears it away sooner."""
 
-FAILURE_SECONDS = 3600
+FAILURE_TTL_SECONDS = 3600
 SERVER_VERSION = (6, 2, 0)
 """The oldest Redis we run on. RQ would ask the server, which the accepting path must not do in the
 event loop.
 """
 
 
-LOCK_SECONDS = 30
+MAINTENANCE_LOCK_SECONDS = 30
 """RQ's tidying takes far less; a worker that died with RQ's own lock in hand would keep everybody
 from it for 15 minutes.
 """
@@ -48,7 +48,9 @@ class OneQueue(Queue):
     """RQ's queue, with a shorter life of the lock for tidying its registries."""
 
     def acquire_maintenance_lock(self) -> bool:
-        return bool(self.connection.set(self.registry_cleaning_key, 1, nx=True, ex=LOCK_SECONDS))
+        return bool(
+            self.connection.set(self.registry_cleaning_key, 1, nx=True, ex=MAINTENANCE_LOCK_SECONDS)
+        )
 
 
 def open_queue(connection: redis.Redis) -> Queue:
@@ -66,9 +68,9 @@ def enqueue(queue: Queue, submission_id: str, pipe: Any) -> None:
     queue.enqueue_call(
         JOB_FUNCTION,
         args=(submission_id,),
-        timeout=JOB_SECONDS,
+        timeout=JOB_TIMEOUT_SECONDS,
         result_ttl=0,
-        failure_ttl=FAILURE_SECONDS,
+        failure_ttl=FAILURE_TTL_SECONDS,
         description=submission_id,
         job_id=f"{submission_id}-{secrets.token_hex(3)}",
         pipeline=pipe,
@@ -80,7 +82,7 @@ def queued_ids(queue: Queue) -> set[str]:
     return {job_id.rsplit("-", 1)[0] for job_id in queue.get_job_ids()}
 
 
-def clear_after_the_dead(queue: Queue) -> int:
+def clear_dead_workers(queue: Queue) -> int:
     """Takes out of RQ's registries what workers had in hand that are gone, and their names. Returns
     how many jobs it was.
 
@@ -91,7 +93,7 @@ def clear_after_the_dead(queue: Queue) -> int:
     clean_worker_registry(queue)
     living = set(Worker.all_keys(queue=queue))
     cleared = 0
-    unrenewed = time.time() + EXECUTION_SECONDS / 2
+    unrenewed = time.time() + EXECUTION_TTL_SECONDS / 2
     entries = queue.connection.zrange(queue.started_job_registry.key, 0, -1, withscores=True)
     for name, ends in cast("list[tuple[bytes, float]]", entries):
         job_id, _, execution_id = name.decode().partition(":")

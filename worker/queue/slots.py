@@ -41,18 +41,18 @@ from worker.errors import StoreUnavailable
 from worker.metrics import Meter
 from worker.queue import leases, sweeper
 from worker.queue.leases import Leases
-from worker.queue.rq_queue import EXECUTION_SECONDS
+from worker.queue.rq_queue import EXECUTION_TTL_SECONDS
 from worker.queue.sweeper import Sweeper
 from worker.store import keys
 
 # The limit of a job's time, for a process of many slots.
 
 
-class Overtime(BaseDeathPenalty):
+class JobTimeout(BaseDeathPenalty):
     """Notes when a job's time is up; `enforce`, called every few seconds, interrupts those that are
     over it.
 
-    RQ's own limit for threads starts one thread more for each job (`deploy/decisions.md`, with the
+    RQ's own limit for threads starts one thread more for each job (`docs/decisions.md`, with the
     slots). As there, the job's thread raises `exception` at its next Python instruction: what waits
     for a socket ends by that socket's own limit.
     """
@@ -92,7 +92,7 @@ class Overtime(BaseDeathPenalty):
 # in order, for whichever process has room first.
 
 
-class Entrance:
+class InFlightLimit:
     """`places` None: everybody may enter. Each thread holds one place at the most."""
 
     def __init__(self, places: int | None = None) -> None:
@@ -115,21 +115,21 @@ class Entrance:
 
 log = structlog.get_logger("leadline.slots")
 
-DEQUEUE_SECONDS = 2
-DEQUEUE_SHORTEST = 0.5
+MAX_DEQUEUE_SECONDS = 2
+MIN_DEQUEUE_SECONDS = 0.5
 """A slot waits for a job for a random time between the two. Redis serves first who has waited
 longest, so slots that kept one beat could be served before another process's for ever: what only a
 newer release may deliver would never reach it.
 """
 
-ENTER_SECONDS = 1.0
+ENTER_TIMEOUT_SECONDS = 1.0
 WORKER_TTL_SECONDS = 60
 ALIVE_SECONDS = 30
 """How long after its last heartbeat, every other second, RQ takes a worker for alive."""
 
 MAINTENANCE_SECONDS = 30
 FORGOTTEN_SECONDS = 60.0
-ASKED_SECONDS = 0.1
+STOP_POLL_SECONDS = 0.1
 STOP_SECONDS = 12.0
 """How long a stopping worker waits for the deliveries in hand; what is left then is taken over by
 its lease.
@@ -139,7 +139,7 @@ its lease.
 class SlotWorker(SimpleWorker):
     """RQ's record of this process. Its state is that of all slots together."""
 
-    death_penalty_class = Overtime
+    death_penalty_class = JobTimeout
     log_result_lifespan = False
     _busy = 0
 
@@ -182,10 +182,10 @@ class SlotWorker(SimpleWorker):
         """RQ would have each slot wait nearly a minute for the answer of a connection that has
         died.
         """
-        return DEQUEUE_SECONDS
+        return MAX_DEQUEUE_SECONDS
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002
-        return EXECUTION_SECONDS
+        return EXECUTION_TTL_SECONDS
 
     def register_birth(self) -> None:
         super().register_birth()  # type: ignore[no-untyped-call]
@@ -207,7 +207,7 @@ class SlotWorker(SimpleWorker):
             with self.connection.pipeline() as pipe:
                 for execution in aged:
                     execution.heartbeat(
-                        self.queues[0].started_job_registry, EXECUTION_SECONDS, pipe
+                        self.queues[0].started_job_registry, EXECUTION_TTL_SECONDS, pipe
                     )
                 pipe.execute()
 
@@ -245,9 +245,9 @@ class Slots:
         meter: Meter,
         *,
         name: str | None = None,
-        chores: Callable[[], object] = lambda: None,
+        periodic_tasks: Callable[[], object] = lambda: None,
         at_start: Callable[[], None] = lambda: None,
-        entrance: Entrance | None = None,
+        in_flight: InFlightLimit | None = None,
         stop: threading.Event | None = None,
     ) -> None:
         self._queue = queue
@@ -256,10 +256,10 @@ class Slots:
         self._leases = held
         self._sweeper = sweep
         self._meter = meter
-        self._chores = chores
+        self._periodic_tasks = periodic_tasks
         self._at_start = at_start
-        self._entrance = entrance or Entrance()
-        self._asked = False
+        self._in_flight = in_flight or InFlightLimit()
+        self._stop_requested = False
         self._stop = stop or threading.Event()
         # In a container host and process id are the same after a restart, and RQ refuses the name
         # of a worker that was killed.
@@ -269,7 +269,7 @@ class Slots:
         """Asks every slot to end after what it has in hand. Safe in a signal handler, as setting an
         event is not: its lock may be in the hands of the very thread that was interrupted.
         """
-        self._asked = True
+        self._stop_requested = True
 
     def run(self) -> None:
         """Works until `stop`; returns when the slots are empty or `STOP_SECONDS` are over."""
@@ -285,13 +285,13 @@ class Slots:
         beats = [
             threading.Thread(
                 target=self._beat,
-                args=(leases.BEAT_SECONDS, self._leases.beat),
+                args=(leases.HEARTBEAT_SECONDS, self._leases.heartbeat),
                 name="leases",
                 daemon=True,
             ),
             threading.Thread(
                 target=self._beat,
-                args=(sweeper.BEAT_SECONDS, self._sweeper.beat),
+                args=(sweeper.TICK_SECONDS, self._sweeper.tick),
                 name="sweeper",
                 daemon=True,
             ),
@@ -302,7 +302,7 @@ class Slots:
                 daemon=True,
             ),
             threading.Thread(
-                target=self._beat, args=(2.0, self._chores), name="chores", daemon=True
+                target=self._beat, args=(2.0, self._periodic_tasks), name="chores", daemon=True
             ),
         ]
         for thread in [
@@ -323,24 +323,24 @@ class Slots:
         """Looks again and again: a signal that the system gave to another thread wakes nobody who
         waits for an event.
         """
-        while not self._asked and not self._stop.is_set():
-            time.sleep(ASKED_SECONDS)
+        while not self._stop_requested and not self._stop.is_set():
+            time.sleep(STOP_POLL_SECONDS)
         self._stop.set()
 
     def _slot(self, worker: SlotWorker) -> None:
-        jobs.deliverer.set(self._new_deliverer())
+        jobs.current_deliverer.set(self._new_deliverer())
         wait = 0.0
-        while not self._stop.wait(wait) and not self._asked:
+        while not self._stop.wait(wait) and not self._stop_requested:
             wait = 0.0
-            if not self._entrance.enter(ENTER_SECONDS):
+            if not self._in_flight.enter(ENTER_TIMEOUT_SECONDS):
                 continue
             try:
                 found = Queue.dequeue_any(
                     [self._queue],
-                    random.uniform(DEQUEUE_SHORTEST, DEQUEUE_SECONDS),  # type: ignore[arg-type]
+                    random.uniform(MIN_DEQUEUE_SECONDS, MAX_DEQUEUE_SECONDS),  # type: ignore[arg-type]
                     connection=self._queue.connection,
                     serializer=self._queue.serializer,
-                    death_penalty_class=Overtime,
+                    death_penalty_class=JobTimeout,
                 )
                 if found is not None:
                     worker.execute_job(*found)
@@ -355,7 +355,7 @@ class Slots:
                 log.error("job failed", error=type(error).__name__)
                 wait = 0.1
             finally:
-                self._entrance.leave()
+                self._in_flight.leave()
 
     def _once(self) -> None:
         """What is said of the start must not keep the slots from working, nor end the process."""
@@ -379,7 +379,7 @@ class Slots:
         """Ends jobs whose time is up; tells Redis that this worker lives, and what it counted;
         looks after RQ's registries.
         """
-        Overtime.enforce()
+        JobTimeout.enforce()
         self._announce_worker()
         if worker.connection.exists(worker.key):
             worker.heartbeat()
@@ -407,7 +407,7 @@ class Slots:
 
     def _register(self) -> SlotWorker | None:
         """Waits for Redis as long as it takes; None when stopped meanwhile."""
-        while not self._asked and not self._stop.is_set():
+        while not self._stop_requested and not self._stop.is_set():
             try:
                 worker = SlotWorker(
                     [self._queue],

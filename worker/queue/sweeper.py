@@ -24,19 +24,19 @@ from worker.contract import Lead, State
 from worker.errors import NotAllowed, Overtaken
 from worker.ledger import Ledger, Pause
 from worker.ledger.ledger import REPLAYED, Audited
-from worker.queue.rq_queue import clear_after_the_dead, enqueue, queued_ids
+from worker.queue.rq_queue import clear_dead_workers, enqueue, queued_ids
 from worker.store import keys
-from worker.store.connection import asking
+from worker.store.connection import translate_errors
 
 log = structlog.get_logger("leadline.sweeper")
 
 RETRIED = Audited("retry", "")
 
-BEAT_SECONDS = 1.0
-A_BEAT = 200
+TICK_SECONDS = 1.0
+DISPATCH_PER_TICK = 200
 """Submissions dispatched in one beat at the most."""
 
-SHORT = 20
+QUEUE_TARGET_DEPTH = 20
 """So many may stand in RQ's queue at any time; more as long as the slots empty it from beat to
 beat.
 """
@@ -47,9 +47,9 @@ LOST_AFTER_SECONDS = 10.0
 is lost.
 """
 
-TELL_SECONDS = 60.0
-LOOK_SECONDS = 5.0
-BETWEEN_SECONDS = 20.0
+NEWER_LOG_SECONDS = 60.0
+TIDY_SECONDS = 5.0
+INTERMEDIATE_SECONDS = 20.0
 """A job leaves RQ's intermediate list as soon as its slot begins; what stands there longer belongs
 to nobody.
 """
@@ -64,41 +64,41 @@ class Sweeper:
         self._ledger = ledger
         self._queue = queue
         self._lost_after = lost_after
-        self._me = secrets.token_hex(8)
-        self._looked_at = -math.inf
+        self._token = secrets.token_hex(8)
+        self._lost_checked_at = -math.inf
         self._tidied_at = -math.inf
-        self._depth = SHORT
-        self._filled = False
-        self._told_at = -math.inf
-        self._between: dict[str, float] = {}
+        self._depth = QUEUE_TARGET_DEPTH
+        self._filled_up = False
+        self._newer_logged_at = -math.inf
+        self._intermediate: dict[str, float] = {}
 
-    def beat(self) -> int:
+    def tick(self) -> int:
         """One round, if it is ours to do. Returns how many were dispatched. Raises
         `StoreUnavailable`.
         """
-        with asking():
-            self.dispatch(self._ledger.turns.understood(self._ledger.now(), A_BEAT))
-            return self.sweep() if self._mine() else 0
+        with translate_errors():
+            self.dispatch(self._ledger.schedule.understood(self._ledger.now(), DISPATCH_PER_TICK))
+            return self.sweep() if self._take_lock() else 0
 
     def sweep(self) -> int:
         """One round, whoever else sweeps: doing it twice is harmless."""
         now = self._ledger.now()
-        ids = self._ledger.turns.abandoned(now, A_BEAT)
-        pause = self._ledger.gate.paused()
-        ids += self._turns(now) if pause is None else self._probe(pause, now)
+        ids = self._ledger.schedule.abandoned(now, DISPATCH_PER_TICK)
+        pause = self._ledger.gate.find_pause()
+        ids += self._due(now) if pause is None else self._probe(pause, now)
         ids += self._lost(now)
         self.dispatch(ids)
         self._tidy(now)
         return len(ids)
 
-    def _turns(self, now: float) -> list[str]:
+    def _due(self, now: float) -> list[str]:
         """Those whose turn it is, as far as there is room; one in any case: a queue that stays long
         must not stop retries.
         """
         room = self._room()
-        ids = self._ledger.turns.due(now, max(1, room))
-        ids += self._ledger.turns.backfill(room - len(ids)) if room > len(ids) else []
-        self._filled = len(ids) >= room
+        ids = self._ledger.schedule.due(now, max(1, room))
+        ids += self._ledger.schedule.backfill(room - len(ids)) if room > len(ids) else []
+        self._filled_up = len(ids) >= room
         return ids
 
     def _room(self) -> int:
@@ -106,10 +106,10 @@ class Sweeper:
         most of it, and halves again.
         """
         standing = self._queue.count
-        if standing > self._depth // 2 or not self._filled:
-            self._depth = max(SHORT, self._depth // 2)
+        if standing > self._depth // 2 or not self._filled_up:
+            self._depth = max(QUEUE_TARGET_DEPTH, self._depth // 2)
         else:
-            self._depth = min(A_BEAT, self._depth * 2)
+            self._depth = min(DISPATCH_PER_TICK, self._depth * 2)
         return self._depth - standing
 
     def dispatch(self, ids: Iterable[str]) -> None:
@@ -117,10 +117,10 @@ class Sweeper:
         ids = list(dict.fromkeys(ids))
         if not ids:
             return
-        with asking(), self._ledger.redis.pipeline(transaction=True) as pipe:
+        with translate_errors(), self._ledger.redis.pipeline(transaction=True) as pipe:
             pipe.multi()
             for submission_id in ids:
-                self._ledger.turns.dispatch_call(pipe, submission_id)
+                self._ledger.schedule.dispatch_call(pipe, submission_id)
                 enqueue(self._queue, submission_id, pipe)
             pipe.execute()
 
@@ -140,15 +140,15 @@ class Sweeper:
 
         Raises `NotAllowed`, or `Overtaken` where the record changed since it was `seen`.
         """
-        with asking():
-            at_once = self._queue.count < SHORT
+        with translate_errors():
+            at_once = self._queue.count < QUEUE_TARGET_DEPTH
             with self._ledger.redis.pipeline(transaction=True) as pipe:
                 pipe.multi()
                 self._ledger.replay_call(
                     pipe, submission_id, by, why, lead, allowed=allowed, audit=audit, seen=seen
                 )
                 if at_once:
-                    self._ledger.turns.dispatch_call(pipe, submission_id)
+                    self._ledger.schedule.dispatch_call(pipe, submission_id)
                     enqueue(self._queue, submission_id, pipe)
                 done, state, *why_not = cast("list[Any]", pipe.execute()[0])
         if why_not == [b"changed"]:
@@ -163,24 +163,28 @@ class Sweeper:
 
         Several, because the first may have to wait in line for another.
         """
-        if pause.until is None or pause.until > now or self._ledger.redis.exists(keys.PROBE):
+        if pause.until is None or pause.until > now or self._ledger.redis.exists(keys.DEFAULT_ACCOUNT.probe):
             return []
-        return self._ledger.turns.due(now, PROBE_CANDIDATES) or self._ledger.turns.backfill(
+        return self._ledger.schedule.due(now, PROBE_CANDIDATES) or self._ledger.schedule.backfill(
             PROBE_CANDIDATES
         )
 
     def _tidy(self, now: float) -> None:
-        if 0 <= now - self._tidied_at < LOOK_SECONDS:
+        if 0 <= now - self._tidied_at < TIDY_SECONDS:
             return
         self._tidied_at = now
-        if now - self._told_at >= TELL_SECONDS and (newer := self._ledger.turns.newer()):
-            self._told_at = now
+        if now - self._newer_logged_at >= NEWER_LOG_SECONDS and (
+            newer := self._ledger.schedule.newer()
+        ):
+            self._newer_logged_at = now
             log.warning("submissions of a newer version wait for a newer worker", count=newer)
-        clear_after_the_dead(self._queue)
+        clear_dead_workers(self._queue)
         between = self._queue.intermediate_queue
-        self._between = {job_id: self._between.get(job_id, now) for job_id in between.get_job_ids()}
-        for job_id, since in self._between.items():
-            if now - since >= BETWEEN_SECONDS:
+        self._intermediate = {
+            job_id: self._intermediate.get(job_id, now) for job_id in between.get_job_ids()
+        }
+        for job_id, since in self._intermediate.items():
+            if now - since >= INTERMEDIATE_SECONDS:
                 between.remove(job_id)
 
     def _lost(self, now: float) -> list[str]:
@@ -188,16 +192,22 @@ class Sweeper:
         neither.
         """
         queued = self._ledger.redis.zcard(keys.state(State.QUEUED))
-        if 0 <= now - self._looked_at < LOOK_SECONDS or not queued or self._queue.count >= queued:
+        if (
+            0 <= now - self._lost_checked_at < TIDY_SECONDS
+            or not queued
+            or self._queue.count >= queued
+        ):
             return []
-        self._looked_at = now
-        return self._ledger.turns.lost(now - self._lost_after, queued_ids(self._queue), A_BEAT)
+        self._lost_checked_at = now
+        return self._ledger.schedule.lost(
+            now - self._lost_after, queued_ids(self._queue), DISPATCH_PER_TICK
+        )
 
-    def _mine(self) -> bool:
+    def _take_lock(self) -> bool:
         connection = self._ledger.redis
-        if connection.set(keys.SWEEPER, self._me, nx=True, px=LOCK_MILLISECONDS):
+        if connection.set(keys.SWEEPER, self._token, nx=True, px=LOCK_MILLISECONDS):
             return True
-        if connection.get(keys.SWEEPER) == self._me.encode():
+        if connection.get(keys.SWEEPER) == self._token.encode():
             connection.pexpire(keys.SWEEPER, LOCK_MILLISECONDS)
             return True
         return False

@@ -26,7 +26,7 @@ from worker.errors import StoreUnavailable
 TIMEOUT = 0.5
 """Seconds for connecting, and for each answer."""
 
-MOST_CONNECTIONS = 4096
+MAX_CONNECTIONS = 4096
 
 SENTINEL_SCHEME = "redis+sentinel"
 _SENTINEL_PORT = 26379
@@ -55,7 +55,7 @@ def connect(
     }
     if not url.startswith(f"{SENTINEL_SCHEME}://"):
         return redis.Redis.from_url(url, **options)
-    client: redis.Redis = _master(Sentinel, url, options)
+    client: redis.Redis = _connect_to_master(Sentinel, url, options)
     return client
 
 
@@ -68,11 +68,11 @@ def connect_async(
     }
     if not url.startswith(f"{SENTINEL_SCHEME}://"):
         return redis.asyncio.Redis.from_url(url, **options)
-    client: redis.asyncio.Redis = _master(AsyncSentinel, url, options)
+    client: redis.asyncio.Redis = _connect_to_master(AsyncSentinel, url, options)
     return client
 
 
-def _master(sentinel: Any, url: str, options: dict[str, Any]) -> Any:
+def _connect_to_master(sentinel: Any, url: str, options: dict[str, Any]) -> Any:
     """A client that asks the sentinels for the master whenever it connects."""
     address = parse_sentinel_url(url)
     watchers = sentinel(
@@ -96,8 +96,8 @@ def parse_sentinel_url(url: str) -> SentinelAddress:
         sentinels=[_host_and_port(host) for host in hosts.split(",") if host],
         master=unquote(master),
         db=int(db or 0),
-        credentials=_given(username=unquote(user), password=unquote(password)),
-        sentinel_credentials=_given(
+        credentials=_drop_empty(username=unquote(user), password=unquote(password)),
+        sentinel_credentials=_drop_empty(
             username=query.get("sentinel_username"), password=query.get("sentinel_password")
         ),
     )
@@ -108,7 +108,7 @@ def _host_and_port(text: str) -> tuple[str, int]:
     return parts.hostname or "", parts.port or _SENTINEL_PORT
 
 
-def _given(**credentials: str | None) -> dict[str, str]:
+def _drop_empty(**credentials: str | None) -> dict[str, str]:
     return {key: value for key, value in credentials.items() if value}
 
 
@@ -119,7 +119,7 @@ def _options(timeout: float, connect_timeout: float, name: str | None) -> dict[s
     # A slot that waits for work holds a connection; the library's own bound of 100 is fewer than
     # the slots one may ask for.
     return {
-        "max_connections": MOST_CONNECTIONS,
+        "max_connections": MAX_CONNECTIONS,
         "socket_timeout": timeout,
         "socket_connect_timeout": connect_timeout,
         "client_name": name,
@@ -150,10 +150,10 @@ def ask(question: Callable[[], Any]) -> Any:
     try:
         return question()
     except redis.RedisError as error:
-        raise unavailable(error) from error
+        raise translate(error) from error
 
 
-class asking:
+class translate_errors:
     """As `ask`, for everything within a `with`. A class, so that type checkers see that nothing is
     swallowed.
     """
@@ -165,10 +165,10 @@ class asking:
         self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
     ) -> None:
         if isinstance(error, redis.RedisError):
-            raise unavailable(error) from error
+            raise translate(error) from error
 
 
-def unavailable(error: redis.RedisError) -> Exception:
+def translate(error: redis.RedisError) -> Exception:
     """A Redis error as `StoreUnavailable`; a mistake of ours (a wrong script, a wrong type) stays
     what it is.
 

@@ -6,61 +6,66 @@
 | leadline:submission:{id}:timeline  | list   | JSON `Moment`s, oldest first, the newest 200                    | with the record |
 | leadline:submission:{id}:attempts  | list   | JSON `Attempt`s, oldest first, the newest 200                  | with the record |
 | leadline:state:{state}             | zset   | ids by the time (Unix seconds) they entered the state          | each id with its record |
-| leadline:erased:{digest}           | hash   | the mark of who asked to be erased: `before`, `by`, `submission:{id}`, `person:{id}`, `lead:{id}` | 90 days |
-| leadline:gone                      | string | how many erased submissions are not even a receipt any more    | for ever, one number |
-| leadline:retention                 | string | which worker process has this turn at erasing what is old      | 1.5 s |
-| leadline:unwritten                 | string | that what it erased may still stand in Redis's file            | until the file is written anew |
-| leadline:rewritten                 | string | that Redis was asked to write its file anew                    | a day |
-| leadline:due                       | zset   | ids by their turn, a time (Unix seconds) or a mark around which stand those who wait for a gate or for room: `turn` in `prelude.lua` | while they wait |
-| leadline:newer                     | zset   | waiting ids of a newer version than the worker that met them, by version | until a newer worker takes them |
-| leadline:leases                    | zset   | ids in delivery by the time (Unix seconds) their lease ends    | while delivering |
 | leadline:duplicate:{source}:{kind}:{digest} | string | `id fingerprint`                                      | `content`: the window; else 7 days after the final state |
 | leadline:duplicate:{source}:key:{digest}:{fingerprint} | string | the same, for another body under a used key, acknowledged while Redis was away | 7 days after the final state |
+| leadline:due                       | zset   | ids by due score: a time (Unix seconds), or a fixed rank for those that wait for a gate or for room; see `due_score` in `prelude.lua` | while they wait |
+| leadline:newer                     | zset   | waiting ids of a newer version than the worker that met them, by version | until a newer worker takes them |
+| leadline:leases                    | zset   | ids in delivery by the time (Unix seconds) their lease ends    | while delivering |
+| leadline:changes                   | stream | `id` of each record that changed its state                     | the newest 100,000 or so |
+| leadline:pause                     | hash   | an operator's pause: reason, since, by                          | until resumed |
+| leadline:duplicate_checks          | zset   | `id step#check` of what was created again, by the time of its next check | a quarter of an hour |
+| leadline:duplicates                | hash   | submission id -> JSON `{step, ids, at}` of what exists twice in Pipedrive | with the record |
+| leadline:erased:{digest}           | hash   | the mark of a person who was erased: `before`, `by`, `submission:{id}`, `person:{id}`, `lead:{id}` | 90 days |
+| leadline:forgotten                 | string | how many erased submissions no longer have even a receipt      | for ever, one number |
+| leadline:retention:lock            | string | which worker process is removing what is past its retention    | 1.5 s |
+| leadline:rewrite:due               | string | that erased content may still stand in Redis's file            | until the file is rewritten |
+| leadline:rewrite:asked             | string | that Redis was asked to rewrite its file                       | a day |
+| leadline:sweeper                   | string | which worker process sweeps                                    | 3 s, renewed each tick |
+| leadline:workers                   | hash   | worker process -> JSON `{slots, pid, host, seen}`              | an entry 60 s after its last heartbeat |
+| leadline:rollback                  | hash   | `server`: the life of Redis that all workers agreed on; `restored_at`: what came before it is looked up first; `roll_call`, `roll_call_at`; `total`: creates ever announced; `tick_at`: the last report of any worker; `clock_jump_at`: when the clock was found set ahead | for ever |
+| leadline:rollback:create_counts    | hash   | worker process -> how many creates it has announced            | a minute after its last report |
+| leadline:rollback:processes        | zset   | worker processes by the time of their last report              | as the counts |
+| leadline:rollback:missing          | set    | processes that have not reported since Redis restarted         | seconds |
+| leadline:metrics                   | hash   | series name as Prometheus writes it -> number                  | for ever: some forty for each source there ever was |
+| leadline:write_check               | string | nothing: the write that shows that Redis takes writes          | a minute |
+| leadline:causes:ignored            | hash   | cause id -> when somebody chose to ignore it (Unix seconds)     | for ever |
+| leadline:alerts                    | string | JSON `service.alerts.state`: alerts that stand, when sources were last heard | for ever |
+| leadline:alerts:lock               | string | which service process watches for alerts                       | 40 s, renewed each tick |
+| leadline:audit                     | stream | who did what to which submission                               | the newest 100,000 |
+| leadline:bulk:{id}                 | hash   | a bulk action: action, by, at, count, edit (encrypted), outcomes, stopped, ended_at | 7 days after its end |
+| leadline:bulk:{id}:left, :out      | zset   | its ids not begun yet, in order; those on their way, by the time of the last check | until its end |
+| leadline:bulks, leadline:bulks:running | zset | bulk actions by the time they were created; those that are not over | a week; until their end |
+| leadline:bulk-claims               | hash   | submission id -> the unfinished bulk action it belongs to      | until its outcome |
+| leadline:bulk-lock                 | string | who advances bulk actions                                      | 5 s, renewed each tick |
 | leadline:limit:{source}:{digest}   | string | when this address's allowance is whole again (ms)               | the source's period |
 | leadline:refused:{source}          | list   | JSON of the newest refused requests, without body              | a day after the last |
-| leadline:line:{digest}             | list   | submission ids: the head holds the line, the others wait       | while somebody stands in it |
-| leadline:person:{digest}           | hash   | `PersonMemory`: what we know of an e-mail or phone             | 400 days, renewed by use |
-| leadline:organization:{digest}     | string | organisation id by normalised name                              | 400 days, renewed by use |
-| leadline:catalogue                 | hash   | labels, channels, owners, fields as JSON, with `at`            | renewed hourly |
-| leadline:drift                     | string | JSON `worker.drift.drift.DriftReport`: what the account lacks        | until the next look, hourly |
-| leadline:drift:turn                | string | that a worker process looks for it                             | a minute |
-| leadline:catalogue:lock            | string | who creates a missing label                                    | 30 s |
-| leadline:pause                     | hash   | an operator's pause: reason, since, by                          | until resumed |
-| leadline:gate                      | hash   | what Pipedrive's answers closed: reason, mode, since, until, probes | until lapsed or probed open |
-| leadline:gate:probe                | string | the one submission let through to try the gate                 | 60 s |
-| leadline:outage                    | zset   | ids that could not get through since the last delivery, by time | a day                    |
-| leadline:suspects                  | zset   | `id step#look` of what was made again, by the time of its next look | a quarter of an hour |
-| leadline:doubles                   | hash   | submission id -> JSON `{step, ids, at}` of what exists twice    | with the record |
-| leadline:sweeper                   | string | which worker process sweeps                                    | 3 s, renewed each beat |
-| leadline:allowance:burst, :search  | zset   | calls of the window `ticket:cost` by when each has arrived at the latest | a minute |
-| leadline:allowance:line            | zset   | calls that wait for their turn, by when they must have asked again | a minute |
-| leadline:allowance:day:{n}         | string | tokens spent by our count on the n-th day since 1970            | two days |
-| leadline:allowance:left            | string | tokens left today, corrected by answers                        | until midnight UTC |
-| leadline:allowance:limit, :closed  | string | the window an answer stated; until when nothing may be sent    | an hour; until then |
-| leadline:allowance:quick:{minute}  | string | seconds of the minute's quickest exchange                      | 3 minutes |
-| leadline:oauth                     | hash   | access and refresh token, sealed; the scopes granted           | for ever |
-| leadline:oauth:lock                | string | who refreshes                                                  | 30 s |
-| leadline:metrics                   | hash   | series name as Prometheus writes it -> number                  | for ever: some forty for each source there ever was |
-| leadline:ready                     | string | nothing: the write that shows that Redis takes writes          | a minute |
-| leadline:workers                   | hash   | worker process -> JSON `{slots, pid, host, seen}`              | an entry 60 s after its last beat |
-| leadline:changes                   | stream | `id` of each record that changed its state                     | the newest 100,000 or so |
-| leadline:causes:ignored            | hash   | cause id -> when somebody chose to ignore it (Unix seconds)     | for ever |
-| leadline:alerts                    | string | JSON `service.alerts.state.Watched`: what stands, when sources spoke | for ever |
-| leadline:alerts:turn               | string | which service process watches for alerts                       | 40 s, renewed each beat |
-| leadline:tide                      | hash   | the server's life that all agreed on, `horizon`: what came before it is looked for first; a roll call; `all`: how many creates were ever announced; `beat`, `leap`: when anybody last spoke, when its clock was set ahead | for ever |
-| leadline:tide:marks                | hash   | worker process -> how many creates it has announced            | a minute after its last beat |
-| leadline:tide:roll                 | zset   | worker processes by the time of their last beat                | as the marks |
-| leadline:tide:absent               | set    | processes that have yet to speak after a restart               | seconds |
-| leadline:audit                     | stream | who did what to which submission                               | the newest 100,000 |
-| leadline:bulk:{id}                 | hash   | a bulk action: action, by, at, count, edit (sealed), outcomes, stopped, ended_at | 7 days after its end |
-| leadline:bulk:{id}:left, :out      | zset   | its ids that wait for their turn, in order; those on their way, by the last look | until its end |
-| leadline:bulks, leadline:bulks:running | zset | bulk actions by the time they were made; those that are not over | a week; until their end |
-| leadline:bulk-claims               | hash   | submission id -> the unfinished bulk action that has it        | until its outcome |
-| leadline:bulk-lock                 | string | who advances bulk actions                                      | 5 s, renewed each beat |
 | leadline:lockout:{digest}          | string | an address that showed too many wrong ops tokens               | a minute |
 | leadline:known:{digest}            | string | that an ops token's owner was seen at an address               | 30 days, renewed by use |
 | leadline:session:ended:{digest}    | string | a console session that was signed out                          | as long as it would have lasted |
 | rq:…                               | -      | RQ's own: the queue, its jobs and workers                      | RQ's |
+
+Keys of one Pipedrive account, in front of each `leadline:account:{name}:` (`Account`):
+
+| key                                | type   | content                                                        | lifetime |
+|------------------------------------|--------|----------------------------------------------------------------|----------|
+| gate                               | hash   | what Pipedrive's answers closed: reason, mode, since, until, probes | until lapsed or probed open |
+| gate:probe                         | string | the one submission let through to try the gate                 | 60 s |
+| outage                             | zset   | ids that could not get through since the last delivery, by time | a day |
+| person_queue:{digest}              | list   | submission ids of one person or organisation: the head may be delivered, the others wait | while somebody stands in it |
+| person:{digest}                    | hash   | `CachedPerson`: what is known of an e-mail or phone            | 400 days, renewed by use |
+| organization:{digest}              | string | organisation id by normalised name                              | 400 days, renewed by use |
+| metadata                           | hash   | labels, channels, owners, fields as JSON, with `at`            | renewed hourly |
+| metadata:lock                      | string | who creates a missing label                                    | 30 s |
+| drift                              | string | JSON `worker.drift.drift.DriftReport`: what the account lacks   | until the next check, hourly |
+| drift:lock                         | string | that a worker process checks for drift                         | a minute |
+| allowance:burst, :search           | zset   | calls of the window `ticket:cost` by when each has arrived at the latest | a minute |
+| allowance:waiting                  | zset   | calls that wait for room, by when they must have asked again   | a minute |
+| allowance:day:{n}                  | string | tokens spent by our count on the n-th day since 1970            | two days |
+| allowance:left                     | string | tokens left today, corrected by answers                        | until midnight UTC |
+| allowance:limit, :closed           | string | the window an answer stated; until when nothing may be sent    | an hour; until then |
+| allowance:fastest:{minute}         | string | seconds of the minute's fastest exchange                       | 3 minutes |
+| oauth                              | hash   | access and refresh token, encrypted; the scopes granted        | for ever |
+| oauth:lock                         | string | who refreshes                                                  | 30 s |
 
 Digests are SHA-256 (first 32 hex digits) of the normalised value, so that no personal data stands in a key.
 """
@@ -68,54 +73,112 @@ Digests are SHA-256 (first 32 hex digits) of the normalised value, so that no pe
 from __future__ import annotations
 
 import hashlib
+from typing import NamedTuple
 
 PREFIX = "leadline:"
 DUE = PREFIX + "due"
 NEWER = PREFIX + "newer"
 LEASES = PREFIX + "leases"
-PAUSE = PREFIX + "pause"
-SWEEPER = PREFIX + "sweeper"
-CATALOGUE = PREFIX + "catalogue"
-CATALOGUE_LOCK = PREFIX + "catalogue:lock"
-DRIFT = PREFIX + "drift"
-DRIFT_TURN = PREFIX + "drift:turn"
-GATE = PREFIX + "gate"
-PROBE = PREFIX + "gate:probe"
-OUTAGE = PREFIX + "outage"
-SUSPECTS = PREFIX + "suspects"
-DOUBLES = PREFIX + "doubles"
-OAUTH = PREFIX + "oauth"
-OAUTH_LOCK = PREFIX + "oauth:lock"
-METRICS = PREFIX + "metrics"
-GONE = PREFIX + "gone"
-RETENTION = PREFIX + "retention"
-REWRITTEN = PREFIX + "rewritten"
-UNWRITTEN = PREFIX + "unwritten"
-READY = PREFIX + "ready"
-WORKERS = PREFIX + "workers"
-AUDIT = PREFIX + "audit"
-CAUSES_IGNORED = PREFIX + "causes:ignored"
 CHANGES = PREFIX + "changes"
-TIDE = PREFIX + "tide"
-TIDE_MARKS = PREFIX + "tide:marks"
-TIDE_ROLL = PREFIX + "tide:roll"
-TIDE_ABSENT = PREFIX + "tide:absent"
+PAUSE = PREFIX + "pause"
+DUPLICATE_CHECKS = PREFIX + "duplicate_checks"
+DUPLICATES = PREFIX + "duplicates"
+FORGOTTEN = PREFIX + "forgotten"
+RETENTION_LOCK = PREFIX + "retention:lock"
+REWRITE_DUE = PREFIX + "rewrite:due"
+REWRITE_ASKED = PREFIX + "rewrite:asked"
+SWEEPER = PREFIX + "sweeper"
+WORKERS = PREFIX + "workers"
+ROLLBACK = PREFIX + "rollback"
+ROLLBACK_CREATE_COUNTS = PREFIX + "rollback:create_counts"
+ROLLBACK_PROCESSES = PREFIX + "rollback:processes"
+ROLLBACK_MISSING = PREFIX + "rollback:missing"
+METRICS = PREFIX + "metrics"
+WRITE_CHECK = PREFIX + "write_check"
+CAUSES_IGNORED = PREFIX + "causes:ignored"
 ALERTS = PREFIX + "alerts"
-ALERTS_TURN = PREFIX + "alerts:turn"
+ALERTS_LOCK = PREFIX + "alerts:lock"
+AUDIT = PREFIX + "audit"
 BULK = PREFIX + "bulk:"
-BULK_LOCK = PREFIX + "bulk-lock"
+BULK_ACTIONS = PREFIX + "bulks"
+BULK_RUNNING = PREFIX + "bulks:running"
 BULK_CLAIMS = PREFIX + "bulk-claims"
-BULKS = PREFIX + "bulks"
-BULKS_RUNNING = PREFIX + "bulks:running"
-ALLOWANCE = PREFIX + "allowance:"
+BULK_LOCK = PREFIX + "bulk-lock"
 
+# The one RQ queue; `rq info` shows it by this name.
 QUEUE = "leadline"
-"""The one RQ queue; `rq info` shows it by this name."""
 
 
 def digest(*parts: str) -> str:
     """A short, stable stand-in for a value that must not appear in a key."""
     return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+class Account(NamedTuple):
+    """The keys of what belongs to one Pipedrive account."""
+
+    name: str
+
+    @property
+    def prefix(self) -> str:
+        return f"{PREFIX}account:{self.name}:"
+
+    @property
+    def gate(self) -> str:
+        return self.prefix + "gate"
+
+    @property
+    def probe(self) -> str:
+        return self.prefix + "gate:probe"
+
+    @property
+    def outage(self) -> str:
+        return self.prefix + "outage"
+
+    @property
+    def metadata(self) -> str:
+        return self.prefix + "metadata"
+
+    @property
+    def metadata_lock(self) -> str:
+        return self.prefix + "metadata:lock"
+
+    @property
+    def drift(self) -> str:
+        return self.prefix + "drift"
+
+    @property
+    def drift_lock(self) -> str:
+        return self.prefix + "drift:lock"
+
+    @property
+    def oauth(self) -> str:
+        return self.prefix + "oauth"
+
+    @property
+    def oauth_lock(self) -> str:
+        return self.prefix + "oauth:lock"
+
+    def allowance(self, part: str) -> str:
+        """`part` is the last word of the table's `allowance:` rows."""
+        return f"{self.prefix}allowance:{part}"
+
+    def person_queue(self, kind: str, value: str) -> str:
+        """`kind` is `email`, `phone` or `organization`; `value` is normalised."""
+        return f"{self.prefix}person_queue:{digest(kind, value)}"
+
+    def person(self, kind: str, value: str) -> str:
+        """`kind` is `email` or `phone`; `value` is normalised."""
+        return f"{self.prefix}person:{digest(kind, value)}"
+
+    def organization(self, name: str) -> str:
+        """`name` is normalised."""
+        return f"{self.prefix}organization:{digest(name)}"
+
+
+# The only account there is today. Whatever reads or writes an account's keys takes an `Account`,
+# so that a second one is a value.
+DEFAULT_ACCOUNT = Account("default")
 
 
 def submission(submission_id: str) -> str:
@@ -138,29 +201,16 @@ def duplicate(source: str, kind: str, value: str) -> str:
     return f"{PREFIX}duplicate:{source}:{kind}:{value}"
 
 
-def line(kind: str, value: str) -> str:
-    """`kind` is `email`, `phone` or `organization`; `value` is normalised."""
-    return f"{PREFIX}line:{digest(kind, value)}"
-
-
-def person(kind: str, value: str) -> str:
-    return f"{PREFIX}person:{digest(kind, value)}"
-
-
 def erased(kind: str, value: str) -> str:
     """`kind` is `email`, `phone` or `id`; `value` is normalised."""
     return f"{PREFIX}erased:{digest(kind, value)}"
 
 
-def organization(name: str) -> str:
-    return f"{PREFIX}organization:{digest(name)}"
-
-
-def limit(source: str, address: str) -> str:
+def rate_limit(source: str, address: str) -> str:
     return f"{PREFIX}limit:{source}:{digest(address)}"
 
 
-def refused(source: str) -> str:
+def refusals(source: str) -> str:
     return f"{PREFIX}refused:{source}"
 
 
@@ -168,7 +218,7 @@ def lockout(address: str) -> str:
     return f"{PREFIX}lockout:{digest(address)}"
 
 
-def known(address: str, owner: str) -> str:
+def known_address(address: str, owner: str) -> str:
     return f"{PREFIX}known:{digest(address, owner)}"
 
 

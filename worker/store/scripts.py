@@ -17,61 +17,60 @@ from worker.contract import VERSION
 from worker.store import keys
 from worker.store.connection import ask
 
-REMEMBER_SECONDS = 7 * 24 * 3600
+DUPLICATE_KEY_SECONDS = 7 * 24 * 3600
 """How long a duplicate key is remembered after the final state."""
 
-PROBE_SECONDS = 30
+PROBE_RETRY_SECONDS = 30
 """How long after a try without a decision the gate is tried again."""
 
-BACKFILL_TURNS = 10**10
+BACKFILL_SCORE = 10**10
 """Above it are the turns of replays and backfill, below it those of everybody else: `turn` in
 `prelude.lua`.
 """
 
-NEWER_SECONDS = 1
+NEWER_REST_SECONDS = 1
 """How long what an older worker left for a newer one rests before it is tried again."""
 
-CHANGES_KEPT = 100_000
+MAX_CHANGES = 100_000
 """Entries of the stream of changes; who follows it and falls further behind reads everything anew.
 """
 
-AUDIT_KEPT = 100_000
-AUDIT_LONGEST = 500
+MAX_AUDIT_ENTRIES = 100_000
+MAX_AUDIT_TEXT_BYTES = 500
 """Entries of the audit trail, and bytes of a text in one."""
 
-_TABLE = {
+_KEYS = {
     "submission": keys.submission(""),
     "state": keys.state(""),
     "due": keys.DUE,
     "newer": keys.NEWER,
     "leases": keys.LEASES,
     "pause": keys.PAUSE,
-    "gate": keys.GATE,
-    "probe": keys.PROBE,
-    "outage": keys.OUTAGE,
     "metrics": keys.METRICS,
     "changes": keys.CHANGES,
-    "tide": keys.TIDE,
-    "tide_marks": keys.TIDE_MARKS,
-    "tide_roll": keys.TIDE_ROLL,
-    "tide_absent": keys.TIDE_ABSENT,
+    "rollback": keys.ROLLBACK,
+    "rollback_create_counts": keys.ROLLBACK_CREATE_COUNTS,
+    "rollback_processes": keys.ROLLBACK_PROCESSES,
+    "rollback_missing": keys.ROLLBACK_MISSING,
     "audit": keys.AUDIT,
     "bulk": keys.BULK,
     "bulk_lock": keys.BULK_LOCK,
     "bulk_claims": keys.BULK_CLAIMS,
-    "bulks": keys.BULKS,
-    "bulks_running": keys.BULKS_RUNNING,
+    "bulk_actions": keys.BULK_ACTIONS,
+    "bulk_running": keys.BULK_RUNNING,
+    "duplicates": keys.DUPLICATES,
+    "forgotten": keys.FORGOTTEN,
 }
 
 _NUMBERS = {
     "version": VERSION,
-    "remember": REMEMBER_SECONDS,
-    "probe_seconds": PROBE_SECONDS,
-    "backfill_turns": BACKFILL_TURNS,
-    "newer_seconds": NEWER_SECONDS,
-    "changes_kept": CHANGES_KEPT,
-    "audit_kept": AUDIT_KEPT,
-    "audit_longest": AUDIT_LONGEST,
+    "duplicate_key_seconds": DUPLICATE_KEY_SECONDS,
+    "probe_retry_seconds": PROBE_RETRY_SECONDS,
+    "backfill_score": BACKFILL_SCORE,
+    "newer_rest_seconds": NEWER_REST_SECONDS,
+    "max_changes": MAX_CHANGES,
+    "max_audit_entries": MAX_AUDIT_ENTRIES,
+    "max_audit_text_bytes": MAX_AUDIT_TEXT_BYTES,
 }
 
 
@@ -93,12 +92,11 @@ def run(connection: redis.Redis, text: str, *args: Any) -> Any:
 
 
 @functools.cache
-def source(name: str) -> str:
-    """The whole text of a script of the ledger: keys and numbers, the prelude, and the file
-    `name`.
-    """
-    table = {key: f"'{value}'" for key, value in _TABLE.items()} | _NUMBERS
-    return head(table) + text("prelude") + text(name)
+def source(name: str, account: keys.Account = keys.DEFAULT_ACCOUNT) -> str:
+    """The whole text of a ledger script: keys and numbers, the prelude, and the file `name`."""
+    of_account = {"gate": account.gate, "probe": account.probe, "outage": account.outage}
+    quoted = {key: f"'{value}'" for key, value in (_KEYS | of_account).items()}
+    return head(quoted | _NUMBERS) + text("prelude") + text(name)
 
 
 def head(table: Mapping[str, object]) -> str:
@@ -116,17 +114,23 @@ class Scripts:
     time.
     """
 
-    def __init__(self, connection: redis.Redis, clock: Callable[[], float] | None) -> None:
+    def __init__(
+        self,
+        connection: redis.Redis,
+        clock: Callable[[], float] | None,
+        account: keys.Account = keys.DEFAULT_ACCOUNT,
+    ) -> None:
         self.redis = connection
+        self.account = account
         self._clock = clock
 
     def run(self, name: str, *args: Any) -> Any:
         """Raises `StoreUnavailable`."""
-        return ask(lambda: run(self.redis, source(name), self._time(), *args))
+        return ask(lambda: run(self.redis, source(name, self.account), self._time(), *args))
 
     def add(self, pipe: Any, name: str, *args: Any) -> None:
         """Adds it to a transaction."""
-        pipe.eval(source(name), 0, self._time(), *args)
+        pipe.eval(source(name, self.account), 0, self._time(), *args)
 
     def now(self) -> float:
         """Unix seconds. Raises `StoreUnavailable`."""

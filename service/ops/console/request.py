@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from service.ops.auth import Web, read_body
 from service.ops.console.urls import HOME, ours
-from service.sources.request import Problem
+from service.sources.request import FieldError
 from service.web.problems import HttpProblem
 from worker.values import OpsToken
 
@@ -98,5 +98,5 @@ async def posted(request: Web) -> dict[str, list[str]]:
         return parse_qs(text, keep_blank_values=True, max_num_fields=MOST_FIELDS)
     except ValueError:
         raise HttpProblem(
-            "unreadable", errors=[Problem("", f"more than {MOST_FIELDS} fields")]
+            "unreadable", errors=[FieldError("", f"more than {MOST_FIELDS} fields")]
         ) from None

@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from msgspec import Struct, field
 
-from service.sources.payload.event import Payload
+from service.sources.payload.event import ParsedEvent
 from service.sources.payload.tree import Tree
-from service.sources.request import Answer, Reading, Request
-from service.sources.schema import Rate, Source, Verify
+from service.sources.request import CustomResponse, InboundRequest, NormalizationResult
+from service.sources.schema import Rate, Source, VerifySettings
 from service.sources.verification.common import Scheme
 
 
-class Records(Struct, frozen=True, kw_only=True):
+class RecordApi(Struct, frozen=True, kw_only=True):
     """For a product whose events tell ids alone: where its API keeps the records, and how one is
     read. Both functions are pure.
 
@@ -24,7 +24,7 @@ class Records(Struct, frozen=True, kw_only=True):
 
     base_url: str
     targets: Callable[[str, Source], list[str]]
-    read: Callable[[Tree, Source], Payload]
+    read: Callable[[Tree, Source], ParsedEvent]
     headers: dict[str, str] = field(default_factory=dict)
     version_header: str | None = None
 
@@ -40,15 +40,15 @@ class Adapter(Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    read: Callable[[Request, Source], list[Payload]]
-    verify: Verify = Verify(scheme="none")
+    read: Callable[[InboundRequest, Source], list[ParsedEvent]]
+    verify: VerifySettings = VerifySettings(scheme="none")
     scheme: Scheme | None = None
     rate: Rate | None = None
     parks: bool = True
     reply: int = 202
-    answer: Answer | None = None
-    handshake: Callable[[Request, Source], Reading] | None = None
-    records: Records | None = None
+    answer: CustomResponse | None = None
+    handshake: Callable[[InboundRequest, Source], NormalizationResult] | None = None
+    records: RecordApi | None = None
 
     @property
     def has_scheme(self) -> bool:

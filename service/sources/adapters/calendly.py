@@ -12,25 +12,25 @@ from collections.abc import Iterator
 
 from service.sources.adapters.base import Adapter
 from service.sources.adapters.questions import (
-    Question,
+    FieldMap,
+    FormQuestion,
     Table,
-    Words,
-    listed,
+    body_reader,
+    event_from_question_list,
+    extract_fields,
     no_lead,
-    reader,
-    table,
-    tables,
-    text,
-    told,
-    with_told,
+    object_at,
+    objects_at,
+    text_at,
+    with_fields,
 )
-from service.sources.payload.event import Payload
-from service.sources.schema import Verify
+from service.sources.payload.event import ParsedEvent
+from service.sources.schema import VerifySettings
 from worker.lead.templates import UTM
 
 ROOT = "payload"
 LEADS = ("invitee.created", "routing_form_submission.created")
-WORDS = Words(
+WORDS = FieldMap(
     fields={
         "email": "email", "name": "name", "first_name": "first_name", "last_name": "last_name",
         "text_reminder_number": "phone",
@@ -50,28 +50,30 @@ WORDS = Words(
 )  # fmt: skip
 
 
-def event(top: Table) -> Payload | None:
-    kind, booking = text(top, "event"), table(top, ROOT)
+def event(top: Table) -> ParsedEvent | None:
+    kind, booking = text_at(top, "event"), object_at(top, ROOT)
     if not booking:
         return None
-    uri = text(booking, "uri")
+    uri = text_at(booking, "uri")
     if kind is not None and kind not in LEADS:
         return no_lead(
             top, f"{kind}: nobody new", event_id=f"{uri}#{kind.rpartition('.')[2]}" if uri else None
         )
-    payload = listed(top, _questions(booking), at=(ROOT, "questions_and_answers"), event_id=uri)
-    return with_told(payload, told(booking, WORDS, (ROOT,)))
+    payload = event_from_question_list(
+        top, _questions(booking), at=(ROOT, "questions_and_answers"), event_id=uri
+    )
+    return with_fields(payload, extract_fields(booking, WORDS, (ROOT,)))
 
 
-def _questions(booking: Table) -> Iterator[Question]:
-    for number, one in enumerate(tables(booking, "questions_and_answers")):
-        yield Question(key=str(number), title=text(one, "question"), value=one.get("answer"))
+def _questions(booking: Table) -> Iterator[FormQuestion]:
+    for number, one in enumerate(objects_at(booking, "questions_and_answers")):
+        yield FormQuestion(key=str(number), title=text_at(one, "question"), value=one.get("answer"))
 
 
 ADAPTER = Adapter(
     name="calendly",
-    read=reader(event),
-    verify=Verify(
+    read=body_reader(event),
+    verify=VerifySettings(
         scheme="hmac",
         header="Calendly-Webhook-Signature",
         listed="t=,v1=",

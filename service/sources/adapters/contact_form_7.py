@@ -12,37 +12,37 @@ from collections.abc import Iterator
 
 from service.sources.adapters.base import Adapter
 from service.sources.adapters.questions import (
-    Question,
+    FormQuestion,
     Table,
-    asked,
-    joined,
-    only_known,
-    reader,
-    text,
+    body_reader,
+    drop_empty,
+    event_from_questions,
+    join_parts,
+    text_at,
 )
-from service.sources.payload.event import Payload
+from service.sources.payload.event import ParsedEvent
 
 BOOKKEEPING = frozenset({"_remote_ip", "_user_agent", "_url", "_date", "_time"})
 _INTERNAL = "_wpcf7"
 
 
-def event(top: Table) -> Payload | None:
-    return asked(
+def event(top: Table) -> ParsedEvent | None:
+    return event_from_questions(
         top,
         _questions(top),
         at=(),
-        known=only_known(
-            page_url=text(top, "_url"),
-            form_id=text(top, _INTERNAL),
-            occurred_at=joined(text(top, "_date"), text(top, "_time")),
+        known=drop_empty(
+            page_url=text_at(top, "_url"),
+            form_id=text_at(top, _INTERNAL),
+            occurred_at=join_parts(text_at(top, "_date"), text_at(top, "_time")),
         ),
     )
 
 
-def _questions(top: Table) -> Iterator[Question]:
+def _questions(top: Table) -> Iterator[FormQuestion]:
     for key, value in top.items():
         if key not in BOOKKEEPING and not key.startswith(_INTERNAL):
-            yield Question(key=key, value=value)
+            yield FormQuestion(key=key, value=value)
 
 
-ADAPTER = Adapter(name="contact-form-7", read=reader(event), reply=200)
+ADAPTER = Adapter(name="contact-form-7", read=body_reader(event), reply=200)

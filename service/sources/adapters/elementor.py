@@ -11,16 +11,16 @@ from collections.abc import Iterator
 
 from service.sources.adapters.base import Adapter
 from service.sources.adapters.questions import (
-    Question,
+    FormQuestion,
     Table,
-    asked,
-    joined,
-    only_known,
-    reader,
-    table,
-    text,
+    body_reader,
+    drop_empty,
+    event_from_questions,
+    join_parts,
+    object_at,
+    text_at,
 )
-from service.sources.payload.event import Payload
+from service.sources.payload.event import ParsedEvent
 from service.sources.payload.tree import Tree
 from service.sources.payload.unwrap import nested
 
@@ -29,31 +29,34 @@ FIELDS = {"email": "email", "tel": "phone", "acceptance": "consent"}
 BOOKKEEPING = frozenset({"User Agent", "Remote IP", "Powered by", "Date", "Time"})
 
 
-def event(top: Table) -> Payload | None:
+def event(top: Table) -> ParsedEvent | None:
     tree = nested(top)
-    fields = table(tree, "fields")
+    fields = object_at(tree, "fields")
     if not any(isinstance(field, dict) for field in fields.values()):
         return _flattened(top)
-    return asked(
+    return event_from_questions(
         tree,
         _questions(fields),
         at=("fields",),
-        known=only_known(
-            form_id=text(tree, "form", "id"),
-            form_name=text(tree, "form", "name"),
-            page_url=text(tree, "meta", "page_url", "value"),
-            occurred_at=joined(
-                text(tree, "meta", "date", "value"), text(tree, "meta", "time", "value")
+        known=drop_empty(
+            form_id=text_at(tree, "form", "id"),
+            form_name=text_at(tree, "form", "name"),
+            page_url=text_at(tree, "meta", "page_url", "value"),
+            occurred_at=join_parts(
+                text_at(tree, "meta", "date", "value"), text_at(tree, "meta", "time", "value")
             ),
         ),
     )
 
 
-def _questions(fields: Table) -> Iterator[Question]:
+def _questions(fields: Table) -> Iterator[FormQuestion]:
     for key, field in fields.items():
-        kind = text(field, "type")
-        yield Question(
-            key=key, title=text(field, "title"), value=_value(field), field=FIELDS.get(kind or "")
+        kind = text_at(field, "type")
+        yield FormQuestion(
+            key=key,
+            title=text_at(field, "title"),
+            value=_value(field),
+            field=FIELDS.get(kind or ""),
         )
 
 
@@ -61,13 +64,17 @@ def _value(field: Tree) -> Tree:
     return field.get("value") if isinstance(field, dict) else field
 
 
-def _flattened(top: Table) -> Payload:
-    return asked(
+def _flattened(top: Table) -> ParsedEvent:
+    return event_from_questions(
         top,
-        (Question(key=key, value=value) for key, value in top.items() if key not in BOOKKEEPING),
+        (
+            FormQuestion(key=key, value=value)
+            for key, value in top.items()
+            if key not in BOOKKEEPING
+        ),
         at=(),
-        known=only_known(occurred_at=joined(text(top, "Date"), text(top, "Time"))),
+        known=drop_empty(occurred_at=join_parts(text_at(top, "Date"), text_at(top, "Time"))),
     )
 
 
-ADAPTER = Adapter(name="elementor", read=reader(event), reply=200)
+ADAPTER = Adapter(name="elementor", read=body_reader(event), reply=200)

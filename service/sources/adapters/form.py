@@ -6,13 +6,13 @@ import msgspec
 
 from service.sources.adapters.base import Adapter
 from service.sources.payload.decode import decode
-from service.sources.payload.event import Payload
+from service.sources.payload.event import ParsedEvent
 from service.sources.payload.unwrap import events
-from service.sources.request import Request
+from service.sources.request import InboundRequest
 from service.sources.schema import Rate, Source
 
 
-def read(request: Request, source: Source) -> list[Payload]:
+def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
     """The form's fields as they stand; the Referer is its page, unless a field says so."""
     page = request.header("referer")
     return [msgspec.structs.replace(event, page=page) for event in events(decode(request), source)]

@@ -11,22 +11,22 @@ from collections.abc import Iterator
 
 from service.sources.adapters.base import Adapter
 from service.sources.adapters.questions import (
-    Question,
+    FieldMap,
+    FormQuestion,
     Table,
-    Words,
-    listed,
-    only_known,
-    reader,
-    table,
-    tables,
-    text,
-    told,
-    with_told,
+    body_reader,
+    drop_empty,
+    event_from_question_list,
+    extract_fields,
+    object_at,
+    objects_at,
+    text_at,
+    with_fields,
 )
 from service.sources.fields.values import truth
-from service.sources.payload.event import Payload
-from service.sources.request import Answer
-from service.sources.schema import Verify
+from service.sources.payload.event import ParsedEvent
+from service.sources.request import CustomResponse
+from service.sources.schema import VerifySettings
 
 COLUMNS = {
     "FULL_NAME": "name", "FIRST_NAME": "first_name", "LAST_NAME": "last_name", "EMAIL": "email",
@@ -35,40 +35,40 @@ COLUMNS = {
     "JOB_TITLE": "job_title", "COUNTRY": "country",
 }  # fmt: skip
 """Google's own questions by their column ids; the others are the advertiser's."""
-WORDS = Words(
+WORDS = FieldMap(
     fields={"gcl_id": "click_ids.gclid", "form_id": "form_id", "lead_submit_time": "occurred_at"},
     left_out=("user_column_data", "google_key", "lead_id", "api_version", "is_test"),
 )
 
 
-def event(top: Table) -> Payload | None:
+def event(top: Table) -> ParsedEvent | None:
     if "user_column_data" not in top and "lead_id" not in top:
         return None
-    payload = listed(
+    payload = event_from_question_list(
         top,
         _questions(top),
         at=("user_column_data",),
-        known=only_known(event_id=text(top, "lead_id")),
-        event_id=text(top, "lead_id"),
+        known=drop_empty(event_id=text_at(top, "lead_id")),
+        event_id=text_at(top, "lead_id"),
         is_test=truth(top.get("is_test")) is True,
     )
-    return with_told(payload, told(top, WORDS))
+    return with_fields(payload, extract_fields(top, WORDS))
 
 
-def _questions(top: Table) -> Iterator[Question]:
-    for number, column in enumerate(tables(top, "user_column_data")):
-        key = text(column, "column_id")
-        yield Question(
+def _questions(top: Table) -> Iterator[FormQuestion]:
+    for number, column in enumerate(objects_at(top, "user_column_data")):
+        key = text_at(column, "column_id")
+        yield FormQuestion(
             key=key or str(number),
-            title=text(column, "column_name"),
+            title=text_at(column, "column_name"),
             value=column.get("string_value"),
-            field=COLUMNS.get(key or "") if not table(column, "string_value") else None,
+            field=COLUMNS.get(key or "") if not object_at(column, "string_value") else None,
         )
 
 
 ADAPTER = Adapter(
     name="google-ads",
-    read=reader(event),
-    verify=Verify(scheme="token", field="google_key"),
-    answer=Answer(status=200, body={}),
+    read=body_reader(event),
+    verify=VerifySettings(scheme="token", field="google_key"),
+    answer=CustomResponse(status=200, body={}),
 )

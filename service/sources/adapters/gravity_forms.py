@@ -12,9 +12,16 @@ import re
 from collections.abc import Iterator
 
 from service.sources.adapters.base import Adapter
-from service.sources.adapters.questions import Question, Table, asked, only_known, reader, text
+from service.sources.adapters.questions import (
+    FormQuestion,
+    Table,
+    body_reader,
+    drop_empty,
+    event_from_questions,
+    text_at,
+)
 from service.sources.fields.values import email
-from service.sources.payload.event import Payload
+from service.sources.payload.event import ParsedEvent
 from service.sources.request import Outcome
 
 BOOKKEEPING = frozenset({
@@ -27,28 +34,28 @@ BOOKKEEPING = frozenset({
 _NUMBERED = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
 
 
-def event(top: Table) -> Payload | None:
-    is_spam = text(top, "status") == "spam"
-    return asked(
+def event(top: Table) -> ParsedEvent | None:
+    is_spam = text_at(top, "status") == "spam"
+    return event_from_questions(
         top,
         _questions(top),
         at=(),
-        known=only_known(
-            form_id=text(top, "form_id"),
-            page_url=text(top, "source_url"),
-            occurred_at=text(top, "date_created"),
+        known=drop_empty(
+            form_id=text_at(top, "form_id"),
+            page_url=text_at(top, "source_url"),
+            occurred_at=text_at(top, "date_created"),
         ),
-        event_id=text(top, "id"),
+        event_id=text_at(top, "id"),
         outcome=Outcome.SPAM if is_spam else None,
         why="the site marked the entry as spam" if is_spam else None,
     )
 
 
-def _questions(top: Table) -> Iterator[Question]:
+def _questions(top: Table) -> Iterator[FormQuestion]:
     own = _only_address(top)
     for key, value in top.items():
         if key not in BOOKKEEPING:
-            yield Question(key=key, value=value, field="email" if key == own else None)
+            yield FormQuestion(key=key, value=value, field="email" if key == own else None)
 
 
 def _only_address(top: Table) -> str | None:
@@ -61,4 +68,4 @@ def _only_address(top: Table) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-ADAPTER = Adapter(name="gravity-forms", read=reader(event), reply=200)
+ADAPTER = Adapter(name="gravity-forms", read=body_reader(event), reply=200)

@@ -15,38 +15,38 @@ from urllib.parse import quote, unquote, urlencode
 
 from msgspec import structs
 
-from service.sources.adapters.base import Adapter, Records
+from service.sources.adapters.base import Adapter, RecordApi
 from service.sources.adapters.questions import (
-    Question,
+    FieldMap,
+    FormQuestion,
     Table,
-    Words,
-    batch,
-    ids_only,
-    listed,
-    moment,
+    check_batch_size,
+    drop_empty,
+    event_from_question_list,
+    event_needing_fetch,
+    extract_fields,
     no_lead,
-    only_known,
-    record_id,
-    table,
-    tables,
-    text,
-    told,
-    with_told,
+    object_at,
+    objects_at,
+    parse_record_id,
+    text_at,
+    to_iso_time,
+    with_fields,
 )
 from service.sources.payload.decode import decode
-from service.sources.payload.event import Payload
-from service.sources.payload.tree import Tree, Unreadable
+from service.sources.payload.event import ParsedEvent
+from service.sources.payload.tree import Tree, UnreadableBody
 from service.sources.payload.unwrap import events
-from service.sources.request import Request
-from service.sources.schema import Secret, Source, Verify
+from service.sources.request import InboundRequest
+from service.sources.schema import Source, SourceSecret, VerifySettings
 from service.sources.spam import unix_seconds
 from service.sources.verification.common import (
-    PASSED,
-    Verdict,
+    VERIFIED,
+    Verification,
     any_equal,
     header,
     read_hex,
-    refused,
+    rejected,
 )
 from service.sources.verification.hmac import signature, signed_bytes
 
@@ -63,18 +63,18 @@ ALSO = ("city", "state", "zip", "lifecyclestage", "hs_lead_status", "hs_analytic
 """What is worth reading of a contact beside that. HubSpot's many other `hs_` properties are its own
 counters.
 """
-CONTACT = Words(
+CONTACT = FieldMap(
     fields={"createdAt": "occurred_at"},
     left_out=("properties", "form-submissions", "identity-profiles", "list-memberships",
     "merge-audits", "merged-vids",
               "associated-company", "associated-owner", "is-contact", "updatedAt", "archived", "id", "canonical-vid"),
 )  # fmt: skip
-EVENT = Words(fields={"occurredAt": "occurred_at"}, left_out=("eventId", "attemptNumber"))
+EVENT = FieldMap(fields={"occurredAt": "occurred_at"}, left_out=("eventId", "attemptNumber"))
 WANTED = re.compile(r"(?:contact|object)\.(?:creation|propertyChange)")
 CONTACTS = "0-1"
 """The `objectTypeId` of contacts, where the subscription is to objects of any kind."""
 
-V3 = Verify(
+V3 = VerifySettings(
     scheme="hmac", header="X-HubSpot-Signature-v3", encoding="base64",
     signed="{method}{url}{body}{timestamp}",
     timestamp_header="X-HubSpot-Request-Timestamp",
@@ -89,7 +89,9 @@ _ENCODED = re.compile(r"%(?:3A|2F|3F|40|21|24|27|28|29|2A|2C|3B)", re.IGNORECASE
 """What HubSpot decodes in a URL before it signs it (v3)."""
 
 
-def scheme(request: Request, rules: Verify, secrets: Sequence[Secret], now: float) -> Verdict:
+def scheme(
+    request: InboundRequest, rules: VerifySettings, secrets: Sequence[SourceSecret], now: float
+) -> Verification:
     """Version 3 where it is there, else version 1 or 2, which have no timestamp."""
     if header(request, V3.header or ""):
         as_seen = signature(request, structs.replace(V3, tolerance=rules.tolerance), secrets, now)
@@ -104,7 +106,7 @@ def scheme(request: Request, rules: Verify, secrets: Sequence[Secret], now: floa
     given = read_hex(header(request, "X-HubSpot-Signature") or "")
     templates = SIGNED.get((header(request, "X-HubSpot-Signature-Version") or "").lower() or None)
     if given is None or templates is None:
-        return refused("the signature is missing")
+        return rejected("the signature is missing")
     # A plain hash can be prolonged by who knows one, but only by bytes that are no UTF-8, which no
     # body here may hold.
     texts = [
@@ -112,16 +114,16 @@ def scheme(request: Request, rules: Verify, secrets: Sequence[Secret], now: floa
     ]
     wanted = [hashlib.sha256(secret.raw + said).digest() for secret in secrets for said in texts]
     if not texts:
-        return refused("what is signed is incomplete: the public URL is not known")
-    return PASSED if any_equal([given], wanted) else refused("the signature is wrong")
+        return rejected("what is signed is incomplete: the public URL is not known")
+    return VERIFIED if any_equal([given], wanted) else rejected("the signature is wrong")
 
 
-def read(request: Request, source: Source) -> list[Payload]:
+def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
     top = decode(request)
     if not source.read.root:
         if isinstance(top, list) and (not top or _is_subscription(top[0])):
             found = [_subscribed(top, str(number), one) for number, one in enumerate(top)]
-            return batch(found) or [no_lead(top, "an empty batch")]
+            return check_batch_size(found) or [no_lead(top, "an empty batch")]
         if _is_subscription(top):
             return [_subscribed(top, None, top)]
         if isinstance(top, dict) and isinstance(top.get("properties"), dict):
@@ -133,49 +135,49 @@ def _is_subscription(one: Tree) -> bool:
     return isinstance(one, dict) and "subscriptionType" in one and "properties" not in one
 
 
-def _subscribed(top: Tree, place: str | None, one: Tree) -> Payload:
-    kind, event_id = text(one, "subscriptionType") or "", text(one, "eventId")
-    record = record_id(one.get("objectId")) if isinstance(one, dict) else None
+def _subscribed(top: Tree, place: str | None, one: Tree) -> ParsedEvent:
+    kind, event_id = text_at(one, "subscriptionType") or "", text_at(one, "eventId")
+    record = parse_record_id(one.get("objectId")) if isinstance(one, dict) else None
     if (
         not WANTED.fullmatch(kind)
-        or text(one, "objectTypeId") not in (None, CONTACTS)
+        or text_at(one, "objectTypeId") not in (None, CONTACTS)
         or record is None
     ):
         return no_lead(top, f"{kind[:60] or 'an event'}: no contact to read", event_id=event_id)
     why = "ids only: the contact is read from HubSpot"
-    return ids_only(
+    return event_needing_fetch(
         top, one, (place,) if place else (), EVENT, record=record, event_id=event_id, why=why
     )
 
 
-def contact(top: Table) -> Payload:
+def contact(top: Table) -> ParsedEvent:
     """A contact of a workflow, whose values carry their history, or of the API, where they stand
     alone.
     """
     form = max(
-        tables(top, "form-submissions"),
-        key=lambda one: unix_seconds(text(one, "timestamp") or "") or 0.0,
+        objects_at(top, "form-submissions"),
+        key=lambda one: unix_seconds(text_at(one, "timestamp") or "") or 0.0,
         default={},
     )
-    payload = listed(
+    payload = event_from_question_list(
         top,
-        _properties(table(top, "properties")),
+        _properties(object_at(top, "properties")),
         at=("properties",),
-        known=only_known(
-            form_id=text(form, "form-id"),
-            form_name=text(form, "title") or text(form, "page-title"),
-            page_url=text(form, "page-url"),
-            occurred_at=moment(form.get("timestamp")),
+        known=drop_empty(
+            form_id=text_at(form, "form-id"),
+            form_name=text_at(form, "title") or text_at(form, "page-title"),
+            page_url=text_at(form, "page-url"),
+            occurred_at=to_iso_time(form.get("timestamp")),
         ),
-        event_id=text(form, "conversion-id"),
+        event_id=text_at(form, "conversion-id"),
     )
-    return with_told(payload, told(top, CONTACT))
+    return with_fields(payload, extract_fields(top, CONTACT))
 
 
-def _properties(properties: Table) -> Iterator[Question]:
+def _properties(properties: Table) -> Iterator[FormQuestion]:
     for name, value in properties.items():
         if not name.startswith("hs_") or name in PROPERTIES or name in ALSO:
-            yield Question(
+            yield FormQuestion(
                 key=name,
                 value=value.get("value") if isinstance(value, dict) else value,
                 field=PROPERTIES.get(name),
@@ -183,10 +185,10 @@ def _properties(properties: Table) -> Iterator[Question]:
             )
 
 
-def read_record(record: Tree, source: Source) -> Payload:  # noqa: ARG001 -- one signature for all
-    if not isinstance(record, dict) or not table(record, "properties"):
-        raise Unreadable("no contact of HubSpot: properties are missing")
-    return structs.replace(contact(record), event_id=text(record, "id"))
+def read_record(record: Tree, source: Source) -> ParsedEvent:  # noqa: ARG001 -- one signature for all
+    if not isinstance(record, dict) or not object_at(record, "properties"):
+        raise UnreadableBody("no contact of HubSpot: properties are missing")
+    return structs.replace(contact(record), event_id=text_at(record, "id"))
 
 
 def targets(contact_id: str, source: Source) -> list[str]:
@@ -203,8 +205,8 @@ def targets(contact_id: str, source: Source) -> list[str]:
 ADAPTER = Adapter(
     name="hubspot",
     read=read,
-    verify=Verify(signed=V3.signed),
+    verify=VerifySettings(signed=V3.signed),
     scheme=scheme,
     reply=200,
-    records=Records(base_url="https://api.hubapi.com", targets=targets, read=read_record),
+    records=RecordApi(base_url="https://api.hubapi.com", targets=targets, read=read_record),
 )

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from service.sources.adapters.base import Adapter
 from service.sources.adapters.questions import (
+    FieldMap,
     Table,
-    Words,
-    moment,
+    body_reader,
+    drop_empty,
+    extract_fields,
     no_lead,
-    only_known,
-    reader,
-    table,
-    text,
-    told,
+    object_at,
+    text_at,
+    to_iso_time,
 )
-from service.sources.payload.event import Payload, Scope
-from service.sources.schema import Verify
+from service.sources.payload.event import LookupScope, ParsedEvent
+from service.sources.schema import VerifySettings
 from worker.lead.templates import UTM
 
 AT = ("data", "item")
@@ -36,7 +36,7 @@ NOTHING_NEW = (
     "detached",
 )
 """The last words of topics about contacts that are nobody new."""
-WORDS = Words(
+WORDS = FieldMap(
     fields={
         "email": "email", "phone": "phone", "name": "name", "referrer": "referrer",
         "sms_consent": "consent",
@@ -54,26 +54,28 @@ WORDS = Words(
 )  # fmt: skip
 
 
-def event(top: Table) -> Payload | None:
-    item, topic, event_id = table(top, *AT), text(top, "topic") or "", text(top, "id")
-    if topic == "ping" or text(item, "type") == "ping":
+def event(top: Table) -> ParsedEvent | None:
+    item, topic, event_id = object_at(top, *AT), text_at(top, "topic") or "", text_at(top, "id")
+    if topic == "ping" or text_at(item, "type") == "ping":
         return no_lead(top, "a ping", event_id=event_id, is_test=True)
     if not item:
         return None
     last = topic.rpartition(".")[2]
-    if text(item, "type") not in CONTACTS or last in NOTHING_NEW or ".tag." in topic:
+    if text_at(item, "type") not in CONTACTS or last in NOTHING_NEW or ".tag." in topic:
         return no_lead(top, f"{topic or 'an event'}: no new contact", event_id=event_id)
-    return Payload(
-        scopes=[Scope(AT, item), Scope((), top)],
-        leaves=list(told(item, WORDS, AT)),
-        known=only_known(occurred_at=moment(top.get("created_at"))),
+    return ParsedEvent(
+        scopes=[LookupScope(AT, item), LookupScope((), top)],
+        leaves=list(extract_fields(item, WORDS, AT)),
+        known=drop_empty(occurred_at=to_iso_time(top.get("created_at"))),
         event_id=event_id,
     )
 
 
 ADAPTER = Adapter(
     name="intercom",
-    read=reader(event),
-    verify=Verify(scheme="hmac", header="X-Hub-Signature", algorithm="sha1", prefix="sha1="),
+    read=body_reader(event),
+    verify=VerifySettings(
+        scheme="hmac", header="X-Hub-Signature", algorithm="sha1", prefix="sha1="
+    ),
     reply=200,
 )

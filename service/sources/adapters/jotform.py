@@ -11,8 +11,15 @@ import re
 from collections.abc import Iterator
 
 from service.sources.adapters.base import Adapter
-from service.sources.adapters.questions import Question, Table, asked, only_known, reader, text
-from service.sources.payload.event import Payload
+from service.sources.adapters.questions import (
+    FormQuestion,
+    Table,
+    body_reader,
+    drop_empty,
+    event_from_questions,
+    text_at,
+)
+from service.sources.payload.event import ParsedEvent
 from service.sources.payload.tree import Tree, text_of
 from service.sources.payload.unwrap import parsed
 
@@ -24,33 +31,33 @@ PHONE_PARTS = frozenset({"country", "area", "phone", "full"})
 DATE = ("year", "month", "day")
 
 
-def event(top: Table) -> Payload | None:
+def event(top: Table) -> ParsedEvent | None:
     raw = parsed(top.get(RAW), RAW)
     if not isinstance(raw, dict):
         return None
-    return asked(
+    return event_from_questions(
         top,
         _questions(raw),
         at=(RAW,),
-        known=only_known(
-            form_id=text(top, "formID"),
-            form_name=text(top, "formTitle"),
+        known=drop_empty(
+            form_id=text_at(top, "formID"),
+            form_name=text_at(top, "formTitle"),
             country=next((value["country"] for value in raw.values() if _is_address(value)), None),
         ),
-        event_id=text(top, "submissionID"),
+        event_id=text_at(top, "submissionID"),
     )
 
 
-def _questions(raw: Table) -> Iterator[Question]:
+def _questions(raw: Table) -> Iterator[FormQuestion]:
     for key, value in raw.items():
         if found := _ASKED.fullmatch(key):
-            yield Question(key=key, value=_value(value), names=(found[1],), whole=True)
+            yield FormQuestion(key=key, value=_value(value), names=(found[1],), whole=True)
         elif (
             isinstance(value, list)
             and value
             and all(isinstance(item, str) and _FILE.match(item) for item in value)
         ):
-            yield Question(key=key, value=value)
+            yield FormQuestion(key=key, value=value)
 
 
 def _is_address(value: Tree) -> bool:
@@ -70,8 +77,8 @@ def _value(value: Tree) -> Tree:
         or PHONE_PARTS.issuperset(value)
     ):
         return value
-    if all(text(value, part) for part in DATE):
-        return "-".join(text(value, part) or "" for part in DATE) + "".join(
+    if all(text_at(value, part) for part in DATE):
+        return "-".join(text_at(value, part) or "" for part in DATE) + "".join(
             f" {rest}" for rest in _time(value)
         )
     if "addr_line1" in value:
@@ -80,9 +87,9 @@ def _value(value: Tree) -> Tree:
 
 
 def _time(value: Table) -> Iterator[str]:
-    hour, minute, half = text(value, "hour"), text(value, "min"), text(value, "ampm")
+    hour, minute, half = text_at(value, "hour"), text_at(value, "min"), text_at(value, "ampm")
     if hour:
         yield f"{hour}:{minute or '00'}" + (f" {half}" if half else "")
 
 
-ADAPTER = Adapter(name="jotform", read=reader(event), reply=200)
+ADAPTER = Adapter(name="jotform", read=body_reader(event), reply=200)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from service.sources.adapters.base import Adapter
 from service.sources.payload.decode import decode
-from service.sources.payload.event import Payload
+from service.sources.payload.event import ParsedEvent
 from service.sources.payload.unwrap import events
-from service.sources.request import Request
+from service.sources.request import InboundRequest
 from service.sources.schema import Source
 
 
-def read(request: Request, source: Source) -> list[Payload]:
+def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
     return events(decode(request), source)
 
 

@@ -13,33 +13,33 @@ import re
 from collections.abc import Iterator
 from urllib.parse import quote
 
-from service.sources.adapters.base import Adapter, Records
+from service.sources.adapters.base import Adapter, RecordApi
 from service.sources.adapters.questions import (
-    Question,
+    FieldMap,
+    FormQuestion,
     Table,
-    Words,
-    ids_only,
-    listed,
-    moment,
+    body_reader,
+    drop_empty,
+    event_from_question_list,
+    event_needing_fetch,
+    extract_fields,
     no_lead,
-    only_known,
-    reader,
-    record_id,
-    step,
-    table,
-    tables,
-    text,
-    told,
-    with_told,
+    object_at,
+    objects_at,
+    parse_record_id,
+    text_at,
+    to_iso_time,
+    value_at,
+    with_fields,
 )
-from service.sources.payload.event import Payload
-from service.sources.payload.tree import Tree, Unreadable, text_of
-from service.sources.request import Answer, Outcome, Reading, Request
-from service.sources.schema import Source, Verify
+from service.sources.payload.event import ParsedEvent
+from service.sources.payload.tree import Tree, UnreadableBody, text_of
+from service.sources.request import CustomResponse, InboundRequest, NormalizationResult, Outcome
+from service.sources.schema import Source, VerifySettings
 from service.sources.verification.common import query_value
 
 CREATED = "CREATED"
-NOTIFIED = Words(
+NOTIFIED = FieldMap(
     fields={"leadGenForm": "form_id", "occurredAt": "occurred_at"}, left_out=("type", "leadAction")
 )
 FIELDS = {
@@ -49,7 +49,7 @@ FIELDS = {
     "COUNTRY": "country",
 }  # fmt: skip
 """LinkedIn's own questions by their `predefinedField`."""
-RECORD = Words(
+RECORD = FieldMap(
     left_out=(
         "id",
         "form",
@@ -72,68 +72,75 @@ _UUID4 = re.compile(
 )
 
 
-def event(top: Table) -> Payload | None:
-    urn, action = text(top, "leadGenFormResponse"), text(top, "leadAction")
+def event(top: Table) -> ParsedEvent | None:
+    urn, action = text_at(top, "leadGenFormResponse"), text_at(top, "leadAction")
     if urn is None:
         return None
     if action != CREATED:
         # With the id of the response alone: what ends a lead is not the twin of what began it.
         return no_lead(top, f"leadAction is {action or 'missing'}", event_id=urn)
-    response = record_id(urn.rpartition(":")[2])
+    response = parse_record_id(urn.rpartition(":")[2])
     if response is None:
         return no_lead(top, "the response has no id that could be read", event_id=urn)
     why = "ids only: the answers are read from LinkedIn"
-    return ids_only(top, top, (), NOTIFIED, record=response, event_id=f"{urn}:{CREATED}", why=why)
+    return event_needing_fetch(
+        top, top, (), NOTIFIED, record=response, event_id=f"{urn}:{CREATED}", why=why
+    )
 
 
-def read_record(record: Tree, source: Source) -> Payload:  # noqa: ARG001 -- one signature for all
-    if not isinstance(record, dict) or not table(record, "formResponse"):
-        raise Unreadable("no response to a lead form: formResponse is missing")
-    consents = [one.get("accepted") for one in tables(record, "formResponse", "consentResponses")]
-    payload = listed(
+def read_record(record: Tree, source: Source) -> ParsedEvent:  # noqa: ARG001 -- one signature for all
+    if not isinstance(record, dict) or not object_at(record, "formResponse"):
+        raise UnreadableBody("no response to a lead form: formResponse is missing")
+    consents = [
+        one.get("accepted") for one in objects_at(record, "formResponse", "consentResponses")
+    ]
+    payload = event_from_question_list(
         record,
         _questions(record),
         at=("formResponse", "answers"),
-        known=only_known(
-            form_id=text(record, "versionedLeadGenFormUrn") or text(record, "form", "id"),
-            form_name=text(record, "form", "name"),
-            occurred_at=moment(record.get("submittedAt")),
+        known=drop_empty(
+            form_id=text_at(record, "versionedLeadGenFormUrn") or text_at(record, "form", "id"),
+            form_name=text_at(record, "form", "name"),
+            occurred_at=to_iso_time(record.get("submittedAt")),
             consent=all(one is True for one in consents) if consents else None,
         ),
-        event_id=text(record, "id"),
+        event_id=text_at(record, "id"),
         is_test=record.get("testLead") is True,
     )
-    return with_told(payload, told(record, RECORD))
+    return with_fields(payload, extract_fields(record, RECORD))
 
 
-def _questions(record: Table) -> Iterator[Question]:
-    forms = {text(one, "questionId"): one for one in tables(record, "form", "content", "questions")}
-    for number, answer in enumerate(tables(record, "formResponse", "answers")):
-        key = text(answer, "questionId")
+def _questions(record: Table) -> Iterator[FormQuestion]:
+    forms = {
+        text_at(one, "questionId"): one
+        for one in objects_at(record, "form", "content", "questions")
+    }
+    for number, answer in enumerate(objects_at(record, "formResponse", "answers")):
+        key = text_at(answer, "questionId")
         question = forms.get(key) or {}
-        name = text(question, "name") or text(answer, "name")
-        kind = text(question, "predefinedField") or text(answer, "predefinedField")
-        yield Question(
+        name = text_at(question, "name") or text_at(answer, "name")
+        kind = text_at(question, "predefinedField") or text_at(answer, "predefinedField")
+        yield FormQuestion(
             key=key or str(number),
             title=_localized(question.get("question")) or name or kind,
             names=tuple(one for one in (name, kind) if one),
-            value=_value(table(answer, "answerDetails"), question),
+            value=_value(object_at(answer, "answerDetails"), question),
             field=FIELDS.get(kind or ""),
         )
-    for hidden in tables(record, "form", "hiddenFields"):
-        if key := text(hidden, "name"):
-            yield Question(key=key, value=hidden.get("value"))
+    for hidden in objects_at(record, "form", "hiddenFields"):
+        if key := text_at(hidden, "name"):
+            yield FormQuestion(key=key, value=hidden.get("value"))
 
 
 def _value(details: Table, question: Table) -> Tree:
     """The text that was written, or the labels of the options that were chosen."""
-    if written := table(details, "textQuestionAnswer"):
+    if written := object_at(details, "textQuestionAnswer"):
         return written.get("answer")
-    chosen = step(details, "multipleChoiceAnswer", "options")
+    chosen = value_at(details, "multipleChoiceAnswer", "options")
     if not isinstance(chosen, list):
         return details or None
-    options = tables(question, "questionDetails", "multipleChoiceQuestionDetails", "options")
-    labels = {text(option, "id"): _localized(option.get("text")) for option in options}
+    options = objects_at(question, "questionDetails", "multipleChoiceQuestionDetails", "options")
+    labels = {text_at(option, "id"): _localized(option.get("text")) for option in options}
     found = [labels.get(text_of(one)) or one for one in chosen]
     return found[0] if len(found) == 1 else found
 
@@ -141,29 +148,33 @@ def _value(details: Table, question: Table) -> Tree:
 def _localized(value: Tree) -> str | None:
     """The first of a text's languages: a form is answered in one."""
     return next(
-        (found for key in table(value, "localized") if (found := text(value, "localized", key))),
+        (
+            found
+            for key in object_at(value, "localized")
+            if (found := text_at(value, "localized", key))
+        ),
         None,
     )
 
 
-def handshake(request: Request, source: Source) -> Reading:
+def handshake(request: InboundRequest, source: Source) -> NormalizationResult:
     """Signs what LinkedIn sends, a random UUID and nothing else: else anybody could have a body of
     theirs signed here.
     """
     sent = query_value(request.query, "challengeCode")
     if sent is None:
-        return Reading(outcome=Outcome.REFUSED, status=405)
+        return NormalizationResult(outcome=Outcome.REFUSED, status=405)
     code = sent.decode("ascii", "replace")
     if not source.secrets or not _UUID4.fullmatch(code):
         why = "challengeCode is no type-4 UUID" if source.secrets else "no secret is set"
-        return Reading(
+        return NormalizationResult(
             outcome=Outcome.REFUSED, status=403, detail="This challenge is not answered.", why=why
         )
     signed = hmac.digest(source.secrets[0].raw, code.encode(), "sha256").hex()
-    return Reading(
+    return NormalizationResult(
         outcome=Outcome.HANDSHAKE,
         status=200,
-        answer=Answer(200, {"challengeCode": code, "challengeResponse": signed}),
+        answer=CustomResponse(200, {"challengeCode": code, "challengeResponse": signed}),
     )
 
 
@@ -173,11 +184,11 @@ def targets(response: str, source: Source) -> list[str]:  # noqa: ARG001 -- one 
 
 ADAPTER = Adapter(
     name="linkedin",
-    read=reader(event),
-    verify=Verify(scheme="hmac", header="X-LI-Signature", signed="hmacsha256={body}"),
+    read=body_reader(event),
+    verify=VerifySettings(scheme="hmac", header="X-LI-Signature", signed="hmacsha256={body}"),
     reply=200,
     handshake=handshake,
-    records=Records(
+    records=RecordApi(
         base_url="https://api.linkedin.com/rest",
         targets=targets,
         read=read_record,

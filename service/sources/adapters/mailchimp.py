@@ -11,40 +11,40 @@ from collections.abc import Iterator
 
 from service.sources.adapters.base import Adapter
 from service.sources.adapters.questions import (
-    Question,
+    FormQuestion,
     Table,
-    asked,
+    body_reader,
+    drop_empty,
+    event_from_questions,
     no_lead,
-    only_known,
-    reader,
-    table,
-    text,
+    object_at,
+    text_at,
 )
-from service.sources.payload.event import Payload
+from service.sources.payload.event import ParsedEvent
 from service.sources.payload.unwrap import nested
-from service.sources.request import Answer, Outcome, Reading, Request
+from service.sources.request import CustomResponse, InboundRequest, NormalizationResult, Outcome
 from service.sources.schema import Source
 from service.sources.verification.token import shows_token
 
 SUBSCRIBE = "subscribe"
 
 
-def event(top: Table) -> Payload | None:
+def event(top: Table) -> ParsedEvent | None:
     tree = nested(top)
-    data, kind, at = table(tree, "data"), text(tree, "type"), text(tree, "fired_at")
+    data, kind, at = object_at(tree, "data"), text_at(tree, "type"), text_at(tree, "fired_at")
     if not data or kind is None:
         return None
-    subscriber = text(data, "id")
-    event_id = f"{kind} {subscriber or text(data, 'email')} {at}" if at else None
+    subscriber = text_at(data, "id")
+    event_id = f"{kind} {subscriber or text_at(data, 'email')} {at}" if at else None
     if kind != SUBSCRIBE:
         return no_lead(tree, f"a {kind} event: only {SUBSCRIBE} is somebody new", event_id=event_id)
-    return asked(
+    return event_from_questions(
         tree,
-        _questions(table(data, "merges")),
+        _questions(object_at(data, "merges")),
         at=("data", "merges"),
-        known=only_known(
-            email=text(data, "email"),
-            form_id=text(data, "list_id"),
+        known=drop_empty(
+            email=text_at(data, "email"),
+            form_id=text_at(data, "list_id"),
             event_id=subscriber,
             occurred_at=at,
         ),
@@ -52,18 +52,18 @@ def event(top: Table) -> Payload | None:
     )
 
 
-def _questions(merges: Table) -> Iterator[Question]:
-    return (Question(key=key, value=value) for key, value in merges.items())
+def _questions(merges: Table) -> Iterator[FormQuestion]:
+    return (FormQuestion(key=key, value=value) for key, value in merges.items())
 
 
-def handshake(request: Request, source: Source) -> Reading:
+def handshake(request: InboundRequest, source: Source) -> NormalizationResult:
     """200 for the look at the URL; with the URL's secret, where the source has one there."""
     rules = source.check
     if rules.scheme == "token" and rules.query and not shows_token(request, source):
-        return Reading(
+        return NormalizationResult(
             outcome=Outcome.REFUSED, status=403, detail="The secret is missing or wrong."
         )
-    return Reading(outcome=Outcome.HANDSHAKE, status=200, answer=Answer(200))
+    return NormalizationResult(outcome=Outcome.HANDSHAKE, status=200, answer=CustomResponse(200))
 
 
-ADAPTER = Adapter(name="mailchimp", read=reader(event), reply=200, handshake=handshake)
+ADAPTER = Adapter(name="mailchimp", read=body_reader(event), reply=200, handshake=handshake)

@@ -11,32 +11,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import quote, urlencode
 
-from service.sources.adapters.base import Adapter, Records
+from service.sources.adapters.base import Adapter, RecordApi
 from service.sources.adapters.questions import (
-    Question,
+    FieldMap,
+    FormQuestion,
     Table,
-    Words,
-    batch,
-    ids_only,
-    listed,
+    check_batch_size,
+    event_from_question_list,
+    event_needing_fetch,
+    extract_fields,
     no_lead,
-    record_id,
-    table,
-    tables,
-    text,
-    told,
-    with_told,
+    object_at,
+    objects_at,
+    parse_record_id,
+    text_at,
+    with_fields,
 )
 from service.sources.payload.decode import decode
-from service.sources.payload.event import Payload
-from service.sources.payload.tree import Path, Tree, Unreadable, text_of
+from service.sources.payload.event import ParsedEvent
+from service.sources.payload.tree import Path, Tree, UnreadableBody, text_of
 from service.sources.payload.unwrap import events
-from service.sources.request import Answer, Outcome, Reading, Request
-from service.sources.schema import Source, Verify
+from service.sources.request import CustomResponse, InboundRequest, NormalizationResult, Outcome
+from service.sources.schema import Source, VerifySettings
 from service.sources.verification.common import any_equal, query_value
 
 LEAD = "leadgen"
-NOTIFIED = Words(
+NOTIFIED = FieldMap(
     fields={"form_id": "form_id", "created_time": "occurred_at"}, left_out=("leadgen_id",)
 )
 FIELDS = {
@@ -47,7 +47,7 @@ FIELDS = {
     "country": "country", "website": "website",
 }  # fmt: skip
 """Meta's own questions; the others are named by whoever made the form."""
-RECORD = Words(
+RECORD = FieldMap(
     fields={"form_id": "form_id", "created_time": "occurred_at"},
     left_out=("id", "field_data", "custom_disclaimer_responses", "is_organic"),
 )
@@ -58,34 +58,34 @@ TEST_ADDRESSES = frozenset({"test@fb.com", "test@meta.com"})
 TEST_ANSWER = "<test lead: dummy data for"
 
 
-def read(request: Request, source: Source) -> list[Payload]:
+def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
     """One event for each lead; a request without any is one event that makes none."""
     top = decode(request)
     if source.read.root or not isinstance(top, dict) or "entry" not in top:
         return events(top, source)
-    found = batch(
+    found = check_batch_size(
         [lead for path, change in _changes(top) if (lead := _notified(top, path, change))]
     )
-    kinds = sorted({text(change, "field") or "unnamed" for _, change in _changes(top)})
+    kinds = sorted({text_at(change, "field") or "unnamed" for _, change in _changes(top)})
     return found or [no_lead(top, f"no lead among its changes ({', '.join(kinds)[:100]})")]
 
 
 def _changes(top: Table) -> Iterator[tuple[Path, Table]]:
-    for number, entry in enumerate(tables(top, "entry")):
-        for place, change in enumerate(tables(entry, "changes")):
+    for number, entry in enumerate(objects_at(top, "entry")):
+        for place, change in enumerate(objects_at(entry, "changes")):
             yield ("entry", str(number), "changes", str(place), "value"), change
 
 
-def _notified(top: Table, path: Path, change: Table) -> Payload | None:
-    if text(change, "field") != LEAD:
+def _notified(top: Table, path: Path, change: Table) -> ParsedEvent | None:
+    if text_at(change, "field") != LEAD:
         return None
     value = {
-        key: told for key, told in table(change, "value").items() if text_of(told) != "0"
+        key: told for key, told in object_at(change, "value").items() if text_of(told) != "0"
     }  # an `ad_id` of 0 is no ad
-    lead = record_id(value.get("leadgen_id"))
+    lead = parse_record_id(value.get("leadgen_id"))
     if lead is None:
         return no_lead(top, "a lead without an id that could be read")
-    return ids_only(
+    return event_needing_fetch(
         top,
         value,
         path,
@@ -96,24 +96,24 @@ def _notified(top: Table, path: Path, change: Table) -> Payload | None:
     )
 
 
-def read_record(record: Tree, source: Source) -> Payload:  # noqa: ARG001 -- one signature for all
+def read_record(record: Tree, source: Source) -> ParsedEvent:  # noqa: ARG001 -- one signature for all
     if not isinstance(record, dict) or "field_data" not in record:
-        raise Unreadable("no lead of Meta: field_data is missing")
-    lead = text(record, "id")
-    payload = listed(
+        raise UnreadableBody("no lead of Meta: field_data is missing")
+    lead = text_at(record, "id")
+    payload = event_from_question_list(
         record, _questions(record), at=("field_data",), event_id=lead, is_test=is_test(record)
     )
-    return with_told(payload, told(record, RECORD))
+    return with_fields(payload, extract_fields(record, RECORD))
 
 
-def _questions(record: Table) -> Iterator[Question]:
-    for number, one in enumerate(tables(record, "field_data")):
-        name, values = text(one, "name") or str(number), one.get("values")
+def _questions(record: Table) -> Iterator[FormQuestion]:
+    for number, one in enumerate(objects_at(record, "field_data")):
+        name, values = text_at(one, "name") or str(number), one.get("values")
         value = values[0] if isinstance(values, list) and len(values) == 1 else values
-        yield Question(key=name, value=value, field=FIELDS.get(name))
-    for number, box in enumerate(tables(record, "custom_disclaimer_responses")):
-        yield Question(
-            key=text(box, "checkbox_key") or f"disclaimer {number}",
+        yield FormQuestion(key=name, value=value, field=FIELDS.get(name))
+    for number, box in enumerate(objects_at(record, "custom_disclaimer_responses")):
+        yield FormQuestion(
+            key=text_at(box, "checkbox_key") or f"disclaimer {number}",
             value=box.get("is_checked"),
             field="consent",
         )
@@ -121,19 +121,19 @@ def _questions(record: Table) -> Iterator[Question]:
 
 def is_test(record: Table) -> bool:
     """By the placeholders of the Lead Ads Testing Tool."""
-    answers = [text_of(one.get("values")) or "" for one in tables(record, "field_data")]
+    answers = [text_of(one.get("values")) or "" for one in objects_at(record, "field_data")]
     return any(
         answer.startswith(TEST_ANSWER) or answer.lower() in TEST_ADDRESSES for answer in answers
     )
 
 
-def handshake(request: Request, source: Source) -> Reading:
+def handshake(request: InboundRequest, source: Source) -> NormalizationResult:
     """The bare challenge for whoever knows the verify token; nothing is echoed to anybody else."""
     mode, shown, challenge = (
         query_value(request.query, f"hub.{name}") for name in ("mode", "verify_token", "challenge")
     )
     if mode is None and shown is None:
-        return Reading(outcome=Outcome.REFUSED, status=405)
+        return NormalizationResult(outcome=Outcome.REFUSED, status=405)
     tokens = [source.challenge] if source.challenge else source.secrets
     if (
         mode != b"subscribe"
@@ -145,16 +145,16 @@ def handshake(request: Request, source: Source) -> Reading:
             if source.challenge
             else "the verify token is wrong, and no challenge_env is set"
         )
-        return Reading(
+        return NormalizationResult(
             outcome=Outcome.REFUSED,
             status=403,
             detail="The verify token is missing or wrong.",
             why=why,
         )
-    return Reading(
+    return NormalizationResult(
         outcome=Outcome.HANDSHAKE,
         status=200,
-        answer=Answer(200, challenge.decode("utf-8", "replace"), "text/plain"),
+        answer=CustomResponse(200, challenge.decode("utf-8", "replace"), "text/plain"),
     )
 
 
@@ -168,8 +168,10 @@ def targets(lead: str, source: Source) -> list[str]:  # noqa: ARG001 -- one sign
 ADAPTER = Adapter(
     name="meta-lead-ads",
     read=read,
-    verify=Verify(scheme="hmac", header="X-Hub-Signature-256", prefix="sha256="),
+    verify=VerifySettings(scheme="hmac", header="X-Hub-Signature-256", prefix="sha256="),
     reply=200,
     handshake=handshake,
-    records=Records(base_url="https://graph.facebook.com/v23.0", targets=targets, read=read_record),
+    records=RecordApi(
+        base_url="https://graph.facebook.com/v23.0", targets=targets, read=read_record
+    ),
 )

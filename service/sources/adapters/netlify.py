@@ -11,63 +11,64 @@ from collections.abc import Iterator
 
 from service.sources.adapters.base import Adapter
 from service.sources.adapters.questions import (
-    Question,
+    FormQuestion,
     Table,
-    asked,
+    body_reader,
+    drop_empty,
+    event_from_questions,
     no_lead,
-    only_known,
-    reader,
-    table,
-    tables,
-    text,
+    object_at,
+    objects_at,
+    text_at,
 )
-from service.sources.payload.event import Payload
+from service.sources.payload.event import ParsedEvent
 from service.sources.payload.tree import Tree
-from service.sources.schema import Verify
+from service.sources.schema import VerifySettings
 
 BOOKKEEPING = frozenset({"ip", "user_agent", "referrer"})
 
 
-def event(top: Table) -> Payload | None:
-    data = table(top, "data")
+def event(top: Table) -> ParsedEvent | None:
+    data = object_at(top, "data")
     if not data:
         is_deployment = "deploy_url" in top or "deploy_ssl_url" in top
         return (
-            no_lead(top, "a deployment of the site", event_id=text(top, "id"))
+            no_lead(top, "a deployment of the site", event_id=text_at(top, "id"))
             if is_deployment
             else None
         )
-    return asked(
+    return event_from_questions(
         top,
         _questions(top, data),
         at=("data",),
-        known=only_known(
-            form_id=text(top, "form_id"),
-            form_name=text(top, "form_name"),
-            page_url=text(data, "referrer") or text(top, "site_url"),
-            occurred_at=text(top, "created_at"),
+        known=drop_empty(
+            form_id=text_at(top, "form_id"),
+            form_name=text_at(top, "form_name"),
+            page_url=text_at(data, "referrer") or text_at(top, "site_url"),
+            occurred_at=text_at(top, "created_at"),
         ),
-        event_id=text(top, "id"),
+        event_id=text_at(top, "id"),
     )
 
 
-def _questions(top: Table, data: Table) -> Iterator[Question]:
+def _questions(top: Table, data: Table) -> Iterator[FormQuestion]:
     titles = {
-        text(field, "name"): text(field, "title") for field in tables(top, "ordered_human_fields")
+        text_at(field, "name"): text_at(field, "title")
+        for field in objects_at(top, "ordered_human_fields")
     }
     for key, value in data.items():
         if key not in BOOKKEEPING:
-            yield Question(key=key, title=titles.get(key), value=_value(value))
+            yield FormQuestion(key=key, title=titles.get(key), value=_value(value))
 
 
 def _value(value: Tree) -> Tree:
     """A file by its address."""
-    return text(value, "url") or value
+    return text_at(value, "url") or value
 
 
 ADAPTER = Adapter(
     name="netlify",
-    read=reader(event),
-    verify=Verify(scheme="jwt", header="X-Webhook-Signature"),
+    read=body_reader(event),
+    verify=VerifySettings(scheme="jwt", header="X-Webhook-Signature"),
     reply=200,
 )

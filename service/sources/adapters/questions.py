@@ -13,17 +13,17 @@ from msgspec import Struct, field, structs
 
 from service.sources.fields.values import short
 from service.sources.payload.decode import decode
-from service.sources.payload.event import Leaf, Payload, Scope
-from service.sources.payload.tree import Path, Tree, Unreadable, leaves, text_of
+from service.sources.payload.event import LookupScope, ParsedEvent, PayloadField
+from service.sources.payload.tree import Path, Tree, UnreadableBody, leaves, text_of
 from service.sources.payload.unwrap import events, put, unwrap
-from service.sources.request import Outcome, Request
+from service.sources.request import InboundRequest, Outcome
 from service.sources.schema import Source
 from service.sources.spam import unix_seconds
 
 Table = dict[str, Tree]
 
 
-class Question(Struct, frozen=True, kw_only=True):
+class FormQuestion(Struct, frozen=True, kw_only=True):
     """What was asked. `key` is the product's own name of it, `title` what people read, `field` what
     the product says it is for.
 
@@ -38,7 +38,7 @@ class Question(Struct, frozen=True, kw_only=True):
     field: str | None = None
     whole: bool = False
 
-    def leaves(self, at: Path) -> Iterator[Leaf]:
+    def leaves(self, at: Path) -> Iterator[PayloadField]:
         """The question as one leaf; an object or a list of objects as one for each value in it."""
         label = self.title or self.key
         if self.whole or self.field or not isinstance(self.value, dict | list):
@@ -46,7 +46,7 @@ class Question(Struct, frozen=True, kw_only=True):
         else:
             parts = leaves(self.value)
         for path, value in parts:
-            yield Leaf(
+            yield PayloadField(
                 path=(*at, self.key, *path),
                 steps=(label, *path),
                 value=value,
@@ -56,14 +56,16 @@ class Question(Struct, frozen=True, kw_only=True):
             )
 
 
-def reader(event: Callable[[Table], Payload | None]) -> Callable[[Request, Source], list[Payload]]:
+def body_reader(
+    event: Callable[[Table], ParsedEvent | None],
+) -> Callable[[InboundRequest, Source], list[ParsedEvent]]:
     """An adapter's `read` from a function over the body.
 
     What is not of the product's shape (None), or has a `root` that the source names, is read like
     any other JSON or form: a post by hand or a changed product loses nothing.
     """
 
-    def read(request: Request, source: Source) -> list[Payload]:
+    def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
         tree = decode(request)
         top = unwrap(tree, source.read)
         own = event(top) if isinstance(top, dict) and source.read.root is None else None
@@ -72,7 +74,9 @@ def reader(event: Callable[[Table], Payload | None]) -> Callable[[Request, Sourc
     return read
 
 
-def asked(top: Table, questions: Iterable[Question], *, at: Path, **more: Any) -> Payload:
+def event_from_questions(
+    top: Table, questions: Iterable[FormQuestion], *, at: Path, **more: Any
+) -> ParsedEvent:
     """The event of a submitted form. `at` is where its answers stand; `more` are further fields of
     Payload.
 
@@ -84,49 +88,51 @@ def asked(top: Table, questions: Iterable[Question], *, at: Path, **more: Any) -
         for name in (one.title, *one.names):
             names.setdefault(name or one.key, one.key)
     tree = {one.key: one.value for one in known}
-    return Payload(
-        scopes=[Scope(at, tree, names), Scope((), top)],
+    return ParsedEvent(
+        scopes=[LookupScope(at, tree, names), LookupScope((), top)],
         leaves=[leaf for one in known for leaf in one.leaves(at)],
         **more,
     )
 
 
-def no_lead(top: Tree, why: str, **more: Any) -> Payload:
+def no_lead(top: Tree, why: str, **more: Any) -> ParsedEvent:
     """A genuine event of the product that makes no lead."""
-    return Payload(scopes=[Scope((), top)], leaves=[], outcome=Outcome.NO_LEAD, why=why, **more)
+    return ParsedEvent(
+        scopes=[LookupScope((), top)], leaves=[], outcome=Outcome.NO_LEAD, why=why, **more
+    )
 
 
-def step(tree: Tree, *path: str) -> Tree:
+def value_at(tree: Tree, *path: str) -> Tree:
     """What stands at some keys; None where they lead nowhere."""
     for key in path:
         tree = tree.get(key) if isinstance(tree, dict) else None
     return tree
 
 
-def table(tree: Tree, *path: str) -> Table:
+def object_at(tree: Tree, *path: str) -> Table:
     """The object at some keys; an empty one if there is none."""
-    found = step(tree, *path)
+    found = value_at(tree, *path)
     return found if isinstance(found, dict) else {}
 
 
-def tables(tree: Tree, *path: str) -> list[Table]:
+def objects_at(tree: Tree, *path: str) -> list[Table]:
     """The objects of the list at some keys."""
-    found = step(tree, *path)
+    found = value_at(tree, *path)
     return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
 
 
-def text(tree: Tree, *path: str) -> str | None:
+def text_at(tree: Tree, *path: str) -> str | None:
     """The one line of text at some keys; None for objects and lists, and for nothing."""
-    found = step(tree, *path)
+    found = value_at(tree, *path)
     return short(found) if isinstance(found, str) else None
 
 
-def joined(*parts: str | None) -> str | None:
+def join_parts(*parts: str | None) -> str | None:
     """Date and time, or the parts of an id, with a blank between them."""
     return " ".join(part for part in parts if part) or None
 
 
-def only_known(**fields: Tree) -> dict[str, Tree]:
+def drop_empty(**fields: Tree) -> dict[str, Tree]:
     """The fields that are there."""
     return {name: value for name, value in fields.items() if text_of(value)}
 
@@ -134,12 +140,12 @@ def only_known(**fields: Tree) -> dict[str, Tree]:
 # What a product tells beside its questions, by a table of paths; and events that tell the id of a
 # record alone.
 
-BATCH = 500
+MAX_BATCH_EVENTS = 500
 """Events of one request: products send some hundred at most, and none of them may be lost."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
-class Words(Struct, frozen=True, kw_only=True):
+class FieldMap(Struct, frozen=True, kw_only=True):
     """A product's own words, by dotted paths.
 
     `fields`: canonical fields by where they stand. `guessed`: people choose the names below these,
@@ -153,7 +159,7 @@ class Words(Struct, frozen=True, kw_only=True):
     left_out: tuple[str, ...] = ()
 
 
-def told(tree: Tree, words: Words, at: Path = ()) -> Iterator[Leaf]:
+def extract_fields(tree: Tree, words: FieldMap, at: Path = ()) -> Iterator[PayloadField]:
     """The leaves of a tree that stands `at` a path of the payload; the words' paths start at the
     tree.
     """
@@ -163,33 +169,35 @@ def told(tree: Tree, words: Words, at: Path = ()) -> Iterator[Leaf]:
             yield _leaf((*at, *steps), name, value, words)
 
 
-def listed(top: Tree, questions: Iterable[Question], *, at: Path, **more: Any) -> Payload:
+def event_from_question_list(
+    top: Tree, questions: Iterable[FormQuestion], *, at: Path, **more: Any
+) -> ParsedEvent:
     """As `product.asked`, for questions in a list: the source file may write `at` and the key, as
     if it were an object.
     """
     known = list(questions)
     named = put(top, at, {one.key: one.value for one in known})
-    payload = asked(top, known, at=at, **more)
+    payload = event_from_questions(top, known, at=at, **more)
     return structs.replace(
-        payload, scopes=[payload.scopes[0], Scope((), named), *payload.scopes[1:]]
+        payload, scopes=[payload.scopes[0], LookupScope((), named), *payload.scopes[1:]]
     )
 
 
-def with_told(payload: Payload, rest: Iterable[Leaf]) -> Payload:
+def with_fields(payload: ParsedEvent, rest: Iterable[PayloadField]) -> ParsedEvent:
     """The event with what the product tells beside its questions."""
     return structs.replace(payload, leaves=[*payload.leaves, *rest])
 
 
-def ids_only(
-    top: Tree, tree: Tree, at: Path, words: Words, *, record: str, event_id: str | None, why: str
-) -> Payload:
+def event_needing_fetch(
+    top: Tree, tree: Tree, at: Path, words: FieldMap, *, record: str, event_id: str | None, why: str
+) -> ParsedEvent:
     """An event that tells only which record to get. `fetch` takes along its id, and what was told
     of the event itself.
     """
-    found = list(told(tree, words, at))
+    found = list(extract_fields(tree, words, at))
     own = {leaf.field: text for leaf in found if leaf.field and (text := text_of(leaf.value))}
-    return Payload(
-        scopes=[Scope(at, tree), Scope((), top)],
+    return ParsedEvent(
+        scopes=[LookupScope(at, tree), LookupScope((), top)],
         leaves=found,
         event_id=event_id,
         outcome=Outcome.NEEDS_FETCH,
@@ -198,19 +206,19 @@ def ids_only(
     )
 
 
-def batch(events: list[Payload]) -> list[Payload]:
+def check_batch_size(events: list[ParsedEvent]) -> list[ParsedEvent]:
     """The events of one request. Raises Unreadable when there are too many."""
-    if len(events) > BATCH:
-        raise Unreadable(f"more than {BATCH} events in one request")
+    if len(events) > MAX_BATCH_EVENTS:
+        raise UnreadableBody(f"more than {MAX_BATCH_EVENTS} events in one request")
     return events
 
 
-def record_id(value: Tree) -> str | None:
+def parse_record_id(value: Tree) -> str | None:
     """An id that may stand in the path of a URL."""
     return str(value) if isinstance(value, str) and _ID.fullmatch(value) else None
 
 
-def moment(value: Tree) -> Tree:
+def to_iso_time(value: Tree) -> Tree:
     """Unix seconds or milliseconds as ISO 8601 in UTC; anything else as it stands."""
     seconds = unix_seconds(value) if isinstance(value, str) else None
     try:
@@ -223,12 +231,12 @@ def moment(value: Tree) -> Tree:
         return value
 
 
-def _leaf(path: Path, name: str, value: Tree, words: Words) -> Leaf:
+def _leaf(path: Path, name: str, value: Tree, words: FieldMap) -> PayloadField:
     target = words.fields.get(name)
-    value = moment(value) if target == "occurred_at" else value
+    value = to_iso_time(value) if target == "occurred_at" else value
     guessed = next((prefix for prefix in words.guessed if name.startswith(f"{prefix}.")), None)
     label = name.removeprefix(f"{guessed}.") if guessed else name
-    return Leaf(
+    return PayloadField(
         path=path, steps=(label,) if guessed else (), value=value, field=target, title=label
     )
 

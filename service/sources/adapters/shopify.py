@@ -8,10 +8,10 @@ https://shopify.dev/docs/apps/build/webhooks
 from __future__ import annotations
 
 from service.sources.adapters.base import Adapter
-from service.sources.adapters.questions import Table, Words, no_lead, reader, told
-from service.sources.payload.event import Payload, Scope
-from service.sources.request import Request
-from service.sources.schema import Source, Verify
+from service.sources.adapters.questions import FieldMap, Table, body_reader, extract_fields, no_lead
+from service.sources.payload.event import LookupScope, ParsedEvent
+from service.sources.request import InboundRequest
+from service.sources.schema import Source, VerifySettings
 from service.sources.verification.common import header
 
 LEADS = (
@@ -31,7 +31,7 @@ ADDRESS = {
 }
 ADDRESSES = ("default_address", "addresses.0", "billing_address")
 ORDERS = {"total_price": "value.amount", "currency": "value.currency"}
-WORDS = Words(
+WORDS = FieldMap(
     fields={
         **PERSON, "note": "message", "accepts_marketing": "consent",
         "buyer_accepts_marketing": "consent",
@@ -42,28 +42,31 @@ WORDS = Words(
     },
     left_out=("admin_graphql_api_id", "updated_at", "line_items", "tax_lines", "shipping_lines", "client_details"),
 )  # fmt: skip
-WORDS_OF_ORDERS = Words(fields={**WORDS.fields, **ORDERS}, left_out=WORDS.left_out)
+WORDS_OF_ORDERS = FieldMap(fields={**WORDS.fields, **ORDERS}, left_out=WORDS.left_out)
 """A customer's `currency` has no amount beside it."""
 
 
-def read(request: Request, source: Source) -> list[Payload]:
-    return reader(lambda top: event(top, request))(request, source)
+def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
+    return body_reader(lambda top: event(top, request))(request, source)
 
 
-def event(top: Table, request: Request) -> Payload:
+def event(top: Table, request: InboundRequest) -> ParsedEvent:
     topic, event_id = header(request, "X-Shopify-Topic"), header(request, "X-Shopify-Webhook-Id")
     is_test = (header(request, "X-Shopify-Test") or "").lower() == "true"
     if topic is not None and topic not in LEADS:
         return no_lead(top, "its topic makes no lead", event_id=event_id, is_test=is_test)
     words = WORDS if topic is None or topic.startswith("customers/") else WORDS_OF_ORDERS
-    return Payload(
-        scopes=[Scope((), top)], leaves=list(told(top, words)), event_id=event_id, is_test=is_test
+    return ParsedEvent(
+        scopes=[LookupScope((), top)],
+        leaves=list(extract_fields(top, words)),
+        event_id=event_id,
+        is_test=is_test,
     )
 
 
 ADAPTER = Adapter(
     name="shopify",
     read=read,
-    verify=Verify(scheme="hmac", header="X-Shopify-Hmac-SHA256", encoding="base64"),
+    verify=VerifySettings(scheme="hmac", header="X-Shopify-Hmac-SHA256", encoding="base64"),
     reply=200,
 )

@@ -11,16 +11,16 @@ from msgspec import structs
 
 from service.sources.adapters.base import Adapter
 from service.sources.payload.decode import decode
-from service.sources.payload.event import Payload
+from service.sources.payload.event import ParsedEvent
 from service.sources.payload.unwrap import events
-from service.sources.request import Request
-from service.sources.schema import Source, Verify
+from service.sources.request import InboundRequest
+from service.sources.schema import Source, VerifySettings
 from service.sources.verification.common import header
 
 ROOT = "data"
 
 
-def read(request: Request, source: Source) -> list[Payload]:
+def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
     """Like any JSON, from `data` on unless the source names another root."""
     rooted = (
         source
@@ -34,4 +34,6 @@ def read(request: Request, source: Source) -> list[Payload]:
     ]
 
 
-ADAPTER = Adapter(name="standard-webhooks", read=read, verify=Verify(scheme="standard-webhooks"))
+ADAPTER = Adapter(
+    name="standard-webhooks", read=read, verify=VerifySettings(scheme="standard-webhooks")
+)

@@ -11,62 +11,69 @@ from collections.abc import Iterator
 
 from service.sources.adapters.base import Adapter
 from service.sources.adapters.questions import (
-    Question,
+    FormQuestion,
     Table,
-    asked,
+    body_reader,
+    drop_empty,
+    event_from_questions,
     no_lead,
-    only_known,
-    reader,
-    table,
-    tables,
-    text,
+    object_at,
+    objects_at,
+    text_at,
 )
-from service.sources.payload.event import Payload
+from service.sources.payload.event import ParsedEvent
 from service.sources.payload.tree import Tree, text_of
-from service.sources.schema import Verify
+from service.sources.schema import VerifySettings
 
 FIELDS = {"INPUT_EMAIL": "email", "INPUT_PHONE_NUMBER": "phone"}
 FORM_RESPONSE = "FORM_RESPONSE"
 _UNTITLED = re.compile(r"Untitled .* field")
 
 
-def event(top: Table) -> Payload | None:
-    response, kind, event_id = table(top, "data"), text(top, "eventType"), text(top, "eventId")
+def event(top: Table) -> ParsedEvent | None:
+    response, kind, event_id = (
+        object_at(top, "data"),
+        text_at(top, "eventType"),
+        text_at(top, "eventId"),
+    )
     if kind not in (None, FORM_RESPONSE):
         return no_lead(
             top, f"a {kind} event: only {FORM_RESPONSE} is a submitted form", event_id=event_id
         )
     if not isinstance(response.get("fields"), list):
         return None
-    return asked(
+    return event_from_questions(
         top,
-        _questions(tables(response, "fields")),
+        _questions(objects_at(response, "fields")),
         at=("data", "fields"),
-        known=only_known(
-            form_id=text(response, "formId"),
-            form_name=text(response, "formName"),
-            occurred_at=text(response, "createdAt") or text(top, "createdAt"),
+        known=drop_empty(
+            form_id=text_at(response, "formId"),
+            form_name=text_at(response, "formName"),
+            occurred_at=text_at(response, "createdAt") or text_at(top, "createdAt"),
         ),
         event_id=event_id,
     )
 
 
-def _questions(rows: list[Table]) -> Iterator[Question]:
-    boxes = {text(row, "key") for row in rows if row.get("options")}
+def _questions(rows: list[Table]) -> Iterator[FormQuestion]:
+    boxes = {text_at(row, "key") for row in rows if row.get("options")}
     for number, row in enumerate(rows):
-        key = text(row, "key") or str(number)
+        key = text_at(row, "key") or str(number)
         if isinstance(row.get("value"), bool) and key.rpartition("_")[0] in boxes:
             continue
-        yield Question(
-            key=key, title=_title(row), value=_value(row), field=FIELDS.get(text(row, "type") or "")
+        yield FormQuestion(
+            key=key,
+            title=_title(row),
+            value=_value(row),
+            field=FIELDS.get(text_at(row, "type") or ""),
         )
 
 
 def _title(row: Table) -> str | None:
     """The label; of a single tick box without one, the sentence beside it."""
-    label, options = text(row, "label"), tables(row, "options")
+    label, options = text_at(row, "label"), objects_at(row, "options")
     if (label is None or _UNTITLED.fullmatch(label)) and len(options) == 1:
-        return text(options[0], "text") or label
+        return text_at(options[0], "text") or label
     return label
 
 
@@ -83,7 +90,7 @@ def _value(row: Table) -> Tree:
 
 def _texts(row: Table, name: str) -> dict[str, str]:
     """Id -> text of a question's options, rows or columns."""
-    found = ((text(one, "id"), text(one, "text")) for one in tables(row, name))
+    found = ((text_at(one, "id"), text_at(one, "text")) for one in objects_at(row, name))
     return {key: said for key, said in found if key and said}
 
 
@@ -92,13 +99,13 @@ def _told(value: Tree, texts: dict[str, str]) -> Tree:
     if isinstance(value, list):
         return [_told(item, texts) for item in value]
     if isinstance(value, dict):
-        return text(value, "url") or value
+        return text_at(value, "url") or value
     return texts.get(value, value) if isinstance(value, str) else value
 
 
 ADAPTER = Adapter(
     name="tally",
-    read=reader(event),
-    verify=Verify(scheme="hmac", header="Tally-Signature", encoding="base64"),
+    read=body_reader(event),
+    verify=VerifySettings(scheme="hmac", header="Tally-Signature", encoding="base64"),
     reply=200,
 )

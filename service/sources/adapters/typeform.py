@@ -10,21 +10,21 @@ from collections.abc import Iterator
 
 from service.sources.adapters.base import Adapter
 from service.sources.adapters.questions import (
-    Question,
+    FormQuestion,
     Table,
-    asked,
+    body_reader,
+    drop_empty,
+    event_from_questions,
     no_lead,
-    only_known,
-    reader,
-    step,
-    table,
-    tables,
-    text,
+    object_at,
+    objects_at,
+    text_at,
+    value_at,
 )
-from service.sources.payload.event import Payload
+from service.sources.payload.event import ParsedEvent
 from service.sources.payload.tree import Tree
 from service.sources.request import Outcome
-from service.sources.schema import Verify
+from service.sources.schema import VerifySettings
 
 FIELDS = {"email": "email", "phone_number": "phone", "legal": "consent"}
 """Kinds of question that say what they ask for."""
@@ -32,24 +32,24 @@ UNFILLED = "xxxxx"
 """What a hidden field holds when the page gave it nothing."""
 
 
-def event(top: Table) -> Payload | None:
-    response = table(top, "form_response")
+def event(top: Table) -> ParsedEvent | None:
+    response = object_at(top, "form_response")
     if not response:
         return None
-    event_id, kind = text(top, "event_id"), text(top, "event_type")
+    event_id, kind = text_at(top, "event_id"), text_at(top, "event_type")
     if kind not in (None, "form_response"):
         return no_lead(
             top, f"a {kind} event: only form_response is a finished form", event_id=event_id
         )
-    is_test = event_id is not None and event_id == text(response, "token")
-    return asked(
+    is_test = event_id is not None and event_id == text_at(response, "token")
+    return event_from_questions(
         top,
         [*_answers(response), *_hidden(response)],
         at=("form_response", "answers"),
-        known=only_known(
-            form_id=text(response, "form_id"),
-            form_name=text(response, "definition", "title"),
-            occurred_at=text(response, "submitted_at"),
+        known=drop_empty(
+            form_id=text_at(response, "form_id"),
+            form_name=text_at(response, "definition", "title"),
+            occurred_at=text_at(response, "submitted_at"),
         ),
         event_id=event_id,
         is_test=is_test,
@@ -58,19 +58,20 @@ def event(top: Table) -> Payload | None:
     )
 
 
-def _answers(response: Table) -> Iterator[Question]:
+def _answers(response: Table) -> Iterator[FormQuestion]:
     asked_for = {
-        text(one, "id"): one for one in _definitions(tables(response, "definition", "fields"))
+        text_at(one, "id"): one
+        for one in _definitions(objects_at(response, "definition", "fields"))
     }
-    for number, answer in enumerate(tables(response, "answers")):
-        field = table(answer, "field")
-        key = text(field, "id")
+    for number, answer in enumerate(objects_at(response, "answers")):
+        field = object_at(answer, "field")
+        key = text_at(field, "id")
         definition = asked_for.get(key) or {}
-        ref = text(field, "ref") or text(definition, "ref")
-        kind = text(field, "type") or text(definition, "type") or ""
-        yield Question(
+        ref = text_at(field, "ref") or text_at(definition, "ref")
+        kind = text_at(field, "type") or text_at(definition, "type") or ""
+        yield FormQuestion(
             key=key or str(number),
-            title=text(definition, "title"),
+            title=text_at(definition, "title"),
             names=(ref,) if ref else (),
             value=_value(answer),
             field=FIELDS.get(kind),
@@ -81,30 +82,32 @@ def _definitions(fields: list[Table]) -> Iterator[Table]:
     """The questions, and those inside groups."""
     for field in fields:
         yield field
-        yield from _definitions(tables(field, "properties", "fields"))
+        yield from _definitions(objects_at(field, "properties", "fields"))
 
 
 def _value(answer: Table) -> Tree:
-    value = answer.get(text(answer, "type") or "")
+    value = answer.get(text_at(answer, "type") or "")
     if not isinstance(value, dict):
         return value
-    labels, other = step(value, "labels"), text(value, "other")
+    labels, other = value_at(value, "labels"), text_at(value, "other")
     if isinstance(labels, list):
         return [*labels, other] if other else labels
-    return text(value, "label") or other or value
+    return text_at(value, "label") or other or value
 
 
-def _hidden(response: Table) -> Iterator[Question]:
+def _hidden(response: Table) -> Iterator[FormQuestion]:
     return (
-        Question(key=key, value=value)
-        for key, value in table(response, "hidden").items()
+        FormQuestion(key=key, value=value)
+        for key, value in object_at(response, "hidden").items()
         if value != UNFILLED
     )
 
 
 ADAPTER = Adapter(
     name="typeform",
-    read=reader(event),
-    verify=Verify(scheme="hmac", header="Typeform-Signature", prefix="sha256=", encoding="base64"),
+    read=body_reader(event),
+    verify=VerifySettings(
+        scheme="hmac", header="Typeform-Signature", prefix="sha256=", encoding="base64"
+    ),
     reply=200,
 )

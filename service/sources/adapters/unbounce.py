@@ -10,15 +10,15 @@ from collections.abc import Iterator
 
 from service.sources.adapters.base import Adapter
 from service.sources.adapters.questions import (
-    Question,
+    FormQuestion,
     Table,
-    asked,
-    joined,
-    only_known,
-    reader,
-    text,
+    body_reader,
+    drop_empty,
+    event_from_questions,
+    join_parts,
+    text_at,
 )
-from service.sources.payload.event import Payload
+from service.sources.payload.event import ParsedEvent
 from service.sources.payload.unwrap import parsed, single
 
 DATA = "data.json"
@@ -35,25 +35,29 @@ BOOKKEEPING = frozenset(
 )
 
 
-def event(top: Table) -> Payload | None:
+def event(top: Table) -> ParsedEvent | None:
     data = single(parsed(top.get(DATA), DATA))
     if not isinstance(data, dict):
         return None
-    return asked(
+    return event_from_questions(
         top,
         _questions(data),
         at=(DATA,),
-        known=only_known(
-            form_id=text(top, "page_id") or text(data, "page_uuid"),
-            form_name=text(top, "page_name") or text(data, "page_name"),
-            page_url=text(top, "page_url") or text(data, "page_url"),
-            occurred_at=joined(text(data, "date_submitted"), text(data, "time_submitted")),
+        known=drop_empty(
+            form_id=text_at(top, "page_id") or text_at(data, "page_uuid"),
+            form_name=text_at(top, "page_name") or text_at(data, "page_name"),
+            page_url=text_at(top, "page_url") or text_at(data, "page_url"),
+            occurred_at=join_parts(
+                text_at(data, "date_submitted"), text_at(data, "time_submitted")
+            ),
         ),
     )
 
 
-def _questions(data: Table) -> Iterator[Question]:
-    return (Question(key=key, value=value) for key, value in data.items() if key not in BOOKKEEPING)
+def _questions(data: Table) -> Iterator[FormQuestion]:
+    return (
+        FormQuestion(key=key, value=value) for key, value in data.items() if key not in BOOKKEEPING
+    )
 
 
-ADAPTER = Adapter(name="unbounce", read=reader(event), reply=200)
+ADAPTER = Adapter(name="unbounce", read=body_reader(event), reply=200)

@@ -11,49 +11,49 @@ from collections.abc import Iterator
 
 from service.sources.adapters.base import Adapter
 from service.sources.adapters.questions import (
-    Question,
+    FormQuestion,
     Table,
-    asked,
+    body_reader,
+    drop_empty,
+    event_from_questions,
     no_lead,
-    only_known,
-    reader,
-    table,
-    text,
+    object_at,
+    text_at,
 )
-from service.sources.payload.event import Payload
-from service.sources.schema import Verify
+from service.sources.payload.event import ParsedEvent
+from service.sources.schema import VerifySettings
 
 FULL_WIDTH_DOT = "\uff0e"
 
 
-def event(top: Table) -> Payload | None:
-    kind = text(top, "triggerType")
-    at = ("payload", "data") if table(top, "payload") else ("data",)
-    submission = table(top, *at[:-1])
+def event(top: Table) -> ParsedEvent | None:
+    kind = text_at(top, "triggerType")
+    at = ("payload", "data") if object_at(top, "payload") else ("data",)
+    submission = object_at(top, *at[:-1])
     if kind not in (None, "form_submission"):
         return no_lead(
             top,
             f"a {kind} event: only form_submission is a form",
             event_id=joined_id(kind, submission),
         )
-    if not table(submission, "data"):
+    if not object_at(submission, "data"):
         return None
-    return asked(
+    return event_from_questions(
         top,
-        _questions(table(submission, "data")),
+        _questions(object_at(submission, "data")),
         at=at,
-        known=only_known(
-            form_name=text(submission, "name"),
-            form_id=text(submission, "formId"),
-            page_url=text(submission, "pageUrl"),
-            occurred_at=text(submission, "submittedAt") or text(submission, "d"),
+        known=drop_empty(
+            form_name=text_at(submission, "name"),
+            form_id=text_at(submission, "formId"),
+            page_url=text_at(submission, "pageUrl"),
+            occurred_at=text_at(submission, "submittedAt") or text_at(submission, "d"),
         ),
         event_id=submission_id(submission),
     )
 
 
 def submission_id(submission: Table) -> str | None:
-    return text(submission, "id") or text(submission, "_id")
+    return text_at(submission, "id") or text_at(submission, "_id")
 
 
 def joined_id(kind: str | None, submission: Table) -> str | None:
@@ -62,9 +62,9 @@ def joined_id(kind: str | None, submission: Table) -> str | None:
     return f"{kind}:{found}" if found else None
 
 
-def _questions(data: Table) -> Iterator[Question]:
+def _questions(data: Table) -> Iterator[FormQuestion]:
     for key, value in data.items():
-        yield Question(
+        yield FormQuestion(
             key=key,
             value=value,
             names=(key.replace(FULL_WIDTH_DOT, "."),) if FULL_WIDTH_DOT in key else (),
@@ -73,8 +73,8 @@ def _questions(data: Table) -> Iterator[Question]:
 
 ADAPTER = Adapter(
     name="webflow",
-    read=reader(event),
-    verify=Verify(
+    read=body_reader(event),
+    verify=VerifySettings(
         scheme="hmac",
         header="X-Webflow-Signature",
         timestamp_header="X-Webflow-Timestamp",

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from service.sources.fields import attribution, synonyms, values
-from service.sources.fields.matching import Guess, own_phrase, phrase, recognise, recognise_path
+from service.sources.fields.matching import FieldMatch, match_label, match_path, own_phrase, phrase
 from service.sources.fields.text import label as clean_label
-from service.sources.payload.event import Leaf, Payload
+from service.sources.payload.event import ParsedEvent, PayloadField
 from service.sources.payload.tree import Path, Tree, text_of
 from service.sources.schema import Source
 from worker.contract import Lead, Money, Utm
@@ -29,7 +29,7 @@ _GIVEN = frozenset(synonyms.GIVEN_BESIDE_FAMILY.replace(",", "").split())
 _FAMILY = frozenset(synonyms.FAMILY_BESIDE_GIVEN.replace(",", "").split())
 
 
-class Draft:
+class LeadBuilder:
     """A lead in the making: each field is given once, the first reading of it stays."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Draft:
         parts = [
             (guess.field, part)
             for key, part in value.items()
-            if (guess := recognise(key) or recognise(f"name {key}"))
+            if (guess := match_label(key) or match_label(f"name {key}"))
         ]
         parts = [
             (field, part)
@@ -97,11 +97,11 @@ class Draft:
         self.answers[name] = said
 
 
-def compose(payload: Payload, source: Source) -> tuple[Lead, dict[str, str]]:
+def build_lead(payload: ParsedEvent, source: Source) -> tuple[Lead, dict[str, str]]:
     """The lead, and the fields for which something was sent that is no value of theirs, with the
     label it came under.
     """
-    draft = Draft()
+    draft = LeadBuilder()
     hidden = {*source.honeypot, source.check.field or ""}
     leaves = [leaf for leaf in payload.leaves if not _is_hidden(leaf, hidden)]
     used = _map(draft, payload, source, leaves)
@@ -118,7 +118,7 @@ def compose(payload: Payload, source: Source) -> tuple[Lead, dict[str, str]]:
     return _lead(draft, payload), draft.refused
 
 
-def _is_hidden(leaf: Leaf, hidden: set[str]) -> bool:
+def _is_hidden(leaf: PayloadField, hidden: set[str]) -> bool:
     """Secrets, traps and fields for machines are no answers."""
     label = leaf.label
     last = leaf.path[-1] if leaf.path else label
@@ -130,7 +130,9 @@ def _is_hidden(leaf: Leaf, hidden: set[str]) -> bool:
     )
 
 
-def _map(draft: Draft, payload: Payload, source: Source, leaves: list[Leaf]) -> set[Path]:
+def _map(
+    draft: LeadBuilder, payload: ParsedEvent, source: Source, leaves: list[PayloadField]
+) -> set[Path]:
     """Give the fields that `map` names; the paths of all leaves it speaks for, except those left
     for the answers.
     """
@@ -149,7 +151,7 @@ def _map(draft: Draft, payload: Payload, source: Source, leaves: list[Leaf]) -> 
     return used
 
 
-def _find(payload: Payload, written: str) -> tuple[Path, Tree] | None:
+def _find(payload: ParsedEvent, written: str) -> tuple[Path, Tree] | None:
     for scope in payload.scopes:
         if (found := scope.find(written)) and found[1] not in (None, "", [], {}):
             return found
@@ -175,16 +177,16 @@ def _several(value: Tree) -> bool:
     return isinstance(value, list) and len({text_of(item) for item in value}) > 1
 
 
-def _recognise(draft: Draft, leaves: list[Leaf], source: Source) -> set[Path]:
+def _recognise(draft: LeadBuilder, leaves: list[PayloadField], source: Source) -> set[Path]:
     """Give the fields that labels ask for, the surest guess first; the paths of the leaves that
     went into them.
     """
     own = {own_phrase(name): field for field, names in source.read.labels.items() for name in names}
-    guesses: list[tuple[int, int, str, Leaf]] = []
+    guesses: list[tuple[int, int, str, PayloadField]] = []
     for order, leaf in enumerate(leaves[:RECOGNISED]):
         if leaf.value is None or leaf.value == "":
             continue
-        guess = Guess(leaf.field, -2) if leaf.field else _guess(leaf, own)
+        guess = FieldMatch(leaf.field, -2) if leaf.field else _guess(leaf, own)
         if guess:
             guesses.append((guess.rank, order, guess.field, leaf))
     used: set[Path] = set()
@@ -194,13 +196,13 @@ def _recognise(draft: Draft, leaves: list[Leaf], source: Source) -> set[Path]:
     return used
 
 
-def _guess(leaf: Leaf, own: dict[str, str]) -> Guess | None:
+def _guess(leaf: PayloadField, own: dict[str, str]) -> FieldMatch | None:
     """By its steps, else by the first of its other names that says anything."""
     names = (leaf.steps, *((name,) for name in leaf.also))
-    return next((guess for name in names if (guess := recognise_path(name, own))), None)
+    return next((guess for name in names if (guess := match_path(name, own))), None)
 
 
-def _settle_names(draft: Draft) -> None:
+def _settle_names(draft: LeadBuilder) -> None:
     """`nom` beside `prénom` is the family name, `nombre` beside `apellidos` the given one; a full
     name stays a full name.
     """
@@ -221,7 +223,7 @@ def _settle_names(draft: Draft) -> None:
         draft.fields["first_name"] = draft.fields.pop("name")
 
 
-def _attribute(draft: Draft, payload: Payload, rest: Iterable[Leaf]) -> None:
+def _attribute(draft: LeadBuilder, payload: ParsedEvent, rest: Iterable[PayloadField]) -> None:
     """What fields do not say, the page's address may; then a landing page among the answers; then
     the referrer.
     """
@@ -233,14 +235,14 @@ def _attribute(draft: Draft, payload: Payload, rest: Iterable[Leaf]) -> None:
         if isinstance(leaf.value, str)
         and "=" in leaf.value
         and (text := attribution.url(leaf.value))
-        if (guess := recognise_path(leaf.steps)) and guess.field in ("page_url", "referrer")
+        if (guess := match_path(leaf.steps)) and guess.field in ("page_url", "referrer")
     ]
     for address in (draft.fields.get("page_url"), *landing[:TRIES], draft.fields.get("referrer")):
         for target, value in attribution.from_url(address or ""):
             draft.fields.setdefault(target, value)
 
 
-def _lead(draft: Draft, payload: Payload) -> Lead:
+def _lead(draft: LeadBuilder, payload: ParsedEvent) -> Lead:
     given = draft.fields
     if number := given.get("phone"):
         given["phone"] = values.international(

@@ -40,7 +40,7 @@ _BRACKETS = re.compile(r"[\[\]]+")
 _WORD = re.compile(r"[a-z]+|[0-9]+")
 
 
-class Guess(Struct, frozen=True):
+class FieldMatch(Struct, frozen=True):
     """The field a label asks for; of several labels for one field, the lowest rank wins, then the
     first.
     """
@@ -120,26 +120,26 @@ _ATTRIBUTION = ("utm_", "click_ids.")
 _PERSONAL = frozenset({"name", "first_name", "last_name", "company"})
 
 
-def recognise(label: str) -> Guess | None:
+def match_label(label: str) -> FieldMatch | None:
     """The field that a label without a path asks for."""
     if label in CLICK_IDS:
-        return Guess(f"click_ids.{label}", 0)
+        return FieldMatch(f"click_ids.{label}", 0)
     return _recognise(words(label)) if len(label) <= LONGEST_LABEL else _sentence(words(label[:60]))
 
 
-def _recognise(spoken: tuple[str, ...]) -> Guess | None:
+def _recognise(spoken: tuple[str, ...]) -> FieldMatch | None:
     whole = "".join(spoken)
     if whole in FIELDS:
-        return Guess(FIELDS[whole], 1 if whole in _SECOND else 0)
+        return FieldMatch(FIELDS[whole], 1 if whole in _SECOND else 0)
     if whole in _NEVER or len(whole) < 3:
         return None
     core = "".join(_trimmed(spoken))
     if core in FIELDS:
-        return Guess(FIELDS[core], 3 if core in _SECOND else 2)
+        return FieldMatch(FIELDS[core], 3 if core in _SECOND else 2)
     return _sentence(spoken) or _longer(spoken)
 
 
-def recognise_path(path: tuple[str, ...], own: Mapping[str, str] | None = None) -> Guess | None:
+def match_path(path: tuple[str, ...], own: Mapping[str, str] | None = None) -> FieldMatch | None:
     """The field that a path asks for: by its last step, or its last two or three as one
     (`utm.source`, `company.name`).
 
@@ -159,15 +159,15 @@ def recognise_path(path: tuple[str, ...], own: Mapping[str, str] | None = None) 
             field := own.get("".join(map(own_phrase, steps[-length:])))
             or own.get("".join(_trimmed(tail)))
         ):
-            return Guess(field, -1)
+            return FieldMatch(field, -1)
         if length > 1 and "".join(tail) not in FIELDS:
             continue
-        if guess := _recognise(tail) if length > 1 else recognise(steps[-1]):
+        if guess := _recognise(tail) if length > 1 else match_label(steps[-1]):
             return _within(guess, steps[:-length])
     return None
 
 
-def _within(guess: Guess, around: list[str]) -> Guess | None:
+def _within(guess: FieldMatch, around: list[str]) -> FieldMatch | None:
     """The same guess, seen with the objects around it."""
     for step in around:
         inside = words(step)
@@ -180,8 +180,8 @@ def _within(guess: Guess, around: list[str]) -> Guess | None:
             continue
         if not guess.field.startswith(_EVERYWHERE):
             return None
-        guess = Guess(guess.field, guess.rank + 2)
-    return Guess(guess.field, guess.rank + (1 if around else 0))
+        guess = FieldMatch(guess.field, guess.rank + 2)
+    return FieldMatch(guess.field, guess.rank + (1 if around else 0))
 
 
 def _steps(path: tuple[str, ...]) -> list[str]:
@@ -201,14 +201,14 @@ def _trimmed(spoken: tuple[str, ...]) -> tuple[str, ...]:
     return spoken[first:last]
 
 
-def _longer(spoken: tuple[str, ...]) -> Guess | None:
+def _longer(spoken: tuple[str, ...]) -> FieldMatch | None:
     """A longer question for an e-mail or a phone: the value must look like one, which the caller
     checks.
     """
     seen = {*spoken, *(first + second for first, second in pairwise(spoken))}
     field = "email" if seen & _ASKS_EMAIL else "phone" if seen & _ASKS_PHONE else None
-    return Guess(field, 6) if field and not seen & _GUARDS else None
+    return FieldMatch(field, 6) if field and not seen & _GUARDS else None
 
 
-def _sentence(spoken: tuple[str, ...]) -> Guess | None:
-    return Guess("consent", 4) if "".join(spoken).startswith(_ASKS_CONSENT) else None
+def _sentence(spoken: tuple[str, ...]) -> FieldMatch | None:
+    return FieldMatch("consent", 4) if "".join(spoken).startswith(_ASKS_CONSENT) else None

@@ -17,7 +17,7 @@ from phonenumbers import NumberParseException, PhoneNumberFormat
 from service.sources.fields import attribution, synonyms
 from service.sources.fields.matching import phrase, phrases
 from service.sources.fields.text import LONGEST_LINE, clean, line
-from service.sources.payload.tree import Number, Tree, Upload, text_of
+from service.sources.payload.tree import JsonNumber, Tree, Upload, text_of
 
 # E-mail addresses: lower-cased and checked by their syntax alone, never by a look-up.
 
@@ -112,7 +112,7 @@ def short(value: Tree) -> str | None:
 
 def person(value: Tree) -> str | None:
     """A person's name: neither a number nor an address."""
-    text = short(value) if not isinstance(value, Number) else None
+    text = short(value) if not isinstance(value, JsonNumber) else None
     return (
         text
         if text and "://" not in text and any(character.isalpha() for character in text)

@@ -22,8 +22,8 @@ from multipart import (  # type: ignore[import-untyped]
 )
 
 from service.sources.payload.json import read_json
-from service.sources.payload.tree import Tree, Unreadable, Upload
-from service.sources.request import Request
+from service.sources.payload.tree import Tree, UnreadableBody, Upload
+from service.sources.request import InboundRequest
 
 # Percent escapes of forms and URLs into bytes, quick whatever they hold.
 #
@@ -56,15 +56,15 @@ def read_parts(body: bytes, content_type: str, limit: int) -> Iterator[tuple[str
     """
     boundary = _boundary(content_type)
     if body.count(b"--" + boundary) > limit + 1:
-        raise Unreadable(f"more than {limit} fields")
+        raise UnreadableBody(f"more than {limit} fields")
     if b"--" + boundary not in body:
-        raise Unreadable("the body does not hold the boundary that the content type names")
+        raise UnreadableBody("the body does not hold the boundary that the content type names")
     try:
         yield from _parts(
             PushMultipartParser(boundary, max_header_size=8_192, max_segment_count=limit), body
         )
     except (MultipartError, UnicodeError, ValueError, IndexError) as error:
-        raise Unreadable(f"not multipart/form-data: {str(error)[:100].lower()}") from None
+        raise UnreadableBody(f"not multipart/form-data: {str(error)[:100].lower()}") from None
 
 
 def _parts(parser: PushMultipartParser, body: bytes) -> Iterator[tuple[str, Tree]]:
@@ -86,7 +86,7 @@ def _value(part: MultipartSegment, content: bytes) -> Iterator[tuple[str, Tree]]
         try:
             yield part.name, content.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise Unreadable(
+            raise UnreadableBody(
                 f"not UTF-8 at byte {error.start}", field=part.name[:100] or "body"
             ) from None
     elif part.filename or content:
@@ -98,7 +98,7 @@ def _boundary(content_type: str) -> bytes:
     _, options = parse_options_header(content_type[:2_000])
     boundary = options.get("boundary", "")
     if not 0 < len(boundary) <= 200 or not boundary.isascii() or not boundary.isprintable():
-        raise Unreadable("the content type names no usable boundary", field="content-type")
+        raise UnreadableBody("the content type names no usable boundary", field="content-type")
     return bytes(boundary, "ascii")
 
 
@@ -114,17 +114,17 @@ _UTF8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s\";]*)", re.IGNORECASE)
 
 
-def decode(request: Request) -> Tree:
+def decode(request: InboundRequest) -> Tree:
     """The request's body as a tree. Raises Unreadable: 400 for a broken body, 415 for a type,
     charset or coding not taken.
     """
     coding = (request.header("content-encoding") or "identity").strip().lower()
     if coding not in ("", "identity"):
-        raise Unreadable(
+        raise UnreadableBody(
             "send the body without a content coding", status=415, field="content-encoding"
         )
     if not request.body.strip():
-        raise Unreadable("the body is empty")
+        raise UnreadableBody("the body is empty")
     media_type = request.content_type.partition(";")[0].strip().lower()
     check_charset(request.content_type)
     if media_type == FORM:
@@ -135,12 +135,12 @@ def decode(request: Request) -> Tree:
         "+json"
     ):
         return read_json(utf8(request.body), fields=FIELDS, depth=DEPTH, values=VALUES)
-    raise Unreadable(
+    raise UnreadableBody(
         f"send {FORM}, {MULTIPART} or application/json", status=415, field="content-type"
     )
 
 
-def is_form(request: Request) -> bool:
+def is_form(request: InboundRequest) -> bool:
     return request.content_type.partition(";")[0].strip().lower() in (FORM, MULTIPART)
 
 
@@ -150,20 +150,20 @@ def check_charset(content_type: str) -> None:
     """
     found = _CHARSET.search(content_type[:1_000])
     if found and found[1].strip("'").lower() not in _UTF8:
-        raise Unreadable("send UTF-8", status=415, field="content-type")
+        raise UnreadableBody("send UTF-8", status=415, field="content-type")
 
 
 def utf8(raw: bytes) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Unreadable(f"not UTF-8 at byte {error.start}") from None
+        raise UnreadableBody(f"not UTF-8 at byte {error.start}") from None
 
 
 def form_pairs(body: bytes) -> Iterable[tuple[str, str]]:
     """The fields of a form in order. Counted before any is built."""
     if body.count(b"&") >= FIELDS:
-        raise Unreadable(f"more than {FIELDS} fields")
+        raise UnreadableBody(f"more than {FIELDS} fields")
     for pair in body.strip().split(b"&"):
         if pair:
             name, _, value = pair.partition(b"=")

@@ -10,10 +10,10 @@ from msgspec import Struct, field
 
 from service.sources.payload.tree import Path, Tree, resolve, text_of
 from service.sources.request import Outcome
-from service.sources.schema import Match
+from service.sources.schema import PathCondition
 
 
-class Leaf(Struct, frozen=True, kw_only=True):
+class PayloadField(Struct, frozen=True, kw_only=True):
     """One thing that was asked or told. `steps` are the names it is recognised by, `field` what the
     product itself says it is.
 
@@ -36,7 +36,7 @@ class Leaf(Struct, frozen=True, kw_only=True):
         return self.title or ".".join(self.steps).removesuffix("[]")
 
 
-class Scope(Struct, frozen=True):
+class LookupScope(Struct, frozen=True):
     """A tree in which the paths of `map` are looked up; `path` is where it stands in the whole
     payload.
 
@@ -55,7 +55,7 @@ class Scope(Struct, frozen=True):
         return ((*self.path, *found[0]), found[1]) if found else None
 
 
-class Payload(Struct, frozen=True, kw_only=True):
+class ParsedEvent(Struct, frozen=True, kw_only=True):
     """`scopes` in the order in which they are searched. `known` are canonical fields that the
     product names itself.
 
@@ -63,8 +63,8 @@ class Payload(Struct, frozen=True, kw_only=True):
     or deletion, NEEDS_FETCH (with `fetch`) for ids only.
     """
 
-    scopes: list[Scope]
-    leaves: list[Leaf]
+    scopes: list[LookupScope]
+    leaves: list[PayloadField]
     known: dict[str, Tree] = field(default_factory=dict)
     event_id: str | None = None
     outcome: Outcome | None = None
@@ -96,7 +96,7 @@ class Payload(Struct, frozen=True, kw_only=True):
         """An id that several events of one body share, told apart by their number."""
         return f"{event_id}#{self.index}" if event_id and self.index is not None else event_id
 
-    def matches(self, match: Match) -> bool:
+    def matches(self, match: PathCondition) -> bool:
         """Whether what stands at the path equals one of the values, by their text: `1` and `"1"`
         are equal.
         """

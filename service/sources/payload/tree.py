@@ -16,7 +16,7 @@ _BRACKETED = re.compile(r"[^\[\]]+(?:\[[^\[\]]*\])+")
 _BRACKETS = re.compile(r"\]?\[|\]$")
 
 
-class Number(str):
+class JsonNumber(str):
     """A JSON number exactly as it was written: a 19-digit id must not pass through a float, nor
     6,000 digits through int().
     """
@@ -35,7 +35,7 @@ class Upload(Struct, frozen=True):
         return f"{self.name} ({self.media_type}, {self.size} bytes)"
 
 
-class Unreadable(Exception):
+class UnreadableBody(Exception):
     """The body cannot be decoded. `status` is 400, 413 or 415; `message` tells the sender what to
     do about it.
     """

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from service.sources.payload.decode import DEPTH, FIELDS, VALUES
-from service.sources.payload.event import Leaf, Payload, Scope
+from service.sources.payload.event import LookupScope, ParsedEvent, PayloadField
 from service.sources.payload.json import read_json
-from service.sources.payload.tree import Path, Tree, Unreadable, leaves, resolve, text_of
-from service.sources.schema import Pairs, Read, SourceKeys
+from service.sources.payload.tree import Path, Tree, UnreadableBody, leaves, resolve, text_of
+from service.sources.schema import PairList, ReadSettings, SourceSettings
 
 # Names of form fields with brackets, as frameworks write them: `lead[contact][email]`.
 
@@ -65,21 +65,21 @@ LEAVES = 4_000
 TOO_MANY = f"more than {EVENTS} events or {LEAVES} values in one request: send them in several"
 
 
-def events(tree: Tree, source: SourceKeys) -> list[Payload]:
+def events(tree: Tree, source: SourceSettings) -> list[ParsedEvent]:
     """One payload for each event: a list of objects, at the top or at `root`, is as many events.
     Raises Unreadable.
     """
-    found: list[Payload] = []
+    found: list[ParsedEvent] = []
     for top in _tops(tree, source):
         found.extend(_rooted(unwrap(top, source.read), source))
         if len(found) > EVENTS or (
             len(found) > 1 and sum(len(event.leaves) for event in found) > LEAVES
         ):
-            raise Unreadable(TOO_MANY)
+            raise UnreadableBody(TOO_MANY)
     return found
 
 
-def unwrap(tree: Tree, read: Read) -> Tree:
+def unwrap(tree: Tree, read: ReadSettings) -> Tree:
     """Parse JSON inside fields, turn lists of name/value objects into objects, `["x"]` into `"x"`.
     Raises Unreadable.
     """
@@ -91,7 +91,7 @@ def unwrap(tree: Tree, read: Read) -> Tree:
     return single(tree) if read.unwrap_lists else tree
 
 
-def _opened(tree: Tree, read: Read) -> Tree:
+def _opened(tree: Tree, read: ReadSettings) -> Tree:
     """A form's `fields[0][name]` as objects, where a path of `read` leads to nothing else."""
     if not isinstance(tree, dict) or not any("[" in key for key in tree):
         return tree
@@ -99,7 +99,7 @@ def _opened(tree: Tree, read: Read) -> Tree:
     return nested(tree) if any(path and resolve(tree, path) is None for path in paths) else tree
 
 
-def paired(items: Tree, pairs: Pairs) -> Tree:
+def paired(items: Tree, pairs: PairList) -> Tree:
     """`[{name: a, value: 1}, …]` as `{a: 1, …}`; a name that comes again makes a list, what has no
     name keeps its number.
 
@@ -124,22 +124,24 @@ def paired(items: Tree, pairs: Pairs) -> Tree:
     return fields
 
 
-def payload_of(top: Tree, root: Tree, path: Path, read: Read) -> Payload:
+def payload_of(top: Tree, root: Tree, path: Path, read: ReadSettings) -> ParsedEvent:
     """Recognition starts at the root with labels from there, then takes what is around it with
     labels from the top.
     """
     inside = list(_leaves(root, path, _questions(read, (top, ()), (root, path))))
     if not path:
-        return Payload(scopes=[Scope((), top)], leaves=inside)
+        return ParsedEvent(scopes=[LookupScope((), top)], leaves=inside)
     around = [
         leaf
         for leaf in _leaves(top, (), _questions(read, (top, ())))
         if leaf.path[: len(path)] != path
     ]
-    return Payload(scopes=[Scope(path, root), Scope((), top)], leaves=[*inside, *around])
+    return ParsedEvent(
+        scopes=[LookupScope(path, root), LookupScope((), top)], leaves=[*inside, *around]
+    )
 
 
-def _questions(read: Read, *trees: tuple[Tree, Path]) -> list[Path]:
+def _questions(read: ReadSettings, *trees: tuple[Tree, Path]) -> list[Path]:
     """Where the questions of `pairs` stand."""
     return [
         (*at, *found[0])
@@ -149,7 +151,7 @@ def _questions(read: Read, *trees: tuple[Tree, Path]) -> list[Path]:
     ]
 
 
-def _leaves(tree: Tree, at: Path, questions: list[Path]) -> Iterator[Leaf]:
+def _leaves(tree: Tree, at: Path, questions: list[Path]) -> Iterator[PayloadField]:
     """The leaves of a tree that stands `at` a path. A question is named by itself, wherever it
     stands.
     """
@@ -159,30 +161,30 @@ def _leaves(tree: Tree, at: Path, questions: list[Path]) -> Iterator[Leaf]:
             next((path[len(start) :] for start in questions if path[: len(start)] == start), ())
             or steps
         )
-        yield Leaf(path=path, steps=named, value=value)
+        yield PayloadField(path=path, steps=named, value=value)
 
 
-def _tops(tree: Tree, source: SourceKeys) -> list[Tree]:
+def _tops(tree: Tree, source: SourceSettings) -> list[Tree]:
     """The objects of a list, unless the source's paths address the list itself."""
     if isinstance(tree, dict) and tree:
         return [tree]
     if not isinstance(tree, list) or not tree:
-        raise Unreadable("the body holds no fields")
+        raise UnreadableBody("the body holds no fields")
     if _addressed(tree, source):
         return [tree]
     if not all(isinstance(item, dict) and item for item in tree):
-        raise Unreadable("the body is a list: send an object, or a list of objects")
+        raise UnreadableBody("the body is a list: send an object, or a list of objects")
     return tree
 
 
-def _addressed(items: list[Tree], source: SourceKeys) -> bool:
+def _addressed(items: list[Tree], source: SourceSettings) -> bool:
     read = source.read
     tables = [part.at for part in (*read.paired, read.test, read.only) if part]
     paths = [read.root, read.event_id, *read.json_param, *tables, *source.map]
     return any(path and resolve(items, path) for path in paths)
 
 
-def _rooted(top: Tree, source: SourceKeys) -> Iterator[Payload]:
+def _rooted(top: Tree, source: SourceSettings) -> Iterator[ParsedEvent]:
     read = source.read
     found = resolve(top, read.root) if read.root else None
     if found is None or not isinstance(found[1], dict | list):
@@ -200,16 +202,16 @@ def _rooted(top: Tree, source: SourceKeys) -> Iterator[Payload]:
         yield payload_of(top, root, path, read)
 
 
-def _items(top: Tree, items: list[Tree], path: Path, read: Read) -> Iterator[Payload]:
+def _items(top: Tree, items: list[Tree], path: Path, read: ReadSettings) -> Iterator[ParsedEvent]:
     """Each item at the root sees what is around the list, and nothing of its neighbours."""
     around = list(_leaves(top, (), _questions(read, (top, ()))))
     if len(items) > EVENTS or (len(items) > 1 and len(items) * len(around) > LEAVES):
-        raise Unreadable(TOO_MANY)
+        raise UnreadableBody(TOO_MANY)
     for at, item in enumerate(items):
         here, item = (*path, str(at)), unwrap(item, read)
         inside = list(_leaves(item, here, _questions(read, (item, here))))
-        yield Payload(
-            scopes=[Scope(here, item), Scope((), top)],
+        yield ParsedEvent(
+            scopes=[LookupScope(here, item), LookupScope((), top)],
             leaves=[*inside, *around],
             index=at if len(items) > 1 else None,
         )
@@ -223,8 +225,8 @@ def parsed(value: Tree, path: str) -> Tree:
         return value
     try:
         return read_json(value, fields=FIELDS, depth=DEPTH, values=VALUES)
-    except Unreadable as fault:
-        raise Unreadable(fault.message, field=path) from None
+    except UnreadableBody as fault:
+        raise UnreadableBody(fault.message, field=path) from None
 
 
 def _replaced(tree: Tree, path: str, change: Callable[[Tree], Tree]) -> Tree:

@@ -17,27 +17,36 @@ from service.sources.fields import values
 from service.sources.schema import (
     ConfigError,
     Fault,
-    Secret,
     Source,
     SourceFile,
-    SourceKeys,
+    SourceSecret,
+    SourceSettings,
     Table,
-    Verify,
+    VerifySettings,
 )
-from service.sources.source_file.toml_reader import Faults, Lines, Path, did_you_mean, read_table
+from service.sources.source_file.toml_reader import (
+    FaultCollector,
+    LineIndex,
+    Path,
+    did_you_mean,
+    read_table,
+)
 from service.sources.source_file.validation import check_lead, check_rules, check_source
 from worker.lead.settings import LeadSettings, SourceWriting
 
-Need = Literal["verify", "fetch"]
-VERIFY: tuple[Need, ...] = ("verify",)
+SecretUse = Literal["verify", "fetch"]
+VERIFY_SECRETS: tuple[SecretUse, ...] = ("verify",)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 LARGEST = 4_194_304
 """Bytes of a source file."""
 _TOML_PLACE = re.compile(r"\s*\(at line (\d+), column (\d+)\)|\s*\(at end of document\)")
 
 
-def load(
-    source: FilePath | str, env: Mapping[str, str], *, secrets: Collection[Need] = VERIFY
+def load_sources(
+    source: FilePath | str,
+    env: Mapping[str, str],
+    *,
+    secrets: Collection[SecretUse] = VERIFY_SECRETS,
 ) -> SourceFile:
     """Read a source file, given by its path or as text. Raises ConfigError with all its faults.
 
@@ -46,7 +55,7 @@ def load(
     """
     name, text = _text(source)
     table = _parse(name, text)
-    faults = Faults(name, Lines(text))
+    faults = FaultCollector(name, LineIndex(text))
     loaded = _sources(table, env, frozenset(secrets), faults)
     if faults:
         raise ConfigError(faults.sorted())
@@ -54,7 +63,7 @@ def load(
     return SourceFile(path=str(source) if isinstance(source, FilePath) else name, sources=loaded)
 
 
-def writing(file: SourceFile) -> dict[str, SourceWriting]:
+def build_lead_mappings(file: SourceFile) -> dict[str, SourceWriting]:
     """What the worker must know of each source."""
     return {
         name: SourceWriting(source=name, lead=one.lead, rules=one.rules, line=one.line)
@@ -100,7 +109,7 @@ def _parse(name: str, text: str) -> Table:
 
 
 def _sources(
-    table: Table, env: Mapping[str, str], needs: frozenset[str], faults: Faults
+    table: Table, env: Mapping[str, str], needs: frozenset[str], faults: FaultCollector
 ) -> dict[str, Source]:
     for key in table:
         if key not in ("pipedrive", "sources"):
@@ -125,15 +134,15 @@ def _source(
     defaults: Table,
     env: Mapping[str, str],
     needs: frozenset[str],
-    faults: Faults,
+    faults: FaultCollector,
 ) -> Source:
     path: Path = ("sources", name)
     if not NAME.fullmatch(name):
         faults.add(path, "a name of letters, digits, - and _, at most 64", name)
-    given = read_table(SourceKeys, table, path, faults, skip=frozenset({"lead", "verify"}))
+    given = read_table(SourceSettings, table, path, faults, skip=frozenset({"lead", "verify"}))
     tables: Table = table if isinstance(table, dict) else {}
     lead = read_table(LeadSettings, tables.get("lead", {}), (*path, "lead"), faults)
-    rules = read_table(Verify, tables.get("verify", {}), (*path, "verify"), faults)
+    rules = read_table(VerifySettings, tables.get("verify", {}), (*path, "verify"), faults)
     adapter = ADAPTERS.get(given.get("adapter", "form"))
     if adapter is None:
         faults.add(
@@ -154,14 +163,14 @@ def _source(
     return _with_secrets(source, env, needs, path, faults)
 
 
-def _inherited(own: Verify, rules: Table) -> Verify:
+def _inherited(own: VerifySettings, rules: Table) -> VerifySettings:
     """The product's own scheme under what the source writes; nothing of it once the source
     describes another one.
     """
     is_other = "scheme" in rules and (
         rules["scheme"] != own.scheme or bool({"header", "query", "field"} & rules.keys())
     )
-    return Verify() if is_other else own
+    return VerifySettings() if is_other else own
 
 
 def merged(defaults: Table, own: Table) -> LeadSettings:
@@ -173,7 +182,11 @@ def merged(defaults: Table, own: Table) -> LeadSettings:
 
 
 def _with_secrets(
-    source: Source, env: Mapping[str, str], needs: frozenset[str], path: Path, faults: Faults
+    source: Source,
+    env: Mapping[str, str],
+    needs: frozenset[str],
+    path: Path,
+    faults: FaultCollector,
 ) -> Source:
     found: dict[str, Any] = {}
     check = source.check
@@ -193,9 +206,11 @@ def _with_secrets(
     return msgspec.structs.replace(source, **found)
 
 
-def _secret(name: str, env: Mapping[str, str], path: Path, faults: Faults) -> Secret | None:
+def _secret(
+    name: str, env: Mapping[str, str], path: Path, faults: FaultCollector
+) -> SourceSecret | None:
     value = env.get(name, "").strip()
     if not value:
         faults.add(path, f"the environment variable {name} with a secret", "none", verbatim=True)
         return None
-    return Secret(env=name, value=value)
+    return SourceSecret(env=name, value=value)

@@ -30,7 +30,7 @@ LONGEST_VALUE = 400
 """Lines of one value that are read as belonging to it."""
 
 
-class Lines:
+class LineIndex:
     """The line of every table and key of a TOML text that tomllib accepts."""
 
     def __init__(self, text: str) -> None:
@@ -114,10 +114,10 @@ _WORDS: dict[object, str] = {
 }
 
 
-class Faults:
+class FaultCollector:
     """Collects faults with the line they stand on."""
 
-    def __init__(self, file: str, lines: Lines) -> None:
+    def __init__(self, file: str, lines: LineIndex) -> None:
         self._file = file
         self._lines = lines
         self._found: list[tuple[int, int, Fault]] = []
@@ -173,7 +173,12 @@ def did_you_mean(name: str, known: Iterable[str], kind: str = "a known key") -> 
 
 
 def read_table(
-    kind: type[S], table: object, path: Path, faults: Faults, *, skip: frozenset[str] = frozenset()
+    kind: type[S],
+    table: object,
+    path: Path,
+    faults: FaultCollector,
+    *,
+    skip: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
     """The values of a table by the struct's attribute names; only those that are there and right.
 
@@ -197,7 +202,7 @@ def read_table(
     return values
 
 
-def read_struct(kind: type[S], table: object, path: Path, faults: Faults) -> S | None:
+def read_struct(kind: type[S], table: object, path: Path, faults: FaultCollector) -> S | None:
     """A struct of what is right in a table, so that the rest of it can be checked too; None if a
     key is missing that it needs.
     """
@@ -211,7 +216,7 @@ def read_struct(kind: type[S], table: object, path: Path, faults: Faults) -> S |
 
 
 def read_value(
-    hint: object, value: object, path: Path, faults: Faults, keep: Callable[[Any], None]
+    hint: object, value: object, path: Path, faults: FaultCollector, keep: Callable[[Any], None]
 ) -> None:
     """Read one value by its type hint; `keep` takes it if it is right."""
     parse = _parser(hint)
@@ -251,7 +256,11 @@ def _struct(hints: Iterable[object]) -> type[Struct] | None:
 
 
 def _read_list(
-    kind: type[Struct], value: object, path: Path, faults: Faults, keep: Callable[[Any], None]
+    kind: type[Struct],
+    value: object,
+    path: Path,
+    faults: FaultCollector,
+    keep: Callable[[Any], None],
 ) -> None:
     if not isinstance(value, list):
         faults.add(path, "a list of tables", value)

@@ -12,8 +12,8 @@ from service.sources import schema
 from service.sources.adapters.base import Adapter
 from service.sources.fields.matching import own_phrase
 from service.sources.fields.values import READERS
-from service.sources.schema import Read, Source, Verify
-from service.sources.source_file.toml_reader import Faults, Path, did_you_mean
+from service.sources.schema import ReadSettings, Source, VerifySettings
+from service.sources.source_file.toml_reader import FaultCollector, Path, did_you_mean
 from service.sources.verification.hmac import PLACEHOLDERS
 from worker.lead.settings import Rule
 from worker.lead.templates import CLICK_IDS, OPEN, UTM, TemplateError, check_name, compile_template
@@ -29,7 +29,7 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def check_source(source: Source, adapter: Adapter, path: Path, faults: Faults) -> None:
+def check_source(source: Source, adapter: Adapter, path: Path, faults: FaultCollector) -> None:
     """Everything of a source but its `lead` and `rules`."""
     for key in ("origins", "redirect_origins"):
         for at, origin in enumerate(getattr(source, key)):
@@ -54,7 +54,7 @@ def check_source(source: Source, adapter: Adapter, path: Path, faults: Faults) -
         faults.add((*path, "fetch", "base_url"), "an http or https URL", source.fetch.base_url)
 
 
-def check_path(written: str, path: Path, faults: Faults) -> None:
+def check_path(written: str, path: Path, faults: FaultCollector) -> None:
     """A path that could never lead anywhere: empty, or with an empty step."""
     if (
         not written.strip()
@@ -64,7 +64,7 @@ def check_path(written: str, path: Path, faults: Faults) -> None:
         faults.add(path, 'a path such as "lead.contact.email"', written)
 
 
-def check_target(target: str, path: Path, faults: Faults) -> None:
+def check_target(target: str, path: Path, faults: FaultCollector) -> None:
     if target in TARGETS or any(
         target.startswith(prefix) and target[len(prefix) :].strip() for prefix in OPEN
     ):
@@ -73,7 +73,7 @@ def check_target(target: str, path: Path, faults: Faults) -> None:
     faults.add(path, hint, target)
 
 
-def _check_read(read: Read, path: Path, faults: Faults) -> None:
+def _check_read(read: ReadSettings, path: Path, faults: FaultCollector) -> None:
     for key in ("root", "event_id"):
         if (written := getattr(read, key)) is not None:
             check_path(written, (*path, key), faults)
@@ -99,7 +99,9 @@ def _check_read(read: Read, path: Path, faults: Faults) -> None:
                 faults.add((*path, "labels", field, at), "a label with letters or digits", name)
 
 
-def _check_verify(rules: Verify, adapter: Adapter, path: Path, faults: Faults) -> None:
+def _check_verify(
+    rules: VerifySettings, adapter: Adapter, path: Path, faults: FaultCollector
+) -> None:
     """Each scheme with the keys it cannot do without."""
     for key in ("secret_env", "challenge_env"):
         names = getattr(rules, key) or []
@@ -129,7 +131,7 @@ def _check_verify(rules: Verify, adapter: Adapter, path: Path, faults: Faults) -
         _check_hmac(rules, path, faults)
 
 
-def _check_hmac(rules: Verify, path: Path, faults: Faults) -> None:
+def _check_hmac(rules: VerifySettings, path: Path, faults: FaultCollector) -> None:
     if not rules.header:
         faults.add((*path, "header"), "the header that holds the signature", "none", verbatim=True)
     if rules.listed is not None and not _LISTED.fullmatch(rules.listed):
@@ -164,7 +166,7 @@ def _check_hmac(rules: Verify, path: Path, faults: Faults) -> None:
         )
 
 
-def check_lead(values: dict[str, Any], path: Path, faults: Faults) -> None:
+def check_lead(values: dict[str, Any], path: Path, faults: FaultCollector) -> None:
     """The values of a `lead` table, of `[pipedrive]` or of a rule, as far as they are there."""
     for key in ("title", "channel_id", "origin_id"):
         if (text := values.get(key)) is not None:
@@ -190,7 +192,7 @@ def check_lead(values: dict[str, Any], path: Path, faults: Faults) -> None:
     _check_times(values, path, faults)
 
 
-def _check_times(values: dict[str, Any], path: Path, faults: Faults) -> None:
+def _check_times(values: dict[str, Any], path: Path, faults: FaultCollector) -> None:
     if (window := values.get("existing_window")) is not None and not _is_duration(window):
         faults.add((*path, "existing_window"), schema.DURATION, window)
     close = values.get("expected_close")
@@ -206,7 +208,7 @@ def _check_times(values: dict[str, Any], path: Path, faults: Faults) -> None:
         check_template(close, (*path, "expected_close"), faults)
 
 
-def check_rules(rules: list[Rule], path: Path, faults: Faults) -> None:
+def check_rules(rules: list[Rule], path: Path, faults: FaultCollector) -> None:
     """Each rule's conditions, and what it sets."""
     for at, rule in enumerate(rules):
         here = (*path, at)
@@ -228,7 +230,7 @@ def check_rules(rules: list[Rule], path: Path, faults: Faults) -> None:
         )
 
 
-def check_template(text: str, path: Path, faults: Faults) -> frozenset[str] | None:
+def check_template(text: str, path: Path, faults: FaultCollector) -> frozenset[str] | None:
     """The fields a template reads; None with a fault noted if it cannot be used."""
     try:
         return compile_template(text).names

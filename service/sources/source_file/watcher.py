@@ -14,7 +14,12 @@ from typing import Protocol
 import structlog
 
 from service.sources.schema import ConfigError, Source, SourceFile
-from service.sources.source_file.loader import VERIFY, Need, load, writing
+from service.sources.source_file.loader import (
+    VERIFY_SECRETS,
+    SecretUse,
+    build_lead_mappings,
+    load_sources,
+)
 from worker.lead.settings import SourceWriting
 
 log = structlog.get_logger("leadline.sources")
@@ -22,7 +27,7 @@ log = structlog.get_logger("leadline.sources")
 POLL_SECONDS = 2.0
 
 
-class Sources(Protocol):
+class SourceProvider(Protocol):
     """The sources in force, whoever keeps them."""
 
     @property
@@ -31,20 +36,20 @@ class Sources(Protocol):
     def poll(self) -> bool: ...
 
 
-class WatchedSources:
+class SourceFileWatcher:
     """Raises ConfigError at the first reading. `secrets` as for
     `service.sources.source_file.loader.load`.
     """
 
     def __init__(
-        self, path: Path, env: Mapping[str, str], *, secrets: Collection[Need] = VERIFY
+        self, path: Path, env: Mapping[str, str], *, secrets: Collection[SecretUse] = VERIFY_SECRETS
     ) -> None:
         self._path = path
         self._env = env
         self._secrets = secrets
         self._seen = self._signature()
-        self._file: SourceFile = load(path, env, secrets=secrets)
-        self.writings: Mapping[str, SourceWriting] = _Writings(self)
+        self._file: SourceFile = load_sources(path, env, secrets=secrets)
+        self.mappings: Mapping[str, SourceWriting] = _Writings(self)
 
     @property
     def sources(self) -> dict[str, Source]:
@@ -65,7 +70,7 @@ class WatchedSources:
             return False
         self._seen = seen
         try:
-            self._file = load(self._path, self._env, secrets=self._secrets)
+            self._file = load_sources(self._path, self._env, secrets=self._secrets)
         except ConfigError as error:
             log.error(
                 "source file has faults, the last good one stays in force",
@@ -89,7 +94,7 @@ class WatchedSources:
 class _Writings(Mapping[str, SourceWriting]):
     """What the worker needs of the sources, always of the version in force."""
 
-    def __init__(self, watched: WatchedSources) -> None:
+    def __init__(self, watched: SourceFileWatcher) -> None:
         self._watched = watched
         self._of: SourceFile | None = None
         self._made: dict[str, SourceWriting] = {}
@@ -106,5 +111,5 @@ class _Writings(Mapping[str, SourceWriting]):
     def _current(self) -> dict[str, SourceWriting]:
         file = self._watched.file
         if file is not self._of:
-            self._made, self._of = writing(file), file
+            self._made, self._of = build_lead_mappings(file), file
         return self._made

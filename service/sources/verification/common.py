@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterable, Sequence
 from msgspec import Struct
 
 from service.sources.payload.decode import unquoted
-from service.sources.request import Request
-from service.sources.schema import Secret, Verify
+from service.sources.request import InboundRequest
+from service.sources.schema import SourceSecret, VerifySettings
 
 LONGEST_HEADER = 8_192
 
 
-class Verdict(Struct, frozen=True):
+class Verification(Struct, frozen=True):
     """`id` is the event's id where the scheme has one in a header."""
 
     ok: bool
@@ -28,18 +28,18 @@ class Verdict(Struct, frozen=True):
     id: str | None = None
 
 
-Scheme = Callable[[Request, Verify, Sequence[Secret], float], Verdict]
+Scheme = Callable[[InboundRequest, VerifySettings, Sequence[SourceSecret], float], Verification]
 """`(request, rules, secrets, now) -> Verdict`; `now` in Unix seconds. Never raises, whatever the
 request holds.
 """
-PASSED = Verdict(True)
+VERIFIED = Verification(True)
 
 
-def refused(reason: str) -> Verdict:
-    return Verdict(False, reason)
+def rejected(reason: str) -> Verification:
+    return Verification(False, reason)
 
 
-def header(request: Request, name: str) -> str | None:
+def header(request: InboundRequest, name: str) -> str | None:
     """A header's value, bounded; None if it is missing, empty, or there twice with different
     values.
     """

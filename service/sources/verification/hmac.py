@@ -6,17 +6,17 @@ import hmac
 import re
 from collections.abc import Sequence
 
-from service.sources.request import Request
-from service.sources.schema import Secret, Verify
+from service.sources.request import InboundRequest
+from service.sources.schema import SourceSecret, VerifySettings
 from service.sources.spam import unix_seconds
 from service.sources.verification.common import (
-    Verdict,
+    Verification,
     any_equal,
     as_sent,
     header,
     read_base64,
     read_hex,
-    refused,
+    rejected,
 )
 
 SIGNATURES = 32
@@ -25,19 +25,21 @@ PLACEHOLDERS = frozenset({"body", "timestamp", "id", "method", "url"})
 _PLACEHOLDER = re.compile(r"\{(body|timestamp|id|method|url)\}")
 
 
-def signature(request: Request, rules: Verify, secrets: Sequence[Secret], now: float) -> Verdict:
+def signature(
+    request: InboundRequest, rules: VerifySettings, secrets: Sequence[SourceSecret], now: float
+) -> Verification:
     """An HMAC over what `signed` says, in its general form."""
     sent = header(request, rules.header or "")
     if not sent:
-        return refused("the signature is missing")
+        return rejected("the signature is missing")
     listed = _listed(sent, rules.listed) if rules.listed else (None, [sent])
     timestamp = listed[0] if rules.listed else header(request, rules.timestamp_header or "")
     event_id = header(request, rules.id_header or "")
     if reason := stale(timestamp, rules, now):
-        return refused(reason)
+        return rejected(reason)
     text = signed_bytes(rules.signed, request, timestamp, event_id)
     if text is None:
-        return refused(
+        return rejected(
             "what is signed is incomplete: the timestamp, the id or the public URL is not known"
         )
     given = [
@@ -45,13 +47,13 @@ def signature(request: Request, rules: Verify, secrets: Sequence[Secret], now: f
     ]
     wanted = [hmac.digest(secret.raw, text, rules.algorithm) for secret in secrets]
     if any_equal(given, wanted):
-        return Verdict(True, id=event_id)
-    return refused("the signature is wrong")
+        return Verification(True, id=event_id)
+    return rejected("the signature is wrong")
 
 
 def standard_webhooks(
-    request: Request, rules: Verify, secrets: Sequence[Secret], now: float
-) -> Verdict:
+    request: InboundRequest, rules: VerifySettings, secrets: Sequence[SourceSecret], now: float
+) -> Verification:
     """webhook-id, webhook-timestamp and webhook-signature, or the same under svix-; the secret is
     base64 after `whsec_`.
     """
@@ -61,9 +63,9 @@ def standard_webhooks(
         header(request, f"{kind}-{part}") for part in ("id", "timestamp", "signature")
     )
     if not event_id or not timestamp or not sent:
-        return refused("webhook-id, webhook-timestamp or webhook-signature is missing")
+        return rejected("webhook-id, webhook-timestamp or webhook-signature is missing")
     if reason := stale(timestamp, rules, now):
-        return refused(reason)
+        return rejected(reason)
     text = as_sent(f"{event_id}.{timestamp}.") + request.body
     items = [item[3:] for item in sent.split(" ")[:SIGNATURES] if item.startswith("v1,")]
     given = [raw for item in items if (raw := read_base64(item)) is not None]
@@ -74,12 +76,12 @@ def standard_webhooks(
     ]
     wanted = [hmac.digest(key, text, "sha256") for key in keys]
     if any_equal(given, wanted):
-        return Verdict(True, id=event_id)
-    return refused("the signature is wrong")
+        return Verification(True, id=event_id)
+    return rejected("the signature is wrong")
 
 
 def signed_bytes(
-    template: str, request: Request, timestamp: str | None, event_id: str | None
+    template: str, request: InboundRequest, timestamp: str | None, event_id: str | None
 ) -> bytes | None:
     """The bytes that were signed; None if a part of them is not known."""
     parts = {"body": request.body, "method": request.method.upper().encode("ascii", "replace")}
@@ -92,7 +94,7 @@ def signed_bytes(
     return b"".join(parts[piece] if at % 2 else piece.encode() for at, piece in enumerate(pieces))
 
 
-def stale(timestamp: str | None, rules: Verify, now: float) -> str | None:
+def stale(timestamp: str | None, rules: VerifySettings, now: float) -> str | None:
     """Why the timestamp is refused: missing where one is expected, no time, or further from `now`
     than the tolerance.
     """
@@ -104,7 +106,7 @@ def stale(timestamp: str | None, rules: Verify, now: float) -> str | None:
     return None if abs(now - at) <= rules.tolerance else "the timestamp is too old or in the future"
 
 
-def read_digest(text: str, rules: Verify) -> bytes | None:
+def read_digest(text: str, rules: VerifySettings) -> bytes | None:
     """A signature's bytes from its header; None if the prefix is missing or it is not in its
     encoding.
     """

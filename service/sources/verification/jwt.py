@@ -8,24 +8,26 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from service.sources.request import Request
-from service.sources.schema import Secret, Verify
+from service.sources.request import InboundRequest
+from service.sources.schema import SourceSecret, VerifySettings
 from service.sources.verification.common import (
-    PASSED,
-    Verdict,
+    VERIFIED,
+    Verification,
     any_equal,
     as_sent,
     equal,
     header,
     read_base64,
-    refused,
+    rejected,
 )
 
 LONGEST = 4_096
 DEFAULT_HEADER = "Authorization"
 
 
-def jwt(request: Request, rules: Verify, secrets: Sequence[Secret], now: float) -> Verdict:
+def jwt(
+    request: InboundRequest, rules: VerifySettings, secrets: Sequence[SourceSecret], now: float
+) -> Verification:
     """Only HS256 counts, whatever the token says of itself. The claim `sha256`, where present, must
     be the body's digest in hex.
 
@@ -36,42 +38,44 @@ def jwt(request: Request, rules: Verify, secrets: Sequence[Secret], now: float) 
     sent = (header(request, name) or "").removeprefix("Bearer ").strip()
     parts = sent.split(".")
     if len(parts) != 3 or len(sent) > LONGEST:
-        return refused("the token is missing")
+        return rejected("the token is missing")
     given = read_base64(parts[2])
     text = as_sent(f"{parts[0]}.{parts[1]}")
     if given is None or not any_equal(
         [given], [hmac.digest(secret.raw, text, "sha256") for secret in secrets]
     ):
-        return refused("the signature is wrong")
+        return rejected("the signature is wrong")
     head, claims = _read(parts[0]), _read(parts[1])
     if head is None or claims is None or head.get("alg") != "HS256":
-        return refused("the token is no HS256 token")
+        return rejected("the token is no HS256 token")
     return _judge(request, claims, rules, now)
 
 
-def _judge(request: Request, claims: dict[str, Any], rules: Verify, now: float) -> Verdict:
+def _judge(
+    request: InboundRequest, claims: dict[str, Any], rules: VerifySettings, now: float
+) -> Verification:
     bound = "sha256" in claims
     if bound and not equal(
         str(claims["sha256"]).lower().encode(), hashlib.sha256(request.body).hexdigest().encode()
     ):
-        return refused("the token belongs to another body")
+        return rejected("the token belongs to another body")
     times = {name: claims[name] for name in ("exp", "nbf", "iat") if name in claims}
     if any(
         isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e12
         for value in times.values()
     ):
-        return refused("the token's times are no Unix times")
+        return rejected("the token's times are no Unix times")
     if "exp" in times and now > times["exp"] + rules.tolerance:
-        return refused("the token has expired")
+        return rejected("the token has expired")
     if any(times.get(name, now) > now + rules.tolerance for name in ("nbf", "iat")):
-        return refused("the token is from the future")
+        return rejected("the token is from the future")
     if (
         not bound
         and "exp" not in times
         and not ("iat" in times and now - times["iat"] <= rules.tolerance)
     ):
-        return refused("the token names neither the body nor a time")
-    return PASSED
+        return rejected("the token names neither the body nor a time")
+    return VERIFIED
 
 
 def _read(part: str) -> dict[str, Any] | None:

@@ -5,33 +5,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from service.sources.payload.decode import decode
-from service.sources.payload.tree import Unreadable, resolve, text_of
-from service.sources.request import Request
-from service.sources.schema import Secret, Source, Verify
+from service.sources.payload.tree import UnreadableBody, resolve, text_of
+from service.sources.request import InboundRequest
+from service.sources.schema import Source, SourceSecret, VerifySettings
 from service.sources.verification.common import (
-    PASSED,
-    Verdict,
+    VERIFIED,
+    Verification,
     any_equal,
     as_sent,
     header,
     query_value,
-    refused,
+    rejected,
 )
 
 
-def token(request: Request, rules: Verify, secrets: Sequence[Secret], now: float) -> Verdict:  # noqa: ARG001 -- one signature for all
+def token(
+    request: InboundRequest, rules: VerifySettings, secrets: Sequence[SourceSecret], now: float
+) -> Verification:  # noqa: ARG001 -- one signature for all
     """`Bearer` before a token in the Authorization header may be there or not."""
     shown = _shown(request, rules)
     if shown is None:
-        return refused("the token is missing")
+        return rejected("the token is missing")
     return (
-        PASSED
+        VERIFIED
         if any_equal([shown], (secret.raw for secret in secrets))
-        else refused("the token is wrong")
+        else rejected("the token is wrong")
     )
 
 
-def shows_token(request: Request, source: Source) -> bool:
+def shows_token(request: InboundRequest, source: Source) -> bool:
     """Whether a request without a body shows the source's token, for looking up a submission."""
     rules = source.check
     if rules.scheme != "token" or rules.field or not source.secrets:
@@ -39,7 +41,7 @@ def shows_token(request: Request, source: Source) -> bool:
     return token(request, rules, source.secrets, 0.0).ok
 
 
-def _shown(request: Request, rules: Verify) -> bytes | None:
+def _shown(request: InboundRequest, rules: VerifySettings) -> bytes | None:
     if rules.header:
         value = header(request, rules.header)
         is_bearer = (
@@ -52,6 +54,6 @@ def _shown(request: Request, rules: Verify) -> bytes | None:
         return query_value(request.query, rules.query)
     try:
         found = resolve(decode(request), rules.field or "")
-    except Unreadable:
+    except UnreadableBody:
         return None
     return (text_of(found[1]) or "").encode("utf-8", "surrogatepass") if found else None

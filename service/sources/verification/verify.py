@@ -4,9 +4,9 @@ it was refused.
 
 from __future__ import annotations
 
-from service.sources.request import Request
+from service.sources.request import InboundRequest
 from service.sources.schema import Source
-from service.sources.verification.common import PASSED, Scheme, Verdict, refused
+from service.sources.verification.common import VERIFIED, Scheme, Verification, rejected
 from service.sources.verification.hmac import signature, standard_webhooks
 from service.sources.verification.jwt import jwt
 from service.sources.verification.token import token
@@ -19,16 +19,18 @@ SCHEMES: dict[str, Scheme] = {
 }
 
 
-def verify(request: Request, source: Source, now: float, own: Scheme | None = None) -> Verdict:
+def verify(
+    request: InboundRequest, source: Source, now: float, own: Scheme | None = None
+) -> Verification:
     """The verdict of the source's scheme; `own` is its adapter's, for sources that name none. `now`
     in Unix seconds.
     """
     rules = source.check
     scheme = SCHEMES.get(rules.scheme) if rules.scheme else own
     if scheme is None:
-        return PASSED
+        return VERIFIED
     return (
         scheme(request, rules, source.secrets, now)
         if source.secrets
-        else refused("no secret is set")
+        else rejected("no secret is set")
     )

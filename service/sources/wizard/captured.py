@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from service.sources.payload.decode import decode, is_form
 from service.sources.payload.json import read_json
-from service.sources.payload.tree import Number, Path, Tree, Unreadable
+from service.sources.payload.tree import JsonNumber, Path, Tree, UnreadableBody
 from service.sources.payload.unwrap import nested
-from service.sources.request import Request
+from service.sources.request import InboundRequest
 
 FIELDS, DEPTH, VALUES = 500, 32, 20_000
 """Bounds of a body that a person has captured; a record of an API may be larger than a request."""
@@ -21,7 +21,7 @@ FIELDS, DEPTH, VALUES = 500, 32, 20_000
 class Captured(Struct, frozen=True):
     """`tree` is the body, None where it has none or cannot be read; then `fault` says why."""
 
-    request: Request
+    request: InboundRequest
     tree: Tree = None
     fault: str | None = None
 
@@ -43,13 +43,13 @@ class Captured(Struct, frozen=True):
         return found if isinstance(found, dict) else {}
 
 
-def capture(request: Request) -> Captured:
+def capture(request: InboundRequest) -> Captured:
     """The request with its body decoded. Never raises."""
     if not request.body.strip():
         return Captured(request)
     try:
         tree = decode(request)
-    except Unreadable as fault:
+    except UnreadableBody as fault:
         return Captured(request, _as_record(request.body), fault.message)
     return Captured(request, nested(tree) if is_form(request) and isinstance(tree, dict) else tree)
 
@@ -57,7 +57,7 @@ def capture(request: Request) -> Captured:
 def _as_record(body: bytes) -> Tree:
     try:
         return read_json(body.decode("utf-8"), fields=FIELDS, depth=DEPTH, values=VALUES)
-    except (Unreadable, UnicodeDecodeError):
+    except (UnreadableBody, UnicodeDecodeError):
         return None
 
 
@@ -87,4 +87,4 @@ def scalars(tree: Tree, path: Path = ()) -> Iterator[tuple[Path, str | bool]]:
 
 
 def is_text(value: Tree) -> bool:
-    return isinstance(value, str) and not isinstance(value, Number)
+    return isinstance(value, str) and not isinstance(value, JsonNumber)

@@ -13,8 +13,8 @@ from urllib.parse import unquote_plus
 from msgspec import Struct, convert, field, structs
 
 from service.sources.redact import REMOVED
-from service.sources.request import Request
-from service.sources.schema import Secret, Verify
+from service.sources.request import InboundRequest
+from service.sources.schema import SourceSecret, VerifySettings
 from service.sources.spam import unix_seconds
 from service.sources.verification.common import read_base64, read_hex
 from service.sources.verification.hmac import signature
@@ -61,7 +61,7 @@ class Door(Struct, frozen=True):
     unread: str | None = None
 
 
-def door(captured: Captured, secrets: Sequence[Secret] = ()) -> Door:
+def door(captured: Captured, secrets: Sequence[SourceSecret] = ()) -> Door:
     """The scheme that the request shows. With the secret, what is signed is found by trying, else
     guessed.
     """
@@ -133,7 +133,9 @@ def _digest(text: str) -> tuple[str, str] | None:
     return None
 
 
-def _tried(rules: dict[str, Any], request: Request, secrets: Sequence[Secret]) -> Door | None:
+def _tried(
+    rules: dict[str, Any], request: InboundRequest, secrets: Sequence[SourceSecret]
+) -> Door | None:
     """With what is signed, if any usual form fits the secret."""
     if not secrets:
         return None
@@ -142,7 +144,7 @@ def _tried(rules: dict[str, Any], request: Request, secrets: Sequence[Secret]) -
         if "list" not in base and ("timestamp_header" in base) != ("{timestamp}" in signed):
             continue
         tried = base | {"signed": signed}
-        verify = convert(tried, Verify, strict=False)
+        verify = convert(tried, VerifySettings, strict=False)
         if signature(request, verify, secrets, _time(request, verify)).ok:
             if signed == "{body}":
                 del tried["signed"]
@@ -152,7 +154,7 @@ def _tried(rules: dict[str, Any], request: Request, secrets: Sequence[Secret]) -
     return None
 
 
-def _time(request: Request, rules: Verify) -> float:
+def _time(request: InboundRequest, rules: VerifySettings) -> float:
     """The time that the request claims, so that an old capture is not refused for its age."""
     if rules.timestamp_header:
         return unix_seconds(request.header(rules.timestamp_header.lower()) or "") or 0.0

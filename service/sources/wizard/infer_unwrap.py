@@ -14,12 +14,12 @@ from typing import Any
 from msgspec import Struct, convert, structs
 
 from service.sources.fields import synonyms
-from service.sources.fields.matching import recognise, recognise_path, words
+from service.sources.fields.matching import match_label, match_path, words
 from service.sources.fields.values import read_value
-from service.sources.normalize import interpret
-from service.sources.payload.tree import Path, Tree, Unreadable, leaves, resolve, text_of
+from service.sources.normalize import normalize
+from service.sources.payload.tree import Path, Tree, UnreadableBody, leaves, resolve, text_of
 from service.sources.payload.unwrap import parsed, unwrap
-from service.sources.schema import Read, Source, Verify
+from service.sources.schema import ReadSettings, Source, VerifySettings
 from service.sources.wizard.captured import Captured, containers, is_text, scalars
 from worker.contract import Lead
 
@@ -95,7 +95,7 @@ class Shape(Struct, frozen=True):
     only: dict[str, Any] | None = None
 
 
-def shape(captured: Captured, adapter: str, verify: Verify | None = None) -> Shape:
+def shape(captured: Captured, adapter: str, verify: VerifySettings | None = None) -> Shape:
     """The best reading of the payload; a secret that `verify` looks for in the body is no part of
     it. Never raises.
     """
@@ -122,13 +122,15 @@ def shape(captured: Captured, adapter: str, verify: Verify | None = None) -> Sha
 
 
 def value_of(
-    captured: Captured, adapter: str, read: dict[str, Any], verify: Verify | None
+    captured: Captured, adapter: str, read: dict[str, Any], verify: VerifySettings | None
 ) -> tuple[float, set[str]]:
     """How well a payload reads under some settings, higher is better, and what it then tells of
     whom one can reach.
     """
-    source = Source(name="proposal", adapter=adapter, read=convert(read, Read), verify=verify)
-    leads = [event.lead for event in interpret(source, captured.request, 0.0).events if event.lead]
+    source = Source(
+        name="proposal", adapter=adapter, read=convert(read, ReadSettings), verify=verify
+    )
+    leads = [event.lead for event in normalize(source, captured.request, 0.0).events if event.lead]
     if not leads:
         return -100.0, set()
     several = 1.0 if len(leads) > 1 else 0.0
@@ -167,14 +169,14 @@ def _is_document(value: Tree) -> bool:
         return False
     try:
         return isinstance(tree := parsed(value, "text"), dict | list) and bool(tree)
-    except Unreadable:
+    except UnreadableBody:
         return False
 
 
 def _unwrapped(top: Tree, read: dict[str, Any]) -> Tree:
     try:
-        return unwrap(top, convert(read, Read))
-    except Unreadable:
+        return unwrap(top, convert(read, ReadSettings))
+    except UnreadableBody:
         return top
 
 
@@ -250,7 +252,7 @@ def _pair(found: Tree) -> tuple[str, str] | None:
     key = max(
         keys,
         key=lambda path: (
-            sum(recognise(one[path]) is not None for one in told),
+            sum(match_label(one[path]) is not None for one in told),
             -KEYS.index(_word(path) or ""),
         ),
     )
@@ -269,7 +271,7 @@ def _word(path: str) -> str | None:
 
 
 def _is_contact(path: str, value: Tree) -> bool:
-    guess = recognise_path(tuple(path.split(".")))
+    guess = match_path(tuple(path.split(".")))
     return (
         bool(guess and guess.field in ("email", "phone") and read_value(guess.field, value))
         and _word(path) is None
@@ -282,7 +284,7 @@ def _fullest(items: Tree) -> dict[str, Tree]:
 
 
 def _root(
-    captured: Captured, adapter: str, read: dict[str, Any], verify: Verify | None
+    captured: Captured, adapter: str, read: dict[str, Any], verify: VerifySettings | None
 ) -> str | None:
     """The object or list that reads best, of equals the innermost that holds whom one can reach;
     none where that is the top.
@@ -305,7 +307,7 @@ def _root(
 
 def _contact(tree: Tree) -> set[str]:
     """The fields that say who it is, as far as they are in here."""
-    found = ((recognise_path(at), value) for at, value in leaves(tree))
+    found = ((match_path(at), value) for at, value in leaves(tree))
     return {
         CONTACT[guess.field]
         for guess, value in found

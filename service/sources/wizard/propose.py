@@ -10,18 +10,24 @@ from typing import Any
 from msgspec import Struct, field, structs
 
 from service.sources.adapters.registry import ADAPTERS
-from service.sources.normalize import interpret, interpret_record
-from service.sources.request import Reading, Request
-from service.sources.schema import ConfigError, Secret, Source
-from service.sources.source_file.loader import load
-from service.sources.source_file.toml_reader import Faults, Lines
+from service.sources.normalize import normalize, normalize_record
+from service.sources.request import InboundRequest, NormalizationResult
+from service.sources.schema import ConfigError, Source, SourceSecret
+from service.sources.source_file.loader import load_sources
+from service.sources.source_file.toml_reader import FaultCollector, LineIndex
 from service.sources.source_file.validation import check_path
 from service.sources.wizard.captured import capture
 from service.sources.wizard.detect_product import tell
 from service.sources.wizard.detect_verification import door
 from service.sources.wizard.infer_unwrap import Shape, shape
-from service.sources.wizard.suggest_map import Guess, Question, guesses, payloads, unmapped
-from service.sources.wizard.toml import Draft, in_body, lines
+from service.sources.wizard.suggest_map import (
+    MapSuggestion,
+    UnmappedQuestion,
+    guesses,
+    payloads,
+    unmapped,
+)
+from service.sources.wizard.toml import ProposalDraft, in_body, lines
 from worker.contract import Lead
 
 NAMES = {"form": "contact", "json": "partner"}
@@ -43,10 +49,10 @@ class Proposal(Struct, frozen=True, kw_only=True):
     adapter: str
     toml: str
     why: str
-    reading: Reading | None
+    reading: NormalizationResult | None
     warnings: list[str] = field(default_factory=list)
-    unmapped: list[Question] = field(default_factory=list)
-    guessed: list[Guess] = field(default_factory=list)
+    unmapped: list[UnmappedQuestion] = field(default_factory=list)
+    guessed: list[MapSuggestion] = field(default_factory=list)
     secrets: list[str] = field(default_factory=list)
 
     @property
@@ -60,11 +66,11 @@ class Proposal(Struct, frozen=True, kw_only=True):
 
 
 def propose(
-    request: Request,
+    request: InboundRequest,
     *,
     name: str | None = None,
     now: float,
-    secrets: Sequence[Secret] = (),
+    secrets: Sequence[SourceSecret] = (),
     mapped: dict[str, str] | None = None,
     only: dict[str, Any] | None = None,
 ) -> Proposal:
@@ -79,7 +85,7 @@ def propose(
     adapter = told.adapter if told else "form" if captured.is_form else "json"
     is_read = captured.tree is not None and (told is None or adapter == "standard-webhooks")
     shown = door(captured, secrets)
-    draft = Draft(
+    draft = ProposalDraft(
         captured=captured,
         name=name or NAMES.get(adapter, adapter),
         tell=told,
@@ -107,15 +113,15 @@ def _fitting(found: Shape, adapter: str) -> Shape:
     )
 
 
-def _ask(draft: Draft, mapped: dict[str, str]) -> None:
+def _ask(draft: ProposalDraft, mapped: dict[str, str]) -> None:
     """Guess what the reading leaves open, as often as a guess opens another question."""
-    draft.map = [Guess(path, target, "") for path, target in mapped.items()]
+    draft.map = [MapSuggestion(path, target, "") for path, target in mapped.items()]
     if draft.captured.tree is None or (draft.tell and draft.tell.is_record):
         return
     for _ in range(3):
         source = draft.source
         found = payloads(ADAPTERS[draft.adapter], draft.captured.request, source)
-        events = interpret(source, draft.captured.request, 0.0).events
+        events = normalize(source, draft.captured.request, 0.0).events
         pair = next(
             ((one, event.lead) for one, event in zip(found, events, strict=False) if event.lead),
             None,
@@ -133,12 +139,12 @@ def _ask(draft: Draft, mapped: dict[str, str]) -> None:
 
 
 def _is_path(written: str) -> bool:
-    faults = Faults("proposal", Lines(""))
+    faults = FaultCollector("proposal", LineIndex(""))
     check_path(written, (), faults)
     return not faults and written.isprintable()
 
 
-def _written(draft: Draft, now: float) -> Proposal:
+def _written(draft: ProposalDraft, now: float) -> Proposal:
     """With everything that was found; without the guesses, then without the unwrapping, if the
     loader takes exception to them.
     """
@@ -147,7 +153,7 @@ def _written(draft: Draft, now: float) -> Proposal:
         written, secrets = lines(attempt)
         text = "\n".join(written) + "\n"
         try:
-            source = load(
+            source = load_sources(
                 text, dict.fromkeys(secrets, PLACEHOLDER), secrets=("verify", "fetch")
             ).sources[attempt.name]
         except ConfigError as error:
@@ -158,13 +164,15 @@ def _written(draft: Draft, now: float) -> Proposal:
     raise AssertionError("the last attempt returns or raises")
 
 
-def _without(draft: Draft, *, keep_shape: bool) -> Draft:
+def _without(draft: ProposalDraft, *, keep_shape: bool) -> ProposalDraft:
     """Without what was guessed, and without the unwrapping."""
     decided = [guess for guess in draft.map if not guess.why]
     return structs.replace(draft, map=decided, shape=draft.shape if keep_shape else Shape({}, {}))
 
 
-def _proposal(draft: Draft, text: str, source: Source, secrets: list[str], now: float) -> Proposal:
+def _proposal(
+    draft: ProposalDraft, text: str, source: Source, secrets: list[str], now: float
+) -> Proposal:
     return Proposal(
         name=draft.name,
         adapter=draft.adapter,
@@ -178,14 +186,14 @@ def _proposal(draft: Draft, text: str, source: Source, secrets: list[str], now: 
     )
 
 
-def _read(draft: Draft, source: Source, now: float) -> Reading | None:
+def _read(draft: ProposalDraft, source: Source, now: float) -> NormalizationResult | None:
     request = draft.captured.request
     if draft.tell and draft.tell.is_record:
-        return interpret_record(source, request.body, now)
-    return interpret(source, request, now) if request.body.strip() else None
+        return normalize_record(source, request.body, now)
+    return normalize(source, request, now) if request.body.strip() else None
 
 
-def _warnings(draft: Draft) -> list[str]:
+def _warnings(draft: ProposalDraft) -> list[str]:
     found = []
     if draft.captured.fault:
         found.append(f"the body cannot be read: {draft.captured.fault}")

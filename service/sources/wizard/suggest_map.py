@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from service.sources.adapters.base import Adapter
-from service.sources.fields.matching import recognise, recognise_path, words
+from service.sources.fields.matching import match_label, match_path, words
 from service.sources.fields.text import label as clean_label
 from service.sources.fields.values import email, phone, truth
-from service.sources.payload.event import Leaf, Payload
-from service.sources.payload.tree import Path, Tree, Unreadable, resolve, text_of
-from service.sources.request import Request
+from service.sources.payload.event import ParsedEvent, PayloadField
+from service.sources.payload.tree import Path, Tree, UnreadableBody, resolve, text_of
+from service.sources.request import InboundRequest
 from service.sources.schema import Source
 from worker.contract import Lead
 
@@ -42,7 +42,7 @@ _AGREED = re.compile(
 _UNIX = re.compile(r"1[0-9]{9}(?:[0-9]{3})?", re.ASCII)
 
 
-class Question(Struct, frozen=True):
+class UnmappedQuestion(Struct, frozen=True):
     """What was asked and has no field: the `path` that `map` takes, its `label`, and its `value` as
     text.
     """
@@ -52,7 +52,7 @@ class Question(Struct, frozen=True):
     value: str
 
 
-class Guess(Struct, frozen=True):
+class MapSuggestion(Struct, frozen=True):
     """A line of `map`."""
 
     path: str
@@ -60,29 +60,29 @@ class Guess(Struct, frozen=True):
     why: str
 
 
-def payloads(adapter: Adapter, request: Request, source: Source) -> list[Payload]:
+def payloads(adapter: Adapter, request: InboundRequest, source: Source) -> list[ParsedEvent]:
     """The events as the adapter reads them; none if it cannot."""
     try:
         return adapter.read(request, source)
-    except Unreadable:
+    except UnreadableBody:
         return []
 
 
-def unmapped(payload: Payload, lead: Lead) -> list[Question]:
+def unmapped(payload: ParsedEvent, lead: Lead) -> list[UnmappedQuestion]:
     """The questions that end among the answers, in order."""
-    found: dict[str, Question] = {}
+    found: dict[str, UnmappedQuestion] = {}
     for leaf in payload.leaves:
         label = clean_label(leaf.label)
         if label in lead.answers and leaf.path and (path := _path(payload, leaf.path)):
-            found.setdefault(path, Question(path, label, (text_of(leaf.value) or "")[:200]))
+            found.setdefault(path, UnmappedQuestion(path, label, (text_of(leaf.value) or "")[:200]))
     return list(found.values())[:ASKED]
 
 
-def guesses(payload: Payload, lead: Lead) -> list[Guess]:
+def guesses(payload: ParsedEvent, lead: Lead) -> list[MapSuggestion]:
     """Fields that the lead lacks, for what ends among its answers."""
     kept = {clean_label(leaf.label) for leaf in payload.leaves} & lead.answers.keys()
     rest = [leaf for leaf in payload.leaves if clean_label(leaf.label) in kept and leaf.path]
-    found: dict[str, Guess] = {}
+    found: dict[str, MapSuggestion] = {}
     paths: set[str] = set()
     for guess in (*_parts(payload, rest, lead), *_by_value(payload, rest, lead)):
         if (
@@ -105,7 +105,7 @@ def _has(lead: Lead, field: str) -> bool:
     return getattr(lead, field, None) is not None
 
 
-def _parts(payload: Payload, rest: list[Leaf], lead: Lead) -> Iterator[Guess]:
+def _parts(payload: ParsedEvent, rest: list[PayloadField], lead: Lead) -> Iterator[MapSuggestion]:
     """A name, a phone or a sum in pieces, and what stands in an object of a campaign."""
     for parent in dict.fromkeys(leaf.path[:-1] for leaf in rest if len(leaf.path) > 1):
         parts = {leaf.path[-1]: leaf.value for leaf in payload.leaves if leaf.path[:-1] == parent}
@@ -113,7 +113,7 @@ def _parts(payload: Payload, rest: list[Leaf], lead: Lead) -> Iterator[Guess]:
         if not path or not all(isinstance(value, str) for value in parts.values()):
             continue
         plain = {re.sub(r"[^a-z]", "", name.lower()): name for name in parts}
-        asked = recognise(parent[-1])
+        asked = match_label(parent[-1])
         if (
             asked
             and asked.field in ("name", "phone")
@@ -122,29 +122,34 @@ def _parts(payload: Payload, rest: list[Leaf], lead: Lead) -> Iterator[Guess]:
         ):
             known = getattr(lead, asked.field)
             if known is None or known in parts.values():
-                yield Guess(path, asked.field, PIECES)
+                yield MapSuggestion(path, asked.field, PIECES)
         amount, currency = (
             next((plain[name] for name in names if name in plain), None)
             for names in (AMOUNTS, CURRENCIES)
         )
         if amount and currency:
-            yield Guess(f"{path}.{amount}", "value", "an amount with its currency")
-            yield Guess(f"{path}.{currency}", "value.currency", "the currency of the amount")
+            yield MapSuggestion(f"{path}.{amount}", "value", "an amount with its currency")
+            yield MapSuggestion(
+                f"{path}.{currency}", "value.currency", "the currency of the amount"
+            )
         if re.search("campaign|utm|tracking|attribution", parent[-1].lower()):
             for name, field in IN_CAMPAIGNS.items():
                 if name in plain:
-                    yield Guess(f"{path}.{plain[name]}", field, "told of the campaign")
+                    yield MapSuggestion(f"{path}.{plain[name]}", field, "told of the campaign")
 
 
 def _is_person(parts: dict[str, Tree], field: str) -> bool:
     """Whether an object is somebody's whole record rather than a name or a number in pieces."""
     return any(
-        (guess := recognise(name)) and guess.field not in (field, "first_name", "last_name", "name")
+        (guess := match_label(name))
+        and guess.field not in (field, "first_name", "last_name", "name")
         for name in parts
     )
 
 
-def _by_value(payload: Payload, rest: list[Leaf], lead: Lead) -> Iterator[Guess]:
+def _by_value(
+    payload: ParsedEvent, rest: list[PayloadField], lead: Lead
+) -> Iterator[MapSuggestion]:
     """What looks like nothing else, where the label does not say that it is somebody else's."""
     nameless = [leaf for leaf in rest if _says_nothing(leaf)]
     addresses = [leaf for leaf in rest if isinstance(leaf.value, str) and email(leaf.value)]
@@ -195,7 +200,7 @@ def _by_value(payload: Payload, rest: list[Leaf], lead: Lead) -> Iterator[Guess]
         yield from _guess(payload, long[0], "message", "guessed: the only longer text")
 
 
-def _is_message(leaf: Leaf) -> bool:
+def _is_message(leaf: PayloadField) -> bool:
     """A longer text under a short name: behind a question of a whole sentence stands its answer,
     not a message.
     """
@@ -205,13 +210,13 @@ def _is_message(leaf: Leaf) -> bool:
     return is_long and leaf.title is None and len(words(leaf.label)) <= 4
 
 
-def _begins_as_name(leaf: Leaf) -> bool:
+def _begins_as_name(leaf: PayloadField) -> bool:
     first = words(leaf.label)[:1]
-    guess = recognise(first[0]) if first else None
+    guess = match_label(first[0]) if first else None
     return guess is not None and guess.field == "name"
 
 
-def _sub_fields(payload: Payload, rest: list[Leaf]) -> Iterator[Guess]:
+def _sub_fields(payload: ParsedEvent, rest: list[PayloadField]) -> Iterator[MapSuggestion]:
     """`1.3` and `1.6` are the first and the last name of Gravity Forms, unless `1.1` says that it
     is an address.
     """
@@ -225,7 +230,7 @@ def _sub_fields(payload: Payload, rest: list[Leaf]) -> Iterator[Guess]:
             )
 
 
-def _object(payload: Payload, leaf: Leaf) -> Iterator[Guess]:
+def _object(payload: ParsedEvent, leaf: PayloadField) -> Iterator[MapSuggestion]:
     """A name or a phone that the product keeps in one object."""
     if leaf.value.keys() & {"first", "last"}:
         yield from _guess(payload, leaf, "name", "a name in pieces")
@@ -233,23 +238,25 @@ def _object(payload: Payload, leaf: Leaf) -> Iterator[Guess]:
         yield from _guess(payload, leaf, "phone", "a phone number in pieces")
 
 
-def _says_nothing(leaf: Leaf) -> bool:
+def _says_nothing(leaf: PayloadField) -> bool:
     """A number for a name, or a name in a script that no vocabulary here is in."""
     is_foreign = not words(leaf.label) and any(map(str.isalpha, leaf.label))
     is_numbered = (
         leaf.title is None
         and bool(_NUMBERED.fullmatch(leaf.path[-1]))
-        and recognise_path(leaf.steps) is None
+        and match_path(leaf.steps) is None
     )
     return is_foreign or is_numbered
 
 
-def _guess(payload: Payload, leaf: Leaf, field: str, why: str) -> Iterator[Guess]:
+def _guess(
+    payload: ParsedEvent, leaf: PayloadField, field: str, why: str
+) -> Iterator[MapSuggestion]:
     if path := _path(payload, leaf.path):
-        yield Guess(path, field, why)
+        yield MapSuggestion(path, field, why)
 
 
-def _path(payload: Payload, path: Path) -> str | None:
+def _path(payload: ParsedEvent, path: Path) -> str | None:
     """As `map` takes it: from the root, or from the top; None where dots in names would lead
     elsewhere.
     """

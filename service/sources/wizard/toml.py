@@ -10,12 +10,12 @@ from typing import Any
 from msgspec import Struct, convert, field
 
 from service.sources.adapters.registry import ADAPTERS
-from service.sources.schema import Read, Source, Verify
+from service.sources.schema import ReadSettings, Source, VerifySettings
 from service.sources.wizard.captured import Captured
 from service.sources.wizard.detect_product import Tell
 from service.sources.wizard.detect_verification import DEFAULT_QUERY, Door
 from service.sources.wizard.infer_unwrap import Shape
-from service.sources.wizard.suggest_map import Guess, Question
+from service.sources.wizard.suggest_map import MapSuggestion, UnmappedQuestion
 
 # TOML as people write it: a table's keys one a line, each with its reason behind it.
 
@@ -81,7 +81,7 @@ def _text(text: str) -> str:
 # A proposal in the making.
 
 
-class Draft(Struct, kw_only=True):
+class ProposalDraft(Struct, kw_only=True):
     """A proposal in the making: the tables of the source with the reasons for their keys."""
 
     captured: Captured
@@ -90,9 +90,9 @@ class Draft(Struct, kw_only=True):
     adapter: str
     shape: Shape
     door: Door
-    map: list[Guess] = field(default_factory=list)
+    map: list[MapSuggestion] = field(default_factory=list)
     only: dict[str, Any] | None = None
-    unmapped: list[Question] = field(default_factory=list)
+    unmapped: list[UnmappedQuestion] = field(default_factory=list)
 
     @property
     def prefix(self) -> str:
@@ -114,15 +114,15 @@ class Draft(Struct, kw_only=True):
         return Source(
             name=self.name,
             adapter=self.adapter,
-            read=convert(self.read, Read),
+            read=convert(self.read, ReadSettings),
             map=mapped,
             verify=verify,
         )
 
 
-def in_body(shown: Door) -> Verify | None:
+def in_body(shown: Door) -> VerifySettings | None:
     """The scheme of a secret in the body, which is no part of what is read."""
-    return convert(shown.rules, Verify) if shown.rules and "field" in shown.rules else None
+    return convert(shown.rules, VerifySettings) if shown.rules and "field" in shown.rules else None
 
 
 CERTAIN_TRAPS = frozenset(
@@ -139,7 +139,7 @@ FETCH_TOKENS = {
 }
 
 
-def lines(draft: Draft) -> tuple[list[str], list[str]]:
+def lines(draft: ProposalDraft) -> tuple[list[str], list[str]]:
     """The lines, and the environment variables that they name."""
     told = (
         f"told by {draft.tell.why}"
@@ -172,7 +172,7 @@ def lines(draft: Draft) -> tuple[list[str], list[str]]:
     return [*found, *checked, *fetched], [*secrets, *tokens]
 
 
-def _browser(draft: Draft) -> list[str]:
+def _browser(draft: ProposalDraft) -> list[str]:
     """Where a browser form may stand, and the traps for robots among its fields."""
     if draft.adapter != "form":
         return []
@@ -194,14 +194,14 @@ def _browser(draft: Draft) -> list[str]:
     return lines
 
 
-def _open_questions(draft: Draft) -> list[str]:
+def _open_questions(draft: ProposalDraft) -> list[str]:
     if not draft.unmapped:
         return []
     lines = ["", "# Kept as answers. What is a field of the lead, name it in `map`:"]
     return lines + [f"#   {comment(key(question.path))}" for question in draft.unmapped]
 
 
-def _verify(draft: Draft, path: tuple[str, ...]) -> tuple[list[str], list[str]]:
+def _verify(draft: ProposalDraft, path: tuple[str, ...]) -> tuple[list[str], list[str]]:
     adapter = ADAPTERS[draft.adapter]
     shown = draft.door.rules
     challenge = (
@@ -229,7 +229,7 @@ def _verify(draft: Draft, path: tuple[str, ...]) -> tuple[list[str], list[str]]:
     return _check(path, shown | {"secret_env": variable}, draft.door.why), [variable]
 
 
-def _own_door(draft: Draft) -> dict[str, Any]:
+def _own_door(draft: ProposalDraft) -> dict[str, Any]:
     """Another door than the product's own, where the request shows one and the product's header is
     missing.
     """
@@ -249,7 +249,7 @@ def _check(path: tuple[str, ...], rules: dict[str, Any], why: dict[str, str]) ->
     return ["", *table((*path, "verify"), rules, why)]
 
 
-def _fetch(draft: Draft, path: tuple[str, ...]) -> tuple[list[str], list[str]]:
+def _fetch(draft: ProposalDraft, path: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """Events that tell ids alone need the API's token."""
     variable = FETCH_TOKENS.get(draft.adapter)
     if variable is None or ADAPTERS[draft.adapter].records is None:

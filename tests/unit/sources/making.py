@@ -6,10 +6,10 @@ import json
 from typing import Any
 from urllib.parse import urlencode
 
-from service.sources.normalize import judge
-from service.sources.request import Reading, Request
+from service.sources.normalize import process_request
+from service.sources.request import InboundRequest, NormalizationResult
 from service.sources.schema import Source
-from service.sources.source_file.loader import load
+from service.sources.source_file.loader import load_sources
 from worker.contract import Lead
 
 NOW = 1_700_000_000.0
@@ -19,7 +19,7 @@ JSON = "application/json"
 
 def source(toml: str = "", /, **env: str) -> Source:
     """The source `x` of a few lines of TOML."""
-    return load(toml if "[sources.x]" in toml else f"[sources.x]\n{toml}", env).sources["x"]
+    return load_sources(toml if "[sources.x]" in toml else f"[sources.x]\n{toml}", env).sources["x"]
 
 
 def post(
@@ -29,10 +29,10 @@ def post(
     query: str = "",
     url: str | None = None,
     **headers: str,
-) -> Request:
+) -> InboundRequest:
     """Header names with dashes for underscores."""
     named = [(name.replace("_", "-").lower(), value) for name, value in headers.items()]
-    return Request(
+    return InboundRequest(
         method="POST",
         query=query,
         headers=[("content-type", content_type), *named],
@@ -41,19 +41,19 @@ def post(
     )
 
 
-def form(*pairs: tuple[str, str], **fields: str) -> Request:
+def form(*pairs: tuple[str, str], **fields: str) -> InboundRequest:
     return post(urlencode([*pairs, *fields.items()]).encode())
 
 
-def json_post(value: Any) -> Request:
+def json_post(value: Any) -> InboundRequest:
     return post(json.dumps(value).encode(), JSON)
 
 
-def read(request: Request, toml: str = "") -> Reading:
-    return judge(source(toml), request, NOW)
+def read(request: InboundRequest, toml: str = "") -> NormalizationResult:
+    return process_request(source(toml), request, NOW)
 
 
-def lead_of(request: Request, toml: str = "") -> Lead:
+def lead_of(request: InboundRequest, toml: str = "") -> Lead:
     """The one lead of a request."""
     [event] = read(request, toml).events
     assert event.lead is not None

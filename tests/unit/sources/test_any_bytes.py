@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.sources.normalize import judge
-from service.sources.redact import scrub
-from service.sources.request import Event, Outcome, Reading, Request
+from service.sources.normalize import process_request
+from service.sources.redact import redact_request
+from service.sources.request import InboundRequest, NormalizationResult, Outcome, SourceEvent
 from service.sources.schema import Source
 from tests.unit.sources.making import FORM, JSON, NOW, source
 
@@ -150,17 +150,18 @@ def test_any_request(
     """Every verdict is one of those that the intake knows how to answer, and what it keeps can be
     stored.
     """
-    request = Request(
+    request = InboundRequest(
         method=method, query=query, headers=[("content-type", content_type), *headers], body=body
     )
-    reading = judge(config, request, NOW)
-    assert isinstance(reading, Reading)
+    reading = process_request(config, request, NOW)
+    assert isinstance(reading, NormalizationResult)
     if reading.outcome in (Outcome.REFUSED, Outcome.UNREADABLE):
         assert reading.status in (400, 401, 405, 413, 415)
         assert not reading.events
     else:
         assert reading.events
     assert (
-        msgspec.json.decode(msgspec.json.encode(reading.events), type=list[Event]) == reading.events
+        msgspec.json.decode(msgspec.json.encode(reading.events), type=list[SourceEvent])
+        == reading.events
     )
-    assert isinstance(scrub(config, request).body, bytes)
+    assert isinstance(redact_request(config, request).body, bytes)

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from service.sources.payload.decode import decode
-from service.sources.payload.tree import Number, Unreadable, Upload
+from service.sources.payload.tree import JsonNumber, UnreadableBody, Upload
 from tests.unit.sources.making import FORM, JSON, post
 
 MULTIPART = "multipart/form-data; boundary=x"
@@ -88,14 +88,14 @@ def test_refuses(content_type: str, body: bytes, status: int) -> None:
     """What is broken, endless, deep, in another charset or of another type is refused with its
     status.
     """
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(UnreadableBody) as caught:
         decode(post(body, content_type))
     assert caught.value.status == status
 
 
 def test_content_coding() -> None:
     """A compressed body is refused before anything is unpacked."""
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(UnreadableBody) as caught:
         decode(post(b"\x1f\x8b", JSON, content_encoding="gzip"))
     assert caught.value.status == 415
 
@@ -113,7 +113,7 @@ def test_numbers_stay_as_written(number: str) -> None:
     """No number passes through int() or a float, however long or odd it is."""
     found = decode(post(f'{{"a": {number}}}'.encode(), JSON))["a"]
     assert found == number
-    assert isinstance(found, Number)
+    assert isinstance(found, JsonNumber)
 
 
 def test_part_charset_is_not_obeyed() -> None:
@@ -141,6 +141,6 @@ def test_part_charset_is_not_obeyed() -> None:
 def test_time_is_linear(content_type: str, body: bytes) -> None:
     """A megabyte of the worst is refused in well under a second."""
     started = time.process_time()
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableBody):
         decode(post(body, content_type))
     assert time.process_time() - started < 0.7

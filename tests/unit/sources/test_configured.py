@@ -12,10 +12,10 @@ import msgspec
 import pytest
 from msgspec import Struct, field
 
-from service.sources.normalize import judge
+from service.sources.normalize import process_request
 from service.sources.payload.tree import resolve
-from service.sources.redact import scrub
-from service.sources.request import Outcome, Reading, Request
+from service.sources.redact import redact_request
+from service.sources.request import InboundRequest, NormalizationResult, Outcome
 from service.sources.schema import ConfigError
 from tests.unit.sources.making import FORM, JSON, NOW, post, source
 
@@ -33,7 +33,7 @@ class Product(Struct, frozen=True, kw_only=True):
     ids: list[str | None] = field(default_factory=lambda: [None])
 
     @property
-    def request(self) -> Request:
+    def request(self) -> InboundRequest:
         is_form = self.content_type == FORM
         text = (
             self.body
@@ -44,8 +44,10 @@ class Product(Struct, frozen=True, kw_only=True):
         )
         return post(text.encode(), self.content_type)
 
-    def read(self, toml: str | None = None) -> Reading:
-        return judge(source(f"[sources.x]\n{toml or self.toml}", K="s3cret/+"), self.request, NOW)
+    def read(self, toml: str | None = None) -> NormalizationResult:
+        return process_request(
+            source(f"[sources.x]\n{toml or self.toml}", K="s3cret/+"), self.request, NOW
+        )
 
 
 PRODUCTS = [
@@ -449,10 +451,12 @@ def test_secret_is_not_kept(product: Product) -> None:
     stored.
     """
     config = source(f"[sources.x]\n{product.toml}", K="s3cret/+")
-    assert b"s3cret" not in scrub(config, product.request).body
+    assert b"s3cret" not in redact_request(config, product.request).body
     assert b"s3cret" not in msgspec.json.encode(product.read().events)
     assert (
-        judge(source(f"[sources.x]\n{product.toml}", K="S3cret/+"), product.request, NOW).outcome
+        process_request(
+            source(f"[sources.x]\n{product.toml}", K="S3cret/+"), product.request, NOW
+        ).outcome
         is Outcome.REFUSED
     )
 

@@ -9,7 +9,7 @@ import pytest
 
 from service.sources.adapters.registry import ADAPTERS
 from service.sources.schema import Source
-from service.sources.source_file.loader import load
+from service.sources.source_file.loader import load_sources
 
 README = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
 ALL = re.findall(r"^```toml\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -27,7 +27,7 @@ _ENV = re.compile(r'"([A-Z][A-Z0-9_]+)"')
 def sources(block: str) -> dict[str, Source]:
     """The sources of a block, with some secret for every variable that it names."""
     env = dict.fromkeys(_ENV.findall(block), "c2VjcmV0")
-    return load(block, env, secrets=("verify", "fetch")).sources
+    return load_sources(block, env, secrets=("verify", "fetch")).sources
 
 
 @pytest.mark.parametrize("block", ALL, ids=lambda block: block.splitlines()[0])

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from service.sources.adapters.registry import ADAPTERS
 from service.sources.fields import matching
-from service.sources.normalize import judge
-from service.sources.redact import scrub
-from service.sources.request import Event, Outcome, Reading, Request
+from service.sources.normalize import process_request
+from service.sources.redact import redact_request
+from service.sources.request import InboundRequest, NormalizationResult, Outcome, SourceEvent
 from service.sources.schema import Source
 from tests.unit.sources.making import JSON, NOW, source
 from tests.unit.sources.nasty import SIZE, nasty, nasty_headers
@@ -57,15 +57,15 @@ def spent(what: Callable[[], object]) -> float:
     return best
 
 
-def verdict(config: Source, request: Request) -> Reading:
+def verdict(config: Source, request: InboundRequest) -> NormalizationResult:
     """As the door judges and stores it."""
-    reading = judge(config, request, NOW)
-    scrub(config, request)
+    reading = process_request(config, request, NOW)
+    redact_request(config, request)
     return reading
 
 
-def check(config: Source, request: Request) -> Reading:
-    found: list[Reading] = []
+def check(config: Source, request: InboundRequest) -> NormalizationResult:
+    found: list[NormalizationResult] = []
     assert spent(lambda: found.append(verdict(config, request))) <= LIMIT
     assert found[0].outcome in Outcome
     return found[0]
@@ -82,13 +82,16 @@ def test_the_bodies_are_large() -> None:
 def test_every_adapter_is_quick(kind: str, body: bytes) -> None:
     """Each product's reader, over each hostile body."""
     for config in OPEN.values():
-        check(config, Request(method="POST", query="", headers=[("content-type", kind)], body=body))
+        check(
+            config,
+            InboundRequest(method="POST", query="", headers=[("content-type", kind)], body=body),
+        )
 
 
 @pytest.mark.parametrize(("kind", "body"), BODIES)
 def test_unwrapping_and_secrets_in_the_body_are_quick(kind: str, body: bytes) -> None:
     """Roots, pairs, JSON in fields, and schemes that look into the body or hash it."""
-    request = Request(
+    request = InboundRequest(
         method="POST",
         query="a=" + "%" * 8_000,
         headers=[("content-type", kind), ("x-a", "t=1,v1=ff")],
@@ -102,7 +105,7 @@ def test_unwrapping_and_secrets_in_the_body_are_quick(kind: str, body: bytes) ->
 def test_every_verifier_is_quick(headers: list[tuple[str, str]]) -> None:
     """Each scheme, a product's own among them, over each hostile header; none lets it in."""
     body = b'{"a": ["wrong"], "email": "a@b.example", "message": "' + b"a" * 200_000 + b'"}'
-    request = Request(
+    request = InboundRequest(
         method="POST",
         query="",
         headers=[("content-type", JSON), *headers],
@@ -129,7 +132,9 @@ def test_questions_of_products_are_quick(query: str) -> None:
         for method in ("GET", "POST"):
             check(
                 config,
-                Request(method=method, query=query, headers=[("content-type", JSON)], body=b"{}"),
+                InboundRequest(
+                    method=method, query=query, headers=[("content-type", JSON)], body=b"{}"
+                ),
             )
 
 
@@ -169,12 +174,12 @@ def test_any_bytes_through_every_adapter(
     the product's own scheme.
     """
     sent = [("content-type", content_type), *headers, *more]
-    request = Request(
+    request = InboundRequest(
         method=method, query=query, headers=sent, body=body, url="https://a.example/in/x"
     )
     for config in (OPEN[name], SIGNED.get(name, OPEN[name])):
         reading = check(config, request)
         assert (
-            msgspec.json.decode(msgspec.json.encode(reading.events), type=list[Event])
+            msgspec.json.decode(msgspec.json.encode(reading.events), type=list[SourceEvent])
             == reading.events
         )

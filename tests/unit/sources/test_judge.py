@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from service.sources.normalize import interpret, judge
-from service.sources.request import Outcome, Request
+from service.sources.normalize import normalize, process_request
+from service.sources.request import InboundRequest, Outcome
 from tests.unit.sources.making import JSON, NOW, form, json_post, post, read, source
 
 
@@ -25,7 +25,7 @@ from tests.unit.sources.making import JSON, NOW, form, json_post, post, read, so
         (post(b"data=%7B"), '[sources.x.read]\njson_param = "data"', 400),
     ],
 )
-def test_unreadable(request_: Request, toml: str, status: int) -> None:
+def test_unreadable(request_: InboundRequest, toml: str, status: int) -> None:
     """What holds no fields, or cannot be decoded, is unreadable, and says why."""
     reading = read(request_, toml)
     assert (reading.outcome, reading.status, reading.events) == (Outcome.UNREADABLE, status, [])
@@ -38,19 +38,19 @@ def test_refused() -> None:
     config = source(
         '[sources.x.verify]\nscheme = "token"\nheader = "X-Key"\nsecret_env = "KEY"', KEY="k"
     )
-    reading = judge(config, post(b"\xff", JSON, x_key="no"), NOW)
+    reading = process_request(config, post(b"\xff", JSON, x_key="no"), NOW)
     assert (reading.outcome, reading.status, reading.why) == (
         Outcome.REFUSED,
         401,
         "the token is wrong",
     )
     assert "wrong." in (reading.detail or "")
-    assert interpret(config, form(name="A"), NOW).outcome is Outcome.LEAD
+    assert normalize(config, form(name="A"), NOW).outcome is Outcome.LEAD
 
 
 def test_other_methods() -> None:
     """A source without a handshake answers 405 to anything but POST."""
-    request = Request(method="GET", query="", headers=[], body=b"")
+    request = InboundRequest(method="GET", query="", headers=[], body=b"")
     assert (read(request).outcome, read(request).status) == (Outcome.REFUSED, 405)
 
 

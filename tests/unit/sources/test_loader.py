@@ -12,18 +12,23 @@ from hypothesis import strategies as st
 
 from service.sources.adapters.registry import ADAPTERS
 from service.sources.schema import ConfigError, Fault, Rate
-from service.sources.source_file.loader import VERIFY, Need, load, writing
-from service.sources.source_file.toml_reader import Lines
+from service.sources.source_file.loader import (
+    VERIFY_SECRETS,
+    SecretUse,
+    build_lead_mappings,
+    load_sources,
+)
+from service.sources.source_file.toml_reader import LineIndex
 from tests.unit.sources.making import source
 from worker.lead.settings import LeadSettings, Value
 
-FETCH: tuple[Need, ...] = ("fetch",)
+FETCH: tuple[SecretUse, ...] = ("fetch",)
 EXAMPLE = Path(__file__).parents[3] / "deploy" / "leadline.example.toml"
 
 
 def faults(text: str, **env: str) -> list[Fault]:
     with pytest.raises(ConfigError) as caught:
-        load(text, env)
+        load_sources(text, env)
     return caught.value.faults
 
 
@@ -79,7 +84,7 @@ def test_defaults_of_all_sources() -> None:
     custom = { B = "x" }
     [sources.y]
     """
-    found = writing(load(text, {}))
+    found = build_lead_mappings(load_sources(text, {}))
     assert (found["x"].lead.owner_id, found["x"].lead.labels, found["x"].lead.custom) == (
         1,
         ["X"],
@@ -385,21 +390,21 @@ def test_secrets() -> None:
         '[sources.x.verify]\nscheme = "jwt"\nsecret_env = ["A", "B"]\nchallenge_env ='
         ' "C"\n[sources.x.fetch]\ntoken_env = "D"'
     )
-    one = load(text, {"A": "1st", "B": "2nd", "C": "3rd"}).sources["x"]
+    one = load_sources(text, {"A": "1st", "B": "2nd", "C": "3rd"}).sources["x"]
     assert [secret.value for secret in one.secrets] == ["1st", "2nd"]
     assert one.challenge is not None
     assert one.fetch_token is None
     assert not [value for value in ("1st", "2nd", "3rd") if value in repr(one)]
-    worker = load(text, {"D": "4th"}, secrets=FETCH).sources["x"]
+    worker = load_sources(text, {"D": "4th"}, secrets=FETCH).sources["x"]
     assert (worker.secrets, worker.fetch_token and worker.fetch_token.value) == ((), "4th")
-    assert load(text, {}, secrets=()).sources["x"].secrets == ()
+    assert load_sources(text, {}, secrets=()).sources["x"].secrets == ()
 
 
 def test_example() -> None:
     """The packaged example is right, and shows a form, a partner with a key and a signed
     webhook.
     """
-    found = load(EXAMPLE, {"PARTNER_KEY": "p", "WEBHOOK_SECRET": "w"}).sources
+    found = load_sources(EXAMPLE, {"PARTNER_KEY": "p", "WEBHOOK_SECRET": "w"}).sources
     assert {name: one.check.scheme for name, one in found.items()} == {
         "contact": "none",
         "partner": "token",
@@ -418,7 +423,7 @@ def test_example_uncommented() -> None:
     """
     text = re.sub(r"^#(?=[\[a-z])", "", EXAMPLE.read_text("utf-8"), flags=re.MULTILINE)
     env = dict.fromkeys(re.findall(r'"([A-Z][A-Z0-9]*_[A-Z0-9_]+)"', text), "secret")
-    found = load(text, env, secrets=(*VERIFY, *FETCH)).sources
+    found = load_sources(text, env, secrets=(*VERIFY_SECRETS, *FETCH)).sources
     products = {name: one for name, one in found.items() if one.adapter not in ("form", "json")}
     assert set(products) == {"typeform", "jotform", "meta", "linkedin"}
     assert all(one.secrets for one in products.values())
@@ -431,7 +436,7 @@ def test_example_uncommented() -> None:
 
 def _faults_of(path: Path) -> list[Fault]:
     with pytest.raises(ConfigError) as caught:
-        load(path, {})
+        load_sources(path, {})
     return caught.value.faults
 
 
@@ -479,7 +484,7 @@ def test_lines(path: tuple[str | int, ...], line: int | None) -> None:
     """Each key stands on its line, whatever long strings and lists hold; in an inline table, on
     that table's.
     """
-    assert Lines(LINES).of(path) == line
+    assert LineIndex(LINES).of(path) == line
 
 
 PIECES = ["[sources.x]\n", "map = ", "{}", "'", '"', "[[", "a", "=", ".", "\n", "1"]
@@ -489,4 +494,4 @@ PIECES = ["[sources.x]\n", "map = ", "{}", "'", '"', "[[", "a", "=", ".", "\n", 
 def test_any_text(text: str) -> None:
     """Any text is a source file or has faults; nothing else happens."""
     with contextlib.suppress(ConfigError):
-        load(text, {})
+        load_sources(text, {})

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.sources.adapters.registry import ADAPTERS
-from service.sources.normalize import interpret, judge
+from service.sources.normalize import normalize, process_request
 from service.sources.payload.unwrap import nested
-from service.sources.redact import scrub
-from service.sources.request import Event, Outcome, Reading, Request
+from service.sources.redact import redact_request
+from service.sources.request import InboundRequest, NormalizationResult, Outcome, SourceEvent
 from service.sources.schema import ConfigError, Source
 from tests.unit.sources.making import FORM, JSON, NOW, form, json_post, post, source
 from worker.contract import Lead
@@ -24,9 +24,11 @@ from worker.contract import Lead
 OPEN = '[sources.x.verify]\nscheme = "none"\n'
 
 
-def read(adapter: str, body: Any, toml: str = "") -> Reading:
-    request = body if isinstance(body, Request) else json_post(body)
-    return judge(source(f'[sources.x]\nadapter = "{adapter}"\n{toml}{OPEN}'), request, NOW)
+def read(adapter: str, body: Any, toml: str = "") -> NormalizationResult:
+    request = body if isinstance(body, InboundRequest) else json_post(body)
+    return process_request(
+        source(f'[sources.x]\nadapter = "{adapter}"\n{toml}{OPEN}'), request, NOW
+    )
 
 
 def lead_of(adapter: str, body: Any, toml: str = "") -> Lead:
@@ -51,11 +53,11 @@ def tally(*fields: dict[str, Any]) -> dict[str, Any]:
     return {"eventId": "e", "eventType": "FORM_RESPONSE", "data": {"fields": list(fields)}}
 
 
-def jotform(**answers: Any) -> Request:
+def jotform(**answers: Any) -> InboundRequest:
     return form(formID="1", submissionID="2", rawRequest=json.dumps(answers))
 
 
-def mailchimp(kind: str, at: str = "2024-01-02 03:04:05") -> Request:
+def mailchimp(kind: str, at: str = "2024-01-02 03:04:05") -> InboundRequest:
     return form(
         ("data[id]", "s1"),
         ("data[email]", "a@b.example"),
@@ -169,10 +171,10 @@ def test_mailchimp_looks(query: str, outcome: str, status: int) -> None:
     keyed = source(
         f'{toml}[sources.x.verify]\nscheme = "token"\nquery = "key"\nsecret_env = "K"', K="s3"
     )
-    look = Request(method="GET", query=query, headers=[], body=b"")
-    reading = judge(keyed, look, NOW)
+    look = InboundRequest(method="GET", query=query, headers=[], body=b"")
+    reading = process_request(keyed, look, NOW)
     assert (reading.outcome, reading.status) == (outcome, status)
-    assert judge(source(toml), look, NOW).outcome is Outcome.HANDSHAKE
+    assert process_request(source(toml), look, NOW).outcome is Outcome.HANDSHAKE
 
 
 @pytest.mark.parametrize("adapter", ["typeform", "tally", "webflow", "netlify"])
@@ -192,8 +194,8 @@ def test_own_scheme_instead() -> None:
         K="s3",
     )
     body = json.dumps(tally({"key": "1", "type": "INPUT_EMAIL", "value": "a@b.example"})).encode()
-    assert judge(keyed, post(body, JSON, "key=s3"), NOW).outcome is Outcome.LEAD
-    assert judge(keyed, post(body, JSON), NOW).outcome is Outcome.REFUSED
+    assert process_request(keyed, post(body, JSON, "key=s3"), NOW).outcome is Outcome.LEAD
+    assert process_request(keyed, post(body, JSON), NOW).outcome is Outcome.REFUSED
 
 
 @pytest.mark.parametrize("header", ["X-Webflow-Signature", "X-Webflow-Timestamp"])
@@ -202,7 +204,9 @@ def test_webflow_without_a_header(header: str) -> None:
     signed = source('adapter = "webflow"\n[sources.x.verify]\nsecret_env = "K"', K="s3")
     headers = {header.lower().replace("-", "_"): "1700000000000"}
     assert (
-        judge(signed, post(b'{"data": {"email": "a@b.example"}}', JSON, **headers), NOW).status
+        process_request(
+            signed, post(b'{"data": {"email": "a@b.example"}}', JSON, **headers), NOW
+        ).status
         == 401
     )
 
@@ -479,12 +483,12 @@ def test_unbounce_values() -> None:
 @pytest.mark.parametrize("adapter", sorted(ADAPTERS))
 def test_other_shape(adapter: str) -> None:
     """What is not of the product's shape is never lost by an exception."""
-    reading = interpret(
+    reading = normalize(
         source(f'adapter = "{adapter}"\n{OPEN}'),
         json_post({"email": "a@b.example", "name": "Ada"}),
         NOW,
     )
-    assert isinstance(reading, Reading)
+    assert isinstance(reading, NormalizationResult)
 
 
 @pytest.mark.parametrize(
@@ -625,10 +629,10 @@ def test_any_json(config: Source, tree: Any) -> None:
     """
     for content_type in (JSON, FORM):
         request = post(json.dumps(tree).encode("utf-8", "surrogatepass"), content_type)
-        reading = interpret(config, request, NOW)
+        reading = normalize(config, request, NOW)
         assert reading.status in (200, 202) if reading.events else reading.status in (400, 413, 415)
         assert (
-            msgspec.json.decode(msgspec.json.encode(reading.events), type=list[Event])
+            msgspec.json.decode(msgspec.json.encode(reading.events), type=list[SourceEvent])
             == reading.events
         )
-        assert isinstance(scrub(config, request).body, bytes)
+        assert isinstance(redact_request(config, request).body, bytes)

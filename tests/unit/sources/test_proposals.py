@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.sources.adapters.registry import ADAPTERS
-from service.sources.normalize import interpret, interpret_record, judge
-from service.sources.request import Event, Outcome, Reading, Request
-from service.sources.schema import Secret
-from service.sources.source_file.loader import load
+from service.sources.normalize import normalize, normalize_record, process_request
+from service.sources.request import InboundRequest, NormalizationResult, Outcome, SourceEvent
+from service.sources.schema import SourceSecret
+from service.sources.source_file.loader import load_sources
 from service.sources.wizard.propose import Proposal, propose
 from service.sources.wizard.toml import comment
 from tests.providers.cases import Case, adapter_of, cases, name_of, request_of, source_of
@@ -41,7 +41,7 @@ HELP = {
 """Case -> what no captured body can tell, so that a person has to."""
 
 
-def captured(case: Case) -> Request:
+def captured(case: Case) -> InboundRequest:
     if case["kind"] == "request":
         return request_of(case)
     return post(json.dumps(case["response"]["body_json"]).encode(), JSON)
@@ -52,7 +52,9 @@ def proposed(case: Case) -> Proposal:
 
 
 def of(proposal: Proposal, secret: str = "c2VjcmV0") -> Any:
-    return load(proposal.toml, dict.fromkeys(proposal.secrets, secret)).sources[proposal.name]
+    return load_sources(proposal.toml, dict.fromkeys(proposal.secrets, secret)).sources[
+        proposal.name
+    ]
 
 
 @pytest.mark.parametrize("case", SENT, ids=name_of)
@@ -81,7 +83,7 @@ def test_it_reads_as_the_products_own_source(case: Case) -> None:
         return
     is_record = case["kind"] != "request"
     own = source_of(case | {"secret": "x"} if is_record else case)
-    wanted = interpret_record(own, request.body, NOW) if is_record else interpret(own, request, NOW)
+    wanted = normalize_record(own, request.body, NOW) if is_record else normalize(own, request, NOW)
     assert found.reading is not None
     assert found.reading.outcome is wanted.outcome
     for mine, theirs in zip(found.reading.events, wanted.events, strict=True):
@@ -89,7 +91,7 @@ def test_it_reads_as_the_products_own_source(case: Case) -> None:
         assert fields(mine, wanted) == fields(theirs, wanted)
 
 
-def fields(event: Event, wanted: Reading) -> dict[str, Any]:
+def fields(event: SourceEvent, wanted: NormalizationResult) -> dict[str, Any]:
     """The lead's fields but for when it says it happened, where the own source does not know;
     answers by what was answered.
     """
@@ -132,7 +134,7 @@ def test_the_door_is_the_products(case: Case) -> None:
     """
     request, found = request_of(case), proposed(case)
     now = float(case["verification"].get("now", NOW))
-    reading = judge(of(found, case["secret"]), request, now)
+    reading = process_request(of(found, case["secret"]), request, now)
     assert (reading.outcome is Outcome.REFUSED) is not case["verification"]["valid"], found.toml
 
 
@@ -286,9 +288,9 @@ def test_what_is_signed_is_found_with_the_secret(text: str) -> None:
         message = message.replace(f"{{{name}}}".encode(), value.encode())
     headers = {"X-Signature": signed(message).hex(), "X-Timestamp": TIME, "X-Event-Id": "evt_1"}
     request = post(BODY, JSON, url=url, **headers)
-    found = propose(request, now=NOW, name="acme", secrets=[Secret("ACME", "s3cret")])
+    found = propose(request, now=NOW, name="acme", secrets=[SourceSecret("ACME", "s3cret")])
     assert of(found, "s3cret").check.signed == text
-    assert judge(of(found, "s3cret"), request, float(TIME)).outcome is Outcome.LEAD
+    assert process_request(of(found, "s3cret"), request, float(TIME)).outcome is Outcome.LEAD
     assert "s3cret" not in found.toml
 
 
@@ -377,7 +379,9 @@ def test_any_json_gives_lines_that_load(tree: Any, headers: list[tuple[str, str]
     """
     body = json.dumps(tree).encode()
     found = propose(
-        Request(method="POST", query="", headers=[("content-type", JSON), *headers], body=body),
+        InboundRequest(
+            method="POST", query="", headers=[("content-type", JSON), *headers], body=body
+        ),
         now=NOW,
     )
     assert of(found)
@@ -389,7 +393,7 @@ def test_any_bytes_give_lines_that_load(
     body: bytes, content_type: str, headers: list[tuple[str, str]], query: str
 ) -> None:
     """Neither broken bodies nor broken headers are an exception."""
-    request = Request(
+    request = InboundRequest(
         method="POST", query=query, headers=[("content-type", content_type), *headers], body=body
     )
     assert of(propose(request, now=NOW))

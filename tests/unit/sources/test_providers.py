@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from service.sources.normalize import judge
-from service.sources.request import Event, Outcome, Reading
+from service.sources.normalize import process_request
+from service.sources.request import NormalizationResult, Outcome, SourceEvent
 from tests.providers.cases import OUTCOMES, Case, cases, labels_of, name_of, request_of, source_of
 from worker.contract import Lead
 
@@ -61,15 +61,15 @@ def now_of(case: Case) -> float:
     return float(case.get("verification", {}).get("now", AT))
 
 
-def read(case: Case) -> Reading:
-    return judge(source_of(case), request_of(case), now_of(case))
+def read(case: Case) -> NormalizationResult:
+    return process_request(source_of(case), request_of(case), now_of(case))
 
 
 def _is_signed(check: dict[str, Any]) -> bool:
     return bool(check.get("valid")) and check["scheme"] not in UNSIGNED
 
 
-def lead_of(reading: Reading) -> Lead:
+def lead_of(reading: NormalizationResult) -> Lead:
     [event] = reading.events
     assert event.lead is not None
     return event.lead
@@ -120,13 +120,13 @@ def test_signed_bytes(case: Case) -> None:
     flipped = request.body[:middle] + bytes([request.body[middle] ^ 1]) + request.body[middle + 1 :]
     for body in (request.body + b" ", request.body[:-1], flipped):
         assert (
-            judge(source, msgspec.structs.replace(request, body=body), now).outcome
+            process_request(source, msgspec.structs.replace(request, body=body), now).outcome
             is Outcome.REFUSED
         )
     other = source_of(case | {"secret": case["secret"][::-1]})
-    assert judge(other, request, now).outcome is Outcome.REFUSED
+    assert process_request(other, request, now).outcome is Outcome.REFUSED
     bare = msgspec.structs.replace(request, headers=[("content-type", request.content_type)])
-    assert judge(source, bare, now).outcome is Outcome.REFUSED
+    assert process_request(source, bare, now).outcome is Outcome.REFUSED
 
 
 @pytest.mark.parametrize("case", ALL)
@@ -141,7 +141,7 @@ def test_events(case: Case) -> None:
         assert {event.lead.is_test for event in events if event.lead} <= set(flags)
 
 
-def _has_id(event: Event, ids: list[Any]) -> bool:
+def _has_id(event: SourceEvent, ids: list[Any]) -> bool:
     """The event's own id, or the one that it has in the lead: a product may need more than that to
     tell two apart.
     """
@@ -206,11 +206,11 @@ def test_handshakes(case: Case) -> None:
     assert answer.body == expected.get("response_json", expected.get("response_text"))
 
 
-def everything(reading: Reading) -> str:
+def everything(reading: NormalizationResult) -> str:
     return msgspec.json.encode(reading).decode()
 
 
-TRAPS: dict[str, Callable[[Reading], bool]] = {
+TRAPS: dict[str, Callable[[NormalizationResult], bool]] = {
     "browser_form-multipart_with_file": lambda reading: "empty_file" not in everything(reading),
     "contact_form_7-cf7_to_webhook_default_json": lambda reading: lead_of(reading).phone is None,
     "elementor-advanced_data_utm": lambda reading: (
@@ -258,7 +258,7 @@ TRAPS: dict[str, Callable[[Reading], bool]] = {
 """Case -> whether it walked past the traps that the case warns of."""
 
 
-def _files(reading: Reading) -> list[Any]:
+def _files(reading: NormalizationResult) -> list[Any]:
     answers = lead_of(reading).answers
     return [answers["File upload"], answers["Signature"]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.sources.fields.matching import recognise, recognise_path, words
+from service.sources.fields.matching import match_label, match_path, words
 
 LABELS = {
     "email": (
@@ -89,7 +89,7 @@ TRAPS = (
 def test_labels(field: str, label: str) -> None:
     """Common names are recognised in any spelling and in nine languages."""
     steps = tuple(label.split(".")) if label in ("utm.source", "document.referrer") else (label,)
-    guess = recognise_path(steps)
+    guess = match_path(steps)
     assert guess is not None
     assert guess.field == field
 
@@ -97,7 +97,7 @@ def test_labels(field: str, label: str) -> None:
 @pytest.mark.parametrize("label", TRAPS.split(", "))
 def test_traps(label: str) -> None:
     """Labels that only look like a field's stay questions."""
-    assert recognise_path((label,)) is None
+    assert match_path((label,)) is None
 
 
 @pytest.mark.parametrize(
@@ -123,17 +123,17 @@ def test_traps(label: str) -> None:
 )
 def test_paths(path: tuple[str, ...], field: str | None) -> None:
     """What stands around a field may change nothing of its meaning, or make it somebody else's."""
-    guess = recognise_path(path)
+    guess = match_path(path)
     assert (guess.field if guess else None) == field
 
 
 def test_an_exact_name_is_surer() -> None:
     """A plain `email` wins over a longer question, `page_url` over a landing page."""
-    ranks = [recognise(label) for label in ("email", "your email", "email for the brochure")]
+    ranks = [match_label(label) for label in ("email", "your email", "email for the brochure")]
     assert [guess.rank for guess in ranks if guess] == sorted(
         {guess.rank for guess in ranks if guess}
     )
-    page, landing = recognise("page_url"), recognise("landing_page")
+    page, landing = match_label("page_url"), match_label("landing_page")
     assert page is not None
     assert landing is not None
     assert page.rank < landing.rank
@@ -141,7 +141,7 @@ def test_an_exact_name_is_surer() -> None:
 
 def test_own_names() -> None:
     """A source's own labels win over the vocabulary."""
-    guess = recognise_path(("Ihr Rufname",), {"rufname": "name"})
+    guess = match_path(("Ihr Rufname",), {"rufname": "name"})
     assert guess is not None
     assert guess.field == "name"
 

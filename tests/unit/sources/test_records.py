@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 
 from service.sources.adapters.registry import ADAPTERS
-from service.sources.normalize import interpret, interpret_record
-from service.sources.request import Event, Outcome, Reading
+from service.sources.normalize import normalize, normalize_record
+from service.sources.request import NormalizationResult, Outcome, SourceEvent
 from service.sources.schema import Source
 from tests.providers.cases import Case, cases, name_of, source_of
 from tests.unit.sources.making import NOW, json_post, source
@@ -27,11 +27,13 @@ def made(adapter: str, more: str = "") -> Source:
     return source(f'adapter = "{adapter}"\n{more}\n[sources.x.verify]\nscheme = "none"')
 
 
-def record(adapter: str, tree: Any, fetch: dict[str, str] | None = None, more: str = "") -> Reading:
-    return interpret_record(made(adapter, more), json.dumps(tree).encode(), NOW, fetch)
+def record(
+    adapter: str, tree: Any, fetch: dict[str, str] | None = None, more: str = ""
+) -> NormalizationResult:
+    return normalize_record(made(adapter, more), json.dumps(tree).encode(), NOW, fetch)
 
 
-def lead_of(reading: Reading) -> Lead:
+def lead_of(reading: NormalizationResult) -> Lead:
     [event] = reading.events
     assert event.lead is not None
     return event.lead
@@ -42,7 +44,7 @@ def test_captured_records(case: Case) -> None:
     """What a product's API answers becomes the lead that its case expects."""
     expected = case["expected"]
     body = json.dumps(case["response"]["body_json"]).encode()
-    reading = interpret_record(source_of(case), body, NOW)
+    reading = normalize_record(source_of(case), body, NOW)
     lead = lead_of(reading)
     assert reading.outcome.value == expected["outcome"]
     for field in PLAIN:
@@ -190,7 +192,7 @@ def test_meta_disclaimers() -> None:
 )
 def test_no_record(adapter: str, body: bytes) -> None:
     """What is no record is unreadable and makes no lead."""
-    assert interpret_record(made(adapter), body, NOW).outcome is Outcome.UNREADABLE
+    assert normalize_record(made(adapter), body, NOW).outcome is Outcome.UNREADABLE
 
 
 def test_nobody_in_the_record() -> None:
@@ -234,11 +236,11 @@ def test_any_record(adapter: str, tree: Any, key: Any) -> None:
         {"properties": {"email": tree}, "form-submissions": [key, tree]},
     ):
         body = json.dumps(value).encode("utf-8", "surrogatepass")
-        reading = interpret_record(
+        reading = normalize_record(
             made(adapter), body, NOW, {"id": "1", "event_id": "e", "occurred_at": "never"}
         )
         assert (
-            msgspec.json.decode(msgspec.json.encode(reading.events), type=list[Event])
+            msgspec.json.decode(msgspec.json.encode(reading.events), type=list[SourceEvent])
             == reading.events
         )
 
@@ -291,7 +293,7 @@ def test_notifications(
     """Each event of a request has its own id and names its record; what names none is not asked
     for.
     """
-    reading = interpret(made(adapter), json_post(body), NOW)
+    reading = normalize(made(adapter), json_post(body), NOW)
     assert [
         (event.outcome.value, event.event_id, (event.fetch or {}).get("id"))
         for event in reading.events
@@ -315,10 +317,10 @@ def test_meta_test_leads(answer: str) -> None:
 def test_too_many_events_in_one_request() -> None:
     """Too many events are refused rather than kept in part."""
     many = [{"subscriptionType": "contact.creation", "objectId": number} for number in range(500)]
-    assert len(interpret(made("hubspot"), json_post(many), NOW).events) == 500
+    assert len(normalize(made("hubspot"), json_post(many), NOW).events) == 500
     changes = [{"field": "leadgen", "value": {"leadgen_id": number}} for number in range(300)]
     assert (
-        interpret(
+        normalize(
             made("meta-lead-ads"), json_post({"entry": [{"changes": changes}] * 2}), NOW
         ).outcome
         is Outcome.UNREADABLE

@@ -18,10 +18,16 @@ from hypothesis import strategies as st
 
 from service.sources.adapters.hubspot import scheme
 from service.sources.adapters.registry import ADAPTERS
-from service.sources.normalize import judge
-from service.sources.redact import scrub
-from service.sources.request import Answer, Event, Outcome, Reading, Request
-from service.sources.schema import Source, Verify
+from service.sources.normalize import process_request
+from service.sources.redact import redact_request
+from service.sources.request import (
+    CustomResponse,
+    InboundRequest,
+    NormalizationResult,
+    Outcome,
+    SourceEvent,
+)
+from service.sources.schema import Source, VerifySettings
 from service.sources.verification.verify import verify
 from tests.providers.cases import vectors
 from tests.unit.sources.making import JSON, NOW, json_post, post, source
@@ -60,8 +66,8 @@ def open_to_all(adapter: str) -> Source:
     return source(f'[sources.x]\nadapter = "{adapter}"\nverify = {{ scheme = "none" }}')
 
 
-def get(query: str) -> Request:
-    return Request(method="GET", query=query, headers=[], body=b"", url=URL)
+def get(query: str) -> InboundRequest:
+    return InboundRequest(method="GET", query=query, headers=[], body=b"", url=URL)
 
 
 @pytest.mark.parametrize("vector", vectors(), ids=lambda one: str(one["name"]))
@@ -74,7 +80,7 @@ def test_published_vectors(vector: dict[str, Any]) -> None:
     now = float(stamp) / (1000 if len(stamp) > 12 else 1)
     config = signed(ADAPTER.get(vector["scheme"], "hubspot"), secret=vector["secret"])
     own = ADAPTERS[config.adapter].scheme
-    request = Request(
+    request = InboundRequest(
         method=vector.get("method", "POST"),
         query="",
         headers=headers,
@@ -121,7 +127,10 @@ def test_hubspot_v3(url: str | None, as_signed: str, late: float, passes: bool) 
     }
     assert (
         scheme(
-            post(BODY, JSON, url=url, **headers), Verify(), signed("hubspot").secrets, NOW + late
+            post(BODY, JSON, url=url, **headers),
+            VerifySettings(),
+            signed("hubspot").secrets,
+            NOW + late,
         ).ok
         is passes
     )
@@ -154,9 +163,11 @@ def test_hubspot_v1_and_v2(given_: str, version: str | None, passes: bool) -> No
         {"x_hubspot_signature_version": version} if version else {}
     )
     secrets = signed("hubspot").secrets
-    assert scheme(post(BODY, JSON, url=URL, **named), Verify(), secrets, NOW).ok is passes
+    assert scheme(post(BODY, JSON, url=URL, **named), VerifySettings(), secrets, NOW).ok is passes
     newer = {"x_hubspot_request_timestamp": AT, "x_hubspot_signature_v3": "AAAA"}
-    assert not scheme(post(BODY, JSON, url=URL, **named, **newer), Verify(), secrets, NOW).ok
+    assert not scheme(
+        post(BODY, JSON, url=URL, **named, **newer), VerifySettings(), secrets, NOW
+    ).ok
 
 
 CODE = "890e4665-4dfe-4ab1-b689-ed553bceeed0"
@@ -191,7 +202,7 @@ def test_handshakes(adapter: str, query: str, status: int) -> None:
     """Only what the product itself would send is answered; nothing is echoed or signed for anybody
     else.
     """
-    reading = judge(signed(adapter, challenge="token"), get(query), NOW)
+    reading = process_request(signed(adapter, challenge="token"), get(query), NOW)
     assert (reading.status, reading.outcome is Outcome.HANDSHAKE) == (status, status == 200)
     assert (reading.answer is not None) is (status == 200)
 
@@ -200,12 +211,14 @@ def test_handshake_answers() -> None:
     """Meta gets the bare challenge as text, LinkedIn the code with its HMAC under the first
     secret.
     """
-    assert judge(signed("meta-lead-ads", challenge="t"), get(META + "t"), NOW).answer == Answer(
-        200, "1158201444", "text/plain"
-    )
+    assert process_request(
+        signed("meta-lead-ads", challenge="t"), get(META + "t"), NOW
+    ).answer == CustomResponse(200, "1158201444", "text/plain")
     wanted = hmac.new(b"retired", CODE.encode(), hashlib.sha256).hexdigest()
     body = {"challengeCode": CODE, "challengeResponse": wanted}
-    assert judge(signed("linkedin"), get(f"challengeCode={CODE}"), NOW).answer == Answer(200, body)
+    assert process_request(
+        signed("linkedin"), get(f"challengeCode={CODE}"), NOW
+    ).answer == CustomResponse(200, body)
 
 
 def test_handshake_without_a_secret() -> None:
@@ -213,8 +226,8 @@ def test_handshake_without_a_secret() -> None:
     secret serves.
     """
     for adapter, query in (("linkedin", f"challengeCode={CODE}"), ("meta-lead-ads", META)):
-        assert judge(open_to_all(adapter), get(query), NOW).status == 403
-    assert judge(signed("meta-lead-ads"), get(META + SECRET), NOW).status == 200
+        assert process_request(open_to_all(adapter), get(query), NOW).status == 403
+    assert process_request(signed("meta-lead-ads"), get(META + SECRET), NOW).status == 200
 
 
 @pytest.mark.parametrize(
@@ -235,9 +248,9 @@ def test_google_key(key: str | None, outcome: Outcome) -> None:
         "user_column_data": [{"column_id": "EMAIL", "string_value": "a@b.example"}],
     }
     request = json_post(body if key is None else {**body, "google_key": key})
-    reading = judge(signed("google-ads"), request, NOW)
+    reading = process_request(signed("google-ads"), request, NOW)
     assert reading.outcome is outcome
-    assert (key or "-").encode() not in scrub(
+    assert (key or "-").encode() not in redact_request(
         signed("google-ads"), request
     ).body or outcome is Outcome.REFUSED
     assert SECRET not in msgspec.json.encode(reading).decode()
@@ -248,7 +261,7 @@ def test_google_key(key: str | None, outcome: Outcome) -> None:
 )
 def test_google_leads_without_contact(columns: Any) -> None:
     """A 4xx would be final: a genuine lead with nobody to reach is answered 200 and `{}`."""
-    reading = judge(
+    reading = process_request(
         signed("google-ads"),
         json_post({"google_key": SECRET, "lead_id": "1", "user_column_data": columns}),
         NOW,
@@ -256,7 +269,7 @@ def test_google_leads_without_contact(columns: Any) -> None:
     assert (reading.outcome, reading.status, reading.answer) == (
         Outcome.NO_CONTACT,
         200,
-        Answer(200, {}),
+        CustomResponse(200, {}),
     )
 
 
@@ -268,9 +281,9 @@ CALENDLY = {"event": "invitee.created", "payload": {
 }}  # fmt: skip
 
 
-def unsigned(adapter: str, tree: Any, **headers: str) -> Reading:
+def unsigned(adapter: str, tree: Any, **headers: str) -> NormalizationResult:
     body = json.dumps(tree).encode()
-    return judge(open_to_all(adapter), post(body, JSON, **headers), NOW)
+    return process_request(open_to_all(adapter), post(body, JSON, **headers), NOW)
 
 
 def test_calendly_bookings() -> None:
@@ -366,7 +379,7 @@ def test_standard_webhooks_ids() -> None:
         ' "none" }'
     )
     body = json.dumps({"deep": {"email": "a@b.example"}, "data": {"email": "z@b.example"}}).encode()
-    [event] = judge(source(toml), post(body, JSON, webhook_id="m"), NOW).events
+    [event] = process_request(source(toml), post(body, JSON, webhook_id="m"), NOW).events
     assert event.lead is not None
     assert (event.lead.email, event.event_id) == ("a@b.example", "m")
 
@@ -422,12 +435,12 @@ def test_any_rubbish_is_refused(
     """
     config = signed(adapter, challenge="token")
     fields = [("content-type", content_type), *headers]
-    posted = judge(
-        config, Request(method="POST", query=query, headers=fields, body=body, url=url), NOW
+    posted = process_request(
+        config, InboundRequest(method="POST", query=query, headers=fields, body=body, url=url), NOW
     )
     assert (posted.outcome, posted.status) == (Outcome.REFUSED, 401)
-    asked = judge(
-        config, Request(method="GET", query=query, headers=fields, body=b"", url=url), NOW
+    asked = process_request(
+        config, InboundRequest(method="GET", query=query, headers=fields, body=b"", url=url), NOW
     )
     assert (asked.outcome, asked.status in (403, 405)) == (Outcome.REFUSED, True)
 
@@ -462,14 +475,16 @@ def test_any_json(
     config = open_to_all(adapter)
     for value in (tree, [tree], nested, [nested], dict.fromkeys(KEYS[adapter], nested), inner):
         body = json.dumps(value).encode("utf-8", "surrogatepass")
-        reading = judge(
+        reading = process_request(
             config,
-            Request(method="POST", query="", headers=[("content-type", JSON), *headers], body=body),
+            InboundRequest(
+                method="POST", query="", headers=[("content-type", JSON), *headers], body=body
+            ),
             NOW,
         )
         assert reading.outcome is Outcome.UNREADABLE or reading.events
         assert (
-            msgspec.json.decode(msgspec.json.encode(reading.events), type=list[Event])
+            msgspec.json.decode(msgspec.json.encode(reading.events), type=list[SourceEvent])
             == reading.events
         )
 
@@ -486,5 +501,5 @@ def test_another_scheme_than_the_products(adapter: str, place: str) -> None:
     )
     body = json.dumps({"auth": {"key": "k"}}).encode()
     request = post(body, JSON, query="key=k", x_key="k")
-    assert judge(source(toml, K="k"), request, NOW).outcome is not Outcome.REFUSED
-    assert judge(source(toml, K="other"), request, NOW).outcome is Outcome.REFUSED
+    assert process_request(source(toml, K="k"), request, NOW).outcome is not Outcome.REFUSED
+    assert process_request(source(toml, K="other"), request, NOW).outcome is Outcome.REFUSED

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from service.sources.redact import scrub
-from service.sources.request import Request
+from service.sources.redact import redact_request
+from service.sources.request import InboundRequest
 from tests.unit.sources.making import FORM, JSON, post, source
 
 SECRET = 's3cr/et "é" 1'
@@ -49,9 +49,9 @@ PART = (
         ('field = "key"', post(PART, MULTIPART), PART.replace(SECRET.encode(), b"[removed]")),
     ],
 )
-def test_scrub(place: str, request_: Request, kept: bytes) -> None:
+def test_scrub(place: str, request_: InboundRequest, kept: bytes) -> None:
     """Wherever the secret was shown, `[removed]` stands; everything else stays as it came."""
-    raw = scrub(
+    raw = redact_request(
         source(f'[sources.x.verify]\nscheme = "token"\nsecret_env = "KEY"\n{place}', KEY=SECRET),
         request_,
     )
@@ -75,5 +75,5 @@ def test_signature_header() -> None:
         '[sources.x.verify]\nscheme = "hmac"\nsecret_env = "K"\nheader = "X-Sig"\nid_header ='
         ' "X-Id"'
     )
-    raw = scrub(source(toml, K="k"), post(b"a", FORM, x_sig="ff", x_id="7"))
+    raw = redact_request(source(toml, K="k"), post(b"a", FORM, x_sig="ff", x_id="7"))
     assert raw.headers[1:] == [("x-sig", "[removed]"), ("x-id", "7")]

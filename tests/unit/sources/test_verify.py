@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from service.sources.request import Request
+from service.sources.request import InboundRequest
 from service.sources.verification.common import read_base64, read_hex
 from service.sources.verification.jwt import jwt
 from service.sources.verification.token import shows_token
@@ -22,7 +22,7 @@ BODY = b'{"email": "a@b.example"}'
 SECRET = "k\u00e9y"
 
 
-def ok(toml: str, request: Request, now: float = NOW, secret: str = SECRET) -> bool:
+def ok(toml: str, request: InboundRequest, now: float = NOW, secret: str = SECRET) -> bool:
     config = source(
         f'[sources.x.verify]\nsecret_env = ["OLD", "NEW"]\n{toml}', OLD="retired", NEW=secret
     )
@@ -53,7 +53,7 @@ def sign(text: bytes, algorithm: str = "sha256", secret: str = SECRET) -> bytes:
         ('field = "k"', post(b"k=k%C3%A9y"), True),
     ],
 )
-def test_token(toml: str, request_: Request, passes: bool) -> None:
+def test_token(toml: str, request_: InboundRequest, passes: bool) -> None:
     """A shared secret in a header, the query or a field; any of several while one is being
     changed.
     """
@@ -140,7 +140,7 @@ def test_freshness(seconds: int, passes: bool, unit: int) -> None:
 def test_two_signatures_of_one_name() -> None:
     """A header that is there twice with different values proves nothing."""
     request = post(BODY, JSON, x_key="retired")
-    twice = Request(
+    twice = InboundRequest(
         method="POST", query="", headers=[*request.headers, ("x-key", "other")], body=BODY
     )
     assert not ok('scheme = "token"\nheader = "X-Key"', twice)
@@ -162,9 +162,11 @@ def test_standard_webhooks_vectors(vector: dict[str, Any]) -> None:
         }
         body = vector["body_text"].encode()
         now = float(names[f"{prefix}-timestamp"])
-        request = Request(method="POST", query="", headers=list(names.items()), body=body)
+        request = InboundRequest(method="POST", query="", headers=list(names.items()), body=body)
         assert ok('scheme = "standard-webhooks"', request, now, vector["secret"])
-        changed = Request(method="POST", query="", headers=list(names.items()), body=body + b" ")
+        changed = InboundRequest(
+            method="POST", query="", headers=list(names.items()), body=body + b" "
+        )
         assert not ok('scheme = "standard-webhooks"', changed, now, vector["secret"])
 
 

@@ -10,8 +10,8 @@ local took = math.max(0, now - granted)
 local arrived = now
 if answered then
   local minute = math.floor(now / 60)
-  local quickest, before = number(K.quick .. minute), number(K.quick .. (minute - 1))
-  if not quickest or took < quickest then redis.call('SET', K.quick .. minute, exact(took), 'EX', 180) end
+  local quickest, before = number(K.fastest .. minute), number(K.fastest .. (minute - 1))
+  if not quickest or took < quickest then redis.call('SET', K.fastest .. minute, exact(took), 'EX', 180) end
   if quickest and before then arrived = math.max(granted, now - math.min(quickest, before, took) / 2) end
 end
 redis.call('ZADD', K.burst, 'XX', exact(arrived), member)

@@ -9,14 +9,14 @@ local fixed, who = ARGV[11] == '1', ARGV[12]
 -- What was claimed before the gate was closed need not meet the same refusal: only who tries the gate may call.
 local gate = redis.call('HMGET', K.gate, 'mode', 'until', 'reason')
 if who ~= '' and gate[1] == 'probe' and redis.call('GET', K.probe) ~= who then
-  redis.call('ZREM', K.line, place)
+  redis.call('ZREM', K.waiting, place)
   return { 'gated', gate[2], gate[3] }
 end
 
 local purse, own = left(tokens), math.max(0, tokens - (number(day) or 0))
 if fixed then purse = math.min(purse, own) end
 if purse < cost then
-  redis.call('ZREM', K.line, place)
+  redis.call('ZREM', K.waiting, place)
   if own < cost then return { 'budget', exact(midnight) } end
   -- Only the receiver says so, and nobody says when its day ends: its word is asked for again in an hour.
   local lasts = math.min(redis.call('PTTL', K.left), 3600000)
@@ -34,12 +34,12 @@ local function held(key)
 end
 
 -- In line: who has not asked again in time is gone. A place sorts by class, then by the time of its first question.
-redis.call('ZREMRANGEBYSCORE', K.line, '-inf', exact(now))
-redis.call('ZREMRANGEBYSCORE', K.line, exact(now + 60), '+inf')
+redis.call('ZREMRANGEBYSCORE', K.waiting, '-inf', exact(now))
+redis.call('ZREMRANGEBYSCORE', K.waiting, exact(now + 60), '+inf')
 if place == '' then place = class .. string.format('%017.6f', now) .. (search and 's' or 'c') .. member end
 local since = tonumber(string.sub(place, 2, 18))
 local calls_ahead, searches_ahead = 0, 0
-for _, other in ipairs(redis.call('ZRANGE', K.line, 0, -1)) do
+for _, other in ipairs(redis.call('ZRANGE', K.waiting, 0, -1)) do
   if other < place then
     if string.sub(other, 19, 19) == 's' then searches_ahead = searches_ahead + 1 else calls_ahead = calls_ahead + 1 end
   end
@@ -53,7 +53,7 @@ local closed = number(K.closed) or 0
 if closed > now + K.closed_most then closed = 0 end
 
 if closed <= now and held_calls + ahead < calls and (not search or held_searches + searches_ahead < searches) then
-  redis.call('ZREM', K.line, place)
+  redis.call('ZREM', K.waiting, place)
   for _, key in ipairs(search and { K.burst, K.search } or { K.burst }) do
     redis.call('ZADD', key, exact(now + K.unanswered), member)
     redis.call('EXPIRE', key, 60)
@@ -76,11 +76,11 @@ end
 local free = math.max(closed, opens(K.burst, calls, held_calls, ahead))
 if search then free = math.max(free, opens(K.search, searches, held_searches, searches_ahead)) end
 if free - since > patience then
-  redis.call('ZREM', K.line, place)
+  redis.call('ZREM', K.waiting, place)
   return { 'burst', exact(free) }
 end
 -- Asked again within a window at the latest: those ahead may give up.
 local again = math.min(free, now + K.window)
-redis.call('ZADD', K.line, exact(again + K.grace), place)
-redis.call('EXPIRE', K.line, 60)
+redis.call('ZADD', K.waiting, exact(again + K.grace), place)
+redis.call('EXPIRE', K.waiting, 60)
 return { 'line', exact(again - now), exact(free), place }
