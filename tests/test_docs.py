@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 NAMES = {row.name for row in SETTINGS.values()}
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
-    for path in (*ROOT.glob("*.md"), *(ROOT / "deploy").rglob("*.md"))
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
 )
 FILES = [*PAGES, "Dockerfile", "deploy/compose.yaml", "deploy/env.example"]
 LOCKS = ["requirements.lock", "deploy/build.lock", "tests/requirements.lock"]
