@@ -1,37 +1,37 @@
-"""Every error the engine knows. What becomes of each is decided in one place: `worker.fate`.
+"""Every error of the engine and what people are told about it; `worker.fate` decides what follows.
 
 LeadlineError
-├── StoreUnavailable          Redis cannot take or give a record now
+├── StoreUnavailable          Redis cannot take or return a record now
 ├── LeaseLost                 another worker owns this submission now
 ├── NotAllowed                the state of the submission does not allow this move
 │   └── Overtaken             somebody else changed the submission since it was read
-├── OutOfAllowance            our own count says that the next call would pass Pipedrive's limits
-├── Sealed                    the stored content cannot be opened here
+├── OutOfAllowance            by our own count the next call would exceed Pipedrive's limits
+├── CannotDecrypt             the stored content cannot be decrypted here
 ├── Settling                  a create with unknown outcome must settle before it is looked for
-│   └── Restored              Redis has gone back in time: what was done since settles before it is looked for
-├── Absent                    a create with unknown outcome was looked for, and made nothing
+│   └── Restored              Redis has gone back in time; what was done since is looked for later
+├── Absent                    a create with unknown outcome was looked for and had made nothing
 ├── Gated                     another delivery has met what stops all of them since this one began
 ├── Unmappable                the lead cannot be written as the source file says
-│   └── UnknownName           a label, channel, owner or custom field the account does not have
-├── FetchError                the record of an event that told ids alone could not be read from its product
+│   └── UnknownName           a label, channel, owner or custom field that the account lacks
+├── FetchError                the record behind an event with ids only could not be fetched
 │   ├── FetchFailed           no answer, a time-out, 5xx or rubbish
-│   ├── FetchLimited          the product takes no more calls for the moment
-│   ├── FetchRefused          the token is refused
+│   ├── FetchLimited          the provider takes no more calls for the moment
+│   ├── FetchRefused          the token is rejected
 │   │   └── FetchForbidden    the token may not read this
-│   └── RecordGone            the product has no such record any more
+│   └── RecordGone            the provider no longer has the record
 └── PipedriveError            an answer, or the lack of one
     ├── NotSent               the request certainly never reached Pipedrive
     ├── OutcomeUnknown        a create was sent and no usable answer came back
     ├── Unavailable           time-out, reset, 408, 5xx or rubbish on a call that is safe to repeat
     ├── RateLimited           429 that passes by itself
     │   └── BudgetSpent       429 that lasts until the daily tokens reset
-    ├── Unauthorized          401: the credentials are refused
-    │   └── Reauthorise       the refresh token is refused: a person must connect the app again
+    ├── Unauthorized          401: the credentials are rejected
+    │   └── Reauthorise       the refresh token is rejected: a person must connect the app again
     ├── Blocked               403 as an HTML page: traffic is blocked before it reaches the API
     └── Refused               the request is understood and will never be accepted as it is
         ├── Invalid           400, 422 and other 4xx: a value is wrong
         ├── Forbidden         403 as JSON: a plan limit or a missing permission
-        └── Gone              404, 410: the thing we addressed is merged or deleted
+        └── Gone              404, 410: the record we addressed was merged or deleted
 """
 
 from __future__ import annotations
@@ -40,29 +40,45 @@ from typing import ClassVar
 
 
 class LeadlineError(Exception):
-    """Base of every error raised on purpose."""
+    """Base of every error raised on purpose; a subclass inherits each fact it does not state.
+
+    `code` is stored, counted and never changes. `title` names the failure and `hint` says what to
+    do about the submission; both are filled in by `worker.causes` and name no person. `advice` is
+    the next step after a command that failed, `variable` the environment variable to check then.
+    `transient`: it says nothing about the account or the settings.
+    """
 
     code: ClassVar[str] = "error"
+    title: ClassVar[str] = "It failed while {doing}"
+    hint: ClassVar[str] = "see the worker's log for this submission's id, then retry"
+    advice: ClassVar[str] = "try again"
+    variable: ClassVar[str | None] = None
+    transient: ClassVar[bool] = False
 
 
 class StoreUnavailable(LeadlineError):
-    """Redis refused, timed out or is away; nothing is known to be stored."""
+    """Redis refused, timed out or is down; nothing is known to be stored."""
 
     code = "store-unavailable"
+    title = "Redis was down while {doing}"
+    hint = "nothing to do: delivery continues once Redis answers"
+    advice = "is Redis running at the address in REDIS_URL?"
+    variable = "REDIS_URL"
+    transient = True
 
 
 class LeaseLost(LeadlineError):
-    """The lease ran out and another worker may hold the submission; this one must not create
-    anything more.
-    """
+    """The lease ran out and another worker may hold the submission: create nothing more."""
 
     code = "lease-lost"
+    title = "Another worker took it over"
 
 
 class NotAllowed(LeadlineError):
-    """The submission is in a state that does not allow the move asked for."""
+    """The submission is in a state that does not allow the requested move."""
 
     code = "not-allowed"
+    title = "Its state did not allow the step"
 
     def __init__(self, submission_id: str, state: str | None, action: str) -> None:
         super().__init__(f"{submission_id} is {state or 'unknown'}: cannot {action}")
@@ -72,23 +88,29 @@ class NotAllowed(LeadlineError):
 
 
 class Overtaken(NotAllowed):
-    """The submission changed between the look at it and the move: look again."""
+    """The submission changed between reading it and moving it: read it again."""
 
     code = "overtaken"
+    title = "Somebody changed it in the meantime"
 
 
 class CannotDecrypt(LeadlineError):
-    """What was stored of the submission was sealed under a key that this process does not have, or
-    is damaged.
-    """
+    """The stored content is encrypted under a key that this process lacks, or is damaged."""
 
-    code = "sealed"
+    code = "cannot-decrypt"
+    title = "Its content cannot be decrypted with the configured keys"
+    hint = (
+        "add the key it was encrypted under to LEADLINE_ENCRYPTION_KEYS and restart the workers,"
+        " then retry"
+    )
 
 
 class Settling(LeadlineError):
-    """A create was announced and its outcome is unknown; look again at `until` (Unix seconds)."""
+    """A create was announced and its outcome is unknown; look for it at `until` (Unix seconds)."""
 
     code = "settling"
+    title = "Waiting before we check whether it was created"
+    hint = "nothing to do: we look for what was sent before anything is sent again"
 
     def __init__(self, step: str, until: float) -> None:
         super().__init__(f"the outcome of {step} is unknown; it settles first")
@@ -97,19 +119,22 @@ class Settling(LeadlineError):
 
 
 class Restored(Settling):
-    """Redis has gone back in time, so this may have been delivered already; look for it at `until`
-    (Unix seconds).
-    """
+    """Redis has gone back in time: this may be delivered already; look for it at `until`."""
 
     code = "restored"
+    title = "Redis was set back: waiting before we check what was delivered"
+    hint = (
+        "nothing to do: Redis was set back, and we look for what was delivered since before"
+        " anything is sent again"
+    )
 
 
 class Absent(LeadlineError):
-    """The create that was announced at `since` (Unix seconds) has settled and made nothing; the
-    next try is not due yet, or was the last.
-    """
+    """The create announced at `since` (Unix seconds) made nothing; no further try is due yet."""
 
     code = "absent"
+    title = "The request never reached Pipedrive"
+    hint = "retry it: we looked for what was sent, and it is not in Pipedrive"
 
     def __init__(self, step: str, since: float) -> None:
         super().__init__(f"the {step} was sent without an answer and is not in Pipedrive")
@@ -118,11 +143,14 @@ class Absent(LeadlineError):
 
 
 class Gated(LeadlineError):
-    """The call was not sent: the gate was closed for `reason` since the delivery began; it is tried
-    at `until` (Unix seconds).
-    """
+    """Not sent: the gate closed for `reason` meanwhile; it opens at `until` (Unix seconds)."""
 
     code = "gated"
+    title = "Delivery is waiting for Pipedrive"
+    hint = (
+        "nothing to do: it continues when Pipedrive takes calls again; the submission that closed"
+        " the gate says why it did"
+    )
 
     def __init__(self, until: float, reason: str) -> None:
         super().__init__(f"delivery waits: {reason}")
@@ -131,22 +159,33 @@ class Gated(LeadlineError):
 
 
 class OutOfAllowance(LeadlineError):
-    """The call was not sent: it may go at `until` (Unix seconds). `budget` is True when it is the
-    day's tokens that are spent.
-    """
+    """Not sent: it may go at `until` (Unix seconds). `budget`: the day's tokens are used up."""
 
     code = "out-of-allowance"
+    title = "The calls that Pipedrive allows are used up"
+    hint = (
+        "nothing to do: it continues when Pipedrive's limits allow, as PIPEDRIVE_PLAN and"
+        " PIPEDRIVE_SEATS state them"
+    )
+    advice = (
+        "try again when the workers leave room: PIPEDRIVE_PLAN and PIPEDRIVE_SEATS say how much"
+        " there is"
+    )
+    transient = True
 
     def __init__(self, until: float, *, budget: bool) -> None:
-        super().__init__("the day's API tokens are spent" if budget else "the burst window is full")
+        super().__init__("today's API tokens are used up" if budget else "the burst window is full")
         self.until = until
         self.budget = budget
 
 
 class Unmappable(LeadlineError):
-    """The lead cannot be written as the source file says. `setting` names what to mend."""
+    """The lead cannot be written as the source file says. `setting` names what to correct."""
 
     code = "unmappable"
+    title = "The source file's rule for {subject} cannot be applied"
+    hint = "correct {place}, then retry"
+    advice = "correct the name, or add it in Pipedrive"
 
     def __init__(self, message: str, *, setting: str, field: str | None = None) -> None:
         super().__init__(message)
@@ -158,23 +197,24 @@ class UnknownName(Unmappable):
     """A name in the source file that the Pipedrive account does not have."""
 
     code = "unknown-name"
+    title = "Pipedrive is missing a {kind} that the source file uses"
 
-    def __init__(self, kind: str, name: str, *, setting: str, known: list[str]) -> None:
-        has = ", ".join(sorted(known)[:12]) or "none"
+    def __init__(self, kind: str, name: str, *, setting: str, available: list[str]) -> None:
+        names = ", ".join(sorted(available)[:12]) or "none"
         super().__init__(
-            f"the account has no {kind} {name!r} (it has: {has})", setting=setting, field=kind
+            f"the account has no {kind} {name!r} (it has: {names})", setting=setting, field=kind
         )
         self.kind = kind
         self.name = name
-        self.known = known
+        self.available = available
 
 
 class FetchError(LeadlineError):
-    """The product understood the question and does not answer it. `setting` names what to mend,
-    `status` is HTTP's.
-    """
+    """The provider rejected the request. `setting` names what to correct, `status` is HTTP's."""
 
     code = "fetch"
+    title = "Couldn't fetch the full lead from the provider"
+    hint = "correct {place} or what the provider complains about, then retry"
 
     def __init__(self, detail: str, *, setting: str, status: int | None = None) -> None:
         super().__init__(detail[:500])
@@ -183,15 +223,22 @@ class FetchError(LeadlineError):
 
 
 class FetchFailed(FetchError):
-    """It may well answer the next time."""
+    """The provider may well answer the next time."""
 
     code = "fetch-failed"
+    title = "The provider didn't respond when asked for the full lead"
+    hint = (
+        "check that the provider's API is up and that {place} is right; once it answers again,"
+        " retry"
+    )
 
 
 class FetchLimited(FetchError):
-    """429 or what the product says instead: this record waits `retry_after` seconds."""
+    """429, or what the provider sends instead: this record waits `retry_after` seconds."""
 
     code = "fetch-limited"
+    title = "The provider is limiting our calls"
+    hint = "nothing to do: the record is fetched once the provider takes calls again"
 
     def __init__(
         self, detail: str, *, setting: str, status: int | None = None, retry_after: float
@@ -201,32 +248,44 @@ class FetchLimited(FetchError):
 
 
 class FetchRefused(FetchError):
-    """401: the token is wrong, has expired or was taken back."""
+    """401: the token is wrong, has expired or was revoked."""
 
     code = "fetch-refused"
+    title = "The provider rejected the token"
+    hint = "put a valid token into the variable that {place} names, restart the workers, then retry"
 
 
 class FetchForbidden(FetchRefused):
-    """403: the token is good, and lacks a permission."""
+    """403: the token is good and lacks a permission."""
 
     code = "fetch-forbidden"
+    title = "The token lacks permission to read the lead at the provider"
+    hint = (
+        "give the token of {place} permission to read leads or contacts at the provider, then retry"
+    )
 
 
 class RecordGone(FetchError):
-    """404 or 410: deleted since the event, or never there for this token."""
+    """404 or 410: deleted since the event, or never visible to this token."""
 
     code = "record-gone"
+    title = "The provider has deleted this record"
+    hint = (
+        "the provider has deleted the record or hides it from the token: discard it, or retry with"
+        " another token"
+    )
 
 
 class PipedriveError(LeadlineError):
-    """An answer of Pipedrive that is no success, or no answer at all.
+    """An answer from Pipedrive that is no success, or no answer at all.
 
     `call` is the operation's name (`leads.add`), `status` the HTTP status or None, `detail`
-    Pipedrive's own words, bounded to 500 characters, `field` the field it complains of where it
-    says so.
+    Pipedrive's own words (at most 500 characters), `field` the field it complains about, if any.
     """
 
     code = "pipedrive"
+    title = "Pipedrive answered with an error while {doing}"
+    hint = "see status.pipedrive.com, then retry"
 
     def __init__(
         self,
@@ -249,28 +308,41 @@ class NotSent(PipedriveError):
     """DNS, refused connection or TLS: repeating is safe, whatever the call was."""
 
     code = "not-sent"
+    title = "Couldn't reach Pipedrive while {doing}"
+    hint = (
+        "check that this machine reaches PIPEDRIVE_BASE_URL (name, proxy, certificates), then retry"
+    )
+    advice = "check that this machine reaches PIPEDRIVE_BASE_URL (name, proxy, certificates)"
+    variable = "PIPEDRIVE_BASE_URL"
 
 
 class OutcomeUnknown(PipedriveError):
-    """A create was sent; it may or may not have happened. Never repeated before it was looked
-    for.
-    """
+    """A create was sent and may have happened. Never repeated before it was looked for."""
 
     code = "outcome-unknown"
+    title = "No answer while {doing}: it may exist in Pipedrive"
+    hint = "retry: we ask Pipedrive whether the create happened before it is sent again"
+    advice = "it may have happened: look before you repeat it"
 
 
 class Unavailable(PipedriveError):
     """Pipedrive did not do its part on a call that is safe to repeat."""
 
     code = "unavailable"
+    title = "Pipedrive didn't respond while {doing}"
+    hint = "see status.pipedrive.com; once Pipedrive answers again, retry"
+    advice = "see status.pipedrive.com and PIPEDRIVE_BASE_URL, and try again"
+    variable = "PIPEDRIVE_BASE_URL"
 
 
 class RateLimited(PipedriveError):
-    """429: everybody waits `retry_after` seconds. `stated` is False where Pipedrive named no time
-    and it is our guess.
-    """
+    """429: everybody waits `retry_after` seconds. `stated`: Pipedrive named that time."""
 
     code = "rate-limited"
+    title = "Pipedrive is limiting our calls"
+    hint = "nothing to do: every delivery waits until Pipedrive takes calls again"
+    advice = "wait a moment and try again"
+    transient = True
 
     def __init__(
         self,
@@ -287,48 +359,90 @@ class RateLimited(PipedriveError):
 
 
 class BudgetSpent(RateLimited):
-    """The day's API tokens are gone: everybody waits until they reset."""
+    """The day's API tokens are used up: everybody waits until they reset."""
 
     code = "budget-spent"
+    title = "Today's Pipedrive API tokens are used up"
+    hint = (
+        "nothing to do: delivery resumes when the day's API tokens reset; more seats or a larger"
+        " plan give more tokens"
+    )
+    advice = "try again when the day's API tokens reset"
 
 
 class Unauthorized(PipedriveError):
-    """401: the API token or access token is refused."""
+    """401: the API token or access token is rejected."""
 
     code = "unauthorized"
+    title = "Pipedrive rejected the credentials"
+    hint = (
+        "set a valid PIPEDRIVE_API_TOKEN and restart the workers; delivery then resumes by itself"
+    )
+    advice = "set a valid PIPEDRIVE_API_TOKEN"
+    variable = "PIPEDRIVE_API_TOKEN"
 
 
 class Reauthorise(Unauthorized):
-    """OAuth: the refresh token is refused; only a person can connect the app again."""
+    """OAuth: the refresh token is rejected; only a person can connect the app again."""
 
     code = "reauthorise"
+    title = "The Pipedrive app must be connected again"
+    hint = (
+        "connect the app again and set the new PIPEDRIVE_REFRESH_TOKEN; delivery then resumes by"
+        " itself"
+    )
+    advice = "connect the app again and set the new PIPEDRIVE_REFRESH_TOKEN"
+    variable = "PIPEDRIVE_REFRESH_TOKEN"
 
 
 class Blocked(PipedriveError):
     """403 with an HTML page: calls went on in spite of 429 and the token is blocked for a while."""
 
     code = "blocked"
+    title = "Pipedrive is blocking this account's calls"
+    hint = (
+        "stop other programs that exceed this Pipedrive account's limits; delivery is tried again"
+        " by itself"
+    )
+    advice = "stop whatever exceeds Pipedrive's limits, and try again later"
+    transient = True
 
 
 class Refused(PipedriveError):
-    """The same request would be refused again."""
+    """The same request would be rejected again."""
 
     code = "refused"
+    title = "Pipedrive rejected {subject}"
+    hint = "correct what Pipedrive complains about, then retry"
 
 
 class Invalid(Refused):
     """400, 415, 422 and the like."""
 
     code = "invalid"
+    hint = "correct {place} or edit the lead, then retry"
+    advice = "correct what Pipedrive complains about"
 
 
 class Forbidden(Refused):
     """403 as JSON: `vendor_code` tells a plan limit (`feature_capping_…`) from a permission."""
 
     code = "forbidden"
+    title = "Pipedrive denied permission to {act}"
+    hint = (
+        "give the API user the permission in Pipedrive, or use the token of a user who has it, then"
+        " retry"
+    )
+    advice = "use the credentials of a user who has the permission, or a larger plan"
 
 
 class Gone(Refused):
     """404 or 410: merged or deleted since we learned its id."""
 
     code = "gone"
+    title = "A record that the lead needs was deleted or merged in Pipedrive"
+    hint = (
+        "restore it in Pipedrive or retry: the person and the organisation are then looked for"
+        " afresh"
+    )
+    advice = "compare the id with a list: the record may be deleted or merged"

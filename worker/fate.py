@@ -1,25 +1,29 @@
-"""The one place where an error becomes a fate. Pure: what to do is a value, done by
-`worker.delivery`.
+"""The one place where an error becomes a fate: a value, pure; `worker.delivery` carries it out.
 
-| what went wrong                              | fate                                                                |
-|----------------------------------------------|---------------------------------------------------------------------|
-| not sent, unavailable, sealed, a bug         | Retry after a growing delay; after the last one Dead                |
-| the same while nobody gets through           | Wait at the gate (`outage`), probed                                 |
-| create with unknown outcome                  | Settle; looked for, also after the last attempt                     |
-| still settling, Redis gone back in time      | Settle, no attempt used                                             |
-| looked for and absent                        | Settle for the rest of its delay, the line free; after the last one Dead |
-| the look itself fails                        | Retry soon, as it holds the line; an attempt is used when one was due |
-| 429, our own count                           | Wait; at the gate, save for our own burst window, which is short    |
-| budget spent                                 | Wait at the gate until the stated reset, else probed                |
-| 401, refresh token refused, blocked          | Wait at the gate, probed at growing intervals                       |
-| the gate was closed meanwhile                | Wait at the gate                                                    |
-| Redis away                                   | Wait a moment, once it can be said; else the lease runs out         |
-| lease lost, not ours to move                 | Drop                                                                |
-| refused, unmappable, unknown name            | Dead                                                                |
-| gone                                         | Again, once; then Dead                                              |
-| a record not fetched: token refused, failed  | Retry after a growing delay; after the last one Dead                |
-| a record not fetched: the product's limit    | Wait, this one alone                                                |
-| a record gone                                | Dead                                                                |
+| what went wrong                             | fate                                               |
+|---------------------------------------------|----------------------------------------------------|
+| not sent, unavailable, not decrypted, a bug | Retry after a growing delay; after the last, Dead  |
+| the same while nobody gets through          | Wait at the gate (`outage`), which is probed       |
+| create with unknown outcome                 | Settle, then look for it, after the last try too   |
+| still settling, Redis gone back in time     | Settle; no attempt used                            |
+| looked for and absent                       | Settle for the rest of its delay, the person queue |
+|                                             | free; after the last, Dead                         |
+| the look itself fails                       | Retry soon, as it holds the person queue; uses an  |
+|                                             | attempt when one was due                           |
+| 429, our own count                          | Wait; at the gate, save for our own burst window,  |
+|                                             | which is short                                     |
+| budget spent                                | Wait at the gate until the stated reset; probed    |
+|                                             | where none was stated                              |
+| 401, refresh token rejected, blocked        | Wait at the gate, probed at growing intervals      |
+| the gate was closed meanwhile               | Wait at the gate                                   |
+| Redis down                                  | Wait a moment, once that can be recorded; else the |
+|                                             | lease runs out                                     |
+| lease lost, not ours to move                | Abandon                                            |
+| refused, unmappable, unknown name           | Dead                                               |
+| gone                                        | ResolveAfresh, once; then Dead                     |
+| record not fetched: token rejected, failed  | Retry after a growing delay; after the last, Dead  |
+| record not fetched: the provider's limit    | Wait, this one alone                               |
+| record gone                                 | Dead                                               |
 
 With the default delays, and ±20 % on each, a delivery that never succeeds goes like this:
 
@@ -41,33 +45,31 @@ from worker.contract import Cause
 
 MAX_PROBE_SECONDS = 3600.0
 MAX_OUTAGE_PROBE_SECONDS = 45.0
+# Calls that go on after an HTML 403 prolong the block.
 MIN_BLOCK_SECONDS = 600.0
-"""Seconds: calls that go on after an HTML 403 prolong the block."""
 STORE_WAIT_SECONDS = 5.0
+# Between two looks for a create with unknown outcome: until then nobody else of its person may go.
 MAX_LOOK_SECONDS = 600.0
-"""Seconds between two looks for a create whose outcome is unknown: until then nobody else of that
-person may go.
-"""
+# The longest wait that anybody's `Retry-After` can impose: a day, and clocks that differ.
 MAX_WAIT_SECONDS = 26 * 3600.0
-"""Seconds that anybody's `Retry-After` can make us wait: a day, and clocks that differ."""
 JITTER = 0.2
 
+# Why a submission waits, or the gate is closed: the word that is stored, and what it means.
 REASONS = {
-    "retry": "an attempt failed and is repeated later",
+    "retry": "an attempt failed and will be repeated",
     "settle": "a create with unknown outcome settles before it is looked for",
-    "limit": "Pipedrive takes no more calls for the moment",
-    "budget": "the day's Pipedrive API tokens are spent",
-    "credentials": "Pipedrive refuses the credentials",
-    "blocked": "Pipedrive blocks this account's API traffic",
-    "outage": "Pipedrive cannot be reached",
-    "store": "Redis cannot be reached",
-    "fetch": "the product that holds the record takes no more calls for the moment",
+    "limit": "Pipedrive is limiting our calls",
+    "budget": "today's Pipedrive API tokens are used up",
+    "credentials": "Pipedrive rejected the credentials",
+    "blocked": "Pipedrive is blocking this account's API traffic",
+    "outage": "Pipedrive isn't responding",
+    "store": "Redis is down",
+    "fetch": "the provider that holds the record is limiting our calls",
 }
-"""Why a submission waits, or the gate is closed: the word that is stored, and what it means."""
 
 
 class Policy(Struct, frozen=True):
-    """Seconds. `retry_delays[n]` is the wait after try n + 1; there is one try more than delays."""
+    """Waits in seconds; `retry_delays[n]` follows try n + 1, so there is one try more than delays."""
 
     retry_delays: tuple[float, ...]
     settle_seconds: float
@@ -75,7 +77,7 @@ class Policy(Struct, frozen=True):
 
 
 class Retry(Struct, frozen=True, tag=True):
-    """Try again at `at` (Unix seconds). `used` is the number of attempts used up."""
+    """Try again at `at` (Unix seconds)."""
 
     at: float
     cause: Cause
@@ -83,8 +85,9 @@ class Retry(Struct, frozen=True, tag=True):
 
 
 class Wait(Struct, frozen=True, tag=True):
-    """Go on at `until` (Unix seconds); no attempt is used up. With `gate` everybody waits; with
-    `probe` one goes first then.
+    """Go on at `until` (Unix seconds); no attempt is used up.
+
+    With `gate` every delivery waits; with `probe` one of them is let through first then.
     """
 
     until: float
@@ -95,10 +98,10 @@ class Wait(Struct, frozen=True, tag=True):
 
 
 class Settle(Struct, frozen=True, tag=True):
-    """Look for the create at `until` (Unix seconds). `used` is the number of attempts used up: 1
-    for the create, else 0.
+    """Look for the create at `until` (Unix seconds).
 
-    `free`: it was looked for before, so others of its person need not wait for it.
+    `attempts_used` is 1 for the create itself, else 0. `queue_free`: it was looked for before, so
+    others of its person need not wait for it.
     """
 
     until: float
@@ -108,26 +111,24 @@ class Settle(Struct, frozen=True, tag=True):
 
 
 class ResolveAfresh(Struct, frozen=True, tag=True):
-    """Forget what was remembered and resolve afresh, at once."""
+    """Forget the ids of person and organisation and look them up again, at once."""
 
 
 class Dead(Struct, frozen=True, tag=True):
-    """Give up, until a person has mended the cause."""
+    """Give up until a person has removed the cause."""
 
     cause: Cause
 
 
 class Abandon(Struct, frozen=True, tag=True):
-    """Do nothing: the submission is another worker's, or nobody's."""
+    """Do nothing: the submission belongs to another worker, or to nobody."""
 
 
 Fate = Retry | Wait | Settle | ResolveAfresh | Dead | Abandon
 
 
 def wait_after(policy: Policy, attempts: int) -> float | None:
-    """The least seconds between a create that was sent as try `attempts` and the next one; None
-    after the last try.
-    """
+    """The least seconds between the create of try `attempts` and the next; None after the last."""
     if attempts > len(policy.retry_delays):
         return None
     return policy.retry_delays[attempts - 1] * (1 - JITTER) if attempts else 0.0
@@ -183,9 +184,9 @@ def decide(
 ) -> Fate:
     """What becomes of a delivery that failed with `error` at `step`.
 
-    `attempts` counts this one; times are Unix seconds; `jitter` is in [0, 1). `probes`: how often
-    the gate was tried in vain. `forgotten`: this submission was resolved afresh before. `outage`:
-    nobody gets through lately. `source` words the cause.
+    `attempts` includes this one; times are Unix seconds; `jitter` is in [0, 1). `probes`: how often
+    the gate was probed in vain. `resolved_afresh`: this submission was resolved afresh before.
+    `outage`: no delivery has got through lately. `source` is named in the cause.
     """
     case = Case(
         error=error, step=step, attempts=attempts, first_attempt_at=first_attempt_at, now=now,
@@ -210,17 +211,15 @@ def _retry(case: Case) -> Fate:
 
 def _retry_or_outage(case: Case) -> Fate:
     if case.outage:
-        # A probe that does not get through costs nothing, so it may come often: all go on within a
-        # minute of the end.
+        # A probe that does not get through costs nothing, so it may come often: everything resumes
+        # within a minute of the end.
         wait = min(case.probe_after(), max(MAX_OUTAGE_PROBE_SECONDS, case.policy.probe_seconds))
         return Wait(case.now + wait, "outage", gate=True, probe=True, cause=case.cause)
     return _retry(case)
 
 
 def _settle(case: Case) -> Fate:
-    """The last create is looked for as well: what it may have made must not be left without its
-    submission.
-    """
+    """After the last try too: what that create may have made must not lack its submission."""
     if case.attempts > len(case.policy.retry_delays) + 1:
         return _give_up(case)
     return Settle(case.now + case.policy.settle_seconds, case.cause, attempts_used=1)
@@ -232,7 +231,7 @@ def _still_settling(case: Case) -> Fate:
 
 
 def _absent(case: Case) -> Fate:
-    """By the delay of the attempt that made it, which was counted then."""
+    """Waits out the delay of the attempt that sent the create, which was counted then."""
     tried = structs.replace(case, attempts=case.attempts - 1)
     since = case.error.since if isinstance(case.error, errors.Absent) else case.now
     return (
@@ -258,7 +257,7 @@ def _limit(case: Case) -> Fate:
 
 
 def _budget(case: Case) -> Fate:
-    """A reset that Pipedrive named is waited for; one that it did not is felt for."""
+    """Waits for the reset that Pipedrive named; probes where it named none."""
     if isinstance(case.error, errors.RateLimited) and not case.error.stated:
         return Wait(
             case.now + case.probe_after(), "budget", gate=True, probe=True, cause=case.cause
@@ -313,7 +312,7 @@ def _dead(case: Case) -> Fate:
     return Dead(case.cause)
 
 
-def _drop(_: Case) -> Fate:
+def _abandon(_: Case) -> Fate:
     return Abandon()
 
 
@@ -328,7 +327,7 @@ def _give_up(case: Case) -> Fate:
 
 
 def _format_about(seconds: float) -> str:
-    """`90s`, `45m`, `45h`, `3d`: two of a unit at least."""
+    """`90s`, `45m`, `45h`, `3d`: at least two of the unit."""
     name, size = next(
         (unit for unit in (("d", 86400), ("h", 3600), ("m", 60)) if seconds >= 2 * unit[1]),
         ("s", 1),
@@ -337,7 +336,7 @@ def _format_about(seconds: float) -> str:
 
 
 def _stated_seconds(case: Case) -> float:
-    """The seconds an answer asks us to wait, whatever it says."""
+    """The seconds that an answer asks us to wait, within bounds."""
     seconds = (
         case.error.retry_after
         if isinstance(case.error, errors.RateLimited | errors.FetchLimited)
@@ -348,12 +347,13 @@ def _stated_seconds(case: Case) -> float:
     )
 
 
+# Every class of `worker.errors`; anything else is a bug, and retried.
 FATES: dict[type[BaseException], Callable[[Case], Fate]] = {
     errors.LeadlineError: _retry,
     errors.StoreUnavailable: _store,
-    errors.LeaseLost: _drop,
-    errors.NotAllowed: _drop,
-    errors.Overtaken: _drop,
+    errors.LeaseLost: _abandon,
+    errors.NotAllowed: _abandon,
+    errors.Overtaken: _abandon,
     errors.OutOfAllowance: _allowance,
     errors.CannotDecrypt: _retry,
     errors.Settling: _still_settling,
@@ -382,4 +382,3 @@ FATES: dict[type[BaseException], Callable[[Case], Fate]] = {
     errors.Forbidden: _dead,
     errors.Gone: _gone,
 }
-"""Every class of `worker.errors`; anything else is a bug, and retried."""

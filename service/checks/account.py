@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from service.checks.finding import PASSING, Finding, advice, fail, ok, warn
+from service.checks.finding import Finding, fail, ok, warn
 from worker.drift.drift import missing_scopes
 from worker.drift.unresolved_names import NameUse, UnresolvedName, find_unresolved, names_by_kind
 from worker.errors import Gone, LeadlineError
-from worker.lead.settings import SourceWriting
+from worker.lead.settings import LeadMapping
 from worker.pipedrive.client import Pipedrive
 from worker.pipedrive.metadata import KIND_NAMES, MetadataKind, MetadataLookup
 
@@ -19,10 +19,10 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 def check_account(client: Pipedrive, base_url: str) -> list[Finding]:
     """Whether the credentials work; 2 API tokens."""
-    found = []
+    findings = []
     url = urlsplit(base_url)
     if url.scheme == "http" and url.hostname not in LOOPBACK:
-        found.append(
+        findings.append(
             warn(
                 PIPEDRIVE,
                 f"credentials and leads travel unencrypted to {base_url}: use https",
@@ -33,73 +33,72 @@ def check_account(client: Pipedrive, base_url: str) -> list[Finding]:
         me = client.users.me()
     except Gone as error:
         return [
-            *found,
+            *findings,
             fail(PIPEDRIVE, f"{base_url} is not Pipedrive's API: {error}", "PIPEDRIVE_BASE_URL"),
         ]
     except LeadlineError as error:
-        return [*found, troubled(error)]
+        return [*findings, finding_from_error(error)]
     company = f" of {me.company_name}" if me.company_name else ""
-    return [*found, ok(PIPEDRIVE, f"signed in at {base_url} as {me.name or me.id}{company}")]
+    return [*findings, ok(PIPEDRIVE, f"signed in at {base_url} as {me.name or me.id}{company}")]
 
 
 def check_scopes(granted: str) -> list[Finding]:
     """What the token endpoint granted (as it names it) against what a delivery needs."""
-    said = "the app was not granted the scope {}: add it and connect the app again"
+    message = "the app was not granted the scope {}: add it and connect the app again"
     return [
-        fail(PIPEDRIVE, said.format(scope), "PIPEDRIVE_REFRESH_TOKEN")
+        fail(PIPEDRIVE, message.format(scope), "PIPEDRIVE_REFRESH_TOKEN")
         for scope in missing_scopes(granted)
     ]
 
 
-def check_names(writings: Mapping[str, SourceWriting], directory: MetadataLookup) -> list[Finding]:
+def check_names(writings: Mapping[str, LeadMapping], directory: MetadataLookup) -> list[Finding]:
     """One finding for each name that does not resolve, and one for each kind whose names all do."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     readable: set[MetadataKind] = set()
     for kind in names_by_kind(writings):
         try:
             table = directory.table(kind)
         except LeadlineError as error:
-            found.append(troubled(error))
+            findings.append(finding_from_error(error))
             continue
         readable.add(kind)
         if table.partial:
-            said = (
+            message = (
                 "the users cannot be listed with these credentials (scope users:read): owner ids"
                 " are taken as they stand"
             )
-            found.append(warn(PIPEDRIVE, said))
+            findings.append(warn(PIPEDRIVE, message))
     missing = find_unresolved(writings, directory, readable)
-    found += [_missing(one) for one in missing]
+    findings += [_name_missing(one) for one in missing]
     incomplete = {one.kind for one in missing}
     complete = [
         kind
         for kind in names_by_kind(writings)
         if kind in readable and KIND_NAMES[kind] not in incomplete
     ]
-    return found + [_all_there(kind, names_by_kind(writings)[kind]) for kind in complete]
+    return findings + [_names_found(kind, names_by_kind(writings)[kind]) for kind in complete]
 
 
-def _missing(one: UnresolvedName) -> Finding:
+def _name_missing(one: UnresolvedName) -> Finding:
     level = fail if one.needed else warn
-    return level(PIPEDRIVE, f"{one.message}: {places(one.places)}", one.places[0].setting)
+    return level(PIPEDRIVE, f"{one.message}: {describe_places(one.places)}", one.places[0].setting)
 
 
-def places(found: Iterable[NameUse]) -> str:
+def describe_places(places: Iterable[NameUse]) -> str:
     """`sources.contact.lead.labels (source contact, line 12)`, joined."""
     return "; ".join(
         f"{each.setting} (source {each.source}{f', line {each.line}' if each.line else ''})"
-        for each in found
+        for each in places
     )
 
 
-def _all_there(kind: MetadataKind, names: set[str]) -> Finding:
-    shown = ", ".join(sorted(names)[:8])
+def _names_found(kind: MetadataKind, names: set[str]) -> Finding:
+    listed = ", ".join(sorted(names)[:8])
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return ok(PIPEDRIVE, f"{KIND_NAMES[kind]}: {shown}{more}")
+    return ok(PIPEDRIVE, f"{KIND_NAMES[kind]}: {listed}{more}")
 
 
-def troubled(error: LeadlineError) -> Finding:
+def finding_from_error(error: LeadlineError) -> Finding:
     """What passes by itself is a warning: it says nothing about the account."""
-    hint, setting = advice(error)
-    level = warn if isinstance(error, PASSING) else fail
-    return level(PIPEDRIVE, f"{error}; {hint}", setting)
+    level = warn if error.transient else fail
+    return level(PIPEDRIVE, f"{error}; {error.advice}", error.variable)

@@ -30,11 +30,11 @@ def check_settings(env: Mapping[str, str]) -> tuple[Settings | None, list[Findin
             *spelling,
             *(fail(SETTINGS, fault, fault.partition(":")[0]) for fault in error.faults),
         ]
-    found = [*spelling, *_open_ends(settings)]
-    return settings, found if found else [ok(SETTINGS, "all settings can be used")]
+    findings = [*spelling, *_check_security(settings)]
+    return settings, findings if findings else [ok(SETTINGS, "all settings can be used")]
 
 
-def _open_ends(settings: Settings) -> Iterator[Finding]:
+def _check_security(settings: Settings) -> Iterator[Finding]:
     if not settings.ops_tokens:
         yield warn(
             SETTINGS,
@@ -47,7 +47,7 @@ def _open_ends(settings: Settings) -> Iterator[Finding]:
             "nothing paces the calls to the real Pipedrive: name the account's plan",
             "PIPEDRIVE_PLAN",
         )
-    place = _first_that_exists(settings.data_dir)
+    place = _nearest_existing(settings.data_dir)
     if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
         yield fail(
             SETTINGS,
@@ -56,7 +56,7 @@ def _open_ends(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _first_that_exists(path: Path) -> Path:
+def _nearest_existing(path: Path) -> Path:
     """The directory itself, or the nearest one above it: what is missing is made."""
     whole = path.absolute()
     return next((each for each in (whole, *whole.parents) if each.exists()), whole)
@@ -65,7 +65,7 @@ def _first_that_exists(path: Path) -> Path:
 # Redis: whether it is there, recent enough, and keeps what it has acknowledged.
 
 REDIS = "redis"
-OLDEST = (6, 2)
+MIN_VERSION = (6, 2)
 PERSISTENCE_SETTINGS = (
     "appendfsync",
     "no-appendfsync-on-rewrite",
@@ -84,43 +84,45 @@ def check_store(client: redis.Redis, url: str, *, wait_replicas: int = 0) -> lis
         client.ping()
         info = client.info()
     except redis.ResponseError as error:
-        return [fail(REDIS, f"{shown(url)} refuses: {error}", "REDIS_URL")]
+        return [fail(REDIS, f"{redact_url(url)} refuses: {error}", "REDIS_URL")]
     except (redis.RedisError, OSError) as error:
-        return [fail(REDIS, f"{shown(url)} cannot be reached: {_bare(error)}", "REDIS_URL")]
-    config = _config(client)
+        return [
+            fail(REDIS, f"{redact_url(url)} cannot be reached: {_error_text(error)}", "REDIS_URL")
+        ]
+    config = _read_config(client)
     return [
-        *_server(info, url),
-        *_role(info, wait_replicas),
-        *_persistence(info, config),
-        *_eviction(info, config),
+        *_check_server(info, url),
+        *_check_role(info, wait_replicas),
+        *_check_persistence(info, config),
+        *_check_eviction(info, config),
     ]
 
 
-def shown(url: str) -> str:
+def redact_url(url: str) -> str:
     """The address without credentials."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def _config(client: redis.Redis) -> dict[str, str]:
+def _read_config(client: redis.Redis) -> dict[str, str]:
     """The settings that can be read; managed servers often refuse CONFIG."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for name in PERSISTENCE_SETTINGS:
         try:
-            found |= cast("dict[str, str]", client.config_get(name))
+            values |= cast("dict[str, str]", client.config_get(name))
         except redis.RedisError:
-            return found
-    return found
+            return values
+    return values
 
 
-def _server(info: dict[str, Any], url: str) -> Iterator[Finding]:
+def _check_server(info: dict[str, Any], url: str) -> Iterator[Finding]:
     """Other servers than Redis say in `redis_version` which Redis they equal."""
     version = str(info.get("redis_version", ""))
-    name = f"{info.get('server_name', 'redis')} at {shown(url)}"
+    name = f"{info.get('server_name', 'redis')} at {redact_url(url)}"
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
     if not numbers:
         yield warn(REDIS, f"{name}: the version {UNREADABLE}; at least 6.2 is needed")
-    elif numbers < OLDEST:
+    elif numbers < MIN_VERSION:
         yield fail(REDIS, f"{name} is like Redis {version}: at least 6.2 is needed")
     else:
         yield ok(REDIS, f"{name} answers, like Redis {version}")
@@ -133,7 +135,7 @@ def _server(info: dict[str, Any], url: str) -> Iterator[Finding]:
         )
 
 
-def _role(info: dict[str, Any], wait_replicas: int) -> Iterator[Finding]:
+def _check_role(info: dict[str, Any], wait_replicas: int) -> Iterator[Finding]:
     if info.get("role") == "slave":
         yield fail(
             REDIS,
@@ -142,11 +144,13 @@ def _role(info: dict[str, Any], wait_replicas: int) -> Iterator[Finding]:
         )
     replicas = int(info.get("connected_slaves", 0))
     if replicas < wait_replicas:
-        said = f"each submission waits for {wait_replicas} replicas, and {replicas} are connected"
-        yield fail(REDIS, said, "LEADLINE_WAIT_REPLICAS")
+        message = (
+            f"each submission waits for {wait_replicas} replicas, and {replicas} are connected"
+        )
+        yield fail(REDIS, message, "LEADLINE_WAIT_REPLICAS")
 
 
-def _persistence(info: dict[str, Any], config: dict[str, str]) -> Iterator[Finding]:
+def _check_persistence(info: dict[str, Any], config: dict[str, str]) -> Iterator[Finding]:
     enabled = config.get("appendonly") or {"1": "yes", "0": "no"}.get(str(info.get("aof_enabled")))
     fsync = config.get("appendfsync")
     if enabled is None:
@@ -157,12 +161,12 @@ def _persistence(info: dict[str, Any], config: dict[str, str]) -> Iterator[Findi
         )
         return
     if enabled == "no":
-        kept = "only snapshots are kept" if config.get("save") else "NOTHING IS KEPT"
-        said = (
-            f"{kept}: acknowledged submissions are LOST when it stops; set appendonly yes and"
+        loss = "only snapshots are kept" if config.get("save") else "NOTHING IS KEPT"
+        message = (
+            f"{loss}: acknowledged submissions are LOST when it stops; set appendonly yes and"
             " appendfsync always"
         )
-        yield warn(REDIS, said, "appendonly")
+        yield warn(REDIS, message, "appendonly")
         return
     if info.get("aof_last_write_status", "ok") != "ok":
         yield fail(REDIS, "it cannot write its append-only file: is the disk full?", "appendonly")
@@ -172,33 +176,33 @@ def _persistence(info: dict[str, Any], config: dict[str, str]) -> Iterator[Findi
         )
     elif fsync != "always":
         lost = "the last second or two" if fsync == "everysec" else "up to half a minute"
-        said = (
+        message = (
             f"{lost} of acknowledged submissions can be lost with the machine: appendfsync is"
             f" {fsync}, set always"
         )
-        yield warn(REDIS, said, "appendfsync")
+        yield warn(REDIS, message, "appendfsync")
     elif config.get("no-appendfsync-on-rewrite") == "yes":
-        said = "while its file is rewritten nothing is synced: set no-appendfsync-on-rewrite no"
-        yield warn(REDIS, said, "no-appendfsync-on-rewrite")
+        message = "while its file is rewritten nothing is synced: set no-appendfsync-on-rewrite no"
+        yield warn(REDIS, message, "no-appendfsync-on-rewrite")
     else:
         yield ok(REDIS, "keeps what it has acknowledged: appendonly yes, appendfsync always")
 
 
-def _eviction(info: dict[str, Any], config: dict[str, str]) -> Iterator[Finding]:
+def _check_eviction(info: dict[str, Any], config: dict[str, str]) -> Iterator[Finding]:
     policy = config.get("maxmemory-policy") or info.get("maxmemory_policy")
     if policy is None:
         yield warn(
             REDIS, f"its maxmemory-policy {UNREADABLE}; it must be noeviction", "maxmemory-policy"
         )
     elif policy != "noeviction":
-        said = (
+        message = (
             f"full memory would drop submissions unnoticed: maxmemory-policy is {policy}, set"
             " noeviction"
         )
-        yield fail(REDIS, said, "maxmemory-policy")
+        yield fail(REDIS, message, "maxmemory-policy")
     else:
         yield ok(REDIS, "drops nothing when its memory is full: maxmemory-policy noeviction")
 
 
-def _bare(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     return str(error) or type(error).__name__

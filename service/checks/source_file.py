@@ -30,11 +30,11 @@ def check_source_file(
     """
     faults = _faults(path, env, ())
     if faults:
-        return None, [_failed(fault) for fault in faults]
+        return None, [_finding_from_fault(fault) for fault in faults]
     file = load_sources(path, env, secrets=())
-    found = [ok(SOURCE_FILE, f"{path}: {len(file.sources)} sources")]
+    findings = [ok(SOURCE_FILE, f"{path}: {len(file.sources)} sources")]
     if is_example:
-        found = [
+        findings = [
             warn(
                 SOURCE_FILE,
                 f"no leadline.toml here: the packaged example {path} is in use",
@@ -46,18 +46,18 @@ def check_source_file(
         if is_example
         else (fail, "the service needs it")
     )
-    found += [
+    findings += [
         level(SOURCE_FILE, f"{fault} ({who})", _setting(fault))
         for fault in _faults(path, env, ("verify",))
     ]
     level = fail if has_worker else warn
-    found += [
+    findings += [
         level(SOURCE_FILE, f"{fault} (the worker needs it)", _setting(fault))
         for fault in _faults(path, env, ("fetch",))
     ]
     for source in file.sources.values():
-        found += _source(source, public_url)
-    return file, found
+        findings += _check_source(source, public_url)
+    return file, findings
 
 
 def _faults(path: Path, env: Mapping[str, str], needs: tuple[SecretUse, ...]) -> list[Fault]:
@@ -68,7 +68,7 @@ def _faults(path: Path, env: Mapping[str, str], needs: tuple[SecretUse, ...]) ->
     return []
 
 
-def _failed(fault: Fault) -> Finding:
+def _finding_from_fault(fault: Fault) -> Finding:
     return fail(SOURCE_FILE, str(fault), _setting(fault))
 
 
@@ -77,7 +77,7 @@ def _setting(fault: Fault) -> str | None:
     return fault.where.partition(" ")[2] or None
 
 
-def _source(source: Source, public_url: str | None) -> Iterator[Finding]:
+def _check_source(source: Source, public_url: str | None) -> Iterator[Finding]:
     subject, setting = f"source {source.name}", f"sources.{source.name}.verify"
     line = f" (line {source.line})" if source.line else ""
     if not is_verified(source):
@@ -87,31 +87,31 @@ def _source(source: Source, public_url: str | None) -> Iterator[Finding]:
             setting,
         )
     elif signs_url(source) and public_url is None:
-        said = (
+        message = (
             "its scheme signs the public URL, which is not known: every request would be"
             f" refused{line}"
         )
-        yield fail(subject, said, "LEADLINE_PUBLIC_URL")
+        yield fail(subject, message, "LEADLINE_PUBLIC_URL")
     else:
         yield ok(
             subject,
             f"{source.adapter} at /in/{source.name}, verified by"
-            f" {source.check.scheme or 'its own scheme'}",
+            f" {source.verification.scheme or 'its own scheme'}",
         )
-    if ADAPTERS[source.adapter].records and not (source.fetch and source.fetch.token_env):
-        said = (
+    if ADAPTERS[source.adapter].record_api and not (source.fetch and source.fetch.token_env):
+        message = (
             f"where {source.adapter} sends ids alone, the worker needs a token to read the"
             f" rest{line}"
         )
-        yield warn(subject, said, f"sources.{source.name}.fetch.token_env")
+        yield warn(subject, message, f"sources.{source.name}.fetch.token_env")
 
 
 def is_verified(source: Source) -> bool:
     """Whether a request must prove where it comes from."""
-    scheme = source.check.scheme
+    scheme = source.verification.scheme
     return scheme != "none" if scheme else ADAPTERS[source.adapter].scheme is not None
 
 
 def signs_url(source: Source) -> bool:
     """Whether the URL that the sender used is part of what is signed."""
-    return source.check.scheme in (None, "hmac") and "{url}" in source.check.signed
+    return source.verification.scheme in (None, "hmac") and "{url}" in source.verification.signed

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from service.checks.finding import advice
 from service.cli import setup
 from service.local.redis import find_running_url, responds
 from worker.encryption import Cipher
@@ -17,11 +16,11 @@ from worker.main import build_auth
 from worker.pipedrive.auth import ApiToken
 from worker.pipedrive.client import Pipedrive, Unlimited, build_http, build_tls
 from worker.pipedrive.metadata import MetadataLookup, read_metadata
-from worker.pipedrive.rate_limiter import Allowance, InLine, plan_of
+from worker.pipedrive.rate_limiter import RateLimiter, WaitingRateLimiter, limits_of_plan
 from worker.settings import Settings
 from worker.store.connection import connect
 
-CALL_SECONDS = 20.0
+CALL_TIMEOUT_SECONDS = 20.0
 NO_CREDENTIALS = (
     (
         "leadline: no Pipedrive credentials: set PIPEDRIVE_API_TOKEN, or PIPEDRIVE_CLIENT_ID,"
@@ -35,14 +34,14 @@ NO_CREDENTIALS = (
 )
 
 
-def store_in_use(settings: Settings) -> str | None:
+def find_answering_redis(settings: Settings) -> str | None:
     """The URL of the workers' Redis, if it answers. Starts none."""
     url = settings.redis_url or find_running_url(settings.data_dir)
     return url if url and responds(url) else None
 
 
 @contextmanager
-def calling(settings: Settings, store: str | None) -> Iterator[Pipedrive]:
+def build_client(settings: Settings, store: str | None) -> Iterator[Pipedrive]:
     """A client with the credentials of the settings, which must be there. OAuth needs `store`,
     where its tokens are shared.
     """
@@ -55,40 +54,44 @@ def calling(settings: Settings, store: str | None) -> Iterator[Pipedrive]:
                 base,
                 ApiToken(settings.pipedrive_api_token),
                 Unlimited(),
-                timeout=CALL_SECONDS,
+                timeout=CALL_TIMEOUT_SECONDS,
             )
             return
         redis = stack.enter_context(connect(store or "", timeout=5.0))
         auth = build_auth(settings, redis, Cipher(settings.encryption_keys))
-        plan = plan_of(
+        plan = limits_of_plan(
             settings.pipedrive_plan,
             settings.pipedrive_seats,
             settings.pipedrive_daily_tokens,
             oauth=settings.uses_oauth,
         )
         yield Pipedrive(
-            http, base, auth, InLine(Allowance(redis, plan), time.sleep), timeout=CALL_SECONDS
+            http,
+            base,
+            auth,
+            WaitingRateLimiter(RateLimiter(redis, plan), time.sleep),
+            timeout=CALL_TIMEOUT_SECONDS,
         )
 
 
 @contextmanager
-def opened() -> Iterator[Pipedrive]:
+def open_client() -> Iterator[Pipedrive]:
     """A client for one command. Without credentials, or on an error of ours, the command ends with
     1 and says what to do.
     """
-    settings = setup.settings()
+    settings = setup.load_settings()
     if not settings.has_credentials:
-        setup.stop(*NO_CREDENTIALS)
+        setup.exit_with_error(*NO_CREDENTIALS)
     with ExitStack() as stack:
-        store = store_in_use(settings)
+        store = find_answering_redis(settings)
         if store is None and settings.uses_oauth:
-            store = stack.enter_context(setup.store_url(settings))
+            store = stack.enter_context(setup.redis_url(settings))
         try:
-            yield stack.enter_context(calling(settings, store))
+            yield stack.enter_context(build_client(settings, store))
         except LeadlineError as error:
-            setup.stop(f"leadline: {error}; {advice(error)[0]}")
+            setup.exit_with_error(f"leadline: {error}; {error.advice}")
 
 
-def directory_of(client: Pipedrive) -> MetadataLookup:
+def build_lookup(client: Pipedrive) -> MetadataLookup:
     """The account's names, each kind read when it is first asked for."""
     return MetadataLookup(lambda kind: read_metadata(kind, client, time.time()))

@@ -158,11 +158,11 @@ def day(now: float, dice: random.Random) -> Iterator[Submission]:
 def causes() -> Iterator[tuple[str, Cause, int, float, float]]:
     """Source, cause, how many, and between how many hours ago."""
     known = ["Cold", "Customer", "Hot", "Partner", "Warm", "Website"]
-    label = UnknownName("label", "Webinar", setting="sources.webinar.lead.labels", known=known)
+    label = UnknownName("label", "Webinar", setting="sources.webinar.lead.labels", available=known)
     yield "webinar", cause_of(label, step="names", source="webinar"), 21, 3.2, 0.2
     channels = ["Campaigns", "Marketplace", "Paid search", "Partner", "Web forms"]
     channel = UnknownName(
-        "channel", "Partner portal", setting="sources.partner.lead.channel", known=channels
+        "channel", "Partner portal", setting="sources.partner.lead.channel", available=channels
     )
     yield "partner", cause_of(channel, step="names", source="partner"), 9, 9.5, 1.1
     currency = Invalid(

@@ -135,8 +135,8 @@ def sign_in(page: Page) -> None:
     page.evaluate("window.mark = 1")
 
 
-NOBODY, CURRENCY = "Nobody to reach", "refuses the field “value.currency”"
-LABEL, CHANNEL = "does not have the label", "does not have the channel"
+NOBODY, CURRENCY = "No contact details", "rejected the lead's currency"
+LABEL, CHANNEL = "missing a label", "missing a channel"
 
 
 def mend_one(story: Story) -> None:

@@ -317,7 +317,7 @@ def test_within_the_allowance_of_the_workers(
     assert int(redis.get(keys.DEFAULT_ACCOUNT.allowance("left")) or 0) == 5
     spent = run("labels", "list", **env)
     assert spent.exit_code == 1
-    assert "tokens are spent" in spent.stderr
+    assert "tokens are used up" in spent.stderr
 
 
 def test_oauth_shares_its_tokens(run: Run, redis: redis_py.Redis, redis_url: str) -> None:

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 
 from service.docs_document import openapi
 from service.ops import export
-from service.ops.queries import Loading, Reader
+from service.ops.queries import Loading, SubmissionQueries
 from tests.flow.ops_world import CAUSE, VIEWER, Desk, open_desk
 from worker.causes import cause_id
 from worker.contract import State
@@ -96,7 +96,7 @@ def test_while_the_lists_load_the_answer_says_how_far_it_is(
     def loading(*_: Any, **__: Any) -> Any:
         raise Loading(10, 40)
 
-    monkeypatch.setattr("service.ops.search_index.Index.current", loading)
+    monkeypatch.setattr("service.ops.search_index.SearchIndex.current", loading)
     answer = desk.get("submissions")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
     assert "10 of 40" in answer.json()["detail"]
@@ -156,10 +156,10 @@ def test_causes_answer_as_the_contract_says(desk: Desk) -> None:
     assert set(card) >= wanted
     assert (card["count"], card["title"], card["ignored"]) == (
         2,
-        "Pipedrive refuses the field “title” at the lead",
+        "Pipedrive rejected the lead's title",
         False,
     )
-    desk.actions.ignore(card["id"], "olga")
+    desk.actions.ignore_cause(card["id"], "olga")
     assert desk.get("causes").json()["items"][0]["ignored"] is True
     assert desk.get("causes?ignored=0").json()["total"] == 0
 
@@ -222,7 +222,7 @@ def test_a_viewer_may_not_ask_what_exists(desk: Desk) -> None:
 
 def test_exports_hold_the_whole_list(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every match is in the file, over as many batches as it takes, and only the matches."""
-    monkeypatch.setattr(export, "BATCH", 2)
+    monkeypatch.setattr(export, "BATCH_SIZE", 2)
     dead = desk.dead(5)
     desk.accept(2)
     table = desk.get("export.csv?state=dead")
@@ -251,7 +251,7 @@ def test_an_export_that_cannot_begin_is_refused(
     def away(*_: Any, **__: Any) -> Any:
         raise StoreUnavailable("away")
 
-    monkeypatch.setattr(Reader, "lines", away)
+    monkeypatch.setattr(SubmissionQueries, "export_rows", away)
     assert desk.get("export.csv").status_code == 503
 
 

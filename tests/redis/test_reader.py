@@ -16,7 +16,8 @@ import redis as redis_py
 from msgspec import structs
 
 from service.ops import search_index
-from service.ops.queries import Filter, FilterError, Loading, NotFound, Reader
+from service.ops.errors import NotFound
+from service.ops.queries import Filter, FilterError, Loading, SubmissionQueries
 from service.sources.schema import Source
 from tests.flow.intake_world import FixedSources
 from tests.redis.store import submission
@@ -59,8 +60,8 @@ SOURCES = {
 
 
 @pytest.fixture
-def reader(ledger: Ledger, tmp_path: Path) -> Reader:
-    return Reader(ledger, FixedSources(SOURCES), tmp_path)
+def reader(ledger: Ledger, tmp_path: Path) -> SubmissionQueries:
+    return SubmissionQueries(ledger, FixedSources(SOURCES), tmp_path)
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ def store(aredis: Client, redis: redis_py.Redis) -> Store:
     return take
 
 
-def found(reader: Reader, **filter: str) -> list[str]:
+def found(reader: SubmissionQueries, **filter: str) -> list[str]:
     return [item.id for item in reader.submissions(Filter(**filter)).items]
 
 
@@ -94,7 +95,7 @@ def found(reader: Reader, **filter: str) -> list[str]:
 
 
 def test_an_answer_knows_what_happened_before_the_question(
-    reader: Reader, ledger: Ledger, store: Store
+    reader: SubmissionQueries, ledger: Ledger, store: Store
 ) -> None:
     """A change of state is in the very next answer, in list, count and filter."""
     [mine] = store(state=State.DEAD)
@@ -107,13 +108,13 @@ def test_an_answer_knows_what_happened_before_the_question(
 
 
 def test_what_was_there_before_the_first_question_is_found(
-    reader: Reader, store: Store, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
+    reader: SubmissionQueries, store: Store, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every record of every state is read, over pages and over equal times, also where the stream
     told nothing of it.
     """
-    monkeypatch.setattr(search_index, "AT_ONCE", 3)
-    monkeypatch.setattr(search_index, "BATCH", 2)
+    monkeypatch.setattr(search_index, "IDS_PER_READ", 3)
+    monkeypatch.setattr(search_index, "BATCH_SIZE", 2)
     ids = store(8) + store(4, State.DEAD)
     redis.delete(keys.CHANGES)
     same = dict.fromkeys(ids[:7], 1_700_000_000.0)
@@ -123,7 +124,7 @@ def test_what_was_there_before_the_first_question_is_found(
 
 
 def test_who_fell_out_of_the_stream_reads_everything_anew(
-    reader: Reader, ledger: Ledger, store: Store, redis: redis_py.Redis
+    reader: SubmissionQueries, ledger: Ledger, store: Store, redis: redis_py.Redis
 ) -> None:
     """Where the entry that was read last is gone from the stream, what came between is not
     missed.
@@ -138,7 +139,7 @@ def test_who_fell_out_of_the_stream_reads_everything_anew(
 
 
 def test_an_emptied_redis_empties_the_lists(
-    reader: Reader, store: Store, redis: redis_py.Redis
+    reader: SubmissionQueries, store: Store, redis: redis_py.Redis
 ) -> None:
     """After FLUSHALL nothing is shown that is not there, and what comes then is."""
     store(3)
@@ -150,7 +151,7 @@ def test_an_emptied_redis_empties_the_lists(
 
 
 def test_a_record_that_vanished_leaves_the_lists(
-    reader: Reader, store: Store, redis: redis_py.Redis
+    reader: SubmissionQueries, store: Store, redis: redis_py.Redis
 ) -> None:
     """A line whose record is gone is not shown, and counted no more."""
     first, second = store(2)
@@ -161,7 +162,7 @@ def test_a_record_that_vanished_leaves_the_lists(
 
 
 def test_erased_content_is_found_no_more(
-    reader: Reader, store: Store, redis: redis_py.Redis
+    reader: SubmissionQueries, store: Store, redis: redis_py.Redis
 ) -> None:
     """Once the content is gone from the record, no search finds it and nobody's name is shown."""
     [mine] = store(
@@ -179,7 +180,7 @@ def test_erased_content_is_found_no_more(
     [item] = reader.submissions(Filter()).items
     assert (item.who, item.campaign, item.state) == ("", None, State.ERASED)
     assert found(reader, q="canary") == []
-    table = reader._index.known()
+    table = reader._index.peek()
     assert "canary" not in str(table.ask("select * from submission")) + str(
         table.ask("select * from text")
     )
@@ -195,9 +196,9 @@ def test_sealed_content_is_searched(redis: redis_py.Redis, aredis: Client, tmp_p
     )
     redis.hset(keys.submission(mine.id), "lead", sealed)
     assert b"Ada" not in redis.hget(keys.submission(mine.id), "lead")  # type: ignore[operator]
-    reader = Reader(Ledger(redis, cipher), None, tmp_path)
+    reader = SubmissionQueries(Ledger(redis, cipher), None, tmp_path)
     assert found(reader, q="lovelace") == [mine.id]
-    blind = Reader(Ledger(redis, Cipher(())), None, tmp_path)
+    blind = SubmissionQueries(Ledger(redis, Cipher(())), None, tmp_path)
     assert found(blind, q="lovelace") == []
     assert (blind.submissions(Filter()).total, blind.submission(mine.id, reveal=True).sealed) == (
         1,
@@ -206,20 +207,20 @@ def test_sealed_content_is_searched(redis: redis_py.Redis, aredis: Client, tmp_p
 
 
 def test_many_ask_at_once_and_one_builds(
-    reader: Reader, store: Store, monkeypatch: pytest.MonkeyPatch
+    reader: SubmissionQueries, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many threads ask the first question, everything is read once, and all get the whole
     answer.
     """
     store(50)
     builds: list[int] = []
-    original = search_index.Index._read_everything
+    original = search_index.SearchIndex._read_everything
 
-    def counted(self: search_index.Index) -> None:
+    def counted(self: search_index.SearchIndex) -> None:
         builds.append(1)
         original(self)
 
-    monkeypatch.setattr(search_index.Index, "_read_everything", counted)
+    monkeypatch.setattr(search_index.SearchIndex, "_read_everything", counted)
     with ThreadPoolExecutor(8) as pool:
         totals = list(pool.map(lambda _: reader.submissions(Filter()).total, range(16)))
     assert totals == [50] * 16
@@ -227,22 +228,22 @@ def test_many_ask_at_once_and_one_builds(
 
 
 def test_while_it_loads_pages_show_what_there_is(
-    reader: Reader, store: Store, monkeypatch: pytest.MonkeyPatch
+    reader: SubmissionQueries, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A question that cannot wait is told how far the index is; the newest are shown meanwhile."""
-    monkeypatch.setattr(search_index, "BATCH", 10)
+    monkeypatch.setattr(search_index, "BATCH_SIZE", 10)
     go_on, begun = threading.Event(), threading.Event()
-    original = search_index.Index._take
+    original = search_index.SearchIndex._take
 
-    def slow(self: search_index.Index, table: Any, ids: Any) -> None:
+    def slow(self: search_index.SearchIndex, table: Any, ids: Any) -> None:
         original(self, table, ids)
         begun.set()
         assert go_on.wait(10)
 
     store(30)
     newest = store(10)
-    monkeypatch.setattr(search_index.Index, "_take", slow)
-    hurried = reader.within(0.0)
+    monkeypatch.setattr(search_index.SearchIndex, "_take", slow)
+    hurried = reader.with_patience(0.0)
     with pytest.raises(Loading):
         hurried.submissions(Filter())
     assert begun.wait(10)
@@ -266,7 +267,7 @@ def test_while_redis_is_away_the_last_known_is_shown(
     """
     [mine] = store(state=State.DEAD, cause=LABELS)
     with connect(redis_url) as client:
-        reader = Reader(Ledger(client, Cipher(())), None, tmp_path)
+        reader = SubmissionQueries(Ledger(client, Cipher(())), None, tmp_path)
         assert found(reader) == [mine]
         assert reader.overview().states["dead"] == 1
         client.connection_pool = connect(f"unix://{tmp_path}/none.sock").connection_pool
@@ -288,7 +289,7 @@ def test_while_redis_is_away_the_last_known_is_shown(
 # --------------------------------------------------------------------------------------------
 
 
-def test_pages_follow_each_other(reader: Reader, store: Store) -> None:
+def test_pages_follow_each_other(reader: SubmissionQueries, store: Store) -> None:
     """Every match comes once, the latest change first, whatever comes in between; the total counts
     all of them.
     """
@@ -307,13 +308,13 @@ def test_pages_follow_each_other(reader: Reader, store: Store) -> None:
 
 
 def test_the_pages_of_a_search_follow_each_other(
-    reader: Reader, store: Store, monkeypatch: pytest.MonkeyPatch
+    reader: SubmissionQueries, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same for a search, whether its matches are few or many."""
     ids = store(9, name="Grace Hopper")
     store(5)
     for few in (3_000, 3):
-        monkeypatch.setattr("service.ops.search_table.FEW", few)
+        monkeypatch.setattr("service.ops.search_table.MAX_CACHED_MATCHES", few)
         store(1, name="Nobody")
         seen: list[str] = []
         cursor = None
@@ -363,7 +364,9 @@ def test_the_pages_of_a_search_follow_each_other(
         ({"q": "https://acme.example"}, set()),
     ],
 )
-def test_filters(reader: Reader, store: Store, filter: dict[str, str], expected: set[str]) -> None:
+def test_filters(
+    reader: SubmissionQueries, store: Store, filter: dict[str, str], expected: set[str]
+) -> None:
     """Each filter, and each word of the search box, finds what it says and nothing else."""
     names = {
         store(phone="+491701234567", utm=Utm(campaign="Spring Sale"))[0]: "ada",
@@ -377,7 +380,7 @@ def test_filters(reader: Reader, store: Store, filter: dict[str, str], expected:
     assert set(reader.ids(Filter.parse(filter))) == {item.id for item in page.items}
 
 
-def test_an_id_finds_its_submission(reader: Reader, store: Store) -> None:
+def test_an_id_finds_its_submission(reader: SubmissionQueries, store: Store) -> None:
     """By the whole id or its end, whatever the case."""
     ids = store(3)
     assert found(reader, q=ids[1]) == [ids[1]]
@@ -385,7 +388,7 @@ def test_an_id_finds_its_submission(reader: Reader, store: Store) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["x", "%%", "gqM", "ü", "kgEC", "AAAA"])
-def test_a_cursor_that_no_page_gave_is_refused(reader: Reader, cursor: str) -> None:
+def test_a_cursor_that_no_page_gave_is_refused(reader: SubmissionQueries, cursor: str) -> None:
     """Rubbish is no place in a list."""
     with pytest.raises(FilterError) as error:
         reader.submissions(Filter(), cursor=cursor)
@@ -393,14 +396,14 @@ def test_a_cursor_that_no_page_gave_is_refused(reader: Reader, cursor: str) -> N
 
 
 @pytest.mark.parametrize("limit", [0, -1, 201])
-def test_a_page_has_its_bounds(reader: Reader, limit: int) -> None:
+def test_a_page_has_its_bounds(reader: SubmissionQueries, limit: int) -> None:
     """One line at least, two hundred at most."""
     with pytest.raises(FilterError) as error:
         reader.submissions(Filter(), limit=limit)
     assert error.value.field == "limit"
 
 
-def test_a_list_is_masked_unless_revealed(reader: Reader, store: Store) -> None:
+def test_a_list_is_masked_unless_revealed(reader: SubmissionQueries, store: Store) -> None:
     """Who it is shows only on request; campaign, channel by the rule and the cause in words are for
     everybody.
     """
@@ -411,14 +414,14 @@ def test_a_list_is_masked_unless_revealed(reader: Reader, store: Store) -> None:
     [plain] = reader.submissions(Filter(), reveal=True).items
     assert (masked.who, plain.who) == ("A… L… · Acme", "Ada Lovelace · Acme")
     assert (masked.campaign, masked.channel) == ("spring", "Paid search")
-    assert masked.cause_title == "Pipedrive does not have the label that the source file names"
+    assert masked.cause_title == "Pipedrive is missing a label that the source file uses"
 
 
 # -- causes
 # --------------------------------------------------------------------------------------------------
 
 
-def test_causes_are_counted(reader: Reader, store: Store) -> None:
+def test_causes_are_counted(reader: SubmissionQueries, store: Store) -> None:
     """What died of the same thing is one card: how many, of which sources, since when, and what to
     mend.
     """
@@ -438,7 +441,9 @@ def test_causes_are_counted(reader: Reader, store: Store) -> None:
         assert reader.submissions(Filter(cause=card.id)).total == card.count
 
 
-def test_only_the_dead_count_for_a_cause(reader: Reader, store: Store, ledger: Ledger) -> None:
+def test_only_the_dead_count_for_a_cause(
+    reader: SubmissionQueries, store: Store, ledger: Ledger
+) -> None:
     """What was discarded or goes again is not counted, and the list behind the card agrees."""
     first, _ = store(2, State.DEAD, cause=LABELS)
     ledger.discard(first, "kim", "")
@@ -447,7 +452,7 @@ def test_only_the_dead_count_for_a_cause(reader: Reader, store: Store, ledger: L
 
 
 def test_an_ignored_cause_comes_back_by_itself(
-    reader: Reader, store: Store, ledger: Ledger
+    reader: SubmissionQueries, store: Store, ledger: Ledger
 ) -> None:
     """Ignored, it needs nobody; once something dies of it again it does."""
     store(1, State.DEAD, cause=LABELS)
@@ -464,13 +469,13 @@ def test_an_ignored_cause_comes_back_by_itself(
 # ------------------------------------------------------------------------------------------------
 
 
-def test_an_unknown_id_is_not_found(reader: Reader) -> None:
+def test_an_unknown_id_is_not_found(reader: SubmissionQueries) -> None:
     """There is nothing to show of what is not there."""
     with pytest.raises(NotFound):
         reader.submission("01ARZ3NDEKTSV4RRFFQ69G5FAV", reveal=True)
 
 
-def test_attribution_names_what_set_it(reader: Reader, store: Store) -> None:
+def test_attribution_names_what_set_it(reader: SubmissionQueries, store: Store) -> None:
     """Each value says whether a rule, the source, a default, the payload or the page's address set
     it.
     """
@@ -496,7 +501,7 @@ def test_attribution_names_what_set_it(reader: Reader, store: Store) -> None:
     }
 
 
-def test_attribution_without_a_rule(reader: Reader, store: Store) -> None:
+def test_attribution_without_a_rule(reader: SubmissionQueries, store: Store) -> None:
     """Where no rule matches the source's settings stand; of a source that is gone from the file
     nothing is known.
     """
@@ -506,7 +511,9 @@ def test_attribution_without_a_rule(reader: Reader, store: Store) -> None:
     assert "no source" in reader.submission(other, reveal=False).attribution["error"]
 
 
-def test_an_edited_lead_shows_what_came_in(reader: Reader, store: Store, ledger: Ledger) -> None:
+def test_an_edited_lead_shows_what_came_in(
+    reader: SubmissionQueries, store: Store, ledger: Ledger
+) -> None:
     """What the stored bytes read to stands beside the mended lead; of one that nobody edited there
     is nothing to compare.
     """
@@ -532,7 +539,7 @@ def a_form(body: bytes) -> bytes:
     return Cipher(()).encrypt(msgspec.msgpack.encode(raw))
 
 
-def test_a_detail_is_masked_unless_revealed(reader: Reader, store: Store) -> None:
+def test_a_detail_is_masked_unless_revealed(reader: SubmissionQueries, store: Store) -> None:
     """No part of the masked answer holds the person: neither lead nor bytes nor headers nor
     query.
     """
@@ -554,13 +561,13 @@ def test_a_detail_is_masked_unless_revealed(reader: Reader, store: Store) -> Non
 
 
 def test_the_chart_counts_by_hour(
-    reader: Reader, store: Store, ledger: Ledger, redis: redis_py.Redis
+    reader: SubmissionQueries, store: Store, ledger: Ledger, redis: redis_py.Redis
 ) -> None:
     """What came in stands in its hour, and a configured source that never spoke has its line."""
     now = ledger.now()
     for mine, ago in zip(store(3, source="partner"), (0, 3600, 30 * 3600), strict=True):
         redis.hset(keys.submission(mine), "received_at", str(now - ago))
-    chart = reader.chart(24)
+    chart = reader.activity(24)
     lines = {line.source: line for line in chart.sources}
     assert list(lines) == ["contact", "partner"]
     assert (len(chart.hours), lines["partner"].received[-2:], sum(lines["partner"].received)) == (
@@ -572,7 +579,7 @@ def test_the_chart_counts_by_hour(
 
 
 def test_a_source_that_fell_silent_is_marked(
-    reader: Reader, store: Store, ledger: Ledger, redis: redis_py.Redis
+    reader: SubmissionQueries, store: Store, ledger: Ledger, redis: redis_py.Redis
 ) -> None:
     """One that spoke every ten minutes and not for hours is silent; one that speaks once a day is
     not, after as long.
@@ -581,7 +588,7 @@ def test_a_source_that_fell_silent_is_marked(
     for name, gap in (("busy", 600), ("daily", 12 * 3600)):
         for number, mine in enumerate(store(12, source=name)):
             redis.hset(keys.submission(mine), "received_at", str(now - 4 * 3600 - number * gap))
-    assert {line.source: line.silent for line in reader.chart().sources} == {
+    assert {line.source: line.silent for line in reader.activity().sources} == {
         "busy": True,
         "contact": False,
         "daily": False,

@@ -1,4 +1,4 @@
-"""What is told to the alert webhook, when, and in which words."""
+"""What the alert webhook is sent, when, and in which words."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from service.alerts.webhook import AlertWebhook, build_http
 
 CALM: dict[str, Any] = {
     "dead": {}, "oldest_seconds": 0.0, "oldest_limit": 900.0, "paused": None, "workers": 1,
-    "silent": {}, "lacking": 0,
+    "silent": {}, "missing_names": 0,
 }  # fmt: skip
 
 
@@ -58,14 +58,14 @@ def keys_of(**facts: Any) -> dict[str, Condition]:
         ({"oldest_seconds": 11_400.0, "paused": "token refused"}, ["oldest"], "token refused"),
         ({"workers": 0}, ["workers"], "leadline work"),
         ({"silent": {"contact": 7200.0}}, ["silent:contact"], "silent for 2 h"),
-        ({"lacking": 2}, ["drift"], "2 names"),
+        ({"missing_names": 2}, ["drift"], "2 names"),
     ],
 )
 def test_what_is_wrong(facts: dict[str, Any], keys: list[str], words: str) -> None:
     """Each fault is a condition of its own key, in words that say how much and what to do."""
-    found = keys_of(**facts)
-    assert list(found) == keys
-    assert words in " ".join(condition.text for condition in found.values())
+    conditions = keys_of(**facts)
+    assert list(conditions) == keys
+    assert words in " ".join(condition.text for condition in conditions.values())
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_what_is_wrong(facts: dict[str, Any], keys: list[str], words: str) -> No
     [(True, 0, None), (True, 3, "spool"), (False, 0, "redis"), (False, 3, "redis")],
 )
 def test_what_a_machine_sees(redis: bool, spool: int, key: str | None) -> None:
-    """Redis away and a spool that does not drain are told by each machine for itself."""
+    """Each machine reports an unreachable Redis and a spool that does not drain for itself."""
     assert [condition.key for condition in machine_conditions(redis=redis, spool=spool)] == (
         [key] if key else []
     )
@@ -83,18 +83,18 @@ def test_what_a_machine_sees(redis: bool, spool: int, key: str | None) -> None:
     ("count", "level"), [(10, 1), (19, 1), (20, 2), (39, 2), (40, 3), (1000, 7)]
 )
 def test_a_cause_grows_by_doubling(count: int, level: int) -> None:
-    """Ten dead letters of one cause are told by themselves, and each doubling again."""
+    """Ten dead letters of one cause are an alert of their own, and so is each doubling."""
     assert keys_of(dead={"a": DeadCause("x", count)})["cause:a"].level == level
 
 
 class Story:
-    """Conditions over time; gathers what is told."""
+    """Conditions over time; gathers what is sent."""
 
     def __init__(self) -> None:
-        self.standing: dict[str, AlertState] = {}
+        self.alerts: dict[str, AlertState] = {}
 
     def at(self, now: float, *raised: Condition) -> list[str]:
-        self.standing, messages = update_alerts(self.standing, raised, now)
+        self.alerts, messages = update_alerts(self.alerts, raised, now)
         return ["recovered" if message.recovered else message.text for message in messages]
 
 
@@ -104,8 +104,8 @@ def condition(level: int = 1, *, after: float = 0.0, calm: float = 300.0) -> Con
     )
 
 
-def test_told_once_and_recovered_once() -> None:
-    """A condition that holds is told once; when it has been gone for a while, that is told once."""
+def test_sent_once_and_recovered_once() -> None:
+    """A condition that holds is sent once; when it has been gone for a while, that is sent once."""
     story = Story()
     assert story.at(0, condition()) == ["Level 1"]
     assert [story.at(now, condition()) for now in (15, 30, 4000)] == [[], [], []]
@@ -114,8 +114,8 @@ def test_told_once_and_recovered_once() -> None:
     assert story.at(9999) == []
 
 
-def test_what_passes_quickly_is_not_told() -> None:
-    """A condition that goes before it has held long enough is never told, nor its recovery."""
+def test_what_passes_quickly_is_not_sent() -> None:
+    """A condition that goes before it has held long enough is never sent, nor is its recovery."""
     story = Story()
     assert story.at(0, condition(after=60)) == []
     assert story.at(59, condition(after=60)) == []
@@ -125,16 +125,14 @@ def test_what_passes_quickly_is_not_told() -> None:
 
 
 def test_no_flapping() -> None:
-    """What comes and goes is one alert: it is not called recovered in between, and not told
-    anew.
-    """
+    """What comes and goes is one alert: it is not called recovered and sent again in between."""
     story = Story()
-    told = [story.at(now, *([condition()] if now % 120 == 0 else [])) for now in range(0, 3600, 60)]
-    assert [each for each in told if each] == [["Level 1"]]
+    sent = [story.at(now, *([condition()] if now % 120 == 0 else [])) for now in range(0, 3600, 60)]
+    assert [each for each in sent if each] == [["Level 1"]]
 
 
-def test_growth_is_told_again() -> None:
-    """A higher level is told again, not more often than every five minutes; a lower one is not."""
+def test_growth_is_sent_again() -> None:
+    """A higher level is sent again, at most every five minutes; a lower one is not."""
     story = Story()
     assert story.at(0, condition(1)) == ["Level 1"]
     assert story.at(15, condition(2)) == []
@@ -145,13 +143,13 @@ def test_growth_is_told_again() -> None:
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 400)), max_size=60))
 def test_alarm_and_recovery_alternate(steps: Iterable[tuple[bool, int]]) -> None:
-    """Whatever happens, an alert is followed by its recovery before it is told again."""
-    story, now, told = Story(), 0.0, []
+    """Whatever happens, an alert is followed by its recovery before it is sent again."""
+    story, now, sent = Story(), 0.0, []
     for raised, seconds in steps:
         now += seconds
-        told += story.at(now, *([condition(after=30)] if raised else []))
-    assert all(one != other for one, other in pairwise(told))
-    assert not told or told[0] != "recovered"
+        sent += story.at(now, *([condition(after=30)] if raised else []))
+    assert all(one != other for one, other in pairwise(sent))
+    assert not sent or sent[0] != "recovered"
 
 
 WEEK = 7 * 24
@@ -182,16 +180,14 @@ def busy(per_hour: int, days: int, only: range = range(24)) -> dict[int, int]:
     ],
 )
 def test_silence(hours: dict[int, int], since: int, silence: float, unusual: bool) -> None:
-    """A source is silent when at least six would have come, as on the same hours of earlier
-    days.
-    """
+    """A source is silent when six would have come by the same hours of earlier days."""
     last = since * HOUR_SECONDS
-    found = unusual_silence(hours, float(last), last + silence * HOUR_SECONDS)
-    assert found == (silence * HOUR_SECONDS if unusual else None)
+    silent_for = unusual_silence(hours, float(last), last + silence * HOUR_SECONDS)
+    assert silent_for == (silence * HOUR_SECONDS if unusual else None)
 
 
 def test_quiet_weekends_are_usual() -> None:
-    """A source that speaks on working days only is not silent on a Saturday."""
+    """A source that is active on working days only is not silent on a Saturday."""
     hours = {START + hour: 30 for hour in range(4 * WEEK) if hour // 24 % 7 < 5}
     friday_night = float((START + 3 * WEEK + 5 * 24) * HOUR_SECONDS)
     assert (
@@ -204,27 +200,23 @@ def test_quiet_weekends_are_usual() -> None:
     )
 
 
-def test_a_counter_is_heard_by_its_rise() -> None:
-    """The first reading of a counter says nothing, a rise is what came, a fall is a store that lost
-    its data.
-    """
-    watched = MonitorState()
+def test_activity_is_the_rise_of_a_counter() -> None:
+    """The first reading says nothing, a rise is what arrived, a fall is a store that lost data."""
+    state = MonitorState()
     for now, total in ((0.0, 100.0), (60.0, 103.0), (3700.0, 104.0), (7300.0, 2.0), (7400.0, 5.0)):
-        watched.record_totals({"contact": total}, now)
-    assert watched.sources["contact"].hours == {0: 3, 1: 1, 2: 3}
-    assert watched.sources["contact"].last_rise_at == 7400.0
+        state.record_totals({"contact": total}, now)
+    assert state.sources["contact"].hours == {0: 3, 1: 1, 2: 3}
+    assert state.sources["contact"].last_rise_at == 7400.0
 
 
-def test_what_is_stored_of_another_version_starts_afresh() -> None:
-    """A state that cannot be read stops nothing."""
-    assert decode(b'{"standing": 3}').alerts == {}
+def test_a_state_of_another_version_starts_afresh() -> None:
+    """A state that cannot be read is replaced."""
+    assert decode(b'{"alerts": 3}').alerts == {}
     assert decode(None).sources == {}
 
 
 def test_messages_mention_nobody() -> None:
-    """Signs that Slack reads as a mention or a link are written as text; a link leads to the
-    console.
-    """
+    """Text that Slack reads as a mention or a link is escaped; a link leads to the console."""
     with build_http() as http:
         body = AlertWebhook("http://127.0.0.1:1", "https://leads.example/", http).body(
             [
@@ -263,5 +255,5 @@ def test_a_flood_is_one_post() -> None:
     ],
 )
 def test_spans(seconds: float, text: str) -> None:
-    """Two units at the most."""
+    """Two units at most."""
     assert format_span(seconds) == text

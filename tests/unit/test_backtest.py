@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from service.reports.backtest import FIELDS_COUNTED, Change, Finding, Totals, Verdict, backtest
+from service.reports.backtest import MAX_FIELDS_COUNTED, FieldChange, BacktestResult, BacktestTotals, BacktestVerdict, backtest
 from service.sources.request import InboundRequest, Outcome
 from service.sources.schema import Source
 from service.sources.source_file.loader import load_sources
@@ -41,7 +41,7 @@ def one(config: Source, request: InboundRequest, **changes: Any) -> Record:
     return structs.replace(record, **changes)
 
 
-def told(record: Record, now: str, before: str | None = None) -> Finding:
+def told(record: Record, now: str, before: str | None = None) -> BacktestResult:
     return backtest(
         record, source(now), source(before) if before is not None else None, reveal=True
     )
@@ -60,7 +60,7 @@ def test_an_unchanged_file_changes_nothing(case: Case) -> None:
             continue
         found = backtest(spooled_record(submission), config, reveal=True)
         assert found.verdict is (
-            Verdict.FAILS if found.outcome is Outcome.NO_CONTACT else Verdict.SAME
+            BacktestVerdict.FAILS if found.outcome is Outcome.NO_CONTACT else BacktestVerdict.SAME
         ), found
         assert not found.new_failure
         assert found.fields == found.writing == []
@@ -70,7 +70,7 @@ def test_fields_before_and_after() -> None:
     """Each field that a new map or label moves is named with what it was and what it would be."""
     record = one(source(), form(**ADA, Team="x"))
     found = told(record, 'map = { Team = "job_title" }')
-    assert found.verdict is Verdict.CHANGED
+    assert found.verdict is BacktestVerdict.CHANGED
     assert [(c.field, c.before, c.after) for c in found.fields] == [
         ("answers.Team", "x", None),
         ("job_title", None, "x"),
@@ -105,9 +105,9 @@ def test_changed_rules_show_against_the_file_as_it_was() -> None:
     moved = old.replace(
         "[[", '[[sources.x.rules]]\nwhen = { utm_source = "bing" }\nchannel = "B"\n[[', 1
     )
-    assert told(record, moved, old).verdict is Verdict.SAME
+    assert told(record, moved, old).verdict is BacktestVerdict.SAME
     found = told(record, old.replace("Ads", "Paid search"), old)
-    assert found.verdict is Verdict.WRITTEN
+    assert found.verdict is BacktestVerdict.WRITTEN
     assert [(c.field, c.before, c.after) for c in found.writing] == [
         ("channel", "Ads", "Paid search")
     ]
@@ -126,16 +126,16 @@ def test_what_would_fail(toml: str, fails: bool) -> None:
     is no failure.
     """
     found = told(one(source(), form(**ADA)), toml)
-    assert (found.verdict is Verdict.FAILS, found.new_failure) == (fails, fails)
+    assert (found.verdict is BacktestVerdict.FAILS, found.new_failure) == (fails, fails)
     assert found.why
-    assert fails or found.verdict is Verdict.NO_LEAD_NOW
+    assert fails or found.verdict is BacktestVerdict.NO_LEAD_NOW
 
 
 def test_nobody_to_reach_any_more() -> None:
     """A map that takes the only contact away fails."""
     found = told(one(source(), form(email="a@example.com")), 'map = { email = "answers.B" }')
     assert (found.verdict, found.outcome, found.new_failure) == (
-        Verdict.FAILS,
+        BacktestVerdict.FAILS,
         Outcome.NO_CONTACT,
         True,
     )
@@ -144,7 +144,7 @@ def test_nobody_to_reach_any_more() -> None:
 def test_a_source_that_is_gone() -> None:
     """What its source is gone for fails."""
     found = backtest(one(source(), form(**ADA)), None)
-    assert (found.verdict, found.new_failure) == (Verdict.FAILS, True)
+    assert (found.verdict, found.new_failure) == (BacktestVerdict.FAILS, True)
     assert found.why is not None
     assert "no such source" in found.why
 
@@ -154,8 +154,8 @@ def test_what_failed_before_is_not_new() -> None:
     dead = one(source(), form(mystery="call ada@example.com", field1="+442079460018"))
     assert dead.state is State.DEAD
     same = told(dead, "")
-    assert (same.verdict, same.new_failure) == (Verdict.FAILS, False)
-    assert told(dead, 'map = { field1 = "phone" }').verdict is Verdict.LEAD_NOW
+    assert (same.verdict, same.new_failure) == (BacktestVerdict.FAILS, False)
+    assert told(dead, 'map = { field1 = "phone" }').verdict is BacktestVerdict.LEAD_NOW
 
 
 def test_what_cannot_be_written() -> None:
@@ -164,7 +164,7 @@ def test_what_cannot_be_written() -> None:
     record = one(config, form(**ADA))
     broken = structs.replace(config, lead=structs.replace(config.lead, origin_id="{name}"))
     found = backtest(record, broken, config)
-    assert (found.verdict, found.new_failure) == (Verdict.FAILS, True)
+    assert (found.verdict, found.new_failure) == (BacktestVerdict.FAILS, True)
     assert "origin_id" in (found.why or "")
 
 
@@ -178,10 +178,10 @@ def test_an_edited_lead_is_named() -> None:
         record, lead=structs.replace(record.lead, phone="+442079460018"), edited_by="ada"
     )
     found = told(mended, "")
-    assert (found.verdict, found.edited_by) == (Verdict.EDITED, "ada")
+    assert (found.verdict, found.edited_by) == (BacktestVerdict.EDITED, "ada")
     assert [(c.field, c.after) for c in found.fields] == [("phone", None)]
-    assert told(mended, "", "").verdict is Verdict.SAME
-    assert told(mended, 'map = { Firma = "answers.F" }', "").verdict is Verdict.CHANGED
+    assert told(mended, "", "").verdict is BacktestVerdict.SAME
+    assert told(mended, 'map = { Firma = "answers.F" }', "").verdict is BacktestVerdict.CHANGED
 
 
 def test_events_of_one_request_are_told_apart() -> None:
@@ -193,10 +193,10 @@ def test_events_of_one_request_are_told_apart() -> None:
         {"all": [{"id": n, "email": f"{n}@example.com", "name": f"Name {n}"} for n in "abc"]}
     )
     for record in records(config, request):
-        assert backtest(record, config).verdict is Verdict.SAME
+        assert backtest(record, config).verdict is BacktestVerdict.SAME
         other = source('adapter = "json"\nread = { root = "all", event_id = "name" }')
         found = backtest(record, other, reveal=True)
-        assert found.verdict is Verdict.CHANGED
+        assert found.verdict is BacktestVerdict.CHANGED
         assert "email" not in [change.field for change in found.fields]
 
 
@@ -215,7 +215,7 @@ def test_ids_of_verified_headers() -> None:
     later = load_sources(toml, {}, secrets=()).sources["x"]
     assert (
         backtest(structs.replace(record, received_at=record.received_at + 1e7), later).verdict
-        is Verdict.SAME
+        is BacktestVerdict.SAME
     )
 
 
@@ -228,9 +228,9 @@ def test_what_was_fetched_is_compared_as_it_is_stored() -> None:
     )
     config = source_of(case)
     waiting = one(config, request_of(case))
-    assert backtest(waiting, config).verdict is Verdict.SAME
+    assert backtest(waiting, config).verdict is BacktestVerdict.SAME
     fetched = structs.replace(waiting, lead=Lead(name="Ada", email="ada@example.com"), fetch=None)
-    assert backtest(fetched, config).verdict is Verdict.SAME
+    assert backtest(fetched, config).verdict is BacktestVerdict.SAME
     labelled = structs.replace(config, lead=structs.replace(config.lead, labels=["Meta"]))
     assert [change.field for change in backtest(fetched, labelled, config).writing] == ["labels"]
 
@@ -241,16 +241,16 @@ def test_spam_and_tests_stay_what_they_are() -> None:
     """
     config = source('honeypot = ["hp"]')
     spam = one(config, form(**ADA, hp="x"))
-    assert backtest(spam, config).verdict is Verdict.SAME
-    assert backtest(structs.replace(spam, state=State.DELIVERED), config).verdict is Verdict.SAME
-    assert backtest(spam, source()).verdict is Verdict.LEAD_NOW
+    assert backtest(spam, config).verdict is BacktestVerdict.SAME
+    assert backtest(structs.replace(spam, state=State.DELIVERED), config).verdict is BacktestVerdict.SAME
+    assert backtest(spam, source()).verdict is BacktestVerdict.LEAD_NOW
 
 
 def test_erased_content_is_counted_alone() -> None:
     """Nothing can be said of what was erased."""
     assert (
         backtest(one(source(), form(**ADA), raw=None, lead=None), source()).verdict
-        is Verdict.NO_CONTENT
+        is BacktestVerdict.NO_CONTENT
     )
 
 
@@ -291,7 +291,7 @@ def test_personal_data_are_masked(toml: str) -> None:
     for before in (None, source()):
         found = backtest(one(source(), form(**sent)), source(text), before)
         shown = msgspec.json.encode(found).decode()
-        assert found.verdict in (Verdict.CHANGED, Verdict.FAILS, Verdict.WRITTEN, Verdict.SAME)
+        assert found.verdict in (BacktestVerdict.CHANGED, BacktestVerdict.FAILS, BacktestVerdict.WRITTEN, BacktestVerdict.SAME)
         assert [
             secret
             for secret in SECRETS
@@ -303,10 +303,10 @@ def test_totals_are_bounded() -> None:
     """However strangers name their questions, the counts by field stay bounded."""
     found, totals = (
         told(one(source(), form(**ADA, Team="x")), 'map = { Team = "job_title" }'),
-        Totals(),
+        BacktestTotals(),
     )
     for number in range(3_000):
-        totals.add(structs.replace(found, fields=[Change(f"answers.{number}", None, "x")]))
+        totals.add(structs.replace(found, fields=[FieldChange(f"answers.{number}", None, "x")]))
     assert totals.looked_at == 3_000
-    assert len(totals.fields) <= FIELDS_COUNTED + 1
-    assert totals.fields["x", "others"] == 3_000 - FIELDS_COUNTED
+    assert len(totals.fields) <= MAX_FIELDS_COUNTED + 1
+    assert totals.fields["x", "others"] == 3_000 - MAX_FIELDS_COUNTED

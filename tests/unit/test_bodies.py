@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from worker.contract import Lead
-from worker.lead.plan import PersonPlan, Plan, plan
-from worker.lead.settings import LeadSettings, SourceWriting, Value
+from worker.lead.plan import LeadPlan, PersonPlan, build_plan
+from worker.lead.settings import LeadMapping, LeadSettings, ValueTemplates
 from worker.pipedrive.request_bodies import (
     lead_body,
     lead_patch,
@@ -26,9 +26,9 @@ FULL = Lead(
 )
 
 
-def made(lead: Lead, **settings: Any) -> Plan:
-    writing = SourceWriting(source="contact", lead=LeadSettings(**settings))
-    return plan(writing, lead, submission_id="sub-1", received_at=0.0, now=0.0)
+def made(lead: Lead, **settings: Any) -> LeadPlan:
+    writing = LeadMapping(source="contact", lead=LeadSettings(**settings))
+    return build_plan(writing, lead, submission_id="sub-1", received_at=0.0, now=0.0)
 
 
 def test_person() -> None:
@@ -53,7 +53,7 @@ def test_person() -> None:
 def test_lead() -> None:
     """A lead has Pipedrive's shapes; a label is set once, and a custom field displaces nothing."""
     planned = made(
-        FULL, value=Value("5", "EUR"), expected_close="2026-02-01", visible_to="3",
+        FULL, value=ValueTemplates("5", "EUR"), expected_close="2026-02-01", visible_to="3",
         channel="Web forms", channel_id="spring"
     )  # fmt: skip
     assert lead_body(

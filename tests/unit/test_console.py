@@ -17,7 +17,7 @@ from service.ops.console.urls import Place, ours, told
 from service.ops.filters import Filter
 from service.sources.schema import Source, VerifySettings
 from worker.contract import Lead, Money, Utm
-from worker.lead.edit import mend
+from worker.lead.edit import apply_edit
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 LEAD: dict[str, Any] = {
@@ -62,7 +62,7 @@ def test_an_edit_is_what_changed(name: str, typed: str, edit: dict[str, Any]) ->
     """An edit holds the changed field alone, in the type that a lead takes."""
     found = lead_form.edit_of(posted(LEAD, **{name: typed}), LEAD)
     assert found == edit
-    mend(msgspec.convert(LEAD, Lead), found)
+    apply_edit(msgspec.convert(LEAD, Lead), found)
 
 
 def test_an_added_answer_needs_both_halves() -> None:

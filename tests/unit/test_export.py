@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.ops.export import BOM, COLUMNS, STARTS, Line, as_csv, as_jsonl, inert
+from service.ops.export import (
+    BOM,
+    COLUMNS,
+    FORMULA_STARTS,
+    ExportRow,
+    escape_formula,
+    write_csv,
+    write_jsonl,
+)
 from service.ops.schemas import Item
 from worker.contract import State
 
@@ -40,7 +48,7 @@ def test_formulas_are_made_inert(before: str, formula: str) -> None:
     """Whatever invisible stands before it, a cell that a spreadsheet could run begins with an
     apostrophe.
     """
-    assert inert(before + formula) == "'" + before + formula
+    assert escape_formula(before + formula) == "'" + before + formula
 
 
 @pytest.mark.parametrize("text", ["\tx", "\rx", "\nx", " \nx", "\N{NO-BREAK SPACE}\tx"])
@@ -48,7 +56,7 @@ def test_cells_that_begin_with_a_break_are_made_inert(text: str) -> None:
     """A tab or a line's end at the front moves what follows into a cell of its own in some
     programs.
     """
-    assert inert(text) == "'" + text
+    assert escape_formula(text) == "'" + text
 
 
 @pytest.mark.parametrize(
@@ -68,7 +76,7 @@ def test_cells_that_begin_with_a_break_are_made_inert(text: str) -> None:
 )
 def test_harmless_cells_stay_as_they_are(text: str) -> None:
     """What no program runs is not touched."""
-    assert inert(text) == text
+    assert escape_formula(text) == text
 
 
 @pytest.mark.parametrize(
@@ -76,21 +84,21 @@ def test_harmless_cells_stay_as_they_are(text: str) -> None:
 )
 def test_other_values(value: object, cell: str) -> None:
     """Values that are no text are written as text."""
-    assert inert(value) == cell
+    assert escape_formula(value) == cell
 
 
-def line(**lead: Any) -> Line:
+def line(**lead: Any) -> ExportRow:
     item = Item(
         id="01M811DCZAQ26KZXKTYW5S19CC", source="contact", state=State.DEAD, result=None, who="=A…",
         campaign=None, attempts=1,
         received_at="2026-01-01T00:00:00Z", updated_at="2026-01-01T00:00:00Z", next_at=None,
         cause="c1",
     )  # fmt: skip
-    return Line(item, lead or None)
+    return ExportRow(item, lead or None)
 
 
-def rows(*lines: Line, bom: bool = False) -> list[dict[str, str]]:
-    raw = b"".join(as_csv([list(lines)], bom=bom))
+def rows(*lines: ExportRow, bom: bool = False) -> list[dict[str, str]]:
+    raw = b"".join(write_csv([list(lines)], bom=bom))
     return list(csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline=""), strict=True))
 
 
@@ -101,24 +109,24 @@ def test_a_csv_is_read_as_it_was_written(name: str, message: str) -> None:
     """
     [found] = rows(line(name=name, message=message))
     written = (name + message).encode("utf-8", "replace").decode()
-    read = found["lead_name"].removeprefix("'" if inert(name) != name else "") + found[
+    read = found["lead_name"].removeprefix("'" if escape_formula(name) != name else "") + found[
         "lead_message"
-    ].removeprefix("'" if inert(message) != message else "")
+    ].removeprefix("'" if escape_formula(message) != message else "")
     assert read == written
-    assert all(not cell or cell[0] not in STARTS for cell in found.values())
+    assert all(not cell or cell[0] not in FORMULA_STARTS for cell in found.values())
 
 
 def test_the_csv_is_rfc_4180() -> None:
     """Commas, CRLF, doubled quotes, the head line first; a byte order mark only where it is asked
     for.
     """
-    raw = b"".join(as_csv([[line(name='Ada "A", Lovelace')]]))
+    raw = b"".join(write_csv([[line(name='Ada "A", Lovelace')]]))
     head, body = raw.split(b"\r\n")[:2]
     assert head.decode().split(",") == list(COLUMNS)
     assert b'"Ada ""A"", Lovelace"' in body
     assert raw.endswith(b"\r\n")
     assert not raw.startswith(BOM)
-    assert b"".join(as_csv([], bom=True)).startswith(b"\xef\xbb\xbfid,")
+    assert b"".join(write_csv([], bom=True)).startswith(b"\xef\xbb\xbfid,")
 
 
 def test_the_lead_is_flattened() -> None:
@@ -146,7 +154,7 @@ def test_the_lead_is_flattened() -> None:
 
 def test_json_lines_hold_item_and_lead() -> None:
     """Each line is one object, whatever line ends the lead holds; an erased one has no lead."""
-    raw = b"".join(as_jsonl([[line(name="a\nb\u2028c")], [line()]]))
+    raw = b"".join(write_jsonl([[line(name="a\nb\u2028c")], [line()]]))
     found = [json.loads(each) for each in raw.decode().split("\n") if each]
     assert [each["lead"] for each in found] == [{"name": "a\nb\u2028c"}, None]
     assert found[0]["id"] == "01M811DCZAQ26KZXKTYW5S19CC"
@@ -159,7 +167,7 @@ def test_an_export_is_made_piece_by_piece() -> None:
         yield [line(name="Ada")]
         raise RuntimeError("read too early")
 
-    pieces = as_csv(batches())
+    pieces = write_csv(batches())
     assert next(pieces).startswith(b"id,")
     assert b"Ada" in next(pieces)
     with pytest.raises(RuntimeError):

@@ -18,7 +18,7 @@ from service.sources.fetched_records import SourceRecords
 from service.sources.schema import SourceFile
 from service.sources.source_file.loader import SecretUse, load_sources
 from worker.contract import Attempt
-from worker.delivery.fetch import MOST_BYTES, Fetched, Fetcher
+from worker.delivery.fetch import MAX_RECORD_BYTES, Fetcher, FetchResult
 from worker.errors import (
     FetchError,
     FetchFailed,
@@ -42,7 +42,7 @@ META = {
         {"name": "full_name", "values": ["Ada Acme"]},
     ],
 }
-PADDED = json.dumps(META).encode() + b" " * MOST_BYTES
+PADDED = json.dumps(META).encode() + b" " * MAX_RECORD_BYTES
 LINKEDIN = {
     "id": "a-1",
     "form": {"content": {"questions": [{"questionId": 1, "predefinedField": "EMAIL"}]}},
@@ -150,7 +150,7 @@ def config(adapter: str, url: str, more: str = "") -> Sources:
 
 
 @pytest.fixture
-def fetch(product: Product, http: httpx.Client) -> Callable[..., Fetched]:
+def fetch(product: Product, http: httpx.Client) -> Callable[..., FetchResult]:
     """Fetches the record 66861076766107789, or the one of another adapter."""
 
     def go(
@@ -159,7 +159,7 @@ def fetch(product: Product, http: httpx.Client) -> Callable[..., Fetched]:
         seconds: float = PATIENCE,
         report: Any = lambda _: None,
         **fetch: str,
-    ) -> Fetched:
+    ) -> FetchResult:
         records = SourceRecords(config(adapter, f"{product.url}/v23.0/"), lambda: 0.0)
         return Fetcher(http, records, report, seconds=seconds)(
             "x", {"id": "66861076766107789"} | fetch
@@ -168,7 +168,7 @@ def fetch(product: Product, http: httpx.Client) -> Callable[..., Fetched]:
     return go
 
 
-Fetch = Callable[..., Fetched]
+Fetch = Callable[..., FetchResult]
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_the_product_s_own_address_and_version() -> None:
         ' "T", version = "202701" }',
         T=TOKEN,
     )
-    lookup = SourceRecords(given).lookup("x", {"id": "a-1"})
+    lookup = SourceRecords(given).build_request("x", {"id": "a-1"})
     assert lookup.base_url == "https://api.linkedin.com/rest"
     assert lookup.headers["LinkedIn-Version"] == "202701"
     assert TOKEN not in repr(lookup)
@@ -384,7 +384,7 @@ def test_what_the_source_file_lacks(
     """
     records = SourceRecords(Sources(f'[sources.x]\n{toml}\nverify = {{ scheme = "none" }}'))
     with pytest.raises(Unmappable) as caught:
-        records.lookup(source, fetch)
+        records.build_request(source, fetch)
     assert caught.value.setting == setting
 
 
@@ -396,7 +396,7 @@ def test_odd_tokens_and_addresses(http: httpx.Client, token: str, base: str) -> 
     """
     sources = config("hubspot", "https://x.example")
     records = SourceRecords(sources)
-    lookup = records.lookup("x", {"id": "7"})
+    lookup = records.build_request("x", {"id": "7"})
 
     class Odd:
         def lookup(self, source: str, fetch: Any) -> Any:  # noqa: ARG002
@@ -404,7 +404,7 @@ def test_odd_tokens_and_addresses(http: httpx.Client, token: str, base: str) -> 
                 source="x", base_url=base, targets=["/a"], token=token, token_env="T", headers={}
             )
 
-        read = records.read
+        read = records.parse
 
     with pytest.raises(LeadlineError) as caught:
         Fetcher(http, Odd(), seconds=2.0)("x", {"id": "7"})

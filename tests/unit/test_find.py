@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.ops.filters import Filter, FilterError, Term, folded, readings, terms
+from service.ops.filters import Filter, FilterError, Term, fold, parse_terms, text_variants
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ from service.ops.filters import Filter, FilterError, Term, folded, readings, ter
 )
 def test_terms(q: str | None, found: list[tuple[str, str]]) -> None:
     """Words, phrases, words with a key; a number written with spaces is one."""
-    assert terms(q) == [Term(key, text) for key, text in found]
+    assert parse_terms(q) == [Term(key, text) for key, text in found]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_readings(text: str, found: list[str]) -> None:
     """Case and accents do not count; a number is found by its digits, without the zero that is
     dialled at home.
     """
-    assert readings(text) == found
+    assert text_variants(text) == found
 
 
 @pytest.mark.parametrize(
@@ -98,6 +98,6 @@ def test_a_filter_survives_its_own_address(parameters: dict[str, str]) -> None:
 @given(st.text(max_size=200))
 def test_folding_ends(text: str) -> None:
     """Folding twice is folding once, and leaves no control character that could stand for a tag."""
-    once = folded(text)
-    assert folded(once) == once
+    once = fold(text)
+    assert fold(once) == once
     assert all(sign >= " " for sign in once)

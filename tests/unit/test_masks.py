@@ -15,35 +15,35 @@ from worker.contract import Lead, Money, Utm
 @pytest.mark.parametrize(
     ("mask", "text", "shown"),
     [
-        (masking.name, "Ada Lovelace", "A… L…"),
-        (masking.name, "  ada   of  lovelace ", "a… o… l…"),
-        (masking.name, "李小龙", "李…"),
-        (masking.name, "A", "A…"),
-        (masking.name, "", ""),
-        (masking.name, "one two three four five six seven", "o… t… t… f… f… s…"),
-        (masking.email, "ada@example.com", "a…@example.com"),
-        (masking.email, '"a b"@example.com', '"…@example.com'),
-        (masking.email, "a@b@example.com", "a…@example.com"),
-        (masking.email, "no address", "n…"),
-        (masking.email, "", "…"),
-        (masking.phone, "+49 170 1234567", "…67"),
-        (masking.phone, "12345", "…"),
-        (masking.phone, "call me", "…"),
+        (masking.mask_name, "Ada Lovelace", "A… L…"),
+        (masking.mask_name, "  ada   of  lovelace ", "a… o… l…"),
+        (masking.mask_name, "李小龙", "李…"),
+        (masking.mask_name, "A", "A…"),
+        (masking.mask_name, "", ""),
+        (masking.mask_name, "one two three four five six seven", "o… t… t… f… f… s…"),
+        (masking.mask_email, "ada@example.com", "a…@example.com"),
+        (masking.mask_email, '"a b"@example.com', '"…@example.com'),
+        (masking.mask_email, "a@b@example.com", "a…@example.com"),
+        (masking.mask_email, "no address", "n…"),
+        (masking.mask_email, "", "…"),
+        (masking.mask_phone, "+49 170 1234567", "…67"),
+        (masking.mask_phone, "12345", "…"),
+        (masking.mask_phone, "call me", "…"),
         (
-            masking.page,
+            masking.mask_url,
             "https://www.acme.example/contact?email=ada@example.com#x",
             "https://www.acme.example/contact?…",
         ),
-        (masking.page, "https://ada:secret@acme.example/", "https://acme.example/"),
-        (masking.page, "//ada@acme.example/#ada", "//acme.example/?…"),
-        (masking.page, "www.acme.example", "www.acme.example"),
-        (masking.sentence, "ada@example.com is on +49 170 1234567", "[e-mail] is on [phone]"),
+        (masking.mask_url, "https://ada:secret@acme.example/", "https://acme.example/"),
+        (masking.mask_url, "//ada@acme.example/#ada", "//acme.example/?…"),
+        (masking.mask_url, "www.acme.example", "www.acme.example"),
+        (masking.mask_text, "ada@example.com is on +49 170 1234567", "[e-mail] is on [phone]"),
         (
-            masking.sentence,
+            masking.mask_text,
             "gave up after 9 tries in 45h: 503",
             "gave up after 9 tries in 45h: 503",
         ),
-        (masking.content_type, "multipart/form-data; boundary=ada", "multipart/form-data"),
+        (masking.mask_content_type, "multipart/form-data; boundary=ada", "multipart/form-data"),
     ],
 )
 def test_masks(mask: Callable[[str], str], text: str, shown: str) -> None:
@@ -70,7 +70,10 @@ def test_masks(mask: Callable[[str], str], text: str, shown: str) -> None:
 )
 def test_who(lead: Lead | None, masked: str, plain: str) -> None:
     """The name, else the address, else the number; and the company, all on one line."""
-    assert (masking.who(lead), masking.who(lead, reveal=True)) == (masked, plain)
+    assert (masking.describe_person(lead), masking.describe_person(lead, reveal=True)) == (
+        masked,
+        plain,
+    )
 
 
 WHOLE = Lead(
@@ -91,7 +94,7 @@ def test_nothing_personal_is_left_in_a_masked_lead() -> None:
     """Names, addresses, numbers, texts and answers are gone; ids, attribution and the questions
     stay.
     """
-    masked = masking.lead(WHOLE, reveal=False)
+    masked = masking.mask_lead(WHOLE, reveal=False)
     assert "anary" not in str(masked)
     assert "1701234567" not in str(masked)
     kept = (
@@ -106,7 +109,7 @@ def test_nothing_personal_is_left_in_a_masked_lead() -> None:
         "event_id",
         "occurred_at",
     )
-    revealed = masking.lead(WHOLE, reveal=True)
+    revealed = masking.mask_lead(WHOLE, reveal=True)
     assert {field: masked[field] for field in kept} == {field: revealed[field] for field in kept}
     assert list(masked["answers"]) == ["Your name?", "Which?"]
     assert set(masked) == set(revealed)
@@ -119,7 +122,7 @@ def test_every_text_of_a_lead_is_masked_or_known_to_be_harmless() -> None:
         "event_id", "is_test",
         "occurred_at",
     }  # fmt: skip
-    assert set(Lead.__struct_fields__) == set(masking.FIELDS) | harmless | {"answers"}
+    assert set(Lead.__struct_fields__) == set(masking.MASKED_FIELDS) | harmless | {"answers"}
 
 
 def test_headers_keep_their_names() -> None:
@@ -130,7 +133,7 @@ def test_headers_keep_their_names() -> None:
         ("X-Forwarded-For", "canary"),
         ("User-Agent", "canary"),
     ]
-    masked = masking.headers(given_headers)
+    masked = masking.mask_headers(given_headers)
     assert [name for name, _ in masked] == [name for name, _ in given_headers]
     assert masked[0][1] == "text/plain"
     assert "canary" not in str(masked)
@@ -140,11 +143,11 @@ def test_headers_keep_their_names() -> None:
 def test_any_text_can_be_masked(text: str) -> None:
     """No text is too odd, and what comes out is never longer than what is said of it."""
     for mask in (
-        masking.name,
-        masking.email,
-        masking.phone,
-        masking.page,
-        masking.sentence,
-        masking.content_type,
+        masking.mask_name,
+        masking.mask_email,
+        masking.mask_phone,
+        masking.mask_url,
+        masking.mask_text,
+        masking.mask_content_type,
     ):
         assert isinstance(mask(text), str)

@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from worker.lead.money import CURRENCIES, SHARED, SIGNS, currency_code, read_money
+from worker.lead.money import (
+    CURRENCIES,
+    CURRENCIES_OF_SIGN,
+    CURRENCY_OF_SIGN,
+    currency_code,
+    parse_money,
+)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +46,7 @@ from worker.lead.money import CURRENCIES, SHARED, SIGNS, currency_code, read_mon
 )
 def test_reads(text: str, amount: float, currency: str | None) -> None:
     """A sum is read in either custom of writing it, with the currency it names."""
-    assert read_money(text) == (amount, currency, True)
+    assert parse_money(text) == (amount, currency, True)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +62,7 @@ def test_reads(text: str, amount: float, currency: str | None) -> None:
 )  # fmt: skip
 def test_no_number(text: str) -> None:
     """What is no single number is not guessed at."""
-    assert read_money(text) is None
+    assert parse_money(text) is None
 
 
 @pytest.mark.parametrize(
@@ -74,14 +80,17 @@ def test_agrees(text: str, expected: str, agrees: bool) -> None:
     """A text that names another currency than the one expected says so; a sign shared by several
     fits each of them.
     """
-    found = read_money(text, expected)
+    found = parse_money(text, expected)
     assert found is not None
     assert found.agrees is agrees
 
 
 def test_tables_are_sound() -> None:
     """Every sign stands for a known currency, and a shared sign for its own as well."""
-    assert set(SIGNS.values()) <= CURRENCIES
-    assert all(codes <= CURRENCIES and SIGNS[sign] in codes for sign, codes in SHARED.items())
+    assert set(CURRENCY_OF_SIGN.values()) <= CURRENCIES
+    assert all(
+        codes <= CURRENCIES and CURRENCY_OF_SIGN[sign] in codes
+        for sign, codes in CURRENCIES_OF_SIGN.items()
+    )
     assert currency_code(" eur ") == "EUR"
     assert currency_code("XAU") is None

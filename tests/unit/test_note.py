@@ -6,13 +6,13 @@ from html.parser import HTMLParser
 import pytest
 
 from worker.contract import Lead, Money, Utm
-from worker.lead.note import LONGEST, MOST_CLICK_IDS, marks, note_html
+from worker.lead.note import MAX_CLICK_IDS, MAX_NOTE_CHARS, build_note, has_marker_of
 
 ID = "01JZ0000000000000000000000"
 
 
 def note(lead: Lead, **options: object) -> str | None:
-    return note_html(lead, source="contact", submission_id=ID, **options)  # type: ignore[arg-type]
+    return build_note(lead, source="contact", submission_id=ID, **options)  # type: ignore[arg-type]
 
 
 class Tags(HTMLParser):
@@ -153,11 +153,11 @@ def test_is_bounded(lead: Lead) -> None:
     """
     html = note(lead, left_out=[HUGE] * 100)
     assert html is not None
-    assert len(html) <= LONGEST
+    assert len(html) <= MAX_NOTE_CHARS
     assert "kept in Leadline" in html
     assert not re.search(r"&(?!(?:lt|gt|amp|quot|#x27);)", html)
     assert Tags(html).seen <= {"p", "b", "ul", "li", "br"}
-    assert marks(html, ID)
+    assert has_marker_of(html, ID)
 
 
 def test_says_how_much_is_missing() -> None:
@@ -193,8 +193,8 @@ def test_room_for_the_message() -> None:
 def test_click_ids_are_bounded() -> None:
     """A page that invents click ids does not crowd out the rest."""
     html = note(Lead(click_ids={f"c{n}": "v" for n in range(100)})) or ""
-    assert html.count(": v<") == MOST_CLICK_IDS
-    assert f"{100 - MOST_CLICK_IDS} more click ids are kept in Leadline" in html
+    assert html.count(": v<") == MAX_CLICK_IDS
+    assert f"{100 - MAX_CLICK_IDS} more click ids are kept in Leadline" in html
 
 
 @pytest.mark.parametrize(
@@ -215,11 +215,11 @@ def test_marks(text: str, expected: bool) -> None:
     """A note is recognised by the mark it ends with, also after Pipedrive has tidied its tags, and
     by nothing else.
     """
-    assert marks(text, ID) is expected
+    assert has_marker_of(text, ID) is expected
 
 
 def test_a_mark_in_a_message_is_no_mark() -> None:
     """A sender who types the mark of another submission does not make its note seem written."""
     html = note(Lead(message="Leadline contact:other", answers={"x": "Leadline contact:other"}))
     assert html is not None
-    assert not marks(html, "other")
+    assert not has_marker_of(html, "other")

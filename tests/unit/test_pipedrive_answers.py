@@ -20,8 +20,8 @@ from worker.errors import (
     Unavailable,
 )
 from worker.pipedrive.calls import CALLS, LEADS_ADD, LEADS_LIST, PERSONS_ADD
-from worker.pipedrive.redaction import complained_field
-from worker.pipedrive.responses import decipher, lost
+from worker.pipedrive.redaction import find_rejected_field
+from worker.pipedrive.responses import connection_error, decipher
 
 JSON = {"content-type": "application/json; charset=utf-8"}
 HTML = {"content-type": "text/html"}
@@ -166,8 +166,8 @@ def test_lost(
     other: type[PipedriveError],
 ) -> None:
     """Without an answer, only what certainly never left counts as not sent."""
-    assert type(lost(LEADS_ADD, error, sent_bytes=sent_bytes)) is create
-    assert type(lost(LEADS_LIST, error, sent_bytes=sent_bytes)) is other
+    assert type(connection_error(LEADS_ADD, error, sent_bytes=sent_bytes)) is create
+    assert type(connection_error(LEADS_LIST, error, sent_bytes=sent_bytes)) is other
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_lost(
 )
 def test_field(text: str, field: str | None) -> None:
     """The field that Pipedrive complains of is found in its own words, where it names one."""
-    assert complained_field(text) == field
+    assert find_rejected_field(text) == field
     with pytest.raises(Invalid) as caught:
         decipher(LEADS_ADD, 400, JSON, v1(text))
     assert caught.value.field == field

@@ -109,7 +109,7 @@ OPERATIONS: list[tuple[str, Callable[[Pipedrive], Any], Any, str, dict[str, Any]
     ),
     (
         "leads.archived",
-        lambda c: c.leads.archived(organization_id=6),
+        lambda c: c.leads.list_archived(organization_id=6),
         [LEAD],
         "/v1/leads/archived?organization_id=6",
         None,
@@ -258,9 +258,14 @@ def test_all_leads_of_a_person() -> None:
         return httpx.Response(200, json={"success": True, "data": data, "additional_data": more})
 
     rig = Rig(pages)
-    assert [lead.id for lead in rig.client.leads.of(person_id=5)] == ["l-0", "l-1", "l-2", "l-3"]
+    assert [lead.id for lead in rig.client.leads.list_all(person_id=5)] == [
+        "l-0",
+        "l-1",
+        "l-2",
+        "l-3",
+    ]
     assert {request.url.params["limit"] for request in rig.requests} == {"500"}
-    assert [lead.id for lead in rig.client.leads.archived_of(organization_id=5)] == [
+    assert [lead.id for lead in rig.client.leads.list_all_archived(organization_id=5)] == [
         "l-0",
         "l-1",
         "l-2",
@@ -272,9 +277,9 @@ def test_all_leads_of_a_person() -> None:
 def test_newest_persons_and_deals() -> None:
     """The newest are asked for newest first; deals of a person with the lead they came from."""
     rig = Rig(ok([{"id": 1, "add_time": "2024-01-01T00:00:00Z"}]))
-    assert [person.id for person in rig.client.persons.newest(since=0.0)] == [1]
-    assert [found.id for found in rig.client.organizations.newest(since=0.0)] == [1]
-    assert [deal.id for deal in rig.client.deals.of(person_id=3)] == [1]
+    assert [person.id for person in rig.client.persons.list_newest(since=0.0)] == [1]
+    assert [found.id for found in rig.client.organizations.list_newest(since=0.0)] == [1]
+    assert [deal.id for deal in rig.client.deals.list_all(person_id=3)] == [1]
     for request in rig.requests[:2]:
         assert (request.url.params["sort_by"], request.url.params["sort_direction"]) == (
             "add_time",
@@ -380,12 +385,12 @@ class Renewing:
             raise self.error
         return {"authorization": f"Bearer {self.token}"}
 
-    def refused(self) -> bool:
+    def renew(self) -> bool:
         self.refusals += 1
         self.token = "new"
         return self.renewable
 
-    def base(self) -> str | None:
+    def base_url(self) -> str | None:
         return "https://acme.pipedrive.com"
 
 

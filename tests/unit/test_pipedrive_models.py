@@ -6,32 +6,32 @@ import pytest
 
 from worker.errors import Unavailable
 from worker.pipedrive.models import (
-    PipedriveField,
-    PipedriveLead,
     Note,
     Organization,
-    ResultPage,
     Person,
     PersonHit,
-    UnreadableResponse,
+    PipedriveField,
+    PipedriveLead,
     PipedriveUser,
+    ResultPage,
+    UnreadableResponse,
     decode,
     parse_timestamp,
 )
 from worker.pipedrive.operations import (
-    MOST_PAGES,
-    by_cursor,
-    by_start,
-    cursor_page,
-    deleted,
-    every,
-    hits,
-    made,
-    newest_first,
-    one,
-    start_page,
+    MAX_PAGES,
+    iterate_by_cursor,
+    iterate_by_start,
+    iterate_newest,
+    parse_all,
+    parse_created,
+    parse_cursor_page,
+    parse_deleted_id,
+    parse_hits,
+    parse_one,
+    parse_start_page,
 )
-from worker.pipedrive.responses import Answer
+from worker.pipedrive.responses import ApiResponse
 
 KEY = "dcf558aac1ae4e8c4f849ba5e668430d8df9be12"
 LEAD = {
@@ -136,13 +136,13 @@ def test_unreadable(model: Any, data: Any) -> None:
 
 def test_made_needs_only_the_id() -> None:
     """A create's outcome is known by its id, even where the rest of the answer is rubbish."""
-    assert made(PipedriveLead)(Answer({"id": "abc", "label_ids": 5})).id == "abc"
+    assert parse_created(PipedriveLead)(ApiResponse({"id": "abc", "label_ids": 5})).id == "abc"
     with pytest.raises(UnreadableResponse):
-        one(PipedriveLead)(Answer({"id": "abc", "label_ids": 5}))
+        parse_one(PipedriveLead)(ApiResponse({"id": "abc", "label_ids": 5}))
     rubbish: list[Any] = [None, [], {"id": None}, "abc"]
     for data in rubbish:
         with pytest.raises(UnreadableResponse):
-            made(PipedriveLead)(Answer(data))
+            parse_created(PipedriveLead)(ApiResponse(data))
 
 
 @pytest.mark.parametrize(
@@ -169,22 +169,22 @@ def test_made_needs_only_the_id() -> None:
 )
 def test_start_page(additional: dict[str, Any], next_start: int | None) -> None:
     """Both shapes in which v1 says where the next page starts are read."""
-    page = start_page(PipedriveLead)(Answer([{"id": "a"}, {"id": "b"}], additional))
+    page = parse_start_page(PipedriveLead)(ApiResponse([{"id": "a"}, {"id": "b"}], additional))
     assert ([lead.id for lead in page], page.next_start) == (["a", "b"], next_start)
 
 
 def test_empty_lists() -> None:
     """v1 answers null for an empty list."""
-    assert len(start_page(PipedriveLead)(Answer(None))) == 0
-    assert every(Note)(Answer(None)) == []
-    assert len(hits(PersonHit)(Answer(None))) == 0
-    assert len(hits(PersonHit)(Answer({"items": None}))) == 0
+    assert len(parse_start_page(PipedriveLead)(ApiResponse(None))) == 0
+    assert parse_all(Note)(ApiResponse(None)) == []
+    assert len(parse_hits(PersonHit)(ApiResponse(None))) == 0
+    assert len(parse_hits(PersonHit)(ApiResponse({"items": None}))) == 0
 
 
 def test_hits() -> None:
     """Search results are taken out of their wrapping."""
-    page = hits(PersonHit)(
-        Answer(
+    page = parse_hits(PersonHit)(
+        ApiResponse(
             {"items": [{"result_score": 0.5, "item": {"id": 1, "name": "Jane"}}]},
             {"next_cursor": "c"},
         )
@@ -195,25 +195,33 @@ def test_hits() -> None:
 @pytest.mark.parametrize("data", [{"id": 1}, "x", 5, [None], [[]]])
 def test_no_list(data: Any) -> None:
     """What is no list of the right things is one clear error."""
-    for read in (start_page(PipedriveLead), cursor_page(PipedriveLead), every(PipedriveLead)):
+    for read in (
+        parse_start_page(PipedriveLead),
+        parse_cursor_page(PipedriveLead),
+        parse_all(PipedriveLead),
+    ):
         with pytest.raises(UnreadableResponse):
-            read(Answer(data))
+            read(ApiResponse(data))
 
 
 @pytest.mark.parametrize(("data", "id"), [({"id": "a"}, "a"), ({"id": 5}, "5")])
 def test_deleted(data: Any, id: str) -> None:
     """A deletion answers the id."""
-    assert deleted(Answer(data)) == id
+    assert parse_deleted_id(ApiResponse(data)) == id
     with pytest.raises(UnreadableResponse):
-        deleted(Answer(None))
+        parse_deleted_id(ApiResponse(None))
 
 
 def test_walks() -> None:
     """A list is followed to its last page."""
-    pages = {0: ResultPage([1, 2], next_start=2), 2: ResultPage([3], next_start=3), 3: ResultPage([4])}
-    assert list(by_start(pages.__getitem__)) == [1, 2, 3, 4]
+    pages = {
+        0: ResultPage([1, 2], next_start=2),
+        2: ResultPage([3], next_start=3),
+        3: ResultPage([4]),
+    }
+    assert list(iterate_by_start(pages.__getitem__)) == [1, 2, 3, 4]
     cursors = {None: ResultPage([1], next_cursor="a"), "a": ResultPage([2])}
-    assert list(by_cursor(cursors.__getitem__)) == [1, 2]
+    assert list(iterate_by_cursor(cursors.__getitem__)) == [1, 2]
 
 
 def test_endless_lists_end() -> None:
@@ -225,12 +233,12 @@ def test_endless_lists_end() -> None:
         return ResultPage([start], next_start=start + 1)
 
     with pytest.raises(Unavailable):
-        list(by_start(growing))
-    assert len(asked) == MOST_PAGES
+        list(iterate_by_start(growing))
+    assert len(asked) == MAX_PAGES
     with pytest.raises(Unavailable, match="move on"):
-        list(by_start(lambda _: ResultPage([1], next_start=0)))
+        list(iterate_by_start(lambda _: ResultPage([1], next_start=0)))
     with pytest.raises(Unavailable, match="move on"):
-        list(by_cursor(lambda _: ResultPage([1], next_cursor="a")))
+        list(iterate_by_cursor(lambda _: ResultPage([1], next_cursor="a")))
 
 
 def test_newest() -> None:
@@ -255,12 +263,16 @@ def test_newest() -> None:
         fetched.append(cursor)
         return pages[cursor]
 
-    assert [found.id for found in newest_first(fetch, parse_timestamp("2024-01-01T00:00:00Z"))] == [
+    assert [
+        found.id for found in iterate_newest(fetch, parse_timestamp("2024-01-01T00:00:00Z"))
+    ] == [
         4,
         3,
         2,
     ]
-    assert [found.id for found in newest_first(fetch, parse_timestamp("2024-02-01T00:00:00Z"))] == []
+    assert [
+        found.id for found in iterate_newest(fetch, parse_timestamp("2024-02-01T00:00:00Z"))
+    ] == []
     assert fetched == [None, "a", None]
 
 

@@ -27,7 +27,7 @@ from worker.errors import Invalid, NotSent, OutcomeUnknown, PipedriveError, Unav
 from worker.pipedrive.auth import ApiToken
 from worker.pipedrive.client import Pipedrive, Unlimited, build_http
 from worker.pipedrive.deadline import Deadline
-from worker.pipedrive.transport import MAX_BODY, exchange
+from worker.pipedrive.transport import MAX_RESPONSE_BYTES, exchange
 
 LIMIT = 0.4
 """Seconds a call may take here."""
@@ -240,7 +240,7 @@ def endless_headers(server: Server, connection: socket.socket, _: int) -> None:
 
 def bomb(server: Server, connection: socket.socket, _: int) -> None:
     server.hear(connection)
-    packed = gzip.compress(b" " * (5 * MAX_BODY))
+    packed = gzip.compress(b" " * (5 * MAX_RESPONSE_BYTES))
     connection.sendall(
         b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n%s"
         % (len(packed), packed)
@@ -276,7 +276,7 @@ def test_large_answers(
     play: Callable[[Server, socket.socket, int], None], serve: Serve, http: httpx.Client
 ) -> None:
     """An answer is cut at its bound, packed or not, long before the time is up."""
-    with pytest.raises(Unavailable, match=f"larger than {MAX_BODY} bytes"):
+    with pytest.raises(Unavailable, match=f"larger than {MAX_RESPONSE_BYTES} bytes"):
         client_of(http, serve(play).url, 20.0).users.me()
 
 

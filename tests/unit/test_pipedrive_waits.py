@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from worker.errors import BudgetSpent, RateLimited
-from worker.pipedrive.responses import too_many
+from worker.pipedrive.responses import rate_limit_error
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 HOUR = 3600.0
@@ -62,7 +62,7 @@ def test_wait(
     headers: dict[str, str], said: str, kind: type[RateLimited], seconds: float, stated: bool
 ) -> None:
     """A 429 is told to be a burst or the day's end, and its wait is believed only within sense."""
-    error = too_many("leads.add", headers, said, said, NOW)
+    error = rate_limit_error("leads.add", headers, said, said, NOW)
     assert type(error) is kind
     assert error.retry_after == pytest.approx(seconds)
     assert error.stated is stated

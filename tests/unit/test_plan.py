@@ -7,8 +7,16 @@ from msgspec import structs
 
 from worker.contract import Lead, Money, Utm
 from worker.errors import Unmappable
-from worker.lead.plan import CustomText, PersonPlan, Plan, Sum, leave_out, plan, read_date
-from worker.lead.settings import LeadSettings, Rule, SourceWriting, Value
+from worker.lead.plan import (
+    CustomFieldText,
+    LeadPlan,
+    PersonPlan,
+    PlannedValue,
+    build_plan,
+    leave_out,
+    parse_date,
+)
+from worker.lead.settings import LeadMapping, LeadSettings, Rule, ValueTemplates
 
 RECEIVED = 1_767_225_599.0
 """One second before the year 2026, UTC."""
@@ -27,9 +35,11 @@ def made(
     rules: list[Rule] | None = None,
     submission_id: str = "sub-1",
     **settings: Any,
-) -> Plan:
-    writing = SourceWriting(source="contact", lead=LeadSettings(**settings), rules=rules or [])
-    return plan(writing, lead, submission_id=submission_id, received_at=RECEIVED, now=RECEIVED + 60)
+) -> LeadPlan:
+    writing = LeadMapping(source="contact", lead=LeadSettings(**settings), rules=rules or [])
+    return build_plan(
+        writing, lead, submission_id=submission_id, received_at=RECEIVED, now=RECEIVED + 60
+    )
 
 
 def lead_with(**fields: Any) -> Lead:
@@ -155,7 +165,7 @@ def test_the_first_matching_rule_wins() -> None:
             existing_window="1d",
             origin_id="x-{submission_id}", title="T",
             channel_id="C", visible_to="7", organization=False, expected_close="1d",
-            value=Value("5", "EUR"),
+            value=ValueTemplates("5", "EUR"),
         ),
         Rule(when={"source": "contact"}, channel="Too late"),
     ]  # fmt: skip
@@ -168,7 +178,10 @@ def test_the_first_matching_rule_wins() -> None:
     planned = made(lead_with(company="Acme"), rules=rules, **source)
     assert planned.matched_rule == 1
     assert planned.labels == ("Website", "Hot", "PPC")
-    assert planned.custom == (CustomText("Name", False, "Ann Lee"), CustomText("Kind", False, "ad"))
+    assert planned.custom == (
+        CustomFieldText("Name", False, "Ann Lee"),
+        CustomFieldText("Kind", False, "ad"),
+    )
     assert (planned.channel, planned.owner, planned.create_labels, planned.label_color) == (
         "Paid search", "bob@acme.example", True, "red",
     )  # fmt: skip
@@ -185,7 +198,7 @@ def test_the_first_matching_rule_wins() -> None:
     )
     assert (planned.expected_close, planned.value, planned.note_html) == (
         "2026-01-01",
-        Sum(5, "EUR"),
+        PlannedValue(5, "EUR"),
         None,
     )
 
@@ -209,82 +222,82 @@ def test_a_rule_leaves_the_rest_alone() -> None:
     ("value", "lead", "expected", "says"),
     [
         (
-            Value("{answers.budget}", "EUR"),
+            ValueTemplates("{answers.budget}", "EUR"),
             lead_with(answers={"budget": "1.200,50 €"}),
-            Sum(1200.5, "EUR"),
+            PlannedValue(1200.5, "EUR"),
             "",
         ),
         (
-            Value("{answers.budget}", "{value.currency|'eur'}"),
+            ValueTemplates("{answers.budget}", "{value.currency|'eur'}"),
             lead_with(answers={"budget": "5000"}),
-            Sum(5000, "EUR"),
+            PlannedValue(5000, "EUR"),
             "",
         ),
         (
-            Value("{answers.budget}", ""),
+            ValueTemplates("{answers.budget}", ""),
             lead_with(answers={"budget": "$1,200"}),
-            Sum(1200, "USD"),
+            PlannedValue(1200, "USD"),
             "",
         ),
         (
-            Value("{answers.budget}", "CAD"),
+            ValueTemplates("{answers.budget}", "CAD"),
             lead_with(answers={"budget": "$1,200"}),
-            Sum(1200, "CAD"),
+            PlannedValue(1200, "CAD"),
             "",
         ),
         (
-            Value("{answers.budget}", "EUR"),
+            ValueTemplates("{answers.budget}", "EUR"),
             lead_with(answers={"budget": "$1,200"}),
-            Sum(1200, "EUR"),
+            PlannedValue(1200, "EUR"),
             "was written as EUR",
         ),
         (
-            Value("{answers.budget}", "EUR"),
+            ValueTemplates("{answers.budget}", "EUR"),
             lead_with(answers={"budget": "5000-10000"}),
             None,
             "“5000-10000” is left out",
         ),
         (
-            Value("{answers.budget}", ""),
+            ValueTemplates("{answers.budget}", ""),
             lead_with(answers={"budget": "5000"}),
             None,
             "it has no currency",
         ),
         (
-            Value("{answers.budget}", "XYZ"),
+            ValueTemplates("{answers.budget}", "XYZ"),
             lead_with(answers={"budget": "5000"}),
             None,
             "the currency “XYZ” is unknown",
         ),
-        (Value("{answers.budget}", "EUR"), LEAD, None, ""),
+        (ValueTemplates("{answers.budget}", "EUR"), LEAD, None, ""),
         (
-            Value("{value.amount}", "{value.currency}"),
+            ValueTemplates("{value.amount}", "{value.currency}"),
             lead_with(value=Money(1.234, "EUR")),
-            Sum(1.234, "EUR"),
+            PlannedValue(1.234, "EUR"),
             "",
         ),
         (
-            Value("{value.amount}", "{value.currency}"),
+            ValueTemplates("{value.amount}", "{value.currency}"),
             lead_with(value=Money("1.234", "EUR")),
-            Sum(1234, "EUR"),
+            PlannedValue(1234, "EUR"),
             "",
         ),
         (
-            Value("{value.amount}", "{value.currency}"),
+            ValueTemplates("{value.amount}", "{value.currency}"),
             lead_with(value=Money(float("inf"), "EUR")),
             None,
             "not a number",
         ),
         (
-            Value("{value.amount}", "{value.currency}"),
+            ValueTemplates("{value.amount}", "{value.currency}"),
             lead_with(value=Money(0, "EUR")),
-            Sum(0, "EUR"),
+            PlannedValue(0, "EUR"),
             "",
         ),
-        (Value("100", "EUR"), LEAD, Sum(100, "EUR"), ""),
+        (ValueTemplates("100", "EUR"), LEAD, PlannedValue(100, "EUR"), ""),
     ],
 )
-def test_value(value: Value, lead: Lead, expected: Sum | None, says: str) -> None:
+def test_value(value: ValueTemplates, lead: Lead, expected: PlannedValue | None, says: str) -> None:
     """A value is written as number and currency; what is neither is left out, and said in the note
     as well.
     """
@@ -299,7 +312,7 @@ def test_sums_are_whole_where_they_can_be() -> None:
     """A round sum is sent as 1200 and not as 1200.0, so that it reads alike in preview and in
     Pipedrive.
     """
-    planned = made(value=Value("1200.00", "EUR"))
+    planned = made(value=ValueTemplates("1200.00", "EUR"))
     assert planned.value is not None
     assert isinstance(planned.value.amount, int)
 
@@ -349,7 +362,7 @@ def test_no_date(text: str) -> None:
 )
 def test_dates(text: str, expected: str | None) -> None:
     """Dates are read when they can be read one way only."""
-    assert read_date(text) == expected
+    assert parse_date(text) == expected
 
 
 def test_custom_fields() -> None:
@@ -393,8 +406,12 @@ def test_the_value_written_is_not_in_the_note() -> None:
     """The lead's own value stands in the note only when it stands nowhere else."""
     lead = lead_with(value=Money(5, "EUR"), answers={"other": "7"})
     assert "Value: 5 EUR" in (made(lead).note_html or "")
-    assert "Value:" not in (made(lead, value=Value("{value.amount}", "EUR")).note_html or "")
-    assert "Value: 5 EUR" in (made(lead, value=Value("{answers.other}", "EUR")).note_html or "")
+    assert "Value:" not in (
+        made(lead, value=ValueTemplates("{value.amount}", "EUR")).note_html or ""
+    )
+    assert "Value: 5 EUR" in (
+        made(lead, value=ValueTemplates("{answers.other}", "EUR")).note_html or ""
+    )
 
 
 def utf16(text: str) -> int:
@@ -482,8 +499,8 @@ def test_long_fields_are_bounded() -> None:
         ({"origin_id": "{source}"}, None, "sources.contact.lead.origin_id"),
         ({"custom": {"Budget": "{"}}, None, "sources.contact.lead.custom.Budget"),
         ({"existing_window": "soon"}, None, "sources.contact.lead.existing_window"),
-        ({"value": Value("{x}", "EUR")}, None, "sources.contact.lead.value.amount"),
-        ({"value": Value("5", "{x}")}, None, "sources.contact.lead.value.currency"),
+        ({"value": ValueTemplates("{x}", "EUR")}, None, "sources.contact.lead.value.amount"),
+        ({"value": ValueTemplates("5", "{x}")}, None, "sources.contact.lead.value.currency"),
         ({}, Rule(when={"utm.source": "x"}), "sources.contact.rules[0].when"),
     ],
 )
@@ -501,7 +518,7 @@ def test_more_can_be_left_out() -> None:
     where notes are wanted.
     """
     lead = lead_with(message=None, answers={"budget": "lots"})
-    planned = made(lead, value=Value("{answers.budget}", "EUR"))
+    planned = made(lead, value=ValueTemplates("{answers.budget}", "EUR"))
     more = leave_out(planned, lead, ["Size is left out: “x” is not a number."])
     assert more.left_out == (*planned.left_out, "Size is left out: “x” is not a number.")
     for note in (more.note_html, more.note_existing_html):

@@ -4,13 +4,13 @@ from typing import Any
 
 from worker.contract import Lead, Utm
 from worker.delivery.preview import planned_calls
-from worker.lead.plan import plan
-from worker.lead.settings import LeadSettings, SourceWriting
+from worker.lead.plan import build_plan
+from worker.lead.settings import LeadMapping, LeadSettings
 
 
 def calls(lead: Lead, **settings: Any) -> list[dict[str, Any]]:
-    writing = SourceWriting(source="contact", lead=LeadSettings(**settings))
-    return planned_calls(plan(writing, lead, submission_id="sub-1", received_at=0.0, now=0.0))
+    writing = LeadMapping(source="contact", lead=LeadSettings(**settings))
+    return planned_calls(build_plan(writing, lead, submission_id="sub-1", received_at=0.0, now=0.0))
 
 
 def test_everything() -> None:

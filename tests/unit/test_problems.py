@@ -7,27 +7,27 @@ import pytest
 
 from service.sources.request import FieldError
 from service.web.pages import prefers_html
-from service.web.problems import KINDS, HttpProblem, answer, document
+from service.web.problems import PROBLEM_KINDS, HttpProblem, problem_document, problem_response
 
 CHROME = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PROBLEM_KINDS)
 def test_every_kind_is_a_complete_problem(kind: str) -> None:
     """A problem has the members of RFC 9457 and ours, in plain data, with the status of its
     kind.
     """
-    body = msgspec.json.decode(msgspec.json.encode(document(HttpProblem(kind), "req-1")))
+    body = msgspec.json.decode(msgspec.json.encode(problem_document(HttpProblem(kind), "req-1")))
     assert set(body) == {"type", "title", "status", "detail", "instance", "errors"}
     assert body["type"] == f"/docs#problem-{kind}"
-    assert body["status"] == KINDS[kind].status
+    assert body["status"] == PROBLEM_KINDS[kind].status
     assert body["detail"]
     assert body["instance"] == "req-1"
 
 
 def test_few_kinds_are_ours_to_answer_for() -> None:
     """A fault of ours, and that Redis or the lists cannot be asked; every other kind is a 4xx."""
-    assert {name for name, kind in KINDS.items() if kind.status >= 500} == {
+    assert {name for name, kind in PROBLEM_KINDS.items() if kind.status >= 500} == {
         "not-stored",
         "away",
         "loading",
@@ -37,7 +37,7 @@ def test_few_kinds_are_ours_to_answer_for() -> None:
 
 def test_extensions_do_not_replace_the_standard_members() -> None:
     """Members that a product needs stand beside the others."""
-    body = document(HttpProblem("rate", extensions={"message": "m", "status": 1}), "r")
+    body = problem_document(HttpProblem("rate", extensions={"message": "m", "status": 1}), "r")
     assert body["message"] == "m"
     assert body["status"] == 429
 
@@ -53,7 +53,8 @@ def test_json_and_page_say_the_same() -> None:
         headers={"Retry-After": "3"},
     )
     as_json, as_page = (
-        answer(problem, "req-1", page=page, headers={"Vary": "Origin"}) for page in (False, True)
+        problem_response(problem, "req-1", page=page, headers={"Vary": "Origin"})
+        for page in (False, True)
     )
     assert as_json.media_type == "application/problem+json"
     text = bytes(as_page.content).decode()

@@ -6,12 +6,12 @@ import pytest
 from worker.contract import Lead, Money, Utm
 from worker.lead.templates import (
     CLICK_IDS,
-    NAMES,
-    Context,
+    TEMPLATE_NAMES,
+    TemplateContext,
     TemplateError,
+    build_context,
     check_name,
     compile_template,
-    context,
 )
 
 LEAD = Lead(
@@ -32,8 +32,8 @@ LEAD = Lead(
 )
 
 
-def seen(lead: Lead = LEAD) -> Context:
-    return context(lead, "contact", "sub-1", 1_767_225_599.0)
+def seen(lead: Lead = LEAD) -> TemplateContext:
+    return build_context(lead, "contact", "sub-1", 1_767_225_599.0)
 
 
 def render(text: str, lead: Lead = LEAD) -> str:
@@ -142,7 +142,7 @@ def test_every_name_has_a_value() -> None:
         utm=Utm("a", "b", "c", "d", "e", "f"),
         click_ids=dict.fromkeys(CLICK_IDS, "id"),
     )
-    assert [name for name in NAMES if not seen(full).get(name)] == []
+    assert [name for name in TEMPLATE_NAMES if not seen(full).get(name)] == []
 
 
 @pytest.mark.parametrize(

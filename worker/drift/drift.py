@@ -1,7 +1,7 @@
 """The drift guard: whether the account still has what the source file names, asked hourly, before
 the first lead fails of it.
 
-    one worker process, once an hour or when the source file changes -> keys.DEFAULT_ACCOUNT.drift -> console, metrics, alerts
+    one worker process, once an hour or when the source file changes -> `drift` of the account -> console, metrics, alerts
 
 `leadline check` asks the same by itself. Costs what the catalogue's reading costs: at most 51 API
 tokens an hour.
@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from worker.drift.unresolved_names import UnresolvedName, find_unresolved, names_by_kind
 from worker.errors import Forbidden, LeadlineError
-from worker.lead.settings import SourceWriting
+from worker.lead.settings import LeadMapping
 from worker.pipedrive.metadata import KIND_NAMES, MetadataKind
 from worker.pipedrive.metadata_cache import MetadataCache
 from worker.store import keys
@@ -77,11 +77,13 @@ class DriftGuard:
     def __init__(
         self,
         connection: redis.Redis,
-        writings: Mapping[str, SourceWriting],
+        writings: Mapping[str, LeadMapping],
         catalogue: MetadataCache,
         clock: Callable[[], float],
+        account: keys.Account = keys.DEFAULT_ACCOUNT,
     ) -> None:
         self._redis = connection
+        self._account = account
         self._writings = writings
         self._catalogue = catalogue
         self._clock = clock
@@ -107,7 +109,7 @@ class DriftGuard:
             and not self._read_since(report)
         ):
             return
-        if ask(lambda: self._redis.set(keys.DEFAULT_ACCOUNT.drift_lock, b"1", nx=True, ex=LOCK_SECONDS)):
+        if ask(lambda: self._redis.set(self._account.drift_lock, b"1", nx=True, ex=LOCK_SECONDS)):
             self._report(self._look(version))
 
     def _look(self, version: str) -> DriftReport:
@@ -158,7 +160,7 @@ class DriftGuard:
         """
         before = last_report(self._redis)
         known = {each.message for each in before.found} if before else set()
-        ask(lambda: self._redis.set(keys.DEFAULT_ACCOUNT.drift, msgspec.json.encode(report)))
+        ask(lambda: self._redis.set(self._account.drift, msgspec.json.encode(report)))
         for each in report.found:
             if each.message not in known:
                 # Owners are people: their names and addresses stay out of the log.
@@ -215,7 +217,7 @@ def _to_finding(one: UnresolvedName) -> DriftFinding:
         settings=[place.setting for place in one.places],
         sources=_unique(place.source for place in one.places),
         name=one.name,
-        known=list(one.known[:20]),
+        known=list(one.available[:20]),
     )
 
 
@@ -226,7 +228,7 @@ def _forbidden(kind: MetadataKind, error: Forbidden) -> str:
     )
 
 
-def _version(writings: Mapping[str, SourceWriting]) -> str:
+def _version(writings: Mapping[str, LeadMapping]) -> str:
     return hashlib.sha256(msgspec.json.encode(list(writings.values()))).hexdigest()[:16]
 
 

@@ -10,8 +10,8 @@ import structlog
 from msgspec import Struct, structs
 
 from worker.errors import LeadlineError, UnknownName
-from worker.lead.settings import LeadSettings, Rule, SourceWriting
-from worker.lead.templates import Context, TemplateError, compile_template
+from worker.lead.settings import LeadMapping, LeadSettings, Rule
+from worker.lead.templates import TemplateContext, TemplateError, compile_template
 from worker.pipedrive.custom_fields import ENCODERS, FieldInfo
 from worker.pipedrive.metadata import KIND_NAMES, MetadataKind, NameResolver
 
@@ -38,7 +38,7 @@ class UnresolvedName(Struct, frozen=True, kw_only=True):
     kind: str
     name: str
     places: tuple[NameUse, ...]
-    known: tuple[str, ...] = ()
+    available: tuple[str, ...] = ()
     needed: bool
     message: str
 
@@ -56,7 +56,7 @@ class _Use(Struct, frozen=True):
 
 
 def find_unresolved(
-    writings: Mapping[str, SourceWriting],
+    writings: Mapping[str, LeadMapping],
     names: NameResolver,
     kinds: Container[MetadataKind] = frozenset(MetadataKind),
 ) -> list[UnresolvedName]:
@@ -78,7 +78,7 @@ def find_unresolved(
     return list(found.values())
 
 
-def names_by_kind(writings: Mapping[str, SourceWriting]) -> dict[MetadataKind, set[str]]:
+def names_by_kind(writings: Mapping[str, LeadMapping]) -> dict[MetadataKind, set[str]]:
     """The names that the source file uses, by kind."""
     kinds: dict[MetadataKind, set[str]] = {}
     for use in (use for writing in writings.values() for use in _uses(writing)):
@@ -86,7 +86,7 @@ def names_by_kind(writings: Mapping[str, SourceWriting]) -> dict[MetadataKind, s
     return kinds
 
 
-def log_unresolved(writings: Mapping[str, SourceWriting], names: NameResolver) -> None:
+def log_unresolved(writings: Mapping[str, LeadMapping], names: NameResolver) -> None:
     """Says in the log which names do not resolve, or that they cannot be looked up now. Never
     raises a `LeadlineError`.
     """
@@ -111,7 +111,7 @@ def _loggable_name(one: UnresolvedName) -> dict[str, str]:
     return {} if one.kind == KIND_NAMES[MetadataKind.OWNERS] else {"name": one.name}
 
 
-def _uses(writing: SourceWriting) -> Iterator[_Use]:
+def _uses(writing: LeadMapping) -> Iterator[_Use]:
     table = f"sources.{writing.source}"
     yield from _uses_in(writing.lead, f"{table}.lead", writing, writing.lead.create_labels)
     for at, rule in enumerate(writing.rules, start=1):
@@ -120,7 +120,7 @@ def _uses(writing: SourceWriting) -> Iterator[_Use]:
 
 
 def _uses_in(
-    settings: LeadSettings | Rule, table: str, writing: SourceWriting, create: bool
+    settings: LeadSettings | Rule, table: str, writing: LeadMapping, create: bool
 ) -> Iterator[_Use]:
     def place(key: str) -> NameUse:
         return NameUse(writing.source, f"{table}.{key}", writing.line)
@@ -164,7 +164,7 @@ def _check(use: _Use, names: NameResolver) -> UnresolvedName | None:
             kind=error.kind,
             name=error.name,
             places=(use.place,),
-            known=tuple(error.known),
+            available=tuple(error.available),
             needed=not use.creatable,
             message=said,
         )
@@ -188,7 +188,7 @@ def _check_field(use: _Use, info: FieldInfo) -> UnresolvedName | None:
         kind=KIND_NAMES[use.kind],
         name=use.name,
         places=(use.place,),
-        known=known,
+        available=known,
         needed=False,
         message=message,
     )
@@ -208,4 +208,4 @@ def _constant_text(template: str) -> str | None:
         compiled = compile_template(template)
     except TemplateError:
         return None
-    return None if compiled.names else compiled.render(Context({}, {}, {})) or None
+    return None if compiled.names else compiled.render(TemplateContext({}, {}, {})) or None

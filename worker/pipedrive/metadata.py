@@ -80,7 +80,8 @@ def _read_channels(client: Pipedrive, now: float) -> MetadataTable:
         Invalid,
     ):  # that the field can be had by this name is nowhere promised; the list surely has it
         field = next(
-            (each for each in client.deal_fields.all() if each.field_code == CHANNEL_FIELD), None
+            (each for each in client.deal_fields.list_all() if each.field_code == CHANNEL_FIELD),
+            None,
         )
     options = field.options if field else []
     return MetadataTable(
@@ -107,11 +108,11 @@ def _owner_entry(user: PipedriveUser) -> MetadataEntry:
 
 
 def _read_deal_fields(client: Pipedrive, now: float) -> MetadataTable:
-    return MetadataTable(now, _custom_field_entries(client.deal_fields.all()))
+    return MetadataTable(now, _custom_field_entries(client.deal_fields.list_all()))
 
 
 def _read_person_fields(client: Pipedrive, now: float) -> MetadataTable:
-    return MetadataTable(now, _custom_field_entries(client.person_fields.all()))
+    return MetadataTable(now, _custom_field_entries(client.person_fields.list_all()))
 
 
 def _custom_field_entries(fields: Iterable[PipedriveField]) -> list[MetadataEntry]:
@@ -230,7 +231,7 @@ class MetadataLookup(NameResolver):
         entry = find_entry(entries, match)
         if entry is None:
             raise UnknownName(
-                KIND_NAMES[kind], name, setting=setting, known=[entry.name for entry in entries]
+                KIND_NAMES[kind], name, setting=setting, available=[entry.name for entry in entries]
             )
         return entry
 

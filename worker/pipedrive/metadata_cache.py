@@ -77,8 +77,10 @@ class MetadataCache(NameResolver):
         ttl: float = 3600.0,
         pause: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
+        account: keys.Account = keys.DEFAULT_ACCOUNT,
     ) -> None:
         self._redis = connection
+        self._account = account
         self._client = client
         self._clock = clock
         self._ttl = ttl
@@ -99,7 +101,7 @@ class MetadataCache(NameResolver):
         )
         if label is not None:
             return str(label.id)
-        lock = SharedLock(self._redis, keys.DEFAULT_ACCOUNT.metadata_lock, LOCK_SECONDS)
+        lock = SharedLock(self._redis, self._account.metadata_lock, LOCK_SECONDS)
         for _ in range(round(WAIT_SECONDS / WAIT_STEP_SECONDS)):
             if ask(lock.take):
                 try:
@@ -143,7 +145,7 @@ class MetadataCache(NameResolver):
                 KIND_NAMES[kind],
                 name,
                 setting=setting,
-                known=[entry.name for entry in self._reload_entries(kind)],
+                available=[entry.name for entry in self._reload_entries(kind)],
             )
         return entry
 
@@ -168,10 +170,12 @@ class MetadataCache(NameResolver):
         """
         key, now = f"missed:{kind}:{keys.digest(name)}", self._clock()
         first, _, last = (
-            (ask(lambda: self._redis.hget(keys.DEFAULT_ACCOUNT.metadata, key)) or b"").decode().partition(" ")
+            (ask(lambda: self._redis.hget(self._account.metadata, key)) or b"")
+            .decode()
+            .partition(" ")
         )
         since = float(first) if last and 0 <= now - float(last) < FORGET_MISS_SECONDS else now
-        ask(lambda: self._redis.hset(keys.DEFAULT_ACCOUNT.metadata, key, f"{since} {now}"))
+        ask(lambda: self._redis.hset(self._account.metadata, key, f"{since} {now}"))
         gap = min(max(MIN_READ_GAP_SECONDS, (now - since) / 4), MAX_READ_GAP_SECONDS)
         table = self._memory.get(kind)
         return table is None or not _is_younger(table, gap, self._clock())
@@ -200,7 +204,7 @@ class MetadataCache(NameResolver):
                 lambda: self._redis.eval(
                     CLAIM_READ,
                     1,
-                    keys.DEFAULT_ACCOUNT.metadata,
+                    self._account.metadata,
                     f"asked:{kind}",
                     repr(self._clock()),
                     repr(gap),
@@ -214,14 +218,18 @@ class MetadataCache(NameResolver):
         try:
             table = read_metadata(kind, self._client, self._clock())
         except LeadlineError:
-            ask(lambda: self._redis.hdel(keys.DEFAULT_ACCOUNT.metadata, f"asked:{kind}"))
+            ask(lambda: self._redis.hdel(self._account.metadata, f"asked:{kind}"))
             raise
         _warn_about_duplicates(kind, table.items)
         self._store(kind, table)
         return table
 
     def _store(self, kind: MetadataKind, table: MetadataTable) -> None:
-        ask(lambda: self._redis.hset(keys.DEFAULT_ACCOUNT.metadata, kind, msgspec.json.encode(table)))
+        ask(
+            lambda: self._redis.hset(
+                self._account.metadata, kind, msgspec.json.encode(table)
+            )
+        )
         with self._memory_lock:
             self._memory[kind] = table
 
@@ -244,7 +252,7 @@ class MetadataCache(NameResolver):
         """
         kinds = list(MetadataKind)
         since, now = self._monotonic(), self._clock()
-        stored = ask(lambda: self._redis.hmget(keys.DEFAULT_ACCOUNT.metadata, kinds))
+        stored = ask(lambda: self._redis.hmget(self._account.metadata, kinds))
         tables = {
             kind: table
             for kind, data in zip(kinds, stored, strict=True)

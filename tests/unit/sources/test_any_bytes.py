@@ -130,7 +130,7 @@ BODIES = (
 )
 
 
-@pytest.mark.parametrize("config", SOURCES, ids=lambda config: config.check.scheme or "none")
+@pytest.mark.parametrize("config", SOURCES, ids=lambda config: config.verification.scheme or "none")
 @settings(deadline=None)
 @given(
     headers=HEADERS,

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from service.sources.payload.decode import decode
+from service.sources.payload.decode import decode_body
 from service.sources.payload.tree import JsonNumber, UnreadableBody, Upload
 from tests.unit.sources.making import FORM, JSON, post
 
@@ -54,7 +54,7 @@ def test_decodes(content_type: str, body: bytes, fields: dict[str, object]) -> N
     """Forms keep their names and repeats, JSON its numbers as written, files their name, type and
     size.
     """
-    assert decode(post(body, content_type)) == fields
+    assert decode_body(post(body, content_type)) == fields
 
 
 @pytest.mark.parametrize(
@@ -89,21 +89,21 @@ def test_refuses(content_type: str, body: bytes, status: int) -> None:
     status.
     """
     with pytest.raises(UnreadableBody) as caught:
-        decode(post(body, content_type))
+        decode_body(post(body, content_type))
     assert caught.value.status == status
 
 
 def test_content_coding() -> None:
     """A compressed body is refused before anything is unpacked."""
     with pytest.raises(UnreadableBody) as caught:
-        decode(post(b"\x1f\x8b", JSON, content_encoding="gzip"))
+        decode_body(post(b"\x1f\x8b", JSON, content_encoding="gzip"))
     assert caught.value.status == 415
 
 
 def test_limits_hold_exactly() -> None:
     """500 fields and 32 levels are taken."""
-    assert len(decode(post(b"&".join(b"a%d=1" % at for at in range(500)), FORM))) == 500
-    assert decode(post(b"[" * 32 + b"]" * 32, JSON)) is not None
+    assert len(decode_body(post(b"&".join(b"a%d=1" % at for at in range(500)), FORM))) == 500
+    assert decode_body(post(b"[" * 32 + b"]" * 32, JSON)) is not None
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_limits_hold_exactly() -> None:
 )
 def test_numbers_stay_as_written(number: str) -> None:
     """No number passes through int() or a float, however long or odd it is."""
-    found = decode(post(f'{{"a": {number}}}'.encode(), JSON))["a"]
+    found = decode_body(post(f'{{"a": {number}}}'.encode(), JSON))["a"]
     assert found == number
     assert isinstance(found, JsonNumber)
 
@@ -123,7 +123,7 @@ def test_part_charset_is_not_obeyed() -> None:
         + b"--x--"
     )
     started = time.process_time()
-    assert len(decode(post(body, MULTIPART))["a"]) == 200_000
+    assert len(decode_body(post(body, MULTIPART))["a"]) == 200_000
     assert time.process_time() - started < 0.5
 
 
@@ -142,5 +142,5 @@ def test_time_is_linear(content_type: str, body: bytes) -> None:
     """A megabyte of the worst is refused in well under a second."""
     started = time.process_time()
     with pytest.raises(UnreadableBody):
-        decode(post(body, content_type))
+        decode_body(post(body, content_type))
     assert time.process_time() - started < 0.7

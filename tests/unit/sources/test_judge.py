@@ -30,7 +30,7 @@ def test_unreadable(request_: InboundRequest, toml: str, status: int) -> None:
     reading = read(request_, toml)
     assert (reading.outcome, reading.status, reading.events) == (Outcome.UNREADABLE, status, [])
     assert reading.detail
-    assert reading.problems
+    assert reading.field_errors
 
 
 def test_refused() -> None:
@@ -39,7 +39,7 @@ def test_refused() -> None:
         '[sources.x.verify]\nscheme = "token"\nheader = "X-Key"\nsecret_env = "KEY"', KEY="k"
     )
     reading = process_request(config, post(b"\xff", JSON, x_key="no"), NOW)
-    assert (reading.outcome, reading.status, reading.why) == (
+    assert (reading.outcome, reading.status, reading.reason) == (
         Outcome.REFUSED,
         401,
         "the token is wrong",
@@ -67,15 +67,20 @@ def test_other_methods() -> None:
 def test_lead(fields: dict[str, str]) -> None:
     """Any way to reach somebody makes a lead."""
     reading = read(form(**fields))
-    assert (reading.outcome, reading.status, reading.problems) == (Outcome.LEAD, 202, [])
+    assert (reading.outcome, reading.status, reading.field_errors) == (Outcome.LEAD, 202, [])
 
 
 def test_no_contact() -> None:
     """With nobody to reach, the fields that would help are named, the wrong one first."""
     reading = read(form(message="Hi", mail="nobody at all"))
     assert reading.outcome is Outcome.NO_CONTACT
-    assert [problem.field for problem in reading.problems] == ["email", "phone", "name", "company"]
-    assert reading.problems[0].message == "mail is not an e-mail address"
+    assert [problem.field for problem in reading.field_errors] == [
+        "email",
+        "phone",
+        "name",
+        "company",
+    ]
+    assert reading.field_errors[0].message == "mail is not an e-mail address"
     assert reading.events[0].lead is not None
     assert reading.events[0].lead.answers == {"mail": "nobody at all"}
 
@@ -102,7 +107,7 @@ def test_spam(fields: dict[str, str], spam: bool) -> None:
         reading := read(form(name="A", **fields), 'honeypot = "website"\nmin_fill_seconds = 3')
     ).events
     assert reading.outcome is (Outcome.SPAM if spam else Outcome.LEAD)
-    assert bool(event.why) is spam
+    assert bool(event.reason) is spam
     assert event.lead is not None
     assert "website" not in event.lead.answers
 
@@ -135,7 +140,7 @@ def test_only_and_test(extra: dict[str, object], outcome: Outcome) -> None:
         )
     ).events
     assert reading.outcome is outcome
-    assert (event.why is None) is (outcome is Outcome.LEAD)
+    assert (event.reason is None) is (outcome is Outcome.LEAD)
     assert event.event_id == "12345678901234567890"
     assert event.lead is not None
     assert event.lead.is_test is (extra.get("live") is False)

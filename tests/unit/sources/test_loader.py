@@ -20,7 +20,7 @@ from service.sources.source_file.loader import (
 )
 from service.sources.source_file.toml_reader import LineIndex
 from tests.unit.sources.making import source
-from worker.lead.settings import LeadSettings, Value
+from worker.lead.settings import LeadSettings, ValueTemplates
 
 FETCH: tuple[SecretUse, ...] = ("fetch",)
 EXAMPLE = Path(__file__).parents[3] / "deploy" / "leadline.example.toml"
@@ -41,7 +41,7 @@ def test_defaults() -> None:
         Rate(60, 60.0),
         262_144,
     )
-    assert (one.check.scheme, one.reply, one.origins, one.lead, one.line) == (
+    assert (one.verification.scheme, one.reply, one.origins, one.lead, one.line) == (
         "none",
         None,
         [],
@@ -90,7 +90,7 @@ def test_defaults_of_all_sources() -> None:
         ["X"],
         {"A": "a", "B": "x"},
     )
-    assert (found["y"].lead.labels, found["y"].lead.value) == (["All"], Value("1", "EUR"))
+    assert (found["y"].lead.labels, found["y"].lead.value) == (["All"], ValueTemplates("1", "EUR"))
     assert found["y"].line == 10
 
 
@@ -405,7 +405,7 @@ def test_example() -> None:
     webhook.
     """
     found = load_sources(EXAMPLE, {"PARTNER_KEY": "p", "WEBHOOK_SECRET": "w"}).sources
-    assert {name: one.check.scheme for name, one in found.items()} == {
+    assert {name: one.verification.scheme for name, one in found.items()} == {
         "contact": "none",
         "partner": "token",
         "webhook": "hmac",
@@ -428,7 +428,7 @@ def test_example_uncommented() -> None:
     assert set(products) == {"typeform", "jotform", "meta", "linkedin"}
     assert all(one.secrets for one in products.values())
     for one in products.values():
-        assert bool(one.fetch_token) is (ADAPTERS[one.adapter].records is not None)
+        assert bool(one.fetch_token) is (ADAPTERS[one.adapter].record_api is not None)
     assert re.search(r"^# origins = ", EXAMPLE.read_text("utf-8"), re.MULTILINE), (
         "prose and settings are told apart by the blank"
     )
@@ -484,7 +484,7 @@ def test_lines(path: tuple[str | int, ...], line: int | None) -> None:
     """Each key stands on its line, whatever long strings and lists hold; in an inline table, on
     that table's.
     """
-    assert LineIndex(LINES).of(path) == line
+    assert LineIndex(LINES).line_of(path) == line
 
 
 PIECES = ["[sources.x]\n", "map = ", "{}", "'", '"', "[[", "a", "=", ".", "\n", "1"]

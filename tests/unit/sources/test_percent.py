@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.sources.payload.decode import unquoted
+from service.sources.payload.decode import decode_percent
 
 PIECES = st.sampled_from(
     [
@@ -35,7 +35,7 @@ PIECES = st.sampled_from(
 @given(st.lists(PIECES | st.binary(max_size=3), max_size=30).map(b"".join))
 def test_as_the_standard_library(raw: bytes) -> None:
     """Any bytes come out the same, escapes and what only looks like them."""
-    assert unquoted(raw) == unquote_to_bytes(raw)
+    assert decode_percent(raw) == unquote_to_bytes(raw)
 
 
 @pytest.mark.parametrize("length", range(40))
@@ -43,4 +43,4 @@ def test_runs(length: int) -> None:
     """However many percent signs stand in a row, the last one may begin an escape."""
     for end in (b"", b"41", b"4", b"z", b"=3D"):
         raw = b"%" * length + end
-        assert unquoted(raw) == unquote_to_bytes(raw)
+        assert decode_percent(raw) == unquote_to_bytes(raw)

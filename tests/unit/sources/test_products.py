@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from service.sources.adapters.registry import ADAPTERS
 from service.sources.normalize import normalize, process_request
-from service.sources.payload.unwrap import nested
+from service.sources.payload.unwrap import nest_brackets
 from service.sources.redact import redact_request
 from service.sources.request import InboundRequest, NormalizationResult, Outcome, SourceEvent
 from service.sources.schema import ConfigError, Source
@@ -105,7 +105,7 @@ def test_no_lead(adapter: str, body: Any, said: str) -> None:
     reading = read(adapter, body)
     assert (reading.outcome, reading.status) == (Outcome.NO_LEAD, 200)
     [event] = reading.events
-    assert said in (event.why or "")
+    assert said in (event.reason or "")
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_scheme_needs_its_secret(adapter: str) -> None:
     """
     with pytest.raises(ConfigError, match="secret_env"):
         source(f'adapter = "{adapter}"')
-    assert source(f'adapter = "{adapter}"\n{OPEN}').check.header is None
+    assert source(f'adapter = "{adapter}"\n{OPEN}').verification.header is None
 
 
 def test_own_scheme_instead() -> None:
@@ -505,7 +505,7 @@ def test_other_shape(adapter: str) -> None:
 )
 def test_nested(fields: dict[str, Any], expected: dict[str, Any]) -> None:
     """Names with brackets become objects; nothing that does not fit is lost."""
-    assert nested(fields) == expected
+    assert nest_brackets(fields) == expected
 
 
 WORDS = st.sampled_from(

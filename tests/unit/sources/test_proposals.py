@@ -233,7 +233,7 @@ DOORS: list[tuple[dict[str, str], dict[str, Any]]] = [
     ),
     (
         {"X-Signature": f"t={TIME},v1={signed(TIME.encode() + b'.' + BODY).hex()}"},
-        {"scheme": "hmac", "listed": "t=,v1=", "signed": "{timestamp}.{body}"},
+        {"scheme": "hmac", "list_prefixes": "t=,v1=", "signed": "{timestamp}.{body}"},
     ),
     (
         {
@@ -269,7 +269,7 @@ def test_the_scheme_is_told_by_the_headers(headers: dict[str, str], wanted: dict
     """Signatures, tokens and timestamps are told by name, length and alphabet; what proves nothing
     gets a secret in the URL.
     """
-    check = of(propose(post(BODY, JSON, **headers), now=NOW)).check
+    check = of(propose(post(BODY, JSON, **headers), now=NOW)).verification
     assert {name: getattr(check, name) for name in wanted} == wanted
     assert check.secret_env
 
@@ -289,7 +289,7 @@ def test_what_is_signed_is_found_with_the_secret(text: str) -> None:
     headers = {"X-Signature": signed(message).hex(), "X-Timestamp": TIME, "X-Event-Id": "evt_1"}
     request = post(BODY, JSON, url=url, **headers)
     found = propose(request, now=NOW, name="acme", secrets=[SourceSecret("ACME", "s3cret")])
-    assert of(found, "s3cret").check.signed == text
+    assert of(found, "s3cret").verification.signed == text
     assert process_request(of(found, "s3cret"), request, float(TIME)).outcome is Outcome.LEAD
     assert "s3cret" not in found.toml
 
@@ -312,7 +312,7 @@ def test_nothing_is_proposed_open(adapter: str) -> None:
     """Only a browser's form is proposed without a secret."""
     for case in SENT:
         if adapter_of(case["product"]) == adapter:
-            assert of(proposed(case)).check.secret_env, name_of(case)
+            assert of(proposed(case)).verification.secret_env, name_of(case)
 
 
 def test_origins_and_traps() -> None:
@@ -418,7 +418,7 @@ def test_comments_stay_comments() -> None:
         post(urlencode({"a\nscheme = 1": "x", "email": "a@example.com"}).encode()), now=NOW
     )
     assert (
-        of(found).check.scheme is None
+        of(found).verification.scheme is None
         or "scheme = 1" not in found.toml.replace("#", "").splitlines()
     )
     assert "\n" not in comment("a\nb\u2028c")

@@ -95,7 +95,7 @@ def test_outcome(case: Case) -> None:
     if reading.outcome in (Outcome.REFUSED, Outcome.UNREADABLE):
         assert reading.events == []
     if reading.outcome is Outcome.NO_LEAD:
-        assert all(event.why for event in reading.events)
+        assert all(event.reason for event in reading.events)
 
 
 @pytest.mark.parametrize("case", ALL)
@@ -199,7 +199,7 @@ def _digits(number: str | None) -> str:
 @pytest.mark.parametrize("case", such(lambda case: case["expected"]["outcome"] == "handshake"))
 def test_handshakes(case: Case) -> None:
     """A product that asks whether the URL is ours gets what it asks for."""
-    expected, answer = case["expected"], read(case).answer
+    expected, answer = case["expected"], read(case).response
     assert answer is not None
     assert answer.status in expected["status"]
     assert answer.media_type.partition(";")[0] == expected["response_content_type"]
@@ -238,7 +238,7 @@ TRAPS: dict[str, Callable[[NormalizationResult], bool]] = {
             for event in read(case).events
         }
     ),
-    "meta_lead_ads-handshake_wrong_token": lambda reading: reading.answer is None,
+    "meta_lead_ads-handshake_wrong_token": lambda reading: reading.response is None,
     "meta_lead_ads-leadgen_notification_signed": lambda reading: all(
         event.outcome is not Outcome.LEAD and (event.fetch or {}).get("ad_id") != "0"
         for event in reading.events

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.sources.fields.matching import match_label, match_path, words
+from service.sources.fields.matching import match_label, match_path, split_words
 
 LABELS = {
     "email": (
@@ -159,4 +159,4 @@ def test_own_names() -> None:
 )
 def test_words(label: str, found: str) -> None:
     """Case, accents and punctuation do not count."""
-    assert " ".join(words(label)) == found
+    assert " ".join(split_words(label)) == found

@@ -169,7 +169,7 @@ def test_a_source_maps_its_record() -> None:
     hubspot = made(
         "hubspot", 'map = { "properties.budget" = "answers.Budget", "team" = "answers.Team" }'
     )
-    found = ADAPTERS["hubspot"].records
+    found = ADAPTERS["hubspot"].record_api
     assert found is not None
     [target] = found.targets("7", hubspot)
     assert target.startswith("/crm/v3/objects/contacts/7?properties=email,")
@@ -199,7 +199,7 @@ def test_nobody_in_the_record() -> None:
     """A record without anybody to reach says so."""
     reading = record("meta-lead-ads", {"id": "1", "field_data": [{"name": "q", "values": ["x"]}]})
     assert (reading.outcome, lead_of(reading).answers["q"]) == (Outcome.NO_CONTACT, "x")
-    assert reading.problems
+    assert reading.field_errors
     with pytest.raises(ValueError, match="no records"):
         record("form", {"email": "a@b.example"})
 

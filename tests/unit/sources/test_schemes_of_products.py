@@ -204,7 +204,7 @@ def test_handshakes(adapter: str, query: str, status: int) -> None:
     """
     reading = process_request(signed(adapter, challenge="token"), get(query), NOW)
     assert (reading.status, reading.outcome is Outcome.HANDSHAKE) == (status, status == 200)
-    assert (reading.answer is not None) is (status == 200)
+    assert (reading.response is not None) is (status == 200)
 
 
 def test_handshake_answers() -> None:
@@ -213,12 +213,12 @@ def test_handshake_answers() -> None:
     """
     assert process_request(
         signed("meta-lead-ads", challenge="t"), get(META + "t"), NOW
-    ).answer == CustomResponse(200, "1158201444", "text/plain")
+    ).response == CustomResponse(200, "1158201444", "text/plain")
     wanted = hmac.new(b"retired", CODE.encode(), hashlib.sha256).hexdigest()
     body = {"challengeCode": CODE, "challengeResponse": wanted}
     assert process_request(
         signed("linkedin"), get(f"challengeCode={CODE}"), NOW
-    ).answer == CustomResponse(200, body)
+    ).response == CustomResponse(200, body)
 
 
 def test_handshake_without_a_secret() -> None:
@@ -266,7 +266,7 @@ def test_google_leads_without_contact(columns: Any) -> None:
         json_post({"google_key": SECRET, "lead_id": "1", "user_column_data": columns}),
         NOW,
     )
-    assert (reading.outcome, reading.status, reading.answer) == (
+    assert (reading.outcome, reading.status, reading.response) == (
         Outcome.NO_CONTACT,
         200,
         CustomResponse(200, {}),

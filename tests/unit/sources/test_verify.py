@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from service.sources.request import InboundRequest
-from service.sources.verification.common import read_base64, read_hex
-from service.sources.verification.jwt import jwt
-from service.sources.verification.token import shows_token
+from service.sources.verification.common import decode_base64, decode_hex
+from service.sources.verification.jwt import verify_jwt
+from service.sources.verification.token import has_valid_token
 from service.sources.verification.verify import verify
 from tests.providers.cases import vectors
 from tests.unit.sources.making import JSON, NOW, post, source
@@ -221,7 +221,7 @@ def test_missing_secret_refuses() -> None:
     )
     stripped = type(config)(name="x", verify=config.verify)
     assert not verify(post(BODY, JSON, x_key=""), stripped, NOW).ok
-    assert not jwt(post(BODY, JSON), config.check, (), NOW).ok
+    assert not verify_jwt(post(BODY, JSON), config.verification, (), NOW).ok
 
 
 def test_shows_token() -> None:
@@ -229,18 +229,18 @@ def test_shows_token() -> None:
     config = source(
         '[sources.x.verify]\nscheme = "token"\nheader = "X-Key"\nsecret_env = "KEY"', KEY="k"
     )
-    assert shows_token(post(b"", "", x_key="k"), config)
-    assert not shows_token(post(b"", "", x_key="no"), config)
-    assert not shows_token(post(b"", "", x_key=""), source())
+    assert has_valid_token(post(b"", "", x_key="k"), config)
+    assert not has_valid_token(post(b"", "", x_key="no"), config)
+    assert not has_valid_token(post(b"", "", x_key=""), source())
 
 
 @pytest.mark.parametrize("text", ["", "g0", "0", "00 11", "é" * 2, "0x00", "00" * 200])
 def test_no_hex(text: str) -> None:
     """What is no hex digest is none."""
-    assert read_hex(text) is None
+    assert decode_hex(text) is None
 
 
 @pytest.mark.parametrize("text", ["", "=", "a", "é", "a b c d", "AAAA\x00"])
 def test_no_base64(text: str) -> None:
     """What is no base64 is none."""
-    assert read_base64(text) is None
+    assert decode_base64(text) is None

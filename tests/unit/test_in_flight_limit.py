@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 
 from worker.main import in_flight_places
-from worker.pipedrive.rate_limiter import Plan
+from worker.pipedrive.rate_limiter import ApiLimits
 from worker.queue.slots import InFlightLimit
 
 
@@ -58,7 +58,7 @@ def test_without_a_number_everybody_enters() -> None:
 def test_how_many_wait_for_their_first_call() -> None:
     """A tenth of the window, two at least, never more than there are slots."""
     found = [
-        in_flight_places(Plan(burst=burst, tokens=1), slots)
+        in_flight_places(ApiLimits(calls_per_window=burst, daily_tokens=1), slots)
         for burst, slots in ((20, 32), (80, 32), (480, 32), (20, 1))
     ]
     assert found == [2, 8, 32, 2]

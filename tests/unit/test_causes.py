@@ -39,15 +39,36 @@ def test_every_code_has_a_title(code: str, field: str | None) -> None:
 @pytest.mark.parametrize(
     ("cause", "words"),
     [
-        (Cause(step="lead", code="invalid", detail="x", field="value"), "Pipedrive refuses the field “value” at the lead"),
-        (Cause(step="person", code="invalid", detail="x"), "Pipedrive refuses it at the person"),
+        (Cause(step="lead", code="invalid", detail="x", field="value"), "Pipedrive rejected the lead's value"),
+        (Cause(step="person", code="invalid", detail="x"), "Pipedrive rejected the person"),
         (
             Cause(step="names", code="unknown-name", detail="x", field="label"),
-            "Pipedrive does not have the label that the source file names",
+            "Pipedrive is missing a label that the source file uses",
         ),
-        (no_contact("contact", "intake", None), "Nobody to reach: no e-mail, phone or name"),
-        (POISON, "Workers die of it"),
-        (Cause(step="moon", code="new-code", detail="x"), "It failed at moon (new-code)"),
+        (no_contact("contact", "intake", None), "No contact details: no e-mail, phone or name"),
+        (POISON, "This lead crashes the worker"),
+        (
+            Cause(step="organization", code="forbidden", detail="organizations.add: 403 no"),
+            "Pipedrive denied permission to create the organisation",
+        ),
+        (
+            Cause(step="person", code="unavailable", detail="persons.search: 503 Unavailable"),
+            "Pipedrive didn't respond while looking up the person",
+        ),
+        (
+            Cause(step="lead", code="invalid", detail="leads.add: 400 no", field="value.currency"),
+            "Pipedrive rejected the lead's currency",
+        ),
+        (
+            Cause(step="lead", code="unavailable", detail="gave up after 9 tries in 45h: leads.update: 503 no"),
+            "Pipedrive didn't respond while updating the lead",
+        ),
+        (
+            Cause(step="note", code="internal", detail="KeyError"),
+            "Leadline itself failed while writing the note",
+        ),
+        (Cause(step="settle", code="absent", detail="x"), "The request never reached Pipedrive"),
+        (Cause(step="moon", code="new-code", detail="x"), "It failed while doing the step “moon” (new-code)"),
     ],
 )  # fmt: skip
 def test_titles(cause: Cause, words: str) -> None:
