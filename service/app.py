@@ -20,12 +20,12 @@ from service.intake.endpoint import IntakeEndpoint, intake_routes
 from service.intake.receipts import Receipts
 from service.ops.acting_routes import acting_routes
 from service.ops.actions import Actions
-from service.ops.auth import Access
+from service.ops.auth import OpsAuth
 from service.ops.console.app import console_routes
-from service.ops.queries import Reader
+from service.ops.queries import SubmissionQueries
 from service.ops.reading_routes import reading_routes
-from service.web.problems import HttpProblem, handle_http, handle_problem, handle_surprise
-from service.web.request_id import put_request_id
+from service.web.problems import HttpProblem, handle_http, handle_problem, handle_unexpected
+from service.web.request_id import add_request_id
 from worker.accept.acceptor import cancel_and_wait
 from worker.ledger.bulk import BulkActions
 
@@ -37,14 +37,16 @@ def create_app(
     context: ServiceContext,
     more_routes: Sequence[ControllerRouterHandler] = (),
     *,
-    queries: Reader | None = None,
+    queries: SubmissionQueries | None = None,
 ) -> Litestar:
     """Build the application.
 
     `more_routes` come on top of the service's own. `queries` holds the search index; give one to
     share it with code outside the application, otherwise the application makes its own.
     """
-    queries = queries or Reader(context.ledger, context.sources, context.settings.data_dir)
+    queries = queries or SubmissionQueries(
+        context.ledger, context.sources, context.settings.data_dir
+    )
     actions = Actions(context.ledger, queries, context.settings.data_dir)
     intake = IntakeEndpoint(context)
     return Litestar(
@@ -58,9 +60,9 @@ def create_app(
         exception_handlers={
             HttpProblem: handle_problem,
             HTTPException: handle_http,
-            Exception: handle_surprise,
+            Exception: handle_unexpected,
         },
-        before_send=[put_request_id],
+        before_send=[add_request_id],
         lifespan=[partial(_lifespan, context, intake, actions.bulks)],
         openapi_config=None,
         logging_config=None,
@@ -69,12 +71,12 @@ def create_app(
 
 
 def _ops_routes(
-    context: ServiceContext, queries: Reader, actions: Actions
+    context: ServiceContext, queries: SubmissionQueries, actions: Actions
 ) -> list[HTTPRouteHandler]:
     """The operators' API and console. Without a token configured, none of their paths exist."""
     if not context.settings.ops_tokens:
         return []
-    access = Access(context)
+    access = OpsAuth(context)
     return [
         *reading_routes(access, queries, actions),
         *acting_routes(access, actions),

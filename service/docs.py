@@ -12,7 +12,7 @@ from litestar import Response, get
 
 from service.docs_document import openapi
 from service.web import pages
-from service.web.problems import KINDS
+from service.web.problems import PROBLEM_KINDS
 
 OPENAPI_PATH = "/docs/openapi.json"
 METHODS = ("get", "head", "post", "options")
@@ -40,7 +40,7 @@ def docs_page() -> Response[bytes]:
         "docs.html",
         info=document["info"],
         operations=operations,
-        kinds=KINDS,
+        kinds=PROBLEM_KINDS,
         openapi_path=OPENAPI_PATH,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.web.problems import KINDS, MEDIA_TYPE
+from service.web.problems import MEDIA_TYPE, PROBLEM_KINDS
 
 _SUBMISSION = {
     "name": "id",
@@ -258,6 +258,6 @@ def _json(text: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refused(status: str) -> dict[str, Any]:
-    titles = "; ".join(KINDS[name].title for name in _PROBLEMS[status])
+    titles = "; ".join(PROBLEM_KINDS[name].title for name in _PROBLEMS[status])
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {"description": titles, "content": content}

@@ -9,7 +9,8 @@ from typing import Any
 
 from service.docs_acting import acting
 from service.docs_reading import reading, reading_schemas
-from service.web.problems import KINDS, MEDIA_TYPE
+from service.web.problems import MEDIA_TYPE, PROBLEM_KINDS
+from service.web.request_id import SUBMISSION_ID_PATTERN
 from worker.contract import Result, State
 
 _SOURCE = {
@@ -28,7 +29,7 @@ _KEY = {
         "The same key with the same body is the same submission, for a week after its final state."
     ),
 }
-_ID = {"type": "string", "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$", "description": "A ULID."}
+_ID = {"type": "string", "pattern": f"^{SUBMISSION_ID_PATTERN}$", "description": "A ULID."}
 _ANY_FIELDS = {"type": "object", "additionalProperties": True}
 _TIME = {"type": "string", "format": "date-time"}
 
@@ -55,7 +56,7 @@ def openapi() -> dict[str, Any]:
         },
         "components": {
             "schemas": reading_schemas() | _schemas(),
-            "responses": {f"problem-{name}": _problem(name) for name in KINDS},
+            "responses": {f"problem-{name}": _problem(name) for name in PROBLEM_KINDS},
             "securitySchemes": {"ops": {"type": "http", "scheme": "bearer"}},
         },
     }
@@ -297,7 +298,7 @@ def _refer(kind: str) -> dict[str, Any]:
 
 def _problem(*kinds: str) -> dict[str, Any]:
     """An error answer; several problems may share one status."""
-    title = "; or: ".join(KINDS[kind].title for kind in kinds)
+    title = "; or: ".join(PROBLEM_KINDS[kind].title for kind in kinds)
     return {
         "description": title + ".",
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},

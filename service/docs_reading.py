@@ -8,15 +8,15 @@ from typing import Any
 
 import msgspec
 
-from service.ops.activity import MOST_HOURS, Chart
-from service.ops.dry_run import Drift, Rehearsed
-from service.ops.filters import LONGEST
-from service.ops.queries import MOST
+from service.ops.activity import MAX_HOURS, Activity
+from service.ops.dry_run import AccountDrift, DryRunResult
+from service.ops.filters import MAX_VALUE_CHARS
+from service.ops.queries import MAX_PAGE_SIZE
 from service.ops.schemas import CauseCard, Detail, Item, Overview, Page
-from service.web.problems import KINDS, MEDIA_TYPE
+from service.web.problems import MEDIA_TYPE, PROBLEM_KINDS
 from worker.contract import State
 
-_KINDS = (Overview, Page[CauseCard], Page[Item], Detail, Chart, Rehearsed, Drift)
+_KINDS = (Overview, Page[CauseCard], Page[Item], Detail, Activity, DryRunResult, AccountDrift)
 _REFERENCE = "#/components/schemas/{name}"
 
 _PROBLEMS = {
@@ -38,7 +38,7 @@ def reading() -> dict[str, Any]:
     lines = {"application/jsonl": {"schema": {"type": "string"}}}
     table = {"text/csv": {"schema": {"type": "string"}}}
     listed = [*_filter(), _reveal()]
-    page = [_text("cursor", "`next` of the page before."), _number("limit", 1, MOST)]
+    page = [_text("cursor", "`next` of the page before."), _number("limit", 1, MAX_PAGE_SIZE)]
     one = {
         "name": "id",
         "in": "path",
@@ -55,7 +55,7 @@ def reading() -> dict[str, Any]:
             "chart",
             "What came and went by the hour",
             chart,
-            _number("hours", 1, MOST_HOURS),
+            _number("hours", 1, MAX_HOURS),
             status="400",
         ),
         "submissions": _look(
@@ -147,7 +147,7 @@ def _text(name: str, description: str) -> dict[str, Any]:
     return {
         "name": name,
         "in": "query",
-        "schema": {"type": "string", "maxLength": LONGEST},
+        "schema": {"type": "string", "maxLength": MAX_VALUE_CHARS},
         "description": description,
     }
 
@@ -165,6 +165,6 @@ def _number(name: str, low: int, high: int) -> dict[str, Any]:
 
 
 def _refused(status: str) -> dict[str, Any]:
-    titles = "; ".join(KINDS[name].title for name in _PROBLEMS[status])
+    titles = "; ".join(PROBLEM_KINDS[name].title for name in _PROBLEMS[status])
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {"description": titles, "content": content}

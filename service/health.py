@@ -24,14 +24,14 @@ from worker.drift import drift
 from worker.metrics import Gauges, expose
 from worker.store import keys
 
-CHECKED_FOR_SECONDS = 1.0
+READINESS_CACHE_SECONDS = 1.0
 """How long an answer of Redis holds, so that probes cost the accepting path nothing."""
 
-BEAT_SECONDS = 60.0
+WORKER_TIMEOUT_SECONDS = 60.0
 METRICS_TYPE = "text/plain; version=0.0.4"
 
 
-class Condition(Struct, frozen=True):
+class Readiness(Struct, frozen=True):
     """`ready`: a submission can be stored durably. `degraded` names the parts that fail, whether or
     not others stand in.
     """
@@ -48,21 +48,21 @@ class Health:
     ) -> None:
         self.context = context
         self._measure = measure
-        self._checked_at = -CHECKED_FOR_SECONDS
-        self._condition = Condition(False, [])
-        self._last: Mapping[bytes, bytes] = {}
+        self._checked_at = -READINESS_CACHE_SECONDS
+        self._readiness = Readiness(False, [])
+        self._last_counters: Mapping[bytes, bytes] = {}
 
-    async def condition(self) -> Condition:
-        if self._measure() - self._checked_at >= CHECKED_FOR_SECONDS:
+    async def readiness(self) -> Readiness:
+        if self._measure() - self._checked_at >= READINESS_CACHE_SECONDS:
             parts = {
                 "redis": await writable(self.context.aredis),
                 "spool": await self._spool_usable(),
             }
-            self._condition = Condition(
+            self._readiness = Readiness(
                 any(parts.values()), [name for name, works in parts.items() if not works]
             )
             self._checked_at = self._measure()
-        return self._condition
+        return self._readiness
 
     async def _spool_usable(self) -> bool:
         spool = self.context.acceptor.spool
@@ -74,7 +74,7 @@ class Health:
         """
         await self.context.meter.aflush(self.context.aredis)
         try:
-            self._last, gauges = await self._scrape()
+            self._last_counters, gauges = await self._scrape()
         except (RedisError, OSError):
             gauges = Gauges(redis_up=False)
         gauges = replace(
@@ -84,7 +84,7 @@ class Health:
             ),
         )
         return expose(
-            self._last,
+            self._last_counters,
             gauges,
             sources=self.context.sources.sources,
             pending=self.context.meter.pending(),
@@ -124,7 +124,7 @@ def _lacking(stored: bytes | None) -> Mapping[bool, int] | None:
 
 def _is_alive(beat: bytes, now: float) -> bool:
     try:
-        return now - float(msgspec.json.decode(beat)["seen"]) < BEAT_SECONDS
+        return now - float(msgspec.json.decode(beat)["seen"]) < WORKER_TIMEOUT_SECONDS
     except (msgspec.DecodeError, KeyError, TypeError, ValueError):
         return False
 
@@ -138,7 +138,7 @@ def health_routes(health: Health) -> list[HTTPRouteHandler]:
 
     @route("/readyz", http_method=["GET", "HEAD"], status_code=200, include_in_schema=False)
     async def readyz() -> Response[bytes]:
-        condition = await health.condition()
+        condition = await health.readiness()
         return _json(
             {"ready": condition.ready, "degraded": condition.degraded},
             200 if condition.ready else 503,

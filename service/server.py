@@ -25,10 +25,10 @@ from service.context import ServiceContext, build
 from worker import logs
 from worker.settings import Settings
 
-LOOK_SECONDS = 0.1
+POLL_SECONDS = 0.1
 
 
-class Wake:
+class SignalSafeEvent:
     """Stands in the place of a `threading.Event` that signal handlers set.
 
     An event's lock cannot be taken twice by one thread, so a second signal that comes while the
@@ -36,25 +36,25 @@ class Wake:
     """
 
     def __init__(self) -> None:
-        self._called = False
+        self._is_set = False
 
     def set(self) -> None:
-        self._called = True
+        self._is_set = True
 
     def clear(self) -> None:
-        self._called = False
+        self._is_set = False
 
     def wait(self) -> None:
-        while not self._called:
-            time.sleep(LOOK_SECONDS)
+        while not self._is_set:
+            time.sleep(POLL_SECONDS)
 
 
-STOP_SECONDS = 12
+STOP_TIMEOUT_SECONDS = 12
 """Requests in hand at SIGTERM get this long; a slow body is cut after ten seconds of it."""
 
-HEAD_SECONDS = 10
-HEAD_BYTES = 64 * 1024
-CONNECTIONS = 4096
+HEAD_TIMEOUT_SECONDS = 10
+MAX_HEAD_BYTES = 64 * 1024
+MAX_CONNECTIONS = 4096
 """Connections at a time in each process: a thousand that dawdle leave room for the others."""
 
 
@@ -77,11 +77,11 @@ def _load_in_child(
     settings: Settings, make: Callable[[ServiceContext], Litestar], parent: int
 ) -> Litestar:
     """`_load`, in a process that must not outlive the one that started it."""
-    threading.Thread(target=_stop_with, args=(parent,), name="parent", daemon=True).start()
+    threading.Thread(target=_stop_with_parent, args=(parent,), name="parent", daemon=True).start()
     return _load(settings, make)
 
 
-def _stop_with(parent: int) -> None:
+def _stop_with_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1.0)
     os.kill(os.getpid(), signal.SIGTERM)
@@ -96,14 +96,14 @@ def serve(settings: Settings, make: Callable[[ServiceContext], Litestar] = creat
     """
     logs.configure(settings.log_format, "service")
     build(settings)
-    _raise_open_files()
+    _raise_file_limit()
     port = settings.port or _free_port(settings.host)
     settings = dataclasses.replace(settings, port=port)
     structlog.get_logger().info(
         "listening", url=f"http://{settings.host}:{port}", processes=settings.service_processes
     )
     server = _server(settings, port)
-    server.main_loop_interrupt = Wake()
+    server.main_loop_interrupt = SignalSafeEvent()
     server.serve(
         target_loader=partial(_load_in_child, settings, make, os.getpid()), wrap_loader=False
     )
@@ -121,12 +121,12 @@ def _server(settings: Settings, port: int) -> Any:
         loop=Loops.uvloop,
         websockets=False,
         backlog=2048,
-        backpressure=CONNECTIONS,
+        backpressure=MAX_CONNECTIONS,
         http1_settings=HTTP1Settings(
-            header_read_timeout=HEAD_SECONDS * 1000, max_buffer_size=HEAD_BYTES
+            header_read_timeout=HEAD_TIMEOUT_SECONDS * 1000, max_buffer_size=MAX_HEAD_BYTES
         ),
         log_enabled=False,
-        workers_kill_timeout=STOP_SECONDS,
+        workers_kill_timeout=STOP_TIMEOUT_SECONDS,
         respawn_failed_workers=True,
     )
 
@@ -139,10 +139,12 @@ def _free_port(host: str) -> int:
         return int(probe.getsockname()[1])
 
 
-def _raise_open_files() -> None:
+def _raise_file_limit() -> None:
     """Room for every connection, where the system lets us."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 2 * CONNECTIONS if hard == resource.RLIM_INFINITY else min(2 * CONNECTIONS, hard)
+    wanted = (
+        2 * MAX_CONNECTIONS if hard == resource.RLIM_INFINITY else min(2 * MAX_CONNECTIONS, hard)
+    )
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -53,7 +53,7 @@ def test_page_sets_its_product_up(name: str) -> None:
     assert re.search(r"^1\. ", text, re.MULTILINE)
     first = next(iter(sources(blocks(PAGES[name])[0]).values()))
     assert first.adapter == name
-    assert ADAPTERS[name].records is None or first.fetch_token
+    assert ADAPTERS[name].record_api is None or first.fetch_token
 
 
 def test_nothing_is_left_open() -> None:

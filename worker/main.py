@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from worker.delivery import Delivery, Workshop
-from worker.delivery.duplicates import Doubles
-from worker.delivery.fetch import Fetcher, Records
+from worker.delivery import Delivery, DeliveryContext
+from worker.delivery.duplicates import DuplicateChecks
+from worker.delivery.fetch import Fetcher, RecordReader
 from worker.drift import unresolved_names
 from worker.drift.drift import DriftGuard
 from worker.encryption import Cipher
 from worker.erasure.retention import Retention
 from worker.errors import LeaseLost, NotSent
 from worker.fate import Policy
-from worker.lead.settings import SourceWriting
+from worker.lead.settings import LeadMapping
 from worker.ledger import Ledger
 from worker.ledger.bulk import BulkActions
 from worker.ledger.contact_cache import ContactCache
@@ -29,7 +29,7 @@ from worker.pipedrive.auth import ApiToken, Auth, OAuth
 from worker.pipedrive.calls import Call
 from worker.pipedrive.client import CallReport, HttpClient, Pipedrive, build_http, build_tls
 from worker.pipedrive.metadata_cache import MetadataCache
-from worker.pipedrive.rate_limiter import Allowance, InLine, Plan, plan_of
+from worker.pipedrive.rate_limiter import ApiLimits, RateLimiter, WaitingRateLimiter, limits_of_plan
 from worker.queue.leases import Leases
 from worker.queue.rq_queue import open_queue
 from worker.queue.slots import MAX_DEQUEUE_SECONDS, InFlightLimit, Slots
@@ -69,15 +69,15 @@ class PipedriveClientFactory:
         self._meter = meter
         self._tls = build_tls()
         self._auth = build_auth(settings, store, Cipher(settings.encryption_keys))
-        plan = plan_of(
+        plan = limits_of_plan(
             settings.pipedrive_plan,
             settings.pipedrive_seats,
             settings.pipedrive_daily_tokens,
             oauth=settings.uses_oauth,
         )
-        self._allowance = Allowance(store, plan)
+        self._limiter = RateLimiter(store, plan)
         self.in_flight = InFlightLimit(in_flight_places(plan, settings.slots))
-        self.catalogue = MetadataCache(store, self.new_client(), clock)
+        self.metadata = MetadataCache(store, self.new_client(), clock)
 
     def new_client(self, delivery: Delivery | None = None) -> Pipedrive:
         """A client of its own; with `delivery`, one that reports to it and asks it before every
@@ -91,13 +91,15 @@ class PipedriveClientFactory:
             if report.outcome != NotSent.code:
                 self._meter.count(PIPEDRIVE_TOKENS, report.cost, call=report.call)
             if delivery is not None:
-                delivery.called(report)
+                delivery.record_call(report)
 
         return Pipedrive(
             self.new_http(),
             self._settings.pipedrive_base_url,
             self._auth,
-            InLine(self._allowance, self._pause) if delivery is None else self._guard(delivery),
+            WaitingRateLimiter(self._limiter, self._pause)
+            if delivery is None
+            else self._guard(delivery),
             on_call,
             CALL_TIMEOUT_SECONDS,
         )
@@ -107,20 +109,20 @@ class PipedriveClientFactory:
         return build_http(self._tls)
 
     def _guard(self, delivery: Delivery) -> CreateGuard:
-        line = InLine(
-            self._allowance,
+        line = WaitingRateLimiter(
+            self._limiter,
             self._pause,
-            fresh=lambda: not delivery.begun,
-            who=lambda: delivery.in_hand,
+            is_first_call=lambda: not delivery.has_begun,
+            submission_id=lambda: delivery.submission_id,
         )
-        return CreateGuard(self._allowance, line, delivery, self.in_flight)
+        return CreateGuard(self._limiter, line, delivery, self.in_flight)
 
 
-def in_flight_places(plan: Plan | None, slots: int) -> int | None:
+def in_flight_places(plan: ApiLimits | None, slots: int) -> int | None:
     """How many deliveries of a process may wait for their first call: enough to fill every window,
     and a short line.
     """
-    return None if plan is None else max(2, min(slots, plan.burst // 10))
+    return None if plan is None else max(2, min(slots, plan.calls_per_window // 10))
 
 
 class CreateGuard:
@@ -129,25 +131,29 @@ class CreateGuard:
     """
 
     def __init__(
-        self, allowance: Allowance, line: InLine, delivery: Delivery, entrance: InFlightLimit
+        self,
+        limiter: RateLimiter,
+        waiting_limiter: WaitingRateLimiter,
+        delivery: Delivery,
+        entrance: InFlightLimit,
     ) -> None:
-        self._allowance = allowance
-        self._line = line
+        self._limiter = limiter
+        self._waiting_limiter = waiting_limiter
         self._delivery = delivery
         self._entrance = entrance
 
     def before(self, call: Call) -> None:
-        self._line.before(call)
+        self._waiting_limiter.before(call)
         self._entrance.leave()
         if call.create:
             try:
-                self._delivery.must_hold(CALL_TIMEOUT_SECONDS)
+                self._delivery.require_lease(CALL_TIMEOUT_SECONDS)
             except LeaseLost:
-                self._allowance.give_back(call)
+                self._limiter.release_unsent(call)
                 raise
 
     def after(self, call: Call, status: int | None, headers: Mapping[str, str]) -> None:
-        self._allowance.after(call, status, headers)
+        self._limiter.after(call, status, headers)
 
 
 def build_auth(settings: Settings, store: redis.Redis, cipher: Cipher) -> Auth:
@@ -190,8 +196,8 @@ def run_all(*chores: Callable[[], object]) -> Callable[[], None]:
 def build_slots(
     settings: Settings,
     redis_url: str,
-    writings: Mapping[str, SourceWriting],
-    records: Records,
+    writings: Mapping[str, LeadMapping],
+    records: RecordReader,
     periodic_tasks: Callable[[], object] = lambda: None,
 ) -> Slots:
     """Everything of one worker process. Opens nothing yet."""
@@ -201,7 +207,9 @@ def build_slots(
         connection.connect(redis_url, timeout=REDIS_TIMEOUT_SECONDS + MAX_DEQUEUE_SECONDS)
     )
     ledger = Ledger(
-        store, cipher, rollback=RollbackDetector(settings.data_dir / FOLDER, settings.settle_seconds)
+        store,
+        cipher,
+        rollback=RollbackDetector(settings.data_dir / FOLDER, settings.settle_seconds),
     )
     sweeper = Sweeper(ledger, open_queue(store))
     leases = Leases(ledger)
@@ -209,19 +217,19 @@ def build_slots(
     stop = threading.Event()
     # What workers share by time (the age of the names) goes by the ledger's clock.
     clients = PipedriveClientFactory(settings, store, meter, ledger.now, stop.wait)
-    workshop = Workshop(
+    workshop = DeliveryContext(
         ledger=ledger,
         leases=leases,
-        memory=ContactCache(store),
-        catalogue=clients.catalogue,
+        contacts=ContactCache(store),
+        metadata=clients.metadata,
         sweeper=sweeper,
         meter=meter,
         policy=Policy(settings.retry_delays, settings.settle_seconds, settings.probe_seconds),
-        writings=writings,
+        mappings=writings,
         clock=time.time,
     )
-    doubles = Doubles(store, ledger, clients.new_client())
-    drift = DriftGuard(store, writings, clients.catalogue, ledger.now)
+    doubles = DuplicateChecks(store, ledger, clients.new_client())
+    drift = DriftGuard(store, writings, clients.metadata, ledger.now)
     retention = Retention(ledger, settings.retention)
 
     bulks = BulkActions(ledger)
@@ -231,14 +239,14 @@ def build_slots(
         lambda: Delivery(
             workshop,
             clients.new_client,
-            lambda delivery: Fetcher(clients.new_http(), records, delivery.attempted),
+            lambda delivery: Fetcher(clients.new_http(), records, delivery.record_attempt),
         ),
         leases,
         sweeper,
         meter,
-        at_start=lambda: unresolved_names.log_unresolved(writings, clients.catalogue),
+        at_start=lambda: unresolved_names.log_unresolved(writings, clients.metadata),
         periodic_tasks=run_all(
-            bulks.tick, periodic_tasks, doubles.beat, drift.tick, retention.tick
+            bulks.tick, periodic_tasks, doubles.tick, drift.tick, retention.tick
         ),
         in_flight=clients.in_flight,
         stop=stop,
@@ -248,8 +256,8 @@ def build_slots(
 def work(
     settings: Settings,
     redis_url: str,
-    writings: Mapping[str, SourceWriting],
-    records: Records,
+    writings: Mapping[str, LeadMapping],
+    records: RecordReader,
     periodic_tasks: Callable[[], object] = lambda: None,
 ) -> None:
     """Runs one worker process until SIGTERM or SIGINT.

@@ -5,12 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 
-def format_iso(seconds: float | None) -> str | None:
-    """Unix seconds as ISO 8601 in UTC."""
-    return (
-        None
-        if seconds is None
-        else datetime.fromtimestamp(seconds, UTC)
-        .isoformat(timespec="seconds")
-        .replace("+00:00", "Z")
-    )
+def format_iso(seconds: float | None, *, timespec: str = "seconds") -> str | None:
+    """Write Unix seconds as ISO 8601 in UTC. `timespec` is that of `datetime.isoformat`."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")

@@ -1,3 +1,1 @@
-"""Alerts: what is wrong is told to a webhook once, again when it grows, and once more when it has
-recovered.
-"""
+"""Alerts: a webhook hears of each fault once, again when it grows, and when it has recovered."""

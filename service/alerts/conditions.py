@@ -1,4 +1,4 @@
-"""What is worth waking somebody for: facts in, conditions out. Pure."""
+"""What is worth waking somebody for: takes facts, returns conditions. Pure."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
+# Dead letters of one cause that are an alert of their own, and one again at each doubling.
 MIN_GROWING_CAUSE = 10
-"""Dead letters of one cause that are told by themselves; again at each doubling."""
 
 
 class DeadCause(Struct, frozen=True):
-    """Dead letters of one cause. `title` names no personal data."""
+    """Dead letters of one cause. `title` holds no personal data."""
 
     title: str
     count: int
 
 
 class Facts(Struct, frozen=True, kw_only=True):
-    """How things stand for everybody, as Redis tells it. `oldest_seconds`: of what waits for its
-    delivery.
+    """The state of the whole installation, as Redis has it.
 
-    `silent` maps sources that usually speak to the seconds since they last did.
+    `dead` is keyed by the cause's id. `oldest_seconds` is the age of the oldest lead that waits for
+    its delivery, `oldest_limit` the age that is an alert. `paused` is the reason. `silent` maps
+    each source that is usually active to the seconds since it last was. `missing_names` counts
+    names of the source file that the Pipedrive account lacks.
     """
 
     dead: Mapping[str, DeadCause]
@@ -34,10 +36,10 @@ class Facts(Struct, frozen=True, kw_only=True):
 
 
 class Condition(Struct, frozen=True, kw_only=True):
-    """Something that is wrong now. `key` tells it apart, a higher `level` is worth telling again.
+    """Something that is wrong now. `key` identifies it; a higher `level` is worth a new message.
 
-    It is told after it held for `after` seconds, and called recovered after it was gone for `calm`
-    seconds.
+    It is sent once it has held for `after` seconds, and called recovered once it has been gone for
+    `calm` seconds.
     """
 
     key: str
@@ -50,40 +52,40 @@ class Condition(Struct, frozen=True, kw_only=True):
 
 
 def shared_conditions(facts: Facts) -> Iterator[Condition]:
-    """What everybody's Redis tells; one service process of all watches it."""
+    """Conditions that Redis shows; one of all service processes watches them."""
     total = sum(cause.count for cause in facts.dead.values())
     if total:
         first = max(facts.dead.values(), key=lambda cause: cause.count)
         causes = "one cause" if len(facts.dead) == 1 else f"{len(facts.dead)} causes"
+        most = "" if len(facts.dead) == 1 else "mostly "
         yield Condition(
             key="dead",
-            text=f"{_leads(total)} could not be delivered, for {causes}. Most: {first.title}",
+            text=f"{_leads(total)} could not be delivered, for {causes}: {most}{first.title}",
             recovered="no dead letters are left",
         )
     for identity, cause in facts.dead.items():
         if cause.count >= MIN_GROWING_CAUSE:
             yield Condition(
                 key=f"cause:{identity}",
-                text=f"{_leads(cause.count)} dead of one cause: {cause.title}",
-                recovered=f"no dead letters are left of: {cause.title}",
+                text=f"{_leads(cause.count)} failed for one cause: {cause.title}",
+                recovered=f"no dead letters are left for: {cause.title}",
                 path=f"/ops/submissions?state=dead&cause={identity}",
                 level=(cause.count // MIN_GROWING_CAUSE).bit_length(),
             )
     if facts.oldest_seconds > facts.oldest_limit:
+        waited = format_span(facts.oldest_seconds)
         why = f"; delivery is paused: {facts.paused}" if facts.paused else ""
         yield Condition(
             key="oldest",
-            text=(
-                f"the oldest lead has waited for its delivery for {format_span(facts.oldest_seconds)}{why}"
-            ),
-            recovered="no lead waits too long any more",
+            text=f"the oldest lead has been waiting for delivery for {waited}{why}",
+            recovered="no lead is waiting too long any more",
             path="/ops/submissions?state=waiting",
             after=60.0,
         )
     if not facts.workers:
         yield Condition(
             key="workers",
-            text="no worker is running, nothing is delivered: start one with `leadline work`",
+            text="no worker is running, so nothing is delivered: start one with `leadline work`",
             recovered="workers are running again",
             after=90.0,
             calm=60.0,
@@ -92,10 +94,10 @@ def shared_conditions(facts: Facts) -> Iterator[Condition]:
         yield Condition(
             key=f"silent:{source}",
             text=(
-                f"the source {source} usually speaks at this hour and has been silent for"
+                f"the source {source} is usually active at this hour and has been silent for"
                 f" {format_span(seconds)}"
             ),
-            recovered=f"the source {source} speaks again",
+            recovered=f"the source {source} is active again",
             path=f"/ops/submissions?source={source}",
             calm=0.0,
         )
@@ -114,13 +116,13 @@ def shared_conditions(facts: Facts) -> Iterator[Condition]:
 
 
 def machine_conditions(*, redis: bool, spool: int) -> Iterator[Condition]:
-    """What one machine sees by itself; one service process of each machine watches it."""
+    """Conditions of one machine; one service process of each machine watches them."""
     if not redis:
         yield Condition(
             key="redis",
             text=(
-                f"Redis is away; {_leads(spool)} wait in the spool of this machine, nothing is lost"
-                " and nothing is delivered"
+                f"Redis is unreachable; {_leads(spool)} {_wait(spool)} in this machine's spool."
+                " Nothing is lost, and nothing is delivered"
             ),
             recovered="Redis is back",
             after=30.0,
@@ -129,7 +131,7 @@ def machine_conditions(*, redis: bool, spool: int) -> Iterator[Condition]:
     elif spool:
         yield Condition(
             key="spool",
-            text=f"{_leads(spool)} wait in the spool of this machine although Redis is there",
+            text=f"{_leads(spool)} {_wait(spool)} in this machine's spool although Redis is up",
             recovered="the spool is drained",
             after=60.0,
             calm=60.0,
@@ -148,3 +150,7 @@ def format_span(seconds: float) -> str:
 
 def _leads(count: int) -> str:
     return "1 lead" if count == 1 else f"{count} leads"
+
+
+def _wait(count: int) -> str:
+    return "waits" if count == 1 else "wait"

@@ -1,9 +1,8 @@
-"""The watch: looks every quarter of a minute, in one service process of all, and tells the webhook
-what changed.
+"""The monitor: looks every 15 seconds for what is wrong, and sends what changed to the webhook.
 
-Redis and the spool are watched by one process of each machine, since each has its own, and Redis
-cannot say who watches when it is away. A message counts as told once the webhook took it: what it
-refuses is told again.
+One of all service processes watches what Redis shows. Redis itself and the spool are watched by one
+process of each machine: each machine has its own spool, and while Redis is away it cannot say whose
+turn it is. A message counts as sent once the webhook took it; what it refuses is sent again.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ from worker.metrics import SUBMISSIONS, parse_series
 from worker.store import keys
 from worker.store.connection import ask, translate_errors
 
-# Gathers what the conditions are judged by.
+# Gathers the facts from which the conditions follow.
 
 MOST_DEAD = 20_000
 """Dead letters that are looked at, the newest first."""
@@ -99,7 +98,7 @@ def _dead(connection: redis.Redis, ignored: Mapping[str, float]) -> dict[str, De
 
 
 def totals(connection: redis.Redis) -> dict[str, float]:
-    """How many submissions of each source were ever accepted."""
+    """How many submissions were ever accepted, by source."""
     with translate_errors():
         stored = cast("dict[bytes, bytes]", connection.hgetall(keys.METRICS))
     found: dict[str, float] = {}
@@ -111,15 +110,18 @@ def totals(connection: redis.Redis) -> dict[str, float]:
 
 
 TICK_SECONDS = 15.0
+# How long a process keeps the turn to watch for all; longer than two ticks.
 TURN_MILLISECONDS = 40_000
+# The state of one machine's alerts, in the data directory.
 LOCAL_FILE = "alerts.json"
 
 log = structlog.get_logger("leadline.alerts")
 
 
 class Monitor:
-    """One per service process; of several processes one at a time does the work. `clock` tells Unix
-    seconds.
+    """One per service process; of several processes, one at a time does the work.
+
+    `clock` returns Unix seconds; `oldest_limit` is in seconds.
     """
 
     def __init__(
@@ -139,7 +141,7 @@ class Monitor:
         self._token = secrets.token_hex(8).encode()
 
     def tick(self) -> None:
-        """One look. Never raises because of Redis or the webhook."""
+        """Looks once. Never raises because of Redis or the webhook."""
         reachable = True
         try:
             if self._take_turn():
@@ -149,57 +151,57 @@ class Monitor:
         except WebhookError as error:
             log.warning("the alert webhook did not take a message", error=str(error))
         try:
-            with self._machine_lock() as mine:
-                if mine:
+            with self._machine_lock() as is_held:
+                if is_held:
                     self._check_machine(reachable)
         except WebhookError as error:
             log.warning("the alert webhook did not take a message", error=str(error))
 
     def _check_shared(self) -> None:
         now = self._clock()
-        watched = decode(ask(lambda: self._redis.get(keys.ALERTS)))
-        watched.record_totals(totals(self._redis), now)
+        state = decode(ask(lambda: self._redis.get(keys.ALERTS)))
+        state.record_totals(totals(self._redis), now)
         facts = gather(
             self._ledger,
             ignored=ignored(self._redis),
-            silent=watched.silent_sources(now),
+            silent=state.silent_sources(now),
             oldest_limit=self._oldest_limit,
         )
-        # What was heard is kept even where the webhook refuses what is to be told.
-        ask(lambda: self._redis.set(keys.ALERTS, msgspec.json.encode(watched)))
-        watched.alerts = self._notify(watched.alerts, shared_conditions(facts), now)
-        ask(lambda: self._redis.set(keys.ALERTS, msgspec.json.encode(watched)))
+        # The activity is kept even where the webhook refuses the messages.
+        ask(lambda: self._redis.set(keys.ALERTS, msgspec.json.encode(state)))
+        state.alerts = self._notify(state.alerts, shared_conditions(facts), now)
+        ask(lambda: self._redis.set(keys.ALERTS, msgspec.json.encode(state)))
 
     def _check_machine(self, reachable: bool) -> None:
         file = self._folder / LOCAL_FILE
-        watched = decode(file.read_bytes() if file.exists() else None)
-        before = msgspec.json.encode(watched)
+        state = decode(file.read_bytes() if file.exists() else None)
+        before = msgspec.json.encode(state)
         conditions = machine_conditions(
             redis=reachable, spool=count_spooled(self._folder / SPOOL_FOLDER)
         )
-        watched.alerts = self._notify(watched.alerts, conditions, self._clock())
-        after = msgspec.json.encode(watched)
+        state.alerts = self._notify(state.alerts, conditions, self._clock())
+        after = msgspec.json.encode(state)
         if after != before:
             replacement = file.with_suffix(".new")
             replacement.write_bytes(after)
             replacement.replace(file)
 
     def _notify(
-        self, standing: dict[str, AlertState], raised: Iterator[Condition], now: float
+        self, alerts: dict[str, AlertState], conditions: Iterator[Condition], now: float
     ) -> dict[str, AlertState]:
-        """What stands after everything was told. Raises `NotTold`."""
-        kept, messages = update_alerts(standing, raised, now)
+        """The alerts after all messages were sent. Raises `WebhookError`."""
+        updated, messages = update_alerts(alerts, conditions, now)
         if messages:
             self._webhook.send(messages)
             log.info(
                 "alert",
-                told=len(messages),
+                sent=len(messages),
                 recovered=sum(message.recovered for message in messages),
             )
-        return kept
+        return updated
 
     def _take_turn(self) -> bool:
-        """Whether it is this process that watches for all."""
+        """Whether this process watches for all until the turn ends."""
         with translate_errors():
             if self._redis.set(keys.ALERTS_LOCK, self._token, nx=True, px=TURN_MILLISECONDS):
                 return True
@@ -209,9 +211,7 @@ class Monitor:
 
     @contextlib.contextmanager
     def _machine_lock(self) -> Iterator[bool]:
-        """Whether this process has its machine's turn. A folder that cannot be written has nobody
-        to watch it.
-        """
+        """Whether this process watches its machine. Nobody watches a folder that is read-only."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             lock = (self._folder / "alerts.lock").open("wb")

@@ -1,4 +1,4 @@
-"""What the watch remembers between two beats: what stands, and when each source spoke."""
+"""What the monitor remembers between two ticks: raised alerts, and when each source was active."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from msgspec import Struct, field, structs
 
 from service.alerts.conditions import Condition
 
-# When a condition is told: once when it holds, again when it grows, once when it has recovered;
-# never to and fro. Pure.
+# When an alert is sent: once when its condition holds, again when it grows, once when it has
+# recovered; never back and forth. Pure.
 
+# Between two messages about one condition that grows.
 RENOTIFY_SECONDS = 300.0
-"""Between two messages of one condition that grows."""
 
 
 class AlertState(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A condition over time, in Unix seconds. `told` is the level last told, 0 before it was told
-    at all.
+    """A condition over time, in Unix seconds.
+
+    `notified_level` is the level that was last sent, 0 before anything was sent.
     """
 
     since: float
@@ -31,9 +32,7 @@ class AlertState(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class AlertMessage(Struct, frozen=True):
-    """`recovered` is true where something is over. `path` is the page of the console that shows
-    it.
-    """
+    """`path` is the console page that shows it. `recovered` is true where something is over."""
 
     text: str
     path: str
@@ -41,26 +40,25 @@ class AlertMessage(Struct, frozen=True):
 
 
 def update_alerts(
-    standing: Mapping[str, AlertState], raised: Iterable[Condition], now: float
+    alerts: Mapping[str, AlertState], conditions: Iterable[Condition], now: float
 ) -> tuple[dict[str, AlertState], list[AlertMessage]]:
-    """What stands from now on, and what is to be told."""
-    conditions = {condition.key: condition for condition in raised}
-    kept: dict[str, AlertState] = {}
+    """Returns the alerts as they are from now on, by key, and the messages to send."""
+    conditions = {condition.key: condition for condition in conditions}
+    updated: dict[str, AlertState] = {}
     messages: list[AlertMessage] = []
     for key, condition in conditions.items():
-        kept[key], message = _raise(standing.get(key), condition, now)
+        updated[key], message = _raise(alerts.get(key), condition, now)
         messages += [message] if message else []
-    for key, before in standing.items():
-        if key in conditions or not before.notified_level:
+    for key, alert in alerts.items():
+        if key in conditions or not alert.notified_level:
             continue
-        gone_since = now if before.gone_since is None else before.gone_since
-        if now - gone_since >= before.calm:
-            messages.append(
-                AlertMessage(f"Recovered: {before.recovered}", before.path, recovered=True)
-            )
+        gone_since = now if alert.gone_since is None else alert.gone_since
+        if now - gone_since >= alert.calm:
+            text = f"Recovered: {alert.recovered}"
+            messages.append(AlertMessage(text, alert.path, recovered=True))
         else:
-            kept[key] = structs.replace(before, gone_since=gone_since)
-    return kept, messages
+            updated[key] = structs.replace(alert, gone_since=gone_since)
+    return updated, messages
 
 
 def _raise(
@@ -75,85 +73,72 @@ def _raise(
         notified_level=before.notified_level if before else 0,
         notified_at=before.notified_at if before else 0.0,
     )
-    first = not current.notified_level and now - since >= condition.after
-    grown = (
-        0 < current.notified_level < condition.level
-        and now - current.notified_at >= RENOTIFY_SECONDS
-    )
-    if not first and not grown:
+    level = current.notified_level
+    is_first = not level and now - since >= condition.after
+    has_grown = 0 < level < condition.level and now - current.notified_at >= RENOTIFY_SECONDS
+    if not is_first and not has_grown:
         return current, None
-    told = structs.replace(current, told=condition.level, told_at=now)
-    return told, AlertMessage(condition.text[:1].upper() + condition.text[1:], condition.path)
+    notified = structs.replace(current, notified_level=condition.level, notified_at=now)
+    text = condition.text[:1].upper() + condition.text[1:]
+    return notified, AlertMessage(text, condition.path)
 
 
-# Whether a source that usually speaks has fallen silent: what came is compared with the same hours
-# of earlier days. Pure.
+# Whether a source that is usually active has fallen silent: what arrived is compared with the same
+# hours of earlier days. Pure.
 
 HOUR_SECONDS = 3600
 DAY_HOURS = 24
+# Days of history that are kept.
 HISTORY_DAYS = 14
-"""Days of history that are kept."""
-
+# Days of history without which silence cannot be judged.
 MIN_DAYS = 3
 MIN_SILENT_SECONDS = 1800.0
+# Submissions that would have arrived in the meantime: by chance, none of six arrives once in 400
+# times.
 MIN_EXPECTED = 6.0
-"""Submissions that would have come in the meantime: by chance none of six stays away once in 400
-times.
-"""
 
 
 def unusual_silence(hours: Mapping[int, int], last: float, now: float) -> float | None:
-    """For how long the source has been silent, if that is unusual, else None.
+    """How many seconds the source has been silent, if that is unusual, else None.
 
-    `hours` counts its submissions by hour since 1970, `last` is when it last spoke (Unix seconds).
-    What it owes is counted over the first day of its silence, so that a source that stays silent
-    for weeks does not look usual again.
+    `hours` counts its submissions by hour since 1970; `last` is when the latest arrived (Unix
+    seconds). What should have arrived is counted over the first day of the silence, so that a
+    source that stays silent for weeks does not begin to look usual.
     """
     silence = now - last
     if silence < MIN_SILENT_SECONDS:
         return None
-    return (
-        silence
-        if expected_count(hours, last, min(now, last + DAY_HOURS * HOUR_SECONDS)) >= MIN_EXPECTED
-        else None
-    )
+    until = min(now, last + DAY_HOURS * HOUR_SECONDS)
+    return silence if expected_count(hours, last, until) >= MIN_EXPECTED else None
 
 
 def expected_count(hours: Mapping[int, int], since: float, until: float) -> float:
-    """How many submissions would have come in that time, by the same hours of earlier days of the
-    same kind (working or not).
+    """How many submissions the same hours of earlier days would let expect in that time.
 
-    0 where there are too few days to tell.
+    Working days are compared with working days, weekends with weekends. 0 where there are too few
+    days to tell.
     """
-    first = min(hours, default=int(until // HOUR_SECONDS))
+    first_hour = min(hours, default=int(until // HOUR_SECONDS))
     days = [
         back
         for back in range(1, HISTORY_DAYS + 1)
-        if int(since // HOUR_SECONDS) - back * DAY_HOURS >= first
+        if int(since // HOUR_SECONDS) - back * DAY_HOURS >= first_hour
     ]
     if len(days) < MIN_DAYS:
         return 0.0
-    alike = [
-        back
-        for back in days
-        if _is_weekend(until - back * DAY_HOURS * HOUR_SECONDS) == _is_weekend(until)
-    ] or days
-    return sum(
-        _count_between(
-            hours, since - back * DAY_HOURS * HOUR_SECONDS, until - back * DAY_HOURS * HOUR_SECONDS
-        )
-        for back in alike
-    ) / len(alike)
+    day = DAY_HOURS * HOUR_SECONDS
+    is_weekend = _is_weekend(until)
+    alike = [back for back in days if _is_weekend(until - back * day) == is_weekend] or days
+    counts = [_count_between(hours, since - back * day, until - back * day) for back in alike]
+    return sum(counts) / len(alike)
 
 
 def _count_between(hours: Mapping[int, int], since: float, until: float) -> float:
-    """What came in that time, with the hours at both ends counted in part."""
+    """What arrived in that time; the hours at both ends count in part."""
     total, hour = 0.0, int(since // HOUR_SECONDS)
     while hour * HOUR_SECONDS < until:
-        share = (
-            min(until, (hour + 1) * HOUR_SECONDS) - max(since, hour * HOUR_SECONDS)
-        ) / HOUR_SECONDS
-        total += share * hours.get(hour, 0)
+        end, begin = min(until, (hour + 1) * HOUR_SECONDS), max(since, hour * HOUR_SECONDS)
+        total += (end - begin) / HOUR_SECONDS * hours.get(hour, 0)
         hour += 1
     return total
 
@@ -164,8 +149,9 @@ def _is_weekend(at: float) -> bool:
 
 
 class SourceActivity(Struct, omit_defaults=True):
-    """One source: the counter of its submissions as last read, when it last rose, and by how much
-    in each hour since 1970.
+    """The counter of one source's submissions as last read, when it last rose, and its history.
+
+    `hours` maps an hour since 1970 to how much the counter rose in it.
     """
 
     total: float
@@ -174,39 +160,34 @@ class SourceActivity(Struct, omit_defaults=True):
 
 
 class MonitorState(Struct):
-    """Stored as JSON. What cannot be read (of another version) starts afresh."""
+    """Stored as JSON. What cannot be read (because another version wrote it) starts afresh."""
 
     alerts: dict[str, AlertState] = field(default_factory=dict)
     sources: dict[str, SourceActivity] = field(default_factory=dict)
 
     def record_totals(self, totals: Mapping[str, float], now: float) -> None:
-        """Takes note of what each source's counter shows. A counter that went back belongs to a
-        store that lost its data.
-        """
+        """Notes each source's counter. One that went back belongs to a store that lost its data."""
         hour = int(now // HOUR_SECONDS)
-        for source, total in totals.items():
-            heard = self.sources.get(source)
-            if heard is None:
-                self.sources[source] = SourceActivity(total=total, last_rise_at=now)
+        for name, total in totals.items():
+            activity = self.sources.get(name)
+            if activity is None:
+                self.sources[name] = SourceActivity(total=total, last_rise_at=now)
                 continue
-            came = int(total - heard.total)
-            heard.total = total
-            if came > 0:
-                heard.last_rise_at = now
-                heard.hours[hour] = heard.hours.get(hour, 0) + came
-                heard.hours = {
-                    each: count
-                    for each, count in heard.hours.items()
-                    if each >= hour - HISTORY_DAYS * DAY_HOURS
-                }
+            rise = int(total - activity.total)
+            activity.total = total
+            if rise > 0:
+                activity.last_rise_at = now
+                activity.hours[hour] = activity.hours.get(hour, 0) + rise
+                oldest = hour - HISTORY_DAYS * DAY_HOURS
+                activity.hours = {at: n for at, n in activity.hours.items() if at >= oldest}
 
     def silent_sources(self, now: float) -> dict[str, float]:
-        """Sources that usually speak at this hour and do not, with the seconds of their silence."""
-        found = {
-            name: unusual_silence(heard.hours, heard.last_rise_at, now)
-            for name, heard in self.sources.items()
+        """Sources that are usually active at this hour and are not, with the seconds of silence."""
+        silences = {
+            name: unusual_silence(activity.hours, activity.last_rise_at, now)
+            for name, activity in self.sources.items()
         }
-        return {name: seconds for name, seconds in found.items() if seconds is not None}
+        return {name: seconds for name, seconds in silences.items() if seconds is not None}
 
 
 def decode(stored: bytes | None) -> MonitorState:

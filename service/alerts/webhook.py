@@ -1,6 +1,4 @@
-"""Sends messages to the webhook of `LEADLINE_ALERT_WEBHOOK`, as Slack and what is compatible with
-it take them.
-"""
+"""Sends messages to `LEADLINE_ALERT_WEBHOOK`, in the form of Slack and compatible services."""
 
 from __future__ import annotations
 
@@ -12,16 +10,16 @@ import httpx
 from service.alerts.state import AlertMessage
 
 TIMEOUT_SECONDS = 10.0
+# Messages in one post; of those beyond it only the number is sent.
 MAX_MESSAGES = 20
-"""Messages in one post; more are named by their number."""
 
 
 class WebhookError(Exception):
-    """The webhook did not take it; it is told again later. Names no address: that is a secret."""
+    """The webhook did not take the post. Does not name its address, which is a secret."""
 
 
 class AlertWebhook:
-    """`console` is the public address of the service, for links; None leaves them out."""
+    """`console` is the public URL of the service, for links; None leaves them out."""
 
     def __init__(self, url: str, console: str | None, http: httpx.Client) -> None:
         self._url = url
@@ -29,16 +27,16 @@ class AlertWebhook:
         self._http = http
 
     def send(self, messages: Sequence[AlertMessage]) -> None:
-        """One post for all. Raises `NotTold`."""
+        """Sends all messages in one post. Raises `WebhookError`."""
         try:
-            answer = self._http.post(self._url, json=self.body(messages))
+            response = self._http.post(self._url, json=self.body(messages))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise WebhookError(type(error).__name__) from error
-        if not answer.is_success:
-            raise WebhookError(f"status {answer.status_code}")
+        if not response.is_success:
+            raise WebhookError(f"status {response.status_code}")
 
     def body(self, messages: Sequence[AlertMessage]) -> dict[str, Any]:
-        """`{"text": …}`; a line for each message."""
+        """The JSON to post: `{"text": …}`, a line for each message."""
         lines = [self._line(message) for message in messages[:MAX_MESSAGES]]
         if len(messages) > MAX_MESSAGES:
             lines.append(f"… and {len(messages) - MAX_MESSAGES} more")
@@ -51,14 +49,15 @@ class AlertWebhook:
 
 
 def build_http() -> httpx.Client:
-    """A redirect is not followed: the address holds a secret."""
+    """A client that follows no redirect, since the address holds a secret."""
     return httpx.Client(
         timeout=TIMEOUT_SECONDS, follow_redirects=False, headers={"user-agent": "leadline"}
     )
 
 
 def _escape(text: str) -> str:
-    """Nothing in a message may mention people or become a link:
+    """Text in which nothing mentions people or becomes a link.
+
     https://api.slack.com/reference/surfaces/formatting#escaping
     """
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")

@@ -16,22 +16,22 @@ import click
 import msgspec
 
 from service.cli import output, setup
-from service.cli.output import counted, inert, print_columns
+from service.cli.output import count_progress, print_columns, printable
 from service.cli.queries import since_option
 from service.reports import stored
-from service.reports.backtest import Change, Finding, Totals, Verdict
+from service.reports.backtest import BacktestResult, BacktestTotals, BacktestVerdict, FieldChange
 from service.reports.backtest import backtest as judged
 from service.settings import source_file
 from service.sources.schema import ConfigError, SourceFile
 from service.sources.source_file.loader import load_sources
 from worker.settings import Settings
 
-SHOWN = 50
+MAX_ROWS_PRINTED = 50
 """Submissions that people are shown one by one; all are counted, and `--json` lists all."""
-CHANGES_SHOWN = 6
-QUIET = frozenset({Verdict.SAME, Verdict.NO_CONTENT})
-CHANGES = (Verdict.SAME, Verdict.CHANGED, Verdict.WRITTEN, Verdict.LEAD_NOW, Verdict.NO_LEAD_NOW, Verdict.FAILS, Verdict.EDITED,
-           Verdict.NO_CONTENT)  # fmt: skip
+MAX_CHANGES_PRINTED = 6
+UNLISTED_VERDICTS = frozenset({BacktestVerdict.SAME, BacktestVerdict.NO_CONTENT})
+COLUMN_ORDER = (BacktestVerdict.SAME, BacktestVerdict.CHANGED, BacktestVerdict.WRITTEN, BacktestVerdict.LEAD_NOW, BacktestVerdict.NO_LEAD_NOW, BacktestVerdict.FAILS, BacktestVerdict.EDITED,
+           BacktestVerdict.NO_CONTENT)  # fmt: skip
 
 
 @click.command()
@@ -64,14 +64,16 @@ def backtest(
     Nothing is stored or sent. The reading is judged, not the door: signatures are not checked
     again. Ends with 1 if something would fail that did not before.
     """
-    settings = setup.settings(Settings.for_service)
+    settings = setup.load_settings(Settings.for_service)
     now, before = _file(source_file(settings)), _file(against) if against else None
     _check_source(source, now, before)
-    totals = Totals()
-    with setup.opened(settings) as store:
+    totals = BacktestTotals()
+    with setup.open_store(settings) as store:
         wanted = stored.heads(store.ledger, since=since, source=source)
         heads = islice(wanted, limit) if limit else wanted
-        records = counted(stored.records(store.ledger, heads, raw=True), "submissions looked at")
+        records = count_progress(
+            stored.records(store.ledger, heads, raw=True), "submissions looked at"
+        )
         findings = (
             judged(
                 record, now.sources.get(record.source),
@@ -92,28 +94,28 @@ def _file(path: Path) -> SourceFile:
     try:
         return load_sources(path, os.environ, secrets=())
     except ConfigError as error:
-        setup.stop(
+        setup.exit_with_error(
             f"leadline: the source file {path} cannot be used:",
             *(f"  {fault}" for fault in error.faults),
         )
 
 
 def _check_source(source: str | None, now: SourceFile, before: SourceFile | None) -> None:
-    known = {*now.sources, *(before.sources if before else ())}
-    if source is not None and source not in known:
+    names = {*now.sources, *(before.sources if before else ())}
+    if source is not None and source not in names:
         click.echo(
-            f"warning: no source {source!r} in {now.path}; it has: {', '.join(sorted(known))}",
+            f"warning: no source {source!r} in {now.path}; it has: {', '.join(sorted(names))}",
             err=True,
         )
 
 
-def _print_json(findings: Iterator[Finding], totals: Totals) -> None:
+def _print_json(findings: Iterator[BacktestResult], totals: BacktestTotals) -> None:
     """One object, written piece by piece: all items never stand in memory together."""
     click.echo('{"items": [', nl=False)
     comma = ""
     for finding in findings:
         totals.add(finding)
-        if finding.verdict not in QUIET:
+        if finding.verdict not in UNLISTED_VERDICTS:
             click.echo(f"{comma}\n  {msgspec.json.encode(finding).decode()}", nl=False)
             comma = ","
     fields = [
@@ -129,14 +131,16 @@ def _print_json(findings: Iterator[Finding], totals: Totals) -> None:
     click.echo(f"\n], {json.dumps(rest, ensure_ascii=False)[1:]}")
 
 
-def _print(findings: Iterator[Finding], totals: Totals, *, has_before: bool) -> None:
+def _print(findings: Iterator[BacktestResult], totals: BacktestTotals, *, has_before: bool) -> None:
     rows: list[list[str]] = []
     left = 0
     for finding in findings:
         totals.add(finding)
-        if finding.verdict in QUIET:
+        if finding.verdict in UNLISTED_VERDICTS:
             continue
-        if len(rows) < SHOWN or (finding.new_failure and len(rows) < 2 * SHOWN):
+        if len(rows) < MAX_ROWS_PRINTED or (
+            finding.new_failure and len(rows) < 2 * MAX_ROWS_PRINTED
+        ):
             rows.append(_row(finding))
         else:
             left += 1
@@ -146,38 +150,40 @@ def _print(findings: Iterator[Finding], totals: Totals, *, has_before: bool) -> 
     _print_counts(totals, has_before=has_before)
 
 
-def _row(finding: Finding) -> list[str]:
+def _row(finding: BacktestResult) -> list[str]:
     verdict = f"{finding.verdict}{' (new)' if finding.new_failure else ''}"
     changes = [*finding.fields, *finding.writing]
-    said = [_change(change) for change in changes[:CHANGES_SHOWN]]
-    if len(changes) > CHANGES_SHOWN:
-        said.append(f"{len(changes) - CHANGES_SHOWN} more")
-    why = [finding.why] if finding.why and finding.verdict is not Verdict.CHANGED else []
+    described = [_describe_change(change) for change in changes[:MAX_CHANGES_PRINTED]]
+    if len(changes) > MAX_CHANGES_PRINTED:
+        described.append(f"{len(changes) - MAX_CHANGES_PRINTED} more")
+    why = [finding.why] if finding.why and finding.verdict is not BacktestVerdict.CHANGED else []
     by = [f"edited by {finding.edited_by}"] if finding.edited_by else []
-    return [finding.id, finding.source, verdict, "; ".join((*by, *why, *said))]
+    return [finding.id, finding.source, verdict, "; ".join((*by, *why, *described))]
 
 
-def _change(change: Change) -> str:
-    return f"{change.field}: {_short(change.before)} -> {_short(change.after)}"
+def _describe_change(change: FieldChange) -> str:
+    return f"{change.field}: {_shorten(change.before)} -> {_shorten(change.after)}"
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     if value is None:
         return "–"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text = inert(text)
+    text = printable(text)
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 
-def _print_counts(totals: Totals, *, has_before: bool) -> None:
+def _print_counts(totals: BacktestTotals, *, has_before: bool) -> None:
     used = [
-        verdict for verdict in CHANGES if any(counts[verdict] for counts in totals.sources.values())
+        verdict
+        for verdict in COLUMN_ORDER
+        if any(counts[verdict] for counts in totals.sources.values())
     ]
     columns = ["source", "looked at", *used, "new failures"]
     rows = [
         [
             name,
-            sum(counts[verdict] for verdict in Verdict),
+            sum(counts[verdict] for verdict in BacktestVerdict),
             *(counts[verdict] for verdict in used),
             counts["new failures"],
         ]

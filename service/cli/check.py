@@ -16,8 +16,8 @@ from service.checks.environment import REDIS, check_settings, check_store
 from service.checks.finding import Finding, Level, fail, ok, warn
 from service.checks.source_file import check_source_file
 from service.cli import output, setup
-from service.cli.output import inert
-from service.cli.pipedrive_client import calling, directory_of, store_in_use
+from service.cli.output import printable
+from service.cli.pipedrive_client import build_client, build_lookup, find_answering_redis
 from service.local.redis import EmbeddedRedisError, find_binary, find_running_url
 from service.settings import packaged_example, rows, source_file
 from service.sources.schema import SourceFile
@@ -49,41 +49,41 @@ def check(offline: bool, only_settings: bool, as_json: bool) -> None:
     Names in the source file (owners, labels, channels, custom fields) are looked up in the account.
     """
     if only_settings:
-        _list_settings(as_json)
+        _print_settings(as_json)
         return
-    found = list(findings(os.environ, offline=offline))
+    find_problems = list(find_problems(os.environ, offline=offline))
     if as_json:
-        output.print_json({"findings": found})
+        output.print_json({"findings": find_problems})
     else:
-        _print(found)
-    sys.exit(any(finding.level is Level.FAIL for finding in found))
+        _print_findings(find_problems)
+    sys.exit(any(finding.level is Level.FAIL for finding in find_problems))
 
 
-def findings(env: Mapping[str, str], *, offline: bool) -> Iterator[Finding]:
+def find_problems(env: Mapping[str, str], *, offline: bool) -> Iterator[Finding]:
     """All findings, in the order in which they are mended."""
-    settings, found = check_settings(env)
-    yield from found
+    settings, findings = check_settings(env)
+    yield from findings
     path = source_file(
         settings
         or Settings(config=Path(env["LEADLINE_CONFIG"]) if env.get("LEADLINE_CONFIG") else None)
     )
-    file, found = check_source_file(
+    file, findings = check_source_file(
         path,
         env,
         is_example=path == packaged_example(),
         public_url=settings.public_url if settings else None,
         has_worker=bool(settings and settings.has_credentials),
     )
-    yield from found
+    yield from findings
     if settings is not None and not offline:
-        yield from _redis(settings)
-        yield from _pipedrive(settings, file)
+        yield from _check_redis(settings)
+        yield from _check_pipedrive(settings, file)
 
 
-def _redis(settings: Settings) -> list[Finding]:
+def _check_redis(settings: Settings) -> list[Finding]:
     url = settings.redis_url or find_running_url(settings.data_dir)
     if url is None:
-        return [_embedded()]
+        return [_check_embedded()]
     try:
         with connect(url, timeout=REDIS_SECONDS, connect_timeout=REDIS_SECONDS) as client:
             return check_store(client, url, wait_replicas=settings.wait_replicas)
@@ -91,7 +91,7 @@ def _redis(settings: Settings) -> list[Finding]:
         return [fail(REDIS, f"the address cannot be used: {error}", "REDIS_URL")]
 
 
-def _embedded() -> Finding:
+def _check_embedded() -> Finding:
     try:
         binary = find_binary()
     except EmbeddedRedisError as error:
@@ -102,7 +102,7 @@ def _embedded() -> Finding:
     )
 
 
-def _pipedrive(settings: Settings, file: SourceFile | None) -> Iterator[Finding]:
+def _check_pipedrive(settings: Settings, file: SourceFile | None) -> Iterator[Finding]:
     if not settings.has_credentials:
         yield warn(
             PIPEDRIVE,
@@ -110,7 +110,7 @@ def _pipedrive(settings: Settings, file: SourceFile | None) -> Iterator[Finding]
             "PIPEDRIVE_API_TOKEN",
         )
         return
-    store = store_in_use(settings)
+    store = find_answering_redis(settings)
     if store is None and settings.uses_oauth:
         yield warn(
             PIPEDRIVE,
@@ -118,19 +118,19 @@ def _pipedrive(settings: Settings, file: SourceFile | None) -> Iterator[Finding]
             "REDIS_URL",
         )
         return
-    with calling(settings, store) as client:
+    with build_client(settings, store) as client:
         account = check_account(client, settings.pipedrive_base_url)
         yield from account
         if store is not None and settings.uses_oauth:
             with connect(store, timeout=REDIS_SECONDS) as shared:
                 yield from check_scopes(granted_scopes(shared))
         if file is not None and account[-1].level is Level.OK:
-            yield from check_names(build_lead_mappings(file), directory_of(client))
+            yield from check_names(build_lead_mappings(file), build_lookup(client))
 
 
-def _print(found: list[Finding]) -> None:
-    width = max(len(finding.subject) for finding in found)
-    for finding in found:
+def _print_findings(findings: list[Finding]) -> None:
+    width = max(len(finding.subject) for finding in findings)
+    for finding in findings:
         level = click.style(
             f"{finding.level:<4}", fg=COLOURS[finding.level], bold=finding.level is not Level.OK
         )
@@ -140,17 +140,17 @@ def _print(found: list[Finding]) -> None:
             else ""
         )
         click.echo(
-            f"{level}  {inert(finding.subject):<{width}}  {inert(finding.message)}{inert(setting)}"
+            f"{level}  {printable(finding.subject):<{width}}  {printable(finding.message)}{printable(setting)}"
         )
 
 
-def _list_settings(as_json: bool) -> None:
-    settings = setup.settings()
+def _print_settings(as_json: bool) -> None:
+    settings = setup.load_settings()
     if as_json:
         output.print_json({"settings": rows(settings)})
         return
     listed = rows(settings)
     width = max(len(row.name) for row in listed)
     for row in listed:
-        click.echo(f"{click.style(f'{row.name:<{width}}', bold=True)}  {inert(row.value)}")
+        click.echo(f"{click.style(f'{row.name:<{width}}', bold=True)}  {printable(row.value)}")
         click.echo(f"{'':<{width}}  {row.help} Unit: {row.unit}; default: {row.default}.")

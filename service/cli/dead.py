@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from service.cli import decisions, output, queries, setup
-from service.cli.decisions import Asked
-from service.ops.filters import states
+from service.cli.decisions import BulkRequest
+from service.ops.filters import parse_states
 from worker.contract import State
 
 edits = click.option(
@@ -35,10 +35,10 @@ def dead() -> None:
 @output.json_option
 def list_(source: str | None, cause: str | None, q: str | None, limit: int, as_json: bool) -> None:
     """The newest dead letters with their causes. Names are masked."""
-    with queries.opened([State.DEAD]) as desk:
-        wanted = queries.filter_of(source=source, cause=cause, q=q)
+    with queries.open_session([State.DEAD]) as desk:
+        wanted = queries.build_filter(source=source, cause=cause, q=q)
         queries.print_items(
-            "Dead letters", queries.first(desk.reader, wanted, limit), as_json=as_json
+            "Dead letters", queries.newest(desk.queries, wanted, limit), as_json=as_json
         )
 
 
@@ -48,10 +48,10 @@ def list_(source: str | None, cause: str | None, q: str | None, limit: int, as_j
 @output.json_option
 def show_(submission_id: str, masked: bool, as_json: bool) -> None:
     """One submission whole: lead, cause, deliveries, timeline. Shows personal data."""
-    with queries.opened([State.DEAD]) as desk:
-        found = desk.reader.submission(submission_id, reveal=not masked)
+    with queries.open_session([State.DEAD]) as desk:
+        found = desk.queries.submission(submission_id, reveal=not masked)
         if not masked:
-            desk.revealed(submission_id)
+            desk.record_reveal(submission_id)
         queries.print_detail(found, as_json=as_json)
 
 
@@ -91,30 +91,32 @@ def export(
     """The dead letters (or other submissions) with their leads, as a file. Personal data are masked
     unless --reveal.
     """
-    with queries.opened([State(name) for name in states(state)]) as desk:
-        batches = desk.reader.lines(
-            queries.filter_of(state=state, source=source, cause=cause, q=q), reveal=reveal
+    with queries.open_session([State(name) for name in parse_states(state)]) as desk:
+        batches = desk.queries.export_rows(
+            queries.build_filter(state=state, source=source, cause=cause, q=q), reveal=reveal
         )
         if reveal:
-            desk.revealed(f"an export as {form}")
-        queries.write(batches, form, output, bom=bom)
+            desk.record_reveal(f"an export as {form}")
+        queries.write_export(batches, form, output, bom=bom)
 
 
 @dead.command()
 @click.argument("submission_ids", nargs=-1)
-@decisions.many
+@decisions.bulk_options
 @edits
-def retry(submission_ids: tuple[str, ...], asked: Asked, edits: tuple[str, ...]) -> None:
+def retry(submission_ids: tuple[str, ...], asked: BulkRequest, edits: tuple[str, ...]) -> None:
     """Deliver again, mended with --set where given: some by id, or all that match, of which three
     go first.
     """
-    changes = dict(parse(edit) for edit in edits)
-    with decisions.desk([State.DEAD]) as desk:
-        wanted = decisions.chosen(submission_ids, State.DEAD, asked)
+    changes = dict(parse_edit(edit) for edit in edits)
+    with decisions.open_actions([State.DEAD]) as desk:
+        wanted = decisions.requested_filter(submission_ids, State.DEAD, asked)
         if wanted:
-            decisions.bulk(desk, "retry", wanted, asked, changes)
+            decisions.run_bulk(desk, "retry", wanted, asked, changes)
         else:
-            decisions.each(submission_ids, lambda name: desk.retry(name, setup.operator(), changes))
+            decisions.apply_to_each(
+                submission_ids, lambda name: desk.retry(name, setup.operator_name(), changes)
+            )
 
 
 @dead.command()
@@ -124,41 +126,47 @@ def edit(submission_id: str, edits: tuple[str, ...]) -> None:
     """Mend fields of one lead and deliver it again."""
     if not edits:
         raise click.UsageError("say what to mend: --set FIELD=VALUE")
-    changes = dict(parse(edit) for edit in edits)
-    with decisions.desk([State.DEAD]) as desk:
-        decisions.each([submission_id], lambda name: desk.retry(name, setup.operator(), changes))
+    changes = dict(parse_edit(edit) for edit in edits)
+    with decisions.open_actions([State.DEAD]) as desk:
+        decisions.apply_to_each(
+            [submission_id], lambda name: desk.retry(name, setup.operator_name(), changes)
+        )
 
 
 @dead.command()
 @click.argument("submission_ids", nargs=-1)
-@decisions.many
+@decisions.bulk_options
 @click.option("--why", default="", help="Kept in the timeline of those named by id.")
 @click.option(
     "--undo", "undo_", is_flag=True, help="Bring discarded ones back: the same as `dead undo`."
 )
-def discard(submission_ids: tuple[str, ...], asked: Asked, why: str, undo_: bool) -> None:
+def discard(submission_ids: tuple[str, ...], asked: BulkRequest, why: str, undo_: bool) -> None:
     """Give dead letters up: some by id, or all that match. `dead undo` brings them back."""
-    with decisions.desk([State.DEAD]) as desk:
-        wanted = decisions.chosen(submission_ids, State.DEAD, asked)
+    with decisions.open_actions([State.DEAD]) as desk:
+        wanted = decisions.requested_filter(submission_ids, State.DEAD, asked)
         if wanted and undo_:
             raise click.UsageError("name what to bring back by id")
         if wanted:
-            decisions.bulk(desk, "discard", wanted, asked)
+            decisions.run_bulk(desk, "discard", wanted, asked)
         elif undo_:
-            decisions.each(submission_ids, lambda name: desk.undo(name, setup.operator()))
+            decisions.apply_to_each(
+                submission_ids, lambda name: desk.undo(name, setup.operator_name())
+            )
         else:
-            decisions.each(submission_ids, lambda name: desk.discard(name, setup.operator(), why))
+            decisions.apply_to_each(
+                submission_ids, lambda name: desk.discard(name, setup.operator_name(), why)
+            )
 
 
 @dead.command()
 @click.argument("submission_ids", nargs=-1, required=True)
 def undo(submission_ids: tuple[str, ...]) -> None:
     """Bring discarded ones back to where they were."""
-    with decisions.desk([State.DEAD]) as desk:
-        decisions.each(submission_ids, lambda name: desk.undo(name, setup.operator()))
+    with decisions.open_actions([State.DEAD]) as desk:
+        decisions.apply_to_each(submission_ids, lambda name: desk.undo(name, setup.operator_name()))
 
 
-def parse(edit: str) -> tuple[str, str]:
+def parse_edit(edit: str) -> tuple[str, str]:
     """`FIELD=VALUE` taken apart."""
     field, equals, value = edit.partition("=")
     if not equals or not field:

@@ -15,9 +15,10 @@ import click
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from service.cli import output, queries, setup
-from service.ops.actions import Actions, NotFound
+from service.ops.actions import Actions
+from service.ops.errors import NotFound
 from service.ops.filters import Filter
-from service.ops.schemas import BulkProgress
+from service.ops.schemas import BulkStatus
 from worker.contract import State
 from worker.errors import LeadlineError
 from worker.lead.edit import EditError
@@ -30,7 +31,7 @@ PATIENCE_SECONDS = 600.0
 COST = {"retry": True, "accept": True, "discard": False}
 
 
-class Asked(NamedTuple):
+class BulkRequest(NamedTuple):
     """How a command line asks for all that match, instead of for ids."""
 
     all_: bool
@@ -47,25 +48,25 @@ class Asked(NamedTuple):
 
 
 @contextmanager
-def desk(only: Collection[State] = tuple(State)) -> Iterator[Actions]:
+def open_actions(only: Collection[State] = tuple(State)) -> Iterator[Actions]:
     """What can be done, over the submissions of some states. An error of ours ends the command."""
-    settings = setup.settings()
-    with queries.opened(only) as opened:
+    settings = setup.load_settings()
+    with queries.open_session(only) as opened:
         try:
-            yield Actions(opened.store.ledger, opened.reader, settings.data_dir)
+            yield Actions(opened.store.ledger, opened.queries, settings.data_dir)
         except EditError as error:
-            setup.stop(
+            setup.exit_with_error(
                 "leadline: nothing was changed:",
                 *(f"  {name}: {fault}" for name, fault in error.faults.items()),
             )
 
 
-def many(command: Callable[..., None]) -> Callable[..., None]:
+def bulk_options(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the options by which a command takes all that match; it is given them as `asked`."""
 
     @functools.wraps(command)
     def asked(**given: Any) -> None:
-        named = Asked(**{name: given.pop(name) for name in Asked._fields})
+        named = BulkRequest(**{name: given.pop(name) for name in BulkRequest._fields})
         command(asked=named, **given)
 
     options = [
@@ -93,113 +94,125 @@ def many(command: Callable[..., None]) -> Callable[..., None]:
     return functools.reduce(lambda inner, option: option(inner), reversed(options), asked)
 
 
-def chosen(ids: Sequence[str], state: str, asked: Asked) -> Filter | None:
+def requested_filter(ids: Sequence[str], state: str, request: BulkRequest) -> Filter | None:
     """The filter, or None where ids are named. Raises UsageError where it is neither or both."""
-    if bool(ids) == asked.named:
+    if bool(ids) == request.named:
         raise click.UsageError(
             "name submissions by id, or say which ones: --all, --source, --cause, --q"
         )
     return (
-        queries.filter_of(state=state, source=asked.source, cause=asked.cause, q=asked.q)
-        if asked.named
+        queries.build_filter(state=state, source=request.source, cause=request.cause, q=request.q)
+        if request.named
         else None
     )
 
 
-def each(ids: Sequence[str], deed: Callable[[str], object]) -> None:
+def apply_to_each(ids: Sequence[str], action: Callable[[str], object]) -> None:
     """One after the other; what is refused is said, and makes the exit code 1."""
     refused = 0
-    for name in ids:
+    for submission_id in ids:
         try:
-            click.echo(f"{name} {deed(name)}")
+            click.echo(f"{submission_id} {action(submission_id)}")
         except EditError:
             raise
         except LeadlineError as error:
             refused += 1
-            click.echo(f"{name}: {error}" if isinstance(error, NotFound) else str(error), err=True)
+            click.echo(
+                f"{submission_id}: {error}" if isinstance(error, NotFound) else str(error), err=True
+            )
     if refused:
-        setup.stop(f"leadline: {refused} of {len(ids)} could not be changed")
+        setup.exit_with_error(f"leadline: {refused} of {len(ids)} could not be changed")
 
 
-def bulk(
-    actions: Actions, action: str, filter: Filter, asked: Asked, edit: dict[str, str] | None = None
+def run_bulk(
+    actions: Actions,
+    action: str,
+    filter: Filter,
+    request: BulkRequest,
+    edit: dict[str, str] | None = None,
 ) -> None:
     """Makes a bulk action once its count is confirmed, and shows how it goes. Exit code 1 unless
     all went well.
     """
-    count = len(actions.matching(action, filter))
+    count = len(actions.find_matching(action, filter))
     if not count:
         return click.echo(f"nothing to {action}")
-    if asked.expect is None and not asked.yes:
-        click.confirm(f"{action} {count} submissions{_cost(actions, action, count)}?", abort=True)
+    if request.expect is None and not request.yes:
+        click.confirm(
+            f"{action} {count} submissions{_describe_cost(actions, action, count)}?", abort=True
+        )
     try:
-        made = actions.bulk(
-            action, filter, count if asked.expect is None else asked.expect, setup.operator(), edit
+        started = actions.start_bulk(
+            action,
+            filter,
+            count if request.expect is None else request.expect,
+            setup.operator_name(),
+            edit,
         )
     except CountDiffers as error:
-        setup.stop(f"leadline: nothing was changed: {error}")
-    found = made if asked.no_wait else _watched(actions, made)
-    tell(found)
-    if not asked.no_wait and (found.dead or found.stopped or found.skipped):
+        setup.exit_with_error(f"leadline: nothing was changed: {error}")
+    progress = started if request.no_wait else _wait_for_end(actions, started)
+    print_progress(progress)
+    if not request.no_wait and (progress.dead or progress.stopped or progress.skipped):
         sys.exit(1)
 
 
-def tell(found: BulkProgress) -> None:
+def print_progress(progress: BulkStatus) -> None:
     """The outcomes, and how to look again where some are still to come."""
     outcomes = {
-        "delivered": found.delivered,
-        "dead again": found.dead,
-        "discarded": found.done,
-        "skipped": found.skipped,
+        "delivered": progress.delivered,
+        "dead again": progress.dead,
+        "discarded": progress.done,
+        "skipped": progress.skipped,
     }
     parts = [f"{count} {name}" for name, count in outcomes.items() if count]
-    parts += [f"{found.left} left"] if found.left else []
-    click.echo(f"{found.id}: {', '.join(parts) or 'nothing yet'} of {found.count}")
-    if found.stopped:
-        click.echo(f"stopped: {found.stopped}")
-    if found.ended_at is None:
+    parts += [f"{progress.left} left"] if progress.left else []
+    click.echo(f"{progress.id}: {', '.join(parts) or 'nothing yet'} of {progress.count}")
+    if progress.stopped:
+        click.echo(f"stopped: {progress.stopped}")
+    if progress.ended_at is None:
         click.echo(
-            f"it goes on by itself: leadline bulk show {found.id}, leadline bulk stop {found.id}"
+            f"it goes on by itself: leadline bulk show {progress.id}, leadline bulk stop {progress.id}"
         )
 
 
-def _cost(actions: Actions, action: str, count: int) -> str:
+def _describe_cost(actions: Actions, action: str, count: int) -> str:
     if not COST[action]:
         return ""
-    cost = actions.cost(count)
+    cost = actions.estimate_cost(count)
     left = "" if cost.left is None else f" of {cost.left:,} left today"
     return f" (at most {cost.tokens:,} API tokens{left}; three go first)"
 
 
-def _watched(actions: Actions, made: BulkProgress) -> BulkProgress:
+def _wait_for_end(actions: Actions, started: BulkStatus) -> BulkStatus:
     """Goes on with it until it ends, nobody can, or the patience does. Ctrl-C stops the watching
     alone.
     """
-    found, until = made, time.monotonic() + PATIENCE_SECONDS
+    progress, until = started, time.monotonic() + PATIENCE_SECONDS
     columns = (
         BarColumn(),
         TextColumn("{task.completed} of {task.total}  {task.description}"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=output.console(), transient=True) as bar:
-        task = bar.add_task("", total=found.count)
+        task = bar.add_task("", total=progress.count)
         try:
-            while found.ended_at is None and time.monotonic() < until:
+            while progress.ended_at is None and time.monotonic() < until:
                 actions.bulks.tick()
-                found = actions.bulk_progress(made.id)
-                over = found.count - found.left
+                progress = actions.bulk_status(started.id)
+                over = progress.count - progress.left
                 bar.update(
                     task,
                     completed=over,
-                    description=f"{found.delivered} delivered, {found.dead} dead again",
+                    description=f"{progress.delivered} delivered, {progress.dead} dead again",
                 )
-                if found.action != "discard" and not workers(actions.ledger):
+                if progress.action != "discard" and not workers(actions.ledger):
                     break
-                time.sleep(0.0 if found.ended_at else TICK_SECONDS / 2)
+                time.sleep(0.0 if progress.ended_at else TICK_SECONDS / 2)
         except KeyboardInterrupt:
             pass
-    if found.ended_at is None and not workers(actions.ledger):
+    if progress.ended_at is None and not workers(actions.ledger):
         click.echo(
             "no worker was seen within the last minute: start one with `leadline work`", err=True
         )
-    return found
+    return progress

@@ -40,8 +40,8 @@ from worker.queue.rq_queue import open_queue
 from worker.queue.sweeper import Sweeper
 from worker.store.connection import connect
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
-PATIENCE_SECONDS = 60.0
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+WAIT_SECONDS = 60.0
 COLUMNS = (
     "sample",
     "source",
@@ -56,7 +56,7 @@ COLUMNS = (
 )
 
 
-class Posted(Struct):
+class PostedSample(Struct):
     """A sample and what came of it. `wrong` says how it ended otherwise than it must."""
 
     sample: DemoSample
@@ -102,10 +102,10 @@ def demo() -> None:
     Runs in a directory of its own inside LEADLINE_DATA_DIR, emptied before, and never against a
     real Pipedrive account.
     """
-    settings = setup.settings()
+    settings = setup.load_settings()
     pointed = settings.has_credentials or "PIPEDRIVE_BASE_URL" in os.environ
-    if pointed and urlsplit(settings.pipedrive_base_url).hostname not in LOCAL:
-        setup.stop(
+    if pointed and urlsplit(settings.pipedrive_base_url).hostname not in LOOPBACK_HOSTS:
+        setup.exit_with_error(
             "leadline: the demo makes up people, so it is not run against"
             f" {settings.pipedrive_base_url}:",
             "  unset PIPEDRIVE_BASE_URL and the Pipedrive credentials to use the sandbox",
@@ -114,17 +114,17 @@ def demo() -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     env = with_example_secrets(settings, os.environ) | {
-        "LEADLINE_CONFIG": str(_source_file(folder))
+        "LEADLINE_CONFIG": str(_write_source_file(folder))
     }
     console = Console(width=None if os.isatty(1) else 240, highlight=False)
     logs.configure(settings.log_format, "demo", stream=(folder / "demo.log").open("w"))
     try:
         with LocalStack(
             settings, env, data_dir=folder, logs=folder / "logs", free_ports=True
-        ) as machine:
-            wrong = _show(console, machine.endpoints, env)
+        ) as stack:
+            wrong = _run_samples(console, stack.endpoints, env)
     except (StartError, EmbeddedRedisError, LeadlineError, httpx.HTTPError) as error:
-        setup.stop(f"leadline: the demo failed: {error}")
+        setup.exit_with_error(f"leadline: the demo failed: {error}")
     command = sys.argv[0] if sys.argv[0].endswith("leadline") else "leadline"
     console.print(
         f"\nLook at it:  LEADLINE_DATA_DIR={folder} LEADLINE_CONFIG={folder / 'leadline.toml'}"
@@ -136,80 +136,85 @@ def demo() -> None:
         " calls)"
     )
     if wrong:
-        setup.stop(
+        setup.exit_with_error(
             f"leadline: {len(wrong)} of the samples ended otherwise:",
             *(f"  {line}" for line in wrong),
         )
 
 
-def _source_file(folder: Path) -> Path:
+def _write_source_file(folder: Path) -> Path:
     path = folder / "leadline.toml"
     path.write_text(packaged_example().read_text("utf-8") + WEBINAR, "utf-8")
     return path
 
 
-def _show(console: Console, place: Endpoints, env: Mapping[str, str]) -> list[str]:
+def _run_samples(console: Console, endpoints: Endpoints, env: Mapping[str, str]) -> list[str]:
     """Posts, waits, mends, prints; returns what was wrong."""
-    settings = place.settings()
-    with connect(place.redis_url, timeout=5.0) as client:
+    settings = endpoints.settings()
+    with connect(endpoints.redis_url, timeout=5.0) as client:
         office = PipedriveClientFactory(settings, client, Meter())
         pipedrive = office.new_client()
-        who = _greet(pipedrive, place)
+        who = _sign_in(pipedrive, endpoints)
         console.print(
-            f"Pipedrive at {place.pipedrive_url}: {who.company_name or who.name}. Posting to"
-            f" {place.service_url}\n"
+            f"Pipedrive at {endpoints.pipedrive_url}: {who.company_name or who.name}. Posting to"
+            f" {endpoints.service_url}\n"
         )
         ledger = Ledger(client, Cipher(settings.encryption_keys))
-        posted: list[Posted] = []
+        posted: list[PostedSample] = []
         live = Live(_table([]), console=console, refresh_per_second=8, transient=True)
         with live, httpx.Client(trust_env=False) as http:
             for sample in build_samples(env, time.time()):
-                posted.append(_post(http, place, sample))
-                _wait(ledger, posted[-1])
-                _fill(posted[-1], ledger, pipedrive)
+                posted.append(_post(http, endpoints, sample))
+                _wait_until_settled(ledger, posted[-1])
+                _read_pipedrive(posted[-1], ledger, pipedrive)
                 live.update(_table(posted))
         console.print(_table(posted))
         wrong = [f"{each.sample.name}: {each.wrong}" for each in posted if each.wrong]
-        wrong += _mend(console, posted[-1], ledger, pipedrive, Sweeper(ledger, open_queue(client)))
+        wrong += _mend_and_replay(
+            console, posted[-1], ledger, pipedrive, Sweeper(ledger, open_queue(client))
+        )
     return wrong
 
 
-def _greet(pipedrive: Pipedrive, place: Endpoints) -> PipedriveUser:
+def _sign_in(pipedrive: Pipedrive, endpoints: Endpoints) -> PipedriveUser:
     try:
         return pipedrive.users.me()
     except PipedriveError as error:
-        setup.stop(
-            f"leadline: Pipedrive at {place.pipedrive_url} does not answer as it should:"
+        setup.exit_with_error(
+            f"leadline: Pipedrive at {endpoints.pipedrive_url} does not answer as it should:"
             f" {error.detail}",
             "  start a stand-in there with `leadline sandbox`, or unset PIPEDRIVE_BASE_URL to"
             " get one",
         )
 
 
-def _post(http: httpx.Client, place: Endpoints, sample: DemoSample) -> Posted:
+def _post(http: httpx.Client, endpoints: Endpoints, sample: DemoSample) -> PostedSample:
     headers = (
-        sample.headers | {"origin": place.service_url}
+        sample.headers | {"origin": endpoints.service_url}
         if "text/html" in sample.headers["accept"]
         else sample.headers
     )
     answer = http.post(
-        f"{place.service_url}/in/{sample.source}", headers=headers, content=sample.body, timeout=10
+        f"{endpoints.service_url}/in/{sample.source}",
+        headers=headers,
+        content=sample.body,
+        timeout=10,
     )
-    posted = Posted(sample, answer.status_code)
+    posted = PostedSample(sample, answer.status_code)
     if answer.headers.get("content-type", "").startswith("application/json"):
         posted.id, posted.duplicate = answer.json()["id"], answer.json()["duplicate"]
     return posted
 
 
-def _wait(ledger: Ledger, posted: Posted) -> None:
+def _wait_until_settled(ledger: Ledger, posted: PostedSample) -> None:
     """Until the submission is where it stays, a minute at most. A browser's answer holds no id:
     then it is the newest.
     """
     if posted.sample.state is None:
         return
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + WAIT_SECONDS
     if posted.id is None:
-        posted.id = newest(ledger)
+        posted.id = newest_id(ledger)
     while time.monotonic() < deadline:
         posted.record = ledger.get(posted.id) if posted.id else None
         if posted.record is not None and posted.record.state not in WORKING:
@@ -217,13 +222,13 @@ def _wait(ledger: Ledger, posted: Posted) -> None:
         time.sleep(0.05)
 
 
-def newest(ledger: Ledger) -> str | None:
+def newest_id(ledger: Ledger) -> str | None:
     """The id of the submission accepted last; ids grow with time."""
     ids = [record.id for state in State for record in ledger.in_state(state, limit=1)]
     return max(ids, default=None)
 
 
-def _fill(posted: Posted, ledger: Ledger, pipedrive: Pipedrive) -> None:
+def _read_pipedrive(posted: PostedSample, ledger: Ledger, pipedrive: Pipedrive) -> None:
     """What Pipedrive holds of it now."""
     record = posted.record
     if record is None or posted.id is None:
@@ -250,8 +255,8 @@ def _cost(attempt: Attempt) -> int:
     return CALLS[attempt.step].cost if attempt.step in CALLS else 0
 
 
-def _mend(
-    console: Console, dead: Posted, ledger: Ledger, pipedrive: Pipedrive, sweeper: Sweeper
+def _mend_and_replay(
+    console: Console, dead: PostedSample, ledger: Ledger, pipedrive: Pipedrive, sweeper: Sweeper
 ) -> list[str]:
     """The dead letter, mended where it failed (in Pipedrive) and replayed."""
     record = dead.record
@@ -265,20 +270,20 @@ def _mend(
     time.sleep(2)
     sweeper.replay(record.id, "demo", "mended", None)
     console.print(f"  $ leadline dead retry {record.id}")
-    dead.sample = _delivered(dead.sample)
-    _wait(ledger, dead)
-    _fill(dead, ledger, pipedrive)
+    dead.sample = _expect_delivered(dead.sample)
+    _wait_until_settled(ledger, dead)
+    _read_pipedrive(dead, ledger, pipedrive)
     console.print(_table([dead]))
     return [f"replayed: {dead.wrong}"] if dead.wrong else []
 
 
-def _delivered(sample: DemoSample) -> DemoSample:
+def _expect_delivered(sample: DemoSample) -> DemoSample:
     return structs.replace(
         sample, name="mended and replayed", state=State.DELIVERED, result=Result.CREATED
     )
 
 
-def _table(posted: list[Posted]) -> Table:
+def _table(posted: list[PostedSample]) -> Table:
     table = Table(
         *COLUMNS, "tokens", box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0)
     )
@@ -301,7 +306,7 @@ def _table(posted: list[Posted]) -> Table:
     return table
 
 
-def _state(posted: Posted) -> str:
+def _state(posted: PostedSample) -> str:
     if posted.sample.state is None:
         return "refused"
     if posted.record is None:

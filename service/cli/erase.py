@@ -13,8 +13,8 @@ import msgspec
 import redis
 
 from service.cli import output, setup
-from service.sources.fields.values import email as address
-from service.sources.fields.values import international
+from service.sources.fields.values import parse_email as address
+from service.sources.fields.values import to_e164
 from worker import logs
 from worker.accept.acceptor import Acceptor
 from worker.accept.spool import SPOOL_FOLDER, Spool
@@ -64,36 +64,42 @@ def erase(
     What is in Pipedrive stays there and is listed, to be removed by hand. Exit code 1 if anything
     could not be erased.
     """
-    wanted: list[Identifier] = [("email", address(each) or each) for each in emails]
-    wanted += [("phone", international(each, None)) for each in phones]
-    wanted += [("id", each) for each in ids]
-    if not wanted:
+    identifiers: list[Identifier] = [("email", address(each) or each) for each in emails]
+    identifiers += [("phone", to_e164(each, None)) for each in phones]
+    identifiers += [("id", each) for each in ids]
+    if not identifiers:
         raise click.UsageError("say whom: --email, --phone or --id")
-    settings = setup.settings()
+    settings = setup.load_settings()
     logs.configure(settings.log_format, "erase", stream=sys.stderr)
-    with setup.store_url(settings) as url, connect(url, timeout=5.0) as client:
+    with setup.redis_url(settings) as url, connect(url, timeout=5.0) as client:
         ledger = Ledger(client, Cipher(settings.encryption_keys))
         try:
             if dry_run:
-                return _tell_dry(
+                return _print_dry_run(
                     sorted(
-                        {each for who in wanted for each in erasure.find_submissions(ledger, who)}
+                        {
+                            each
+                            for who in identifiers
+                            for each in erasure.find_submissions(ledger, who)
+                        }
                     ),
                     as_json,
                 )
-            done = _joined([_erase(settings, url, client, ledger, who) for who in wanted])
+            erasure_result = _merge(
+                [_erase(settings, url, client, ledger, who) for who in identifiers]
+            )
         except StoreUnavailable as error:
-            setup.stop(
+            setup.exit_with_error(
                 f"leadline: {error}; nothing is known to be finished: erase again once Redis is"
                 " there"
             )
-    _tell(done, as_json)
+    _print_erasure(erasure_result, as_json)
 
 
 def _erase(
     settings: Settings, url: str, client: redis.Redis, ledger: Ledger, who: Identifier
 ) -> Erasure:
-    by = setup.operator()
+    by = setup.operator_name()
     done = erasure.erase(
         ledger,
         who,
@@ -128,7 +134,7 @@ def hand_over(settings: Settings, url: str, client: redis.Redis) -> None:
     asyncio.run(handed_over())
 
 
-def _joined(parts: list[Erasure]) -> Erasure:
+def _merge(parts: list[Erasure]) -> Erasure:
     unknown = {(each.id, each.step) for part in parts for each in part.unanswered}
     return Erasure(
         erased=sum(part.erased for part in parts),
@@ -139,23 +145,23 @@ def _joined(parts: list[Erasure]) -> Erasure:
     )
 
 
-def _tell_dry(ids: list[str], as_json: bool) -> None:
+def _print_dry_run(ids: list[str], as_json: bool) -> None:
     if as_json:
         return output.print_json({"would_erase": len(ids), "ids": ids})
     click.echo(f"would erase {len(ids)} submissions" + "".join(f"\n  {each}" for each in ids))
 
 
-def _tell(done: Erasure, as_json: bool) -> None:
+def _print_erasure(done: Erasure, as_json: bool) -> None:
     if as_json:
         output.print_json(msgspec.to_builtins(done))
     else:
         click.echo(f"erased {done.erased} submission{'' if done.erased == 1 else 's'}")
-        _tell_pipedrive(done)
+        _print_pipedrive(done)
     if done.left:
-        setup.stop("leadline: not all is gone:", *(f"  {each}" for each in done.left))
+        setup.exit_with_error("leadline: not all is gone:", *(f"  {each}" for each in done.left))
 
 
-def _tell_pipedrive(done: Erasure) -> None:
+def _print_pipedrive(done: Erasure) -> None:
     rows: list[tuple[str, object]] = [("person", each) for each in done.persons]
     rows += [("lead", each) for each in done.leads]
     rows += [

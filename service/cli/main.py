@@ -48,7 +48,7 @@ COMMANDS = {
 """Command -> the module that defines it, and its line of help."""
 
 
-class Commands(click.Group):
+class LazyGroup(click.Group):
     """Loads a command's module when it is asked for."""
 
     table: ClassVar[dict[str, tuple[str, str]]] = COMMANDS
@@ -67,7 +67,7 @@ class Commands(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in self.table.items()])
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="leadline", prog_name="leadline")
 def main() -> None:
     """Leadline takes web-form posts and webhooks and brings each to Pipedrive as one attributed

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from service.cli import decisions, output, queries, setup
-from service.ops.schemas import Audited, Page
+from service.ops.filters import FilterError
+from service.ops.items import read_audit_page
 from worker.contract import State
 from worker.ledger.audit import AuditTrail
 from worker.ledger.status import causes as causes_of
@@ -22,8 +23,8 @@ def causes() -> None:
 @output.json_option
 def list_causes(as_json: bool) -> None:
     """The most frequent first, those that are ignored last."""
-    with queries.opened([State.DEAD]) as desk:
-        page = desk.reader.causes()
+    with queries.open_session([State.DEAD]) as desk:
+        page = desk.queries.causes()
     if as_json:
         output.print_json(page)
         return
@@ -49,26 +50,26 @@ def list_causes(as_json: bool) -> None:
 @click.argument("cause_ids", nargs=-1, required=True)
 def ignore(cause_ids: tuple[str, ...]) -> None:
     """What died of it needs nobody, until it comes back."""
-    with decisions.desk([State.DEAD]) as desk:
+    with decisions.open_actions([State.DEAD]) as desk:
 
         def ignored(cause: str) -> str:
-            desk.ignore(cause, setup.operator())
+            desk.ignore_cause(cause, setup.operator_name())
             return "ignored"
 
-        decisions.each(cause_ids, ignored)
+        decisions.apply_to_each(cause_ids, ignored)
 
 
 @causes.command()
 @click.argument("cause_ids", nargs=-1, required=True)
 def reopen(cause_ids: tuple[str, ...]) -> None:
     """It needs somebody again."""
-    with decisions.desk([State.DEAD]) as desk:
+    with decisions.open_actions([State.DEAD]) as desk:
 
         def reopened(cause: str) -> str:
-            desk.unignore(cause, setup.operator())
+            desk.reopen_cause(cause, setup.operator_name())
             return "open"
 
-        decisions.each(cause_ids, reopened)
+        decisions.apply_to_each(cause_ids, reopened)
 
 
 # `leadline status`: the balance, what is paused or degraded, dead letters by cause.
@@ -78,8 +79,8 @@ def reopen(cause_ids: tuple[str, ...]) -> None:
 @output.json_option
 def status(as_json: bool) -> None:
     """Queue, dead letters by cause, budget, workers."""
-    settings = setup.settings()
-    with setup.opened(settings) as store:
+    settings = setup.load_settings()
+    with setup.open_store(settings) as store:
         now = overview(store.ledger, settings.data_dir)
         if as_json:
             output.print_json(now)
@@ -141,17 +142,17 @@ def _age(seconds: int | None) -> str:
 @click.argument("reason", default="")
 def pause(reason: str) -> None:
     """Stop delivering; accepting goes on and what is in hand is finished."""
-    with setup.opened(setup.settings()) as store:
-        store.ledger.gate.pause(reason, setup.operator())
+    with setup.open_store(setup.load_settings()) as store:
+        store.ledger.gate.pause(reason, setup.operator_name())
     click.echo("paused: nothing is delivered until `leadline resume`")
 
 
 @click.command()
 def resume() -> None:
     """Deliver again, what waits first."""
-    with setup.opened(setup.settings()) as store:
+    with setup.open_store(setup.load_settings()) as store:
         before = store.ledger.gate.find_pause()
-        store.ledger.gate.resume(setup.operator())
+        store.ledger.gate.resume(setup.operator_name())
     click.echo(f"resumed (was: {before.reason})" if before else "nothing was paused")
 
 
@@ -170,7 +171,7 @@ def bulk() -> None:
 @output.json_option
 def list_bulks(limit: int, as_json: bool) -> None:
     """The newest, with their outcomes."""
-    with decisions.desk() as desk:
+    with decisions.open_actions() as desk:
         found = desk.newest_bulks(limit)
     if as_json:
         output.print_json({"items": found, "next": None, "total": len(found)})
@@ -192,20 +193,20 @@ def list_bulks(limit: int, as_json: bool) -> None:
 @output.json_option
 def show_(bulk_id: str, as_json: bool) -> None:
     """How one goes."""
-    with decisions.desk() as desk:
-        found = desk.bulk_progress(bulk_id)
+    with decisions.open_actions() as desk:
+        found = desk.bulk_status(bulk_id)
     if as_json:
         output.print_json(found)
     else:
-        decisions.tell(found)
+        decisions.print_progress(found)
 
 
 @bulk.command()
 @click.argument("bulk_id")
 def stop(bulk_id: str) -> None:
     """Leave what it did not begin as it is."""
-    with decisions.desk() as desk:
-        decisions.tell(desk.bulk_stop(bulk_id, setup.operator()))
+    with decisions.open_actions() as desk:
+        decisions.print_progress(desk.stop_bulk(bulk_id, setup.operator_name()))
 
 
 # `leadline audit`: who did what to which submission.
@@ -219,20 +220,16 @@ def stop(bulk_id: str) -> None:
 @output.json_option
 def audit(limit: int, cursor: str | None, as_json: bool) -> None:
     """The newest entries of the trail, the latest first. Holds no personal data."""
-    with setup.opened(setup.settings()) as store:
+    with setup.open_store(setup.load_settings()) as store:
         try:
-            found, following, total = AuditTrail(store.redis).page(cursor, limit)
-        except ValueError as error:
+            page = read_audit_page(AuditTrail(store.redis), cursor, limit)
+        except FilterError as error:
             raise click.BadParameter(str(error), param_hint="--cursor") from None
-    entries = [
-        Audited(format_iso(entry.at) or "", entry.who, entry.action, entry.target, entry.detail)
-        for entry in found
-    ]
     if as_json:
-        output.print_json(Page(entries, following, total))
+        output.print_json(page)
         return
     output.table(
-        f"Audit ({len(entries)} of {total})",
+        f"Audit ({len(page.items)} of {page.total})",
         ["at", "who", "action", "target", "detail"],
-        [(each.at, each.who, each.action, each.target, each.detail) for each in entries],
+        [(each.at, each.who, each.action, each.target, each.detail) for each in page.items],
     )

@@ -65,7 +65,7 @@ def _plain(cell: object) -> str:
 
 # Aligned lines for lists whose ids are copied: nothing is folded, one line for each row.
 
-LONGEST = 60
+MAX_CELL_CHARS = 60
 """Characters of a cell between the first and the last."""
 
 
@@ -77,16 +77,16 @@ def print_columns(
     """
     whole = (0, len(columns) - 1)
     lines = [
-        [inert(cell) if at in whole else _short(inert(cell)) for at, cell in enumerate(row)]
+        [printable(cell) if at in whole else _short(printable(cell)) for at, cell in enumerate(row)]
         for row in rows
     ]
     if not lines:
         click.echo(empty)
         return
     widths = [max(map(len, cells)) for cells in zip(columns, *lines, strict=True)]
-    click.echo(click.style(_joined(columns, widths), bold=True))
+    click.echo(click.style(_pad(columns, widths), bold=True))
     for line in lines:
-        click.echo(_joined(line, widths))
+        click.echo(_pad(line, widths))
 
 
 def print_pairs(pairs: Iterable[tuple[str, object]]) -> None:
@@ -94,10 +94,10 @@ def print_pairs(pairs: Iterable[tuple[str, object]]) -> None:
     known = [(name, value) for name, value in pairs if value not in (None, "", [])]
     width = max((len(name) for name, _ in known), default=0)
     for name, value in known:
-        click.echo(f"{click.style(f'{name:<{width}}', bold=True)}  {inert(value)}")
+        click.echo(f"{click.style(f'{name:<{width}}', bold=True)}  {printable(value)}")
 
 
-def inert(cell: object) -> str:
+def printable(cell: object) -> str:
     """On one line and without control codes, whatever somebody stored."""
     text = (
         ""
@@ -110,10 +110,10 @@ def inert(cell: object) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    return text if len(text) <= MAX_CELL_CHARS else f"{text[: MAX_CELL_CHARS - 1]}…"
 
 
-def _joined(cells: Sequence[str], widths: Sequence[int]) -> str:
+def _pad(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
@@ -124,17 +124,17 @@ QUIET_SECONDS = 2.0
 """A command that is over by then says nothing; then a line is written as often."""
 
 
-def counted(
+def count_progress(
     items: Iterable[T], what: str, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[T]:
     """The items, with a line such as `1,200 submissions looked at` every other second. `clock`
     tells seconds.
     """
-    told, is_open, on_terminal = clock(), False, sys.stderr.isatty()
+    reported_at, is_open, on_terminal = clock(), False, sys.stderr.isatty()
     for number, item in enumerate(items, 1):
         yield item
-        if clock() - told >= QUIET_SECONDS:
-            told = clock()
+        if clock() - reported_at >= QUIET_SECONDS:
+            reported_at = clock()
             click.echo(
                 f"{chr(13) if on_terminal else ''}{number:,} {what} ...",
                 nl=not on_terminal,

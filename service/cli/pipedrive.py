@@ -12,13 +12,13 @@ import msgspec
 
 from service.cli import output
 from service.cli.output import print_columns
-from service.cli.pipedrive_client import directory_of, opened
-from service.cli.pipedrive_leads import label as label_id
+from service.cli.pipedrive_client import build_lookup, open_client
 from service.cli.pipedrive_leads import leads, print_deleted
+from service.cli.pipedrive_leads import resolve_label as label_id
 from worker.lead.settings import LABEL_COLORS
 from worker.pipedrive.client import Pipedrive
 from worker.pipedrive.metadata import CHANNEL_FIELD
-from worker.pipedrive.models import CUSTOM_KEY, PipedriveField, Label
+from worker.pipedrive.models import CUSTOM_KEY, Label, PipedriveField
 
 colors = click.Choice(get_args(LABEL_COLORS))
 
@@ -42,12 +42,14 @@ def labels() -> None:
 @output.json_option
 def list_labels(as_json: bool) -> None:
     """All lead labels."""
-    with opened() as client:
-        found = client.labels.list()
+    with open_client() as client:
+        labels = client.labels.list()
     if as_json:
-        output.print_json({"items": found, "next": None})
+        output.print_json({"items": labels, "next": None})
         return
-    print_columns(("id", "name", "color"), [(label.id, label.name, label.color) for label in found])
+    print_columns(
+        ("id", "name", "color"), [(label.id, label.name, label.color) for label in labels]
+    )
 
 
 @labels.command("add")
@@ -56,7 +58,7 @@ def list_labels(as_json: bool) -> None:
 @output.json_option
 def add_label(name: str, color: str, as_json: bool) -> None:
     """Creates a label. Pipedrive takes the same name twice."""
-    with opened() as client:
+    with open_client() as client:
         made = client.labels.add(name=name, color=color)
     _print_label(made, as_json)
 
@@ -70,9 +72,9 @@ def update_label(label: str, name: str | None, color: str | None, as_json: bool)
     """Renames or recolours LABEL, given by name or id."""
     if name is None and color is None:
         raise click.UsageError("say what to change: --name, --color")
-    with opened() as client:
+    with open_client() as client:
         changed = client.labels.update(
-            label_id(directory_of(client), label), name=name, color=color
+            label_id(build_lookup(client), label), name=name, color=color
         )
     _print_label(changed, as_json)
 
@@ -83,13 +85,13 @@ def update_label(label: str, name: str | None, color: str | None, as_json: bool)
 @output.json_option
 def delete_label(label: str, yes: bool, as_json: bool) -> None:
     """Deletes LABEL, given by name or id, and takes it off every lead."""
-    with opened() as client:
-        found = label_id(directory_of(client), label)
+    with open_client() as client:
+        label_id = label_id(build_lookup(client), label)
         if not yes:
             click.confirm(
                 f"Delete the label {label} and take it off every lead?", abort=True, err=True
             )
-        deleted = client.labels.delete(found)
+        deleted = client.labels.delete(label_id)
     print_deleted(deleted, as_json)
 
 
@@ -102,12 +104,12 @@ def sources() -> None:
 @output.json_option
 def list_sources(as_json: bool) -> None:
     """All lead sources. Leads made by programs always have API."""
-    with opened() as client:
-        found = client.sources.list()
+    with open_client() as client:
+        sources = client.sources.list()
     if as_json:
-        output.print_json({"items": found, "next": None})
+        output.print_json({"items": sources, "next": None})
         return
-    print_columns(("name",), [(source.name,) for source in found])
+    print_columns(("name",), [(source.name,) for source in sources])
 
 
 @pipedrive.group()
@@ -121,31 +123,32 @@ def list_fields(as_json: bool) -> None:
     """The custom fields of leads (they are those of deals) and of persons, and the options of the
     channel.
     """
-    with opened() as client:
-        found = list(_fields(client))
+    with open_client() as client:
+        fields = list(_fields(client))
     if as_json:
-        output.print_json({"items": found, "next": None})
+        output.print_json({"items": fields, "next": None})
         return
     columns = ("key", "entity", "name", "type", "options")
     print_columns(
-        columns, [(*(each[name] for name in columns[:-1]), _options(each)) for each in found]
+        columns,
+        [(*(each[name] for name in columns[:-1]), _describe_options(each)) for each in fields],
     )
 
 
 def _fields(client: Pipedrive) -> Iterator[dict[str, Any]]:
-    for each in client.deal_fields.all():
+    for each in client.deal_fields.list_all():
         if _is_custom(each) or each.field_code == CHANNEL_FIELD:
-            yield _described(each, "lead")
-    for each in client.person_fields.all():
+            yield _describe_field(each, "lead")
+    for each in client.person_fields.list_all():
         if _is_custom(each):
-            yield _described(each, "person")
+            yield _describe_field(each, "person")
 
 
 def _is_custom(field: PipedriveField) -> bool:
     return field.is_custom_field or CUSTOM_KEY.fullmatch(field.field_code) is not None
 
 
-def _described(field: PipedriveField, entity: str) -> dict[str, Any]:
+def _describe_field(field: PipedriveField, entity: str) -> dict[str, Any]:
     options = msgspec.to_builtins(field.options)
     return {
         "entity": entity,
@@ -156,7 +159,7 @@ def _described(field: PipedriveField, entity: str) -> dict[str, Any]:
     }
 
 
-def _options(field: dict[str, Any]) -> str:
+def _describe_options(field: dict[str, Any]) -> str:
     return ", ".join(f"{option['label']} ({option['id']})" for option in field["options"])
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from service.cli import output
 from service.cli.output import print_columns, print_pairs
-from service.cli.pipedrive_client import directory_of, opened
+from service.cli.pipedrive_client import build_lookup, open_client
 from worker.pipedrive.metadata import MetadataKind, MetadataLookup
 from worker.pipedrive.models import PipedriveLead
 
@@ -23,7 +23,7 @@ from worker.pipedrive.models import PipedriveLead
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-AS_THEY_ARE = (
+UNCHANGED_FIELDS = (
     "title",
     "person_id",
     "organization_id",
@@ -76,38 +76,38 @@ def lead_options(command: Command) -> Command:
 
 
 def lead_body(
-    directory: MetadataLookup, given: dict[str, Any], *, changing: bool
+    directory: MetadataLookup, values: dict[str, Any], *, changing: bool
 ) -> dict[str, Any]:
     """The body of a create, or of a change, where empty text empties a field. Raises UsageError,
     and what looking up raises.
     """
     body: dict[str, Any] = {
-        name: given[name] for name in AS_THEY_ARE if given.get(name) is not None
+        name: values[name] for name in UNCHANGED_FIELDS if values.get(name) is not None
     }
     texts: dict[str, Callable[[str], Any]] = {
-        "channel": lambda text: channel(directory, text),
+        "channel": lambda text: resolve_channel(directory, text),
         "channel_id": str,
-        "owner_id": lambda text: owner(directory, text),
-        "expected_close_date": _date,
+        "owner_id": lambda text: resolve_owner(directory, text),
+        "expected_close_date": _parse_date,
     }
     for name, read in texts.items():
-        if (text := given.get(name)) is not None:
+        if (text := values.get(name)) is not None:
             body[name] = read(text) if text else None
-    if given["labels"]:
-        body["label_ids"] = [label(directory, name) for name in given["labels"] if name]
-    if given["value"] is not None or given["currency"] is not None:
-        body["value"] = _value(given["value"], given["currency"])
-    for pair in given["custom"]:
-        body |= _custom(directory, pair)
+    if values["labels"]:
+        body["label_ids"] = [resolve_label(directory, name) for name in values["labels"] if name]
+    if values["value"] is not None or values["currency"] is not None:
+        body["value"] = _parse_value(values["value"], values["currency"])
+    for pair in values["custom"]:
+        body |= _parse_custom(directory, pair)
     return body if changing else {name: value for name, value in body.items() if value is not None}
 
 
-def label(directory: MetadataLookup, text: str) -> str:
+def resolve_label(directory: MetadataLookup, text: str) -> str:
     """The id of a label by name or id."""
     return text.lower() if UUID.fullmatch(text) else directory.label_id(text, setting="--label")
 
 
-def channel(directory: MetadataLookup, text: str) -> int:
+def resolve_channel(directory: MetadataLookup, text: str) -> int:
     return (
         int(text)
         if text.isascii() and text.isdecimal()
@@ -115,7 +115,7 @@ def channel(directory: MetadataLookup, text: str) -> int:
     )
 
 
-def owner(directory: MetadataLookup, text: str) -> int:
+def resolve_owner(directory: MetadataLookup, text: str) -> int:
     return (
         int(text)
         if text.isascii() and text.isdecimal()
@@ -123,7 +123,7 @@ def owner(directory: MetadataLookup, text: str) -> int:
     )
 
 
-def _date(text: str) -> str:
+def _parse_date(text: str) -> str:
     try:
         return date.fromisoformat(text).isoformat()
     except ValueError:
@@ -132,7 +132,7 @@ def _date(text: str) -> str:
         ) from None
 
 
-def _value(amount: str | None, currency: str | None) -> dict[str, Any] | None:
+def _parse_value(amount: str | None, currency: str | None) -> dict[str, Any] | None:
     if amount == "" and not currency:
         return None
     if not amount or not currency:
@@ -148,7 +148,7 @@ def _value(amount: str | None, currency: str | None) -> dict[str, Any] | None:
     return {"amount": int(number) if number.is_integer() else number, "currency": currency.upper()}
 
 
-def _custom(directory: MetadataLookup, pair: str) -> dict[str, Any]:
+def _parse_custom(directory: MetadataLookup, pair: str) -> dict[str, Any]:
     name, equals, text = pair.partition("=")
     if not equals or not name.strip():
         raise click.BadParameter(f"expected NAME=VALUE, got {pair!r}", param_hint="--custom")
@@ -204,15 +204,15 @@ def list_(
     as_json: bool,
 ) -> None:
     """Leads, oldest first. Shows personal data."""
-    with opened() as client:
-        fetch = client.leads.archived if archived else client.leads.list
+    with open_client() as client:
+        fetch = client.leads.list_archived if archived else client.leads.list
         page = fetch(limit=limit, start=start, person_id=person_id, organization_id=organization_id)
         if as_json:
             output.print_json(
-                {"items": [as_vendor(lead) for lead in page], "next": page.next_start}
+                {"items": [flatten_lead(lead) for lead in page], "next": page.next_start}
             )
             return
-        name = _namer(directory_of(client), page.items)
+        name = _build_namer(build_lookup(client), page.items)
         print_columns(COLUMNS, [_row(lead, name) for lead in page])
     if page.next_start is not None:
         click.echo(f"more: --start {page.next_start}")
@@ -223,9 +223,9 @@ def list_(
 @output.json_option
 def get(id: str, as_json: bool) -> None:
     """One lead, archived or not."""
-    with opened() as client:
+    with open_client() as client:
         lead = client.leads.get(id)
-        _print(lead, directory_of(client), as_json)
+        _print(lead, build_lookup(client), as_json)
 
 
 @leads.command()
@@ -239,8 +239,8 @@ def add(as_json: bool, **given: Any) -> None:
         raise click.UsageError(
             "a lead belongs to somebody: give --person-id, --organization-id or both"
         )
-    with opened() as client:
-        directory = directory_of(client)
+    with open_client() as client:
+        directory = build_lookup(client)
         lead = client.leads.add(lead_body(directory, given, changing=False))
         _print(lead, directory, as_json)
 
@@ -255,8 +255,8 @@ def add(as_json: bool, **given: Any) -> None:
 @output.json_option
 def update(id: str, as_json: bool, **given: Any) -> None:
     """Changes what is given; empty text empties a field, and --label replaces all labels."""
-    with opened() as client:
-        directory = directory_of(client)
+    with open_client() as client:
+        directory = build_lookup(client)
         body = lead_body(directory, given, changing=True)
         if not body:
             raise click.UsageError("say what to change")
@@ -269,7 +269,7 @@ def update(id: str, as_json: bool, **given: Any) -> None:
 @output.json_option
 def delete(id: str, yes: bool, as_json: bool) -> None:
     """Deletes a lead for good."""
-    with opened() as client:
+    with open_client() as client:
         if not yes:
             title = client.leads.get(id).title
             click.confirm(f"Delete the lead {id} ({title}) for good?", abort=True, err=True)
@@ -284,7 +284,7 @@ def print_deleted(id: str, as_json: bool) -> None:
         click.echo(f"deleted {id}")
 
 
-def as_vendor(lead: PipedriveLead) -> dict[str, Any]:
+def flatten_lead(lead: PipedriveLead) -> dict[str, Any]:
     """A lead in Pipedrive's own shape: custom fields beside the others, under their keys."""
     fields: dict[str, Any] = msgspec.to_builtins(lead)
     custom: dict[str, Any] = fields.pop("custom")
@@ -293,16 +293,16 @@ def as_vendor(lead: PipedriveLead) -> dict[str, Any]:
 
 def _print(lead: PipedriveLead, directory: MetadataLookup, as_json: bool) -> None:
     if as_json:
-        output.print_json(as_vendor(lead))
+        output.print_json(flatten_lead(lead))
         return
-    name = _namer(directory, [lead])
+    name = _build_namer(directory, [lead])
     print_pairs(_pairs(lead, name, directory))
 
 
 Namer = Callable[[MetadataKind, object], str]
 
 
-def _namer(directory: MetadataLookup, leads: list[PipedriveLead]) -> Namer:
+def _build_namer(directory: MetadataLookup, leads: list[PipedriveLead]) -> Namer:
     """Names for the ids that these leads hold; a list is read only where one of them needs it."""
     tables = {
         MetadataKind.LABELS: any(lead.label_ids for lead in leads),
@@ -310,8 +310,8 @@ def _namer(directory: MetadataLookup, leads: list[PipedriveLead]) -> Namer:
     }
     names = {
         (kind, str(entry.id)): entry.name
-        for kind, wanted in tables.items()
-        if wanted
+        for kind, is_needed in tables.items()
+        if is_needed
         for entry in directory.table(kind).items
     }
     return lambda kind, key: names.get((kind, str(key)), str(key))
@@ -327,12 +327,14 @@ def _row(lead: PipedriveLead, name: Namer) -> tuple[object, ...]:
         lead.owner_id,
         lead.person_id,
         lead.organization_id,
-        money(lead),
+        format_money(lead),
         (lead.add_time or "")[:16].replace("T", " "),
     )
 
 
-def _pairs(lead: PipedriveLead, name: Namer, directory: MetadataLookup) -> Iterator[tuple[str, object]]:
+def _pairs(
+    lead: PipedriveLead, name: Namer, directory: MetadataLookup
+) -> Iterator[tuple[str, object]]:
     yield from zip(COLUMNS, _row(lead, name), strict=True)
     for field in (
         "origin_id",
@@ -352,7 +354,7 @@ def _pairs(lead: PipedriveLead, name: Namer, directory: MetadataLookup) -> Itera
         yield keys.get(key, key), value
 
 
-def money(lead: PipedriveLead) -> str | None:
+def format_money(lead: PipedriveLead) -> str | None:
     if lead.value is None or lead.value.amount is None:
         return None
     return f"{lead.value.amount:,.2f} {lead.value.currency or ''}".strip()

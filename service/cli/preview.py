@@ -25,9 +25,9 @@ from worker.settings import Settings, SettingsError
 BODY = click.Path(exists=True, dir_okay=False, allow_dash=True)
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
-LONGEST_RECORD = 1_000_000
+MAX_RECORD_BYTES = 1_000_000
 """Bytes, as the worker reads them."""
-LATEST = 253_402_300_799
+MAX_UNIX_SECONDS = 253_402_300_799
 """The last second of the year 9999."""
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*([^\r\n\0]*)")
 _PART = re.compile(rb"--([^\r\n]{1,70})\r?\nContent-Disposition:[ ]*form-data", re.IGNORECASE)
@@ -64,7 +64,7 @@ _PART = re.compile(rb"--([^\r\n]{1,70})\r?\nContent-Disposition:[ ]*form-data", 
 )
 @click.option(
     "--now",
-    type=click.FloatRange(0, LATEST),
+    type=click.FloatRange(0, MAX_UNIX_SECONDS),
     metavar="UNIX_SECONDS",
     help="The time of the request. Left out: the present.",
 )
@@ -88,46 +88,50 @@ def preview(
     from service.intake.preview import preview as previewed
     from service.intake.preview import preview_record
 
-    settings = _settings(os.environ)
-    found = _source(settings, source, os.environ, is_checked=not api_response)
-    if api_response and ADAPTERS[found.adapter].records is None:
+    settings = _load_settings(os.environ)
+    found = _load_source(settings, source, os.environ, is_checked=not api_response)
+    if api_response and ADAPTERS[found.adapter].record_api is None:
         raise click.UsageError(
             f"--api-response: the adapter {found.adapter} of {source!r} has no records to read"
         )
     if query is None:
-        query = _query_of(url)
-    fixed = [header_of(line) for line in headers]
+        query = _query_from_url(url)
+    fixed = [parse_header(line) for line in headers]
     at = time.time() if now is None else now
     for file in files:
         if api_response:
-            _show(preview_record(found, read_body(file, LONGEST_RECORD), at), alone=len(files) == 1)
+            _print_result(
+                preview_record(found, read_body(file, MAX_RECORD_BYTES), at), alone=len(files) == 1
+            )
             continue
         body = b"" if method == "GET" else read_body(file, found.max_body)
         request = InboundRequest(
             method=method,
-            query=as_sent(query),
+            query=encode_as_sent(query),
             headers=fixed if method == "GET" else with_content_type(fixed, content_type, body),
             body=body,
-            url=url or _public(settings.public_url, source, query),
+            url=url or _public_url(settings.public_url, source, query),
         )
-        _show(previewed(found, request, at), alone=len(files) == 1)
+        _print_result(previewed(found, request, at), alone=len(files) == 1)
 
 
-def _show(result: msgspec.Struct, *, alone: bool) -> None:
+def _print_result(result: msgspec.Struct, *, alone: bool) -> None:
     if alone:
         output.print_json(result)
     else:
         click.echo(msgspec.json.encode(result).decode())
 
 
-def _settings(env: Mapping[str, str]) -> Settings:
+def _load_settings(env: Mapping[str, str]) -> Settings:
     try:
         return Settings.for_service(env)
     except SettingsError as error:
         raise click.UsageError("the settings cannot be used:\n" + "\n".join(error.faults)) from None
 
 
-def _source(settings: Settings, name: str, env: Mapping[str, str], *, is_checked: bool) -> Source:
+def _load_source(
+    settings: Settings, name: str, env: Mapping[str, str], *, is_checked: bool
+) -> Source:
     """The source with its own secrets, where a request is to be checked by them; those of the
     others are not asked for.
     """
@@ -150,7 +154,7 @@ def _source(settings: Settings, name: str, env: Mapping[str, str], *, is_checked
 
 def _secrets_of_others(file: SourceFile, name: str) -> set[str]:
     wanted = {
-        each.name: {*each.check.secret_env, each.check.challenge_env or ""}
+        each.name: {*each.verification.secret_env, each.verification.challenge_env or ""}
         for each in file.sources.values()
     }
     return {variable for names in wanted.values() for variable in names if variable} - wanted[name]
@@ -166,28 +170,34 @@ def read_body(file: str, limit: int) -> bytes:
         raise click.UsageError(f"cannot read {file}: {error.strerror or error}") from None
 
 
-def header_of(line: str) -> tuple[str, str]:
-    found = _HEADER.fullmatch(line.strip())
-    if not found:
+def parse_header(line: str) -> tuple[str, str]:
+    match = _HEADER.fullmatch(line.strip())
+    if not match:
         raise click.BadParameter(f"expected 'Name: value', got {line!r}", param_hint="--header")
-    return found[1].lower(), as_sent(found[2].strip())
+    return match[1].lower(), encode_as_sent(match[2].strip())
 
 
-def as_sent(text: str) -> str:
+def encode_as_sent(text: str) -> str:
     """Text of the command line as servers hand it over: the bytes as Latin-1."""
     return text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 def with_content_type(
-    headers: list[tuple[str, str]], given: str | None, body: bytes
+    headers: list[tuple[str, str]], content_type: str | None, body: bytes
 ) -> list[tuple[str, str]]:
-    if given is None and any(name == "content-type" for name, _ in headers):
+    if content_type is None and any(name == "content-type" for name, _ in headers):
         return headers
-    kept = [header for header in headers if header[0] != "content-type"]
-    return [*kept, ("content-type", as_sent(given) if given is not None else guessed(body))]
+    others = [header for header in headers if header[0] != "content-type"]
+    return [
+        *others,
+        (
+            "content-type",
+            encode_as_sent(content_type) if content_type is not None else guess_content_type(body),
+        ),
+    ]
 
 
-def guessed(body: bytes) -> str:
+def guess_content_type(body: bytes) -> str:
     """The media type that a body looks like: multipart by its first part, JSON if it is or begins
     like it, else a form.
     """
@@ -205,14 +215,14 @@ def _is_json(body: bytes) -> bool:
     return True
 
 
-def _query_of(url: str | None) -> str:
+def _query_from_url(url: str | None) -> str:
     try:
         return urlsplit(url or "").query
     except ValueError:
         raise click.BadParameter(f"expected a URL, got {url!r}", param_hint="--url") from None
 
 
-def _public(base: str | None, source: str, query: str) -> str | None:
+def _public_url(base: str | None, source: str, query: str) -> str | None:
     """As the service puts it together."""
     if base is None:
         return None

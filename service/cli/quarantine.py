@@ -6,8 +6,8 @@ import click
 from msgspec import structs
 
 from service.cli import decisions, output, queries, setup
-from service.cli.decisions import Asked
-from service.ops.items import held_as
+from service.cli.decisions import BulkRequest
+from service.ops.items import quarantine_reason
 from worker.contract import State
 
 
@@ -23,9 +23,11 @@ def quarantine() -> None:
 @output.json_option
 def list_(source: str | None, q: str | None, limit: int, as_json: bool) -> None:
     """The newest submissions in quarantine and why they are there. Names are masked."""
-    with queries.opened([State.QUARANTINED]) as desk:
-        page = queries.first(desk.reader, queries.filter_of(source=source, q=q), limit)
-        why = {each.id: held_as(desk.store.ledger.timeline(each.id)) for each in page.items}
+    with queries.open_session([State.QUARANTINED]) as desk:
+        page = queries.newest(desk.queries, queries.build_filter(source=source, q=q), limit)
+        why = {
+            each.id: quarantine_reason(desk.store.ledger.timeline(each.id)) for each in page.items
+        }
     if as_json:
         items = [structs.asdict(each) | {"why": why[each.id]} for each in page.items]
         output.print_json({"items": items, "next": page.next, "total": page.total})
@@ -39,27 +41,29 @@ def list_(source: str | None, q: str | None, limit: int, as_json: bool) -> None:
 
 @quarantine.command()
 @click.argument("submission_ids", nargs=-1)
-@decisions.many
-def accept(submission_ids: tuple[str, ...], asked: Asked) -> None:
+@decisions.bulk_options
+def accept(submission_ids: tuple[str, ...], asked: BulkRequest) -> None:
     """No spam after all: deliver; some by id, or all that match, of which three go first."""
-    with decisions.desk([State.QUARANTINED]) as desk:
-        wanted = decisions.chosen(submission_ids, State.QUARANTINED, asked)
+    with decisions.open_actions([State.QUARANTINED]) as desk:
+        wanted = decisions.requested_filter(submission_ids, State.QUARANTINED, asked)
         if wanted:
-            decisions.bulk(desk, "accept", wanted, asked)
+            decisions.run_bulk(desk, "accept", wanted, asked)
         else:
-            decisions.each(submission_ids, lambda name: desk.accept(name, setup.operator()))
+            decisions.apply_to_each(
+                submission_ids, lambda name: desk.accept(name, setup.operator_name())
+            )
 
 
 @quarantine.command()
 @click.argument("submission_ids", nargs=-1)
-@decisions.many
-def discard(submission_ids: tuple[str, ...], asked: Asked) -> None:
+@decisions.bulk_options
+def discard(submission_ids: tuple[str, ...], asked: BulkRequest) -> None:
     """Spam indeed: give it up; some by id, or all that match."""
-    with decisions.desk([State.QUARANTINED]) as desk:
-        wanted = decisions.chosen(submission_ids, State.QUARANTINED, asked)
+    with decisions.open_actions([State.QUARANTINED]) as desk:
+        wanted = decisions.requested_filter(submission_ids, State.QUARANTINED, asked)
         if wanted:
-            decisions.bulk(desk, "discard", wanted, asked)
+            decisions.run_bulk(desk, "discard", wanted, asked)
         else:
-            decisions.each(
-                submission_ids, lambda name: desk.discard(name, setup.operator(), "spam")
+            decisions.apply_to_each(
+                submission_ids, lambda name: desk.discard(name, setup.operator_name(), "spam")
             )

@@ -15,9 +15,10 @@ import click
 
 from service.cli import output, setup
 from service.ops import export
-from service.ops.export import Line
-from service.ops.filters import states
-from service.ops.queries import MOST, Filter, FilterError, NotFound, Reader
+from service.ops.errors import NotFound
+from service.ops.export import ExportRow
+from service.ops.filters import parse_states
+from service.ops.queries import MAX_PAGE_SIZE, Filter, FilterError, SubmissionQueries
 from service.ops.schemas import Detail, Item, Page
 from service.settings import source_file
 from service.sources.schema import ConfigError, SourceFile
@@ -27,42 +28,42 @@ from worker.ledger.audit import AuditTrail
 from worker.settings import Settings
 from worker.units import parse_duration
 
-PATIENCE = 600.0
+SEARCH_SECONDS = 600.0
 """Seconds: a command reads all it needs before it answers."""
 
 
-class Desk(NamedTuple):
+class OperatorSession(NamedTuple):
     """What a command looks at, and the store behind it."""
 
-    reader: Reader
+    queries: SubmissionQueries
     store: setup.Store
 
-    def revealed(self, target: str) -> None:
+    def record_reveal(self, target: str) -> None:
         """Writes into the audit trail that personal data are shown."""
-        AuditTrail(self.store.redis).note(setup.operator(), "reveal", target)
+        AuditTrail(self.store.redis).note(setup.operator_name(), "reveal", target)
 
 
 @contextmanager
-def opened(only: Collection[State] = tuple(State)) -> Iterator[Desk]:
+def open_session(only: Collection[State] = tuple(State)) -> Iterator[OperatorSession]:
     """Over the submissions of some states. A wrong filter or an unknown id ends the command with
     one line.
     """
-    settings = setup.settings()
-    with setup.opened(settings) as store:
+    settings = setup.load_settings()
+    with setup.open_store(settings) as store:
         try:
-            found = Reader(
+            found = SubmissionQueries(
                 store.ledger,
                 _sources(settings),
                 settings.data_dir,
                 only=only,
-                patience=PATIENCE,
+                patience=SEARCH_SECONDS,
                 quiet=True,
             )
-            yield Desk(found, store)
+            yield OperatorSession(found, store)
         except FilterError as error:
             raise click.UsageError(f"--{error.field}: {error}") from None
         except NotFound as error:
-            setup.stop(f"leadline: no submission {error}")
+            setup.exit_with_error(f"leadline: {error}")
 
 
 def _sources(settings: Settings) -> SourceFile | None:
@@ -76,23 +77,25 @@ def _sources(settings: Settings) -> SourceFile | None:
 def checked_states(_context: click.Context, _option: click.Parameter, value: str) -> str:
     """For options that take states."""
     try:
-        states(value)
+        parse_states(value)
     except FilterError as error:
         raise click.BadParameter(str(error)) from None
     return value
 
 
-def filter_of(**given: str | None) -> Filter:
+def build_filter(**values: str | None) -> Filter:
     """Raises `FilterError`."""
-    return Filter.parse({name: value or "" for name, value in given.items()})
+    return Filter.parse({name: value or "" for name, value in values.items()})
 
 
-def first(reader: Reader, filter: Filter, limit: int) -> Page[Item]:
+def newest(reader: SubmissionQueries, filter: Filter, limit: int) -> Page[Item]:
     """So many of what matches, over as many pages as it takes."""
-    page = reader.submissions(filter, limit=max(1, min(limit, MOST)))
+    page = reader.submissions(filter, limit=max(1, min(limit, MAX_PAGE_SIZE)))
     items, following = page.items, page.next
     while following and len(items) < limit:
-        more = reader.submissions(filter, cursor=following, limit=min(limit - len(items), MOST))
+        more = reader.submissions(
+            filter, cursor=following, limit=min(limit - len(items), MAX_PAGE_SIZE)
+        )
         items, following = [*items, *more.items], more.next
     return Page(items, following, page.total)
 
@@ -119,12 +122,12 @@ def print_items(title: str, page: Page[Item], *, as_json: bool) -> None:
     )
 
 
-def print_detail(found: Detail, *, as_json: bool) -> None:
+def print_detail(detail: Detail, *, as_json: bool) -> None:
     if as_json:
-        output.print_json(found)
+        output.print_json(detail)
         return
-    click.echo(f"{found.id} of {found.source} is {found.state}")
-    if cause := found.cause:
+    click.echo(f"{detail.id} of {detail.source} is {detail.state}")
+    if cause := detail.cause:
         click.echo(f"{cause.title}: {cause.detail}\n  step {cause.step}, code {cause.code}")
         click.echo(
             "".join(
@@ -135,28 +138,30 @@ def print_detail(found: Detail, *, as_json: bool) -> None:
         )
     empty = (
         "sealed under a key that LEADLINE_ENCRYPTION_KEYS does not list"
-        if found.sealed
+        if detail.sealed
         else "erased"
     )
-    output.table("Lead", ["field", "value"], (found.lead or {}).items(), empty=empty)
+    output.table("Lead", ["field", "value"], (detail.lead or {}).items(), empty=empty)
     output.table(
         "Deliveries",
         ["at", "step", "outcome", "status", "ms", "detail"],
         [
             (each.at, each.step, each.outcome, each.status, each.duration_ms, each.detail)
-            for each in found.deliveries
+            for each in detail.deliveries
         ],
     )
     output.table(
         "Timeline",
         ["at", "state", "by", "why"],
-        [(each.at, each.state, each.by, each.why) for each in found.timeline],
+        [(each.at, each.state, each.by, each.why) for each in detail.timeline],
     )
 
 
-def write(batches: Iterable[list[Line]], form: str, output: Path | None, *, bom: bool) -> None:
+def write_export(
+    batches: Iterable[list[ExportRow]], form: str, output: Path | None, *, bom: bool
+) -> None:
     """The export into a file that only its owner may read, or onto standard output."""
-    pieces = export.as_csv(batches, bom=bom) if form == "csv" else export.as_jsonl(batches)
+    pieces = export.write_csv(batches, bom=bom) if form == "csv" else export.write_jsonl(batches)
     if output is None:
         _copy(pieces, sys.stdout.buffer)
         return
@@ -164,7 +169,7 @@ def write(batches: Iterable[list[Line]], form: str, output: Path | None, *, bom:
         with os.fdopen(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             _copy(pieces, file)
     except OSError as error:
-        _cannot(output, error)
+        _exit_unwritable(output, error)
 
 
 def _copy(pieces: Iterable[bytes], target: BinaryIO) -> None:
@@ -173,14 +178,14 @@ def _copy(pieces: Iterable[bytes], target: BinaryIO) -> None:
     target.flush()
 
 
-def _cannot(output: Path, error: OSError) -> NoReturn:
-    setup.stop(f"leadline: {output} cannot be written: {error.strerror or error}")
+def _exit_unwritable(output: Path, error: OSError) -> NoReturn:
+    setup.exit_with_error(f"leadline: {output} cannot be written: {error.strerror or error}")
 
 
 # `--since` of commands over what is stored: a date, or how long ago.
 
 
-class Since(click.ParamType[float]):
+class SinceType(click.ParamType[float]):
     """Unix seconds of `2026-05-31`, `2026-05-31T12:00Z`, or of `7d` before now."""
 
     name = "since"
@@ -207,7 +212,7 @@ class Since(click.ParamType[float]):
 
 since_option = click.option(
     "--since",
-    type=Since(),
+    type=SinceType(),
     default=0.0,
     metavar="WHEN",
     help='Received since then: "7d", "12h" ago, or a date. Left out: all.',

@@ -18,7 +18,7 @@ from service.sources.source_file.loader import SecretUse
 from worker import logs
 from worker.settings import Settings
 
-FETCH: tuple[SecretUse, ...] = ("fetch",)
+WORKER_SECRETS: tuple[SecretUse, ...] = ("fetch",)
 """The secrets of sources that workers use."""
 
 Plan = Literal["lite", "growth", "premium", "ultimate"]
@@ -31,11 +31,11 @@ def serve() -> None:
     """
     from service.server import serve as run
 
-    settings = setup.settings(Settings.for_service)
-    setup.sources(settings)
-    with setup.store_url(settings) as url:
+    settings = setup.load_settings(Settings.for_service)
+    setup.load_source_file(settings)
+    with setup.redis_url(settings) as url:
         os.environ["REDIS_URL"] = url
-        run(setup.settings(Settings.for_service))
+        run(setup.load_settings(Settings.for_service))
 
 
 @click.command()
@@ -43,17 +43,17 @@ def work() -> None:
     """The RQ workers. Wait for Redis and never exit because of it."""
     from worker.main import work as run
 
-    settings = setup.settings(Settings.for_worker)
-    sources = setup.watched(settings, secrets=FETCH)
-    with setup.store_url(settings) as url:
+    settings = setup.load_settings(Settings.for_worker)
+    sources = setup.watch_source_file(settings, secrets=WORKER_SECRETS)
+    with setup.redis_url(settings) as url:
         if settings.worker_processes > 1:
-            _several(settings.worker_processes, url)
+            _supervise_workers(settings.worker_processes, url)
             return
         logs.configure(settings.log_format, "worker")
         run(settings, url, sources.mappings, SourceRecords(sources), sources.poll)
 
 
-def _several(processes: int, url: str) -> None:
+def _supervise_workers(processes: int, url: str) -> None:
     env = os.environ | {"REDIS_URL": url, "LEADLINE_WORKER_PROCESSES": "1"}
     children = [Child(f"worker-{n + 1}", leadline_argv("work"), env=env) for n in range(processes)]
     with Supervisor(children) as supervisor:
@@ -87,15 +87,15 @@ def sandbox(
     from service.sandbox.serve import run as serve_sandbox
     from service.sandbox.settings import SandboxSettings
 
-    kept = str(state_file) if state_file else None
+    state_path = str(state_file) if state_file else None
     settings = SandboxSettings(
-        host=host, port=port, plan=plan, state_file=kept, search_delay_seconds=search_delay
+        host=host, port=port, plan=plan, state_file=state_path, search_delay_seconds=search_delay
     )
     click.echo(f"Pipedrive sandbox on http://{host}:{port}  (x-api-token: {settings.api_token})")
     try:
         serve_sandbox(settings)
     except OSError as error:
-        setup.stop(
+        setup.exit_with_error(
             f"leadline: cannot listen on {host}:{port}: {error.strerror or error}; choose another"
             " with --port"
         )

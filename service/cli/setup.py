@@ -17,8 +17,7 @@ import redis
 from service.local.redis import AlreadyRunning, EmbeddedRedis, EmbeddedRedisError, find_running_url
 from service.settings import source_file
 from service.sources.schema import ConfigError, SourceFile
-from service.sources.source_file.loader import SecretUse
-from service.sources.source_file.loader import load_sources as load_sources
+from service.sources.source_file.loader import SecretUse, load_sources
 from service.sources.source_file.watcher import SourceFileWatcher
 from worker.encryption import Cipher
 from worker.errors import LeadlineError, StoreUnavailable
@@ -31,41 +30,47 @@ from worker.store.connection import connect
 T = TypeVar("T")
 
 
-def stop(*lines: str) -> NoReturn:
+def exit_with_error(*lines: str) -> NoReturn:
     """Ends the command with exit code 1 and these lines on standard error."""
     for line in lines:
         click.echo(line, err=True)
     sys.exit(1)
 
 
-def settings(load: Callable[[Mapping[str, str]], Settings] = Settings.for_all) -> Settings:
+def load_settings(load: Callable[[Mapping[str, str]], Settings] = Settings.for_all) -> Settings:
     """The settings of this process; every fault at once."""
     for name, meant in find_misspelt(os.environ).items():
         click.echo(f"warning: {name} is no setting; did you mean {meant}?", err=True)
     try:
         return load(os.environ)
     except SettingsError as error:
-        stop("leadline: the settings cannot be used:", *(f"  {fault}" for fault in error.faults))
+        exit_with_error(
+            "leadline: the settings cannot be used:", *(f"  {fault}" for fault in error.faults)
+        )
 
 
-def sources(settings: Settings, env: Mapping[str, str] = os.environ) -> SourceFile:
+def load_source_file(load_settings: Settings, env: Mapping[str, str] = os.environ) -> SourceFile:
     """The source file; every fault at once."""
     try:
-        return load_sources(source_file(settings), env)
+        return load_sources(source_file(load_settings), env)
     except ConfigError as error:
-        stop("leadline: the source file cannot be used:", *(f"  {fault}" for fault in error.faults))
+        exit_with_error(
+            "leadline: the source file cannot be used:", *(f"  {fault}" for fault in error.faults)
+        )
 
 
-def watched(settings: Settings, *, secrets: Collection[SecretUse]) -> SourceFileWatcher:
+def watch_source_file(settings: Settings, *, secrets: Collection[SecretUse]) -> SourceFileWatcher:
     """The source file, read again whenever it changes; every fault at once."""
     try:
         return SourceFileWatcher(source_file(settings), os.environ, secrets=secrets)
     except ConfigError as error:
-        stop("leadline: the source file cannot be used:", *(f"  {fault}" for fault in error.faults))
+        exit_with_error(
+            "leadline: the source file cannot be used:", *(f"  {fault}" for fault in error.faults)
+        )
 
 
 @contextmanager
-def store_url(settings: Settings) -> Iterator[str]:
+def redis_url(settings: Settings) -> Iterator[str]:
     """`REDIS_URL`, or the embedded Redis of the data directory: the one that runs, else one that
     lives as long as the command.
     """
@@ -80,9 +85,9 @@ def store_url(settings: Settings) -> Iterator[str]:
         with EmbeddedRedis(settings.data_dir) as server:
             yield server.url
     except AlreadyRunning as error:
-        stop(f"leadline: {error}")
+        exit_with_error(f"leadline: {error}")
     except EmbeddedRedisError as error:
-        stop(f"leadline: {error}")
+        exit_with_error(f"leadline: {error}")
 
 
 @dataclass(frozen=True)
@@ -95,18 +100,18 @@ class Store:
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Store]:
+def open_store(settings: Settings) -> Iterator[Store]:
     """The ledger, for a command of an operator. An error of ours ends the command with one line."""
-    with store_url(settings) as url, connect(url, timeout=5.0) as client:
+    with redis_url(settings) as url, connect(url, timeout=5.0) as client:
         ledger = Ledger(client, Cipher(settings.encryption_keys))
         try:
             yield Store(client, ledger, Sweeper(ledger, open_queue(client)))
         except StoreUnavailable as error:
-            stop(f"leadline: {error}; is Redis running at the address in REDIS_URL?")
+            exit_with_error(f"leadline: {error}; is Redis running at the address in REDIS_URL?")
         except LeadlineError as error:
-            stop(f"leadline: {error}")
+            exit_with_error(f"leadline: {error}")
 
 
-def operator() -> str:
+def operator_name() -> str:
     """Who acts, for the timeline."""
     return f"cli:{os.environ.get('USER') or os.environ.get('LOGNAME') or os.getuid()}"

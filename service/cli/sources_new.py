@@ -13,12 +13,12 @@ import click
 import msgspec
 
 from service.cli import output
-from service.cli.output import inert
+from service.cli.output import printable
 from service.cli.preview import (
     BODY,
-    LONGEST_RECORD,
-    as_sent,
-    header_of,
+    MAX_RECORD_BYTES,
+    encode_as_sent,
+    parse_header,
     read_body,
     with_content_type,
 )
@@ -73,18 +73,20 @@ def new(
     The lines go to standard output; the lead that they give, and what is left open, to standard
     error. Nothing is changed.
     """
-    body = b"" if method == "GET" else read_body(file, LONGEST_RECORD)
-    fixed = [header_of(line) for line in headers]
+    body = b"" if method == "GET" else read_body(file, MAX_RECORD_BYTES)
+    fixed = [parse_header(line) for line in headers]
     sent = fixed if method == "GET" else with_content_type(fixed, content_type, body)
-    request = InboundRequest(method=method, query=as_sent(query), headers=sent, body=body, url=url)
+    request = InboundRequest(
+        method=method, query=encode_as_sent(query), headers=sent, body=body, url=url
+    )
     secrets = _secrets(secret_env)
-    proposal = _proposed(request, name, secrets)
-    if name is None and (free := _free(proposal.name)) != proposal.name:
-        proposal = _proposed(request, free, secrets)
+    proposal = _propose(request, name, secrets)
+    if name is None and (free := _free_name(proposal.name)) != proposal.name:
+        proposal = _propose(request, free, secrets)
     if ask and on_a_terminal():
-        proposal = _asked(request, proposal, secrets, name)
+        proposal = _ask_open_questions(request, proposal, secrets, name)
     if as_json:
-        output.print_json(_told(proposal))
+        output.print_json(_as_json(proposal))
         return
     click.echo(proposal.toml, nl=False)
     _explain(proposal)
@@ -94,7 +96,7 @@ def on_a_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def _proposed(
+def _propose(
     request: InboundRequest, name: str | None, secrets: Sequence[SourceSecret], **decided: Any
 ) -> Proposal:
     try:
@@ -111,7 +113,7 @@ def _secrets(variable: str | None) -> list[SourceSecret]:
     return [SourceSecret(variable, value)]
 
 
-def _free(name: str) -> str:
+def _free_name(name: str) -> str:
     """The name, or with a number behind it where the source file has it already."""
     try:
         taken = load_sources(
@@ -123,7 +125,7 @@ def _free(name: str) -> str:
     return name if name not in taken else next(each for each in numbered if each not in taken)
 
 
-def _asked(
+def _ask_open_questions(
     request: InboundRequest, proposal: Proposal, secrets: Sequence[SourceSecret], name: str | None
 ) -> Proposal:
     """What a person decides of what was left open, one question after the other; an empty answer
@@ -132,24 +134,28 @@ def _asked(
     chosen = name or click.prompt("Name of the source", default=proposal.name, err=True)
     mapped = {guess.path: guess.field for guess in proposal.guessed}
     for guess in proposal.guessed:
-        said = click.prompt(
-            f"{inert(guess.path)} is {guess.field} ({guess.why})",
+        answer = click.prompt(
+            f"{printable(guess.path)} is {guess.field} ({guess.why})",
             default=guess.field,
             err=True,
-            value_proc=_field,
+            value_proc=_parse_field,
         )
-        mapped[guess.path] = said or guess.field
+        mapped[guess.path] = answer or guess.field
     for question in proposal.unmapped:
-        shown = f"{inert(question.label)} ({inert(question.value)[:40]})"
-        if said := click.prompt(
-            f"{shown}: which field", default="", show_default=False, err=True, value_proc=_field
+        shown = f"{printable(question.label)} ({printable(question.value)[:40]})"
+        if answer := click.prompt(
+            f"{shown}: which field",
+            default="",
+            show_default=False,
+            err=True,
+            value_proc=_parse_field,
         ):
-            mapped[question.path] = said
-    return _proposed(request, chosen, secrets, mapped=mapped)
+            mapped[question.path] = answer
+    return _propose(request, chosen, secrets, mapped=mapped)
 
 
-def _field(said: str) -> str:
-    target = said.strip()
+def _parse_field(answer: str) -> str:
+    target = answer.strip()
     if target and target not in TARGETS and not target.startswith(("answers.", "click_ids.")):
         known = ", ".join(sorted(TARGETS - set(CLICK_IDS)))
         raise click.UsageError(f"expected a field ({known}) or answers.NAME, got {target!r}")
@@ -158,13 +164,13 @@ def _field(said: str) -> str:
 
 def _explain(proposal: Proposal) -> None:
     """On standard error, so that the lines can be appended to the source file."""
-    click.echo(f"\n{proposal.adapter}: {inert(proposal.why)}", err=True)
+    click.echo(f"\n{proposal.adapter}: {printable(proposal.why)}", err=True)
     if proposal.reading is not None:
         click.echo(f"the captured request would be: {proposal.reading.outcome}", err=True)
-    for field, value in _given(proposal):
-        click.echo(f"  {field:<12} {inert(value)}", err=True)
+    for field, value in _lead_values(proposal):
+        click.echo(f"  {field:<12} {printable(value)}", err=True)
     for warning in proposal.warnings:
-        click.echo(f"look: {inert(warning)}", err=True)
+        click.echo(f"look: {printable(warning)}", err=True)
     if proposal.secrets:
         click.echo(f"set in the environment: {', '.join(proposal.secrets)}", err=True)
     click.echo(
@@ -172,21 +178,21 @@ def _explain(proposal: Proposal) -> None:
     )
 
 
-def _given(proposal: Proposal) -> list[tuple[str, Any]]:
+def _lead_values(proposal: Proposal) -> list[tuple[str, Any]]:
     if proposal.lead is None:
         return []
     lead: dict[str, Any] = msgspec.to_builtins(proposal.lead)
     return [(name, value) for name, value in lead.items() if value not in (None, {}, False)]
 
 
-def _told(proposal: Proposal) -> dict[str, Any]:
+def _as_json(proposal: Proposal) -> dict[str, Any]:
     return {
         "name": proposal.name,
         "adapter": proposal.adapter,
         "why": proposal.why,
         "toml": proposal.toml,
         "outcome": proposal.reading.outcome if proposal.reading else None,
-        "lead": dict(_given(proposal)),
+        "lead": dict(_lead_values(proposal)),
         "unmapped": proposal.unmapped,
         "guessed": proposal.guessed,
         "warnings": proposal.warnings,

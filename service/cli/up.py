@@ -25,16 +25,16 @@ def up() -> None:
     """Everything on this machine in the foreground: Redis, service, workers; a Pipedrive sandbox
     unless credentials are given.
     """
-    settings = setup.settings()
+    settings = setup.load_settings()
     env = with_example_secrets(settings, os.environ)
-    sources = setup.sources(settings, env)
+    sources = setup.load_source_file(settings, env)
     logs.configure(settings.log_format, "up")
     try:
-        with LocalStack(settings, env, data_dir=settings.data_dir) as machine:
-            _tell(machine.endpoints, sources, env if env != dict(os.environ) else {})
-            machine.run_until_signal()
+        with LocalStack(settings, env, data_dir=settings.data_dir) as stack:
+            _print_endpoints(stack.endpoints, sources, env if env != dict(os.environ) else {})
+            stack.run_until_signal()
     except (StartError, EmbeddedRedisError) as error:
-        setup.stop(f"leadline: {error}")
+        setup.exit_with_error(f"leadline: {error}")
 
 
 def with_example_secrets(settings: Settings, env: Mapping[str, str]) -> dict[str, str]:
@@ -49,26 +49,26 @@ def with_example_secrets(settings: Settings, env: Mapping[str, str]) -> dict[str
     return dict(env)
 
 
-def _tell(place: Endpoints, sources: SourceFile, env: Mapping[str, str]) -> None:
+def _print_endpoints(endpoints: Endpoints, sources: SourceFile, env: Mapping[str, str]) -> None:
     click.echo("\nLeadline is up. Ctrl-C stops it; what was accepted survives.\n")
     for name, source in sources.sources.items():
-        click.echo(f"  intake    {place.service_url}/in/{name}  ({source.adapter})")
-    click.echo(f"  API       {place.service_url}/docs")
-    click.echo(f"  console   {place.service_url}/ops")
+        click.echo(f"  intake    {endpoints.service_url}/in/{name}  ({source.adapter})")
+    click.echo(f"  API       {endpoints.service_url}/docs")
+    click.echo(f"  console   {endpoints.service_url}/ops")
     click.echo(
-        f"  token     {place.operator_token}  (to sign in there; for programs: Authorization:"
+        f"  token     {endpoints.operator_token}  (to sign in there; for programs: Authorization:"
         " Bearer)"
     )
-    if place.sandbox_url:
-        click.echo(f"  Pipedrive {place.sandbox_url}  (sandbox: leads, persons and calls)")
+    if endpoints.sandbox_url:
+        click.echo(f"  Pipedrive {endpoints.sandbox_url}  (sandbox: leads, persons and calls)")
     else:
-        click.echo(f"  Pipedrive {place.pipedrive_url}")
-    shown = [name for name in EXAMPLE_SECRETS if name in env]
-    for name in shown:
+        click.echo(f"  Pipedrive {endpoints.pipedrive_url}")
+    secrets_made = [name for name in EXAMPLE_SECRETS if name in env]
+    for name in secrets_made:
         click.echo(f"  {name}={env[name]}")
     first = next(iter(sources.sources), None)
     if first:
         click.echo(
             "\nTry: curl -i -d 'name=Ada Lovelace' -d 'email=ada@example.com'"
-            f" {place.service_url}/in/{first}\n"
+            f" {endpoints.service_url}/in/{first}\n"
         )

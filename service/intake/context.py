@@ -1,6 +1,4 @@
-"""One request on its way through the intake: what is known of it, for the answer, the counters and
-the log.
-"""
+"""One request on its way through the intake: what the response, the counters and the log need."""
 
 from __future__ import annotations
 
@@ -19,24 +17,24 @@ from service.web.request_id import request_id
 from worker.values import Network
 
 
-class Visit:
-    """Filled in step by step, while the request is read."""
+class IntakeContext:
+    """State of one request. `source` and `body_size` (bytes) are set once they are known."""
 
     def __init__(self, http: HttpRequest[Any, Any, Any], public_url: str | None) -> None:
         self.http = http
-        self.started = time.perf_counter()
-        self.id = request_id(http.scope)
+        self.started_at = time.perf_counter()
+        self.request_id = request_id(http.scope)
         self.source: Source | None = None
-        self.size = 0
-        self.head = plain_request(http.scope, public_url)
+        self.body_size = 0
+        self.head = build_inbound_request(http.scope, public_url)
 
     @property
     def origin(self) -> str | None:
         return self.head.header("origin")
 
     @property
-    def page(self) -> bool:
-        """Whether a person looks at the answer: a browser that navigates."""
+    def wants_page(self) -> bool:
+        """Whether a person sees the response, because a browser navigates to it."""
         return pages.prefers_html(self.head.header("accept") or "")
 
     @property
@@ -44,16 +42,16 @@ class Visit:
         return cors_headers(self.source.origins, self.origin) if self.source else {}
 
     @property
-    def seconds(self) -> float:
-        return time.perf_counter() - self.started
+    def elapsed_seconds(self) -> float:
+        return time.perf_counter() - self.started_at
 
-    def address(self, trusted: tuple[Network, ...]) -> str:
+    def client_address(self, trusted: tuple[Network, ...]) -> str:
         client = self.http.scope.get("client")
         forwarded = [value for name, value in self.head.headers if name == "x-forwarded-for"]
         return client_address(client[0] if client else None, forwarded, trusted)
 
-    def with_body(self, body: bytes) -> InboundRequest:
-        self.size = len(body)
+    def request_with_body(self, body: bytes) -> InboundRequest:
+        self.body_size = len(body)
         return InboundRequest(
             method=self.head.method,
             query=self.head.query,
@@ -63,8 +61,8 @@ class Visit:
         )
 
 
-def plain_request(scope: HTTPScope, public_url: str | None = None) -> InboundRequest:
-    """A request without its body, as the sources take it."""
+def build_inbound_request(scope: HTTPScope, public_url: str | None = None) -> InboundRequest:
+    """Build the request that the sources take, without its body."""
     query = scope["query_string"].decode("latin-1")
     return InboundRequest(
         method=str(scope["method"]),
@@ -74,13 +72,14 @@ def plain_request(scope: HTTPScope, public_url: str | None = None) -> InboundReq
             for name, value in scope["headers"]
         ],
         body=b"",
-        url=_public(public_url, scope, query),
+        url=_signed_url(public_url, scope, query),
     )
 
 
-def _public(public_url: str | None, scope: HTTPScope, query: str) -> str | None:
-    """The URL that the sender used, as far as it was told to us; never from the Host header, which
-    anybody can write.
+def _signed_url(public_url: str | None, scope: HTTPScope, query: str) -> str | None:
+    """The URL that the sender called, which some providers sign; None without LEADLINE_PUBLIC_URL.
+
+    Never taken from the Host header, which anybody can forge.
     """
     if public_url is None:
         return None

@@ -1,7 +1,7 @@
-"""The way of a submission: head -> source -> origin -> rate -> body -> judge -> ledger -> answer.
+"""The way of a submission: head, source, origin, rate, body, normalize, ledger, response.
 
-Every step may end it with an `HttpProblem`; whatever the bytes, the answer is a 2xx, 3xx or 4xx, or
-the one 503 that says that nothing could be stored.
+Every step may end it with an `HttpProblem`. Whatever the bytes, the response is a 2xx, 3xx or 4xx,
+or the one 503 that says that nothing could be stored.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from service.context import ServiceContext
 from service.intake import responses, submissions
-from service.intake.context import Visit
+from service.intake.context import IntakeContext
 from service.intake.receipts import Receipts
 from service.intake.refusals import Refusals
 from service.sources.normalize import process_request
@@ -25,18 +25,19 @@ from service.sources.redact import redact_request
 from service.sources.request import InboundRequest, NormalizationResult, Outcome
 from service.sources.schema import Source
 from service.web import body, origins, pages, problems
-from service.web.client_address import limited_as
+from service.web.client_address import rate_limit_address
 from service.web.problems import HttpProblem
-from service.web.rate_limit import Limiter
+from service.web.rate_limit import AddressRateLimiter
 from worker.contract import Receipt, State
 from worker.errors import StoreUnavailable
 from worker.metrics import INTAKE_SECONDS, SUBMISSIONS, UNSTORED
 
-LARGE_BODY = 32 * 1024
-"""Bytes above which a body is judged in a thread, so that the loop serves the others meanwhile."""
+# Larger bodies are normalized in a thread, so that the event loop serves others meanwhile.
+MAX_INLINE_BODY_BYTES = 32 * 1024
 
 RETRY_AFTER_SECONDS = 5
-LOGGED = {
+# The outcome that the log gives for each state a submission is accepted in.
+OUTCOMES = {
     State.QUEUED: "accepted",
     State.QUARANTINED: "quarantined",
     State.IGNORED: "ignored",
@@ -45,111 +46,130 @@ LOGGED = {
 
 
 class IntakeEndpoint:
-    """One per process."""
+    """`/in/{source}`. One per process."""
 
     def __init__(self, context: ServiceContext) -> None:
         self.context = context
-        self.limiter = Limiter(context.aredis, context.acceptor.breaker)
+        self.limiter = AddressRateLimiter(context.aredis, context.acceptor.breaker)
         self.refusals = Refusals()
         self.log = structlog.get_logger()
 
     async def post(self, http: HttpRequest[Any, Any, Any]) -> Response[bytes]:
-        """Takes a submission."""
-        visit = Visit(http, self.context.settings.public_url)
+        """Accept a submission."""
+        intake = IntakeContext(http, self.context.settings.public_url)
         try:
-            return await self._take(visit)
+            return await self._process_post(intake)
         except HttpProblem as problem:
-            return self._refuse(visit, problem)
+            return self._answer_problem(intake, problem)
         finally:
-            self.context.meter.observe(INTAKE_SECONDS, visit.seconds)
+            self.context.meter.observe(INTAKE_SECONDS, intake.elapsed_seconds)
 
     async def get(self, http: HttpRequest[Any, Any, Any]) -> Response[bytes]:
-        """Answers a provider's handshake."""
-        visit = Visit(http, self.context.settings.public_url)
+        """Answer a provider's handshake."""
+        intake = IntakeContext(http, self.context.settings.public_url)
         try:
-            source = await self._enter(visit)
-            reading = await self._judge(source, visit.head)
-            return self._handshake(visit, reading)
+            source = await self._admit(intake)
+            result = await self._normalize(source, intake.head)
+            return self._answer_handshake(intake, result)
         except HttpProblem as problem:
-            return self._refuse(visit, problem)
+            return self._answer_problem(intake, problem)
 
     async def preflight(self, http: HttpRequest[Any, Any, Any]) -> Response[bytes]:
-        """Answers a browser that asks whether its page may post."""
-        visit = Visit(http, self.context.settings.public_url)
+        """Answer a browser that asks whether its page may post."""
+        intake = IntakeContext(http, self.context.settings.public_url)
         try:
-            source = self._find(visit)
-            self._check_origin(source, visit)
+            source = self._find_source(intake)
+            self._check_origin(source, intake)
         except HttpProblem as problem:
-            return problems.answer(problem, visit.id, page=False, headers=visit.cors)
-        own = [
+            return problems.problem_response(
+                problem, intake.request_id, page=False, headers=intake.cors
+            )
+        signature_headers = [
             name
-            for name in (source.check.header, source.check.timestamp_header, source.check.id_header)
+            for name in (
+                source.verification.header,
+                source.verification.timestamp_header,
+                source.verification.id_header,
+            )
             if name
         ]
-        headers = {"Allow": "GET, POST, OPTIONS", **visit.cors, **origins.preflight_headers(own)}
+        headers = {
+            "Allow": "GET, POST, OPTIONS",
+            **intake.cors,
+            **origins.preflight_headers(signature_headers),
+        }
         return Response(
             b"", status_code=204, media_type="text/plain", headers={**pages.BARE_HEADERS, **headers}
         )
 
-    async def _take(self, visit: Visit) -> Response[bytes]:
-        source = await self._enter(visit)
-        body.check_head(visit.head, source.max_body)
-        request = visit.with_body(await body.read(visit.http.receive, source.max_body))
+    async def _process_post(self, intake: IntakeContext) -> Response[bytes]:
+        source = await self._admit(intake)
+        body.check_body_headers(intake.head, source.max_body)
+        request = intake.request_with_body(
+            await body.read_body(intake.http.receive, source.max_body)
+        )
         key = submissions.idempotency_key(request)
-        reading = await self._judge(source, request)
-        if reading.outcome is Outcome.HANDSHAKE:
-            return self._handshake(visit, reading)
-        responses.check_reading(source, reading)
-        receipts = await self._store(source, request, reading, key)
-        answer = responses.accepted(source, reading, receipts, page=visit.page, headers=visit.cors)
+        result = await self._normalize(source, request)
+        if result.outcome is Outcome.HANDSHAKE:
+            return self._answer_handshake(intake, result)
+        responses.check_storable(source, result)
+        receipts = await self._store(source, request, result, key)
+        response = responses.accepted_response(
+            source, result, receipts, page=intake.wants_page, headers=intake.cors
+        )
         for receipt in receipts:
             outcome = (
-                "duplicate" if receipt.duplicate else LOGGED.get(receipt.state, receipt.state.value)
+                "duplicate"
+                if receipt.duplicate
+                else OUTCOMES.get(receipt.state, receipt.state.value)
             )
-            self._log(visit, outcome, answer.status_code or responses.ACCEPTED, receipt.id)
-        return answer
+            self._log(intake, outcome, response.status_code or responses.ACCEPTED, receipt.id)
+        return response
 
-    async def _enter(self, visit: Visit) -> Source:
-        """What can be refused before the body is read."""
-        source = self._find(visit)
-        self._check_origin(source, visit)
+    async def _admit(self, intake: IntakeContext) -> Source:
+        """Find the source and make the checks that do not need the body."""
+        source = self._find_source(intake)
+        self._check_origin(source, intake)
         if source.rate_limit is not None:
-            address = limited_as(visit.address(self.context.settings.trusted_proxies))
+            address = rate_limit_address(
+                intake.client_address(self.context.settings.trusted_proxies)
+            )
             wait = await self.limiter.wait_seconds(source.name, address, source.rate_limit)
             if wait > 0:
                 raise HttpProblem("rate", headers={"Retry-After": str(math.ceil(wait))})
         return source
 
-    def _find(self, visit: Visit) -> Source:
-        source = self.context.sources.sources.get(visit.http.path_params["source"])
+    def _find_source(self, intake: IntakeContext) -> Source:
+        source = self.context.sources.sources.get(intake.http.path_params["source"])
         if source is None:
             raise HttpProblem("not-found", "There is no source of this name.")
-        visit.source = source
+        intake.source = source
         return source
 
-    def _check_origin(self, source: Source, visit: Visit) -> None:
-        if not origins.allows(source.origins, visit.origin):
+    def _check_origin(self, source: Source, intake: IntakeContext) -> None:
+        if not origins.origin_allowed(source.origins, intake.origin):
             raise HttpProblem("origin")
 
-    async def _judge(self, source: Source, request: InboundRequest) -> NormalizationResult:
-        """What the request is. A fault of ours in reading it is an unreadable request to the
-        sender, and an error in the log.
+    async def _normalize(self, source: Source, request: InboundRequest) -> NormalizationResult:
+        """Normalize in a thread if the body is large.
+
+        To the sender, a bug of ours is an unreadable request; it is also an error in the log.
         """
         try:
-            if len(request.body) <= LARGE_BODY:
+            if len(request.body) <= MAX_INLINE_BODY_BYTES:
                 return process_request(source, request, self.context.clock())
             return await asyncio.to_thread(process_request, source, request, self.context.clock())
         except Exception as error:
-            self.log.error("judge failed", source=source.name, exc_info=error)
+            self.log.error("normalize failed", source=source.name, exc_info=error)
             raise HttpProblem("unreadable") from None
 
     async def _store(
-        self, source: Source, request: InboundRequest, reading: NormalizationResult, key: str | None
+        self, source: Source, request: InboundRequest, result: NormalizationResult, key: str | None
     ) -> list[Receipt]:
-        items = submissions.submissions(
+        items = submissions.build_submissions(
             source,
             request,
-            reading,
+            result,
             redact_request(source, request),
             key=key,
             now=self.context.clock(),
@@ -166,46 +186,55 @@ class IntakeEndpoint:
             raise HttpProblem("key-reused")
         return receipts
 
-    def _handshake(self, visit: Visit, reading: NormalizationResult) -> Response[bytes]:
-        answer = responses.handshake(reading)
-        self._log(visit, "handshake", answer.status)
-        return responses.product(answer, headers=visit.cors)
+    def _answer_handshake(
+        self, intake: IntakeContext, result: NormalizationResult
+    ) -> Response[bytes]:
+        answer = responses.handshake_answer(result)
+        self._log(intake, "handshake", answer.status)
+        return responses.product_response(answer, headers=intake.cors)
 
-    def _refuse(self, visit: Visit, problem: HttpProblem) -> Response[bytes]:
-        """The problem as an answer, counted and logged."""
-        source = visit.source
+    def _answer_problem(self, intake: IntakeContext, problem: HttpProblem) -> Response[bytes]:
+        """Count and log the problem, and build its response."""
+        source = intake.source
         if source is not None:
-            outcome = _outcome(problem)
+            outcome = _count_outcome(problem)
             if problem.status == 503:
                 self.context.meter.count(UNSTORED, source=source.name)
             elif outcome is not None:
                 self.context.meter.count(SUBMISSIONS, source=source.name, outcome=outcome)
             if outcome == "refused":
-                self.refusals.note(
-                    source.name, at=self.context.clock(), status=problem.status, reason=problem.why,
-                    request_id=visit.id, method=visit.head.method, size=visit.size,
-                )  # fmt: skip
-            responses.in_product_terms(source, problem)
-        self._log(visit, problem.kind, problem.status)
-        return problems.answer(problem, visit.id, page=visit.page, headers=visit.cors)
+                self.refusals.record(
+                    source.name,
+                    at=self.context.clock(),
+                    status=problem.status,
+                    reason=problem.reason,
+                    request_id=intake.request_id,
+                    method=intake.head.method,
+                    size=intake.body_size,
+                )
+            responses.add_error_member(source, problem)
+        self._log(intake, problem.kind, problem.status)
+        return problems.problem_response(
+            problem, intake.request_id, page=intake.wants_page, headers=intake.cors
+        )
 
     def _log(
-        self, visit: Visit, outcome: str, status: int, submission_id: str | None = None
+        self, intake: IntakeContext, outcome: str, status: int, submission_id: str | None = None
     ) -> None:
         self.log.info(
             "submission",
-            id=submission_id,
-            source=visit.source.name if visit.source else None,
+            submission_id=submission_id,
+            source=intake.source.name if intake.source else None,
             outcome=outcome,
             status=status,
-            duration_ms=round(visit.seconds * 1000, 1),
-            bytes=visit.size,
-            request_id=visit.id,
+            duration_ms=round(intake.elapsed_seconds * 1000, 1),
+            bytes=intake.body_size,
+            request_id=intake.request_id,
         )
 
 
-def _outcome(problem: HttpProblem) -> str | None:
-    """The outcome under which an error is counted; None for those that are no submission."""
+def _count_outcome(problem: HttpProblem) -> str | None:
+    """The outcome under which a problem is counted; None for those that are no submission."""
     if problem.status in (401, 403):
         return "refused"
     if problem.status == 429:
@@ -213,15 +242,13 @@ def _outcome(problem: HttpProblem) -> str | None:
     return None if problem.status in (404, 405, 503) else "unreadable"
 
 
-# The addresses of the intake.
-
-
-def intake_routes(door: IntakeEndpoint, receipts: Receipts) -> list[HTTPRouteHandler]:
+def intake_routes(endpoint: IntakeEndpoint, receipts: Receipts) -> list[HTTPRouteHandler]:
     """`/in/{source}` and `/submissions/{id}`.
 
-    One handler for each path: Litestar would add an OPTIONS of its own to a handler without one.
+    One handler serves all methods of a path, because Litestar adds an OPTIONS of its own to a path
+    that has none.
     """
-    answers = {"POST": door.post, "GET": door.get, "OPTIONS": door.preflight}
+    handlers = {"POST": endpoint.post, "GET": endpoint.get, "OPTIONS": endpoint.preflight}
 
     @route(
         "/in/{source:str}",
@@ -229,8 +256,8 @@ def intake_routes(door: IntakeEndpoint, receipts: Receipts) -> list[HTTPRouteHan
         status_code=200,
         include_in_schema=False,
     )
-    async def intake(request: HttpRequest[Any, Any, Any]) -> Response[bytes]:
-        return await answers[request.method](request)
+    async def submit(request: HttpRequest[Any, Any, Any]) -> Response[bytes]:
+        return await handlers[request.method](request)
 
     @route(
         "/submissions/{submission:str}",
@@ -241,4 +268,4 @@ def intake_routes(door: IntakeEndpoint, receipts: Receipts) -> list[HTTPRouteHan
     async def receipt(request: HttpRequest[Any, Any, Any]) -> Response[bytes]:
         return receipts.preflight() if request.method == "OPTIONS" else await receipts.get(request)
 
-    return [intake, receipt]
+    return [submit, receipt]

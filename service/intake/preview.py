@@ -1,10 +1,7 @@
-"""What a request would become, without storing or sending anything: the door's own steps, short of
-the ledger.
-"""
+"""What a request would become: the steps of the endpoint without the ledger and Pipedrive."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
@@ -29,26 +26,21 @@ from service.web.problems import HttpProblem
 from worker.contract import Json, Lead, Receipt
 from worker.delivery.preview import planned_calls
 from worker.errors import Unmappable
-from worker.lead.plan import plan
-from worker.lead.settings import SourceWriting
+from worker.lead.plan import build_plan
+from worker.lead.settings import LeadMapping
 
-INSTANCE = "preview"
-"""The request id of a preview."""
+PREVIEW_REQUEST_ID = "preview"
 
 
-class Answered(Struct, frozen=True):
-    """The answer the sender would get. `body` is JSON where it would be JSON, else text; None for
-    an empty one.
-    """
+class PreviewResponse(Struct, frozen=True):
+    """The response to the sender. `body` is plain data for JSON, else text; None if empty."""
 
     status: int
     body: Any = None
 
 
-class Previewed(Struct, frozen=True):
-    """One event: the canonical lead (without what is absent) and the Pipedrive calls for somebody
-    who is new there.
-    """
+class PreviewEvent(Struct, frozen=True):
+    """One event: the fields that its lead has, and the Pipedrive calls for a person new there."""
 
     event_id: str | None
     lead: Json | None
@@ -56,173 +48,174 @@ class Previewed(Struct, frozen=True):
 
 
 class Preview(Struct, frozen=True, kw_only=True):
-    """`problems` says why there is no lead, and what of a lead could not be written."""
+    """`problems` says why there is no lead, and which parts of a lead cannot be written."""
 
     outcome: Outcome
-    response: Answered
-    submissions: list[Previewed] = field(default_factory=list)
+    response: PreviewResponse
+    submissions: list[PreviewEvent] = field(default_factory=list)
     problems: list[FieldError] = field(default_factory=list)
 
 
 def preview(source: Source, request: InboundRequest, now: float) -> Preview:
-    """The preview of any request; `now` in Unix seconds. Ids that only the ledger gives are
-    noughts.
-    """
+    """Preview a request; `now` in Unix seconds. Ids that only the ledger can give are zeros."""
     try:
-        key = _enter(source, request)
+        key = _check_head(source, request)
     except HttpProblem as problem:
-        return _refused(source, request, problem)
-    reading = _judged(source, request, now)
+        return _preview_problem(source, request, problem)
+    result = _normalize(source, request, now)
     try:
-        response = _answer(source, request, reading, key, now)
+        response = _respond(source, request, result, key, now)
     except HttpProblem as problem:
-        refused = _refused(source, request, problem, reading.outcome)
+        refused = _preview_problem(source, request, problem, result.outcome)
         return msgspec.structs.replace(
-            refused, submissions=[_bare(event) for event in reading.events]
+            refused, submissions=[_preview_event(event) for event in result.events]
         )
-    if reading.outcome is Outcome.HANDSHAKE:
-        return Preview(outcome=reading.outcome, response=_shown(response))
-    events, said = _events(source, reading, now)
+    if result.outcome is Outcome.HANDSHAKE:
+        return Preview(outcome=result.outcome, response=_preview_response(response))
+    events, event_errors = _preview_events(source, result, now)
     return Preview(
-        outcome=reading.outcome,
-        response=_shown(response),
+        outcome=result.outcome,
+        response=_preview_response(response),
         submissions=events,
-        problems=[*reading.problems, *said],
+        problems=[*result.field_errors, *event_errors],
     )
 
 
 def preview_record(source: Source, record: bytes, now: float) -> Preview:
-    """The preview of a record as the product's API answers it, for events that tell ids alone.
+    """Preview a record from the product's API, for products whose events carry ids only.
 
-    `response` is what the event itself was answered when it came. Raises ValueError if the product
-    has no records.
+    `response` is the response to the event that announced the record. Raises ValueError if the
+    product has no such API.
     """
-    reading = normalize_record(source, record, now)
-    response = Answered(source.reply or ADAPTERS[source.adapter].reply)
-    if reading.outcome is Outcome.UNREADABLE:
-        return Preview(outcome=reading.outcome, response=response, problems=reading.problems)
-    events, said = _events(source, reading, now)
+    result = normalize_record(source, record, now)
+    response = PreviewResponse(source.reply or ADAPTERS[source.adapter].reply)
+    if result.outcome is Outcome.UNREADABLE:
+        return Preview(outcome=result.outcome, response=response, problems=result.field_errors)
+    events, event_errors = _preview_events(source, result, now)
     return Preview(
-        outcome=reading.outcome,
+        outcome=result.outcome,
         response=response,
         submissions=events,
-        problems=[*reading.problems, *said],
+        problems=[*result.field_errors, *event_errors],
     )
 
 
-def _enter(source: Source, request: InboundRequest) -> str | None:
-    """What the door refuses before it reads; the Idempotency-Key. Raises HttpProblem."""
+def _check_head(source: Source, request: InboundRequest) -> str | None:
+    """Check what the endpoint checks before it reads the body. Returns the Idempotency-Key."""
     if request.method not in ("GET", "POST"):
         raise HttpProblem("method", headers={"Allow": "GET, POST, OPTIONS"})
-    if not origins.allows(source.origins, request.header("origin")):
+    if not origins.origin_allowed(source.origins, request.header("origin")):
         raise HttpProblem("origin")
     if request.method == "GET":
         return None
-    body.check_head(request, source.max_body)
+    body.check_body_headers(request, source.max_body)
     if len(request.body) > source.max_body:
         raise body.too_large(source.max_body)
     return submissions.idempotency_key(request)
 
 
-def _judged(source: Source, request: InboundRequest, now: float) -> NormalizationResult:
-    """As at the door: what we cannot cope with is unreadable."""
+def _normalize(source: Source, request: InboundRequest, now: float) -> NormalizationResult:
+    """Normalize as the endpoint does: to the sender, a bug of ours is an unreadable request."""
     try:
         return process_request(source, request, now)
     except Exception as error:
         return NormalizationResult(
-            outcome=Outcome.UNREADABLE, status=400, why=f"a fault of ours: {type(error).__name__}"
+            outcome=Outcome.UNREADABLE,
+            status=400,
+            reason=f"a bug in Leadline: {type(error).__name__}",
         )
 
 
-def _answer(
+def _respond(
     source: Source,
     request: InboundRequest,
-    reading: NormalizationResult,
+    result: NormalizationResult,
     key: str | None,
     now: float,
 ) -> Response[bytes]:
-    """Raises HttpProblem."""
-    if request.method == "GET" or reading.outcome is Outcome.HANDSHAKE:
-        return responses.product(responses.handshake(reading), headers={})
-    responses.check_reading(source, reading)
+    """The response to a request that passed the first checks. Raises HttpProblem."""
+    if request.method == "GET" or result.outcome is Outcome.HANDSHAKE:
+        return responses.product_response(responses.handshake_answer(result), headers={})
+    responses.check_storable(source, result)
     ids = (f"{number:026d}" for number in count())
-    items = submissions.submissions(
+    items = submissions.build_submissions(
         source,
         request,
-        reading,
+        result,
         redact_request(source, request),
         key=key,
         now=now,
         new_id=lambda: next(ids),
     )
     receipts = [Receipt(item.id, item.state, duplicate=False) for item in items]
-    return responses.accepted(source, reading, receipts, page=_page(request), headers={})
+    return responses.accepted_response(
+        source, result, receipts, page=_wants_page(request), headers={}
+    )
 
 
-def _refused(
+def _preview_problem(
     source: Source, request: InboundRequest, problem: HttpProblem, outcome: Outcome | None = None
 ) -> Preview:
     if outcome is None:
         outcome = Outcome.REFUSED if problem.status in (401, 403, 405) else Outcome.UNREADABLE
-    responses.in_product_terms(source, problem)
-    answer = problems.answer(problem, INSTANCE, page=_page(request))
+    responses.add_error_member(source, problem)
+    response = problems.problem_response(problem, PREVIEW_REQUEST_ID, page=_wants_page(request))
     return Preview(
         outcome=outcome,
-        response=_shown(answer),
-        problems=problem.errors or [FieldError("", problem.why)],
+        response=_preview_response(response),
+        problems=problem.errors or [FieldError("", problem.reason)],
     )
 
 
-def _events(
-    source: Source, reading: NormalizationResult, now: float
-) -> tuple[list[Previewed], list[FieldError]]:
-    found, said = [], []
-    for number, event in enumerate(submissions.events_of(reading)):
-        calls, faults = _calls(source, event, f"{number:026d}", now)
-        found.append(msgspec.structs.replace(_bare(event), calls=calls))
-        said += faults
-    return found, said
+def _preview_events(
+    source: Source, result: NormalizationResult, now: float
+) -> tuple[list[PreviewEvent], list[FieldError]]:
+    previews: list[PreviewEvent] = []
+    errors: list[FieldError] = []
+    for number, event in enumerate(submissions.events_of(result)):
+        calls, event_errors = _plan_calls(source, event, f"{number:026d}", now)
+        previews.append(msgspec.structs.replace(_preview_event(event), calls=calls))
+        errors += event_errors
+    return previews, errors
 
 
-def _calls(
+def _plan_calls(
     source: Source, event: SourceEvent, submission_id: str, now: float
 ) -> tuple[list[Json], list[FieldError]]:
-    """The calls of an event that is a lead, and what could not be written; of any other why it is
-    none.
-    """
+    """The Pipedrive calls of an event, and why there are none or which parts cannot be written."""
     if event.outcome is not Outcome.LEAD or event.lead is None:
-        return [], [FieldError("", event.why)] if event.why else []
-    writing = SourceWriting(source.name, source.lead, source.rules, source.line)
+        return [], [FieldError("", event.reason)] if event.reason else []
+    mapping = LeadMapping(source.name, source.lead, source.rules, source.line)
     try:
-        made = plan(writing, event.lead, submission_id=submission_id, received_at=now, now=now)
+        lead_plan = build_plan(
+            mapping, event.lead, submission_id=submission_id, received_at=now, now=now
+        )
     except Unmappable as error:
         return [], [FieldError(error.setting, str(error))]
-    return planned_calls(made), [FieldError("", sentence) for sentence in made.left_out]
+    return planned_calls(lead_plan), [FieldError("", text) for text in lead_plan.left_out]
 
 
-def _bare(event: SourceEvent) -> Previewed:
-    return Previewed(event.event_id, _lead(event.lead) if event.lead else None)
+def _preview_event(event: SourceEvent) -> PreviewEvent:
+    return PreviewEvent(event.event_id, _lead_fields(event.lead) if event.lead else None)
 
 
-def _lead(lead: Lead) -> Json:
-    """Texts that are there; `utm`, `click_ids`, `answers` and `is_test` always."""
-    return dict(_given(lead))
+def _lead_fields(lead: Lead) -> Json:
+    """The fields that are set; `utm`, `click_ids`, `answers` and `is_test` always are."""
+    return {
+        name: msgspec.to_builtins(value)
+        for name in lead.__struct_fields__
+        if (value := getattr(lead, name)) is not None
+    }
 
 
-def _given(lead: Lead) -> Iterator[tuple[str, Any]]:
-    for name in lead.__struct_fields__:
-        if (value := getattr(lead, name)) is not None:
-            yield name, msgspec.to_builtins(value)
-
-
-def _page(request: InboundRequest) -> bool:
+def _wants_page(request: InboundRequest) -> bool:
     return pages.prefers_html(request.header("accept") or "")
 
 
-def _shown(response: Response[bytes]) -> Answered:
+def _preview_response(response: Response[bytes]) -> PreviewResponse:
     status = response.status_code or responses.ACCEPTED
     if not response.content:
-        return Answered(status)
+        return PreviewResponse(status)
     if str(response.media_type).partition(";")[0].endswith("json"):
-        return Answered(status, msgspec.json.decode(response.content))
-    return Answered(status, response.content.decode())
+        return PreviewResponse(status, msgspec.json.decode(response.content))
+    return PreviewResponse(status, response.content.decode())

@@ -3,44 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
-import re
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from litestar import Request, Response
 
 from service.context import ServiceContext
-from service.intake.context import plain_request
+from service.intake.context import build_inbound_request
 from service.intake.responses import public_state
-from service.sources.verification.token import shows_token
+from service.sources.verification.token import has_valid_token
 from service.web import pages
-from service.web.origins import EXPOSED
+from service.web.authorization import find_token_owner, parse_authorization
+from service.web.origins import EXPOSED_HEADERS
 from service.web.problems import HttpProblem
+from service.web.request_id import is_submission_id
 from worker.errors import StoreUnavailable
 from worker.ledger import Record
 from worker.ledger.record import spooled_record
+from worker.times import format_iso
 
-_ID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
-_CORS = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": EXPOSED}
-LONGEST_TOKEN = 4096
+_CORS = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": EXPOSED_HEADERS}
 
 
 class Receipts:
-    """One per process."""
+    """`/submissions/{id}`. One per process."""
 
     def __init__(self, context: ServiceContext) -> None:
         self.context = context
 
     async def get(self, request: Request[Any, Any, Any]) -> Response[bytes]:
-        """The public fields; with the source's token or an ops token also how the delivery goes.
-        Raises HttpProblem.
+        """Show a submission: its public fields, and to holders of a token also its delivery.
+
+        The source's own token and an ops token both count. Raises HttpProblem 404 and 503.
         """
         record = await self._find(request.path_params["submission"])
-        body = _public(record)
-        if self._entitled(request, record.source):
-            body |= _private(record)
+        body = _public_fields(record)
+        if self._may_see_private(request, record.source):
+            body |= _private_fields(record)
         headers = {**pages.BARE_HEADERS, **_CORS, "Vary": "Authorization"}
         return Response(msgspec.json.encode(body), media_type="application/json", headers=headers)
 
@@ -55,79 +54,53 @@ class Receipts:
         return Response(b"", status_code=204, media_type="text/plain", headers=headers)
 
     async def _find(self, submission_id: str) -> Record:
-        if not _ID.fullmatch(submission_id):
+        if not is_submission_id(submission_id):
             raise HttpProblem("not-found", "There is no submission of this id.")
         try:
-            found = await asyncio.to_thread(self._look, submission_id)
+            record = await asyncio.to_thread(self._read_record, submission_id)
         except StoreUnavailable:
             raise HttpProblem(
                 "not-stored", "The record cannot be read just now.", headers={"Retry-After": "5"}
             ) from None
-        if found is None:
+        if record is None:
             raise HttpProblem("not-found", "There is no submission of this id.")
-        return found
+        return record
 
-    def _look(self, submission_id: str) -> Record | None:
-        """In this process's spool, else in the ledger. What another process spooled is not known
-        before Redis is back.
+    def _read_record(self, submission_id: str) -> Record | None:
+        """Look in this process's spool, then in the ledger.
+
+        A submission in the spool of another process cannot be found before Redis is back.
         """
         spool = self.context.acceptor.spool
-        waiting = spool.find(submission_id) if spool else None
-        return spooled_record(waiting) if waiting else self.context.ledger.get(submission_id)
+        spooled = spool.find(submission_id) if spool else None
+        return spooled_record(spooled) if spooled else self.context.ledger.get(submission_id)
 
-    def _entitled(self, request: Request[Any, Any, Any], source_name: str) -> bool:
-        given = _bearer(request.headers.get("authorization", ""))
-        if given and any_equal(
-            given, [token.token for token in self.context.settings.ops_tokens or ()]
-        ):
+    def _may_see_private(self, request: Request[Any, Any, Any], source_name: str) -> bool:
+        scheme, token = parse_authorization(request.headers.get("authorization", ""))
+        if scheme == "bearer" and find_token_owner(token, self.context.settings.ops_tokens or ()):
             return True
         source = self.context.sources.sources.get(source_name)
-        return source is not None and shows_token(plain_request(request.scope), source)
+        return source is not None and has_valid_token(build_inbound_request(request.scope), source)
 
 
-def any_equal(given: str, secrets: list[Any]) -> bool:
-    """Whether `given` is one of the secrets, in a time that does not tell which or how nearly."""
-    shown = given.encode("utf-8", "surrogateescape")
-    equal = False
-    for secret in secrets:  # to the end, also after a match
-        equal |= hmac.compare_digest(shown, str(secret).encode("utf-8", "surrogateescape"))
-    return equal
-
-
-def _bearer(header: str) -> str:
-    scheme, _, token = header.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" and len(token) <= LONGEST_TOKEN else ""
-
-
-def _public(record: Record) -> dict[str, Any]:
+def _public_fields(record: Record) -> dict[str, Any]:
     return {
         "id": record.id,
         "source": record.source,
         "state": public_state(record.state),
         "result": record.result,
-        "received_at": timestamp(record.received_at),
-        "updated_at": timestamp(record.updated_at),
+        "received_at": format_iso(record.received_at, timespec="milliseconds"),
+        "updated_at": format_iso(record.updated_at, timespec="milliseconds"),
         "duplicate_of": record.duplicate_of,
     }
 
 
-def _private(record: Record) -> dict[str, Any]:
+def _private_fields(record: Record) -> dict[str, Any]:
     return {
         "state": record.state,
         "lead_id": record.lead_id,
         "person_id": record.person_id,
         "attempts": record.attempts,
         "cause": msgspec.to_builtins(record.cause) if record.cause else None,
-        "next_at": timestamp(record.next_at),
+        "next_at": format_iso(record.next_at, timespec="milliseconds"),
     }
-
-
-def timestamp(seconds: float | None) -> str | None:
-    """ISO 8601 in UTC, to the millisecond."""
-    if seconds is None:
-        return None
-    return (
-        datetime.fromtimestamp(seconds, UTC)
-        .isoformat(timespec="milliseconds")
-        .replace("+00:00", "Z")
-    )

@@ -1,8 +1,7 @@
-"""The newest refused requests of each source, for whoever sets a provider up: when and why, never
-the body.
+"""The newest refused requests of each source, for whoever sets up a provider.
 
-They gather in the process and reach Redis with the counters, so that refusing costs an attacker's
-flood no round trip.
+They say when and why, but never hold the body. They gather in the process and go to Redis with the
+counters, so that a flood of refused requests costs no round trips.
 """
 
 from __future__ import annotations
@@ -17,15 +16,17 @@ from redis.exceptions import RedisError
 
 from worker.store import keys
 
-KEPT = 20
-KEPT_SECONDS = 24 * 3600
+MAX_REFUSALS = 20
+RETENTION_SECONDS = 24 * 3600
 
 
 class Refusals:
-    def __init__(self) -> None:
-        self._waiting: dict[str, deque[bytes]] = {}
+    """The refusals that this process has not handed to Redis yet."""
 
-    def note(
+    def __init__(self) -> None:
+        self._pending: dict[str, deque[bytes]] = {}
+
+    def record(
         self,
         source: str,
         *,
@@ -36,7 +37,7 @@ class Refusals:
         method: str,
         size: int,
     ) -> None:
-        """`reason` is our own words, `at` Unix seconds, `size` bytes."""
+        """Remember a refusal. `reason` is our own text, `at` Unix seconds, `size` bytes."""
         entry = {
             "at": at,
             "status": status,
@@ -45,24 +46,26 @@ class Refusals:
             "method": method,
             "bytes": size,
         }
-        self._waiting.setdefault(source, deque(maxlen=KEPT)).append(msgspec.json.encode(entry))
+        self._pending.setdefault(source, deque(maxlen=MAX_REFUSALS)).append(
+            msgspec.json.encode(entry)
+        )
 
     async def aflush(self, store: redis.asyncio.Redis) -> None:
-        """Hands over what has gathered; what Redis does not take is dropped."""
-        taken, self._waiting = self._waiting, {}
-        if not taken:
+        """Hand the refusals to Redis, and drop what it does not take."""
+        pending, self._pending = self._pending, {}
+        if not pending:
             return
         try:
             async with store.pipeline(transaction=False) as pipe:
-                for source, entries in taken.items():
+                for source, entries in pending.items():
                     pipe.lpush(keys.refusals(source), *entries)
-                    pipe.ltrim(keys.refusals(source), 0, KEPT - 1)
-                    pipe.expire(keys.refusals(source), KEPT_SECONDS)
+                    pipe.ltrim(keys.refusals(source), 0, MAX_REFUSALS - 1)
+                    pipe.expire(keys.refusals(source), RETENTION_SECONDS)
                 await pipe.execute()
         except (RedisError, OSError):
             return
 
 
-def recent(store: redis.Redis, source: str) -> list[dict[str, Any]]:
-    """The newest refused requests, the newest first."""
+def recent_refusals(store: redis.Redis, source: str) -> list[dict[str, Any]]:
+    """The refused requests of a source, newest first."""
     return [msgspec.json.decode(entry) for entry in store.lrange(keys.refusals(source), 0, -1)]

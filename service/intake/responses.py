@@ -1,4 +1,7 @@
-"""The answer to an accepted submission: generic, a product's own, or a page."""
+"""Responses to senders: generic, a product's own, or a page; and which requests are refused.
+
+The endpoint and the preview share this module, so that they always agree.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import msgspec
 from litestar import Response
 
 from service.intake import submissions
+from service.sources.adapters.registry import ADAPTERS
 from service.sources.request import CustomResponse, NormalizationResult, Outcome
 from service.sources.schema import Source
 from service.web import pages
@@ -18,12 +22,14 @@ from service.web.problems import HttpProblem
 from worker.contract import Receipt, State
 
 ACCEPTED = 202
+SUBMIT_METHODS = "POST, OPTIONS"
+_KIND_BY_STATUS = {413: "too-large", 415: "media-type"}
 _BODILESS = frozenset({204, 205, 304})
 _SAFE_IN_URL = "%/:?#[]@!$&'()*+,;=-._~"
 
 
 def public_state(state: State) -> State:
-    """What the public may know: quarantine is no business of a spammer's."""
+    """The state that the public may see: a spammer must not learn about the quarantine."""
     return State.QUEUED if state is State.QUARANTINED else state
 
 
@@ -31,33 +37,33 @@ def status_url(submission_id: str) -> str:
     return f"/submissions/{submission_id}"
 
 
-def accepted(
+def accepted_response(
     source: Source,
-    reading: NormalizationResult,
+    result: NormalizationResult,
     receipts: Sequence[Receipt],
     *,
     page: bool,
     headers: Mapping[str, str],
 ) -> Response[bytes]:
-    """The answer to a stored request. `page` is set for a browser that navigates."""
+    """The response to a stored request. `page` is True for a browser that navigates."""
     replayed = all(receipt.duplicate for receipt in receipts)
     extra = {**headers, "Idempotent-Replayed": "true"} if replayed else dict(headers)
-    if page and reading.answer is None:
-        return _for_a_browser(source, reading, receipts[0], extra)
-    answer = reading.answer or CustomResponse(
-        status=reading.status, body=_generic(receipts, replayed)
+    if page and result.response is None:
+        return _browser_response(source, result, receipts[0], extra)
+    answer = result.response or CustomResponse(
+        status=result.status, body=_generic_body(receipts, replayed)
     )
-    if reading.answer is None:
+    if result.response is None:
         extra["Location"] = status_url(receipts[0].id)
-    return product(answer, status=source.reply, headers=extra)
+    return product_response(answer, status=source.reply, headers=extra)
 
 
-def product(
+def product_response(
     answer: CustomResponse, *, status: int | None = None, headers: Mapping[str, str]
 ) -> Response[bytes]:
-    """A product's own answer; `status` overrides it."""
+    """The response a product expects; `status` overrides the product's."""
     code = status or answer.status
-    content = b"" if code in _BODILESS else _encoded(answer)
+    content = b"" if code in _BODILESS else _encode_body(answer)
     return Response(
         content,
         status_code=code,
@@ -66,7 +72,7 @@ def product(
     )
 
 
-def _encoded(answer: CustomResponse) -> bytes:
+def _encode_body(answer: CustomResponse) -> bytes:
     if answer.body is None:
         return b""
     if answer.media_type.partition(";")[0].endswith("json"):
@@ -74,16 +80,16 @@ def _encoded(answer: CustomResponse) -> bytes:
     return str(answer.body).encode()
 
 
-def _generic(receipts: Sequence[Receipt], replayed: bool) -> dict[str, Any]:
-    body = _item(receipts[0]) | {"duplicate": replayed}
+def _generic_body(receipts: Sequence[Receipt], replayed: bool) -> dict[str, Any]:
+    body = _receipt_fields(receipts[0]) | {"duplicate": replayed}
     return (
         body
         if len(receipts) == 1
-        else body | {"submissions": [_item(receipt) for receipt in receipts]}
+        else body | {"submissions": [_receipt_fields(receipt) for receipt in receipts]}
     )
 
 
-def _item(receipt: Receipt) -> dict[str, Any]:
+def _receipt_fields(receipt: Receipt) -> dict[str, Any]:
     return {
         "id": receipt.id,
         "state": public_state(receipt.state),
@@ -92,11 +98,12 @@ def _item(receipt: Receipt) -> dict[str, Any]:
     }
 
 
-def _for_a_browser(
-    source: Source, reading: NormalizationResult, receipt: Receipt, headers: Mapping[str, str]
+def _browser_response(
+    source: Source, result: NormalizationResult, receipt: Receipt, headers: Mapping[str, str]
 ) -> Response[bytes]:
-    own = reading.redirect_to
-    target = own if redirect_allowed(own, source.redirect_origins) else source.redirect
+    requested = result.redirect_to
+    allowed = redirect_allowed(requested, source.redirect_origins)
+    target = requested if allowed else source.redirect
     if not target:
         return pages.html("thanks.html", headers=headers, reference=receipt.id)
     location = {"Location": quote(target, safe=_SAFE_IN_URL)}
@@ -108,50 +115,47 @@ def _for_a_browser(
     )
 
 
-# What a judged request is answered with where nothing is stored. Shared by the door and the
-# preview, so that they agree.
-
-HANDSHAKES = "POST, OPTIONS"
-_READ_AS = {413: "too-large", 415: "media-type"}
-
-
-def check_reading(source: Source, reading: NormalizationResult) -> None:
-    """Raises HttpProblem for what is not to be stored."""
-    if reading.outcome is Outcome.REFUSED:
-        kind = "handshake" if reading.status == 403 else "not-genuine"
+def check_storable(source: Source, result: NormalizationResult) -> None:
+    """Raise HttpProblem for a request that must not be stored."""
+    if result.outcome is Outcome.REFUSED:
+        kind = "handshake" if result.status == 403 else "not-genuine"
         challenge = (
             {"WWW-Authenticate": f'Signature realm="{source.name}"'}
             if kind == "not-genuine"
             else {}
         )
         raise HttpProblem(
-            kind, reading.detail, errors=reading.problems, headers=challenge, why=reading.why
+            kind,
+            result.detail,
+            errors=result.field_errors,
+            headers=challenge,
+            reason=result.reason,
         )
-    if reading.outcome is Outcome.UNREADABLE:
-        status = reading.status if 400 <= reading.status < 500 else 400
+    if result.outcome is Outcome.UNREADABLE:
+        status = result.status if 400 <= result.status < 500 else 400
         raise HttpProblem(
-            _READ_AS.get(status, "unreadable"),
-            reading.detail,
+            _KIND_BY_STATUS.get(status, "unreadable"),
+            result.detail,
             status=status,
-            errors=reading.problems,
+            errors=result.field_errors,
         )
-    if submissions.nobody_to_reach(source, reading):
-        raise HttpProblem("no-contact", errors=reading.problems)
+    if submissions.nobody_reachable(source, result):
+        raise HttpProblem("no-contact", errors=result.field_errors)
 
 
-def handshake(reading: NormalizationResult) -> CustomResponse:
-    """The answer to a handshake. Raises HttpProblem for a GET that is none, or that is refused."""
-    if reading.outcome is Outcome.HANDSHAKE:
-        if reading.answer is None:
+def handshake_answer(result: NormalizationResult) -> CustomResponse:
+    """The answer to a handshake. Raises HttpProblem for any other GET and a refused handshake."""
+    if result.outcome is Outcome.HANDSHAKE:
+        if result.response is None:
             raise HttpProblem("unreadable")
-        return reading.answer
-    if reading.outcome is Outcome.REFUSED and reading.status == 403:
-        raise HttpProblem("handshake", reading.detail, why=reading.why)
-    raise HttpProblem("method", "Submissions are posted.", headers={"Allow": HANDSHAKES})
+        return result.response
+    if result.outcome is Outcome.REFUSED and result.status == 403:
+        raise HttpProblem("handshake", result.detail, reason=result.reason)
+    raise HttpProblem("method", "Submissions are posted.", headers={"Allow": SUBMIT_METHODS})
 
 
-def in_product_terms(source: Source, problem: HttpProblem) -> None:
-    """Adds what a product needs to show the problem to its users."""
-    if source.adapter == "google-ads":
-        # Google shows `message` to the advertiser who presses "Send test data".
-        problem.extensions["message"] = problem.detail
+def add_error_member(source: Source, problem: HttpProblem) -> None:
+    """Add the member in which the product shows the problem to its users, if it has one."""
+    member = ADAPTERS[source.adapter].error_member
+    if member is not None:
+        problem.extensions[member] = problem.detail

@@ -1,11 +1,11 @@
-"""Ties a child process to its parent's life, even where the parent is killed and cannot say
-goodbye.
+"""Ends a child process when its parent dies, even where the parent is killed without warning.
 
-This file is also the small program that becomes the child: `python -I -S lifeline.py PARENT PIPE
-ARGV...`. It asks for its own end and then turns into ARGV, keeping its process id. On Linux the
-kernel sends SIGTERM when the parent's *thread* that started the child ends, so that thread must
-stay; elsewhere a forked watcher waits for the end of a pipe that only the parent holds open. A
-preexec function would run Python between fork and exec of a threaded program; this does not.
+This file is also the small program that becomes the child: `python -I -S parent_death.py PARENT
+PIPE ARGV...`. It arranges for its own end and then turns into ARGV, keeping its process id. On
+Linux the kernel sends SIGTERM when the parent's *thread* that started the child ends, so that
+thread must stay alive; elsewhere a forked watcher waits for the end of a pipe that only the parent
+holds open. A preexec function would run Python between the fork and exec of a threaded program;
+this does not.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ def spawn(
     output: IO[bytes] | None = None,
     inherited_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Starts ARGV in a process group of its own, with no input; `keep` are file descriptors that it
-    inherits.
+    """Starts `argv` in a process group of its own, with no input.
 
     It gets SIGTERM once the calling thread ends (Linux) or the calling process (elsewhere). Raises
     OSError.
@@ -60,14 +59,14 @@ def spawn(
 
 
 def release(pid: int) -> None:
-    """Forgets the pipe of a child that has ended."""
+    """Closes the pipe of a child that has ended."""
     write_end = _pipes.pop(pid, None)
     if write_end is not None:
         os.close(write_end)
 
 
+# Child's pid -> the end of the pipe that closes when we die.
 _pipes: dict[int, int] = {}
-"""Child's pid -> the pipe's end whose closing tells of our death."""
 
 
 def _tie(parent: int, pipe: int) -> None:

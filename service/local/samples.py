@@ -1,4 +1,4 @@
-"""The submissions of `leadline demo`: one of every kind, with what must become of it."""
+"""The submissions of `leadline demo`: one of every kind, with its expected outcome."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from msgspec import Struct
 
 from worker.contract import Result, State
 
+# Appended to the packaged source file.
 WEBINAR = """
 
-# Added by the demo: a label that the account does not have yet, as happens when marketing is
+# Added by the demo: the account does not have this label yet, as happens when marketing is
 # quicker than sales.
 [sources.webinar]
 adapter = "form"
@@ -23,14 +24,14 @@ title = "{name|email} for {form_name}"
 labels = ["Webinar"]
 channel = "Marketplace"
 """
-"""Joined to the packaged source file."""
 
 MISSING_LABEL = "Webinar"
 
 
 class DemoSample(Struct, frozen=True, kw_only=True):
-    """`status`: the answer that must come. `state`, `result`: what must become of it; state None:
-    nothing is stored.
+    """`status` is the expected answer, `state` and `result` the expected end.
+
+    A `state` of None: nothing is stored.
     """
 
     name: str
@@ -44,7 +45,7 @@ class DemoSample(Struct, frozen=True, kw_only=True):
 
 
 def build_samples(env: Mapping[str, str], now: float) -> list[DemoSample]:
-    """In the order in which they are posted. `env` holds the secrets of the sources."""
+    """The samples in the order in which they are posted. `env` holds the sources' secrets."""
     form = {
         "content-type": "application/x-www-form-urlencoded",
         "accept": "text/html,application/xhtml+xml",

@@ -1,5 +1,4 @@
-"""Everything on one machine: Redis, service, workers and, without Pipedrive credentials, the
-sandbox.
+"""Everything on one machine: Redis, service, workers and, without credentials, the sandbox.
 
     leadline up / demo
       ├── Redis (embedded, unless REDIS_URL)
@@ -7,7 +6,7 @@ sandbox.
       ├── leadline serve
       └── leadline work
 
-Each part is a process of its own, started again when it dies; all end together, also when we are
+Each part is a process of its own that is restarted when it dies. All end together, even when we are
 killed.
 """
 
@@ -39,11 +38,11 @@ SANDBOX_PORT = SandboxSettings().port
 
 
 class StartError(Exception):
-    """A part did not start; the message says which, why and what to do."""
+    """A part did not start; the message says which one and why."""
 
 
 class Endpoints(Struct, frozen=True, kw_only=True):
-    """Where everything is. `env` is what its processes see."""
+    """The addresses of a running stack. `env` is the environment of its processes."""
 
     service_url: str
     pipedrive_url: str
@@ -57,8 +56,10 @@ class Endpoints(Struct, frozen=True, kw_only=True):
 
 
 class LocalStack:
-    """A context manager. `logs` takes the processes' output; None: ours. `free_ports`: take any,
-    else those of the settings.
+    """A context manager that starts and stops the stack.
+
+    `logs` is the folder for the processes' output; None: it goes to ours. `free_ports` takes any
+    free ports instead of those of the settings. Entering raises StartError or EmbeddedRedisError.
     """
 
     def __init__(
@@ -93,11 +94,11 @@ class LocalStack:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Name of a part (`redis`, `sandbox`, `serve`, `work`) -> its process id."""
-        found = dict(self._supervisor.pids) if self._supervisor else {}
+        """Name of a part (`redis`, `sandbox`, `serve`, `work`) -> process id."""
+        pids = dict(self._supervisor.pids) if self._supervisor else {}
         if self.redis is not None and self.redis.pid is not None:
-            found["redis"] = self.redis.pid
-        return found
+            pids["redis"] = self.redis.pid
+        return pids
 
     def run_until_signal(self) -> None:
         assert self._supervisor is not None
@@ -156,17 +157,12 @@ class LocalStack:
         )
 
     def _children(self, sandbox: int | None) -> list[Child]:
-        words: dict[str, list[str]] = {"serve": ["serve"], "work": ["work"]}
+        commands = {"serve": ["serve"], "work": ["work"]}
         if sandbox:
-            words = {
-                "sandbox": [
-                    "sandbox",
-                    "--port",
-                    str(sandbox),
-                    "--state",
-                    str(self._data_dir / "sandbox.sqlite"),
-                ],
-                **words,
+            state = str(self._data_dir / "sandbox.sqlite")
+            commands = {
+                "sandbox": ["sandbox", "--port", str(sandbox), "--state", state],
+                **commands,
             }
         return [
             Child(
@@ -175,20 +171,19 @@ class LocalStack:
                 env=self.endpoints.env,
                 log=self._logs / f"{name}.log" if self._logs else None,
             )
-            for name, arguments in words.items()
+            for name, arguments in commands.items()
         ]
 
-    def _choose_port(self, wanted: int, *, must: bool) -> int:
-        """The port, if it is free; else another, unless it `must` be this one. Raises `NotUp`."""
-        if not self._free_ports and wanted:
+    def _choose_port(self, port: int, *, must: bool) -> int:
+        """The port if it is free; else another, or StartError if it `must` be this one."""
+        if not self._free_ports and port:
             with suppress(OSError), socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((self._settings.host, wanted))
-                return wanted
+                probe.bind((self._settings.host, port))
+                return port
             if must:
                 raise StartError(
-                    f"port {wanted} is in use: stop what listens there, or set LEADLINE_PORT to"
-                    " another"
+                    f"port {port} is in use: stop what listens there, or set LEADLINE_PORT to another"
                 )
         with socket.socket() as probe:
             probe.bind((self._settings.host, 0))
@@ -208,19 +203,19 @@ class LocalStack:
         deadline = time.monotonic() + START_SECONDS
         while not ready():
             if time.monotonic() > deadline or max(self._supervisor.deaths.values()) >= 3:
-                where = f"; its last words are in {self._logs}" if self._logs else ""
+                where = f"; see its log in {self._logs}" if self._logs else ""
                 raise StartError(f"{what} did not start{where}")
             time.sleep(0.05)
 
     def ledger(self) -> Ledger:
-        """The ledger of this machine, for looking on."""
+        """The ledger of this stack, for looking on."""
         client = self._stack.enter_context(connect(self.endpoints.redis_url, timeout=5.0))
         return Ledger(client, Cipher(self._settings.encryption_keys))
 
 
-def leadline_argv(*words: str) -> list[str]:
-    """The argv of a `leadline` command in this interpreter."""
-    return [sys.executable, "-m", "service.cli.main", *words]
+def leadline_argv(*arguments: str) -> list[str]:
+    """The argv that runs a `leadline` command with this interpreter."""
+    return [sys.executable, "-m", "service.cli.main", *arguments]
 
 
 def _responds(url: str) -> bool:

@@ -14,10 +14,10 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct, field
 
 from service.ops.actions import Actions
-from service.ops.auth import Access, Web, read_body
+from service.ops.auth import HttpRequest, OpsAuth, read_body
 from service.ops.filters import Filter
 from service.ops.refusals import problem_of
-from service.ops.schemas import Audited, Page
+from service.ops.schemas import AuditRow, Page
 from service.sources.request import FieldError
 from service.web import pages, problems
 from service.web.problems import HttpProblem
@@ -74,11 +74,11 @@ class Bulk(Body, forbid_unknown_fields=True):
 class Acting:
     """One per process."""
 
-    def __init__(self, access: Access, actions: Actions) -> None:
+    def __init__(self, access: OpsAuth, actions: Actions) -> None:
         self._access = access
         self._actions = actions
 
-    async def submission(self, request: Web) -> Response[bytes]:
+    async def submission(self, request: HttpRequest) -> Response[bytes]:
         """`POST submissions/{id}/retry|discard|accept|undo`."""
         name, act = request.path_params["id"], self._actions
         deeds: dict[str, tuple[type[Body], Callable[[Any, str], Any]]] = {
@@ -94,19 +94,19 @@ class Acting:
             lambda state: {"id": name, "state": state},
         )
 
-    async def cause(self, request: Web) -> Response[bytes]:
+    async def cause(self, request: HttpRequest) -> Response[bytes]:
         """`POST causes/{id}/ignore|reopen`."""
         name, act = request.path_params["id"], self._actions
         deeds: dict[str, tuple[type[Body], Callable[[Any, str], Any]]] = {
-            "ignore": (Nothing, lambda _, by: act.ignore(name, by)),
-            "reopen": (Nothing, lambda _, by: act.unignore(name, by)),
+            "ignore": (Nothing, lambda _, by: act.ignore_cause(name, by)),
+            "reopen": (Nothing, lambda _, by: act.reopen_cause(name, by)),
         }
         action = request.path_params["action"]
         return await self._deed(
             request, deeds, action, lambda _: {"id": name, "ignored": action == "ignore"}
         )
 
-    async def whole(self, request: Web) -> Response[bytes]:
+    async def whole(self, request: HttpRequest) -> Response[bytes]:
         """`POST pause|resume|erase`."""
         act = self._actions
         deeds: dict[str, tuple[type[Body], Callable[[Any, str], Any]]] = {
@@ -118,14 +118,16 @@ class Acting:
             request, deeds, request.url.path.rpartition("/")[2], lambda answer: answer
         )
 
-    async def bulk(self, request: Web) -> Response[bytes]:
+    async def bulk(self, request: HttpRequest) -> Response[bytes]:
         """`POST bulk` and `GET bulk`, the newest first."""
 
         def make(body: Bulk, by: str) -> dict[str, Any]:
             chosen = {
                 name: value for name, value in msgspec.structs.asdict(body.filter).items() if value
             }
-            made = self._actions.bulk(body.action, Filter.parse(chosen), body.expect, by, body.edit)
+            made = self._actions.start_bulk(
+                body.action, Filter.parse(chosen), body.expect, by, body.edit
+            )
             return {"id": made.id, "count": made.count}
 
         if request.method == "POST":
@@ -137,22 +139,22 @@ class Acting:
 
         return await self._look(request, newest)
 
-    async def one_bulk(self, request: Web) -> Response[bytes]:
+    async def one_bulk(self, request: HttpRequest) -> Response[bytes]:
         """`GET bulk/{id}`."""
         return await self._look(
-            request, lambda: self._actions.bulk_progress(request.path_params["id"])
+            request, lambda: self._actions.bulk_status(request.path_params["id"])
         )
 
-    async def bulk_stop(self, request: Web) -> Response[bytes]:
+    async def bulk_stop(self, request: HttpRequest) -> Response[bytes]:
         """`POST bulk/{id}/stop`."""
         return await self._change(
-            request, Nothing, lambda _, by: self._actions.bulk_stop(request.path_params["id"], by)
+            request, Nothing, lambda _, by: self._actions.stop_bulk(request.path_params["id"], by)
         )
 
-    async def audit(self, request: Web) -> Response[bytes]:
+    async def audit(self, request: HttpRequest) -> Response[bytes]:
         """`GET audit?cursor=&limit=`."""
 
-        def page() -> Page[Audited]:
+        def page() -> Page[AuditRow]:
             given = request.query_params
             return audit_page(
                 self._actions, given.get("cursor") or None, given.get("limit") or str(AUDIT_PAGE)
@@ -165,7 +167,7 @@ class Acting:
 
     async def _deed(
         self,
-        request: Web,
+        request: HttpRequest,
         deeds: dict[str, tuple[type[Body], Callable[[Any, str], Any]]],
         name: str,
         answer: Callable[[Any], Any],
@@ -175,24 +177,29 @@ class Acting:
         return await self._change(request, kind, lambda body, by: answer(deed(body, by)))
 
     async def _change(
-        self, request: Web, kind: type[B], deed: Callable[[B, str], Any], *, status: int = 200
+        self,
+        request: HttpRequest,
+        kind: type[B],
+        deed: Callable[[B, str], Any],
+        *,
+        status: int = 200,
     ) -> Response[bytes]:
         async def change() -> Response[bytes]:
-            owner = await self._access.operator(request)
+            owner = await self._access.require_operator(request)
             body = decode(await read_body(request), kind)
             return json(await asyncio.to_thread(deed, body, owner.name), status)
 
         return await told(request, change)
 
-    async def _look(self, request: Web, question: Callable[[], Any]) -> Response[bytes]:
+    async def _look(self, request: HttpRequest, question: Callable[[], Any]) -> Response[bytes]:
         async def look() -> Response[bytes]:
-            await self._access.viewer(request)
+            await self._access.require_viewer(request)
             return json(await asyncio.to_thread(question))
 
         return await told(request, look)
 
 
-def audit_page(actions: Actions, cursor: str | None, limit: str) -> Page[Audited]:
+def audit_page(actions: Actions, cursor: str | None, limit: str) -> Page[AuditRow]:
     """A page of the trail, the newest first. Raises HttpProblem 422 for a cursor or a limit that is
     none.
     """
@@ -205,7 +212,7 @@ def audit_page(actions: Actions, cursor: str | None, limit: str) -> Page[Audited
     except ValueError as error:
         raise HttpProblem("value", errors=[FieldError("cursor", str(error))]) from None
     items = [
-        Audited(format_iso(entry.at) or "", entry.who, entry.action, entry.target, entry.detail)
+        AuditRow(format_iso(entry.at) or "", entry.who, entry.action, entry.target, entry.detail)
         for entry in found
     ]
     return Page(items, following, total)
@@ -236,7 +243,7 @@ def json(body: object, status: int = 200) -> Response[bytes]:
     )
 
 
-async def told(request: Web, answer: Callable[[], Any]) -> Response[bytes]:
+async def told(request: HttpRequest, answer: Callable[[], Any]) -> Response[bytes]:
     """The answer; what is refused as problem+json, whatever the client would like to see."""
     try:
         given: Response[bytes] = await answer()
@@ -248,26 +255,26 @@ async def told(request: Web, answer: Callable[[], Any]) -> Response[bytes]:
         if found is None:
             raise
         problem = found
-    return problems.answer(problem, request_id(request.scope), page=False)
+    return problems.problem_response(problem, request_id(request.scope), page=False)
 
 
 def _no_such(_: Any, __: str) -> Any:
     raise HttpProblem("not-found")
 
 
-def acting_routes(access: Access, actions: Actions) -> list[HTTPRouteHandler]:
+def acting_routes(access: OpsAuth, actions: Actions) -> list[HTTPRouteHandler]:
     """The calls of the contract's section on operators that change something, the bulk actions and
     the trail.
     """
     acting = Acting(access, actions)
 
     def at(
-        path: str, answer: Callable[[Web], Any], *methods: Literal["GET", "POST"]
+        path: str, answer: Callable[[HttpRequest], Any], *methods: Literal["GET", "POST"]
     ) -> HTTPRouteHandler:
         @route(
             f"/ops/api/{path}", http_method=list(methods), status_code=200, include_in_schema=False
         )
-        async def handler(request: Web) -> Response[bytes]:
+        async def handler(request: HttpRequest) -> Response[bytes]:
             found: Response[bytes] = await answer(request)
             return found
 

@@ -13,17 +13,17 @@ from typing import Any, Protocol
 
 from msgspec import Struct, structs
 
-from service.ops.filters import Filter, states
-from service.ops.schemas import BulkProgress, CauseCard, Page
-from service.sources.fields.text import clean, line
-from service.sources.fields.values import email
-from service.sources.fields.values import email as sources_email
-from service.web.request_id import may_be_id
+from service.ops.errors import EmptyFilter, NotFound, NothingToMend
+from service.ops.filters import Filter, parse_states
+from service.ops.schemas import BulkStatus, CauseCard, Page
+from service.sources.fields.text import clean_line, clean_text
+from service.sources.fields.values import parse_email
+from service.sources.fields.values import parse_email as sources_email
 from worker.contract import Lead, State
 from worker.erasure import erasure
 from worker.erasure.erasure import Erasure
-from worker.errors import LeadlineError, NotAllowed, Overtaken
-from worker.lead.edit import EditError, mend
+from worker.errors import NotAllowed, Overtaken
+from worker.lead.edit import EditError, apply_edit
 from worker.ledger import Ledger, Record, audit
 from worker.ledger.audit import AuditTrail
 from worker.ledger.bulk import ACTIONS, BulkActions, BulkProgress
@@ -37,32 +37,32 @@ from worker.times import format_iso
 
 # An edit of a lead as people type it, made as safe and as regular as what comes through the door.
 
-MOST_FIELDS = 200
-DEEPEST = 4
+MAX_EDIT_FIELDS = 200
+MAX_EDIT_DEPTH = 4
 """Levels of an edit's value: `answers` is a table of lists at the deepest."""
 
-SEVERAL_LINES = ("message", "answers")
+MULTILINE_FIELDS = ("message", "answers")
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 
 
-def typed(edit: Mapping[str, Any]) -> dict[str, Any]:
+def clean_edit(edit: Mapping[str, Any]) -> dict[str, Any]:
     """The edit with its text cleaned, its e-mail and currency in their regular form. An empty value
     removes the field.
 
     Raises `EditError` with every fault at once: what is no field of a lead, or has the wrong type,
     or is no address.
     """
-    if len(edit) > MOST_FIELDS:
-        raise EditError({"edit": f"expected at most {MOST_FIELDS} fields, got {len(edit)}"})
+    if len(edit) > MAX_EDIT_FIELDS:
+        raise EditError({"edit": f"expected at most {MAX_EDIT_FIELDS} fields, got {len(edit)}"})
     faults: dict[str, str] = {}
     cleaned: dict[str, Any] = {}
     for name, value in edit.items():
         try:
-            cleaned[line(name)] = _regular(name, value)
+            cleaned[clean_line(name)] = _normalize_value(name, value)
         except ValueError as fault:
-            faults[line(name)] = str(fault)
+            faults[clean_line(name)] = str(fault)
     try:
-        mend(Lead(), cleaned)
+        apply_edit(Lead(), cleaned)
     except EditError as error:
         faults |= error.faults
     if faults:
@@ -70,10 +70,10 @@ def typed(edit: Mapping[str, Any]) -> dict[str, Any]:
     return cleaned
 
 
-def _regular(name: str, value: Any) -> Any:
-    value = _cleaned(name.partition(".")[0], value, 0)
+def _normalize_value(name: str, value: Any) -> Any:
+    value = _clean_value(name.partition(".")[0], value, 0)
     if name == "email" and isinstance(value, str) and value:
-        address = email(value)
+        address = parse_email(value)
         if address is None:
             raise ValueError("expected an e-mail address, got something else")
         return address
@@ -84,43 +84,26 @@ def _regular(name: str, value: Any) -> Any:
     return value
 
 
-def _cleaned(group: str, value: Any, depth: int) -> Any:
-    if depth > DEEPEST:
+def _clean_value(group: str, value: Any, depth: int) -> Any:
+    if depth > MAX_EDIT_DEPTH:
         raise ValueError("expected text, a number or a table, got something nested too deeply")
     if isinstance(value, str):
-        return clean(value) if group in SEVERAL_LINES else line(value)
+        return clean_text(value) if group in MULTILINE_FIELDS else clean_line(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("expected a number, got one that is none")
     if isinstance(value, dict):
-        return {line(str(key)): _cleaned(group, each, depth + 1) for key, each in value.items()}
+        return {
+            clean_line(str(key)): _clean_value(group, each, depth + 1)
+            for key, each in value.items()
+        }
     if isinstance(value, list):
-        return [_cleaned(group, each, depth + 1) for each in value]
+        return [_clean_value(group, each, depth + 1) for each in value]
     return value
 
 
 Edit = Mapping[str, Any] | None
-LONGEST_REASON = 500
-LONGEST_ADDRESS = 400
-
-
-class NotFound(LeadlineError):
-    """There is nothing of this id."""
-
-    code = "not-found"
-
-
-class NothingToMend(LeadlineError):
-    """The submission has no content that an edit could be made to: it is erased, or sealed under a
-    key that is not here.
-    """
-
-    code = "nothing-to-mend"
-
-
-class EmptyFilter(LeadlineError):
-    """A bulk action was asked for without saying for which."""
-
-    code = "filter"
+MAX_REASON_CHARS = 500
+MAX_EMAIL_CHARS = 400
 
 
 class Cost(Struct, frozen=True):
@@ -132,8 +115,8 @@ class Cost(Struct, frozen=True):
     left: int | None
 
 
-class Finder(Protocol):
-    """`service.ops.queries.Reader`, as far as it is needed here."""
+class SubmissionFinder(Protocol):
+    """The part of `service.ops.queries.SubmissionQueries` that the actions need."""
 
     def ids(self, filter: Filter) -> list[str]: ...
 
@@ -147,10 +130,12 @@ class Actions:
     `data_dir` is where the spools of this machine are.
     """
 
-    def __init__(self, ledger: Ledger, finder: Finder, data_dir: Path | None = None) -> None:
+    def __init__(
+        self, ledger: Ledger, finder: SubmissionFinder, data_dir: Path | None = None
+    ) -> None:
         self.ledger = ledger
         self._sweeper = Sweeper(ledger, open_queue(ledger.redis))
-        self._finder = finder
+        self._queries = finder
         self._data_dir = data_dir
         self.bulks = BulkActions(ledger)
         self.audit = AuditTrail(ledger.redis)
@@ -159,33 +144,33 @@ class Actions:
     # --------------------------------------------------------------------------------------------
 
     def retry(
-        self, submission_id: str, by: str, edit: Edit = None, seen: str | None = None
+        self, submission_id: str, by: str, edit: Edit = None, if_updated_at: str | None = None
     ) -> State:
         """A dead letter is delivered again, mended first where `edit` says how.
 
         `seen` is the `updated_at` of what the person looked at. Raises `NotFound`, `NotAllowed`,
         `Overtaken` where it changed since, `EditError` with the fields, `NothingToMend`.
         """
-        return self._replay(submission_id, by, "retry", edit, seen)
+        return self._replay(submission_id, by, "retry", edit, if_updated_at)
 
     def accept(
-        self, submission_id: str, by: str, edit: Edit = None, seen: str | None = None
+        self, submission_id: str, by: str, edit: Edit = None, if_updated_at: str | None = None
     ) -> State:
         """No spam after all: from quarantine to delivery. Raises what `retry` does."""
-        return self._replay(submission_id, by, "accept", edit, seen)
+        return self._replay(submission_id, by, "accept", edit, if_updated_at)
 
     def discard(self, submission_id: str, by: str, why: str = "") -> State:
         """Given up, from the dead letters or from quarantine. Raises `NotFound`, `NotAllowed`."""
-        with _found(submission_id):
-            self.ledger.discard(submission_id, by, why.strip()[:LONGEST_REASON])
+        with _require_submission(submission_id):
+            self.ledger.discard(submission_id, by, why.strip()[:MAX_REASON_CHARS])
         return State.DISCARDED
 
     def undo(self, submission_id: str, by: str) -> State:
         """A discard is taken back. Raises `NotFound`, `NotAllowed`."""
-        with _found(submission_id):
+        with _require_submission(submission_id):
             return self.ledger.undiscard(submission_id, by)
 
-    def reveal(self, target: str, by: str) -> None:
+    def record_reveal(self, target: str, by: str) -> None:
         """Notes that somebody looks at personal data: of a submission, or of a whole list or
         export. To be called before.
         """
@@ -195,11 +180,11 @@ class Actions:
         self, submission_id: str, by: str, action: str, edit: Edit, seen: str | None
     ) -> State:
         lead, as_of = (
-            self._mended(submission_id, action, edit, seen) if edit or seen else (None, None)
+            self._apply_edit(submission_id, action, edit, seen) if edit or seen else (None, None)
         )
         detail = f"edited: {', '.join(sorted(edit))}" if edit else ""
         allowed = ACTIONS[action]
-        with _found(submission_id):
+        with _require_submission(submission_id):
             return self._sweeper.replay(
                 submission_id,
                 by,
@@ -210,11 +195,11 @@ class Actions:
                 seen=as_of,
             )
 
-    def _mended(
+    def _apply_edit(
         self, submission_id: str, action: str, edit: Edit, seen: str | None
     ) -> tuple[Lead | None, float]:
         """The lead with the edit, and when the record that it was made from had changed last."""
-        record = self._record(submission_id)
+        record = self._find_record(submission_id)
         if record.state not in ACTIONS[action]:
             raise NotAllowed(submission_id, record.state, action)
         if seen and seen != format_iso(record.updated_at):
@@ -228,12 +213,12 @@ class Actions:
                 else "erased"
             )
             raise NothingToMend(f"{submission_id} has no content to mend: it is {held}")
-        return mend(record.lead or Lead(), typed(edit)), record.updated_at
+        return apply_edit(record.lead or Lead(), clean_edit(edit)), record.updated_at
 
-    def _record(self, submission_id: str) -> Record:
-        record = self.ledger.get(submission_id) if may_be_id(submission_id) else None
+    def _find_record(self, submission_id: str) -> Record:
+        record = self.ledger.get(submission_id) if keys.is_safe_id(submission_id) else None
         if record is None:
-            raise NotFound(f"there is no submission {submission_id}")
+            raise NotFound("there is no submission of this id")
         return record
 
     # -- everything
@@ -241,7 +226,7 @@ class Actions:
 
     def pause(self, by: str, reason: str = "") -> Paused | None:
         """No delivery starts until somebody resumes; what is in hand is finished."""
-        self.ledger.gate.pause(reason.strip()[:LONGEST_REASON], by)
+        self.ledger.gate.pause(reason.strip()[:MAX_REASON_CHARS], by)
         return self.paused()
 
     def resume(self, by: str) -> Paused | None:
@@ -259,22 +244,22 @@ class Actions:
             else None
         )
 
-    def ignore(self, cause_id: str, by: str) -> None:
+    def ignore_cause(self, cause_id: str, by: str) -> None:
         """What died of it until now needs nobody; it shows itself again once it comes back. Raises
         `NotFound`.
         """
-        self._known_cause(cause_id)
+        self._require_cause(cause_id)
         self.audit.note(by, "ignore", cause_id)
         audit.ignore(self.ledger.redis, cause_id, self.ledger.now())
 
-    def unignore(self, cause_id: str, by: str) -> None:
+    def reopen_cause(self, cause_id: str, by: str) -> None:
         """The cause counts again. Raises `NotFound`."""
-        self._known_cause(cause_id)
+        self._require_cause(cause_id)
         self.audit.note(by, "reopen", cause_id)
         audit.unignore(self.ledger.redis, cause_id)
 
-    def _known_cause(self, cause_id: str) -> None:
-        if all(cause.id != cause_id for cause in self._finder.causes().items):
+    def _require_cause(self, cause_id: str) -> None:
+        if all(cause.id != cause_id for cause in self._queries.causes().items):
             raise NotFound("there is no such cause, or nothing is dead of it any more")
 
     def erase(self, email: str, by: str) -> Erasure:
@@ -284,7 +269,7 @@ class Actions:
         What is left is said in the answer: what Pipedrive has, and what could not be erased.
         """
         address = email.strip()
-        if not 3 <= len(address) <= LONGEST_ADDRESS or "@" not in address:
+        if not 3 <= len(address) <= MAX_EMAIL_CHARS or "@" not in address:
             raise EditError({"email": "expected an e-mail address"})
         who: Identifier = ("email", sources_email(address) or address)
         done = erasure.erase(self.ledger, who, by, data_dir=self._data_dir)
@@ -296,84 +281,89 @@ class Actions:
     # -- many
     # ----------------------------------------------------------------------------------------------
 
-    def bulk(
+    def start_bulk(
         self,
         action: str,
         filter: Filter,
         expect: int,
         by: str,
         edit: Mapping[str, Any] | None = None,
-    ) -> BulkProgress:
+    ) -> BulkStatus:
         """One decision over all that match now and whose state allows it. It goes on by itself: see
         `worker.ledger.bulk`.
 
         Raises `EmptyFilter`, `FilterError`, `EditError`, and `CountDiffers` when they are not
         `expect`.
         """
-        edit = typed(edit) if edit else None
+        edit = clean_edit(edit) if edit else None
         bulk = self.bulks.make(
-            action, self.matching(action, filter), expect, by, edit=edit, detail=_told(filter, edit)
+            action,
+            self.find_matching(action, filter),
+            expect,
+            by,
+            edit=edit,
+            detail=_describe_for_audit(filter, edit),
         )
-        return self.bulk_progress(bulk)
+        return self.bulk_status(bulk)
 
-    def matching(self, action: str, filter: Filter) -> list[str]:
+    def find_matching(self, action: str, filter: Filter) -> list[str]:
         """The submissions that a bulk action would take, the oldest change first. Raises
         `EmptyFilter`, `FilterError`.
         """
         if filter.empty:
             raise EmptyFilter("the filter is empty: name a state, a source, a cause or a text")
-        asked = set(states(filter.state)) if filter.state else set(State)
+        asked = set(parse_states(filter.state)) if filter.state else set(State)
         wanted = [state.value for state in ACTIONS[action] if state in asked]
         return (
-            self._finder.ids(structs.replace(filter, state=",".join(wanted)))[::-1]
+            self._queries.ids(structs.replace(filter, state=",".join(wanted)))[::-1]
             if wanted
             else []
         )
 
-    def bulk_progress(self, bulk: str) -> BulkProgress:
+    def bulk_status(self, bulk: str) -> BulkStatus:
         """Raises `NotFound`, also for one that ended more than a week ago."""
-        found = self.bulks.progress(bulk) if may_be_id(bulk) else None
+        found = self.bulks.progress(bulk) if keys.is_safe_id(bulk) else None
         if found is None:
-            raise NotFound(f"there is no bulk action {bulk}")
-        return progress(found)
+            raise NotFound("there is no bulk action of this id")
+        return build_bulk_status(found)
 
-    def bulk_stop(self, bulk: str, by: str) -> BulkProgress:
+    def stop_bulk(self, bulk: str, by: str) -> BulkStatus:
         """What it did not begin stays as it is; of one that is over, nothing changes. Raises
         `NotFound`.
         """
-        self.bulk_progress(bulk)
+        self.bulk_status(bulk)
         self.bulks.stop(bulk, by)
-        return self.bulk_progress(bulk)
+        return self.bulk_status(bulk)
 
-    def newest_bulks(self, limit: int = 20) -> list[BulkProgress]:
+    def newest_bulks(self, limit: int = 20) -> list[BulkStatus]:
         """The newest first."""
-        return [progress(found) for found in self.bulks.newest(limit)]
+        return [build_bulk_status(found) for found in self.bulks.newest(limit)]
 
-    def cost(self, count: int) -> Cost:
+    def estimate_cost(self, count: int) -> Cost:
         """For the dialogue before a bulk retry. Raises `StoreUnavailable`."""
-        left = self.ledger.redis.get(keys.DEFAULT_ACCOUNT.allowance("left"))
+        left = self.ledger.redis.get(self.ledger.account.allowance("left"))
         return Cost(count * LEAD_TOKENS, int(left) if left else None)
 
 
-def progress(found: BulkProgress) -> BulkProgress:
-    """As the console shows it."""
-    return BulkProgress(
-        id=found.id,
-        action=found.action,
-        count=found.count,
-        left=found.left,
-        delivered=found.delivered,
-        dead=found.dead,
-        stopped=found.stopped,
-        done=found.done,
-        by=found.by,
-        at=format_iso(found.at),
-        skipped=found.skipped,
-        ended_at=format_iso(found.ended_at),
+def build_bulk_status(progress: BulkProgress) -> BulkStatus:
+    """The progress with its times as ISO 8601 text."""
+    return BulkStatus(
+        id=progress.id,
+        action=progress.action,
+        count=progress.count,
+        left=progress.left,
+        delivered=progress.delivered,
+        dead=progress.dead,
+        stopped=progress.stopped,
+        done=progress.done,
+        by=progress.by,
+        at=format_iso(progress.at),
+        skipped=progress.skipped,
+        ended_at=format_iso(progress.ended_at),
     )
 
 
-def _told(filter: Filter, edit: Edit) -> str:
+def _describe_for_audit(filter: Filter, edit: Edit) -> str:
     """The filter for the trail: what was searched for may be somebody's address, so a digest stands
     for it.
     """
@@ -383,13 +373,13 @@ def _told(filter: Filter, edit: Edit) -> str:
 
 
 @contextmanager
-def _found(submission_id: str) -> Iterator[None]:
+def _require_submission(submission_id: str) -> Iterator[None]:
     """A move of what is not there is `NotFound`, not a question of its state."""
-    if not may_be_id(submission_id):
-        raise NotFound("there is no such submission")
+    if not keys.is_safe_id(submission_id):
+        raise NotFound("there is no submission of this id")
     try:
         yield
     except NotAllowed as error:
         if error.state is None:
-            raise NotFound(f"there is no submission {error.submission_id}") from None
+            raise NotFound("there is no submission of this id") from None
         raise

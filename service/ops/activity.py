@@ -8,18 +8,18 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from service.ops.search_table import Table
+from service.ops.search_table import SearchTable
 from worker.contract import State
 from worker.times import format_iso
 
-WEEK = 7 * 24 * 3600.0
-ENOUGH = 10
+WEEK_SECONDS = 7 * 24 * 3600.0
+MIN_SUBMISSIONS_FOR_HABIT = 10
 """So many submissions within a week make a habit."""
-SHORTEST_SILENCE = 3600.0
-LONGER = 1.5
+MIN_SILENCE_SECONDS = 3600.0
+SILENCE_FACTOR = 1.5
 """A silence counts when it is so many times as long as the longest of the week."""
-MOST_HOURS = 7 * 24
-HABITS_HOLD = 300.0
+MAX_HOURS = 7 * 24
+HABITS_TTL_SECONDS = 300.0
 """Seconds for which what is usual is not looked up again."""
 
 
@@ -35,7 +35,7 @@ class SourceHours(Struct, frozen=True):
     silent: bool
 
 
-class Chart(Struct, frozen=True):
+class Activity(Struct, frozen=True):
     """`hours` are the starts of the hours, the current one last. `today` counts from midnight
     UTC.
     """
@@ -47,28 +47,28 @@ class Chart(Struct, frozen=True):
     last_delivered_at: str | None
 
 
-def chart(
-    table: Table,
+def build_activity(
+    table: SearchTable,
     configured: Iterable[str],
     habits: Mapping[str, float],
     now: float,
     hours: int = 24,
-) -> Chart:
+) -> Activity:
     """The last `hours` (1 to 168). Every configured source has its line, also one that never spoke.
 
     `habits` are the longest silences that are usual, in seconds by source.
     """
-    count = min(max(hours, 1), MOST_HOURS)
+    count = min(max(hours, 1), MAX_HOURS)
     start, midnight = now // 3600 * 3600 - (count - 1) * 3600, now // 86400 * 86400
-    delivered = _delivered(table, start)
+    delivered = _count_delivered(table, start)
     names = {name for (name,) in table.ask("select distinct source from submission")}
     lines = [
-        _line(table, name, start, delivered, habits.get(name), now)
+        _build_source_hours(table, name, start, delivered, habits.get(name), now)
         for name in sorted({*configured, *names})
     ]
     today = "select count(*) from submission where source = ? and received >= ?"
     done = "select count(*) from submission where state = ? and at >= ? and received >= ?"
-    return Chart(
+    return Activity(
         [format_iso(start + 3600 * hour) or "" for hour in range(count)],
         lines,
         sum(table.ask(today, (name, midnight))[0][0] for name in names),
@@ -81,7 +81,7 @@ def chart(
     )
 
 
-def habits(table: Table, now: float) -> dict[str, float]:
+def find_habits(table: SearchTable, now: float) -> dict[str, float]:
     """The longest silence of the last week, in seconds, of each source that spoke often enough;
     nights and weekends count.
     """
@@ -89,13 +89,13 @@ def habits(table: Table, now: float) -> dict[str, float]:
         "select source, max(gap) from (select source, received - lag(received) over (partition by"
         " source order by received) as gap from submission where received >= ?) group by source"
         " having count(*) >= ?",
-        (now - WEEK, ENOUGH),
+        (now - WEEK_SECONDS, MIN_SUBMISSIONS_FOR_HABIT),
     )
     return {source: gap for source, gap in found if gap is not None}
 
 
-def _line(
-    table: Table,
+def _build_source_hours(
+    table: SearchTable,
     name: str,
     start: float,
     delivered: Mapping[tuple[str, int], int],
@@ -117,11 +117,11 @@ def _line(
         [received.get(hour, 0) for hour in range(hours)],
         [delivered.get((name, hour), 0) for hour in range(hours)],
         format_iso(last),
-        usual is not None and silence > max(SHORTEST_SILENCE, LONGER * usual),
+        usual is not None and silence > max(MIN_SILENCE_SECONDS, SILENCE_FACTOR * usual),
     )
 
 
-def _delivered(table: Table, start: float) -> dict[tuple[str, int], int]:
+def _count_delivered(table: SearchTable, start: float) -> dict[tuple[str, int], int]:
     found = table.ask(
         "select source, cast((at - ?) / 3600 as integer) as hour, count(*) from submission"
         " where state = ? and at >= ? group by source, hour",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,16 +10,16 @@ import msgspec
 from msgspec import Struct, structs
 
 from service.ops import masking
-from service.ops.items import held_as, item
-from service.ops.schemas import CauseCard, Delivery, Detail, RawRequest, TimelineEntry
-from service.sources.fields.attribution import from_url
+from service.ops.items import build_item, quarantine_reason
+from service.ops.schemas import CauseCard, DeliveryStep, Detail, RawRequest, TimelineEntry
+from service.sources.fields.attribution import tracking_from_url
 from service.sources.normalize import normalize
 from service.sources.request import InboundRequest
 from service.sources.schema import Source
 from worker.contract import Attempt, Lead, Moment, Raw
 from worker.errors import Unmappable
-from worker.lead.plan import plan
-from worker.lead.settings import LeadSettings, SourceWriting
+from worker.lead.plan import build_plan
+from worker.lead.settings import LeadMapping, LeadSettings
 from worker.ledger import Ledger, Record
 from worker.ledger.record import decode
 from worker.store import keys
@@ -40,7 +39,7 @@ class Origin(NamedTuple):
     setting: str | None
 
 
-def attribution(record: Record, writing: SourceWriting | None) -> dict[str, Any]:
+def explain_attribution(record: Record, writing: LeadMapping | None) -> dict[str, Any]:
     """`rule` (its place from 0, and `when`), `channel`, `channel_id`, `labels`, `utm`, `click_ids`:
     each value with `set_by`.
 
@@ -50,11 +49,15 @@ def attribution(record: Record, writing: SourceWriting | None) -> dict[str, Any]
     lead = record.lead
     if lead is None:
         return {}
-    said: dict[str, Any] = {"utm": _utm(lead), "click_ids": _click_ids(lead), "error": None}
+    said: dict[str, Any] = {
+        "utm": _explain_utm(lead),
+        "click_ids": _explain_click_ids(lead),
+        "error": None,
+    }
     if writing is None:
         return said | {"error": f"the source file has no source “{record.source}”"}
     try:
-        made = plan(
+        made = build_plan(
             writing,
             lead,
             submission_id=record.id,
@@ -66,20 +69,23 @@ def attribution(record: Record, writing: SourceWriting | None) -> dict[str, Any]
     index = made.matched_rule
     return said | {
         "rule": None if index is None else {"index": index, "when": writing.rules[index].when},
-        "channel": _value(made.channel, _origin(writing, index, "channel")),
+        "channel": _explain_value(made.channel, _find_origin(writing, index, "channel")),
         "channel_id": (
-            _value(made.channel_id, _origin(writing, index, "channel_id"))
-            | {"template": _template(writing, index)}
+            _explain_value(made.channel_id, _find_origin(writing, index, "channel_id"))
+            | {"template": _find_template(writing, index)}
         ),
-        "labels": [_value(label, _label_origin(writing, index, label)) for label in made.labels],
+        "labels": [
+            _explain_value(label, _find_label_origin(writing, index, label))
+            for label in made.labels
+        ],
     }
 
 
-def _value(value: str | None, origin: Origin) -> dict[str, Any]:
+def _explain_value(value: str | None, origin: Origin) -> dict[str, Any]:
     return {"value": value, "set_by": origin.set_by, "setting": origin.setting}
 
 
-def _origin(writing: SourceWriting, index: int | None, key: str) -> Origin:
+def _find_origin(writing: LeadMapping, index: int | None, key: str) -> Origin:
     """A rule goes before the source, the source before the default."""
     if index is not None and getattr(writing.rules[index], key) is not None:
         return Origin(f"rule {index + 1}", f"sources.{writing.source}.rules[{index}].{key}")
@@ -88,21 +94,21 @@ def _origin(writing: SourceWriting, index: int | None, key: str) -> Origin:
     return Origin("default", None)
 
 
-def _label_origin(writing: SourceWriting, index: int | None, label: str) -> Origin:
+def _find_label_origin(writing: LeadMapping, index: int | None, label: str) -> Origin:
     wanted = label.casefold()
     if index is None or wanted in (name.strip().casefold() for name in writing.lead.labels):
         return Origin("source", f"sources.{writing.source}.lead.labels")
     return Origin(f"rule {index + 1}", f"sources.{writing.source}.rules[{index}].labels")
 
 
-def _template(writing: SourceWriting, index: int | None) -> str:
+def _find_template(writing: LeadMapping, index: int | None) -> str:
     own = writing.rules[index].channel_id if index is not None else None
     return own or writing.lead.channel_id
 
 
-def _utm(lead: Lead) -> dict[str, Any]:
+def _explain_utm(lead: Lead) -> dict[str, Any]:
     """Each part and whether it came as a field of the payload or in the address of the page."""
-    in_url = dict(from_url(lead.page_url or ""))
+    in_url = dict(tracking_from_url(lead.page_url or ""))
     parts = {
         name: value for name in lead.utm.__struct_fields__ if (value := getattr(lead.utm, name))
     }
@@ -115,8 +121,8 @@ def _utm(lead: Lead) -> dict[str, Any]:
     }
 
 
-def _click_ids(lead: Lead) -> dict[str, Any]:
-    in_url = dict(from_url(lead.page_url or ""))
+def _explain_click_ids(lead: Lead) -> dict[str, Any]:
+    in_url = dict(tracking_from_url(lead.page_url or ""))
     return {
         name: {
             "value": value,
@@ -126,11 +132,7 @@ def _click_ids(lead: Lead) -> dict[str, Any]:
     }
 
 
-_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
-"""What may be an id: nothing that makes another key of the record's."""
-
-
-class Found(Struct, frozen=True):
+class StoredSubmission(Struct, frozen=True):
     """All that is stored of one submission, read at one moment."""
 
     record: Record
@@ -138,9 +140,9 @@ class Found(Struct, frozen=True):
     timeline: list[Moment]
 
 
-def find(ledger: Ledger, submission_id: str) -> Found | None:
+def load_submission(ledger: Ledger, submission_id: str) -> StoredSubmission | None:
     """None where there is none. Raises `StoreUnavailable`."""
-    if not _ID.fullmatch(submission_id):
+    if not keys.is_safe_id(submission_id):
         return None
     with translate_errors(), ledger.redis.pipeline(transaction=True) as pipe:
         pipe.hgetall(keys.submission(submission_id))
@@ -149,18 +151,18 @@ def find(ledger: Ledger, submission_id: str) -> Found | None:
         fields, attempts, timeline = pipe.execute()
     if b"state" not in fields:
         return None
-    return Found(
+    return StoredSubmission(
         decode(submission_id, fields, ledger.cipher),
         [msgspec.json.decode(each, type=Attempt) for each in attempts],
         [msgspec.json.decode(each, type=Moment) for each in timeline],
     )
 
 
-def detail(
-    found: Found,
+def build_detail(
+    found: StoredSubmission,
     cause: CauseCard | None,
     source: Source | None,
-    writings: Mapping[str, SourceWriting],
+    writings: Mapping[str, LeadMapping],
     *,
     reveal: bool,
 ) -> Detail:
@@ -169,17 +171,17 @@ def detail(
     """
     record = found.record
     summary = structs.asdict(
-        item(record, writings, reveal=reveal, held=held_as(found.timeline))
+        build_item(record, writings, reveal=reveal, held=quarantine_reason(found.timeline))
     ) | {"cause": cause}
-    first = came_in(record, source)
+    first = find_original_lead(record, source)
     return Detail(
         **summary,
-        lead=masking.lead(record.lead, reveal=reveal) if record.lead else None,
-        came_in=masking.lead(first, reveal=reveal) if first else None,
-        raw=_raw(record.raw, source, reveal=reveal) if record.raw else None,
-        deliveries=_deliveries(found.attempts, reveal=reveal),
-        timeline=[_moment(each, reveal=reveal) for each in found.timeline],
-        attribution=attribution(record, writings.get(record.source)),
+        lead=masking.mask_lead(record.lead, reveal=reveal) if record.lead else None,
+        came_in=masking.mask_lead(first, reveal=reveal) if first else None,
+        raw=_build_raw_request(record.raw, source, reveal=reveal) if record.raw else None,
+        deliveries=_build_delivery_steps(found.attempts, reveal=reveal),
+        timeline=[_build_timeline_entry(each, reveal=reveal) for each in found.timeline],
+        attribution=explain_attribution(record, writings.get(record.source)),
         person_id=record.person_id,
         organization_id=record.organization_id,
         lead_id=record.lead_id,
@@ -191,7 +193,7 @@ def detail(
     )
 
 
-def came_in(record: Record, source: Source | None) -> Lead | None:
+def find_original_lead(record: Record, source: Source | None) -> Lead | None:
     """For a lead that somebody edited: what the raw bytes read to, by the source file as it is
     now.
     """
@@ -207,39 +209,41 @@ def came_in(record: Record, source: Source | None) -> Lead | None:
     return same[0] if same else leads[0] if len(leads) == 1 else None
 
 
-def _raw(raw: Raw, source: Source | None, *, reveal: bool) -> RawRequest:
-    checked = source.check.scheme if source and source.check.scheme != "none" else None
+def _build_raw_request(raw: Raw, source: Source | None, *, reveal: bool) -> RawRequest:
+    checked = (
+        source.verification.scheme if source and source.verification.scheme != "none" else None
+    )
     if reveal:
         body = base64.b64encode(raw.body).decode()
         return RawRequest(
             raw.content_type, raw.headers, body, raw.method, raw.query, len(raw.body), checked
         )
     return RawRequest(
-        masking.content_type(raw.content_type), masking.headers(raw.headers), "", raw.method,
+        masking.mask_content_type(raw.content_type), masking.mask_headers(raw.headers), "", raw.method,
         masking.HIDDEN if raw.query else "",
         len(raw.body), checked, withheld=True,
     )  # fmt: skip
 
 
-def _deliveries(attempts: Sequence[Attempt], *, reveal: bool) -> list[Delivery]:
+def _build_delivery_steps(attempts: Sequence[Attempt], *, reveal: bool) -> list[DeliveryStep]:
     return [
-        Delivery(
+        DeliveryStep(
             format_iso(each.at) or "",
             each.step,
             each.outcome,
             each.status,
-            _said(each.detail, reveal=reveal),
+            _mask_text(each.detail, reveal=reveal),
             each.duration_ms,
         )
         for each in attempts
     ]
 
 
-def _moment(moment: Moment, *, reveal: bool) -> TimelineEntry:
+def _build_timeline_entry(moment: Moment, *, reveal: bool) -> TimelineEntry:
     return TimelineEntry(
-        format_iso(moment.at) or "", moment.state, moment.by, _said(moment.why, reveal=reveal)
+        format_iso(moment.at) or "", moment.state, moment.by, _mask_text(moment.why, reveal=reveal)
     )
 
 
-def _said(text: str | None, *, reveal: bool) -> str | None:
-    return text if text is None or reveal else masking.sentence(text)
+def _mask_text(text: str | None, *, reveal: bool) -> str | None:
+    return text if text is None or reveal else masking.mask_text(text)

@@ -9,18 +9,18 @@ from typing import Any
 
 from msgspec import Struct
 
-from service.ops.actions import typed
+from service.ops.actions import clean_edit
 from worker.contract import Lead
-from worker.delivery.dry_run import DryRun, Rehearsal, Step
+from worker.delivery.dry_run import DryRun, DryRunner, PlannedStep
 from worker.drift.drift import DriftReport
-from worker.lead.edit import mend
-from worker.lead.plan import unquoted
-from worker.lead.settings import SourceWriting
+from worker.lead.edit import apply_edit
+from worker.lead.plan import without_quotations
+from worker.lead.settings import LeadMapping
 from worker.ledger import Ledger, Record
 from worker.times import format_iso
 
 
-class Problem(Struct, frozen=True):
+class DryRunProblem(Struct, frozen=True):
     """One thing it would be dead of. `setting` is the TOML key or the Pipedrive setting to mend."""
 
     code: str
@@ -30,7 +30,7 @@ class Problem(Struct, frozen=True):
     hint: str | None
 
 
-class Rehearsed(Struct, frozen=True, kw_only=True):
+class DryRunResult(Struct, frozen=True, kw_only=True):
     """A dry run. Personal data are in it only where `revealed`: else `title` is None and no step
     has a body.
 
@@ -40,8 +40,8 @@ class Rehearsed(Struct, frozen=True, kw_only=True):
 
     id: str
     would: str
-    steps: list[Step]
-    problems: list[Problem]
+    steps: list[PlannedStep]
+    problems: list[DryRunProblem]
     left_out: list[str]
     tokens: int
     title: str | None
@@ -53,7 +53,7 @@ class Rehearsed(Struct, frozen=True, kw_only=True):
     revealed: bool
 
 
-class Lacking(Struct, frozen=True):
+class DriftItem(Struct, frozen=True):
     """What the account lacks of what the source file names. `needed`: submissions that need it will
     be dead.
     """
@@ -67,71 +67,73 @@ class Lacking(Struct, frozen=True):
     known: list[str]
 
 
-class Drift(Struct, frozen=True):
+class AccountDrift(Struct, frozen=True):
     """The last look at the account; `at` is None before the first one. `error` says why it could
     not see everything.
     """
 
     at: str | None
-    items: list[Lacking]
+    items: list[DriftItem]
     error: str | None = None
 
 
-def rehearse(
+def dry_run_record(
     ledger: Ledger,
-    writings: Mapping[str, SourceWriting],
+    writings: Mapping[str, LeadMapping],
     record: Record,
     edit: Mapping[str, Any] | None,
     *,
     reveal: bool,
     clock: Callable[[], float],
-) -> Rehearsed:
+) -> DryRunResult:
     """The delivery of `record` if its lead were mended with `edit`. Raises `EditError` and
     `StoreUnavailable`.
     """
     lead = record.lead or Lead()
     if edit:
-        lead = mend(lead, typed(edit))
-    found = Rehearsal(ledger.redis, writings, clock).of(record, lead)
-    return _shown(record, found, reveal)
+        lead = apply_edit(lead, clean_edit(edit))
+    found = DryRunner(ledger.redis, writings, clock).run(record, lead)
+    return _build_result(record, found, reveal)
 
 
-def _shown(record: Record, found: DryRun, reveal: bool) -> Rehearsed:
-    steps = found.steps if reveal else [_without_body(step) for step in found.steps]
-    return Rehearsed(
+def _build_result(record: Record, found: DryRun, reveal: bool) -> DryRunResult:
+    steps = found.steps if reveal else [_drop_body(step) for step in found.steps]
+    return DryRunResult(
         id=record.id,
         would="fail" if found.problems else "deliver",
         steps=steps,
         problems=[
-            Problem(each.code, each.detail, each.field, each.setting, each.hint)
+            DryRunProblem(each.code, each.detail, each.field, each.setting, each.hint)
             for each in found.problems
         ],
-        left_out=found.left_out if reveal else [unquoted(sentence) for sentence in found.left_out],
+        left_out=found.left_out
+        if reveal
+        else [without_quotations(sentence) for sentence in found.left_out],
         tokens=found.tokens,
         title=found.title if reveal else None,
         labels=found.labels,
         channel=found.channel,
         channel_id=found.channel_id,
         owner=found.owner,
-        names_read_at=format_iso(found.catalogue_at),
+        names_read_at=format_iso(found.names_read_at),
         revealed=reveal,
     )
 
 
-def _without_body(step: Step) -> Step:
-    return Step(step.step, step.what, step.text, step.tokens, step.path, None)
+def _drop_body(step: PlannedStep) -> PlannedStep:
+    return PlannedStep(step.step, step.what, step.text, step.tokens, step.path, None)
 
 
-def shown_drift(report: DriftReport | None) -> Drift:
+def build_drift(report: DriftReport | None) -> AccountDrift:
     """The drift guard's report as people read it."""
     if report is None:
-        return Drift(None, [])
+        return AccountDrift(None, [])
     items = [
-        Lacking(
+        DriftItem(
             each.kind, each.name, each.message, each.needed, each.settings, each.sources, each.known
         )
         for each in report.found
     ]
-    return Drift(
+    return AccountDrift(
         format_iso(report.at), sorted(items, key=lambda each: not each.needed), report.error
     )

@@ -19,26 +19,26 @@ import msgspec
 from msgspec import Struct, structs
 
 from service.ops import masking
-from service.ops.items import held_for, item
+from service.ops.items import build_item, read_quarantine_reasons
 from service.ops.schemas import Item
-from service.ops.search_index import records
+from service.ops.search_index import read_records
 from worker.contract import Lead, Money, Utm
-from worker.lead.settings import SourceWriting
+from worker.lead.settings import LeadMapping
 from worker.ledger import Ledger
 
-BATCH = 200
+BATCH_SIZE = 200
 BOM = "\N{ZERO WIDTH NO-BREAK SPACE}".encode()
 MEDIA_TYPES = {
     "csv": "text/csv; charset=utf-8; header=present",
     "jsonl": "application/jsonl; charset=utf-8",
 }
 
-STARTS = frozenset("=+-@＝＋－＠﹢﹣﹦﹫−")
+FORMULA_STARTS = frozenset("=+-@＝＋－＠﹢﹣﹦﹫−")
 """What a spreadsheet may take for the beginning of a formula."""
-BREAKS = frozenset("\t\r\n\v\f")
+LINE_BREAKS = frozenset("\t\r\n\v\f")
 
-NESTED = ("value", "utm", "click_ids", "answers", "name")
-LEAD_FIELDS = ("name", *(field for field in Lead.__struct_fields__ if field not in NESTED))
+NESTED_FIELDS = ("value", "utm", "click_ids", "answers", "name")
+LEAD_FIELDS = ("name", *(field for field in Lead.__struct_fields__ if field not in NESTED_FIELDS))
 COLUMNS = (
     *Item.__struct_fields__,
     *(f"lead_{field}" for field in LEAD_FIELDS),
@@ -52,7 +52,7 @@ answers as JSON.
 """
 
 
-class Line(Struct, frozen=True):
+class ExportRow(Struct, frozen=True):
     """One submission. `lead` is the canonical lead, masked unless revealed; None where the content
     is erased.
     """
@@ -61,33 +61,33 @@ class Line(Struct, frozen=True):
     lead: dict[str, Any] | None
 
 
-def lines(
-    ledger: Ledger, ids: Iterable[str], writings: Mapping[str, SourceWriting], *, reveal: bool
-) -> Iterator[list[Line]]:
+def read_export_rows(
+    ledger: Ledger, ids: Iterable[str], writings: Mapping[str, LeadMapping], *, reveal: bool
+) -> Iterator[list[ExportRow]]:
     """These submissions as they are when their turn comes, some at a time. Raises
     `StoreUnavailable`.
     """
     left = iter(ids)
-    while batch := list(islice(left, BATCH)):
-        found = [record for record in records(ledger, batch) if record is not None]
-        held = held_for(ledger, found)
+    while batch := list(islice(left, BATCH_SIZE)):
+        found = [record for record in read_records(ledger, batch) if record is not None]
+        held = read_quarantine_reasons(ledger, found)
         yield [
-            Line(
-                item(record, writings, reveal=reveal, held=held.get(record.id)),
-                masking.lead(record.lead, reveal=reveal) if record.lead is not None else None,
+            ExportRow(
+                build_item(record, writings, reveal=reveal, held=held.get(record.id)),
+                masking.mask_lead(record.lead, reveal=reveal) if record.lead is not None else None,
             )
             for record in found
         ]
 
 
-def as_csv(batches: Iterable[Sequence[Line]], *, bom: bool = False) -> Iterator[bytes]:
+def write_csv(batches: Iterable[Sequence[ExportRow]], *, bom: bool = False) -> Iterator[bytes]:
     """The file in pieces, head line first."""
     yield (BOM if bom else b"") + _csv([COLUMNS])
     for batch in batches:
         yield _csv(_cells(line) for line in batch)
 
 
-def as_jsonl(batches: Iterable[Sequence[Line]]) -> Iterator[bytes]:
+def write_jsonl(batches: Iterable[Sequence[ExportRow]]) -> Iterator[bytes]:
     """The file in pieces: in each line an item of the list with its `lead`."""
     encoder = msgspec.json.Encoder()
     for batch in batches:
@@ -96,11 +96,11 @@ def as_jsonl(batches: Iterable[Sequence[Line]]) -> Iterator[bytes]:
         )
 
 
-def inert(cell: object) -> str:
+def escape_formula(cell: object) -> str:
     """The text of a cell, with an apostrophe before what a spreadsheet might run."""
     text = "" if cell is None else str(cell)
     for sign in text:
-        if sign in STARTS or sign in BREAKS:
+        if sign in FORMULA_STARTS or sign in LINE_BREAKS:
             return "'" + text
         if not sign.isspace() and unicodedata.category(sign) not in ("Cf", "Cc", "Mn"):
             break
@@ -109,11 +109,11 @@ def inert(cell: object) -> str:
 
 def _csv(rows: Iterable[Iterable[object]]) -> bytes:
     text = io.StringIO(newline="")
-    csv.writer(text).writerows([inert(cell) for cell in row] for row in rows)
+    csv.writer(text).writerows([escape_formula(cell) for cell in row] for row in rows)
     return text.getvalue().encode("utf-8", "replace")
 
 
-def _cells(line: Line) -> Iterator[object]:
+def _cells(line: ExportRow) -> Iterator[object]:
     lead = line.lead or {}
     yield from structs.astuple(line.item)
     yield from (lead.get(field) for field in LEAD_FIELDS)

@@ -20,10 +20,10 @@ from msgspec import Struct
 
 from worker.contract import State
 
-LONGEST = 500
+MAX_VALUE_CHARS = 500
 """Characters of a filter's value."""
-TERMS = 20
-PHONE_DIGITS = 9
+MAX_TERMS = 20
+MIN_PHONE_DIGITS = 9
 """So many digits beside each other are a phone number."""
 
 TAGS = {
@@ -35,7 +35,7 @@ TAGS = {
 type holds none.
 """
 
-EXACT = ("state", "source", "cause")
+EXACT_KEYS = ("state", "source", "cause")
 """What is compared whole."""
 
 _TOKEN = re.compile(
@@ -77,12 +77,14 @@ class Filter(Struct, frozen=True, kw_only=True, omit_defaults=True):
             name: (parameters.get(name) or "").strip() or None for name in cls.__struct_fields__
         }
         for name, value in given.items():
-            if value and len(value) > LONGEST:
-                raise FilterError(name, f"expected at most {LONGEST} characters, got {len(value)}")
+            if value and len(value) > MAX_VALUE_CHARS:
+                raise FilterError(
+                    name, f"expected at most {MAX_VALUE_CHARS} characters, got {len(value)}"
+                )
         found = cls(**given)
         if found.state:
-            states(found.state)
-        terms(found.q)
+            parse_states(found.state)
+        parse_terms(found.q)
         return found
 
     def parameters(self) -> dict[str, str]:
@@ -101,34 +103,34 @@ class Term(Struct, frozen=True):
     text: str
 
 
-def terms(q: str | None) -> list[Term]:
+def parse_terms(q: str | None) -> list[Term]:
     """The conditions of a search, all of which must hold. Raises `FilterError`."""
-    joined = _SPREAD.sub(lambda found: _joined(found[0]), q or "")
-    found = [_term(match) for match in _TOKEN.finditer(joined)]
+    joined = _SPREAD.sub(lambda found: _join_phone_number(found[0]), q or "")
+    found = [_build_term(match) for match in _TOKEN.finditer(joined)]
     kept = [term for term in found if term.text]
-    if len(kept) > TERMS:
-        raise FilterError("q", f"expected at most {TERMS} words, got {len(kept)}")
+    if len(kept) > MAX_TERMS:
+        raise FilterError("q", f"expected at most {MAX_TERMS} words, got {len(kept)}")
     for term in kept:
         if term.key == "state":
-            states(term.text, "q")
+            parse_states(term.text, "q")
     return kept
 
 
-def _joined(numbers: str) -> str:
+def _join_phone_number(numbers: str) -> str:
     """A phone number on one piece; other numbers that stand beside each other stay apart."""
-    is_phone = numbers[0] in "+0" or sum(sign.isdigit() for sign in numbers) >= PHONE_DIGITS
+    is_phone = numbers[0] in "+0" or sum(sign.isdigit() for sign in numbers) >= MIN_PHONE_DIGITS
     return numbers.replace(" ", "") if is_phone else numbers
 
 
-def _term(match: re.Match[str]) -> Term:
+def _build_term(match: re.Match[str]) -> Term:
     key = (match["key"] or "").lower()
     text = match["phrase"] if match["phrase"] is not None else match["word"] or ""
-    if key in TAGS or key in EXACT:
+    if key in TAGS or key in EXACT_KEYS:
         return Term(key, text.strip())
     return Term("", f"{match['key']}:{text}" if key else text.strip())
 
 
-def states(text: str, field: str = "state") -> list[str]:
+def parse_states(text: str, field: str = "state") -> list[str]:
     """The states of a comma-separated list. Raises `FilterError`."""
     named = [word.strip().lower() for word in text.split(",") if word.strip()]
     known = [state.value for state in State]
@@ -137,7 +139,7 @@ def states(text: str, field: str = "state") -> list[str]:
     return named
 
 
-def folded(text: str) -> str:
+def fold(text: str) -> str:
     """Text as it is compared: without case, accents, control characters and repeated spaces."""
     if not text.isascii():
         split = unicodedata.normalize("NFKD", text.casefold())
@@ -145,11 +147,11 @@ def folded(text: str) -> str:
     return " ".join(_CONTROL.sub(" ", text.casefold()).split())
 
 
-def readings(text: str) -> list[str]:
+def text_variants(text: str) -> list[str]:
     """The texts any of which a free word may be found by: as it stands, and a phone number by its
     digits.
     """
-    found = [folded(text)]
+    found = [fold(text)]
     if _PHONE.fullmatch(text):
         digits = re.sub(r"\D", "", text).lstrip("0")
         found += [digits] if len(digits) >= 3 and digits not in found else []

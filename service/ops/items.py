@@ -7,42 +7,59 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from service.ops import masking
-from service.ops.schemas import Item
-from service.ops.search_index import records
-from service.ops.search_table import Row
+from service.ops.filters import FilterError
+from service.ops.schemas import AuditRow, Item, Page
+from service.ops.search_index import read_records
+from service.ops.search_table import SubmissionRow
 from worker.causes import cause_id, title
 from worker.contract import Moment, State
 from worker.errors import Unmappable
 from worker.fate import REASONS
 from worker.lead.rules import apply_rules
-from worker.lead.settings import SourceWriting
-from worker.lead.templates import context
+from worker.lead.settings import LeadMapping
+from worker.lead.templates import build_context
 from worker.ledger import Ledger, Record
+from worker.ledger.audit import AuditTrail
 from worker.store import keys
 from worker.store.connection import translate_errors
 from worker.times import format_iso
 
-PAUSED = {
+WAIT_REASONS = {
     "paused": "delivery is paused",
-    "line": "another submission of the same person goes first",
+    "person-queue": "another submission of the same person goes first",
 }
 """Why a submission waits, besides the reasons of a failed delivery."""
 
 
-def items(
+def read_items(
     ledger: Ledger,
     ids: Iterable[str],
-    writings: Mapping[str, SourceWriting],
+    writings: Mapping[str, LeadMapping],
     *,
     reveal: bool = False,
 ) -> list[Item]:
     """These submissions as they are now, without those that are gone. Raises `StoreUnavailable`."""
-    found = [record for record in records(ledger, ids) if record is not None]
-    held = held_for(ledger, found)
-    return [item(record, writings, reveal=reveal, held=held.get(record.id)) for record in found]
+    found = [record for record in read_records(ledger, ids) if record is not None]
+    held = read_quarantine_reasons(ledger, found)
+    return [
+        build_item(record, writings, reveal=reveal, held=held.get(record.id)) for record in found
+    ]
 
 
-def held_for(ledger: Ledger, found: Iterable[Record]) -> dict[str, str]:
+def read_audit_page(trail: AuditTrail, cursor: str | None, limit: int) -> Page[AuditRow]:
+    """Read a page of the audit trail, newest first. Raises `FilterError`, `StoreUnavailable`."""
+    try:
+        entries, next_cursor, total = trail.page(cursor, limit)
+    except ValueError as error:
+        raise FilterError("cursor", str(error)) from None
+    rows = [
+        AuditRow(format_iso(entry.at) or "", entry.who, entry.action, entry.target, entry.detail)
+        for entry in entries
+    ]
+    return Page(rows, next_cursor, total)
+
+
+def read_quarantine_reasons(ledger: Ledger, found: Iterable[Record]) -> dict[str, str]:
     """Why those in quarantine are there: id -> reason, without those of which none was kept. Raises
     `StoreUnavailable`.
     """
@@ -54,13 +71,13 @@ def held_for(ledger: Ledger, found: Iterable[Record]) -> dict[str, str]:
             pipe.lrange(keys.timeline(id), 0, -1)
         timelines: list[list[bytes]] = pipe.execute()
     reasons = {
-        id: held_as(msgspec.json.decode(each, type=Moment) for each in timeline)
+        id: quarantine_reason(msgspec.json.decode(each, type=Moment) for each in timeline)
         for id, timeline in zip(ids, timelines, strict=True)
     }
     return {id: reason for id, reason in reasons.items() if reason}
 
 
-def held_as(timeline: Iterable[Moment]) -> str | None:
+def quarantine_reason(timeline: Iterable[Moment]) -> str | None:
     """Why it was put into quarantine: what was said first, as an undone discard says why it came
     back.
     """
@@ -69,9 +86,9 @@ def held_as(timeline: Iterable[Moment]) -> str | None:
     )
 
 
-def item(
+def build_item(
     record: Record,
-    writings: Mapping[str, SourceWriting],
+    writings: Mapping[str, LeadMapping],
     *,
     reveal: bool = False,
     held: str | None = None,
@@ -82,19 +99,21 @@ def item(
         source=record.source,
         state=record.state,
         result=record.result,
-        who=masking.who(record.lead, reveal=reveal),
+        who=masking.describe_person(record.lead, reveal=reveal),
         campaign=record.lead.utm.campaign if record.lead else None,
         attempts=record.attempts,
         received_at=format_iso(record.received_at) or "",
         updated_at=format_iso(record.updated_at) or "",
         next_at=format_iso(record.next_at),
-        channel=channel(record, writings),
-        cause_title=why(record, held if reveal or held is None else masking.sentence(held)),
+        channel=find_channel(record, writings),
+        cause_title=explain_state(
+            record, held if reveal or held is None else masking.mask_text(held)
+        ),
         cause=cause_id(record.cause) if record.state is State.DEAD else None,
     )
 
 
-def remembered(row: Row, cause_title: str | None) -> Item:
+def build_item_from_row(row: SubmissionRow, cause_title: str | None) -> Item:
     """A line while Redis is away: what the index remembers."""
     return Item(
         id=row.id,
@@ -112,7 +131,7 @@ def remembered(row: Row, cause_title: str | None) -> Item:
     )
 
 
-def why(record: Record, held: str | None = None) -> str | None:
+def explain_state(record: Record, held: str | None = None) -> str | None:
     """What it died of, is held or waits for, in plain words."""
     if record.state is State.QUARANTINED and held:
         return f"Looks like spam: {held}"
@@ -123,10 +142,10 @@ def why(record: Record, held: str | None = None) -> str | None:
     if record.cause and record.reason in ("retry", "settle"):
         return title(record.cause)
     reason = record.reason or ""
-    return PAUSED.get(reason) or REASONS.get(reason)
+    return WAIT_REASONS.get(reason) or REASONS.get(reason)
 
 
-def channel(record: Record, writings: Mapping[str, SourceWriting]) -> str | None:
+def find_channel(record: Record, writings: Mapping[str, LeadMapping]) -> str | None:
     """The channel that the source file sets now, by the rule that matches or by the source."""
     writing = writings.get(record.source)
     if writing is None or record.lead is None:
@@ -134,7 +153,7 @@ def channel(record: Record, writings: Mapping[str, SourceWriting]) -> str | None
     if not writing.rules:
         return writing.lead.channel
     try:
-        seen = context(record.lead, record.source, record.id, record.received_at)
+        seen = build_context(record.lead, record.source, record.id, record.received_at)
         return apply_rules(writing, seen)[0].channel
     except Unmappable:
         return writing.lead.channel

@@ -23,11 +23,11 @@ import msgspec
 from worker.contract import Lead
 
 HIDDEN = "…"
-WORDS_SHOWN = 6
-LONGEST_PART = 100
+MAX_NAME_WORDS = 6
+MAX_PART_CHARS = 100
 """Characters of a name or a company in a list."""
 
-HARMLESS = frozenset({
+HARMLESS_HEADERS = frozenset({
     "accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type",
     "date", "host",
     "sec-fetch-dest", "sec-fetch-mode", "sec-fetch-site", "transfer-encoding",
@@ -38,12 +38,12 @@ _EMAIL = re.compile(r"[^\s@<>\"'(),;:]{1,64}@[^\s@<>\"'(),;:]{1,255}")
 _PHONE = re.compile(r"\+?\d[\d ()/.-]{5,20}\d", re.ASCII)
 
 
-def name(text: str) -> str:
+def mask_name(text: str) -> str:
     """`A… L…` of `Ada Lovelace`."""
-    return " ".join(word[0] + HIDDEN for word in text.split()[:WORDS_SHOWN])
+    return " ".join(word[0] + HIDDEN for word in text.split()[:MAX_NAME_WORDS])
 
 
-def email(text: str) -> str:
+def mask_email(text: str) -> str:
     """`a…@example.com` of `ada@example.com`; of what is no address, nothing but its first
     letter.
     """
@@ -51,53 +51,56 @@ def email(text: str) -> str:
     return local[:1] + HIDDEN + at + domain if at else text[:1] + HIDDEN
 
 
-def phone(text: str) -> str:
+def mask_phone(text: str) -> str:
     """The last two digits; of a number of fewer than six, none."""
     digits = re.sub(r"\D", "", text)
     return HIDDEN + (digits[-2:] if len(digits) >= 6 else "")
 
 
-def page(address: str) -> str:
+def mask_url(address: str) -> str:
     """An address without its query and fragment, and without a login."""
     bare = re.split(r"[?#]", address, maxsplit=1)[0]
     place = re.sub(r"^([a-z]+:)?//[^/@]*@", r"\1//", bare, flags=re.IGNORECASE)
     return place + ("?" + HIDDEN if len(bare) < len(address) else "")
 
 
-def sentence(text: str) -> str:
+def mask_text(text: str) -> str:
     """A sentence of a log or of Pipedrive's without the addresses and numbers in it."""
     return _PHONE.sub("[phone]", _EMAIL.sub("[e-mail]", text))
 
 
-def headers(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+def mask_headers(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Every header by name, the values of the harmless ones."""
-    return [(key, value if key.lower() in HARMLESS else HIDDEN) for key, value in pairs]
+    return [(key, value if key.lower() in HARMLESS_HEADERS else HIDDEN) for key, value in pairs]
 
 
-def content_type(text: str) -> str:
+def mask_content_type(text: str) -> str:
     """Without its parameters: a boundary or a charset may say anything."""
     return text.partition(";")[0].strip()
 
 
-FIELDS = {
-    "name": name, "first_name": name, "last_name": name, "email": email, "phone": phone,
+MASKED_FIELDS = {
+    "name": mask_name, "first_name": mask_name, "last_name": mask_name, "email": mask_email, "phone": mask_phone,
     "job_title": lambda _: HIDDEN,
-    "message": lambda _: HIDDEN, "website": page, "page_url": page, "referrer": page,
+    "message": lambda _: HIDDEN, "website": mask_url, "page_url": mask_url, "referrer": mask_url,
 }  # fmt: skip
 
 
-def lead(found: Lead, *, reveal: bool) -> dict[str, Any]:
+def mask_lead(found: Lead, *, reveal: bool) -> dict[str, Any]:
     """The lead as plain data, fields without a value left out; masked unless `reveal`."""
     plain: dict[str, Any] = msgspec.to_builtins(found)
     if reveal:
         return plain
-    masked = {key: FIELDS[key](value) if key in FIELDS else value for key, value in plain.items()}
+    masked = {
+        key: MASKED_FIELDS[key](value) if key in MASKED_FIELDS else value
+        for key, value in plain.items()
+    }
     if "answers" in masked:
         masked["answers"] = dict.fromkeys(masked["answers"], HIDDEN)
     return masked
 
 
-def who(found: Lead | None, *, reveal: bool = False) -> str:
+def describe_person(found: Lead | None, *, reveal: bool = False) -> str:
     """The name (or e-mail, phone) and the company on one line; empty where nothing is known."""
     if found is None:
         return ""
@@ -107,11 +110,11 @@ def who(found: Lead | None, *, reveal: bool = False) -> str:
 
 
 def _line(text: str) -> str:
-    line = " ".join(text[: 2 * LONGEST_PART].split())
-    return line if len(line) <= LONGEST_PART else line[: LONGEST_PART - 1] + HIDDEN
+    line = " ".join(text[: 2 * MAX_PART_CHARS].split())
+    return line if len(line) <= MAX_PART_CHARS else line[: MAX_PART_CHARS - 1] + HIDDEN
 
 
 def _reach(found: Lead) -> Iterable[tuple[Any, str | None]]:
-    yield name, found.full_name
-    yield email, found.email
-    yield phone, found.phone
+    yield mask_name, found.full_name
+    yield mask_email, found.email
+    yield mask_phone, found.phone

@@ -18,39 +18,36 @@ import msgspec
 from msgspec import structs
 
 from service.ops import detail as details
-from service.ops.activity import HABITS_HOLD, Chart, chart, habits
-from service.ops.causes import HOURS, Counted, card, cards
-from service.ops.dry_run import Drift, Rehearsed, rehearse, shown_drift
-from service.ops.export import Line, lines
+from service.ops.activity import HABITS_TTL_SECONDS, Activity, build_activity, find_habits
+from service.ops.cause_cards import TREND_HOURS, CauseTally, build_cause_card, build_cause_cards
+from service.ops.dry_run import AccountDrift, DryRunResult, build_drift, dry_run_record
+from service.ops.errors import NotFound
+from service.ops.export import ExportRow, read_export_rows
 from service.ops.filters import Filter, FilterError
-from service.ops.items import items, remembered
+from service.ops.items import build_item_from_row, read_items
 from service.ops.schemas import CauseCard, Detail, Item, Overview, Page
-from service.ops.search_index import PATIENCE, Freshness, Index, Loading
-from service.ops.search_table import Place, Table
+from service.ops.search_index import PATIENCE_SECONDS, Freshness, Loading, SearchIndex
+from service.ops.search_table import Place, SearchTable
 from service.sources.schema import Source
-from service.web.request_id import may_be_id
 from worker.causes import UNRECORDED, cause_id, title
 from worker.contract import Result, State
 from worker.drift.drift import last_report as last_drift
 from worker.errors import StoreUnavailable
-from worker.lead.settings import SourceWriting
+from worker.lead.settings import LeadMapping
 from worker.ledger import Ledger, Record
 from worker.ledger.audit import ignored
 from worker.ledger.status import overview, while_away
+from worker.store import keys
 
-__all__ = ["Filter", "FilterError", "Freshness", "Loading", "NotFound", "Reader"]
+__all__ = ["Filter", "FilterError", "Freshness", "Loading", "NotFound", "SubmissionQueries"]
 
-MOST = 200
+MAX_PAGE_SIZE = 200
 """Lines of a page."""
 
-A_MOMENT = 1.0
+CAUSE_PATIENCE_SECONDS = 1.0
 """Seconds that one submission's page waits for the index, which it needs for the counts of its
 cause alone.
 """
-
-
-class NotFound(LookupError):
-    """There is no submission of this id."""
 
 
 class HasSources(Protocol):
@@ -60,7 +57,7 @@ class HasSources(Protocol):
     def sources(self) -> dict[str, Source]: ...
 
 
-class _Kept:
+class _LastAnswers:
     """What a reader remembers between questions, and shares with those made from it by `within`."""
 
     def __init__(self) -> None:
@@ -69,7 +66,7 @@ class _Kept:
         self.habits: tuple[float, Mapping[str, float]] = (0.0, {})
 
 
-class Reader:
+class SubmissionQueries:
     """Safe for any thread; every question may raise `StoreUnavailable`, of which `Loading` is the
     passing kind.
 
@@ -84,17 +81,17 @@ class Reader:
         data_dir: Path,
         *,
         only: Collection[State] = tuple(State),
-        patience: float = PATIENCE,
+        patience: float = PATIENCE_SECONDS,
         quiet: bool = False,
     ) -> None:
         self._ledger = ledger
         self._sources = sources
         self._data_dir = data_dir
-        self._index = Index(ledger, only=only, patience=patience, quiet=quiet)
+        self._index = SearchIndex(ledger, only=only, patience=patience, quiet=quiet)
         self._patience: float | None = None
-        self._kept = _Kept()
+        self._last = _LastAnswers()
 
-    def within(self, seconds: float) -> Reader:
+    def with_patience(self, seconds: float) -> SubmissionQueries:
         """The same reader, whose questions wait no longer than that for the index: for pages, which
         show what there is.
         """
@@ -109,8 +106,8 @@ class Reader:
         try:
             found = overview(self._ledger, self._data_dir, open_causes=self._open_causes())
         except StoreUnavailable:
-            return while_away(self._kept.overview, self._data_dir)
-        self._kept.overview = found
+            return while_away(self._last.overview, self._data_dir)
+        self._last.overview = found
         return found
 
     def _open_causes(self) -> int | None:
@@ -125,23 +122,23 @@ class Reader:
         out).
         """
         table = self._index.current(self._patience)
-        self._kept.cards = found = self._cards(table)
+        self._last.cards = found = self._build_cause_cards(table)
         shown = [card for card in found if ignored or not card.ignored]
         return Page(shown, None, len(shown))
 
-    def known_causes(self) -> list[CauseCard]:
+    def last_causes(self) -> list[CauseCard]:
         """All causes; while they cannot be had, as they were when last asked. Raises
         `StoreUnavailable` where they never were.
         """
         try:
             return self.causes().items
         except StoreUnavailable:
-            if self._kept.cards is None:
+            if self._last.cards is None:
                 raise
-            return self._kept.cards
+            return self._last.cards
 
-    def _cards(self, table: Table) -> list[CauseCard]:
-        return cards(table, ignored(self._ledger.redis), self._ledger.now())
+    def _build_cause_cards(self, table: SearchTable) -> list[CauseCard]:
+        return build_cause_cards(table, ignored(self._ledger.redis), self._ledger.now())
 
     def submissions(
         self,
@@ -158,20 +155,24 @@ class Reader:
         With `wait=False` it answers from what the index holds now, while it loads or while Redis is
         away: see `freshness`.
         """
-        if not 1 <= limit <= MOST:
-            raise FilterError("limit", f"expected 1 to {MOST}, got {limit}")
+        if not 1 <= limit <= MAX_PAGE_SIZE:
+            raise FilterError("limit", f"expected 1 to {MAX_PAGE_SIZE}, got {limit}")
         after = read_cursor(cursor) if cursor else None
-        table = self._index.current(self._patience) if wait else self._index.known()
+        table = self._index.current(self._patience) if wait else self._index.peek()
         rows = table.page(filter, after, limit + 1)
         shown, more = rows[:limit], len(rows) > limit
         try:
-            found = items(self._ledger, [row.id for row in shown], self._writings(), reveal=reveal)
+            found = read_items(
+                self._ledger, [row.id for row in shown], self._lead_mappings(), reveal=reveal
+            )
             table.forget({row.id for row in shown} - {item.id for item in found})
         except StoreUnavailable:
             if wait:
                 raise
             found = [
-                remembered(row, title(table.cause(row.cause) or UNRECORDED) if row.cause else None)
+                build_item_from_row(
+                    row, title(table.cause(row.cause) or UNRECORDED) if row.cause else None
+                )
                 for row in shown
             ]
         following = write_cursor((shown[-1].at, shown[-1].id)) if more else None
@@ -185,54 +186,60 @@ class Reader:
         """How many match. Raises `FilterError`."""
         return self._index.current(self._patience).count(filter)
 
-    def lines(self, filter: Filter, *, reveal: bool = False) -> Iterator[list[Line]]:
+    def export_rows(self, filter: Filter, *, reveal: bool = False) -> Iterator[list[ExportRow]]:
         """Every match for an export, some at a time. Raises `FilterError` at once,
         `StoreUnavailable` at any time.
         """
-        return lines(self._ledger, self.ids(filter), self._writings(), reveal=reveal)
+        return read_export_rows(
+            self._ledger, self.ids(filter), self._lead_mappings(), reveal=reveal
+        )
 
     def submission(self, submission_id: str, *, reveal: bool) -> Detail:
         """One submission whole. Raises `NotFound`."""
-        found = details.find(self._ledger, submission_id) if may_be_id(submission_id) else None
+        found = (
+            details.load_submission(self._ledger, submission_id)
+            if keys.is_safe_id(submission_id)
+            else None
+        )
         if found is None:
-            raise NotFound(submission_id)
-        return details.detail(
+            raise NotFound("there is no submission of this id")
+        return details.build_detail(
             found,
-            self._card_of(found.record),
-            self._source(found.record.source),
-            self._writings(),
+            self._find_cause_card(found.record),
+            self._find_source(found.record.source),
+            self._lead_mappings(),
             reveal=reveal,
         )
 
-    def rehearse(
+    def dry_run(
         self, submission_id: str, edit: Mapping[str, Any] | None = None, *, reveal: bool
-    ) -> Rehearsed:
+    ) -> DryRunResult:
         """What a retry of it would do now, mended with `edit`. Raises `NotFound`, `EditError`."""
-        record = self._ledger.get(submission_id) if may_be_id(submission_id) else None
+        record = self._ledger.get(submission_id) if keys.is_safe_id(submission_id) else None
         if record is None:
-            raise NotFound(submission_id)
-        return rehearse(
-            self._ledger, self._writings(), record, edit, reveal=reveal, clock=self._ledger.now
+            raise NotFound("there is no submission of this id")
+        return dry_run_record(
+            self._ledger, self._lead_mappings(), record, edit, reveal=reveal, clock=self._ledger.now
         )
 
-    def drift(self) -> Drift:
+    def drift(self) -> AccountDrift:
         """What the account lacks of what the source file names, by the last hourly look."""
-        return shown_drift(last_drift(self._ledger.redis))
+        return build_drift(last_drift(self._ledger.redis))
 
-    def chart(self, hours: int = 24) -> Chart:
+    def activity(self, hours: int = 24) -> Activity:
         """What each source sent and what was delivered, hour by hour."""
         names = self._sources.sources if self._sources else ()
         table, now = self._index.current(self._patience), self._ledger.now()
-        return chart(table, names, self._habits_of(table, now), now, hours)
+        return build_activity(table, names, self._find_habits(table, now), now, hours)
 
-    def _habits_of(self, table: Table, now: float) -> Mapping[str, float]:
-        since, found = self._kept.habits
-        if not since <= now < since + HABITS_HOLD:
-            found = habits(table, now)
-            self._kept.habits = (now, found)
+    def _find_habits(self, table: SearchTable, now: float) -> Mapping[str, float]:
+        since, found = self._last.habits
+        if not since <= now < since + HABITS_TTL_SECONDS:
+            found = find_habits(table, now)
+            self._last.habits = (now, found)
         return found
 
-    def labelled(self) -> int:
+    def count_labelled(self) -> int:
         """How many of the delivered ones were labelled on an open lead instead of making one."""
         wanted = (State.DELIVERED.value, Result.LABELLED.value)
         sql = "select count(*) from submission where state = ? and result = ?"
@@ -245,23 +252,23 @@ class Reader:
     # -- plumbing
     # ----------------------------------------------------------------------------------------------
 
-    def _card_of(self, record: Record) -> CauseCard | None:
+    def _find_cause_card(self, record: Record) -> CauseCard | None:
         """The card of what it died of, or waits for."""
         if record.cause is None and record.state is not State.DEAD:
             return None
         wanted = cause_id(record.cause)
         try:
-            found = self._cards(self._index.current(patience=A_MOMENT))
+            found = self._build_cause_cards(self._index.current(patience=CAUSE_PATIENCE_SECONDS))
         except Loading:
             found = []
-        alone = Counted(
+        alone = CauseTally(
             int(record.state is State.DEAD),
             [record.source],
             record.updated_at,
             record.updated_at,
-            [0] * HOURS,
+            [0] * TREND_HOURS,
         )
-        own = card(record.cause or UNRECORDED, alone, {})
+        own = build_cause_card(record.cause or UNRECORDED, alone, {})
         # The detail is this one's own; the counts are everybody's.
         return next(
             (
@@ -272,20 +279,20 @@ class Reader:
             own,
         )
 
-    def _source(self, name: str) -> Source | None:
+    def _find_source(self, name: str) -> Source | None:
         return self._sources.sources.get(name) if self._sources else None
 
-    def _writings(self) -> Mapping[str, SourceWriting]:
-        return Writings(self._sources.sources if self._sources else {})
+    def _lead_mappings(self) -> Mapping[str, LeadMapping]:
+        return LeadMappings(self._sources.sources if self._sources else {})
 
 
-class Writings(Mapping[str, SourceWriting]):
+class LeadMappings(Mapping[str, LeadMapping]):
     """How the sources' leads are written, of the source file in force."""
 
     def __init__(self, sources: Mapping[str, Source]) -> None:
         self._sources = sources
 
-    def __getitem__(self, name: str) -> SourceWriting:
+    def __getitem__(self, name: str) -> LeadMapping:
         return _writing(self._sources[name])
 
     def __iter__(self) -> Iterator[str]:
@@ -295,8 +302,8 @@ class Writings(Mapping[str, SourceWriting]):
         return len(self._sources)
 
 
-def _writing(source: Source) -> SourceWriting:
-    return SourceWriting(source.name, source.lead, source.rules, source.line)
+def _writing(source: Source) -> LeadMapping:
+    return LeadMapping(source.name, source.lead, source.rules, source.line)
 
 
 def write_cursor(place: Place) -> str:

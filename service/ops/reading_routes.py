@@ -14,9 +14,9 @@ from litestar.response import Stream
 from service.ops import export
 from service.ops.acting_routes import Retry, decode, json, told
 from service.ops.actions import Actions
-from service.ops.auth import Access, Web, read_body
+from service.ops.auth import HttpRequest, OpsAuth, read_body
 from service.ops.filters import FilterError
-from service.ops.queries import Filter, Loading, NotFound, Reader
+from service.ops.queries import Filter, Loading, NotFound, SubmissionQueries
 from service.sources.request import FieldError
 from service.web import pages
 from service.web.problems import HttpProblem
@@ -30,24 +30,24 @@ YES = ("1", "true", "yes")
 class Reading:
     """One per process."""
 
-    def __init__(self, access: Access, reader: Reader, actions: Actions) -> None:
+    def __init__(self, access: OpsAuth, reader: SubmissionQueries, actions: Actions) -> None:
         self._access = access
         self._reader = reader
         self._actions = actions
 
-    async def overview(self, request: Web) -> Response[Any]:
+    async def overview(self, request: HttpRequest) -> Response[Any]:
         return await self._look(request, lambda _: self._reader.overview())
 
-    async def causes(self, request: Web) -> Response[Any]:
+    async def causes(self, request: HttpRequest) -> Response[Any]:
         ignored = request.query_params.get("ignored", "1") in YES
         return await self._look(request, lambda _: self._reader.causes(ignored=ignored))
 
-    async def chart(self, request: Web) -> Response[Any]:
+    async def chart(self, request: HttpRequest) -> Response[Any]:
         return await self._look(
-            request, lambda _: self._reader.chart(whole(request, "hours", HOURS))
+            request, lambda _: self._reader.activity(whole(request, "hours", HOURS))
         )
 
-    async def submissions(self, request: Web) -> Response[Any]:
+    async def submissions(self, request: HttpRequest) -> Response[Any]:
         def page(reveal: bool) -> Any:
             cursor = request.query_params.get("cursor") or None
             filter, limit = Filter.parse(request.query_params), whole(request, "limit", LIMIT)
@@ -55,13 +55,13 @@ class Reading:
 
         return await self._look(request, page, target="a list")
 
-    async def submission(self, request: Web) -> Response[Any]:
+    async def submission(self, request: HttpRequest) -> Response[Any]:
         name = request.path_params["id"]
         return await self._look(
             request, lambda reveal: self._reader.submission(name, reveal=reveal), target=name
         )
 
-    async def rehearsal(self, request: Web) -> Response[Any]:
+    async def rehearsal(self, request: HttpRequest) -> Response[Any]:
         """A `POST` may hold an edit, and is for those who may save it, though it changes
         nothing.
         """
@@ -69,21 +69,21 @@ class Reading:
         async def answer() -> Response[Any]:
             name = request.path_params["id"]
             if request.method == "POST":
-                await self._access.operator(request)
+                await self._access.require_operator(request)
             reveal = await self._may(request, name)
             edit = (
                 decode(await read_body(request), Retry).edit if request.method == "POST" else None
             )
             return json(
-                await asyncio.to_thread(lambda: self._reader.rehearse(name, edit, reveal=reveal))
+                await asyncio.to_thread(lambda: self._reader.dry_run(name, edit, reveal=reveal))
             )
 
         return await told(request, lambda: _faults(answer))
 
-    async def drift(self, request: Web) -> Response[Any]:
+    async def drift(self, request: HttpRequest) -> Response[Any]:
         return await self._look(request, lambda _: self._reader.drift())
 
-    async def export(self, request: Web, form: str) -> Response[Any]:
+    async def export(self, request: HttpRequest, form: str) -> Response[Any]:
         """The head and the first lines are made before the answer begins, so that a refusal is
         one.
         """
@@ -101,13 +101,13 @@ class Reading:
 
         return await told(request, lambda: _faults(answer))
 
-    def _pieces(self, request: Web, form: str, reveal: bool) -> Iterator[bytes]:
-        batches = self._reader.lines(Filter.parse(request.query_params), reveal=reveal)
+    def _pieces(self, request: HttpRequest, form: str, reveal: bool) -> Iterator[bytes]:
+        batches = self._reader.export_rows(Filter.parse(request.query_params), reveal=reveal)
         bom = request.query_params.get("bom") in YES
-        return export.as_csv(batches, bom=bom) if form == "csv" else export.as_jsonl(batches)
+        return export.write_csv(batches, bom=bom) if form == "csv" else export.write_jsonl(batches)
 
     async def _look(
-        self, request: Web, question: Callable[[bool], Any], target: str | None = None
+        self, request: HttpRequest, question: Callable[[bool], Any], target: str | None = None
     ) -> Response[Any]:
         """With a `target`, an operator may have it revealed."""
 
@@ -117,16 +117,16 @@ class Reading:
 
         return await told(request, lambda: _faults(look))
 
-    async def _may(self, request: Web, target: str | None) -> bool:
+    async def _may(self, request: HttpRequest, target: str | None) -> bool:
         """Whether personal data are shown: where an operator asks for it, which goes into the trail
         first.
         """
-        owner = await self._access.viewer(request)
+        owner = await self._access.require_viewer(request)
         if target is None or request.query_params.get("reveal") not in YES:
             return False
         if owner.role != "operator":
             raise HttpProblem("forbidden")
-        await asyncio.to_thread(self._actions.reveal, target, owner.name)
+        await asyncio.to_thread(self._actions.record_reveal, target, owner.name)
         return True
 
 
@@ -148,7 +148,7 @@ async def _faults(answer: Callable[[], Any]) -> Response[Any]:
         raise HttpProblem("away", headers={"Retry-After": "5"}) from None
 
 
-def whole(request: Web, name: str, default: int) -> int:
+def whole(request: HttpRequest, name: str, default: int) -> int:
     """A parameter that is a whole number. Raises `FilterError`."""
     text = request.query_params.get(name)
     if text is None or text == "":
@@ -170,12 +170,14 @@ async def _streamed(first: list[bytes], pieces: Iterator[bytes]) -> AsyncIterato
         yield following[0]
 
 
-def reading_routes(access: Access, reader: Reader, actions: Actions) -> list[HTTPRouteHandler]:
+def reading_routes(
+    access: OpsAuth, reader: SubmissionQueries, actions: Actions
+) -> list[HTTPRouteHandler]:
     """The calls of the contract's section on operators that change nothing."""
     reading = Reading(access, reader, actions)
 
     def at(
-        path: str, answer: Callable[[Web], Any], *methods: Literal["GET", "POST"]
+        path: str, answer: Callable[[HttpRequest], Any], *methods: Literal["GET", "POST"]
     ) -> HTTPRouteHandler:
         @route(
             f"/ops/api/{path}",
@@ -183,7 +185,7 @@ def reading_routes(access: Access, reader: Reader, actions: Actions) -> list[HTT
             status_code=200,
             include_in_schema=False,
         )
-        async def handler(request: Web) -> Response[Any]:
+        async def handler(request: HttpRequest) -> Response[Any]:
             found: Response[Any] = await answer(request)
             return found
 

@@ -15,7 +15,7 @@ from worker.contract import State
 from worker.ledger.status import Overview
 
 __all__ = [
-    "Audited", "BulkProgress", "CauseCard", "Delivery", "Detail", "Item", "Overview", "Page",
+    "AuditRow", "BulkStatus", "CauseCard", "DeliveryStep", "Detail", "Item", "Overview", "Page",
     "RawRequest", "Summary",
     "TimelineEntry",
 ]  # fmt: skip
@@ -105,7 +105,7 @@ class RawRequest(Struct, frozen=True):
     withheld: bool = False
 
 
-class Delivery(Struct, frozen=True):
+class DeliveryStep(Struct, frozen=True):
     """One call or decision of one delivery."""
 
     at: str
@@ -136,7 +136,7 @@ class Detail(Summary, frozen=True, kw_only=True):
     lead: dict[str, Any] | None
     came_in: dict[str, Any] | None = None
     raw: RawRequest | None
-    deliveries: list[Delivery]
+    deliveries: list[DeliveryStep]
     timeline: list[TimelineEntry]
     attribution: dict[str, Any]
     person_id: int | None
@@ -149,7 +149,7 @@ class Detail(Summary, frozen=True, kw_only=True):
     sealed: bool = False
 
 
-class BulkProgress(Struct, frozen=True):
+class BulkStatus(Struct, frozen=True):
     """How a bulk action goes. `count` = `left` + `delivered` + `dead` + `done` + `skipped`.
 
     `left` waits for its turn or its outcome; `done` was discarded, `skipped` had moved on or could
@@ -171,7 +171,7 @@ class BulkProgress(Struct, frozen=True):
     ended_at: str | None = None
 
 
-class Audited(Struct, frozen=True):
+class AuditRow(Struct, frozen=True):
     """`target` is a submission's id, a bulk's id, a cause's id or what was paused; `detail` names
     no personal data.
     """

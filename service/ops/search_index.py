@@ -22,7 +22,7 @@ import structlog
 from msgspec import Struct
 
 from service.ops import masking
-from service.ops.search_table import Table, row
+from service.ops.search_table import SearchTable, build_row
 from worker.causes import UNRECORDED
 from worker.contract import State
 from worker.errors import StoreUnavailable
@@ -34,22 +34,22 @@ from worker.store.connection import ask, translate_errors
 log = structlog.get_logger("leadline.index")
 
 
-FIELDS = (
+RECORD_FIELDS = (
     "source", "state", "received_at", "updated_at", "accepted_as", "lead", "attempts", "result",
     "next_at", "reason", "cause",
     "lead_id", "person_id", "organization_id", "note_id", "edited_by", "duplicate_of",
 )  # fmt: skip
 """What of a record a list needs: all but the raw bytes, which may be large."""
 
-BATCH = 200
-AT_ONCE = 5_000
+BATCH_SIZE = 200
+IDS_PER_READ = 5_000
 """Ids asked for in one command."""
-CHANGES = 2_000
-START = "0-0"
+CHANGES_PER_READ = 2_000
+STREAM_START = "0-0"
 """The place in the stream before its first entry."""
-PATIENCE = 10.0
+PATIENCE_SECONDS = 10.0
 """Seconds that a question waits for the first build, or for another's turn."""
-BREATH = 0.002
+BUILD_PAUSE_SECONDS = 0.002
 """Seconds of rest after each batch of a build, for those who answer requests."""
 
 
@@ -76,7 +76,7 @@ class Freshness(Struct, frozen=True):
     stale: bool
 
 
-class Index:
+class SearchIndex:
     """One per process. `only` keeps it to some states, and `quiet` it does not log what is well:
     both for commands.
     """
@@ -86,7 +86,7 @@ class Index:
         ledger: Ledger,
         *,
         only: Collection[State] = tuple(State),
-        patience: float = PATIENCE,
+        patience: float = PATIENCE_SECONDS,
         quiet: bool = False,
     ) -> None:
         self._ledger = ledger
@@ -96,14 +96,14 @@ class Index:
         self._turn = threading.Lock()
         self._built = threading.Condition()
         self._building = False
-        self._table = Table()
+        self._table = SearchTable()
         self._last: str | None = None
         self._total = 0
         self._as_of: float | None = None
         self._stale = False
         self._failure: Exception | None = None
 
-    def current(self, patience: float | None = None) -> Table:
+    def current(self, patience: float | None = None) -> SearchTable:
         """The table with every change so far. Raises `StoreUnavailable`, and `Loading` when that
         takes longer than `patience`.
         """
@@ -124,7 +124,7 @@ class Index:
             self._stale = self._stale or not isinstance(error, Loading)
             raise
 
-    def known(self) -> Table:
+    def peek(self) -> SearchTable:
         """The table as it is: still loading (which begins now, if it never did), or as it was when
         Redis was last there.
         """
@@ -145,7 +145,7 @@ class Index:
     def _follow(self) -> bool:
         """Takes in what changed since; False where the stream no longer tells all of it."""
         changed: dict[str, None] = {}
-        last, more = self._last or START, True
+        last, more = self._last or STREAM_START, True
         while more:
             entries, whole = self._changes(last)
             if not whole:
@@ -155,8 +155,8 @@ class Index:
                 return False
             changed |= {fields[b"id"].decode(): None for _, fields in entries if b"id" in fields}
             last = entries[-1][0].decode() if entries else last
-            more = len(entries) == CHANGES
-        for batch in _batches(changed, BATCH):
+            more = len(entries) == CHANGES_PER_READ
+        for batch in _batches(changed, BATCH_SIZE):
             self._take(self._table, batch)
         self._last = last
         return True
@@ -167,19 +167,19 @@ class Index:
         """
         with translate_errors(), self._ledger.redis.pipeline(transaction=True) as pipe:
             pipe.xrange(keys.CHANGES, last, last)
-            pipe.xrange(keys.CHANGES, f"({last}", "+", count=CHANGES)
+            pipe.xrange(keys.CHANGES, f"({last}", "+", count=CHANGES_PER_READ)
             anchor, entries = pipe.execute()
-        return entries, bool(anchor) or (last == START and len(entries) < CHANGES)
+        return entries, bool(anchor) or (last == STREAM_START and len(entries) < CHANGES_PER_READ)
 
-    def _take(self, table: Table, ids: Iterable[str]) -> None:
+    def _take(self, table: SearchTable, ids: Iterable[str]) -> None:
         """Reads these records again."""
         wanted = list(ids)
         rows, causes, gone = [], [], []
-        for submission_id, record in zip(wanted, records(self._ledger, wanted), strict=True):
+        for submission_id, record in zip(wanted, read_records(self._ledger, wanted), strict=True):
             if record is None or record.state not in self._only:
                 gone.append(submission_id)
                 continue
-            rows.append(row(record, masking.who(record.lead)))
+            rows.append(build_row(record, masking.describe_person(record.lead)))
             if record.state is State.DEAD:
                 causes.append((record.updated_at, record.cause or UNRECORDED))
         table.put(rows, causes, gone)
@@ -224,14 +224,14 @@ class Index:
         counts = self._ledger.counts()
         self._total = sum(counts[state] for state in self._only)
         first = self._as_of is None
-        table = Table()
+        table = SearchTable()
         if first:
             self._table = table
-        for batch in _batches(self._newest_first(), BATCH):
+        for batch in _batches(self._newest_first(), BATCH_SIZE):
             self._take(table, batch)
-            time.sleep(BREATH)
+            time.sleep(BUILD_PAUSE_SECONDS)
         self._table = table
-        self._last = anchor[0][0].decode() if anchor else START
+        self._last = anchor[0][0].decode() if anchor else STREAM_START
         if not self._quiet:
             log.info(
                 "the index is built",
@@ -254,7 +254,7 @@ class Index:
         while True:
             found = self._entered_before(state, highest, skipped)
             yield from ((score, raw.decode()) for raw, score in found)
-            if len(found) < AT_ONCE:
+            if len(found) < IDS_PER_READ:
                 return
             # The next page begins at the last score once more, as more may have it; a page of one
             # score is passed over by count.
@@ -271,27 +271,29 @@ class Index:
     ) -> list[tuple[bytes, float]]:
         with translate_errors():
             found = self._ledger.redis.zrevrangebyscore(
-                keys.state(state), highest, "-inf", skipped, AT_ONCE, withscores=True
+                keys.state(state), highest, "-inf", skipped, IDS_PER_READ, withscores=True
             )
         return cast("list[tuple[bytes, float]]", found)
 
 
-def records(ledger: Ledger, ids: Iterable[str]) -> list[Record | None]:
+def read_records(ledger: Ledger, ids: Iterable[str]) -> list[Record | None]:
     """These records without their raw bytes; None where there is none. Raises
     `StoreUnavailable`.
     """
     wanted = list(ids)
     with translate_errors(), ledger.redis.pipeline(transaction=False) as pipe:
         for submission_id in wanted:
-            pipe.hmget(keys.submission(submission_id), FIELDS)
+            pipe.hmget(keys.submission(submission_id), RECORD_FIELDS)
         found: list[list[bytes | None]] = pipe.execute()
-    return [_decoded(ledger, each, values) for each, values in zip(wanted, found, strict=True)]
+    return [
+        _decode_record(ledger, each, values) for each, values in zip(wanted, found, strict=True)
+    ]
 
 
-def _decoded(ledger: Ledger, submission_id: str, values: list[bytes | None]) -> Record | None:
+def _decode_record(ledger: Ledger, submission_id: str, values: list[bytes | None]) -> Record | None:
     fields = {
         name.encode(): value
-        for name, value in zip(FIELDS, values, strict=True)
+        for name, value in zip(RECORD_FIELDS, values, strict=True)
         if value is not None
     }
     return decode(submission_id, fields, ledger.cipher) if b"state" in fields else None

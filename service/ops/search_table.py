@@ -16,7 +16,16 @@ from typing import Any
 
 from msgspec import Struct
 
-from service.ops.filters import EXACT, TAGS, Filter, Term, folded, readings, states, terms
+from service.ops.filters import (
+    EXACT_KEYS,
+    TAGS,
+    Filter,
+    Term,
+    fold,
+    parse_states,
+    parse_terms,
+    text_variants,
+)
 from worker.causes import cause_id, title
 from worker.contract import Cause, State
 from worker.ledger import Record
@@ -36,17 +45,17 @@ create index by_receipt on submission (source, received);
 create index by_cause on submission (cause, at, id) where cause is not null;
 """
 
-FEW = 10_000
+MAX_CACHED_MATCHES = 10_000
 """So few matches of a search are kept whole; of more the page is looked up along the index by time,
 where it is found at once.
 """
 
-TRUE = "1"
-LONGEST_VALUE = 256
+ALWAYS_TRUE = "1"
+MAX_VALUE_CHARS = 256
 """Characters of a value that are searched: a name of a megabyte must not be kept for every
 question.
 """
-KEPT = 16
+MAX_CACHED_ANSWERS = 16
 """Answers that are remembered until the next change, so that the pages of one list are counted
 once.
 """
@@ -55,7 +64,7 @@ Place = tuple[float, str]
 """Where a row stands in the order: the time of its last change, then its id."""
 
 
-class Row(Struct, frozen=True, array_like=True):
+class SubmissionRow(Struct, frozen=True, array_like=True):
     """In the order of the table's columns. `cause` is set for dead letters alone; `who` is
     masked.
     """
@@ -74,21 +83,21 @@ class Row(Struct, frozen=True, array_like=True):
     words: str
 
 
-def row(record: Record, who: str) -> Row:
+def build_row(record: Record, who: str) -> SubmissionRow:
     """The row of a record; of one without content (erased, sealed) only what is no content is
     searched.
     """
     cause = cause_id(record.cause) if record.state is State.DEAD else None
     campaign = record.lead.utm.campaign if record.lead else None
-    return Row(
+    return SubmissionRow(
         record.id, record.source, record.state.value, cause, record.updated_at, record.received_at,
         who,
-        campaign[:LONGEST_VALUE] if campaign else None, record.result, record.attempts,
-        record.next_at, words(record),
+        campaign[:MAX_VALUE_CHARS] if campaign else None, record.result, record.attempts,
+        record.next_at, build_search_text(record),
     )  # fmt: skip
 
 
-def words(record: Record) -> str:
+def build_search_text(record: Record) -> str:
     """What is searched, each value behind the tag of its kind."""
     found: list[tuple[str, str | None]] = [("id", record.id), ("lead", record.lead_id)]
     if lead := record.lead:
@@ -100,14 +109,14 @@ def words(record: Record) -> str:
             ("utm_campaign", utm.campaign), ("utm_source", utm.source), ("utm_medium", utm.medium),
             ("form", lead.form_name),
         ]  # fmt: skip
-    return "".join(TAGS[kind] + folded(text[:LONGEST_VALUE]) for kind, text in found if text)
+    return "".join(TAGS[kind] + fold(text[:MAX_VALUE_CHARS]) for kind, text in found if text)
 
 
 Condition = tuple[str, tuple[str, ...]]
 """SQL and its values."""
 
 
-class Where(Struct, frozen=True):
+class SqlFilter(Struct, frozen=True):
     """A condition in SQL, and the part of it that an index answers. `scans`: the rest looks into
     the text of each row.
     """
@@ -119,18 +128,18 @@ class Where(Struct, frozen=True):
     scans: bool
 
 
-COLUMNS = Row.__struct_fields__[:-1]
-LISTED = f"{', '.join(COLUMNS)}, ''"
+COLUMNS = SubmissionRow.__struct_fields__[:-1]
+ROW_COLUMNS = f"{', '.join(COLUMNS)}, ''"
 """A row without its searched text, which nobody is shown."""
 
-PUT = (
+UPSERT_ROW = (
     f"insert into submission ({', '.join(COLUMNS)}) values ({', '.join('?' * len(COLUMNS))}) on"
     " conflict (id) do update set " + ", ".join(f"{name} = excluded.{name}" for name in COLUMNS[1:])
 )
-PUT_TEXT = "insert or replace into text select n, ? from submission where id = ?"
+UPSERT_TEXT = "insert or replace into text select n, ? from submission where id = ?"
 
 
-class Table:
+class SearchTable:
     """Safe for any thread. Rows come newest first, by the time of the last change."""
 
     def __init__(self) -> None:
@@ -141,26 +150,28 @@ class Table:
         self._db.executescript(SCHEMA)
         self._causes: dict[str, tuple[float, Cause]] = {}
         self._version = 0
-        self._counted = lru_cache(maxsize=KEPT)(self._count)
-        self._few = lru_cache(maxsize=KEPT)(self._find_few)
+        self._counted = lru_cache(maxsize=MAX_CACHED_ANSWERS)(self._count)
+        self._few = lru_cache(maxsize=MAX_CACHED_ANSWERS)(self._find_few)
 
     # -- changing
     # ----------------------------------------------------------------------------------------------
 
     def put(
         self,
-        rows: Iterable[Row],
+        rows: Iterable[SubmissionRow],
         causes: Iterable[tuple[float, Cause]] = (),
         gone: Iterable[str] = (),
     ) -> None:
         """Adds or replaces rows, takes out those whose records are `gone`. `causes` with the time
         they were met.
         """
-        added = [tuple(getattr(each, name) for name in Row.__struct_fields__) for each in rows]
+        added = [
+            tuple(getattr(each, name) for name in SubmissionRow.__struct_fields__) for each in rows
+        ]
         with self._lock:
             self._db.execute("begin")
-            self._db.executemany(PUT, [values[:-1] for values in added])
-            self._db.executemany(PUT_TEXT, [(values[-1], values[0]) for values in added])
+            self._db.executemany(UPSERT_ROW, [values[:-1] for values in added])
+            self._db.executemany(UPSERT_TEXT, [(values[-1], values[0]) for values in added])
             for name in gone:
                 self._db.execute(
                     "delete from text where n = (select n from submission where id = ?)", (name,)
@@ -198,7 +209,7 @@ class Table:
         matches = self._few(self._version, wanted)
         return self._counted(self._version, wanted) if matches is None else len(matches)
 
-    def page(self, wanted: Filter, after: Place | None, limit: int) -> list[Row]:
+    def page(self, wanted: Filter, after: Place | None, limit: int) -> list[SubmissionRow]:
         """The rows behind `after`, at most `limit`."""
         matches = self._few(self._version, wanted)
         if matches is not None:
@@ -216,10 +227,10 @@ class Table:
             else "submission"
         )
         sql = (
-            f"select {LISTED} from {walked} where {where.sql}{behind} order by at desc, id desc"
+            f"select {ROW_COLUMNS} from {walked} where {where.sql}{behind} order by at desc, id desc"
             " limit ?"
         )
-        return [Row(*each) for each in self.ask(sql, [*values, limit])]
+        return [SubmissionRow(*each) for each in self.ask(sql, [*values, limit])]
 
     def ids(self, wanted: Filter) -> list[str]:
         where = self.where(wanted)
@@ -231,20 +242,20 @@ class Table:
         with self._lock:
             return self._db.execute(sql, values).fetchall()
 
-    def where(self, wanted: Filter) -> Where:
+    def where(self, wanted: Filter) -> SqlFilter:
         """The filter as a condition. Raises `FilterError`."""
-        asked = terms(wanted.q)
-        exact = [_among("state", states(wanted.state))] if wanted.state else []
-        exact += [_among("source", [wanted.source])] if wanted.source else []
-        exact += [_among("cause", self._causes_like(wanted.cause))] if wanted.cause else []
-        exact += [self._exactly(term) for term in asked if term.key in EXACT]
-        texts = [_holds(term) for term in asked if term.key not in EXACT]
-        return Where(*_all(exact + texts), *_all(exact), scans=bool(texts))
+        asked = parse_terms(wanted.q)
+        exact = [_is_one_of("state", parse_states(wanted.state))] if wanted.state else []
+        exact += [_is_one_of("source", [wanted.source])] if wanted.source else []
+        exact += [_is_one_of("cause", self._causes_like(wanted.cause))] if wanted.cause else []
+        exact += [self._exactly(term) for term in asked if term.key in EXACT_KEYS]
+        texts = [_contains(term) for term in asked if term.key not in EXACT_KEYS]
+        return SqlFilter(*_conjunction(exact + texts), *_conjunction(exact), scans=bool(texts))
 
     def _exactly(self, term: Term) -> Condition:
         if term.key == "state":
-            return _among("state", states(term.text, "q"))
-        return _among(
+            return _is_one_of("state", parse_states(term.text, "q"))
+        return _is_one_of(
             term.key, [term.text] if term.key == "source" else self._causes_like(term.text)
         )
 
@@ -257,7 +268,7 @@ class Table:
         wanted = text.casefold()
         known = [(name, cause) for name, (_, cause) in self._causes.items()]
         exactly = [name for name, cause in known if wanted in (cause.code, cause.step, cause.field)]
-        return exactly or [name for name, cause in known if wanted in _said(cause)]
+        return exactly or [name for name, cause in known if wanted in _cause_text(cause)]
 
     def _find_few(self, _version: int, wanted: Filter) -> list[Place] | None:
         """All matches of a search in their order, if they are few; else None. Finds out within one
@@ -267,9 +278,11 @@ class Table:
         if not where.scans:
             return None
         sql = f"select at, id from {self._walked(where)} where {where.sql} limit ?"
-        found = self.ask(sql, [*where.values, FEW + 1])
+        found = self.ask(sql, [*where.values, MAX_CACHED_MATCHES + 1])
         return (
-            sorted(((at, each) for at, each in found), reverse=True) if len(found) <= FEW else None
+            sorted(((at, each) for at, each in found), reverse=True)
+            if len(found) <= MAX_CACHED_MATCHES
+            else None
         )
 
     def _count(self, _version: int, wanted: Filter) -> int:
@@ -280,13 +293,13 @@ class Table:
             ][0]
         )
 
-    def _walked(self, where: Where) -> str:
+    def _walked(self, where: SqlFilter) -> str:
         """What is read first: the texts, one after the other, or, where an index leaves few, the
         rows.
         """
         if not where.scans:
             return "submission"
-        if where.narrow != TRUE:
+        if where.narrow != ALWAYS_TRUE:
             [(narrowed,)] = self.ask(
                 f"select count(*) from submission where {where.narrow}", where.narrow_values
             )
@@ -294,33 +307,34 @@ class Table:
                 return "submission cross join text using (n)"
         return "text cross join submission using (n)"
 
-    def _rows(self, places: Sequence[Place]) -> list[Row]:
+    def _rows(self, places: Sequence[Place]) -> list[SubmissionRow]:
         marks = ", ".join("?" * len(places))
         rows = self.ask(
-            f"select {LISTED} from submission where id in ({marks})", [name for _, name in places]
+            f"select {ROW_COLUMNS} from submission where id in ({marks})",
+            [name for _, name in places],
         )
-        found = {each[0]: Row(*each) for each in rows}
+        found = {each[0]: SubmissionRow(*each) for each in rows}
         return [found[name] for _, name in places if name in found]
 
 
-def _among(column: str, values: Sequence[str]) -> Condition:
+def _is_one_of(column: str, values: Sequence[str]) -> Condition:
     return f"{column} in ({', '.join('?' * len(values))})", tuple(values)
 
 
-def _said(cause: Cause) -> str:
+def _cause_text(cause: Cause) -> str:
     return "\n".join(
         text for text in (title(cause), cause.detail, cause.hint, cause.setting) if text
     ).casefold()
 
 
-def _holds(term: Term) -> Condition:
+def _contains(term: Term) -> Condition:
     """The text of a row holds a free word anywhere, and one with a key where a value of that kind
     begins.
     """
-    texts = [TAGS[term.key] + folded(term.text)] if term.key else readings(term.text)
-    return " or ".join(["instr(words, ?) > 0"] * len(texts)) or TRUE, tuple(texts)
+    texts = [TAGS[term.key] + fold(term.text)] if term.key else text_variants(term.text)
+    return " or ".join(["instr(words, ?) > 0"] * len(texts)) or ALWAYS_TRUE, tuple(texts)
 
 
-def _all(conditions: Sequence[Condition]) -> Condition:
-    sql = " and ".join(f"({condition})" for condition, _ in conditions) or TRUE
+def _conjunction(conditions: Sequence[Condition]) -> Condition:
+    sql = " and ".join(f"({condition})" for condition, _ in conditions) or ALWAYS_TRUE
     return sql, tuple(value for _, values in conditions for value in values)

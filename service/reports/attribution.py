@@ -15,23 +15,23 @@ from msgspec import Struct, structs
 from worker.contract import Lead, State
 from worker.errors import Unmappable
 from worker.lead.rules import apply_rules
-from worker.lead.settings import SourceWriting
-from worker.lead.templates import TemplateError, compile_template, context
+from worker.lead.settings import LeadMapping
+from worker.lead.templates import TemplateError, build_context, compile_template
 from worker.ledger import Record
 
 K = TypeVar("K")
-LEADS = (State.QUEUED, State.DELIVERING, State.WAITING, State.DELIVERED, State.DEAD)
+LEAD_STATES = (State.QUEUED, State.DELIVERING, State.WAITING, State.DELIVERED, State.DEAD)
 """The states of what is a lead, or becomes one."""
-CAMPAIGNS = 1_000
+MAX_CAMPAIGNS = 1_000
 """Campaigns of one source that are counted each by itself, and combinations that no rule matched:
 strangers name them.
 """
 OTHERS = "(others)"
 NONE = "(none)"
-LONGEST = 100
+MAX_NAME_CHARS = 100
 
 
-class Carried(Struct):
+class AttributionCounts(Struct):
     """How many leads, and how many of them carry what. `complete`: channel, channel_id and either a
     campaign or a click id.
     """
@@ -43,16 +43,20 @@ class Carried(Struct):
     click_id: int = 0
     complete: int = 0
 
-    def add(self, seen: Seen) -> None:
+    def add(self, attribution: LeadAttribution) -> None:
         self.leads += 1
-        self.channel += seen.channel
-        self.channel_id += seen.channel_id
-        self.utm += seen.utm
-        self.click_id += seen.click_id
-        self.complete += seen.channel and seen.channel_id and (seen.utm or seen.click_id)
+        self.channel += attribution.channel
+        self.channel_id += attribution.channel_id
+        self.utm += attribution.utm
+        self.click_id += attribution.click_id
+        self.complete += (
+            attribution.channel
+            and attribution.channel_id
+            and (attribution.utm or attribution.click_id)
+        )
 
 
-class Seen(Struct, frozen=True):
+class LeadAttribution(Struct, frozen=True):
     """One lead: what it carries. `rule` counts from 0; None: none matched, or there are none."""
 
     channel: bool
@@ -63,7 +67,7 @@ class Seen(Struct, frozen=True):
     fault: str | None = None
 
 
-class Matched(Struct, frozen=True):
+class RuleMatches(Struct, frozen=True):
     """A rule (`number` counts from 1, as people do) and how many leads it matched; `when` are its
     conditions.
     """
@@ -73,7 +77,7 @@ class Matched(Struct, frozen=True):
     leads: int
 
 
-class Unmatched(Struct, frozen=True):
+class UnmatchedOrigin(Struct, frozen=True):
     """Leads of one origin that no rule matched, where the source has rules."""
 
     utm_source: str
@@ -81,7 +85,7 @@ class Unmatched(Struct, frozen=True):
     leads: int
 
 
-class SourceShare(Struct, frozen=True, kw_only=True):
+class SourceAttribution(Struct, frozen=True, kw_only=True):
     """One source. `unmatched` counts the leads no rule matched; `rules` is empty for a source
     without any.
 
@@ -89,29 +93,29 @@ class SourceShare(Struct, frozen=True, kw_only=True):
     """
 
     source: str
-    total: Carried
-    campaigns: dict[str, Carried]
-    rules: list[Matched]
+    total: AttributionCounts
+    campaigns: dict[str, AttributionCounts]
+    rules: list[RuleMatches]
     unmatched: int
-    unmatched_from: list[Unmatched]
+    unmatched_from: list[UnmatchedOrigin]
     faults: dict[str, int]
 
 
-class Report(Struct, frozen=True):
+class AttributionReport(Struct, frozen=True):
     """`without_content` were erased, or cannot be opened here, and are in no other number."""
 
-    total: Carried
-    sources: list[SourceShare]
+    total: AttributionCounts
+    sources: list[SourceAttribution]
     without_content: int
 
 
-class Tally:
+class AttributionCounter:
     """Counts leads one after the other; `report` may be asked for at any time."""
 
-    def __init__(self, writings: Mapping[str, SourceWriting]) -> None:
+    def __init__(self, writings: Mapping[str, LeadMapping]) -> None:
         self._writings = writings
-        self._sources: dict[str, _Source] = {}
-        self._total = Carried()
+        self._sources: dict[str, _SourceCounter] = {}
+        self._total = AttributionCounts()
         self._without_content = 0
 
     def add(self, record: Record) -> None:
@@ -120,47 +124,49 @@ class Tally:
             self._without_content += 1
             return
         writing = self._writings.get(record.source)
-        seen = look(
+        attribution = inspect_lead(
             record.lead,
             writing,
             record.source,
             received_at=record.received_at,
             submission_id=record.id,
         )
-        self._total.add(seen)
-        self._sources.setdefault(record.source, _Source()).add(record.lead, seen)
+        self._total.add(attribution)
+        self._sources.setdefault(record.source, _SourceCounter()).add(record.lead, attribution)
 
-    def report(self) -> Report:
+    def report(self) -> AttributionReport:
         shares = [one.share(name, self._writings.get(name)) for name, one in self._sources.items()]
-        return Report(
+        return AttributionReport(
             self._total, sorted(shares, key=lambda share: -share.total.leads), self._without_content
         )
 
 
-def report(records: Iterable[Record], writings: Mapping[str, SourceWriting]) -> Report:
+def build_report(
+    records: Iterable[Record], writings: Mapping[str, LeadMapping]
+) -> AttributionReport:
     """The report over stored leads, under the settings and rules of `worker.lead.settings` by
     source.
     """
-    tally = Tally(writings)
+    tally = AttributionCounter(writings)
     for record in records:
         tally.add(record)
     return tally.report()
 
 
-def look(
+def inspect_lead(
     lead: Lead,
-    writing: SourceWriting | None,
+    writing: LeadMapping | None,
     source: str,
     *,
     received_at: float,
     submission_id: str,
-) -> Seen:
+) -> LeadAttribution:
     """What a lead carries; without a source in the file (None) it has neither channel nor rule.
     `received_at` in Unix seconds.
     """
     utm, click_id = any(structs.astuple(lead.utm)), bool(lead.click_ids)
     if writing is None:
-        return Seen(
+        return LeadAttribution(
             channel=False,
             channel_id=False,
             utm=utm,
@@ -168,68 +174,74 @@ def look(
             rule=None,
             fault="not in the source file",
         )
-    seen = context(lead, source, submission_id, received_at)
+    values = build_context(lead, source, submission_id, received_at)
     try:
-        settings, rule = apply_rules(writing, seen)
-        channel_id = compile_template(settings.channel_id).render(seen)
+        settings, rule = apply_rules(writing, values)
+        channel_id = compile_template(settings.channel_id).render(values)
     except (Unmappable, TemplateError) as error:
-        return Seen(
+        return LeadAttribution(
             channel=False,
             channel_id=False,
             utm=utm,
             click_id=click_id,
             rule=None,
-            fault=str(error)[:LONGEST],
+            fault=str(error)[:MAX_NAME_CHARS],
         )
     channel = bool((settings.channel or "").strip())
-    return Seen(channel=channel, channel_id=bool(channel_id), utm=utm, click_id=click_id, rule=rule)
+    return LeadAttribution(
+        channel=channel, channel_id=bool(channel_id), utm=utm, click_id=click_id, rule=rule
+    )
 
 
-class _Source:
+class _SourceCounter:
     """Counts of one source."""
 
     def __init__(self) -> None:
-        self.total = Carried()
-        self.campaigns: dict[str, Carried] = {}
+        self.total = AttributionCounts()
+        self.campaigns: dict[str, AttributionCounts] = {}
         self.rules: Counter[int] = Counter()
         self.unmatched: Counter[tuple[str, str]] = Counter()
         self.faults: Counter[str] = Counter()
 
-    def add(self, lead: Lead, seen: Seen) -> None:
-        self.total.add(seen)
+    def add(self, lead: Lead, attribution: LeadAttribution) -> None:
+        self.total.add(attribution)
         self.campaigns.setdefault(
-            _bounded(public(lead.utm.campaign), self.campaigns, OTHERS), Carried()
-        ).add(seen)
-        if seen.fault:
-            self.faults[seen.fault] += 1
-        elif seen.rule is None:
-            origin = (public(lead.utm.source), public(lead.utm.medium))
-            self.unmatched[_bounded(origin, self.unmatched, (OTHERS, OTHERS))] += 1
+            _bounded_key(public_name(lead.utm.campaign), self.campaigns, OTHERS),
+            AttributionCounts(),
+        ).add(attribution)
+        if attribution.fault:
+            self.faults[attribution.fault] += 1
+        elif attribution.rule is None:
+            origin = (public_name(lead.utm.source), public_name(lead.utm.medium))
+            self.unmatched[_bounded_key(origin, self.unmatched, (OTHERS, OTHERS))] += 1
         else:
-            self.rules[seen.rule] += 1
+            self.rules[attribution.rule] += 1
 
-    def share(self, name: str, writing: SourceWriting | None) -> SourceShare:
+    def share(self, name: str, writing: LeadMapping | None) -> SourceAttribution:
         rules = writing.rules if writing else []
         unmatched = self.unmatched if rules else Counter[tuple[str, str]]()
-        return SourceShare(
+        return SourceAttribution(
             source=name,
             total=self.total,
             campaigns=dict(sorted(self.campaigns.items(), key=lambda item: -item[1].leads)),
             rules=[
-                Matched(at + 1, dict(rule.when), self.rules[at]) for at, rule in enumerate(rules)
+                RuleMatches(at + 1, dict(rule.when), self.rules[at])
+                for at, rule in enumerate(rules)
             ],
             unmatched=sum(unmatched.values()),
-            unmatched_from=[Unmatched(*origin, leads) for origin, leads in unmatched.most_common()],
+            unmatched_from=[
+                UnmatchedOrigin(*origin, leads) for origin, leads in unmatched.most_common()
+            ],
             faults=dict(self.faults),
         )
 
 
-def public(text: str | None) -> str:
+def public_name(text: str | None) -> str:
     """A campaign's words, without the address that a careless link may hold."""
     if not text or not text.strip():
         return NONE
-    return "(an address)" if "@" in text else " ".join(text.split())[:LONGEST]
+    return "(an address)" if "@" in text else " ".join(text.split())[:MAX_NAME_CHARS]
 
 
-def _bounded(key: K, known: Mapping[K, Any], others: K) -> K:
-    return key if key in known or len(known) < CAMPAIGNS else others
+def _bounded_key(key: K, counted: Mapping[K, Any], others: K) -> K:
+    return key if key in counted or len(counted) < MAX_CAMPAIGNS else others

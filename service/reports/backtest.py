@@ -19,24 +19,24 @@ from service.ops import masking
 from service.sources.normalize import normalize
 from service.sources.request import InboundRequest, Outcome, SourceEvent
 from service.sources.schema import Source
-from service.sources.verification.common import header
+from service.sources.verification.common import header_value
 from worker.contract import Lead, Raw, State
 from worker.errors import Unmappable
-from worker.lead.plan import Plan, plan
-from worker.lead.settings import SourceWriting
+from worker.lead.plan import LeadPlan, build_plan
+from worker.lead.settings import LeadMapping
 from worker.ledger import Record
 from worker.times import format_iso
 
-FIELDS_COUNTED = 2_000
+MAX_FIELDS_COUNTED = 2_000
 """Names of fields that are counted each by itself: answers are named by strangers."""
-BEFORE = {
+OUTCOME_BY_STATE = {
     State.QUARANTINED: Outcome.SPAM,
     State.IGNORED: Outcome.NO_LEAD,
     State.DEAD: Outcome.NO_CONTACT,
 }
 """What the intake took a submission for, by the state it gave it; else a lead."""
-FAILING = frozenset({Outcome.NO_CONTACT, Outcome.UNREADABLE, Outcome.REFUSED})
-WRITTEN = (
+FAILED_OUTCOMES = frozenset({Outcome.NO_CONTACT, Outcome.UNREADABLE, Outcome.REFUSED})
+COMPARED_PLAN_FIELDS = (
     "title", "labels", "channel", "channel_id", "owner", "value", "expected_close", "visible_to",
     "organization", "existing",
     "custom",
@@ -44,7 +44,7 @@ WRITTEN = (
 """What of a plan is compared, beside the rule that matched."""
 
 
-class Verdict(StrEnum):
+class BacktestVerdict(StrEnum):
     """What would become of a submission now, beside what became of it."""
 
     SAME = "same"
@@ -57,7 +57,7 @@ class Verdict(StrEnum):
     NO_CONTENT = "content erased"
 
 
-class Change(Struct, frozen=True):
+class FieldChange(Struct, frozen=True):
     """`before` and `after` as JSON; None for what is not there."""
 
     field: str
@@ -65,7 +65,7 @@ class Change(Struct, frozen=True):
     after: Any
 
 
-class Finding(Struct, frozen=True, kw_only=True):
+class BacktestResult(Struct, frozen=True, kw_only=True):
     """One submission. `fields` of the lead and `writing` of how it is written to Pipedrive, as far
     as they change.
 
@@ -77,36 +77,36 @@ class Finding(Struct, frozen=True, kw_only=True):
     source: str
     state: State
     received_at: str | None
-    verdict: Verdict
+    verdict: BacktestVerdict
     outcome: Outcome | None = None
     why: str | None = None
     new_failure: bool = False
     edited_by: str | None = None
-    fields: list[Change] = field(default_factory=list)
-    writing: list[Change] = field(default_factory=list)
+    fields: list[FieldChange] = field(default_factory=list)
+    writing: list[FieldChange] = field(default_factory=list)
 
 
-Fields = Sequence[Change]
+Fields = Sequence[FieldChange]
 
 
-class Judged(Struct, frozen=True, kw_only=True):
+class JudgedSubmission(Struct, frozen=True, kw_only=True):
     """A submission under one source file. `plan` is set for what is a lead, unless that
     `cannot_be_written`.
     """
 
     outcome: Outcome
     lead: Lead | None = None
-    plan: Plan | None = None
+    plan: LeadPlan | None = None
     cannot_be_written: bool = False
     when: Mapping[str, Any] | None = None
     why: str | None = None
 
     @property
     def fails(self) -> bool:
-        return self.outcome in FAILING or self.cannot_be_written
+        return self.outcome in FAILED_OUTCOMES or self.cannot_be_written
 
 
-class Totals(Struct):
+class BacktestTotals(Struct):
     """Counts over all findings, in bounded memory."""
 
     sources: dict[str, Counter[str]] = field(default_factory=dict)
@@ -114,28 +114,30 @@ class Totals(Struct):
     looked_at: int = 0
     new_failures: int = 0
 
-    def add(self, finding: Finding) -> None:
+    def add(self, result: BacktestResult) -> None:
         self.looked_at += 1
-        self.new_failures += finding.new_failure
-        counts = self.sources.setdefault(finding.source, Counter())
-        counts[finding.verdict] += 1
-        counts["new failures"] += finding.new_failure
+        self.new_failures += result.new_failure
+        counts = self.sources.setdefault(result.source, Counter())
+        counts[result.verdict] += 1
+        counts["new failures"] += result.new_failure
         for change in (
-            (*finding.fields, *finding.writing) if finding.verdict is not Verdict.EDITED else ()
+            (*result.fields, *result.writing)
+            if result.verdict is not BacktestVerdict.EDITED
+            else ()
         ):
-            key = (finding.source, change.field)
+            key = (result.source, change.field)
             self.fields[
                 (
                     key
-                    if key in self.fields or len(self.fields) < FIELDS_COUNTED
-                    else (finding.source, "others")
+                    if key in self.fields or len(self.fields) < MAX_FIELDS_COUNTED
+                    else (result.source, "others")
                 )
             ] += 1
 
 
 def backtest(
     record: Record, now: Source | None, before: Source | None = None, *, reveal: bool = False
-) -> Finding:
+) -> BacktestResult:
     """One stored submission under the source file `now`; None where that has no such source any
     more.
 
@@ -143,67 +145,84 @@ def backtest(
     stored stands for what came of them, and both leads are written by the file `now`. Personal data
     are masked unless `reveal`.
     """
-    told = _Told(record, reveal=reveal)
+    results = _ResultBuilder(record, reveal=reveal)
     if record.raw is None:
-        return told.bare(Verdict.NO_CONTENT)
-    old = _read(record, before) if before else _stored(record, now)
+        return results.without_changes(BacktestVerdict.NO_CONTENT)
+    old = _judge_again(record, before) if before else _judge_stored(record, now)
     if now is None:
-        return told.failing(
-            Judged(outcome=Outcome.REFUSED, why="the source file has no such source"), old
+        return results.failed(
+            JudgedSubmission(outcome=Outcome.REFUSED, why="the source file has no such source"), old
         )
-    new = _read(record, now)
+    new = _judge_again(record, now)
     if new.outcome is Outcome.NEEDS_FETCH:
         # The record that was fetched is not in the raw bytes: it is compared as it is stored.
-        old, new = _stored(record, before or now), _stored(record, now)
+        old, new = _judge_stored(record, before or now), _judge_stored(record, now)
     if new.fails:
-        return told.failing(new, old)
-    return _compared(told, old, new, is_edit=record.edited_by is not None and before is None)
+        return results.failed(new, old)
+    return _compare(results, old, new, is_edit=record.edited_by is not None and before is None)
 
 
-def _compared(told: _Told, old: Judged, new: Judged, *, is_edit: bool) -> Finding:
-    fields = [] if old.lead is None or new.lead is None else list(changes(old.lead, new.lead))
+def _compare(
+    results: _ResultBuilder, old: JudgedSubmission, new: JudgedSubmission, *, is_edit: bool
+) -> BacktestResult:
+    fields = [] if old.lead is None or new.lead is None else list(compare_leads(old.lead, new.lead))
     if (old.outcome is Outcome.LEAD) is not (new.outcome is Outcome.LEAD):
-        verdict = Verdict.LEAD_NOW if new.outcome is Outcome.LEAD else Verdict.NO_LEAD_NOW
-        return told.finding(verdict, old, new, fields)
+        verdict = (
+            BacktestVerdict.LEAD_NOW if new.outcome is Outcome.LEAD else BacktestVerdict.NO_LEAD_NOW
+        )
+        return results.build(verdict, old, new, fields)
     if is_edit:
-        return told.finding(Verdict.EDITED, old, new, fields)
-    writing = list(_writing(old, new)) if new.outcome is Outcome.LEAD else []
-    verdict = Verdict.CHANGED if fields else Verdict.WRITTEN if writing else Verdict.SAME
+        return results.build(BacktestVerdict.EDITED, old, new, fields)
+    writing = list(_compare_plans(old, new)) if new.outcome is Outcome.LEAD else []
+    verdict = (
+        BacktestVerdict.CHANGED
+        if fields
+        else BacktestVerdict.WRITTEN
+        if writing
+        else BacktestVerdict.SAME
+    )
     if old.fails:
-        verdict = Verdict.LEAD_NOW
-    return told.finding(verdict, old, new, fields, writing)
+        verdict = BacktestVerdict.LEAD_NOW
+    return results.build(verdict, old, new, fields, writing)
 
 
-class _Told:
+class _ResultBuilder:
     """Findings about one record, masked where they must be."""
 
     def __init__(self, record: Record, *, reveal: bool) -> None:
         self._record = record
         self._reveal = reveal
 
-    def failing(self, new: Judged, old: Judged) -> Finding:
+    def failed(self, new: JudgedSubmission, old: JudgedSubmission) -> BacktestResult:
         return msgspec.structs.replace(
-            self.finding(Verdict.FAILS, old, new), new_failure=not old.fails
+            self.build(BacktestVerdict.FAILS, old, new), new_failure=not old.fails
         )
 
-    def finding(
-        self, verdict: Verdict, old: Judged, new: Judged, fields: Fields = (), writing: Fields = ()
-    ) -> Finding:
+    def build(
+        self,
+        verdict: BacktestVerdict,
+        old: JudgedSubmission,
+        new: JudgedSubmission,
+        fields: Fields = (),
+        writing: Fields = (),
+    ) -> BacktestResult:
         leads = [judged.lead for judged in (old, new) if judged.lead]
         why = (
-            new.why if self._reveal or new.why is None else masking.sentence(hidden(new.why, leads))
+            new.why
+            if self._reveal or new.why is None
+            else masking.mask_text(mask_text(new.why, leads))
         )
         return msgspec.structs.replace(
-            self.bare(verdict),
+            self.without_changes(verdict),
             outcome=new.outcome,
             why=why,
-            fields=[self._shown(change, leads) for change in fields],
-            writing=[self._shown(change, leads) for change in writing],
+            fields=[self._mask_change(change, leads) for change in fields],
+            writing=[self._mask_change(change, leads) for change in writing],
         )
 
-    def bare(self, verdict: Verdict) -> Finding:
+    def without_changes(self, verdict: BacktestVerdict) -> BacktestResult:
         record = self._record
-        return Finding(
+        return BacktestResult(
             id=record.id,
             source=record.source,
             state=record.state,
@@ -212,70 +231,78 @@ class _Told:
             edited_by=record.edited_by,
         )
 
-    def _shown(self, change: Change, leads: list[Lead]) -> Change:
+    def _mask_change(self, change: FieldChange, leads: list[Lead]) -> FieldChange:
         if self._reveal:
             return change
-        return Change(
+        return FieldChange(
             change.field,
             *(
-                _hidden_in(mask(change.field, value), leads)
+                _mask_value(mask(change.field, value), leads)
                 for value in (change.before, change.after)
             ),
         )
 
 
-def _stored(record: Record, source: Source | None) -> Judged:
+def _judge_stored(record: Record, source: Source | None) -> JudgedSubmission:
     """What the record says became of it, as `source` would write it."""
-    outcome = BEFORE.get(record.accepted_as, Outcome.LEAD)
+    outcome = OUTCOME_BY_STATE.get(record.accepted_as, Outcome.LEAD)
     if record.fetch and record.lead:
         outcome = Outcome.NEEDS_FETCH
     if outcome is Outcome.LEAD and (record.lead is None or not record.lead.reachable):
         outcome = Outcome.NO_CONTACT
-    return _planned(record, outcome, record.lead, None, source)
+    return _add_plan(record, outcome, record.lead, None, source)
 
 
-def _read(record: Record, source: Source) -> Judged:
+def _judge_again(record: Record, source: Source) -> JudgedSubmission:
     """What its raw bytes say under a source; that event of theirs which the record is of."""
     assert record.raw is not None
-    request = request_of(record.raw)
+    request = request_from_raw(record.raw)
     try:
         reading = normalize(source, request, record.received_at, _header_id(source, request))
     except Exception as error:
-        return Judged(outcome=Outcome.UNREADABLE, why=f"a fault of ours: {type(error).__name__}")
+        return JudgedSubmission(
+            outcome=Outcome.UNREADABLE, why=f"a fault of ours: {type(error).__name__}"
+        )
     if reading.outcome is Outcome.UNREADABLE:
-        return Judged(outcome=Outcome.UNREADABLE, why=reading.detail)
-    event = own_event(reading.events, record.lead)
+        return JudgedSubmission(outcome=Outcome.UNREADABLE, why=reading.detail)
+    event = find_own_event(reading.events, record.lead)
     if event is None:
-        return Judged(outcome=Outcome.NO_LEAD, why="the request holds no such event any more")
-    return _planned(record, event.outcome, event.lead, event.why, source)
+        return JudgedSubmission(
+            outcome=Outcome.NO_LEAD, why="the request holds no such event any more"
+        )
+    return _add_plan(record, event.outcome, event.lead, event.reason, source)
 
 
-def request_of(raw: Raw) -> InboundRequest:
+def request_from_raw(raw: Raw) -> InboundRequest:
     """The request as it is stored."""
     return InboundRequest(method=raw.method, query=raw.query, headers=raw.headers, body=raw.body)
 
 
 def _header_id(source: Source, request: InboundRequest) -> str | None:
     """The event's id that the scheme would take from a header once it had checked the signature."""
-    rules = source.check
+    rules = source.verification
     if rules.scheme == "standard-webhooks":
-        return header(request, "webhook-id") or header(request, "svix-id")
-    return header(request, rules.id_header) if rules.scheme == "hmac" and rules.id_header else None
+        return header_value(request, "webhook-id") or header_value(request, "svix-id")
+    return (
+        header_value(request, rules.id_header)
+        if rules.scheme == "hmac" and rules.id_header
+        else None
+    )
 
 
-def own_event(events: list[SourceEvent], lead: Lead | None) -> SourceEvent | None:
+def find_own_event(events: list[SourceEvent], lead: Lead | None) -> SourceEvent | None:
     """Of several events of one request, the one that the stored lead was made of: by its id, else
     by what they share.
     """
     if len(events) <= 1 or lead is None:
         return events[0] if events else None
-    wanted = dict(_flat(lead))
+    stored_fields = dict(_flatten(lead))
     by_id = [
         event
         for event in events
         if lead.event_id and event.lead and event.lead.event_id == lead.event_id
     ]
-    shared = {at: sum(dict(_flat(event.lead)).get(name) == value for name, value in wanted.items())
+    shared = {at: sum(dict(_flatten(event.lead)).get(name) == value for name, value in stored_fields.items())
               for at, event in enumerate(events) if event.lead}  # fmt: skip
     if len(by_id) == 1 or not shared:
         return by_id[0] if by_id else None
@@ -283,14 +310,14 @@ def own_event(events: list[SourceEvent], lead: Lead | None) -> SourceEvent | Non
     return events[best] if shared[best] else None
 
 
-def _planned(
+def _add_plan(
     record: Record, outcome: Outcome, lead: Lead | None, why: str | None, source: Source | None
-) -> Judged:
+) -> JudgedSubmission:
     if outcome is not Outcome.LEAD or lead is None or source is None:
-        return Judged(outcome=outcome, lead=lead, why=why)
-    writing = SourceWriting(source.name, source.lead, source.rules, source.line)
+        return JudgedSubmission(outcome=outcome, lead=lead, why=why)
+    writing = LeadMapping(source.name, source.lead, source.rules, source.line)
     try:
-        made = plan(
+        plan_made = build_plan(
             writing,
             lead,
             submission_id=record.id,
@@ -298,22 +325,22 @@ def _planned(
             now=record.received_at,
         )
     except Unmappable as error:
-        return Judged(
+        return JudgedSubmission(
             outcome=outcome, lead=lead, cannot_be_written=True, why=f"{error} ({error.setting})"
         )
-    when = None if made.matched_rule is None else source.rules[made.matched_rule].when
-    return Judged(outcome=outcome, lead=lead, plan=made, when=when)
+    when = None if plan_made.matched_rule is None else source.rules[plan_made.matched_rule].when
+    return JudgedSubmission(outcome=outcome, lead=lead, plan=plan_made, when=when)
 
 
-def changes(before: Lead, after: Lead) -> Iterator[Change]:
+def compare_leads(before: Lead, after: Lead) -> Iterator[FieldChange]:
     """Field by field, `utm_source` and `answers.Team` among them, in the lead's order."""
-    old, new = dict(_flat(before)), dict(_flat(after))
+    old, new = dict(_flatten(before)), dict(_flatten(after))
     for name in dict.fromkeys((*old, *new)):
         if old.get(name) != new.get(name):
-            yield Change(name, old.get(name), new.get(name))
+            yield FieldChange(name, old.get(name), new.get(name))
 
 
-def _flat(lead: Lead | None) -> Iterator[tuple[str, Any]]:
+def _flatten(lead: Lead | None) -> Iterator[tuple[str, Any]]:
     plain: dict[str, Any] = msgspec.to_builtins(lead) if lead else {}
     for name, value in plain.items():
         if isinstance(value, dict):
@@ -325,15 +352,15 @@ def _flat(lead: Lead | None) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def _writing(old: Judged, new: Judged) -> Iterator[Change]:
+def _compare_plans(old: JudgedSubmission, new: JudgedSubmission) -> Iterator[FieldChange]:
     if old.plan is None or new.plan is None:
         return
     if old.when != new.when:
-        yield Change("rule", *(_rule(judged) for judged in (old, new)))
-    for name in WRITTEN:
+        yield FieldChange("rule", *(_rule(judged) for judged in (old, new)))
+    for name in COMPARED_PLAN_FIELDS:
         before, after = (_plain(getattr(judged.plan, name)) for judged in (old, new))
         if before != after:
-            yield Change(name, before, after)
+            yield FieldChange(name, before, after)
 
 
 def _plain(value: Any) -> Any:
@@ -341,7 +368,7 @@ def _plain(value: Any) -> Any:
     return list(built) if isinstance(built, tuple) else built
 
 
-def _rule(judged: Judged) -> dict[str, Any] | None:
+def _rule(judged: JudgedSubmission) -> dict[str, Any] | None:
     """A rule by its place, counted from 1 as people do, and its conditions."""
     if judged.plan is None or judged.plan.matched_rule is None:
         return None
@@ -355,28 +382,34 @@ def mask(name: str, value: Any) -> Any:
     if name.startswith("answers."):
         return masking.HIDDEN
     return (
-        masking.FIELDS[name](value) if name in masking.FIELDS and isinstance(value, str) else value
+        masking.MASKED_FIELDS[name](value)
+        if name in masking.MASKED_FIELDS and isinstance(value, str)
+        else value
     )
 
 
-def _hidden_in(value: Any, leads: list[Lead]) -> Any:
+def _mask_value(value: Any, leads: list[Lead]) -> Any:
     if isinstance(value, str):
-        return masking.sentence(hidden(value, leads))
+        return masking.mask_text(mask_text(value, leads))
     if isinstance(value, list | tuple):
-        return [_hidden_in(item, leads) for item in value]
+        return [_mask_value(item, leads) for item in value]
     return value
 
 
-def hidden(text: str, leads: list[Lead]) -> str:
+def mask_text(text: str, leads: list[Lead]) -> str:
     """Text without what the leads say of a person."""
-    found: dict[str, str] = {}
+    replacements: dict[str, str] = {}
     for lead in leads:
-        for name, value in _flat(lead):
-            for said in value if isinstance(value, list) else [value]:
-                if isinstance(said, str) and len(said) > 1 and (masked := mask(name, said)) != said:
-                    found[said] = masked
+        for name, value in _flatten(lead):
+            for value_text in value if isinstance(value, list) else [value]:
+                if (
+                    isinstance(value_text, str)
+                    and len(value_text) > 1
+                    and (masked := mask(name, value_text)) != value_text
+                ):
+                    replacements[value_text] = masked
         if lead.full_name:
-            found[lead.full_name] = masking.name(lead.full_name)
-    for said in sorted(found, key=len, reverse=True):
-        text = text.replace(said, found[said])
+            replacements[lead.full_name] = masking.mask_name(lead.full_name)
+    for value_text in sorted(replacements, key=len, reverse=True):
+        text = text.replace(value_text, replacements[value_text])
     return text

@@ -14,7 +14,7 @@ from service.sources.normalize import normalize_record
 from service.sources.request import Outcome
 from service.sources.schema import Source
 from service.sources.source_file.watcher import SourceProvider
-from worker.delivery.fetch import Fetched, Lookup
+from worker.delivery.fetch import FetchResult, RecordRequest
 from worker.errors import FetchFailed, Unmappable
 
 
@@ -29,7 +29,7 @@ class SourceRecords:
         self._sources = sources
         self._clock = clock
 
-    def lookup(self, source: str, fetch: Mapping[str, str]) -> Lookup:
+    def build_request(self, source: str, fetch: Mapping[str, str]) -> RecordRequest:
         """Raises Unmappable for what the source file lacks."""
         config, records = self._find(source)
         record = parse_record_id(fetch.get("id"))
@@ -47,7 +47,7 @@ class SourceRecords:
             if given and given.version and records.version_header
             else {}
         )
-        return Lookup(
+        return RecordRequest(
             source=source,
             base_url=(given.base_url if given else None) or records.base_url,
             targets=records.targets(record, config),
@@ -56,7 +56,7 @@ class SourceRecords:
             headers=records.headers | version,
         )
 
-    def read(self, source: str, fetch: Mapping[str, str], body: bytes) -> Fetched:
+    def parse(self, source: str, fetch: Mapping[str, str], body: bytes) -> FetchResult:
         """Raises FetchFailed for an answer that is no record."""
         config, _ = self._find(source)
         reading = normalize_record(config, body, self._clock(), fetch)
@@ -66,17 +66,17 @@ class SourceRecords:
         [event] = reading.events
         match event.outcome:
             case Outcome.LEAD:
-                return Fetched("lead", event.lead)
+                return FetchResult("lead", event.lead)
             case Outcome.NO_CONTACT:
-                return Fetched("no_contact", event.lead, event.why)
+                return FetchResult("no_contact", event.lead, event.reason)
             case _:
-                return Fetched("ignored", event.lead, event.why)
+                return FetchResult("ignored", event.lead, event.reason)
 
     def _find(self, name: str) -> tuple[Source, RecordApi]:
         source = self._sources.sources.get(name)
         if source is None:
             raise Unmappable(f"the source file has no source {name!r}", setting=f"sources.{name}")
-        records = ADAPTERS[source.adapter].records
+        records = ADAPTERS[source.adapter].record_api
         if records is None:
             raise Unmappable(
                 f"the adapter {source.adapter} has no records to read",

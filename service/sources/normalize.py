@@ -11,10 +11,10 @@ import msgspec
 from service.sources import spam
 from service.sources.adapters.registry import ADAPTERS
 from service.sources.fields.lead_builder import build_lead
-from service.sources.fields.values import READERS, short
-from service.sources.payload.decode import DEPTH, FIELDS, utf8
+from service.sources.fields.values import VALUE_PARSERS, parse_short_text
+from service.sources.payload.decode import MAX_DEPTH, MAX_FIELDS, decode_utf8
 from service.sources.payload.event import ParsedEvent
-from service.sources.payload.json import read_json
+from service.sources.payload.json import parse_json
 from service.sources.payload.tree import Tree, UnreadableBody, resolve, text_of
 from service.sources.request import (
     FieldError,
@@ -26,10 +26,10 @@ from service.sources.request import (
 from service.sources.schema import Source
 from service.sources.verification.verify import verify
 
-REDIRECT = "_redirect"
-RECORD_VALUES = 20_000
+REDIRECT_FIELD = "_redirect"
+MAX_RECORD_VALUES = 20_000
 """Values in a record that we asked for ourselves."""
-CONTACT = {
+CONTACT_FIELDS = {
     "email": "an e-mail address",
     "phone": "a phone number",
     "name": "a person's name",
@@ -52,9 +52,9 @@ def process_request(source: Source, request: InboundRequest, now: float) -> Norm
     if not verdict.ok:
         detail = "The signature, secret or key is missing or wrong."
         return NormalizationResult(
-            outcome=Outcome.REFUSED, status=401, detail=detail, why=verdict.reason
+            outcome=Outcome.REFUSED, status=401, detail=detail, reason=verdict.reason
         )
-    return normalize(source, request, now, event_id=verdict.id)
+    return normalize(source, request, now, event_id=verdict.event_id)
 
 
 def normalize(
@@ -66,11 +66,13 @@ def normalize(
     adapter = ADAPTERS[source.adapter]
     try:
         payloads = adapter.read(request, source)
-        if not any(payload.leaves or payload.known or payload.outcome for payload in payloads):
+        if not any(
+            payload.fields or payload.lead_fields or payload.outcome for payload in payloads
+        ):
             raise UnreadableBody("the body holds no fields")
     except UnreadableBody as fault:
         return _unreadable(fault)
-    judged = [_event(payload, source, now, event_id) for payload in payloads]
+    judged = [_build_event(payload, source, now, event_id) for payload in payloads]
     problems = [
         problem
         for event, missing in judged
@@ -79,12 +81,12 @@ def normalize(
     ]
     events = [event for event, _ in judged]
     return NormalizationResult(
-        outcome=_overall(events),
+        outcome=_combine_outcomes(events),
         events=events,
-        problems=problems[:100],
-        status=source.reply or (adapter.answer.status if adapter.answer else adapter.reply),
-        answer=adapter.answer,
-        redirect_to=_redirect(payloads[0].top),
+        field_errors=problems[:100],
+        status=source.reply or (adapter.response.status if adapter.response else adapter.reply),
+        response=adapter.response,
+        redirect_to=_find_redirect(payloads[0].top),
     )
 
 
@@ -98,38 +100,41 @@ def normalize_record(
     itself stays in force. Raises ValueError if the source's product has no records.
     """
     adapter = ADAPTERS[source.adapter]
-    if adapter.records is None:
+    if adapter.record_api is None:
         raise ValueError(f"{source.adapter} has no records to read")
-    own = {name: text for name, text in (fetch or {}).items() if name in READERS}
+    own = {name: text for name, text in (fetch or {}).items() if name in VALUE_PARSERS}
     try:
-        payload = adapter.records.read(
-            read_json(utf8(record), fields=FIELDS, depth=DEPTH, values=RECORD_VALUES), source
+        payload = adapter.record_api.read(
+            parse_json(
+                decode_utf8(record), fields=MAX_FIELDS, depth=MAX_DEPTH, values=MAX_RECORD_VALUES
+            ),
+            source,
         )
     except UnreadableBody as fault:
         return _unreadable(fault)
     event_id = own.get("event_id") or payload.event_id
-    payload = msgspec.structs.replace(payload, known=payload.known | own, event_id=event_id)
-    event, missing = _event(payload, source, now, None)
+    payload = msgspec.structs.replace(payload, lead_fields=payload.lead_fields | own, event_id=event_id)
+    event, missing = _build_event(payload, source, now, None)
     problems = missing if event.outcome is Outcome.NO_CONTACT else []
     return NormalizationResult(
         outcome=event.outcome,
         events=[event],
-        problems=problems,
+        field_errors=problems,
         status=source.reply or adapter.reply,
     )
 
 
-def _event(
+def _build_event(
     payload: ParsedEvent, source: Source, now: float, event_id: str | None
 ) -> tuple[SourceEvent, list[FieldError]]:
     lead, refused = build_lead(payload, source)
     own = (
-        _event_id(payload, source)
+        _find_event_id(payload, source)
         or payload.event_id
         or lead.event_id
-        or payload.numbered(event_id)
+        or payload.number_id(event_id)
     )
-    outcome, why = _outcome(payload, source, now)
+    outcome, why = _decide_outcome(payload, source, now)
     if outcome is None and lead.is_test:
         outcome, why = Outcome.NO_LEAD, "a test event"
     if outcome is None and not lead.reachable:
@@ -137,17 +142,19 @@ def _event(
     is_test = lead.is_test or (source.read.test is not None and payload.matches(source.read.test))
     lead = msgspec.structs.replace(lead, event_id=lead.event_id or own, is_test=is_test)
     event = SourceEvent(
-        outcome=outcome or Outcome.LEAD, lead=lead, event_id=own, why=why, fetch=payload.fetch
+        outcome=outcome or Outcome.LEAD, lead=lead, event_id=own, reason=why, fetch=payload.fetch
     )
-    return event, _problems(refused)
+    return event, _contact_errors(refused)
 
 
-def _outcome(payload: ParsedEvent, source: Source, now: float) -> tuple[Outcome | None, str | None]:
+def _decide_outcome(
+    payload: ParsedEvent, source: Source, now: float
+) -> tuple[Outcome | None, str | None]:
     """What the product, the source's settings or the traps say of an event; None where they say
     nothing.
     """
     if payload.outcome:
-        return payload.outcome, payload.why
+        return payload.outcome, payload.reason
     read = source.read
     if read.only and not payload.matches(read.only):
         return Outcome.NO_LEAD, f"{read.only.at} is none of the values that make a lead"
@@ -158,16 +165,16 @@ def _outcome(payload: ParsedEvent, source: Source, now: float) -> tuple[Outcome 
     return None, None
 
 
-def _event_id(payload: ParsedEvent, source: Source) -> str | None:
+def _find_event_id(payload: ParsedEvent, source: Source) -> str | None:
     """From the body: what several events of it share is told apart by their number."""
     found = payload.find(source.read.event_id) if source.read.event_id else None
     if found is None:
         return None
-    text = short(found[1])
-    return text if payload.is_own(found[0]) else payload.numbered(text)
+    text = parse_short_text(found[1])
+    return text if payload.owns(found[0]) else payload.number_id(text)
 
 
-def _overall(events: list[SourceEvent]) -> Outcome:
+def _combine_outcomes(events: list[SourceEvent]) -> Outcome:
     outcomes = {event.outcome for event in events}
     if len(outcomes) == 1:
         return outcomes.pop()
@@ -175,23 +182,25 @@ def _overall(events: list[SourceEvent]) -> Outcome:
     return next(outcome for outcome in order if outcome in outcomes)
 
 
-def _problems(refused: dict[str, str]) -> list[FieldError]:
+def _contact_errors(refused: dict[str, str]) -> list[FieldError]:
     """The fields that would make somebody reachable; what was sent for one and is none is said
     first.
     """
     wrong = [
         FieldError(field, f"{refused[field] or field} is not {said}")
-        for field, said in CONTACT.items()
+        for field, said in CONTACT_FIELDS.items()
         if field in refused
     ]
     missing = [
-        FieldError(field, f"send {said}") for field, said in CONTACT.items() if field not in refused
+        FieldError(field, f"send {said}")
+        for field, said in CONTACT_FIELDS.items()
+        if field not in refused
     ]
     return [*wrong, *missing]
 
 
-def _redirect(top: Tree) -> str | None:
-    found = resolve(top, REDIRECT)
+def _find_redirect(top: Tree) -> str | None:
+    found = resolve(top, REDIRECT_FIELD)
     return text_of(found[1]) if found and isinstance(found[1], str) else None
 
 
@@ -201,5 +210,5 @@ def _unreadable(fault: UnreadableBody) -> NormalizationResult:
         outcome=Outcome.UNREADABLE,
         status=fault.status,
         detail=detail,
-        problems=[FieldError(fault.field, fault.message)],
+        field_errors=[FieldError(fault.field, fault.message)],
     )

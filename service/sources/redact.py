@@ -12,20 +12,22 @@ from service.sources.verification.jwt import DEFAULT_HEADER
 from worker.contract import Raw
 
 REMOVED = "[removed]"
-ALWAYS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token"})
-LONGEST = 8_192
+SECRET_HEADERS = frozenset(
+    {"authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token"}
+)
+MAX_STORED_CHARS = 8_192
 
 
 def redact_request(source: Source, request: InboundRequest) -> Raw:
     """The method, query, headers and body; secrets in any of them are replaced by `[removed]`."""
-    rules = source.check
-    secret = ALWAYS | {name.lower() for name in (rules.header, DEFAULT_HEADER) if name}
+    rules = source.verification
+    secret = SECRET_HEADERS | {name.lower() for name in (rules.header, DEFAULT_HEADER) if name}
     return Raw(
         method=request.method,
         query=_query(request.query, rules),
-        content_type=request.content_type[:LONGEST],
+        content_type=request.content_type[:MAX_STORED_CHARS],
         headers=[
-            (name, REMOVED if name in secret else value[:LONGEST])
+            (name, REMOVED if name in secret else value[:MAX_STORED_CHARS])
             for name, value in request.headers
         ],
         body=_body(request.body, source),
@@ -34,21 +36,21 @@ def redact_request(source: Source, request: InboundRequest) -> Raw:
 
 def _query(query: str, rules: VerifySettings) -> str:
     if not rules.query:
-        return query[:LONGEST]
-    pairs = [pair.partition("=") for pair in query[:LONGEST].split("&")]
+        return query[:MAX_STORED_CHARS]
+    pairs = [pair.partition("=") for pair in query[:MAX_STORED_CHARS].split("&")]
     kept = [
         f"{name}={REMOVED}" if unquote_plus(name) == rules.query else name + sign + value
         for name, sign, value in pairs
     ]
-    return "&".join(kept)[:LONGEST]
+    return "&".join(kept)[:MAX_STORED_CHARS]
 
 
 def _body(body: bytes, source: Source) -> bytes:
     """A secret in a field goes with the field's value: after the name as JSON, a form or multipart
     writes it.
     """
-    name = source.check.field
-    if source.check.scheme != "token" or not name:
+    name = source.verification.field
+    if source.verification.scheme != "token" or not name:
         return body
     last = name.rpartition(".")[2]
     names = "|".join({re.escape(spelt) for spelt in (last, quote_plus(last), quote(last, safe=""))})

@@ -64,7 +64,7 @@ class SourceEvent(Struct, frozen=True, kw_only=True):
     outcome: Outcome
     lead: Lead | None
     event_id: str | None = None
-    why: str | None = None
+    reason: str | None = None
     fetch: dict[str, str] | None = None
 
 
@@ -90,9 +90,9 @@ class NormalizationResult(Struct, frozen=True, kw_only=True):
 
     outcome: Outcome
     events: list[SourceEvent] = field(default_factory=list)
-    problems: list[FieldError] = field(default_factory=list)
+    field_errors: list[FieldError] = field(default_factory=list)
     detail: str | None = None
     status: int = 202
-    answer: CustomResponse | None = None
+    response: CustomResponse | None = None
     redirect_to: str | None = None
-    why: str | None = None
+    reason: str | None = None

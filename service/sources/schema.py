@@ -17,12 +17,12 @@ from worker.units import SECONDS_BY_UNIT, parse_duration, parse_size
 # Durations, sizes and rates as they stand in the source file. Each function raises ValueError with
 # what is expected.
 
-LONGEST = 10 * 366 * 86_400.0
+MAX_DURATION_SECONDS = 10 * 366 * 86_400.0
 """Ten years: anything longer is a slip of the pen."""
 
-DURATION = 'a duration such as 90, "10m", "1h30m" or "30d"'
-SIZE = 'a size such as 65536, "256KiB" or "1MiB"'
-RATE = 'a rate such as "60/m", or "off"'
+EXPECTED_DURATION = 'a duration such as 90, "10m", "1h30m" or "30d"'
+EXPECTED_SIZE = 'a size such as 65536, "256KiB" or "1MiB"'
+EXPECTED_RATE = 'a rate such as "60/m", or "off"'
 
 _RATE = re.compile(r"([0-9]{1,7})\s*/\s*([smhd])", re.ASCII)
 
@@ -34,32 +34,32 @@ class Rate(Struct, frozen=True):
     seconds: float
 
 
-def duration(value: object) -> float:
+def read_duration(value: object) -> float:
     """Seconds. A bare number is seconds; a text needs its unit."""
     try:
         seconds = parse_duration(value) if isinstance(value, str) else _number(value)
     except ValueError:
-        raise ValueError(DURATION) from None
-    if not 0 <= seconds <= LONGEST:
-        raise ValueError(f"{DURATION}, at most ten years")
+        raise ValueError(EXPECTED_DURATION) from None
+    if not 0 <= seconds <= MAX_DURATION_SECONDS:
+        raise ValueError(f"{EXPECTED_DURATION}, at most ten years")
     return seconds
 
 
-def size(value: object) -> int:
+def read_size(value: object) -> int:
     """Bytes. A bare number is bytes."""
     try:
         return parse_size(value) if isinstance(value, str) else int(_number(value))
     except ValueError:
-        raise ValueError(SIZE) from None
+        raise ValueError(EXPECTED_SIZE) from None
 
 
-def rate(value: object) -> Rate | None:
+def read_rate(value: object) -> Rate | None:
     """How many in what time; None for `off`."""
     if value == "off":
         return None
     if isinstance(value, str) and (found := _RATE.fullmatch(value.strip())) and int(found[1]) > 0:
         return Rate(count=int(found[1]), seconds=SECONDS_BY_UNIT[found[2]])
-    raise ValueError(RATE)
+    raise ValueError(EXPECTED_RATE)
 
 
 def _number(value: object) -> float:
@@ -68,14 +68,14 @@ def _number(value: object) -> float:
     return float(value)
 
 
-def reads(parse: Callable[[object], object], expected: str) -> Meta:
+def parsed_by(parse: Callable[[object], object], expected: str) -> Meta:
     """Marks a key whose TOML value is parsed from how people write it; `parse` raises
     ValueError.
     """
     return Meta(extra={"parse": parse, "expected": expected})
 
 
-def one_or_many(value: object) -> list[str]:
+def read_texts(value: object) -> list[str]:
     """`"x"` or `["x", "y"]` as a list. Raises ValueError."""
     items = value if isinstance(value, list) else [value]
     if not items or not all(isinstance(item, str) and item for item in items):
@@ -83,10 +83,10 @@ def one_or_many(value: object) -> list[str]:
     return list(items)
 
 
-Seconds = Annotated[float, reads(duration, DURATION)]
-Bytes = Annotated[int, reads(size, SIZE)]
-RateLimit = Annotated[Rate | None, reads(rate, RATE)]
-Texts = Annotated[list[str], reads(one_or_many, "a text or a list of texts, none empty")]
+Seconds = Annotated[float, parsed_by(read_duration, EXPECTED_DURATION)]
+Bytes = Annotated[int, parsed_by(read_size, EXPECTED_SIZE)]
+RateLimit = Annotated[Rate | None, parsed_by(read_rate, EXPECTED_RATE)]
+Texts = Annotated[list[str], parsed_by(read_texts, "a text or a list of texts, none empty")]
 Scalar = str | int | float | bool
 
 
@@ -136,7 +136,7 @@ class ReadSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     labels: dict[str, list[str]] = field(default_factory=dict)
 
     @property
-    def paired(self) -> list[PairList]:
+    def pair_lists(self) -> list[PairList]:
         """Every list of name/value objects."""
         return self.pairs if isinstance(self.pairs, list) else [self.pairs] if self.pairs else []
 
@@ -155,7 +155,7 @@ class VerifySettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     signed: str = "{body}"
     timestamp_header: str | None = None
     id_header: str | None = None
-    listed: str | None = msgspec.field(default=None, name="list")
+    list_prefixes: str | None = msgspec.field(default=None, name="list")
     tolerance: Seconds = 300.0
     challenge_env: str | None = None
 
@@ -199,7 +199,7 @@ class Source(SourceSettings, frozen=True, kw_only=True):
     fetch_token: SourceSecret | None = None
 
     @property
-    def check(self) -> VerifySettings:
+    def verification(self) -> VerifySettings:
         """The scheme in force: the source's own, or the adapter's; scheme `none` where there is
         neither.
         """

@@ -9,7 +9,7 @@ from litestar.types import Receive
 from service.sources.request import InboundRequest
 from service.web.problems import HttpProblem
 
-DEADLINE_SECONDS = 10.0
+BODY_TIMEOUT_SECONDS = 10.0
 MEDIA_TYPES = frozenset(
     {"application/x-www-form-urlencoded", "multipart/form-data", "application/json", "text/plain"}
 )
@@ -21,7 +21,7 @@ def media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def check_head(request: InboundRequest, limit: int) -> None:
+def check_body_headers(request: InboundRequest, limit: int) -> None:
     """Refuses by the head alone what need not be read. Raises HttpProblem 413 or 415."""
     coding = (request.header("content-encoding") or "identity").strip().lower()
     if coding not in ("", "identity"):
@@ -46,7 +46,7 @@ def too_large(limit: int) -> HttpProblem:
     return HttpProblem("too-large", f"This source takes up to {limit} bytes.", headers=_CLOSE)
 
 
-async def read(receive: Receive, limit: int, seconds: float = DEADLINE_SECONDS) -> bytes:
+async def read_body(receive: Receive, limit: int, seconds: float = BODY_TIMEOUT_SECONDS) -> bytes:
     """The whole body. Raises HttpProblem 413 above `limit` bytes, 408 after `seconds`, 400 on a
     hang-up.
     """

@@ -7,8 +7,8 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from worker.values import Network
 
-Address = IPv4Address | IPv6Address
-MOST_HOPS = 32
+IpAddress = IPv4Address | IPv6Address
+MAX_HOPS = 32
 
 
 def client_address(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
@@ -17,29 +17,29 @@ def client_address(peer: str | None, forwarded: Sequence[str], trusted: Sequence
 
     Everything left of that hop was written by the sender and is worth nothing.
     """
-    here = _read(peer or "")
-    if here is None:
+    client = _parse_address(peer or "")
+    if client is None:
         return "unknown"
     hops = [hop for line in forwarded for hop in line.split(",")]
-    for hop in reversed(hops[-MOST_HOPS:]):
-        if not _is_trusted(here, trusted):
+    for hop in reversed(hops[-MAX_HOPS:]):
+        if not _is_trusted(client, trusted):
             break
-        further = _read(hop)
-        if further is None:
+        previous = _parse_address(hop)
+        if previous is None:
             break
-        here = further
-    return str(here)
+        client = previous
+    return str(client)
 
 
-def limited_as(address: str) -> str:
+def rate_limit_address(address: str) -> str:
     """What a limit counts: an IPv4 address, or the /64 that one IPv6 customer has to himself."""
-    found = _read(address)
+    found = _parse_address(address)
     if isinstance(found, IPv6Address):
         return str(IPv6Network((found, 64), strict=False))
     return address
 
 
-def _read(text: str) -> Address | None:
+def _parse_address(text: str) -> IpAddress | None:
     text = text.strip().strip('"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]
@@ -52,5 +52,5 @@ def _read(text: str) -> Address | None:
     return found.ipv4_mapped or found if isinstance(found, IPv6Address) else found
 
 
-def _is_trusted(address: Address, trusted: Sequence[Network]) -> bool:
+def _is_trusted(address: IpAddress, trusted: Sequence[Network]) -> bool:
     return any(address.version == network.version and address in network for network in trusted)

@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-PREFLIGHT_SECONDS = 600
-EXPOSED = "Idempotent-Replayed, Location, Retry-After, X-Request-Id"
+PREFLIGHT_MAX_AGE_SECONDS = 600
+EXPOSED_HEADERS = "Idempotent-Replayed, Location, Retry-After, X-Request-Id"
 _PORTS = {"http": 80, "https": 443}
 _URL = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]{1,2000}")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
@@ -41,7 +41,7 @@ def origin_of(url: str) -> str | None:
     return f"{scheme}://{host}" if port in (None, _PORTS[scheme]) else f"{scheme}://{host}:{port}"
 
 
-def allows(origins: Sequence[str], origin: str | None) -> bool:
+def origin_allowed(origins: Sequence[str], origin: str | None) -> bool:
     """Whether a request with this Origin header may post. A request without one comes from a
     program.
     """
@@ -63,12 +63,15 @@ def cors_headers(origins: Sequence[str], origin: str | None) -> dict[str, str]:
     origins.
     """
     if not origins or "*" in origins:
-        return {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": EXPOSED}
-    if origin is None or not allows(origins, origin):
+        return {
+            "Access-Control-Allow-Origin": "*",
+            "Access-Control-Expose-Headers": EXPOSED_HEADERS,
+        }
+    if origin is None or not origin_allowed(origins, origin):
         return {"Vary": "Origin"}
     return {
         "Access-Control-Allow-Origin": origin,
-        "Access-Control-Expose-Headers": EXPOSED,
+        "Access-Control-Expose-Headers": EXPOSED_HEADERS,
         "Vary": "Origin",
     }
 
@@ -80,5 +83,5 @@ def preflight_headers(headers: Sequence[str]) -> dict[str, str]:
         "Access-Control-Allow-Headers": ", ".join(
             dict.fromkeys(["content-type", "idempotency-key", *headers])
         ),
-        "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
+        "Access-Control-Max-Age": str(PREFLIGHT_MAX_AGE_SECONDS),
     }

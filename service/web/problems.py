@@ -23,7 +23,7 @@ from service.web.request_id import request_id
 MEDIA_TYPE = "application/problem+json"
 
 
-class Kind(Struct, frozen=True):
+class ProblemKind(Struct, frozen=True):
     """One kind of error. `help` is for the reader of `/docs`."""
 
     status: int
@@ -31,91 +31,99 @@ class Kind(Struct, frozen=True):
     help: str
 
 
-KINDS: dict[str, Kind] = {
-    "filter": Kind(400, "The filter is empty", "Say what it is for: state, source, cause or q."),
-    "unreadable": Kind(
+PROBLEM_KINDS: dict[str, ProblemKind] = {
+    "filter": ProblemKind(
+        400, "The filter is empty", "Say what it is for: state, source, cause or q."
+    ),
+    "unreadable": ProblemKind(
         400, "The request cannot be read", "Send UTF-8 in the media type that Content-Type names."
     ),
-    "incomplete": Kind(
+    "incomplete": ProblemKind(
         400,
         "The body ended too early",
         "Send as many bytes as announced, and stay until the answer.",
     ),
-    "idempotency-key": Kind(
+    "idempotency-key": ProblemKind(
         400,
         "The Idempotency-Key is not usable",
         "Send one key of 1 to 255 visible ASCII characters.",
     ),
-    "not-genuine": Kind(
+    "not-genuine": ProblemKind(
         401,
         "The request is not genuine",
         "Sign the exact bytes you send with the secret of this source.",
     ),
-    "not-signed-in": Kind(
+    "not-signed-in": ProblemKind(
         401,
         "Sign in first",
         "Give a token of LEADLINE_OPS_TOKENS as bearer, or as the password when asked.",
     ),
-    "handshake": Kind(
+    "handshake": ProblemKind(
         403, "The handshake is refused", "Compare the verify token set here and at the provider."
     ),
-    "origin": Kind(
+    "origin": ProblemKind(
         403, "This origin may not post here", "Add the page's origin to `origins` of the source."
     ),
-    "forbidden": Kind(403, "Your token may only read", "Ask for a token with the role operator."),
-    "cross-site": Kind(
+    "forbidden": ProblemKind(
+        403, "Your token may only read", "Ask for a token with the role operator."
+    ),
+    "cross-site": ProblemKind(
         403,
         "This came from another site",
         "Send it from the console, or from a program with a bearer token.",
     ),
-    "not-found": Kind(
+    "not-found": ProblemKind(
         404, "There is nothing here", "Compare the address with the intake URLs of the source file."
     ),
-    "method": Kind(
+    "method": ProblemKind(
         405, "This method is not allowed here", "Use a method named in the Allow header."
     ),
-    "too-slow": Kind(408, "The body took too long", "Send the whole body within ten seconds."),
-    "state": Kind(
+    "too-slow": ProblemKind(
+        408, "The body took too long", "Send the whole body within ten seconds."
+    ),
+    "state": ProblemKind(
         409,
         "Its state does not allow this",
         "Look at its state again; somebody may have been quicker.",
     ),
-    "count": Kind(
+    "count": ProblemKind(
         409, "The count has changed", "Look at the list again, and send the count you then see."
     ),
-    "too-large": Kind(
+    "too-large": ProblemKind(
         413,
         "The body is too large",
         "Stay below `max_body` of the source, 256 KiB unless it says otherwise.",
     ),
-    "media-type": Kind(
+    "media-type": ProblemKind(
         415,
         "The media type is not taken",
         "Send JSON, a form or multipart, without content coding.",
     ),
-    "no-contact": Kind(
+    "no-contact": ProblemKind(
         422, "There is no way to reach anybody", "Send an e-mail address, a phone number or a name."
     ),
-    "key-reused": Kind(
+    "key-reused": ProblemKind(
         422, "The Idempotency-Key belongs to another body", "Use a new key for each new submission."
     ),
-    "value": Kind(422, "A value is wrong", "Correct the fields that `errors` names."),
-    "locked-out": Kind(
+    "value": ProblemKind(422, "A value is wrong", "Correct the fields that `errors` names."),
+    "locked-out": ProblemKind(
         429, "Too many wrong tokens", "Wait as long as the Retry-After header says."
     ),
-    "rate": Kind(429, "Too many submissions", "Wait as long as the Retry-After header says."),
-    "away": Kind(503, "Redis cannot be asked just now", "Ask again after Retry-After."),
-    "loading": Kind(
+    "rate": ProblemKind(
+        429, "Too many submissions", "Wait as long as the Retry-After header says."
+    ),
+    "away": ProblemKind(503, "Redis cannot be asked just now", "Ask again after Retry-After."),
+    "loading": ProblemKind(
         503,
         "Not everything is read yet",
         "Ask again after Retry-After: after a start the lists take a moment.",
     ),
-    "not-stored": Kind(
+    "not-stored": ProblemKind(
         503,
         "The submission could not be stored",
         "Send it again after Retry-After; it was not kept.",
     ),
-    "internal": Kind(
+    "internal": ProblemKind(
         500, "Something is wrong on our side", "Report the request id to the operator."
     ),
 }
@@ -140,23 +148,23 @@ class HttpProblem(Exception):
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
         extensions: Mapping[str, Any] | None = None,
-        why: str | None = None,
+        reason: str | None = None,
     ) -> None:
         super().__init__(kind)
         self.kind = kind
-        self.status = status or KINDS[kind].status
-        self.detail = detail or KINDS[kind].help
+        self.status = status or PROBLEM_KINDS[kind].status
+        self.detail = detail or PROBLEM_KINDS[kind].help
         self.errors = list(errors)
         self.headers = dict(headers or {})
         self.extensions = dict(extensions or {})
-        self.why = why or self.detail
+        self.reason = reason or self.detail
 
 
-def document(problem: HttpProblem, instance: str) -> dict[str, Any]:
+def problem_document(problem: HttpProblem, instance: str) -> dict[str, Any]:
     """The members of the problem; `instance` is the request id."""
     return problem.extensions | {
         "type": f"/docs#problem-{problem.kind}",
-        "title": KINDS[problem.kind].title,
+        "title": PROBLEM_KINDS[problem.kind].title,
         "status": problem.status,
         "detail": problem.detail,
         "instance": instance,
@@ -164,11 +172,11 @@ def document(problem: HttpProblem, instance: str) -> dict[str, Any]:
     }
 
 
-def answer(
+def problem_response(
     problem: HttpProblem, instance: str, *, page: bool, headers: Mapping[str, str] | None = None
 ) -> Response[bytes]:
     """The problem as a page for a browser that navigates, else as JSON."""
-    content = document(problem, instance)
+    content = problem_document(problem, instance)
     extra = {**(headers or {}), **problem.headers}
     if page:
         return pages.html("problem.html", status=problem.status, headers=extra, problem=content)
@@ -181,7 +189,7 @@ def answer(
 
 
 def handle_problem(request: Request[Any, Any, Any], problem: HttpProblem) -> Response[bytes]:
-    return answer(
+    return problem_response(
         problem,
         request_id(request.scope),
         page=pages.prefers_html(request.headers.get("accept", "")),
@@ -190,6 +198,11 @@ def handle_problem(request: Request[Any, Any, Any], problem: HttpProblem) -> Res
 
 def handle_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """What the framework itself refuses, in our words."""
+    return handle_problem(request, as_problem(error))
+
+
+def as_problem(error: HTTPException) -> HttpProblem:
+    """The problem that stands for a refusal of the framework."""
     kind = _BY_STATUS.get(
         error.status_code, "unreadable" if error.status_code < 500 else "internal"
     )
@@ -197,10 +210,10 @@ def handle_http(request: Request[Any, Any, Any], error: HTTPException) -> Respon
         name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"
     }
     status = error.status_code if error.status_code < 500 else None
-    return handle_problem(request, HttpProblem(kind, status=status, headers=allow))
+    return HttpProblem(kind, status=status, headers=allow)
 
 
-def handle_surprise(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def handle_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """A fault of ours: where it happened goes to the log, nothing of it to the sender."""
     structlog.get_logger().error("surprise", request_id=request_id(request.scope), exc_info=error)
     return handle_problem(request, HttpProblem("internal"))

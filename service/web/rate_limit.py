@@ -19,7 +19,7 @@ from service.sources.schema import Rate
 from worker.accept.breaker import Breaker
 from worker.store import keys
 
-MOST_ADDRESSES = 10_000
+MAX_LOCAL_ADDRESSES = 10_000
 
 # The clock of Redis, so that all processes count by one. A clock set back must not lock an address
 # out for longer than the period, hence the `min`.
@@ -36,7 +36,7 @@ return 0
 """
 
 
-class Limiter:
+class AddressRateLimiter:
     """One per process. `clock` measures seconds and never goes back. `breaker` says whether Redis
     is worth asking.
     """
@@ -50,7 +50,7 @@ class Limiter:
         self._script = store.register_script(SCRIPT)
         self._breaker = breaker
         self._clock = clock
-        self._own: OrderedDict[str, float] = OrderedDict()
+        self._local: OrderedDict[str, float] = OrderedDict()
 
     async def wait_seconds(self, source: str, address: str, rate: Rate) -> float:
         """0.0 if the request may pass, else how long until the next one may."""
@@ -67,12 +67,12 @@ class Limiter:
 
     def _decide_here(self, key: str, rate: Rate) -> float:
         now = self._clock()
-        following = max(self._own.get(key, 0.0), now) + rate.seconds / rate.count
+        following = max(self._local.get(key, 0.0), now) + rate.seconds / rate.count
         wait = following - now - rate.seconds
         if wait > 0.0005:
             return wait
-        self._own[key] = following
-        self._own.move_to_end(key)
-        while len(self._own) > MOST_ADDRESSES:
-            self._own.popitem(last=False)
+        self._local[key] = following
+        self._local.move_to_end(key)
+        while len(self._local) > MAX_LOCAL_ADDRESSES:
+            self._local.popitem(last=False)
         return 0.0

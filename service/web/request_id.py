@@ -1,5 +1,7 @@
-"""Ids: a submission's, and a request's. The latter is the caller's own where it is sane; it is in
-answer, problem and log.
+"""Ids of submissions, and of requests.
+
+A request keeps the id that its sender gives it in X-Request-Id, where that is usable; the id is in
+the response, in a problem and in the log.
 """
 
 from __future__ import annotations
@@ -14,33 +16,31 @@ from litestar.types import Message, Scope
 from ulid import ULID
 
 HEADER = "X-Request-Id"
-_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
-_SANE = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+SUBMISSION_ID_PATTERN = "[0-7][0-9A-HJKMNP-TV-Z]{25}"
+_SUBMISSION_ID = re.compile(SUBMISSION_ID_PATTERN, re.ASCII)
+_USABLE = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SLOT = "leadline.request_id"
 
 
 def new_id() -> str:
-    """A ULID: 26 characters, sorted by time."""
+    """Make the id of a submission: a ULID of 26 characters, which sorts by time."""
     return str(ULID())
 
 
-def may_be_id(text: str) -> bool:
-    """Whether this may be the id of a submission or a bulk action: nothing else may become part of
-    a key.
-    """
-    return _ID.fullmatch(text) is not None
+def is_submission_id(text: str) -> bool:
+    return _SUBMISSION_ID.fullmatch(text) is not None
 
 
 def request_id(scope: Scope) -> str:
     """The id of this request: decided at the first call, the same ever after."""
     slots = cast(MutableMapping[str, Any], scope)
     if _SLOT not in slots:
-        given = next((value for key, value in scope["headers"] if key == b"x-request-id"), b"")
-        slots[_SLOT] = given.decode() if _SANE.fullmatch(given) else secrets.token_hex(10)
+        header = next((value for key, value in scope["headers"] if key == b"x-request-id"), b"")
+        slots[_SLOT] = header.decode() if _USABLE.fullmatch(header) else secrets.token_hex(10)
     return str(slots[_SLOT])
 
 
-async def put_request_id(message: Message, scope: Scope) -> None:
-    """A `before_send` hook: every answer says which request it answers."""
+async def add_request_id(message: Message, scope: Scope) -> None:
+    """A `before_send` hook that puts the request's id into every response."""
     if message["type"] == "http.response.start":
         MutableScopeHeaders.from_message(message)[HEADER] = request_id(scope)

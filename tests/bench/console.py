@@ -24,7 +24,7 @@ from msgspec import Struct
 from ulid import ULID
 
 from service.local.redis import EmbeddedRedis
-from service.ops.queries import Filter, Reader
+from service.ops.queries import Filter, SubmissionQueries
 from worker.accept.acceptor import Acceptor
 from worker.causes import no_contact
 from worker.contract import Cause, DuplicateKey, Lead, Raw, State, Submission, Utm
@@ -192,7 +192,7 @@ def submission(made: tuple[Lead, str, State, float], now: float, dice: random.Ra
     )
 
 
-def questions(reader: Reader, some: str) -> dict[str, Callable[[], int]]:
+def questions(reader: SubmissionQueries, some: str) -> dict[str, Callable[[], int]]:
     """What people ask, and how many they find."""
 
     def listed(**filter: str) -> Callable[[], int]:
@@ -222,14 +222,14 @@ def questions(reader: Reader, some: str) -> dict[str, Callable[[], int]]:
         "ids of all dead": lambda: len(reader.ids(Filter(state="dead"))),
         "overview": lambda: sum(reader.overview().states.values()),
         "causes": lambda: reader.causes().total,
-        "chart": lambda: len(reader.chart().sources),
+        "chart": lambda: len(reader.activity().sources),
         "one submission": lambda: len(
             reader.submission(reader.ids(Filter(state="dead"))[0], reveal=True).timeline
         ),
     }
 
 
-def cursor_at(reader: Reader, pages: int) -> str:
+def cursor_at(reader: SubmissionQueries, pages: int) -> str:
     """The cursor after so many pages of 200 (or the last there is)."""
     cursor = None
     for _ in range(pages):
@@ -288,7 +288,7 @@ def run(count: int, rounds: int) -> list[Timing]:
         seed(client, server.url, cipher, count)
         print(f"seeded {count} submissions in {time.perf_counter() - began:.1f} s", file=sys.stderr)
         ledger = Ledger(connect(server.url), cipher)
-        reader = Reader(ledger, None, Path(folder), patience=600.0)
+        reader = SubmissionQueries(ledger, None, Path(folder), patience=600.0)
         before, began = resident_mib(), time.perf_counter()
         total = reader.submissions(Filter()).total
         print(

@@ -33,7 +33,7 @@ from playwright.sync_api import (
 from service.app import create_app
 from service.context import ServiceContext, build
 from service.ops.actions import Actions
-from service.ops.queries import Reader
+from service.ops.queries import SubmissionQueries
 from service.sandbox.serve import served
 from service.sandbox.settings import SandboxSettings
 from service.sources.fetched_records import SourceRecords
@@ -117,7 +117,7 @@ class Console:
         url: str,
         sandbox: str,
         context: ServiceContext,
-        queries: Reader,
+        queries: SubmissionQueries,
         env: dict[str, str],
     ) -> None:
         self.url = url
@@ -222,7 +222,7 @@ def console(redis_url: str, sandbox: str, tmp_path: Path) -> Iterator[Console]:
         "PIPEDRIVE_PLAN": "unlimited",
     }
     context = build(Settings.for_service(env), env)
-    queries = Reader(context.ledger, context.sources, context.settings.data_dir)
+    queries = SubmissionQueries(context.ledger, context.sources, context.settings.data_dir)
     with running(create_app(context, queries=queries)) as url:
         yield Console(url, sandbox, context, queries, env)
 

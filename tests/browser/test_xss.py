@@ -278,7 +278,7 @@ def views(console: Console, planted: Planted) -> Iterator[View]:
 
 def _lists(console: Console) -> Iterator[View]:
     reader = console.queries
-    causes, sources = reader.causes().items, [line.source for line in reader.chart().sources]
+    causes, sources = reader.causes().items, [line.source for line in reader.activity().sources]
     pause = console.context.ledger.gate.find_pause()
     assert pause is not None
     yield View(

@@ -19,7 +19,7 @@ from typing import Any
 from tests.chaos.facts import Facts
 from tests.chaos.senders import Kind, Post, Told
 from worker.contract import MOVES, WORKING, State
-from worker.lead.note import marks
+from worker.lead.note import has_marker_of
 from worker.ledger import Record
 
 ENDS = {
@@ -157,7 +157,9 @@ def _notes(facts: Facts) -> Iterator[Violation]:
         by_lead[note["lead_id"]].append(note["content"])
     found = 0
     for record in facts.records.values():
-        mine = sum(marks(content, record.id) for content in by_lead.get(record.lead_id or "", []))
+        mine = sum(
+            has_marker_of(content, record.id) for content in by_lead.get(record.lead_id or "", [])
+        )
         found += mine
         if mine > 1 or (mine == 0 and record.note_id is not None):
             yield Violation("note", f"{mine} notes, and its note is {record.note_id}", record.id)

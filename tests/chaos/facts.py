@@ -74,7 +74,7 @@ def leftovers(client: redis.Redis, data_dir: Path) -> dict[str, Any]:
     """What is empty where nothing is at work: name -> what is there."""
     queue = open_queue(client)
     return {
-        "lines": [key.decode() for key in client.scan_iter(f"{keys.PREFIX}line:*", count=1000)],
+        "lines": [key.decode() for key in client.scan_iter(f"{keys.DEFAULT_ACCOUNT.prefix}person_queue:*", count=1000)],
         "leases": client.zcard(keys.LEASES),
         "due": client.zcard(keys.DUE),
         "queue": queue.get_job_ids(),

@@ -127,7 +127,7 @@ def run(plan: Plan, folder: Path) -> Outcome:
     outcome = Outcome(plan.seed, plan.submissions)
     settings = {"CHAOS_SECRET": "not-sent"} | plan.settings
     with (
-        mock.patch.object(processes, "LONGEST_DELAY", RESTART_SECONDS),
+        mock.patch.object(processes, "MAX_DELAY_SECONDS", RESTART_SECONDS),
         machine(folder, senders.CHAOS_SOURCES, fleet.Fleet, **settings) as running,
         progress(_line(plan, running, posts, outcome)),
     ):

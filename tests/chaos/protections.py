@@ -19,27 +19,27 @@ from msgspec import structs
 
 from worker import errors, fate
 from worker.delivery import delivery, unknown_outcome
-from worker.delivery.context import Run
+from worker.delivery.context import DeliveryRun
 from worker.ledger import Ledger
 from worker.ledger.rollback import StoreStatus
 from worker.ledger.schedule import Schedule
 from worker.queue.leases import Lease
-from worker.store import scripts
+from worker.store import keys, scripts
 
 VARIABLE = "CHAOS_WITHOUT"
 
-_settle, _source = unknown_outcome.settle, scripts.source
-_claim, _learn, _tidings = Ledger.claim, Ledger.learn, Ledger.store_status
+_settle, _source = unknown_outcome.settle_announced_create, scripts.source
+_claim, _learn, _store_status = Ledger.claim, Ledger.learn, Ledger.store_status
 
 
-def _repeat_blindly(run: Run, _: fate.Policy) -> None:
+def _repeat_blindly(run: DeliveryRun, _: fate.Policy) -> None:
     """An announced create is neither left to settle nor looked for: it is simply sent again."""
     if run.record.announced is not None:
         run.leases.announce(run.lease, run.record.announced)
-        run.learn(run.record.announced)
+        run.record_facts(run.record.announced)
 
 
-def _look_at_once(run: Run, policy: fate.Policy) -> None:
+def _look_at_once(run: DeliveryRun, policy: fate.Policy) -> None:
     _settle(run, structs.replace(policy, settle_seconds=0.0))
 
 
@@ -49,7 +49,9 @@ def _wait_the_delay_only(case: fate.Case) -> fate.Fate:
     )
 
 
-def _no_lines(self: Ledger, submission_id: str, token: str, lease_seconds: float, **_: str) -> Any:
+def _no_person_queues(
+    self: Ledger, submission_id: str, token: str, lease_seconds: float, **_: str
+) -> Any:
     return _claim(self, submission_id, token, lease_seconds)
 
 
@@ -59,8 +61,8 @@ def _write_nothing_down(
     _learn(self, submission_id, token, step, {})
 
 
-def _no_doubt(self: Ledger, *told: str, **more: Any) -> StoreStatus:
-    return structs.replace(_tidings(self, *told, **more), doubt=False)
+def _no_lookup(self: Ledger, *args: str, **options: Any) -> StoreStatus:
+    return structs.replace(_store_status(self, *args, **options), needs_lookup=False)
 
 
 def _script(name: str, old: str, new: str) -> Callable[[str], str]:
@@ -70,8 +72,9 @@ def _script(name: str, old: str, new: str) -> Callable[[str], str]:
     if old not in _source(name):
         raise ValueError(f"{name}.lua has no {old!r}")
 
-    def source(asked: str) -> str:
-        return _source(asked).replace(old, new) if asked == name else _source(asked)
+    def source(asked: str, account: keys.Account = keys.DEFAULT_ACCOUNT) -> str:
+        text = _source(asked, account)
+        return text.replace(old, new) if asked == name else text
 
     return source
 
@@ -96,10 +99,10 @@ SWITCHES: dict[str, tuple[Callable[[], Any], ...]] = {
     "duplicate-key": (
         lambda: mock.patch.object(scripts, "source", _script("ledger/accept", FIRST, "")),
     ),
-    "person-line": (_attribute(Ledger, "claim", _no_lines),),
+    "person-queue": (_attribute(Ledger, "claim", _no_person_queues),),
     "sweeper": (_attribute(Schedule, "abandoned", lambda *_: []),),
     "recorded-steps": (_attribute(Ledger, "learn", _write_nothing_down),),
-    "tide": (_attribute(Ledger, "tidings", _no_doubt),),
+    "rollback-lookup": (_attribute(Ledger, "store_status", _no_lookup),),
 }
 """Name of a protection -> what takes it out.
 
@@ -108,10 +111,10 @@ SWITCHES: dict[str, tuple[Callable[[], Any], ...]] = {
 `lease-deadline`  a process that was stopped asks its own clock right before a create
 `lease-token`     a create is announced only under the lease that is in force
 `duplicate-key`   record and duplicate key are one atomic step
-`person-line`     deliveries for one person go one after the other
+`person-queue`    deliveries for one person go one after the other
 `sweeper`         what a dead worker held goes back into the queue
 `recorded-steps`  each id is written down before the next call
-`tide`            what Redis may have forgotten is looked for before anything of it is made
+`rollback-lookup` what Redis may have forgotten is looked for before anything of it is made
 """
 
 

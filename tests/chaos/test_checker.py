@@ -13,7 +13,7 @@ from tests.chaos.checker import check
 from tests.chaos.facts import Facts
 from tests.chaos.senders import Kind, Post
 from worker.contract import Lead, Moment, State
-from worker.lead.note import mark
+from worker.lead.note import note_marker
 from worker.ledger import Record
 
 
@@ -62,7 +62,7 @@ def truth() -> Facts:
         leads=[{"id": "l1", "origin_id": "site:A"}, {"id": "l2", "origin_id": "site:C"}],
         persons=[{"emails": [{"value": "a@example.com"}]}, {"emails": [{"value": "c@example.com"}]}],
         organizations=[],
-        notes=[{"lead_id": f"l{place}", "content": f"hello<br>{mark('site', name)}"} for place, name in ((1, "A"), (2, "C"))],
+        notes=[{"lead_id": f"l{place}", "content": f"hello<br>{note_marker('site', name)}"} for place, name in ((1, "A"), (2, "C"))],
         accepted=2,
         books={"metrics": states, "status": states, "index": states},
     )  # fmt: skip
@@ -138,7 +138,7 @@ def uncounted(facts: Facts) -> None:
 
 
 def stuck_line(facts: Facts) -> None:
-    facts.leftovers["lines"] = ["leadline:line:1"]
+    facts.leftovers["lines"] = ["leadline:account:default:person_queue:1"]
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ settle-time     ... and not before it had time to be committed
 lease-deadline  a worker that was stopped asks its own clock right before a create
 lease-token     a create is announced only under the lease in force
 duplicate-key   record and duplicate key are one step
-person-line     one person's deliveries go one after the other
+person-queue    one person's deliveries go one after the other
 sweeper         what a dead worker held goes back into the queue
 recorded-steps  each id is written down before the next call
-tide            what Redis may have forgotten is looked for before anything of it is made
+rollback-lookup what Redis may have forgotten is looked for before anything of it is made
 """
 
 from __future__ import annotations
@@ -157,10 +157,10 @@ CONTROLS: dict[str, tuple[Callable[[Ground], Problems], str]] = {
     "lease-deadline": (stopped_after_the_announcement, "'leads': 2"),
     "lease-token": (stopped_before_the_announcement, "'leads': 2"),
     "duplicate-key": (same_key_again, "2 records"),
-    "person-line": (one_person_at_once, "persons for one e-mail"),
+    "person-queue": (one_person_at_once, "persons for one e-mail"),
     "sweeper": (worker_killed, "is delivering"),
     "recorded-steps": (note_refused, "'leads': 2"),
-    "tide": (set_back, "'notes': 2"),
+    "rollback-lookup": (set_back, "'notes': 2"),
 }
 """Protection -> what happens, and what is reported without it."""
 

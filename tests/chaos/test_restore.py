@@ -221,7 +221,7 @@ def test_without_the_look_it_does(world: World, existing: str, doubled: set[str]
     store = world.copied("redis")
     world.work()
     world.restart(lambda: world.put_back("redis", store))
-    with without("tide"):
+    with without("rollback-lookup"):
         world.work()
     assert doubled & set(world.doubles())
 
@@ -241,7 +241,7 @@ def test_a_restart_that_lost_nothing_costs_nothing(world: World) -> None:
     spent = world.account.tokens()
     assert world.road.deliver(waiting).state is State.DELIVERED
     assert world.account.tokens() - spent == usual
-    assert world.road.redis.hget(keys.ROLLBACK, "horizon") is None
+    assert world.road.redis.hget(keys.ROLLBACK, "restored_at") is None
 
 
 def test_a_worker_that_left_in_order_is_not_waited_for(world: World) -> None:
@@ -253,7 +253,7 @@ def test_a_worker_that_left_in_order_is_not_waited_for(world: World) -> None:
     old.store_status(leaves=True)
     world.restart()
     assert world.road.sent(email="next@example.com").state is State.DELIVERED
-    assert world.road.redis.hget(keys.ROLLBACK, "horizon") is None
+    assert world.road.redis.hget(keys.ROLLBACK, "restored_at") is None
 
 
 def test_what_was_delivered_by_a_worker_that_left_since_is_found(world: World) -> None:

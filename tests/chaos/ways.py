@@ -313,7 +313,7 @@ def _account(
 
 def _left(ground: Ground) -> Problems:
     """Nothing of the machinery is left over, and the books balance."""
-    left = list(ground.redis.scan_iter(f"{keys.PREFIX}line:*")) + [
+    left = list(ground.redis.scan_iter(f"{keys.DEFAULT_ACCOUNT.prefix}person_queue:*")) + [
         key for key in (keys.LEASES, keys.DUE) if ground.redis.exists(key)
     ]
     problems = [f"left over: {left}"] if left else []

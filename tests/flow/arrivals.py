@@ -11,7 +11,7 @@ import redis as redis_py
 from msgspec import structs
 from ulid import ULID
 
-from service.intake.submissions import submissions
+from service.intake.submissions import build_submissions
 from service.sources.normalize import process_request
 from service.sources.redact import redact_request
 from service.sources.request import InboundRequest
@@ -25,7 +25,7 @@ AT = 1_700_000_000.0
 
 def arrived(source: Source, request: InboundRequest, at: float = AT) -> list[Submission]:
     """What the door makes of a request; without duplicate keys, so that each is stored."""
-    made = submissions(
+    made = build_submissions(
         source,
         request,
         process_request(source, request, at),

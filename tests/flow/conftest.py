@@ -20,10 +20,10 @@ from service.sandbox.settings import SandboxSettings
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
 from worker.contract import Lead, State
-from worker.delivery import Delivery, Workshop
+from worker.delivery import Delivery, DeliveryContext
 from worker.encryption import Cipher
 from worker.fate import Policy
-from worker.lead.settings import LeadSettings, SourceWriting
+from worker.lead.settings import LeadMapping, LeadSettings
 from worker.ledger import Ledger, Record
 from worker.ledger.contact_cache import ContactCache
 from worker.ledger.rollback import RollbackDetector
@@ -121,27 +121,27 @@ class Road:
     def ahead(self, seconds: float) -> None:
         """Time passes, and workers are there meanwhile."""
         self.skew += seconds
-        self.redis.hset(keys.ROLLBACK, "beat", self.clock())
+        self.redis.hset(keys.ROLLBACK, "tick_at", self.clock())
 
     def settings(self, **changes: Any) -> None:
         self.lead_settings = structs.replace(self.lead_settings, **changes)
 
-    def workshop(self) -> tuple[Workshop, PipedriveClientFactory]:
+    def workshop(self) -> tuple[DeliveryContext, PipedriveClientFactory]:
         settings = Settings(
             pipedrive_api_token=Secret(TOKEN),
             pipedrive_base_url=self.account.url,
             pipedrive_plan="unlimited",
         )
         office = PipedriveClientFactory(settings, self.redis, self.meter, self.clock)
-        workshop = Workshop(
+        workshop = DeliveryContext(
             ledger=self.ledger,
             leases=Leases(self.ledger),
-            memory=ContactCache(self.redis),
-            catalogue=office.catalogue,
+            contacts=ContactCache(self.redis),
+            metadata=office.metadata,
             sweeper=self.sweeper,
             meter=self.meter,
             policy=self.policy,
-            writings={"contact": SourceWriting("contact", self.lead_settings)},
+            mappings={"contact": LeadMapping("contact", self.lead_settings)},
             clock=self.clock,
             pause=lambda _: None,
         )

@@ -17,7 +17,7 @@ from service.app import create_app
 from service.context import ServiceContext
 from service.intake import endpoint
 from service.ops.actions import Actions
-from service.ops.queries import Reader
+from service.ops.queries import SubmissionQueries
 from service.sources.request import InboundRequest, NormalizationResult, Outcome, SourceEvent
 from service.sources.schema import Rate, Source, SourceSecret, VerifySettings
 from worker.accept.acceptor import Acceptor
@@ -71,7 +71,7 @@ class World:
     """
 
     def __init__(
-        self, client: TestClient[Litestar], context: ServiceContext, queries: Reader
+        self, client: TestClient[Litestar], context: ServiceContext, queries: SubmissionQueries
     ) -> None:
         self.client = client
         self.context = context
@@ -144,9 +144,9 @@ def open_world(
         aredis=astore,
         meter=meter,
     )
-    queries = Reader(context.ledger, context.sources, context.settings.data_dir)
+    queries = SubmissionQueries(context.ledger, context.sources, context.settings.data_dir)
     with TestClient(create_app(context, queries=queries)) as client:
         world = World(client, context, queries)
-        monkeypatch.setattr(endpoint, "judge", world.judge)
-        monkeypatch.setattr(endpoint, "scrub", scrub)
+        monkeypatch.setattr(endpoint, "process_request", world.judge)
+        monkeypatch.setattr(endpoint, "redact_request", scrub)
         yield world

@@ -1,4 +1,4 @@
-"""The watch with a real Redis and a real webhook: what is told, by whom, and what is told again."""
+"""The monitor with a real Redis and a real webhook: what is sent, by whom, and what is sent again."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class World:
     def clock(self) -> float:
         return time.time() + self.ahead
 
-    def watch(self, redis: redis_py.Redis | None = None, folder: Path | None = None) -> Monitor:
+    def monitor(self, redis: redis_py.Redis | None = None, folder: Path | None = None) -> Monitor:
         ledger = Ledger(redis or self.redis, Cipher(()))
         return Monitor(ledger, folder or self.folder, self._webhook, 900.0, self.clock)
 
@@ -105,117 +105,111 @@ def world(
         yield World(redis, aredis, tmp_path, *channel, http)
 
 
-def test_the_first_dead_letter_is_told_once_and_its_end_once(world: World) -> None:
-    """One message for the first dead letter, none while it stays, one when there are none any
-    more.
-    """
-    watch = world.watch()
-    watch.tick()
+def test_the_first_dead_letter_is_sent_once_and_its_end_once(world: World) -> None:
+    """One message for the first dead letter, none while it stays, one when no more are left."""
+    monitor = world.monitor()
+    monitor.tick()
     assert world.channel.texts == []
     world.dead(1)
-    watch.tick()
-    watch.tick()
-    [told] = world.channel.texts
-    assert "1 lead could not be delivered, for one cause" in told
-    assert "ada@example.com" not in told
+    monitor.tick()
+    monitor.tick()
+    [text] = world.channel.texts
+    assert "1 lead could not be delivered, for one cause" in text
+    assert "ada@example.com" not in text
     world.redis.delete(keys.state(State.DEAD))
-    watch.tick()
+    monitor.tick()
     world.ahead = 301.0
-    watch.tick()
+    monitor.tick()
     assert world.channel.texts[1:] == [
         ":white_check_mark: *Leadline*: Recovered: no dead letters are left"
     ]
 
 
 def test_an_ignored_cause_wakes_nobody(world: World) -> None:
-    """What people chose to ignore is not told, until somebody dies of it again."""
+    """A cause that people chose to ignore is not sent until another lead fails for it."""
     world.dead(1)
     [raw] = world.redis.zrange(keys.state(State.DEAD), 0, -1)
     cause = Ledger(world.redis, Cipher(())).get(str(raw, "ascii")).cause  # type: ignore[union-attr, arg-type]
     ignore(world.redis, cause_id(cause), time.time() + 1)
-    world.watch().tick()
+    world.monitor().tick()
     assert world.channel.texts == []
     world.redis.zadd(keys.state(State.DEAD), {str(raw, "ascii"): time.time() + 2})  # type: ignore[arg-type]
     world.redis.delete(keys.ALERTS_LOCK)
-    world.watch().tick()
+    world.monitor().tick()
     assert len(world.channel.texts) == 1
 
 
-def test_a_cause_that_grows_is_told_again(world: World) -> None:
+def test_a_growing_cause_is_sent_again(world: World) -> None:
     """At ten dead letters of one cause, and at each doubling."""
-    watch = world.watch()
+    monitor = world.monitor()
     for count, ahead in ((10, 0.0), (5, 400.0), (5, 800.0)):
         world.dead(count)
         world.ahead = ahead
-        watch.tick()
-    grown = [text for text in world.channel.texts if "dead of one cause" in text]
-    assert [text.split("*: ")[1].split(" dead")[0] for text in grown] == ["10 leads", "20 leads"]
+        monitor.tick()
+    grown = [text for text in world.channel.texts if "failed for one cause" in text]
+    assert [text.split("*: ")[1].split(" failed")[0] for text in grown] == ["10 leads", "20 leads"]
 
 
-def test_what_the_webhook_refuses_is_told_later(world: World) -> None:
-    """A message counts as told once the webhook took it; the address stays out of the log."""
+def test_what_the_webhook_refuses_is_sent_later(world: World) -> None:
+    """A message counts as sent once the webhook took it; the address stays out of the log."""
     world.dead(1)
     world.channel.status = 500
     with capture_logs() as logs:
-        world.watch().tick()
+        world.monitor().tick()
     assert [line["error"] for line in logs if "webhook" in line["event"]] == ["status 500"]
     assert "/hook" not in str(logs)
     world.channel.status = 200
-    world.watch().tick()
+    world.monitor().tick()
     assert len(world.channel.texts) == 0, "another process has the turn"
     world.redis.delete(keys.ALERTS_LOCK)
-    world.watch().tick()
+    world.monitor().tick()
     assert len(world.channel.texts) == 1
 
 
-def test_of_several_processes_one_tells(world: World) -> None:
+def test_of_several_processes_one_sends(world: World) -> None:
     """Four processes that watch at once send one message."""
     world.dead(1)
-    watches = [world.watch() for _ in range(4)]
+    monitors = [world.monitor() for _ in range(4)]
     for _ in range(3):
-        for watch in watches:
-            watch.tick()
+        for monitor in monitors:
+            monitor.tick()
     assert len(world.channel.texts) == 1
 
 
-def test_a_redis_that_is_away_is_told_by_each_machine(world: World, tmp_path: Path) -> None:
-    """Half a minute without Redis is told with the size of the spool, and so is its return,
-    whichever process sees it.
-    """
+def test_each_machine_reports_an_unreachable_redis(world: World, tmp_path: Path) -> None:
+    """Half a minute without Redis is sent with the size of the spool; any process sends its return."""
     away = connect("redis://127.0.0.1:1/0", name="away")
-    world.watch(away).tick()
+    world.monitor(away).tick()
     world.ahead = 31.0
-    world.watch(away).tick()
-    world.watch(away, tmp_path / "another").tick()
-    assert [("Redis is away" in text, "0 leads" in text) for text in world.channel.texts] == [
-        (True, True)
-    ]
+    world.monitor(away).tick()
+    world.monitor(away, tmp_path / "another").tick()
+    assert [
+        ("Redis is unreachable" in text, "0 leads" in text) for text in world.channel.texts
+    ] == [(True, True)]
     world.ahead = 60.0
-    world.watch().tick()
+    world.monitor().tick()
     world.ahead = 125.0
-    world.watch().tick()
+    world.monitor().tick()
     assert world.channel.texts[-1].endswith("Recovered: Redis is back")
     away.close()
 
 
 def test_a_source_that_falls_silent(world: World) -> None:
-    """A source that spoke every hour for days and then stops is told once, and again when it
-    speaks.
-    """
+    """A source that was active hourly for days and stops is sent once, and again when it is back."""
     series = 'leadline_submissions_total{outcome="accepted",source="contact"}'
-    watch = world.watch()
+    monitor = world.monitor()
     for hour in range(5 * 24):
         world.redis.hincrbyfloat(keys.METRICS, series, 20)
         world.ahead = hour * 3600.0
-        watch.tick()
+        monitor.tick()
         world.redis.delete(keys.ALERTS_LOCK)
-        watch = world.watch()
+        monitor = world.monitor()
     assert world.channel.texts == []
     world.ahead += 3 * 3600.0
-    watch.tick()
-    [told] = world.channel.texts
-    assert "contact usually speaks at this hour and has been silent for 3 h" in told
+    monitor.tick()
+    [text] = world.channel.texts
+    assert "contact is usually active at this hour and has been silent for 3 h" in text
     world.redis.hincrbyfloat(keys.METRICS, series, 1)
     world.ahead += 15.0
-    watch.tick()
-    assert world.channel.texts[-1].endswith("Recovered: the source contact speaks again")
+    monitor.tick()
+    assert world.channel.texts[-1].endswith("Recovered: the source contact is active again")

@@ -57,7 +57,7 @@ def slot(
     )
     office.in_flight = entrance or office.in_flight
     workshop, _ = road.workshop()
-    return kind(replace(workshop, catalogue=office.catalogue), office.new_client)
+    return kind(replace(workshop, catalogue=office.metadata), office.new_client)
 
 
 def refusals(account: Account) -> list[int]:
@@ -146,4 +146,6 @@ def test_a_create_that_is_not_sent_costs_nothing(road: Road, account: Account) -
     road.deliver(road.accept(), slot(road, Overtaken))
     assert "persons.add" not in account.calls()
     assert road.redis.zcard(keys.DEFAULT_ACCOUNT.allowance("burst")) == len(account.calls())
-    assert int(road.redis.get(keys.DEFAULT_ACCOUNT.allowance("left")) or 0) == DAY - account.tokens()
+    assert (
+        int(road.redis.get(keys.DEFAULT_ACCOUNT.allowance("left")) or 0) == DAY - account.tokens()
+    )

@@ -13,9 +13,9 @@ from click.testing import CliRunner, Result
 from msgspec import structs
 
 from service.cli.main import main
-from service.cli.output import counted
+from service.cli.output import count_progress
 from service.reports import stored
-from service.reports.attribution import Tally, public
+from service.reports.attribution import AttributionCounter, public_name
 from service.sources.source_file.loader import build_lead_mappings, load_sources
 from tests.flow.arrivals import AT, Client, arrived, store
 from tests.redis.store import submission
@@ -188,7 +188,7 @@ def test_attribution_is_bounded_and_impersonal() -> None:
     """However many campaigns there are, and whatever stands in them, the report stays small and
     names nobody.
     """
-    tally = Tally(build_lead_mappings(load_sources(OLD, {})))
+    tally = AttributionCounter(build_lead_mappings(load_sources(OLD, {})))
     template = spooled_record(submission(source="contact"))
     for number in range(1_500):
         lead = Lead(email="a@example.com", utm=Utm(campaign=f"c{number}", source=f"s{number}"))
@@ -197,7 +197,7 @@ def test_attribution_is_bounded_and_impersonal() -> None:
     assert len(share.campaigns) <= 1_001
     assert share.campaigns["(others)"].leads == 500
     assert len(share.unmatched_from) <= 1_001
-    assert public("ada@example.com") == "(an address)"
+    assert public_name("ada@example.com") == "(an address)"
 
 
 def test_the_stream_pages_through_equal_times(
@@ -224,10 +224,10 @@ def test_the_stream_pages_through_equal_times(
 
 def test_progress_is_told_after_two_seconds(capsys: pytest.CaptureFixture[str]) -> None:
     """A short command says nothing; a long one says every other second how far it is."""
-    assert list(counted(range(3), "looked at", clock=lambda: 0.0)) == [0, 1, 2]
+    assert list(count_progress(range(3), "looked at", clock=lambda: 0.0)) == [0, 1, 2]
     assert capsys.readouterr().err == ""
     ticks = iter(range(100))
-    assert len(list(counted(range(6), "looked at", clock=lambda: float(next(ticks))))) == 6
+    assert len(list(count_progress(range(6), "looked at", clock=lambda: float(next(ticks))))) == 6
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].endswith("looked at ...")
     assert len(lines) == 3

@@ -12,7 +12,7 @@ import pytest
 import redis as redis_py
 from click.testing import CliRunner, Result
 
-from service.checks.environment import check_store, shown
+from service.checks.environment import check_store, redact_url
 from service.cli.main import main
 from tests.flow.conftest import TOKEN, Account
 from worker.settings import SETTINGS
@@ -317,7 +317,7 @@ def test_redis_that_is_away(run: Run) -> None:
     result = run("--json", REDIS_URL="redis://ada:s3cret@127.0.0.1:1/0")
     assert one(findings(result), "cannot be reached") == ("fail", "redis", "REDIS_URL")
     assert "s3cret" not in result.output
-    assert shown("redis+sentinel://:pw@a:1,b:2/main/0") == "redis+sentinel://a:1,b:2/main/0"
+    assert redact_url("redis+sentinel://:pw@a:1,b:2/main/0") == "redis+sentinel://a:1,b:2/main/0"
 
 
 def test_missing_names(run: Run, everything: dict[str, str]) -> None:

@@ -184,7 +184,7 @@ def test_the_answer_is_that_of_the_service(
     from service.sources.source_file.loader import load_sources
 
     with open_world(redis_url, monkeypatch) as world:
-        monkeypatch.setattr(endpoint, "judge", judging.process_request)
+        monkeypatch.setattr(endpoint, "process_request", judging.process_request)
         for name, source in load_sources(SOURCES, {}, secrets=()).sources.items():
             world.context.sources.sources[name] = source
         for body in (

@@ -154,7 +154,7 @@ def test_new_with_a_secret(run: Run) -> None:
     )
     result = run("new", "-", *words, "--secret-env", "ACME", body=body, env={"ACME": "s3cret"})
     assert (
-        load_sources(result.stdout, {"ACME_SECRET": "x"}).sources["acme"].check.signed
+        load_sources(result.stdout, {"ACME_SECRET": "x"}).sources["acme"].verification.signed
         == "{timestamp}:{body}"
     )
     assert "s3cret" not in result.stdout + result.stderr

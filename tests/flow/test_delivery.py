@@ -7,7 +7,7 @@ import pytest
 from tests.flow.conftest import Account, Road
 from tests.polling import eventually
 from worker.contract import Result, State, Utm
-from worker.delivery.duplicates import Doubles, count
+from worker.delivery.duplicates import DuplicateChecks, count_duplicates
 from worker.settings import Settings
 from worker.store import keys
 
@@ -285,12 +285,12 @@ def test_a_commit_after_the_look_is_reported(
     done = road.again(record.id, 200)
     assert done.state is State.DELIVERED
     assert eventually(lambda: len(account.state()[kind]) == 2)
-    found = Doubles(road.redis, road.ledger, road.workshop()[1].new_client())
-    found.beat()
-    assert count(road.redis) == 0
+    found = DuplicateChecks(road.redis, road.ledger, road.workshop()[1].new_client())
+    found.tick()
+    assert count_duplicates(road.redis) == 0
     road.ahead(800)
-    found.beat()
-    assert count(road.redis) == 1
+    found.tick()
+    assert count_duplicates(road.redis) == 1
     assert road.redis.hkeys(keys.DUPLICATES) == [record.id.encode()]
     assert road.redis.zcard(keys.DUPLICATE_CHECKS) == 0
 
@@ -301,8 +301,8 @@ def test_what_was_made_again_and_is_alone_is_not_reported(road: Road, account: A
     road.again(road.sent().id, 200)
     assert road.redis.zcard(keys.DUPLICATE_CHECKS) == 2
     road.ahead(800)
-    Doubles(road.redis, road.ledger, road.workshop()[1].new_client()).beat()
-    assert (road.redis.zcard(keys.DUPLICATE_CHECKS), count(road.redis)) == (0, 0)
+    DuplicateChecks(road.redis, road.ledger, road.workshop()[1].new_client()).tick()
+    assert (road.redis.zcard(keys.DUPLICATE_CHECKS), count_duplicates(road.redis)) == (0, 0)
 
 
 def test_a_converted_lead_is_found_among_the_deals(road: Road, account: Account) -> None:

@@ -15,7 +15,7 @@ from service.checks.finding import Level
 from tests.flow.conftest import TOKEN, Account
 from worker.drift import drift
 from worker.drift.drift import DriftGuard, DriftReport
-from worker.lead.settings import LeadSettings, SourceWriting
+from worker.lead.settings import LeadMapping, LeadSettings
 from worker.main import PipedriveClientFactory
 from worker.metrics import Gauges, Meter, expose
 from worker.pipedrive.metadata import MetadataKind
@@ -24,8 +24,8 @@ from worker.store import keys
 from worker.values import Secret
 
 WRITINGS = {
-    "one": SourceWriting("one", LeadSettings(labels=["Website", "Summer"], channel="Web forms")),
-    "two": SourceWriting(
+    "one": LeadMapping("one", LeadSettings(labels=["Website", "Summer"], channel="Web forms")),
+    "two": LeadMapping(
         "two", LeadSettings(labels=["Summer"], custom={"Shoe size": "{answers.size}"})
     ),
 }
@@ -48,11 +48,11 @@ class World:
             pipedrive_plan="unlimited",
         )
 
-    def guard(self, writings: Mapping[str, SourceWriting] = WRITINGS) -> DriftGuard:
+    def guard(self, writings: Mapping[str, LeadMapping] = WRITINGS) -> DriftGuard:
         office = PipedriveClientFactory(self.settings, self.redis, Meter(), self.clock)
-        return DriftGuard(self.redis, writings, office.catalogue, self.clock)
+        return DriftGuard(self.redis, writings, office.metadata, self.clock)
 
-    def look(self, writings: Mapping[str, SourceWriting] = WRITINGS) -> DriftReport:
+    def look(self, writings: Mapping[str, LeadMapping] = WRITINGS) -> DriftReport:
         self.redis.delete(keys.DEFAULT_ACCOUNT.drift_lock)
         self.guard(writings).tick()
         report = drift.last_report(self.redis)
@@ -109,7 +109,7 @@ def test_what_a_retry_finds_mended_is_said_to_lack_no_more(world: World, account
         "/v1/leadLabels", json={"name": "Summer", "color": "green"}, headers={"x-api-token": TOKEN}
     ).raise_for_status()
     world.ahead = 60.0
-    PipedriveClientFactory(world.settings, world.redis, Meter(), world.clock).catalogue.refresh(
+    PipedriveClientFactory(world.settings, world.redis, Meter(), world.clock).metadata.refresh(
         [MetadataKind.LABELS]
     )
     calls = len(account.calls())
@@ -120,7 +120,7 @@ def test_what_a_retry_finds_mended_is_said_to_lack_no_more(world: World, account
 def test_another_source_file_is_looked_at_at_once(world: World) -> None:
     """A change of the source file does not wait for the hour."""
     world.look()
-    assert said(world.look({"one": SourceWriting("one", LeadSettings(labels=["Website"]))})) == {}
+    assert said(world.look({"one": LeadMapping("one", LeadSettings(labels=["Website"]))})) == {}
 
 
 def test_one_worker_of_several_looks(world: World, account: Account) -> None:

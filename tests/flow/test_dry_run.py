@@ -8,8 +8,8 @@ import pytest
 
 from tests.flow.conftest import Account, Road
 from worker.contract import Lead, State
-from worker.delivery.dry_run import DryRun, Rehearsal
-from worker.lead.settings import SourceWriting
+from worker.delivery.dry_run import DryRun, DryRunner
+from worker.lead.settings import LeadMapping
 
 
 def rehearse(road: Road, submission_id: str, **edit: Any) -> DryRun:
@@ -18,8 +18,8 @@ def rehearse(road: Road, submission_id: str, **edit: Any) -> DryRun:
     lead = Lead(
         **{name: edit.get(name, getattr(record.lead, name)) for name in Lead.__struct_fields__}
     )
-    writings = {"contact": SourceWriting("contact", road.lead_settings)}
-    return Rehearsal(road.redis, writings, road.clock).of(record, lead)
+    writings = {"contact": LeadMapping("contact", road.lead_settings)}
+    return DryRunner(road.redis, writings, road.clock).run(record, lead)
 
 
 def warm(road: Road) -> None:
@@ -136,7 +136,7 @@ def test_names_that_were_never_read_are_not_judged(road: Road) -> None:
     problem.
     """
     told = rehearse(road, road.accept())
-    assert (told.problems, told.catalogue_at) == ([], None)
+    assert (told.problems, told.names_read_at) == ([], None)
 
 
 def test_what_is_done_is_not_done_again(road: Road) -> None:
@@ -152,5 +152,5 @@ def test_a_source_that_is_gone_is_a_problem(road: Road) -> None:
     """A submission of a source that the file no longer has is told so."""
     waiting = road.record(road.accept())
     assert waiting.lead is not None
-    [problem] = Rehearsal(road.redis, {}, road.clock).of(waiting, waiting.lead).problems
+    [problem] = DryRunner(road.redis, {}, road.clock).run(waiting, waiting.lead).problems
     assert problem.setting == "sources.contact"

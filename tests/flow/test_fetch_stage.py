@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from service.cli.run import FETCH
+from service.cli.run import WORKER_SECRETS
 from service.sources.fetched_records import SourceRecords
 from service.sources.normalize import process_request
 from service.sources.request import InboundRequest, Outcome
@@ -89,7 +89,9 @@ def told(
     asked.
     """
     file = load_sources(
-        SOURCES.replace("{base}", graph.url), {"META_PAGE_TOKEN": "page-token"}, secrets=FETCH
+        SOURCES.replace("{base}", graph.url),
+        {"META_PAGE_TOKEN": "page-token"},
+        secrets=WORKER_SECRETS,
     )
     headers = [("content-type", "application/json")]
     reading = process_request(
@@ -109,7 +111,9 @@ def told(
         shop = replace(workshop, writings=build_lead_mappings(file))
         records = SourceRecords(FixedSources(file.sources))
         delivery = Delivery(
-            shop, office.new_client, lambda one: Fetcher(office.new_http(), records, one.attempted)
+            shop,
+            office.new_client,
+            lambda one: Fetcher(office.new_http(), records, one.record_attempt),
         )
         return road.deliver(mine.id, delivery)
 

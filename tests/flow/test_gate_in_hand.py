@@ -18,7 +18,7 @@ from worker.delivery import Delivery
 from worker.errors import Gated
 from worker.main import PipedriveClientFactory
 from worker.pipedrive.calls import LEADS_GET
-from worker.pipedrive.rate_limiter import Allowance, Place, Plan
+from worker.pipedrive.rate_limiter import ApiLimits, RateLimiter, Ticket
 from worker.queue.rq_queue import open_queue
 from worker.settings import Settings
 from worker.store import keys
@@ -114,15 +114,16 @@ def test_the_gate_is_asked_with_the_allowance(redis: redis_py.Redis) -> None:
     """A closed gate stops each call of a submission but that of the one which tries it; calls for
     nobody are not asked.
     """
-    allowance = Allowance(redis, Plan(burst=20, tokens=1000))
+    allowance = RateLimiter(redis, ApiLimits(calls_per_window=20, daily_tokens=1000))
     redis.hset(
-        keys.DEFAULT_ACCOUNT.gate, mapping={"mode": "probe", "until": 1_900_000_000.5, "reason": "credentials"}
+        keys.DEFAULT_ACCOUNT.gate,
+        mapping={"mode": "probe", "until": 1_900_000_000.5, "reason": "credentials"},
     )
     redis.set(keys.DEFAULT_ACCOUNT.probe, "tries")
     for who in ("", "tries"):
-        assert allowance.ask(LEADS_GET, Place(who=who), 1) == 0
+        assert allowance.acquire(LEADS_GET, Ticket(submission_id=who), 1) == 0
     with pytest.raises(Gated) as caught:
-        allowance.ask(LEADS_GET, Place(who="other"), 1)
+        allowance.acquire(LEADS_GET, Ticket(submission_id="other"), 1)
     assert (caught.value.until, caught.value.reason) == (1_900_000_000.5, "credentials")
     redis.hset(keys.DEFAULT_ACCOUNT.gate, "mode", "timed")
-    assert allowance.ask(LEADS_GET, Place(who="other"), 1) == 0
+    assert allowance.acquire(LEADS_GET, Ticket(submission_id="other"), 1) == 0

@@ -11,7 +11,7 @@ import redis as redis_py
 from structlog.testing import capture_logs
 
 from service.sources.request import CustomResponse, FieldError, NormalizationResult, Outcome
-from service.web.problems import KINDS
+from service.web.problems import PROBLEM_KINDS
 from tests.flow.intake_world import HTML, SITE, World, a_reading, an_event, open_world
 from worker.contract import Lead, State
 from worker.errors import StoreUnavailable
@@ -31,11 +31,11 @@ def stored(redis: redis_py.Redis) -> int:
 
 def check_problem(answer: Any, kind: str, status: int | None = None) -> dict[str, Any]:
     """The answer is this problem, complete and in the right media type."""
-    assert answer.status_code == (status or KINDS[kind].status)
+    assert answer.status_code == (status or PROBLEM_KINDS[kind].status)
     assert answer.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = answer.json()
     assert body["type"] == f"/docs#problem-{kind}"
-    assert body["title"] == KINDS[kind].title
+    assert body["title"] == PROBLEM_KINDS[kind].title
     assert body["status"] == answer.status_code
     assert body["instance"] == answer.headers["x-request-id"]
     assert isinstance(body["errors"], list)
@@ -156,7 +156,7 @@ def test_a_fault_of_the_judge_is_no_fault_of_the_server(world: World) -> None:
         answer = world.post()
     check_problem(answer, "unreadable")
     assert "ada@" not in answer.text
-    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["judge failed"]
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["normalize failed"]
 
 
 @pytest.mark.parametrize(
@@ -468,7 +468,7 @@ def test_a_browser_sees_problems_as_a_page(world: World) -> None:
     )
     page = world.post(accept=HTML)
     assert page.status_code == 422
-    assert KINDS["no-contact"].title in page.text
+    assert PROBLEM_KINDS["no-contact"].title in page.text
     assert "&lt;script&gt;" in page.text
     assert "<script" not in page.text
     assert page.headers["x-request-id"] in page.text
@@ -570,7 +570,7 @@ def test_one_log_line_per_submission_without_personal_data(world: World) -> None
     with capture_logs() as lines:
         answer = world.post("typeform", {"email": "ada@acme.example"}, user_agent="Ada's browser")
     (line,) = [each for each in lines if each["event"] == "submission"]
-    assert line["id"] == answer.json()["id"]
+    assert line["submission_id"] == answer.json()["id"]
     assert line["request_id"] == answer.headers["x-request-id"]
     assert (line["source"], line["outcome"], line["status"], line["bytes"]) == (
         "typeform",
@@ -584,15 +584,15 @@ def test_one_log_line_per_submission_without_personal_data(world: World) -> None
 
 def test_refused_requests_can_be_looked_up_for_a_while(world: World, redis: redis_py.Redis) -> None:
     """Per source the newest refusals are kept without their body, for a day."""
-    from service.intake.refusals import KEPT, recent
+    from service.intake.refusals import MAX_REFUSALS, recent_refusals
 
     world.reading = a_reading(Outcome.REFUSED, status=401, detail="The signature does not match.")
-    for _ in range(KEPT + 3):
+    for _ in range(MAX_REFUSALS + 3):
         world.post("typeform", {"email": "ada@acme.example"})
     world.client.__exit__(None, None, None)  # the last flush
     world.client.__enter__()
-    entries = recent(redis, "typeform")
-    assert len(entries) == KEPT
+    entries = recent_refusals(redis, "typeform")
+    assert len(entries) == MAX_REFUSALS
     assert entries[0]["reason"] == "The signature does not match."
     assert "ada@" not in str(entries)
     assert 0 < redis.ttl(keys.refusals("typeform")) <= 24 * 3600

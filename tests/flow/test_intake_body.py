@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from service.web.body import media_type, read
+from service.web.body import media_type, read_body
 from service.web.problems import HttpProblem
 
 
@@ -42,7 +42,7 @@ GONE = {"type": "http.disconnect"}
 )
 def test_the_parts_make_the_body(messages: list[dict[str, Any]], body: bytes) -> None:
     """Parts are joined in order; exactly the limit is allowed."""
-    assert asyncio.run(read(sender(*messages), 10)) == body
+    assert asyncio.run(read_body(sender(*messages), 10)) == body
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_the_parts_make_the_body(messages: list[dict[str, Any]], body: bytes) ->
 def test_what_goes_wrong_with_a_body(messages: list[dict[str, Any]], kind: str) -> None:
     """Too much is refused as soon as it is seen, a hang-up and a stall each by their own name."""
     with pytest.raises(HttpProblem) as caught:
-        asyncio.run(read(sender(*messages), 10, seconds=0.01))
+        asyncio.run(read_body(sender(*messages), 10, seconds=0.01))
     assert caught.value.kind == kind
     assert caught.value.headers["Connection"] == "close"
 

@@ -12,7 +12,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from service.docs_document import openapi
 from service.sources.request import Outcome
-from service.web.problems import KINDS
+from service.web.problems import PROBLEM_KINDS
 from tests.flow.intake_world import World, a_reading, open_world
 
 
@@ -84,7 +84,7 @@ def test_every_answer_to_a_post_is_documented() -> None:
     """Each status the intake can give stands in the document."""
     statuses = {
         str(kind.status)
-        for name, kind in KINDS.items()
+        for name, kind in PROBLEM_KINDS.items()
         if name not in ("internal", "method", "state", "count")
     }
     assert statuses <= set(operations()["/in/{source}", "post"]["responses"])
@@ -112,7 +112,7 @@ def test_the_page_works_without_the_internet(world: World) -> None:
     assert answer.status_code == 200
     assert "script" not in page.tags
     assert all(link.startswith("/") and not link.startswith("//") for link in page.links)
-    assert {f"problem-{name}" for name in KINDS} <= set(page.ids)
+    assert {f"problem-{name}" for name in PROBLEM_KINDS} <= set(page.ids)
     assert {operation["operationId"] for operation in operations().values()} <= set(page.ids)
     assert all(path in answer.text for path, _ in operations())
     assert "style-src 'self'" in answer.headers["content-security-policy"]

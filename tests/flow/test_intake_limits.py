@@ -12,8 +12,8 @@ import redis as redis_py
 import redis.asyncio as redis_asyncio
 
 from service.sources.schema import Rate
-from service.web.client_address import client_address, limited_as
-from service.web.rate_limit import MOST_ADDRESSES, Limiter
+from service.web.client_address import client_address, rate_limit_address
+from service.web.rate_limit import MAX_LOCAL_ADDRESSES, AddressRateLimiter
 from worker.accept.breaker import Breaker
 from worker.store import keys
 from worker.store.connection import connect_async
@@ -37,7 +37,10 @@ def test_the_count_is_exact_when_many_ask_at_once(aredis: Clients) -> None:
 
     async def ask() -> list[float]:
         async with aredis() as one, aredis() as other:
-            limiters = [Limiter(one, Breaker(one)), Limiter(other, Breaker(other))]
+            limiters = [
+                AddressRateLimiter(one, Breaker(one)),
+                AddressRateLimiter(other, Breaker(other)),
+            ]
             rate = Rate(count=10, seconds=600.0)
             return await asyncio.gather(
                 *(limiters[n % 2].wait_seconds("s", "1.2.3.4", rate) for n in range(50))
@@ -55,7 +58,7 @@ def test_addresses_and_sources_do_not_share(aredis: Clients, redis: redis_py.Red
 
     async def ask() -> list[float]:
         async with aredis() as store:
-            limiter, rate = Limiter(store, Breaker(store)), Rate(count=1, seconds=60.0)
+            limiter, rate = AddressRateLimiter(store, Breaker(store)), Rate(count=1, seconds=60.0)
             return [
                 await limiter.wait_seconds(source, address, rate)
                 for source, address in [("a", "1"), ("a", "2"), ("b", "1")]
@@ -76,7 +79,7 @@ def test_a_clock_set_back_locks_nobody_out(aredis: Clients, redis: redis_py.Redi
 
     async def ask() -> float:
         async with aredis() as store:
-            return await Limiter(store, Breaker(store)).wait_seconds(
+            return await AddressRateLimiter(store, Breaker(store)).wait_seconds(
                 "s", "a", Rate(count=2, seconds=10.0)
             )
 
@@ -91,7 +94,10 @@ def test_without_redis_each_process_counts_for_itself(tmp_path: object) -> None:
 
     async def ask() -> list[float]:
         async with connect_async(f"unix://{tmp_path}/none.sock") as store:
-            limiter, rate = Limiter(store, Breaker(store), clock), Rate(count=2, seconds=10.0)
+            limiter, rate = (
+                AddressRateLimiter(store, Breaker(store), clock),
+                Rate(count=2, seconds=10.0),
+            )
             waits = [await limiter.wait_seconds("s", "a", rate) for _ in range(3)]
             clock.now += 5.0
             return [
@@ -112,7 +118,7 @@ def test_redis_is_asked_again_once_it_is_back(
     async def ask() -> None:
         async with aredis() as store:
             breaker = Breaker(store)
-            limiter, rate = Limiter(store, breaker), Rate(count=100, seconds=10.0)
+            limiter, rate = AddressRateLimiter(store, breaker), Rate(count=100, seconds=10.0)
 
             async def fail(**_: object) -> int:
                 asked.append(len(asked))
@@ -135,12 +141,15 @@ def test_what_a_process_remembers_is_bounded(tmp_path: object) -> None:
 
     async def ask() -> int:
         async with connect_async(f"unix://{tmp_path}/none.sock") as store:
-            limiter, rate = Limiter(store, Breaker(store), Clock()), Rate(count=1, seconds=10.0)
-            for n in range(MOST_ADDRESSES + 10):
+            limiter, rate = (
+                AddressRateLimiter(store, Breaker(store), Clock()),
+                Rate(count=1, seconds=10.0),
+            )
+            for n in range(MAX_LOCAL_ADDRESSES + 10):
                 await limiter.wait_seconds("s", str(n), rate)
-            return len(limiter._own)
+            return len(limiter._local)
 
-    assert asyncio.run(ask()) == MOST_ADDRESSES
+    assert asyncio.run(ask()) == MAX_LOCAL_ADDRESSES
 
 
 @pytest.mark.parametrize(
@@ -186,4 +195,4 @@ def test_only_trusted_proxies_are_believed(
 )
 def test_one_ipv6_customer_is_one_address(address: str, counted: str) -> None:
     """Somebody with 2^64 addresses does not get 2^64 allowances."""
-    assert limited_as(address) == counted
+    assert rate_limit_address(address) == counted

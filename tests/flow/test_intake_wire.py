@@ -262,7 +262,7 @@ def test_who_hangs_up_in_the_middle_leaves_nothing(server: Server, redis: redis_
         conversation.sendall(post(b"X-Request-Id: half")[:-10])
     eventually(lambda: len(server.submissions()) > before, "a line about it")
     line = next(line for line in server.submissions() if line["request_id"] == "half")
-    assert (line["outcome"], line["status"], line["id"]) == ("incomplete", 400, None)
+    assert (line["outcome"], line["status"], line["submission_id"]) == ("incomplete", 400, None)
     assert stored(redis) == 0
 
 

@@ -16,7 +16,7 @@ from worker.contract import Result, State
 from worker.delivery import Delivery
 from worker.encryption import Cipher
 from worker.errors import StoreUnavailable
-from worker.lead.settings import Value
+from worker.lead.settings import ValueTemplates
 from worker.ledger import Ledger
 from worker.ledger.contact_cache import ContactCache
 from worker.store import keys
@@ -194,7 +194,7 @@ def test_a_mended_address_is_another_person(road: Road, account: Account) -> Non
 
 def test_what_the_sender_wrote_stands_in_the_note_only(road: Road, account: Account) -> None:
     """A value that is left out is quoted in the note; the record says so in words of our own."""
-    road.settings(note=True, value=Value("{answers.budget}", "EUR"))
+    road.settings(note=True, value=ValueTemplates("{answers.budget}", "EUR"))
     record = road.sent(answers={"budget": "ask “me” at canary@example.com"})
     [said] = [
         attempt.detail

@@ -16,7 +16,7 @@ from tests.flow.conftest import TOKEN, Account
 from tests.flow.intake_world import FixedSources
 from tests.polling import eventually
 from worker.drift import unresolved_names
-from worker.lead.settings import LeadSettings, Rule, SourceWriting
+from worker.lead.settings import LeadMapping, LeadSettings, Rule
 from worker.main import PipedriveClientFactory, build_slots
 from worker.metrics import Meter
 from worker.pipedrive.metadata import NameResolver
@@ -24,10 +24,10 @@ from worker.settings import Settings
 from worker.values import Secret
 
 WRITINGS = {
-    "one": SourceWriting(
+    "one": LeadMapping(
         "one", LeadSettings(labels=["Nope"], owner_id="grace@sandbox.example"), line=3
     ),
-    "two": SourceWriting(
+    "two": LeadMapping(
         "two",
         LeadSettings(labels=["Hot"]),
         [Rule(when={"utm_source": "x"}, labels=["Nope", "Warm"])],
@@ -51,7 +51,7 @@ def test_each_missing_name_is_a_warning(redis: redis_py.Redis, account: Account)
     """
     office = PipedriveClientFactory(settings(account.url), redis, Meter())
     with capture_logs() as logs:
-        unresolved_names.log_unresolved(WRITINGS, office.catalogue)
+        unresolved_names.log_unresolved(WRITINGS, office.metadata)
     said = [line for line in logs if line["event"] == "name does not resolve"]
     assert said == [
         {
@@ -72,7 +72,7 @@ def test_an_account_that_does_not_answer_is_no_obstacle(redis: redis_py.Redis) -
     """Where names cannot be looked up, that is a warning of its own."""
     office = PipedriveClientFactory(settings("http://127.0.0.1:1"), redis, Meter())
     with capture_logs() as logs:
-        unresolved_names.log_unresolved(WRITINGS, office.catalogue)
+        unresolved_names.log_unresolved(WRITINGS, office.metadata)
     assert [(line["event"], line["error"]) for line in logs] == [
         ("names are not checked", "not-sent")
     ]

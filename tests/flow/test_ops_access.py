@@ -16,7 +16,8 @@ from litestar import Request
 
 from service.docs_document import openapi
 from service.ops import session
-from service.ops.auth import Access
+from service.ops.auth import OpsAuth
+from service.web.authorization import find_token_owner
 from service.web.problems import HttpProblem
 from tests.flow.ops_world import HERE, OPERATOR, VIEWER, Desk, bearer, desk, open_desk
 from worker.values import OpsToken, Secret
@@ -52,9 +53,9 @@ def cookie_of(desk: Desk, token: str) -> str:
 def csrf_of(desk: Desk, cookie: str) -> str:
     """What a page of the console would hold."""
     owners = desk.world.context.settings.ops_tokens or ()
-    found = session.read(cookie.partition("=")[2], owners, desk.world.context.clock())
+    found = session.read_session(cookie.partition("=")[2], owners, desk.world.context.clock())
     assert found is not None
-    return session.csrf(found.owner, found.nonce)
+    return session.csrf_token(found.owner, found.nonce)
 
 
 def visitors(desk: Desk) -> dict[str, tuple[dict[str, str], int | None, int | None]]:
@@ -207,7 +208,7 @@ def test_the_cookie(
         assert OPERATOR not in value
         assert (
             OPERATOR
-            not in base64.urlsafe_b64decode(value.partition("=")[2].split(".")[1] + "==").decode()
+            not in base64.urlsafe_b64decode(value.partition("=")[2].split(".")[0] + "==").decode()
         )
 
 
@@ -253,26 +254,26 @@ ODD = OpsToken("Ölga Ö.", "viewer", Secret("sesame"))
 
 def test_a_session_lasts_twelve_hours() -> None:
     """It ends after twelve hours, and one that claims to last longer was never ours."""
-    cookie = session.issue(OLGA, 1000.0)
-    assert session.read(cookie, [ODD, OLGA], 1000.0 + 43_199) is not None
-    assert session.read(cookie, [OLGA], 1000.0 + 43_200) is None
-    assert session.read(cookie, [OLGA], 900.0) is None
+    cookie = session.issue_session(OLGA, 1000.0)
+    assert session.read_session(cookie, [ODD, OLGA], 1000.0 + 43_199) is not None
+    assert session.read_session(cookie, [OLGA], 1000.0 + 43_200) is None
+    assert session.read_session(cookie, [OLGA], 900.0) is None
 
 
 def _tampered() -> Iterator[str]:
-    cookie = session.issue(OLGA, 1000.0)
+    cookie = session.issue_session(OLGA, 1000.0)
     parts = cookie.split(".")
     yield from (
         "",
         ".",
-        "1....",
+        "...",
         "x" * 10_000,
         cookie + "x",
         cookie[:-1],
         "\u00e9" * 20,
-        "1.\x00.1.a.b",
+        "a.\x00.b",
     )
-    for place in range(5):
+    for place in range(3):
         for change in ("", "0", "A" * 30, parts[place] + "0", parts[place][::-1]):
             touched = ".".join([*parts[:place], change, *parts[place + 1 :]])
             if touched != cookie:
@@ -283,12 +284,12 @@ def test_a_cookie_that_was_touched_is_none() -> None:
     """No change of a cookie leaves it valid, nor raises."""
     for cookie in _tampered():
         for owners in ([OLGA], [ODD], []):
-            assert session.read(cookie, owners, 1000.0) is None, cookie
+            assert session.read_session(cookie, owners, 1000.0) is None, cookie
 
 
 def test_names_may_be_anything() -> None:
     """A token's name with any sign in it has a session too."""
-    found = session.read(session.issue(ODD, 5.0), [OLGA, ODD], 6.0)
+    found = session.read_session(session.issue_session(ODD, 5.0), [OLGA, ODD], 6.0)
     assert found is not None
     assert found.owner == ODD
 
@@ -337,10 +338,10 @@ def a_request(address: str, token: str) -> Request[Any, Any, Any]:
 def test_a_lockout_is_an_address_s_own_and_every_process_knows_it(desk: Desk) -> None:
     """One that guesses is locked out in each process, its neighbours are not."""
 
-    def asks(access: Access, address: str, token: str) -> int:
+    def asks(access: OpsAuth, address: str, token: str) -> int:
         async def ask() -> int:
             try:
-                await access.viewer(a_request(address, token))
+                await access.require_viewer(a_request(address, token))
             except HttpProblem as problem:
                 return problem.status
             return 200
@@ -348,7 +349,7 @@ def test_a_lockout_is_an_address_s_own_and_every_process_knows_it(desk: Desk) ->
         status: int = desk.client.blocking_portal.call(ask)
         return status
 
-    first, second = Access(desk.world.context), Access(desk.world.context)
+    first, second = OpsAuth(desk.world.context), OpsAuth(desk.world.context)
     assert {asks(first, "192.0.2.1", f"guess-{n}") for n in range(25)} == {401, 429}
     assert [asks(each, "192.0.2.1", OPERATOR) for each in (first, second)] == [429, 429]
     assert [asks(each, "192.0.2.2", OPERATOR) for each in (first, second)] == [200, 200]
@@ -370,6 +371,6 @@ def test_every_token_is_compared_whatever_comes(
 
     monkeypatch.setattr(hmac, "compare_digest", watched)
     tokens = [OpsToken(f"n{n}", "viewer", Secret("s" * n + "esame")) for n in range(5)]
-    found = session.same_token(given, tokens)
-    assert seen == [(64, 64)] * 5
+    found = find_token_owner(given, tokens)
+    assert seen == [(32, 32)] * 5
     assert (found is not None) == (given == "sesame")

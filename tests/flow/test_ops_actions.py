@@ -196,7 +196,9 @@ def test_an_edit_of_what_changed_since_is_refused(desk: Desk) -> None:
     """Who mends what somebody else mended meanwhile is told so, and overwrites nothing."""
     name = desk.put(State.DEAD)
     with pytest.raises(Exception, match="cannot retry"):
-        desk.actions.retry(name, "olga", {"email": "new@example.com"}, seen="2020-01-01T00:00:00Z")
+        desk.actions.retry(
+            name, "olga", {"email": "new@example.com"}, if_updated_at="2020-01-01T00:00:00Z"
+        )
     assert desk.lead(name).email == "ada@example.com"
 
 
@@ -218,11 +220,11 @@ def test_pause_and_resume(desk: Desk) -> None:
 def test_a_cause_is_ignored_and_reopened(desk: Desk) -> None:
     """A cause that is ignored says so until somebody reopens it."""
     desk.put(State.DEAD)
-    [cause] = desk.actions._finder.causes().items
+    [cause] = desk.actions._queries.causes().items
     assert desk.post(f"causes/{cause.id}/ignore").json() == {"id": cause.id, "ignored": True}
-    assert [each.ignored for each in desk.actions._finder.causes().items] == [True]
+    assert [each.ignored for each in desk.actions._queries.causes().items] == [True]
     assert desk.post(f"causes/{cause.id}/reopen").json() == {"id": cause.id, "ignored": False}
-    assert [each.ignored for each in desk.actions._finder.causes().items] == [False]
+    assert [each.ignored for each in desk.actions._queries.causes().items] == [False]
     assert [entry["action"] for entry in desk.trail()] == ["reopen", "ignore"]
 
 

@@ -130,9 +130,9 @@ def test_a_stop_by_the_api(desk: Desk) -> None:
 
 def test_what_it_may_cost(desk: Desk) -> None:
     """The dialogue is told how many API tokens it may take, and how many the day has left."""
-    assert desk.actions.cost(10).left is None
+    assert desk.actions.estimate_cost(10).left is None
     desk.redis.set(keys.DEFAULT_ACCOUNT.allowance("left"), 4200)
-    cost = desk.actions.cost(10)
+    cost = desk.actions.estimate_cost(10)
     assert (cost.tokens, cost.left) == (10 * LEAD_TOKENS, 4200)
 
 

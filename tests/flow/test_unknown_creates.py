@@ -9,7 +9,7 @@ import pytest
 from tests.flow.conftest import TOKEN, Account, Road
 from tests.polling import eventually
 from worker.contract import Lead, Result, State
-from worker.delivery.duplicates import Doubles
+from worker.delivery.duplicates import DuplicateChecks
 from worker.fate import MAX_LOOK_SECONDS, Policy
 from worker.store import keys
 
@@ -42,7 +42,7 @@ def test_others_of_the_person_do_not_wait_for_the_next_try(
     account.fault({"operation": operation, "count": 1}, LOST)
     first = road.sent()
     second = road.accept()
-    assert road.deliver(second).reason == "line"
+    assert road.deliver(second).reason == "person-queue"
     waiting = road.again(first.id, 91)
     assert (waiting.state, waiting.reason, waiting.announced) == (
         State.WAITING,
@@ -60,7 +60,7 @@ def test_others_of_the_person_do_not_wait_for_the_next_try(
         done.lead_id,
     )
     assert (len(account.persons), len(account.leads)) == (1, 1)
-    assert not list(road.redis.scan_iter(f"{keys.PREFIX}line:*"))
+    assert not list(road.redis.scan_iter(f"{keys.DEFAULT_ACCOUNT.prefix}person_queue:*"))
 
 
 @pytest.mark.parametrize(("operation", "step"), [("persons.add", "person"), ("leads.add", "lead")])
@@ -80,10 +80,10 @@ def test_what_is_committed_after_others_went_on_is_reported(
         last = road.again(first.id, 1.3 * HOUR)
         assert (last.result, last.lead_id) == (Result.LABELLED, other.lead_id)
     _committed_late(road, account, first.id, step)
-    found = Doubles(road.redis, road.ledger, road.workshop()[1].new_client())
+    found = DuplicateChecks(road.redis, road.ledger, road.workshop()[1].new_client())
     for _ in range(2):
         road.ahead(800)
-        found.beat()
+        found.tick()
     assert road.redis.hkeys(keys.DUPLICATES) == [first.id.encode()]
     assert road.redis.zcard(keys.DUPLICATE_CHECKS) == 0
 
@@ -127,7 +127,7 @@ def test_until_it_was_looked_for_nobody_else_goes(road: Road, account: Account) 
         assert waiting.next_at is not None
         assert (waiting.reason, waiting.attempts) == ("retry", 1)
         assert waiting.next_at - road.clock() <= MAX_LOOK_SECONDS
-        assert road.deliver(second).reason == "line"
+        assert road.deliver(second).reason == "person-queue"
     assert road.again(first.id, MAX_LOOK_SECONDS + 1).state is State.DELIVERED
     assert road.again(second, 0).state is State.DELIVERED
     assert len(account.persons) == 1

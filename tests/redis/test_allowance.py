@@ -12,7 +12,13 @@ import redis as redis_py
 
 from worker.errors import OutOfAllowance, StoreUnavailable
 from worker.pipedrive.calls import LEADS_ADD, LEADS_GET, PERSONS_ADD, PERSONS_SEARCH
-from worker.pipedrive.rate_limiter import UNANSWERED_SECONDS, Allowance, Place, Plan, plan_of
+from worker.pipedrive.rate_limiter import (
+    UNANSWERED_SECONDS,
+    ApiLimits,
+    RateLimiter,
+    Ticket,
+    limits_of_plan,
+)
 from worker.store import keys
 
 NOON = 1_800_057_600.0 - 43_200.0
@@ -30,9 +36,9 @@ class World:
         self.redis = redis
         self.now = NOON
 
-    def worker(self, **limits: Any) -> Allowance:
-        return Allowance(
-            self.redis, Plan(**({"burst": 20, "tokens": 100_000} | limits)), lambda: self.now
+    def worker(self, **limits: Any) -> RateLimiter:
+        return RateLimiter(
+            self.redis, ApiLimits(**({"burst": 20, "tokens": 100_000} | limits)), lambda: self.now
         )
 
     def left(self) -> int:
@@ -95,8 +101,8 @@ def test_a_call_that_is_not_sent_gives_its_share_back(world: World) -> None:
     """Place and tokens of a call that was allowed but not sent are there for the next one, once."""
     mine = world.worker(burst=1, search=1)
     mine.before(PERSONS_SEARCH)
-    mine.give_back(PERSONS_SEARCH)
-    mine.give_back(PERSONS_SEARCH)
+    mine.release_unsent(PERSONS_SEARCH)
+    mine.release_unsent(PERSONS_SEARCH)
     mine.before(PERSONS_SEARCH)
     assert world.left() == 100_000 - 20
 
@@ -104,10 +110,10 @@ def test_a_call_that_is_not_sent_gives_its_share_back(world: World) -> None:
 def test_without_a_plan_redis_is_never_asked() -> None:
     """`unlimited` costs nothing: no connection is used."""
     nothing: Any = None
-    mine = Allowance(nothing, None)
+    mine = RateLimiter(nothing, None)
     mine.before(LEADS_ADD)
     mine.after(LEADS_ADD, 201, {TOKENS: "5"})
-    mine.give_back(LEADS_ADD)
+    mine.release_unsent(LEADS_ADD)
 
 
 @pytest.mark.parametrize("jump", [-86_400.0, -30.0, -1.0, 86_400.0])
@@ -176,7 +182,7 @@ def travel(world: World, way: Way, seconds: float) -> tuple[list[float], float, 
     dice, count = random.Random(7), itertools.count()
     arrivals: list[float] = []
     exchanges: list[float] = []
-    callers = [(world.worker(), [Place()]) for _ in range(15)]
+    callers = [(world.worker(), [Ticket()]) for _ in range(15)]
     events: list[tuple[float, int, int, str]] = [
         (NOON, next(count), number, "ask") for number in range(15)
     ]
@@ -187,7 +193,7 @@ def travel(world: World, way: Way, seconds: float) -> tuple[list[float], float, 
         caller, place = callers[number]
         if what == "answer":
             caller.after(LEADS_GET, 200, {})
-        elif wait := caller.ask(LEADS_GET, place[0], 60.0):
+        elif wait := caller.acquire(LEADS_GET, place[0], 60.0):
             heapq.heappush(
                 events, (world.now + wait + dice.uniform(0, 0.002), next(count), number, "ask")
             )
@@ -200,7 +206,7 @@ def travel(world: World, way: Way, seconds: float) -> tuple[list[float], float, 
                 heapq.heappush(events, (world.now + exchanges[-1], next(count), number, "answer"))
                 continue
             heapq.heappush(events, (world.now + UNANSWERED_SECONDS, next(count), number, "ask"))
-        place[0] = Place()
+        place[0] = Ticket()
         if what == "answer":
             heapq.heappush(events, (world.now, next(count), number, "ask"))
     return arrivals, seconds, sum(exchanges) / len(exchanges)
@@ -284,30 +290,30 @@ def test_calls_go_in_the_order_of_their_first_question(world: World) -> None:
     """Whoever asked first goes first, also when another happens to ask at the moment a place is
     free.
     """
-    holder, first, second = world.worker(burst=1), Place(), Place()
+    holder, first, second = world.worker(burst=1), Ticket(), Ticket()
     holder.before(LEADS_GET)
     holder.after(LEADS_GET, 200, {})
     world.now += 0.5
-    assert holder.ask(LEADS_GET, first, 10) == pytest.approx(1.5)
+    assert holder.acquire(LEADS_GET, first, 10) == pytest.approx(1.5)
     world.now += 0.5
-    assert holder.ask(LEADS_GET, second, 10) == pytest.approx(2.0)
-    assert second.until == pytest.approx(NOON + 4)
+    assert holder.acquire(LEADS_GET, second, 10) == pytest.approx(2.0)
+    assert second.ready_at == pytest.approx(NOON + 4)
     world.now += 1
-    assert holder.ask(LEADS_GET, second, 10) > 0
-    assert holder.ask(LEADS_GET, first, 10) == 0
+    assert holder.acquire(LEADS_GET, second, 10) > 0
+    assert holder.acquire(LEADS_GET, first, 10) == 0
 
 
 def test_what_has_begun_goes_before_what_begins(world: World) -> None:
     """A delivery's later calls overtake the first calls of others that have waited longer."""
-    mine, fresh, begun = world.worker(burst=1), Place(fresh=True), Place()
+    mine, fresh, begun = world.worker(burst=1), Ticket(is_first_call=True), Ticket()
     mine.before(LEADS_GET)
     mine.after(LEADS_GET, 200, {})
-    assert mine.ask(LEADS_GET, fresh, 10) > 0
+    assert mine.acquire(LEADS_GET, fresh, 10) > 0
     world.now += 1
-    assert mine.ask(LEADS_GET, begun, 10) > 0
+    assert mine.acquire(LEADS_GET, begun, 10) > 0
     world.now += 1
-    assert mine.ask(LEADS_GET, fresh, 10) > 0
-    assert mine.ask(LEADS_GET, begun, 10) == 0
+    assert mine.acquire(LEADS_GET, fresh, 10) > 0
+    assert mine.acquire(LEADS_GET, begun, 10) == 0
 
 
 def test_a_search_that_cannot_go_holds_nobody_up(world: World) -> None:
@@ -318,7 +324,7 @@ def test_a_search_that_cannot_go_holds_nobody_up(world: World) -> None:
     mine.before(PERSONS_SEARCH)
     mine.after(PERSONS_SEARCH, 200, {})
     for _ in range(5):
-        assert mine.ask(PERSONS_SEARCH, Place(), 60) > 0
+        assert mine.acquire(PERSONS_SEARCH, Ticket(), 60) > 0
     world.now += 1
     for _ in range(3):
         mine.before(LEADS_ADD)
@@ -327,12 +333,12 @@ def test_a_search_that_cannot_go_holds_nobody_up(world: World) -> None:
 
 def test_whoever_dies_in_line_is_forgotten(world: World) -> None:
     """A place whose process is gone holds the others up for a few seconds at the most."""
-    mine, other, dead, alive = world.worker(burst=1), world.worker(burst=1), Place(), Place()
+    mine, other, dead, alive = world.worker(burst=1), world.worker(burst=1), Ticket(), Ticket()
     mine.before(LEADS_GET)
     mine.after(LEADS_GET, 200, {})
-    assert mine.ask(LEADS_GET, dead, 10) > 0
+    assert mine.acquire(LEADS_GET, dead, 10) > 0
     waited = 0.0
-    while wait := other.ask(LEADS_GET, alive, 10):
+    while wait := other.acquire(LEADS_GET, alive, 10):
         world.now += wait
         waited += wait
         assert waited < 5
@@ -347,9 +353,9 @@ def test_too_long_a_line_is_not_joined(world: World) -> None:
         mine.after(LEADS_GET, 200, {})
     for _ in range(6):
         world.now += 0.001
-        assert mine.ask(LEADS_GET, Place(), 7) > 0
+        assert mine.acquire(LEADS_GET, Ticket(), 7) > 0
     world.now += 0.001
-    error = refused(lambda: mine.ask(LEADS_GET, Place(), 7))
+    error = refused(lambda: mine.acquire(LEADS_GET, Ticket(), 7))
     assert not error.budget
     assert error.until == pytest.approx(NOON + 8)
     assert world.redis.zcard(keys.DEFAULT_ACCOUNT.allowance("waiting")) == 6
@@ -357,15 +363,15 @@ def test_too_long_a_line_is_not_joined(world: World) -> None:
 
 def test_patience_counts_from_the_first_question(world: World) -> None:
     """A call that is overtaken again and again gives up in time."""
-    mine, late = world.worker(burst=1), Place(fresh=True)
+    mine, late = world.worker(burst=1), Ticket(is_first_call=True)
     mine.before(LEADS_GET)
     mine.after(LEADS_GET, 200, {})
-    assert mine.ask(LEADS_GET, late, 5) > 0
+    assert mine.acquire(LEADS_GET, late, 5) > 0
     world.now += 1.5
     for _ in range(2):
-        assert mine.ask(LEADS_GET, Place(), 10) > 0
-    assert refused(lambda: mine.ask(LEADS_GET, late, 5)).until == pytest.approx(NOON + 6)
-    mine.leave(Place(held="unknown"))
+        assert mine.acquire(LEADS_GET, Ticket(), 10) > 0
+    assert refused(lambda: mine.acquire(LEADS_GET, late, 5)).until == pytest.approx(NOON + 6)
+    mine.give_up(Ticket(place="unknown"))
 
 
 # -- the day
@@ -463,7 +469,7 @@ def test_every_key_ends_by_itself_and_names_nobody(world: World) -> None:
     mine.after(
         LEADS_ADD, 429, {"x-ratelimit-limit": "2", "x-ratelimit-remaining": "0", TOKENS: "500"}
     )
-    assert mine.ask(LEADS_ADD, Place(), 60) > 0
+    assert mine.acquire(LEADS_ADD, Ticket(), 60) > 0
     found = [key.decode() for key in cast("list[bytes]", world.redis.keys("*"))]
     assert {key.removeprefix(keys.DEFAULT_ACCOUNT.allowance("")).split(":")[0] for key in found} == {
         "burst", "search", "waiting", "day", "left", "limit", "closed", "fastest",
@@ -480,7 +486,7 @@ def test_an_answer_is_not_lost_over_a_correction(redis: redis_py.Redis) -> None:
     def away() -> float:
         raise StoreUnavailable("gone")
 
-    mine = Allowance(redis, Plan(burst=1, tokens=1), away)
+    mine = RateLimiter(redis, ApiLimits(calls_per_window=1, daily_tokens=1), away)
     mine.after(LEADS_ADD, 201, {TOKENS: "7"})
     with pytest.raises(StoreUnavailable):
         mine.before(LEADS_ADD)
@@ -488,7 +494,7 @@ def test_an_answer_is_not_lost_over_a_correction(redis: redis_py.Redis) -> None:
 
 def test_redis_says_what_time_it_is(redis: redis_py.Redis) -> None:
     """Without a clock of the test all goes by Redis's."""
-    mine = Allowance(redis, Plan(burst=1, tokens=1000))
+    mine = RateLimiter(redis, ApiLimits(calls_per_window=1, daily_tokens=1000))
     mine.before(LEADS_ADD)
     mine.after(LEADS_ADD, 201, {})
     now = redis.time()[0]
@@ -499,17 +505,23 @@ def test_redis_says_what_time_it_is(redis: redis_py.Redis) -> None:
     ("name", "seats", "tokens", "oauth", "plan"),
     [
         ("unlimited", 1, None, False, None),
-        ("lite", 1, None, False, Plan(burst=20, tokens=30_000)),
-        ("lite", 3, None, True, Plan(burst=80, tokens=90_000)),
-        ("growth", 2, None, False, Plan(burst=40, tokens=120_000)),
-        ("premium", 1, 500, False, Plan(burst=100, tokens=500, fixed=True)),
-        ("ultimate", 1, None, True, Plan(burst=480, tokens=210_000)),
+        ("lite", 1, None, False, ApiLimits(calls_per_window=20, daily_tokens=30_000)),
+        ("lite", 3, None, True, ApiLimits(calls_per_window=80, daily_tokens=90_000)),
+        ("growth", 2, None, False, ApiLimits(calls_per_window=40, daily_tokens=120_000)),
+        (
+            "premium",
+            1,
+            500,
+            False,
+            ApiLimits(calls_per_window=100, daily_tokens=500, is_fixed=True),
+        ),
+        ("ultimate", 1, None, True, ApiLimits(calls_per_window=480, daily_tokens=210_000)),
     ],
 )
 def test_what_a_plan_allows(
-    name: str, seats: int, tokens: int | None, oauth: bool, plan: Plan | None
+    name: str, seats: int, tokens: int | None, oauth: bool, plan: ApiLimits | None
 ) -> None:
     """Windows and tokens by plan, seats and kind of credentials; a number of tokens that a person
     set is kept to.
     """
-    assert plan_of(name, seats, tokens, oauth=oauth) == plan
+    assert limits_of_plan(name, seats, tokens, oauth=oauth) == plan

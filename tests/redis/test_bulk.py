@@ -243,8 +243,8 @@ def test_nothing_goes_while_deliveries_are_paused(ground: Ground) -> None:
 
 def test_no_faster_than_the_queue_drains(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     """More is let go only while the queue is short."""
-    monkeypatch.setattr(bulk, "QUEUE_SHORT", 20)
-    monkeypatch.setattr(bulk, "CHUNK", 10)
+    monkeypatch.setattr(bulk, "QUEUE_TARGET_DEPTH", 20)
+    monkeypatch.setattr(bulk, "SUBMISSIONS_PER_TRANSACTION", 10)
     names = ground.put(100)
     ground.make(names)
     ground.bulks.tick()
@@ -324,7 +324,7 @@ def test_killed_anywhere(
     """Whoever is killed before or after any of its commands, the next one goes on: each submission
     moved once, none forgotten.
     """
-    monkeypatch.setattr(bulk, "CHUNK", 4)
+    monkeypatch.setattr(bulk, "SUBMISSIONS_PER_TRANSACTION", 4)
     names = ground.put(11)
     made = ground.make(names, action, edit={"company": "Acme"} if action == "retry" else None)
     for place in range(200):

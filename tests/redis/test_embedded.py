@@ -183,7 +183,7 @@ def test_which_binary(
 ) -> None:
     """A recent server on the PATH comes first, an old one is passed over."""
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr("service.local.redis._packaged_binary", lambda: Path("/packaged"))
+    monkeypatch.setattr("service.local.redis._find_packaged_binary", lambda: Path("/packaged"))
     monkeypatch.setattr(
         "shutil.which", lambda name: str(tmp_path / name) if (tmp_path / name).exists() else None
     )
@@ -196,6 +196,6 @@ def test_which_binary(
 def test_no_binary_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any server the message names REDIS_URL."""
     monkeypatch.setattr("shutil.which", lambda _: None)
-    monkeypatch.setattr("service.local.redis._packaged_binary", lambda: None)
+    monkeypatch.setattr("service.local.redis._find_packaged_binary", lambda: None)
     with pytest.raises(EmbeddedRedisError, match="REDIS_URL"):
         find_binary()

@@ -142,7 +142,12 @@ def test_from_every_state(
     assert (timeline[0].by, timeline[-1].state, timeline[-1].by) == ("intake", State.ERASED, "kim")
     assert not any(
         redis.exists(key)
-        for key in (keys.DUE, keys.LEASES, keys.DEFAULT_ACCOUNT.outage, *redis.scan_iter("leadline:line:*"))
+        for key in (
+            keys.DUE,
+            keys.LEASES,
+            keys.DEFAULT_ACCOUNT.outage,
+            *redis.scan_iter("leadline:account:*:person_queue:*"),
+        )
     )
     [key] = redis.scan_iter("leadline:duplicate:*")
     assert 0 < redis.ttl(key) <= DUPLICATE_KEY_SECONDS
@@ -301,7 +306,7 @@ def test_who_stood_behind_is_woken(ledger: Ledger, store: Callable[..., str], cl
     line = keys.DEFAULT_ACCOUNT.person_queue("organization", "acme")
     mine, other = store(email="ada@example.com"), store(email="bob@example.com")
     ledger.claim(mine, "t", 30, organization_queue=line)
-    assert ledger.claim(other, "u", 30, organization_queue=line) is ClaimResult.IN_LINE
+    assert ledger.claim(other, "u", 30, organization_queue=line) is ClaimResult.IN_PERSON_QUEUE
     erase(ledger, ADA, "kim")
     assert ledger.schedule.due(clock.now, 10) == [other]
 

@@ -146,7 +146,9 @@ def test_what_kills_its_workers_is_set_aside(
     mine = store()
     for attempt in range(CRASHES_ALLOWED):
         assert (
-            ledger.claim(mine, f"t{attempt}", 30, person_queue="leadline:line:x")
+            ledger.claim(
+                mine, f"t{attempt}", 30, person_queue="leadline:account:default:person_queue:x"
+            )
             is ClaimResult.CLAIMED
         )
         clock.now += 31
@@ -155,7 +157,7 @@ def test_what_kills_its_workers_is_set_aside(
     assert record is not None
     assert record.cause is not None
     assert (record.state, record.cause.code) == (State.DEAD, "poison")
-    assert redis.exists("leadline:line:x") == 0
+    assert redis.exists("leadline:account:default:person_queue:x") == 0
     assert (
         redis.hget(keys.METRICS, 'leadline_deliveries_total{result="dead",source="contact"}')
         == b"1"
@@ -169,8 +171,8 @@ def test_people_stand_in_line(ledger: Ledger, store: Callable[..., str], redis: 
     first, second, third = store(), store(), store()
     line = keys.DEFAULT_ACCOUNT.person_queue("email", "ada@example.com")
     assert ledger.claim(first, "a", 30, person_queue=line) is ClaimResult.CLAIMED
-    assert ledger.claim(second, "b", 30, person_queue=line) is ClaimResult.IN_LINE
-    assert ledger.claim(third, "c", 30, person_queue=line) is ClaimResult.IN_LINE
+    assert ledger.claim(second, "b", 30, person_queue=line) is ClaimResult.IN_PERSON_QUEUE
+    assert ledger.claim(third, "c", 30, person_queue=line) is ClaimResult.IN_PERSON_QUEUE
     assert ledger.finish(first, "a", State.DELIVERED) == [second]
     sweeper = Sweeper(ledger, open_queue(redis))
     sweeper.sweep()
@@ -193,7 +195,7 @@ def test_a_line_is_kept_while_a_create_is_unknown(
         first, "a", State.WAITING, next_at=ledger.now() + 90, reason="settle", keep_place=True
     )
     assert woken == []
-    assert ledger.claim(second, "b", 30, person_queue=line) is ClaimResult.IN_LINE
+    assert ledger.claim(second, "b", 30, person_queue=line) is ClaimResult.IN_PERSON_QUEUE
 
 
 def test_a_line_left_by_the_dead_is_passed_over(
@@ -213,7 +215,7 @@ def test_who_is_left_for_a_newer_worker_holds_the_line_only_with_a_create(
     """A newer worker may never come again: others of the person wait for its submission only where
     it may have made something.
     """
-    line = "leadline:line:p"
+    line = "leadline:account:default:person_queue:p"
     head, behind = store(), store()
     ledger.claim(head, "h", 30, person_queue=line)
     if announced:
@@ -223,7 +225,7 @@ def test_who_is_left_for_a_newer_worker_holds_the_line_only_with_a_create(
     Sweeper(ledger, open_queue(redis)).sweep()
     assert ledger.claim(head, "h", 30, person_queue=line) is ClaimResult.NEWER
     assert ledger.claim(behind, "b", 30, person_queue=line) is (
-        ClaimResult.IN_LINE if announced else ClaimResult.CLAIMED
+        ClaimResult.IN_PERSON_QUEUE if announced else ClaimResult.CLAIMED
     )
 
 
@@ -236,17 +238,35 @@ def test_two_lines_never_lock_each_other(
     first, second = store(), store()
     company = keys.DEFAULT_ACCOUNT.person_queue("organization", "acme")
     assert (
-        ledger.claim(first, "a", 30, person_queue="leadline:line:p1", organization_queue=company)
+        ledger.claim(
+            first,
+            "a",
+            30,
+            person_queue="leadline:account:default:person_queue:p1",
+            organization_queue=company,
+        )
         is ClaimResult.CLAIMED
     )
     assert (
-        ledger.claim(second, "b", 30, person_queue="leadline:line:p2", organization_queue=company)
-        is ClaimResult.IN_LINE
+        ledger.claim(
+            second,
+            "b",
+            30,
+            person_queue="leadline:account:default:person_queue:p2",
+            organization_queue=company,
+        )
+        is ClaimResult.IN_PERSON_QUEUE
     )
     assert ledger.finish(first, "a", State.DELIVERED) == [second]
     Sweeper(ledger, open_queue(redis)).sweep()
     assert (
-        ledger.claim(second, "b", 30, person_queue="leadline:line:p2", organization_queue=company)
+        ledger.claim(
+            second,
+            "b",
+            30,
+            person_queue="leadline:account:default:person_queue:p2",
+            organization_queue=company,
+        )
         is ClaimResult.CLAIMED
     )
 
@@ -256,14 +276,14 @@ def test_a_known_organisation_needs_no_line(
 ) -> None:
     """What is in our memory is not created, so nobody waits for it."""
     first, second = store(), store()
-    redis.set("leadline:organization:x", 5)
+    redis.set("leadline:account:default:organization:x", 5)
     for submission_id in (first, second):
         verdict = ledger.claim(
             submission_id,
             submission_id,
             30,
-            organization_queue="leadline:line:o",
-            organization_key="leadline:organization:x",
+            organization_queue="leadline:account:default:person_queue:o",
+            organization_key="leadline:account:default:organization:x",
         )
         assert verdict is ClaimResult.CLAIMED
 
@@ -393,7 +413,7 @@ def test_who_waits_in_line_does_not_try_the_gate(
     """The one that tries the gate is one that really goes out: those in line behind another leave
     it to the next.
     """
-    line = "leadline:line:p"
+    line = "leadline:account:default:person_queue:p"
     head, behind, other = store(), store(), store()
     ledger.claim(head, "h", 30, person_queue=line)
     ledger.finish(
@@ -401,7 +421,7 @@ def test_who_waits_in_line_does_not_try_the_gate(
     )
     ledger.gate.close(head, "credentials", clock.now + 30, probe=True)
     clock.now += 31
-    assert ledger.claim(behind, "b", 30, person_queue=line) is ClaimResult.IN_LINE
+    assert ledger.claim(behind, "b", 30, person_queue=line) is ClaimResult.IN_PERSON_QUEUE
     assert ledger.claim(other, "o", 30) is ClaimResult.CLAIMED
 
 

@@ -9,7 +9,13 @@ import redis as redis_py
 
 from worker.errors import OutOfAllowance
 from worker.pipedrive.calls import LEADS_ADD, LEADS_GET
-from worker.pipedrive.rate_limiter import BEGUN_SECONDS, FRESH_SECONDS, Allowance, InLine, Plan
+from worker.pipedrive.rate_limiter import (
+    MAX_FIRST_WAIT_SECONDS,
+    MAX_LATER_WAIT_SECONDS,
+    ApiLimits,
+    RateLimiter,
+    WaitingRateLimiter,
+)
 from worker.store import keys
 
 NOON = 1_800_014_400.0
@@ -35,15 +41,15 @@ def clock() -> Clock:
     return Clock()
 
 
-def allowance(redis: redis_py.Redis, clock: Clock, **limits: Any) -> Allowance:
-    return Allowance(redis, Plan(**({"burst": 1, "tokens": 1000} | limits)), clock)
+def allowance(redis: redis_py.Redis, clock: Clock, **limits: Any) -> RateLimiter:
+    return RateLimiter(redis, ApiLimits(**({"calls_per_window": 1, "daily_tokens": 1000} | limits)), clock)
 
 
 def test_a_call_waits_for_its_turn_and_goes(redis: redis_py.Redis, clock: Clock) -> None:
     """With the window full a call sleeps just as long as it takes, and then counts like any
     other.
     """
-    mine = InLine(allowance(redis, clock), clock.pause)
+    mine = WaitingRateLimiter(allowance(redis, clock), clock.pause)
     for _ in range(3):
         mine.before(LEADS_GET)
         mine.after(LEADS_GET, 200, {})
@@ -51,7 +57,9 @@ def test_a_call_waits_for_its_turn_and_goes(redis: redis_py.Redis, clock: Clock)
     assert redis.zcard(keys.DEFAULT_ACCOUNT.allowance("waiting")) == 0
 
 
-@pytest.mark.parametrize(("fresh", "patience"), [(True, FRESH_SECONDS), (False, BEGUN_SECONDS)])
+@pytest.mark.parametrize(
+    ("fresh", "patience"), [(True, MAX_FIRST_WAIT_SECONDS), (False, MAX_LATER_WAIT_SECONDS)]
+)
 def test_the_wait_is_bounded(
     redis: redis_py.Redis, clock: Clock, fresh: bool, patience: float
 ) -> None:
@@ -62,7 +70,7 @@ def test_the_wait_is_bounded(
     shared.before(LEADS_GET)
     shared.after(LEADS_GET, 429, {"retry-after": "30"})
     with pytest.raises(OutOfAllowance) as caught:
-        InLine(shared, clock.pause, lambda: fresh).before(LEADS_GET)
+        WaitingRateLimiter(shared, clock.pause, lambda: fresh).before(LEADS_GET)
     assert not caught.value.budget
     assert caught.value.until == pytest.approx(NOON + 30)
     assert sum(clock.slept) <= patience
@@ -70,7 +78,7 @@ def test_the_wait_is_bounded(
 
 def test_a_spent_day_is_not_waited_for(redis: redis_py.Redis, clock: Clock) -> None:
     """When the tokens are gone nobody sleeps on it."""
-    mine = InLine(allowance(redis, clock, burst=20, tokens=5), clock.pause)
+    mine = WaitingRateLimiter(allowance(redis, clock, calls_per_window=20, daily_tokens=5), clock.pause)
     with pytest.raises(OutOfAllowance) as caught:
         mine.before(LEADS_ADD)
     assert (caught.value.budget, clock.slept) == (True, [])
@@ -78,7 +86,7 @@ def test_a_spent_day_is_not_waited_for(redis: redis_py.Redis, clock: Clock) -> N
 
 def test_a_process_that_stops_waits_no_longer(redis: redis_py.Redis, clock: Clock) -> None:
     """Once the pause says that the process stops, the call gives up its place at once."""
-    mine = InLine(allowance(redis, clock), lambda _: True)
+    mine = WaitingRateLimiter(allowance(redis, clock), lambda _: True)
     mine.before(LEADS_GET)
     with pytest.raises(OutOfAllowance) as caught:
         mine.before(LEADS_GET)
@@ -90,11 +98,11 @@ def test_threads_of_one_process_share_an_allowance(redis: redis_py.Redis) -> Non
     """Each thread's answer frees its own call's place, by Redis's clock: ten calls through a window
     of four in three windows.
     """
-    shared = Allowance(redis, Plan(burst=4, tokens=1000))
+    shared = RateLimiter(redis, ApiLimits(calls_per_window=4, daily_tokens=1000))
     went: list[float] = []
 
     def work() -> None:
-        mine = InLine(shared, time.sleep)
+        mine = WaitingRateLimiter(shared, time.sleep)
         mine.before(LEADS_GET)
         went.append(time.monotonic())
         mine.after(LEADS_GET, 200, {})

@@ -44,7 +44,9 @@ class World:
             submission(email=f"p{self.dice.randrange(4)}@example.com") for _ in range(SUBMISSIONS)
         ]
         self.person = {
-            item.id: keys.DEFAULT_ACCOUNT.person_queue("email", item.lead.email or "") for item in items if item.lead
+            item.id: keys.DEFAULT_ACCOUNT.person_queue("email", item.lead.email or "")
+            for item in items
+            if item.lead
         }
         self.company = {item.id: self.dice.choice(["", "acme", "bolt"]) for item in items}
         asyncio.run(accept(aredis, redis, items))
@@ -72,9 +74,11 @@ class World:
     def claim(self, mine: str) -> None:
         token, company = f"t{self.dice.random()}", self.company[mine]
         lines = {
-            "person_line": self.person[mine],
-            "organization_line": keys.DEFAULT_ACCOUNT.person_queue("organization", company) if company else "",
-            "organization_memory": keys.DEFAULT_ACCOUNT.organization(company) if company else "",
+            "person_queue": self.person[mine],
+            "organization_queue": keys.DEFAULT_ACCOUNT.person_queue("organization", company)
+            if company
+            else "",
+            "organization_key": keys.DEFAULT_ACCOUNT.organization(company) if company else "",
         }
         if self.ledger.claim(mine, token, 30, **lines) is ClaimResult.CLAIMED:
             same = [
@@ -172,7 +176,7 @@ def test_everything_ends_whatever_happens(seed: int, redis: Any, aredis: Client)
         world.step()
     world.heal()
     assert world.at_work() == 0
-    assert redis.keys("leadline:line:*") == []
+    assert redis.keys("leadline:account:*:person_queue:*") == []
     assert (redis.zcard(keys.DUE), redis.zcard(keys.LEASES)) == (0, 0)
     for submission_id in world.person:
         moments = world.ledger.timeline(submission_id)

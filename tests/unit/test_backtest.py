@@ -13,7 +13,14 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from service.reports.backtest import MAX_FIELDS_COUNTED, FieldChange, BacktestResult, BacktestTotals, BacktestVerdict, backtest
+from service.reports.backtest import (
+    MAX_FIELDS_COUNTED,
+    BacktestResult,
+    BacktestTotals,
+    BacktestVerdict,
+    FieldChange,
+    backtest,
+)
 from service.sources.request import InboundRequest, Outcome
 from service.sources.schema import Source
 from service.sources.source_file.loader import load_sources
@@ -242,7 +249,10 @@ def test_spam_and_tests_stay_what_they_are() -> None:
     config = source('honeypot = ["hp"]')
     spam = one(config, form(**ADA, hp="x"))
     assert backtest(spam, config).verdict is BacktestVerdict.SAME
-    assert backtest(structs.replace(spam, state=State.DELIVERED), config).verdict is BacktestVerdict.SAME
+    assert (
+        backtest(structs.replace(spam, state=State.DELIVERED), config).verdict
+        is BacktestVerdict.SAME
+    )
     assert backtest(spam, source()).verdict is BacktestVerdict.LEAD_NOW
 
 
@@ -291,7 +301,12 @@ def test_personal_data_are_masked(toml: str) -> None:
     for before in (None, source()):
         found = backtest(one(source(), form(**sent)), source(text), before)
         shown = msgspec.json.encode(found).decode()
-        assert found.verdict in (BacktestVerdict.CHANGED, BacktestVerdict.FAILS, BacktestVerdict.WRITTEN, BacktestVerdict.SAME)
+        assert found.verdict in (
+            BacktestVerdict.CHANGED,
+            BacktestVerdict.FAILS,
+            BacktestVerdict.WRITTEN,
+            BacktestVerdict.SAME,
+        )
         assert [
             secret
             for secret in SECRETS

@@ -10,8 +10,8 @@ from typing import TypeVar
 from worker.contract import Attempt, Lead
 from worker.errors import Gated, OutcomeUnknown, OutOfAllowance, PipedriveError
 from worker.fate import Policy
-from worker.lead.plan import Plan
-from worker.lead.settings import SourceWriting
+from worker.lead.plan import LeadPlan
+from worker.lead.settings import LeadMapping
 from worker.ledger import Ledger, Record
 from worker.ledger.contact_cache import ContactCache
 from worker.metrics import Meter
@@ -20,22 +20,22 @@ from worker.pipedrive.metadata_cache import MetadataCache
 from worker.queue.leases import Lease, Leases
 from worker.queue.sweeper import Sweeper
 
-Made = TypeVar("Made")
+Created = TypeVar("Made")
 
 
 @dataclass
-class Run:
+class DeliveryRun:
     """One delivery of one submission. `record` is as it was claimed; what steps bring is in the
     fields below it.
     """
 
     record: Record
     lead: Lead
-    plan: Plan
+    plan: LeadPlan
     lease: Lease
     leases: Leases
     ledger: Ledger
-    memory: ContactCache
+    contacts: ContactCache
     pipedrive: Pipedrive
     clock: Callable[[], float]
     organization_id: int | None = None
@@ -45,11 +45,7 @@ class Run:
     result: str | None = None
     note_id: int | None = None
     attempts: list[Attempt] = field(default_factory=list)
-    doubt: float | None = None
-    """The horizon (Unix seconds) where Redis was set back and this may have been delivered before:
-    `worker.delivery.unknown_outcome`.
-    """
-    made: set[str] = field(default_factory=set)
+    created_steps: set[str] = field(default_factory=set)
     """What this very delivery has created."""
 
     def __post_init__(self) -> None:
@@ -63,14 +59,17 @@ class Run:
     @property
     def identity(self) -> tuple[str, str] | None:
         """By what the person is known: (`email` or `phone`, normalised value)."""
-        return identity(self.lead)
+        return person_identity(self.lead)
 
     @property
-    def horizon(self) -> str:
-        """Since when what the store says of persons is whole; empty where it always was."""
-        return self.lease.horizon
+    def lookup_before(self) -> float | None:
+        """The moment (Unix seconds) at which Redis was set back; None where that changes nothing.
 
-    def create(self, step: str, call: Callable[[], Made]) -> Made:
+        What came before it may have been delivered already: `worker.delivery.unknown_outcome`.
+        """
+        return self.lease.store.lookup_before
+
+    def create(self, step: str, call: Callable[[], Created]) -> Created:
         """Sends a create that was announced before. A definite refusal takes the announcement back;
         an unknown outcome leaves it.
 
@@ -78,16 +77,16 @@ class Run:
         """
         self.leases.announce(self.lease, step)
         try:
-            made = call()
+            created = call()
         except OutcomeUnknown:
             raise
         except (PipedriveError, OutOfAllowance, Gated):
-            self.learn(step)
+            self.record_facts(step)
             raise
-        self.made.add(step)
-        return made
+        self.created_steps.add(step)
+        return created
 
-    def learn(self, step: str, **facts: str | int | None) -> None:
+    def record_facts(self, step: str, **facts: str | int | None) -> None:
         """Writes down what a step brought before the next begins; `step` is empty for facts that
         were not announced.
         """
@@ -95,11 +94,11 @@ class Run:
         for name, value in facts.items():
             setattr(self, name, value)
 
-    def note_down(self, step: str, outcome: str, detail: str | None = None) -> None:
+    def record_attempt(self, step: str, outcome: str, detail: str | None = None) -> None:
         self.attempts.append(Attempt(at=self.clock(), step=step, outcome=outcome, detail=detail))
 
 
-def identity(lead: Lead) -> tuple[str, str] | None:
+def person_identity(lead: Lead) -> tuple[str, str] | None:
     if lead.email:
         return "email", lead.email.casefold()
     if lead.phone:
@@ -111,18 +110,18 @@ def identity(lead: Lead) -> tuple[str, str] | None:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class DeliveryContext:
     """`clock` tells Unix seconds, `pause` sleeps so many seconds; `writings` holds each source's
     settings by its name.
     """
 
     ledger: Ledger
     leases: Leases
-    memory: ContactCache
-    catalogue: MetadataCache
+    contacts: ContactCache
+    metadata: MetadataCache
     sweeper: Sweeper
     meter: Meter
     policy: Policy
-    writings: Mapping[str, SourceWriting]
+    mappings: Mapping[str, LeadMapping]
     clock: Callable[[], float]
     pause: Callable[[float], None] = time.sleep

@@ -13,27 +13,26 @@ import structlog
 
 from worker.contract import Attempt, Lead, State
 from worker.delivery import steps, unknown_outcome
-from worker.delivery.context import Run, Workshop, identity
-from worker.delivery.fetch import Fetched, Fetcher
-from worker.delivery.outcome import End
-from worker.delivery.resolve import resolve
-from worker.delivery.unknown_outcome import settle
+from worker.delivery.context import DeliveryContext, DeliveryRun, person_identity
+from worker.delivery.fetch import Fetcher, FetchResult
+from worker.delivery.outcome import DeliveryOutcome
+from worker.delivery.resolve import resolve_names
+from worker.delivery.unknown_outcome import settle_announced_create
 from worker.erasure.erasure import erased_before
 from worker.errors import CannotDecrypt, LeaseLost, Restored, StoreUnavailable, Unmappable
-from worker.lead.plan import Plan, leave_out, plan
+from worker.lead.plan import LeadPlan, build_plan, leave_out
 from worker.ledger import ClaimResult, Record
 from worker.ledger.contact_cache import normalize_name
 from worker.ledger.rollback import StoreStatus
 from worker.pipedrive.client import CallReport, Pipedrive
-from worker.queue.leases import LEASE_SECONDS
-from worker.store import keys
+from worker.queue.leases import LEASE_SECONDS, Lease
 
-PUT_BACK_TRIES = 20
+MAX_PUT_BACK_TRIES = 20
 """A second apart: while Redis is away a slot has nothing else to do, and later the lease has run
 out anyway.
 """
 
-AGREE_TRIES, AGREE_SECONDS = 60, 0.5
+MAX_AGREEMENT_TRIES, AGREEMENT_WAIT_SECONDS = 60, 0.5
 """After a restart of Redis a slot waits so often, so long, until all workers have said that nothing
 is missing.
 """
@@ -49,12 +48,12 @@ class Delivery:
 
     def __init__(
         self,
-        workshop: Workshop,
+        context: DeliveryContext,
         new_client: Callable[[Delivery], Pipedrive],
         new_fetcher: Callable[[Delivery], Fetcher] | None = None,
     ) -> None:
-        self._shop = workshop
-        self._run: Run | None = None
+        self._context = context
+        self._run: DeliveryRun | None = None
         self._attempts: list[Attempt] = []
         self._pipedrive = new_client(self)
         self._fetch = new_fetcher(self) if new_fetcher else None
@@ -62,11 +61,11 @@ class Delivery:
     def __call__(self, submission_id: str) -> None:
         """Delivers the submission if it is wanted. Every failure becomes its fate in the ledger."""
         try:
-            record = self._shop.ledger.get(submission_id)
+            record = self._context.ledger.get(submission_id)
             if (
                 record is not None
                 and record.state is State.QUEUED
-                and not erased_before(self._shop.ledger, record)
+                and not erased_before(self._context.ledger, record)
             ):
                 self._take(record)
         except StoreUnavailable:
@@ -74,56 +73,55 @@ class Delivery:
             log.warning("Redis is away", submission=submission_id)
 
     def _take(self, record: Record) -> None:
-        shop, submission_id = self._shop, record.id
+        context, submission_id = self._context, record.id
         token = secrets.token_hex(8)
         self._attempts = []
-        lease = shop.leases.begin(submission_id, token)
-        end = self._end_of(record, token)
+        lease = context.leases.begin(submission_id, token)
+        outcome = self._outcome_of(record, token)
         try:
             if self._claim(record, token) is not ClaimResult.CLAIMED:
                 return
-            tidings = self._tidings(submission_id)
-            lease.horizon, lease.leap = tidings.restored_at, tidings.clock_jump_at
+            lease.store = self._store_status(submission_id)
             # Read again: what an earlier worker learned may have been written between our first
             # look and the claim.
-            end = self._end_of(shop.ledger.get(submission_id) or record, token)
-            self._deliver(end, float(tidings.restored_at) if tidings.needs_lookup else None)
+            outcome = self._outcome_of(context.ledger.get(submission_id) or record, token)
+            self._deliver(outcome, lease)
         except LeaseLost:
             log.warning("lease lost", submission=submission_id)
         except StoreUnavailable as error:
-            self._put_back(end, error)
+            self._put_back(outcome, error)
         finally:
             self._run = None
-            shop.leases.end(lease)
+            context.leases.end(lease)
 
-    def _tidings(self, submission_id: str) -> StoreStatus:
+    def _store_status(self, submission_id: str) -> StoreStatus:
         """What the store says of itself, once all agree. Raises `StoreUnavailable`."""
-        for _ in range(AGREE_TRIES):
-            tidings = self._shop.ledger.store_status(submission_id)
-            if tidings.agreed:
-                return tidings
-            self._shop.pause(AGREE_SECONDS)
+        for _ in range(MAX_AGREEMENT_TRIES):
+            status = self._context.ledger.store_status(submission_id)
+            if status.agreed:
+                return status
+            self._context.pause(AGREEMENT_WAIT_SECONDS)
         raise StoreUnavailable("Redis was restarted, and the workers have not all been heard")
 
-    def _put_back(self, end: End, error: StoreUnavailable) -> None:
+    def _put_back(self, outcome: DeliveryOutcome, error: StoreUnavailable) -> None:
         """Says that the submission waits, as soon as Redis can be told: left to its lease, it would
         count as a worker's death.
         """
-        for _ in range(PUT_BACK_TRIES):
-            self._shop.pause(1.0)
+        for _ in range(MAX_PUT_BACK_TRIES):
+            self._context.pause(1.0)
             try:
-                return end.failed("store", error)
+                return outcome.fail("store", error)
             except StoreUnavailable:
                 continue
             except LeaseLost:
                 return
         raise error
 
-    def called(self, report: CallReport) -> None:
+    def record_call(self, report: CallReport) -> None:
         """Takes what the Pipedrive client reports of each call."""
-        self.attempted(
+        self.record_attempt(
             Attempt(
-                at=self._shop.clock(),
+                at=self._context.clock(),
                 step=report.call,
                 outcome=report.outcome,
                 status=report.status,
@@ -132,12 +130,12 @@ class Delivery:
             )
         )
 
-    def attempted(self, attempt: Attempt) -> None:
+    def record_attempt(self, attempt: Attempt) -> None:
         """Goes on record with the delivery in hand."""
         self._attempts.append(attempt)
 
     @property
-    def begun(self) -> bool:
+    def has_begun(self) -> bool:
         """Whether the delivery in hand has called Pipedrive before, now or in an earlier
         attempt.
         """
@@ -153,101 +151,103 @@ class Delivery:
         )
 
     @property
-    def in_hand(self) -> str:
+    def submission_id(self) -> str:
         """The id of the submission in delivery, else empty."""
         return self._run.record.id if self._run is not None else ""
 
-    def must_hold(self, seconds: float) -> None:
+    def require_lease(self, seconds: float) -> None:
         """Asked right before a create is sent. Raises `LeaseLost`."""
         if self._run is not None:
             self._run.lease.must_hold(seconds)
 
     def _claim(self, record: Record, token: str) -> ClaimResult:
-        who = identity(record.lead) if record.lead else None
+        account = self._context.ledger.account
+        identity = person_identity(record.lead) if record.lead else None
         company = normalize_name(record.lead.company) if record.lead and record.lead.company else ""
-        return self._shop.ledger.claim(
+        return self._context.ledger.claim(
             record.id,
             token,
             LEASE_SECONDS,
-            person_queue=keys.DEFAULT_ACCOUNT.person_queue(*who) if who else "",
-            organization_queue=keys.DEFAULT_ACCOUNT.person_queue("organization", company) if company else "",
-            organization_key=keys.DEFAULT_ACCOUNT.organization(company) if company else "",
+            person_queue=account.person_queue(*identity) if identity else "",
+            organization_queue=account.person_queue("organization", company) if company else "",
+            organization_key=account.organization(company) if company else "",
         )
 
-    def _end_of(self, record: Record, token: str) -> End:
-        return End(self._shop, record, token, self._attempts, self._pipedrive.users.me)
+    def _outcome_of(self, record: Record, token: str) -> DeliveryOutcome:
+        return DeliveryOutcome(
+            self._context, record, token, self._attempts, self._pipedrive.users.me
+        )
 
-    def _deliver(self, end: End, horizon: float | None) -> None:
-        shop, record = self._shop, end.record
+    def _deliver(self, outcome: DeliveryOutcome, lease: Lease) -> None:
+        context, record = self._context, outcome.record
         step = "plan"
         try:
             if record.fetch is not None and not record.sealed:
                 step = "fetch"
-                return end.fetched(self._record_of(record))
-            run = self._begin(record, end.token, horizon)
+                return outcome.store_fetched(self._fetch_record(record))
+            run = self._begin(record, lease)
             self._run = run
             step = "settle"
-            if horizon is not None and shop.ledger.now() < horizon:
-                raise Restored("submission", horizon)
-            settle(run, shop.policy)
+            if run.lookup_before is not None and context.ledger.now() < run.lookup_before:
+                raise Restored("submission", run.lookup_before)
+            settle_announced_create(run, context.policy)
             step = "names"
-            resolved = resolve(run, shop.catalogue)
+            resolved = resolve_names(run, context.metadata)
             if resolved.left_out:
                 run.plan = leave_out(run.plan, run.lead, resolved.left_out)
             step = "organization"
-            steps.organization(run, resolved)
+            steps.resolve_organization(run, resolved)
             step = "person"
-            known = steps.person(run, resolved)
+            person = steps.resolve_person(run, resolved)
             step = "lead"
-            unknown_outcome.look(run)
-            steps.lead_or_label(run, known, resolved)
+            unknown_outcome.adopt_lost_work(run)
+            steps.create_or_label_lead(run, person, resolved)
             step = "note"
-            steps.note(run)
+            steps.add_note(run)
         except (LeaseLost, StoreUnavailable):
             raise
         except Exception as error:
-            end.failed(step, error)
+            outcome.fail(step, error)
         else:
-            end.delivered(run)
+            outcome.succeed(run)
 
-    def _begin(self, record: Record, token: str, horizon: float | None) -> Run:
-        shop = self._shop
+    def _begin(self, record: Record, lease: Lease) -> DeliveryRun:
+        context = self._context
         if record.sealed:
             raise CannotDecrypt("its stored content cannot be opened by this worker")
         if record.lead is None:
             raise Unmappable("the submission has no lead", setting=f"sources.{record.source}.map")
-        return Run(
+        return DeliveryRun(
             record=record,
             lead=record.lead,
             plan=self._plan(record, record.lead),
-            lease=shop.leases.get(token),
-            leases=shop.leases,
-            ledger=shop.ledger,
-            memory=shop.memory.for_submission(record.id),
+            lease=lease,
+            leases=context.leases,
+            ledger=context.ledger,
+            contacts=context.contacts.for_submission(record.id),
             pipedrive=self._pipedrive,
-            clock=shop.clock,
+            clock=context.clock,
             attempts=self._attempts,
-            doubt=horizon,
         )
 
-    def _record_of(self, record: Record) -> Fetched:
+    def _fetch_record(self, record: Record) -> FetchResult:
         if self._fetch is None or record.fetch is None:
             raise Unmappable(
                 "this worker cannot fetch records", setting=f"sources.{record.source}.fetch"
             )
         return self._fetch(record.source, record.fetch)
 
-    def _plan(self, record: Record, lead: Lead) -> Plan:
-        writing = self._shop.writings.get(record.source)
-        if writing is None:
+    def _plan(self, record: Record, lead: Lead) -> LeadPlan:
+        mapping = self._context.mappings.get(record.source)
+        if mapping is None:
             raise Unmappable(
                 f"the source file has no source {record.source!r}",
                 setting=f"sources.{record.source}",
             )
-        return plan(
-            writing,
+        return build_plan(
+            mapping,
             lead,
             submission_id=record.id,
             received_at=record.received_at,
-            now=self._shop.clock(),
+            now=self._context.clock(),
         )

@@ -16,11 +16,11 @@ from msgspec import Struct
 
 from worker.causes import cause_of
 from worker.contract import Cause, Json, Lead, Result
-from worker.delivery.context import identity
+from worker.delivery.context import person_identity
 from worker.delivery.preview import LEAD, ORGANIZATION, PERSON
 from worker.errors import LeadlineError, Unavailable, Unmappable
-from worker.lead.plan import Plan, plan
-from worker.lead.settings import SourceWriting
+from worker.lead.plan import LeadPlan, build_plan
+from worker.lead.settings import LeadMapping
 from worker.ledger import Record
 from worker.ledger.contact_cache import CachedPerson, ContactCache
 from worker.pipedrive import calls
@@ -30,7 +30,7 @@ from worker.store import keys
 from worker.store.connection import translate_errors
 
 
-class Step(Struct, frozen=True):
+class PlannedStep(Struct, frozen=True):
     """One step of the delivery. `what` is done, search, create, label or none; `text` says it in
     words.
 
@@ -54,7 +54,7 @@ class DryRun(Struct, frozen=True, kw_only=True):
     None where none was needed.
     """
 
-    steps: list[Step]
+    steps: list[PlannedStep]
     problems: list[Cause]
     left_out: list[str]
     tokens: int
@@ -63,24 +63,24 @@ class DryRun(Struct, frozen=True, kw_only=True):
     channel: str | None = None
     channel_id: str | None = None
     owner: str | None = None
-    catalogue_at: float | None = None
+    names_read_at: float | None = None
 
 
-class Rehearsal:
+class DryRunner:
     """Makes dry runs. Every method may raise `StoreUnavailable`. `clock` tells Unix seconds."""
 
     def __init__(
         self,
         connection: redis.Redis,
-        writings: Mapping[str, SourceWriting],
+        mappings: Mapping[str, LeadMapping],
         clock: Callable[[], float],
     ) -> None:
         self._redis = connection
-        self._writings = writings
-        self._memory = ContactCache(connection)
+        self._mappings = mappings
+        self._contacts = ContactCache(connection)
         self._clock = clock
 
-    def of(self, record: Record, lead: Lead) -> DryRun:
+    def run(self, record: Record, lead: Lead) -> DryRun:
         """The delivery of `record` if its lead were `lead`."""
         try:
             made = self._plan(record, lead)
@@ -104,17 +104,17 @@ class Rehearsal:
             channel=made.channel,
             channel_id=made.channel_id,
             owner=str(made.owner) if made.owner is not None else None,
-            catalogue_at=names.oldest,
+            names_read_at=names.oldest,
         )
 
-    def _plan(self, record: Record, lead: Lead) -> Plan:
-        writing = self._writings.get(record.source)
+    def _plan(self, record: Record, lead: Lead) -> LeadPlan:
+        writing = self._mappings.get(record.source)
         if writing is None:
             raise Unmappable(
                 f"the source file has no source {record.source!r}",
                 setting=f"sources.{record.source}",
             )
-        return plan(
+        return build_plan(
             writing,
             lead,
             submission_id=record.id,
@@ -122,21 +122,23 @@ class Rehearsal:
             now=self._clock(),
         )
 
-    def _steps(self, record: Record, lead: Lead, made: Plan, ids: _Ids) -> Iterator[Step]:
+    def _steps(
+        self, record: Record, lead: Lead, made: LeadPlan, ids: _Ids
+    ) -> Iterator[PlannedStep]:
         organization_id = record.organization_id
         if made.organization:
-            organization_id = organization_id or self._memory.organization(made.organization)
+            organization_id = organization_id or self._contacts.organization(made.organization)
             yield _organization(
                 made.organization, organization_id, ids, done=record.organization_id is not None
             )
-        who = identity(lead)
-        known = self._memory.person(*who) if who else None
+        who = person_identity(lead)
+        known = self._contacts.person(*who) if who else None
         if made.person:
             yield _person(made, record.person_id, known, organization_id, ids)
         person_id = record.person_id or (known.person_id if known else None)
         labelled = record.result == Result.LABELLED
         if record.lead_id:
-            yield Step(
+            yield PlannedStep(
                 "lead", "done", f"the lead {record.lead_id} is there already; it is not made again"
             )
         elif made.existing == "label" and known is not None and known.lead_id:
@@ -149,16 +151,16 @@ class Rehearsal:
             yield _note(record, content)
 
 
-def _organization(name: str, known: int | None, ids: _Ids, *, done: bool) -> Step:
+def _organization(name: str, known: int | None, ids: _Ids, *, done: bool) -> PlannedStep:
     if known is not None:
-        return Step(
+        return PlannedStep(
             "organization",
             "done" if done else "none",
             f"organisation {known} is known by this name",
         )
     text = "searched by name, and created if there is none"
     body = organization_body(name, owner_id=ids.owner)
-    return Step(
+    return PlannedStep(
         "organization",
         "search",
         text,
@@ -169,16 +171,20 @@ def _organization(name: str, known: int | None, ids: _Ids, *, done: bool) -> Ste
 
 
 def _person(
-    made: Plan,
+    made: LeadPlan,
     recorded: int | None,
     known: CachedPerson | None,
     organization_id: int | None,
     ids: _Ids,
-) -> Step:
+) -> PlannedStep:
     if recorded is not None:
-        return Step("person", "done", f"person {recorded} was found or created by an earlier try")
+        return PlannedStep(
+            "person", "done", f"person {recorded} was found or created by an earlier try"
+        )
     if known is not None:
-        return Step("person", "none", f"person {known.person_id} is known by this e-mail or phone")
+        return PlannedStep(
+            "person", "none", f"person {known.person_id} is known by this e-mail or phone"
+        )
     assert made.person is not None
     add = calls.PERSONS_ADD
     organization = organization_id or (ORGANIZATION if made.organization else None)
@@ -188,8 +194,10 @@ def _person(
     if made.person.email or made.person.phone:
         by = "e-mail" if made.person.email else "phone"
         text = f"searched by {by}, and created if nobody has it"
-        return Step("person", "search", text, calls.PERSONS_SEARCH.cost + add.cost, add.path, body)
-    return Step(
+        return PlannedStep(
+            "person", "search", text, calls.PERSONS_SEARCH.cost + add.cost, add.path, body
+        )
+    return PlannedStep(
         "person",
         "create",
         "created: there is neither e-mail nor phone to search by",
@@ -199,13 +207,13 @@ def _person(
     )
 
 
-def _label(lead_id: str, made: Plan) -> Step:
+def _label(lead_id: str, made: LeadPlan) -> PlannedStep:
     text = (
         f"the person's open lead {lead_id} gets the labels, if it is still open; else a new lead is"
         " made"
     )
     body = {"label_ids": list(made.labels)} if made.labels else {}
-    return Step(
+    return PlannedStep(
         "lead",
         "label",
         text,
@@ -216,12 +224,12 @@ def _label(lead_id: str, made: Plan) -> Step:
 
 
 def _lead(
-    made: Plan,
+    made: LeadPlan,
     person_id: int | None,
     known: CachedPerson | None,
     organization_id: int | None,
     ids: _Ids,
-) -> Step:
+) -> PlannedStep:
     body = lead_body(
         made,
         person_id=(person_id or PERSON) if made.person else None,
@@ -244,13 +252,13 @@ def _lead(
     cost = calls.LEADS_ADD.cost + (
         calls.LEADS_LIST.cost if looks and (known is not None or person_id is None) else 0
     )
-    return Step("lead", "create", text, cost, calls.LEADS_ADD.path, body)
+    return PlannedStep("lead", "create", text, cost, calls.LEADS_ADD.path, body)
 
 
-def _note(record: Record, content: str) -> Step:
+def _note(record: Record, content: str) -> PlannedStep:
     if record.note_id is not None:
-        return Step("note", "done", f"note {record.note_id} is there already")
-    return Step(
+        return PlannedStep("note", "done", f"note {record.note_id} is there already")
+    return PlannedStep(
         "note",
         "create",
         "created",
@@ -281,7 +289,7 @@ class _Names:
         self.left_out: list[str] = []
         self.oldest: float | None = None
 
-    def of(self, made: Plan) -> _Ids:
+    def of(self, made: LeadPlan) -> _Ids:
         table = f"sources.{made.source}.lead"
         find = self._directory
         labels = [self._label(made, name, f"{table}.labels") for name in made.labels]
@@ -308,7 +316,7 @@ class _Names:
             person_custom=person_custom,
         )
 
-    def _label(self, made: Plan, name: str, setting: str) -> Any:
+    def _label(self, made: LeadPlan, name: str, setting: str) -> Any:
         """A missing label that is made where it is missing is no problem."""
         before = len(self.problems)
         found = self._found(lambda: self._directory.label_id(name, setting=setting), name)

@@ -24,19 +24,19 @@ from worker.store.connection import ask, translate_errors
 
 log = structlog.get_logger("leadline.doubles")
 
-LOOKS_SECONDS = (150.0, 780.0)
+CHECK_AFTER_SECONDS = (150.0, 780.0)
 """When a suspect is looked at, after it was made again: nearly all late commits are there by the
 first, rare ones later.
 """
 
-BEAT_SECONDS = 15.0
-AGAIN_SECONDS = 120.0
+TICK_SECONDS = 15.0
+RETRY_SECONDS = 120.0
 """A look that failed is repeated after this long."""
 
-SKEW_SECONDS = 600.0
+CLOCK_SKEW_SECONDS = 600.0
 
 
-class Doubles:
+class DuplicateChecks:
     """For one worker process; several may look at the same suspect without harm."""
 
     def __init__(self, connection: redis.Redis, ledger: Ledger, pipedrive: Pipedrive) -> None:
@@ -45,29 +45,27 @@ class Doubles:
         self._pipedrive = pipedrive
         self._next = 0.0
 
-    def beat(self) -> None:
+    def tick(self) -> None:
         """Looks at what is due, every so often. May raise `StoreUnavailable`."""
         now = self._ledger.now()
         if now < self._next or self._ledger.gate.find_pause() is not None:
             return
-        self._next = now + BEAT_SECONDS
+        self._next = now + TICK_SECONDS
         for raw in ask(
             lambda: self._redis.zrange(
                 keys.DUPLICATE_CHECKS, "-inf", now, byscore=True, offset=0, num=20
             )
         ):
-            self._look(raw, now)
+            self._check(raw, now)
 
-    def _look(self, suspect: bytes, now: float) -> None:
-        submission_id, _, step = suspect.decode().partition(" ")
+    def _check(self, entry: bytes, now: float) -> None:
+        submission_id, _, step = entry.decode().partition(" ")
         # Another look if this one fails, or if we die in it.
-        ask(
-            lambda: self._redis.zadd(keys.DUPLICATE_CHECKS, {suspect: now + AGAIN_SECONDS}, xx=True)
-        )
+        ask(lambda: self._redis.zadd(keys.DUPLICATE_CHECKS, {entry: now + RETRY_SECONDS}, xx=True))
         record = self._ledger.get(submission_id)
         try:
             ids = (
-                sorted(set(LOOK[step.split("#")[0]](self._pipedrive, record)))
+                sorted(set(FINDERS[step.split("#")[0]](self._pipedrive, record)))
                 if record is not None
                 else []
             )
@@ -85,35 +83,37 @@ class Doubles:
                 step=step,
                 ids=ids,
             )
-        ask(lambda: self._redis.zrem(keys.DUPLICATE_CHECKS, suspect))
+        ask(lambda: self._redis.zrem(keys.DUPLICATE_CHECKS, entry))
 
 
-def suspect(connection: redis.Redis, submission_id: str, step: str, now: float) -> None:
+def schedule_duplicate_check(
+    connection: redis.Redis, submission_id: str, step: str, now: float
+) -> None:
     """To be called when a create that was looked for and absent is about to be made again."""
-    if step not in LOOK:
+    if step not in FINDERS:
         return
     looks = {
         f"{submission_id} {step}#{number}": now + seconds
-        for number, seconds in enumerate(LOOKS_SECONDS)
+        for number, seconds in enumerate(CHECK_AFTER_SECONDS)
     }
     with translate_errors():
         connection.zadd(keys.DUPLICATE_CHECKS, looks)
 
 
-def count(connection: redis.Redis) -> int:
+def count_duplicates(connection: redis.Redis) -> int:
     """How many submissions are known to have been made twice."""
     return int(connection.hlen(keys.DUPLICATES))
 
 
-def _leads(pipedrive: Pipedrive, record: Record) -> Iterator[str]:
+def _find_leads(pipedrive: Pipedrive, record: Record) -> Iterator[str]:
     """Of the person's (else the organisation's) leads, those that carry the submission's id."""
     if record.person_id is not None:
         found = [
-            *pipedrive.leads.of(person_id=record.person_id),
-            *pipedrive.leads.archived_of(person_id=record.person_id),
+            *pipedrive.leads.list_all(person_id=record.person_id),
+            *pipedrive.leads.list_all_archived(person_id=record.person_id),
         ]
     else:
-        found = [*pipedrive.leads.of(organization_id=record.organization_id)]
+        found = [*pipedrive.leads.list_all(organization_id=record.organization_id)]
     made = [lead.id for lead in found if record.id in (lead.origin_id or "")]
     # It may have labelled another's lead in the end; then even one of its own is one too many.
     return iter(
@@ -123,12 +123,12 @@ def _leads(pipedrive: Pipedrive, record: Record) -> Iterator[str]:
     )
 
 
-def _persons(pipedrive: Pipedrive, record: Record) -> Iterator[str]:
+def _find_persons(pipedrive: Pipedrive, record: Record) -> Iterator[str]:
     """Of the persons added since the submission came, those with its e-mail."""
     email = (record.lead.email or "").casefold() if record.lead else ""
     if not email:
         return iter(())
-    newest = pipedrive.persons.newest(since=record.received_at - SKEW_SECONDS)
+    newest = pipedrive.persons.list_newest(since=record.received_at - CLOCK_SKEW_SECONDS)
     return (
         str(person.id)
         for person in newest
@@ -136,4 +136,7 @@ def _persons(pipedrive: Pipedrive, record: Record) -> Iterator[str]:
     )
 
 
-LOOK: dict[str, Callable[[Pipedrive, Record], Iterator[str]]] = {"lead": _leads, "person": _persons}
+FINDERS: dict[str, Callable[[Pipedrive, Record], Iterator[str]]] = {
+    "lead": _find_leads,
+    "person": _find_persons,
+}

@@ -35,21 +35,21 @@ from worker.errors import (
 )
 from worker.pipedrive.client import USER_AGENT
 from worker.pipedrive.deadline import Deadline
-from worker.pipedrive.redaction import clean, redact
-from worker.pipedrive.responses import number
-from worker.pipedrive.transport import Received, exchange
+from worker.pipedrive.redaction import clean_text, redact
+from worker.pipedrive.responses import parse_number
+from worker.pipedrive.transport import ReceivedResponse, exchange
 
 STEP = "fetch"
-SECONDS = 15.0
+MAX_FETCH_SECONDS = 15.0
 """The total limit of one call."""
-MOST_BYTES = 1_000_000
-LIMITED_SECONDS, LIMITED_LONGEST = 300.0, 86_400.0
+MAX_RECORD_BYTES = 1_000_000
+DEFAULT_LIMITED_SECONDS, MAX_LIMITED_SECONDS = 300.0, 86_400.0
 """How long to wait where a product that takes no more calls names no time, and the longest that it
 may name.
 """
 
-Kind = type[FetchError]
-GRAPH: dict[int, Kind] = {
+FetchErrorType = type[FetchError]
+GRAPH_ERRORS: dict[int, FetchErrorType] = {
     1: FetchFailed, 2: FetchFailed, 3: FetchForbidden, 4: FetchLimited, 10: FetchForbidden,
     17: FetchLimited, 32: FetchLimited,
     102: FetchRefused, 190: FetchRefused, 341: FetchLimited, 368: FetchLimited, 467: FetchRefused,
@@ -59,19 +59,19 @@ GRAPH: dict[int, Kind] = {
 }  # fmt: skip
 GRAPH_MISSING = (100, 33)
 """Code and subcode of an object that does not exist, or that the token does not see."""
-STATUS: dict[int, Kind] = {
+STATUS_ERRORS: dict[int, FetchErrorType] = {
     401: FetchRefused, 403: FetchForbidden, 404: RecordGone, 408: FetchFailed, 410: RecordGone,
     425: FetchFailed,
     429: FetchLimited,
 }  # fmt: skip
-WORDS: dict[Kind, str] = {
+ERROR_WORDS: dict[FetchErrorType, str] = {
     FetchRefused: "the token in {env} is refused",
     FetchForbidden: "the token in {env} may not read it",
     RecordGone: "the record is gone",
 }
 
 
-class Lookup(Struct, frozen=True, kw_only=True):
+class RecordRequest(Struct, frozen=True, kw_only=True):
     """One record to read. `targets` are paths below `base_url`, the fullest first: the next is
     asked where one is refused.
 
@@ -90,7 +90,7 @@ class Lookup(Struct, frozen=True, kw_only=True):
         return f"Lookup({self.source})"
 
 
-class Fetched(Struct, frozen=True):
+class FetchResult(Struct, frozen=True):
     """What a record turned out to be. `ignored`: genuine, and makes no lead (a test); `no_contact`:
     nobody to reach in it.
     """
@@ -100,14 +100,14 @@ class Fetched(Struct, frozen=True):
     why: str | None = None
 
 
-class Records(Protocol):
+class RecordReader(Protocol):
     """What the sources know of records. `fetch` is the event's. Both raise `Unmappable` or
     `FetchError`.
     """
 
-    def lookup(self, source: str, fetch: Mapping[str, str]) -> Lookup: ...
+    def build_request(self, source: str, fetch: Mapping[str, str]) -> RecordRequest: ...
 
-    def read(self, source: str, fetch: Mapping[str, str], body: bytes) -> Fetched: ...
+    def parse(self, source: str, fetch: Mapping[str, str], body: bytes) -> FetchResult: ...
 
 
 class Fetcher:
@@ -118,10 +118,10 @@ class Fetcher:
     def __init__(
         self,
         http: httpx.Client,
-        records: Records,
+        records: RecordReader,
         report: Callable[[Attempt], object] = lambda _: None,
         *,
-        seconds: float = SECONDS,
+        seconds: float = MAX_FETCH_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._http = http
@@ -130,24 +130,26 @@ class Fetcher:
         self._seconds = seconds
         self._clock = clock
 
-    def __call__(self, source: str, fetch: Mapping[str, str]) -> Fetched:
+    def __call__(self, source: str, fetch: Mapping[str, str]) -> FetchResult:
         """The record of an event of `source`, read. Raises `FetchError` or `Unmappable`."""
-        return self._records.read(source, fetch, self._get(self._records.lookup(source, fetch)))
+        return self._records.parse(
+            source, fetch, self._read_record(self._records.build_request(source, fetch))
+        )
 
-    def _get(self, lookup: Lookup) -> bytes:
+    def _read_record(self, lookup: RecordRequest) -> bytes:
         *fuller, last = lookup.targets
         for target in fuller:
             try:
-                return self._reported(lookup, target)
+                return self._send_and_report(lookup, target)
             except FetchError as error:
                 if type(error) not in (FetchError, FetchForbidden):
                     raise
-        return self._reported(lookup, last)
+        return self._send_and_report(lookup, last)
 
-    def _reported(self, lookup: Lookup, target: str) -> bytes:
+    def _send_and_report(self, lookup: RecordRequest, target: str) -> bytes:
         began, at, outcome, status = time.monotonic(), self._clock(), "ok", 200
         try:
-            return self._ask(lookup, target)
+            return self._send(lookup, target)
         except FetchError as error:
             outcome, status = error.code, error.status or 0
             raise
@@ -157,92 +159,98 @@ class Fetcher:
                 Attempt(at=at, step=STEP, outcome=outcome, status=status or None, duration_ms=took)
             )
 
-    def _ask(self, lookup: Lookup, target: str) -> bytes:
+    def _send(self, lookup: RecordRequest, target: str) -> bytes:
         try:
             request = httpx.Request(
                 "GET", lookup.base_url.rstrip("/") + target, headers=_headers(lookup)
             )
-            received = exchange(self._http, request, Deadline(self._seconds), limit=MOST_BYTES)
+            received = exchange(
+                self._http, request, Deadline(self._seconds), limit=MAX_RECORD_BYTES
+            )
         except httpx.TransportError as error:
-            raise FetchFailed(_of(lookup, error), setting=_base(lookup)) from error
+            raise FetchFailed(
+                _describe(lookup, error), setting=_base_url_setting(lookup)
+            ) from error
         except (httpx.InvalidURL, ValueError) as error:
             raise FetchError(
-                "the address or the token cannot be sent", setting=_base(lookup)
+                "the address or the token cannot be sent", setting=_base_url_setting(lookup)
             ) from error
         if received.fault is not None:
             raise FetchFailed(
-                _of(lookup, received.fault), setting=_base(lookup), status=received.status
+                _describe(lookup, received.fault),
+                setting=_base_url_setting(lookup),
+                status=received.status,
             )
         if received.status == 200:
             return received.body
-        raise refusal(lookup, received)
+        raise fetch_error(lookup, received)
 
 
-def refusal(lookup: Lookup, received: Received) -> FetchError:
+def fetch_error(lookup: RecordRequest, received: ReceivedResponse) -> FetchError:
     """The error that an answer other than 200 means."""
-    document = _json(received.body)
-    kind = _kind(received.status, document)
-    said = redact(clean(_said(document)), [lookup.token])
-    ours = WORDS.get(kind, "").format(env=lookup.token_env)
-    detail = ": ".join(part for part in (f"{received.status}", ours, said) if part)
+    document = _decode_json(received.body)
+    kind = _error_type(received.status, document)
+    message = redact(clean_text(_message(document)), [lookup.token])
+    ours = ERROR_WORDS.get(kind, "").format(env=lookup.token_env)
+    detail = ": ".join(part for part in (f"{received.status}", ours, message) if part)
     if kind is FetchLimited:
         return FetchLimited(
             detail,
-            setting=_base(lookup),
+            setting=_base_url_setting(lookup),
             status=received.status,
-            retry_after=_wait(received.headers),
+            retry_after=_seconds_to_wait(received.headers),
         )
     setting = (
-        _base(lookup)
+        _base_url_setting(lookup)
         if kind in (FetchFailed, FetchError)
         else f"sources.{lookup.source}.fetch.token_env"
     )
     return kind(detail, setting=setting, status=received.status)
 
 
-def _kind(status: int, document: Any) -> Kind:
+def _error_type(status: int, document: Any) -> FetchErrorType:
     error = document.get("error") if isinstance(document, dict) else None
     code = error.get("code") if isinstance(error, dict) else None
     if isinstance(error, dict) and isinstance(code, int) and not isinstance(code, bool):
         if (code, error.get("error_subcode")) == GRAPH_MISSING:
             return RecordGone
-        if error.get("is_transient") is True and code not in GRAPH:
+        if error.get("is_transient") is True and code not in GRAPH_ERRORS:
             return FetchFailed
-        if code in GRAPH:
-            return GRAPH[code]
-    if status in STATUS:
-        return STATUS[status]
+        if code in GRAPH_ERRORS:
+            return GRAPH_ERRORS[code]
+    if status in STATUS_ERRORS:
+        return STATUS_ERRORS[status]
     return FetchError if 400 <= status < 500 else FetchFailed
 
 
-def _said(document: Any) -> str:
+def _message(document: Any) -> str:
     """The product's own words."""
     if not isinstance(document, dict):
         return ""
     inner = document.get("error")
-    found = inner.get("message") if isinstance(inner, dict) else document.get("message") or inner
-    return found if isinstance(found, str) else ""
+    message = inner.get("message") if isinstance(inner, dict) else document.get("message") or inner
+    return message if isinstance(message, str) else ""
 
 
-def _wait(headers: Mapping[str, str]) -> float:
-    stated = number(headers.get("retry-after"))
-    return LIMITED_SECONDS if stated is None else min(max(stated, 1.0), LIMITED_LONGEST)
+def _seconds_to_wait(headers: Mapping[str, str]) -> float:
+    stated = parse_number(headers.get("retry-after"))
+    return DEFAULT_LIMITED_SECONDS if stated is None else min(max(stated, 1.0), MAX_LIMITED_SECONDS)
 
 
-def _headers(lookup: Lookup) -> dict[str, str]:
+def _headers(lookup: RecordRequest) -> dict[str, str]:
     fixed = {"accept": "application/json", "accept-encoding": "gzip", "user-agent": USER_AGENT}
     return fixed | lookup.headers | {"authorization": f"Bearer {lookup.token}"}
 
 
-def _of(lookup: Lookup, error: Exception) -> str:
-    return redact(clean(f"{type(error).__name__}: {error}"), [lookup.token])
+def _describe(lookup: RecordRequest, error: Exception) -> str:
+    return redact(clean_text(f"{type(error).__name__}: {error}"), [lookup.token])
 
 
-def _base(lookup: Lookup) -> str:
+def _base_url_setting(lookup: RecordRequest) -> str:
     return f"sources.{lookup.source}.fetch.base_url"
 
 
-def _json(body: bytes) -> Any:
+def _decode_json(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

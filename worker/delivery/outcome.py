@@ -12,11 +12,11 @@ import structlog
 
 from worker.causes import no_contact
 from worker.contract import Attempt, Cause, State
-from worker.delivery.context import Run, Workshop, identity
-from worker.delivery.fetch import Fetched
+from worker.delivery.context import DeliveryContext, DeliveryRun, person_identity
+from worker.delivery.fetch import FetchResult
 from worker.errors import Forbidden, LeadlineError, LeaseLost, NotSent, Unauthorized, Unavailable
 from worker.fate import Abandon, Dead, Fate, ResolveAfresh, Retry, Settle, Wait, decide
-from worker.lead.plan import unquoted
+from worker.lead.plan import without_quotations
 from worker.ledger import Record
 from worker.ledger.ledger import Fact
 from worker.ledger.record import seal
@@ -35,7 +35,7 @@ log = structlog.get_logger("leadline.delivery")
 
 
 @dataclass(frozen=True)
-class End:
+class DeliveryOutcome:
     """What one delivery under the lease of `token` can end in; made before anything is done, for it
     may end at any step.
 
@@ -44,44 +44,44 @@ class End:
     Every method may raise `LeaseLost` and `StoreUnavailable`.
     """
 
-    shop: Workshop
+    context: DeliveryContext
     record: Record
     token: str
     attempts: list[Attempt]
-    ask_who_we_are: Callable[[], object]
+    check_credentials: Callable[[], object]
 
-    def delivered(self, run: Run) -> None:
+    def succeed(self, run: DeliveryRun) -> None:
         assert run.result is not None
         for sentence in run.plan.left_out:
-            run.note_down("plan", "left out", unquoted(sentence))
+            run.record_attempt("plan", "left out", without_quotations(sentence))
         woken = self._finish(State.DELIVERED, run.result, why=run.result)
-        took = max(0.0, self.shop.clock() - self.record.received_at)
-        self.shop.meter.observe(DELIVERY_SECONDS, took)
-        self._log(run.result, took=round(took, 3))
-        self.shop.sweeper.dispatch(woken)
+        duration = max(0.0, self.context.clock() - self.record.received_at)
+        self.context.meter.observe(DELIVERY_SECONDS, duration)
+        self._log(run.result, took=round(duration, 3))
+        self.context.sweeper.dispatch(woken)
 
-    def fetched(self, fetched: Fetched) -> None:
+    def store_fetched(self, result: FetchResult) -> None:
         """The record of an event that told ids alone. A lead goes back into the queue: whose line
         it joins is known only now.
         """
-        record, state, cause, counted = self.record, State.QUEUED, None, None
-        lead = seal(fetched.lead, self.shop.ledger.cipher) if fetched.lead is not None else None
-        if fetched.outcome == "ignored":
+        record, state, cause, counted_as = self.record, State.QUEUED, None, None
+        lead = seal(result.lead, self.context.ledger.cipher) if result.lead is not None else None
+        if result.outcome == "ignored":
             state = State.IGNORED
-        elif fetched.outcome == "no_contact":
-            state, counted = State.DEAD, "dead"
-            cause = no_contact(record.source, "fetch", fetched.why)
+        elif result.outcome == "no_contact":
+            state, counted_as = State.DEAD, "dead"
+            cause = no_contact(record.source, "fetch", result.why)
         facts: dict[str, Fact] = {"lead": lead, "fetch": None}
         woken = self._finish(
-            state, counted, why=fetched.why or "fetched", used=0, cause=cause, facts=facts
+            state, counted_as, why=result.why or "fetched", used=0, cause=cause, facts=facts
         )
-        self._log(f"fetched: {fetched.outcome}")
-        self.shop.sweeper.dispatch([*woken, record.id] if state is State.QUEUED else woken)
+        self._log(f"fetched: {result.outcome}")
+        self.context.sweeper.dispatch([*woken, record.id] if state is State.QUEUED else woken)
 
-    def failed(self, step: str, error: Exception) -> None:
+    def fail(self, step: str, error: Exception) -> None:
         """Whatever happened at `step` becomes the submission's fate."""
-        shop, record = self.shop, self.record
-        error = self._ourselves(error)
+        context, record = self.context, self.record
+        error = self._blame_credentials(error)
         if not isinstance(error, LeadlineError):
             log.error(
                 "delivery failed",
@@ -90,29 +90,29 @@ class End:
                 error=type(error).__name__,
                 exc_info=True,
             )
-        now = shop.ledger.now()
+        now = context.ledger.now()
         fate = decide(
             error,
             step=step,
             attempts=record.attempts + 1,
             first_attempt_at=record.first_attempt_at or now,
             now=now,
-            policy=shop.policy,
+            policy=context.policy,
             jitter=random.random(),
             source=record.source,
-            probes=shop.ledger.gate.probes(),
+            probes=context.ledger.gate.probes(),
             resolved_afresh=record.forgotten,
             outage=isinstance(error, NotSent | Unavailable)
-            and shop.ledger.gate.note_failure(record.id),
+            and context.ledger.gate.note_failure(record.id),
         )
         self._apply(step, fate)
 
-    def _ourselves(self, error: Exception) -> Exception:
+    def _blame_credentials(self, error: Exception) -> Exception:
         """A 403 while we may not even ask who we are refuses us, and not this lead."""
         if not isinstance(error, Forbidden):
             return error
         try:
-            self.ask_who_we_are()
+            self.check_credentials()
         except Forbidden as refusal:
             return Unauthorized(refusal.call, refusal.detail, status=refusal.status)
         except LeadlineError as other:
@@ -122,7 +122,7 @@ class End:
     def _apply(self, step: str, fate: Fate) -> None:
         """The only place where a fate becomes a move of the ledger."""
         record, result = self.record, "wait"
-        announced = (self.shop.ledger.get(record.id) or record).announced is not None
+        announced = (self.context.ledger.get(record.id) or record).announced is not None
         match fate:
             case Retry(at=at, attempts_used=used):
                 result, why = "retry", fate.cause.detail
@@ -149,7 +149,7 @@ class End:
                 )
             case Wait(until=until, reason=reason, gate=gate, probe=probe):
                 if gate:
-                    self.shop.ledger.gate.close(record.id, reason, until, probe=probe)
+                    self.context.ledger.gate.close(record.id, reason, until, probe=probe)
                 woken = self._finish(
                     State.WAITING,
                     result,
@@ -161,7 +161,7 @@ class End:
                 )
             case ResolveAfresh():
                 result = "retry"
-                self._forget()
+                self._forget_contacts()
                 woken = self._finish(
                     State.QUEUED, result, why="gone; resolved afresh", used=0, facts=RESOLVED_AFRESH
                 )
@@ -174,12 +174,12 @@ class End:
         self._log(
             result, step=step, code=None if isinstance(fate, ResolveAfresh) else fate.cause.code
         )
-        self.shop.sweeper.dispatch(woken)
+        self.context.sweeper.dispatch(woken)
 
     def _finish(
         self,
         state: State,
-        counted: str | None,
+        counted_as: str | None,
         *,
         why: str = "",
         next_at: float | None = None,
@@ -190,7 +190,7 @@ class End:
         facts: Mapping[str, Fact] | None = None,
     ) -> list[str]:
         """The move itself, `counted` as that result. Returns the ids that may go now."""
-        return self.shop.ledger.finish(
+        return self.context.ledger.finish(
             self.record.id,
             self.token,
             state,
@@ -200,25 +200,25 @@ class End:
             used=used,
             keep_place=keep_line,
             cause=cause,
-            counter=series(DELIVERIES, source=self.record.source, result=counted)
-            if counted
+            counter=series(DELIVERIES, source=self.record.source, result=counted_as)
+            if counted_as
             else "",
             facts=facts,
             attempts=self.attempts,
         )
 
-    def _forget(self) -> None:
+    def _forget_contacts(self) -> None:
         lead = self.record.lead
         if lead is None:
             return
-        who = identity(lead)
-        if who:
-            self.shop.memory.forget_person(*who)
+        identity = person_identity(lead)
+        if identity:
+            self.context.contacts.forget_person(*identity)
         if lead.company:
-            self.shop.memory.forget_organization(lead.company)
+            self.context.contacts.forget_organization(lead.company)
 
     def _log(self, result: str, **more: object) -> None:
-        record, of = self.record, len(self.shop.policy.retry_delays) + 1
+        record, of = self.record, len(self.context.policy.retry_delays) + 1
         log.info(
             "delivery",
             submission=record.id,

@@ -10,9 +10,9 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from worker.contract import Json
-from worker.lead.plan import Plan
+from worker.lead.plan import LeadPlan
 from worker.pipedrive.request_bodies import (
-    Query,
+    SearchQuery,
     lead_body,
     note_body,
     organization_body,
@@ -24,7 +24,7 @@ from worker.pipedrive.request_bodies import (
 PERSON, ORGANIZATION, LEAD = "{person.id}", "{organization.id}", "{lead.id}"
 
 
-def planned_calls(plan: Plan) -> list[Json]:
+def planned_calls(plan: LeadPlan) -> list[Json]:
     """`[{"method", "path", "body"}]` in the order of the delivery; the body of a GET is None."""
     calls = _organization(plan) + _person(plan)
     calls.append(_post("/v1/leads", _lead(plan)))
@@ -33,7 +33,7 @@ def planned_calls(plan: Plan) -> list[Json]:
     return calls
 
 
-def _organization(plan: Plan) -> list[Json]:
+def _organization(plan: LeadPlan) -> list[Json]:
     if not plan.organization:
         return []
     body = organization_body(plan.organization, owner_id=plan.owner)
@@ -43,7 +43,7 @@ def _organization(plan: Plan) -> list[Json]:
     ]
 
 
-def _person(plan: Plan) -> list[Json]:
+def _person(plan: LeadPlan) -> list[Json]:
     """Somebody without e-mail and phone cannot be looked for and is created at once."""
     if not plan.person:
         return []
@@ -58,7 +58,7 @@ def _person(plan: Plan) -> list[Json]:
     return [*([_search("persons", query)] if query else []), _post("/api/v2/persons", body)]
 
 
-def _lead(plan: Plan) -> Json:
+def _lead(plan: LeadPlan) -> Json:
     return lead_body(
         plan,
         person_id=PERSON if plan.person else None,
@@ -70,11 +70,11 @@ def _lead(plan: Plan) -> Json:
     )
 
 
-def _custom(plan: Plan, *, of_person: bool) -> dict[str, str]:
+def _custom(plan: LeadPlan, *, of_person: bool) -> dict[str, str]:
     return {field: text for field, is_person, text in plan.custom if is_person == of_person}
 
 
-def _search(what: str, query: Query) -> Json:
+def _search(what: str, query: SearchQuery) -> Json:
     text = urlencode(
         {**query, "exact_match": "true" if query["exact_match"] else "false"}, safe="@"
     )

@@ -9,23 +9,23 @@ from typing import Any
 from msgspec import Struct, field
 
 from worker.contract import State
-from worker.delivery.context import Run
+from worker.delivery.context import DeliveryRun
 from worker.errors import UnknownName
-from worker.lead.plan import Plan
+from worker.lead.plan import LeadPlan
 from worker.ledger import Ledger, Record
 from worker.pipedrive.metadata import KIND_NAMES
 from worker.pipedrive.metadata_cache import MetadataCache
 
-OURS = frozenset({"intake", "worker", "sweeper"})
+AUTOMATIC_ACTORS = frozenset({"intake", "worker", "sweeper"})
 """Who puts a submission into the queue without a person's asking."""
 
-REPLAY_GAP_SECONDS = 2.0
+MIN_REPLAY_GAP_SECONDS = 2.0
 """However many are replayed at once, the names are read from Pipedrive no more often than this,
 unless somebody asked since.
 """
 
 
-class Resolved(Struct, frozen=True, kw_only=True):
+class ResolvedNames(Struct, frozen=True, kw_only=True):
     label_ids: list[str] = field(default_factory=list)
     channel: int | None = None
     owner_id: int | None = None
@@ -34,37 +34,35 @@ class Resolved(Struct, frozen=True, kw_only=True):
     left_out: tuple[str, ...] = ()
 
 
-def resolve(run: Run, catalogue: MetadataCache) -> Resolved:
+def resolve_names(run: DeliveryRun, metadata: MetadataCache) -> ResolvedNames:
     """Raises `UnknownName` for a name the account does not have.
 
     After a person's replay a name that is missing is looked for at once: it was probably just added
     in Pipedrive.
     """
     try:
-        return _resolved(run.plan, catalogue)
+        return _resolve_all(run.plan, metadata)
     except UnknownName as error:
         if not run.record.replayed or run.record.attempts:
             raise
-        gap = min(REPLAY_GAP_SECONDS, _since_replay(run.ledger, run.record))
-        catalogue.refresh(
-            [kind for kind, word in KIND_NAMES.items() if word == error.kind], gap=gap
-        )
-        return _resolved(run.plan, catalogue)
+        gap = min(MIN_REPLAY_GAP_SECONDS, _seconds_since_replay(run.ledger, run.record))
+        metadata.refresh([kind for kind, word in KIND_NAMES.items() if word == error.kind], gap=gap)
+        return _resolve_all(run.plan, metadata)
 
 
-def _since_replay(ledger: Ledger, record: Record) -> float:
+def _seconds_since_replay(ledger: Ledger, record: Record) -> float:
     """Seconds since a person asked for it again. What was read before that may lack what they have
     just added.
     """
     asked = [
         moment.at
         for moment in ledger.timeline(record.id)
-        if moment.state is State.QUEUED and moment.by not in OURS
+        if moment.state is State.QUEUED and moment.by not in AUTOMATIC_ACTORS
     ]
     return max(0.0, ledger.now() - max(asked, default=0.0))
 
 
-def _resolved(plan: Plan, catalogue: MetadataCache) -> Resolved:
+def _resolve_all(plan: LeadPlan, metadata: MetadataCache) -> ResolvedNames:
     """A text that its custom field cannot take is left out with a sentence about it: the lead still
     flows.
     """
@@ -74,17 +72,17 @@ def _resolved(plan: Plan, catalogue: MetadataCache) -> Resolved:
     left_out = []
     for name, of_person, text in plan.custom:
         setting = f"{table}.custom.{'person.' if of_person else ''}{name}"
-        info = (catalogue.person_field if of_person else catalogue.field)(name, setting=setting)
+        info = (metadata.person_field if of_person else metadata.field)(name, setting=setting)
         try:
             (person_custom if of_person else custom).update(info.encode(text))
         except ValueError as error:
             left_out.append(f"The field “{name}”: {error}.")
-    return Resolved(
-        label_ids=[_label(plan, name, catalogue, f"{table}.labels") for name in plan.labels],
-        channel=catalogue.channel_id(plan.channel, setting=f"{table}.channel")
+    return ResolvedNames(
+        label_ids=[_label_id(plan, name, metadata, f"{table}.labels") for name in plan.labels],
+        channel=metadata.channel_id(plan.channel, setting=f"{table}.channel")
         if plan.channel
         else None,
-        owner_id=catalogue.owner_id(plan.owner, setting=f"{table}.owner_id")
+        owner_id=metadata.owner_id(plan.owner, setting=f"{table}.owner_id")
         if plan.owner is not None
         else None,
         custom=custom,
@@ -93,9 +91,9 @@ def _resolved(plan: Plan, catalogue: MetadataCache) -> Resolved:
     )
 
 
-def _label(plan: Plan, name: str, catalogue: MetadataCache, setting: str) -> str:
+def _label_id(plan: LeadPlan, name: str, metadata: MetadataCache, setting: str) -> str:
     return (
-        catalogue.ensure_label(name, plan.label_color)
+        metadata.ensure_label(name, plan.label_color)
         if plan.create_labels
-        else catalogue.label_id(name, setting=setting)
+        else metadata.label_id(name, setting=setting)
     )

@@ -8,12 +8,11 @@ from msgspec import structs
 
 from worker.contract import Result
 from worker.delivery import unknown_outcome
-from worker.delivery.context import Run
-from worker.delivery.resolve import Resolved
+from worker.delivery.context import DeliveryRun
+from worker.delivery.resolve import ResolvedNames
 from worker.errors import Gone
 from worker.ledger.contact_cache import CachedPerson, normalize_name
-from worker.pipedrive.models import PipedriveLead as PipedriveLead
-from worker.pipedrive.models import PersonHit, parse_timestamp
+from worker.pipedrive.models import PersonHit, PipedriveLead, parse_timestamp
 from worker.pipedrive.request_bodies import (
     lead_body,
     lead_patch,
@@ -25,26 +24,26 @@ from worker.pipedrive.request_bodies import (
 )
 
 
-def organization(run: Run, resolved: Resolved) -> None:
+def resolve_organization(run: DeliveryRun, resolved: ResolvedNames) -> None:
     """By our memory, else by an exact search that we compare again, else created."""
     name = run.plan.organization
     if name is None or run.organization_id is not None:
         return
-    known = run.memory.organization(name)
+    known = run.contacts.organization(name)
     if known is None:
         hits = run.pipedrive.organizations.search(**organization_search(name))
         same = [hit.id for hit in hits if normalize_name(hit.name or "") == normalize_name(name)]
-        known = min(same) if same else unknown_outcome.newest(run, "organization")
+        known = min(same) if same else unknown_outcome.find_among_newest(run, "organization")
     if known is None:
         body = organization_body(name, owner_id=resolved.owner_id)
         known = run.create("organization", lambda: run.pipedrive.organizations.add(body)).id
-        run.learn("organization", organization_id=known)
+        run.record_facts("organization", organization_id=known)
     else:
-        run.learn("", organization_id=known)
-    run.memory.remember_organization(name, known)
+        run.record_facts("", organization_id=known)
+    run.contacts.remember_organization(name, known)
 
 
-def person(run: Run, resolved: Resolved) -> CachedPerson | None:
+def resolve_person(run: DeliveryRun, resolved: ResolvedNames) -> CachedPerson | None:
     """By our memory, else by an exact search that we compare again, else created. None for a lead
     without a person.
 
@@ -52,17 +51,19 @@ def person(run: Run, resolved: Resolved) -> CachedPerson | None:
     """
     if run.plan.person is None:
         return None
-    known = _known(run)
+    known = _remembered_person(run)
     if run.person_id is not None:
         if known is None or known.person_id != run.person_id:
-            known = _remember(run, run.person_id, created=run.person_created and run.doubt is None)
+            known = _remember(
+                run, run.person_id, created=run.person_created and run.lookup_before is None
+            )
         return known
     if known is not None:
-        run.learn("", person_id=known.person_id)
+        run.record_facts("", person_id=known.person_id)
         return known
-    found = _search(run) or unknown_outcome.newest(run, "person")
+    found = _search_person(run) or unknown_outcome.find_among_newest(run, "person")
     if found is not None:
-        run.learn("", person_id=found)
+        run.record_facts("", person_id=found)
         return _remember(run, found, created=False)
     body = person_body(
         run.plan.person,
@@ -71,31 +72,31 @@ def person(run: Run, resolved: Resolved) -> CachedPerson | None:
         custom=resolved.person_custom,
     )
     made = run.create("person", lambda: run.pipedrive.persons.add(body)).id
-    run.learn("person", person_id=made, person_created=1)
+    run.record_facts("person", person_id=made, person_created=1)
     return _remember(run, made, created=True)
 
 
-def _known(run: Run) -> CachedPerson | None:
+def _remembered_person(run: DeliveryRun) -> CachedPerson | None:
     """Our memory of the person. Written before Redis was set back it does not know all of the
     person's leads.
     """
-    known = run.memory.person(*run.identity) if run.identity else None
+    known = run.contacts.person(*run.identity) if run.identity else None
     return (
         structs.replace(known, created=False)
-        if known and known.restored_at != run.horizon
+        if known and known.restored_at != run.lease.store.restored_at
         else known
     )
 
 
-def _remember(run: Run, person_id: int, *, created: bool) -> CachedPerson:
+def _remember(run: DeliveryRun, person_id: int, *, created: bool) -> CachedPerson:
     if run.identity:
-        run.memory.remember_person(
-            *run.identity, person_id, created=created, restored_at=run.horizon
+        run.contacts.remember_person(
+            *run.identity, person_id, created=created, restored_at=run.lease.store.restored_at
         )
     return CachedPerson(person_id=person_id, created=created)
 
 
-def _search(run: Run) -> int | None:
+def _search_person(run: DeliveryRun) -> int | None:
     """The id of the person with this e-mail (else phone). Exact match is not always exact, so hits
     are compared again.
     """
@@ -104,15 +105,15 @@ def _search(run: Run) -> int | None:
         return None
     kind, value = run.identity
     hits = run.pipedrive.persons.search(**query)
-    same = sorted(hit.id for hit in hits if value in _values(hit, kind))
+    same = sorted(hit.id for hit in hits if value in _normalized_values(hit, kind))
     if len(same) > 1:
-        run.note_down(
+        run.record_attempt(
             "person", "several", f"{len(same)} persons have this {kind}; took the oldest, {same[0]}"
         )
     return same[0] if same else None
 
 
-def _values(hit: PersonHit, kind: str) -> set[str]:
+def _normalized_values(hit: PersonHit, kind: str) -> set[str]:
     """What a hit is known by, normalised as `worker.delivery.context.identity` does."""
     if kind == "email":
         return {email.casefold() for email in hit.emails}
@@ -121,7 +122,9 @@ def _values(hit: PersonHit, kind: str) -> set[str]:
     }
 
 
-def lead_or_label(run: Run, known: CachedPerson | None, resolved: Resolved) -> None:
+def create_or_label_lead(
+    run: DeliveryRun, known: CachedPerson | None, resolved: ResolvedNames
+) -> None:
     """Labels the person's open lead where the source asks for it and there is one, else creates the
     lead.
     """
@@ -129,22 +132,22 @@ def lead_or_label(run: Run, known: CachedPerson | None, resolved: Resolved) -> N
         _remember_earlier(run, known, run.lead_id)
         return
     if run.plan.existing == "label" and known is not None:
-        found = _open_lead(run, known)
+        found = _find_open_lead(run, known)
         if found is not None:
-            _label(run, found, resolved)
+            _label_lead(run, found, resolved)
             return
-    _create(run, resolved)
+    _create_lead(run, resolved)
 
 
-def _remember_earlier(run: Run, known: CachedPerson | None, lead_id: str) -> None:
+def _remember_earlier(run: DeliveryRun, known: CachedPerson | None, lead_id: str) -> None:
     """A lead that was adopted, or made by a worker that died, is what the person's next submission
     labels.
     """
     if run.identity and known is not None and known.lead_id is None:
-        run.memory.remember_lead(*run.identity, lead_id, run.record.received_at)
+        run.contacts.remember_lead(*run.identity, lead_id, run.record.received_at)
 
 
-def _open_lead(run: Run, known: CachedPerson) -> PipedriveLead | None:
+def _find_open_lead(run: DeliveryRun, known: CachedPerson) -> PipedriveLead | None:
     """The lead to label: the remembered one, else (for a person we did not create) the newest of
     its open leads.
     """
@@ -156,17 +159,19 @@ def _open_lead(run: Run, known: CachedPerson) -> PipedriveLead | None:
             lead = None
         if lead is not None and not lead.is_archived:
             return lead if parse_timestamp(lead.add_time) >= after else None
-        run.memory.forget_lead(*run.identity)
+        run.contacts.forget_lead(*run.identity)
     if known.created:
         return None
     leads = [
-        lead for lead in run.pipedrive.leads.of_person(known.person_id) if not lead.is_archived
+        lead
+        for lead in run.pipedrive.leads.list_all_of_person(known.person_id)
+        if not lead.is_archived
     ]
     newest = max(leads, key=lambda lead: parse_timestamp(lead.add_time), default=None)
     return newest if newest is not None and parse_timestamp(newest.add_time) >= after else None
 
 
-def _label(run: Run, lead: PipedriveLead, resolved: Resolved) -> None:
+def _label_lead(run: DeliveryRun, lead: PipedriveLead, resolved: ResolvedNames) -> None:
     """Extends the labels (Pipedrive replaces the list, so it is read first) and fills empty channel
     fields.
 
@@ -177,12 +182,12 @@ def _label(run: Run, lead: PipedriveLead, resolved: Resolved) -> None:
     )
     if changes:
         run.pipedrive.leads.update(lead.id, changes)
-    run.learn("", lead_id=lead.id, result=Result.LABELLED)
+    run.record_facts("", lead_id=lead.id, result=Result.LABELLED)
     if run.identity:
-        run.memory.remember_lead(*run.identity, lead.id, parse_timestamp(lead.add_time))
+        run.contacts.remember_lead(*run.identity, lead.id, parse_timestamp(lead.add_time))
 
 
-def _create(run: Run, resolved: Resolved) -> None:
+def _create_lead(run: DeliveryRun, resolved: ResolvedNames) -> None:
     body = lead_body(
         run.plan,
         person_id=run.person_id,
@@ -193,12 +198,12 @@ def _create(run: Run, resolved: Resolved) -> None:
         custom=resolved.custom,
     )
     made = run.create("lead", lambda: run.pipedrive.leads.add(body)).id
-    run.learn("lead", lead_id=made, result=Result.CREATED)
+    run.record_facts("lead", lead_id=made, result=Result.CREATED)
     if run.identity:
-        run.memory.remember_lead(*run.identity, made, run.clock())
+        run.contacts.remember_lead(*run.identity, made, run.clock())
 
 
-def note(run: Run) -> None:
+def add_note(run: DeliveryRun) -> None:
     """One note per submission, on the lead.
 
     A lead of this submission that is gone by now was converted or deleted by a person: making it
@@ -213,6 +218,6 @@ def note(run: Run) -> None:
     except Gone:
         if run.result != Result.CREATED:
             raise
-        run.note_down("note", "left out", "the lead was converted or deleted meanwhile")
+        run.record_attempt("note", "left out", "the lead was converted or deleted meanwhile")
     else:
-        run.learn("note", note_id=made)
+        run.record_facts("note", note_id=made)

@@ -13,22 +13,22 @@ from itertools import chain
 from typing import Any
 
 from worker.contract import Result
-from worker.delivery.context import Run
-from worker.delivery.duplicates import suspect
+from worker.delivery.context import DeliveryRun
+from worker.delivery.duplicates import schedule_duplicate_check
 from worker.errors import Absent, Gone, Settling
 from worker.fate import Policy, wait_after
-from worker.lead.note import marks
+from worker.lead.note import has_marker_of
 from worker.ledger.contact_cache import normalize_name
 from worker.pipedrive.models import PipedriveLead, parse_timestamp
 
 Facts = dict[str, str | int | None]
 """Fields of a record, as a look brings them; empty where there is nothing."""
 
-SKEW_SECONDS = 300.0
+CLOCK_SKEW_SECONDS = 300.0
 """How far Pipedrive's clock may be behind ours when the newest persons are looked through."""
 
 
-def settle(run: Run, policy: Policy) -> None:
+def settle_announced_create(run: DeliveryRun, policy: Policy) -> None:
     """Clears up an announced create.
 
     Raises `Settling` while it is too young to be looked for, and `Absent` when it made nothing and
@@ -39,45 +39,45 @@ def settle(run: Run, policy: Policy) -> None:
     if step is None or announced_at is None:
         return
     # By the clock that wrote the announcement: a worker's own may be an hour ahead.
-    now, since = run.ledger.now(), max(announced_at, run.lease.leap)
+    now, since = run.ledger.now(), max(announced_at, run.lease.store.clock_jump_at)
     if now < since + policy.settle_seconds:
         raise Settling(step, since + policy.settle_seconds)
-    facts = LOOK[step](run, announced_at)
-    run.note_down(f"look for the {step}", "adopted" if facts else "absent")
+    facts = FINDERS[step](run, announced_at)
+    run.record_attempt(f"look for the {step}", "adopted" if facts else "absent")
     if not facts:
         wait = wait_after(policy, run.record.attempts)
         if wait is None or now < announced_at + wait:
             if step == "person":
                 # Others of the person go on from here, and may make the one that this create still
                 # commits.
-                suspect(run.ledger.redis, run.record.id, step, now)
+                schedule_duplicate_check(run.ledger.redis, run.record.id, step, now)
             raise Absent(step, announced_at)
-        suspect(run.ledger.redis, run.record.id, step, now)
+        schedule_duplicate_check(run.ledger.redis, run.record.id, step, now)
     if step == "lead" and run.record.edited_by is not None:
         # It was looked for where it was sent; the mended lead may name somebody else.
         facts |= {"person_id": None, "person_created": None, "organization_id": None}
     # The announcement changes hands first, so that a late answer to the old one cannot be taken for
     # the new one's.
     run.leases.announce(run.lease, step)
-    run.learn(step, **facts)
+    run.record_facts(step, **facts)
 
 
-def _organization(run: Run, announced_at: float) -> Facts:
+def _find_organization(run: DeliveryRun, announced_at: float) -> Facts:
     wanted = normalize_name(run.plan.organization or "")
-    for found in run.pipedrive.organizations.newest(since=announced_at - SKEW_SECONDS):
+    for found in run.pipedrive.organizations.list_newest(since=announced_at - CLOCK_SKEW_SECONDS):
         if normalize_name(found.name or "") == wanted:
             return {"organization_id": found.id}
     return {}
 
 
-def _person(run: Run, announced_at: float) -> Facts:
+def _find_person(run: DeliveryRun, announced_at: float) -> Facts:
     """The newest persons by e-mail, else phone, else (a person who gave neither) by name."""
     email, phone, name = (
         run.lead.email,
         run.lead.phone,
         run.plan.person.name if run.plan.person else None,
     )
-    for found in run.pipedrive.persons.newest(since=announced_at - SKEW_SECONDS):
+    for found in run.pipedrive.persons.list_newest(since=announced_at - CLOCK_SKEW_SECONDS):
         emails = {entry.value.casefold() for entry in found.emails}
         phones = {entry.value for entry in found.phones}
         if (
@@ -91,7 +91,7 @@ def _person(run: Run, announced_at: float) -> Facts:
     return {}
 
 
-def _lead(run: Run, _: float) -> Facts:
+def _find_lead(run: DeliveryRun, _: float) -> Facts:
     """By `origin_id` among the person's (else the organisation's) leads, open and archived, and
     deals it was converted to.
 
@@ -101,26 +101,28 @@ def _lead(run: Run, _: float) -> Facts:
     for found in leads_of(run):
         if run.record.id in (found.origin_id or ""):
             return {"lead_id": found.id, "result": Result.CREATED}
-    return deal_of(run)
+    return find_deal(run)
 
 
-def leads_of(run: Run) -> Iterator[PipedriveLead]:
+def leads_of(run: DeliveryRun) -> Iterator[PipedriveLead]:
     """The person's leads, else the organisation's, the archived ones last; each list is asked for
     when it is reached.
     """
-    target: dict[str, Any] = _whose(run, "organization_id")
-    return chain(run.pipedrive.leads.of(**target), run.pipedrive.leads.archived_of(**target))
+    target: dict[str, Any] = _owner_filter(run, "organization_id")
+    return chain(
+        run.pipedrive.leads.list_all(**target), run.pipedrive.leads.list_all_archived(**target)
+    )
 
 
-def deal_of(run: Run) -> Facts:
+def find_deal(run: DeliveryRun) -> Facts:
     """The lead of this submission, if it was converted to a deal."""
-    for deal in run.pipedrive.deals.of(**_whose(run, "org_id")):
+    for deal in run.pipedrive.deals.list_all(**_owner_filter(run, "org_id")):
         if run.record.id in (deal.origin_id or ""):
             return {"lead_id": deal.source_lead_id or f"deal:{deal.id}", "result": Result.CREATED}
     return {}
 
 
-def _whose(run: Run, organization: str) -> dict[str, Any]:
+def _owner_filter(run: DeliveryRun, organization: str) -> dict[str, Any]:
     return (
         {"person_id": run.person_id}
         if run.person_id is not None
@@ -128,26 +130,28 @@ def _whose(run: Run, organization: str) -> dict[str, Any]:
     )
 
 
-def _note(run: Run, _: float) -> Facts:
-    return note_on(run, run.lead_id) if run.lead_id is not None else {}
+def _find_note(run: DeliveryRun, _: float) -> Facts:
+    return find_note_on(run, run.lead_id) if run.lead_id is not None else {}
 
 
-def note_on(run: Run, lead_id: str) -> Facts:
+def find_note_on(run: DeliveryRun, lead_id: str) -> Facts:
     """The note of this submission on a lead; none on a lead that is gone."""
     try:
-        for found in run.pipedrive.notes.of_lead(lead_id):
-            if marks(found.content or "", run.record.id):
+        for found in run.pipedrive.notes.list_all_of_lead(lead_id):
+            if has_marker_of(found.content or "", run.record.id):
                 return {"note_id": found.id}
     except Gone:
-        run.note_down("look for the note", "absent", "its lead was converted or deleted meanwhile")
+        run.record_attempt(
+            "look for the note", "absent", "its lead was converted or deleted meanwhile"
+        )
     return {}
 
 
-LOOK: dict[str, Callable[[Run, float], Facts]] = {
-    "organization": _organization,
-    "person": _person,
-    "lead": _lead,
-    "note": _note,
+FINDERS: dict[str, Callable[[DeliveryRun, float], Facts]] = {
+    "organization": _find_organization,
+    "person": _find_person,
+    "lead": _find_lead,
+    "note": _find_note,
 }
 """How each create is looked for; its keys are the names that are announced."""
 
@@ -160,75 +164,75 @@ LOOK: dict[str, Callable[[Run, float], Facts]] = {
 # and its deals, the note on the lead, or on any lead that it may have labelled. Done once: a record
 # that was looked for says so.
 
-INDEX_SECONDS = 900.0
-"""How long around the horizon people are also looked for among the newest, because the search index
+SEARCH_LAG_SECONDS = 900.0
+"""How long around `restored_at` people are also looked for among the newest, because the search index
 may not know them yet.
 """
 
-LEADS_SEARCHED = 10
+MAX_LEADS_SEARCHED = 10
 """The newest leads of a person on which a note is looked for: one label gives one note on one lead.
 """
 
 
-def newest(run: Run, step: str) -> int | None:
+def find_among_newest(run: DeliveryRun, step: str) -> int | None:
     """The id of the person or organisation (`step`) that the search did not find, from the list of
     the newest.
     """
-    if run.doubt is None:
+    if run.lookup_before is None:
         return None
     since = run.record.received_at
     if step == "organization" or run.identity is not None:
-        if run.clock() > run.doubt + INDEX_SECONDS:
+        if run.clock() > run.lookup_before + SEARCH_LAG_SECONDS:
             return None
-        since = max(since, run.doubt - INDEX_SECONDS)
-    found = LOOK[step](run, since).get(f"{step}_id")
+        since = max(since, run.lookup_before - SEARCH_LAG_SECONDS)
+    found = FINDERS[step](run, since).get(f"{step}_id")
     return int(found) if found is not None else None
 
 
-def look(run: Run) -> None:
+def adopt_lost_work(run: DeliveryRun) -> None:
     """After the person, before the lead: adopts what there is of this submission."""
-    if run.doubt is None:
+    if run.lookup_before is None:
         return
-    facts = {} if _new(run) else _found(run)
-    run.note_down("look for what was lost", "adopted" if facts else "absent")
-    run.learn("", looked=run.horizon, **facts)
+    facts = {} if _was_just_created(run) else _find_lost_work(run)
+    run.record_attempt("look for what was lost", "adopted" if facts else "absent")
+    run.record_facts("", looked_up_for=run.lease.store.restored_at, **facts)
 
 
-def _new(run: Run) -> bool:
+def _was_just_created(run: DeliveryRun) -> bool:
     """Who was made a moment ago has no leads."""
-    return ("person" if run.person_id is not None else "organization") in run.made
+    return ("person" if run.person_id is not None else "organization") in run.created_steps
 
 
-def _found(run: Run) -> Facts:
+def _find_lost_work(run: DeliveryRun) -> Facts:
     seen: list[PipedriveLead] = []
     facts: Facts = {}
     if run.lead_id is None:
-        facts = _look_for_lead(run, seen)
+        facts = _find_created_lead(run, seen)
     lead_id, result = facts.get("lead_id", run.lead_id), facts.get("result", run.result)
     if lead_id is None:
         return (
-            _labelled(run, seen)
+            _find_labelled_lead(run, seen)
             if run.plan.existing == "label" and run.plan.note_existing_html is not None
             else {}
         )
     wanted = run.plan.note_existing_html if result == Result.LABELLED else run.plan.note_html
     if run.note_id is None and wanted is not None:
-        facts |= note_on(run, str(lead_id))
+        facts |= find_note_on(run, str(lead_id))
     return facts
 
 
-def _look_for_lead(run: Run, seen: list[PipedriveLead]) -> Facts:
+def _find_created_lead(run: DeliveryRun, seen: list[PipedriveLead]) -> Facts:
     """`seen` takes the leads that are not it."""
     for found in leads_of(run):
         if run.record.id in (found.origin_id or ""):
             return {"lead_id": found.id, "result": Result.CREATED}
         seen.append(found)
-    return deal_of(run)
+    return find_deal(run)
 
 
-def _labelled(run: Run, seen: list[PipedriveLead]) -> Facts:
+def _find_labelled_lead(run: DeliveryRun, seen: list[PipedriveLead]) -> Facts:
     for lead in _newest_first(seen):
-        note = note_on(run, lead.id)
+        note = find_note_on(run, lead.id)
         if note:
             return {"lead_id": lead.id, "result": Result.LABELLED} | note
     return {}
@@ -236,5 +240,5 @@ def _labelled(run: Run, seen: list[PipedriveLead]) -> Facts:
 
 def _newest_first(leads: list[PipedriveLead]) -> Iterator[PipedriveLead]:
     yield from sorted(leads, key=lambda lead: parse_timestamp(lead.add_time), reverse=True)[
-        :LEADS_SEARCHED
+        :MAX_LEADS_SEARCHED
     ]

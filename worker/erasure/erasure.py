@@ -177,7 +177,7 @@ def _erase_records(ledger: Ledger, who: Identifier, mark: str, by: str) -> tuple
         if mine and _erase(ledger, record.id, mark, by, memories=_cache_entries(who, record.lead)):
             sent += [record.id] * (record.state in (State.QUEUED, State.DELIVERING))
     if who[0] != "id":
-        ask(lambda: ledger.redis.delete(keys.DEFAULT_ACCOUNT.person(*who)))
+        ask(lambda: ledger.redis.delete(ledger.account.person(*who)))
     return sent, sealed
 
 

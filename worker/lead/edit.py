@@ -11,8 +11,8 @@ from msgspec import structs
 from worker.contract import Lead, Money, Utm
 from worker.errors import LeadlineError
 
-UTM = {f"utm_{name}": name for name in Utm.__struct_fields__}
-KEYS: dict[str, Any] = {
+UTM_FIELDS = {f"utm_{name}": name for name in Utm.__struct_fields__}
+NESTED_KEYS: dict[str, Any] = {
     "answers": None,
     "click_ids": None,
     "utm": Utm.__struct_fields__,
@@ -20,7 +20,7 @@ KEYS: dict[str, Any] = {
 }
 """What may stand behind the point; None: any name."""
 
-PLAIN = frozenset(Lead.__struct_fields__) - {"utm", "click_ids", "answers", "value"}
+PLAIN_FIELDS = frozenset(Lead.__struct_fields__) - {"utm", "click_ids", "answers", "value"}
 
 
 class EditError(LeadlineError):
@@ -35,7 +35,7 @@ class EditError(LeadlineError):
         self.faults = faults
 
 
-def mend(lead: Lead, edit: Mapping[str, Any]) -> Lead:
+def apply_edit(lead: Lead, edit: Mapping[str, Any]) -> Lead:
     """The lead with the edit applied. Raises `EditError` with every fault at once.
 
     Fields are those of `worker.contract.Lead`, `utm_source` and its like (or `utm` with a table),
@@ -43,44 +43,44 @@ def mend(lead: Lead, edit: Mapping[str, Any]) -> Lead:
     removes a field.
     """
     faults: dict[str, str] = {}
-    changed: dict[str, Any] = msgspec.to_builtins(lead)
+    values: dict[str, Any] = msgspec.to_builtins(lead)
     for name, value in edit.items():
-        fault = _set(changed, name, value)
+        fault = _set_field(values, name, value)
         if fault:
             faults[name] = fault
     if faults:
         raise EditError(faults)
     try:
-        return msgspec.convert(changed, Lead, strict=False)
+        return msgspec.convert(values, Lead, strict=False)
     except msgspec.ValidationError as error:
-        raise EditError({_field(str(error)): str(error).split(" - at ")[0]}) from None
+        raise EditError({_field_of_message(str(error)): str(error).split(" - at ")[0]}) from None
 
 
-def _set(lead: dict[str, Any], name: str, value: Any) -> str | None:
-    group, _, key = ("utm", ".", UTM[name]) if name in UTM else name.partition(".")
-    if key and group in KEYS and (KEYS[group] is None or key in KEYS[group]):
-        _put(lead.setdefault(group, {}), key, value)
+def _set_field(lead: dict[str, Any], name: str, value: Any) -> str | None:
+    group, _, key = ("utm", ".", UTM_FIELDS[name]) if name in UTM_FIELDS else name.partition(".")
+    if key and group in NESTED_KEYS and (NESTED_KEYS[group] is None or key in NESTED_KEYS[group]):
+        _set_or_remove(lead.setdefault(group, {}), key, value)
         return None
-    if name in PLAIN or (name in Lead.__struct_fields__ and isinstance(value, dict | None)):
-        known = KEYS.get(name)
-        if known and (unknown := [key for key in value or () if key not in known]):
-            return f"expected {', '.join(known)}, got {unknown[0][:40]!r}"
-        _put(lead, name, _truth(name, value))
+    if name in PLAIN_FIELDS or (name in Lead.__struct_fields__ and isinstance(value, dict | None)):
+        keys = NESTED_KEYS.get(name)
+        if keys and (unknown := [key for key in value or () if key not in keys]):
+            return f"expected {', '.join(keys)}, got {unknown[0][:40]!r}"
+        _set_or_remove(lead, name, _parse_boolean(name, value))
         return None
     return (
-        f"expected a field of the lead ({', '.join(sorted(PLAIN))}, utm_…, value.…, click_ids.…,"
+        f"expected a field of the lead ({', '.join(sorted(PLAIN_FIELDS))}, utm_…, value.…, click_ids.…,"
         " answers.…)"
     )
 
 
-def _put(table: dict[str, Any], key: str, value: Any) -> None:
+def _set_or_remove(table: dict[str, Any], key: str, value: Any) -> None:
     if value is None or value == "":
         table.pop(key, None)
     else:
         table[key] = value
 
 
-def _truth(name: str, value: Any) -> Any:
+def _parse_boolean(name: str, value: Any) -> Any:
     words = {"yes": True, "true": True, "no": False, "false": False}
     return (
         words.get(value.lower(), value)
@@ -89,12 +89,12 @@ def _truth(name: str, value: Any) -> Any:
     )
 
 
-def _field(message: str) -> str:
+def _field_of_message(message: str) -> str:
     """`answers` of ``… - at `$.answers[...]```."""
     return message.rpartition("`$.")[2].rstrip("`").partition("[")[0] or "lead"
 
 
-def changes(before: Lead, after: Lead) -> dict[str, tuple[Any, Any]]:
+def diff(before: Lead, after: Lead) -> dict[str, tuple[Any, Any]]:
     """What an edit changed: field -> (before, after)."""
     old, new = structs.asdict(before), structs.asdict(after)
     return {name: (old[name], new[name]) for name in old if old[name] != new[name]}

@@ -21,8 +21,8 @@ CURRENCIES = frozenset(
 """ISO 4217 codes that money is counted in: no metals, test codes or funds. ANG and BGN stay for
 accounts that keep old sums.
 """
-THREE_DECIMALS = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
-SIGNS = {
+THREE_DECIMAL_CURRENCIES = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
+CURRENCY_OF_SIGN = {
     "€": "EUR", "euro": "EUR", "euros": "EUR", "$": "USD", "us$": "USD", "dollar": "USD",
     "dollars": "USD",
     "£": "GBP", "pound": "GBP", "pounds": "GBP", "¥": "JPY", "₹": "INR", "rs": "INR", "₽": "RUB",
@@ -31,7 +31,7 @@ SIGNS = {
     "kč": "CZK", "r$": "BRL",
     "c$": "CAD", "a$": "AUD", "fr": "CHF", "sfr": "CHF", "kr": "SEK", "ft": "HUF", "lei": "RON",
 }  # fmt: skip
-SHARED = {
+CURRENCIES_OF_SIGN = {
     "$": frozenset({"USD", "CAD", "AUD", "NZD", "SGD", "HKD", "TWD", "MXN", "ARS", "CLP", "COP"}),
     "¥": frozenset({"JPY", "CNY"}),
     "£": frozenset({"GBP", "EGP", "GIP"}),
@@ -39,11 +39,11 @@ SHARED = {
     "rs": frozenset({"INR", "PKR", "LKR", "NPR"}),
 }
 """Signs that several currencies use; alone, the sign means the one in `SIGNS`."""
-LONGEST = 64
-LARGEST = 1e15
+MAX_MONEY_CHARS = 64
+MAX_AMOUNT = 1e15
 
 
-class Sum(NamedTuple):
+class ParsedMoney(NamedTuple):
     """`currency` is what the text itself names, or None. `agrees` tells whether that fits the
     currency expected of it.
     """
@@ -69,40 +69,45 @@ _PLAIN = str.maketrans(
 )
 
 
-def read_money(text: str, expected: str | None = None) -> Sum | None:
+def parse_money(text: str, expected: str | None = None) -> ParsedMoney | None:
     """The sum a text states, or None if it is no single number (`5000-10000`, `about 5`).
     `expected`: an ISO code.
     """
-    if len(text) > LONGEST:
+    if len(text) > MAX_MONEY_CHARS:
         return None
-    found = _MONEY.fullmatch(_tidy(text))
-    if not found or (found["before"] and found["after"]):
+    match = _MONEY.fullmatch(_normalize(text))
+    if not match or (match["before"] and match["after"]):
         return None
-    sign = (found["before"] or found["after"] or "").rstrip(".").casefold()
+    sign = (match["before"] or match["after"] or "").rstrip(".").casefold()
     currency = currency_code(sign)
     if sign and currency is None:
         return None
-    number = _number(found["number"], three_decimals=(expected or currency) in THREE_DECIMALS)
-    if number is None or number > LARGEST:
+    number = _parse_number(
+        match["number"], three_decimals=(expected or currency) in THREE_DECIMAL_CURRENCIES
+    )
+    if number is None or number > MAX_AMOUNT:
         return None
     agrees = (
-        not expected or not currency or expected == currency or expected in SHARED.get(sign, ())
+        not expected
+        or not currency
+        or expected == currency
+        or expected in CURRENCIES_OF_SIGN.get(sign, ())
     )
-    return Sum(-number if found["sign"] else number, currency, agrees)
+    return ParsedMoney(-number if match["sign"] else number, currency, agrees)
 
 
 def currency_code(text: str) -> str | None:
     """The ISO 4217 code of a code or sign (`eur`, `€`), or None."""
     name = text.strip().casefold()
-    return name.upper() if name.upper() in CURRENCIES else SIGNS.get(name)
+    return name.upper() if name.upper() in CURRENCIES else CURRENCY_OF_SIGN.get(name)
 
 
-def _tidy(text: str) -> str:
+def _normalize(text: str) -> str:
     """One kind of space, apostrophe and minus; NFKC makes full-width digits plain."""
     return " ".join(unicodedata.normalize("NFKC", text).translate(_PLAIN).split())
 
 
-def _number(digits: str, *, three_decimals: bool) -> float | None:
+def _parse_number(digits: str, *, three_decimals: bool) -> float | None:
     """Read a number whose separators may be of either custom.
 
     1. Two kinds of mark: the last one is the decimal mark, the other groups.

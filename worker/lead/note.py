@@ -10,27 +10,33 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from worker.contract import Lead
-from worker.lead.templates import UTM, as_text
+from worker.lead.templates import UTM_PARTS, as_text
 
-LONGEST = 20_000
+MAX_NOTE_CHARS = 20_000
 """Characters of a whole note; Pipedrive has a limit and does not say which."""
-ANSWER, ADDRESS, SHORT, LABEL, SENTENCE = 2_000, 1_000, 250, 80, 300
+MAX_ANSWER_CHARS, MAX_ADDRESS_CHARS, MAX_VALUE_CHARS, MAX_LABEL_CHARS, MAX_SENTENCE_CHARS = (
+    2_000,
+    1_000,
+    250,
+    80,
+    300,
+)
 """Characters, once escaped, of an answer, a URL, any other value, a label, a sentence of our own.
 """
-MOST_CLICK_IDS = 12
-MOST_SENTENCES = 6
+MAX_CLICK_IDS = 12
+MAX_SENTENCES = 6
 """With these, the worst of senders leaves more than 4,000 characters to the message and the
 answers.
 """
 
 
-class Line(NamedTuple):
+class NoteLine(NamedTuple):
     label: str
     text: str
-    limit: int = SHORT
+    limit: int = MAX_VALUE_CHARS
 
 
-def note_html(
+def build_note(
     lead: Lead,
     *,
     source: str,
@@ -45,33 +51,40 @@ def note_html(
     for, unless `always`. `left_out` are plain sentences about values that could not be written;
     `value_written` says that the lead's value could.
     """
-    details, attribution = _details(lead, value_written=value_written), _attribution(lead)
+    details, attribution = (
+        _detail_lines(lead, value_written=value_written),
+        _attribution_lines(lead),
+    )
     if not (
         lead.message or any(lead.answers.values()) or details or attribution or left_out or always
     ):
         return None
     tail = "".join(
         (
-            _list("Details", [*details, *_context(lead)]),
-            _list("Attribution", attribution),
-            _list(
+            _render_list("Details", [*details, *_context_lines(lead)]),
+            _render_list("Attribution", attribution),
+            _render_list(
                 "Not written to Pipedrive",
-                _first([Line("", text, SENTENCE) for text in left_out], MOST_SENTENCES, "remark"),
+                _limit_lines(
+                    [NoteLine("", text, MAX_SENTENCE_CHARS) for text in left_out],
+                    MAX_SENTENCES,
+                    "remark",
+                ),
             ),
-            f"<p>{html.escape(mark(source, submission_id))}</p>",
+            f"<p>{html.escape(note_marker(source, submission_id))}</p>",
         )
     )
-    room = LONGEST - len(tail)
-    message = _message(lead.message, room // 2 if lead.answers else room)
-    return message + _answers(lead, room - len(message)) + tail
+    room = MAX_NOTE_CHARS - len(tail)
+    message = _render_message(lead.message, room // 2 if lead.answers else room)
+    return message + _render_answers(lead, room - len(message)) + tail
 
 
-def mark(source: str, submission_id: str) -> str:
+def note_marker(source: str, submission_id: str) -> str:
     """The last line of a note, by which it is found again."""
     return f"Leadline {source}:{submission_id}"
 
 
-def marks(note: str, submission_id: str) -> bool:
+def has_marker_of(note: str, submission_id: str) -> bool:
     """Whether a note of the lead is that of this submission: its mark is the last thing said,
     whatever tags stand around it.
 
@@ -84,55 +97,57 @@ def marks(note: str, submission_id: str) -> bool:
     )
 
 
-def _details(lead: Lead, *, value_written: bool) -> list[Line]:
+def _detail_lines(lead: Lead, *, value_written: bool) -> list[NoteLine]:
     """What Pipedrive has no field for, besides the answers."""
     value = (
         ""
         if value_written or not lead.value
         else f"{as_text(lead.value.amount)} {as_text(lead.value.currency)}".strip()
     )
-    return _said(
-        Line("Consent", as_text(lead.consent)),
-        Line("Job title", as_text(lead.job_title)),
-        Line("Website", as_text(lead.website), ADDRESS),
-        Line("Country", as_text(lead.country)),
-        Line("Value", value),
+    return _non_empty(
+        NoteLine("Consent", as_text(lead.consent)),
+        NoteLine("Job title", as_text(lead.job_title)),
+        NoteLine("Website", as_text(lead.website), MAX_ADDRESS_CHARS),
+        NoteLine("Country", as_text(lead.country)),
+        NoteLine("Value", value),
     )
 
 
-def _context(lead: Lead) -> list[Line]:
+def _context_lines(lead: Lead) -> list[NoteLine]:
     """Worth reading beside the rest, though no reason for a note: a person found in Pipedrive keeps
     the old phone.
     """
-    who = (lead.full_name, lead.email, lead.phone, lead.company)
-    return _said(
-        Line("Submitted by", ", ".join(part for part in who if part), ADDRESS),
-        Line("Form", as_text(lead.form_name or lead.form_id)),
-        Line("Time given by the sender", as_text(lead.occurred_at)),
+    contact = (lead.full_name, lead.email, lead.phone, lead.company)
+    return _non_empty(
+        NoteLine("Submitted by", ", ".join(part for part in contact if part), MAX_ADDRESS_CHARS),
+        NoteLine("Form", as_text(lead.form_name or lead.form_id)),
+        NoteLine("Time given by the sender", as_text(lead.occurred_at)),
     )
 
 
-def _attribution(lead: Lead) -> list[Line]:
-    clicks = _said(*(Line(name, text) for name, text in lead.click_ids.items()))
-    return _said(
-        Line("Page", as_text(lead.page_url), ADDRESS),
-        Line("Referrer", as_text(lead.referrer), ADDRESS),
-        *(Line(f"utm_{part}", as_text(getattr(lead.utm, part))) for part in UTM),
-        *_first(clicks, MOST_CLICK_IDS, "click id"),
+def _attribution_lines(lead: Lead) -> list[NoteLine]:
+    clicks = _non_empty(*(NoteLine(name, text) for name, text in lead.click_ids.items()))
+    return _non_empty(
+        NoteLine("Page", as_text(lead.page_url), MAX_ADDRESS_CHARS),
+        NoteLine("Referrer", as_text(lead.referrer), MAX_ADDRESS_CHARS),
+        *(NoteLine(f"utm_{part}", as_text(getattr(lead.utm, part))) for part in UTM_PARTS),
+        *_limit_lines(clicks, MAX_CLICK_IDS, "click id"),
     )
 
 
-def _said(*lines: Line) -> list[Line]:
+def _non_empty(*lines: NoteLine) -> list[NoteLine]:
     return [line for line in lines if line.text]
 
 
-def _first(lines: list[Line], most: int, noun: str) -> list[Line]:
+def _limit_lines(lines: list[NoteLine], max_lines: int, noun: str) -> list[NoteLine]:
     return (
-        lines if len(lines) <= most else [*lines[:most], Line("", _more(len(lines) - most, noun))]
+        lines
+        if len(lines) <= max_lines
+        else [*lines[:max_lines], NoteLine("", _more_sentence(len(lines) - max_lines, noun))]
     )
 
 
-def _more(count: int, noun: str) -> str:
+def _more_sentence(count: int, noun: str) -> str:
     return (
         f"{count} more {noun} is kept in Leadline"
         if count == 1
@@ -140,50 +155,55 @@ def _more(count: int, noun: str) -> str:
     )
 
 
-def _message(message: str | None, room: int) -> str:
-    return f"<p>{_bounded(message, room - 100)}</p>" if message else ""
+def _render_message(message: str | None, room: int) -> str:
+    return f"<p>{_escape_within(message, room - 100)}</p>" if message else ""
 
 
-def _answers(lead: Lead, room: int) -> str:
+def _render_answers(lead: Lead, room: int) -> str:
     """As many answers as there is room for, in order, and how many there were beyond."""
     heading, ending = "<p><b>Answers</b></p><ul>", "</ul>"
-    lines = _said(*(Line(label, as_text(value), ANSWER) for label, value in lead.answers.items()))
+    lines = _non_empty(
+        *(
+            NoteLine(label, as_text(value), MAX_ANSWER_CHARS)
+            for label, value in lead.answers.items()
+        )
+    )
     room -= len(heading) + len(ending) + 100
     items: list[str] = []
     for line in lines:
-        item = _item(line)
+        item = _render_line(line)
         if len(item) > room:
-            items.append(f"<li>{_more(len(lines) - len(items), 'answer')}</li>")
+            items.append(f"<li>{_more_sentence(len(lines) - len(items), 'answer')}</li>")
             break
         items.append(item)
         room -= len(item)
     return heading + "".join(items) + ending if items else ""
 
 
-def _list(heading: str, lines: Iterable[Line]) -> str:
-    items = "".join(map(_item, lines))
+def _render_list(heading: str, lines: Iterable[NoteLine]) -> str:
+    items = "".join(map(_render_line, lines))
     return f"<p><b>{heading}</b></p><ul>{items}</ul>" if items else ""
 
 
-def _item(line: Line) -> str:
-    label = f"{_bounded(line.label, LABEL)}: " if line.label else ""
-    return f"<li>{label}{_bounded(line.text, line.limit)}</li>"
+def _render_line(line: NoteLine) -> str:
+    label = f"{_escape_within(line.label, MAX_LABEL_CHARS)}: " if line.label else ""
+    return f"<li>{label}{_escape_within(line.text, line.limit)}</li>"
 
 
-def _bounded(text: str, room: int) -> str:
+def _escape_within(text: str, room: int) -> str:
     """The text, escaped, in about `room` characters; a cut falls between two characters of the text
     and is said.
     """
     escaped = _escape(text[: max(room, 0)])
     if len(text) <= room and len(escaped) <= room:
         return escaped
-    kept, used = 0, 0
+    count, used = 0, 0
     for character in text:
         used += len(_escape(character))
         if used > room:
             break
-        kept += 1
-    return f"{_escape(text[:kept])}… ({_more(len(text) - kept, 'character')})"
+        count += 1
+    return f"{_escape(text[:count])}… ({_more_sentence(len(text) - count, 'character')})"
 
 
 def _escape(text: str) -> str:

@@ -14,48 +14,50 @@ from msgspec import Struct, structs
 
 from worker.contract import Lead
 from worker.errors import Unmappable
-from worker.lead.money import currency_code, read_money
-from worker.lead.note import note_html
+from worker.lead.money import currency_code, parse_money
+from worker.lead.note import build_note
 from worker.lead.rules import apply_rules
-from worker.lead.settings import LABEL_COLORS, LeadSettings, SourceWriting
+from worker.lead.settings import LABEL_COLORS, LeadMapping, LeadSettings
 from worker.lead.templates import (
-    Context,
     Template,
+    TemplateContext,
     TemplateError,
     as_text,
+    build_context,
     compile_template,
-    context,
 )
-from worker.lead.text_length import LONGEST, fit, fit_around, head
+from worker.lead.text_length import MAX_FIELD_UNITS, shorten, shorten_around, truncate_end
 from worker.units import parse_duration
 
 # One source's settings rendered over one lead. What is no number or no date is left out, and said:
 # the lead still flows.
 
-QUOTED = 120
+MAX_QUOTED_CHARS = 120
 """Characters of a sender's value that are quoted in a sentence about it."""
 
 
-class Sum(Struct, frozen=True):
+class PlannedValue(Struct, frozen=True):
     """A lead's value as Pipedrive takes it; `currency` is an ISO 4217 code."""
 
     amount: float
     currency: str
 
 
-class Draft:
+class SettingsRenderer:
     """Renders settings, and gathers sentences about what had to be left out. Raises Unmappable
     where a setting is wrong.
     """
 
-    def __init__(self, source: str, settings: LeadSettings, lead: Lead, seen: Context) -> None:
+    def __init__(
+        self, source: str, settings: LeadSettings, lead: Lead, context: TemplateContext
+    ) -> None:
         self.source = source
         self.settings = settings
         self.lead = lead
-        self.seen = seen
+        self.context = context
         self.left_out: list[str] = []
 
-    def setting(self, key: str) -> str:
+    def setting_path(self, key: str) -> str:
         """The place in the source file, as a cause names it."""
         return f"sources.{self.source}.lead.{key}"
 
@@ -63,61 +65,61 @@ class Draft:
         try:
             return compile_template(text)
         except TemplateError as error:
-            raise Unmappable(str(error), setting=self.setting(key), field=key) from error
+            raise Unmappable(str(error), setting=self.setting_path(key), field=key) from error
 
-    def text(self, key: str, text: str) -> str:
-        return self.template(key, text).render(self.seen)
+    def render(self, key: str, text: str) -> str:
+        return self.template(key, text).render(self.context)
 
-    def line(self, key: str, text: str) -> str:
+    def render_line(self, key: str, text: str) -> str:
         """The rendered text on one line, with single spaces."""
-        return " ".join(self.text(key, text).split())
+        return " ".join(self.render(key, text).split())
 
-    def duration(self, key: str, text: str) -> float:
+    def parse_duration(self, key: str, text: str) -> float:
         try:
             return parse_duration(text)
         except ValueError as error:
-            raise Unmappable(str(error), setting=self.setting(key), field=key) from error
+            raise Unmappable(str(error), setting=self.setting_path(key), field=key) from error
 
     def origin_id(self, submission_id: str) -> str:
         """At most 255 characters, with the submission's id whole: a lead whose outcome is unknown
         is found by it.
         """
-        text = self.line("origin_id", self.settings.origin_id)
+        text = self.render_line("origin_id", self.settings.origin_id)
         if submission_id not in text:
             raise Unmappable(
                 "origin_id must contain {submission_id}",
-                setting=self.setting("origin_id"),
+                setting=self.setting_path("origin_id"),
                 field="origin_id",
             )
-        return fit_around(text, submission_id)
+        return shorten_around(text, submission_id)
 
-    def value(self) -> Sum | None:
+    def value(self) -> PlannedValue | None:
         """The lead's value; the currency of the source file goes before the one the sender
         wrote.
         """
         settings = self.settings.value
-        text = self.line("value.amount", settings.amount) if settings else ""
+        text = self.render_line("value.amount", settings.amount) if settings else ""
         if not settings or not text:
             return None
-        named = self.line("value.currency", settings.currency)
+        named = self.render_line("value.currency", settings.currency)
         currency = currency_code(named)
-        amount, written, agrees = self._amount(text, currency)
+        amount, written, agrees = self._parse_amount(text, currency)
         chosen = currency or written
         if named and not currency:
-            self._say(
-                f"The value “{_short(text)}” is left out: the currency “{_short(named)}” is"
+            self._leave_out(
+                f"The value “{_quotable(text)}” is left out: the currency “{_quotable(named)}” is"
                 " unknown."
             )
         elif amount is None:
-            self._say(f"The value “{_short(text)}” is left out: it is not a number.")
+            self._leave_out(f"The value “{_quotable(text)}” is left out: it is not a number.")
         elif not chosen:
-            self._say(f"The value “{_short(text)}” is left out: it has no currency.")
+            self._leave_out(f"The value “{_quotable(text)}” is left out: it has no currency.")
         else:
             if not agrees:
-                self._say(
-                    f"The value “{_short(text)}” was written as {chosen}, as the source file says."
+                self._leave_out(
+                    f"The value “{_quotable(text)}” was written as {chosen}, as the source file says."
                 )
-            return Sum(int(amount) if float(amount).is_integer() else amount, chosen)
+            return PlannedValue(int(amount) if float(amount).is_integer() else amount, chosen)
         return None
 
     @property
@@ -129,30 +131,34 @@ class Draft:
             and "value.amount" in self.template("value.amount", settings.amount).names
         )
 
-    def _amount(self, text: str, currency: str | None) -> tuple[float | None, str | None, bool]:
+    def _parse_amount(
+        self, text: str, currency: str | None
+    ) -> tuple[float | None, str | None, bool]:
         """The number, the currency its text names, and whether that fits. A number that came as one
         is not interpreted.
         """
-        given = self.lead.value.amount if self.lead.value else None
+        amount = self.lead.value.amount if self.lead.value else None
         if (
-            isinstance(given, int | float)
-            and not isinstance(given, bool)
-            and as_text(given) == text
-            and math.isfinite(given)
+            isinstance(amount, int | float)
+            and not isinstance(amount, bool)
+            and as_text(amount) == text
+            and math.isfinite(amount)
         ):
-            return given, None, True
-        found = read_money(text, currency)
-        return (found.amount, found.currency, found.agrees) if found else (None, None, True)
+            return amount, None, True
+        money = parse_money(text, currency)
+        return (money.amount, money.currency, money.agrees) if money else (None, None, True)
 
     def expected_close(self, received_at: float) -> str | None:
         """An ISO date; a duration counts from the day, in UTC, on which the submission came in."""
-        text = self.line("expected_close", self.settings.expected_close or "")
-        found = (read_date(text) or _after(text, received_at)) if text else None
-        if text and not found:
-            self._say(f"The expected close date “{_short(text)}” is left out: it is not a date.")
-        return found
+        text = self.render_line("expected_close", self.settings.expected_close or "")
+        day = (parse_date(text) or _date_after(text, received_at)) if text else None
+        if text and not day:
+            self._leave_out(
+                f"The expected close date “{_quotable(text)}” is left out: it is not a date."
+            )
+        return day
 
-    def _say(self, sentence: str) -> None:
+    def _leave_out(self, sentence: str) -> None:
         self.left_out.append(sentence)
 
 
@@ -163,21 +169,21 @@ _DATE = re.compile(
 )
 
 
-def read_date(text: str) -> str | None:
+def parse_date(text: str) -> str | None:
     """The ISO form of a date that can be read one way only: year first, or day.month.year with
     points; else None.
     """
-    found = _DATE.fullmatch(text.strip())
-    if not found:
+    match = _DATE.fullmatch(text.strip())
+    if not match:
         return None
-    year, month, day = (int(found[low] or found[low.upper()]) for low in "ymd")
+    year, month, day = (int(match[low] or match[low.upper()]) for low in "ymd")
     try:
         return date(year, month, day).isoformat()
     except ValueError:
         return None
 
 
-def _after(duration: str, received_at: float) -> str | None:
+def _date_after(duration: str, received_at: float) -> str | None:
     try:
         return (
             (datetime.fromtimestamp(received_at, UTC) + timedelta(seconds=parse_duration(duration)))
@@ -188,20 +194,20 @@ def _after(duration: str, received_at: float) -> str | None:
         return None
 
 
-def _short(text: str) -> str:
+def _quotable(text: str) -> str:
     """For standing in “ ”: with no end of a quotation in it, so that whoever keeps the sentence can
     take the text out again.
     """
-    return fit(text, QUOTED).replace("”", '"')
+    return shorten(text, MAX_QUOTED_CHARS).replace("”", '"')
 
 
-_QUOTED = re.compile(r"(?<!field )“[^”]*”")
+_QUOTATION = re.compile(r"(?<!field )“[^”]*”")
 """What the sender wrote, as the sentences of `Plan.left_out` quote it; what stands behind `field`
 is a name of the account.
 """
 
 
-class CustomText(NamedTuple):
+class CustomFieldText(NamedTuple):
     """A custom field by name or key, whose it is (the person's or the lead's), and the text for
     it.
     """
@@ -223,7 +229,7 @@ class PersonPlan(Struct, frozen=True, kw_only=True):
     phone: str | None = None
 
 
-class Plan(Struct, frozen=True, kw_only=True):
+class LeadPlan(Struct, frozen=True, kw_only=True):
     """What one submission becomes. Labels, channel, owner and custom fields are names that the
     catalogue resolves.
 
@@ -247,10 +253,10 @@ class Plan(Struct, frozen=True, kw_only=True):
     channel: str | None
     channel_id: str | None
     owner: int | str | None
-    value: Sum | None
+    value: PlannedValue | None
     expected_close: str | None
     visible_to: Literal["1", "3", "5", "7"] | None
-    custom: tuple[CustomText, ...]
+    custom: tuple[CustomFieldText, ...]
     existing: Literal["label", "new"]
     existing_window_seconds: float
     existing_since: float
@@ -261,58 +267,61 @@ class Plan(Struct, frozen=True, kw_only=True):
     matched_rule: int | None
 
 
-def plan(
-    writing: SourceWriting, lead: Lead, *, submission_id: str, received_at: float, now: float
-) -> Plan:
+def build_plan(
+    mapping: LeadMapping, lead: Lead, *, submission_id: str, received_at: float, now: float
+) -> LeadPlan:
     """Decide everything that can be decided without asking Pipedrive. Times in Unix seconds.
 
     Raises Unmappable, naming the setting, when there is nobody to write to or when a template is
     wrong.
     """
-    seen = context(lead, writing.source, submission_id, received_at)
-    settings, matched = apply_rules(writing, seen)
-    draft = Draft(writing.source, settings, lead, seen)
-    company = fit(" ".join((lead.company or "").split())) if settings.organization else ""
-    person = _person(lead, writing.source, has_organization=bool(company))
-    window = draft.duration("existing_window", settings.existing_window)
-    value, close = draft.value(), draft.expected_close(received_at)
-    made = Plan(
-        source=writing.source,
+    context = build_context(lead, mapping.source, submission_id, received_at)
+    settings, matched_rule = apply_rules(mapping, context)
+    renderer = SettingsRenderer(mapping.source, settings, lead, context)
+    company = shorten(" ".join((lead.company or "").split())) if settings.organization else ""
+    person = _plan_person(lead, mapping.source, has_organization=bool(company))
+    window = renderer.parse_duration("existing_window", settings.existing_window)
+    value, close = renderer.value(), renderer.expected_close(received_at)
+    plan = LeadPlan(
+        source=mapping.source,
         submission_id=submission_id,
-        title=fit(
-            draft.line("title", settings.title)
-            or f"{person.name if person else company} via {writing.source}"
+        title=shorten(
+            renderer.render_line("title", settings.title)
+            or f"{person.name if person else company} via {mapping.source}"
         ),
-        origin_id=draft.origin_id(submission_id),
+        origin_id=renderer.origin_id(submission_id),
         person=person,
         organization=company or None,
-        labels=tuple(_unique(settings.labels)),
+        labels=tuple(_unique_names(settings.labels)),
         create_labels=settings.create_labels,
         label_color=settings.label_color,
         channel=(settings.channel or "").strip() or None,
-        channel_id=head(draft.line("channel_id", settings.channel_id), LONGEST) or None,
+        channel_id=truncate_end(
+            renderer.render_line("channel_id", settings.channel_id), MAX_FIELD_UNITS
+        )
+        or None,
         owner=settings.owner_id,
         value=value,
         expected_close=close,
         visible_to=settings.visible_to,
-        custom=tuple(_custom(draft)),
+        custom=tuple(_custom_texts(renderer)),
         existing=settings.existing,
         existing_window_seconds=window,
         existing_since=now - window,
         note_html=None,
         note_existing_html=None,
         left_out=(),
-        value_is_own=value is not None and draft.writes_value,
-        matched_rule=matched,
+        value_is_own=value is not None and renderer.writes_value,
+        matched_rule=matched_rule,
     )
     return (
-        _with_notes(made, lead, draft.left_out)
+        _with_notes(plan, lead, renderer.left_out)
         if settings.note
-        else structs.replace(made, left_out=tuple(draft.left_out))
+        else structs.replace(plan, left_out=tuple(renderer.left_out))
     )
 
 
-def leave_out(plan: Plan, lead: Lead, sentences: Sequence[str]) -> Plan:
+def leave_out(plan: LeadPlan, lead: Lead, sentences: Sequence[str]) -> LeadPlan:
     """The plan when more turns out not to fit, such as a custom field's text that is no number:
     said in the notes as well.
     """
@@ -324,7 +333,7 @@ def leave_out(plan: Plan, lead: Lead, sentences: Sequence[str]) -> Plan:
     )
 
 
-def _person(lead: Lead, source: str, *, has_organization: bool) -> PersonPlan | None:
+def _plan_person(lead: Lead, source: str, *, has_organization: bool) -> PersonPlan | None:
     """None where an organisation is all there is; a company that may not become an organisation
     lends the person its name.
     """
@@ -340,24 +349,26 @@ def _person(lead: Lead, source: str, *, has_organization: bool) -> PersonPlan | 
             field="email",
         )
     return PersonPlan(
-        name=fit(name),
+        name=shorten(name),
         first_name=lead.first_name,
         last_name=lead.last_name,
         email=lead.email or None,
-        phone=head(lead.phone or "", LONGEST) or None,
+        phone=truncate_end(lead.phone or "", MAX_FIELD_UNITS) or None,
     )
 
 
-def _custom(draft: Draft) -> Iterable[CustomText]:
+def _custom_texts(renderer: SettingsRenderer) -> Iterable[CustomFieldText]:
     """The custom fields that have something to say."""
-    for name, template in draft.settings.custom.items():
-        if text := draft.text(f"custom.{name}", template):
-            yield CustomText(name.removeprefix("person.").strip(), name.startswith("person."), text)
+    for name, template in renderer.settings.custom.items():
+        if text := renderer.render(f"custom.{name}", template):
+            yield CustomFieldText(
+                name.removeprefix("person.").strip(), name.startswith("person."), text
+            )
 
 
-def _with_notes(plan: Plan, lead: Lead, left_out: Sequence[str]) -> Plan:
+def _with_notes(plan: LeadPlan, lead: Lead, left_out: Sequence[str]) -> LeadPlan:
     def write(*, always: bool) -> str | None:
-        return note_html(
+        return build_note(
             lead,
             source=plan.source,
             submission_id=plan.submission_id,
@@ -374,15 +385,15 @@ def _with_notes(plan: Plan, lead: Lead, left_out: Sequence[str]) -> Plan:
     )
 
 
-def _unique(names: Iterable[str]) -> Iterable[str]:
+def _unique_names(names: Iterable[str]) -> Iterable[str]:
     """Each name once, in order, whatever its case: the first spelling stays."""
-    seen: dict[str, str] = {}
+    spellings: dict[str, str] = {}
     for name in names:
         if name.strip():
-            seen.setdefault(name.strip().casefold(), name.strip())
-    return seen.values()
+            spellings.setdefault(name.strip().casefold(), name.strip())
+    return spellings.values()
 
 
-def unquoted(sentence: str) -> str:
+def without_quotations(sentence: str) -> str:
     """One of `Plan.left_out` without what the sender wrote."""
-    return _QUOTED.sub("given", sentence)
+    return _QUOTATION.sub("given", sentence)

@@ -15,7 +15,7 @@ LABEL_COLORS = Literal[
 ]
 
 
-class Value(Struct, frozen=True, forbid_unknown_fields=True):
+class ValueTemplates(Struct, frozen=True, forbid_unknown_fields=True):
     """Both are templates: `{ amount = "{answers.budget}", currency = "EUR" }`."""
 
     amount: str
@@ -35,7 +35,7 @@ class LeadSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     channel_id: str = "{utm_campaign|gclid|fbclid|msclkid}"  # (t)
     origin_id: str = "{source}:{submission_id}"  # (t)
     owner_id: int | str | None = None
-    value: Value | None = None
+    value: ValueTemplates | None = None
     expected_close: str | None = None  # a duration from now ("30d"), a date, or (t)
     visible_to: Literal["1", "3", "5", "7"] | None = None
     organization: bool = True
@@ -63,7 +63,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     channel_id: str | None = None
     origin_id: str | None = None
     owner_id: int | str | None = None
-    value: Value | None = None
+    value: ValueTemplates | None = None
     expected_close: str | None = None
     visible_to: Literal["1", "3", "5", "7"] | None = None
     organization: bool | None = None
@@ -73,7 +73,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     custom: dict[str, str] | None = None
 
 
-class SourceWriting(Struct, frozen=True):
+class LeadMapping(Struct, frozen=True):
     """All the worker knows of a source."""
 
     source: str

@@ -26,18 +26,25 @@ CLICK_IDS = (
     "epik", "sclid", "ScCid", "rdt_cid", "qclid", "yclid", "irclickid", "mc_cid", "mc_eid", "_fbc",
     "_fbp", "_ga",
 )  # fmt: skip
-UTM = ("source", "medium", "campaign", "term", "content", "id")
-PLAIN = (
+UTM_PARTS = ("source", "medium", "campaign", "term", "content", "id")
+PLAIN_NAMES = (
     "name", "first_name", "last_name", "email", "phone", "company", "job_title", "website",
     "message", "consent", "country",
     "page_url", "referrer", "form_id", "form_name", "event_id", "is_test", "occurred_at",
 )  # fmt: skip
-OURS = ("source", "submission_id", "received_date")
-NAMES = frozenset(
-    (*PLAIN, "value.amount", "value.currency", *(f"utm_{part}" for part in UTM), *CLICK_IDS, *OURS)
+SUBMISSION_NAMES = ("source", "submission_id", "received_date")
+TEMPLATE_NAMES = frozenset(
+    (
+        *PLAIN_NAMES,
+        "value.amount",
+        "value.currency",
+        *(f"utm_{part}" for part in UTM_PARTS),
+        *CLICK_IDS,
+        *SUBMISSION_NAMES,
+    )
 )
 """Every name a template may use, besides `answers.…` and `click_ids.…`."""
-OPEN = ("answers.", "click_ids.")
+OPEN_PREFIXES = ("answers.", "click_ids.")
 """Prefixes after which any name may stand."""
 
 
@@ -54,7 +61,7 @@ class TemplateError(ValueError):
         self.name = name
 
 
-class Context(Struct, frozen=True):
+class TemplateContext(Struct, frozen=True):
     """What templates and rules may see of one submission, as text; what is absent is empty text."""
 
     texts: dict[str, str]
@@ -64,19 +71,19 @@ class Context(Struct, frozen=True):
     def get(self, name: str) -> str:
         """The text of a name that passed `check_name`."""
         if name.startswith("answers."):
-            return _by_label(self.answers, name.removeprefix("answers."))
+            return _find_by_label(self.answers, name.removeprefix("answers."))
         if name.startswith("click_ids."):
-            return _by_label(self.click_ids, name.removeprefix("click_ids."))
+            return _find_by_label(self.click_ids, name.removeprefix("click_ids."))
         if name in CLICK_IDS:
-            return _by_label(self.click_ids, name)
+            return _find_by_label(self.click_ids, name)
         return self.texts.get(name, "")
 
 
-class Field(Struct, frozen=True):
+class FieldReference(Struct, frozen=True):
     name: str
 
 
-Choice = tuple[Field | str, ...]
+Choice = tuple[FieldReference | str, ...]
 """The alternatives between two braces: fields, and quoted texts."""
 
 
@@ -87,19 +94,21 @@ class Template(Struct, frozen=True):
     parts: tuple[str | Choice, ...]
     names: frozenset[str]
 
-    def render(self, context: Context) -> str:
+    def render(self, context: TemplateContext) -> str:
         """The text with its fields filled in, trimmed; empty when nothing is left to say."""
         return "".join(
-            part if isinstance(part, str) else _first(part, context) for part in self.parts
+            part if isinstance(part, str) else _first_text(part, context) for part in self.parts
         ).strip()
 
 
-def context(lead: Lead, source: str, submission_id: str, received_at: float) -> Context:
+def build_context(
+    lead: Lead, source: str, submission_id: str, received_at: float
+) -> TemplateContext:
     """Lay out a lead for templates. `received_at` is in Unix seconds; `received_date` is its day in
     UTC.
     """
-    texts = {name: as_text(getattr(lead, name)) for name in PLAIN if name != "name"}
-    texts |= {f"utm_{part}": as_text(getattr(lead.utm, part)) for part in UTM}
+    texts = {name: as_text(getattr(lead, name)) for name in PLAIN_NAMES if name != "name"}
+    texts |= {f"utm_{part}": as_text(getattr(lead.utm, part)) for part in UTM_PARTS}
     texts["name"] = lead.full_name or ""
     texts["value.amount"] = as_text(lead.value.amount if lead.value else None)
     texts["value.currency"] = as_text(lead.value.currency if lead.value else None)
@@ -107,7 +116,7 @@ def context(lead: Lead, source: str, submission_id: str, received_at: float) -> 
     texts["submission_id"] = submission_id
     texts["received_date"] = datetime.fromtimestamp(received_at, UTC).date().isoformat()
     answers = {label: as_text(value) for label, value in lead.answers.items()}
-    return Context(texts=texts, answers=answers, click_ids=dict(lead.click_ids))
+    return TemplateContext(texts=texts, answers=answers, click_ids=dict(lead.click_ids))
 
 
 def as_text(value: object) -> str:
@@ -129,11 +138,11 @@ def check_name(name: str, *, position: int | None = None) -> None:
     """Pass over a name that templates and rules may use; raise TemplateError, with the nearest
     known one, for any other.
     """
-    if name in NAMES or any(
-        name.startswith(prefix) and name[len(prefix) :].strip() for prefix in OPEN
+    if name in TEMPLATE_NAMES or any(
+        name.startswith(prefix) and name[len(prefix) :].strip() for prefix in OPEN_PREFIXES
     ):
         return
-    raise TemplateError(f"unknown field {name!r}{_suggestion(name)}", position=position, name=name)
+    raise TemplateError(f"unknown field {name!r}{_suggest(name)}", position=position, name=name)
 
 
 @lru_cache(maxsize=2048)
@@ -141,13 +150,13 @@ def compile_template(text: str) -> Template:
     """Check a template once, for any number of leads. Raises TemplateError, saying where and what
     instead.
     """
-    parts = tuple(_parts(text))
+    parts = tuple(_parse_parts(text))
     names = frozenset(
         item.name
         for part in parts
         if not isinstance(part, str)
         for item in part
-        if isinstance(item, Field)
+        if isinstance(item, FieldReference)
     )
     return Template(text=text, parts=parts, names=names)
 
@@ -158,13 +167,13 @@ _ALTERNATIVE = re.compile(
 )
 
 
-def _parts(text: str) -> Iterator[str | Choice]:
+def _parse_parts(text: str) -> Iterator[str | Choice]:
     at = 0
     while piece := _PIECE.match(text, at):
         at = piece.end()
         match piece.group():
             case "{":
-                choice, at = _choice(text, at)
+                choice, at = _parse_choice(text, at)
                 yield choice
             case "}":
                 raise TemplateError(
@@ -177,53 +186,57 @@ def _parts(text: str) -> Iterator[str | Choice]:
                 yield literal
 
 
-def _choice(text: str, start: int) -> tuple[Choice, int]:
+def _parse_choice(text: str, start: int) -> tuple[Choice, int]:
     """The alternatives from just after an opening brace, and where the text goes on."""
-    items: list[Field | str] = []
+    items: list[FieldReference | str] = []
     at = start
-    while found := _ALTERNATIVE.match(text, at):
-        quoted = found["single"] if found["single"] is not None else found["double"]
+    while match := _ALTERNATIVE.match(text, at):
+        quoted = match["single"] if match["single"] is not None else match["double"]
         items.append(
-            quoted if quoted is not None else _field(found["name"], found.start("name") + 1)
+            quoted if quoted is not None else _parse_field(match["name"], match.start("name") + 1)
         )
-        at = found.end()
-        if found["end"] == "}":
+        at = match.end()
+        if match["end"] == "}":
             return tuple(items), at
     raise TemplateError(
         "an opening brace is not closed; write {{ for a brace as text", position=start
     )
 
 
-def _field(name: str, position: int) -> Field:
+def _parse_field(name: str, position: int) -> FieldReference:
     if not name:
         raise TemplateError("a field's name is missing between the braces", position=position)
     check_name(name, position=position)
-    return Field(name)
+    return FieldReference(name)
 
 
-def _first(choice: Choice, context: Context) -> str:
+def _first_text(choice: Choice, context: TemplateContext) -> str:
     for item in choice:
         if text := item if isinstance(item, str) else context.get(item.name):
             return text
     return ""
 
 
-def _by_label(values: dict[str, str], label: str) -> str:
+def _find_by_label(values: dict[str, str], label: str) -> str:
     """Exactly that label, else the first that differs in case, punctuation and spacing alone."""
     if values.get(label):
         return values[label]
-    wanted = _plain(label)
-    return next((text for key, text in values.items() if text and _plain(key) == wanted), "")
+    normalized = _normalize_label(label)
+    return next(
+        (text for key, text in values.items() if text and _normalize_label(key) == normalized), ""
+    )
 
 
-def _plain(label: str) -> str:
+def _normalize_label(label: str) -> str:
     return re.sub(r"[\W_]+", " ", label.casefold()).strip() or label
 
 
-def _suggestion(name: str) -> str:
-    if name in {"answers", "click_ids"} or name in OPEN:
+def _suggest(name: str) -> str:
+    if name in {"answers", "click_ids"} or name in OPEN_PREFIXES:
         return f": name one, as in {name.rstrip('.')}.NAME"
     if name in {"utm", "value"}:
         return f": did you mean {'utm_source' if name == 'utm' else 'value.amount'}?"
-    near = difflib.get_close_matches(name.strip().casefold(), sorted(NAMES), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(
+        name.strip().casefold(), sorted(TEMPLATE_NAMES), n=1, cutoff=0.6
+    )
     return f": did you mean {near[0]}?" if near else "; answers are read as answers.NAME"

@@ -4,4 +4,4 @@ from worker.ledger.gate import Pause
 from worker.ledger.ledger import ClaimResult, Ledger
 from worker.ledger.record import Record
 
-__all__ = ["Ledger", "Pause", "Record", "ClaimResult"]
+__all__ = ["ClaimResult", "Ledger", "Pause", "Record"]

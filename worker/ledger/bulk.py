@@ -16,7 +16,6 @@ follows, no faster than the queue drains; when all three die, the rest stays as 
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,7 +28,7 @@ from msgspec import Struct, structs
 from worker.contract import Lead, State
 from worker.encryption import DecryptionError
 from worker.errors import LeadlineError
-from worker.lead.edit import EditError, mend
+from worker.lead.edit import EditError, apply_edit
 from worker.ledger import Ledger
 from worker.ledger.ledger import BulkTurn
 from worker.store import keys
@@ -44,7 +43,6 @@ ACTIONS: dict[str, tuple[State, ...]] = {
 }
 """What can be done to many, and the states it may be done in."""
 
-_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 """What may be an id, and so part of a key."""
 
 CANARIES = 3
@@ -133,9 +131,9 @@ class BulkActions:
         Raises `CountDiffers` when they are not `expect`, `EditError` for an edit that fits no lead.
         """
         if edit:
-            mend(Lead(), edit)
+            apply_edit(Lead(), edit)
         bulk = secrets.token_hex(8)
-        ids = [each for each in ids if _ID.fullmatch(each)]
+        ids = [each for each in ids if keys.is_safe_id(each)]
         sealed = self._ledger.cipher.encrypt(msgspec.msgpack.encode(edit)) if edit else b""
         made, count, *taken = self._ledger.bulk(
             "make", bulk, action, by, expect, sealed, detail, " ".join(ACTIONS[action]), *ids
@@ -263,7 +261,7 @@ class BulkActions:
         if record is None or record.sealed or record.raw is None:
             return False, None, None
         try:
-            return True, mend(record.lead or Lead(), job.edit), record.updated_at
+            return True, apply_edit(record.lead or Lead(), job.edit), record.updated_at
         except EditError:
             return False, None, None
 

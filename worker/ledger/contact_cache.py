@@ -34,19 +34,25 @@ class CachedPerson(Struct, frozen=True, kw_only=True):
 class ContactCache:
     """Every method may raise `StoreUnavailable`."""
 
-    def __init__(self, connection: redis.Redis, submission_id: str = "") -> None:
+    def __init__(
+        self,
+        connection: redis.Redis,
+        submission_id: str = "",
+        account: keys.Account = keys.DEFAULT_ACCOUNT,
+    ) -> None:
         self._redis = connection
+        self._account = account
         self._submission = submission_id
 
     def for_submission(self, submission_id: str) -> ContactCache:
         """The same, for what this submission's delivery finds out: once it is erased nothing of a
         person is remembered by it.
         """
-        return ContactCache(self._redis, submission_id)
+        return ContactCache(self._redis, submission_id, self._account)
 
     def person(self, kind: str, value: str) -> CachedPerson | None:
         """What we know of a person; `kind` is `email` or `phone`, `value` is normalised."""
-        fields = ask(lambda: self._redis.hgetall(keys.DEFAULT_ACCOUNT.person(kind, value)))
+        fields = ask(lambda: self._redis.hgetall(self._account.person(kind, value)))
         if not fields or b"person_id" not in fields:
             return None
         return CachedPerson(
@@ -63,30 +69,32 @@ class ContactCache:
         person = {"person_id": person_id, "created": int(created)} | (
             {"horizon": restored_at} if restored_at else {}
         )
-        self._remember(keys.DEFAULT_ACCOUNT.person(kind, value), anew=True, **person)
+        self._remember(self._account.person(kind, value), anew=True, **person)
 
     def remember_lead(self, kind: str, value: str, lead_id: str, added_at: float) -> None:
-        self._remember(keys.DEFAULT_ACCOUNT.person(kind, value), lead_id=lead_id, lead_at=added_at)
+        self._remember(self._account.person(kind, value), lead_id=lead_id, lead_at=added_at)
 
     def forget_lead(self, kind: str, value: str) -> None:
-        ask(lambda: self._redis.hdel(keys.DEFAULT_ACCOUNT.person(kind, value), "lead_id", "lead_at"))
+        ask(lambda: self._redis.hdel(self._account.person(kind, value), "lead_id", "lead_at"))
 
     def forget_person(self, kind: str, value: str) -> None:
-        ask(lambda: self._redis.delete(keys.DEFAULT_ACCOUNT.person(kind, value)))
+        ask(lambda: self._redis.delete(self._account.person(kind, value)))
 
     def organization(self, name: str) -> int | None:
-        found = ask(lambda: self._redis.get(keys.DEFAULT_ACCOUNT.organization(normalize_name(name))))
+        found = ask(lambda: self._redis.get(self._account.organization(normalize_name(name))))
         return int(found) if found else None
 
     def remember_organization(self, name: str, organization_id: int) -> None:
         ask(
             lambda: self._redis.set(
-                keys.DEFAULT_ACCOUNT.organization(normalize_name(name)), organization_id, ex=CONTACT_SECONDS
+                self._account.organization(normalize_name(name)),
+                organization_id,
+                ex=CONTACT_SECONDS,
             )
         )
 
     def forget_organization(self, name: str) -> None:
-        ask(lambda: self._redis.delete(keys.DEFAULT_ACCOUNT.organization(normalize_name(name))))
+        ask(lambda: self._redis.delete(self._account.organization(normalize_name(name))))
 
     def _remember(self, key: str, *, anew: bool = False, **fields: str | float) -> None:
         pairs = [part for pair in fields.items() for part in pair]

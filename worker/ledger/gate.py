@@ -56,13 +56,13 @@ class Gate:
 
     def probes(self) -> int:
         """How often the closed gate was tried in vain."""
-        return int(ask(lambda: self._scripts.redis.hget(keys.DEFAULT_ACCOUNT.gate, "probes")) or 0)
+        return int(ask(lambda: self._scripts.redis.hget(self._scripts.account.gate, "probes")) or 0)
 
     def find_pause(self) -> Pause | None:
         """The operator's pause, else the closed gate, else None."""
         with translate_errors(), self._scripts.redis.pipeline(transaction=False) as pipe:
             pipe.hgetall(keys.PAUSE)
-            pipe.hgetall(keys.DEFAULT_ACCOUNT.gate)
+            pipe.hgetall(self._scripts.account.gate)
             pause, gate = pipe.execute()
         if pause:
             return Pause(

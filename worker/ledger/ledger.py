@@ -26,6 +26,7 @@ from worker.errors import LeaseLost, NotAllowed, StoreUnavailable
 from worker.ledger.gate import Gate
 from worker.ledger.record import Record, decode, seal
 from worker.ledger.rollback import (
+    NEVER_RESTORED,
     ROLL_CALL_SECONDS,
     SILENT_PROCESS_SECONDS,
     RollbackDetector,
@@ -50,7 +51,7 @@ class ClaimResult(StrEnum):
     NOT_WANTED = "not-wanted"
     NEWER = "newer"
     GATED = "gated"
-    IN_LINE = "in-line"
+    IN_PERSON_QUEUE = "in-person-queue"
 
 
 class Audited(NamedTuple):
@@ -73,13 +74,13 @@ REPLAYED = (State.DEAD, State.QUARANTINED)
 
 
 class Ledger:
-    """Reads and moves records. `redis` keeps bytes (no `decode_responses`); every method may raise
-    `StoreUnavailable`.
+    """Reads and moves records. Every method may raise `StoreUnavailable`.
 
-    `clock` returns Unix seconds; None lets Redis tell the time, so that all workers share one
-    clock. Content of a newer `version` is neither read nor delivered. A worker's keeps the `tide`,
-    by which it knows whether Redis has gone back in time. `gate`: whether anything is delivered
-    now; `turns`: what is to be delivered next.
+    `connection` answers in bytes (no `decode_responses`). `clock` returns Unix seconds; None lets
+    Redis tell the time, so that all workers share one clock. Content of a newer `version` is
+    neither read nor delivered. A worker's ledger has a `rollback` detector, by which it knows
+    whether Redis has gone back in time. `gate`: whether anything is delivered now; `schedule`: what
+    is to be delivered next. Queues and gate are those of one Pipedrive `account`.
     """
 
     def __init__(
@@ -89,12 +90,14 @@ class Ledger:
         clock: Callable[[], float] | None = None,
         version: int = VERSION,
         rollback: RollbackDetector | None = None,
+        account: keys.Account = keys.DEFAULT_ACCOUNT,
     ) -> None:
         self.redis = connection
+        self.account = account
         self.cipher = cipher
         self.version = version
         self._rollback = rollback
-        self._scripts = Scripts(connection, clock)
+        self._scripts = Scripts(connection, clock, account)
         self.gate = Gate(self._scripts)
         self.schedule = Schedule(self._scripts, version)
 
@@ -175,9 +178,9 @@ class Ledger:
         """Leases the submission to `token`, unless it is not wanted or of a newer version, the gate
         is closed, or another of the person goes first.
         """
-        lines = (person_queue, organization_queue, organization_key)
+        queues = (person_queue, organization_queue, organization_key)
         reply = self._scripts.run(
-            "ledger/claim", submission_id, token, lease_seconds, *lines, self.version
+            "ledger/claim", submission_id, token, lease_seconds, *queues, self.version
         )
         return ClaimResult(reply[0].decode())
 
@@ -185,68 +188,74 @@ class Ledger:
         return bool(self._scripts.run("ledger/renew", submission_id, token, lease_seconds))
 
     def announce(
-        self, submission_id: str, token: str, lease_seconds: float, step: str, horizon: str = ""
+        self,
+        submission_id: str,
+        token: str,
+        lease_seconds: float,
+        step: str,
+        status: StoreStatus = NEVER_RESTORED,
     ) -> None:
-        """To be called right before a create is sent; `horizon` is what `tidings` said when this
-        delivery began.
+        """Writes down that a create of `step` is about to be sent, and renews the lease.
 
-        Raises `LeaseLost`, or `StoreUnavailable` where Redis may have gone back in time since: then
-        it must not be sent.
+        `status` is what `store_status` said when this delivery began. Raises `LeaseLost`, or
+        `StoreUnavailable` where Redis may have gone back in time since: then nothing may be sent.
         """
         for _ in range(2):
-            tide = self._rollback
-            told = (
-                ("", 0, "", "")
-                if tide is None
-                else (tide.name, tide.create_count, tide.server, horizon)
+            process = self._rollback
+            seen = (
+                (process.name, process.create_count, process.server, status.restored_at)
+                if process is not None
+                else ("", 0, "", "")
             )
-            mark = self._scripts.run(
-                "ledger/announce", submission_id, token, lease_seconds, step, *told
+            create_count = self._scripts.run(
+                "ledger/announce", submission_id, token, lease_seconds, step, *seen
             )
-            if mark == 0:
+            if create_count == 0:
                 raise LeaseLost(submission_id)
-            if mark > 0:
-                if tide is not None:
-                    tide.record_create_count(mark)
+            if create_count > 0:
+                if process is not None:
+                    process.record_create_count(create_count)
                 return
-            tidings = self.store_status()
-            if not tidings.agreed or tidings.restored_at != horizon:
+            now = self.store_status()
+            if not now.agreed or now.restored_at != status.restored_at:
                 break
         raise StoreUnavailable("Redis may have gone back in time")
 
     def store_status(self, submission_id: str = "", *, leaves: bool = False) -> StoreStatus:
-        """Says what this process has announced, and hears whether this is the store it knows
-        (`worker.ledger.rollback`); also its beat.
+        """Reports what this process has announced and learns whether this is the store it knows.
 
-        With `submission_id`, whether that is to be looked for first. `leaves`: the process ends.
+        With `submission_id`, also whether that is to be looked up first. `leaves`: the process
+        ends. Called at every tick, so that the others see it alive (`worker.ledger.rollback`).
         """
-        tide = self._rollback
-        if tide is None:
-            return StoreStatus(agreed=True, restored_at="", needs_lookup=False)
-        told = [
+        process = self._rollback
+        if process is None:
+            return NEVER_RESTORED
+        reports = [
             part
-            for voice in tide.reports()
-            for part in (voice.name, voice.create_count, voice.server, voice.total_create_count)
+            for each in process.reports()
+            for part in (each.name, each.create_count, each.server, each.total_create_count)
         ]
-        agreed, server, horizon, doubt, counted_on, leap, announced = self._scripts.run(
-            "ledger/tide",
-            tide.settle_seconds,
-            ROLL_CALL_SECONDS,
-            SILENT_PROCESS_SECONDS,
-            submission_id,
-            int(leaves),
-            *told,
+        agreed, server, restored_at, needs_lookup, on_roll, clock_jump_at, total = (
+            self._scripts.run(
+                "ledger/rollback",
+                process.settle_seconds,
+                ROLL_CALL_SECONDS,
+                SILENT_PROCESS_SECONDS,
+                submission_id,
+                int(leaves),
+                *reports,
+            )
         )
-        tide.record_total(announced)
+        process.record_total(total)
         if agreed:
-            tide.confirm_server(server.decode())
+            process.confirm_server(server.decode())
         if leaves:
-            tide.close(keep=bool(counted_on))
+            process.close(keep=bool(on_roll))
         return StoreStatus(
             agreed=bool(agreed),
-            restored_at=horizon.decode(),
-            needs_lookup=bool(doubt),
-            clock_jump_at=float(leap or 0),
+            restored_at=restored_at.decode(),
+            needs_lookup=bool(needs_lookup),
+            clock_jump_at=float(clock_jump_at or 0),
         )
 
     def learn(self, submission_id: str, token: str, step: str, facts: Mapping[str, Fact]) -> None:

@@ -1,25 +1,27 @@
-"""How workers notice that Redis has gone back in time: an old snapshot or backup restored, a
-replica promoted that lagged.
+"""How workers notice that Redis has gone back in time: a snapshot or backup restored, a replica
+promoted that lagged.
 
-What was delivered since stands there as not delivered, and a create whose announcement is gone
-would be repeated blindly. So each worker process counts the creates that it announces, in Redis
-with the announcement itself (`announce.lua`), in its memory and in a file of its data directory:
-its mark. It also remembers how many all of them had announced when it last asked, so that it can
-tell of those that have left since.
+What was delivered since then stands there as not delivered, and a create whose announcement is gone
+would be repeated blindly. So each worker process counts the creates it announces, in Redis together
+with the announcement (`announce.lua`), in its memory, and in a file of its data directory. It also
+remembers the total over all processes when it last reported, so that it can vouch for those that
+have left since.
 
-    DATA/tide/NAME     mark, server, time, all; locked while its process lives, taken over by the next one that starts here
+    DATA/rollback/NAME     create count, server, time, total: locked while its process lives, taken
+                           over by the next process that starts here
 
-After every restart or failover of Redis (its run id or replication id is another) nothing is
-announced before everybody on the roll that the store holds has spoken: the living by their beat,
-the dead by whoever finds their file. Redis applies writes in order, so if the newest announcement
-of each is there, nothing is missing. A mark that is higher than what the store says, or a process
-that nobody can speak for, sets the *horizon*: the moment at which everything that may still be on
-its way has settled. What came before it waits until then and is looked for in Pipedrive before
-anything of it is made (`worker.delivery.unknown_outcome`). The same exchange finds a clock that was
-set ahead: a create settles from then on, however old the clock makes it look. A file that was
-copied, as with a backup of the whole data directory, was changed later than the time written in it,
-and counts as missing. Costs a delivery no token and an exchange with Redis; one in doubt pays for
-the look, once.
+After every restart or failover of Redis (its run id or replication id changes) nothing is announced
+until every process on the roll that the store holds has reported: the living ones with their tick,
+the dead ones through whoever finds their file. Redis applies writes in order, so if the newest
+announcement of each process is there, nothing is missing. A count higher than the store's, or a
+process that nobody can report for, sets `restored_at`: the moment at which everything that may
+still be on its way has settled. What came before it waits until then and is looked up in Pipedrive before
+anything is created for it (`worker.delivery.unknown_outcome`).
+
+The same exchange finds a clock that was set ahead: a create settles from then on, however old the
+clock makes it look. A file that was copied, as with a backup of the whole data directory, was
+changed later than the time written in it, and counts as missing. All this costs a delivery no token
+and one exchange with Redis; a submission in doubt pays for the look-up, once.
 """
 
 from __future__ import annotations
@@ -36,43 +38,50 @@ from pathlib import Path
 import structlog
 from msgspec import Struct
 
-log = structlog.get_logger("leadline.tide")
+log = structlog.get_logger("leadline.rollback")
 
-FOLDER = "tide"
-"""Inside the data directory."""
+# Inside the data directory.
+FOLDER = "rollback"
 
+# How long after a restart of Redis the processes on the roll are waited for: three ticks, or the
+# start of a process.
 ROLL_CALL_SECONDS = 15.0
-"""How long after a restart of Redis those on the roll are waited for: three beats, or the start of
-a process.
-"""
 
+# A process that had been silent for longer when the store was last written is not waited for.
 SILENT_PROCESS_SECONDS = 60.0
-"""Who was silent for longer when the store was last written is not waited for."""
 
+# A file that was changed so much later than the time written in it was put there by somebody else.
 MAX_FILE_AGE_DIFFERENCE_SECONDS = 10.0
-"""A file that was changed so much later than it says was put here by somebody else."""
 
+# A file is always written whole.
 FILE_BYTES = 200
-"""Bytes of a file, always written whole."""
 
 
 class StoreStatus(Struct, frozen=True):
-    """What the store says of itself. Until `agreed`, ask again. `horizon` is Unix seconds as text,
-    empty when there never was one; `doubt`: the record asked for came before it and has not been
-    looked for since. `leap` (Unix seconds): when its clock was last found to be set ahead, 0 when
-    it never was; how long ago something before it was cannot be told by it.
+    """What the store says of its own past; until `agreed`, ask again.
+
+    `restored_at` is Unix seconds as text, empty when the store never went back. `needs_lookup`: the
+    record in question came before that and has not been looked up since. `clock_jump_at` (Unix
+    seconds) is when the store's clock was last found set ahead, 0 when it never was: by it nobody
+    can tell how long ago anything before that was.
     """
 
-    agreed: bool
-    restored_at: str
-    needs_lookup: bool
+    agreed: bool = True
+    restored_at: str = ""
+    needs_lookup: bool = False
     clock_jump_at: float = 0.0
+
+    @property
+    def lookup_before(self) -> float | None:
+        """The moment (Unix seconds) before which this record may have been delivered already."""
+        return float(self.restored_at) if self.needs_lookup else None
+
+
+NEVER_RESTORED = StoreStatus()
 
 
 class ProcessReport(Struct, frozen=True):
-    """A process by its name, how many creates it announced, on which life of the server, and how
-    many all had when it asked.
-    """
+    """How many creates a process announced, on which life of the server, and the total it heard."""
 
     name: str
     create_count: int
@@ -81,10 +90,10 @@ class ProcessReport(Struct, frozen=True):
 
 
 class RollbackDetector:
-    """What one process knows of the past. `folder` None: only in memory. `wall` is Unix seconds, as
-    files have them.
+    """What one process knows of the past; any thread may use it.
 
-    Nothing is opened before the first `voices`; any thread may use it.
+    `folder` None keeps it in memory only. `wall` returns Unix seconds, the time that files have.
+    Nothing is opened before the first `reports`.
     """
 
     def __init__(
@@ -102,34 +111,29 @@ class RollbackDetector:
         self._dead: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    @property
-    def report(self) -> ProcessReport:
-        return ProcessReport(self.name, self.create_count, self.server, self.total_create_count)
-
-    def record_create_count(self, mark: int) -> None:
-        """The store has our mark at `mark`; written down before anything is created."""
+    def record_create_count(self, create_count: int) -> None:
+        """Notes the count that the store has of us, before anything is created."""
         with self._lock:
-            self.create_count = max(self.create_count, mark)
+            self.create_count = max(self.create_count, create_count)
             self._write()
 
-    def record_total(self, all_: int) -> None:
-        """So many creates were announced by everybody together, as the store says."""
+    def record_total(self, total_create_count: int) -> None:
+        """Notes how many creates the store says all processes have announced together."""
         with self._lock:
-            if all_ > self.total_create_count:
-                self.total_create_count = all_
+            if total_create_count > self.total_create_count:
+                self.total_create_count = total_create_count
                 self._write()
 
     def reports(self) -> list[ProcessReport]:
-        """Our own, and those of processes that died here and were not spoken for yet."""
+        """Our own report, then those of processes that died here and were not reported yet."""
         with self._lock:
             self._open()
+            own = ProcessReport(self.name, self.create_count, self.server, self.total_create_count)
             dead = [_read_report(name, file) for name, file in self._dead.items()]
-            return [self.report, *(voice for voice in dead if voice is not None)]
+            return [own, *(report for report in dead if report is not None)]
 
     def confirm_server(self, server: str) -> None:
-        """This life of the server is the one that all agreed on: nobody asks for the dead any
-        more.
-        """
+        """Takes `server` as the life that all agreed on: nobody asks for the dead any more."""
         with self._lock:
             if server != self.server:
                 self.server = server
@@ -141,9 +145,7 @@ class RollbackDetector:
                 os.close(file)
 
     def close(self, *, keep: bool) -> None:
-        """At the end of the process. Its file is kept while the store still counts on somebody who
-        speaks for it.
-        """
+        """Ends with the process. `keep` leaves its file: the store still waits for its report."""
         with self._lock:
             if self._file is not None and self._folder is not None:
                 if not keep:
@@ -166,29 +168,33 @@ class RollbackDetector:
             self._write()
         except OSError as error:
             log.warning(
-                "no mark can be kept on disk", folder=str(self._folder), error=type(error).__name__
+                "the create count cannot be kept on disk",
+                folder=str(self._folder),
+                error=type(error).__name__,
             )
 
     def _write(self) -> None:
-        """No sync: it must outlive the process. After the machine's death an older mark is there,
-        or none.
+        """Writes without a sync: the file must outlive the process, not the machine.
+
+        After the machine's death there is an older count, or none, and either is noticed.
         """
         if self._file is None:
             return
-        text = f"{self.create_count} {self.server or '-'} {self._wall():.3f} {self.total_create_count}\n"
+        text = (
+            f"{self.create_count} {self.server or '-'} {self._wall():.3f}"
+            f" {self.total_create_count}\n"
+        )
         with suppress(OSError):
             os.pwrite(self._file, text.encode().ljust(FILE_BYTES), 0)
 
 
 def _read_report(name: str, file: int) -> ProcessReport | None:
-    """None for a file that says nothing, or was put here by somebody else: nobody can speak for
-    that process.
-    """
+    """The last report of a dead process; None where the file says nothing or was copied here."""
     try:
-        mark, server, at, all_ = os.pread(file, FILE_BYTES, 0).decode().split()
+        create_count, server, at, total = os.pread(file, FILE_BYTES, 0).decode().split()
         if os.fstat(file).st_ctime - float(at) > MAX_FILE_AGE_DIFFERENCE_SECONDS:
             return None
-        return ProcessReport(name, int(mark), "" if server == "-" else server, int(all_))
+        return ProcessReport(name, int(create_count), "" if server == "-" else server, int(total))
     except (OSError, ValueError):
         return None
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import msgspec
-import redis
 from msgspec import Struct
 
 from worker.accept.spool import SPOOL_FOLDER, count_spooled
@@ -84,7 +83,7 @@ def overview(ledger: Ledger, data_dir: Path, *, open_causes: int | None = None) 
     `open_causes` is their number where somebody knows it; None counts them in the store.
     """
     now, pause = ledger.now(), ledger.gate.find_pause()
-    counts, oldest, left, beats, doubled, newer = _figures(ledger.redis)
+    counts, oldest, left, beats, doubled, newer = _figures(ledger)
     alive, spool = _alive(beats, now), count_spooled(data_dir / SPOOL_FOLDER)
     tokens = int(left) if left else None
     return Overview(
@@ -126,17 +125,17 @@ def _degraded(alive: int, pause: Pause | None, spool: int, newer: int) -> list[s
 
 
 def _figures(
-    connection: redis.Redis,
+    ledger: Ledger,
 ) -> tuple[dict[str, int], dict[str, float], bytes | None, list[bytes], int, int]:
     """Counts by state, since when the oldest of some is there, tokens left, the workers' beats,
     doubles, those of a newer version that wait: of one moment.
     """
-    with translate_errors(), connection.pipeline(transaction=True) as pipe:
+    with translate_errors(), ledger.redis.pipeline(transaction=True) as pipe:
         for state in State:
             pipe.zcard(keys.state(state))
         for state in AGEING:
             pipe.zrange(keys.state(state), 0, 0, withscores=True)
-        pipe.get(keys.DEFAULT_ACCOUNT.allowance("left"))
+        pipe.get(ledger.account.allowance("left"))
         pipe.hvals(keys.WORKERS)
         pipe.hlen(keys.DUPLICATES)
         pipe.zcard(keys.NEWER)

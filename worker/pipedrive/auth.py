@@ -26,9 +26,9 @@ from msgspec import Struct
 from worker.errors import Reauthorise, Unauthorized, Unavailable
 from worker.pipedrive.calls import Call
 from worker.pipedrive.deadline import Deadline
-from worker.pipedrive.redaction import clean
-from worker.pipedrive.responses import decipher, lost
-from worker.pipedrive.transport import Received, exchange
+from worker.pipedrive.redaction import clean_text
+from worker.pipedrive.responses import connection_error, decipher
+from worker.pipedrive.transport import ReceivedResponse, exchange
 from worker.store import keys
 from worker.store.connection import ask
 
@@ -151,8 +151,10 @@ class OAuth:
         decrypt: Callable[[bytes], bytes],
         clock: Callable[[], float] = time.time,
         pause: Callable[[float], None] = time.sleep,
+        account: keys.Account = keys.DEFAULT_ACCOUNT,
     ) -> None:
         self._redis = connection
+        self._account = account
         self._http = http
         self._client_credentials = (str(client_id), str(client_secret))
         self._configured_refresh_token = str(refresh_token)
@@ -228,7 +230,7 @@ class OAuth:
         """New tokens, got by us or by whoever is at it. `instead_of` is an access token that was
         refused.
         """
-        lock = SharedLock(self._redis, keys.DEFAULT_ACCOUNT.oauth_lock, LOCK_SECONDS)
+        lock = SharedLock(self._redis, self._account.oauth_lock, LOCK_SECONDS)
         for _ in range(round(WAIT_SECONDS / WAIT_STEP_SECONDS)):
             if ask(lock.take):
                 try:
@@ -268,14 +270,14 @@ class OAuth:
                 rejection = error
         ask(
             lambda: self._redis.hset(
-                keys.DEFAULT_ACCOUNT.oauth, mapping={"refused": f"{self._origin} {self._clock()}"}
+                self._account.oauth, mapping={"refused": f"{self._origin} {self._clock()}"}
             )
         )
         raise rejection
 
     def _was_rejected_recently(self) -> bool:
         """Whether another worker has just heard that the app must be connected again."""
-        rejection = ask(lambda: self._redis.hget(keys.DEFAULT_ACCOUNT.oauth, "refused"))
+        rejection = ask(lambda: self._redis.hget(self._account.oauth, "refused"))
         origin, _, at = (rejection or b"").decode().partition(" ")
         return origin == self._origin and 0 <= self._clock() - float(at or 0) < REJECTION_SECONDS
 
@@ -296,12 +298,13 @@ class OAuth:
         # What was granted is no secret, and the drift guard compares it with what deliveries need.
         ask(
             lambda: self._redis.hset(
-                keys.DEFAULT_ACCOUNT.oauth, mapping={"tokens": encrypted, "scopes": response.scope or ""}
+                self._account.oauth,
+                mapping={"tokens": encrypted, "scopes": response.scope or ""},
             )
         )
         return tokens
 
-    def _post(self, form: dict[str, str]) -> Received:
+    def _post(self, form: dict[str, str]) -> ReceivedResponse:
         deadline = Deadline(REQUEST_SECONDS)
         signed = httpx.BasicAuth(*self._client_credentials)
         request = httpx.Request(
@@ -314,16 +317,18 @@ class OAuth:
         try:
             received = exchange(self._http, request, deadline)
         except httpx.TransportError as error:
-            raise lost(REFRESH, error, sent_bytes=deadline.sent_bytes) from error
+            raise connection_error(REFRESH, error, sent_bytes=deadline.sent_bytes) from error
         if received.fault is not None:
-            raise lost(REFRESH, received.fault, sent_bytes=deadline.sent_bytes) from received.fault
+            raise connection_error(
+                REFRESH, received.fault, sent_bytes=deadline.sent_bytes
+            ) from received.fault
         return received
 
     def _read_stored(self) -> OAuthTokens | None:
         """The shared tokens, unless they stem from another connection of the app, or cannot be
         opened.
         """
-        encrypted = ask(lambda: self._redis.hget(keys.DEFAULT_ACCOUNT.oauth, "tokens"))
+        encrypted = ask(lambda: self._redis.hget(self._account.oauth, "tokens"))
         if encrypted is None:
             return None
         try:
@@ -333,7 +338,7 @@ class OAuth:
         return tokens if tokens.origin == self._origin else None
 
 
-def _parse_token_response(received: Received, now: float) -> _TokenResponse:
+def _parse_token_response(received: ReceivedResponse, now: float) -> _TokenResponse:
     """The token endpoint's answer, read; https://www.rfc-editor.org/rfc/rfc6749#section-5"""
     if received.status == 200:
         try:
@@ -360,7 +365,7 @@ def _parse_error_code(body: bytes) -> str | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     code = document.get("error") if isinstance(document, dict) else None
-    return clean(code) if isinstance(code, str) else None
+    return clean_text(code) if isinstance(code, str) else None
 
 
 def company_base_url(api_domain: str | None) -> str | None:

@@ -22,9 +22,9 @@ from worker.pipedrive.auth import Auth
 from worker.pipedrive.calls import Call
 from worker.pipedrive.deadline import Deadline
 from worker.pipedrive.models import UnreadableResponse
-from worker.pipedrive.redaction import personal, redact
-from worker.pipedrive.responses import Answer, decipher, lost, unsure
-from worker.pipedrive.transport import Received, build_http, build_tls, exchange
+from worker.pipedrive.redaction import iterate_texts, redact
+from worker.pipedrive.responses import ApiResponse, connection_error, decipher, inconclusive_error
+from worker.pipedrive.transport import ReceivedResponse, build_http, build_tls, exchange
 
 __all__ = [
     "DEFAULT_BASE_URL",
@@ -113,7 +113,7 @@ class Pipedrive:
         self._clock = clock
         self.leads = operations.Leads(self.call)
         self.labels = operations.Labels(self.call)
-        self.sources = operations.Sources(self.call)
+        self.sources = operations.LeadSources(self.call)
         self.notes = operations.Notes(self.call)
         self.users = operations.Users(self.call)
         self.persons = operations.Persons(self.call)
@@ -125,7 +125,7 @@ class Pipedrive:
     def call(
         self,
         call: Call,
-        read: Callable[[Answer], R],
+        read: Callable[[ApiResponse], R],
         *,
         path: Mapping[str, object] | None = None,
         params: Mapping[str, object] | None = None,
@@ -153,7 +153,7 @@ class Pipedrive:
     def _call_once(
         self,
         call: Call,
-        read: Callable[[Answer], R],
+        read: Callable[[ApiResponse], R],
         target: str,
         query: Mapping[str, str],
         content: bytes | None,
@@ -162,12 +162,16 @@ class Pipedrive:
         request = self._request(call, target, query, content)
         self._limiter.before(call)
         deadline = Deadline(self._timeout, self._clock)
-        received: Received | None = None
+        received: ReceivedResponse | None = None
         error: PipedriveError | None = None
         try:
             received = self._send(call, request, deadline)
             answer = decipher(
-                call, received.status, received.headers, received.body, sent=personal([query, body])
+                call,
+                received.status,
+                received.headers,
+                received.body,
+                sent=iterate_texts([query, body]),
             )
             return _parse(call, read, answer, received.status)
         except PipedriveError as raised:
@@ -195,19 +199,25 @@ class Pipedrive:
             call.method, base + target, params=dict(query) or None, headers=headers, content=content
         )
 
-    def _send(self, call: Call, request: httpx.Request, deadline: Deadline) -> Received:
+    def _send(self, call: Call, request: httpx.Request, deadline: Deadline) -> ReceivedResponse:
         try:
             received = exchange(self._http, request, deadline)
         except httpx.TransportError as error:
-            raise lost(call, error, sent_bytes=deadline.sent_bytes) from error
+            raise connection_error(call, error, sent_bytes=deadline.sent_bytes) from error
         if (
             received.fault is not None and received.status < 400
         ):  # a refusal is one without its reasons too
-            raise lost(call, received.fault, sent_bytes=deadline.sent_bytes) from received.fault
+            raise connection_error(
+                call, received.fault, sent_bytes=deadline.sent_bytes
+            ) from received.fault
         return received
 
     def _report(
-        self, call: Call, received: Received | None, error: PipedriveError | None, seconds: float
+        self,
+        call: Call,
+        received: ReceivedResponse | None,
+        error: PipedriveError | None,
+        seconds: float,
     ) -> None:
         status = received.status if received else None
         self._limiter.after(call, status, received.headers if received else {})
@@ -253,8 +263,8 @@ def _encode_parameter(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _parse(call: Call, read: Callable[[Answer], R], answer: Answer, status: int) -> R:
+def _parse(call: Call, read: Callable[[ApiResponse], R], answer: ApiResponse, status: int) -> R:
     try:
         return read(answer)
     except UnreadableResponse as error:
-        raise unsure(call, redact(str(error)), status=status) from error
+        raise inconclusive_error(call, redact(str(error)), status=status) from error

@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
-from worker.lead.money import read_money
+from worker.lead.money import parse_money
 
 MAX_SHORT_CHARS, MAX_LONG_CHARS = 255, 65_000
 """Characters, from the field-type table of the API reference."""
@@ -127,7 +127,7 @@ def _encode_monetary(info: FieldInfo, text: str) -> dict[str, Any]:
     """For a lead, a sum without a currency takes the account's default; a person's field does not
     say that it does.
     """
-    money = read_money(text)
+    money = parse_money(text)
     if money is None:
         raise ValueError(f"expected a sum such as '500 EUR', got {_redacted(text)}")
     if money.currency is None and info.entity == "person":
@@ -218,7 +218,7 @@ def _parse_number(text: str) -> int | float:
     """
     if _NUMBER.fullmatch(text):
         return _int_if_whole(float(text)) if "." in text else int(text)
-    money = read_money(text)
+    money = parse_money(text)
     if money is None or money.currency is not None:
         raise ValueError(f"expected a number, got {_redacted(text)}")
     return _int_if_whole(money.amount)

@@ -23,72 +23,74 @@ from msgspec import Struct
 
 from worker.errors import Gated, OutOfAllowance, StoreUnavailable
 from worker.pipedrive.calls import Call
-from worker.pipedrive.responses import too_many
+from worker.pipedrive.responses import rate_limit_error
 from worker.store import keys, scripts
 from worker.store.connection import translate_errors
 
-WINDOW_SECONDS = 2.0
+RATE_WINDOW_SECONDS = 2.0
 UNANSWERED_SECONDS = 25.0
 """A call whose answer nobody reported has arrived by then: longer than the total limit of one call.
 """
 
-KEPT_SECONDS = 10.0
+CALL_MEMORY_SECONDS = 10.0
 """How long a call is remembered after its answer, to compare the receiver's counts with ours."""
 
-GRACE_SECONDS = 1.5
+TICKET_GRACE_SECONDS = 1.5
 """How late a call in line may ask again before it counts as gone, with its process."""
 
-CLOSED_MOST_SECONDS = 60.0
+MAX_CLOSED_SECONDS = 60.0
 BLOCKED_SECONDS = 15.0
 """After an HTML 403 those in line must not call; what follows is for the gate to decide."""
 
-TOKENS_PER_SEAT = 30_000
+DAILY_TOKENS_PER_SEAT = 30_000
 
 
-class Plan(Struct, frozen=True):
+class ApiLimits(Struct, frozen=True):
     """What a plan allows: `burst` and `search` calls per window, `tokens` per day.
 
     `fixed`: a person set `tokens`, so they are not passed even where the receiver has more.
     """
 
-    burst: int
-    tokens: int
-    search: int = 10
-    fixed: bool = False
+    calls_per_window: int
+    daily_tokens: int
+    searches_per_window: int = 10
+    is_fixed: bool = False
 
 
-def plan_of(name: str, seats: int, daily_tokens: int | None, *, oauth: bool) -> Plan | None:
+def limits_of_plan(
+    name: str, seats: int, daily_tokens: int | None, *, oauth: bool
+) -> ApiLimits | None:
     """The limits of a plan by name; None for `unlimited`."""
     multipliers = {"lite": 1, "growth": 2, "premium": 5, "ultimate": 7}
     bursts = {"lite": 20, "growth": 40, "premium": 100, "ultimate": 120}
     if name == "unlimited":
         return None
-    return Plan(
-        burst=bursts[name] * (4 if oauth else 1),
-        tokens=(
+    return ApiLimits(
+        calls_per_window=bursts[name] * (4 if oauth else 1),
+        daily_tokens=(
             daily_tokens
             if daily_tokens is not None
-            else TOKENS_PER_SEAT * multipliers[name] * seats
+            else DAILY_TOKENS_PER_SEAT * multipliers[name] * seats
         ),
-        fixed=daily_tokens is not None,
+        is_fixed=daily_tokens is not None,
     )
 
 
 @dataclass
-class Place:
+class Ticket:
     """A call's place in line. `fresh`: the first of its delivery, behind all that go on with one.
 
     `until` (Unix seconds) is when it may go, as far as can be seen. `who` is the submission it is
     for: a closed gate lets only the one that tries it pass.
     """
 
-    fresh: bool = False
-    who: str = ""
-    held: str = ""
-    until: float = 0.0
+    is_first_call: bool = False
+    submission_id: str = ""
+    place: str = ""
+    ready_at: float = 0.0
 
 
-class Allowance:
+class RateLimiter:
     """Limits of the client (`worker.pipedrive.client.Limits`) that never wait. One per process; any
     thread may use it.
 
@@ -97,10 +99,15 @@ class Allowance:
     """
 
     def __init__(
-        self, connection: redis.Redis, plan: Plan | None, clock: Callable[[], float] | None = None
+        self,
+        connection: redis.Redis,
+        limits: ApiLimits | None,
+        clock: Callable[[], float] | None = None,
+        account: keys.Account = keys.DEFAULT_ACCOUNT,
     ) -> None:
         self._redis = connection
-        self._plan = plan
+        self._account = account
+        self._limits = limits
         self._clock = clock
         self._sent = threading.local()
 
@@ -108,9 +115,9 @@ class Allowance:
         """Takes one call's share. Raises `OutOfAllowance` or `StoreUnavailable`: the call must not
         be sent.
         """
-        self.ask(call, Place(), 0.0)
+        self.acquire(call, Ticket(), 0.0)
 
-    def ask(self, call: Call, place: Place, patience: float) -> float:
+    def acquire(self, call: Call, ticket: Ticket, max_wait: float) -> float:
         """Takes one call's share and returns 0, or the seconds after which to ask again with the
         same `place`.
 
@@ -118,32 +125,32 @@ class Allowance:
         seconds of its first question, `Gated` when delivery was stopped since it was claimed, and
         `StoreUnavailable`.
         """
-        plan = self._plan
-        if plan is None:
+        limits = self._limits
+        if limits is None:
             return 0.0
         member = f"{secrets.token_hex(6)}:{call.cost}"
-        verdict, *said = self._run(
-            "take", member, call.cost, int(call.search), int(place.fresh), place.held, patience,
-            plan.burst, plan.search, plan.tokens, int(plan.fixed), place.who,
+        verdict, *values = self._run(
+            "take", member, call.cost, int(call.search), int(ticket.is_first_call), ticket.place, max_wait,
+            limits.calls_per_window, limits.searches_per_window, limits.daily_tokens, int(limits.is_fixed), ticket.submission_id,
         )  # fmt: skip
         if verdict == b"go":
-            self._sent.last = member, said[0]
+            self._sent.last = member, values[0]
             return 0.0
-        if verdict == b"line":
-            place.until, place.held = float(said[1]), said[2].decode()
-            return max(0.001, float(said[0]))
+        if verdict == b"wait":
+            ticket.ready_at, ticket.place = float(values[1]), values[2].decode()
+            return max(0.001, float(values[0]))
         if verdict == b"gated":
-            raise Gated(float(said[0]), said[1].decode())
-        raise OutOfAllowance(float(said[0]), budget=verdict == b"budget")
+            raise Gated(float(values[0]), values[1].decode())
+        raise OutOfAllowance(float(values[0]), budget=verdict == b"budget")
 
-    def leave(self, place: Place) -> None:
+    def give_up(self, ticket: Ticket) -> None:
         """Gives up a place in line."""
         with contextlib.suppress(redis.RedisError):
-            self._redis.zrem(keys.DEFAULT_ACCOUNT.allowance("waiting"), place.held)
+            self._redis.zrem(self._account.allowance("waiting"), ticket.place)
 
-    def give_back(self, call: Call) -> None:
+    def release_unsent(self, call: Call) -> None:
         """The call that this thread was allowed is not sent after all."""
-        member, _ = self._taken()
+        member, _ = self._pop_last()
         # If this is lost the place comes back by itself.
         with contextlib.suppress(StoreUnavailable):
             if member:
@@ -153,52 +160,54 @@ class Allowance:
         """Frees the call's place two seconds from now, and lets the receiver's own counts correct
         ours.
         """
-        member, granted = self._taken()
-        plan = self._plan
-        if plan is None:
+        member, granted = self._pop_last()
+        limits = self._limits
+        if limits is None:
             return
         # The answer is more than this count: losing a correction must not lose it.
         with contextlib.suppress(StoreUnavailable):
             self._run(
                 "answered", member, granted, int(status is not None), int(call.search),
-                _count(headers, "x-ratelimit-limit"), _count(headers, "x-ratelimit-remaining"),
-                _count(headers, "x-daily-ratelimit-token-remaining"),
-                _closed(call, status, headers),
-                plan.tokens, int(plan.fixed),
+                _count_header(headers, "x-ratelimit-limit"), _count_header(headers, "x-ratelimit-remaining"),
+                _count_header(headers, "x-daily-ratelimit-token-remaining"),
+                _closed_seconds(call, status, headers),
+                limits.daily_tokens, int(limits.is_fixed),
             )  # fmt: skip
 
-    def _taken(self) -> tuple[str, bytes]:
+    def _pop_last(self) -> tuple[str, bytes]:
         """What this thread was last allowed, once."""
-        taken: tuple[str, bytes] = getattr(self._sent, "last", ("", b""))
+        last: tuple[str, bytes] = getattr(self._sent, "last", ("", b""))
         self._sent.last = ("", b"")
-        return taken
+        return last
 
     def _run(self, script: str, *args: Any) -> Any:
         with translate_errors():
             return scripts.run(
-                self._redis, _source(script), "" if self._clock is None else self._clock(), *args
+                self._redis,
+                _script_source(script, self._account),
+                "" if self._clock is None else self._clock(),
+                *args,
             )
 
 
-def _closed(call: Call, status: int | None, headers: Mapping[str, str]) -> float | str:
+def _closed_seconds(call: Call, status: int | None, headers: Mapping[str, str]) -> float | str:
     """Seconds for which this answer forbids every call; empty where it forbids nothing."""
     if status == 429:
-        return min(too_many(call.name, headers, "", "").retry_after, CLOSED_MOST_SECONDS)
+        return min(rate_limit_error(call.name, headers, "", "").retry_after, MAX_CLOSED_SECONDS)
     if status == 403 and "json" not in headers.get("content-type", ""):
         return BLOCKED_SECONDS
     return ""
 
 
-def _count(headers: Mapping[str, str], name: str) -> str:
+def _count_header(headers: Mapping[str, str], name: str) -> str:
     """A header's whole number; empty where there is none."""
     text = headers.get(name, "").strip()
     return text if text.isascii() and text.isdigit() and len(text) < 16 else ""
 
 
 @functools.cache
-def _source(name: str) -> str:
+def _script_source(name: str, account: keys.Account) -> str:
     """The whole text of a script, with the keys and spans in front."""
-    account = keys.DEFAULT_ACCOUNT
     table: dict[str, object] = {
         part: f"'{account.allowance(part)}'"
         for part in ("burst", "search", "waiting", "left", "closed", "limit")
@@ -206,11 +215,11 @@ def _source(name: str) -> str:
     table |= {"gate": f"'{account.gate}'", "probe": f"'{account.probe}'"}
     prefixes = {part: f"'{account.allowance(part)}:'" for part in ("day", "fastest")}
     spans = {
-        "window": WINDOW_SECONDS,
+        "window": RATE_WINDOW_SECONDS,
         "unanswered": UNANSWERED_SECONDS,
-        "kept": KEPT_SECONDS,
-        "grace": GRACE_SECONDS,
-        "closed_most": CLOSED_MOST_SECONDS,
+        "kept": CALL_MEMORY_SECONDS,
+        "grace": TICKET_GRACE_SECONDS,
+        "closed_most": MAX_CLOSED_SECONDS,
     }
     return (
         scripts.head(table | prefixes | spans)
@@ -225,12 +234,12 @@ def _source(name: str) -> str:
 # window and most of two processors; a wait of some seconds costs nothing. Calls of a delivery that
 # has begun go before those that begin one.
 
-FRESH_SECONDS = 10.0
+MAX_FIRST_WAIT_SECONDS = 10.0
 """The longest wait of a delivery's first call: a third of the lease, which is renewed meanwhile."""
-BEGUN_SECONDS = 5.0
+MAX_LATER_WAIT_SECONDS = 5.0
 
 
-class InLine:
+class WaitingRateLimiter:
     """Limits of the client that wait for their turn. `pause` sleeps for some seconds and returns
     True to give up at once.
 
@@ -240,26 +249,26 @@ class InLine:
 
     def __init__(
         self,
-        allowance: Allowance,
+        limiter: RateLimiter,
         pause: Callable[[float], object],
-        fresh: Callable[[], bool] = lambda: False,
-        who: Callable[[], str] = lambda: "",
+        is_first_call: Callable[[], bool] = lambda: False,
+        submission_id: Callable[[], str] = lambda: "",
     ) -> None:
-        self._allowance = allowance
+        self._limiter = limiter
         self._pause = pause
-        self._fresh = fresh
-        self._who = who
+        self._is_first_call = is_first_call
+        self._submission_id = submission_id
 
     def before(self, call: Call) -> None:
         """Takes one call's share, now or in a few seconds. Raises `OutOfAllowance`, `Gated` or
         `StoreUnavailable`.
         """
-        place = Place(fresh=self._fresh(), who=self._who())
-        patience = FRESH_SECONDS if place.fresh else BEGUN_SECONDS
-        while wait := self._allowance.ask(call, place, patience):
+        ticket = Ticket(is_first_call=self._is_first_call(), submission_id=self._submission_id())
+        max_wait = MAX_FIRST_WAIT_SECONDS if ticket.is_first_call else MAX_LATER_WAIT_SECONDS
+        while wait := self._limiter.acquire(call, ticket, max_wait):
             if self._pause(wait):
-                self._allowance.leave(place)
-                raise OutOfAllowance(place.until, budget=False)
+                self._limiter.give_up(ticket)
+                raise OutOfAllowance(ticket.ready_at, budget=False)
 
     def after(self, call: Call, status: int | None, headers: Mapping[str, str]) -> None:
-        self._allowance.after(call, status, headers)
+        self._limiter.after(call, status, headers)

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-LONGEST = 500
+MAX_ERROR_CHARS = 500
 """Characters of an error's text."""
 HIDDEN = "[…]"
-SHORT, LONG = 3, 40
+MIN_PERSONAL_CHARS, MAX_MATCHED_CHARS = 3, 40
 """Values of up to `SHORT` characters are no personal data and could be any word; of those beyond
 `LONG` a beginning is enough.
 """
@@ -22,14 +22,14 @@ _CONTROL = re.compile(
 _EMAIL = re.compile(r"[^\s@\"'<>()\[\],;:]{1,64}@[^\s@\"'<>()\[\],;:]{1,255}")
 _PHONE = re.compile(r"\+\d[\d ().-]{6,20}\d")
 
-FIELDS = frozenset(
+FIELD_NAMES = frozenset(
     """
     title person_id organization_id org_id owner_id label_ids value amount currency expected_close_date visible_to was_seen
     origin_id channel channel_id is_archived name first_name last_name email emails phone phones marketing_status
     custom_fields content lead_id deal_id user_id color term fields limit start cursor address website
     """.split()
 )  # noqa: SIM905 -- a list of forty quoted names is no easier to check
-SUM = frozenset({"value.amount", "value.currency"})
+VALUE_PARTS = frozenset({"value.amount", "value.currency"})
 _QUOTED = re.compile(r"[\"'`]([A-Za-z0-9_.\[\]]{2,100})[\"'`]")
 _PATH = re.compile(r"\b(?:body|query|data)[./]([A-Za-z0-9_./\[\]]{2,100})")
 _BARE = re.compile(r"\b((?:[a-z]+_[a-z_]+|[0-9a-f]{40})(?:\.[a-z0-9_]+)*)\b")
@@ -39,11 +39,11 @@ _FIRST = re.compile(
 _HASH = re.compile(r"[0-9a-f]{40}")
 
 
-def clean(text: str) -> str:
+def clean_text(text: str) -> str:
     """One line of at most 500 characters: control, direction and zero-width characters become a
     space.
     """
-    return _CONTROL.sub(" ", text[: 4 * LONGEST]).strip()[:LONGEST]
+    return _CONTROL.sub(" ", text[: 4 * MAX_ERROR_CHARS]).strip()[:MAX_ERROR_CHARS]
 
 
 def redact(text: str, sent: Iterable[str] = ()) -> str:
@@ -51,42 +51,42 @@ def redact(text: str, sent: Iterable[str] = ()) -> str:
     phone number.
     """
     for value in sorted({value.strip() for value in sent}, key=len, reverse=True):
-        if len(value) > LONG:
+        if len(value) > MAX_MATCHED_CHARS:
             # It may come back cut off: nothing after its beginning is kept.
-            start = text.casefold().find(value[:LONG].casefold())
+            start = text.casefold().find(value[:MAX_MATCHED_CHARS].casefold())
             text = text if start < 0 else text[:start] + HIDDEN
-        elif len(value) > SHORT:
+        elif len(value) > MIN_PERSONAL_CHARS:
             text = re.sub(re.escape(value), HIDDEN, text, flags=re.IGNORECASE)
-    return _PHONE.sub(HIDDEN, _EMAIL.sub(HIDDEN, text))[:LONGEST]
+    return _PHONE.sub(HIDDEN, _EMAIL.sub(HIDDEN, text))[:MAX_ERROR_CHARS]
 
 
-def personal(value: Any) -> Iterator[str]:
+def iterate_texts(value: Any) -> Iterator[str]:
     """Every text in a request's body or parameters. Keys are not personal."""
     if isinstance(value, str):
         yield value
-        yield clean(value)
+        yield clean_text(value)
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from personal(item)
+            yield from iterate_texts(item)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from personal(item)
+            yield from iterate_texts(item)
 
 
-def complained_field(text: str) -> str | None:
+def find_rejected_field(text: str) -> str | None:
     """The field Pipedrive names in its complaint, by the name the API gives it; None where it names
     none.
     """
     for pattern in (_QUOTED, _PATH, _BARE):
-        for found in pattern.findall(text):
-            name = _known(found)
+        for path in pattern.findall(text):
+            name = _field_of_path(path)
             if name:
                 return name
     first = _FIRST.search(text)
-    return _known(first[1]) if first else None
+    return _field_of_path(first[1]) if first else None
 
 
-def _known(text: str) -> str | None:
+def _field_of_path(text: str) -> str | None:
     """The outermost known field on a path such as `emails[0].value` or `custom_fields.<hash>`; the
     hash where there is one.
 
@@ -97,7 +97,7 @@ def _known(text: str) -> str | None:
         if _HASH.fullmatch(part):
             return part
     for place, part in enumerate(parts):
-        if part.lower() in FIELDS:
+        if part.lower() in FIELD_NAMES:
             both = ".".join(parts[place : place + 2]).lower()
-            return both if both in SUM else part.lower()
+            return both if both in VALUE_PARTS else part.lower()
     return None

@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from worker.contract import Json
-from worker.lead.plan import PersonPlan, Plan
+from worker.lead.plan import LeadPlan, PersonPlan
 
 Id = int | str
 """A number or UUID of Pipedrive's; in a preview, the name or placeholder that stands for it."""
 
 
-class Query(TypedDict):
+class SearchQuery(TypedDict):
     """The parameters of a search."""
 
     term: str
@@ -25,11 +25,11 @@ class Query(TypedDict):
     exact_match: bool
 
 
-def organization_search(name: str) -> Query:
+def organization_search(name: str) -> SearchQuery:
     return {"term": name, "fields": "name", "exact_match": True}
 
 
-def person_search(person: PersonPlan) -> Query | None:
+def person_search(person: PersonPlan) -> SearchQuery | None:
     """By e-mail, else by phone; None for somebody who gave neither."""
     if person.email:
         return {"term": person.email, "fields": "email", "exact_match": True}
@@ -38,7 +38,7 @@ def person_search(person: PersonPlan) -> Query | None:
 
 def organization_body(name: str, *, owner_id: Id | None) -> Json:
     """`POST /api/v2/organizations`."""
-    return _given(name=name, owner_id=owner_id)
+    return _without_none(name=name, owner_id=owner_id)
 
 
 def person_body(
@@ -51,18 +51,18 @@ def person_body(
     """`POST /api/v2/persons`. `custom` maps the account's field keys to values of the field's
     type.
     """
-    return _given(
+    return _without_none(
         name=person.name,
         owner_id=owner_id,
         org_id=organization_id,
-        emails=_contact(person.email),
-        phones=_contact(person.phone),
+        emails=_contact_list(person.email),
+        phones=_contact_list(person.phone),
         custom_fields=dict(custom) or None,
     )
 
 
 def lead_body(
-    plan: Plan,
+    plan: LeadPlan,
     *,
     person_id: Id | None,
     organization_id: Id | None,
@@ -74,7 +74,7 @@ def lead_body(
     """`POST /v1/leads`. Custom fields stand beside the others, by key; they never displace one of
     them.
     """
-    body = _given(
+    body = _without_none(
         title=plan.title,
         person_id=person_id,
         organization_id=organization_id,
@@ -93,7 +93,7 @@ def lead_body(
 
 
 def lead_patch(
-    plan: Plan, *, lead: Mapping[str, Any], label_ids: Sequence[str], channel: Id | None
+    plan: LeadPlan, *, lead: Mapping[str, Any], label_ids: Sequence[str], channel: Id | None
 ) -> Json:
     """`PATCH /v1/leads/{id}` for an open lead with `label_ids`, `channel`, `channel_id`; empty when
     there is nothing to change.
@@ -103,7 +103,7 @@ def lead_patch(
     """
     present = list(lead.get("label_ids") or ())
     merged = list(dict.fromkeys([*present, *label_ids]))
-    return _given(
+    return _without_none(
         label_ids=merged if merged != present else None,
         channel=channel if lead.get("channel") is None else None,
         channel_id=None if lead.get("channel_id") else plan.channel_id,
@@ -115,9 +115,9 @@ def note_body(content: str, *, lead_id: str) -> Json:
     return {"content": content, "lead_id": lead_id}
 
 
-def _contact(value: str | None) -> list[Json] | None:
+def _contact_list(value: str | None) -> list[Json] | None:
     return [{"value": value, "primary": True, "label": "work"}] if value else None
 
 
-def _given(**fields: Any) -> Json:
+def _without_none(**fields: Any) -> Json:
     return {name: value for name, value in fields.items() if value is not None}

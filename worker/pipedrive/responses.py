@@ -35,7 +35,7 @@ from worker.errors import (
     Unavailable,
 )
 from worker.pipedrive.calls import Call
-from worker.pipedrive.redaction import clean, complained_field, redact
+from worker.pipedrive.redaction import clean_text, find_rejected_field, redact
 
 # How long a 429 lasts, and of which kind it is.
 #
@@ -43,61 +43,61 @@ from worker.pipedrive.redaction import clean, complained_field, redact
 # seen by others. All of them can be missing or rubbish.
 # https://pipedrive.readme.io/docs/core-api-concepts-rate-limiting
 
-SHORTEST, BURST_LONGEST, BURST_GUESS = 1.0, 3600.0, 2.0
-BUDGET_LONGEST, BUDGET_GUESS = 25 * 3600.0, 3600.0
+MIN_WAIT_SECONDS, MAX_BURST_SECONDS, DEFAULT_BURST_SECONDS = 1.0, 3600.0, 2.0
+MAX_BUDGET_SECONDS, DEFAULT_BUDGET_SECONDS = 25 * 3600.0, 3600.0
 """Seconds. A day's budget comes back within a day; the hour more is for clocks that disagree."""
-BURST_BELIEVED = 60.0
+MAX_CREDIBLE_BURST_SECONDS = 60.0
 """A stated wait beyond this is no burst window."""
 
-DAILY = re.compile(
+DAILY_WORDS = re.compile(
     r"\bdaily\b|\bbudget\b|\btokens? (limit|quota|allowance)\b|\bper day\b|\bfor today\b",
     re.IGNORECASE,
 )
 
 
-def too_many(
-    call: str, headers: Mapping[str, str], said: str, detail: str, now: float | None = None
+def rate_limit_error(
+    call: str, headers: Mapping[str, str], message: str, detail: str, now: float | None = None
 ) -> RateLimited:
     """The error for a 429. `said` are its own words, `detail` the same without personal data, `now`
     Unix seconds.
     """
     now = time.time() if now is None else now
-    wait = _retry_after(headers, now)
-    long = wait is not None and BURST_BELIEVED < wait <= BUDGET_LONGEST
-    if long or DAILY.search(said) or _none_left(headers):
+    wait = _read_retry_after(headers, now)
+    long = wait is not None and MAX_CREDIBLE_BURST_SECONDS < wait <= MAX_BUDGET_SECONDS
+    if long or DAILY_WORDS.search(message) or _no_tokens_left(headers):
         # The window's reset says nothing of the day's, so only `Retry-After` counts here.
-        if wait is None or wait > BUDGET_LONGEST:
-            return BudgetSpent(call, detail, retry_after=BUDGET_GUESS, stated=False)
-        return BudgetSpent(call, detail, retry_after=max(SHORTEST, wait))
+        if wait is None or wait > MAX_BUDGET_SECONDS:
+            return BudgetSpent(call, detail, retry_after=DEFAULT_BUDGET_SECONDS, stated=False)
+        return BudgetSpent(call, detail, retry_after=max(MIN_WAIT_SECONDS, wait))
     if wait is None:
-        wait = _window_reset(headers, now)
+        wait = _read_window_reset(headers, now)
     if wait is None:
-        return RateLimited(call, detail, retry_after=BURST_GUESS, stated=False)
+        return RateLimited(call, detail, retry_after=DEFAULT_BURST_SECONDS, stated=False)
     return RateLimited(
         call,
         detail,
-        retry_after=min(max(SHORTEST, wait), BURST_LONGEST),
-        stated=wait <= BURST_LONGEST,
+        retry_after=min(max(MIN_WAIT_SECONDS, wait), MAX_BURST_SECONDS),
+        stated=wait <= MAX_BURST_SECONDS,
     )
 
 
-def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
+def _read_retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """Seconds, zero or more; None where the header is missing or makes no sense."""
     text = headers.get("retry-after", "").strip()
-    seconds = number(text)
+    seconds = parse_number(text)
     if seconds is None and text:
-        seconds = _until(text, now)
+        seconds = _seconds_until(text, now)
     return seconds if seconds is not None and seconds >= 0 else None
 
 
-def _window_reset(headers: Mapping[str, str], now: float) -> float | None:
-    seconds = number(headers.get("x-ratelimit-reset"))
+def _read_window_reset(headers: Mapping[str, str], now: float) -> float | None:
+    seconds = parse_number(headers.get("x-ratelimit-reset"))
     if seconds is not None and seconds > 1e9:  # a moment, not a span
         seconds -= now
     return seconds if seconds is not None and seconds >= 0 else None
 
 
-def _until(date: str, now: float) -> float | None:
+def _seconds_until(date: str, now: float) -> float | None:
     try:
         moment = parsedate_to_datetime(date)
     except (ValueError, TypeError, IndexError, OverflowError):
@@ -105,13 +105,13 @@ def _until(date: str, now: float) -> float | None:
     return max(0.0, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now)
 
 
-def _none_left(headers: Mapping[str, str]) -> bool:
+def _no_tokens_left(headers: Mapping[str, str]) -> bool:
     """Whether Pipedrive counts no token left for the day."""
-    left = number(headers.get("x-daily-ratelimit-token-remaining"))
+    left = parse_number(headers.get("x-daily-ratelimit-token-remaining"))
     return left is not None and left <= 0
 
 
-def number(text: str | None) -> float | None:
+def parse_number(text: str | None) -> float | None:
     """A finite number of a header, or None."""
     try:
         value = float(text or "")
@@ -120,7 +120,7 @@ def number(text: str | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
-UNSENT = (
+NOT_SENT_ERRORS = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
     httpx.PoolTimeout,
@@ -130,7 +130,7 @@ UNSENT = (
 """What httpx raises before the first byte of a request leaves."""
 
 
-class Answer(Struct, frozen=True):
+class ApiResponse(Struct, frozen=True):
     """A success: `data`, and for lists `additional` with where the next page starts."""
 
     data: Any
@@ -145,39 +145,43 @@ def decipher(
     *,
     sent: Iterable[str] = (),
     now: float | None = None,
-) -> Answer:
+) -> ApiResponse:
     """The answer's content, or the error it means. Header names are lower-case.
 
     `sent` is text of the request that must not come back in an error's text. `now` is Unix seconds,
     for `Retry-After` dates.
     """
-    document = _json(body)
+    document = _decode_json(body)
     if 200 <= status < 300:
         if isinstance(document, dict) and document.get("success") is True:
             additional = document.get("additional_data")
-            return Answer(document.get("data"), additional if isinstance(additional, dict) else {})
-        raise unsure(call, _no_success(document, body, sent), status=status)
-    said = _said(document, body)
-    detail = redact(said, sent)
+            return ApiResponse(
+                document.get("data"), additional if isinstance(additional, dict) else {}
+            )
+        raise inconclusive_error(call, _no_success_message(document, body, sent), status=status)
+    message = _message(document, body)
+    detail = redact(message, sent)
     if status < 400 or status >= 500 or status == 408:
-        raise unsure(call, _redirected(headers) if 300 <= status < 400 else detail, status=status)
-    raise _refusal(call, status, headers, body.lstrip(), document, said, detail, now)
+        raise inconclusive_error(
+            call, _redirect_message(headers) if 300 <= status < 400 else detail, status=status
+        )
+    raise _client_error(call, status, headers, body.lstrip(), document, message, detail, now)
 
 
-def _refusal(
+def _client_error(
     call: Call,
     status: int,
     headers: Mapping[str, str],
     body: bytes,
     document: Any,
-    said: str,
+    message: str,
     detail: str,
     now: float | None,
 ) -> PipedriveError:
     vendor_code = _vendor_code(document)
     match status:
         case 429:
-            return too_many(call.name, headers, said, detail, now)
+            return rate_limit_error(call.name, headers, message, detail, now)
         case 401:
             return Unauthorized(call.name, detail, status=status, vendor_code=vendor_code)
         case 403 if not isinstance(document, dict) and (
@@ -192,7 +196,7 @@ def _refusal(
                 detail,
                 status=status,
                 vendor_code=vendor_code,
-                field=complained_field(said),
+                field=find_rejected_field(message),
             )
         case 404 | 410:
             return Gone(call.name, detail, status=status, vendor_code=vendor_code)
@@ -202,27 +206,27 @@ def _refusal(
                 detail,
                 status=status,
                 vendor_code=vendor_code,
-                field=complained_field(said),
+                field=find_rejected_field(message),
             )
 
 
-def lost(call: Call, error: Exception, *, sent_bytes: int | None) -> PipedriveError:
+def connection_error(call: Call, error: Exception, *, sent_bytes: int | None) -> PipedriveError:
     """No usable answer came. `sent_bytes` is how much of the request the kernel took, None if
     nobody counted.
     """
-    detail = clean(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
-    if isinstance(error, UNSENT) if sent_bytes is None else sent_bytes == 0:
+    detail = clean_text(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+    if isinstance(error, NOT_SENT_ERRORS) if sent_bytes is None else sent_bytes == 0:
         return NotSent(call.name, detail)
-    return unsure(call, detail)
+    return inconclusive_error(call, detail)
 
 
-def unsure(call: Call, detail: str, *, status: int | None = None) -> PipedriveError:
+def inconclusive_error(call: Call, detail: str, *, status: int | None = None) -> PipedriveError:
     """For a create, nobody knows whether it happened; anything else may simply be asked again."""
-    kind = OutcomeUnknown if call.create else Unavailable
-    return kind(call.name, detail, status=status)
+    error_type = OutcomeUnknown if call.create else Unavailable
+    return error_type(call.name, detail, status=status)
 
 
-def _json(body: bytes) -> Any:
+def _decode_json(body: bytes) -> Any:
     """The decoded body, or None for what is no JSON."""
     try:
         return msgspec.json.decode(body)
@@ -230,7 +234,7 @@ def _json(body: bytes) -> Any:
         return None
 
 
-def _no_success(document: Any, body: bytes, sent: Iterable[str]) -> str:
+def _no_success_message(document: Any, body: bytes, sent: Iterable[str]) -> str:
     if not body:
         return "an empty answer"
     if not isinstance(document, dict):
@@ -239,42 +243,45 @@ def _no_success(document: Any, body: bytes, sent: Iterable[str]) -> str:
             if document is not None
             else "an answer that is no JSON, or cut off"
         )
-    return "no success: " + redact(_said(document, body), sent)
+    return "no success: " + redact(_message(document, body), sent)
 
 
-def _redirected(headers: Mapping[str, str]) -> str:
+def _redirect_message(headers: Mapping[str, str]) -> str:
     """Only the host: what else stands in the address may be personal."""
     try:
         host = httpx.URL(headers.get("location", "")).host
     except (httpx.InvalidURL, TypeError):
         host = ""
-    return clean(
+    return clean_text(
         f"redirected{f' to {host}' if host else ''}; redirects are not followed (PIPEDRIVE_BASE_URL"
         " may be wrong)"
     )
 
 
-def _said(document: Any, body: bytes) -> str:
+def _message(document: Any, body: bytes) -> str:
     """Pipedrive's own words."""
     if isinstance(document, dict):
         # Validation errors of v2 can hold the words in a list or object under `error` or `errors`.
-        found = [
-            _sentence(document.get(key))
+        parts = [
+            _text_of(document.get(key))
             for key in ("error", "error_info", "errors", "message", "code")
         ]
-        return clean(" - ".join(dict.fromkeys(text for text in found if text))) or "no reason given"
+        return (
+            clean_text(" - ".join(dict.fromkeys(text for text in parts if text)))
+            or "no reason given"
+        )
     if body.lstrip()[:1] == b"<":
         return "answered with an HTML page"
-    return clean(body[:2000].decode("utf-8", "replace")) or "no reason given"
+    return clean_text(body[:2000].decode("utf-8", "replace")) or "no reason given"
 
 
-def _sentence(value: Any) -> str:
+def _text_of(value: Any) -> str:
     if isinstance(value, str | int | float):
         return str(value)
     if isinstance(value, dict):
-        return _sentence(value.get("message") or value.get("error") or value.get("code"))
+        return _text_of(value.get("message") or value.get("error") or value.get("code"))
     if isinstance(value, list):
-        return "; ".join(text for item in value[:5] if (text := _sentence(item)))
+        return "; ".join(text for item in value[:5] if (text := _text_of(item)))
     return ""
 
 
@@ -284,7 +291,7 @@ def _vendor_code(document: Any) -> str | None:
         return None
     code = document.get("code", document.get("errorCode"))
     return (
-        clean(str(code))[:100]
+        clean_text(str(code))[:100]
         if isinstance(code, str | int) and not isinstance(code, bool)
         else None
     )

@@ -22,16 +22,16 @@ from msgspec import Struct
 
 from worker.pipedrive.deadline import Deadline, TimedBackend
 
-MAX_BODY = 2_000_000
+MAX_RESPONSE_BYTES = 2_000_000
 """Bytes of an answer, on the wire and unpacked; a full page of 500 leads is about a quarter of it.
 """
 
-IDLE_SECONDS = 20.0
+MAX_IDLE_SECONDS = 20.0
 """A pooled connection is dropped before Pipedrive's gateway would: a POST on a dying one has an
 unknown outcome.
 """
 
-RAISED: dict[type[Exception], type[httpx.TransportError]] = {
+HTTPX_ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
     httpcore.ConnectTimeout: httpx.ConnectTimeout,
     httpcore.ReadTimeout: httpx.ReadTimeout,
     httpcore.WriteTimeout: httpx.WriteTimeout,
@@ -47,11 +47,11 @@ RAISED: dict[type[Exception], type[httpx.TransportError]] = {
 Bytes = TypeVar("Bytes", bytes, bytearray)
 
 
-class Cut(httpx.TransportError):
+class ResponseTooLarge(httpx.TransportError):
     """The answer is larger than we read, or packed in a way we cannot open."""
 
 
-class Received(Struct, frozen=True):
+class ReceivedResponse(Struct, frozen=True):
     """An answer; header names are lower-case. `fault` is set where the body could not be read to
     its end.
     """
@@ -63,8 +63,12 @@ class Received(Struct, frozen=True):
 
 
 def exchange(
-    http: httpx.Client, request: httpx.Request, deadline: Deadline, *, limit: int = MAX_BODY
-) -> Received:
+    http: httpx.Client,
+    request: httpx.Request,
+    deadline: Deadline,
+    *,
+    limit: int = MAX_RESPONSE_BYTES,
+) -> ReceivedResponse:
     """Sends one request and reads the answer; redirects are never followed. Raises
     `httpx.TransportError`.
     """
@@ -80,7 +84,7 @@ def exchange(
         fault = error
     finally:
         response.close()
-    return Received(
+    return ReceivedResponse(
         response.status_code,
         {name.lower(): value for name, value in response.headers.items()},
         body,
@@ -90,11 +94,11 @@ def exchange(
 
 def _read(response: httpx.Response, deadline: Deadline, limit: int) -> bytes:
     if response.is_stream_consumed:  # a stand-in without a wire hands the whole body over at once
-        return _bounded(response.content, limit)
+        return _check_size(response.content, limit)
     packed = bytearray()
     for chunk in response.iter_raw():
         packed += chunk
-        _bounded(packed, limit)
+        _check_size(packed, limit)
         if deadline.remaining() <= 0:
             raise httpx.ReadTimeout("the call's time is up")
     return _unpack(
@@ -109,16 +113,16 @@ def _unpack(packed: bytes, coding: str, limit: int) -> bytes:
     if coding in ("", "identity"):
         return packed
     if coding not in ("gzip", "x-gzip", "deflate"):
-        raise Cut(f"the answer is packed as {coding[:20]!r}")
+        raise ResponseTooLarge(f"the answer is packed as {coding[:20]!r}")
     try:
-        return _bounded(zlib.decompressobj(wbits=47).decompress(packed, limit + 1), limit)
+        return _check_size(zlib.decompressobj(wbits=47).decompress(packed, limit + 1), limit)
     except zlib.error as error:
-        raise Cut("the answer cannot be unpacked") from error
+        raise ResponseTooLarge("the answer cannot be unpacked") from error
 
 
-def _bounded(body: Bytes, limit: int) -> Bytes:
+def _check_size(body: Bytes, limit: int) -> Bytes:
     if len(body) > limit:
-        raise Cut(f"the answer is larger than {limit} bytes")
+        raise ResponseTooLarge(f"the answer is larger than {limit} bytes")
     return body
 
 
@@ -130,7 +134,7 @@ class TimedTransport(httpx.BaseTransport):
             ssl_context=ssl_context,
             max_connections=4,
             max_keepalive_connections=2,
-            keepalive_expiry=IDLE_SECONDS,
+            keepalive_expiry=MAX_IDLE_SECONDS,
             http1=True,
             http2=False,
             network_backend=TimedBackend(),
@@ -144,8 +148,8 @@ class TimedTransport(httpx.BaseTransport):
             port=request.url.port,
             target=request.url.raw_path,
         )
-        with _as_httpx():
-            answer = self._pool.handle_request(
+        with _translate_errors():
+            response = self._pool.handle_request(
                 httpcore.Request(
                     request.method,
                     target,
@@ -155,34 +159,34 @@ class TimedTransport(httpx.BaseTransport):
                 )
             )
         return httpx.Response(
-            answer.status,
-            headers=answer.headers,
-            stream=_Body(answer),
-            extensions=answer.extensions,
+            response.status,
+            headers=response.headers,
+            stream=_ResponseStream(response),
+            extensions=response.extensions,
         )
 
     def close(self) -> None:
         self._pool.close()
 
 
-class _Body(httpx.SyncByteStream):
-    def __init__(self, answer: httpcore.Response) -> None:
-        self._answer = answer
+class _ResponseStream(httpx.SyncByteStream):
+    def __init__(self, response: httpcore.Response) -> None:
+        self._response = response
 
     def __iter__(self) -> Iterator[bytes]:
-        with _as_httpx():
-            yield from self._answer.iter_stream()
+        with _translate_errors():
+            yield from self._response.iter_stream()
 
     def close(self) -> None:
-        self._answer.close()
+        self._response.close()
 
 
 @contextlib.contextmanager
-def _as_httpx() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     try:
         yield
-    except tuple(RAISED) as error:
-        raise RAISED[type(error)](str(error)) from error
+    except tuple(HTTPX_ERRORS) as error:
+        raise HTTPX_ERRORS[type(error)](str(error)) from error
 
 
 def build_tls() -> ssl.SSLContext:
@@ -211,7 +215,7 @@ class _PlainClient(httpx.Client):
 
     def __init__(self, transport: httpx.BaseTransport) -> None:
         super().__init__(transport=transport, trust_env=False)
-        self._wire = transport
+        self._direct_transport = transport
 
     def send(self, request: httpx.Request, **_: object) -> httpx.Response:
-        return self._wire.handle_request(request)
+        return self._direct_transport.handle_request(request)

@@ -13,14 +13,16 @@ from collections.abc import Callable
 
 from worker.errors import LeaseLost, StoreUnavailable
 from worker.ledger import Ledger
+from worker.ledger.rollback import NEVER_RESTORED
 
 LEASE_SECONDS = 30.0
 HEARTBEAT_SECONDS = 5.0
 
 
 class Lease:
-    """The right to deliver one submission. `horizon` and `leap` are what the store said of itself
-    when the delivery began (`worker.ledger.rollback`).
+    """The right to deliver one submission.
+
+    `store` is what the store said of itself when the delivery began (`worker.ledger.rollback`).
     """
 
     def __init__(
@@ -29,8 +31,7 @@ class Lease:
         self.submission_id = submission_id
         self.token = token
         self.deadline = deadline
-        self.horizon = ""
-        self.leap = 0.0
+        self.store = NEVER_RESTORED
         self._monotonic = monotonic
 
     def must_hold(self, seconds: float) -> None:
@@ -62,7 +63,7 @@ class Leases:
     def announce(self, lease: Lease, step: str) -> None:
         """Announces a create and renews the lease in the same step. Raises `LeaseLost`."""
         deadline = self._monotonic() + LEASE_SECONDS
-        self._ledger.announce(lease.submission_id, lease.token, LEASE_SECONDS, step, lease.horizon)
+        self._ledger.announce(lease.submission_id, lease.token, LEASE_SECONDS, step, lease.store)
         lease.deadline = deadline
 
     def get(self, token: str) -> Lease:

@@ -163,7 +163,11 @@ class Sweeper:
 
         Several, because the first may have to wait in line for another.
         """
-        if pause.until is None or pause.until > now or self._ledger.redis.exists(keys.DEFAULT_ACCOUNT.probe):
+        if (
+            pause.until is None
+            or pause.until > now
+            or self._ledger.redis.exists(self._ledger.account.probe)
+        ):
             return []
         return self._ledger.schedule.due(now, PROBE_CANDIDATES) or self._ledger.schedule.backfill(
             PROBE_CANDIDATES

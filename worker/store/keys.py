@@ -73,6 +73,7 @@ Digests are SHA-256 (first 32 hex digits) of the normalised value, so that no pe
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import NamedTuple
 
 PREFIX = "leadline:"
@@ -108,10 +109,17 @@ BULK_LOCK = PREFIX + "bulk-lock"
 # The one RQ queue; `rq info` shows it by this name.
 QUEUE = "leadline"
 
+_SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+
 
 def digest(*parts: str) -> str:
     """A short, stable stand-in for a value that must not appear in a key."""
     return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def is_safe_id(text: str) -> bool:
+    """Whether an id from outside may become part of a key, so that it cannot name another key."""
+    return _SAFE_ID.fullmatch(text) is not None
 
 
 class Account(NamedTuple):

@@ -96,7 +96,7 @@ def source(name: str, account: keys.Account = keys.DEFAULT_ACCOUNT) -> str:
     """The whole text of a ledger script: keys and numbers, the prelude, and the file `name`."""
     of_account = {"gate": account.gate, "probe": account.probe, "outage": account.outage}
     quoted = {key: f"'{value}'" for key, value in (_KEYS | of_account).items()}
-    return head(quoted | _NUMBERS) + text("prelude") + text(name)
+    return head({**quoted, **_NUMBERS}) + text("prelude") + text(name)
 
 
 def head(table: Mapping[str, object]) -> str:

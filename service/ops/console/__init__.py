@@ -1,3 +1,5 @@
-"""The console's pages: what `service.ops` knows and does, shown to people. Templates are in
-`service/templates/ops`.
+"""The operators' console: what `service.ops` knows and does, as web pages.
+
+`app` lists the routes. A page or button is a plain function from a `ConsoleRequest` to a `View` or
+a `Redirect`; `page` serves it, `rendering` and `templates/` turn it into HTML.
 """

@@ -1,47 +1,40 @@
-"""`GET /ops/audit`: who did what, the newest first."""
+"""`GET /ops/audit`: who did what, newest first."""
 
 from __future__ import annotations
 
 import re
 from urllib.parse import quote, urlencode
 
-from service.ops.console.page import Site
-from service.ops.console.request import View, Visit
-from service.ops.console.urls import LIST
-from service.ops.filters import FilterError
-from service.ops.schemas import Audited, Page
-from worker.times import format_iso
+from service.ops.console.console_request import ConsoleRequest, View
+from service.ops.console.page import Console
+from service.ops.console.urls import AUDIT_URL, BULK_URL, LEADS_URL
+from service.ops.items import read_audit_page
+from service.ops.schemas import AuditRow
 
-LIMIT = 100
-_SUBMISSION = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
+PAGE_SIZE = 100
+_SUBMISSION_ID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 
 
 class AuditPage:
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, console: Console) -> None:
+        self._console = console
 
-    def __call__(self, seen: Visit) -> View:
+    def __call__(self, request: ConsoleRequest) -> View:
         """Raises `FilterError` for a cursor that no page gave, `StoreUnavailable`."""
-        try:
-            entries, following, total = self._site.actions.audit.page(
-                seen.query.get("cursor") or None, LIMIT
-            )
-        except ValueError as error:
-            raise FilterError("cursor", str(error)) from None
-        items = [
-            Audited(format_iso(each.at) or "", each.who, each.action, each.target, each.detail)
-            for each in entries
-        ]
-        next_href = f"/ops/audit?{urlencode({'cursor': following})}" if following else None
+        cursor = request.query.get("cursor") or None
+        page = read_audit_page(self._console.actions.audit, cursor, PAGE_SIZE)
+        next_url = f"{AUDIT_URL}?{urlencode({'cursor': page.next})}" if page.next else None
+        first_url = AUDIT_URL if cursor else None
         values = {
-            "page": Page(items, following, total),
-            "next_href": next_href,
-            "target_href": _href,
+            "page": page,
+            "first_url": first_url,
+            "next_url": next_url,
+            "target_url": _target_url,
         }
         return View(template="audit.html", values=values)
 
 
-def _href(entry: Audited) -> str | None:
+def _target_url(entry: AuditRow) -> str | None:
     if entry.action.startswith("bulk "):
-        return f"/ops/bulk/{quote(entry.target)}"
-    return f"{LIST}/{entry.target}" if _SUBMISSION.fullmatch(entry.target) else None
+        return f"{BULK_URL}/{quote(entry.target)}"
+    return f"{LEADS_URL}/{entry.target}" if _SUBMISSION_ID.fullmatch(entry.target) else None

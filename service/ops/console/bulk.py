@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
-from service.ops import actions
+from service.ops import errors
 from service.ops.console import lead_form, rendering
 from service.ops.console.bulk_progress import run
-from service.ops.console.page import Site
+from service.ops.console.page import Console
 from service.ops.console.rendering import INPUTS
-from service.ops.console.request import Go, View, Visit
-from service.ops.console.urls import HOME, ours, told
+from service.ops.console.request import ConsoleRequest, Redirect, View
+from service.ops.console.urls import HOME_URL, safe_back_url, with_flash
 from service.ops.filters import Filter
 from service.ops.schemas import CauseCard
 from service.web.problems import HttpProblem
@@ -32,7 +32,7 @@ USUAL = ("email", "phone", "name", "company")
 """Offered first where the cause names no field that a lead has."""
 
 
-class Ask(Struct, frozen=True, kw_only=True):
+class BulkConfirmation(Struct, frozen=True, kw_only=True):
     """What `ops/bulk.html` asks. `filter` are the parameters to post back."""
 
     action: str
@@ -53,19 +53,19 @@ class Ask(Struct, frozen=True, kw_only=True):
 
 
 def ask(
-    site: Site,
+    console: Console,
     action: str,
     filter: Filter,
     *,
     cause: CauseCard | None = None,
     mend: bool = False,
     error: str | None = None,
-) -> Ask:
+) -> BulkConfirmation:
     """Raises `FilterError`, `EmptyFilter`, `StoreUnavailable`."""
-    count = len(site.actions.matching(action, filter))
+    count = len(console.actions.find_matching(action, filter))
     verb = f"Mend & {VERBS[action].lower()}" if mend else VERBS[action]
-    cost = site.actions.cost(count) if action != "discard" else None
-    return Ask(
+    cost = console.actions.estimate_cost(count) if action != "discard" else None
+    return BulkConfirmation(
         action=action,
         title=f"{verb} {rendering.plural(count, 'lead')}",
         button=f"{verb} {rendering.number(count)}",
@@ -75,7 +75,7 @@ def ask(
             if action != "retry"
             else ""
         ),
-        sources=_sources(site, action, filter),
+        sources=_sources(console, action, filter),
         tokens=_cost(cost.tokens, cost.left) if cost else None,
         too_many=bool(cost and cost.left is not None and cost.tokens > cost.left),
         canaries=_canaries(count) if action != "discard" else None,
@@ -89,12 +89,12 @@ def ask(
 
 
 def mend_fields(
-    cause: CauseCard | None, typed: Mapping[str, list[str]], faults: Mapping[str, str]
+    cause: CauseCard | None, unsaved: Mapping[str, list[str]], faults: Mapping[str, str]
 ) -> dict[str, Any]:
     """The inputs of one edit for all: the failing field first, the others folded."""
-    failing = lead_form.field_of(cause.field) if cause else None
+    failing = lead_form.find_input_name(cause.field) if cause else None
     every = [
-        structs.replace(each, value=typed.get(each.key, [""])[0], error=faults.get(each.name))
+        structs.replace(each, value=unsaved.get(each.key, [""])[0], error=faults.get(each.name))
         for each in _inputs(failing)
     ]
     first = [failing] if failing else [] if cause and cause.setting else list(USUAL)
@@ -108,24 +108,30 @@ def mend_fields(
     }
 
 
-def _inputs(failing: str | None) -> list[lead_form.Input]:
+def _inputs(failing: str | None) -> list[lead_form.FormInput]:
     own = failing is not None and failing not in {each.name for each in lead_form.PLAIN}
     named = (
-        [lead_form.Input(name=failing, label=failing.partition(".")[2], group=lead_form.ANSWERS)]
+        [
+            lead_form.FormInput(
+                name=failing, label=failing.partition(".")[2], group=lead_form.ANSWERS
+            )
+        ]
         if failing and own
         else []
     )
     return [*named, *lead_form.PLAIN]
 
 
-def _sources(site: Site, action: str, filter: Filter) -> list[tuple[str, int]]:
+def _sources(console: Console, action: str, filter: Filter) -> list[tuple[str, int]]:
     asked = filter.state.split(",") if filter.state else [state.value for state in State]
     states = ",".join(state.value for state in ACTIONS[action] if state.value in asked)
     names = (
-        [filter.source] if filter.source else [line.source for line in site.reader.chart(1).sources]
+        [filter.source]
+        if filter.source
+        else [line.source for line in console.queries.activity(1).sources]
     )
     counted = [
-        (name, site.reader.count(structs.replace(filter, state=states, source=name)))
+        (name, console.queries.count(structs.replace(filter, state=states, source=name)))
         for name in names
     ]
     return [(name, count) for name, count in counted if count]
@@ -152,50 +158,55 @@ MOST_PICKED = 200
 
 
 class BulkPages:
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, console: Console) -> None:
+        self._console = console
 
-    def question(self, seen: Visit) -> View:
+    def question(self, request: ConsoleRequest) -> View:
         """`GET /ops/bulk?action=&state=&…`. Raises `FilterError`, `StoreUnavailable`, HttpProblem
         403, 404.
         """
-        _operators_only(seen)
-        action = seen.query.get("action", "")
+        _operators_only(request)
+        action = request.query.get("action", "")
         if action not in ACTIONS:
             raise HttpProblem("not-found")
-        filter = Filter.parse(seen.query)
+        filter = Filter.parse(request.query)
         if filter.empty:
             raise HttpProblem("not-found")
         return self._ask(
-            seen,
+            request,
             action,
             filter,
-            ours(seen.query.get("back")) or HOME,
+            safe_back_url(request.query.get("back")) or HOME_URL,
             cause=self._cause(filter.cause),
         )
 
-    def mend(self, seen: Visit) -> View:
+    def mend(self, request: ConsoleRequest) -> View:
         """`GET /ops/causes/{id}/mend`. Raises as `question`."""
-        _operators_only(seen)
-        cause = self._cause(seen.path["id"])
+        _operators_only(request)
+        cause = self._cause(request.path["id"])
         if cause is None:
             raise HttpProblem("not-found")
         filter = Filter(state=State.DEAD.value, cause=cause.id)
         return self._ask(
-            seen, "retry", filter, ours(seen.query.get("back")) or HOME, cause=cause, mend=True
+            request,
+            "retry",
+            filter,
+            safe_back_url(request.query.get("back")) or HOME_URL,
+            cause=cause,
+            mend=True,
         )
 
-    def start(self, seen: Visit) -> View | Go:
+    def start(self, request: ConsoleRequest) -> View | Redirect:
         """`POST /ops/bulk`, with what the question asked."""
-        action, back = seen.given("action"), ours(seen.given("back")) or HOME
-        if action not in ACTIONS or not seen.given("expect").isdecimal():
+        action, back = request.field("action"), safe_back_url(request.field("back")) or HOME_URL
+        if action not in ACTIONS or not request.field("expect").isdecimal():
             raise HttpProblem("not-found")
-        filter = Filter.parse({name: seen.given(name) for name in Filter.__struct_fields__})
-        edit, mend = lead_form.edit_for_all(seen.form), bool(seen.given("mend"))
+        filter = Filter.parse({name: request.field(name) for name in Filter.__struct_fields__})
+        edit, mend = lead_form.parse_bulk_edit(request.form), bool(request.field("mend"))
         cause = self._cause(filter.cause)
         try:
-            self._site.actions.bulk(
-                action, filter, int(seen.given("expect")), seen.me.name, edit or None
+            self._console.actions.start_bulk(
+                action, filter, int(request.field("expect")), request.user.name, edit or None
             )
         except CountDiffers as error:
             taken = (
@@ -204,68 +215,77 @@ class BulkPages:
                 else ""
             )
             said = (
-                f"Nothing was begun: it was {seen.given('expect')}, and is {error.count}"
+                f"Nothing was begun: it was {request.field('expect')}, and is {error.count}"
                 f" now{taken}. Look again."
             )
-            return self._ask(seen, action, filter, back, cause=cause, mend=mend, error=said)
+            return self._ask(request, action, filter, back, cause=cause, mend=mend, error=said)
         except EditError as error:
             said = "Nothing was begun: see the fields marked below."
             return self._ask(
-                seen, action, filter, back, cause=cause, mend=True, error=said, faults=error.faults
+                request,
+                action,
+                filter,
+                back,
+                cause=cause,
+                mend=True,
+                error=said,
+                faults=error.faults,
             )
-        except actions.EmptyFilter:
+        except errors.EmptyFilter:
             raise HttpProblem("not-found") from None
-        return Go(back)
+        return Redirect(back)
 
-    def picked(self, seen: Visit) -> Go:
+    def picked(self, request: ConsoleRequest) -> Redirect:
         """`POST /ops/bulk/picked`: the leads whose boxes are ticked."""
-        action, back = seen.given("action"), ours(seen.given("back")) or HOME
-        ids = list(dict.fromkeys(seen.form.get("id", [])))[:MOST_PICKED]
+        action, back = request.field("action"), safe_back_url(request.field("back")) or HOME_URL
+        ids = list(dict.fromkeys(request.form.get("id", [])))[:MOST_PICKED]
         if action not in ACTIONS or not ids:
-            return Go(told(back, done="nothing-picked"))
-        bulks = self._site.actions.bulks
+            return Redirect(with_flash(back, done="nothing-picked"))
+        bulks = self._console.actions.bulks
         try:
-            bulks.make(action, ids, len(ids), seen.me.name)
+            bulks.make(action, ids, len(ids), request.user.name)
         except CountDiffers as error:
             if not error.count:
-                return Go(told(back, done="not-allowed"))
+                return Redirect(with_flash(back, done="not-allowed"))
             # Of what was ticked some has moved on: the others are what is meant.
-            bulks.make(action, ids, error.count, seen.me.name)
-        return Go(back)
+            bulks.make(action, ids, error.count, request.user.name)
+        return Redirect(back)
 
-    def progress(self, seen: Visit) -> View:
+    def progress(self, request: ConsoleRequest) -> View:
         """`GET /ops/bulk/{id}`. Raises HttpProblem 404, `StoreUnavailable`."""
         try:
-            found = run(self._site.actions.bulk_progress(seen.path["id"]), seen)
-        except actions.NotFound:
+            found = run(self._console.actions.bulk_status(request.path["id"]), request)
+        except errors.NotFound:
             raise HttpProblem("not-found") from None
         refresh = None if found.over else REFRESH_SECONDS
         return View(template="run.html", values={"run": found, "refresh": refresh, "tray": []})
 
-    def stop(self, seen: Visit) -> Go:
+    def stop(self, request: ConsoleRequest) -> Redirect:
         """`POST /ops/bulk/{id}/stop`."""
         try:
-            self._site.actions.bulk_stop(seen.path["id"], seen.me.name)
-        except actions.NotFound:
+            self._console.actions.stop_bulk(request.path["id"], request.user.name)
+        except errors.NotFound:
             raise HttpProblem("not-found") from None
-        return Go(told(ours(seen.given("back")) or HOME, done="stopped"))
+        return Redirect(
+            with_flash(safe_back_url(request.field("back")) or HOME_URL, done="stopped")
+        )
 
-    def undo(self, seen: Visit) -> Go:
+    def undo(self, request: ConsoleRequest) -> Redirect:
         """`POST /ops/bulk/{id}/undo`: what a bulk action discarded, and is still discarded, goes
         back to where it was.
         """
-        bulk = seen.path["id"]
+        bulk = request.path["id"]
         for id in self._discarded_by(bulk):
             try:
-                self._site.actions.undo(id, seen.me.name)
-            except (NotAllowed, actions.NotFound):
+                self._console.actions.undo(id, request.user.name)
+            except (NotAllowed, errors.NotFound):
                 continue
-        return Go(told(ours(seen.given("back")) or HOME, done="undone"))
+        return Redirect(with_flash(safe_back_url(request.field("back")) or HOME_URL, done="undone"))
 
     def _discarded_by(self, bulk: str) -> list[str]:
         """Those whose last change was this bulk action's."""
-        ids = self._site.reader.ids(Filter(state=State.DISCARDED.value))
-        with self._site.context.redis.pipeline(transaction=False) as pipe:
+        ids = self._console.queries.ids(Filter(state=State.DISCARDED.value))
+        with self._console.context.redis.pipeline(transaction=False) as pipe:
             for id in ids:
                 pipe.lindex(keys.timeline(id), -1)
             last: list[Any] = pipe.execute()
@@ -278,7 +298,7 @@ class BulkPages:
 
     def _ask(
         self,
-        seen: Visit,
+        request: ConsoleRequest,
         action: str,
         filter: Filter,
         back: str,
@@ -289,21 +309,21 @@ class BulkPages:
         faults: dict[str, str] | None = None,
     ) -> View:
         try:
-            asked = ask(self._site, action, filter, cause=cause, mend=mend, error=error)
-        except actions.EmptyFilter:
+            asked = ask(self._console, action, filter, cause=cause, mend=mend, error=error)
+        except errors.EmptyFilter:
             raise HttpProblem("not-found") from None
-        fields = mend_fields(cause, seen.form, faults or {}) if mend else {"mend": False}
+        fields = mend_fields(cause, request.form, faults or {}) if mend else {"mend": False}
         values = {"ask": asked, "back": back, **fields}
         return View(template="bulk.html", values=values, status=422 if error else 200)
 
     def _cause(self, id: str | None) -> CauseCard | None:
         return (
-            next((card for card in self._site.reader.causes().items if card.id == id), None)
+            next((card for card in self._console.queries.causes().items if card.id == id), None)
             if id
             else None
         )
 
 
-def _operators_only(seen: Visit) -> None:
-    if not seen.me.acts:
+def _operators_only(request: ConsoleRequest) -> None:
+    if not request.user.is_operator:
         raise HttpProblem("forbidden")

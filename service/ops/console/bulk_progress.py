@@ -1,6 +1,4 @@
-"""How bulk actions go, in the corner of every page: not queued, but delivered, failed again,
-left.
-"""
+"""The progress of bulk actions, in the corner of every page: outcomes, not what was queued."""
 
 from __future__ import annotations
 
@@ -12,14 +10,18 @@ from msgspec import Struct
 
 from service.ops.actions import Actions
 from service.ops.console import rendering
-from service.ops.console.request import Visit
-from service.ops.schemas import BulkProgress
+from service.ops.console.console_request import ConsoleRequest
+from service.ops.console.urls import BULK_URL
+from service.ops.schemas import BulkStatus
+from worker.ledger.bulk import CANARIES
 
-FRESH_SECONDS = 3600
-"""An action that is over stays in the tray of who began it for so long, or until it is closed."""
+# How long a finished action stays in view for whoever started it, unless it is closed.
+FINISHED_SECONDS = 3600
 
-MOST = 3
-DOING = {
+MAX_PANELS = 3
+
+# What an action is doing, and has done.
+VERBS = {
     "retry": ("Retrying", "Retried"),
     "accept": ("Accepting", "Accepted"),
     "discard": ("Discarding", "Discarded"),
@@ -27,82 +29,101 @@ DOING = {
 _ID = re.compile(r"[0-9a-f]{1,64}")
 
 
-class Run(Struct, frozen=True, kw_only=True):
-    """One bulk action. `outcomes` are state, count and words."""
+class Outcome(Struct, frozen=True):
+    """How many ended that way; `kind` is a state or `left`, and becomes a CSS class."""
+
+    kind: str
+    count: int
+    label: str
+
+
+class BulkPanel(Struct, frozen=True, kw_only=True):
+    """One bulk action as the console shows it."""
 
     id: str
     title: str
-    by: str
-    at: str | None
+    started_by: str
+    started_at: str | None
     bar: Markup
-    outcomes: list[tuple[str, int, str]]
+    outcomes: list[Outcome]
     stopped: str | None
-    over: bool
+    finished: bool
     may_stop: bool
     may_undo: bool
-    close_href: str
+    close_url: str
 
 
-def tray(actions: Actions, seen: Visit, now: float) -> list[Run]:
-    """What runs, and what of one's own has ended lately. Raises `StoreUnavailable`."""
-    closed = set(_ID.findall(unquote(seen.closed)))
-    found = [
-        each
-        for each in actions.newest_bulks(MOST * 3)
-        if _shown(each, seen, now) and each.id not in closed
+def recent_bulks(actions: Actions, request: ConsoleRequest, now: float) -> list[BulkPanel]:
+    """What is running, and the user's own that finished lately. Raises `StoreUnavailable`."""
+    closed = set(_ID.findall(unquote(request.closed_bulks)))
+    bulks = [
+        bulk
+        for bulk in actions.newest_bulks(MAX_PANELS * 3)
+        if bulk.id not in closed and _is_recent(bulk, request, now)
     ]
-    return [run(each, seen) for each in found[:MOST]]
+    return [build_panel(bulk, request) for bulk in bulks[:MAX_PANELS]]
 
 
-def run(found: BulkProgress, seen: Visit) -> Run:
-    over = found.ended_at is not None
-    outcomes = [("delivered", found.delivered, "delivered"), ("dead", found.dead, "failed again")]
-    if found.action == "discard":
-        outcomes = [("discarded", found.done, "discarded")]
-    if found.left or not over:
-        outcomes.append(("left", found.left, "left as they were" if found.stopped else "left"))
-    if found.skipped:
-        outcomes.append(("ignored", found.skipped, "skipped"))
-    return Run(
-        id=found.id,
-        title=_title(found, over),
-        by=f"by {found.by}" if found.by else "",
-        at=found.at,
-        bar=rendering.shares(
-            [(kind, count) for kind, count, _ in outcomes],
-            ", ".join(f"{n} {what}" for _, n, what in outcomes),
+def build_panel(bulk: BulkStatus, request: ConsoleRequest) -> BulkPanel:
+    finished = bulk.ended_at is not None
+    outcomes = _outcomes(bulk, finished)
+    is_operator = request.user.is_operator
+    return BulkPanel(
+        id=bulk.id,
+        title=_title(bulk, finished),
+        started_by=f"by {bulk.by}" if bulk.by else "",
+        started_at=bulk.at,
+        bar=rendering.share_bar(
+            [(each.kind, each.count) for each in outcomes],
+            ", ".join(f"{each.count} {each.label}" for each in outcomes),
         ),
         outcomes=outcomes,
-        stopped=_stopped(found),
-        over=over,
-        may_stop=seen.me.acts and not over and not found.stopped,
-        may_undo=seen.me.acts and over and found.action == "discard" and found.done > 0,
-        close_href=f"/ops/bulk/{found.id}/close?{urlencode({'back': seen.here})}",
+        stopped=_stopped(bulk),
+        finished=finished,
+        may_stop=is_operator and not finished and not bulk.stopped,
+        may_undo=is_operator and finished and bulk.action == "discard" and bulk.done > 0,
+        close_url=f"{BULK_URL}/{bulk.id}/close?{urlencode({'back': request.url})}",
     )
 
 
-def _title(found: BulkProgress, over: bool) -> str:
-    """Of one that was stopped, how many it came to."""
-    doing = DOING.get(found.action, (found.action, found.action))[over]
-    begun = (
-        f"{rendering.number(found.count - found.left)} of " if found.stopped and found.left else ""
-    )
-    return f"{doing} {begun}{rendering.plural(found.count, 'lead')}"
+def _outcomes(bulk: BulkStatus, finished: bool) -> list[Outcome]:
+    if bulk.action == "discard":
+        outcomes = [Outcome("discarded", bulk.done, "discarded")]
+    else:
+        failed = "failed again" if bulk.action == "retry" else "failed"
+        outcomes = [
+            Outcome("delivered", bulk.delivered, "delivered"),
+            Outcome("dead", bulk.dead, failed),
+        ]
+    if bulk.left or not finished:
+        stopped = bulk.stopped is not None
+        outcomes.append(Outcome("left", bulk.left, "left untouched" if stopped else "to go"))
+    if bulk.skipped:
+        outcomes.append(Outcome("ignored", bulk.skipped, "skipped"))
+    return outcomes
 
 
-def _stopped(found: BulkProgress) -> str | None:
-    if found.stopped == "canaries failed":
+def _title(bulk: BulkStatus, finished: bool) -> str:
+    """`Retrying 5 leads`, `Retried 5 leads`; for a stopped action `Retried 3 of 6 leads`."""
+    verb = VERBS.get(bulk.action, (bulk.action, bulk.action))[finished]
+    taken = ""
+    if bulk.stopped and bulk.left:
+        taken = f"{rendering.number(bulk.count - bulk.left)} of "
+    return f"{verb} {taken}{rendering.plural(bulk.count, 'lead')}"
+
+
+def _stopped(bulk: BulkStatus) -> str | None:
+    if bulk.stopped == "canaries failed":
+        failed = "failed again" if bulk.action == "retry" else "failed"
         return (
-            "Stopped by itself: the first three failed again. The rest stays as it was; mend the"
-            " cause first."
+            f"Stopped automatically: the first {CANARIES} {failed}. The others were left untouched."
+            " Fix the cause first."
         )
-    return f"{found.stopped[:1].upper()}{found.stopped[1:]}." if found.stopped else None
+    return f"{bulk.stopped[:1].upper()}{bulk.stopped[1:]}." if bulk.stopped else None
 
 
-def _shown(found: BulkProgress, seen: Visit, now: float) -> bool:
-    if found.ended_at is None:
+def _is_recent(bulk: BulkStatus, request: ConsoleRequest, now: float) -> bool:
+    if bulk.ended_at is None:
         return True
-    return (
-        found.by == seen.me.name
-        and now - rendering.read(found.ended_at).timestamp() < FRESH_SECONDS
-    )
+    age = now - rendering.parse_time(bulk.ended_at).timestamp()
+    return bulk.by == request.user.name and age < FINISHED_SECONDS

@@ -13,12 +13,12 @@ from msgspec import Struct, structs
 
 from service.ops.console import lead_form
 from service.ops.console.lead_form import inputs
-from service.ops.console.page import Site
+from service.ops.console.page import Console
 from service.ops.console.rendering import INPUTS
-from service.ops.console.request import Visit
-from service.ops.console.urls import Place
-from service.ops.dry_run import Rehearsed
-from service.ops.queries import NotFound
+from service.ops.console.request import ConsoleRequest
+from service.ops.console.urls import ListLocation
+from service.ops.dry_run import DryRunResult
+from service.ops.errors import NotFound
 from service.ops.schemas import Detail
 from service.web.problems import HttpProblem
 from worker.contract import WORKING, State
@@ -34,7 +34,7 @@ LONGEST = 64 * 1024
 ROW = 16
 
 
-class Shown(Struct, frozen=True):
+class BodyText(Struct, frozen=True):
     """`kind` is `text`, `json` or `hex`; `cut` says how many bytes are not shown."""
 
     kind: str
@@ -43,17 +43,17 @@ class Shown(Struct, frozen=True):
     cut: int
 
 
-def shown(body_base64: str, content_type: str) -> Shown:
+def shown(body_base64: str, content_type: str) -> BodyText:
     """What to show of a body."""
     body = base64.b64decode(body_base64)
     part, cut = body[:LONGEST], max(0, len(body) - LONGEST)
     if not cut and "json" in content_type and (pretty := _pretty(body)) is not None:
-        return Shown("json", pretty, len(body), 0)
+        return BodyText("json", pretty, len(body), 0)
     text = _text(part, cut)
     return (
-        Shown("text", text, len(body), cut)
+        BodyText("text", text, len(body), cut)
         if text is not None
-        else Shown("hex", dump(part), len(body), cut)
+        else BodyText("hex", dump(part), len(body), cut)
     )
 
 
@@ -100,9 +100,11 @@ Line = tuple[str, str, str]
 """Label, value, and what set it."""
 
 
-def attributed(said: Mapping[str, Any]) -> list[Line]:
+def attribution_lines(said: Mapping[str, Any]) -> list[Line]:
     """A `Detail.attribution`, line by line."""
-    lines: list[Line] = [("Cannot be told", str(said["error"]), "")] if said.get("error") else []
+    lines: list[Line] = (
+        [("Cannot be with_flash", str(said["error"]), "")] if said.get("error") else []
+    )
     if "rule" in said:
         lines.append(("Rule", _rule(said["rule"]), ""))
     for key, label in (("channel", "Channel"), ("channel_id", "Channel id")):
@@ -129,15 +131,15 @@ def _either(value: str | list[str]) -> str:
 
 def _value(found: Mapping[str, Any]) -> tuple[str, str]:
     by = str(found.get("set_by") or "")
-    place = found.get("setting") or found.get("template")
+    location = found.get("setting") or found.get("template")
     said = SET_BY.get(by, f"by {by}")
-    return str(found.get("value") or "none"), f"{said}: {place}" if place else said
+    return str(found.get("value") or "none"), f"{said}: {location}" if location else said
 
 
 # What a lead is now against what came in.
 
 
-class Change(Struct, frozen=True):
+class FieldChange(Struct, frozen=True):
     """One field; an empty text where it was not there."""
 
     label: str
@@ -145,7 +147,7 @@ class Change(Struct, frozen=True):
     after: str
 
 
-def changes(came_in: Mapping[str, Any] | None, lead: Mapping[str, Any] | None) -> list[Change]:
+def changes(came_in: Mapping[str, Any] | None, lead: Mapping[str, Any] | None) -> list[FieldChange]:
     """The fields that differ, in the form's order; none where the lead is as it came."""
     if came_in is None or lead is None:
         return []
@@ -156,7 +158,7 @@ def changes(came_in: Mapping[str, Any] | None, lead: Mapping[str, Any] | None) -
         for name in labels
     }
     return [
-        Change(labels[name], before, after)
+        FieldChange(labels[name], before, after)
         for name, (before, after) in pairs.items()
         if before != after
     ]
@@ -184,7 +186,7 @@ class Tab(Struct, frozen=True):
     count: int = 0
 
 
-class May(Struct, frozen=True):
+class AllowedActions(Struct, frozen=True):
     """What the lead's state allows."""
 
     retry: bool
@@ -193,12 +195,12 @@ class May(Struct, frozen=True):
     undo: bool
 
 
-class ReadGroup(Struct, frozen=True):
+class FilledGroup(Struct, frozen=True):
     title: str
-    filled: list[lead_form.Input]
+    filled: list[lead_form.FormInput]
 
 
-class Verdict(Struct, frozen=True):
+class VerificationNote(Struct, frozen=True):
     """How the request proved where it came from. `kind` is good, warn or plain."""
 
     kind: str
@@ -206,42 +208,46 @@ class Verdict(Struct, frozen=True):
     text: str
 
 
-class Warning(Struct, frozen=True):
-    """Something to know before acting; backticks in `text` are shown as code."""
+class LeadWarning(Struct, frozen=True):
+    """Something to know before actions; backticks in `text` are shown as code."""
 
     title: str
     text: str
 
 
-class Typed(Struct, frozen=True):
-    """An edit that is not saved: what was typed, what is wrong with it by field, what is said of
+class UnsavedEdit(Struct, frozen=True):
+    """An edit that is not saved: what was unsaved, what is wrong with it by field, what is said of
     it, and the edit to try.
     """
 
-    typed: Mapping[str, list[str]]
+    unsaved: Mapping[str, list[str]]
     faults: Mapping[str, str]
     said: str | None
     edit: Mapping[str, Any] | None = None
 
 
-class LeadView:
-    def __init__(self, site: Site) -> None:
-        self._site = site
+class LeadPanel:
+    def __init__(self, console: Console) -> None:
+        self._console = console
 
-    def __call__(self, seen: Visit, place: Place, typed: Typed | None = None) -> dict[str, Any]:
+    def __call__(
+        self, request: ConsoleRequest, location: ListLocation, unsaved: UnsavedEdit | None = None
+    ) -> dict[str, Any]:
         """The values of `ops/detail.html`. Raises HttpProblem 404, `StoreUnavailable`."""
-        reveal = seen.me.acts and (seen.query.get("reveal") == "1" or typed is not None)
-        detail = self.detail(place.id or "", reveal=reveal)
+        reveal = request.user.is_operator and (
+            request.query.get("reveal") == "1" or unsaved is not None
+        )
+        detail = self.detail(location.id or "", reveal=reveal)
         if reveal:
-            self._site.actions.audit.note(seen.me.name, "reveal", detail.id)
+            self._console.actions.audit.note(request.user.name, "reveal", detail.id)
         may = _may(detail)
-        asked = seen.query.get("edit") == "1" or typed is not None
+        asked = request.query.get("edit") == "1" or unsaved is not None
         editing = asked and reveal and (may.retry or may.accept) and detail.lead is not None
         # Who reads what is shown in the open goes on doing so from tab to tab.
         flags = {"reveal": "1"} if reveal else {}
         flags |= {"edit": "1"} if editing else {}
-        tab = place.tab if place.tab in _tabs(may) else _first_tab(detail, may)
-        if typed is not None and typed.edit is not None:
+        tab = location.tab if location.tab in _tabs(may) else _first_tab(detail, may)
+        if unsaved is not None and unsaved.edit is not None:
             tab = "would-send"
         return {
             "detail": detail,
@@ -251,56 +257,60 @@ class LeadView:
             "said": detail.cause.detail if detail.cause else None,
             "held": _held(detail),
             "gone": _gone(detail),
-            "duplicate_href": place.opened(detail.duplicate_of) if detail.duplicate_of else None,
-            "back_href": place.list,
-            "reveal_href": place.opened(detail.id, reveal="1"),
-            "edit_href": place.opened(detail.id, reveal="1", edit="1"),
-            "read_href": place.opened(detail.id),
+            "duplicate_href": location.opened(detail.duplicate_of) if detail.duplicate_of else None,
+            "back_href": location.list,
+            "reveal_href": location.opened(detail.id, reveal="1"),
+            "edit_href": location.opened(detail.id, reveal="1", edit="1"),
+            "read_href": location.opened(detail.id),
             "tab_name": tab,
-            "tabs": [_tab(place, name, detail, name == tab, flags) for name in _tabs(may)],
-            "would": self._would(detail, typed, reveal=reveal) if tab == "would-send" else None,
-            "would_edited": typed is not None and bool(typed.edit),
+            "tabs": [_tab(location, name, detail, name == tab, flags) for name in _tabs(may)],
+            "would": self._would(detail, unsaved, reveal=reveal) if tab == "would-send" else None,
+            "would_edited": unsaved is not None and bool(unsaved.edit),
             "good_outcomes": GOOD_OUTCOMES,
-            **_fields(detail, editing, typed),
+            **_fields(detail, editing, unsaved),
             **_story(detail),
         }
 
     def detail(self, id: str, *, reveal: bool) -> Detail:
         """Raises HttpProblem 404, `StoreUnavailable`."""
         try:
-            return self._site.reader.submission(id, reveal=reveal)
+            return self._console.queries.submission(id, reveal=reveal)
         except NotFound:
             raise HttpProblem("not-found") from None
 
-    def _would(self, detail: Detail, typed: Typed | None, *, reveal: bool) -> Rehearsed | None:
-        """What a retry would send now; None where that cannot be told."""
+    def _would(
+        self, detail: Detail, unsaved: UnsavedEdit | None, *, reveal: bool
+    ) -> DryRunResult | None:
+        """What a retry would send now; None where that cannot be with_flash."""
         if detail.lead is None and detail.raw is None:
             return None
         try:
-            return self._site.reader.rehearse(
-                detail.id, typed.edit if typed else None, reveal=reveal
+            return self._console.queries.dry_run(
+                detail.id, unsaved.edit if unsaved else None, reveal=reveal
             )
         except (NotFound, StoreUnavailable):
             return None
 
-    def warnings(self, detail: Detail) -> list[Warning]:
+    def warnings(self, detail: Detail) -> list[LeadWarning]:
         """What the account lacks of what this lead's source names, before it is tried."""
         if detail.state not in (*WORKING, State.DEAD, State.QUARANTINED):
             return []
         found = [
-            each for each in self._site.lacking() if detail.source in each.sources and each.needed
+            each
+            for each in self._console.lacking()
+            if detail.source in each.sources and each.needed
         ]
         known = detail.cause.setting if detail.cause else None
         return [
-            Warning("Not in the account:", f"{each.message}.")
+            LeadWarning("Not in the account:", f"{each.message}.")
             for each in found
             if known not in each.settings
         ]
 
 
-def _may(detail: Detail) -> May:
+def _may(detail: Detail) -> AllowedActions:
     allowed = {action: detail.state in states for action, states in ACTIONS.items()}
-    return May(
+    return AllowedActions(
         allowed["retry"], allowed["accept"], allowed["discard"], detail.state is State.DISCARDED
     )
 
@@ -321,43 +331,45 @@ def _gone(detail: Detail) -> str:
         )
     if detail.state is State.ERASED:
         return "Its content was erased; what is left is its receipt."
-    return "No lead was made of it: what it told was not enough, or has yet to be fetched."
+    return "No lead was made of it: what it with_flash was not enough, or has yet to be fetched."
 
 
-def _tabs(may: May) -> list[str]:
-    """What would be sent is told of what could be."""
+def _tabs(may: AllowedActions) -> list[str]:
+    """What would be sent is with_flash of what could be."""
     return [name for name in TABS if name != "would-send" or may.retry or may.accept]
 
 
-def _first_tab(detail: Detail, may: May) -> str:
+def _first_tab(detail: Detail, may: AllowedActions) -> str:
     if may.retry or may.accept:
         return "would-send"
     return "attempts" if detail.deliveries else "came-in"
 
 
-def _tab(place: Place, name: str, detail: Detail, here: bool, flags: dict[str, str]) -> Tab:
+def _tab(
+    location: ListLocation, name: str, detail: Detail, here: bool, flags: dict[str, str]
+) -> Tab:
     counts = {"attempts": len(detail.deliveries), "timeline": len(detail.timeline)}
-    return Tab(name, TABS[name], place.on_tab(name, **flags), here, counts.get(name, 0))
+    return Tab(name, TABS[name], location.on_tab(name, **flags), here, counts.get(name, 0))
 
 
-def _fields(detail: Detail, editing: bool, typed: Typed | None) -> dict[str, Any]:
-    errors = _errors(detail) | dict(typed.faults if typed else {})
+def _fields(detail: Detail, editing: bool, unsaved: UnsavedEdit | None) -> dict[str, Any]:
+    errors = _errors(detail) | dict(unsaved.faults if unsaved else {})
     found = lead_form.inputs(detail.lead or {}, errors)
-    if typed:
+    if unsaved:
         found = [
-            structs.replace(each, value=typed.typed.get(each.key, [each.value])[0])
+            structs.replace(each, value=unsaved.unsaved.get(each.key, [each.value])[0])
             for each in found
         ]
     groups = lead_form.groups(found)
     shown = [
-        ReadGroup(group.title, [each for each in group.shown if each.value or each.error])
+        FilledGroup(group.title, [each for each in group.shown if each.value or each.error])
         for group in groups
     ]
     return {
         "groups": groups if editing else shown,
         "folded": [each for group in groups for each in group.folded],
-        "seen": lead_form.fingerprint(detail.lead),
-        "form_error": typed.said if typed else None,
+        "request": lead_form.fingerprint(detail.lead),
+        "form_error": unsaved.said if unsaved else None,
         "input_attributes": INPUTS,
     }
 
@@ -365,7 +377,11 @@ def _fields(detail: Detail, editing: bool, typed: Typed | None) -> dict[str, Any
 def _errors(detail: Detail) -> dict[str, str]:
     """What was said of the lead, at the field it concerns."""
     cause = detail.cause
-    if cause is None or detail.state is not State.DEAD or lead_form.field_of(cause.field) is None:
+    if (
+        cause is None
+        or detail.state is not State.DEAD
+        or lead_form.find_input_name(cause.field) is None
+    ):
         return {}
     return {cause.field or "": cause.detail or cause.title}
 
@@ -382,12 +398,12 @@ def _story(detail: Detail) -> dict[str, Any]:
         "body": body,
         "verdict": _verdict(detail),
         "changes": changes(detail.came_in, detail.lead),
-        "attribution": attributed(detail.attribution),
+        "attribution": attribution_lines(detail.attribution),
         "pipedrive_ids": [(label, id) for label, id in ids if id is not None],
     }
 
 
-def _verdict(detail: Detail) -> Verdict | None:
+def _verdict(detail: Detail) -> VerificationNote | None:
     """Nothing is stored of a request that failed its check, so what is here passed it."""
     if detail.raw is None:
         return None
@@ -396,11 +412,13 @@ def _verdict(detail: Detail) -> Verdict | None:
             f"Anybody can post to {detail.source}; [sources.{detail.source}.verify] would ask for"
             " proof."
         )
-        return Verdict("plain", "Nothing to check.", text)
+        return VerificationNote("plain", "Nothing to check.", text)
     names = {
         "hmac": "The signature was right",
         "token": "The secret was right",
         "jwt": "The token's signature was right",
     }
     title = names.get(detail.raw.checked, "The signature was right")
-    return Verdict("good", f"{title}.", f"Checked by {detail.raw.checked} before it was accepted.")
+    return VerificationNote(
+        "good", f"{title}.", f"Checked by {detail.raw.checked} before it was accepted."
+    )

@@ -1,7 +1,7 @@
-"""The typed form of a lead: which inputs a canonical lead has, and what an edit of them is.
+"""The form of a lead: which inputs a canonical lead has, and the edit that a posted form makes.
 
-An edit holds what was changed and nothing else, so that two people who mend different fields do not
-undo each other.
+An edit holds only what was changed, so two people who edit different fields don't overwrite each
+other.
 """
 
 from __future__ import annotations
@@ -11,20 +11,25 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from worker.contract import Utm
 
+# Starts the names of inputs, so that no field of a lead can pass for one of the form's own.
 PREFIX = "lead."
-"""Of the inputs' names, so that no field of a lead can pass for one of the form's own."""
 
-NEW = ("new.label", "new.value")
-"""The pair of inputs that adds an answer; there may be several of them."""
+# The pair of inputs that adds an answer; a form may have several.
+NEW_ANSWER = ("new.label", "new.value")
+
+# A longer answer gets a text area.
+MAX_INPUT_CHARS = 60
 
 
-class Input(Struct, frozen=True, kw_only=True):
-    """One input. `name` is the field of an edit, `kind` an HTML input type, `text` or `choice`;
-    `value` its text now.
+class FormInput(Struct, frozen=True, kw_only=True):
+    """One input: `name` is the field that it edits, `value` its current text.
+
+    `kind` is an HTML input type, or `area`, `choice`, `decimal` or `currency`. `is_list`: the field
+    is a list, one element a line.
     """
 
     name: str
@@ -32,158 +37,161 @@ class Input(Struct, frozen=True, kw_only=True):
     kind: str = "text"
     value: str = ""
     group: str = ""
-    many: bool = False
+    is_list: bool = False
     error: str | None = None
     hint: str | None = None
 
     @property
     def key(self) -> str:
+        """The input's name in the posted form."""
         return PREFIX + self.name
 
     @property
     def id(self) -> str:
-        """For `label for=`: unique on the page, and without what a stranger wrote."""
+        """The element's id: unique on the page, and without text that a stranger chose."""
         return "f-" + hashlib.sha256(self.name.encode("utf-8", "surrogatepass")).hexdigest()[:10]
 
 
-PERSON, ENQUIRY, CAME_FROM, ORIGIN, ANSWERS = (
-    "Person",
-    "Enquiry",
-    "Where from",
-    "The form",
-    "Answers",
-)
-GROUPS = (PERSON, ENQUIRY, ANSWERS, CAME_FROM, ORIGIN)
+PERSON, ENQUIRY, ANSWERS, CAMPAIGN, FORM = "Person", "Enquiry", "Answers", "Campaign", "Form"
+GROUPS = (PERSON, ENQUIRY, ANSWERS, CAMPAIGN, FORM)
 
-PLAIN: tuple[Input, ...] = (
-    Input(name="name", label="Name", group=PERSON),
-    Input(name="first_name", label="First name", group=PERSON),
-    Input(name="last_name", label="Last name", group=PERSON),
-    Input(name="email", label="E-mail", kind="email", group=PERSON),
-    Input(
+PLAIN_INPUTS: tuple[FormInput, ...] = (
+    FormInput(name="name", label="Name", group=PERSON),
+    FormInput(name="first_name", label="First name", group=PERSON),
+    FormInput(name="last_name", label="Last name", group=PERSON),
+    FormInput(name="email", label="E-mail", kind="email", group=PERSON),
+    FormInput(
         name="phone",
         label="Phone",
         kind="tel",
         group=PERSON,
-        hint="with the country's code, such as +44 20 7946 0000",
+        hint="with country code, such as +44 20 7946 0000",
     ),
-    Input(name="job_title", label="Job title", group=PERSON),
-    Input(name="company", label="Company", group=PERSON),
-    Input(name="website", label="Website", kind="url", group=PERSON),
-    Input(name="country", label="Country", group=PERSON),
-    Input(name="message", label="Message", kind="area", group=ENQUIRY),
-    Input(name="value.amount", label="Value", kind="decimal", group=ENQUIRY),
-    Input(
+    FormInput(name="job_title", label="Job title", group=PERSON),
+    FormInput(name="company", label="Company", group=PERSON),
+    FormInput(name="website", label="Website", kind="url", group=PERSON),
+    FormInput(name="country", label="Country", group=PERSON),
+    FormInput(name="message", label="Message", kind="area", group=ENQUIRY),
+    FormInput(name="value.amount", label="Value", kind="decimal", group=ENQUIRY),
+    FormInput(
         name="value.currency",
         label="Currency",
         kind="currency",
         group=ENQUIRY,
         hint="three letters, such as EUR",
     ),
-    Input(name="consent", label="Consent", kind="choice", group=ENQUIRY),
+    FormInput(name="consent", label="Consent", kind="choice", group=ENQUIRY),
     *(
-        Input(name=f"utm_{part}", label=f"utm_{part}", group=CAME_FROM)
+        FormInput(name=f"utm_{part}", label=f"utm_{part}", group=CAMPAIGN)
         for part in Utm.__struct_fields__
     ),
-    Input(name="page_url", label="Page", kind="url", group=CAME_FROM),
-    Input(name="referrer", label="Referrer", kind="url", group=CAME_FROM),
-    Input(name="form_name", label="Form name", group=ORIGIN),
-    Input(name="form_id", label="Form id", group=ORIGIN),
-    Input(name="event_id", label="Event id", group=ORIGIN),
-    Input(
+    FormInput(name="page_url", label="Page", kind="url", group=CAMPAIGN),
+    FormInput(name="referrer", label="Referrer", kind="url", group=CAMPAIGN),
+    FormInput(name="form_name", label="Form name", group=FORM),
+    FormInput(name="form_id", label="Form id", group=FORM),
+    FormInput(name="event_id", label="Event id", group=FORM),
+    FormInput(
         name="occurred_at",
         label="Occurred at",
-        group=ORIGIN,
+        group=FORM,
         hint="ISO 8601, such as 2026-05-01T09:30:00Z",
     ),
-    Input(name="is_test", label="Test event", kind="choice", group=ORIGIN),
+    FormInput(name="is_test", label="Test event", kind="choice", group=FORM),
 )
-ALWAYS = frozenset({"name", "email", "phone", "company", "message"})
-"""Shown even where they are empty; the other empty ones are folded."""
 
-SYNONYMS = {"emails": "email", "phones": "phone", "org_id": "company", "organization_id": "company", "person_id": "email",
-            "amount": "value.amount", "currency": "value.currency",
-            "value": "value.amount"}  # fmt: skip
-"""Pipedrive's names of fields by ours, to put its complaint where it can be mended."""
+# Shown even if they are empty; other empty inputs are collapsed.
+ALWAYS_VISIBLE = frozenset({"name", "email", "phone", "company", "message"})
+
+# Pipedrive's names of fields by ours, so that its complaint is shown where it can be fixed.
+PIPEDRIVE_FIELDS = {
+    "emails": "email",
+    "phones": "phone",
+    "org_id": "company",
+    "organization_id": "company",
+    "person_id": "email",
+    "amount": "value.amount",
+    "currency": "value.currency",
+    "value": "value.amount",
+}
 
 
-class Group(Struct, frozen=True):
-    """Inputs under one heading: those to show, and the empty ones to fold."""
+class InputGroup(Struct, frozen=True):
+    """Inputs under one heading; `collapsed` are the empty ones."""
 
     title: str
-    shown: list[Input]
-    folded: list[Input]
+    visible: list[FormInput]
+    collapsed: list[FormInput]
 
 
-def inputs(lead: Mapping[str, Any], errors: Mapping[str, str] | None = None) -> list[Input]:
-    """Every input of the form, filled from a canonical lead; `errors` says by field what is wrong
-    with it.
-    """
-    wrong = {field_of(name) or name: text for name, text in (errors or {}).items()}
-    found = [msgspec.structs.replace(each, value=_text(_get(lead, each.name))) for each in PLAIN]
-    found += [Input(name=f"click_ids.{name}", label=name, value=_text(value), group=CAME_FROM)
-              for name, value in lead.get("click_ids", {}).items()]  # fmt: skip
-    found += [_answer(label, value) for label, value in lead.get("answers", {}).items()]
-    return [msgspec.structs.replace(each, error=wrong.get(each.name)) for each in found]
+def build_inputs(
+    lead: Mapping[str, Any], errors: Mapping[str, str] | None = None
+) -> list[FormInput]:
+    """Every input of the form, filled from a canonical lead; `errors` are messages by field."""
+    errors = {find_input_name(name) or name: text for name, text in (errors or {}).items()}
+    inputs = [structs.replace(each, value=_to_text(_get(lead, each.name))) for each in PLAIN_INPUTS]
+    inputs += [
+        FormInput(name=f"click_ids.{name}", label=name, value=_to_text(value), group=CAMPAIGN)
+        for name, value in lead.get("click_ids", {}).items()
+    ]
+    inputs += [_answer_input(label, value) for label, value in lead.get("answers", {}).items()]
+    return [structs.replace(each, error=errors.get(each.name)) for each in inputs]
 
 
-def groups(found: Iterable[Input]) -> list[Group]:
+def group_inputs(inputs: Iterable[FormInput]) -> list[InputGroup]:
     """The inputs under their headings, in the order in which people read a lead."""
-    every = list(found)
-    made = []
+    inputs = list(inputs)
+    groups = []
     for title in GROUPS:
-        mine = [each for each in every if each.group == title]
-        shown = [each for each in mine if each.value or each.error or each.name in ALWAYS]
-        made.append(Group(title, shown, [each for each in mine if each not in shown]))
-    return made
+        members = [each for each in inputs if each.group == title]
+        visible = [each for each in members if _is_visible(each)]
+        groups.append(InputGroup(title, visible, [each for each in members if each not in visible]))
+    return groups
 
 
-def field_of(name: str | None) -> str | None:
-    """The input at which a complaint about `name` belongs: ours or Pipedrive's name of a field;
-    None where there is none.
-    """
-    if not name:
+def _is_visible(input: FormInput) -> bool:
+    return bool(input.value or input.error or input.name in ALWAYS_VISIBLE)
+
+
+def find_input_name(field: str | None) -> str | None:
+    """The input to which an error about `field` (our name or Pipedrive's) belongs, if any."""
+    if not field:
         return None
-    first = name.split("[")[0].split(".")[0]
-    known = {each.name for each in PLAIN}
-    for guess in (name, SYNONYMS.get(name), SYNONYMS.get(first), first):
-        if guess and (guess in known or guess.startswith(("answers.", "click_ids."))):
-            return guess
+    first = field.split("[")[0].split(".")[0]
+    names = {each.name for each in PLAIN_INPUTS}
+    for name in (field, PIPEDRIVE_FIELDS.get(field), PIPEDRIVE_FIELDS.get(first), first):
+        if name and (name in names or name.startswith(("answers.", "click_ids."))):
+            return name
     return None
 
 
-def edit_of(form: Mapping[str, list[str]], lead: Mapping[str, Any]) -> dict[str, Any]:
-    """What the form changes of the lead it was filled from, as `worker.lead.edit` takes it."""
+def parse_edit(form: Mapping[str, list[str]], lead: Mapping[str, Any]) -> dict[str, Any]:
+    """What the form changes of the lead that it was filled from, as `worker.lead.edit` takes it."""
     edit: dict[str, Any] = {}
-    for each in inputs(lead):
-        given = form.get(each.key)
-        if given is not None and _lines(given[0]) != _lines(each.value):
-            edit[each.name] = _value(each, given[0])
-    return edit | _added(form)
+    for each in build_inputs(lead):
+        values = form.get(each.key)
+        if values is not None and _clean(values[0]) != _clean(each.value):
+            edit[each.name] = _parse_value(each, values[0])
+    return edit | _new_answers(form)
 
 
-def edit_for_all(form: Mapping[str, list[str]]) -> dict[str, Any]:
-    """What the form sets on every lead of a cause: the fields that were filled in, as they
-    stand.
-    """
-    known = {each.key: each for each in PLAIN}
-    named = {
-        key: known.get(key) or Input(name=key.removeprefix(PREFIX), label="")
-        for key in form
-        if key.startswith(PREFIX)
-    }
-    return {
-        each.name: _value(each, form[key][0]) for key, each in named.items() if form[key][0].strip()
-    } | _added(form)
+def parse_bulk_edit(form: Mapping[str, list[str]]) -> dict[str, Any]:
+    """What the form sets on every lead of a cause: the fields that were filled in."""
+    inputs = {each.key: each for each in PLAIN_INPUTS}
+    edit: dict[str, Any] = {}
+    for key, values in form.items():
+        if key.startswith(PREFIX) and values[0].strip():
+            name = key.removeprefix(PREFIX)
+            edit[name] = _parse_value(inputs.get(key) or FormInput(name=name, label=""), values[0])
+    return edit | _new_answers(form)
 
 
 def fingerprint(lead: Mapping[str, Any] | None) -> str:
-    """Tells whether a lead is still the one that the form was filled from."""
+    """Changes with the lead: shows whether it is still the one that the form was filled from."""
     return hashlib.sha256(msgspec.json.encode(lead)).hexdigest()[:16]
 
 
-def _added(form: Mapping[str, list[str]]) -> dict[str, Any]:
-    pairs = zip(form.get(NEW[0], []), form.get(NEW[1], []), strict=False)
+def _new_answers(form: Mapping[str, list[str]]) -> dict[str, Any]:
+    pairs = zip(form.get(NEW_ANSWER[0], []), form.get(NEW_ANSWER[1], []), strict=False)
     return {
         f"answers.{label.strip()}": value
         for label, value in pairs
@@ -191,19 +199,18 @@ def _added(form: Mapping[str, list[str]]) -> dict[str, Any]:
     }
 
 
-def _answer(label: str, value: object) -> Input:
-    many = isinstance(value, list)
-    text = _text(value)
-    kind = "area" if many or len(text) > 60 or "\n" in text else "text"
-    hint = "one choice a line" if many else None
-    return Input(
+def _answer_input(label: str, value: object) -> FormInput:
+    is_list = isinstance(value, list)
+    text = _to_text(value)
+    is_long = is_list or len(text) > MAX_INPUT_CHARS or "\n" in text
+    return FormInput(
         name=f"answers.{label}",
         label=label,
-        kind=kind,
+        kind="area" if is_long else "text",
         value=text,
         group=ANSWERS,
-        many=many,
-        hint=hint,
+        is_list=is_list,
+        hint="one choice per line" if is_list else None,
     )
 
 
@@ -214,7 +221,7 @@ def _get(lead: Mapping[str, Any], name: str) -> object:
     return (lead.get(table) or {}).get(key) if key else lead.get(name)
 
 
-def _text(value: object) -> str:
+def _to_text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -222,15 +229,13 @@ def _text(value: object) -> str:
     return "\n".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _lines(text: str) -> str:
-    """A text as it is compared: browsers write a line's end as CR LF."""
+def _clean(text: str) -> str:
+    """Text as it is compared: browsers end lines with CR LF."""
     return text.replace("\r\n", "\n").strip()
 
 
-def _value(of: Input, text: str) -> str | list[str]:
-    clean = _lines(text)
-    return (
-        [line for line in (part.strip() for part in clean.split("\n")) if line]
-        if of.many
-        else clean
-    )
+def _parse_value(input: FormInput, text: str) -> str | list[str]:
+    text = _clean(text)
+    if not input.is_list:
+        return text
+    return [line for line in (part.strip() for part in text.split("\n")) if line]

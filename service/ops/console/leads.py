@@ -1,4 +1,4 @@
-"""`GET /ops/leads` and `GET /ops/leads/{id}`: the list, with a lead open beside it or not."""
+"""`GET /ops/leads` and `GET /ops/leads/{id}`: the list, alone or with a lead open beside it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 from msgspec import Struct, structs
 
 from service.ops.console import rendering
-from service.ops.console.lead import LeadView
-from service.ops.console.page import Site
-from service.ops.console.request import View, Visit
-from service.ops.console.urls import TOUCHABLE, WAY, Place
+from service.ops.console.console_request import ConsoleRequest, View
+from service.ops.console.lead import LeadPanel
+from service.ops.console.page import Console
+from service.ops.console.urls import ACTIONABLE, IN_PROGRESS, ListLocation
 from service.ops.filters import Filter
 from service.ops.queries import Loading
 from service.ops.schemas import CauseCard, Item, Page
@@ -19,251 +19,259 @@ from worker.contract import State
 from worker.errors import StoreUnavailable
 from worker.ledger.bulk import ACTIONS
 
-LIMIT = 50
-STATES = (
-    (TOUCHABLE, "Needs you or in quarantine"),
-    (State.DEAD.value, "Needs you: dead"),
-    (WAY, "On its way"),
+PAGE_SIZE = 50
+
+# Characters of an id that tell leads without a name apart.
+SHORT_ID_CHARS = 6
+
+ACTION_LABELS = {"retry": "Retry", "accept": "Accept", "discard": "Discard"}
+
+# Choices of the state filter that stand before the single states.
+STATE_CHOICES = (
+    (ACTIONABLE, "Needs you or quarantined"),
+    (State.DEAD.value, "Needs you"),
+    (IN_PROGRESS, "In progress"),
 )
-"""Choices of several states, before each state for itself."""
+STATE_LABELS = {state.value: rendering.STATES[state] for state in State} | dict(STATE_CHOICES)
 
-LABELS = {"retry": "Retry", "accept": "Accept", "discard": "Discard"}
+HEADINGS = STATE_LABELS | {
+    "": "Leads",
+    State.DEAD.value: "Leads that need you",
+    State.QUARANTINED.value: "Quarantine",
+}
+
+# What an empty list says, by its state filter.
+NOTHING = {
+    ACTIONABLE: "Nothing needs you",
+    State.DEAD.value: "No leads need you",
+    State.QUARANTINED.value: "Nothing in quarantine",
+    IN_PROGRESS: "Nothing in progress",
+    State.QUEUED.value: "Nothing queued",
+    State.DELIVERING.value: "Nothing being delivered",
+    State.WAITING.value: "Nothing waiting",
+    State.DELIVERED.value: "Nothing delivered",
+    State.IGNORED.value: "Nothing ignored",
+    State.DISCARDED.value: "Nothing discarded",
+    State.ERASED.value: "Nothing erased",
+}
+
+# Filters under which the time of the last change is how long a lead has been waiting.
+WAITING_FILTERS = frozenset(
+    {ACTIONABLE, IN_PROGRESS, State.DEAD, State.QUARANTINED, State.WAITING, State.QUEUED}
+)
 
 
-class Chip(Struct, frozen=True):
-    """A filter in force, and the list without it."""
+class FilterChip(Struct, frozen=True):
+    """An active filter, and the list without it."""
 
     label: str
-    href: str
+    url: str
 
 
-class Drop(Struct, frozen=True):
-    """A list with fewer of the filters, and how much is in it."""
+class FilterSuggestion(Struct, frozen=True):
+    """A list with fewer filters, and how many leads are in it."""
 
     label: str
-    href: str
-    count: int
+    url: str
+    count: str
 
 
-class Empty(Struct, frozen=True, kw_only=True):
-    """Why a list is empty: `never` anything came, `none` in this state now, or nothing
-    `matches`.
+class EmptyList(Struct, frozen=True, kw_only=True):
+    """Why a list is empty.
+
+    `kind` is `never` (nothing has come in), `none` (nothing in this state) or `matches` (nothing
+    matches the filters).
     """
 
     kind: str
     title: str = ""
-    drops: list[Drop] = []
+    suggestions: list[FilterSuggestion] = []
 
 
 class BulkLink(Struct, frozen=True):
     action: str
     label: str
-    href: str
+    url: str
 
 
-class ListPage:
-    """With `lead`, also the page of one lead: the same list beside it."""
+class LeadsPage:
+    """`panel` makes the lead that is open beside the list."""
 
-    def __init__(self, site: Site, lead: LeadView) -> None:
-        self._site = site
-        self._lead = lead
+    def __init__(self, console: Console, panel: LeadPanel) -> None:
+        self._console = console
+        self._panel = panel
 
-    def __call__(self, seen: Visit) -> View:
+    def __call__(self, request: ConsoleRequest) -> View:
         """Raises `FilterError`, `StoreUnavailable`, HttpProblem 404."""
-        place = Place.read(seen.query, seen.path.get("id"))
-        return View(
-            template="list.html",
-            values=self.beside(seen, place, self._lead(seen, place) if place.id else {}),
-        )
+        location = ListLocation.parse(request.query, request.path.get("id"))
+        panel = self._panel(request, location) if location.id else {}
+        return View(template="leads.html", values=self.build_values(request, location, panel))
 
-    def beside(self, seen: Visit, place: Place, opened: dict[str, Any]) -> dict[str, Any]:
-        """The list's values, and those of a lead that is open beside it."""
-        return self._list(seen, place) | {"detail": None} | opened
+    def build_values(
+        self, request: ConsoleRequest, location: ListLocation, panel: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The values of `leads.html`: the list's, and those of the lead that is open beside it."""
+        return self._list_values(request, location) | {"detail": None} | panel
 
-    def _list(self, seen: Visit, place: Place) -> dict[str, Any]:
-        page = self._page(place.filter, place.cursor, LIMIT)
-        cards = self._cards()
-        sources = list(self._site.context.sources.sources)
-        wanted = place.filter
+    def _list_values(self, request: ConsoleRequest, location: ListLocation) -> dict[str, Any]:
+        filter = location.filter
+        page = self._page(filter, location.cursor, PAGE_SIZE)
+        cards = self._cause_cards()
+        sources = {name: name for name in self._console.context.sources.sources}
+        causes = {card.id: f"{card.title} ({card.count})" for card in cards}
         return {
-            "query": {name: value or "" for name, value in structs.asdict(wanted).items()},
-            "heading": _heading(wanted),
+            "filter": {name: value or "" for name, value in structs.asdict(filter).items()},
+            "heading": HEADINGS.get(filter.state or "", "Leads"),
             "page": page,
-            "limit": LIMIT,
-            "one_state": bool(wanted.state) and "," not in (wanted.state or ""),
-            "open_states": (
-                wanted.state
-                in (
-                    TOUCHABLE,
-                    State.DEAD,
-                    State.QUARANTINED,
-                    WAY,
-                    State.WAITING,
-                    State.QUEUED,
-                )
-            ),
-            "state_options": _states(wanted),
-            "source_options": _options(
-                "any source", {name: name for name in sources}, wanted.source
-            ),
-            "cause_options": _options(
-                "any cause",
-                {card.id: f"{card.title} ({card.count})" for card in cards},
-                wanted.cause,
-            ),
-            "chips": _chips(place, cards),
-            "bulk_links": self._bulk_links(place, page) if seen.me.acts else [],
-            "picked_actions": [(action, LABELS[action]) for action in ACTIONS],
+            "one_state": bool(filter.state) and "," not in (filter.state or ""),
+            "is_waiting": filter.state in WAITING_FILTERS,
+            "state_options": _state_options(filter),
+            "source_options": _options("any source", sources, filter.source),
+            "cause_options": _options("any cause", causes, filter.cause),
+            "chips": _chips(location, cards),
+            "bulk_links": self._bulk_links(location, page) if request.user.is_operator else [],
+            "selected_actions": [(action, ACTION_LABELS[action]) for action in ACTIONS],
             "row_actions": row_actions,
-            "who_of": who_of,
-            "detail_href": lambda id: structs.replace(place, tab=None).opened(id),
-            "export_href": place.export,
-            "first_href": place.from_(None) if place.cursor else None,
-            "next_href": place.from_(page.next) if page.next else None,
-            "empty": self._empty(place, page),
-            "samples": self._site.samples(),
+            "split_who": split_who,
+            "lead_url": lambda id: structs.replace(location, tab=None).lead_url(id),
+            "export_url": location.export_url,
+            "first_url": location.url_at(None) if location.cursor else None,
+            "next_url": location.url_at(page.next) if page.next else None,
+            "empty": self._empty_list(location, page),
+            "sample_commands": self._console.sample_commands(),
+            "has_sources": bool(sources),
         }
 
-    def _page(self, wanted: Filter, cursor: str | None = None, limit: int = 1) -> Page[Item]:
-        """With every change so far; while that cannot be had, as far as it is known. The top line
-        says which.
+    def _page(self, filter: Filter, cursor: str | None = None, limit: int = 1) -> Page[Item]:
+        """Up to date; while that cannot be had, as last read, which the status bar says.
 
-        Raises `FilterError`, and `StoreUnavailable` where nothing is known.
+        Raises `FilterError`, and `StoreUnavailable` if nothing was ever read.
         """
+        queries = self._console.queries
         try:
-            return self._site.reader.submissions(wanted, cursor=cursor, limit=limit)
+            return queries.submissions(filter, cursor=cursor, limit=limit)
         except StoreUnavailable as error:
-            if self._site.reader.freshness().as_of is None and not isinstance(error, Loading):
-                raise  # Nothing was ever read: an empty list would say that nothing ever came.
-            return self._site.reader.submissions(wanted, cursor=cursor, limit=limit, wait=False)
+            if queries.freshness().as_of is None and not isinstance(error, Loading):
+                raise  # An empty list would say that nothing has ever come in.
+            return queries.submissions(filter, cursor=cursor, limit=limit, wait=False)
 
-    def _cards(self) -> list[CauseCard]:
+    def _total(self, filter: Filter, **changes: str | None) -> int:
+        return self._page(structs.replace(filter, **changes)).total
+
+    def _cause_cards(self) -> list[CauseCard]:
         try:
-            return self._site.reader.known_causes()
+            return self._console.queries.last_causes()
         except StoreUnavailable:
             return []
 
-    def _empty(self, place: Place, page: Page[Item]) -> Empty | None:
+    def _bulk_links(self, location: ListLocation, page: Page[Item]) -> list[BulkLink]:
+        """What can be done to all that match. None without a state: `all` would be too much."""
+        if not location.filter.state:
+            return []
+        states = location.filter.state.split(",")
+        links = []
+        for action, allowed in ACTIONS.items():
+            fitting = [state for state in states if state in allowed]
+            if fitting == states:
+                count = page.total
+            else:
+                count = self._total(location.filter, state=",".join(fitting)) if fitting else 0
+            if count:
+                label = f"{ACTION_LABELS[action]} all {rendering.number(count)}"
+                links.append(BulkLink(action, label, location.bulk_url(action)))
+        return links
+
+    def _empty_list(self, location: ListLocation, page: Page[Item]) -> EmptyList | None:
         if page.items:
             return None
-        wanted = place.filter
-        if self._page(Filter()).total == 0:
-            return Empty(kind="never")
-        if wanted.parameters().keys() <= {"state"}:
-            return Empty(kind="none", title=f"{_heading(wanted)}: none now")
-        return Empty(kind="matches", drops=self._without_one(place) or self._with_one(place))
+        filter = location.filter
+        if self._total(Filter()) == 0:
+            return EmptyList(kind="never")
+        if filter.parameters().keys() <= {"state"}:
+            title = NOTHING.get(filter.state or "", "Nothing in these states")
+            return EmptyList(kind="none", title=title)
+        suggestions = self._without_one(location) or self._with_one(location)
+        return EmptyList(kind="matches", suggestions=suggestions)
 
-    def _bulk_links(self, place: Place, page: Page[Item]) -> list[BulkLink]:
-        """What may be done to all that match; nothing without a filter, since all is too much to
-        mean.
-        """
-        if place.filter.empty or not place.filter.state:
-            return []
-        asked = place.filter.state.split(",")
-        found = []
-        for action, states in ACTIONS.items():
-            fit = [state for state in asked if state in states]
-            count = (
-                page.total
-                if fit == asked
-                else self._total(place.filter, state=",".join(fit))
-                if fit
-                else 0
-            )
-            if count:
-                found.append(
-                    BulkLink(
-                        action,
-                        f"{LABELS[action]} all {rendering.number(count)}",
-                        place.bulk(action),
-                    )
-                )
-        return found
-
-    def _without_one(self, place: Place) -> list[Drop]:
-        """What there would be without each of the filters, the most first."""
-        titles = self._titles()
-        drops = [
-            Drop(
-                f"Drop {_filter_label(name, value, titles)}",
-                place.without(name),
-                self._total(place.filter, **{name: None}),
-            )
-            for name, value in place.filter.parameters().items()
+    def _without_one(self, location: ListLocation) -> list[FilterSuggestion]:
+        """The list without each of the filters, the longest first."""
+        titles = self._cause_titles()
+        counted = [
+            (self._total(location.filter, **{name: None}), name, value)
+            for name, value in location.filter.parameters().items()
         ]
-        return sorted((drop for drop in drops if drop.count), key=lambda drop: -drop.count)
-
-    def _with_one(self, place: Place) -> list[Drop]:
-        """Where no single one is at fault: what there is for each alone."""
-        titles, names = self._titles(), place.filter.parameters()
-        alone = {name: Filter(**{name: value}) for name, value in names.items()}
-        drops = [
-            Drop(
-                f"Only {_filter_label(name, names[name], titles)}",
-                Place(filter=filter).list,
-                self._total(filter),
+        return [
+            FilterSuggestion(
+                f"Remove {_filter_label(name, value, titles)}",
+                location.url_without(name),
+                f"{rendering.plural(count, 'lead')} without it",
             )
-            for name, filter in alone.items()
+            for count, name, value in sorted(counted, key=lambda each: -each[0])
+            if count
         ]
-        return [drop for drop in drops if drop.count]
 
-    def _total(self, wanted: Filter, **changed: str | None) -> int:
-        return self._page(structs.replace(wanted, **changed)).total
+    def _with_one(self, location: ListLocation) -> list[FilterSuggestion]:
+        """Where no single filter is to blame: the list with each filter alone."""
+        titles = self._cause_titles()
+        suggestions = []
+        for name, value in location.filter.parameters().items():
+            alone = Filter(**{name: value})
+            if count := self._total(alone):
+                label = f"Only {_filter_label(name, value, titles)}"
+                url = ListLocation(filter=alone).list_url
+                suggestions.append(FilterSuggestion(label, url, rendering.plural(count, "lead")))
+        return suggestions
 
-    def _titles(self) -> dict[str, str]:
-        return {card.id: card.title for card in self._cards()}
-
-
-def _states(wanted: Filter) -> list[tuple[str, str]]:
-    """The choice of states, with the one in force whatever it is."""
-    options = [
-        ("", "any state"),
-        *STATES,
-        *((each.value, rendering.STATES[each]) for each in State if each is not State.DEAD),
-    ]
-    if wanted.state and wanted.state not in dict(options):
-        options.append((wanted.state, wanted.state.replace(",", ", ")))
-    return options
+    def _cause_titles(self) -> dict[str, str]:
+        return {card.id: card.title for card in self._cause_cards()}
 
 
 def row_actions(item: Item) -> list[tuple[str, str]]:
-    """What may be done to it from its line."""
-    return [(action, LABELS[action]) for action, states in ACTIONS.items() if item.state in states]
-
-
-def who_of(item: Item) -> tuple[str, str]:
-    """Person and company, or the end of the id where nobody is named."""
-    person, _, company = item.who.partition(" · ")
-    return (person or f"nobody named, {item.id[-6:]}"), company
-
-
-def _heading(wanted: Filter) -> str:
-    if wanted.state == State.QUARANTINED:
-        return "Quarantine"
-    if wanted.state == State.DEAD:
-        return "Leads that need you"
-    known = dict(STATES) | {state.value: rendering.STATES[state] for state in State} | {"": "Leads"}
-    return known.get(wanted.state or "", "Leads")
-
-
-def _options(first: str, values: Mapping[str, str], wanted: str | None) -> list[tuple[str, str]]:
-    found = [("", first), *values.items()]
-    return found if not wanted or wanted in values else [*found, (wanted, wanted)]
-
-
-def _chips(place: Place, cards: list[CauseCard]) -> list[Chip]:
-    """None for a state alone: the choice of states says the same."""
-    if place.filter.parameters().keys() <= {"state"}:
-        return []
-    titles = {card.id: card.title for card in cards}
+    """The buttons of a row: action and label."""
     return [
-        Chip(_filter_label(name, value, titles), place.without(name))
-        for name, value in place.filter.parameters().items()
+        (action, ACTION_LABELS[action])
+        for action, states in ACTIONS.items()
+        if item.state in states
     ]
 
 
-def _filter_label(name: str, value: str, titles: Mapping[str, str]) -> str:
+def split_who(item: Item) -> tuple[str, str]:
+    """Person and company; a lead without a name has the end of its id instead."""
+    person, _, company = item.who.partition(" · ")
+    return person or f"No name ({item.id[-SHORT_ID_CHARS:]})", company
+
+
+def _state_options(filter: Filter) -> list[tuple[str, str]]:
+    """The choices of the state filter, including the active one if it is none of them."""
+    single = [(state.value, rendering.STATES[state]) for state in State if state is not State.DEAD]
+    options = [("", "any state"), *STATE_CHOICES, *single]
+    if filter.state and filter.state not in dict(options):
+        options.append((filter.state, filter.state.replace(",", ", ")))
+    return options
+
+
+def _options(
+    any_label: str, labels: Mapping[str, str], active: str | None
+) -> list[tuple[str, str]]:
+    options = [("", any_label), *labels.items()]
+    return [*options, (active, active)] if active and active not in labels else options
+
+
+def _chips(location: ListLocation, cards: list[CauseCard]) -> list[FilterChip]:
+    """None for a state alone: the state filter says the same."""
+    parameters = location.filter.parameters()
+    if parameters.keys() <= {"state"}:
+        return []
+    titles = {card.id: card.title for card in cards}
+    return [
+        FilterChip(_filter_label(name, value, titles), location.url_without(name))
+        for name, value in parameters.items()
+    ]
+
+
+def _filter_label(name: str, value: str, cause_titles: Mapping[str, str]) -> str:
+    if name == "q":
+        return f"“{value}”"
     if name == "state":
-        named = dict(STATES) | {state.value: rendering.STATES[state] for state in State}
-        return f"state: {named.get(value, value.replace(',', ', '))}"
-    return f"text: {value}" if name == "q" else f"{name}: {titles.get(value, value)}"
+        return f"state: {STATE_LABELS.get(value, value.replace(',', ', '))}"
+    return f"{name}: {cause_titles.get(value, value)}"

@@ -1,6 +1,4 @@
-"""The first lead: a command to paste into a terminal for each source that takes one without a
-secret.
-"""
+"""The first lead: for each source that takes one by hand, a command to paste into a terminal."""
 
 from __future__ import annotations
 
@@ -11,45 +9,50 @@ from msgspec import Struct
 
 from service.sources.schema import Source
 
-MOST = 3
-FORMS = {"form": "name=Ada Lovelace|email=ada@example.com|message=Please call me|utm_campaign=test"}
+MAX_COMMANDS = 3
+SAMPLE_FORM = {
+    "name": "Ada Lovelace",
+    "email": "ada@example.com",
+    "message": "Please call me",
+    "utm_campaign": "test",
+}
+SAMPLE_JSON = '{"name": "Ada Lovelace", "email": "ada@example.com", "message": "Please call me"}'
 
 
-class Sample(Struct, frozen=True):
+class SampleCommand(Struct, frozen=True):
+    """`note` says what else there is to know."""
+
     source: str
-    text: str
+    note: str
     command: str
 
 
-def samples(sources: Mapping[str, Source], base: str) -> list[Sample]:
-    """Sources that anybody may post to come first; of those with a secret the command says where it
-    goes.
-    """
-    ranked = sorted(sources.values(), key=lambda source: (_rank(source), source.name))
-    return [_sample(source, base.rstrip("/")) for source in ranked[:MOST] if _rank(source) < 2]
+def build_sample_commands(sources: Mapping[str, Source], base_url: str) -> list[SampleCommand]:
+    """Sources that need no secret come first; for a token the command has a placeholder."""
+    ranked = sorted(sources.values(), key=lambda source: (_effort(source), source.name))
+    postable = [source for source in ranked if _effort(source) < 2]
+    return [_sample_command(source, base_url.rstrip("/")) for source in postable[:MAX_COMMANDS]]
 
 
-def _rank(source: Source) -> int:
-    """0: plain; 1: a token in a header; 2: signed, or a product's own payload, which a hand cannot
-    write.
-    """
+def _effort(source: Source) -> int:
+    """0: plain. 1: a token in a header. 2: signed, or a product's own payload: not by hand."""
     if source.adapter not in ("form", "json"):
         return 2
     scheme = source.check.scheme
     return 0 if scheme == "none" else 1 if scheme == "token" and source.check.header else 2
 
 
-def _sample(source: Source, base: str) -> Sample:
+def _sample_command(source: Source, base_url: str) -> SampleCommand:
     words = ["curl", "-i"]
-    if _rank(source) == 1:
+    if _effort(source) == 1:
         words += ["-H", f"{source.check.header}: THE-VALUE-OF-{source.check.secret_env[0]}"]
     if source.origins:
         words += ["-H", f"Origin: {source.origins[0]}"]
     if source.adapter == "json":
-        body = '{"name": "Ada Lovelace", "email": "ada@example.com", "message": "Please call me"}'
-        words += ["-H", "Content-Type: application/json", "-d", body]
+        words += ["-H", "Content-Type: application/json", "-d", SAMPLE_JSON]
     else:
-        for field in FORMS["form"].split("|"):
-            words += ["--data-urlencode", field]
-    text = "with its secret" if _rank(source) else source.adapter
-    return Sample(source.name, text, shlex.join([*words, f"{base}/in/{source.name}"]))
+        for name, value in SAMPLE_FORM.items():
+            words += ["--data-urlencode", f"{name}={value}"]
+    note = "needs its secret" if _effort(source) else source.adapter
+    command = shlex.join([*words, f"{base_url}/in/{source.name}"])
+    return SampleCommand(source.name, note, command)

@@ -1,15 +1,12 @@
-"""The console's frame: who may see a page, what stands around it, and what is said when something
-is in the way.
+"""Serving the console's pages: who may see them, what is around them, and what stands in the way.
 
-Every handler is a plain function from a `Visit` to a `View` or a `Go`; it runs in a thread, because
-what it asks blocks.
+Handlers run in a thread, because the store and the index that they read block.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -22,17 +19,36 @@ from msgspec import Struct
 
 from service.context import ServiceContext
 from service.ops.actions import Actions
-from service.ops.activity import Chart
-from service.ops.auth import CSRF_FIELD, Access, Web
+from service.ops.activity import Activity
+from service.ops.auth import CSRF_FIELD, HttpRequest, OpsAuth
 from service.ops.console import rendering
-from service.ops.console.bulk_progress import tray
-from service.ops.console.onboarding import Sample, samples
-from service.ops.console.request import Go, View, Visit, address_of, posted, visit
-from service.ops.console.status_bar import Top, top
-from service.ops.console.urls import HOME, LIST, WAY, Place, bulk_of, list_of, ours, told
-from service.ops.dry_run import Lacking
+from service.ops.console.bulk_progress import BulkPanel, recent_bulks
+from service.ops.console.console_request import (
+    ConsoleRequest,
+    CurrentUser,
+    Redirect,
+    View,
+    build_request,
+    read_console_form,
+    url_of,
+)
+from service.ops.console.onboarding import SampleCommand, build_sample_commands
+from service.ops.console.status_bar import StatusBar, build_status_bar
+from service.ops.console.urls import (
+    AUDIT_URL,
+    HOME_URL,
+    IN_PROGRESS,
+    LEADS_URL,
+    ListLocation,
+    cause_bulk_url,
+    cause_leads_url,
+    safe_back_url,
+    states_url,
+    with_flash,
+)
+from service.ops.dry_run import AccountDrift
 from service.ops.filters import Filter, FilterError
-from service.ops.queries import Loading, Reader
+from service.ops.queries import Loading, SubmissionQueries
 from service.ops.schemas import CauseCard
 from service.web.problems import HttpProblem, answer
 from service.web.request_id import request_id
@@ -41,311 +57,301 @@ from worker.errors import StoreUnavailable
 from worker.store import keys
 from worker.times import format_iso
 
-# Pages for what went otherwise: not allowed, not there, not readable just now.
+CHART_HOURS = 24
+
+# How long a chart, and the last look at the account, are shown to others before they are read anew.
+SHARED_SECONDS = 3.0
+
+PageHandler = Callable[[ConsoleRequest], View | Redirect]
+
+# -- pages for what cannot be shown
 
 HEADINGS = {
     403: "Not allowed",
-    404: "There is nothing here",
-    409: "Not possible any more",
-    503: "It cannot be read just now",
+    404: "Not found",
+    409: "Can't do that any more",
+    503: "Temporarily unavailable",
 }
+REDIS_DOWN = (
+    "Redis is down. New leads are saved on this machine and will be processed when it returns."
+)
 
 
-def state(status: int, text: str, *, again: str | None = None) -> View:
-    """`again` is the address that is worth another try."""
-    heading = HEADINGS.get(status, "That did not work")
-    return View(
-        template="state.html",
-        values={"heading": heading, "text": text, "again": again},
-        status=status,
-    )
+def error_view(status: int, text: str, *, retry_url: str | None = None) -> View:
+    heading = HEADINGS.get(status, "That didn't work")
+    values = {"heading": heading, "text": text, "retry_url": retry_url}
+    return View(template="error.html", values=values, status=status)
 
 
-def refused(problem: HttpProblem) -> View:
+def problem_view(problem: HttpProblem, user: CurrentUser) -> View:
     """A refusal in the console's own words."""
     if problem.kind == "forbidden":
-        text = (
-            "Your token may look, not act. Ask for one with the role operator in"
-            " LEADLINE_OPS_TOKENS."
-        )
-        return state(403, text)
+        return error_view(403, f"Your role ({user.role}) is read-only.")
     if problem.kind == "not-found":
-        return state(
-            404, "No submission, cause or bulk action has this address; it may have been erased."
-        )
-    return state(problem.status, problem.detail)
+        return error_view(404, "It may have been erased.")
+    return error_view(problem.status, problem.detail)
 
 
-# What was just done, told on the next page. It travels in the address as a word and ids, never as
-# text to show.
+def filter_error_view(error: FilterError) -> View:
+    if error.field == "cursor":
+        text = "This link to a page of the list isn't valid."
+    else:
+        text = f"This filter can't be used: {error}."
+    return error_view(400, text, retry_url=LEADS_URL)
 
-SECONDS = 10
-ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
-SENTENCES = {
-    "retried": "It is on its way again.",
-    "mended": "Saved, and on its way again.",
-    "accepted": "Accepted: it is on its way.",
+# -- what was just done, shown once by the next page. The URL carries a key and an id, never a text.
+
+FLASH_SECONDS = 10
+
+MESSAGES = {
+    "retried": "Retrying.",
+    "saved": "Saved and queued for delivery.",
+    "accepted": "Accepted and queued for delivery.",
     "discarded": "Discarded.",
-    "undone": "The discard is undone.",
-    "paused": "Delivery is paused.",
-    "resumed": "Delivery goes on.",
+    "undone": "Discard undone.",
+    "paused": "Delivery paused.",
+    "resumed": "Delivery resumed.",
+    "retrying": "Pipedrive is tried again with the next lead.",
     "ignored": "Ignored until it happens again.",
-    "watched": "Watched again.",
-    "stopped": "Stopped: what was not begun stays as it is.",
-    "unchanged": "Nothing was changed: the lead stays as it was.",
+    "unignored": "Un-ignored.",
+    "stopped": "Stopped. Leads that had not started were left untouched.",
 }
 REFUSALS = {
-    "not-allowed": "Not possible any more: somebody else was quicker, or it moved on meanwhile.",
-    "nothing-picked": "Select at least one lead first.",
+    "not-allowed": "Can't do that any more: the lead has changed since you opened it.",
+    "none-left": "No matching leads left. They were delivered or handled by someone else.",
+    "none-selected": "Select at least one lead first.",
 }
 
 
 class Flash(Struct, frozen=True, kw_only=True):
-    """`undo` is where to post to take it back, `back` the page to come back to."""
+    """The message; `undo_url` takes the action back and then shows `back_url`."""
 
     text: str
     kind: str = ""
-    seconds: int = SECONDS
-    undo: str | None = None
-    back: str | None = None
-    href: str | None = None
-    link: str = ""
+    seconds: int = FLASH_SECONDS
+    undo_url: str | None = None
+    back_url: str | None = None
 
 
-def flash(seen: Visit) -> Flash | None:
-    """None where nothing was done, or nothing we know."""
-    word, of = seen.query.get("done", ""), seen.query.get("of", "")
-    if word in REFUSALS:
-        return Flash(text=REFUSALS[word], kind="bad")
-    if word not in SENTENCES:
+def find_flash(request: ConsoleRequest) -> Flash | None:
+    """The message that the URL asks for; None for a key that is none of ours."""
+    key, id = request.query.get("done", ""), request.query.get("of", "")
+    if key in REFUSALS:
+        return Flash(text=REFUSALS[key], kind="bad")
+    if key not in MESSAGES:
         return None
-    one = ID.fullmatch(of) is not None
-    if word == "discarded" and one and seen.me.acts:
-        return Flash(text=SENTENCES[word], undo=f"/ops/leads/{of}/undo", back=told(seen.here))
-    if word == "ignored" and one and seen.me.acts:
-        return Flash(text=SENTENCES[word], undo=f"/ops/causes/{of}/unignore")
-    return Flash(text=SENTENCES[word])
-
-
-HOURS = 24
-FLOW_SECONDS = 3.0
-"""How long a chart is good enough for the next who looks."""
-
-Make = Callable[[Visit], View | Go]
+    if keys.is_safe_id(id) and request.user.is_operator:
+        if key == "discarded":
+            undo_url = f"{LEADS_URL}/{id}/undo"
+            return Flash(text=MESSAGES[key], undo_url=undo_url, back_url=with_flash(request.url))
+        if key == "ignored":
+            return Flash(text=MESSAGES[key], undo_url=f"/ops/causes/{id}/unignore")
+    return Flash(text=MESSAGES[key])
 
 
 class NavLink(Struct, frozen=True):
-    href: str
+    url: str
     label: str
-    here: bool
+    is_current: bool
     count: int = 0
 
 
-class Site:
-    """One per process."""
+class Console:
+    """What all pages share; one per process, safe for any thread."""
 
     def __init__(
-        self, context: ServiceContext, access: Access, reader: Reader, actions: Actions
+        self, context: ServiceContext, auth: OpsAuth, queries: SubmissionQueries, actions: Actions
     ) -> None:
         self.context = context
-        self.access = access
-        self.reader = reader
+        self.auth = auth
+        self.queries = queries
         self.actions = actions
         self._lock = threading.Lock()
-        self._flow: tuple[float, Chart, int] | None = None
-        self._drift: tuple[float, list[Lacking]] | None = None
+        self._activity: tuple[float, Activity, int] | None = None
+        self._drift: tuple[float, AccountDrift] | None = None
 
-    # -- a request
-    # ----------------------------------------------------------------------------------------------
+    # -- serving a request
 
-    async def show(self, request: Web, make: Make) -> Response[bytes]:
-        """A page to look at, for anybody with a token."""
+    async def show(self, http_request: HttpRequest, handler: PageHandler) -> Response[bytes]:
+        """A page to read, for any token."""
         try:
-            owner = await self.access.viewer(request)
-            seen = visit(request, owner, self.access.csrf(request))
+            owner = await self.auth.viewer(http_request)
+            request = build_request(http_request, owner, self.auth.csrf_token(http_request))
         except HttpProblem as problem:
-            return self._kept_out(request, problem)
-        return await asyncio.to_thread(self._answer, seen, make)
+            return self._refuse_stranger(http_request, problem)
+        return await asyncio.to_thread(self._respond, request, handler)
 
-    async def change(self, request: Web, make: Make) -> Response[bytes]:
-        """Something to do, for operators alone. The answer leads to a page that shows what was
-        done.
-        """
+    async def change(self, http_request: HttpRequest, handler: PageHandler) -> Response[bytes]:
+        """An action, for operators only; it redirects to a page that shows what was done."""
         try:
-            owner = await self.access.operator(request)
-            seen = visit(request, owner, self.access.csrf(request), await posted(request))
+            owner = await self.auth.operator(http_request)
+            csrf = self.auth.csrf_token(http_request)
+            form = await read_console_form(http_request)
         except HttpProblem as problem:
-            return await self._not_done(request, problem)
-        return await asyncio.to_thread(self._answer, seen, make)
+            return await self._refuse_change(http_request, problem)
+        request = build_request(http_request, owner, csrf, form)
+        return await asyncio.to_thread(self._respond, request, handler)
 
-    def _answer(self, seen: Visit, make: Make) -> Response[bytes]:
+    def _respond(self, request: ConsoleRequest, handler: PageHandler) -> Response[bytes]:
         try:
-            made = make(seen)
+            result = handler(request)
         except FilterError as error:
-            made = state(400, f"The filter “{error.field}” cannot be used: {error}.", again=LIST)
+            result = filter_error_view(error)
         except HttpProblem as problem:
-            made = refused(problem)
+            result = problem_view(problem, request.user)
         except Loading as error:
-            made = state(
-                503,
-                f"The index is loading: {error}. This page shows it as soon as it is there.",
-                again=seen.here,
-            )
+            text = f"Leads are still loading: {error}. Try again in a moment."
+            result = error_view(503, text, retry_url=request.url)
         except StoreUnavailable:
-            text = (
-                "Redis does not answer just now. What is accepted meanwhile waits on this machine's"
-                " disk; nothing is lost."
-            )
-            made = state(503, text, again=seen.here)
-        return see_other(made.to) if isinstance(made, Go) else self.render(seen, made)
+            result = error_view(503, REDIS_DOWN, retry_url=request.url)
+        if isinstance(result, Redirect):
+            return see_other(result.url)
+        return self.render(request, result)
 
-    async def _not_done(self, request: Web, problem: HttpProblem) -> Response[bytes]:
-        """A refused change: to who is signed in as a page of the console, to others as the door."""
+    async def _refuse_change(
+        self, http_request: HttpRequest, problem: HttpProblem
+    ) -> Response[bytes]:
+        """A page of the console for those who are signed in, the sign-in page for others."""
         try:
-            owner = await self.access.viewer(request)
-        except HttpProblem as unknown:
-            return self._kept_out(request, unknown)
-        seen = visit(request, owner, self.access.csrf(request))
-        return await asyncio.to_thread(self.render, seen, refused(problem))
+            owner = await self.auth.viewer(http_request)
+        except HttpProblem as not_signed_in:
+            return self._refuse_stranger(http_request, not_signed_in)
+        request = build_request(http_request, owner, self.auth.csrf_token(http_request))
+        view = problem_view(problem, request.user)
+        return await asyncio.to_thread(self.render, request, view)
 
-    def _kept_out(self, request: Web, problem: HttpProblem) -> Response[bytes]:
+    def _refuse_stranger(self, http_request: HttpRequest, problem: HttpProblem) -> Response[bytes]:
         if problem.kind not in ("not-signed-in", "locked-out"):
-            return answer(problem, request_id(request.scope), page=True)
-        return door(problem, back=address_of(request) if request.method == "GET" else HOME)
+            return answer(problem, request_id(http_request.scope), page=True)
+        back_url = url_of(http_request) if http_request.method == "GET" else HOME_URL
+        return sign_in_page(problem, back_url=back_url)
 
-    # -- a page
-    # ----------------------------------------------------------------------------------------------
+    # -- rendering a page
 
-    def render(self, seen: Visit, view: View) -> Response[bytes]:
-        over = self.top()
-        now = format_iso(time.time()) or ""
-        around: dict[str, Any] = {
-            "me": seen.me,
-            "csrf_token": seen.csrf,
+    def render(self, request: ConsoleRequest, view: View) -> Response[bytes]:
+        status_bar = self.status_bar()
+        shared: dict[str, Any] = {
+            "user": request.user,
+            "csrf_token": request.csrf,
             "csrf_field": CSRF_FIELD,
-            "here": seen.here,
-            "nav": _nav(seen, over),
-            "top": over,
-            "tray": self._tray(seen),
-            "flash": flash(seen),
-            "waiting_href": Place(filter=Filter(state=WAY)).list,
-            "query_text": seen.query.get("q", ""),
-            "now_iso": now,
-            "list_of": list_of,
-            "bulk_of": bulk_of,
-            "spark": spark,
+            "current_url": request.url,
+            "nav": _nav_links(request, status_bar.quarantined),
+            "status_bar": status_bar,
+            "bulks": self._recent_bulks(request),
+            "flash": find_flash(request),
+            "in_progress_url": ListLocation(filter=Filter(state=IN_PROGRESS)).list_url,
+            "search_text": request.query.get("q", ""),
+            "now_iso": format_iso(time.time()) or "",
+            "cause_leads_url": cause_leads_url,
+            "cause_bulk_url": cause_bulk_url,
+            "cause_sparkline": cause_sparkline,
         }
-        return rendering.page(view.template, status=view.status, **around | view.values)
+        return rendering.render_page(view.template, status=view.status, **shared | view.values)
 
-    def top(self) -> Top:
-        """Whatever happens to Redis or the index, there is a top line."""
-        now = self.reader.overview()
-        flow, labelled = self.flow()
-        last = None if now.workers or "redis" in now.degraded else self._last_worker()
-        return top(now, flow, labelled, self.reader.freshness(), last, self.lacking())
-
-    def flow(self) -> tuple[Chart | None, int | None]:
-        """The chart and how many leads were labelled; as they were when last known while Redis is
-        away.
-        """
-        with self._lock:
-            known = self._flow
-            if known is None or time.monotonic() - known[0] > FLOW_SECONDS:
-                with contextlib.suppress(StoreUnavailable):
-                    known = (time.monotonic(), self.reader.chart(HOURS), self.reader.labelled())
-                self._flow = known
-        return (known[1], known[2]) if known else (None, None)
-
-    def lacking(self) -> list[Lacking]:
-        """What the account lacks of what the source file names, by the hourly look; what was known
-        last while Redis is away.
-        """
-        with self._lock:
-            if self._drift is None or time.monotonic() - self._drift[0] > FLOW_SECONDS:
-                found = self._drift[1] if self._drift else []
-                with contextlib.suppress(StoreUnavailable):
-                    found = self.reader.drift().items
-                self._drift = (time.monotonic(), found)
-            return self._drift[1]
-
-    def samples(self) -> list[Sample]:
-        """First leads to paste, at the address that senders see. What a browser says of it may be
-        anybody's.
-        """
-        settings = self.context.settings
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
-        return samples(
-            self.context.sources.sources, settings.public_url or f"http://{host}:{settings.port}"
+    def status_bar(self) -> StatusBar:
+        """Never raises: while Redis is down or the index loads it says so."""
+        overview = self.queries.overview()
+        activity, labelled = self.activity()
+        redis_down = "redis" in overview.degraded
+        last_worker_at = None if overview.workers or redis_down else self._last_worker_at()
+        return build_status_bar(
+            overview,
+            activity,
+            labelled,
+            self.queries.freshness(),
+            last_worker_at=last_worker_at,
+            drift=self.drift(),
         )
 
-    def _last_worker(self) -> str | None:
-        """When the last worker process gave a sign of life, if that is still written somewhere."""
+    def activity(self) -> tuple[Activity | None, int | None]:
+        """The chart, and how many leads were labelled; while Redis is down, as last read."""
+        with self._lock:
+            last = self._activity
+            if last is None or time.monotonic() - last[0] > SHARED_SECONDS:
+                with contextlib.suppress(StoreUnavailable):
+                    activity = self.queries.activity(CHART_HOURS)
+                    last = (time.monotonic(), activity, self.queries.count_labelled())
+                self._activity = last
+        return (last[1], last[2]) if last else (None, None)
+
+    def drift(self) -> AccountDrift:
+        """What Pipedrive lacks, by the hourly check; while Redis is down, as last read."""
+        with self._lock:
+            if self._drift is None or time.monotonic() - self._drift[0] > SHARED_SECONDS:
+                drift = self._drift[1] if self._drift else AccountDrift(None, [])
+                with contextlib.suppress(StoreUnavailable):
+                    drift = self.queries.drift()
+                self._drift = (time.monotonic(), drift)
+            return self._drift[1]
+
+    def sample_commands(self) -> list[SampleCommand]:
+        """Test leads to paste, sent to the address of the settings: a Host header can be forged."""
+        settings = self.context.settings
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
+        base_url = settings.public_url or f"http://{host}:{settings.port}"
+        return build_sample_commands(self.context.sources.sources, base_url)
+
+    def _last_worker_at(self) -> str | None:
+        """When a worker last reported; None where no report is stored any more."""
         try:
-            beats = cast("list[bytes]", self.context.redis.hvals(keys.WORKERS))
+            reports = cast("list[bytes]", self.context.redis.hvals(keys.WORKERS))
         except Exception:
             return None
-        seen = [msgspec.json.decode(beat).get("seen", 0.0) for beat in beats]
-        return format_iso(max(seen)) if seen else None
+        times = [msgspec.json.decode(report).get("seen", 0.0) for report in reports]
+        return format_iso(max(times)) if times else None
 
-    def _tray(self, seen: Visit) -> list[Any]:
+    def _recent_bulks(self, request: ConsoleRequest) -> list[BulkPanel]:
         try:
-            return tray(self.actions, seen, time.time())
+            return recent_bulks(self.actions, request, time.time())
         except StoreUnavailable:
             return []
 
 
-def _nav(seen: Visit, over: Top) -> list[NavLink]:
-    path = seen.here.partition("?")[0]
-    quarantine = Place(filter=Filter(state=State.QUARANTINED.value)).list
-    in_quarantine = path.startswith(LIST) and seen.query.get("state") == State.QUARANTINED
+def _nav_links(request: ConsoleRequest, quarantined: int) -> list[NavLink]:
+    path = request.url.partition("?")[0]
+    in_leads = path.startswith(LEADS_URL)
+    in_quarantine = in_leads and request.query.get("state") == State.QUARANTINED
     return [
-        NavLink(HOME, "Overview", path == HOME),
-        NavLink(LIST, "Leads", path.startswith(LIST) and not in_quarantine),
-        NavLink(quarantine, "Quarantine", in_quarantine, over.quarantined),
-        NavLink("/ops/audit", "Audit", path == "/ops/audit"),
+        NavLink(HOME_URL, "Overview", path == HOME_URL),
+        NavLink(LEADS_URL, "Leads", in_leads and not in_quarantine),
+        NavLink(states_url(State.QUARANTINED), "Quarantine", in_quarantine, quarantined),
+        NavLink(AUDIT_URL, "Audit", path == AUDIT_URL),
     ]
 
 
-def spark(cause: CauseCard) -> Markup:
-    counted = sum(cause.trend)
-    last = cause.trend[-1] if cause.trend else 0
-    return rendering.sparkline(
-        cause.trend, f"{counted} of them in the last 24 hours, {last} in this one"
-    )
+def cause_sparkline(cause: CauseCard) -> Markup:
+    last_hour = cause.trend[-1] if cause.trend else 0
+    label = f"{sum(cause.trend)} in the last 24 hours, {last_hour} in the last hour"
+    return rendering.sparkline(cause.trend, label)
 
 
-def door(
-    problem: HttpProblem | None, *, back: str, said: str = "", status: int | None = None
+def sign_in_page(
+    problem: HttpProblem | None, *, back_url: str, notice: str = "", wrong_token: bool = False
 ) -> Response[bytes]:
-    """The page to sign in at. It answers with the status of what kept the visitor out."""
-    error = None
+    """The form to sign in with. It answers with the status of the problem that led there."""
+    error = "That token isn't valid." if wrong_token else None
     if problem is not None and problem.kind == "locked-out":
-        error = (
-            f"Too many wrong tokens: try again in {problem.headers.get('Retry-After', '60')}"
-            " seconds."
-        )
-    elif said == "wrong":
-        error, said = "No token is like this one.", ""
-    values = {"error": error, "said": said, "back": ours(back) or HOME, "me": None}
-    # A challenge would bring up the browser's own dialogue; programs are told by the API.
-    headers = {
-        name: value
-        for name, value in (problem.headers if problem else {}).items()
-        if name == "Retry-After"
-    }
-    return rendering.page(
+        seconds = int(problem.headers.get("Retry-After", "60"))
+        wait = rendering.plural(seconds, "second")
+        error = f"Too many wrong tokens. Try again in {wait}."
+    # Without `WWW-Authenticate`, which would open the browser's own dialog.
+    headers = problem.headers if problem else {}
+    return rendering.render_page(
         "sign_in.html",
-        status=status or (problem.status if problem else 200),
-        headers=headers,
-        **values,
+        status=problem.status if problem else 200,
+        headers={name: value for name, value in headers.items() if name == "Retry-After"},
+        error=error,
+        notice=notice,
+        back_url=safe_back_url(back_url) or HOME_URL,
+        user=None,
     )
 
 
-def see_other(to: str, headers: dict[str, str] | None = None) -> Response[bytes]:
+def see_other(url: str, headers: dict[str, str] | None = None) -> Response[bytes]:
     return Response(
         b"",
         status_code=303,
         media_type="text/html",
-        headers={**rendering.HEADERS, "Location": to, **(headers or {})},
+        headers={**rendering.HEADERS, "Location": url, **(headers or {})},
     )

@@ -1,12 +1,10 @@
-"""What every page has around it: the policy, the static files, the templates and what their filters
-say.
-"""
+"""How pages are rendered: headers, static files, templates, and the formats and charts in them."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,22 +18,35 @@ from markupsafe import Markup
 from service.web import pages
 from worker.contract import State
 
-# Numbers, times and states in the words of the pages.
+# -- formatting
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
+# A state as people read it; its title shows the word of the contract.
 STATES: dict[State, str] = {
     State.QUEUED: "Queued",
-    State.DELIVERING: "Being delivered",
+    State.DELIVERING: "Delivering",
     State.DELIVERED: "Delivered",
     State.WAITING: "Waiting",
     State.DEAD: "Needs you",
-    State.QUARANTINED: "In quarantine",
+    State.QUARANTINED: "Quarantined",
     State.IGNORED: "Ignored",
     State.DISCARDED: "Discarded",
     State.ERASED: "Erased",
 }
-"""A state as a person reads it; the word of contract and API stands beside it in a title."""
+
+# A step of a delivery as people read it; a step that is not here is shown as it is stored.
+STEPS = {
+    "intake": "on arrival",
+    "plan": "before sending",
+    "fetch": "fetching the full lead",
+    "names": "label lookup",
+    "settle": "checking for a duplicate",
+    "organization": "organisation",
+    "look for the organization": "looking for the organisation",
+    "store": "storing the outcome",
+    "worker": "in the worker",
+}
 
 
 def number(value: float) -> str:
@@ -48,8 +59,8 @@ def plural(count: int, one: str, many: str | None = None) -> str:
     return f"{number(count)} {one if count == 1 else many or one + 's'}"
 
 
-def about(count: int) -> str:
-    """Two figures of a number that is an estimate: 431 is `430`."""
+def estimate(count: int) -> str:
+    """A number that is only an estimate, with two significant digits: 431 is `430`."""
     if count < 100:
         return str(count)
     places = len(str(count)) - 2
@@ -70,42 +81,46 @@ def duration(seconds: float) -> str:
     return f"{days} d {hours} h" if hours and days < 10 else f"{days} d"
 
 
-def read(moment: str) -> datetime:
-    """An ISO 8601 time of ours. Raises ValueError."""
-    return datetime.fromisoformat(moment.replace("Z", "+00:00")).astimezone(UTC)
+def parse_time(iso: str) -> datetime:
+    """A time as `worker.times` writes it. Raises ValueError."""
+    return datetime.fromisoformat(iso.replace("Z", "+00:00")).astimezone(UTC)
 
 
-def relative(moment: str, now: datetime) -> str:
+def relative(iso: str, now: datetime) -> str:
     """`12 min ago`, `in 40 s`, `now`."""
-    seconds = (now - read(moment)).total_seconds()
+    seconds = (now - parse_time(iso)).total_seconds()
     if -1 < seconds < 5:
         return "now"
     return f"{duration(seconds)} ago" if seconds > 0 else f"in {duration(-seconds)}"
 
 
-def absolute(moment: str) -> str:
+def due(iso: str, now: datetime) -> str:
+    """`in 40 s`, and `due` once the time has passed and it has not happened yet."""
+    return relative(iso, now) if parse_time(iso) > now else "due"
+
+
+def absolute(iso: str) -> str:
     """`Sun 22 Nov 2026, 09:21:46 UTC`."""
-    return read(moment).strftime("%a %d %b %Y, %H:%M:%S UTC")
+    return parse_time(iso).strftime("%a %d %b %Y, %H:%M:%S UTC")
 
 
-def clock(moment: str, now: datetime) -> str:
-    """The time of day in UTC, with the day where it is another one."""
-    then = read(moment)
-    return (
-        then.strftime("%H:%M:%S") if then.date() == now.date() else then.strftime("%d %b %H:%M:%S")
-    )
+def clock(iso: str, now: datetime) -> str:
+    """The time of day in UTC, with the date unless it is today."""
+    time = parse_time(iso)
+    return time.strftime("%H:%M:%S" if time.date() == now.date() else "%d %b %H:%M:%S")
 
 
-def hours_back(now: datetime, hours: int) -> str:
-    """The hour that lies so many whole hours back, as the axis of a chart names it: `14:00`."""
-    return (now - timedelta(hours=hours)).strftime("%H:00")
-
+# -- headers and static files
 
 TEMPLATES = Path(__file__).parent / "templates"
 STATIC = Path(__file__).parent / "static"
 STATIC_PATH = "/ops/static"
-MEDIA = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
-"""The static files there are."""
+MEDIA_TYPES = {
+    "console.css": "text/css",
+    "console.js": "text/javascript",
+    "dom.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
@@ -114,17 +129,17 @@ POLICY = (
 HEADERS = pages.PAGE_HEADERS | {
     "Content-Security-Policy": POLICY,
     "Vary": "Cookie, Authorization",
-    # Without a referrer a browser sends `Origin: null`, and our own forms could not be told from
-    # others'.
+    # Without a referrer browsers send `Origin: null`, and our own forms would look like another
+    # site's.
     "Referrer-Policy": "same-origin",
 }
 
-KEYS: tuple[tuple[tuple[str, ...], str], ...] = (
+SHORTCUTS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("j", "k"), "next, previous"),
     (("Enter",), "open"),
     (("Esc",), "back to the list, close"),
     (("x",), "select"),
-    (("a",), "all matching"),
+    (("a",), "select the page; again: all matching"),
     (("e",), "edit"),
     (("r",), "retry or accept"),
     (("d",), "discard"),
@@ -133,7 +148,8 @@ KEYS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("?",), "this help"),
 )
 
-INPUTS = {
+# The attributes of an input by its kind: the only text of ours that templates take as HTML.
+INPUT_ATTRIBUTES = {
     kind: Markup(attributes)
     for kind, attributes in {
         "text": 'type="text" autocomplete="off"',
@@ -147,19 +163,21 @@ INPUTS = {
         ),
     }.items()
 }
-"""The attributes of an input by its kind: the only text of ours that templates take as HTML."""
 
 
 @cache
-def asset(name: str) -> tuple[bytes, str]:
-    """A static file and its fingerprint."""
+def read_asset(name: str) -> tuple[bytes, str]:
+    """The content of a static file and its fingerprint."""
     content = (STATIC / name).read_bytes()
     return content, hashlib.sha256(content).hexdigest()[:12]
 
 
-def static(name: str) -> str:
-    """The address of a static file, another one whenever the file is."""
-    return f"{STATIC_PATH}/{name}?v={asset(name)[1]}"
+def static_url(name: str) -> str:
+    """The URL of a static file; it changes with the file's content, so it is cached for good."""
+    return f"{STATIC_PATH}/{name}?v={read_asset(name)[1]}"
+
+
+# -- templates
 
 
 @cache
@@ -171,31 +189,33 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"static": static, "key_help": KEYS}
+    environment.globals |= {"static_url": static_url, "shortcuts": SHORTCUTS}
     environment.filters |= {
         "number": number,
         "plural": plural,
         "duration": duration,
         "absolute": absolute,
-        "relative": _relative,
-        "clock": _clock,
+        "relative": _now_filter(relative),
+        "due": _now_filter(due),
+        "clock": _now_filter(clock),
         "pretty": lambda body: msgspec.json.format(msgspec.json.encode(body), indent=2).decode(),
         "state": lambda state: STATES[State(state)],
+        "step": lambda step: STEPS.get(step, step),
     }
     return environment
 
 
-@pass_context
-def _relative(context: Context, moment: str) -> str:
-    return relative(moment, context["now"])
+def _now_filter(format: Callable[[str, datetime], str]) -> Callable[[Context, str], str]:
+    """A filter that knows the time at which the page is rendered."""
+
+    @pass_context
+    def filter(context: Context, iso: str) -> str:
+        return format(iso, context["now"])
+
+    return filter
 
 
-@pass_context
-def _clock(context: Context, moment: str) -> str:
-    return clock(moment, context["now"])
-
-
-def page(
+def render_page(
     template: str, *, status: int = 200, headers: dict[str, str] | None = None, **values: Any
 ) -> Response[bytes]:
     """A page of the console; every value is escaped."""
@@ -209,87 +229,67 @@ def page(
     )
 
 
-# Charts as SVG made of attributes and classes alone: the pages' policy allows no inline style, and
-# there is no script.
+# -- charts, as SVG made of attributes and classes only: the policy allows no inline style
 
-_BAR = Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>')
+_TITLED_BAR = Markup(
+    '<rect class="{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>'
+)
+_PLAIN_BAR = Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"/>')
+_CHART = Markup(
+    '<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}"'
+    ' preserveAspectRatio="none">{}</svg>'
+)
 
 
 def sparkline(counts: Sequence[int], label: str) -> Markup:
-    """A small column for each count, the last one marked; `label` says the same in words."""
+    """A small column for each count, the last one marked; `label` says it in words."""
     width, height, step = 120, 24, 120 / max(1, len(counts))
-    top = max(1, *counts) if counts else 1
+    highest = max(1, *counts) if counts else 1
     bars = []
-    for place, count in enumerate(counts):
-        tall = round(count / top * (height - 2), 1)
-        kind = "now" if place == len(counts) - 1 else "bar"
-        bars.append(
-            Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"/>').format(
-                kind,
-                round(place * step, 1),
-                round(height - max(tall, 1), 1),
-                round(step - 1.5, 1),
-                max(tall, 1),
-            )
-        )
-    return Markup(
-        '<svg class="spark" viewBox="0 0 {} {}" role="img" aria-label="{}"'
-        ' preserveAspectRatio="none">{}</svg>'
-    ).format(width, height, label, Markup("").join(bars))
+    for index, count in enumerate(counts):
+        tall = max(round(count / highest * (height - 2), 1), 1)
+        kind = "now" if index == len(counts) - 1 else "bar"
+        left, top = round(index * step, 1), round(height - tall, 1)
+        bars.append(_PLAIN_BAR.format(kind, left, top, round(step - 1.5, 1), tall))
+    return _CHART.format("spark", width, height, label, Markup("").join(bars))
 
 
-def columns(
+def column_chart(
     received: Sequence[int],
     delivered: Sequence[int],
     titles: Sequence[str],
     label: str,
-    top: int = 0,
+    scale: int = 0,
 ) -> Markup:
-    """What came in as light columns, what was delivered as dark ones before them. `top` is the
-    scale's end; 0: the highest.
+    """Light columns for what was received, dark ones in front of them for what was delivered.
+
+    `scale` is the count at full height; 0 takes the highest one.
     """
     width, height, step = 480, 56, 480 / max(1, len(received))
-    top = max(top, 1, *received, *delivered)
+    scale = max(scale, 1, *received, *delivered)
     bars = []
-    for place, (came, went, title) in enumerate(zip(received, delivered, titles, strict=True)):
-        left = place * step + 0.5
-        for kind, count, inset in (("came", came, 0.0), ("went", went, (step - 1) / 4)):
-            tall = round(count / top * (height - 1), 1)
+    for index, (came, went, title) in enumerate(zip(received, delivered, titles, strict=True)):
+        left = index * step + 0.5
+        for kind, count, inset in (("received", came, 0.0), ("delivered", went, (step - 1) / 4)):
+            tall = round(count / scale * (height - 1), 1)
             if tall > 0:
+                x, y = round(left + inset, 1), round(height - tall, 1)
                 broad = round(step - 1 - 2 * inset, 1)
-                bars.append(
-                    _BAR.format(
-                        kind, round(left + inset, 1), round(height - tall, 1), broad, tall, title
-                    )
-                )
-    base = Markup('<line class="base" x1="0" y1="{0}" x2="{1}" y2="{0}"/>').format(
-        height - 0.5, width
-    )
-    return Markup(
-        '<svg class="columns" viewBox="0 0 {} {}" role="img" aria-label="{}"'
-        ' preserveAspectRatio="none">{}{}</svg>'
-    ).format(width, height, label, base, Markup("").join(bars))
+                bars.append(_TITLED_BAR.format(kind, x, y, broad, tall, title))
+    base = Markup('<line class="base" x1="0" y1="{0}" x2="{1}" y2="{0}"/>')
+    bars.insert(0, base.format(height - 0.5, width))
+    return _CHART.format("columns", width, height, label, Markup("").join(bars))
 
 
-def shares(parts: Sequence[tuple[str, int]], label: str) -> Markup:
-    """One bar in which each part has its share; `parts` are class names and counts. Small shares
-    stay visible.
-    """
-    there = [(kind, count) for kind, count in parts if count > 0]
-    total, width, least = sum(count for _, count in there), 1000.0, 6.0
-    room = width - least * len(there)
-    at, drawn = 0.0, []
-    for kind, count in there:
+def share_bar(parts: Sequence[tuple[str, int]], label: str) -> Markup:
+    """One bar divided among `parts` (class name and count); small shares stay visible."""
+    parts = [(kind, count) for kind, count in parts if count > 0]
+    total, width, least = sum(count for _, count in parts), 1000.0, 6.0
+    room = width - least * len(parts)
+    left, bars = 0.0, []
+    for kind, count in parts:
         broad = least + room * count / total
-        drawn.append(
-            Markup('<rect class="{}" x="{}" y="0" width="{}" height="6"/>').format(
-                kind, round(at, 1), round(broad - 1, 1)
-            )
-        )
-        at += broad
-    label = label if drawn else "nothing yet"
-    frame = Markup(
-        '<svg class="shares" viewBox="0 0 1000 6" role="img" aria-label="{}"'
-        ' preserveAspectRatio="none">{}</svg>'
-    )
-    return frame.format(label, Markup("").join(drawn))
+        bars.append(_PLAIN_BAR.format(kind, round(left, 1), 0, round(broad - 1, 1), 6))
+        left += broad
+    label = label if bars else "nothing yet"
+    return _CHART.format("shares", 1000, 6, label, Markup("").join(bars))

@@ -1,281 +1,338 @@
-"""The line on top of every page: how many leads need somebody, since when, and whether everything
-adds up.
-"""
+"""The status bar of every page: how many leads need somebody, since when, and what is degraded."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from markupsafe import Markup
 from msgspec import Struct
 
-from service.ops.activity import Chart
+from service.ops.activity import Activity
 from service.ops.console import rendering
-from service.ops.console.urls import Place
-from service.ops.dry_run import Lacking
-from service.ops.queries import Filter, Freshness
+from service.ops.console.urls import states_url
+from service.ops.dry_run import AccountDrift, DriftItem
+from service.ops.search_index import Freshness
 from service.ops.schemas import Overview
 from worker.contract import WORKING, State
-from worker.ledger.status import LEAD_TOKENS
+from worker.ledger.status import LEAD_TOKENS, Paused
 
-SHOWN = 3
-"""Of what the account lacks, in the banner; `leadline check` lists all."""
+# Missing names in the banner; `leadline check` lists all.
+MAX_MISSING_NAMES = 3
+
+# Fewer leads than this for the rest of the day are a warning.
+FEW_LEADS_LEFT = 50
 
 
-class Fact(Struct, frozen=True):
+class StatusFact(Struct, frozen=True):
+    """`kind` is empty, `warn` or `bad`."""
+
     text: str
     kind: str = ""
     title: str | None = None
 
 
-class Part(Struct, frozen=True):
-    """One side of the balance: `kind` is a state, or `labelled`."""
+class BalancePart(Struct, frozen=True):
+    """One summand of the balance: `kind` is a state, or `labelled`."""
 
     kind: str
     count: int
     label: str
-    href: str
+    url: str
     title: str | None = None
 
 
-class Act(Struct, frozen=True):
-    to: str
+class BannerAction(Struct, frozen=True):
+    """A button that posts to `url`."""
+
+    url: str
     label: str
 
 
 class Banner(Struct, frozen=True, kw_only=True):
-    """Something is not as it should be. Text between backticks is shown as code. `kind` is bad,
-    warn or plain.
+    """Something that is not as it should be. `kind` is bad, warn or plain.
+
+    Text between backticks is shown as code. `next_label` goes before the time `next_at`.
     """
 
     kind: str
     title: str
-    text: str
+    text: str = ""
     since: str | None = None
-    until: str | None = None
-    last: str | None = None
+    next_label: str = ""
+    next_at: str | None = None
+    last_seen_at: str | None = None
+    checked_at: str | None = None
     command: str | None = None
-    action: Act | None = None
+    action: BannerAction | None = None
 
 
-class Today(Struct, frozen=True):
+class TodayCounts(Struct, frozen=True):
     received: int
     delivered: int
 
 
-class Top(Struct, frozen=True, kw_only=True):
-    """`oldest` in seconds. `never`: nothing has ever come in."""
+class StatusBar(Struct, frozen=True, kw_only=True):
+    """What the status bar shows.
+
+    `oldest_seconds` is the age of the oldest dead letter. `stalled`: nothing is delivered, as
+    delivery is paused or no worker runs. `nothing_received`: not one submission has ever come in.
+    `redis_down`: all figures are those of `as_of`.
+    """
 
     dead: int
     waiting: int
-    waiting_oldest: int | None
-    held: bool
-    """Nothing is delivered: it is paused, or nobody is there to do it."""
-    oldest: int | None
+    waiting_oldest_seconds: int | None
+    stalled: bool
+    oldest_seconds: int | None
     causes: int
     quarantined: int
-    never: bool
+    nothing_received: bool
     received: int
-    parts: list[Part]
+    parts: list[BalancePart]
     bar: Markup
-    facts: list[Fact]
+    facts: list[StatusFact]
     banners: list[Banner]
     spool: int
     paused: bool
-    last_delivered: str | None
-    today: Today | None
+    last_delivered_at: str | None
+    today: TodayCounts | None
     as_of: str
-    away: bool
-    """Redis is away: all of it is as it was at `as_of`."""
+    redis_down: bool
     states: dict[str, int]
 
-    def counted(self, states: str) -> int:
-        """How many are in any of these states, joined by commas; in all where none is named."""
-        return (
-            sum(self.states.get(state, 0) for state in states.split(","))
-            if states
-            else self.received
-        )
+    def count(self, states: str) -> int:
+        """How many are in any of `states`, joined by commas; in all of them if that is empty."""
+        if not states:
+            return self.received
+        return sum(self.states.get(state, 0) for state in states.split(","))
 
 
-def top(
-    now: Overview,
-    flow: Chart | None,
+def build_status_bar(
+    overview: Overview,
+    activity: Activity | None,
     labelled: int | None,
-    fresh: Freshness,
-    last_worker: str | None = None,
-    lacking: Sequence[Lacking] = (),
-) -> Top:
-    """`flow` and `labelled` are None while the index loads. `last_worker`: when a worker was seen
-    last, if none is now.
+    freshness: Freshness,
+    *,
+    last_worker_at: str | None = None,
+    drift: AccountDrift | None = None,
+) -> StatusBar:
+    """`activity` and `labelled` are None while the index loads.
+
+    `last_worker_at` is when a worker last reported, given if none runs now.
     """
-    count = {state: now.states.get(state.value, 0) for state in State}
-    parts = _parts(count, labelled)
+    count = {state: overview.states.get(state.value, 0) for state in State}
+    ages = [overview.oldest_seconds[state] for state in WORKING if state in overview.oldest_seconds]
+    parts = _balance_parts(count, labelled)
     received = sum(count.values())
-    return Top(
+    redis_down = "redis" in overview.degraded
+    today = None
+    if activity and activity.received_today:
+        today = TodayCounts(activity.received_today, activity.delivered_today)
+    return StatusBar(
         dead=count[State.DEAD],
         waiting=sum(count[state] for state in WORKING),
-        waiting_oldest=max(
-            (now.oldest_seconds[state] for state in WORKING if state in now.oldest_seconds),
-            default=None,
-        ),
-        held=now.paused is not None or not now.workers,
-        oldest=now.oldest_seconds.get(State.DEAD),
-        causes=now.causes,
+        waiting_oldest_seconds=max(ages, default=None),
+        stalled=overview.paused is not None or not overview.workers,
+        oldest_seconds=overview.oldest_seconds.get(State.DEAD),
+        causes=overview.causes,
         quarantined=count[State.QUARANTINED],
-        never=received == 0 and not now.spool and "redis" not in now.degraded,
+        nothing_received=received == 0 and not overview.spool and not redis_down,
         received=received,
         parts=parts,
-        bar=rendering.shares(
+        bar=rendering.share_bar(
             [(part.kind, part.count) for part in parts],
             ", ".join(f"{part.count} {part.label}" for part in parts if part.count),
         ),
-        facts=list(_facts(now)),
-        banners=[*_banners(now, fresh, last_worker), *_drifted(lacking)],
-        spool=now.spool,
-        paused=now.paused is not None,
-        last_delivered=flow.last_delivered_at if flow else None,
-        today=(
-            Today(flow.received_today, flow.delivered_today)
-            if flow and flow.received_today
-            else None
-        ),
-        as_of=now.as_of,
-        away="redis" in now.degraded,
-        states=now.states,
+        facts=_facts(overview),
+        banners=_banners(overview, freshness, last_worker_at, drift),
+        spool=overview.spool,
+        paused=overview.paused is not None,
+        last_delivered_at=activity.last_delivered_at if activity else None,
+        today=today,
+        as_of=overview.as_of,
+        redis_down=redis_down,
+        states=overview.states,
     )
 
 
-def _parts(count: dict[State, int], labelled: int | None) -> list[Part]:
-    """All that was received, by what became of it. Waiting is whatever is still on its way."""
-    way = {state: count[state] for state in (State.QUEUED, State.DELIVERING, State.WAITING)}
-    said = ", ".join(f"{number} {state}" for state, number in way.items())
-    delivered = count[State.DELIVERED]
-    parts = [Part("delivered", delivered - (labelled or 0), "delivered", _list(State.DELIVERED))]
+def _balance_parts(count: dict[State, int], labelled: int | None) -> list[BalancePart]:
+    """All that was received, by what became of it; `waiting` is all that is still in progress."""
+    working = {state: count[state] for state in (State.QUEUED, State.DELIVERING, State.WAITING)}
+    waiting = ", ".join(f"{number} {state}" for state, number in working.items())
+    delivered_url = states_url(State.DELIVERED)
+    delivered = count[State.DELIVERED] - (labelled or 0)
+    parts = [BalancePart("delivered", delivered, "delivered", delivered_url)]
     if labelled is not None:
-        title = "an open lead of the same person was labelled"
-        parts.append(Part("labelled", labelled, "labelled", _list(State.DELIVERED), title))
-    parts.append(Part("waiting", sum(way.values()), "waiting", _list(*way), said))
-    names = (State.DEAD, State.QUARANTINED, State.IGNORED, State.DISCARDED)
-    parts += [Part(state.value, count[state], state.value, _list(state)) for state in names]
-    erased = count[State.ERASED]
-    return [*parts, Part("erased", erased, "erased", _list(State.ERASED))] if erased else parts
-
-
-def _list(*states: State) -> str:
-    return Place(filter=Filter(state=",".join(states))).list
-
-
-def _facts(now: Overview) -> list[Fact]:
-    found: list[Fact] = []
-    if now.tokens.leads is not None:
-        leads = now.tokens.leads
-        title = (
-            f"{rendering.number(now.tokens.left or 0)} API tokens, {LEAD_TOKENS} for a new lead;"
-            " they reset at midnight UTC"
-        )
-        found.append(
-            Fact(
-                f"API tokens for about {rendering.about(leads)} more leads today",
-                "warn" if leads < 50 else "",
-                title,
-            )
-        )
-    if "redis" not in now.degraded:
-        found.append(
-            Fact(
-                f"{rendering.plural(now.workers, 'worker')} seen",
-                "" if now.workers else "bad",
-                "within the last minute",
-            )
-        )
-    return found
-
-
-def _banners(now: Overview, fresh: Freshness, last_worker: str | None) -> list[Banner]:
-    found: list[Banner] = []
-    if "redis" in now.degraded:
-        kept = (
-            f" {rendering.plural(now.spool, 'submission')} spooled here so far."
-            if now.spool
-            else ""
-        )
-        text = (
-            f"What comes in is kept on this machine's disk, and goes on once it answers.{kept}"
-            " Below is what was known last."
-        )
-        found.append(Banner(kind="bad", title="Redis is away.", text=text))
-    elif now.spool:
-        text = "They were accepted while Redis was away, and are being handed over."
-        found.append(
-            Banner(
-                kind="warn",
-                title=f"{rendering.plural(now.spool, 'submission')} spooled on this machine.",
-                text=text,
-            )
-        )
-    if now.paused:
-        found.append(_paused(now))
-    if not now.workers and "redis" not in now.degraded:
-        text = "Submissions are accepted and wait."
-        title = "No worker was seen within the last minute."
-        found.append(
-            Banner(kind="bad", title=title, text=text, last=last_worker, command="leadline work")
-        )
-    if "newer-records" in now.degraded:
-        text = "A process of a newer release accepted them: update the workers."
-        found.append(
-            Banner(
-                kind="warn", title="Submissions wait for a worker of a newer release.", text=text
-            )
-        )
-    if now.doubles:
-        text = "The worker's log names them; merge them there by hand."
-        found.append(
-            Banner(
-                kind="bad",
-                title=f"{rendering.plural(now.doubles, 'lead')} made twice in Pipedrive.",
-                text=text,
-            )
-        )
-    if not fresh.ready:
-        share = f"{100 * fresh.known // max(1, fresh.total)} %"
-        text = (
-            f"{rendering.number(fresh.known)} of {rendering.number(fresh.total)} submissions are"
-            " read; lists are not complete before."
-        )
-        found.append(Banner(kind="plain", title=f"The index is loading, {share}.", text=text))
-    return found
-
-
-def _drifted(lacking: Sequence[Lacking]) -> list[Banner]:
-    """What leads will die of, before they do; the rest leads flow without."""
-    needed = [each for each in lacking if each.needed]
-    if not needed:
-        return []
-    named = [_lacked(each) for each in needed[:SHOWN]] + (
-        [f"and {len(needed) - SHOWN} more"] if len(needed) > SHOWN else []
+        title = "an existing open lead of the same person was labelled"
+        parts.append(BalancePart("labelled", labelled, "labelled", delivered_url, title))
+    waiting_url = states_url(*working)
+    parts.append(
+        BalancePart("waiting", sum(working.values()), "waiting", waiting_url, title=waiting)
     )
-    text = (
-        f"{', '.join(named)}. New leads that need it will fail; `leadline check` says what to mend."
-    )
-    return [Banner(kind="warn", title="Not in the Pipedrive account:", text=text)]
+    for state in (State.DEAD, State.QUARANTINED, State.IGNORED, State.DISCARDED):
+        parts.append(BalancePart(state.value, count[state], state.value, states_url(state)))
+    if erased := count[State.ERASED]:
+        parts.append(BalancePart("erased", erased, "erased", states_url(State.ERASED)))
+    return parts
 
 
-def _lacked(each: Lacking) -> str:
-    what = f"{each.kind} “{each.name}”" if each.name else each.message
-    return f"{what} ({', '.join(each.sources)})" if each.sources else what
+def _facts(overview: Overview) -> list[StatusFact]:
+    facts: list[StatusFact] = []
+    if overview.tokens.leads is not None:
+        leads = overview.tokens.leads
+        text = f"API tokens for about {rendering.estimate(leads)} more leads today"
+        kind = "warn" if leads < FEW_LEADS_LEFT else ""
+        left = rendering.number(overview.tokens.left or 0)
+        title = f"{left} API tokens left today; a new lead takes {LEAD_TOKENS}"
+        facts.append(StatusFact(text, kind, title))
+    if "redis" not in overview.degraded:
+        if overview.workers:
+            text = f"{rendering.plural(overview.workers, 'worker')} running"
+        else:
+            text = "No workers running"
+        kind = "" if overview.workers else "bad"
+        facts.append(StatusFact(text, kind, "by their reports of the last minute"))
+    return facts
 
 
-def _paused(now: Overview) -> Banner:
-    assert now.paused is not None
-    # Who gives no reason gets the word itself as one.
-    reason = now.paused.reason.rstrip(".") if now.paused.reason != "paused" else ""
+def _banners(
+    overview: Overview,
+    freshness: Freshness,
+    last_worker_at: str | None,
+    drift: AccountDrift | None,
+) -> list[Banner]:
+    redis_down = "redis" in overview.degraded
+    banners = [
+        _redis_banner(overview) if redis_down else _spool_banner(overview),
+        _paused_banner(overview, overview.paused) if overview.paused else None,
+        _workers_banner(last_worker_at) if not overview.workers and not redis_down else None,
+        _newer_records_banner() if "newer-records" in overview.degraded else None,
+        _duplicates_banner(overview.doubles) if overview.doubles else None,
+        _loading_banner(freshness) if not freshness.ready else None,
+        _drift_banner(drift) if drift else None,
+    ]
+    return [banner for banner in banners if banner]
+
+
+def _redis_banner(overview: Overview) -> Banner:
+    sentences = ["New leads are saved on this machine and will be processed when it returns."]
+    if overview.spool:
+        sentences.append(f"{rendering.plural(overview.spool, 'submission')} saved so far.")
+    if overview.as_of:
+        as_of = rendering.clock(overview.as_of, datetime.now(UTC))
+        sentences.append(f"Figures below are from {as_of} UTC.")
+    return Banner(kind="bad", title="Redis is down.", text=" ".join(sentences))
+
+
+def _spool_banner(overview: Overview) -> Banner | None:
+    if not overview.spool:
+        return None
     return Banner(
         kind="warn",
-        title="Delivery is paused:" if reason else "Delivery is paused.",
-        text=f"{reason}." if reason else "",
-        since=now.paused.since or None,
-        until=now.paused.until,
-        action=Act("/ops/resume", "Resume"),
+        title=f"{rendering.plural(overview.spool, 'submission')} saved on this machine.",
+        text="They came in while Redis was down and are being moved to Redis.",
     )
+
+
+def _paused_banner(overview: Overview, paused: Paused) -> Banner:
+    """An operator's pause has no end; a gate that Pipedrive's answers closed has one."""
+    if paused.until is None:
+        # Whoever gives no reason gets the word itself as one.
+        reason = paused.reason.rstrip(".") if paused.reason != "paused" else ""
+        return Banner(
+            kind="warn",
+            title="Delivery is paused:" if reason else "Delivery is paused.",
+            text=f"{reason}." if reason else "",
+            since=paused.since or None,
+            action=BannerAction("/ops/resume", "Resume"),
+        )
+    waiting = sum(overview.states.get(state, 0) for state in WORKING)
+    waits = f"{rendering.plural(waiting, 'lead is', 'leads are')} waiting; nothing is lost."
+    title, text, next_label = GATE_TEXTS.get(paused.reason, GATE_TEXTS["limit"])
+    return Banner(
+        kind="warn",
+        title=title,
+        text=" ".join([*([text] if text else []), *([waits] if waiting else [])]),
+        since=paused.since or None,
+        next_label=next_label,
+        next_at=paused.until,
+        action=BannerAction("/ops/resume", "Try now"),
+    )
+
+
+# Title, text and label of the next try, by why the workers stopped delivering (see `worker.fate`).
+GATE_TEXTS = {
+    "outage": ("Pipedrive isn't responding.", "", "Next check"),
+    "budget": ("Today's API tokens are used up.", "", "Next try"),
+    "limit": ("Pipedrive's rate limit is reached.", "", "Next try"),
+    "credentials": (
+        "Pipedrive rejected the credentials:",
+        "set a new `PIPEDRIVE_API_TOKEN`, or `PIPEDRIVE_REFRESH_TOKEN` for an app.",
+        "Next try",
+    ),
+    "blocked": (
+        "Pipedrive is blocking this account's calls.",
+        "Stop other programs that exceed the account's limits.",
+        "Next try",
+    ),
+}
+
+
+def _workers_banner(last_worker_at: str | None) -> Banner:
+    return Banner(
+        kind="bad",
+        title="No workers running.",
+        text="New leads are accepted and wait.",
+        last_seen_at=last_worker_at,
+        command="leadline work",
+    )
+
+
+def _newer_records_banner() -> Banner:
+    return Banner(
+        kind="warn",
+        title="Some leads wait for a newer worker.",
+        text="A newer release of Leadline accepted them: update the workers.",
+    )
+
+
+def _duplicates_banner(count: int) -> Banner:
+    return Banner(
+        kind="bad",
+        title=f"{rendering.plural(count, 'lead was', 'leads were')} created twice in Pipedrive.",
+        text="The worker's log lists them. Merge them in Pipedrive by hand.",
+    )
+
+
+def _loading_banner(freshness: Freshness) -> Banner:
+    percent = 100 * freshness.known // max(1, freshness.total)
+    loaded, total = rendering.number(freshness.known), rendering.number(freshness.total)
+    return Banner(
+        kind="plain",
+        title=f"Leads are loading: {percent}%.",
+        text=f"{loaded} of {total} are loaded; lists are incomplete until then.",
+    )
+
+
+def _drift_banner(drift: AccountDrift) -> Banner | None:
+    """What new leads will fail on. What is missing but not needed is left to `leadline check`."""
+    needed = [item for item in drift.items if item.needed]
+    if not needed:
+        return None
+    names = [describe_missing(item) for item in needed[:MAX_MISSING_NAMES]]
+    if len(needed) > MAX_MISSING_NAMES:
+        names.append(f"and {len(needed) - MAX_MISSING_NAMES} more")
+    it = "it" if len(needed) == 1 else "them"
+    text = f"{', '.join(names)}. Leads that need {it} will fail"
+    return Banner(
+        kind="warn",
+        title="Missing in Pipedrive:",
+        text=f"{text}; `leadline check` says how to fix {it}.",
+        checked_at=drift.at,
+    )
+
+
+def describe_missing(item: DriftItem) -> str:
+    """`label “Webinar” (needed by webinar)`."""
+    name = f"{item.kind} “{item.name}”" if item.name else item.message
+    return f"{name} (needed by {', '.join(item.sources)})" if item.sources else name

@@ -1,6 +1,4 @@
-"""The console's addresses: a list's filter, page and open lead are all in them, so that a link
-shows what its sender saw.
-"""
+"""The console's URLs: filter, page and open lead are all in them, so a link shows what was seen."""
 
 from __future__ import annotations
 
@@ -9,26 +7,29 @@ from urllib.parse import quote, urlencode
 
 from msgspec import Struct, structs
 
-from service.ops.queries import Filter
+from service.ops.filters import Filter
 from service.ops.schemas import CauseCard
 from worker.contract import WORKING, State
 
-HOME = "/ops"
-LIST = "/ops/leads"
-FLAGS = ("reveal", "edit", "tab")
-"""What of an address says how one lead is shown."""
+HOME_URL = "/ops"
+LEADS_URL = "/ops/leads"
+AUDIT_URL = "/ops/audit"
+BULK_URL = "/ops/bulk"
+SIGN_IN_URL = "/ops/sign-in"
 
-WAY = ",".join(sorted(WORKING))
-"""The states of what is on its way."""
+# Characters of a URL to go back to.
+MAX_URL_CHARS = 4000
 
-TOUCHABLE = f"{State.DEAD},{State.QUARANTINED}"
-"""The states that a person can move a submission out of."""
+# Query parameters that a redirect drops: the last flash message, and what it took to edit a lead.
+ONE_TIME_PARAMETERS = ("done", "of", "reveal", "edit")
+
+# Filter values that stand for several states.
+IN_PROGRESS = ",".join(sorted(WORKING))
+ACTIONABLE = f"{State.DEAD},{State.QUARANTINED}"
 
 
-class Place(Struct, frozen=True, kw_only=True):
-    """Where on the console: the list by its filter and cursor, and the lead that is open beside
-    it.
-    """
+class ListLocation(Struct, frozen=True, kw_only=True):
+    """A place in the list of leads: filter and cursor, and the lead open beside it with its tab."""
 
     filter: Filter = Filter()
     cursor: str | None = None
@@ -36,8 +37,8 @@ class Place(Struct, frozen=True, kw_only=True):
     tab: str | None = None
 
     @classmethod
-    def read(cls, parameters: Mapping[str, str], id: str | None = None) -> Place:
-        """Raises `FilterError`."""
+    def parse(cls, parameters: Mapping[str, str], id: str | None = None) -> ListLocation:
+        """From query parameters. Raises `FilterError`."""
         return cls(
             filter=Filter.parse(parameters),
             cursor=parameters.get("cursor") or None,
@@ -46,82 +47,78 @@ class Place(Struct, frozen=True, kw_only=True):
         )
 
     @property
-    def list(self) -> str:
+    def list_url(self) -> str:
         """The list without an open lead."""
-        return _with(LIST, self.filter.parameters() | self._cursor())
+        return _url(LEADS_URL, self._parameters())
 
-    @property
-    def lead(self) -> str:
-        """The open lead beside the list; the list where none is open."""
-        return self.opened(self.id) if self.id else self.list
-
-    def opened(self, id: str, **flags: str) -> str:
+    def lead_url(self, id: str, **flags: str) -> str:
+        """The list with lead `id` open beside it; `flags` are `reveal` and `edit`."""
         tab = {"tab": self.tab} if self.tab else {}
-        return _with(f"{LIST}/{quote(id)}", self.filter.parameters() | self._cursor() | tab | flags)
+        return _url(f"{LEADS_URL}/{quote(id)}", self._parameters() | tab | flags)
 
-    def on_tab(self, name: str, **flags: str) -> str:
-        return structs.replace(self, tab=name).opened(self.id or "", **flags)
+    def tab_url(self, tab: str, **flags: str) -> str:
+        return structs.replace(self, tab=tab).lead_url(self.id or "", **flags)
 
-    def without(self, name: str) -> str:
-        """The list with one filter dropped, from its beginning."""
-        return _with(
-            LIST, {key: value for key, value in self.filter.parameters().items() if key != name}
-        )
+    def url_without(self, name: str) -> str:
+        """The first page of the list with one filter removed."""
+        parameters = self.filter.parameters()
+        return _url(LEADS_URL, {key: value for key, value in parameters.items() if key != name})
 
-    def from_(self, cursor: str | None) -> str:
-        return structs.replace(self, cursor=cursor).list
+    def url_at(self, cursor: str | None) -> str:
+        return structs.replace(self, cursor=cursor).list_url
 
-    def export(self, kind: str) -> str:
-        return _with(f"/ops/api/export.{kind}", self.filter.parameters())
+    def export_url(self, kind: str) -> str:
+        return _url(f"/ops/api/export.{kind}", self.filter.parameters())
 
-    def bulk(self, action: str) -> str:
-        return _with(
-            "/ops/bulk", {"action": action} | self.filter.parameters() | {"back": self.list}
-        )
+    def bulk_url(self, action: str) -> str:
+        parameters = {"action": action} | self.filter.parameters() | {"back": self.list_url}
+        return _url(BULK_URL, parameters)
 
-    def _cursor(self) -> dict[str, str]:
-        return {"cursor": self.cursor} if self.cursor else {}
-
-
-def list_of(cause: CauseCard, source: str | None = None) -> str:
-    """The leads of a cause."""
-    return Place(filter=Filter(state=State.DEAD, cause=cause.id, source=source)).list
+    def _parameters(self) -> dict[str, str]:
+        cursor = {"cursor": self.cursor} if self.cursor else {}
+        return self.filter.parameters() | cursor
 
 
-def bulk_of(action: str, cause: CauseCard) -> str:
-    return _with(
-        "/ops/bulk", {"action": action, "state": State.DEAD.value, "cause": cause.id, "back": HOME}
-    )
+def states_url(*states: State) -> str:
+    """The leads in any of `states`."""
+    return ListLocation(filter=Filter(state=",".join(states))).list_url
 
 
-def ours(address: str | None) -> str | None:
-    """An address to go back to, if it is a page of the console; None for any other, wherever it
-    leads.
-    """
-    if (
-        not address
-        or len(address) > 4000
-        or not address.isprintable()
-        or "\\" in address
-        or "//" in address.split("?")[0]
-    ):
+def cause_leads_url(cause: CauseCard, source: str | None = None) -> str:
+    """The dead letters of a cause."""
+    dead = Filter(state=State.DEAD.value, cause=cause.id, source=source)
+    return ListLocation(filter=dead).list_url
+
+
+def cause_bulk_url(action: str, cause: CauseCard) -> str:
+    parameters = {"action": action, "state": State.DEAD.value, "cause": cause.id, "back": HOME_URL}
+    return _url(BULK_URL, parameters)
+
+
+def safe_back_url(url: str | None) -> str | None:
+    """`url` if it is one of the console's own, else None: no form may redirect to another site."""
+    if not url or len(url) > MAX_URL_CHARS or not url.isprintable() or "\\" in url:
         return None
-    path = address.split("?")[0].split("#")[0]
-    return address if path == HOME or (path.startswith(HOME + "/") and ".." not in path) else None
+    path = url.split("?")[0].split("#")[0]
+    if "//" in path or ".." in path:
+        return None
+    return url if path == HOME_URL or path.startswith(HOME_URL + "/") else None
 
 
-def told(address: str, **said: str) -> str:
-    """The address with what has just been done, for the next page to say; what was said before is
-    taken off.
+def with_flash(url: str, **flash: str) -> str:
+    """`url` with the message that the next page shows: `done`, a key of `page.MESSAGES`, and `of`.
+
+    A message of an earlier action is removed.
     """
-    path, _, query = address.partition("?")
-    kept = [
+    path, _, query = url.partition("?")
+    parts = [
         part
         for part in query.split("&")
-        if part and part.split("=")[0] not in ("done", "of", *FLAGS[:2])
+        if part and part.split("=")[0] not in ONE_TIME_PARAMETERS
     ]
-    return path + "?" + "&".join([*kept, urlencode(said)])
+    query = "&".join([*parts, urlencode(flash)] if flash else parts)
+    return f"{path}?{query}" if query else path
 
 
-def _with(path: str, parameters: Mapping[str, str]) -> str:
+def _url(path: str, parameters: Mapping[str, str]) -> str:
     return f"{path}?{urlencode(parameters)}" if parameters else path

@@ -33,10 +33,14 @@ class Adapter(Struct, frozen=True, kw_only=True):
     """A product: how its payload is read and what it expects of us. All functions are pure.
 
     `read` raises Unreadable. `verify` is in force where a source has no scheme of its own; `scheme`
-    is a check that no configuration can say (then `verify.scheme` is None). `parks`: what has
-    nobody to contact is accepted and parked, because a 4xx would make the product drop it. `reply`
-    is the status that the product counts as success, `answer` the whole answer where it asks for
-    one of its own. `handshake` answers a GET. `records` is set where events tell ids alone.
+    is a check that no configuration can say (then `verify.scheme` is None). `reply` is the status
+    that the product counts as success, `response` the whole response where it asks for one of its
+    own. `handshake` answers a GET. `record_api` is set where events carry ids only.
+
+    `rejects_unreachable`: a post without anybody to contact gets a 422, because whoever sent it can
+    correct it. Products would drop the event, so theirs is accepted and becomes a dead letter.
+    `sent_by_people`: a person waits for a call, so these leads are delivered first.
+    `error_member`: the member of a JSON error in which the product shows `detail` to its users.
     """
 
     name: str
@@ -44,11 +48,13 @@ class Adapter(Struct, frozen=True, kw_only=True):
     verify: VerifySettings = VerifySettings(scheme="none")
     scheme: Scheme | None = None
     rate: Rate | None = None
-    parks: bool = True
+    rejects_unreachable: bool = False
+    sent_by_people: bool = False
+    error_member: str | None = None
     reply: int = 202
-    answer: CustomResponse | None = None
+    response: CustomResponse | None = None
     handshake: Callable[[InboundRequest, Source], NormalizationResult] | None = None
-    records: RecordApi | None = None
+    record_api: RecordApi | None = None
 
     @property
     def has_scheme(self) -> bool:

@@ -26,7 +26,7 @@ from service.sources.adapters.questions import (
 )
 from service.sources.payload.event import ParsedEvent
 from service.sources.schema import VerifySettings
-from worker.lead.templates import UTM
+from worker.lead.templates import UTM_PARTS
 
 ROOT = "payload"
 LEADS = ("invitee.created", "routing_form_submission.created")
@@ -36,9 +36,9 @@ WORDS = FieldMap(
         "text_reminder_number": "phone",
         "created_at": "occurred_at", "scheduled_event.name": "form_name",
         "scheduled_event.event_type": "form_id",
-        **{f"tracking.utm_{part}": f"utm_{part}" for part in UTM},
+        **{f"tracking.utm_{part}": f"utm_{part}" for part in UTM_PARTS},
     },
-    left_out=(
+    ignored=(
         "questions_and_answers", "uri", "event", "updated_at", "new_invitee", "rescheduled",
         "status", "no_show",
         "reconfirmation", "scheduled_event.event_memberships", "scheduled_event.event_guests",
@@ -76,7 +76,7 @@ ADAPTER = Adapter(
     verify=VerifySettings(
         scheme="hmac",
         header="Calendly-Webhook-Signature",
-        listed="t=,v1=",
+        list_prefixes="t=,v1=",
         signed="{timestamp}.{body}",
         tolerance=180.0,
     ),

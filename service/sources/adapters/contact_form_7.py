@@ -31,7 +31,7 @@ def event(top: Table) -> ParsedEvent | None:
         top,
         _questions(top),
         at=(),
-        known=drop_empty(
+        lead_fields=drop_empty(
             page_url=text_at(top, "_url"),
             form_id=text_at(top, _INTERNAL),
             occurred_at=join_parts(text_at(top, "_date"), text_at(top, "_time")),

@@ -22,7 +22,7 @@ from service.sources.adapters.questions import (
 )
 from service.sources.payload.event import ParsedEvent
 from service.sources.payload.tree import Tree
-from service.sources.payload.unwrap import nested
+from service.sources.payload.unwrap import nest_brackets
 
 FIELDS = {"email": "email", "tel": "phone", "acceptance": "consent"}
 """Types of field that say what they ask for."""
@@ -30,7 +30,7 @@ BOOKKEEPING = frozenset({"User Agent", "Remote IP", "Powered by", "Date", "Time"
 
 
 def event(top: Table) -> ParsedEvent | None:
-    tree = nested(top)
+    tree = nest_brackets(top)
     fields = object_at(tree, "fields")
     if not any(isinstance(field, dict) for field in fields.values()):
         return _flattened(top)
@@ -38,7 +38,7 @@ def event(top: Table) -> ParsedEvent | None:
         tree,
         _questions(fields),
         at=("fields",),
-        known=drop_empty(
+        lead_fields=drop_empty(
             form_id=text_at(tree, "form", "id"),
             form_name=text_at(tree, "form", "name"),
             page_url=text_at(tree, "meta", "page_url", "value"),
@@ -56,7 +56,7 @@ def _questions(fields: Table) -> Iterator[FormQuestion]:
             key=key,
             title=text_at(field, "title"),
             value=_value(field),
-            field=FIELDS.get(kind or ""),
+            lead_field=FIELDS.get(kind or ""),
         )
 
 
@@ -73,7 +73,7 @@ def _flattened(top: Table) -> ParsedEvent:
             if key not in BOOKKEEPING
         ),
         at=(),
-        known=drop_empty(occurred_at=join_parts(text_at(top, "Date"), text_at(top, "Time"))),
+        lead_fields=drop_empty(occurred_at=join_parts(text_at(top, "Date"), text_at(top, "Time"))),
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from service.sources.adapters.base import Adapter
-from service.sources.payload.decode import decode
+from service.sources.payload.decode import decode_body
 from service.sources.payload.event import ParsedEvent
-from service.sources.payload.unwrap import events
+from service.sources.payload.unwrap import parse_events
 from service.sources.request import InboundRequest
 from service.sources.schema import Rate, Source
 
@@ -15,7 +15,16 @@ from service.sources.schema import Rate, Source
 def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
     """The form's fields as they stand; the Referer is its page, unless a field says so."""
     page = request.header("referer")
-    return [msgspec.structs.replace(event, page=page) for event in events(decode(request), source)]
+    return [
+        msgspec.structs.replace(event, referer=page)
+        for event in parse_events(decode_body(request), source)
+    ]
 
 
-ADAPTER = Adapter(name="form", read=read, rate=Rate(count=60, seconds=60.0), parks=False)
+ADAPTER = Adapter(
+    name="form",
+    read=read,
+    rate=Rate(count=60, seconds=60.0),
+    rejects_unreachable=True,
+    sent_by_people=True,
+)

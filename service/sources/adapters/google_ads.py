@@ -23,7 +23,7 @@ from service.sources.adapters.questions import (
     text_at,
     with_fields,
 )
-from service.sources.fields.values import truth
+from service.sources.fields.values import parse_bool
 from service.sources.payload.event import ParsedEvent
 from service.sources.request import CustomResponse
 from service.sources.schema import VerifySettings
@@ -37,7 +37,7 @@ COLUMNS = {
 """Google's own questions by their column ids; the others are the advertiser's."""
 WORDS = FieldMap(
     fields={"gcl_id": "click_ids.gclid", "form_id": "form_id", "lead_submit_time": "occurred_at"},
-    left_out=("user_column_data", "google_key", "lead_id", "api_version", "is_test"),
+    ignored=("user_column_data", "google_key", "lead_id", "api_version", "is_test"),
 )
 
 
@@ -48,9 +48,9 @@ def event(top: Table) -> ParsedEvent | None:
         top,
         _questions(top),
         at=("user_column_data",),
-        known=drop_empty(event_id=text_at(top, "lead_id")),
+        lead_fields=drop_empty(event_id=text_at(top, "lead_id")),
         event_id=text_at(top, "lead_id"),
-        is_test=truth(top.get("is_test")) is True,
+        is_test=parse_bool(top.get("is_test")) is True,
     )
     return with_fields(payload, extract_fields(top, WORDS))
 
@@ -62,7 +62,7 @@ def _questions(top: Table) -> Iterator[FormQuestion]:
             key=key or str(number),
             title=text_at(column, "column_name"),
             value=column.get("string_value"),
-            field=COLUMNS.get(key or "") if not object_at(column, "string_value") else None,
+            lead_field=COLUMNS.get(key or "") if not object_at(column, "string_value") else None,
         )
 
 
@@ -70,5 +70,7 @@ ADAPTER = Adapter(
     name="google-ads",
     read=body_reader(event),
     verify=VerifySettings(scheme="token", field="google_key"),
-    answer=CustomResponse(status=200, body={}),
+    response=CustomResponse(status=200, body={}),
+    # Google shows `message` to the advertiser who presses "Send test data".
+    error_member="message",
 )

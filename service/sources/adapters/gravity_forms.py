@@ -20,7 +20,7 @@ from service.sources.adapters.questions import (
     event_from_questions,
     text_at,
 )
-from service.sources.fields.values import email
+from service.sources.fields.values import parse_email
 from service.sources.payload.event import ParsedEvent
 from service.sources.request import Outcome
 
@@ -40,14 +40,14 @@ def event(top: Table) -> ParsedEvent | None:
         top,
         _questions(top),
         at=(),
-        known=drop_empty(
+        lead_fields=drop_empty(
             form_id=text_at(top, "form_id"),
             page_url=text_at(top, "source_url"),
             occurred_at=text_at(top, "date_created"),
         ),
         event_id=text_at(top, "id"),
         outcome=Outcome.SPAM if is_spam else None,
-        why="the site marked the entry as spam" if is_spam else None,
+        reason="the site marked the entry as spam" if is_spam else None,
     )
 
 
@@ -55,7 +55,7 @@ def _questions(top: Table) -> Iterator[FormQuestion]:
     own = _only_address(top)
     for key, value in top.items():
         if key not in BOOKKEEPING:
-            yield FormQuestion(key=key, value=value, field="email" if key == own else None)
+            yield FormQuestion(key=key, value=value, lead_field="email" if key == own else None)
 
 
 def _only_address(top: Table) -> str | None:
@@ -63,7 +63,7 @@ def _only_address(top: Table) -> str | None:
     found = [
         key
         for key, value in top.items()
-        if _NUMBERED.fullmatch(key) and isinstance(value, str) and email(value)
+        if _NUMBERED.fullmatch(key) and isinstance(value, str) and parse_email(value)
     ]
     return found[0] if len(found) == 1 else None
 

@@ -33,22 +33,22 @@ from service.sources.adapters.questions import (
     to_iso_time,
     with_fields,
 )
-from service.sources.payload.decode import decode
+from service.sources.payload.decode import decode_body
 from service.sources.payload.event import ParsedEvent
 from service.sources.payload.tree import Tree, UnreadableBody
-from service.sources.payload.unwrap import events
+from service.sources.payload.unwrap import parse_events
 from service.sources.request import InboundRequest
 from service.sources.schema import Source, SourceSecret, VerifySettings
-from service.sources.spam import unix_seconds
+from service.sources.spam import parse_unix_time
 from service.sources.verification.common import (
     VERIFIED,
     Verification,
     any_equal,
-    header,
-    read_hex,
+    decode_hex,
+    header_value,
     rejected,
 )
-from service.sources.verification.hmac import signature, signed_bytes
+from service.sources.verification.hmac import build_signed_bytes, verify_hmac
 
 PROPERTIES = {
     "email": "email", "firstname": "first_name", "lastname": "last_name", "phone": "phone",
@@ -65,11 +65,11 @@ counters.
 """
 CONTACT = FieldMap(
     fields={"createdAt": "occurred_at"},
-    left_out=("properties", "form-submissions", "identity-profiles", "list-memberships",
+    ignored=("properties", "form-submissions", "identity-profiles", "list-memberships",
     "merge-audits", "merged-vids",
               "associated-company", "associated-owner", "is-contact", "updatedAt", "archived", "id", "canonical-vid"),
 )  # fmt: skip
-EVENT = FieldMap(fields={"occurredAt": "occurred_at"}, left_out=("eventId", "attemptNumber"))
+EVENT = FieldMap(fields={"occurredAt": "occurred_at"}, ignored=("eventId", "attemptNumber"))
 WANTED = re.compile(r"(?:contact|object)\.(?:creation|propertyChange)")
 CONTACTS = "0-1"
 """The `objectTypeId` of contacts, where the subscription is to objects of any kind."""
@@ -93,24 +93,28 @@ def scheme(
     request: InboundRequest, rules: VerifySettings, secrets: Sequence[SourceSecret], now: float
 ) -> Verification:
     """Version 3 where it is there, else version 1 or 2, which have no timestamp."""
-    if header(request, V3.header or ""):
-        as_seen = signature(request, structs.replace(V3, tolerance=rules.tolerance), secrets, now)
+    if header_value(request, V3.header or ""):
+        as_seen = verify_hmac(request, structs.replace(V3, tolerance=rules.tolerance), secrets, now)
         decoded = structs.replace(
             request, url=_ENCODED.sub(lambda found: unquote(found[0]), request.url or "")
         )
         return (
             as_seen
             if as_seen.ok
-            else signature(decoded, structs.replace(V3, tolerance=rules.tolerance), secrets, now)
+            else verify_hmac(decoded, structs.replace(V3, tolerance=rules.tolerance), secrets, now)
         )
-    given = read_hex(header(request, "X-HubSpot-Signature") or "")
-    templates = SIGNED.get((header(request, "X-HubSpot-Signature-Version") or "").lower() or None)
+    given = decode_hex(header_value(request, "X-HubSpot-Signature") or "")
+    templates = SIGNED.get(
+        (header_value(request, "X-HubSpot-Signature-Version") or "").lower() or None
+    )
     if given is None or templates is None:
         return rejected("the signature is missing")
     # A plain hash can be prolonged by who knows one, but only by bytes that are no UTF-8, which no
     # body here may hold.
     texts = [
-        said for each in templates if (said := signed_bytes(each, request, None, None)) is not None
+        said
+        for each in templates
+        if (said := build_signed_bytes(each, request, None, None)) is not None
     ]
     wanted = [hashlib.sha256(secret.raw + said).digest() for secret in secrets for said in texts]
     if not texts:
@@ -119,7 +123,7 @@ def scheme(
 
 
 def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
-    top = decode(request)
+    top = decode_body(request)
     if not source.read.root:
         if isinstance(top, list) and (not top or _is_subscription(top[0])):
             found = [_subscribed(top, str(number), one) for number, one in enumerate(top)]
@@ -128,7 +132,7 @@ def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
             return [_subscribed(top, None, top)]
         if isinstance(top, dict) and isinstance(top.get("properties"), dict):
             return [contact(top)]
-    return events(top, source)
+    return parse_events(top, source)
 
 
 def _is_subscription(one: Tree) -> bool:
@@ -146,7 +150,7 @@ def _subscribed(top: Tree, place: str | None, one: Tree) -> ParsedEvent:
         return no_lead(top, f"{kind[:60] or 'an event'}: no contact to read", event_id=event_id)
     why = "ids only: the contact is read from HubSpot"
     return event_needing_fetch(
-        top, one, (place,) if place else (), EVENT, record=record, event_id=event_id, why=why
+        top, one, (place,) if place else (), EVENT, record=record, event_id=event_id, reason=why
     )
 
 
@@ -156,14 +160,14 @@ def contact(top: Table) -> ParsedEvent:
     """
     form = max(
         objects_at(top, "form-submissions"),
-        key=lambda one: unix_seconds(text_at(one, "timestamp") or "") or 0.0,
+        key=lambda one: parse_unix_time(text_at(one, "timestamp") or "") or 0.0,
         default={},
     )
     payload = event_from_question_list(
         top,
         _properties(object_at(top, "properties")),
         at=("properties",),
-        known=drop_empty(
+        lead_fields=drop_empty(
             form_id=text_at(form, "form-id"),
             form_name=text_at(form, "title") or text_at(form, "page-title"),
             page_url=text_at(form, "page-url"),
@@ -180,7 +184,7 @@ def _properties(properties: Table) -> Iterator[FormQuestion]:
             yield FormQuestion(
                 key=name,
                 value=value.get("value") if isinstance(value, dict) else value,
-                field=PROPERTIES.get(name),
+                lead_field=PROPERTIES.get(name),
                 whole=True,
             )
 
@@ -208,5 +212,5 @@ ADAPTER = Adapter(
     verify=VerifySettings(signed=V3.signed),
     scheme=scheme,
     reply=200,
-    records=RecordApi(base_url="https://api.hubapi.com", targets=targets, read=read_record),
+    record_api=RecordApi(base_url="https://api.hubapi.com", targets=targets, read=read_record),
 )

@@ -21,7 +21,7 @@ from service.sources.adapters.questions import (
 )
 from service.sources.payload.event import LookupScope, ParsedEvent
 from service.sources.schema import VerifySettings
-from worker.lead.templates import UTM
+from worker.lead.templates import UTM_PARTS
 
 AT = ("data", "item")
 CONTACTS = ("contact", "lead", "user")
@@ -41,10 +41,10 @@ WORDS = FieldMap(
         "email": "email", "phone": "phone", "name": "name", "referrer": "referrer",
         "sms_consent": "consent",
         "location.country": "country", "companies.data.0.name": "company",
-        **{f"utm_{part}": f"utm_{part}" for part in UTM},
+        **{f"utm_{part}": f"utm_{part}" for part in UTM_PARTS},
     },
-    guessed=("custom_attributes",),
-    left_out=(
+    matched_by_label=("custom_attributes",),
+    ignored=(
         "type", "workspace_id", "avatar", "social_profiles", "tags", "notes",
         "opted_out_subscription_types",
         "opted_in_subscription_types", "owner_id", "created_at", "updated_at", "signed_up_at",
@@ -65,8 +65,8 @@ def event(top: Table) -> ParsedEvent | None:
         return no_lead(top, f"{topic or 'an event'}: no new contact", event_id=event_id)
     return ParsedEvent(
         scopes=[LookupScope(AT, item), LookupScope((), top)],
-        leaves=list(extract_fields(item, WORDS, AT)),
-        known=drop_empty(occurred_at=to_iso_time(top.get("created_at"))),
+        fields=list(extract_fields(item, WORDS, AT)),
+        lead_fields=drop_empty(occurred_at=to_iso_time(top.get("created_at"))),
         event_id=event_id,
     )
 

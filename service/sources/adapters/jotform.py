@@ -21,7 +21,7 @@ from service.sources.adapters.questions import (
 )
 from service.sources.payload.event import ParsedEvent
 from service.sources.payload.tree import Tree, text_of
-from service.sources.payload.unwrap import parsed
+from service.sources.payload.unwrap import parse_embedded_json
 
 RAW = "rawRequest"
 _ASKED = re.compile(r"q[0-9]+_(.+)", re.DOTALL)
@@ -32,14 +32,14 @@ DATE = ("year", "month", "day")
 
 
 def event(top: Table) -> ParsedEvent | None:
-    raw = parsed(top.get(RAW), RAW)
+    raw = parse_embedded_json(top.get(RAW), RAW)
     if not isinstance(raw, dict):
         return None
     return event_from_questions(
         top,
         _questions(raw),
         at=(RAW,),
-        known=drop_empty(
+        lead_fields=drop_empty(
             form_id=text_at(top, "formID"),
             form_name=text_at(top, "formTitle"),
             country=next((value["country"] for value in raw.values() if _is_address(value)), None),
@@ -51,7 +51,7 @@ def event(top: Table) -> ParsedEvent | None:
 def _questions(raw: Table) -> Iterator[FormQuestion]:
     for key, value in raw.items():
         if found := _ASKED.fullmatch(key):
-            yield FormQuestion(key=key, value=_value(value), names=(found[1],), whole=True)
+            yield FormQuestion(key=key, value=_value(value), aliases=(found[1],), whole=True)
         elif (
             isinstance(value, list)
             and value

@@ -40,7 +40,7 @@ from service.sources.verification.common import query_value
 
 CREATED = "CREATED"
 NOTIFIED = FieldMap(
-    fields={"leadGenForm": "form_id", "occurredAt": "occurred_at"}, left_out=("type", "leadAction")
+    fields={"leadGenForm": "form_id", "occurredAt": "occurred_at"}, ignored=("type", "leadAction")
 )
 FIELDS = {
     "FIRST_NAME": "first_name", "LAST_NAME": "last_name", "EMAIL": "email", "WORK_EMAIL": "email",
@@ -50,7 +50,7 @@ FIELDS = {
 }  # fmt: skip
 """LinkedIn's own questions by their `predefinedField`."""
 RECORD = FieldMap(
-    left_out=(
+    ignored=(
         "id",
         "form",
         "formResponse",
@@ -84,7 +84,7 @@ def event(top: Table) -> ParsedEvent | None:
         return no_lead(top, "the response has no id that could be read", event_id=urn)
     why = "ids only: the answers are read from LinkedIn"
     return event_needing_fetch(
-        top, top, (), NOTIFIED, record=response, event_id=f"{urn}:{CREATED}", why=why
+        top, top, (), NOTIFIED, record=response, event_id=f"{urn}:{CREATED}", reason=why
     )
 
 
@@ -98,7 +98,7 @@ def read_record(record: Tree, source: Source) -> ParsedEvent:  # noqa: ARG001 --
         record,
         _questions(record),
         at=("formResponse", "answers"),
-        known=drop_empty(
+        lead_fields=drop_empty(
             form_id=text_at(record, "versionedLeadGenFormUrn") or text_at(record, "form", "id"),
             form_name=text_at(record, "form", "name"),
             occurred_at=to_iso_time(record.get("submittedAt")),
@@ -123,9 +123,9 @@ def _questions(record: Table) -> Iterator[FormQuestion]:
         yield FormQuestion(
             key=key or str(number),
             title=_localized(question.get("question")) or name or kind,
-            names=tuple(one for one in (name, kind) if one),
+            aliases=tuple(one for one in (name, kind) if one),
             value=_value(object_at(answer, "answerDetails"), question),
-            field=FIELDS.get(kind or ""),
+            lead_field=FIELDS.get(kind or ""),
         )
     for hidden in objects_at(record, "form", "hiddenFields"):
         if key := text_at(hidden, "name"):
@@ -168,13 +168,16 @@ def handshake(request: InboundRequest, source: Source) -> NormalizationResult:
     if not source.secrets or not _UUID4.fullmatch(code):
         why = "challengeCode is no type-4 UUID" if source.secrets else "no secret is set"
         return NormalizationResult(
-            outcome=Outcome.REFUSED, status=403, detail="This challenge is not answered.", why=why
+            outcome=Outcome.REFUSED,
+            status=403,
+            detail="This challenge is not answered.",
+            reason=why,
         )
     signed = hmac.digest(source.secrets[0].raw, code.encode(), "sha256").hex()
     return NormalizationResult(
         outcome=Outcome.HANDSHAKE,
         status=200,
-        answer=CustomResponse(200, {"challengeCode": code, "challengeResponse": signed}),
+        response=CustomResponse(200, {"challengeCode": code, "challengeResponse": signed}),
     )
 
 
@@ -188,7 +191,7 @@ ADAPTER = Adapter(
     verify=VerifySettings(scheme="hmac", header="X-LI-Signature", signed="hmacsha256={body}"),
     reply=200,
     handshake=handshake,
-    records=RecordApi(
+    record_api=RecordApi(
         base_url="https://api.linkedin.com/rest",
         targets=targets,
         read=read_record,

@@ -21,16 +21,16 @@ from service.sources.adapters.questions import (
     text_at,
 )
 from service.sources.payload.event import ParsedEvent
-from service.sources.payload.unwrap import nested
+from service.sources.payload.unwrap import nest_brackets
 from service.sources.request import CustomResponse, InboundRequest, NormalizationResult, Outcome
 from service.sources.schema import Source
-from service.sources.verification.token import shows_token
+from service.sources.verification.token import has_valid_token
 
 SUBSCRIBE = "subscribe"
 
 
 def event(top: Table) -> ParsedEvent | None:
-    tree = nested(top)
+    tree = nest_brackets(top)
     data, kind, at = object_at(tree, "data"), text_at(tree, "type"), text_at(tree, "fired_at")
     if not data or kind is None:
         return None
@@ -42,7 +42,7 @@ def event(top: Table) -> ParsedEvent | None:
         tree,
         _questions(object_at(data, "merges")),
         at=("data", "merges"),
-        known=drop_empty(
+        lead_fields=drop_empty(
             email=text_at(data, "email"),
             form_id=text_at(data, "list_id"),
             event_id=subscriber,
@@ -58,12 +58,12 @@ def _questions(merges: Table) -> Iterator[FormQuestion]:
 
 def handshake(request: InboundRequest, source: Source) -> NormalizationResult:
     """200 for the look at the URL; with the URL's secret, where the source has one there."""
-    rules = source.check
-    if rules.scheme == "token" and rules.query and not shows_token(request, source):
+    rules = source.verification
+    if rules.scheme == "token" and rules.query and not has_valid_token(request, source):
         return NormalizationResult(
             outcome=Outcome.REFUSED, status=403, detail="The secret is missing or wrong."
         )
-    return NormalizationResult(outcome=Outcome.HANDSHAKE, status=200, answer=CustomResponse(200))
+    return NormalizationResult(outcome=Outcome.HANDSHAKE, status=200, response=CustomResponse(200))
 
 
 ADAPTER = Adapter(name="mailchimp", read=body_reader(event), reply=200, handshake=handshake)

@@ -27,17 +27,17 @@ from service.sources.adapters.questions import (
     text_at,
     with_fields,
 )
-from service.sources.payload.decode import decode
+from service.sources.payload.decode import decode_body
 from service.sources.payload.event import ParsedEvent
 from service.sources.payload.tree import Path, Tree, UnreadableBody, text_of
-from service.sources.payload.unwrap import events
+from service.sources.payload.unwrap import parse_events
 from service.sources.request import CustomResponse, InboundRequest, NormalizationResult, Outcome
 from service.sources.schema import Source, VerifySettings
 from service.sources.verification.common import any_equal, query_value
 
 LEAD = "leadgen"
 NOTIFIED = FieldMap(
-    fields={"form_id": "form_id", "created_time": "occurred_at"}, left_out=("leadgen_id",)
+    fields={"form_id": "form_id", "created_time": "occurred_at"}, ignored=("leadgen_id",)
 )
 FIELDS = {
     "email": "email", "work_email": "email", "phone_number": "phone", "work_phone_number": "phone",
@@ -49,7 +49,7 @@ FIELDS = {
 """Meta's own questions; the others are named by whoever made the form."""
 RECORD = FieldMap(
     fields={"form_id": "form_id", "created_time": "occurred_at"},
-    left_out=("id", "field_data", "custom_disclaimer_responses", "is_organic"),
+    ignored=("id", "field_data", "custom_disclaimer_responses", "is_organic"),
 )
 BASIC = "id,created_time,form_id,field_data,custom_disclaimer_responses,is_organic,platform"
 OF_ADS = "ad_id,ad_name,adset_id,adset_name,campaign_id,campaign_name"
@@ -60,9 +60,9 @@ TEST_ANSWER = "<test lead: dummy data for"
 
 def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
     """One event for each lead; a request without any is one event that makes none."""
-    top = decode(request)
+    top = decode_body(request)
     if source.read.root or not isinstance(top, dict) or "entry" not in top:
-        return events(top, source)
+        return parse_events(top, source)
     found = check_batch_size(
         [lead for path, change in _changes(top) if (lead := _notified(top, path, change))]
     )
@@ -92,7 +92,7 @@ def _notified(top: Table, path: Path, change: Table) -> ParsedEvent | None:
         NOTIFIED,
         record=lead,
         event_id=lead,
-        why="ids only: the lead is read from Meta",
+        reason="ids only: the lead is read from Meta",
     )
 
 
@@ -110,12 +110,12 @@ def _questions(record: Table) -> Iterator[FormQuestion]:
     for number, one in enumerate(objects_at(record, "field_data")):
         name, values = text_at(one, "name") or str(number), one.get("values")
         value = values[0] if isinstance(values, list) and len(values) == 1 else values
-        yield FormQuestion(key=name, value=value, field=FIELDS.get(name))
+        yield FormQuestion(key=name, value=value, lead_field=FIELDS.get(name))
     for number, box in enumerate(objects_at(record, "custom_disclaimer_responses")):
         yield FormQuestion(
             key=text_at(box, "checkbox_key") or f"disclaimer {number}",
             value=box.get("is_checked"),
-            field="consent",
+            lead_field="consent",
         )
 
 
@@ -149,12 +149,12 @@ def handshake(request: InboundRequest, source: Source) -> NormalizationResult:
             outcome=Outcome.REFUSED,
             status=403,
             detail="The verify token is missing or wrong.",
-            why=why,
+            reason=why,
         )
     return NormalizationResult(
         outcome=Outcome.HANDSHAKE,
         status=200,
-        answer=CustomResponse(200, challenge.decode("utf-8", "replace"), "text/plain"),
+        response=CustomResponse(200, challenge.decode("utf-8", "replace"), "text/plain"),
     )
 
 
@@ -171,7 +171,7 @@ ADAPTER = Adapter(
     verify=VerifySettings(scheme="hmac", header="X-Hub-Signature-256", prefix="sha256="),
     reply=200,
     handshake=handshake,
-    records=RecordApi(
+    record_api=RecordApi(
         base_url="https://graph.facebook.com/v23.0", targets=targets, read=read_record
     ),
 )

@@ -41,7 +41,7 @@ def event(top: Table) -> ParsedEvent | None:
         top,
         _questions(top, data),
         at=("data",),
-        known=drop_empty(
+        lead_fields=drop_empty(
             form_id=text_at(top, "form_id"),
             form_name=text_at(top, "form_name"),
             page_url=text_at(data, "referrer") or text_at(top, "site_url"),

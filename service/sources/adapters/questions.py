@@ -11,14 +11,14 @@ from typing import Any
 
 from msgspec import Struct, field, structs
 
-from service.sources.fields.values import short
-from service.sources.payload.decode import decode
+from service.sources.fields.values import parse_short_text
+from service.sources.payload.decode import decode_body
 from service.sources.payload.event import LookupScope, ParsedEvent, PayloadField
-from service.sources.payload.tree import Path, Tree, UnreadableBody, leaves, text_of
-from service.sources.payload.unwrap import events, put, unwrap
+from service.sources.payload.tree import Path, Tree, UnreadableBody, text_of, walk_leaves
+from service.sources.payload.unwrap import parse_events, replace_at, unwrap
 from service.sources.request import InboundRequest, Outcome
 from service.sources.schema import Source
-from service.sources.spam import unix_seconds
+from service.sources.spam import parse_unix_time
 
 Table = dict[str, Tree]
 
@@ -34,25 +34,25 @@ class FormQuestion(Struct, frozen=True, kw_only=True):
     key: str
     value: Tree
     title: str | None = None
-    names: tuple[str, ...] = ()
-    field: str | None = None
+    aliases: tuple[str, ...] = ()
+    lead_field: str | None = None
     whole: bool = False
 
     def leaves(self, at: Path) -> Iterator[PayloadField]:
         """The question as one leaf; an object or a list of objects as one for each value in it."""
         label = self.title or self.key
-        if self.whole or self.field or not isinstance(self.value, dict | list):
+        if self.whole or self.lead_field or not isinstance(self.value, dict | list):
             parts: Iterable[tuple[Path, Tree]] = [((), self.value)]
         else:
-            parts = leaves(self.value)
+            parts = walk_leaves(self.value)
         for path, value in parts:
             yield PayloadField(
                 path=(*at, self.key, *path),
-                steps=(label, *path),
+                name_path=(label, *path),
                 value=value,
-                field=self.field,
+                lead_field=self.lead_field,
                 title=None if path else self.title,
-                also=() if path else (*self.names, *([self.key] if self.title else [])),
+                aliases=() if path else (*self.aliases, *([self.key] if self.title else [])),
             )
 
 
@@ -66,10 +66,10 @@ def body_reader(
     """
 
     def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
-        tree = decode(request)
+        tree = decode_body(request)
         top = unwrap(tree, source.read)
         own = event(top) if isinstance(top, dict) and source.read.root is None else None
-        return [own] if own else events(tree, source)
+        return [own] if own else parse_events(tree, source)
 
     return read
 
@@ -85,20 +85,20 @@ def event_from_questions(
     known = list(questions)
     names: dict[str, str] = {}
     for one in known:
-        for name in (one.title, *one.names):
+        for name in (one.title, *one.aliases):
             names.setdefault(name or one.key, one.key)
     tree = {one.key: one.value for one in known}
     return ParsedEvent(
         scopes=[LookupScope(at, tree, names), LookupScope((), top)],
-        leaves=[leaf for one in known for leaf in one.leaves(at)],
+        fields=[leaf for one in known for leaf in one.leaves(at)],
         **more,
     )
 
 
-def no_lead(top: Tree, why: str, **more: Any) -> ParsedEvent:
+def no_lead(top: Tree, reason: str, **more: Any) -> ParsedEvent:
     """A genuine event of the product that makes no lead."""
     return ParsedEvent(
-        scopes=[LookupScope((), top)], leaves=[], outcome=Outcome.NO_LEAD, why=why, **more
+        scopes=[LookupScope((), top)], fields=[], outcome=Outcome.NO_LEAD, reason=reason, **more
     )
 
 
@@ -124,7 +124,7 @@ def objects_at(tree: Tree, *path: str) -> list[Table]:
 def text_at(tree: Tree, *path: str) -> str | None:
     """The one line of text at some keys; None for objects and lists, and for nothing."""
     found = value_at(tree, *path)
-    return short(found) if isinstance(found, str) else None
+    return parse_short_text(found) if isinstance(found, str) else None
 
 
 def join_parts(*parts: str | None) -> str | None:
@@ -155,17 +155,17 @@ class FieldMap(Struct, frozen=True, kw_only=True):
     """
 
     fields: Mapping[str, str] = field(default_factory=dict)
-    guessed: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
+    matched_by_label: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
 
 def extract_fields(tree: Tree, words: FieldMap, at: Path = ()) -> Iterator[PayloadField]:
     """The leaves of a tree that stands `at` a path of the payload; the words' paths start at the
     tree.
     """
-    for steps, value in leaves(tree):
+    for steps, value in walk_leaves(tree):
         name = ".".join(steps)
-        if not _below(name, words.left_out):
+        if not _below(name, words.ignored):
             yield _leaf((*at, *steps), name, value, words)
 
 
@@ -176,7 +176,7 @@ def event_from_question_list(
     if it were an object.
     """
     known = list(questions)
-    named = put(top, at, {one.key: one.value for one in known})
+    named = replace_at(top, at, {one.key: one.value for one in known})
     payload = event_from_questions(top, known, at=at, **more)
     return structs.replace(
         payload, scopes=[payload.scopes[0], LookupScope((), named), *payload.scopes[1:]]
@@ -185,23 +185,32 @@ def event_from_question_list(
 
 def with_fields(payload: ParsedEvent, rest: Iterable[PayloadField]) -> ParsedEvent:
     """The event with what the product tells beside its questions."""
-    return structs.replace(payload, leaves=[*payload.leaves, *rest])
+    return structs.replace(payload, fields=[*payload.fields, *rest])
 
 
 def event_needing_fetch(
-    top: Tree, tree: Tree, at: Path, words: FieldMap, *, record: str, event_id: str | None, why: str
+    top: Tree,
+    tree: Tree,
+    at: Path,
+    words: FieldMap,
+    *,
+    record: str,
+    event_id: str | None,
+    reason: str,
 ) -> ParsedEvent:
     """An event that tells only which record to get. `fetch` takes along its id, and what was told
     of the event itself.
     """
     found = list(extract_fields(tree, words, at))
-    own = {leaf.field: text for leaf in found if leaf.field and (text := text_of(leaf.value))}
+    own = {
+        leaf.lead_field: text for leaf in found if leaf.lead_field and (text := text_of(leaf.value))
+    }
     return ParsedEvent(
         scopes=[LookupScope(at, tree), LookupScope((), top)],
-        leaves=found,
+        fields=found,
         event_id=event_id,
         outcome=Outcome.NEEDS_FETCH,
-        why=why,
+        reason=reason,
         fetch=own | {"id": record} | ({"event_id": event_id} if event_id else {}),
     )
 
@@ -220,7 +229,7 @@ def parse_record_id(value: Tree) -> str | None:
 
 def to_iso_time(value: Tree) -> Tree:
     """Unix seconds or milliseconds as ISO 8601 in UTC; anything else as it stands."""
-    seconds = unix_seconds(value) if isinstance(value, str) else None
+    seconds = parse_unix_time(value) if isinstance(value, str) else None
     try:
         return (
             value
@@ -234,10 +243,16 @@ def to_iso_time(value: Tree) -> Tree:
 def _leaf(path: Path, name: str, value: Tree, words: FieldMap) -> PayloadField:
     target = words.fields.get(name)
     value = to_iso_time(value) if target == "occurred_at" else value
-    guessed = next((prefix for prefix in words.guessed if name.startswith(f"{prefix}.")), None)
+    guessed = next(
+        (prefix for prefix in words.matched_by_label if name.startswith(f"{prefix}.")), None
+    )
     label = name.removeprefix(f"{guessed}.") if guessed else name
     return PayloadField(
-        path=path, steps=(label,) if guessed else (), value=value, field=target, title=label
+        path=path,
+        name_path=(label,) if guessed else (),
+        value=value,
+        lead_field=target,
+        title=label,
     )
 
 

@@ -51,8 +51,3 @@ MODULES = (
     webflow,
 )
 ADAPTERS: dict[str, Adapter] = {module.ADAPTER.name: module.ADAPTER for module in MODULES}
-
-
-def parks(adapter: str) -> bool:
-    """Whether what has nobody to contact is accepted and parked, rather than answered with 422."""
-    return ADAPTERS[adapter].parks

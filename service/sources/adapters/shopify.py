@@ -12,7 +12,7 @@ from service.sources.adapters.questions import FieldMap, Table, body_reader, ext
 from service.sources.payload.event import LookupScope, ParsedEvent
 from service.sources.request import InboundRequest
 from service.sources.schema import Source, VerifySettings
-from service.sources.verification.common import header
+from service.sources.verification.common import header_value
 
 LEADS = (
     "customers/create",
@@ -40,9 +40,9 @@ WORDS = FieldMap(
         **{f"customer.{key}": field for key, field in PERSON.items()},
         **{f"{at}.{key}": field for at in ADDRESSES for key, field in ADDRESS.items()},
     },
-    left_out=("admin_graphql_api_id", "updated_at", "line_items", "tax_lines", "shipping_lines", "client_details"),
+    ignored=("admin_graphql_api_id", "updated_at", "line_items", "tax_lines", "shipping_lines", "client_details"),
 )  # fmt: skip
-WORDS_OF_ORDERS = FieldMap(fields={**WORDS.fields, **ORDERS}, left_out=WORDS.left_out)
+WORDS_OF_ORDERS = FieldMap(fields={**WORDS.fields, **ORDERS}, ignored=WORDS.ignored)
 """A customer's `currency` has no amount beside it."""
 
 
@@ -51,14 +51,17 @@ def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
 
 
 def event(top: Table, request: InboundRequest) -> ParsedEvent:
-    topic, event_id = header(request, "X-Shopify-Topic"), header(request, "X-Shopify-Webhook-Id")
-    is_test = (header(request, "X-Shopify-Test") or "").lower() == "true"
+    topic, event_id = (
+        header_value(request, "X-Shopify-Topic"),
+        header_value(request, "X-Shopify-Webhook-Id"),
+    )
+    is_test = (header_value(request, "X-Shopify-Test") or "").lower() == "true"
     if topic is not None and topic not in LEADS:
         return no_lead(top, "its topic makes no lead", event_id=event_id, is_test=is_test)
     words = WORDS if topic is None or topic.startswith("customers/") else WORDS_OF_ORDERS
     return ParsedEvent(
         scopes=[LookupScope((), top)],
-        leaves=list(extract_fields(top, words)),
+        fields=list(extract_fields(top, words)),
         event_id=event_id,
         is_test=is_test,
     )

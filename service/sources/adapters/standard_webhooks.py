@@ -10,12 +10,12 @@ from __future__ import annotations
 from msgspec import structs
 
 from service.sources.adapters.base import Adapter
-from service.sources.payload.decode import decode
+from service.sources.payload.decode import decode_body
 from service.sources.payload.event import ParsedEvent
-from service.sources.payload.unwrap import events
+from service.sources.payload.unwrap import parse_events
 from service.sources.request import InboundRequest
 from service.sources.schema import Source, VerifySettings
-from service.sources.verification.common import header
+from service.sources.verification.common import header_value
 
 ROOT = "data"
 
@@ -27,10 +27,10 @@ def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
         if source.read.root
         else structs.replace(source, read=structs.replace(source.read, root=ROOT))
     )
-    event_id = header(request, "webhook-id") or header(request, "svix-id")
+    event_id = header_value(request, "webhook-id") or header_value(request, "svix-id")
     return [
-        structs.replace(event, event_id=event.numbered(event_id))
-        for event in events(decode(request), rooted)
+        structs.replace(event, event_id=event.number_id(event_id))
+        for event in parse_events(decode_body(request), rooted)
     ]
 
 

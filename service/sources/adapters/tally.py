@@ -46,7 +46,7 @@ def event(top: Table) -> ParsedEvent | None:
         top,
         _questions(objects_at(response, "fields")),
         at=("data", "fields"),
-        known=drop_empty(
+        lead_fields=drop_empty(
             form_id=text_at(response, "formId"),
             form_name=text_at(response, "formName"),
             occurred_at=text_at(response, "createdAt") or text_at(top, "createdAt"),
@@ -65,7 +65,7 @@ def _questions(rows: list[Table]) -> Iterator[FormQuestion]:
             key=key,
             title=_title(row),
             value=_value(row),
-            field=FIELDS.get(text_at(row, "type") or ""),
+            lead_field=FIELDS.get(text_at(row, "type") or ""),
         )
 
 

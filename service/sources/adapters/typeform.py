@@ -46,7 +46,7 @@ def event(top: Table) -> ParsedEvent | None:
         top,
         [*_answers(response), *_hidden(response)],
         at=("form_response", "answers"),
-        known=drop_empty(
+        lead_fields=drop_empty(
             form_id=text_at(response, "form_id"),
             form_name=text_at(response, "definition", "title"),
             occurred_at=text_at(response, "submitted_at"),
@@ -54,7 +54,7 @@ def event(top: Table) -> ParsedEvent | None:
         event_id=event_id,
         is_test=is_test,
         outcome=Outcome.NO_LEAD if is_test else None,
-        why="a test delivery: its event and its submission have one id" if is_test else None,
+        reason="a test delivery: its event and its submission have one id" if is_test else None,
     )
 
 
@@ -72,9 +72,9 @@ def _answers(response: Table) -> Iterator[FormQuestion]:
         yield FormQuestion(
             key=key or str(number),
             title=text_at(definition, "title"),
-            names=(ref,) if ref else (),
+            aliases=(ref,) if ref else (),
             value=_value(answer),
-            field=FIELDS.get(kind),
+            lead_field=FIELDS.get(kind),
         )
 
 

@@ -19,7 +19,7 @@ from service.sources.adapters.questions import (
     text_at,
 )
 from service.sources.payload.event import ParsedEvent
-from service.sources.payload.unwrap import parsed, single
+from service.sources.payload.unwrap import parse_embedded_json, unwrap_single_items
 
 DATA = "data.json"
 BOOKKEEPING = frozenset(
@@ -36,14 +36,14 @@ BOOKKEEPING = frozenset(
 
 
 def event(top: Table) -> ParsedEvent | None:
-    data = single(parsed(top.get(DATA), DATA))
+    data = unwrap_single_items(parse_embedded_json(top.get(DATA), DATA))
     if not isinstance(data, dict):
         return None
     return event_from_questions(
         top,
         _questions(data),
         at=(DATA,),
-        known=drop_empty(
+        lead_fields=drop_empty(
             form_id=text_at(top, "page_id") or text_at(data, "page_uuid"),
             form_name=text_at(top, "page_name") or text_at(data, "page_name"),
             page_url=text_at(top, "page_url") or text_at(data, "page_url"),

@@ -42,7 +42,7 @@ def event(top: Table) -> ParsedEvent | None:
         top,
         _questions(object_at(submission, "data")),
         at=at,
-        known=drop_empty(
+        lead_fields=drop_empty(
             form_name=text_at(submission, "name"),
             form_id=text_at(submission, "formId"),
             page_url=text_at(submission, "pageUrl"),
@@ -67,7 +67,7 @@ def _questions(data: Table) -> Iterator[FormQuestion]:
         yield FormQuestion(
             key=key,
             value=value,
-            names=(key.replace(FULL_WIDTH_DOT, "."),) if FULL_WIDTH_DOT in key else (),
+            aliases=(key.replace(FULL_WIDTH_DOT, "."),) if FULL_WIDTH_DOT in key else (),
         )
 
 

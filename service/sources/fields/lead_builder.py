@@ -9,19 +9,25 @@ from collections.abc import Iterable
 from typing import Any
 
 from service.sources.fields import attribution, synonyms, values
-from service.sources.fields.matching import FieldMatch, match_label, match_path, own_phrase, phrase
-from service.sources.fields.text import label as clean_label
+from service.sources.fields.matching import (
+    FieldMatch,
+    match_label,
+    match_path,
+    to_any_script_phrase,
+    to_phrase,
+)
+from service.sources.fields.text import clean_label as clean_label
 from service.sources.payload.event import ParsedEvent, PayloadField
 from service.sources.payload.tree import Path, Tree, text_of
 from service.sources.schema import Source
 from worker.contract import Lead, Money, Utm
 
 SECRET_NAMES = frozenset(name.strip() for name in synonyms.NOT_ANSWERS.split(","))
-RECOGNISED = 1_000
+MAX_MATCHED_FIELDS = 1_000
 """Leaves of one event that are looked at; beyond a thousand nothing is a form any more, and all is
 kept as answers.
 """
-TRIES = 20
+MAX_TRIES_PER_FIELD = 20
 """Values of one request that are tried for one field: a body full of bad addresses must not keep
 the service busy.
 """
@@ -36,7 +42,7 @@ class LeadBuilder:
         self.fields: dict[str, Any] = {}
         self.labels: dict[str, str] = {}
         self.answers: dict[str, str | list[str]] = {}
-        self.refused: dict[str, str] = {}
+        self.rejected: dict[str, str] = {}
         self.tries: Counter[str] = Counter()
 
     def put(self, target: str, value: Tree, label: str = "") -> bool:
@@ -44,16 +50,16 @@ class LeadBuilder:
         no value for it.
         """
         self.tries[target] += 1
-        if self.tries[target] > TRIES:
+        if self.tries[target] > MAX_TRIES_PER_FIELD:
             return False
         if target in self.fields:
-            return bool(self.fields[target] == values.read_value(target, value))
+            return bool(self.fields[target] == values.parse_value(target, value))
         if target == "name" and isinstance(value, dict) and self._put_parts(value):
             return True
-        read = values.read_value(target, value)
+        read = values.parse_value(target, value)
         if read is None:
             if text_of(value):
-                self.refused.setdefault(target, label)
+                self.rejected.setdefault(target, label)
             return False
         self.fields[target] = read
         self.labels[target] = label
@@ -80,11 +86,11 @@ class LeadBuilder:
             self.put("name", text_of(value))
         return True
 
-    def answer(self, label: str, value: Tree) -> None:
+    def add_answer(self, label: str, value: Tree) -> None:
         """Keep what has no field of its own, under its label; several values of one label become a
         list.
         """
-        said = values.answer(value)
+        said = values.parse_answer(value)
         if said is None:
             return
         name = clean_label(label)
@@ -102,20 +108,20 @@ def build_lead(payload: ParsedEvent, source: Source) -> tuple[Lead, dict[str, st
     label it came under.
     """
     draft = LeadBuilder()
-    hidden = {*source.honeypot, source.check.field or ""}
-    leaves = [leaf for leaf in payload.leaves if not _is_hidden(leaf, hidden)]
-    used = _map(draft, payload, source, leaves)
+    hidden = {*source.honeypot, source.verification.field or ""}
+    leaves = [leaf for leaf in payload.fields if not _is_hidden(leaf, hidden)]
+    used = _apply_map(draft, payload, source, leaves)
     if source.read.event_id and (found := payload.find(source.read.event_id)):
         used.add(found[0])
-    for target, value in payload.known.items():
+    for target, value in payload.lead_fields.items():
         draft.put(target, value)
-    used |= _recognise(draft, [leaf for leaf in leaves if leaf.path not in used], source)
+    used |= _match_labels(draft, [leaf for leaf in leaves if leaf.path not in used], source)
     rest = [leaf for leaf in leaves if leaf.path not in used]
-    _settle_names(draft)
-    _attribute(draft, payload, rest)
+    _assign_names(draft)
+    _add_attribution(draft, payload, rest)
     for leaf in rest:
-        draft.answer(leaf.label, leaf.value)
-    return _lead(draft, payload), draft.refused
+        draft.add_answer(leaf.label, leaf.value)
+    return _finish_lead(draft, payload), draft.rejected
 
 
 def _is_hidden(leaf: PayloadField, hidden: set[str]) -> bool:
@@ -130,7 +136,7 @@ def _is_hidden(leaf: PayloadField, hidden: set[str]) -> bool:
     )
 
 
-def _map(
+def _apply_map(
     draft: LeadBuilder, payload: ParsedEvent, source: Source, leaves: list[PayloadField]
 ) -> set[Path]:
     """Give the fields that `map` names; the paths of all leaves it speaks for, except those left
@@ -144,9 +150,9 @@ def _map(
         path, value = found
         under = [leaf.path for leaf in leaves if leaf.path[: len(path)] == path]
         if target.startswith("answers."):
-            draft.answer(target.removeprefix("answers."), value)
+            draft.add_answer(target.removeprefix("answers."), value)
             used.update(under)
-        elif draft.put(canonical(target), value, written) and not _several(value):
+        elif draft.put(canonical_name(target), value, written) and not _has_several(value):
             used.update(under)
     return used
 
@@ -158,7 +164,7 @@ def _find(payload: ParsedEvent, written: str) -> tuple[Path, Tree] | None:
     return None
 
 
-def canonical(target: str) -> str:
+def canonical_name(target: str) -> str:
     """The one name of a target of `map`: `utm.source` is `utm_source`, `gclid` `click_ids.gclid`,
     `value` `value.amount`.
     """
@@ -168,49 +174,53 @@ def canonical(target: str) -> str:
         return "value.amount"
     return (
         target
-        if target in values.READERS or target.startswith(("utm_", "click_ids."))
+        if target in values.VALUE_PARSERS or target.startswith(("utm_", "click_ids."))
         else f"click_ids.{target}"
     )
 
 
-def _several(value: Tree) -> bool:
+def _has_several(value: Tree) -> bool:
     return isinstance(value, list) and len({text_of(item) for item in value}) > 1
 
 
-def _recognise(draft: LeadBuilder, leaves: list[PayloadField], source: Source) -> set[Path]:
+def _match_labels(draft: LeadBuilder, leaves: list[PayloadField], source: Source) -> set[Path]:
     """Give the fields that labels ask for, the surest guess first; the paths of the leaves that
     went into them.
     """
-    own = {own_phrase(name): field for field, names in source.read.labels.items() for name in names}
+    own = {
+        to_any_script_phrase(name): field
+        for field, names in source.read.labels.items()
+        for name in names
+    }
     guesses: list[tuple[int, int, str, PayloadField]] = []
-    for order, leaf in enumerate(leaves[:RECOGNISED]):
+    for order, leaf in enumerate(leaves[:MAX_MATCHED_FIELDS]):
         if leaf.value is None or leaf.value == "":
             continue
-        guess = FieldMatch(leaf.field, -2) if leaf.field else _guess(leaf, own)
+        guess = FieldMatch(leaf.lead_field, -2) if leaf.lead_field else _match_field(leaf, own)
         if guess:
             guesses.append((guess.rank, order, guess.field, leaf))
     used: set[Path] = set()
     for _, _, field, leaf in sorted(guesses, key=lambda item: item[:2]):
-        if draft.put(field, leaf.value, leaf.label) and not _several(leaf.value):
+        if draft.put(field, leaf.value, leaf.label) and not _has_several(leaf.value):
             used.add(leaf.path)
     return used
 
 
-def _guess(leaf: PayloadField, own: dict[str, str]) -> FieldMatch | None:
+def _match_field(leaf: PayloadField, own: dict[str, str]) -> FieldMatch | None:
     """By its steps, else by the first of its other names that says anything."""
-    names = (leaf.steps, *((name,) for name in leaf.also))
+    names = (leaf.name_path, *((name,) for name in leaf.aliases))
     return next((guess for name in names if (guess := match_path(name, own))), None)
 
 
-def _settle_names(draft: LeadBuilder) -> None:
+def _assign_names(draft: LeadBuilder) -> None:
     """`nom` beside `prénom` is the family name, `nombre` beside `apellidos` the given one; a full
     name stays a full name.
     """
     name, first, last = (draft.fields.get(field) for field in ("name", "first_name", "last_name"))
     if not name or bool(first) == bool(last):
         return
-    asked = phrase(draft.labels.get("name", ""))
-    beside = phrase(draft.labels.get("first_name" if first else "last_name", ""))
+    asked = to_phrase(draft.labels.get("name", ""))
+    beside = to_phrase(draft.labels.get("first_name" if first else "last_name", ""))
     known = first or last
     if str(known).casefold() in name.casefold().split() or name.casefold().startswith(
         f"{known} ".casefold()
@@ -223,30 +233,40 @@ def _settle_names(draft: LeadBuilder) -> None:
         draft.fields["first_name"] = draft.fields.pop("name")
 
 
-def _attribute(draft: LeadBuilder, payload: ParsedEvent, rest: Iterable[PayloadField]) -> None:
+def _add_attribution(
+    draft: LeadBuilder, payload: ParsedEvent, rest: Iterable[PayloadField]
+) -> None:
     """What fields do not say, the page's address may; then a landing page among the answers; then
     the referrer.
     """
-    if "page_url" not in draft.fields and payload.page and (page := attribution.url(payload.page)):
+    if (
+        "page_url" not in draft.fields
+        and payload.referer
+        and (page := attribution.parse_page_url(payload.referer))
+    ):
         draft.fields["page_url"] = page
     landing = [
         text
         for leaf in rest
         if isinstance(leaf.value, str)
         and "=" in leaf.value
-        and (text := attribution.url(leaf.value))
-        if (guess := match_path(leaf.steps)) and guess.field in ("page_url", "referrer")
+        and (text := attribution.parse_page_url(leaf.value))
+        if (guess := match_path(leaf.name_path)) and guess.field in ("page_url", "referrer")
     ]
-    for address in (draft.fields.get("page_url"), *landing[:TRIES], draft.fields.get("referrer")):
-        for target, value in attribution.from_url(address or ""):
+    for address in (
+        draft.fields.get("page_url"),
+        *landing[:MAX_TRIES_PER_FIELD],
+        draft.fields.get("referrer"),
+    ):
+        for target, value in attribution.tracking_from_url(address or ""):
             draft.fields.setdefault(target, value)
 
 
-def _lead(draft: LeadBuilder, payload: ParsedEvent) -> Lead:
+def _finish_lead(draft: LeadBuilder, payload: ParsedEvent) -> Lead:
     given = draft.fields
     if number := given.get("phone"):
-        given["phone"] = values.international(
-            number, values.region(given["country"]) if given.get("country") else None
+        given["phone"] = values.to_e164(
+            number, values.country_code(given["country"]) if given.get("country") else None
         )
     money = Money(amount=given.get("value.amount"), currency=given.get("value.currency"))
     plain = {name: given[name] for name in Lead.__struct_fields__ if name in given}

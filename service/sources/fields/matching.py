@@ -13,10 +13,10 @@ from itertools import pairwise
 from msgspec import Struct
 
 from service.sources.fields import synonyms
-from service.sources.fields.text import thin
+from service.sources.fields.text import limit_marks
 from worker.lead.templates import CLICK_IDS
 
-LONGEST_LABEL = 200
+MAX_LABEL_CHARS = 200
 """Longer questions are answers in their own right, except for the sentence beside a tick box."""
 
 _LETTERS = str.maketrans(
@@ -50,35 +50,37 @@ class FieldMatch(Struct, frozen=True):
 
 
 @lru_cache(maxsize=8192)
-def words(label: str) -> tuple[str, ...]:
+def split_words(label: str) -> tuple[str, ...]:
     """The words of a label: no accents, case or punctuation; `emailAddress` is two, `q11_name`
     three.
     """
     plain = (
-        label if label.isascii() else unicodedata.normalize("NFKD", thin(label).translate(_LETTERS))
+        label
+        if label.isascii()
+        else unicodedata.normalize("NFKD", limit_marks(label).translate(_LETTERS))
     )
     return tuple(
         _WORD.findall(_CAMEL.sub(" ", plain if plain.isascii() else _without_marks(plain)).lower())
     )
 
 
-def phrase(label: str) -> str:
-    return "".join(words(label))
+def to_phrase(label: str) -> str:
+    return "".join(split_words(label))
 
 
-def own_phrase(label: str) -> str:
+def to_any_script_phrase(label: str) -> str:
     """As `phrase`, with the letters of every script: a source's own names may be in any, the
     vocabulary's are in Latin ones.
     """
     if label.isascii():
-        return phrase(label)
-    plain = unicodedata.normalize("NFKD", thin(label).translate(_LETTERS)).casefold()
+        return to_phrase(label)
+    plain = unicodedata.normalize("NFKD", limit_marks(label).translate(_LETTERS)).casefold()
     return "".join(character for character in plain if character.isalnum())
 
 
-def phrases(text: str) -> Iterable[str]:
+def to_phrases(text: str) -> Iterable[str]:
     """The phrases of a comma-separated list."""
-    return (phrase(part) for part in text.split(","))
+    return (to_phrase(part) for part in text.split(","))
 
 
 def _without_marks(text: str) -> str:
@@ -86,7 +88,7 @@ def _without_marks(text: str) -> str:
 
 
 CLICK_ID_PHRASES = {
-    phrase(name): f"click_ids.{name}" for name in CLICK_IDS if not name.startswith("_")
+    to_phrase(name): f"click_ids.{name}" for name in CLICK_IDS if not name.startswith("_")
 }
 """Cookies among the click ids (`_ga`) are recognised by their exact names alone: `GA` may be
 anything.
@@ -98,14 +100,14 @@ def _table() -> dict[str, str]:
     found = dict(CLICK_ID_PHRASES)
     for field, languages in synonyms.PHRASES.items():
         for text in languages.values():
-            for each in phrases(text):
+            for each in to_phrases(text):
                 found.setdefault(each, field)
     return found
 
 
-FIELDS = _table()
-_SECOND = frozenset(phrases(synonyms.SECOND_CHOICE))
-_NEVER = frozenset(phrases(synonyms.NEVER))
+FIELD_BY_PHRASE = _table()
+_SECOND = frozenset(to_phrases(synonyms.SECOND_CHOICE))
+_NEVER = frozenset(to_phrases(synonyms.NEVER))
 _NEUTRAL = frozenset(word for text in synonyms.NEUTRAL.values() for word in text.split())
 _CLOSING = frozenset(synonyms.CLOSING.split())
 _WRAPPERS = frozenset(synonyms.WRAPPERS.split()) | {"0"}
@@ -113,7 +115,7 @@ _NOT_A_PERSON = frozenset(synonyms.NOT_A_PERSON.split())
 _GUARDS = frozenset(synonyms.GUARDS.split())
 _ASKS_EMAIL = frozenset(synonyms.ASKS_EMAIL.split())
 _ASKS_PHONE = frozenset(synonyms.ASKS_PHONE.split())
-_ASKS_CONSENT = tuple(phrases(synonyms.ASKS_CONSENT))
+_ASKS_CONSENT = tuple(to_phrases(synonyms.ASKS_CONSENT))
 _EVERYWHERE = ("utm_", "click_ids.", "email", "phone")
 """Fields that keep their meaning inside objects with unknown names."""
 _ATTRIBUTION = ("utm_", "click_ids.")
@@ -124,18 +126,22 @@ def match_label(label: str) -> FieldMatch | None:
     """The field that a label without a path asks for."""
     if label in CLICK_IDS:
         return FieldMatch(f"click_ids.{label}", 0)
-    return _recognise(words(label)) if len(label) <= LONGEST_LABEL else _sentence(words(label[:60]))
+    return (
+        _recognise(split_words(label))
+        if len(label) <= MAX_LABEL_CHARS
+        else _sentence(split_words(label[:60]))
+    )
 
 
 def _recognise(spoken: tuple[str, ...]) -> FieldMatch | None:
     whole = "".join(spoken)
-    if whole in FIELDS:
-        return FieldMatch(FIELDS[whole], 1 if whole in _SECOND else 0)
+    if whole in FIELD_BY_PHRASE:
+        return FieldMatch(FIELD_BY_PHRASE[whole], 1 if whole in _SECOND else 0)
     if whole in _NEVER or len(whole) < 3:
         return None
     core = "".join(_trimmed(spoken))
-    if core in FIELDS:
-        return FieldMatch(FIELDS[core], 3 if core in _SECOND else 2)
+    if core in FIELD_BY_PHRASE:
+        return FieldMatch(FIELD_BY_PHRASE[core], 3 if core in _SECOND else 2)
     return _sentence(spoken) or _longer(spoken)
 
 
@@ -152,15 +158,15 @@ def match_path(path: tuple[str, ...], own: Mapping[str, str] | None = None) -> F
         steps = steps[:-1]
     if not steps:
         return None
-    spoken = [words(step) for step in steps[-3:]]
+    spoken = [split_words(step) for step in steps[-3:]]
     for length in range(len(spoken), 0, -1):
         tail = tuple(word for step in spoken[-length:] for word in step)
         if own and (
-            field := own.get("".join(map(own_phrase, steps[-length:])))
+            field := own.get("".join(map(to_any_script_phrase, steps[-length:])))
             or own.get("".join(_trimmed(tail)))
         ):
             return FieldMatch(field, -1)
-        if length > 1 and "".join(tail) not in FIELDS:
+        if length > 1 and "".join(tail) not in FIELD_BY_PHRASE:
             continue
         if guess := _recognise(tail) if length > 1 else match_label(steps[-1]):
             return _within(guess, steps[:-length])
@@ -170,7 +176,7 @@ def match_path(path: tuple[str, ...], own: Mapping[str, str] | None = None) -> F
 def _within(guess: FieldMatch, around: list[str]) -> FieldMatch | None:
     """The same guess, seen with the objects around it."""
     for step in around:
-        inside = words(step)
+        inside = split_words(step)
         name = "".join(inside)
         if _GUARDS.intersection(inside) or (guess.field in _PERSONAL and name in _NOT_A_PERSON):
             return None
@@ -187,8 +193,8 @@ def _within(guess: FieldMatch, around: list[str]) -> FieldMatch | None:
 def _steps(path: tuple[str, ...]) -> list[str]:
     """The steps of a path; `contact[email]` is two, `interests[]` one."""
     if not any("[" in step for step in path):
-        return [step[: LONGEST_LABEL + 1] for step in path]
-    return [part for step in path for part in _BRACKETS.split(step[: LONGEST_LABEL + 1]) if part]
+        return [step[: MAX_LABEL_CHARS + 1] for step in path]
+    return [part for step in path for part in _BRACKETS.split(step[: MAX_LABEL_CHARS + 1]) if part]
 
 
 def _trimmed(spoken: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 import re
 import unicodedata
 
-LONGEST = 50_000
+MAX_TEXT_CHARS = 50_000
 """Characters of any one text; what is beyond is in the raw bytes only."""
-LONGEST_LINE = 255
+MAX_LINE_CHARS = 255
 """Characters of a field that Pipedrive keeps on one line: names, addresses, labels."""
-MARKS = 30
+MAX_COMBINING_MARKS = 30
 """Combining marks in a row (the stream-safe format of UAX 15): sorting a longer run takes quadratic
 time.
 """
@@ -27,50 +27,50 @@ _BREAK = re.compile(r"\r\n?|[\u2028\u2029\u0085]")
 _BLANK = re.compile(r"\s+")
 
 
-def clean(text: str, limit: int = LONGEST) -> str:
+def clean_text(text: str, limit: int = MAX_TEXT_CHARS) -> str:
     """Text of several lines: line feeds and tabs stay. Lone surrogates become U+FFFD."""
     text = text[:limit]
     if text.isascii() and text.isprintable():
         return text.strip()
     text = _BREAK.sub("\n", text)
     text = _CONTROLS.sub(_replacement, text)
-    return compose(text).strip()
+    return to_nfc(text).strip()
 
 
-def line(text: str) -> str:
+def clean_line(text: str) -> str:
     """Text of one line, blanks joined, without characters that nobody sees or that turn the
     direction of writing.
     """
-    text = clean(text)
+    text = clean_text(text)
     if text.isascii() and text.isprintable() and "  " not in text:
         return text
     return _BLANK.sub(" ", text if text.isascii() else _INVISIBLE.sub("", text)).strip()
 
 
-def label(text: str) -> str:
+def clean_label(text: str) -> str:
     """The name of a question, at most 255 characters; `field` if nothing is left of it."""
-    return line(text[: 4 * LONGEST_LINE])[:LONGEST_LINE].strip() or "field"
+    return clean_line(text[: 4 * MAX_LINE_CHARS])[:MAX_LINE_CHARS].strip() or "field"
 
 
-def compose(text: str) -> str:
+def to_nfc(text: str) -> str:
     """NFC, in linear time."""
     if text.isascii():
         return text
-    return unicodedata.normalize("NFC", thin(text))
+    return unicodedata.normalize("NFC", limit_marks(text))
 
 
 def _replacement(found: re.Match[str]) -> str:
     return "\ufffd" if "\ud800" <= found[0] <= "\udfff" else ""
 
 
-def thin(text: str) -> str:
+def limit_marks(text: str) -> str:
     """Without the combining marks beyond `MARKS` in a row."""
-    if len(text) <= MARKS:
+    if len(text) <= MAX_COMBINING_MARKS:
         return text
     kept: list[str] = []
     run = 0
     for character in text:
         run = run + 1 if character > "\u02ff" and unicodedata.combining(character) else 0
-        if run <= MARKS:
+        if run <= MAX_COMBINING_MARKS:
             kept.append(character)
     return "".join(kept)

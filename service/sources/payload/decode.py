@@ -21,7 +21,7 @@ from multipart import (  # type: ignore[import-untyped]
     parse_options_header,
 )
 
-from service.sources.payload.json import read_json
+from service.sources.payload.json import parse_json
 from service.sources.payload.tree import Tree, UnreadableBody, Upload
 from service.sources.request import InboundRequest
 
@@ -36,7 +36,7 @@ _RUN, _ESCAPED_RUN = b"%" * 9, b"%25" * 8 + b"%"
 """In a run of them each but the last begins no escape."""
 
 
-def unquoted(raw: bytes) -> bytes:
+def decode_percent(raw: bytes) -> bytes:
     """As `urllib.parse.unquote_to_bytes`: what is no escape stays as it stands."""
     if b"%" not in raw:
         return raw
@@ -47,10 +47,10 @@ def unquoted(raw: bytes) -> bytes:
 # multipart/form-data in memory: fields as text, files by name, type and size. Charsets and transfer
 # codings are not obeyed.
 
-CHUNK = 65_536
+CHUNK_BYTES = 65_536
 
 
-def read_parts(body: bytes, content_type: str, limit: int) -> Iterator[tuple[str, Tree]]:
+def parse_multipart(body: bytes, content_type: str, limit: int) -> Iterator[tuple[str, Tree]]:
     """Name and value of each part in order. More than `limit` parts, a broken part or other bytes
     than UTF-8: Unreadable.
     """
@@ -71,8 +71,8 @@ def _parts(parser: PushMultipartParser, body: bytes) -> Iterator[tuple[str, Tree
     part: MultipartSegment | None = None
     kept: list[bytes] = []
     with parser:
-        for start in range(0, len(body), CHUNK):
-            for event in parser.parse(body[start : start + CHUNK]):
+        for start in range(0, len(body), CHUNK_BYTES):
+            for event in parser.parse(body[start : start + CHUNK_BYTES]):
                 if isinstance(event, MultipartSegment):
                     part, kept = event, []
                 elif event is not None:
@@ -102,10 +102,10 @@ def _boundary(content_type: str) -> bytes:
     return bytes(boundary, "ascii")
 
 
-FIELDS = 500
+MAX_FIELDS = 500
 """Fields of a form, and entries of any one object or list in JSON."""
-DEPTH = 32
-VALUES = 6_000
+MAX_DEPTH = 32
+MAX_VALUES = 6_000
 """Values in one JSON document."""
 
 FORM = "application/x-www-form-urlencoded"
@@ -114,7 +114,7 @@ _UTF8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s\";]*)", re.IGNORECASE)
 
 
-def decode(request: InboundRequest) -> Tree:
+def decode_body(request: InboundRequest) -> Tree:
     """The request's body as a tree. Raises Unreadable: 400 for a broken body, 415 for a type,
     charset or coding not taken.
     """
@@ -128,13 +128,15 @@ def decode(request: InboundRequest) -> Tree:
     media_type = request.content_type.partition(";")[0].strip().lower()
     check_charset(request.content_type)
     if media_type == FORM:
-        return gather(form_pairs(request.body))
+        return collect_fields(parse_form(request.body))
     if media_type == MULTIPART:
-        return gather(read_parts(request.body, request.content_type, FIELDS))
+        return collect_fields(parse_multipart(request.body, request.content_type, MAX_FIELDS))
     if media_type in ("application/json", "text/plain", "text/json") or media_type.endswith(
         "+json"
     ):
-        return read_json(utf8(request.body), fields=FIELDS, depth=DEPTH, values=VALUES)
+        return parse_json(
+            decode_utf8(request.body), fields=MAX_FIELDS, depth=MAX_DEPTH, values=MAX_VALUES
+        )
     raise UnreadableBody(
         f"send {FORM}, {MULTIPART} or application/json", status=415, field="content-type"
     )
@@ -153,17 +155,17 @@ def check_charset(content_type: str) -> None:
         raise UnreadableBody("send UTF-8", status=415, field="content-type")
 
 
-def utf8(raw: bytes) -> str:
+def decode_utf8(raw: bytes) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UnreadableBody(f"not UTF-8 at byte {error.start}") from None
 
 
-def form_pairs(body: bytes) -> Iterable[tuple[str, str]]:
+def parse_form(body: bytes) -> Iterable[tuple[str, str]]:
     """The fields of a form in order. Counted before any is built."""
-    if body.count(b"&") >= FIELDS:
-        raise UnreadableBody(f"more than {FIELDS} fields")
+    if body.count(b"&") >= MAX_FIELDS:
+        raise UnreadableBody(f"more than {MAX_FIELDS} fields")
     for pair in body.strip().split(b"&"):
         if pair:
             name, _, value = pair.partition(b"=")
@@ -171,10 +173,10 @@ def form_pairs(body: bytes) -> Iterable[tuple[str, str]]:
 
 
 def _unquote(raw: bytes) -> str:
-    return utf8(unquoted(raw.replace(b"+", b" ")))
+    return decode_utf8(decode_percent(raw.replace(b"+", b" ")))
 
 
-def gather(pairs: Iterable[tuple[str, Tree]]) -> dict[str, Tree]:
+def collect_fields(pairs: Iterable[tuple[str, Tree]]) -> dict[str, Tree]:
     """One dict; a name that comes again makes a list, in order, and so does a name that ends in
     `[]`.
     """

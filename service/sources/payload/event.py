@@ -22,18 +22,18 @@ class PayloadField(Struct, frozen=True, kw_only=True):
     """
 
     path: Path
-    steps: tuple[str, ...]
+    name_path: tuple[str, ...]
     value: Tree
-    field: str | None = None
+    lead_field: str | None = None
     title: str | None = None
-    also: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
         """The name it has among the answers: the product's title, else its steps; `interests[]` is
         `interests`.
         """
-        return self.title or ".".join(self.steps).removesuffix("[]")
+        return self.title or ".".join(self.name_path).removesuffix("[]")
 
 
 class LookupScope(Struct, frozen=True):
@@ -45,12 +45,12 @@ class LookupScope(Struct, frozen=True):
 
     path: Path
     tree: Tree
-    names: dict[str, str] = {}
+    aliases: dict[str, str] = {}
 
     def find(self, path: str) -> tuple[Path, Tree] | None:
         """Where a path leads, from the top of the whole payload, and what stands there."""
         found = resolve(self.tree, path)
-        if found is None and (key := self.names.get(path)):
+        if found is None and (key := self.aliases.get(path)):
             found = (key,), self.tree[key]
         return ((*self.path, *found[0]), found[1]) if found else None
 
@@ -64,16 +64,16 @@ class ParsedEvent(Struct, frozen=True, kw_only=True):
     """
 
     scopes: list[LookupScope]
-    leaves: list[PayloadField]
-    known: dict[str, Tree] = field(default_factory=dict)
+    fields: list[PayloadField]
+    lead_fields: dict[str, Tree] = field(default_factory=dict)
     event_id: str | None = None
     outcome: Outcome | None = None
-    why: str | None = None
+    reason: str | None = None
     fetch: dict[str, str] | None = None
     is_test: bool = False
     index: int | None = None
     """Which of several events of one body this is: they share the body's ids."""
-    page: str | None = None
+    referer: str | None = None
     """The page that the browser says it comes from, for forms that do not send their own."""
 
     def find(self, path: str) -> tuple[Path, Tree] | None:
@@ -85,14 +85,14 @@ class ParsedEvent(Struct, frozen=True, kw_only=True):
                 return found
         return None
 
-    def is_own(self, path: Path) -> bool:
+    def owns(self, path: Path) -> bool:
         """Whether what stands at a path belongs to this event alone, rather than to all events of
         its body.
         """
         root = self.scopes[0].path
         return self.index is None or path[: len(root)] == root
 
-    def numbered(self, event_id: str | None) -> str | None:
+    def number_id(self, event_id: str | None) -> str | None:
         """An id that several events of one body share, told apart by their number."""
         return f"{event_id}#{self.index}" if event_id and self.index is not None else event_id
 

@@ -14,7 +14,7 @@ would be quadratic.
 _NOT_STRUCTURE = re.compile(r"[^\[\]{},]+")
 
 
-def read_json(text: str, *, fields: int, depth: int, values: int) -> Tree:
+def parse_json(text: str, *, fields: int, depth: int, values: int) -> Tree:
     """The document. Objects and lists of more than `fields` entries, nesting beyond `depth` and
     more than `values` values are refused. The last of several equal keys counts. Raises Unreadable.
     """

@@ -98,7 +98,7 @@ def _is_index(part: str, items: list[Tree]) -> bool:
     return part.isascii() and part.isdigit() and len(part) <= 6 and int(part) < len(items)
 
 
-def leaves(tree: Tree, path: Path = ()) -> Iterator[tuple[Path, Tree]]:
+def walk_leaves(tree: Tree, path: Path = ()) -> Iterator[tuple[Path, Tree]]:
     """Every leaf with its path, in order. A list of plain values is one leaf. Depth is bounded by
     the decoder.
     """
@@ -111,6 +111,6 @@ def leaves(tree: Tree, path: Path = ()) -> Iterator[tuple[Path, Tree]]:
         return
     for key, value in items:
         if isinstance(value, dict | list):
-            yield from leaves(value, (*path, key))
+            yield from walk_leaves(value, (*path, key))
         else:
             yield (*path, key), value

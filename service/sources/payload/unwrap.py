@@ -6,20 +6,20 @@ import re
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from service.sources.payload.decode import DEPTH, FIELDS, VALUES
+from service.sources.payload.decode import MAX_DEPTH, MAX_FIELDS, MAX_VALUES
 from service.sources.payload.event import LookupScope, ParsedEvent, PayloadField
-from service.sources.payload.json import read_json
-from service.sources.payload.tree import Path, Tree, UnreadableBody, leaves, resolve, text_of
+from service.sources.payload.json import parse_json
+from service.sources.payload.tree import Path, Tree, UnreadableBody, resolve, text_of, walk_leaves
 from service.sources.schema import PairList, ReadSettings, SourceSettings
 
 # Names of form fields with brackets, as frameworks write them: `lead[contact][email]`.
 
-STEPS = 8
+MAX_BRACKETS = 8
 """Brackets of one name that are followed."""
 _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 
 
-def nested(fields: dict[str, Tree]) -> dict[str, Tree]:
+def nest_brackets(fields: dict[str, Tree]) -> dict[str, Tree]:
     """Such names as objects: `data[merges][EMAIL]` is EMAIL in merges in data, `lead[topics][]`
     topics in lead.
 
@@ -40,7 +40,11 @@ def _steps(name: str) -> list[str]:
     if inner[-1:] == [""]:
         inner.pop()
     is_path = (
-        first and inner and len(inner) < STEPS and all(inner) and not _BRACKETS.sub("", f"[{rest}")
+        first
+        and inner
+        and len(inner) < MAX_BRACKETS
+        and all(inner)
+        and not _BRACKETS.sub("", f"[{rest}")
     )
     return [first, *inner] if is_path else []
 
@@ -58,22 +62,22 @@ def _put(tree: dict[str, Tree], steps: list[str], value: Tree) -> bool:
     return True
 
 
-EVENTS = 100
+MAX_EVENTS = 100
 """Events in one request."""
-LEAVES = 4_000
+MAX_EVENT_FIELDS = 4_000
 """Values in several events of one request, with what is around them counted for each."""
-TOO_MANY = f"more than {EVENTS} events or {LEAVES} values in one request: send them in several"
+TOO_MANY = f"more than {MAX_EVENTS} events or {MAX_EVENT_FIELDS} values in one request: send them in several"
 
 
-def events(tree: Tree, source: SourceSettings) -> list[ParsedEvent]:
+def parse_events(tree: Tree, source: SourceSettings) -> list[ParsedEvent]:
     """One payload for each event: a list of objects, at the top or at `root`, is as many events.
     Raises Unreadable.
     """
     found: list[ParsedEvent] = []
     for top in _tops(tree, source):
         found.extend(_rooted(unwrap(top, source.read), source))
-        if len(found) > EVENTS or (
-            len(found) > 1 and sum(len(event.leaves) for event in found) > LEAVES
+        if len(found) > MAX_EVENTS or (
+            len(found) > 1 and sum(len(event.fields) for event in found) > MAX_EVENT_FIELDS
         ):
             raise UnreadableBody(TOO_MANY)
     return found
@@ -84,22 +88,24 @@ def unwrap(tree: Tree, read: ReadSettings) -> Tree:
     Raises Unreadable.
     """
     for path in read.json_param:
-        tree = _replaced(tree, path, partial(parsed, path=path))
+        tree = _replaced(tree, path, partial(parse_embedded_json, path=path))
     tree = _opened(tree, read)
-    for pairs in read.paired:
-        tree = _replaced(tree, pairs.at, partial(paired, pairs=pairs))
-    return single(tree) if read.unwrap_lists else tree
+    for pairs in read.pair_lists:
+        tree = _replaced(tree, pairs.at, partial(pairs_to_object, pairs=pairs))
+    return unwrap_single_items(tree) if read.unwrap_lists else tree
 
 
 def _opened(tree: Tree, read: ReadSettings) -> Tree:
     """A form's `fields[0][name]` as objects, where a path of `read` leads to nothing else."""
     if not isinstance(tree, dict) or not any("[" in key for key in tree):
         return tree
-    paths = [read.root, *(pairs.at for pairs in read.paired)]
-    return nested(tree) if any(path and resolve(tree, path) is None for path in paths) else tree
+    paths = [read.root, *(pairs.at for pairs in read.pair_lists)]
+    return (
+        nest_brackets(tree) if any(path and resolve(tree, path) is None for path in paths) else tree
+    )
 
 
-def paired(items: Tree, pairs: PairList) -> Tree:
+def pairs_to_object(items: Tree, pairs: PairList) -> Tree:
     """`[{name: a, value: 1}, …]` as `{a: 1, …}`; a name that comes again makes a list, what has no
     name keeps its number.
 
@@ -124,20 +130,20 @@ def paired(items: Tree, pairs: PairList) -> Tree:
     return fields
 
 
-def payload_of(top: Tree, root: Tree, path: Path, read: ReadSettings) -> ParsedEvent:
+def build_event(top: Tree, root: Tree, path: Path, read: ReadSettings) -> ParsedEvent:
     """Recognition starts at the root with labels from there, then takes what is around it with
     labels from the top.
     """
     inside = list(_leaves(root, path, _questions(read, (top, ()), (root, path))))
     if not path:
-        return ParsedEvent(scopes=[LookupScope((), top)], leaves=inside)
+        return ParsedEvent(scopes=[LookupScope((), top)], fields=inside)
     around = [
         leaf
         for leaf in _leaves(top, (), _questions(read, (top, ())))
         if leaf.path[: len(path)] != path
     ]
     return ParsedEvent(
-        scopes=[LookupScope(path, root), LookupScope((), top)], leaves=[*inside, *around]
+        scopes=[LookupScope(path, root), LookupScope((), top)], fields=[*inside, *around]
     )
 
 
@@ -146,7 +152,7 @@ def _questions(read: ReadSettings, *trees: tuple[Tree, Path]) -> list[Path]:
     return [
         (*at, *found[0])
         for tree, at in trees
-        for pairs in read.paired
+        for pairs in read.pair_lists
         if (found := resolve(tree, pairs.at))
     ]
 
@@ -155,13 +161,13 @@ def _leaves(tree: Tree, at: Path, questions: list[Path]) -> Iterator[PayloadFiel
     """The leaves of a tree that stands `at` a path. A question is named by itself, wherever it
     stands.
     """
-    for steps, value in leaves(tree):
+    for steps, value in walk_leaves(tree):
         path = (*at, *steps)
         named = (
             next((path[len(start) :] for start in questions if path[: len(start)] == start), ())
             or steps
         )
-        yield PayloadField(path=path, steps=named, value=value)
+        yield PayloadField(path=path, name_path=named, value=value)
 
 
 def _tops(tree: Tree, source: SourceSettings) -> list[Tree]:
@@ -179,7 +185,7 @@ def _tops(tree: Tree, source: SourceSettings) -> list[Tree]:
 
 def _addressed(items: list[Tree], source: SourceSettings) -> bool:
     read = source.read
-    tables = [part.at for part in (*read.paired, read.test, read.only) if part]
+    tables = [part.at for part in (*read.pair_lists, read.test, read.only) if part]
     paths = [read.root, read.event_id, *read.json_param, *tables, *source.map]
     return any(path and resolve(items, path) for path in paths)
 
@@ -188,7 +194,7 @@ def _rooted(top: Tree, source: SourceSettings) -> Iterator[ParsedEvent]:
     read = source.read
     found = resolve(top, read.root) if read.root else None
     if found is None or not isinstance(found[1], dict | list):
-        yield payload_of(top, top, (), read)
+        yield build_event(top, top, (), read)
         return
     path, root = found[0], unwrap(found[1], read)
     if (
@@ -197,61 +203,66 @@ def _rooted(top: Tree, source: SourceSettings) -> Iterator[ParsedEvent]:
         and all(isinstance(item, dict) for item in root)
         and not _addressed(root, source)
     ):
-        yield from _items(put(top, path, None), root, path, read)
+        yield from _items(replace_at(top, path, None), root, path, read)
     else:
-        yield payload_of(top, root, path, read)
+        yield build_event(top, root, path, read)
 
 
 def _items(top: Tree, items: list[Tree], path: Path, read: ReadSettings) -> Iterator[ParsedEvent]:
     """Each item at the root sees what is around the list, and nothing of its neighbours."""
     around = list(_leaves(top, (), _questions(read, (top, ()))))
-    if len(items) > EVENTS or (len(items) > 1 and len(items) * len(around) > LEAVES):
+    if len(items) > MAX_EVENTS or (len(items) > 1 and len(items) * len(around) > MAX_EVENT_FIELDS):
         raise UnreadableBody(TOO_MANY)
     for at, item in enumerate(items):
         here, item = (*path, str(at)), unwrap(item, read)
         inside = list(_leaves(item, here, _questions(read, (item, here))))
         yield ParsedEvent(
             scopes=[LookupScope(here, item), LookupScope((), top)],
-            leaves=[*inside, *around],
+            fields=[*inside, *around],
             index=at if len(items) > 1 else None,
         )
 
 
-def parsed(value: Tree, path: str) -> Tree:
+def parse_embedded_json(value: Tree, path: str) -> Tree:
     """The JSON in a field's text; what is no text, or an empty one, as it is. Raises Unreadable,
     which names the `path`.
     """
     if not isinstance(value, str) or not value.strip():
         return value
     try:
-        return read_json(value, fields=FIELDS, depth=DEPTH, values=VALUES)
+        return parse_json(value, fields=MAX_FIELDS, depth=MAX_DEPTH, values=MAX_VALUES)
     except UnreadableBody as fault:
         raise UnreadableBody(fault.message, field=path) from None
 
 
 def _replaced(tree: Tree, path: str, change: Callable[[Tree], Tree]) -> Tree:
     found = resolve(tree, path)
-    return put(tree, found[0], change(found[1])) if found else tree
+    return replace_at(tree, found[0], change(found[1])) if found else tree
 
 
-def put(tree: Tree, path: Path, value: Tree) -> Tree:
+def replace_at(tree: Tree, path: Path, value: Tree) -> Tree:
     """The tree with one value replaced; what is not on the way is shared."""
     if not path:
         return value
     if isinstance(tree, list):
         return [
-            put(item, path[1:], value) if str(at) == path[0] else item
+            replace_at(item, path[1:], value) if str(at) == path[0] else item
             for at, item in enumerate(tree)
         ]
     return {
-        key: put(item, path[1:], value) if key == path[0] else item for key, item in tree.items()
+        key: replace_at(item, path[1:], value) if key == path[0] else item
+        for key, item in tree.items()
     }
 
 
-def single(tree: Tree) -> Tree:
+def unwrap_single_items(tree: Tree) -> Tree:
     """Lists with one item as that item, all the way down."""
     if isinstance(tree, dict):
-        return {key: single(value) for key, value in tree.items()}
+        return {key: unwrap_single_items(value) for key, value in tree.items()}
     if isinstance(tree, list):
-        return single(tree[0]) if len(tree) == 1 else [single(item) for item in tree]
+        return (
+            unwrap_single_items(tree[0])
+            if len(tree) == 1
+            else [unwrap_single_items(item) for item in tree]
+        )
     return tree

@@ -32,12 +32,12 @@ from service.sources.source_file.toml_reader import (
     read_table,
 )
 from service.sources.source_file.validation import check_lead, check_rules, check_source
-from worker.lead.settings import LeadSettings, SourceWriting
+from worker.lead.settings import LeadMapping, LeadSettings
 
 SecretUse = Literal["verify", "fetch"]
 VERIFY_SECRETS: tuple[SecretUse, ...] = ("verify",)
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-LARGEST = 4_194_304
+SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+MAX_FILE_BYTES = 4_194_304
 """Bytes of a source file."""
 _TOML_PLACE = re.compile(r"\s*\(at line (\d+), column (\d+)\)|\s*\(at end of document\)")
 
@@ -59,14 +59,14 @@ def load_sources(
     loaded = _sources(table, env, frozenset(secrets), faults)
     if faults:
         raise ConfigError(faults.sorted())
-    values.names()
+    values.country_names()
     return SourceFile(path=str(source) if isinstance(source, FilePath) else name, sources=loaded)
 
 
-def build_lead_mappings(file: SourceFile) -> dict[str, SourceWriting]:
+def build_lead_mappings(file: SourceFile) -> dict[str, LeadMapping]:
     """What the worker must know of each source."""
     return {
-        name: SourceWriting(source=name, lead=one.lead, rules=one.rules, line=one.line)
+        name: LeadMapping(source=name, lead=one.lead, rules=one.rules, line=one.line)
         for name, one in file.sources.items()
     }
 
@@ -76,7 +76,7 @@ def _text(source: FilePath | str) -> tuple[str, str]:
         return "leadline.toml", source
     try:
         raw = source.read_bytes()
-        if len(raw) > LARGEST:
+        if len(raw) > MAX_FILE_BYTES:
             raise ConfigError([Fault(source.name, "a file of at most 4 MiB", f"{len(raw)} bytes")])
         return source.name, raw.decode("utf-8").replace("\r\n", "\n")
     except OSError as error:
@@ -137,7 +137,7 @@ def _source(
     faults: FaultCollector,
 ) -> Source:
     path: Path = ("sources", name)
-    if not NAME.fullmatch(name):
+    if not SOURCE_NAME.fullmatch(name):
         faults.add(path, "a name of letters, digits, - and _, at most 64", name)
     given = read_table(SourceSettings, table, path, faults, skip=frozenset({"lead", "verify"}))
     tables: Table = table if isinstance(table, dict) else {}
@@ -155,7 +155,12 @@ def _source(
     check_rules(given.get("rules", []), (*path, "rules"), faults)
     verify = msgspec.structs.replace(_inherited(adapter.verify, rules), **rules)
     source = Source(
-        **{"rate_limit": adapter.rate, **given, "verify": verify, "lead": merged(defaults, lead)},
+        **{
+            "rate_limit": adapter.rate,
+            **given,
+            "verify": verify,
+            "lead": merge_lead_settings(defaults, lead),
+        },
         name=name,
         line=faults.line_of(path),
     )
@@ -173,7 +178,7 @@ def _inherited(own: VerifySettings, rules: Table) -> VerifySettings:
     return VerifySettings() if is_other else own
 
 
-def merged(defaults: Table, own: Table) -> LeadSettings:
+def merge_lead_settings(defaults: Table, own: Table) -> LeadSettings:
     """The source's `lead` over the defaults of `[pipedrive]`; custom fields add up, everything else
     replaces.
     """
@@ -189,7 +194,7 @@ def _with_secrets(
     faults: FaultCollector,
 ) -> Source:
     found: dict[str, Any] = {}
-    check = source.check
+    check = source.verification
     if "verify" in needs:
         read = [
             _secret(name, env, (*path, "verify", "secret_env"), faults) for name in check.secret_env

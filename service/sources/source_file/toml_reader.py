@@ -26,7 +26,7 @@ _PART = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')"""
 _KEY = rf"{_PART}(?:\s*\.\s*{_PART})*"
 _HEADER = re.compile(rf"\s*(\[\[?)\s*({_KEY})\s*\]")
 _PAIR = re.compile(rf"\s*({_KEY})\s*=(.*)", re.DOTALL)
-LONGEST_VALUE = 400
+MAX_VALUE_LINES = 400
 """Lines of one value that are read as belonging to it."""
 
 
@@ -38,7 +38,7 @@ class LineIndex:
         self._tables: dict[Path, int] = {}
         self._read(text.split("\n"))
 
-    def of(self, path: Path) -> int | None:
+    def line_of(self, path: Path) -> int | None:
         """The line of the path or, for keys of an inline table, of the nearest thing around it."""
         return next(
             (
@@ -59,7 +59,7 @@ class LineIndex:
                 self._note(table, at + 1)
             elif pair := _PAIR.match(lines[at]):
                 self._note((*table, *_parts(pair[1])), at + 1)
-                taken = _length(pair[2], lines[at + 1 : at + LONGEST_VALUE])
+                taken = _length(pair[2], lines[at + 1 : at + MAX_VALUE_LINES])
             at += taken
 
     def _note(self, path: Path, line: int) -> None:
@@ -124,17 +124,17 @@ class FaultCollector:
 
     def add(self, path: Path, expected: str, got: object, *, verbatim: bool = False) -> None:
         """`got` is shown as TOML would write it; `verbatim` for words of our own."""
-        line = self._lines.of(path) or 0
+        line = self._lines.line_of(path) or 0
         place = f"{self._file}:{line}" if line else self._file
         fault = Fault(
-            where=f"{place} {dotted(path)}".strip(),
+            where=f"{place} {format_path(path)}".strip(),
             expected=expected,
-            got=str(got) if verbatim else shown(got),
+            got=str(got) if verbatim else format_value(got),
         )
         self._found.append((line, len(self._found), fault))
 
     def line_of(self, path: Path) -> int | None:
-        return self._lines.of(path)
+        return self._lines.line_of(path)
 
     def sorted(self) -> list[Fault]:
         """In the order of the file."""
@@ -144,7 +144,7 @@ class FaultCollector:
         return len(self._found)
 
 
-def dotted(path: Path) -> str:
+def format_path(path: Path) -> str:
     """`sources.contact.rules[2].when."Prénom"`; tables of a list are counted from 1, as people
     do.
     """
@@ -159,7 +159,7 @@ def dotted(path: Path) -> str:
     return text
 
 
-def shown(value: object) -> str:
+def format_value(value: object) -> str:
     """A value as TOML would write it, shortened."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 80 else text[:77] + "..."
@@ -229,13 +229,13 @@ def read_value(
     several = next(
         (
             item
-            for option in options(hint)
+            for option in union_members(hint)
             if get_origin(option) is list
             if (item := _struct(get_args(option)))
         ),
         None,
     )
-    struct = _struct(options(hint))
+    struct = _struct(union_members(hint))
     if several is not None and (struct is None or isinstance(value, list)):
         _read_list(several, value, path, faults, keep)
         return
@@ -246,7 +246,7 @@ def read_value(
     try:
         keep(msgspec.convert(value, hint, strict=True))
     except msgspec.ValidationError:
-        faults.add(path, words(hint), value)
+        faults.add(path, describe_type(hint), value)
 
 
 def _struct(hints: Iterable[object]) -> type[Struct] | None:
@@ -270,21 +270,21 @@ def _read_list(
         keep(found)
 
 
-def options(hint: object) -> list[object]:
+def union_members(hint: object) -> list[object]:
     """The alternatives of a union, without None."""
     if get_origin(hint) in (Union, types.UnionType):
         return [
             inner
             for option in get_args(hint)
             if option is not type(None)
-            for inner in options(option)
+            for inner in union_members(option)
         ]
     return [hint]
 
 
-def words(hint: object) -> str:
+def describe_type(hint: object) -> str:
     """A type as people say it."""
-    said = [_one(option) for option in options(hint)]
+    said = [_one(option) for option in union_members(hint)]
     return " or ".join(dict.fromkeys(said))
 
 
@@ -293,7 +293,7 @@ def _one(hint: object) -> str:
     if origin is Literal:
         return "one of " + ", ".join(str(item) for item in get_args(hint))
     if origin is list:
-        return f"a list of {words(get_args(hint)[0])}s"
+        return f"a list of {describe_type(get_args(hint)[0])}s"
     if origin is dict:
         return "a table of texts"
     return _WORDS.get(hint, "another value")

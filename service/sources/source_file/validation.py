@@ -10,17 +10,29 @@ from urllib.parse import urlsplit
 
 from service.sources import schema
 from service.sources.adapters.base import Adapter
-from service.sources.fields.matching import own_phrase
-from service.sources.fields.values import READERS
+from service.sources.fields.matching import to_any_script_phrase
+from service.sources.fields.values import VALUE_PARSERS
 from service.sources.schema import ReadSettings, Source, VerifySettings
 from service.sources.source_file.toml_reader import FaultCollector, Path, did_you_mean
 from service.sources.verification.hmac import PLACEHOLDERS
 from worker.lead.settings import Rule
-from worker.lead.templates import CLICK_IDS, OPEN, UTM, TemplateError, check_name, compile_template
+from worker.lead.templates import (
+    CLICK_IDS,
+    OPEN_PREFIXES,
+    UTM_PARTS,
+    TemplateError,
+    check_name,
+    compile_template,
+)
 
-LARGEST_BODY = 16_777_216
+MAX_BODY_BYTES = 16_777_216
 TARGETS = frozenset(
-    {*READERS, *(f"utm_{part}" for part in UTM), *(f"utm.{part}" for part in UTM), *CLICK_IDS}
+    {
+        *VALUE_PARSERS,
+        *(f"utm_{part}" for part in UTM_PARTS),
+        *(f"utm.{part}" for part in UTM_PARTS),
+        *CLICK_IDS,
+    }
 )
 """What `map` and `read.labels` may name, besides `answers.NAME` and `click_ids.NAME`."""
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -43,13 +55,13 @@ def check_source(source: Source, adapter: Adapter, path: Path, faults: FaultColl
         faults.add((*path, "redirect"), "an http or https URL", source.redirect)
     if source.reply is not None and not 200 <= source.reply <= 299:
         faults.add((*path, "reply"), "a status from 200 to 299", source.reply)
-    if not 1 <= source.max_body <= LARGEST_BODY:
+    if not 1 <= source.max_body <= MAX_BODY_BYTES:
         faults.add((*path, "max_body"), "a size from 1 byte to 16MiB", source.max_body)
     for written, target in source.map.items():
         check_path(written, (*path, "map", written), faults)
         check_target(target, (*path, "map", written), faults)
     _check_read(source.read, (*path, "read"), faults)
-    _check_verify(source.check, adapter, (*path, "verify"), faults)
+    _check_verify(source.verification, adapter, (*path, "verify"), faults)
     if source.fetch and source.fetch.base_url and not is_url(source.fetch.base_url):
         faults.add((*path, "fetch", "base_url"), "an http or https URL", source.fetch.base_url)
 
@@ -66,7 +78,7 @@ def check_path(written: str, path: Path, faults: FaultCollector) -> None:
 
 def check_target(target: str, path: Path, faults: FaultCollector) -> None:
     if target in TARGETS or any(
-        target.startswith(prefix) and target[len(prefix) :].strip() for prefix in OPEN
+        target.startswith(prefix) and target[len(prefix) :].strip() for prefix in OPEN_PREFIXES
     ):
         return
     hint = did_you_mean(target, TARGETS - set(CLICK_IDS), "a canonical field or answers.NAME")
@@ -82,7 +94,7 @@ def _check_read(read: ReadSettings, path: Path, faults: FaultCollector) -> None:
     for key in ("test", "only"):
         if table := getattr(read, key):
             check_path(table.at, (*path, key, "at"), faults)
-    for number, pairs in enumerate(read.paired):
+    for number, pairs in enumerate(read.pair_lists):
         here = (*path, "pairs", number) if isinstance(read.pairs, list) else (*path, "pairs")
         for key in ("at", "key", "value"):
             check_path(getattr(pairs, key), (*here, key), faults)
@@ -95,7 +107,7 @@ def _check_read(read: ReadSettings, path: Path, faults: FaultCollector) -> None:
                 verbatim=True,
             )
         for at, name in enumerate(names):
-            if not own_phrase(name):
+            if not to_any_script_phrase(name):
                 faults.add((*path, "labels", field, at), "a label with letters or digits", name)
 
 
@@ -134,11 +146,11 @@ def _check_verify(
 def _check_hmac(rules: VerifySettings, path: Path, faults: FaultCollector) -> None:
     if not rules.header:
         faults.add((*path, "header"), "the header that holds the signature", "none", verbatim=True)
-    if rules.listed is not None and not _LISTED.fullmatch(rules.listed):
+    if rules.list_prefixes is not None and not _LISTED.fullmatch(rules.list_prefixes):
         faults.add(
             (*path, "list"),
             'the prefixes of timestamp and signature, such as "t=,v1="',
-            rules.listed,
+            rules.list_prefixes,
         )
     names = set(_BRACES.findall(rules.signed))
     for name in sorted(names - PLACEHOLDERS):
@@ -150,7 +162,7 @@ def _check_hmac(rules: VerifySettings, path: Path, faults: FaultCollector) -> No
         )
     if "body" not in names:
         faults.add((*path, "signed"), "{body} in it: else any body would do", rules.signed)
-    if "timestamp" in names and not (rules.timestamp_header or rules.listed):
+    if "timestamp" in names and not (rules.timestamp_header or rules.list_prefixes):
         faults.add(
             (*path, "timestamp_header"),
             "the header that holds the {timestamp} of `signed`",
@@ -194,7 +206,7 @@ def check_lead(values: dict[str, Any], path: Path, faults: FaultCollector) -> No
 
 def _check_times(values: dict[str, Any], path: Path, faults: FaultCollector) -> None:
     if (window := values.get("existing_window")) is not None and not _is_duration(window):
-        faults.add((*path, "existing_window"), schema.DURATION, window)
+        faults.add((*path, "existing_window"), schema.EXPECTED_DURATION, window)
     close = values.get("expected_close")
     if close is None or _is_duration(close) or _DATE.fullmatch(close):
         return
@@ -261,7 +273,7 @@ def _split(text: str) -> tuple[str, str] | None:
 
 def _is_duration(text: str) -> bool:
     try:
-        schema.duration(text)
+        schema.read_duration(text)
     except ValueError:
         return False
     return True

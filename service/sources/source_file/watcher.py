@@ -20,7 +20,7 @@ from service.sources.source_file.loader import (
     build_lead_mappings,
     load_sources,
 )
-from worker.lead.settings import SourceWriting
+from worker.lead.settings import LeadMapping
 
 log = structlog.get_logger("leadline.sources")
 
@@ -49,7 +49,7 @@ class SourceFileWatcher:
         self._secrets = secrets
         self._seen = self._signature()
         self._file: SourceFile = load_sources(path, env, secrets=secrets)
-        self.mappings: Mapping[str, SourceWriting] = _Writings(self)
+        self.mappings: Mapping[str, LeadMapping] = _Writings(self)
 
     @property
     def sources(self) -> dict[str, Source]:
@@ -91,15 +91,15 @@ class SourceFileWatcher:
         return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-class _Writings(Mapping[str, SourceWriting]):
+class _Writings(Mapping[str, LeadMapping]):
     """What the worker needs of the sources, always of the version in force."""
 
     def __init__(self, watched: SourceFileWatcher) -> None:
         self._watched = watched
         self._of: SourceFile | None = None
-        self._made: dict[str, SourceWriting] = {}
+        self._made: dict[str, LeadMapping] = {}
 
-    def __getitem__(self, name: str) -> SourceWriting:
+    def __getitem__(self, name: str) -> LeadMapping:
         return self._current()[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -108,7 +108,7 @@ class _Writings(Mapping[str, SourceWriting]):
     def __len__(self) -> int:
         return len(self._current())
 
-    def _current(self) -> dict[str, SourceWriting]:
+    def _current(self) -> dict[str, LeadMapping]:
         file = self._watched.file
         if file is not self._of:
             self._made, self._of = build_lead_mappings(file), file

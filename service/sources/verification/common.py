@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 
-from service.sources.payload.decode import unquoted
+from service.sources.payload.decode import decode_percent
 from service.sources.request import InboundRequest
 from service.sources.schema import SourceSecret, VerifySettings
 
-LONGEST_HEADER = 8_192
+MAX_HEADER_CHARS = 8_192
 
 
 class Verification(Struct, frozen=True):
@@ -25,7 +25,7 @@ class Verification(Struct, frozen=True):
 
     ok: bool
     reason: str = ""
-    id: str | None = None
+    event_id: str | None = None
 
 
 Scheme = Callable[[InboundRequest, VerifySettings, Sequence[SourceSecret], float], Verification]
@@ -39,7 +39,7 @@ def rejected(reason: str) -> Verification:
     return Verification(False, reason)
 
 
-def header(request: InboundRequest, name: str) -> str | None:
+def header_value(request: InboundRequest, name: str) -> str | None:
     """A header's value, bounded; None if it is missing, empty, or there twice with different
     values.
     """
@@ -47,7 +47,7 @@ def header(request: InboundRequest, name: str) -> str | None:
         {value.strip() for key, value in request.headers if key == name.lower()} if name else set()
     )
     value = values.pop() if len(values) == 1 else None
-    return value if value and len(value) <= LONGEST_HEADER else None
+    return value if value and len(value) <= MAX_HEADER_CHARS else None
 
 
 def query_value(query: str, name: str) -> bytes | None:
@@ -56,15 +56,15 @@ def query_value(query: str, name: str) -> bytes | None:
     for pair in query.split("&", 100)[:100]:
         key, _, value = pair.partition("=")
         if len(key) <= 3 * len(wanted) and _unquoted(key) == wanted:
-            return _unquoted(value[:LONGEST_HEADER])
+            return _unquoted(value[:MAX_HEADER_CHARS])
     return None
 
 
 def _unquoted(text: str) -> bytes:
-    return unquoted(text.replace("+", " ").encode("utf-8", "surrogatepass"))
+    return decode_percent(text.replace("+", " ").encode("utf-8", "surrogatepass"))
 
 
-def as_sent(text: str) -> bytes:
+def header_bytes(text: str) -> bytes:
     """The bytes of a header's text, which servers hand over as Latin-1."""
     try:
         return text.encode("latin-1")
@@ -72,7 +72,7 @@ def as_sent(text: str) -> bytes:
         return text.encode("utf-8", "surrogatepass")
 
 
-def read_hex(text: str) -> bytes | None:
+def decode_hex(text: str) -> bytes | None:
     return (
         bytes.fromhex(text)
         if len(text) <= 256 and len(text) % 2 == 0 and re.fullmatch(r"[0-9A-Fa-f]+", text)
@@ -80,7 +80,7 @@ def read_hex(text: str) -> bytes | None:
     )
 
 
-def read_base64(text: str) -> bytes | None:
+def decode_base64(text: str) -> bytes | None:
     """Bytes from base64 of either alphabet, with or without padding."""
     plain = text.strip().rstrip("=").replace("-", "+").replace("_", "/")
     try:
@@ -89,7 +89,7 @@ def read_base64(text: str) -> bytes | None:
         return None
 
 
-def equal(one: bytes, other: bytes) -> bool:
+def constant_time_equal(one: bytes, other: bytes) -> bool:
     """Equal, in a time that does not tell how far: digests, so that not even the length shows."""
     return hmac.compare_digest(hashlib.sha256(one).digest(), hashlib.sha256(other).digest())
 
@@ -99,4 +99,4 @@ def any_equal(given: Iterable[bytes], wanted: Iterable[bytes]) -> bool:
     tell which.
     """
     right = list(wanted)
-    return any([equal(one, other) for one in given for other in right])  # noqa: C419 -- a generator would stop at the first
+    return any([constant_time_equal(one, other) for one in given for other in right])  # noqa: C419 -- a generator would stop at the first

@@ -14,18 +14,18 @@ from service.sources.verification.common import (
     VERIFIED,
     Verification,
     any_equal,
-    as_sent,
-    equal,
-    header,
-    read_base64,
+    constant_time_equal,
+    decode_base64,
+    header_bytes,
+    header_value,
     rejected,
 )
 
-LONGEST = 4_096
+MAX_TOKEN_CHARS = 4_096
 DEFAULT_HEADER = "Authorization"
 
 
-def jwt(
+def verify_jwt(
     request: InboundRequest, rules: VerifySettings, secrets: Sequence[SourceSecret], now: float
 ) -> Verification:
     """Only HS256 counts, whatever the token says of itself. The claim `sha256`, where present, must
@@ -35,12 +35,12 @@ def jwt(
     does not serve for ever.
     """
     name = rules.header or DEFAULT_HEADER
-    sent = (header(request, name) or "").removeprefix("Bearer ").strip()
+    sent = (header_value(request, name) or "").removeprefix("Bearer ").strip()
     parts = sent.split(".")
-    if len(parts) != 3 or len(sent) > LONGEST:
+    if len(parts) != 3 or len(sent) > MAX_TOKEN_CHARS:
         return rejected("the token is missing")
-    given = read_base64(parts[2])
-    text = as_sent(f"{parts[0]}.{parts[1]}")
+    given = decode_base64(parts[2])
+    text = header_bytes(f"{parts[0]}.{parts[1]}")
     if given is None or not any_equal(
         [given], [hmac.digest(secret.raw, text, "sha256") for secret in secrets]
     ):
@@ -55,7 +55,7 @@ def _judge(
     request: InboundRequest, claims: dict[str, Any], rules: VerifySettings, now: float
 ) -> Verification:
     bound = "sha256" in claims
-    if bound and not equal(
+    if bound and not constant_time_equal(
         str(claims["sha256"]).lower().encode(), hashlib.sha256(request.body).hexdigest().encode()
     ):
         return rejected("the token belongs to another body")
@@ -79,7 +79,7 @@ def _judge(
 
 
 def _read(part: str) -> dict[str, Any] | None:
-    raw = read_base64(part)
+    raw = decode_base64(part)
     try:
         found = json.loads(raw.decode("utf-8")) if raw else None
     except (ValueError, RecursionError):

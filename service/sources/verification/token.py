@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from service.sources.payload.decode import decode
+from service.sources.payload.decode import decode_body
 from service.sources.payload.tree import UnreadableBody, resolve, text_of
 from service.sources.request import InboundRequest
 from service.sources.schema import Source, SourceSecret, VerifySettings
@@ -12,14 +12,14 @@ from service.sources.verification.common import (
     VERIFIED,
     Verification,
     any_equal,
-    as_sent,
-    header,
+    header_bytes,
+    header_value,
     query_value,
     rejected,
 )
 
 
-def token(
+def verify_token(
     request: InboundRequest, rules: VerifySettings, secrets: Sequence[SourceSecret], now: float
 ) -> Verification:  # noqa: ARG001 -- one signature for all
     """`Bearer` before a token in the Authorization header may be there or not."""
@@ -33,27 +33,27 @@ def token(
     )
 
 
-def shows_token(request: InboundRequest, source: Source) -> bool:
+def has_valid_token(request: InboundRequest, source: Source) -> bool:
     """Whether a request without a body shows the source's token, for looking up a submission."""
-    rules = source.check
+    rules = source.verification
     if rules.scheme != "token" or rules.field or not source.secrets:
         return False
-    return token(request, rules, source.secrets, 0.0).ok
+    return verify_token(request, rules, source.secrets, 0.0).ok
 
 
 def _shown(request: InboundRequest, rules: VerifySettings) -> bytes | None:
     if rules.header:
-        value = header(request, rules.header)
+        value = header_value(request, rules.header)
         is_bearer = (
             value is not None
             and rules.header.lower() == "authorization"
             and value[:7].lower() == "bearer "
         )
-        return as_sent(value[7:] if is_bearer and value else value) if value else None
+        return header_bytes(value[7:] if is_bearer and value else value) if value else None
     if rules.query:
         return query_value(request.query, rules.query)
     try:
-        found = resolve(decode(request), rules.field or "")
+        found = resolve(decode_body(request), rules.field or "")
     except UnreadableBody:
         return None
     return (text_of(found[1]) or "").encode("utf-8", "surrogatepass") if found else None

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from service.sources.payload.decode import decode, is_form
-from service.sources.payload.json import read_json
+from service.sources.payload.decode import decode_body, is_form
+from service.sources.payload.json import parse_json
 from service.sources.payload.tree import JsonNumber, Path, Tree, UnreadableBody
-from service.sources.payload.unwrap import nested
+from service.sources.payload.unwrap import nest_brackets
 from service.sources.request import InboundRequest
 
 FIELDS, DEPTH, VALUES = 500, 32, 20_000
@@ -48,15 +48,17 @@ def capture(request: InboundRequest) -> Captured:
     if not request.body.strip():
         return Captured(request)
     try:
-        tree = decode(request)
+        tree = decode_body(request)
     except UnreadableBody as fault:
         return Captured(request, _as_record(request.body), fault.message)
-    return Captured(request, nested(tree) if is_form(request) and isinstance(tree, dict) else tree)
+    return Captured(
+        request, nest_brackets(tree) if is_form(request) and isinstance(tree, dict) else tree
+    )
 
 
 def _as_record(body: bytes) -> Tree:
     try:
-        return read_json(body.decode("utf-8"), fields=FIELDS, depth=DEPTH, values=VALUES)
+        return parse_json(body.decode("utf-8"), fields=FIELDS, depth=DEPTH, values=VALUES)
     except (UnreadableBody, UnicodeDecodeError):
         return None
 

@@ -15,9 +15,9 @@ from msgspec import Struct, convert, field, structs
 from service.sources.redact import REMOVED
 from service.sources.request import InboundRequest
 from service.sources.schema import SourceSecret, VerifySettings
-from service.sources.spam import unix_seconds
-from service.sources.verification.common import read_base64, read_hex
-from service.sources.verification.hmac import signature
+from service.sources.spam import parse_unix_time
+from service.sources.verification.common import decode_base64, decode_hex
+from service.sources.verification.hmac import verify_hmac
 from service.sources.wizard.captured import Captured, scalars
 
 DEFAULT_QUERY = "key"
@@ -94,7 +94,7 @@ def _hmac(name: str, value: str, headers: dict[str, str]) -> dict[str, Any] | No
     digest = value.strip()
     if _LISTED.fullmatch(digest):
         parts = [part.strip().partition("=") for part in digest.split(",")]
-        time = next((key for key, _, text in parts if unix_seconds(text) is not None), None)
+        time = next((key for key, _, text in parts if parse_unix_time(text) is not None), None)
         signed = next(
             ((key, text) for key, _, text in parts if key != time and _digest(text)), None
         )
@@ -116,7 +116,7 @@ def _hmac(name: str, value: str, headers: dict[str, str]) -> dict[str, Any] | No
             (
                 key
                 for key, text in headers.items()
-                if _TIMESTAMP.search(key) and unix_seconds(text) is not None
+                if _TIMESTAMP.search(key) and parse_unix_time(text) is not None
             ),
             None,
         )
@@ -127,7 +127,7 @@ def _hmac(name: str, value: str, headers: dict[str, str]) -> dict[str, Any] | No
 
 def _digest(text: str) -> tuple[str, str] | None:
     """Algorithm and encoding, by length and alphabet."""
-    for encoding, raw in (("hex", read_hex(text)), ("base64", read_base64(text))):
+    for encoding, raw in (("hex", decode_hex(text)), ("base64", decode_base64(text))):
         if raw is not None and len(raw) in _DIGESTS:
             return _DIGESTS[len(raw)], encoding
     return None
@@ -145,7 +145,7 @@ def _tried(
             continue
         tried = base | {"signed": signed}
         verify = convert(tried, VerifySettings, strict=False)
-        if signature(request, verify, secrets, _time(request, verify)).ok:
+        if verify_hmac(request, verify, secrets, _time(request, verify)).ok:
             if signed == "{body}":
                 del tried["signed"]
             return Door(
@@ -157,8 +157,8 @@ def _tried(
 def _time(request: InboundRequest, rules: VerifySettings) -> float:
     """The time that the request claims, so that an old capture is not refused for its age."""
     if rules.timestamp_header:
-        return unix_seconds(request.header(rules.timestamp_header.lower()) or "") or 0.0
-    prefix = (rules.listed or "").partition(",")[0]
+        return parse_unix_time(request.header(rules.timestamp_header.lower()) or "") or 0.0
+    prefix = (rules.list_prefixes or "").partition(",")[0]
     parts = (request.header((rules.header or "").lower()) or "").split(",")
     found = next(
         (
@@ -168,7 +168,7 @@ def _time(request: InboundRequest, rules: VerifySettings) -> float:
         ),
         "",
     )
-    return unix_seconds(found) or 0.0
+    return parse_unix_time(found) or 0.0
 
 
 def _guessed(rules: dict[str, Any]) -> Door:

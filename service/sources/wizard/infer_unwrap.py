@@ -14,11 +14,11 @@ from typing import Any
 from msgspec import Struct, convert, structs
 
 from service.sources.fields import synonyms
-from service.sources.fields.matching import match_label, match_path, words
-from service.sources.fields.values import read_value
+from service.sources.fields.matching import match_label, match_path, split_words
+from service.sources.fields.values import parse_value
 from service.sources.normalize import normalize
-from service.sources.payload.tree import Path, Tree, UnreadableBody, leaves, resolve, text_of
-from service.sources.payload.unwrap import parsed, unwrap
+from service.sources.payload.tree import Path, Tree, UnreadableBody, resolve, text_of, walk_leaves
+from service.sources.payload.unwrap import parse_embedded_json, unwrap
 from service.sources.schema import ReadSettings, Source, VerifySettings
 from service.sources.wizard.captured import Captured, containers, is_text, scalars
 from worker.contract import Lead
@@ -168,7 +168,7 @@ def _is_document(value: Tree) -> bool:
     if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "["):
         return False
     try:
-        return isinstance(tree := parsed(value, "text"), dict | list) and bool(tree)
+        return isinstance(tree := parse_embedded_json(value, "text"), dict | list) and bool(tree)
     except UnreadableBody:
         return False
 
@@ -181,7 +181,7 @@ def _unwrapped(top: Tree, read: dict[str, Any]) -> Tree:
 
 
 def _is_single(tree: Tree) -> bool:
-    values = [value for _, value in leaves(tree) if value not in (None, "", [])]
+    values = [value for _, value in walk_leaves(tree) if value not in (None, "", [])]
     alone = sum(isinstance(value, list) and len(value) == 1 for value in values)
     return alone > 1 and 2 * alone >= len(values)
 
@@ -235,7 +235,11 @@ def _pair(found: Tree) -> tuple[str, str] | None:
     ):
         return None
     told = [
-        {".".join(path): value for path, value in leaves(item) if not any(map(str.isdigit, path))}
+        {
+            ".".join(path): value
+            for path, value in walk_leaves(item)
+            if not any(map(str.isdigit, path))
+        }
         for item in items
     ]
     if any(_is_contact(path, value) for one in told for path, value in one.items()):
@@ -273,14 +277,14 @@ def _word(path: str) -> str | None:
 def _is_contact(path: str, value: Tree) -> bool:
     guess = match_path(tuple(path.split(".")))
     return (
-        bool(guess and guess.field in ("email", "phone") and read_value(guess.field, value))
+        bool(guess and guess.field in ("email", "phone") and parse_value(guess.field, value))
         and _word(path) is None
     )
 
 
 def _fullest(items: Tree) -> dict[str, Tree]:
     found = [item for item in items if isinstance(item, dict)]
-    return max(found, key=lambda item: sum(1 for _ in leaves(item)), default={})
+    return max(found, key=lambda item: sum(1 for _ in walk_leaves(item)), default={})
 
 
 def _root(
@@ -295,7 +299,8 @@ def _root(
     for path, found in list(containers(inside))[:CANDIDATES]:
         here = _contact(_unwrapped(_fullest(found), read) if isinstance(found, list) else found)
         if not here & REACHED or not all(
-            step and "." not in step and not _GUARDS.intersection(words(step)) for step in path
+            step and "." not in step and not _GUARDS.intersection(split_words(step))
+            for step in path
         ):
             continue
         candidate = ".".join(path)
@@ -307,11 +312,11 @@ def _root(
 
 def _contact(tree: Tree) -> set[str]:
     """The fields that say who it is, as far as they are in here."""
-    found = ((match_path(at), value) for at, value in leaves(tree))
+    found = ((match_path(at), value) for at, value in walk_leaves(tree))
     return {
         CONTACT[guess.field]
         for guess, value in found
-        if guess and guess.field in CONTACT and read_value(guess.field, value)
+        if guess and guess.field in CONTACT and parse_value(guess.field, value)
     }
 
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from service.sources.adapters.base import Adapter
-from service.sources.fields.matching import match_label, match_path, words
-from service.sources.fields.text import label as clean_label
-from service.sources.fields.values import email, phone, truth
+from service.sources.fields.matching import match_label, match_path, split_words
+from service.sources.fields.text import clean_label as clean_label
+from service.sources.fields.values import parse_bool, parse_email, parse_phone
 from service.sources.payload.event import ParsedEvent, PayloadField
 from service.sources.payload.tree import Path, Tree, UnreadableBody, resolve, text_of
 from service.sources.request import InboundRequest
@@ -71,7 +71,7 @@ def payloads(adapter: Adapter, request: InboundRequest, source: Source) -> list[
 def unmapped(payload: ParsedEvent, lead: Lead) -> list[UnmappedQuestion]:
     """The questions that end among the answers, in order."""
     found: dict[str, UnmappedQuestion] = {}
-    for leaf in payload.leaves:
+    for leaf in payload.fields:
         label = clean_label(leaf.label)
         if label in lead.answers and leaf.path and (path := _path(payload, leaf.path)):
             found.setdefault(path, UnmappedQuestion(path, label, (text_of(leaf.value) or "")[:200]))
@@ -80,8 +80,8 @@ def unmapped(payload: ParsedEvent, lead: Lead) -> list[UnmappedQuestion]:
 
 def guesses(payload: ParsedEvent, lead: Lead) -> list[MapSuggestion]:
     """Fields that the lead lacks, for what ends among its answers."""
-    kept = {clean_label(leaf.label) for leaf in payload.leaves} & lead.answers.keys()
-    rest = [leaf for leaf in payload.leaves if clean_label(leaf.label) in kept and leaf.path]
+    kept = {clean_label(leaf.label) for leaf in payload.fields} & lead.answers.keys()
+    rest = [leaf for leaf in payload.fields if clean_label(leaf.label) in kept and leaf.path]
     found: dict[str, MapSuggestion] = {}
     paths: set[str] = set()
     for guess in (*_parts(payload, rest, lead), *_by_value(payload, rest, lead)):
@@ -108,7 +108,7 @@ def _has(lead: Lead, field: str) -> bool:
 def _parts(payload: ParsedEvent, rest: list[PayloadField], lead: Lead) -> Iterator[MapSuggestion]:
     """A name, a phone or a sum in pieces, and what stands in an object of a campaign."""
     for parent in dict.fromkeys(leaf.path[:-1] for leaf in rest if len(leaf.path) > 1):
-        parts = {leaf.path[-1]: leaf.value for leaf in payload.leaves if leaf.path[:-1] == parent}
+        parts = {leaf.path[-1]: leaf.value for leaf in payload.fields if leaf.path[:-1] == parent}
         path = _path(payload, parent)
         if not path or not all(isinstance(value, str) for value in parts.values()):
             continue
@@ -152,7 +152,7 @@ def _by_value(
 ) -> Iterator[MapSuggestion]:
     """What looks like nothing else, where the label does not say that it is somebody else's."""
     nameless = [leaf for leaf in rest if _says_nothing(leaf)]
-    addresses = [leaf for leaf in rest if isinstance(leaf.value, str) and email(leaf.value)]
+    addresses = [leaf for leaf in rest if isinstance(leaf.value, str) and parse_email(leaf.value)]
     if len(addresses) == 1:
         yield from _guess(payload, addresses[0], "email", "the only e-mail address")
     for leaf in rest:
@@ -161,7 +161,7 @@ def _by_value(
         elif (
             isinstance(leaf.value, str)
             and _AGREED.fullmatch(leaf.value.strip())
-            and truth(leaf.value)
+            and parse_bool(leaf.value)
         ):
             yield from _guess(
                 payload,
@@ -179,7 +179,7 @@ def _by_value(
     numbers = [
         leaf
         for leaf in nameless
-        if isinstance(leaf.value, str) and _PHONE.fullmatch(leaf.value) and phone(leaf.value)
+        if isinstance(leaf.value, str) and _PHONE.fullmatch(leaf.value) and parse_phone(leaf.value)
     ]
     if len(numbers) == 1:
         yield from _guess(payload, numbers[0], "phone", "guessed: it looks like a phone number")
@@ -207,11 +207,11 @@ def _is_message(leaf: PayloadField) -> bool:
     is_long = (
         isinstance(leaf.value, str) and len(leaf.value) >= LONG and leaf.value.count(" ") >= WORDS
     )
-    return is_long and leaf.title is None and len(words(leaf.label)) <= 4
+    return is_long and leaf.title is None and len(split_words(leaf.label)) <= 4
 
 
 def _begins_as_name(leaf: PayloadField) -> bool:
-    first = words(leaf.label)[:1]
+    first = split_words(leaf.label)[:1]
     guess = match_label(first[0]) if first else None
     return guess is not None and guess.field == "name"
 
@@ -220,7 +220,7 @@ def _sub_fields(payload: ParsedEvent, rest: list[PayloadField]) -> Iterator[MapS
     """`1.3` and `1.6` are the first and the last name of Gravity Forms, unless `1.1` says that it
     is an address.
     """
-    by_key = {leaf.path[-1]: leaf for leaf in payload.leaves}
+    by_key = {leaf.path[-1]: leaf for leaf in payload.fields}
     for leaf in rest:
         number, _, part = leaf.path[-1].rpartition(".")
         if part == "3" and f"{number}.6" in by_key and f"{number}.1" not in by_key:
@@ -240,11 +240,11 @@ def _object(payload: ParsedEvent, leaf: PayloadField) -> Iterator[MapSuggestion]
 
 def _says_nothing(leaf: PayloadField) -> bool:
     """A number for a name, or a name in a script that no vocabulary here is in."""
-    is_foreign = not words(leaf.label) and any(map(str.isalpha, leaf.label))
+    is_foreign = not split_words(leaf.label) and any(map(str.isalpha, leaf.label))
     is_numbered = (
         leaf.title is None
         and bool(_NUMBERED.fullmatch(leaf.path[-1]))
-        and match_path(leaf.steps) is None
+        and match_path(leaf.name_path) is None
     )
     return is_foreign or is_numbered
 

@@ -252,7 +252,7 @@ def _check(path: tuple[str, ...], rules: dict[str, Any], why: dict[str, str]) ->
 def _fetch(draft: ProposalDraft, path: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """Events that tell ids alone need the API's token."""
     variable = FETCH_TOKENS.get(draft.adapter)
-    if variable is None or ADAPTERS[draft.adapter].records is None:
+    if variable is None or ADAPTERS[draft.adapter].record_api is None:
         return [], []
     why = {"": "its events tell ids alone: the worker reads the rest with this token"}
     return ["", *table((*path, "fetch"), {"token_env": variable}, why)], [variable]

@@ -9,14 +9,14 @@ end
 
 local now = clock()
 
--- Which life of which server this is: another after a restart, a failover, or a change of whom it follows. Empty where it may
--- not be asked.
+-- Which life of which server this is: it changes with a restart, a failover, or a new master to follow. Empty where INFO is not
+-- allowed.
 local function server()
-  local function told(section, name)
-    local said = redis.pcall('INFO', section)
-    return type(said) == 'string' and string.match(said, name .. ':(%x+)') or ''
+  local function ask(section, name)
+    local info = redis.pcall('INFO', section)
+    return type(info) == 'string' and string.match(info, name .. ':(%x+)') or ''
   end
-  return told('server', 'run_id') .. told('replication', 'master_replid')
+  return ask('server', 'run_id') .. ask('replication', 'master_replid')
 end
 
 local function record(id) return K.submission .. id end
@@ -43,55 +43,55 @@ local function move(id, to, by, why)
   if why and why ~= '' then moment.why = why end
   local timeline = record(id) .. ':timeline'
   if redis.call('RPUSH', timeline, cjson.encode(moment)) > 200 then
-    -- The first stays, for it says when it came by this store's clock (`tide.lua`): the second goes.
+    -- The first stays, because it says when the submission came by this store's clock (`rollback.lua`): the second goes.
     redis.call('LSET', timeline, 1, redis.call('LINDEX', timeline, 0))
     redis.call('LPOP', timeline)
   end
-  redis.call('XADD', K.changes, 'MAXLEN', '~', K.changes_kept, '*', 'id', id)
+  redis.call('XADD', K.changes, 'MAXLEN', '~', K.max_changes, '*', 'id', id)
 end
 
--- Leaves every line the submission stands in. Whoever is then first is due at once; their ids are returned.
-local function leave_lines(id)
+-- Leaves every person queue the submission stands in. Whoever is then first is due at once; their ids are returned.
+local function leave_person_queues(id)
   local woken = {}
-  local lines = get(id, 'lines')
-  if not lines then return woken end
-  for line in string.gmatch(lines, '%S+') do
-    if redis.call('LINDEX', line, 0) == id then
-      redis.call('LPOP', line)
-      local first = redis.call('LINDEX', line, 0)
+  local queues = get(id, 'person_queues')
+  if not queues then return woken end
+  for queue in string.gmatch(queues, '%S+') do
+    if redis.call('LINDEX', queue, 0) == id then
+      redis.call('LPOP', queue)
+      local first = redis.call('LINDEX', queue, 0)
       if first and get(first, 'state') == 'waiting' then
         redis.call('ZADD', K.due, now, first)
         woken[#woken + 1] = first
       end
     else
-      redis.call('LREM', line, 0, id)
+      redis.call('LREM', queue, 0, id)
     end
   end
-  redis.call('HDEL', record(id), 'lines')
+  redis.call('HDEL', record(id), 'person_queues')
   return woken
 end
 
--- The duplicate key is remembered for a while after a final state, and for as long as it takes before.
+-- The duplicate key is remembered for `seconds` after a final state, and without a limit before it.
 local function remember_duplicates(id, seconds)
   local key = get(id, 'duplicate_key')
   if not key or get(id, 'duplicate_kind') == 'content' then return end
   if seconds then redis.call('EXPIRE', key, seconds) else redis.call('PERSIST', key) end
 end
 
--- The turn of what waits: the order in which the sweeper takes it, as one number.
+-- The due score of what waits: the order in which the sweeper takes it, as one number.
 --
 --   -2e10  forms and browsers
 --   -1e10  webhooks
---   time   whose wait ends by itself: retries, a create that settles, a place in line
---    2e10  replays, and what came late out of a spool: only as far as RQ's queue is short
+--   time   what waits for a time: retries, a create that settles, a place in a person queue
+--    2e10  replays, and what came late out of a spool: only while RQ's queue is short
 --
--- Around the three marks stand, by their receipt, those for whom a gate must open: the oldest first. When a day's tokens are
--- back it is the newest: who asked a minute ago is still at the desk.
-local MARKS = { ['0'] = -2e10, ['1'] = -1e10, ['2'] = 2e10 }
+-- Around the three ranks stand those that wait for a gate to open, by the time they were received: the oldest first. When a new
+-- day brings tokens back it is the newest first: who asked a minute ago is still at the desk.
+local RANKS = { ['0'] = -2e10, ['1'] = -1e10, ['2'] = 2e10 }
 
-local function turn(id, newest_first)
+local function due_score(id, newest_first)
   local received = tonumber(get(id, 'received_at'))
-  return (MARKS[get(id, 'precedence') or ''] or MARKS['1']) + (newest_first and -received or received)
+  return (RANKS[get(id, 'precedence') or ''] or RANKS['1']) + (newest_first and -received or received)
 end
 
 local function wait(id, until_, reason, by, why)
@@ -99,21 +99,21 @@ local function wait(id, until_, reason, by, why)
   redis.call('HSET', record(id), 'next_at', until_, 'reason', reason)
   redis.call('HDEL', record(id), 'lease', 'lease_until')
   redis.call('ZREM', K.leases, id)
-  local everybody = reason == 'paused' or reason == redis.call('HGET', K.gate, 'reason')
-  redis.call('ZADD', K.due, everybody and turn(id, reason == 'budget') or until_, id)
+  local gated = reason == 'paused' or reason == redis.call('HGET', K.gate, 'reason')
+  redis.call('ZADD', K.due, gated and due_score(id, reason == 'budget') or until_, id)
 end
 
--- Who did what, in the same step as the deed.
+-- Who did what, written in the same step as the action itself.
 local function audit(who, action, target, detail)
-  local entry = { 'who', string.sub(who, 1, K.audit_longest), 'action', action, 'target', target }
+  local entry = { 'who', string.sub(who, 1, K.max_audit_text_bytes), 'action', action, 'target', target }
   if detail and detail ~= '' then
     entry[#entry + 1] = 'detail'
-    entry[#entry + 1] = string.sub(detail, 1, K.audit_longest)
+    entry[#entry + 1] = string.sub(detail, 1, K.max_audit_text_bytes)
   end
-  redis.call('XADD', K.audit, 'MAXLEN', '~', K.audit_kept, '*', unpack(entry))
+  redis.call('XADD', K.audit, 'MAXLEN', '~', K.max_audit_entries, '*', unpack(entry))
 end
 
--- One of a bulk action's has its outcome, which is counted once, whichever of its two lists it stood in.
+-- A submission of a bulk action has its outcome, which is counted once, whichever of the two lists it stood in.
 local function bulk_drop(bulk, id, outcome)
   local name = K.bulk .. bulk
   if redis.call('ZREM', name .. ':left', id) + redis.call('ZREM', name .. ':out', id) == 0 then return end

@@ -5,12 +5,12 @@ local name = K.bulk .. bulk
 local left = redis.call('ZCARD', name .. ':left')
 if redis.call('ZCARD', name .. ':out') > 0 then return 0 end
 if left > 0 and redis.call('HEXISTS', name, 'stopped') == 0 then return 0 end
-if redis.call('ZREM', K.bulks_running, bulk) == 0 then return 0 end
+if redis.call('ZREM', K.bulk_running, bulk) == 0 then return 0 end
 redis.call('HSET', name, 'ended_at', now, 'remaining', left)
 redis.call('DEL', name .. ':left')
 redis.call('HDEL', name, 'edit')
 redis.call('EXPIRE', name, keep)
-redis.call('ZREMRANGEBYSCORE', K.bulks, '-inf', now - keep - 86400)
+redis.call('ZREMRANGEBYSCORE', K.bulk_actions, '-inf', now - keep - 86400)
 local tally = redis.call('HMGET', name, 'action', 'by', 'delivered', 'dead', 'done', 'skipped')
 local told = {}
 for place, word in ipairs({ '', '', 'delivered', 'dead', 'done', 'skipped' }) do

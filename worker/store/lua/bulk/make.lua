@@ -39,7 +39,7 @@ for first = 1, #free, A_CALL do
   redis.call('ZADD', K.bulk .. bulk .. ':left', unpack(places))
   redis.call('HSET', K.bulk_claims, unpack(claims))
 end
-redis.call('ZADD', K.bulks, now, bulk)
-redis.call('ZADD', K.bulks_running, now, bulk)
+redis.call('ZADD', K.bulk_actions, now, bulk)
+redis.call('ZADD', K.bulk_running, now, bulk)
 audit(by, 'bulk ' .. action, bulk, detail)
 return { 1, #free }

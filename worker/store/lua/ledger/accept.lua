@@ -49,10 +49,10 @@ while i <= #ARGV do
     if cause ~= '' then redis.call('HSET', record(id), 'cause', cause) end
     if fetch ~= '' then redis.call('HSET', record(id), 'fetch', fetch) end
     move(id, state, 'intake', why)
-    if state == 'queued' and precedence == '2' then redis.call('ZADD', K.due, turn(id), id) end
+    if state == 'queued' and precedence == '2' then redis.call('ZADD', K.due, due_score(id), id) end
     count(accepted)
     count(also)
-    if state ~= 'queued' then remember_duplicates(id, K.remember) end
+    if state ~= 'queued' then remember_duplicates(id, K.duplicate_key_seconds) end
     replies[#replies + 1] = { id, state, 0, 0 }
   end
 end

@@ -37,11 +37,11 @@ if to == 'queued' then
   redis.call('HDEL', record(id), 'cause', 'next_at', 'reason', 'first_attempt_at', 'forgotten')
   remember_duplicates(id, nil)
 else
-  remember_duplicates(id, K.remember)
+  remember_duplicates(id, K.duplicate_key_seconds)
 end
 move(id, to, by, why)
 -- Thousands may be replayed at once: they wait here for their turn, and not in RQ's queue before those who come meanwhile.
-if to == 'queued' then redis.call('ZADD', K.due, turn(id), id) end
+if to == 'queued' then redis.call('ZADD', K.due, due_score(id), id) end
 if action ~= '' then audit(by, action, id, detail) end
 if bulk ~= '' then
   if to == 'queued' then

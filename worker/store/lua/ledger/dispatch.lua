@@ -6,7 +6,7 @@ local state = get(id, 'state')
 
 if state == 'waiting' then
   local due = tonumber(redis.call('ZSCORE', K.due, id) or now)
-  if due > now and due < K.backfill_turns then return 'not-due' end
+  if due > now and due < K.backfill_score then return 'not-due' end
   redis.call('HDEL', record(id), 'next_at', 'reason')
   move(id, 'queued', 'sweeper', '')
   return 'dispatched'
@@ -16,11 +16,11 @@ elseif state == 'delivering' then
   redis.call('ZREM', K.leases, id)
   redis.call('HDEL', record(id), 'lease', 'lease_until')
   if redis.call('HINCRBY', record(id), 'crashes', 1) >= allowed then
-    leave_lines(id)
+    leave_person_queues(id)
     redis.call('HSET', record(id), 'cause', cause)
     move(id, 'dead', 'sweeper', 'its worker died ' .. allowed .. ' times')
     count((string.gsub(counter, '@', get(id, 'source'))))
-    remember_duplicates(id, K.remember)
+    remember_duplicates(id, K.duplicate_key_seconds)
     return 'dead'
   end
   move(id, 'queued', 'sweeper', 'its worker died')

@@ -30,7 +30,7 @@ for i = 9, #ARGV do
 end
 if mark ~= '' then redis.call('HSET', mark, 'submission:' .. id, '') end
 
-leave_lines(id)
+leave_person_queues(id)
 redis.call('ZREM', K.due, id)
 redis.call('ZREM', K.leases, id)
 redis.call('ZREM', K.outage, id)
@@ -57,5 +57,5 @@ move(id, 'erased', by, why)
 
 -- A key that runs out already goes on doing so.
 local key = get(id, 'duplicate_key')
-if key and redis.call('TTL', key) == -1 then remember_duplicates(id, K.remember) end
+if key and redis.call('TTL', key) == -1 then remember_duplicates(id, K.duplicate_key_seconds) end
 return 1

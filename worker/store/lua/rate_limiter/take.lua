@@ -1,4 +1,4 @@
--- A call asks whether it may go. Replies {'go', granted}, {'line', seconds, until, place} (stand in line, ask again then),
+-- A call asks whether it may go. Replies {'go', granted}, {'wait', seconds, until, place} (keep the place, ask again then),
 -- {'burst', until} (it would take too long), {'budget', until} or {'gated', until, reason}; times are Unix seconds.
 -- Arguments: now, member (ticket:cost), cost, search (1/0), class (0 goes before 1), place ('' at first), patience (seconds),
 -- calls a window, searches a window, tokens a day, fixed (1: more than these must not be spent), the submission ('' = nobody's).
@@ -33,7 +33,7 @@ local function held(key)
   return redis.call('ZCOUNT', key, '(' .. exact(now - K.window), '+inf')
 end
 
--- In line: who has not asked again in time is gone. A place sorts by class, then by the time of its first question.
+-- The waiting calls: one that has not asked again in time is gone. A place sorts by class, then by the time of its first question.
 redis.call('ZREMRANGEBYSCORE', K.waiting, '-inf', exact(now))
 redis.call('ZREMRANGEBYSCORE', K.waiting, exact(now + 60), '+inf')
 if place == '' then place = class .. string.format('%017.6f', now) .. (search and 's' or 'c') .. member end
@@ -83,4 +83,4 @@ end
 local again = math.min(free, now + K.window)
 redis.call('ZADD', K.waiting, exact(again + K.grace), place)
 redis.call('EXPIRE', K.waiting, 60)
-return { 'line', exact(again - now), exact(free), place }
+return { 'wait', exact(again - now), exact(free), place }

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from service.ops.schemas import CauseCard
-from service.ops.search_table import Table
+from service.ops.search_table import SearchTable
 from worker.causes import UNRECORDED, cause_id, title
 from worker.contract import Cause
 from worker.times import format_iso
 
-HOURS = 24
+TREND_HOURS = 24
 
 
-class Counted(NamedTuple):
+class CauseTally(NamedTuple):
     """Dead letters of one cause: times in Unix seconds."""
 
     letters: int
@@ -25,16 +25,18 @@ class Counted(NamedTuple):
     trend: list[int]
 
 
-def cards(table: Table, ignored: Mapping[str, float], now: float) -> list[CauseCard]:
+def build_cause_cards(
+    table: SearchTable, ignored: Mapping[str, float], now: float
+) -> list[CauseCard]:
     """The causes of what is dead now, the most frequent first and ignored ones at the end."""
     found = [
-        card(table.cause(name) or UNRECORDED, each, ignored)
-        for name, each in _counted(table, now).items()
+        build_cause_card(table.cause(name) or UNRECORDED, each, ignored)
+        for name, each in _tally_causes(table, now).items()
     ]
     return sorted(found, key=lambda each: (each.ignored, -each.count, each.last_seen, each.id))
 
 
-def card(cause: Cause, counted: Counted, ignored: Mapping[str, float]) -> CauseCard:
+def build_cause_card(cause: Cause, counted: CauseTally, ignored: Mapping[str, float]) -> CauseCard:
     """A cause is ignored until somebody dies of it after it was ignored."""
     name = cause_id(cause)
     return CauseCard(
@@ -55,7 +57,7 @@ def card(cause: Cause, counted: Counted, ignored: Mapping[str, float]) -> CauseC
     )
 
 
-def _counted(table: Table, now: float) -> dict[str, Counted]:
+def _tally_causes(table: SearchTable, now: float) -> dict[str, CauseTally]:
     groups = table.ask(
         "select cause, source, count(*), min(at), max(at) from submission where cause is not null"
         " group by cause, source"
@@ -63,15 +65,15 @@ def _counted(table: Table, now: float) -> dict[str, Counted]:
     hours = table.ask(
         "select cause, cast((? - at) / 3600 as integer) as ago, count(*) from submission"
         " where cause is not null and at > ? group by cause, ago",
-        (now, now - HOURS * 3600),
+        (now, now - TREND_HOURS * 3600),
     )
-    trends: dict[str, list[int]] = defaultdict(lambda: [0] * HOURS)
+    trends: dict[str, list[int]] = defaultdict(lambda: [0] * TREND_HOURS)
     for name, ago, count in hours:
-        trends[name][HOURS - 1 - min(max(ago, 0), HOURS - 1)] += count
-    found: dict[str, Counted] = {}
+        trends[name][TREND_HOURS - 1 - min(max(ago, 0), TREND_HOURS - 1)] += count
+    found: dict[str, CauseTally] = {}
     for name, source, count, first, last in groups:
-        so_far = found.get(name, Counted(0, [], first, last, trends[name]))
-        found[name] = Counted(
+        so_far = found.get(name, CauseTally(0, [], first, last, trends[name]))
+        found[name] = CauseTally(
             so_far.letters + count,
             sorted([*so_far.sources, source]),
             min(first, so_far.first),

@@ -1,0 +1,1 @@
+"""`/ops/api`: what the console shows and does, as JSON for programs."""

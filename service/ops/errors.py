@@ -1,0 +1,114 @@
+"""What the operators' questions and actions refuse, and the HTTP answer to each refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from service.ops.filters import FilterError
+from service.ops.search_index import Loading
+from service.sources.request import FieldError
+from service.web.problems import HttpProblem
+from worker.errors import LeadlineError, NotAllowed, Overtaken, StoreUnavailable
+from worker.lead.edit import EditError
+from worker.ledger.bulk import CountDiffers
+
+RETRY_AFTER_SECONDS = 5
+LOADING_RETRY_AFTER_SECONDS = 2
+
+
+class NotFound(LeadlineError):
+    """Nothing has this id."""
+
+    code = "not-found"
+
+
+class NothingToMend(LeadlineError):
+    """The submission's content is erased, or encrypted under a key that this process lacks."""
+
+    code = "nothing-to-mend"
+
+
+class EmptyFilter(LeadlineError):
+    """A bulk action did not say which submissions it is for."""
+
+    code = "filter"
+
+
+def to_problem(error: Exception, method: str = "POST") -> HttpProblem | None:
+    """Find the answer to an error that was raised on purpose; None for any other error.
+
+    `method` is the request's: while Redis is away, a question is told that it cannot be answered
+    and a change that nothing was changed.
+    """
+    if isinstance(error, StoreUnavailable) and not isinstance(error, Loading) and method == "GET":
+        return HttpProblem("away", headers=_retry_after(RETRY_AFTER_SECONDS))
+    return next(
+        (build(error) for kind, build in _PROBLEMS.items() if isinstance(error, kind)), None
+    )
+
+
+def _retry_after(seconds: int) -> dict[str, str]:
+    return {"Retry-After": str(seconds)}
+
+
+def _overtaken(error: Any) -> HttpProblem:
+    return HttpProblem(
+        "state",
+        "Somebody changed it since you looked: look again.",
+        extensions={"state": error.state},
+    )
+
+
+def _not_allowed(error: Any) -> HttpProblem:
+    return HttpProblem(
+        "state", f"It is {error.state}: cannot {error.action}.", extensions={"state": error.state}
+    )
+
+
+def _wrong_edit(error: Any) -> HttpProblem:
+    return HttpProblem(
+        "value",
+        errors=[FieldError(field, message) for field, message in sorted(error.faults.items())],
+    )
+
+
+def _wrong_parameter(error: Any) -> HttpProblem:
+    return HttpProblem(
+        "unreadable", "A parameter is wrong.", errors=[FieldError(error.field, str(error))]
+    )
+
+
+def _count_differs(error: Any) -> HttpProblem:
+    return HttpProblem("count", f"{error}.", extensions={"count": error.count})
+
+
+def _loading(error: Any) -> HttpProblem:
+    return HttpProblem(
+        "loading",
+        f"{error.known} of {error.total} submissions are read so far.",
+        headers=_retry_after(LOADING_RETRY_AFTER_SECONDS),
+    )
+
+
+def _not_stored(_: Any) -> HttpProblem:
+    return HttpProblem(
+        "not-stored",
+        "Redis cannot be asked just now; nothing was changed.",
+        headers=_retry_after(RETRY_AFTER_SECONDS),
+    )
+
+
+# A class stands before those it descends from.
+_PROBLEMS: dict[type[Exception], Callable[[Any], HttpProblem]] = {
+    NotFound: lambda error: HttpProblem("not-found", f"{error}."),
+    Overtaken: _overtaken,
+    NotAllowed: _not_allowed,
+    NothingToMend: lambda error: HttpProblem("state", f"{error}."),
+    EditError: _wrong_edit,
+    EmptyFilter: lambda _: HttpProblem("filter"),
+    FilterError: _wrong_parameter,
+    CountDiffers: _count_differs,
+    Loading: _loading,
+    StoreUnavailable: _not_stored,
+}
