@@ -43,14 +43,14 @@ def update_alerts(
     alerts: Mapping[str, AlertState], conditions: Iterable[Condition], now: float
 ) -> tuple[dict[str, AlertState], list[AlertMessage]]:
     """Returns the alerts as they are from now on, by key, and the messages to send."""
-    conditions = {condition.key: condition for condition in conditions}
+    raised = {condition.key: condition for condition in conditions}
     updated: dict[str, AlertState] = {}
     messages: list[AlertMessage] = []
-    for key, condition in conditions.items():
+    for key, condition in raised.items():
         updated[key], message = _raise(alerts.get(key), condition, now)
         messages += [message] if message else []
     for key, alert in alerts.items():
-        if key in conditions or not alert.notified_level:
+        if key in raised or not alert.notified_level:
             continue
         gone_since = now if alert.gone_since is None else alert.gone_since
         if now - gone_since >= alert.calm:

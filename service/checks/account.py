@@ -84,11 +84,11 @@ def _name_missing(one: UnresolvedName) -> Finding:
     return level(PIPEDRIVE, f"{one.message}: {describe_places(one.places)}", one.places[0].setting)
 
 
-def describe_places(describe_places: Iterable[NameUse]) -> str:
+def describe_places(places: Iterable[NameUse]) -> str:
     """`sources.contact.lead.labels (source contact, line 12)`, joined."""
     return "; ".join(
         f"{each.setting} (source {each.source}{f', line {each.line}' if each.line else ''})"
-        for each in describe_places
+        for each in places
     )
 
 

@@ -51,12 +51,12 @@ def check(offline: bool, only_settings: bool, as_json: bool) -> None:
     if only_settings:
         _print_settings(as_json)
         return
-    find_problems = list(find_problems(os.environ, offline=offline))
+    findings = list(find_problems(os.environ, offline=offline))
     if as_json:
-        output.print_json({"findings": find_problems})
+        output.print_json({"findings": findings})
     else:
-        _print_findings(find_problems)
-    sys.exit(any(finding.level is Level.FAIL for finding in find_problems))
+        _print_findings(findings)
+    sys.exit(any(finding.level is Level.FAIL for finding in findings))
 
 
 def find_problems(env: Mapping[str, str], *, offline: bool) -> Iterator[Finding]:

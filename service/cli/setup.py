@@ -49,10 +49,10 @@ def load_settings(load: Callable[[Mapping[str, str]], Settings] = Settings.for_a
         )
 
 
-def load_source_file(load_settings: Settings, env: Mapping[str, str] = os.environ) -> SourceFile:
+def load_source_file(settings: Settings, env: Mapping[str, str] = os.environ) -> SourceFile:
     """The source file; every fault at once."""
     try:
-        return load_sources(source_file(load_settings), env)
+        return load_sources(source_file(settings), env)
     except ConfigError as error:
         exit_with_error(
             "leadline: the source file cannot be used:", *(f"  {fault}" for fault in error.faults)

@@ -1,4 +1,4 @@
-"""The bytes of a request: bounded in size and in time, whatever the sender does."""
+"""Reading the body of a request, bounded in size and in time, whatever the sender does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def media_type(content_type: str) -> str:
 
 
 def check_body_headers(request: InboundRequest, limit: int) -> None:
-    """Refuses by the head alone what need not be read. Raises HttpProblem 413 or 415."""
+    """Refuse by the headers alone what need not be read. Raises HttpProblem 413 or 415."""
     coding = (request.header("content-encoding") or "identity").strip().lower()
     if coding not in ("", "identity"):
         raise HttpProblem(
@@ -47,8 +47,9 @@ def too_large(limit: int) -> HttpProblem:
 
 
 async def read_body(receive: Receive, limit: int, seconds: float = BODY_TIMEOUT_SECONDS) -> bytes:
-    """The whole body. Raises HttpProblem 413 above `limit` bytes, 408 after `seconds`, 400 on a
-    hang-up.
+    """Read the whole body.
+
+    Raises HttpProblem 413 above `limit` bytes, 408 after `seconds`, 400 if the sender hangs up.
     """
     try:
         async with asyncio.timeout(seconds):

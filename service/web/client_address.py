@@ -1,4 +1,4 @@
-"""Who is calling: the peer, or what a trusted proxy says of it."""
+"""The address of the client: the peer of the connection, or whom a trusted proxy names."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ MAX_HOPS = 32
 
 
 def client_address(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
-    """The right-most hop that is no trusted proxy; `forwarded` are the X-Forwarded-For headers in
-    order.
+    """Find the right-most hop that is not a trusted proxy; "unknown" if the peer has no address.
 
-    Everything left of that hop was written by the sender and is worth nothing.
+    `forwarded` are the X-Forwarded-For headers in order. Whatever is left of that hop may have been
+    written by the client, and proves nothing.
     """
     client = _parse_address(peer or "")
     if client is None:
@@ -32,10 +32,10 @@ def client_address(peer: str | None, forwarded: Sequence[str], trusted: Sequence
 
 
 def rate_limit_address(address: str) -> str:
-    """What a limit counts: an IPv4 address, or the /64 that one IPv6 customer has to himself."""
-    found = _parse_address(address)
-    if isinstance(found, IPv6Address):
-        return str(IPv6Network((found, 64), strict=False))
+    """What a rate limit counts by: an IPv4 address, or the /64 that one IPv6 customer owns."""
+    parsed = _parse_address(address)
+    if isinstance(parsed, IPv6Address):
+        return str(IPv6Network((parsed, 64), strict=False))
     return address
 
 
@@ -46,10 +46,10 @@ def _parse_address(text: str) -> IpAddress | None:
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        found = ip_address(text.partition("%")[0])
+        parsed = ip_address(text.partition("%")[0])
     except ValueError:
         return None
-    return found.ipv4_mapped or found if isinstance(found, IPv6Address) else found
+    return parsed.ipv4_mapped or parsed if isinstance(parsed, IPv6Address) else parsed
 
 
 def _is_trusted(address: IpAddress, trusted: Sequence[Network]) -> bool:

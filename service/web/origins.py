@@ -1,6 +1,4 @@
-"""Pages and the places they may post from and be sent back to: CORS, the Origin check,
-redirects.
-"""
+"""Which pages may post here and where senders may be redirected: CORS, Origin check, redirects."""
 
 from __future__ import annotations
 
@@ -16,11 +14,10 @@ _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
 
 
 def origin_of(url: str) -> str | None:
-    """`https://host` or `http://host:8080` of an absolute URL, without the default port; None for
-    anything else.
+    """The origin of an absolute URL, such as `https://host` or `http://host:8080`; None otherwise.
 
-    Strict on purpose: no credentials, no backslashes, no control characters, no white space,
-    nothing that a browser and this parser could read differently.
+    The default port is left out. Strict on purpose: no credentials, backslashes, control characters
+    or white space, nothing that a browser and this parser could read differently.
     """
     if not _URL.fullmatch(url):
         return None
@@ -42,9 +39,7 @@ def origin_of(url: str) -> str | None:
 
 
 def origin_allowed(origins: Sequence[str], origin: str | None) -> bool:
-    """Whether a request with this Origin header may post. A request without one comes from a
-    program.
-    """
+    """Whether a request with this Origin header may post; without one it comes from a program."""
     if not origins or "*" in origins or origin is None:
         return True
     return origin_of(origin) is not None and origin_of(origin) in {
@@ -53,15 +48,13 @@ def origin_allowed(origins: Sequence[str], origin: str | None) -> bool:
 
 
 def redirect_allowed(target: str | None, redirect_origins: Sequence[str]) -> bool:
-    """Whether a form's own `_redirect` leads to a listed origin."""
+    """Whether a form's own `_redirect` leads to an allowed origin."""
     origin = origin_of(target) if target else None
     return origin is not None and origin in {origin_of(listed) for listed in redirect_origins}
 
 
 def cors_headers(origins: Sequence[str], origin: str | None) -> dict[str, str]:
-    """What lets a page of a listed origin read the answer, errors included. Nothing for other
-    origins.
-    """
+    """The headers that let a page of an allowed origin read the response, errors included."""
     if not origins or "*" in origins:
         return {
             "Access-Control-Allow-Origin": "*",
@@ -77,7 +70,7 @@ def cors_headers(origins: Sequence[str], origin: str | None) -> dict[str, str]:
 
 
 def preflight_headers(headers: Sequence[str]) -> dict[str, str]:
-    """The part of a preflight answer beside `cors_headers`; `headers` are the source's own."""
+    """What a preflight response has beside `cors_headers`; `headers` are the source's own."""
     return {
         "Access-Control-Allow-Methods": "POST, OPTIONS",
         "Access-Control-Allow-Headers": ", ".join(

@@ -1,4 +1,4 @@
-"""The few HTML pages a sender can see, and the headers that keep them inert."""
+"""The few HTML pages that a sender can see, and the headers that keep them inert."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _templates() -> Environment:
 def html(
     template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any
 ) -> Response[bytes]:
-    """A page from one of our templates; every value is escaped."""
+    """Render one of our templates; every value is escaped."""
     text = _templates().get_template(template).render(style=STYLE_PATH, **values)
     return Response(
         text.encode(),
@@ -61,8 +61,10 @@ def stylesheet() -> Response[bytes]:
 
 
 def prefers_html(accept: str) -> bool:
-    """Whether an Accept header names HTML and likes it at least as well as JSON: a browser that
-    navigates, not a script.
+    """Whether an Accept header names HTML and ranks it at least as high as JSON.
+
+    So does a browser that navigates, not a script. Litestar's `request.accept` cannot say so: it
+    counts `*/*` as HTML, and weights like `nan` or `1e999` either win or raise.
     """
     html_weight = json_weight = 0.0
     for part in accept[:1000].lower().split(","):

@@ -1,8 +1,7 @@
-"""Every error answer of the service: RFC 9457 for programs, a small page for people, the same words
-in both.
+"""Every error response of the service: RFC 9457 for programs, a small page for people, one wording.
 
-A kind is named once, in `KINDS`; its `type` is the place in `/docs` that explains it and stays as
-it is.
+`PROBLEM_KINDS` is the one table of kinds. The `type` of a problem is the place in `/docs` that
+explains its kind, and must not change. https://www.rfc-editor.org/rfc/rfc9457
 """
 
 from __future__ import annotations
@@ -24,11 +23,16 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class ProblemKind(Struct, frozen=True):
-    """One kind of error. `help` is for the reader of `/docs`."""
+    """One kind of error.
+
+    `help` says what to do about it: for readers of `/docs`, and as `detail` where nothing more
+    specific is known. `is_default`: an error of the framework with this status becomes this kind.
+    """
 
     status: int
     title: str
     help: str
+    is_default: bool = False
 
 
 PROBLEM_KINDS: dict[str, ProblemKind] = {
@@ -36,7 +40,10 @@ PROBLEM_KINDS: dict[str, ProblemKind] = {
         400, "The filter is empty", "Say what it is for: state, source, cause or q."
     ),
     "unreadable": ProblemKind(
-        400, "The request cannot be read", "Send UTF-8 in the media type that Content-Type names."
+        400,
+        "The request cannot be read",
+        "Send UTF-8 in the media type that Content-Type names.",
+        is_default=True,
     ),
     "incomplete": ProblemKind(
         400,
@@ -52,6 +59,7 @@ PROBLEM_KINDS: dict[str, ProblemKind] = {
         401,
         "The request is not genuine",
         "Sign the exact bytes you send with the secret of this source.",
+        is_default=True,
     ),
     "not-signed-in": ProblemKind(
         401,
@@ -62,7 +70,10 @@ PROBLEM_KINDS: dict[str, ProblemKind] = {
         403, "The handshake is refused", "Compare the verify token set here and at the provider."
     ),
     "origin": ProblemKind(
-        403, "This origin may not post here", "Add the page's origin to `origins` of the source."
+        403,
+        "This origin may not post here",
+        "Add the page's origin to `origins` of the source.",
+        is_default=True,
     ),
     "forbidden": ProblemKind(
         403, "Your token may only read", "Ask for a token with the role operator."
@@ -73,10 +84,16 @@ PROBLEM_KINDS: dict[str, ProblemKind] = {
         "Send it from the console, or from a program with a bearer token.",
     ),
     "not-found": ProblemKind(
-        404, "There is nothing here", "Compare the address with the intake URLs of the source file."
+        404,
+        "There is nothing here",
+        "Compare the address with the intake URLs of the source file.",
+        is_default=True,
     ),
     "method": ProblemKind(
-        405, "This method is not allowed here", "Use a method named in the Allow header."
+        405,
+        "This method is not allowed here",
+        "Use a method named in the Allow header.",
+        is_default=True,
     ),
     "too-slow": ProblemKind(
         408, "The body took too long", "Send the whole body within ten seconds."
@@ -93,11 +110,13 @@ PROBLEM_KINDS: dict[str, ProblemKind] = {
         413,
         "The body is too large",
         "Stay below `max_body` of the source, 256 KiB unless it says otherwise.",
+        is_default=True,
     ),
     "media-type": ProblemKind(
         415,
         "The media type is not taken",
         "Send JSON, a form or multipart, without content coding.",
+        is_default=True,
     ),
     "no-contact": ProblemKind(
         422, "There is no way to reach anybody", "Send an e-mail address, a phone number or a name."
@@ -110,7 +129,7 @@ PROBLEM_KINDS: dict[str, ProblemKind] = {
         429, "Too many wrong tokens", "Wait as long as the Retry-After header says."
     ),
     "rate": ProblemKind(
-        429, "Too many submissions", "Wait as long as the Retry-After header says."
+        429, "Too many submissions", "Wait as long as the Retry-After header says.", is_default=True
     ),
     "away": ProblemKind(503, "Redis cannot be asked just now", "Ask again after Retry-After."),
     "loading": ProblemKind(
@@ -122,21 +141,24 @@ PROBLEM_KINDS: dict[str, ProblemKind] = {
         503,
         "The submission could not be stored",
         "Send it again after Retry-After; it was not kept.",
+        is_default=True,
     ),
     "internal": ProblemKind(
-        500, "Something is wrong on our side", "Report the request id to the operator."
+        500,
+        "Something is wrong on our side",
+        "Report the request id to the operator.",
+        is_default=True,
     ),
 }
 
-_BY_STATUS = {400: "unreadable", 401: "not-genuine", 403: "origin", 404: "not-found", 405: "method", 413: "too-large",
-              415: "media-type", 429: "rate", 503: "not-stored"}  # fmt: skip
+_DEFAULT_BY_STATUS = {kind.status: name for name, kind in PROBLEM_KINDS.items() if kind.is_default}
 
 
 class HttpProblem(Exception):
-    """An answer that is an error. `detail` never repeats what the sender sent.
+    """Raise it to answer with an error.
 
-    `extensions` are members beside the standard ones; `why` says more than the sender should know,
-    for operators.
+    `detail` never repeats what the sender sent. `extensions` are members beside the standard ones.
+    `reason` is for operators and may say more than the sender should know.
     """
 
     def __init__(
@@ -161,7 +183,7 @@ class HttpProblem(Exception):
 
 
 def problem_document(problem: HttpProblem, instance: str) -> dict[str, Any]:
-    """The members of the problem; `instance` is the request id."""
+    """The members of the response's body; `instance` is the request id."""
     return problem.extensions | {
         "type": f"/docs#problem-{problem.kind}",
         "title": PROBLEM_KINDS[problem.kind].title,
@@ -197,15 +219,14 @@ def handle_problem(request: Request[Any, Any, Any], problem: HttpProblem) -> Res
 
 
 def handle_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    """What the framework itself refuses, in our words."""
+    """Answer what the framework itself refuses, in our words."""
     return handle_problem(request, as_problem(error))
 
 
 def as_problem(error: HTTPException) -> HttpProblem:
     """The problem that stands for a refusal of the framework."""
-    kind = _BY_STATUS.get(
-        error.status_code, "unreadable" if error.status_code < 500 else "internal"
-    )
+    otherwise = "unreadable" if error.status_code < 500 else "internal"
+    kind = _DEFAULT_BY_STATUS.get(error.status_code, otherwise)
     allow = {
         name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"
     }
@@ -214,6 +235,8 @@ def as_problem(error: HTTPException) -> HttpProblem:
 
 
 def handle_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """A fault of ours: where it happened goes to the log, nothing of it to the sender."""
-    structlog.get_logger().error("surprise", request_id=request_id(request.scope), exc_info=error)
+    """Answer a bug of ours: the log says where it is, the sender learns nothing of it."""
+    structlog.get_logger().error(
+        "unexpected error", request_id=request_id(request.scope), exc_info=error
+    )
     return handle_problem(request, HttpProblem("internal"))

@@ -1,9 +1,9 @@
 """How often one address may post to one source.
 
-The generic cell rate algorithm: per address one number in Redis, the time at which its allowance is
-whole again. A request moves it on by one interval; it is let in while that stays within the period
-from now. Decided in one script, so that no two processes let the same request's place be taken
-twice. While Redis is away each process counts for itself.
+This is the generic cell rate algorithm: one number in Redis per address, the time at which its
+allowance is full again. Every request moves it on by one interval, and passes while it stays within
+one period from now. One script decides, so that processes cannot give the same room away twice.
+While Redis is down, each process counts for itself. https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ return 0
 
 
 class AddressRateLimiter:
-    """One per process. `clock` measures seconds and never goes back. `breaker` says whether Redis
-    is worth asking.
+    """One per process.
+
+    `clock` returns seconds and never goes back. `breaker` knows whether Redis is worth asking.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class AddressRateLimiter:
         self._local: OrderedDict[str, float] = OrderedDict()
 
     async def wait_seconds(self, source: str, address: str, rate: Rate) -> float:
-        """0.0 if the request may pass, else how long until the next one may."""
+        """0.0 if the request may pass, else the seconds until one may."""
         key = keys.rate_limit(source, address)
         if self._breaker.closed:
             try:
@@ -63,15 +64,15 @@ class AddressRateLimiter:
                 return int(milliseconds) / 1000
             except (RedisError, OSError):
                 self._breaker.trip()
-        return self._decide_here(key, rate)
+        return self._decide_locally(key, rate)
 
-    def _decide_here(self, key: str, rate: Rate) -> float:
+    def _decide_locally(self, key: str, rate: Rate) -> float:
         now = self._clock()
-        following = max(self._local.get(key, 0.0), now) + rate.seconds / rate.count
-        wait = following - now - rate.seconds
+        next_full = max(self._local.get(key, 0.0), now) + rate.seconds / rate.count
+        wait = next_full - now - rate.seconds
         if wait > 0.0005:
             return wait
-        self._local[key] = following
+        self._local[key] = next_full
         self._local.move_to_end(key)
         while len(self._local) > MAX_LOCAL_ADDRESSES:
             self._local.popitem(last=False)
