@@ -51,11 +51,11 @@ def check_scopes(granted: str) -> list[Finding]:
     ]
 
 
-def check_names(writings: Mapping[str, LeadMapping], directory: MetadataLookup) -> list[Finding]:
+def check_names(mappings: Mapping[str, LeadMapping], directory: MetadataLookup) -> list[Finding]:
     """One finding for each name that does not resolve, and one for each kind whose names all do."""
     findings: list[Finding] = []
     readable: set[MetadataKind] = set()
-    for kind in names_by_kind(writings):
+    for kind in names_by_kind(mappings):
         try:
             table = directory.table(kind)
         except LeadlineError as error:
@@ -68,15 +68,15 @@ def check_names(writings: Mapping[str, LeadMapping], directory: MetadataLookup) 
                 " are taken as they stand"
             )
             findings.append(warn(PIPEDRIVE, message))
-    missing = find_unresolved(writings, directory, readable)
+    missing = find_unresolved(mappings, directory, readable)
     findings += [_name_missing(one) for one in missing]
     incomplete = {one.kind for one in missing}
     complete = [
         kind
-        for kind in names_by_kind(writings)
+        for kind in names_by_kind(mappings)
         if kind in readable and KIND_NAMES[kind] not in incomplete
     ]
-    return findings + [_names_found(kind, names_by_kind(writings)[kind]) for kind in complete]
+    return findings + [_names_found(kind, names_by_kind(mappings)[kind]) for kind in complete]
 
 
 def _name_missing(one: UnresolvedName) -> Finding:

@@ -28,10 +28,10 @@ from service.local.stack import SANDBOX_PORT, Endpoints, LocalStack, StartError
 from service.settings import packaged_example
 from worker import logs
 from worker.contract import WORKING, Attempt, Result, State
+from worker.delivery.client_factory import PipedriveClientFactory
 from worker.encryption import Cipher
 from worker.errors import LeadlineError, PipedriveError
 from worker.ledger import Ledger, Record
-from worker.main import PipedriveClientFactory
 from worker.metrics import Meter
 from worker.pipedrive.calls import CALLS
 from worker.pipedrive.client import Pipedrive
@@ -152,8 +152,8 @@ def _run_samples(console: Console, endpoints: Endpoints, env: Mapping[str, str])
     """Posts, waits, mends, prints; returns what was wrong."""
     settings = endpoints.settings()
     with connect(endpoints.redis_url, timeout=5.0) as client:
-        office = PipedriveClientFactory(settings, client, Meter())
-        pipedrive = office.new_client()
+        clients = PipedriveClientFactory(settings, client, Meter())
+        pipedrive = clients.new_client()
         who = _sign_in(pipedrive, endpoints)
         console.print(
             f"Pipedrive at {endpoints.pipedrive_url}: {who.company_name or who.name}. Posting to"

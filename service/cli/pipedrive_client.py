@@ -10,9 +10,9 @@ from contextlib import ExitStack, contextmanager
 
 from service.cli import setup
 from service.local.redis import find_running_url, responds
+from worker.delivery.client_factory import build_auth
 from worker.encryption import Cipher
 from worker.errors import LeadlineError
-from worker.main import build_auth
 from worker.pipedrive.auth import ApiToken
 from worker.pipedrive.client import Pipedrive, Unlimited, build_http, build_tls
 from worker.pipedrive.metadata import MetadataLookup, read_metadata

@@ -27,7 +27,6 @@ from worker.contract import Json, Lead, Receipt
 from worker.delivery.preview import planned_calls
 from worker.errors import Unmappable
 from worker.lead.plan import build_plan
-from worker.lead.settings import LeadMapping
 
 PREVIEW_REQUEST_ID = "preview"
 
@@ -185,10 +184,9 @@ def _plan_calls(
     """The Pipedrive calls of an event, and why there are none or which parts cannot be written."""
     if event.outcome is not Outcome.LEAD or event.lead is None:
         return [], [FieldError("", event.reason)] if event.reason else []
-    mapping = LeadMapping(source.name, source.lead, source.rules, source.line)
     try:
         lead_plan = build_plan(
-            mapping, event.lead, submission_id=submission_id, received_at=now, now=now
+            source.lead_mapping, event.lead, submission_id=submission_id, received_at=now, now=now
         )
     except Unmappable as error:
         return [], [FieldError(error.setting, str(error))]

@@ -39,7 +39,7 @@ class Origin(NamedTuple):
     setting: str | None
 
 
-def explain_attribution(record: Record, writing: LeadMapping | None) -> dict[str, Any]:
+def explain_attribution(record: Record, mapping: LeadMapping | None) -> dict[str, Any]:
     """`rule` (its place from 0, and `when`), `channel`, `channel_id`, `labels`, `utm`, `click_ids`:
     each value with `set_by`.
 
@@ -54,11 +54,11 @@ def explain_attribution(record: Record, writing: LeadMapping | None) -> dict[str
         "click_ids": _explain_click_ids(lead),
         "error": None,
     }
-    if writing is None:
+    if mapping is None:
         return said | {"error": f"the source file has no source “{record.source}”"}
     try:
         made = build_plan(
-            writing,
+            mapping,
             lead,
             submission_id=record.id,
             received_at=record.received_at,
@@ -68,14 +68,14 @@ def explain_attribution(record: Record, writing: LeadMapping | None) -> dict[str
         return said | {"error": f"{error} ({error.setting})"}
     index = made.matched_rule
     return said | {
-        "rule": None if index is None else {"index": index, "when": writing.rules[index].when},
-        "channel": _explain_value(made.channel, _find_origin(writing, index, "channel")),
+        "rule": None if index is None else {"index": index, "when": mapping.rules[index].when},
+        "channel": _explain_value(made.channel, _find_origin(mapping, index, "channel")),
         "channel_id": (
-            _explain_value(made.channel_id, _find_origin(writing, index, "channel_id"))
-            | {"template": _find_template(writing, index)}
+            _explain_value(made.channel_id, _find_origin(mapping, index, "channel_id"))
+            | {"template": _find_template(mapping, index)}
         ),
         "labels": [
-            _explain_value(label, _find_label_origin(writing, index, label))
+            _explain_value(label, _find_label_origin(mapping, index, label))
             for label in made.labels
         ],
     }
@@ -85,25 +85,25 @@ def _explain_value(value: str | None, origin: Origin) -> dict[str, Any]:
     return {"value": value, "set_by": origin.set_by, "setting": origin.setting}
 
 
-def _find_origin(writing: LeadMapping, index: int | None, key: str) -> Origin:
+def _find_origin(mapping: LeadMapping, index: int | None, key: str) -> Origin:
     """A rule goes before the source, the source before the default."""
-    if index is not None and getattr(writing.rules[index], key) is not None:
-        return Origin(f"rule {index + 1}", f"sources.{writing.source}.rules[{index}].{key}")
-    if getattr(writing.lead, key) != getattr(DEFAULTS, key):
-        return Origin("source", f"sources.{writing.source}.lead.{key}")
+    if index is not None and getattr(mapping.rules[index], key) is not None:
+        return Origin(f"rule {index + 1}", f"sources.{mapping.source}.rules[{index}].{key}")
+    if getattr(mapping.lead, key) != getattr(DEFAULTS, key):
+        return Origin("source", f"sources.{mapping.source}.lead.{key}")
     return Origin("default", None)
 
 
-def _find_label_origin(writing: LeadMapping, index: int | None, label: str) -> Origin:
+def _find_label_origin(mapping: LeadMapping, index: int | None, label: str) -> Origin:
     wanted = label.casefold()
-    if index is None or wanted in (name.strip().casefold() for name in writing.lead.labels):
-        return Origin("source", f"sources.{writing.source}.lead.labels")
-    return Origin(f"rule {index + 1}", f"sources.{writing.source}.rules[{index}].labels")
+    if index is None or wanted in (name.strip().casefold() for name in mapping.lead.labels):
+        return Origin("source", f"sources.{mapping.source}.lead.labels")
+    return Origin(f"rule {index + 1}", f"sources.{mapping.source}.rules[{index}].labels")
 
 
-def _find_template(writing: LeadMapping, index: int | None) -> str:
-    own = writing.rules[index].channel_id if index is not None else None
-    return own or writing.lead.channel_id
+def _find_template(mapping: LeadMapping, index: int | None) -> str:
+    own = mapping.rules[index].channel_id if index is not None else None
+    return own or mapping.lead.channel_id
 
 
 def _explain_utm(lead: Lead) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def build_detail(
     found: StoredSubmission,
     cause: CauseCard | None,
     source: Source | None,
-    writings: Mapping[str, LeadMapping],
+    mappings: Mapping[str, LeadMapping],
     *,
     reveal: bool,
 ) -> Detail:
@@ -171,7 +171,7 @@ def build_detail(
     """
     record = found.record
     summary = structs.asdict(
-        build_item(record, writings, reveal=reveal, held=quarantine_reason(found.timeline))
+        build_item(record, mappings, reveal=reveal, held=quarantine_reason(found.timeline))
     ) | {"cause": cause}
     first = find_original_lead(record, source)
     return Detail(
@@ -181,7 +181,7 @@ def build_detail(
         raw=_build_raw_request(record.raw, source, reveal=reveal) if record.raw else None,
         deliveries=_build_delivery_steps(found.attempts, reveal=reveal),
         timeline=[_build_timeline_entry(each, reveal=reveal) for each in found.timeline],
-        attribution=explain_attribution(record, writings.get(record.source)),
+        attribution=explain_attribution(record, mappings.get(record.source)),
         person_id=record.person_id,
         organization_id=record.organization_id,
         lead_id=record.lead_id,

@@ -79,7 +79,7 @@ class AccountDrift(Struct, frozen=True):
 
 def dry_run_record(
     ledger: Ledger,
-    writings: Mapping[str, LeadMapping],
+    mappings: Mapping[str, LeadMapping],
     record: Record,
     edit: Mapping[str, Any] | None,
     *,
@@ -92,7 +92,7 @@ def dry_run_record(
     lead = record.lead or Lead()
     if edit:
         lead = apply_edit(lead, clean_edit(edit))
-    found = DryRunner(ledger.redis, writings, clock).run(record, lead)
+    found = DryRunner(ledger.redis, mappings, clock).run(record, lead)
     return _build_result(record, found, reveal)
 
 

@@ -62,7 +62,7 @@ class ExportRow(Struct, frozen=True):
 
 
 def read_export_rows(
-    ledger: Ledger, ids: Iterable[str], writings: Mapping[str, LeadMapping], *, reveal: bool
+    ledger: Ledger, ids: Iterable[str], mappings: Mapping[str, LeadMapping], *, reveal: bool
 ) -> Iterator[list[ExportRow]]:
     """These submissions as they are when their turn comes, some at a time. Raises
     `StoreUnavailable`.
@@ -73,7 +73,7 @@ def read_export_rows(
         held = read_quarantine_reasons(ledger, found)
         yield [
             ExportRow(
-                build_item(record, writings, reveal=reveal, held=held.get(record.id)),
+                build_item(record, mappings, reveal=reveal, held=held.get(record.id)),
                 masking.mask_lead(record.lead, reveal=reveal) if record.lead is not None else None,
             )
             for record in found

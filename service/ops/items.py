@@ -34,7 +34,7 @@ WAIT_REASONS = {
 def read_items(
     ledger: Ledger,
     ids: Iterable[str],
-    writings: Mapping[str, LeadMapping],
+    mappings: Mapping[str, LeadMapping],
     *,
     reveal: bool = False,
 ) -> list[Item]:
@@ -42,7 +42,7 @@ def read_items(
     found = [record for record in read_records(ledger, ids) if record is not None]
     held = read_quarantine_reasons(ledger, found)
     return [
-        build_item(record, writings, reveal=reveal, held=held.get(record.id)) for record in found
+        build_item(record, mappings, reveal=reveal, held=held.get(record.id)) for record in found
     ]
 
 
@@ -88,7 +88,7 @@ def quarantine_reason(timeline: Iterable[Moment]) -> str | None:
 
 def build_item(
     record: Record,
-    writings: Mapping[str, LeadMapping],
+    mappings: Mapping[str, LeadMapping],
     *,
     reveal: bool = False,
     held: str | None = None,
@@ -105,7 +105,7 @@ def build_item(
         received_at=format_iso(record.received_at) or "",
         updated_at=format_iso(record.updated_at) or "",
         next_at=format_iso(record.next_at),
-        channel=find_channel(record, writings),
+        channel=find_channel(record, mappings),
         cause_title=explain_state(
             record, held if reveal or held is None else masking.mask_text(held)
         ),
@@ -145,15 +145,15 @@ def explain_state(record: Record, held: str | None = None) -> str | None:
     return WAIT_REASONS.get(reason) or REASONS.get(reason)
 
 
-def find_channel(record: Record, writings: Mapping[str, LeadMapping]) -> str | None:
+def find_channel(record: Record, mappings: Mapping[str, LeadMapping]) -> str | None:
     """The channel that the source file sets now, by the rule that matches or by the source."""
-    writing = writings.get(record.source)
-    if writing is None or record.lead is None:
+    mapping = mappings.get(record.source)
+    if mapping is None or record.lead is None:
         return None
-    if not writing.rules:
-        return writing.lead.channel
+    if not mapping.rules:
+        return mapping.lead.channel
     try:
         seen = build_context(record.lead, record.source, record.id, record.received_at)
-        return apply_rules(writing, seen)[0].channel
+        return apply_rules(mapping, seen)[0].channel
     except Unmappable:
-        return writing.lead.channel
+        return mapping.lead.channel

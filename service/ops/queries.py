@@ -283,27 +283,8 @@ class SubmissionQueries:
         return self._sources.sources.get(name) if self._sources else None
 
     def _lead_mappings(self) -> Mapping[str, LeadMapping]:
-        return LeadMappings(self._sources.sources if self._sources else {})
-
-
-class LeadMappings(Mapping[str, LeadMapping]):
-    """How the sources' leads are written, of the source file in force."""
-
-    def __init__(self, sources: Mapping[str, Source]) -> None:
-        self._sources = sources
-
-    def __getitem__(self, name: str) -> LeadMapping:
-        return _writing(self._sources[name])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._sources)
-
-    def __len__(self) -> int:
-        return len(self._sources)
-
-
-def _writing(source: Source) -> LeadMapping:
-    return LeadMapping(source.name, source.lead, source.rules, source.line)
+        sources = self._sources.sources if self._sources else {}
+        return {name: source.lead_mapping for name, source in sources.items()}
 
 
 def write_cursor(place: Place) -> str:

@@ -112,8 +112,8 @@ class AttributionReport(Struct, frozen=True):
 class AttributionCounter:
     """Counts leads one after the other; `report` may be asked for at any time."""
 
-    def __init__(self, writings: Mapping[str, LeadMapping]) -> None:
-        self._writings = writings
+    def __init__(self, mappings: Mapping[str, LeadMapping]) -> None:
+        self._mappings = mappings
         self._sources: dict[str, _SourceCounter] = {}
         self._total = AttributionCounts()
         self._without_content = 0
@@ -123,10 +123,10 @@ class AttributionCounter:
         if record.lead is None:
             self._without_content += 1
             return
-        writing = self._writings.get(record.source)
+        mapping = self._mappings.get(record.source)
         attribution = inspect_lead(
             record.lead,
-            writing,
+            mapping,
             record.source,
             received_at=record.received_at,
             submission_id=record.id,
@@ -135,19 +135,19 @@ class AttributionCounter:
         self._sources.setdefault(record.source, _SourceCounter()).add(record.lead, attribution)
 
     def report(self) -> AttributionReport:
-        shares = [one.share(name, self._writings.get(name)) for name, one in self._sources.items()]
+        shares = [one.share(name, self._mappings.get(name)) for name, one in self._sources.items()]
         return AttributionReport(
             self._total, sorted(shares, key=lambda share: -share.total.leads), self._without_content
         )
 
 
 def build_report(
-    records: Iterable[Record], writings: Mapping[str, LeadMapping]
+    records: Iterable[Record], mappings: Mapping[str, LeadMapping]
 ) -> AttributionReport:
     """The report over stored leads, under the settings and rules of `worker.lead.settings` by
     source.
     """
-    tally = AttributionCounter(writings)
+    tally = AttributionCounter(mappings)
     for record in records:
         tally.add(record)
     return tally.report()
@@ -155,7 +155,7 @@ def build_report(
 
 def inspect_lead(
     lead: Lead,
-    writing: LeadMapping | None,
+    mapping: LeadMapping | None,
     source: str,
     *,
     received_at: float,
@@ -165,7 +165,7 @@ def inspect_lead(
     `received_at` in Unix seconds.
     """
     utm, click_id = any(structs.astuple(lead.utm)), bool(lead.click_ids)
-    if writing is None:
+    if mapping is None:
         return LeadAttribution(
             channel=False,
             channel_id=False,
@@ -176,7 +176,7 @@ def inspect_lead(
         )
     values = build_context(lead, source, submission_id, received_at)
     try:
-        settings, rule = apply_rules(writing, values)
+        settings, rule = apply_rules(mapping, values)
         channel_id = compile_template(settings.channel_id).render(values)
     except (Unmappable, TemplateError) as error:
         return LeadAttribution(
@@ -217,8 +217,8 @@ class _SourceCounter:
         else:
             self.rules[attribution.rule] += 1
 
-    def share(self, name: str, writing: LeadMapping | None) -> SourceAttribution:
-        rules = writing.rules if writing else []
+    def share(self, name: str, mapping: LeadMapping | None) -> SourceAttribution:
+        rules = mapping.rules if mapping else []
         unmatched = self.unmatched if rules else Counter[tuple[str, str]]()
         return SourceAttribution(
             source=name,

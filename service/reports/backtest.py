@@ -23,7 +23,6 @@ from service.sources.verification.common import header_value
 from worker.contract import Lead, Raw, State
 from worker.errors import Unmappable
 from worker.lead.plan import LeadPlan, build_plan
-from worker.lead.settings import LeadMapping
 from worker.ledger import Record
 from worker.times import format_iso
 
@@ -315,10 +314,9 @@ def _add_plan(
 ) -> JudgedSubmission:
     if outcome is not Outcome.LEAD or lead is None or source is None:
         return JudgedSubmission(outcome=outcome, lead=lead, why=why)
-    writing = LeadMapping(source.name, source.lead, source.rules, source.line)
     try:
         plan_made = build_plan(
-            writing,
+            source.lead_mapping,
             lead,
             submission_id=record.id,
             received_at=record.received_at,

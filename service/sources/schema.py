@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
-from worker.lead.settings import LeadSettings, Rule
+from worker.lead.settings import LeadMapping, LeadSettings, Rule
 from worker.units import SECONDS_BY_UNIT, parse_duration, parse_size
 
 # Durations, sizes and rates as they stand in the source file. Each function raises ValueError with
@@ -204,6 +204,11 @@ class Source(SourceSettings, frozen=True, kw_only=True):
         neither.
         """
         return self.verify or VerifySettings(scheme="none")
+
+    @property
+    def lead_mapping(self) -> LeadMapping:
+        """How the leads of this source are written to Pipedrive: all the worker knows of it."""
+        return LeadMapping(self.name, self.lead, self.rules, self.line)
 
 
 class SourceFile(Struct, frozen=True):

@@ -37,7 +37,7 @@ class ProblemKind(Struct, frozen=True):
 
 PROBLEM_KINDS: dict[str, ProblemKind] = {
     "filter": ProblemKind(
-        400, "The filter is empty", "Say what it is for: state, source, cause or q."
+        400, "The filter is empty", "Name a state, a source, a cause or a search `q`."
     ),
     "unreadable": ProblemKind(
         400,
@@ -48,7 +48,7 @@ PROBLEM_KINDS: dict[str, ProblemKind] = {
     "incomplete": ProblemKind(
         400,
         "The body ended too early",
-        "Send as many bytes as announced, and stay until the answer.",
+        "Send as many bytes as announced, and stay connected until the response.",
     ),
     "idempotency-key": ProblemKind(
         400,
@@ -67,7 +67,7 @@ PROBLEM_KINDS: dict[str, ProblemKind] = {
         "Give a token of LEADLINE_OPS_TOKENS as bearer, or as the password when asked.",
     ),
     "handshake": ProblemKind(
-        403, "The handshake is refused", "Compare the verify token set here and at the provider."
+        403, "The handshake is refused", "Compare the verify token here with the one at the provider."
     ),
     "origin": ProblemKind(
         403,
@@ -101,10 +101,10 @@ PROBLEM_KINDS: dict[str, ProblemKind] = {
     "state": ProblemKind(
         409,
         "Its state does not allow this",
-        "Look at its state again; somebody may have been quicker.",
+        "Look at its state again; somebody else may have been faster.",
     ),
     "count": ProblemKind(
-        409, "The count has changed", "Look at the list again, and send the count you then see."
+        409, "The count has changed", "Look at the list again, and send the count that you see then."
     ),
     "too-large": ProblemKind(
         413,
@@ -114,12 +114,12 @@ PROBLEM_KINDS: dict[str, ProblemKind] = {
     ),
     "media-type": ProblemKind(
         415,
-        "The media type is not taken",
-        "Send JSON, a form or multipart, without content coding.",
+        "The media type is not supported",
+        "Send JSON, a form or multipart, without Content-Encoding.",
         is_default=True,
     ),
     "no-contact": ProblemKind(
-        422, "There is no way to reach anybody", "Send an e-mail address, a phone number or a name."
+        422, "There is nobody to contact", "Send an e-mail address, a phone number or a name."
     ),
     "key-reused": ProblemKind(
         422, "The Idempotency-Key belongs to another body", "Use a new key for each new submission."
@@ -131,16 +131,16 @@ PROBLEM_KINDS: dict[str, ProblemKind] = {
     "rate": ProblemKind(
         429, "Too many submissions", "Wait as long as the Retry-After header says.", is_default=True
     ),
-    "away": ProblemKind(503, "Redis cannot be asked just now", "Ask again after Retry-After."),
+    "away": ProblemKind(503, "Redis is unavailable", "Try again after Retry-After."),
     "loading": ProblemKind(
         503,
-        "Not everything is read yet",
-        "Ask again after Retry-After: after a start the lists take a moment.",
+        "The lists are still loading",
+        "Try again after Retry-After: after a start the lists take a moment to load.",
     ),
     "not-stored": ProblemKind(
         503,
         "The submission could not be stored",
-        "Send it again after Retry-After; it was not kept.",
+        "Send it again after Retry-After; it was not stored.",
         is_default=True,
     ),
     "internal": ProblemKind(

@@ -17,23 +17,9 @@ from redis.exceptions import RedisError
 
 from service.sources.schema import Rate
 from worker.accept.breaker import Breaker
-from worker.store import keys
+from worker.store import keys, scripts
 
 MAX_LOCAL_ADDRESSES = 10_000
-
-# The clock of Redis, so that all processes count by one. A clock set back must not lock an address
-# out for longer than the period, hence the `min`.
-SCRIPT = """
-local now = redis.call('TIME')
-now = now[1] * 1000 + now[2] / 1000
-local interval, period = tonumber(ARGV[1]), tonumber(ARGV[2])
-local full = math.min(tonumber(redis.call('GET', KEYS[1]) or '0'), now + period)
-local next = math.max(full, now) + interval
-local wait = next - now - period
-if wait > 0.5 then return math.ceil(wait) end
-redis.call('SET', KEYS[1], string.format('%.3f', next), 'PX', math.ceil(next - now) + 1)
-return 0
-"""
 
 
 class AddressRateLimiter:
@@ -48,7 +34,7 @@ class AddressRateLimiter:
         breaker: Breaker,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._script = store.register_script(SCRIPT)
+        self._script = store.register_script(scripts.text("address_rate_limit"))
         self._breaker = breaker
         self._clock = clock
         self._local: OrderedDict[str, float] = OrderedDict()

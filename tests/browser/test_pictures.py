@@ -247,7 +247,8 @@ def paint(console: Console, now: float) -> None:
         ),
     ]
     context.redis.set(
-        keys.DEFAULT_ACCOUNT.drift, msgspec.json.encode(DriftReport(at=now, writings="", found=found))
+        keys.DEFAULT_ACCOUNT.drift,
+        msgspec.json.encode(DriftReport(at=now, mappings_version="", found=found)),
     )
     context.redis.set(keys.DEFAULT_ACCOUNT.allowance("left"), 21_350)
     for host in ("one", "two"):

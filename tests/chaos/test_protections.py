@@ -82,8 +82,8 @@ class Stopped(Leases):
 def stopped(place: Ground, *, before: bool) -> Problems:
     """A worker is stopped for longer than its lease; another finishes; then the first goes on."""
     ways.new(place)
-    workshop, office = place.road.workshop()
-    mine = Delivery(replace(workshop, leases=Stopped(place, before=before)), office.new_client)
+    workshop, clients = place.road.workshop()
+    mine = Delivery(replace(workshop, leases=Stopped(place, before=before)), clients.new_client)
     mine(place.records()[0].id)
     place.home()
     return ways.once(place)

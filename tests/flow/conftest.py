@@ -21,13 +21,13 @@ from tests.redis.store import submission
 from tests.redis.test_accept import accept
 from worker.contract import Lead, State
 from worker.delivery import Delivery, DeliveryContext
+from worker.delivery.client_factory import PipedriveClientFactory
 from worker.encryption import Cipher
 from worker.fate import Policy
 from worker.lead.settings import LeadMapping, LeadSettings
 from worker.ledger import Ledger, Record
 from worker.ledger.contact_cache import ContactCache
 from worker.ledger.rollback import RollbackDetector
-from worker.main import PipedriveClientFactory
 from worker.metrics import Meter
 from worker.queue.leases import Leases
 from worker.queue.rq_queue import open_queue
@@ -132,12 +132,12 @@ class Road:
             pipedrive_base_url=self.account.url,
             pipedrive_plan="unlimited",
         )
-        office = PipedriveClientFactory(settings, self.redis, self.meter, self.clock)
+        clients = PipedriveClientFactory(settings, self.redis, self.meter, self.clock)
         workshop = DeliveryContext(
             ledger=self.ledger,
             leases=Leases(self.ledger),
             contacts=ContactCache(self.redis),
-            metadata=office.metadata,
+            metadata=clients.metadata,
             sweeper=self.sweeper,
             meter=self.meter,
             policy=self.policy,
@@ -145,12 +145,12 @@ class Road:
             clock=self.clock,
             pause=lambda _: None,
         )
-        return workshop, office
+        return workshop, clients
 
     def delivery(self) -> Delivery:
         """A slot of its own, as another process would have it."""
-        workshop, office = self.workshop()
-        return Delivery(workshop, office.new_client)
+        workshop, clients = self.workshop()
+        return Delivery(workshop, clients.new_client)
 
     def accept(self, **fields: Any) -> str:
         mine = submission(state=State.QUEUED)

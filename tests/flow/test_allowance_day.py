@@ -17,8 +17,8 @@ from service.sandbox.settings import SandboxSettings
 from tests.flow.conftest import TOKEN, Account, Road
 from worker.contract import State
 from worker.delivery import Delivery
+from worker.delivery.client_factory import PipedriveClientFactory
 from worker.errors import LeaseLost
-from worker.main import PipedriveClientFactory
 from worker.queue.slots import InFlightLimit
 from worker.settings import Settings
 from worker.store import keys
@@ -48,16 +48,16 @@ def slot(
         "pipedrive_plan": "lite",
         "pipedrive_api_token": Secret(TOKEN),
     } | settings
-    office = PipedriveClientFactory(
+    clients = PipedriveClientFactory(
         Settings(pipedrive_base_url=road.account.url, **given),
         road.redis,
         road.meter,
         road.clock,
         time.sleep,
     )
-    office.in_flight = entrance or office.in_flight
+    clients.in_flight = entrance or clients.in_flight
     workshop, _ = road.workshop()
-    return kind(replace(workshop, catalogue=office.metadata), office.new_client)
+    return kind(replace(workshop, catalogue=clients.metadata), clients.new_client)
 
 
 def refusals(account: Account) -> list[int]:

@@ -13,17 +13,17 @@ import redis as redis_py
 from service.checks.account import check_scopes
 from service.checks.finding import Level
 from tests.flow.conftest import TOKEN, Account
+from worker.delivery.client_factory import PipedriveClientFactory
 from worker.drift import drift
 from worker.drift.drift import DriftGuard, DriftReport
 from worker.lead.settings import LeadMapping, LeadSettings
-from worker.main import PipedriveClientFactory
 from worker.metrics import Gauges, Meter, expose
 from worker.pipedrive.metadata import MetadataKind
 from worker.settings import Settings
 from worker.store import keys
 from worker.values import Secret
 
-WRITINGS = {
+MAPPINGS = {
     "one": LeadMapping("one", LeadSettings(labels=["Website", "Summer"], channel="Web forms")),
     "two": LeadMapping(
         "two", LeadSettings(labels=["Summer"], custom={"Shoe size": "{answers.size}"})
@@ -48,13 +48,13 @@ class World:
             pipedrive_plan="unlimited",
         )
 
-    def guard(self, writings: Mapping[str, LeadMapping] = WRITINGS) -> DriftGuard:
-        office = PipedriveClientFactory(self.settings, self.redis, Meter(), self.clock)
-        return DriftGuard(self.redis, writings, office.metadata, self.clock)
+    def guard(self, mappings: Mapping[str, LeadMapping] = MAPPINGS) -> DriftGuard:
+        clients = PipedriveClientFactory(self.settings, self.redis, Meter(), self.clock)
+        return DriftGuard(self.redis, mappings, clients.metadata, self.clock)
 
-    def look(self, writings: Mapping[str, LeadMapping] = WRITINGS) -> DriftReport:
+    def look(self, mappings: Mapping[str, LeadMapping] = MAPPINGS) -> DriftReport:
         self.redis.delete(keys.DEFAULT_ACCOUNT.drift_lock)
-        self.guard(writings).tick()
+        self.guard(mappings).tick()
         report = drift.last_report(self.redis)
         assert report is not None
         return report

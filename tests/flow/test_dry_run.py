@@ -18,8 +18,8 @@ def rehearse(road: Road, submission_id: str, **edit: Any) -> DryRun:
     lead = Lead(
         **{name: edit.get(name, getattr(record.lead, name)) for name in Lead.__struct_fields__}
     )
-    writings = {"contact": LeadMapping("contact", road.lead_settings)}
-    return DryRunner(road.redis, writings, road.clock).run(record, lead)
+    mappings = {"contact": LeadMapping("contact", road.lead_settings)}
+    return DryRunner(road.redis, mappings, road.clock).run(record, lead)
 
 
 def warm(road: Road) -> None:

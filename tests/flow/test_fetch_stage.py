@@ -107,13 +107,13 @@ def told(
     asyncio.run(accept(aredis, road.redis, [mine]))
 
     def work() -> Record:
-        workshop, office = road.workshop()
-        shop = replace(workshop, writings=build_lead_mappings(file))
+        workshop, clients = road.workshop()
+        shop = replace(workshop, mappings=build_lead_mappings(file))
         records = SourceRecords(FixedSources(file.sources))
         delivery = Delivery(
             shop,
-            office.new_client,
-            lambda one: Fetcher(office.new_http(), records, one.record_attempt),
+            clients.new_client,
+            lambda one: Fetcher(clients.new_http(), records, one.record_attempt),
         )
         return road.deliver(mine.id, delivery)
 

@@ -15,8 +15,8 @@ import redis as redis_py
 from tests.flow.conftest import TOKEN, Account, Road
 from worker.contract import State
 from worker.delivery import Delivery
+from worker.delivery.client_factory import PipedriveClientFactory
 from worker.errors import Gated
-from worker.main import PipedriveClientFactory
 from worker.pipedrive.calls import LEADS_GET
 from worker.pipedrive.rate_limiter import ApiLimits, RateLimiter, Ticket
 from worker.queue.rq_queue import open_queue
@@ -35,8 +35,8 @@ def slots(road: Road, pause: Callable[[float], object]) -> Callable[[], Delivery
         pipedrive_base_url=road.account.url,
         pipedrive_plan="lite",
     )
-    office = PipedriveClientFactory(settings, road.redis, road.meter, road.clock, pause)
-    return lambda: Delivery(workshop, office.new_client)
+    clients = PipedriveClientFactory(settings, road.redis, road.meter, road.clock, pause)
+    return lambda: Delivery(workshop, clients.new_client)
 
 
 def test_an_expired_token_is_met_by_those_under_way_alone(road: Road, account: Account) -> None:

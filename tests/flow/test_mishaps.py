@@ -86,8 +86,8 @@ def test_a_create_settles_by_the_ledgers_clock(road: Road, account: Account) -> 
     road.ledger.announce(mine, "dead", 30, "person")
     road.ahead(31)
     road.sweeper.sweep()
-    workshop, office = road.workshop()
-    Delivery(replace(workshop, clock=lambda: road.clock() + 3600), office.new_client)(mine)
+    workshop, clients = road.workshop()
+    Delivery(replace(workshop, clock=lambda: road.clock() + 3600), clients.new_client)(mine)
     record = road.record(mine)
     assert (record.state, record.reason, account.persons) == (State.WAITING, "settle", [])
     assert record.next_at is not None

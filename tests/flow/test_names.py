@@ -15,15 +15,16 @@ from service.sources.fetched_records import SourceRecords
 from tests.flow.conftest import TOKEN, Account
 from tests.flow.intake_world import FixedSources
 from tests.polling import eventually
+from worker.delivery.client_factory import PipedriveClientFactory
 from worker.drift import unresolved_names
 from worker.lead.settings import LeadMapping, LeadSettings, Rule
-from worker.main import PipedriveClientFactory, build_slots
+from worker.main import build_slots
 from worker.metrics import Meter
 from worker.pipedrive.metadata import NameResolver
 from worker.settings import Settings
 from worker.values import Secret
 
-WRITINGS = {
+MAPPINGS = {
     "one": LeadMapping(
         "one", LeadSettings(labels=["Nope"], owner_id="grace@sandbox.example"), line=3
     ),
@@ -49,9 +50,9 @@ def test_each_missing_name_is_a_warning(redis: redis_py.Redis, account: Account)
     """A warning names kind, name and every setting; of an owner only the setting, for people stay
     out of the log.
     """
-    office = PipedriveClientFactory(settings(account.url), redis, Meter())
+    clients = PipedriveClientFactory(settings(account.url), redis, Meter())
     with capture_logs() as logs:
-        unresolved_names.log_unresolved(WRITINGS, office.metadata)
+        unresolved_names.log_unresolved(MAPPINGS, clients.metadata)
     said = [line for line in logs if line["event"] == "name does not resolve"]
     assert said == [
         {
@@ -70,9 +71,9 @@ def test_each_missing_name_is_a_warning(redis: redis_py.Redis, account: Account)
 
 def test_an_account_that_does_not_answer_is_no_obstacle(redis: redis_py.Redis) -> None:
     """Where names cannot be looked up, that is a warning of its own."""
-    office = PipedriveClientFactory(settings("http://127.0.0.1:1"), redis, Meter())
+    clients = PipedriveClientFactory(settings("http://127.0.0.1:1"), redis, Meter())
     with capture_logs() as logs:
-        unresolved_names.log_unresolved(WRITINGS, office.metadata)
+        unresolved_names.log_unresolved(MAPPINGS, clients.metadata)
     assert [(line["event"], line["error"]) for line in logs] == [
         ("names are not checked", "not-sent")
     ]
@@ -86,22 +87,22 @@ def test_a_worker_looks_at_its_start(
     """
     asked: list[Any] = []
 
-    def look(writings: Any, catalogue: NameResolver) -> None:
-        asked.append((writings, isinstance(catalogue, NameResolver)))
+    def look(mappings: Any, catalogue: NameResolver) -> None:
+        asked.append((mappings, isinstance(catalogue, NameResolver)))
         raise RuntimeError("never mind")
 
     monkeypatch.setattr(unresolved_names, "warn", look)
     slots = build_slots(
         replace(settings(account.url), data_dir=tmp_path),
         redis_url,
-        WRITINGS,
+        MAPPINGS,
         SourceRecords(FixedSources({})),
     )
     thread = threading.Thread(target=slots.run)
     thread.start()
     try:
         assert eventually(lambda: asked)
-        assert asked == [(WRITINGS, True)]
+        assert asked == [(MAPPINGS, True)]
         assert thread.is_alive()
     finally:
         slots.stop()

@@ -44,10 +44,10 @@ def of_a_newer_version(road: Road, *, leads: bytes | None = None) -> str:
 
 def newer(road: Road) -> tuple[Sweeper, Delivery]:
     """The sweeper and a slot of a worker that knows the next version."""
-    workshop, office = road.workshop()
+    workshop, clients = road.workshop()
     ledger = Ledger(road.redis, road.ledger.cipher, road.clock, version=VERSION + 1)
     return Sweeper(ledger, open_queue(road.redis)), Delivery(
-        replace(workshop, ledger=ledger), office.new_client
+        replace(workshop, ledger=ledger), clients.new_client
     )
 
 

@@ -27,8 +27,8 @@ FULL = Lead(
 
 
 def made(lead: Lead, **settings: Any) -> LeadPlan:
-    writing = LeadMapping(source="contact", lead=LeadSettings(**settings))
-    return build_plan(writing, lead, submission_id="sub-1", received_at=0.0, now=0.0)
+    mapping = LeadMapping(source="contact", lead=LeadSettings(**settings))
+    return build_plan(mapping, lead, submission_id="sub-1", received_at=0.0, now=0.0)
 
 
 def test_person() -> None:

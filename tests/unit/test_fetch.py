@@ -399,12 +399,12 @@ def test_odd_tokens_and_addresses(http: httpx.Client, token: str, base: str) -> 
     lookup = records.build_request("x", {"id": "7"})
 
     class Odd:
-        def lookup(self, source: str, fetch: Any) -> Any:  # noqa: ARG002
+        def build_request(self, source: str, fetch: Any) -> Any:  # noqa: ARG002
             return type(lookup)(
                 source="x", base_url=base, targets=["/a"], token=token, token_env="T", headers={}
             )
 
-        read = records.parse
+        parse = records.parse
 
     with pytest.raises(LeadlineError) as caught:
         Fetcher(http, Odd(), seconds=2.0)("x", {"id": "7"})

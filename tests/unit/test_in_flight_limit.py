@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 
-from worker.main import in_flight_places
+from worker.delivery.client_factory import in_flight_places
 from worker.pipedrive.rate_limiter import ApiLimits
 from worker.queue.slots import InFlightLimit
 

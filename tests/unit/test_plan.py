@@ -36,9 +36,9 @@ def made(
     submission_id: str = "sub-1",
     **settings: Any,
 ) -> LeadPlan:
-    writing = LeadMapping(source="contact", lead=LeadSettings(**settings), rules=rules or [])
+    mapping = LeadMapping(source="contact", lead=LeadSettings(**settings), rules=rules or [])
     return build_plan(
-        writing, lead, submission_id=submission_id, received_at=RECEIVED, now=RECEIVED + 60
+        mapping, lead, submission_id=submission_id, received_at=RECEIVED, now=RECEIVED + 60
     )
 
 

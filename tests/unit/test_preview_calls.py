@@ -9,8 +9,8 @@ from worker.lead.settings import LeadMapping, LeadSettings
 
 
 def calls(lead: Lead, **settings: Any) -> list[dict[str, Any]]:
-    writing = LeadMapping(source="contact", lead=LeadSettings(**settings))
-    return planned_calls(build_plan(writing, lead, submission_id="sub-1", received_at=0.0, now=0.0))
+    mapping = LeadMapping(source="contact", lead=LeadSettings(**settings))
+    return planned_calls(build_plan(mapping, lead, submission_id="sub-1", received_at=0.0, now=0.0))
 
 
 def test_everything() -> None:

@@ -59,7 +59,7 @@ def test_json_and_page_say_the_same() -> None:
     assert as_json.media_type == "application/problem+json"
     text = bytes(as_page.content).decode()
     for expected in (
-        "There is no way to reach anybody",
+        "There is nobody to contact",
         "a &lt; b",
         "e&lt;mail",
         "give &#34;one&#34;",

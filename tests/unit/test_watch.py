@@ -19,11 +19,11 @@ def watched(tmp_path: Path, text: str = ONE) -> tuple[Path, SourceFileWatcher]:
 def test_a_changed_file_is_in_force_without_a_restart(tmp_path: Path) -> None:
     """After a change the next poll brings the new version to service and worker alike."""
     path, sources = watched(tmp_path)
-    writings = sources.mappings
-    assert writings["contact"].lead.labels == ["Website"]
+    mappings = sources.mappings
+    assert mappings["contact"].lead.labels == ["Website"]
     path.write_text(ONE.replace("Website", "Web site"), encoding="utf-8")
     assert sources.poll() is True
-    assert writings["contact"].lead.labels == ["Web site"]
+    assert mappings["contact"].lead.labels == ["Web site"]
     assert sources.sources["contact"].lead.labels == ["Web site"]
     assert sources.poll() is False
 

@@ -66,7 +66,7 @@ class DriftReport(Struct, frozen=True):
     """
 
     at: float
-    writings: str
+    mappings_version: str
     found: list[DriftFinding]
     error: str | None = None
 
@@ -77,15 +77,15 @@ class DriftGuard:
     def __init__(
         self,
         connection: redis.Redis,
-        writings: Mapping[str, LeadMapping],
-        catalogue: MetadataCache,
+        mappings: Mapping[str, LeadMapping],
+        metadata: MetadataCache,
         clock: Callable[[], float],
         account: keys.Account = keys.DEFAULT_ACCOUNT,
     ) -> None:
         self._redis = connection
         self._account = account
-        self._writings = writings
-        self._catalogue = catalogue
+        self._mappings = mappings
+        self._metadata = metadata
         self._clock = clock
         self._next = 0.0
 
@@ -100,11 +100,11 @@ class DriftGuard:
         if now < self._next:
             return
         self._next = now + TICK_SECONDS
-        version = _version(self._writings)
+        version = _version(self._mappings)
         report = last_report(self._redis)
         if (
             report is not None
-            and report.writings == version
+            and report.mappings_version == version
             and _is_fresh(report, now)
             and not self._read_since(report)
         ):
@@ -116,9 +116,9 @@ class DriftGuard:
         found: list[DriftFinding] = list(self._scopes())
         readable: set[MetadataKind] = set()
         error = None
-        for kind in names_by_kind(self._writings):
+        for kind in names_by_kind(self._mappings):
             try:
-                self._catalogue.refresh([kind], gap=CHECK_SECONDS / 2)
+                self._metadata.refresh([kind], gap=CHECK_SECONDS / 2)
                 readable.add(kind)
             except Forbidden as refused:
                 found.append(
@@ -134,16 +134,16 @@ class DriftGuard:
         try:
             found += [
                 _to_finding(each)
-                for each in find_unresolved(self._writings, self._catalogue, readable)
+                for each in find_unresolved(self._mappings, self._metadata, readable)
             ]
         except LeadlineError as failed:
             error = failed.code
-        return DriftReport(at=self._clock(), writings=version, found=found, error=error)
+        return DriftReport(at=self._clock(), mappings_version=version, found=found, error=error)
 
     def _read_since(self, report: DriftReport) -> bool:
         """Whether what it lacked may be there by now."""
         return bool(report.found) and any(
-            table.at > report.at for table in self._catalogue.snapshot().values()
+            table.at > report.at for table in self._metadata.snapshot().values()
         )
 
     def _scopes(self) -> Iterator[DriftFinding]:
@@ -228,8 +228,8 @@ def _forbidden(kind: MetadataKind, error: Forbidden) -> str:
     )
 
 
-def _version(writings: Mapping[str, LeadMapping]) -> str:
-    return hashlib.sha256(msgspec.json.encode(list(writings.values()))).hexdigest()[:16]
+def _version(mappings: Mapping[str, LeadMapping]) -> str:
+    return hashlib.sha256(msgspec.json.encode(list(mappings.values()))).hexdigest()[:16]
 
 
 def _unique(texts: Iterable[str]) -> list[str]:

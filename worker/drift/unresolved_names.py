@@ -56,7 +56,7 @@ class _Use(Struct, frozen=True):
 
 
 def find_unresolved(
-    writings: Mapping[str, LeadMapping],
+    mappings: Mapping[str, LeadMapping],
     names: NameResolver,
     kinds: Container[MetadataKind] = frozenset(MetadataKind),
 ) -> list[UnresolvedName]:
@@ -67,7 +67,7 @@ def find_unresolved(
     """
     found: dict[tuple[str, str], UnresolvedName] = {}
     for use in (
-        use for writing in writings.values() for use in _uses(writing) if use.kind in kinds
+        use for writing in mappings.values() for use in _uses(writing) if use.kind in kinds
     ):
         fault = _check(use, names)
         if fault is None:
@@ -78,20 +78,20 @@ def find_unresolved(
     return list(found.values())
 
 
-def names_by_kind(writings: Mapping[str, LeadMapping]) -> dict[MetadataKind, set[str]]:
+def names_by_kind(mappings: Mapping[str, LeadMapping]) -> dict[MetadataKind, set[str]]:
     """The names that the source file uses, by kind."""
     kinds: dict[MetadataKind, set[str]] = {}
-    for use in (use for writing in writings.values() for use in _uses(writing)):
+    for use in (use for writing in mappings.values() for use in _uses(writing)):
         kinds.setdefault(use.kind, set()).add(use.name)
     return kinds
 
 
-def log_unresolved(writings: Mapping[str, LeadMapping], names: NameResolver) -> None:
+def log_unresolved(mappings: Mapping[str, LeadMapping], names: NameResolver) -> None:
     """Says in the log which names do not resolve, or that they cannot be looked up now. Never
     raises a `LeadlineError`.
     """
     try:
-        found = find_unresolved(writings, names)
+        found = find_unresolved(mappings, names)
     except LeadlineError as error:
         log.warning("names are not checked", error=error.code)
         return
@@ -111,19 +111,19 @@ def _loggable_name(one: UnresolvedName) -> dict[str, str]:
     return {} if one.kind == KIND_NAMES[MetadataKind.OWNERS] else {"name": one.name}
 
 
-def _uses(writing: LeadMapping) -> Iterator[_Use]:
-    table = f"sources.{writing.source}"
-    yield from _uses_in(writing.lead, f"{table}.lead", writing, writing.lead.create_labels)
-    for at, rule in enumerate(writing.rules, start=1):
-        create = writing.lead.create_labels if rule.create_labels is None else rule.create_labels
-        yield from _uses_in(rule, f"{table}.rules[{at}]", writing, create)
+def _uses(mapping: LeadMapping) -> Iterator[_Use]:
+    table = f"sources.{mapping.source}"
+    yield from _uses_in(mapping.lead, f"{table}.lead", mapping, mapping.lead.create_labels)
+    for at, rule in enumerate(mapping.rules, start=1):
+        create = mapping.lead.create_labels if rule.create_labels is None else rule.create_labels
+        yield from _uses_in(rule, f"{table}.rules[{at}]", mapping, create)
 
 
 def _uses_in(
-    settings: LeadSettings | Rule, table: str, writing: LeadMapping, create: bool
+    settings: LeadSettings | Rule, table: str, mapping: LeadMapping, create: bool
 ) -> Iterator[_Use]:
     def place(key: str) -> NameUse:
-        return NameUse(writing.source, f"{table}.{key}", writing.line)
+        return NameUse(mapping.source, f"{table}.{key}", mapping.line)
 
     for name in _without_blanks(settings.labels):
         yield _Use(MetadataKind.LABELS, name, place("labels"), creatable=create)

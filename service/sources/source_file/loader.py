@@ -65,10 +65,7 @@ def load_sources(
 
 def build_lead_mappings(file: SourceFile) -> dict[str, LeadMapping]:
     """What the worker must know of each source."""
-    return {
-        name: LeadMapping(source=name, lead=one.lead, rules=one.rules, line=one.line)
-        for name, one in file.sources.items()
-    }
+    return {name: source.lead_mapping for name, source in file.sources.items()}
 
 
 def _text(source: FilePath | str) -> tuple[str, str]:

@@ -1,1 +1,1 @@
-"""Who sent it: the schemes by which a request is verified."""
+"""Whether a request comes from its source: one file for each scheme of `[sources.X.verify]`."""

@@ -1,6 +1,4 @@
-"""What every scheme of verification is made of: headers as bytes, digests from text, equality in
-constant time, the verdict.
-"""
+"""What the schemes share: bounded headers, digests from text, constant-time comparison, the result."""
 
 from __future__ import annotations
 
@@ -18,20 +16,21 @@ from service.sources.request import InboundRequest
 from service.sources.schema import SourceSecret, VerifySettings
 
 MAX_HEADER_CHARS = 8_192
+MAX_QUERY_PARAMETERS = 100
+MAX_HEX_CHARS = 256
 
 
 class Verification(Struct, frozen=True):
-    """`id` is the event's id where the scheme has one in a header."""
+    """Whether a request was verified; `reason` says why not, for the log and not for the sender.
+
+    `event_id` is the event's id, for schemes that carry it in a header.
+    """
 
     ok: bool
     reason: str = ""
     event_id: str | None = None
 
 
-Scheme = Callable[[InboundRequest, VerifySettings, Sequence[SourceSecret], float], Verification]
-"""`(request, rules, secrets, now) -> Verdict`; `now` in Unix seconds. Never raises, whatever the
-request holds.
-"""
 VERIFIED = Verification(True)
 
 
@@ -39,33 +38,35 @@ def rejected(reason: str) -> Verification:
     return Verification(False, reason)
 
 
+# `(request, rules, secrets, now) -> Verification`, with `now` in Unix seconds. A scheme never raises,
+# whatever the request holds: a surprise would become a 500, which tells an attacker more than a 401.
+Scheme = Callable[[InboundRequest, VerifySettings, Sequence[SourceSecret], float], Verification]
+
+
 def header_value(request: InboundRequest, name: str) -> str | None:
-    """A header's value, bounded; None if it is missing, empty, or there twice with different
-    values.
-    """
-    values = (
-        {value.strip() for key, value in request.headers if key == name.lower()} if name else set()
-    )
+    """The value of a header; None if it is missing, empty, too long, or given twice differently."""
+    values = {value.strip() for key, value in request.headers if name and key == name.lower()}
     value = values.pop() if len(values) == 1 else None
     return value if value and len(value) <= MAX_HEADER_CHARS else None
 
 
 def query_value(query: str, name: str) -> bytes | None:
-    """The first value of a query parameter, as bytes, bounded."""
-    wanted = name.encode()
-    for pair in query.split("&", 100)[:100]:
+    """The first value of a query parameter as bytes, cut at `MAX_HEADER_CHARS`."""
+    encoded_name = name.encode()
+    for pair in query.split("&", MAX_QUERY_PARAMETERS)[:MAX_QUERY_PARAMETERS]:
         key, _, value = pair.partition("=")
-        if len(key) <= 3 * len(wanted) and _unquoted(key) == wanted:
-            return _unquoted(value[:MAX_HEADER_CHARS])
+        # An escaped byte takes three characters, so a longer key cannot be this one.
+        if len(key) <= 3 * len(encoded_name) and _decode_query(key) == encoded_name:
+            return _decode_query(value[:MAX_HEADER_CHARS])
     return None
 
 
-def _unquoted(text: str) -> bytes:
+def _decode_query(text: str) -> bytes:
     return decode_percent(text.replace("+", " ").encode("utf-8", "surrogatepass"))
 
 
 def header_bytes(text: str) -> bytes:
-    """The bytes of a header's text, which servers hand over as Latin-1."""
+    """The bytes of a header's text, which servers decode as Latin-1."""
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:
@@ -73,30 +74,28 @@ def header_bytes(text: str) -> bytes:
 
 
 def decode_hex(text: str) -> bytes | None:
-    return (
-        bytes.fromhex(text)
-        if len(text) <= 256 and len(text) % 2 == 0 and re.fullmatch(r"[0-9A-Fa-f]+", text)
-        else None
-    )
+    """Bytes from hex digits alone; `bytes.fromhex` would also take blanks."""
+    if len(text) > MAX_HEX_CHARS or len(text) % 2 or not re.fullmatch(r"[0-9A-Fa-f]+", text):
+        return None
+    return bytes.fromhex(text)
 
 
 def decode_base64(text: str) -> bytes | None:
-    """Bytes from base64 of either alphabet, with or without padding."""
-    plain = text.strip().rstrip("=").replace("-", "+").replace("_", "/")
+    """Bytes from base64 in either alphabet, with or without padding."""
+    digits = text.strip().rstrip("=").replace("-", "+").replace("_", "/")
     try:
-        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True) or None
+        return base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True) or None
     except (binascii.Error, ValueError):
         return None
 
 
 def constant_time_equal(one: bytes, other: bytes) -> bool:
-    """Equal, in a time that does not tell how far: digests, so that not even the length shows."""
+    """Compares digests of both, so that the time depends on neither content nor length."""
     return hmac.compare_digest(hashlib.sha256(one).digest(), hashlib.sha256(other).digest())
 
 
-def any_equal(given: Iterable[bytes], wanted: Iterable[bytes]) -> bool:
-    """Whether any of the given is any of the wanted; all are compared, so that the time does not
-    tell which.
-    """
-    right = list(wanted)
-    return any([constant_time_equal(one, other) for one in given for other in right])  # noqa: C419 -- a generator would stop at the first
+def any_equal(candidates: Iterable[bytes], expected: Iterable[bytes]) -> bool:
+    """Whether any candidate equals any expected value, in a time that does not tell which."""
+    values = list(expected)
+    results = [constant_time_equal(one, other) for one in candidates for other in values]
+    return any(results)  # of a list: a generator would stop at the first match

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from service.sources.request import InboundRequest
 from service.sources.schema import SourceSecret, VerifySettings
-from service.sources.spam import parse_unix_time
 from service.sources.verification.common import (
     Verification,
     any_equal,
@@ -18,9 +17,10 @@ from service.sources.verification.common import (
     header_value,
     rejected,
 )
+from worker.times import parse_unix_time
 
+# Signatures of one header that are compared.
 MAX_SIGNATURES = 32
-"""Signatures of one header that are looked at."""
 PLACEHOLDERS = frozenset({"body", "timestamp", "id", "method", "url"})
 _PLACEHOLDER = re.compile(r"\{(body|timestamp|id|method|url)\}")
 
@@ -28,29 +28,23 @@ _PLACEHOLDER = re.compile(r"\{(body|timestamp|id|method|url)\}")
 def verify_hmac(
     request: InboundRequest, rules: VerifySettings, secrets: Sequence[SourceSecret], now: float
 ) -> Verification:
-    """An HMAC over what `signed` says, in its general form."""
-    sent = header_value(request, rules.header or "")
-    if not sent:
+    """An HMAC over the template `signed`, in a header of its own or in a list with its timestamp."""
+    value = header_value(request, rules.header or "")
+    if not value:
         return rejected("the signature is missing")
-    listed = _listed(sent, rules.list_prefixes) if rules.list_prefixes else (None, [sent])
-    timestamp = (
-        listed[0] if rules.list_prefixes else header_value(request, rules.timestamp_header or "")
-    )
+    if rules.list_prefixes:
+        timestamp, signatures = _parse_list(value, rules.list_prefixes)
+    else:
+        timestamp, signatures = header_value(request, rules.timestamp_header or ""), [value]
     event_id = header_value(request, rules.id_header or "")
     if reason := find_stale_reason(timestamp, rules, now):
         return rejected(reason)
-    text = build_signed_bytes(rules.signed, request, timestamp, event_id)
-    if text is None:
-        return rejected(
-            "what is signed is incomplete: the timestamp, the id or the public URL is not known"
-        )
-    given = [
-        raw
-        for item in listed[1][:MAX_SIGNATURES]
-        if (raw := decode_digest(item, rules)) is not None
-    ]
-    wanted = [hmac.digest(secret.raw, text, rules.algorithm) for secret in secrets]
-    if any_equal(given, wanted):
+    content = build_signed_bytes(rules.signed, request, timestamp, event_id)
+    if content is None:
+        return rejected("the signed content is incomplete: no timestamp, id or public URL")
+    digests = [decode_digest(text, rules) for text in signatures[:MAX_SIGNATURES]]
+    expected = [hmac.digest(secret.raw, content, rules.algorithm) for secret in secrets]
+    if any_equal(filter(None, digests), expected):
         return Verification(True, event_id=event_id)
     return rejected("the signature is wrong")
 
@@ -58,77 +52,71 @@ def verify_hmac(
 def verify_standard_webhooks(
     request: InboundRequest, rules: VerifySettings, secrets: Sequence[SourceSecret], now: float
 ) -> Verification:
-    """webhook-id, webhook-timestamp and webhook-signature, or the same under svix-; the secret is
-    base64 after `whsec_`.
+    """`webhook-id`, `webhook-timestamp` and `webhook-signature`, or the same with `svix-`.
+
+    The secret is base64 after `whsec_`.
+    https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
     """
-    names = ("webhook", "svix")
-    kind = next((name for name in names if header_value(request, f"{name}-signature")), "webhook")
-    event_id, timestamp, sent = (
-        header_value(request, f"{kind}-{part}") for part in ("id", "timestamp", "signature")
+    prefixes = ("webhook", "svix")
+    prefix = next((one for one in prefixes if header_value(request, f"{one}-signature")), "webhook")
+    event_id, timestamp, value = (
+        header_value(request, f"{prefix}-{part}") for part in ("id", "timestamp", "signature")
     )
-    if not event_id or not timestamp or not sent:
+    if not event_id or not timestamp or not value:
         return rejected("webhook-id, webhook-timestamp or webhook-signature is missing")
     if reason := find_stale_reason(timestamp, rules, now):
         return rejected(reason)
-    text = header_bytes(f"{event_id}.{timestamp}.") + request.body
-    items = [item[3:] for item in sent.split(" ")[:MAX_SIGNATURES] if item.startswith("v1,")]
-    given = [raw for item in items if (raw := decode_base64(item)) is not None]
-    keys = [
-        key
-        for secret in secrets
-        if (key := decode_base64(secret.value.removeprefix("whsec_"))) is not None
-    ]
-    wanted = [hmac.digest(key, text, "sha256") for key in keys]
-    if any_equal(given, wanted):
+    content = header_bytes(f"{event_id}.{timestamp}.") + request.body
+    signatures = [item[3:] for item in value.split(" ")[:MAX_SIGNATURES] if item.startswith("v1,")]
+    keys = filter(None, (decode_base64(one.value.removeprefix("whsec_")) for one in secrets))
+    expected = [hmac.digest(key, content, "sha256") for key in keys]
+    if any_equal(filter(None, map(decode_base64, signatures)), expected):
         return Verification(True, event_id=event_id)
     return rejected("the signature is wrong")
+
+
+def find_stale_reason(timestamp: str | None, rules: VerifySettings, now: float) -> str | None:
+    """Why a timestamp is refused: missing where one is required, unreadable, or out of tolerance."""
+    is_required = (
+        rules.timestamp_header or rules.list_prefixes or rules.scheme == "standard-webhooks"
+    )
+    if not is_required:
+        return None
+    seconds = parse_unix_time(timestamp or "")
+    if seconds is None:
+        return "the timestamp is missing or not a Unix time"
+    if abs(now - seconds) > rules.tolerance:
+        return "the timestamp is too old or in the future"
+    return None
 
 
 def build_signed_bytes(
     template: str, request: InboundRequest, timestamp: str | None, event_id: str | None
 ) -> bytes | None:
-    """The bytes that were signed; None if a part of them is not known."""
-    parts = {"body": request.body, "method": request.method.upper().encode("ascii", "replace")}
-    for name, value in (("timestamp", timestamp), ("id", event_id), ("url", request.url)):
-        if value:
-            parts[name] = header_bytes(value)
-    pieces = _PLACEHOLDER.split(template)
-    if any(name not in parts for name in pieces[1::2]):
+    """The bytes that the sender signed; None if a part of the template is unknown."""
+    values = {"body": request.body, "method": request.method.upper().encode("ascii", "replace")}
+    for name, text in (("timestamp", timestamp), ("id", event_id), ("url", request.url)):
+        if text:
+            values[name] = header_bytes(text)
+    pieces = _PLACEHOLDER.split(template)  # text and placeholder names in turn
+    if any(name not in values for name in pieces[1::2]):
         return None
-    return b"".join(parts[piece] if at % 2 else piece.encode() for at, piece in enumerate(pieces))
-
-
-def find_stale_reason(timestamp: str | None, rules: VerifySettings, now: float) -> str | None:
-    """Why the timestamp is refused: missing where one is expected, no time, or further from `now`
-    than the tolerance.
-    """
-    if (
-        not rules.timestamp_header
-        and not rules.list_prefixes
-        and rules.scheme != "standard-webhooks"
-    ):
-        return None
-    at = parse_unix_time(timestamp or "")
-    if at is None:
-        return "the timestamp is missing or no Unix time"
-    return None if abs(now - at) <= rules.tolerance else "the timestamp is too old or in the future"
+    return b"".join(values[piece] if at % 2 else piece.encode() for at, piece in enumerate(pieces))
 
 
 def decode_digest(text: str, rules: VerifySettings) -> bytes | None:
-    """A signature's bytes from its header; None if the prefix is missing or it is not in its
-    encoding.
-    """
+    """The bytes of a signature; None if it lacks the prefix or is not in the right encoding."""
     text = text.strip()
     if not text.lower().startswith(rules.prefix.lower()):
         return None
-    encoded = text[len(rules.prefix) :].strip()
-    return decode_base64(encoded) if rules.encoding == "base64" else decode_hex(encoded)
+    digits = text[len(rules.prefix) :].strip()
+    return decode_base64(digits) if rules.encoding == "base64" else decode_hex(digits)
 
 
-def _listed(sent: str, listed: str) -> tuple[str | None, list[str]]:
+def _parse_list(value: str, prefixes: str) -> tuple[str | None, list[str]]:
     """The timestamp and the signatures of `t=…,v1=…,v1=…`."""
-    at_prefix, _, digest_prefix = listed.partition(",")
-    items = [item.strip() for item in sent.split(",")[: 2 * MAX_SIGNATURES]]
-    times = [item.removeprefix(at_prefix) for item in items if item.startswith(at_prefix)]
+    time_prefix, _, digest_prefix = prefixes.partition(",")
+    items = [item.strip() for item in value.split(",")[: 2 * MAX_SIGNATURES]]
+    times = [item.removeprefix(time_prefix) for item in items if item.startswith(time_prefix)]
     digests = [item.removeprefix(digest_prefix) for item in items if item.startswith(digest_prefix)]
     return (times[0] if len(times) == 1 else None), digests

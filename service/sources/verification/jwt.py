@@ -7,7 +7,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from jwt import InvalidAlgorithmError, InvalidSignatureError, PyJWS, PyJWTError
+from jwt import (
+    InvalidAlgorithmError,
+    InvalidKeyError,
+    InvalidSignatureError,
+    PyJWS,
+    PyJWTError,
+)
 from jwt.algorithms import HMACAlgorithm
 
 from service.sources.request import InboundRequest
@@ -57,6 +63,8 @@ def verify_jwt(
             claims = json.loads(payload)
         except InvalidSignatureError:
             reason = "the signature is wrong"
+        except InvalidKeyError:
+            reason = f"the secret in {secret.env} is a key of another kind"
         except InvalidAlgorithmError:
             return rejected("the token is not an HS256 token")
         except (PyJWTError, ValueError, RecursionError):

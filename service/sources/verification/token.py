@@ -20,40 +20,38 @@ from service.sources.verification.common import (
 
 
 def verify_token(
-    request: InboundRequest, rules: VerifySettings, secrets: Sequence[SourceSecret], now: float
-) -> Verification:  # noqa: ARG001 -- one signature for all
-    """`Bearer` before a token in the Authorization header may be there or not."""
-    shown = _shown(request, rules)
-    if shown is None:
+    request: InboundRequest,
+    rules: VerifySettings,
+    secrets: Sequence[SourceSecret],
+    now: float,  # noqa: ARG001 -- one signature for all schemes
+) -> Verification:
+    """In the Authorization header, `Bearer` may stand before the token."""
+    token = _find_token(request, rules)
+    if token is None:
         return rejected("the token is missing")
-    return (
-        VERIFIED
-        if any_equal([shown], (secret.raw for secret in secrets))
-        else rejected("the token is wrong")
-    )
+    if any_equal([token], (secret.raw for secret in secrets)):
+        return VERIFIED
+    return rejected("the token is wrong")
 
 
 def has_valid_token(request: InboundRequest, source: Source) -> bool:
-    """Whether a request without a body shows the source's token, for looking up a submission."""
+    """Whether a request without a body, such as a lookup of a submission, shows the source's token."""
     rules = source.verification
     if rules.scheme != "token" or rules.field or not source.secrets:
         return False
     return verify_token(request, rules, source.secrets, 0.0).ok
 
 
-def _shown(request: InboundRequest, rules: VerifySettings) -> bytes | None:
+def _find_token(request: InboundRequest, rules: VerifySettings) -> bytes | None:
     if rules.header:
         value = header_value(request, rules.header)
-        is_bearer = (
-            value is not None
-            and rules.header.lower() == "authorization"
-            and value[:7].lower() == "bearer "
-        )
-        return header_bytes(value[7:] if is_bearer and value else value) if value else None
+        if value and rules.header.lower() == "authorization" and value[:7].lower() == "bearer ":
+            value = value[7:]
+        return header_bytes(value) if value is not None else None
     if rules.query:
         return query_value(request.query, rules.query)
     try:
-        found = resolve(decode_body(request), rules.field or "")
+        match = resolve(decode_body(request), rules.field or "")
     except UnreadableBody:
         return None
-    return (text_of(found[1]) or "").encode("utf-8", "surrogatepass") if found else None
+    return (text_of(match[1]) or "").encode("utf-8", "surrogatepass") if match else None

@@ -1,6 +1,4 @@
-"""Whether a request comes from whom it says. Reasons are for the log; the sender learns only that
-it was refused.
-"""
+"""Chooses the scheme that verifies a request."""
 
 from __future__ import annotations
 
@@ -22,15 +20,14 @@ SCHEMES: dict[str, Scheme] = {
 def verify(
     request: InboundRequest, source: Source, now: float, adapter_scheme: Scheme | None = None
 ) -> Verification:
-    """The verdict of the source's scheme; `own` is its adapter's, for sources that name none. `now`
-    in Unix seconds.
+    """Applies the source's scheme, or its adapter's where the source names none. Never raises.
+
+    `now` is in Unix seconds. A source whose secret is missing accepts nothing.
     """
     rules = source.verification
     scheme = SCHEMES.get(rules.scheme) if rules.scheme else adapter_scheme
     if scheme is None:
         return VERIFIED
-    return (
-        scheme(request, rules, source.secrets, now)
-        if source.secrets
-        else rejected("no secret is set")
-    )
+    if not source.secrets:
+        return rejected("no secret is set")
+    return scheme(request, rules, source.secrets, now)
