@@ -1,48 +1,31 @@
-"""Signs of a robot: a field that people cannot see is filled, or a form is filled quicker than
-anybody can.
-"""
+"""Signs of a robot: a field that people cannot see is filled, or the form is filled too quickly."""
 
 from __future__ import annotations
 
-import re
-
 from service.sources.payload.tree import Tree, resolve, text_of
 from service.sources.schema import Source
+from worker.times import parse_unix_time
 
 STARTED_FIELD = "_started"
-_NUMBER = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?", re.ASCII)
-MILLISECONDS_FROM = 1e11
-"""A Unix time beyond this is in milliseconds: in seconds it would be the year 5138."""
-
-
-def parse_unix_time(text: str) -> float | None:
-    """Seconds from Unix seconds or milliseconds; None for anything else."""
-    if not _NUMBER.fullmatch(text.strip()):
-        return None
-    number = float(text)
-    return number / 1000 if number > MILLISECONDS_FROM else number
 
 
 def find_spam_reason(trees: list[Tree], source: Source, now: float) -> str | None:
-    """Why this looks like spam, or None. `trees` are where the fields may stand; `now` in Unix
-    seconds.
+    """Why a submission looks like spam, or None. `now` is in Unix seconds.
 
-    A `_started` that is missing, in the future or no time proves nothing: pages are cached, and
-    clocks are wrong.
+    `trees` are searched in order for the honeypots and for `_started`. A `_started` that is
+    missing, unreadable or in the future proves nothing: pages are cached, and clocks are wrong.
     """
     for name in source.honeypot:
         if _find_text(trees, name):
             return f"the honeypot {name} is filled"
-    started = (
-        parse_unix_time(_find_text(trees, STARTED_FIELD) or "") if source.min_fill_seconds else None
-    )
+    if not source.min_fill_seconds:
+        return None
+    started = parse_unix_time(_find_text(trees, STARTED_FIELD) or "")
     if started is not None and 0 <= now - started < source.min_fill_seconds:
         return f"filled in {now - started:.1f} s, less than {source.min_fill_seconds:g} s"
     return None
 
 
 def _find_text(trees: list[Tree], name: str) -> str | None:
-    return next(
-        (text for tree in trees if (found := resolve(tree, name)) and (text := text_of(found[1]))),
-        None,
-    )
+    matches = (match for tree in trees if (match := resolve(tree, name)))
+    return next((text for _, value in matches if (text := text_of(value))), None)

@@ -39,7 +39,6 @@ from service.sources.payload.tree import Tree, UnreadableBody
 from service.sources.payload.unwrap import parse_events
 from service.sources.request import InboundRequest
 from service.sources.schema import Source, SourceSecret, VerifySettings
-from service.sources.spam import parse_unix_time
 from service.sources.verification.common import (
     VERIFIED,
     Verification,
@@ -49,6 +48,7 @@ from service.sources.verification.common import (
     rejected,
 )
 from service.sources.verification.hmac import build_signed_bytes, verify_hmac
+from worker.times import parse_unix_time
 
 PROPERTIES = {
     "email": "email", "firstname": "first_name", "lastname": "last_name", "phone": "phone",

@@ -18,7 +18,7 @@ from service.sources.payload.tree import Path, Tree, UnreadableBody, text_of, wa
 from service.sources.payload.unwrap import parse_events, replace_at, unwrap
 from service.sources.request import InboundRequest, Outcome
 from service.sources.schema import Source
-from service.sources.spam import parse_unix_time
+from worker.times import parse_unix_time
 
 Table = dict[str, Tree]
 

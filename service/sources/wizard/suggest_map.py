@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from service.sources.adapters.base import Adapter
 from service.sources.fields.matching import match_label, match_path, split_words
-from service.sources.fields.text import clean_label as clean_label
+from service.sources.fields.text import clean_label
 from service.sources.fields.values import parse_bool, parse_email, parse_phone
 from service.sources.payload.event import ParsedEvent, PayloadField
 from service.sources.payload.tree import Path, Tree, UnreadableBody, resolve, text_of
