@@ -34,7 +34,7 @@ from worker.drift import drift
 from worker.errors import StoreUnavailable
 from worker.ledger import Ledger
 from worker.ledger.audit import ignored
-from worker.ledger.status import workers
+from worker.ledger.overview import workers
 from worker.metrics import SUBMISSIONS, parse_series
 from worker.store import keys
 from worker.store.connection import ask, translate_errors

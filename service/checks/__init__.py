@@ -1,3 +1,1 @@
-"""What can be found wrong before the first submission: settings, source file, Redis, Pipedrive.
-Judges; prints nothing.
-"""
+"""Checks of settings, source file, Redis and Pipedrive before the first submission."""

@@ -1,4 +1,4 @@
-"""The Pipedrive account: credentials, and whether it has every name that the source file uses."""
+"""The Pipedrive account: whether it accepts us and has every name that the source file uses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def check_account(client: Pipedrive, base_url: str) -> list[Finding]:
-    """Whether the credentials work; 2 API tokens."""
+    """Whether the credentials work. Costs 2 API tokens."""
     findings = []
     url = urlsplit(base_url)
     if url.scheme == "http" and url.hostname not in LOOPBACK:
@@ -43,7 +43,7 @@ def check_account(client: Pipedrive, base_url: str) -> list[Finding]:
 
 
 def check_scopes(granted: str) -> list[Finding]:
-    """What the token endpoint granted (as it names it) against what a delivery needs."""
+    """Which scopes a delivery needs that `granted`, in the token endpoint's form, does not hold."""
     message = "the app was not granted the scope {}: add it and connect the app again"
     return [
         fail(PIPEDRIVE, message.format(scope), "PIPEDRIVE_REFRESH_TOKEN")
@@ -52,7 +52,7 @@ def check_scopes(granted: str) -> list[Finding]:
 
 
 def check_names(mappings: Mapping[str, LeadMapping], directory: MetadataLookup) -> list[Finding]:
-    """One finding for each name that does not resolve, and one for each kind whose names all do."""
+    """A finding for each name that does not resolve, and for each kind whose names all do."""
     findings: list[Finding] = []
     readable: set[MetadataKind] = set()
     for kind in names_by_kind(mappings):
@@ -64,8 +64,8 @@ def check_names(mappings: Mapping[str, LeadMapping], directory: MetadataLookup) 
         readable.add(kind)
         if table.partial:
             message = (
-                "the users cannot be listed with these credentials (scope users:read): owner ids"
-                " are taken as they stand"
+                "these credentials cannot list the users (scope users:read):"
+                " owner ids are not checked"
             )
             findings.append(warn(PIPEDRIVE, message))
     missing = find_unresolved(mappings, directory, readable)
@@ -79,9 +79,11 @@ def check_names(mappings: Mapping[str, LeadMapping], directory: MetadataLookup) 
     return findings + [_names_found(kind, names_by_kind(mappings)[kind]) for kind in complete]
 
 
-def _name_missing(one: UnresolvedName) -> Finding:
-    level = fail if one.needed else warn
-    return level(PIPEDRIVE, f"{one.message}: {describe_places(one.places)}", one.places[0].setting)
+def _name_missing(name: UnresolvedName) -> Finding:
+    level = fail if name.needed else warn
+    return level(
+        PIPEDRIVE, f"{name.message}: {describe_places(name.places)}", name.places[0].setting
+    )
 
 
 def describe_places(places: Iterable[NameUse]) -> str:
@@ -99,6 +101,6 @@ def _names_found(kind: MetadataKind, names: set[str]) -> Finding:
 
 
 def finding_from_error(error: LeadlineError) -> Finding:
-    """What passes by itself is a warning: it says nothing about the account."""
+    """A transient error is a warning: it says nothing about the account."""
     level = warn if error.transient else fail
     return level(PIPEDRIVE, f"{error}; {error.advice}", error.variable)

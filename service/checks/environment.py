@@ -1,4 +1,4 @@
-"""The settings: what is wrong with them, and what they leave closed or unwatched."""
+"""The settings and Redis: what is wrong with them, and what they leave closed or unsafe."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ SETTINGS = "settings"
 
 
 def check_settings(env: Mapping[str, str]) -> tuple[Settings | None, list[Finding]]:
-    """The settings of one machine, or None where they cannot be used, and every finding."""
+    """The settings, or None where they cannot be used, and every finding."""
     spelling = [
-        warn(SETTINGS, f"{name} is no setting; did you mean {meant}?", meant)
+        warn(SETTINGS, f"{name} is not a setting; did you mean {meant}?", meant)
         for name, meant in find_misspelt(env).items()
     ]
     try:
@@ -38,31 +38,31 @@ def _check_security(settings: Settings) -> Iterator[Finding]:
     if not settings.ops_tokens:
         yield warn(
             SETTINGS,
-            "console closed: nobody has a token; set name:role:token",
+            "the console is closed, as nobody has a token: set name:role:token",
             "LEADLINE_OPS_TOKENS",
         )
     if settings.pipedrive_plan == "unlimited" and settings.pipedrive_base_url == DEFAULT_BASE_URL:
         yield warn(
             SETTINGS,
-            "nothing paces the calls to the real Pipedrive: name the account's plan",
+            "calls to the real Pipedrive are not paced: name the account's plan",
             "PIPEDRIVE_PLAN",
         )
     place = _nearest_existing(settings.data_dir)
     if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
         yield fail(
             SETTINGS,
-            f"{place} is no directory that can be written to: the local spool has no place",
+            f"{place} is not a writable directory, so there is no room for the local spool",
             "LEADLINE_DATA_DIR",
         )
 
 
 def _nearest_existing(path: Path) -> Path:
-    """The directory itself, or the nearest one above it: what is missing is made."""
+    """The directory itself or its nearest existing parent: what is missing is created."""
     whole = path.absolute()
     return next((each for each in (whole, *whole.parents) if each.exists()), whole)
 
 
-# Redis: whether it is there, recent enough, and keeps what it has acknowledged.
+# Redis: whether it responds, is recent enough, and keeps what it has acknowledged.
 
 REDIS = "redis"
 MIN_VERSION = (6, 2)
@@ -73,13 +73,11 @@ PERSISTENCE_SETTINGS = (
     "appendonly",
     "maxmemory-policy",
 )
-UNREADABLE = "cannot be read here: look it up at whoever runs this Redis"
+UNREADABLE = "cannot be read here: ask whoever runs this Redis"
 
 
 def check_store(client: redis.Redis, url: str, *, wait_replicas: int = 0) -> list[Finding]:
-    """Every finding about the server behind `client`; `url` may hold a password, which is not
-    shown.
-    """
+    """Every finding about the server. `url` may hold a password, which is never shown."""
     try:
         client.ping()
         info = client.info()
@@ -105,7 +103,7 @@ def redact_url(url: str) -> str:
 
 
 def _read_config(client: redis.Redis) -> dict[str, str]:
-    """The settings that can be read; managed servers often refuse CONFIG."""
+    """The settings that can be read: managed servers often refuse CONFIG."""
     values: dict[str, str] = {}
     for name in PERSISTENCE_SETTINGS:
         try:
@@ -116,21 +114,21 @@ def _read_config(client: redis.Redis) -> dict[str, str]:
 
 
 def _check_server(info: dict[str, Any], url: str) -> Iterator[Finding]:
-    """Other servers than Redis say in `redis_version` which Redis they equal."""
+    """Servers other than Redis say in `redis_version` which Redis they match."""
     version = str(info.get("redis_version", ""))
     name = f"{info.get('server_name', 'redis')} at {redact_url(url)}"
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
     if not numbers:
         yield warn(REDIS, f"{name}: the version {UNREADABLE}; at least 6.2 is needed")
     elif numbers < MIN_VERSION:
-        yield fail(REDIS, f"{name} is like Redis {version}: at least 6.2 is needed")
+        yield fail(REDIS, f"{name} is compatible with Redis {version}: at least 6.2 is needed")
     else:
-        yield ok(REDIS, f"{name} answers, like Redis {version}")
+        yield ok(REDIS, f"{name} responds, compatible with Redis {version}")
     if str(info.get("cluster_enabled", "0")) == "1":
         yield fail(
             REDIS,
-            "this is a cluster: one submission's keys would lie on several nodes; use a single"
-            " server",
+            "this is a cluster, which would spread one submission's keys over several nodes:"
+            " use a single server",
             "REDIS_URL",
         )
 
@@ -139,14 +137,13 @@ def _check_role(info: dict[str, Any], wait_replicas: int) -> Iterator[Finding]:
     if info.get("role") == "slave":
         yield fail(
             REDIS,
-            "this is a replica, which takes no writes: name the master, or the sentinels",
+            "this is a replica, which takes no writes: name the primary, or the sentinels",
             "REDIS_URL",
         )
     replicas = int(info.get("connected_slaves", 0))
     if replicas < wait_replicas:
-        message = (
-            f"each submission waits for {wait_replicas} replicas, and {replicas} are connected"
-        )
+        awaited = f"{wait_replicas} replica{'' if wait_replicas == 1 else 's'}"
+        message = f"each submission waits for {awaited}, but {replicas} are connected"
         yield fail(REDIS, message, "LEADLINE_WAIT_REPLICAS")
 
 
@@ -156,7 +153,7 @@ def _check_persistence(info: dict[str, Any], config: dict[str, str]) -> Iterator
     if enabled is None:
         yield warn(
             REDIS,
-            f"whether it keeps what it has acknowledged {UNREADABLE}; it needs appendonly yes",
+            f"whether it keeps what it acknowledged {UNREADABLE}; it needs appendonly yes",
             "appendonly",
         )
         return
@@ -182,10 +179,10 @@ def _check_persistence(info: dict[str, Any], config: dict[str, str]) -> Iterator
         )
         yield warn(REDIS, message, "appendfsync")
     elif config.get("no-appendfsync-on-rewrite") == "yes":
-        message = "while its file is rewritten nothing is synced: set no-appendfsync-on-rewrite no"
+        message = "nothing is synced while its file is rewritten: set no-appendfsync-on-rewrite no"
         yield warn(REDIS, message, "no-appendfsync-on-rewrite")
     else:
-        yield ok(REDIS, "keeps what it has acknowledged: appendonly yes, appendfsync always")
+        yield ok(REDIS, "keeps what it acknowledged: appendonly yes, appendfsync always")
 
 
 def _check_eviction(info: dict[str, Any], config: dict[str, str]) -> Iterator[Finding]:
@@ -196,12 +193,12 @@ def _check_eviction(info: dict[str, Any], config: dict[str, str]) -> Iterator[Fi
         )
     elif policy != "noeviction":
         message = (
-            f"full memory would drop submissions unnoticed: maxmemory-policy is {policy}, set"
-            " noeviction"
+            "when memory is full, submissions would be lost silently: its maxmemory-policy"
+            f" is {policy}, set noeviction"
         )
         yield fail(REDIS, message, "maxmemory-policy")
     else:
-        yield ok(REDIS, "drops nothing when its memory is full: maxmemory-policy noeviction")
+        yield ok(REDIS, "drops nothing when memory is full: maxmemory-policy noeviction")
 
 
 def _error_text(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""One line of what a check found."""
+"""A finding: one line of a check's result."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class Level(StrEnum):
-    """`warn` works and deserves a look; `fail` does not work, or loses submissions."""
+    """`warn`: works, but deserves a look; `fail`: does not work, or loses submissions."""
 
     OK = "ok"
     WARN = "warn"
@@ -16,9 +16,7 @@ class Level(StrEnum):
 
 
 class Finding(Struct, frozen=True):
-    """`setting` is the environment variable, the place in the source file or Redis's own setting to
-    mend, where there is one.
-    """
+    """`setting` names what to change: a variable, a key of the source file or of Redis; or None."""
 
     level: Level
     subject: str

@@ -1,6 +1,4 @@
-"""The source file: every fault in it, the secrets it names, and which sources take anything from
-anybody.
-"""
+"""The source file: its faults, the secrets it names, and which sources anybody can post to."""
 
 from __future__ import annotations
 
@@ -23,16 +21,17 @@ def check_source_file(
     public_url: str | None,
     has_worker: bool,
 ) -> tuple[SourceFile | None, list[Finding]]:
-    """The sources, without secrets, or None where the file cannot be used, and every finding.
+    """The source file without secrets, or None where it cannot be used, and every finding.
 
-    `env` holds the secrets. `has_worker`: this machine has Pipedrive's credentials, so that it
-    needs those of fetching as well.
+    `env` holds the secrets. `has_worker`: this machine has Pipedrive's credentials, so it needs the
+    secrets for fetching as well.
     """
     faults = _faults(path, env, ())
     if faults:
         return None, [_finding_from_fault(fault) for fault in faults]
     file = load_sources(path, env, secrets=())
-    findings = [ok(SOURCE_FILE, f"{path}: {len(file.sources)} sources")]
+    count = len(file.sources)
+    findings = [ok(SOURCE_FILE, f"{path}: {count} source{'' if count == 1 else 's'}")]
     if is_example:
         findings = [
             warn(
@@ -42,7 +41,7 @@ def check_source_file(
             )
         ]
     level, who = (
-        (warn, "`leadline up` makes one for the example")
+        (warn, "`leadline up` generates one for the example")
         if is_example
         else (fail, "the service needs it")
     )
@@ -83,12 +82,12 @@ def _check_source(source: Source, public_url: str | None) -> Iterator[Finding]:
     if not is_verified(source):
         yield warn(
             subject,
-            f"takes submissions from anybody who knows the address: verify is none{line}",
+            f"anybody who knows the URL can post to it: verify is none{line}",
             setting,
         )
     elif signs_url(source) and public_url is None:
         message = (
-            "its scheme signs the public URL, which is not known: every request would be"
+            "its scheme signs the public URL, which is unknown, so every request would be"
             f" refused{line}"
         )
         yield fail(subject, message, "LEADLINE_PUBLIC_URL")
@@ -100,18 +99,18 @@ def _check_source(source: Source, public_url: str | None) -> Iterator[Finding]:
         )
     if ADAPTERS[source.adapter].record_api and not (source.fetch and source.fetch.token_env):
         message = (
-            f"where {source.adapter} sends ids alone, the worker needs a token to read the"
+            f"{source.adapter} may send only ids; the worker then needs a token to read the"
             f" rest{line}"
         )
         yield warn(subject, message, f"sources.{source.name}.fetch.token_env")
 
 
 def is_verified(source: Source) -> bool:
-    """Whether a request must prove where it comes from."""
+    """Whether a request must prove its origin."""
     scheme = source.verification.scheme
     return scheme != "none" if scheme else ADAPTERS[source.adapter].scheme is not None
 
 
 def signs_url(source: Source) -> bool:
-    """Whether the URL that the sender used is part of what is signed."""
+    """Whether the URL that the sender used is part of the signed text."""
     return source.verification.scheme in (None, "hmac") and "{url}" in source.verification.signed

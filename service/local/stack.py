@@ -29,7 +29,7 @@ from service.local.redis import EmbeddedRedis
 from service.sandbox.settings import SandboxSettings
 from worker.encryption import Cipher
 from worker.ledger import Ledger
-from worker.ledger.status import workers
+from worker.ledger.overview import workers
 from worker.settings import Settings
 from worker.store.connection import connect
 
@@ -183,7 +183,7 @@ class LocalStack:
                 return port
             if must:
                 raise StartError(
-                    f"port {port} is in use: stop what listens there, or set LEADLINE_PORT to another"
+                    f"port {port} is in use: stop what listens there, or set LEADLINE_PORT"
                 )
         with socket.socket() as probe:
             probe.bind((self._settings.host, 0))

@@ -1,1 +1,1 @@
-"""What is stored, read as a whole: backtest and attribution."""
+"""Reports over everything that is stored: backtest and attribution."""

@@ -1,7 +1,7 @@
-"""How far leads carry their attribution, by source and campaign: what to mend in links, forms and
-rules. No personal data.
+"""How completely leads carry their attribution, by source and campaign. No personal data.
 
-Over any leads, in bounded memory; each is looked at under the rules of the source file as it is.
+Shows what to fix in links, forms and rules. Counts any number of leads in bounded memory, each
+under the rules of the current source file.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from worker.lead.templates import TemplateError, build_context, compile_template
 from worker.ledger import Record
 
 K = TypeVar("K")
+# The states of submissions that are leads or will be.
 LEAD_STATES = (State.QUEUED, State.DELIVERING, State.WAITING, State.DELIVERED, State.DEAD)
-"""The states of what is a lead, or becomes one."""
+# Campaigns of one source, and origins that no rule matched, that are counted separately: strangers
+# choose their names.
 MAX_CAMPAIGNS = 1_000
-"""Campaigns of one source that are counted each by itself, and combinations that no rule matched:
-strangers name them.
-"""
 OTHERS = "(others)"
 NONE = "(none)"
 MAX_NAME_CHARS = 100
 
 
 class AttributionCounts(Struct):
-    """How many leads, and how many of them carry what. `complete`: channel, channel_id and either a
-    campaign or a click id.
+    """How many leads, and how many of them carry each value.
+
+    `complete` leads carry channel, channel_id and either UTM or a click id.
     """
 
     leads: int = 0
@@ -57,7 +57,7 @@ class AttributionCounts(Struct):
 
 
 class LeadAttribution(Struct, frozen=True):
-    """One lead: what it carries. `rule` counts from 0; None: none matched, or there are none."""
+    """What one lead carries. `rule` counts from 0; None: none matched, or there are none."""
 
     channel: bool
     channel_id: bool
@@ -68,9 +68,7 @@ class LeadAttribution(Struct, frozen=True):
 
 
 class RuleMatches(Struct, frozen=True):
-    """A rule (`number` counts from 1, as people do) and how many leads it matched; `when` are its
-    conditions.
-    """
+    """How many leads a rule matched. `number` counts from 1; `when` holds its conditions."""
 
     number: int
     when: dict[str, Any]
@@ -78,7 +76,7 @@ class RuleMatches(Struct, frozen=True):
 
 
 class UnmatchedOrigin(Struct, frozen=True):
-    """Leads of one origin that no rule matched, where the source has rules."""
+    """Leads of one origin that none of the source's rules matched."""
 
     utm_source: str
     utm_medium: str
@@ -86,10 +84,9 @@ class UnmatchedOrigin(Struct, frozen=True):
 
 
 class SourceAttribution(Struct, frozen=True, kw_only=True):
-    """One source. `unmatched` counts the leads no rule matched; `rules` is empty for a source
-    without any.
+    """One source. `unmatched` counts the leads that none of its `rules` matched.
 
-    `faults`: why the source file cannot be applied to some leads, and to how many.
+    `faults` maps each reason why the source file cannot be applied to the number of leads.
     """
 
     source: str
@@ -102,7 +99,7 @@ class SourceAttribution(Struct, frozen=True, kw_only=True):
 
 
 class AttributionReport(Struct, frozen=True):
-    """`without_content` were erased, or cannot be opened here, and are in no other number."""
+    """`without_content` leads were erased or cannot be decrypted, and count nowhere else."""
 
     total: AttributionCounts
     sources: list[SourceAttribution]
@@ -110,7 +107,7 @@ class AttributionReport(Struct, frozen=True):
 
 
 class AttributionCounter:
-    """Counts leads one after the other; `report` may be asked for at any time."""
+    """Counts leads one by one; `report` may be called at any time."""
 
     def __init__(self, mappings: Mapping[str, LeadMapping]) -> None:
         self._mappings = mappings
@@ -119,7 +116,7 @@ class AttributionCounter:
         self._without_content = 0
 
     def add(self, record: Record) -> None:
-        """One stored submission that is a lead."""
+        """Counts a stored submission that is a lead."""
         if record.lead is None:
             self._without_content += 1
             return
@@ -144,9 +141,7 @@ class AttributionCounter:
 def build_report(
     records: Iterable[Record], mappings: Mapping[str, LeadMapping]
 ) -> AttributionReport:
-    """The report over stored leads, under the settings and rules of `worker.lead.settings` by
-    source.
-    """
+    """The report over stored leads, under the mappings of their sources."""
     tally = AttributionCounter(mappings)
     for record in records:
         tally.add(record)
@@ -161,8 +156,9 @@ def inspect_lead(
     received_at: float,
     submission_id: str,
 ) -> LeadAttribution:
-    """What a lead carries; without a source in the file (None) it has neither channel nor rule.
-    `received_at` in Unix seconds.
+    """What a lead carries. Without a `mapping` (None) it has neither channel nor rule.
+
+    `received_at` is in Unix seconds.
     """
     utm, click_id = any(structs.astuple(lead.utm)), bool(lead.click_ids)
     if mapping is None:
@@ -237,7 +233,7 @@ class _SourceCounter:
 
 
 def public_name(text: str | None) -> str:
-    """A campaign's words, without the address that a careless link may hold."""
+    """A campaign's name, without the e-mail address that a careless link may hold."""
     if not text or not text.strip():
         return NONE
     return "(an address)" if "@" in text else " ".join(text.split())[:MAX_NAME_CHARS]

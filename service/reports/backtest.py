@@ -1,8 +1,6 @@
-"""What a source file makes of submissions that are stored already: read again from their raw bytes,
-and compared.
+"""Reads stored submissions again, from their raw bytes, under a source file, and compares.
 
-The reading is judged, not the door: signatures are old by now and their secrets removed, so nothing
-here asks who sent it.
+Signatures are not checked again: they have expired, and the secrets in them were removed.
 """
 
 from __future__ import annotations
@@ -26,25 +24,24 @@ from worker.lead.plan import LeadPlan, build_plan
 from worker.ledger import Record
 from worker.times import format_iso
 
+# Field names that are counted separately: strangers name the answers.
 MAX_FIELDS_COUNTED = 2_000
-"""Names of fields that are counted each by itself: answers are named by strangers."""
-OUTCOME_BY_STATE = {
+# The outcome at intake by the state that it led to; otherwise it was a lead.
+STATE_OUTCOMES = {
     State.QUARANTINED: Outcome.SPAM,
     State.IGNORED: Outcome.NO_LEAD,
     State.DEAD: Outcome.NO_CONTACT,
 }
-"""What the intake took a submission for, by the state it gave it; else a lead."""
 FAILED_OUTCOMES = frozenset({Outcome.NO_CONTACT, Outcome.UNREADABLE, Outcome.REFUSED})
+# The parts of a plan that are compared, besides the rule that matched.
 COMPARED_PLAN_FIELDS = (
     "title", "labels", "channel", "channel_id", "owner", "value", "expected_close", "visible_to",
-    "organization", "existing",
-    "custom",
+    "organization", "existing", "custom",
 )  # fmt: skip
-"""What of a plan is compared, beside the rule that matched."""
 
 
 class BacktestVerdict(StrEnum):
-    """What would become of a submission now, beside what became of it."""
+    """What would become of a submission now, compared with what became of it."""
 
     SAME = "same"
     CHANGED = "changed"
@@ -57,7 +54,7 @@ class BacktestVerdict(StrEnum):
 
 
 class FieldChange(Struct, frozen=True):
-    """`before` and `after` as JSON; None for what is not there."""
+    """`before` and `after` as JSON values; None for what is absent."""
 
     field: str
     before: Any
@@ -65,11 +62,10 @@ class FieldChange(Struct, frozen=True):
 
 
 class BacktestResult(Struct, frozen=True, kw_only=True):
-    """One submission. `fields` of the lead and `writing` of how it is written to Pipedrive, as far
-    as they change.
+    """One submission. `fields`: changes of the lead; `writing`: of what Pipedrive receives.
 
-    `new_failure`: it would fail, and did not before. For an `edited_by` lead the fields show what
-    the edit changed in what came in, unless the source file of before was given.
+    `new_failure`: it would fail, and did not before. For a lead that somebody edited, `fields` show
+    what the edit changed, unless the earlier source file was given.
     """
 
     id: str
@@ -89,9 +85,7 @@ Fields = Sequence[FieldChange]
 
 
 class JudgedSubmission(Struct, frozen=True, kw_only=True):
-    """A submission under one source file. `plan` is set for what is a lead, unless that
-    `cannot_be_written`.
-    """
+    """A submission under one source file. A lead has a `plan`, unless it `cannot_be_written`."""
 
     outcome: Outcome
     lead: Lead | None = None
@@ -106,7 +100,7 @@ class JudgedSubmission(Struct, frozen=True, kw_only=True):
 
 
 class BacktestTotals(Struct):
-    """Counts over all findings, in bounded memory."""
+    """Counts over all results, in bounded memory."""
 
     sources: dict[str, Counter[str]] = field(default_factory=dict)
     fields: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -137,11 +131,10 @@ class BacktestTotals(Struct):
 def backtest(
     record: Record, now: Source | None, before: Source | None = None, *, reveal: bool = False
 ) -> BacktestResult:
-    """One stored submission under the source file `now`; None where that has no such source any
-    more.
+    """Judges one stored submission under its source `now`; None: the file no longer has it.
 
-    `before` is its source in the file as it was: then both read the same bytes. Without it, what is
-    stored stands for what came of them, and both leads are written by the file `now`. Personal data
+    `before` is its source in an earlier file: then both read the same bytes. Without it, the stored
+    lead stands for what the bytes meant, and the plans of both leads come from `now`. Personal data
     are masked unless `reveal`.
     """
     results = _ResultBuilder(record, reveal=reveal)
@@ -186,7 +179,7 @@ def _compare(
 
 
 class _ResultBuilder:
-    """Findings about one record, masked where they must be."""
+    """Builds results about one record, masked unless `reveal`."""
 
     def __init__(self, record: Record, *, reveal: bool) -> None:
         self._record = record
@@ -243,8 +236,8 @@ class _ResultBuilder:
 
 
 def _judge_stored(record: Record, source: Source | None) -> JudgedSubmission:
-    """What the record says became of it, as `source` would write it."""
-    outcome = OUTCOME_BY_STATE.get(record.accepted_as, Outcome.LEAD)
+    """The submission as stored, with the plan that `source` gives."""
+    outcome = STATE_OUTCOMES.get(record.accepted_as, Outcome.LEAD)
     if record.fetch and record.lead:
         outcome = Outcome.NEEDS_FETCH
     if outcome is Outcome.LEAD and (record.lead is None or not record.lead.reachable):
@@ -253,32 +246,32 @@ def _judge_stored(record: Record, source: Source | None) -> JudgedSubmission:
 
 
 def _judge_again(record: Record, source: Source) -> JudgedSubmission:
-    """What its raw bytes say under a source; that event of theirs which the record is of."""
+    """The submission's own event as `source` reads it from the raw bytes."""
     assert record.raw is not None
     request = request_from_raw(record.raw)
     try:
-        reading = normalize(source, request, record.received_at, _header_id(source, request))
+        normalized = normalize(source, request, record.received_at, _header_id(source, request))
     except Exception as error:
         return JudgedSubmission(
-            outcome=Outcome.UNREADABLE, why=f"a fault of ours: {type(error).__name__}"
+            outcome=Outcome.UNREADABLE, why=f"internal error: {type(error).__name__}"
         )
-    if reading.outcome is Outcome.UNREADABLE:
-        return JudgedSubmission(outcome=Outcome.UNREADABLE, why=reading.detail)
-    event = find_own_event(reading.events, record.lead)
+    if normalized.outcome is Outcome.UNREADABLE:
+        return JudgedSubmission(outcome=Outcome.UNREADABLE, why=normalized.detail)
+    event = find_own_event(normalized.events, record.lead)
     if event is None:
         return JudgedSubmission(
-            outcome=Outcome.NO_LEAD, why="the request holds no such event any more"
+            outcome=Outcome.NO_LEAD, why="the request no longer holds this event"
         )
     return _add_plan(record, event.outcome, event.lead, event.reason, source)
 
 
 def request_from_raw(raw: Raw) -> InboundRequest:
-    """The request as it is stored."""
+    """The request as it was stored."""
     return InboundRequest(method=raw.method, query=raw.query, headers=raw.headers, body=raw.body)
 
 
 def _header_id(source: Source, request: InboundRequest) -> str | None:
-    """The event's id that the scheme would take from a header once it had checked the signature."""
+    """The event id that the scheme takes from a header once the signature is checked."""
     rules = source.verification
     if rules.scheme == "standard-webhooks":
         return header_value(request, "webhook-id") or header_value(request, "svix-id")
@@ -290,9 +283,7 @@ def _header_id(source: Source, request: InboundRequest) -> str | None:
 
 
 def find_own_event(events: list[SourceEvent], lead: Lead | None) -> SourceEvent | None:
-    """Of several events of one request, the one that the stored lead was made of: by its id, else
-    by what they share.
-    """
+    """The event of the stored lead among a request's: by its id, else by the most equal fields."""
     if len(events) <= 1 or lead is None:
         return events[0] if events else None
     stored_fields = dict(_flatten(lead))
@@ -301,12 +292,18 @@ def find_own_event(events: list[SourceEvent], lead: Lead | None) -> SourceEvent 
         for event in events
         if lead.event_id and event.lead and event.lead.event_id == lead.event_id
     ]
-    shared = {at: sum(dict(_flatten(event.lead)).get(name) == value for name, value in stored_fields.items())
-              for at, event in enumerate(events) if event.lead}  # fmt: skip
+    shared = {
+        at: _count_equal(stored_fields, event.lead) for at, event in enumerate(events) if event.lead
+    }
     if len(by_id) == 1 or not shared:
         return by_id[0] if by_id else None
     best = max(shared, key=lambda at: shared[at])
     return events[best] if shared[best] else None
+
+
+def _count_equal(fields: Mapping[str, Any], lead: Lead) -> int:
+    others = dict(_flatten(lead))
+    return sum(others.get(name) == value for name, value in fields.items())
 
 
 def _add_plan(
@@ -315,7 +312,7 @@ def _add_plan(
     if outcome is not Outcome.LEAD or lead is None or source is None:
         return JudgedSubmission(outcome=outcome, lead=lead, why=why)
     try:
-        plan_made = build_plan(
+        plan = build_plan(
             source.lead_mapping,
             lead,
             submission_id=record.id,
@@ -326,12 +323,12 @@ def _add_plan(
         return JudgedSubmission(
             outcome=outcome, lead=lead, cannot_be_written=True, why=f"{error} ({error.setting})"
         )
-    when = None if plan_made.matched_rule is None else source.rules[plan_made.matched_rule].when
-    return JudgedSubmission(outcome=outcome, lead=lead, plan=plan_made, when=when)
+    when = None if plan.matched_rule is None else source.rules[plan.matched_rule].when
+    return JudgedSubmission(outcome=outcome, lead=lead, plan=plan, when=when)
 
 
 def compare_leads(before: Lead, after: Lead) -> Iterator[FieldChange]:
-    """Field by field, `utm_source` and `answers.Team` among them, in the lead's order."""
+    """Changes field by field, with `utm_source` and `answers.Team`, in the lead's order."""
     old, new = dict(_flatten(before)), dict(_flatten(after))
     for name in dict.fromkeys((*old, *new)):
         if old.get(name) != new.get(name):
@@ -367,14 +364,14 @@ def _plain(value: Any) -> Any:
 
 
 def _rule(judged: JudgedSubmission) -> dict[str, Any] | None:
-    """A rule by its place, counted from 1 as people do, and its conditions."""
+    """The rule that matched: its place, counted from 1, and its conditions."""
     if judged.plan is None or judged.plan.matched_rule is None:
         return None
     return {"number": judged.plan.matched_rule + 1, "when": judged.when}
 
 
 def mask(name: str, value: Any) -> Any:
-    """A field's value as somebody may see it who may not see personal data."""
+    """A field's value for people who may not see personal data."""
     if value is None:
         return None
     if name.startswith("answers."):
@@ -395,7 +392,7 @@ def _mask_value(value: Any, leads: list[Lead]) -> Any:
 
 
 def mask_text(text: str, leads: list[Lead]) -> str:
-    """Text without what the leads say of a person."""
+    """Text without the personal data of the leads."""
     replacements: dict[str, str] = {}
     for lead in leads:
         for name, value in _flatten(lead):

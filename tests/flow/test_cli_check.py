@@ -113,7 +113,7 @@ def test_people_get_aligned_lines(run: Run) -> None:
     assert len(lines) == len(findings(run("--offline", "--json")))
     assert "\x1b" not in result.stdout
     assert {line[:6].rstrip() for line in lines} <= {"ok", "warn", "fail"}
-    begins = ("console closed", "/", "form at /in/contact")
+    begins = ("the console is closed", "/", "form at /in/contact")
     assert (
         len({line.index(f"  {word}") for line in lines for word in begins if f"  {word}" in line})
         == 1
@@ -164,7 +164,7 @@ def test_products_that_send_ids_alone(run: Run, fetch: str, levels_: list[str]) 
     found = findings(run("--offline", "--json", config=config, PAGE_TOKEN="t"))
     assert levels(found, "source ads") == levels_
     if not fetch:
-        assert one(found, "ids alone")[2] == "sources.ads.fetch.token_env"
+        assert one(found, "may send only ids")[2] == "sources.ads.fetch.token_env"
 
 
 def test_the_packaged_example(
@@ -205,7 +205,7 @@ def test_what_is_left_open(run: Run) -> None:
     found = findings(
         run("--json", config="[sources.contact]\n[sources.partner]\nadapter = 'json'\n")
     )
-    assert one(found, "console closed") == ("warn", "settings", "LEADLINE_OPS_TOKENS")
+    assert one(found, "console is closed") == ("warn", "settings", "LEADLINE_OPS_TOKENS")
     assert one(found, "no credentials") == ("warn", "pipedrive", "PIPEDRIVE_API_TOKEN")
     for name in ("contact", "partner"):
         [finding] = [finding for finding in found if finding["subject"] == f"source {name}"]
@@ -244,8 +244,8 @@ def configured(redis: redis_py.Redis, name: str, value: str) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("name", "value", "level", "said"),
     [
-        ("maxmemory-policy", "allkeys-lru", "fail", "drop submissions"),
-        ("maxmemory-policy", "volatile-ttl", "fail", "drop submissions"),
+        ("maxmemory-policy", "allkeys-lru", "fail", "submissions would be lost"),
+        ("maxmemory-policy", "volatile-ttl", "fail", "submissions would be lost"),
         ("appendonly", "no", "warn", "LOST"),
         ("appendfsync", "everysec", "warn", "last second"),
         ("appendfsync", "no", "warn", "half a minute"),
@@ -291,14 +291,14 @@ class Managed:
         ({"aof_enabled": None}, "warn", "acknowledged cannot be read"),
         ({"aof_enabled": 0}, "warn", "LOST"),
         ({"maxmemory_policy": None}, "warn", "maxmemory-policy cannot be read"),
-        ({"maxmemory_policy": "volatile-lru"}, "fail", "drop submissions"),
+        ({"maxmemory_policy": "volatile-lru"}, "fail", "submissions would be lost"),
         ({"redis_version": "6.0.16"}, "fail", "at least 6.2"),
-        ({"redis_version": "6.2.0"}, "ok", "like Redis 6.2.0"),
+        ({"redis_version": "6.2.0"}, "ok", "compatible with Redis 6.2.0"),
         ({"redis_version": None}, "warn", "version cannot be read"),
         ({"role": "slave"}, "fail", "replica"),
         ({"cluster_enabled": 1}, "fail", "cluster"),
         ({"aof_last_write_status": "err"}, "fail", "disk full"),
-        ({"connected_slaves": 0}, "fail", "waits for 1 replicas"),
+        ({"connected_slaves": 0}, "fail", "waits for 1 replica,"),
     ],
 )
 def test_managed_redis(info: dict[str, Any], level: str, said: str) -> None:

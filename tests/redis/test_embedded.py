@@ -1,6 +1,4 @@
-"""The embedded Redis: it keeps what it acknowledged, there is one for a data directory, and it
-never outlives us.
-"""
+"""The embedded Redis: it keeps what it acknowledged, is alone in its folder, never outlives us."""
 
 from __future__ import annotations
 
@@ -29,9 +27,7 @@ from worker.store.connection import connect
 
 @pytest.fixture
 def data_dir(tmp_path: Path, redis_url: str) -> Path:  # noqa: ARG001
-    """A data directory of the test's own; `redis_url` skips the test where there is no server to be
-    had.
-    """
+    """A data directory of its own; `redis_url` skips the test where there is no server."""
     return tmp_path / "data"
 
 
@@ -44,7 +40,7 @@ def server(data_dir: Path) -> Iterator[EmbeddedRedis]:
 def test_it_is_set_up_to_keep_everything(server: EmbeddedRedis) -> None:
     """Every write is on disk before its answer, nothing is evicted, and no port is open."""
     with connect(server.url) as client:
-        wanted = {
+        expected = {
             "appendonly": "yes",
             "appendfsync": "always",
             "no-appendfsync-on-rewrite": "no",
@@ -53,7 +49,7 @@ def test_it_is_set_up_to_keep_everything(server: EmbeddedRedis) -> None:
             "port": "0",
             "dir": str(server.folder),
         }
-        assert {key: client.config_get(key)[key] for key in wanted} == wanted
+        assert {key: client.config_get(key)[key] for key in expected} == expected
     assert server.folder.stat().st_mode & 0o077 == 0
     assert server.socket.stat().st_mode & 0o077 == 0
 
@@ -79,7 +75,7 @@ def test_data_survive_a_kill(server: EmbeddedRedis) -> None:
 
 
 def test_a_cut_tail_is_repaired(data_dir: Path) -> None:
-    """A write that a crash cut in two costs itself only."""
+    """Of a write that a crash cut in two, only that write is lost."""
     with EmbeddedRedis(data_dir) as server, connect(server.url) as client:
         client.set("whole", "kept")
         client.set("last", "x" * 1000)
@@ -91,9 +87,7 @@ def test_a_cut_tail_is_repaired(data_dir: Path) -> None:
 
 
 def test_damaged_data_are_reported(data_dir: Path) -> None:
-    """Data that cannot be loaded stop the start with the server's own words; nothing is thrown
-    away.
-    """
+    """Data that cannot be loaded stop the start with the server's words; nothing is thrown away."""
     with EmbeddedRedis(data_dir) as server, connect(server.url) as client:
         for number in range(50):
             client.set(f"key{number}", "x" * 100)
@@ -107,7 +101,7 @@ def test_damaged_data_are_reported(data_dir: Path) -> None:
 
 
 def test_a_second_one_is_refused(server: EmbeddedRedis, data_dir: Path) -> None:
-    """Two on one data directory: the second is told who is there, and the first goes on."""
+    """Two on one data directory: the second learns who is there, and the first goes on."""
     with pytest.raises(AlreadyRunning, match=rf"in use by process {os.getpid()}\b"):
         EmbeddedRedis(data_dir, lock_wait=0.1).start()
     assert find_running_url(data_dir) == server.url
@@ -115,9 +109,7 @@ def test_a_second_one_is_refused(server: EmbeddedRedis, data_dir: Path) -> None:
 
 
 def test_it_dies_with_a_killed_parent(data_dir: Path) -> None:
-    """When the process that started it is killed, the server ends too, and the next start finds the
-    data.
-    """
+    """When the process that started it is killed, the server ends; the next start finds the data."""
     program = """
         import sys
         from service.local.redis import EmbeddedRedis
@@ -144,9 +136,7 @@ def test_it_dies_with_a_killed_parent(data_dir: Path) -> None:
 
 
 def test_a_long_path(tmp_path: Path, redis_url: str) -> None:  # noqa: ARG001
-    """Where the data directory's path is too long for a socket, the socket is elsewhere and the
-    address says where.
-    """
+    """Where the path is too long for a socket, the socket is elsewhere and the address says where."""
     data_dir = tmp_path / ("long " * 30) / 'with "quotes" and \\'
     with EmbeddedRedis(data_dir) as server, connect(server.url) as client:
         assert client.ping()
@@ -157,9 +147,11 @@ def test_a_long_path(tmp_path: Path, redis_url: str) -> None:  # noqa: ARG001
 
 
 def test_a_planted_directory_is_refused(
-    tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:  # noqa: ARG001
-    """A link that somebody laid where the socket would go is not followed."""
+    tmp_path: Path,
+    redis_url: str,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A link that somebody planted where the socket would go is not followed."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "t"))
     server = EmbeddedRedis(tmp_path / ("x" * 120))
     (tmp_path / "elsewhere").mkdir()
@@ -181,7 +173,7 @@ def program(path: Path, version: str) -> Path:
 def test_which_binary(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, taken: bool
 ) -> None:
-    """A recent server on the PATH comes first, an old one is passed over."""
+    """A recent server on the PATH comes first; an old one is passed over."""
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr("service.local.redis._find_packaged_binary", lambda: Path("/packaged"))
     monkeypatch.setattr(

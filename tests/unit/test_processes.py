@@ -1,4 +1,4 @@
-"""The supervisor: children are kept, stopped together in time, and never left behind."""
+"""The supervisor: children are kept running, stopped together in time, and never left behind."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def alive() -> Iterator[tuple[int, int]]:
     os.close(read_end)
 
 
-def ended(read_end: int) -> bool:
+def has_ended(read_end: int) -> bool:
     try:
         return os.read(read_end, 100) == b""
     except BlockingIOError:
@@ -42,9 +42,7 @@ def ended(read_end: int) -> bool:
 
 
 def test_a_child_runs_with_its_environment(tmp_path: Path) -> None:
-    """A child gets the environment given, and its output goes to its file, which nobody else may
-    read.
-    """
+    """A child gets its environment; its output goes to a file that nobody else may read."""
     log = tmp_path / "logs" / "child.log"
     child = Child(
         "child",
@@ -70,7 +68,7 @@ def test_a_dead_child_is_started_again() -> None:
 
 
 def test_restarts_slow_down(tmp_path: Path) -> None:
-    """A child that cannot live is tried again after growing waits, not in a circle."""
+    """A child that keeps dying is restarted after growing waits."""
     log = tmp_path / "log"
     with Supervisor(
         [Child("short", ["sh", "-c", "date +%s%N"], log=log)], first_delay=0.1
@@ -84,7 +82,7 @@ def test_restarts_slow_down(tmp_path: Path) -> None:
 
 
 def test_a_missing_program_stops_the_start() -> None:
-    """A program that is not there is an error at once, and its companions are stopped again."""
+    """A missing program is an error at once, and the other children are stopped."""
     supervisor = Supervisor([Child("sleeper", ["sleep", "60"]), Child("ghost", ["/nowhere/ghost"])])
     with pytest.raises(FileNotFoundError, match="ghost"):
         supervisor.start()
@@ -108,11 +106,11 @@ def test_who_ignores_the_request_is_killed(tmp_path: Path, alive: tuple[int, int
     began = time.monotonic()
     supervisor.stop(grace=0.3)
     assert 0.3 <= time.monotonic() - began < 5
-    assert eventually(lambda: ended(read_end))
+    assert eventually(lambda: has_ended(read_end))
 
 
 def test_stopping_is_quick_and_harmless_twice() -> None:
-    """Children that obey are not waited for longer than they need; stopping again does nothing."""
+    """Children that obey are stopped at once; stopping again does nothing."""
     supervisor = Supervisor([Child(f"sleeper {number}", ["sleep", "60"]) for number in range(3)])
     supervisor.start()
     began = time.monotonic()
@@ -122,9 +120,7 @@ def test_stopping_is_quick_and_harmless_twice() -> None:
 
 
 def test_what_a_dead_child_started_goes_too(alive: tuple[int, int]) -> None:
-    """When a child dies, what it left running is killed: it would hold the port of its
-    successor.
-    """
+    """When a child dies, what it left running is killed: it would hold its successor's port."""
     read_end, write_end = alive
     family = (
         f"import os,subprocess; subprocess.Popen(['sleep', '60'], pass_fds=[{write_end}]);"
@@ -134,13 +130,14 @@ def test_what_a_dead_child_started_goes_too(alive: tuple[int, int]) -> None:
     with Supervisor([child], first_delay=60) as supervisor:
         os.close(write_end)
         assert eventually(lambda: supervisor.deaths["parent"] == 1)
-        assert eventually(lambda: ended(read_end))
+        assert eventually(lambda: has_ended(read_end))
 
 
 HOST = """
     import sys
     from service.local.processes import Child, Supervisor
-    supervisor = Supervisor([Child("sleeper", ["sh", "-c", "echo up; exec sleep 60"], keep=[int(sys.argv[1])])])
+    supervisor = Supervisor([Child("sleeper", ["sh", "-c", "echo up; exec sleep 60"],
+                                   inherited_fds=[int(sys.argv[1])])])
     supervisor.start()
     print("signal", supervisor.run_until_signal(), flush=True)
 """
@@ -148,22 +145,22 @@ HOST = """
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_all(alive: tuple[int, int], number: int) -> None:
-    """SIGTERM and Ctrl-C stop the children, and then the caller goes on to its own end."""
+    """SIGTERM and Ctrl-C stop the children, and then the caller goes on."""
     read_end, write_end = alive
     with host(write_end) as process:
         process.send_signal(number)
         assert process.communicate(timeout=20)[0] == f"signal {int(number)}\n"
     assert process.returncode == 0
-    assert eventually(lambda: ended(read_end))
+    assert eventually(lambda: has_ended(read_end))
 
 
 def test_a_killed_supervisor_leaves_nobody(alive: tuple[int, int]) -> None:
     """When the supervisor itself is killed, its children end."""
     read_end, write_end = alive
     with host(write_end) as process:
-        assert not ended(read_end)
+        assert not has_ended(read_end)
         process.kill()
-    assert eventually(lambda: ended(read_end))
+    assert eventually(lambda: has_ended(read_end))
 
 
 def host(write_end: int) -> subprocess.Popen[str]:
@@ -181,7 +178,7 @@ def host(write_end: int) -> subprocess.Popen[str]:
     return process
 
 
-def test_lifelines_are_let_go() -> None:
+def test_pipes_are_closed() -> None:
     """A child that has ended leaves no open pipe behind."""
     before = len(os.listdir("/dev/fd"))
     with Supervisor([Child("short", ["true"])], first_delay=0.05) as supervisor:
@@ -190,7 +187,7 @@ def test_lifelines_are_let_go() -> None:
 
 
 def test_a_child_whose_parent_died_early_does_not_start(tmp_path: Path) -> None:
-    """A child that finds its parent gone before it could ask for its own end does not begin."""
+    """A child whose parent died before it could arrange for its own end does not start."""
     read_end, write_end = os.pipe()
     mark = tmp_path / "began"
     argv = [
