@@ -18,7 +18,7 @@ from worker.pipedrive.models import (
     decode,
     parse_timestamp,
 )
-from worker.pipedrive.operations import (
+from worker.pipedrive.pagination import (
     MAX_PAGES,
     iterate_by_cursor,
     iterate_by_start,

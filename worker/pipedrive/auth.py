@@ -1,8 +1,8 @@
-"""Credentials: an API token, or OAuth tokens that all workers share and one of them renews.
+"""Credentials: an API token, or OAuth tokens that all workers share and one of them refreshes.
 
-    in memory, not about to expire -> use it
-    in Redis (another worker renewed it) -> use it
-    else take the lock, ask for a new one, store it; whoever finds the lock taken waits for what that brings
+    in memory and not about to expire        -> use them
+    in Redis, refreshed by another worker    -> use them
+    else take the lock, ask for new ones and store them; others wait for the result
 
 https://pipedrive.readme.io/docs/marketplace-oauth-authorization
 """
@@ -40,8 +40,9 @@ RELEASE = (
 
 
 class SharedLock:
-    """Held by at most one owner, and for at most `seconds`. Methods may raise
-    `redis.RedisError`.
+    """A lock in Redis with at most one owner, held for at most `seconds`.
+
+    It saves calls; nothing goes wrong if two workers hold it. Methods may raise `redis.RedisError`.
     """
 
     def __init__(self, connection: redis.Redis, key: str, seconds: float) -> None:
@@ -51,49 +52,53 @@ class SharedLock:
         self._owner = secrets.token_hex(12)
 
     def take(self) -> bool:
-        """Whether it is ours now."""
+        """Return whether the lock is ours now."""
         return bool(
             self._redis.set(self._key, self._owner, nx=True, px=round(self._seconds * 1000))
         )
 
     def release(self) -> None:
-        """Gives it back, unless it lapsed and is another's by now."""
+        """Release the lock, unless it has expired and belongs to another by now."""
         self._redis.eval(RELEASE, 1, self._key, self._owner)
 
 
 REFRESH = Call("oauth.refresh", "POST", "", 0)
+# A token is refreshed this long before it expires, so that none expires on its way.
 RENEW_BEFORE_SECONDS = 60.0
-"""A token is renewed this long before it expires, so that none expires on its way."""
+# If a token is rejected this soon after it was issued, another one will not help.
 MIN_TOKEN_AGE_SECONDS = 30.0
-"""A token refused this soon after it was issued is not mended by another one."""
+# For this long, other workers trust the one that learned that the refresh token is rejected.
 REJECTION_SECONDS = 15.0
-"""For so long the other workers believe the one that heard that the refresh token is refused."""
 REJECTED = "the refresh token is refused: connect the app again"
 BUSY = "another worker is renewing the access token and has not finished"
 LOCK_SECONDS = 30.0
+# Less than the lock lasts.
 REQUEST_SECONDS = 15.0
-"""Less than the lock holds."""
 WAIT_SECONDS, WAIT_STEP_SECONDS = 5.0, 0.05
 DEFAULT_LIFETIME_SECONDS = 3600.0
 
 
 class Auth(Protocol):
-    """What signs the requests."""
+    """Signs requests."""
 
     def headers(self) -> dict[str, str]:
-        """The headers that carry the credentials; may raise `PipedriveError` or
-        `StoreUnavailable`.
+        """Return the headers with the credentials.
+
+        Raises `PipedriveError` or `StoreUnavailable`.
         """
 
     def renew(self) -> bool:
-        """Called on a 401. True: new credentials are at hand, and trying once more is worth it."""
+        """Return whether new credentials are available, so that trying once more makes sense.
+
+        Called after a 401.
+        """
 
     def base_url(self) -> str | None:
-        """Where the company's API lives, if the credentials say so."""
+        """Return the base URL of the company's API if the credentials determine it."""
 
 
 class ApiToken:
-    """A user's own token, as a header: in the address it would end in logs."""
+    """A user's own token, sent as a header: in the URL it would end up in logs."""
 
     def __init__(self, token: str) -> None:
         self._headers = {"x-api-token": str(token)}
@@ -109,8 +114,9 @@ class ApiToken:
 
 
 class OAuthTokens(Struct, frozen=True, kw_only=True):
-    """What is sealed in Redis. Times in Unix seconds. `origin` is the digest of the configured
-    token it all came from.
+    """The tokens as encrypted in Redis. Times are Unix seconds.
+
+    `origin` is a digest of the configured token that they descend from.
     """
 
     access: str
@@ -122,7 +128,7 @@ class OAuthTokens(Struct, frozen=True, kw_only=True):
 
 
 class _TokenResponse(Struct, frozen=True):
-    """The token endpoint's answer."""
+    """The response of the token endpoint."""
 
     access_token: str
     refresh_token: str | None = None
@@ -132,11 +138,11 @@ class _TokenResponse(Struct, frozen=True):
 
 
 class OAuth:
-    """`refresh_token` is the configured one; a rotated successor in Redis is preferred as long as
-    it stems from it.
+    """Access tokens, refreshed with the configured `refresh_token` or its rotated successor.
 
-    `seal` and `unseal` protect what is stored. `clock` is Unix seconds, `pause` sleeps while
-    another worker renews.
+    A successor, kept in Redis, is used as long as it descends from the configured token. `encrypt`
+    and `decrypt` protect what is stored. `clock` returns Unix seconds; `pause` sleeps while another
+    worker refreshes.
     """
 
     def __init__(
@@ -178,7 +184,7 @@ class OAuth:
         return self._tokens.api_domain if self._tokens else None
 
     def renew(self) -> bool:
-        """Takes the token another thread or worker got meanwhile, else gets a new one."""
+        """Use the token that another thread or worker got meanwhile, else request a new one."""
         rejected = getattr(self._last_used, "access", self._tokens.access if self._tokens else None)
         with self._one_thread():
             newest = max(
@@ -210,7 +216,7 @@ class OAuth:
 
     @contextmanager
     def _one_thread(self) -> Iterator[None]:
-        """One thread of a process asks; the others wait here, which is cheaper than in Redis."""
+        """Let one thread of the process ask; waiting here is cheaper than waiting in Redis."""
         if not self._thread_lock.acquire(timeout=WAIT_SECONDS):
             raise Unavailable(REFRESH.name, BUSY)
         try:
@@ -219,7 +225,7 @@ class OAuth:
             self._thread_lock.release()
 
     def _is_expiring(self, tokens: OAuthTokens) -> bool:
-        """Whether it is (nearly) over; a clock that was set back counts too."""
+        """Return whether the tokens are about to expire. A clock that was set back counts too."""
         now = self._clock()
         return (
             now >= tokens.expires_at - RENEW_BEFORE_SECONDS
@@ -227,8 +233,9 @@ class OAuth:
         )
 
     def _refresh_once(self, *, rejected: str | None) -> OAuthTokens:
-        """New tokens, got by us or by whoever is at it. `instead_of` is an access token that was
-        refused.
+        """Return new tokens, requested by us or by whoever holds the lock.
+
+        `rejected` is the access token that a 401 rejected.
         """
         lock = SharedLock(self._redis, self._account.oauth_lock, LOCK_SECONDS)
         for _ in range(round(WAIT_SECONDS / WAIT_STEP_SECONDS)):
@@ -252,9 +259,7 @@ class OAuth:
         )
 
     def _refresh(self) -> OAuthTokens:
-        """Asks with the newest refresh token we know of; if that is refused, once more with the
-        configured one.
-        """
+        """Ask with the newest refresh token we know; if it is rejected, with the configured one."""
         if self._was_rejected_recently():
             raise Reauthorise(REFRESH.name, REJECTED)
         candidates = [tokens for tokens in (self._read_stored(), self._tokens) if tokens]
@@ -276,7 +281,7 @@ class OAuth:
         raise rejection
 
     def _was_rejected_recently(self) -> bool:
-        """Whether another worker has just heard that the app must be connected again."""
+        """Return whether another worker just learned that the app must be reconnected."""
         rejection = ask(lambda: self._redis.hget(self._account.oauth, "refused"))
         origin, _, at = (rejection or b"").decode().partition(" ")
         return origin == self._origin and 0 <= self._clock() - float(at or 0) < REJECTION_SECONDS
@@ -325,21 +330,23 @@ class OAuth:
         return received
 
     def _read_stored(self) -> OAuthTokens | None:
-        """The shared tokens, unless they stem from another connection of the app, or cannot be
-        opened.
+        """Return the shared tokens.
+
+        None if they belong to another connection of the app or cannot be decrypted.
         """
         encrypted = ask(lambda: self._redis.hget(self._account.oauth, "tokens"))
         if encrypted is None:
             return None
         try:
             tokens = msgspec.json.decode(self._decrypt(encrypted), type=OAuthTokens)
-        except Exception:  # whatever the vault raises: sealed under a lost key, the configured token is all there is
+        except Exception:
+            # Whatever the cipher raises: the key is lost, and only the configured token is left.
             return None
         return tokens if tokens.origin == self._origin else None
 
 
 def _parse_token_response(received: ReceivedResponse, now: float) -> _TokenResponse:
-    """The token endpoint's answer, read; https://www.rfc-editor.org/rfc/rfc6749#section-5"""
+    """Parse the response: https://www.rfc-editor.org/rfc/rfc6749#section-5"""
     if received.status == 200:
         try:
             return msgspec.json.decode(received.body, type=_TokenResponse, strict=False)
@@ -369,9 +376,7 @@ def _parse_error_code(body: bytes) -> str | None:
 
 
 def company_base_url(api_domain: str | None) -> str | None:
-    """The API's address for this company, if it is one that tokens may be sent to: https, and
-    Pipedrive's own.
-    """
+    """Return the company's API URL if tokens may be sent to it: https, and Pipedrive's own."""
     try:
         parts = urlsplit(api_domain or "")
         host, port = parts.hostname or "", parts.port

@@ -1,8 +1,7 @@
-"""Every operation we use: name, method, path and price, as Pipedrive's OpenAPI documents state them
-(`x-token-cost`).
+"""Every API operation we use: name, method, path and cost (`x-token-cost` in Pipedrive's OpenAPI).
 
-Leads, labels, sources, notes and users exist in v1 only; persons, organisations, deals and fields
-are out of support there since 2026 and are called in v2:
+Leads, labels, sources, notes and users exist in v1 only. For persons, organisations, deals and
+fields v1 has been unsupported since 2026, so they are called in v2:
 https://pipedrive.readme.io/docs/pipedrive-api-v2-migration-guide
 """
 
@@ -12,10 +11,10 @@ from msgspec import Struct
 
 
 class Call(Struct, frozen=True):
-    """One operation. `cost` in API tokens.
+    """One operation. `cost` is in API tokens.
 
-    `search` calls have a burst window of their own. `create` calls make something new: repeated
-    blindly they make it twice.
+    `search` calls have a rate-limit window of their own. `create` calls make something new:
+    repeating one blindly makes it twice.
     """
 
     name: str
@@ -63,7 +62,7 @@ DEAL_FIELDS_LIST = Call("deal_fields.list", "GET", "/api/v2/dealFields", 10)
 DEAL_FIELDS_GET = Call("deal_fields.get", "GET", "/api/v2/dealFields/{field_code}", 1)
 PERSON_FIELDS_LIST = Call("person_fields.list", "GET", "/api/v2/personFields", 10)
 
+# By name, in the order above.
 CALLS: dict[str, Call] = {
     call.name: call for call in list(globals().values()) if isinstance(call, Call)
 }
-"""By name, in the order above."""

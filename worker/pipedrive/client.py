@@ -1,8 +1,8 @@
 """A typed client of the Pipedrive API: `Pipedrive(…).leads.add({…})`.
 
-One exchange per call, bounded in time and size; an error for everything that is no success; limits
-are asked and told, never slept on. A 401 is tried again once if the credentials can be renewed: a
-refused request has no effect.
+Each call is one exchange, bounded in time and size. Everything that is not a success raises an
+error. The client asks the limiter and reports to it, and never sleeps. After a 401 it tries once
+more if the credentials can be renewed: a rejected request has no effect.
 """
 
 from __future__ import annotations
@@ -31,40 +31,42 @@ __all__ = [
     "CallReport",
     "HttpClient",
     "Limiter",
-    "Unlimited",
     "Pipedrive",
+    "Unlimited",
     "build_http",
     "build_tls",
 ]
 
+# What `build_http` returns, for callers that only pass it on.
 HttpClient = httpx.Client
-"""What `build_http` makes, for those who only hand it on."""
 
 
 DEFAULT_BASE_URL = "https://api.pipedrive.com"
 USER_AGENT = "Leadline"
+# What people paste after the host; the version is part of each call's path.
 VERSION_SUFFIXES = ("/api/v1", "/api/v2", "/v1", "/v2", "/api")
-"""What people paste after the host; versions are part of each call's path."""
 
 R = TypeVar("R")
 
 
 class Limiter(Protocol):
-    """Asked before each request and told after it."""
+    """Asked before each request, and told about it afterwards."""
 
     def before(self, call: Call) -> None:
-        """May raise `RateLimited` or `BudgetSpent` (or anything that forbids a create): then
-        nothing is sent.
+        """Raise `RateLimited`, `BudgetSpent` or another error that forbids the call.
+
+        Then nothing is sent.
         """
 
     def after(self, call: Call, status: int | None, headers: Mapping[str, str]) -> None:
-        """What came back; `status` None and no headers where nothing did. Header names are
-        lower-case.
+        """Record the response. Header names are lower-case.
+
+        `status` is None and `headers` is empty if there was no response.
         """
 
 
 class Unlimited:
-    """For stand-ins without limits."""
+    """For test doubles without limits."""
 
     def before(self, call: Call) -> None:
         pass
@@ -74,8 +76,9 @@ class Unlimited:
 
 
 class CallReport(Struct, frozen=True, kw_only=True):
-    """One request as it went: `call` is the operation's name, `outcome` is `ok` or the error's
-    code, `cost` in API tokens.
+    """One request that was made.
+
+    `call` is the operation's name, `outcome` is `ok` or the error's code, `cost` is in API tokens.
     """
 
     call: str
@@ -89,8 +92,8 @@ class CallReport(Struct, frozen=True, kw_only=True):
 class Pipedrive:
     """The operations by group; every method may raise the `PipedriveError`s of `worker.errors`.
 
-    `timeout` is the total seconds of one request, from the look-up of the name to the last byte of
-    the answer; `clock` is monotonic. Threads may share it, but they wait for each other's
+    `timeout` limits one request in seconds, from the DNS lookup to the last byte of the response;
+    `clock` is monotonic. Threads may share a client, but then they wait for each other's
     connections: give each slot its own.
     """
 
@@ -131,7 +134,7 @@ class Pipedrive:
         params: Mapping[str, object] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> R:
-        """Makes one call. `read` takes the answer's content apart and may raise `Unreadable`."""
+        """Make one call. `read` parses the response and may raise `UnreadableResponse`."""
         content = _encode_body(call, body)
         target = call.path.format_map(
             {name: quote(str(value), safe="") for name, value in (path or {}).items()}
@@ -183,7 +186,7 @@ class Pipedrive:
     def _request(
         self, call: Call, target: str, query: Mapping[str, str], content: bytes | None
     ) -> httpx.Request:
-        """Made without the client's own defaults, so that nothing but this travels."""
+        """Build the request without the HTTP client's defaults, so that nothing else is sent."""
         headers = {
             "accept": "application/json",
             "accept-encoding": "gzip",
@@ -235,8 +238,9 @@ class Pipedrive:
 
 
 def normalize_base_url(url: str) -> str:
-    """The base without a slash or version at its end; raises ValueError for what is no http(s)
-    URL.
+    """Return the base URL without a trailing slash or version.
+
+    Raises ValueError for anything but an http(s) URL without credentials.
     """
     base = url.strip().rstrip("/")
     for suffix in VERSION_SUFFIXES:

@@ -1,7 +1,7 @@
-"""Custom fields: text from a submission to the JSON value that a field of its type takes.
+"""Custom fields: from the text of a submission to the JSON value that the field's type takes.
 
-Leads take deal fields in the v1 form (everything at the top level, companions beside), persons in
-the v2 form (objects):
+Leads take deal fields in the v1 form (everything at the top level, companions beside it), persons
+take theirs in the v2 form (objects):
 https://pipedrive.readme.io/docs/pipedrive-api-v2-migration-guide#custom-fields
 
 | type              | lead (v1)                         | person (v2)                      |
@@ -26,8 +26,8 @@ from msgspec import Struct, field
 
 from worker.lead.money import parse_money
 
+# From the table of field types in Pipedrive's API reference.
 MAX_SHORT_CHARS, MAX_LONG_CHARS = 255, 65_000
-"""Characters, from the field-type table of the API reference."""
 TRUE_WORDS = frozenset({"yes", "true", "1", "on", "y"})
 FALSE_WORDS = frozenset({"no", "false", "0", "off", "n"})
 
@@ -41,8 +41,9 @@ class Option(Struct, frozen=True):
 
 
 class FieldInfo(Struct, frozen=True, kw_only=True):
-    """A custom field of the account. `entity` says whose, and with it in which form values are
-    written.
+    """A custom field of the account.
+
+    `entity` says whether leads or persons have it, and thereby in which form values are written.
     """
 
     key: str
@@ -52,10 +53,9 @@ class FieldInfo(Struct, frozen=True, kw_only=True):
     options: list[Option] = field(default_factory=list)
 
     def encode(self, text: str) -> dict[str, Any]:
-        """What to put into the body for `text`: the field's key with its value, and companions
-        where the type has them.
+        """Return what goes into the body for `text`: the field's key, and those of companions.
 
-        Raises ValueError, in plain words, where the text does not fit the type.
+        Raises ValueError, in plain words, if the text does not fit the type.
         """
         text = text.strip()
         if not text:
@@ -69,13 +69,13 @@ class FieldInfo(Struct, frozen=True, kw_only=True):
         return {self.key: value}
 
     def encode_pair(self, companion: str, value: Any, other: Any) -> dict[str, Any]:
-        """A value and its companion; without a companion the value alone."""
+        """Encode a value and its companion; without a companion, the value alone."""
         if self.entity == "person":
             return {self.key: {"value": value} | ({} if other is None else {companion: other})}
         return {self.key: value} | ({} if other is None else {f"{self.key}_{companion}": other})
 
     def find_option_id(self, text: str) -> int | str | None:
-        """The id of an option by label (whatever its case) or by id."""
+        """Return the id of an option by label (in any case) or by id."""
         label = text.strip().casefold()
         by_label = (
             option.id for option in self.options if option.label.strip().casefold() == label
@@ -117,15 +117,17 @@ def _encode_int(info: FieldInfo, text: str) -> dict[str, Any]:
 
 
 def _encode_id(info: FieldInfo, text: str) -> dict[str, Any]:
-    """Users, persons and organisations: by id only."""
+    """Encode a user, person or organisation, which can be given by id only."""
     if not re.fullmatch(r"[0-9]{1,15}", text, re.ASCII):
         raise ValueError(f"expected an id (a whole number), got {_redacted(text)}")
     return info.encode_single(int(text))
 
 
 def _encode_monetary(info: FieldInfo, text: str) -> dict[str, Any]:
-    """For a lead, a sum without a currency takes the account's default; a person's field does not
-    say that it does.
+    """Encode an amount with its currency.
+
+    For a lead, an amount without a currency gets the account's default; for persons that is not
+    documented.
     """
     money = parse_money(text)
     if money is None:
@@ -142,7 +144,7 @@ def _encode_enum(info: FieldInfo, text: str) -> dict[str, Any]:
 
 
 def _encode_set(info: FieldInfo, text: str) -> dict[str, Any]:
-    """A label may hold a comma itself, so the whole text is tried before its parts."""
+    """Encode options. A label may contain a comma, so the whole text is tried before its parts."""
     whole = info.find_option_id(text)
     parts = [part for part in re.split(r"[,;\n]", text) if part.strip()]
     ids = (
@@ -189,7 +191,7 @@ def _encode_address(info: FieldInfo, text: str) -> dict[str, Any]:
 
 
 def _parse_date(text: str) -> str:
-    """A date, or the date of a time, as YYYY-MM-DD."""
+    """Return a date, or the date of a date-time, as YYYY-MM-DD."""
     try:
         return (
             date.fromisoformat(text).isoformat()
@@ -201,7 +203,7 @@ def _parse_date(text: str) -> str:
 
 
 def _parse_time(text: str) -> str:
-    """A time of day as HH:MM:SS."""
+    """Return a time of day as HH:MM:SS."""
     try:
         return (
             time.fromisoformat(text.zfill(5) if len(text) == 4 else text)
@@ -213,9 +215,7 @@ def _parse_time(text: str) -> str:
 
 
 def _parse_number(text: str) -> int | float:
-    """As programs write numbers (`1.200` is one and a fifth), else as people do (`1,200` is over a
-    thousand).
-    """
+    """Parse a number as programs write it (`1.200` is 1.2), else as people do (`1,200` is 1200)."""
     if _NUMBER.fullmatch(text):
         return _int_if_whole(float(text)) if "." in text else int(text)
     money = parse_money(text)
@@ -229,10 +229,11 @@ def _int_if_whole(number: float) -> int | float:
 
 
 def _redacted(text: str) -> str:
-    """Stands for the text in errors: what somebody typed is personal."""
+    """Describe the text for errors without quoting it: what somebody typed is personal."""
     return f"another text ({len(text)} characters)"
 
 
+# By Pipedrive's name of the field type. Types without a row cannot be written from text.
 ENCODERS: dict[str, Callable[[FieldInfo, str], dict[str, Any]]] = {
     "varchar": _encode_short_text,
     "varchar_auto": _encode_short_text,
@@ -254,4 +255,3 @@ ENCODERS: dict[str, Callable[[FieldInfo, str], dict[str, Any]]] = {
     "people": _encode_id,
     "org": _encode_id,
 }
-"""By the field's type as Pipedrive names it; types without a row cannot be written from text."""

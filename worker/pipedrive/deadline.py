@@ -1,8 +1,8 @@
 """Sockets that obey a deadline.
 
-`Deadline` is a float (its total, in seconds), so that it can stand wherever httpx and httpcore take
-a time-out and means something sensible to any other transport; `TimedBackend` asks it afresh before
-every operation.
+A `Deadline` is a float (its total in seconds), so it can be passed wherever httpx and httpcore take
+a timeout and means something sensible to any other transport. `TimedBackend` asks it for the
+remaining time before every operation.
 """
 
 from __future__ import annotations
@@ -18,17 +18,16 @@ from typing import Any
 
 import httpcore
 
+# DNS and TCP may take this long, and never more than half of the call's time: the response needs
+# time too.
 MAX_CONNECT_SECONDS = 10.0
-"""The most that DNS and TCP may take of a call, and never more than half of it: the answer needs
-time too.
-"""
 
 
 class Deadline(float):
-    """The seconds one call may take, counted from its making. `clock` is monotonic."""
+    """The seconds one call may take, counted from its construction. `clock` is monotonic."""
 
+    # Bytes of the request that the kernel took; None as long as no `TimedBackend` was involved.
     sent_bytes: int | None
-    """Bytes of the request that the kernel took; None while no `TimedBackend` was involved."""
     _clock: Callable[[], float]
     _end: float
 
@@ -40,7 +39,7 @@ class Deadline(float):
         return self
 
     def remaining(self) -> float:
-        """Seconds left; zero or less when the time is up."""
+        """Return the seconds left; zero or less when the time is up."""
         return self._end - self._clock()
 
 
@@ -81,9 +80,7 @@ class _TimedStream(httpcore.NetworkStream):
         return self._inner.read(max_bytes, _remaining(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """As httpcore's, but counts what the kernel took, and asks for the time left before each
-        piece.
-        """
+        """Write as httpcore does, but count the bytes and check the deadline before each piece."""
         _start_counting(timeout)
         wire: socket.socket = self._inner.get_extra_info("socket")
         rest = memoryview(buffer)
@@ -116,8 +113,9 @@ class _TimedStream(httpcore.NetworkStream):
 
 
 def _remaining(timeout: float | None, error: type[Exception]) -> float:
-    """Seconds for the next operation; raises `error` when none are left. Never None: nothing here
-    may wait for ever.
+    """Return the seconds for the next operation; raise `error` if none are left.
+
+    Never None: nothing here may wait for ever.
     """
     if not isinstance(timeout, Deadline):
         return MAX_CONNECT_SECONDS if timeout is None else timeout
@@ -138,8 +136,9 @@ def _add_sent(timeout: float | None, taken: int) -> None:
 
 
 def _resolve(host: str, port: int, limit: Deadline) -> list[str]:
-    """The host's addresses. The system's resolver cannot be given a time limit, so it runs in a
-    thread we can leave behind.
+    """Return the host's addresses.
+
+    The system's resolver cannot be given a timeout, so it runs in a thread that can be abandoned.
     """
     try:
         return [str(ipaddress.ip_address(host))]

@@ -1,8 +1,7 @@
-"""Which entry of the account a name means. One rule for deliveries, checks and commands, wherever
-the entries come from.
+"""Which label, channel, owner or field of the account a name means.
 
-Labels, channels and fields go by name, whatever its case and the space around it, or by id; owners
-by id, e-mail or name.
+One rule for deliveries, checks and commands, wherever the entries come from: labels, channels and
+fields go by name (in any case, ignoring surrounding space) or by id; owners by id, e-mail or name.
 """
 
 from __future__ import annotations
@@ -43,8 +42,9 @@ class MetadataEntry(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class MetadataTable(Struct, frozen=True, omit_defaults=True):
-    """All entries of a kind, read `at` (Unix seconds). `partial`: the credentials may not see them
-    all.
+    """All entries of a kind, read `at` (Unix seconds).
+
+    `partial` means that the credentials may not see all of them.
     """
 
     at: float
@@ -53,8 +53,9 @@ class MetadataTable(Struct, frozen=True, omit_defaults=True):
 
 
 def read_metadata(kind: MetadataKind, client: Pipedrive, now: float) -> MetadataTable:
-    """Asks Pipedrive: labels 10 tokens, channels 1, owners 20, fields 10 each. May raise
-    `PipedriveError`.
+    """Ask Pipedrive: labels 10 tokens, channels 1, owners 20, fields 10 each.
+
+    Raises `PipedriveError`.
     """
     return READERS[kind](client, now)
 
@@ -70,9 +71,7 @@ def _read_labels(client: Pipedrive, now: float) -> MetadataTable:
 
 
 def _read_channels(client: Pipedrive, now: float) -> MetadataTable:
-    """The options of the deal field `channel`; the id of an option is a number of its own in every
-    account.
-    """
+    """Return the options of the deal field `channel`, whose ids differ between accounts."""
     try:
         field: PipedriveField | None = client.deal_fields.get(CHANNEL_FIELD)
     except (
@@ -95,7 +94,10 @@ def _read_channels(client: Pipedrive, now: float) -> MetadataTable:
 
 
 def _read_owners(client: Pipedrive, now: float) -> MetadataTable:
-    """Active users. Without the right to list them (OAuth: `users:read`) only ourselves."""
+    """Return the active users; only ourselves without the right to list them.
+
+    With OAuth that right is the scope `users:read`.
+    """
     try:
         users, partial = client.users.list(), False
     except Forbidden:
@@ -137,6 +139,7 @@ READERS: dict[MetadataKind, Callable[[Pipedrive, float], MetadataTable]] = {
 }
 
 
+# What an unknown name is called in `UnknownName.kind`.
 KIND_NAMES = {
     MetadataKind.LABELS: "label",
     MetadataKind.CHANNELS: "channel",
@@ -144,36 +147,37 @@ KIND_NAMES = {
     MetadataKind.DEAL_FIELDS: "custom field",
     MetadataKind.PERSON_FIELDS: "custom field of persons",
 }
-"""What an unknown name is called in `UnknownName.kind`."""
 
 EntryMatcher = Callable[[MetadataEntry], bool]
 
 
 class NameResolver(ABC):
-    """Looks names up. Every method may raise `UnknownName`, naming `setting`, and what reading the
-    entries may raise.
+    """Looks names up.
+
+    Every method may raise `UnknownName`, naming `setting`, and whatever reading the entries may
+    raise.
     """
 
     @abstractmethod
     def _find(
         self, kind: MetadataKind, name: str, setting: str, match: EntryMatcher
     ) -> MetadataEntry:
-        """The entry; raises `UnknownName`."""
+        """Return the entry; raise `UnknownName`."""
 
     @abstractmethod
     def _table(self, kind: MetadataKind) -> MetadataTable:
-        """All entries of a kind."""
+        """Return all entries of a kind."""
 
     def label_id(self, name: str, *, setting: str) -> str:
-        """The id of a lead label."""
+        """Return the id of a lead label."""
         return str(self._find(MetadataKind.LABELS, name, setting, match_name(name)).id)
 
     def channel_id(self, label: str, *, setting: str) -> int:
-        """The id of a marketing channel, by its label in the account."""
+        """Return the id of a marketing channel by its label in the account."""
         return int(self._find(MetadataKind.CHANNELS, label, setting, match_name(label)).id)
 
     def owner_id(self, value: int | str, *, setting: str) -> int:
-        """The id of an active user, by id, e-mail or name."""
+        """Return the id of an active user, by id, e-mail or name."""
         text = str(value).strip()
         by_id = text.isdecimal() and text.isascii()
         if by_id and self._table(MetadataKind.OWNERS).partial:
@@ -185,7 +189,7 @@ class NameResolver(ABC):
         return int(self._find(MetadataKind.OWNERS, text, setting, match).id)
 
     def field(self, name: str, *, setting: str) -> FieldInfo:
-        """A custom field of leads (they share the deals'), by name or key."""
+        """Return a custom field of leads (which share the deals' fields), by name or key."""
         entry = self._find(MetadataKind.DEAL_FIELDS, name, setting, match_name(name))
         return FieldInfo(
             key=str(entry.id),
@@ -196,7 +200,7 @@ class NameResolver(ABC):
         )
 
     def person_field(self, name: str, *, setting: str) -> FieldInfo:
-        """A custom field of persons, by name or key."""
+        """Return a custom field of persons, by name or key."""
         entry = self._find(MetadataKind.PERSON_FIELDS, name, setting, match_name(name))
         return FieldInfo(
             key=str(entry.id),
@@ -208,9 +212,7 @@ class NameResolver(ABC):
 
 
 class MetadataLookup(NameResolver):
-    """Names for one short look: each kind is read once, when it is first asked for. Needs no
-    Redis.
-    """
+    """Names for one short task: each kind is read once, when it is first needed. Needs no Redis."""
 
     def __init__(self, read: Callable[[MetadataKind], MetadataTable]) -> None:
         self._read = read
@@ -237,9 +239,7 @@ class MetadataLookup(NameResolver):
 
 
 def match_name(name: str) -> EntryMatcher:
-    """By name, whatever its case and the space around it, or by id (a field's key, a label's
-    id).
-    """
+    """Match by name, in any case and ignoring surrounding space, or by an entry's key or id."""
     return lambda entry: has_name(
         name, entry.name, str(entry.id) if isinstance(entry.id, str) else None
     )
@@ -255,7 +255,7 @@ def normalize_name(text: str) -> str:
 
 
 def find_entry(entries: Sequence[MetadataEntry], match: EntryMatcher) -> MetadataEntry | None:
-    """Of several the first by id: numbers before texts, so that every worker takes the same."""
+    """Return the first match by id, numbers before texts, so that every worker picks the same."""
     matches = [entry for entry in entries if match(entry)]
     return min(
         matches,

@@ -1,12 +1,11 @@
-"""Names to ids: labels, channels, owners and custom fields of the account, read hourly and never
-per lead.
+"""The account's labels, channels, owners and custom fields, read hourly and never per lead.
 
     this process's memory (5 s) -> Redis (an hour) -> Pipedrive
 
-A name that is missing is looked for once more before it is called unknown, because people add
-labels while we run. For each kind at most one worker asks, and not within 30 s of the last time;
-for a name that stays missing ever more rarely, since a misspelt label must not eat the day's tokens
-(a reading every 30 s costs 28,800).
+A missing name is looked up once more before it is called unknown, because people add labels while
+we run. For each kind at most one worker reads, and at most every 30 s; for a name that stays
+missing ever more rarely, since a misspelt label must not use up the day's tokens (reading every 30
+s costs 28,800).
 """
 
 from __future__ import annotations
@@ -39,23 +38,22 @@ from worker.store import keys
 from worker.store.connection import ask
 
 MAX_MEMORY_SECONDS = 5.0
+# Between two reads of one kind, over all workers.
 MIN_READ_GAP_SECONDS = 30.0
-"""Between two readings of one kind, over all workers."""
 MAX_READ_GAP_SECONDS = 900.0
+# A name that nobody asked for this long counts as newly missing.
 FORGET_MISS_SECONDS = 3600.0
-"""After so long without being asked for, a missing name counts as newly missing."""
 CLOCK_SKEW_SECONDS = 60.0
 WAIT_SECONDS, WAIT_STEP_SECONDS = 5.0, 0.05
 LOCK_SECONDS = 30.0
 
+# Whether we may ask Pipedrive now. A time in the future was written by a clock that has been set
+# back since.
 CLAIM_READ = """
 local last, now = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '-inf'), tonumber(ARGV[2])
 if now - last < tonumber(ARGV[3]) and last - now < tonumber(ARGV[4]) then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return 1
-"""
-"""Whether we may ask Pipedrive now. A moment in the future was written by a clock that has been set
-back since.
 """
 
 log = structlog.get_logger("leadline.catalogue")
@@ -64,9 +62,10 @@ log = structlog.get_logger("leadline.catalogue")
 class MetadataCache(NameResolver):
     """One per process; its methods may be called from any thread.
 
-    Every method may raise `StoreUnavailable`, and, where Pipedrive must be asked, `PipedriveError`
-    or `OutOfAllowance`. `clock` is Unix seconds and may ask Redis, so this process's memory goes by
-    `monotonic`; `ttl` is seconds; `pause` sleeps while another worker asks.
+    Every method may raise `StoreUnavailable` and, where Pipedrive must be asked, `PipedriveError`
+    or `OutOfAllowance`. `clock` is Unix seconds and may ask Redis, so the age of this process's
+    memory is measured with `monotonic`; `ttl` is seconds; `pause` sleeps while another worker
+    reads.
     """
 
     def __init__(
@@ -92,8 +91,9 @@ class MetadataCache(NameResolver):
         self._memory_lock = ThreadLock()
 
     def ensure_label(self, name: str, color: str) -> str:
-        """The id of a label, which is created if the account has none of this name. One worker at a
-        time creates.
+        """Return the id of a label, creating it if the account has none of this name.
+
+        One worker at a time creates.
         """
         match = match_name(name)
         label = find_entry(self._table(MetadataKind.LABELS).items, match) or find_entry(
@@ -119,14 +119,12 @@ class MetadataCache(NameResolver):
         kinds: Iterable[MetadataKind | str] = tuple(MetadataKind),
         gap: float = MIN_READ_GAP_SECONDS,
     ) -> None:
-        """Reads these kinds afresh, except those read within the last `gap` seconds by any
-        worker.
-        """
+        """Read these kinds again, except those that any worker read in the last `gap` seconds."""
         for kind in map(MetadataKind, kinds):
             self._refresh(kind, gap=gap)
 
     def snapshot(self) -> dict[MetadataKind, MetadataTable]:
-        """What is known now, without asking Pipedrive; kinds that were never read are left out."""
+        """Return what is known now, without asking Pipedrive and without kinds never read."""
         return dict(self._load())
 
     # -- finding
@@ -150,7 +148,7 @@ class MetadataCache(NameResolver):
         return entry
 
     def _table(self, kind: MetadataKind) -> MetadataTable:
-        """A table no older than `ttl`; an older one only where Pipedrive cannot be asked now."""
+        """Return a table no older than `ttl`, or an older one if Pipedrive cannot be asked."""
         table = self._table_in_memory(kind)
         if table is not None and _is_younger(
             table, self._ttl, self._memory_at + self._memory_age()
@@ -165,8 +163,9 @@ class MetadataCache(NameResolver):
             return table
 
     def _may_read_for(self, kind: MetadataKind, name: str) -> bool:
-        """Whether the table is old enough to be read again for this name: 30 s, or a quarter of how
-        long it has been missed.
+        """Return whether the table is old enough to be read again for this name.
+
+        It is after 30 s, or a quarter of the time for which the name has been missing.
         """
         key, now = f"missed:{kind}:{keys.digest(name)}", self._clock()
         first, _, last = (
@@ -186,7 +185,7 @@ class MetadataCache(NameResolver):
     def _refresh(
         self, kind: MetadataKind, *, wait: bool = True, gap: float = MIN_READ_GAP_SECONDS
     ) -> MetadataTable:
-        """The table as read within the last `gap` seconds, by us or by whoever is at it."""
+        """Return the table as read in the last `gap` seconds, by us or by another worker."""
         for _ in range(round(WAIT_SECONDS / WAIT_STEP_SECONDS)):
             table = self._load().get(kind)
             if table is not None and _is_younger(table, gap, self._clock()):
@@ -214,7 +213,7 @@ class MetadataCache(NameResolver):
         )
 
     def _read(self, kind: MetadataKind) -> MetadataTable:
-        """Asks Pipedrive. If that fails the next may ask at once, and hear for itself why."""
+        """Ask Pipedrive. If that fails, the next caller may ask at once and get its own error."""
         try:
             table = read_metadata(kind, self._client, self._clock())
         except LeadlineError:
@@ -225,11 +224,7 @@ class MetadataCache(NameResolver):
         return table
 
     def _store(self, kind: MetadataKind, table: MetadataTable) -> None:
-        ask(
-            lambda: self._redis.hset(
-                self._account.metadata, kind, msgspec.json.encode(table)
-            )
-        )
+        ask(lambda: self._redis.hset(self._account.metadata, kind, msgspec.json.encode(table)))
         with self._memory_lock:
             self._memory[kind] = table
 
@@ -239,7 +234,7 @@ class MetadataCache(NameResolver):
         return self._memory.get(kind)
 
     def _memory_age(self) -> float:
-        """How long ago this process's memory was filled."""
+        """Return how many seconds ago this process's memory was filled."""
         return self._monotonic() - self._memory_since
 
     def _reload_entries(self, kind: MetadataKind) -> list[MetadataEntry]:
@@ -247,8 +242,9 @@ class MetadataCache(NameResolver):
         return table.items if table else []
 
     def _load(self) -> dict[MetadataKind, MetadataTable]:
-        """All tables from Redis, in one trip, into this process's memory. What cannot be read
-        counts as never read.
+        """Load all tables from Redis into this process's memory, in one round trip.
+
+        What cannot be decoded counts as never read.
         """
         kinds = list(MetadataKind)
         since, now = self._monotonic(), self._clock()
@@ -263,7 +259,7 @@ class MetadataCache(NameResolver):
         return tables
 
     def _create_label(self, name: str, color: str) -> str:
-        """Under the lock: looks once more, past every memory, then creates."""
+        """Look once more, past every cache, then create. Call it under the lock."""
         table = read_metadata(MetadataKind.LABELS, self._client, self._clock())
         entry = find_entry(table.items, match_name(name))
         if entry is None:

@@ -1,5 +1,6 @@
-"""What Pipedrive's answers hold, as far as we use it. Decoding is lenient: unknown fields are
-ignored, ids may come as text.
+"""What we use of Pipedrive's responses.
+
+Decoding is lenient: unknown fields are ignored, and ids may come as text.
 """
 
 from __future__ import annotations
@@ -14,20 +15,21 @@ from typing import Any, Generic, NamedTuple, TypeVar, Union, get_args, get_origi
 import msgspec
 from msgspec import Struct, field
 
+# The key of a custom field or of its companion (`…_currency`, `…_until`).
 CUSTOM_KEY = re.compile(r"[0-9a-f]{40}(_[a-z0-9_]+)?")
-"""A custom field's key, or that of its companion (`…_currency`, `…_until`)."""
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Struct)
 
 
 class UnreadableResponse(ValueError):
-    """The answer is JSON, but not what the operation answers with."""
+    """The response is JSON, but not what the operation responds with."""
 
 
 class ResultPage(Struct, Generic[T], frozen=True):
-    """One page of a list. v1 continues at `next_start`, v2 at `next_cursor`; both None on the last
-    page.
+    """One page of a list.
+
+    v1 continues at `next_start`, v2 at `next_cursor`; both are None on the last page.
     """
 
     items: list[T]
@@ -47,8 +49,9 @@ class LeadValue(Struct, frozen=True):
 
 
 class PipedriveLead(Struct, frozen=True, kw_only=True):
-    """`custom` holds the custom fields by key; Pipedrive leaves out those that are not set. Times
-    are ISO 8601.
+    """A lead as Pipedrive returns it. Times are ISO 8601.
+
+    `custom` holds the custom fields by key; Pipedrive leaves out those that are not set.
     """
 
     id: str
@@ -81,9 +84,7 @@ class Label(Struct, frozen=True, kw_only=True):
 
 
 class LeadSource(Struct, frozen=True):
-    """A lead source. The list is fixed by Pipedrive; leads made through the API always have
-    `API`.
-    """
+    """A lead source. Pipedrive fixes the list; leads made through the API always have `API`."""
 
     name: str
 
@@ -97,7 +98,7 @@ class Note(Struct, frozen=True, kw_only=True):
 
 
 class PipedriveUser(Struct, frozen=True, kw_only=True):
-    """`company_domain` and `company_name` are answered by `users.me` only."""
+    """Only `users.me` returns `company_domain` and `company_name`."""
 
     id: int
     name: str = ""
@@ -152,7 +153,7 @@ class OrganizationHit(Struct, frozen=True, kw_only=True):
 
 
 class Deal(Struct, frozen=True, kw_only=True):
-    """`origin_id` stays that of the lead a deal was converted from."""
+    """`origin_id` stays that of the lead from which a deal was converted."""
 
     id: int
     title: str | None = None
@@ -184,11 +185,10 @@ class PipedriveField(Struct, frozen=True, kw_only=True):
 
 
 def decode(model: type[M], data: Any) -> M:
-    """`data` as a `model`; raises `Unreadable`.
+    """Decode `data` as a `model`; raise `UnreadableResponse`.
 
-    A null means the default. Numbers in the place of text, text in the place of numbers, and
-    objects in the place of the id they stand for (v1: `{"id": 5, …}` or `{"value": 5, …}`) are
-    taken for what they mean.
+    A null means the default. Numbers in place of text, text in place of numbers, and objects in
+    place of the id they stand for (v1: `{"id": 5, …}` or `{"value": 5, …}`) are converted.
     """
     if not isinstance(data, dict):
         raise UnreadableResponse(f"expected a {model.__name__.lower()}, got {_describe_type(data)}")
@@ -210,7 +210,7 @@ def decode(model: type[M], data: Any) -> M:
 
 
 class _TypeHint(NamedTuple):
-    """The plain types a field may have; for lists, those of an entry."""
+    """The plain types that a field may have; for lists, those of an item too."""
 
     types: frozenset[Any]
     item_types: frozenset[Any]
@@ -256,8 +256,9 @@ def _describe_type(data: Any) -> str:
 
 
 def parse_timestamp(text: str | None) -> float:
-    """Unix seconds of a time as Pipedrive writes it (ISO 8601, or `2024-01-31 10:20:30` in UTC);
-    0.0 for none or no time.
+    """Return the Unix seconds of a time as Pipedrive writes it; 0.0 for anything else.
+
+    That is ISO 8601, or `2024-01-31 10:20:30` in UTC.
     """
     try:
         moment = datetime.fromisoformat((text or "").strip())

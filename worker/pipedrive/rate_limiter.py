@@ -1,11 +1,10 @@
-"""The one allowance of all workers: calls per two seconds, searches per two seconds, tokens per
-day.
+"""The rate limits of all workers together: calls and searches per two seconds, tokens per day.
 
-Counted in Redis before a call is sent, and again when its answer is there: the receiver counts
-arrivals, and a call arrives somewhere between. A place in the window is free two seconds after the
-answer, so no margin is needed (`lua/prelude.lua`). It says go or until when to wait; waiting in
-line is `worker.pipedrive.rate_limiter`'s. Plans and windows:
-https://pipedrive.readme.io/docs/core-api-concepts-rate-limiting
+Calls are counted in Redis before they are sent, and again when the response is there: Pipedrive
+counts arrivals, and a call arrives somewhere in between. Its place in the window is free two
+seconds after the response, so no margin is needed (`rate_limiter/prelude.lua`).
+
+Plans and windows: https://pipedrive.readme.io/docs/core-api-concepts-rate-limiting
 """
 
 from __future__ import annotations
@@ -28,27 +27,27 @@ from worker.store import keys, scripts
 from worker.store.connection import translate_errors
 
 RATE_WINDOW_SECONDS = 2.0
+# A call whose response nobody reported has arrived by then: longer than one call may take.
 UNANSWERED_SECONDS = 25.0
-"""A call whose answer nobody reported has arrived by then: longer than the total limit of one call.
-"""
 
+# A call is remembered this long after its response, to compare Pipedrive's counts with ours.
 CALL_MEMORY_SECONDS = 10.0
-"""How long a call is remembered after its answer, to compare the receiver's counts with ours."""
 
+# A waiting call may ask again this late before it counts as gone, with its process.
 TICKET_GRACE_SECONDS = 1.5
-"""How late a call in line may ask again before it counts as gone, with its process."""
 
 MAX_CLOSED_SECONDS = 60.0
+# Waiting calls must not go for this long after an HTML 403; then the gate decides.
 BLOCKED_SECONDS = 15.0
-"""After an HTML 403 those in line must not call; what follows is for the gate to decide."""
 
 DAILY_TOKENS_PER_SEAT = 30_000
 
 
 class ApiLimits(Struct, frozen=True):
-    """What a plan allows: `burst` and `search` calls per window, `tokens` per day.
+    """What a plan allows. A window lasts two seconds.
 
-    `fixed`: a person set `tokens`, so they are not passed even where the receiver has more.
+    `is_fixed`: somebody set `daily_tokens`, so they are not exceeded even if Pipedrive would allow
+    more.
     """
 
     calls_per_window: int
@@ -60,7 +59,7 @@ class ApiLimits(Struct, frozen=True):
 def limits_of_plan(
     name: str, seats: int, daily_tokens: int | None, *, oauth: bool
 ) -> ApiLimits | None:
-    """The limits of a plan by name; None for `unlimited`."""
+    """Return the limits of a plan by name; None for `unlimited`."""
     multipliers = {"lite": 1, "growth": 2, "premium": 5, "ultimate": 7}
     bursts = {"lite": 20, "growth": 40, "premium": 100, "ultimate": 120}
     if name == "unlimited":
@@ -78,10 +77,11 @@ def limits_of_plan(
 
 @dataclass
 class Ticket:
-    """A call's place in line. `fresh`: the first of its delivery, behind all that go on with one.
+    """The place of a waiting call.
 
-    `until` (Unix seconds) is when it may go, as far as can be seen. `who` is the submission it is
-    for: a closed gate lets only the one that tries it pass.
+    `is_first_call` puts the first call of a delivery behind those of deliveries that have begun.
+    `ready_at` (Unix seconds) is when the call may go, as far as we can tell. `submission_id` is the
+    submission that the call is for: a closed gate passes only the one that probes it.
     """
 
     is_first_call: bool = False
@@ -91,11 +91,10 @@ class Ticket:
 
 
 class RateLimiter:
-    """Limits of the client (`worker.pipedrive.client.Limits`) that never wait. One per process; any
-    thread may use it.
+    """A client's `Limiter` that never waits. One per process; any thread may use it.
 
-    `clock` is Unix seconds, the same for all workers; None: Redis's own. Without a plan nothing is
-    asked or counted.
+    `clock` returns Unix seconds, the same for all workers; None means Redis's own clock. Without
+    limits, nothing is asked or counted.
     """
 
     def __init__(
@@ -112,26 +111,27 @@ class RateLimiter:
         self._sent = threading.local()
 
     def before(self, call: Call) -> None:
-        """Takes one call's share. Raises `OutOfAllowance` or `StoreUnavailable`: the call must not
-        be sent.
+        """Count the call, which must not be sent if this raises.
+
+        Raises `OutOfAllowance` or `StoreUnavailable`.
         """
         self.acquire(call, Ticket(), 0.0)
 
     def acquire(self, call: Call, ticket: Ticket, max_wait: float) -> float:
-        """Takes one call's share and returns 0, or the seconds after which to ask again with the
-        same `place`.
+        """Count the call and return 0, or return in how many seconds to ask again.
 
-        Raises `OutOfAllowance` (then it stands in line no more) when it cannot go within `patience`
-        seconds of its first question, `Gated` when delivery was stopped since it was claimed, and
-        `StoreUnavailable`.
+        Ask with the same `ticket`. Raises `OutOfAllowance` if the call cannot go within `max_wait`
+        seconds of its first question (the ticket is void then), `Gated` if delivery was stopped
+        since the submission was claimed, and `StoreUnavailable`.
         """
         limits = self._limits
         if limits is None:
             return 0.0
         member = f"{secrets.token_hex(6)}:{call.cost}"
         verdict, *values = self._run(
-            "take", member, call.cost, int(call.search), int(ticket.is_first_call), ticket.place, max_wait,
-            limits.calls_per_window, limits.searches_per_window, limits.daily_tokens, int(limits.is_fixed), ticket.submission_id,
+            "take", member, call.cost, int(call.search), int(ticket.is_first_call), ticket.place,
+            max_wait, limits.calls_per_window, limits.searches_per_window, limits.daily_tokens,
+            int(limits.is_fixed), ticket.submission_id,
         )  # fmt: skip
         if verdict == b"go":
             self._sent.last = member, values[0]
@@ -144,12 +144,12 @@ class RateLimiter:
         raise OutOfAllowance(float(values[0]), budget=verdict == b"budget")
 
     def give_up(self, ticket: Ticket) -> None:
-        """Gives up a place in line."""
+        """Give up a place in the queue."""
         with contextlib.suppress(redis.RedisError):
             self._redis.zrem(self._account.allowance("waiting"), ticket.place)
 
     def release_unsent(self, call: Call) -> None:
-        """The call that this thread was allowed is not sent after all."""
+        """Undo the counting of the call that this thread was allowed: it is not sent after all."""
         member, _ = self._pop_last()
         # If this is lost the place comes back by itself.
         with contextlib.suppress(StoreUnavailable):
@@ -157,9 +157,7 @@ class RateLimiter:
                 self._run("unsent", member, call.cost)
 
     def after(self, call: Call, status: int | None, headers: Mapping[str, str]) -> None:
-        """Frees the call's place two seconds from now, and lets the receiver's own counts correct
-        ours.
-        """
+        """Free the call's place two seconds from now, and correct our counts by Pipedrive's."""
         member, granted = self._pop_last()
         limits = self._limits
         if limits is None:
@@ -168,14 +166,15 @@ class RateLimiter:
         with contextlib.suppress(StoreUnavailable):
             self._run(
                 "answered", member, granted, int(status is not None), int(call.search),
-                _count_header(headers, "x-ratelimit-limit"), _count_header(headers, "x-ratelimit-remaining"),
+                _count_header(headers, "x-ratelimit-limit"),
+                _count_header(headers, "x-ratelimit-remaining"),
                 _count_header(headers, "x-daily-ratelimit-token-remaining"),
                 _closed_seconds(call, status, headers),
                 limits.daily_tokens, int(limits.is_fixed),
             )  # fmt: skip
 
     def _pop_last(self) -> tuple[str, bytes]:
-        """What this thread was last allowed, once."""
+        """Return what this thread was last allowed, once."""
         last: tuple[str, bytes] = getattr(self._sent, "last", ("", b""))
         self._sent.last = ("", b"")
         return last
@@ -191,7 +190,7 @@ class RateLimiter:
 
 
 def _closed_seconds(call: Call, status: int | None, headers: Mapping[str, str]) -> float | str:
-    """Seconds for which this answer forbids every call; empty where it forbids nothing."""
+    """Return for how long this response forbids every call; empty if it forbids nothing."""
     if status == 429:
         return min(rate_limit_error(call.name, headers, "", "").retry_after, MAX_CLOSED_SECONDS)
     if status == 403 and "json" not in headers.get("content-type", ""):
@@ -200,14 +199,14 @@ def _closed_seconds(call: Call, status: int | None, headers: Mapping[str, str]) 
 
 
 def _count_header(headers: Mapping[str, str], name: str) -> str:
-    """A header's whole number; empty where there is none."""
+    """Return the whole number in a header; empty if there is none."""
     text = headers.get(name, "").strip()
     return text if text.isascii() and text.isdigit() and len(text) < 16 else ""
 
 
 @functools.cache
 def _script_source(name: str, account: keys.Account) -> str:
-    """The whole text of a script, with the keys and spans in front."""
+    """Return the whole text of a script, with the keys and times in front."""
     table: dict[str, object] = {
         part: f"'{account.allowance(part)}'"
         for part in ("burst", "search", "waiting", "left", "closed", "limit")
@@ -228,23 +227,23 @@ def _script_source(name: str, account: keys.Account) -> str:
     )
 
 
-# Standing in line for the allowance: a bounded wait inside the slot, in the order of asking.
+# Waiting for the rate limits happens inside the slot, for a bounded time, in the order of asking.
 #
 # Sending a delivery back to the ledger for each full window cost eight workers a third of the
-# window and most of two processors; a wait of some seconds costs nothing. Calls of a delivery that
-# has begun go before those that begin one.
+# window and most of two processors; waiting for some seconds costs nothing. Calls of deliveries
+# that have begun go before the first calls of others.
 
+# For a delivery's first call: a third of the lease, which is renewed meanwhile.
 MAX_FIRST_WAIT_SECONDS = 10.0
-"""The longest wait of a delivery's first call: a third of the lease, which is renewed meanwhile."""
 MAX_LATER_WAIT_SECONDS = 5.0
 
 
 class WaitingRateLimiter:
-    """Limits of the client that wait for their turn. `pause` sleeps for some seconds and returns
-    True to give up at once.
+    """A client's `Limiter` that waits its turn.
 
-    `fresh` says whether the next call is the first of a delivery, `who` of which submission it is
-    ("" for none).
+    `pause` sleeps for some seconds and returns True to give up at once. `is_first_call` tells
+    whether the next call is the first of a delivery, `submission_id` for which submission it is (""
+    for none).
     """
 
     def __init__(
@@ -260,8 +259,9 @@ class WaitingRateLimiter:
         self._submission_id = submission_id
 
     def before(self, call: Call) -> None:
-        """Takes one call's share, now or in a few seconds. Raises `OutOfAllowance`, `Gated` or
-        `StoreUnavailable`.
+        """Count the call, now or in a few seconds.
+
+        Raises `OutOfAllowance`, `Gated` or `StoreUnavailable`.
         """
         ticket = Ticket(is_first_call=self._is_first_call(), submission_id=self._submission_id())
         max_wait = MAX_FIRST_WAIT_SECONDS if ticket.is_first_call else MAX_LATER_WAIT_SECONDS

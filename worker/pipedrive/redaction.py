@@ -1,6 +1,4 @@
-"""What Pipedrive says, made fit to be stored and shown: bounded, on one line, without personal
-data.
-"""
+"""Makes Pipedrive's messages fit to be stored and shown: bounded, on one line, no personal data."""
 
 from __future__ import annotations
 
@@ -8,13 +6,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+# Of an error's text.
 MAX_ERROR_CHARS = 500
-"""Characters of an error's text."""
 HIDDEN = "[…]"
-MIN_PERSONAL_CHARS, MAX_MATCHED_CHARS = 3, 40
-"""Values of up to `SHORT` characters are no personal data and could be any word; of those beyond
-`LONG` a beginning is enough.
-"""
+# Values of up to `MAX_WORD_CHARS` could be any word and are not hidden; of values longer than
+# `MAX_MATCHED_CHARS` a beginning is enough to recognise them.
+MAX_WORD_CHARS, MAX_MATCHED_CHARS = 3, 40
 
 _CONTROL = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff\s]+"
@@ -22,13 +19,13 @@ _CONTROL = re.compile(
 _EMAIL = re.compile(r"[^\s@\"'<>()\[\],;:]{1,64}@[^\s@\"'<>()\[\],;:]{1,255}")
 _PHONE = re.compile(r"\+\d[\d ().-]{6,20}\d")
 
-FIELD_NAMES = frozenset(
-    """
-    title person_id organization_id org_id owner_id label_ids value amount currency expected_close_date visible_to was_seen
-    origin_id channel channel_id is_archived name first_name last_name email emails phone phones marketing_status
-    custom_fields content lead_id deal_id user_id color term fields limit start cursor address website
-    """.split()
-)  # noqa: SIM905 -- a list of forty quoted names is no easier to check
+FIELD_NAMES = frozenset({
+    "title", "person_id", "organization_id", "org_id", "owner_id", "label_ids", "value", "amount",
+    "currency", "expected_close_date", "visible_to", "was_seen", "origin_id", "channel",
+    "channel_id", "is_archived", "name", "first_name", "last_name", "email", "emails", "phone",
+    "phones", "marketing_status", "custom_fields", "content", "lead_id", "deal_id", "user_id",
+    "color", "term", "fields", "limit", "start", "cursor", "address", "website",
+})  # fmt: skip
 VALUE_PARTS = frozenset({"value.amount", "value.currency"})
 _QUOTED = re.compile(r"[\"'`]([A-Za-z0-9_.\[\]]{2,100})[\"'`]")
 _PATH = re.compile(r"\b(?:body|query|data)[./]([A-Za-z0-9_./\[\]]{2,100})")
@@ -40,28 +37,24 @@ _HASH = re.compile(r"[0-9a-f]{40}")
 
 
 def clean_text(text: str) -> str:
-    """One line of at most 500 characters: control, direction and zero-width characters become a
-    space.
-    """
+    """Return one line of at most 500 characters, without control and direction characters."""
     return _CONTROL.sub(" ", text[: 4 * MAX_ERROR_CHARS]).strip()[:MAX_ERROR_CHARS]
 
 
 def redact(text: str, sent: Iterable[str] = ()) -> str:
-    """Hides what we `sent` and everything that looks like an e-mail address or an international
-    phone number.
-    """
+    """Hide what we `sent` and everything that looks like an e-mail address or a phone number."""
     for value in sorted({value.strip() for value in sent}, key=len, reverse=True):
         if len(value) > MAX_MATCHED_CHARS:
             # It may come back cut off: nothing after its beginning is kept.
             start = text.casefold().find(value[:MAX_MATCHED_CHARS].casefold())
             text = text if start < 0 else text[:start] + HIDDEN
-        elif len(value) > MIN_PERSONAL_CHARS:
+        elif len(value) > MAX_WORD_CHARS:
             text = re.sub(re.escape(value), HIDDEN, text, flags=re.IGNORECASE)
     return _PHONE.sub(HIDDEN, _EMAIL.sub(HIDDEN, text))[:MAX_ERROR_CHARS]
 
 
 def iterate_texts(value: Any) -> Iterator[str]:
-    """Every text in a request's body or parameters. Keys are not personal."""
+    """Yield every text in a request's body or parameters. Keys are not personal."""
     if isinstance(value, str):
         yield value
         yield clean_text(value)
@@ -74,9 +67,7 @@ def iterate_texts(value: Any) -> Iterator[str]:
 
 
 def find_rejected_field(text: str) -> str | None:
-    """The field Pipedrive names in its complaint, by the name the API gives it; None where it names
-    none.
-    """
+    """Return the field that Pipedrive names in its complaint, by its name in the API, if any."""
     for pattern in (_QUOTED, _PATH, _BARE):
         for path in pattern.findall(text):
             name = _field_of_path(path)
@@ -87,10 +78,10 @@ def find_rejected_field(text: str) -> str | None:
 
 
 def _field_of_path(text: str) -> str | None:
-    """The outermost known field on a path such as `emails[0].value` or `custom_fields.<hash>`; the
-    hash where there is one.
+    """Return the outermost known field on a path such as `emails[0].value`.
 
-    Of a sum it is the part at fault: somebody has to find the input that holds it.
+    On `custom_fields.<hash>` it is the hash. Of a lead's value it is the part at fault: somebody
+    has to find the input that holds it.
     """
     parts = [part for part in re.split(r"[./\[\]]+", text) if part]
     for part in parts:

@@ -1,7 +1,6 @@
-"""The bodies of the calls a delivery makes, in Pipedrive's shapes. The preview builds them here as
-well, so that it is true.
+"""The bodies of the calls that a delivery makes, in Pipedrive's shapes.
 
-Ids are handed in resolved; the preview hands in names. What is absent is left out, never sent as
+Ids are passed in resolved; the preview passes in names. What is absent is left out, never sent as
 null.
 """
 
@@ -13,8 +12,8 @@ from typing import Any, TypedDict
 from worker.contract import Json
 from worker.lead.plan import LeadPlan, PersonPlan
 
+# A number or UUID of Pipedrive's; in a preview, the name or placeholder that stands for it.
 Id = int | str
-"""A number or UUID of Pipedrive's; in a preview, the name or placeholder that stands for it."""
 
 
 class SearchQuery(TypedDict):
@@ -30,7 +29,7 @@ def organization_search(name: str) -> SearchQuery:
 
 
 def person_search(person: PersonPlan) -> SearchQuery | None:
-    """By e-mail, else by phone; None for somebody who gave neither."""
+    """Search by e-mail, else by phone; None for somebody who gave neither."""
     if person.email:
         return {"term": person.email, "fields": "email", "exact_match": True}
     return {"term": person.phone, "fields": "phone", "exact_match": True} if person.phone else None
@@ -48,9 +47,7 @@ def person_body(
     owner_id: Id | None,
     custom: Mapping[str, Any],
 ) -> Json:
-    """`POST /api/v2/persons`. `custom` maps the account's field keys to values of the field's
-    type.
-    """
+    """`POST /api/v2/persons`. `custom` maps the account's field keys to encoded values."""
     return _without_none(
         name=person.name,
         owner_id=owner_id,
@@ -71,9 +68,7 @@ def lead_body(
     owner_id: Id | None,
     custom: Mapping[str, Any],
 ) -> Json:
-    """`POST /v1/leads`. Custom fields stand beside the others, by key; they never displace one of
-    them.
-    """
+    """`POST /v1/leads`. Custom fields stand beside the others by key and never replace one."""
     body = _without_none(
         title=plan.title,
         person_id=person_id,
@@ -95,11 +90,10 @@ def lead_body(
 def lead_patch(
     plan: LeadPlan, *, lead: Mapping[str, Any], label_ids: Sequence[str], channel: Id | None
 ) -> Json:
-    """`PATCH /v1/leads/{id}` for an open lead with `label_ids`, `channel`, `channel_id`; empty when
-    there is nothing to change.
+    """`PATCH /v1/leads/{id}` for an open lead; empty if there is nothing to change.
 
-    `label_ids` replaces the list on the server, so the lead's own come first and stay. Channel
-    fields are filled only where they are empty; `origin_id` cannot be changed.
+    `label_ids` replaces the list on the server, so the lead's own labels come first and stay.
+    Channel fields are filled only if they are empty; `origin_id` cannot be changed.
     """
     present = list(lead.get("label_ids") or ())
     merged = list(dict.fromkeys([*present, *label_ids]))

@@ -1,10 +1,13 @@
-"""An answer of Pipedrive, or the lack of one, to a value or an error: the one place where that is
-decided.
+"""From a response of Pipedrive, or the lack of one, to a value or an error: decided only here.
 
-no connection, nothing sent      NotSent
-no answer, 5xx, 408, 3xx, rubbish, `success: false` on 200      create: OutcomeUnknown, else Unavailable
-429      RateLimited or BudgetSpent          (`worker.pipedrive.responses`)
-401 Unauthorized · 403 Blocked or Forbidden · 404, 410 Gone · any other 4xx Invalid
+no connection, nothing sent              NotSent
+no response, 5xx, 408, 3xx, not JSON,
+  `success: false` with 200              create: OutcomeUnknown, else Unavailable
+429                                      RateLimited or BudgetSpent
+401                                      Unauthorized
+403                                      Blocked or Forbidden
+404, 410                                 Gone
+any other 4xx                            Invalid
 """
 
 from __future__ import annotations
@@ -44,10 +47,10 @@ from worker.pipedrive.redaction import clean_text, find_rejected_field, redact
 # https://pipedrive.readme.io/docs/core-api-concepts-rate-limiting
 
 MIN_WAIT_SECONDS, MAX_BURST_SECONDS, DEFAULT_BURST_SECONDS = 1.0, 3600.0, 2.0
+# A day's budget comes back within a day; the extra hour is for clocks that disagree.
 MAX_BUDGET_SECONDS, DEFAULT_BUDGET_SECONDS = 25 * 3600.0, 3600.0
-"""Seconds. A day's budget comes back within a day; the hour more is for clocks that disagree."""
+# A longer stated wait cannot be a burst window.
 MAX_CREDIBLE_BURST_SECONDS = 60.0
-"""A stated wait beyond this is no burst window."""
 
 DAILY_WORDS = re.compile(
     r"\bdaily\b|\bbudget\b|\btokens? (limit|quota|allowance)\b|\bper day\b|\bfor today\b",
@@ -82,7 +85,7 @@ def rate_limit_error(
 
 
 def _read_retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds, zero or more; None where the header is missing or makes no sense."""
+    """Return seconds, zero or more; None if the header is missing or makes no sense."""
     text = headers.get("retry-after", "").strip()
     seconds = parse_number(text)
     if seconds is None and text:
@@ -106,13 +109,13 @@ def _seconds_until(date: str, now: float) -> float | None:
 
 
 def _no_tokens_left(headers: Mapping[str, str]) -> bool:
-    """Whether Pipedrive counts no token left for the day."""
+    """Return whether Pipedrive counts no token left for the day."""
     left = parse_number(headers.get("x-daily-ratelimit-token-remaining"))
     return left is not None and left <= 0
 
 
 def parse_number(text: str | None) -> float | None:
-    """A finite number of a header, or None."""
+    """Return the finite number in a header, or None."""
     try:
         value = float(text or "")
     except ValueError:
@@ -120,6 +123,7 @@ def parse_number(text: str | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
+# What httpx raises before the first byte of a request leaves.
 NOT_SENT_ERRORS = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -127,11 +131,10 @@ NOT_SENT_ERRORS = (
     httpx.UnsupportedProtocol,
     httpx.LocalProtocolError,
 )
-"""What httpx raises before the first byte of a request leaves."""
 
 
 class ApiResponse(Struct, frozen=True):
-    """A success: `data`, and for lists `additional` with where the next page starts."""
+    """A success: `data`, and for lists `additional` with the start of the next page."""
 
     data: Any
     additional: dict[str, Any] = field(default_factory=dict)
@@ -146,10 +149,10 @@ def decipher(
     sent: Iterable[str] = (),
     now: float | None = None,
 ) -> ApiResponse:
-    """The answer's content, or the error it means. Header names are lower-case.
+    """Return the content of the response, or raise the error it means.
 
-    `sent` is text of the request that must not come back in an error's text. `now` is Unix seconds,
-    for `Retry-After` dates.
+    Header names are lower-case. `sent` are texts of the request that must not come back in an
+    error's text. `now` is Unix seconds, for `Retry-After` dates.
     """
     document = _decode_json(body)
     if 200 <= status < 300:
@@ -211,8 +214,9 @@ def _client_error(
 
 
 def connection_error(call: Call, error: Exception, *, sent_bytes: int | None) -> PipedriveError:
-    """No usable answer came. `sent_bytes` is how much of the request the kernel took, None if
-    nobody counted.
+    """Return the error for a call without a usable response.
+
+    `sent_bytes` is how much of the request the kernel took; None if nobody counted.
     """
     detail = clean_text(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
     if isinstance(error, NOT_SENT_ERRORS) if sent_bytes is None else sent_bytes == 0:
@@ -221,13 +225,16 @@ def connection_error(call: Call, error: Exception, *, sent_bytes: int | None) ->
 
 
 def inconclusive_error(call: Call, detail: str, *, status: int | None = None) -> PipedriveError:
-    """For a create, nobody knows whether it happened; anything else may simply be asked again."""
+    """Return the error for a call that may or may not have had its effect.
+
+    For a create, nobody knows whether it happened; anything else may simply be repeated.
+    """
     error_type = OutcomeUnknown if call.create else Unavailable
     return error_type(call.name, detail, status=status)
 
 
 def _decode_json(body: bytes) -> Any:
-    """The decoded body, or None for what is no JSON."""
+    """Return the decoded body, or None for anything that is not JSON."""
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -247,7 +254,7 @@ def _no_success_message(document: Any, body: bytes, sent: Iterable[str]) -> str:
 
 
 def _redirect_message(headers: Mapping[str, str]) -> str:
-    """Only the host: what else stands in the address may be personal."""
+    """Name only the host: the rest of the address may be personal."""
     try:
         host = httpx.URL(headers.get("location", "")).host
     except (httpx.InvalidURL, TypeError):
@@ -259,7 +266,7 @@ def _redirect_message(headers: Mapping[str, str]) -> str:
 
 
 def _message(document: Any, body: bytes) -> str:
-    """Pipedrive's own words."""
+    """Return Pipedrive's own words."""
     if isinstance(document, dict):
         # Validation errors of v2 can hold the words in a list or object under `error` or `errors`.
         parts = [
@@ -286,7 +293,7 @@ def _text_of(value: Any) -> str:
 
 
 def _vendor_code(document: Any) -> str | None:
-    """`code` (v2, and plan limits), else `errorCode` (the gateway)."""
+    """Return `code` (v2, and plan limits), else `errorCode` (the gateway)."""
     if not isinstance(document, dict):
         return None
     code = document.get("code", document.get("errorCode"))

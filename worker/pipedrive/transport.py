@@ -1,10 +1,9 @@
-"""HTTP with one time limit over the whole exchange, a bound on the answer, and the proof that
-nothing was sent.
+"""HTTP with one time limit per exchange, a bound on the response, and proof that nothing was sent.
 
-httpx limits each socket operation, so a server that drips one byte a second holds a worker for
-ever, and a thread cannot be interrupted. Here a `Deadline` stands in the place of httpx's
-time-outs, down to the network stream, which asks it before each operation how much is left. It also
-counts the bytes handed to the kernel: a create that failed with none of them gone may be repeated.
+httpx limits each socket operation, so a server that drips one byte a second would hold a worker for
+ever, and a thread cannot be interrupted. Here a `Deadline` takes the place of httpx's timeouts,
+down to the network stream, which asks it before each operation how much time is left. It also
+counts the bytes handed to the kernel: a create that failed before the first one may be repeated.
 """
 
 from __future__ import annotations
@@ -22,14 +21,12 @@ from msgspec import Struct
 
 from worker.pipedrive.deadline import Deadline, TimedBackend
 
+# On the wire and unpacked; a full page of 500 leads is about a quarter of it.
 MAX_RESPONSE_BYTES = 2_000_000
-"""Bytes of an answer, on the wire and unpacked; a full page of 500 leads is about a quarter of it.
-"""
 
+# A pooled connection is dropped before Pipedrive's gateway would drop it: a POST on a dying one has
+# an unknown outcome.
 MAX_IDLE_SECONDS = 20.0
-"""A pooled connection is dropped before Pipedrive's gateway would: a POST on a dying one has an
-unknown outcome.
-"""
 
 HTTPX_ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
     httpcore.ConnectTimeout: httpx.ConnectTimeout,
@@ -48,12 +45,13 @@ Bytes = TypeVar("Bytes", bytes, bytearray)
 
 
 class ResponseTooLarge(httpx.TransportError):
-    """The answer is larger than we read, or packed in a way we cannot open."""
+    """The response is larger than we read, or compressed in a way we cannot unpack."""
 
 
 class ReceivedResponse(Struct, frozen=True):
-    """An answer; header names are lower-case. `fault` is set where the body could not be read to
-    its end.
+    """A response; header names are lower-case.
+
+    `fault` is set if the body could not be read to its end.
     """
 
     status: int
@@ -69,8 +67,9 @@ def exchange(
     *,
     limit: int = MAX_RESPONSE_BYTES,
 ) -> ReceivedResponse:
-    """Sends one request and reads the answer; redirects are never followed. Raises
-    `httpx.TransportError`.
+    """Send one request and read the response; redirects are never followed.
+
+    Raises `httpx.TransportError`.
     """
     request.extensions = {
         **request.extensions,
@@ -107,8 +106,9 @@ def _read(response: httpx.Response, deadline: Deadline, limit: int) -> bytes:
 
 
 def _unpack(packed: bytes, coding: str, limit: int) -> bytes:
-    """gzip and deflate, never more than `limit` bytes: a small answer can unpack to a thousand
-    times its size.
+    """Unpack gzip and deflate, never to more than `limit` bytes.
+
+    A small response can unpack to a thousand times its size.
     """
     if coding in ("", "identity"):
         return packed
@@ -127,7 +127,7 @@ def _check_size(body: Bytes, limit: int) -> Bytes:
 
 
 class TimedTransport(httpx.BaseTransport):
-    """Carries requests over connections that obey the request's `Deadline`."""
+    """Sends requests over connections that obey the request's `Deadline`."""
 
     def __init__(self, ssl_context: ssl.SSLContext) -> None:
         self._pool = httpcore.ConnectionPool(
@@ -190,14 +190,14 @@ def _translate_errors() -> Iterator[None]:
 
 
 def build_tls() -> ssl.SSLContext:
-    """One for all clients of a process: making it takes longer than a call."""
+    """Return a context for all clients of a process: making one takes longer than a call."""
     return httpx.create_ssl_context()
 
 
 def build_http(ssl_context: ssl.SSLContext | None = None) -> httpx.Client:
-    """A client for one worker slot.
+    """Return a client for one worker slot.
 
-    Quietens the loggers of httpx and httpcore: they would write the address of each search, e-mail
+    Quiets the loggers of httpx and httpcore, which would write the URL of each search, e-mail
     included.
     """
     for name in ("httpx", "httpcore"):
@@ -206,11 +206,9 @@ def build_http(ssl_context: ssl.SSLContext | None = None) -> httpx.Client:
 
 
 class _PlainClient(httpx.Client):
-    """Hands each request straight to its transport: no redirects, cookies, netrc or proxies from
-    the environment.
+    """Hands each request straight to its transport: no redirects, cookies, netrc or proxies.
 
-    What httpx would look for in vain at every call is measured in `docs/decisions.md`, with the
-    slots.
+    `docs/decisions.md` measures, with the slots, what httpx would look for in vain at every call.
     """
 
     def __init__(self, transport: httpx.BaseTransport) -> None:
