@@ -1,1 +1,1 @@
-"""From a lead to what is to be written to Pipedrive; pure."""
+"""What is to be written to Pipedrive for a lead; pure functions, no network and no store."""

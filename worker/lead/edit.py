@@ -12,21 +12,19 @@ from worker.contract import Lead, Money, Utm
 from worker.errors import LeadlineError
 
 UTM_FIELDS = {f"utm_{name}": name for name in Utm.__struct_fields__}
+# What may follow the point; None means any name.
 NESTED_KEYS: dict[str, Any] = {
     "answers": None,
     "click_ids": None,
     "utm": Utm.__struct_fields__,
     "value": Money.__struct_fields__,
 }
-"""What may stand behind the point; None: any name."""
 
 PLAIN_FIELDS = frozenset(Lead.__struct_fields__) - {"utm", "click_ids", "answers", "value"}
 
 
 class EditError(LeadlineError):
-    """The edit is wrong; `faults` maps each field to what was expected of it. Nothing was
-    changed.
-    """
+    """The edit is wrong and nothing was changed. `faults` maps each field to what was expected."""
 
     code = "edit"
 
@@ -36,7 +34,7 @@ class EditError(LeadlineError):
 
 
 def apply_edit(lead: Lead, edit: Mapping[str, Any]) -> Lead:
-    """The lead with the edit applied. Raises `EditError` with every fault at once.
+    """Return the lead with the edit applied. Raises `EditError` with all faults at once.
 
     Fields are those of `worker.contract.Lead`, `utm_source` and its like (or `utm` with a table),
     `value.amount`, `value.currency`, `click_ids.NAME` and `answers.NAME`; an empty text or None
@@ -57,6 +55,7 @@ def apply_edit(lead: Lead, edit: Mapping[str, Any]) -> Lead:
 
 
 def _set_field(lead: dict[str, Any], name: str, value: Any) -> str | None:
+    """Set one field; return what is wrong with it, if anything."""
     group, _, key = ("utm", ".", UTM_FIELDS[name]) if name in UTM_FIELDS else name.partition(".")
     if key and group in NESTED_KEYS and (NESTED_KEYS[group] is None or key in NESTED_KEYS[group]):
         _set_or_remove(lead.setdefault(group, {}), key, value)
@@ -68,8 +67,8 @@ def _set_field(lead: dict[str, Any], name: str, value: Any) -> str | None:
         _set_or_remove(lead, name, _parse_boolean(name, value))
         return None
     return (
-        f"expected a field of the lead ({', '.join(sorted(PLAIN_FIELDS))}, utm_…, value.…, click_ids.…,"
-        " answers.…)"
+        f"expected a field of the lead ({', '.join(sorted(PLAIN_FIELDS))}, utm_…, value.…,"
+        " click_ids.…, answers.…)"
     )
 
 
@@ -90,11 +89,11 @@ def _parse_boolean(name: str, value: Any) -> Any:
 
 
 def _field_of_message(message: str) -> str:
-    """`answers` of ``… - at `$.answers[...]```."""
+    """Return `answers` of ``… - at `$.answers[...]```."""
     return message.rpartition("`$.")[2].rstrip("`").partition("[")[0] or "lead"
 
 
 def diff(before: Lead, after: Lead) -> dict[str, tuple[Any, Any]]:
-    """What an edit changed: field -> (before, after)."""
+    """Return what an edit changed: field -> (before, after)."""
     old, new = structs.asdict(before), structs.asdict(after)
     return {name: (old[name], new[name]) for name in old if old[name] != new[name]}

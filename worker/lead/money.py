@@ -1,6 +1,4 @@
-"""Money as people type it into forms: `1.200,50 €`, `EUR 1,200.50`, `1'200.-`. A leaf: text in,
-number and currency out.
-"""
+"""Money as people type it into forms: `1.200,50 €`, `EUR 1,200.50`, `1'200.-`."""
 
 from __future__ import annotations
 
@@ -8,19 +6,19 @@ import re
 import unicodedata
 from typing import NamedTuple
 
+# ISO 4217 codes that money is counted in: no metals, test codes or funds. ANG and BGN stay for
+# accounts that keep old amounts.
 CURRENCIES = frozenset(
     """
-    AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF
-    CLF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL
-    HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL
-    MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON
-    RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH
-    UGX USD UYU UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG
-    """.split()
-)  # noqa: SIM905 -- a list of 160 quoted codes is no easier to check
-"""ISO 4217 codes that money is counted in: no metals, test codes or funds. ANG and BGN stay for
-accounts that keep old sums.
-"""
+    AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN
+    BZD CAD CDF CHF CLF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL
+    GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW
+    KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN
+    NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK
+    SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS
+    VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG
+    """.split()  # noqa: SIM905 -- 160 quoted codes are no easier to check
+)
 THREE_DECIMAL_CURRENCIES = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
 CURRENCY_OF_SIGN = {
     "€": "EUR", "euro": "EUR", "euros": "EUR", "$": "USD", "us$": "USD", "dollar": "USD",
@@ -31,6 +29,7 @@ CURRENCY_OF_SIGN = {
     "kč": "CZK", "r$": "BRL",
     "c$": "CAD", "a$": "AUD", "fr": "CHF", "sfr": "CHF", "kr": "SEK", "ft": "HUF", "lei": "RON",
 }  # fmt: skip
+# Signs that several currencies use; alone, the sign means the one in `CURRENCY_OF_SIGN`.
 CURRENCIES_OF_SIGN = {
     "$": frozenset({"USD", "CAD", "AUD", "NZD", "SGD", "HKD", "TWD", "MXN", "ARS", "CLP", "COP"}),
     "¥": frozenset({"JPY", "CNY"}),
@@ -38,14 +37,14 @@ CURRENCIES_OF_SIGN = {
     "kr": frozenset({"SEK", "NOK", "DKK", "ISK"}),
     "rs": frozenset({"INR", "PKR", "LKR", "NPR"}),
 }
-"""Signs that several currencies use; alone, the sign means the one in `SIGNS`."""
 MAX_MONEY_CHARS = 64
 MAX_AMOUNT = 1e15
 
 
 class ParsedMoney(NamedTuple):
-    """`currency` is what the text itself names, or None. `agrees` tells whether that fits the
-    currency expected of it.
+    """An amount, and the currency that the text itself names, or None.
+
+    `agrees` tells whether that currency fits the expected one.
     """
 
     amount: float
@@ -70,8 +69,9 @@ _PLAIN = str.maketrans(
 
 
 def parse_money(text: str, expected: str | None = None) -> ParsedMoney | None:
-    """The sum a text states, or None if it is no single number (`5000-10000`, `about 5`).
-    `expected`: an ISO code.
+    """Return the amount that a text states, or None if it is not a single number.
+
+    `5000-10000` and `about 5` are none. `expected` is an ISO code.
     """
     if len(text) > MAX_MONEY_CHARS:
         return None
@@ -97,23 +97,26 @@ def parse_money(text: str, expected: str | None = None) -> ParsedMoney | None:
 
 
 def currency_code(text: str) -> str | None:
-    """The ISO 4217 code of a code or sign (`eur`, `€`), or None."""
+    """Return the ISO 4217 code of a code or sign (`eur`, `€`), or None."""
     name = text.strip().casefold()
     return name.upper() if name.upper() in CURRENCIES else CURRENCY_OF_SIGN.get(name)
 
 
 def _normalize(text: str) -> str:
-    """One kind of space, apostrophe and minus; NFKC makes full-width digits plain."""
+    """Use one kind of space, apostrophe and minus; NFKC makes full-width digits plain."""
     return " ".join(unicodedata.normalize("NFKC", text).translate(_PLAIN).split())
 
 
 def _parse_number(digits: str, *, three_decimals: bool) -> float | None:
-    """Read a number whose separators may be of either custom.
+    """Parse a number whose separators may follow either convention.
 
     1. Two kinds of mark: the last one is the decimal mark, the other groups.
+
     2. One kind, several times: it groups.
-    3. One mark before exactly three digits: it groups (`1.200`), unless the number starts with 0 or the currency counts in
-       thousandths and the mark is a point (`12.500` dinars).
+
+    3. One mark before exactly three digits: it groups (`1.200`), unless the number starts with 0 or
+    the currency counts in thousandths and the mark is a point (`12.500` dinars).
+
     4. Any other single mark is the decimal mark.
     """
     marks = [mark for mark in digits if mark in ".,"]

@@ -1,5 +1,6 @@
-"""The one note of a submission, as HTML: what was said, and where it came from. What the sender
-wrote is escaped and inert.
+"""The one note of a submission, as HTML: what was said, and where it came from.
+
+What the sender wrote is escaped and inert.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import NamedTuple
 from worker.contract import Lead
 from worker.lead.templates import UTM_PARTS, as_text
 
+# Of a whole note; Pipedrive has a limit and does not say which.
 MAX_NOTE_CHARS = 20_000
-"""Characters of a whole note; Pipedrive has a limit and does not say which."""
+# Characters, once escaped, of an answer, a URL, any other value, a label, a sentence of our own.
 MAX_ANSWER_CHARS, MAX_ADDRESS_CHARS, MAX_VALUE_CHARS, MAX_LABEL_CHARS, MAX_SENTENCE_CHARS = (
     2_000,
     1_000,
@@ -21,13 +23,11 @@ MAX_ANSWER_CHARS, MAX_ADDRESS_CHARS, MAX_VALUE_CHARS, MAX_LABEL_CHARS, MAX_SENTE
     80,
     300,
 )
-"""Characters, once escaped, of an answer, a URL, any other value, a label, a sentence of our own.
-"""
+# With these two limits, the worst of senders leaves more than 4,000 characters to the message and
+# the answers.
 MAX_CLICK_IDS = 12
+# With these, the worst of senders leaves more than 4,000 characters to the message and the answers.
 MAX_SENTENCES = 6
-"""With these, the worst of senders leaves more than 4,000 characters to the message and the
-answers.
-"""
 
 
 class NoteLine(NamedTuple):
@@ -45,10 +45,10 @@ def build_note(
     value_written: bool = False,
     always: bool = False,
 ) -> str | None:
-    """The note of a submission, at most `LONGEST` characters.
+    """Return the note of a submission, at most `MAX_NOTE_CHARS` long.
 
-    None when there is neither message nor answer nor attribution that Pipedrive has no other place
-    for, unless `always`. `left_out` are plain sentences about values that could not be written;
+    None if there is no message, no answer and no attribution that Pipedrive has no other place for,
+    unless `always`. `left_out` are plain sentences about values that could not be written;
     `value_written` says that the lead's value could.
     """
     details, attribution = (
@@ -80,16 +80,15 @@ def build_note(
 
 
 def note_marker(source: str, submission_id: str) -> str:
-    """The last line of a note, by which it is found again."""
+    """Return the last line of a note, by which it is recognised."""
     return f"Leadline {source}:{submission_id}"
 
 
 def has_marker_of(note: str, submission_id: str) -> bool:
-    """Whether a note of the lead is that of this submission: its mark is the last thing said,
-    whatever tags stand around it.
+    """Return whether a note on the lead is that of this submission.
 
-    A mark typed into a message never stands last, so nobody can pass off a note as another
-    submission's.
+    Its marker is the last text in it, whatever tags surround it. A marker typed into a message is
+    never last, so nobody can pass off a note as another submission's.
     """
     text = html.unescape(re.sub(r"<[^>]*>", " ", note)).rstrip()
     return (
@@ -98,7 +97,7 @@ def has_marker_of(note: str, submission_id: str) -> bool:
 
 
 def _detail_lines(lead: Lead, *, value_written: bool) -> list[NoteLine]:
-    """What Pipedrive has no field for, besides the answers."""
+    """Return what Pipedrive has no field for, besides the answers."""
     value = (
         ""
         if value_written or not lead.value
@@ -114,8 +113,9 @@ def _detail_lines(lead: Lead, *, value_written: bool) -> list[NoteLine]:
 
 
 def _context_lines(lead: Lead) -> list[NoteLine]:
-    """Worth reading beside the rest, though no reason for a note: a person found in Pipedrive keeps
-    the old phone.
+    """Return what is worth reading beside the rest, though no reason for a note.
+
+    A person found in Pipedrive keeps the old phone number, for instance.
     """
     contact = (lead.full_name, lead.email, lead.phone, lead.company)
     return _non_empty(
@@ -160,7 +160,7 @@ def _render_message(message: str | None, room: int) -> str:
 
 
 def _render_answers(lead: Lead, room: int) -> str:
-    """As many answers as there is room for, in order, and how many there were beyond."""
+    """Render as many answers as there is room for, in order, and the number of those left out."""
     heading, ending = "<p><b>Answers</b></p><ul>", "</ul>"
     lines = _non_empty(
         *(
@@ -191,8 +191,9 @@ def _render_line(line: NoteLine) -> str:
 
 
 def _escape_within(text: str, room: int) -> str:
-    """The text, escaped, in about `room` characters; a cut falls between two characters of the text
-    and is said.
+    """Escape the text within about `room` characters; a cut is stated in the text.
+
+    It falls between two characters of the original.
     """
     escaped = _escape(text[: max(room, 0)])
     if len(text) <= room and len(escaped) <= room:

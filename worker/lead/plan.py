@@ -1,5 +1,7 @@
-"""From a lead and its source's settings to what will be written to Pipedrive: pure and offline,
-names not yet resolved to ids.
+"""From a lead and its source's settings to what will be written to Pipedrive.
+
+Pure and offline: names are not resolved to ids yet. A value that is not a number or not a date is
+left out, and the note says so: the lead still goes through.
 """
 
 from __future__ import annotations
@@ -29,11 +31,8 @@ from worker.lead.templates import (
 from worker.lead.text_length import MAX_FIELD_UNITS, shorten, shorten_around, truncate_end
 from worker.units import parse_duration
 
-# One source's settings rendered over one lead. What is no number or no date is left out, and said:
-# the lead still flows.
-
+# Of a sender's value in a sentence about it.
 MAX_QUOTED_CHARS = 120
-"""Characters of a sender's value that are quoted in a sentence about it."""
 
 
 class PlannedValue(Struct, frozen=True):
@@ -44,8 +43,9 @@ class PlannedValue(Struct, frozen=True):
 
 
 class SettingsRenderer:
-    """Renders settings, and gathers sentences about what had to be left out. Raises Unmappable
-    where a setting is wrong.
+    """Renders settings, and collects sentences about what had to be left out.
+
+    Raises Unmappable if a setting is wrong.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class SettingsRenderer:
         self.left_out: list[str] = []
 
     def setting_path(self, key: str) -> str:
-        """The place in the source file, as a cause names it."""
+        """Return the place in the source file, as a cause names it."""
         return f"sources.{self.source}.lead.{key}"
 
     def template(self, key: str, text: str) -> Template:
@@ -71,7 +71,7 @@ class SettingsRenderer:
         return self.template(key, text).render(self.context)
 
     def render_line(self, key: str, text: str) -> str:
-        """The rendered text on one line, with single spaces."""
+        """Return the rendered text on one line, with single spaces."""
         return " ".join(self.render(key, text).split())
 
     def parse_duration(self, key: str, text: str) -> float:
@@ -81,8 +81,9 @@ class SettingsRenderer:
             raise Unmappable(str(error), setting=self.setting_path(key), field=key) from error
 
     def origin_id(self, submission_id: str) -> str:
-        """At most 255 characters, with the submission's id whole: a lead whose outcome is unknown
-        is found by it.
+        """Return at most 255 characters, with the submission's id whole.
+
+        A lead whose outcome is unknown is found by it.
         """
         text = self.render_line("origin_id", self.settings.origin_id)
         if submission_id not in text:
@@ -94,8 +95,9 @@ class SettingsRenderer:
         return shorten_around(text, submission_id)
 
     def value(self) -> PlannedValue | None:
-        """The lead's value; the currency of the source file goes before the one the sender
-        wrote.
+        """Return the lead's value.
+
+        The currency of the source file takes precedence over the one that the sender wrote.
         """
         settings = self.settings.value
         text = self.render_line("value.amount", settings.amount) if settings else ""
@@ -117,7 +119,8 @@ class SettingsRenderer:
         else:
             if not agrees:
                 self._leave_out(
-                    f"The value “{_quotable(text)}” was written as {chosen}, as the source file says."
+                    f"The value “{_quotable(text)}” was written as {chosen},"
+                    " as the source file says."
                 )
             return PlannedValue(int(amount) if float(amount).is_integer() else amount, chosen)
         return None
@@ -134,8 +137,9 @@ class SettingsRenderer:
     def _parse_amount(
         self, text: str, currency: str | None
     ) -> tuple[float | None, str | None, bool]:
-        """The number, the currency its text names, and whether that fits. A number that came as one
-        is not interpreted.
+        """Return the number, the currency that its text names, and whether that fits.
+
+        A number that came as one is not parsed.
         """
         amount = self.lead.value.amount if self.lead.value else None
         if (
@@ -149,7 +153,7 @@ class SettingsRenderer:
         return (money.amount, money.currency, money.agrees) if money else (None, None, True)
 
     def expected_close(self, received_at: float) -> str | None:
-        """An ISO date; a duration counts from the day, in UTC, on which the submission came in."""
+        """Return an ISO date; a duration counts from the day of the submission, in UTC."""
         text = self.render_line("expected_close", self.settings.expected_close or "")
         day = (parse_date(text) or _date_after(text, received_at)) if text else None
         if text and not day:
@@ -170,8 +174,9 @@ _DATE = re.compile(
 
 
 def parse_date(text: str) -> str | None:
-    """The ISO form of a date that can be read one way only: year first, or day.month.year with
-    points; else None.
+    """Return the ISO form of a date that can be read in one way only, else None.
+
+    That is year first, or day.month.year with points.
     """
     match = _DATE.fullmatch(text.strip())
     if not match:
@@ -195,22 +200,20 @@ def _date_after(duration: str, received_at: float) -> str | None:
 
 
 def _quotable(text: str) -> str:
-    """For standing in “ ”: with no end of a quotation in it, so that whoever keeps the sentence can
-    take the text out again.
+    """Shorten a text and take the closing quotes out of it.
+
+    So whoever keeps the sentence can take the quoted text out again.
     """
     return shorten(text, MAX_QUOTED_CHARS).replace("”", '"')
 
 
+# What the sender wrote, as the sentences of `LeadPlan.left_out` quote it; what follows `field` is a
+# name of the account.
 _QUOTATION = re.compile(r"(?<!field )“[^”]*”")
-"""What the sender wrote, as the sentences of `Plan.left_out` quote it; what stands behind `field`
-is a name of the account.
-"""
 
 
 class CustomFieldText(NamedTuple):
-    """A custom field by name or key, whose it is (the person's or the lead's), and the text for
-    it.
-    """
+    """A custom field by name or key, of the person or of the lead, and the text for it."""
 
     field: str
     is_person: bool
@@ -218,8 +221,9 @@ class CustomFieldText(NamedTuple):
 
 
 class PersonPlan(Struct, frozen=True, kw_only=True):
-    """The person to find or create. `name` is never empty: a full name, else the e-mail, the phone
-    or the company.
+    """The person to find or create.
+
+    `name` is never empty: a full name, else the e-mail, the phone or the company.
     """
 
     name: str
@@ -230,15 +234,15 @@ class PersonPlan(Struct, frozen=True, kw_only=True):
 
 
 class LeadPlan(Struct, frozen=True, kw_only=True):
-    """What one submission becomes. Labels, channel, owner and custom fields are names that the
-    catalogue resolves.
+    """What one submission becomes.
 
-    `person` is None for a lead that names nothing but a company; then `organization` is set. An
-    open lead counts as existing if it was added at `existing_since` (Unix seconds) or later.
-    `note_html` belongs to a new lead and may be None; `note_existing_html` to an open lead that is
-    labelled, and is there whenever notes are wanted. `left_out` are plain sentences about values
-    that could not be written; `value_is_own` says that `value` is the lead's own one and not an
-    answer. `custom` holds the lead's fields and the person's. `matched_rule` counts from 0.
+    Labels, channel, owner and custom fields are names that the metadata cache resolves. `person` is
+    None for a lead that names nothing but a company; then `organization` is set. An open lead
+    counts as existing if it was added at `existing_since` (Unix seconds) or later. `note_html`
+    belongs to a new lead and may be None; `note_existing_html` belongs to an open lead that is
+    labelled, and is set whenever notes are wanted. `left_out` are plain sentences about values that
+    could not be written; `value_is_own` says that `value` is the lead's own and not an answer.
+    `custom` holds the lead's fields and the person's. `matched_rule` counts from 0.
     """
 
     source: str
@@ -272,8 +276,7 @@ def build_plan(
 ) -> LeadPlan:
     """Decide everything that can be decided without asking Pipedrive. Times in Unix seconds.
 
-    Raises Unmappable, naming the setting, when there is nobody to write to or when a template is
-    wrong.
+    Raises Unmappable, naming the setting, if there is nobody to write to or a template is wrong.
     """
     context = build_context(lead, mapping.source, submission_id, received_at)
     settings, matched_rule = apply_rules(mapping, context)
@@ -322,8 +325,9 @@ def build_plan(
 
 
 def leave_out(plan: LeadPlan, lead: Lead, sentences: Sequence[str]) -> LeadPlan:
-    """The plan when more turns out not to fit, such as a custom field's text that is no number:
-    said in the notes as well.
+    """Return the plan when more turns out not to fit, such as text for a numeric custom field.
+
+    The notes say so as well.
     """
     left_out = (*plan.left_out, *sentences)
     return (
@@ -334,8 +338,9 @@ def leave_out(plan: LeadPlan, lead: Lead, sentences: Sequence[str]) -> LeadPlan:
 
 
 def _plan_person(lead: Lead, source: str, *, has_organization: bool) -> PersonPlan | None:
-    """None where an organisation is all there is; a company that may not become an organisation
-    lends the person its name.
+    """Return the person; None if an organisation is all there is.
+
+    A company that may not become an organisation lends the person its name.
     """
     reach = lead.full_name or lead.email or lead.phone
     if not reach and has_organization:
@@ -358,7 +363,7 @@ def _plan_person(lead: Lead, source: str, *, has_organization: bool) -> PersonPl
 
 
 def _custom_texts(renderer: SettingsRenderer) -> Iterable[CustomFieldText]:
-    """The custom fields that have something to say."""
+    """Yield the custom fields that have a text."""
     for name, template in renderer.settings.custom.items():
         if text := renderer.render(f"custom.{name}", template):
             yield CustomFieldText(
@@ -386,7 +391,7 @@ def _with_notes(plan: LeadPlan, lead: Lead, left_out: Sequence[str]) -> LeadPlan
 
 
 def _unique_names(names: Iterable[str]) -> Iterable[str]:
-    """Each name once, in order, whatever its case: the first spelling stays."""
+    """Return each name once, in order, ignoring case: the first spelling stays."""
     spellings: dict[str, str] = {}
     for name in names:
         if name.strip():
@@ -395,5 +400,5 @@ def _unique_names(names: Iterable[str]) -> Iterable[str]:
 
 
 def without_quotations(sentence: str) -> str:
-    """One of `Plan.left_out` without what the sender wrote."""
+    """Return one of `LeadPlan.left_out` without what the sender wrote."""
     return _QUOTATION.sub("given", sentence)

@@ -1,4 +1,4 @@
-"""Attribution rules: the first that matches is laid over the source's settings."""
+"""Attribution rules: the first that matches is applied on top of the source's settings."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from worker.lead.templates import TemplateContext, TemplateError, check_name
 
 
 def apply_rules(mapping: LeadMapping, context: TemplateContext) -> tuple[LeadSettings, int | None]:
-    """The settings that hold for this lead, and the place (from 0) of the rule that matched.
+    """Return the settings for this lead, and the index of the rule that matched.
 
     A rule's labels and custom fields are added to the source's; its other keys replace the
-    source's. Raises Unmappable for a rule over a field that does not exist.
+    source's. Raises Unmappable for a rule about a field that does not exist.
     """
     for index, rule in enumerate(mapping.rules):
         setting = f"sources.{mapping.source}.rules[{index}].when"
@@ -28,8 +28,9 @@ def apply_rules(mapping: LeadMapping, context: TemplateContext) -> tuple[LeadSet
 def _matches(
     context: TemplateContext, name: str, accepted: str | Sequence[str], setting: str
 ) -> bool:
-    """Whether a field has one of the values, whatever the case; empty text stands for absent, `*`
-    for any value.
+    """Return whether a field has one of the values, in any case.
+
+    An empty text stands for absent, `*` for any value.
     """
     try:
         check_name(name)

@@ -1,5 +1,4 @@
-"""How a source's leads are written to Pipedrive: the `lead` and `rules` tables of the source file,
-as the worker takes them.
+"""How a source's leads are written to Pipedrive: the tables `lead` and `rules` of the source file.
 
 Loaded and checked by `service.sources`; handed to the worker by `leadline work`.
 """
@@ -23,8 +22,9 @@ class ValueTemplates(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LeadSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[sources.X.lead]`. Strings marked (t) are templates over the canonical lead. None: left out
-    of the request.
+    """`[sources.X.lead]`. Texts marked (t) are templates over the canonical lead.
+
+    None leaves a field out of the request.
     """
 
     title: str = "{company|name|email|phone} via {form_name|source}"  # (t)
@@ -48,10 +48,10 @@ class LeadSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[[sources.X.rules]]`: first match wins. `when` maps a template name to one or several
-    accepted values.
+    """`[[sources.X.rules]]`: the first match wins.
 
-    The rule's labels are added to the source's; every other key given replaces the source's.
+    `when` maps a template name to one or several accepted values. The rule's labels are added to
+    the source's; every other key it sets replaces the source's.
     """
 
     when: dict[str, str | list[str]]
@@ -74,10 +74,10 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class LeadMapping(Struct, frozen=True):
-    """All the worker knows of a source."""
+    """How one source's leads are written: all the worker knows of a source."""
 
     source: str
     lead: LeadSettings
     rules: list[Rule] = field(default_factory=list)
+    # The line of the source in the source file, for messages.
     line: int | None = None
-    """Where the source stands in the source file, for messages."""

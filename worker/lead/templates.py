@@ -1,11 +1,13 @@
-"""Templates of the source file: `{company|name} via {form_name|source}` over one lead. Names are data, never attributes.
+"""Templates of the source file: `{company|name} via {form_name|source}`, filled from one lead.
 
-{name}              a field of the canonical lead, `name` meaning the full name; else empty text
-{company|name}      the first one that is not empty
-{name|'Unknown'}    a quoted text as the last resort (single or double quotes)
-{answers.Your team} an answer by its label: exactly, else whatever its case and punctuation
-{click_ids.foo}     a click id without a name of its own in `CLICK_IDS`
-{{ and }}           braces as text
+Names are data, never attributes.
+
+    {name}              a field of the canonical lead, `name` meaning the full name; else empty text
+    {company|name}      the first one that is not empty
+    {name|'Unknown'}    a quoted text as the last resort (single or double quotes)
+    {answers.Your team} an answer by its label: exactly, else ignoring case and punctuation
+    {click_ids.foo}     a click id without a name of its own in `CLICK_IDS`
+    {{ and }}           braces as text
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ PLAIN_NAMES = (
     "page_url", "referrer", "form_id", "form_name", "event_id", "is_test", "occurred_at",
 )  # fmt: skip
 SUBMISSION_NAMES = ("source", "submission_id", "received_date")
+# Every name a template may use, besides `answers.…` and `click_ids.…`.
 TEMPLATE_NAMES = frozenset(
     (
         *PLAIN_NAMES,
@@ -43,14 +46,14 @@ TEMPLATE_NAMES = frozenset(
         *SUBMISSION_NAMES,
     )
 )
-"""Every name a template may use, besides `answers.…` and `click_ids.…`."""
+# Prefixes that any name may follow.
 OPEN_PREFIXES = ("answers.", "click_ids.")
-"""Prefixes after which any name may stand."""
 
 
 class TemplateError(ValueError):
-    """The template cannot be used. `position` counts characters from 1; `name` is the unknown
-    field, if that is the fault.
+    """The template cannot be used.
+
+    `position` counts characters from 1; `name` is the unknown field, if that is the fault.
     """
 
     def __init__(
@@ -62,14 +65,14 @@ class TemplateError(ValueError):
 
 
 class TemplateContext(Struct, frozen=True):
-    """What templates and rules may see of one submission, as text; what is absent is empty text."""
+    """What templates and rules may see of one submission, as text; empty if absent."""
 
     texts: dict[str, str]
     answers: dict[str, str]
     click_ids: dict[str, str]
 
     def get(self, name: str) -> str:
-        """The text of a name that passed `check_name`."""
+        """Return the text of a name that passed `check_name`."""
         if name.startswith("answers."):
             return _find_by_label(self.answers, name.removeprefix("answers."))
         if name.startswith("click_ids."):
@@ -83,8 +86,8 @@ class FieldReference(Struct, frozen=True):
     name: str
 
 
+# The alternatives between two braces: fields, and quoted texts.
 Choice = tuple[FieldReference | str, ...]
-"""The alternatives between two braces: fields, and quoted texts."""
 
 
 class Template(Struct, frozen=True):
@@ -95,7 +98,7 @@ class Template(Struct, frozen=True):
     names: frozenset[str]
 
     def render(self, context: TemplateContext) -> str:
-        """The text with its fields filled in, trimmed; empty when nothing is left to say."""
+        """Return the text with its fields filled in, trimmed; empty if nothing is left."""
         return "".join(
             part if isinstance(part, str) else _first_text(part, context) for part in self.parts
         ).strip()
@@ -104,8 +107,9 @@ class Template(Struct, frozen=True):
 def build_context(
     lead: Lead, source: str, submission_id: str, received_at: float
 ) -> TemplateContext:
-    """Lay out a lead for templates. `received_at` is in Unix seconds; `received_date` is its day in
-    UTC.
+    """Lay out a lead for templates.
+
+    `received_at` is in Unix seconds; `received_date` is its day in UTC.
     """
     texts = {name: as_text(getattr(lead, name)) for name in PLAIN_NAMES if name != "name"}
     texts |= {f"utm_{part}": as_text(getattr(lead.utm, part)) for part in UTM_PARTS}
@@ -120,8 +124,9 @@ def build_context(
 
 
 def as_text(value: object) -> str:
-    """A value as people read it: yes and no, lists joined by commas, whole numbers without a point,
-    nothing as empty text.
+    """Return a value as people read it, and nothing as empty text.
+
+    Booleans become yes and no, lists are joined by commas, whole numbers have no point.
     """
     if value is None:
         return ""
@@ -135,8 +140,9 @@ def as_text(value: object) -> str:
 
 
 def check_name(name: str, *, position: int | None = None) -> None:
-    """Pass over a name that templates and rules may use; raise TemplateError, with the nearest
-    known one, for any other.
+    """Accept a name that templates and rules may use; raise `TemplateError` for any other.
+
+    The error suggests the nearest name there is.
     """
     if name in TEMPLATE_NAMES or any(
         name.startswith(prefix) and name[len(prefix) :].strip() for prefix in OPEN_PREFIXES
@@ -147,8 +153,9 @@ def check_name(name: str, *, position: int | None = None) -> None:
 
 @lru_cache(maxsize=2048)
 def compile_template(text: str) -> Template:
-    """Check a template once, for any number of leads. Raises TemplateError, saying where and what
-    instead.
+    """Check a template once, for any number of leads.
+
+    Raises `TemplateError`, saying where the fault is and what to write instead.
     """
     parts = tuple(_parse_parts(text))
     names = frozenset(
@@ -187,7 +194,7 @@ def _parse_parts(text: str) -> Iterator[str | Choice]:
 
 
 def _parse_choice(text: str, start: int) -> tuple[Choice, int]:
-    """The alternatives from just after an opening brace, and where the text goes on."""
+    """Return the alternatives from just after an opening brace, and where the text continues."""
     items: list[FieldReference | str] = []
     at = start
     while match := _ALTERNATIVE.match(text, at):
@@ -218,7 +225,7 @@ def _first_text(choice: Choice, context: TemplateContext) -> str:
 
 
 def _find_by_label(values: dict[str, str], label: str) -> str:
-    """Exactly that label, else the first that differs in case, punctuation and spacing alone."""
+    """Return the text of that label, else of the first that is equal but for case and marks."""
     if values.get(label):
         return values[label]
     normalized = _normalize_label(label)

@@ -1,13 +1,14 @@
-"""Text cut to the lengths Pipedrive takes, counted as its server counts: in UTF-16 units, where an
-emoji is two.
+"""Cuts text to the lengths that Pipedrive takes, counted in UTF-16 units as its server does.
+
+An emoji is two units.
 """
 
 from __future__ import annotations
 
 import unicodedata
 
+# Of a title, a name and any `varchar` field.
 MAX_FIELD_UNITS = 255
-"""Of a title, a name and any `varchar` field."""
 
 
 def count_units(text: str) -> int:
@@ -15,8 +16,9 @@ def count_units(text: str) -> int:
 
 
 def truncate_end(text: str, max_units: int) -> str:
-    """The longest beginning of at most `most` units that does not end inside a character as people
-    see it.
+    """Return the longest beginning of at most `max_units` that does not cut a character in two.
+
+    That is a character as people see it.
     """
     result = text[:max_units]
     while count_units(result) > max_units:
@@ -29,9 +31,7 @@ def truncate_end(text: str, max_units: int) -> str:
 
 
 def truncate_start(text: str, max_units: int) -> str:
-    """The longest ending of at most `most` units that does not begin inside a character as people
-    see it.
-    """
+    """Return the longest ending of at most `max_units` that does not cut a character in two."""
     result = text[-max_units:] if max_units > 0 else ""
     while count_units(result) > max_units:
         result = result[max(1, (count_units(result) - max_units) // 2) :]
@@ -41,7 +41,7 @@ def truncate_start(text: str, max_units: int) -> str:
 
 
 def shorten(text: str, max_units: int = MAX_FIELD_UNITS) -> str:
-    """The text, or as many of its words as fit, and an ellipsis; a single long word is cut."""
+    """Return the text, or as many of its words as fit and an ellipsis; a long word is cut."""
     if count_units(text) <= max_units:
         return text
     result = truncate_end(text, max_units - 1)
@@ -52,9 +52,7 @@ def shorten(text: str, max_units: int = MAX_FIELD_UNITS) -> str:
 
 
 def shorten_around(text: str, core: str, max_units: int = MAX_FIELD_UNITS) -> str:
-    """The text with `core` whole: what stands before it is cut first at its beginning, what follows
-    at its end.
-    """
+    """Return the text with `core` whole, cut at its beginning first and then at its end."""
     if count_units(text) <= max_units:
         return text
     before, _, after = text.partition(core)
@@ -67,8 +65,9 @@ _JOINER = "\u200d"
 
 
 def _joins_previous(character: str) -> bool:
-    """Whether a character belongs to the one before it: accents, variation selectors, skin tones,
-    joiners.
+    """Return whether a character belongs to the one before it.
+
+    Accents, variation selectors, skin tones and joiners do.
     """
     joined = character in "\ufe0e\ufe0f\u200d" or "\U0001f3fb" <= character <= "\U0001f3ff"
     return joined or unicodedata.combining(character) > 0
