@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.flow.conftest import Account, Road
+from tests.flow.conftest import Account, Pipeline
 from tests.polling import eventually
 from worker.contract import Result, State, Utm
 from worker.delivery.duplicates import DuplicateChecks, count_duplicates
@@ -12,11 +12,11 @@ from worker.settings import Settings
 from worker.store import keys
 
 
-def test_a_lead_arrives_with_its_attribution(road: Road, account: Account) -> None:
+def test_a_lead_arrives_with_its_attribution(pipeline: Pipeline, account: Account) -> None:
     """A delivered submission is one lead of one person, with label, channel by its option id,
     channel_id and origin_id.
     """
-    record = road.sent(utm=Utm(campaign="spring"), click_ids={"gclid": "x"})
+    record = pipeline.accept_and_deliver(utm=Utm(campaign="spring"), click_ids={"gclid": "x"})
     [lead], [person] = account.leads, account.persons
     labels = {label["id"]: label["name"] for label in account.state()["labels"]}
     assert (record.state, record.result, record.lead_id) == (
@@ -34,34 +34,34 @@ def test_a_lead_arrives_with_its_attribution(road: Road, account: Account) -> No
     assert lead["title"] == "Ada Lovelace via contact"
 
 
-def test_what_a_new_person_costs(road: Road, account: Account) -> None:
+def test_what_a_new_person_costs(pipeline: Pipeline, account: Account) -> None:
     """With the names known: a new person 35 tokens, a known one 10, a label on the lead we know
     12.
     """
-    delivery = road.delivery()
-    road.deliver(road.accept(email="warm@example.com"), delivery)
+    delivery = pipeline.delivery()
+    pipeline.deliver(pipeline.accept(email="warm@example.com"), delivery)
     spent = account.tokens()
-    road.deliver(road.accept(), delivery)
+    pipeline.deliver(pipeline.accept(), delivery)
     assert account.tokens() - spent == 35
     spent = account.tokens()
-    road.settings(labels=["Website", "Hot"])
-    labelled = road.deliver(road.accept(), road.delivery())
+    pipeline.settings(labels=["Website", "Hot"])
+    labelled = pipeline.deliver(pipeline.accept(), pipeline.delivery())
     assert labelled.result is Result.LABELLED
     assert account.tokens() - spent == 12
     spent = account.tokens()
-    road.settings(existing="new")
-    assert road.sent().result is Result.CREATED
+    pipeline.settings(existing="new")
+    assert pipeline.accept_and_deliver().result is Result.CREATED
     assert account.tokens() - spent == 10
 
 
-def test_an_open_lead_is_labelled_not_doubled(road: Road, account: Account) -> None:
+def test_an_open_lead_is_labelled_not_doubled(pipeline: Pipeline, account: Account) -> None:
     """A second enquiry within the window extends the labels of the open lead and adds its message
     as a note.
     """
-    road.settings(note=True)
-    first = road.sent(message="first")
-    road.settings(labels=["Hot"])
-    second = road.sent(message="second")
+    pipeline.settings(note=True)
+    first = pipeline.accept_and_deliver(message="first")
+    pipeline.settings(labels=["Hot"])
+    second = pipeline.accept_and_deliver(message="second")
     [lead] = account.leads
     labels = {label["id"]: label["name"] for label in account.state()["labels"]}
     assert {labels[label] for label in lead["label_ids"]} == {"Website", "Hot"}
@@ -74,7 +74,9 @@ def test_an_open_lead_is_labelled_not_doubled(road: Road, account: Account) -> N
     assert sorted("first" in note["content"] for note in account.notes) == [False, True]
 
 
-def test_an_open_lead_of_a_person_we_did_not_make_is_found(road: Road, account: Account) -> None:
+def test_an_open_lead_of_a_person_we_did_not_make_is_found(
+    pipeline: Pipeline, account: Account
+) -> None:
     """A person that exists in Pipedrive is found by e-mail, and its newest open lead is
     labelled.
     """
@@ -89,7 +91,7 @@ def test_an_open_lead_of_a_person_we_did_not_make_is_found(road: Road, account: 
         "/v1/leads", json={"title": "old", "person_id": person["id"]}, headers=headers
     ).json()["data"]
     until_indexed(account, "ada@example.com")
-    record = road.sent()
+    record = pipeline.accept_and_deliver()
     assert (record.result, record.lead_id, record.person_id) == (
         Result.LABELLED,
         lead["id"],
@@ -111,65 +113,67 @@ def until_indexed(account: Account, email: str) -> None:
     assert eventually(found)
 
 
-def test_an_old_lead_is_left_alone(road: Road, account: Account) -> None:
+def test_an_old_lead_is_left_alone(pipeline: Pipeline, account: Account) -> None:
     """An enquiry after the window makes a lead of its own, for the same person."""
-    road.settings(existing_window="1h")
-    road.sent()
-    road.ahead(7200)
-    record = road.sent()
+    pipeline.settings(existing_window="1h")
+    pipeline.accept_and_deliver()
+    pipeline.advance(7200)
+    record = pipeline.accept_and_deliver()
     assert record.result is Result.CREATED
     assert (len(account.leads), len(account.persons)) == (2, 1)
 
 
-def test_an_archived_lead_is_not_labelled(road: Road, account: Account) -> None:
+def test_an_archived_lead_is_not_labelled(pipeline: Pipeline, account: Account) -> None:
     """When the lead we know was archived, the next enquiry is a new lead."""
-    first = road.sent()
+    first = pipeline.accept_and_deliver()
     account.http.patch(
         f"/v1/leads/{first.lead_id}",
         json={"is_archived": True},
         headers={"x-api-token": "sandbox-token"},
     )
-    second = road.sent()
+    second = pipeline.accept_and_deliver()
     assert second.result is Result.CREATED
     assert second.lead_id != first.lead_id
 
 
 def test_the_same_person_is_known_before_the_search_index_knows(
-    road: Road, account: Account
+    pipeline: Pipeline, account: Account
 ) -> None:
     """Two submissions right after each other make one person, although the index lags."""
-    road.settings(existing="new")
-    road.sent()
-    road.sent()
+    pipeline.settings(existing="new")
+    pipeline.accept_and_deliver()
+    pipeline.accept_and_deliver()
     assert len(account.persons) == 1
     assert len(account.leads) == 2
 
 
-def test_a_company_becomes_one_organisation(road: Road, account: Account) -> None:
+def test_a_company_becomes_one_organisation(pipeline: Pipeline, account: Account) -> None:
     """Two people of one company share its organisation, and the new persons belong to it."""
-    road.sent(company="Acme Ltd")
-    road.sent(email="bob@example.com", company="ACME  ltd")
+    pipeline.accept_and_deliver(company="Acme Ltd")
+    pipeline.accept_and_deliver(email="bob@example.com", company="ACME  ltd")
     state = account.state()
     [organisation] = state["organizations"]
     assert {person["org_id"] for person in state["persons"]} == {organisation["id"]}
     assert {lead["organization_id"] for lead in state["leads"]} == {organisation["id"]}
 
 
-def test_one_note_says_what_has_no_field(road: Road, account: Account) -> None:
+def test_one_note_says_what_has_no_field(pipeline: Pipeline, account: Account) -> None:
     """The note holds message and answers, escaped."""
-    road.settings(note=True)
-    road.sent(message="<script>alert(1)</script>\nline two", answers={"Colour": "blue & red"})
+    pipeline.settings(note=True)
+    pipeline.accept_and_deliver(
+        message="<script>alert(1)</script>\nline two", answers={"Colour": "blue & red"}
+    )
     [note] = account.notes
     assert "&lt;script&gt;" in note["content"]
     assert "<script" not in note["content"]
     assert "blue &amp; red" in note["content"]
 
 
-def test_custom_fields_are_written_in_their_type(road: Road, account: Account) -> None:
+def test_custom_fields_are_written_in_their_type(pipeline: Pipeline, account: Account) -> None:
     """Texts go into the account's fields by name, on lead and person; what does not fit is said in
     the note.
     """
-    road.settings(
+    pipeline.settings(
         note=True,
         custom={
             "Budget": "{answers.budget}",
@@ -177,7 +181,7 @@ def test_custom_fields_are_written_in_their_type(road: Road, account: Account) -
             "person.Newsletter": "{consent}",
         },
     )
-    road.sent(answers={"budget": "5000", "size": "a dozen"}, consent=True)
+    pipeline.accept_and_deliver(answers={"budget": "5000", "size": "a dozen"}, consent=True)
     [lead], [person], [note] = account.leads, account.persons, account.notes
     assert "5000" in lead.values()
     assert "yes" in (person.get("custom_fields") or {}).values()
@@ -194,14 +198,14 @@ def test_custom_fields_are_written_in_their_type(road: Road, account: Account) -
     ],
 )
 def test_an_unknown_name_is_a_dead_letter_that_says_what_to_mend(
-    change: dict[str, Any], kind: str, setting: str, road: Road, account: Account
+    change: dict[str, Any], kind: str, setting: str, pipeline: Pipeline, account: Account
 ) -> None:
     """A name the account does not have ends the delivery before anything is created; mended and
     replayed it arrives once.
     """
-    good = road.lead_settings
-    road.settings(**change)
-    record = road.sent()
+    good = pipeline.lead_settings
+    pipeline.settings(**change)
+    record = pipeline.accept_and_deliver()
     assert record.state is State.DEAD
     assert record.cause is not None
     assert (record.cause.code, record.cause.field, record.cause.setting) == (
@@ -210,37 +214,37 @@ def test_an_unknown_name_is_a_dead_letter_that_says_what_to_mend(
         setting,
     )
     assert account.persons == []
-    road.lead_settings = good
-    road.sweeper.replay(record.id, "kim", "mended", None)
-    assert road.deliver(record.id).state is State.DELIVERED
+    pipeline.lead_settings = good
+    pipeline.sweeper.replay(record.id, "kim", "mended", None)
+    assert pipeline.deliver(record.id).state is State.DELIVERED
     assert (len(account.persons), len(account.leads)) == (1, 1)
 
 
 @pytest.mark.parametrize("seconds", [0, 5])
 def test_a_label_added_after_the_death_is_seen_by_the_replay(
-    road: Road, account: Account, seconds: float
+    pipeline: Pipeline, account: Account, seconds: float
 ) -> None:
     """A replay reads the names afresh, so that a label just added in Pipedrive is known, however
     quickly somebody was.
     """
-    road.settings(labels=["Webinar"])
-    record = road.sent()
+    pipeline.settings(labels=["Webinar"])
+    record = pipeline.accept_and_deliver()
     assert record.state is State.DEAD
     account.http.post(
         "/v1/leadLabels",
         json={"name": "Webinar", "color": "blue"},
         headers={"x-api-token": "sandbox-token"},
     )
-    road.ahead(seconds)
-    road.sweeper.replay(record.id, "kim", "mended", None)
-    assert road.deliver(record.id).state is State.DELIVERED
+    pipeline.advance(seconds)
+    pipeline.sweeper.replay(record.id, "kim", "mended", None)
+    assert pipeline.deliver(record.id).state is State.DELIVERED
 
 
-def test_missing_labels_are_made_where_the_source_says_so(road: Road, account: Account) -> None:
+def test_missing_labels_are_made_where_the_source_says_so(pipeline: Pipeline, account: Account) -> None:
     """With create_labels a missing label is created once."""
-    road.settings(labels=["Fresh"], create_labels=True, label_color="green", existing="new")
-    road.sent()
-    road.sent()
+    pipeline.settings(labels=["Fresh"], create_labels=True, label_color="green", existing="new")
+    pipeline.accept_and_deliver()
+    pipeline.accept_and_deliver()
     made = [label for label in account.state()["labels"] if label["name"] == "Fresh"]
     assert [label["color"] for label in made] == ["green"]
 
@@ -250,17 +254,17 @@ def test_missing_labels_are_made_where_the_source_says_so(road: Road, account: A
 )
 @pytest.mark.parametrize("kind", ["commit-then-drop", "drop-before"])
 def test_a_create_whose_answer_is_lost_is_not_repeated_blindly(
-    operation: str, kind: str, road: Road, account: Account
+    operation: str, kind: str, pipeline: Pipeline, account: Account
 ) -> None:
     """After a lost answer the create settles, is looked for, and adopted or made: once each,
     whatever happened.
     """
-    road.settings(note=True)
+    pipeline.settings(note=True)
     account.fault({"operation": operation, "count": 1}, {"kind": kind})
-    record = road.sent(company="Acme", message="hello")
+    record = pipeline.accept_and_deliver(company="Acme", message="hello")
     assert (record.state, record.reason) == (State.WAITING, "settle")
-    assert road.again(record.id, 30).state is State.WAITING
-    done = road.again(record.id, 100)
+    assert pipeline.deliver_later(record.id, 30).state is State.WAITING
+    done = pipeline.deliver_later(record.id, 100)
     assert done.state is State.DELIVERED
     state = account.state()
     assert [len(state[kind]) for kind in ("persons", "organizations", "leads", "notes")] == [
@@ -275,48 +279,48 @@ def test_a_create_whose_answer_is_lost_is_not_repeated_blindly(
     ("operation", "kind"), [("leads.add", "leads"), ("persons.add", "persons")]
 )
 def test_a_commit_after_the_look_is_reported(
-    operation: str, kind: str, road: Road, account: Account
+    operation: str, kind: str, pipeline: Pipeline, account: Account
 ) -> None:
     """What Pipedrive commits only after we looked for it and made it again is found, by count and
     by submission.
     """
     account.fault({"operation": operation, "count": 1}, {"kind": "late-commit", "seconds": 2})
-    record = road.sent()
-    done = road.again(record.id, 200)
+    record = pipeline.accept_and_deliver()
+    done = pipeline.deliver_later(record.id, 200)
     assert done.state is State.DELIVERED
     assert eventually(lambda: len(account.state()[kind]) == 2)
-    found = DuplicateChecks(road.redis, road.ledger, road.workshop()[1].new_client())
+    found = DuplicateChecks(pipeline.redis, pipeline.ledger, pipeline.workshop()[1].new_client())
     found.tick()
-    assert count_duplicates(road.redis) == 0
-    road.ahead(800)
+    assert count_duplicates(pipeline.redis) == 0
+    pipeline.advance(800)
     found.tick()
-    assert count_duplicates(road.redis) == 1
-    assert road.redis.hkeys(keys.DUPLICATES) == [record.id.encode()]
-    assert road.redis.zcard(keys.DUPLICATE_CHECKS) == 0
+    assert count_duplicates(pipeline.redis) == 1
+    assert pipeline.redis.hkeys(keys.DUPLICATES) == [record.id.encode()]
+    assert pipeline.redis.zcard(keys.DUPLICATE_CHECKS) == 0
 
 
-def test_what_was_made_again_and_is_alone_is_not_reported(road: Road, account: Account) -> None:
+def test_what_was_made_again_and_is_alone_is_not_reported(pipeline: Pipeline, account: Account) -> None:
     """A suspect that exists once is cleared after its last look."""
     account.fault({"operation": "leads.add", "count": 1}, {"kind": "drop-before"})
-    road.again(road.sent().id, 200)
-    assert road.redis.zcard(keys.DUPLICATE_CHECKS) == 2
-    road.ahead(800)
-    DuplicateChecks(road.redis, road.ledger, road.workshop()[1].new_client()).tick()
-    assert (road.redis.zcard(keys.DUPLICATE_CHECKS), count_duplicates(road.redis)) == (0, 0)
+    pipeline.deliver_later(pipeline.accept_and_deliver().id, 200)
+    assert pipeline.redis.zcard(keys.DUPLICATE_CHECKS) == 2
+    pipeline.advance(800)
+    DuplicateChecks(pipeline.redis, pipeline.ledger, pipeline.workshop()[1].new_client()).tick()
+    assert (pipeline.redis.zcard(keys.DUPLICATE_CHECKS), count_duplicates(pipeline.redis)) == (0, 0)
 
 
-def test_a_converted_lead_is_found_among_the_deals(road: Road, account: Account) -> None:
+def test_a_converted_lead_is_found_among_the_deals(pipeline: Pipeline, account: Account) -> None:
     """A lead whose answer was lost and that somebody converted meanwhile is adopted, not made
     again.
     """
     account.fault({"operation": "leads.add", "count": 1}, {"kind": "commit-then-drop"})
-    record = road.sent()
+    record = pipeline.accept_and_deliver()
     [lead] = account.leads
     headers = {"x-api-token": "sandbox-token"}
     account.http.post(
         f"/api/v2/leads/{lead['id']}/convert/deal", json={}, headers=headers
     ).raise_for_status()
-    done = road.again(record.id, 200)
+    done = pipeline.deliver_later(record.id, 200)
     assert (done.state, done.lead_id) == (State.DELIVERED, lead["id"])
     assert account.leads == []
 
@@ -344,100 +348,100 @@ def test_a_converted_lead_is_found_among_the_deals(road: Road, account: Account)
     ],
 )
 def test_each_answer_has_its_fate(
-    effect: dict[str, Any], state: State, reason: str | None, road: Road, account: Account
+    effect: dict[str, Any], state: State, reason: str | None, pipeline: Pipeline, account: Account
 ) -> None:
     """Answers of the search decide what becomes of the delivery, and after the fault it arrives."""
-    road.sent(email="warm@example.com")
+    pipeline.accept_and_deliver(email="warm@example.com")
     account.fault({"operation": "persons.search"}, effect)
-    record = road.sent()
+    record = pipeline.accept_and_deliver()
     assert (record.state, record.reason) == (state, reason)
     account.heal()
     if state is State.DEAD:
-        road.sweeper.replay(record.id, "kim", "", None)
-    assert road.again(record.id, 3700).state is State.DELIVERED
+        pipeline.sweeper.replay(record.id, "kim", "", None)
+    assert pipeline.deliver_later(record.id, 3700).state is State.DELIVERED
     assert len(account.persons) == 2
 
 
 def test_an_outage_is_waited_out_by_all_and_heals_within_a_minute(
-    road: Road, account: Account
+    pipeline: Pipeline, account: Account
 ) -> None:
     """When nobody gets through, everybody waits without using attempts up, one tries now and then,
     and all go on after.
     """
-    road.sent(email="warm@example.com")
+    pipeline.accept_and_deliver(email="warm@example.com")
     account.fault({}, {"kind": "answer", "status": 503})
-    waiting = [road.sent(email=f"p{number}@example.com").id for number in range(3)]
+    waiting = [pipeline.accept_and_deliver(email=f"p{number}@example.com").id for number in range(3)]
     for _ in range(20):
-        everybody(road, waiting, 3600)
-    assert {road.record(one).reason for one in waiting} == {"outage"}
-    assert {road.record(one).state for one in waiting} == {State.WAITING}
-    assert max(road.record(one).attempts for one in waiting) <= 2
+        everybody(pipeline, waiting, 3600)
+    assert {pipeline.record(one).reason for one in waiting} == {"outage"}
+    assert {pipeline.record(one).state for one in waiting} == {State.WAITING}
+    assert max(pipeline.record(one).attempts for one in waiting) <= 2
     account.heal()
-    everybody(road, waiting, 46)
-    everybody(road, waiting, 1)
-    assert {road.record(one).state for one in waiting} == {State.DELIVERED}
+    everybody(pipeline, waiting, 46)
+    everybody(pipeline, waiting, 1)
+    assert {pipeline.record(one).state for one in waiting} == {State.DELIVERED}
 
 
-def everybody(road: Road, ids: list[str], seconds: float) -> None:
+def everybody(pipeline: Pipeline, ids: list[str], seconds: float) -> None:
     """Some time later, a worker takes whatever is dispatched."""
-    road.ahead(seconds)
-    road.sweeper.sweep()
+    pipeline.advance(seconds)
+    pipeline.sweeper.sweep()
     for one in ids:
-        road.deliver(one)
+        pipeline.deliver(one)
 
 
-def test_one_poisonous_submission_is_no_outage(road: Road, account: Account) -> None:
+def test_one_poisonous_submission_is_no_outage(pipeline: Pipeline, account: Account) -> None:
     """A submission on which Pipedrive fails each time dies alone, and stops nobody else."""
     account.fault({"operation": "persons.search"}, {"kind": "answer", "status": 500})
-    record = road.sent(email="poison@example.com")
+    record = pipeline.accept_and_deliver(email="poison@example.com")
     for _ in range(3):
-        record = road.again(record.id, 100)
+        record = pipeline.deliver_later(record.id, 100)
     assert record.state is State.DEAD
-    assert road.ledger.gate.find_pause() is None
+    assert pipeline.ledger.gate.find_pause() is None
 
 
-def test_retries_end_in_a_dead_letter(road: Road, account: Account) -> None:
+def test_retries_end_in_a_dead_letter(pipeline: Pipeline, account: Account) -> None:
     """A delivery that never succeeds dies after its last delay, with the attempts on record."""
     account.fault({"operation": "persons.search"}, {"kind": "answer", "status": 500})
-    record = road.sent()
+    record = pipeline.accept_and_deliver()
     for _ in range(2):
         assert record.state is State.WAITING
-        record = road.again(record.id, 100)
+        record = pipeline.deliver_later(record.id, 100)
     assert record.state is State.DEAD
     assert record.attempts == 3
     assert [
         attempt.status
-        for attempt in road.ledger.attempts(record.id)
+        for attempt in pipeline.ledger.attempts(record.id)
         if attempt.step == "persons.search"
     ] == [500] * 3
 
 
-def test_a_person_that_is_gone_is_resolved_afresh(road: Road, account: Account) -> None:
+def test_a_person_that_is_gone_is_resolved_afresh(pipeline: Pipeline, account: Account) -> None:
     """When the person we remember was deleted, it is forgotten and made again; the lead arrives."""
-    first = road.sent()
+    first = pipeline.accept_and_deliver()
     headers = {"x-api-token": "sandbox-token"}
     account.http.delete(f"/v1/leads/{first.lead_id}", headers=headers).raise_for_status()
     account.http.delete(f"/api/v2/persons/{first.person_id}", headers=headers).raise_for_status()
-    record = road.sent()
+    record = pipeline.accept_and_deliver()
     if record.state is State.QUEUED:
-        record = road.deliver(record.id)
+        record = pipeline.deliver(record.id)
     assert record.state is State.DELIVERED
     assert record.person_id != first.person_id
 
 
-def test_a_paused_worker_creates_nothing(road: Road, account: Account) -> None:
+def test_a_paused_worker_creates_nothing(pipeline: Pipeline, account: Account) -> None:
     """While an operator has paused delivery, Pipedrive is not called."""
-    road.ledger.gate.pause("audit", "kim")
-    record = road.sent()
+    pipeline.ledger.gate.pause("audit", "kim")
+    record = pipeline.accept_and_deliver()
     assert (record.state, record.reason) == (State.WAITING, "paused")
     assert account.calls() == []
-    road.ledger.gate.resume()
-    assert road.again(record.id, 1).state is State.DELIVERED
+    pipeline.ledger.gate.resume()
+    assert pipeline.deliver_later(record.id, 1).state is State.DELIVERED
 
 
-def test_nothing_personal_stands_in_keys_or_counters(road: Road, redis: Any) -> None:
+def test_nothing_personal_stands_in_keys_or_counters(pipeline: Pipeline, redis: Any) -> None:
     """Keys, counters and queue hold no e-mail or name."""
-    road.sent()
+    pipeline.accept_and_deliver()
     names = b"\n".join(redis.keys("*")) + b"".join(redis.hkeys("leadline:metrics"))
     assert b"ada" not in names.lower()
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 from msgspec import structs
 
-from tests.flow.conftest import Account, Road
+from tests.flow.conftest import Account, Pipeline
 from worker.contract import Result, State
 from worker.delivery import Delivery
 from worker.encryption import Cipher
@@ -37,168 +37,174 @@ def once(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, times: int = 1
     monkeypatch.setattr(owner, name, away)
 
 
-def test_an_adopted_lead_is_labelled_by_the_next_submission(road: Road, account: Account) -> None:
+def test_an_adopted_lead_is_labelled_by_the_next_submission(
+    pipeline: Pipeline, account: Account
+) -> None:
     """A lead whose answer was lost is known afterwards like any other: the person's next submission
     makes no second one.
     """
     account.fault({"operation": "leads.add", "count": 1}, {"kind": "commit-then-drop"})
-    record = road.sent()
-    assert road.again(record.id, 100).state is State.DELIVERED
-    assert road.sent().result is Result.LABELLED
+    record = pipeline.accept_and_deliver()
+    assert pipeline.deliver_later(record.id, 100).state is State.DELIVERED
+    assert pipeline.accept_and_deliver().result is Result.LABELLED
     assert len(account.leads) == 1
 
 
 def test_a_lead_made_by_a_worker_that_died_is_labelled_by_the_next(
-    road: Road, account: Account, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker that dies between the record of a lead and the memory of its person leaves no gap
     for a second lead.
     """
     once(monkeypatch, ContactCache, "remember_lead")
-    record = road.sent()
-    assert road.again(record.id, 6).state is State.DELIVERED
-    assert road.sent().result is Result.LABELLED
+    record = pipeline.accept_and_deliver()
+    assert pipeline.deliver_later(record.id, 6).state is State.DELIVERED
+    assert pipeline.accept_and_deliver().result is Result.LABELLED
     assert len(account.leads) == 1
 
 
-def test_a_lead_converted_before_its_note_is_not_made_again(road: Road, account: Account) -> None:
+def test_a_lead_converted_before_its_note_is_not_made_again(
+    pipeline: Pipeline, account: Account
+) -> None:
     """When the lead of this submission became a deal, its note has no place any more; a second lead
     would be wrong.
     """
-    road.settings(note=True)
+    pipeline.settings(note=True)
     account.fault({"operation": "leads.add", "count": 1}, {"kind": "commit-then-drop"})
-    record = road.sent(message="hello")
+    record = pipeline.accept_and_deliver(message="hello")
     [lead] = account.leads
     account.http.post(
         f"/api/v2/leads/{lead['id']}/convert/deal", json={}, headers=TOKEN
     ).raise_for_status()
-    done = road.again(record.id, 200)
+    done = pipeline.deliver_later(record.id, 200)
     assert (done.state, done.lead_id, account.leads) == (State.DELIVERED, lead["id"], [])
-    assert road.ledger.attempts(record.id)[-1].step == "note"
+    assert pipeline.ledger.attempts(record.id)[-1].step == "note"
 
 
-def test_a_create_settles_by_the_ledgers_clock(road: Road, account: Account) -> None:
+def test_a_create_settles_by_the_ledgers_clock(pipeline: Pipeline, account: Account) -> None:
     """A worker whose clock is an hour ahead gives a dead worker's create the same time to
     settle.
     """
-    mine = road.accept()
-    road.ledger.claim(mine, "dead", 30)
-    road.ledger.announce(mine, "dead", 30, "person")
-    road.ahead(31)
-    road.sweeper.sweep()
-    workshop, clients = road.workshop()
-    Delivery(replace(workshop, clock=lambda: road.clock() + 3600), clients.new_client)(mine)
-    record = road.record(mine)
+    mine = pipeline.accept()
+    pipeline.ledger.claim(mine, "dead", 30)
+    pipeline.ledger.announce(mine, "dead", 30, "person")
+    pipeline.advance(31)
+    pipeline.sweeper.sweep()
+    workshop, clients = pipeline.workshop()
+    Delivery(replace(workshop, clock=lambda: pipeline.clock() + 3600), clients.new_client)(mine)
+    record = pipeline.record(mine)
     assert (record.state, record.reason, account.persons) == (State.WAITING, "settle", [])
     assert record.next_at is not None
-    assert 0 < record.next_at - road.clock() < 90
+    assert 0 < record.next_at - pipeline.clock() < 90
 
 
 def test_a_clock_that_is_set_ahead_makes_no_create_look_settled(
-    road: Road, account: Account
+    pipeline: Pipeline, account: Account
 ) -> None:
     """However far Redis's clock jumps while a create is on its way, the create has its time before
     it is looked for.
     """
     account.fault({"operation": "leads.add", "count": 1}, {"kind": "drop-before"})
-    record = road.sent()
-    road.skew += 3600
-    road.sweeper.sweep()
-    waiting = road.deliver(record.id)
+    record = pipeline.accept_and_deliver()
+    pipeline.skew += 3600
+    pipeline.sweeper.sweep()
+    waiting = pipeline.deliver(record.id)
     assert (waiting.state, waiting.reason, account.calls("leads.add")) == (
         State.WAITING,
         "settle",
         ["leads.add"],
     )
     assert waiting.next_at is not None
-    assert 80 < waiting.next_at - road.clock() <= 90
-    assert road.again(record.id, 91).state is State.DELIVERED
+    assert 80 < waiting.next_at - pipeline.clock() <= 90
+    assert pipeline.deliver_later(record.id, 91).state is State.DELIVERED
     assert len(account.leads) == 1
 
 
 def test_redis_going_away_is_no_death_of_a_worker(
-    road: Road, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However often Redis goes away under a delivery, the submission waits for it and is
     delivered.
     """
     once(monkeypatch, ContactCache, "person", times=3)
-    record = road.sent()
+    record = pipeline.accept_and_deliver()
     for _ in range(3):
         assert (record.state, record.reason, record.crashes) == (State.WAITING, "store", 0)
-        record = road.again(record.id, 6)
+        record = pipeline.deliver_later(record.id, 6)
     assert record.state is State.DELIVERED
 
 
 def test_an_end_that_cannot_be_written_is_told_later(
-    road: Road, account: Account, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When Redis goes away at the very end, nothing is made again."""
     once(monkeypatch, Ledger, "finish", times=2)
-    record = road.sent()
+    record = pipeline.accept_and_deliver()
     assert record.state is State.WAITING
-    assert road.again(record.id, 6).state is State.DELIVERED
+    assert pipeline.deliver_later(record.id, 6).state is State.DELIVERED
     assert (len(account.persons), len(account.leads)) == (1, 1)
 
 
-def test_content_sealed_under_a_missing_key_waits_for_the_key(road: Road) -> None:
+def test_content_sealed_under_a_missing_key_waits_for_the_key(pipeline: Pipeline) -> None:
     """A submission that this worker cannot open is retried, is seen by people, and says what to do;
     with the key it arrives.
     """
     key = base64.b64encode(bytes(range(32))).decode()
-    mine = road.accept()
-    plain = cast("bytes", road.redis.hget(keys.submission(mine), "lead"))
-    road.redis.hset(keys.submission(mine), "lead", Cipher([key]).encrypt(Cipher([]).decrypt(plain)))
-    record = road.deliver(mine)
+    mine = pipeline.accept()
+    plain = cast("bytes", pipeline.redis.hget(keys.submission(mine), "lead"))
+    pipeline.redis.hset(keys.submission(mine), "lead", Cipher([key]).encrypt(Cipher([]).decrypt(plain)))
+    record = pipeline.deliver(mine)
     assert (record.state, record.reason, record.lead) == (State.WAITING, "retry", None)
     assert record.cause is not None
     assert "LEADLINE_ENCRYPTION_KEYS" in (record.cause.hint or "")
-    assert [each.sealed for each in road.ledger.in_state(State.WAITING)] == [True]
-    road.ledger.cipher = Cipher([key])
-    assert road.again(mine, 20).state is State.DELIVERED
+    assert [each.unreadable for each in pipeline.ledger.in_state(State.WAITING)] == [True]
+    pipeline.ledger.cipher = Cipher([key])
+    assert pipeline.deliver_later(mine, 20).state is State.DELIVERED
 
 
-def test_a_403_while_we_are_refused_ourselves_stops_everybody(road: Road, account: Account) -> None:
+def test_a_403_while_we_are_refused_ourselves_stops_everybody(
+    pipeline: Pipeline, account: Account
+) -> None:
     """When Pipedrive does not even say who we are, no submission dies of it: delivery waits until
     it does.
     """
-    road.sent(email="warm@example.com")
+    pipeline.accept_and_deliver(email="warm@example.com")
     refusal = {"kind": "answer", "status": 403, "body": {"success": False, "error": "forbidden"}}
     account.fault({"operation": "persons.search"}, refusal)
-    assert road.sent(email="one@example.com").state is State.DEAD
+    assert pipeline.accept_and_deliver(email="one@example.com").state is State.DEAD
     account.fault({"operation": "users.me"}, refusal)
-    record = road.sent()
+    record = pipeline.accept_and_deliver()
     assert (record.state, record.reason) == (State.WAITING, "credentials")
     account.heal()
-    assert road.again(record.id, 60).state is State.DELIVERED
+    assert pipeline.deliver_later(record.id, 60).state is State.DELIVERED
 
 
-def test_a_mended_address_is_another_person(road: Road, account: Account) -> None:
+def test_a_mended_address_is_another_person(pipeline: Pipeline, account: Account) -> None:
     """After an edit of the e-mail the lead goes to the person of the new one, and the memory of
     both is right.
     """
     refusal = {"kind": "answer", "status": 400, "body": {"success": False, "error": "no"}}
     account.fault({"operation": "leads.add", "count": 1}, refusal)
-    record = road.sent(email="wrong@example.com")
+    record = pipeline.accept_and_deliver(email="wrong@example.com")
     assert record.state is State.DEAD
     assert record.lead is not None
-    road.sweeper.replay(
+    pipeline.sweeper.replay(
         record.id, "kim", "", structs.replace(record.lead, email="right@example.com")
     )
-    done = road.deliver(record.id)
+    done = pipeline.deliver(record.id)
     emails = {person["id"]: person["emails"][0]["value"] for person in account.persons}
     assert (done.state, emails[done.person_id]) == (State.DELIVERED, "right@example.com")
-    assert road.sent(email="right@example.com").person_id == done.person_id
-    assert road.sent(email="wrong@example.com").person_id == record.person_id
+    assert pipeline.accept_and_deliver(email="right@example.com").person_id == done.person_id
+    assert pipeline.accept_and_deliver(email="wrong@example.com").person_id == record.person_id
 
 
-def test_what_the_sender_wrote_stands_in_the_note_only(road: Road, account: Account) -> None:
+def test_what_the_sender_wrote_stands_in_the_note_only(pipeline: Pipeline, account: Account) -> None:
     """A value that is left out is quoted in the note; the record says so in words of our own."""
-    road.settings(note=True, value=ValueTemplates("{answers.budget}", "EUR"))
-    record = road.sent(answers={"budget": "ask “me” at canary@example.com"})
+    pipeline.settings(note=True, value=ValueTemplates("{answers.budget}", "EUR"))
+    record = pipeline.accept_and_deliver(answers={"budget": "ask “me” at canary@example.com"})
     [said] = [
         attempt.detail
-        for attempt in road.ledger.attempts(record.id)
+        for attempt in pipeline.ledger.attempts(record.id)
         if attempt.outcome == "left out"
     ]
     assert said == "The value given is left out: it is not a number."

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.flow.conftest import TOKEN, Account, Road
+from tests.flow.conftest import TOKEN, Account, Pipeline
 from tests.polling import eventually
 from worker.contract import Lead, Result, State
 from worker.delivery.duplicates import DuplicateChecks
@@ -18,79 +18,81 @@ LOST = {"kind": "drop-before"}
 
 
 @pytest.fixture
-def road(road: Road) -> Road:
-    road.policy = Policy((HOUR, HOUR), 90.0, 30.0)
-    return road
+def pipeline(pipeline: Pipeline) -> Pipeline:
+    pipeline.policy = Policy((HOUR, HOUR), 90.0, 30.0)
+    return pipeline
 
 
-def test_what_was_made_is_adopted_as_soon_as_it_has_settled(road: Road, account: Account) -> None:
+def test_what_was_made_is_adopted_as_soon_as_it_has_settled(
+    pipeline: Pipeline, account: Account
+) -> None:
     """A lead whose answer was lost is found after the settle time, an hour before its next try."""
     account.fault({"operation": "leads.add", "count": 1}, {"kind": "commit-then-drop"})
-    record = road.sent()
+    record = pipeline.accept_and_deliver()
     assert (record.state, record.reason) == (State.WAITING, "settle")
-    done = road.again(record.id, 91)
+    done = pipeline.deliver_later(record.id, 91)
     assert (done.state, done.lead_id) == (State.DELIVERED, account.leads[0]["id"])
 
 
 @pytest.mark.parametrize("operation", ["persons.add", "leads.add"])
 def test_others_of_the_person_do_not_wait_for_the_next_try(
-    operation: str, road: Road, account: Account
+    operation: str, pipeline: Pipeline, account: Account
 ) -> None:
     """Looked for in vain, a submission gives its person's line free: the next one is delivered, and
     both end as one person.
     """
     account.fault({"operation": operation, "count": 1}, LOST)
-    first = road.sent()
-    second = road.accept()
-    assert road.deliver(second).reason == "person-queue"
-    waiting = road.again(first.id, 91)
+    first = pipeline.accept_and_deliver()
+    second = pipeline.accept()
+    assert pipeline.deliver(second).reason == "person-queue"
+    waiting = pipeline.deliver_later(first.id, 91)
     assert (waiting.state, waiting.reason, waiting.announced) == (
         State.WAITING,
         "retry",
         operation.partition("s.")[0],
     )
     assert waiting.next_at is not None
-    assert 0.8 * HOUR - 95 <= waiting.next_at - road.clock() <= 1.2 * HOUR
-    done = road.again(second, 0)
+    assert 0.8 * HOUR - 95 <= waiting.next_at - pipeline.clock() <= 1.2 * HOUR
+    done = pipeline.deliver_later(second, 0)
     assert (done.state, done.result) == (State.DELIVERED, Result.CREATED)
-    last = road.again(first.id, 1.3 * HOUR)
+    last = pipeline.deliver_later(first.id, 1.3 * HOUR)
     assert (last.state, last.result, last.lead_id) == (
         State.DELIVERED,
         Result.LABELLED,
         done.lead_id,
     )
     assert (len(account.persons), len(account.leads)) == (1, 1)
-    assert not list(road.redis.scan_iter(f"{keys.DEFAULT_ACCOUNT.prefix}person_queue:*"))
+    assert not list(pipeline.redis.scan_iter(f"{keys.DEFAULT_ACCOUNT.prefix}person_queue:*"))
 
 
 @pytest.mark.parametrize(("operation", "step"), [("persons.add", "person"), ("leads.add", "lead")])
 def test_what_is_committed_after_others_went_on_is_reported(
-    operation: str, step: str, road: Road, account: Account
+    operation: str, step: str, pipeline: Pipeline, account: Account
 ) -> None:
     """A person who then exists twice, or a lead beside the one that was labelled in the end, is
     found for people to merge.
     """
     account.fault({"operation": operation, "count": 1}, LOST)
-    first = road.sent()
-    second = road.accept()
-    road.deliver(second)
-    assert road.again(first.id, 91).reason == "retry"
-    other = road.again(second, 0)
+    first = pipeline.accept_and_deliver()
+    second = pipeline.accept()
+    pipeline.deliver(second)
+    assert pipeline.deliver_later(first.id, 91).reason == "retry"
+    other = pipeline.deliver_later(second, 0)
     if step == "lead":
-        last = road.again(first.id, 1.3 * HOUR)
+        last = pipeline.deliver_later(first.id, 1.3 * HOUR)
         assert (last.result, last.lead_id) == (Result.LABELLED, other.lead_id)
-    _committed_late(road, account, first.id, step)
-    found = DuplicateChecks(road.redis, road.ledger, road.workshop()[1].new_client())
+    _committed_late(pipeline, account, first.id, step)
+    found = DuplicateChecks(pipeline.redis, pipeline.ledger, pipeline.workshop()[1].new_client())
     for _ in range(2):
-        road.ahead(800)
+        pipeline.advance(800)
         found.tick()
-    assert road.redis.hkeys(keys.DUPLICATES) == [first.id.encode()]
-    assert road.redis.zcard(keys.DUPLICATE_CHECKS) == 0
+    assert pipeline.redis.hkeys(keys.DUPLICATES) == [first.id.encode()]
+    assert pipeline.redis.zcard(keys.DUPLICATE_CHECKS) == 0
 
 
-def _committed_late(road: Road, account: Account, submission_id: str, step: str) -> None:
+def _committed_late(pipeline: Pipeline, account: Account, submission_id: str, step: str) -> None:
     """Pipedrive commits the first create after all."""
-    client = road.workshop()[1].new_client()
+    client = pipeline.workshop()[1].new_client()
     if step == "person":
         client.persons.add(
             name="Ada Lovelace", emails=[{"value": "ada@example.com", "primary": True}]
@@ -101,13 +103,15 @@ def _committed_late(road: Road, account: Account, submission_id: str, step: str)
         )
 
 
-def test_a_commit_between_the_look_and_the_next_try_is_found(road: Road, account: Account) -> None:
+def test_a_commit_between_the_look_and_the_next_try_is_found(
+    pipeline: Pipeline, account: Account
+) -> None:
     """It is looked for once more right before it is repeated."""
     account.fault({"operation": "leads.add", "count": 1}, {"kind": "late-commit", "seconds": 1.0})
-    record = road.sent()
-    assert road.again(record.id, 91).reason == "retry"
+    record = pipeline.accept_and_deliver()
+    assert pipeline.deliver_later(record.id, 91).reason == "retry"
     assert eventually(lambda: len(account.leads) == 1)
-    done = road.again(record.id, 1.3 * HOUR)
+    done = pipeline.deliver_later(record.id, 1.3 * HOUR)
     assert (done.state, done.lead_id, len(account.leads)) == (
         State.DELIVERED,
         account.leads[0]["id"],
@@ -115,60 +119,60 @@ def test_a_commit_between_the_look_and_the_next_try_is_found(road: Road, account
     )
 
 
-def test_until_it_was_looked_for_nobody_else_goes(road: Road, account: Account) -> None:
+def test_until_it_was_looked_for_nobody_else_goes(pipeline: Pipeline, account: Account) -> None:
     """While the look itself fails the line is held, and the look is repeated within minutes."""
     account.fault({"operation": "persons.add", "count": 1}, {"kind": "commit-then-drop"})
-    first = road.sent()
-    second = road.accept()
-    road.deliver(second)
+    first = pipeline.accept_and_deliver()
+    second = pipeline.accept()
+    pipeline.deliver(second)
     account.fault({"operation": "persons.list", "count": 2}, {"kind": "answer", "status": 503})
     for _ in range(2):
-        waiting = road.again(first.id, MAX_LOOK_SECONDS + 1)
+        waiting = pipeline.deliver_later(first.id, MAX_LOOK_SECONDS + 1)
         assert waiting.next_at is not None
         assert (waiting.reason, waiting.attempts) == ("retry", 1)
-        assert waiting.next_at - road.clock() <= MAX_LOOK_SECONDS
-        assert road.deliver(second).reason == "person-queue"
-    assert road.again(first.id, MAX_LOOK_SECONDS + 1).state is State.DELIVERED
-    assert road.again(second, 0).state is State.DELIVERED
+        assert waiting.next_at - pipeline.clock() <= MAX_LOOK_SECONDS
+        assert pipeline.deliver(second).reason == "person-queue"
+    assert pipeline.deliver_later(first.id, MAX_LOOK_SECONDS + 1).state is State.DELIVERED
+    assert pipeline.deliver_later(second, 0).state is State.DELIVERED
     assert len(account.persons) == 1
 
 
-def test_the_last_try_is_looked_for_and_not_repeated(road: Road, account: Account) -> None:
+def test_the_last_try_is_looked_for_and_not_repeated(pipeline: Pipeline, account: Account) -> None:
     """When the last create is absent as well, the submission dies, says so, and a replay delivers
     it once.
     """
     account.fault({"operation": "leads.add", "count": 3}, LOST)
-    record = road.sent()
+    record = pipeline.accept_and_deliver()
     for _ in range(2):
-        assert road.again(record.id, 91).reason == "retry"
-        record = road.again(record.id, 1.3 * HOUR)
+        assert pipeline.deliver_later(record.id, 91).reason == "retry"
+        record = pipeline.deliver_later(record.id, 1.3 * HOUR)
         assert record.reason == "settle"
-    record = road.again(record.id, 91)
+    record = pipeline.deliver_later(record.id, 91)
     assert record.state is State.DEAD
     assert record.cause is not None
     assert (record.cause.code, record.cause.step) == ("absent", "settle")
     assert account.calls("leads.add") == ["leads.add"] * 3
-    road.sweeper.replay(record.id, "kim", "", None)
-    assert road.deliver(record.id).state is State.DELIVERED
+    pipeline.sweeper.replay(record.id, "kim", "", None)
+    assert pipeline.deliver(record.id).state is State.DELIVERED
     assert len(account.leads) == 1
 
 
 def test_a_mended_one_is_looked_for_among_the_leads_of_whom_it_named_before(
-    road: Road, account: Account
+    pipeline: Pipeline, account: Account
 ) -> None:
     """Retries used up on lost answers, then an operator mends the address: the lead is looked for
     where it was sent, never in the whole account, and the new one is the mended person's.
     """
     account.fault({"operation": "leads.add", "count": 3}, LOST)
-    record = road.sent()
+    record = pipeline.accept_and_deliver()
     for _ in range(2):
-        road.again(record.id, 91)
-        record = road.again(record.id, 1.3 * HOUR)
-    record = road.again(record.id, 91)
+        pipeline.deliver_later(record.id, 91)
+        record = pipeline.deliver_later(record.id, 1.3 * HOUR)
+    record = pipeline.deliver_later(record.id, 91)
     assert (record.state, record.announced) == (State.DEAD, "lead")
     before, first = len(account.calls()), record.person_id
-    road.sweeper.replay(record.id, "kim", "", Lead(name="Bob", email="bob@example.com"))
-    done = road.deliver(record.id)
+    pipeline.sweeper.replay(record.id, "kim", "", Lead(name="Bob", email="bob@example.com"))
+    done = pipeline.deliver(record.id)
     assert done.state is State.DELIVERED
     lists = [
         call
@@ -183,19 +187,19 @@ def test_a_mended_one_is_looked_for_among_the_leads_of_whom_it_named_before(
 
 @pytest.mark.parametrize("gone", ["before the look", "after it"])
 def test_a_lost_note_on_a_lead_that_is_gone_is_left_out(
-    gone: str, road: Road, account: Account
+    gone: str, pipeline: Pipeline, account: Account
 ) -> None:
     """A person deletes the lead while its note settles: it is neither made again nor dead for
     it.
     """
-    road.settings(note=True)
+    pipeline.settings(note=True)
     account.fault({"operation": "notes.add", "count": 1}, LOST)
-    record = road.sent(message="hello")
+    record = pipeline.accept_and_deliver(message="hello")
     if gone == "before the look":
         account.fault({"operation": "notes.list"}, {"kind": "answer", "status": 404})
     account.http.delete(f"/v1/leads/{record.lead_id}", headers={"x-api-token": TOKEN})
-    waiting = road.again(record.id, 91)
+    waiting = pipeline.deliver_later(record.id, 91)
     assert (waiting.state, waiting.lead_id) == (State.WAITING, record.lead_id)
-    done = road.again(record.id, 1.3 * HOUR)
+    done = pipeline.deliver_later(record.id, 1.3 * HOUR)
     assert (done.state, done.lead_id, done.note_id) == (State.DELIVERED, record.lead_id, None)
     assert len(account.calls("leads.add")) == 1

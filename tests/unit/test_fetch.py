@@ -161,7 +161,7 @@ def fetch(product: Product, http: httpx.Client) -> Callable[..., FetchResult]:
         **fetch: str,
     ) -> FetchResult:
         records = SourceRecords(config(adapter, f"{product.url}/v23.0/"), lambda: 0.0)
-        return Fetcher(http, records, report, seconds=seconds)(
+        return Fetcher(http, records, report, timeout=seconds)(
             "x", {"id": "66861076766107789"} | fetch
         )
 
@@ -407,6 +407,6 @@ def test_odd_tokens_and_addresses(http: httpx.Client, token: str, base: str) -> 
         parse = records.parse
 
     with pytest.raises(LeadlineError) as caught:
-        Fetcher(http, Odd(), seconds=2.0)("x", {"id": "7"})
+        Fetcher(http, Odd(), timeout=2.0)("x", {"id": "7"})
     assert isinstance(caught.value, FetchError)
     assert token not in str(caught.value)

@@ -1,4 +1,4 @@
-"""From the ledger to Pipedrive, one submission at a time, each step recorded before the next."""
+"""From the ledger to Pipedrive: one submission at a time, each step recorded before the next."""
 
 from worker.delivery.context import DeliveryContext
 from worker.delivery.delivery import Delivery

@@ -1,4 +1,4 @@
-"""What one delivery has at hand, and what it has done so far."""
+"""What one delivery needs, and what it has done so far."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ from worker.pipedrive.metadata_cache import MetadataCache
 from worker.queue.leases import Lease, Leases
 from worker.queue.sweeper import Sweeper
 
-Created = TypeVar("Made")
+Created = TypeVar("Created")
 
 
 @dataclass
 class DeliveryRun:
-    """One delivery of one submission. `record` is as it was claimed; what steps bring is in the
-    fields below it.
+    """One delivery of one submission.
+
+    `record` is as it was claimed; the fields from `organization_id` on take what the steps find
+    out.
     """
 
     record: Record
@@ -45,8 +47,8 @@ class DeliveryRun:
     result: str | None = None
     note_id: int | None = None
     attempts: list[Attempt] = field(default_factory=list)
+    # The steps in which this very delivery created something.
     created_steps: set[str] = field(default_factory=set)
-    """What this very delivery has created."""
 
     def __post_init__(self) -> None:
         self.organization_id = self.record.organization_id
@@ -58,26 +60,26 @@ class DeliveryRun:
 
     @property
     def identity(self) -> tuple[str, str] | None:
-        """By what the person is known: (`email` or `phone`, normalised value)."""
+        """How the person is identified: (`email` or `phone`, normalised value)."""
         return person_identity(self.lead)
 
     @property
     def lookup_before(self) -> float | None:
-        """The moment (Unix seconds) at which Redis was set back; None where that changes nothing.
+        """The time (Unix seconds) at which Redis was set back; None if that changes nothing.
 
         What came before it may have been delivered already: `worker.delivery.unknown_outcome`.
         """
         return self.lease.store.lookup_before
 
-    def create(self, step: str, call: Callable[[], Created]) -> Created:
-        """Sends a create that was announced before. A definite refusal takes the announcement back;
-        an unknown outcome leaves it.
+    def create(self, step: str, send: Callable[[], Created]) -> Created:
+        """Announce a create and send it.
 
-        Raises `LeaseLost`: then nothing was sent.
+        A definite rejection withdraws the announcement; an unknown outcome leaves it. Raises
+        `LeaseLost`: then nothing was sent.
         """
         self.leases.announce(self.lease, step)
         try:
-            created = call()
+            created = send()
         except OutcomeUnknown:
             raise
         except (PipedriveError, OutOfAllowance, Gated):
@@ -87,18 +89,21 @@ class DeliveryRun:
         return created
 
     def record_facts(self, step: str, **facts: str | int | None) -> None:
-        """Writes down what a step brought before the next begins; `step` is empty for facts that
-        were not announced.
+        """Store what a step found out, before the next step begins.
+
+        `step` is the announced create that this settles; empty for facts that were not announced.
         """
         self.ledger.learn(self.record.id, self.lease.token, step, facts)
         for name, value in facts.items():
             setattr(self, name, value)
 
     def record_attempt(self, step: str, outcome: str, detail: str | None = None) -> None:
+        """Add a decision to the attempts of this delivery."""
         self.attempts.append(Attempt(at=self.clock(), step=step, outcome=outcome, detail=detail))
 
 
 def person_identity(lead: Lead) -> tuple[str, str] | None:
+    """Return (`email` or `phone`, normalised value) of a lead; None if it has neither."""
     if lead.email:
         return "email", lead.email.casefold()
     if lead.phone:
@@ -111,8 +116,10 @@ def person_identity(lead: Lead) -> tuple[str, str] | None:
 
 @dataclass(frozen=True)
 class DeliveryContext:
-    """`clock` tells Unix seconds, `pause` sleeps so many seconds; `writings` holds each source's
-    settings by its name.
+    """What the deliveries of one process share.
+
+    `clock` returns Unix seconds, `pause` sleeps for some seconds; `mappings` holds how each
+    source's leads are written, by the source's name.
     """
 
     ledger: Ledger

@@ -1,7 +1,8 @@
 """One delivery, from the claim to its fate.
 
-wanted? -> settle an announced create -> names -> organisation -> person -> lead or label -> note -> delivered
-                                    \\ any error -> worker.fate -> wait, retry, dead (worker.delivery.outcome)
+to be delivered? -> settle an announced create -> names -> organisation -> person
+    -> lead or label -> note -> delivered
+any error -> worker.fate -> wait, retry, dead (worker.delivery.outcome)
 """
 
 from __future__ import annotations
@@ -27,23 +28,21 @@ from worker.ledger.rollback import StoreStatus
 from worker.pipedrive.client import CallReport, Pipedrive
 from worker.queue.leases import LEASE_SECONDS, Lease
 
+# One second apart: while Redis is down a slot has nothing else to do, and later the lease has
+# expired anyway.
 MAX_PUT_BACK_TRIES = 20
-"""A second apart: while Redis is away a slot has nothing else to do, and later the lease has run
-out anyway.
-"""
 
+# After a restart of Redis, a slot waits this often and long for all workers to report that nothing
+# is missing.
 MAX_AGREEMENT_TRIES, AGREEMENT_WAIT_SECONDS = 60, 0.5
-"""After a restart of Redis a slot waits so often, so long, until all workers have said that nothing
-is missing.
-"""
 
 log = structlog.get_logger("leadline.delivery")
 
 
 class Delivery:
-    """Delivers in one slot, with clients of its own; they report every call to `called`.
+    """Delivers in one slot, with clients of its own, which report every call to `record_call`.
 
-    `new_fetcher` makes what reads the records of events that told ids alone.
+    `new_fetcher` returns what reads the records of events that contain only ids.
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class Delivery:
         self._fetch = new_fetcher(self) if new_fetcher else None
 
     def __call__(self, submission_id: str) -> None:
-        """Delivers the submission if it is wanted. Every failure becomes its fate in the ledger."""
+        """Deliver the submission if it is queued. Every failure becomes its fate in the ledger."""
         try:
             record = self._context.ledger.get(submission_id)
             if (
@@ -70,7 +69,7 @@ class Delivery:
                 self._take(record)
         except StoreUnavailable:
             # The sweeper brings the submission back; what was learned is in the record.
-            log.warning("Redis is away", submission=submission_id)
+            log.warning("Redis is down", submission_id=submission_id)
 
     def _take(self, record: Record) -> None:
         context, submission_id = self._context, record.id
@@ -87,7 +86,7 @@ class Delivery:
             outcome = self._outcome_of(context.ledger.get(submission_id) or record, token)
             self._deliver(outcome, lease)
         except LeaseLost:
-            log.warning("lease lost", submission=submission_id)
+            log.warning("lease lost", submission_id=submission_id)
         except StoreUnavailable as error:
             self._put_back(outcome, error)
         finally:
@@ -95,17 +94,21 @@ class Delivery:
             context.leases.end(lease)
 
     def _store_status(self, submission_id: str) -> StoreStatus:
-        """What the store says of itself, once all agree. Raises `StoreUnavailable`."""
+        """Return the state of the store once all workers agree on it.
+
+        Raises `StoreUnavailable`.
+        """
         for _ in range(MAX_AGREEMENT_TRIES):
             status = self._context.ledger.store_status(submission_id)
             if status.agreed:
                 return status
             self._context.pause(AGREEMENT_WAIT_SECONDS)
-        raise StoreUnavailable("Redis was restarted, and the workers have not all been heard")
+        raise StoreUnavailable("Redis was restarted, and not all workers have reported yet")
 
     def _put_back(self, outcome: DeliveryOutcome, error: StoreUnavailable) -> None:
-        """Says that the submission waits, as soon as Redis can be told: left to its lease, it would
-        count as a worker's death.
+        """Record that the submission waits, as soon as Redis answers.
+
+        Left to its lease, it would count as the death of a worker.
         """
         for _ in range(MAX_PUT_BACK_TRIES):
             self._context.pause(1.0)
@@ -118,7 +121,7 @@ class Delivery:
         raise error
 
     def record_call(self, report: CallReport) -> None:
-        """Takes what the Pipedrive client reports of each call."""
+        """Record a call that the Pipedrive client reports."""
         self.record_attempt(
             Attempt(
                 at=self._context.clock(),
@@ -131,14 +134,12 @@ class Delivery:
         )
 
     def record_attempt(self, attempt: Attempt) -> None:
-        """Goes on record with the delivery in hand."""
+        """Add an attempt to the current delivery."""
         self._attempts.append(attempt)
 
     @property
     def has_begun(self) -> bool:
-        """Whether the delivery in hand has called Pipedrive before, now or in an earlier
-        attempt.
-        """
+        """Whether the current delivery has called Pipedrive, now or in an earlier attempt."""
         run = self._run
         if run is None:
             return False
@@ -152,11 +153,11 @@ class Delivery:
 
     @property
     def submission_id(self) -> str:
-        """The id of the submission in delivery, else empty."""
+        """The id of the submission in delivery; empty if there is none."""
         return self._run.record.id if self._run is not None else ""
 
     def require_lease(self, seconds: float) -> None:
-        """Asked right before a create is sent. Raises `LeaseLost`."""
+        """Check the lease right before a create is sent. Raises `LeaseLost`."""
         if self._run is not None:
             self._run.lease.must_hold(seconds)
 
@@ -182,7 +183,7 @@ class Delivery:
         context, record = self._context, outcome.record
         step = "plan"
         try:
-            if record.fetch is not None and not record.sealed:
+            if record.fetch is not None and not record.unreadable:
                 step = "fetch"
                 return outcome.store_fetched(self._fetch_record(record))
             run = self._begin(record, lease)
@@ -213,8 +214,8 @@ class Delivery:
 
     def _begin(self, record: Record, lease: Lease) -> DeliveryRun:
         context = self._context
-        if record.sealed:
-            raise CannotDecrypt("its stored content cannot be opened by this worker")
+        if record.unreadable:
+            raise CannotDecrypt("this worker cannot decrypt its stored content")
         if record.lead is None:
             raise Unmappable("the submission has no lead", setting=f"sources.{record.source}.map")
         return DeliveryRun(

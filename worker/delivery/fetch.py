@@ -1,16 +1,17 @@
-"""Ids-only events: the record that an event points to, read from its product's API.
+"""Events that contain only ids: reads the record that the event points to from its product's API.
 
-What a record is called and what it means, the sources know; they come in as `Records`, from
-`leadline work`, the one place that knows both. Here are the call, its limits, and what each refusal
-means:
+Only the sources know what a record is called and what it means; they are passed in as a
+`RecordReader` by `leadline work`, the one place that knows both. Here are the call, its limits, and
+what each error response means:
 
-    no answer, 3xx, 408, 425, 5xx, too much     FetchFailed         tried again
-    429                                         FetchLimited        waits
-    401 · 403                                   FetchRefused · FetchForbidden
-    404, 410                                    RecordGone          dead
-    anything else                               FetchError
+    no response, 3xx, 408, 425, 5xx, too large    FetchFailed      tried again
+    429                                           FetchLimited     waits
+    401                                           FetchRefused     tried again
+    403                                           FetchForbidden   tried again
+    404, 410                                      RecordGone       dead
+    anything else                                 FetchError       tried again
 
-Meta answers 400 to nearly everything and says what it means in a code of its own: `GRAPH`.
+Meta answers 400 to nearly everything and says what it means in a code of its own: `GRAPH_ERRORS`.
 https://developers.facebook.com/docs/graph-api/guides/error-handling/
 """
 
@@ -40,13 +41,12 @@ from worker.pipedrive.responses import parse_number
 from worker.pipedrive.transport import ReceivedResponse, exchange
 
 STEP = "fetch"
+# Of one call in total.
 MAX_FETCH_SECONDS = 15.0
-"""The total limit of one call."""
 MAX_RECORD_BYTES = 1_000_000
+# How long to wait if a product that accepts no more calls states no time, and the longest that it
+# may state.
 DEFAULT_LIMITED_SECONDS, MAX_LIMITED_SECONDS = 300.0, 86_400.0
-"""How long to wait where a product that takes no more calls names no time, and the longest that it
-may name.
-"""
 
 FetchErrorType = type[FetchError]
 GRAPH_ERRORS: dict[int, FetchErrorType] = {
@@ -57,8 +57,8 @@ GRAPH_ERRORS: dict[int, FetchErrorType] = {
     **dict.fromkeys(range(200, 300), FetchForbidden),
     **dict.fromkeys(range(80_000, 80_015), FetchLimited),
 }  # fmt: skip
+# Code and subcode of an object that does not exist or that the token may not see.
 GRAPH_MISSING = (100, 33)
-"""Code and subcode of an object that does not exist, or that the token does not see."""
 STATUS_ERRORS: dict[int, FetchErrorType] = {
     401: FetchRefused, 403: FetchForbidden, 404: RecordGone, 408: FetchFailed, 410: RecordGone,
     425: FetchFailed,
@@ -72,11 +72,11 @@ ERROR_WORDS: dict[FetchErrorType, str] = {
 
 
 class RecordRequest(Struct, frozen=True, kw_only=True):
-    """One record to read. `targets` are paths below `base_url`, the fullest first: the next is
-    asked where one is refused.
+    """One record to read.
 
-    `token` is sent as a bearer, never in the address. `token_env` and `source` say in a refusal
-    what to mend.
+    `targets` are paths below `base_url`, the most complete first: the next one is asked if one is
+    rejected. `token` is sent as a bearer token, never in the URL. An error names `token_env` and
+    `source` as what to fix.
     """
 
     source: str
@@ -91,8 +91,9 @@ class RecordRequest(Struct, frozen=True, kw_only=True):
 
 
 class FetchResult(Struct, frozen=True):
-    """What a record turned out to be. `ignored`: genuine, and makes no lead (a test); `no_contact`:
-    nobody to reach in it.
+    """What a record turned out to be.
+
+    `ignored` means genuine but no lead (a test), `no_contact` that it names nobody to contact.
     """
 
     outcome: Literal["lead", "ignored", "no_contact"]
@@ -101,8 +102,9 @@ class FetchResult(Struct, frozen=True):
 
 
 class RecordReader(Protocol):
-    """What the sources know of records. `fetch` is the event's. Both raise `Unmappable` or
-    `FetchError`.
+    """What the sources know about records. `fetch` is the event's.
+
+    Both methods raise `Unmappable` or `FetchError`.
     """
 
     def build_request(self, source: str, fetch: Mapping[str, str]) -> RecordRequest: ...
@@ -111,8 +113,10 @@ class RecordReader(Protocol):
 
 
 class Fetcher:
-    """One for each slot: `http` is the slot's own client (`worker.pipedrive.transport.build_http`).
-    `report` takes each call.
+    """Fetches records, one for each slot.
+
+    `http` is the slot's own client (`worker.pipedrive.transport.build_http`); `report` takes each
+    call.
     """
 
     def __init__(
@@ -121,91 +125,97 @@ class Fetcher:
         records: RecordReader,
         report: Callable[[Attempt], object] = lambda _: None,
         *,
-        seconds: float = MAX_FETCH_SECONDS,
+        timeout: float = MAX_FETCH_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._http = http
         self._records = records
         self._report = report
-        self._seconds = seconds
+        self._timeout = timeout
         self._clock = clock
 
     def __call__(self, source: str, fetch: Mapping[str, str]) -> FetchResult:
-        """The record of an event of `source`, read. Raises `FetchError` or `Unmappable`."""
+        """Fetch and parse the record of an event. Raises `FetchError` or `Unmappable`."""
         return self._records.parse(
             source, fetch, self._read_record(self._records.build_request(source, fetch))
         )
 
-    def _read_record(self, lookup: RecordRequest) -> bytes:
-        *fuller, last = lookup.targets
+    def _read_record(self, request: RecordRequest) -> bytes:
+        *fuller, last = request.targets
         for target in fuller:
             try:
-                return self._send_and_report(lookup, target)
+                return self._send_and_report(request, target)
             except FetchError as error:
                 if type(error) not in (FetchError, FetchForbidden):
                     raise
-        return self._send_and_report(lookup, last)
+        return self._send_and_report(request, last)
 
-    def _send_and_report(self, lookup: RecordRequest, target: str) -> bytes:
-        began, at, outcome, status = time.monotonic(), self._clock(), "ok", 200
+    def _send_and_report(self, request: RecordRequest, target: str) -> bytes:
+        started, at, outcome, status = time.monotonic(), self._clock(), "ok", 200
         try:
-            return self._send(lookup, target)
+            return self._send(request, target)
         except FetchError as error:
             outcome, status = error.code, error.status or 0
             raise
         finally:
-            took = round((time.monotonic() - began) * 1000)
+            duration_ms = round((time.monotonic() - started) * 1000)
             self._report(
-                Attempt(at=at, step=STEP, outcome=outcome, status=status or None, duration_ms=took)
+                Attempt(
+                    at=at,
+                    step=STEP,
+                    outcome=outcome,
+                    status=status or None,
+                    duration_ms=duration_ms,
+                )
             )
 
-    def _send(self, lookup: RecordRequest, target: str) -> bytes:
+    def _send(self, request: RecordRequest, target: str) -> bytes:
         try:
-            request = httpx.Request(
-                "GET", lookup.base_url.rstrip("/") + target, headers=_headers(lookup)
+            http_request = httpx.Request(
+                "GET", request.base_url.rstrip("/") + target, headers=_headers(request)
             )
             received = exchange(
-                self._http, request, Deadline(self._seconds), limit=MAX_RECORD_BYTES
+                self._http, http_request, Deadline(self._timeout), limit=MAX_RECORD_BYTES
             )
         except httpx.TransportError as error:
             raise FetchFailed(
-                _describe(lookup, error), setting=_base_url_setting(lookup)
+                _describe(request, error), setting=_base_url_setting(request)
             ) from error
         except (httpx.InvalidURL, ValueError) as error:
             raise FetchError(
-                "the address or the token cannot be sent", setting=_base_url_setting(lookup)
+                "the address or the token cannot be sent", setting=_base_url_setting(request)
             ) from error
         if received.fault is not None:
             raise FetchFailed(
-                _describe(lookup, received.fault),
-                setting=_base_url_setting(lookup),
+                _describe(request, received.fault),
+                setting=_base_url_setting(request),
                 status=received.status,
             )
         if received.status == 200:
             return received.body
-        raise fetch_error(lookup, received)
+        raise fetch_error(request, received)
 
 
-def fetch_error(lookup: RecordRequest, received: ReceivedResponse) -> FetchError:
-    """The error that an answer other than 200 means."""
+def fetch_error(request: RecordRequest, received: ReceivedResponse) -> FetchError:
+    """Return the error that a response other than 200 means."""
     document = _decode_json(received.body)
-    kind = _error_type(received.status, document)
-    message = redact(clean_text(_message(document)), [lookup.token])
-    ours = ERROR_WORDS.get(kind, "").format(env=lookup.token_env)
-    detail = ": ".join(part for part in (f"{received.status}", ours, message) if part)
-    if kind is FetchLimited:
+    error_type = _error_type(received.status, document)
+    message = redact(clean_text(_message(document)), [request.token])
+    advice = ERROR_WORDS.get(error_type, "").format(env=request.token_env)
+    detail = ": ".join(part for part in (f"{received.status}", advice, message) if part)
+    if error_type is FetchLimited:
         return FetchLimited(
             detail,
-            setting=_base_url_setting(lookup),
+            setting=_base_url_setting(request),
             status=received.status,
             retry_after=_seconds_to_wait(received.headers),
         )
     setting = (
-        _base_url_setting(lookup)
-        if kind in (FetchFailed, FetchError)
-        else f"sources.{lookup.source}.fetch.token_env"
+        _base_url_setting(request)
+        if error_type in (FetchFailed, FetchError)
+        else f"sources.{request.source}.fetch.token_env"
     )
-    return kind(detail, setting=setting, status=received.status)
+    return error_type(detail, setting=setting, status=received.status)
 
 
 def _error_type(status: int, document: Any) -> FetchErrorType:
@@ -224,7 +234,7 @@ def _error_type(status: int, document: Any) -> FetchErrorType:
 
 
 def _message(document: Any) -> str:
-    """The product's own words."""
+    """Return the product's own words."""
     if not isinstance(document, dict):
         return ""
     inner = document.get("error")
@@ -237,17 +247,17 @@ def _seconds_to_wait(headers: Mapping[str, str]) -> float:
     return DEFAULT_LIMITED_SECONDS if stated is None else min(max(stated, 1.0), MAX_LIMITED_SECONDS)
 
 
-def _headers(lookup: RecordRequest) -> dict[str, str]:
+def _headers(request: RecordRequest) -> dict[str, str]:
     fixed = {"accept": "application/json", "accept-encoding": "gzip", "user-agent": USER_AGENT}
-    return fixed | lookup.headers | {"authorization": f"Bearer {lookup.token}"}
+    return fixed | request.headers | {"authorization": f"Bearer {request.token}"}
 
 
-def _describe(lookup: RecordRequest, error: Exception) -> str:
-    return redact(clean_text(f"{type(error).__name__}: {error}"), [lookup.token])
+def _describe(request: RecordRequest, error: Exception) -> str:
+    return redact(clean_text(f"{type(error).__name__}: {error}"), [request.token])
 
 
-def _base_url_setting(lookup: RecordRequest) -> str:
-    return f"sources.{lookup.source}.fetch.base_url"
+def _base_url_setting(request: RecordRequest) -> str:
+    return f"sources.{request.source}.fetch.base_url"
 
 
 def _decode_json(body: bytes) -> Any:

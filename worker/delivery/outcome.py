@@ -1,5 +1,6 @@
-"""How a delivery ends: one move of the ledger, a line in the log, and those may go who waited in
-line behind it.
+"""How a delivery ends: one move in the ledger, one line in the log, and the next ones may go.
+
+Those are the submissions of the same person or organisation that waited for this one.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from worker.fate import Abandon, Dead, Fate, ResolveAfresh, Retry, Settle, Wait,
 from worker.lead.plan import without_quotations
 from worker.ledger import Record
 from worker.ledger.ledger import Fact
-from worker.ledger.record import seal
+from worker.ledger.record import encrypt_content
 from worker.metrics import DELIVERIES, DELIVERY_SECONDS, series
 
-RESOLVED_AFRESH: Mapping[str, Fact] = {
+FORGOTTEN_IDS: Mapping[str, Fact] = {
     "person_id": None,
     "person_created": None,
     "organization_id": None,
@@ -36,12 +37,11 @@ log = structlog.get_logger("leadline.delivery")
 
 @dataclass(frozen=True)
 class DeliveryOutcome:
-    """What one delivery under the lease of `token` can end in; made before anything is done, for it
-    may end at any step.
+    """What a delivery under the lease of `token` can end in.
 
-    `attempts` are the calls made so far; `ask_who_we_are` makes one more.
-
-    Every method may raise `LeaseLost` and `StoreUnavailable`.
+    It is made before anything else, because a delivery may end at any step. `attempts` are the
+    calls made so far; `check_credentials` makes one more. Every method may raise `LeaseLost` and
+    `StoreUnavailable`.
     """
 
     context: DeliveryContext
@@ -54,38 +54,44 @@ class DeliveryOutcome:
         assert run.result is not None
         for sentence in run.plan.left_out:
             run.record_attempt("plan", "left out", without_quotations(sentence))
-        woken = self._finish(State.DELIVERED, run.result, why=run.result)
+        next_ids = self._finish(State.DELIVERED, run.result, why=run.result)
         duration = max(0.0, self.context.clock() - self.record.received_at)
         self.context.meter.observe(DELIVERY_SECONDS, duration)
-        self._log(run.result, took=round(duration, 3))
-        self.context.sweeper.dispatch(woken)
+        self._log(run.result, duration_ms=round(duration * 1000))
+        self.context.sweeper.dispatch(next_ids)
 
     def store_fetched(self, result: FetchResult) -> None:
-        """The record of an event that told ids alone. A lead goes back into the queue: whose line
-        it joins is known only now.
+        """Store the fetched record of an event that contained only ids.
+
+        A lead goes back into the queue: only now is it known for whose other submissions it must
+        wait.
         """
         record, state, cause, counted_as = self.record, State.QUEUED, None, None
-        lead = seal(result.lead, self.context.ledger.cipher) if result.lead is not None else None
+        lead = (
+            encrypt_content(result.lead, self.context.ledger.cipher)
+            if result.lead is not None
+            else None
+        )
         if result.outcome == "ignored":
             state = State.IGNORED
         elif result.outcome == "no_contact":
             state, counted_as = State.DEAD, "dead"
             cause = no_contact(record.source, "fetch", result.why)
         facts: dict[str, Fact] = {"lead": lead, "fetch": None}
-        woken = self._finish(
+        next_ids = self._finish(
             state, counted_as, why=result.why or "fetched", used=0, cause=cause, facts=facts
         )
         self._log(f"fetched: {result.outcome}")
-        self.context.sweeper.dispatch([*woken, record.id] if state is State.QUEUED else woken)
+        self.context.sweeper.dispatch([*next_ids, record.id] if state is State.QUEUED else next_ids)
 
     def fail(self, step: str, error: Exception) -> None:
-        """Whatever happened at `step` becomes the submission's fate."""
+        """Turn whatever happened at `step` into the submission's fate."""
         context, record = self.context, self.record
         error = self._blame_credentials(error)
         if not isinstance(error, LeadlineError):
             log.error(
                 "delivery failed",
-                submission=record.id,
+                submission_id=record.id,
                 step=step,
                 error=type(error).__name__,
                 exc_info=True,
@@ -108,7 +114,10 @@ class DeliveryOutcome:
         self._apply(step, fate)
 
     def _blame_credentials(self, error: Exception) -> Exception:
-        """A 403 while we may not even ask who we are refuses us, and not this lead."""
+        """Return the real error: a 403 may reject the credentials instead of the lead.
+
+        It does if we may not even ask who we are.
+        """
         if not isinstance(error, Forbidden):
             return error
         try:
@@ -120,13 +129,13 @@ class DeliveryOutcome:
         return error
 
     def _apply(self, step: str, fate: Fate) -> None:
-        """The only place where a fate becomes a move of the ledger."""
+        """Turn a fate into a move of the ledger; nobody else does."""
         record, result = self.record, "wait"
         announced = (self.context.ledger.get(record.id) or record).announced is not None
         match fate:
             case Retry(at=at, attempts_used=used):
                 result, why = "retry", fate.cause.detail
-                woken = self._finish(
+                next_ids = self._finish(
                     State.WAITING,
                     result,
                     why=why,
@@ -134,47 +143,47 @@ class DeliveryOutcome:
                     reason="retry",
                     used=used,
                     cause=fate.cause,
-                    keep_line=announced,
+                    keep_place=announced,
                 )
             case Settle(until=until, attempts_used=used, queue_free=free):
-                reason, line = ("retry", False) if free else ("settle", announced)
-                woken = self._finish(
+                reason, keeps_place = ("retry", False) if free else ("settle", announced)
+                next_ids = self._finish(
                     State.WAITING,
                     result,
                     next_at=until,
                     reason=reason,
                     used=used,
                     cause=fate.cause,
-                    keep_line=line,
+                    keep_place=keeps_place,
                 )
             case Wait(until=until, reason=reason, gate=gate, probe=probe):
                 if gate:
                     self.context.ledger.gate.close(record.id, reason, until, probe=probe)
-                woken = self._finish(
+                next_ids = self._finish(
                     State.WAITING,
                     result,
                     next_at=until,
                     reason=reason,
                     used=0,
                     cause=fate.cause,
-                    keep_line=announced,
+                    keep_place=announced,
                 )
             case ResolveAfresh():
                 result = "retry"
                 self._forget_contacts()
-                woken = self._finish(
-                    State.QUEUED, result, why="gone; resolved afresh", used=0, facts=RESOLVED_AFRESH
+                next_ids = self._finish(
+                    State.QUEUED, result, why="gone; resolved afresh", used=0, facts=FORGOTTEN_IDS
                 )
-                woken.append(record.id)
+                next_ids.append(record.id)
             case Dead():
                 result = "dead"
-                woken = self._finish(State.DEAD, result, why=fate.cause.detail, cause=fate.cause)
+                next_ids = self._finish(State.DEAD, result, why=fate.cause.detail, cause=fate.cause)
             case Abandon():
                 raise LeaseLost(record.id)
         self._log(
             result, step=step, code=None if isinstance(fate, ResolveAfresh) else fate.cause.code
         )
-        self.context.sweeper.dispatch(woken)
+        self.context.sweeper.dispatch(next_ids)
 
     def _finish(
         self,
@@ -186,10 +195,10 @@ class DeliveryOutcome:
         reason: str = "",
         used: int = 1,
         cause: Cause | None = None,
-        keep_line: bool = False,
+        keep_place: bool = False,
         facts: Mapping[str, Fact] | None = None,
     ) -> list[str]:
-        """The move itself, `counted` as that result. Returns the ids that may go now."""
+        """Make the move, counted as that result. Returns the ids that may go now."""
         return self.context.ledger.finish(
             self.record.id,
             self.token,
@@ -198,7 +207,7 @@ class DeliveryOutcome:
             next_at=next_at,
             reason=reason,
             used=used,
-            keep_place=keep_line,
+            keep_place=keep_place,
             cause=cause,
             counter=series(DELIVERIES, source=self.record.source, result=counted_as)
             if counted_as
@@ -217,14 +226,14 @@ class DeliveryOutcome:
         if lead.company:
             self.context.contacts.forget_organization(lead.company)
 
-    def _log(self, result: str, **more: object) -> None:
-        record, of = self.record, len(self.context.policy.retry_delays) + 1
+    def _log(self, outcome: str, **more: object) -> None:
+        record, max_attempts = self.record, len(self.context.policy.retry_delays) + 1
         log.info(
             "delivery",
-            submission=record.id,
+            submission_id=record.id,
             source=record.source,
-            result=result,
+            outcome=outcome,
             attempt=record.attempts + 1,
-            of=of,
+            max_attempts=max_attempts,
             **more,
         )

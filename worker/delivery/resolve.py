@@ -1,6 +1,4 @@
-"""Names of the plan to the ids of the account, from the cached catalogue. Done before anything is
-created.
-"""
+"""From the names in the plan to the ids of the account, before anything is created."""
 
 from __future__ import annotations
 
@@ -16,16 +14,17 @@ from worker.ledger import Ledger, Record
 from worker.pipedrive.metadata import KIND_NAMES
 from worker.pipedrive.metadata_cache import MetadataCache
 
+# Those who queue a submission without a person asking for it.
 AUTOMATIC_ACTORS = frozenset({"intake", "worker", "sweeper"})
-"""Who puts a submission into the queue without a person's asking."""
 
+# However many are replayed at once, names are read from Pipedrive no more often than this, unless
+# somebody asked since.
 MIN_REPLAY_GAP_SECONDS = 2.0
-"""However many are replayed at once, the names are read from Pipedrive no more often than this,
-unless somebody asked since.
-"""
 
 
 class ResolvedNames(Struct, frozen=True, kw_only=True):
+    """The ids that the names in a plan stand for."""
+
     label_ids: list[str] = field(default_factory=list)
     channel: int | None = None
     owner_id: int | None = None
@@ -35,10 +34,10 @@ class ResolvedNames(Struct, frozen=True, kw_only=True):
 
 
 def resolve_names(run: DeliveryRun, metadata: MetadataCache) -> ResolvedNames:
-    """Raises `UnknownName` for a name the account does not have.
+    """Resolve every name in the plan. Raises `UnknownName` for one that the account lacks.
 
-    After a person's replay a name that is missing is looked for at once: it was probably just added
-    in Pipedrive.
+    After a person's replay a missing name is looked up at once: it was probably just added in
+    Pipedrive.
     """
     try:
         return _resolve_all(run.plan, metadata)
@@ -51,38 +50,42 @@ def resolve_names(run: DeliveryRun, metadata: MetadataCache) -> ResolvedNames:
 
 
 def _seconds_since_replay(ledger: Ledger, record: Record) -> float:
-    """Seconds since a person asked for it again. What was read before that may lack what they have
-    just added.
+    """Return how long ago a person asked for the submission again.
+
+    What was read before that may lack what they have just added.
     """
-    asked = [
+    replays = [
         moment.at
         for moment in ledger.timeline(record.id)
         if moment.state is State.QUEUED and moment.by not in AUTOMATIC_ACTORS
     ]
-    return max(0.0, ledger.now() - max(asked, default=0.0))
+    return max(0.0, ledger.now() - max(replays, default=0.0))
 
 
 def _resolve_all(plan: LeadPlan, metadata: MetadataCache) -> ResolvedNames:
-    """A text that its custom field cannot take is left out with a sentence about it: the lead still
-    flows.
+    """Resolve the names; text that its custom field cannot take is left out, with a sentence.
+
+    The lead still goes through.
     """
-    table = f"sources.{plan.source}.lead"
+    setting_prefix = f"sources.{plan.source}.lead"
     custom: dict[str, Any] = {}
     person_custom: dict[str, Any] = {}
     left_out = []
-    for name, of_person, text in plan.custom:
-        setting = f"{table}.custom.{'person.' if of_person else ''}{name}"
-        info = (metadata.person_field if of_person else metadata.field)(name, setting=setting)
+    for name, is_person, text in plan.custom:
+        setting = f"{setting_prefix}.custom.{'person.' if is_person else ''}{name}"
+        info = (metadata.person_field if is_person else metadata.field)(name, setting=setting)
         try:
-            (person_custom if of_person else custom).update(info.encode(text))
+            (person_custom if is_person else custom).update(info.encode(text))
         except ValueError as error:
             left_out.append(f"The field “{name}”: {error}.")
     return ResolvedNames(
-        label_ids=[_label_id(plan, name, metadata, f"{table}.labels") for name in plan.labels],
-        channel=metadata.channel_id(plan.channel, setting=f"{table}.channel")
+        label_ids=[
+            _label_id(plan, name, metadata, f"{setting_prefix}.labels") for name in plan.labels
+        ],
+        channel=metadata.channel_id(plan.channel, setting=f"{setting_prefix}.channel")
         if plan.channel
         else None,
-        owner_id=metadata.owner_id(plan.owner, setting=f"{table}.owner_id")
+        owner_id=metadata.owner_id(plan.owner, setting=f"{setting_prefix}.owner_id")
         if plan.owner is not None
         else None,
         custom=custom,

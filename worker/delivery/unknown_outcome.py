@@ -1,9 +1,8 @@
-"""Creates with unknown outcome: let them settle, look for what they made, adopt it or let the step
-be tried again.
+"""Creates with an unknown outcome: let them settle, then adopt what they made or try again.
 
-Pipedrive has no idempotency key, so a create whose answer was lost cannot be repeated blindly. It
-may also still be committing when its connection breaks, so it settles first. Only list endpoints
-are asked: the search index lags.
+Pipedrive has no idempotency key, so a create whose response was lost cannot be repeated blindly. It
+may also still be committing when its connection breaks, so it has to settle first. Only list
+endpoints are asked: the search index lags.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ from worker.lead.note import has_marker_of
 from worker.ledger.contact_cache import normalize_name
 from worker.pipedrive.models import PipedriveLead, parse_timestamp
 
+# Fields of a record, as a lookup returns them; empty if it found nothing.
 Facts = dict[str, str | int | None]
-"""Fields of a record, as a look brings them; empty where there is nothing."""
 
+# Pipedrive's clock may be this far behind ours when we look through the newest persons.
 CLOCK_SKEW_SECONDS = 300.0
-"""How far Pipedrive's clock may be behind ours when the newest persons are looked through."""
 
 
 def settle_announced_create(run: DeliveryRun, policy: Policy) -> None:
-    """Clears up an announced create.
+    """Settle an announced create: adopt what it made, or let the step try again.
 
-    Raises `Settling` while it is too young to be looked for, and `Absent` when it made nothing and
-    may not be repeated yet, or no more: it stays announced, so that it is looked for again right
-    before it is repeated.
+    Raises `Settling` while it is too recent to be looked for, and `Absent` if it made nothing and
+    may not be repeated yet, or not any more. Then it stays announced, so that it is looked for
+    again right before it is repeated.
     """
     step, announced_at = run.record.announced, run.record.announced_at
     if step is None or announced_at is None:
@@ -63,50 +62,55 @@ def settle_announced_create(run: DeliveryRun, policy: Policy) -> None:
 
 
 def _find_organization(run: DeliveryRun, announced_at: float) -> Facts:
-    wanted = normalize_name(run.plan.organization or "")
-    for found in run.pipedrive.organizations.list_newest(since=announced_at - CLOCK_SKEW_SECONDS):
-        if normalize_name(found.name or "") == wanted:
-            return {"organization_id": found.id}
+    name = normalize_name(run.plan.organization or "")
+    for organization in run.pipedrive.organizations.list_newest(
+        since=announced_at - CLOCK_SKEW_SECONDS
+    ):
+        if normalize_name(organization.name or "") == name:
+            return {"organization_id": organization.id}
     return {}
 
 
 def _find_person(run: DeliveryRun, announced_at: float) -> Facts:
-    """The newest persons by e-mail, else phone, else (a person who gave neither) by name."""
+    """Find the person among the newest: by e-mail, else phone, else name.
+
+    By name only if the person gave neither of the others.
+    """
     email, phone, name = (
         run.lead.email,
         run.lead.phone,
         run.plan.person.name if run.plan.person else None,
     )
-    for found in run.pipedrive.persons.list_newest(since=announced_at - CLOCK_SKEW_SECONDS):
-        emails = {entry.value.casefold() for entry in found.emails}
-        phones = {entry.value for entry in found.phones}
+    for person in run.pipedrive.persons.list_newest(since=announced_at - CLOCK_SKEW_SECONDS):
+        emails = {entry.value.casefold() for entry in person.emails}
+        phones = {entry.value for entry in person.phones}
         if (
             email.casefold() in emails
             if email
             else phone in phones
             if phone
-            else found.name == name
+            else person.name == name
         ):
-            return {"person_id": found.id, "person_created": 1}
+            return {"person_id": person.id, "person_created": 1}
     return {}
 
 
 def _find_lead(run: DeliveryRun, _: float) -> Facts:
-    """By `origin_id` among the person's (else the organisation's) leads, open and archived, and
-    deals it was converted to.
+    """Find the lead by `origin_id` among the person's (else the organisation's) leads and deals.
 
-    Every origin_id holds the submission's id, which is compared: its template may have changed
-    since the create.
+    Open and archived leads, and the deals that they were converted to. Every origin_id contains the
+    submission's id, and only that is compared: the template may have changed since the create.
     """
-    for found in leads_of(run):
-        if run.record.id in (found.origin_id or ""):
-            return {"lead_id": found.id, "result": Result.CREATED}
+    for lead in leads_of(run):
+        if run.record.id in (lead.origin_id or ""):
+            return {"lead_id": lead.id, "result": Result.CREATED}
     return find_deal(run)
 
 
 def leads_of(run: DeliveryRun) -> Iterator[PipedriveLead]:
-    """The person's leads, else the organisation's, the archived ones last; each list is asked for
-    when it is reached.
+    """Yield the person's leads, else the organisation's, the archived ones last.
+
+    Each list is requested when it is reached.
     """
     target: dict[str, Any] = _owner_filter(run, "organization_id")
     return chain(
@@ -115,7 +119,7 @@ def leads_of(run: DeliveryRun) -> Iterator[PipedriveLead]:
 
 
 def find_deal(run: DeliveryRun) -> Facts:
-    """The lead of this submission, if it was converted to a deal."""
+    """Return the lead of this submission if it was converted to a deal."""
     for deal in run.pipedrive.deals.list_all(**_owner_filter(run, "org_id")):
         if run.record.id in (deal.origin_id or ""):
             return {"lead_id": deal.source_lead_id or f"deal:{deal.id}", "result": Result.CREATED}
@@ -135,11 +139,11 @@ def _find_note(run: DeliveryRun, _: float) -> Facts:
 
 
 def find_note_on(run: DeliveryRun, lead_id: str) -> Facts:
-    """The note of this submission on a lead; none on a lead that is gone."""
+    """Return the note of this submission on a lead; nothing if the lead is gone."""
     try:
-        for found in run.pipedrive.notes.list_all_of_lead(lead_id):
-            if has_marker_of(found.content or "", run.record.id):
-                return {"note_id": found.id}
+        for note in run.pipedrive.notes.list_all_of_lead(lead_id):
+            if has_marker_of(note.content or "", run.record.id):
+                return {"note_id": note.id}
     except Gone:
         run.record_attempt(
             "look for the note", "absent", "its lead was converted or deleted meanwhile"
@@ -147,13 +151,13 @@ def find_note_on(run: DeliveryRun, lead_id: str) -> Facts:
     return {}
 
 
+# How each create is looked for; the keys are the names that are announced.
 FINDERS: dict[str, Callable[[DeliveryRun, float], Facts]] = {
     "organization": _find_organization,
     "person": _find_person,
     "lead": _find_lead,
     "note": _find_note,
 }
-"""How each create is looked for; its keys are the names that are announced."""
 
 
 # Deliveries that Redis may have forgotten: it has gone back in time (`worker.ledger.rollback`), and
@@ -164,19 +168,18 @@ FINDERS: dict[str, Callable[[DeliveryRun, float], Facts]] = {
 # and its deals, the note on the lead, or on any lead that it may have labelled. Done once: a record
 # that was looked for says so.
 
+# For this long around `restored_at`, people are also looked for among the newest: the search index
+# may not know them yet.
 SEARCH_LAG_SECONDS = 900.0
-"""How long around `restored_at` people are also looked for among the newest, because the search index
-may not know them yet.
-"""
 
+# Of a person's leads, the note is looked for on the newest: one label adds one note to one lead.
 MAX_LEADS_SEARCHED = 10
-"""The newest leads of a person on which a note is looked for: one label gives one note on one lead.
-"""
 
 
 def find_among_newest(run: DeliveryRun, step: str) -> int | None:
-    """The id of the person or organisation (`step`) that the search did not find, from the list of
-    the newest.
+    """Return a person or organisation that the search did not find, from the list of the newest.
+
+    `step` is `person` or `organization`.
     """
     if run.lookup_before is None:
         return None
@@ -185,12 +188,12 @@ def find_among_newest(run: DeliveryRun, step: str) -> int | None:
         if run.clock() > run.lookup_before + SEARCH_LAG_SECONDS:
             return None
         since = max(since, run.lookup_before - SEARCH_LAG_SECONDS)
-    found = FINDERS[step](run, since).get(f"{step}_id")
-    return int(found) if found is not None else None
+    found_id = FINDERS[step](run, since).get(f"{step}_id")
+    return int(found_id) if found_id is not None else None
 
 
 def adopt_lost_work(run: DeliveryRun) -> None:
-    """After the person, before the lead: adopts what there is of this submission."""
+    """Adopt what exists of this submission, after the person and before the lead."""
     if run.lookup_before is None:
         return
     facts = {} if _was_just_created(run) else _find_lost_work(run)
@@ -199,39 +202,39 @@ def adopt_lost_work(run: DeliveryRun) -> None:
 
 
 def _was_just_created(run: DeliveryRun) -> bool:
-    """Who was made a moment ago has no leads."""
+    """Return whether the person or organisation is new, and so has no leads."""
     return ("person" if run.person_id is not None else "organization") in run.created_steps
 
 
 def _find_lost_work(run: DeliveryRun) -> Facts:
-    seen: list[PipedriveLead] = []
+    other_leads: list[PipedriveLead] = []
     facts: Facts = {}
     if run.lead_id is None:
-        facts = _find_created_lead(run, seen)
+        facts = _find_created_lead(run, other_leads)
     lead_id, result = facts.get("lead_id", run.lead_id), facts.get("result", run.result)
     if lead_id is None:
         return (
-            _find_labelled_lead(run, seen)
+            _find_labelled_lead(run, other_leads)
             if run.plan.existing == "label" and run.plan.note_existing_html is not None
             else {}
         )
-    wanted = run.plan.note_existing_html if result == Result.LABELLED else run.plan.note_html
-    if run.note_id is None and wanted is not None:
+    content = run.plan.note_existing_html if result == Result.LABELLED else run.plan.note_html
+    if run.note_id is None and content is not None:
         facts |= find_note_on(run, str(lead_id))
     return facts
 
 
-def _find_created_lead(run: DeliveryRun, seen: list[PipedriveLead]) -> Facts:
-    """`seen` takes the leads that are not it."""
-    for found in leads_of(run):
-        if run.record.id in (found.origin_id or ""):
-            return {"lead_id": found.id, "result": Result.CREATED}
-        seen.append(found)
+def _find_created_lead(run: DeliveryRun, other_leads: list[PipedriveLead]) -> Facts:
+    """Find the lead that this submission created; collect the others in `other_leads`."""
+    for lead in leads_of(run):
+        if run.record.id in (lead.origin_id or ""):
+            return {"lead_id": lead.id, "result": Result.CREATED}
+        other_leads.append(lead)
     return find_deal(run)
 
 
-def _find_labelled_lead(run: DeliveryRun, seen: list[PipedriveLead]) -> Facts:
-    for lead in _newest_first(seen):
+def _find_labelled_lead(run: DeliveryRun, leads: list[PipedriveLead]) -> Facts:
+    for lead in _newest_first(leads):
         note = find_note_on(run, lead.id)
         if note:
             return {"lead_id": lead.id, "result": Result.LABELLED} | note

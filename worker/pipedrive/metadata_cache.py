@@ -56,7 +56,7 @@ redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return 1
 """
 
-log = structlog.get_logger("leadline.catalogue")
+log = structlog.get_logger("leadline.metadata")
 
 
 class MetadataCache(NameResolver):
@@ -112,7 +112,7 @@ class MetadataCache(NameResolver):
             label = find_entry(self._reload_entries(MetadataKind.LABELS), match)
             if label is not None:
                 return str(label.id)
-        raise Unavailable("labels.add", "another worker is creating a label and has not finished")
+        raise Unavailable("labels.add", "another worker is still creating a label")
 
     def refresh(
         self,
@@ -127,7 +127,7 @@ class MetadataCache(NameResolver):
         """Return what is known now, without asking Pipedrive and without kinds never read."""
         return dict(self._load())
 
-    # -- finding
+    # -- lookups
     # ----------------------------------------------------------------------------------------------
 
     def _find(
@@ -159,7 +159,7 @@ class MetadataCache(NameResolver):
         except (PipedriveError, OutOfAllowance) as error:
             if table is None:
                 raise
-            log.warning("catalogue is old", kind=kind, error=error.code)
+            log.warning("using old metadata", kind=kind, error=error.code)
             return table
 
     def _may_read_for(self, kind: MetadataKind, name: str) -> bool:
@@ -195,7 +195,7 @@ class MetadataCache(NameResolver):
             if not wait and table is not None:
                 return table
             self._pause(WAIT_STEP_SECONDS)
-        raise Unavailable("catalogue", f"another worker is reading the {kind} and has not finished")
+        raise Unavailable("metadata", f"another worker is reading the {kind} and has not finished")
 
     def _claim_read(self, kind: MetadataKind, gap: float) -> bool:
         return bool(
@@ -288,7 +288,7 @@ def _warn_about_duplicates(kind: MetadataKind, entries: Sequence[MetadataEntry])
         duplicates and kind is not MetadataKind.OWNERS
     ):  # owners' names are personal, and are mostly given by id or e-mail
         log.warning(
-            "several entries have one name; the first by id is taken",
+            "several entries have the same name; using the first by id",
             kind=kind,
             names=duplicates[:12],
         )

@@ -208,7 +208,8 @@ def build_http(ssl_context: ssl.SSLContext | None = None) -> httpx.Client:
 class _PlainClient(httpx.Client):
     """Hands each request straight to its transport: no redirects, cookies, netrc or proxies.
 
-    `docs/decisions.md` measures, with the slots, what httpx would look for in vain at every call.
+    The cost of what httpx would look for at every call is measured in `docs/decisions.md`, with the
+    slots.
     """
 
     def __init__(self, transport: httpx.BaseTransport) -> None:
