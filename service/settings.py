@@ -1,5 +1,6 @@
-"""What is made of the settings' table: the example file, the rows of `check --settings`, and where
-the source file is.
+"""What is derived from the table of settings: the example file, the rows of `check --settings`.
+
+Also where the source file is. `python -m service.settings` prints `deploy/env.example`.
 """
 
 from __future__ import annotations
@@ -9,23 +10,22 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from worker.settings import SETTINGS, Settings, describe
+from worker.setting_types import STATE_BY_RETENTION_KEY
+from worker.settings import SETTINGS, Setting, Settings
 
 SOURCE_FILE = "leadline.toml"
 EXAMPLE = "leadline.example.toml"
 
 _HEADER = """\
-# Leadline's settings: environment variables, each with its unit and default. What is not set, or
-# empty, has its default. Durations are written 10s, 5m, 2h, 30d; sizes 256KiB, 10MB.
+# Leadline's settings: environment variables, each with its unit and default. A variable that is
+# unset or empty has its default. Durations are written 10s, 5m, 2h, 30d; sizes 256KiB, 10MB.
 # The secrets of a source have the names that its `secret_env`, `challenge_env` and `token_env`
-# give them. Made from the table in worker/settings.py with `python -m service.settings`.
+# give. Generated from the table in worker/settings.py by `python -m service.settings`.
 """
 
 
 class SettingRow(Struct, frozen=True):
-    """A setting as `leadline check --settings` shows it; a secret's value shows only that it is
-    set.
-    """
+    """A setting as `leadline check --settings` shows it; of a secret, only whether it is set."""
 
     name: str
     value: str
@@ -34,11 +34,31 @@ class SettingRow(Struct, frozen=True):
     help: str
 
 
-def rows(settings: Settings) -> list[SettingRow]:
+def describe_settings(settings: Settings) -> list[SettingRow]:
+    """Each setting with the value in force."""
     return [
-        SettingRow(row.name, value, row.default_text, row.unit, row.help)
-        for row, value in describe(settings)
+        SettingRow(
+            row.name, _format_value(row, key, settings), row.default_text, row.unit, row.help
+        )
+        for key, row in SETTINGS.items()
     ]
+
+
+def _format_value(row: Setting, key: str, settings: Settings) -> str:
+    value = getattr(settings, key)
+    if value == row.default_value:
+        return row.default_text
+    if row.secret:
+        return "*** (set)"
+    if key == "retry_delays":
+        return ",".join(f"{delay:g}s" for delay in value)
+    if key == "retention":
+        names = {state: name for name, state in STATE_BY_RETENTION_KEY.items()}
+        return ",".join(
+            f"{names[state]}={'never' if seconds is None else f'{seconds:g}s'}"
+            for state, seconds in value.items()
+        )
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def env_example() -> str:
@@ -53,17 +73,18 @@ def env_example() -> str:
 
 
 def source_file(settings: Settings) -> Path:
-    """The source file to read, which need not exist where `LEADLINE_CONFIG` names it; else one that
-    does.
+    """The source file: `LEADLINE_CONFIG`, else `leadline.toml` here, else the packaged example.
+
+    The file that `LEADLINE_CONFIG` names need not exist.
     """
     if settings.config is not None:
         return settings.config
-    beside = Path(SOURCE_FILE)
-    return beside if beside.is_file() else packaged_example()
+    local = Path(SOURCE_FILE)
+    return local if local.is_file() else packaged_example()
 
 
 def packaged_example() -> Path:
-    """The example beside the installed package, or in the checkout that it is installed from."""
+    """The example source file of the installed package, or of the checkout it runs from."""
     package = Path(__file__).resolve().parent
     installed = package / EXAMPLE
     return installed if installed.is_file() else package.parent / "deploy" / EXAMPLE

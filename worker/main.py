@@ -24,7 +24,8 @@ from worker.ledger.rollback import FOLDER, RollbackDetector
 from worker.metrics import Meter
 from worker.queue.leases import Leases
 from worker.queue.rq_queue import open_queue
-from worker.queue.slots import MAX_DEQUEUE_SECONDS, Slots
+from worker.queue.rq_worker import MAX_DEQUEUE_SECONDS
+from worker.queue.slots import Slots
 from worker.queue.sweeper import Sweeper
 from worker.settings import Settings
 from worker.store import connection

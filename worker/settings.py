@@ -1,5 +1,6 @@
-"""Every setting in one table: name, default, unit, help, and who may see it. Read once at start
-from a mapping given.
+"""Every setting in one table: name, default, unit, help, and the process that may hold it.
+
+Read once at start, from the mapping that is passed in.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from worker import values
+from worker import setting_types
 from worker.contract import State
-from worker.values import Network, OpsToken, Secret
+from worker.setting_types import Network, OpsToken, Secret
 
 SERVICE = "service"
 WORKER = "worker"
@@ -20,9 +21,7 @@ BOTH = frozenset({SERVICE, WORKER})
 
 
 class SettingsError(Exception):
-    """Settings that cannot be used; `faults` holds all of them, each as `NAME: expected X, got
-    Y`.
-    """
+    """Unusable settings; `faults` has one line for each, as `NAME: expected X, got Y`."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
@@ -31,12 +30,14 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One row of the table. `default` is what would be written; None means unset, and `unset` says
-    what then happens.
+    """One row of the table.
+
+    `default` is the text one would write, None if the setting is unset; `unset` says what happens
+    then. `unit` is shown beside the value. `only`: the processes that read it.
     """
 
     name: str
-    read: Callable[[str], Any]
+    parse: Callable[[str], Any]
     help: str
     default: str | None = None
     unset: str = ""
@@ -46,27 +47,24 @@ class Setting:
 
     @property
     def default_value(self) -> Any:
-        return None if self.default is None else self.read(self.default)
+        return None if self.default is None else self.parse(self.default)
 
     @property
     def default_text(self) -> str:
         return self.default or f"unset ({self.unset})"
 
 
-def _setting(name: str, read: Callable[[str], Any], help: str, **rest: Any) -> Any:
-    row = Setting(name=name, read=read, help=help, **rest)
+def _setting(name: str, parse: Callable[[str], Any], help: str, **rest: Any) -> Any:
+    row = Setting(name=name, parse=parse, help=help, **rest)
     return field(default_factory=lambda: row.default_value, metadata={"setting": row})
 
 
 _ONLY_SERVICE, _ONLY_WORKER = frozenset({SERVICE}), frozenset({WORKER})
-_count = values.whole
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What one process was told. Durations are seconds, sizes bytes. A process holds only the
-    secrets it uses.
-    """
+    """The settings of one process: durations in seconds, sizes in bytes, its own secrets only."""
 
     config: Path | None = _setting(
         "LEADLINE_CONFIG",
@@ -91,14 +89,14 @@ class Settings:
     )
     port: int = _setting(
         "LEADLINE_PORT",
-        _count(0, 65535),
+        setting_types.integer_between(0, 65535),
         "The port the service listens on; 0 takes a free one.",
         default="8000",
         unit="port",
     )
     redis_url: Secret | None = _setting(
         "REDIS_URL",
-        values.redis_url,
+        setting_types.parse_redis_url,
         "redis://, rediss://, unix:// or redis+sentinel://host:26379,host:26379/MASTER/0.",
         unit="URL",
         unset="embedded",
@@ -106,7 +104,7 @@ class Settings:
     )
     pipedrive_api_token: Secret | None = _setting(
         "PIPEDRIVE_API_TOKEN",
-        values.token,
+        setting_types.parse_token,
         "The API token of a Pipedrive user; or the three OAuth settings below.",
         unset="OAuth, or with `leadline up` the sandbox",
         secret=True,
@@ -114,7 +112,7 @@ class Settings:
     )
     pipedrive_client_id: Secret | None = _setting(
         "PIPEDRIVE_CLIENT_ID",
-        values.token,
+        setting_types.parse_token,
         "OAuth: the app's client id.",
         unset="no OAuth",
         secret=True,
@@ -122,7 +120,7 @@ class Settings:
     )
     pipedrive_client_secret: Secret | None = _setting(
         "PIPEDRIVE_CLIENT_SECRET",
-        values.token,
+        setting_types.parse_token,
         "OAuth: the app's client secret.",
         unset="no OAuth",
         secret=True,
@@ -130,7 +128,7 @@ class Settings:
     )
     pipedrive_refresh_token: Secret | None = _setting(
         "PIPEDRIVE_REFRESH_TOKEN",
-        values.token,
+        setting_types.parse_token,
         "OAuth: the first refresh token; later ones are kept in Redis.",
         unset="no OAuth",
         secret=True,
@@ -138,42 +136,42 @@ class Settings:
     )
     pipedrive_base_url: str = _setting(
         "PIPEDRIVE_BASE_URL",
-        values.http_url,
-        "Where /v1/... and /api/v2/... are found; also a company domain or a stand-in.",
+        setting_types.parse_http_url,
+        "The base URL of /v1/... and /api/v2/...; may be a company domain or a stand-in.",
         default="https://api.pipedrive.com",
         unit="URL",
     )
     pipedrive_oauth_url: str = _setting(
         "PIPEDRIVE_OAUTH_URL",
-        values.http_url,
+        setting_types.parse_http_url,
         "Where access tokens are refreshed.",
         default="https://oauth.pipedrive.com/oauth/token",
         unit="URL",
     )
     pipedrive_plan: str = _setting(
         "PIPEDRIVE_PLAN",
-        values.one_of("lite", "growth", "premium", "ultimate", "unlimited"),
-        "The plan whose API limits to keep within; unlimited paces nothing itself (for stand-ins).",
+        setting_types.one_of("lite", "growth", "premium", "ultimate", "unlimited"),
+        "The plan whose API limits apply; unlimited applies none (for stand-ins).",
         default="lite",
         unit="plan",
     )
     pipedrive_seats: int = _setting(
         "PIPEDRIVE_SEATS",
-        _count(1, 100_000),
-        "Paid seats, of which the daily budget grows.",
+        setting_types.integer_between(1, 100_000),
+        "Paid seats; the daily token budget grows with them.",
         default="1",
         unit="seats",
     )
     pipedrive_daily_tokens: int | None = _setting(
         "PIPEDRIVE_DAILY_TOKENS",
-        _count(1, 10**11),
+        setting_types.integer_between(1, 10**11),
         "The account's API tokens a day.",
         unit="tokens",
         unset="derived from plan and seats",
     )
     ops_tokens: tuple[OpsToken, ...] | None = _setting(
         "LEADLINE_OPS_TOKENS",
-        values.ops_tokens,
+        setting_types.parse_ops_tokens,
         "Who may use the console: name:role:token, comma-separated; roles viewer and operator.",
         unset="console closed",
         secret=True,
@@ -181,8 +179,8 @@ class Settings:
     )
     alert_webhook: Secret | None = _setting(
         "LEADLINE_ALERT_WEBHOOK",
-        values.secret_url,
-        "Where alerts are posted, as Slack's incoming webhooks take them.",
+        setting_types.parse_secret_url,
+        "Where alerts are posted, in the format of Slack's incoming webhooks.",
         unit="URL",
         unset="no alerts",
         secret=True,
@@ -190,30 +188,30 @@ class Settings:
     )
     alert_oldest: float = _setting(
         "LEADLINE_ALERT_OLDEST",
-        values.seconds,
-        "How long a lead may wait for its delivery before that is an alert.",
+        setting_types.parse_seconds,
+        "How long a lead may wait for its delivery before there is an alert.",
         default="15m",
         unit="seconds",
         only=_ONLY_SERVICE,
     )
     public_url: str | None = _setting(
         "LEADLINE_PUBLIC_URL",
-        values.http_url,
+        setting_types.parse_http_url,
         "The URL that senders see, for schemes that sign it.",
         unit="URL",
         unset="from the request",
     )
     trusted_proxies: tuple[Network, ...] = _setting(
         "LEADLINE_TRUSTED_PROXIES",
-        values.networks,
-        "Proxies whose X-Forwarded-For is believed, comma-separated addresses or ranges.",
+        setting_types.parse_networks,
+        "Proxies whose X-Forwarded-For is trusted: addresses or ranges, comma-separated.",
         default="",
         unset="none",
         unit="CIDR",
     )
     encryption_keys: tuple[Secret, ...] = _setting(
         "LEADLINE_ENCRYPTION_KEYS",
-        values.keys,
+        setting_types.parse_encryption_keys,
         "Keys that encrypt stored submissions, newest first, comma-separated.",
         default="",
         unset="not encrypted",
@@ -222,70 +220,70 @@ class Settings:
     )
     service_processes: int = _setting(
         "LEADLINE_SERVICE_PROCESSES",
-        _count(1, 64),
+        setting_types.integer_between(1, 64),
         "Server processes.",
         default="1",
         unit="processes",
     )
     worker_processes: int = _setting(
         "LEADLINE_WORKER_PROCESSES",
-        _count(1, 64),
+        setting_types.integer_between(1, 64),
         "Worker processes.",
         default="1",
         unit="processes",
     )
     slots: int = _setting(
         "LEADLINE_SLOTS",
-        _count(1, 512),
+        setting_types.integer_between(1, 512),
         "Deliveries at a time in each worker process.",
         default="32",
         unit="deliveries",
     )
     retry_delays: tuple[float, ...] = _setting(
         "LEADLINE_RETRY_DELAYS",
-        values.delays,
-        "Waits between tries of a failing delivery, jittered; after the last, dead.",
+        setting_types.parse_delays,
+        "Waits between the tries of a failing delivery, jittered; after the last one it is dead.",
         default="10s,1m,5m,30m,2h,6h,12h,24h",
         unit="durations",
     )
     settle_seconds: float = _setting(
         "LEADLINE_SETTLE_SECONDS",
-        values.seconds,
+        setting_types.parse_seconds,
         "How long a create with unknown outcome settles before it is looked for.",
         default="90",
         unit="seconds",
     )
     probe_seconds: float = _setting(
         "LEADLINE_PROBE_SECONDS",
-        values.seconds,
+        setting_types.parse_seconds,
         "How often a closed gate is probed at first, growing to hourly.",
         default="30",
         unit="seconds",
     )
     retention: Mapping[State, float | None] = _setting(
         "LEADLINE_RETENTION",
-        values.retention,
+        setting_types.parse_retention,
         "When a submission's content is erased, by state; discarded goes with ignored.",
         default="delivered=30d,dead=never,quarantine=14d,ignored=7d",
         unit="state=duration",
     )
     spool_max: int = _setting(
         "LEADLINE_SPOOL_MAX",
-        values.size,
-        "Bound of the local spool of each process.",
+        setting_types.parse_positive_size,
+        "The most that the local spool of each process may hold.",
         default="256MiB",
         unit="bytes",
     )
     wait_replicas: int = _setting(
         "LEADLINE_WAIT_REPLICAS",
-        _count(0, 16),
+        setting_types.integer_between(0, 16),
         "Redis replicas that must have a submission before its 2xx.",
         default="0",
         unit="replicas",
     )
     log_format: Literal["json", "console"] | None = _setting(
         "LEADLINE_LOG_FORMAT",
-        values.one_of("json", "console"),
+        setting_types.one_of("json", "console"),
         "How log lines look.",
         unset="json, console on a terminal",
         unit="json or console",
@@ -298,15 +296,14 @@ class Settings:
 
     @classmethod
     def for_worker(cls, env: Mapping[str, str]) -> Settings:
-        """For `work`: never the ops tokens; Pipedrive credentials are needed. Raises
-        SettingsError.
-        """
+        """For `work`: never the ops tokens; needs Pipedrive credentials. Raises SettingsError."""
         return load(env, frozenset({WORKER}), need_credentials=True)
 
     @classmethod
     def for_all(cls, env: Mapping[str, str]) -> Settings:
-        """For commands of one machine (`up`, `check`, ...), which may do without Pipedrive. Raises
-        SettingsError.
+        """For commands on one machine (`up`, `check`, ...), with or without Pipedrive credentials.
+
+        Raises SettingsError.
         """
         return load(env, BOTH)
 
@@ -324,36 +321,37 @@ class Settings:
         return bool(self.pipedrive_api_token) or self.uses_oauth
 
 
+# The table: field name -> row, in the order in which settings are documented.
 SETTINGS: dict[str, Setting] = {each.name: each.metadata["setting"] for each in fields(Settings)}
-"""The table: field name -> row, in the order in which settings are documented."""
 
 _OAUTH = ("pipedrive_client_id", "pipedrive_client_secret", "pipedrive_refresh_token")
 
 
 def load(
-    env: Mapping[str, str], needs: Iterable[str] = BOTH, *, need_credentials: bool = False
+    env: Mapping[str, str], roles: Iterable[str] = BOTH, *, need_credentials: bool = False
 ) -> Settings:
-    """The settings of a process that plays the parts in `needs`. Raises SettingsError with every
-    fault. Empty is unset.
+    """The settings of a process that plays the `roles`; an empty variable counts as unset.
+
+    Raises SettingsError with every fault.
     """
-    parts, found, faults = frozenset(needs), {}, []
+    played, values, faults = frozenset(roles), {}, []
     for key, row in SETTINGS.items():
         text = env.get(row.name, "").strip()
-        if not text or not row.only & parts:
+        if not text or not row.only & played:
             continue
         try:
-            found[key] = row.read(text)
+            values[key] = row.parse(text)
         except ValueError as fault:
             faults.append(f"{row.name}: {fault}")
-    if WORKER in parts:
+    if WORKER in played:
         faults += _credential_faults(env, need_credentials)
     if faults:
         raise SettingsError(faults)
-    return Settings(**found)
+    return Settings(**values)
 
 
 def _credential_faults(env: Mapping[str, str], needed: bool) -> list[str]:
-    """A token, or the three OAuth settings together, or (where not needed) nothing."""
+    """Either a token or all three OAuth settings; nothing at all only where nothing is needed."""
     has_token = bool(env.get("PIPEDRIVE_API_TOKEN", "").strip())
     oauth = {SETTINGS[key].name: bool(env.get(SETTINGS[key].name, "").strip()) for key in _OAUTH}
     if has_token and all(oauth.values()):
@@ -362,11 +360,11 @@ def _credential_faults(env: Mapping[str, str], needed: bool) -> list[str]:
             " both"
         ]
     if any(oauth.values()):
-        given = next(name for name, there in oauth.items() if there)
+        present = next(name for name, is_set in oauth.items() if is_set)
         return [
-            f"{name}: expected a value because {given} is set, got nothing"
-            for name, there in oauth.items()
-            if not there
+            f"{name}: expected a value because {present} is set, got nothing"
+            for name, is_set in oauth.items()
+            if not is_set
         ]
     if needed and not has_token:
         return [
@@ -375,46 +373,16 @@ def _credential_faults(env: Mapping[str, str], needed: bool) -> list[str]:
     return []
 
 
-def describe(settings: Settings) -> list[tuple[Setting, str]]:
-    """Each row with the value in force as text; a secret shows only that it is set."""
-    rows = []
-    for key, row in SETTINGS.items():
-        value = getattr(settings, key)
-        default = value == row.default_value
-        rows.append(
-            (
-                row,
-                row.default_text
-                if default
-                else "*** (set)"
-                if row.secret
-                else _format_value(key, value),
-            )
-        )
-    return rows
-
-
-def _format_value(key: str, value: Any) -> str:
-    if key == "retry_delays":
-        return ",".join(f"{each:g}s" for each in value)
-    if key == "retention":
-        names = {state: name for name, state in values.RETAINED.items()}
-        return ",".join(
-            f"{names[state]}={'never' if kept is None else f'{kept:g}s'}"
-            for state, kept in value.items()
-        )
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
 def find_misspelt(env: Mapping[str, str]) -> dict[str, str]:
-    """Variables that look like a setting and are none, with the one probably meant. A source's
-    secrets may have any name.
+    """Variables that look like a misspelt setting, each with the one that was probably meant.
+
+    A source's own secrets may have any name and are left alone.
     """
-    known = {row.name for row in SETTINGS.values()}
-    strange = [
+    names = {row.name for row in SETTINGS.values()}
+    unknown = [
         name
         for name in env
-        if name.startswith(("LEADLINE_", "PIPEDRIVE_", "REDIS_")) and name not in known
+        if name.startswith(("LEADLINE_", "PIPEDRIVE_", "REDIS_")) and name not in names
     ]
-    guesses = {name: difflib.get_close_matches(name, known, n=1, cutoff=0.85) for name in strange}
+    guesses = {name: difflib.get_close_matches(name, names, n=1, cutoff=0.85) for name in unknown}
     return {name: guess[0] for name, guess in guesses.items() if guess}

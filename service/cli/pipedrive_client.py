@@ -1,6 +1,4 @@
-"""A Pipedrive client for a person's command: within the workers' allowance where their Redis
-answers, else by itself.
-"""
+"""A Pipedrive client for commands, within the workers' rate limits where their Redis responds."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from service.cli import setup
-from service.local.redis import find_running_url, responds
+from service.local.redis import find_redis_url, responds
 from worker.delivery.client_factory import build_auth
 from worker.encryption import Cipher
 from worker.errors import LeadlineError
@@ -22,28 +20,25 @@ from worker.store.connection import connect
 
 CALL_TIMEOUT_SECONDS = 20.0
 NO_CREDENTIALS = (
-    (
-        "leadline: no Pipedrive credentials: set PIPEDRIVE_API_TOKEN, or PIPEDRIVE_CLIENT_ID,"
-        " PIPEDRIVE_CLIENT_SECRET and PIPEDRIVE_REFRESH_TOKEN"
-    ),
+    "leadline: no Pipedrive credentials: set PIPEDRIVE_API_TOKEN, or PIPEDRIVE_CLIENT_ID,"
+    " PIPEDRIVE_CLIENT_SECRET and PIPEDRIVE_REFRESH_TOKEN",
     "  for the sandbox of `leadline up` or `leadline sandbox`, with the port that it prints:",
-    (
-        "  PIPEDRIVE_API_TOKEN=sandbox-token PIPEDRIVE_BASE_URL=http://127.0.0.1:8090"
-        " PIPEDRIVE_PLAN=unlimited"
-    ),
+    "  PIPEDRIVE_API_TOKEN=sandbox-token PIPEDRIVE_BASE_URL=http://127.0.0.1:8090"
+    " PIPEDRIVE_PLAN=unlimited",
 )
 
 
 def find_answering_redis(settings: Settings) -> str | None:
-    """The URL of the workers' Redis, if it answers. Starts none."""
-    url = settings.redis_url or find_running_url(settings.data_dir)
+    """The URL of the workers' Redis if it responds. Starts none."""
+    url = find_redis_url(settings)
     return url if url and responds(url) else None
 
 
 @contextmanager
 def build_client(settings: Settings, store: str | None) -> Iterator[Pipedrive]:
-    """A client with the credentials of the settings, which must be there. OAuth needs `store`,
-    where its tokens are shared.
+    """A client with the credentials of the settings, which must be set.
+
+    `store` is the URL of the workers' Redis; None: unknown. OAuth needs it for the shared tokens.
     """
     with ExitStack() as stack:
         http = stack.enter_context(build_http(build_tls()))
@@ -57,7 +52,7 @@ def build_client(settings: Settings, store: str | None) -> Iterator[Pipedrive]:
                 timeout=CALL_TIMEOUT_SECONDS,
             )
             return
-        redis = stack.enter_context(connect(store or "", timeout=5.0))
+        redis = stack.enter_context(connect(store or "", timeout=setup.STORE_TIMEOUT_SECONDS))
         auth = build_auth(settings, redis, Cipher(settings.encryption_keys))
         plan = limits_of_plan(
             settings.pipedrive_plan,
@@ -76,9 +71,7 @@ def build_client(settings: Settings, store: str | None) -> Iterator[Pipedrive]:
 
 @contextmanager
 def open_client() -> Iterator[Pipedrive]:
-    """A client for one command. Without credentials, or on an error of ours, the command ends with
-    1 and says what to do.
-    """
+    """A client for one command. No credentials or a LeadlineError end it with 1 and advice."""
     settings = setup.load_settings()
     if not settings.has_credentials:
         setup.exit_with_error(*NO_CREDENTIALS)
@@ -93,5 +86,5 @@ def open_client() -> Iterator[Pipedrive]:
 
 
 def build_lookup(client: Pipedrive) -> MetadataLookup:
-    """The account's names, each kind read when it is first asked for."""
+    """The account's names; each kind is read when it is first needed."""
     return MetadataLookup(lambda kind: read_metadata(kind, client, time.time()))

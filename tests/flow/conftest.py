@@ -1,4 +1,4 @@
-"""The whole road in one process: a real Redis, the served sandbox, a worker's delivery called by
+"""The whole pipeline in one process: a real Redis, the served sandbox, a worker's delivery called by
 hand.
 """
 
@@ -32,9 +32,9 @@ from worker.metrics import Meter
 from worker.queue.leases import Leases
 from worker.queue.rq_queue import open_queue
 from worker.queue.sweeper import Sweeper
+from worker.setting_types import Secret
 from worker.settings import Settings
 from worker.store import keys
-from worker.values import Secret
 
 TOKEN = "sandbox-token"
 
@@ -90,7 +90,7 @@ def account(sandbox_url: str) -> Account:
     return Account(sandbox_url)
 
 
-class Road:
+class Pipeline:
     """Accepts leads and delivers them when told to. `ahead` moves the clock of ledger and worker
     forward.
     """
@@ -105,7 +105,7 @@ class Road:
         self.lead_settings = LeadSettings(labels=["Website"], channel="Web forms", note=False)
         self.policy = Policy((10.0, 60.0), 90.0, 30.0)
         self.skew = 0.0
-        self.still: float | None = None
+        self.frozen_at: float | None = None
         self.meter = Meter()
         self.ledger = Ledger(
             redis,
@@ -116,9 +116,9 @@ class Road:
         self.sweeper = Sweeper(self.ledger, open_queue(redis))
 
     def clock(self) -> float:
-        return (time.time() if self.still is None else self.still) + self.skew
+        return (time.time() if self.frozen_at is None else self.frozen_at) + self.skew
 
-    def ahead(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         """Time passes, and workers are there meanwhile."""
         self.skew += seconds
         self.redis.hset(keys.ROLLBACK, "tick_at", self.clock())
@@ -173,19 +173,19 @@ class Road:
         assert record is not None
         return record
 
-    def sent(self, **fields: Any) -> Record:
+    def accept_and_deliver(self, **fields: Any) -> Record:
         """Accepted and delivered at once."""
         return self.deliver(self.accept(**fields))
 
-    def again(self, submission_id: str, seconds: float) -> Record:
+    def deliver_later(self, submission_id: str, seconds: float) -> Record:
         """What becomes of it that much later."""
-        self.ahead(seconds)
+        self.advance(seconds)
         self.sweeper.sweep()
         return self.deliver(submission_id)
 
 
 @pytest.fixture
-def road(
+def pipeline(
     redis: redis_py.Redis, aredis: Callable[[], AbstractAsyncContextManager[Any]], account: Account
-) -> Road:
-    return Road(redis, aredis, account)
+) -> Pipeline:
+    return Pipeline(redis, aredis, account)

@@ -1,4 +1,4 @@
-"""The allowance on the whole road: an account whose day is short, refusals, a lease that is lost in
+"""The allowance on the whole pipeline: an account whose day is short, refusals, a lease that is lost in
 line.
 """
 
@@ -14,15 +14,15 @@ import pytest
 
 from service.sandbox.serve import served
 from service.sandbox.settings import SandboxSettings
-from tests.flow.conftest import TOKEN, Account, Road
+from tests.flow.conftest import TOKEN, Account, Pipeline
 from worker.contract import State
 from worker.delivery import Delivery
 from worker.delivery.client_factory import PipedriveClientFactory
 from worker.errors import LeaseLost
 from worker.queue.slots import InFlightLimit
+from worker.setting_types import Secret
 from worker.settings import Settings
 from worker.store import keys
-from worker.values import Secret
 
 NAMES, LEAD = 11, 35
 """Tokens: reading labels and channels once; a new person and its lead."""
@@ -38,7 +38,7 @@ def sandbox_url() -> Iterator[str]:
 
 
 def slot(
-    road: Road,
+    pipeline: Pipeline,
     kind: type[Delivery] = Delivery,
     entrance: InFlightLimit | None = None,
     **settings: Any,
@@ -49,14 +49,14 @@ def slot(
         "pipedrive_api_token": Secret(TOKEN),
     } | settings
     clients = PipedriveClientFactory(
-        Settings(pipedrive_base_url=road.account.url, **given),
-        road.redis,
-        road.meter,
-        road.clock,
+        Settings(pipedrive_base_url=pipeline.account.url, **given),
+        pipeline.redis,
+        pipeline.meter,
+        pipeline.clock,
         time.sleep,
     )
     clients.in_flight = entrance or clients.in_flight
-    workshop, _ = road.workshop()
+    workshop, _ = pipeline.workshop()
     return kind(replace(workshop, catalogue=clients.metadata), clients.new_client)
 
 
@@ -66,14 +66,14 @@ def refusals(account: Account) -> list[int]:
 
 @pytest.mark.parametrize("told", [True, False], ids=["by our own count", "by the receiver's count"])
 def test_when_the_day_is_spent_everything_waits_for_the_next(
-    road: Road, account: Account, told: bool
+    pipeline: Pipeline, account: Account, told: bool
 ) -> None:
     """What the tokens do not suffice for waits for midnight, without a call that is refused, an
     attempt used or a death.
     """
-    delivery = slot(road, pipedrive_daily_tokens=DAY if told else None)
+    delivery = slot(pipeline, pipedrive_daily_tokens=DAY if told else None)
     found = [
-        road.deliver(road.accept(email=f"{number}@example.com"), delivery) for number in range(4)
+        pipeline.deliver(pipeline.accept(email=f"{number}@example.com"), delivery) for number in range(4)
     ]
     assert [record.state for record in found] == [
         State.DELIVERED,
@@ -87,33 +87,33 @@ def test_when_the_day_is_spent_everything_waits_for_the_next(
     assert 0 < third.next_at - time.time() <= 86_400
     assert refusals(account) == []
     assert account.tokens() == NAMES + 2 * LEAD
-    assert road.redis.get(keys.DEFAULT_ACCOUNT.allowance("left")) == b"10"
+    assert pipeline.redis.get(keys.DEFAULT_ACCOUNT.allowance("left")) == b"10"
 
 
-def test_what_others_spend_is_not_spent_again(road: Road, account: Account) -> None:
+def test_what_others_spend_is_not_spent_again(pipeline: Pipeline, account: Account) -> None:
     """Tokens that another integration used meanwhile are seen in the next answer, before they run
     out.
     """
-    delivery = slot(road)
-    assert road.deliver(road.accept(email="1@example.com"), delivery).state is State.DELIVERED
+    delivery = slot(pipeline)
+    assert pipeline.deliver(pipeline.accept(email="1@example.com"), delivery).state is State.DELIVERED
     account.http.get("/v1/leadLabels", headers={"x-api-token": TOKEN}).raise_for_status()
-    second = road.deliver(road.accept(email="2@example.com"), delivery)
-    third = road.deliver(road.accept(email="3@example.com"), delivery)
+    second = pipeline.deliver(pipeline.accept(email="2@example.com"), delivery)
+    third = pipeline.deliver(pipeline.accept(email="3@example.com"), delivery)
     assert (second.state, third.state, third.reason) == (State.DELIVERED, State.WAITING, "budget")
     assert refusals(account) == []
 
 
-def test_after_a_429_nobody_calls_until_the_reset(road: Road, account: Account) -> None:
+def test_after_a_429_nobody_calls_until_the_reset(pipeline: Pipeline, account: Account) -> None:
     """A delivery that was in hand when another met a 429 waits for the stated reset too, and then
     goes on.
     """
-    other = slot(road)
-    first = slot(road)
+    other = slot(pipeline)
+    first = slot(pipeline)
     account.fault(
         {"operation": "persons.search", "count": 1},
         {"kind": "answer", "status": 429, "headers": {"retry-after": "1"}},
     )
-    refused = road.deliver(road.accept(), first)
+    refused = pipeline.deliver(pipeline.accept(), first)
     other._pipedrive.users.me()
     calls = account.state()["calls"]
     assert (refused.state, refused.reason, refused.attempts) == (State.WAITING, "limit", 0)
@@ -121,13 +121,13 @@ def test_after_a_429_nobody_calls_until_the_reset(road: Road, account: Account) 
     assert calls[-1]["at"] - calls[-2]["at"] > 0.99
 
 
-def test_the_first_call_makes_room_for_the_next_submission(road: Road) -> None:
+def test_the_first_call_makes_room_for_the_next_submission(pipeline: Pipeline) -> None:
     """A slot that came in through the entrance leaves it as soon as Pipedrive takes a call, not
     only at the delivery's end.
     """
     entrance = InFlightLimit(1)
     assert entrance.enter(0)
-    road.deliver(road.accept(), slot(road, entrance=entrance))
+    pipeline.deliver(pipeline.accept(), slot(pipeline, entrance=entrance))
     with ThreadPoolExecutor(1) as other:
         assert other.submit(entrance.enter, 0).result()
 
@@ -139,13 +139,13 @@ class Overtaken(Delivery):
         raise LeaseLost("it took too long")
 
 
-def test_a_create_that_is_not_sent_costs_nothing(road: Road, account: Account) -> None:
+def test_a_create_that_is_not_sent_costs_nothing(pipeline: Pipeline, account: Account) -> None:
     """Where the lease was lost in line the create is not sent, and its place and tokens are given
     back.
     """
-    road.deliver(road.accept(), slot(road, Overtaken))
+    pipeline.deliver(pipeline.accept(), slot(pipeline, Overtaken))
     assert "persons.add" not in account.calls()
-    assert road.redis.zcard(keys.DEFAULT_ACCOUNT.allowance("burst")) == len(account.calls())
+    assert pipeline.redis.zcard(keys.DEFAULT_ACCOUNT.allowance("burst")) == len(account.calls())
     assert (
-        int(road.redis.get(keys.DEFAULT_ACCOUNT.allowance("left")) or 0) == DAY - account.tokens()
+        int(pipeline.redis.get(keys.DEFAULT_ACCOUNT.allowance("left")) or 0) == DAY - account.tokens()
     )

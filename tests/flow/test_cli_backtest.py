@@ -14,12 +14,11 @@ from msgspec import structs
 
 from service.cli.main import main
 from service.cli.output import count_progress
-from service.reports import stored
 from service.reports.attribution import AttributionCounter, public_name
 from service.sources.source_file.loader import build_lead_mappings, load_sources
 from tests.flow.arrivals import AT, Client, arrived, store
 from tests.redis.store import submission
-from tests.unit.sources.making import form
+from tests.unit.sources.factories import form
 from worker.contract import Lead, State, Utm
 from worker.encryption import Cipher
 from worker.ledger import Ledger
@@ -206,7 +205,7 @@ def test_the_stream_pages_through_equal_times(
     """Every submission comes once, the newest change first, however many share one moment and
     however small the pages.
     """
-    monkeypatch.setattr(stored, "PAGE", 4)
+    monkeypatch.setattr(reader, "SCAN_PAGE_SIZE", 4)
     ids = store(
         aredis, redis, [submission(State.QUEUED if n % 3 else State.DEAD) for n in range(30)]
     )
@@ -215,10 +214,10 @@ def test_the_stream_pages_through_equal_times(
         for one in ids:
             if redis.zscore(f"leadline:state:{state}", one) is not None:
                 redis.zadd(f"leadline:state:{state}", {one: 1_700_000_000 + int(one[-1], 36) % 2})
-    found = [head.id for head in stored.heads(ledger)]
+    found = [head.id for head in ledger.scan_heads()]
     assert sorted(found) == sorted(ids)
-    assert len(list(stored.records(ledger, stored.heads(ledger), raw=True))) == 30
-    light = next(stored.records(ledger, stored.heads(ledger), raw=False))
+    assert len(list(ledger.each_record(ids, raw=True))) == 30
+    light = next(ledger.each_record(ids, raw=False))
     assert (light.raw, light.lead) == (None, Lead(name="Ada", email="ada@example.com"))
 
 

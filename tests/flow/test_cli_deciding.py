@@ -17,7 +17,7 @@ import redis as redis_py
 from click.testing import CliRunner, Result
 
 from service.cli.main import main
-from service.docs_document import openapi
+from tests.flow.ops_world import openapi
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
 from worker.contract import Cause, State
@@ -136,7 +136,7 @@ def test_each_action_on_one(
     """Each action of the API has a command; it moves the submission, and the trail tells who did
     what to which.
     """
-    assert f"/ops/api/{call.split()[1]}".replace(f"/{action}", "/{action}") in openapi()["paths"]
+    assert f"/ops/api/{call.split()[1]}" in openapi()["paths"]
     [name] = terminal.put(1, State.DEAD if state is State.DISCARDED else state)
     if state is State.DISCARDED:
         terminal.ledger.discard(name, "somebody", "")

@@ -19,9 +19,9 @@ from worker.drift.drift import DriftGuard, DriftReport
 from worker.lead.settings import LeadMapping, LeadSettings
 from worker.metrics import Gauges, Meter, expose
 from worker.pipedrive.metadata import MetadataKind
+from worker.setting_types import Secret
 from worker.settings import Settings
 from worker.store import keys
-from worker.values import Secret
 
 MAPPINGS = {
     "one": LeadMapping("one", LeadSettings(labels=["Website", "Summer"], channel="Web forms")),

@@ -6,42 +6,42 @@ from typing import Any
 
 import pytest
 
-from tests.flow.conftest import Account, Road
+from tests.flow.conftest import Account, Pipeline
 from worker.contract import Lead, State
 from worker.delivery.dry_run import DryRun, DryRunner
 from worker.lead.settings import LeadMapping
 
 
-def rehearse(road: Road, submission_id: str, **edit: Any) -> DryRun:
-    record = road.record(submission_id)
+def rehearse(pipeline: Pipeline, submission_id: str, **edit: Any) -> DryRun:
+    record = pipeline.record(submission_id)
     assert record.lead is not None
     lead = Lead(
         **{name: edit.get(name, getattr(record.lead, name)) for name in Lead.__struct_fields__}
     )
-    mappings = {"contact": LeadMapping("contact", road.lead_settings)}
-    return DryRunner(road.redis, mappings, road.clock).run(record, lead)
+    mappings = {"contact": LeadMapping("contact", pipeline.lead_settings)}
+    return DryRunner(pipeline.redis, mappings, pipeline.clock).run(record, lead)
 
 
-def warm(road: Road) -> None:
+def warm(pipeline: Pipeline) -> None:
     """The account's names are read with the first lead."""
-    road.sent(name="Warm Up", email="warm@example.com")
+    pipeline.accept_and_deliver(name="Warm Up", email="warm@example.com")
 
 
-def test_what_it_says_of_a_new_person_is_what_happens(road: Road, account: Account) -> None:
+def test_what_it_says_of_a_new_person_is_what_happens(pipeline: Pipeline, account: Account) -> None:
     """Bodies, steps and the most it may cost, as the delivery then sends them; the dry run itself
     makes no call.
     """
-    warm(road)
-    road.settings(note=True)
-    waiting = road.accept(message="Hello", company="Analytical Engines")
+    warm(pipeline)
+    pipeline.settings(note=True)
+    waiting = pipeline.accept(message="Hello", company="Analytical Engines")
     calls, tokens = len(account.calls()), account.tokens()
-    told = rehearse(road, waiting)
+    told = rehearse(pipeline, waiting)
     assert len(account.calls()) == calls
     assert [(step.step, step.what) for step in told.steps] == [
         ("organization", "search"), ("person", "search"), ("lead", "create"), ("note", "create"),
     ]  # fmt: skip
     assert (told.problems, told.left_out) == ([], [])
-    road.deliver(waiting)
+    pipeline.deliver(waiting)
     assert account.tokens() - tokens <= told.tokens
     lead = account.leads[-1]
     body = next(step.body for step in told.steps if step.step == "lead")
@@ -53,19 +53,19 @@ def test_what_it_says_of_a_new_person_is_what_happens(road: Road, account: Accou
     assert account.notes[-1]["content"] == note["content"]
 
 
-def test_somebody_we_know_is_labelled(road: Road, account: Account) -> None:
+def test_somebody_we_know_is_labelled(pipeline: Pipeline, account: Account) -> None:
     """For a person and an open lead in our memory it says that the lead is labelled, and at what
     cost.
     """
-    warm(road)
-    waiting = road.accept(email="warm@example.com")
-    told = rehearse(road, waiting)
+    warm(pipeline)
+    waiting = pipeline.accept(email="warm@example.com")
+    told = rehearse(pipeline, waiting)
     assert [(step.step, step.what) for step in told.steps] == [
         ("person", "none"),
         ("lead", "label"),
     ]
     assert told.tokens == 12
-    assert road.deliver(waiting).result == "labelled"
+    assert pipeline.deliver(waiting).result == "labelled"
     assert len(account.leads) == 1
 
 
@@ -78,23 +78,25 @@ def test_somebody_we_know_is_labelled(road: Road, account: Account) -> None:
         ("custom", {"Nope": "{email}"}, "sources.contact.lead.custom.Nope"),
     ],
 )
-def test_what_would_be_refused_is_named(road: Road, setting: str, value: Any, place: str) -> None:
+def test_what_would_be_refused_is_named(
+    pipeline: Pipeline, setting: str, value: Any, place: str
+) -> None:
     """Each name the account lacks is a problem with its setting, and the delivery is then dead of
     the same.
     """
-    warm(road)
+    warm(pipeline)
     for unknown in (
         {"owner_id": 424242},
         {"custom": {"Nope": "x"}},
     ):  # so that owners and fields have been read
-        road.settings(**{"owner_id": None} | unknown)
-        road.sent(email="second@example.com")
-    road.settings(owner_id=None, custom={})
-    road.settings(**{setting: value})
-    waiting = road.accept(email="third@example.com")
-    [problem] = rehearse(road, waiting).problems
+        pipeline.settings(**{"owner_id": None} | unknown)
+        pipeline.accept_and_deliver(email="second@example.com")
+    pipeline.settings(owner_id=None, custom={})
+    pipeline.settings(**{setting: value})
+    waiting = pipeline.accept(email="third@example.com")
+    [problem] = rehearse(pipeline, waiting).problems
     assert problem.setting == place
-    record = road.deliver(waiting)
+    record = pipeline.deliver(waiting)
     assert record.state is State.DEAD
     assert record.cause is not None
     assert (record.cause.code, record.cause.setting, record.cause.hint) == (
@@ -104,53 +106,53 @@ def test_what_would_be_refused_is_named(road: Road, setting: str, value: Any, pl
     )
 
 
-def test_all_problems_are_told_at_once(road: Road) -> None:
+def test_all_problems_are_told_at_once(pipeline: Pipeline) -> None:
     """A delivery dies of the first; the dry run names every one."""
-    warm(road)
-    road.settings(labels=["Nope", "Neither"], channel="Nor")
-    assert len(rehearse(road, road.accept(email="third@example.com")).problems) == 3
+    warm(pipeline)
+    pipeline.settings(labels=["Nope", "Neither"], channel="Nor")
+    assert len(rehearse(pipeline, pipeline.accept(email="third@example.com")).problems) == 3
 
 
-def test_a_label_that_will_be_made_is_no_problem(road: Road) -> None:
+def test_a_label_that_will_be_made_is_no_problem(pipeline: Pipeline) -> None:
     """With `create_labels` a missing label is part of the lead, by its name until it has an id."""
-    warm(road)
-    road.settings(labels=["Brand new"], create_labels=True)
-    told = rehearse(road, road.accept(email="third@example.com"))
+    warm(pipeline)
+    pipeline.settings(labels=["Brand new"], create_labels=True)
+    told = rehearse(pipeline, pipeline.accept(email="third@example.com"))
     assert told.problems == []
     assert told.steps[-1].body is not None
     assert told.steps[-1].body["label_ids"] == ["Brand new"]
 
 
-def test_an_edit_is_rehearsed_before_it_is_saved(road: Road) -> None:
+def test_an_edit_is_rehearsed_before_it_is_saved(pipeline: Pipeline) -> None:
     """The dry run is of the lead as it is handed in, and changes nothing stored."""
-    warm(road)
-    waiting = road.accept(name=None, email=None, phone=None)
-    assert [problem.code for problem in rehearse(road, waiting).problems] == ["unmappable"]
-    mended = rehearse(road, waiting, email="grace@example.com")
+    warm(pipeline)
+    waiting = pipeline.accept(name=None, email=None, phone=None)
+    assert [problem.code for problem in rehearse(pipeline, waiting).problems] == ["unmappable"]
+    mended = rehearse(pipeline, waiting, email="grace@example.com")
     assert (mended.problems, [step.step for step in mended.steps]) == ([], ["person", "lead"])
-    assert road.record(waiting).lead == Lead()
+    assert pipeline.record(waiting).lead == Lead()
 
 
-def test_names_that_were_never_read_are_not_judged(road: Road) -> None:
+def test_names_that_were_never_read_are_not_judged(pipeline: Pipeline) -> None:
     """Before the account was read once nobody can say what it lacks, so nothing is called a
     problem.
     """
-    told = rehearse(road, road.accept())
+    told = rehearse(pipeline, pipeline.accept())
     assert (told.problems, told.names_read_at) == ([], None)
 
 
-def test_what_is_done_is_not_done_again(road: Road) -> None:
+def test_what_is_done_is_not_done_again(pipeline: Pipeline) -> None:
     """Steps that earlier tries have recorded are shown as done and cost nothing."""
-    warm(road)
-    done = road.sent(email="third@example.com")
-    told = rehearse(road, done.id)
+    warm(pipeline)
+    done = pipeline.accept_and_deliver(email="third@example.com")
+    told = rehearse(pipeline, done.id)
     assert [(step.step, step.what) for step in told.steps] == [("person", "done"), ("lead", "done")]
     assert told.tokens == 0
 
 
-def test_a_source_that_is_gone_is_a_problem(road: Road) -> None:
+def test_a_source_that_is_gone_is_a_problem(pipeline: Pipeline) -> None:
     """A submission of a source that the file no longer has is told so."""
-    waiting = road.record(road.accept())
+    waiting = pipeline.record(pipeline.accept())
     assert waiting.lead is not None
-    [problem] = DryRunner(road.redis, {}, road.clock).run(waiting, waiting.lead).problems
+    [problem] = DryRunner(pipeline.redis, {}, pipeline.clock).run(waiting, waiting.lead).problems
     assert problem.setting == "sources.contact"

@@ -18,7 +18,7 @@ import redis as redis_py
 from msgspec import structs
 
 from service.local.redis import EmbeddedRedis
-from tests.flow.conftest import Account, Road
+from tests.flow.conftest import Account, Pipeline
 from tests.polling import eventually
 from tests.redis.store import submission
 from worker.accept.acceptor import Acceptor
@@ -76,7 +76,7 @@ class Moments:
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.timeout(240)
 def test_whenever_it_comes_it_ends_erased(
-    road: Road,
+    pipeline: Pipeline,
     account: Account,
     redis: redis_py.Redis,
     monkeypatch: pytest.MonkeyPatch,
@@ -89,38 +89,38 @@ def test_whenever_it_comes_it_ends_erased(
     monkeypatch.setattr(
         "worker.erasure.erasure.CALL_WAIT_SECONDS", 0.0
     )  # the delivery stands still in this very thread
-    road.settings(note=True, organization=True)
+    pipeline.settings(note=True, organization=True)
     moments = Moments(monkeypatch)
     moments.after = after
-    delivery, made = road.delivery(), set()
+    delivery, made = pipeline.delivery(), set()
     for at in range(1, 60):
         account.http.post("/_sandbox/reset").raise_for_status()
         email, done = f"ada{at}@example.com", list[Erasure]()
         if known:
-            road.deliver(road.accept(email=email), delivery)
-        mine = road.accept(email=email, company=f"Acme {at}", message="hello")
+            pipeline.deliver(pipeline.accept(email=email), delivery)
+        mine = pipeline.accept(email=email, company=f"Acme {at}", message="hello")
         moments.seen, moments.at = 0, at
         moments.happen = lambda email=email, done=done: done.append(
-            erase(road.ledger, ("email", email), "kim")
+            erase(pipeline.ledger, ("email", email), "kim")
         )
-        road.deliver(mine, delivery)
+        pipeline.deliver(mine, delivery)
         if not done:
             break
-        made.add(check(road, account, redis, mine, email))
+        made.add(check(pipeline, account, redis, mine, email))
     assert not done, "the delivery has no end"
     assert at > 15
     assert made == ({1} if known else {0, 1})
 
 
 def check(
-    road: Road, account: Account, redis: redis_py.Redis, submission_id: str, email: str
+    pipeline: Pipeline, account: Account, redis: redis_py.Redis, submission_id: str, email: str
 ) -> int:
     """How many leads there are in the account, all of them told to who asks again."""
-    record = road.record(submission_id)
+    record = pipeline.record(submission_id)
     assert (record.state, record.lead, record.raw) == (State.ERASED, None, None)
     assert not redis.exists(keys.DEFAULT_ACCOUNT.person("email", email))
     assert not any(redis.exists(key) for key in (keys.LEASES, keys.DUE))
-    told = erase(road.ledger, ("email", email), "kim")
+    told = erase(pipeline.ledger, ("email", email), "kim")
     assert {lead["id"] for lead in account.leads} <= set(told.leads)
     assert {person["id"] for person in account.persons} <= set(told.persons)
     assert (told.unanswered, told.left) == ([], [])
@@ -213,12 +213,12 @@ def put(store: redis_py.Redis, url: str, cipher: Cipher, message: str) -> str:
 
 
 def test_a_redis_that_may_not_rewrite_is_said(
-    redis: redis_py.Redis, redis_url: str, road: Road, tmp_path: Path
+    redis: redis_py.Redis, redis_url: str, pipeline: Pipeline, tmp_path: Path
 ) -> None:
     """Where a hosted Redis refuses, the content is erased all the same, and the command fails with
     what to do.
     """
-    mine = road.accept(email=f"{CANARY}@example.com")
+    mine = pipeline.accept(email=f"{CANARY}@example.com")
     redis.acl_setuser(
         "hosted",
         enabled=True,
@@ -233,7 +233,7 @@ def test_a_redis_that_may_not_rewrite_is_said(
             done = run(env, "erase", "--email", f"{CANARY}@example.com")
     finally:
         redis.acl_deluser("hosted")
-    assert road.record(mine).state is State.ERASED
+    assert pipeline.record(mine).state is State.ERASED
     assert (
         done.returncode,
         "BGREWRITEAOF" in done.stderr,
@@ -269,11 +269,11 @@ def test_a_rewrite_that_fails_is_said(
         rewrite_files(redis)
 
 
-def test_dry_run_and_wrong_use(redis_url: str, road: Road, tmp_path: Path) -> None:
+def test_dry_run_and_wrong_use(redis_url: str, pipeline: Pipeline, tmp_path: Path) -> None:
     """A trial says how many and changes nothing; nobody named is wrong use."""
-    mine = road.accept(email=f"{CANARY}@example.com")
+    mine = pipeline.accept(email=f"{CANARY}@example.com")
     with leadline_env(tmp_path, redis_url) as env:
         trial = run(env, "erase", "--email", f"{CANARY}@example.com", "--dry-run", "--json")
         assert run(env, "erase").returncode == 2
     assert json.loads(trial.stdout) == {"would_erase": 1, "ids": [mine]}
-    assert road.record(mine).state is State.QUEUED
+    assert pipeline.record(mine).state is State.QUEUED

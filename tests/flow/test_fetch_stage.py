@@ -17,7 +17,7 @@ from service.sources.fetched_records import SourceRecords
 from service.sources.normalize import process_request
 from service.sources.request import InboundRequest, Outcome
 from service.sources.source_file.loader import build_lead_mappings, load_sources
-from tests.flow.conftest import Account, Road
+from tests.flow.conftest import Account, Pipeline
 from tests.flow.intake_world import FixedSources
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
@@ -83,7 +83,7 @@ def graph() -> Iterator[Graph]:
 
 @pytest.fixture
 def told(
-    road: Road, graph: Graph, aredis: Callable[[], AbstractAsyncContextManager[Any]]
+    pipeline: Pipeline, graph: Graph, aredis: Callable[[], AbstractAsyncContextManager[Any]]
 ) -> tuple[Callable[[], Record], str]:
     """An accepted event that told ids alone, and what a worker makes of it each time it is
     asked.
@@ -102,12 +102,12 @@ def told(
     [event] = reading.events
     assert event.outcome is Outcome.NEEDS_FETCH
     mine = structs.replace(
-        submission(source="meta"), lead=event.lead, fetch=event.fetch, received_at=road.clock()
+        submission(source="meta"), lead=event.lead, fetch=event.fetch, received_at=pipeline.clock()
     )
-    asyncio.run(accept(aredis, road.redis, [mine]))
+    asyncio.run(accept(aredis, pipeline.redis, [mine]))
 
     def work() -> Record:
-        workshop, clients = road.workshop()
+        workshop, clients = pipeline.workshop()
         shop = replace(workshop, mappings=build_lead_mappings(file))
         records = SourceRecords(FixedSources(file.sources))
         delivery = Delivery(
@@ -115,7 +115,7 @@ def told(
             clients.new_client,
             lambda one: Fetcher(clients.new_http(), records, one.record_attempt),
         )
-        return road.deliver(mine.id, delivery)
+        return pipeline.deliver(mine.id, delivery)
 
     return work, mine.id
 
@@ -140,7 +140,7 @@ def test_the_record_of_an_event_becomes_its_lead(told: Any, account: Account, gr
 
 
 def test_a_product_that_fails_is_asked_again(
-    told: Any, road: Road, account: Account, graph: Graph
+    told: Any, pipeline: Pipeline, account: Account, graph: Graph
 ) -> None:
     """A failing product costs a retry with its delay; nothing is created before the record is
     there.
@@ -154,14 +154,14 @@ def test_a_product_that_fails_is_asked_again(
         "fetch",
     )
     assert account.persons == []
-    road.ahead(20)
-    road.sweeper.sweep()
+    pipeline.advance(20)
+    pipeline.sweeper.sweep()
     work()
-    road.ahead(100)
-    road.sweeper.sweep()
+    pipeline.advance(100)
+    pipeline.sweeper.sweep()
     work()
     assert work().state is State.DELIVERED
-    assert [attempt.outcome for attempt in road.ledger.attempts(mine) if attempt.step == "fetch"][
+    assert [attempt.outcome for attempt in pipeline.ledger.attempts(mine) if attempt.step == "fetch"][
         -1
     ] == "ok"
 

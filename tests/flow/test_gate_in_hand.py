@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from tests.flow.conftest import TOKEN, Account, Road
+from tests.flow.conftest import TOKEN, Account, Pipeline
 from worker.contract import State
 from worker.delivery import Delivery
 from worker.delivery.client_factory import PipedriveClientFactory
@@ -20,39 +20,39 @@ from worker.errors import Gated
 from worker.pipedrive.calls import LEADS_GET
 from worker.pipedrive.rate_limiter import ApiLimits, RateLimiter, Ticket
 from worker.queue.rq_queue import open_queue
+from worker.setting_types import Secret
 from worker.settings import Settings
 from worker.store import keys
-from worker.values import Secret
 
 REFUSED: dict[str, Any] = {"kind": "answer", "status": 401}
 
 
-def slots(road: Road, pause: Callable[[float], object]) -> Callable[[], Delivery]:
+def slots(pipeline: Pipeline, pause: Callable[[float], object]) -> Callable[[], Delivery]:
     """Slots of one process under the smallest plan; `pause` is how they wait for their turn."""
-    workshop, _ = road.workshop()
+    workshop, _ = pipeline.workshop()
     settings = Settings(
         pipedrive_api_token=Secret(TOKEN),
-        pipedrive_base_url=road.account.url,
+        pipedrive_base_url=pipeline.account.url,
         pipedrive_plan="lite",
     )
-    clients = PipedriveClientFactory(settings, road.redis, road.meter, road.clock, pause)
+    clients = PipedriveClientFactory(settings, pipeline.redis, pipeline.meter, pipeline.clock, pause)
     return lambda: Delivery(workshop, clients.new_client)
 
 
-def test_an_expired_token_is_met_by_those_under_way_alone(road: Road, account: Account) -> None:
+def test_an_expired_token_is_met_by_those_under_way_alone(pipeline: Pipeline, account: Account) -> None:
     """Of twenty deliveries those whose call is out when the first 401 comes are refused too; those
     in line never call.
     """
-    road.sent(email="warm@example.com")
+    pipeline.accept_and_deliver(email="warm@example.com")
     account.fault({"operation": "persons.search"}, REFUSED)
     first_refused = threading.Event()
 
     def pause(seconds: float) -> None:
         first_refused.wait(min(seconds, 10.0))
 
-    new = slots(road, pause)
+    new = slots(pipeline, pause)
     before = len(account.calls("persons.search"))
-    ids = [road.accept(email=f"p{number}@example.com") for number in range(20)]
+    ids = [pipeline.accept(email=f"p{number}@example.com") for number in range(20)]
 
     def deliver(submission_id: str) -> None:
         new()(submission_id)
@@ -62,52 +62,52 @@ def test_an_expired_token_is_met_by_those_under_way_alone(road: Road, account: A
         list(pool.map(deliver, ids))
     refused = len(account.calls("persons.search")) - before
     assert 1 <= refused <= 10, "the window takes ten searches at once"
-    assert {road.record(one).reason for one in ids} == {"credentials"}
-    assert {road.record(one).attempts for one in ids} == {0}
-    probes(road, account, ids, new)
+    assert {pipeline.record(one).reason for one in ids} == {"credentials"}
+    assert {pipeline.record(one).attempts for one in ids} == {0}
+    probes(pipeline, account, ids, new)
 
 
-def probes(road: Road, account: Account, ids: list[str], new: Callable[[], Delivery]) -> None:
+def probes(pipeline: Pipeline, account: Account, ids: list[str], new: Callable[[], Delivery]) -> None:
     """Later one tries; once it got through, all go."""
     before = len(account.calls("persons.search"))
-    road.ahead(31)
-    swept(road)
+    pipeline.advance(31)
+    swept(pipeline)
     for one in ids:
         new()(one)
     assert len(account.calls("persons.search")) - before == 1
     account.heal()
-    delivery = road.delivery()
+    delivery = pipeline.delivery()
     for _ in range(6):
-        road.ahead(120)
-        swept(road)
+        pipeline.advance(120)
+        swept(pipeline)
         for one in ids:
             delivery(one)
-    assert {road.record(one).state for one in ids} == {State.DELIVERED}
+    assert {pipeline.record(one).state for one in ids} == {State.DELIVERED}
 
 
-def test_a_create_that_was_not_sent_is_not_looked_for(road: Road, account: Account) -> None:
+def test_a_create_that_was_not_sent_is_not_looked_for(pipeline: Pipeline, account: Account) -> None:
     """When the gate closes between the announcement of a create and its call, nothing was sent, and
     nothing has to settle.
     """
-    road.sent(email="warm@example.com")
-    delivery = slots(road, lambda _: None)()
-    mine = road.accept()
-    announce = road.ledger.announce
+    pipeline.accept_and_deliver(email="warm@example.com")
+    delivery = slots(pipeline, lambda _: None)()
+    mine = pipeline.accept()
+    announce = pipeline.ledger.announce
 
     def closing(*told: Any, **more: Any) -> None:
         announce(*told, **more)
-        road.ledger.gate.close("another", "credentials", road.clock() + 30, probe=True)
+        pipeline.ledger.gate.close("another", "credentials", pipeline.clock() + 30, probe=True)
 
-    road.ledger.announce = closing  # type: ignore[method-assign]
-    record = road.deliver(mine, delivery)
+    pipeline.ledger.announce = closing  # type: ignore[method-assign]
+    record = pipeline.deliver(mine, delivery)
     assert (record.state, record.reason, record.announced) == (State.WAITING, "credentials", None)
     assert len(account.persons) == 1
 
 
-def swept(road: Road) -> None:
+def swept(pipeline: Pipeline) -> None:
     """What is due goes into the queue, and the slots take it."""
-    road.sweeper.sweep()
-    open_queue(road.redis).empty()  # type: ignore[no-untyped-call]
+    pipeline.sweeper.sweep()
+    open_queue(pipeline.redis).empty()  # type: ignore[no-untyped-call]
 
 
 def test_the_gate_is_asked_with_the_allowance(redis: redis_py.Redis) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,27 +13,20 @@ from typing import Any
 import pytest
 from litestar import Request
 
-from service.docs_document import openapi
+from service.docs.document import operations
 from service.ops import session
 from service.ops.auth import OpsAuth
 from service.web.authorization import find_token_owner
 from service.web.problems import HttpProblem
-from tests.flow.ops_world import HERE, OPERATOR, VIEWER, Desk, bearer, desk, open_desk
-from worker.values import OpsToken, Secret
+from tests.flow.ops_world import HERE, OPERATOR, VIEWER, Desk, bearer, desk, open_desk, openapi
+from worker.setting_types import OpsToken, Secret
 
 __all__ = ["desk"]
 
 ROUTES = [
-    (
-        method.upper(),
-        re.sub(r"\{action\}", "retry" if "submissions" in path else "ignore", path).replace(
-            "{id}", "0"
-        ),
-    )
-    for path, item in openapi()["paths"].items()
+    (method.upper(), path.replace("{id}", "0"))
+    for path, method, _ in operations(openapi())
     if path.startswith("/ops/api")
-    for method in item
-    if method != "parameters"
 ]
 SAME = {"Origin": HERE, "Sec-Fetch-Site": "same-origin"}
 EVIL = {"Origin": "https://evil.example"}

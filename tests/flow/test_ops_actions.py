@@ -50,7 +50,7 @@ def test_each_action_in_each_state(action: str, state: State, desk: Desk) -> Non
 def test_an_undo_goes_back_to_where_it_was(desk: Desk) -> None:
     """What was discarded from quarantine goes back to quarantine, not to the dead letters."""
     name = desk.put(State.QUARANTINED)
-    desk.post(f"submissions/{name}/discard", {"why": "spam"})
+    desk.post(f"submissions/{name}/discard", {"reason": "spam"})
     assert desk.ledger.timeline(name)[-1].why == "spam"
     assert desk.post(f"submissions/{name}/undo").json()["state"] == "quarantined"
 
@@ -121,7 +121,7 @@ def test_a_wrong_edit_is_refused_by_field(edit: dict[str, Any], field: str, desk
             400,
         ),
         ("submissions/{}/retry", b'"' + b"x" * 300_000 + b'"', 413),
-        ("submissions/{}/accept", b'{"why": "x"}', 422),
+        ("submissions/{}/accept", b'{"reason": "x"}', 422),
         ("pause", b'{"reason": 7}', 422),
         ("erase", b"{}", 422),
         ("erase", b'{"email": "nobody"}', 422),

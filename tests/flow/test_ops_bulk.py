@@ -16,7 +16,7 @@ from tests.flow.ops_world import OPERATOR, SECOND, Desk, desk
 from tests.polling import eventually
 from worker.contract import State
 from worker.ledger import ClaimResult
-from worker.ledger.status import LEAD_TOKENS
+from worker.ledger.overview import LEAD_TOKENS
 from worker.store import keys
 
 __all__ = ["desk"]

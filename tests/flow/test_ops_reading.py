@@ -13,10 +13,9 @@ import pytest
 import redis
 from jsonschema import Draft202012Validator
 
-from service.docs_document import openapi
 from service.ops import export
 from service.ops.queries import Loading, SubmissionQueries
-from tests.flow.ops_world import CAUSE, VIEWER, Desk, open_desk
+from tests.flow.ops_world import CAUSE, VIEWER, Desk, open_desk, openapi
 from worker.causes import cause_id
 from worker.contract import State
 from worker.errors import StoreUnavailable

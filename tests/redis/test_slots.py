@@ -22,10 +22,11 @@ from worker.encryption import Cipher
 from worker.ledger import Ledger
 from worker.metrics import Meter
 from worker.queue import rq_queue as queue_module
-from worker.queue import slots
+from worker.queue import rq_worker, slots
 from worker.queue.leases import Leases
 from worker.queue.rq_queue import EXECUTION_TTL_SECONDS, clear_dead_workers, enqueue, open_queue
-from worker.queue.slots import Slots, SlotWorker
+from worker.queue.rq_worker import SlotWorker
+from worker.queue.slots import Slots
 from worker.queue.sweeper import Sweeper
 from worker.store import keys
 from worker.store.connection import connect
@@ -106,7 +107,7 @@ def test_slots_keep_no_beat(redis_url: str, redis: Any, monkeypatch: pytest.Monk
     monkeypatch.setattr(Queue, "dequeue_any", nothing)
     with running(redis_url, lambda _: None, count=1):
         eventually(lambda: len(waits) >= 50)
-    assert all(slots.MIN_DEQUEUE_SECONDS <= wait <= slots.MAX_DEQUEUE_SECONDS for wait in waits)
+    assert all(slots.MIN_DEQUEUE_SECONDS <= wait <= rq_worker.MAX_DEQUEUE_SECONDS for wait in waits)
     assert len(set(waits[:50])) > 40
 
 
@@ -248,9 +249,9 @@ HOLDS = """
 import sys, threading
 from unittest import mock
 from tests.redis.test_slots import running
-from worker import slots
+from worker.queue import rq_worker
 
-with mock.patch.object(slots, "ALIVE_SECONDS", 3), running(sys.argv[1], lambda _: threading.Event().wait(), count=2):
+with mock.patch.object(rq_worker, "HEARTBEAT_TTL_SECONDS", 3), running(sys.argv[1], lambda _: threading.Event().wait(), count=2):
     threading.Event().wait()
 """
 
@@ -266,7 +267,7 @@ def test_rq_forgets_a_killed_worker_within_a_minute(redis_url: str, redis: Any) 
         eventually(lambda: queue.started_job_registry.get_job_count(cleanup=False) == 2, 30)
         assert (len(Worker.all(queue=queue)), "2 executing" in rq_info(redis_url)) == (1, True)
         [name] = Worker.all_keys(queue=queue)
-        assert 0 < redis.ttl(name) <= slots.ALIVE_SECONDS
+        assert 0 < redis.ttl(name) <= rq_worker.HEARTBEAT_TTL_SECONDS
         entries = redis.zrange(queue.started_job_registry.key, 0, -1, withscores=True)
         assert all(0 < ends - time.time() <= EXECUTION_TTL_SECONDS for _, ends in entries)
     finally:
@@ -290,7 +291,7 @@ def test_what_ended_while_redis_was_away_leaves_rqs_list(redis_url: str, redis: 
     seen: list[str] = []
     away = redis_py.ConnectionError("away")
     with (
-        mock.patch.object(slots, "ALIVE_SECONDS", 3),
+        mock.patch.object(rq_worker, "HEARTBEAT_TTL_SECONDS", 3),
         mock.patch.object(SlotWorker, "handle_job_success", side_effect=away),
         mock.patch.object(SlotWorker, "handle_job_failure", side_effect=away),
         running(redis_url, seen.append, count=1),
@@ -331,7 +332,10 @@ def test_a_long_delivery_stays_on_rqs_list(redis_url: str, redis: Any) -> None:
             end for _, end in redis.zrange(queue.started_job_registry.key, 0, -1, withscores=True)
         ]
 
-    with mock.patch.object(slots, "ALIVE_SECONDS", 3), running(redis_url, deliver, count=1):
+    with (
+        mock.patch.object(rq_worker, "HEARTBEAT_TTL_SECONDS", 3),
+        running(redis_url, deliver, count=1),
+    ):
         put(redis, str(ULID()))
         eventually(lambda: bool(ends()))
         first = ends()

@@ -26,7 +26,7 @@ from service.sources.schema import Source
 from service.sources.source_file.loader import load_sources
 from tests.flow.arrivals import arrived
 from tests.providers.cases import Case, cases, name_of, request_of, source_of
-from tests.unit.sources.making import JSON, NOW, form, json_post, post, source
+from tests.unit.sources.factories import JSON, NOW, form, json_post, post, source
 from worker.contract import Lead, State
 from worker.ledger import Record
 from worker.ledger.record import spooled_record

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from service.settings import env_example, packaged_example, rows, source_file
+from service.settings import describe_settings, env_example, packaged_example, source_file
 from worker.contract import State
+from worker.setting_types import OpsToken, Secret
 from worker.settings import SETTINGS, Settings, SettingsError, find_misspelt, load
-from worker.values import OpsToken, Secret
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 OTHER_KEY = base64.urlsafe_b64encode(bytes(range(100, 132))).decode()
@@ -170,10 +170,10 @@ def test_secrets_do_not_show(name: str) -> None:
         if row.name.startswith("PIPEDRIVE_") and row.secret and "API" not in row.name
     }
     settings = load((others if name in others else {}) | {name: good})
-    shown = repr(settings) + repr(rows(settings))
+    shown = repr(settings) + repr(describe_settings(settings))
     assert "hunter2" not in shown
     assert KEY not in shown
-    assert any(row.name == name and row.value == "*** (set)" for row in rows(settings))
+    assert any(row.name == name and row.value == "*** (set)" for row in describe_settings(settings))
 
 
 def test_each_process_holds_only_its_secrets() -> None:

@@ -1,8 +1,8 @@
 """The leases this process holds, kept alive by one heartbeat for all slots.
 
 Two clocks: the ledger's lease ends by Redis's clock; this process trusts it only until a deadline
-on its own monotonic clock, taken before the renewal was sent. A process that was stopped and goes
-on therefore finds its lease over, whatever the wall clock says.
+on its own monotonic clock, taken before the renewal was sent. So a process that was stopped and
+continues finds its lease over, whatever the wall clock says.
 """
 
 from __future__ import annotations
@@ -35,9 +35,7 @@ class Lease:
         self._monotonic = monotonic
 
     def must_hold(self, seconds: float) -> None:
-        """Raises `LeaseLost` unless the lease holds for `seconds` more: to be asked right before a
-        create is sent.
-        """
+        """Raises `LeaseLost` unless the lease lasts `seconds` more; asked right before a create."""
         if self._monotonic() + seconds > self.deadline:
             raise LeaseLost(self.submission_id)
 
@@ -52,16 +50,14 @@ class Leases:
         self._lock = threading.Lock()
 
     def begin(self, submission_id: str, token: str) -> Lease:
-        """To be called before the ledger is asked, so that the deadline is never later than the
-        ledger's.
-        """
+        """Called before the ledger is asked, so that the deadline is never after the ledger's."""
         lease = Lease(submission_id, token, self._monotonic() + LEASE_SECONDS, self._monotonic)
         with self._lock:
             self._held[token] = lease
         return lease
 
     def announce(self, lease: Lease, step: str) -> None:
-        """Announces a create and renews the lease in the same step. Raises `LeaseLost`."""
+        """Announces a create and renews the lease in one step. Raises `LeaseLost`."""
         deadline = self._monotonic() + LEASE_SECONDS
         self._ledger.announce(lease.submission_id, lease.token, LEASE_SECONDS, step, lease.store)
         lease.deadline = deadline
@@ -76,8 +72,9 @@ class Leases:
             self._held.pop(lease.token, None)
 
     def heartbeat(self) -> None:
-        """Renews every lease; one that is lost, or that Redis could not renew, simply runs out.
-        Then speaks for this process.
+        """Renews every lease, then reports for this process.
+
+        A lease that is lost, or that Redis could not renew, simply runs out.
         """
         with self._lock:
             held = list(self._held.values())
@@ -91,7 +88,7 @@ class Leases:
         self._ledger.store_status()
 
     def leave(self) -> None:
-        """At the orderly end of the process: nobody needs to ask for it any more."""
+        """At the orderly end of the process: nobody need wait for its reports any more."""
         if not self._held:
             self._ledger.store_status(leaves=True)
 

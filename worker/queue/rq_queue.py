@@ -1,8 +1,8 @@
 """RQ: carries a submission's id to a worker, and nothing else.
 
-The ledger decides; a job that is lost, doubled or stale is harmless. So jobs hold one id as JSON,
-keep no result, and are never retried by RQ. Each dispatch is a job of its own: a job hash left
-behind by a crash never stands in the way of the next.
+The ledger decides, so a job that is lost, doubled or stale is harmless: jobs hold one id as JSON,
+keep no result, and are never retried by RQ. Each dispatch is a job of its own, so that a job hash
+left behind by a crash never blocks the next.
 """
 
 from __future__ import annotations
@@ -22,30 +22,28 @@ from rq.worker_registration import clean_worker_registry
 
 from worker.store import keys
 
+# Stored in Redis with every job, so it is part of the contract between versions.
 JOB_FUNCTION = "worker.jobs.deliver"
-"""Stored in Redis with every job, so it is part of the contract between versions."""
 
+# The most one delivery may take; each call to Pipedrive has its own, much shorter limit.
 JOB_TIMEOUT_SECONDS = 300
-"""The most one delivery may take; each call to Pipedrive has its own, much shorter limit."""
 
+# How long RQ counts a job as started by a worker that is gone, if nobody clears it sooner.
 EXECUTION_TTL_SECONDS = 60
-"""How long RQ takes a job for started by a worker that is gone, if nobody clears it away sooner."""
 
 FAILURE_TTL_SECONDS = 3600
+
+# The oldest Redis we run on. RQ would ask the server, which the accepting path must not do in the
+# event loop.
 SERVER_VERSION = (6, 2, 0)
-"""The oldest Redis we run on. RQ would ask the server, which the accepting path must not do in the
-event loop.
-"""
 
-
+# RQ's maintenance takes far less; a worker that died holding RQ's own lock would keep everybody
+# from it for 15 minutes.
 MAINTENANCE_LOCK_SECONDS = 30
-"""RQ's tidying takes far less; a worker that died with RQ's own lock in hand would keep everybody
-from it for 15 minutes.
-"""
 
 
-class OneQueue(Queue):
-    """RQ's queue, with a shorter life of the lock for tidying its registries."""
+class SubmissionQueue(Queue):
+    """RQ's queue, with a shorter lock for the maintenance of its registries."""
 
     def acquire_maintenance_lock(self) -> bool:
         return bool(
@@ -55,7 +53,7 @@ class OneQueue(Queue):
 
 def open_queue(connection: redis.Redis) -> Queue:
     """The one queue. Opens no connection."""
-    queue = OneQueue(keys.QUEUE, connection=connection, serializer=JSONSerializer)
+    queue = SubmissionQueue(keys.QUEUE, connection=connection, serializer=JSONSerializer)
     queue.redis_server_version = SERVER_VERSION
     return queue
 
@@ -78,37 +76,34 @@ def enqueue(queue: Queue, submission_id: str, pipe: Any) -> None:
 
 
 def queued_ids(queue: Queue) -> set[str]:
-    """The submissions that stand in the queue."""
+    """The ids of the submissions in the queue."""
     return {job_id.rsplit("-", 1)[0] for job_id in queue.get_job_ids()}
 
 
 def clear_dead_workers(queue: Queue) -> int:
-    """Takes out of RQ's registries what workers had in hand that are gone, and their names. Returns
-    how many jobs it was.
+    """Removes the jobs and names of gone workers from RQ's registries; returns how many jobs.
 
-    So too what nobody has renewed for long: it ended while Redis was away, and its worker could not
-    say so. The ledger goes on without them; RQ would show them as started until they lapse, and
-    then as failed.
+    Likewise what nobody has renewed for long: it ended while Redis was down, and its worker could
+    not record that. The ledger does not need them; RQ would show them as started until they lapse,
+    and then as failed.
     """
     clean_worker_registry(queue)
-    living = set(Worker.all_keys(queue=queue))
+    alive = set(Worker.all_keys(queue=queue))
     cleared = 0
-    unrenewed = time.time() + EXECUTION_TTL_SECONDS / 2
+    not_renewed = time.time() + EXECUTION_TTL_SECONDS / 2
     entries = queue.connection.zrange(queue.started_job_registry.key, 0, -1, withscores=True)
     for name, ends in cast("list[tuple[bytes, float]]", entries):
         job_id, _, execution_id = name.decode().partition(":")
         holder = _holder(queue, job_id, execution_id)
-        gone = holder != "" and Worker.redis_worker_namespace_prefix + (holder or "") not in living
-        if gone or ends < unrenewed:
+        gone = holder != "" and Worker.redis_worker_namespace_prefix + (holder or "") not in alive
+        if gone or ends < not_renewed:
             _clear(queue, Execution(execution_id, job_id, queue.connection, holder or ""))
             cleared += 1
     return cleared
 
 
 def _holder(queue: Queue, job_id: str, execution_id: str) -> str | None:
-    """The worker that has a job in hand; None where the entry outlived what it stands for, empty
-    where RQ does not say.
-    """
+    """The worker that holds a job; None if its execution is gone, empty if RQ does not say."""
     try:
         return str(Execution.fetch(execution_id, job_id, queue.connection).worker_name)
     except ValueError:
@@ -122,7 +117,6 @@ def _clear(queue: Queue, execution: Execution) -> None:
         execution.delete(job, pipe)
         pipe.execute()
     queue.intermediate_queue.remove(execution.job_id)
-    with suppress(
-        InvalidJobOperation
-    ):  # its hash is gone already, as when it ended between our look and here
+    # Its hash may be gone already, as when the job has just ended.
+    with suppress(InvalidJobOperation):
         job.delete(remove_from_queue=False)

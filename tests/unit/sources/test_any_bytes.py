@@ -13,7 +13,7 @@ from service.sources.normalize import process_request
 from service.sources.redact import redact_request
 from service.sources.request import InboundRequest, NormalizationResult, Outcome, SourceEvent
 from service.sources.schema import Source
-from tests.unit.sources.making import FORM, JSON, NOW, source
+from tests.unit.sources.factories import FORM, JSON, NOW, source
 
 READ = """
 [sources.x]

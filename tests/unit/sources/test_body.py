@@ -8,7 +8,7 @@ import pytest
 
 from service.sources.payload.decode import decode_body
 from service.sources.payload.tree import JsonNumber, UnreadableBody, Upload
-from tests.unit.sources.making import FORM, JSON, post
+from tests.unit.sources.factories import FORM, JSON, post
 
 MULTIPART = "multipart/form-data; boundary=x"
 

@@ -17,7 +17,7 @@ from service.sources.payload.tree import resolve
 from service.sources.redact import redact_request
 from service.sources.request import InboundRequest, NormalizationResult, Outcome
 from service.sources.schema import ConfigError
-from tests.unit.sources.making import FORM, JSON, NOW, post, source
+from tests.unit.sources.factories import FORM, JSON, NOW, post, source
 
 
 class Product(Struct, frozen=True, kw_only=True):

@@ -18,8 +18,8 @@ from service.sources.normalize import process_request
 from service.sources.redact import redact_request
 from service.sources.request import InboundRequest, NormalizationResult, Outcome, SourceEvent
 from service.sources.schema import Source
-from tests.unit.sources.making import JSON, NOW, source
-from tests.unit.sources.nasty import SIZE, nasty, nasty_headers
+from tests.unit.sources.factories import JSON, NOW, source
+from tests.unit.sources.hostile_bodies import SIZE, hostile_bodies, hostile_headers
 from tests.unit.sources.test_any_bytes import BODIES as ANY_BODIES
 from tests.unit.sources.test_any_bytes import HEADERS as ANY_HEADERS
 from tests.unit.sources.test_any_bytes import READ, SCHEMES, TYPES
@@ -31,8 +31,8 @@ TRIES = 10
 """A slow example is tried as often before it counts: a busy machine makes a process look slower
 than it is, never quicker.
 """
-BODIES = [pytest.param(kind, body, id=name) for name, kind, body in nasty()]
-HEADERS = [pytest.param(headers, id=name) for name, headers in nasty_headers()]
+BODIES = [pytest.param(kind, body, id=name) for name, kind, body in hostile_bodies()]
+HEADERS = [pytest.param(headers, id=name) for name, headers in hostile_headers()]
 OPEN = {name: source(f'adapter = "{name}"\nverify = {{ scheme = "none" }}') for name in ADAPTERS}
 SIGNED = {
     name: source(f'adapter = "{name}"\nverify = {{ secret_env = "K" }}', K="a2V5")
@@ -73,7 +73,7 @@ def check(config: Source, request: InboundRequest) -> NormalizationResult:
 
 def test_the_bodies_are_large() -> None:
     """Nothing is larger than what is taken, and most of it comes close."""
-    sizes = [len(body) for _, _, body in nasty()]
+    sizes = [len(body) for _, _, body in hostile_bodies()]
     assert max(sizes) <= SIZE
     assert sum(size > SIZE / 2 for size in sizes) > len(sizes) / 2
 

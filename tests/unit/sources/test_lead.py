@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.unit.sources.making import JSON, form, json_post, lead_of, post
+from tests.unit.sources.factories import JSON, form, json_post, lead_of, post
 from worker.contract import Lead, Money
 
 

@@ -19,7 +19,7 @@ from service.sources.source_file.loader import (
     load_sources,
 )
 from service.sources.source_file.toml_reader import LineIndex
-from tests.unit.sources.making import source
+from tests.unit.sources.factories import source
 from worker.lead.settings import LeadSettings, ValueTemplates
 
 FETCH: tuple[SecretUse, ...] = ("fetch",)
@@ -116,7 +116,7 @@ def test_defaults_of_all_sources() -> None:
             "did you mean json?",
             '"jsn"',
         ),
-        ("[sources.x]\nadapter = 5", "leadline.toml:2 sources.x.adapter", "text", "5"),
+        ("[sources.x]\nadapter = 5", "leadline.toml:2 sources.x.adapter", "a string", "5"),
         (
             "[sources.x]\ndedupe_window = '10'",
             "leadline.toml:2 sources.x.dedupe_window",
@@ -151,13 +151,38 @@ def test_defaults_of_all_sources() -> None:
         (
             "[sources.x]\nrate_limit = '0/m'",
             "leadline.toml:2 sources.x.rate_limit",
-            "a rate",
+            "a count from 1 to 9,999,999",
             '"0/m"',
         ),
         (
+            "[sources.x]\nrate_limit = '10000000/m'",
+            "leadline.toml:2 sources.x.rate_limit",
+            "a count from 1 to 9,999,999",
+            '"10000000/m"',
+        ),
+        (
+            "[sources.x]\nmin_fill_seconds = -1",
+            "leadline.toml:2 sources.x.min_fill_seconds",
+            "from 0 to ten years",
+            "-1",
+        ),
+        (
+            "[sources.x.read.labels]\nname = 'x'",
+            "leadline.toml:1 sources.x.read.labels",
+            "a table of lists of strings",
+            '{"name": "x"}',
+        ),
+        (
+            "[sources.x.map]\n'" + "a." * 31 + "a' = 'email'",
+            'leadline.toml:2 sources.x.map."' + "a." * 31 + 'a"',
+            "at most 31 steps",
+            '"a.a.',
+        ),
+        ("[sources.x", "leadline.toml:1:11", "valid TOML", "a syntax error: expected ']'"),
+        (
             "[sources.x]\norigins = 'https://a.example'",
             "leadline.toml:2 sources.x.origins",
-            "a list of texts",
+            "a list of strings",
             '"https://a.example"',
         ),
         (
@@ -232,7 +257,7 @@ def test_defaults_of_all_sources() -> None:
             "[sources.x.verify]\nsecret_env = 'K'",
             "leadline.toml:1 sources.x.verify.scheme",
             "one of token",
-            "none beside a secret",
+            '"none" with a secret',
         ),
         (
             "[sources.x.verify]\nscheme = 'jwt'",
@@ -342,9 +367,9 @@ def test_defaults_of_all_sources() -> None:
         ("[sources.'a b']", 'leadline.toml:1 sources."a b"', "a name of letters", '"a b"'),
         ("[sources]\nx = 1", "leadline.toml:2 sources.x", "a table", "1"),
         ("", "leadline.toml sources", "at least one table", "none"),
-        ("[sources.x]\nadapter = ", "leadline.toml:2:11", "TOML", "invalid value"),
-        ("[sources.x]\na = 1\na = 2", "leadline.toml:3:6", "TOML", "cannot overwrite a value"),
-        ("x = " + "[" * 5_000, "leadline.toml", "TOML", "nested too deep"),
+        ("[sources.x]\nadapter = ", "leadline.toml:2:11", "valid TOML", "a syntax error: invalid value"),
+        ("[sources.x]\na = 1\na = 2", "leadline.toml:3:6", "valid TOML", "cannot overwrite a value"),
+        ("x = " + "[" * 5_000, "leadline.toml", "valid TOML", "nested too deep"),
     ],
 )
 def test_faults(text: str, where: str, expected: str, got: str) -> None:

@@ -18,7 +18,7 @@ from service.sources.payload.unwrap import nest_brackets
 from service.sources.redact import redact_request
 from service.sources.request import InboundRequest, NormalizationResult, Outcome, SourceEvent
 from service.sources.schema import ConfigError, Source
-from tests.unit.sources.making import FORM, JSON, NOW, form, json_post, post, source
+from tests.unit.sources.factories import FORM, JSON, NOW, form, json_post, post, source
 from worker.contract import Lead
 
 OPEN = '[sources.x.verify]\nscheme = "none"\n'

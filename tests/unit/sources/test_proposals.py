@@ -24,7 +24,7 @@ from service.sources.source_file.loader import load_sources
 from service.sources.wizard.propose import Proposal, propose
 from service.sources.wizard.toml import comment
 from tests.providers.cases import Case, adapter_of, cases, name_of, request_of, source_of
-from tests.unit.sources.making import FORM, JSON, NOW, post
+from tests.unit.sources.factories import FORM, JSON, NOW, post
 from tests.unit.sources.test_any_bytes import BODIES, HEADERS, TYPES
 from tests.unit.sources.test_configured import PRODUCTS, Product
 

@@ -15,7 +15,7 @@ from service.sources.normalize import normalize, normalize_record
 from service.sources.request import NormalizationResult, Outcome, SourceEvent
 from service.sources.schema import Source
 from tests.providers.cases import Case, cases, name_of, source_of
-from tests.unit.sources.making import NOW, json_post, source
+from tests.unit.sources.factories import NOW, json_post, source
 from tests.unit.sources.test_any_bytes import TREES
 from worker.contract import Lead
 

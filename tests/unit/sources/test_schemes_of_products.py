@@ -30,7 +30,7 @@ from service.sources.request import (
 from service.sources.schema import Source, VerifySettings
 from service.sources.verification.verify import verify
 from tests.providers.cases import vectors
-from tests.unit.sources.making import JSON, NOW, json_post, post, source
+from tests.unit.sources.factories import JSON, NOW, json_post, post, source
 from tests.unit.sources.test_any_bytes import BODIES, TREES, TYPES
 from worker.contract import Money
 

@@ -16,7 +16,7 @@ from service.sources.verification.jwt import verify_jwt
 from service.sources.verification.token import has_valid_token
 from service.sources.verification.verify import verify
 from tests.providers.cases import vectors
-from tests.unit.sources.making import JSON, NOW, post, source
+from tests.unit.sources.factories import JSON, NOW, post, source
 
 BODY = b'{"email": "a@b.example"}'
 SECRET = "k\u00e9y"

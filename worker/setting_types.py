@@ -1,5 +1,6 @@
-"""Reads the text of one setting. Each reader raises ValueError as `expected X, got Y`; none shows a
-secret.
+"""The types of settings, and the parsers of their text.
+
+Each parser raises ValueError as `expected X, got Y`; none shows a secret.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ Network = IPv4Network | IPv6Network
 T = TypeVar("T")
 
 REDIS_SCHEMES = frozenset({"redis", "rediss", "unix", "redis+sentinel"})
-RETAINED = {
+STATE_BY_RETENTION_KEY = {
     "delivered": State.DELIVERED,
     "dead": State.DEAD,
     "quarantine": State.QUARANTINED,
@@ -30,9 +31,7 @@ _TOKEN = re.compile(r"[\x21-\x7e]+", re.ASCII)
 
 
 class Secret(str):
-    """Text that does not show itself in representations, and so not in tracebacks and logged
-    structs.
-    """
+    """Text whose representation hides it, and so also tracebacks and logged structs."""
 
     __slots__ = ()
 
@@ -41,37 +40,37 @@ class Secret(str):
 
 
 class OpsToken(NamedTuple):
-    """Who may use the console, and how far."""
+    """Somebody who may use the console."""
 
     name: str
     role: Literal["viewer", "operator"]
     token: Secret
 
 
-def whole(low: int, high: int) -> Callable[[str], int]:
-    """A reader of whole numbers between two bounds, both included."""
+def integer_between(low: int, high: int) -> Callable[[str], int]:
+    """A parser of whole numbers between two bounds, both included."""
 
-    def read(text: str) -> int:
+    def parse(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,12}", text, re.ASCII) or not low <= int(text) <= high:
             raise ValueError(f"expected a whole number from {low} to {high}, got {text!r}")
         return int(text)
 
-    return read
+    return parse
 
 
 def one_of(*words: str) -> Callable[[str], str]:
-    """A reader of one word, whatever its case."""
+    """A parser of one of these words, whatever its case."""
 
-    def read(text: str) -> str:
+    def parse(text: str) -> str:
         if text.lower() not in words:
             raise ValueError(f"expected one of {', '.join(words)}, got {text!r}")
         return text.lower()
 
-    return read
+    return parse
 
 
-def seconds(text: str) -> float:
-    """`90`, `90s` or `1m30s`, above nought."""
+def parse_seconds(text: str) -> float:
+    """Seconds of `90`, `90s` or `1m30s`; more than zero."""
     value = (
         float(text)
         if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text, re.ASCII)
@@ -82,51 +81,50 @@ def seconds(text: str) -> float:
     return value
 
 
-def delays(text: str) -> tuple[float, ...]:
+def parse_delays(text: str) -> tuple[float, ...]:
     """Comma-separated durations, in seconds."""
-    values = tuple(parse_duration(part) for part in listed(text))
+    values = tuple(parse_duration(part) for part in split_list(text))
     if not values or min(values) <= 0:
         raise ValueError(f"expected durations above 0 separated by commas, got {text!r}")
     return values
 
 
-def size(text: str) -> int:
+def parse_positive_size(text: str) -> int:
     value = parse_size(text)
     if value < 1:
         raise ValueError(f"expected a size above 0, got {text!r}")
     return value
 
 
-def listed(text: str) -> list[str]:
+def split_list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def retention(text: str) -> Mapping[State, float | None]:
-    """Seconds by state, None for `never`. A state that is not named keeps its default; `discarded`
-    goes with `ignored`.
+def parse_retention(text: str) -> Mapping[State, float | None]:
+    """Seconds by state, None for `never`.
 
-    A plain dict, because settings are handed to processes that are started afresh, and a read-only
-    view cannot be pickled.
+    A state that is not named keeps its default; `discarded` follows `ignored`. A plain dict, since
+    settings are pickled for the processes of one machine, and a read-only view cannot be.
     """
-    given = dict(_DEFAULT_RETENTION)
-    for part in listed(text):
+    texts = dict(_DEFAULT_RETENTION)
+    for part in split_list(text):
         name, equals, value = part.partition("=")
         name = name.strip().lower().replace("quarantined", "quarantine")
-        if not equals or name not in RETAINED:
+        if not equals or name not in STATE_BY_RETENTION_KEY:
+            states = ", ".join(STATE_BY_RETENTION_KEY)
             raise ValueError(
-                f"expected STATE=DURATION or STATE=never with a state of {', '.join(RETAINED)}, got"
-                f" {part!r}"
+                f"expected STATE=DURATION or STATE=never with a state of {states}, got {part!r}"
             )
-        given[name] = value.strip().lower()
-    given.setdefault("discarded", given["ignored"])
-    kept = {
-        name: None if value == "never" else parse_duration(value) for name, value in given.items()
+        texts[name] = value.strip().lower()
+    texts.setdefault("discarded", texts["ignored"])
+    return {
+        STATE_BY_RETENTION_KEY[name]: None if text == "never" else parse_duration(text)
+        for name, text in texts.items()
     }
-    return {RETAINED[name]: seconds for name, seconds in kept.items()}
 
 
-def token(text: str) -> Secret:
-    """A credential: visible ASCII, since anything else cannot stand in a header."""
+def parse_token(text: str) -> Secret:
+    """A credential: visible ASCII, since nothing else can be sent in a header."""
     if not _TOKEN.fullmatch(text):
         raise ValueError(
             "expected a credential of visible ASCII characters, got one with others (not shown)"
@@ -134,52 +132,52 @@ def token(text: str) -> Secret:
     return Secret(text)
 
 
-def ops_tokens(text: str) -> tuple[OpsToken, ...]:
+def parse_ops_tokens(text: str) -> tuple[OpsToken, ...]:
     """`name:role:token`, comma-separated; names and tokens are unique."""
     tokens: list[OpsToken] = []
-    for place, part in enumerate(listed(text), start=1):
+    for place, part in enumerate(split_list(text), start=1):
         name, _, rest = part.partition(":")
         role, _, value = rest.partition(":")
         name, role, value = name.strip(), role.strip().lower(), value.strip()
         if not name or role not in ("viewer", "operator") or not _TOKEN.fullmatch(value):
             raise ValueError(
-                "expected name:role:token with role viewer or operator, got another thing as entry"
-                f" {place} (not shown)"
+                "expected name:role:token with role viewer or operator, got something else as"
+                f" entry {place} (not shown)"
             )
         tokens.append(OpsToken(name, "viewer" if role == "viewer" else "operator", Secret(value)))
-    for what, seen in (
+    for what, values in (
         ("name", [item.name for item in tokens]),
         ("token", [str(item.token) for item in tokens]),
     ):
-        if len(set(seen)) < len(seen):
-            raise ValueError(f"expected each {what} once, got one of them twice (not shown)")
+        if len(set(values)) < len(values):
+            raise ValueError(f"expected each {what} once, got one twice (not shown)")
     return tuple(tokens)
 
 
-def networks(text: str) -> tuple[Network, ...]:
+def parse_networks(text: str) -> tuple[Network, ...]:
     """Addresses and CIDR ranges, comma-separated."""
-    found: list[Network] = []
-    for part in listed(text):
+    parsed: list[Network] = []
+    for part in split_list(text):
         try:
-            found.append(ip_network(part, strict=False))
+            parsed.append(ip_network(part, strict=False))
         except ValueError:
             raise ValueError(
                 f"expected IP addresses or CIDR ranges separated by commas, got {part!r}"
             ) from None
-    return tuple(found)
+    return tuple(parsed)
 
 
-def keys(text: str) -> tuple[Secret, ...]:
+def parse_encryption_keys(text: str) -> tuple[Secret, ...]:
     """Encryption keys in base64, the newest first, comma-separated."""
-    parts = listed(text)
+    parts = split_list(text)
     for part in parts:
         parse_key(part)
     return tuple(Secret(part) for part in parts)
 
 
-def http_url(text: str) -> str:
-    """An http or https URL without query, credentials or a slash at the end."""
-    url = _split(text, "an http:// or https:// URL")
+def parse_http_url(text: str) -> str:
+    """An http or https URL without query and credentials; a final slash is removed."""
+    url = _split_url(text, "an http:// or https:// URL")
     if (
         url.scheme not in ("http", "https")
         or not url.hostname
@@ -189,15 +187,15 @@ def http_url(text: str) -> str:
     ):
         raise ValueError(
             "expected an http:// or https:// URL without query or credentials, got"
-            f" {_shown(url, text)!r}"
+            f" {_without_password(url, text)!r}"
         )
     return text.rstrip("/")
 
 
-def secret_url(text: str) -> Secret:
-    """An http or https URL that is itself a secret, as webhooks' are; it may have a query."""
+def parse_secret_url(text: str) -> Secret:
+    """An http or https URL that is itself a secret, as of a webhook; it may have a query."""
     expected = "an http:// or https:// URL"
-    url = _split(text, expected, secret=True)
+    url = _split_url(text, expected, secret=True)
     if (
         url.scheme not in ("http", "https")
         or not url.hostname
@@ -207,9 +205,9 @@ def secret_url(text: str) -> Secret:
     return Secret(text)
 
 
-def redis_url(text: str) -> Secret:
+def parse_redis_url(text: str) -> Secret:
     """redis://, rediss://, unix:// or redis+sentinel://; may hold a password."""
-    url = _split(text, "a Redis URL", secret=True)
+    url = _split_url(text, "a Redis URL", secret=True)
     if url.scheme not in REDIS_SCHEMES:
         raise ValueError(
             "expected redis://, rediss://, unix:// or redis+sentinel://, got"
@@ -227,8 +225,8 @@ def redis_url(text: str) -> Secret:
     return Secret(text)
 
 
-def _split(text: str, expected: str, *, secret: bool = False) -> SplitResult:
-    """The parts of a URL; its port is looked at only where there is a single host."""
+def _split_url(text: str, expected: str, *, secret: bool = False) -> SplitResult:
+    """The parts of a URL; the port is checked only where there is a single host."""
     try:
         url = urlsplit(text)
         if "," not in url.netloc and url.port == 0:
@@ -240,6 +238,6 @@ def _split(text: str, expected: str, *, secret: bool = False) -> SplitResult:
     return url
 
 
-def _shown(url: SplitResult, text: str) -> str:
-    """The URL without what may be a password."""
+def _without_password(url: SplitResult, text: str) -> str:
+    """The URL without credentials."""
     return text if url.username is None else text.replace(url.netloc, "***@" + (url.hostname or ""))

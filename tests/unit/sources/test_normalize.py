@@ -6,7 +6,7 @@ import pytest
 
 from service.sources.normalize import normalize, process_request
 from service.sources.request import InboundRequest, Outcome
-from tests.unit.sources.making import JSON, NOW, form, json_post, post, read, source
+from tests.unit.sources.factories import JSON, NOW, form, json_post, post, read, source
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from service.sources.redact import redact_request
 from service.sources.request import InboundRequest
-from tests.unit.sources.making import FORM, JSON, post, source
+from tests.unit.sources.factories import FORM, JSON, post, source
 
 SECRET = 's3cr/et "é" 1'
 MULTIPART = "multipart/form-data; boundary=x"

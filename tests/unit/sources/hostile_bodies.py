@@ -7,14 +7,14 @@ import json
 from collections.abc import Iterator
 from urllib.parse import quote_plus
 
-from tests.unit.sources.making import FORM, JSON
+from tests.unit.sources.factories import FORM, JSON
 
 SIZE = 262_144
 MULTIPART = "multipart/form-data; boundary=x"
 MARKS = "\u0301"
 
 
-def nasty() -> Iterator[tuple[str, str, bytes]]:
+def hostile_bodies() -> Iterator[tuple[str, str, bytes]]:
     """`(name, content type, body)`; each body has at most `SIZE` bytes, and comes close to it."""
     for name, body in {**_forms(), **_multiparts(), **_json()}.items():
         kind = (
@@ -254,7 +254,7 @@ def _json() -> dict[str, bytes]:
     }
 
 
-def nasty_headers() -> Iterator[tuple[str, list[tuple[str, str]]]]:
+def hostile_headers() -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """`(name, headers)`: what a signature's reader may stumble over."""
     names = (
         "x-signature", "x-timestamp", "x-id", "x-key", "authorization", "webhook-id",
