@@ -1,3 +1,1 @@
-"""From a request to canonical leads, by the source file: pure functions over bytes, no network, no
-store, no clock.
-"""
+"""From a request to canonical leads, as the source file says. Pure: no network, no store, no clock."""

@@ -113,7 +113,9 @@ def normalize_record(
     except UnreadableBody as fault:
         return _unreadable(fault)
     event_id = own.get("event_id") or payload.event_id
-    payload = msgspec.structs.replace(payload, lead_fields=payload.lead_fields | own, event_id=event_id)
+    payload = msgspec.structs.replace(
+        payload, lead_fields=payload.lead_fields | own, event_id=event_id
+    )
     event, missing = _build_event(payload, source, now, None)
     problems = missing if event.outcome is Outcome.NO_CONTACT else []
     return NormalizationResult(

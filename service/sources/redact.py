@@ -1,4 +1,4 @@
-"""A request as it is stored: without the secrets that opened the door."""
+"""A request as it is stored: without the secrets by which it was verified."""
 
 from __future__ import annotations
 
@@ -15,60 +15,62 @@ REMOVED = "[removed]"
 SECRET_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token"}
 )
+# Of the query, and of each header's value.
 MAX_STORED_CHARS = 8_192
+# What may stand between a field's name and its value in JSON, a form and multipart/form-data.
+_BETWEEN = r'(?:"\s*:\s*"?|=|"?(?:;[^\r\n]*)?(?:\r\n[^\r\n]+)*\r\n\r\n)'
 
 
 def redact_request(source: Source, request: InboundRequest) -> Raw:
-    """The method, query, headers and body; secrets in any of them are replaced by `[removed]`."""
+    """The method, query, headers and body, with `[removed]` in place of secrets and signatures."""
     rules = source.verification
-    secret = SECRET_HEADERS | {name.lower() for name in (rules.header, DEFAULT_HEADER) if name}
+    secret_headers = SECRET_HEADERS | {
+        name.lower() for name in (rules.header, DEFAULT_HEADER) if name
+    }
     return Raw(
         method=request.method,
-        query=_query(request.query, rules),
+        query=_redact_query(request.query, rules),
         content_type=request.content_type[:MAX_STORED_CHARS],
         headers=[
-            (name, REMOVED if name in secret else value[:MAX_STORED_CHARS])
+            (name, REMOVED if name in secret_headers else value[:MAX_STORED_CHARS])
             for name, value in request.headers
         ],
-        body=_body(request.body, source),
+        body=_redact_body(request.body, source),
     )
 
 
-def _query(query: str, rules: VerifySettings) -> str:
+def _redact_query(query: str, rules: VerifySettings) -> str:
+    query = query[:MAX_STORED_CHARS]
     if not rules.query:
-        return query[:MAX_STORED_CHARS]
-    pairs = [pair.partition("=") for pair in query[:MAX_STORED_CHARS].split("&")]
-    kept = [
+        return query
+    pairs = [
         f"{name}={REMOVED}" if unquote_plus(name) == rules.query else name + sign + value
-        for name, sign, value in pairs
+        for name, sign, value in (pair.partition("=") for pair in query.split("&"))
     ]
-    return "&".join(kept)[:MAX_STORED_CHARS]
+    return "&".join(pairs)[:MAX_STORED_CHARS]
 
 
-def _body(body: bytes, source: Source) -> bytes:
-    """A secret in a field goes with the field's value: after the name as JSON, a form or multipart
-    writes it.
-    """
-    name = source.verification.field
-    if source.verification.scheme != "token" or not name:
+def _redact_body(body: bytes, source: Source) -> bytes:
+    """Replaces a secret where it follows its field's name, however the body spells either."""
+    rules = source.verification
+    if rules.scheme != "token" or not rules.field:
         return body
-    last = name.rpartition(".")[2]
-    names = "|".join({re.escape(spelt) for spelt in (last, quote_plus(last), quote(last, safe=""))})
+    name = rules.field.rpartition(".")[2]
+    names = _alternatives({name, quote_plus(name), quote(name, safe="")})
     for secret in source.secrets:
-        spellings = "|".join({re.escape(spelt) for spelt in _spellings(secret.value)})
-        between = r'(?:"\s*:\s*"?|=|"?(?:;[^\r\n]*)?(?:\r\n[^\r\n]+)*\r\n\r\n)'
-        pattern = rf"((?:{names}){between})(?:{spellings})"
+        values = _alternatives(_spellings(secret.value))
+        pattern = rf"((?:{names}){_BETWEEN})(?:{values})"
         body = re.sub(pattern.encode(), rb"\1" + REMOVED.encode(), body)
     return body
 
 
+def _alternatives(texts: set[str]) -> str:
+    return "|".join(map(re.escape, texts))
+
+
 def _spellings(secret: str) -> set[str]:
+    """A secret as plain text, as a form and as JSON would write it."""
     ascii_json, json_text = json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]
-    return {
-        secret,
-        quote_plus(secret),
-        quote(secret, safe=""),
-        ascii_json,
-        json_text,
-        ascii_json.replace("/", "\\/"),
-    }
+    escaped_slashes = ascii_json.replace("/", "\\/")
+    form_texts = {quote_plus(secret), quote(secret, safe="")}
+    return {secret, *form_texts, ascii_json, json_text, escaped_slashes}

@@ -1,6 +1,4 @@
-"""What the intake asks of a source and what it gets: a `Request` goes in, a `Reading` comes out.
-Pure data, no I/O.
-"""
+"""What goes into a source, an `InboundRequest`, and what comes out, a `NormalizationResult`."""
 
 from __future__ import annotations
 
@@ -27,8 +25,10 @@ class Outcome(StrEnum):
 
 
 class InboundRequest(Struct, frozen=True, kw_only=True):
-    """A request as it came. Header names in lower case, in order, repeats kept; `url` is the public
-    URL a scheme may sign.
+    """A request as it arrived.
+
+    Header names are in lower case, in their order, repeats included. `url` is the public URL, which
+    some schemes sign.
     """
 
     method: str
@@ -54,11 +54,11 @@ class FieldError(Struct, frozen=True):
 
 
 class SourceEvent(Struct, frozen=True, kw_only=True):
-    """One event of a request. `outcome` is LEAD, NO_LEAD, NO_CONTACT, NEEDS_FETCH or SPAM; `why`
-    says so in plain words.
+    """One event of a request.
 
-    `event_id` is the product's own id of the event, for recognising a second delivery of it.
-    `fetch` names the record to fetch, for events that carry ids only.
+    `outcome` is LEAD, NO_LEAD, NO_CONTACT, NEEDS_FETCH or SPAM, and `reason` explains it in plain
+    words. `event_id` is the product's own id of the event, by which a second delivery of it is
+    recognised. `fetch` names the record to fetch, for events that carry ids only.
     """
 
     outcome: Outcome
@@ -69,8 +69,9 @@ class SourceEvent(Struct, frozen=True, kw_only=True):
 
 
 class CustomResponse(Struct, frozen=True):
-    """An answer that the product asks for, where it is not the generic one. `body` is JSON, or
-    text, or None for empty.
+    """The response that a product requires in place of the usual one.
+
+    `body` is JSON, or text for another media type, or None for an empty body.
     """
 
     status: int
@@ -79,13 +80,13 @@ class CustomResponse(Struct, frozen=True):
 
 
 class NormalizationResult(Struct, frozen=True, kw_only=True):
-    """The verdict over one request.
+    """What one request turned out to be, and how to respond to it.
 
-    `outcome` is that of the events where they agree (else LEAD if any is one); REFUSED, UNREADABLE
-    and HANDSHAKE have no events. `status` is the HTTP status of a REFUSED or UNREADABLE request.
-    `answer` is set for handshakes and for products that count only certain answers as success.
-    `redirect_to` is a form's own `_redirect`, not yet checked. `why` is the reason of a refusal,
-    for the log and for `leadline preview`, not for the sender.
+    `outcome` is that of the events where they agree, else LEAD if any of them is one. REFUSED,
+    UNREADABLE and HANDSHAKE have no events. `status` is the HTTP status of the response. `response`
+    is set for handshakes, and for products that count only certain responses as success.
+    `redirect_to` is a form's own `_redirect`, not yet checked. `reason` says why a request was
+    refused, for the log and for `leadline preview`, never for the sender.
     """
 
     outcome: Outcome

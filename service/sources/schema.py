@@ -1,5 +1,7 @@
-"""The source file as structs: what may stand in it, with every default. `loader` fills them,
-`checks` judges them.
+"""The source file as structs: every key with its type and default.
+
+`source_file/toml_reader.py` fills them from TOML, `source_file/validation.py` checks what types
+cannot say.
 """
 
 from __future__ import annotations
@@ -14,17 +16,17 @@ from msgspec import Meta, Struct, field
 from worker.lead.settings import LeadMapping, LeadSettings, Rule
 from worker.units import SECONDS_BY_UNIT, parse_duration, parse_size
 
-# Durations, sizes and rates as they stand in the source file. Each function raises ValueError with
-# what is expected.
+# Values that people write in more than one way. Each function raises ValueError with what is
+# expected, in the words of `Fault.expected`.
 
+# Ten years: anything longer is a slip.
 MAX_DURATION_SECONDS = 10 * 366 * 86_400.0
-"""Ten years: anything longer is a slip of the pen."""
-
+MAX_RATE_COUNT = 9_999_999
 EXPECTED_DURATION = 'a duration such as 90, "10m", "1h30m" or "30d"'
 EXPECTED_SIZE = 'a size such as 65536, "256KiB" or "1MiB"'
 EXPECTED_RATE = 'a rate such as "60/m", or "off"'
-
-_RATE = re.compile(r"([0-9]{1,7})\s*/\s*([smhd])", re.ASCII)
+EXPECTED_STRINGS = "a string or a list of strings, none of them empty"
+_RATE = re.compile(r"([0-9]+)\s*/\s*([smhd])", re.ASCII)
 
 
 class Rate(Struct, frozen=True):
@@ -35,80 +37,70 @@ class Rate(Struct, frozen=True):
 
 
 def read_duration(value: object) -> float:
-    """Seconds. A bare number is seconds; a text needs its unit."""
+    """Seconds from a number of seconds, or from text with units."""
     try:
-        seconds = parse_duration(value) if isinstance(value, str) else _number(value)
+        seconds = parse_duration(value) if isinstance(value, str) else _read_number(value)
     except ValueError:
         raise ValueError(EXPECTED_DURATION) from None
     if not 0 <= seconds <= MAX_DURATION_SECONDS:
-        raise ValueError(f"{EXPECTED_DURATION}, at most ten years")
+        raise ValueError(f"{EXPECTED_DURATION}, from 0 to ten years")
     return seconds
 
 
 def read_size(value: object) -> int:
-    """Bytes. A bare number is bytes."""
+    """Bytes from a number of bytes, or from text with a unit."""
     try:
-        return parse_size(value) if isinstance(value, str) else int(_number(value))
+        return parse_size(value) if isinstance(value, str) else int(_read_number(value))
     except ValueError:
         raise ValueError(EXPECTED_SIZE) from None
 
 
 def read_rate(value: object) -> Rate | None:
-    """How many in what time; None for `off`."""
+    """A rate from text such as `60/m`; None for `off`."""
     if value == "off":
         return None
-    if isinstance(value, str) and (found := _RATE.fullmatch(value.strip())) and int(found[1]) > 0:
-        return Rate(count=int(found[1]), seconds=SECONDS_BY_UNIT[found[2]])
-    raise ValueError(EXPECTED_RATE)
+    match = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(EXPECTED_RATE)
+    digits = match[1].lstrip("0")
+    if not digits or len(digits) > len(str(MAX_RATE_COUNT)):
+        raise ValueError(f"{EXPECTED_RATE}, with a count from 1 to {MAX_RATE_COUNT:,}")
+    return Rate(count=int(digits), seconds=SECONDS_BY_UNIT[match[2]])
 
 
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e15:
+def read_strings(value: object) -> list[str]:
+    """`"x"` or `["x", "y"]` as a list."""
+    items = value if isinstance(value, list) else [value]
+    if not items or not all(isinstance(item, str) and item for item in items):
+        raise ValueError(EXPECTED_STRINGS)
+    return list(items)
+
+
+def _read_number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15:
         raise ValueError("not a number")
     return float(value)
 
 
-def parsed_by(parse: Callable[[object], object], expected: str) -> Meta:
-    """Marks a key whose TOML value is parsed from how people write it; `parse` raises
-    ValueError.
-    """
-    return Meta(extra={"parse": parse, "expected": expected})
+def parsed_by(parse: Callable[[object], object]) -> Meta:
+    """Marks a key whose TOML value goes through `parse`, which raises ValueError."""
+    return Meta(extra={"parse": parse})
 
 
-def read_texts(value: object) -> list[str]:
-    """`"x"` or `["x", "y"]` as a list. Raises ValueError."""
-    items = value if isinstance(value, list) else [value]
-    if not items or not all(isinstance(item, str) and item for item in items):
-        raise ValueError("a text or a list of texts, none empty")
-    return list(items)
-
-
-Seconds = Annotated[float, parsed_by(read_duration, EXPECTED_DURATION)]
-Bytes = Annotated[int, parsed_by(read_size, EXPECTED_SIZE)]
-RateLimit = Annotated[Rate | None, parsed_by(read_rate, EXPECTED_RATE)]
-Texts = Annotated[list[str], parsed_by(read_texts, "a text or a list of texts, none empty")]
+Seconds = Annotated[float, parsed_by(read_duration)]
+Bytes = Annotated[int, parsed_by(read_size)]
+RateLimit = Annotated[Rate | None, parsed_by(read_rate)]
+Strings = Annotated[list[str], parsed_by(read_strings)]
 Scalar = str | int | float | bool
 
 
-class SourceSecret(Struct, frozen=True):
-    """A secret that does not print. `env` is the variable it came from."""
-
-    env: str
-    value: str
-
-    def __repr__(self) -> str:
-        return f"Secret({self.env})"
-
-    __str__ = __repr__
-
-    @property
-    def raw(self) -> bytes:
-        return self.value.encode("utf-8", "surrogateescape")
+# The tables of the source file.
 
 
 class PairList(Struct, frozen=True, forbid_unknown_fields=True):
-    """A list of name/value objects `at` a path, or such objects by their ids; `key` and `value` are
-    paths inside each of them.
+    """A list of name/value objects `at` a path, or an object of them by their ids.
+
+    `key` and `value` are paths inside each of them.
     """
 
     at: str
@@ -117,17 +109,17 @@ class PairList(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PathCondition(Struct, frozen=True, forbid_unknown_fields=True):
-    """Whether what stands `at` a path equals one of the values, by their text."""
+    """Whether the value `at` a path equals one of some values, compared as text."""
 
     at: str
     equals: Scalar | list[Scalar] = True
 
 
 class ReadSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[sources.X.read]`: how to unwrap a payload before it is mapped."""
+    """`[sources.X.read]`: how a payload is unwrapped before its fields are mapped."""
 
     root: str | None = None
-    json_param: Texts = field(default_factory=list)
+    json_param: Strings = field(default_factory=list)
     pairs: PairList | list[PairList] | None = None
     unwrap_lists: bool = False
     event_id: str | None = None
@@ -137,15 +129,15 @@ class ReadSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     @property
     def pair_lists(self) -> list[PairList]:
-        """Every list of name/value objects."""
+        """`pairs` as a list, whether it was written as one or as a single table."""
         return self.pairs if isinstance(self.pairs, list) else [self.pairs] if self.pairs else []
 
 
 class VerifySettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[sources.X.verify]`: how a request proves that it comes from whom it says."""
+    """`[sources.X.verify]`: how a request proves who sent it."""
 
     scheme: Literal["none", "token", "hmac", "standard-webhooks", "jwt"] | None = None
-    secret_env: Texts = field(default_factory=list)
+    secret_env: Strings = field(default_factory=list)
     header: str | None = None
     query: str | None = None
     field: str | None = None
@@ -161,36 +153,64 @@ class VerifySettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class FetchSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[sources.X.fetch]`: where the worker gets the record of an event that carries ids only."""
+    """`[sources.X.fetch]`: where the worker gets the record of an event that carries ids only.
+
+    `version` is that of the product's API, for products that take it in a header.
+    """
 
     token_env: str | None = None
     base_url: str | None = None
-    version: str | None = None  # of the product's API, where a header names it
+    version: str | None = None
 
 
 class SourceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[sources.X]`: the keys a person may write."""
+    """`[sources.X]`: the keys that people write.
+
+    The adapter's `rate_limit` and `verify` apply where the source leaves them out.
+    """
 
     adapter: str = "form"
     origins: list[str] = field(default_factory=list)
     redirect: str | None = None
     redirect_origins: list[str] = field(default_factory=list)
-    honeypot: Texts = field(default_factory=list)
+    honeypot: Strings = field(default_factory=list)
     min_fill_seconds: Seconds = 0.0
     dedupe_window: Seconds = 600.0
-    rate_limit: RateLimit = None  # left out: the adapter's
+    rate_limit: RateLimit = None
     max_body: Bytes = 262_144
     reply: int | None = None
     map: dict[str, str] = field(default_factory=dict)
     read: ReadSettings = field(default_factory=ReadSettings)
-    verify: VerifySettings | None = None  # left out: the adapter's; never None in a loaded source
+    verify: VerifySettings | None = None
     fetch: FetchSettings | None = None
     lead: LeadSettings = field(default_factory=LeadSettings)
     rules: list[Rule] = field(default_factory=list)
 
 
+# The source file once it is loaded.
+
+
+class SourceSecret(Struct, frozen=True):
+    """A secret that does not print. `env` is the environment variable it came from."""
+
+    env: str
+    value: str
+
+    def __repr__(self) -> str:
+        return f"SourceSecret({self.env})"
+
+    __str__ = __repr__
+
+    @property
+    def raw(self) -> bytes:
+        return self.value.encode("utf-8", "surrogateescape")
+
+
 class Source(SourceSettings, frozen=True, kw_only=True):
-    """A configured place that submissions come from, checked, with its secrets."""
+    """A configured origin of submissions, checked, with its secrets.
+
+    `line` is where it stands in the source file, for messages.
+    """
 
     name: str
     line: int | None = None
@@ -200,9 +220,7 @@ class Source(SourceSettings, frozen=True, kw_only=True):
 
     @property
     def verification(self) -> VerifySettings:
-        """The scheme in force: the source's own, or the adapter's; scheme `none` where there is
-        neither.
-        """
+        """The rules in force; scheme `none` where neither the source nor its adapter has any."""
         return self.verify or VerifySettings(scheme="none")
 
     @property
@@ -212,15 +230,16 @@ class Source(SourceSettings, frozen=True, kw_only=True):
 
 
 class SourceFile(Struct, frozen=True):
-    """A source file that is right in every part."""
+    """A source file without faults."""
 
     path: str
     sources: dict[str, Source]
 
 
 class Fault(Struct, frozen=True):
-    """What is wrong, where (`leadline.toml:12 sources.contact.lead.titel`), what belongs there, and
-    what stands there.
+    """Where a source file is wrong, what belongs there, and what stands there.
+
+    `where` is like `leadline.toml:12 sources.contact.lead.titel`.
     """
 
     where: str
@@ -232,9 +251,7 @@ class Fault(Struct, frozen=True):
 
 
 class ConfigError(Exception):
-    """The source file cannot be used; `faults` holds everything that is wrong with it, in the
-    file's order.
-    """
+    """The source file cannot be used; `faults` holds everything wrong with it, in its order."""
 
     def __init__(self, faults: list[Fault]) -> None:
         super().__init__("\n".join(str(fault) for fault in faults))

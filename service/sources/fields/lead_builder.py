@@ -16,7 +16,7 @@ from service.sources.fields.matching import (
     to_any_script_phrase,
     to_phrase,
 )
-from service.sources.fields.text import clean_label as clean_label
+from service.sources.fields.text import clean_label
 from service.sources.payload.event import ParsedEvent, PayloadField
 from service.sources.payload.tree import Path, Tree, text_of
 from service.sources.schema import Source

@@ -1,6 +1,4 @@
-"""The source file from disk: read, checked in every part, with its secrets. All faults at once,
-each with its line.
-"""
+"""Loads the source file: reads it, checks every part, and adds the secrets."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from service.sources.adapters.registry import ADAPTERS
-from service.sources.fields import values
+from service.sources.fields.values import country_names
 from service.sources.schema import (
     ConfigError,
     Fault,
@@ -36,9 +34,8 @@ from worker.lead.settings import LeadMapping, LeadSettings
 
 SecretUse = Literal["verify", "fetch"]
 VERIFY_SECRETS: tuple[SecretUse, ...] = ("verify",)
-SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 MAX_FILE_BYTES = 4_194_304
-"""Bytes of a source file."""
+SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _TOML_PLACE = re.compile(r"\s*\(at line (\d+), column (\d+)\)|\s*\(at end of document\)")
 
 
@@ -48,167 +45,146 @@ def load_sources(
     *,
     secrets: Collection[SecretUse] = VERIFY_SECRETS,
 ) -> SourceFile:
-    """Read a source file, given by its path or as text. Raises ConfigError with all its faults.
+    """Loads a source file, given by its path or as text. Raises ConfigError with all its faults.
 
-    `secrets`: which of the secrets this process uses and must therefore find in `env`: `verify` for
+    `secrets` says which secrets this process uses and must therefore find in `env`: `verify` for
     the service, `fetch` for the worker, none for `backtest` and for checks without an environment.
     """
-    name, text = _text(source)
-    table = _parse(name, text)
+    name, text = _read_text(source)
+    table = _parse_toml(name, text)
     faults = FaultCollector(name, LineIndex(text))
-    loaded = _sources(table, env, frozenset(secrets), faults)
+    sources = _read_sources(table, env, frozenset(secrets), faults)
     if faults:
         raise ConfigError(faults.sorted())
-    values.country_names()
-    return SourceFile(path=str(source) if isinstance(source, FilePath) else name, sources=loaded)
+    country_names()  # reads its tables now rather than during the first request
+    return SourceFile(path=str(source) if isinstance(source, FilePath) else name, sources=sources)
 
 
 def build_lead_mappings(file: SourceFile) -> dict[str, LeadMapping]:
-    """What the worker must know of each source."""
+    """What the worker must know of each source, by its name."""
     return {name: source.lead_mapping for name, source in file.sources.items()}
 
 
-def _text(source: FilePath | str) -> tuple[str, str]:
+def _read_text(source: FilePath | str) -> tuple[str, str]:
+    """The name and the text of a source file."""
     if isinstance(source, str):
         return "leadline.toml", source
     try:
         raw = source.read_bytes()
         if len(raw) > MAX_FILE_BYTES:
-            raise ConfigError([Fault(source.name, "a file of at most 4 MiB", f"{len(raw)} bytes")])
+            fault = Fault(source.name, "a file of at most 4 MiB", f"{len(raw):,} bytes")
+            raise ConfigError([fault])
         return source.name, raw.decode("utf-8").replace("\r\n", "\n")
     except OSError as error:
-        raise ConfigError(
-            [Fault(str(source), "a source file that can be read", error.strerror or "an error")]
-        ) from None
+        got = f'the error "{error.strerror or error}"'
+        fault = Fault(str(source), "a source file that can be read", got)
     except UnicodeDecodeError as error:
-        raise ConfigError(
-            [Fault(source.name, "UTF-8", f"other bytes at byte {error.start}")]
-        ) from None
+        fault = Fault(source.name, "UTF-8", f"an invalid byte at position {error.start}")
+    raise ConfigError([fault])
 
 
-def _parse(name: str, text: str) -> Table:
+def _parse_toml(name: str, text: str) -> Table:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        said = str(error)
-        place = _TOML_PLACE.search(said)
-        at = (
-            (place[1], place[2])
-            if place and place[1]
-            else (text.count("\n") + 1, len(text) - text.rfind("\n"))
-        )
-        message = _TOML_PLACE.sub("", said)
-        raise ConfigError(
-            [Fault(f"{name}:{at[0]}:{at[1]}", "TOML", message[:1].lower() + message[1:])]
-        ) from None
+        place = _TOML_PLACE.search(str(error))
+        line, column = place.groups() if place else (None, None)
+        if line is None:  # at the end of the document
+            line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
+        message = _TOML_PLACE.sub("", str(error))
+        got = f"a syntax error: {message[:1].lower()}{message[1:]}"
+        fault = Fault(f"{name}:{line}:{column}", "valid TOML", got)
     except RecursionError:
-        raise ConfigError([Fault(name, "TOML", "values nested too deep")]) from None
+        fault = Fault(name, "valid TOML", "values nested too deeply")
+    raise ConfigError([fault])
 
 
-def _sources(
-    table: Table, env: Mapping[str, str], needs: frozenset[str], faults: FaultCollector
+def _read_sources(
+    table: Table, env: Mapping[str, str], uses: frozenset[str], faults: FaultCollector
 ) -> dict[str, Source]:
+    tables = ("pipedrive", "sources")
     for key in table:
-        if key not in ("pipedrive", "sources"):
-            faults.add(
-                (key,),
-                did_you_mean(key, ["pipedrive", "sources"]),
-                "an unknown table",
-                verbatim=True,
-            )
+        if key not in tables:
+            faults.add((key,), did_you_mean(key, tables), "an unknown table", verbatim=True)
     defaults = read_table(LeadSettings, table.get("pipedrive", {}), ("pipedrive",), faults)
     check_lead(defaults, ("pipedrive",), faults)
     sources = table.get("sources", {})
     if not isinstance(sources, dict) or not sources:
         faults.add(("sources",), "at least one table [sources.NAME]", "none", verbatim=True)
         return {}
-    return {name: _source(name, one, defaults, env, needs, faults) for name, one in sources.items()}
+    return {
+        name: _read_source(name, one, defaults, env, uses, faults) for name, one in sources.items()
+    }
 
 
-def _source(
+def _read_source(
     name: str,
     table: object,
     defaults: Table,
     env: Mapping[str, str],
-    needs: frozenset[str],
+    uses: frozenset[str],
     faults: FaultCollector,
 ) -> Source:
     path: Path = ("sources", name)
     if not SOURCE_NAME.fullmatch(name):
-        faults.add(path, "a name of letters, digits, - and _, at most 64", name)
-    given = read_table(SourceSettings, table, path, faults, skip=frozenset({"lead", "verify"}))
+        expected = "a name of letters, digits, - and _, at most 64, with a letter or digit first"
+        faults.add(path, expected, name)
+    values = read_table(SourceSettings, table, path, faults, skip=frozenset({"lead", "verify"}))
     tables: Table = table if isinstance(table, dict) else {}
     lead = read_table(LeadSettings, tables.get("lead", {}), (*path, "lead"), faults)
     rules = read_table(VerifySettings, tables.get("verify", {}), (*path, "verify"), faults)
-    adapter = ADAPTERS.get(given.get("adapter", "form"))
-    if adapter is None:
-        faults.add(
-            (*path, "adapter"),
-            did_you_mean(given["adapter"], ADAPTERS, "a known adapter"),
-            given["adapter"],
-        )
-        adapter = ADAPTERS["form"]
+    adapter_name = values.get("adapter", "form")
+    if adapter_name not in ADAPTERS:
+        expected = did_you_mean(adapter_name, ADAPTERS, "a known adapter")
+        faults.add((*path, "adapter"), expected, adapter_name)
+    adapter = ADAPTERS.get(adapter_name, ADAPTERS["form"])
     check_lead(lead, (*path, "lead"), faults)
-    check_rules(given.get("rules", []), (*path, "rules"), faults)
-    verify = msgspec.structs.replace(_inherited(adapter.verify, rules), **rules)
-    source = Source(
-        **{
-            "rate_limit": adapter.rate,
-            **given,
-            "verify": verify,
-            "lead": merge_lead_settings(defaults, lead),
-        },
-        name=name,
-        line=faults.line_of(path),
-    )
+    check_rules(values.get("rules", []), (*path, "rules"), faults)
+    verify = msgspec.structs.replace(_inherited_rules(adapter.verify, rules), **rules)
+    settings = {"rate_limit": adapter.rate, **values, "verify": verify}
+    settings["lead"] = merge_lead_settings(defaults, lead)
+    source = Source(**settings, name=name, line=faults.line_of(path))
     check_source(source, adapter, path, faults)
-    return _with_secrets(source, env, needs, path, faults)
+    return _add_secrets(source, env, uses, path, faults)
 
 
-def _inherited(own: VerifySettings, rules: Table) -> VerifySettings:
-    """The product's own scheme under what the source writes; nothing of it once the source
-    describes another one.
-    """
+def _inherited_rules(adapter_rules: VerifySettings, rules: Table) -> VerifySettings:
+    """The adapter's rules, on which the source's build unless they describe another scheme."""
     is_other = "scheme" in rules and (
-        rules["scheme"] != own.scheme or bool({"header", "query", "field"} & rules.keys())
+        rules["scheme"] != adapter_rules.scheme or bool({"header", "query", "field"} & rules.keys())
     )
-    return VerifySettings() if is_other else own
+    return VerifySettings() if is_other else adapter_rules
 
 
-def merge_lead_settings(defaults: Table, own: Table) -> LeadSettings:
-    """The source's `lead` over the defaults of `[pipedrive]`; custom fields add up, everything else
-    replaces.
+def merge_lead_settings(defaults: Table, lead: Table) -> LeadSettings:
+    """The source's `lead` over the defaults of `[pipedrive]`.
+
+    Custom fields add up; everything else replaces the default.
     """
-    custom = {**defaults.get("custom", {}), **own.get("custom", {})}
-    return LeadSettings(**{**defaults, **own, "custom": custom})
+    custom = {**defaults.get("custom", {}), **lead.get("custom", {})}
+    return LeadSettings(**{**defaults, **lead, "custom": custom})
 
 
-def _with_secrets(
+def _add_secrets(
     source: Source,
     env: Mapping[str, str],
-    needs: frozenset[str],
+    uses: frozenset[str],
     path: Path,
     faults: FaultCollector,
 ) -> Source:
-    found: dict[str, Any] = {}
-    check = source.verification
-    if "verify" in needs:
-        read = [
-            _secret(name, env, (*path, "verify", "secret_env"), faults) for name in check.secret_env
-        ]
-        found["secrets"] = tuple(secret for secret in read if secret)
-        if check.challenge_env:
-            found["challenge"] = _secret(
-                check.challenge_env, env, (*path, "verify", "challenge_env"), faults
-            )
-    if "fetch" in needs and source.fetch and source.fetch.token_env:
-        found["fetch_token"] = _secret(
-            source.fetch.token_env, env, (*path, "fetch", "token_env"), faults
-        )
-    return msgspec.structs.replace(source, **found)
+    secrets: dict[str, Any] = {}
+    if "verify" in uses:
+        rules, here = source.verification, (*path, "verify")
+        read = [_read_secret(name, env, (*here, "secret_env"), faults) for name in rules.secret_env]
+        secrets["secrets"] = tuple(filter(None, read))
+        if name := rules.challenge_env:
+            secrets["challenge"] = _read_secret(name, env, (*here, "challenge_env"), faults)
+    if "fetch" in uses and source.fetch and (name := source.fetch.token_env):
+        secrets["fetch_token"] = _read_secret(name, env, (*path, "fetch", "token_env"), faults)
+    return msgspec.structs.replace(source, **secrets)
 
 
-def _secret(
+def _read_secret(
     name: str, env: Mapping[str, str], path: Path, faults: FaultCollector
 ) -> SourceSecret | None:
     value = env.get(name, "").strip()

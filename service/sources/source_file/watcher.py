@@ -1,8 +1,7 @@
-"""The source file, kept current: read again when it changes on disk, so that a mended label needs
-no restart.
+"""Keeps the source file current: a change on disk takes effect without a restart.
 
 A file with faults changes nothing: they are logged, once for each version of the file, and the last
-good one stays in force.
+good version stays in force.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ POLL_SECONDS = 2.0
 
 
 class SourceProvider(Protocol):
-    """The sources in force, whoever keeps them."""
+    """The sources in force, wherever they come from."""
 
     @property
     def sources(self) -> dict[str, Source]: ...
@@ -37,8 +36,10 @@ class SourceProvider(Protocol):
 
 
 class SourceFileWatcher:
-    """Raises ConfigError at the first reading. `secrets` as for
-    `service.sources.source_file.loader.load`.
+    """The sources of a file, of its last version without faults.
+
+    `secrets` are those of `loader.load_sources`. The first reading must succeed: it raises
+    ConfigError.
     """
 
     def __init__(
@@ -47,9 +48,9 @@ class SourceFileWatcher:
         self._path = path
         self._env = env
         self._secrets = secrets
-        self._seen = self._signature()
+        self._version = self._read_version()
         self._file: SourceFile = load_sources(path, env, secrets=secrets)
-        self.mappings: Mapping[str, LeadMapping] = _Writings(self)
+        self.mappings: Mapping[str, LeadMapping] = _CurrentMappings(self)
 
     @property
     def sources(self) -> dict[str, Source]:
@@ -64,40 +65,38 @@ class SourceFileWatcher:
         return self._file
 
     def poll(self) -> bool:
-        """Reads the file again if it changed; whether another version is in force now."""
-        seen = self._signature()
-        if seen == self._seen:
+        """Reads the file again if it changed; returns whether another version is now in force."""
+        version = self._read_version()
+        if version == self._version:
             return False
-        self._seen = seen
+        self._version = version
         try:
             self._file = load_sources(self._path, self._env, secrets=self._secrets)
         except ConfigError as error:
             log.error(
-                "source file has faults, the last good one stays in force",
+                "source file has faults, the last good version stays in force",
                 faults=[str(fault) for fault in error.faults],
             )
             return False
-        log.info("source file read again", sources=len(self._file.sources))
+        log.info("source file reloaded", sources=len(self._file.sources))
         return True
 
-    def _signature(self) -> tuple[int, int, int] | None:
-        """Tells versions of the file apart; also where it is replaced through a link, as Kubernetes
-        does.
-        """
+    def _read_version(self) -> tuple[int, int, int] | None:
+        """Tells versions apart, also where a link moves to another file, as in Kubernetes."""
         try:
-            found = self._path.stat()
+            status = self._path.stat()
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-class _Writings(Mapping[str, LeadMapping]):
-    """What the worker needs of the sources, always of the version in force."""
+class _CurrentMappings(Mapping[str, LeadMapping]):
+    """The lead mappings of the version in force, built once for each version."""
 
-    def __init__(self, watched: SourceFileWatcher) -> None:
-        self._watched = watched
-        self._of: SourceFile | None = None
-        self._made: dict[str, LeadMapping] = {}
+    def __init__(self, watcher: SourceFileWatcher) -> None:
+        self._watcher = watcher
+        self._built_from: SourceFile | None = None
+        self._mappings: dict[str, LeadMapping] = {}
 
     def __getitem__(self, name: str) -> LeadMapping:
         return self._current()[name]
@@ -109,7 +108,7 @@ class _Writings(Mapping[str, LeadMapping]):
         return len(self._current())
 
     def _current(self) -> dict[str, LeadMapping]:
-        file = self._watched.file
-        if file is not self._of:
-            self._made, self._of = build_lead_mappings(file), file
-        return self._made
+        file = self._watcher.file
+        if file is not self._built_from:
+            self._mappings, self._built_from = build_lead_mappings(file), file
+        return self._mappings
