@@ -21,6 +21,7 @@ from worker.errors import (
     UnknownName,
     Unmappable,
 )
+from worker.lead.fields import LEAD_FIELDS, LeadFieldKind
 from worker.store import keys
 
 MAX_DETAIL_CHARS = 500
@@ -38,22 +39,11 @@ UNRECORDED = Cause(step="unknown", code="unknown", detail="no cause was recorded
 
 # Pipedrive's fields by the key of `[sources.X.lead]` that they are written from.
 SETTING_BY_API_FIELD = {
-    "title": "title",
-    "label_ids": "labels",
-    "label": "labels",
-    "channel": "channel",
-    "channel_id": "channel_id",
-    "origin_id": "origin_id",
-    "owner_id": "owner_id",
-    "owner": "owner_id",
-    "value": "value",
-    "amount": "value",
-    "currency": "value",
-    "expected_close_date": "expected_close",
-    "visible_to": "visible_to",
-    "custom_fields": "custom",
-    "content": "note",
-}
+    name: field.setting
+    for field in LEAD_FIELDS
+    if field.kind is not LeadFieldKind.ORGANIZATION
+    for name in (field.api_name, *field.other_names)
+} | {"content": "note"}
 
 # Pipedrive's fields by the canonical field of the lead that they are written from.
 CANONICAL_BY_API_FIELD = {
@@ -255,18 +245,14 @@ _CALL = re.compile(r"\b[a-z_]+\.([a-z_]+): ", re.ASCII)
 
 # Fields of Pipedrive whose own names say little to people.
 FIELD_LABELS = {
+    field.api_name: field.label for field in LEAD_FIELDS if field.kind is not LeadFieldKind.MONEY
+} | {
     "email": "e-mail address",
     "emails": "e-mail address",
     "phones": "phone number",
     "phone": "phone number",
-    "label_ids": "labels",
     "org_id": "organisation",
-    "organization_id": "organisation",
     "person_id": "person",
-    "owner_id": "owner",
-    "origin_id": "origin",
-    "visible_to": "visibility",
-    "custom_fields": "custom fields",
 }
 
 

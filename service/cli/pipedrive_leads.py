@@ -1,4 +1,4 @@
-"""`leadline pipedrive leads …`."""
+"""`leadline pipedrive leads …`: the leads of the account by hand."""
 
 from __future__ import annotations
 
@@ -12,26 +12,19 @@ import click
 import msgspec
 
 from service.cli import output
-from service.cli.output import print_columns, print_pairs
+from service.cli.output import print_pairs, print_table
 from service.cli.pipedrive_client import build_lookup, open_client
+from worker.lead.fields import LEAD_FIELDS, LeadFieldKind
 from worker.pipedrive.metadata import MetadataKind, MetadataLookup
 from worker.pipedrive.models import PipedriveLead
 
-# The fields of a lead as options, and the body that is made of them. Names go where Pipedrive wants
-# ids.
+# The fields of a lead as options, and the request body. Names may stand where Pipedrive wants ids.
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-UNCHANGED_FIELDS = (
-    "title",
-    "person_id",
-    "organization_id",
-    "origin_id",
-    "visible_to",
-    "was_seen",
-    "is_archived",
-)
+# Fields of a lead that no setting writes.
+OTHER_FIELDS = ("person_id", "organization_id", "was_seen", "is_archived")
 
 _OPTIONS = (
     click.option("--person-id", type=int, help="The person it belongs to."),
@@ -40,18 +33,20 @@ _OPTIONS = (
         "--label",
         "labels",
         multiple=True,
-        help="A label by name or id; repeatable. Together they are all its labels.",
+        help="A label by name or id; repeatable. They replace all labels.",
     ),
     click.option("--channel", help="The marketing channel, by name or id."),
-    click.option("--channel-id", help="What the channel calls this lead, such as a campaign."),
+    click.option("--channel-id", help="The channel's id of this lead, such as a campaign."),
     click.option("--owner-id", help="The owner by id, e-mail or name."),
-    click.option("--value", metavar="AMOUNT", help="What it may be worth; with --currency."),
+    click.option("--value", metavar="AMOUNT", help="Its value; with --currency."),
     click.option("--currency", help="The currency of --value, such as EUR."),
-    click.option("--expected-close-date", metavar="YYYY-MM-DD", help="When it may be won."),
+    click.option(
+        "--expected-close-date", metavar="YYYY-MM-DD", help="When it is expected to be won."
+    ),
     click.option(
         "--visible-to",
         type=click.Choice(["1", "3", "5", "7"]),
-        help="Pipedrive's number of the visibility group.",
+        help="Who can see it: Pipedrive's number of the visibility group.",
     ),
     click.option(
         "--was-seen/--not-seen",
@@ -69,57 +64,61 @@ _OPTIONS = (
 
 
 def lead_options(command: Command) -> Command:
-    """The fields that can be both set at first and changed later."""
+    """Adds the fields that can be set and changed."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
-def lead_body(
-    directory: MetadataLookup, values: dict[str, Any], *, changing: bool
+def build_lead_body(
+    lookup: MetadataLookup, values: dict[str, Any], *, changing: bool
 ) -> dict[str, Any]:
-    """The body of a create, or of a change, where empty text empties a field. Raises UsageError,
-    and what looking up raises.
+    """The request body of a create, or of a change, in which empty text empties a field.
+
+    Raises UsageError, and LeadlineError where a name cannot be looked up.
     """
     body: dict[str, Any] = {
-        name: values[name] for name in UNCHANGED_FIELDS if values.get(name) is not None
+        name: values[name] for name in OTHER_FIELDS if values.get(name) is not None
     }
-    texts: dict[str, Callable[[str], Any]] = {
-        "channel": lambda text: resolve_channel(directory, text),
-        "channel_id": str,
-        "owner_id": lambda text: resolve_owner(directory, text),
-        "expected_close_date": _parse_date,
+    parsers: dict[LeadFieldKind, Callable[[str], Any]] = {
+        LeadFieldKind.TEXT: str,
+        LeadFieldKind.ORIGIN: str,
+        LeadFieldKind.VISIBILITY: str,
+        LeadFieldKind.CHANNEL: lambda text: resolve_channel(lookup, text),
+        LeadFieldKind.OWNER: lambda text: resolve_owner(lookup, text),
+        LeadFieldKind.DATE: _parse_date,
     }
-    for name, read in texts.items():
-        if (text := values.get(name)) is not None:
-            body[name] = read(text) if text else None
+    for field in LEAD_FIELDS:
+        text = values.get(field.api_name)
+        if field.kind in parsers and text is not None:
+            body[field.api_name] = parsers[field.kind](text) if text else None
     if values["labels"]:
-        body["label_ids"] = [resolve_label(directory, name) for name in values["labels"] if name]
+        body["label_ids"] = [resolve_label(lookup, name) for name in values["labels"] if name]
     if values["value"] is not None or values["currency"] is not None:
         body["value"] = _parse_value(values["value"], values["currency"])
     for pair in values["custom"]:
-        body |= _parse_custom(directory, pair)
+        body |= _parse_custom(lookup, pair)
     return body if changing else {name: value for name, value in body.items() if value is not None}
 
 
-def resolve_label(directory: MetadataLookup, text: str) -> str:
+def resolve_label(lookup: MetadataLookup, text: str) -> str:
     """The id of a label by name or id."""
-    return text.lower() if UUID.fullmatch(text) else directory.label_id(text, setting="--label")
+    return text.lower() if UUID.fullmatch(text) else lookup.label_id(text, setting="--label")
 
 
-def resolve_channel(directory: MetadataLookup, text: str) -> int:
+def resolve_channel(lookup: MetadataLookup, text: str) -> int:
     return (
         int(text)
         if text.isascii() and text.isdecimal()
-        else directory.channel_id(text, setting="--channel")
+        else lookup.channel_id(text, setting="--channel")
     )
 
 
-def resolve_owner(directory: MetadataLookup, text: str) -> int:
+def resolve_owner(lookup: MetadataLookup, text: str) -> int:
     return (
         int(text)
         if text.isascii() and text.isdecimal()
-        else directory.owner_id(text, setting="--owner-id")
+        else lookup.owner_id(text, setting="--owner-id")
     )
 
 
@@ -148,11 +147,11 @@ def _parse_value(amount: str | None, currency: str | None) -> dict[str, Any] | N
     return {"amount": int(number) if number.is_integer() else number, "currency": currency.upper()}
 
 
-def _parse_custom(directory: MetadataLookup, pair: str) -> dict[str, Any]:
+def _parse_custom(lookup: MetadataLookup, pair: str) -> dict[str, Any]:
     name, equals, text = pair.partition("=")
     if not equals or not name.strip():
         raise click.BadParameter(f"expected NAME=VALUE, got {pair!r}", param_hint="--custom")
-    field = directory.field(name.strip(), setting="--custom")
+    field = lookup.field(name.strip(), setting="--custom")
     if not text.strip():
         return {field.key: None}
     try:
@@ -181,15 +180,15 @@ def leads() -> None:
 
 
 @leads.command("list")
-@click.option("--person-id", type=int, help="Only of this person.")
-@click.option("--organization-id", type=int, help="Only of this organisation.")
-@click.option("--archived", is_flag=True, help="Archived leads instead of the others.")
+@click.option("--person-id", type=int, help="Only this person's.")
+@click.option("--organization-id", type=int, help="Only this organisation's.")
+@click.option("--archived", is_flag=True, help="The archived leads instead of the others.")
 @click.option(
     "--limit",
     type=click.IntRange(1, 500),
     default=100,
     show_default=True,
-    help="How many at the most.",
+    help="At most so many.",
 )
 @click.option(
     "--start", type=click.IntRange(0), default=0, show_default=True, help="How many to skip."
@@ -203,7 +202,7 @@ def list_(
     start: int,
     as_json: bool,
 ) -> None:
-    """Leads, oldest first. Shows personal data."""
+    """List leads, oldest first. Shows personal data."""
     with open_client() as client:
         fetch = client.leads.list_archived if archived else client.leads.list
         page = fetch(limit=limit, start=start, person_id=person_id, organization_id=organization_id)
@@ -213,7 +212,7 @@ def list_(
             )
             return
         name = _build_namer(build_lookup(client), page.items)
-        print_columns(COLUMNS, [_row(lead, name) for lead in page])
+        print_table(COLUMNS, [_row(lead, name) for lead in page])
     if page.next_start is not None:
         click.echo(f"more: --start {page.next_start}")
 
@@ -222,57 +221,56 @@ def list_(
 @click.argument("id")
 @output.json_option
 def get(id: str, as_json: bool) -> None:
-    """One lead, archived or not."""
+    """Show one lead, archived or not."""
     with open_client() as client:
         lead = client.leads.get(id)
-        _print(lead, build_lookup(client), as_json)
+        _print_lead(lead, build_lookup(client), as_json)
 
 
 @leads.command()
-@click.option("--title", required=True, help="What it is called.")
-@click.option("--origin-id", help="What it is called where it comes from; cannot be changed later.")
+@click.option("--title", required=True, help="Its title.")
+@click.option("--origin-id", help="Its id where it comes from; cannot be changed later.")
 @lead_options
 @output.json_option
-def add(as_json: bool, **given: Any) -> None:
-    """Creates a lead. It needs --person-id, --organization-id or both."""
-    if given["person_id"] is None and given["organization_id"] is None:
+def add(as_json: bool, **values: Any) -> None:
+    """Create a lead. It needs --person-id, --organization-id or both."""
+    if values["person_id"] is None and values["organization_id"] is None:
         raise click.UsageError(
-            "a lead belongs to somebody: give --person-id, --organization-id or both"
+            "a lead belongs to somebody: add --person-id, --organization-id or both"
         )
     with open_client() as client:
-        directory = build_lookup(client)
-        lead = client.leads.add(lead_body(directory, given, changing=False))
-        _print(lead, directory, as_json)
+        lookup = build_lookup(client)
+        lead = client.leads.add(build_lead_body(lookup, values, changing=False))
+        _print_lead(lead, lookup, as_json)
 
 
 @leads.command()
 @click.argument("id")
-@click.option("--title", help="What it is called.")
+@click.option("--title", help="Its title.")
 @lead_options
 @click.option(
-    "--archived/--not-archived", "is_archived", default=None, help="Puts it away, or back."
+    "--archived/--not-archived", "is_archived", default=None, help="Archive it, or bring it back."
 )
 @output.json_option
-def update(id: str, as_json: bool, **given: Any) -> None:
-    """Changes what is given; empty text empties a field, and --label replaces all labels."""
+def update(id: str, as_json: bool, **values: Any) -> None:
+    """Change the given fields. Empty text empties a field; --label replaces all labels."""
     with open_client() as client:
-        directory = build_lookup(client)
-        body = lead_body(directory, given, changing=True)
+        lookup = build_lookup(client)
+        body = build_lead_body(lookup, values, changing=True)
         if not body:
-            raise click.UsageError("say what to change")
-        _print(client.leads.update(id, body), directory, as_json)
+            raise click.UsageError("name at least one field to change")
+        _print_lead(client.leads.update(id, body), lookup, as_json)
 
 
 @leads.command()
 @click.argument("id")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@output.yes_option
 @output.json_option
 def delete(id: str, yes: bool, as_json: bool) -> None:
-    """Deletes a lead for good."""
+    """Delete a lead for good."""
     with open_client() as client:
-        if not yes:
-            title = client.leads.get(id).title
-            click.confirm(f"Delete the lead {id} ({title}) for good?", abort=True, err=True)
+        title = "" if yes else f" ({client.leads.get(id).title})"
+        output.confirm(f"Delete the lead {id}{title} for good?", yes=yes)
         deleted = client.leads.delete(id)
     print_deleted(deleted, as_json)
 
@@ -285,25 +283,25 @@ def print_deleted(id: str, as_json: bool) -> None:
 
 
 def flatten_lead(lead: PipedriveLead) -> dict[str, Any]:
-    """A lead in Pipedrive's own shape: custom fields beside the others, under their keys."""
+    """A lead in Pipedrive's own form: custom fields beside the others, under their keys."""
     fields: dict[str, Any] = msgspec.to_builtins(lead)
     custom: dict[str, Any] = fields.pop("custom")
     return fields | custom
 
 
-def _print(lead: PipedriveLead, directory: MetadataLookup, as_json: bool) -> None:
+def _print_lead(lead: PipedriveLead, lookup: MetadataLookup, as_json: bool) -> None:
     if as_json:
         output.print_json(flatten_lead(lead))
         return
-    name = _build_namer(directory, [lead])
-    print_pairs(_pairs(lead, name, directory))
+    name = _build_namer(lookup, [lead])
+    print_pairs(_pairs(lead, name, lookup))
 
 
 Namer = Callable[[MetadataKind, object], str]
 
 
-def _build_namer(directory: MetadataLookup, leads: list[PipedriveLead]) -> Namer:
-    """Names for the ids that these leads hold; a list is read only where one of them needs it."""
+def _build_namer(lookup: MetadataLookup, leads: list[PipedriveLead]) -> Namer:
+    """Names for the ids in these leads; a list is read only where a lead needs it."""
     tables = {
         MetadataKind.LABELS: any(lead.label_ids for lead in leads),
         MetadataKind.CHANNELS: any(lead.channel is not None for lead in leads),
@@ -312,7 +310,7 @@ def _build_namer(directory: MetadataLookup, leads: list[PipedriveLead]) -> Namer
         (kind, str(entry.id)): entry.name
         for kind, is_needed in tables.items()
         if is_needed
-        for entry in directory.table(kind).items
+        for entry in lookup.table(kind).items
     }
     return lambda kind, key: names.get((kind, str(key)), str(key))
 
@@ -333,7 +331,7 @@ def _row(lead: PipedriveLead, name: Namer) -> tuple[object, ...]:
 
 
 def _pairs(
-    lead: PipedriveLead, name: Namer, directory: MetadataLookup
+    lead: PipedriveLead, name: Namer, lookup: MetadataLookup
 ) -> Iterator[tuple[str, object]]:
     yield from zip(COLUMNS, _row(lead, name), strict=True)
     for field in (
@@ -346,7 +344,7 @@ def _pairs(
     ):
         yield field, getattr(lead, field)
     keys = (
-        {str(entry.id): entry.name for entry in directory.table(MetadataKind.DEAL_FIELDS).items}
+        {str(entry.id): entry.name for entry in lookup.table(MetadataKind.DEAL_FIELDS).items}
         if lead.custom
         else {}
     )

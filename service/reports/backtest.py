@@ -20,6 +20,7 @@ from service.sources.schema import Source
 from service.sources.verification.common import header_value
 from worker.contract import Lead, Raw, State
 from worker.errors import Unmappable
+from worker.lead.fields import LEAD_FIELDS, LeadFieldKind
 from worker.lead.plan import LeadPlan, build_plan
 from worker.ledger import Record
 from worker.times import format_iso
@@ -35,9 +36,9 @@ STATE_OUTCOMES = {
 FAILED_OUTCOMES = frozenset({Outcome.NO_CONTACT, Outcome.UNREADABLE, Outcome.REFUSED})
 # The parts of a plan that are compared, besides the rule that matched.
 COMPARED_PLAN_FIELDS = (
-    "title", "labels", "channel", "channel_id", "owner", "value", "expected_close", "visible_to",
-    "organization", "existing", "custom",
-)  # fmt: skip
+    *(field.plan_name for field in LEAD_FIELDS if field.kind is not LeadFieldKind.ORIGIN),
+    "existing",
+)
 
 
 class BacktestVerdict(StrEnum):

@@ -57,7 +57,7 @@ def slot(
     )
     clients.in_flight = entrance or clients.in_flight
     workshop, _ = pipeline.workshop()
-    return kind(replace(workshop, catalogue=clients.metadata), clients.new_client)
+    return kind(replace(workshop, metadata=clients.metadata), clients.new_client)
 
 
 def refusals(account: Account) -> list[int]:
@@ -73,7 +73,8 @@ def test_when_the_day_is_spent_everything_waits_for_the_next(
     """
     delivery = slot(pipeline, pipedrive_daily_tokens=DAY if told else None)
     found = [
-        pipeline.deliver(pipeline.accept(email=f"{number}@example.com"), delivery) for number in range(4)
+        pipeline.deliver(pipeline.accept(email=f"{number}@example.com"), delivery)
+        for number in range(4)
     ]
     assert [record.state for record in found] == [
         State.DELIVERED,
@@ -95,7 +96,9 @@ def test_what_others_spend_is_not_spent_again(pipeline: Pipeline, account: Accou
     out.
     """
     delivery = slot(pipeline)
-    assert pipeline.deliver(pipeline.accept(email="1@example.com"), delivery).state is State.DELIVERED
+    assert (
+        pipeline.deliver(pipeline.accept(email="1@example.com"), delivery).state is State.DELIVERED
+    )
     account.http.get("/v1/leadLabels", headers={"x-api-token": TOKEN}).raise_for_status()
     second = pipeline.deliver(pipeline.accept(email="2@example.com"), delivery)
     third = pipeline.deliver(pipeline.accept(email="3@example.com"), delivery)
@@ -147,5 +150,6 @@ def test_a_create_that_is_not_sent_costs_nothing(pipeline: Pipeline, account: Ac
     assert "persons.add" not in account.calls()
     assert pipeline.redis.zcard(keys.DEFAULT_ACCOUNT.allowance("burst")) == len(account.calls())
     assert (
-        int(pipeline.redis.get(keys.DEFAULT_ACCOUNT.allowance("left")) or 0) == DAY - account.tokens()
+        int(pipeline.redis.get(keys.DEFAULT_ACCOUNT.allowance("left")) or 0)
+        == DAY - account.tokens()
     )

@@ -38,7 +38,9 @@ class World:
 
     def worker(self, **limits: Any) -> RateLimiter:
         return RateLimiter(
-            self.redis, ApiLimits(**({"burst": 20, "tokens": 100_000} | limits)), lambda: self.now
+            self.redis,
+            ApiLimits(**({"calls_per_window": 20, "daily_tokens": 100_000} | limits)),
+            lambda: self.now,
         )
 
     def left(self) -> int:
@@ -64,7 +66,7 @@ def test_a_place_is_free_a_window_after_the_answer(world: World) -> None:
     """However long a call was on its way, the next one goes two seconds after its answer, and not
     before.
     """
-    mine, other = world.worker(burst=1), world.worker(burst=1)
+    mine, other = world.worker(calls_per_window=1), world.worker(calls_per_window=1)
     mine.before(LEADS_ADD)
     world.now += 0.7
     mine.after(LEADS_ADD, 201, {})
@@ -79,11 +81,11 @@ def test_a_call_without_a_word_of_its_end_keeps_its_place(world: World) -> None:
     """A worker that died with a call in flight holds the place until the call can no longer
     arrive.
     """
-    world.worker(burst=1).before(LEADS_ADD)
+    world.worker(calls_per_window=1).before(LEADS_ADD)
     world.now += UNANSWERED_SECONDS + 1.99
-    refused(lambda: world.worker(burst=1).before(LEADS_ADD))
+    refused(lambda: world.worker(calls_per_window=1).before(LEADS_ADD))
     world.now += 0.02
-    world.worker(burst=1).before(LEADS_ADD)
+    world.worker(calls_per_window=1).before(LEADS_ADD)
 
 
 def test_searches_have_a_window_of_their_own(world: World) -> None:
@@ -99,7 +101,7 @@ def test_searches_have_a_window_of_their_own(world: World) -> None:
 
 def test_a_call_that_is_not_sent_gives_its_share_back(world: World) -> None:
     """Place and tokens of a call that was allowed but not sent are there for the next one, once."""
-    mine = world.worker(burst=1, search=1)
+    mine = world.worker(calls_per_window=1, searches_per_window=1)
     mine.before(PERSONS_SEARCH)
     mine.release_unsent(PERSONS_SEARCH)
     mine.release_unsent(PERSONS_SEARCH)
@@ -243,7 +245,7 @@ def test_a_smaller_window_than_the_plans_is_believed(world: World) -> None:
     """An account with a smaller plan than the settings say is not overrun; a search's header may
     speak of searches only.
     """
-    mine = world.worker(burst=40)
+    mine = world.worker(calls_per_window=40)
     mine.before(PERSONS_SEARCH)
     mine.after(PERSONS_SEARCH, 200, {"x-ratelimit-limit": "10", "x-ratelimit-remaining": "0"})
     mine.before(LEADS_GET)
@@ -290,7 +292,7 @@ def test_calls_go_in_the_order_of_their_first_question(world: World) -> None:
     """Whoever asked first goes first, also when another happens to ask at the moment a place is
     free.
     """
-    holder, first, second = world.worker(burst=1), Ticket(), Ticket()
+    holder, first, second = world.worker(calls_per_window=1), Ticket(), Ticket()
     holder.before(LEADS_GET)
     holder.after(LEADS_GET, 200, {})
     world.now += 0.5
@@ -305,7 +307,7 @@ def test_calls_go_in_the_order_of_their_first_question(world: World) -> None:
 
 def test_what_has_begun_goes_before_what_begins(world: World) -> None:
     """A delivery's later calls overtake the first calls of others that have waited longer."""
-    mine, fresh, begun = world.worker(burst=1), Ticket(is_first_call=True), Ticket()
+    mine, fresh, begun = world.worker(calls_per_window=1), Ticket(is_first_call=True), Ticket()
     mine.before(LEADS_GET)
     mine.after(LEADS_GET, 200, {})
     assert mine.acquire(LEADS_GET, fresh, 10) > 0
@@ -320,7 +322,7 @@ def test_a_search_that_cannot_go_holds_nobody_up(world: World) -> None:
     """While searches wait for their own window, other calls behind them use the places that are
     free.
     """
-    mine = world.worker(burst=4, search=1)
+    mine = world.worker(calls_per_window=4, searches_per_window=1)
     mine.before(PERSONS_SEARCH)
     mine.after(PERSONS_SEARCH, 200, {})
     for _ in range(5):
@@ -333,7 +335,12 @@ def test_a_search_that_cannot_go_holds_nobody_up(world: World) -> None:
 
 def test_whoever_dies_in_line_is_forgotten(world: World) -> None:
     """A place whose process is gone holds the others up for a few seconds at the most."""
-    mine, other, dead, alive = world.worker(burst=1), world.worker(burst=1), Ticket(), Ticket()
+    mine, other, dead, alive = (
+        world.worker(calls_per_window=1),
+        world.worker(calls_per_window=1),
+        Ticket(),
+        Ticket(),
+    )
     mine.before(LEADS_GET)
     mine.after(LEADS_GET, 200, {})
     assert mine.acquire(LEADS_GET, dead, 10) > 0
@@ -347,7 +354,7 @@ def test_whoever_dies_in_line_is_forgotten(world: World) -> None:
 
 def test_too_long_a_line_is_not_joined(world: World) -> None:
     """A call that cannot go within its patience is told when it could, and leaves the line."""
-    mine = world.worker(burst=2)
+    mine = world.worker(calls_per_window=2)
     for _ in range(2):
         mine.before(LEADS_GET)
         mine.after(LEADS_GET, 200, {})
@@ -363,7 +370,7 @@ def test_too_long_a_line_is_not_joined(world: World) -> None:
 
 def test_patience_counts_from_the_first_question(world: World) -> None:
     """A call that is overtaken again and again gives up in time."""
-    mine, late = world.worker(burst=1), Ticket(is_first_call=True)
+    mine, late = world.worker(calls_per_window=1), Ticket(is_first_call=True)
     mine.before(LEADS_GET)
     mine.after(LEADS_GET, 200, {})
     assert mine.acquire(LEADS_GET, late, 5) > 0
@@ -380,7 +387,7 @@ def test_patience_counts_from_the_first_question(world: World) -> None:
 
 def test_the_days_tokens_are_never_passed(world: World) -> None:
     """A call that would cost more than is left waits for midnight UTC; the next day it goes."""
-    mine = world.worker(tokens=25)
+    mine = world.worker(daily_tokens=25)
     mine.before(PERSONS_SEARCH)
     error = refused(lambda: mine.before(LEADS_ADD))
     assert (error.budget, error.until) == (True, MIDNIGHT)
@@ -421,7 +428,7 @@ def test_the_receivers_count_of_the_day_wins(
 
 def test_a_share_that_a_person_sets_counts_at_once(world: World) -> None:
     """What the account has left is no longer enough once a smaller share of it is ours."""
-    before, after = world.worker(tokens=1000), world.worker(tokens=15, fixed=True)
+    before, after = world.worker(daily_tokens=1000), world.worker(daily_tokens=15, is_fixed=True)
     before.before(LEADS_ADD)
     before.after(LEADS_ADD, 201, {TOKENS: "5000"})
     assert refused(lambda: after.before(LEADS_ADD)).budget
@@ -431,9 +438,9 @@ def test_a_share_that_a_person_sets_counts_at_once(world: World) -> None:
 def test_calls_in_flight_are_not_forgotten_by_a_correction(world: World) -> None:
     """An answer that cannot know of other calls in flight does not give their tokens back."""
     mine, other, third = (
-        world.worker(tokens=1000),
-        world.worker(tokens=1000),
-        world.worker(tokens=1000),
+        world.worker(daily_tokens=1000),
+        world.worker(daily_tokens=1000),
+        world.worker(daily_tokens=1000),
     )
     other.before(PERSONS_SEARCH)
     mine.before(LEADS_ADD)
@@ -451,7 +458,7 @@ def test_an_empty_pot_is_looked_into_again(world: World) -> None:
     """Where only the receiver says that the day is spent, it is asked again in an hour: nobody says
     when its day ends.
     """
-    mine = world.worker(tokens=1000)
+    mine = world.worker(daily_tokens=1000)
     mine.before(LEADS_ADD)
     mine.after(LEADS_ADD, 429, {TOKENS: "0", "retry-after": "1"})
     world.now += 60
@@ -463,7 +470,7 @@ def test_an_empty_pot_is_looked_into_again(world: World) -> None:
 
 def test_every_key_ends_by_itself_and_names_nobody(world: World) -> None:
     """Nothing the allowance writes stays for ever, and its keys hold names and numbers only."""
-    mine = world.worker(burst=2)
+    mine = world.worker(calls_per_window=2)
     mine.before(PERSONS_SEARCH)
     mine.before(LEADS_ADD)
     mine.after(

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from worker.lead.fields import API_NAMES
+
 # Of an error's text.
 MAX_ERROR_CHARS = 500
 HIDDEN = "[…]"
@@ -19,13 +21,12 @@ _CONTROL = re.compile(
 _EMAIL = re.compile(r"[^\s@\"'<>()\[\],;:]{1,64}@[^\s@\"'<>()\[\],;:]{1,255}")
 _PHONE = re.compile(r"\+\d[\d ().-]{6,20}\d")
 
-FIELD_NAMES = frozenset({
-    "title", "person_id", "organization_id", "org_id", "owner_id", "label_ids", "value", "amount",
-    "currency", "expected_close_date", "visible_to", "was_seen", "origin_id", "channel",
-    "channel_id", "is_archived", "name", "first_name", "last_name", "email", "emails", "phone",
-    "phones", "marketing_status", "custom_fields", "content", "lead_id", "deal_id", "user_id",
-    "color", "term", "fields", "limit", "start", "cursor", "address", "website",
-})  # fmt: skip
+# The fields of leads, then those of persons, notes, labels and searches.
+FIELD_NAMES = API_NAMES | {
+    "person_id", "was_seen", "is_archived", "name", "first_name", "last_name", "email", "emails",
+    "phone", "phones", "marketing_status", "content", "lead_id", "deal_id", "user_id", "color",
+    "term", "fields", "limit", "start", "cursor", "address", "website",
+}  # fmt: skip
 VALUE_PARTS = frozenset({"value.amount", "value.currency"})
 _QUOTED = re.compile(r"[\"'`]([A-Za-z0-9_.\[\]]{2,100})[\"'`]")
 _PATH = re.compile(r"\b(?:body|query|data)[./]([A-Za-z0-9_./\[\]]{2,100})")
