@@ -26,6 +26,7 @@ from ulid import ULID
 from service.local.redis import EmbeddedRedis
 from service.ops.queries import Filter, SubmissionQueries
 from worker.accept.acceptor import Acceptor
+from worker.accept.encoding import encode_submission
 from worker.causes import no_contact
 from worker.contract import Cause, DuplicateKey, Lead, Raw, State, Submission, Utm
 from worker.encryption import Cipher
@@ -159,7 +160,11 @@ def seed(client: redis_py.Redis, url: str, cipher: Cipher, count: int) -> None:
     )
     for start in range(0, count, BATCH):
         part = made[start : start + BATCH]
-        texts = [text for each in part for text in acceptor._encode(submission(each, now, dice))[1]]
+        texts = [
+            text
+            for each in part
+            for text in encode_submission(submission(each, now, dice), acceptor._cipher).arguments
+        ]
         client.eval(scripts.source("accept"), 0, now - part[0][3], 0, *texts)
     delivered = client.zrange(keys.state(State.DELIVERED), 0, -1)
     with client.pipeline(transaction=False) as pipe:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from ulid import ULID
 
 from service.context import ServiceContext
+from worker.accept.encoding import encode_submission
 from worker.contract import Cause, Lead, Raw, State, Submission
 from worker.store import keys, scripts
 
@@ -50,7 +51,7 @@ def place(context: ServiceContext, found: Iterable[Submission], took: float = 4.
     """
     ids = []
     for each in found:
-        texts = context.acceptor._encode(each)[1]
+        texts = encode_submission(each, context.acceptor._cipher).arguments
         context.redis.eval(scripts.source("ledger/accept"), 0, each.received_at + took, 0, *texts)
         ids.append(each.id)
     return ids

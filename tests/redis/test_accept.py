@@ -10,6 +10,7 @@ import redis as redis_py
 
 from tests.redis.store import submission
 from worker.accept.acceptor import Acceptor
+from worker.accept.encoding import encode_submission
 from worker.contract import State
 from worker.encryption import Cipher
 from worker.errors import StoreUnavailable
@@ -123,7 +124,9 @@ def test_a_conflict_taken_twice_while_redis_was_away_is_one_submission(
         async with accepting(aredis, redis) as acceptor:
             await acceptor.accept([first])
             for spool in (others[:1], others[1:], [third]):
-                await acceptor._store([acceptor._encode(one) for one in spool], spooled=True)
+                await acceptor._store(
+                    [encode_submission(one, acceptor._cipher) for one in spool], spooled=True
+                )
 
     asyncio.run(drain())
     records = [Ledger(redis, Cipher(())).get(one.id) for one in (first, *others, third)]

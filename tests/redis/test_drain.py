@@ -13,7 +13,8 @@ from typing import Any
 import redis as redis_py
 
 from tests.redis.store import submission
-from worker.accept.acceptor import MAX_DRAIN_BYTES, Acceptor, EncodedSubmission
+from worker.accept.acceptor import MAX_DRAIN_BYTES, Acceptor
+from worker.accept.encoding import EncodedSubmission
 from worker.accept.spool import SPOOL_FOLDER, Spool
 from worker.contract import Receipt, State, Submission
 from worker.encryption import Cipher

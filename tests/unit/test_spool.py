@@ -283,7 +283,7 @@ def test_a_file_that_failed_gets_no_further_rows(
     spool.put([first], NOW)
     [path] = (tmp_path / "spool").glob("*.sqlite")
     other = sqlite3.connect(path, isolation_level=None)
-    monkeypatch.setattr("worker.accept.spool.BUSY_SECONDS", 0.0)
+    monkeypatch.setattr("worker.accept.spool_file.BUSY_SECONDS", 0.0)
     other.execute("begin exclusive")
     spool_db = spool._file._db  # type: ignore[union-attr]
     spool_db.execute("pragma busy_timeout = 50")

@@ -1,13 +1,16 @@
-r"""Accepting: submissions into the ledger, in small batches; into the local spool when Redis cannot take them.
+r"""Accepting: submissions into the ledger, in small batches, or into the local spool.
 
-What arrives while a batch is on its way to Redis, or within 2 ms, goes together with one transaction: with an append-only
-file that is synced before the answer, a transaction costs the same for one submission as for a hundred. Each caller is
-answered only when its own submissions are on disk, there or here.
+What arrives while a batch is on its way to Redis, or within 2 ms, shares one transaction: with an
+append-only file that is synced before the answer, a transaction costs the same for one submission
+as for a hundred. Each caller is answered only when its own submissions are on disk, there or here.
 
-    batch -> Redis -> receipts                       Redis back -> spooled, oldest first -> Redis -> out of the spool
-          \-> away -> breaker trips -> spool -> receipts
+    batch -> Redis -> receipts
+          \-> down -> breaker trips -> spool -> receipts
 
-A submission whose Redis answer was lost is spooled as well; its id makes the later hand-over harmless.
+    Redis is back -> spooled, oldest first -> Redis -> out of the spool
+
+A submission whose answer from Redis was lost is spooled as well; its id makes the later hand-over
+harmless.
 """
 
 from __future__ import annotations
@@ -21,7 +24,6 @@ from contextlib import suppress
 from itertools import accumulate
 from typing import Any
 
-import msgspec
 import redis
 import redis.asyncio
 import rq
@@ -29,24 +31,62 @@ import structlog
 from msgspec import structs
 
 from worker.accept.breaker import PROBE_SECONDS, Breaker
+from worker.accept.encoding import EncodedSubmission, duplicate_key_name, encode_submission
 from worker.accept.spool import Spool, SpoolBroken, SpoolFull
-from worker.contract import DuplicateKey, Precedence, Raw, Receipt, State, Submission
+from worker.contract import Precedence, Raw, Receipt, State, Submission
 from worker.encryption import Cipher
 from worker.errors import StoreUnavailable
 from worker.ledger.identifiers import erasure_marks
-from worker.ledger.record import seal
-from worker.metrics import SUBMISSIONS, Meter, series
+from worker.metrics import SUBMISSIONS, Meter
 from worker.queue.rq_queue import enqueue
 from worker.store import keys, scripts
 
-# How background tasks of an event loop are ended.
+log = structlog.get_logger("leadline.accept")
+
+GATHER_SECONDS = 0.002
+MAX_BATCH_GROUPS = 200
+
+# Groups that may wait for Redis in one process; more are refused rather than kept in memory.
+MAX_WAITING_GROUPS = 5_000
+
+REPLICAS_MILLISECONDS = 400
+STOP_TIMEOUT_SECONDS = 5.0
+DRAIN_SECONDS = 1.0
+
+# Few enough that a new sender does not wait behind the drain for more than some milliseconds.
+MAX_DRAIN_BATCH = 25
+
+# After so many batches in a row that went well they may grow again.
+SUCCESSES_TO_GROW = 20
+
+# Of bodies in one batch; a single larger one goes alone.
+MAX_DRAIN_BYTES = 500_000
+
+MAX_DRAIN_REST_SECONDS = 0.05
+
+# Marks of erasure per question to Redis: one submission can hold tens of thousands of numbers.
+MARKS_PER_QUERY = 2_000
+
+# What lay in the spool for longer is backfill: it goes into the ledger at once, and into RQ's queue
+# when there is room.
+BACKFILL_AFTER_SECONDS = 60.0
+
+# How often the spool is searched for leftovers, and its folder for files of gone processes.
+ADOPT_SECONDS = 15.0
+
+ERASED_WHY = "erased on request, before it was handed over"
+EMPTY_RAW = Raw(method="", query="", content_type="", headers=[], body=b"")
 
 MAX_CANCELS = 8
 
+WaitingGroup = tuple[list[EncodedSubmission], "asyncio.Future[list[Receipt]]"]
+
 
 async def cancel_and_wait(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancels until all have ended: a cancellation that meets a command under way to Redis can get
-    lost in the client.
+    """Ends background tasks of the event loop.
+
+    Cancels repeatedly: a cancellation that meets a command on its way to Redis can get lost in the
+    client.
     """
     for _ in range(MAX_CANCELS):
         for task in tasks:
@@ -56,57 +96,10 @@ async def cancel_and_wait(tasks: Sequence[asyncio.Task[None]]) -> None:
         return
 
 
-log = structlog.get_logger("leadline.accept")
-
-GATHER_SECONDS = 0.002
-MAX_BATCH_GROUPS = 200
-MAX_WAITING_GROUPS = 5_000
-"""Submissions that may wait for Redis in one process; beyond it new ones are refused rather than
-kept in memory.
-"""
-
-REPLICAS_MILLISECONDS = 400
-DRAIN_SECONDS = 1.0
-MAX_DRAIN_BATCH = 25
-"""So few that a sender who comes meanwhile does not wait behind the drain for longer than some
-milliseconds.
-"""
-
-SUCCESSES_TO_GROW = 20
-"""After so many batches without a hitch they may be larger again."""
-
-MAX_DRAIN_BYTES = 500_000
-"""Of bodies in one batch; a single larger one goes alone."""
-
-MAX_DRAIN_REST_SECONDS = 0.05
-
-MARKS_PER_QUERY = 2_000
-"""Marks of erasure that Redis is asked about at once: one submission can hold tens of thousands of
-numbers.
-"""
-
-BACKFILL_AFTER_SECONDS = 60.0
-"""What lay in the spool for longer is backfill: it goes into the ledger, and into RQ's queue when
-there is room.
-"""
-
-ADOPT_SECONDS = 15.0
-"""How often the spool is looked through for what is left, and the folder for files of processes
-that are gone.
-"""
-
-ERASED_WHY = "erased on request, before it was handed over"
-EMPTY_RAW = Raw(method="", query="", content_type="", headers=[], body=b"")
-
-EncodedSubmission = tuple[Submission, tuple[Any, ...]]
-"""A submission, and what the script takes of it."""
-
-WaitingGroup = tuple[list[EncodedSubmission], "asyncio.Future[list[Receipt]]"]
-
-
 class Acceptor:
-    """Takes submissions for one service process. `connection` must not retry and must give up
-    quickly.
+    """Takes the submissions of one service process.
+
+    `connection` must not retry, and must give up quickly.
     """
 
     def __init__(
@@ -141,27 +134,29 @@ class Acceptor:
             self._tasks.append(asyncio.create_task(self._drain_for_ever(self.spool), name="spool"))
 
     async def stop(self) -> None:
-        """Takes what is waiting, then ends. What is spooled stays for the next process."""
+        """Takes what is waiting, then ends; what is spooled stays for the next process."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._inbox.join(), timeout=5)
+            await asyncio.wait_for(self._inbox.join(), timeout=STOP_TIMEOUT_SECONDS)
         await cancel_and_wait(self._tasks)
         if self.spool is not None:
             await self._on_disk(self.spool.close)
         self._disk.shutdown()
 
     async def accept(self, submissions: list[Submission]) -> list[Receipt]:
-        """Records the submissions, each with its duplicate key and its job. Returns when they are
-        on disk.
+        """Records the submissions, with duplicate keys and jobs; returns when they are on disk.
 
         Raises `StoreUnavailable` when neither Redis nor the spool can take them: they may or may
-        not be stored, and the same ids may be handed over again without harm.
+        not be stored, and the same ids can be handed over again without harm.
         """
         answer: asyncio.Future[list[Receipt]] = asyncio.get_running_loop().create_future()
         try:
-            # Sealed here, so that one that cannot be encoded is its own sender's trouble and not
-            # the whole batch's.
+            # Encoded here, so that one that cannot be encoded fails for its own sender and not for
+            # the whole batch.
             self._inbox.put_nowait(
-                ([self._encode(submission) for submission in submissions], answer)
+                (
+                    [encode_submission(submission, self._cipher) for submission in submissions],
+                    answer,
+                )
             )
         except asyncio.QueueFull:
             raise StoreUnavailable("too many submissions wait for Redis") from None
@@ -179,11 +174,11 @@ class Acceptor:
 
     async def _answer(self, batch: list[WaitingGroup]) -> None:
         try:
-            receipts = await self._record([sealed for group, _ in batch for sealed in group])
+            receipts = await self._record([encoded for group, _ in batch for encoded in group])
             for group, answer in batch:
-                mine, receipts = receipts[: len(group)], receipts[len(group) :]
+                group_receipts, receipts = receipts[: len(group)], receipts[len(group) :]
                 if not answer.done():
-                    answer.set_result(mine)
+                    answer.set_result(group_receipts)
         except Exception as error:
             for _, answer in batch:
                 if not answer.done():
@@ -196,12 +191,12 @@ class Acceptor:
                 return await self._store(submissions)
             except StoreUnavailable as error:
                 self.breaker.trip()
-                log.warning("Redis is away", error=str(error), spooling=self.spool is not None)
+                log.warning("Redis is down", error=str(error), spooling=self.spool is not None)
                 if self.spool is None:
                     raise
         elif self.spool is None:
-            raise StoreUnavailable("Redis is away")
-        return await self._spool_all(self.spool, [submission for submission, _ in submissions])
+            raise StoreUnavailable("Redis is down")
+        return await self._spool_all(self.spool, [each.submission for each in submissions])
 
     async def _spool_all(self, spool: Spool, submissions: list[Submission]) -> list[Receipt]:
         try:
@@ -219,43 +214,43 @@ class Acceptor:
                 await self.breaker.mend()
                 log.info("Redis is back")
             except Exception as error:
-                log.error("Redis cannot be asked", error=type(error).__name__)
+                log.error("the breaker cannot be mended", error=type(error).__name__)
                 await asyncio.sleep(PROBE_SECONDS)
 
     async def _drain_for_ever(self, spool: Spool) -> None:
-        """Hands what is spooled over to Redis, oldest first, whenever Redis is there; takes over
-        files of dead processes.
+        """Hands the spool over to Redis, oldest first; takes over files of dead processes.
 
-        What Redis did not take in time it gets in ever smaller portions: each of them may be large.
+        What Redis did not take in time it gets in ever smaller batches: each submission may be
+        large.
         """
-        adopt_at, portion, successes = 0.0, MAX_DRAIN_BATCH, 0
+        adopt_at, batch_size, successes = 0.0, MAX_DRAIN_BATCH, 0
         while True:
             try:
                 if time.monotonic() >= adopt_at:
                     adopt_at = time.monotonic() + ADOPT_SECONDS
                     await self._on_disk(spool.adopt)
                 while self.breaker.closed and (
-                    found := _within_drain_bytes(await self._on_disk(spool.oldest, portion))
+                    batch := _within_drain_bytes(await self._on_disk(spool.oldest, batch_size))
                 ):
                     began = time.monotonic()
                     await self._store(
                         [
-                            self._encode(self._as_backfill_when_late(submission))
-                            for submission in found
+                            encode_submission(self._as_backfill_when_late(submission), self._cipher)
+                            for submission in batch
                         ],
                         spooled=True,
                     )
-                    await self._on_disk(spool.take_out, [submission.id for submission in found])
-                    log.info("spooled submissions handed over", count=len(found))
+                    await self._on_disk(spool.take_out, [submission.id for submission in batch])
+                    log.info("spooled submissions handed over", count=len(batch))
                     successes += 1
                     if successes % SUCCESSES_TO_GROW == 0:
-                        portion = min(MAX_DRAIN_BATCH, 2 * portion)
-                    # As long a rest as it took: new senders have the process, and Redis, half of
+                        batch_size = min(MAX_DRAIN_BATCH, 2 * batch_size)
+                    # A rest as long as it took leaves the process and Redis to new senders half of
                     # the time.
                     await asyncio.sleep(min(time.monotonic() - began, MAX_DRAIN_REST_SECONDS))
             except StoreUnavailable:
                 self.breaker.trip()
-                portion, successes = max(1, portion // 2), 0
+                batch_size, successes = max(1, batch_size // 2), 0
             except Exception as error:
                 log.error("the spool cannot be drained", error=type(error).__name__)
             await asyncio.sleep(DRAIN_SECONDS)
@@ -270,27 +265,26 @@ class Acceptor:
     async def _store(
         self, submissions: Sequence[EncodedSubmission], *, spooled: bool = False
     ) -> list[Receipt]:
-        """One transaction: the records and duplicate keys (a script), and a job for each submission
-        that is to be delivered.
+        """One transaction: the records and duplicate keys (a script), and a job for each delivery.
 
         A job for what the script finds to be a duplicate names an unknown submission and ends at
         once, so known duplicates are looked up first and get no job.
 
-        What was `spooled` was acknowledged, so each id gets a record: a twin of an earlier one
-        points to it, and one that reuses a key with another body stands under both.
+        What was `spooled` was acknowledged, so each id gets a record: the duplicate of an earlier
+        one points to it, and one that reuses a key with another body stands under both.
         """
         try:
-            known = await self._find_duplicates(submissions)
+            are_duplicates = await self._find_duplicates(submissions)
             async with self._redis.pipeline(transaction=True) as pipe:
                 erased = await self._find_erased(pipe, submissions) if spooled else {}
                 submissions = [
-                    self._without_content(each) if each[0].id in erased else each
+                    self._without_content(each) if each.submission.id in erased else each
                     for each in submissions
                 ]
                 pipe.multi()  # type: ignore[no-untyped-call]
                 arguments = [text for _, texts in submissions for text in texts]
                 pipe.eval(scripts.source("ledger/accept"), 0, "", int(spooled), *arguments)
-                for (submission, _), duplicate in zip(submissions, known, strict=True):
+                for (submission, _), duplicate in zip(submissions, are_duplicates, strict=True):
                     backfill = submission.precedence is Precedence.BACKFILL
                     if submission.state is State.QUEUED and not duplicate and not backfill:
                         enqueue(self._queue, submission.id, pipe)
@@ -323,110 +317,69 @@ class Acceptor:
         ]
 
     async def _find_duplicates(self, submissions: Sequence[EncodedSubmission]) -> list[bool]:
-        with_keys = [_duplicate_key(submission) for submission, _ in submissions]
-        wanted = [key for key in with_keys if key]
-        if not wanted:
+        names = [duplicate_key_name(each.submission) for each in submissions]
+        asked = [name for name in names if name]
+        if not asked:
             return [False] * len(submissions)
-        found = dict(zip(wanted, await self._redis.mget(wanted), strict=True))
-        return [bool(key and found[key]) for key in with_keys]
+        first_ids = dict(zip(asked, await self._redis.mget(asked), strict=True))
+        return [bool(name and first_ids[name]) for name in names]
 
     async def _find_erased(
         self, pipe: Any, submissions: Sequence[EncodedSubmission]
     ) -> dict[str, str]:
-        """Of what was spooled, that of people erased since: id -> mark. A mark that is set from
-        here on fails the transaction.
+        """Of what was spooled, that of people erased since: id -> mark.
+
+        A mark that is set from here on fails the transaction.
         """
-        own, every = await asyncio.to_thread(_erasure_marks, [each for each, _ in submissions])
-        before: dict[str, float] = {}
-        for start in range(0, len(every), MARKS_PER_QUERY):
-            await pipe.watch(*every[start : start + MARKS_PER_QUERY])
-            found = await self._redis.eval(
-                scripts.source("ledger/marked"), 0, "", *every[start : start + MARKS_PER_QUERY]
-            )
-            before |= {
-                mark.decode(): float(at) for mark, at in zip(found[::2], found[1::2], strict=True)
+        marks_of_each, marks = await asyncio.to_thread(
+            _erasure_marks, [each.submission for each in submissions]
+        )
+        erased_at: dict[str, float] = {}
+        for start in range(0, len(marks), MARKS_PER_QUERY):
+            part = marks[start : start + MARKS_PER_QUERY]
+            await pipe.watch(*part)
+            reply = await self._redis.eval(scripts.source("ledger/marked"), 0, "", *part)
+            erased_at |= {
+                mark.decode(): float(at) for mark, at in zip(reply[::2], reply[1::2], strict=True)
             }
-        if not before:
+        if not erased_at:
             return {}
         return {
-            each.id: mark
-            for (each, _), mine in zip(submissions, own, strict=True)
-            for mark in mine
-            if each.received_at <= before.get(mark, -math.inf)
+            each.submission.id: mark
+            for each, its_marks in zip(submissions, marks_of_each, strict=True)
+            for mark in its_marks
+            if each.submission.received_at <= erased_at.get(mark, -math.inf)
         }
 
-    def _without_content(self, sealed: EncodedSubmission) -> EncodedSubmission:
-        """Without what it says: nothing of an erased person gets into Redis, nor into its files."""
-        return self._encode(
-            structs.replace(sealed[0], lead=None, raw=EMPTY_RAW, cause=None, why=None, fetch=None)
+    def _without_content(self, encoded: EncodedSubmission) -> EncodedSubmission:
+        """Nothing that tells of an erased person gets into Redis, nor into its files."""
+        submission = structs.replace(
+            encoded.submission, lead=None, raw=EMPTY_RAW, cause=None, why=None, fetch=None
         )
+        return encode_submission(submission, self._cipher)
 
     async def _await_replicas(self) -> None:
         """Raises `StoreUnavailable` unless enough replicas have what was just written.
 
-        WAIT counts up to the last write of its own connection, and the pool may give us another one
-        than the transaction's; so it goes behind a write, which is later than all of the
+        WAIT counts up to the last write of its own connection, and the pool may give us another
+        connection than the transaction's; so it follows a write, which is later than the whole
         transaction.
         """
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.set(keys.WRITE_CHECK, b"1", px=60_000)
             pipe.wait(self._wait_replicas, REPLICAS_MILLISECONDS)
-            _, have = await pipe.execute()
-        if have < self._wait_replicas:
+            _, replicas = await pipe.execute()
+        if replicas < self._wait_replicas:
             raise StoreUnavailable(f"fewer than {self._wait_replicas} replicas have it")
-
-    def _encode(self, submission: Submission) -> EncodedSubmission:
-        duplicate = submission.duplicate_key
-        also = ALSO_COUNTED.get(submission.state)
-        return submission, (
-            submission.id,
-            submission.source,
-            submission.state,
-            submission.received_at,
-            seal(submission.lead, self._cipher) if submission.lead is not None else b"",
-            seal(submission.raw, self._cipher),
-            msgspec.json.encode(submission.cause) if submission.cause else b"",
-            submission.why or "",
-            _duplicate_key(submission),
-            duplicate.kind if duplicate else "",
-            duplicate.fingerprint if duplicate else "",
-            _window_milliseconds(duplicate),
-            series("leadline_submissions_total", source=submission.source, outcome="accepted"),
-            (
-                series("leadline_submissions_total", source=submission.source, outcome=also)
-                if also
-                else ""
-            ),
-            series("leadline_submissions_total", source=submission.source, outcome="duplicate"),
-            msgspec.json.encode(submission.fetch) if submission.fetch else "",
-            int(submission.precedence),
-        )
-
-
-ALSO_COUNTED = {State.QUARANTINED: "quarantined", State.IGNORED: "ignored"}
-"""Everything stored counts as `accepted`, so that accepted = sum of states; these are counted by
-their own name as well.
-"""
 
 
 def _within_drain_bytes(submissions: list[Submission]) -> list[Submission]:
-    """The first of them, as far as they are no more than `DRAIN_BYTES` together."""
+    """The first of them, as many as make no more than `MAX_DRAIN_BYTES` together; at least one."""
     sizes = accumulate(len(each.raw.body) for each in submissions)
     return submissions[: max(1, sum(size <= MAX_DRAIN_BYTES for size in sizes))]
 
 
 def _erasure_marks(submissions: Sequence[Submission]) -> tuple[list[list[str]], list[str]]:
     """The marks of each, and all of them once."""
-    own = [erasure_marks(each.id, each.lead, each.raw) for each in submissions]
-    return own, list({mark for mine in own for mark in mine})
-
-
-def _duplicate_key(submission: Submission) -> str:
-    duplicate = submission.duplicate_key
-    return keys.duplicate(submission.source, duplicate.kind, duplicate.value) if duplicate else ""
-
-
-def _window_milliseconds(duplicate: DuplicateKey | None) -> str:
-    return (
-        "" if duplicate is None or duplicate.window is None else str(int(duplicate.window * 1000))
-    )
+    of_each = [erasure_marks(each.id, each.lead, each.raw) for each in submissions]
+    return of_each, list({mark for marks in of_each for mark in marks})

@@ -1,7 +1,6 @@
-"""Whether Redis is worth asking just now. One per service process, shared by all that wait for an
-answer in a request.
+"""Whether Redis is worth asking just now: one breaker per service process.
 
-A Redis that hangs costs its time-out to whoever asks; after the first failure nobody does, except
+A Redis that hangs costs whoever asks its time-out; after the first failure nobody asks, except for
 one probe every half second.
 """
 
@@ -18,7 +17,7 @@ PROBE_SECONDS = 0.5
 
 
 class Breaker:
-    """`closed`: ask. `probe` belongs to one task."""
+    """While `closed`, Redis may be asked. `mend` belongs to one task."""
 
     def __init__(self, connection: redis.asyncio.Redis) -> None:
         self._redis = connection
@@ -26,12 +25,12 @@ class Breaker:
         self.closed = True
 
     def trip(self) -> None:
-        """Somebody found that Redis does not answer, or takes no writes."""
+        """Called by whoever finds that Redis does not answer, or takes no writes."""
         self.closed = False
         self._tripped.set()
 
     async def mend(self) -> None:
-        """Waits until it was tripped, then until Redis takes a write again, and closes it."""
+        """Waits until it is tripped, then until Redis takes a write again, and closes it."""
         await self._tripped.wait()
         while not await writable(self._redis):
             await asyncio.sleep(PROBE_SECONDS)
@@ -40,9 +39,7 @@ class Breaker:
 
 
 async def writable(connection: redis.asyncio.Redis) -> bool:
-    """Whether Redis answers and takes a write: not loading, no replica, neither full nor unable to
-    save.
-    """
+    """Whether Redis takes a write: it is neither loading, a replica, full, nor unable to save."""
     try:
         await connection.set(keys.WRITE_CHECK, b"1", px=60_000)
     except (RedisError, OSError):
