@@ -9,21 +9,19 @@ from functools import partial
 
 from litestar import Litestar
 from litestar.exceptions import HTTPException
-from litestar.handlers import HTTPRouteHandler
 from litestar.types import ControllerRouterHandler
 
 from service import background
 from service.context import ServiceContext
-from service.docs import docs_routes
+from service.docs.routes import docs_routes
 from service.health import Health, health_routes
 from service.intake.endpoint import IntakeEndpoint, intake_routes
 from service.intake.receipts import Receipts
-from service.ops.acting_routes import acting_routes
 from service.ops.actions import Actions
+from service.ops.api.app import api_router
 from service.ops.auth import OpsAuth
 from service.ops.console.app import console_routes
 from service.ops.queries import SubmissionQueries
-from service.ops.reading_routes import reading_routes
 from service.web.problems import HttpProblem, handle_http, handle_problem, handle_unexpected
 from service.web.request_id import add_request_id
 from worker.accept.acceptor import cancel_and_wait
@@ -48,13 +46,18 @@ def create_app(
         context.ledger, context.sources, context.settings.data_dir
     )
     actions = Actions(context.ledger, queries, context.settings.data_dir)
+    auth = OpsAuth(context)
+    api = api_router(auth, queries, actions)
+    # Without a token configured, none of the operators' paths exist; they are documented anyway.
+    is_ops_open = bool(context.settings.ops_tokens)
+    ops = [api, *console_routes(context, auth, queries, actions)] if is_ops_open else []
     intake = IntakeEndpoint(context)
     return Litestar(
         route_handlers=[
             *intake_routes(intake, Receipts(context)),
             *health_routes(Health(context)),
-            *docs_routes,
-            *_ops_routes(context, queries, actions),
+            *docs_routes(context, api),
+            *ops,
             *more_routes,
         ],
         exception_handlers={
@@ -68,20 +71,6 @@ def create_app(
         logging_config=None,
         debug=False,
     )
-
-
-def _ops_routes(
-    context: ServiceContext, queries: SubmissionQueries, actions: Actions
-) -> list[HTTPRouteHandler]:
-    """The operators' API and console. Without a token configured, none of their paths exist."""
-    if not context.settings.ops_tokens:
-        return []
-    access = OpsAuth(context)
-    return [
-        *reading_routes(access, queries, actions),
-        *acting_routes(access, actions),
-        *console_routes(context, access, queries, actions),
-    ]
 
 
 @contextlib.asynccontextmanager

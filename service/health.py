@@ -1,4 +1,4 @@
-"""What monitors ask: does the process live, can it accept, and what has everybody done so far."""
+"""`/healthz`, `/readyz` and `/metrics`: is the process alive, can it accept, what has been done."""
 
 from __future__ import annotations
 
@@ -19,21 +19,20 @@ from service.context import ServiceContext
 from service.web import pages
 from worker.accept.breaker import writable
 from worker.accept.spool import SPOOL_FOLDER, count_spooled
-from worker.contract import State
 from worker.drift import drift
+from worker.ledger.status import add_status_commands, read_status
 from worker.metrics import Gauges, expose
 from worker.store import keys
 
+# An answer of Redis counts for this long, so that probes cost the accepting path nothing.
 READINESS_CACHE_SECONDS = 1.0
-"""How long an answer of Redis holds, so that probes cost the accepting path nothing."""
-
-WORKER_TIMEOUT_SECONDS = 60.0
 METRICS_TYPE = "text/plain; version=0.0.4"
 
 
 class Readiness(Struct, frozen=True):
-    """`ready`: a submission can be stored durably. `degraded` names the parts that fail, whether or
-    not others stand in.
+    """`ready`: a submission can be stored durably.
+
+    `degraded` names the parts that fail, even if others stand in for them.
     """
 
     ready: bool
@@ -41,19 +40,19 @@ class Readiness(Struct, frozen=True):
 
 
 class Health:
-    """One per process. `measure` is a clock in seconds that never goes back."""
+    """One per process. `monotonic` returns seconds and never goes back."""
 
     def __init__(
-        self, context: ServiceContext, measure: Callable[[], float] = time.monotonic
+        self, context: ServiceContext, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self.context = context
-        self._measure = measure
+        self._monotonic = monotonic
         self._checked_at = -READINESS_CACHE_SECONDS
         self._readiness = Readiness(False, [])
         self._last_counters: Mapping[bytes, bytes] = {}
 
     async def readiness(self) -> Readiness:
-        if self._measure() - self._checked_at >= READINESS_CACHE_SECONDS:
+        if self._monotonic() - self._checked_at >= READINESS_CACHE_SECONDS:
             parts = {
                 "redis": await writable(self.context.aredis),
                 "spool": await self._spool_usable(),
@@ -61,7 +60,7 @@ class Health:
             self._readiness = Readiness(
                 any(parts.values()), [name for name, works in parts.items() if not works]
             )
-            self._checked_at = self._measure()
+            self._checked_at = self._monotonic()
         return self._readiness
 
     async def _spool_usable(self) -> bool:
@@ -69,8 +68,9 @@ class Health:
         return spool is not None and await asyncio.to_thread(spool.usable)
 
     async def metrics(self) -> bytes:
-        """All counters; while Redis is away those it last showed, and what this process has counted
-        since.
+        """All counters in Prometheus's text format.
+
+        While Redis is down: the counters last read, plus what this process has counted since.
         """
         await self.context.meter.aflush(self.context.aredis)
         try:
@@ -92,41 +92,25 @@ class Health:
 
     async def _scrape(self) -> tuple[Mapping[bytes, bytes], Gauges]:
         async with self.context.aredis.pipeline(transaction=True) as pipe:
+            add_status_commands(pipe, self.context.ledger.account)
             pipe.hgetall(keys.METRICS)
-            pipe.hvals(keys.WORKERS)
-            pipe.get(keys.DEFAULT_ACCOUNT.allowance("left"))
-            pipe.hlen(keys.DUPLICATES)
-            pipe.get(keys.DEFAULT_ACCOUNT.drift)
-            for state in State:
-                pipe.zcard(keys.state(state))
-                pipe.zrange(keys.state(state), 0, 0, withscores=True)
-            counters, beats, left, doubles, report, *rest = await pipe.execute()
-        now = self.context.clock()
+            *replies, counters = await pipe.execute()
+        status, now = read_status(replies), self.context.clock()
         return counters, Gauges(
             redis_up=True,
-            duplicates=doubles,
-            states=dict(zip(State, rest[::2], strict=True)),
-            oldest_seconds={
-                state: max(0.0, now - first[0][1])
-                for state, first in zip(State, rest[1::2], strict=True)
-                if first
-            },
-            workers=sum(_is_alive(beat, now) for beat in beats),
-            tokens_left=float(left) if left is not None else None,
-            account_lacks=_lacking(report),
+            duplicates=status.duplicates,
+            states=status.stored,
+            oldest_seconds=status.oldest_seconds(now),
+            workers=status.workers(now),
+            tokens_left=status.tokens_left,
+            account_lacks=_count_findings(status.drift),
         )
 
 
-def _lacking(stored: bytes | None) -> Mapping[bool, int] | None:
+def _count_findings(stored: bytes | None) -> Mapping[bool, int] | None:
+    """What the account lacks, by whether deliveries need it; None before the first check."""
     report = drift.decode_report(stored)
-    return Counter(each.needed for each in report.found) if report is not None else None
-
-
-def _is_alive(beat: bytes, now: float) -> bool:
-    try:
-        return now - float(msgspec.json.decode(beat)["seen"]) < WORKER_TIMEOUT_SECONDS
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError):
-        return False
+    return Counter(finding.needed for finding in report.found) if report is not None else None
 
 
 def health_routes(health: Health) -> list[HTTPRouteHandler]:

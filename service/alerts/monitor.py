@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import cast
@@ -28,73 +27,47 @@ from service.alerts.conditions import (
 from service.alerts.state import AlertState, decode, update_alerts
 from service.alerts.webhook import AlertWebhook, WebhookError
 from worker.accept.spool import SPOOL_FOLDER, count_spooled
-from worker.causes import UNRECORDED, cause_id, title
-from worker.contract import WORKING, Cause, State
+from worker.causes import title
+from worker.contract import WORKING
 from worker.drift import drift
 from worker.errors import StoreUnavailable
 from worker.ledger import Ledger
-from worker.ledger.audit import ignored
-from worker.ledger.overview import workers
+from worker.ledger.overview import open_causes
 from worker.metrics import SUBMISSIONS, parse_series
 from worker.store import keys
 from worker.store.connection import ask, translate_errors
+from worker.store.turn_lock import TurnLock
 
 # Gathers the facts from which the conditions follow.
 
-MOST_DEAD = 20_000
-"""Dead letters that are looked at, the newest first."""
+# Dead letters that are read, the newest first.
+MAX_DEAD_LETTERS = 20_000
 
 
 def gather(
     ledger: Ledger,
     *,
-    ignored: Mapping[str, float],
     silent: Mapping[str, float],
     oldest_limit: float,
 ) -> Facts:
-    """Asks the ledger. `ignored` maps causes to when they were ignored (Unix seconds). Raises
-    `StoreUnavailable`.
+    """Asks the ledger. `silent` maps sources to how long they sent nothing (seconds).
+
+    Raises `StoreUnavailable`.
     """
-    now = ledger.now()
-    oldest = [since for since in (ledger.oldest(state) for state in WORKING) if since is not None]
-    pause = ledger.gate.find_pause()
-    report = drift.last_report(ledger.redis)
+    now, status, pause = ledger.now(), ledger.status(), ledger.gate.find_pause()
+    report = drift.decode_report(status.drift)
     return Facts(
-        dead=_dead(ledger.redis, ignored),
-        oldest_seconds=max(0.0, now - min(oldest)) if oldest else 0.0,
+        dead={
+            name: DeadCause(title(group.cause), group.count)
+            for name, group in open_causes(ledger, MAX_DEAD_LETTERS).items()
+        },
+        oldest_seconds=max(status.oldest_seconds(now, WORKING).values(), default=0.0),
         oldest_limit=oldest_limit,
         paused=pause.reason if pause else None,
-        workers=workers(ledger),
+        workers=status.workers(now),
         silent=silent,
         missing_names=sum(each.needed for each in report.found) if report else 0,
     )
-
-
-def _dead(connection: redis.Redis, ignored: Mapping[str, float]) -> dict[str, DeadCause]:
-    """Dead letters by cause, without those that people chose to ignore and that did not come back
-    since.
-    """
-    with translate_errors():
-        key = keys.state(State.DEAD)
-        dead = cast(
-            "list[tuple[bytes, float]]",
-            connection.zrange(key, 0, MOST_DEAD - 1, desc=True, withscores=True),
-        )
-        with connection.pipeline(transaction=False) as pipe:
-            for raw, _ in dead:
-                pipe.hget(keys.submission(raw.decode()), "cause")
-            stored = pipe.execute()
-    groups: dict[str, tuple[Cause, int, float]] = {}
-    for (_, since), text in zip(dead, stored, strict=True):
-        cause = msgspec.json.decode(text, type=Cause) if text else UNRECORDED
-        identity = cause_id(cause)
-        first, count, last = groups.get(identity, (cause, 0, 0.0))
-        groups[identity] = (first, count + 1, max(last, since))
-    return {
-        identity: DeadCause(title(cause), count)
-        for identity, (cause, count, last) in groups.items()
-        if ignored.get(identity, 0.0) < last
-    }
 
 
 def totals(connection: redis.Redis) -> dict[str, float]:
@@ -138,13 +111,13 @@ class Monitor:
         self._webhook = webhook
         self._oldest_limit = oldest_limit
         self._clock = clock
-        self._token = secrets.token_hex(8).encode()
+        self._lock = TurnLock(ledger.redis, keys.ALERTS_LOCK, TURN_MILLISECONDS)
 
     def tick(self) -> None:
         """Looks once. Never raises because of Redis or the webhook."""
         reachable = True
         try:
-            if self._take_turn():
+            if self._lock.take():
                 self._check_shared()
         except StoreUnavailable:
             reachable = False
@@ -163,7 +136,6 @@ class Monitor:
         state.record_totals(totals(self._redis), now)
         facts = gather(
             self._ledger,
-            ignored=ignored(self._redis),
             silent=state.silent_sources(now),
             oldest_limit=self._oldest_limit,
         )
@@ -199,15 +171,6 @@ class Monitor:
                 recovered=sum(message.recovered for message in messages),
             )
         return updated
-
-    def _take_turn(self) -> bool:
-        """Whether this process watches for all until the turn ends."""
-        with translate_errors():
-            if self._redis.set(keys.ALERTS_LOCK, self._token, nx=True, px=TURN_MILLISECONDS):
-                return True
-            if self._redis.get(keys.ALERTS_LOCK) != self._token:
-                return False
-            return bool(self._redis.pexpire(keys.ALERTS_LOCK, TURN_MILLISECONDS))
 
     @contextlib.contextmanager
     def _machine_lock(self) -> Iterator[bool]:

@@ -1,17 +1,12 @@
-"""`leadline attribution`: how many leads carry channel, channel id, campaign and click id, and what
-no rule matched.
-"""
+"""`leadline attribution`: how completely leads carry their attribution."""
 
 from __future__ import annotations
-
-import os
 
 import click
 
 from service.cli import output, setup
-from service.cli.output import count_progress, print_columns, printable
+from service.cli.output import count_progress, print_table, printable
 from service.cli.queries import since_option
-from service.reports import stored
 from service.reports.attribution import (
     LEAD_STATES,
     AttributionCounter,
@@ -20,49 +15,39 @@ from service.reports.attribution import (
     SourceAttribution,
 )
 from service.settings import source_file
-from service.sources.schema import ConfigError
-from service.sources.source_file.loader import build_lead_mappings, load_sources
-from worker.lead.settings import LeadMapping
+from service.sources.source_file.loader import build_lead_mappings
 from worker.settings import Settings
 
+# Campaigns of one source that are printed; --json has all.
 MAX_ROWS_PRINTED = 15
-"""Campaigns of one source that people are shown."""
 COLUMNS = ["leads", "channel", "channel_id", "UTM", "click id", "all three"]
 
 
 @click.command()
-@click.option("--source", help="Only leads of this source.")
+@click.option("--source", help="Only this source.")
 @since_option
 @output.json_option
 def attribution(source: str | None, since: float, as_json: bool) -> None:
-    """How many stored leads carry channel, channel_id, UTM and click id, by source and campaign,
-    and what no rule matched.
+    """Count the leads that carry channel, campaign and click id.
 
-    By the source file as it is. Shows no personal data.
+    Counts stored leads by source and campaign, and shows what no rule matched, under the current
+    source file. Shows no personal data.
     """
     settings = setup.load_settings(Settings.for_service)
-    tally = AttributionCounter(_load_mappings(settings))
-    with setup.open_store(settings) as store:
-        heads = stored.heads(store.ledger, since=since, states=LEAD_STATES, source=source)
+    file = setup.read_source_file(source_file(settings))
+    counter = AttributionCounter(build_lead_mappings(file))
+    with setup.open_ledger(settings) as ledger:
+        heads = ledger.scan_heads(LEAD_STATES, since=since, source=source)
         for record in count_progress(
-            stored.records(store.ledger, heads, raw=False), "leads counted"
+            ledger.each_record((head.id for head in heads), raw=False), "leads counted"
         ):
             if record.fetch is None:
-                tally.add(record)
-    report = tally.report()
+                counter.add(record)
+    report = counter.report()
     if as_json:
         output.print_json(report)
         return
     _print(report)
-
-
-def _load_mappings(settings: Settings) -> dict[str, LeadMapping]:
-    try:
-        return build_lead_mappings(load_sources(source_file(settings), os.environ, secrets=()))
-    except ConfigError as error:
-        setup.exit_with_error(
-            "leadline: the source file cannot be used:", *(f"  {fault}" for fault in error.faults)
-        )
 
 
 def _print(report: AttributionReport) -> None:
@@ -70,8 +55,8 @@ def _print(report: AttributionReport) -> None:
     if len(rows) > 1:
         rows.append(["total", *_row(report.total), ""])
     if not rows:
-        click.echo("no leads are stored that match")
-    _table("By source", ["source", *COLUMNS, "no rule"], rows)
+        click.echo("no stored leads match")
+    _print_table("By source", ["source", *COLUMNS, "no rule"], rows)
     for share in report.sources:
         _print_source(share)
     if report.without_content:
@@ -90,7 +75,7 @@ def _print_source(share: SourceAttribution) -> None:
                     *[""] * (len(COLUMNS) - 1),
                 ]
             )
-        _table(f"{share.source}: by campaign", ["campaign", *COLUMNS], rows)
+        _print_table(f"{share.source}: by campaign", ["campaign", *COLUMNS], rows)
     if share.rules:
         rows = [
             [
@@ -101,26 +86,24 @@ def _print_source(share: SourceAttribution) -> None:
             for rule in share.rules
         ]
         rows.append(["–", "no rule matched", _unmatched(share)])
-        _table(f"{share.source}: by rule", ["rule", "when", "leads"], rows)
+        _print_table(f"{share.source}: by rule", ["rule", "when", "leads"], rows)
     if share.unmatched_from:
         rows = [
             [one.utm_source, one.utm_medium, _share(one.leads, share.unmatched)]
             for one in share.unmatched_from[:MAX_ROWS_PRINTED]
         ]
-        _table(
-            f"{share.source}: where those without a rule come from",
+        _print_table(
+            f"{share.source}: where leads without a rule come from",
             ["utm_source", "utm_medium", "leads"],
             rows,
         )
     for fault, leads in share.faults.items():
-        click.echo(f"{printable(share.source)}: {leads:,} leads: {printable(fault)}")
+        click.echo(f"{printable(share.source)}: {output.plural(leads, 'lead')}: {printable(fault)}")
 
 
-def _table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+def _print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     if rows:
-        click.echo(click.style(printable(title), bold=True, underline=True))
-        print_columns(columns, rows)
-        click.echo()
+        print_table(columns, rows, title=title)
 
 
 def _row(carried: AttributionCounts) -> list[str]:
@@ -133,9 +116,7 @@ def _unmatched(share: SourceAttribution) -> str:
 
 
 def _share(part: int, whole: int) -> str:
-    """`120 (40 %)`; a part that is not all never reads 100 %, and one that is not none never 0
-    %.
-    """
+    """`120 (40 %)`: a part that is neither all nor none never reads 100 % or 0 %."""
     if not whole:
         return "0"
     percent = round(100 * part / whole)

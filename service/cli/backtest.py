@@ -1,11 +1,8 @@
-"""`leadline backtest`: what the source file on disk would make of the submissions that are
-stored.
-"""
+"""`leadline backtest`: what the current source file would make of the stored submissions."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from itertools import islice
@@ -16,26 +13,23 @@ import click
 import msgspec
 
 from service.cli import output, setup
-from service.cli.output import count_progress, print_columns, printable
+from service.cli.output import count_progress, print_table, printable
 from service.cli.queries import since_option
-from service.reports import stored
 from service.reports.backtest import BacktestResult, BacktestTotals, BacktestVerdict, FieldChange
-from service.reports.backtest import backtest as judged
+from service.reports.backtest import backtest as judge
 from service.settings import source_file
-from service.sources.schema import ConfigError, SourceFile
-from service.sources.source_file.loader import load_sources
+from service.sources.schema import SourceFile
 from worker.settings import Settings
 
+# Submissions that are printed one by one; all are counted, and --json has all.
 MAX_ROWS_PRINTED = 50
-"""Submissions that people are shown one by one; all are counted, and `--json` lists all."""
 MAX_CHANGES_PRINTED = 6
 UNLISTED_VERDICTS = frozenset({BacktestVerdict.SAME, BacktestVerdict.NO_CONTENT})
-COLUMN_ORDER = (BacktestVerdict.SAME, BacktestVerdict.CHANGED, BacktestVerdict.WRITTEN, BacktestVerdict.LEAD_NOW, BacktestVerdict.NO_LEAD_NOW, BacktestVerdict.FAILS, BacktestVerdict.EDITED,
-           BacktestVerdict.NO_CONTENT)  # fmt: skip
+# Verdicts are declared in the order of the columns.
 
 
 @click.command()
-@click.option("--source", help="Only submissions of this source.")
+@click.option("--source", help="Only this source.")
 @since_option
 @click.option(
     "--limit", type=click.IntRange(min=1), help="Only the newest N, by their last change."
@@ -43,12 +37,9 @@ COLUMN_ORDER = (BacktestVerdict.SAME, BacktestVerdict.CHANGED, BacktestVerdict.W
 @click.option(
     "--against",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help=(
-        "The source file as it was: then changed rules and settings show as well. Left out: what is"
-        " stored stands for it."
-    ),
+    help="An earlier source file: changed rules and settings show as well.",
 )
-@click.option("--reveal", is_flag=True, help="Show personal data, which are masked otherwise.")
+@click.option("--reveal", is_flag=True, help="Show personal data, which is masked otherwise.")
 @output.json_option
 def backtest(
     source: str | None,
@@ -58,46 +49,37 @@ def backtest(
     reveal: bool,
     as_json: bool,
 ) -> None:
-    """The source file on disk over the submissions still stored: which leads would change, and
-    which would fail.
+    """Show what the current source file would change.
 
-    Nothing is stored or sent. The reading is judged, not the door: signatures are not checked
-    again. Ends with 1 if something would fail that did not before.
+    Reads the stored submissions again, without checking signatures. Stores and sends nothing. Exit
+    code 1 if something would fail that did not before.
     """
     settings = setup.load_settings(Settings.for_service)
-    now, before = _file(source_file(settings)), _file(against) if against else None
+    now = setup.read_source_file(source_file(settings))
+    before = setup.read_source_file(against) if against else None
     _check_source(source, now, before)
     totals = BacktestTotals()
-    with setup.open_store(settings) as store:
-        wanted = stored.heads(store.ledger, since=since, source=source)
-        heads = islice(wanted, limit) if limit else wanted
+    with setup.open_ledger(settings) as ledger:
+        matching = ledger.scan_heads(since=since, source=source)
+        heads = islice(matching, limit) if limit else matching
         records = count_progress(
-            stored.records(store.ledger, heads, raw=True), "submissions looked at"
+            ledger.each_record((head.id for head in heads), raw=True), "submissions read"
         )
-        findings = (
-            judged(
-                record, now.sources.get(record.source),
-                before.sources.get(record.source) if before else None, reveal=reveal
+        results = (
+            judge(
+                record,
+                now.sources.get(record.source),
+                before.sources.get(record.source) if before else None,
+                reveal=reveal,
             )
             for record in records
             if record.duplicate_of is None
-        )  # fmt: skip
-        (
-            _print_json(findings, totals)
-            if as_json
-            else _print(findings, totals, has_before=before is not None)
         )
+        if as_json:
+            _print_json(results, totals)
+        else:
+            _print(results, totals, has_before=before is not None)
     sys.exit(totals.new_failures > 0)
-
-
-def _file(path: Path) -> SourceFile:
-    try:
-        return load_sources(path, os.environ, secrets=())
-    except ConfigError as error:
-        setup.exit_with_error(
-            f"leadline: the source file {path} cannot be used:",
-            *(f"  {fault}" for fault in error.faults),
-        )
 
 
 def _check_source(source: str | None, now: SourceFile, before: SourceFile | None) -> None:
@@ -109,14 +91,14 @@ def _check_source(source: str | None, now: SourceFile, before: SourceFile | None
         )
 
 
-def _print_json(findings: Iterator[BacktestResult], totals: BacktestTotals) -> None:
-    """One object, written piece by piece: all items never stand in memory together."""
+def _print_json(results: Iterator[BacktestResult], totals: BacktestTotals) -> None:
+    """Prints one object piece by piece, so that all items are never in memory together."""
     click.echo('{"items": [', nl=False)
     comma = ""
-    for finding in findings:
-        totals.add(finding)
-        if finding.verdict not in UNLISTED_VERDICTS:
-            click.echo(f"{comma}\n  {msgspec.json.encode(finding).decode()}", nl=False)
+    for result in results:
+        totals.add(result)
+        if result.verdict not in UNLISTED_VERDICTS:
+            click.echo(f"{comma}\n  {msgspec.json.encode(result).decode()}", nl=False)
             comma = ","
     fields = [
         {"source": source, "field": name, "count": count}
@@ -131,34 +113,34 @@ def _print_json(findings: Iterator[BacktestResult], totals: BacktestTotals) -> N
     click.echo(f"\n], {json.dumps(rest, ensure_ascii=False)[1:]}")
 
 
-def _print(findings: Iterator[BacktestResult], totals: BacktestTotals, *, has_before: bool) -> None:
+def _print(results: Iterator[BacktestResult], totals: BacktestTotals, *, has_before: bool) -> None:
     rows: list[list[str]] = []
     left = 0
-    for finding in findings:
-        totals.add(finding)
-        if finding.verdict in UNLISTED_VERDICTS:
+    for result in results:
+        totals.add(result)
+        if result.verdict in UNLISTED_VERDICTS:
             continue
         if len(rows) < MAX_ROWS_PRINTED or (
-            finding.new_failure and len(rows) < 2 * MAX_ROWS_PRINTED
+            result.new_failure and len(rows) < 2 * MAX_ROWS_PRINTED
         ):
-            rows.append(_row(finding))
+            rows.append(_row(result))
         else:
             left += 1
     if rows:
-        print_columns(["id", "source", "would be", "what"], rows)
+        print_table(["id", "source", "would be", "what"], rows)
         click.echo(f"and {left:,} more; --json lists all\n" if left else "")
     _print_counts(totals, has_before=has_before)
 
 
-def _row(finding: BacktestResult) -> list[str]:
-    verdict = f"{finding.verdict}{' (new)' if finding.new_failure else ''}"
-    changes = [*finding.fields, *finding.writing]
+def _row(result: BacktestResult) -> list[str]:
+    verdict = f"{result.verdict}{' (new)' if result.new_failure else ''}"
+    changes = [*result.fields, *result.writing]
     described = [_describe_change(change) for change in changes[:MAX_CHANGES_PRINTED]]
     if len(changes) > MAX_CHANGES_PRINTED:
         described.append(f"{len(changes) - MAX_CHANGES_PRINTED} more")
-    why = [finding.why] if finding.why and finding.verdict is not BacktestVerdict.CHANGED else []
-    by = [f"edited by {finding.edited_by}"] if finding.edited_by else []
-    return [finding.id, finding.source, verdict, "; ".join((*by, *why, *described))]
+    why = [result.why] if result.why and result.verdict is not BacktestVerdict.CHANGED else []
+    by = [f"edited by {result.edited_by}"] if result.edited_by else []
+    return [result.id, result.source, verdict, "; ".join((*by, *why, *described))]
 
 
 def _describe_change(change: FieldChange) -> str:
@@ -176,7 +158,7 @@ def _shorten(value: Any) -> str:
 def _print_counts(totals: BacktestTotals, *, has_before: bool) -> None:
     used = [
         verdict
-        for verdict in COLUMN_ORDER
+        for verdict in BacktestVerdict
         if any(counts[verdict] for counts in totals.sources.values())
     ]
     columns = ["source", "looked at", *used, "new failures"]
@@ -189,14 +171,14 @@ def _print_counts(totals: BacktestTotals, *, has_before: bool) -> None:
         ]
         for name, counts in sorted(totals.sources.items())
     ]
-    output.table("By source", columns, rows, empty="nothing is stored that matches")
+    print_table(columns, rows, title="By source", empty="no stored submissions match")
     if totals.fields:
         counted_fields = [
             (source, name, count) for (source, name), count in totals.fields.most_common(20)
         ]
-        output.table("What changes most", ["source", "field", "leads"], counted_fields)
+        print_table(["source", "field", "leads"], counted_fields, title="What changes most")
     if not has_before and totals.looked_at:
         click.echo(
-            "Both leads are written by the file on disk; --against the file as it was shows what"
-            " changed rules do."
+            "Rules and settings of the current file are applied before and after; with --against"
+            " an earlier file, their changes show as well."
         )

@@ -1,6 +1,4 @@
-"""`leadline check`: everything that can be found wrong before the first submission, one line
-each.
-"""
+"""`leadline check`: what is wrong before the first submission, one line for each finding."""
 
 from __future__ import annotations
 
@@ -18,8 +16,8 @@ from service.checks.source_file import check_source_file
 from service.cli import output, setup
 from service.cli.output import printable
 from service.cli.pipedrive_client import build_client, build_lookup, find_answering_redis
-from service.local.redis import EmbeddedRedisError, find_binary, find_running_url
-from service.settings import packaged_example, rows, source_file
+from service.local.redis import EmbeddedRedisError, find_binary, find_redis_url
+from service.settings import describe_settings, packaged_example, source_file
 from service.sources.schema import SourceFile
 from service.sources.source_file.loader import build_lead_mappings
 from worker.drift.drift import granted_scopes
@@ -27,31 +25,33 @@ from worker.settings import Settings
 from worker.store.connection import connect
 
 COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
-REDIS_SECONDS = 3.0
+REDIS_TIMEOUT_SECONDS = 3.0
 
 
 @click.command()
 @click.option(
     "--offline",
     is_flag=True,
-    help="Look at settings and source file only; ask neither Redis nor Pipedrive.",
+    help="Check settings and source file only, not Redis and Pipedrive.",
 )
 @click.option(
     "--settings",
     "only_settings",
     is_flag=True,
-    help="List every setting with its value in force, and check nothing.",
+    help="List every setting with its current value; check nothing.",
 )
 @output.json_option
 def check(offline: bool, only_settings: bool, as_json: bool) -> None:
-    """Checks settings, source file, Redis and Pipedrive. Ends with 1 if anything fails.
+    """Check settings, source file, Redis and Pipedrive.
 
-    Names in the source file (owners, labels, channels, custom fields) are looked up in the account.
+    Looks up the names of the source file (owners, labels, channels, custom fields) in the account.
+    Exit code 1 if anything fails.
     """
     if only_settings:
         _print_settings(as_json)
         return
-    findings = list(find_problems(os.environ, offline=offline))
+    with output.show_working("checking"):
+        findings = list(run_checks(os.environ, offline=offline))
     if as_json:
         output.print_json({"findings": findings})
     else:
@@ -59,8 +59,8 @@ def check(offline: bool, only_settings: bool, as_json: bool) -> None:
     sys.exit(any(finding.level is Level.FAIL for finding in findings))
 
 
-def find_problems(env: Mapping[str, str], *, offline: bool) -> Iterator[Finding]:
-    """All findings, in the order in which they are mended."""
+def run_checks(env: Mapping[str, str], *, offline: bool) -> Iterator[Finding]:
+    """All findings, in the order in which they are best fixed."""
     settings, findings = check_settings(env)
     yield from findings
     path = source_file(
@@ -81,11 +81,13 @@ def find_problems(env: Mapping[str, str], *, offline: bool) -> Iterator[Finding]
 
 
 def _check_redis(settings: Settings) -> list[Finding]:
-    url = settings.redis_url or find_running_url(settings.data_dir)
+    url = find_redis_url(settings)
     if url is None:
         return [_check_embedded()]
     try:
-        with connect(url, timeout=REDIS_SECONDS, connect_timeout=REDIS_SECONDS) as client:
+        with connect(
+            url, timeout=REDIS_TIMEOUT_SECONDS, connect_timeout=REDIS_TIMEOUT_SECONDS
+        ) as client:
             return check_store(client, url, wait_replicas=settings.wait_replicas)
     except ValueError as error:
         return [fail(REDIS, f"the address cannot be used: {error}", "REDIS_URL")]
@@ -98,7 +100,7 @@ def _check_embedded() -> Finding:
         return fail(REDIS, str(error), "REDIS_URL")
     return ok(
         REDIS,
-        f"embedded, not running now: {binary.name} is started with the first command that needs it",
+        f"embedded, not running now: the first command that needs it starts {binary.name}",
     )
 
 
@@ -114,7 +116,7 @@ def _check_pipedrive(settings: Settings, file: SourceFile | None) -> Iterator[Fi
     if store is None and settings.uses_oauth:
         yield warn(
             PIPEDRIVE,
-            "not checked: OAuth tokens are shared in Redis, which does not answer",
+            "not checked: OAuth tokens are shared in Redis, which does not respond",
             "REDIS_URL",
         )
         return
@@ -122,7 +124,7 @@ def _check_pipedrive(settings: Settings, file: SourceFile | None) -> Iterator[Fi
         account = check_account(client, settings.pipedrive_base_url)
         yield from account
         if store is not None and settings.uses_oauth:
-            with connect(store, timeout=REDIS_SECONDS) as shared:
+            with connect(store, timeout=REDIS_TIMEOUT_SECONDS) as shared:
                 yield from check_scopes(granted_scopes(shared))
         if file is not None and account[-1].level is Level.OK:
             yield from check_names(build_lead_mappings(file), build_lookup(client))
@@ -139,18 +141,17 @@ def _print_findings(findings: list[Finding]) -> None:
             if finding.setting and finding.setting not in finding.message
             else ""
         )
-        click.echo(
-            f"{level}  {printable(finding.subject):<{width}}  {printable(finding.message)}{printable(setting)}"
-        )
+        text = f"{printable(finding.message)}{printable(setting)}"
+        click.echo(f"{level}  {printable(finding.subject):<{width}}  {text}")
 
 
 def _print_settings(as_json: bool) -> None:
     settings = setup.load_settings()
     if as_json:
-        output.print_json({"settings": rows(settings)})
+        output.print_json({"settings": describe_settings(settings)})
         return
-    listed = rows(settings)
-    width = max(len(row.name) for row in listed)
-    for row in listed:
+    described = describe_settings(settings)
+    width = max(len(row.name) for row in described)
+    for row in described:
         click.echo(f"{click.style(f'{row.name:<{width}}', bold=True)}  {printable(row.value)}")
         click.echo(f"{'':<{width}}  {row.help} Unit: {row.unit}; default: {row.default}.")

@@ -1,6 +1,4 @@
-"""`leadline demo`: the whole road on this machine, with a sample of every kind, shown as a
-table.
-"""
+"""`leadline demo`: sends a sample of every kind through everything and shows what became of it."""
 
 from __future__ import annotations
 
@@ -8,19 +6,15 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
 import httpx
 from msgspec import Struct, structs
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
-from service.cli import setup
+from service.cli import output, setup
 from service.cli.up import with_example_secrets
 from service.local.redis import EmbeddedRedisError
 from service.local.samples import MISSING_LABEL, WEBINAR, DemoSample, build_samples
@@ -41,23 +35,14 @@ from worker.queue.sweeper import Sweeper
 from worker.store.connection import connect
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+# How long a sample may take to be delivered.
 WAIT_SECONDS = 60.0
-COLUMNS = (
-    "sample",
-    "source",
-    "answer",
-    "state",
-    "person",
-    "lead title",
-    "labels",
-    "channel",
-    "channel_id",
-    "origin_id",
-)
+
+Tell = Callable[[str], None]
 
 
 class PostedSample(Struct):
-    """A sample and what came of it. `wrong` says how it ended otherwise than it must."""
+    """A sample and what became of it."""
 
     sample: DemoSample
     status: int
@@ -74,39 +59,64 @@ class PostedSample(Struct):
 
     @property
     def wrong(self) -> str | None:
-        want, record = self.sample, self.record
-        if self.status != want.status:
-            return f"answered {self.status}, expected {want.status}"
-        if want.state is None:
+        """How it ended other than expected; None if it did not."""
+        expected, record = self.sample, self.record
+        if self.status != expected.status:
+            return f"answered {self.status}, expected {expected.status}"
+        if expected.state is None:
             return None
         if record is None:
             return "nothing was stored"
-        if (record.state, record.result, self.duplicate) != (
-            want.state,
-            want.result,
-            want.duplicate,
-        ):
-            why = f": {record.cause.detail}" if record.cause else ""
-            return (
-                f"ended {record.state} {record.result or ''}, expected {want.state}"
-                f" {want.result or ''}{why}"
-            )
-        return None
+        end = (record.state, record.result, self.duplicate)
+        if end == (expected.state, expected.result, expected.duplicate):
+            return None
+        why = f": {record.cause.detail}" if record.cause else ""
+        return (
+            f"ended {record.state} {record.result or ''}, expected {expected.state}"
+            f" {expected.result or ''}{why}"
+        )
+
+    @property
+    def state(self) -> str:
+        if self.sample.state is None:
+            return "refused"
+        if self.record is None:
+            return "…"
+        if self.duplicate:
+            return "duplicate"
+        result = f" ({self.record.result})" if self.record.result else ""
+        return f"{self.record.state}{result}"
+
+    def row(self) -> dict[str, object]:
+        """The columns of the table by their names."""
+        return {
+            "sample": self.sample.name,
+            "source": self.sample.source,
+            "answer": self.status,
+            "state": self.state,
+            "person": self.person,
+            "title": self.title,
+            "labels": self.labels,
+            "channel": self.channel,
+            "channel_id": self.channel_id,
+            "origin_id": self.origin_id,
+            "tokens": self.tokens,
+        }
 
 
 @click.command()
-def demo() -> None:
-    """A sample of every kind through the whole road, shown as a table; exits 0 only if each ended
-    as it must.
+@output.json_option
+def demo(as_json: bool) -> None:
+    """Send a sample of every kind and show what arrives.
 
-    Runs in a directory of its own inside LEADLINE_DATA_DIR, emptied before, and never against a
-    real Pipedrive account.
+    Exit code 0 only if each ends as it should. Runs in a directory of its own in LEADLINE_DATA_DIR,
+    emptied first, and never against a real Pipedrive account.
     """
     settings = setup.load_settings()
-    pointed = settings.has_credentials or "PIPEDRIVE_BASE_URL" in os.environ
-    if pointed and urlsplit(settings.pipedrive_base_url).hostname not in LOOPBACK_HOSTS:
+    is_pointed = settings.has_credentials or "PIPEDRIVE_BASE_URL" in os.environ
+    if is_pointed and urlsplit(settings.pipedrive_base_url).hostname not in LOOPBACK_HOSTS:
         setup.exit_with_error(
-            "leadline: the demo makes up people, so it is not run against"
+            "leadline: the demo makes up people, so it does not run against"
             f" {settings.pipedrive_base_url}:",
             "  unset PIPEDRIVE_BASE_URL and the Pipedrive credentials to use the sandbox",
         )
@@ -116,30 +126,34 @@ def demo() -> None:
     env = with_example_secrets(settings, os.environ) | {
         "LEADLINE_CONFIG": str(_write_source_file(folder))
     }
-    console = Console(width=None if os.isatty(1) else 240, highlight=False)
     logs.configure(settings.log_format, "demo", stream=(folder / "demo.log").open("w"))
+    tell: Tell = _ignore if as_json else click.echo
     try:
         with LocalStack(
             settings, env, data_dir=folder, logs=folder / "logs", free_ports=True
         ) as stack:
-            wrong = _run_samples(console, stack.endpoints, env)
+            rows, wrong = _run_samples(stack.endpoints, env, tell)
     except (StartError, EmbeddedRedisError, LeadlineError, httpx.HTTPError) as error:
         setup.exit_with_error(f"leadline: the demo failed: {error}")
+    if as_json:
+        output.print_json({"samples": rows, "wrong": wrong})
     command = sys.argv[0] if sys.argv[0].endswith("leadline") else "leadline"
-    console.print(
+    tell(
         f"\nLook at it:  LEADLINE_DATA_DIR={folder} LEADLINE_CONFIG={folder / 'leadline.toml'}"
         f" {command} up"
     )
     api = f"http://{settings.host}:{settings.port}/docs"
-    console.print(
-        f"             then {api} (API) and http://127.0.0.1:{SANDBOX_PORT}/ (leads, persons,"
-        " calls)"
-    )
+    sandbox = f"http://127.0.0.1:{SANDBOX_PORT}/"
+    tell(f"             then {api} (API) and {sandbox} (leads, persons, calls)")
     if wrong:
         setup.exit_with_error(
-            f"leadline: {len(wrong)} of the samples ended otherwise:",
+            f"leadline: {output.plural(len(wrong), 'sample')} did not end as expected:",
             *(f"  {line}" for line in wrong),
         )
+
+
+def _ignore(_: str) -> None:
+    """Prints nothing."""
 
 
 def _write_source_file(folder: Path) -> Path:
@@ -148,32 +162,46 @@ def _write_source_file(folder: Path) -> Path:
     return path
 
 
-def _run_samples(console: Console, endpoints: Endpoints, env: Mapping[str, str]) -> list[str]:
-    """Posts, waits, mends, prints; returns what was wrong."""
+def _run_samples(
+    endpoints: Endpoints, env: Mapping[str, str], tell: Tell
+) -> tuple[list[dict[str, object]], list[str]]:
+    """Posts, waits, mends and prints. Returns the rows, and what did not end as expected."""
     settings = endpoints.settings()
-    with connect(endpoints.redis_url, timeout=5.0) as client:
-        clients = PipedriveClientFactory(settings, client, Meter())
-        pipedrive = clients.new_client()
-        who = _sign_in(pipedrive, endpoints)
-        console.print(
-            f"Pipedrive at {endpoints.pipedrive_url}: {who.company_name or who.name}. Posting to"
+    with connect(endpoints.redis_url, timeout=setup.STORE_TIMEOUT_SECONDS) as client:
+        pipedrive = PipedriveClientFactory(settings, client, Meter()).new_client()
+        user = _sign_in(pipedrive, endpoints)
+        tell(
+            f"Pipedrive at {endpoints.pipedrive_url}: {user.company_name or user.name}. Posting to"
             f" {endpoints.service_url}\n"
         )
         ledger = Ledger(client, Cipher(settings.encryption_keys))
-        posted: list[PostedSample] = []
-        live = Live(_table([]), console=console, refresh_per_second=8, transient=True)
-        with live, httpx.Client(trust_env=False) as http:
-            for sample in build_samples(env, time.time()):
-                posted.append(_post(http, endpoints, sample))
-                _wait_until_settled(ledger, posted[-1])
-                _read_pipedrive(posted[-1], ledger, pipedrive)
-                live.update(_table(posted))
-        console.print(_table(posted))
+        posted = _post_all(endpoints, env, ledger, pipedrive)
+        rows = [each.row() for each in posted]
+        _print_rows(rows, tell)
         wrong = [f"{each.sample.name}: {each.wrong}" for each in posted if each.wrong]
-        wrong += _mend_and_replay(
-            console, posted[-1], ledger, pipedrive, Sweeper(ledger, open_queue(client))
-        )
-    return wrong
+        last, sweeper = posted[-1], Sweeper(ledger, open_queue(client))
+        wrong += _mend_and_replay(last, ledger, pipedrive, sweeper, tell)
+    return [*rows, last.row()], wrong
+
+
+def _post_all(
+    endpoints: Endpoints, env: Mapping[str, str], ledger: Ledger, pipedrive: Pipedrive
+) -> list[PostedSample]:
+    posted: list[PostedSample] = []
+    samples, reporter = build_samples(env, time.time()), output.ProgressReporter()
+    with httpx.Client(trust_env=False) as http:
+        for number, sample in enumerate(samples, 1):
+            reporter.report(f"{number} of {len(samples)}: {sample.name}")
+            posted.append(_post(http, endpoints, sample))
+            _wait_until_settled(ledger, posted[-1])
+            _read_pipedrive(posted[-1], ledger, pipedrive)
+    reporter.close()
+    return posted
+
+
+def _print_rows(rows: list[dict[str, object]], tell: Tell) -> None:
+    if tell is not _ignore:
+        output.print_table(list(rows[0]), [list(row.values()) for row in rows])
 
 
 def _sign_in(pipedrive: Pipedrive, endpoints: Endpoints) -> PipedriveUser:
@@ -181,7 +209,7 @@ def _sign_in(pipedrive: Pipedrive, endpoints: Endpoints) -> PipedriveUser:
         return pipedrive.users.me()
     except PipedriveError as error:
         setup.exit_with_error(
-            f"leadline: Pipedrive at {endpoints.pipedrive_url} does not answer as it should:"
+            f"leadline: Pipedrive at {endpoints.pipedrive_url} does not respond as expected:"
             f" {error.detail}",
             "  start a stand-in there with `leadline sandbox`, or unset PIPEDRIVE_BASE_URL to"
             " get one",
@@ -194,22 +222,20 @@ def _post(http: httpx.Client, endpoints: Endpoints, sample: DemoSample) -> Poste
         if "text/html" in sample.headers["accept"]
         else sample.headers
     )
-    answer = http.post(
+    response = http.post(
         f"{endpoints.service_url}/in/{sample.source}",
         headers=headers,
         content=sample.body,
         timeout=10,
     )
-    posted = PostedSample(sample, answer.status_code)
-    if answer.headers.get("content-type", "").startswith("application/json"):
-        posted.id, posted.duplicate = answer.json()["id"], answer.json()["duplicate"]
+    posted = PostedSample(sample, response.status_code)
+    if response.headers.get("content-type", "").startswith("application/json"):
+        posted.id, posted.duplicate = response.json()["id"], response.json()["duplicate"]
     return posted
 
 
 def _wait_until_settled(ledger: Ledger, posted: PostedSample) -> None:
-    """Until the submission is where it stays, a minute at most. A browser's answer holds no id:
-    then it is the newest.
-    """
+    """Waits until the submission has ended: the newest one, if a browser's answer has no id."""
     if posted.sample.state is None:
         return
     deadline = time.monotonic() + WAIT_SECONDS
@@ -223,13 +249,13 @@ def _wait_until_settled(ledger: Ledger, posted: PostedSample) -> None:
 
 
 def newest_id(ledger: Ledger) -> str | None:
-    """The id of the submission accepted last; ids grow with time."""
+    """The id of the latest submission: ids grow with time."""
     ids = [record.id for state in State for record in ledger.in_state(state, limit=1)]
     return max(ids, default=None)
 
 
 def _read_pipedrive(posted: PostedSample, ledger: Ledger, pipedrive: Pipedrive) -> None:
-    """What Pipedrive holds of it now."""
+    """Fills in what Pipedrive holds of it now."""
     record = posted.record
     if record is None or posted.id is None:
         return
@@ -256,65 +282,24 @@ def _cost(attempt: Attempt) -> int:
 
 
 def _mend_and_replay(
-    console: Console, dead: PostedSample, ledger: Ledger, pipedrive: Pipedrive, sweeper: Sweeper
+    dead: PostedSample, ledger: Ledger, pipedrive: Pipedrive, sweeper: Sweeper, tell: Tell
 ) -> list[str]:
-    """The dead letter, mended where it failed (in Pipedrive) and replayed."""
+    """Mends the dead letter where it failed (in Pipedrive) and replays it."""
     record = dead.record
     if record is None or record.state is not State.DEAD or record.cause is None:
         return ["there was no dead letter to mend"]
-    console.print(f"\nDead letter {record.id}: {record.cause.detail}")
-    console.print(f"  mend: {record.cause.hint}  [{record.cause.setting}]", markup=False)
+    tell(f"\nDead letter {record.id}: {record.cause.detail}")
+    tell(f"  mend: {record.cause.hint}  [{record.cause.setting}]")
     pipedrive.labels.add(name=MISSING_LABEL, color="purple")
-    console.print(f"  $ leadline pipedrive labels add --name {MISSING_LABEL} --color purple")
-    # The names are read again at most every other second.
+    tell(f"  $ leadline pipedrive labels add --name {MISSING_LABEL} --color purple")
+    # The names are read again every other second at most.
     time.sleep(2)
     sweeper.replay(record.id, "demo", "mended", None)
-    console.print(f"  $ leadline dead retry {record.id}")
-    dead.sample = _expect_delivered(dead.sample)
+    tell(f"  $ leadline dead retry {record.id}")
+    dead.sample = structs.replace(
+        dead.sample, name="mended and replayed", state=State.DELIVERED, result=Result.CREATED
+    )
     _wait_until_settled(ledger, dead)
     _read_pipedrive(dead, ledger, pipedrive)
-    console.print(_table([dead]))
+    _print_rows([dead.row()], tell)
     return [f"replayed: {dead.wrong}"] if dead.wrong else []
-
-
-def _expect_delivered(sample: DemoSample) -> DemoSample:
-    return structs.replace(
-        sample, name="mended and replayed", state=State.DELIVERED, result=Result.CREATED
-    )
-
-
-def _table(posted: list[PostedSample]) -> Table:
-    table = Table(
-        *COLUMNS, "tokens", box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0)
-    )
-    for each in posted:
-        state = _state(each)
-        cells = (
-            each.sample.name,
-            each.sample.source,
-            each.status,
-            state,
-            each.person,
-            each.title,
-            each.labels,
-            each.channel,
-        )
-        rest = (each.channel_id, each.origin_id, each.tokens or "")
-        table.add_row(
-            *(Text(str(cell), style="red" if each.wrong else "") for cell in (*cells, *rest))
-        )
-    return table
-
-
-def _state(posted: PostedSample) -> str:
-    if posted.sample.state is None:
-        return "refused"
-    if posted.record is None:
-        return "…"
-    if posted.duplicate:
-        return "duplicate"
-    return (
-        f"{posted.record.state} ({posted.record.result})"
-        if posted.record.result
-        else posted.record.state.value
-    )

@@ -1,6 +1,4 @@
-"""`leadline erase`: everything of a person, from records, spools and Redis's files; says what is
-left to remove in Pipedrive.
-"""
+"""`leadline erase`: erases a person, and lists what is left to remove in Pipedrive."""
 
 from __future__ import annotations
 
@@ -13,8 +11,7 @@ import msgspec
 import redis
 
 from service.cli import output, setup
-from service.sources.fields.values import parse_email as address
-from service.sources.fields.values import to_e164
+from service.sources.fields.values import parse_email, to_e164
 from worker import logs
 from worker.accept.acceptor import Acceptor
 from worker.accept.spool import SPOOL_FOLDER, Spool
@@ -38,91 +35,96 @@ HAND_OVER_SECONDS = 60.0
     "--email",
     "emails",
     multiple=True,
-    metavar="E",
-    help="Every submission with this address. Several may be given.",
+    metavar="ADDRESS",
+    help="Every submission with this address; repeatable.",
 )
 @click.option(
     "--phone",
     "phones",
     multiple=True,
-    metavar="P",
-    help="Every submission with this number, best as +49….",
+    metavar="NUMBER",
+    help="Every submission with this number, best as +49…; repeatable.",
 )
-@click.option("--id", "ids", multiple=True, metavar="ID", help="This submission alone.")
-@click.option("--dry-run", is_flag=True, help="Say how many it would be, and erase nothing.")
+@click.option("--id", "ids", multiple=True, metavar="ID", help="Only this submission; repeatable.")
+@click.option("--dry-run", is_flag=True, help="Count what would be erased; erase nothing.")
+@output.yes_option
 @output.json_option
 def erase(
     emails: tuple[str, ...],
     phones: tuple[str, ...],
     ids: tuple[str, ...],
     dry_run: bool,
+    yes: bool,
     as_json: bool,
 ) -> None:
-    """Erase a person: the content of every submission, our memory, spools, and Redis's files on
-    disk.
+    """Erase a person from submissions, spools and Redis's files.
 
-    What is in Pipedrive stays there and is listed, to be removed by hand. Exit code 1 if anything
-    could not be erased.
+    What is in Pipedrive stays there; it is listed, to be removed by hand. Asks first. Exit code 1
+    if anything could not be erased.
     """
-    identifiers: list[Identifier] = [("email", address(each) or each) for each in emails]
+    identifiers: list[Identifier] = [("email", parse_email(each) or each) for each in emails]
     identifiers += [("phone", to_e164(each, None)) for each in phones]
     identifiers += [("id", each) for each in ids]
     if not identifiers:
-        raise click.UsageError("say whom: --email, --phone or --id")
+        raise click.UsageError("name the person by --email or --phone, or a submission by --id")
     settings = setup.load_settings()
     logs.configure(settings.log_format, "erase", stream=sys.stderr)
-    with setup.redis_url(settings) as url, connect(url, timeout=5.0) as client:
+    with (
+        setup.redis_url(settings) as url,
+        connect(url, timeout=setup.STORE_TIMEOUT_SECONDS) as client,
+    ):
         ledger = Ledger(client, Cipher(settings.encryption_keys))
         try:
             if dry_run:
-                return _print_dry_run(
-                    sorted(
-                        {
-                            each
-                            for who in identifiers
-                            for each in erasure.find_submissions(ledger, who)
-                        }
-                    ),
-                    as_json,
-                )
-            erasure_result = _merge(
-                [_erase(settings, url, client, ledger, who) for who in identifiers]
-            )
+                return _print_dry_run(_find_ids(ledger, identifiers), as_json)
+            _confirm(ledger, identifiers, yes=yes)
+            with output.show_working("erasing"):
+                parts = [_erase(settings, url, client, ledger, who) for who in identifiers]
         except StoreUnavailable as error:
             setup.exit_with_error(
-                f"leadline: {error}; nothing is known to be finished: erase again once Redis is"
-                " there"
+                f"leadline: {error}; the erasure may be incomplete: repeat it once Redis is back"
             )
-    _print_erasure(erasure_result, as_json)
+    _print_erasure(_merge(parts), as_json)
+
+
+def _confirm(ledger: Ledger, identifiers: list[Identifier], *, yes: bool) -> None:
+    """Asks with the number of submissions, which is counted only where somebody can answer."""
+    question = "Erase the person for good? This cannot be undone."
+    if not yes and output.is_interactive():
+        count = len(_find_ids(ledger, identifiers))
+        question = f"Erase {output.plural(count, 'submission')} for good? This cannot be undone."
+    output.confirm(question, yes=yes)
+
+
+def _find_ids(ledger: Ledger, identifiers: list[Identifier]) -> list[str]:
+    with output.show_working("looking for submissions"):
+        return sorted({one for who in identifiers for one in erasure.find_submissions(ledger, who)})
 
 
 def _erase(
     settings: Settings, url: str, client: redis.Redis, ledger: Ledger, who: Identifier
 ) -> Erasure:
     by = setup.operator_name()
-    done = erasure.erase(
+    part = erasure.erase(
         ledger,
         who,
         by,
         data_dir=settings.data_dir,
         hand_over=lambda: hand_over(settings, url, client),
     )
-    AuditTrail(client).note(
-        by, "erase", digest(*who), f"erased: {done.erased}; left: {len(done.left)}"
-    )
-    return done
+    detail = f"erased: {part.erased}; left: {len(part.left)}"
+    AuditTrail(client).note(by, "erase", digest(*who), detail)
+    return part
 
 
 def hand_over(settings: Settings, url: str, client: redis.Redis) -> None:
-    """Brings what processes that are gone left in their spools to the ledger, as the next service
-    would.
-    """
+    """Hands the spools of processes that are gone to Redis, as the next service would."""
     cipher = Cipher(settings.encryption_keys)
     spool = Spool(settings.data_dir / SPOOL_FOLDER, settings.spool_max, cipher)
     if spool.adopt() == 0:
         return spool.close()
 
-    async def handed_over() -> None:
+    async def drain() -> None:
         async with connect_async(url, timeout=5.0) as astore:
             acceptor = Acceptor(astore, open_queue(client), cipher, spool=spool)
             await acceptor.start()
@@ -131,7 +133,7 @@ def hand_over(settings: Settings, url: str, client: redis.Redis) -> None:
                 await asyncio.sleep(0.02)
             await acceptor.stop()
 
-    asyncio.run(handed_over())
+    asyncio.run(drain())
 
 
 def _merge(parts: list[Erasure]) -> Erasure:
@@ -148,25 +150,28 @@ def _merge(parts: list[Erasure]) -> Erasure:
 def _print_dry_run(ids: list[str], as_json: bool) -> None:
     if as_json:
         return output.print_json({"would_erase": len(ids), "ids": ids})
-    click.echo(f"would erase {len(ids)} submissions" + "".join(f"\n  {each}" for each in ids))
+    click.echo(f"would erase {output.plural(len(ids), 'submission')}")
+    for each in ids:
+        click.echo(f"  {each}")
 
 
 def _print_erasure(done: Erasure, as_json: bool) -> None:
     if as_json:
         output.print_json(msgspec.to_builtins(done))
     else:
-        click.echo(f"erased {done.erased} submission{'' if done.erased == 1 else 's'}")
+        click.echo(f"erased {output.plural(done.erased, 'submission')}")
         _print_pipedrive(done)
     if done.left:
-        setup.exit_with_error("leadline: not all is gone:", *(f"  {each}" for each in done.left))
+        left = (f"  {each}" for each in done.left)
+        setup.exit_with_error("leadline: some data could not be erased:", *left)
 
 
 def _print_pipedrive(done: Erasure) -> None:
     rows: list[tuple[str, object]] = [("person", each) for each in done.persons]
     rows += [("lead", each) for each in done.leads]
     rows += [
-        (each.step, f"unknown: whatever has {each.id} in its origin_id or note")
+        (each.step, f"unknown: look for {each.id} in origin_id and notes")
         for each in done.unanswered
     ]
     if rows:
-        output.table("Still in Pipedrive: remove it there by hand", ["what", "id"], rows)
+        output.print_table(["what", "id"], rows, title="Still in Pipedrive: remove it by hand")

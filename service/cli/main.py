@@ -1,6 +1,4 @@
-"""`leadline`: the table of commands. Each is imported only when it is called, so that `--help` is
-quick.
-"""
+"""`leadline`: the table of commands. Each is imported only when it is called, to start quickly."""
 
 from __future__ import annotations
 
@@ -10,46 +8,44 @@ from contextlib import suppress
 from typing import ClassVar
 
 import click
+from click.shell_completion import CompletionItem
 
+# Command -> the module that defines it, and the first line of its help.
 COMMANDS = {
-    "up": ("service.cli.up", "Everything on this machine in the foreground."),
-    "demo": (
-        "service.cli.demo",
-        "A sample of every kind through the whole road, shown as a table.",
-    ),
-    "serve": ("service.cli.run", "The HTTP service."),
-    "work": ("service.cli.run", "The RQ workers."),
-    "sandbox": ("service.cli.run", "A stand-in for Pipedrive on loopback."),
-    "check": ("service.cli.check", "Checks source file, Redis and Pipedrive."),
-    "preview": ("service.cli.preview", "What a raw body would become."),
-    "sources": (
-        "service.cli.sources",
-        "Sources: list, show, and a new one from a captured request.",
-    ),
-    "backtest": (
-        "service.cli.backtest",
-        "The source file on disk over what is stored: what would change.",
-    ),
+    "up": ("service.cli.up", "Run everything on this machine in the foreground."),
+    "demo": ("service.cli.demo", "Send a sample of every kind and show what arrives."),
+    "serve": ("service.cli.run", "Run the HTTP service."),
+    "work": ("service.cli.run", "Run the RQ workers."),
+    "sandbox": ("service.cli.run", "Run a stand-in for Pipedrive on loopback."),
+    "check": ("service.cli.check", "Check settings, source file, Redis and Pipedrive."),
+    "preview": ("service.cli.preview", "Show what a raw body would become."),
+    "sources": ("service.cli.sources", "Sources of leads: list, show, new."),
+    "backtest": ("service.cli.backtest", "Show what the current source file would change."),
     "attribution": (
         "service.cli.attribution",
-        "How many leads carry channel, campaign and click id.",
+        "Count the leads that carry channel, campaign and click id.",
     ),
-    "status": ("service.cli.operate", "Queue, dead letters by cause, budget, workers."),
-    "dead": ("service.cli.dead", "Dead letters: list, show, retry, edit, discard, export."),
+    "status": ("service.cli.operate", "Show queue, dead letters by cause, budget, workers."),
+    "dead": (
+        "service.cli.dead",
+        "Dead letters: list, show, retry, edit, discard, undo, export.",
+    ),
     "quarantine": ("service.cli.quarantine", "Suspected spam: list, accept, discard."),
-    "causes": ("service.cli.operate", "Dead letters by cause: list, ignore, reopen."),
-    "bulk": ("service.cli.operate", "Actions on many: list, show, stop."),
-    "audit": ("service.cli.operate", "Who did what to which submission."),
+    "causes": ("service.cli.operate", "Causes of dead letters: list, ignore, reopen."),
+    "bulk": ("service.cli.operate", "Bulk actions: list, show, stop."),
+    "audit": ("service.cli.operate", "Show who did what to which submission."),
     "pause": ("service.cli.operate", "Stop delivering."),
     "resume": ("service.cli.operate", "Deliver again."),
-    "erase": ("service.cli.erase", "Erase a person: records, spools, Redis's files."),
-    "pipedrive": ("service.cli.pipedrive", "The Pipedrive operations by hand."),
+    "erase": ("service.cli.erase", "Erase a person from submissions, spools and Redis's files."),
+    "pipedrive": (
+        "service.cli.pipedrive",
+        "The Pipedrive account: leads, labels, sources, fields.",
+    ),
 }
-"""Command -> the module that defines it, and its line of help."""
 
 
 class LazyGroup(click.Group):
-    """Loads a command's module when it is asked for."""
+    """Imports a command's module only when the command is called."""
 
     table: ClassVar[dict[str, tuple[str, str]]] = COMMANDS
 
@@ -66,20 +62,25 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in self.table.items()])
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands from the table: click would import every module for its help."""
+        commands = [
+            CompletionItem(name, help=line)
+            for name, (_, line) in self.table.items()
+            if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
+
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="leadline", prog_name="leadline")
 def main() -> None:
-    """Leadline takes web-form posts and webhooks and brings each to Pipedrive as one attributed
-    lead.
-    """
-    _leave_no_core()
+    """Leadline delivers web-form posts and webhooks to Pipedrive as attributed leads."""
+    _disable_core_dumps()
 
 
-def _leave_no_core() -> None:
-    """A core file would hold leads and secrets in clear. Whatever a command starts inherits this,
-    Redis too.
-    """
+def _disable_core_dumps() -> None:
+    """A core file would hold leads and secrets in the clear. Child processes inherit this."""
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 

@@ -1,6 +1,4 @@
-"""`leadline pipedrive …`: Pipedrive's operations by hand, for setting an account up and for looking
-things up.
-"""
+"""`leadline pipedrive …`: Pipedrive's operations by hand, to set up and inspect an account."""
 
 from __future__ import annotations
 
@@ -11,10 +9,9 @@ import click
 import msgspec
 
 from service.cli import output
-from service.cli.output import print_columns
+from service.cli.output import print_table
 from service.cli.pipedrive_client import build_lookup, open_client
-from service.cli.pipedrive_leads import leads, print_deleted
-from service.cli.pipedrive_leads import resolve_label as label_id
+from service.cli.pipedrive_leads import leads, print_deleted, resolve_label
 from worker.lead.settings import LABEL_COLORS
 from worker.pipedrive.client import Pipedrive
 from worker.pipedrive.metadata import CHANNEL_FIELD
@@ -25,8 +22,9 @@ colors = click.Choice(get_args(LABEL_COLORS))
 
 @click.group()
 def pipedrive() -> None:
-    """Leads, labels, sources and fields of the Pipedrive account, with the credentials of the
-    settings.
+    """The Pipedrive account: leads, labels, sources, fields.
+
+    Uses the credentials of the settings.
     """
 
 
@@ -41,26 +39,24 @@ def labels() -> None:
 @labels.command("list")
 @output.json_option
 def list_labels(as_json: bool) -> None:
-    """All lead labels."""
+    """List all lead labels."""
     with open_client() as client:
         labels = client.labels.list()
     if as_json:
         output.print_json({"items": labels, "next": None})
         return
-    print_columns(
-        ("id", "name", "color"), [(label.id, label.name, label.color) for label in labels]
-    )
+    print_table(("id", "name", "color"), [(label.id, label.name, label.color) for label in labels])
 
 
 @labels.command("add")
-@click.option("--name", required=True, help="What it is called.")
+@click.option("--name", required=True, help="Its name.")
 @click.option("--color", type=colors, default="gray", show_default=True, help="Its colour.")
 @output.json_option
 def add_label(name: str, color: str, as_json: bool) -> None:
-    """Creates a label. Pipedrive takes the same name twice."""
+    """Create a label. Pipedrive accepts the same name twice."""
     with open_client() as client:
-        made = client.labels.add(name=name, color=color)
-    _print_label(made, as_json)
+        label = client.labels.add(name=name, color=color)
+    _print_label(label, as_json)
 
 
 @labels.command("update")
@@ -69,47 +65,44 @@ def add_label(name: str, color: str, as_json: bool) -> None:
 @click.option("--color", type=colors, help="Its new colour.")
 @output.json_option
 def update_label(label: str, name: str | None, color: str | None, as_json: bool) -> None:
-    """Renames or recolours LABEL, given by name or id."""
+    """Rename or recolour LABEL, given by name or id."""
     if name is None and color is None:
-        raise click.UsageError("say what to change: --name, --color")
+        raise click.UsageError("name what to change: --name, --color")
     with open_client() as client:
         changed = client.labels.update(
-            label_id(build_lookup(client), label), name=name, color=color
+            resolve_label(build_lookup(client), label), name=name, color=color
         )
     _print_label(changed, as_json)
 
 
 @labels.command("delete")
 @click.argument("label")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@output.yes_option
 @output.json_option
 def delete_label(label: str, yes: bool, as_json: bool) -> None:
-    """Deletes LABEL, given by name or id, and takes it off every lead."""
+    """Delete LABEL, given by name or id, and remove it from every lead."""
     with open_client() as client:
-        label_id = label_id(build_lookup(client), label)
-        if not yes:
-            click.confirm(
-                f"Delete the label {label} and take it off every lead?", abort=True, err=True
-            )
-        deleted = client.labels.delete(label_id)
+        id = resolve_label(build_lookup(client), label)
+        output.confirm(f"Delete the label {label} and remove it from every lead?", yes=yes)
+        deleted = client.labels.delete(id)
     print_deleted(deleted, as_json)
 
 
 @pipedrive.group()
 def sources() -> None:
-    """Lead sources, which Pipedrive fixes: list."""
+    """Lead sources, a fixed list of Pipedrive: list."""
 
 
 @sources.command("list")
 @output.json_option
 def list_sources(as_json: bool) -> None:
-    """All lead sources. Leads made by programs always have API."""
+    """List all lead sources. Leads that programs create always have API."""
     with open_client() as client:
         sources = client.sources.list()
     if as_json:
         output.print_json({"items": sources, "next": None})
         return
-    print_columns(("name",), [(source.name,) for source in sources])
+    print_table(("name",), [(source.name,) for source in sources])
 
 
 @pipedrive.group()
@@ -120,8 +113,9 @@ def fields() -> None:
 @fields.command("list")
 @output.json_option
 def list_fields(as_json: bool) -> None:
-    """The custom fields of leads (they are those of deals) and of persons, and the options of the
-    channel.
+    """List the custom fields of leads and persons, and the options of the channel.
+
+    Leads have the custom fields of deals.
     """
     with open_client() as client:
         fields = list(_fields(client))
@@ -129,7 +123,7 @@ def list_fields(as_json: bool) -> None:
         output.print_json({"items": fields, "next": None})
         return
     columns = ("key", "entity", "name", "type", "options")
-    print_columns(
+    print_table(
         columns,
         [(*(each[name] for name in columns[:-1]), _describe_options(each)) for each in fields],
     )
@@ -167,4 +161,4 @@ def _print_label(label: Label, as_json: bool) -> None:
     if as_json:
         output.print_json(label)
         return
-    print_columns(("id", "name", "color"), [(label.id, label.name, label.color)])
+    print_table(("id", "name", "color"), [(label.id, label.name, label.color)])

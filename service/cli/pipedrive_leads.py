@@ -188,7 +188,7 @@ def leads() -> None:
     type=click.IntRange(1, 500),
     default=100,
     show_default=True,
-    help="At most so many.",
+    help="At most this many.",
 )
 @click.option(
     "--start", type=click.IntRange(0), default=0, show_default=True, help="How many to skip."

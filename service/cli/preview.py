@@ -1,6 +1,4 @@
-"""`leadline preview SOURCE FILE...`: what a raw body would become, without storing or sending
-anything.
-"""
+"""`leadline preview SOURCE FILE...`: what a raw body would become. Stores and sends nothing."""
 
 from __future__ import annotations
 
@@ -25,10 +23,10 @@ from worker.settings import Settings, SettingsError
 BODY = click.Path(exists=True, dir_okay=False, allow_dash=True)
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
+# The largest API record that the worker reads.
 MAX_RECORD_BYTES = 1_000_000
-"""Bytes, as the worker reads them."""
+# The last second of the year 9999.
 MAX_UNIX_SECONDS = 253_402_300_799
-"""The last second of the year 9999."""
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*([^\r\n\0]*)")
 _PART = re.compile(rb"--([^\r\n]{1,70})\r?\nContent-Disposition:[ ]*form-data", re.IGNORECASE)
 
@@ -36,7 +34,7 @@ _PART = re.compile(rb"--([^\r\n]{1,70})\r?\nContent-Disposition:[ ]*form-data", 
 @click.command()
 @click.argument("source")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=BODY)
-@click.option("--content-type", help="The body's media type. Left out: told from the body.")
+@click.option("--content-type", help="The body's media type. Default: guessed from the body.")
 @click.option(
     "--header",
     "headers",
@@ -44,29 +42,27 @@ _PART = re.compile(rb"--([^\r\n]{1,70})\r?\nContent-Disposition:[ ]*form-data", 
     metavar="'NAME: VALUE'",
     help="A header of the request; repeatable.",
 )
-@click.option(
-    "--query", help="The query string, without the question mark. Left out: that of --url."
-)
+@click.option("--query", help="The query string without the question mark. Default: that of --url.")
 @click.option(
     "--method",
     type=click.Choice(["POST", "GET", "PUT", "PATCH", "DELETE"], case_sensitive=False),
     default="POST",
     show_default=True,
-    help="GET is a provider's handshake: the body is not looked at.",
+    help="GET is a provider's handshake: the body is ignored.",
 )
 @click.option(
-    "--url", help="The public URL that a scheme signs. Left out: from LEADLINE_PUBLIC_URL."
+    "--url", help="The public URL that a scheme signs. Default: from LEADLINE_PUBLIC_URL."
 )
 @click.option(
     "--api-response",
     is_flag=True,
-    help="FILE is a record as the product's API answers it, not a request.",
+    help="FILE is a record of the product's API, not a request.",
 )
 @click.option(
     "--now",
     type=click.FloatRange(0, MAX_UNIX_SECONDS),
     metavar="UNIX_SECONDS",
-    help="The time of the request. Left out: the present.",
+    help="The time of the request. Default: now.",
 )
 def preview(
     source: str,
@@ -79,13 +75,14 @@ def preview(
     api_response: bool,
     now: float | None,
 ) -> None:
-    """What the raw body in FILE (- is standard input) would become as a submission of SOURCE.
+    """Show what a raw body would become.
 
-    Prints the canonical lead, the answer the sender would get and the Pipedrive calls that would be
-    made; several FILEs give one line each. Stores and sends nothing. Ends with 0 whenever the
-    request could be judged, also where it is refused.
+    The body in FILE (- is standard input) is taken as a post to SOURCE. Prints the canonical lead,
+    the answer that the sender would get and the Pipedrive calls that would be made; several FILEs
+    give one line each. Stores and sends nothing. Exit code 0 whenever the request can be judged,
+    even if it is refused.
     """
-    from service.intake.preview import preview as previewed
+    from service.intake.preview import preview as preview_request
     from service.intake.preview import preview_record
 
     settings = _load_settings(os.environ)
@@ -112,7 +109,7 @@ def preview(
             body=body,
             url=url or _public_url(settings.public_url, source, query),
         )
-        _print_result(previewed(found, request, at), alone=len(files) == 1)
+        _print_result(preview_request(found, request, at), alone=len(files) == 1)
 
 
 def _print_result(result: msgspec.Struct, *, alone: bool) -> None:
@@ -132,9 +129,7 @@ def _load_settings(env: Mapping[str, str]) -> Settings:
 def _load_source(
     settings: Settings, name: str, env: Mapping[str, str], *, is_checked: bool
 ) -> Source:
-    """The source with its own secrets, where a request is to be checked by them; those of the
-    others are not asked for.
-    """
+    """The source, with its own secrets if `is_checked`; other sources' secrets are not needed."""
     path = source_file(settings)
     try:
         file = load_sources(path, env, secrets=())
@@ -161,7 +156,7 @@ def _secrets_of_others(file: SourceFile, name: str) -> set[str]:
 
 
 def read_body(file: str, limit: int) -> bytes:
-    """The body, or as much of it as shows that it is too large."""
+    """The body, or enough of it to show that it is too large."""
     try:
         with click.open_file(file, "rb") as stream:
             body: bytes = stream.read(limit + 1)
@@ -178,7 +173,7 @@ def parse_header(line: str) -> tuple[str, str]:
 
 
 def encode_as_sent(text: str) -> str:
-    """Text of the command line as servers hand it over: the bytes as Latin-1."""
+    """Command-line text as servers pass it on: its bytes read as Latin-1."""
     return text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
@@ -198,9 +193,7 @@ def with_content_type(
 
 
 def guess_content_type(body: bytes) -> str:
-    """The media type that a body looks like: multipart by its first part, JSON if it is or begins
-    like it, else a form.
-    """
+    """The media type that a body looks like: multipart by its first part, else JSON or a form."""
     part = _PART.match(body)
     if part:
         return f'multipart/form-data; boundary="{part[1].decode("latin-1")}"'
@@ -223,7 +216,7 @@ def _query_from_url(url: str | None) -> str:
 
 
 def _public_url(base: str | None, source: str, query: str) -> str | None:
-    """As the service puts it together."""
+    """The public URL as the service builds it."""
     if base is None:
         return None
     return f"{base}/in/{source}?{query}" if query else f"{base}/in/{source}"

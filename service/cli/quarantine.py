@@ -17,53 +17,59 @@ def quarantine() -> None:
 
 
 @quarantine.command("list")
-@click.option("--source", help="Only of this source.")
-@click.option("--q", help="Only what this search finds, as in the console's search box.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1))
+@click.option("--source", help="Only this source.")
+@click.option("--q", help="Only what this finds, as in the console's search box.")
+@queries.limit_option
 @output.json_option
 def list_(source: str | None, q: str | None, limit: int, as_json: bool) -> None:
-    """The newest submissions in quarantine and why they are there. Names are masked."""
-    with queries.open_session([State.QUARANTINED]) as desk:
-        page = queries.newest(desk.queries, queries.build_filter(source=source, q=q), limit)
-        why = {
-            each.id: quarantine_reason(desk.store.ledger.timeline(each.id)) for each in page.items
+    """List the newest submissions in quarantine and why they are there. Names are masked."""
+    with queries.open_session([State.QUARANTINED]) as session:
+        filter = queries.build_filter(source=source, q=q)
+        page = queries.list_newest(session.queries, filter, limit)
+        reasons = {
+            item.id: quarantine_reason(session.ledger.timeline(item.id)) for item in page.items
         }
     if as_json:
-        items = [structs.asdict(each) | {"why": why[each.id]} for each in page.items]
+        items = [structs.asdict(item) | {"why": reasons[item.id]} for item in page.items]
         output.print_json({"items": items, "next": page.next, "total": page.total})
         return
-    output.table(
-        f"Quarantine ({len(page.items)} of {page.total})",
-        ["id", "source", "who", "since", "why"],
-        [(each.id, each.source, each.who, each.updated_at, why[each.id]) for each in page.items],
+    output.print_table(
+        ["id", "source", "who", "since", "reason"],
+        [
+            (item.id, item.source, item.who, item.updated_at, reasons[item.id])
+            for item in page.items
+        ],
+        title=f"Quarantine ({len(page.items)} of {page.total})",
     )
 
 
 @quarantine.command()
 @click.argument("submission_ids", nargs=-1)
 @decisions.bulk_options
-def accept(submission_ids: tuple[str, ...], asked: BulkRequest) -> None:
-    """No spam after all: deliver; some by id, or all that match, of which three go first."""
-    with decisions.open_actions([State.QUARANTINED]) as desk:
-        wanted = decisions.requested_filter(submission_ids, State.QUARANTINED, asked)
-        if wanted:
-            decisions.run_bulk(desk, "accept", wanted, asked)
+def accept(submission_ids: tuple[str, ...], request: BulkRequest) -> None:
+    """Deliver what is not spam: some by id, or all that match.
+
+    Of all that match, three are tried first; if they fail, the rest stays as it is.
+    """
+    with decisions.open_actions([State.QUARANTINED]) as actions:
+        filter = decisions.requested_filter(submission_ids, State.QUARANTINED, request)
+        if filter:
+            decisions.run_bulk(actions, "accept", filter, request)
         else:
-            decisions.apply_to_each(
-                submission_ids, lambda name: desk.accept(name, setup.operator_name())
-            )
+            by = setup.operator_name()
+            decisions.apply_to_each(submission_ids, lambda one: actions.accept(one, by))
 
 
 @quarantine.command()
 @click.argument("submission_ids", nargs=-1)
 @decisions.bulk_options
-def discard(submission_ids: tuple[str, ...], asked: BulkRequest) -> None:
-    """Spam indeed: give it up; some by id, or all that match."""
-    with decisions.open_actions([State.QUARANTINED]) as desk:
-        wanted = decisions.requested_filter(submission_ids, State.QUARANTINED, asked)
-        if wanted:
-            decisions.run_bulk(desk, "discard", wanted, asked)
+@click.option("--reason", default="spam", help="Kept in the timeline of those named by id.")
+def discard(submission_ids: tuple[str, ...], request: BulkRequest, reason: str) -> None:
+    """Give up spam: some by id, or all that match. `dead undo` brings it back."""
+    with decisions.open_actions([State.QUARANTINED]) as actions:
+        filter = decisions.requested_filter(submission_ids, State.QUARANTINED, request)
+        if filter:
+            decisions.run_bulk(actions, "discard", filter, request)
         else:
-            decisions.apply_to_each(
-                submission_ids, lambda name: desk.discard(name, setup.operator_name(), "spam")
-            )
+            by = setup.operator_name()
+            decisions.apply_to_each(submission_ids, lambda one: actions.discard(one, by, reason))

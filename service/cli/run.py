@@ -1,6 +1,4 @@
-"""`leadline serve`, `leadline work`, `leadline sandbox`: one part each, for production or by
-itself.
-"""
+"""`leadline serve`, `leadline work`, `leadline sandbox`: one part each, for production."""
 
 from __future__ import annotations
 
@@ -12,22 +10,23 @@ import click
 
 from service.cli import setup
 from service.local.processes import Child, Supervisor
-from service.local.stack import leadline_argv
+from service.local.stack import find_free_port, leadline_argv
 from service.sources.fetched_records import SourceRecords
 from service.sources.source_file.loader import SecretUse
 from worker import logs
 from worker.settings import Settings
 
+# The sources' secrets that workers use.
 WORKER_SECRETS: tuple[SecretUse, ...] = ("fetch",)
-"""The secrets of sources that workers use."""
 
 Plan = Literal["lite", "growth", "premium", "ultimate"]
 
 
 @click.command()
 def serve() -> None:
-    """The HTTP service. Accepts as long as submissions can be stored; needs no Pipedrive
-    credentials.
+    """Run the HTTP service.
+
+    Accepts as long as submissions can be stored; needs no Pipedrive credentials.
     """
     from service.server import serve as run
 
@@ -40,7 +39,10 @@ def serve() -> None:
 
 @click.command()
 def work() -> None:
-    """The RQ workers. Wait for Redis and never exit because of it."""
+    """Run the RQ workers.
+
+    They wait for Redis and never exit because of it.
+    """
     from worker.main import work as run
 
     settings = setup.load_settings(Settings.for_worker)
@@ -72,21 +74,25 @@ def _supervise_workers(processes: int, url: str) -> None:
     "--state",
     "state_file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Keep the account in this file.",
+    help="Keep the account in this file. Default: in memory.",
 )
 @click.option(
     "--search-delay",
     default=2.0,
     show_default=True,
-    help="Seconds until the search index sees new items.",
+    help="Seconds until the search finds new items.",
 )
 def sandbox(
     host: str, port: int, plan: Plan | None, state_file: Path | None, search_delay: float
 ) -> None:
-    """A stand-in for Pipedrive on loopback, with a page of leads, persons and calls."""
+    """Run a stand-in for Pipedrive on loopback.
+
+    Shows a page of its leads, persons and calls.
+    """
     from service.sandbox.serve import run as serve_sandbox
     from service.sandbox.settings import SandboxSettings
 
+    port = port or find_free_port(host)
     state_path = str(state_file) if state_file else None
     settings = SandboxSettings(
         host=host, port=port, plan=plan, state_file=state_path, search_delay_seconds=search_delay

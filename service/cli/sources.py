@@ -1,10 +1,8 @@
-"""`leadline sources …`: which sources there are, what came through them, and a new one from a
-captured request.
-"""
+"""`leadline sources …`: the sources, what they have received, and a new one from a capture."""
 
 from __future__ import annotations
 
-import os
+import time
 from collections import Counter
 from typing import Any
 
@@ -13,13 +11,11 @@ import msgspec
 from msgspec import Struct
 
 from service.cli import output, setup
-from service.cli.output import print_columns, print_pairs, printable
+from service.cli.output import count_progress, print_pairs, print_table, printable
 from service.cli.sources_new import new
-from service.reports.stored import heads
 from service.settings import source_file
 from service.sources.adapters.registry import ADAPTERS
-from service.sources.schema import ConfigError, Source, SourceFile
-from service.sources.source_file.loader import load_sources
+from service.sources.schema import Source
 from service.sources.wizard import toml
 from worker.contract import State
 from worker.encryption import Cipher
@@ -32,53 +28,64 @@ from worker.times import format_iso
 
 @click.group()
 def sources() -> None:
-    """Where leads come from: list, show, new."""
+    """Sources of leads: list, show, new."""
 
 
 sources.add_command(new)
 
 
+offline_option = click.option(
+    "--offline", is_flag=True, help="Show the source file only, without counts from Redis."
+)
+
+
 class SourceTraffic(Struct):
-    """What is stored of a source; `last_received` in Unix seconds."""
+    """What is stored from a source; `last_received` is in Unix seconds."""
 
     states: Counter[str] = msgspec.field(default_factory=Counter)
     last_received: float | None = None
 
 
 @sources.command("list")
-@click.option(
-    "--offline", is_flag=True, help="Look at the source file only; ask no Redis for counts."
-)
+@offline_option
 @output.json_option
 def list_(offline: bool, as_json: bool) -> None:
-    """Every source with its adapter, its check, its URL, and what is stored of it."""
+    """List the sources with URL, verification and counts."""
     settings = setup.load_settings(Settings.for_service)
-    file, traffic = _file(settings), None if offline else _count_traffic(settings)
+    file = setup.read_source_file(source_file(settings))
+    traffic = None if offline else _count_traffic(settings)
     rows = [_row(settings, source, traffic) for source in file.sources.values()]
     gone = sorted(set(traffic or {}) - set(file.sources))
     if as_json:
         output.print_json({"file": file.path, "items": rows, "not_in_the_file": gone})
         return
-    print_columns(
+    print_table(
         ["source", "adapter", "verify", "last received", "stored", "dead", "URL"],
-        [(r["source"], r["adapter"], r["verify"], output.ago(_last_received(traffic, r["source"])),
-        r["stored"], r["dead"], r["url"])
-         for r in rows],
-    )  # fmt: skip
+        [
+            (
+                row["source"],
+                row["adapter"],
+                row["verify"],
+                _received_ago(traffic, row["source"]),
+                row["stored"],
+                row["dead"],
+                row["url"],
+            )
+            for row in rows
+        ],
+    )
     if gone:
-        click.echo(f"stored, and not in the source file: {', '.join(map(printable, gone))}")
+        click.echo(f"stored, but not in the source file: {', '.join(map(printable, gone))}")
 
 
 @sources.command("show")
 @click.argument("name")
-@click.option(
-    "--offline", is_flag=True, help="Look at the source file only; ask no Redis for counts."
-)
+@offline_option
 @output.json_option
 def show_(name: str, offline: bool, as_json: bool) -> None:
-    """One source: how it is checked, read and written, and what is stored of it."""
+    """Show one source with its settings and counts."""
     settings = setup.load_settings(Settings.for_service)
-    file = _file(settings)
+    file = setup.read_source_file(source_file(settings))
     if name not in file.sources:
         setup.exit_with_error(
             f"leadline: no source {name!r} in {file.path}; it has:"
@@ -86,34 +93,29 @@ def show_(name: str, offline: bool, as_json: bool) -> None:
         )
     source, traffic = file.sources[name], None if offline else _count_traffic(settings, name)
     row = _row(settings, source, traffic)
-    told = {
+    details = {
         "states": dict((traffic or {}).get(name, SourceTraffic()).states),
         "line": source.line,
     } | _changed_settings(source)
     if as_json:
-        output.print_json(row | told)
+        output.print_json(row | details)
         return
     print_pairs([*row.items(), ("line", f"{file.path}:{source.line}" if source.line else None)])
     print_pairs((key, _toml(value)) for key, value in _changed_settings(source).items())
     if traffic:
-        print_columns(["state", "stored"], sorted(told["states"].items()))
-
-
-def _file(settings: Settings) -> SourceFile:
-    try:
-        return load_sources(source_file(settings), os.environ, secrets=())
-    except ConfigError as error:
-        setup.exit_with_error(
-            "leadline: the source file cannot be used:", *(f"  {fault}" for fault in error.faults)
-        )
+        print_table(["state", "stored"], sorted(details["states"].items()))
 
 
 def _count_traffic(settings: Settings, name: str | None = None) -> dict[str, SourceTraffic] | None:
-    """By source; None, and a line about it, where Redis does not answer."""
+    """The traffic by source; None, and a line about it, where Redis does not respond."""
     traffic: dict[str, SourceTraffic] = {}
     try:
-        with setup.redis_url(settings) as url, connect(url, timeout=5.0) as client:
-            for head in heads(Ledger(client, Cipher(settings.encryption_keys)), source=name):
+        with (
+            setup.redis_url(settings) as url,
+            connect(url, timeout=setup.STORE_TIMEOUT_SECONDS) as client,
+        ):
+            heads = Ledger(client, Cipher(settings.encryption_keys)).scan_heads(source=name)
+            for head in count_progress(heads, "submissions counted"):
                 one = traffic.setdefault(head.source, SourceTraffic())
                 one.states[head.state.value] += 1
                 one.last_received = max(one.last_received or 0.0, head.received_at)
@@ -140,12 +142,13 @@ def _row(
     }
 
 
-def _last_received(traffic: dict[str, SourceTraffic] | None, name: str) -> float | None:
-    return traffic[name].last_received if traffic and name in traffic else None
+def _received_ago(traffic: dict[str, SourceTraffic] | None, name: str) -> str:
+    at = traffic[name].last_received if traffic and name in traffic else None
+    return "" if at is None else output.format_age(time.time() - at)
 
 
 def _describe_scheme(source: Source) -> str:
-    """The scheme in force, and where it looks."""
+    """The scheme in force, and where it looks for its proof."""
     rules = source.verification
     own = ADAPTERS[source.adapter].scheme
     place = rules.header or (f"?{rules.query}=" if rules.query else rules.field)
@@ -154,7 +157,7 @@ def _describe_scheme(source: Source) -> str:
 
 
 def _changed_settings(source: Source) -> dict[str, Any]:
-    """What differs from the defaults, without secrets."""
+    """The settings that differ from the defaults, without secrets."""
     names = ("origins", "redirect", "honeypot", "map", "read", "fetch", "lead", "rules")
     plain = Source(name="plain")
     changed = {

@@ -1,9 +1,8 @@
-"""`leadline sources new`: the lines of the source file for one captured request."""
+"""`leadline sources new`: the lines of the source file that read a captured request."""
 
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Sequence
 from itertools import count
@@ -34,7 +33,7 @@ from worker.settings import Settings, SettingsError
 
 @click.command()
 @click.argument("file", type=BODY)
-@click.option("--content-type", help="The body's media type. Left out: told from the body.")
+@click.option("--content-type", help="The body's media type. Default: guessed from the body.")
 @click.option(
     "--header",
     "headers",
@@ -43,17 +42,23 @@ from worker.settings import Settings, SettingsError
     help="A header of the request; repeatable.",
 )
 @click.option("--query", default="", help="The query string, without the question mark.")
-@click.option("--method", type=click.Choice(["POST", "GET"], case_sensitive=False), default="POST", show_default=True,
-              help="GET is a provider's handshake: the body is not looked at.")  # fmt: skip
-@click.option("--url", help="The public URL that it was sent to, where a scheme signs it.")
 @click.option(
-    "--name", help="The name of the source, and the end of its URL. Left out: the product's."
+    "--method",
+    type=click.Choice(["POST", "GET"], case_sensitive=False),
+    default="POST",
+    show_default=True,
+    help="GET is a provider's handshake: the body is ignored.",
 )
-@click.option("--secret-env", "secret_env", metavar="VARIABLE", help="An environment variable with the sender's secret: what is "
-              "signed is then found by trying. It is not printed.")  # fmt: skip
+@click.option("--url", help="The public URL that it was sent to, for schemes that sign it.")
 @click.option(
-    "--ask", is_flag=True, help="Ask, on a terminal, which fields the open questions are."
+    "--name", help="The name of the source and the end of its URL. Default: the product's."
 )
+@click.option(
+    "--secret-env",
+    metavar="VARIABLE",
+    help="The variable with the sender's secret, to find out what is signed. Never printed.",
+)
+@click.option("--ask", is_flag=True, help="Ask on a terminal which fields the unknown ones are.")
 @output.json_option
 def new(
     file: str,
@@ -67,11 +72,10 @@ def new(
     ask: bool,
     as_json: bool,
 ) -> None:
-    """The lines of the source file that read the captured body in FILE (- is standard input), ready
-    to paste.
+    """Write a source for a captured request.
 
-    The lines go to standard output; the lead that they give, and what is left open, to standard
-    error. Nothing is changed.
+    The body is in FILE (- is standard input). The lines of the source file go to standard output;
+    the lead that they give, and what remains open, go to standard error. Changes nothing.
     """
     body = b"" if method == "GET" else read_body(file, MAX_RECORD_BYTES)
     fixed = [parse_header(line) for line in headers]
@@ -83,17 +87,13 @@ def new(
     proposal = _propose(request, name, secrets)
     if name is None and (free := _free_name(proposal.name)) != proposal.name:
         proposal = _propose(request, free, secrets)
-    if ask and on_a_terminal():
+    if ask and output.is_interactive():
         proposal = _ask_open_questions(request, proposal, secrets, name)
     if as_json:
         output.print_json(_as_json(proposal))
         return
     click.echo(proposal.toml, nl=False)
     _explain(proposal)
-
-
-def on_a_terminal() -> bool:
-    return sys.stdin.isatty()
 
 
 def _propose(
@@ -114,7 +114,7 @@ def _secrets(variable: str | None) -> list[SourceSecret]:
 
 
 def _free_name(name: str) -> str:
-    """The name, or with a number behind it where the source file has it already."""
+    """The name, with a number appended where the source file already has it."""
     try:
         taken = load_sources(
             source_file(Settings.for_service(os.environ)), os.environ, secrets=()
@@ -128,9 +128,7 @@ def _free_name(name: str) -> str:
 def _ask_open_questions(
     request: InboundRequest, proposal: Proposal, secrets: Sequence[SourceSecret], name: str | None
 ) -> Proposal:
-    """What a person decides of what was left open, one question after the other; an empty answer
-    leaves it as it is.
-    """
+    """Asks a person about what remained open; an empty answer leaves it as it is."""
     chosen = name or click.prompt("Name of the source", default=proposal.name, err=True)
     mapped = {guess.path: guess.field for guess in proposal.guessed}
     for guess in proposal.guessed:
@@ -142,9 +140,9 @@ def _ask_open_questions(
         )
         mapped[guess.path] = answer or guess.field
     for question in proposal.unmapped:
-        shown = f"{printable(question.label)} ({printable(question.value)[:40]})"
+        label = f"{printable(question.label)} ({printable(question.value)[:40]})"
         if answer := click.prompt(
-            f"{shown}: which field",
+            f"{label}: which field",
             default="",
             show_default=False,
             err=True,
@@ -163,18 +161,18 @@ def _parse_field(answer: str) -> str:
 
 
 def _explain(proposal: Proposal) -> None:
-    """On standard error, so that the lines can be appended to the source file."""
+    """Prints on standard error, so that the lines can be appended to the source file."""
     click.echo(f"\n{proposal.adapter}: {printable(proposal.why)}", err=True)
     if proposal.reading is not None:
         click.echo(f"the captured request would be: {proposal.reading.outcome}", err=True)
     for field, value in _lead_values(proposal):
         click.echo(f"  {field:<12} {printable(value)}", err=True)
     for warning in proposal.warnings:
-        click.echo(f"look: {printable(warning)}", err=True)
+        click.echo(f"check: {printable(warning)}", err=True)
     if proposal.secrets:
-        click.echo(f"set in the environment: {', '.join(proposal.secrets)}", err=True)
+        click.echo(f"set these variables: {', '.join(proposal.secrets)}", err=True)
     click.echo(
-        "then: leadline check --offline, and leadline preview " + f"{proposal.name} FILE", err=True
+        f"then: leadline check --offline, and leadline preview {proposal.name} FILE", err=True
     )
 
 

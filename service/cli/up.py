@@ -16,14 +16,15 @@ from service.sources.schema import SourceFile
 from worker import logs
 from worker.settings import Settings
 
+# The variables that the packaged example names as its sources' secrets.
 EXAMPLE_SECRETS = ("PARTNER_KEY", "WEBHOOK_SECRET")
-"""The variables that the packaged example names as its sources' secrets."""
 
 
 @click.command()
 def up() -> None:
-    """Everything on this machine in the foreground: Redis, service, workers; a Pipedrive sandbox
-    unless credentials are given.
+    """Run everything on this machine in the foreground.
+
+    Redis, service and workers; a Pipedrive sandbox unless there are credentials. Ctrl-C stops it.
     """
     settings = setup.load_settings()
     env = with_example_secrets(settings, os.environ)
@@ -38,8 +39,9 @@ def up() -> None:
 
 
 def with_example_secrets(settings: Settings, env: Mapping[str, str]) -> dict[str, str]:
-    """The environment; where the packaged example, or the demo's copy of it, is used, with secrets
-    for its sources.
+    """The environment, with secrets for the sources of the packaged example if it is used.
+
+    The demo's copy of the example counts as well.
     """
     path = source_file(settings)
     if path.is_file() and path.read_text("utf-8", "replace").startswith(
@@ -50,7 +52,7 @@ def with_example_secrets(settings: Settings, env: Mapping[str, str]) -> dict[str
 
 
 def _print_endpoints(endpoints: Endpoints, sources: SourceFile, env: Mapping[str, str]) -> None:
-    click.echo("\nLeadline is up. Ctrl-C stops it; what was accepted survives.\n")
+    click.echo("\nLeadline is up. Ctrl-C stops it; accepted submissions survive.\n")
     for name, source in sources.sources.items():
         click.echo(f"  intake    {endpoints.service_url}/in/{name}  ({source.adapter})")
     click.echo(f"  API       {endpoints.service_url}/docs")

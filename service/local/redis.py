@@ -29,6 +29,7 @@ from typing import IO
 import redis
 
 from service.local.processes import Child, Supervisor
+from worker.settings import Settings
 from worker.store.connection import connect
 
 MIN_VERSION = (6, 2)
@@ -154,6 +155,14 @@ class EmbeddedRedis:
             lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
             return " / ".join(lines[-3:])[-600:] or "its log is empty"
         return "it left no log"
+
+
+def find_redis_url(settings: Settings) -> str | None:
+    """`REDIS_URL`, else the server of a `leadline up` on this data directory; None: there is none.
+
+    The one way by which commands find what is running. Whether `REDIS_URL` responds is not asked.
+    """
+    return settings.redis_url or find_running_url(settings.data_dir)
 
 
 def find_running_url(data_dir: Path | str) -> str | None:

@@ -29,7 +29,6 @@ from service.local.redis import EmbeddedRedis
 from service.sandbox.settings import SandboxSettings
 from worker.encryption import Cipher
 from worker.ledger import Ledger
-from worker.ledger.overview import workers
 from worker.settings import Settings
 from worker.store.connection import connect
 
@@ -185,9 +184,7 @@ class LocalStack:
                 raise StartError(
                     f"port {port} is in use: stop what listens there, or set LEADLINE_PORT"
                 )
-        with socket.socket() as probe:
-            probe.bind((self._settings.host, 0))
-            return int(probe.getsockname()[1])
+        return find_free_port(self._settings.host)
 
     def _sandbox_ready(self) -> bool:
         return self.endpoints.sandbox_url is None or _responds(
@@ -196,7 +193,7 @@ class LocalStack:
 
     def _workers_ready(self) -> bool:
         with connect(self.endpoints.redis_url) as client:
-            return workers(Ledger(client, Cipher())) > 0
+            return Ledger(client, Cipher()).count_workers() > 0
 
     def _wait_until(self, what: str, ready: Callable[[], Any]) -> None:
         assert self._supervisor is not None
@@ -211,6 +208,13 @@ class LocalStack:
         """The ledger of this stack, for looking on."""
         client = self._stack.enter_context(connect(self.endpoints.redis_url, timeout=5.0))
         return Ledger(client, Cipher(self._settings.encryption_keys))
+
+
+def find_free_port(host: str) -> int:
+    """A port on which nothing listens now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
 
 
 def leadline_argv(*arguments: str) -> list[str]:

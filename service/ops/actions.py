@@ -29,7 +29,7 @@ from worker.ledger.audit import AuditTrail
 from worker.ledger.bulk import ACTIONS, BulkActions, BulkProgress
 from worker.ledger.identifiers import Identifier
 from worker.ledger.ledger import Audited
-from worker.ledger.status import LEAD_TOKENS, Paused
+from worker.ledger.overview import LEAD_TOKENS, Paused
 from worker.queue.rq_queue import open_queue
 from worker.queue.sweeper import Sweeper
 from worker.store import keys
@@ -206,10 +206,10 @@ class Actions:
             raise Overtaken(submission_id, record.state, action)
         if not edit:
             return None, record.updated_at
-        if record.sealed or record.raw is None:
+        if record.unreadable or record.raw is None:
             held = (
                 "sealed under a key that LEADLINE_ENCRYPTION_KEYS does not list"
-                if record.sealed
+                if record.unreadable
                 else "erased"
             )
             raise NothingToMend(f"{submission_id} has no content to mend: it is {held}")

@@ -32,8 +32,8 @@ from service.web.problems import HttpProblem
 from service.web.rate_limit import AddressRateLimiter
 from worker.errors import StoreUnavailable
 from worker.ledger.audit import AuditTrail
+from worker.setting_types import OpsToken
 from worker.store import keys
-from worker.values import OpsToken
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="Leadline"'}
 CSRF_HEADER = "x-csrf-token"

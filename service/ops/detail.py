@@ -6,8 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
-from msgspec import Struct, structs
+from msgspec import structs
 
 from service.ops import masking
 from service.ops.items import build_item, quarantine_reason
@@ -20,10 +19,8 @@ from worker.contract import Attempt, Lead, Moment, Raw
 from worker.errors import Unmappable
 from worker.lead.plan import build_plan
 from worker.lead.settings import LeadMapping, LeadSettings
-from worker.ledger import Ledger, Record
-from worker.ledger.record import decode
-from worker.store import keys
-from worker.store.connection import translate_errors
+from worker.ledger import Record
+from worker.ledger.reader import SubmissionHistory
 from worker.times import format_iso
 
 # What gave a lead its channel, labels and campaign: which rule or default, as the source file is
@@ -132,34 +129,8 @@ def _explain_click_ids(lead: Lead) -> dict[str, Any]:
     }
 
 
-class StoredSubmission(Struct, frozen=True):
-    """All that is stored of one submission, read at one moment."""
-
-    record: Record
-    attempts: list[Attempt]
-    timeline: list[Moment]
-
-
-def load_submission(ledger: Ledger, submission_id: str) -> StoredSubmission | None:
-    """None where there is none. Raises `StoreUnavailable`."""
-    if not keys.is_safe_id(submission_id):
-        return None
-    with translate_errors(), ledger.redis.pipeline(transaction=True) as pipe:
-        pipe.hgetall(keys.submission(submission_id))
-        pipe.lrange(keys.attempts(submission_id), 0, -1)
-        pipe.lrange(keys.timeline(submission_id), 0, -1)
-        fields, attempts, timeline = pipe.execute()
-    if b"state" not in fields:
-        return None
-    return StoredSubmission(
-        decode(submission_id, fields, ledger.cipher),
-        [msgspec.json.decode(each, type=Attempt) for each in attempts],
-        [msgspec.json.decode(each, type=Moment) for each in timeline],
-    )
-
-
 def build_detail(
-    found: StoredSubmission,
+    found: SubmissionHistory,
     cause: CauseCard | None,
     source: Source | None,
     mappings: Mapping[str, LeadMapping],
@@ -189,7 +160,7 @@ def build_detail(
         revealed=reveal,
         duplicate_of=record.duplicate_of,
         edited_by=record.edited_by,
-        sealed=record.sealed,
+        sealed=record.unreadable,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from service.ops.filters import FilterError
 from service.ops.search_index import Loading
 from service.sources.request import FieldError
 from service.web.problems import HttpProblem
@@ -73,12 +72,6 @@ def _wrong_edit(error: Any) -> HttpProblem:
     )
 
 
-def _wrong_parameter(error: Any) -> HttpProblem:
-    return HttpProblem(
-        "unreadable", "A parameter is wrong.", errors=[FieldError(error.field, str(error))]
-    )
-
-
 def _count_differs(error: Any) -> HttpProblem:
     return HttpProblem("count", f"{error}.", extensions={"count": error.count})
 
@@ -107,7 +100,6 @@ _PROBLEMS: dict[type[Exception], Callable[[Any], HttpProblem]] = {
     NothingToMend: lambda error: HttpProblem("state", f"{error}."),
     EditError: _wrong_edit,
     EmptyFilter: lambda _: HttpProblem("filter"),
-    FilterError: _wrong_parameter,
     CountDiffers: _count_differs,
     Loading: _loading,
     StoreUnavailable: _not_stored,

@@ -21,7 +21,6 @@ from msgspec import Struct, structs
 from service.ops import masking
 from service.ops.items import build_item, read_quarantine_reasons
 from service.ops.schemas import Item
-from service.ops.search_index import read_records
 from worker.contract import Lead, Money, Utm
 from worker.lead.settings import LeadMapping
 from worker.ledger import Ledger
@@ -69,7 +68,7 @@ def read_export_rows(
     """
     left = iter(ids)
     while batch := list(islice(left, BATCH_SIZE)):
-        found = [record for record in read_records(ledger, batch) if record is not None]
+        found = list(ledger.each_record(batch, raw=False))
         held = read_quarantine_reasons(ledger, found)
         yield [
             ExportRow(

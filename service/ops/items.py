@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import msgspec
-
 from service.ops import masking
 from service.ops.filters import FilterError
 from service.ops.schemas import AuditRow, Item, Page
-from service.ops.search_index import read_records
 from service.ops.search_table import SubmissionRow
 from worker.causes import cause_id, title
 from worker.contract import Moment, State
@@ -20,8 +17,6 @@ from worker.lead.settings import LeadMapping
 from worker.lead.templates import build_context
 from worker.ledger import Ledger, Record
 from worker.ledger.audit import AuditTrail
-from worker.store import keys
-from worker.store.connection import translate_errors
 from worker.times import format_iso
 
 WAIT_REASONS = {
@@ -39,7 +34,7 @@ def read_items(
     reveal: bool = False,
 ) -> list[Item]:
     """These submissions as they are now, without those that are gone. Raises `StoreUnavailable`."""
-    found = [record for record in read_records(ledger, ids) if record is not None]
+    found = list(ledger.each_record(ids, raw=False))
     held = read_quarantine_reasons(ledger, found)
     return [
         build_item(record, mappings, reveal=reveal, held=held.get(record.id)) for record in found
@@ -66,13 +61,9 @@ def read_quarantine_reasons(ledger: Ledger, found: Iterable[Record]) -> dict[str
     ids = [record.id for record in found if record.state is State.QUARANTINED]
     if not ids:
         return {}
-    with translate_errors(), ledger.redis.pipeline(transaction=False) as pipe:
-        for id in ids:
-            pipe.lrange(keys.timeline(id), 0, -1)
-        timelines: list[list[bytes]] = pipe.execute()
     reasons = {
-        id: quarantine_reason(msgspec.json.decode(each, type=Moment) for each in timeline)
-        for id, timeline in zip(ids, timelines, strict=True)
+        id: quarantine_reason(timeline)
+        for id, timeline in zip(ids, ledger.timelines(ids), strict=True)
     }
     return {id: reason for id, reason in reasons.items() if reason}
 

@@ -36,7 +36,7 @@ from worker.errors import StoreUnavailable
 from worker.lead.settings import LeadMapping
 from worker.ledger import Ledger, Record
 from worker.ledger.audit import ignored
-from worker.ledger.status import overview, while_away
+from worker.ledger.overview import overview, while_away
 from worker.store import keys
 
 __all__ = ["Filter", "FilterError", "Freshness", "Loading", "NotFound", "SubmissionQueries"]
@@ -197,7 +197,7 @@ class SubmissionQueries:
     def submission(self, submission_id: str, *, reveal: bool) -> Detail:
         """One submission whole. Raises `NotFound`."""
         found = (
-            details.load_submission(self._ledger, submission_id)
+            self._ledger.find_history(submission_id)
             if keys.is_safe_id(submission_id)
             else None
         )

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from worker.contract import State
-from worker.ledger.status import Overview
+from worker.ledger.overview import Overview
 
 __all__ = [
     "AuditRow", "BulkStatus", "CauseCard", "DeliveryStep", "Detail", "Item", "Overview", "Page",

@@ -11,12 +11,9 @@ beside what there is.
 
 from __future__ import annotations
 
-import heapq
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator
-from itertools import islice
-from typing import Any, cast
+from collections.abc import Collection, Iterable
 
 import structlog
 from msgspec import Struct
@@ -26,24 +23,13 @@ from service.ops.search_table import SearchTable, build_row
 from worker.causes import UNRECORDED
 from worker.contract import State
 from worker.errors import StoreUnavailable
-from worker.ledger import Ledger, Record
-from worker.ledger.record import decode
-from worker.store import keys
-from worker.store.connection import ask, translate_errors
+from worker.ledger import Ledger
+from worker.ledger.reader import batches
 
 log = structlog.get_logger("leadline.index")
 
 
-RECORD_FIELDS = (
-    "source", "state", "received_at", "updated_at", "accepted_as", "lead", "attempts", "result",
-    "next_at", "reason", "cause",
-    "lead_id", "person_id", "organization_id", "note_id", "edited_by", "duplicate_of",
-)  # fmt: skip
-"""What of a record a list needs: all but the raw bytes, which may be large."""
-
 BATCH_SIZE = 200
-IDS_PER_READ = 5_000
-"""Ids asked for in one command."""
 CHANGES_PER_READ = 2_000
 STREAM_START = "0-0"
 """The place in the stream before its first entry."""
@@ -147,35 +133,32 @@ class SearchIndex:
         changed: dict[str, None] = {}
         last, more = self._last or STREAM_START, True
         while more:
-            entries, whole = self._changes(last)
+            changes, whole = self._changes(last)
             if not whole:
                 if not self._quiet:
                     log.info("the index fell behind and is built anew")
                 self._last = None
                 return False
-            changed |= {fields[b"id"].decode(): None for _, fields in entries if b"id" in fields}
-            last = entries[-1][0].decode() if entries else last
-            more = len(entries) == CHANGES_PER_READ
-        for batch in _batches(changed, BATCH_SIZE):
+            changed |= {submission_id: None for _, submission_id in changes if submission_id}
+            last = changes[-1][0] if changes else last
+            more = len(changes) == CHANGES_PER_READ
+        for batch in batches(changed, BATCH_SIZE):
             self._take(self._table, batch)
         self._last = last
         return True
 
-    def _changes(self, last: str) -> tuple[list[Any], bool]:
-        """The next entries behind `last`, and whether that one is still there: then none between is
-        missing.
-        """
-        with translate_errors(), self._ledger.redis.pipeline(transaction=True) as pipe:
-            pipe.xrange(keys.CHANGES, last, last)
-            pipe.xrange(keys.CHANGES, f"({last}", "+", count=CHANGES_PER_READ)
-            anchor, entries = pipe.execute()
-        return entries, bool(anchor) or (last == STREAM_START and len(entries) < CHANGES_PER_READ)
+    def _changes(self, last: str) -> tuple[list[tuple[str, str]], bool]:
+        """The next entries after `last`, and whether they are all that came after it."""
+        changes, whole = self._ledger.changes_after(last, CHANGES_PER_READ)
+        return changes, whole or (last == STREAM_START and len(changes) < CHANGES_PER_READ)
 
     def _take(self, table: SearchTable, ids: Iterable[str]) -> None:
         """Reads these records again."""
         wanted = list(ids)
         rows, causes, gone = [], [], []
-        for submission_id, record in zip(wanted, read_records(self._ledger, wanted), strict=True):
+        for submission_id, record in zip(
+            wanted, self._ledger.find_many(wanted, raw=False), strict=True
+        ):
             if record is None or record.state not in self._only:
                 gone.append(submission_id)
                 continue
@@ -220,86 +203,21 @@ class SearchIndex:
     def _read_everything(self) -> None:
         """The first table is shown while it fills; a later one replaces it when it is whole."""
         began = time.monotonic()
-        anchor: Any = ask(lambda: self._ledger.redis.xrevrange(keys.CHANGES, count=1))
+        anchor = self._ledger.last_change()
         counts = self._ledger.counts()
         self._total = sum(counts[state] for state in self._only)
         first = self._as_of is None
         table = SearchTable()
         if first:
             self._table = table
-        for batch in _batches(self._newest_first(), BATCH_SIZE):
+        for batch in batches(self._ledger.scan(self._only), BATCH_SIZE):
             self._take(table, batch)
             time.sleep(BUILD_PAUSE_SECONDS)
         self._table = table
-        self._last = anchor[0][0].decode() if anchor else STREAM_START
+        self._last = anchor or STREAM_START
         if not self._quiet:
             log.info(
                 "the index is built",
                 submissions=len(table),
                 seconds=round(time.monotonic() - began, 3),
             )
-
-    def _newest_first(self) -> Iterator[str]:
-        """The id of every record, by the time of its last change."""
-        for _, submission_id in heapq.merge(
-            *(self._entered(state) for state in self._only), key=lambda each: -each[0]
-        ):
-            yield submission_id
-
-    def _entered(self, state: State) -> Iterator[tuple[float, str]]:
-        """The records of one state, the latest first, a page at a time. What moves meanwhile stands
-        in the stream.
-        """
-        highest, skipped = float("inf"), 0
-        while True:
-            found = self._entered_before(state, highest, skipped)
-            yield from ((score, raw.decode()) for raw, score in found)
-            if len(found) < IDS_PER_READ:
-                return
-            # The next page begins at the last score once more, as more may have it; a page of one
-            # score is passed over by count.
-            lowest = found[-1][1]
-            skipped = (
-                skipped + len(found)
-                if lowest == highest
-                else sum(score == lowest for _, score in found)
-            )
-            highest = lowest
-
-    def _entered_before(
-        self, state: State, highest: float, skipped: int
-    ) -> list[tuple[bytes, float]]:
-        with translate_errors():
-            found = self._ledger.redis.zrevrangebyscore(
-                keys.state(state), highest, "-inf", skipped, IDS_PER_READ, withscores=True
-            )
-        return cast("list[tuple[bytes, float]]", found)
-
-
-def read_records(ledger: Ledger, ids: Iterable[str]) -> list[Record | None]:
-    """These records without their raw bytes; None where there is none. Raises
-    `StoreUnavailable`.
-    """
-    wanted = list(ids)
-    with translate_errors(), ledger.redis.pipeline(transaction=False) as pipe:
-        for submission_id in wanted:
-            pipe.hmget(keys.submission(submission_id), RECORD_FIELDS)
-        found: list[list[bytes | None]] = pipe.execute()
-    return [
-        _decode_record(ledger, each, values) for each, values in zip(wanted, found, strict=True)
-    ]
-
-
-def _decode_record(ledger: Ledger, submission_id: str, values: list[bytes | None]) -> Record | None:
-    fields = {
-        name.encode(): value
-        for name, value in zip(RECORD_FIELDS, values, strict=True)
-        if value is not None
-    }
-    return decode(submission_id, fields, ledger.cipher) if b"state" in fields else None
-
-
-def _batches(ids: Iterable[str], size: int) -> Iterator[list[str]]:
-    left = iter(ids)
-    while batch := list(islice(left, size)):
-        yield batch

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from worker.contract import State
 from worker.ledger import Ledger, Record
-from worker.ledger.record import decode
+from worker.ledger.record import decode_record
 from worker.store import keys
 from worker.store.connection import translate_errors
 
@@ -127,7 +127,7 @@ def _contents(ledger: Ledger, ids: Sequence[str], *, raw: bool) -> list[Record |
         found: list[Any] = pipe.execute()
     fields = [answer if raw else _named(answer) for answer in found]
     return [
-        decode(one, each, ledger.cipher) if b"state" in each else None
+        decode_record(one, each, ledger.cipher) if b"state" in each else None
         for one, each in zip(ids, fields, strict=True)
     ]
 

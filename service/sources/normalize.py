@@ -1,5 +1,6 @@
-"""The verdict over one request: verify, decode, unwrap, map, recognise. Pure; any bytes give a
-Reading, never an exception.
+"""The steps from a request to leads: verify, decode, unwrap, map, match. Pure.
+
+Any bytes give a `NormalizationResult`, never an exception.
 """
 
 from __future__ import annotations
@@ -8,13 +9,12 @@ from collections.abc import Mapping
 
 import msgspec
 
-from service.sources import spam
 from service.sources.adapters.registry import ADAPTERS
 from service.sources.fields.lead_builder import build_lead
 from service.sources.fields.values import VALUE_PARSERS, parse_short_text
-from service.sources.payload.decode import MAX_DEPTH, MAX_FIELDS, decode_utf8
+from service.sources.payload.decode import decode_utf8
 from service.sources.payload.event import ParsedEvent
-from service.sources.payload.json import parse_json
+from service.sources.payload.json import MAX_RECORD_VALUES, parse_json
 from service.sources.payload.tree import Tree, UnreadableBody, resolve, text_of
 from service.sources.request import (
     FieldError,
@@ -24,11 +24,12 @@ from service.sources.request import (
     SourceEvent,
 )
 from service.sources.schema import Source
+from service.sources.spam import find_spam_reason
 from service.sources.verification.verify import verify
 
 REDIRECT_FIELD = "_redirect"
-MAX_RECORD_VALUES = 20_000
-"""Values in a record that we asked for ourselves."""
+MAX_FIELD_ERRORS = 100
+# The fields by which somebody can be reached, and what each of them must be.
 CONTACT_FIELDS = {
     "email": "an e-mail address",
     "phone": "a phone number",
@@ -38,145 +39,150 @@ CONTACT_FIELDS = {
 
 
 def process_request(source: Source, request: InboundRequest, now: float) -> NormalizationResult:
-    """What a request is and what becomes of it. `now` in Unix seconds."""
+    """Verifies a request and normalises it. `now` is in Unix seconds."""
     adapter = ADAPTERS[source.adapter]
     if request.method != "POST":
         if adapter.handshake and request.method == "GET":
             return adapter.handshake(request, source)
         return NormalizationResult(
-            outcome=Outcome.REFUSED, status=405, detail="Only POST is taken here."
+            outcome=Outcome.REFUSED, status=405, detail="Only POST is accepted here."
         )
     if len(request.body) > source.max_body:
         return _unreadable(UnreadableBody(f"more than {source.max_body} bytes", status=413))
-    verdict = verify(request, source, now, adapter.scheme)
-    if not verdict.ok:
-        detail = "The signature, secret or key is missing or wrong."
+    verification = verify(request, source, now, adapter.scheme)
+    if not verification.ok:
         return NormalizationResult(
-            outcome=Outcome.REFUSED, status=401, detail=detail, reason=verdict.reason
+            outcome=Outcome.REFUSED,
+            status=401,
+            detail="The signature, secret or key is missing or wrong.",
+            reason=verification.reason,
         )
-    return normalize(source, request, now, event_id=verdict.event_id)
+    return normalize(source, request, now, event_id=verification.event_id)
 
 
 def normalize(
     source: Source, request: InboundRequest, now: float, event_id: str | None = None
 ) -> NormalizationResult:
-    """As `judge`, without the check of who sent it: for what was verified when it came. `event_id`
-    is from a verified header.
+    """Normalises a request without verifying it, for one that was verified when it arrived.
+
+    `now` is in Unix seconds, `event_id` from a verified header.
     """
     adapter = ADAPTERS[source.adapter]
     try:
-        payloads = adapter.read(request, source)
-        if not any(
-            payload.fields or payload.lead_fields or payload.outcome for payload in payloads
-        ):
+        parsed_events = adapter.read(request, source)
+        if not any(one.fields or one.lead_fields or one.outcome for one in parsed_events):
             raise UnreadableBody("the body holds no fields")
-    except UnreadableBody as fault:
-        return _unreadable(fault)
-    judged = [_build_event(payload, source, now, event_id) for payload in payloads]
-    problems = [
-        problem
-        for event, missing in judged
-        for problem in missing
-        if event.outcome is Outcome.NO_CONTACT
-    ]
-    events = [event for event, _ in judged]
+    except UnreadableBody as error:
+        return _unreadable(error)
+    events: list[SourceEvent] = []
+    field_errors: list[FieldError] = []
+    for parsed_event in parsed_events:
+        event, contact_errors = _build_event(parsed_event, source, now, event_id)
+        events.append(event)
+        field_errors += contact_errors
     return NormalizationResult(
         outcome=_combine_outcomes(events),
         events=events,
-        field_errors=problems[:100],
+        field_errors=field_errors[:MAX_FIELD_ERRORS],
         status=source.reply or (adapter.response.status if adapter.response else adapter.reply),
         response=adapter.response,
-        redirect_to=_find_redirect(payloads[0].top),
+        redirect_to=_find_redirect(parsed_events[0].top),
     )
 
 
 def normalize_record(
     source: Source, record: bytes, now: float, fetch: Mapping[str, str] | None = None
 ) -> NormalizationResult:
-    """What the record of an event that told ids alone becomes: one event, which is never
-    NEEDS_FETCH.
+    """Normalises a fetched record: one event, which is never NEEDS_FETCH.
 
-    `record` is the JSON that the product's API answered, `fetch` that of the event: what it told of
-    itself stays in force. Raises ValueError if the source's product has no records.
+    `record` is the JSON that the product's API answered. `fetch` is that of the event which named
+    the record; canonical fields in it win over the record's. Raises ValueError if the source's
+    product has no records.
     """
     adapter = ADAPTERS[source.adapter]
     if adapter.record_api is None:
         raise ValueError(f"{source.adapter} has no records to read")
-    own = {name: text for name, text in (fetch or {}).items() if name in VALUE_PARSERS}
+    event_fields = {name: text for name, text in (fetch or {}).items() if name in VALUE_PARSERS}
     try:
-        payload = adapter.record_api.read(
-            parse_json(
-                decode_utf8(record), fields=MAX_FIELDS, depth=MAX_DEPTH, values=MAX_RECORD_VALUES
-            ),
-            source,
-        )
-    except UnreadableBody as fault:
-        return _unreadable(fault)
-    event_id = own.get("event_id") or payload.event_id
-    payload = msgspec.structs.replace(
-        payload, lead_fields=payload.lead_fields | own, event_id=event_id
+        tree = parse_json(decode_utf8(record), max_values=MAX_RECORD_VALUES)
+        parsed_event = adapter.record_api.read(tree, source)
+    except UnreadableBody as error:
+        return _unreadable(error)
+    parsed_event = msgspec.structs.replace(
+        parsed_event,
+        lead_fields=parsed_event.lead_fields | event_fields,
+        event_id=event_fields.get("event_id") or parsed_event.event_id,
     )
-    event, missing = _build_event(payload, source, now, None)
-    problems = missing if event.outcome is Outcome.NO_CONTACT else []
+    event, field_errors = _build_event(parsed_event, source, now, None)
     return NormalizationResult(
         outcome=event.outcome,
         events=[event],
-        field_errors=problems,
+        field_errors=field_errors,
         status=source.reply or adapter.reply,
     )
 
 
 def _build_event(
-    payload: ParsedEvent, source: Source, now: float, event_id: str | None
+    parsed_event: ParsedEvent, source: Source, now: float, header_event_id: str | None
 ) -> tuple[SourceEvent, list[FieldError]]:
-    lead, refused = build_lead(payload, source)
-    own = (
-        _find_event_id(payload, source)
-        or payload.event_id
+    """The event and, where nobody can be reached, the fields that would change that."""
+    lead, rejected = build_lead(parsed_event, source)
+    event_id = (
+        _find_event_id(parsed_event, source)
+        or parsed_event.event_id
         or lead.event_id
-        or payload.number_id(event_id)
+        or parsed_event.number_id(header_event_id)
     )
-    outcome, why = _decide_outcome(payload, source, now)
+    outcome, reason = _find_outcome(parsed_event, source, now)
     if outcome is None and lead.is_test:
-        outcome, why = Outcome.NO_LEAD, "a test event"
+        outcome, reason = Outcome.NO_LEAD, "a test event"
     if outcome is None and not lead.reachable:
-        outcome, why = Outcome.NO_CONTACT, "no e-mail, phone, person or organisation"
-    is_test = lead.is_test or (source.read.test is not None and payload.matches(source.read.test))
-    lead = msgspec.structs.replace(lead, event_id=lead.event_id or own, is_test=is_test)
-    event = SourceEvent(
-        outcome=outcome or Outcome.LEAD, lead=lead, event_id=own, reason=why, fetch=payload.fetch
+        outcome, reason = Outcome.NO_CONTACT, "no e-mail, phone, person or organisation"
+    test = source.read.test
+    lead = msgspec.structs.replace(
+        lead,
+        event_id=lead.event_id or event_id,
+        is_test=lead.is_test or (test is not None and parsed_event.matches(test)),
     )
-    return event, _contact_errors(refused)
+    event = SourceEvent(
+        outcome=outcome or Outcome.LEAD,
+        lead=lead,
+        event_id=event_id,
+        reason=reason,
+        fetch=parsed_event.fetch,
+    )
+    return event, _contact_errors(rejected) if outcome is Outcome.NO_CONTACT else []
 
 
-def _decide_outcome(
-    payload: ParsedEvent, source: Source, now: float
+def _find_event_id(parsed_event: ParsedEvent, source: Source) -> str | None:
+    """The id at `read.event_id`, numbered where several events of one body share it."""
+    match = parsed_event.find(source.read.event_id) if source.read.event_id else None
+    if match is None:
+        return None
+    path, value = match
+    text = parse_short_text(value)
+    return text if parsed_event.owns(path) else parsed_event.number_id(text)
+
+
+def _find_outcome(
+    parsed_event: ParsedEvent, source: Source, now: float
 ) -> tuple[Outcome | None, str | None]:
-    """What the product, the source's settings or the traps say of an event; None where they say
-    nothing.
-    """
-    if payload.outcome:
-        return payload.outcome, payload.reason
+    """What the product, the source's `read` or the spam checks say of an event, if anything."""
+    if parsed_event.outcome:
+        return parsed_event.outcome, parsed_event.reason
     read = source.read
-    if read.only and not payload.matches(read.only):
+    if read.only and not parsed_event.matches(read.only):
         return Outcome.NO_LEAD, f"{read.only.at} is none of the values that make a lead"
-    if read.test and payload.matches(read.test):
+    if read.test and parsed_event.matches(read.test):
         return Outcome.NO_LEAD, f"a test event, as {read.test.at} says"
-    if why := spam.find_spam_reason([scope.tree for scope in payload.scopes], source, now):
-        return Outcome.SPAM, why
+    trees = [scope.tree for scope in parsed_event.scopes]
+    if spam_reason := find_spam_reason(trees, source, now):
+        return Outcome.SPAM, spam_reason
     return None, None
 
 
-def _find_event_id(payload: ParsedEvent, source: Source) -> str | None:
-    """From the body: what several events of it share is told apart by their number."""
-    found = payload.find(source.read.event_id) if source.read.event_id else None
-    if found is None:
-        return None
-    text = parse_short_text(found[1])
-    return text if payload.owns(found[0]) else payload.number_id(text)
-
-
 def _combine_outcomes(events: list[SourceEvent]) -> Outcome:
+    """The outcome of a request: the one of its events that matters most."""
     outcomes = {event.outcome for event in events}
     if len(outcomes) == 1:
         return outcomes.pop()
@@ -184,33 +190,30 @@ def _combine_outcomes(events: list[SourceEvent]) -> Outcome:
     return next(outcome for outcome in order if outcome in outcomes)
 
 
-def _contact_errors(refused: dict[str, str]) -> list[FieldError]:
-    """The fields that would make somebody reachable; what was sent for one and is none is said
-    first.
-    """
+def _contact_errors(rejected: dict[str, str]) -> list[FieldError]:
+    """The contact fields with what to send; those with an unusable value (and its label) first."""
     wrong = [
-        FieldError(field, f"{refused[field] or field} is not {said}")
-        for field, said in CONTACT_FIELDS.items()
-        if field in refused
+        FieldError(field, f"{rejected[field] or field} is not {kind}")
+        for field, kind in CONTACT_FIELDS.items()
+        if field in rejected
     ]
     missing = [
-        FieldError(field, f"send {said}")
-        for field, said in CONTACT_FIELDS.items()
-        if field not in refused
+        FieldError(field, f"send {kind}")
+        for field, kind in CONTACT_FIELDS.items()
+        if field not in rejected
     ]
     return [*wrong, *missing]
 
 
 def _find_redirect(top: Tree) -> str | None:
-    found = resolve(top, REDIRECT_FIELD)
-    return text_of(found[1]) if found and isinstance(found[1], str) else None
+    match = resolve(top, REDIRECT_FIELD)
+    return text_of(match[1]) if match and isinstance(match[1], str) else None
 
 
-def _unreadable(fault: UnreadableBody) -> NormalizationResult:
-    detail = f"The body cannot be read: {fault.message}."
+def _unreadable(error: UnreadableBody) -> NormalizationResult:
     return NormalizationResult(
         outcome=Outcome.UNREADABLE,
-        status=fault.status,
-        detail=detail,
-        field_errors=[FieldError(fault.field, fault.message)],
+        status=error.status,
+        detail=f"The body cannot be read: {error.message}.",
+        field_errors=[FieldError(error.field, error.message)],
     )

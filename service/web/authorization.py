@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Sequence
 
 from service.sources.verification.common import constant_time_equal
-from worker.values import OpsToken
+from worker.setting_types import OpsToken
 
 MAX_TOKEN_CHARS = 4096
 

@@ -85,7 +85,7 @@ class Load:
                 post.ids.add(answer.json()["id"])
         except httpx.HTTPError:
             pass
-        post.answers.append(status)
+        post.statuses.append(status)
         self.answers.append(Answer(post.token, due, self.now - due, status))
 
 

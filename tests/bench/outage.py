@@ -32,7 +32,7 @@ from tests.bench.load import Answer, Load, percentile
 from tests.bench.progress import errors_only, progress
 from tests.chaos.checker import check
 from tests.chaos.facts import gather, leftovers, metrics_of
-from tests.chaos.machine import SOURCES, Running, machine
+from tests.chaos.running_stack import SOURCES, RunningStack, run_stack
 from tests.chaos.senders import Kind, Post
 from tests.polling import eventually
 from worker.accept.spool import SPOOL_FOLDER, count_spooled
@@ -118,11 +118,11 @@ class Outage:
             stack.enter_context(progress(self._line))
             server = stack.enter_context(EmbeddedRedis(self._folder / "store"))
             running = stack.enter_context(
-                machine(
+                run_stack(
                     self._folder, SOURCES, LocalStack, REDIS_URL=server.url, **self._plan.settings
                 )
             )
-            self._load = load = Load(running.machine.endpoints.service_url, self._plan.rate, _post)
+            self._load = load = Load(running.stack.endpoints.service_url, self._plan.rate, _post)
             load.start()
             self._watch("before", load, load.now + self._plan.before)
             come_back = self._take_away(server)
@@ -178,13 +178,13 @@ class Outage:
                 return
             time.sleep(0.5)
 
-    def _judge(self, running: Running, client: redis.Redis, load: Load) -> None:
+    def _judge(self, running: RunningStack, client: redis.Redis, load: Load) -> None:
         data = self._folder / "data"
         eventually(lambda: not any(leftovers(client, data).values()), SETTLE_SECONDS)
         facts = gather(
             client,
             running.sandbox(),
-            metrics_of(running.machine.endpoints.service_url, eventually),
+            metrics_of(running.stack.endpoints.service_url, eventually),
             data,
         )
         self.outcome.violations = [asdict(violation) for violation in check(facts, load.posts)]

@@ -17,19 +17,19 @@ from itertools import pairwise
 from typing import Any
 
 from tests.chaos.facts import Facts
-from tests.chaos.senders import Kind, Post, Told
+from tests.chaos.senders import Answer, Kind, Post
 from worker.contract import MOVES, WORKING, State
 from worker.lead.note import has_marker_of
 from worker.ledger import Record
 
-ENDS = {
+FINAL_STATES = {
     Kind.BROKEN: State.DEAD,
     Kind.TRAP: State.QUARANTINED,
     Kind.TRIAL: State.IGNORED,
 }
 """How the special kinds end; everything else is delivered."""
 
-FOR_GOOD = "unknown-name"
+DELIBERATE_CAUSE = "unknown-name"
 """The cause of the dead letters that a run makes on purpose."""
 
 
@@ -74,15 +74,15 @@ def _effects(facts: Facts, posts: Sequence[Post]) -> Iterator[Violation]:
             yield Violation("unasked", f"nobody posted {token!r}", records[0].id)
     for post in posts:
         mine = effects.get(post.token, [])
-        match post.told:
-            case Told.ACKNOWLEDGED if not mine:
+        match post.answer:
+            case Answer.ACKNOWLEDGED if not mine:
                 yield Violation(
                     "lost", f"{post.token} was acknowledged as {sorted(post.ids)} and has no record"
                 )
-            case Told.REFUSED if mine:
+            case Answer.REFUSED if mine:
                 yield Violation(
                     "refused-effect",
-                    f"{post.token} was refused ({post.answers}) and has a record",
+                    f"{post.token} was refused ({post.statuses}) and has a record",
                     mine[0].id,
                 )
         if len(mine) > 1:
@@ -91,13 +91,19 @@ def _effects(facts: Facts, posts: Sequence[Post]) -> Iterator[Violation]:
                 f"{post.token} has {len(mine)} records: {[record.id for record in mine]}",
                 mine[0].id,
             )
-        for told in post.ids:
-            record = facts.records.get(told)
+        for submission_id in post.ids:
+            record = facts.records.get(submission_id)
             if record is None:
-                yield Violation("lost", f"{post.token} was told {told}, which has no record", told)
-            elif (record.duplicate_of or told) not in {first.id for first in mine}:
                 yield Violation(
-                    "lost", f"{post.token} was told {told}, which is of another post", told
+                    "lost",
+                    f"{post.token} was told {submission_id}, which has no record",
+                    submission_id,
+                )
+            elif (record.duplicate_of or submission_id) not in {first.id for first in mine}:
+                yield Violation(
+                    "lost",
+                    f"{post.token} was told {submission_id}, which is of another post",
+                    submission_id,
                 )
 
 
@@ -114,13 +120,15 @@ def _ends(facts: Facts, posts: Sequence[Post]) -> Iterator[Violation]:
         wanted = (
             State.IGNORED
             if record.duplicate_of
-            else ENDS.get(kinds.get(about(record), Kind.SITE), State.DELIVERED)
+            else FINAL_STATES.get(kinds.get(about(record), Kind.SITE), State.DELIVERED)
         )
         if record.state is not wanted:
             yield Violation(
                 "wrong-end", f"is {record.state} and not {wanted}: {record.cause}", record.id
             )
-        elif wanted is State.DEAD and (record.cause is None or record.cause.code != FOR_GOOD):
+        elif wanted is State.DEAD and (
+            record.cause is None or record.cause.code != DELIBERATE_CAUSE
+        ):
             yield Violation("wrong-end", f"died of {record.cause}", record.id)
 
 

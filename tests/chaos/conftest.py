@@ -10,18 +10,18 @@ import pytest
 from service.local.redis import EmbeddedRedis
 from service.sandbox.serve import served
 from service.sandbox.settings import SandboxSettings
-from tests.chaos.ground import Ground, ground
+from tests.chaos.environment import CrashEnvironment, open_environment
 from worker.store.connection import connect
 
 
 @pytest.fixture(scope="session")
-def place(
+def environment(
     redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Ground]:
-    folder: Path = tmp_path_factory.mktemp("ground")
+) -> Iterator[CrashEnvironment]:
+    folder: Path = tmp_path_factory.mktemp("crashes")
     with (
         connect(redis_server.url, timeout=5.0) as client,
         served(SandboxSettings(port=0, search_delay_seconds=0.2)) as sandbox,
-        ground(client, redis_server.url, sandbox, folder) as found,
+        open_environment(client, redis_server.url, sandbox, folder) as found,
     ):
         yield found

@@ -1,8 +1,8 @@
 """The crash scan: a process dies at its first message, its second, and so on until it lives; after
 each death all comes home.
 
-    python -m tests.chaos.crash_scan                     every way, every point
-    python -m tests.chaos.crash_scan --ways created,post --every 3
+    python -m tests.chaos.crash_scan                     every scenario, every point
+    python -m tests.chaos.crash_scan --scenarios created,post --every 3
     python -m tests.chaos.crash_scan --strace            killed from outside, at system calls (needs `strace`)
 
 Random kills never hit the windows of microseconds that this walks through one by one. Time passes
@@ -29,72 +29,86 @@ from msgspec import structs
 from service.local.redis import EmbeddedRedis
 from service.sandbox.serve import served
 from service.sandbox.settings import SandboxSettings
-from tests.chaos.courier import Order, Report
-from tests.chaos.ground import ROOT, Ground, ground
+from tests.chaos.environment import ROOT, CrashEnvironment, open_environment
 from tests.chaos.points import Side
-from tests.chaos.ways import WAYS, Way
+from tests.chaos.scenarios import SCENARIOS, Scenario
+from tests.chaos.victim import Task, TaskReport
 from worker.store.connection import connect
 
-MOST_POINTS = 500
+MAX_POINTS = 500
 SEARCH_DELAY = 0.2
-CALLS = "sendto,write,pwrite64,fdatasync"
+SYSTEM_CALLS = "sendto,write,pwrite64,fdatasync"
 
 
 @dataclass
 class Scan:
     """Points by side; a violation says at which point of which side, and what was wrong at home."""
 
-    way: str
+    scenario: str
     points: dict[str, int] = field(default_factory=dict)
     deaths: int = 0
     violations: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
 
-def scan(place: Ground, way: Way, every: int = 1, *, first: bool = False) -> Scan:
-    """Walks one way on both sides, at every `every`-th point; with `first` only until something is
+def scan(
+    environment: CrashEnvironment, scenario: Scenario, every: int = 1, *, first: bool = False
+) -> Scan:
+    """Walk through a scenario on both sides, at every `every`-th point; with `first` only until something is
     wrong.
     """
     began = time.monotonic()
-    found = Scan(way.name)
+    found = Scan(scenario.name)
     for side in Side:
-        for at in range(1, MOST_POINTS * every, every):
-            way.begin(place)
-            report = place.courier.send(structs.replace(way.order(place), side=side, at=at))
-            found.violations += [f"{side} {at}: {problem}" for problem in _home(place, way, report)]
+        for at in range(1, MAX_POINTS * every, every):
+            scenario.set_up(environment)
+            report = environment.victim.perform(
+                structs.replace(scenario.build_task(environment), side=side, point=at)
+            )
+            found.violations += [
+                f"{side} {at}: {problem}"
+                for problem in _recover_and_check(environment, scenario, report)
+            ]
             if report.survived:
-                found.points[side] = report.seen[side]
+                found.points[side] = report.messages[side]
                 break
             found.deaths += 1
             if first and found.violations:
                 return found
         else:
-            found.violations.append(f"{side}: no end after {MOST_POINTS} points")
+            found.violations.append(f"{side}: no end after {MAX_POINTS} points")
     found.seconds = round(time.monotonic() - began, 1)
     return found
 
 
-def _home(place: Ground, way: Way, report: Report) -> list[str]:
-    problems = way.after(place, report)
-    place.home()
-    return problems + way.judge(place)
+def _recover_and_check(
+    environment: CrashEnvironment, scenario: Scenario, report: TaskReport
+) -> list[str]:
+    problems = scenario.recover(environment, report)
+    environment.finish()
+    return problems + scenario.find_problems(environment)
 
 
 # -- from outside
 # --------------------------------------------------------------------------------------------------
 
 
-def scan_by_strace(place: Ground, way: Way, every: int = 1, most: int = 4 * MOST_POINTS) -> Scan:
+def scan_by_strace(
+    environment: CrashEnvironment, scenario: Scenario, every: int = 1, most: int = 4 * MAX_POINTS
+) -> Scan:
     """As `scan`, but the kernel kills at the n-th of certain system calls, wherever in the
     process's life that is.
     """
     began = time.monotonic()
-    found = Scan(way.name)
-    for call in CALLS.split(","):
+    found = Scan(scenario.name)
+    for call in SYSTEM_CALLS.split(","):
         for at in range(1, most, every):
-            way.begin(place)
-            report = _traced(way.order(place), call, at)
-            found.violations += [f"{call} {at}: {problem}" for problem in _home(place, way, report)]
+            scenario.set_up(environment)
+            report = _traced(scenario.build_task(environment), call, at)
+            found.violations += [
+                f"{call} {at}: {problem}"
+                for problem in _recover_and_check(environment, scenario, report)
+            ]
             if report.survived:
                 found.points[call] = at - 1
                 break
@@ -105,7 +119,7 @@ def scan_by_strace(place: Ground, way: Way, every: int = 1, most: int = 4 * MOST
     return found
 
 
-def _traced(order: Order, call: str, at: int) -> Report:
+def _traced(task: Task, call: str, at: int) -> TaskReport:
     argv = [
         "strace",
         "-f",
@@ -120,15 +134,17 @@ def _traced(order: Order, call: str, at: int) -> Report:
     argv += [
         sys.executable,
         "-m",
-        "tests.chaos.courier",
+        "tests.chaos.victim",
         "--once",
-        msgspec.json.encode(order).decode(),
+        msgspec.json.encode(task).decode(),
     ]
     done = subprocess.run(
         argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60, check=False
     )
-    told = [line for line in _lines(done.stdout) if isinstance(line, list)]
-    return Report(survived=done.returncode == 0, told=[(line[0], line[1]) for line in told])
+    responses = [line for line in _lines(done.stdout) if isinstance(line, list)]
+    return TaskReport(
+        survived=done.returncode == 0, responses=[(line[0], line[1]) for line in responses]
+    )
 
 
 def _lines(output: bytes) -> Iterator[object]:
@@ -144,18 +160,18 @@ def _lines(output: bytes) -> Iterator[object]:
 
 
 def table(scans: Sequence[Scan]) -> str:
-    lines = [f"{'way':14}{'deaths':>8}{'violations':>12}{'seconds':>9}  points"]
+    lines = [f"{'scenario':24}{'deaths':>8}{'violations':>12}{'seconds':>9}  points"]
     for done in scans:
         points = ", ".join(f"{side} {count}" for side, count in done.points.items())
         lines.append(
-            f"{done.way:14}{done.deaths:>8}{len(done.violations):>12}{done.seconds:>9}  {points}"
+            f"{done.scenario:14}{done.deaths:>8}{len(done.violations):>12}{done.seconds:>9}  {points}"
         )
     return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
-    ways = [WAYS[name] for name in asked.ways.split(",")]
+    scenarios = [SCENARIOS[name] for name in asked.scenarios.split(",")]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     scans = []
     with (
@@ -163,11 +179,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         EmbeddedRedis(folder) as server,
         connect(server.url, timeout=5.0) as client,
         served(SandboxSettings(port=0, search_delay_seconds=SEARCH_DELAY)) as sandbox,
-        ground(client, server.url, sandbox, Path(folder)) as place,
+        open_environment(client, server.url, sandbox, Path(folder)) as environment,
     ):
-        for way in ways:
-            print(f"{way.name}: {way.about} ...", flush=True)
-            scans.append((scan_by_strace if asked.strace else scan)(place, way, asked.every))
+        for scenario in scenarios:
+            print(f"{scenario.name}: {scenario.description} ...", flush=True)
+            scans.append(
+                (scan_by_strace if asked.strace else scan)(environment, scenario, asked.every)
+            )
             for violation in scans[-1].violations[:20]:
                 print(f"  {violation}", flush=True)
             print(table(scans[-1:]), flush=True)
@@ -183,7 +201,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos.crash_scan", description=__doc__.partition("\n")[0]
     )
-    parser.add_argument("--ways", default=",".join(WAYS), help=f"of {', '.join(WAYS)}")
+    parser.add_argument(
+        "--scenarios", default=",".join(SCENARIOS), help=f"of {', '.join(SCENARIOS)}"
+    )
     parser.add_argument("--every", type=int, default=1, help="only every n-th point")
     parser.add_argument("--strace", action="store_true", help="kill from outside, at system calls")
     parser.add_argument("--json", help="write the rows to this file")

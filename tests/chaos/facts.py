@@ -18,7 +18,7 @@ from worker.accept.spool import SPOOL_FOLDER, count_spooled
 from worker.contract import Moment, State
 from worker.encryption import Cipher
 from worker.ledger import Ledger, Record
-from worker.ledger.status import overview
+from worker.ledger.overview import overview
 from worker.metrics import SUBMISSIONS, parse_series
 from worker.queue.rq_queue import open_queue
 from worker.store import keys
@@ -74,7 +74,10 @@ def leftovers(client: redis.Redis, data_dir: Path) -> dict[str, Any]:
     """What is empty where nothing is at work: name -> what is there."""
     queue = open_queue(client)
     return {
-        "lines": [key.decode() for key in client.scan_iter(f"{keys.DEFAULT_ACCOUNT.prefix}person_queue:*", count=1000)],
+        "lines": [
+            key.decode()
+            for key in client.scan_iter(f"{keys.DEFAULT_ACCOUNT.prefix}person_queue:*", count=1000)
+        ],
         "leases": client.zcard(keys.LEASES),
         "due": client.zcard(keys.DUE),
         "queue": queue.get_job_ids(),
@@ -85,7 +88,7 @@ def leftovers(client: redis.Redis, data_dir: Path) -> dict[str, Any]:
     }
 
 
-def working(client: redis.Redis) -> int:
+def count_unfinished(client: redis.Redis) -> int:
     """How many submissions have no final state."""
     return sum(
         int(client.zcard(keys.state(state)))

@@ -25,7 +25,7 @@ linux = pytest.mark.skipif(
 
 
 @contextmanager
-def limited(pid: int, what: int, most: int) -> Iterator[None]:
+def limit_resource(pid: int, what: int, most: int) -> Iterator[None]:
     """A process under a limit of `resource`. Only the soft one moves, so that anybody may lift it
     again.
     """
@@ -38,7 +38,7 @@ def limited(pid: int, what: int, most: int) -> Iterator[None]:
             resource.prlimit(pid, what, former)
 
 
-def preload(folder: Path) -> str:
+def build_shim(folder: Path) -> str:
     """Builds the shim in C; the value of LD_PRELOAD. Skips the test where that cannot be."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if sys.platform != "linux" or compiler is None:
@@ -52,7 +52,7 @@ def preload(folder: Path) -> str:
     return str(built)
 
 
-def memory(pid: int, field: str = "VmRSS") -> int:
+def memory_bytes(pid: int, field: str = "VmRSS") -> int:
     """Bytes, of `VmRSS` (now), `VmHWM` (the most so far) or `VmSize` (addresses)."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(f"{field}:"):

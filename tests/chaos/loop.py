@@ -28,10 +28,10 @@ import redis
 
 from service.local import processes
 from tests.bench.progress import errors_only, progress
-from tests.chaos import fleet, senders
-from tests.chaos.checker import FOR_GOOD, Violation, check
-from tests.chaos.facts import Facts, gather, leftovers, metrics_of, working
-from tests.chaos.machine import Running, machine
+from tests.chaos import cluster, senders
+from tests.chaos.checker import DELIBERATE_CAUSE, Violation, check
+from tests.chaos.facts import Facts, count_unfinished, gather, leftovers, metrics_of
+from tests.chaos.running_stack import RunningStack, run_stack
 from tests.polling import eventually
 from worker.contract import State
 from worker.encryption import Cipher
@@ -85,7 +85,7 @@ class Plan:
 
 
 @dataclass
-class Outcome:
+class RunResult:
     """A row of the table, and what must be empty: `violations`."""
 
     seed: int
@@ -93,7 +93,7 @@ class Outcome:
     acknowledged: int = 0
     refused: int = 0
     unknown: int = 0
-    dealt: dict[str, int] = field(default_factory=dict)
+    fault_counts: dict[str, int] = field(default_factory=dict)
     faults: list[dict[str, Any]] = field(default_factory=list)
     """Pipedrive's, each with how many calls it picked and hit."""
     states: dict[str, int] = field(default_factory=dict)
@@ -110,40 +110,40 @@ class Outcome:
     seconds: float = 0.0
     violations: list[dict[str, Any]] = field(default_factory=list)
 
-    def blows(self, act: str) -> int:
+    def count_faults(self, act: str) -> int:
         """How many parts were hit by `kill`, `stop` or `term`."""
-        return sum(count for name, count in self.dealt.items() if name.startswith(act))
+        return sum(count for name, count in self.fault_counts.items() if name.startswith(act))
 
-    kills = property(lambda self: self.blows("kill"))
-    stops = property(lambda self: self.blows("stop"))
-    terms = property(lambda self: self.blows("term"))
+    kills = property(lambda self: self.count_faults("kill"))
+    stops = property(lambda self: self.count_faults("stop"))
+    terms = property(lambda self: self.count_faults("term"))
 
 
-def run(plan: Plan, folder: Path) -> Outcome:
+def run(plan: Plan, folder: Path) -> RunResult:
     """One seed, from an empty directory to the judgement."""
     began = time.monotonic()
-    posts = senders.planned(plan.seed, plan.submissions, plan.weights)
-    blows = fleet.planned(plan.seed, plan.kills, plan.gap, plan.longest_stop)
-    outcome = Outcome(plan.seed, plan.submissions)
+    posts = senders.plan_posts(plan.seed, plan.submissions, plan.weights)
+    process_faults = cluster.plan_faults(plan.seed, plan.kills, plan.gap, plan.longest_stop)
+    outcome = RunResult(plan.seed, plan.submissions)
     settings = {"CHAOS_SECRET": "not-sent"} | plan.settings
     with (
         mock.patch.object(processes, "MAX_DELAY_SECONDS", RESTART_SECONDS),
-        machine(folder, senders.CHAOS_SOURCES, fleet.Fleet, **settings) as running,
-        progress(_line(plan, running, posts, outcome)),
+        run_stack(folder, senders.CHAOS_SOURCES, cluster.Cluster, **settings) as running,
+        progress(_progress_line(plan, running, posts, outcome)),
     ):
         for match, effect in plan.faults:
             running.fault(match | {"seed": plan.seed}, effect)
-        faults = _storm(plan, running, posts, blows, outcome)
+        faults = _run_load(plan, running, posts, process_faults, outcome)
         calm = time.monotonic()
         if not plan.faults_stay:
             outcome.faults = running.sandbox()["faults"]
             running.heal()
-        faults += _quiet(running, plan.quiet, outcome)
+        faults += _wait_until_idle(running, plan.quiet, outcome)
         outcome.faults = outcome.faults or running.sandbox()["faults"]
         outcome.quiet_seconds = round(time.monotonic() - calm, 1)
         facts = _facts(running, folder)
         found = [Violation("run", fault) for fault in faults] + check(facts, posts)
-        outcome.violations = [_told(running, violation) for violation in found]
+        outcome.violations = [_describe(running, violation) for violation in found]
         _count(outcome, facts, posts, found)
     outcome.seconds = round(time.monotonic() - began, 1)
     (folder / "run.json").write_text(
@@ -152,14 +152,17 @@ def run(plan: Plan, folder: Path) -> Outcome:
     return outcome
 
 
-def _line(
-    plan: Plan, running: Running, posts: Sequence[senders.Post], outcome: Outcome
+def _progress_line(
+    plan: Plan, running: RunningStack, posts: Sequence[senders.Post], outcome: RunResult
 ) -> Callable[[], str]:
     """How far a run is. While Redis is away it cannot be told."""
 
     def line() -> str:
-        with connect(running.machine.endpoints.redis_url, timeout=1) as client:
-            sent, left = senders.counted(posts, lambda post: bool(post.answers)), working(client)
+        with connect(running.stack.endpoints.redis_url, timeout=1) as client:
+            sent, left = (
+                senders.count_posts(posts, lambda post: bool(post.statuses)),
+                count_unfinished(client),
+            )
         kills = f", {outcome.kills} of {plan.kills} kills" if plan.kills else ""
         return (
             f"seed {plan.seed}: {sent} of {len(posts)} posts sent{kills}, {left} not delivered yet"
@@ -168,43 +171,43 @@ def _line(
     return line
 
 
-def _storm(
+def _run_load(
     plan: Plan,
-    running: Running,
+    running: RunningStack,
     posts: list[senders.Post],
-    blows: list[fleet.Blow],
-    outcome: Outcome,
+    process_faults: list[cluster.ProcessFault],
+    outcome: RunResult,
 ) -> list[str]:
-    """Load and blows side by side, until both are over. Returns what went wrong with the run
+    """Load and process_faults side by side, until both are over. Returns what went wrong with the run
     itself.
     """
     began = time.monotonic()
-    whole = running.machine
-    assert isinstance(whole, fleet.Fleet)
-    seconds = max(sum(blow.wait for blow in blows), plan.seconds)
+    whole = running.stack
+    assert isinstance(whole, cluster.Cluster)
+    seconds = max(sum(fault.wait for fault in process_faults), plan.seconds)
     sending = senders.Senders(whole.service_urls, posts, seconds, plan.seed)
-    hitman = fleet.Hitman(lambda: whole.pids, blows, outcome.dealt)
+    killer = cluster.ProcessKiller(lambda: whole.pids, process_faults, outcome.fault_counts)
     sending.start()
-    hitman.start()
+    killer.start()
     faults = []
-    if not hitman.join(3 * seconds + 60) or hitman.missed:
-        faults.append(f"not all blows could be dealt: {hitman.missed}")
-    if not sending.join(2 * seconds + senders.PATIENCE_SECONDS):
+    if not killer.join(3 * seconds + 60) or killer.missed:
+        faults.append(f"not all process_faults could be dealt: {killer.missed}")
+    if not sending.join(2 * seconds + senders.MAX_RETRY_SECONDS):
         faults.append("not all posts could be sent")
     outcome.load_seconds = round(time.monotonic() - began, 1)
     return faults + sending.faults
 
 
-def _quiet(running: Running, seconds: float, outcome: Outcome) -> list[str]:
-    """Waits for quiet; what died of the blows is replayed once, as an operator would, and waited
+def _wait_until_idle(running: RunningStack, seconds: float, outcome: RunResult) -> list[str]:
+    """Waits for quiet; what died of the process_faults is replayed once, as an operator would, and waited
     for as well.
     """
-    with connect(running.machine.endpoints.redis_url, timeout=10) as client:
-        data = Path(running.machine.endpoints.env["LEADLINE_DATA_DIR"])
+    with connect(running.stack.endpoints.redis_url, timeout=10) as client:
+        data = Path(running.stack.endpoints.env["LEADLINE_DATA_DIR"])
 
         def still() -> bool:
             with suppress(redis.RedisError, LeadlineError):
-                return working(client) == 0 and not any(leftovers(client, data).values())
+                return count_unfinished(client) == 0 and not any(leftovers(client, data).values())
             return False
 
         if not eventually(still, seconds):
@@ -221,16 +224,16 @@ def _replay(client: redis.Redis) -> int:
     dead = [
         record
         for record in ledger.each_in(State.DEAD)
-        if record.cause is None or record.cause.code != FOR_GOOD
+        if record.cause is None or record.cause.code != DELIBERATE_CAUSE
     ]
     for record in dead:
         sweeper.replay(record.id, "chaos", "", None)
     return len(dead)
 
 
-def _facts(running: Running, folder: Path) -> Facts:
-    whole = running.machine
-    assert isinstance(whole, fleet.Fleet)
+def _facts(running: RunningStack, folder: Path) -> Facts:
+    whole = running.stack
+    assert isinstance(whole, cluster.Cluster)
     with connect(whole.endpoints.redis_url, timeout=10) as client:
         return gather(
             client,
@@ -240,24 +243,26 @@ def _facts(running: Running, folder: Path) -> Facts:
         )
 
 
-def _told(running: Running, violation: Violation) -> dict[str, Any]:
+def _describe(running: RunningStack, violation: Violation) -> dict[str, Any]:
     """A violation with the life of the submission it is about."""
-    told: dict[str, Any] = asdict(violation)
+    details: dict[str, Any] = asdict(violation)
     if violation.submission:
-        with connect(running.machine.endpoints.redis_url, timeout=10) as client:
+        with connect(running.stack.endpoints.redis_url, timeout=10) as client:
             ledger = Ledger(client, Cipher(()))
-            told["timeline"] = [f"{moment.at:.3f} {moment.state} {moment.by} {moment.why or ''}" for moment in
+            details["timeline"] = [f"{moment.at:.3f} {moment.state} {moment.by} {moment.why or ''}" for moment in
                                 ledger.timeline(violation.submission)]  # fmt: skip
-            told["attempts"] = [f"{attempt.at:.3f} {attempt.step} {attempt.outcome} {attempt.detail or ''}" for attempt in
+            details["attempts"] = [f"{attempt.at:.3f} {attempt.step} {attempt.outcome} {attempt.detail or ''}" for attempt in
                                 ledger.attempts(violation.submission)]  # fmt: skip
-    return told
+    return details
 
 
 def _count(
-    outcome: Outcome, facts: Facts, posts: Sequence[senders.Post], found: Sequence[Violation]
+    outcome: RunResult, facts: Facts, posts: Sequence[senders.Post], found: Sequence[Violation]
 ) -> None:
-    told = Counter(post.told for post in posts)
-    outcome.acknowledged, outcome.refused, outcome.unknown = (told[kind] for kind in senders.Told)
+    answers = Counter(post.answer for post in posts)
+    outcome.acknowledged, outcome.refused, outcome.unknown = (
+        answers[kind] for kind in senders.Answer
+    )
     records = facts.records.values()
     outcome.states = dict(Counter(record.state.value for record in records))
     outcome.created = sum(record.result == "created" for record in records)
@@ -273,8 +278,8 @@ COLUMNS = ("seed", "submissions", "acknowledged", "refused", "unknown", "kills",
            "replayed", "lost", "doubled", "seconds")  # fmt: skip
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
-    """One row per seed, as Markdown; below it the blows by victim."""
+def table(outcomes: Sequence[RunResult]) -> str:
+    """One row per seed, as Markdown; below it the process_faults by victim."""
     rows = [[str(getattr(outcome, name)) for name in COLUMNS] for outcome in outcomes]
     if len(outcomes) > 1:
         sums = [sum(getattr(outcome, name) for outcome in outcomes) for name in COLUMNS[1:]]
@@ -282,11 +287,11 @@ def table(outcomes: Sequence[Outcome]) -> str:
     widths = [max(len(text) for text in column) for column in zip(COLUMNS, *rows, strict=True)]
     lines = [_row(COLUMNS, widths), _row(["-" * (width - 1) + ":" for width in widths], widths)]
     lines += [_row(row, widths) for row in rows]
-    dealt: Counter[str] = sum((Counter(outcome.dealt) for outcome in outcomes), Counter())
-    blows = (
+    dealt: Counter[str] = sum((Counter(outcome.fault_counts) for outcome in outcomes), Counter())
+    process_faults = (
         ["", ", ".join(f"{name} {count}" for name, count in sorted(dealt.items()))] if dealt else []
     )
-    return "\n".join(lines + blows)
+    return "\n".join(lines + process_faults)
 
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -297,7 +302,7 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
     )
 
 
-def report(outcome: Outcome, folder: Path) -> str:
+def report(outcome: RunResult, folder: Path) -> str:
     """What was violated, and where to look."""
     lines = [
         f"seed {outcome.seed}: {len(outcome.violations)} violations; data and logs are in {folder}"

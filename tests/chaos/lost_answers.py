@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.bench.progress import errors_only
-from tests.chaos.loop import Fault, Outcome, Plan, report, run, table
+from tests.chaos.loop import Fault, Plan, RunResult, report, run, table
 from tests.chaos.senders import Kind
 
 CREATES = ("persons.add", "organizations.add", "leads.add", "notes.add")
@@ -50,7 +50,7 @@ def plan(submissions: int, seed: int, quiet: float) -> Plan:
     )
 
 
-def lost(outcome: Outcome) -> dict[str, tuple[int, int]]:
+def lost(outcome: RunResult) -> dict[str, tuple[int, int]]:
     """For each kind of create: how many were sent, and how many of them were committed without an
     answer.
     """
@@ -60,7 +60,7 @@ def lost(outcome: Outcome) -> dict[str, tuple[int, int]]:
     }
 
 
-def creates(outcome: Outcome) -> str:
+def creates(outcome: RunResult) -> str:
     """The same as Markdown."""
     lines = ["| create | sent | committed, answer lost |", "|---|---|---|"]
     return "\n".join(

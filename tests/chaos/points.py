@@ -23,24 +23,24 @@ class Side(StrEnum):
     AFTER = "after"
 
 
-class Points:
+class CrashPoints:
     """Counts messages on both sides; at the `at`-th of `side` the process dies. Nothing dies with
     `at` None.
     """
 
-    def __init__(self, side: Side = Side.BEFORE, at: int | None = None) -> None:
-        self.side, self.at = side, at
-        self.seen = {Side.BEFORE: 0, Side.AFTER: 0}
+    def __init__(self, side: Side = Side.BEFORE, point: int | None = None) -> None:
+        self.side, self.point = side, point
+        self.counts = {Side.BEFORE: 0, Side.AFTER: 0}
 
-    def leaves(self) -> None:
+    def count_sent(self) -> None:
         self._count(Side.BEFORE)
 
-    def came(self) -> None:
+    def count_received(self) -> None:
         self._count(Side.AFTER)
 
     def _count(self, side: Side) -> None:
-        self.seen[side] += 1
-        if side is self.side and self.seen[side] == self.at:
+        self.counts[side] += 1
+        if side is self.side and self.counts[side] == self.point:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def install(self) -> None:
@@ -48,12 +48,12 @@ class Points:
         SQLite's commits are counted.
         """
         for name in ("send", "sendall"):
-            _wrap(socket.socket, name, before=self.leaves)
+            _wrap(socket.socket, name, before=self.count_sent)
         for name in ("recv", "recv_into"):
-            _wrap(socket.socket, name, after=self.came)
+            _wrap(socket.socket, name, after=self.count_received)
         for name in ("write", "writelines"):
-            _wrap(asyncio.StreamWriter, name, before=self.leaves)
-        _wrap(asyncio.StreamReader, "feed_data", before=self.came)
+            _wrap(asyncio.StreamWriter, name, before=self.count_sent)
+        _wrap(asyncio.StreamReader, "feed_data", before=self.count_received)
         self._wrap_sqlite()
 
     def _wrap_sqlite(self) -> None:
@@ -63,9 +63,9 @@ class Points:
             def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
                 if sql != "commit":
                     return super().execute(sql, *arguments)
-                points.leaves()
+                points.count_sent()
                 done = super().execute(sql, *arguments)
-                points.came()
+                points.count_received()
                 return done
 
         sqlite3.connect = lambda *arguments, **options: connect(

@@ -26,7 +26,7 @@ from worker.ledger.schedule import Schedule
 from worker.queue.leases import Lease
 from worker.store import keys, scripts
 
-VARIABLE = "CHAOS_WITHOUT"
+ENV_VARIABLE = "CHAOS_WITHOUT"
 
 _settle, _source = unknown_outcome.settle_announced_create, scripts.source
 _claim, _learn, _store_status = Ledger.claim, Ledger.learn, Ledger.store_status
@@ -119,7 +119,7 @@ SWITCHES: dict[str, tuple[Callable[[], Any], ...]] = {
 
 
 @contextmanager
-def without(*names: str) -> Iterator[None]:
+def disable_protections(*names: str) -> Iterator[None]:
     """Takes protections out, in this process, and puts them back. Raises KeyError for a name that
     is none.
     """
@@ -130,10 +130,10 @@ def without(*names: str) -> Iterator[None]:
         yield
 
 
-def environment(*names: str) -> dict[str, str]:
+def process_environment(*names: str) -> dict[str, str]:
     """The variables under which a machine's processes run without these protections."""
     here = Path(__file__).resolve().parent
     return {
-        VARIABLE: ",".join(names),
+        ENV_VARIABLE: ",".join(names),
         "PYTHONPATH": os.pathsep.join([str(here / "shim"), str(here.parents[1])]),
     }

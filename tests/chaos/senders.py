@@ -17,7 +17,7 @@ from enum import StrEnum
 
 import httpx
 
-from tests.chaos.machine import SOURCES
+from tests.chaos.running_stack import SOURCES
 
 CHAOS_SOURCES = (
     SOURCES
@@ -58,7 +58,7 @@ secret_env = ["CHAOS_SECRET"]
 )
 
 POST_SECONDS = 10.0
-PATIENCE_SECONDS = 180.0
+MAX_RETRY_SECONDS = 180.0
 """How long a careful sender goes on asking."""
 
 
@@ -85,7 +85,7 @@ WEIGHTS = {
 }  # fmt: skip
 
 
-class Told(StrEnum):
+class Answer(StrEnum):
     """The three outcomes a sender knows."""
 
     ACKNOWLEDGED = "acknowledged"
@@ -105,17 +105,17 @@ class Post:
     key: str | None
     careful: bool
     repeats: int
-    answers: list[int | None] = field(default_factory=list)
+    statuses: list[int | None] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)
 
     @property
-    def told(self) -> Told:
+    def answer(self) -> Answer:
         if self.ids:
-            return Told.ACKNOWLEDGED
-        definite = self.answers and all(
-            status is not None and 400 <= status < 500 for status in self.answers
+            return Answer.ACKNOWLEDGED
+        definite = self.statuses and all(
+            status is not None and 400 <= status < 500 for status in self.statuses
         )
-        return Told.REFUSED if definite else Told.UNKNOWN
+        return Answer.REFUSED if definite else Answer.UNKNOWN
 
     def request(self) -> tuple[str, dict[str, str], dict[str, str]]:
         """Path, form fields, headers."""
@@ -140,7 +140,7 @@ class Post:
         return f"/in/{source}", fields | more.get(self.kind, {}), headers
 
 
-def planned(seed: int, count: int, weights: Mapping[Kind, int] = WEIGHTS) -> list[Post]:
+def plan_posts(seed: int, count: int, weights: Mapping[Kind, int] = WEIGHTS) -> list[Post]:
     """The posts of a run: some e-mails are shared by many, some posts come again, some have no
     key.
     """
@@ -174,7 +174,7 @@ class Senders:
     ) -> None:
         self._urls = itertools.cycle(urls)
         self._urls_lock = threading.Lock()
-        self._turns = self._spread(posts, seconds, random.Random(f"turns {seed}"))
+        self._schedule = self._spread(posts, seconds, random.Random(f"turns {seed}"))
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self.faults: list[str] = []
@@ -226,33 +226,33 @@ class Senders:
 
     def _next(self) -> tuple[float, Post, bool] | None:
         with self._lock:
-            return next(self._turns, None)
+            return next(self._schedule, None)
 
     def _url(self) -> str:
         with self._urls_lock:
             return next(self._urls)
 
     def _send(self, http: httpx.Client, post: Post) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + MAX_RETRY_SECONDS
         wait = 0.1
         while not self._stop.is_set():
-            if self._once(http, post) or not post.careful:
+            if self._try_once(http, post) or not post.careful:
                 return
             if time.monotonic() > deadline:
-                self.faults.append(f"{post.token} was never answered: {post.answers[-5:]}")
+                self.faults.append(f"{post.token} was never answered: {post.statuses[-5:]}")
                 return
             self._stop.wait(wait)
             wait = min(2 * wait, 2.0)
 
-    def _once(self, http: httpx.Client, post: Post) -> bool:
+    def _try_once(self, http: httpx.Client, post: Post) -> bool:
         """Whether the sender knows now."""
         path, fields, headers = post.request()
         try:
             answer = http.post(self._url() + path, data=fields, headers=headers)
         except httpx.HTTPError:
-            post.answers.append(None)
+            post.statuses.append(None)
             return False
-        post.answers.append(answer.status_code)
+        post.statuses.append(answer.status_code)
         if answer.status_code == 202:
             post.ids.add(answer.json()["id"])
             return True
@@ -261,5 +261,5 @@ class Senders:
         return 400 <= answer.status_code < 500
 
 
-def counted(posts: Sequence[Post], so: Callable[[Post], bool]) -> int:
+def count_posts(posts: Sequence[Post], so: Callable[[Post], bool]) -> int:
     return sum(so(post) for post in posts)

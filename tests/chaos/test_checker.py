@@ -62,7 +62,7 @@ def truth() -> Facts:
         leads=[{"id": "l1", "origin_id": "site:A"}, {"id": "l2", "origin_id": "site:C"}],
         persons=[{"emails": [{"value": "a@example.com"}]}, {"emails": [{"value": "c@example.com"}]}],
         organizations=[],
-        notes=[{"lead_id": f"l{place}", "content": f"hello<br>{note_marker('site', name)}"} for place, name in ((1, "A"), (2, "C"))],
+        notes=[{"lead_id": f"l{number}", "content": f"hello<br>{note_marker('site', name)}"} for number, name in ((1, "A"), (2, "C"))],
         accepted=2,
         books={"metrics": states, "status": states, "index": states},
     )  # fmt: skip

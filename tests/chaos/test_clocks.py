@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from service.local.processes import Child
-from tests.chaos.faults import preload
-from tests.chaos.fleet import Fleet
-from tests.chaos.machine import Running, machine
+from tests.chaos.cluster import Cluster
+from tests.chaos.faults import build_shim
+from tests.chaos.running_stack import RunningStack, run_stack
 from tests.polling import eventually
 
 pytestmark = pytest.mark.timeout(240)
@@ -22,7 +22,7 @@ HOUR = 3600
 AHEAD = {"serve": HOUR, "serve-2": -HOUR, "work": -HOUR, "work-2": HOUR}
 
 
-class Askew(Fleet):
+class Askew(Cluster):
     """Two services and two workers, each an hour before or behind Redis."""
 
     def _children(self, sandbox: int | None) -> list[Child]:
@@ -34,7 +34,7 @@ class Askew(Fleet):
         ]
 
 
-def posted(running: Running, url: str, key: str, email: str) -> str | None:
+def posted(running: RunningStack, url: str, key: str, email: str) -> str | None:
     """The id that was told; None where there was no answer yet."""
     try:
         answer = running.http.post(
@@ -47,7 +47,7 @@ def posted(running: Running, url: str, key: str, email: str) -> str | None:
     return str(answer.json()["id"]) if answer.status_code == 202 else None
 
 
-def taken(running: Running, url: str, key: str, email: str) -> None:
+def taken(running: RunningStack, url: str, key: str, email: str) -> None:
     told: list[str | None] = [None]
 
     def once() -> bool:
@@ -62,8 +62,8 @@ def test_clocks_that_differ_by_hours_cost_nothing(tmp_path: Path) -> None:
     """Two hours between one service or worker and the other, Redis away for a while: all arrives
     once, repeats are known.
     """
-    with machine(tmp_path, make=Askew, LD_PRELOAD=preload(tmp_path)) as running:
-        whole = running.machine
+    with run_stack(tmp_path, make=Askew, LD_PRELOAD=build_shim(tmp_path)) as running:
+        whole = running.stack
         assert isinstance(whole, Askew)
         for number in range(10):
             for url in whole.service_urls:
@@ -86,7 +86,7 @@ def test_clocks_that_differ_by_hours_cost_nothing(tmp_path: Path) -> None:
         )
         ids = [running.acknowledged[f"spooled-{number}"] for number in range(10)]
         assert max(ids[1::2]) < min(ids[0::2]), "the clocks were the same"
-        running.wait_quiet(90)
+        running.wait_until_idle(90)
         for number in range(10):
             taken(
                 running,

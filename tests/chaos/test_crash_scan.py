@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from tests.chaos.crash_scan import scan
-from tests.chaos.ground import Ground
+from tests.chaos.environment import CrashEnvironment
 from tests.chaos.points import Side
-from tests.chaos.protections import without
-from tests.chaos.ways import DELIVERIES, WAYS
+from tests.chaos.protections import disable_protections
+from tests.chaos.scenarios import DELIVERIES, SCENARIOS
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -20,12 +20,12 @@ pytestmark = pytest.mark.timeout(240)
      ("erased", 9, 40), ("retention", 3, 8)],
 )  # fmt: skip
 def test_no_death_on_the_way_costs_anything(
-    place: Ground, name: str, every: int, least: int
+    environment: CrashEnvironment, name: str, every: int, least: int
 ) -> None:
     """Whichever message a process dies at, the submission comes home: everything once, nothing
     lost, nothing left over.
     """
-    found = scan(place, WAYS[name], every)
+    found = scan(environment, SCENARIOS[name], every)
     assert found.violations == []
     assert min(found.points[side] for side in Side) >= least
     assert found.deaths >= 2
@@ -35,7 +35,7 @@ def test_the_ways_cover_each_kind_of_delivery() -> None:
     """Created, labelled, retried, settled, looked for, dead and replayed: none is left out of the
     long form.
     """
-    names = {way.name for way in DELIVERIES}
+    names = {scenario.name for scenario in DELIVERIES}
     assert names >= {
         "created",
         "labelled",
@@ -49,11 +49,11 @@ def test_the_ways_cover_each_kind_of_delivery() -> None:
     }
 
 
-def test_the_scan_finds_a_lead_made_twice(place: Ground) -> None:
+def test_the_scan_finds_a_lead_made_twice(environment: CrashEnvironment) -> None:
     """Without the look for what an unanswered create made, some death on the way makes a second
     one; the scan says so.
     """
-    way = replace(WAYS["created"], name="created, blindly")
-    with without("look-up"):
-        found = scan(place, way, first=True)
+    scenario = replace(SCENARIOS["created"], name="created, blindly")
+    with disable_protections("look-up"):
+        found = scan(environment, scenario, first=True)
     assert any("in the account" in violation for violation in found.violations)

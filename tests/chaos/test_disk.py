@@ -20,9 +20,9 @@ from unittest import mock
 import pytest
 
 from service.local.redis import EmbeddedRedis
-from tests.chaos.faults import limited, preload
-from tests.chaos.fleet import children
-from tests.chaos.machine import Running, machine
+from tests.chaos.cluster import find_children
+from tests.chaos.faults import build_shim, limit_resource
+from tests.chaos.running_stack import RunningStack, run_stack
 from tests.polling import eventually
 
 pytestmark = pytest.mark.timeout(240)
@@ -36,7 +36,7 @@ class Disk:
     Redis.
     """
 
-    running: Running
+    running: RunningStack
     server: EmbeddedRedis
     folder: Path
     spool: Path
@@ -57,19 +57,19 @@ class Disk:
             ),
             60,
         )
-        self.running.wait_quiet(60)
+        self.running.wait_until_idle(60)
         self.running.check()
 
 
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disk]:
     folder = tmp_path_factory.mktemp("disk")
-    library = preload(folder)
+    library = build_shim(folder)
     spool, store = folder / "spool-sync", folder / "store-sync"
     with ExitStack() as stack:
         with mock.patch.dict(os.environ, {"LD_PRELOAD": library, "CHAOS_SYNC": str(store)}):
             server = stack.enter_context(EmbeddedRedis(folder / "store"))
-        whole = machine(folder, REDIS_URL=server.url, LD_PRELOAD=library, CHAOS_SYNC=str(spool))
+        whole = run_stack(folder, REDIS_URL=server.url, LD_PRELOAD=library, CHAOS_SYNC=str(spool))
         yield Disk(stack.enter_context(whole), server, folder, spool, store)
 
 
@@ -89,7 +89,7 @@ def away(disk: Disk) -> Iterator[None]:
 def refused(disk: Disk, key: str) -> bool:
     """Whether a post is answered as it must be where nothing can be stored."""
     answer = disk.running.http.post(
-        f"{disk.running.machine.endpoints.service_url}/in/site",
+        f"{disk.running.stack.endpoints.service_url}/in/site",
         data={"email": "refused@example.com"},
         headers={"Idempotency-Key": key},
     )
@@ -157,9 +157,9 @@ def test_a_full_disk_refuses_until_there_is_room(disk: Disk) -> None:
     """Redis is away and no file may grow: 503 and not ready, nothing half stored; with room again
     senders are taken.
     """
-    pid = children(disk.running.machine.pids["serve"])[-1]
+    pid = find_children(disk.running.stack.pids["serve"])[-1]
     with away(disk):
-        with limited(pid, resource.RLIMIT_FSIZE, 4096):
+        with limit_resource(pid, resource.RLIMIT_FSIZE, 4096):
             assert refused(disk, "full-1")
             assert eventually(lambda: disk.running.health() == (200, 503, ["redis", "spool"]))
             assert refused(disk, "full-2")
@@ -184,15 +184,15 @@ def test_without_a_spool_redis_is_enough(disk: Disk) -> None:
     """The spool's folder can be written by nobody: submissions go through Redis, and health names
     the spool until it can.
     """
-    before = children(disk.running.machine.pids["serve"])[-1]
+    before = find_children(disk.running.stack.pids["serve"])[-1]
     aside = disk.spools.rename(disk.folder / "spool-aside")
     disk.spools.symlink_to("/proc/self", target_is_directory=True)
     try:
         os.kill(before, signal.SIGKILL)
         assert eventually(
-            lambda: children(disk.running.machine.pids["serve"])[-1:] not in ([], [before])
+            lambda: find_children(disk.running.stack.pids["serve"])[-1:] not in ([], [before])
         )
-        disk.running.post_until_taken("without", "without@example.com")
+        disk.running.post_until_accepted("without", "without@example.com")
         assert eventually(lambda: disk.running.health() == (200, 200, ["spool"]))
     finally:
         disk.spools.unlink()

@@ -15,8 +15,8 @@ import redis
 
 from tests.bench.load import Load
 from tests.chaos.checker import Violation, by_token, check
-from tests.chaos.facts import Facts, gather, leftovers, metrics_of, working
-from tests.chaos.machine import SOURCES, Running, machine
+from tests.chaos.facts import Facts, count_unfinished, gather, leftovers, metrics_of
+from tests.chaos.running_stack import SOURCES, RunningStack, run_stack
 from tests.chaos.senders import Kind, Post
 from tests.chaos.sentinels import Trio, trio
 from tests.polling import eventually
@@ -63,14 +63,14 @@ class Storm:
         """`afterwards` happens once the replica is the primary."""
         with (
             trio(self._folder / "redis") as servers,
-            machine(
+            run_stack(
                 self._folder / "machine",
                 SOURCES,
                 REDIS_URL=servers.url,
                 LEADLINE_WAIT_REPLICAS=self._wait,
             ) as running,
         ):
-            load = Load(running.machine.endpoints.service_url, RATE, post)
+            load = Load(running.stack.endpoints.service_url, RATE, post)
             load.start()
             assert eventually(lambda: running.counts()[State.DELIVERED] >= 10)
             self._fail_over(servers, running, load)
@@ -80,8 +80,8 @@ class Storm:
             load.stop()
             return load, self._settled(running)
 
-    def _fail_over(self, servers: Trio, running: Running, load: Load) -> None:
-        worker = running.machine.pids["work"]
+    def _fail_over(self, servers: Trio, running: RunningStack, load: Load) -> None:
+        worker = running.stack.pids["work"]
         if self._hold:
             os.kill(worker, signal.SIGSTOP)
         try:
@@ -100,20 +100,22 @@ class Storm:
             answer.token for answer in load.answers if began <= answer.came <= ended + 0.5
         }
 
-    def _settled(self, running: Running) -> Facts:
-        data, url = self._folder / "machine" / "data", running.machine.endpoints.redis_url
+    def _settled(self, running: RunningStack) -> Facts:
+        data, url = self._folder / "machine" / "data", running.stack.endpoints.redis_url
         with connect(url, timeout=5) as client:
 
             def still() -> bool:
                 with suppress(redis.RedisError, LeadlineError):
-                    return working(client) == 0 and not any(leftovers(client, data).values())
+                    return count_unfinished(client) == 0 and not any(
+                        leftovers(client, data).values()
+                    )
                 return False
 
             assert eventually(still, HEALED_SECONDS), leftovers(client, data)
             return gather(
                 client,
                 running.sandbox(),
-                metrics_of(running.machine.endpoints.service_url, eventually),
+                metrics_of(running.stack.endpoints.service_url, eventually),
                 data,
             )
 

@@ -15,7 +15,7 @@ import pytest
 from service.local.processes import Child
 from service.local.stack import LocalStack
 from tests.chaos.faults import SHIMMED, linux
-from tests.chaos.machine import Running, machine
+from tests.chaos.running_stack import RunningStack, run_stack
 from tests.polling import eventually
 
 pytestmark = [pytest.mark.timeout(240), linux]
@@ -47,10 +47,10 @@ class Muted(LocalStack):
         return replace(child, log=pipe)
 
 
-def posted(running: Running, name: str, count: int) -> None:
+def posted(running: RunningStack, name: str, count: int) -> None:
     for number in range(count):
         assert running.post(f"{name}-{number}", f"{name}{number % 7}@example.com")
-    running.wait_quiet(60)
+    running.wait_until_idle(60)
     running.check()
 
 
@@ -68,9 +68,9 @@ def test_readers_that_stop_or_go_disturb_nobody(
     """Pipes that nobody reads, then pipes nobody holds: all is served, what was lost is counted, a
     stop stays orderly.
     """
-    with machine(tmp_path, make=Muted, CHAOS_LOG_LINES=str(LINES), PYTHONPATH=SHIMMED) as running:
-        assert isinstance(running.machine, Muted)
-        readers, heard = running.machine.readers, dict.fromkeys(running.machine.readers, b"")
+    with run_stack(tmp_path, make=Muted, CHAOS_LOG_LINES=str(LINES), PYTHONPATH=SHIMMED) as running:
+        assert isinstance(running.stack, Muted)
+        readers, heard = running.stack.readers, dict.fromkeys(running.stack.readers, b"")
         posted(running, "unread", 3 * LINES + 40)
         for part, reader in readers.items():
 
@@ -84,30 +84,28 @@ def test_readers_that_stop_or_go_disturb_nobody(
 
             assert eventually(told), heard[part][-300:]
         posted(running, "unread-again", 3 * LINES + 40)
-        pids = dict(running.machine.pids)
+        pids = dict(running.stack.pids)
         for part in readers:
             os.kill(pids[part], signal.SIGTERM)
         assert eventually(
-            lambda: all(
-                running.machine.pids.get(part) not in (None, pids[part]) for part in readers
-            ),
+            lambda: all(running.stack.pids.get(part) not in (None, pids[part]) for part in readers),
             40,
         )
         assert capsys.readouterr().out.count("status=0") == 2, (
             "a stop while nobody reads is no orderly one"
         )
         assert eventually(lambda: running.post("again", "again@example.com"), 30)
-        pids = dict(running.machine.pids)
+        pids = dict(running.stack.pids)
         for reader in readers.values():
             os.close(reader)
         posted(running, "gone", 10)
         _scrapers_that_go(running)
         posted(running, "still", 5)
-        assert running.machine.pids == pids
+        assert running.stack.pids == pids
 
 
-def _scrapers_that_go(running: Running) -> None:
-    at = int(running.machine.endpoints.service_url.rpartition(":")[2])
+def _scrapers_that_go(running: RunningStack) -> None:
+    at = int(running.stack.endpoints.service_url.rpartition(":")[2])
     for _ in range(50):
         with socket.create_connection(("127.0.0.1", at), timeout=10) as scraper:
             scraper.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")

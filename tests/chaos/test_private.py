@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from redis.exceptions import RedisError
 
-from tests.chaos.machine import machine
+from tests.chaos.running_stack import run_stack
 from tests.polling import eventually
 from worker.contract import State
 from worker.encryption import Cipher
@@ -33,14 +33,14 @@ def test_personal_data_stands_in_the_sealed_record_alone(tmp_path: Path) -> None
     """
     sources = '[sources.site]\nadapter = "form"\nhoneypot = ["trap"]\nrate_limit = "off"\n'
     sources += '[sources.broken]\n[sources.broken.lead]\nlabels = ["No such label"]\n'
-    with machine(tmp_path, sources, LEADLINE_ENCRYPTION_KEYS=KEY) as running:
+    with run_stack(tmp_path, sources, LEADLINE_ENCRYPTION_KEYS=KEY) as running:
         answers = [post(running, path, **fields) for path, fields in requests()]
         running.fault({"operation": "leads.add", "count": 2}, {"kind": "answer", "status": 503})
         answers.append(post(running, "site", email=f"{CANARY}-late@example.com"))
-        running.wait_quiet(90)
+        running.wait_until_idle(90)
         assert running.counts()[State.DEAD] == 1
-        answers.append(running.http.get(f"{running.machine.endpoints.service_url}/metrics").text)
-        with connect(running.machine.endpoints.redis_url, timeout=5) as client:
+        answers.append(running.http.get(f"{running.stack.endpoints.service_url}/metrics").text)
+        with connect(running.stack.endpoints.redis_url, timeout=5) as client:
             stored = list(everything(client))
     assert [answer for answer in answers if CANARY in answer] == []
     assert [name for name, value in stored if CANARY.encode() in name + value] == []
@@ -68,18 +68,18 @@ def test_after_erasure_it_stands_nowhere(tmp_path: Path) -> None:
     """
     sources = '[sources.site]\nadapter = "form"\nhoneypot = ["trap"]\nrate_limit = "off"\n'
     sources += '[sources.broken]\n[sources.broken.lead]\nlabels = ["No such label"]\n'
-    with machine(tmp_path, sources) as running:
+    with run_stack(tmp_path, sources) as running:
         for path, fields in list(requests())[:4]:
             post(running, path, **fields)
-        running.wait_quiet(90)
-        redis = running.machine.pids["redis"]
+        running.wait_until_idle(90)
+        redis = running.stack.pids["redis"]
         os.kill(redis, signal.SIGSTOP)
         try:
             post(running, "site", email=f"{CANARY}@example.com", message="spooled")
             assert holding(tmp_path / "data" / "spool") != []
         finally:
             os.kill(redis, signal.SIGCONT)
-        with connect(running.machine.endpoints.redis_url, timeout=5) as client:
+        with connect(running.stack.endpoints.redis_url, timeout=5) as client:
             assert eventually(lambda: answers(client), 30)
             assert any(name.endswith(".aof") for name in holding(tmp_path / "data"))
             done = erase(
@@ -107,7 +107,7 @@ def answers(client: Any) -> bool:
 
 
 def holding(folder: Path) -> list[str]:
-    """The files that hold the canary, save those of what stands in Pipedrive's place."""
+    """The files that hold the canary, save those of the stand-in for Pipedrive."""
     files = [path for path in folder.rglob("*") if path.is_file() and "sandbox" not in path.name]
     return [path.name for path in files if CANARY.encode() in path.read_bytes()]
 
@@ -132,7 +132,7 @@ def requests() -> Iterator[tuple[str, dict[str, str]]]:
 
 def post(running: Any, source: str, **fields: str) -> str:
     answer = running.http.post(
-        f"{running.machine.place.service_url}/in/{source}?ref={CANARY}",
+        f"{running.stack.endpoints.service_url}/in/{source}?ref={CANARY}",
         data=fields,
         headers={"User-Agent": CANARY, "Accept": "application/json"},
     )

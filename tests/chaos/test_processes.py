@@ -20,10 +20,10 @@ import pytest
 
 from service.local.processes import Child
 from service.local.stack import LocalStack, leadline_argv
-from tests.chaos.faults import limited, linux, memory
-from tests.chaos.fleet import children
-from tests.chaos.machine import Running, machine
+from tests.chaos.cluster import find_children
+from tests.chaos.faults import limit_resource, linux, memory_bytes
 from tests.chaos.proxy import Proxy
+from tests.chaos.running_stack import RunningStack, run_stack
 from tests.polling import eventually
 from tests.redis.store import submission
 from worker.accept.acceptor import Acceptor
@@ -39,36 +39,36 @@ MEBIBYTE = 1024 * 1024
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """A machine started by somebody who allows core files."""
     former = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (former[1], former[1]))
     try:
-        with machine(tmp_path_factory.mktemp("processes")) as started:
+        with run_stack(tmp_path_factory.mktemp("processes")) as started:
             yield started
     finally:
         resource.setrlimit(resource.RLIMIT_CORE, former)
 
 
-def server(running: Running) -> int:
+def server(running: RunningStack) -> int:
     """The process that answers, below the one that started it."""
-    assert eventually(lambda: children(running.machine.pids.get("serve", 0)), 30)
-    return children(running.machine.pids["serve"])[-1]
+    assert eventually(lambda: find_children(running.stack.pids.get("serve", 0)), 30)
+    return find_children(running.stack.pids["serve"])[-1]
 
 
-def up(running: Running) -> bool:
+def up(running: RunningStack) -> bool:
     with suppress(httpx.HTTPError):
         return running.health() == (200, 200, [])
     return False
 
 
-def settled(running: Running) -> None:
+def settled(running: RunningStack) -> None:
     """All that was acknowledged has arrived, once."""
     assert eventually(lambda: up(running), 60)
     assert eventually(
         lambda: all(running.record(one) is not None for one in running.acknowledged.values()), 60
     )
-    running.wait_quiet(90)
+    running.wait_until_idle(90)
     running.check()
 
 
@@ -83,8 +83,8 @@ def form(key: str, email: str) -> bytes:
     return head.encode() + body
 
 
-def port(running: Running) -> int:
-    return int(running.machine.endpoints.service_url.rpartition(":")[2])
+def port(running: RunningStack) -> int:
+    return int(running.stack.endpoints.service_url.rpartition(":")[2])
 
 
 def talk(at: int, data: bytes) -> bytes:
@@ -98,7 +98,7 @@ def talk(at: int, data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("length", [1, 40, 250])
-def test_an_answer_that_breaks_off_is_none(running: Running, length: int) -> None:
+def test_an_answer_that_breaks_off_is_none(running: RunningStack, length: int) -> None:
     """The answer is cut after some bytes, then the service is killed: a repeat is told of the one
     submission there is.
     """
@@ -110,43 +110,43 @@ def test_an_answer_that_breaks_off_is_none(running: Running, length: int) -> Non
     os.kill(server(running), signal.SIGKILL)
     assert len(heard) <= length
     assert sum(running.counts().values()) == before + 1
-    running.post_until_taken(f"cut-{length}", f"cut{length}@example.com")
+    running.post_until_accepted(f"cut-{length}", f"cut{length}@example.com")
     settled(running)
     assert sum(running.counts().values()) == before + 1
 
 
-def test_an_abort_leaves_nothing_on_disk_that_could_be_read(running: Running) -> None:
+def test_an_abort_leaves_nothing_on_disk_that_could_be_read(running: RunningStack) -> None:
     """A part that aborts is started again, all arrives once, and no core file with leads and
     secrets may be written.
     """
     assert eventually(lambda: up(running), 60)
-    parts = {"serve": server(running), "work": running.machine.pids["work"]}
+    parts = {"serve": server(running), "work": running.stack.pids["work"]}
     for part, pid in parts.items():
         assert resource.prlimit(pid, resource.RLIMIT_CORE)[0] == 0
-        running.post_until_taken(f"abort-{part}", "abort@example.com")
-        running.wait_quiet(60)
+        running.post_until_accepted(f"abort-{part}", "abort@example.com")
+        running.wait_until_idle(60)
         os.kill(pid, signal.SIGABRT)
-        running.post_until_taken(f"aborted-{part}", "abort@example.com")
+        running.post_until_accepted(f"aborted-{part}", "abort@example.com")
     assert eventually(
         lambda: (
             server(running) != parts["serve"]
-            and running.machine.pids.get("work") not in (None, parts["work"])
+            and running.stack.pids.get("work") not in (None, parts["work"])
         )
     )
     settled(running)
 
 
-def test_large_bodies_take_no_memory(running: Running) -> None:
+def test_large_bodies_take_no_memory(running: RunningStack) -> None:
     """Posts far over the limit, with and without a stated length, are refused as they come; the
     process stays as small.
     """
-    running.post_until_taken("small", "small@example.com")
+    running.post_until_accepted("small", "small@example.com")
     pid = server(running)
-    before = memory(pid)
-    with limited(pid, resource.RLIMIT_AS, memory(pid, "VmSize") + 256 * MEBIBYTE):
+    before = memory_bytes(pid)
+    with limit_resource(pid, resource.RLIMIT_AS, memory_bytes(pid, "VmSize") + 256 * MEBIBYTE):
         assert set(asyncio.run(_flood(port(running), 40, 16 * MEBIBYTE))) <= {b"413", b""}
-        running.post_until_taken("small-again", "small@example.com")
-        assert memory(pid, "VmHWM") < before + 48 * MEBIBYTE
+        running.post_until_accepted("small-again", "small@example.com")
+        assert memory_bytes(pid, "VmHWM") < before + 48 * MEBIBYTE
     assert server(running) == pid
     settled(running)
 
@@ -177,14 +177,14 @@ async def _flood(at: int, connections: int, length: int) -> list[bytes]:
     return await asyncio.gather(*map(one, range(connections)))
 
 
-def test_without_file_descriptors_it_serves_whom_it_has_and_recovers(running: Running) -> None:
+def test_without_file_descriptors_it_serves_whom_it_has_and_recovers(running: RunningStack) -> None:
     """Two hundred connections where there is room for few: who is in is served, others later or
     never, nobody wrongly.
     """
-    running.post_until_taken("roomy", "roomy@example.com")
+    running.post_until_accepted("roomy", "roomy@example.com")
     pid = server(running)
     before = sum(running.counts().values())
-    with ExitStack() as stack, limited(pid, resource.RLIMIT_NOFILE, 64):
+    with ExitStack() as stack, limit_resource(pid, resource.RLIMIT_NOFILE, 64):
         crowd = [
             stack.enter_context(socket.create_connection(("127.0.0.1", port(running)), timeout=10))
             for _ in range(200)
@@ -192,7 +192,7 @@ def test_without_file_descriptors_it_serves_whom_it_has_and_recovers(running: Ru
         for number, each in enumerate(crowd):
             each.sendall(form(f"crowd-{number}", f"crowd{number % 5}@example.com"))
         assert crowd[0].recv(12) == b"HTTP/1.1 202"
-        running.post_until_taken("inside", "roomy@example.com")
+        running.post_until_accepted("inside", "roomy@example.com")
         assert len(list(Path(f"/proc/{pid}/fd").iterdir())) <= 64
         answers = []
         for each in crowd[1:]:
@@ -201,22 +201,22 @@ def test_without_file_descriptors_it_serves_whom_it_has_and_recovers(running: Ru
                 answers.append(each.recv(12))
     assert set(answers) <= {b"HTTP/1.1 202", b"HTTP/1.1 503", b""}
     assert len(answers) < len(crowd) / 2, "there was room for all"
-    running.post_until_taken("after", "roomy@example.com")
+    running.post_until_accepted("after", "roomy@example.com")
     assert server(running) == pid
     settled(running)
     assert before + 2 <= sum(running.counts().values()) <= before + 202
 
 
-def test_told_many_times_to_stop_it_stops_once(running: Running) -> None:
+def test_told_many_times_to_stop_it_stops_once(running: RunningStack) -> None:
     """SIGTERM fifty times, in the middle of deliveries and of a request: what is in hand is
     finished, and all is there once.
     """
     assert eventually(lambda: up(running), 60)
     running.fault({"operation": "leads.add", "count": 4}, {"kind": "delay", "seconds": 2.0})
     for number in range(4):
-        running.post_until_taken(f"twice-{number}", f"twice{number}@example.com")
+        running.post_until_accepted(f"twice-{number}", f"twice{number}@example.com")
     assert eventually(lambda: running.counts()[State.DELIVERING] == 4)
-    pids = dict(running.machine.pids)
+    pids = dict(running.stack.pids)
     with socket.create_connection(("127.0.0.1", port(running)), timeout=20) as sender:
         whole = form("in-hand", "twice@example.com")
         sender.sendall(whole[:-5])
@@ -229,12 +229,12 @@ def test_told_many_times_to_stop_it_stops_once(running: Running) -> None:
             assert sender.recv(12) in (b"HTTP/1.1 202", b"")
     assert eventually(
         lambda: all(
-            running.machine.pids.get(part) not in (None, pids[part]) for part in ("work", "serve")
+            running.stack.pids.get(part) not in (None, pids[part]) for part in ("work", "serve")
         ),
         60,
     )
     assert running.counts()[State.DELIVERING] == 0, "what was in hand was left to its lease"
-    running.post_until_taken("in-hand", "twice@example.com")
+    running.post_until_accepted("in-hand", "twice@example.com")
     settled(running)
 
 
@@ -259,10 +259,10 @@ class Unattended(LocalStack):
 
 
 @contextmanager
-def worker(running: Running, log: Path) -> Iterator[int]:
+def worker(running: RunningStack, log: Path) -> Iterator[int]:
     with log.open("ab") as output:
         process = subprocess.Popen(
-            leadline_argv("work"), env=running.machine.endpoints.env, stdout=output, stderr=output
+            leadline_argv("work"), env=running.stack.endpoints.env, stdout=output, stderr=output
         )
         try:
             yield process.pid
@@ -302,14 +302,14 @@ def test_workers_that_come_late_find_everything_in_order(tmp_path: Path) -> None
     small and keeps the order.
     """
     with (
-        machine(tmp_path, make=Unattended) as running,
-        connect(running.machine.endpoints.redis_url, timeout=10) as client,
+        run_stack(tmp_path, make=Unattended) as running,
+        connect(running.stack.endpoints.redis_url, timeout=10) as client,
     ):
         ledger, log = Ledger(client, Cipher(())), tmp_path / "late.log"
         with worker(running, log) as pid:
-            running.post_until_taken("first", "first@example.com")
-            running.wait_quiet(60)
-            lean = {"work": memory(pid), "serve": memory(server(running))}
+            running.post_until_accepted("first", "first@example.com")
+            running.wait_until_idle(60)
+            lean = {"work": memory_bytes(pid), "serve": memory_bytes(server(running))}
         for number in range(20):
             assert running.post(f"late-{number}", f"late{number}@example.com")
         assert eventually(lambda: running.metric('leadline_oldest_seconds{state="queued"}') > 1)
@@ -317,15 +317,18 @@ def test_workers_that_come_late_find_everything_in_order(tmp_path: Path) -> None
             running.metric("leadline_workers"),
             running.metric('leadline_state{state="queued"}'),
         ) == (0, 20)
-        asyncio.run(_seed(running.machine.endpoints.redis_url, SEEDED))
+        asyncio.run(_seed(running.stack.endpoints.redis_url, SEEDED))
         before = running.kill("serve")
         assert eventually(
-            lambda: running.machine.pids.get("serve") not in (None, before) and up(running), 60
+            lambda: running.stack.pids.get("serve") not in (None, before) and up(running), 60
         )
         assert running.post("last", "last@example.com")
         with worker(running, log) as pid:
             assert eventually(lambda: ledger.counts()[State.DELIVERED] > 80, 90)
-            grown = {"work": memory(pid, "VmHWM"), "serve": memory(server(running), "VmHWM")}
+            grown = {
+                "work": memory_bytes(pid, "VmHWM"),
+                "serve": memory_bytes(server(running), "VmHWM"),
+            }
         early = {
             record.id
             for record in (ledger.get(one) for one in list(running.acknowledged.values())[:21])

@@ -23,42 +23,42 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import ways
-from tests.chaos.ground import Ground
+from tests.chaos import scenarios
+from tests.chaos.environment import CrashEnvironment
 from tests.chaos.loop import Plan, run
-from tests.chaos.protections import SWITCHES, environment, without
+from tests.chaos.protections import SWITCHES, disable_protections, process_environment
 from tests.polling import eventually
 from worker.delivery import Delivery
 from worker.queue.leases import Lease, Leases
 
 pytestmark = pytest.mark.timeout(240)
 
-Problems = ways.Problems
+Problems = scenarios.Problems
 
 
-def lost_answer(place: Ground) -> Problems:
+def lost_answer(environment: CrashEnvironment) -> Problems:
     """The lead is committed and its answer lost."""
-    ways.lost_answer(place)
-    place.courier.send(place.order("work"))
-    place.home()
-    return ways.once(place)
+    scenarios.lost_answer(environment)
+    environment.victim.perform(environment.build_task("work"))
+    environment.finish()
+    return scenarios.check_delivered_once(environment)
 
 
-def late_commit(place: Ground) -> Problems:
+def late_commit(environment: CrashEnvironment) -> Problems:
     """The lead is committed a second after its connection broke; a retry would be due sooner than
     it has settled.
     """
-    ways.new(place)
-    place.account.fault(
+    scenarios.new_person(environment)
+    environment.account.fault(
         {"operation": "leads.add", "count": 1}, {"kind": "late-commit", "seconds": 1.0}
     )
-    place.step()
-    place.road.ahead(15)
-    place.step()
-    made = len(place.account.leads)
-    assert eventually(lambda: len(place.account.leads) > made)
-    place.home()
-    return ways.once(place)
+    environment.step()
+    environment.pipeline.advance(15)
+    environment.step()
+    made = len(environment.account.leads)
+    assert eventually(lambda: len(environment.account.leads) > made)
+    environment.finish()
+    return scenarios.check_delivered_once(environment)
 
 
 class Stopped(Leases):
@@ -66,92 +66,99 @@ class Stopped(Leases):
     while `meanwhile` happens.
     """
 
-    def __init__(self, place: Ground, *, before: bool) -> None:
-        super().__init__(place.road.ledger, lambda: time.monotonic() + place.road.skew)
-        self._place = place
+    def __init__(self, environment: CrashEnvironment, *, before: bool) -> None:
+        super().__init__(
+            environment.pipeline.ledger, lambda: time.monotonic() + environment.pipeline.skew
+        )
+        self._environment = environment
         self._before = before
 
     def announce(self, lease: Lease, step: str) -> None:
         if step == "lead" and self._before:
-            self._place.home()
+            self._environment.finish()
         super().announce(lease, step)
         if step == "lead" and not self._before:
-            self._place.home()
+            self._environment.finish()
 
 
-def stopped(place: Ground, *, before: bool) -> Problems:
+def stopped(environment: CrashEnvironment, *, before: bool) -> Problems:
     """A worker is stopped for longer than its lease; another finishes; then the first goes on."""
-    ways.new(place)
-    workshop, clients = place.road.workshop()
-    mine = Delivery(replace(workshop, leases=Stopped(place, before=before)), clients.new_client)
-    mine(place.records()[0].id)
-    place.home()
-    return ways.once(place)
+    scenarios.new_person(environment)
+    workshop, clients = environment.pipeline.workshop()
+    mine = Delivery(
+        replace(workshop, leases=Stopped(environment, before=before)), clients.new_client
+    )
+    mine(environment.records()[0].id)
+    environment.finish()
+    return scenarios.check_delivered_once(environment)
 
 
-def stopped_after_the_announcement(place: Ground) -> Problems:
-    return stopped(place, before=False)
+def stopped_after_the_announcement(environment: CrashEnvironment) -> Problems:
+    return stopped(environment, before=False)
 
 
-def stopped_before_the_announcement(place: Ground) -> Problems:
-    return stopped(place, before=True)
+def stopped_before_the_announcement(environment: CrashEnvironment) -> Problems:
+    return stopped(environment, before=True)
 
 
-def same_key_again(place: Ground) -> Problems:
+def same_key_again(environment: CrashEnvironment) -> Problems:
     """A sender posts again with the same key."""
-    ways.nothing(place)
+    scenarios.empty_store(environment)
     for _ in range(2):
-        place.courier.send(ways.post(place))
-    place.home()
-    return ways.once(place)
+        environment.victim.perform(scenarios.post_task(environment))
+    environment.finish()
+    return scenarios.check_delivered_once(environment)
 
 
-def one_person_at_once(place: Ground) -> Problems:
+def one_person_at_once(environment: CrashEnvironment) -> Problems:
     """Four submissions of one new e-mail, delivered at the same moment."""
-    place.reset(note=True)
-    ids = [ways.accepted(place) for _ in range(4)]
-    place.account.fault({"operation": "persons.search"}, {"kind": "delay", "seconds": 1.0})
+    environment.reset(note=True)
+    ids = [scenarios.accept(environment) for _ in range(4)]
+    environment.account.fault({"operation": "persons.search"}, {"kind": "delay", "seconds": 1.0})
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda submission_id: place.road.delivery()(submission_id), ids))
-    place.home()
-    persons = len(place.account.persons)
+        list(pool.map(lambda submission_id: environment.pipeline.delivery()(submission_id), ids))
+    environment.finish()
+    persons = len(environment.account.persons)
     return [f"{persons} persons for one e-mail"] * (persons != 1)
 
 
-def worker_killed(place: Ground) -> Problems:
+def worker_killed(environment: CrashEnvironment) -> Problems:
     """A worker dies in the middle of a delivery."""
-    ways.new(place)
-    report = place.courier.send(ways.dying(place.order("work"), 28))
+    scenarios.new_person(environment)
+    report = environment.victim.perform(scenarios.dying_task(environment.build_task("work"), 28))
     assert not report.survived
-    place.home()
-    return ways.once(place)
+    environment.finish()
+    return scenarios.check_delivered_once(environment)
 
 
-def note_refused(place: Ground) -> Problems:
+def note_refused(environment: CrashEnvironment) -> Problems:
     """The lead is there, its note is not: another delivery goes on from the lead."""
-    place.reset(note=True, existing="new")
-    ways.accepted(place)
+    environment.reset(note=True, existing="new")
+    scenarios.accept(environment)
     refusal = {"kind": "answer", "status": 429, "headers": {"Retry-After": "1"}}
-    place.account.fault({"operation": "notes.add", "count": 1}, refusal)
-    place.step()
-    place.home()
-    return ways.once(place)
+    environment.account.fault({"operation": "notes.add", "count": 1}, refusal)
+    environment.step()
+    environment.finish()
+    return scenarios.check_delivered_once(environment)
 
 
-def set_back(place: Ground) -> Problems:
+def set_back(environment: CrashEnvironment) -> Problems:
     """The store is as it was before the delivery: an old snapshot was loaded."""
-    ways.new(place)
-    names = list(place.redis.scan_iter())
-    kept = {name: (place.redis.dump(name) or b"", max(0, place.redis.pttl(name))) for name in names}
-    place.home()
-    place.redis.flushall()
+    scenarios.new_person(environment)
+    names = list(environment.redis.scan_iter())
+    kept = {
+        name: (environment.redis.dump(name) or b"", max(0, environment.redis.pttl(name)))
+        for name in names
+    }
+    environment.finish()
+    environment.redis.flushall()
     for name, (content, expires) in kept.items():
-        place.redis.restore(name, expires, content)
-    place.home()
-    return ways.once(place)
+        environment.redis.restore(name, expires, content)
+    environment.finish()
+    return scenarios.check_delivered_once(environment)
 
 
-CONTROLS: dict[str, tuple[Callable[[Ground], Problems], str]] = {
+CONTROLS: dict[str, tuple[Callable[[CrashEnvironment], Problems], str]] = {
     "look-up": (lost_answer, "'leads': 2"),
     "settle-time": (late_commit, "'leads': 2"),
     "lease-deadline": (stopped_after_the_announcement, "'leads': 2"),
@@ -167,15 +174,15 @@ CONTROLS: dict[str, tuple[Callable[[Ground], Problems], str]] = {
 
 @pytest.mark.parametrize("protection", CONTROLS)
 @pytest.mark.parametrize("off", [False, True], ids=["with", "without"])
-def test_a_protection_is_missed(place: Ground, protection: str, off: bool) -> None:
+def test_a_protection_is_missed(environment: CrashEnvironment, protection: str, off: bool) -> None:
     """With the protection nothing is wrong; without it the checker says what is."""
     happen, reported = CONTROLS[protection]
     with ExitStack() as stack:
         if off:
-            stack.enter_context(without(protection))
-            place.without = [protection]
-            stack.callback(setattr, place, "without", [])
-        problems = happen(place)
+            stack.enter_context(disable_protections(protection))
+            environment.disabled_protections = [protection]
+            stack.callback(setattr, environment, "disabled_protections", [])
+        problems = happen(environment)
     if off:
         assert any(reported in problem for problem in problems), problems
     else:
@@ -191,6 +198,8 @@ def test_the_storm_finds_leads_made_twice(tmp_path: Path) -> None:
     """A whole machine whose workers repeat unanswered creates blindly: the chaos loop's checker
     reports doubles.
     """
-    plan = Plan(seed=3, submissions=60, kills=0, quiet=60.0, settings=environment("look-up"))
+    plan = Plan(
+        seed=3, submissions=60, kills=0, quiet=60.0, settings=process_environment("look-up")
+    )
     outcome = run(plan, tmp_path)
     assert outcome.doubled > 0, outcome

@@ -15,10 +15,10 @@ import pytest
 import redis as redis_py
 
 from service.local.redis import EmbeddedRedis
-from tests.chaos.ground import Ground
-from tests.chaos.machine import machine
-from tests.chaos.protections import without
-from tests.flow.conftest import Account, Road
+from tests.chaos.environment import CrashEnvironment
+from tests.chaos.protections import disable_protections
+from tests.chaos.running_stack import run_stack
+from tests.flow.conftest import Account, Pipeline
 from tests.polling import eventually
 from worker.contract import WORKING, Moment, Result, State
 from worker.encryption import Cipher
@@ -44,7 +44,7 @@ class World:
         self._stack.callback(lambda: self._server.stop())
         self._skew = 0.0
         self._server.start()
-        self.road: Road
+        self.pipeline: Pipeline
         self.tide: RollbackDetector
         self.process()
 
@@ -54,24 +54,26 @@ class World:
         """
         if hasattr(self, "tide"):
             self.tide.close(keep=True)
-            self._skew = self.road.skew
+            self._skew = self.pipeline.skew
         client = self._stack.enter_context(connect(self._server.url, timeout=5.0))
-        before = self.road.lead_settings if hasattr(self, "road") else None
-        self.road = Road(client, lambda: connect_async(self._server.url, timeout=5.0), self.account)
-        self.road.skew = self._skew
-        if before is not None:
-            self.road.lead_settings = before
-        self.tide = RollbackDetector(
-            self.folder / FOLDER if marks else None, self.road.policy.settle_seconds
+        before = self.pipeline.lead_settings if hasattr(self, "pipeline") else None
+        self.pipeline = Pipeline(
+            client, lambda: connect_async(self._server.url, timeout=5.0), self.account
         )
-        self.road.ledger = Ledger(client, Cipher(()), self.road.clock, rollback=self.tide)
-        self.road.sweeper._ledger = self.road.ledger
+        self.pipeline.skew = self._skew
+        if before is not None:
+            self.pipeline.lead_settings = before
+        self.tide = RollbackDetector(
+            self.folder / FOLDER if marks else None, self.pipeline.policy.settle_seconds
+        )
+        self.pipeline.ledger = Ledger(client, Cipher(()), self.pipeline.clock, rollback=self.tide)
+        self.pipeline.sweeper._ledger = self.pipeline.ledger
 
     def accept_now(self, **fields: str) -> str:
         """Accepted by a Redis whose clock is that of the workers."""
-        mine = self.road.accept(**fields)
-        moment = Moment(at=self.road.clock(), state=State.QUEUED, by="intake")
-        self.road.redis.lset(keys.timeline(mine), 0, msgspec.json.encode(moment).decode())
+        mine = self.pipeline.accept(**fields)
+        moment = Moment(at=self.pipeline.clock(), state=State.QUEUED, by="intake")
+        self.pipeline.redis.lset(keys.timeline(mine), 0, msgspec.json.encode(moment).decode())
         return mine
 
     def restart(self, meanwhile: Callable[[], object] = lambda: None) -> None:
@@ -79,7 +81,7 @@ class World:
         meanwhile()
         self._server = EmbeddedRedis(self.folder)
         self._server.start()
-        assert eventually(lambda: _awake(self.road.redis))
+        assert eventually(lambda: _awake(self.pipeline.redis))
 
     def copied(self, name: str) -> Path:
         """A copy of a folder of the data directory as it is now."""
@@ -95,20 +97,20 @@ class World:
 
     def work(self) -> None:
         """Until nothing is left to do."""
-        delivery = self.road.delivery()
+        delivery = self.pipeline.delivery()
         for _ in range(ROUNDS):
-            self.road.sweeper.sweep()
-            queue = open_queue(self.road.redis)
+            self.pipeline.sweeper.sweep()
+            queue = open_queue(self.pipeline.redis)
             jobs = queue.get_job_ids()
             queue.empty()  # type: ignore[no-untyped-call]
             for job in jobs:
                 delivery(job.rsplit("-", 1)[0])
-            if not any(self.road.ledger.counts()[state] for state in WORKING):
+            if not any(self.pipeline.ledger.counts()[state] for state in WORKING):
                 return
-            self.road.ahead(SECONDS)
+            self.pipeline.advance(SECONDS)
 
     def records(self) -> list[Record]:
-        return list(self.road.ledger.each_in(State.DELIVERED))
+        return list(self.pipeline.ledger.each_in(State.DELIVERED))
 
     def doubles(self) -> dict[str, object]:
         """What is in the account more often than it should be."""
@@ -134,26 +136,29 @@ def _awake(client: redis_py.Redis) -> bool:
 
 
 @pytest.fixture
-def world(tmp_path: Path, place: Ground) -> Iterator[World]:
-    place.account.http.post("/_sandbox/reset").raise_for_status()
+def world(tmp_path: Path, environment: CrashEnvironment) -> Iterator[World]:
+    environment.account.http.post("/_sandbox/reset").raise_for_status()
     with ExitStack() as stack:
-        yield World(tmp_path / "data", place.account, stack)
+        yield World(tmp_path / "data", environment.account, stack)
 
 
 def taken(world: World, existing: str) -> int:
     """Nine submissions of three people of two companies; one is known, one settles, the others are
     queued.
     """
-    road = world.road
-    road.settings(existing=existing, note=True)
+    pipeline = world.pipeline
+    pipeline.settings(existing=existing, note=True)
     world.account.fault({"operation": "leads.add", "count": 1}, {"kind": "commit-then-drop"})
-    assert road.sent(email=PEOPLE[0], message="first", company="Acme Ltd").reason == "settle"
-    road.sent(email="warm@example.com", message="hello")
+    assert (
+        pipeline.accept_and_deliver(email=PEOPLE[0], message="first", company="Acme Ltd").reason
+        == "settle"
+    )
+    pipeline.accept_and_deliver(email="warm@example.com", message="hello")
     for number, email in enumerate(PEOPLE * 2):
-        road.accept(
+        pipeline.accept(
             email=email, message=f"about {number}", company="Acme Ltd" if number % 2 else "Bolt plc"
         )
-    road.accept(email="warm@example.com", message="again")
+    pipeline.accept(email="warm@example.com", message="again")
     return 9
 
 
@@ -221,7 +226,7 @@ def test_without_the_look_it_does(world: World, existing: str, doubled: set[str]
     store = world.copied("redis")
     world.work()
     world.restart(lambda: world.put_back("redis", store))
-    with without("rollback-lookup"):
+    with disable_protections("rollback-lookup"):
         world.work()
     assert doubled & set(world.doubles())
 
@@ -230,55 +235,55 @@ def test_a_restart_that_lost_nothing_costs_nothing(world: World) -> None:
     """Redis and worker killed and started again on their own data: what waits is delivered at once,
     with no token more.
     """
-    world.road.settings(note=False)
-    world.road.sent(email="warm@example.com")
+    world.pipeline.settings(note=False)
+    world.pipeline.accept_and_deliver(email="warm@example.com")
     spent = world.account.tokens()
-    world.road.sent(email="one@example.com")
+    world.pipeline.accept_and_deliver(email="one@example.com")
     usual = world.account.tokens() - spent
-    waiting = world.road.accept(email="two@example.com")
+    waiting = world.pipeline.accept(email="two@example.com")
     world.restart()
     world.process()
     spent = world.account.tokens()
-    assert world.road.deliver(waiting).state is State.DELIVERED
+    assert world.pipeline.deliver(waiting).state is State.DELIVERED
     assert world.account.tokens() - spent == usual
-    assert world.road.redis.hget(keys.ROLLBACK, "restored_at") is None
+    assert world.pipeline.redis.hget(keys.ROLLBACK, "restored_at") is None
 
 
 def test_a_worker_that_left_in_order_is_not_waited_for(world: World) -> None:
     """After a rolling exchange of workers without disks, a restart of Redis stops nobody."""
-    world.road.sent(email="warm@example.com")
-    old = world.road.ledger
+    world.pipeline.accept_and_deliver(email="warm@example.com")
+    old = world.pipeline.ledger
     world.process(marks=False)
-    world.road.ledger.store_status()
+    world.pipeline.ledger.store_status()
     old.store_status(leaves=True)
     world.restart()
-    assert world.road.sent(email="next@example.com").state is State.DELIVERED
-    assert world.road.redis.hget(keys.ROLLBACK, "restored_at") is None
+    assert world.pipeline.accept_and_deliver(email="next@example.com").state is State.DELIVERED
+    assert world.pipeline.redis.hget(keys.ROLLBACK, "restored_at") is None
 
 
 def test_what_was_delivered_by_a_worker_that_left_since_is_found(world: World) -> None:
     """A worker that came after the copy was made, delivered and left in order is spoken for by one
     that only stood by.
     """
-    world.road.settings(note=True, existing="new")
-    world.road.sent(email="warm@example.com", message="hello")
-    mine = [world.road.accept(email=email, message="hello") for email in PEOPLE]
+    world.pipeline.settings(note=True, existing="new")
+    world.pipeline.accept_and_deliver(email="warm@example.com", message="hello")
+    mine = [world.pipeline.accept(email=email, message="hello") for email in PEOPLE]
     store = world.copied("redis")
     stood_by, world.tide = (
-        (world.road, world.tide),
-        RollbackDetector(world.folder / FOLDER, world.road.policy.settle_seconds),
+        (world.pipeline, world.tide),
+        RollbackDetector(world.folder / FOLDER, world.pipeline.policy.settle_seconds),
     )
-    world.road = Road(
+    world.pipeline = Pipeline(
         stood_by[0].redis, lambda: connect_async(world._server.url, timeout=5.0), world.account
     )
-    world.road.lead_settings = stood_by[0].lead_settings
-    world.road.ledger = world.road.sweeper._ledger = Ledger(
-        world.road.redis, Cipher(()), world.road.clock, rollback=world.tide
+    world.pipeline.lead_settings = stood_by[0].lead_settings
+    world.pipeline.ledger = world.pipeline.sweeper._ledger = Ledger(
+        world.pipeline.redis, Cipher(()), world.pipeline.clock, rollback=world.tide
     )
-    assert {world.road.deliver(name).state for name in mine} == {State.DELIVERED}
-    world.road.ledger.store_status(leaves=True)
-    world.road, world.tide = stood_by
-    world.road.ledger.store_status()
+    assert {world.pipeline.deliver(name).state for name in mine} == {State.DELIVERED}
+    world.pipeline.ledger.store_status(leaves=True)
+    world.pipeline, world.tide = stood_by
+    world.pipeline.ledger.store_status()
     world.restart(lambda: world.put_back("redis", store))
     delivered(world, 4)
     assert (len(world.account.leads), len(world.account.notes)) == (4, 4)
@@ -288,22 +293,22 @@ def test_who_cannot_be_asked_is_waited_for_and_then_doubted(world: World) -> Non
     """A worker that was there before the restart of Redis and says nothing after it may have
     announced more than is there.
     """
-    world.road.sent(email="warm@example.com")
-    waiting = world.road.accept(email="one@example.com")
+    world.pipeline.accept_and_deliver(email="warm@example.com")
+    waiting = world.pipeline.accept(email="one@example.com")
     world.restart()
     world.process(marks=False)
-    assert world.road.deliver(waiting).reason == "store"
-    assert world.road.ledger.store_status().agreed is False
-    world.road.ahead(16)
-    told = world.road.ledger.store_status(waiting)
+    assert world.pipeline.deliver(waiting).reason == "store"
+    assert world.pipeline.ledger.store_status().agreed is False
+    world.pipeline.advance(16)
+    told = world.pipeline.ledger.store_status(waiting)
     assert (told.agreed, told.needs_lookup) == (True, True)
     assert (
-        world.road.ledger.store_status(world.accept_now(email="two@example.com")).needs_lookup
+        world.pipeline.ledger.store_status(world.accept_now(email="two@example.com")).needs_lookup
         is True
     )
-    world.road.ahead(91)
+    world.pipeline.advance(91)
     assert (
-        world.road.ledger.store_status(world.accept_now(email="three@example.com")).needs_lookup
+        world.pipeline.ledger.store_status(world.accept_now(email="three@example.com")).needs_lookup
         is False
     )
     world.work()
@@ -314,28 +319,28 @@ def test_who_was_silent_for_long_is_neither_waited_for_nor_suspected(world: Worl
     """A worker stopped for minutes is not missed at a restart of Redis, and its own return raises
     no doubt.
     """
-    world.road.sent(email="warm@example.com")
-    silent = world.road.ledger
+    world.pipeline.accept_and_deliver(email="warm@example.com")
+    silent = world.pipeline.ledger
     world.process(marks=False)
-    world.road.ledger.store_status()
-    world.road.ahead(SILENT_PROCESS_SECONDS + 1)
-    assert world.road.ledger.store_status().agreed
+    world.pipeline.ledger.store_status()
+    world.pipeline.advance(SILENT_PROCESS_SECONDS + 1)
+    assert world.pipeline.ledger.store_status().agreed
     assert silent.store_status().restored_at == ""
-    world.road.ahead(SILENT_PROCESS_SECONDS + 1)
-    world.road.ledger.store_status()
+    world.pipeline.advance(SILENT_PROCESS_SECONDS + 1)
+    world.pipeline.ledger.store_status()
     world.restart()
-    assert world.road.ledger.store_status().agreed
+    assert world.pipeline.ledger.store_status().agreed
 
 
 def test_a_create_is_not_sent_on_a_store_that_may_have_forgotten(world: World) -> None:
     """A delivery in hand while Redis is set back announces nothing more: it waits, and is looked
     for with the others.
     """
-    world.road.settings(note=True, existing="new")
-    world.road.sent(email="warm@example.com", message="hello")
-    mine = world.road.accept(message="hello")
+    world.pipeline.settings(note=True, existing="new")
+    world.pipeline.accept_and_deliver(email="warm@example.com", message="hello")
+    mine = world.pipeline.accept(message="hello")
     store: list[Path] = []
-    real = world.road.ledger.announce
+    real = world.pipeline.ledger.announce
 
     def announce(submission_id: str, *told: object, **more: object) -> None:
         if told[2] == "lead":
@@ -344,31 +349,31 @@ def test_a_create_is_not_sent_on_a_store_that_may_have_forgotten(world: World) -
             world.restart(lambda: world.put_back("redis", store[0]))
         real(submission_id, *told, **more)  # type: ignore[arg-type]
 
-    world.road.ledger.announce = announce  # type: ignore[method-assign]
-    world.road.delivery()(mine)
-    world.road.ledger.announce = real  # type: ignore[method-assign]
-    assert world.road.record(mine).state is not State.DELIVERED
+    world.pipeline.ledger.announce = announce  # type: ignore[method-assign]
+    world.pipeline.delivery()(mine)
+    world.pipeline.ledger.announce = real  # type: ignore[method-assign]
+    assert world.pipeline.record(mine).state is not State.DELIVERED
     world.work()
     assert (world.doubles(), len(world.account.leads), len(world.account.notes)) == ({}, 2, 2)
-    assert world.road.record(mine).result is Result.CREATED
+    assert world.pipeline.record(mine).result is Result.CREATED
 
 
 def test_a_persons_lead_that_redis_forgot_is_labelled(world: World) -> None:
     """A person we remember as ours has a lead that is made since the copy: the next submission
     labels it, long after.
     """
-    first = world.road.sent()
+    first = world.pipeline.accept_and_deliver()
     headers = {"x-api-token": "sandbox-token"}
     store = world.copied("redis")
     world.account.http.patch(
         f"/v1/leads/{first.lead_id}", json={"is_archived": True}, headers=headers
     ).raise_for_status()
-    second = world.road.sent()
+    second = world.pipeline.accept_and_deliver()
     assert second.result is Result.CREATED
     world.restart(lambda: world.put_back("redis", store))
-    world.road.ledger.store_status()
-    world.road.ahead(3600)
-    third = world.road.deliver(world.accept_now())
+    world.pipeline.ledger.store_status()
+    world.pipeline.advance(3600)
+    third = world.pipeline.deliver(world.accept_now())
     assert (third.result, third.lead_id) == (Result.LABELLED, second.lead_id)
 
 
@@ -377,12 +382,12 @@ def test_a_whole_machine_set_back_finds_what_it_delivered(tmp_path: Path) -> Non
     nothing is made twice.
     """
     redis_files, kept = tmp_path / "data" / "redis", tmp_path / "kept"
-    with machine(tmp_path) as running:
-        running.post_until_taken("warm", "someone0@example.com")
-        running.wait_quiet(60)
+    with run_stack(tmp_path) as running:
+        running.post_until_accepted("warm", "someone0@example.com")
+        running.wait_until_idle(60)
         running.fault({"operation": "leads.add"}, {"kind": "answer", "status": 503})
         for number in range(12):
-            running.post_until_taken(
+            running.post_until_accepted(
                 f"k{number}",
                 f"someone{number % 5}@example.com",
                 source="fresh" if number % 2 else "site",
@@ -390,10 +395,10 @@ def test_a_whole_machine_set_back_finds_what_it_delivered(tmp_path: Path) -> Non
         acknowledged = dict(running.acknowledged)
     shutil.copytree(redis_files, kept)
     for _ in range(2):
-        with machine(tmp_path) as running:
+        with run_stack(tmp_path) as running:
             running.acknowledged = acknowledged
             running.heal()
-            running.wait_quiet(120)
+            running.wait_until_idle(120)
             running.check()
             account = running.sandbox()
         shutil.rmtree(redis_files)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import ways
-from tests.chaos.ground import Ground
-from tests.chaos.machine import machine
+from tests.chaos import scenarios
+from tests.chaos.environment import CrashEnvironment
+from tests.chaos.running_stack import run_stack
 from tests.flow.conftest import TOKEN
 from tests.polling import eventually
 from worker.contract import Result, State
@@ -22,54 +22,54 @@ from worker.store.connection import connect
 pytestmark = pytest.mark.timeout(180)
 
 
-def _again(place: Ground, submission_id: str, times: int) -> None:
+def _again(environment: CrashEnvironment, submission_id: str, times: int) -> None:
     """More jobs of one submission."""
-    with place.redis.pipeline(transaction=True) as pipe:
+    with environment.redis.pipeline(transaction=True) as pipe:
         pipe.multi()
         for _ in range(times):
-            enqueue(open_queue(place.redis), submission_id, pipe)
+            enqueue(open_queue(environment.redis), submission_id, pipe)
         pipe.execute()
 
 
-def listed_twice(place: Ground) -> None:
+def listed_twice(environment: CrashEnvironment) -> None:
     """The reply of the hand-over was lost, and it was queued once more."""
-    ways.new(place)
-    _again(place, place.records()[0].id, 2)
+    scenarios.new_person(environment)
+    _again(environment, environment.records()[0].id, 2)
     for _ in range(3):
-        place.courier.send(place.order("work"))
+        environment.victim.perform(environment.build_task("work"))
 
 
-def stale_in_the_intermediate_list(place: Ground) -> None:
+def stale_in_the_intermediate_list(environment: CrashEnvironment) -> None:
     """A finished submission's job stands where jobs are that a worker has taken and not begun; RQ
     queues it again.
     """
-    ways.new(place)
-    queue = open_queue(place.redis)
+    scenarios.new_person(environment)
+    queue = open_queue(environment.redis)
     [job] = queue.get_job_ids()
-    _again(place, place.records()[0].id, 1)
-    place.courier.send(place.order("work"))
-    place.redis.lpush(queue.intermediate_queue_key, job)
-    place.courier.send(place.order("work"))
+    _again(environment, environment.records()[0].id, 1)
+    environment.victim.perform(environment.build_task("work"))
+    environment.redis.lpush(queue.intermediate_queue_key, job)
+    environment.victim.perform(environment.build_task("work"))
 
 
-def entry_gone(place: Ground) -> None:
+def entry_gone(environment: CrashEnvironment) -> None:
     """The reply of the blocking pop was lost: the id is in no list any more, the job's hash is."""
-    ways.new(place)
-    place.redis.delete(open_queue(place.redis).key)
+    scenarios.new_person(environment)
+    environment.redis.delete(open_queue(environment.redis).key)
 
 
-def hash_gone(place: Ground) -> None:
+def hash_gone(environment: CrashEnvironment) -> None:
     """The job's hash was evicted, its id stands in the list."""
-    ways.new(place)
-    place.redis.delete(*place.redis.scan_iter("rq:job:*"))
-    place.courier.send(place.order("work"))
+    scenarios.new_person(environment)
+    environment.redis.delete(*environment.redis.scan_iter("rq:job:*"))
+    environment.victim.perform(environment.build_task("work"))
 
 
-def maintenance_held_by_the_dead(place: Ground) -> None:
+def maintenance_held_by_the_dead(environment: CrashEnvironment) -> None:
     """A worker died with RQ's maintenance lock in hand, and in the middle of a delivery."""
-    ways.new(place)
-    place.redis.set(f"rq:clean_registries:{keys.QUEUE}", 1, ex=899)
-    place.courier.send(ways.dying(place.order("work"), 20))
+    scenarios.new_person(environment)
+    environment.redis.set(f"rq:clean_registries:{keys.QUEUE}", 1, ex=899)
+    environment.victim.perform(scenarios.dying_task(environment.build_task("work"), 20))
 
 
 @pytest.mark.parametrize(
@@ -84,37 +84,39 @@ def maintenance_held_by_the_dead(place: Ground) -> None:
     ids=lambda happen: happen.__name__,
 )
 def test_whatever_the_queue_says_the_ledger_decides(
-    place: Ground, happen: Callable[[Ground], None]
+    environment: CrashEnvironment, happen: Callable[[CrashEnvironment], None]
 ) -> None:
     """Doubled, stale and lost entries of the queue make one lead."""
-    happen(place)
-    place.home()
-    assert ways.once(place) == []
+    happen(environment)
+    environment.finish()
+    assert scenarios.check_delivered_once(environment) == []
 
 
-def found(place: Ground, query: dict[str, str]) -> bool:
+def found(environment: CrashEnvironment, query: dict[str, str]) -> bool:
     """Whether the account's search index knows somebody."""
-    answer = place.account.http.get(
+    answer = environment.account.http.get(
         "/api/v2/persons/search", params=query, headers={"x-api-token": TOKEN}
     )
     return bool(answer.raise_for_status().json()["data"]["items"])
 
 
-def test_after_the_loss_of_all_data_a_repeat_labels_what_is_there(place: Ground) -> None:
+def test_after_the_loss_of_all_data_a_repeat_labels_what_is_there(
+    environment: CrashEnvironment,
+) -> None:
     """With Redis emptied, a sender's repeat is a new submission of a known person: no second
     person, no second lead.
     """
-    ways.nothing(place)
-    place.courier.send(ways.post(place))
-    place.home()
-    place.redis.flushall()
-    hits = {"term": ways.EMAIL, "fields": "email", "exact_match": "true"}
-    assert eventually(lambda: found(place, hits))
-    place.courier.send(ways.post(place))
-    place.home()
-    [record] = place.records()
+    scenarios.empty_store(environment)
+    environment.victim.perform(scenarios.post_task(environment))
+    environment.finish()
+    environment.redis.flushall()
+    hits = {"term": scenarios.EMAIL, "fields": "email", "exact_match": "true"}
+    assert eventually(lambda: found(environment, hits))
+    environment.victim.perform(scenarios.post_task(environment))
+    environment.finish()
+    [record] = environment.records()
     assert (record.state, record.result) == (State.DELIVERED, Result.LABELLED)
-    assert (len(place.account.persons), len(place.account.leads)) == (1, 1)
+    assert (len(environment.account.persons), len(environment.account.leads)) == (1, 1)
 
 
 REFUSALS = {
@@ -133,16 +135,16 @@ def test_a_redis_that_takes_nothing_costs_nothing(tmp_path: Path) -> None:
     afterwards all arrives once.
     """
     with (
-        machine(tmp_path) as running,
-        connect(running.machine.endpoints.redis_url, timeout=5) as client,
+        run_stack(tmp_path) as running,
+        connect(running.stack.endpoints.redis_url, timeout=5) as client,
     ):
         for fault, (cause, cure) in REFUSALS.items():
             client.execute_command(*cause)
             try:
                 for number in range(5):
-                    running.post_until_taken(f"{fault}-{number}", f"person{number}@example.com")
+                    running.post_until_accepted(f"{fault}-{number}", f"person{number}@example.com")
             finally:
                 client.execute_command(*cure)
         assert eventually(lambda: sum(running.counts().values()) == 5 * len(REFUSALS), 60)
-        running.wait_quiet(120)
+        running.wait_until_idle(120)
         running.check()

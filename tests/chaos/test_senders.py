@@ -16,8 +16,8 @@ import pytest
 
 from service.local.stack import LocalStack
 from tests.bench.client import answer
-from tests.chaos.ground import Ground
-from tests.chaos.machine import SOURCES, Running, machine
+from tests.chaos.environment import CrashEnvironment
+from tests.chaos.running_stack import SOURCES, RunningStack, run_stack
 from tests.polling import eventually
 from worker.contract import State
 from worker.store.connection import connect
@@ -44,8 +44,8 @@ def sources(*names: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with machine(
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    with run_stack(
         tmp_path_factory.mktemp("senders"), sources("CHAOS_FORMER"), LocalStack, **SECRETS
     ) as started:
         yield started
@@ -56,17 +56,19 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     [("signed up", "changed the plan"), ("changed the plan", "signed up")],
     ids=["in-order", "turned"],
 )
-def test_in_whatever_order_events_come_both_are_there(place: Ground, told: tuple[str, str]) -> None:
+def test_in_whatever_order_events_come_both_are_there(
+    environment: CrashEnvironment, told: tuple[str, str]
+) -> None:
     """An update that comes before its create makes the same of the account: one person, one lead, a
     note of each.
     """
-    place.reset(note=True)
+    environment.reset(note=True)
     for message in told:
-        place.road.accept(email="turned@example.com", message=message)
-    place.home()
-    assert place.counts()[State.DELIVERED] == 2
-    assert (len(place.account.persons), len(place.account.leads)) == (1, 1)
-    notes = place.account.state()["notes"]
+        environment.pipeline.accept(email="turned@example.com", message=message)
+    environment.finish()
+    assert environment.counts()[State.DELIVERED] == 2
+    assert (len(environment.account.persons), len(environment.account.leads)) == (1, 1)
+    notes = environment.account.state()["notes"]
     assert sorted(word for note in notes for word in told if word in note["content"]) == sorted(
         told
     )
@@ -75,26 +77,24 @@ def test_in_whatever_order_events_come_both_are_there(place: Ground, told: tuple
 REPEATS, EVENTS, CONNECTIONS = 2_000, 20, 16
 
 
-def test_a_storm_of_repeats_leaves_no_trace_and_lets_others_in(running: Running) -> None:
+def test_a_storm_of_repeats_leaves_no_trace_and_lets_others_in(running: RunningStack) -> None:
     """Twenty events come again two thousand times: each is told its first answer, nothing grows,
     others are served meanwhile.
     """
     for number in range(EVENTS):
-        running.post_until_taken(f"storm-{number}", f"storm{number}@example.com")
-    running.wait_quiet(60)
-    with connect(running.machine.endpoints.redis_url, timeout=10) as client:
+        running.post_until_accepted(f"storm-{number}", f"storm{number}@example.com")
+    running.wait_until_idle(60)
+    with connect(running.stack.endpoints.redis_url, timeout=10) as client:
         before = (client.dbsize(), sum(running.counts().values()), len(running.sandbox()["leads"]))
         others = threading.Thread(
             target=lambda: [running.post(f"other-{n}", "other@example.com") for n in range(20)]
         )
         others.start()
-        statuses = asyncio.run(
-            _storm(int(running.machine.endpoints.service_url.rpartition(":")[2]))
-        )
+        statuses = asyncio.run(_storm(int(running.stack.endpoints.service_url.rpartition(":")[2])))
         others.join(60)
         assert statuses == [202] * REPEATS
         assert sum(f"other-{number}" in running.acknowledged for number in range(20)) == 20
-        running.wait_quiet(60)
+        running.wait_until_idle(60)
         running.check()
         assert sum(running.counts().values()) == before[1] + 20
         assert len(running.sandbox()["leads"]) == before[2] + 1
@@ -168,12 +168,12 @@ class Sender:
             self.told.append((secret, self._post(secret, number)))
 
 
-def test_a_secret_is_changed_under_load_without_one_refusal(running: Running) -> None:
+def test_a_secret_is_changed_under_load_without_one_refusal(running: RunningStack) -> None:
     """Both secrets in the file, then senders change, then the former goes: no valid post is
     refused, and then the former is.
     """
-    file = Path(running.machine.endpoints.env["LEADLINE_CONFIG"])
-    url = f"{running.machine.endpoints.service_url}/in/keyed"
+    file = Path(running.stack.endpoints.env["LEADLINE_CONFIG"])
+    url = f"{running.stack.endpoints.service_url}/in/keyed"
 
     def status(name: str, number: int = 0) -> int:
         fields = {"email": f"keyed{number % 5}@example.com", "message": f"{name} {number}"}
@@ -192,5 +192,5 @@ def test_a_secret_is_changed_under_load_without_one_refusal(running: Running) ->
         later = len(sender.told)
         assert eventually(lambda: len(sender.told) > later + 5)
     assert {told for _, told in sender.told} == {202}
-    running.wait_quiet(60)
+    running.wait_until_idle(60)
     running.check()

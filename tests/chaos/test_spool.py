@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.fleet import children
-from tests.chaos.machine import machine
+from tests.chaos.cluster import find_children
+from tests.chaos.running_stack import run_stack
 from tests.polling import eventually
 from worker.contract import State
 
@@ -20,9 +20,9 @@ def test_a_hung_redis_costs_the_senders_nothing(tmp_path: Path) -> None:
     """While Redis hangs every sender gets its 2xx; when it goes on, all is delivered once and
     duplicates are one lead.
     """
-    with machine(tmp_path) as running:
-        running.post_until_taken("before", "before@example.com")
-        redis = running.machine.pids["redis"]
+    with run_stack(tmp_path) as running:
+        running.post_until_accepted("before", "before@example.com")
+        redis = running.stack.pids["redis"]
         os.kill(redis, signal.SIGSTOP)
         try:
             slow = 0
@@ -32,16 +32,16 @@ def test_a_hung_redis_costs_the_senders_nothing(tmp_path: Path) -> None:
                 slow += time.monotonic() - began > 0.4
             assert running.post("k0", "someone0@example.com")
             assert slow <= 2
-            ready = running.http.get(f"{running.machine.endpoints.service_url}/readyz")
+            ready = running.http.get(f"{running.stack.endpoints.service_url}/readyz")
             assert (ready.status_code, ready.json()["degraded"]) == (200, ["redis"])
         finally:
             os.kill(redis, signal.SIGCONT)
-        running.wait_quiet(90)
+        running.wait_until_idle(90)
         assert eventually(
             lambda: all(running.record(one) is not None for one in running.acknowledged.values()),
             60,
         )
-        running.wait_quiet(90)
+        running.wait_until_idle(90)
         running.check()
 
 
@@ -49,21 +49,21 @@ def test_a_spool_left_by_a_killed_service_is_drained_by_the_next(tmp_path: Path)
     """What a service spooled before kill -9 is delivered by its successor; a twin sent meanwhile is
     its duplicate.
     """
-    with machine(tmp_path) as running:
-        redis = running.machine.pids["redis"]
+    with run_stack(tmp_path) as running:
+        redis = running.stack.pids["redis"]
         os.kill(redis, signal.SIGSTOP)
         try:
             for number in range(20):
                 assert running.post(f"k{number}", f"someone{number}@example.com")
-            answering = children(running.machine.pids["serve"])
+            answering = find_children(running.stack.pids["serve"])
             running.kill("serve")
             for pid in answering:  # left alone, they would serve on for a moment
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            running.post_until_taken("later", "later@example.com")
+            running.post_until_accepted("later", "later@example.com")
             twin = dict(running.acknowledged)
             running.acknowledged = {}
-            running.post_until_taken("k0", "someone0@example.com")
+            running.post_until_accepted("k0", "someone0@example.com")
             second = running.acknowledged.pop("k0")
             running.acknowledged = twin
         finally:
@@ -72,7 +72,7 @@ def test_a_spool_left_by_a_killed_service_is_drained_by_the_next(tmp_path: Path)
         # for and not counted.
         told = [*running.acknowledged.values(), second]
         assert eventually(lambda: all(running.record(one) is not None for one in told), 60)
-        running.wait_quiet(90)
+        running.wait_until_idle(90)
         first = running.acknowledged["k0"]
         records = {
             submission_id: running.record(submission_id) for submission_id in (first, second)
@@ -86,13 +86,13 @@ def test_a_spool_left_by_a_killed_service_is_drained_by_the_next(tmp_path: Path)
 
 def test_a_spooled_submission_can_be_asked_for(tmp_path: Path) -> None:
     """While Redis is away the status of what was just accepted reads queued, not unknown."""
-    with machine(tmp_path) as running:
-        redis = running.machine.pids["redis"]
+    with run_stack(tmp_path) as running:
+        redis = running.stack.pids["redis"]
         os.kill(redis, signal.SIGSTOP)
         try:
             assert running.post("k", "someone@example.com")
             answer = running.http.get(
-                f"{running.machine.endpoints.service_url}/submissions/{running.acknowledged['k']}"
+                f"{running.stack.endpoints.service_url}/submissions/{running.acknowledged['k']}"
             )
         finally:
             os.kill(redis, signal.SIGCONT)

@@ -17,9 +17,9 @@ import pytest
 import redis as redis_py
 
 from service.local.redis import EmbeddedRedis
-from tests.chaos.faults import limited, linux
-from tests.chaos.machine import Running, machine
+from tests.chaos.faults import limit_resource, linux
 from tests.chaos.proxy import Proxy
+from tests.chaos.running_stack import RunningStack, run_stack
 from tests.polling import eventually
 from worker.store.connection import connect
 
@@ -37,7 +37,7 @@ class Stand:
     before any trouble.
     """
 
-    running: Running
+    running: RunningStack
     server: EmbeddedRedis
     proxy: Proxy
     operator: Any
@@ -53,7 +53,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     with (
         EmbeddedRedis(folder / "store") as server,
         Proxy(server.socket) as proxy,
-        machine(folder, REDIS_URL=proxy.url("redis")) as running,
+        run_stack(folder, REDIS_URL=proxy.url("redis")) as running,
         connect(server.url, timeout=10, connect_timeout=10) as operator,
     ):
         yield Stand(running, server, proxy, operator, folder / "logs" / "work.log")
@@ -98,7 +98,7 @@ def _full_disk(stand: Stand) -> AbstractContextManager[None]:
     pid = stand.server.pid
     assert pid is not None
     appended = max(stand.server.folder.rglob("*.incr.aof"), key=lambda file: file.stat().st_mtime)
-    return limited(pid, resource.RLIMIT_FSIZE, appended.stat().st_size)
+    return limit_resource(pid, resource.RLIMIT_FSIZE, appended.stat().st_size)
 
 
 @contextmanager
@@ -205,15 +205,15 @@ def test_a_store_in_trouble_costs_nothing(stand: Stand, trouble: Trouble) -> Non
     all arrives once.
     """
     running, name = stand.running, trouble.cause.__name__
-    running.post_until_taken(f"before-{name}", f"before-{name}@example.com")
-    running.wait_quiet(
+    running.post_until_accepted(f"before-{name}", f"before-{name}@example.com")
+    running.wait_until_idle(
         60
     )  # what is in the middle of its delivery when Redis goes waits for its lease: another test's matter
-    parts = {part: running.machine.pids[part] for part in ("serve", "work")}
+    parts = {part: running.stack.pids[part] for part in ("serve", "work")}
     heard = stand.log.stat().st_size
     with trouble.cause(stand):
         for number in range(8):
-            running.post_until_taken(f"{name}-{number}", f"{name}{number % 6}@example.com")
+            running.post_until_accepted(f"{name}-{number}", f"{name}{number % 6}@example.com")
         if trouble.degraded:
             assert eventually(lambda: running.health() == (200, 200, ["redis"])), running.health()
         else:
@@ -227,6 +227,6 @@ def test_a_store_in_trouble_costs_nothing(stand: Stand, trouble: Trouble) -> Non
     assert eventually(
         lambda: all(running.record(one) is not None for one in running.acknowledged.values()), 60
     )
-    running.wait_quiet(HEALED_SECONDS)
+    running.wait_until_idle(HEALED_SECONDS)
     running.check()
-    assert parts == {part: running.machine.pids[part] for part in ("serve", "work")}
+    assert parts == {part: running.stack.pids[part] for part in ("serve", "work")}

@@ -15,13 +15,13 @@ import pytest
 
 from service.local.processes import Child
 from service.local.stack import leadline_argv
-from tests.chaos.fleet import Fleet
-from tests.chaos.machine import Running, machine
+from tests.chaos.cluster import Cluster
+from tests.chaos.running_stack import RunningStack, run_stack
 from tests.polling import eventually
 from worker.contract import VERSION, State
 from worker.encryption import Cipher
 from worker.ledger import Ledger
-from worker.ledger.status import overview
+from worker.ledger.overview import overview
 from worker.store.connection import connect
 
 pytestmark = pytest.mark.timeout(240)
@@ -34,7 +34,7 @@ NEXT = {
 """A process of the next release, whose records this one does not know."""
 
 
-class Rolling(Fleet):
+class Rolling(Cluster):
     """A service of this release, one of the next, and a worker of this release."""
 
     def _children(self, sandbox: int | None) -> list[Child]:
@@ -46,11 +46,11 @@ class Rolling(Fleet):
 
 
 @contextmanager
-def newer_worker(running: Running, log: Path) -> Iterator[None]:
+def newer_worker(running: RunningStack, log: Path) -> Iterator[None]:
     with log.open("wb") as output:
         process = subprocess.Popen(
             leadline_argv("work"),
-            env=running.machine.endpoints.env | NEXT,
+            env=running.stack.endpoints.env | NEXT,
             stdout=output,
             stderr=output,
         )
@@ -68,7 +68,7 @@ def up(url: str) -> bool:
         return False
 
 
-def told(running: Running, service: str, number: int) -> str:
+def told(running: RunningStack, service: str, number: int) -> str:
     answer = running.http.post(
         f"{service}/in/site",
         data={"email": f"someone{number}@example.com"},
@@ -83,15 +83,15 @@ def test_a_newer_releases_records_wait_for_its_workers(tmp_path: Path) -> None:
     takes it up beside them.
     """
     with (
-        machine(tmp_path, make=Rolling) as running,
-        connect(running.machine.endpoints.redis_url, timeout=5) as client,
+        run_stack(tmp_path, make=Rolling) as running,
+        connect(running.stack.endpoints.redis_url, timeout=5) as client,
     ):
-        whole, ledger = running.machine, Ledger(client, Cipher(()))
+        whole, ledger = running.stack, Ledger(client, Cipher(()))
         assert isinstance(whole, Rolling)
         assert eventually(lambda: all(map(up, whole.service_urls)), 60)
         old, new = [
-            [told(running, url, 10 * place + n) for n in range(8)]
-            for place, url in enumerate(whole.service_urls)
+            [told(running, url, 10 * index + n) for n in range(8)]
+            for index, url in enumerate(whole.service_urls)
         ]
 
         def states(ids: list[str]) -> set[Any]:

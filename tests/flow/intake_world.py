@@ -1,6 +1,4 @@
-"""An application over a real Redis, with sources made by hand and a judge that says what the test
-wants.
-"""
+"""An application over a real Redis, whose normalization returns what the test wants."""
 
 from __future__ import annotations
 
@@ -37,38 +35,41 @@ HTML = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 SITE = "https://www.acme.example"
 
 
-def an_event(outcome: Outcome = Outcome.LEAD, **rest: Any) -> SourceEvent:
+def make_event(outcome: Outcome = Outcome.LEAD, **rest: Any) -> SourceEvent:
     return SourceEvent(outcome=outcome, lead=rest.pop("lead", LEAD), **rest)
 
 
-def a_reading(outcome: Outcome = Outcome.LEAD, **rest: Any) -> NormalizationResult:
+def make_result(outcome: Outcome = Outcome.LEAD, **rest: Any) -> NormalizationResult:
     with_events = outcome not in (Outcome.REFUSED, Outcome.UNREADABLE, Outcome.HANDSHAKE)
     return NormalizationResult(
         outcome=outcome,
-        events=rest.pop("events", [an_event(outcome)] if with_events else []),
+        events=rest.pop("events", [make_event(outcome)] if with_events else []),
         **rest,
     )
 
 
+TOKEN = SourceSecret(env="K", value="s3cret")
 SOURCES = [
     Source(name="contact"),
     Source(name="strict", origins=[SITE], redirect_origins=[SITE], redirect=f"{SITE}/thanks"),
-    Source(name="partner", adapter="json", max_body=100,
-    verify=VerifySettings(scheme="token", header="X-Key"),
-           secrets=(SourceSecret(env="K", value="s3cret"), SourceSecret(env="L", value="öld"))),
-    Source(name="linked", verify=VerifySettings(scheme="token", query="key"), secrets=(SourceSecret(env="K", value="s3cret"),)),
+    Source(
+        name="partner",
+        adapter="json",
+        max_body=100,
+        verify=VerifySettings(scheme="token", header="X-Key"),
+        secrets=(TOKEN, SourceSecret(env="L", value="öld")),
+    ),
+    Source(name="linked", verify=VerifySettings(scheme="token", query="key"), secrets=(TOKEN,)),
     Source(name="typeform", adapter="typeform", dedupe_window=0.0),
     Source(name="google", adapter="google-ads"),
     Source(name="limited", rate_limit=Rate(count=2, seconds=60.0)),
     Source(name="teapot", reply=200),
     Source(name="silent", reply=204),
-]  # fmt: skip
+]
 
 
 class World:
-    """`reading` is what the judge says of every request from now on; `seen` are the requests it was
-    asked about.
-    """
+    """`result` is that of every request from now on; `requests` are those it was asked about."""
 
     def __init__(
         self, client: TestClient[Litestar], context: ServiceContext, queries: SubmissionQueries
@@ -77,27 +78,32 @@ class World:
         self.context = context
         self.queries = queries
         self.actions = Actions(context.ledger, queries, context.settings.data_dir)
-        self.reading: NormalizationResult | Exception = a_reading()
-        self.seen: list[InboundRequest] = []
+        self.result: NormalizationResult | Exception = make_result()
+        self.requests: list[InboundRequest] = []
 
-    def judge(self, _source: Source, request: InboundRequest, _now: float) -> NormalizationResult:
-        self.seen.append(request)
-        if isinstance(self.reading, Exception):
-            raise self.reading
-        return self.reading
+    def process_request(
+        self, _source: Source, request: InboundRequest, _now: float
+    ) -> NormalizationResult:
+        self.requests.append(request)
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
 
     def post(self, source: str = "contact", body: Any = None, **headers: str) -> Any:
-        names = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.client.post(f"/in/{source}", json={"email": "ada@acme.example"} if body is None else body, headers=names,
-                                follow_redirects=False)  # fmt: skip
+        return self.client.post(
+            f"/in/{source}",
+            json={"email": "ada@acme.example"} if body is None else body,
+            headers={name.replace("_", "-"): value for name, value in headers.items()},
+            follow_redirects=False,
+        )
 
-    def counted(self, text: str) -> float:
-        """The value of one series as `/metrics` shows it."""
+    def metric(self, text: str) -> float:
+        """The value of a series in `/metrics`."""
         lines = self.client.get("/metrics").text.splitlines()
         return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(text + " "))
 
 
-def scrub(_source: Source, request: InboundRequest) -> Raw:
+def redact_request(_source: Source, request: InboundRequest) -> Raw:
     return Raw(
         method=request.method,
         query=request.query,
@@ -124,7 +130,7 @@ def open_world(
     env: dict[str, str] | None = None,
     spool: Path | None = None,
 ) -> Iterator[World]:
-    """The application over a Redis; with `spool`, over a folder as well."""
+    """Open the application over a Redis; with `spool`, a folder, it also spools."""
     store, astore, cipher = (
         connect(url, timeout=PATIENCE),
         connect_async(url, timeout=PATIENCE),
@@ -134,11 +140,13 @@ def open_world(
         (env or {}) | ({"LEADLINE_DATA_DIR": str(spool)} if spool else {})
     )
     meter = Meter()
-    local = Spool(settings.data_dir / SPOOL_FOLDER, settings.spool_max, cipher) if spool else None
+    spool_store = (
+        Spool(settings.data_dir / SPOOL_FOLDER, settings.spool_max, cipher) if spool else None
+    )
     context = ServiceContext(
         settings=settings,
         sources=FixedSources({source.name: source for source in SOURCES}),
-        acceptor=Acceptor(astore, open_queue(store), cipher, spool=local, meter=meter),
+        acceptor=Acceptor(astore, open_queue(store), cipher, spool=spool_store, meter=meter),
         ledger=Ledger(store, cipher),
         redis=store,
         aredis=astore,
@@ -147,6 +155,6 @@ def open_world(
     queries = SubmissionQueries(context.ledger, context.sources, context.settings.data_dir)
     with TestClient(create_app(context, queries=queries)) as client:
         world = World(client, context, queries)
-        monkeypatch.setattr(endpoint, "process_request", world.judge)
-        monkeypatch.setattr(endpoint, "redact_request", scrub)
+        monkeypatch.setattr(endpoint, "process_request", world.process_request)
+        monkeypatch.setattr(endpoint, "redact_request", redact_request)
         yield world

@@ -21,7 +21,7 @@ from tests.redis.store import submission
 from tests.unit.sources.factories import form
 from worker.contract import Lead, State, Utm
 from worker.encryption import Cipher
-from worker.ledger import Ledger
+from worker.ledger import Ledger, reader
 from worker.ledger.record import spooled_record
 
 OLD = """

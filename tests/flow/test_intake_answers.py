@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from service.sources.request import CustomResponse, FieldError, NormalizationResult, Outcome
 from service.web.problems import PROBLEM_KINDS
-from tests.flow.intake_world import HTML, SITE, World, a_reading, an_event, open_world
+from tests.flow.intake_world import HTML, SITE, World, make_event, make_result, open_world
 from worker.contract import Lead, State
 from worker.errors import StoreUnavailable
 from worker.metrics import series
@@ -77,7 +77,7 @@ def test_an_accepted_submission_is_stored_before_its_answer(
 )
 def test_what_an_event_becomes(world: World, outcome: Outcome, state: State, public: str) -> None:
     """Each kind of event is stored in its state; to the sender spam looks like any other."""
-    world.reading = a_reading(outcome)
+    world.result = make_result(outcome)
     answer = world.post("typeform")
     assert answer.status_code == 202
     assert answer.json()["state"] == public
@@ -91,8 +91,8 @@ def test_an_event_without_contact_from_a_product_says_what_to_mend(world: World)
     """What a product sends without any contact is parked with a cause that names the map to
     mend.
     """
-    world.reading = a_reading(
-        Outcome.NO_CONTACT, problems=[FieldError(field="email", message="no e-mail")]
+    world.result = make_result(
+        Outcome.NO_CONTACT, field_errors=[FieldError(field="email", message="no e-mail")]
     )
     record = world.context.ledger.get(world.post("typeform").json()["id"])
     assert record is not None
@@ -111,8 +111,9 @@ def test_forms_and_partners_hear_that_nobody_can_be_reached(
     """A form or partner post without any contact is a 422 that names the fields, and is not
     stored.
     """
-    world.reading = a_reading(
-        Outcome.NO_CONTACT, problems=[FieldError(field="email", message="Give an e-mail address.")]
+    world.result = make_result(
+        Outcome.NO_CONTACT,
+        field_errors=[FieldError(field="email", message="Give an e-mail address.")],
     )
     body = check_problem(world.post(source), "no-contact")
     assert body["errors"] == [{"field": "email", "message": "Give an e-mail address."}]
@@ -120,30 +121,30 @@ def test_forms_and_partners_hear_that_nobody_can_be_reached(
 
 
 @pytest.mark.parametrize(
-    ("reading", "kind", "status", "outcome"),
+    ("result", "kind", "status", "outcome"),
     [
-        (a_reading(Outcome.REFUSED, status=401), "not-genuine", 401, "refused"),
-        (a_reading(Outcome.REFUSED, status=403), "handshake", 403, "refused"),
-        (a_reading(Outcome.UNREADABLE, status=400), "unreadable", 400, "unreadable"),
-        (a_reading(Outcome.UNREADABLE, status=413), "too-large", 413, "unreadable"),
-        (a_reading(Outcome.UNREADABLE, status=415), "media-type", 415, "unreadable"),
-        (a_reading(Outcome.UNREADABLE, status=500), "unreadable", 400, "unreadable"),
+        (make_result(Outcome.REFUSED, status=401), "not-genuine", 401, "refused"),
+        (make_result(Outcome.REFUSED, status=403), "handshake", 403, "refused"),
+        (make_result(Outcome.UNREADABLE, status=400), "unreadable", 400, "unreadable"),
+        (make_result(Outcome.UNREADABLE, status=413), "too-large", 413, "unreadable"),
+        (make_result(Outcome.UNREADABLE, status=415), "media-type", 415, "unreadable"),
+        (make_result(Outcome.UNREADABLE, status=500), "unreadable", 400, "unreadable"),
     ],
 )
 def test_what_is_refused_is_counted_and_not_stored(
     world: World,
     redis: redis_py.Redis,
-    reading: NormalizationResult,
+    result: NormalizationResult,
     kind: str,
     status: int,
     outcome: str,
 ) -> None:
     """A request that is not genuine or cannot be read leaves a count behind and nothing else."""
-    world.reading = reading
+    world.result = result
     check_problem(world.post("typeform"), kind, status)
     assert stored(redis) == 0
     assert (
-        world.counted(series("leadline_submissions_total", source="typeform", outcome=outcome)) == 1
+        world.metric(series("leadline_submissions_total", source="typeform", outcome=outcome)) == 1
     )
 
 
@@ -151,7 +152,7 @@ def test_a_fault_of_the_judge_is_no_fault_of_the_server(world: World) -> None:
     """Should judging fail, the sender hears that the request cannot be read, and the log where it
     failed.
     """
-    world.reading = RuntimeError("ada@acme.example")
+    world.result = RuntimeError("ada@acme.example")
     with capture_logs() as lines:
         answer = world.post()
     check_problem(answer, "unreadable")
@@ -180,7 +181,7 @@ def test_wrong_places_and_methods(world: World, path: str, method: str, kind: st
     """An unknown address is a 404, a known one asked in the wrong way a 405 that names the right
     ways.
     """
-    world.reading = a_reading(Outcome.UNREADABLE, status=400)
+    world.result = make_result(Outcome.UNREADABLE, status=400)
     answer = world.client.request(method, path)
     check_problem(answer, kind)
     assert ("allow" in answer.headers) is (kind == "method")
@@ -228,7 +229,7 @@ def test_what_the_door_refuses_by_itself(
     """Media type, coding, size and key are refused before anything is judged."""
     raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
     check_problem(world.client.post("/in/partner", content=content, headers=raw), kind)
-    assert world.seen == []
+    assert world.requests == []
 
 
 def test_a_body_without_a_stated_length_is_counted_as_it_comes(world: World) -> None:
@@ -236,7 +237,7 @@ def test_a_body_without_a_stated_length_is_counted_as_it_comes(world: World) -> 
     parts = [b"x" * 40, b"y" * 40]
     headers = {"content-type": "application/json"}
     assert world.client.post("/in/partner", content=iter(parts), headers=headers).status_code == 202
-    assert world.seen[-1].body == b"".join(parts)
+    assert world.requests[-1].body == b"".join(parts)
     check_problem(
         world.client.post("/in/partner", content=iter([*parts, b"z" * 40]), headers=headers),
         "too-large",
@@ -251,14 +252,14 @@ def test_the_same_event_again_gets_the_first_answer(world: World, redis: redis_p
     assert again.json() == first.json() | {"duplicate": True}
     assert stored(redis) == 1
     assert (
-        world.counted(series("leadline_submissions_total", source="contact", outcome="duplicate"))
+        world.metric(series("leadline_submissions_total", source="contact", outcome="duplicate"))
         == 1
     )
 
 
 def test_a_repeat_of_spam_looks_like_any_other_repeat(world: World) -> None:
     """Quarantine does not show in the answer to a repeat either."""
-    world.reading = a_reading(Outcome.SPAM)
+    world.result = make_result(Outcome.SPAM)
     first, again = world.post(), world.post()
     assert again.json() == first.json() | {"duplicate": True}
     assert again.json()["state"] == "queued"
@@ -266,10 +267,10 @@ def test_a_repeat_of_spam_looks_like_any_other_repeat(world: World) -> None:
 
 def test_a_product_event_is_known_by_its_id(world: World, redis: redis_py.Redis) -> None:
     """An adapter's event id makes a duplicate, whatever the body; another id does not."""
-    world.reading = a_reading(events=[an_event(event_id="e1")])
+    world.result = make_result(events=[make_event(event_id="e1")])
     first = world.post("typeform", {"n": 1})
     again = world.post("typeform", {"n": 2})
-    world.reading = a_reading(events=[an_event(event_id="e2")])
+    world.result = make_result(events=[make_event(event_id="e2")])
     other = world.post("typeform", {"n": 1})
     assert again.json()["id"] == first.json()["id"]
     assert other.json()["id"] != first.json()["id"]
@@ -282,7 +283,7 @@ def test_an_idempotency_key_goes_before_everything_else(
     """The same key and body is a repeat; the same key with another body is a 422 and stores
     nothing; another key is another.
     """
-    world.reading = a_reading(events=[an_event(event_id="e1")])
+    world.result = make_result(events=[make_event(event_id="e1")])
     first = world.post(body={"n": 1}, idempotency_key="k1")
     assert world.post(body={"n": 1}, idempotency_key="k1").json() == first.json() | {
         "duplicate": True
@@ -330,11 +331,11 @@ def test_several_events_in_one_request_are_several_submissions(
     world: World, redis: redis_py.Redis
 ) -> None:
     """A batch is stored event by event; sent again, each is known."""
-    world.reading = a_reading(
+    world.result = make_result(
         events=[
-            an_event(event_id="a"),
-            an_event(Outcome.NO_LEAD, event_id="b"),
-            an_event(event_id="c", lead=Lead(email="c@acme.example")),
+            make_event(event_id="a"),
+            make_event(Outcome.NO_LEAD, event_id="b"),
+            make_event(event_id="c", lead=Lead(email="c@acme.example")),
         ]
     )
     first = world.post("typeform").json()
@@ -350,7 +351,7 @@ def test_several_events_in_one_request_are_several_submissions(
 
 def test_a_genuine_request_without_events_is_kept_as_ignored(world: World) -> None:
     """A ping or an empty batch is one ignored submission."""
-    world.reading = a_reading(Outcome.NO_LEAD, events=[], detail="a ping")
+    world.result = make_result(Outcome.NO_LEAD, events=[], detail="a ping")
     answer = world.post("typeform")
     assert answer.json()["state"] == "ignored"
 
@@ -383,7 +384,7 @@ def test_products_get_the_answer_they_count_as_success(
     """An adapter's answer replaces the generic one, and the source's `reply` the status of either;
     repeats say so in a header.
     """
-    world.reading = a_reading(answer=answer, events=[an_event(event_id="e")])
+    world.result = make_result(response=answer, events=[make_event(event_id="e")])
     first, again = world.post(source), world.post(source)
     for each in (first, again):
         assert (each.status_code, each.content) == (status, body)
@@ -393,31 +394,31 @@ def test_products_get_the_answer_they_count_as_success(
 
 def test_a_handshake_is_answered_and_not_stored(world: World, redis: redis_py.Redis) -> None:
     """A provider's challenge comes back as the adapter says, inert, by GET and by POST."""
-    world.reading = a_reading(
+    world.result = make_result(
         Outcome.HANDSHAKE,
-        answer=CustomResponse(status=200, body="<b>1</b>", media_type="text/plain"),
+        response=CustomResponse(status=200, body="<b>1</b>", media_type="text/plain"),
     )
     for answer in (world.client.get("/in/typeform?hub.challenge=1"), world.post("typeform")):
         assert (answer.status_code, answer.text) == (200, "<b>1</b>")
         assert answer.headers["content-type"].startswith("text/plain")
         assert answer.headers["x-content-type-options"] == "nosniff"
-    assert world.seen[0].query == "hub.challenge=1"
+    assert world.requests[0].query == "hub.challenge=1"
     assert stored(redis) == 0
 
 
 def test_a_refused_handshake_is_a_403(world: World) -> None:
     """A handshake with the wrong secret is refused and counted."""
-    world.reading = a_reading(Outcome.REFUSED, status=403)
+    world.result = make_result(Outcome.REFUSED, status=403)
     check_problem(world.client.get("/in/typeform?hub.challenge=1"), "handshake")
     assert (
-        world.counted(series("leadline_submissions_total", source="typeform", outcome="refused"))
+        world.metric(series("leadline_submissions_total", source="typeform", outcome="refused"))
         == 1
     )
 
 
 def test_google_shows_the_message_of_a_problem(world: World) -> None:
     """Google Ads reads `message`; other products do not get it."""
-    world.reading = a_reading(Outcome.REFUSED, status=401, detail="The key does not match.")
+    world.result = make_result(Outcome.REFUSED, status=401, detail="The key does not match.")
     assert (
         check_problem(world.post("google"), "not-genuine")["message"] == "The key does not match."
     )
@@ -451,7 +452,7 @@ def test_a_browser_is_sent_on(world: World, own: str | None, target: str) -> Non
     """A browser goes to the source's page, or to the form's own if its origin is listed, and
     nowhere else.
     """
-    world.reading = a_reading(redirect_to=own)
+    world.result = make_result(redirect_to=own)
     for _ in range(2):
         answer = world.post("strict", accept=HTML)
         assert (answer.status_code, answer.headers["location"]) == (303, target)
@@ -463,8 +464,8 @@ def test_a_browser_sees_problems_as_a_page(world: World) -> None:
     """The same words as the JSON problem, as a page that runs nothing and echoes nothing
     unescaped.
     """
-    world.reading = a_reading(
-        Outcome.NO_CONTACT, problems=[FieldError(field="<script>", message="Give <b>one</b>.")]
+    world.result = make_result(
+        Outcome.NO_CONTACT, field_errors=[FieldError(field="<script>", message="Give <b>one</b>.")]
     )
     page = world.post(accept=HTML)
     assert page.status_code == 422
@@ -480,18 +481,18 @@ def test_origins_that_are_not_listed_are_refused(world: World, redis: redis_py.R
     check_problem(world.post("strict", origin="https://evil.example"), "origin")
     check_problem(world.post("strict", origin="null"), "origin")
     assert stored(redis) == 0
-    assert world.seen == []
+    assert world.requests == []
     assert world.post("strict", origin=SITE).status_code == 202
     assert world.post("strict", {"other": 1}).status_code == 202
     assert (
-        world.counted(series("leadline_submissions_total", source="strict", outcome="refused")) == 2
+        world.metric(series("leadline_submissions_total", source="strict", outcome="refused")) == 2
     )
 
 
 def test_pages_of_listed_origins_can_read_every_answer(world: World) -> None:
     """Answers and problems carry the CORS headers of the source."""
     good = world.post("strict", origin=SITE)
-    world.reading = a_reading(Outcome.UNREADABLE, status=400)
+    world.result = make_result(Outcome.UNREADABLE, status=400)
     bad = world.post("strict", origin=SITE)
     for answer in (good, bad):
         assert answer.headers["access-control-allow-origin"] == SITE
@@ -524,10 +525,9 @@ def test_over_the_rate_is_told_when_to_come_back(world: World) -> None:
     answer = world.post("limited", {"n": 3})
     check_problem(answer, "rate")
     assert 1 <= int(answer.headers["retry-after"]) <= 30
-    assert len(world.seen) == 2
+    assert len(world.requests) == 2
     assert (
-        world.counted(series("leadline_submissions_total", source="limited", outcome="limited"))
-        == 1
+        world.metric(series("leadline_submissions_total", source="limited", outcome="limited")) == 1
     )
 
 
@@ -543,7 +543,7 @@ def test_what_cannot_be_stored_is_the_only_5xx(
     answer = world.post()
     check_problem(answer, "not-stored")
     assert answer.headers["retry-after"] == "5"
-    assert world.counted(series("leadline_unstored_total", source="contact")) == 1
+    assert world.metric(series("leadline_unstored_total", source="contact")) == 1
 
 
 @pytest.mark.parametrize(
@@ -586,7 +586,7 @@ def test_refused_requests_can_be_looked_up_for_a_while(world: World, redis: redi
     """Per source the newest refusals are kept without their body, for a day."""
     from service.intake.refusals import MAX_REFUSALS, recent_refusals
 
-    world.reading = a_reading(Outcome.REFUSED, status=401, detail="The signature does not match.")
+    world.result = make_result(Outcome.REFUSED, status=401, detail="The signature does not match.")
     for _ in range(MAX_REFUSALS + 3):
         world.post("typeform", {"email": "ada@acme.example"})
     world.client.__exit__(None, None, None)  # the last flush

@@ -19,7 +19,7 @@ from service.sources.normalize import process_request
 from service.sources.request import InboundRequest, Outcome
 from service.sources.schema import Source
 from service.web.problems import PROBLEM_KINDS
-from tests.flow.intake_world import SOURCES, World, a_reading, open_world
+from tests.flow.intake_world import SOURCES, World, make_result, open_world
 
 TOKENS = {"LEADLINE_OPS_TOKENS": "kim:viewer:sesame"}
 
@@ -226,7 +226,7 @@ def test_answers_keep_what_the_document_says(world: World, document: dict[str, A
     assert set(accepted) == set(schemas["Accepted"]["required"])
     receipt = world.client.get(accepted["status_url"]).json()
     assert set(receipt) == set(schemas["Receipt"]["required"])
-    world.reading = a_reading(Outcome.UNREADABLE, status=400)
+    world.result = make_result(Outcome.UNREADABLE, status=400)
     assert set(world.post().json()) == set(schemas["Problem"]["required"])
 
 

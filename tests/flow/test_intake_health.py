@@ -10,7 +10,7 @@ import pytest
 import redis as redis_py
 
 from service.sources.request import Outcome
-from tests.flow.intake_world import World, a_reading, open_world
+from tests.flow.intake_world import World, make_result, open_world
 from worker.metrics import DELIVERIES, series
 from worker.store import keys
 
@@ -43,11 +43,11 @@ def test_without_redis_it_lives_and_says_what_is_missing(lonely: World) -> None:
     assert lonely.client.get("/healthz").status_code == 200
     ready = lonely.client.get("/readyz")
     assert (ready.status_code, ready.json()) == (200, {"ready": True, "degraded": ["redis"]})
-    lonely.reading = a_reading(Outcome.REFUSED, status=401)
+    lonely.result = make_result(Outcome.REFUSED, status=401)
     lonely.post("typeform")
-    assert lonely.counted("leadline_up_redis") == 0
+    assert lonely.metric("leadline_up_redis") == 0
     assert (
-        lonely.counted(series("leadline_submissions_total", source="typeform", outcome="refused"))
+        lonely.metric(series("leadline_submissions_total", source="typeform", outcome="refused"))
         == 1
     )
     assert lonely.post("contact").status_code == 401
@@ -77,7 +77,7 @@ def test_the_numbers_are_those_of_all_processes(world: World, redis: redis_py.Re
     there too.
     """
     world.post()
-    world.reading = a_reading(Outcome.SPAM)
+    world.result = make_result(Outcome.SPAM)
     world.post("partner")
     now = world.context.clock()
     redis.zadd(keys.state("waiting"), {"A": now - 100, "B": now - 50})
@@ -87,20 +87,20 @@ def test_the_numbers_are_those_of_all_processes(world: World, redis: redis_py.Re
     redis.hset(keys.WORKERS, "w4", b"junk")
     redis.set(keys.DEFAULT_ACCOUNT.allowance("left"), "1234.5")
     redis.hincrby(keys.METRICS, series(DELIVERIES, source="contact", result="created"), 7)
-    assert world.counted('leadline_state{state="queued"}') == 1
-    assert world.counted('leadline_state{state="quarantined"}') == 1
-    assert world.counted('leadline_state{state="waiting"}') == 2
-    assert world.counted('leadline_state{state="erased"}') == 0
-    assert world.counted('leadline_oldest_seconds{state="waiting"}') == pytest.approx(100, abs=20)
-    assert world.counted("leadline_workers") == 1
-    assert world.counted("leadline_pipedrive_tokens_left") == 1234.5
-    assert world.counted(series(DELIVERIES, source="contact", result="created")) == 7
+    assert world.metric('leadline_state{state="queued"}') == 1
+    assert world.metric('leadline_state{state="quarantined"}') == 1
+    assert world.metric('leadline_state{state="waiting"}') == 2
+    assert world.metric('leadline_state{state="erased"}') == 0
+    assert world.metric('leadline_oldest_seconds{state="waiting"}') == pytest.approx(100, abs=20)
+    assert world.metric("leadline_workers") == 1
+    assert world.metric("leadline_pipedrive_tokens_left") == 1234.5
+    assert world.metric(series(DELIVERIES, source="contact", result="created")) == 7
     assert (
-        world.counted(series("leadline_submissions_total", source="contact", outcome="accepted"))
+        world.metric(series("leadline_submissions_total", source="contact", outcome="accepted"))
         == 1
     )
-    assert world.counted("leadline_up_redis") == 1
-    assert world.counted("leadline_intake_seconds_count") == 2
+    assert world.metric("leadline_up_redis") == 1
+    assert world.metric("leadline_intake_seconds_count") == 2
     assert redis.hget(keys.METRICS, "leadline_intake_seconds_count") == b"2"
 
 
@@ -109,14 +109,14 @@ def test_counters_do_not_fall_when_redis_goes(
 ) -> None:
     """After Redis has gone, a scrape shows what it last said and what was counted since."""
     text = series("leadline_submissions_total", source="typeform", outcome="refused")
-    world.reading = a_reading(Outcome.REFUSED, status=401)
+    world.result = make_result(Outcome.REFUSED, status=401)
     world.post("typeform")
-    assert world.counted(text) == 1
+    assert world.metric(text) == 1
 
     def away(**_: object) -> None:
         raise redis_py.ConnectionError
 
     monkeypatch.setattr(world.context.aredis, "pipeline", away)
     world.post("typeform")
-    assert world.counted("leadline_up_redis") == 0
-    assert world.counted(text) == 2
+    assert world.metric("leadline_up_redis") == 0
+    assert world.metric(text) == 2

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from service.sources.request import Outcome
 from service.web.authorization import find_token_owner
-from tests.flow.intake_world import World, a_reading, open_world
+from tests.flow.intake_world import World, make_result, open_world
 from worker.setting_types import OpsToken, Secret
 from worker.store import keys
 from worker.times import format_iso
@@ -113,7 +113,7 @@ def test_one_sources_token_opens_no_other_source(world: World) -> None:
 
 def test_quarantine_is_told_to_nobody_without_a_token(world: World) -> None:
     """The public reads `queued`; with a token it is what it is."""
-    world.reading = a_reading(Outcome.SPAM)
+    world.result = make_result(Outcome.SPAM)
     posted = world.post("partner").json()
     assert world.client.get(posted["status_url"]).json()["state"] == "queued"
     assert (
@@ -124,7 +124,7 @@ def test_quarantine_is_told_to_nobody_without_a_token(world: World) -> None:
 
 def test_a_dead_one_says_why_to_its_owner(world: World) -> None:
     """The cause is an object with a hint, for those who may see it."""
-    world.reading = a_reading(Outcome.NO_CONTACT)
+    world.result = make_result(Outcome.NO_CONTACT)
     posted = world.post("typeform").json()
     body = world.client.get(
         posted["status_url"], headers={"authorization": "Bearer view-token"}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from service.sources.request import Outcome
-from tests.flow.intake_world import World, a_reading, an_event, open_world
+from tests.flow.intake_world import World, make_event, make_result, open_world
 from worker.contract import Lead
 
 TOKEN = "sesame-and-some-more-letters"
@@ -81,8 +81,8 @@ def test_the_page_shows_causes_and_nothing_personal(world: World) -> None:
     is not told.
     """
     lead = Lead(message="<b>canary</b>", answers={"canary": "x"})
-    event = an_event(Outcome.NO_CONTACT, lead=lead, why="nobody <script>alert(1)</script>")
-    world.reading = a_reading(Outcome.NO_CONTACT, events=[event])
+    event = make_event(Outcome.NO_CONTACT, lead=lead, why="nobody <script>alert(1)</script>")
+    world.result = make_result(Outcome.NO_CONTACT, events=[event])
     world.post("typeform")
     basic = {"Authorization": "Basic " + base64.b64encode(f"kim:{TOKEN}".encode()).decode()}
     page = world.client.get("/ops", headers=basic)

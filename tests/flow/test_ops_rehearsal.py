@@ -11,7 +11,7 @@ import pytest
 import redis as redis_py
 
 from service.sources.request import Outcome
-from tests.flow.intake_world import World, a_reading, an_event, open_world
+from tests.flow.intake_world import World, make_event, make_result, open_world
 from worker.contract import Lead
 from worker.drift.drift import DriftFinding, DriftReport
 from worker.store import keys
@@ -33,8 +33,8 @@ def world(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 def parked(world: World, **lead: Any) -> str:
     """A dead letter without anybody to reach."""
-    event = an_event(Outcome.NO_CONTACT, lead=Lead(message="hello", **lead), why="nobody")
-    world.reading = a_reading(Outcome.NO_CONTACT, events=[event])
+    event = make_event(Outcome.NO_CONTACT, lead=Lead(message="hello", **lead), why="nobody")
+    world.result = make_result(Outcome.NO_CONTACT, events=[event])
     world.post("typeform")
     [item] = world.client.get(
         "/ops/api/submissions", params={"state": "dead"}, headers=VIEWER
@@ -129,7 +129,9 @@ def test_what_the_account_lacks(world: World, redis: redis_py.Redis) -> None:
             known=["Hot"],
         ),
     ]
-    redis.set(keys.DEFAULT_ACCOUNT.drift, msgspec.json.encode(DriftReport(1_700_000_000.0, "v", found)))
+    redis.set(
+        keys.DEFAULT_ACCOUNT.drift, msgspec.json.encode(DriftReport(1_700_000_000.0, "v", found))
+    )
     body = world.client.get("/ops/api/drift", headers=VIEWER).json()
     assert [(item["name"], item["needed"]) for item in body["items"]] == [
         ("X", True),

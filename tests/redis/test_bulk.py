@@ -370,6 +370,6 @@ def test_two_advance_at_once_by_mistake(ground: Ground) -> None:
     names = ground.put(4)
     made = ground.make(names, "discard")
     stale, fresh = BulkActions(ground.ledger), BulkActions(ground.ledger)
-    ground.redis.set(keys.BULK_LOCK, fresh._me)
+    ground.redis.set(keys.BULK_LOCK, fresh._lock.token)
     stale._go(bulk._Job(made, "discard", "olga", None), 4)
     assert ground.told(made) == {"left": 4}

@@ -573,12 +573,9 @@ def test_what_moved_meanwhile_is_left(
     clock.now += 8 * DAY
     ledger.undiscard(mine, "kim")
     ledger.discard(mine, "kim", "")
-    with ledger.redis.pipeline(transaction=False) as pipe:
-        ledger.erase_call(
-            pipe, mine, "retention", "", state=State.DISCARDED, since=clock.now - 7 * DAY
-        )
-        ledger.erase_call(pipe, mine, "retention", "", state=State.DEAD, since=clock.now)
-        assert pipe.execute() == [0, 0]
+    too_young = ledger.erase([mine], "r", "", state=State.DISCARDED, since=clock.now - 7 * DAY)
+    not_dead = ledger.erase([mine], "r", "", state=State.DEAD, since=clock.now)
+    assert (too_young, not_dead) == (0, 0)
 
 
 def test_a_receipt_is_small(

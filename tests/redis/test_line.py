@@ -42,7 +42,9 @@ def clock() -> Clock:
 
 
 def allowance(redis: redis_py.Redis, clock: Clock, **limits: Any) -> RateLimiter:
-    return RateLimiter(redis, ApiLimits(**({"calls_per_window": 1, "daily_tokens": 1000} | limits)), clock)
+    return RateLimiter(
+        redis, ApiLimits(**({"calls_per_window": 1, "daily_tokens": 1000} | limits)), clock
+    )
 
 
 def test_a_call_waits_for_its_turn_and_goes(redis: redis_py.Redis, clock: Clock) -> None:
@@ -78,7 +80,9 @@ def test_the_wait_is_bounded(
 
 def test_a_spent_day_is_not_waited_for(redis: redis_py.Redis, clock: Clock) -> None:
     """When the tokens are gone nobody sleeps on it."""
-    mine = WaitingRateLimiter(allowance(redis, clock, calls_per_window=20, daily_tokens=5), clock.pause)
+    mine = WaitingRateLimiter(
+        allowance(redis, clock, calls_per_window=20, daily_tokens=5), clock.pause
+    )
     with pytest.raises(OutOfAllowance) as caught:
         mine.before(LEADS_ADD)
     assert (caught.value.budget, clock.slept) == (True, [])

@@ -28,6 +28,7 @@ from worker.encryption import Cipher
 from worker.errors import StoreUnavailable
 from worker.lead.settings import LeadSettings, Rule
 from worker.ledger import Ledger
+from worker.ledger import reader as ledger_reader
 from worker.ledger.audit import ignore
 from worker.store import keys
 from worker.store.connection import connect
@@ -113,7 +114,7 @@ def test_what_was_there_before_the_first_question_is_found(
     """Every record of every state is read, over pages and over equal times, also where the stream
     told nothing of it.
     """
-    monkeypatch.setattr(search_index, "IDS_PER_READ", 3)
+    monkeypatch.setattr(ledger_reader, "SCAN_PAGE_SIZE", 3)
     monkeypatch.setattr(search_index, "BATCH_SIZE", 2)
     ids = store(8) + store(4, State.DEAD)
     redis.delete(keys.CHANGES)

@@ -1,4 +1,4 @@
-"""The console's pure parts: the form of a lead, addresses, bytes as text, words and charts."""
+"""The console's pure parts: the form of a lead, URLs, bytes as text, formats and charts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from service.ops.console import lead, lead_form, rendering
-from service.ops.console.lead import changes
-from service.ops.console.onboarding import samples
-from service.ops.console.urls import Place, ours, told
+from service.ops.console import lead_form, lead_tabs, rendering
+from service.ops.console.lead_tabs import list_changes
+from service.ops.console.onboarding import build_sample_commands
+from service.ops.console.urls import ListLocation, safe_back_url, with_flash
 from service.ops.filters import Filter
 from service.sources.schema import Source, VerifySettings
 from worker.contract import Lead, Money, Utm
@@ -31,15 +31,15 @@ LEAD: dict[str, Any] = {
 }
 
 
-def posted(lead: dict[str, Any], **changed: str) -> dict[str, list[str]]:
+def post_form(lead: dict[str, Any], **changed: str) -> dict[str, list[str]]:
     """The form as a browser sends it back, with CR LF at the ends of lines."""
-    form = {each.key: [each.value.replace("\n", "\r\n")] for each in lead_form.inputs(lead)}
+    form = {each.key: [each.value.replace("\n", "\r\n")] for each in lead_form.build_inputs(lead)}
     return form | {f"lead.{name}": [value] for name, value in changed.items()}
 
 
 def test_an_untouched_form_edits_nothing() -> None:
     """What a browser sends back unchanged is no edit, whatever it does to ends of lines."""
-    assert lead_form.edit_of(posted(LEAD), LEAD) == {}
+    assert lead_form.parse_edit(post_form(LEAD), LEAD) == {}
 
 
 @pytest.mark.parametrize(
@@ -60,15 +60,15 @@ def test_an_untouched_form_edits_nothing() -> None:
 )
 def test_an_edit_is_what_changed(name: str, typed: str, edit: dict[str, Any]) -> None:
     """An edit holds the changed field alone, in the type that a lead takes."""
-    found = lead_form.edit_of(posted(LEAD, **{name: typed}), LEAD)
-    assert found == edit
-    apply_edit(msgspec.convert(LEAD, Lead), found)
+    parsed = lead_form.parse_edit(post_form(LEAD, **{name: typed}), LEAD)
+    assert parsed == edit
+    apply_edit(msgspec.convert(LEAD, Lead), parsed)
 
 
 def test_an_added_answer_needs_both_halves() -> None:
     """A question without an answer, or an answer without a question, adds nothing."""
-    form = posted(LEAD) | {"new.label": ["Colour", "", "Size"], "new.value": ["blue", "x", " "]}
-    assert lead_form.edit_of(form, LEAD) == {"answers.Colour": "blue"}
+    form = post_form(LEAD) | {"new.label": ["Colour", "", "Size"], "new.value": ["blue", "x", " "]}
+    assert lead_form.parse_edit(form, LEAD) == {"answers.Colour": "blue"}
 
 
 def test_one_edit_for_all_has_what_was_filled_in() -> None:
@@ -79,11 +79,11 @@ def test_one_edit_for_all_has_what_was_filled_in() -> None:
         "action": ["retry"],
         "lead.answers.Seats": ["40"],
     }
-    assert lead_form.edit_for_all(form) == {"email": "desk@acme.example", "answers.Seats": "40"}
+    assert lead_form.parse_bulk_edit(form) == {"email": "desk@acme.example", "answers.Seats": "40"}
 
 
 @pytest.mark.parametrize(
-    ("said", "field"),
+    ("name", "field"),
     [
         ("email", "email"), ("emails[0].value", "email"), ("value.currency", "value.currency"),
         ("currency", "value.currency"),
@@ -91,16 +91,14 @@ def test_one_edit_for_all_has_what_was_filled_in() -> None:
         (None, None), ("", None),
     ],
 )  # fmt: skip
-def test_a_complaint_finds_its_input(said: str | None, field: str | None) -> None:
-    """Pipedrive's name of a field and ours lead to the same input; what has none stands above the
-    form.
-    """
-    assert lead_form.field_of(said) == field
+def test_an_error_finds_its_input(name: str | None, field: str | None) -> None:
+    """Pipedrive's name of a field and ours lead to the same input."""
+    assert lead_form.find_input_name(name) == field
 
 
 def test_every_field_of_a_lead_has_an_input() -> None:
     """Nothing of a lead is out of an operator's reach."""
-    names = {each.name for each in lead_form.inputs(LEAD)}
+    names = {each.name for each in lead_form.build_inputs(LEAD)}
     flat = set(Lead.__struct_fields__) - {"utm", "value", "click_ids", "answers"}
     assert (
         flat
@@ -117,13 +115,13 @@ def test_what_changed_since_it_came_in() -> None:
         "email": "g@example.com",
         "answers": {"Days": ["Mon", "Tue"], "a.b": "dotted"},
     }
-    found = [(each.label, each.before, each.after) for each in changes(LEAD, after)]
-    assert found == [
+    changes = [(each.label, each.before, each.after) for each in list_changes(LEAD, after)]
+    assert changes == [
         ("Name", "Ada Lovelace", "Grace"),
         ("E-mail", "", "g@example.com"),
         ("Seats", "40", ""),
     ]
-    assert changes(None, after) == []
+    assert list_changes(None, after) == []
 
 
 @pytest.mark.parametrize(
@@ -141,20 +139,20 @@ def test_what_changed_since_it_came_in() -> None:
 )
 def test_bytes_as_text(body: bytes, media: str, kind: str, begins: str) -> None:
     """Text is text, JSON is laid out without a change of its tokens, and all else is hex."""
-    found = lead.shown(base64.b64encode(body).decode(), media)
-    assert (found.kind, found.size, found.cut) == (kind, len(body), 0)
-    assert found.text.startswith(begins)
+    body_text = lead_tabs.format_body(base64.b64encode(body).decode(), media)
+    assert (body_text.kind, body_text.size, body_text.cut) == (kind, len(body), 0)
+    assert body_text.text.startswith(begins)
 
 
 def test_long_bytes_are_cut_between_characters() -> None:
     """A body is cut at its bound, and a character that falls on the cut does not make it hex."""
-    body = b"x" + "ü".encode() * lead.LONGEST
-    found = lead.shown(base64.b64encode(body).decode(), "text/plain")
-    assert (found.kind, found.cut) == ("text", len(body) - lead.LONGEST)
+    body = b"x" + "ü".encode() * lead_tabs.MAX_BODY_BYTES
+    body_text = lead_tabs.format_body(base64.b64encode(body).decode(), "text/plain")
+    assert (body_text.kind, body_text.cut) == ("text", len(body) - lead_tabs.MAX_BODY_BYTES)
 
 
 @pytest.mark.parametrize(
-    ("address", "good"),
+    ("url", "good"),
     [
         ("/ops", True), ("/ops/leads?state=dead&q=a//b", True), ("/ops/leads/X", True),
         ("//evil.example/ops", False),
@@ -164,27 +162,24 @@ def test_long_bytes_are_cut_between_characters() -> None:
         ("/ops/" + "x" * 5000, False),
     ],
 )  # fmt: skip
-def test_only_our_own_pages_are_gone_back_to(address: str | None, good: bool) -> None:
+def test_only_our_own_pages_are_gone_back_to(url: str | None, good: bool) -> None:
     """No form leads anywhere but to a page of the console."""
-    assert ours(address) == (address if good else None)
+    assert safe_back_url(url) == (url if good else None)
 
 
-def test_an_address_holds_filter_page_and_lead() -> None:
-    """What a link shows is what its sender saw; what was done is told once and replaces what was
-    told before.
-    """
-    place = Place.read({"state": "dead", "q": "a b", "cursor": "x", "done": "y"}, "01")
-    assert place.lead == "/ops/leads/01?state=dead&q=a+b&cursor=x"
-    assert place.without("q") == "/ops/leads?state=dead"
-    assert Place(filter=Filter()).list == "/ops/leads"
-    assert (
-        told("/ops/leads?state=dead&done=undone&of=1&reveal=1&edit=1", done="discarded", of="2")
-        == "/ops/leads?state=dead&done=discarded&of=2"
-    )
+def test_a_url_holds_filter_page_and_lead() -> None:
+    """A link shows what its sender saw; a flash message replaces the one before it."""
+    location = ListLocation.parse({"state": "dead", "q": "a b", "cursor": "x", "done": "y"}, "01")
+    assert location.lead_url("01") == "/ops/leads/01?state=dead&q=a+b&cursor=x"
+    assert location.url_without("q") == "/ops/leads?state=dead"
+    assert ListLocation(filter=Filter()).list_url == "/ops/leads"
+    old = "/ops/leads?state=dead&done=undone&of=1&reveal=1&edit=1"
+    new = with_flash(old, done="discarded", of="2")
+    assert new == "/ops/leads?state=dead&done=discarded&of=2"
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [
         (0, "now"),
         (42, "42 s ago"),
@@ -194,18 +189,18 @@ def test_an_address_holds_filter_page_and_lead() -> None:
         (-40, "in 40 s"),
     ],
 )
-def test_times_in_words(seconds: int, said: str) -> None:
+def test_times_in_words(seconds: int, text: str) -> None:
     """Two units at most, in the future as well."""
     moment = datetime.fromtimestamp(NOW.timestamp() - seconds, UTC).isoformat()
-    assert rendering.relative(moment, NOW) == said
+    assert rendering.relative(moment, NOW) == text
 
 
 @pytest.mark.parametrize(
-    ("count", "said"), [(7, "7"), (99, "99"), (431, "430"), (12_345, "12,000")]
+    ("count", "text"), [(7, "7"), (99, "99"), (431, "430"), (12_345, "12,000")]
 )
-def test_an_estimate_has_two_figures(count: int, said: str) -> None:
-    """Nobody is told of 431 leads by a guess."""
-    assert rendering.about(count) == said
+def test_an_estimate_has_two_figures(count: int, text: str) -> None:
+    """A guess does not pretend to know 431 leads."""
+    assert rendering.estimate(count) == text
 
 
 def test_charts_are_made_of_attributes() -> None:
@@ -215,9 +210,9 @@ def test_charts_are_made_of_attributes() -> None:
     evil = '"><script>alert(1)</script>'
     for chart in (
         rendering.sparkline([0, 3, 1], evil),
-        rendering.columns([1, 2], [0, 2], [evil, "b"], evil),
-        rendering.shares([("dead", 1), ("delivered", 1000)], evil),
-        rendering.shares([], evil),
+        rendering.column_chart([1, 2], [0, 2], [evil, "b"], evil),
+        rendering.share_bar([("dead", 1), ("delivered", 1000)], evil),
+        rendering.share_bar([], evil),
         rendering.sparkline([], evil),
     ):
         tree = ElementTree.fromstring(chart)
@@ -242,8 +237,10 @@ def test_a_first_lead_by_hand() -> None:
         Source(name="contact", origins=["https://www.acme.example"]),
         Source(name="typeform", adapter="typeform"),
     ]
-    found = samples({source.name: source for source in sources}, "https://leads.acme.example/")
-    assert [sample.source for sample in found] == ["contact", "partner"]
-    assert found[0].command.endswith("https://leads.acme.example/in/contact")
-    assert "'name=Ada Lovelace'" in found[0].command
-    assert "'X-Key: THE-VALUE-OF-PARTNER_KEY'" in found[1].command
+    commands = build_sample_commands(
+        {source.name: source for source in sources}, "https://leads.acme.example/"
+    )
+    assert [sample.source for sample in commands] == ["contact", "partner"]
+    assert commands[0].command.endswith("https://leads.acme.example/in/contact")
+    assert "'name=Ada Lovelace'" in commands[0].command
+    assert "'X-Key: THE-VALUE-OF-PARTNER_KEY'" in commands[1].command

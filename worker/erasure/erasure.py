@@ -14,11 +14,9 @@ event, is a new submission and taken as any other.
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import cast
 
 from msgspec import Struct, field
 
@@ -26,6 +24,7 @@ from worker.accept.spool import SPOOL_FOLDER, damaged_spools, spools_holding_bef
 from worker.contract import Lead, State
 from worker.erasure.persistence import FilesKept, rewrite_files
 from worker.ledger import Ledger, Record
+from worker.ledger.contact_cache import ContactCache
 from worker.ledger.identifiers import (
     Identifier,
     cached_person_keys,
@@ -33,15 +32,13 @@ from worker.ledger.identifiers import (
     lead_identifiers,
     normalize,
 )
-from worker.ledger.record import decode
 from worker.store import keys
-from worker.store.connection import ask, translate_errors
 
 MARK_SECONDS = 90 * 24 * 3600
 """How long a machine that was switched off with a spool may come back and still hear of it."""
 
-SCAN_SIZE = 500
-"""Records read at a time."""
+# Records read at a time.
+BATCH_SIZE = 100
 
 SPOOL_WAIT_SECONDS = 30.0
 CALL_WAIT_SECONDS = 25.0
@@ -124,11 +121,8 @@ def find_submissions(ledger: Ledger, who: Identifier) -> list[str]:
 
 
 def _mark(ledger: Ledger, who: Identifier, by: str) -> str:
-    mark, now = keys.erased(*who), ledger.now()
-    with translate_errors(), ledger.redis.pipeline(transaction=True) as pipe:
-        pipe.hset(mark, mapping={"before": now, "by": by})
-        pipe.expire(mark, MARK_SECONDS)
-        pipe.execute()
+    mark = keys.erased(*who)
+    ledger.mark_erased(mark, by, MARK_SECONDS)
     return mark
 
 
@@ -140,25 +134,19 @@ def erased_before(ledger: Ledger, record: Record) -> bool:
     """
     if record.lead is None:
         return False
-    found_marks = sorted(keys.erased(*each) for each in lead_identifiers(record.lead))
-    with translate_errors(), ledger.redis.pipeline(transaction=False) as pipe:
-        for mark in found_marks:
-            pipe.exists(mark)
-        if not any(pipe.execute()):
-            return False
-    return any(_erase(ledger, record.id, mark, "", by_mark=True) for mark in found_marks)
+    marks = sorted(keys.erased(*each) for each in lead_identifiers(record.lead))
+    return any(
+        ledger.erase([record.id], "", WHY, mark=mark, by_mark=True)
+        for mark in ledger.find_marks(marks)
+    )
 
 
 def _erased_ids(ledger: Ledger, mark: str) -> set[str]:
     return {
         name.removeprefix("submission:")
-        for name in _mark_fields(ledger, mark)
+        for name in ledger.marked_names(mark)
         if name.startswith("submission:")
     }
-
-
-def _mark_fields(ledger: Ledger, mark: str) -> list[str]:
-    return [raw.decode() for raw in cast("list[bytes]", ask(lambda: ledger.redis.hkeys(mark)))]
 
 
 # -- records
@@ -173,28 +161,14 @@ def _erase_records(ledger: Ledger, who: Identifier, mark: str, by: str) -> tuple
     sealed = 0
     for record in _candidates(ledger, who):
         mine = who in identifiers(record.id, record.lead, record.raw)
-        sealed += record.sealed and not mine
-        if mine and _erase(ledger, record.id, mark, by, memories=_cache_entries(who, record.lead)):
+        sealed += record.unreadable and not mine
+        if mine and ledger.erase(
+            [record.id], by, WHY, mark=mark, memories=_cache_entries(who, record.lead)
+        ):
             sent += [record.id] * (record.state in (State.QUEUED, State.DELIVERING))
     if who[0] != "id":
-        ask(lambda: ledger.redis.delete(ledger.account.person(*who)))
+        ContactCache(ledger.redis, account=ledger.account).forget_person(*who)
     return sent, sealed
-
-
-def _erase(
-    ledger: Ledger,
-    submission_id: str,
-    mark: str,
-    by: str,
-    *,
-    by_mark: bool = False,
-    memories: Iterable[str] = (),
-) -> bool:
-    with translate_errors(), ledger.redis.pipeline(transaction=False) as pipe:
-        ledger.erase_call(
-            pipe, submission_id, by, WHY, mark=mark, by_mark=by_mark, memories=memories
-        )
-        return bool(pipe.execute()[0])
 
 
 def _cache_entries(who: Identifier, lead: Lead | None) -> list[str]:
@@ -204,30 +178,10 @@ def _cache_entries(who: Identifier, lead: Lead | None) -> list[str]:
 
 def _candidates(ledger: Ledger, who: Identifier) -> Iterator[Record]:
     """The records among which `who` must be looked for."""
-    return _read_records(ledger, [who[1]]) if who[0] == "id" else _all_records(ledger)
-
-
-def _all_records(ledger: Ledger) -> Iterator[Record]:
-    """Every record that is there all the while. Redis's own iteration, since one through the states
-    would miss what moves.
-    """
-    head = keys.submission("")
-    names = cast("Iterator[bytes]", ledger.redis.scan_iter(match=f"{head}*", count=SCAN_SIZE))
-    while some := ask(lambda: list(itertools.islice(names, SCAN_SIZE))):
-        ids = dict.fromkeys(name.decode()[len(head) :] for name in some)
-        yield from _read_records(
-            ledger, [submission_id for submission_id in ids if ":" not in submission_id]
-        )
-
-
-def _read_records(ledger: Ledger, ids: Sequence[str]) -> Iterator[Record]:
-    with translate_errors(), ledger.redis.pipeline(transaction=False) as pipe:
-        for submission_id in ids:
-            pipe.hgetall(keys.submission(submission_id))
-        found: list[dict[bytes, bytes]] = pipe.execute()
-    for submission_id, fields in zip(ids, found, strict=True):
-        if b"state" in fields and fields[b"state"] != State.ERASED.encode():
-            yield decode(submission_id, fields, ledger.cipher)
+    ids = [who[1]] if who[0] == "id" else ledger.each_id()
+    for record in ledger.each_record(ids, raw=True, batch_size=BATCH_SIZE):
+        if record.state is not State.ERASED:
+            yield record
 
 
 # -- what is on its way, and what is left
@@ -265,7 +219,7 @@ def _await_spools(
 
 
 def _result(ledger: Ledger, mark: str, erased: int, left: list[str]) -> Erasure:
-    names = _mark_fields(ledger, mark)
+    names = ledger.marked_names(mark)
     persons = {int(name.removeprefix("person:")) for name in names if name.startswith("person:")}
     leads = {name.removeprefix("lead:") for name in names if name.startswith("lead:")}
     unknown = []

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import cast
 
 import redis
 import structlog
@@ -93,15 +92,17 @@ class Retention:
         return erased + self._forget(now - RECEIPT_SECONDS, MAX_PER_TICK - erased)
 
     def _erase(self, state: State, since: float, limit: int) -> int:
-        ids, done = self._ids(state, since, limit), 0
-        for start in range(0, len(ids), PIPELINE_SIZE):
-            with self._ledger.redis.pipeline(transaction=False) as pipe:
-                for submission_id in ids[start : start + PIPELINE_SIZE]:
-                    self._ledger.erase_call(
-                        pipe, submission_id, BY, "kept long enough", state=state, since=since
-                    )
-                done += sum(pipe.execute())
-        return done
+        ids = self._ids(state, since, limit)
+        return sum(
+            self._ledger.erase(
+                ids[start : start + PIPELINE_SIZE],
+                BY,
+                "kept long enough",
+                state=state,
+                since=since,
+            )
+            for start in range(0, len(ids), PIPELINE_SIZE)
+        )
 
     def _forget(self, since: float, limit: int) -> int:
         ids = self._ids(State.ERASED, since, limit)
@@ -111,12 +112,7 @@ class Retention:
         )
 
     def _ids(self, state: State, since: float, limit: int) -> list[str]:
-        if limit <= 0:
-            return []
-        found = self._ledger.redis.zrange(
-            keys.state(state), "-inf", since, byscore=True, offset=0, num=limit
-        )
-        return [raw.decode() for raw in cast("list[bytes]", found)]
+        return self._ledger.ids_until(state, since, limit) if limit > 0 else []
 
     def _rewrite_if_due(self) -> None:
         """Once a day if need be: Redis rewrites its file by itself when it has doubled, and a small

@@ -33,6 +33,7 @@ from worker.ledger import Ledger
 from worker.ledger.ledger import BulkTurn
 from worker.store import keys
 from worker.store.connection import ask, translate_errors
+from worker.store.turn_lock import TurnLock
 
 log = structlog.get_logger("leadline.bulk")
 
@@ -110,7 +111,7 @@ class BulkActions:
         self._ledger = ledger
         self._redis = ledger.redis
         self._clock = clock
-        self._me = secrets.token_hex(8)
+        self._lock = TurnLock(ledger.redis, keys.BULK_LOCK, LOCK_MILLISECONDS)
 
     # -- for people
     # ----------------------------------------------------------------------------------------------
@@ -171,7 +172,7 @@ class BulkActions:
 
     def _round(self) -> bool:
         running = cast("list[bytes]", self._redis.zrange(keys.BULK_RUNNING, 0, -1))
-        if not running or not self._mine():
+        if not running or not self._lock.take():
             return False
         for raw in running:
             try:
@@ -201,7 +202,7 @@ class BulkActions:
                 # Not sooner: where its key is missing, the action can still be stopped, and ends.
                 job = structs.replace(job, edit=self._edit(fields))
             self._go(job, room)
-            if self._clock() > until or not self._mine():
+            if self._clock() > until or not self._lock.take():
                 return
         self._ledger.bulk("end", bulk, RETENTION_SECONDS)
 
@@ -216,7 +217,7 @@ class BulkActions:
             return 0
         if not delivered:
             return min(left, max(0, CANARIES - dead - out))
-        queued = self._redis.zcard(keys.state(State.QUEUED))
+        queued = self._ledger.count_in(State.QUEUED)
         return min(left, SUBMISSIONS_PER_TRANSACTION, max(0, QUEUE_TARGET_DEPTH - queued))
 
     def _go(self, job: _Job, room: int) -> None:
@@ -224,16 +225,15 @@ class BulkActions:
         it does not fit.
         """
         raw = cast("list[bytes]", self._redis.zrange(f"{keys.BULK}{job.bulk}:left", 0, room - 1))
-        turn = BulkTurn(job.bulk, self._me)
+        turn = BulkTurn(job.bulk, self._lock.token)
         edited = [
             (submission_id.decode(), *self._edited(job, submission_id.decode()))
             for submission_id in raw
         ]
-        with self._redis.pipeline(transaction=True) as pipe:
-            pipe.multi()
+        with self._ledger.pipeline() as pipe:
             for submission_id, fits, lead, seen in edited:
                 if not fits:
-                    self._ledger.bulk_call(pipe, "skip", job.bulk, submission_id, self._me)
+                    self._ledger.bulk_call(pipe, "skip", job.bulk, submission_id, self._lock.token)
                 elif job.action == "discard":
                     self._ledger.discard_call(pipe, submission_id, job.by, f"bulk {job.bulk}", turn)
                 else:
@@ -258,7 +258,7 @@ class BulkActions:
         if job.edit is None:
             return True, None, None
         record = self._ledger.get(submission_id)
-        if record is None or record.sealed or record.raw is None:
+        if record is None or record.unreadable or record.raw is None:
             return False, None, None
         try:
             return True, apply_edit(record.lead or Lead(), job.edit), record.updated_at
@@ -271,14 +271,6 @@ class BulkActions:
             msgspec.msgpack.decode(self._ledger.cipher.decrypt(sealed)) if sealed else None
         )
         return found
-
-    def _mine(self) -> bool:
-        if self._redis.set(keys.BULK_LOCK, self._me, nx=True, px=LOCK_MILLISECONDS):
-            return True
-        if self._redis.get(keys.BULK_LOCK) == self._me.encode():
-            self._redis.pexpire(keys.BULK_LOCK, LOCK_MILLISECONDS)
-            return True
-        return False
 
     def _progress(self, bulks: Iterable[str]) -> list[BulkProgress | None]:
         with translate_errors(), self._redis.pipeline(transaction=True) as pipe:

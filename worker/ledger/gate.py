@@ -58,6 +58,10 @@ class Gate:
         """How often the closed gate was tried in vain."""
         return int(ask(lambda: self._scripts.redis.hget(self._scripts.account.gate, "probes")) or 0)
 
+    def probe_under_way(self) -> bool:
+        """Whether a submission was let through to try the gate, and has not ended yet."""
+        return bool(ask(lambda: self._scripts.redis.exists(self._scripts.account.probe)))
+
     def find_pause(self) -> Pause | None:
         """The operator's pause, else the closed gate, else None."""
         with translate_errors(), self._scripts.redis.pipeline(transaction=False) as pipe:

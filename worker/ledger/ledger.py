@@ -13,18 +13,20 @@ scripts check, the callers are told; nobody reads a state and writes it back.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 import redis
 import structlog
 
-from worker.contract import VERSION, Attempt, Cause, Lead, Moment, State
+from worker.contract import VERSION, Attempt, Cause, Lead, State
 from worker.encryption import Cipher
 from worker.errors import LeaseLost, NotAllowed, StoreUnavailable
 from worker.ledger.gate import Gate
-from worker.ledger.record import Record, decode, seal
+from worker.ledger.reader import RecordReader
+from worker.ledger.record import encrypt_content
 from worker.ledger.rollback import (
     NEVER_RESTORED,
     ROLL_CALL_SECONDS,
@@ -34,7 +36,7 @@ from worker.ledger.rollback import (
 )
 from worker.ledger.schedule import Schedule
 from worker.store import keys
-from worker.store.connection import ask, translate_errors
+from worker.store.connection import translate_errors
 from worker.store.scripts import Scripts
 
 log = structlog.get_logger("leadline.ledger")
@@ -73,7 +75,7 @@ NO_TURN = BulkTurn("", "")
 REPLAYED = (State.DEAD, State.QUARANTINED)
 
 
-class Ledger:
+class Ledger(RecordReader):
     """Reads and moves records. Every method may raise `StoreUnavailable`.
 
     `connection` answers in bytes (no `decode_responses`). `clock` returns Unix seconds; None lets
@@ -92,10 +94,7 @@ class Ledger:
         rollback: RollbackDetector | None = None,
         account: keys.Account = keys.DEFAULT_ACCOUNT,
     ) -> None:
-        self.redis = connection
-        self.account = account
-        self.cipher = cipher
-        self.version = version
+        super().__init__(connection, cipher, version, account)
         self._rollback = rollback
         self._scripts = Scripts(connection, clock, account)
         self.gate = Gate(self._scripts)
@@ -105,62 +104,12 @@ class Ledger:
         """Unix seconds by the ledger's clock."""
         return self._scripts.now()
 
-    # -- reading
-    # ----------------------------------------------------------------------------------------------
-
-    def get(self, submission_id: str) -> Record | None:
-        fields = ask(lambda: self.redis.hgetall(keys.submission(submission_id)))
-        return (
-            decode(submission_id, fields, self.cipher, self.version)
-            if fields and b"state" in fields
-            else None
-        )
-
-    def timeline(self, submission_id: str) -> list[Moment]:
-        items = ask(lambda: self.redis.lrange(keys.timeline(submission_id), 0, -1))
-        return [msgspec.json.decode(item, type=Moment) for item in items]
-
-    def attempts(self, submission_id: str) -> list[Attempt]:
-        items = ask(lambda: self.redis.lrange(keys.attempts(submission_id), 0, -1))
-        return [msgspec.json.decode(item, type=Attempt) for item in items]
-
-    def counts(self) -> dict[State, int]:
-        """How many submissions are in each state; erased ones also when their receipt is gone."""
+    @contextmanager
+    def pipeline(self) -> Iterator[Any]:
+        """A transaction to which the `…_call` methods are added; it runs at `execute`."""
         with translate_errors(), self.redis.pipeline(transaction=True) as pipe:
-            for state in State:
-                pipe.zcard(keys.state(state))
-            pipe.get(keys.FORGOTTEN)
-            *found, gone = pipe.execute()
-        counted = dict(zip(State, found, strict=True))
-        return counted | {State.ERASED: counted[State.ERASED] + int(gone or 0)}
-
-    def oldest(self, state: State) -> float | None:
-        """When the submission that has been longest in `state` entered it."""
-        first = ask(lambda: self.redis.zrange(keys.state(state), 0, 0, withscores=True))
-        return float(first[0][1]) if first else None
-
-    def in_state(
-        self, state: State, *, start: int = 0, limit: int = 100, newest_first: bool = True
-    ) -> list[Record]:
-        """A page of the records in one state, by the time they entered it."""
-        ids = ask(
-            lambda: self.redis.zrange(
-                keys.state(state), start, start + limit - 1, desc=newest_first
-            )
-        )
-        return [
-            record for record in map(self.get, (raw.decode() for raw in ids)) if record is not None
-        ]
-
-    def each_in(self, state: State) -> Iterator[Record]:
-        """Every record that is in `state` now, the newest first; those that leave meanwhile are
-        skipped, none comes twice.
-        """
-        ids = ask(lambda: self.redis.zrange(keys.state(state), 0, -1, desc=True))
-        for raw in ids:
-            record = self.get(raw.decode())
-            if record is not None and record.state is state:
-                yield record
+            pipe.multi()
+            yield pipe
 
     # -- a worker's moves
     # ------------------------------------------------------------------------------------------
@@ -333,7 +282,7 @@ class Ledger:
 
         `seen` is the `updated_at` of the record that the lead was made from.
         """
-        sealed = seal(lead, self.cipher) if lead is not None else b""
+        encrypted = encrypt_content(lead, self.cipher) if lead is not None else b""
         self._scripts.add(
             pipe,
             "ledger/decide",
@@ -342,7 +291,7 @@ class Ledger:
             " ".join(allowed),
             by,
             why,
-            sealed,
+            encrypted,
             *audit,
             seen or "",
             *turn,
@@ -402,10 +351,9 @@ class Ledger:
     # -- erasure
     # ----------------------------------------------------------------------------------------------
 
-    def erase_call(
+    def erase(
         self,
-        pipe: Any,
-        submission_id: str,
+        submission_ids: Iterable[str],
         by: str,
         why: str,
         *,
@@ -414,23 +362,45 @@ class Ledger:
         mark: str = "",
         by_mark: bool = False,
         memories: Iterable[str] = (),
-    ) -> None:
-        """Adds to a transaction: any state -> `erased`; 1 where it was done. See
-        `lua/erase.lua`.
-        """
+    ) -> int:
+        """Any state -> `erased`, for good; returns how many were erased. See `erase.lua`."""
         latest = "" if since is None else since
-        self._scripts.add(
-            pipe,
-            "ledger/erase",
-            submission_id,
-            by,
-            why,
-            state,
-            latest,
-            mark,
-            int(by_mark),
-            *memories,
-        )
+        with translate_errors(), self.redis.pipeline(transaction=False) as pipe:
+            for submission_id in submission_ids:
+                self._scripts.add(
+                    pipe,
+                    "ledger/erase",
+                    submission_id,
+                    by,
+                    why,
+                    state,
+                    latest,
+                    mark,
+                    int(by_mark),
+                    *memories,
+                )
+            return sum(pipe.execute())
+
+    def mark_erased(self, mark: str, by: str, seconds: int) -> None:
+        """Remembers for `seconds` that what came before now, and bears `mark`, is to be erased."""
+        now = self.now()
+        with self.pipeline() as pipe:
+            pipe.hset(mark, mapping={"before": now, "by": by})
+            pipe.expire(mark, seconds)
+            pipe.execute()
+
+    def find_marks(self, marks: Sequence[str]) -> list[str]:
+        """Those of `marks` that are set."""
+        with translate_errors(), self.redis.pipeline(transaction=False) as pipe:
+            for mark in marks:
+                pipe.exists(mark)
+            replies = pipe.execute()
+        return [mark for mark, exists in zip(marks, replies, strict=True) if exists]
+
+    def marked_names(self, mark: str) -> list[str]:
+        """What was erased under `mark`: `submission:{id}`, `person:{id}`, `lead:{id}`."""
+        with translate_errors():
+            return [raw.decode() for raw in cast("list[bytes]", self.redis.hkeys(mark))]
 
     def forget(self, submission_ids: Sequence[str], since: float) -> int:
         """Removes the receipts of those of them that are erased since `since` (Unix seconds) or

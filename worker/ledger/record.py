@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -10,21 +11,24 @@ from msgspec import Struct
 from worker.contract import VERSION, Cause, Lead, Precedence, Raw, Result, State, Submission
 from worker.encryption import Cipher, DecryptionError
 
-OWN = frozenset(
+# The fields that the ledger itself goes by: they mean the same in every version.
+LEDGER_FIELDS = frozenset(
     {"v", "source", "state", "received_at", "updated_at", "accepted_as", "precedence", "attempts",
-    "crashes", "next_at", "reason",
-     "duplicate_of"}
+     "crashes", "next_at", "reason", "duplicate_of"}
 )  # fmt: skip
-"""The fields that the ledger itself goes by: they mean the same in every version."""
+
+# The fields whose values are encoded: lead and raw in encrypted MessagePack, the others in JSON.
+CONTENT = frozenset({"lead", "raw", "cause", "fetch"})
 
 
 class Record(Struct, frozen=True, kw_only=True):
     """The record of `leadline:submission:{id}`. Times are Unix seconds.
 
-    `lead` and `raw` are sealed (`worker.encryption`) in Redis and open here; both are None once
-    erased. `sealed`: they are there and cannot be opened by this process (a key is missing), or not
-    read (they are damaged, or of a newer version: then only the ledger's own fields are read).
-    `announced` names the create that was sent and has no recorded outcome yet.
+    `lead` and `raw` are encrypted in Redis (`worker.encryption`) and plain here; both are None once
+    erased. `unreadable`: they are there, but this process has no key for them, or they are damaged
+    or of a newer version; of a newer version only `LEDGER_FIELDS` are read. `announced` names the
+    create that was sent and has no recorded outcome yet. `fetch` says where the rest of an event
+    that brought ids alone can be read; None once it was fetched.
     """
 
     id: str
@@ -37,7 +41,7 @@ class Record(Struct, frozen=True, kw_only=True):
     precedence: int = Precedence.WEBHOOK
     lead: Lead | None
     raw: Raw | None
-    sealed: bool = False
+    unreadable: bool = False
     attempts: int = 0
     crashes: int = 0
     result: Result | None = None
@@ -57,11 +61,10 @@ class Record(Struct, frozen=True, kw_only=True):
     edited_by: str | None = None
     duplicate_of: str | None = None
     fetch: dict[str, str] | None = None
-    """Where the rest of an event that told ids alone is; None once it was fetched."""
 
 
 def spooled_record(submission: Submission) -> Record:
-    """How a submission reads that has not reached Redis yet."""
+    """The record that a submission will have which has not reached Redis yet."""
     return Record(
         id=submission.id,
         source=submission.source,
@@ -77,44 +80,32 @@ def spooled_record(submission: Submission) -> Record:
     )
 
 
-def seal(value: Lead | Raw, cipher: Cipher) -> bytes:
+def encrypt_content(value: Lead | Raw, cipher: Cipher) -> bytes:
     return cipher.encrypt(msgspec.msgpack.encode(value))
 
 
-def decode(
+def decode_record(
     submission_id: str, fields: Mapping[bytes, bytes], cipher: Cipher, version: int = VERSION
 ) -> Record:
-    """Reads a Redis hash into a `Record`. Unknown fields are left alone; of a newer version all but
-    the ledger's own.
+    """Reads the fields of a Redis hash. Unknown ones are left alone.
 
-    Content that cannot be opened hides nothing else: people must see the record, and workers decide
+    Content that cannot be read hides nothing else: people must see the record, and workers decide
     its fate.
     """
-    text = {name.decode(): value for name, value in fields.items() if value != b""}
-    newer = int(text.get("v", b"1")) > version
+    stored = {name.decode(): value for name, value in fields.items() if value != b""}
+    newer = int(stored.get("v", b"1")) > version
     if newer:
-        text = {name: value for name, value in text.items() if name in OWN}
-    plain = {
-        name: value.decode()
-        for name, value in text.items()
-        if name not in ("lead", "raw", "cause", "fetch")
-    }
-    content: dict[str, Lead | Raw | bool | None] = {"lead": None, "raw": None, "sealed": newer}
+        stored = {name: value for name, value in stored.items() if name in LEDGER_FIELDS}
+    values: dict[str, Any] = {"id": submission_id, "lead": None, "raw": None, "unreadable": newer}
+    values |= {name: value.decode() for name, value in stored.items() if name not in CONTENT}
+    for name, type_ in (("cause", Cause), ("fetch", dict[str, str])):
+        if name in stored:
+            values[name] = msgspec.json.decode(stored[name], type=type_)
     try:
-        content["lead"] = (
-            msgspec.msgpack.decode(cipher.decrypt(text["lead"]), type=Lead)
-            if "lead" in text
-            else None
-        )
-        content["raw"] = (
-            msgspec.msgpack.decode(cipher.decrypt(text["raw"]), type=Raw) if "raw" in text else None
-        )
+        for name, type_ in (("lead", Lead), ("raw", Raw)):
+            if name in stored:
+                content = cipher.decrypt(stored[name])
+                values[name] = msgspec.msgpack.decode(content, type=type_)
     except (DecryptionError, msgspec.MsgspecError, UnicodeDecodeError):
-        content["sealed"] = True
-    cause = msgspec.json.decode(text["cause"], type=Cause) if "cause" in text else None
-    fetch = msgspec.json.decode(text["fetch"], type=dict[str, str]) if "fetch" in text else None
-    return msgspec.convert(
-        plain | content | {"id": submission_id, "cause": cause, "fetch": fetch},
-        Record,
-        strict=False,
-    )
+        values["unreadable"] = True
+    return msgspec.convert(values, Record, strict=False)

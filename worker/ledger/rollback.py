@@ -15,8 +15,8 @@ until every process on the roll that the store holds has reported: the living on
 the dead ones through whoever finds their file. Redis applies writes in order, so if the newest
 announcement of each process is there, nothing is missing. A count higher than the store's, or a
 process that nobody can report for, sets `restored_at`: the moment at which everything that may
-still be on its way has settled. What came before it waits until then and is looked up in Pipedrive before
-anything is created for it (`worker.delivery.unknown_outcome`).
+still be on its way has settled. What came before it waits until then and is looked up in Pipedrive
+before anything is created for it (`worker.delivery.unknown_outcome`).
 
 The same exchange finds a clock that was set ahead: a create settles from then on, however old the
 clock makes it look. A file that was copied, as with a backup of the whole data directory, was

@@ -1,210 +1,123 @@
-"""How things stand, for `status`, the console and alerts: one object with many faces."""
+"""The figures of the store at one moment, for the overview, the metrics and the alerts."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import msgspec
+import redis
 from msgspec import Struct
 
-from worker.accept.spool import SPOOL_FOLDER, count_spooled
-from worker.causes import UNRECORDED, cause_id
-from worker.contract import WORKING, Cause, State
-from worker.ledger import Ledger, Pause
-from worker.ledger.audit import ignored
+from worker.contract import State
 from worker.store import keys
-from worker.store.connection import translate_errors
-from worker.times import format_iso
 
-LEAD_TOKENS = 35
-"""API tokens of a new lead without a note: a search, a person, a lead."""
-
-ALIVE_SECONDS = 60.0
-AGEING = (*sorted(WORKING), State.DEAD, State.QUARANTINED)
-"""The states in which somebody or something is waited for."""
+# A worker process that has not been seen for longer is gone; its heartbeat comes every few seconds.
+WORKER_TIMEOUT_SECONDS = 60.0
 
 
-class Paused(Struct, frozen=True):
-    reason: str
-    since: str
-    until: str | None
+class WorkerHeartbeat(Struct, frozen=True):
+    """What a worker process says of itself. `seen` is Unix seconds by Redis's clock."""
+
+    seen: float
+    slots: int = 0
+    pid: int = 0
+    host: str = ""
+
+    def alive(self, now: float) -> bool:
+        return now - self.seen < WORKER_TIMEOUT_SECONDS
 
 
-class Tokens(Struct, frozen=True):
-    """The day's API tokens left, and how many new leads they hold; None where nothing is
-    counted.
+def record_heartbeat(connection: redis.Redis, name: str, heartbeat: WorkerHeartbeat) -> None:
+    """Stores it as that of process `name`, and removes the entries of processes that are gone."""
+    connection.hset(keys.WORKERS, name, msgspec.json.encode(heartbeat))
+    entries = cast("dict[bytes, bytes]", connection.hgetall(keys.WORKERS))
+    for other, text in entries.items():
+        decoded = _decode_heartbeat(text)
+        if decoded is None or not decoded.alive(heartbeat.seen):
+            connection.hdel(keys.WORKERS, other)
+
+
+def _decode_heartbeat(text: bytes) -> WorkerHeartbeat | None:
+    try:
+        return msgspec.json.decode(text, type=WorkerHeartbeat)
+    except msgspec.MsgspecError:
+        return None
+
+
+class LedgerStatus(Struct, frozen=True, kw_only=True):
+    """How many submissions are where, and how those who deliver them are. Times in Unix seconds.
+
+    `stored` counts records by state; `forgotten` is how many erased ones have no record any more.
+    `oldest_at` says since when the longest in each state is there. `tokens_left` of the day is None
+    where nothing was counted yet. `duplicates` exist twice in Pipedrive; `newer` wait for a worker
+    of a newer release. `drift` is the stored `DriftReport`, for whoever can read it.
     """
 
-    left: int | None
-    leads: int | None
+    stored: dict[State, int]
+    forgotten: int
+    oldest_at: dict[State, float]
+    heartbeats: list[WorkerHeartbeat]
+    tokens_left: float | None
+    duplicates: int
+    newer: int
+    drift: bytes | None
+
+    @property
+    def counts(self) -> dict[State, int]:
+        """Submissions ever accepted, by state: the erased ones also when their record is gone."""
+        return self.stored | {State.ERASED: self.stored[State.ERASED] + self.forgotten}
+
+    def oldest_seconds(self, now: float, states: Iterable[State] = State) -> dict[State, float]:
+        """How long the submission that is longest in each of `states` has been there."""
+        return {
+            state: max(0.0, now - self.oldest_at[state])
+            for state in states
+            if state in self.oldest_at
+        }
+
+    def workers(self, now: float) -> int:
+        """How many worker processes were seen within the last minute."""
+        return sum(heartbeat.alive(now) for heartbeat in self.heartbeats)
+
+    @property
+    def last_heartbeat_at(self) -> float | None:
+        """When any worker was last seen; None where no heartbeat is stored any more."""
+        return max((heartbeat.seen for heartbeat in self.heartbeats), default=None)
 
 
-class CauseCount(Struct, frozen=True):
-    """Dead letters that died of the same thing."""
-
-    step: str
-    code: str
-    field: str | None
-    detail: str
-    hint: str | None
-    setting: str | None
-    count: int
-    oldest_at: float
-
-
-class Overview(Struct, frozen=True):
-    """`causes` counts those that nobody chose to ignore.
-
-    `degraded` names what does not work as it should: `redis` (then all else is as it was at
-    `as_of`, empty where it was never known), `workers` (none is seen), `pipedrive` (its answers
-    stopped the deliveries), `spool` (submissions of this machine wait there for Redis),
-    `newer-records` (submissions wait for a worker of a newer release).
-    """
-
-    states: dict[str, int]
-    oldest_seconds: dict[str, int]
-    causes: int
-    paused: Paused | None
-    degraded: list[str]
-    tokens: Tokens
-    workers: int
-    spool: int
-    doubles: int
-    as_of: str
+def add_status_commands(pipe: Any, account: keys.Account) -> None:
+    """Adds to a pipeline, blocking or asynchronous, what `read_status` reads the replies of."""
+    for state in State:
+        pipe.zcard(keys.state(state))
+        pipe.zrange(keys.state(state), 0, 0, withscores=True)
+    pipe.get(keys.FORGOTTEN)
+    pipe.hvals(keys.WORKERS)
+    pipe.get(account.allowance("left"))
+    pipe.hlen(keys.DUPLICATES)
+    pipe.zcard(keys.NEWER)
+    pipe.get(account.drift)
 
 
-NOTHING_KNOWN = Overview({}, {}, 0, None, [], Tokens(None, None), 0, 0, 0, "")
-
-
-def overview(ledger: Ledger, data_dir: Path, *, open_causes: int | None = None) -> Overview:
-    """Asks the ledger, and counts the spool of this machine. Raises `StoreUnavailable`.
-
-    `open_causes` is their number where somebody knows it; None counts them in the store.
-    """
-    now, pause = ledger.now(), ledger.gate.find_pause()
-    counts, oldest, left, beats, doubled, newer = _figures(ledger)
-    alive, spool = _alive(beats, now), count_spooled(data_dir / SPOOL_FOLDER)
-    tokens = int(left) if left else None
-    return Overview(
-        states=counts,
-        oldest_seconds={state: int(max(0.0, now - since)) for state, since in oldest.items()},
-        causes=_open(ledger) if open_causes is None else open_causes,
-        paused=Paused(pause.reason, format_iso(pause.since) or "", format_iso(pause.until))
-        if pause
-        else None,
-        degraded=_degraded(alive, pause, spool, newer),
-        tokens=Tokens(tokens, tokens // LEAD_TOKENS if tokens is not None else None),
-        workers=alive,
-        spool=spool,
-        doubles=doubled,
-        as_of=format_iso(now) or "",
-    )
-
-
-def while_away(last: Overview | None, data_dir: Path) -> Overview:
-    """What can be said while Redis is away, by what was `last` known."""
-    known, spool = last or NOTHING_KNOWN, count_spooled(data_dir / SPOOL_FOLDER)
-    degraded = [
-        "redis",
-        *(part for part in known.degraded if part not in ("redis", "spool")),
-        *(["spool"] if spool else []),
-    ]
-    return msgspec.structs.replace(known, degraded=degraded, spool=spool)
-
-
-def _degraded(alive: int, pause: Pause | None, spool: int, newer: int) -> list[str]:
-    by_answer = pause is not None and pause.until is not None
-    parts = {
-        "workers": not alive,
-        "pipedrive": by_answer,
-        "spool": bool(spool),
-        "newer-records": bool(newer),
+def read_status(replies: Sequence[Any]) -> LedgerStatus:
+    """Reads the replies to the commands of `add_status_commands`."""
+    *by_state, forgotten, workers, tokens_left, duplicates, newer, drift = replies
+    oldest = {
+        state: float(first[0][1])
+        for state, first in zip(State, by_state[1::2], strict=True)
+        if first
     }
-    return [name for name, wrong in parts.items() if wrong]
-
-
-def _figures(
-    ledger: Ledger,
-) -> tuple[dict[str, int], dict[str, float], bytes | None, list[bytes], int, int]:
-    """Counts by state, since when the oldest of some is there, tokens left, the workers' beats,
-    doubles, those of a newer version that wait: of one moment.
-    """
-    with translate_errors(), ledger.redis.pipeline(transaction=True) as pipe:
-        for state in State:
-            pipe.zcard(keys.state(state))
-        for state in AGEING:
-            pipe.zrange(keys.state(state), 0, 0, withscores=True)
-        pipe.get(ledger.account.allowance("left"))
-        pipe.hvals(keys.WORKERS)
-        pipe.hlen(keys.DUPLICATES)
-        pipe.zcard(keys.NEWER)
-        found: list[Any] = pipe.execute()
-    counts = {state.value: count for state, count in zip(State, found, strict=False)}
-    firsts = zip(AGEING, found[len(State) :], strict=False)
-    left, beats, doubled, newer = found[-4:]
-    return (
-        counts,
-        {state.value: first[0][1] for state, first in firsts if first},
-        left,
-        beats,
-        doubled,
-        newer,
+    return LedgerStatus(
+        stored=dict(zip(State, by_state[::2], strict=True)),
+        forgotten=int(forgotten or 0),
+        oldest_at=oldest,
+        heartbeats=list(_decode_heartbeats(workers)),
+        tokens_left=float(tokens_left) if tokens_left is not None else None,
+        duplicates=duplicates,
+        newer=newer,
+        drift=drift,
     )
 
 
-def workers(ledger: Ledger) -> int:
-    """Worker processes that were seen within the last minute, by Redis's clock."""
-    return _alive(cast("list[bytes]", ledger.redis.hvals(keys.WORKERS)), ledger.now())
-
-
-def _alive(beats: list[bytes], now: float) -> int:
-    return sum(now - msgspec.json.decode(beat).get("seen", 0) < ALIVE_SECONDS for beat in beats)
-
-
-def _open(ledger: Ledger) -> int:
-    """Causes of what is dead now that nobody chose to ignore, or that came back since."""
-    latest: dict[str, float] = {}
-    for cause, since in _dead(ledger):
-        latest[cause_id(cause)] = max(since, latest.get(cause_id(cause), 0.0))
-    left_alone = ignored(ledger.redis)
-    return sum(left_alone.get(name, 0.0) < since for name, since in latest.items())
-
-
-def causes(ledger: Ledger) -> list[CauseCount]:
-    """Dead letters by step, code, field and setting, the most frequent first."""
-    groups: dict[str, list[tuple[Cause, float]]] = {}
-    for cause, since in _dead(ledger):
-        groups.setdefault(cause_id(cause), []).append((cause, since))
-    counted = [
-        CauseCount(
-            first.step,
-            first.code,
-            first.field,
-            first.detail,
-            first.hint,
-            first.setting,
-            len(group),
-            group[0][1],
-        )
-        for group in groups.values()
-        for first in [group[0][0]]
-    ]
-    return sorted(counted, key=lambda cause: -cause.count)
-
-
-def _dead(ledger: Ledger) -> list[tuple[Cause, float]]:
-    """What each dead letter died of and when, the oldest first. Raises `StoreUnavailable`."""
-    with translate_errors():
-        ids = cast(
-            "list[tuple[bytes, float]]",
-            ledger.redis.zrange(keys.state(State.DEAD), 0, -1, withscores=True),
-        )
-        with ledger.redis.pipeline(transaction=False) as pipe:
-            for raw, _ in ids:
-                pipe.hget(keys.submission(raw.decode()), "cause")
-            found = pipe.execute()
-    return [
-        (msgspec.json.decode(stored, type=Cause) if stored else UNRECORDED, since)
-        for (_, since), stored in zip(ids, found, strict=True)
-    ]
+def _decode_heartbeats(texts: Iterable[bytes]) -> Iterator[WorkerHeartbeat]:
+    return (decoded for text in texts if (decoded := _decode_heartbeat(text)) is not None)

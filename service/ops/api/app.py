@@ -1,4 +1,4 @@
-"""The routers of `/ops/api`: rights come first, then the bounded body, then the call itself."""
+"""The router of `/ops/api`: rights come first, then the bounded body, then the call itself."""
 
 from __future__ import annotations
 
@@ -10,29 +10,27 @@ from litestar import Request, Response, Router
 from litestar.connection import ASGIConnection
 from litestar.di import Provide
 from litestar.exceptions import HTTPException, ValidationException
-from litestar.handlers import BaseRouteHandler
-from litestar.types import ControllerRouterHandler, ExceptionHandlersMap, Guard
 
 from service.ops.actions import Actions
 from service.ops.api import actions as action_handlers
 from service.ops.api import queries as query_handlers
 from service.ops.auth import OpsAuth, read_body
 from service.ops.errors import to_problem
+from service.ops.filters import FilterError
 from service.ops.queries import SubmissionQueries
 from service.sources.request import FieldError
 from service.web import pages
-from service.web.openapi import problem_responses
 from service.web.problems import HttpProblem, as_problem, problem_response
 from service.web.request_id import request_id
 from worker.errors import LeadlineError
-from worker.values import OpsToken
+from worker.setting_types import OpsToken
 
 PATH = "/ops/api"
-SECURITY = [{"ops": []}]
+SECURITY = [{"ops": list[str]()}]
 
 
 class ApiRequest(Request[Any, Any, Any]):
-    """A request whose body is bounded in size and time, and read as strictly as JSON can be."""
+    """A request whose body is bounded in size and time, and decoded strictly."""
 
     async def body(self) -> bytes:
         """No body at all is an empty object."""
@@ -52,35 +50,91 @@ class ApiRequest(Request[Any, Any, Any]):
             raise HttpProblem("unreadable", "The body is no JSON in UTF-8.") from None
 
 
-def api_routers(auth: OpsAuth, queries: SubmissionQueries, actions: Actions) -> list[Router]:
-    """One router for what any holder of a token may read, one for what operators may change."""
+def api_router(auth: OpsAuth, queries: SubmissionQueries, actions: Actions) -> Router:
+    """Any holder of a token may read; only an operator may change."""
+
+    async def authorize(connection: ASGIConnection[Any, Any, Any, Any], _: object) -> None:
+        assert isinstance(connection, Request)
+        if connection.method == "GET":
+            await auth.require_viewer(connection)
+        elif connection.method != "OPTIONS":  # Litestar's own, which names the methods
+            await auth.require_operator(connection)
 
     async def provide_user(request: Request[Any, Any, Any]) -> OpsToken:
         return await auth.require_viewer(request)
 
-    def build(guard: Guard, problems: Sequence[str], handlers: Sequence[Any]) -> Router:
-        routes: Sequence[ControllerRouterHandler] = handlers
-        return Router(
-            path=PATH,
-            route_handlers=routes,
-            guards=[guard],
-            dependencies={
-                "queries": Provide(lambda: queries, sync_to_thread=False),
-                "actions": Provide(lambda: actions, sync_to_thread=False),
-                "user": Provide(provide_user),
-            },
-            request_class=ApiRequest,
-            exception_handlers=_EXCEPTION_HANDLERS,
-            after_request=_add_headers,
-            security=SECURITY,
-            responses=problem_responses(*problems),
-            tags=["ops"],
-        )
+    def provide_queries() -> SubmissionQueries:
+        return queries
 
-    async def viewers_only(connection: ASGIConnection[Any, Any, Any, Any], _: Any) -> None:
-        await auth.require_viewer(_as_request(connection))
+    def provide_actions() -> Actions:
+        return actions
 
-    async def operators_only(connection: ASGIConnection[Any, Any, Any, Any], _: Any) -> None:
-        await auth.require_operator(_as_request(connection))
+    return Router(
+        path=PATH,
+        route_handlers=[*query_handlers.HANDLERS, *action_handlers.HANDLERS],
+        guards=[authorize],
+        dependencies={
+            "queries": Provide(provide_queries, sync_to_thread=False),
+            "actions": Provide(provide_actions, sync_to_thread=False),
+            "user": Provide(provide_user),
+        },
+        request_class=ApiRequest,
+        exception_handlers={
+            HttpProblem: _handle_problem,
+            HTTPException: _handle_http,
+            ValidationException: _handle_parameters,
+            FilterError: _handle_filter,
+            LeadlineError: _handle_refusal,
+        },
+        after_request=_add_headers,
+        security=SECURITY,
+        tags=["ops"],
+    )
 
-    return []
+
+def _add_headers(response: Response[Any]) -> Response[Any]:
+    response.headers.update(pages.BARE_HEADERS)
+    return response
+
+
+def _handle_problem(request: Request[Any, Any, Any], problem: HttpProblem) -> Response[bytes]:
+    """Answer with problem+json, whatever the client would like to see."""
+    return problem_response(problem, request_id(request.scope), page=False)
+
+
+def _handle_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    return _handle_problem(request, as_problem(error))
+
+
+def _handle_refusal(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    problem = to_problem(error, request.method)
+    if problem is None:
+        raise error
+    return _handle_problem(request, problem)
+
+
+def _handle_parameters(
+    request: Request[Any, Any, Any], error: ValidationException
+) -> Response[bytes]:
+    faults = error.extra if isinstance(error.extra, list) else []
+    return _refuse_parameters(
+        request, [FieldError(str(each.get("key", "")), each["message"]) for each in faults]
+    )
+
+
+def _handle_filter(request: Request[Any, Any, Any], error: FilterError) -> Response[bytes]:
+    return _refuse_parameters(request, [FieldError(error.field, str(error))])
+
+
+def _refuse_parameters(
+    request: Request[Any, Any, Any], errors: Sequence[FieldError]
+) -> Response[bytes]:
+    """Name the wrong parameters, of the query (400) or of a body's filter (422)."""
+    options = request.route_handler.opt
+    prefix = options.get("parameter_prefix", "")
+    problem = HttpProblem(
+        options.get("parameter_problem", "unreadable"),
+        "A parameter is wrong.",
+        errors=[FieldError(prefix + error.field, error.message) for error in errors],
+    )
+    return _handle_problem(request, problem)

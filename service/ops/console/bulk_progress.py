@@ -29,7 +29,7 @@ VERBS = {
 _ID = re.compile(r"[0-9a-f]{1,64}")
 
 
-class Outcome(Struct, frozen=True):
+class OutcomeCount(Struct, frozen=True):
     """How many ended that way; `kind` is a state or `left`, and becomes a CSS class."""
 
     kind: str
@@ -45,7 +45,7 @@ class BulkPanel(Struct, frozen=True, kw_only=True):
     started_by: str
     started_at: str | None
     bar: Markup
-    outcomes: list[Outcome]
+    outcomes: list[OutcomeCount]
     stopped: str | None
     finished: bool
     may_stop: bool
@@ -86,20 +86,20 @@ def build_panel(bulk: BulkStatus, request: ConsoleRequest) -> BulkPanel:
     )
 
 
-def _outcomes(bulk: BulkStatus, finished: bool) -> list[Outcome]:
+def _outcomes(bulk: BulkStatus, finished: bool) -> list[OutcomeCount]:
     if bulk.action == "discard":
-        outcomes = [Outcome("discarded", bulk.done, "discarded")]
+        outcomes = [OutcomeCount("discarded", bulk.done, "discarded")]
     else:
         failed = "failed again" if bulk.action == "retry" else "failed"
         outcomes = [
-            Outcome("delivered", bulk.delivered, "delivered"),
-            Outcome("dead", bulk.dead, failed),
+            OutcomeCount("delivered", bulk.delivered, "delivered"),
+            OutcomeCount("dead", bulk.dead, failed),
         ]
     if bulk.left or not finished:
         stopped = bulk.stopped is not None
-        outcomes.append(Outcome("left", bulk.left, "left untouched" if stopped else "to go"))
+        outcomes.append(OutcomeCount("left", bulk.left, "left untouched" if stopped else "to go"))
     if bulk.skipped:
-        outcomes.append(Outcome("ignored", bulk.skipped, "skipped"))
+        outcomes.append(OutcomeCount("ignored", bulk.skipped, "skipped"))
     return outcomes
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
+from service.ops.schemas import CauseCard
 from worker.contract import Utm
 
 # Starts the names of inputs, so that no field of a lead can pass for one of the form's own.
@@ -162,6 +163,13 @@ def find_input_name(field: str | None) -> str | None:
         if name and (name in names or name.startswith(("answers.", "click_ids."))):
             return name
     return None
+
+
+def can_edit_leads(cause: CauseCard | None) -> bool:
+    """Whether editing the leads may help: the cause names a field of theirs, or no setting."""
+    if cause is None:
+        return False
+    return find_input_name(cause.field) is not None or not cause.setting
 
 
 def parse_edit(form: Mapping[str, list[str]], lead: Mapping[str, Any]) -> dict[str, Any]:

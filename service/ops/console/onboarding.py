@@ -38,14 +38,14 @@ def _effort(source: Source) -> int:
     """0: plain. 1: a token in a header. 2: signed, or a product's own payload: not by hand."""
     if source.adapter not in ("form", "json"):
         return 2
-    scheme = source.check.scheme
-    return 0 if scheme == "none" else 1 if scheme == "token" and source.check.header else 2
+    scheme = source.verification.scheme
+    return 0 if scheme == "none" else 1 if scheme == "token" and source.verification.header else 2
 
 
 def _sample_command(source: Source, base_url: str) -> SampleCommand:
     words = ["curl", "-i"]
     if _effort(source) == 1:
-        words += ["-H", f"{source.check.header}: THE-VALUE-OF-{source.check.secret_env[0]}"]
+        words += ["-H", f"{source.verification.header}: THE-VALUE-OF-{source.verification.secret_env[0]}"]
     if source.origins:
         words += ["-H", f"Origin: {source.origins[0]}"]
     if source.adapter == "json":

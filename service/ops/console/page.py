@@ -10,9 +10,8 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
-import msgspec
 from litestar import Response
 from markupsafe import Markup
 from msgspec import Struct
@@ -32,6 +31,7 @@ from service.ops.console.console_request import (
     read_console_form,
     url_of,
 )
+from service.ops.console.lead_form import can_edit_leads
 from service.ops.console.onboarding import SampleCommand, build_sample_commands
 from service.ops.console.status_bar import StatusBar, build_status_bar
 from service.ops.console.urls import (
@@ -50,7 +50,7 @@ from service.ops.dry_run import AccountDrift
 from service.ops.filters import Filter, FilterError
 from service.ops.queries import Loading, SubmissionQueries
 from service.ops.schemas import CauseCard
-from service.web.problems import HttpProblem, answer
+from service.web.problems import HttpProblem, problem_response
 from service.web.request_id import request_id
 from worker.contract import State
 from worker.errors import StoreUnavailable
@@ -223,7 +223,7 @@ class Console:
 
     def _refuse_stranger(self, http_request: HttpRequest, problem: HttpProblem) -> Response[bytes]:
         if problem.kind not in ("not-signed-in", "locked-out"):
-            return answer(problem, request_id(http_request.scope), page=True)
+            return problem_response(problem, request_id(http_request.scope), page=True)
         back_url = url_of(http_request) if http_request.method == "GET" else HOME_URL
         return sign_in_page(problem, back_url=back_url)
 
@@ -246,6 +246,7 @@ class Console:
             "cause_leads_url": cause_leads_url,
             "cause_bulk_url": cause_bulk_url,
             "cause_sparkline": cause_sparkline,
+            "can_edit_leads": can_edit_leads,
         }
         return rendering.render_page(view.template, status=view.status, **shared | view.values)
 
@@ -295,11 +296,9 @@ class Console:
     def _last_worker_at(self) -> str | None:
         """When a worker last reported; None where no report is stored any more."""
         try:
-            reports = cast("list[bytes]", self.context.redis.hvals(keys.WORKERS))
-        except Exception:
+            return format_iso(self.context.ledger.status().last_heartbeat_at)
+        except StoreUnavailable:
             return None
-        times = [msgspec.json.decode(report).get("seen", 0.0) for report in reports]
-        return format_iso(max(times)) if times else None
 
     def _recent_bulks(self, request: ConsoleRequest) -> list[BulkPanel]:
         try:

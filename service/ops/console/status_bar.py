@@ -11,10 +11,10 @@ from service.ops.activity import Activity
 from service.ops.console import rendering
 from service.ops.console.urls import states_url
 from service.ops.dry_run import AccountDrift, DriftItem
-from service.ops.search_index import Freshness
 from service.ops.schemas import Overview
+from service.ops.search_index import Freshness
 from worker.contract import WORKING, State
-from worker.ledger.status import LEAD_TOKENS, Paused
+from worker.ledger.overview import LEAD_TOKENS, Paused
 
 # Missing names in the banner; `leadline check` lists all.
 MAX_MISSING_NAMES = 3
@@ -207,7 +207,7 @@ def _banners(
         _paused_banner(overview, overview.paused) if overview.paused else None,
         _workers_banner(last_worker_at) if not overview.workers and not redis_down else None,
         _newer_records_banner() if "newer-records" in overview.degraded else None,
-        _duplicates_banner(overview.doubles) if overview.doubles else None,
+        _duplicates_banner(overview.duplicates) if overview.duplicates else None,
         _loading_banner(freshness) if not freshness.ready else None,
         _drift_banner(drift) if drift else None,
     ]

@@ -112,9 +112,7 @@ def with_flash(url: str, **flash: str) -> str:
     """
     path, _, query = url.partition("?")
     parts = [
-        part
-        for part in query.split("&")
-        if part and part.split("=")[0] not in ONE_TIME_PARAMETERS
+        part for part in query.split("&") if part and part.split("=")[0] not in ONE_TIME_PARAMETERS
     ]
     query = "&".join([*parts, urlencode(flash)] if flash else parts)
     return f"{path}?{query}" if query else path

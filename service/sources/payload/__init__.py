@@ -1,1 +1,1 @@
-"""From bytes to fields."""
+"""From bytes to a payload tree, and from the tree to events with their fields."""

@@ -1,6 +1,4 @@
-"""One event of a request, as an adapter hands it on: everything product-specific is behind it,
-everything common is ahead.
-"""
+"""One event of a request as an adapter hands it on: product-specific before it, common after it."""
 
 from __future__ import annotations
 
@@ -14,11 +12,11 @@ from service.sources.schema import PathCondition
 
 
 class PayloadField(Struct, frozen=True, kw_only=True):
-    """One thing that was asked or told. `steps` are the names it is recognised by, `field` what the
-    product itself says it is.
+    """One value of a payload, and what may say which canonical field it is.
 
-    `also` are other names of it, which count where the steps say nothing: a question's key beside
-    its title.
+    `path` is where it stands in the whole payload. `name_path` holds the names by which it is
+    matched. `aliases`, such as a question's key beside its title, count where `name_path` matches
+    nothing. `lead_field` is the canonical field, where the product itself names one.
     """
 
     path: Path
@@ -30,17 +28,15 @@ class PayloadField(Struct, frozen=True, kw_only=True):
 
     @property
     def label(self) -> str:
-        """The name it has among the answers: the product's title, else its steps; `interests[]` is
-        `interests`.
-        """
+        """The name of its answer: its title, or its names without a last `[]`."""
         return self.title or ".".join(self.name_path).removesuffix("[]")
 
 
 class LookupScope(Struct, frozen=True):
-    """A tree in which the paths of `map` are looked up; `path` is where it stands in the whole
-    payload.
+    """A tree in which the paths of `map` are looked up.
 
-    `names` are other names of its keys, as people know them: a question's title for its id.
+    `path` is where the tree stands in the whole payload. `aliases` are other names of its keys, as
+    people know them: a question's title for its id.
     """
 
     path: Path
@@ -48,19 +44,22 @@ class LookupScope(Struct, frozen=True):
     aliases: dict[str, str] = {}
 
     def find(self, path: str) -> tuple[Path, Tree] | None:
-        """Where a path leads, from the top of the whole payload, and what stands there."""
-        found = resolve(self.tree, path)
-        if found is None and (key := self.aliases.get(path)):
-            found = (key,), self.tree[key]
-        return ((*self.path, *found[0]), found[1]) if found else None
+        """Where a path leads, from the top of the whole payload, and the value there."""
+        match = resolve(self.tree, path)
+        if match is None and (key := self.aliases.get(path)):
+            match = (key,), self.tree[key]
+        return ((*self.path, *match[0]), match[1]) if match else None
 
 
 class ParsedEvent(Struct, frozen=True, kw_only=True):
-    """`scopes` in the order in which they are searched. `known` are canonical fields that the
-    product names itself.
+    """The fields of one event, before they are mapped to a lead.
 
-    `outcome` and `why` are set where the product says what the event is: NO_LEAD for a test, ping
-    or deletion, NEEDS_FETCH (with `fetch`) for ids only.
+    `scopes` are in the order in which `map` searches them; the last is the whole payload.
+    `lead_fields` are canonical fields that the product names itself. `outcome` and `reason` are set
+    where the product says what the event is: NO_LEAD for a test, ping or deletion, NEEDS_FETCH
+    (with `fetch`) for ids only. `index` is the event's number among several of one body, which
+    share the body's ids. `referer` is the page that the browser names, for forms that do not send
+    their own.
     """
 
     scopes: list[LookupScope]
@@ -72,41 +71,35 @@ class ParsedEvent(Struct, frozen=True, kw_only=True):
     fetch: dict[str, str] | None = None
     is_test: bool = False
     index: int | None = None
-    """Which of several events of one body this is: they share the body's ids."""
     referer: str | None = None
-    """The page that the browser says it comes from, for forms that do not send their own."""
-
-    def find(self, path: str) -> tuple[Path, Tree] | None:
-        """Where a path of `read` leads, from the top and then from the root, and what stands
-        there.
-        """
-        for scope in reversed(self.scopes):
-            if found := scope.find(path):
-                return found
-        return None
-
-    def owns(self, path: Path) -> bool:
-        """Whether what stands at a path belongs to this event alone, rather than to all events of
-        its body.
-        """
-        root = self.scopes[0].path
-        return self.index is None or path[: len(root)] == root
-
-    def number_id(self, event_id: str | None) -> str | None:
-        """An id that several events of one body share, told apart by their number."""
-        return f"{event_id}#{self.index}" if event_id and self.index is not None else event_id
-
-    def matches(self, match: PathCondition) -> bool:
-        """Whether what stands at the path equals one of the values, by their text: `1` and `"1"`
-        are equal.
-        """
-        found = self.find(match.at)
-        wanted = match.equals if isinstance(match.equals, list) else [match.equals]
-        return found is not None and (text_of(found[1]) or "") in {
-            text_of(each) or "" for each in wanted
-        }
 
     @property
     def top(self) -> Any:
         """The whole payload."""
         return self.scopes[-1].tree
+
+    def find(self, path: str) -> tuple[Path, Tree] | None:
+        """Where a path of `read` leads, from the top before the root, and the value there."""
+        return next((match for scope in reversed(self.scopes) if (match := scope.find(path))), None)
+
+    def find_mapped(self, path: str) -> tuple[Path, Tree] | None:
+        """Where a path of `map` leads, from the root before the top, unless it is empty there."""
+        matches = (match for scope in self.scopes if (match := scope.find(path)))
+        return next((match for match in matches if match[1] not in (None, "", [], {})), None)
+
+    def matches(self, condition: PathCondition) -> bool:
+        """Whether a condition of `read` holds, compared as text: `1` equals `"1"`."""
+        match = self.find(condition.at)
+        values = condition.equals if isinstance(condition.equals, list) else [condition.equals]
+        return match is not None and (text_of(match[1]) or "") in {
+            text_of(value) or "" for value in values
+        }
+
+    def owns(self, path: Path) -> bool:
+        """Whether a value belongs to this event alone, rather than to all events of its body."""
+        root = self.scopes[0].path
+        return self.index is None or path[: len(root)] == root
+
+    def number_id(self, event_id: str | None) -> str | None:
+        """An id that several events of one body share, made unique by the event's number."""
+        return f"{event_id}#{self.index}" if event_id and self.index is not None else event_id

@@ -1,6 +1,4 @@
-"""A decoded payload: dicts with text keys, lists, and at the leaves text, `Number`, booleans, None
-or an `Upload`.
-"""
+"""A payload tree: objects and lists of text, `JsonNumber`, booleans, None and `Upload`."""
 
 from __future__ import annotations
 
@@ -11,21 +9,24 @@ from typing import Any
 from msgspec import Struct
 
 Tree = Any
+# The keys and list indexes that lead to a value.
 Path = tuple[str, ...]
+MAX_INDEX_DIGITS = 6
 _BRACKETED = re.compile(r"[^\[\]]+(?:\[[^\[\]]*\])+")
 _BRACKETS = re.compile(r"\]?\[|\]$")
 
 
 class JsonNumber(str):
-    """A JSON number exactly as it was written: a 19-digit id must not pass through a float, nor
-    6,000 digits through int().
+    """A JSON number exactly as written.
+
+    A 19-digit id must not pass through a float, nor 6,000 digits through `int()`.
     """
 
     __slots__ = ()
 
 
 class Upload(Struct, frozen=True):
-    """A file that came with a form; its content is only in the raw bytes. `size` in bytes."""
+    """A file of a form, without its content, which is in the raw body. `size` is in bytes."""
 
     name: str
     media_type: str
@@ -36,8 +37,9 @@ class Upload(Struct, frozen=True):
 
 
 class UnreadableBody(Exception):
-    """The body cannot be decoded. `status` is 400, 413 or 415; `message` tells the sender what to
-    do about it.
+    """The body cannot be decoded.
+
+    `status` is 400, 413 or 415; `message` tells the sender what to do about `field`.
     """
 
     def __init__(self, message: str, *, status: int = 400, field: str = "body") -> None:
@@ -48,30 +50,26 @@ class UnreadableBody(Exception):
 
 
 def text_of(value: Tree) -> str | None:
-    """One value as text: true and false in words, lists joined by commas, objects by their texts;
-    None if there is nothing.
-    """
+    """A value as text: lists joined by commas, objects by blanks; None if there is nothing."""
     if value is None:
         return None
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, dict | list):
-        inner = value.values() if isinstance(value, dict) else value
-        return (", " if isinstance(value, list) else " ").join(
-            text for item in inner if (text := text_of(item))
-        ) or None
+    if isinstance(value, list):
+        return ", ".join(text for item in value if (text := text_of(item))) or None
+    if isinstance(value, dict):
+        return " ".join(text for item in value.values() if (text := text_of(item))) or None
     return str(value).strip() or None
 
 
 def resolve(tree: Tree, path: str) -> tuple[Path, Tree] | None:
-    """Where a path of the source file leads in a payload: the steps taken and what stands there.
-    None: nowhere.
+    """Where a path of the source file leads: the keys taken and the value; None if nowhere.
 
-    A key that exists literally wins over a path, at every step, the longest first; digits index
-    lists. `a[b]` and `a.b` lead to the same place where only one of them is there.
+    A key that exists literally wins over a path, at every step, the longest first. Digits index
+    lists. `a[b]` and `a.b` lead to the same place where only one of them exists.
     """
-    if found := _walk(tree, path.split(".")):
-        return found
+    if match := _walk(tree, path.split(".")):
+        return match
     if "[" in path and _BRACKETED.fullmatch(path):
         return _walk(tree, _BRACKETS.sub(".", path).rstrip(".").split("."))
     first, *rest = path.split(".")
@@ -79,28 +77,30 @@ def resolve(tree: Tree, path: str) -> tuple[Path, Tree] | None:
     return ((name,), tree[name]) if rest and isinstance(tree, dict) and name in tree else None
 
 
-def _walk(tree: Tree, parts: list[str]) -> tuple[Path, Tree] | None:
-    if not parts:
+def _walk(tree: Tree, steps: list[str]) -> tuple[Path, Tree] | None:
+    if not steps:
         return (), tree
     if isinstance(tree, list):
-        inner = _walk(tree[int(parts[0])], parts[1:]) if _is_index(parts[0], tree) else None
-        return ((parts[0], *inner[0]), inner[1]) if inner else None
+        inner = _walk(tree[int(steps[0])], steps[1:]) if _is_index(steps[0], tree) else None
+        return ((steps[0], *inner[0]), inner[1]) if inner else None
     if not isinstance(tree, dict):
         return None
-    for taken in range(len(parts), 0, -1):
-        key = ".".join(parts[:taken])
-        if key in tree and (inner := _walk(tree[key], parts[taken:])):
+    for length in range(len(steps), 0, -1):
+        key = ".".join(steps[:length])
+        if key in tree and (inner := _walk(tree[key], steps[length:])):
             return (key, *inner[0]), inner[1]
     return None
 
 
-def _is_index(part: str, items: list[Tree]) -> bool:
-    return part.isascii() and part.isdigit() and len(part) <= 6 and int(part) < len(items)
+def _is_index(step: str, items: list[Tree]) -> bool:
+    is_number = step.isascii() and step.isdigit() and len(step) <= MAX_INDEX_DIGITS
+    return is_number and int(step) < len(items)
 
 
 def walk_leaves(tree: Tree, path: Path = ()) -> Iterator[tuple[Path, Tree]]:
-    """Every leaf with its path, in order. A list of plain values is one leaf. Depth is bounded by
-    the decoder.
+    """Every leaf with its path, in order; a list of plain values is one leaf.
+
+    Recursion is bounded because the decoder bounds the depth.
     """
     if isinstance(tree, dict):
         items: Iterable[tuple[str, Tree]] = tree.items()

@@ -9,13 +9,10 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from service.sources.payload.decode import decode_body, is_form
-from service.sources.payload.json import parse_json
+from service.sources.payload.json import MAX_RECORD_VALUES, parse_json
 from service.sources.payload.tree import JsonNumber, Path, Tree, UnreadableBody
 from service.sources.payload.unwrap import nest_brackets
 from service.sources.request import InboundRequest
-
-FIELDS, DEPTH, VALUES = 500, 32, 20_000
-"""Bounds of a body that a person has captured; a record of an API may be larger than a request."""
 
 
 class Captured(Struct, frozen=True):
@@ -58,7 +55,7 @@ def capture(request: InboundRequest) -> Captured:
 
 def _as_record(body: bytes) -> Tree:
     try:
-        return parse_json(body.decode("utf-8"), fields=FIELDS, depth=DEPTH, values=VALUES)
+        return parse_json(body.decode("utf-8"), max_values=MAX_RECORD_VALUES)
     except (UnreadableBody, UnicodeDecodeError):
         return None
 

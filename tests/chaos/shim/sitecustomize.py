@@ -20,7 +20,7 @@ if lines := os.environ.get("CHAOS_LOG_LINES"):
 if names := os.environ.get("CHAOS_WITHOUT"):
     from contextlib import ExitStack
 
-    from tests.chaos.protections import without
+    from tests.chaos.protections import disable_protections
 
     _for_life = ExitStack()
-    _for_life.enter_context(without(*names.split(",")))
+    _for_life.enter_context(disable_protections(*names.split(",")))

@@ -1,415 +1,366 @@
-/* The console's one script. Every page works without it; with it pages change in place, follow what happens, and have keys.
+/* The console's script. Every page works without it; with it pages change in place, stay up to date, and have shortcuts.
 
-   go      a link or a form -> fetch the same address -> make the parts of this page like those of the answer
-   follow  every two seconds the same, of the address shown; slower while that fails, and then it says since when
-   keys    press the button or the link that is there for it: the script can do nothing that the page cannot */
+   go        a link or a form -> fetch the same URL -> make the parts of this page like those of the answer
+   poll      every two seconds the same for the URL shown; slower while that fails, and then it says since when
+   shortcuts press the button or link that is on the page: the script can do nothing that the page cannot */
 "use strict";
 
 (() => {
-  const PARTS = ["top", "flash", "main", "tray"];
-  const FOLLOW = 2000, SLOWEST = 30000, PATIENCE = 150;
-  const STAY = ["/ops/sign-out", "/ops/sign-in"];
-  const $ = (selector, within = document) => within.querySelector(selector);
-  const $$ = (selector, within = document) => [...within.querySelectorAll(selector)];
-  const dialog = $("#dialog");
+  const { find, findAll, morph, updateTimes } = dom;
+  const PARTS = ["status-bar", "flash", "main", "bulk-progress"];
+  const POLL_MS = 2000, MAX_POLL_MS = 30000, POLL_TIMEOUT_MS = 10000, LOADING_AFTER_MS = 150, TIMES_MS = 5000, COPIED_MS = 1500;
+  const SPLIT_WIDTH = 1100;
+  const FULL_PAGE_FORMS = ["/ops/sign-out", "/ops/sign-in"];
+  const dialog = find("#dialog");
   document.documentElement.classList.add("js");
-  if (!$("#main") || !$("#top")) return;
+  if (!find("#main") || !find("#status-bar")) return;
 
-  /* -- making one tree like another ---------------------------------------------------------------------------- */
+  /* -- going to another page ------------------------------------------------------------------------------------- */
 
-  const keyOf = (node) => (node.nodeType === 1 ? node.id || node.dataset.key || "" : "");
+  let requests = 0, retry = null;
 
-  function morph(have, want) {
-    if (have.isEqualNode(want)) return;
-    if (have.nodeName !== want.nodeName) return have.replaceWith(document.importNode(want, true));
-    if (have.nodeType !== 1) return void (have.data = want.data);
-    if (have.classList.contains("dirty")) return;
-    for (const { name } of [...have.attributes]) if (!want.hasAttribute(name) && !(name === "open" && have.localName === "details")) have.removeAttribute(name);
-    for (const { name, value } of want.attributes) if (have.getAttribute(name) !== value) have.setAttribute(name, value);
-    if (have !== document.activeElement && /^(input|textarea)$/.test(have.localName) && !/^(checkbox|hidden)$/.test(have.type)) have.value = want.value;
-    morphChildren(have, want);
-    if (have.localName === "select" && have !== document.activeElement) have.value = want.value;
+  async function fetchPage(url, options) {
+    const response = await fetch(url, { credentials: "same-origin", headers: { Accept: "text/html" }, ...options });
+    const signedOut = response.status === 401 || new URL(response.url).pathname === "/ops/sign-in";
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    if (!signedOut && (!find("#main", page) || !find("#status-bar", page))) throw new Error(`${response.status}`);
+    return { page, url: new URL(response.url), status: response.status, signedOut };
   }
 
-  function morphChildren(have, want) {
-    const known = new Map();
-    for (const child of have.childNodes) if (keyOf(child)) known.set(keyOf(child), child);
-    let at = have.firstChild;
-    for (const child of want.childNodes) {
-      const key = keyOf(child);
-      const match = key ? known.get(key) : at && !keyOf(at) && at.nodeName === child.nodeName ? at : null;
-      if (!match) { have.insertBefore(document.importNode(child, true), at); continue; }
-      if (match === at) at = at.nextSibling; else have.insertBefore(match, at);
-      morph(match, child);
-    }
-    while (at) { const next = at.nextSibling; at.remove(); at = next; }
-  }
-
-  /* -- going somewhere ------------------------------------------------------------------------------------------- */
-
-  let turn = 0, waiting = null;
-
-  async function ask(url, options) {
-    const mine = ++turn;
-    const slow = setTimeout(() => { $("#loading").hidden = false; $("#main").setAttribute("aria-busy", "true"); }, PATIENCE);
+  /* The answer; null if it failed, or another request was made meanwhile. */
+  async function request(url, options) {
+    const number = ++requests;
+    const loading = setTimeout(() => { find("#loading").hidden = false; find("#main").setAttribute("aria-busy", "true"); }, LOADING_AFTER_MS);
     try {
-      const answer = await fetch(url, { credentials: "same-origin", headers: { Accept: "text/html" }, ...options });
-      if (answer.status === 401 || new URL(answer.url).pathname === "/ops/sign-in") { leaveFreely(); location.assign(location.href); return null; }
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      if (mine !== turn) return null;
-      if (!$("#main", page) || !$("#top", page)) throw new Error(`${answer.status}`);
-      failed(null);
-      return { page, url: new URL(answer.url), status: answer.status };
+      const answer = await fetchPage(url, options);
+      if (answer.signedOut) { forgetEdits(); location.assign(location.href); return null; }
+      if (number !== requests) return null;
+      showFailure(null);
+      return answer;
     } catch (error) {
-      if (mine === turn) failed(() => ask(url, options).then((answer) => answer && show(answer)), options?.method === "POST");
+      const again = () => request(url, options).then((answer) => answer && show(answer));
+      if (number === requests) showFailure(again, options?.method === "POST");
       return null;
     } finally {
-      clearTimeout(slow);
-      if (mine === turn) { $("#loading").hidden = true; $("#main").removeAttribute("aria-busy"); }
+      clearTimeout(loading);
+      if (number === requests) { find("#loading").hidden = true; find("#main").removeAttribute("aria-busy"); }
     }
   }
 
   async function go(url, { push = true } = {}) {
     if (!mayLeave()) return;
-    const answer = await ask(url);
+    const answer = await request(url);
     if (answer) show(answer, { push });
   }
 
   function show({ page, url, status }, { push = true } = {}) {
-    const before = { detail: $("#detail")?.dataset.key, place: rows().indexOf(current), focus: document.activeElement };
-    leaveFreely();
+    const before = { detail: find("#detail")?.dataset.key, index: rows().indexOf(currentRow), focus: document.activeElement };
+    forgetEdits();
+    const target = withoutFlash(url);
+    const isPage = status < 400 && !/\/check$/.test(url.pathname);
+    if (isPage && target !== location.pathname + location.search) history[push ? "pushState" : "replaceState"](null, "", target);
+    morph(find("header.bar"), find("header.bar", page));
+    replaceParts(page, PARTS);
+    document.title = page.title;
+    placeFocus(before);
+    pollSoon();
+  }
+
+  function withoutFlash(url) {
     const bare = new URL(url);
     for (const name of ["done", "of"]) bare.searchParams.delete(name);
-    const target = bare.pathname + bare.search + bare.hash;
-    if (status < 400 && !/\/check$/.test(bare.pathname) && target !== location.pathname + location.search) history[push ? "pushState" : "replaceState"](null, "", target);
-    morph($("header.bar"), $("header.bar", page));
-    take(page, PARTS);
-    document.title = page.title;
-    settle(before);
-    soon();
+    return bare.pathname + bare.search + bare.hash;
   }
 
-  function take(page, parts) {
-    for (const id of parts) {
-      const have = document.getElementById(id), want = page.getElementById(id);
-      if (have && want) morph(have, want);
+  function replaceParts(page, ids) {
+    for (const id of ids) {
+      const current = document.getElementById(id), wanted = page.getElementById(id);
+      if (current && wanted) morph(current, wanted);
     }
-    if (parts.includes("flash")) toast();
-    dress();
+    if (ids.includes("flash")) hideFlashLater();
+    enhance();
   }
 
-  /* Where the eye and the focus are after the page has changed. */
-  function settle(before) {
-    const detail = $("#detail");
+  /* Where row and focus are after the page has changed. */
+  function placeFocus(before) {
+    const detail = find("#detail");
+    const sameIndex = rows()[Math.min(before.index, rows().length - 1)];
     if (detail && detail.dataset.key !== before.detail) {
-      mark(rowOf(detail.dataset.key));
+      setCurrent(rowOf(detail.dataset.key));
       detail.scrollTop = 0;
       detail.focus({ preventScroll: true });
-      if (innerWidth < 1100) scrollTo(0, 0);
+      if (innerWidth < SPLIT_WIDTH) scrollTo(0, 0);
     } else if (!detail && before.detail) {
-      // Where it was, or what has moved up into its place.
-      mark(rowOf(before.detail) || rows()[Math.min(before.place, rows().length - 1)] || rows()[0], true);
+      // Its row, or the one that has moved up to where it was.
+      setCurrent(rowOf(before.detail) || sameIndex || rows()[0], true);
     } else if (before.focus !== document.body && !before.focus?.isConnected) {
-      const next = current || rows()[Math.min(before.place, rows().length - 1)];
-      next ? mark(next, true) : $("#main").focus({ preventScroll: true });
+      const row = currentRow || sameIndex;
+      row ? setCurrent(row, true) : find("#main").focus({ preventScroll: true });
     }
-    const wrong = $("[aria-invalid=true]", $("#main"));
-    if (wrong) wrong.focus();
+    find("[aria-invalid=true]", find("#main"))?.focus();
   }
 
-  function failed(again, changing) {
-    const place = $("#failed");
+  function showFailure(again, changed) {
+    const place = find("#failed");
     place.hidden = !again;
-    waiting = again;
-    if (again) $("p", place).textContent = changing
-      ? "The service did not answer: it may or may not have been done. Trying again does nothing twice."
-      : "The service did not answer.";
+    retry = again;
+    if (again) find("p", place).textContent = changed
+      ? "The service isn't responding. Your action may or may not have been done; trying again won't do it twice."
+      : "The service isn't responding.";
   }
 
-  const dirty = () => $$("form.dirty");
-  const mayLeave = () => !dirty().some((form) => form.closest("main")) || confirm("Leave without saving what you typed?");
-  const leaveFreely = () => dirty().forEach((form) => form.classList.remove("dirty"));
+  const editedForms = () => findAll("form.dirty");
+  const mayLeave = () => !editedForms().some((form) => form.closest("main")) || confirm("Leave without saving your changes?");
+  const forgetEdits = () => editedForms().forEach((form) => form.classList.remove("dirty"));
 
-  /* -- following what happens ------------------------------------------------------------------------------------ */
+  /* -- staying up to date ---------------------------------------------------------------------------------------- */
 
-  let pause = FOLLOW, timer = 0, staleSince = null;
-  const soon = (after = pause) => { clearTimeout(timer); timer = setTimeout(follow, after); };
+  let pollMs = POLL_MS, pollTimer = 0, staleSince = null;
+  const pollSoon = (after = pollMs) => { clearTimeout(pollTimer); pollTimer = setTimeout(poll, after); };
 
-  async function follow() {
+  async function poll() {
     if (document.hidden) return;
-    const mine = turn;
+    const number = requests;
     const url = new URL(location.href);
     const revealed = url.searchParams.get("reveal") === "1";
     if (revealed) {
-      // A look at personal data is logged: the script takes none by itself.
+      // Every look at personal data is logged, so the script must not take any: it asks for the list alone.
       url.pathname = "/ops/leads";
       for (const name of ["reveal", "edit", "tab"]) url.searchParams.delete(name);
     }
     try {
-      const answer = await fetch(url, { credentials: "same-origin", headers: { Accept: "text/html" }, signal: AbortSignal.timeout(10000) });
-      if (answer.status === 401) return location.reload();
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      if (!$("#top", page)) throw new Error(`${answer.status}`);
+      const { page, signedOut } = await fetchPage(url, { signal: AbortSignal.timeout(POLL_TIMEOUT_MS) });
+      if (signedOut) return location.reload();
       staleSince = null;
-      pause = FOLLOW;
-      if (mine === turn) revealed ? takeBeside(page) : take(page, ["top", "main", "tray"]);
+      pollMs = POLL_MS;
+      if (number === requests) revealed ? replaceAllButDetail(page) : replaceParts(page, ["status-bar", "main", "bulk-progress"]);
     } catch {
-      staleSince ||= new Date($("#fresh").dataset.at);
-      pause = Math.min(SLOWEST, pause * 2);
+      staleSince ||= new Date(find("#fresh").dataset.at);
+      pollMs = Math.min(MAX_POLL_MS, pollMs * 2);
     }
-    freshness();
-    soon();
+    showFreshness();
+    pollSoon();
   }
 
-  function takeBeside(page) {
-    const open = $("#detail")?.dataset.key;
-    take(page, ["top", "tray"]);
-    if ($("#list") && $("#list", page)) morph($("#list"), $("#list", page));
+  function replaceAllButDetail(page) {
+    const open = find("#detail")?.dataset.key;
+    replaceParts(page, ["status-bar", "bulk-progress"]);
+    if (find("#list") && find("#list", page)) morph(find("#list"), find("#list", page));
     const row = open && rowOf(open);
     if (row) { row.classList.add("open"); row.setAttribute("aria-current", "true"); }
-    dress();
+    enhance();
   }
 
-  function freshness() {
-    const place = $("#fresh");
-    if (!place || place.classList.contains("away-stale")) return;
+  function showFreshness() {
+    const place = find("#fresh");
+    if (!place || place.classList.contains("redis-down")) return;
     place.classList.toggle("live", !staleSince);
     place.classList.toggle("stale", Boolean(staleSince));
-    $(".word", place).textContent = staleSince ? `stale since ${staleSince.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}` : "live";
+    find(".word", place).textContent = staleSince ? `stale since ${staleSince.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}` : "live";
   }
 
-  document.addEventListener("visibilitychange", () => document.hidden || soon(0));
+  document.addEventListener("visibilitychange", () => document.hidden || pollSoon(0));
+  setInterval(updateTimes, TIMES_MS);
 
-  /* -- times: relative as they pass, local and UTC when pointed at ------------------------------------------------ */
+  let flashTimer = 0;
 
-  const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
-
-  function ago(date) {
-    let left = Math.round((Date.now() - date) / 1000);
-    const future = left < 0;
-    left = Math.abs(left);
-    if (left < 5) return "now";
-    const found = UNITS.findIndex(([size]) => left >= size);
-    const [size, unit] = UNITS[found];
-    const [smaller, small] = UNITS[found + 1] || [];
-    const rest = found < 2 && left < 864000 ? Math.floor((left % size) / smaller) : 0;
-    const text = `${Math.floor(left / size)} ${unit}${rest ? ` ${rest} ${small}` : ""}`;
-    return future ? `in ${text}` : `${text} ago`;
+  function hideFlashLater() {
+    clearTimeout(flashTimer);
+    const toast = find(".toast");
+    if (toast) flashTimer = setTimeout(() => toast.remove(), 1000 * Number(toast.dataset.seconds));
   }
 
-  function times() {
-    for (const time of $$("time[datetime]")) {
-      const date = new Date(time.dateTime);
-      if (time.dataset.form === "relative") { const text = ago(date); if (time.textContent !== text) time.textContent = text; }
-      if (!time.dataset.utc) time.dataset.utc = time.title;
-      time.title = `${date.toLocaleString([], { dateStyle: "medium", timeStyle: "medium" })} here · ${time.dataset.utc}`;
-    }
-  }
+  /* -- rows: the current one, and the selected ones -------------------------------------------------------------- */
 
-  setInterval(times, 5000);
-
-  /* -- what was just done: told for ten seconds, with its undo ----------------------------------------------------- */
-
-  let toasting = 0;
-
-  function toast() {
-    clearTimeout(toasting);
-    const told = $(".toast");
-    if (told) toasting = setTimeout(() => told.remove(), 1000 * Number(told.dataset.toast || 10));
-  }
-
-  /* -- rows: the current one, and those that are ticked ------------------------------------------------------------- */
-
-  let current = null;
-  const picked = new Set();
-  const rows = () => $$("#list tr[data-key], #causes .card, .audit tbody tr").filter((row) => row.offsetParent !== null);
+  let currentRow = null;
+  const selected = new Set();
+  const rows = () => findAll("#list tr[data-key], #causes .card, .audit tbody tr").filter((row) => row.offsetParent !== null);
   const rowOf = (key) => (key ? document.getElementById(`row-${key}`) : null);
-  const boxes = () => $$("#list input[type=checkbox][name=id]");
+  const boxes = () => findAll("#list input[type=checkbox][name=id]");
 
-  function mark(row, focus) {
-    current?.classList.remove("current");
-    current = row || null;
-    if (!current) return;
-    current.classList.add("current");
-    if (focus) { ($("th a", current) || $("a", current))?.focus({ preventScroll: true }); current.scrollIntoView({ block: "nearest" }); }
+  function setCurrent(row, focus) {
+    currentRow?.classList.remove("current");
+    currentRow = row || null;
+    if (!currentRow) return;
+    currentRow.classList.add("current");
+    if (focus) { (find("th a", currentRow) || find("a", currentRow))?.focus({ preventScroll: true }); currentRow.scrollIntoView({ block: "nearest" }); }
   }
 
-  function move(step) {
+  function moveBy(step) {
     const all = rows();
     if (!all.length) return;
-    const at = all.indexOf(current);
-    mark(all[at < 0 ? 0 : Math.max(0, Math.min(all.length - 1, at + step))], true);
+    const index = all.indexOf(currentRow);
+    setCurrent(all[index < 0 ? 0 : Math.max(0, Math.min(all.length - 1, index + step))], true);
   }
 
-  function bar() {
-    const place = $("#bulkbar");
-    if (!place) return;
-    const here = boxes();
-    for (const key of [...picked]) if (!here.some((box) => box.value === key)) picked.delete(key);
-    for (const box of here) box.checked = picked.has(box.value);
-    const all = $("#pick-all"), some = picked.size > 0;
-    all.checked = some && picked.size === here.length;
-    all.indeterminate = some && picked.size < here.length;
-    place.classList.toggle("some", some);
-    $("[data-picked]", place).textContent = some ? `${picked.size} selected` : `${here.length} on this page`;
-    $("[data-chosen]", place).hidden = !some;
-    const matching = $(".matching", place);
+  function select(keys, on) {
+    for (const key of keys) on ? selected.add(key) : selected.delete(key);
+    updateBulkBar();
+  }
+
+  function updateBulkBar() {
+    const bar = find("#bulk-bar");
+    if (!bar) return;
+    const all = boxes(), selectAll = find("#select-all");
+    for (const key of [...selected]) if (!all.some((box) => box.value === key)) selected.delete(key);
+    for (const box of all) box.checked = selected.has(box.value);
+    const some = selected.size > 0;
+    selectAll.checked = some && selected.size === all.length;
+    selectAll.indeterminate = some && selected.size < all.length;
+    bar.classList.toggle("some", some);
+    find("[data-count]", bar).textContent = some ? `${selected.size} selected` : `Select all ${all.length}`;
+    find("[data-chosen]", bar).hidden = !some;
+    const matching = find(".matching", bar);
     if (matching) matching.hidden = some;
-    const states = new Set([...picked].map((key) => rowOf(key)?.dataset.state));
-    for (const button of $$("[data-picked-action]", place)) {
-      const fits = { retry: states.has("dead"), accept: states.has("quarantined") }[button.value] ?? (states.has("dead") || states.has("quarantined"));
-      button.hidden = !fits;
-    }
+    const states = new Set([...selected].map((key) => rowOf(key)?.dataset.state));
+    const fits = { retry: states.has("dead"), accept: states.has("quarantined"), discard: states.has("dead") || states.has("quarantined") };
+    for (const button of findAll("[data-selected-action]", bar)) button.hidden = !fits[button.value];
   }
 
-  function pick(keys, on) {
-    for (const key of keys) on ? picked.add(key) : picked.delete(key);
-    bar();
+  /* What the markup cannot say; again after each change of the page. */
+  function enhance() {
+    if (currentRow && !currentRow.isConnected) currentRow = rowOf(currentRow.dataset.key);
+    currentRow?.classList.add("current");
+    showScriptButtons(document);
+    updateBulkBar();
+    updateTimes();
+    showFreshness();
   }
 
-  /* Again after each change of the page: what the markup cannot say. */
-  function dress() {
-    if (current && !current.isConnected) {
-      const again = rowOf(current.dataset.key);
-      current = again;
-    }
-    current?.classList.add("current");
-    for (const hidden of $$("[data-open][hidden], .copy[hidden]")) hidden.hidden = false;
-    bar();
-    times();
-    freshness();
+  const showScriptButtons = (within) => findAll("[data-open][hidden], .copy[hidden]", within).forEach((button) => { button.hidden = false; });
+
+  /* -- the dialog: a page shown over this one -------------------------------------------------------------------- */
+
+  async function openDialog(url) {
+    const answer = await request(url);
+    if (answer) fillDialog(answer);
   }
 
-  /* -- the dialog: a page shown over this one ------------------------------------------------------------------------ */
-
-  async function open(url) {
-    const answer = await ask(url);
-    if (answer) over(answer);
-  }
-
-  function over({ page }) {
-    const content = $("[data-dialog-content]", page);
+  function fillDialog({ page }) {
+    const content = find("[data-dialog-content]", page);
     if (!content) return show({ page, url: new URL(location.href), status: 400 });
     dialog.replaceChildren(document.importNode(content, true));
     if (!dialog.open) dialog.showModal();
-    for (const hidden of $$(".copy[hidden]", dialog)) hidden.hidden = false;
-    ($("[aria-invalid=true]", dialog) || $(".fields input", dialog) || $("button.main", dialog))?.focus();
+    showScriptButtons(dialog);
+    (find("[aria-invalid=true]", dialog) || find(".fields input", dialog) || find("button.main", dialog))?.focus();
   }
 
   dialog.addEventListener("close", () => dialog.replaceChildren());
 
-  /* -- what is pressed ------------------------------------------------------------------------------------------------- */
+  /* -- clicks and forms ------------------------------------------------------------------------------------------ */
 
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (button?.dataset.copy !== undefined) return void copy(button);
     if (button?.dataset.open) return void document.getElementById(button.dataset.open).showModal();
-    if (button?.dataset.again !== undefined) return void waiting?.();
-    if (button?.dataset.clear !== undefined) return pick([...picked], false);
+    if (button?.dataset.retry !== undefined) return void retry?.();
+    if (button?.dataset.clear !== undefined) return select([...selected], false);
     const box = event.target.closest("input[type=checkbox]");
-    if (box?.id === "pick-all") return pick(boxes().map((each) => each.value), box.checked);
-    if (box?.name === "id") return pick([box.value], box.checked);
+    if (box?.id === "select-all") return select(boxes().map((each) => each.value), box.checked);
+    if (box?.name === "id") return select([box.value], box.checked);
     const link = event.target.closest("a[href]");
-    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey || event.button) return;
+    if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey && !event.button) follow(link, event);
+  });
+
+  function follow(link, event) {
     const url = new URL(link.href);
     if (link.dataset.close !== undefined && dialog.open) { event.preventDefault(); return dialog.close(); }
     if (url.origin !== location.origin || !url.pathname.startsWith("/ops") || link.dataset.plain !== undefined) return;
     if (url.hash && url.pathname === location.pathname && url.search === location.search) return;
     event.preventDefault();
-    if (link.dataset.dismiss) return void fetch(url, { credentials: "same-origin" }).then(() => soon(0));
-    if (link.dataset.dialog !== undefined) return void open(url);
+    if (link.dataset.dismiss !== undefined) return void fetch(url, { credentials: "same-origin" }).then(() => pollSoon(0));
+    if (link.dataset.dialog !== undefined) return void openDialog(url);
     if (dialog.open) dialog.close();
     go(url);
-  });
+  }
 
   document.addEventListener("submit", async (event) => {
     const form = event.target, button = event.submitter;
-    // By attribute: an input called `action` would stand in the way of the property.
-    const action = new URL(button?.getAttribute("formaction") || form.getAttribute("action") || "", location.href);
+    // By attribute: an input named `action` would hide the property.
+    const url = new URL(button?.getAttribute("formaction") || form.getAttribute("action") || "", location.href);
     const method = form.getAttribute("method");
-    if (method === "dialog" || !action.pathname.startsWith("/ops") || STAY.includes(action.pathname)) return;
+    if (method === "dialog" || !url.pathname.startsWith("/ops") || FULL_PAGE_FORMS.includes(url.pathname)) return;
     event.preventDefault();
     const fields = new URLSearchParams(new FormData(form));
     if (button?.name) fields.append(button.name, button.value);
     if (method === "get") {
       for (const [name, value] of [...fields]) if (!value) fields.delete(name);
-      action.search = fields;
+      url.search = fields;
       if (form.getAttribute("role") === "search") document.activeElement.blur();
-      return go(action);
+      return go(url);
     }
     if (!form.classList.contains("dirty") && !dialog.contains(form) && !mayLeave()) return;
     if (button) button.disabled = true;
-    const answer = await ask(action, { method: "POST", body: fields });
+    const answer = await request(url, { method: "POST", body: fields });
     if (button) button.disabled = false;
     if (!answer) return;
-    if (dialog.contains(form) && answer.status === 422) return over(answer);
+    if (dialog.contains(form) && answer.status === 422) return fillDialog(answer);
     if (dialog.open) dialog.close();
-    if (form.id === "picked") picked.clear();
+    if (form.id === "selected") selected.clear();
     show(answer, { push: false });
-    if (answer.status === 422 || action.pathname.endsWith("/check")) $("#lead-form")?.classList.add("dirty");
+    if (answer.status === 422 || url.pathname.endsWith("/check")) find("#lead-form")?.classList.add("dirty");
   });
 
   document.addEventListener("input", (event) => event.target.closest("form[data-dirty]")?.classList.add("dirty"));
-  document.addEventListener("change", (event) => { const form = event.target.closest("form[data-auto]"); if (form) form.requestSubmit(); });
+  document.addEventListener("change", (event) => event.target.closest("form[data-auto]")?.requestSubmit());
   addEventListener("popstate", () => go(location.href, { push: false }));
-  addEventListener("beforeunload", (event) => { if (dirty().some((form) => form.closest("main"))) event.preventDefault(); });
+  addEventListener("beforeunload", (event) => { if (editedForms().some((form) => form.closest("main"))) event.preventDefault(); });
 
   async function copy(button) {
     try {
       await navigator.clipboard.writeText(button.dataset.copy);
       button.textContent = "Copied";
     } catch {
-      button.textContent = "Not allowed";
+      button.textContent = "Copy failed";
     }
-    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    setTimeout(() => { button.textContent = "Copy"; }, COPIED_MS);
   }
 
-  /* -- keys ---------------------------------------------------------------------------------------------------------------- */
+  /* -- shortcuts -------------------------------------------------------------------------------------------------- */
 
-  const press = (selector, within = document) => { const found = $(selector, within); if (found) found.click(); return Boolean(found); };
-  const detail = () => $("#detail");
+  const press = (selector, within = document) => { const target = find(selector, within); target?.click(); return Boolean(target); };
 
-  /* The one that is open, else those that are ticked, else the current row. */
+  /* On the open lead, else on the selected ones, else on the current row. */
   function act(action, key) {
-    if (detail()) return press(`#do [data-key="${key}"]`);
-    if (picked.size) return press(`#bulkbar [data-picked-action][value="${action}"]:not([hidden])`);
-    return Boolean(current && press(`[data-act="${action}"]`, current));
+    if (find("#detail")) return press(`#actions [data-key="${key}"]`);
+    if (selected.size) return press(`#bulk-bar [data-selected-action][value="${action}"]:not([hidden])`);
+    return Boolean(currentRow && press(`[data-act="${action}"]`, currentRow));
   }
 
-  const KEYS = {
-    j: () => move(1),
-    k: () => move(-1),
-    Enter: () => current && document.activeElement === document.body && press("th a, h3 a, a", current),
-    x: () => { const box = current && $("input[type=checkbox]", current); if (box) pick([box.value], !box.checked); },
+  const SHORTCUTS = {
+    j: () => moveBy(1),
+    k: () => moveBy(-1),
+    Enter: () => currentRow && document.activeElement === document.body && press("th a, h3 a, a", currentRow),
+    x: () => { const box = currentRow && find("input[type=checkbox]", currentRow); if (box) select([box.value], !box.checked); },
     a: () => {
-      const here = boxes().map((box) => box.value);
-      if (here.length && here.length === picked.size) press("#bulkbar [data-all]"); else pick(here, true);
+      const keys = boxes().map((box) => box.value);
+      if (keys.length && keys.length === selected.size) press("#bulk-bar [data-all]"); else select(keys, true);
     },
-    e: () => press('#do [data-key="e"]') || (current && press("th a", current)),
+    e: () => press('#actions [data-key="e"]') || (currentRow && press("th a", currentRow)),
     r: () => act("retry", "r") || act("accept", "r"),
     d: () => act("discard", "d"),
-    u: () => press('.toast [data-key="u"]') || press('#do [data-key="u"]') || press('#tray [data-key="u"]'),
-    "/": () => { const field = $("#q"); field.focus(); field.select(); },
-    "?": () => $("#help").showModal(),
+    u: () => press('.toast [data-key="u"]') || press('#actions [data-key="u"]') || press('#bulk-progress [data-key="u"]'),
+    "/": () => { const field = find("#q"); field.focus(); field.select(); },
+    "?": () => find("#help").showModal(),
     Escape: () => {
-      if (picked.size && !detail()) return pick([...picked], false);
-      if (detail()) press("#detail .close");
+      if (selected.size && !find("#detail")) return select([...selected], false);
+      if (find("#detail")) press("#detail .close");
     },
   };
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.defaultPrevented) return;
-    if ($("dialog[open]")) return;
-    const typing = event.target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]");
-    if (typing) return event.key === "Escape" ? typing.blur() : undefined;
-    if (!Object.hasOwn(KEYS, event.key) || (event.key === "Enter" && event.target.closest("a, button, summary"))) return;
+    if (find("dialog[open]")) return;
+    const field = event.target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]");
+    if (field) return event.key === "Escape" ? field.blur() : undefined;
+    if (!Object.hasOwn(SHORTCUTS, event.key) || (event.key === "Enter" && event.target.closest("a, button, summary"))) return;
     if (event.key !== "Enter" && event.key !== "Escape") event.preventDefault();
-    KEYS[event.key]();
+    SHORTCUTS[event.key]();
   });
 
-  toast();
-  dress();
-  if ($(".toast")) { const bare = new URL(location.href); bare.searchParams.delete("done"); bare.searchParams.delete("of"); history.replaceState(null, "", bare); }
-  if ($("#detail")) mark(rowOf($("#detail").dataset.key));
-  soon();
+  hideFlashLater();
+  enhance();
+  if (find(".toast")) history.replaceState(null, "", withoutFlash(location.href));
+  if (find("#detail")) setCurrent(rowOf(find("#detail").dataset.key));
+  pollSoon();
 })();

@@ -1,0 +1,448 @@
+"""The described operations of the raw handlers: intake, receipts, monitoring, and the docs.
+
+These routes read bytes from strangers themselves, so nothing about them can be generated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from service.ops.api.examples import RECEIVED_AT, SUBMISSION_ID, UPDATED_AT
+from service.sources.adapters.registry import ADAPTERS
+from service.sources.schema import Source, VerifySettings
+from service.web.openapi import problem_example
+from service.web.problems import MEDIA_TYPE, PROBLEM_KINDS
+from worker.contract import Lead, Money, Result, State, Utm
+
+Json = dict[str, Any]
+
+TEXT: Json = {"type": "string"}
+OPTIONAL_TEXT: Json = {"type": ["string", "null"]}
+TIME: Json = {"type": "string", "format": "date-time"}
+ULID: Json = {
+    "type": "string",
+    "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$",
+    "description": "A ULID.",
+}
+
+# What a form or a partner may send under its canonical name. `answers` is missing on purpose: any
+# other field is an answer. So are the ids of clicks, which come under their own names.
+LEAD_EXAMPLE: Json = {
+    "name": "Ada Lovelace",
+    "email": "ada@example.com",
+    "company": "Analytical Engines",
+    "message": "Please call me back.",
+    "utm_campaign": "spring",
+}
+BODY_TYPES = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
+PLAIN_ADAPTERS = ("form", "json")
+
+
+def intake_paths(sources: Mapping[str, Source]) -> Json:
+    """`/in/{source}`, and one path for each configured source."""
+    name = {
+        "name": "source",
+        "in": "path",
+        "required": True,
+        "schema": TEXT,
+        "description": "A source of the source file.",
+        "example": next(iter(sources), "contact"),
+    }
+    template = {
+        "parameters": [name],
+        "post": _submit("submit", "Submit a form or a webhook"),
+        "get": _handshake("handshake"),
+        "options": _preflight("preflight"),
+    }
+    return {"/in/{source}": template} | {
+        f"/in/{source.name}": _source_path(source) for source in sources.values()
+    }
+
+
+def security_schemes(sources: Mapping[str, Source]) -> Json:
+    """How each source's senders prove who they are, where a header or the query says so."""
+    schemes = {name: _security_scheme(source.verification) for name, source in sources.items()}
+    return {_scheme_name(name): scheme for name, scheme in schemes.items() if scheme is not None}
+
+
+def receipt_paths() -> Json:
+    """`/submissions/{submission}`."""
+    receipt = {
+        "operationId": "receipt",
+        "summary": "What became of a submission",
+        "description": (
+            "No personal data. With an ops token, or the source's own, also how the delivery goes."
+        ),
+        "tags": ["intake"],
+        "security": [{}, {"ops": []}],
+        "responses": {
+            "200": _json("The submission.", "Receipt", RECEIPT_EXAMPLE),
+            **_problems("not-found", "not-stored"),
+        },
+    }
+    submission = {
+        "name": "submission",
+        "in": "path",
+        "required": True,
+        "schema": ULID,
+        "example": SUBMISSION_ID,
+    }
+    return {
+        "/submissions/{submission}": {
+            "parameters": [submission],
+            "get": receipt,
+            "options": {
+                "operationId": "receipt-preflight",
+                "summary": "Answer a browser's CORS preflight",
+                "tags": ["intake"],
+                "responses": {"204": {"description": "What a page may send."}},
+            },
+        }
+    }
+
+
+def monitoring_paths() -> Json:
+    """`/healthz`, `/readyz` and `/metrics`."""
+    ready = {
+        "200": _json("Submissions can be stored.", "Readiness", {"ready": True, "degraded": []}),
+        "503": _json("They cannot.", "Readiness", {"ready": False, "degraded": ["redis", "spool"]}),
+    }
+    alive = {"200": _json("The process lives.", "Liveness", {"alive": True})}
+    metrics = {
+        "operationId": "metrics",
+        "summary": "What all processes have done",
+        "tags": ["monitoring"],
+        "responses": {"200": _text("Prometheus text.", "text/plain", METRICS_EXAMPLE)},
+    }
+    return {
+        "/healthz": _with_head("healthz", "Does the process live?", alive),
+        "/readyz": _with_head("readyz", "Can it accept durably?", ready),
+        "/metrics": {"get": metrics},
+    }
+
+
+def page_paths() -> Json:
+    """The console's first page, and the documentation."""
+
+    def page(name: str, summary: str, content: Json, tag: str = "docs") -> Json:
+        operation = {"operationId": name, "summary": summary, "tags": [tag]}
+        return {"get": operation | {"responses": {"200": content}}}
+
+    console = page(
+        "console",
+        "How things stand, as a page",
+        _text("The page.", "text/html", "<!doctype html>…"),
+        "ops",
+    )
+    console["get"]["security"] = [{"ops": []}]
+    console["get"]["responses"] |= _problems("not-signed-in", "not-found", "locked-out")
+    document = _json("This document.", None, {"openapi": "3.1.0"})
+    return {
+        "/ops": console,
+        "/docs": page("docs", "This page", _text("The page.", "text/html", "<!doctype html>…")),
+        "/docs/openapi.json": page("openapi", "This document", document),
+        "/docs/style.css": page(
+            "style",
+            "The style of the pages",
+            _text("The style sheet.", "text/css", "body { margin: 0 }"),
+        ),
+    }
+
+
+def public_schemas() -> Json:
+    """The components that the paths above refer to."""
+    flag = {"type": "boolean"}
+    state = {"type": "string", "enum": [each.value for each in State]}
+    accepted = {"id": ULID, "state": state, "duplicate": flag, "status_url": TEXT}
+    public = {
+        "id": ULID,
+        "source": TEXT,
+        "state": state,
+        "result": {"type": ["string", "null"], "enum": [*(each.value for each in Result), None]},
+        "received_at": TIME,
+        "updated_at": TIME,
+        "duplicate_of": OPTIONAL_TEXT,
+    }
+    private = {
+        "lead_id": OPTIONAL_TEXT,
+        "person_id": {"type": ["integer", "null"]},
+        "attempts": {"type": "integer"},
+        "cause": {"type": ["object", "null"]},
+        "next_at": {"type": ["string", "null"], "format": "date-time"},
+    }
+    readiness = {"ready": flag, "degraded": {"type": "array", "items": TEXT}}
+    submission = _object(accepted)
+    several = {"submissions": {"type": "array", "items": {"$ref": _ref("AcceptedSubmission")}}}
+    return {
+        "AcceptedSubmission": submission,
+        "Accepted": submission | {"properties": accepted | several},
+        "Receipt": _object(public) | {"properties": public | private},
+        "Readiness": _object(readiness),
+        "Liveness": _object({"alive": flag}),
+        "LeadFields": {
+            "type": "object",
+            "description": (
+                "The canonical fields. Common names for them are recognised too (see the source's"
+                " `map`); every other field is kept as an answer."
+            ),
+            "properties": lead_fields(),
+            "additionalProperties": True,
+        },
+    }
+
+
+def lead_fields() -> Json:
+    """The canonical field names that a form or a partner may send, from the `Lead` struct."""
+    hints = get_type_hints(Lead)
+    fields: Json = {}
+    for name, hint in hints.items():
+        if name == "utm":
+            fields |= {
+                f"utm_{part}": _schema_of(kind) for part, kind in get_type_hints(Utm).items()
+            }
+        elif name == "value":
+            fields |= {
+                f"value.{part}": _schema_of(kind) for part, kind in get_type_hints(Money).items()
+            }
+        elif get_origin(hint) is not dict:
+            fields[name] = _schema_of(hint)
+    return fields
+
+
+def _schema_of(hint: Any) -> Json:
+    """The schema of a scalar, or of a union of scalars; what is absent is left out, never null."""
+    names = {str: "string", int: "integer", float: "number", bool: "boolean"}
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    types = [names[kind] for kind in kinds if kind in names]
+    types = [each for each in types if not (each == "integer" and "number" in types)]
+    return {"type": types[0] if len(types) == 1 else types}
+
+
+RECEIPT_EXAMPLE: Json = {
+    "id": SUBMISSION_ID,
+    "source": "contact",
+    "state": State.DELIVERED.value,
+    "result": Result.CREATED.value,
+    "received_at": RECEIVED_AT,
+    "updated_at": UPDATED_AT,
+    "duplicate_of": None,
+}
+ACCEPTED_EXAMPLE: Json = {
+    "id": SUBMISSION_ID,
+    "state": State.QUEUED.value,
+    "duplicate": False,
+    "status_url": f"/submissions/{SUBMISSION_ID}",
+}
+METRICS_EXAMPLE = 'leadline_submissions_total{source="contact",outcome="accepted"} 118\n'
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"},
+    "description": (
+        "The same key with the same body is the same submission, for a week after its final state."
+    ),
+    "example": "order-1815",
+}
+
+
+def _source_path(source: Source) -> Json:
+    path = {
+        "post": _submit(
+            f"submit-{source.name}", f"Submit to the source “{source.name}”", source=source
+        )
+    }
+    if ADAPTERS[source.adapter].handshake is not None:
+        path["get"] = _handshake(f"handshake-{source.name}")
+    return path
+
+
+def _submit(operation: str, summary: str, source: Source | None = None) -> Json:
+    is_plain = source is None or source.adapter in PLAIN_ADAPTERS
+    fields = {"$ref": _ref("LeadFields")}
+    product: Json = {
+        "type": "object",
+        "additionalProperties": True,
+        "description": f"What {source.adapter} sends." if source else "",
+    }
+    description = (
+        "Stores the submission before it answers. Products with an adapter get what they count as"
+        " success."
+    )
+    if source is not None and (proof := _describe_proof(source)):
+        description = f"{description} {proof}"
+    example = LEAD_EXAMPLE if is_plain else {}
+    content: Json = {
+        kind: {"schema": fields if is_plain else product, "example": example} for kind in BODY_TYPES
+    }
+    content["text/plain"] = {
+        "schema": TEXT | {"description": "JSON or a form, as `navigator.sendBeacon` sends it."},
+        "example": '{"email": "ada@example.com"}',
+    }
+    post = {
+        "operationId": operation,
+        "summary": summary,
+        "description": description,
+        "tags": ["intake"],
+        "parameters": [_IDEMPOTENCY_KEY],
+        "requestBody": {"required": True, "content": content},
+        "responses": _submit_responses(),
+    }
+    if source is not None and _security_scheme(source.verification) is not None:
+        post["security"] = [{_scheme_name(source.name): []}]
+    return post
+
+
+def _submit_responses() -> Json:
+    accepted = _json("On disk; it will be one lead.", "Accepted", ACCEPTED_EXAMPLE)
+    accepted["headers"] = {
+        "Location": _header("Where to ask what became of it."),
+        "Idempotent-Replayed": _header("`true` where it was here before."),
+        "X-Request-Id": _header("Yours if you sent one."),
+    }
+    return {
+        "202": accepted,
+        "200": {
+            "description": (
+                "A thank-you page, for a browser that navigates; or what a product counts as"
+                " success."
+            )
+        },
+        "303": {
+            "description": "To the page of thanks, for a browser that navigates.",
+            "headers": {"Location": _header("The source's `redirect`, or the form's own.")},
+        },
+        **_problems(
+            "unreadable", "idempotency-key", "incomplete", "not-genuine", "origin", "handshake",
+            "not-found", "too-slow", "too-large", "media-type", "no-contact", "key-reused", "rate",
+            "not-stored",
+        ),
+    }  # fmt: skip
+
+
+def _handshake(operation: str) -> Json:
+    return {
+        "operationId": operation,
+        "summary": "Answer a provider's handshake",
+        "description": "For products that ask before they send; 405 for all others.",
+        "tags": ["intake"],
+        "responses": {
+            "200": {"description": "The challenge, answered."},
+            **_problems("handshake", "not-found", "method", "rate"),
+        },
+    }
+
+
+def _preflight(operation: str) -> Json:
+    return {
+        "operationId": operation,
+        "summary": "Answer a browser's CORS preflight",
+        "tags": ["intake"],
+        "responses": {
+            "204": {"description": "What a page may send."},
+            **_problems("origin", "not-found"),
+        },
+    }
+
+
+def _security_scheme(rules: VerifySettings) -> Json | None:
+    """The OpenAPI security scheme of a source's verification; None where there is none to name."""
+    match rules.scheme:
+        case "token" if rules.header and rules.header.lower() == "authorization":
+            return {"type": "http", "scheme": "bearer", "description": "The source's token."}
+        case "token" if rules.header:
+            return _api_key("header", rules.header, "The source's token.")
+        case "token" if rules.query:
+            return _api_key("query", rules.query, "The source's token.")
+        case "hmac":
+            signed = f"HMAC-{rules.algorithm.upper()} of `{rules.signed}`, {rules.encoding}"
+            prefix = f", after `{rules.prefix}`" if rules.prefix else ""
+            return _api_key("header", rules.header or "", f"{signed}{prefix}.")
+        case "standard-webhooks":
+            return _api_key("header", "webhook-signature", "As standardwebhooks.com says.")
+        case "jwt":
+            return _api_key("header", rules.header or "Authorization", "A signed JWT.")
+    return None
+
+
+def _describe_proof(source: Source) -> str:
+    """How a request proves who sent it, where no security scheme of OpenAPI can say it."""
+    rules = source.verification
+    if rules.scheme == "token" and rules.field and not rules.header and not rules.query:
+        return f"The source's token stands in the field `{rules.field}` of the body."
+    if rules.scheme is None:
+        return f"The request is signed as {source.adapter} does it."
+    return ""
+
+
+def _api_key(place: str, name: str, description: str) -> Json:
+    return {"type": "apiKey", "in": place, "name": name, "description": description}
+
+
+def _scheme_name(source: str) -> str:
+    return f"source-{source}"
+
+
+def _with_head(name: str, summary: str, responses: Json) -> Json:
+    bodiless = {
+        status: {"description": response["description"]} for status, response in responses.items()
+    }
+    shared = {"summary": summary, "tags": ["monitoring"]}
+    return {
+        "get": {"operationId": name, "responses": responses} | shared,
+        "head": {"operationId": f"{name}-head", "responses": bodiless} | shared,
+    }
+
+
+def _object(properties: Json) -> Json:
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _header(description: str) -> Json:
+    return {"description": description, "schema": TEXT}
+
+
+def _json(description: str, schema: str | None, example: Json) -> Json:
+    content = {"schema": {"$ref": _ref(schema)} if schema else {"type": "object"}}
+    return {
+        "description": description,
+        "content": {"application/json": content | {"example": example}},
+    }
+
+
+def _text(description: str, media_type: str, example: str) -> Json:
+    return {
+        "description": description,
+        "content": {media_type: {"schema": TEXT, "example": example}},
+    }
+
+
+def _problems(*kinds: str) -> Json:
+    """Responses by status; several problems may share one."""
+    by_status: dict[int, list[str]] = {}
+    for kind in kinds:
+        by_status.setdefault(PROBLEM_KINDS[kind].status, []).append(kind)
+    return {
+        str(status): {
+            "description": "; or: ".join(PROBLEM_KINDS[kind].title for kind in same_status) + ".",
+            "content": {
+                MEDIA_TYPE: {
+                    "schema": {"$ref": _ref("Problem")},
+                    "examples": {
+                        kind: {
+                            "summary": PROBLEM_KINDS[kind].title,
+                            "value": problem_example(kind),
+                        }
+                        for kind in same_status
+                    },
+                }
+            },
+        }
+        for status, same_status in sorted(by_status.items())
+    }
+
+
+def _ref(schema: str) -> str:
+    return f"#/components/schemas/{schema}"

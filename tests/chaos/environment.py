@@ -1,0 +1,170 @@
+"""The ground a crash scan is made on: one Redis, one sandbox, a victim that dies, and the way home
+for what it left behind.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import redis as redis_py
+
+from tests.chaos.victim import Task, TaskReport
+from tests.flow.conftest import Account, Pipeline
+from worker.contract import WORKING, State
+from worker.delivery import Delivery
+from worker.ledger import Record
+from worker.queue.rq_queue import open_queue
+from worker.store import keys
+from worker.store.connection import connect_async
+
+ROOT = Path(__file__).resolve().parents[2]
+MAX_ROUNDS = 30
+ROUND_SECONDS = 100.0
+"""How far the clock goes in a round on the way home: further than a lease, a settle time and a
+first retry.
+"""
+
+SOURCES = '[sources.contact]\nadapter = "form"\nrate_limit = "off"\n'
+
+
+class Victim:
+    """`tests.chaos.victim` as a process: takes tasks, dies in its children."""
+
+    def __init__(self, log: Path) -> None:
+        with log.open("ab") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.chaos.victim"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, cwd=ROOT,
+            )  # fmt: skip
+
+    def perform(self, task: Task) -> TaskReport:
+        """Raises RuntimeError where the task failed for another reason than its death."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(msgspec.json.encode(task) + b"\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        try:
+            return msgspec.json.decode(line, type=TaskReport)
+        except msgspec.MsgspecError:
+            raise RuntimeError(line.decode() or "the victim is gone") from None
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(30)
+
+
+class CrashEnvironment:
+    """`reset` before each point; `pipeline` is then new, with the clock of today."""
+
+    def __init__(
+        self, client: redis_py.Redis, url: str, account: Account, victim: Victim, folder: Path
+    ) -> None:
+        self.redis, self.url, self.account, self.victim, self.folder = (
+            client,
+            url,
+            account,
+            victim,
+            folder,
+        )
+        self.pipeline: Pipeline
+        self.disabled_protections: list[str] = []
+        """Protections that the victim goes without."""
+        self._lead_settings: dict[str, Any] = {}
+        self._run_number = 0
+        self._metadata: dict[bytes, bytes] = {}
+        self.source_file = folder / "leadline.toml"
+        self.source_file.write_text(SOURCES, encoding="utf-8")
+
+    def reset(self, **lead: Any) -> None:
+        """An empty store and account; `lead` are the source's settings. The names of the account
+        are known from before.
+        """
+        self._metadata = (
+            cast("dict[bytes, bytes]", self.redis.hgetall(keys.DEFAULT_ACCOUNT.metadata))
+            or self._metadata
+        )
+        self.redis.flushall()
+        if self._metadata:
+            self.redis.hset(keys.DEFAULT_ACCOUNT.metadata, mapping=self._metadata)  # type: ignore[arg-type]
+        self.account.http.post("/_sandbox/reset").raise_for_status()
+        self.pipeline = Pipeline(
+            self.redis, lambda: connect_async(self.url, timeout=5.0), self.account
+        )
+        self._lead_settings = lead
+        self.pipeline.settings(**lead)
+        self._run_number += 1
+
+    def build_task(self, do: str, **more: Any) -> Task:
+        return Task(
+            disabled=self.disabled_protections,
+            action=do,
+            redis_url=self.url,
+            pipedrive_url=self.account.url,
+            clock_offset=self.pipeline.skew,
+            lead_settings=self._lead_settings,
+            env=self.env(self.url),
+            **more,
+        )
+
+    def change_lead_settings(self, **lead: Any) -> None:
+        """Other settings of the source from here."""
+        self._lead_settings = lead
+        self.pipeline.settings(**lead)
+
+    def env(self, url: str) -> dict[str, str]:
+        return {
+            "REDIS_URL": url,
+            "LEADLINE_CONFIG": str(self.source_file),
+            "LEADLINE_DATA_DIR": str(self.data_dir),
+        }
+
+    @property
+    def data_dir(self) -> Path:
+        return self.folder / f"data-{self._run_number}"
+
+    def counts(self) -> dict[State, int]:
+        return self.pipeline.ledger.counts()
+
+    def records(self) -> list[Record]:
+        """All, pointers to others left out."""
+        found = [record for state in State for record in self.pipeline.ledger.each_in(state)]
+        return [record for record in found if record.duplicate_of is None]
+
+    def finish(self) -> None:
+        """What workers would do from here: sweep, take what is in RQ's queue, and again later;
+        until nothing is at work.
+        """
+        delivery = self.pipeline.delivery()
+        for _ in range(MAX_ROUNDS):
+            if not any(self.counts()[state] for state in WORKING):
+                return
+            self.pipeline.advance(ROUND_SECONDS)
+            self.step(delivery)
+
+    def step(self, delivery: Delivery | None = None) -> None:
+        """What workers do now: one sweep, then everything in RQ's queue."""
+        self.pipeline.sweeper.sweep()
+        queue = open_queue(self.redis)
+        jobs = queue.get_job_ids()
+        queue.empty()  # type: ignore[no-untyped-call]
+        for job in jobs:
+            (delivery or self.pipeline.delivery())(job.rsplit("-", 1)[0])
+
+
+@contextmanager
+def open_environment(
+    client: redis_py.Redis, url: str, sandbox_url: str, folder: Path
+) -> Iterator[CrashEnvironment]:
+    victim = Victim(folder / "victim.log")
+    try:
+        yield CrashEnvironment(client, url, Account(sandbox_url), victim, folder)
+    finally:
+        victim.close()

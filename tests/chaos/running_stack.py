@@ -1,0 +1,203 @@
+"""A whole machine for the tests that kill: real processes, a real Redis, the sandbox, a checker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from service.local.stack import LocalStack
+from worker.contract import WORKING, State
+from worker.encryption import Cipher
+from worker.ledger import Ledger
+from worker.settings import Settings
+from worker.store.connection import connect
+
+SOURCES = """
+[sources.site]
+adapter = "form"
+rate_limit = "off"
+[sources.site.lead]
+labels = ["Website"]
+channel = "Web forms"
+note = true
+
+[sources.fresh]
+adapter = "form"
+rate_limit = "off"
+[sources.fresh.lead]
+existing = "new"
+note = false
+"""
+
+FAST_SETTINGS = {
+    "LEADLINE_SETTLE_SECONDS": "3",
+    "LEADLINE_RETRY_DELAYS": "1s,1s,2s,2s,4s,4s,8s,8s,8s,8s",
+    "LEADLINE_SLOTS": "8",
+}
+
+
+@contextmanager
+def run_stack(
+    folder: Path, sources: str = SOURCES, make: type[LocalStack] = LocalStack, **settings: str
+) -> Iterator[RunningStack]:
+    """Everything, in a directory of its own; again with the same directory, it goes on where it
+    was.
+
+    `make` is the kind of machine; `settings` are environment variables of its processes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "leadline.toml"
+    file.write_text(sources, encoding="utf-8")
+    keep = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("LEADLINE_", "PIPEDRIVE_", "REDIS_"))
+    }
+    env = (
+        keep
+        | FAST_SETTINGS
+        | settings
+        | {"LEADLINE_CONFIG": str(file), "LEADLINE_LOG_FORMAT": "json"}
+    )
+    with make(
+        Settings.for_all(env), env, data_dir=folder / "data", logs=folder / "logs", free_ports=True
+    ) as started:
+        running = RunningStack(started)
+        try:
+            yield running
+        finally:
+            running.http.close()
+
+
+@dataclass
+class RunningStack:
+    stack: LocalStack
+    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=10, trust_env=False))
+    acknowledged: dict[str, str] = field(default_factory=dict)
+    """Idempotency key -> submission id, for everything that was answered with a 2xx."""
+
+    def post(self, key: str, email: str, source: str = "site", **fields: str) -> bool:
+        """Whether it was acknowledged. Nothing is assumed of what was not."""
+        try:
+            answer = self.http.post(
+                f"{self.stack.endpoints.service_url}/in/{source}",
+                data={"name": "Someone", "email": email, "message": f"about {key}"} | fields,
+                headers={"Idempotency-Key": key, "Accept": "application/json"},
+            )
+        except httpx.HTTPError:
+            return False
+        if answer.status_code != 202:
+            return False
+        first = self.acknowledged.setdefault(key, answer.json()["id"])
+        assert first == answer.json()["id"], "one key, two submissions"
+        return True
+
+    def post_until_accepted(
+        self, key: str, email: str, source: str = "site", seconds: float = 60.0
+    ) -> None:
+        """As a careful sender: again with the same key until it is acknowledged."""
+        deadline = time.monotonic() + seconds
+        while not self.post(key, email, source):
+            assert time.monotonic() < deadline, "was never acknowledged"
+            time.sleep(0.2)
+
+    def kill(self, part: str) -> int:
+        """SIGKILL to a part, once it has a process; returns the process id."""
+        deadline = time.monotonic() + 30
+        while (pid := self.stack.pids.get(part)) is None:
+            assert time.monotonic() < deadline, f"{part} did not come back"
+            time.sleep(0.05)
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def health(self) -> tuple[int, int, list[str]]:
+        """What monitors are told: the status of /healthz, that of /readyz, and the parts that are
+        degraded.
+        """
+        alive, ready = (
+            self.http.get(f"{self.stack.endpoints.service_url}/{probe}")
+            for probe in ("healthz", "readyz")
+        )
+        return alive.status_code, ready.status_code, ready.json()["degraded"]
+
+    def metric(self, series: str) -> float:
+        """The number of a series as /metrics shows it now; 0 where it is not there."""
+        text = self.http.get(f"{self.stack.endpoints.service_url}/metrics").text
+        return next(
+            (
+                float(line.rpartition(" ")[2])
+                for line in text.splitlines()
+                if line.rpartition(" ")[0] == series
+            ),
+            0.0,
+        )
+
+    def sandbox(self) -> dict[str, Any]:
+        return dict(
+            self.http.get(
+                f"{self.stack.endpoints.sandbox_url}/_sandbox/state", params={"calls": 0}
+            ).json()
+        )
+
+    def fault(self, match: dict[str, Any], effect: dict[str, Any]) -> None:
+        self.http.post(
+            f"{self.stack.endpoints.sandbox_url}/_sandbox/faults",
+            json={"match": match, "effect": effect},
+        ).raise_for_status()
+
+    def heal(self) -> None:
+        self.http.delete(f"{self.stack.endpoints.sandbox_url}/_sandbox/faults").raise_for_status()
+
+    def counts(self) -> dict[State, int]:
+        with connect(self.stack.endpoints.redis_url, timeout=5) as client:
+            return Ledger(client, Cipher(())).counts()
+
+    def record(self, submission_id: str) -> Any:
+        with connect(self.stack.endpoints.redis_url, timeout=5) as client:
+            return Ledger(client, Cipher(())).get(submission_id)
+
+    def wait_until_idle(self, seconds: float) -> None:
+        """Until nothing is queued, waiting or in delivery."""
+        deadline = time.monotonic() + seconds
+        left: dict[str, object]
+        while True:
+            try:
+                left = {
+                    state.value: n for state, n in self.counts().items() if state in WORKING and n
+                }
+            except Exception as error:
+                left = {"error": repr(error)}
+            if not left:
+                return
+            assert time.monotonic() < deadline, f"still at work: {left}"
+            time.sleep(0.1)
+
+    def check(self) -> None:
+        """Every acknowledged submission is delivered, once; no person twice; the books balance."""
+        account = self.sandbox()
+        origins = [lead["origin_id"] for lead in account["leads"]]
+        lost = []
+        for key, submission_id in self.acknowledged.items():
+            record = self.record(submission_id)
+            if record is not None and record.duplicate_of:
+                # An earlier post of the same key, whose answer never came, was spooled and handed
+                # over first.
+                record = self.record(record.duplicate_of)
+            if record is None or record.state is not State.DELIVERED:
+                lost.append((key, submission_id, record and record.state, record and record.cause))
+            elif record.result == "created":
+                assert sum(record.id in origin for origin in origins) == 1, (
+                    f"{key}: not exactly one lead"
+                )
+        assert lost == []
+        assert account["totals"]["duplicates"] == {"origin_ids": {}, "emails": {}}
+        notes = [note["content"].rsplit(":", 1)[-1] for note in account["notes"]]
+        assert len(notes) == len(set(notes)), "a note twice"

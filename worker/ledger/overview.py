@@ -1,0 +1,173 @@
+"""How things stand, for `status`, the console and alerts: one object with many faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from worker.accept.spool import SPOOL_FOLDER, count_spooled
+from worker.causes import cause_id
+from worker.contract import WORKING, Cause, State
+from worker.ledger import Ledger, Pause
+from worker.ledger.audit import ignored
+from worker.times import format_iso
+
+# API tokens of a new lead without a note: a search, a person, a lead.
+LEAD_TOKENS = 35
+
+# The states in which somebody or something is waited for.
+AGEING = (*sorted(WORKING), State.DEAD, State.QUARANTINED)
+
+
+class Paused(Struct, frozen=True):
+    reason: str
+    since: str
+    until: str | None
+
+
+class Tokens(Struct, frozen=True):
+    """The day's API tokens left, and how many new leads they hold; None where nothing is
+    counted.
+    """
+
+    left: int | None
+    leads: int | None
+
+
+class CauseCount(Struct, frozen=True):
+    """Dead letters that died of the same thing; `oldest_at` in Unix seconds."""
+
+    step: str
+    code: str
+    field: str | None
+    detail: str
+    hint: str | None
+    setting: str | None
+    count: int
+    oldest_at: float
+
+
+class Overview(Struct, frozen=True):
+    """`causes` counts those that nobody chose to ignore.
+
+    `degraded` names what does not work as it should: `redis` (then all else is as it was at
+    `as_of`, empty where it was never known), `workers` (none is seen), `pipedrive` (its answers
+    stopped the deliveries), `spool` (submissions of this machine wait there for Redis),
+    `newer-records` (submissions wait for a worker of a newer release).
+    """
+
+    states: dict[str, int]
+    oldest_seconds: dict[str, int]
+    causes: int
+    paused: Paused | None
+    degraded: list[str]
+    tokens: Tokens
+    workers: int
+    spool: int
+    duplicates: int
+    as_of: str
+
+
+NOTHING_KNOWN = Overview({}, {}, 0, None, [], Tokens(None, None), 0, 0, 0, "")
+
+
+def overview(ledger: Ledger, data_dir: Path, *, open_causes: int | None = None) -> Overview:
+    """Reads the ledger and counts the spool of this machine. Raises `StoreUnavailable`.
+
+    `open_causes` is their number where somebody knows it; None counts them in the store.
+    """
+    now, pause, status = ledger.now(), ledger.gate.find_pause(), ledger.status()
+    workers, spool = status.workers(now), count_spooled(data_dir / SPOOL_FOLDER)
+    tokens = None if status.tokens_left is None else int(status.tokens_left)
+    oldest = status.oldest_seconds(now, AGEING)
+    return Overview(
+        states={state.value: count for state, count in status.stored.items()},
+        oldest_seconds={state.value: int(seconds) for state, seconds in oldest.items()},
+        causes=_count_open_causes(ledger) if open_causes is None else open_causes,
+        paused=Paused(pause.reason, format_iso(pause.since) or "", format_iso(pause.until))
+        if pause
+        else None,
+        degraded=_name_degraded(workers, pause, spool, status.newer),
+        tokens=Tokens(tokens, tokens // LEAD_TOKENS if tokens is not None else None),
+        workers=workers,
+        spool=spool,
+        duplicates=status.duplicates,
+        as_of=format_iso(now) or "",
+    )
+
+
+def while_away(last: Overview | None, data_dir: Path) -> Overview:
+    """The `last` overview as far as it can be given while Redis is away."""
+    spool = count_spooled(data_dir / SPOOL_FOLDER)
+    last = last or NOTHING_KNOWN
+    degraded = [
+        "redis",
+        *(part for part in last.degraded if part not in ("redis", "spool")),
+        *(["spool"] if spool else []),
+    ]
+    return msgspec.structs.replace(last, degraded=degraded, spool=spool)
+
+
+def _name_degraded(workers: int, pause: Pause | None, spool: int, newer: int) -> list[str]:
+    parts = {
+        "workers": not workers,
+        "pipedrive": pause is not None and pause.until is not None,
+        "spool": bool(spool),
+        "newer-records": bool(newer),
+    }
+    return [name for name, degraded in parts.items() if degraded]
+
+
+class CauseGroup(Struct, frozen=True):
+    """The dead letters of one cause; `cause` is that of the oldest. Times in Unix seconds."""
+
+    cause: Cause
+    count: int
+    oldest_at: float
+    latest_at: float
+
+
+def group_causes(ledger: Ledger, limit: int | None = None) -> dict[str, CauseGroup]:
+    """The dead letters by cause id, of the newest `limit`. Raises `StoreUnavailable`."""
+    groups: dict[str, CauseGroup] = {}
+    for cause, at in ledger.dead_causes(limit):
+        name = cause_id(cause)
+        group = groups.get(name)
+        groups[name] = CauseGroup(
+            cause, group.count + 1 if group else 1, at, group.latest_at if group else at
+        )
+    return groups
+
+
+def open_causes(ledger: Ledger, limit: int | None = None) -> dict[str, CauseGroup]:
+    """Those that nobody chose to ignore, or that came back since. Raises `StoreUnavailable`."""
+    ignored_at = ignored(ledger.redis)
+    return {
+        name: group
+        for name, group in group_causes(ledger, limit).items()
+        if ignored_at.get(name, 0.0) < group.latest_at
+    }
+
+
+def _count_open_causes(ledger: Ledger) -> int:
+    return len(open_causes(ledger))
+
+
+def causes(ledger: Ledger) -> list[CauseCount]:
+    """Dead letters by step, code, field and setting, the most frequent first."""
+    counted = [
+        CauseCount(
+            group.cause.step,
+            group.cause.code,
+            group.cause.field,
+            group.cause.detail,
+            group.cause.hint,
+            group.cause.setting,
+            group.count,
+            group.oldest_at,
+        )
+        for group in group_causes(ledger).values()
+    ]
+    return sorted(counted, key=lambda cause: -cause.count)
