@@ -125,7 +125,7 @@ def run_bulk(
     output.confirm(
         f"{question}{_describe_cost(actions, action, count)}?",
         yes=request.yes or request.expect is not None,
-        instead="--yes, or with --expect N",
+        instead="--yes or --expect N",
     )
     expected = count if request.expect is None else request.expect
     try:

@@ -117,7 +117,7 @@ def confirm(question: str, *, yes: bool, instead: str = "--yes") -> None:
     if yes:
         return
     if not is_interactive():
-        raise click.UsageError(f"{question} Nobody can be asked here: say so with {instead}.")
+        raise click.UsageError(f"{question} Nobody can be asked here: add {instead}.")
     click.confirm(question, abort=True, err=True)
 
 

@@ -86,10 +86,10 @@ def preview(
     from service.intake.preview import preview_record
 
     settings = _load_settings(os.environ)
-    found = _load_source(settings, source, os.environ, is_checked=not api_response)
-    if api_response and ADAPTERS[found.adapter].record_api is None:
+    loaded = _load_source(settings, source, os.environ, is_checked=not api_response)
+    if api_response and ADAPTERS[loaded.adapter].record_api is None:
         raise click.UsageError(
-            f"--api-response: the adapter {found.adapter} of {source!r} has no records to read"
+            f"--api-response: the adapter {loaded.adapter} of {source!r} has no records to read"
         )
     if query is None:
         query = _query_from_url(url)
@@ -98,10 +98,10 @@ def preview(
     for file in files:
         if api_response:
             _print_result(
-                preview_record(found, read_body(file, MAX_RECORD_BYTES), at), alone=len(files) == 1
+                preview_record(loaded, read_body(file, MAX_RECORD_BYTES), at), alone=len(files) == 1
             )
             continue
-        body = b"" if method == "GET" else read_body(file, found.max_body)
+        body = b"" if method == "GET" else read_body(file, loaded.max_body)
         request = InboundRequest(
             method=method,
             query=encode_as_sent(query),
@@ -109,7 +109,7 @@ def preview(
             body=body,
             url=url or _public_url(settings.public_url, source, query),
         )
-        _print_result(preview_request(found, request, at), alone=len(files) == 1)
+        _print_result(preview_request(loaded, request, at), alone=len(files) == 1)
 
 
 def _print_result(result: msgspec.Struct, *, alone: bool) -> None:

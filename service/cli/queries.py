@@ -218,7 +218,7 @@ def write_export(
     batches: Iterable[list[ExportRow]], format: str, file: Path | None, *, bom: bool
 ) -> None:
     """Writes the export to a file that only its owner may read, or to standard output."""
-    pieces = export.as_csv(batches, bom=bom) if format == "csv" else export.as_jsonl(batches)
+    pieces = export.write_csv(batches, bom=bom) if format == "csv" else export.write_jsonl(batches)
     if file is None:
         _copy(pieces, sys.stdout.buffer)
         return

@@ -75,11 +75,11 @@ def _normalize_value(name: str, value: Any) -> Any:
     if name == "email" and isinstance(value, str) and value:
         address = parse_email(value)
         if address is None:
-            raise ValueError("expected an e-mail address, got something else")
+            raise ValueError("Enter a valid e-mail address")
         return address
     if name == "value.currency" and isinstance(value, str) and value:
         if not _CURRENCY.fullmatch(value.upper()):
-            raise ValueError("expected a currency of three letters, such as EUR")
+            raise ValueError("Enter a three-letter currency code, such as EUR")
         return value.upper()
     return value
 

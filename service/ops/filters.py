@@ -54,6 +54,14 @@ class FilterError(ValueError):
         self.field = field
 
 
+class UnknownStateError(FilterError):
+    """A filter names a state that does not exist; `state` is the word that was given."""
+
+    def __init__(self, field: str, state: str) -> None:
+        super().__init__(field, f"expected one of {', '.join(State)}, got {state!r}")
+        self.state = state
+
+
 class Filter(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which submissions. What is None does not count.
 
@@ -135,7 +143,7 @@ def parse_states(text: str, field: str = "state") -> list[str]:
     named = [word.strip().lower() for word in text.split(",") if word.strip()]
     known = [state.value for state in State]
     if unknown := [word for word in named if word not in known]:
-        raise FilterError(field, f"expected one of {', '.join(known)}, got {unknown[0][:40]!r}")
+        raise UnknownStateError(field, unknown[0][:40])
     return named
 
 

@@ -1,6 +1,4 @@
-"""A real browser before the real console: the application served over a real Redis, the sandbox,
-and workers where wanted.
-"""
+"""A real browser on the real console: the application over a real Redis, the sandbox, workers."""
 
 from __future__ import annotations
 
@@ -48,6 +46,8 @@ TOKENS = f"kim:operator:{OPERATOR},vera:viewer:{VIEWER}"
 WIDE, NARROW = ViewportSize(width=1280, height=860), ViewportSize(width=390, height=844)
 START_SECONDS = 15.0
 
+# `contact` is delivered, `webinar` fails on a label that the account lacks, and `survey` on answers
+# without contact details.
 SOURCES = """
 [sources.contact]
 rate_limit = "off"
@@ -75,32 +75,48 @@ labels = ["Webinar"]
 adapter = "typeform"
 verify = { scheme = "none" }
 """
-"""`contact` is delivered; `webinar` dies of a label that the account lacks; `survey` of answers
-that name nobody.
-"""
+
+# How long a test waits for a state. The machine may be busy with other tests, and no test waits for
+# what does not come.
+TIMEOUT_MS = 30_000
 
 
-PATIENCE = 30_000
-"""Milliseconds for what a test waits for: a machine that runs other tests beside it may be slow,
-and nothing waits in vain.
-"""
+@pytest.fixture(scope="session")
+def shared_browser() -> Iterator[tuple[Browser, asyncio.AbstractEventLoop]]:
+    """One browser a process, and the event loop that Playwright runs it with.
 
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """Without a browser: skipped at home, a failure where `CI` is set."""
-    found = next((path for name in CHROMIUM if (path := shutil.which(name))), None)
-    if found is None:
+    Without a browser: skipped at home, a failure where `CI` is set.
+    """
+    path = next((path for name in CHROMIUM if (path := shutil.which(name))), None)
+    if path is None:
         why = f"no browser: none of {', '.join(CHROMIUM)} is on the PATH"
         if os.environ.get("CI"):
             pytest.fail(why, pytrace=False)
         pytest.skip(why)
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    expect.set_options(timeout=PATIENCE)
+    expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=arguments)
-        yield browser
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        loop = asyncio.get_running_loop()
+        asyncio.events._set_running_loop(None)
+        yield browser, loop
+        asyncio.events._set_running_loop(loop)
         browser.close()
+
+
+@pytest.fixture
+def chromium(
+    shared_browser: tuple[Browser, asyncio.AbstractEventLoop],
+) -> Iterator[Browser]:
+    """The browser for one test.
+
+    Playwright leaves its event loop running in this thread, where no other test could run its own;
+    so it is only set while a test uses the browser.
+    """
+    browser, loop = shared_browser
+    asyncio.events._set_running_loop(loop)
+    yield browser
+    asyncio.events._set_running_loop(None)
 
 
 @pytest.fixture(scope="session")
@@ -110,7 +126,7 @@ def sandbox() -> Iterator[str]:
 
 
 class Console:
-    """The console of one test: `url`, and what a test does beside the browser."""
+    """The console of one test at `url`, and what a test does besides using the browser."""
 
     def __init__(
         self,
@@ -138,19 +154,19 @@ class Console:
         self.sandbox.post("/_sandbox/reset").raise_for_status()
 
     def post(self, source: str = "contact", **fields: str) -> str:
-        """A form is sent; the id of its submission."""
+        """Posts a form; the id of its submission."""
         body = {"name": "Ada Lovelace", "email": f"ada{next(self._numbers)}@example.com"} | fields
         return str(self._http.post(f"/in/{source}", data=body).raise_for_status().json()["id"])
 
     def dead(self, count: int = 1, **fields: str) -> list[str]:
-        """Submissions that a worker has tried in vain, for want of the label `Webinar`."""
+        """Submissions that failed on the missing label `Webinar`."""
         ids = [self.post("webinar", **fields) for _ in range(count)]
         with self.worker():
             assert eventually(lambda: all(self.state(id) == "dead" for id in ids))
         return ids
 
     def nobody(self) -> str:
-        """A dead letter at once: a webhook that names nobody."""
+        """A dead letter at once: a webhook without contact details."""
         answer = {
             "type": "text",
             "text": "nothing",
@@ -165,8 +181,7 @@ class Console:
         response = self._http.post("/in/survey", json=event).raise_for_status()
         return str(response.json()["id"])
 
-    def mend(self) -> None:
-        """The account gets the label it lacks."""
+    def add_missing_label(self) -> None:
         self.sandbox.post(
             "/v1/leadLabels", json={"name": "Webinar", "color": "purple"}
         ).raise_for_status()
@@ -186,12 +201,12 @@ class Console:
         return sorted(self.state(id) for id in self.ids())
 
     def leads(self) -> list[dict[str, Any]]:
-        """What Pipedrive holds."""
+        """The leads in Pipedrive."""
         return list(self.sandbox.get("/_sandbox/state").raise_for_status().json()["leads"])
 
     @contextmanager
     def worker(self) -> Iterator[None]:
-        """A worker for as long as it lasts."""
+        """A worker as long as the context lasts."""
         settings = Settings.for_worker(self._env)
         sources = self.context.sources
         assert isinstance(sources, SourceFileWatcher)
@@ -267,18 +282,19 @@ def _answers(port: int) -> bool:
     return False
 
 
-Opened = Callable[..., Page]
+OpenPage = Callable[..., Page]
 
 
 @pytest.fixture
-def signed_in(console: Console, chromium: Browser) -> Iterator[Opened]:
-    """Opens pages: `signed_in("/ops", role="viewer", width=390, …)`. Whatever a page complains of
-    fails the test.
+def open_page(console: Console, chromium: Browser) -> Iterator[OpenPage]:
+    """Opens pages: `open_page("/ops", role="viewer", narrow=True, …)`.
+
+    An error or warning in a page's console fails the test.
     """
     complaints: list[str] = []
     with ExitStack() as stack:
 
-        def opened(
+        def open_one(
             path: str = "/ops",
             *,
             role: str | None = "operator",
@@ -289,28 +305,28 @@ def signed_in(console: Console, chromium: Browser) -> Iterator[Opened]:
                 base_url=console.url, viewport=NARROW if narrow else WIDE, **options
             )
             stack.callback(context.close)
-            context.set_default_timeout(PATIENCE)
+            context.set_default_timeout(TIMEOUT_MS)
             if role:
                 _sign_in(context, console.url, OPERATOR if role == "operator" else VIEWER)
             page = context.new_page()
-            page.on("console", lambda said: complaints.extend(_complaint(said)))
+            page.on("console", lambda message: complaints.extend(_complaint(message)))
             page.on("pageerror", lambda error: complaints.append(str(error)))
             page.goto(path)
             return page
 
-        yield opened
+        yield open_one
     assert complaints == []
 
 
 def _sign_in(context: BrowserContext, url: str, token: str) -> None:
-    """By the form's own request, without the page: one test signs in by hand."""
-    answer = context.request.post(
+    """By the form's request, without its page: only one test signs in by hand."""
+    response = context.request.post(
         "/ops/sign-in", form={"token": token}, headers={"origin": url}, max_redirects=0
     )
-    assert answer.status == 303
+    assert response.status == 303
 
 
-def _complaint(said: ConsoleMessage) -> list[str]:
-    """What a page should not say; that an answer was a 4xx is for the test to judge."""
-    expected = said.text.startswith("Failed to load resource")
-    return [said.text] if said.type in ("error", "warning") and not expected else []
+def _complaint(message: ConsoleMessage) -> list[str]:
+    """What a page must not log. That a response was a 4xx is for the test to judge."""
+    expected = message.text.startswith("Failed to load resource")
+    return [message.text] if message.type in ("error", "warning") and not expected else []

@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Page
 
-from tests.browser.conftest import Console, Opened
+from tests.browser.conftest import Console, OpenPage
 from tests.polling import eventually
 
 GRAVE = ("serious", "critical")
@@ -30,7 +30,7 @@ def paths(console: Console) -> list[str]:
     console.context.ledger.gate.pause("CRM migration", "vera")
     tabs = [
         f"/ops/leads/{delivered}?tab={tab}&reveal=1"
-        for tab in ("came-in", "attempts", "timeline", "attribution")
+        for tab in ("received", "attempts", "timeline", "attribution")
     ]
     return [
         "/ops", "/ops/leads", "/ops/leads?state=dead", f"/ops/leads/{dead}?state=dead",
@@ -55,11 +55,11 @@ def findings(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("narrow", [False, True], ids=["wide", "narrow"])
-def test_axe_finds_nothing_grave(narrow: bool, console: Console, signed_in: Opened) -> None:
+def test_axe_finds_nothing_grave(narrow: bool, console: Console, open_page: OpenPage) -> None:
     """Contrast, names, landmarks, order: in both schemes."""
     every = paths(console)
     for scheme in ("light", "dark"):
-        page = signed_in("/ops", narrow=narrow, color_scheme=scheme)
+        page = open_page("/ops", narrow=narrow, color_scheme=scheme)
         found = []
         for path in every:
             page.goto(path)
@@ -67,20 +67,20 @@ def test_axe_finds_nothing_grave(narrow: bool, console: Console, signed_in: Open
         assert found == []
 
 
-def test_axe_finds_nothing_grave_in_what_opens(console: Console, signed_in: Opened) -> None:
+def test_axe_finds_nothing_grave_in_what_opens(console: Console, open_page: OpenPage) -> None:
     """Nor in the dialogues, the tray, a toast, or before anything ever came in."""
-    page = signed_in("/ops")
+    page = open_page("/ops")
     assert findings(page) == []
     console.nobody()
     page.goto("/ops")
     page.keyboard.press("?")
     assert findings(page) == []
     page.keyboard.press("Escape")
-    page.get_by_role("link", name="Mend & retry 1").click()
+    page.get_by_role("link", name="Edit & retry 1").click()
     page.get_by_role("dialog").locator(".fields input").first.wait_for()
     assert findings(page) == []
-    page.get_by_role("dialog").get_by_role("button", name="Mend & retry 1").click()
-    page.locator("#tray .run").wait_for()
+    page.get_by_role("dialog").get_by_role("button", name="Edit & retry 1").click()
+    page.locator("#bulk-progress .bulk").wait_for()
     console.nobody()
     page.goto("/ops/leads?state=dead")
     page.locator("#list").get_by_role("button", name="Discard").first.click()
@@ -88,11 +88,11 @@ def test_axe_finds_nothing_grave_in_what_opens(console: Console, signed_in: Open
     assert findings(page) == []
 
 
-def test_every_answer_has_the_policy(signed_in: Opened) -> None:
+def test_every_answer_has_the_policy(open_page: OpenPage) -> None:
     """Pages, refusals and what is not there: own scripts and styles alone, nothing inline, nothing
     framed, nothing kept.
     """
-    page = signed_in("/ops")
+    page = open_page("/ops")
     for path in ("/ops", "/ops/sign-in", "/ops/leads", "/ops/leads/nothing", "/ops/audit"):
         answer = page.goto(path)
         assert answer is not None

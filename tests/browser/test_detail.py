@@ -4,16 +4,16 @@ import re
 
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Console, Opened
+from tests.browser.conftest import Console, OpenPage
 from tests.polling import eventually
 
 
-def test_mended_by_hand_it_arrives(console: Console, signed_in: Opened) -> None:
+def test_mended_by_hand_it_arrives(console: Console, open_page: OpenPage) -> None:
     """The failing field carries what was said of it; saved with an address, the lead is seen to
     arrive without a reload.
     """
     id = console.nobody()
-    page = signed_in(f"/ops/leads/{id}?state=dead")
+    page = open_page(f"/ops/leads/{id}?state=dead")
     page.evaluate("window.mark = 1")
     page.get_by_role("link", name="Edit").click()
     field = page.get_by_label("E-mail")
@@ -21,28 +21,28 @@ def test_mended_by_hand_it_arrives(console: Console, signed_in: Opened) -> None:
     expect(field).to_have_attribute("type", "email")
     field.fill("nonsense")
     page.get_by_role("button", name="Save & retry").click()
-    expect(page.locator(".field.wrong .error")).to_contain_text("expected an e-mail address")
+    expect(page.locator(".field.invalid .error")).to_contain_text("Enter a valid e-mail address")
     expect(field).to_have_value("nonsense")
     field.fill("grace@navy.example")
     page.get_by_role("button", name="Save & retry").click()
-    expect(page.locator("#flash")).to_contain_text("Saved, and on its way again.")
+    expect(page.locator("#flash")).to_contain_text("Saved and queued for delivery.")
     with console.worker():
         expect(page.locator("#detail-facts .state")).to_have_text("Delivered")
     assert page.evaluate("window.mark") == 1
     [lead] = console.leads()
     assert id in lead["origin_id"]
-    page.get_by_role("link", name="Came in").click()
+    page.get_by_role("link", name="Received").click()
     expect(page.locator(".diff")).to_contain_text("E-mail")
 
 
-def test_an_answer_is_added(console: Console, signed_in: Opened) -> None:
+def test_an_answer_is_added(console: Console, open_page: OpenPage) -> None:
     """A question that nobody asked is added to the lead with its answer; consent is chosen, not
     typed.
     """
     id = console.nobody()
-    page = signed_in(f"/ops/leads/{id}?reveal=1&edit=1")
+    page = open_page(f"/ops/leads/{id}?reveal=1&edit=1")
     page.get_by_label("Add an answer").fill("Seats")
-    page.get_by_label("Its text").fill("40")
+    page.get_by_label("Answer", exact=True).fill("40")
     page.get_by_text("more fields").click()
     page.get_by_label("Consent").select_option("yes")
     page.get_by_label("Name", exact=True).fill("Grace Hopper")
@@ -58,17 +58,17 @@ def test_an_answer_is_added(console: Console, signed_in: Opened) -> None:
     )
 
 
-def test_checked_before_it_is_saved(console: Console, signed_in: Opened) -> None:
+def test_checked_before_it_is_saved(console: Console, open_page: OpenPage) -> None:
     """What a retry would send is told beforehand, also with what is typed and not saved; nothing is
     changed by asking.
     """
     id = console.nobody()
-    page = signed_in(f"/ops/leads/{id}?state=dead&reveal=1&edit=1")
-    tab = page.locator("#tab-would-send")
+    page = open_page(f"/ops/leads/{id}?state=dead&reveal=1&edit=1")
+    tab = page.locator("#tab-preview")
     expect(tab).to_contain_text("It would fail again.")
     page.get_by_role("textbox", name="E-mail").fill("grace@navy.example")
     page.get_by_role("button", name="Check").click()
-    expect(tab).to_contain_text("It would be delivered.")
+    expect(tab).to_contain_text("No problem found that we can check.")
     expect(tab).to_contain_text("not saved yet")
     expect(page.get_by_role("textbox", name="E-mail")).to_have_value("grace@navy.example")
     record = console.context.ledger.get(id)
@@ -79,18 +79,18 @@ def test_checked_before_it_is_saved(console: Console, signed_in: Opened) -> None
     expect(page.locator("#flash")).to_contain_text("Saved")
 
 
-def test_who_saves_second_is_told(console: Console, signed_in: Opened) -> None:
+def test_who_saves_second_is_told(console: Console, open_page: OpenPage) -> None:
     """Where somebody changed the lead since the form was shown, nothing is saved over it, and what
     was typed is kept.
     """
     [id] = console.dead()
-    page = signed_in(f"/ops/leads/{id}?reveal=1&edit=1")
+    page = open_page(f"/ops/leads/{id}?reveal=1&edit=1")
     page.get_by_label("Name", exact=True).fill("Grace Hopper")
     console.actions.retry(id, "vera", {"company": "Navy Labs"})
     with console.worker():
         assert eventually(lambda: console.state(id) == "dead")
     page.get_by_role("button", name="Save & retry").click()
-    expect(page.get_by_text("Somebody changed this lead meanwhile")).to_be_visible()
+    expect(page.get_by_text("Someone else changed this lead")).to_be_visible()
     expect(page.get_by_label("Name", exact=True)).to_have_value("Grace Hopper")
     record = console.context.ledger.get(id)
     assert record is not None
@@ -98,10 +98,10 @@ def test_who_saves_second_is_told(console: Console, signed_in: Opened) -> None:
     assert (record.lead.name, record.lead.company) == ("Ada Lovelace", "Navy Labs")
 
 
-def test_a_discard_is_undone(console: Console, signed_in: Opened) -> None:
+def test_a_discard_is_undone(console: Console, open_page: OpenPage) -> None:
     """A discarded lead leaves the list at once; Undo brings it back."""
     id = console.nobody()
-    page = signed_in(f"/ops/leads/{id}?state=dead")
+    page = open_page(f"/ops/leads/{id}?state=dead")
     page.get_by_role("button", name="Discard").click()
     expect(page.locator("#list .empty")).to_be_visible()
     assert console.state(id) == "discarded"
@@ -113,29 +113,29 @@ def test_a_discard_is_undone(console: Console, signed_in: Opened) -> None:
     expect(page.locator(".timeline li")).to_have_count(3)
 
 
-def test_accepted_from_quarantine(console: Console, signed_in: Opened) -> None:
+def test_accepted_from_quarantine(console: Console, open_page: OpenPage) -> None:
     """What looked like spam says why it was held back, and is delivered once accepted."""
     id = console.post(website="http://spam.example")
-    page = signed_in("/ops")
+    page = open_page("/ops")
     page.get_by_role("link", name="Quarantine 1").click()
     expect(page.locator("#list tbody .c-cause")).to_have_text(
         "Looks like spam: the honeypot website is filled"
     )
     page.locator("#list tbody th a").click()
-    expect(page.get_by_text("Held back as it looks like spam")).to_be_visible()
-    page.locator("#do").get_by_role("button", name="Accept").click()
+    expect(page.get_by_text("Held as spam")).to_be_visible()
+    page.locator("#actions").get_by_role("button", name="Accept").click()
     expect(page.locator("#flash")).to_contain_text("Accepted")
     with console.worker():
         assert eventually(lambda: console.state(id) == "delivered")
 
 
-def test_a_look_at_personal_data_is_logged_once(console: Console, signed_in: Opened) -> None:
+def test_a_look_at_personal_data_is_logged_once(console: Console, open_page: OpenPage) -> None:
     """Masked until revealed; the look is in the trail, and following what happens adds no more
     looks.
     """
     id = console.nobody()
     masked = console.post(name="Grace Hopper", email="grace@navy.example")
-    page = signed_in(f"/ops/leads/{masked}")
+    page = open_page(f"/ops/leads/{masked}")
     expect(page.locator("#detail")).to_contain_text("g…@navy.example")
     expect(page.locator("#detail")).not_to_contain_text("grace@navy.example")
     page.get_by_role("link", name="Reveal", exact=True).click()
@@ -143,21 +143,21 @@ def test_a_look_at_personal_data_is_logged_once(console: Console, signed_in: Ope
     console.actions.discard(id, "vera")
     expect(page.locator(".sum")).to_contain_text("1 discarded")
     expect(page.locator("#detail")).to_contain_text("grace@navy.example")
-    page.get_by_role("link", name="Came in").click()
-    expect(page).to_have_url(re.compile("tab=came-in"))
+    page.get_by_role("link", name="Received").click()
+    expect(page).to_have_url(re.compile("tab=received"))
     expect(page.locator("pre.body")).to_contain_text("grace%40navy.example")
     looks = [entry for entry in console.actions.audit.page()[0] if entry.action == "reveal"]
     assert [(entry.who, entry.target) for entry in looks] == [("kim", masked)] * 2
 
 
-def test_the_story_of_a_delivery(console: Console, signed_in: Opened) -> None:
+def test_the_story_of_a_delivery(console: Console, open_page: OpenPage) -> None:
     """Of a delivered lead the calls are told with status and time, its ids in Pipedrive, and the
     rule that set its channel.
     """
     id = console.post(utm_source="google", utm_campaign="spring")
     with console.worker():
         assert eventually(lambda: console.state(id) == "delivered")
-    page = signed_in(f"/ops/leads/{id}")
+    page = open_page(f"/ops/leads/{id}")
     expect(page.locator(".attempts tbody tr").first).to_be_visible()
     expect(page.get_by_role("heading", name="In Pipedrive")).to_be_visible()
     page.get_by_role("link", name="Attribution").click()
@@ -165,7 +165,7 @@ def test_the_story_of_a_delivery(console: Console, signed_in: Opened) -> None:
     expect(page.locator("#tab-attribution")).to_contain_text("Paid search")
 
 
-def test_what_strangers_wrote_is_text(console: Console, signed_in: Opened) -> None:
+def test_what_strangers_wrote_is_text(console: Console, open_page: OpenPage) -> None:
     """Markup in every field stays text, on each page that shows it, and no policy is tried."""
     evil = (
         "\"'><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
@@ -179,11 +179,11 @@ def test_what_strangers_wrote_is_text(console: Console, signed_in: Opened) -> No
         f"/ops/leads?cause={id}%22%3E%3Cscript%3E",
     ]
     paths += [
-        f"/ops/leads/{id}?reveal=1&edit=1&tab=came-in",
+        f"/ops/leads/{id}?reveal=1&edit=1&tab=received",
         f"/ops/leads/{id}?reveal=1&tab=attribution",
     ]
     for path in paths:
-        page = signed_in(path)
+        page = open_page(path)
         assert (
             page.evaluate("document.querySelectorAll('main script, main img, main iframe').length")
             == 0

@@ -2,18 +2,18 @@ from __future__ import annotations
 
 from playwright.sync_api import Dialog, Page, expect
 
-from tests.browser.conftest import Console, Opened
+from tests.browser.conftest import Console, OpenPage
 
 
 def current(page: Page) -> str | None:
     return page.locator("#list tr.current").get_attribute("data-key")
 
 
-def test_a_lead_by_keys_alone(console: Console, signed_in: Opened) -> None:
+def test_a_lead_by_keys_alone(console: Console, open_page: OpenPage) -> None:
     """j and k move, Enter opens, Esc goes back, d discards, u undoes, e edits; focus follows."""
     for _ in range(3):
         console.nobody()
-    page = signed_in("/ops/leads?state=dead")
+    page = open_page("/ops/leads?state=dead")
     order = [row.get_attribute("data-key") for row in page.locator("#list tbody tr").all()]
     for key in "jjk":
         page.keyboard.press(key)
@@ -37,29 +37,29 @@ def test_a_lead_by_keys_alone(console: Console, signed_in: Opened) -> None:
     expect(page.locator("#lead-form")).to_be_visible()
 
 
-def test_many_by_keys(console: Console, signed_in: Opened) -> None:
+def test_many_by_keys(console: Console, open_page: OpenPage) -> None:
     """x ticks, a ticks all, Esc unticks, r retries what is ticked."""
     for _ in range(3):
         console.nobody()
-    page = signed_in("/ops/leads?state=dead")
+    page = open_page("/ops/leads?state=dead")
     page.keyboard.press("j")
     page.keyboard.press("x")
-    expect(page.locator("#bulkbar")).to_contain_text("1 selected")
+    expect(page.locator("#bulk-bar")).to_contain_text("1 selected")
     page.keyboard.press("a")
-    expect(page.locator("#bulkbar")).to_contain_text("3 selected")
+    expect(page.locator("#bulk-bar")).to_contain_text("3 selected")
     page.keyboard.press("Escape")
-    expect(page.locator("#bulkbar")).to_contain_text("3 on this page")
+    expect(page.locator("#bulk-bar")).to_contain_text("Select all 3")
     page.keyboard.press("x")
     page.keyboard.press("r")
-    expect(page.locator("#tray")).to_contain_text("1 lead")
+    expect(page.locator("#bulk-progress")).to_contain_text("1 lead")
 
 
-def test_no_key_acts_while_somebody_types(console: Console, signed_in: Opened) -> None:
+def test_no_key_acts_while_somebody_types(console: Console, open_page: OpenPage) -> None:
     """In a field keys are letters, Esc leaves it; / goes to the search, ? shows all keys, and a
     dialogue takes none.
     """
     id = console.nobody()
-    page = signed_in("/ops/leads?state=dead")
+    page = open_page("/ops/leads?state=dead")
     page.keyboard.press("j")
     page.keyboard.press("/")
     expect(page.get_by_label("Search leads")).to_be_focused()
@@ -67,19 +67,19 @@ def test_no_key_acts_while_somebody_types(console: Console, signed_in: Opened) -
     expect(page.get_by_label("Search leads")).to_have_value("rdxaj?")
     page.keyboard.press("Escape")
     page.keyboard.press("?")
-    expect(page.get_by_role("dialog")).to_contain_text("Keys")
+    expect(page.get_by_role("dialog")).to_contain_text("Keyboard shortcuts")
     page.keyboard.press("d")
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert console.state(id) == "dead"
 
 
-def test_what_was_typed_is_not_lost_by_a_key(console: Console, signed_in: Opened) -> None:
+def test_what_was_typed_is_not_lost_by_a_key(console: Console, open_page: OpenPage) -> None:
     """Esc out of a changed form asks first; what happens elsewhere does not take the typed text
     away.
     """
     id = console.nobody()
-    page = signed_in(f"/ops/leads/{id}?state=dead&reveal=1&edit=1")
+    page = open_page(f"/ops/leads/{id}?state=dead&reveal=1&edit=1")
     page.get_by_label("Name", exact=True).fill("Grace")
     console.nobody()
     expect(page.locator("#total")).to_have_text("2")
@@ -94,6 +94,6 @@ def test_what_was_typed_is_not_lost_by_a_key(console: Console, signed_in: Opened
     page.keyboard.press("Escape")
     page.keyboard.press("Escape")
     expect(page.locator("#lead-form")).to_be_visible()
-    assert asked == ["Leave without saving what you typed?"]
+    assert asked == ["Leave without saving your changes?"]
     page.get_by_role("button", name="Save & retry").click()
     expect(page.locator("#flash")).to_contain_text("Saved")

@@ -4,18 +4,18 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Console, Opened
+from tests.browser.conftest import Console, OpenPage
 
 
 def rows(page: Page) -> list[str]:
     return page.locator("#list tbody tr th").all_inner_texts()
 
 
-def test_filters_are_in_the_address(console: Console, signed_in: Opened) -> None:
+def test_filters_are_in_the_address(console: Console, open_page: OpenPage) -> None:
     """Each choice changes the address and the list without a reload; going back undoes it."""
     console.nobody()
     console.post()
-    page = signed_in("/ops/leads")
+    page = open_page("/ops/leads")
     page.evaluate("window.mark = 1")
     expect(page.locator("#total")).to_have_text("2")
     page.get_by_label("Source").select_option("contact")
@@ -28,13 +28,13 @@ def test_filters_are_in_the_address(console: Console, signed_in: Opened) -> None
     assert page.evaluate("window.mark") == 1
 
 
-def test_search_finds_by_what_is_masked(console: Console, signed_in: Opened) -> None:
+def test_search_finds_by_what_is_masked(console: Console, open_page: OpenPage) -> None:
     """A lead is found by its e-mail although the list masks it; qualifiers count; what was searched
     stays in the box.
     """
     console.post(email="grace@navy.example", name="Grace Hopper", utm_campaign="spring")
     console.post(email="ada@engines.example")
-    page = signed_in("/ops/leads")
+    page = open_page("/ops/leads")
     page.get_by_label("Search leads").fill("grace@navy.example")
     page.keyboard.press("Enter")
     expect(page.locator("#total")).to_have_text("1")
@@ -49,36 +49,36 @@ def test_search_finds_by_what_is_masked(console: Console, signed_in: Opened) -> 
     expect(page.get_by_label("Search leads")).to_have_value("utm_campaign:spring source:contact")
 
 
-def test_nothing_matches_names_the_filter_to_drop(console: Console, signed_in: Opened) -> None:
+def test_nothing_matches_names_the_filter_to_drop(console: Console, open_page: OpenPage) -> None:
     """An empty list says which filter is in the way, and how many there are without it."""
     console.nobody()
-    page = signed_in("/ops/leads?state=dead&source=contact")
+    page = open_page("/ops/leads?state=dead&source=contact")
     expect(page.get_by_role("heading", name="Nothing matches")).to_be_visible()
-    page.get_by_role("link", name="Drop source: contact").click()
+    page.get_by_role("link", name="Remove source: contact").click()
     expect(page.locator("#total")).to_have_text("1")
     page.goto("/ops/leads?q=state:nonsense")
-    expect(page.get_by_role("heading", name="That did not work")).to_be_visible()
+    expect(page.get_by_role("heading", name="That didn't work")).to_be_visible()
 
 
-def test_pages_follow_each_other(console: Console, signed_in: Opened) -> None:
+def test_pages_follow_each_other(console: Console, open_page: OpenPage) -> None:
     """Of sixty leads the second page has the ten oldest, and the way back to the first."""
     for _ in range(60):
         console.post()
-    page = signed_in("/ops/leads")
+    page = open_page("/ops/leads")
     expect(page.locator("#total")).to_have_text("60")
     expect(page.locator("#list tbody tr")).to_have_count(50)
     page.get_by_role("link", name="Next").click()
     expect(page.locator("#list tbody tr")).to_have_count(10)
-    page.get_by_role("link", name="To the first").click()
+    page.get_by_role("link", name="First page").click()
     expect(page.locator("#list tbody tr")).to_have_count(50)
 
 
-def test_a_phone_has_cards(console: Console, signed_in: Opened) -> None:
+def test_a_phone_has_cards(console: Console, open_page: OpenPage) -> None:
     """At 390 px a row is a card, nothing is wider than the screen, and an open lead covers the
     list.
     """
     console.nobody()
-    page = signed_in("/ops/leads?state=dead", narrow=True)
+    page = open_page("/ops/leads?state=dead", narrow=True)
     expect(page.locator("#list thead")).not_to_be_in_viewport()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.locator("#list tbody th a").click()
@@ -89,18 +89,18 @@ def test_a_phone_has_cards(console: Console, signed_in: Opened) -> None:
     expect(page.locator("#list")).to_be_visible()
 
 
-def test_a_wide_screen_has_both(console: Console, signed_in: Opened) -> None:
+def test_a_wide_screen_has_both(console: Console, open_page: OpenPage) -> None:
     """At 1280 px the open lead is beside the list, and its buttons are in sight at once."""
     console.nobody()
-    page = signed_in("/ops/leads?state=dead")
+    page = open_page("/ops/leads?state=dead")
     page.locator("#list tbody th a").click()
     expect(page.locator("#list")).to_be_visible()
-    expect(page.get_by_role("button", name="Retry as it is")).to_be_in_viewport()
+    expect(page.get_by_role("button", name="Retry without changes")).to_be_in_viewport()
 
 
-def test_times_tell_both_clocks(console: Console, signed_in: Opened) -> None:
+def test_times_tell_both_clocks(console: Console, open_page: OpenPage) -> None:
     """A relative time shows local time and UTC when pointed at."""
     console.nobody()
-    page = signed_in("/ops/leads?state=dead", timezone_id="Asia/Tokyo", locale="en-GB")
+    page = open_page("/ops/leads?state=dead", timezone_id="Asia/Tokyo", locale="en-GB")
     title = page.locator("#list tbody time").first.get_attribute("title") or ""
-    assert re.search(r"here · .* UTC$", title)
+    assert re.search(r"local time · .* UTC$", title)

@@ -6,37 +6,37 @@ import signal
 from playwright.sync_api import Route, expect
 
 from service.local.redis import EmbeddedRedis
-from tests.browser.conftest import Console, Opened
+from tests.browser.conftest import Console, OpenPage
 
 
-def test_what_happens_is_seen_without_a_reload(console: Console, signed_in: Opened) -> None:
+def test_what_happens_is_seen_without_a_reload(console: Console, open_page: OpenPage) -> None:
     """A new dead letter is in top line, list and title of the counts within seconds; ticks and
     place are kept.
     """
     console.nobody()
-    page = signed_in("/ops/leads?state=dead")
+    page = open_page("/ops/leads?state=dead")
     page.evaluate("window.mark = 1")
     page.keyboard.press("j")
     page.keyboard.press("x")
     console.nobody()
-    expect(page.locator("#verdict")).to_contain_text("2 leads need you")
+    expect(page.locator("#headline")).to_contain_text("2 leads need you")
     expect(page.locator("#list tbody tr")).to_have_count(2)
-    expect(page.locator("#bulkbar")).to_contain_text("1 selected")
+    expect(page.locator("#bulk-bar")).to_contain_text("1 selected")
     expect(page.locator("#list tr.current")).to_have_count(1)
     expect(page.locator("#fresh")).to_have_text("live")
     assert page.evaluate("window.mark") == 1
 
 
-def test_it_says_since_when_it_is_stale(console: Console, signed_in: Opened) -> None:
+def test_it_says_since_when_it_is_stale(console: Console, open_page: OpenPage) -> None:
     """While the service does not answer the page says since when it is stale; a click fails with a
     retry; then all is well.
     """
     console.nobody()
-    page = signed_in("/ops")
+    page = open_page("/ops")
     page.route("**/ops**", lambda route: route.abort())
     expect(page.locator("#fresh")).to_contain_text("stale since")
     page.get_by_role("link", name="Audit").click()
-    failed = page.get_by_role("alert").filter(has_text="The service did not answer.")
+    failed = page.get_by_role("alert").filter(has_text="The service isn't responding.")
     expect(failed).to_be_visible()
     page.unroute("**/ops**")
     failed.get_by_role("button", name="Try again").click()
@@ -45,10 +45,10 @@ def test_it_says_since_when_it_is_stale(console: Console, signed_in: Opened) -> 
     expect(page.locator("#fresh")).to_have_text("live", timeout=40_000)
 
 
-def test_slow_answers_show_that_it_loads(console: Console, signed_in: Opened) -> None:
+def test_slow_answers_show_that_it_loads(console: Console, open_page: OpenPage) -> None:
     """While an answer is awaited the page says that it loads."""
     console.nobody()
-    page = signed_in("/ops")
+    page = open_page("/ops")
     held: list[Route] = []
     page.route("**/ops/audit", lambda route: held.append(route))
     page.get_by_role("link", name="Audit").click()
@@ -58,17 +58,17 @@ def test_slow_answers_show_that_it_loads(console: Console, signed_in: Opened) ->
     expect(page.locator("#loading")).to_be_hidden()
 
 
-def test_redis_away(console: Console, signed_in: Opened, redis_server: EmbeddedRedis) -> None:
+def test_redis_away(console: Console, open_page: OpenPage, redis_server: EmbeddedRedis) -> None:
     """While Redis hangs the page says so, and since when what it shows is stale; it comes back by
     itself.
     """
     console.nobody()
-    page = signed_in("/ops/leads?state=dead")
+    page = open_page("/ops/leads?state=dead")
     expect(page.locator("#list tbody tr")).to_have_count(1)
     assert redis_server.pid is not None
     os.kill(redis_server.pid, signal.SIGSTOP)
     try:
-        expect(page.locator(".banner.bad")).to_contain_text("Redis is away", timeout=30_000)
+        expect(page.locator(".banner.bad")).to_contain_text("Redis is down", timeout=30_000)
         expect(page.locator("#fresh")).to_contain_text("stale since")
         expect(page.locator("#list tbody tr")).to_have_count(1)
         page.get_by_role("link", name="Overview").click()

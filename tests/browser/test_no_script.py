@@ -2,19 +2,19 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
-from tests.browser.conftest import OPERATOR, Console, Opened
+from tests.browser.conftest import OPERATOR, Console, OpenPage
 
 
-def test_without_a_script(console: Console, signed_in: Opened) -> None:
+def test_without_a_script(console: Console, open_page: OpenPage) -> None:
     """With JavaScript off one signs in, reads every page, mends a lead, discards one and takes it
     back.
     """
     id, other = console.nobody(), console.nobody()
-    page = signed_in("/ops", role=None, java_script_enabled=False)
+    page = open_page("/ops", role=None, java_script_enabled=False)
     page.fill("#token", OPERATOR)
     page.get_by_role("button", name="Sign in").click()
-    expect(page.locator("#verdict")).to_contain_text("2 leads need you")
-    page.locator("#verdict a").first.click()
+    expect(page.locator("#headline")).to_contain_text("2 leads need you")
+    page.locator("#headline a").first.click()
     page.locator(f"#open-{id}").click()
     page.get_by_role("link", name="Timeline").click()
     expect(page.locator(".timeline li")).to_have_count(1)
@@ -30,13 +30,13 @@ def test_without_a_script(console: Console, signed_in: Opened) -> None:
     assert console.state(other) == "dead"
 
 
-def test_many_without_a_script(console: Console, signed_in: Opened) -> None:
+def test_many_without_a_script(console: Console, open_page: OpenPage) -> None:
     """Also the question before a bulk action and its progress are pages."""
     console.nobody()
-    page = signed_in("/ops", java_script_enabled=False)
-    page.get_by_role("link", name="Mend & retry 1").click()
-    expect(page.get_by_role("heading", name="Mend & retry 1 lead")).to_be_visible()
+    page = open_page("/ops", java_script_enabled=False)
+    page.get_by_role("link", name="Edit & retry 1").click()
+    expect(page.get_by_role("heading", name="Edit & retry 1 lead")).to_be_visible()
     page.get_by_label("E-mail").fill("desk@acme.example")
-    page.get_by_role("button", name="Mend & retry 1").click()
-    page.locator("#tray").get_by_role("link").first.click()
+    page.get_by_role("button", name="Edit & retry 1").click()
+    page.locator("#bulk-progress").get_by_role("link").first.click()
     expect(page.get_by_role("main")).to_contain_text("delivered")

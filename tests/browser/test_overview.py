@@ -5,38 +5,38 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Console, Opened
+from tests.browser.conftest import Console, OpenPage
 
 
 @pytest.mark.parametrize("narrow", [False, True])
-def test_five_seconds(narrow: bool, console: Console, signed_in: Opened) -> None:
+def test_five_seconds(narrow: bool, console: Console, open_page: OpenPage) -> None:
     """The first page says how many leads are stuck, since when, of what, where it is mended, and
     that the books balance.
     """
     console.dead(2)
     console.nobody()
-    page = signed_in("/ops", narrow=narrow)
-    expect(page.locator("#verdict")).to_have_text(
+    page = open_page("/ops", narrow=narrow)
+    expect(page.locator("#headline")).to_have_text(
         re.compile(r"3 leads need you\s*oldest \d+ (s|min)\s*2 causes")
     )
     card = page.locator(".card").first
     expect(card.locator(".count")).to_contain_text("2")
     expect(card).to_contain_text("the account has no label 'Webinar'")
     expect(card.locator(".setting code")).to_have_text("sources.webinar.lead.labels")
-    expect(card.get_by_role("link", name="Mend & retry 2")).to_be_visible()
+    expect(card.get_by_role("link", name="I've fixed it, retry 2")).to_be_visible()
     expect(page.locator(".sum")).to_contain_text(
         "3 received = 0 delivered + 0 labelled + 0 waiting + 3 dead"
     )
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_nothing_ever(console: Console, signed_in: Opened) -> None:
+def test_nothing_ever(console: Console, open_page: OpenPage) -> None:
     """Before the first lead a command sends one to the address of the settings; the page shows it
     as soon as it was sent.
     """
-    page = signed_in("/ops")
+    page = open_page("/ops")
     expect(page.get_by_role("heading", name="Send a test lead")).to_be_visible()
-    command = page.locator("#first pre").first.inner_text()
+    command = page.locator("#onboarding pre").first.inner_text()
     assert command.startswith("curl ")
     settings = console.context.settings
     # The address of the settings, and not the one that this browser asked at, which a request can
@@ -48,46 +48,46 @@ def test_nothing_ever(console: Console, signed_in: Opened) -> None:
     expect(page.get_by_role("heading", name="Send a test lead")).to_have_count(0)
 
 
-def test_nothing_now(console: Console, signed_in: Opened) -> None:
+def test_nothing_now(console: Console, open_page: OpenPage) -> None:
     """Where all is well it says so: when the last lead was delivered, and how many of today's
     are.
     """
     console.post()
     with console.worker():
-        page = signed_in("/ops")
-        expect(page.locator("#verdict")).to_contain_text("Nothing needs you")
-        expect(page.locator("#verdict")).to_contain_text(
-            re.compile(r"last lead delivered .*today 1 of 1", re.DOTALL)
+        page = open_page("/ops")
+        expect(page.locator("#headline")).to_contain_text("Nothing needs you")
+        expect(page.locator("#headline")).to_contain_text(
+            re.compile(r"last lead delivered .*1 of 1 delivered today", re.DOTALL)
         )
-    expect(page.get_by_role("heading", name="Nothing went wrong")).to_be_visible()
+    expect(page.get_by_role("heading", name="No failed leads")).to_be_visible()
 
 
-def test_no_worker(console: Console, signed_in: Opened) -> None:
+def test_no_worker(console: Console, open_page: OpenPage) -> None:
     """Without a worker a banner says so and names the command that starts one."""
     console.post()
-    page = signed_in("/ops")
+    page = open_page("/ops")
     banner = page.locator(".banner.bad")
-    expect(banner).to_contain_text("No worker was seen")
+    expect(banner).to_contain_text("No workers running")
     expect(banner.locator(".command")).to_have_text("leadline work")
 
 
-def test_what_the_account_lacks(console: Console, signed_in: Opened) -> None:
+def test_what_the_account_lacks(console: Console, open_page: OpenPage) -> None:
     """Before a lead dies of it, a banner names the label that the source file has and the account
     has not.
     """
     with console.worker():
-        page = signed_in("/ops")
+        page = open_page("/ops")
         banner = page.locator(".banner.warn")
         expect(banner).to_contain_text(
-            "Not in the Pipedrive account: label “Webinar” (webinar).", timeout=20_000
+            "Missing in Pipedrive: label “Webinar” (needed by webinar).", timeout=20_000
         )
 
 
-def test_pause_and_resume(console: Console, signed_in: Opened) -> None:
+def test_pause_and_resume(console: Console, open_page: OpenPage) -> None:
     """A pause needs a reason, shows it on every page, and ends with a button."""
-    page = signed_in("/ops")
+    page = open_page("/ops")
     page.get_by_text("Pause delivery").first.click()
-    page.get_by_label("Why").fill("CRM migration")
+    page.get_by_label("Reason").fill("CRM migration")
     page.get_by_role("button", name="Pause delivery").click()
     banner = page.locator(".banner.warn")
     expect(banner).to_contain_text("Delivery is paused: CRM migration.")
@@ -99,12 +99,12 @@ def test_pause_and_resume(console: Console, signed_in: Opened) -> None:
     assert console.context.ledger.gate.find_pause() is None
 
 
-def test_a_cause_is_ignored_until_it_comes_back(console: Console, signed_in: Opened) -> None:
+def test_a_cause_is_ignored_until_it_comes_back(console: Console, open_page: OpenPage) -> None:
     """An ignored cause is folded away and no longer counted; undo, or its next dead letter, brings
     it back.
     """
     console.nobody()
-    page = signed_in("/ops")
+    page = open_page("/ops")
     page.get_by_role("button", name="Ignore").click()
     expect(page.locator("#causes .card")).to_have_count(0)
     expect(page.locator("#ignored summary")).to_contain_text("1 ignored cause")
@@ -116,11 +116,11 @@ def test_a_cause_is_ignored_until_it_comes_back(console: Console, signed_in: Ope
     expect(page.locator("#causes .card")).to_have_count(1)
 
 
-def test_the_chart_has_each_source(console: Console, signed_in: Opened) -> None:
+def test_the_chart_has_each_source(console: Console, open_page: OpenPage) -> None:
     """Each configured source has its line, with what came in and what was delivered."""
     console.post()
-    page = signed_in("/ops")
-    rows = page.locator(".flow tbody tr")
+    page = open_page("/ops")
+    rows = page.locator(".activity tbody tr")
     expect(rows).to_have_count(3)
     chart = rows.filter(has_text="contact").locator("svg")
     expect(chart).to_have_attribute(

@@ -18,7 +18,7 @@ import msgspec
 import pytest
 from playwright.sync_api import ViewportSize, expect
 
-from tests.browser.conftest import Console, Opened
+from tests.browser.conftest import Console, OpenPage
 from tests.browser.placing import know, place, submission
 from tests.polling import eventually
 from worker.causes import cause_of, no_contact
@@ -263,24 +263,24 @@ def folder(tmp_path: Path) -> Path:
     return kept
 
 
-def test_pictures(console: Console, signed_in: Opened, tmp_path: Path, folder: Path) -> None:
+def test_pictures(console: Console, open_page: OpenPage, tmp_path: Path, folder: Path) -> None:
     """Both pictures can be taken, 1280 px wide, and show what README.md says of them."""
     (tmp_path / "leadline.toml").write_text(SOURCES, "utf-8")
     assert eventually(lambda: "shop" in console.context.sources.sources)
     paint(console, time.time())
-    page = signed_in("/ops", color_scheme="light", reduced_motion="reduce")
-    expect(page.locator("#verdict")).to_contain_text("40 leads need you")
+    page = open_page("/ops", color_scheme="light", reduced_motion="reduce")
+    expect(page.locator("#headline")).to_contain_text("40 leads need you")
     expect(page.locator("#causes .card")).to_have_count(4)
-    expect(page.locator(".flow .silent")).to_contain_text(SILENT)
+    expect(page.locator(".activity .silent")).to_contain_text(SILENT)
     page.screenshot(path=folder / "console-overview.png", full_page=True)
     page.set_viewport_size(TALL)
     page.get_by_role("link", name="40 leads need you").click()
     page.locator("#list tbody tr").filter(has_text="value.currency").first.locator("th a").click()
-    page.locator("#do").get_by_role("link", name="Edit").click()
+    page.locator("#actions").get_by_role("link", name="Edit").click()
     currency = page.get_by_label("Currency")
     currency.fill("EU")
     page.get_by_role("button", name="Save & retry").click()
-    expect(page.locator(".field.wrong .error")).to_contain_text("three letters")
+    expect(page.locator(".field.invalid .error")).to_contain_text("three-letter")
     page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=folder / "console-detail.png")
     for name in ("console-overview.png", "console-detail.png"):

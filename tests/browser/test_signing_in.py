@@ -2,35 +2,35 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
-from tests.browser.conftest import OPERATOR, Console, Opened
+from tests.browser.conftest import OPERATOR, Console, OpenPage
 
 
-def test_in_by_hand_to_the_page_asked_for_and_out(console: Console, signed_in: Opened) -> None:
+def test_in_by_hand_to_the_page_asked_for_and_out(console: Console, open_page: OpenPage) -> None:
     """A wrong token is said to be wrong; the right one leads to the page asked for; after the way
     out the door is shut.
     """
-    page = signed_in("/ops/audit", role=None)
+    page = open_page("/ops/audit", role=None)
     page.fill("#token", "not-the-token")
     page.press("#token", "Enter")
-    expect(page.get_by_role("alert")).to_have_text("No token is like this one.")
+    expect(page.get_by_role("alert")).to_have_text("That token isn't valid.")
     page.fill("#token", OPERATOR)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(f"{console.url}/ops/audit")
     expect(page.locator(".me")).to_have_text("kim operator")
     page.get_by_role("button", name="Sign out").click()
-    page.wait_for_url("**/ops/sign-in?said=out")
+    page.wait_for_url("**/ops/sign-in?notice=signed-out")
     expect(page.get_by_role("status")).to_have_text("You are signed out.")
     page.goto("/ops/audit")
     expect(page.get_by_label("Token")).to_be_visible()
 
 
-def test_a_viewer_looks_and_is_refused_the_rest(console: Console, signed_in: Opened) -> None:
+def test_a_viewer_looks_and_is_refused_the_rest(console: Console, open_page: OpenPage) -> None:
     """A viewer has no buttons for what it may not do, and a request made by other means is answered
     with what is missing.
     """
     id = console.nobody()
-    page = signed_in(f"/ops/leads/{id}", role="viewer")
-    expect(page.get_by_text("A viewer sees personal data masked")).to_be_visible()
+    page = open_page(f"/ops/leads/{id}", role="viewer")
+    expect(page.get_by_text("Personal data is masked for your role")).to_be_visible()
     for name in ("Retry", "Discard", "Edit", "Reveal", "Accept"):
         expect(page.get_by_role("main").get_by_role("button", name=name)).to_have_count(0)
     post = (
@@ -44,12 +44,12 @@ def test_a_viewer_looks_and_is_refused_the_rest(console: Console, signed_in: Ope
     expect(page.get_by_role("heading", name="Not allowed")).to_be_visible()
 
 
-def test_a_session_that_ended_leads_to_the_door(console: Console, signed_in: Opened) -> None:
+def test_a_session_that_ended_leads_to_the_door(console: Console, open_page: OpenPage) -> None:
     """Who is signed out elsewhere is asked to sign in at the next step, and comes to where that
     step led.
     """
     console.nobody()
-    page = signed_in("/ops")
+    page = open_page("/ops")
     page.context.clear_cookies()
     page.get_by_role("link", name="Audit").click()
     expect(page.get_by_label("Token")).to_be_visible()

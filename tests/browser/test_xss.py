@@ -17,7 +17,7 @@ from playwright.sync_api import Dialog, Page, expect
 
 from service.alerts.state import MonitorState, SourceActivity
 from service.ops.console.lead import TABS
-from tests.browser.conftest import Console, Opened
+from tests.browser.conftest import Console, OpenPage
 from tests.browser.payloads import MARK, PAYLOADS, PRINTABLE, WORKED_OUT, words
 from tests.browser.placing import place, submission
 from tests.polling import eventually
@@ -36,7 +36,7 @@ TEXTS = [
 ]
 NO_KEY = next(each for each in PRINTABLE if "<" in each and " " in each)
 KEY = next(each for each in PRINTABLE if "<" in each and " " not in each)
-OURS = "Leave without saving what you typed?"
+OURS = "Leave without saving your changes?"
 
 LISTEN = """
 window.__violations = [];
@@ -251,7 +251,7 @@ def views(console: Console, planted: Planted) -> Iterator[View]:
         planted.spam,
         *planted.placed,
     ):
-        yield from _details(console, id, list(TABS) if id in whole else ["came-in"])
+        yield from _details(console, id, list(TABS) if id in whole else ["received"])
     reader = console.queries
     for cause in reader.causes().items:
         yield View(
@@ -317,7 +317,7 @@ def _details(console: Console, id: str, tabs: list[str]) -> Iterator[View]:
         text for each in console.context.ledger.timeline(id) for text in (each.by, each.why or "")
     ]
     attempts = [each.detail or "" for each in console.context.ledger.attempts(id)]
-    shown = {"came-in": raw, "timeline": moments, "attempts": attempts}
+    shown = {"received": raw, "timeline": moments, "attempts": attempts}
     yield from (View(f"{path}&tab={tab}", lead + shown.get(tab, [])) for tab in tabs)
     yield View(f"/ops/leads/{id}", [])
     if record.state in (State.DEAD, State.QUARANTINED):
@@ -369,13 +369,13 @@ def test_the_corpus() -> None:
 
 
 @pytest.mark.parametrize("policy", [True, False], ids=["policy", "bare"])
-def test_nothing_runs_and_all_is_text(policy: bool, console: Console, signed_in: Opened) -> None:
+def test_nothing_runs_and_all_is_text(policy: bool, console: Console, open_page: OpenPage) -> None:
     """No page runs a payload, adds an element of it or leaves it out; not even in a browser that
     ignores the policy.
     """
     planted = plant(console)
     console.queries.causes()  # a page does not wait for the index, it says that it loads
-    watch = Watch(signed_in("/ops/sign-in", bypass_csp=not policy))
+    watch = Watch(open_page("/ops/sign-in", bypass_csp=not policy))
     for view in views(console, planted):
         watch.visit(view)
     stored = [console.context.ledger.get(id) for id in (*planted[:4], *planted.placed)]
@@ -387,19 +387,19 @@ def test_nothing_runs_and_all_is_text(policy: bool, console: Console, signed_in:
     assert [each for each in PAYLOADS if words(each)[:200] not in kept] == []
 
 
-def test_nothing_runs_in_what_comes_while_one_looks(console: Console, signed_in: Opened) -> None:
+def test_nothing_runs_in_what_comes_while_one_looks(console: Console, open_page: OpenPage) -> None:
     """Nor does the page's own script add markup: in what it follows, opens beside the list, asks in
     a dialogue, or tells.
     """
-    page = signed_in("/ops/sign-in", bypass_csp=True)
+    page = open_page("/ops/sign-in", bypass_csp=True)
     watch = Watch(page)
     page.goto("/ops")
     dead = [_record(chunk, number) for number, chunk in enumerate(CHUNKS) if number != 1]
     place(console.context, dead)
     expect(page.locator("#causes .card")).to_have_count(3)
     watch.look("what came meanwhile", [each.cause.detail for each in dead if each.cause])
-    page.get_by_role("link", name="Mend & retry 1").first.click()
-    expect(page.get_by_role("dialog").get_by_role("button", name="Mend & retry 1")).to_be_visible()
+    page.locator("#causes .card footer a[data-dialog]").first.click()
+    expect(page.get_by_role("dialog").get_by_role("button", name="retry 1")).to_be_visible()
     watch.look("the dialogue")
     page.keyboard.press("Escape")
     page.get_by_label("Search leads").fill("source:" + PRINTABLE[40])
@@ -414,10 +414,10 @@ def test_nothing_runs_in_what_comes_while_one_looks(console: Console, signed_in:
     watch.look("the form")
     page.get_by_label("E-mail").fill(PAYLOADS[6])
     page.get_by_role("button", name="Save & retry").click()
-    expect(page.locator(".field.wrong .error").first).to_be_visible()
+    expect(page.locator(".field.invalid .error").first).to_be_visible()
     watch.look("the form again", [PAYLOADS[6]])
-    page.get_by_role("link", name="Stop editing").click()
-    page.locator("#do").get_by_role("button", name="Discard").click()
+    page.get_by_role("link", name="Cancel").click()
+    page.locator("#actions").get_by_role("button", name="Discard").click()
     expect(page.locator(".toast")).to_be_visible()
     watch.look("what was done")
 
@@ -476,10 +476,10 @@ def test_what_a_sender_is_answered(
     type: str,
     title: str,
     console: Console,
-    signed_in: Opened,
+    open_page: OpenPage,
 ) -> None:
     """A browser that posts payloads gets a page that says none of them as markup."""
-    page = signed_in("/healthz", role=None, bypass_csp=True)
+    page = open_page("/healthz", role=None, bypass_csp=True)
     watch = Watch(page)
     if key:
         httpx.post(

@@ -138,7 +138,7 @@ def test_the_first_call_makes_room_for_the_next_submission(pipeline: Pipeline) -
 class Overtaken(Delivery):
     """Finds its lease lost once it may send a create."""
 
-    def must_hold(self, seconds: float) -> None:  # noqa: ARG002
+    def require_lease(self, seconds: float) -> None:  # noqa: ARG002
         raise LeaseLost("it took too long")
 
 

@@ -180,7 +180,7 @@ def test_attribution(run: Run) -> None:
 
 def test_attribution_of_nothing(run: Run) -> None:
     """An empty store is said, not divided by."""
-    assert "no leads are stored" in run("attribution").stdout
+    assert "no stored leads match" in run("attribution").stdout
 
 
 def test_attribution_is_bounded_and_impersonal() -> None:

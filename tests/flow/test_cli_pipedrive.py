@@ -8,11 +8,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import redis as redis_py
 from click.testing import CliRunner, Result
 
+from service.cli import output
 from service.cli.main import main
 from service.sandbox.account.stock import CHANNELS, SOURCES, custom_key, label_id
 from service.sandbox.serve import served
@@ -42,7 +44,10 @@ def run(account: Account, tmp_path: Path) -> Run:
             "PIPEDRIVE_PLAN": "unlimited",
             "LEADLINE_DATA_DIR": str(tmp_path / "data"),
         }
-        result = CliRunner().invoke(main, ["pipedrive", *words], env=OPEN | own | env, input=input)
+        with mock.patch.object(output, "is_interactive", return_value=input is not None):
+            result = CliRunner().invoke(
+                main, ["pipedrive", *words], env=OPEN | own | env, input=input
+            )
         assert not (tmp_path / "data").exists(), "a Redis was started"
         return result
 
@@ -171,10 +176,10 @@ def test_changes(run: Run, person: int, account: Account) -> None:
 
 
 def test_deleting_asks_first(run: Run, person: int, account: Account) -> None:
-    """A lead is deleted after a yes, or with --yes, and not otherwise."""
+    """A lead is deleted after a yes, or with --yes; where nobody can be asked, the exit code is 2."""
     ids = [added(run, person)["id"] for _ in range(2)]
     assert run("leads", "delete", ids[0], input="n\n").exit_code == 1
-    assert run("leads", "delete", ids[0]).exit_code == 1
+    assert run("leads", "delete", ids[0]).exit_code == 2, "nobody can be asked"
     assert len(account.leads) == 2
     assert run("leads", "delete", ids[0], input="y\n").exit_code == 0
     assert told(run("leads", "delete", ids[1], "--yes", "--json")) == {"id": ids[1]}
@@ -188,7 +193,7 @@ def test_labels(run: Run, account: Account) -> None:
     assert made["id"] in run("labels", "list").stdout
     changed = told(run("labels", "update", "fair", "--name", "Trade fair", "--json"))
     assert (changed["id"], changed["name"], changed["color"]) == (made["id"], "Trade fair", "blue")
-    assert run("labels", "delete", "Trade fair").exit_code == 1
+    assert run("labels", "delete", "Trade fair").exit_code == 2
     assert run("labels", "delete", "Trade fair", input="y\n").exit_code == 0
     assert "Trade fair" not in {
         label["name"] for label in told(run("labels", "list", "--json"))["items"]

@@ -130,7 +130,7 @@ def test_the_source_file_is_read_once(
         reads.append(path)
         return loader.load_sources(path, *words, **options)
 
-    monkeypatch.setattr("service.cli.preview.load", load)
+    monkeypatch.setattr("service.cli.preview.load_sources", load)
     (tmp_path / "one").write_text("email=a@example.com", "utf-8")
     run("contact", str(tmp_path / "one"))
     for_one = len(reads)

@@ -15,7 +15,7 @@ import pytest
 import redis as redis_py
 from click.testing import CliRunner, Result
 
-from service.cli import sources_new
+from service.cli import output
 from service.cli.main import main
 from service.sources.source_file.loader import load_sources
 from tests.redis.store import submission
@@ -180,7 +180,7 @@ def test_new_asks_on_a_terminal_alone(
     file.write_text("email=ada%40example.com&Team=x&Size=L", "utf-8")
     assert "Name of the source" not in run("new", str(file), "--ask").stderr
 
-    monkeypatch.setattr(sources_new, "on_a_terminal", lambda: True)
+    monkeypatch.setattr(output, "is_interactive", lambda: True)
     result = run("new", str(file), "--ask", body="brochure\ncompany\n\n")
     source = load_sources(result.stdout, {}).sources["brochure"]
     assert source.map == {"Team": "company"}

@@ -180,7 +180,7 @@ def test_the_bytes_are_gone_from_disk(tmp_path: Path, secrets: tuple[str, ...]) 
         if not secrets:
             assert "dump.rdb" in before
         with leadline_env(data, server.url, *secrets) as env:
-            done = run(env, "erase", "--email", f"{CANARY}@Example.com", "--json")
+            done = run(env, "erase", "--email", f"{CANARY}@Example.com", "--yes", "--json")
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["erased"] == 4
         gone = needles[:6] + ([] if secrets else [CANARY.encode()])
@@ -230,7 +230,7 @@ def test_a_redis_that_may_not_rewrite_is_said(
     try:
         url = redis_url.replace("unix://", "unix://hosted:secret@")
         with leadline_env(tmp_path, url) as env:
-            done = run(env, "erase", "--email", f"{CANARY}@example.com")
+            done = run(env, "erase", "--email", f"{CANARY}@example.com", "--yes")
     finally:
         redis.acl_deluser("hosted")
     assert pipeline.record(mine).state is State.ERASED

@@ -91,7 +91,7 @@ def test_a_worker_looks_at_its_start(
         asked.append((mappings, isinstance(catalogue, NameResolver)))
         raise RuntimeError("never mind")
 
-    monkeypatch.setattr(unresolved_names, "warn", look)
+    monkeypatch.setattr(unresolved_names, "log_unresolved", look)
     slots = build_slots(
         replace(settings(account.url), data_dir=tmp_path),
         redis_url,

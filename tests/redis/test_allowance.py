@@ -401,19 +401,24 @@ def test_the_days_tokens_are_never_passed(world: World) -> None:
 @pytest.mark.parametrize(
     ("limits", "said", "left"),
     [
-        pytest.param({"tokens": 1000}, "700", 700, id="others spend from the same pot"),
-        pytest.param({"tokens": 1000}, "990", 990, id="as we counted"),
-        pytest.param({"tokens": 1000}, "5000", 5000, id="a top-up"),
+        pytest.param({"daily_tokens": 1000}, "700", 700, id="others spend from the same pot"),
+        pytest.param({"daily_tokens": 1000}, "990", 990, id="as we counted"),
+        pytest.param({"daily_tokens": 1000}, "5000", 5000, id="a top-up"),
         pytest.param(
-            {"tokens": 1000, "fixed": True}, "5000", 990, id="a top-up, but a person set our share"
+            {"daily_tokens": 1000, "is_fixed": True},
+            "5000",
+            990,
+            id="a top-up, but a person set our share",
         ),
-        pytest.param({"tokens": 1000, "fixed": True}, "700", 700, id="less than our share is left"),
-        pytest.param({"tokens": 1000}, "0", 0, id="nothing left"),
-        pytest.param({"tokens": 1000}, "-5", 990, id="below zero makes no sense"),
-        pytest.param({"tokens": 1000}, "1e3", 990, id="no whole number"),
-        pytest.param({"tokens": 1000}, "٣", 990, id="foreign digits"),
-        pytest.param({"tokens": 1000}, "9" * 40, 990, id="absurd"),
-        pytest.param({"tokens": 1000}, "", 990, id="empty"),
+        pytest.param(
+            {"daily_tokens": 1000, "is_fixed": True}, "700", 700, id="less than our share is left"
+        ),
+        pytest.param({"daily_tokens": 1000}, "0", 0, id="nothing left"),
+        pytest.param({"daily_tokens": 1000}, "-5", 990, id="below zero makes no sense"),
+        pytest.param({"daily_tokens": 1000}, "1e3", 990, id="no whole number"),
+        pytest.param({"daily_tokens": 1000}, "٣", 990, id="foreign digits"),
+        pytest.param({"daily_tokens": 1000}, "9" * 40, 990, id="absurd"),
+        pytest.param({"daily_tokens": 1000}, "", 990, id="empty"),
     ],
 )
 def test_the_receivers_count_of_the_day_wins(

@@ -41,7 +41,7 @@ INSERT = (
 
 
 class Row(NamedTuple):
-    """A submission in the table; its duplicate key lapses at `until` (Unix seconds), None: never."""
+    """A submission in the table. Its duplicate key lapses at `until` (Unix seconds), or never."""
 
     id: str
     key: str | None

@@ -1,7 +1,7 @@
-"""Has Redis write its files anew, so that what was erased is gone from them.
+"""Makes Redis rewrite its files, so that what was erased is gone from them.
 
-The append-only file holds every write there was until it is rewritten, a snapshot what was there
-when it was taken.
+The append-only file holds every write until it is rewritten; a snapshot holds what there was when
+it was taken.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import redis
 
 from worker.errors import LeadlineError, StoreUnavailable
 
+# How long all of it may take.
 REWRITE_TIMEOUT_SECONDS = 600.0
-"""How long all of it may take."""
 
 MAX_TRIES = 3
 BUSY_FIELDS = ("aof_rewrite_in_progress", "aof_rewrite_scheduled", "rdb_bgsave_in_progress")
 
 
 class FilesKept(LeadlineError):
-    """Redis would not write its files anew: what was erased still stands in them."""
+    """Redis did not rewrite its files: what was erased is still in them."""
 
     code = "files-kept"
 
@@ -35,10 +35,10 @@ def rewrite_files(
     seconds: float = REWRITE_TIMEOUT_SECONDS,
     pause: Callable[[float], object] = time.sleep,
 ) -> list[str]:
-    """Returns when append-only file and snapshot hold nothing but what Redis holds now; what others
-    must do is returned in words.
+    """Returns when append-only file and snapshot hold only what Redis holds now.
 
-    Raises `FilesKept` with what to do, `StoreUnavailable`.
+    Returns what others must do, in words. Raises `FilesKept`, with what to do, or
+    `StoreUnavailable`.
     """
     deadline = time.monotonic() + seconds
     try:
@@ -51,19 +51,19 @@ def rewrite_files(
         _forget_slow_commands(client)
         return _replica_advice(client)
     except redis.ResponseError as error:
-        raise FilesKept(f"Redis refuses to write its files anew ({error}): {WHAT_TO_DO}") from error
+        raise FilesKept(f"Redis refuses to rewrite its files ({error}): {WHAT_TO_DO}") from error
     except redis.RedisError as error:
         raise StoreUnavailable(f"Redis: {type(error).__name__}") from error
 
 
 WHAT_TO_DO = (
-    "the content is erased, and still stands in Redis's files; whoever runs this Redis must run"
+    "the content is erased but still in Redis's files; whoever runs this Redis must run"
     " BGREWRITEAOF, and BGSAVE where it takes snapshots, and remove older backups"
 )
 
 
 def start_rewrite(client: redis.Redis) -> None:
-    """Asks for it and does not wait. Raises redis.RedisError."""
+    """Asks for a rewrite and does not wait. Raises redis.RedisError."""
     if _persistence(client).get("aof_enabled"):
         client.bgrewriteaof()
 
@@ -79,8 +79,10 @@ def _run_until_done(
     deadline: float,
     pause: Callable[[float], object],
 ) -> None:
-    """One that was under way before began too early to leave out what was erased since, so it is
-    waited for and not counted.
+    """Runs the command until it succeeds.
+
+    One that was already running began too early to leave out what was erased since, so it is waited
+    for and not counted.
     """
     for _ in range(MAX_TRIES):
         _await_idle(client, deadline, pause)
@@ -93,7 +95,7 @@ def _run_until_done(
         if _await_idle(client, deadline, pause)[status] == "ok":
             return
     raise FilesKept(
-        f"Redis could not write its files anew ({command} failed; is its disk full?): {WHAT_TO_DO}"
+        f"Redis could not rewrite its files ({command} failed; is its disk full?): {WHAT_TO_DO}"
     )
 
 
@@ -102,7 +104,7 @@ def _await_idle(
 ) -> dict[str, Any]:
     while any((info := _persistence(client)).get(name) for name in BUSY_FIELDS):
         if time.monotonic() > deadline:
-            raise FilesKept(f"Redis is still writing its files: ask again later; {WHAT_TO_DO}")
+            raise FilesKept(f"Redis is still writing its files: try again later; {WHAT_TO_DO}")
         pause(0.05)
     return info
 
@@ -110,16 +112,14 @@ def _await_idle(
 def _read_config(client: redis.Redis, name: str) -> str | None:
     """None where it may not be read: hosted servers refuse CONFIG."""
     try:
-        found = cast("dict[str, str]", client.config_get(name))
+        values = cast("dict[str, str]", client.config_get(name))
     except redis.ResponseError:
         return None
-    return found.get(name)
+    return values.get(name)
 
 
 def _has_snapshots(client: redis.Redis, info: dict[str, Any]) -> bool:
-    """Whether there is a snapshot, or will be: by its settings (unless they say no), by what it
-    did, by the file itself.
-    """
+    """Whether there is or will be a snapshot: by its settings, by what it did, by the file."""
     if _read_config(client, "save") != "" or info.get("rdb_saves"):
         return True
     folder, name = _read_config(client, "dir"), _read_config(client, "dbfilename")
@@ -135,8 +135,9 @@ def _exists(path: Path) -> bool:
 def _await_old_files_removed(
     client: redis.Redis, deadline: float, pause: Callable[[float], object]
 ) -> None:
-    """The parts that a rewrite replaced are removed in the background; where they can be seen they
-    are waited for.
+    """Waits until the files that a rewrite replaced are removed, where we can see them.
+
+    Redis removes them in the background.
     """
     folder, name = _read_config(client, "dir"), _read_config(client, "appenddirname")
     if not folder or not name or not _exists(Path(folder) / name):
@@ -168,9 +169,7 @@ def _replaced_files(parts: Path) -> list[str]:
 
 
 def _forget_slow_commands(client: redis.Redis) -> None:
-    """In memory alone; but slow or large commands stand there with the beginning of what they
-    wrote.
-    """
+    """Clears logs in memory that hold the beginning of what slow or large commands wrote."""
     for command in (
         "SLOWLOG RESET",
         "COMMANDLOG RESET -1 large-request",

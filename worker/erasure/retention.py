@@ -1,11 +1,10 @@
-"""Erases what has been kept for as long as `LEADLINE_RETENTION` says, and later the receipts that
-stay of it.
+"""Erases content whose time by `LEADLINE_RETENTION` is over, and later the receipts that remain.
 
-    final state ── kept ──> erased ── the duplicate window ──> gone, but for a number
+    final state ── retention ──> erased ── duplicate window ──> gone, except for a count
 
-An erased submission takes about 1.5 KB of Redis's memory, however large it was: what a receipt
-tells and what makes a redelivery known. When the duplicate window is over it goes altogether, and
-only the count of such submissions stays, so that the books balance for ever and nothing grows.
+An erased submission takes about 1.5 KB of Redis's memory, however large it was: what its receipt
+says and what makes a redelivery known. When the duplicate window is over it goes altogether, and
+only the number of such submissions stays, so that the books always balance and nothing grows.
 """
 
 from __future__ import annotations
@@ -26,33 +25,30 @@ from worker.store.scripts import DUPLICATE_KEY_SECONDS
 log = structlog.get_logger("leadline.retention")
 
 TICK_SECONDS = 30.0
-MAX_PER_TICK = 200
-"""Submissions a turn: after a long time without a worker, or with a shorter retention, there may be
-millions.
-"""
-
-PIPELINE_SIZE = 10
-"""Submissions that Redis is asked about at once: others come in between."""
-
 LOCK_MILLISECONDS = 1_500
+
+# After a long time without a worker, or with a shorter retention, millions may be due.
+MAX_PER_TICK = 200
+
+# Submissions per exchange with Redis; others get their turn in between.
+PIPELINE_SIZE = 10
+
+# A receipt outlives the duplicate keys that point to it.
 RECEIPT_SECONDS = DUPLICATE_KEY_SECONDS + 3600
-"""A receipt outlives the duplicate keys that point to it."""
 
 REWRITE_SECONDS = 24 * 3600
-REWRITE_RETRY_SECONDS = 300
-"""After Redis refused, as it does while it writes its file anew already: that may have begun before
-the last erasure.
-"""
 
-BY = "retention"
+# After Redis refused, as it does during a rewrite: that one may have begun before the last erasure.
+REWRITE_RETRY_SECONDS = 300
+
+ACTOR = "retention"
 
 
 class Retention:
-    """For one worker process; they take turns. `kept` is seconds by state, None for ever; times are
-    the ledger's.
+    """For one worker process; processes take turns. `retention_seconds` by state; None is for ever.
 
-    What is erased never comes back, so it goes by two clocks: if Redis's was set ahead, by this
-    process's own, `clock`.
+    Times are the ledger's. Since what is erased never comes back, the process's own `clock` counts
+    as well: a clock of Redis that was set ahead must not erase anything early.
     """
 
     def __init__(
@@ -66,37 +62,37 @@ class Retention:
         self._retention_seconds = {
             state: seconds for state, seconds in retention_seconds.items() if seconds is not None
         }
-        self._next = 0.0
+        self._next_at = 0.0
 
     def tick(self) -> int:
-        """One turn, if it is ours and time. Returns how many went. May raise `StoreUnavailable`."""
+        """One run, if it is due and ours; returns how many went. May raise `StoreUnavailable`."""
         now = min(self._ledger.now(), self._clock())
-        if now < self._next:
+        if now < self._next_at:
             return 0
         with translate_errors():
             if not self._ledger.redis.set(keys.RETENTION_LOCK, b"1", nx=True, px=LOCK_MILLISECONDS):
                 return 0
-            went = self.run(now)
-            self._next = now if went >= MAX_PER_TICK else now + TICK_SECONDS
-            return went
+            count = self.run(now)
+            self._next_at = now if count >= MAX_PER_TICK else now + TICK_SECONDS
+            return count
 
     def run(self, now: float) -> int:
-        """A portion of what is over its time, whoever else does it: doing it twice is harmless."""
+        """Erases part of what is due; harmless when another process does it too."""
         erased = 0
         for state, seconds in self._retention_seconds.items():
             erased += self._erase(state, now - seconds, MAX_PER_TICK - erased)
         if erased:
             self._ledger.redis.set(keys.REWRITE_DUE, b"1")
-            log.info("content erased: its time is over", count=erased)
+            log.info("content erased: its retention is over", count=erased)
         self._rewrite_if_due()
         return erased + self._forget(now - RECEIPT_SECONDS, MAX_PER_TICK - erased)
 
     def _erase(self, state: State, since: float, limit: int) -> int:
-        ids = self._ids(state, since, limit)
+        ids = self._find_ids(state, since, limit)
         return sum(
             self._ledger.erase(
                 ids[start : start + PIPELINE_SIZE],
-                BY,
+                ACTOR,
                 "kept long enough",
                 state=state,
                 since=since,
@@ -105,19 +101,17 @@ class Retention:
         )
 
     def _forget(self, since: float, limit: int) -> int:
-        ids = self._ids(State.ERASED, since, limit)
+        ids = self._find_ids(State.ERASED, since, limit)
         return sum(
             self._ledger.forget(ids[start : start + PIPELINE_SIZE], since)
             for start in range(0, len(ids), PIPELINE_SIZE)
         )
 
-    def _ids(self, state: State, since: float, limit: int) -> list[str]:
+    def _find_ids(self, state: State, since: float, limit: int) -> list[str]:
         return self._ledger.ids_until(state, since, limit) if limit > 0 else []
 
     def _rewrite_if_due(self) -> None:
-        """Once a day if need be: Redis rewrites its file by itself when it has doubled, and a small
-        one may not for months.
-        """
+        """At most once a day: Redis rewrites a file that has doubled, which may take months."""
         store = self._ledger.redis
         if not store.exists(keys.REWRITE_DUE) or not store.set(
             keys.REWRITE_ASKED, b"1", nx=True, ex=REWRITE_SECONDS
@@ -130,6 +124,6 @@ class Retention:
             store.set(keys.REWRITE_DUE, b"1")
             store.expire(keys.REWRITE_ASKED, REWRITE_RETRY_SECONDS)
             log.warning(
-                "Redis does not write its file anew, and what was erased still stands in it",
+                "Redis does not rewrite its file, and what was erased is still in it",
                 error=str(error)[:200],
             )

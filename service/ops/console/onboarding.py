@@ -44,8 +44,9 @@ def _effort(source: Source) -> int:
 
 def _sample_command(source: Source, base_url: str) -> SampleCommand:
     words = ["curl", "-i"]
+    verify = source.verification
     if _effort(source) == 1:
-        words += ["-H", f"{source.verification.header}: THE-VALUE-OF-{source.verification.secret_env[0]}"]
+        words += ["-H", f"{verify.header}: THE-VALUE-OF-{verify.secret_env[0]}"]
     if source.origins:
         words += ["-H", f"Origin: {source.origins[0]}"]
     if source.adapter == "json":

@@ -47,7 +47,7 @@ from service.ops.console.urls import (
     with_flash,
 )
 from service.ops.dry_run import AccountDrift
-from service.ops.filters import Filter, FilterError
+from service.ops.filters import Filter, FilterError, UnknownStateError
 from service.ops.queries import Loading, SubmissionQueries
 from service.ops.schemas import CauseCard
 from service.web.problems import HttpProblem, problem_response
@@ -93,7 +93,9 @@ def problem_view(problem: HttpProblem, user: CurrentUser) -> View:
 
 
 def filter_error_view(error: FilterError) -> View:
-    if error.field == "cursor":
+    if isinstance(error, UnknownStateError):
+        text = f"“{error.state}” isn't a state. Try {', '.join(State)}."
+    elif error.field == "cursor":
         text = "This link to a page of the list isn't valid."
     else:
         text = f"This filter can't be used: {error}."

@@ -1,1 +1,1 @@
-"""From payload fields to the canonical lead."""
+"""From payload fields to the canonical lead: which field a value is for, and what the value is."""

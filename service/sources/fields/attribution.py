@@ -1,6 +1,4 @@
-"""Where a lead came from: utm_* and click ids, from fields of their own or from the query of a
-page's URL.
-"""
+"""Where a lead came from: utm_* and click ids, from their own fields or from a page's URL."""
 
 from __future__ import annotations
 
@@ -12,62 +10,57 @@ from service.sources.fields.text import clean_line
 from service.sources.payload.decode import decode_percent
 from worker.lead.templates import UTM_PARTS
 
+# Of a click id or utm value: Meta's and Google's stay under 500.
 MAX_TRACKING_CHARS = 1_024
-"""Characters of a click id or utm value: Meta's and Google's stay under 500."""
 MAX_URL_CHARS = 8_192
 MAX_URL_PARAMETERS = 200
 
+# A value that stands for nothing: an unfilled template token, or a word such as `(not set)`.
 _PLACEHOLDER = re.compile(
     r"\{\{.*\}\}|\$?\{[^{}]*\}|\[[\w"
     r" .:-]*\]|%%.*%%|%[A-Za-z_]+%|<[^<>]*>|__[A-Za-z_]+__|\*\|.*\|\*|x{3,}|"
     r"\((?:not set|none|not provided|direct)\)|null|none|undefined|nan|n/a|-+",
     re.IGNORECASE | re.DOTALL,
 )
-_UNRESOLVED = re.compile(
+# In other fields, only what nobody would type.
+_TEMPLATE_TOKEN = re.compile(
     r"\{\{[^{}]*\}\}|\$\{[^{}]*\}|%%[^%]*%%|\*\|[^|]*\|\*|\[object Object\]", re.IGNORECASE
 )
 _URL = re.compile(r"(?:https?:)?//[^\s/]\S*", re.IGNORECASE)
 _BARE_URL = re.compile(r"/\S*|(?:[a-z0-9-]+\.)+[a-z]{2,24}(?:[/?#:]\S*)?", re.IGNORECASE)
-_TARGETS = {to_phrase(f"utm_{part}"): f"utm_{part}" for part in UTM_PARTS} | CLICK_ID_PHRASES
+_FIELD_BY_PARAMETER = {
+    to_phrase(f"utm_{part}"): f"utm_{part}" for part in UTM_PARTS
+} | CLICK_ID_PHRASES
 
 
 def parse_tracking_value(text: str) -> str | None:
-    """The value of a utm field or click id; None for what a template left unfilled
-    (`{{campaign.name}}`, `xxxxx`).
-    """
+    """The value of a utm field or click id; None for a placeholder (`{{campaign.name}}`, `xxxxx`)."""
     value = clean_line(text)
-    return (
-        value
-        if value and len(value) <= MAX_TRACKING_CHARS and not _PLACEHOLDER.fullmatch(value)
-        else None
-    )
+    is_value = value and len(value) <= MAX_TRACKING_CHARS and not _PLACEHOLDER.fullmatch(value)
+    return value if is_value else None
 
 
-def is_placeholder(text: str) -> bool:
+def is_template_token(text: str) -> bool:
     """Whether the whole text is a token that some template should have replaced."""
-    return bool(_UNRESOLVED.fullmatch(text))
+    return bool(_TEMPLATE_TOKEN.fullmatch(text))
 
 
 def parse_page_url(text: str) -> str | None:
-    """An address of a page, absolute, relative or without a scheme; None for anything else."""
+    """The address of a page, absolute, relative or without a scheme; None for anything else."""
     address = clean_line(text) if len(text) <= MAX_URL_CHARS else ""
-    is_url = _URL.fullmatch(address) or _BARE_URL.fullmatch(address)
-    return address if is_url else None
+    return address if _URL.fullmatch(address) or _BARE_URL.fullmatch(address) else None
 
 
 def tracking_from_url(address: str) -> Iterator[tuple[str, str]]:
-    """`utm_source`, `click_ids.gclid` and so on with their values, in order, from the query of a
-    URL (and of its fragment).
-    """
+    """`utm_source`, `click_ids.gclid` and so on with their values, from a URL's query and fragment."""
     _, _, query = address[:MAX_URL_CHARS].partition("?")
     for pair in re.split(r"[&?#]", query)[:MAX_URL_PARAMETERS]:
-        name, _, value = pair.partition("=")
-        target = _TARGETS.get(to_phrase(name[:64])) if value else None
-        if target and (found := parse_tracking_value(_decode(value))):
-            yield target, found
+        name, _, text = pair.partition("=")
+        field = _FIELD_BY_PARAMETER.get(to_phrase(name[:64])) if text else None
+        if field and (value := parse_tracking_value(_decode(text))):
+            yield field, value
 
 
-def _decode(value: str) -> str:
-    return decode_percent(value.replace("+", " ").encode("utf-8", "replace")).decode(
-        "utf-8", "replace"
-    )
+def _decode(text: str) -> str:
+    raw = text.replace("+", " ").encode("utf-8", "replace")
+    return decode_percent(raw).decode("utf-8", "replace")

@@ -1,20 +1,16 @@
-"""Text from strangers, made safe to keep: NFC, no control characters, ends trimmed, bounded. Every
-function is linear.
-"""
+"""Text from strangers, made safe to keep: NFC, no control characters, trimmed, bounded, linear."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
+# Of any one text; what is beyond is only in the raw body.
 MAX_TEXT_CHARS = 50_000
-"""Characters of any one text; what is beyond is in the raw bytes only."""
+# Of a field that Pipedrive keeps on one line: names, addresses, labels.
 MAX_LINE_CHARS = 255
-"""Characters of a field that Pipedrive keeps on one line: names, addresses, labels."""
+# In a row, as in the stream-safe format of UAX 15: sorting a longer run takes quadratic time.
 MAX_COMBINING_MARKS = 30
-"""Combining marks in a row (the stream-safe format of UAX 15): sorting a longer run takes quadratic
-time.
-"""
 
 _CONTROLS = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]"
@@ -28,19 +24,21 @@ _BLANK = re.compile(r"\s+")
 
 
 def clean_text(text: str, limit: int = MAX_TEXT_CHARS) -> str:
-    """Text of several lines: line feeds and tabs stay. Lone surrogates become U+FFFD."""
+    """Text of several lines: line feeds and tabs stay; lone surrogates become U+FFFD."""
     text = text[:limit]
     if text.isascii() and text.isprintable():
         return text.strip()
     text = _BREAK.sub("\n", text)
-    text = _CONTROLS.sub(_replacement, text)
-    return to_nfc(text).strip()
+    text = _CONTROLS.sub(_replace_control, text)
+    return _to_nfc(text).strip()
+
+
+def _replace_control(match: re.Match[str]) -> str:
+    return "\ufffd" if "\ud800" <= match[0] <= "\udfff" else ""
 
 
 def clean_line(text: str) -> str:
-    """Text of one line, blanks joined, without characters that nobody sees or that turn the
-    direction of writing.
-    """
+    """Text of one line: blanks joined, no invisible or direction-changing characters."""
     text = clean_text(text)
     if text.isascii() and text.isprintable() and "  " not in text:
         return text
@@ -52,25 +50,19 @@ def clean_label(text: str) -> str:
     return clean_line(text[: 4 * MAX_LINE_CHARS])[:MAX_LINE_CHARS].strip() or "field"
 
 
-def to_nfc(text: str) -> str:
-    """NFC, in linear time."""
-    if text.isascii():
-        return text
-    return unicodedata.normalize("NFC", limit_marks(text))
-
-
-def _replacement(found: re.Match[str]) -> str:
-    return "\ufffd" if "\ud800" <= found[0] <= "\udfff" else ""
+def _to_nfc(text: str) -> str:
+    """NFC in linear time."""
+    return text if text.isascii() else unicodedata.normalize("NFC", limit_marks(text))
 
 
 def limit_marks(text: str) -> str:
-    """Without the combining marks beyond `MARKS` in a row."""
+    """The text without combining marks beyond `MAX_COMBINING_MARKS` in a row."""
     if len(text) <= MAX_COMBINING_MARKS:
         return text
-    kept: list[str] = []
+    characters: list[str] = []
     run = 0
     for character in text:
         run = run + 1 if character > "\u02ff" and unicodedata.combining(character) else 0
         if run <= MAX_COMBINING_MARKS:
-            kept.append(character)
-    return "".join(kept)
+            characters.append(character)
+    return "".join(characters)

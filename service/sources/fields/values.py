@@ -1,5 +1,6 @@
-"""Values of canonical fields, from what senders write; None where it is no such value, so that it
-stays an answer.
+"""The values of canonical fields, from what senders write.
+
+Each parser returns None for anything but a value of its field, so that the text stays an answer.
 """
 
 from __future__ import annotations
@@ -14,20 +15,23 @@ import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 from phonenumbers import NumberParseException, PhoneNumberFormat
 
-from service.sources.fields import attribution, synonyms
+from service.sources.fields import synonyms
+from service.sources.fields.attribution import (
+    is_template_token,
+    parse_page_url,
+    parse_tracking_value,
+)
 from service.sources.fields.matching import to_phrase, to_phrases
 from service.sources.fields.text import MAX_LINE_CHARS, clean_line, clean_text
 from service.sources.payload.tree import JsonNumber, Tree, Upload, text_of
 
-# E-mail addresses: lower-cased and checked by their syntax alone, never by a look-up.
+# E-mail addresses: lower-cased, and checked by their syntax alone, never by a lookup.
 
 MAX_EMAIL_CHARS = 254
 
 
 def parse_email(text: str) -> str | None:
-    """The address in lower case, or None if nobody could be written to at it. `mailto:` is taken
-    off.
-    """
+    """The address in lower case, without `mailto:`; None if nobody could be written to at it."""
     address = clean_line(text).removeprefix("mailto:").lower()
     if (
         not 3 <= len(address) <= MAX_EMAIL_CHARS
@@ -36,106 +40,113 @@ def parse_email(text: str) -> str | None:
     ):
         return None
     try:
-        found = validate_email(address, check_deliverability=False, globally_deliverable=False)
+        result = validate_email(address, check_deliverability=False, globally_deliverable=False)
     except (EmailNotValidError, UnicodeError, ValueError):
         return None
-    return found.normalized.lower()
+    return result.normalized.lower()
 
 
-# Phone numbers: E.164 where the number or the lead's country says which, else as typed.
+# Phone numbers: E.164 where the number or the lead's country determines it, else as typed.
 
 MAX_PHONE_CHARS = 64
+MAX_PHONE_LETTERS = 12
+MIN_PHONE_DIGITS, MAX_PHONE_DIGITS = 5, 30
 _DIGIT = re.compile(r"\d")
-_WRITTEN_OUT = re.compile(r"\+[1-9][0-9]{6,14}")
-_FOREIGN = re.compile(r"^\s*(?:\+|00(?=[1-9]))")
+_WRITTEN_IN_FULL = re.compile(r"\+[1-9][0-9]{6,14}")
+_FOREIGN_PREFIX = re.compile(r"^\s*(?:\+|00(?=[1-9]))")
 
 
 def parse_phone(text: str) -> str | None:
-    """The number as typed, without blanks at its ends; None if it cannot be one (fewer than 5
-    digits, or a sentence).
-    """
+    """The number as typed, without `tel:`; None if it has too few digits or is a sentence."""
     typed = clean_line(text.removeprefix("tel:"))
     letters = sum(character.isalpha() for character in typed)
-    return (
-        typed
-        if len(typed) <= MAX_PHONE_CHARS and 5 <= len(_DIGIT.findall(typed)) <= 30 and letters <= 12
-        else None
+    digits = len(_DIGIT.findall(typed))
+    is_number = (
+        len(typed) <= MAX_PHONE_CHARS
+        and MIN_PHONE_DIGITS <= digits <= MAX_PHONE_DIGITS
+        and letters <= MAX_PHONE_LETTERS
     )
+    return typed if is_number else None
 
 
 def to_e164(typed: str, region: str | None) -> str:
-    """E.164 for `+…` and `00…`, and for any number of a known `region` (two letters); else as
-    typed. An extension is kept.
+    """E.164 for `+…` and `00…`, and for any number of a known `region` (two letters).
+
+    Anything else stays as typed. An extension is kept.
     """
-    foreign = _FOREIGN.match(typed)
-    if not foreign and region is None:
+    is_foreign = bool(_FOREIGN_PREFIX.match(typed))
+    if not is_foreign and region is None:
         return typed
     try:
-        number = phonenumbers.parse(_FOREIGN.sub("+", typed) if foreign else typed, region)
+        number = phonenumbers.parse(
+            _FOREIGN_PREFIX.sub("+", typed) if is_foreign else typed, region
+        )
     except NumberParseException:
         return typed
     if not phonenumbers.is_possible_number(number):
         return typed
-    if _WRITTEN_OUT.fullmatch(typed) and not phonenumbers.is_valid_number(number):
-        return typed  # in full already, and not known to the tables: to take a zero out of it would be a guess
+    if _WRITTEN_IN_FULL.fullmatch(typed) and not phonenumbers.is_valid_number(number):
+        # The tables do not know it, and to drop a zero from a number in full would be a guess.
+        return typed
     extension = f" ext. {number.extension}" if number.extension else ""
     return phonenumbers.format_number(number, PhoneNumberFormat.E164) + extension
 
 
+# Text, numbers, times and tick boxes.
+
+# Values of one list that are looked at.
+MAX_LIST_ITEMS = 500
+MAX_BOOL_CHARS = 200
 _YES = frozenset(to_phrases(synonyms.YES))
 _NO = frozenset(to_phrases(synonyms.NO))
-_AGREES = tuple(to_phrases(synonyms.ASKS_CONSENT))
+_CONSENT_OPENINGS = tuple(to_phrases(synonyms.ASKS_CONSENT))
 _AMOUNT = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?", re.ASCII)
-_SITE = re.compile(r"[^\s@]+\.[^\s@]{2,}")
-_WHEN = re.compile(r"(?=[^\d]*\d)[\w\s:.,+/()-]{4,64}")
+_WEBSITE = re.compile(r"[^\s@]+\.[^\s@]{2,}")
+_TIME_TEXT = re.compile(r"(?=[^\d]*\d)[\w\s:.,+/()-]{4,64}")
 
 
 def parse_bool(value: Tree) -> bool | None:
-    """Whether a box is ticked: of a hidden field and a box of one name, the last counts. None if it
-    says neither.
+    """Whether a box is ticked; None if the text says neither.
+
+    Of several values the last counts: forms put a hidden field of the same name before the box.
     """
     if isinstance(value, bool):
         return value
     if isinstance(value, list):
         return parse_bool(value[-1]) if value else None
-    said = to_phrase(str(value)[:200]) if isinstance(value, str) else ""
-    if said in _NO:
+    phrase = to_phrase(str(value)[:MAX_BOOL_CHARS]) if isinstance(value, str) else ""
+    if phrase in _NO:
         return False
-    return True if said in _YES or (said and said.startswith(_AGREES)) else None
+    return True if phrase and (phrase in _YES or phrase.startswith(_CONSENT_OPENINGS)) else None
 
 
 def parse_short_text(value: Tree) -> str | None:
-    """One line of at most 255 characters; longer text is no name, nor is a truth value."""
-    text = clean_line(_text(value)) if not isinstance(value, bool) else ""
-    return (
-        text if 0 < len(text) <= MAX_LINE_CHARS and not attribution.is_placeholder(text) else None
-    )
+    """One line of at most 255 characters, not a truth value or an unfilled template token."""
+    text = "" if isinstance(value, bool) else clean_line(text_of(value) or "")
+    return text if 0 < len(text) <= MAX_LINE_CHARS and not is_template_token(text) else None
 
 
 def parse_person_name(value: Tree) -> str | None:
-    """A person's name: neither a number nor an address."""
-    text = parse_short_text(value) if not isinstance(value, JsonNumber) else None
-    return (
-        text
-        if text and "://" not in text and any(character.isalpha() for character in text)
-        else None
-    )
+    """A person's name: text with letters, neither a number nor an address."""
+    text = None if isinstance(value, JsonNumber) else parse_short_text(value)
+    is_name = text and "://" not in text and any(character.isalpha() for character in text)
+    return text if is_name else None
 
 
 def parse_long_text(value: Tree) -> str | None:
-    text = clean_text(_text(value))
-    return text if text and not attribution.is_placeholder(text) else None
+    text = clean_text(text_of(value) or "")
+    return text if text and not is_template_token(text) else None
 
 
 def parse_website(value: Tree) -> str | None:
     text = parse_short_text(value)
-    return text if text and _SITE.fullmatch(text) else None
+    return text if text and _WEBSITE.fullmatch(text) else None
 
 
 def parse_time_text(value: Tree) -> str | None:
-    """A time as text; it is not read, only told from other things."""
-    text = clean_line(_text(value))
-    return text if _WHEN.fullmatch(text) else None
+    """Text that looks like a time, in whatever format; it is not converted."""
+    text = clean_line(text_of(value) or "")
+    return text if _TIME_TEXT.fullmatch(text) else None
 
 
 def parse_amount(value: Tree) -> int | float | str | None:
@@ -147,6 +158,7 @@ def parse_amount(value: Tree) -> int | float | str | None:
 
 
 def parse_currency(value: Tree) -> str | None:
+    """Three letters in upper case."""
     text = (parse_short_text(value) or "").upper()
     return text if len(text) == 3 and text.isalpha() and text.isascii() else None
 
@@ -154,34 +166,32 @@ def parse_currency(value: Tree) -> str | None:
 def parse_answer(value: Tree) -> str | list[str] | None:
     """Text, or a list of texts for several values; None for what was left empty."""
     if isinstance(value, list):
-        items = [text for item in value[:500] if (text := clean_text(text_of(item) or ""))]
-        return items or None
-    return clean_text(_text(value)) or None
+        items = value[:MAX_LIST_ITEMS]
+        return [text for item in items if (text := clean_text(text_of(item) or ""))] or None
+    return clean_text(text_of(value) or "") or None
 
 
-def _text(value: Tree) -> str:
-    """As `text_of`, of a list with one value that value."""
-    return text_of(value) or ""
+# The parser of each canonical field.
 
 
-def _of_text(reader: Callable[[str], str | None]) -> Callable[[Tree], str | None]:
-    return lambda value: reader(_text(value)) if value is not None else None
+def _from_text(parse: Callable[[str], str | None]) -> Callable[[Tree], str | None]:
+    return lambda value: None if value is None else parse(text_of(value) or "")
 
 
 VALUE_PARSERS: dict[str, Callable[[Tree], object]] = {
     "name": parse_person_name,
     "first_name": parse_person_name,
     "last_name": parse_person_name,
-    "email": _of_text(parse_email),
-    "phone": _of_text(parse_phone),
+    "email": _from_text(parse_email),
+    "phone": _from_text(parse_phone),
     "company": parse_short_text,
     "job_title": parse_short_text,
     "website": parse_website,
     "message": parse_long_text,
     "consent": parse_bool,
     "country": parse_short_text,
-    "page_url": _of_text(attribution.parse_page_url),
-    "referrer": _of_text(attribution.parse_page_url),
+    "page_url": _from_text(parse_page_url),
+    "referrer": _from_text(parse_page_url),
     "form_id": parse_short_text,
     "form_name": parse_short_text,
     "event_id": parse_short_text,
@@ -191,45 +201,35 @@ VALUE_PARSERS: dict[str, Callable[[Tree], object]] = {
     "value.amount": parse_amount,
     "value.currency": parse_currency,
 }
-"""Canonical field -> how its value is read. utm_* and click ids are read by `attribution.worth`."""
+# For utm_* and click ids.
+_TRACKING_PARSER = _from_text(parse_tracking_value)
 
 
-_WORTH = _of_text(attribution.parse_tracking_value)
+def parse_value(field: str, value: Tree) -> object:
+    """The value of a canonical field, or None if it is not one; of several, the first that is.
 
-
-def parse_value(target: str, value: Tree) -> object:
-    """The value of a canonical field, or None if it is none. Of several, the first that can be
-    read.
-
-    Files are never more than an answer.
+    A file is never more than an answer.
     """
     if isinstance(value, Upload):
         return None
-    reader = VALUE_PARSERS.get(target) or _WORTH
-    if isinstance(value, list) and target not in ("consent", "message"):
-        return next(
-            (found for item in value[:500] if (found := parse_value(target, item)) is not None),
-            None,
-        )
-    return reader(value)
+    if isinstance(value, list) and field not in ("consent", "message"):
+        parsed = (parse_value(field, item) for item in value[:MAX_LIST_ITEMS])
+        return next((one for one in parsed if one is not None), None)
+    return VALUE_PARSERS.get(field, _TRACKING_PARSER)(value)
 
 
 # Countries by ISO code or by name, in the languages that forms are written in.
 
 COUNTRY_LANGUAGES = ("en", "de", "fr", "es", "it", "pt", "nl", "sv", "pl")
+# Names that the tables lack, and the three-letter codes that forms send most.
 EXTRA_COUNTRY_NAMES = {
     "uk": "GB", "england": "GB", "scotland": "GB", "wales": "GB", "great britain": "GB",
-    "usa": "US", "america": "US",
-    "united states of america": "US", "holland": "NL", "the netherlands": "NL",
-    "czech republic": "CZ", "deu": "DE", "gbr": "GB",
-    "fra": "FR", "esp": "ES", "ita": "IT", "prt": "PT", "nld": "NL", "swe": "SE", "pol": "PL",
-    "aut": "AT", "che": "CH",
-    "aus": "AU", "bel": "BE", "can": "CA", "irl": "IE", "dnk": "DK", "nor": "NO", "fin": "FI",
-    "bra": "BR",
-    "mex": "MX", "ind": "IN",
+    "usa": "US", "america": "US", "united states of america": "US",
+    "holland": "NL", "the netherlands": "NL", "czech republic": "CZ",
+    "deu": "DE", "gbr": "GB", "fra": "FR", "esp": "ES", "ita": "IT", "prt": "PT", "nld": "NL",
+    "swe": "SE", "pol": "PL", "aut": "AT", "che": "CH", "aus": "AU", "bel": "BE", "can": "CA",
+    "irl": "IE", "dnk": "DK", "nor": "NO", "fin": "FI", "bra": "BR", "mex": "MX", "ind": "IN",
 }  # fmt: skip
-"""Names that the tables of languages do not have, and the three-letter codes that forms send most.
-"""
 
 
 def country_code(country: str) -> str | None:
@@ -242,22 +242,24 @@ def country_code(country: str) -> str | None:
 
 @cache
 def country_names() -> dict[str, str]:
-    """Normalised name -> code. The first call reads the tables (some 100 ms): made once when the
-    source file is loaded.
-    """
-    found = {to_phrase(name): code for name, code in EXTRA_COUNTRY_NAMES.items()}
-    for code, spellings in _spellings().items():
+    """Normalised name -> code. The first call takes about 100 ms, to read the tables."""
+    codes = {to_phrase(name): code for name, code in EXTRA_COUNTRY_NAMES.items()}
+    for code, spellings in _country_spellings().items():
+        if code not in phonenumbers.SUPPORTED_REGIONS:
+            continue
         for language in COUNTRY_LANGUAGES:
             name = spellings.get(language, "")
-            name = spellings.get(name[1:], "") if name.startswith("*") else name
-            if code in phonenumbers.SUPPORTED_REGIONS and (known := to_phrase(name)):
-                found.setdefault(known, code)
-    return found
+            if name.startswith("*"):  # spelt as in another language
+                name = spellings.get(name[1:], "")
+            if phrase := to_phrase(name):
+                codes.setdefault(phrase, code)
+    return codes
 
 
-def _spellings() -> dict[str, dict[str, str]]:
-    """Code -> language -> name. Read past the package it stands in, which would load the towns of
-    all area codes (100 MB).
+def _country_spellings() -> dict[str, dict[str, str]]:
+    """Code -> language -> name.
+
+    The module is loaded from its file: its package would load the towns of all area codes, 100 MB.
     """
     file = Path(phonenumbers.__file__).with_name("geodata") / "locale.py"
     spec = importlib.util.spec_from_file_location("phonenumbers.geodata.locale", file)
@@ -265,5 +267,5 @@ def _spellings() -> dict[str, dict[str, str]]:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    found: dict[str, dict[str, str]] = module.LOCALE_DATA
-    return found
+    spellings: dict[str, dict[str, str]] = module.LOCALE_DATA
+    return spellings
