@@ -32,7 +32,7 @@ STATE_CHOICES = (
     (State.DEAD.value, "Needs you"),
     (IN_PROGRESS, "In progress"),
 )
-STATE_LABELS = {state.value: rendering.STATES[state] for state in State} | dict(STATE_CHOICES)
+STATE_LABELS = {state.value: STATES[state].label for state in State} | dict(STATE_CHOICES)
 
 HEADINGS = STATE_LABELS | {
     "": "Leads",
@@ -41,18 +41,12 @@ HEADINGS = STATE_LABELS | {
 }
 
 # What an empty list says, by its state filter.
-NOTHING = {
+NOTHING = {state.value: f"Nothing {state.value}" for state in State} | {
     ACTIONABLE: "Nothing needs you",
     State.DEAD.value: "No leads need you",
     State.QUARANTINED.value: "Nothing in quarantine",
     IN_PROGRESS: "Nothing in progress",
-    State.QUEUED.value: "Nothing queued",
     State.DELIVERING.value: "Nothing being delivered",
-    State.WAITING.value: "Nothing waiting",
-    State.DELIVERED.value: "Nothing delivered",
-    State.IGNORED.value: "Nothing ignored",
-    State.DISCARDED.value: "Nothing discarded",
-    State.ERASED.value: "Nothing erased",
 }
 
 # Filters under which the time of the last change is how long a lead has been waiting.
@@ -243,7 +237,7 @@ def split_who(item: Item) -> tuple[str, str]:
 
 def _state_options(filter: Filter) -> list[tuple[str, str]]:
     """The choices of the state filter, including the active one if it is none of them."""
-    single = [(state.value, rendering.STATES[state]) for state in State if state is not State.DEAD]
+    single = [(state.value, STATES[state].label) for state in State if state is not State.DEAD]
     options = [("", "any state"), *STATE_CHOICES, *single]
     if filter.state and filter.state not in dict(options):
         options.append((filter.state, filter.state.replace(",", ", ")))

@@ -16,24 +16,11 @@ from litestar import Response
 from markupsafe import Markup
 
 from service.web import pages
-from worker.contract import State
+from worker.contract import STATES, State
 
 # -- formatting
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
-
-# A state as people read it; its title shows the word of the contract.
-STATES: dict[State, str] = {
-    State.QUEUED: "Queued",
-    State.DELIVERING: "Delivering",
-    State.DELIVERED: "Delivered",
-    State.WAITING: "Waiting",
-    State.DEAD: "Needs you",
-    State.QUARANTINED: "Quarantined",
-    State.IGNORED: "Ignored",
-    State.DISCARDED: "Discarded",
-    State.ERASED: "Erased",
-}
 
 # A step of a delivery as people read it; a step that is not here is shown as it is stored.
 STEPS = {
@@ -199,7 +186,8 @@ def _templates() -> Environment:
         "due": _now_filter(due),
         "clock": _now_filter(clock),
         "pretty": lambda body: msgspec.json.format(msgspec.json.encode(body), indent=2).decode(),
-        "state": lambda state: STATES[State(state)],
+        "state_color": lambda state: STATES[State(state)].color,
+        "state": lambda state: STATES[State(state)].label,
         "step": lambda step: STEPS.get(step, step),
     }
     return environment

@@ -25,7 +25,7 @@ ONE_TIME_PARAMETERS = ("done", "of", "reveal", "edit")
 
 # Filter values that stand for several states.
 IN_PROGRESS = ",".join(sorted(WORKING))
-ACTIONABLE = f"{State.DEAD},{State.QUARANTINED}"
+ACTIONABLE = ",".join(contract.ACTIONABLE)
 
 
 class ListLocation(Struct, frozen=True, kw_only=True):
