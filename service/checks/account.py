@@ -7,7 +7,12 @@ from urllib.parse import urlsplit
 
 from service.checks.finding import Finding, fail, ok, warn
 from worker.drift.drift import missing_scopes
-from worker.drift.unresolved_names import NameUse, UnresolvedName, find_unresolved, names_by_kind
+from worker.drift.unresolved_names import (
+    SettingPlace,
+    UnresolvedName,
+    find_unresolved,
+    names_by_kind,
+)
 from worker.errors import Gone, LeadlineError
 from worker.lead.settings import LeadMapping
 from worker.pipedrive.client import Pipedrive
@@ -86,7 +91,7 @@ def _name_missing(name: UnresolvedName) -> Finding:
     )
 
 
-def describe_places(places: Iterable[NameUse]) -> str:
+def describe_places(places: Iterable[SettingPlace]) -> str:
     """`sources.contact.lead.labels (source contact, line 12)`, joined."""
     return "; ".join(
         f"{each.setting} (source {each.source}{f', line {each.line}' if each.line else ''})"

@@ -66,7 +66,7 @@ def world(redis: redis_py.Redis, account: Account) -> World:
 
 
 def said(report: DriftReport) -> dict[str | None, tuple[str, bool, list[str]]]:
-    return {each.name: (each.kind, each.needed, each.settings) for each in report.found}
+    return {each.name: (each.kind, each.needed, each.settings) for each in report.findings}
 
 
 def test_what_is_missing_is_named_with_every_place(world: World) -> None:
@@ -78,8 +78,8 @@ def test_what_is_missing_is_named_with_every_place(world: World) -> None:
         "Summer": ("label", True, ["sources.one.lead.labels", "sources.two.lead.labels"]),
         "Shoe size": ("custom field", True, ["sources.two.lead.custom.Shoe size"]),
     }
-    assert report.found[0].sources == ["one", "two"]
-    assert "Website" in report.found[0].known
+    assert report.findings[0].sources == ["one", "two"]
+    assert "Website" in report.findings[0].known
     assert report.error is None
 
 
@@ -151,7 +151,7 @@ def test_a_permission_that_is_missing_is_drift_too(world: World, account: Accoun
         {"operation": "labels.list"},
         {"kind": "answer", "status": 403, "body": {"success": False, "error": "Forbidden"}},
     )
-    found = {each.kind: each.message for each in world.look().found}
+    found = {each.kind: each.message for each in world.look().findings}
     assert "give the API user the permission" in found["permission"]
 
 
@@ -170,7 +170,7 @@ def test_scopes_that_were_not_granted(world: World, granted: str, missing: list[
     none, nothing is said.
     """
     world.redis.hset(keys.DEFAULT_ACCOUNT.oauth, "scopes", granted)
-    assert [each.name for each in world.look({}).found] == missing
+    assert [each.name for each in world.look({}).findings] == missing
 
 
 def test_check_fails_on_a_scope_that_was_not_granted(redis: redis_py.Redis) -> None:
@@ -191,7 +191,7 @@ def test_the_metric_counts_what_is_needed_apart(world: World) -> None:
     world.look()
     report = drift.last_report(world.redis)
     assert report is not None
-    text = expose({}, Gauges(redis_up=True, account_lacks={True: len(report.found)})).decode()
+    text = expose({}, Gauges(redis_up=True, account_lacks={True: len(report.findings)})).decode()
     assert 'leadline_account_lacks{needed="true"} 2.0' in text
     assert 'leadline_account_lacks{needed="false"} 0.0' in text
 

@@ -1,9 +1,10 @@
-"""The drift guard: whether the account still has what the source file names, asked hourly, before
-the first lead fails of it.
+"""The drift guard: checks that the account still has what the source file names.
 
-    one worker process, once an hour or when the source file changes -> `drift` of the account -> console, metrics, alerts
+Hourly, or when the source file changes, before the first lead fails because of it:
 
-`leadline check` asks the same by itself. Costs what the catalogue's reading costs: at most 51 API
+    one worker process -> `drift` of the account -> console, metrics, alerts
+
+`leadline check` checks the same by itself. Costs what reading the metadata costs: at most 51 API
 tokens an hour.
 """
 
@@ -26,29 +27,31 @@ from worker.store import keys
 from worker.store.connection import ask, translate_errors
 
 CHECK_SECONDS = 3600.0
-RETRY_SECONDS = 300.0
-"""After a look that could not be finished."""
 LOCK_SECONDS = 60
 TICK_SECONDS = 5.0
 
-SCOPES = {
+# After a check that could not be finished.
+RETRY_SECONDS = 300.0
+
+MAX_AVAILABLE_NAMES = 20
+
+# The OAuth scopes that a delivery needs, and the scopes that grant each: Pipedrive's API reference,
+# `security` of each operation.
+GRANTED_BY = {
     "base": {"base"},
     "leads:full": {"leads:full"},
     "contacts:full": {"contacts:full"},
     "deals:read": {"deals:read", "deals:full", "admin", "deal-fields:full"},
 }
-"""OAuth scopes a delivery needs, and what grants each: pipedrive's reference, `security` of each
-operation.
-"""
 
 log = structlog.get_logger("leadline.drift")
 
 
 class DriftFinding(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One thing the account lacks. `needed`: submissions that need it will die; else leads flow
-    without it.
+    """One thing the account lacks.
 
-    `settings` are the places in the source file, `known` the names the account has instead.
+    `needed`: submissions that need it die; otherwise leads are delivered without it. `settings` are
+    the places in the source file, `known` the names that the account has instead.
     """
 
     kind: str
@@ -61,18 +64,16 @@ class DriftFinding(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class DriftReport(Struct, frozen=True):
-    """What the last look found, `at` (Unix seconds). `error` says why it could not see
-    everything.
-    """
+    """What the last check found, `at` (Unix seconds); `error` says why it is incomplete."""
 
     at: float
     mappings_version: str
-    found: list[DriftFinding]
+    findings: list[DriftFinding]
     error: str | None = None
 
 
 class DriftGuard:
-    """For one worker process; of several, one looks. `clock` is the ledger's."""
+    """For one worker process; of several, one checks. `clock` is the ledger's."""
 
     def __init__(
         self,
@@ -87,19 +88,18 @@ class DriftGuard:
         self._mappings = mappings
         self._metadata = metadata
         self._clock = clock
-        self._next = 0.0
+        self._next_at = 0.0
 
     def tick(self) -> None:
-        """Looks when the last look is an hour old, was at another source file, or found a lack and
-        the account was read since.
+        """Checks when the last report is an hour old, is of another source file, or may be fixed.
 
-        A retry reads the names again: what it finds mended is no longer said to lack. May raise
+        A retry reads the names again, so that what is fixed is soon no longer reported. May raise
         `StoreUnavailable`.
         """
         now = self._clock()
-        if now < self._next:
+        if now < self._next_at:
             return
-        self._next = now + TICK_SECONDS
+        self._next_at = now + TICK_SECONDS
         version = _version(self._mappings)
         report = last_report(self._redis)
         if (
@@ -110,21 +110,21 @@ class DriftGuard:
         ):
             return
         if ask(lambda: self._redis.set(self._account.drift_lock, b"1", nx=True, ex=LOCK_SECONDS)):
-            self._report(self._look(version))
+            self._store_report(self._check(version))
 
-    def _look(self, version: str) -> DriftReport:
-        found: list[DriftFinding] = list(self._scopes())
+    def _check(self, version: str) -> DriftReport:
+        findings: list[DriftFinding] = list(self._scopes())
         readable: set[MetadataKind] = set()
         error = None
         for kind in names_by_kind(self._mappings):
             try:
                 self._metadata.refresh([kind], gap=CHECK_SECONDS / 2)
                 readable.add(kind)
-            except Forbidden as refused:
-                found.append(
+            except Forbidden as forbidden:
+                findings.append(
                     DriftFinding(
                         kind="permission",
-                        message=_forbidden(kind, refused),
+                        message=_forbidden(kind, forbidden),
                         needed=True,
                         name=kind.value,
                     )
@@ -132,37 +132,35 @@ class DriftGuard:
             except LeadlineError as failed:
                 error = f"{KIND_NAMES[kind]}s: {failed.code}"
         try:
-            found += [
+            findings += [
                 _to_finding(each)
                 for each in find_unresolved(self._mappings, self._metadata, readable)
             ]
         except LeadlineError as failed:
             error = failed.code
-        return DriftReport(at=self._clock(), mappings_version=version, found=found, error=error)
+        return DriftReport(
+            at=self._clock(), mappings_version=version, findings=findings, error=error
+        )
 
     def _read_since(self, report: DriftReport) -> bool:
-        """Whether what it lacked may be there by now."""
-        return bool(report.found) and any(
+        """Whether what it lacked may have been added: the account was read since."""
+        return bool(report.findings) and any(
             table.at > report.at for table in self._metadata.snapshot().values()
         )
 
     def _scopes(self) -> Iterator[DriftFinding]:
-        """Those that the app was not granted, as the token endpoint said; an API token has its
-        user's rights and no scopes.
-        """
+        """Those the app lacks, by the token endpoint; an API token has rights and no scopes."""
         for scope in missing_scopes(granted_scopes(self._redis)):
             message = f"the app was not granted the scope {scope}: add it and connect the app again"
             yield DriftFinding(kind="scope", message=message, needed=True, name=scope)
 
-    def _report(self, report: DriftReport) -> None:
-        """Stores it, and says in the log what is new. The turn lapses by itself: another look may
-        be due soon.
-        """
+    def _store_report(self, report: DriftReport) -> None:
+        """Stores it, and logs what is new. The lock lapses by itself; a check may be due soon."""
         before = last_report(self._redis)
-        known = {each.message for each in before.found} if before else set()
+        reported = {each.message for each in before.findings} if before else set()
         ask(lambda: self._redis.set(self._account.drift, msgspec.json.encode(report)))
-        for each in report.found:
-            if each.message not in known:
+        for each in report.findings:
+            if each.message not in reported:
                 # Owners are people: their names and addresses stay out of the log.
                 name = {} if each.kind == KIND_NAMES[MetadataKind.OWNERS] else {"name": each.name}
                 log.warning(
@@ -174,20 +172,16 @@ class DriftGuard:
 
 
 def granted_scopes(connection: redis.Redis) -> str:
-    """What the token endpoint named last; empty where it named nothing. Raises
-    `StoreUnavailable`.
-    """
+    """What the token endpoint named last, or an empty text. Raises `StoreUnavailable`."""
     with translate_errors():
         stored = connection.hget(keys.DEFAULT_ACCOUNT.oauth, "scopes")
     return stored.decode() if isinstance(stored, bytes) else ""
 
 
 def missing_scopes(granted: str) -> list[str]:
-    """Scopes a delivery needs and the app was not granted; none where the token endpoint named
-    none.
-    """
-    found = set(granted.replace(",", " ").split())
-    return [scope for scope, enough in SCOPES.items() if found and not found & enough]
+    """Scopes that a delivery needs and the app lacks; none where the token endpoint named none."""
+    scopes = set(granted.replace(",", " ").split())
+    return [scope for scope, granting in GRANTED_BY.items() if scopes and not scopes & granting]
 
 
 def last_report(connection: redis.Redis) -> DriftReport | None:
@@ -198,7 +192,7 @@ def last_report(connection: redis.Redis) -> DriftReport | None:
 
 
 def decode_report(stored: bytes | None) -> DriftReport | None:
-    """A stored report; one of another version counts as none."""
+    """A stored report; None for one of another version."""
     try:
         return msgspec.json.decode(stored, type=DriftReport) if stored else None
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -217,14 +211,14 @@ def _to_finding(one: UnresolvedName) -> DriftFinding:
         settings=[place.setting for place in one.places],
         sources=_unique(place.source for place in one.places),
         name=one.name,
-        known=list(one.available[:20]),
+        known=list(one.available[:MAX_AVAILABLE_NAMES]),
     )
 
 
 def _forbidden(kind: MetadataKind, error: Forbidden) -> str:
     return (
-        f"the credentials may not read the account's {KIND_NAMES[kind]}s ({error.detail}): give the API"
-        " user the permission"
+        f"the credentials may not read the account's {KIND_NAMES[kind]}s ({error.detail}): give the"
+        " API user the permission"
     )
 
 

@@ -1,5 +1,6 @@
-"""The names in the source file that the account does not have: asked at a worker's start and by
-`leadline check`.
+"""The names in the source file that the account lacks.
+
+Checked at a worker's start, by the drift guard and by `leadline check`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ PERSON_PREFIX = "person."
 log = structlog.get_logger("leadline.names")
 
 
-class NameUse(Struct, frozen=True):
+class SettingPlace(Struct, frozen=True):
     """Where a name stands: `line` is that of the source in the source file, if known."""
 
     source: str
@@ -29,28 +30,29 @@ class NameUse(Struct, frozen=True):
 
 
 class UnresolvedName(Struct, frozen=True, kw_only=True):
-    """One name, everywhere it stands. `needed`: the submissions that need it die; else leads flow
-    without it.
+    """One name, with every place where it stands.
 
-    `known` are the names that the account has, `message` says it all in a sentence.
+    `needed`: submissions that need it die; otherwise leads are delivered without it. `available`
+    are the names that the account has; `message` says it all in a sentence.
     """
 
     kind: str
     name: str
-    places: tuple[NameUse, ...]
+    places: tuple[SettingPlace, ...]
     available: tuple[str, ...] = ()
     needed: bool
     message: str
 
 
-class _Use(Struct, frozen=True):
-    """A name in one setting. `text` is a custom field's template, `creatable` a label that is made
-    where it is missing.
+class _NameUse(Struct, frozen=True):
+    """A name in one setting.
+
+    `text` is the template of a custom field; a `creatable` label is created where it is missing.
     """
 
     kind: MetadataKind
     name: str
-    place: NameUse
+    place: SettingPlace
     text: str = ""
     creatable: bool = False
 
@@ -62,40 +64,41 @@ def find_unresolved(
 ) -> list[UnresolvedName]:
     """Every name of these kinds that does not resolve, once, in the order of the source file.
 
-    May raise what `names` raises where it cannot look: `PipedriveError`, `OutOfAllowance`,
-    `StoreUnavailable`.
+    May raise what `names` raises: `PipedriveError`, `OutOfAllowance`, `StoreUnavailable`.
     """
-    found: dict[tuple[str, str], UnresolvedName] = {}
+    unresolved: dict[tuple[str, str], UnresolvedName] = {}
     for use in (
-        use for writing in mappings.values() for use in _uses(writing) if use.kind in kinds
+        use for mapping in mappings.values() for use in _uses(mapping) if use.kind in kinds
     ):
-        fault = _check(use, names)
+        fault = _resolve(use, names)
         if fault is None:
             continue
         key = (fault.kind, fault.message)
-        seen = found.get(key)
-        found[key] = structs.replace(seen, places=(*seen.places, use.place)) if seen else fault
-    return list(found.values())
+        first = unresolved.setdefault(key, fault)
+        if first is not fault:
+            unresolved[key] = structs.replace(first, places=(*first.places, use.place))
+    return list(unresolved.values())
 
 
 def names_by_kind(mappings: Mapping[str, LeadMapping]) -> dict[MetadataKind, set[str]]:
     """The names that the source file uses, by kind."""
     kinds: dict[MetadataKind, set[str]] = {}
-    for use in (use for writing in mappings.values() for use in _uses(writing)):
+    for use in (use for mapping in mappings.values() for use in _uses(mapping)):
         kinds.setdefault(use.kind, set()).add(use.name)
     return kinds
 
 
 def log_unresolved(mappings: Mapping[str, LeadMapping], names: NameResolver) -> None:
-    """Says in the log which names do not resolve, or that they cannot be looked up now. Never
-    raises a `LeadlineError`.
+    """Logs the names that do not resolve, or that they cannot be checked now.
+
+    Never raises a `LeadlineError`.
     """
     try:
-        found = find_unresolved(mappings, names)
+        unresolved = find_unresolved(mappings, names)
     except LeadlineError as error:
         log.warning("names are not checked", error=error.code)
         return
-    for each in found:
+    for each in unresolved:
         settings = [place.setting for place in each.places]
         log.warning(
             "name does not resolve",
@@ -111,7 +114,7 @@ def _loggable_name(one: UnresolvedName) -> dict[str, str]:
     return {} if one.kind == KIND_NAMES[MetadataKind.OWNERS] else {"name": one.name}
 
 
-def _uses(mapping: LeadMapping) -> Iterator[_Use]:
+def _uses(mapping: LeadMapping) -> Iterator[_NameUse]:
     table = f"sources.{mapping.source}"
     yield from _uses_in(mapping.lead, f"{table}.lead", mapping, mapping.lead.create_labels)
     for at, rule in enumerate(mapping.rules, start=1):
@@ -121,23 +124,23 @@ def _uses(mapping: LeadMapping) -> Iterator[_Use]:
 
 def _uses_in(
     settings: LeadSettings | Rule, table: str, mapping: LeadMapping, create: bool
-) -> Iterator[_Use]:
-    def place(key: str) -> NameUse:
-        return NameUse(mapping.source, f"{table}.{key}", mapping.line)
+) -> Iterator[_NameUse]:
+    def place(key: str) -> SettingPlace:
+        return SettingPlace(mapping.source, f"{table}.{key}", mapping.line)
 
     for name in _without_blanks(settings.labels):
-        yield _Use(MetadataKind.LABELS, name, place("labels"), creatable=create)
+        yield _NameUse(MetadataKind.LABELS, name, place("labels"), creatable=create)
     for name in _without_blanks([settings.channel]):
-        yield _Use(MetadataKind.CHANNELS, name, place("channel"))
+        yield _NameUse(MetadataKind.CHANNELS, name, place("channel"))
     for name in _without_blanks([settings.owner_id]):
-        yield _Use(MetadataKind.OWNERS, name, place("owner_id"))
+        yield _NameUse(MetadataKind.OWNERS, name, place("owner_id"))
     for field, text in (settings.custom or {}).items():
         kind = (
             MetadataKind.PERSON_FIELDS
             if field.startswith(PERSON_PREFIX)
             else MetadataKind.DEAL_FIELDS
         )
-        yield _Use(
+        yield _NameUse(
             kind, field.removeprefix(PERSON_PREFIX).strip(), place(f"custom.{field}"), text=text
         )
 
@@ -146,7 +149,8 @@ def _without_blanks(names: Iterable[int | str | None]) -> Iterator[str]:
     return (str(name).strip() for name in names if name is not None and str(name).strip())
 
 
-def _check(use: _Use, names: NameResolver) -> UnresolvedName | None:
+def _resolve(use: _NameUse, names: NameResolver) -> UnresolvedName | None:
+    """None where the name resolves, and a field takes what is written into it."""
     setting = use.place.setting
     try:
         if use.kind is MetadataKind.LABELS:
@@ -159,42 +163,39 @@ def _check(use: _Use, names: NameResolver) -> UnresolvedName | None:
             find = names.field if use.kind is MetadataKind.DEAL_FIELDS else names.person_field
             return _check_field(use, find(use.name, setting=setting))
     except UnknownName as error:
-        said = f"{error}; it is created with the first lead" if use.creatable else str(error)
+        message = f"{error}; it is created with the first lead" if use.creatable else str(error)
         return UnresolvedName(
             kind=error.kind,
             name=error.name,
             places=(use.place,),
             available=tuple(error.available),
             needed=not use.creatable,
-            message=said,
+            message=message,
         )
     return None
 
 
-def _check_field(use: _Use, info: FieldInfo) -> UnresolvedName | None:
-    """A field that is there, and does not take what the source file writes into it: then it is left
-    out of each lead.
-    """
+def _check_field(use: _NameUse, info: FieldInfo) -> UnresolvedName | None:
+    """A field that does not take what the source file writes into it is left out of each lead."""
     problem = None
     if info.type not in ENCODERS:
         problem = f"fields of the type {info.type!r} cannot be written from text"
-    elif (text := _constant_text(use.text)) and (problem := _refusal(info, text)):
+    elif (text := _constant_text(use.text)) and (problem := _encoding_fault(info, text)):
         problem = f"it does not take {text!r}: {problem}"
     if problem is None:
         return None
     message = f"the {KIND_NAMES[use.kind]} {use.name!r} is left out of each lead: {problem}"
-    known = tuple(option.label for option in info.options)
     return UnresolvedName(
         kind=KIND_NAMES[use.kind],
         name=use.name,
         places=(use.place,),
-        available=known,
+        available=tuple(option.label for option in info.options),
         needed=False,
         message=message,
     )
 
 
-def _refusal(info: FieldInfo, text: str) -> str | None:
+def _encoding_fault(info: FieldInfo, text: str) -> str | None:
     try:
         info.encode(text)
     except ValueError as error:
@@ -203,7 +204,7 @@ def _refusal(info: FieldInfo, text: str) -> str | None:
 
 
 def _constant_text(template: str) -> str | None:
-    """The text of a template that reads no field of the lead; None for any other."""
+    """The text of a template that reads no field of the lead; None for any other template."""
     try:
         compiled = compile_template(template)
     except TemplateError:

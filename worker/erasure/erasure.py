@@ -159,13 +159,13 @@ def _erase_records(ledger: Ledger, who: Identifier, mark: str, by: str) -> tuple
     in_flight: list[str] = []
     unreadable = 0
     for record in _candidates(ledger, who):
-        matches = who in identifiers(record.id, record.lead, record.raw)
-        unreadable += record.unreadable and not matches
-        if matches and ledger.erase(
-            [record.id], by, WHY, mark=mark, memories=_cache_entries(who, record.lead)
-        ):
-            if record.state in (State.QUEUED, State.DELIVERING):
-                in_flight.append(record.id)
+        if who not in identifiers(record.id, record.lead, record.raw):
+            unreadable += record.unreadable
+            continue
+        entries = _cache_entries(who, record.lead)
+        erased = ledger.erase([record.id], by, WHY, mark=mark, memories=entries)
+        if erased and record.state in (State.QUEUED, State.DELIVERING):
+            in_flight.append(record.id)
     if who[0] != "id":
         ContactCache(ledger.redis, account=ledger.account).forget_person(*who)
     return in_flight, unreadable
@@ -205,8 +205,8 @@ def _await_spools(
     folder, now = data_dir / SPOOL_FOLDER, ledger.now()
     _wait_until(lambda: not spools_holding_before(folder, now), SPOOL_WAIT_SECONDS, pause)
     left = [
-        f"{name}: submissions in this spool wait for their process to hand them over, and are erased"
-        " then: once `leadline serve` reaches Redis from this machine"
+        f"{name}: submissions in this spool wait for their process to hand them over, and are"
+        " erased then: once `leadline serve` reaches Redis from this machine"
         for name in spools_holding_before(folder, now)
     ]
     return left + [
