@@ -34,7 +34,7 @@ _FIELD_BY_PARAMETER = {
 
 
 def parse_tracking_value(text: str) -> str | None:
-    """The value of a utm field or click id; None for a placeholder (`{{campaign.name}}`, `xxxxx`)."""
+    """The value of a utm field or click id; None for a placeholder (`{{campaign}}`, `xxxxx`)."""
     value = clean_line(text)
     is_value = value and len(value) <= MAX_TRACKING_CHARS and not _PLACEHOLDER.fullmatch(value)
     return value if is_value else None
@@ -52,7 +52,7 @@ def parse_page_url(text: str) -> str | None:
 
 
 def tracking_from_url(address: str) -> Iterator[tuple[str, str]]:
-    """`utm_source`, `click_ids.gclid` and so on with their values, from a URL's query and fragment."""
+    """`utm_source`, `click_ids.gclid` and so on, with values, from a URL's query and fragment."""
     _, _, query = address[:MAX_URL_CHARS].partition("?")
     for pair in re.split(r"[&?#]", query)[:MAX_URL_PARAMETERS]:
         name, _, text = pair.partition("=")

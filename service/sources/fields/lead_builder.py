@@ -1,5 +1,7 @@
-"""A payload into the canonical lead: mapped, then told by the product, then recognised, then
-attributed; the rest are answers.
+"""From the fields of an event to the canonical lead.
+
+In this order: the source's `map`, what the product itself names, labels that match, attribution
+from URLs. Everything else is kept as answers.
 """
 
 from __future__ import annotations
@@ -8,7 +10,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from service.sources.fields import attribution, synonyms, values
+from service.sources.fields import synonyms
+from service.sources.fields.attribution import parse_page_url, tracking_from_url
 from service.sources.fields.matching import (
     FieldMatch,
     match_label,
@@ -17,266 +20,247 @@ from service.sources.fields.matching import (
     to_phrase,
 )
 from service.sources.fields.text import clean_label
+from service.sources.fields.values import (
+    VALUE_PARSERS,
+    country_code,
+    parse_answer,
+    parse_value,
+    to_e164,
+)
 from service.sources.payload.event import ParsedEvent, PayloadField
 from service.sources.payload.tree import Path, Tree, text_of
 from service.sources.schema import Source
 from worker.contract import Lead, Money, Utm
 
-SECRET_NAMES = frozenset(name.strip() for name in synonyms.NOT_ANSWERS.split(","))
+# Fields of one event that are matched: what has more is no form, and all of it is kept as answers.
 MAX_MATCHED_FIELDS = 1_000
-"""Leaves of one event that are looked at; beyond a thousand nothing is a form any more, and all is
-kept as answers.
-"""
+# Values of one request that are tried for one field: a body full of bad addresses must not keep the
+# service busy.
 MAX_TRIES_PER_FIELD = 20
-"""Values of one request that are tried for one field: a body full of bad addresses must not keep
-the service busy.
-"""
-_GIVEN = frozenset(synonyms.GIVEN_BESIDE_FAMILY.replace(",", "").split())
-_FAMILY = frozenset(synonyms.FAMILY_BESIDE_GIVEN.replace(",", "").split())
+SECRET_NAMES = frozenset(name.strip() for name in synonyms.NOT_ANSWERS.split(","))
+_GIVEN_NAME_LABELS = frozenset(synonyms.GIVEN_BESIDE_FAMILY.replace(",", "").split())
+_FAMILY_NAME_LABELS = frozenset(synonyms.FAMILY_BESIDE_GIVEN.replace(",", "").split())
+
+
+def build_lead(event: ParsedEvent, source: Source) -> tuple[Lead, dict[str, str]]:
+    """The lead, and the canonical fields for which only unusable values came, with their labels."""
+    builder = LeadBuilder()
+    hidden = {*source.honeypot, source.verification.field or ""}
+    fields = [field for field in event.fields if not _is_hidden(field, hidden)]
+    used = _apply_map(builder, event, source, fields)
+    if source.read.event_id and (match := event.find(source.read.event_id)):
+        used.add(match[0])
+    for target, value in event.lead_fields.items():
+        builder.put(target, value)
+    used |= _match_labels(builder, [field for field in fields if field.path not in used], source)
+    rest = [field for field in fields if field.path not in used]
+    _assign_names(builder)
+    _add_attribution(builder, event, rest)
+    for field in rest:
+        builder.add_answer(field.label, field.value)
+    return _finish_lead(builder, event), builder.rejected
 
 
 class LeadBuilder:
-    """A lead in the making: each field is given once, the first reading of it stays."""
+    """A lead in the making; the first value of each field stays.
+
+    `labels` are the labels of the fields, `rejected` those of values that were unusable.
+    """
 
     def __init__(self) -> None:
         self.fields: dict[str, Any] = {}
         self.labels: dict[str, str] = {}
         self.answers: dict[str, str | list[str]] = {}
         self.rejected: dict[str, str] = {}
-        self.tries: Counter[str] = Counter()
+        self._tries: Counter[str] = Counter()
 
     def put(self, target: str, value: Tree, label: str = "") -> bool:
-        """Take a value for a canonical field. False if another one is there already, or if this is
-        no value for it.
-        """
-        self.tries[target] += 1
-        if self.tries[target] > MAX_TRIES_PER_FIELD:
+        """Offers a value for a canonical field; whether the field now has this value."""
+        self._tries[target] += 1
+        if self._tries[target] > MAX_TRIES_PER_FIELD:
             return False
         if target in self.fields:
-            return bool(self.fields[target] == values.parse_value(target, value))
-        if target == "name" and isinstance(value, dict) and self._put_parts(value):
+            return bool(self.fields[target] == parse_value(target, value))
+        if target == "name" and isinstance(value, dict) and self._put_name_parts(value):
             return True
-        read = values.parse_value(target, value)
-        if read is None:
+        parsed = parse_value(target, value)
+        if parsed is None:
             if text_of(value):
                 self.rejected.setdefault(target, label)
             return False
-        self.fields[target] = read
+        self.fields[target] = parsed
         self.labels[target] = label
         return True
 
-    def _put_parts(self, value: dict[str, Tree]) -> bool:
-        """A name that comes as an object: `{first, last}`; what else is in it (a title, a middle
-        name) is in the whole name.
-        """
+    def _put_name_parts(self, value: dict[str, Tree]) -> bool:
+        """A name as an object, `{first, last}`; with a title or middle name it also is a full name."""
+        matches = (
+            (match_label(key) or match_label(f"name {key}"), part) for key, part in value.items()
+        )
         parts = [
-            (guess.field, part)
-            for key, part in value.items()
-            if (guess := match_label(key) or match_label(f"name {key}"))
+            (match.field, part)
+            for match, part in matches
+            if match
+            and match.field in ("first_name", "last_name")
+            and match.field not in self.fields
         ]
-        parts = [
-            (field, part)
-            for field, part in parts
-            if field in ("first_name", "last_name") and field not in self.fields
-        ]
-        taken = [self.put(field, part) for field, part in parts]
-        if not taken or not all(taken):
+        results = [self.put(field, part) for field, part in parts]
+        if not results or not all(results):
             return False
         if sum(1 for part in value.values() if text_of(part)) > len(parts):
             self.put("name", text_of(value))
         return True
 
     def add_answer(self, label: str, value: Tree) -> None:
-        """Keep what has no field of its own, under its label; several values of one label become a
-        list.
-        """
-        said = values.parse_answer(value)
-        if said is None:
+        """Keeps a value under its label; several values of one label become a list."""
+        answer = parse_answer(value)
+        if answer is None:
             return
         name = clean_label(label)
         if name in self.answers:
             before = self.answers[name]
-            said = [
+            answer = [
                 *(before if isinstance(before, list) else [before]),
-                *(said if isinstance(said, list) else [said]),
+                *(answer if isinstance(answer, list) else [answer]),
             ]
-        self.answers[name] = said
+        self.answers[name] = answer
 
 
-def build_lead(payload: ParsedEvent, source: Source) -> tuple[Lead, dict[str, str]]:
-    """The lead, and the fields for which something was sent that is no value of theirs, with the
-    label it came under.
-    """
-    draft = LeadBuilder()
-    hidden = {*source.honeypot, source.verification.field or ""}
-    leaves = [leaf for leaf in payload.fields if not _is_hidden(leaf, hidden)]
-    used = _apply_map(draft, payload, source, leaves)
-    if source.read.event_id and (found := payload.find(source.read.event_id)):
-        used.add(found[0])
-    for target, value in payload.lead_fields.items():
-        draft.put(target, value)
-    used |= _match_labels(draft, [leaf for leaf in leaves if leaf.path not in used], source)
-    rest = [leaf for leaf in leaves if leaf.path not in used]
-    _assign_names(draft)
-    _add_attribution(draft, payload, rest)
-    for leaf in rest:
-        draft.add_answer(leaf.label, leaf.value)
-    return _finish_lead(draft, payload), draft.rejected
-
-
-def _is_hidden(leaf: PayloadField, hidden: set[str]) -> bool:
-    """Secrets, traps and fields for machines are no answers."""
-    label = leaf.label
-    last = leaf.path[-1] if leaf.path else label
-    return (
-        last in hidden
-        or label in hidden
-        or last.lower() in SECRET_NAMES
-        or label.lower() in SECRET_NAMES
-    )
+def _is_hidden(field: PayloadField, hidden: set[str]) -> bool:
+    """Secrets, honeypots and fields for machines are no answers."""
+    names = (field.path[-1] if field.path else field.label, field.label)
+    return any(name in hidden or name.lower() in SECRET_NAMES for name in names)
 
 
 def _apply_map(
-    draft: LeadBuilder, payload: ParsedEvent, source: Source, leaves: list[PayloadField]
+    builder: LeadBuilder, event: ParsedEvent, source: Source, fields: list[PayloadField]
 ) -> set[Path]:
-    """Give the fields that `map` names; the paths of all leaves it speaks for, except those left
-    for the answers.
-    """
+    """Fills the fields that `map` names; the paths of what went into them."""
     used: set[Path] = set()
-    for written, target in source.map.items():
-        found = _find(payload, written)
-        if found is None:
+    for written_path, target in source.map.items():
+        match = event.find_mapped(written_path)
+        if match is None:
             continue
-        path, value = found
-        under = [leaf.path for leaf in leaves if leaf.path[: len(path)] == path]
+        path, value = match
+        paths = [field.path for field in fields if field.path[: len(path)] == path]
         if target.startswith("answers."):
-            draft.add_answer(target.removeprefix("answers."), value)
-            used.update(under)
-        elif draft.put(canonical_name(target), value, written) and not _has_several(value):
-            used.update(under)
+            builder.add_answer(target.removeprefix("answers."), value)
+            used.update(paths)
+        elif builder.put(canonical_name(target), value, written_path) and not _has_several(value):
+            used.update(paths)
     return used
 
 
-def _find(payload: ParsedEvent, written: str) -> tuple[Path, Tree] | None:
-    for scope in payload.scopes:
-        if (found := scope.find(written)) and found[1] not in (None, "", [], {}):
-            return found
-    return None
-
-
 def canonical_name(target: str) -> str:
-    """The one name of a target of `map`: `utm.source` is `utm_source`, `gclid` `click_ids.gclid`,
-    `value` `value.amount`.
+    """The one name of a target of `map`.
+
+    `utm.source` is `utm_source`, `gclid` is `click_ids.gclid`, `value` is `value.amount`.
     """
     if target.startswith("utm."):
         return f"utm_{target[4:]}"
     if target == "value":
         return "value.amount"
-    return (
-        target
-        if target in values.VALUE_PARSERS or target.startswith(("utm_", "click_ids."))
-        else f"click_ids.{target}"
-    )
+    if target in VALUE_PARSERS or target.startswith(("utm_", "click_ids.")):
+        return target
+    return f"click_ids.{target}"
 
 
 def _has_several(value: Tree) -> bool:
+    """Whether a list has different values: a field takes one, and all of them stay as answers."""
     return isinstance(value, list) and len({text_of(item) for item in value}) > 1
 
 
-def _match_labels(draft: LeadBuilder, leaves: list[PayloadField], source: Source) -> set[Path]:
-    """Give the fields that labels ask for, the surest guess first; the paths of the leaves that
-    went into them.
-    """
+def _match_labels(builder: LeadBuilder, fields: list[PayloadField], source: Source) -> set[Path]:
+    """Fills the fields that labels ask for, the surest first; the paths of what went into them."""
     own = {
-        to_any_script_phrase(name): field
-        for field, names in source.read.labels.items()
+        to_any_script_phrase(name): target
+        for target, names in source.read.labels.items()
         for name in names
     }
-    guesses: list[tuple[int, int, str, PayloadField]] = []
-    for order, leaf in enumerate(leaves[:MAX_MATCHED_FIELDS]):
-        if leaf.value is None or leaf.value == "":
+    matches: list[tuple[int, int, str, PayloadField]] = []
+    for order, field in enumerate(fields[:MAX_MATCHED_FIELDS]):
+        if field.value is None or field.value == "":
             continue
-        guess = FieldMatch(leaf.lead_field, -2) if leaf.lead_field else _match_field(leaf, own)
-        if guess:
-            guesses.append((guess.rank, order, guess.field, leaf))
+        if match := _match_field(field, own):
+            matches.append((match.rank, order, match.field, field))
     used: set[Path] = set()
-    for _, _, field, leaf in sorted(guesses, key=lambda item: item[:2]):
-        if draft.put(field, leaf.value, leaf.label) and not _has_several(leaf.value):
-            used.add(leaf.path)
+    for _, _, target, field in sorted(matches, key=lambda item: item[:2]):
+        if builder.put(target, field.value, field.label) and not _has_several(field.value):
+            used.add(field.path)
     return used
 
 
-def _match_field(leaf: PayloadField, own: dict[str, str]) -> FieldMatch | None:
-    """By its steps, else by the first of its other names that says anything."""
-    names = (leaf.name_path, *((name,) for name in leaf.aliases))
-    return next((guess for name in names if (guess := match_path(name, own))), None)
+def _match_field(field: PayloadField, own: dict[str, str]) -> FieldMatch | None:
+    """By what the product says, else by its names, else by the first alias that matches."""
+    if field.lead_field:
+        return FieldMatch(field.lead_field, -2)
+    paths = (field.name_path, *((name,) for name in field.aliases))
+    return next((match for path in paths if (match := match_path(path, own))), None)
 
 
-def _assign_names(draft: LeadBuilder) -> None:
-    """`nom` beside `prénom` is the family name, `nombre` beside `apellidos` the given one; a full
-    name stays a full name.
+def _assign_names(builder: LeadBuilder) -> None:
+    """`nom` beside `prénom` is the family name, `nombre` beside `apellidos` the given one.
+
+    A full name stays a full name.
     """
-    name, first, last = (draft.fields.get(field) for field in ("name", "first_name", "last_name"))
+    name, first, last = (builder.fields.get(field) for field in ("name", "first_name", "last_name"))
     if not name or bool(first) == bool(last):
         return
-    asked = to_phrase(draft.labels.get("name", ""))
-    beside = to_phrase(draft.labels.get("first_name" if first else "last_name", ""))
-    known = first or last
-    if str(known).casefold() in name.casefold().split() or name.casefold().startswith(
-        f"{known} ".casefold()
-    ):
+    label = to_phrase(builder.labels.get("name", ""))
+    other_label = to_phrase(builder.labels.get("first_name" if first else "last_name", ""))
+    other = str(first or last).casefold()
+    if other in name.casefold().split() or name.casefold().startswith(f"{other} "):
         return
-    words = len(name.split())
-    if first and (asked in _FAMILY or beside == "vorname" or words == 1):
-        draft.fields["last_name"] = draft.fields.pop("name")
-    elif last and (asked in _GIVEN or words == 1):
-        draft.fields["first_name"] = draft.fields.pop("name")
+    is_one_word = len(name.split()) == 1
+    if first and (label in _FAMILY_NAME_LABELS or other_label == "vorname" or is_one_word):
+        builder.fields["last_name"] = builder.fields.pop("name")
+    elif last and (label in _GIVEN_NAME_LABELS or is_one_word):
+        builder.fields["first_name"] = builder.fields.pop("name")
 
 
 def _add_attribution(
-    draft: LeadBuilder, payload: ParsedEvent, rest: Iterable[PayloadField]
+    builder: LeadBuilder, event: ParsedEvent, rest: Iterable[PayloadField]
 ) -> None:
-    """What fields do not say, the page's address may; then a landing page among the answers; then
-    the referrer.
-    """
-    if (
-        "page_url" not in draft.fields
-        and payload.referer
-        and (page := attribution.parse_page_url(payload.referer))
-    ):
-        draft.fields["page_url"] = page
-    landing = [
+    """From the page's URL, else from a landing page among the answers, else from the referrer."""
+    if "page_url" not in builder.fields and (page_url := parse_page_url(event.referer or "")):
+        builder.fields["page_url"] = page_url
+    landing_pages = [
         text
-        for leaf in rest
-        if isinstance(leaf.value, str)
-        and "=" in leaf.value
-        and (text := attribution.parse_page_url(leaf.value))
-        if (guess := match_path(leaf.name_path)) and guess.field in ("page_url", "referrer")
+        for field in rest
+        if isinstance(field.value, str)
+        and "=" in field.value
+        and (text := parse_page_url(field.value))
+        if (match := match_path(field.name_path)) and match.field in ("page_url", "referrer")
     ]
     for address in (
-        draft.fields.get("page_url"),
-        *landing[:MAX_TRIES_PER_FIELD],
-        draft.fields.get("referrer"),
+        builder.fields.get("page_url"),
+        *landing_pages[:MAX_TRIES_PER_FIELD],
+        builder.fields.get("referrer"),
     ):
-        for target, value in attribution.tracking_from_url(address or ""):
-            draft.fields.setdefault(target, value)
+        for target, value in tracking_from_url(address or ""):
+            builder.fields.setdefault(target, value)
 
 
-def _finish_lead(draft: LeadBuilder, payload: ParsedEvent) -> Lead:
-    given = draft.fields
-    if number := given.get("phone"):
-        given["phone"] = values.to_e164(
-            number, values.country_code(given["country"]) if given.get("country") else None
-        )
-    money = Money(amount=given.get("value.amount"), currency=given.get("value.currency"))
-    plain = {name: given[name] for name in Lead.__struct_fields__ if name in given}
-    plain["is_test"] = bool(given.get("is_test")) or payload.is_test
+def _finish_lead(builder: LeadBuilder, event: ParsedEvent) -> Lead:
+    fields = builder.fields
+    if phone := fields.get("phone"):
+        country = fields.get("country")
+        fields["phone"] = to_e164(phone, country_code(country) if country else None)
+    money = Money(amount=fields.get("value.amount"), currency=fields.get("value.currency"))
+    plain = {name: fields[name] for name in Lead.__struct_fields__ if name in fields}
+    plain["is_test"] = bool(fields.get("is_test")) or event.is_test
     return Lead(
         **plain,
         value=money if money != Money() else None,
-        utm=Utm(**{name[4:]: text for name, text in given.items() if name.startswith("utm_")}),
-        click_ids={
-            name[10:]: text for name, text in given.items() if name.startswith("click_ids.")
-        },
-        answers=draft.answers,
+        utm=Utm(**_strip_prefix(fields, "utm_")),
+        click_ids=_strip_prefix(fields, "click_ids."),
+        answers=builder.answers,
     )
+
+
+def _strip_prefix(fields: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in fields.items()
+        if name.startswith(prefix)
+    }

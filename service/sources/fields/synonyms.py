@@ -1,9 +1,8 @@
-"""The words by which a question is recognised, by canonical field and language. Data alone;
-`recognition` reads it.
+"""The words by which a label is matched, by canonical field and language: data for `matching`.
 
 Case, accents, punctuation and spaces do not count: `E-Mail`, `e_mail` and `eMail` are one phrase. A
-phrase must be all that is left of a label once the words of `NEUTRAL` are taken off its ends, so
-that `Workshop name` is no name.
+phrase must be all that remains of a label without the words of `NEUTRAL` and `CLOSING` at its ends,
+so that `Workshop name` is not a name.
 """
 
 from __future__ import annotations
@@ -343,6 +342,7 @@ PHRASES: dict[str, dict[str, str]] = {
     "utm_id": {"en": "utm id"},
 }
 
+# Phrases that give way to any other phrase of the same field.
 SECOND_CHOICE = (
     "landing page, landing page url, landing url, landingpage, lp url, first page, entry page,"
     " entry url, page, referring page, created at, createdat, created time, created on, date"
@@ -351,8 +351,8 @@ SECOND_CHOICE = (
     " optin, marketing consent, marketing opt in, accepts marketing, home phone, festnetz, note,"
     " notes, legal name, site, web, first, last, job, request"
 )
-"""Phrases that give way to any other of their field."""
 
+# Words that say nothing about the question; taken off the beginning of a label.
 NEUTRAL = {
     "en": (
         "hello hi hey s your my our the a an please enter provide type give tell us me what whats"
@@ -378,15 +378,16 @@ NEUTRAL = {
     "sv": "din ditt dina vad ar ange kund obligatoriskt",
     "pl": "twoj twoja twoje podaj jaki jaka jest wpisz klient wymagane",
 }
-"""Words that say nothing of what is asked; taken off the beginning of a label."""
 
+# Taken off its end: fewer, since a `Company contact` is a person and a `Phone type` is no phone.
 CLOSING = (
     "field input textfield text txt fld required optional mandatory question answer value val here"
     " please bitte ein eingeben an pflichtfeld obligatoire obligatorio obbligatorio obrigatorio"
     " verplicht obligatoriskt wymagane in"
 )
-"""The like at its end: fewer, since a `Company contact` is a person and a `Phone type` no phone."""
 
+# Names of objects that do not change the meaning of a field in them: `lead.contact.email` is an
+# e-mail.
 WRAPPERS = (
     "data payload object body form fields field properties property attributes metadata meta"
     " tracking attribution custom customfields customvariables extra info details submission"
@@ -399,13 +400,12 @@ WRAPPERS = (
     " json raw rawrequest request source page session context browser item new emails phones"
     " phonenumbers emailaddresses primary"
 )
-"""Names of objects around a field that change nothing of its meaning: `lead.contact.email` is an
-e-mail.
-"""
 
+# Wrappers whose `name` is not a person's: `event.name`, `form.name`.
 NOT_A_PERSON = "event message page form campaign source field item utm hidden custom meta"
-"""Wrappers whose `name` is not a person's: `event.name`, `form.name`."""
 
+# Words that make an e-mail or a phone somebody else's, or no address at all, anywhere in a label or
+# its path.
 GUARDS = (
     "organizer organiser organizers organisers organisateur organizador organizzatore veranstalter"
     " host owner assignee assigned agent manager rep representative salesperson sales staff"
@@ -417,10 +417,8 @@ GUARDS = (
     " supervisor boss bcc doctor plan status type count opened list verified valid optout"
     " unsubscribe preference frequency format"
 )
-"""Words that make an e-mail or a phone somebody else's, or no address at all, wherever they stand
-in a label or its path.
-"""
 
+# Phrases that would match a field without their ends, and must not.
 NEVER = (
     "user name, username, login name, file name, nick name, screen name, event name, workshop name,"
     " product name, project name, campaign name, page name, site name, list name, course name,"
@@ -428,15 +426,15 @@ NEVER = (
     " organiser name, field name, input name, item name, plan name, template name, text message,"
     " contact message id"
 )
-"""Phrases that look like a field's once their ends are taken off, and are none."""
 
+# Words that make a longer question one for an e-mail or a phone, if the answer is one.
 ASKS_EMAIL = "email mail courriel correo epost mejl mailadresse emailadresse emailadres"
 ASKS_PHONE = (
     "phone telephone mobile telefon telefono telefone telefoon tel whatsapp handy cellphone"
     " portable movil celular"
 )
-"""Words that make a longer question one for an e-mail or a phone, if the answer is one."""
 
+# How the sentence beside a consent box begins.
 ASKS_CONSENT = (
     "i agree, i accept, i consent, i have read, i give my consent, i hereby, yes i agree, by"
     " submitting, by checking, by ticking, ich stimme, ich bin einverstanden, ich akzeptiere, ich"
@@ -445,8 +443,8 @@ ASKS_CONSENT = (
     " ik ga akkoord, ik geef toestemming, jag godkanner, jag samtycker, wyrazam zgode, akceptuje,"
     " zgadzam sie"
 )
-"""How the sentence beside a tick box begins."""
 
+# What a ticked box sends, and one that is not ticked.
 YES = (
     "1, true, yes, on, y, t, ok, checked, agree, agreed, i agree, accept, accepted, i accept,"
     " consent, given, granted, opt in, optin, ja, oui, si, sim, tak, akzeptiert, zugestimmt,"
@@ -457,17 +455,16 @@ NO = (
     " given, opt out, falsch, faux"
 )
 
+# Labels of a full name that mean the given name where the form also asks for the family name.
 GIVEN_BESIDE_FAMILY = "nombre, nome, namn, imie"
-"""Labels of a full name that mean the given name where the family name is asked beside it."""
+# Labels of a full name that mean the family name where the form also asks for the given name, as
+# German `Name` beside `Vorname` does.
 FAMILY_BESIDE_GIVEN = "nom, naam"
-"""Labels of a full name that mean the family name where the given name is asked beside it; German
-`Name` beside `Vorname` too.
-"""
 
+# Fields for machines and secrets, by their lower-case names: never kept as answers.
 NOT_ANSWERS = (
     "_started, _redirect, _charset_, _method, _token, _csrf, csrf_token, csrfmiddlewaretoken,"
     " authenticity_token, __requestverificationtoken, g-recaptcha-response, h-captcha-response,"
     " cf-turnstile-response, frc-captcha-solution, idempotency-key, idempotency_key,"
     " _idempotency_key, password, passwd, pwd, password_confirmation, confirm_password"
 )
-"""Fields for machines and secrets, by their names in lower case: never kept as answers."""
