@@ -66,7 +66,7 @@ def gather(
         paused=pause.reason if pause else None,
         workers=status.workers(now),
         silent=silent,
-        missing_names=sum(each.needed for each in report.found) if report else 0,
+        missing_names=sum(each.needed for each in report.findings) if report else 0,
     )
 
 
@@ -74,12 +74,12 @@ def totals(connection: redis.Redis) -> dict[str, float]:
     """How many submissions were ever accepted, by source."""
     with translate_errors():
         stored = cast("dict[bytes, bytes]", connection.hgetall(keys.METRICS))
-    found: dict[str, float] = {}
+    accepted: dict[str, float] = {}
     for text, amount in stored.items():
         name, labels = parse_series(text.decode("utf-8", "replace")) or ("", {})
         if name == SUBMISSIONS and labels.get("outcome") == "accepted":
-            found[labels.get("source", "")] = float(amount)
-    return found
+            accepted[labels.get("source", "")] = float(amount)
+    return accepted
 
 
 TICK_SECONDS = 15.0

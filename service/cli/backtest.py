@@ -15,8 +15,9 @@ import msgspec
 from service.cli import output, setup
 from service.cli.output import count_progress, print_table, printable
 from service.cli.queries import since_option
-from service.reports.backtest import BacktestResult, BacktestTotals, BacktestVerdict, FieldChange
+from service.reports.backtest import BacktestResult, BacktestTotals, BacktestVerdict
 from service.reports.backtest import backtest as judge
+from service.reports.changes import BacktestChange
 from service.settings import source_file
 from service.sources.schema import SourceFile
 from worker.settings import Settings
@@ -143,7 +144,7 @@ def _row(result: BacktestResult) -> list[str]:
     return [result.id, result.source, verdict, "; ".join((*by, *why, *described))]
 
 
-def _describe_change(change: FieldChange) -> str:
+def _describe_change(change: BacktestChange) -> str:
     return f"{change.field}: {_shorten(change.before)} -> {_shorten(change.after)}"
 
 

@@ -148,11 +148,13 @@ def _load_source(
 
 
 def _secrets_of_others(file: SourceFile, name: str) -> set[str]:
-    wanted = {
+    by_source = {
         each.name: {*each.verification.secret_env, each.verification.challenge_env or ""}
         for each in file.sources.values()
     }
-    return {variable for names in wanted.values() for variable in names if variable} - wanted[name]
+    return {variable for names in by_source.values() for variable in names if variable} - by_source[
+        name
+    ]
 
 
 def read_body(file: str, limit: int) -> bytes:

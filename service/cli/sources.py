@@ -150,9 +150,9 @@ def _received_ago(traffic: dict[str, SourceTraffic] | None, name: str) -> str:
 def _describe_scheme(source: Source) -> str:
     """The scheme in force, and where it looks for its proof."""
     rules = source.verification
-    own = ADAPTERS[source.adapter].scheme
+    adapter_scheme = ADAPTERS[source.adapter].scheme
     place = rules.header or (f"?{rules.query}=" if rules.query else rules.field)
-    scheme = rules.scheme or (source.adapter if own else "none")
+    scheme = rules.scheme or (source.adapter if adapter_scheme else "none")
     return f"{scheme} ({place})" if place and scheme != "none" else scheme
 
 

@@ -155,8 +155,8 @@ def _ask_open_questions(
 def _parse_field(answer: str) -> str:
     target = answer.strip()
     if target and target not in TARGETS and not target.startswith(("answers.", "click_ids.")):
-        known = ", ".join(sorted(TARGETS - set(CLICK_IDS)))
-        raise click.UsageError(f"expected a field ({known}) or answers.NAME, got {target!r}")
+        fields = ", ".join(sorted(TARGETS - set(CLICK_IDS)))
+        raise click.UsageError(f"expected a field ({fields}) or answers.NAME, got {target!r}")
     return target
 
 

@@ -13,7 +13,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from service.ops import masking
+from service.reports.changes import (
+    BacktestChange,
+    compare_leads,
+    flatten_lead,
+    mask_change,
+    mask_sentence,
+)
 from service.sources.normalize import normalize
 from service.sources.request import InboundRequest, Outcome, SourceEvent
 from service.sources.schema import Source
@@ -54,14 +60,6 @@ class BacktestVerdict(StrEnum):
     NO_CONTENT = "content erased"
 
 
-class FieldChange(Struct, frozen=True):
-    """`before` and `after` as JSON values; None for what is absent."""
-
-    field: str
-    before: Any
-    after: Any
-
-
 class BacktestResult(Struct, frozen=True, kw_only=True):
     """One submission. `fields`: changes of the lead; `writing`: of what Pipedrive receives.
 
@@ -78,11 +76,11 @@ class BacktestResult(Struct, frozen=True, kw_only=True):
     why: str | None = None
     new_failure: bool = False
     edited_by: str | None = None
-    fields: list[FieldChange] = field(default_factory=list)
-    writing: list[FieldChange] = field(default_factory=list)
+    fields: list[BacktestChange] = field(default_factory=list)
+    writing: list[BacktestChange] = field(default_factory=list)
 
 
-Fields = Sequence[FieldChange]
+Fields = Sequence[BacktestChange]
 
 
 class JudgedSubmission(Struct, frozen=True, kw_only=True):
@@ -200,11 +198,9 @@ class _ResultBuilder:
         writing: Fields = (),
     ) -> BacktestResult:
         leads = [judged.lead for judged in (old, new) if judged.lead]
-        why = (
-            new.why
-            if self._reveal or new.why is None
-            else masking.mask_text(mask_text(new.why, leads))
-        )
+        why = new.why
+        if why is not None and not self._reveal:
+            why = mask_sentence(why, leads)
         return msgspec.structs.replace(
             self.without_changes(verdict),
             outcome=new.outcome,
@@ -224,16 +220,8 @@ class _ResultBuilder:
             edited_by=record.edited_by,
         )
 
-    def _mask_change(self, change: FieldChange, leads: list[Lead]) -> FieldChange:
-        if self._reveal:
-            return change
-        return FieldChange(
-            change.field,
-            *(
-                _mask_value(mask(change.field, value), leads)
-                for value in (change.before, change.after)
-            ),
-        )
+    def _mask_change(self, change: BacktestChange, leads: list[Lead]) -> BacktestChange:
+        return change if self._reveal else mask_change(change, leads)
 
 
 def _judge_stored(record: Record, source: Source | None) -> JudgedSubmission:
@@ -287,7 +275,7 @@ def find_own_event(events: list[SourceEvent], lead: Lead | None) -> SourceEvent 
     """The event of the stored lead among a request's: by its id, else by the most equal fields."""
     if len(events) <= 1 or lead is None:
         return events[0] if events else None
-    stored_fields = dict(_flatten(lead))
+    stored_fields = dict(flatten_lead(lead))
     by_id = [
         event
         for event in events
@@ -303,7 +291,7 @@ def find_own_event(events: list[SourceEvent], lead: Lead | None) -> SourceEvent 
 
 
 def _count_equal(fields: Mapping[str, Any], lead: Lead) -> int:
-    others = dict(_flatten(lead))
+    others = dict(flatten_lead(lead))
     return sum(others.get(name) == value for name, value in fields.items())
 
 
@@ -328,35 +316,15 @@ def _add_plan(
     return JudgedSubmission(outcome=outcome, lead=lead, plan=plan, when=when)
 
 
-def compare_leads(before: Lead, after: Lead) -> Iterator[FieldChange]:
-    """Changes field by field, with `utm_source` and `answers.Team`, in the lead's order."""
-    old, new = dict(_flatten(before)), dict(_flatten(after))
-    for name in dict.fromkeys((*old, *new)):
-        if old.get(name) != new.get(name):
-            yield FieldChange(name, old.get(name), new.get(name))
-
-
-def _flatten(lead: Lead | None) -> Iterator[tuple[str, Any]]:
-    plain: dict[str, Any] = msgspec.to_builtins(lead) if lead else {}
-    for name, value in plain.items():
-        if isinstance(value, dict):
-            yield from (
-                (f"utm_{key}" if name == "utm" else f"{name}.{key}", inner)
-                for key, inner in value.items()
-            )
-        elif value is not None:
-            yield name, value
-
-
-def _compare_plans(old: JudgedSubmission, new: JudgedSubmission) -> Iterator[FieldChange]:
+def _compare_plans(old: JudgedSubmission, new: JudgedSubmission) -> Iterator[BacktestChange]:
     if old.plan is None or new.plan is None:
         return
     if old.when != new.when:
-        yield FieldChange("rule", *(_rule(judged) for judged in (old, new)))
+        yield BacktestChange("rule", *(_rule(judged) for judged in (old, new)))
     for name in COMPARED_PLAN_FIELDS:
         before, after = (_plain(getattr(judged.plan, name)) for judged in (old, new))
         if before != after:
-            yield FieldChange(name, before, after)
+            yield BacktestChange(name, before, after)
 
 
 def _plain(value: Any) -> Any:
@@ -369,43 +337,3 @@ def _rule(judged: JudgedSubmission) -> dict[str, Any] | None:
     if judged.plan is None or judged.plan.matched_rule is None:
         return None
     return {"number": judged.plan.matched_rule + 1, "when": judged.when}
-
-
-def mask(name: str, value: Any) -> Any:
-    """A field's value for people who may not see personal data."""
-    if value is None:
-        return None
-    if name.startswith("answers."):
-        return masking.HIDDEN
-    return (
-        masking.MASKED_FIELDS[name](value)
-        if name in masking.MASKED_FIELDS and isinstance(value, str)
-        else value
-    )
-
-
-def _mask_value(value: Any, leads: list[Lead]) -> Any:
-    if isinstance(value, str):
-        return masking.mask_text(mask_text(value, leads))
-    if isinstance(value, list | tuple):
-        return [_mask_value(item, leads) for item in value]
-    return value
-
-
-def mask_text(text: str, leads: list[Lead]) -> str:
-    """Text without the personal data of the leads."""
-    replacements: dict[str, str] = {}
-    for lead in leads:
-        for name, value in _flatten(lead):
-            for value_text in value if isinstance(value, list) else [value]:
-                if (
-                    isinstance(value_text, str)
-                    and len(value_text) > 1
-                    and (masked := mask(name, value_text)) != value_text
-                ):
-                    replacements[value_text] = masked
-        if lead.full_name:
-            replacements[lead.full_name] = masking.mask_name(lead.full_name)
-    for value_text in sorted(replacements, key=len, reverse=True):
-        text = text.replace(value_text, replacements[value_text])
-    return text

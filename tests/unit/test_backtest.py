@@ -18,9 +18,9 @@ from service.reports.backtest import (
     BacktestResult,
     BacktestTotals,
     BacktestVerdict,
-    FieldChange,
     backtest,
 )
+from service.reports.changes import BacktestChange
 from service.sources.request import InboundRequest, Outcome
 from service.sources.schema import Source
 from service.sources.source_file.loader import load_sources
@@ -321,7 +321,7 @@ def test_totals_are_bounded() -> None:
         BacktestTotals(),
     )
     for number in range(3_000):
-        totals.add(structs.replace(found, fields=[FieldChange(f"answers.{number}", None, "x")]))
+        totals.add(structs.replace(found, fields=[BacktestChange(f"answers.{number}", None, "x")]))
     assert totals.looked_at == 3_000
     assert len(totals.fields) <= MAX_FIELDS_COUNTED + 1
     assert totals.fields["x", "others"] == 3_000 - MAX_FIELDS_COUNTED
