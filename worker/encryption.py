@@ -1,12 +1,12 @@
-"""Seals what is stored for a while: submissions and tokens, under the newest of several keys.
+"""Encrypts what is stored for a while, submissions and tokens, under the newest of several keys.
 
     byte 0      0x00: as it is        0x01: AES-256-GCM
-    1-4         the first four bytes of SHA-256 of the key, so that opening tries the right key first
+    1-4         the first four bytes of the key's SHA-256, by which decryption finds the key
     5-16        nonce, random
-    17-         ciphertext and its 16-byte tag; the header before is authenticated
+    17-         ciphertext and its 16-byte tag; the header before it is authenticated
 
-Data sealed before a key was set, or under a key further back in the list, still opens; new data
-takes the first key.
+Data stored before a key was set, or encrypted under a key further back in the list, can still be
+read; new data takes the first key.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 PLAIN = b"\x00"
-SEALED = b"\x01"
+ENCRYPTED = b"\x01"
 KEY_BYTES = 32
 HOW_TO_MAKE = 'python3 -c "import base64,os;print(base64.b64encode(os.urandom(32)).decode())"'
 
@@ -30,12 +30,13 @@ _HEADER_BYTES = 1 + _NAME_BYTES + _NONCE_BYTES
 
 
 class DecryptionError(Exception):
-    """The bytes were sealed under a key we do not have, or are damaged."""
+    """The bytes were encrypted under a key we do not have, or are damaged."""
 
 
 def parse_key(text: str) -> bytes:
-    """The 32 bytes of a key written in base64 (plain or URL-safe); raises ValueError, never showing
-    the text.
+    """The 32 bytes of a key in base64, plain or URL-safe.
+
+    Raises ValueError, which never shows the text.
     """
     standard = text.strip().replace("-", "+").replace("_", "/")
     try:
@@ -50,8 +51,9 @@ def parse_key(text: str) -> bytes:
 
 
 class Cipher:
-    """Seals under the first of `keys` (base64 text) and opens under any; without keys it passes
-    bytes through.
+    """Encrypts under the first of `keys` (base64 text) and decrypts under any.
+
+    Without keys it stores bytes as they are.
     """
 
     def __init__(self, keys: Sequence[str] = ()) -> None:
@@ -60,26 +62,21 @@ class Cipher:
             key = parse_key(text)
             self._keys[hashlib.sha256(key).digest()[:_NAME_BYTES]] = AESGCM(key)
 
-    @property
-    def encrypts(self) -> bool:
-        """Whether new data are encrypted."""
-        return bool(self._keys)
-
     def encrypt(self, data: bytes) -> bytes:
         if not self._keys:
             return PLAIN + data
         name, cipher = next(iter(self._keys.items()))
         nonce = os.urandom(_NONCE_BYTES)
-        header = SEALED + name + nonce
+        header = ENCRYPTED + name + nonce
         return header + cipher.encrypt(nonce, data, header)
 
     def decrypt(self, data: bytes) -> bytes:
-        """The bytes that were sealed; raises CannotOpen."""
+        """The bytes that were encrypted; raises `DecryptionError`."""
         marker = data[:1]
         if marker == PLAIN:
             return data[1:]
-        if marker != SEALED or len(data) <= _HEADER_BYTES:
-            raise DecryptionError("these bytes were not sealed here")
+        if marker != ENCRYPTED or len(data) <= _HEADER_BYTES:
+            raise DecryptionError("these bytes were not written by this cipher")
         header, name, nonce = (
             data[:_HEADER_BYTES],
             data[1 : 1 + _NAME_BYTES],
@@ -88,15 +85,9 @@ class Cipher:
         cipher = self._keys.get(name)
         if cipher is None:
             raise DecryptionError(
-                "sealed under a key that LEADLINE_ENCRYPTION_KEYS no longer lists"
+                "encrypted under a key that LEADLINE_ENCRYPTION_KEYS no longer lists"
             )
         try:
             return cipher.decrypt(nonce, data[_HEADER_BYTES:], header)
         except InvalidTag:
-            raise DecryptionError("sealed bytes are damaged") from None
-
-    def needs_reencryption(self, data: bytes) -> bool:
-        """Whether sealing the content again would put it under a newer key (or under one at
-        all).
-        """
-        return bool(self._keys) and data[: 1 + _NAME_BYTES] != SEALED + next(iter(self._keys))
+            raise DecryptionError("encrypted bytes are damaged") from None

@@ -1,5 +1,6 @@
-"""The one function that RQ calls. Its dotted name stands in every job
-(`worker.queue.rq_queue.JOB_FUNCTION`).
+"""The one function that RQ calls.
+
+Its dotted name stands in every job (`worker.queue.rq_queue.JOB_FUNCTION`).
 """
 
 from __future__ import annotations
@@ -7,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 
-current_deliverer: ContextVar[Callable[[str], None]] = ContextVar("deliverer")
-"""What delivers in this slot; set by `worker.queue.slots` before a job runs."""
+# What delivers in this slot; set by `worker.queue.slots` before a job runs.
+current_deliverer: ContextVar[Callable[[str], None]] = ContextVar("current_deliverer")
 
 
 def deliver(submission_id: str) -> None:
-    """Delivers one submission, or finds that it is not wanted. Raises nothing but bugs: failures
-    are fates in the ledger.
+    """Delivers one submission, if it is still to be delivered.
+
+    Raises nothing but bugs: failures become fates in the ledger.
     """
-    deliver_here = current_deliverer.get(None)
-    if deliver_here is None:
+    deliverer = current_deliverer.get(None)
+    if deliverer is None:
         raise RuntimeError(
             "this job needs a Leadline worker: start `leadline work`, not `rq worker`"
         )
-    deliver_here(submission_id)
+    deliverer(submission_id)

@@ -1,11 +1,12 @@
-"""Logs: one line per event, ids and outcomes only, inert whatever a stranger sent, and never in the
-way.
+"""Logs: one line per event, with ids and outcomes only; inert, and never in the way.
 
     event -> inert text -> one line -> bounded queue -> a thread that writes
 
-A reader that has stopped reading blocks the thread alone: lines beyond the queue are dropped, and
-counted in the next line that gets through. An exception is logged as its type and places; its
-message may quote what somebody sent.
+A reader that stops reading blocks only that thread: lines beyond the queue are dropped, and counted
+in the next line that gets through. An exception is logged as its type and places, since its message
+may quote what somebody sent.
+
+Fields have the same names everywhere: `submission_id`, `source`, `outcome`, `duration_ms`.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ MAX_DEPTH = 4
 FLUSH_SECONDS = 1.0
 
 _NOT_IN_KEYS = re.compile(r"[^A-Za-z0-9_.]")
-# Controls, line and paragraph separators, what turns the direction of text around, and halves of
-# surrogate pairs.
+# Controls, line and paragraph separators, changes of the direction of text, and halves of surrogate
+# pairs.
 _NOT_INERT = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
@@ -50,11 +51,10 @@ class Stream(Protocol):
 
 
 class LineWriter:
-    """Takes lines without ever waiting; a thread writes them."""
+    """Takes lines without ever blocking; a thread writes them."""
 
     def __init__(self, stream: Stream, lines: int = MAX_QUEUED_LINES) -> None:
-        self.dropped = 0
-        """Lines lost so far because nobody read."""
+        self.dropped = 0  # lines lost so far because nobody read
         self._stream = stream
         self._lines = lines
         self._reported = 0
@@ -76,7 +76,7 @@ class LineWriter:
             self.dropped += 1
 
     def flush(self, timeout: float = FLUSH_SECONDS) -> bool:
-        """Waits until all is written, at most `timeout` seconds; whether it is."""
+        """Waits until everything is written, at most `timeout` seconds; whether it is."""
         deadline = time.monotonic() + timeout
         while self._queue.unfinished_tasks and self._pid == os.getpid():
             if time.monotonic() > deadline:
@@ -108,8 +108,9 @@ class LineWriter:
 def configure(
     format: Literal["json", "console"] | None, process: str, *, stream: Stream | None = None
 ) -> LineWriter:
-    """Sets up structlog and the standard library's logging for this process. None: console on a
-    terminal, else JSON.
+    """Sets up structlog and the standard library's logging for this process.
+
+    `format` None: console on a terminal, otherwise JSON.
     """
     target = stream or sys.stdout
     terminal = bool(getattr(target, "isatty", lambda: False)())
@@ -139,9 +140,7 @@ def configure(
 
 
 def make_inert(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Keys of letters, digits and dots; text without anything that a terminal or a log reader would
-    act upon.
-    """
+    """Removes whatever a terminal or a log reader would act upon, from keys and values."""
     return {_sanitize_key(key): _sanitize(value, MAX_DEPTH) for key, value in event.items()}
 
 
@@ -167,7 +166,7 @@ def add_exception_places(_: WrappedLogger, __: str, event: EventDict) -> EventDi
 
 
 class _AddProcess:
-    """Says which process speaks."""
+    """Adds which process logs."""
 
     def __init__(self, process: str) -> None:
         self._process = process
@@ -177,7 +176,7 @@ class _AddProcess:
 
 
 class _LineLogger:
-    """What structlog hands finished lines to, whatever their level."""
+    """Takes structlog's finished lines, whatever their level."""
 
     def __init__(self, writer: LineWriter) -> None:
         self.debug = self.info = self.warning = self.error = self.critical = self.fatal = (
@@ -186,9 +185,7 @@ class _LineLogger:
 
 
 class _ForwardHandler(logging.Handler):
-    """Libraries' warnings, by their first line: what follows is often a traceback with its
-    message.
-    """
+    """Logs libraries' warnings by their first line: a traceback with its message often follows."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -231,4 +228,4 @@ def _sanitize(value: object, depth: int) -> object:
 
 def _escape(text: str) -> str:
     cut = text if len(text) <= MAX_TEXT_CHARS else text[:MAX_TEXT_CHARS] + "…"
-    return _NOT_INERT.sub(lambda found: f"\\u{ord(found[0]):04x}", cut)
+    return _NOT_INERT.sub(lambda sign: f"\\u{ord(sign[0]):04x}", cut)

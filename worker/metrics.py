@@ -1,11 +1,11 @@
 """What all processes have done, as Prometheus shows it.
 
-Counters live in the Redis hash `keys.METRICS`, so that any service shows what every worker did. The
-field is the series as Prometheus writes it
-(`leadline_submissions_total{outcome="accepted",source="contact"}`), the value its number. What is
-counted in the same transaction as a change of state is written by the ledger's scripts with the
-text of `series`; all the rest gathers in a `Meter` of the process and is added to the hash every
-second or so.
+Counters live in the Redis hash `keys.METRICS`, so that any service shows what every worker did. A
+field is a series as Prometheus writes it
+(`leadline_submissions_total{outcome="accepted",source="contact"}`), its value the number. What is
+counted in one transaction with a change of state is written by the ledger's scripts, with the text
+of `series`; everything else gathers in the process's `Meter` and is added to the hash every second
+or so.
 """
 
 from __future__ import annotations
@@ -46,27 +46,24 @@ OUTCOMES = (
 )
 RESULTS = ("created", "labelled", "retry", "wait", "dead")
 
+# Upper bounds in seconds: an intake takes milliseconds, a delivery anything up to the last retry.
 BUCKETS: dict[str, tuple[float, ...]] = {
     INTAKE_SECONDS: (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0),
     DELIVERY_SECONDS: (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0, 86400.0),
 }
-"""Upper bounds in seconds: an intake takes milliseconds, a delivery anything up to the last retry.
-"""
 
 HELP = {
-    SUBMISSIONS: "Requests and events at the door, by what became of them.",
-    DELIVERIES: "Delivery attempts, by how they ended.",
+    SUBMISSIONS: "Requests and events received, by outcome.",
+    DELIVERIES: "Delivery attempts, by result.",
     PIPEDRIVE_REQUESTS: "Calls to Pipedrive, by operation and HTTP status.",
-    PIPEDRIVE_TOKENS: "API tokens spent, by operation.",
+    PIPEDRIVE_TOKENS: "Pipedrive API tokens spent, by operation.",
     UNSTORED: "Submissions answered with 503 because nothing could store them.",
-    INTAKE_SECONDS: "From the request's head to its answer.",
-    DELIVERY_SECONDS: "From the receipt of a submission to its delivery.",
+    INTAKE_SECONDS: "Time from the request's head to its answer.",
+    DELIVERY_SECONDS: "Time from the receipt of a submission to its delivery.",
 }
 
+# Beyond so many unflushed series a new one is dropped: a counter is not worth a process's memory.
 MAX_PENDING_SERIES = 10_000
-"""Beyond this many unflushed series a new one is dropped: a counter is not worth a process's
-memory.
-"""
 
 _SERIES = re.compile(r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(?P<labels>.*)\})?", re.DOTALL)
 _LABEL = re.compile(
@@ -83,19 +80,21 @@ def series(name: str, **labels: str) -> str:
 
 
 def parse_series(text: str) -> tuple[str, dict[str, str]] | None:
-    """Name and labels of a series; None for text that is none."""
-    found = _SERIES.fullmatch(text)
-    if found is None:
+    """Name and labels of a series; None for other text."""
+    match = _SERIES.fullmatch(text)
+    if match is None:
         return None
     labels: dict[str, str] = {}
-    rest, at = found["labels"] or "", 0
+    rest, at = match["labels"] or "", 0
     while at < len(rest):
         label = _LABEL.match(rest, at)
         if label is None:
             return None
-        labels[label["key"]] = re.sub(r'\\[\\"n]', lambda hit: _ESCAPES[hit[0]], label["value"])
+        labels[label["key"]] = re.sub(
+            r'\\[\\"n]', lambda escape: _ESCAPES[escape[0]], label["value"]
+        )
         at = label.end()
-    return found["name"], labels
+    return match["name"], labels
 
 
 def _escape(value: str) -> str:
@@ -103,7 +102,7 @@ def _escape(value: str) -> str:
 
 
 class Meter:
-    """Counts of this process that are not yet in Redis. Safe to use from any thread."""
+    """Counts of this process that are not yet in Redis; any thread may use it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -114,7 +113,7 @@ class Meter:
             self._add(series(name, **labels), amount)
 
     def observe(self, name: str, seconds: float, **labels: str) -> None:
-        """One duration of the histogram `name`, which has its bounds in `BUCKETS`."""
+        """Adds one duration to the histogram `name`, whose bounds are in `BUCKETS`."""
         bounds = [f"{bound:g}" for bound in BUCKETS[name] if seconds <= bound]
         with self._lock:
             for bound in (*bounds, "+Inf"):
@@ -128,9 +127,7 @@ class Meter:
             return dict(self._deltas)
 
     def flush(self, store: redis.Redis) -> bool:
-        """Adds the deltas to Redis; on a failure they are kept for the next time and the answer is
-        False.
-        """
+        """Adds the counts to Redis; on failure keeps them for the next time and returns False."""
         taken = self._take()
         if not taken:
             return True
@@ -179,7 +176,7 @@ class Meter:
 
 @dataclass(frozen=True, kw_only=True)
 class Gauges:
-    """What is true at the moment of the scrape; None where it is not known."""
+    """The state at the moment of the scrape; None where it is not known."""
 
     redis_up: bool
     states: Mapping[str, int] = field(default_factory=dict)
@@ -188,8 +185,8 @@ class Gauges:
     tokens_left: float | None = None
     spool: int = 0
     duplicates: int = 0
+    # What the account lacks of the names in the source file, by whether submissions die of it.
     account_lacks: Mapping[bool, int] | None = None
-    """What the account lacks of what the source file names, by whether submissions die of it."""
 
 
 def expose(
@@ -199,7 +196,7 @@ def expose(
     sources: Iterable[str] = (),
     pending: Mapping[str, float] | None = None,
 ) -> bytes:
-    """The text exposition: the stored counters, what this process has pending, and the gauges.
+    """The text exposition of the stored counters, this process's pending counts, and the gauges.
 
     Every series that a configured source can have is there from the start, as zero: a rate over a
     counter that appears with its first event misses that event.
@@ -235,7 +232,7 @@ def _expected_series(sources: Iterable[str]) -> Iterator[str]:
 
 
 class _FixedCollector(Collector):
-    """Families computed once, for a registry that is used once."""
+    """Metric families computed once, for a registry that is used once."""
 
     def __init__(self, families: list[Metric]) -> None:
         self.families = families
@@ -269,7 +266,7 @@ def _family(name: str) -> tuple[str, str]:
 
 
 def _sort_key(text: str) -> tuple[str, float, str]:
-    """Sorts by name, buckets by their bound and not by the text of it."""
+    """Sorts by name, and buckets by their bound as a number."""
     name, labels = parse_series(text) or (text, {})
     return name, float(labels.get("le", "0").replace("+Inf", "inf")), text
 
@@ -277,7 +274,7 @@ def _sort_key(text: str) -> tuple[str, float, str]:
 def _gauge_families(gauges: Gauges) -> list[Metric]:
     up = Metric(
         "leadline_up_redis",
-        "1 while this process reaches Redis; at 0 the counters are what it last saw.",
+        "1 while this process reaches Redis; at 0 the counters are those it saw last.",
         "gauge",
     )
     up.add_sample("leadline_up_redis", {}, 1.0 if gauges.redis_up else 0.0)
@@ -301,7 +298,7 @@ def _gauge_families(gauges: Gauges) -> list[Metric]:
         families.append(
             _single(
                 "leadline_workers",
-                "Worker processes with a beat in the last minute.",
+                "Worker processes with a heartbeat in the last minute.",
                 gauges.workers,
             )
         )
@@ -320,15 +317,15 @@ def _single(name: str, text: str, value: float) -> Metric:
     return family
 
 
-def _account_lacks(found: Mapping[bool, int]) -> Metric:
+def _account_lacks(counts: Mapping[bool, int]) -> Metric:
     text = (
-        "Names, permissions and scopes the account lacks; submissions that need one of the needed"
-        " ones die."
+        "Names, permissions and scopes that the account lacks; submissions that need one with"
+        ' needed="true" die.'
     )
     family = Metric("leadline_account_lacks", text, "gauge")
     for needed in (True, False):
         family.add_sample(
-            "leadline_account_lacks", {"needed": str(needed).lower()}, float(found.get(needed, 0))
+            "leadline_account_lacks", {"needed": str(needed).lower()}, float(counts.get(needed, 0))
         )
     return family
 

@@ -18,8 +18,8 @@ _PARTS = re.compile(r"(?:[0-9]{1,12}(?:\.[0-9]{1,6})?\s*[A-Za-z]+\s*)+", re.ASCI
 def parse_duration(text: str) -> float:
     """Seconds of `10s`, `1.5h`, `1h30m` or `0`; raises ValueError in plain words.
 
-    A number without a unit is refused, since nobody agrees on what it counts. Months and years are
-    not fixed lengths.
+    A number without a unit is refused, since nobody agrees on what it counts. There are no months
+    and years, since they have no fixed length.
     """
     stripped = text.strip().lower()
     if stripped == "0":
@@ -35,8 +35,9 @@ def parse_duration(text: str) -> float:
 
 
 def parse_size(text: str) -> int:
-    """Bytes of `256KiB`, `10MB` or `4096`; raises ValueError in plain words. `K`, `M`, `G` alone
-    are powers of 1024.
+    """Bytes of `256KiB`, `10MB` or `4096`; raises ValueError in plain words.
+
+    `K`, `M` and `G` alone are powers of 1024.
     """
     matched = _NUMBER_AND_UNIT.fullmatch(text.strip().lower())
     if not matched or (matched[2] and matched[2] not in BYTES_BY_UNIT):
