@@ -1,5 +1,6 @@
-"""What the worker is told of records: where the one of an event is, and what it means. Handed over
-by `leadline work`.
+"""The records of events that carry ids only: where each one is, and the lead it makes.
+
+`leadline work` hands this to the worker, which knows nothing of sources.
 """
 
 from __future__ import annotations
@@ -19,8 +20,7 @@ from worker.errors import FetchFailed, Unmappable
 
 
 class SourceRecords:
-    """The records of the sources in force, whichever version of the file that is. `clock` tells
-    Unix seconds.
+    """The records of the sources in force. `clock` returns Unix seconds.
 
     The sources must have been loaded with the secrets of `fetch`.
     """
@@ -30,40 +30,36 @@ class SourceRecords:
         self._clock = clock
 
     def build_request(self, source: str, fetch: Mapping[str, str]) -> RecordRequest:
-        """Raises Unmappable for what the source file lacks."""
-        config, records = self._find(source)
+        """The call that reads a record. Raises Unmappable for what the source file lacks."""
+        config, api = self._find(source)
         record = parse_record_id(fetch.get("id"))
         if record is None:
             raise Unmappable("the event names no record", setting=f"sources.{source}.adapter")
         if config.fetch_token is None:
-            said = (
-                "the event holds ids alone, and no token is set to read the rest from"
-                f" {config.adapter}"
-            )
-            raise Unmappable(said, setting=f"sources.{source}.fetch.token_env")
-        given = config.fetch
-        version = (
-            {records.version_header: given.version}
-            if given and given.version and records.version_header
-            else {}
-        )
+            message = f"the event holds ids only, and no token is set to read {config.adapter}"
+            raise Unmappable(message, setting=f"sources.{source}.fetch.token_env")
+        base_url, headers = api.base_url, api.headers
+        if settings := config.fetch:
+            base_url = settings.base_url or base_url
+            if settings.version and api.version_header:
+                headers = headers | {api.version_header: settings.version}
         return RecordRequest(
             source=source,
-            base_url=(given.base_url if given else None) or records.base_url,
-            targets=records.targets(record, config),
+            base_url=base_url,
+            targets=api.targets(record, config),
             token=config.fetch_token.value,
             token_env=config.fetch_token.env,
-            headers=records.headers | version,
+            headers=headers,
         )
 
     def parse(self, source: str, fetch: Mapping[str, str], body: bytes) -> FetchResult:
-        """Raises FetchFailed for an answer that is no record."""
+        """The lead of a fetched record. Raises FetchFailed for a response that is not a record."""
         config, _ = self._find(source)
-        reading = normalize_record(config, body, self._clock(), fetch)
-        if reading.outcome is Outcome.UNREADABLE:
-            said = f"what {config.adapter} answered is no record: {reading.detail}"
-            raise FetchFailed(said, setting=f"sources.{source}.fetch.base_url")
-        [event] = reading.events
+        result = normalize_record(config, body, self._clock(), fetch)
+        if result.outcome is Outcome.UNREADABLE:
+            message = f"the response of {config.adapter} is not a record: {result.detail}"
+            raise FetchFailed(message, setting=f"sources.{source}.fetch.base_url")
+        [event] = result.events
         match event.outcome:
             case Outcome.LEAD:
                 return FetchResult("lead", event.lead)
@@ -76,10 +72,8 @@ class SourceRecords:
         source = self._sources.sources.get(name)
         if source is None:
             raise Unmappable(f"the source file has no source {name!r}", setting=f"sources.{name}")
-        records = ADAPTERS[source.adapter].record_api
-        if records is None:
-            raise Unmappable(
-                f"the adapter {source.adapter} has no records to read",
-                setting=f"sources.{name}.adapter",
-            )
-        return source, records
+        api = ADAPTERS[source.adapter].record_api
+        if api is None:
+            message = f"the adapter {source.adapter} has no records to read"
+            raise Unmappable(message, setting=f"sources.{name}.adapter")
+        return source, api

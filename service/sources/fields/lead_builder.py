@@ -93,7 +93,7 @@ class LeadBuilder:
         return True
 
     def _put_name_parts(self, value: dict[str, Tree]) -> bool:
-        """A name as an object, `{first, last}`; with a title or middle name it also is a full name."""
+        """A name as an object, `{first, last}`; a title or middle name adds a full name."""
         matches = (
             (match_label(key) or match_label(f"name {key}"), part) for key, part in value.items()
         )
