@@ -24,7 +24,7 @@ from service.sources.schema import Source
 from service.web import body, origins, pages, problems
 from service.web.problems import HttpProblem
 from worker.contract import Json, Lead, Receipt
-from worker.delivery.preview import planned_calls
+from worker.delivery.planned_steps import planned_calls
 from worker.errors import Unmappable
 from worker.lead.plan import build_plan
 

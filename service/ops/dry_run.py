@@ -11,7 +11,8 @@ from msgspec import Struct
 
 from service.ops.actions import clean_edit
 from worker.contract import Lead
-from worker.delivery.dry_run import DryRun, DryRunner, PlannedStep
+from worker.delivery.dry_run import DryRun, DryRunner
+from worker.delivery.planned_steps import PlannedStep
 from worker.drift.drift import DriftReport
 from worker.lead.edit import apply_edit
 from worker.lead.plan import without_quotations
@@ -132,7 +133,7 @@ def build_drift(report: DriftReport | None) -> AccountDrift:
         DriftItem(
             each.kind, each.name, each.message, each.needed, each.settings, each.sources, each.known
         )
-        for each in report.found
+        for each in report.findings
     ]
     return AccountDrift(
         format_iso(report.at), sorted(items, key=lambda each: not each.needed), report.error

@@ -8,6 +8,7 @@ from worker.contract import Lead
 from worker.lead.plan import LeadPlan, PersonPlan, build_plan
 from worker.lead.settings import LeadMapping, LeadSettings, ValueTemplates
 from worker.pipedrive.request_bodies import (
+    ResolvedNames,
     lead_body,
     lead_patch,
     note_body,
@@ -37,7 +38,9 @@ def test_person() -> None:
     """
     person = made(FULL).person
     assert person is not None
-    assert person_body(person, organization_id=7, owner_id=4, custom={"k": 1}) == {
+    assert person_body(
+        person, ResolvedNames(owner_id=4, person_custom={"k": 1}), organization_id=7
+    ) == {
         "name": "Ann Lee",
         "owner_id": 4,
         "org_id": 7,
@@ -45,7 +48,7 @@ def test_person() -> None:
         "phones": [{"value": "+4915112345678", "primary": True, "label": "work"}],
         "custom_fields": {"k": 1},
     }
-    assert person_body(PersonPlan(name="Ann"), organization_id=None, owner_id=None, custom={}) == {
+    assert person_body(PersonPlan(name="Ann"), ResolvedNames(), organization_id=None) == {
         "name": "Ann"
     }
 
@@ -58,12 +61,11 @@ def test_lead() -> None:
     )  # fmt: skip
     assert lead_body(
         planned,
+        ResolvedNames(
+            label_ids=["a", "b", "a"], channel=9, owner_id=4, custom={"k": 1, "title": "no"}
+        ),
         person_id=8,
         organization_id=7,
-        label_ids=["a", "b", "a"],
-        channel=9,
-        owner_id=4,
-        custom={"k": 1, "title": "no"},
     ) == {
         "title": "Acme via Contact",
         "person_id": 8,
@@ -83,15 +85,7 @@ def test_lead() -> None:
 def test_bare_lead() -> None:
     """A bare lead holds nothing but what Pipedrive requires and what marks it as ours."""
     planned = made(Lead(email="a@b.example"))
-    assert lead_body(
-        planned,
-        person_id=8,
-        organization_id=None,
-        label_ids=[],
-        channel=None,
-        owner_id=None,
-        custom={},
-    ) == {
+    assert lead_body(planned, ResolvedNames(), person_id=8, organization_id=None) == {
         "title": "a@b.example via contact",
         "person_id": 8,
         "origin_id": "contact:sub-1",
@@ -118,18 +112,16 @@ def test_patch(lead: dict[str, Any], expected: dict[str, Any]) -> None:
     """Labels are added to those the lead has and channel fields filled where empty; nothing to
     change means no call.
     """
-    assert (
-        lead_patch(made(FULL, channel_id="spring"), lead=lead, label_ids=["a", "b"], channel=9)
-        == expected
-    )
+    names = ResolvedNames(label_ids=["a", "b"], channel=9)
+    assert lead_patch(made(FULL, channel_id="spring"), names, lead=lead) == expected
 
 
 def test_others() -> None:
     """Organisations, notes and searches are as Pipedrive asks for them; somebody without e-mail and
     phone is not looked for.
     """
-    assert organization_body("Acme", owner_id=4) == {"name": "Acme", "owner_id": 4}
-    assert organization_body("Acme", owner_id=None) == {"name": "Acme"}
+    assert organization_body("Acme", ResolvedNames(owner_id=4)) == {"name": "Acme", "owner_id": 4}
+    assert organization_body("Acme", ResolvedNames()) == {"name": "Acme"}
     assert note_body("<p>Hi</p>", lead_id="uuid") == {"content": "<p>Hi</p>", "lead_id": "uuid"}
     assert organization_search("Acme") == {"term": "Acme", "fields": "name", "exact_match": True}
     by_email = {"term": "a@b.example", "fields": "email", "exact_match": True}

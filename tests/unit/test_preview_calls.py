@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from worker.contract import Lead, Utm
-from worker.delivery.preview import planned_calls
+from worker.delivery.planned_steps import planned_calls
 from worker.lead.plan import build_plan
 from worker.lead.settings import LeadMapping, LeadSettings
 

@@ -21,7 +21,7 @@ from worker.delivery.resolve import resolve_names
 from worker.delivery.unknown_outcome import settle_announced_create
 from worker.erasure.erasure import erased_before
 from worker.errors import CannotDecrypt, LeaseLost, Restored, StoreUnavailable, Unmappable
-from worker.lead.plan import LeadPlan, build_plan, leave_out
+from worker.lead.plan import LeadPlan, build_plan, find_mapping, leave_out
 from worker.ledger import ClaimResult, Record
 from worker.ledger.contact_cache import normalize_name
 from worker.ledger.rollback import StoreStatus
@@ -193,16 +193,16 @@ class Delivery:
                 raise Restored("submission", run.lookup_before)
             settle_announced_create(run, context.policy)
             step = "names"
-            resolved = resolve_names(run, context.metadata)
-            if resolved.left_out:
-                run.plan = leave_out(run.plan, run.lead, resolved.left_out)
+            names = resolve_names(run, context.metadata)
+            if names.left_out:
+                run.plan = leave_out(run.plan, run.lead, names.left_out)
             step = "organization"
-            steps.resolve_organization(run, resolved)
+            steps.resolve_organization(run, names)
             step = "person"
-            person = steps.resolve_person(run, resolved)
+            person = steps.resolve_person(run, names)
             step = "lead"
             unknown_outcome.adopt_lost_work(run)
-            steps.create_or_label_lead(run, person, resolved)
+            steps.create_or_label_lead(run, person, names)
             step = "note"
             steps.add_note(run)
         except (LeaseLost, StoreUnavailable):
@@ -239,14 +239,8 @@ class Delivery:
         return self._fetch(record.source, record.fetch)
 
     def _plan(self, record: Record, lead: Lead) -> LeadPlan:
-        mapping = self._context.mappings.get(record.source)
-        if mapping is None:
-            raise Unmappable(
-                f"the source file has no source {record.source!r}",
-                setting=f"sources.{record.source}",
-            )
         return build_plan(
-            mapping,
+            find_mapping(self._context.mappings, record.source),
             lead,
             submission_id=record.id,
             received_at=record.received_at,

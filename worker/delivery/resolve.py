@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
-
-from msgspec import Struct, field
 
 from worker.contract import State
 from worker.delivery.context import DeliveryRun
 from worker.errors import UnknownName
 from worker.lead.plan import LeadPlan
 from worker.ledger import Ledger, Record
-from worker.pipedrive.metadata import KIND_NAMES
+from worker.pipedrive.metadata import KIND_NAMES, NameResolver
 from worker.pipedrive.metadata_cache import MetadataCache
+from worker.pipedrive.request_bodies import ResolvedNames
 
 # Those who queue a submission without a person asking for it.
 AUTOMATIC_ACTORS = frozenset({"intake", "worker", "sweeper"})
@@ -21,16 +22,8 @@ AUTOMATIC_ACTORS = frozenset({"intake", "worker", "sweeper"})
 # somebody asked since.
 MIN_REPLAY_GAP_SECONDS = 2.0
 
-
-class ResolvedNames(Struct, frozen=True, kw_only=True):
-    """The ids that the names in a plan stand for."""
-
-    label_ids: list[str] = field(default_factory=list)
-    channel: int | None = None
-    owner_id: int | None = None
-    custom: dict[str, Any] = field(default_factory=dict)
-    person_custom: dict[str, Any] = field(default_factory=dict)
-    left_out: tuple[str, ...] = ()
+# Looks a name up. Takes the question, and the name itself; None leaves it out of the request.
+LookUp = Callable[[Callable[[], Any], Any], Any]
 
 
 def resolve_names(run: DeliveryRun, metadata: MetadataCache) -> ResolvedNames:
@@ -40,13 +33,13 @@ def resolve_names(run: DeliveryRun, metadata: MetadataCache) -> ResolvedNames:
     Pipedrive.
     """
     try:
-        return _resolve_all(run.plan, metadata)
+        return _resolve(run.plan, metadata)
     except UnknownName as error:
         if not run.record.replayed or run.record.attempts:
             raise
         gap = min(MIN_REPLAY_GAP_SECONDS, _seconds_since_replay(run.ledger, run.record))
         metadata.refresh([kind for kind, word in KIND_NAMES.items() if word == error.kind], gap=gap)
-        return _resolve_all(run.plan, metadata)
+        return _resolve(run.plan, metadata)
 
 
 def _seconds_since_replay(ledger: Ledger, record: Record) -> float:
@@ -62,41 +55,52 @@ def _seconds_since_replay(ledger: Ledger, record: Record) -> float:
     return max(0.0, ledger.now() - max(replays, default=0.0))
 
 
-def _resolve_all(plan: LeadPlan, metadata: MetadataCache) -> ResolvedNames:
-    """Resolve the names; text that its custom field cannot take is left out, with a sentence.
+def _resolve(plan: LeadPlan, metadata: MetadataCache) -> ResolvedNames:
+    def label_id(name: str, setting: str) -> str:
+        if plan.create_labels:
+            return metadata.ensure_label(name, plan.label_color)
+        return metadata.label_id(name, setting=setting)
 
-    The lead still goes through.
+    return resolve_plan(plan, metadata, label_id)
+
+
+def resolve_plan(
+    plan: LeadPlan,
+    resolver: NameResolver,
+    label_id: Callable[[str, str], Any],
+    look_up: LookUp = lambda question, _: question(),
+) -> ResolvedNames:
+    """Resolve every name in the plan; `label_id` takes a label and its setting.
+
+    Text that its custom field cannot take is left out, with a sentence: the lead still goes
+    through.
     """
-    setting_prefix = f"sources.{plan.source}.lead"
+    prefix = f"sources.{plan.source}.lead"
     custom: dict[str, Any] = {}
     person_custom: dict[str, Any] = {}
     left_out = []
     for name, is_person, text in plan.custom:
-        setting = f"{setting_prefix}.custom.{'person.' if is_person else ''}{name}"
-        info = (metadata.person_field if is_person else metadata.field)(name, setting=setting)
+        setting = f"{prefix}.custom.{'person.' if is_person else ''}{name}"
+        find = resolver.person_field if is_person else resolver.field
+        info = look_up(partial(find, name, setting=setting), None)
+        if info is None:
+            continue
         try:
             (person_custom if is_person else custom).update(info.encode(text))
         except ValueError as error:
             left_out.append(f"The field “{name}”: {error}.")
+    labels = [look_up(partial(label_id, name, f"{prefix}.labels"), name) for name in plan.labels]
+    channel, owner = plan.channel, plan.owner
+    if channel is not None:
+        find_channel = partial(resolver.channel_id, channel, setting=f"{prefix}.channel")
+        channel = look_up(find_channel, channel)
+    if owner is not None:
+        owner = look_up(partial(resolver.owner_id, owner, setting=f"{prefix}.owner_id"), owner)
     return ResolvedNames(
-        label_ids=[
-            _label_id(plan, name, metadata, f"{setting_prefix}.labels") for name in plan.labels
-        ],
-        channel=metadata.channel_id(plan.channel, setting=f"{setting_prefix}.channel")
-        if plan.channel
-        else None,
-        owner_id=metadata.owner_id(plan.owner, setting=f"{setting_prefix}.owner_id")
-        if plan.owner is not None
-        else None,
+        label_ids=[label for label in labels if label is not None],
+        channel=channel,
+        owner_id=owner,
         custom=custom,
         person_custom=person_custom,
         left_out=tuple(left_out),
-    )
-
-
-def _label_id(plan: LeadPlan, name: str, metadata: MetadataCache, setting: str) -> str:
-    return (
-        metadata.ensure_label(name, plan.label_color)
-        if plan.create_labels
-        else metadata.label_id(name, setting=setting)
     )

@@ -10,11 +10,11 @@ from msgspec import structs
 from worker.contract import Result
 from worker.delivery import unknown_outcome
 from worker.delivery.context import DeliveryRun
-from worker.delivery.resolve import ResolvedNames
 from worker.errors import Gone
 from worker.ledger.contact_cache import CachedPerson, normalize_name
 from worker.pipedrive.models import PersonHit, PipedriveLead, parse_timestamp
 from worker.pipedrive.request_bodies import (
+    ResolvedNames,
     lead_body,
     lead_patch,
     note_body,
@@ -25,7 +25,7 @@ from worker.pipedrive.request_bodies import (
 )
 
 
-def resolve_organization(run: DeliveryRun, resolved: ResolvedNames) -> None:
+def resolve_organization(run: DeliveryRun, names: ResolvedNames) -> None:
     """Find the organisation in our cache, else by an exact search, else create it.
 
     What the search finds is compared again.
@@ -41,7 +41,7 @@ def resolve_organization(run: DeliveryRun, resolved: ResolvedNames) -> None:
             min(matches) if matches else unknown_outcome.find_among_newest(run, "organization")
         )
     if organization_id is None:
-        body = organization_body(name, owner_id=resolved.owner_id)
+        body = organization_body(name, names)
         organization_id = run.create(
             "organization", lambda: run.pipedrive.organizations.add(body)
         ).id
@@ -51,7 +51,7 @@ def resolve_organization(run: DeliveryRun, resolved: ResolvedNames) -> None:
     run.contacts.remember_organization(name, organization_id)
 
 
-def resolve_person(run: DeliveryRun, resolved: ResolvedNames) -> CachedPerson | None:
+def resolve_person(run: DeliveryRun, names: ResolvedNames) -> CachedPerson | None:
     """Find the person in our cache, else by an exact search, else create it.
 
     None for a lead without a person. What the search finds is compared again; of several persons
@@ -73,12 +73,7 @@ def resolve_person(run: DeliveryRun, resolved: ResolvedNames) -> CachedPerson | 
     if person_id is not None:
         run.record_facts("", person_id=person_id)
         return _remember(run, person_id, created=False)
-    body = person_body(
-        run.plan.person,
-        organization_id=run.organization_id,
-        owner_id=resolved.owner_id,
-        custom=resolved.person_custom,
-    )
+    body = person_body(run.plan.person, names, organization_id=run.organization_id)
     created_id = run.create("person", lambda: run.pipedrive.persons.add(body)).id
     run.record_facts("person", person_id=created_id, person_created=1)
     return _remember(run, created_id, created=True)
@@ -135,7 +130,7 @@ def _normalized_values(hit: PersonHit, kind: str) -> set[str]:
 
 
 def create_or_label_lead(
-    run: DeliveryRun, person: CachedPerson | None, resolved: ResolvedNames
+    run: DeliveryRun, person: CachedPerson | None, names: ResolvedNames
 ) -> None:
     """Label the person's open lead if the source wants that and there is one, else create one."""
     if run.lead_id is not None:
@@ -144,9 +139,9 @@ def create_or_label_lead(
     if run.plan.existing == "label" and person is not None:
         open_lead = _find_open_lead(run, person)
         if open_lead is not None:
-            _label_lead(run, open_lead, resolved)
+            _label_lead(run, open_lead, names)
             return
-    _create_lead(run, resolved)
+    _create_lead(run, names)
 
 
 def _remember_adopted_lead(run: DeliveryRun, person: CachedPerson | None, lead_id: str) -> None:
@@ -183,15 +178,13 @@ def _find_open_lead(run: DeliveryRun, person: CachedPerson) -> PipedriveLead | N
     return newest if newest is not None and parse_timestamp(newest.add_time) >= after else None
 
 
-def _label_lead(run: DeliveryRun, lead: PipedriveLead, resolved: ResolvedNames) -> None:
+def _label_lead(run: DeliveryRun, lead: PipedriveLead, names: ResolvedNames) -> None:
     """Add the labels and fill empty channel fields.
 
     Pipedrive replaces the list of labels, so the lead is read first. Repeating it does no harm, so
     it is not announced.
     """
-    changes = lead_patch(
-        run.plan, lead=structs.asdict(lead), label_ids=resolved.label_ids, channel=resolved.channel
-    )
+    changes = lead_patch(run.plan, names, lead=structs.asdict(lead))
     if changes:
         run.pipedrive.leads.update(lead.id, changes)
     run.record_facts("", lead_id=lead.id, result=Result.LABELLED)
@@ -199,16 +192,8 @@ def _label_lead(run: DeliveryRun, lead: PipedriveLead, resolved: ResolvedNames) 
         run.contacts.remember_lead(*run.identity, lead.id, parse_timestamp(lead.add_time))
 
 
-def _create_lead(run: DeliveryRun, resolved: ResolvedNames) -> None:
-    body = lead_body(
-        run.plan,
-        person_id=run.person_id,
-        organization_id=run.organization_id,
-        label_ids=resolved.label_ids,
-        channel=resolved.channel,
-        owner_id=resolved.owner_id,
-        custom=resolved.custom,
-    )
+def _create_lead(run: DeliveryRun, names: ResolvedNames) -> None:
+    body = lead_body(run.plan, names, person_id=run.person_id, organization_id=run.organization_id)
     lead_id = run.create("lead", lambda: run.pipedrive.leads.add(body)).id
     run.record_facts("lead", lead_id=lead_id, result=Result.CREATED)
     if run.identity:
@@ -221,7 +206,7 @@ def add_note(run: DeliveryRun) -> None:
     If a lead that this submission created is gone by now, a person converted or deleted it:
     creating it again would make a second one.
     """
-    content = run.plan.note_existing_html if run.result == Result.LABELLED else run.plan.note_html
+    content = run.plan.note_for(run.result)
     if content is None or run.note_id is not None or run.lead_id is None:
         return
     body = note_body(content, lead_id=run.lead_id)

@@ -218,7 +218,7 @@ def _find_lost_work(run: DeliveryRun) -> Facts:
             if run.plan.existing == "label" and run.plan.note_existing_html is not None
             else {}
         )
-    content = run.plan.note_existing_html if result == Result.LABELLED else run.plan.note_html
+    content = run.plan.note_for(str(result) if result else None)
     if run.note_id is None and content is not None:
         facts |= find_note_on(run, str(lead_id))
     return facts

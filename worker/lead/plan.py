@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal, NamedTuple
 
 from msgspec import Struct, structs
 
-from worker.contract import Lead
+from worker.contract import Lead, Result
 from worker.errors import Unmappable
 from worker.lead.money import currency_code, parse_money
 from worker.lead.note import build_note
@@ -270,6 +270,10 @@ class LeadPlan(Struct, frozen=True, kw_only=True):
     value_is_own: bool
     matched_rule: int | None
 
+    def note_for(self, result: str | None) -> str | None:
+        """Return the note of a delivery with this result: created, or an open lead was labelled."""
+        return self.note_existing_html if result == Result.LABELLED else self.note_html
+
 
 def build_plan(
     mapping: LeadMapping, lead: Lead, *, submission_id: str, received_at: float, now: float
@@ -322,6 +326,14 @@ def build_plan(
         if settings.note
         else structs.replace(plan, left_out=tuple(renderer.left_out))
     )
+
+
+def find_mapping(mappings: Mapping[str, LeadMapping], source: str) -> LeadMapping:
+    """Return how a source's leads are written; raise Unmappable if the source file lacks it."""
+    mapping = mappings.get(source)
+    if mapping is None:
+        raise Unmappable(f"the source file has no source {source!r}", setting=f"sources.{source}")
+    return mapping
 
 
 def leave_out(plan: LeadPlan, lead: Lead, sentences: Sequence[str]) -> LeadPlan:

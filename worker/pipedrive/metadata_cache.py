@@ -252,7 +252,7 @@ class MetadataCache(NameResolver):
         tables = {
             kind: table
             for kind, data in zip(kinds, stored, strict=True)
-            if (table := _decode_table(data)) is not None
+            if (table := decode_table(data)) is not None
         }
         with self._memory_lock:
             self._memory, self._memory_at, self._memory_since = tables, now, since
@@ -270,7 +270,8 @@ class MetadataCache(NameResolver):
         return str(entry.id)
 
 
-def _decode_table(data: bytes | None) -> MetadataTable | None:
+def decode_table(data: bytes | None) -> MetadataTable | None:
+    """Return a stored table; None if there is none that this version can read."""
     try:
         return msgspec.json.decode(data, type=MetadataTable) if data else None
     except (msgspec.MsgspecError, UnicodeDecodeError):

@@ -1,19 +1,47 @@
 """The bodies of the calls that a delivery makes, in Pipedrive's shapes.
 
-Ids are passed in resolved; the preview passes in names. What is absent is left out, never sent as
-null.
+A preview builds its calls here as well, so that it is true: there, names and placeholders stand
+where ids will be. What is absent is left out, never sent as null.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, TypedDict
+
+from msgspec import Struct, field
 
 from worker.contract import Json
 from worker.lead.plan import LeadPlan, PersonPlan
 
 # A number or UUID of Pipedrive's; in a preview, the name or placeholder that stands for it.
 Id = int | str
+
+
+class ResolvedNames(Struct, frozen=True, kw_only=True):
+    """The ids that the names in a plan stand for.
+
+    `custom` and `person_custom` map the account's field keys to values of the field's type.
+    `left_out` are sentences about texts that their custom field cannot take.
+    """
+
+    label_ids: list[str] = field(default_factory=list)
+    channel: Id | None = None
+    owner_id: Id | None = None
+    custom: dict[str, Any] = field(default_factory=dict)
+    person_custom: dict[str, Any] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+
+    @staticmethod
+    def unresolved(plan: LeadPlan) -> ResolvedNames:
+        """Return the names themselves, for a preview that asks nobody."""
+        return ResolvedNames(
+            label_ids=list(plan.labels),
+            channel=plan.channel,
+            owner_id=plan.owner,
+            custom={name: text for name, is_person, text in plan.custom if not is_person},
+            person_custom={name: text for name, is_person, text in plan.custom if is_person},
+        )
 
 
 class SearchQuery(TypedDict):
@@ -35,71 +63,56 @@ def person_search(person: PersonPlan) -> SearchQuery | None:
     return {"term": person.phone, "fields": "phone", "exact_match": True} if person.phone else None
 
 
-def organization_body(name: str, *, owner_id: Id | None) -> Json:
+def organization_body(name: str, names: ResolvedNames) -> Json:
     """`POST /api/v2/organizations`."""
-    return _without_none(name=name, owner_id=owner_id)
+    return _without_none(name=name, owner_id=names.owner_id)
 
 
-def person_body(
-    person: PersonPlan,
-    *,
-    organization_id: Id | None,
-    owner_id: Id | None,
-    custom: Mapping[str, Any],
-) -> Json:
-    """`POST /api/v2/persons`. `custom` maps the account's field keys to encoded values."""
+def person_body(person: PersonPlan, names: ResolvedNames, *, organization_id: Id | None) -> Json:
+    """`POST /api/v2/persons`."""
     return _without_none(
         name=person.name,
-        owner_id=owner_id,
+        owner_id=names.owner_id,
         org_id=organization_id,
         emails=_contact_list(person.email),
         phones=_contact_list(person.phone),
-        custom_fields=dict(custom) or None,
+        custom_fields=dict(names.person_custom) or None,
     )
 
 
 def lead_body(
-    plan: LeadPlan,
-    *,
-    person_id: Id | None,
-    organization_id: Id | None,
-    label_ids: Sequence[str],
-    channel: Id | None,
-    owner_id: Id | None,
-    custom: Mapping[str, Any],
+    plan: LeadPlan, names: ResolvedNames, *, person_id: Id | None, organization_id: Id | None
 ) -> Json:
     """`POST /v1/leads`. Custom fields stand beside the others by key and never replace one."""
     body = _without_none(
         title=plan.title,
         person_id=person_id,
         organization_id=organization_id,
-        owner_id=owner_id,
-        label_ids=list(dict.fromkeys(label_ids)) or None,
+        owner_id=names.owner_id,
+        label_ids=list(dict.fromkeys(names.label_ids)) or None,
         value=(
             {"amount": plan.value.amount, "currency": plan.value.currency} if plan.value else None
         ),
         expected_close_date=plan.expected_close,
         visible_to=plan.visible_to,
         origin_id=plan.origin_id,
-        channel=channel,
+        channel=names.channel,
         channel_id=plan.channel_id,
     )
-    return body | {key: value for key, value in custom.items() if key not in body}
+    return body | {key: value for key, value in names.custom.items() if key not in body}
 
 
-def lead_patch(
-    plan: LeadPlan, *, lead: Mapping[str, Any], label_ids: Sequence[str], channel: Id | None
-) -> Json:
+def lead_patch(plan: LeadPlan, names: ResolvedNames, *, lead: Mapping[str, Any]) -> Json:
     """`PATCH /v1/leads/{id}` for an open lead; empty if there is nothing to change.
 
     `label_ids` replaces the list on the server, so the lead's own labels come first and stay.
     Channel fields are filled only if they are empty; `origin_id` cannot be changed.
     """
     present = list(lead.get("label_ids") or ())
-    merged = list(dict.fromkeys([*present, *label_ids]))
+    merged = list(dict.fromkeys([*present, *names.label_ids]))
     return _without_none(
         label_ids=merged if merged != present else None,
-        channel=channel if lead.get("channel") is None else None,
+        channel=names.channel if lead.get("channel") is None else None,
         channel_id=None if lead.get("channel_id") else plan.channel_id,
     )
 

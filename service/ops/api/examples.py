@@ -38,7 +38,7 @@ from service.ops.schemas import (
     TimelineEntry,
 )
 from worker.contract import State
-from worker.delivery.dry_run import PlannedStep
+from worker.delivery.planned_steps import PlannedStep
 from worker.erasure.erasure import Erasure
 from worker.ledger.overview import Paused, Tokens
 

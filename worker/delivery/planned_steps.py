@@ -1,0 +1,193 @@
+"""The steps of a delivery and their calls, described without asking Pipedrive anything.
+
+The preview of the intake describes them for somebody whom Pipedrive does not know yet, the dry run
+for a stored submission. What only a response can tell is a placeholder (`"{person.id}"`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+from msgspec import Struct
+
+from worker.contract import Json, Result
+from worker.lead.plan import LeadPlan, PersonPlan
+from worker.pipedrive import calls
+from worker.pipedrive.calls import Call
+from worker.pipedrive.request_bodies import (
+    Id,
+    ResolvedNames,
+    SearchQuery,
+    lead_body,
+    note_body,
+    organization_body,
+    organization_search,
+    person_body,
+    person_search,
+)
+
+PERSON, ORGANIZATION, LEAD = "{person.id}", "{organization.id}", "{lead.id}"
+
+
+class PlannedCall(Struct, frozen=True):
+    """One request. The query is part of `path`; the body of a GET is None."""
+
+    call: Call
+    path: str
+    body: Json | None = None
+
+
+class PlannedStep(Struct, frozen=True):
+    """One step of the delivery. `what` is done, search, create, label or none; `text` explains it.
+
+    `path` and `body` are those of the call that would write, with names resolved to ids; None if
+    nothing is written. `tokens` is the most that the step may cost.
+    """
+
+    step: str
+    what: str
+    text: str
+    tokens: int = 0
+    path: str | None = None
+    body: Json | None = None
+
+
+class KnownIds(Struct, frozen=True, kw_only=True):
+    """What is known before the delivery begins.
+
+    Ids named `recorded` are those that an earlier attempt found or created, the others are
+    remembered from other submissions. `created_by_us`: so the person has no leads but ours.
+    """
+
+    recorded_organization: int | None = None
+    organization: int | None = None
+    recorded_person: int | None = None
+    person: int | None = None
+    created_by_us: bool = False
+    open_lead: str | None = None
+    recorded_lead: str | None = None
+    recorded_note: int | None = None
+    result: Result | None = None
+
+
+def describe_steps(
+    plan: LeadPlan, names: ResolvedNames, known: KnownIds
+) -> Iterator[tuple[PlannedStep, list[PlannedCall]]]:
+    """Yield each step with its calls, in the order of the delivery."""
+    organization: Id | None = known.recorded_organization
+    if plan.organization:
+        yield _describe_organization(plan.organization, names, known)
+        organization = organization or known.organization or ORGANIZATION
+    person: Id | None = known.recorded_person
+    if plan.person:
+        yield _describe_person(plan.person, names, known, organization)
+        person = person or known.person or PERSON
+    result = known.result
+    if known.recorded_lead:
+        text = f"the lead {known.recorded_lead} exists already and is not created again"
+        yield PlannedStep("lead", "done", text), []
+    elif plan.existing == "label" and known.person is not None and known.open_lead:
+        result = Result.LABELLED
+        yield _describe_label(known.open_lead, names)
+    else:
+        body = lead_body(plan, names, person_id=person, organization_id=organization)
+        yield _describe_lead(plan, body, known)
+    content = plan.note_for(result)
+    if content:
+        yield _describe_note(content, known)
+
+
+def planned_calls(plan: LeadPlan) -> list[Json]:
+    """Return the calls for somebody new: `[{"method", "path", "body"}]`, in order.
+
+    What only the account can tell stays a name (`"label_ids": ["Website"]`).
+    """
+    steps = describe_steps(plan, ResolvedNames.unresolved(plan), KnownIds())
+    return [
+        {"method": each.call.method, "path": each.path, "body": each.body}
+        for _, planned in steps
+        for each in planned
+    ]
+
+
+Described = tuple[PlannedStep, list[PlannedCall]]
+
+
+def _describe_organization(name: str, names: ResolvedNames, known: KnownIds) -> Described:
+    organization_id = known.recorded_organization or known.organization
+    if organization_id is not None:
+        what = "none" if known.recorded_organization is None else "done"
+        text = f"organisation {organization_id} is known by this name"
+        return PlannedStep("organization", what, text), []
+    search = _search(calls.ORGANIZATIONS_SEARCH, organization_search(name))
+    create = _create(calls.ORGANIZATIONS_ADD, organization_body(name, names))
+    text = "searched by name, and created if there is none"
+    return _step("organization", "search", text, [search, create])
+
+
+def _describe_person(
+    person: PersonPlan, names: ResolvedNames, known: KnownIds, organization: Id | None
+) -> Described:
+    """Somebody without e-mail and phone cannot be searched for and is created at once."""
+    if known.recorded_person is not None:
+        text = f"person {known.recorded_person} was found or created by an earlier attempt"
+        return PlannedStep("person", "done", text), []
+    if known.person is not None:
+        text = f"person {known.person} is known by this e-mail or phone"
+        return PlannedStep("person", "none", text), []
+    body = person_body(person, names, organization_id=organization)
+    create = _create(calls.PERSONS_ADD, body)
+    query = person_search(person)
+    if query is None:
+        text = "created: there is neither e-mail nor phone to search by"
+        return _step("person", "create", text, [create])
+    by = "e-mail" if person.email else "phone"
+    text = f"searched by {by}, and created if nobody has it"
+    return _step("person", "search", text, [_search(calls.PERSONS_SEARCH, query), create])
+
+
+def _describe_label(lead_id: str, names: ResolvedNames) -> Described:
+    text = (
+        f"the person's open lead {lead_id} gets the labels if it is still open; else a new lead is"
+        " created"
+    )
+    path = calls.LEADS_GET.path.format(id=lead_id)
+    body = {"label_ids": names.label_ids} if names.label_ids else {}
+    planned = [PlannedCall(calls.LEADS_GET, path), PlannedCall(calls.LEADS_UPDATE, path, body)]
+    return _step("lead", "label", text, planned)
+
+
+def _describe_lead(plan: LeadPlan, body: Json, known: KnownIds) -> Described:
+    create = _create(calls.LEADS_ADD, body)
+    if plan.existing != "label" or plan.person is None or known.created_by_us:
+        return _step("lead", "create", "created", [create])
+    text = "created, unless the person has an open lead: that one gets the labels"
+    # A person that an earlier attempt created has no leads to list.
+    may_list = known.person is not None or known.recorded_person is None
+    return _step("lead", "create", text, [create], calls.LEADS_LIST.cost if may_list else 0)
+
+
+def _describe_note(content: str, known: KnownIds) -> Described:
+    if known.recorded_note is not None:
+        return PlannedStep("note", "done", f"note {known.recorded_note} exists already"), []
+    body = note_body(content, lead_id=known.recorded_lead or LEAD)
+    return _step("note", "create", "created", [_create(calls.NOTES_ADD, body)])
+
+
+def _step(
+    step: str, what: str, text: str, planned: list[PlannedCall], more_tokens: int = 0
+) -> Described:
+    writing = planned[-1]
+    tokens = sum(each.call.cost for each in planned) + more_tokens
+    return PlannedStep(step, what, text, tokens, writing.path, writing.body), planned
+
+
+def _search(call: Call, query: SearchQuery) -> PlannedCall:
+    parameters: dict[str, Any] = {**query, "exact_match": str(query["exact_match"]).lower()}
+    return PlannedCall(call, f"{call.path}?{urlencode(parameters, safe='@')}")
+
+
+def _create(call: Call, body: Json) -> PlannedCall:
+    return PlannedCall(call, call.path, body)
