@@ -51,7 +51,7 @@ def run(tmp_path: Path, redis_url: str) -> Run:
 
 @pytest.fixture
 def kept(redis: redis_py.Redis, aredis: Client) -> list[str]:
-    """Three leads of `contact`, one of `other`, each a day later."""
+    """Three leads of `contact`, one of `other`, each received a day later."""
     contact, other = (load_sources(OLD, {}).sources[name] for name in ("contact", "other"))
     sent = [
         (
@@ -82,7 +82,7 @@ def told(result: Result) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("kept")
 def test_nothing_changes(run: Run) -> None:
-    """The file that read it reads it again: nothing is listed, and the command ends with 0."""
+    """An unchanged file changes nothing: no lead is listed, and the exit code is 0."""
     result = run("backtest", "--json")
     assert (result.exit_code, told(result)["items"]) == (0, [])
     assert told(result)["looked_at"] == 4
@@ -109,7 +109,7 @@ def test_changes_are_listed(run: Run, kept: list[str]) -> None:
 
 
 def test_a_new_failure_ends_with_1(run: Run, kept: list[str]) -> None:
-    """What would fail and did not before makes the command end with 1."""
+    """A new failure makes the exit code 1."""
     toml = OLD.replace("[sources.contact]", '[sources.contact]\nmap = { email = "answers.A" }')
     result = run("backtest", "--json", toml=toml)
     assert result.exit_code == 1
@@ -120,7 +120,7 @@ def test_a_new_failure_ends_with_1(run: Run, kept: list[str]) -> None:
 
 
 def test_against_the_file_as_it_was(run: Run, kept: list[str], tmp_path: Path) -> None:
-    """Changed rules show against the file of before."""
+    """Changed rules show against an earlier file."""
     old = tmp_path / "old.toml"
     old.write_text(OLD, "utf-8")
     result = run(
@@ -133,7 +133,7 @@ def test_against_the_file_as_it_was(run: Run, kept: list[str], tmp_path: Path) -
 
 @pytest.mark.usefixtures("kept")
 def test_since_source_and_limit(run: Run) -> None:
-    """Only what was asked for is looked at."""
+    """Only the submissions asked for are read."""
     assert told(run("backtest", "--json", "--since", "2023-11-16"))["looked_at"] == 2
     assert told(run("backtest", "--json", "--source", "contact"))["looked_at"] == 3
     assert told(run("backtest", "--json", "--limit", "2"))["looked_at"] == 2
@@ -144,7 +144,7 @@ def test_since_source_and_limit(run: Run) -> None:
 
 
 def test_a_wrong_file_is_said(run: Run) -> None:
-    """Every fault of the file on disk is told, and nothing is asked of the store."""
+    """Every fault of the file is printed, and Redis is not asked."""
     result = run("backtest", toml='[sources.contact]\nadaptor = "form"')
     assert result.exit_code == 1
     assert "adaptor" in result.stderr
@@ -152,9 +152,7 @@ def test_a_wrong_file_is_said(run: Run) -> None:
 
 @pytest.mark.usefixtures("kept")
 def test_attribution(run: Run) -> None:
-    """By source, campaign and rule: how many leads carry what, and where those come from that no
-    rule matched.
-    """
+    """By source, campaign and rule: what leads carry, and where those without a rule come from."""
     found = told(run("attribution", "--json"))
     assert found["total"] == {
         "leads": 4,
@@ -179,14 +177,12 @@ def test_attribution(run: Run) -> None:
 
 
 def test_attribution_of_nothing(run: Run) -> None:
-    """An empty store is said, not divided by."""
+    """An empty store is a sentence, not a division by zero."""
     assert "no stored leads match" in run("attribution").stdout
 
 
 def test_attribution_is_bounded_and_impersonal() -> None:
-    """However many campaigns there are, and whatever stands in them, the report stays small and
-    names nobody.
-    """
+    """However many campaigns there are, and whatever their names, the report stays small."""
     tally = AttributionCounter(build_lead_mappings(load_sources(OLD, {})))
     template = spooled_record(submission(source="contact"))
     for number in range(1_500):
@@ -202,9 +198,7 @@ def test_attribution_is_bounded_and_impersonal() -> None:
 def test_the_stream_pages_through_equal_times(
     redis: redis_py.Redis, aredis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every submission comes once, the newest change first, however many share one moment and
-    however small the pages.
-    """
+    """Every submission comes once, the newest change first, however many share a moment."""
     monkeypatch.setattr(reader, "SCAN_PAGE_SIZE", 4)
     ids = store(
         aredis, redis, [submission(State.QUEUED if n % 3 else State.DEAD) for n in range(30)]
@@ -222,7 +216,7 @@ def test_the_stream_pages_through_equal_times(
 
 
 def test_progress_is_told_after_two_seconds(capsys: pytest.CaptureFixture[str]) -> None:
-    """A short command says nothing; a long one says every other second how far it is."""
+    """A short command shows no progress; a long one does every other second."""
     assert list(count_progress(range(3), "looked at", clock=lambda: 0.0)) == [0, 1, 2]
     assert capsys.readouterr().err == ""
     ticks = iter(range(100))

@@ -42,9 +42,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Runs `leadline check` over a source file given as text, with nothing set but what the test
-    sets.
-    """
+    """Runs `leadline check` over a source file given as text, with only the given settings."""
 
     def go(*words: str, config: str = GOOD, **env: str) -> Result:
         (tmp_path / "leadline.toml").write_text(config, "utf-8")
@@ -90,9 +88,7 @@ def everything(redis_url: str, account: Account) -> dict[str, str]:
 
 
 def test_all_is_well(run: Run, everything: dict[str, str]) -> None:
-    """With a good file, a good Redis and an account that has every name there is nothing but ok,
-    and the command ends with 0.
-    """
+    """A good file, a good Redis and an account with every name give only ok, and exit code 0."""
     found = findings(run("--json", **everything))
     assert {finding["level"] for finding in found} == {"ok"}, found
     assert {finding["subject"] for finding in found} == {
@@ -105,9 +101,7 @@ def test_all_is_well(run: Run, everything: dict[str, str]) -> None:
 
 
 def test_people_get_aligned_lines(run: Run) -> None:
-    """One line for each finding, levels and subjects below each other, no colour where no terminal
-    is.
-    """
+    """One line for each finding, levels and subjects aligned, no colour in a pipe."""
     result = run("--offline")
     lines = result.stdout.splitlines()
     assert len(lines) == len(findings(run("--offline", "--json")))
@@ -121,9 +115,7 @@ def test_people_get_aligned_lines(run: Run) -> None:
 
 
 def test_every_fault_of_the_source_file(run: Run) -> None:
-    """All faults of the file are failures, each with its line and key, and nothing else is said of
-    it.
-    """
+    """All faults of the file fail, each with line and key; nothing else about the file is printed."""
     found = findings(
         run("--offline", "--json", config='[sources.a]\nadaptor = "form"\nreply = 700\n')
     )
@@ -140,9 +132,7 @@ def test_every_fault_of_the_source_file(run: Run) -> None:
     [({}, "warn"), ({"PIPEDRIVE_API_TOKEN": "t"}, "fail"), ({"PAGE_TOKEN": "t"}, None)],
 )
 def test_secrets(run: Run, env: dict[str, str], level: str | None) -> None:
-    """A missing secret of a scheme fails; one for fetching fails where the worker runs and else is
-    a warning.
-    """
+    """A scheme's missing secret fails; one for fetching fails only where the worker runs."""
     config = GOOD + '[sources.contact.fetch]\ntoken_env = "PAGE_TOKEN"\n'
     found = findings(run("--offline", "--json", config=config, **env | {"CONTACT_KEY": ""}))
     assert one(found, "CONTACT_KEY") == ("fail", "source file", "sources.contact.verify.secret_env")
@@ -156,7 +146,7 @@ def test_secrets(run: Run, env: dict[str, str], level: str | None) -> None:
     ("fetch", "levels_"), [("", ["ok", "warn"]), ('fetch = { token_env = "PAGE_TOKEN" }', ["ok"])]
 )
 def test_products_that_send_ids_alone(run: Run, fetch: str, levels_: list[str]) -> None:
-    """Without a token the worker could not read the rest, which is said before the first event."""
+    """A missing token for fetching is found before the first event."""
     config = (
         '[sources.ads]\nadapter = "meta-lead-ads"\nverify = { secret_env = "CONTACT_KEY"'
         f" }}\n{fetch}\n"
@@ -170,9 +160,7 @@ def test_products_that_send_ids_alone(run: Run, fetch: str, levels_: list[str]) 
 def test_the_packaged_example(
     run: Run, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a source file the example is looked at; the secrets that `leadline up` makes for it
-    are no failure.
-    """
+    """Without a source file the example is checked, and its secrets may be missing."""
     monkeypatch.chdir(tmp_path_factory.mktemp("empty"))
     found = findings(run("--offline", "--json", LEADLINE_CONFIG=""))
     assert one(found, "packaged example") == ("warn", "source file", "LEADLINE_CONFIG")
@@ -180,9 +168,7 @@ def test_the_packaged_example(
 
 
 def test_settings_with_faults(run: Run) -> None:
-    """Settings that cannot be read fail, each with its name, and the source file is looked at all
-    the same.
-    """
+    """Unusable settings fail by name, and the source file is checked all the same."""
     found = findings(
         run(
             "--json",
@@ -199,9 +185,7 @@ def test_settings_with_faults(run: Run) -> None:
 
 
 def test_what_is_left_open(run: Run) -> None:
-    """A closed console, a source that anybody can post to and missing credentials are warnings, not
-    failures.
-    """
+    """A closed console, an open source and missing credentials are warnings."""
     found = findings(
         run("--json", config="[sources.contact]\n[sources.partner]\nadapter = 'json'\n")
     )
@@ -255,16 +239,14 @@ def configured(redis: redis_py.Redis, name: str, value: str) -> Iterator[None]:
 def test_redis_that_forgets(
     run: Run, redis: redis_py.Redis, redis_url: str, name: str, value: str, level: str, said: str
 ) -> None:
-    """Eviction fails; what can be lost with a crash is a loud warning. Both name Redis's
-    setting.
-    """
+    """Eviction fails; what a crash can lose is a warning. Both name Redis's setting."""
     with configured(redis, name, value):
         found = findings(run("--json", REDIS_URL=redis_url))
     assert one(found, said) == (level, "redis", name)
 
 
 class Managed:
-    """A server as some sell it: CONFIG is refused, INFO says what it likes."""
+    """A managed server: CONFIG is refused, INFO says what the test wants."""
 
     def __init__(self, **info: Any) -> None:
         self._info = {
@@ -302,9 +284,7 @@ class Managed:
     ],
 )
 def test_managed_redis(info: dict[str, Any], level: str, said: str) -> None:
-    """What a managed server does not tell is a warning that it cannot be read; what INFO tells is
-    judged.
-    """
+    """What cannot be read is a warning; what INFO says is judged."""
     server: Any = Managed(**info)
     found = check_store(
         server, "redis://h:6379/0", wait_replicas=1 if "connected_slaves" in info else 0
@@ -313,7 +293,7 @@ def test_managed_redis(info: dict[str, Any], level: str, said: str) -> None:
 
 
 def test_redis_that_is_away(run: Run) -> None:
-    """A Redis that does not answer fails, and its password is not shown."""
+    """A Redis that does not respond fails, and its password is not shown."""
     result = run("--json", REDIS_URL="redis://ada:s3cret@127.0.0.1:1/0")
     assert one(findings(result), "cannot be reached") == ("fail", "redis", "REDIS_URL")
     assert "s3cret" not in result.output
@@ -321,9 +301,7 @@ def test_redis_that_is_away(run: Run) -> None:
 
 
 def test_missing_names(run: Run, everything: dict[str, str]) -> None:
-    """Each name that the account lacks is one finding with every place and what the account has;
-    what is made only warns.
-    """
+    """Each missing name is one finding with every place that uses it and what the account has."""
     config = """
 [pipedrive]
 owner_id = 99
@@ -391,23 +369,21 @@ def test_an_account_that_does_not_let_us_in(
 
 
 def test_the_account_is_checked_while_redis_is_away(run: Run, everything: dict[str, str]) -> None:
-    """An API token needs no Redis to be looked at."""
+    """An API token is checked without Redis."""
     found = findings(run("--json", **everything | {"REDIS_URL": "redis://127.0.0.1:1/0"}))
     assert levels(found, "redis") == ["fail"]
     assert set(levels(found, "pipedrive")) == {"ok"}
 
 
 def test_offline_asks_nobody(run: Run, everything: dict[str, str], account: Account) -> None:
-    """With --offline neither Redis nor Pipedrive is spoken of or called."""
+    """With --offline neither Redis nor Pipedrive is called or mentioned."""
     found = findings(run("--json", "--offline", **everything))
     assert {each["subject"] for each in found} == {"settings", "source file", "source contact"}
     assert account.calls() == []
 
 
 def test_every_setting_is_listed(run: Run) -> None:
-    """--settings lists each setting with value, default, unit and help; secrets only show that they
-    are set.
-    """
+    """--settings lists each setting with value, default, unit and help; secrets are hidden."""
     result = run("--settings", PIPEDRIVE_API_TOKEN="t0psecret", LEADLINE_SLOTS="7")
     listed = json.loads(
         run("--settings", "--json", PIPEDRIVE_API_TOKEN="t0psecret", LEADLINE_SLOTS="7").stdout

@@ -62,7 +62,7 @@ def told(result: Result) -> Any:
 
 
 def test_the_list_answers_as_the_api_does(run: Run, put: Put) -> None:
-    """Items, `next` and the total of what matches; names are masked on paper and in JSON."""
+    """Items, `next` and the total; names are masked in the table and in JSON."""
     first, second = put(cause=LABEL), put(cause=TITLE, name="Grace Hopper", email="g@x.example")
     put(State.QUEUED)
     body = told(run("dead", "list", "--json"))
@@ -85,7 +85,7 @@ def test_the_list_answers_as_the_api_does(run: Run, put: Put) -> None:
     ],
 )
 def test_the_list_is_filtered(run: Run, put: Put, words: tuple[str, ...], found: list[str]) -> None:
-    """By source, by cause in its own words, and as the console's search box does."""
+    """By source, by the words of a cause, and as in the console's search box."""
     names = {put(cause=LABEL): "label", put(cause=TITLE, name="Grace Hopper"): "title"}
     assert [
         names[item["id"]] for item in told(run("dead", "list", *words, "--json"))["items"]
@@ -93,9 +93,7 @@ def test_the_list_is_filtered(run: Run, put: Put, words: tuple[str, ...], found:
 
 
 def test_one_is_shown_whole(run: Run, put: Put, redis: redis_py.Redis) -> None:
-    """Lead, cause and timeline as in the API; that personal data were shown is in the trail;
-    masked, they are not.
-    """
+    """Lead, cause and timeline as in the API; unmasked, the reveal is in the audit trail."""
     mine = put(cause=LABEL)
     body = told(run("dead", "show", mine, "--json"))
     assert (body["lead"]["email"], body["cause"]["code"], body["revealed"]) == (
@@ -114,9 +112,7 @@ def test_one_is_shown_whole(run: Run, put: Put, redis: redis_py.Redis) -> None:
 
 
 def test_exports_are_files(run: Run, put: Put, tmp_path: Path) -> None:
-    """CSV that holds the leads and no formulas, masked unless revealed, in a file that only its
-    owner may read.
-    """
+    """CSV with leads and without formulas, masked unless revealed, readable for its owner only."""
     mine = put(cause=LABEL, name="=cmd|' /C calc'!A0")
     put(State.QUEUED)
     target = tmp_path / "dead.csv"
@@ -147,13 +143,13 @@ def test_exports_are_files(run: Run, put: Put, tmp_path: Path) -> None:
     ],
 )
 def test_wrong_use_is_said(run: Run, words: tuple[str, ...], said: str) -> None:
-    """Exit code 2 and what was expected."""
+    """Exit code 2, and what was expected."""
     result = run(*words)
     assert (result.exit_code, said in result.output) == (2, True)
 
 
 def test_quarantine_says_why(run: Run, put: Put) -> None:
-    """Each with the reason for which it was kept back; the others are not there."""
+    """Each with the reason why it was held back; other submissions are not listed."""
     mine = put(State.QUARANTINED, why="the honeypot was filled in")
     put()
     body = told(run("quarantine", "list", "--json"))
@@ -164,7 +160,7 @@ def test_quarantine_says_why(run: Run, put: Put) -> None:
 
 
 def test_status_is_the_overview(run: Run, put: Put) -> None:
-    """The contract's keys, the balance and the causes."""
+    """Every key of the overview, the counts and the causes."""
     put(cause=LABEL)
     body = told(run("status", "--json"))
     assert {

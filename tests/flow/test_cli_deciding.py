@@ -1,6 +1,4 @@
-"""What operators do in a terminal: by id, or on all that match with the count confirmed, as in the
-console and in the trail.
-"""
+"""What operators do in a terminal: by id, or on all that match once the count is confirmed."""
 
 from __future__ import annotations
 
@@ -137,9 +135,7 @@ ACTIONS: list[tuple[str, str, tuple[str, ...], State, str]] = [
 def test_each_action_on_one(
     call: str, action: str, words: tuple[str, ...], state: State, after: str, terminal: Terminal
 ) -> None:
-    """Each action of the API has a command; it moves the submission, and the trail tells who did
-    what to which.
-    """
+    """Each action of the API has a command that moves the submission and is in the audit trail."""
     assert f"/ops/api/{call.split()[1]}" in openapi()["paths"]
     [name] = terminal.put(1, State.DEAD if state is State.DISCARDED else state)
     if state is State.DISCARDED:
@@ -172,9 +168,7 @@ def test_each_action_on_one(
 def test_each_action_on_the_whole(
     words: tuple[str, ...], action: str, target: str, terminal: Terminal
 ) -> None:
-    """Pausing, causes, looking at personal data and erasing are in the trail too, with who did
-    it.
-    """
+    """Pausing, causes, reveals and erasures are in the audit trail too, with who did them."""
     [name] = terminal.put(1)
     cause = json.loads(terminal.run("causes", "list", "--json").output)["items"][0]["id"]
     result = terminal.run(*(word.format(id=name, cause=cause) for word in words))
@@ -186,9 +180,7 @@ def test_each_action_on_the_whole(
 
 
 def test_refusals_are_said_and_the_others_go_on(terminal: Terminal) -> None:
-    """Of several ids those that cannot be moved are said on standard error, and the exit code is
-    1.
-    """
+    """Ids that cannot be moved go to standard error, and make the exit code 1."""
     dead, delivered = terminal.put(1)[0], terminal.put(1)[0]
     terminal.ledger.discard(delivered, "x", "")
     result = terminal.run("dead", "retry", delivered, "nothing", dead)
@@ -199,7 +191,7 @@ def test_refusals_are_said_and_the_others_go_on(terminal: Terminal) -> None:
 
 
 def test_a_wrong_edit_changes_nothing(terminal: Terminal) -> None:
-    """Every fault of an edit is said by its field."""
+    """Every fault of an edit is named by its field."""
     [name] = terminal.put(1)
     result = terminal.run("dead", "edit", name, "--set", "nosuch=1", "--set", "email=nobody")
     assert result.exit_code == 1
@@ -219,7 +211,7 @@ def test_many_are_confirmed_with_their_count(terminal: Terminal) -> None:
 
 
 def test_many_are_watched_to_the_end(terminal: Terminal) -> None:
-    """A yes lets them go, and the outcomes are told at the end."""
+    """A yes starts them, and the outcomes are printed at the end."""
     names = terminal.put(9)
     with terminal.working(State.DELIVERED):
         result = terminal.run(
@@ -235,7 +227,7 @@ def test_many_are_watched_to_the_end(terminal: Terminal) -> None:
 
 
 def test_failed_canaries_end_with_one(terminal: Terminal) -> None:
-    """When the first three die again the rest is left, and the exit code says so."""
+    """When the first three die again the rest stays, and the exit code is 1."""
     names = terminal.put(6)
     with terminal.working(State.DEAD):
         result = terminal.run("dead", "retry", "--cause", "invalid", "--expect", "6")
@@ -246,7 +238,7 @@ def test_failed_canaries_end_with_one(terminal: Terminal) -> None:
 
 
 def test_another_count_than_expected_changes_nothing(terminal: Terminal) -> None:
-    """`--expect` stands for the confirmation, and is kept to."""
+    """`--expect` replaces the question, and any other count changes nothing."""
     names = terminal.put(3)
     result = terminal.run("dead", "discard", "--all", "--expect", "2")
     assert (result.exit_code, "3 match now" in result.stderr) == (1, True)
@@ -254,7 +246,7 @@ def test_another_count_than_expected_changes_nothing(terminal: Terminal) -> None
 
 
 def test_a_bulk_discard_needs_nobody_else(terminal: Terminal) -> None:
-    """Without any service or worker the command itself goes on to the end."""
+    """Without service or worker the command itself discards them all."""
     names, held = terminal.put(4), terminal.put(2, State.QUARANTINED)
     assert terminal.run("dead", "discard", "--all", "--yes").exit_code == 0
     assert terminal.states(names + held) == [State.DISCARDED] * 4 + [State.QUARANTINED] * 2
@@ -263,9 +255,7 @@ def test_a_bulk_discard_needs_nobody_else(terminal: Terminal) -> None:
 
 
 def test_without_workers_it_says_so(terminal: Terminal) -> None:
-    """A bulk retry that nobody can deliver does not keep the terminal: it says how to look again
-    and how to stop it.
-    """
+    """Without workers a bulk retry returns, and says how to look again and how to stop it."""
     terminal.put(5)
     result = terminal.run("quarantine", "accept", "--all", "--yes")
     assert (result.exit_code, "nothing to accept" in result.output) == (0, True)
@@ -295,5 +285,5 @@ def test_without_workers_it_says_so(terminal: Terminal) -> None:
     ],
 )
 def test_which_ones_must_be_said(words: tuple[str, ...], terminal: Terminal) -> None:
-    """Neither ids nor a filter, or both, is a wrong use."""
+    """Neither ids nor a filter, or both, is wrong use."""
     assert terminal.run(*words).exit_code == 2

@@ -1,6 +1,4 @@
-"""`leadline pipedrive …` against the served sandbox: what an account is set up and looked up
-with.
-"""
+"""`leadline pipedrive …` against the served sandbox."""
 
 from __future__ import annotations
 
@@ -33,9 +31,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(account: Account, tmp_path: Path) -> Run:
-    """Runs `leadline pipedrive` against a fresh account, without Redis unless the test names
-    one.
-    """
+    """Runs `leadline pipedrive` against a fresh account, without Redis unless the test names one."""
 
     def go(*words: str, input: str | None = None, **env: str) -> Result:
         own = {
@@ -75,9 +71,7 @@ def added(run: Run, person: int, *words: str) -> dict[str, Any]:
 
 
 def test_a_lead_from_names(run: Run, person: int, account: Account) -> None:
-    """Every field of a lead can be given, names in place of ids, and Pipedrive gets what it
-    wants.
-    """
+    """Every field can be set, by names in place of ids, and Pipedrive gets what it expects."""
     lead = added(
         run, person, "--label", "website", "--label", label_id("PPC"), "--channel", "web forms",
         "--channel-id", "spring",
@@ -102,15 +96,13 @@ def test_a_lead_from_names(run: Run, person: int, account: Account) -> None:
 
 
 def test_ids_need_no_look_up(run: Run, person: int, account: Account) -> None:
-    """Where ids are given nothing is asked but what is wanted."""
+    """With ids, nothing is looked up."""
     added(run, person, "--label", label_id("Hot"), "--channel", "73", "--owner-id", "12")
     assert account.calls() == ["persons.add", "leads.add"]
 
 
 def test_lists_are_paged_and_filtered(run: Run, person: int) -> None:
-    """Lists go on where they are told to, and can be narrowed to a person or to what is
-    archived.
-    """
+    """Lists start where they should, and can be narrowed to a person or to archived leads."""
     ids = [added(run, person)["id"] for _ in range(3)]
     first = told(run("leads", "list", "--limit", "2", "--json"))
     assert ([lead["id"] for lead in first["items"]], first["next"]) == (ids[:2], 2)
@@ -130,7 +122,7 @@ def test_lists_are_paged_and_filtered(run: Run, person: int) -> None:
 
 
 def test_people_see_names(run: Run, person: int) -> None:
-    """Tables and single leads show names for ids, one line for each row, and never fold an id."""
+    """Tables and single leads show names for ids, one line a row, and never fold an id."""
     lead = added(
         run, person, "--label", "Hot", "--channel", "Partner", "--custom", "Budget=plenty", *WORTH
     )
@@ -144,7 +136,7 @@ def test_people_see_names(run: Run, person: int) -> None:
 
 
 def test_changes(run: Run, person: int, account: Account) -> None:
-    """A change replaces labels, empties what is given as empty text, and leaves the rest alone."""
+    """A change replaces labels, empties fields given as empty text, and leaves the rest alone."""
     lead = added(
         run, person, "--label", "Hot", "--channel", "Partner", "--custom", "Budget=9", *WORTH
     )
@@ -187,7 +179,7 @@ def test_deleting_asks_first(run: Run, person: int, account: Account) -> None:
 
 
 def test_labels(run: Run, account: Account) -> None:
-    """Labels are listed, made, renamed and deleted, by name or by id."""
+    """Labels are listed, created, renamed and deleted, by name or id."""
     made = told(run("labels", "add", "--name", "Fair", "--color", "blue", "--json"))
     assert (made["name"], made["color"]) == ("Fair", "blue")
     assert made["id"] in run("labels", "list").stdout
@@ -213,9 +205,7 @@ def test_sources(run: Run) -> None:
 
 
 def test_fields(run: Run) -> None:
-    """Custom fields of leads and persons come with key, type and options, and the channel with its
-    options.
-    """
+    """Custom fields come with key, type and options, and so does the channel."""
     found = {
         (field["entity"], field["name"]): field
         for field in told(run("fields", "list", "--json"))["items"]
@@ -258,7 +248,7 @@ def test_fields(run: Run) -> None:
 def test_errors_are_one_line(
     run: Run, words: tuple[str, ...], env: dict[str, str], said: tuple[str, ...]
 ) -> None:
-    """What Pipedrive or the account refuses is one line with the next step, and ends with 1."""
+    """What Pipedrive or the account refuses is one line with the next step, and exit code 1."""
     result = run(*words, **env)
     assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1)
     for text in said:
@@ -266,7 +256,7 @@ def test_errors_are_one_line(
 
 
 def test_no_credentials(run: Run) -> None:
-    """Without credentials the variables to set are named, those for the sandbox as well."""
+    """Without credentials the variables to set are named, and those for the sandbox."""
     result = run("leads", "list", PIPEDRIVE_API_TOKEN="")
     assert result.exit_code == 1
     for text in (
@@ -314,9 +304,7 @@ def test_wrong_use_ends_with_2(run: Run, account: Account, words: tuple[str, ...
 def test_within_the_allowance_of_the_workers(
     run: Run, redis: redis_py.Redis, redis_url: str
 ) -> None:
-    """With the workers' Redis at hand a command's calls are counted with theirs, and wait for
-    nobody once the day is spent.
-    """
+    """With the workers' Redis a command's calls count against their limits, and wait for them."""
     env = {"REDIS_URL": redis_url, "PIPEDRIVE_PLAN": "lite", "PIPEDRIVE_DAILY_TOKENS": "15"}
     told(run("labels", "list", "--json", **env))
     assert int(redis.get(keys.DEFAULT_ACCOUNT.allowance("left")) or 0) == 5
@@ -326,7 +314,7 @@ def test_within_the_allowance_of_the_workers(
 
 
 def test_oauth_shares_its_tokens(run: Run, redis: redis_py.Redis, redis_url: str) -> None:
-    """With OAuth the access token is kept in Redis, for the workers and the next command."""
+    """With OAuth the access token is kept in Redis, for workers and the next command."""
     with served(SandboxSettings(port=0, rotate_refresh_token=True)) as url:
         env = {
             "PIPEDRIVE_API_TOKEN": "", "PIPEDRIVE_CLIENT_ID": "sandbox-client",

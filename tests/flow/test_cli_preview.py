@@ -50,9 +50,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Runs `leadline preview` with an environment of its own: no Redis, no credentials, a data
-    directory that does not exist.
-    """
+    """Runs `leadline preview` without Redis and credentials, in an environment of its own."""
     (tmp_path / "sources.toml").write_text(SOURCES, "utf-8")
 
     def go(*words: str, body: bytes | str = b"", env: dict[str, str] | None = None) -> Result:
@@ -77,9 +75,7 @@ def told(result: Result) -> dict[str, Any]:
 
 
 def test_a_form_becomes_a_lead(run: Run, tmp_path: Path) -> None:
-    """The lead, the answer and the calls of a form stand in one object, names in place of ids, and
-    nothing is written.
-    """
+    """The lead, the answer and the calls of a form are one object, and nothing is stored."""
     found = told(
         run(
             "contact", "-", body="your-email=Ada%40Example.com&name=Ada+Lovelace&budget=500", env={}
@@ -105,7 +101,7 @@ def test_a_form_becomes_a_lead(run: Run, tmp_path: Path) -> None:
 
 
 def test_several_files_give_a_line_each(run: Run, tmp_path: Path) -> None:
-    """Each of several files is judged by itself and printed on one line."""
+    """Each of several files is judged separately and printed on one line."""
     for name, body in (
         ("one", "email=a@example.com"),
         ("two", '{"phone": "+442079460018"}'),
@@ -121,7 +117,7 @@ def test_several_files_give_a_line_each(run: Run, tmp_path: Path) -> None:
 def test_the_source_file_is_read_once(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many files there are, the source file is read as often as for one."""
+    """The source file is read as often for many files as for one."""
     from service.sources.source_file import loader
 
     reads: list[object] = []
@@ -162,9 +158,7 @@ def test_there_are_51_captured_cases() -> None:
 def test_refusals_are_answers_too(
     run: Run, words: tuple[str, ...], body: str, outcome: str, status: int
 ) -> None:
-    """What the service would refuse is printed with the answer it would give and the reason, and
-    ends with 0.
-    """
+    """A refusal is printed with the answer and its reason, and the exit code is 0."""
     found = told(run("contact", "-", *words, body=body))
     assert (found["outcome"], found["response"]["status"]) == (outcome, status)
     assert found["problems"]
@@ -176,9 +170,7 @@ def test_refusals_are_answers_too(
 def test_the_answer_is_that_of_the_service(
     run: Run, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Status and body are those of the running service, for programs and browsers, apart from the
-    ids.
-    """
+    """Status and body are those of the running service, for programs and browsers."""
     from service.intake import endpoint
     from service.sources import normalize as judging
     from service.sources.source_file.loader import load_sources
@@ -212,7 +204,7 @@ def test_the_answer_is_that_of_the_service(
 
 
 def shape(body: Any) -> Any:
-    """What does not differ from request to request."""
+    """The part that is the same in every request."""
     if isinstance(body, str) and body.startswith("{"):
         body = json.loads(body)
     if isinstance(body, dict):
@@ -236,9 +228,7 @@ def shape(body: Any) -> Any:
     ],
 )
 def test_a_signature_over_the_url(run: Run, url: str, words: tuple[str, ...]) -> None:
-    """The public URL that a scheme signs comes from --url, or from the settings and --query;
-    another one is refused.
-    """
+    """The public URL that a scheme signs comes from --url, or from the settings and --query."""
     body = json.dumps(ADA | {"id": "evt-1"})
     signature = hmac.new(b"s3cret", f"{url}{body}".encode(), hashlib.sha256).hexdigest()
     env = {"HOOK_SECRET": "s3cret", "LEADLINE_PUBLIC_URL": "https://leads.acme.example"}
@@ -265,7 +255,7 @@ def test_a_signature_over_the_url(run: Run, url: str, words: tuple[str, ...]) ->
 
 
 def test_a_test_event_makes_no_calls(run: Run, tmp_path: Path) -> None:
-    """A genuine event that makes no lead says why, and would call nobody."""
+    """A genuine event that makes no lead gives its reason, and no calls."""
     body = json.dumps(ADA | {"live": False})
     signature = hmac.new(b"s3cret", body.encode(), hashlib.sha256).hexdigest()
     own = tmp_path / "own.toml"
@@ -277,7 +267,7 @@ def test_a_test_event_makes_no_calls(run: Run, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_written_is_a_problem(run: Run) -> None:
-    """A value that is no number leaves the lead standing and is told."""
+    """A value that is not a number leaves the lead as it is and is reported."""
     found = told(run("contact", "-", body="email=a@example.com&budget=plenty"))
     assert found["outcome"] == "lead"
     assert "plenty" in found["problems"][0]["message"]
@@ -308,14 +298,14 @@ def test_the_time_is_an_argument(run: Run, tmp_path: Path) -> None:
     ],
 )
 def test_wrong_use_ends_with_2(run: Run, words: tuple[str, ...], said: str) -> None:
-    """What cannot be judged at all ends with 2, says why, and prints no JSON."""
+    """What cannot be judged ends with 2 and the reason, and prints no JSON."""
     result = run(*words, body="email=a@example.com")
     assert (result.exit_code, result.stdout) == (2, "")
     assert said in result.stderr
 
 
 def test_a_source_file_with_faults_ends_with_2(run: Run, tmp_path: Path) -> None:
-    """Every fault of the source file is told."""
+    """Every fault of the source file is printed."""
     broken = tmp_path / "broken.toml"
     broken.write_text('[sources.contact]\nadaptor = "form"\nreply = 700\n', "utf-8")
     result = run("contact", "-", env={"LEADLINE_CONFIG": str(broken)})
@@ -340,7 +330,7 @@ def outcomes(case: Case) -> set[str]:
 
 @pytest.mark.parametrize("case", SENT, ids=name_of)
 def test_what_real_senders_send(run: Run, tmp_path: Path, case: Case) -> None:
-    """A captured request is judged from the command line as it is by the service."""
+    """A captured request is judged as it is by the service."""
     (tmp_path / "case.toml").write_text(source_file_of(case), "utf-8")
     request = request_of(case)
     words = [f"--header={name}: {value}" for name, value in request.headers if name != "origin"]
@@ -366,9 +356,7 @@ def test_what_real_senders_send(run: Run, tmp_path: Path, case: Case) -> None:
 
 @pytest.mark.parametrize("case", list(cases("api_response")), ids=name_of)
 def test_a_fetched_record(run: Run, tmp_path: Path, case: Case) -> None:
-    """What a product's API answers the worker is judged without a request, and without the secrets
-    that check one.
-    """
+    """A record of a product's API is judged without a request and without secrets."""
     (tmp_path / "case.toml").write_text(source_file_of(case | {"secret": "x"}), "utf-8")
     record, env = tmp_path / "record.json", {"LEADLINE_CONFIG": str(tmp_path / "case.toml")}
     record.write_text(json.dumps(case["response"]["body_json"]), "utf-8")
@@ -395,7 +383,7 @@ def test_a_fetched_record(run: Run, tmp_path: Path, case: Case) -> None:
     "case", [case for case in GENERIC if "form" not in case["request"]], ids=name_of
 )
 def test_the_media_type_is_guessed(run: Run, tmp_path: Path, case: Case) -> None:
-    """Without --content-type, JSON and multipart are told from the body."""
+    """Without --content-type, JSON and multipart are recognized by the body."""
     (tmp_path / "case.toml").write_text(source_file_of(case), "utf-8")
     request = request_of(case)
     words = [

@@ -1,4 +1,4 @@
-"""`leadline sources`: what is configured and came in, and a new source from a captured request."""
+"""`leadline sources`: what is configured and received, and a new source from a capture."""
 
 from __future__ import annotations
 
@@ -60,9 +60,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_list_without_a_store(run: Run, tmp_path: Path) -> None:
-    """Offline, every source is listed with its check and URL, no secret is needed, and nothing is
-    opened.
-    """
+    """Offline, every source is listed with verification and URL; no secret or Redis is needed."""
     result = run("list", "--offline", "--json")
     found = {item["source"]: item for item in json.loads(result.stdout)["items"]}
     assert {name: (item["adapter"], item["verify"]) for name, item in found.items()} == {
@@ -82,9 +80,7 @@ def test_list_counts(
     redis_url: str,
     aredis: Callable[[], AbstractAsyncContextManager[Any]],
 ) -> None:
-    """What is stored of each source is counted, with the newest receipt; a source that is gone from
-    the file is named.
-    """
+    """The submissions of each source are counted, also of those no longer in the file."""
     kept = [
         submission(source="contact"),
         submission(State.DEAD, source="contact"),
@@ -106,7 +102,7 @@ def test_list_counts(
 
 
 def test_list_without_redis(run: Run) -> None:
-    """Redis that does not answer costs the counts, not the list."""
+    """Without Redis the list has no counts."""
     result = run("list", env={"REDIS_URL": "redis://127.0.0.1:1/0"})
     assert result.exit_code == 0
     assert "no counts" in result.stderr
@@ -114,7 +110,7 @@ def test_list_without_redis(run: Run) -> None:
 
 
 def test_show(run: Run) -> None:
-    """One source shows what differs from the defaults, and the names of its secrets alone."""
+    """One source shows what differs from the defaults, and only the names of its secrets."""
     result = run("show", "contact", "--offline")
     assert 'labels = ["Website"]' in result.stdout
     assert 'utm_source = "google"' in result.stdout
@@ -125,9 +121,7 @@ def test_show(run: Run) -> None:
 
 
 def test_new_prints_lines_to_paste(run: Run, tmp_path: Path) -> None:
-    """Standard output is a source file in itself, under a name that is still free; what it means
-    stands on standard error.
-    """
+    """Standard output is a source file of its own, under a free name; the rest is on stderr."""
     result = run("new", "-", body=BODY)
     assert result.exit_code == 0, result.output
     [(name, source)] = load_sources(result.stdout, {"TYPEFORM_2_SECRET": "x"}).sources.items()
@@ -139,9 +133,7 @@ def test_new_prints_lines_to_paste(run: Run, tmp_path: Path) -> None:
 
 
 def test_new_with_a_secret(run: Run) -> None:
-    """With the sender's secret the form of the signature is found; the secret is printed
-    nowhere.
-    """
+    """With the sender's secret the signature's form is found; the secret is never printed."""
     body = '{"email": "ada@example.com", "name": "Ada Lovelace"}'
     signature = hmac.new(b"s3cret", b"1700000000:" + body.encode(), hashlib.sha256).hexdigest()
     words = (
@@ -162,7 +154,7 @@ def test_new_with_a_secret(run: Run) -> None:
 
 
 def test_new_as_json(run: Run) -> None:
-    """For programs: the lines, the lead and what is open, in one object."""
+    """As JSON: the lines, the lead and what is open, in one object."""
     told = json.loads(run("new", "-", "--json", body="email=ada%40example.com&Team=x").stdout)
     assert (told["adapter"], told["lead"]["email"], told["unmapped"][0]["path"]) == (
         "form",
@@ -175,7 +167,7 @@ def test_new_as_json(run: Run) -> None:
 def test_new_asks_on_a_terminal_alone(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`--ask` asks where there is a terminal, takes what was answered, and is ignored in a pipe."""
+    """`--ask` asks on a terminal, takes the answers, and is ignored in a pipe."""
     file = tmp_path / "body"
     file.write_text("email=ada%40example.com&Team=x&Size=L", "utf-8")
     assert "Name of the source" not in run("new", str(file), "--ask").stderr
@@ -199,7 +191,7 @@ def test_new_asks_on_a_terminal_alone(
     ],
 )
 def test_wrong_use_ends_with_2(run: Run, words: tuple[str, ...], said: str) -> None:
-    """What cannot be proposed at all ends with 2 and prints no lines."""
+    """What cannot be read at all ends with 2 and prints no lines."""
     result = run("new", *words, body=BODY)
     assert (result.exit_code, result.stdout) == (2, "")
     assert said in result.stderr

@@ -27,9 +27,7 @@ def demo(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
 def test_the_demo_ends_well_and_shows_what_arrived(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every sample ends as it must, and the table shows lead, labels, channel, channel_id and
-    origin_id.
-    """
+    """Every sample ends as it should, and the table shows what arrived in Pipedrive."""
     monkeypatch.chdir(tmp_path)
     done = demo(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -49,9 +47,7 @@ def test_the_demo_ends_well_and_shows_what_arrived(
 
 
 def look_again(folder: Path, said: str) -> int:
-    """Does what the demo's last lines say, on another port, and counts the leads that are there to
-    look at.
-    """
+    """Follows the demo's last lines on other ports, and counts the leads that are there."""
     words = next(line for line in said.splitlines() if line.startswith("Look at it:")).split()[3:-2]
     env = {"PATH": os.environ["PATH"], "HOME": str(folder)} | dict(
         word.split("=", 1) for word in words
@@ -59,9 +55,9 @@ def look_again(folder: Path, said: str) -> int:
     settings = Settings.for_all(env)
     with LocalStack(
         settings, with_example_secrets(settings, env), data_dir=settings.data_dir, free_ports=True
-    ) as machine:
+    ) as stack:
         return len(
-            httpx.get(f"{machine.endpoints.sandbox_url}/_sandbox/state", trust_env=False).json()[
+            httpx.get(f"{stack.endpoints.sandbox_url}/_sandbox/state", trust_env=False).json()[
                 "leads"
             ]
         )

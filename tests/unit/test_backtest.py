@@ -1,6 +1,4 @@
-"""What a changed source file makes of what is stored: read anew from the raw bytes, compared field
-by field.
-"""
+"""Stored submissions under a changed source file: read again, compared field by field."""
 
 from __future__ import annotations
 
@@ -56,9 +54,7 @@ def told(record: Record, now: str, before: str | None = None) -> BacktestResult:
 
 @pytest.mark.parametrize("case", list(cases()), ids=name_of)
 def test_an_unchanged_file_changes_nothing(case: Case) -> None:
-    """What every product sent reads again as it was stored, long after its signature expired and
-    its secrets were removed.
-    """
+    """What every product sent reads again as it was stored, long after its signature expired."""
     config, now = source_of(case), float(case.get("verification", {}).get("now", NOW))
     if case["request"]["method"] != "POST":
         return
@@ -74,7 +70,7 @@ def test_an_unchanged_file_changes_nothing(case: Case) -> None:
 
 
 def test_fields_before_and_after() -> None:
-    """Each field that a new map or label moves is named with what it was and what it would be."""
+    """Each field that a new map or label changes is named with its old and new value."""
     record = one(source(), form(**ADA, Team="x"))
     found = told(record, 'map = { Team = "job_title" }')
     assert found.verdict is BacktestVerdict.CHANGED
@@ -85,9 +81,7 @@ def test_fields_before_and_after() -> None:
 
 
 def test_a_plan_changes_with_the_lead() -> None:
-    """A lead that reads otherwise is written otherwise: title, rule, labels and channel are
-    compared too.
-    """
+    """A lead that reads differently is written differently: title, rule, labels, channel."""
     record = one(source(), form(**ADA, Team="x"))
     rules = (
         'map = { Team = "company" }\n[[sources.x.rules]]\nwhen = { company = "x" }\nlabels ='
@@ -104,9 +98,7 @@ def test_a_plan_changes_with_the_lead() -> None:
 
 
 def test_changed_rules_show_against_the_file_as_it_was() -> None:
-    """Where the file of before is given, its settings write the lead of before; a rule that only
-    moved is the same rule.
-    """
+    """With the earlier file its settings write the earlier lead, so that changed rules show."""
     record = one(source(), form(**ADA))
     old = '[sources.x]\n[[sources.x.rules]]\nwhen = { utm_source = "google" }\nchannel = "Ads"'
     moved = old.replace(
@@ -129,9 +121,7 @@ def test_changed_rules_show_against_the_file_as_it_was() -> None:
     ids=["unreadable", "no lead"],
 )
 def test_what_would_fail(toml: str, fails: bool) -> None:
-    """What could not be read any more fails, and is new where it did not before; what makes no lead
-    is no failure.
-    """
+    """What can no longer be read fails, and is new if it did not fail before."""
     found = told(one(source(), form(**ADA)), toml)
     assert (found.verdict is BacktestVerdict.FAILS, found.new_failure) == (fails, fails)
     assert found.why
@@ -139,7 +129,7 @@ def test_what_would_fail(toml: str, fails: bool) -> None:
 
 
 def test_nobody_to_reach_any_more() -> None:
-    """A map that takes the only contact away fails."""
+    """A map that removes the only contact fails."""
     found = told(one(source(), form(email="a@example.com")), 'map = { email = "answers.B" }')
     assert (found.verdict, found.outcome, found.new_failure) == (
         BacktestVerdict.FAILS,
@@ -149,7 +139,7 @@ def test_nobody_to_reach_any_more() -> None:
 
 
 def test_a_source_that_is_gone() -> None:
-    """What its source is gone for fails."""
+    """A submission whose source is gone fails."""
     found = backtest(one(source(), form(**ADA)), None)
     assert (found.verdict, found.new_failure) == (BacktestVerdict.FAILS, True)
     assert found.why is not None
@@ -157,7 +147,7 @@ def test_a_source_that_is_gone() -> None:
 
 
 def test_what_failed_before_is_not_new() -> None:
-    """A dead letter without contact stays one, or becomes a lead by a mended map."""
+    """A dead letter without contact stays one, or becomes a lead by a better map."""
     dead = one(source(), form(mystery="call ada@example.com", field1="+442079460018"))
     assert dead.state is State.DEAD
     same = told(dead, "")
@@ -176,9 +166,7 @@ def test_what_cannot_be_written() -> None:
 
 
 def test_an_edited_lead_is_named() -> None:
-    """What a person mended is no change of the file's; with the file of before it is compared with
-    what came in.
-    """
+    """An edit is not a change of the file; with the earlier file both readings are compared."""
     record = one(source(), form(**ADA))
     assert record.lead is not None
     mended = structs.replace(
@@ -192,9 +180,7 @@ def test_an_edited_lead_is_named() -> None:
 
 
 def test_events_of_one_request_are_told_apart() -> None:
-    """Each submission of a batch is compared with its own event, by its id, or by what they share
-    where the ids change.
-    """
+    """Each submission of a batch is compared with its own event, by id or by equal fields."""
     config = source('adapter = "json"\nread = { root = "all", event_id = "id" }')
     request = json_post(
         {"all": [{"id": n, "email": f"{n}@example.com", "name": f"Name {n}"} for n in "abc"]}
@@ -208,7 +194,7 @@ def test_events_of_one_request_are_told_apart() -> None:
 
 
 def test_ids_of_verified_headers() -> None:
-    """An event's id that stood in a signed header is found again without the signature."""
+    """An event id from a signed header is found again without the signature."""
     toml = (
         '[sources.x]\nadapter = "json"\nverify = { scheme = "hmac", header = "X-S", id_header ='
         ' "X-Id", secret_env = "K" }'
@@ -227,9 +213,7 @@ def test_ids_of_verified_headers() -> None:
 
 
 def test_what_was_fetched_is_compared_as_it_is_stored() -> None:
-    """The bytes of an ids-only event do not hold the lead: it is written anew, and not read
-    anew.
-    """
+    """The bytes of an ids-only event do not hold the lead: its plan is compared, not its fields."""
     case = next(
         case for case in cases() if name_of(case) == "meta_lead_ads-leadgen_notification_signed"
     )
@@ -243,9 +227,7 @@ def test_what_was_fetched_is_compared_as_it_is_stored() -> None:
 
 
 def test_spam_and_tests_stay_what_they_are() -> None:
-    """What was quarantined or ignored is the same, also after a person accepted it; without its
-    trap it is a lead now.
-    """
+    """What was quarantined or ignored stays the same, even after a person accepted it."""
     config = source('honeypot = ["hp"]')
     spam = one(config, form(**ADA, hp="x"))
     assert backtest(spam, config).verdict is BacktestVerdict.SAME
@@ -257,7 +239,7 @@ def test_spam_and_tests_stay_what_they_are() -> None:
 
 
 def test_erased_content_is_counted_alone() -> None:
-    """Nothing can be said of what was erased."""
+    """Erased content cannot be judged."""
     assert (
         backtest(one(source(), form(**ADA), raw=None, lead=None), source()).verdict
         is BacktestVerdict.NO_CONTENT
@@ -295,7 +277,7 @@ SECRETS = (
     ],
 )
 def test_personal_data_are_masked(toml: str) -> None:
-    """Nothing of what a person wrote stands in a finding unless it is asked for."""
+    """A result holds no personal data unless asked to reveal it."""
     sent = ADA | {"phone": "+442079460018", "message": "Quite private", "street": "7 Hidden Lane"}
     text = f"[sources.x]\n{toml}"
     for before in (None, source()):
@@ -315,7 +297,7 @@ def test_personal_data_are_masked(toml: str) -> None:
 
 
 def test_totals_are_bounded() -> None:
-    """However strangers name their questions, the counts by field stay bounded."""
+    """The counts by field stay bounded, however strangers name their questions."""
     found, totals = (
         told(one(source(), form(**ADA, Team="x")), 'map = { Team = "job_title" }'),
         BacktestTotals(),
