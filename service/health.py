@@ -110,7 +110,7 @@ class Health:
 def _count_findings(stored: bytes | None) -> Mapping[bool, int] | None:
     """What the account lacks, by whether deliveries need it; None before the first check."""
     report = drift.decode_report(stored)
-    return Counter(finding.needed for finding in report.found) if report is not None else None
+    return Counter(finding.needed for finding in report.findings) if report is not None else None
 
 
 def health_routes(health: Health) -> list[HTTPRouteHandler]:

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 
 
-def eventually(so: Callable[[], object], within: float = 20.0) -> bool:
+def eventually(condition: Callable[[], object], within: float = 20.0) -> bool:
     """Whether `so` became true within some seconds."""
     deadline = time.monotonic() + within
-    while not so():
+    while not condition():
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)

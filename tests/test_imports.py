@@ -43,7 +43,7 @@ NOT_IN_SOURCES = frozenset(
 
 
 @cache
-def modules() -> dict[str, ast.Module]:
+def parse_modules() -> dict[str, ast.Module]:
     """Path in the repository -> syntax tree."""
     paths = sorted(path for folder in OURS for path in (ROOT / folder).rglob("*.py"))
     return {
@@ -52,9 +52,9 @@ def modules() -> dict[str, ast.Module]:
     }
 
 
-def imported(path: str) -> Iterator[str]:
+def find_imports(path: str) -> Iterator[str]:
     """The dotted names a module imports anywhere in it, also in functions and for types only."""
-    for node in ast.walk(modules()[path]):
+    for node in ast.walk(parse_modules()[path]):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -64,29 +64,33 @@ def imported(path: str) -> Iterator[str]:
 
 
 def heads(path: str) -> set[str]:
-    return {name.partition(".")[0] for name in imported(path)}
+    return {name.partition(".")[0] for name in find_imports(path)}
 
 
 def users_of(package: str, allowed: tuple[str, ...]) -> list[str]:
-    return [path for path in modules() if package in heads(path) and not path.startswith(allowed)]
+    return [
+        path for path in parse_modules() if package in heads(path) and not path.startswith(allowed)
+    ]
 
 
 def test_there_is_something_to_look_at() -> None:
     """The rules below are about files that exist."""
-    assert set(LEAVES) <= set(modules())
-    assert len(modules()) > 50
+    assert set(LEAVES) <= set(parse_modules())
+    assert len(parse_modules()) > 50
 
 
 def test_the_engine_never_looks_out() -> None:
     """`worker` imports nothing of `service`."""
     assert [
-        path for path in modules() if path.startswith("worker/") and "service" in heads(path)
+        path for path in parse_modules() if path.startswith("worker/") and "service" in heads(path)
     ] == []
 
 
 def test_nobody_imports_the_tests() -> None:
     """Code that ships does not need the tests."""
-    assert [path for path in modules() if {"tests", "pytest", "hypothesis"} & heads(path)] == []
+    assert [
+        path for path in parse_modules() if {"tests", "pytest", "hypothesis"} & heads(path)
+    ] == []
 
 
 def test_litestar_lives_in_the_service_only() -> None:
@@ -103,11 +107,11 @@ def test_sources_are_pure() -> None:
     """What turns a payload into a lead knows neither the web framework nor Redis nor the network,
     nor who calls it.
     """
-    for path in (path for path in modules() if path.startswith("service/sources/")):
+    for path in (path for path in parse_modules() if path.startswith("service/sources/")):
         assert not NOT_IN_SOURCES & heads(path), path
         strangers = [
             name
-            for name in imported(path)
+            for name in find_imports(path)
             if name.startswith("service.") and not name.startswith("service.sources")
         ]
         assert strangers == [], path
@@ -123,7 +127,7 @@ def test_the_environment_is_read_by_the_commands_only() -> None:
     """Everything else is handed its settings."""
     readers = [
         path
-        for path, tree in modules().items()
+        for path, tree in parse_modules().items()
         if any(
             isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv", "environb")
             for node in ast.walk(tree)
@@ -140,7 +144,7 @@ def test_what_we_import_is_declared() -> None:
     declared = {normal(re.split(r"[^A-Za-z0-9._-]", line)[0]) for line in project["dependencies"]}
     providers = packages_distributions()
     used = (
-        {head for path in modules() for head in heads(path)}
+        {head for path in parse_modules() for head in heads(path)}
         - set(OURS)
         - set(sys.stdlib_module_names)
     )
@@ -202,7 +206,8 @@ def test_nothing_happens_at_import() -> None:
     environment of ours.
     """
     names = [
-        path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in modules()
+        path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        for path in parse_modules()
     ]
     told = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(WATCH)],

@@ -1,22 +1,20 @@
-"""What crosses from the service to the worker, and the life of a submission. The worker owns what
-it accepts.
+"""What crosses from the service to the worker, and the life of a submission.
 
-Every struct here is stored; a change of shape needs a new tag and a reader for the old one.
+The worker owns what it accepts. Every struct here is stored: a change of its shape needs a new tag
+and a reader for the old one.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct, field
 
+# The shape of a record's content that this code writes, and the newest that it reads. A newer one
+# is left for a worker that knows it, so that old and new may run side by side. What the ledger
+# itself goes by (state, times, lease, person queues) means the same in every version.
 VERSION = 1
-"""The shape of a record's content that this code writes, and the newest that it reads.
-
-A newer one is left for a worker that knows it, so that old and new may run side by side. What the
-ledger itself goes by (state, times, lease, lines) means the same in every version.
-"""
 
 
 class State(StrEnum):
@@ -33,37 +31,132 @@ class State(StrEnum):
     ERASED = "erased"
 
 
-WORKING = frozenset({State.QUEUED, State.DELIVERING, State.WAITING})
+class Retention(NamedTuple):
+    """How long the content of a final state is kept.
+
+    `key` is its name in `LEADLINE_RETENTION`, `default` a duration, `never`, or the key of another
+    state, whose time then applies.
+    """
+
+    key: str
+    default: str
+
+
+class StateFacts(NamedTuple):
+    """All that is to be known of a state; whatever depends on states is derived from these.
+
+    `label` is how people read it, `color` one of the console's: good, wait, bad, spam, plain.
+    `moves` are the states it may change to. `working` states change by themselves, all others are
+    final. `actions` are what a person may do. `arrives`: the intake may record a submission in it.
+    `counted`: those that arrive in it are counted under its name, besides as accepted. `told_as` is
+    what the sender of a submission is told instead, None where the state itself is told.
+    """
+
+    label: str
+    color: str
+    moves: frozenset[State]
+    working: bool = False
+    actions: frozenset[str] = frozenset()
+    arrives: bool = False
+    counted: bool = False
+    told_as: State | None = None
+    retention: Retention | None = None
+
+
+STATES: dict[State, StateFacts] = {
+    State.QUEUED: StateFacts(
+        "Queued",
+        "wait",
+        frozenset({State.DELIVERING, State.WAITING, State.DEAD, State.ERASED}),
+        working=True,
+        arrives=True,
+    ),
+    State.DELIVERING: StateFacts(
+        "Delivering",
+        "wait",
+        frozenset(
+            {State.DELIVERED, State.WAITING, State.QUEUED, State.DEAD, State.ERASED, State.IGNORED}
+        ),
+        working=True,
+    ),
+    State.WAITING: StateFacts(
+        "Waiting",
+        "wait",
+        frozenset({State.QUEUED, State.DELIVERING, State.DEAD, State.ERASED}),
+        working=True,
+    ),
+    State.DELIVERED: StateFacts(
+        "Delivered",
+        "good",
+        frozenset({State.ERASED}),
+        retention=Retention("delivered", "30d"),
+    ),
+    State.DEAD: StateFacts(
+        "Needs you",
+        "bad",
+        frozenset({State.QUEUED, State.DISCARDED, State.ERASED}),
+        actions=frozenset({"retry", "discard"}),
+        arrives=True,
+        retention=Retention("dead", "never"),
+    ),
+    # A spammer must not learn that a submission was held back.
+    State.QUARANTINED: StateFacts(
+        "Quarantined",
+        "spam",
+        frozenset({State.QUEUED, State.DISCARDED, State.ERASED}),
+        actions=frozenset({"accept", "discard"}),
+        arrives=True,
+        counted=True,
+        told_as=State.QUEUED,
+        retention=Retention("quarantine", "14d"),
+    ),
+    State.IGNORED: StateFacts(
+        "Ignored",
+        "plain",
+        frozenset({State.ERASED}),
+        arrives=True,
+        counted=True,
+        retention=Retention("ignored", "7d"),
+    ),
+    # It goes back only as the undo of the discard, to where it was.
+    State.DISCARDED: StateFacts(
+        "Discarded",
+        "plain",
+        frozenset({State.ERASED, State.DEAD, State.QUARANTINED}),
+        actions=frozenset({"undo"}),
+        retention=Retention("discarded", "ignored"),
+    ),
+    State.ERASED: StateFacts("Erased", "plain", frozenset()),
+}
+
+WORKING = frozenset(state for state in State if STATES[state].working)
 FINAL = frozenset(State) - WORKING
 
-MOVES: dict[State, frozenset[State]] = {
-    State.QUEUED: frozenset({State.DELIVERING, State.WAITING, State.DEAD, State.ERASED}),
-    State.DELIVERING: frozenset(
-        {State.DELIVERED, State.WAITING, State.QUEUED, State.DEAD, State.ERASED, State.IGNORED}
-    ),
-    State.WAITING: frozenset({State.QUEUED, State.DELIVERING, State.DEAD, State.ERASED}),
-    State.DEAD: frozenset({State.QUEUED, State.DISCARDED, State.ERASED}),
-    State.QUARANTINED: frozenset({State.QUEUED, State.DISCARDED, State.ERASED}),
-    State.DELIVERED: frozenset({State.ERASED}),
-    State.IGNORED: frozenset({State.ERASED}),
-    State.DISCARDED: frozenset({State.ERASED, State.DEAD, State.QUARANTINED}),
-    State.ERASED: frozenset(),
-}
-"""Every legal move. `discarded` goes back only as the undo of a discard, to where it was."""
+# Every legal move. The scripts refuse all others: `move` in `prelude.lua`.
+MOVES = {state: STATES[state].moves for state in State}
+ARRIVALS = frozenset(state for state in State if STATES[state].arrives)
+
+
+def states_for(action: str) -> tuple[State, ...]:
+    """The states in which a person may do `action`: retry, accept, discard or undo."""
+    return tuple(state for state in State if action in STATES[state].actions)
+
+
+# The states that wait for a person to decide.
+ACTIONABLE = tuple(state for state in State if STATES[state].actions - {"undo"})
 
 
 class Precedence(IntEnum):
-    """Who goes first where many wait; the order itself is decided in
-    `worker/ledger/lua/prelude.lua`.
+    """Who goes first where many wait; `due_score` in `prelude.lua` makes the order of it.
+
+    A FORM was sent by a person, or from a browser: still there if the call comes soon. BACKFILL is
+    what a person replays, and what came late out of a spool: it has waited for long, and may wait
+    until there is room.
     """
 
     FORM = 0
-    """A person at a form, or in a browser: still there when the call comes soon."""
     WEBHOOK = 1
     BACKFILL = 2
-    """What a person replays, and what came late out of a spool: it waited for long, and may wait
-    until there is room.
-    """
 
 
 class Result(StrEnum):
@@ -83,9 +176,7 @@ class Utm(Struct, frozen=True, omit_defaults=True):
 
 
 class Money(Struct, frozen=True, omit_defaults=True):
-    """`amount` is a number where the sender wrote one, else the text; `currency` is ISO 4217 where
-    known.
-    """
+    """`amount` is a number if the sender wrote one, else text; `currency` is ISO 4217 if known."""
 
     amount: int | float | str | None = None
     currency: str | None = None
@@ -94,9 +185,8 @@ class Money(Struct, frozen=True, omit_defaults=True):
 class Lead(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The canonical lead: what a submission says, whatever product it came through.
 
-    Text is NFC without control characters (line feeds in `message` stay); ids are text; `answers`
-    holds, by label and in order, everything that was asked and has no field of its own: text, or a
-    list of texts.
+    Text is NFC without control characters (line feeds in `message` stay); ids are text. `answers`
+    holds every answer that has no field of its own, by label and in order: a text, or a list.
     """
 
     name: str | None = None
@@ -133,16 +223,12 @@ class Lead(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     @property
     def reachable(self) -> bool:
-        """Whether Pipedrive could hold it: an e-mail, a phone, a person's or an organisation's
-        name.
-        """
+        """Whether Pipedrive could hold it: it has an e-mail, a phone or the name of anybody."""
         return bool(self.email or self.phone or self.full_name or self.company)
 
 
 class Raw(Struct, frozen=True, omit_defaults=True):
-    """The request as it came, without the secrets that opened the door (they are replaced by
-    `[removed]`).
-    """
+    """The request as it came; the secrets that verified it are replaced by `[removed]`."""
 
     method: str
     query: str
@@ -156,7 +242,7 @@ class DuplicateKey(Struct, frozen=True):
 
     `kind` is `key` (Idempotency-Key), `event` (the adapter's event id) or `content` (hash of the
     body). `value` is a digest, `fingerprint` the digest of the body. `window` (seconds) is set for
-    `content` only: the others are remembered until a week after the final state.
+    `content` only; the others are remembered until a week after the final state.
     """
 
     kind: str
@@ -166,8 +252,9 @@ class DuplicateKey(Struct, frozen=True):
 
 
 class Cause(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Why a submission is dead or waiting. `hint` says what to mend, `setting` the TOML key or the
-    Pipedrive setting.
+    """Why a submission is dead or waiting.
+
+    `hint` says what to mend, `setting` names the TOML key or the setting in Pipedrive.
     """
 
     step: str
@@ -180,7 +267,11 @@ class Cause(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Submission(Struct, frozen=True, tag="v1", kw_only=True):
-    """One event of a source, on its way into the ledger. Made only by the intake."""
+    """One event of a source, on its way into the ledger. Only the intake creates it.
+
+    `fetch` is set for an event that brought ids alone: what `worker.delivery.fetch` needs to read
+    its record, nothing personal.
+    """
 
     id: str
     source: str
@@ -192,26 +283,24 @@ class Submission(Struct, frozen=True, tag="v1", kw_only=True):
     cause: Cause | None = None
     why: str | None = None
     fetch: dict[str, str] | None = None
-    """For an event that told ids alone: what `worker.delivery.fetch` needs to read its record.
-    Holds nothing personal.
-    """
     precedence: Precedence = Precedence.WEBHOOK
 
 
 class Receipt(Struct, frozen=True):
-    """What the ledger says of an accepted submission. For a duplicate, `id` and `state` are the
-    first one's.
+    """What the ledger says of an accepted submission.
+
+    For a duplicate, `id` and `state` are those of the first. `conflict`: an Idempotency-Key was
+    used before with another body, and nothing was stored.
     """
 
     id: str
     state: State
     duplicate: bool
     conflict: bool = False
-    """True when an Idempotency-Key was used before with another body: nothing was stored."""
 
 
 class Attempt(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One call, or one decision, of one delivery. `at` in Unix seconds."""
+    """One call, or one decision, of a delivery. `at` in Unix seconds."""
 
     at: float
     step: str

@@ -14,7 +14,7 @@ from worker.delivery.fetch import Fetcher, RecordReader
 from worker.drift import unresolved_names
 from worker.drift.drift import DriftGuard
 from worker.encryption import Cipher
-from worker.erasure.retention import Retention
+from worker.erasure.retention import RetentionSweep
 from worker.fate import Policy
 from worker.lead.settings import LeadMapping
 from worker.ledger import Ledger
@@ -105,7 +105,7 @@ def build_slots(
             periodic_tasks,
             DuplicateChecks(store, ledger, clients.new_client()).tick,
             DriftGuard(store, mappings, clients.metadata, ledger.now).tick,
-            Retention(ledger, settings.retention).tick,
+            RetentionSweep(ledger, settings.retention).tick,
         ),
         in_flight=clients.in_flight,
         stop=stop,

@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Literal, NamedTuple, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from worker.contract import State
+from worker.contract import STATES, State
 from worker.encryption import parse_key
 from worker.units import parse_duration, parse_size
 
@@ -19,14 +19,8 @@ Network = IPv4Network | IPv6Network
 T = TypeVar("T")
 
 REDIS_SCHEMES = frozenset({"redis", "rediss", "unix", "redis+sentinel"})
-STATE_BY_RETENTION_KEY = {
-    "delivered": State.DELIVERED,
-    "dead": State.DEAD,
-    "quarantine": State.QUARANTINED,
-    "ignored": State.IGNORED,
-    "discarded": State.DISCARDED,
-}
-_DEFAULT_RETENTION = {"delivered": "30d", "dead": "never", "quarantine": "14d", "ignored": "7d"}
+_RETENTION = {state: facts.retention for state, facts in STATES.items() if facts.retention}
+STATE_BY_RETENTION_KEY = {retention.key: state for state, retention in _RETENTION.items()}
 _TOKEN = re.compile(r"[\x21-\x7e]+", re.ASCII)
 
 
@@ -106,7 +100,7 @@ def parse_retention(text: str) -> Mapping[State, float | None]:
     A state that is not named keeps its default; `discarded` follows `ignored`. A plain dict, since
     settings are pickled for the processes of one machine, and a read-only view cannot be.
     """
-    texts = dict(_DEFAULT_RETENTION)
+    texts = {retention.key: retention.default for retention in _RETENTION.values()}
     for part in split_list(text):
         name, equals, value = part.partition("=")
         name = name.strip().lower().replace("quarantined", "quarantine")
@@ -116,7 +110,7 @@ def parse_retention(text: str) -> Mapping[State, float | None]:
                 f"expected STATE=DURATION or STATE=never with a state of {states}, got {part!r}"
             )
         texts[name] = value.strip().lower()
-    texts.setdefault("discarded", texts["ignored"])
+    texts = {name: texts.get(text, text) for name, text in texts.items()}
     return {
         STATE_BY_RETENTION_KEY[name]: None if text == "never" else parse_duration(text)
         for name, text in texts.items()

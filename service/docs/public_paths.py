@@ -6,15 +6,15 @@ These routes read bytes from strangers themselves, so nothing about them can be 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from service.ops.api.examples import RECEIVED_AT, SUBMISSION_ID, UPDATED_AT
 from service.sources.adapters.registry import ADAPTERS
 from service.sources.schema import Source, VerifySettings
 from service.web.openapi import problem_example
 from service.web.problems import MEDIA_TYPE, PROBLEM_KINDS
-from worker.contract import Lead, Money, Result, State, Utm
+from worker.contract import Lead, Result, State, Utm
+from worker.lead.templates import CLICK_IDS
 
 Json = dict[str, Any]
 
@@ -27,8 +27,9 @@ ULID: Json = {
     "description": "A ULID.",
 }
 
-# What a form or a partner may send under its canonical name. `answers` is missing on purpose: any
-# other field is an answer. So are the ids of clicks, which come under their own names.
+# Fields of a lead that a sender cannot fill by their name: they need a line in the source's `map` or
+# `read`, or are made of what has no field.
+UNNAMED_FIELDS = frozenset({"value", "event_id", "is_test", "answers"})
 LEAD_EXAMPLE: Json = {
     "name": "Ada Lovelace",
     "email": "ada@example.com",
@@ -195,29 +196,20 @@ def public_schemas() -> Json:
 
 def lead_fields() -> Json:
     """The canonical field names that a form or a partner may send, from the `Lead` struct."""
-    hints = get_type_hints(Lead)
     fields: Json = {}
-    for name, hint in hints.items():
+    for name, hint in get_type_hints(Lead).items():
         if name == "utm":
-            fields |= {
-                f"utm_{part}": _schema_of(kind) for part, kind in get_type_hints(Utm).items()
-            }
-        elif name == "value":
-            fields |= {
-                f"value.{part}": _schema_of(kind) for part, kind in get_type_hints(Money).items()
-            }
-        elif get_origin(hint) is not dict:
+            fields |= {f"utm_{part}": TEXT for part in Utm.__struct_fields__}
+        elif name == "click_ids":
+            fields |= dict.fromkeys(CLICK_IDS, TEXT)
+        elif name not in UNNAMED_FIELDS:
             fields[name] = _schema_of(hint)
     return fields
 
 
 def _schema_of(hint: Any) -> Json:
-    """The schema of a scalar, or of a union of scalars; what is absent is left out, never null."""
-    names = {str: "string", int: "integer", float: "number", bool: "boolean"}
-    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    types = [names[kind] for kind in kinds if kind in names]
-    types = [each for each in types if not (each == "integer" and "number" in types)]
-    return {"type": types[0] if len(types) == 1 else types}
+    """The schema of text or a flag; what is absent is left out, never null."""
+    return {"type": "boolean"} if bool in (hint, *get_args(hint)) else TEXT
 
 
 RECEIPT_EXAMPLE: Json = {

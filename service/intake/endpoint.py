@@ -28,7 +28,7 @@ from service.web import body, origins, pages, problems
 from service.web.client_address import rate_limit_address
 from service.web.problems import HttpProblem
 from service.web.rate_limit import AddressRateLimiter
-from worker.contract import Receipt, State
+from worker.contract import ARRIVALS, Receipt, State
 from worker.errors import StoreUnavailable
 from worker.metrics import INTAKE_SECONDS, SUBMISSIONS, UNSTORED
 
@@ -37,12 +37,7 @@ MAX_INLINE_BODY_BYTES = 32 * 1024
 
 RETRY_AFTER_SECONDS = 5
 # The outcome that the log gives for each state a submission is accepted in.
-OUTCOMES = {
-    State.QUEUED: "accepted",
-    State.QUARANTINED: "quarantined",
-    State.IGNORED: "ignored",
-    State.DEAD: "dead",
-}
+OUTCOMES = {state: state.value for state in ARRIVALS} | {State.QUEUED: "accepted"}
 
 
 class IntakeEndpoint:

@@ -19,7 +19,7 @@ from service.sources.schema import Source
 from service.web import pages
 from service.web.origins import redirect_allowed
 from service.web.problems import HttpProblem
-from worker.contract import Receipt, State
+from worker.contract import STATES, Receipt, State
 
 ACCEPTED = 202
 SUBMIT_METHODS = "POST, OPTIONS"
@@ -30,7 +30,7 @@ _SAFE_IN_URL = "%/:?#[]@!$&'()*+,;=-._~"
 
 def public_state(state: State) -> State:
     """The state that the public may see: a spammer must not learn about the quarantine."""
-    return State.QUEUED if state is State.QUARANTINED else state
+    return STATES[state].told_as or state
 
 
 def status_url(submission_id: str) -> str:

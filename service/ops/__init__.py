@@ -1,3 +1,1 @@
-"""The windows for operators: how things stand, as a page and as JSON. Closed until a token is
-configured.
-"""
+"""What operators see and do: the console as pages, the same as JSON; closed without a token."""

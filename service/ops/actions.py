@@ -192,7 +192,7 @@ class Actions:
                 lead,
                 allowed=allowed,
                 audit=Audited(action, detail),
-                seen=as_of,
+                if_updated_at=as_of,
             )
 
     def _apply_edit(

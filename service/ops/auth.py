@@ -278,7 +278,7 @@ def _scope_slots(request: HttpRequest) -> MutableMapping[str, Any]:
 
 
 def _parse_authorization(header: str) -> tuple[str, str]:
-    """Scheme and token of an Authorization header; empty for other schemes than bearer and Basic."""
+    """Scheme and token of an Authorization header; both empty unless it is bearer or Basic."""
     scheme, _, value = header.partition(" ")
     scheme, value = scheme.lower(), value.strip()
     if len(value) > MAX_TOKEN_CHARS:

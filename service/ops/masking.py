@@ -15,12 +15,13 @@ about.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
 from worker.contract import Lead
+from worker.lead.canonical import CANONICAL_FIELDS, FieldKind
 
 HIDDEN = "…"
 MAX_NAME_WORDS = 6
@@ -79,11 +80,23 @@ def mask_content_type(text: str) -> str:
     return text.partition(";")[0].strip()
 
 
+def _hide(_: str) -> str:
+    return HIDDEN
+
+
+KIND_MASKS: dict[FieldKind, Callable[[str], str]] = {
+    FieldKind.NAME: mask_name,
+    FieldKind.EMAIL: mask_email,
+    FieldKind.PHONE: mask_phone,
+    FieldKind.LONG_TEXT: _hide,
+    FieldKind.WEBSITE: mask_url,
+    FieldKind.PAGE_URL: mask_url,
+}
 MASKED_FIELDS = {
-    "name": mask_name, "first_name": mask_name, "last_name": mask_name, "email": mask_email, "phone": mask_phone,
-    "job_title": lambda _: HIDDEN,
-    "message": lambda _: HIDDEN, "website": mask_url, "page_url": mask_url, "referrer": mask_url,
-}  # fmt: skip
+    field.name: _hide if field.is_personal else KIND_MASKS[field.kind]
+    for field in CANONICAL_FIELDS
+    if field.is_personal or field.kind in KIND_MASKS
+}
 
 
 def mask_lead(found: Lead, *, reveal: bool) -> dict[str, Any]:

@@ -1,8 +1,7 @@
-"""What the operators' windows ask: one reader for the pages, the JSON, the exports and the
-commands.
+"""Everything that operators ask, for the console, the API, the exports and the commands.
 
-overview, submission      from Redis, each time
-submissions, ids, causes  from the index, which knows every change made before the question
+overview, submission      answered from Redis, each time
+submissions, ids, causes  answered from the index, which knows every change made before the question
 """
 
 from __future__ import annotations
@@ -39,15 +38,11 @@ from worker.ledger.audit import ignored
 from worker.ledger.overview import overview, while_away
 from worker.store import keys
 
-__all__ = ["Filter", "FilterError", "Freshness", "Loading", "NotFound", "SubmissionQueries"]
+__all__ = ["Filter", "FilterError", "Freshness", "Loading", "SubmissionQueries"]
 
 MAX_PAGE_SIZE = 200
-"""Lines of a page."""
-
+# How long one submission waits for the index, which it needs only to count its cause's others.
 CAUSE_PATIENCE_SECONDS = 1.0
-"""Seconds that one submission's page waits for the index, which it needs for the counts of its
-cause alone.
-"""
 
 
 class HasSources(Protocol):
@@ -58,7 +53,7 @@ class HasSources(Protocol):
 
 
 class _LastAnswers:
-    """What a reader remembers between questions, and shares with those made from it by `within`."""
+    """What is remembered between questions, and shared by copies that `with_patience` makes."""
 
     def __init__(self) -> None:
         self.overview: Overview | None = None
@@ -67,11 +62,11 @@ class _LastAnswers:
 
 
 class SubmissionQueries:
-    """Safe for any thread; every question may raise `StoreUnavailable`, of which `Loading` is the
-    passing kind.
+    """Safe for any thread; every question may raise `StoreUnavailable`.
 
-    `patience` is how many seconds a question waits for the index. For commands: `only` keeps the
-    lists to some states, `quiet` keeps the log to faults.
+    `Loading` is the kind of it that passes by itself. `patience` is how many seconds a question
+    waits for the index. For commands: `only` keeps the lists to some states, `quiet` keeps the log
+    to faults.
     """
 
     def __init__(
@@ -92,43 +87,44 @@ class SubmissionQueries:
         self._last = _LastAnswers()
 
     def with_patience(self, seconds: float) -> SubmissionQueries:
-        """The same reader, whose questions wait no longer than that for the index: for pages, which
-        show what there is.
+        """A copy whose questions wait no longer than that for the index.
+
+        It is for pages, which show what there is.
         """
         other = copy.copy(self)
         other._patience = seconds
         return other
 
     def overview(self) -> Overview:
-        """How things stand. While Redis is away: how they stood when it was last asked, with
-        `redis` among `degraded`.
+        """How things stand.
+
+        While Redis is away: how they stood when it last answered, with `redis` in `degraded`.
         """
         try:
-            found = overview(self._ledger, self._data_dir, open_causes=self._open_causes())
+            current = overview(self._ledger, self._data_dir, open_causes=self._count_open_causes())
         except StoreUnavailable:
             return while_away(self._last.overview, self._data_dir)
-        self._last.overview = found
-        return found
+        self._last.overview = current
+        return current
 
-    def _open_causes(self) -> int | None:
-        """None while the index is not there: then they are counted in the store."""
+    def _count_open_causes(self) -> int | None:
+        """None while the index loads: they are then counted in the store."""
         try:
             return self.causes(ignored=False).total
         except Loading:
             return None
 
     def causes(self, *, ignored: bool = True) -> Page[CauseCard]:
-        """Dead letters by cause, the most frequent first, those that are ignored last (or left
-        out).
-        """
-        table = self._index.current(self._patience)
-        self._last.cards = found = self._build_cause_cards(table)
-        shown = [card for card in found if ignored or not card.ignored]
-        return Page(shown, None, len(shown))
+        """Dead letters by cause, the most frequent first, ignored ones last or left out."""
+        cards = self._build_cause_cards(self._index.current(self._patience))
+        self._last.cards = cards
+        selected = [card for card in cards if ignored or not card.ignored]
+        return Page(selected, None, len(selected))
 
     def last_causes(self) -> list[CauseCard]:
-        """All causes; while they cannot be had, as they were when last asked. Raises
-        `StoreUnavailable` where they never were.
+        """All causes, or while they cannot be read those of the last answer.
+
+        Raises `StoreUnavailable` where there was none.
         """
         try:
             return self.causes().items
@@ -149,37 +145,35 @@ class SubmissionQueries:
         reveal: bool = False,
         wait: bool = True,
     ) -> Page[Item]:
-        """A page of what matches, the latest change first. Raises `FilterError` for a filter,
-        cursor or limit that is none.
+        """A page of what matches, the latest change first.
 
         With `wait=False` it answers from what the index holds now, while it loads or while Redis is
-        away: see `freshness`.
+        away: see `freshness`. Raises `FilterError` for a wrong filter, cursor or limit.
         """
         if not 1 <= limit <= MAX_PAGE_SIZE:
             raise FilterError("limit", f"expected 1 to {MAX_PAGE_SIZE}, got {limit}")
         after = read_cursor(cursor) if cursor else None
         table = self._index.current(self._patience) if wait else self._index.peek()
         rows = table.page(filter, after, limit + 1)
-        shown, more = rows[:limit], len(rows) > limit
+        rows, has_more = rows[:limit], len(rows) > limit
+        ids = [row.id for row in rows]
         try:
-            found = read_items(
-                self._ledger, [row.id for row in shown], self._lead_mappings(), reveal=reveal
-            )
-            table.forget({row.id for row in shown} - {item.id for item in found})
+            items = read_items(self._ledger, ids, self._lead_mappings(), reveal=reveal)
+            table.forget({*ids} - {item.id for item in items})
         except StoreUnavailable:
             if wait:
                 raise
-            found = [
+            items = [
                 build_item_from_row(
                     row, title(table.cause(row.cause) or UNRECORDED) if row.cause else None
                 )
-                for row in shown
+                for row in rows
             ]
-        following = write_cursor((shown[-1].at, shown[-1].id)) if more else None
-        return Page(found, following, table.count(filter))
+        next_cursor = write_cursor((rows[-1].at, rows[-1].id)) if has_more else None
+        return Page(items, next_cursor, table.count(filter))
 
     def ids(self, filter: Filter) -> list[str]:
-        """Every match, the latest change first. Raises `FilterError`."""
+        """The ids of all that match, the latest change first. Raises `FilterError`."""
         return self._index.current(self._patience).ids(filter)
 
     def count(self, filter: Filter) -> int:
@@ -187,26 +181,25 @@ class SubmissionQueries:
         return self._index.current(self._patience).count(filter)
 
     def export_rows(self, filter: Filter, *, reveal: bool = False) -> Iterator[list[ExportRow]]:
-        """Every match for an export, some at a time. Raises `FilterError` at once,
-        `StoreUnavailable` at any time.
+        """All that match, in batches.
+
+        Raises `FilterError` at once, `StoreUnavailable` at any time.
         """
         return read_export_rows(
             self._ledger, self.ids(filter), self._lead_mappings(), reveal=reveal
         )
 
     def submission(self, submission_id: str, *, reveal: bool) -> Detail:
-        """One submission whole. Raises `NotFound`."""
-        found = (
-            self._ledger.find_history(submission_id)
-            if keys.is_safe_id(submission_id)
-            else None
+        """Everything of one submission. Raises `NotFound`."""
+        history = (
+            self._ledger.find_history(submission_id) if keys.is_safe_id(submission_id) else None
         )
-        if found is None:
+        if history is None:
             raise NotFound("there is no submission of this id")
         return details.build_detail(
-            found,
-            self._find_cause_card(found.record),
-            self._find_source(found.record.source),
+            history,
+            self._find_cause_card(history.record),
+            self._find_source(history.record.source),
             self._lead_mappings(),
             reveal=reveal,
         )
@@ -214,7 +207,7 @@ class SubmissionQueries:
     def dry_run(
         self, submission_id: str, edit: Mapping[str, Any] | None = None, *, reveal: bool
     ) -> DryRunResult:
-        """What a retry of it would do now, mended with `edit`. Raises `NotFound`, `EditError`."""
+        """What a retry would do now, with the lead edited. Raises `NotFound`, `EditError`."""
         record = self._ledger.get(submission_id) if keys.is_safe_id(submission_id) else None
         if record is None:
             raise NotFound("there is no submission of this id")
@@ -223,7 +216,7 @@ class SubmissionQueries:
         )
 
     def drift(self) -> AccountDrift:
-        """What the account lacks of what the source file names, by the last hourly look."""
+        """What the account lacks of what the source file names, by the last hourly check."""
         return build_drift(last_drift(self._ledger.redis))
 
     def activity(self, hours: int = 24) -> Activity:
@@ -233,51 +226,43 @@ class SubmissionQueries:
         return build_activity(table, names, self._find_habits(table, now), now, hours)
 
     def _find_habits(self, table: SearchTable, now: float) -> Mapping[str, float]:
-        since, found = self._last.habits
-        if not since <= now < since + HABITS_TTL_SECONDS:
-            found = find_habits(table, now)
-            self._last.habits = (now, found)
-        return found
+        read_at, habits = self._last.habits
+        if not read_at <= now < read_at + HABITS_TTL_SECONDS:
+            habits = find_habits(table, now)
+            self._last.habits = (now, habits)
+        return habits
 
     def count_labelled(self) -> int:
-        """How many of the delivered ones were labelled on an open lead instead of making one."""
-        wanted = (State.DELIVERED.value, Result.LABELLED.value)
+        """How many delivered submissions labelled an open lead instead of creating one."""
+        values = (State.DELIVERED.value, Result.LABELLED.value)
         sql = "select count(*) from submission where state = ? and result = ?"
-        return int(self._index.current(self._patience).ask(sql, wanted)[0][0])
+        return int(self._index.current(self._patience).ask(sql, values)[0][0])
 
     def freshness(self) -> Freshness:
-        """How far the index is: whether it still loads, and when it was last up to date."""
+        """Whether the index still loads, and when it was last up to date."""
         return self._index.freshness()
 
-    # -- plumbing
-    # ----------------------------------------------------------------------------------------------
-
     def _find_cause_card(self, record: Record) -> CauseCard | None:
-        """The card of what it died of, or waits for."""
+        """The card of what it died of, or waits for.
+
+        The detail is this submission's own; the counts are those of all.
+        """
         if record.cause is None and record.state is not State.DEAD:
             return None
-        wanted = cause_id(record.cause)
-        try:
-            found = self._build_cause_cards(self._index.current(patience=CAUSE_PATIENCE_SECONDS))
-        except Loading:
-            found = []
-        alone = CauseTally(
+        tally = CauseTally(
             int(record.state is State.DEAD),
             [record.source],
             record.updated_at,
             record.updated_at,
             [0] * TREND_HOURS,
         )
-        own = build_cause_card(record.cause or UNRECORDED, alone, {})
-        # The detail is this one's own; the counts are everybody's.
-        return next(
-            (
-                structs.replace(each, detail=own.detail, hint=own.hint)
-                for each in found
-                if each.id == wanted
-            ),
-            own,
-        )
+        own = build_cause_card(record.cause or UNRECORDED, tally, {})
+        try:
+            cards = self._build_cause_cards(self._index.current(patience=CAUSE_PATIENCE_SECONDS))
+        except Loading:
+            return own
+        shared = next((card for card in cards if card.id == cause_id(record.cause)), None)
+        return structs.replace(shared, detail=own.detail, hint=own.hint) if shared else own
 
     def _find_source(self, name: str) -> Source | None:
         return self._sources.sources.get(name) if self._sources else None
@@ -288,12 +273,12 @@ class SubmissionQueries:
 
 
 def write_cursor(place: Place) -> str:
-    """Where the next page begins: behind this place."""
+    """The cursor of the page that begins behind this place."""
     return base64.urlsafe_b64encode(msgspec.msgpack.encode(place)).decode().rstrip("=")
 
 
 def read_cursor(text: str) -> Place:
-    """Raises `FilterError` for anything that no answer gave."""
+    """Raises `FilterError` for anything but the cursor of an answer."""
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         return msgspec.msgpack.decode(raw, type=tuple[float, str])

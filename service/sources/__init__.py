@@ -1,1 +1,1 @@
-"""From a request to canonical leads, as the source file says. Pure: no network, no store, no clock."""
+"""From a request to leads, as the source file says. Pure: no network, no store, no clock."""

@@ -25,6 +25,7 @@ from ulid import ULID
 
 from service.local.redis import EmbeddedRedis
 from service.ops.queries import Filter, SubmissionQueries
+from tests.redis.store import accept_in_any_state
 from worker.accept.acceptor import Acceptor
 from worker.accept.encoding import encode_submission
 from worker.causes import no_contact
@@ -32,7 +33,7 @@ from worker.contract import Cause, DuplicateKey, Lead, Raw, State, Submission, U
 from worker.encryption import Cipher
 from worker.ledger import Ledger
 from worker.queue.rq_queue import open_queue
-from worker.store import keys, scripts
+from worker.store import keys
 from worker.store.connection import connect, connect_async
 
 LIMIT_MS = 200.0
@@ -160,12 +161,10 @@ def seed(client: redis_py.Redis, url: str, cipher: Cipher, count: int) -> None:
     )
     for start in range(0, count, BATCH):
         part = made[start : start + BATCH]
-        texts = [
-            text
-            for each in part
-            for text in encode_submission(submission(each, now, dice), acceptor._cipher).arguments
+        packed = [
+            encode_submission(submission(each, now, dice), acceptor._cipher).packed for each in part
         ]
-        client.eval(scripts.source("accept"), 0, now - part[0][3], 0, *texts)
+        accept_in_any_state(client, now - part[0][3], packed)
     delivered = client.zrange(keys.state(State.DELIVERED), 0, -1)
     with client.pipeline(transaction=False) as pipe:
         for number, raw in enumerate(cast("list[bytes]", delivered)):

@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from ulid import ULID
 
 from service.context import ServiceContext
+from tests.redis.store import accept_in_any_state
 from worker.accept.encoding import encode_submission
 from worker.contract import Cause, Lead, Raw, State, Submission
-from worker.store import keys, scripts
+from worker.store import keys
 
 POSTED = Raw(
     "POST",
@@ -51,8 +52,8 @@ def place(context: ServiceContext, found: Iterable[Submission], took: float = 4.
     """
     ids = []
     for each in found:
-        texts = encode_submission(each, context.acceptor._cipher).arguments
-        context.redis.eval(scripts.source("ledger/accept"), 0, each.received_at + took, 0, *texts)
+        packed = encode_submission(each, context.acceptor._cipher).packed
+        accept_in_any_state(context.redis, each.received_at + took, [packed])
         ids.append(each.id)
     return ids
 

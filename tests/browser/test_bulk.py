@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Console, OpenPage

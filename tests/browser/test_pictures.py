@@ -248,7 +248,7 @@ def paint(console: Console, now: float) -> None:
     ]
     context.redis.set(
         keys.DEFAULT_ACCOUNT.drift,
-        msgspec.json.encode(DriftReport(at=now, mappings_version="", found=found)),
+        msgspec.json.encode(DriftReport(at=now, mappings_version="", findings=found)),
     )
     context.redis.set(keys.DEFAULT_ACCOUNT.allowance("left"), 21_350)
     for host in ("one", "two"):

@@ -221,7 +221,7 @@ def _decided(console: Console, placed: list[str]) -> None:
         name=more[6],
         known=more,
     )
-    report = DriftReport(at=time.time(), mappings_version="", found=[drifted], error=more[7])
+    report = DriftReport(at=time.time(), mappings_version="", findings=[drifted], error=more[7])
     context.redis.set(keys.DEFAULT_ACCOUNT.drift, msgspec.json.encode(report))
     watched = MonitorState(
         sources={payload: SourceActivity(total=9.0, last_rise_at=1.0) for payload in more}

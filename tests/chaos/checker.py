@@ -59,18 +59,18 @@ def about(record: Record) -> str:
 
 
 def by_token(records: Iterable[Record]) -> dict[str, list[Record]]:
-    found: dict[str, list[Record]] = defaultdict(list)
+    by_token: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         if record.duplicate_of is None:
-            found[about(record)].append(record)
-    return found
+            by_token[about(record)].append(record)
+    return by_token
 
 
 def _effects(facts: Facts, posts: Sequence[Post]) -> Iterator[Violation]:
     effects = by_token(facts.records.values())
-    known = {post.token for post in posts}
+    tokens = {post.token for post in posts}
     for token, records in effects.items():
-        if token not in known:
+        if token not in tokens:
             yield Violation("unasked", f"nobody posted {token!r}", records[0].id)
     for post in posts:
         mine = effects.get(post.token, [])
@@ -117,16 +117,16 @@ def _ends(facts: Facts, posts: Sequence[Post]) -> Iterator[Violation]:
                 record.id,
             )
             continue
-        wanted = (
+        expected = (
             State.IGNORED
             if record.duplicate_of
             else FINAL_STATES.get(kinds.get(about(record), Kind.SITE), State.DELIVERED)
         )
-        if record.state is not wanted:
+        if record.state is not expected:
             yield Violation(
-                "wrong-end", f"is {record.state} and not {wanted}: {record.cause}", record.id
+                "wrong-end", f"is {record.state} and not {expected}: {record.cause}", record.id
             )
-        elif wanted is State.DEAD and (
+        elif expected is State.DEAD and (
             record.cause is None or record.cause.code != DELIBERATE_CAUSE
         ):
             yield Violation("wrong-end", f"died of {record.cause}", record.id)
@@ -139,12 +139,12 @@ def _account(facts: Facts) -> Iterator[Violation]:
     for submission_id in leads.keys() - facts.records.keys():
         yield Violation("unasked", "a lead of a submission that has no record", submission_id)
     for record in facts.records.values():
-        own, wanted = leads[record.id], int(record.result == "created")
-        if own > wanted:
+        count, expected = leads[record.id], int(record.result == "created")
+        if count > expected:
             yield Violation(
-                "doubled", f"{own} leads by origin_id, its result is {record.result}", record.id
+                "doubled", f"{count} leads by origin_id, its result is {record.result}", record.id
             )
-        elif own < wanted:
+        elif count < expected:
             yield Violation("lost", "its result is created and there is no lead", record.id)
         if record.state is State.DELIVERED and record.lead_id not in lead_ids:
             yield Violation("lost", f"its lead {record.lead_id} is not in the account", record.id)
@@ -163,16 +163,16 @@ def _notes(facts: Facts) -> Iterator[Violation]:
     by_lead: dict[str, list[str]] = defaultdict(list)
     for note in facts.notes:
         by_lead[note["lead_id"]].append(note["content"])
-    found = 0
+    total = 0
     for record in facts.records.values():
         mine = sum(
             has_marker_of(content, record.id) for content in by_lead.get(record.lead_id or "", [])
         )
-        found += mine
+        total += mine
         if mine > 1 or (mine == 0 and record.note_id is not None):
             yield Violation("note", f"{mine} notes, and its note is {record.note_id}", record.id)
-    if found != len(facts.notes):
-        yield Violation("note", f"{len(facts.notes) - found} notes belong to no record's lead")
+    if total != len(facts.notes):
+        yield Violation("note", f"{len(facts.notes) - total} notes belong to no record's lead")
 
 
 def _addresses(persons: Iterable[dict[str, Any]]) -> Iterator[str]:
@@ -215,5 +215,5 @@ def _books(facts: Facts) -> Iterator[Violation]:
 
 
 def _leftovers(facts: Facts) -> Iterator[Violation]:
-    for name, found in facts.leftovers.items():
-        yield Violation("leftover", f"{name}: {str(found)[:300]}")
+    for name, content in facts.leftovers.items():
+        yield Violation("leftover", f"{name}: {str(content)[:300]}")

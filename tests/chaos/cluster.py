@@ -160,18 +160,18 @@ class ProcessKiller:
         return True
 
     def _resume(self, part: str, pid: int) -> None:
-        own = self._pids().get(part)
-        if own == pid or (own is not None and pid in find_children(own)):
+        current = self._pids().get(part)
+        if current == pid or (current is not None and pid in find_children(current)):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
 
 
 def find_children(pid: int) -> list[int]:
     """The living processes that a process has started (Linux; elsewhere none are known)."""
-    found = []
+    pids = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError, IndexError):
             state, parent = stat.read_text().rpartition(")")[2].split()[:2]
             if int(parent) == pid and state != "Z":
-                found.append(int(stat.parent.name))
-    return sorted(found)
+                pids.append(int(stat.parent.name))
+    return sorted(pids)

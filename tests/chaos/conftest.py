@@ -22,6 +22,6 @@ def environment(
     with (
         connect(redis_server.url, timeout=5.0) as client,
         served(SandboxSettings(port=0, search_delay_seconds=0.2)) as sandbox,
-        open_environment(client, redis_server.url, sandbox, folder) as found,
+        open_environment(client, redis_server.url, sandbox, folder) as opened,
     ):
-        yield found
+        yield opened

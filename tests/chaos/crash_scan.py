@@ -58,27 +58,27 @@ def scan(
     wrong.
     """
     began = time.monotonic()
-    found = Scan(scenario.name)
+    result = Scan(scenario.name)
     for side in Side:
         for at in range(1, MAX_POINTS * every, every):
             scenario.set_up(environment)
             report = environment.victim.perform(
                 structs.replace(scenario.build_task(environment), side=side, point=at)
             )
-            found.violations += [
+            result.violations += [
                 f"{side} {at}: {problem}"
                 for problem in _recover_and_check(environment, scenario, report)
             ]
             if report.survived:
-                found.points[side] = report.messages[side]
+                result.points[side] = report.messages[side]
                 break
-            found.deaths += 1
-            if first and found.violations:
-                return found
+            result.deaths += 1
+            if first and result.violations:
+                return result
         else:
-            found.violations.append(f"{side}: no end after {MAX_POINTS} points")
-    found.seconds = round(time.monotonic() - began, 1)
-    return found
+            result.violations.append(f"{side}: no end after {MAX_POINTS} points")
+    result.seconds = round(time.monotonic() - began, 1)
+    return result
 
 
 def _recover_and_check(
@@ -94,29 +94,32 @@ def _recover_and_check(
 
 
 def scan_by_strace(
-    environment: CrashEnvironment, scenario: Scenario, every: int = 1, most: int = 4 * MAX_POINTS
+    environment: CrashEnvironment,
+    scenario: Scenario,
+    every: int = 1,
+    max_points: int = 4 * MAX_POINTS,
 ) -> Scan:
     """As `scan`, but the kernel kills at the n-th of certain system calls, wherever in the
     process's life that is.
     """
     began = time.monotonic()
-    found = Scan(scenario.name)
+    result = Scan(scenario.name)
     for call in SYSTEM_CALLS.split(","):
-        for at in range(1, most, every):
+        for at in range(1, max_points, every):
             scenario.set_up(environment)
             report = _traced(scenario.build_task(environment), call, at)
-            found.violations += [
+            result.violations += [
                 f"{call} {at}: {problem}"
                 for problem in _recover_and_check(environment, scenario, report)
             ]
             if report.survived:
-                found.points[call] = at - 1
+                result.points[call] = at - 1
                 break
-            found.deaths += 1
+            result.deaths += 1
         else:
-            found.violations.append(f"{call}: no end after {most} points")
-    found.seconds = round(time.monotonic() - began, 1)
-    return found
+            result.violations.append(f"{call}: no end after {max_points} points")
+    result.seconds = round(time.monotonic() - began, 1)
+    return result
 
 
 def _traced(task: Task, call: str, at: int) -> TaskReport:
@@ -170,8 +173,8 @@ def table(scans: Sequence[Scan]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    asked = _parser().parse_args(arguments)
-    scenarios = [SCENARIOS[name] for name in asked.scenarios.split(",")]
+    options = _parser().parse_args(arguments)
+    scenarios = [SCENARIOS[name] for name in options.scenarios.split(",")]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     scans = []
     with (
@@ -184,14 +187,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for scenario in scenarios:
             print(f"{scenario.name}: {scenario.description} ...", flush=True)
             scans.append(
-                (scan_by_strace if asked.strace else scan)(environment, scenario, asked.every)
+                (scan_by_strace if options.strace else scan)(environment, scenario, options.every)
             )
             for violation in scans[-1].violations[:20]:
                 print(f"  {violation}", flush=True)
             print(table(scans[-1:]), flush=True)
     print("\n" + table(scans))
-    if asked.json:
-        Path(asked.json).write_text(
+    if options.json:
+        Path(options.json).write_text(
             json.dumps([asdict(done) for done in scans], indent=1), encoding="utf-8"
         )
     return 1 if any(done.violations for done in scans) else 0

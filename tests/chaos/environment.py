@@ -135,8 +135,8 @@ class CrashEnvironment:
 
     def records(self) -> list[Record]:
         """All, pointers to others left out."""
-        found = [record for state in State for record in self.pipeline.ledger.each_in(state)]
-        return [record for record in found if record.duplicate_of is None]
+        records = [record for state in State for record in self.pipeline.ledger.each_in(state)]
+        return [record for record in records if record.duplicate_of is None]
 
     def finish(self) -> None:
         """What workers would do from here: sweep, take what is in RQ's queue, and again later;

@@ -65,7 +65,9 @@ def gather(client: redis.Redis, account: dict[str, Any], metrics: str, data_dir:
         notes=account["notes"],
         accepted=accepted,
         books={"metrics": states, "status": overview(ledger, data_dir).states, "index": indexed},
-        leftovers={name: found for name, found in leftovers(client, data_dir).items() if found},
+        leftovers={
+            name: content for name, content in leftovers(client, data_dir).items() if content
+        },
         failed_jobs=FailedJobRegistry(queue=open_queue(client)).get_job_count(cleanup=False),
     )
 
@@ -118,10 +120,10 @@ def _metrics(text: str) -> tuple[int, dict[str, int]]:
     accepted, states = 0, {}
     for line in text.splitlines():
         name, _, value = line.rpartition(" ")
-        found = None if line.startswith("#") else parse_series(name)
-        if found is None:
+        parsed = None if line.startswith("#") else parse_series(name)
+        if parsed is None:
             continue
-        series, labels = found
+        series, labels = parsed
         if series == SUBMISSIONS and labels.get("outcome") == "accepted":
             accepted += int(float(value))
         elif series == "leadline_state":

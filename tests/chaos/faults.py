@@ -25,12 +25,12 @@ linux = pytest.mark.skipif(
 
 
 @contextmanager
-def limit_resource(pid: int, what: int, most: int) -> Iterator[None]:
+def limit_resource(pid: int, what: int, limit: int) -> Iterator[None]:
     """A process under a limit of `resource`. Only the soft one moves, so that anybody may lift it
     again.
     """
     former = resource.prlimit(pid, what)
-    resource.prlimit(pid, what, (most, former[1]))
+    resource.prlimit(pid, what, (limit, former[1]))
     try:
         yield
     finally:

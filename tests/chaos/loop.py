@@ -142,9 +142,9 @@ def run(plan: Plan, folder: Path) -> RunResult:
         outcome.faults = outcome.faults or running.sandbox()["faults"]
         outcome.quiet_seconds = round(time.monotonic() - calm, 1)
         facts = _facts(running, folder)
-        found = [Violation("run", fault) for fault in faults] + check(facts, posts)
-        outcome.violations = [_describe(running, violation) for violation in found]
-        _count(outcome, facts, posts, found)
+        violations = [Violation("run", fault) for fault in faults] + check(facts, posts)
+        outcome.violations = [_describe(running, violation) for violation in violations]
+        _count(outcome, facts, posts, violations)
     outcome.seconds = round(time.monotonic() - began, 1)
     (folder / "run.json").write_text(
         json.dumps({"plan": asdict(plan), "outcome": asdict(outcome)}, indent=1), encoding="utf-8"
@@ -257,7 +257,7 @@ def _describe(running: RunningStack, violation: Violation) -> dict[str, Any]:
 
 
 def _count(
-    outcome: RunResult, facts: Facts, posts: Sequence[senders.Post], found: Sequence[Violation]
+    outcome: RunResult, facts: Facts, posts: Sequence[senders.Post], violations: Sequence[Violation]
 ) -> None:
     answers = Counter(post.answer for post in posts)
     outcome.acknowledged, outcome.refused, outcome.unknown = (
@@ -270,8 +270,8 @@ def _count(
     outcome.dead = sum(record.state is State.DEAD for record in records)
     outcome.pointers = sum(record.duplicate_of is not None for record in records)
     outcome.failed_jobs = facts.failed_jobs
-    outcome.lost = sum(violation.rule in ("lost", "stuck") for violation in found)
-    outcome.doubled = sum("doubled" in violation.rule for violation in found)
+    outcome.lost = sum(violation.rule in ("lost", "stuck") for violation in violations)
+    outcome.doubled = sum("doubled" in violation.rule for violation in violations)
 
 
 COLUMNS = ("seed", "submissions", "acknowledged", "refused", "unknown", "kills", "stops", "terms", "created", "labelled", "dead",
@@ -319,17 +319,17 @@ def report(outcome: RunResult, folder: Path) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    asked = _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments)
     errors_only()
-    seeds = [int(seed) for seed in asked.seeds.split(",")]
-    folder = Path(asked.keep or tempfile.mkdtemp(prefix="leadline-chaos-"))
+    seeds = [int(seed) for seed in options.seeds.split(",")]
+    folder = Path(options.keep or tempfile.mkdtemp(prefix="leadline-chaos-"))
     outcomes = []
     for turn, seed in enumerate(seeds):
         plan = Plan(
             seed,
-            _share(asked.submissions, len(seeds), turn),
-            _share(asked.kills, len(seeds), turn),
-            quiet=asked.quiet,
+            _share(options.submissions, len(seeds), turn),
+            _share(options.kills, len(seeds), turn),
+            quiet=options.quiet,
         )
         print(f"seed {seed}: {plan.submissions} submissions, {plan.kills} kills ...", flush=True)
         outcome = run(plan, folder / str(seed))
@@ -337,19 +337,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(table([outcome]), flush=True)
         if outcome.violations:
             print(report(outcome, folder / str(seed)), flush=True)
-        elif not asked.keep:
+        elif not options.keep:
             shutil.rmtree(folder / str(seed), ignore_errors=True)
     print("\n" + table(outcomes))
     bad = [outcome for outcome in outcomes if outcome.violations]
     again = (
-        f"python -m tests.chaos.loop --submissions {asked.submissions} --kills {asked.kills}"
-        f" --seeds {asked.seeds}"
+        f"python -m tests.chaos.loop --submissions {options.submissions} --kills {options.kills}"
+        f" --seeds {options.seeds}"
     )
     print(f"\n{sum(len(outcome.violations) for outcome in outcomes)} violations. Again: {again}")
-    if asked.markdown:
-        Path(asked.markdown).write_text(table(outcomes) + "\n", encoding="utf-8")
-    if asked.json:
-        Path(asked.json).write_text(
+    if options.markdown:
+        Path(options.markdown).write_text(table(outcomes) + "\n", encoding="utf-8")
+    if options.json:
+        Path(options.json).write_text(
             json.dumps([asdict(outcome) for outcome in outcomes], indent=1), encoding="utf-8"
         )
     return 1 if bad else 0

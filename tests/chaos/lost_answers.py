@@ -79,16 +79,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     words.add_argument("--json", type=Path, help="write the figures to this file")
     words.add_argument("--keep", type=Path, help="work in this directory and keep it")
-    asked = words.parse_args(arguments)
+    options = words.parse_args(arguments)
     errors_only()
     with tempfile.TemporaryDirectory(prefix="leadline-answers-") as temporary:
-        folder = asked.keep or Path(temporary)
-        outcome = run(plan(asked.submissions, asked.seed, asked.quiet), folder)
+        folder = options.keep or Path(temporary)
+        outcome = run(plan(options.submissions, options.seed, options.quiet), folder)
         print("\n".join(["", creates(outcome), "", table([outcome])]))
         if outcome.violations:
             print(report(outcome, folder))
-    if asked.json:
-        asked.json.write_text(json.dumps(asdict(outcome), indent=1), encoding="utf-8")
+    if options.json:
+        options.json.write_text(json.dumps(asdict(outcome), indent=1), encoding="utf-8")
     return 1 if outcome.violations else 0
 
 

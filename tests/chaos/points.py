@@ -84,9 +84,9 @@ def _wrap(
     def counted(*arguments: Any, **options: Any) -> Any:
         if before is not None:
             before()
-        found = real(*arguments, **options)
+        result = real(*arguments, **options)
         if after is not None:
             after()
-        return found
+        return result
 
     setattr(owner, name, counted)

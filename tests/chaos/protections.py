@@ -72,9 +72,9 @@ def _script(name: str, old: str, new: str) -> Callable[[str], str]:
     if old not in _source(name):
         raise ValueError(f"{name}.lua has no {old!r}")
 
-    def source(asked: str, account: keys.Account = keys.DEFAULT_ACCOUNT) -> str:
-        text = _source(asked, account)
-        return text.replace(old, new) if asked == name else text
+    def source(script: str, account: keys.Account = keys.DEFAULT_ACCOUNT) -> str:
+        text = _source(script, account)
+        return text.replace(old, new) if script == name else text
 
     return source
 
@@ -84,12 +84,12 @@ def _attribute(owner: Any, name: str, other: Any) -> Callable[[], Any]:
 
 
 LEASE_CHECK = "if get(id, 'state') ~= 'delivering' or get(id, 'lease') ~= token then return 0 end"
-FIRST = "if key ~= '' then first = redis.call('GET', key) end"
+FIRST = "if key then first = redis.call('GET', key) end"
 
 SWITCHES: dict[str, tuple[Callable[[], Any], ...]] = {
-    "look-up": (_attribute(delivery, "settle", _repeat_blindly),),
+    "look-up": (_attribute(delivery, "settle_announced_create", _repeat_blindly),),
     "settle-time": (
-        _attribute(delivery, "settle", _look_at_once),
+        _attribute(delivery, "settle_announced_create", _look_at_once),
         lambda: mock.patch.dict(fate.FATES, {errors.OutcomeUnknown: _wait_the_delay_only}),
     ),
     "lease-deadline": (_attribute(Lease, "must_hold", lambda *_: None),),

@@ -69,11 +69,11 @@ class Proxy:
             with suppress(OSError, asyncio.CancelledError):
                 far_reader, far_writer = await self._far()
                 try:
-                    ways = [
+                    directions = [
                         self._pass(reader, far_writer, None),
                         self._pass(far_reader, writer, [0]),
                     ]
-                    tasks = [asyncio.create_task(way) for way in ways]
+                    tasks = [asyncio.create_task(way) for way in directions]
                     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                     for task in tasks:
                         task.cancel()

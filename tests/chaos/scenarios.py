@@ -16,7 +16,7 @@ from tests.chaos.victim import Task, TaskReport
 from worker.accept.spool import SPOOL_FOLDER, count_spooled
 from worker.contract import Result, State
 from worker.erasure.erasure import erase
-from worker.erasure.retention import Retention
+from worker.erasure.retention import RetentionSweep
 from worker.ledger import Record
 from worker.metrics import SUBMISSIONS, series
 from worker.settings import Settings
@@ -108,7 +108,7 @@ def repaired_dead_letter(environment: CrashEnvironment) -> None:
 
 
 def replay_task(environment: CrashEnvironment) -> Task:
-    return environment.build_task("replay", id=environment.records()[0].id)
+    return environment.build_task("replay", submission_id=environment.records()[0].id)
 
 
 def replayed_dead_letter(environment: CrashEnvironment) -> None:
@@ -167,7 +167,7 @@ def post_again(environment: CrashEnvironment, report: TaskReport) -> Problems:
     if count_spooled(environment.data_dir / SPOOL_FOLDER):
         environment.victim.perform(environment.build_task("drain"))
     left = count_spooled(environment.data_dir / SPOOL_FOLDER)
-    ids = {found[0] for body in bodies for found in [re.findall(r'"id":"(\w+)"', body)]}
+    ids = {ids_in_body[0] for body in bodies for ids_in_body in [re.findall(r'"id":"(\w+)"', body)]}
     lost = [
         submission_id
         for submission_id in ids
@@ -226,7 +226,9 @@ def expired(environment: CrashEnvironment) -> None:
 
 def run_retention(environment: CrashEnvironment, _: TaskReport) -> Problems:
     """The next worker takes its turn."""
-    Retention(environment.pipeline.ledger, Settings().retention).run(environment.pipeline.clock())
+    RetentionSweep(environment.pipeline.ledger, Settings().retention).run(
+        environment.pipeline.clock()
+    )
     return []
 
 
@@ -313,9 +315,9 @@ def _check_account(
 ) -> Problems:
     """Nothing twice, nothing missing; and nothing of the machinery left over."""
     account = environment.account.state()
-    wanted = {"persons": persons, "leads": leads, "notes": notes, "organizations": organizations}
-    found = {kind: len(account[kind]) for kind in wanted}
-    problems = [f"{found} in the account, wanted {wanted}"] if found != wanted else []
+    expected = {"persons": persons, "leads": leads, "notes": notes, "organizations": organizations}
+    counts = {kind: len(account[kind]) for kind in expected}
+    problems = [f"{counts} in the account, wanted {expected}"] if counts != expected else []
     origins = [lead["origin_id"] for lead in account["leads"]]
     if len(origins) != len(set(origins)):
         problems.append(f"doubled by origin_id: {origins}")

@@ -206,14 +206,14 @@ class Senders:
         """
         began = time.monotonic()
         gap = seconds / max(1, len(posts))
-        turns = [(number * gap, post, True) for number, post in enumerate(posts)]
-        turns += [
+        schedule = [(number * gap, post, True) for number, post in enumerate(posts)]
+        schedule += [
             (at + chance.uniform(0, seconds / 4), post, False)
-            for at, post, _ in turns
+            for at, post, _ in schedule
             for _ in range(post.repeats)
         ]
-        turns.sort(key=lambda turn: turn[0])
-        return iter([(began + at, post, first) for at, post, first in turns])
+        schedule.sort(key=lambda turn: turn[0])
+        return iter([(began + at, post, first) for at, post, first in schedule])
 
     def _run(self) -> None:
         with httpx.Client(timeout=POST_SECONDS, trust_env=False) as http:

@@ -28,7 +28,7 @@ def record(submission_id: str, token: str, state: State = State.DELIVERED, **mor
     )  # fmt: skip
 
 
-def post(token: str, *answers: int | None, told: str | None = None) -> Post:
+def post(token: str, *answers: int | None, submission_id: str | None = None) -> Post:
     return Post(
         token,
         Kind.SITE,
@@ -37,21 +37,21 @@ def post(token: str, *answers: int | None, told: str | None = None) -> Post:
         True,
         0,
         list(answers),
-        {told} if told else set(),
+        {submission_id} if submission_id else set(),
     )
 
 
-POSTS = [post("a", None, 202, told="A"), post("b", 422), post("c", None)]
+POSTS = [post("a", None, 202, submission_id="A"), post("b", 422), post("c", None)]
 
 
 def truth() -> Facts:
     """One that was acknowledged and has its lead, one that was refused, one without an answer that
     arrived after all.
     """
-    made: dict[str, Any] = {"result": "created", "note_id": 1}
+    facts: dict[str, Any] = {"result": "created", "note_id": 1}
     records = {
-        "A": record("A", "a", lead_id="l1", **made),
-        "C": record("C", "c", lead_id="l2", **made),
+        "A": record("A", "a", lead_id="l1", **facts),
+        "C": record("C", "c", lead_id="l2", **facts),
     }
     states = {"delivered": 2}
     return Facts(

@@ -48,14 +48,16 @@ def posted(running: RunningStack, url: str, key: str, email: str) -> str | None:
 
 
 def taken(running: RunningStack, url: str, key: str, email: str) -> None:
-    told: list[str | None] = [None]
+    submission_id: list[str | None] = [None]
 
     def once() -> bool:
-        told[0] = posted(running, url, key, email)
-        return told[0] is not None
+        submission_id[0] = posted(running, url, key, email)
+        return submission_id[0] is not None
 
     assert eventually(once, 30)
-    assert running.acknowledged.setdefault(key, str(told[0])) == told[0], "one key, two submissions"
+    assert running.acknowledged.setdefault(key, str(submission_id[0])) == submission_id[0], (
+        "one key, two submissions"
+    )
 
 
 def test_clocks_that_differ_by_hours_cost_nothing(tmp_path: Path) -> None:

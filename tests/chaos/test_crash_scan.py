@@ -25,10 +25,10 @@ def test_no_death_on_the_way_costs_anything(
     """Whichever message a process dies at, the submission comes home: everything once, nothing
     lost, nothing left over.
     """
-    found = scan(environment, SCENARIOS[name], every)
-    assert found.violations == []
-    assert min(found.points[side] for side in Side) >= least
-    assert found.deaths >= 2
+    result = scan(environment, SCENARIOS[name], every)
+    assert result.violations == []
+    assert min(result.points[side] for side in Side) >= least
+    assert result.deaths >= 2
 
 
 def test_the_ways_cover_each_kind_of_delivery() -> None:
@@ -55,5 +55,5 @@ def test_the_scan_finds_a_lead_made_twice(environment: CrashEnvironment) -> None
     """
     scenario = replace(SCENARIOS["created"], name="created, blindly")
     with disable_protections("look-up"):
-        found = scan(environment, scenario, first=True)
-    assert any("in the account" in violation for violation in found.violations)
+        result = scan(environment, scenario, first=True)
+    assert any("in the account" in violation for violation in result.violations)

@@ -89,8 +89,8 @@ class Storm:
                 client.set("leadline-test", "1")
                 assert client.wait(1, 5000) == 1
             servers.blind_replica()
-            began, seen = load.now, len(load.answers)
-            assert eventually(lambda: len(load.answers) >= seen + RATE)
+            began, answered = load.now, len(load.answers)
+            assert eventually(lambda: len(load.answers) >= answered + RATE)
             servers.kill_primary()
             ended = load.now
             servers.fail_over()
@@ -139,10 +139,12 @@ def test_without_waiting_a_failover_loses_what_the_replica_had_not_seen(tmp_path
     """
     storm = Storm(tmp_path, 0, hold=True)
     load, facts = storm.run(lambda _: None)
-    kept = by_token(facts.records.values())
-    lost = {post.token for post in load.posts if post.token not in kept}
+    stored = by_token(facts.records.values())
+    lost = {post.token for post in load.posts if post.token not in stored}
     assert unanswered(load) == []
     assert lost
     assert lost <= storm.blind
-    found: list[Violation] = check(facts, [post for post in load.posts if post.token not in lost])
-    assert found == []
+    violations: list[Violation] = check(
+        facts, [post for post in load.posts if post.token not in lost]
+    )
+    assert violations == []

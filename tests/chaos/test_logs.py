@@ -55,11 +55,11 @@ def posted(running: RunningStack, name: str, count: int) -> None:
 
 
 def read(reader: int) -> bytes:
-    found = b""
+    output = b""
     with suppress(BlockingIOError):
         while piece := os.read(reader, 65_536):
-            found += piece
-    return found
+            output += piece
+    return output
 
 
 def test_readers_that_stop_or_go_disturb_nobody(
@@ -70,19 +70,19 @@ def test_readers_that_stop_or_go_disturb_nobody(
     """
     with run_stack(tmp_path, make=Muted, CHAOS_LOG_LINES=str(LINES), PYTHONPATH=SHIMMED) as running:
         assert isinstance(running.stack, Muted)
-        readers, heard = running.stack.readers, dict.fromkeys(running.stack.readers, b"")
+        readers, output = running.stack.readers, dict.fromkeys(running.stack.readers, b"")
         posted(running, "unread", 3 * LINES + 40)
         for part, reader in readers.items():
 
-            def told(part: str = part, reader: int = reader) -> bool:
+            def has_logged(part: str = part, reader: int = reader) -> bool:
                 running.post(f"listen-{len(running.acknowledged)}", "listen@example.com")
-                heard[part] += read(reader)
+                output[part] += read(reader)
                 return (
-                    b'"event":"log lines dropped"' in heard[part]
-                    or b'"event": "log lines dropped"' in heard[part]
+                    b'"event":"log lines dropped"' in output[part]
+                    or b'"event": "log lines dropped"' in output[part]
                 )
 
-            assert eventually(told), heard[part][-300:]
+            assert eventually(has_logged), output[part][-300:]
         posted(running, "unread-again", 3 * LINES + 40)
         pids = dict(running.stack.pids)
         for part in readers:

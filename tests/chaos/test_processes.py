@@ -106,9 +106,9 @@ def test_an_answer_that_breaks_off_is_none(running: RunningStack, length: int) -
     before = sum(running.counts().values())
     with Proxy(port(running)) as proxy:
         proxy.cut_after = length
-        heard = talk(proxy.port, form(f"cut-{length}", f"cut{length}@example.com"))
+        answer = talk(proxy.port, form(f"cut-{length}", f"cut{length}@example.com"))
     os.kill(server(running), signal.SIGKILL)
-    assert len(heard) <= length
+    assert len(answer) <= length
     assert sum(running.counts().values()) == before + 1
     running.post_until_accepted(f"cut-{length}", f"cut{length}@example.com")
     settled(running)
@@ -288,13 +288,13 @@ async def _seed(url: str, count: int) -> list[str]:
                 submission(email=f"seed{number}@example.com", source="site")
                 for number in range(count)
             ]
-            told = [
+            receipts = [
                 await acceptor.accept(waiting[first : first + 500])
                 for first in range(0, count, 500)
             ]
         finally:
             await acceptor.stop()
-    return [receipt.id for batch in told for receipt in batch]
+    return [receipt.id for batch in receipts for receipt in batch]
 
 
 def test_workers_that_come_late_find_everything_in_order(tmp_path: Path) -> None:

@@ -55,8 +55,8 @@ def late_commit(environment: CrashEnvironment) -> Problems:
     environment.step()
     environment.pipeline.advance(15)
     environment.step()
-    made = len(environment.account.leads)
-    assert eventually(lambda: len(environment.account.leads) > made)
+    created = len(environment.account.leads)
+    assert eventually(lambda: len(environment.account.leads) > created)
     environment.finish()
     return scenarios.check_delivered_once(environment)
 
@@ -84,9 +84,9 @@ class Stopped(Leases):
 def stopped(environment: CrashEnvironment, *, before: bool) -> Problems:
     """A worker is stopped for longer than its lease; another finishes; then the first goes on."""
     scenarios.new_person(environment)
-    workshop, clients = environment.pipeline.workshop()
+    delivery_context, clients = environment.pipeline.build_context()
     mine = Delivery(
-        replace(workshop, leases=Stopped(environment, before=before)), clients.new_client
+        replace(delivery_context, leases=Stopped(environment, before=before)), clients.new_client
     )
     mine(environment.records()[0].id)
     environment.finish()
@@ -146,13 +146,13 @@ def set_back(environment: CrashEnvironment) -> Problems:
     """The store is as it was before the delivery: an old snapshot was loaded."""
     scenarios.new_person(environment)
     names = list(environment.redis.scan_iter())
-    kept = {
+    dump = {
         name: (environment.redis.dump(name) or b"", max(0, environment.redis.pttl(name)))
         for name in names
     }
     environment.finish()
     environment.redis.flushall()
-    for name, (content, expires) in kept.items():
+    for name, (content, expires) in dump.items():
         environment.redis.restore(name, expires, content)
     environment.finish()
     return scenarios.check_delivered_once(environment)

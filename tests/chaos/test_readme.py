@@ -15,19 +15,19 @@ def _tests(file: Path) -> set[str]:
 
 def test_every_row_has_its_line() -> None:
     """Each fault of each section is either tried somewhere, or the page says why not."""
-    found = re.findall(r"^\| ([A-F]\d+) \| ([^|]+) \| ([^|]+) \|$", TEXT, re.MULTILINE)
-    assert [row for row, _, _ in found] == [
-        f"{section}{number + 1}" for section, most in ROWS.items() for number in range(most)
+    rows = re.findall(r"^\| ([A-F]\d+) \| ([^|]+) \| ([^|]+) \|$", TEXT, re.MULTILINE)
+    assert [row for row, _, _ in rows] == [
+        f"{section}{number + 1}" for section, count in ROWS.items() for number in range(count)
     ]
-    assert all(fault.strip() and where.strip() for _, fault, where in found)
+    assert all(fault.strip() and where.strip() for _, fault, where in rows)
 
 
 def test_every_test_named_is_there() -> None:
     """A test that was renamed or removed is missed here."""
-    own = {name for file in HERE.glob("test_*.py") for name in _tests(file)}
+    names = {name for file in HERE.glob("test_*.py") for name in _tests(file)}
     named = re.findall(r"`(?:(tests/[\w/]+\.py)::)?(test_\w+)(?:\[[\w-]+\])?`", TEXT)
     missing = [
-        (file, name) for file, name in named if name not in (_tests(ROOT / file) if file else own)
+        (file, name) for file, name in named if name not in (_tests(ROOT / file) if file else names)
     ]
     assert missing == []
     assert len(named) > 60

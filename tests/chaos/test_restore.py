@@ -45,7 +45,7 @@ class World:
         self._skew = 0.0
         self._server.start()
         self.pipeline: Pipeline
-        self.tide: RollbackDetector
+        self.detector: RollbackDetector
         self.process()
 
     def process(self, marks: bool = True) -> None:
@@ -53,7 +53,7 @@ class World:
         machine.
         """
         if hasattr(self, "tide"):
-            self.tide.close(keep=True)
+            self.detector.close(keep=True)
             self._skew = self.pipeline.skew
         client = self._stack.enter_context(connect(self._server.url, timeout=5.0))
         before = self.pipeline.lead_settings if hasattr(self, "pipeline") else None
@@ -63,10 +63,12 @@ class World:
         self.pipeline.skew = self._skew
         if before is not None:
             self.pipeline.lead_settings = before
-        self.tide = RollbackDetector(
+        self.detector = RollbackDetector(
             self.folder / FOLDER if marks else None, self.pipeline.policy.settle_seconds
         )
-        self.pipeline.ledger = Ledger(client, Cipher(()), self.pipeline.clock, rollback=self.tide)
+        self.pipeline.ledger = Ledger(
+            client, Cipher(()), self.pipeline.clock, rollback=self.detector
+        )
         self.pipeline.sweeper._ledger = self.pipeline.ledger
 
     def accept_now(self, **fields: str) -> str:
@@ -115,7 +117,7 @@ class World:
     def doubles(self) -> dict[str, object]:
         """What is in the account more often than it should be."""
         state = self.account.state()
-        found = {
+        duplicates = {
             "origin_id": [lead["origin_id"] for lead in state["leads"]],
             "note": [note["content"].rpartition("Leadline")[2] for note in state["notes"]],
             "email": [email["value"] for person in state["persons"] for email in person["emails"]],
@@ -123,7 +125,7 @@ class World:
         }
         more = {
             kind: [name for name, times in Counter(names).items() if times > 1]
-            for kind, names in found.items()
+            for kind, names in duplicates.items()
         }
         return {kind: names for kind, names in more.items() if names}
 
@@ -162,9 +164,9 @@ def taken(world: World, existing: str) -> int:
     return 9
 
 
-def delivered(world: World, wanted: int) -> None:
+def delivered(world: World, expected: int) -> None:
     world.work()
-    assert len(world.records()) == wanted
+    assert len(world.records()) == expected
     assert world.doubles() == {}
 
 
@@ -179,7 +181,7 @@ def next_one(world: World, _: Path) -> None:
 
 def all_set_back(world: World, marks: Path) -> None:
     """The whole data directory was set back, marks included, to how it was an hour ago."""
-    world.tide.close(keep=True)
+    world.detector.close(keep=True)
     for mark in marks.iterdir():
         number, server, at, all_ = mark.read_text().split()
         mark.write_text(f"{number} {server} {float(at) - 3600:.3f} {all_}\n")
@@ -202,16 +204,16 @@ def test_an_older_copy_of_redis_makes_nothing_twice(
     """Delivered since the copy was made, and delivered again from it: no lead, note, person or
     organisation twice.
     """
-    wanted = taken(world, existing)
+    expected = taken(world, existing)
     store, marks = world.copied("redis"), world.copied(FOLDER)
-    delivered(world, wanted)
+    delivered(world, expected)
     before = {
         kind: len(world.account.state()[kind])
         for kind in ("leads", "notes", "persons", "organizations")
     }
     world.restart(lambda: world.put_back("redis", store))
     afterwards(world, marks)
-    delivered(world, wanted)
+    delivered(world, expected)
     assert {kind: len(world.account.state()[kind]) for kind in before} == before
 
 
@@ -269,8 +271,8 @@ def test_what_was_delivered_by_a_worker_that_left_since_is_found(world: World) -
     world.pipeline.accept_and_deliver(email="warm@example.com", message="hello")
     mine = [world.pipeline.accept(email=email, message="hello") for email in PEOPLE]
     store = world.copied("redis")
-    stood_by, world.tide = (
-        (world.pipeline, world.tide),
+    stood_by, world.detector = (
+        (world.pipeline, world.detector),
         RollbackDetector(world.folder / FOLDER, world.pipeline.policy.settle_seconds),
     )
     world.pipeline = Pipeline(
@@ -278,11 +280,11 @@ def test_what_was_delivered_by_a_worker_that_left_since_is_found(world: World) -
     )
     world.pipeline.lead_settings = stood_by[0].lead_settings
     world.pipeline.ledger = world.pipeline.sweeper._ledger = Ledger(
-        world.pipeline.redis, Cipher(()), world.pipeline.clock, rollback=world.tide
+        world.pipeline.redis, Cipher(()), world.pipeline.clock, rollback=world.detector
     )
     assert {world.pipeline.deliver(name).state for name in mine} == {State.DELIVERED}
     world.pipeline.ledger.store_status(leaves=True)
-    world.pipeline, world.tide = stood_by
+    world.pipeline, world.detector = stood_by
     world.pipeline.ledger.store_status()
     world.restart(lambda: world.put_back("redis", store))
     delivered(world, 4)
@@ -300,8 +302,8 @@ def test_who_cannot_be_asked_is_waited_for_and_then_doubted(world: World) -> Non
     assert world.pipeline.deliver(waiting).reason == "store"
     assert world.pipeline.ledger.store_status().agreed is False
     world.pipeline.advance(16)
-    told = world.pipeline.ledger.store_status(waiting)
-    assert (told.agreed, told.needs_lookup) == (True, True)
+    status = world.pipeline.ledger.store_status(waiting)
+    assert (status.agreed, status.needs_lookup) == (True, True)
     assert (
         world.pipeline.ledger.store_status(world.accept_now(email="two@example.com")).needs_lookup
         is True
@@ -342,12 +344,12 @@ def test_a_create_is_not_sent_on_a_store_that_may_have_forgotten(world: World) -
     store: list[Path] = []
     real = world.pipeline.ledger.announce
 
-    def announce(submission_id: str, *told: object, **more: object) -> None:
-        if told[2] == "lead":
+    def announce(submission_id: str, *arguments: object, **more: object) -> None:
+        if arguments[2] == "lead":
             store.append(world.copied("redis"))
-        elif told[2] == "note":
+        elif arguments[2] == "note":
             world.restart(lambda: world.put_back("redis", store[0]))
-        real(submission_id, *told, **more)  # type: ignore[arg-type]
+        real(submission_id, *arguments, **more)  # type: ignore[arg-type]
 
     world.pipeline.ledger.announce = announce  # type: ignore[method-assign]
     world.pipeline.delivery()(mine)
@@ -381,7 +383,7 @@ def test_a_whole_machine_set_back_finds_what_it_delivered(tmp_path: Path) -> Non
     """Service, worker and Redis stopped, Redis's files replaced by older ones, all started again:
     nothing is made twice.
     """
-    redis_files, kept = tmp_path / "data" / "redis", tmp_path / "kept"
+    redis_files, copy = tmp_path / "data" / "redis", tmp_path / "kept"
     with run_stack(tmp_path) as running:
         running.post_until_accepted("warm", "someone0@example.com")
         running.wait_until_idle(60)
@@ -393,7 +395,7 @@ def test_a_whole_machine_set_back_finds_what_it_delivered(tmp_path: Path) -> Non
                 source="fresh" if number % 2 else "site",
             )
         acknowledged = dict(running.acknowledged)
-    shutil.copytree(redis_files, kept)
+    shutil.copytree(redis_files, copy)
     for _ in range(2):
         with run_stack(tmp_path) as running:
             running.acknowledged = acknowledged
@@ -402,5 +404,5 @@ def test_a_whole_machine_set_back_finds_what_it_delivered(tmp_path: Path) -> Non
             running.check()
             account = running.sandbox()
         shutil.rmtree(redis_files)
-        shutil.copytree(kept, redis_files)
+        shutil.copytree(copy, redis_files)
     assert len(account["leads"]) >= 6

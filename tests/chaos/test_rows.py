@@ -92,7 +92,7 @@ def test_whatever_the_queue_says_the_ledger_decides(
     assert scenarios.check_delivered_once(environment) == []
 
 
-def found(environment: CrashEnvironment, query: dict[str, str]) -> bool:
+def can_find(environment: CrashEnvironment, query: dict[str, str]) -> bool:
     """Whether the account's search index knows somebody."""
     answer = environment.account.http.get(
         "/api/v2/persons/search", params=query, headers={"x-api-token": TOKEN}
@@ -111,7 +111,7 @@ def test_after_the_loss_of_all_data_a_repeat_labels_what_is_there(
     environment.finish()
     environment.redis.flushall()
     hits = {"term": scenarios.EMAIL, "fields": "email", "exact_match": "true"}
-    assert eventually(lambda: found(environment, hits))
+    assert eventually(lambda: can_find(environment, hits))
     environment.victim.perform(scenarios.post_task(environment))
     environment.finish()
     [record] = environment.records()

@@ -52,25 +52,25 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "kinds",
     [("signed up", "changed the plan"), ("changed the plan", "signed up")],
     ids=["in-order", "turned"],
 )
 def test_in_whatever_order_events_come_both_are_there(
-    environment: CrashEnvironment, told: tuple[str, str]
+    environment: CrashEnvironment, kinds: tuple[str, str]
 ) -> None:
     """An update that comes before its create makes the same of the account: one person, one lead, a
     note of each.
     """
     environment.reset(note=True)
-    for message in told:
+    for message in kinds:
         environment.pipeline.accept(email="turned@example.com", message=message)
     environment.finish()
     assert environment.counts()[State.DELIVERED] == 2
     assert (len(environment.account.persons), len(environment.account.leads)) == (1, 1)
     notes = environment.account.state()["notes"]
-    assert sorted(word for note in notes for word in told if word in note["content"]) == sorted(
-        told
+    assert sorted(word for note in notes for word in kinds if word in note["content"]) == sorted(
+        kinds
     )
 
 
@@ -107,17 +107,17 @@ async def _storm(port: int) -> list[int]:
 
     async def sender() -> list[int]:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        found = []
+        statuses = []
         for number in numbers:
             writer.write(_repeat(number % EVENTS))
-            found.append(await asyncio.wait_for(answer(reader), 30))
+            statuses.append(await asyncio.wait_for(answer(reader), 30))
         writer.close()
-        return found
+        return statuses
 
     return [
         status
-        for found in await asyncio.gather(*(sender() for _ in range(CONNECTIONS)))
-        for status in found
+        for statuses in await asyncio.gather(*(sender() for _ in range(CONNECTIONS)))
+        for status in statuses
     ]
 
 
@@ -144,7 +144,7 @@ class Sender:
 
     def __init__(self, post: Callable[[str, int], int]) -> None:
         self.secret = "CHAOS_FORMER"
-        self.told: list[tuple[str, int]] = []
+        self.answers: list[tuple[str, int]] = []
         self._post = post
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -158,14 +158,14 @@ class Sender:
         self._thread.join(30)
 
     def sent_with(self, secret: str) -> int:
-        return sum(name == secret for name, _ in self.told)
+        return sum(name == secret for name, _ in self.answers)
 
     def _run(self) -> None:
         for number in itertools.count(1):
             if self._over.wait(0.02):
                 return
             secret = self.secret
-            self.told.append((secret, self._post(secret, number)))
+            self.answers.append((secret, self._post(secret, number)))
 
 
 def test_a_secret_is_changed_under_load_without_one_refusal(running: RunningStack) -> None:
@@ -189,8 +189,8 @@ def test_a_secret_is_changed_under_load_without_one_refusal(running: RunningStac
         assert eventually(lambda: sender.sent_with("CHAOS_NEXT") > 5)
         file.write_text(sources("CHAOS_NEXT"))
         assert eventually(lambda: status("CHAOS_FORMER") == 401)
-        later = len(sender.told)
-        assert eventually(lambda: len(sender.told) > later + 5)
-    assert {told for _, told in sender.told} == {202}
+        later = len(sender.answers)
+        assert eventually(lambda: len(sender.answers) > later + 5)
+    assert {status for _, status in sender.answers} == {202}
     running.wait_until_idle(60)
     running.check()

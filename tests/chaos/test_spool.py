@@ -70,17 +70,17 @@ def test_a_spool_left_by_a_killed_service_is_drained_by_the_next(tmp_path: Path)
             os.kill(redis, signal.SIGCONT)
         # A post that was never answered may have left a pointer of its own, so the ids are looked
         # for and not counted.
-        told = [*running.acknowledged.values(), second]
-        assert eventually(lambda: all(running.record(one) is not None for one in told), 60)
+        acknowledged = [*running.acknowledged.values(), second]
+        assert eventually(lambda: all(running.record(one) is not None for one in acknowledged), 60)
         running.wait_until_idle(90)
         first = running.acknowledged["k0"]
         records = {
             submission_id: running.record(submission_id) for submission_id in (first, second)
         }
         [pointer] = [record for record in records.values() if record.state is State.IGNORED]
-        [kept] = [record for record in records.values() if record.state is State.DELIVERED]
-        assert pointer.duplicate_of == kept.id
-        running.acknowledged["k0"] = kept.id
+        [delivered] = [record for record in records.values() if record.state is State.DELIVERED]
+        assert pointer.duplicate_of == delivered.id
+        running.acknowledged["k0"] = delivered.id
         running.check()
 
 

@@ -182,7 +182,7 @@ class Trouble:
     """`told`: what the worker's log must name meanwhile; None where the worker notices nothing."""
 
     cause: Callable[[Stand], AbstractContextManager[None]]
-    told: bytes | None
+    refusal: bytes | None
     degraded: bool = True
 
 
@@ -210,7 +210,7 @@ def test_a_store_in_trouble_costs_nothing(stand: Stand, trouble: Trouble) -> Non
         60
     )  # what is in the middle of its delivery when Redis goes waits for its lease: another test's matter
     parts = {part: running.stack.pids[part] for part in ("serve", "work")}
-    heard = stand.log.stat().st_size
+    log_size = stand.log.stat().st_size
     with trouble.cause(stand):
         for number in range(8):
             running.post_until_accepted(f"{name}-{number}", f"{name}{number % 6}@example.com")
@@ -218,10 +218,10 @@ def test_a_store_in_trouble_costs_nothing(stand: Stand, trouble: Trouble) -> Non
             assert eventually(lambda: running.health() == (200, 200, ["redis"])), running.health()
         else:
             assert running.health()[:2] == (200, 200)
-        if trouble.told:
-            told = trouble.told
-            assert eventually(lambda: told in stand.log.read_bytes()[heard:], 40), (
-                stand.log.read_bytes()[heard:][-1000:]
+        if trouble.refusal:
+            refusal = trouble.refusal
+            assert eventually(lambda: refusal in stand.log.read_bytes()[log_size:], 40), (
+                stand.log.read_bytes()[log_size:][-1000:]
             )
     assert eventually(lambda: running.health() == (200, 200, [])), running.health()
     assert eventually(

@@ -68,7 +68,7 @@ def up(url: str) -> bool:
         return False
 
 
-def told(running: RunningStack, service: str, number: int) -> str:
+def post(running: RunningStack, service: str, number: int) -> str:
     answer = running.http.post(
         f"{service}/in/site",
         data={"email": f"someone{number}@example.com"},
@@ -90,7 +90,7 @@ def test_a_newer_releases_records_wait_for_its_workers(tmp_path: Path) -> None:
         assert isinstance(whole, Rolling)
         assert eventually(lambda: all(map(up, whole.service_urls)), 60)
         old, new = [
-            [told(running, url, 10 * index + n) for n in range(8)]
+            [post(running, url, 10 * index + n) for n in range(8)]
             for index, url in enumerate(whole.service_urls)
         ]
 

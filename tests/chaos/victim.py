@@ -32,7 +32,7 @@ from tests.chaos.protections import disable_protections
 from tests.flow.conftest import Pipeline
 from worker import jobs
 from worker.erasure.erasure import erase
-from worker.erasure.retention import Retention
+from worker.erasure.retention import RetentionSweep
 from worker.queue.rq_queue import open_queue
 from worker.queue.rq_worker import SlotWorker
 from worker.settings import Settings
@@ -97,15 +97,15 @@ def _work(task: Task, _: CrashPoints, __: int) -> None:
     worker.register_birth()
     jobs.current_deliverer.set(pipeline.delivery())
     with contextlib.suppress(DequeueTimeout):
-        found = rq.Queue.dequeue_any(
+        job = rq.Queue.dequeue_any(
             [queue],
             1,
             connection=queue.connection,
             serializer=queue.serializer,
             death_penalty_class=TimerDeathPenalty,
         )
-        if found is not None:
-            worker.execute_job(*found)
+        if job is not None:
+            worker.execute_job(*job)
 
 
 def _sweep(task: Task, _: CrashPoints, __: int) -> None:
@@ -122,7 +122,7 @@ def _erase(task: Task, _: CrashPoints, __: int) -> None:
 
 def _retain(task: Task, _: CrashPoints, __: int) -> None:
     pipeline = _build_pipeline(task)
-    Retention(pipeline.ledger, Settings().retention).run(pipeline.clock())
+    RetentionSweep(pipeline.ledger, Settings().retention).run(pipeline.clock())
 
 
 def _post(task: Task, points: CrashPoints, output: int) -> None:
@@ -238,14 +238,14 @@ def perform_in_child(task: Task) -> TaskReport:
             os._exit(code)
     os.close(write_end)
     with open(read_end, "rb") as lines:
-        said = [msgspec.json.decode(line) for line in lines]
+        messages = [msgspec.json.decode(line) for line in lines]
     _, status = os.waitpid(child, 0)
-    seen = [line for line in said if isinstance(line, dict)]
-    told = [(line[0], line[1]) for line in said if isinstance(line, list)]
+    counts = [line for line in messages if isinstance(line, dict)]
+    responses = [(line[0], line[1]) for line in messages if isinstance(line, list)]
     if os.WIFEXITED(status) and os.WEXITSTATUS(status):
         raise RuntimeError(f"the task failed: {task}")
     return TaskReport(
-        survived=os.WIFEXITED(status), messages=seen[0] if seen else {}, responses=told
+        survived=os.WIFEXITED(status), messages=counts[0] if counts else {}, responses=responses
     )
 
 

@@ -23,9 +23,11 @@ Client = Callable[[], AbstractAsyncContextManager[Any]]
 AT = 1_700_000_000.0
 
 
-def arrived(source: Source, request: InboundRequest, at: float = AT) -> list[Submission]:
+def build_submissions_of(
+    source: Source, request: InboundRequest, at: float = AT
+) -> list[Submission]:
     """What the door makes of a request; without duplicate keys, so that each is stored."""
-    made = build_submissions(
+    built = build_submissions(
         source,
         request,
         process_request(source, request, at),
@@ -34,9 +36,9 @@ def arrived(source: Source, request: InboundRequest, at: float = AT) -> list[Sub
         now=at,
         new_id=lambda: str(ULID()),
     )
-    return [structs.replace(one, duplicate_key=None) for one in made]
+    return [structs.replace(one, duplicate_key=None) for one in built]
 
 
-def store(aredis: Client, redis: redis_py.Redis, kept: list[Submission]) -> list[str]:
-    asyncio.run(accept(aredis, redis, kept))
-    return [one.id for one in kept]
+def store(aredis: Client, redis: redis_py.Redis, items: list[Submission]) -> list[str]:
+    asyncio.run(accept(aredis, redis, items))
+    return [one.id for one in items]

@@ -78,8 +78,8 @@ class Account:
 
     def calls(self, operation: str | None = None) -> list[str]:
         """The operations called, oldest first."""
-        found = [call["operation"] for call in self.state()["calls"]]
-        return [name for name in found if operation is None or name == operation]
+        operations = [call["operation"] for call in self.state()["calls"]]
+        return [name for name in operations if operation is None or name == operation]
 
     def tokens(self) -> int:
         return int(self.http.get("/_sandbox/totals").raise_for_status().json()["tokens"])
@@ -126,14 +126,14 @@ class Pipeline:
     def settings(self, **changes: Any) -> None:
         self.lead_settings = structs.replace(self.lead_settings, **changes)
 
-    def workshop(self) -> tuple[DeliveryContext, PipedriveClientFactory]:
+    def build_context(self) -> tuple[DeliveryContext, PipedriveClientFactory]:
         settings = Settings(
             pipedrive_api_token=Secret(TOKEN),
             pipedrive_base_url=self.account.url,
             pipedrive_plan="unlimited",
         )
         clients = PipedriveClientFactory(settings, self.redis, self.meter, self.clock)
-        workshop = DeliveryContext(
+        context = DeliveryContext(
             ledger=self.ledger,
             leases=Leases(self.ledger),
             contacts=ContactCache(self.redis),
@@ -145,12 +145,12 @@ class Pipeline:
             clock=self.clock,
             pause=lambda _: None,
         )
-        return workshop, clients
+        return context, clients
 
     def delivery(self) -> Delivery:
         """A slot of its own, as another process would have it."""
-        workshop, clients = self.workshop()
-        return Delivery(workshop, clients.new_client)
+        context, clients = self.build_context()
+        return Delivery(context, clients.new_client)
 
     def accept(self, **fields: Any) -> str:
         mine = submission(state=State.QUEUED)

@@ -56,7 +56,7 @@ def slot(
         time.sleep,
     )
     clients.in_flight = entrance or clients.in_flight
-    workshop, _ = pipeline.workshop()
+    workshop, _ = pipeline.build_context()
     return kind(replace(workshop, metadata=clients.metadata), clients.new_client)
 
 

@@ -16,7 +16,7 @@ from service.cli.main import main
 from service.cli.output import count_progress
 from service.reports.attribution import AttributionCounter, public_name
 from service.sources.source_file.loader import build_lead_mappings, load_sources
-from tests.flow.arrivals import AT, Client, arrived, store
+from tests.flow.arrivals import AT, Client, build_submissions_of, store
 from tests.redis.store import submission
 from tests.unit.sources.factories import form
 from worker.contract import Lead, State, Utm
@@ -70,7 +70,7 @@ def kept(redis: redis_py.Redis, aredis: Client) -> list[str]:
     found = [
         one
         for day, (source, fields) in enumerate(sent)
-        for one in arrived(source, form(**fields), AT + 86_400 * day)
+        for one in build_submissions_of(source, form(**fields), AT + 86_400 * day)
     ]
     return store(aredis, redis, found)
 

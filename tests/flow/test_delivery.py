@@ -240,7 +240,9 @@ def test_a_label_added_after_the_death_is_seen_by_the_replay(
     assert pipeline.deliver(record.id).state is State.DELIVERED
 
 
-def test_missing_labels_are_made_where_the_source_says_so(pipeline: Pipeline, account: Account) -> None:
+def test_missing_labels_are_made_where_the_source_says_so(
+    pipeline: Pipeline, account: Account
+) -> None:
     """With create_labels a missing label is created once."""
     pipeline.settings(labels=["Fresh"], create_labels=True, label_color="green", existing="new")
     pipeline.accept_and_deliver()
@@ -289,7 +291,9 @@ def test_a_commit_after_the_look_is_reported(
     done = pipeline.deliver_later(record.id, 200)
     assert done.state is State.DELIVERED
     assert eventually(lambda: len(account.state()[kind]) == 2)
-    found = DuplicateChecks(pipeline.redis, pipeline.ledger, pipeline.workshop()[1].new_client())
+    found = DuplicateChecks(
+        pipeline.redis, pipeline.ledger, pipeline.build_context()[1].new_client()
+    )
     found.tick()
     assert count_duplicates(pipeline.redis) == 0
     pipeline.advance(800)
@@ -299,13 +303,17 @@ def test_a_commit_after_the_look_is_reported(
     assert pipeline.redis.zcard(keys.DUPLICATE_CHECKS) == 0
 
 
-def test_what_was_made_again_and_is_alone_is_not_reported(pipeline: Pipeline, account: Account) -> None:
+def test_what_was_made_again_and_is_alone_is_not_reported(
+    pipeline: Pipeline, account: Account
+) -> None:
     """A suspect that exists once is cleared after its last look."""
     account.fault({"operation": "leads.add", "count": 1}, {"kind": "drop-before"})
     pipeline.deliver_later(pipeline.accept_and_deliver().id, 200)
     assert pipeline.redis.zcard(keys.DUPLICATE_CHECKS) == 2
     pipeline.advance(800)
-    DuplicateChecks(pipeline.redis, pipeline.ledger, pipeline.workshop()[1].new_client()).tick()
+    DuplicateChecks(
+        pipeline.redis, pipeline.ledger, pipeline.build_context()[1].new_client()
+    ).tick()
     assert (pipeline.redis.zcard(keys.DUPLICATE_CHECKS), count_duplicates(pipeline.redis)) == (0, 0)
 
 
@@ -370,7 +378,9 @@ def test_an_outage_is_waited_out_by_all_and_heals_within_a_minute(
     """
     pipeline.accept_and_deliver(email="warm@example.com")
     account.fault({}, {"kind": "answer", "status": 503})
-    waiting = [pipeline.accept_and_deliver(email=f"p{number}@example.com").id for number in range(3)]
+    waiting = [
+        pipeline.accept_and_deliver(email=f"p{number}@example.com").id for number in range(3)
+    ]
     for _ in range(20):
         everybody(pipeline, waiting, 3600)
     assert {pipeline.record(one).reason for one in waiting} == {"outage"}

@@ -107,7 +107,7 @@ def told(
     asyncio.run(accept(aredis, pipeline.redis, [mine]))
 
     def work() -> Record:
-        workshop, clients = pipeline.workshop()
+        workshop, clients = pipeline.build_context()
         shop = replace(workshop, mappings=build_lead_mappings(file))
         records = SourceRecords(FixedSources(file.sources))
         delivery = Delivery(
@@ -161,9 +161,9 @@ def test_a_product_that_fails_is_asked_again(
     pipeline.sweeper.sweep()
     work()
     assert work().state is State.DELIVERED
-    assert [attempt.outcome for attempt in pipeline.ledger.attempts(mine) if attempt.step == "fetch"][
-        -1
-    ] == "ok"
+    assert [
+        attempt.outcome for attempt in pipeline.ledger.attempts(mine) if attempt.step == "fetch"
+    ][-1] == "ok"
 
 
 def test_a_record_that_is_gone_is_a_dead_letter(told: Any, graph: Graph) -> None:

@@ -29,17 +29,21 @@ REFUSED: dict[str, Any] = {"kind": "answer", "status": 401}
 
 def slots(pipeline: Pipeline, pause: Callable[[float], object]) -> Callable[[], Delivery]:
     """Slots of one process under the smallest plan; `pause` is how they wait for their turn."""
-    workshop, _ = pipeline.workshop()
+    workshop, _ = pipeline.build_context()
     settings = Settings(
         pipedrive_api_token=Secret(TOKEN),
         pipedrive_base_url=pipeline.account.url,
         pipedrive_plan="lite",
     )
-    clients = PipedriveClientFactory(settings, pipeline.redis, pipeline.meter, pipeline.clock, pause)
+    clients = PipedriveClientFactory(
+        settings, pipeline.redis, pipeline.meter, pipeline.clock, pause
+    )
     return lambda: Delivery(workshop, clients.new_client)
 
 
-def test_an_expired_token_is_met_by_those_under_way_alone(pipeline: Pipeline, account: Account) -> None:
+def test_an_expired_token_is_met_by_those_under_way_alone(
+    pipeline: Pipeline, account: Account
+) -> None:
     """Of twenty deliveries those whose call is out when the first 401 comes are refused too; those
     in line never call.
     """
@@ -67,7 +71,9 @@ def test_an_expired_token_is_met_by_those_under_way_alone(pipeline: Pipeline, ac
     probes(pipeline, account, ids, new)
 
 
-def probes(pipeline: Pipeline, account: Account, ids: list[str], new: Callable[[], Delivery]) -> None:
+def probes(
+    pipeline: Pipeline, account: Account, ids: list[str], new: Callable[[], Delivery]
+) -> None:
     """Later one tries; once it got through, all go."""
     before = len(account.calls("persons.search"))
     pipeline.advance(31)

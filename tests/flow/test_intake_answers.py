@@ -223,7 +223,7 @@ def test_wrong_places_and_methods(world: World, path: str, method: str, kind: st
         ),
     ],
 )
-def test_what_the_door_refuses_by_itself(
+def test_what_the_endpoint_refuses_by_itself(
     world: World, headers: dict[str, str], content: bytes, kind: str
 ) -> None:
     """Media type, coding, size and key are refused before anything is judged."""
@@ -439,7 +439,7 @@ def test_a_browser_is_thanked(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "target"),
+    ("requested", "target"),
     [
         (None, f"{SITE}/thanks"),
         (f"{SITE}/danke?a=1#top", f"{SITE}/danke?a=1#top"),
@@ -448,11 +448,11 @@ def test_a_browser_is_thanked(world: World) -> None:
         (f"{SITE}\r\nSet-Cookie: a=b", f"{SITE}/thanks"),
     ],
 )
-def test_a_browser_is_sent_on(world: World, own: str | None, target: str) -> None:
+def test_a_browser_is_sent_on(world: World, requested: str | None, target: str) -> None:
     """A browser goes to the source's page, or to the form's own if its origin is listed, and
     nowhere else.
     """
-    world.result = make_result(redirect_to=own)
+    world.result = make_result(redirect_to=requested)
     for _ in range(2):
         answer = world.post("strict", accept=HTML)
         assert (answer.status_code, answer.headers["location"]) == (303, target)
@@ -547,7 +547,7 @@ def test_what_cannot_be_stored_is_the_only_5xx(
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("given", "is_used"),
     [
         ("abc-1.2_3", True),
         ("a" * 64, True),
@@ -558,10 +558,10 @@ def test_what_cannot_be_stored_is_the_only_5xx(
         ("-a", False),
     ],
 )
-def test_a_sane_request_id_is_kept(world: World, given: str, kept: bool) -> None:
+def test_a_sane_request_id_is_kept(world: World, given: str, is_used: bool) -> None:
     """The caller's own request id comes back if it is harmless, else a new one."""
     answer = world.client.get("/nowhere", headers={"x-request-id": given})
-    assert (answer.headers["x-request-id"] == given) is kept
+    assert (answer.headers["x-request-id"] == given) is is_used
     assert answer.json()["instance"] == answer.headers["x-request-id"]
 
 

@@ -113,7 +113,7 @@ def test_redis_is_asked_again_once_it_is_back(
     aredis: Clients, redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a failure Redis is left alone until the breaker finds that it takes writes again."""
-    asked: list[int] = []
+    calls: list[int] = []
 
     async def ask() -> None:
         async with aredis() as store:
@@ -121,18 +121,18 @@ def test_redis_is_asked_again_once_it_is_back(
             limiter, rate = AddressRateLimiter(store, breaker), Rate(count=100, seconds=10.0)
 
             async def fail(**_: object) -> int:
-                asked.append(len(asked))
+                calls.append(len(calls))
                 raise redis_py.ConnectionError
 
             monkeypatch.setattr(limiter, "_script", fail)
             for _ in range(3):
                 await limiter.wait_seconds("s", "a", rate)
-            assert len(asked) == 1
+            assert len(calls) == 1
             await asyncio.wait_for(breaker.mend(), 5)
             await limiter.wait_seconds("s", "a", rate)
 
     asyncio.run(ask())
-    assert len(asked) == 2
+    assert len(calls) == 2
     assert redis.keys("leadline:limit:*") == []
 
 

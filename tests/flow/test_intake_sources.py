@@ -48,9 +48,9 @@ class Service:
         self.context = context
 
     def record(self, answer: Any) -> Record:
-        found = self.context.ledger.get(answer.json()["id"])
-        assert found is not None
-        return found
+        record = self.context.ledger.get(answer.json()["id"])
+        assert record is not None
+        return record
 
 
 @pytest.fixture

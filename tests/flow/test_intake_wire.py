@@ -47,8 +47,8 @@ def eventually(check: Callable[[], Any], what: str, seconds: float = PATIENCE) -
     """Asks until the answer is true; fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if found := check():
-            return found
+        if result := check():
+            return result
         time.sleep(0.02)
     pytest.fail(f"after {seconds:g} s still not: {what}")
 
@@ -233,8 +233,8 @@ def test_lies_about_lengths_and_rubbish(server: Server, data: bytes, expected: l
     """Every request gets the right answer or a closed connection, and no bytes are taken for
     another request.
     """
-    found = statuses(server.talk(data))
-    assert found == expected
+    received = statuses(server.talk(data))
+    assert received == expected
 
 
 def test_random_bytes_never_make_a_5xx(server: Server) -> None:

@@ -90,7 +90,7 @@ def test_a_create_settles_by_the_ledgers_clock(pipeline: Pipeline, account: Acco
     pipeline.ledger.announce(mine, "dead", 30, "person")
     pipeline.advance(31)
     pipeline.sweeper.sweep()
-    workshop, clients = pipeline.workshop()
+    workshop, clients = pipeline.build_context()
     Delivery(replace(workshop, clock=lambda: pipeline.clock() + 3600), clients.new_client)(mine)
     record = pipeline.record(mine)
     assert (record.state, record.reason, account.persons) == (State.WAITING, "settle", [])
@@ -152,7 +152,9 @@ def test_content_sealed_under_a_missing_key_waits_for_the_key(pipeline: Pipeline
     key = base64.b64encode(bytes(range(32))).decode()
     mine = pipeline.accept()
     plain = cast("bytes", pipeline.redis.hget(keys.submission(mine), "lead"))
-    pipeline.redis.hset(keys.submission(mine), "lead", Cipher([key]).encrypt(Cipher([]).decrypt(plain)))
+    pipeline.redis.hset(
+        keys.submission(mine), "lead", Cipher([key]).encrypt(Cipher([]).decrypt(plain))
+    )
     record = pipeline.deliver(mine)
     assert (record.state, record.reason, record.lead) == (State.WAITING, "retry", None)
     assert record.cause is not None
@@ -198,7 +200,9 @@ def test_a_mended_address_is_another_person(pipeline: Pipeline, account: Account
     assert pipeline.accept_and_deliver(email="wrong@example.com").person_id == record.person_id
 
 
-def test_what_the_sender_wrote_stands_in_the_note_only(pipeline: Pipeline, account: Account) -> None:
+def test_what_the_sender_wrote_stands_in_the_note_only(
+    pipeline: Pipeline, account: Account
+) -> None:
     """A value that is left out is quoted in the note; the record says so in words of our own."""
     pipeline.settings(note=True, value=ValueTemplates("{answers.budget}", "EUR"))
     record = pipeline.accept_and_deliver(answers={"budget": "ask “me” at canary@example.com"})

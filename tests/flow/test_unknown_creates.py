@@ -82,7 +82,9 @@ def test_what_is_committed_after_others_went_on_is_reported(
         last = pipeline.deliver_later(first.id, 1.3 * HOUR)
         assert (last.result, last.lead_id) == (Result.LABELLED, other.lead_id)
     _committed_late(pipeline, account, first.id, step)
-    found = DuplicateChecks(pipeline.redis, pipeline.ledger, pipeline.workshop()[1].new_client())
+    found = DuplicateChecks(
+        pipeline.redis, pipeline.ledger, pipeline.build_context()[1].new_client()
+    )
     for _ in range(2):
         pipeline.advance(800)
         found.tick()
@@ -92,7 +94,7 @@ def test_what_is_committed_after_others_went_on_is_reported(
 
 def _committed_late(pipeline: Pipeline, account: Account, submission_id: str, step: str) -> None:
     """Pipedrive commits the first create after all."""
-    client = pipeline.workshop()[1].new_client()
+    client = pipeline.build_context()[1].new_client()
     if step == "person":
         client.persons.add(
             name="Ada Lovelace", emails=[{"value": "ada@example.com", "primary": True}]

@@ -44,7 +44,7 @@ def of_a_newer_version(pipeline: Pipeline, *, leads: bytes | None = None) -> str
 
 def newer(pipeline: Pipeline) -> tuple[Sweeper, Delivery]:
     """The sweeper and a slot of a worker that knows the next version."""
-    workshop, clients = pipeline.workshop()
+    workshop, clients = pipeline.build_context()
     ledger = Ledger(pipeline.redis, pipeline.ledger.cipher, pipeline.clock, version=VERSION + 1)
     return Sweeper(ledger, open_queue(pipeline.redis)), Delivery(
         replace(workshop, ledger=ledger), clients.new_client

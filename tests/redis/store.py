@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import redis as redis_py
 from ulid import ULID
 
 from worker.contract import DuplicateKey, Lead, Precedence, Raw, State, Submission
+from worker.store import scripts
 
 
 def submission(
@@ -30,3 +32,13 @@ def submission(
         duplicate_key=DuplicateKey(kind, key, body.hex(), window) if key else None,
         precedence=precedence,
     )
+
+
+def accept_in_any_state(client: redis_py.Redis, now: float, packed: list[bytes]) -> None:
+    """Records encoded submissions as if they had come to their state long ago; `now` is Unix
+    seconds.
+
+    The accepting script takes only states in which something may arrive, so its check is left out.
+    """
+    text = scripts.source("ledger/accept").replace("  check_move(id, to)\n", "")
+    client.eval(text, 0, now, scripts.pack({"spooled": False}), *packed)

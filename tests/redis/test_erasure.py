@@ -24,7 +24,12 @@ from worker.accept.spool import SPOOL_FOLDER, Spool
 from worker.contract import Attempt, Cause, Lead, Raw, State, Submission
 from worker.encryption import Cipher
 from worker.erasure.erasure import erase, erased_before, find_submissions
-from worker.erasure.retention import MAX_PER_TICK, RECEIPT_SECONDS, REWRITE_RETRY_SECONDS, Retention
+from worker.erasure.retention import (
+    MAX_PER_TICK,
+    RECEIPT_SECONDS,
+    REWRITE_RETRY_SECONDS,
+    RetentionSweep,
+)
 from worker.errors import LeaseLost, NotAllowed
 from worker.ledger import ClaimResult, Ledger
 from worker.ledger.contact_cache import ContactCache
@@ -441,7 +446,7 @@ def test_content_goes_when_its_time_is_over(
     receipt, then nothing.
     """
     mine = put(ledger, store, state)
-    retention, kept = Retention(ledger, KEPT, clock), KEPT[state]
+    retention, kept = RetentionSweep(ledger, KEPT, clock), KEPT[state]
     clock.now = (ledger.oldest(state) or 0.0) + (kept or 1000 * DAY) - 1
     assert retention.tick() == 0
     clock.now += BEAT
@@ -475,7 +480,7 @@ def test_a_backlog_goes_in_portions(
     items = [submission(state=State.IGNORED) for _ in range(most)]
     asyncio.run(accept(aredis, redis, *([item] for item in items)))
     clock.now += 100 * DAY
-    retention, went = Retention(ledger, KEPT, clock), []
+    retention, went = RetentionSweep(ledger, KEPT, clock), []
     for _ in range(3):
         redis.delete(keys.RETENTION_LOCK)
         went.append(retention.tick())
@@ -490,7 +495,7 @@ def test_the_file_is_written_anew_within_a_day(
     when nothing went.
     """
     parts = Path(cast("dict[str, str]", redis.config_get("dir"))["dir"], "appendonlydir")
-    retention = Retention(ledger, KEPT)
+    retention = RetentionSweep(ledger, KEPT)
 
     def stands() -> bool:
         with suppress(
@@ -536,7 +541,7 @@ def test_a_redis_that_refuses_is_asked_again_soon(
     monkeypatch.setattr("worker.erasure.retention.start_rewrite", refused)
     store(state=State.IGNORED)
     clock.now += 8 * DAY
-    Retention(ledger, KEPT).run(clock.now)
+    RetentionSweep(ledger, KEPT).run(clock.now)
     assert redis.exists(keys.REWRITE_DUE)
     assert 0 < redis.ttl(keys.REWRITE_ASKED) <= REWRITE_RETRY_SECONDS
 
@@ -545,7 +550,7 @@ def test_workers_take_turns(ledger: Ledger, clock: Clock, store: Callable[..., s
     """Several worker processes do not do the same at the same time."""
     put(ledger, store, State.IGNORED)
     clock.now += 8 * DAY
-    assert [Retention(ledger, KEPT, clock).tick() for _ in range(2)] == [1, 0]
+    assert [RetentionSweep(ledger, KEPT, clock).tick() for _ in range(2)] == [1, 0]
 
 
 def test_a_clock_set_ahead_erases_nothing(
@@ -557,7 +562,7 @@ def test_a_clock_set_ahead_erases_nothing(
     mine = put(ledger, store, State.QUARANTINED)
     own = (ledger.oldest(State.QUARANTINED) or 0.0) + DAY
     clock.now += 365 * DAY
-    assert Retention(ledger, KEPT, lambda: own).tick() == 0
+    assert RetentionSweep(ledger, KEPT, lambda: own).tick() == 0
     record = ledger.get(mine)
     assert record is not None
     assert record.state is State.QUARANTINED

@@ -22,7 +22,7 @@ from service.reports.changes import BacktestChange
 from service.sources.request import InboundRequest, Outcome
 from service.sources.schema import Source
 from service.sources.source_file.loader import load_sources
-from tests.flow.arrivals import arrived
+from tests.flow.arrivals import build_submissions_of
 from tests.providers.cases import Case, cases, name_of, request_of, source_of
 from tests.unit.sources.factories import JSON, NOW, form, json_post, post, source
 from worker.contract import Lead, State
@@ -38,7 +38,7 @@ ADA = {
 
 
 def records(config: Source, request: InboundRequest) -> list[Record]:
-    return [spooled_record(one) for one in arrived(config, request, NOW)]
+    return [spooled_record(one) for one in build_submissions_of(config, request, NOW)]
 
 
 def one(config: Source, request: InboundRequest, **changes: Any) -> Record:
@@ -58,7 +58,7 @@ def test_an_unchanged_file_changes_nothing(case: Case) -> None:
     config, now = source_of(case), float(case.get("verification", {}).get("now", NOW))
     if case["request"]["method"] != "POST":
         return
-    for submission in arrived(config, request_of(case), now):
+    for submission in build_submissions_of(config, request_of(case), now):
         if submission.lead is None:
             continue
         found = backtest(spooled_record(submission), config, reveal=True)

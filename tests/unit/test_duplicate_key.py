@@ -18,9 +18,9 @@ REQUEST = InboundRequest(
 
 def key_of(outcome: Outcome) -> str:
     event = SourceEvent(outcome=outcome, lead=Lead(email="ada@example.com"))
-    found = duplicate_key(SOURCE, REQUEST, event, 0, None)
-    assert found is not None
-    return found.value
+    key = duplicate_key(SOURCE, REQUEST, event, 0, None)
+    assert key is not None
+    return key.value
 
 
 def test_a_person_is_never_the_twin_of_a_robot() -> None:
@@ -45,5 +45,5 @@ def test_people_go_before_programs(
 ) -> None:
     """A form, and whatever a browser posts, has precedence over webhooks and partners."""
     request = InboundRequest(method="POST", query="", headers=headers, body=b"")
-    wanted = Precedence.FORM if first else Precedence.WEBHOOK
-    assert precedence(Source(name="contact", adapter=adapter), request) is wanted
+    expected = Precedence.FORM if first else Precedence.WEBHOOK
+    assert precedence(Source(name="contact", adapter=adapter), request) is expected

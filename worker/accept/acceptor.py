@@ -282,25 +282,14 @@ class Acceptor:
                     for each in submissions
                 ]
                 pipe.multi()  # type: ignore[no-untyped-call]
-                arguments = [text for _, texts in submissions for text in texts]
-                pipe.eval(scripts.source("ledger/accept"), 0, "", int(spooled), *arguments)
+                scripts.add_accept(pipe, [each.packed for each in submissions], spooled=spooled)
                 for (submission, _), duplicate in zip(submissions, are_duplicates, strict=True):
                     backfill = submission.precedence is Precedence.BACKFILL
                     if submission.state is State.QUEUED and not duplicate and not backfill:
                         enqueue(self._queue, submission.id, pipe)
                 for submission_id, mark in erased.items():
-                    pipe.eval(
-                        scripts.source("ledger/erase"),
-                        0,
-                        "",
-                        submission_id,
-                        "",
-                        ERASED_WHY,
-                        "",
-                        "",
-                        mark,
-                        1,
-                    )
+                    args = {"id": submission_id, "why": ERASED_WHY, "mark": mark, "by_mark": True}
+                    pipe.eval(scripts.source("ledger/erase"), 0, "", scripts.pack(args))
                 replies = (await pipe.execute())[0]
             if self._wait_replicas:
                 await self._await_replicas()
@@ -338,7 +327,8 @@ class Acceptor:
         for start in range(0, len(marks), MARKS_PER_QUERY):
             part = marks[start : start + MARKS_PER_QUERY]
             await pipe.watch(*part)
-            reply = await self._redis.eval(scripts.source("ledger/marked"), 0, "", *part)
+            args = scripts.pack({"marks": part})
+            reply = await self._redis.eval(scripts.source("ledger/marked"), 0, "", args)
             erased_at |= {
                 mark.decode(): float(at) for mark, at in zip(reply[::2], reply[1::2], strict=True)
             }

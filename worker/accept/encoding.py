@@ -6,22 +6,18 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from worker.contract import State, Submission
+from worker.contract import STATES, Submission
 from worker.encryption import Cipher
 from worker.ledger.record import encrypt_content
 from worker.metrics import SUBMISSIONS, series
-from worker.store import keys
-
-# Everything stored counts as `accepted`, so that accepted equals the sum of all states; these are
-# counted under their own name as well.
-ALSO_COUNTED = {State.QUARANTINED: "quarantined", State.IGNORED: "ignored"}
+from worker.store import keys, scripts
 
 
 class EncodedSubmission(NamedTuple):
-    """A submission, and its arguments in the order in which `ledger/accept.lua` reads them."""
+    """A submission, and the map of it that `ledger/accept.lua` reads."""
 
     submission: Submission
-    arguments: tuple[Any, ...]
+    packed: bytes
 
 
 def encode_submission(submission: Submission, cipher: Cipher) -> EncodedSubmission:
@@ -30,31 +26,33 @@ def encode_submission(submission: Submission, cipher: Cipher) -> EncodedSubmissi
     def counted_as(outcome: str) -> str:
         return series(SUBMISSIONS, source=submission.source, outcome=outcome)
 
-    duplicate = submission.duplicate_key
-    window = duplicate.window if duplicate else None
-    also = ALSO_COUNTED.get(submission.state)
-    return EncodedSubmission(
-        submission,
-        (
-            submission.id,
-            submission.source,
-            submission.state,
-            submission.received_at,
-            encrypt_content(submission.lead, cipher) if submission.lead is not None else b"",
-            encrypt_content(submission.raw, cipher),
-            msgspec.json.encode(submission.cause) if submission.cause else b"",
-            submission.why or "",
-            duplicate_key_name(submission),
-            duplicate.kind if duplicate else "",
-            duplicate.fingerprint if duplicate else "",
-            "" if window is None else str(int(window * 1000)),
-            counted_as("accepted"),
-            counted_as(also) if also else "",
-            counted_as("duplicate"),
-            msgspec.json.encode(submission.fetch) if submission.fetch else "",
-            int(submission.precedence),
-        ),
-    )
+    args: dict[str, Any] = {
+        "id": submission.id,
+        "source": submission.source,
+        "state": submission.state,
+        "received_at": submission.received_at,
+        "raw": encrypt_content(submission.raw, cipher),
+        "precedence": int(submission.precedence),
+        "accepted": counted_as("accepted"),
+        "duplicate": counted_as("duplicate"),
+    }
+    if submission.lead is not None:
+        args["lead"] = encrypt_content(submission.lead, cipher)
+    if submission.cause:
+        args["cause"] = msgspec.json.encode(submission.cause)
+    if submission.why:
+        args["why"] = submission.why
+    if submission.fetch:
+        args["fetch"] = msgspec.json.encode(submission.fetch)
+    if STATES[submission.state].counted:
+        args["also"] = counted_as(submission.state)
+    if duplicate := submission.duplicate_key:
+        args["duplicate_key"] = duplicate_key_name(submission)
+        args["duplicate_kind"] = duplicate.kind
+        args["fingerprint"] = duplicate.fingerprint
+        if duplicate.window is not None:
+            args["window"] = int(duplicate.window * 1000)
+    return EncodedSubmission(submission, scripts.pack(args))
 
 
 def duplicate_key_name(submission: Submission) -> str:

@@ -44,7 +44,7 @@ REWRITE_RETRY_SECONDS = 300
 ACTOR = "retention"
 
 
-class Retention:
+class RetentionSweep:
     """For one worker process; processes take turns. `retention_seconds` by state; None is for ever.
 
     Times are the ledger's. Since what is erased never comes back, the process's own `clock` counts

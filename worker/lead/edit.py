@@ -10,6 +10,7 @@ from msgspec import structs
 
 from worker.contract import Lead, Money, Utm
 from worker.errors import LeadlineError
+from worker.lead.canonical import PLAIN_FIELDS, FieldKind
 
 UTM_FIELDS = {f"utm_{name}": name for name in Utm.__struct_fields__}
 # What may follow the point; None means any name.
@@ -20,7 +21,8 @@ NESTED_KEYS: dict[str, Any] = {
     "value": Money.__struct_fields__,
 }
 
-PLAIN_FIELDS = frozenset(Lead.__struct_fields__) - {"utm", "click_ids", "answers", "value"}
+PLAIN_NAMES = frozenset(field.name for field in PLAIN_FIELDS)
+BOOLEAN_NAMES = frozenset(field.name for field in PLAIN_FIELDS if field.kind is FieldKind.BOOLEAN)
 
 
 class EditError(LeadlineError):
@@ -60,14 +62,14 @@ def _set_field(lead: dict[str, Any], name: str, value: Any) -> str | None:
     if key and group in NESTED_KEYS and (NESTED_KEYS[group] is None or key in NESTED_KEYS[group]):
         _set_or_remove(lead.setdefault(group, {}), key, value)
         return None
-    if name in PLAIN_FIELDS or (name in Lead.__struct_fields__ and isinstance(value, dict | None)):
+    if name in PLAIN_NAMES or (name in Lead.__struct_fields__ and isinstance(value, dict | None)):
         keys = NESTED_KEYS.get(name)
         if keys and (unknown := [key for key in value or () if key not in keys]):
             return f"expected {', '.join(keys)}, got {unknown[0][:40]!r}"
         _set_or_remove(lead, name, _parse_boolean(name, value))
         return None
     return (
-        f"expected a field of the lead ({', '.join(sorted(PLAIN_FIELDS))}, utm_…, value.…,"
+        f"expected a field of the lead ({', '.join(sorted(PLAIN_NAMES))}, utm_…, value.…,"
         " click_ids.…, answers.…)"
     )
 
@@ -83,7 +85,7 @@ def _parse_boolean(name: str, value: Any) -> Any:
     words = {"yes": True, "true": True, "no": False, "false": False}
     return (
         words.get(value.lower(), value)
-        if name in ("consent", "is_test") and isinstance(value, str)
+        if name in BOOLEAN_NAMES and isinstance(value, str)
         else value
     )
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from worker.contract import Lead
+from worker.lead.canonical import PLAIN_FIELDS, FieldKind
 from worker.lead.templates import UTM_PARTS, as_text
 
 # Of a whole note; Pipedrive has a limit and does not say which.
@@ -105,9 +106,15 @@ def _detail_lines(lead: Lead, *, value_written: bool) -> list[NoteLine]:
     )
     return _non_empty(
         NoteLine("Consent", as_text(lead.consent)),
-        NoteLine("Job title", as_text(lead.job_title)),
-        NoteLine("Website", as_text(lead.website), MAX_ADDRESS_CHARS),
-        NoteLine("Country", as_text(lead.country)),
+        *(
+            NoteLine(
+                field.label,
+                as_text(getattr(lead, field.name)),
+                MAX_ADDRESS_CHARS if field.kind is FieldKind.WEBSITE else MAX_VALUE_CHARS,
+            )
+            for field in PLAIN_FIELDS
+            if field.in_note
+        ),
         NoteLine("Value", value),
     )
 

@@ -20,7 +20,8 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from worker.contract import Lead
+from worker.contract import Lead, Utm
+from worker.lead.canonical import CANONICAL_FIELDS, PLAIN_FIELDS
 
 CLICK_IDS = (
     "gclid", "gbraid", "wbraid", "dclid", "gad_source", "gad_campaignid", "fbclid", "msclkid",
@@ -28,20 +29,12 @@ CLICK_IDS = (
     "epik", "sclid", "ScCid", "rdt_cid", "qclid", "yclid", "irclickid", "mc_cid", "mc_eid", "_fbc",
     "_fbp", "_ga",
 )  # fmt: skip
-UTM_PARTS = ("source", "medium", "campaign", "term", "content", "id")
-PLAIN_NAMES = (
-    "name", "first_name", "last_name", "email", "phone", "company", "job_title", "website",
-    "message", "consent", "country",
-    "page_url", "referrer", "form_id", "form_name", "event_id", "is_test", "occurred_at",
-)  # fmt: skip
+UTM_PARTS = Utm.__struct_fields__
 SUBMISSION_NAMES = ("source", "submission_id", "received_date")
 # Every name a template may use, besides `answers.…` and `click_ids.…`.
 TEMPLATE_NAMES = frozenset(
     (
-        *PLAIN_NAMES,
-        "value.amount",
-        "value.currency",
-        *(f"utm_{part}" for part in UTM_PARTS),
+        *(field.name for field in CANONICAL_FIELDS),
         *CLICK_IDS,
         *SUBMISSION_NAMES,
     )
@@ -111,7 +104,7 @@ def build_context(
 
     `received_at` is in Unix seconds; `received_date` is its day in UTC.
     """
-    texts = {name: as_text(getattr(lead, name)) for name in PLAIN_NAMES if name != "name"}
+    texts = {name: as_text(getattr(lead, name)) for name, *_ in PLAIN_FIELDS if name != "name"}
     texts |= {f"utm_{part}": as_text(getattr(lead.utm, part)) for part in UTM_PARTS}
     texts["name"] = lead.full_name or ""
     texts["value.amount"] = as_text(lead.value.amount if lead.value else None)

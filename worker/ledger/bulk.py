@@ -25,7 +25,7 @@ import msgspec
 import structlog
 from msgspec import Struct, structs
 
-from worker.contract import Lead, State
+from worker.contract import Lead, State, states_for
 from worker.encryption import DecryptionError
 from worker.errors import LeadlineError
 from worker.lead.edit import EditError, apply_edit
@@ -37,12 +37,8 @@ from worker.store.turn_lock import TurnLock
 
 log = structlog.get_logger("leadline.bulk")
 
-ACTIONS: dict[str, tuple[State, ...]] = {
-    "retry": (State.DEAD,),
-    "accept": (State.QUARANTINED,),
-    "discard": (State.DEAD, State.QUARANTINED),
-}
-"""What can be done to many, and the states it may be done in."""
+# What can be done to many, and the states it may be done in.
+ACTIONS = {action: states_for(action) for action in ("retry", "accept", "discard")}
 
 """What may be an id, and so part of a key."""
 
@@ -137,7 +133,15 @@ class BulkActions:
         ids = [each for each in ids if keys.is_safe_id(each)]
         sealed = self._ledger.cipher.encrypt(msgspec.msgpack.encode(edit)) if edit else b""
         made, count, *taken = self._ledger.bulk(
-            "make", bulk, action, by, expect, sealed, detail, " ".join(ACTIONS[action]), *ids
+            "make",
+            bulk=bulk,
+            action=action,
+            by=by,
+            expected=expect,
+            edit=sealed,
+            detail=detail,
+            states=ACTIONS[action],
+            ids=ids,
         )
         if not made:
             raise CountDiffers(count, taken[0])
@@ -158,7 +162,9 @@ class BulkActions:
 
     def stop(self, bulk: str, by: str, reason: str = "") -> bool:
         """What it did not begin stays as it is. False when it was over or stopped already."""
-        return bool(self._ledger.bulk("stop", bulk, by, reason or f"stopped by {by}"))
+        return bool(
+            self._ledger.bulk("stop", bulk=bulk, by=by, reason=reason or f"stopped by {by}")
+        )
 
     # -- for whoever has the time
     # ----------------------------------------------------------------------------------
@@ -194,7 +200,9 @@ class BulkActions:
         until = self._clock() + MAX_TICK_SECONDS
         job = _Job(bulk, fields[b"action"].decode(), fields[b"by"].decode(), None)
         while True:
-            left, out, delivered, dead, stopped = self._ledger.bulk("look", bulk, OUTCOMES_PER_TICK)
+            left, out, delivered, dead, stopped = self._ledger.bulk(
+                "look", bulk=bulk, limit=OUTCOMES_PER_TICK
+            )
             room = 0 if stopped else self._room(job, left, out, delivered, dead)
             if not room:
                 break
@@ -204,7 +212,7 @@ class BulkActions:
             self._go(job, room)
             if self._clock() > until or not self._lock.take():
                 return
-        self._ledger.bulk("end", bulk, RETENTION_SECONDS)
+        self._ledger.bulk("end", bulk=bulk, retention_seconds=RETENTION_SECONDS)
 
     def _room(self, job: _Job, left: int, out: int, delivered: int, dead: int) -> int:
         """How many may go now."""
@@ -233,7 +241,9 @@ class BulkActions:
         with self._ledger.pipeline() as pipe:
             for submission_id, fits, lead, seen in edited:
                 if not fits:
-                    self._ledger.bulk_call(pipe, "skip", job.bulk, submission_id, self._lock.token)
+                    self._ledger.bulk_call(
+                        pipe, "skip", bulk=job.bulk, id=submission_id, holder=self._lock.token
+                    )
                 elif job.action == "discard":
                     self._ledger.discard_call(pipe, submission_id, job.by, f"bulk {job.bulk}", turn)
                 else:
@@ -246,7 +256,7 @@ class BulkActions:
                         why,
                         lead,
                         allowed=allowed,
-                        seen=seen,
+                        if_updated_at=seen,
                         turn=turn,
                     )
             pipe.execute()

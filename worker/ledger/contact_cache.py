@@ -97,13 +97,14 @@ class ContactCache:
         ask(lambda: self._redis.delete(self._account.organization(normalize_name(name))))
 
     def _remember(self, key: str, *, anew: bool = False, **fields: str | float) -> None:
-        pairs = [part for pair in fields.items() for part in pair]
-        script = scripts.source("ledger/remember")
-        ask(
-            lambda: scripts.run(
-                self._redis, script, 0, self._submission, key, CONTACT_SECONDS, int(anew), *pairs
-            )
-        )
+        args = {
+            "id": self._submission or None,
+            "key": key,
+            "seconds": CONTACT_SECONDS,
+            "anew": anew,
+            "facts": fields,
+        }
+        ask(lambda: scripts.run(self._redis, scripts.source("ledger/remember"), "", args))
 
 
 def normalize_name(name: str) -> str:

@@ -33,25 +33,36 @@ class Gate:
 
     def pause(self, reason: str, by: str) -> None:
         """No delivery starts until `resume`; what is in hand is finished."""
-        self._scripts.run("gate/pause", reason or "paused", by)
+        self._scripts.run("gate/pause", reason=reason or "paused", by=by)
 
     def resume(self, by: str = "") -> None:
         """Ends an operator's pause, and lets the gate be tried at once."""
-        self._scripts.run("gate/resume", by)
+        self._scripts.run("gate/resume", by=by or None)
 
     def close(self, submission_id: str, reason: str, until: float, *, probe: bool) -> None:
         """Stops every worker until `until`, because of what `submission_id` met. With `probe`, one
         submission is then let through to try, else all go. A gate that stands is never opened
         sooner by this.
         """
-        self._scripts.run("gate/close", submission_id, reason, "probe" if probe else "timed", until)
+        self._scripts.run(
+            "gate/close",
+            id=submission_id,
+            reason=reason,
+            mode="probe" if probe else "timed",
+            closed_until=until,
+        )
 
     def note_failure(self, submission_id: str) -> bool:
         """Notes that a delivery did not get through to Pipedrive; whether that is an outage by
         now.
         """
         return bool(
-            self._scripts.run("gate/outage", submission_id, OUTAGE_SUBMISSIONS, OUTAGE_SECONDS)
+            self._scripts.run(
+                "gate/outage",
+                id=submission_id,
+                submissions=OUTAGE_SUBMISSIONS,
+                seconds=OUTAGE_SECONDS,
+            )
         )
 
     def probes(self) -> int:

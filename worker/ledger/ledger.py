@@ -21,7 +21,7 @@ import msgspec
 import redis
 import structlog
 
-from worker.contract import VERSION, Attempt, Cause, Lead, State
+from worker.contract import VERSION, Attempt, Cause, Lead, State, states_for
 from worker.encryption import Cipher
 from worker.errors import LeaseLost, NotAllowed, StoreUnavailable
 from worker.ledger.gate import Gate
@@ -41,8 +41,8 @@ from worker.store.scripts import Scripts
 
 log = structlog.get_logger("leadline.ledger")
 
+# The value of a record's field; None removes it.
 Fact = str | int | bytes | None
-"""The value of a record's field; None removes it."""
 
 
 class ClaimResult(StrEnum):
@@ -57,22 +57,20 @@ class ClaimResult(StrEnum):
 
 
 class Audited(NamedTuple):
-    """What the audit trail says of a person's move; an empty action leaves no entry."""
+    """What the audit trail says of a person's move."""
 
     action: str
-    detail: str
+    detail: str = ""
 
 
 class BulkTurn(NamedTuple):
-    """The bulk action that a move belongs to, and the token of who advances it."""
+    """The bulk action that a move belongs to, and the token of the process that advances it."""
 
     bulk: str
     holder: str
 
 
-UNAUDITED = Audited("", "")
-NO_TURN = BulkTurn("", "")
-REPLAYED = (State.DEAD, State.QUARANTINED)
+REPLAYED = (*states_for("retry"), *states_for("accept"))
 
 
 class Ledger(RecordReader):
@@ -124,17 +122,29 @@ class Ledger(RecordReader):
         organization_queue: str = "",
         organization_key: str = "",
     ) -> ClaimResult:
-        """Leases the submission to `token`, unless it is not wanted or of a newer version, the gate
-        is closed, or another of the person goes first.
+        """Leases the submission to `token`, or says why not.
+
+        The queues are keys of `Account.person_queue`; an organisation that is remembered under
+        `organization_key` needs no queue.
         """
-        queues = (person_queue, organization_queue, organization_key)
         reply = self._scripts.run(
-            "ledger/claim", submission_id, token, lease_seconds, *queues, self.version
+            "ledger/claim",
+            id=submission_id,
+            token=token,
+            lease_seconds=lease_seconds,
+            person_queue=person_queue or None,
+            organization_queue=organization_queue or None,
+            organization_key=organization_key or None,
+            version=self.version,
         )
         return ClaimResult(reply[0].decode())
 
     def renew(self, submission_id: str, token: str, lease_seconds: float) -> bool:
-        return bool(self._scripts.run("ledger/renew", submission_id, token, lease_seconds))
+        return bool(
+            self._scripts.run(
+                "ledger/renew", id=submission_id, token=token, lease_seconds=lease_seconds
+            )
+        )
 
     def announce(
         self,
@@ -152,12 +162,22 @@ class Ledger(RecordReader):
         for _ in range(2):
             process = self._rollback
             seen = (
-                (process.name, process.create_count, process.server, status.restored_at)
+                {
+                    "process": process.name,
+                    "create_count": process.create_count,
+                    "server": process.server,
+                    "restored_at": status.restored_at,
+                }
                 if process is not None
-                else ("", 0, "", "")
+                else {}
             )
             create_count = self._scripts.run(
-                "ledger/announce", submission_id, token, lease_seconds, step, *seen
+                "ledger/announce",
+                id=submission_id,
+                token=token,
+                lease_seconds=lease_seconds,
+                step=step,
+                **seen,
             )
             if create_count == 0:
                 raise LeaseLost(submission_id)
@@ -179,20 +199,15 @@ class Ledger(RecordReader):
         process = self._rollback
         if process is None:
             return NEVER_RESTORED
-        reports = [
-            part
-            for each in process.reports()
-            for part in (each.name, each.create_count, each.server, each.total_create_count)
-        ]
         agreed, server, restored_at, needs_lookup, on_roll, clock_jump_at, total = (
             self._scripts.run(
                 "ledger/rollback",
-                process.settle_seconds,
-                ROLL_CALL_SECONDS,
-                SILENT_PROCESS_SECONDS,
-                submission_id,
-                int(leaves),
-                *reports,
+                settle_seconds=process.settle_seconds,
+                roll_call_seconds=ROLL_CALL_SECONDS,
+                silent_seconds=SILENT_PROCESS_SECONDS,
+                id=submission_id or None,
+                leaves=leaves,
+                reports=process.reports(),
             )
         )
         process.record_total(total)
@@ -208,15 +223,18 @@ class Ledger(RecordReader):
         )
 
     def learn(self, submission_id: str, token: str, step: str, facts: Mapping[str, Fact]) -> None:
-        """Writes down what an announced step brought. Raises `LeaseLost` when somebody else went on
-        with it, or it was erased.
+        """Writes down what an announced step brought.
+
+        Raises `LeaseLost` when somebody else went on with the step, or the submission was erased.
         """
-        done = self._scripts.run("ledger/learn", submission_id, token, step, *_pairs(facts))
+        done = self._scripts.run(
+            "ledger/learn", id=submission_id, token=token, step=step or None, facts=_texts(facts)
+        )
         if done == 2:
             made = {name: value for name, value in facts.items() if name.endswith("_id")}
             log.warning(
                 "erased while it was delivered: remove by hand what was made",
-                submission=submission_id,
+                submission_id=submission_id,
                 **made,
             )
         if done != 1:
@@ -238,25 +256,25 @@ class Ledger(RecordReader):
         facts: Mapping[str, Fact] | None = None,
         attempts: Iterable[Attempt] = (),
     ) -> list[str]:
-        """Ends a delivery. Returns the ids that may go now because this one left the line. Raises
-        `LeaseLost`.
+        """Ends a delivery. Returns the ids that are due now, as this one left its person queues.
+
+        `used` is how many attempts it counts as; `keep_place` leaves it in its person queues.
+        Raises `LeaseLost`.
         """
-        pairs = _pairs(facts or {})
         reply = self._scripts.run(
             "ledger/finish",
-            submission_id,
-            token,
-            state,
-            why,
-            "" if next_at is None else next_at,
-            reason,
-            used,
-            int(keep_place),
-            msgspec.json.encode(cause) if cause else "",
-            counter,
-            len(pairs) // 2,
-            *pairs,
-            *(msgspec.json.encode(attempt) for attempt in attempts),
+            id=submission_id,
+            token=token,
+            state=state,
+            why=why,
+            next_at=next_at,
+            reason=reason,
+            used=used,
+            keep_place=keep_place,
+            cause=msgspec.json.encode(cause) if cause else None,
+            counter=counter,
+            facts=_texts(facts or {}),
+            attempts=[msgspec.json.encode(attempt) for attempt in attempts],
         )
         if not reply[0]:
             raise LeaseLost(submission_id)
@@ -274,65 +292,52 @@ class Ledger(RecordReader):
         lead: Lead | None,
         *,
         allowed: Sequence[State] = REPLAYED,
-        audit: Audited = UNAUDITED,
-        seen: float | None = None,
-        turn: BulkTurn = NO_TURN,
+        audit: Audited | None = None,
+        if_updated_at: float | None = None,
+        turn: BulkTurn | None = None,
     ) -> None:
         """Adds to a transaction: `dead` or `quarantined` -> `queued`, with a mended lead if given.
 
-        `seen` is the `updated_at` of the record that the lead was made from.
+        `if_updated_at` is the `updated_at` of the record that the lead was made from.
         """
-        encrypted = encrypt_content(lead, self.cipher) if lead is not None else b""
+        encrypted = encrypt_content(lead, self.cipher) if lead is not None else None
+        decision = _decision(submission_id, State.QUEUED, allowed, by, why, audit, turn)
         self._scripts.add(
-            pipe,
-            "ledger/decide",
-            submission_id,
-            State.QUEUED,
-            " ".join(allowed),
-            by,
-            why,
-            encrypted,
-            *audit,
-            seen or "",
-            *turn,
+            pipe, "ledger/decide", lead=encrypted, if_updated_at=if_updated_at, **decision
         )
 
     def discard_call(
         self, pipe: Any, submission_id: str, by: str, why: str, turn: BulkTurn
     ) -> None:
-        """Adds to a transaction: `dead` or `quarantined` -> `discarded`, as one of a bulk
-        action's.
-        """
-        self._scripts.add(
-            pipe,
-            "ledger/decide",
-            submission_id,
-            State.DISCARDED,
-            " ".join(REPLAYED),
-            by,
-            why,
-            "",
-            *UNAUDITED,
-            "",
-            *turn,
+        """Adds to a transaction: `dead` or `quarantined` -> `discarded`, for a bulk action."""
+        decision = _decision(
+            submission_id, State.DISCARDED, states_for("discard"), by, why, None, turn
         )
+        self._scripts.add(pipe, "ledger/decide", **decision)
 
     def discard(self, submission_id: str, by: str, why: str) -> None:
-        """`dead` or `quarantined` -> `discarded`. Raises `NotAllowed`."""
-        self._decide(submission_id, State.DISCARDED, REPLAYED, by, why, "discard")
+        """`dead` or `quarantined` -> `discarded`. Raises `NotAllowed`.
+
+        The reason is a person's own words: the timeline has them, the audit trail does not.
+        """
+        self._decide(submission_id, State.DISCARDED, states_for("discard"), by, why, "discard")
 
     def undiscard(self, submission_id: str, by: str) -> State:
         """Undo of a discard: back to where it was. Raises `NotAllowed`."""
-        return self._decide(submission_id, "", (State.DISCARDED,), by, "undo", "undo the discard")
+        return self._decide(submission_id, None, states_for("undo"), by, "undo", "undo the discard")
 
     def _decide(
-        self, submission_id: str, to: str, allowed: Sequence[State], by: str, why: str, action: str
+        self,
+        submission_id: str,
+        to: State | None,
+        allowed: Sequence[State],
+        by: str,
+        why: str,
+        action: str,
     ) -> State:
-        """The reason is a person's own words: the timeline has them, the trail does not."""
-        audit = Audited(action.partition(" ")[0], "")
-        done, state, *_ = self._scripts.run(
-            "ledger/decide", submission_id, to, " ".join(allowed), by, why, "", *audit, "", *NO_TURN
-        )
+        audit = Audited(action.partition(" ")[0])
+        decision = _decision(submission_id, to, allowed, by, why, audit, None)
+        done, state, *_ = self._scripts.run("ledger/decide", **decision)
         if not done:
             raise NotAllowed(submission_id, state.decode() or None, action)
         return State(state.decode())
@@ -340,13 +345,13 @@ class Ledger(RecordReader):
     # -- bulk actions: `worker.ledger.bulk`
     # -------------------------------------------------------------------------------
 
-    def bulk(self, step: str, *args: Any) -> Any:
-        """Runs one of the scripts `lua/bulk_….lua`."""
-        return self._scripts.run(f"bulk/{step}", *args)
+    def bulk(self, step: str, **args: Any) -> Any:
+        """Runs one of the scripts `lua/bulk/….lua`."""
+        return self._scripts.run(f"bulk/{step}", **args)
 
-    def bulk_call(self, pipe: Any, step: str, *args: Any) -> None:
+    def bulk_call(self, pipe: Any, step: str, **args: Any) -> None:
         """Adds one of them to a transaction."""
-        self._scripts.add(pipe, f"bulk/{step}", *args)
+        self._scripts.add(pipe, f"bulk/{step}", **args)
 
     # -- erasure
     # ----------------------------------------------------------------------------------------------
@@ -357,27 +362,26 @@ class Ledger(RecordReader):
         by: str,
         why: str,
         *,
-        state: str = "",
+        state: State | None = None,
         since: float | None = None,
-        mark: str = "",
+        mark: str | None = None,
         by_mark: bool = False,
         memories: Iterable[str] = (),
     ) -> int:
         """Any state -> `erased`, for good; returns how many were erased. See `erase.lua`."""
-        latest = "" if since is None else since
         with translate_errors(), self.redis.pipeline(transaction=False) as pipe:
             for submission_id in submission_ids:
                 self._scripts.add(
                     pipe,
                     "ledger/erase",
-                    submission_id,
-                    by,
-                    why,
-                    state,
-                    latest,
-                    mark,
-                    int(by_mark),
-                    *memories,
+                    id=submission_id,
+                    by=by,
+                    why=why,
+                    state=state,
+                    since=since,
+                    mark=mark,
+                    by_mark=by_mark,
+                    memories=list(memories),
                 )
             return sum(pipe.execute())
 
@@ -403,19 +407,34 @@ class Ledger(RecordReader):
             return [raw.decode() for raw in cast("list[bytes]", self.redis.hkeys(mark))]
 
     def forget(self, submission_ids: Sequence[str], since: float) -> int:
-        """Removes the receipts of those of them that are erased since `since` (Unix seconds) or
-        longer; how many it were.
-        """
-        return int(
-            self._scripts.run(
-                "ledger/forget", since, keys.FORGOTTEN, keys.DUPLICATES, *submission_ids
-            )
-        )
+        """Removes the receipts of those erased at `since` (Unix seconds) or before; how many."""
+        return int(self._scripts.run("ledger/forget", since=since, ids=submission_ids))
 
 
-def _pairs(facts: Mapping[str, Fact]) -> list[str | bytes]:
-    return [text for name, value in facts.items() for text in (name, _text(value))]
+def _decision(
+    submission_id: str,
+    to: State | None,
+    allowed: Sequence[State],
+    by: str,
+    why: str,
+    audit: Audited | None,
+    turn: BulkTurn | None,
+) -> dict[str, Any]:
+    """Arguments of `decide.lua`."""
+    return {
+        "id": submission_id,
+        "to": to,
+        "from": allowed,
+        "by": by,
+        "why": why,
+        **(audit._asdict() if audit else {}),
+        **(turn._asdict() if turn else {}),
+    }
 
 
-def _text(value: Fact) -> str | bytes:
-    return value if isinstance(value, bytes) else "" if value is None else str(value)
+def _texts(facts: Mapping[str, Fact]) -> dict[str, str | bytes]:
+    """As `write` in `prelude.lua` takes them: an empty text removes a field."""
+    return {
+        name: value if isinstance(value, bytes) else "" if value is None else str(value)
+        for name, value in facts.items()
+    }

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from worker.accept.spool import SPOOL_FOLDER, count_spooled
 from worker.causes import cause_id
-from worker.contract import WORKING, Cause, State
+from worker.contract import ACTIONABLE, WORKING, Cause
 from worker.ledger import Ledger, Pause
 from worker.ledger.audit import ignored
 from worker.times import format_iso
@@ -18,7 +18,7 @@ from worker.times import format_iso
 LEAD_TOKENS = 35
 
 # The states in which somebody or something is waited for.
-AGEING = (*sorted(WORKING), State.DEAD, State.QUARANTINED)
+AGEING = (*sorted(WORKING), *ACTIONABLE)
 
 
 class Paused(Struct, frozen=True):

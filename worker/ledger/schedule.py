@@ -101,12 +101,11 @@ class Schedule:
 
     def dispatch_call(self, pipe: Any, submission_id: str) -> None:
         """Adds to a transaction: back into the queue, if it is due there."""
-        dead = series("leadline_deliveries_total", source="@", result="dead")
         self._scripts.add(
             pipe,
             "ledger/dispatch",
-            submission_id,
-            CRASHES_ALLOWED,
-            msgspec.json.encode(POISON),
-            dead,
+            id=submission_id,
+            crashes_allowed=CRASHES_ALLOWED,
+            cause=msgspec.json.encode(POISON),
+            counter=series("leadline_deliveries_total", source="@", result="dead"),
         )

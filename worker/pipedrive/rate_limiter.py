@@ -129,12 +129,21 @@ class RateLimiter:
             return 0.0
         member = f"{secrets.token_hex(6)}:{call.cost}"
         verdict, *values = self._run(
-            "take", member, call.cost, int(call.search), int(ticket.is_first_call), ticket.place,
-            max_wait, limits.calls_per_window, limits.searches_per_window, limits.daily_tokens,
-            int(limits.is_fixed), ticket.submission_id,
-        )  # fmt: skip
+            "take",
+            member=member,
+            cost=call.cost,
+            search=call.search,
+            calls=limits.calls_per_window,
+            searches=limits.searches_per_window,
+            tokens=limits.daily_tokens,
+            fixed=limits.is_fixed,
+            place=ticket.place or None,
+            patience=max_wait,
+            id=ticket.submission_id or None,
+            **{"class": int(ticket.is_first_call)},
+        )
         if verdict == b"go":
-            self._sent.last = member, values[0]
+            self._sent.last = member, float(values[0])
             return 0.0
         if verdict == b"wait":
             ticket.ready_at, ticket.place = float(values[1]), values[2].decode()
@@ -154,7 +163,7 @@ class RateLimiter:
         # If this is lost the place comes back by itself.
         with contextlib.suppress(StoreUnavailable):
             if member:
-                self._run("unsent", member, call.cost)
+                self._run("unsent", member=member, cost=call.cost)
 
     def after(self, call: Call, status: int | None, headers: Mapping[str, str]) -> None:
         """Free the call's place two seconds from now, and correct our counts by Pipedrive's."""
@@ -165,66 +174,68 @@ class RateLimiter:
         # The answer is more than this count: losing a correction must not lose it.
         with contextlib.suppress(StoreUnavailable):
             self._run(
-                "answered", member, granted, int(status is not None), int(call.search),
-                _count_header(headers, "x-ratelimit-limit"),
-                _count_header(headers, "x-ratelimit-remaining"),
-                _count_header(headers, "x-daily-ratelimit-token-remaining"),
-                _closed_seconds(call, status, headers),
-                limits.daily_tokens, int(limits.is_fixed),
-            )  # fmt: skip
+                "answered",
+                member=member,
+                granted=granted,
+                answered=status is not None,
+                search=call.search,
+                limit=_count_header(headers, "x-ratelimit-limit"),
+                remaining=_count_header(headers, "x-ratelimit-remaining"),
+                tokens_left=_count_header(headers, "x-daily-ratelimit-token-remaining"),
+                closed=_closed_seconds(call, status, headers),
+                tokens=limits.daily_tokens,
+                fixed=limits.is_fixed,
+            )
 
-    def _pop_last(self) -> tuple[str, bytes]:
+    def _pop_last(self) -> tuple[str, float | None]:
         """Return what this thread was last allowed, once."""
-        last: tuple[str, bytes] = getattr(self._sent, "last", ("", b""))
-        self._sent.last = ("", b"")
+        last: tuple[str, float | None] = getattr(self._sent, "last", ("", None))
+        self._sent.last = ("", None)
         return last
 
-    def _run(self, script: str, *args: Any) -> Any:
+    def _run(self, script: str, **args: Any) -> Any:
         with translate_errors():
             return scripts.run(
                 self._redis,
                 _script_source(script, self._account),
                 "" if self._clock is None else self._clock(),
-                *args,
+                args,
             )
 
 
-def _closed_seconds(call: Call, status: int | None, headers: Mapping[str, str]) -> float | str:
-    """Return for how long this response forbids every call; empty if it forbids nothing."""
+def _closed_seconds(call: Call, status: int | None, headers: Mapping[str, str]) -> float | None:
+    """Return for how long this response forbids every call; None if it forbids nothing."""
     if status == 429:
         return min(rate_limit_error(call.name, headers, "", "").retry_after, MAX_CLOSED_SECONDS)
     if status == 403 and "json" not in headers.get("content-type", ""):
         return BLOCKED_SECONDS
-    return ""
+    return None
 
 
-def _count_header(headers: Mapping[str, str], name: str) -> str:
-    """Return the whole number in a header; empty if there is none."""
+def _count_header(headers: Mapping[str, str], name: str) -> int | None:
+    """Return the whole number in a header; None if there is none."""
     text = headers.get(name, "").strip()
-    return text if text.isascii() and text.isdigit() and len(text) < 16 else ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
 
 
 @functools.cache
 def _script_source(name: str, account: keys.Account) -> str:
     """Return the whole text of a script, with the keys and times in front."""
-    table: dict[str, object] = {
-        part: f"'{account.allowance(part)}'"
+    constants: dict[str, object] = {
+        part: account.allowance(part)
         for part in ("burst", "search", "waiting", "left", "closed", "limit")
     }
-    table |= {"gate": f"'{account.gate}'", "probe": f"'{account.probe}'"}
-    prefixes = {part: f"'{account.allowance(part)}:'" for part in ("day", "fastest")}
-    spans = {
+    constants |= {part: f"{account.allowance(part)}:" for part in ("day", "fastest")}
+    constants |= {
+        "gate": account.gate,
+        "probe": account.probe,
         "window": RATE_WINDOW_SECONDS,
         "unanswered": UNANSWERED_SECONDS,
         "kept": CALL_MEMORY_SECONDS,
         "grace": TICKET_GRACE_SECONDS,
         "closed_most": MAX_CLOSED_SECONDS,
     }
-    return (
-        scripts.head(table | prefixes | spans)
-        + scripts.text("rate_limiter/prelude")
-        + scripts.text(f"rate_limiter/{name}")
-    )
+    return scripts.build(f"rate_limiter/{name}", "rate_limiter/prelude", constants)
 
 
 # Waiting for the rate limits happens inside the slot, for a bounded time, in the order of asking.

@@ -31,7 +31,7 @@ from worker.store.turn_lock import TurnLock
 
 log = structlog.get_logger("leadline.sweeper")
 
-RETRIED = Audited("retry", "")
+RETRIED = Audited("retry")
 
 TICK_SECONDS = 1.0
 LOCK_MILLISECONDS = 3_000
@@ -131,7 +131,7 @@ class Sweeper:
         *,
         allowed: Sequence[State] = REPLAYED,
         audit: Audited = RETRIED,
-        seen: float | None = None,
+        if_updated_at: float | None = None,
     ) -> State:
         """A person's retry or accept: into the ledger's queue and, if it is short, RQ's.
 
@@ -142,7 +142,14 @@ class Sweeper:
             at_once = self._queue.count < QUEUE_TARGET_DEPTH
             with self._ledger.pipeline() as pipe:
                 self._ledger.replay_call(
-                    pipe, submission_id, by, why, lead, allowed=allowed, audit=audit, seen=seen
+                    pipe,
+                    submission_id,
+                    by,
+                    why,
+                    lead,
+                    allowed=allowed,
+                    audit=audit,
+                    if_updated_at=if_updated_at,
                 )
                 if at_once:
                     self._ledger.schedule.dispatch_call(pipe, submission_id)

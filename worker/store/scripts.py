@@ -1,45 +1,58 @@
-"""The ledger's Lua scripts: read from `lua/`, with the key table and the prelude in front of
-each.
+"""Lua scripts: put together from the files of `lua/`, with the keys and numbers they share with us.
+
+K = { keys, numbers, moves }     from Python, so that nothing is written down twice
+arguments.lua                    the time, and the arguments of the call by name
+prelude.lua                      what the scripts have in common
+ledger/claim.lua                 the script itself
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from typing import Any
 
+import msgspec
 import redis
 from redis.exceptions import NoScriptError
 
-from worker.contract import VERSION
+from worker.contract import ARRIVALS, MOVES, VERSION, Precedence, State
 from worker.store import keys
 from worker.store.connection import ask
 
+# How long a duplicate key is remembered after the final state.
 DUPLICATE_KEY_SECONDS = 7 * 24 * 3600
-"""How long a duplicate key is remembered after the final state."""
 
+# How long after a probe that ended without a decision the gate is tried again.
 PROBE_RETRY_SECONDS = 30
-"""How long after a try without a decision the gate is tried again."""
 
+# How long a probe may be under way; by then its worker has ended it, or died.
+PROBE_SECONDS = 60
+
+# Above it are the due scores of replays and backfill, below it those of everybody else: `due_score`
+# in `prelude.lua`.
 BACKFILL_SCORE = 10**10
-"""Above it are the turns of replays and backfill, below it those of everybody else: `turn` in
-`prelude.lua`.
-"""
 
+# How long what an older worker left for a newer one rests before it is tried again.
 NEWER_REST_SECONDS = 1
-"""How long what an older worker left for a newer one rests before it is tried again."""
 
+# How long a submission waits in a person queue before it asks again unasked: normally the one
+# before it wakes it.
+PERSON_QUEUE_SECONDS = 60
+
+# Entries of a timeline and of a list of attempts.
+MAX_HISTORY = 200
+
+# Entries of the stream of changes; a reader that falls further behind reads everything anew.
 MAX_CHANGES = 100_000
-"""Entries of the stream of changes; who follows it and falls further behind reads everything anew.
-"""
 
+# Entries of the audit trail, and bytes of a text in one.
 MAX_AUDIT_ENTRIES = 100_000
 MAX_AUDIT_TEXT_BYTES = 500
-"""Entries of the audit trail, and bytes of a text in one."""
 
-_KEYS = {
+_CONSTANTS: dict[str, object] = {
     "submission": keys.submission(""),
     "state": keys.state(""),
     "due": keys.DUE,
@@ -60,18 +73,69 @@ _KEYS = {
     "bulk_running": keys.BULK_RUNNING,
     "duplicates": keys.DUPLICATES,
     "forgotten": keys.FORGOTTEN,
-}
-
-_NUMBERS = {
     "version": VERSION,
     "duplicate_key_seconds": DUPLICATE_KEY_SECONDS,
     "probe_retry_seconds": PROBE_RETRY_SECONDS,
+    "probe_seconds": PROBE_SECONDS,
+    "backfill": int(Precedence.BACKFILL),
     "backfill_score": BACKFILL_SCORE,
     "newer_rest_seconds": NEWER_REST_SECONDS,
+    "person_queue_seconds": PERSON_QUEUE_SECONDS,
+    "max_history": MAX_HISTORY,
     "max_changes": MAX_CHANGES,
     "max_audit_entries": MAX_AUDIT_ENTRIES,
     "max_audit_text_bytes": MAX_AUDIT_TEXT_BYTES,
+    "moves": {
+        "": {state.value: True for state in sorted(ARRIVALS)},
+        **{
+            state.value: {to.value: True for to in State if to in moves}
+            for state, moves in MOVES.items()
+        },
+    },
 }
+
+
+@functools.cache
+def source(name: str, account: keys.Account = keys.DEFAULT_ACCOUNT) -> str:
+    """The whole text of a script of the ledger, such as `ledger/claim`."""
+    of_account = {"gate": account.gate, "probe": account.probe, "outage": account.outage}
+    return build(name, "prelude", {**_CONSTANTS, **of_account})
+
+
+def build(name: str, prelude: str, constants: Mapping[str, object]) -> str:
+    """The whole text of a script: `constants` as the Lua table `K`, the prelude, and the script."""
+    head = f"local K = {_literal(constants)}\n"
+    return head + "".join(map(_read, ("arguments", prelude, name)))
+
+
+def _read(name: str) -> str:
+    return (resources.files("worker.store") / "lua" / f"{name}.lua").read_text("utf-8")
+
+
+def _literal(value: object) -> str:
+    """A Lua literal. Texts are ours, and need no escapes."""
+    if isinstance(value, Mapping):
+        fields = (f"['{name}'] = {_literal(item)}" for name, item in value.items())
+        return "{ " + ", ".join(fields) + " }"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"'{value}'" if isinstance(value, str) else repr(value)
+
+
+def pack(args: Mapping[str, Any]) -> bytes:
+    """Arguments as `arguments.lua` reads them; None leaves a name out."""
+    return msgspec.msgpack.encode(_as_text(args))
+
+
+def _as_text(value: Any) -> Any:
+    """`value` with its bytes marked as text: Redis's decoder knows no other kind of bytes."""
+    if isinstance(value, bytes):
+        return msgspec.Raw(b"\xdb" + len(value).to_bytes(4) + value)
+    if isinstance(value, dict):
+        return {name: _as_text(item) for name, item in value.items()}
+    if isinstance(value, list) and value and isinstance(value[0], bytes):
+        return [_as_text(item) for item in value]
+    return value
 
 
 @functools.cache
@@ -79,40 +143,21 @@ def _digest(text: str) -> str:
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def run(connection: redis.Redis, text: str, *args: Any) -> Any:
-    """Runs a script by its digest, for its text is long; a server that does not know it (restarted,
-    flushed) gets the text.
+def run(connection: redis.Redis, text: str, now: float | str, args: Mapping[str, Any]) -> Any:
+    """Runs a script by its digest, for its text is long; a server without it gets the text.
 
-    Not for pipelines: a transaction with an unknown digest in it would be done in part.
+    `now` is Unix seconds, or empty for the time of the server. Not for pipelines: a transaction
+    with a digest that the server does not know would be done in part.
     """
+    packed = pack(args)
     try:
-        return connection.evalsha(_digest(text), 0, *args)
+        return connection.evalsha(_digest(text), 0, now, packed)
     except NoScriptError:
-        return connection.eval(text, 0, *args)
-
-
-@functools.cache
-def source(name: str, account: keys.Account = keys.DEFAULT_ACCOUNT) -> str:
-    """The whole text of a ledger script: keys and numbers, the prelude, and the file `name`."""
-    of_account = {"gate": account.gate, "probe": account.probe, "outage": account.outage}
-    quoted = {key: f"'{value}'" for key, value in (_KEYS | of_account).items()}
-    return head({**quoted, **_NUMBERS}) + text("prelude") + text(name)
-
-
-def head(table: Mapping[str, object]) -> str:
-    """The Lua table `K` of a script's keys and numbers."""
-    return "local K = { " + ", ".join(f"{key} = {value}" for key, value in table.items()) + " }\n"
-
-
-def text(name: str) -> str:
-    """The Lua file `name` of the folder `lua/`, such as `ledger/claim`."""
-    return (resources.files("worker.store") / "lua" / f"{name}.lua").read_text("utf-8")
+        return connection.eval(text, 0, now, packed)
 
 
 class Scripts:
-    """The scripts on one connection. `clock` returns Unix seconds; None lets Redis tell the
-    time.
-    """
+    """The scripts on one connection. `clock` returns Unix seconds; None leaves time to Redis."""
 
     def __init__(
         self,
@@ -124,13 +169,13 @@ class Scripts:
         self.account = account
         self._clock = clock
 
-    def run(self, name: str, *args: Any) -> Any:
+    def run(self, name: str, **args: Any) -> Any:
         """Raises `StoreUnavailable`."""
-        return ask(lambda: run(self.redis, source(name, self.account), self._time(), *args))
+        return ask(lambda: run(self.redis, source(name, self.account), self._time(), args))
 
-    def add(self, pipe: Any, name: str, *args: Any) -> None:
-        """Adds it to a transaction."""
-        pipe.eval(source(name, self.account), 0, self._time(), *args)
+    def add(self, pipe: Any, name: str, **args: Any) -> None:
+        """Adds the script to a transaction."""
+        pipe.eval(source(name, self.account), 0, self._time(), pack(args))
 
     def now(self) -> float:
         """Unix seconds. Raises `StoreUnavailable`."""
@@ -141,3 +186,11 @@ class Scripts:
 
     def _time(self) -> float | str:
         return "" if self._clock is None else self._clock()
+
+
+def add_accept(pipe: Any, submissions: Iterable[bytes], *, spooled: bool) -> None:
+    """Adds the accepting script to a transaction; each submission as `pack` made it, long before.
+
+    `pipe` may be asynchronous. The time is Redis's.
+    """
+    pipe.eval(source("ledger/accept"), 0, "", pack({"spooled": spooled}), *submissions)

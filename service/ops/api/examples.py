@@ -44,7 +44,7 @@ from worker.ledger.overview import Paused, Tokens
 
 
 class OperationExample(Struct, frozen=True):
-    """`answer` is a text where the operation answers no JSON; `body` is None where it takes none."""
+    """`answer` is text where the operation answers no JSON; `body` is None where it takes none."""
 
     answer: Any
     body: Any = None

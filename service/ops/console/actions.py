@@ -13,7 +13,7 @@ from service.ops.console.leads import LeadsPage
 from service.ops.console.page import Console
 from service.ops.console.urls import LEADS_URL, ListLocation, safe_back_url, with_flash
 from service.web.problems import HttpProblem
-from worker.contract import State
+from worker.contract import ACTIONABLE, State
 from worker.errors import NotAllowed
 from worker.lead.edit import EditError
 
@@ -39,7 +39,7 @@ class ConsoleActions:
             return self._act(request, "retried", self._actions.retry)
         id, by = request.path["id"], request.user.name
         detail = self._panel.find_detail(id, reveal=True)
-        if detail.state not in (State.DEAD, State.QUARANTINED):
+        if detail.state not in ACTIONABLE:
             return Redirect(with_flash(request.back_url, done="not-allowed"))
         edit = lead_form.parse_edit(request.form, detail.lead or {})
         if request.form_value("fingerprint") != lead_form.fingerprint(detail.lead):

@@ -18,7 +18,7 @@ from service.ops.dry_run import DryRunResult
 from service.ops.queries import NotFound
 from service.ops.schemas import Detail
 from service.web.problems import HttpProblem
-from worker.contract import WORKING, State
+from worker.contract import ACTIONABLE, WORKING, State
 from worker.errors import StoreUnavailable
 from worker.ledger.bulk import ACTIONS
 
@@ -156,7 +156,7 @@ class LeadPanel:
 
     def _missing(self, detail: Detail) -> list[str]:
         """What Pipedrive lacks for this lead's source, apart from what it has failed on already."""
-        if detail.state not in (*WORKING, State.DEAD, State.QUARANTINED):
+        if detail.state not in (*WORKING, *ACTIONABLE):
             return []
         failed_on = detail.cause.setting if detail.cause else None
         return [

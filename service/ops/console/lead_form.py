@@ -14,7 +14,8 @@ import msgspec
 from msgspec import Struct, structs
 
 from service.ops.schemas import CauseCard
-from worker.contract import Utm
+from worker.causes import CANONICAL_BY_API_FIELD
+from worker.lead.canonical import CANONICAL_FIELDS, FieldGroup, FieldKind
 
 # Starts the names of inputs, so that no field of a lead can pass for one of the form's own.
 PREFIX = "lead."
@@ -53,63 +54,34 @@ class FormInput(Struct, frozen=True, kw_only=True):
         return "f-" + hashlib.sha256(self.name.encode("utf-8", "surrogatepass")).hexdigest()[:10]
 
 
-PERSON, ENQUIRY, ANSWERS, CAMPAIGN, FORM = "Person", "Enquiry", "Answers", "Campaign", "Form"
-GROUPS = (PERSON, ENQUIRY, ANSWERS, CAMPAIGN, FORM)
+# How a field is edited; other kinds get a text input.
+INPUT_KINDS = {
+    FieldKind.EMAIL: "email",
+    FieldKind.PHONE: "tel",
+    FieldKind.LONG_TEXT: "area",
+    FieldKind.WEBSITE: "url",
+    FieldKind.PAGE_URL: "url",
+    FieldKind.BOOLEAN: "choice",
+    FieldKind.AMOUNT: "decimal",
+    FieldKind.CURRENCY: "currency",
+}
 
-PLAIN_INPUTS: tuple[FormInput, ...] = (
-    FormInput(name="name", label="Name", group=PERSON),
-    FormInput(name="first_name", label="First name", group=PERSON),
-    FormInput(name="last_name", label="Last name", group=PERSON),
-    FormInput(name="email", label="E-mail", kind="email", group=PERSON),
+PLAIN_INPUTS = tuple(
     FormInput(
-        name="phone",
-        label="Phone",
-        kind="tel",
-        group=PERSON,
-        hint="with country code, such as +44 20 7946 0000",
-    ),
-    FormInput(name="job_title", label="Job title", group=PERSON),
-    FormInput(name="company", label="Company", group=PERSON),
-    FormInput(name="website", label="Website", kind="url", group=PERSON),
-    FormInput(name="country", label="Country", group=PERSON),
-    FormInput(name="message", label="Message", kind="area", group=ENQUIRY),
-    FormInput(name="value.amount", label="Value", kind="decimal", group=ENQUIRY),
-    FormInput(
-        name="value.currency",
-        label="Currency",
-        kind="currency",
-        group=ENQUIRY,
-        hint="three letters, such as EUR",
-    ),
-    FormInput(name="consent", label="Consent", kind="choice", group=ENQUIRY),
-    *(
-        FormInput(name=f"utm_{part}", label=f"utm_{part}", group=CAMPAIGN)
-        for part in Utm.__struct_fields__
-    ),
-    FormInput(name="page_url", label="Page", kind="url", group=CAMPAIGN),
-    FormInput(name="referrer", label="Referrer", kind="url", group=CAMPAIGN),
-    FormInput(name="form_name", label="Form name", group=FORM),
-    FormInput(name="form_id", label="Form id", group=FORM),
-    FormInput(name="event_id", label="Event id", group=FORM),
-    FormInput(
-        name="occurred_at",
-        label="Occurred at",
-        group=FORM,
-        hint="ISO 8601, such as 2026-05-01T09:30:00Z",
-    ),
-    FormInput(name="is_test", label="Test event", kind="choice", group=FORM),
+        name=field.name,
+        label=field.label,
+        kind=INPUT_KINDS.get(field.kind, "text"),
+        group=field.group,
+        hint=field.hint,
+    )
+    for field in CANONICAL_FIELDS
 )
 
 # Shown even if they are empty; other empty inputs are collapsed.
-ALWAYS_VISIBLE = frozenset({"name", "email", "phone", "company", "message"})
+ALWAYS_VISIBLE = frozenset(field.name for field in CANONICAL_FIELDS if field.is_prominent)
 
 # Pipedrive's names of fields by ours, so that its complaint is shown where it can be fixed.
-PIPEDRIVE_FIELDS = {
-    "emails": "email",
-    "phones": "phone",
-    "org_id": "company",
-    "organization_id": "company",
-    "person_id": "email",
+PIPEDRIVE_FIELDS = CANONICAL_BY_API_FIELD | {
     "amount": "value.amount",
     "currency": "value.currency",
     "value": "value.amount",
@@ -131,7 +103,9 @@ def build_inputs(
     errors = {find_input_name(name) or name: text for name, text in (errors or {}).items()}
     inputs = [structs.replace(each, value=_to_text(_get(lead, each.name))) for each in PLAIN_INPUTS]
     inputs += [
-        FormInput(name=f"click_ids.{name}", label=name, value=_to_text(value), group=CAMPAIGN)
+        FormInput(
+            name=f"click_ids.{name}", label=name, value=_to_text(value), group=FieldGroup.CAMPAIGN
+        )
         for name, value in lead.get("click_ids", {}).items()
     ]
     inputs += [_answer_input(label, value) for label, value in lead.get("answers", {}).items()]
@@ -142,7 +116,7 @@ def group_inputs(inputs: Iterable[FormInput]) -> list[InputGroup]:
     """The inputs under their headings, in the order in which people read a lead."""
     inputs = list(inputs)
     groups = []
-    for title in GROUPS:
+    for title in FieldGroup:
         members = [each for each in inputs if each.group == title]
         visible = [each for each in members if _is_visible(each)]
         groups.append(InputGroup(title, visible, [each for each in members if each not in visible]))
@@ -216,7 +190,7 @@ def _answer_input(label: str, value: object) -> FormInput:
         label=label,
         kind="area" if is_long else "text",
         value=text,
-        group=ANSWERS,
+        group=FieldGroup.ANSWERS,
         is_list=is_list,
         hint="one choice per line" if is_list else None,
     )

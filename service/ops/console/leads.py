@@ -15,7 +15,7 @@ from service.ops.console.urls import ACTIONABLE, IN_PROGRESS, ListLocation
 from service.ops.filters import Filter
 from service.ops.queries import Loading
 from service.ops.schemas import CauseCard, Item, Page
-from worker.contract import State
+from worker.contract import STATES, State
 from worker.errors import StoreUnavailable
 from worker.ledger.bulk import ACTIONS
 

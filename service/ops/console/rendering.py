@@ -16,7 +16,7 @@ from litestar import Response
 from markupsafe import Markup
 
 from service.web import pages
-from worker.contract import STATES, State
+from worker.contract import STATES, State, states_for
 
 # -- formatting
 
@@ -170,7 +170,7 @@ def static_url(name: str) -> str:
 @cache
 def _templates() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader([TEMPLATES, pages.TEMPLATES]),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -186,6 +186,7 @@ def _templates() -> Environment:
         "due": _now_filter(due),
         "clock": _now_filter(clock),
         "pretty": lambda body: msgspec.json.format(msgspec.json.encode(body), indent=2).decode(),
+        "states_for": lambda action: " ".join(states_for(action)),
         "state_color": lambda state: STATES[State(state)].color,
         "state": lambda state: STATES[State(state)].label,
         "step": lambda step: STEPS.get(step, step),

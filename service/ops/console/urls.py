@@ -9,6 +9,7 @@ from msgspec import Struct, structs
 
 from service.ops.filters import Filter
 from service.ops.schemas import CauseCard
+from worker import contract
 from worker.contract import WORKING, State
 
 HOME_URL = "/ops"

@@ -24,6 +24,7 @@ from service.sources.fields.attribution import (
 from service.sources.fields.matching import to_phrase, to_phrases
 from service.sources.fields.text import MAX_LINE_CHARS, clean_line, clean_text
 from service.sources.payload.tree import JsonNumber, Tree, Upload, text_of
+from worker.lead.canonical import CANONICAL_FIELDS, FieldKind
 
 # E-mail addresses: lower-cased, and checked by their syntax alone, never by a lookup.
 
@@ -178,31 +179,27 @@ def _from_text(parse: Callable[[str], str | None]) -> Callable[[Tree], str | Non
     return lambda value: None if value is None else parse(text_of(value) or "")
 
 
-VALUE_PARSERS: dict[str, Callable[[Tree], object]] = {
-    "name": parse_person_name,
-    "first_name": parse_person_name,
-    "last_name": parse_person_name,
-    "email": _from_text(parse_email),
-    "phone": _from_text(parse_phone),
-    "company": parse_short_text,
-    "job_title": parse_short_text,
-    "website": parse_website,
-    "message": parse_long_text,
-    "consent": parse_bool,
-    "country": parse_short_text,
-    "page_url": _from_text(parse_page_url),
-    "referrer": _from_text(parse_page_url),
-    "form_id": parse_short_text,
-    "form_name": parse_short_text,
-    "event_id": parse_short_text,
-    "is_test": parse_bool,
-    "occurred_at": parse_time_text,
-    "value": parse_amount,
-    "value.amount": parse_amount,
-    "value.currency": parse_currency,
-}
 # For utm_* and click ids.
 _TRACKING_PARSER = _from_text(parse_tracking_value)
+KIND_PARSERS: dict[FieldKind, Callable[[Tree], object]] = {
+    FieldKind.NAME: parse_person_name,
+    FieldKind.EMAIL: _from_text(parse_email),
+    FieldKind.PHONE: _from_text(parse_phone),
+    FieldKind.TEXT: parse_short_text,
+    FieldKind.LONG_TEXT: parse_long_text,
+    FieldKind.WEBSITE: parse_website,
+    FieldKind.PAGE_URL: _from_text(parse_page_url),
+    FieldKind.BOOLEAN: parse_bool,
+    FieldKind.AMOUNT: parse_amount,
+    FieldKind.CURRENCY: parse_currency,
+    FieldKind.TIME: parse_time_text,
+    FieldKind.TRACKING: _TRACKING_PARSER,
+}
+VALUE_PARSERS: dict[str, Callable[[Tree], object]] = {
+    field.name: KIND_PARSERS[field.kind]
+    for field in CANONICAL_FIELDS
+    if field.kind is not FieldKind.TRACKING
+} | {"value": parse_amount}
 
 
 def parse_value(field: str, value: Tree) -> object:

@@ -1,4 +1,4 @@
-"""What the schemes share: bounded headers, digests from text, constant-time comparison, the result."""
+"""What the schemes share: bounded headers, digests from text, constant-time comparison."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def rejected(reason: str) -> Verification:
     return Verification(False, reason)
 
 
-# `(request, rules, secrets, now) -> Verification`, with `now` in Unix seconds. A scheme never raises,
-# whatever the request holds: a surprise would become a 500, which tells an attacker more than a 401.
+# `(request, rules, secrets, now) -> Verification`, with `now` in Unix seconds. A scheme never
+# raises, whatever the request holds: a surprise would be a 500, which a sender tries again.
 Scheme = Callable[[InboundRequest, VerifySettings, Sequence[SourceSecret], float], Verification]
 
 

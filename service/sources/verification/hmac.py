@@ -28,7 +28,7 @@ _PLACEHOLDER = re.compile(r"\{(body|timestamp|id|method|url)\}")
 def verify_hmac(
     request: InboundRequest, rules: VerifySettings, secrets: Sequence[SourceSecret], now: float
 ) -> Verification:
-    """An HMAC over the template `signed`, in a header of its own or in a list with its timestamp."""
+    """An HMAC over the template `signed`, alone in a header or in a list with its timestamp."""
     value = header_value(request, rules.header or "")
     if not value:
         return rejected("the signature is missing")
@@ -76,7 +76,7 @@ def verify_standard_webhooks(
 
 
 def find_stale_reason(timestamp: str | None, rules: VerifySettings, now: float) -> str | None:
-    """Why a timestamp is refused: missing where one is required, unreadable, or out of tolerance."""
+    """Why a timestamp is refused: required and missing, unreadable, or out of tolerance."""
     is_required = (
         rules.timestamp_header or rules.list_prefixes or rules.scheme == "standard-webhooks"
     )

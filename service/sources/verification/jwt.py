@@ -33,7 +33,7 @@ ALGORITHM = "HS256"
 
 
 class _AnyLengthHmac(HMACAlgorithm):
-    """HMAC without PyJWT's warning about short keys: the length is chosen where the hook is set up."""
+    """HMAC without PyJWT's warning about short keys, whose length the sender's settings decide."""
 
     def check_key_length(self, key: bytes) -> str | None:  # noqa: ARG002 -- PyJWT's signature
         return None

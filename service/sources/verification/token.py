@@ -35,7 +35,7 @@ def verify_token(
 
 
 def has_valid_token(request: InboundRequest, source: Source) -> bool:
-    """Whether a request without a body, such as a lookup of a submission, shows the source's token."""
+    """Whether a request without a body, such as a lookup, shows the source's token."""
     rules = source.verification
     if rules.scheme != "token" or rules.field or not source.secrets:
         return False

@@ -130,7 +130,7 @@ def _json() -> dict[str, bytes]:
         "email": "a@b.example",
         "field": {"id": "f", "type": "email", "ref": "r"},
     }
-    leaf = json.dumps(dict.fromkeys(map(str, range(400)), "aaaaaaaaaaaaaaaaaa"))
+    table = json.dumps(dict.fromkeys(map(str, range(400)), "aaaaaaaaaaaaaaaaaa"))
     return {
         "json: deep lists": b"[" * SIZE,
         "json: deep objects": b'{"a":' * (SIZE // 5),
@@ -237,7 +237,7 @@ def _json() -> dict[str, bytes]:
                 }
             ).encode()
         ),
-        "json: shopify": json.dumps({"addresses": [json.loads(leaf)] * 12}).encode(),
+        "json: shopify": json.dumps({"addresses": [json.loads(table)] * 12}).encode(),
         "json: intercom": (
             json.dumps(
                 {

@@ -1,4 +1,4 @@
-"""Any headers and body give a verdict, never an exception."""
+"""Any headers and body give a result, never an exception."""
 
 from __future__ import annotations
 
@@ -147,21 +147,19 @@ def test_any_request(
     query: str,
     method: str,
 ) -> None:
-    """Every verdict is one of those that the intake knows how to answer, and what it keeps can be
-    stored.
-    """
+    """Every result is one that the intake can answer, and what it keeps can be stored."""
     request = InboundRequest(
         method=method, query=query, headers=[("content-type", content_type), *headers], body=body
     )
-    reading = process_request(config, request, NOW)
-    assert isinstance(reading, NormalizationResult)
-    if reading.outcome in (Outcome.REFUSED, Outcome.UNREADABLE):
-        assert reading.status in (400, 401, 405, 413, 415)
-        assert not reading.events
+    result = process_request(config, request, NOW)
+    assert isinstance(result, NormalizationResult)
+    if result.outcome in (Outcome.REFUSED, Outcome.UNREADABLE):
+        assert result.status in (400, 401, 405, 413, 415)
+        assert not result.events
     else:
-        assert reading.events
+        assert result.events
     assert (
-        msgspec.json.decode(msgspec.json.encode(reading.events), type=list[SourceEvent])
-        == reading.events
+        msgspec.json.decode(msgspec.json.encode(result.events), type=list[SourceEvent])
+        == result.events
     )
     assert isinstance(redact_request(config, request).body, bytes)

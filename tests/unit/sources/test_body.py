@@ -1,4 +1,4 @@
-"""Bounded bytes to fields, with one way to fail."""
+"""Bounded bytes to a payload tree, with one way to fail."""
 
 from __future__ import annotations
 
@@ -51,9 +51,7 @@ def part(disposition: str, content: bytes = b"v", extra: str = "") -> bytes:
     ],
 )
 def test_decodes(content_type: str, body: bytes, fields: dict[str, object]) -> None:
-    """Forms keep their names and repeats, JSON its numbers as written, files their name, type and
-    size.
-    """
+    """Forms keep names and repeats, JSON its numbers as written, files name, type and size."""
     assert decode_body(post(body, content_type)) == fields
 
 
@@ -85,9 +83,7 @@ def test_decodes(content_type: str, body: bytes, fields: dict[str, object]) -> N
     ],
 )
 def test_refuses(content_type: str, body: bytes, status: int) -> None:
-    """What is broken, endless, deep, in another charset or of another type is refused with its
-    status.
-    """
+    """A broken, endless or deep body, and one of another charset or type, has its status."""
     with pytest.raises(UnreadableBody) as caught:
         decode_body(post(body, content_type))
     assert caught.value.status == status

@@ -1,6 +1,4 @@
-"""Products without an adapter are reached by configuration alone: invented ones, in the shapes that
-real ones have.
-"""
+"""Products without an adapter need configuration alone: invented ones, shaped like real ones."""
 
 from __future__ import annotations
 
@@ -21,9 +19,7 @@ from tests.unit.sources.factories import FORM, JSON, NOW, post, source
 
 
 class Product(Struct, frozen=True, kw_only=True):
-    """What it sends, what a person writes in the source file for it, and the leads that must come
-    of it.
-    """
+    """What it sends, the source file that a person writes for it, and the leads that result."""
 
     name: str
     body: Any
@@ -421,13 +417,11 @@ map = { "q.1.a.b" = "answers.Size" }""",
 
 @pytest.mark.parametrize("product", PRODUCTS, ids=lambda product: product.name.partition(":")[0])
 def test_product(product: Product) -> None:
-    """The lead is what a person would write down, and nothing of the machinery is among its
-    answers.
-    """
-    reading = product.read()
-    assert reading.events, reading
-    assert [event.event_id for event in reading.events] == product.ids
-    for event, expected in zip(reading.events, product.leads, strict=True):
+    """The lead is what a person would write down; no machinery is among its answers."""
+    result = product.read()
+    assert result.events, result
+    assert [event.event_id for event in result.events] == product.ids
+    for event, expected in zip(result.events, product.leads, strict=True):
         assert (event.outcome is Outcome.LEAD) is bool(expected)
         assert event.lead is not None
         built = msgspec.to_builtins(event.lead) | {"full_name": event.lead.full_name}
@@ -447,9 +441,7 @@ def test_product(product: Product) -> None:
     ids=lambda product: product.content_type,
 )
 def test_secret_is_not_kept(product: Product) -> None:
-    """A secret in the body opens the door, and is neither among the answers nor in what is
-    stored.
-    """
+    """A secret in the body verifies the request, and is neither an answer nor stored."""
     config = source(f"[sources.x]\n{product.toml}", K="s3cret/+")
     assert b"s3cret" not in redact_request(config, product.request).body
     assert b"s3cret" not in msgspec.json.encode(product.read().events)
@@ -473,7 +465,7 @@ def test_secret_is_not_kept(product: Product) -> None:
     ],
 )
 def test_faults(toml: str, where: str) -> None:
-    """What is wrong with one of several lists of pairs, or with a label, is named by its place."""
+    """A fault in one of several lists of pairs, or in a label, is named by its place."""
     with pytest.raises(ConfigError, match=where):
         source(f"[sources.x.read]\n{toml}")
 
@@ -491,5 +483,5 @@ def test_faults(toml: str, where: str) -> None:
     ],
 )
 def test_brackets_are_paths(path: str, found: object) -> None:
-    """Brackets and dots lead to the same place; a key as it stands wins."""
+    """Brackets and dots lead to the same place; a literal key wins."""
     assert resolve({"a[b]": "1", "c": {"d": "2"}, "e[]": ["3"]}, path) == found

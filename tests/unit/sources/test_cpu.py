@@ -1,6 +1,4 @@
-"""The verdict over 256 KiB takes at most 50 ms of a processor, whatever they hold: process time,
-not the clock's.
-"""
+"""Any 256 KiB are processed in at most 50 ms of processor time."""
 
 from __future__ import annotations
 
@@ -25,12 +23,11 @@ from tests.unit.sources.test_any_bytes import HEADERS as ANY_HEADERS
 from tests.unit.sources.test_any_bytes import READ, SCHEMES, TYPES
 
 METHODS = st.sampled_from(["POST", "POST", "GET"])
-LIMIT = 0.050
-"""Seconds of processor time."""
-TRIES = 10
-"""A slow example is tried as often before it counts: a busy machine makes a process look slower
-than it is, never quicker.
-"""
+# Seconds of processor time.
+MAX_CPU_SECONDS = 0.050
+# A slow example is tried as often before it counts: a busy machine makes a process look slower
+# than it is, never quicker.
+MAX_TRIES = 10
 BODIES = [pytest.param(kind, body, id=name) for name, kind, body in hostile_bodies()]
 HEADERS = [pytest.param(headers, id=name) for name, headers in hostile_headers()]
 OPEN = {name: source(f'adapter = "{name}"\nverify = {{ scheme = "none" }}') for name in ADAPTERS}
@@ -44,35 +41,38 @@ CHECKED = {
 }
 
 
-def spent(what: Callable[[], object]) -> float:
-    """The least processor time of some tries, each with nothing remembered of the one before."""
+def measure_cpu_seconds(what: Callable[[], object]) -> float:
+    """The least processor time of several tries, each with cold caches."""
     best = float("inf")
-    for _ in range(TRIES):
+    for _ in range(MAX_TRIES):
         matching.split_words.cache_clear()
         began = time.process_time()
         what()
         best = min(best, time.process_time() - began)
-        if best < LIMIT / 2:
+        if best < MAX_CPU_SECONDS / 2:
             break
     return best
 
 
-def verdict(config: Source, request: InboundRequest) -> NormalizationResult:
-    """As the door judges and stores it."""
-    reading = process_request(config, request, NOW)
+def process_and_redact(config: Source, request: InboundRequest) -> NormalizationResult:
+    """As the intake processes and stores it."""
+    result = process_request(config, request, NOW)
     redact_request(config, request)
-    return reading
+    return result
 
 
-def check(config: Source, request: InboundRequest) -> NormalizationResult:
+def check_is_quick(config: Source, request: InboundRequest) -> NormalizationResult:
     found: list[NormalizationResult] = []
-    assert spent(lambda: found.append(verdict(config, request))) <= LIMIT
+    assert (
+        measure_cpu_seconds(lambda: found.append(process_and_redact(config, request)))
+        <= MAX_CPU_SECONDS
+    )
     assert found[0].outcome in Outcome
     return found[0]
 
 
 def test_the_bodies_are_large() -> None:
-    """Nothing is larger than what is taken, and most of it comes close."""
+    """No body is larger than what is accepted, and most come close."""
     sizes = [len(body) for _, _, body in hostile_bodies()]
     assert max(sizes) <= SIZE
     assert sum(size > SIZE / 2 for size in sizes) > len(sizes) / 2
@@ -80,9 +80,9 @@ def test_the_bodies_are_large() -> None:
 
 @pytest.mark.parametrize(("kind", "body"), BODIES)
 def test_every_adapter_is_quick(kind: str, body: bytes) -> None:
-    """Each product's reader, over each hostile body."""
+    """Each product's adapter reads each hostile body in time."""
     for config in OPEN.values():
-        check(
+        check_is_quick(
             config,
             InboundRequest(method="POST", query="", headers=[("content-type", kind)], body=body),
         )
@@ -90,7 +90,7 @@ def test_every_adapter_is_quick(kind: str, body: bytes) -> None:
 
 @pytest.mark.parametrize(("kind", "body"), BODIES)
 def test_unwrapping_and_secrets_in_the_body_are_quick(kind: str, body: bytes) -> None:
-    """Roots, pairs, JSON in fields, and schemes that look into the body or hash it."""
+    """Roots, pairs, JSON in fields, and schemes that read or hash the body take no longer."""
     request = InboundRequest(
         method="POST",
         query="a=" + "%" * 8_000,
@@ -98,12 +98,12 @@ def test_unwrapping_and_secrets_in_the_body_are_quick(kind: str, body: bytes) ->
         body=body,
     )
     for config in (source(READ), *CHECKED.values()):
-        check(config, request)
+        check_is_quick(config, request)
 
 
 @pytest.mark.parametrize("headers", HEADERS)
 def test_every_verifier_is_quick(headers: list[tuple[str, str]]) -> None:
-    """Each scheme, a product's own among them, over each hostile header; none lets it in."""
+    """Each scheme, including those of products, rejects each hostile header in time."""
     body = b'{"a": ["wrong"], "email": "a@b.example", "message": "' + b"a" * 200_000 + b'"}'
     request = InboundRequest(
         method="POST",
@@ -113,7 +113,7 @@ def test_every_verifier_is_quick(headers: list[tuple[str, str]]) -> None:
         url="https://a.example/in/x",
     )
     for config in (*SIGNED.values(), *CHECKED.values()):
-        assert check(config, request).outcome in (Outcome.REFUSED, Outcome.UNREADABLE)
+        assert check_is_quick(config, request).outcome in (Outcome.REFUSED, Outcome.UNREADABLE)
 
 
 QUERIES = [
@@ -127,10 +127,10 @@ QUERIES = [
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: query[:12])
 def test_questions_of_products_are_quick(query: str) -> None:
-    """Whatever stands in the query, of a GET and of a POST."""
+    """Any query of a GET or POST is answered in time."""
     for config in (*OPEN.values(), *SIGNED.values(), *CHECKED.values()):
         for method in ("GET", "POST"):
-            check(
+            check_is_quick(
                 config,
                 InboundRequest(
                     method=method, query=query, headers=[("content-type", JSON)], body=b"{}"
@@ -170,16 +170,14 @@ def test_any_bytes_through_every_adapter(
     query: str,
     method: str,
 ) -> None:
-    """Any headers and body get a verdict that can be stored, never an exception, open and behind
-    the product's own scheme.
-    """
+    """Any headers and body give a result that can be stored, open or behind a scheme."""
     sent = [("content-type", content_type), *headers, *more]
     request = InboundRequest(
         method=method, query=query, headers=sent, body=body, url="https://a.example/in/x"
     )
     for config in (OPEN[name], SIGNED.get(name, OPEN[name])):
-        reading = check(config, request)
+        result = check_is_quick(config, request)
         assert (
-            msgspec.json.decode(msgspec.json.encode(reading.events), type=list[SourceEvent])
-            == reading.events
+            msgspec.json.decode(msgspec.json.encode(result.events), type=list[SourceEvent])
+            == result.events
         )

@@ -1,4 +1,4 @@
-"""A form or JSON post into the canonical lead."""
+"""From a form or JSON post to the canonical lead."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tests.unit.sources.factories import JSON, form, json_post, lead_of, post
 from worker.contract import Lead, Money
 
 
-def shown(lead: Lead) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.to_builtins(lead)
-    return {key: value for key, value in found.items() if value not in ({}, None)}
+def to_set_fields(lead: Lead) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(lead)
+    return {key: value for key, value in fields.items() if value not in ({}, None)}
 
 
 @pytest.mark.parametrize(
@@ -65,10 +65,8 @@ def shown(lead: Lead) -> dict[str, Any]:
     ],
 )
 def test_recognised(fields: dict[str, str], lead: dict[str, Any]) -> None:
-    """What is recognised stands in its field, cleaned; what is not, or is no such value, is an
-    answer under its label.
-    """
-    assert shown(lead_of(form(**fields))) == lead
+    """A matched value is cleaned into its field; anything else is an answer under its label."""
+    assert to_set_fields(lead_of(form(**fields))) == lead
 
 
 @pytest.mark.parametrize(
@@ -89,9 +87,7 @@ def test_recognised(fields: dict[str, str], lead: dict[str, Any]) -> None:
     ],
 )
 def test_names(fields: dict[str, str], names: tuple[str | None, ...]) -> None:
-    """A lone `nom` is a full name; beside `prénom` it is the family name, and the like in other
-    languages.
-    """
+    """A lone `nom` is a full name; beside `prénom` it is the family name, as in other languages."""
     lead = lead_of(form(**fields))
     assert (lead.first_name, lead.last_name, lead.name) == names
 
@@ -117,7 +113,7 @@ def test_names(fields: dict[str, str], names: tuple[str | None, ...]) -> None:
     ],
 )
 def test_phones(typed: str, country: str | None, kept: str | None) -> None:
-    """E.164 where the number or the country says which; else as typed; a sentence is no phone."""
+    """E.164 where number or country determine it, else as typed; a sentence is no phone."""
     fields = {"name": "A", "phone": typed} | ({"country": country} if country else {})
     lead = lead_of(form(**fields))
     assert lead.phone == kept
@@ -141,14 +137,14 @@ def test_phones(typed: str, country: str | None, kept: str | None) -> None:
     ],
 )
 def test_consent(label: str, value: str, consent: bool | None) -> None:
-    """Ticked, unticked, or neither; what is neither is an answer."""
+    """A box is ticked, unticked, or neither; what is neither is an answer."""
     lead = lead_of(form((label, value), name="A"))
     assert lead.consent is consent
     assert (label in lead.answers) == (consent is None)
 
 
 def test_unticked_box() -> None:
-    """A box that was not ticked is absent; with the usual hidden field of its name, it is no."""
+    """An unticked box is absent; with the usual hidden field of its name, it means no."""
     assert lead_of(form(name="A")).consent is None
     assert lead_of(form(("consent", "0"), name="A")).consent is False
     assert lead_of(form(("consent", "0"), ("consent", "1"), name="A")).consent is True
@@ -211,22 +207,20 @@ def test_unticked_box() -> None:
     ],
 )
 def test_attribution(fields: dict[str, str], utm: dict[str, str], clicks: dict[str, str]) -> None:
-    """From fields first, then from the page's address, the landing page and the referrer; never
-    from unfilled templates.
-    """
+    """Fields come first, then page, landing page and referrer; unfilled templates never count."""
     lead = lead_of(form(**fields, name="A"))
     assert msgspec.to_builtins(lead.utm) == utm
     assert lead.click_ids == clicks
 
 
 def test_placeholders_are_kept() -> None:
-    """A token that nobody filled in is no campaign, yet not lost."""
+    """An unfilled template token is no campaign, yet is not lost."""
     lead = lead_of(form(name="A", utm_campaign="{{campaign.name}}"))
     assert lead.answers == {"utm_campaign": "{{campaign.name}}"}
 
 
 def test_referer_is_the_page() -> None:
-    """The header names the page where the form does not; `json` takes no such hint."""
+    """The header names the page where the form does not; `json` ignores it."""
     request = post(b"name=A", referer="https://a.example/lp?utm_source=x")
     lead = lead_of(request)
     assert (lead.page_url, lead.utm.source) == ("https://a.example/lp?utm_source=x", "x")
@@ -234,9 +228,7 @@ def test_referer_is_the_page() -> None:
 
 
 def test_answers_keep_order_and_repeats() -> None:
-    """Answers stand in the order they were given, several values of one name as a list, empty ones
-    not at all.
-    """
+    """Answers keep their order; several values of a name are a list, empty ones are left out."""
     lead = lead_of(
         form(
             ("topic[]", "SEO"),
@@ -251,7 +243,7 @@ def test_answers_keep_order_and_repeats() -> None:
 
 
 def test_nested_answers() -> None:
-    """What JSON nests keeps its path as its label; big numbers and lists stay as sent."""
+    """Nested JSON keeps its path as its label; big numbers and lists stay as sent."""
     body = {
         "person": {"email": "a@b.example"},
         "deal": {
@@ -271,7 +263,7 @@ def test_nested_answers() -> None:
 
 
 def test_two_values_for_one_field() -> None:
-    """The first readable one is taken, and both stay among the answers."""
+    """The first readable value is taken, and all stay among the answers."""
     lead = lead_of(form(("email", "nobody"), ("email", "a@b.example"), ("email", "c@d.example")))
     assert lead.email == "a@b.example"
     assert lead.answers == {"email": ["nobody", "a@b.example", "c@d.example"]}
@@ -293,9 +285,7 @@ MAP = """
 
 
 def test_map() -> None:
-    """A literal key wins over a path, digits index lists, brackets are part of a name; targets are
-    fields or named answers.
-    """
+    """A literal key wins over a path, digits index lists, brackets may be part of a name."""
     body = {
         "1": {"3": "wrong"},
         "1.3": "Ann",
@@ -321,7 +311,7 @@ def test_map() -> None:
 
 
 def test_map_wins_over_names() -> None:
-    """A mapped field is not overwritten by one with the right name; that one becomes an answer."""
+    """A mapped field is not overwritten by a matching name, which becomes an answer."""
     lead = lead_of(
         form(email="shop@b.example", buyer="ann@b.example"), '[sources.x.map]\nbuyer = "email"'
     )
@@ -330,7 +320,7 @@ def test_map_wins_over_names() -> None:
 
 
 def test_mapped_value_that_is_none() -> None:
-    """An empty or wrong mapped value leaves its field to recognition, and is not lost."""
+    """An empty or wrong mapped value leaves its field to matching, and is not lost."""
     lead = lead_of(
         form(mail2="", who="see below", email="a@b.example"),
         '[sources.x.map]\nmail2 = "email"\nwho = "email"',
@@ -340,7 +330,7 @@ def test_mapped_value_that_is_none() -> None:
 
 
 def test_name_object() -> None:
-    """A mapped name that comes as an object gives its parts."""
+    """A mapped name that comes as an object fills its parts."""
     lead = lead_of(
         json_post({"q11": {"prefix": "Dr.", "first": "Ada", "last": "Neri"}}),
         '[sources.x.map]\nq11 = "name"',
@@ -349,7 +339,7 @@ def test_name_object() -> None:
 
 
 def test_upload_is_an_answer() -> None:
-    """A file is told by name, type and size, whatever its field is called."""
+    """A file is an answer of name, type and size, whatever its field is called."""
     body = (
         b'--x\r\nContent-Disposition: form-data; name="message";'
         b' filename="../../a.pdf"\r\n\r\n12345\r\n--x--'
@@ -360,7 +350,7 @@ def test_upload_is_an_answer() -> None:
 
 
 def test_one_value_under_several_names() -> None:
-    """What only repeats a field is not an answer beside it."""
+    """A repetition of a field is not an answer as well."""
     lead = lead_of(
         json_post(
             {
@@ -374,12 +364,12 @@ def test_one_value_under_several_names() -> None:
 
 
 def test_wrapped_values() -> None:
-    """A field that comes as an object with a `value` is recognised by the object's name."""
+    """A field that comes as an object with a `value` is matched by the object's name."""
     lead = lead_of(form(("fields[name][id]", "name"), ("fields[name][value]", "Ann Lee")))
     assert (lead.name, lead.answers) == ("Ann Lee", {"fields[name][id]": "name"})
 
 
 def test_event_id_is_no_answer() -> None:
-    """What the source names as the event's id has its field."""
+    """What the source names as the event's id is not an answer."""
     lead = lead_of(json_post({"id": "e1", "name": "A"}), '[sources.x.read]\nevent_id = "id"')
     assert (lead.event_id, lead.answers) == ("e1", {})

@@ -1,4 +1,4 @@
-"""The source file: what is taken, what is not, and how that is said."""
+"""The source file: what is valid, what is not, and how faults are worded."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ FETCH: tuple[SecretUse, ...] = ("fetch",)
 EXAMPLE = Path(__file__).parents[3] / "deploy" / "leadline.example.toml"
 
 
-def faults(text: str, **env: str) -> list[Fault]:
+def load_faults(text: str, **env: str) -> list[Fault]:
     with pytest.raises(ConfigError) as caught:
         load_sources(text, env)
     return caught.value.faults
 
 
 def test_defaults() -> None:
-    """An empty table is a whole source."""
+    """An empty table is a complete source."""
     one = source()
     assert (one.adapter, one.dedupe_window, one.rate_limit, one.max_body) == (
         "form",
@@ -72,7 +72,7 @@ def test_values(key: str, value: object) -> None:
 
 
 def test_defaults_of_all_sources() -> None:
-    """`[pipedrive]` stands under every source's `lead`; custom fields add up."""
+    """`[pipedrive]` holds defaults for every source's `lead`; custom fields add up."""
     text = """
     [pipedrive]
     owner_id = 1
@@ -367,23 +367,31 @@ def test_defaults_of_all_sources() -> None:
         ("[sources.'a b']", 'leadline.toml:1 sources."a b"', "a name of letters", '"a b"'),
         ("[sources]\nx = 1", "leadline.toml:2 sources.x", "a table", "1"),
         ("", "leadline.toml sources", "at least one table", "none"),
-        ("[sources.x]\nadapter = ", "leadline.toml:2:11", "valid TOML", "a syntax error: invalid value"),
-        ("[sources.x]\na = 1\na = 2", "leadline.toml:3:6", "valid TOML", "cannot overwrite a value"),
+        (
+            "[sources.x]\nadapter = ",
+            "leadline.toml:2:11",
+            "valid TOML",
+            "a syntax error: invalid value",
+        ),
+        (
+            "[sources.x]\na = 1\na = 2",
+            "leadline.toml:3:6",
+            "valid TOML",
+            "cannot overwrite a value",
+        ),
         ("x = " + "[" * 5_000, "leadline.toml", "valid TOML", "nested too deep"),
     ],
 )
 def test_faults(text: str, where: str, expected: str, got: str) -> None:
-    """Each fault says where, what belongs there and what stands there."""
-    found = [fault for fault in faults(text, K="secret") if fault.where == where]
-    assert [fault for fault in found if expected in fault.expected and got in fault.got], faults(
-        text, K="secret"
+    """Each fault says where, what is expected and what was found."""
+    found = [fault for fault in load_faults(text, K="secret") if fault.where == where]
+    assert [fault for fault in found if expected in fault.expected and got in fault.got], (
+        load_faults(text, K="secret")
     )
 
 
 def test_all_faults_at_once() -> None:
-    """Every fault of every source is told in one go, in the order of the file, also those inside a
-    table that has another.
-    """
+    """Every fault of every source is reported at once, in the order of the file."""
     text = """
 [sources.a]
 reply = 1
@@ -398,7 +406,7 @@ title = "{y}"
 roots = "x"
 labels = { q = [] }
 """
-    assert [int(fault.where.split(":")[1].split(" ")[0]) for fault in faults(text)] == [
+    assert [int(fault.where.split(":")[1].split(" ")[0]) for fault in load_faults(text)] == [
         3,
         5,
         6,
@@ -410,7 +418,7 @@ labels = { q = [] }
 
 
 def test_secrets() -> None:
-    """Secrets come from the environment, several while one is changed, and do not print."""
+    """Secrets come from the environment, several during a change, and do not print."""
     text = (
         '[sources.x.verify]\nscheme = "jwt"\nsecret_env = ["A", "B"]\nchallenge_env ='
         ' "C"\n[sources.x.fetch]\ntoken_env = "D"'
@@ -426,9 +434,7 @@ def test_secrets() -> None:
 
 
 def test_example() -> None:
-    """The packaged example is right, and shows a form, a partner with a key and a signed
-    webhook.
-    """
+    """The packaged example is valid: a form, a partner with a key and a signed webhook."""
     found = load_sources(EXAMPLE, {"PARTNER_KEY": "p", "WEBHOOK_SECRET": "w"}).sources
     assert {name: one.verification.scheme for name, one in found.items()} == {
         "contact": "none",
@@ -436,16 +442,14 @@ def test_example() -> None:
         "webhook": "hmac",
     }
     assert found["contact"].honeypot == ["website"]
-    assert [fault.expected for fault in _faults_of(EXAMPLE)] == [
+    assert [fault.expected for fault in load_file_faults(EXAMPLE)] == [
         "the environment variable PARTNER_KEY with a secret",
         "the environment variable WEBHOOK_SECRET with a secret",
     ]
 
 
 def test_example_uncommented() -> None:
-    """What the example holds back behind `#` is right as well: products that sign, that do not, and
-    that tell ids alone.
-    """
+    """What the example holds back behind `#` is valid as well."""
     text = re.sub(r"^#(?=[\[a-z])", "", EXAMPLE.read_text("utf-8"), flags=re.MULTILINE)
     env = dict.fromkeys(re.findall(r'"([A-Z][A-Z0-9]*_[A-Z0-9_]+)"', text), "secret")
     found = load_sources(text, env, secrets=(*VERIFY_SECRETS, *FETCH)).sources
@@ -459,19 +463,19 @@ def test_example_uncommented() -> None:
     )
 
 
-def _faults_of(path: Path) -> list[Fault]:
+def load_file_faults(path: Path) -> list[Fault]:
     with pytest.raises(ConfigError) as caught:
         load_sources(path, {})
     return caught.value.faults
 
 
 def test_files(tmp_path: Path) -> None:
-    """A file that is missing, or is no UTF-8, is a fault like any other; one with CRLF is read."""
-    assert "can be read" in _faults_of(tmp_path / "none.toml")[0].expected
+    """A file that is missing, or not UTF-8, is a fault like any other; CRLF is accepted."""
+    assert "can be read" in load_file_faults(tmp_path / "none.toml")[0].expected
     (tmp_path / "latin.toml").write_bytes("[sources.x] # é".encode("latin-1"))
-    assert _faults_of(tmp_path / "latin.toml")[0].expected == "UTF-8"
+    assert load_file_faults(tmp_path / "latin.toml")[0].expected == "UTF-8"
     (tmp_path / "crlf.toml").write_bytes(b"[sources.x]\r\nreply = 1\r\n")
-    assert _faults_of(tmp_path / "crlf.toml")[0].where == "crlf.toml:2 sources.x.reply"
+    assert load_file_faults(tmp_path / "crlf.toml")[0].where == "crlf.toml:2 sources.x.reply"
 
 
 LINES = '''
@@ -506,9 +510,7 @@ z = 3
     ],
 )  # fmt: skip
 def test_lines(path: tuple[str | int, ...], line: int | None) -> None:
-    """Each key stands on its line, whatever long strings and lists hold; in an inline table, on
-    that table's.
-    """
+    """A key stands on its own line; in an inline table, on that table's."""
     assert LineIndex(LINES).line_of(path) == line
 
 

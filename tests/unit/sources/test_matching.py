@@ -73,7 +73,7 @@ LABELS = {
     "click_ids._fbc": "_fbc",
 }
 
-TRAPS = (
+LOOKALIKES = (
     "Workshop name, event_name, username, User Name, file_name, Company contact name, Name of your"
     " dog, Organizer e-mail, organiser-email, confirm_email, Repeat your e-mail, Friend's email,"
     " email_opt_in_status, Newsletter, subject, title, url, id, GA, budget, Service, domain_name,"
@@ -87,16 +87,16 @@ TRAPS = (
     [(field, label) for field, text in LABELS.items() for label in text.split(", ")],
 )
 def test_labels(field: str, label: str) -> None:
-    """Common names are recognised in any spelling and in nine languages."""
+    """Common names are matched in any spelling and in nine languages."""
     steps = tuple(label.split(".")) if label in ("utm.source", "document.referrer") else (label,)
     guess = match_path(steps)
     assert guess is not None
     assert guess.field == field
 
 
-@pytest.mark.parametrize("label", TRAPS.split(", "))
-def test_traps(label: str) -> None:
-    """Labels that only look like a field's stay questions."""
+@pytest.mark.parametrize("label", LOOKALIKES.split(", "))
+def test_labels_that_only_look_like_fields(label: str) -> None:
+    """Labels that only resemble a field's stay questions."""
     assert match_path((label,)) is None
 
 
@@ -122,7 +122,7 @@ def test_traps(label: str) -> None:
     ],
 )
 def test_paths(path: tuple[str, ...], field: str | None) -> None:
-    """What stands around a field may change nothing of its meaning, or make it somebody else's."""
+    """Surrounding objects leave a field's meaning alone, or make it somebody else's."""
     guess = match_path(path)
     assert (guess.field if guess else None) == field
 
@@ -140,7 +140,7 @@ def test_an_exact_name_is_surer() -> None:
 
 
 def test_own_names() -> None:
-    """A source's own labels win over the vocabulary."""
+    """A source's own labels win over the synonyms."""
     guess = match_path(("Ihr Rufname",), {"rufname": "name"})
     assert guess is not None
     assert guess.field == "name"

@@ -1,4 +1,4 @@
-"""The verdict over one request."""
+"""From one request to its result."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ from tests.unit.sources.factories import JSON, NOW, form, json_post, post, read,
     ],
 )
 def test_unreadable(request_: InboundRequest, toml: str, status: int) -> None:
-    """What holds no fields, or cannot be decoded, is unreadable, and says why."""
-    reading = read(request_, toml)
-    assert (reading.outcome, reading.status, reading.events) == (Outcome.UNREADABLE, status, [])
-    assert reading.detail
-    assert reading.field_errors
+    """A body without fields, or one that cannot be decoded, is unreadable, with the reason."""
+    result = read(request_, toml)
+    assert (result.outcome, result.status, result.events) == (Outcome.UNREADABLE, status, [])
+    assert result.detail
+    assert result.field_errors
 
 
 def test_refused() -> None:
-    """A wrong secret is refused before the body is looked at, and the sender learns no reason."""
+    """A wrong secret is refused before the body is read, and the sender learns no reason."""
     config = source(
         '[sources.x.verify]\nscheme = "token"\nheader = "X-Key"\nsecret_env = "KEY"', KEY="k"
     )
-    reading = process_request(config, post(b"\xff", JSON, x_key="no"), NOW)
-    assert (reading.outcome, reading.status, reading.reason) == (
+    result = process_request(config, post(b"\xff", JSON, x_key="no"), NOW)
+    assert (result.outcome, result.status, result.reason) == (
         Outcome.REFUSED,
         401,
         "the token is wrong",
     )
-    assert "wrong." in (reading.detail or "")
+    assert "wrong." in (result.detail or "")
     assert normalize(config, form(name="A"), NOW).outcome is Outcome.LEAD
 
 
@@ -66,23 +66,23 @@ def test_other_methods() -> None:
 )
 def test_lead(fields: dict[str, str]) -> None:
     """Any way to reach somebody makes a lead."""
-    reading = read(form(**fields))
-    assert (reading.outcome, reading.status, reading.field_errors) == (Outcome.LEAD, 202, [])
+    result = read(form(**fields))
+    assert (result.outcome, result.status, result.field_errors) == (Outcome.LEAD, 202, [])
 
 
 def test_no_contact() -> None:
     """With nobody to reach, the fields that would help are named, the wrong one first."""
-    reading = read(form(message="Hi", mail="nobody at all"))
-    assert reading.outcome is Outcome.NO_CONTACT
-    assert [problem.field for problem in reading.field_errors] == [
+    result = read(form(message="Hi", mail="nobody at all"))
+    assert result.outcome is Outcome.NO_CONTACT
+    assert [problem.field for problem in result.field_errors] == [
         "email",
         "phone",
         "name",
         "company",
     ]
-    assert reading.field_errors[0].message == "mail is not an e-mail address"
-    assert reading.events[0].lead is not None
-    assert reading.events[0].lead.answers == {"mail": "nobody at all"}
+    assert result.field_errors[0].message == "mail is not an e-mail address"
+    assert result.events[0].lead is not None
+    assert result.events[0].lead.answers == {"mail": "nobody at all"}
 
 
 @pytest.mark.parametrize(
@@ -100,13 +100,11 @@ def test_no_contact() -> None:
     ],
 )
 def test_spam(fields: dict[str, str], spam: bool) -> None:
-    """A filled honeypot or a fill that no person could manage is spam; a clock that is wrong proves
-    nothing.
-    """
+    """A filled honeypot or an impossibly quick fill is spam; a wrong clock proves nothing."""
     [event] = (
-        reading := read(form(name="A", **fields), 'honeypot = "website"\nmin_fill_seconds = 3')
+        result := read(form(name="A", **fields), 'honeypot = "website"\nmin_fill_seconds = 3')
     ).events
-    assert reading.outcome is (Outcome.SPAM if spam else Outcome.LEAD)
+    assert result.outcome is (Outcome.SPAM if spam else Outcome.LEAD)
     assert bool(event.reason) is spam
     assert event.lead is not None
     assert "website" not in event.lead.answers
@@ -135,11 +133,11 @@ test = { at = "live", equals = false }
 def test_only_and_test(extra: dict[str, object], outcome: Outcome) -> None:
     """Genuine events of other kinds, and tests, make no lead and say why."""
     [event] = (
-        reading := read(
+        result := read(
             json_post({"id": 12345678901234567890, "data": {"name": "A"}, **extra}), READ
         )
     ).events
-    assert reading.outcome is outcome
+    assert result.outcome is outcome
     assert (event.reason is None) is (outcome is Outcome.LEAD)
     assert event.event_id == "12345678901234567890"
     assert event.lead is not None
@@ -147,7 +145,7 @@ def test_only_and_test(extra: dict[str, object], outcome: Outcome) -> None:
 
 
 def test_root() -> None:
-    """Recognition starts at the root; what is around it comes after, and nothing is lost."""
+    """Matching starts at the root; what surrounds it comes after, and nothing is lost."""
     [event] = read(
         json_post(
             {"email": "shop@b.example", "data": {"email": "a@b.example", "size": 3}, "shop": 9}
@@ -185,14 +183,14 @@ def test_root() -> None:
     ],
 )
 def test_several_events(body: object, toml: str, ids: list[str | None], names: list[str]) -> None:
-    """A list of objects is as many events, unless the source addresses the list itself."""
+    """Each object of a list is an event, unless the source addresses the list itself."""
     events = read(json_post(body), toml).events
     assert [event.event_id for event in events] == ids
     assert [event.lead.name for event in events if event.lead] == names
 
 
 def test_too_many_events() -> None:
-    """A hundred events are taken, one more is not."""
+    """A hundred events are accepted, one more is not."""
     assert len(read(json_post([{"name": "A"}] * 100)).events) == 100
     assert read(json_post([{"name": "A"}] * 101)).outcome is Outcome.UNREADABLE
 
@@ -203,7 +201,7 @@ def test_mixed_events() -> None:
 
 
 def test_unwrapping() -> None:
-    """JSON in a field, lists of pairs and lists of one are opened before they are mapped."""
+    """JSON in a field, lists of pairs and lists of one item are unwrapped before mapping."""
     toml = '[sources.x.read]\njson_param = "data.json"\nunwrap_lists = true'
     [event] = read(
         form(("data.json", '{"email": ["a@b.example"], "topic": ["x", "y"]}'), page="z"), toml
@@ -228,7 +226,7 @@ def test_unwrapping() -> None:
 
 
 def test_own_labels() -> None:
-    """A source's own names for a question are recognised."""
+    """A source's own labels are matched."""
     [event] = read(
         form(Rufname="Ann", Kennung="x"), '[sources.x.read]\nlabels = { first_name = ["Kennung"] }'
     ).events
@@ -237,13 +235,13 @@ def test_own_labels() -> None:
 
 
 def test_form_redirect() -> None:
-    """A form's own redirect is handed on unchecked, and is no answer."""
-    reading = read(form(name="A", _redirect="https://evil.example/"))
-    assert reading.redirect_to == "https://evil.example/"
-    assert reading.events[0].lead is not None
-    assert reading.events[0].lead.answers == {}
+    """A form's own redirect is returned unchecked, and is not an answer."""
+    result = read(form(name="A", _redirect="https://evil.example/"))
+    assert result.redirect_to == "https://evil.example/"
+    assert result.events[0].lead is not None
+    assert result.events[0].lead.answers == {}
 
 
 def test_reply() -> None:
-    """A source's own success status is handed on."""
+    """A source's own success status is returned."""
     assert read(form(name="A"), "reply = 200").status == 200

@@ -1,4 +1,4 @@
-"""Escapes are read as the standard library reads them, and quicker."""
+"""Percent escapes decode as in the standard library, and quicker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events that tell ids alone, and the records that they point to."""
+"""Events that carry ids only, and the records that they point to."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ PLAIN = ("name", "email", "phone", "form_id", "event_id", "is_test")
 
 
 @cache
-def made(adapter: str, more: str = "") -> Source:
+def unverified_source(adapter: str, more: str = "") -> Source:
     return source(f'adapter = "{adapter}"\n{more}\n[sources.x.verify]\nscheme = "none"')
 
 
-def record(
+def normalize_json(
     adapter: str, tree: Any, fetch: dict[str, str] | None = None, more: str = ""
 ) -> NormalizationResult:
-    return normalize_record(made(adapter, more), json.dumps(tree).encode(), NOW, fetch)
+    return normalize_record(unverified_source(adapter, more), json.dumps(tree).encode(), NOW, fetch)
 
 
-def lead_of(reading: NormalizationResult) -> Lead:
-    [event] = reading.events
+def lead_of(result: NormalizationResult) -> Lead:
+    [event] = result.events
     assert event.lead is not None
     return event.lead
 
 
 @pytest.mark.parametrize("case", list(cases("api_response")), ids=name_of)
 def test_captured_records(case: Case) -> None:
-    """What a product's API answers becomes the lead that its case expects."""
+    """A record from a product's API becomes the lead that its case expects."""
     expected = case["expected"]
     body = json.dumps(case["response"]["body_json"]).encode()
-    reading = normalize_record(source_of(case), body, NOW)
-    lead = lead_of(reading)
-    assert reading.outcome.value == expected["outcome"]
+    result = normalize_record(source_of(case), body, NOW)
+    lead = lead_of(result)
+    assert result.outcome.value == expected["outcome"]
     for field in PLAIN:
         assert getattr(lead, field) == expected.get(field, getattr(lead, field)), field
     assert lead.occurred_at == expected.get("submitted_at", lead.occurred_at)
@@ -96,11 +96,9 @@ LINKEDIN = {
 
 
 def test_linkedin_record() -> None:
-    """Answers are told by the form's questions, choices by their labels; what has neither keeps its
-    number.
-    """
-    lead = lead_of(reading := record("linkedin", LINKEDIN))
-    assert reading.outcome is Outcome.LEAD
+    """Answers are named by the form's questions, choices by their labels, else by number."""
+    lead = lead_of(result := normalize_json("linkedin", LINKEDIN))
+    assert result.outcome is Outcome.LEAD
     assert (lead.first_name, lead.email, lead.consent) == ("Ada", "ada@acme.example", True)
     assert (lead.form_name, lead.utm.source, lead.occurred_at) == (
         "Pumps",
@@ -110,21 +108,19 @@ def test_linkedin_record() -> None:
     assert lead.answers["products"] == ["Pumps", "9"]
     assert lead.answers["4"] == "soon"
     assert "Pumps 2026" in lead.answers.values()
-    assert record("linkedin", {**LINKEDIN, "testLead": True}).outcome is Outcome.NO_LEAD
+    assert normalize_json("linkedin", {**LINKEDIN, "testLead": True}).outcome is Outcome.NO_LEAD
 
 
 @pytest.mark.parametrize("given_", [True, False])
 def test_linkedin_consent(given_: bool) -> None:
-    """Consent is what every box says together."""
+    """Consent needs every box."""
     boxes = [{"consentId": 1, "accepted": True}, {"consentId": 2, "accepted": given_}]
     changed = {**LINKEDIN, "formResponse": {"answers": ANSWERS, "consentResponses": boxes}}
-    assert (lead_of(record("linkedin", changed)).consent or False) is given_
+    assert (lead_of(normalize_json("linkedin", changed)).consent or False) is given_
 
 
 def test_hubspot_record() -> None:
-    """A contact of the API has its values without history; big ids stay text; the event's own id
-    and time stay in force.
-    """
+    """Values come without history, big ids stay text, the event's own id and time stay in force."""
     contact = {
         "id": "106314056576",
         "properties": {
@@ -142,8 +138,8 @@ def test_hubspot_record() -> None:
         "occurred_at": "2026-01-02T00:00:00Z",
         "odd": "x",
     }
-    lead = lead_of(reading := record("hubspot", contact, fetch))
-    assert reading.events[0].event_id == "3400564480"
+    lead = lead_of(result := normalize_json("hubspot", contact, fetch))
+    assert result.events[0].event_id == "3400564480"
     assert (lead.email, lead.first_name, lead.event_id) == ("ada@acme.example", "Ada", "3400564480")
     assert (lead.click_ids, lead.utm.campaign) == ({"gclid": "gc1"}, "spring")
     assert lead.occurred_at == "2026-01-02T00:00:00Z"
@@ -151,9 +147,7 @@ def test_hubspot_record() -> None:
 
 
 def test_a_source_maps_its_record() -> None:
-    """Paths of `map` lead into the record, by a question's name alone or in full; HubSpot is asked
-    for what they name.
-    """
+    """Paths of `map` lead into the record, and name what HubSpot's API is asked for."""
     meta = {
         "id": "1",
         "field_data": [
@@ -163,10 +157,12 @@ def test_a_source_maps_its_record() -> None:
     }
     for path in ("q7", "field_data.q7"):
         assert (
-            lead_of(record("meta-lead-ads", meta, more=f'map = {{ "{path}" = "message" }}')).message
+            lead_of(
+                normalize_json("meta-lead-ads", meta, more=f'map = {{ "{path}" = "message" }}')
+            ).message
             == "hello"
         ), path
-    hubspot = made(
+    hubspot = unverified_source(
         "hubspot", 'map = { "properties.budget" = "answers.Budget", "team" = "answers.Team" }'
     )
     found = ADAPTERS["hubspot"].record_api
@@ -177,13 +173,13 @@ def test_a_source_maps_its_record() -> None:
 
 
 def test_meta_disclaimers() -> None:
-    """A tick under a disclaimer is consent."""
+    """A ticked disclaimer is consent."""
     meta = {
         "id": "1",
         "field_data": [{"name": "email", "values": ["a@b.example"]}],
         "custom_disclaimer_responses": [{"checkbox_key": "news", "is_checked": "1"}],
     }
-    assert lead_of(record("meta-lead-ads", meta)).consent is True
+    assert lead_of(normalize_json("meta-lead-ads", meta)).consent is True
 
 
 @pytest.mark.parametrize("adapter", ["meta-lead-ads", "linkedin", "hubspot"])
@@ -191,17 +187,19 @@ def test_meta_disclaimers() -> None:
     "body", [b"", b"{", b"[]", b"null", b"{}", b'{"error": {"code": 190}}', b"\xff", b"<html>"]
 )
 def test_no_record(adapter: str, body: bytes) -> None:
-    """What is no record is unreadable and makes no lead."""
-    assert normalize_record(made(adapter), body, NOW).outcome is Outcome.UNREADABLE
+    """A body that is not a record is unreadable and makes no lead."""
+    assert normalize_record(unverified_source(adapter), body, NOW).outcome is Outcome.UNREADABLE
 
 
 def test_nobody_in_the_record() -> None:
     """A record without anybody to reach says so."""
-    reading = record("meta-lead-ads", {"id": "1", "field_data": [{"name": "q", "values": ["x"]}]})
-    assert (reading.outcome, lead_of(reading).answers["q"]) == (Outcome.NO_CONTACT, "x")
-    assert reading.field_errors
+    result = normalize_json(
+        "meta-lead-ads", {"id": "1", "field_data": [{"name": "q", "values": ["x"]}]}
+    )
+    assert (result.outcome, lead_of(result).answers["q"]) == (Outcome.NO_CONTACT, "x")
+    assert result.field_errors
     with pytest.raises(ValueError, match="no records"):
-        record("form", {"email": "a@b.example"})
+        normalize_json("form", {"email": "a@b.example"})
 
 
 KEYS = (
@@ -222,9 +220,7 @@ KEYS = (
 @settings(deadline=None, max_examples=50)
 @given(tree=TREES, key=TREES)
 def test_any_record(adapter: str, tree: Any, key: Any) -> None:
-    """Any JSON in the place of a record, or of any part of it, gives a verdict that can be
-    stored.
-    """
+    """Any JSON in place of a record, or of a part of it, gives a result that can be stored."""
     whole = dict.fromkeys(KEYS, tree) | {
         "formResponse": {"answers": [key], "consentResponses": tree}
     }
@@ -236,12 +232,15 @@ def test_any_record(adapter: str, tree: Any, key: Any) -> None:
         {"properties": {"email": tree}, "form-submissions": [key, tree]},
     ):
         body = json.dumps(value).encode("utf-8", "surrogatepass")
-        reading = normalize_record(
-            made(adapter), body, NOW, {"id": "1", "event_id": "e", "occurred_at": "never"}
+        result = normalize_record(
+            unverified_source(adapter),
+            body,
+            NOW,
+            {"id": "1", "event_id": "e", "occurred_at": "never"},
         )
         assert (
-            msgspec.json.decode(msgspec.json.encode(reading.events), type=list[SourceEvent])
-            == reading.events
+            msgspec.json.decode(msgspec.json.encode(result.events), type=list[SourceEvent])
+            == result.events
         )
 
 
@@ -290,17 +289,15 @@ BATCHES: list[tuple[str, Any, list[tuple[str, str | None, str | None]]]] = [
 def test_notifications(
     adapter: str, body: Any, events: list[tuple[str, str | None, str | None]]
 ) -> None:
-    """Each event of a request has its own id and names its record; what names none is not asked
-    for.
-    """
-    reading = normalize(made(adapter), json_post(body), NOW)
+    """Each event has its own id and names its record; one that names none is not fetched."""
+    result = normalize(unverified_source(adapter), json_post(body), NOW)
     assert [
         (event.outcome.value, event.event_id, (event.fetch or {}).get("id"))
-        for event in reading.events
+        for event in result.events
     ] == events
-    assert reading.status == 200
+    assert result.status == 200
     assert "0" not in [
-        text for event in reading.events if event.lead for text in event.lead.answers.values()
+        text for event in result.events if event.lead for text in event.lead.answers.values()
     ]
 
 
@@ -308,20 +305,28 @@ def test_notifications(
     "answer", ["<test lead: dummy data for email>", "test@fb.com", "Test@Meta.com"]
 )
 def test_meta_test_leads(answer: str) -> None:
-    """Each of the placeholders is a tell by itself; a person called Test is none."""
+    """Each placeholder gives a test lead away; a person called Test does not."""
     fields = [{"name": "full_name", "values": ["Tess Test"]}, {"name": "email", "values": [answer]}]
-    assert record("meta-lead-ads", {"id": "1", "field_data": fields}).outcome is Outcome.NO_LEAD
-    assert record("meta-lead-ads", {"id": "1", "field_data": fields[:1]}).outcome is Outcome.LEAD
+    assert (
+        normalize_json("meta-lead-ads", {"id": "1", "field_data": fields}).outcome
+        is Outcome.NO_LEAD
+    )
+    assert (
+        normalize_json("meta-lead-ads", {"id": "1", "field_data": fields[:1]}).outcome
+        is Outcome.LEAD
+    )
 
 
 def test_too_many_events_in_one_request() -> None:
     """Too many events are refused rather than kept in part."""
     many = [{"subscriptionType": "contact.creation", "objectId": number} for number in range(500)]
-    assert len(normalize(made("hubspot"), json_post(many), NOW).events) == 500
+    assert len(normalize(unverified_source("hubspot"), json_post(many), NOW).events) == 500
     changes = [{"field": "leadgen", "value": {"leadgen_id": number}} for number in range(300)]
     assert (
         normalize(
-            made("meta-lead-ads"), json_post({"entry": [{"changes": changes}] * 2}), NOW
+            unverified_source("meta-lead-ads"),
+            json_post({"entry": [{"changes": changes}] * 2}),
+            NOW,
         ).outcome
         is Outcome.UNREADABLE
     )

@@ -1,4 +1,4 @@
-"""A stored request holds no secret that opened the door."""
+"""A stored request holds none of the secrets that verified it."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ PART = (
         ('field = "key"', post(PART, MULTIPART), PART.replace(SECRET.encode(), b"[removed]")),
     ],
 )
-def test_scrub(place: str, request_: InboundRequest, kept: bytes) -> None:
-    """Wherever the secret was shown, `[removed]` stands; everything else stays as it came."""
+def test_secrets_are_removed(place: str, request_: InboundRequest, kept: bytes) -> None:
+    """`[removed]` replaces the secret wherever it was sent; everything else stays."""
     raw = redact_request(
         source(f'[sources.x.verify]\nscheme = "token"\nsecret_env = "KEY"\n{place}', KEY=SECRET),
         request_,
@@ -70,7 +70,7 @@ def test_scrub(place: str, request_: InboundRequest, kept: bytes) -> None:
 
 
 def test_signature_header() -> None:
-    """A signature goes too; its timestamp and id stay, for reading the request once more."""
+    """A signature goes too; its timestamp and id stay, for normalising the request again."""
     toml = (
         '[sources.x.verify]\nscheme = "hmac"\nsecret_env = "K"\nheader = "X-Sig"\nid_header ='
         ' "X-Id"'

@@ -1,6 +1,4 @@
-"""The products' own ways to prove themselves: HubSpot's three signatures, two handshakes, a key in
-the body; and any rubbish.
-"""
+"""The products' own schemes: HubSpot's signatures, handshakes, a key in the body, rubbish."""
 
 from __future__ import annotations
 
@@ -50,7 +48,7 @@ URL = "https://leads.example.com/in/x"
 
 
 @cache
-def signed(adapter: str, *, secret: str = SECRET, challenge: str | None = None) -> Source:
+def signed_source(adapter: str, *, secret: str = SECRET, challenge: str | None = None) -> Source:
     """A source with the product's own scheme and two secrets, of which the second is in use."""
     env = {"OLD": "retired", "NEW": secret} | ({"TOKEN": challenge} if challenge else {})
     asks = '\nchallenge_env = "TOKEN"' if challenge else ""
@@ -62,23 +60,21 @@ def signed(adapter: str, *, secret: str = SECRET, challenge: str | None = None) 
 
 
 @cache
-def open_to_all(adapter: str) -> Source:
+def unverified_source(adapter: str) -> Source:
     return source(f'[sources.x]\nadapter = "{adapter}"\nverify = {{ scheme = "none" }}')
 
 
-def get(query: str) -> InboundRequest:
+def get_request(query: str) -> InboundRequest:
     return InboundRequest(method="GET", query=query, headers=[], body=b"", url=URL)
 
 
 @pytest.mark.parametrize("vector", vectors(), ids=lambda one: str(one["name"]))
 def test_published_vectors(vector: dict[str, Any]) -> None:
-    """Every published signature passes under the newer of two secrets; a byte more, another secret
-    or no URL is refused.
-    """
+    """Every published signature passes; a byte more, another secret or no URL is refused."""
     headers = [(name.lower(), value) for name, value in vector["headers"].items()]
     stamp = next((value for name, value in headers if name.endswith("timestamp")), str(NOW))
     now = float(stamp) / (1000 if len(stamp) > 12 else 1)
-    config = signed(ADAPTER.get(vector["scheme"], "hubspot"), secret=vector["secret"])
+    config = signed_source(ADAPTER.get(vector["scheme"], "hubspot"), secret=vector["secret"])
     own = ADAPTERS[config.adapter].scheme
     request = InboundRequest(
         method=vector.get("method", "POST"),
@@ -91,13 +87,13 @@ def test_published_vectors(vector: dict[str, Any]) -> None:
     assert not verify(
         msgspec.structs.replace(request, body=request.body + b" "), config, now, own
     ).ok
-    assert not verify(request, signed(config.adapter, secret="other"), now, own).ok
+    assert not verify(request, signed_source(config.adapter, secret="other"), now, own).ok
     if "uri" in vector:
         for url in (None, vector["uri"] + "/"):
             assert not verify(msgspec.structs.replace(request, url=url), config, now, own).ok
 
 
-def v3(text: bytes, secret: str = SECRET) -> str:
+def sign_v3(text: bytes, secret: str = SECRET) -> str:
     return base64.b64encode(hmac.digest(secret.encode(), text, "sha256")).decode()
 
 
@@ -123,13 +119,13 @@ def test_hubspot_v3(url: str | None, as_signed: str, late: float, passes: bool) 
     """Over the public URL, as it came or as HubSpot decodes it, and for five minutes either way."""
     headers = {
         "x_hubspot_request_timestamp": AT,
-        "x_hubspot_signature_v3": v3(f"POST{as_signed}".encode() + BODY + AT.encode()),
+        "x_hubspot_signature_v3": sign_v3(f"POST{as_signed}".encode() + BODY + AT.encode()),
     }
     assert (
         scheme(
             post(BODY, JSON, url=url, **headers),
             VerifySettings(),
-            signed("hubspot").secrets,
+            signed_source("hubspot").secrets,
             NOW + late,
         ).ok
         is passes
@@ -156,13 +152,11 @@ V2 = hashlib.sha256(f"{SECRET}POST{URL}".encode() + BODY).hexdigest()
     ],
 )
 def test_hubspot_v1_and_v2(given_: str, version: str | None, passes: bool) -> None:
-    """The older versions, by their name or, where none is named, either; beside a wrong version 3
-    they count for nothing.
-    """
+    """The older versions count only without version 3, by their name or, unnamed, either."""
     named = {"x_hubspot_signature": given_} | (
         {"x_hubspot_signature_version": version} if version else {}
     )
-    secrets = signed("hubspot").secrets
+    secrets = signed_source("hubspot").secrets
     assert scheme(post(BODY, JSON, url=URL, **named), VerifySettings(), secrets, NOW).ok is passes
     newer = {"x_hubspot_request_timestamp": AT, "x_hubspot_signature_v3": "AAAA"}
     assert not scheme(
@@ -199,35 +193,32 @@ META = "hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token="
     ],
 )
 def test_handshakes(adapter: str, query: str, status: int) -> None:
-    """Only what the product itself would send is answered; nothing is echoed or signed for anybody
-    else.
-    """
-    reading = process_request(signed(adapter, challenge="token"), get(query), NOW)
-    assert (reading.status, reading.outcome is Outcome.HANDSHAKE) == (status, status == 200)
-    assert (reading.response is not None) is (status == 200)
+    """Only what the product itself would send is answered; nothing else is echoed or signed."""
+    result = process_request(signed_source(adapter, challenge="token"), get_request(query), NOW)
+    assert (result.status, result.outcome is Outcome.HANDSHAKE) == (status, status == 200)
+    assert (result.response is not None) is (status == 200)
 
 
 def test_handshake_answers() -> None:
-    """Meta gets the bare challenge as text, LinkedIn the code with its HMAC under the first
-    secret.
-    """
+    """Meta gets the bare challenge as text, LinkedIn the code with its HMAC."""
     assert process_request(
-        signed("meta-lead-ads", challenge="t"), get(META + "t"), NOW
+        signed_source("meta-lead-ads", challenge="t"), get_request(META + "t"), NOW
     ).response == CustomResponse(200, "1158201444", "text/plain")
     wanted = hmac.new(b"retired", CODE.encode(), hashlib.sha256).hexdigest()
     body = {"challengeCode": CODE, "challengeResponse": wanted}
     assert process_request(
-        signed("linkedin"), get(f"challengeCode={CODE}"), NOW
+        signed_source("linkedin"), get_request(f"challengeCode={CODE}"), NOW
     ).response == CustomResponse(200, body)
 
 
 def test_handshake_without_a_secret() -> None:
-    """A source without secrets answers no handshake; without a verify token of its own the signing
-    secret serves.
-    """
+    """Without secrets no handshake is answered; without a verify token the secret serves."""
     for adapter, query in (("linkedin", f"challengeCode={CODE}"), ("meta-lead-ads", META)):
-        assert process_request(open_to_all(adapter), get(query), NOW).status == 403
-    assert process_request(signed("meta-lead-ads"), get(META + SECRET), NOW).status == 200
+        assert process_request(unverified_source(adapter), get_request(query), NOW).status == 403
+    assert (
+        process_request(signed_source("meta-lead-ads"), get_request(META + SECRET), NOW).status
+        == 200
+    )
 
 
 @pytest.mark.parametrize(
@@ -240,20 +231,18 @@ def test_handshake_without_a_secret() -> None:
     ],
 )
 def test_google_key(key: str | None, outcome: Outcome) -> None:
-    """The key in the body opens the door, while it is changed under either name, and is neither
-    kept nor stored.
-    """
+    """The key in the body verifies the request, also during a change, and is not kept."""
     body = {
         "lead_id": "1",
         "user_column_data": [{"column_id": "EMAIL", "string_value": "a@b.example"}],
     }
     request = json_post(body if key is None else {**body, "google_key": key})
-    reading = process_request(signed("google-ads"), request, NOW)
-    assert reading.outcome is outcome
+    result = process_request(signed_source("google-ads"), request, NOW)
+    assert result.outcome is outcome
     assert (key or "-").encode() not in redact_request(
-        signed("google-ads"), request
+        signed_source("google-ads"), request
     ).body or outcome is Outcome.REFUSED
-    assert SECRET not in msgspec.json.encode(reading).decode()
+    assert SECRET not in msgspec.json.encode(result).decode()
 
 
 @pytest.mark.parametrize(
@@ -261,12 +250,12 @@ def test_google_key(key: str | None, outcome: Outcome) -> None:
 )
 def test_google_leads_without_contact(columns: Any) -> None:
     """A 4xx would be final: a genuine lead with nobody to reach is answered 200 and `{}`."""
-    reading = process_request(
-        signed("google-ads"),
+    result = process_request(
+        signed_source("google-ads"),
         json_post({"google_key": SECRET, "lead_id": "1", "user_column_data": columns}),
         NOW,
     )
-    assert (reading.outcome, reading.status, reading.response) == (
+    assert (result.outcome, result.status, result.response) == (
         Outcome.NO_CONTACT,
         200,
         CustomResponse(200, {}),
@@ -281,16 +270,14 @@ CALENDLY = {"event": "invitee.created", "payload": {
 }}  # fmt: skip
 
 
-def unsigned(adapter: str, tree: Any, **headers: str) -> NormalizationResult:
+def process_unsigned(adapter: str, tree: Any, **headers: str) -> NormalizationResult:
     body = json.dumps(tree).encode()
-    return process_request(open_to_all(adapter), post(body, JSON, **headers), NOW)
+    return process_request(unverified_source(adapter), post(body, JSON, **headers), NOW)
 
 
 def test_calendly_bookings() -> None:
-    """A rescheduled meeting is a booking of the same person; neither the host nor a guest is taken
-    for anybody.
-    """
-    [event] = unsigned("calendly", CALENDLY).events
+    """A rescheduled meeting is a booking of the same person, never of the host or a guest."""
+    [event] = process_unsigned("calendly", CALENDLY).events
     assert event.lead is not None
     assert (event.lead.email, event.lead.form_name, event.event_id) == (
         "ann@b.example",
@@ -299,7 +286,7 @@ def test_calendly_bookings() -> None:
     )
     assert event.lead.answers["old_invitee"] == "https://api.calendly.com/old"
     assert msgspec.json.encode(event).count(b"@") == 1
-    [ended] = unsigned("calendly", {**CALENDLY, "event": "invitee.canceled"}).events
+    [ended] = process_unsigned("calendly", {**CALENDLY, "event": "invitee.canceled"}).events
     assert (ended.outcome, ended.event_id) == (
         Outcome.NO_LEAD,
         "https://api.calendly.com/new#canceled",
@@ -329,8 +316,8 @@ def test_calendly_bookings() -> None:
     ],
 )  # fmt: skip
 def test_kinds_of_events(adapter: str, tree: Any, headers: dict[str, str], outcome: str) -> None:
-    """Each product's events make a lead only where somebody new is told of."""
-    assert unsigned(adapter, tree, **headers).outcome.value == outcome
+    """A product's event makes a lead only if it is about somebody new."""
+    assert process_unsigned(adapter, tree, **headers).outcome.value == outcome
 
 
 @pytest.mark.parametrize(
@@ -343,8 +330,8 @@ def test_kinds_of_events(adapter: str, tree: Any, headers: dict[str, str], outco
     ],
 )  # fmt: skip
 def test_somebody_elses_address(adapter: str, tree: Any) -> None:
-    """What a product tells of others is an answer and nobody's contact; a key is not even that."""
-    [event] = unsigned(adapter, tree).events
+    """Somebody else's address is an answer and nobody's contact; a key is not even that."""
+    [event] = process_unsigned(adapter, tree).events
     assert event.outcome is Outcome.NO_CONTACT
     assert event.lead is not None
     assert any("host@" in str(text) for text in event.lead.answers.values())
@@ -352,7 +339,7 @@ def test_somebody_elses_address(adapter: str, tree: Any) -> None:
 
 
 def test_shopify_orders() -> None:
-    """An order tells its sum and where it came from; a customer's currency alone is no sum."""
+    """An order has an amount and its origin; a customer's currency alone is no amount."""
     order = {
         "email": "a@b.example",
         "total_price": "10.00",
@@ -360,19 +347,17 @@ def test_shopify_orders() -> None:
         "landing_site": "/?utm_source=x",
         "id": 2**60 + 1,
     }
-    [event] = unsigned("shopify", order, x_shopify_topic="orders/create").events
+    [event] = process_unsigned("shopify", order, x_shopify_topic="orders/create").events
     assert event.lead is not None
     assert (event.lead.value, event.lead.utm.source) == (Money(amount=10.0, currency="EUR"), "x")
     assert event.lead.answers["id"] == "1152921504606846977"
 
 
 def test_standard_webhooks_ids() -> None:
-    """Several events of one message are told apart; svix names the header otherwise; a root of
-    one's own is kept.
-    """
+    """Several events of one message have ids of their own, also under svix; `root` is respected."""
     pair = {"data": [{"email": "a@b.example"}, {"email": "b@b.example"}]}
     assert [
-        event.event_id for event in unsigned("standard-webhooks", pair, svix_id="m").events
+        event.event_id for event in process_unsigned("standard-webhooks", pair, svix_id="m").events
     ] == ["m#0", "m#1"]
     toml = (
         '[sources.x]\nadapter = "standard-webhooks"\nread = { root = "deep" }\nverify = { scheme ='
@@ -430,10 +415,8 @@ def test_any_rubbish_is_refused(
     query: str,
     url: str | None,
 ) -> None:
-    """Whatever stands in headers, query and body, who knows no secret is refused with 401, or 403
-    and 405 for handshakes.
-    """
-    config = signed(adapter, challenge="token")
+    """Whoever knows no secret is refused: 401, or 403 and 405 for handshakes."""
+    config = signed_source(adapter, challenge="token")
     fields = [("content-type", content_type), *headers]
     posted = process_request(
         config, InboundRequest(method="POST", query=query, headers=fields, body=body, url=url), NOW
@@ -463,38 +446,34 @@ KEYS = {
 def test_any_json(
     adapter: str, data: st.DataObject, tree: Any, headers: list[tuple[str, str]]
 ) -> None:
-    """Any JSON under the product's own keys gives events that can be stored, or is unreadable;
-    never an exception.
-    """
+    """Any JSON under the product's keys gives storable events or is unreadable; it never raises."""
     nested = data.draw(
         st.dictionaries(
             st.sampled_from(KEYS[adapter]), TREES | st.lists(TREES, max_size=3), max_size=5
         )
     )
     inner = {key: [nested, tree] for key in KEYS[adapter]} | nested
-    config = open_to_all(adapter)
+    config = unverified_source(adapter)
     for value in (tree, [tree], nested, [nested], dict.fromkeys(KEYS[adapter], nested), inner):
         body = json.dumps(value).encode("utf-8", "surrogatepass")
-        reading = process_request(
+        result = process_request(
             config,
             InboundRequest(
                 method="POST", query="", headers=[("content-type", JSON), *headers], body=body
             ),
             NOW,
         )
-        assert reading.outcome is Outcome.UNREADABLE or reading.events
+        assert result.outcome is Outcome.UNREADABLE or result.events
         assert (
-            msgspec.json.decode(msgspec.json.encode(reading.events), type=list[SourceEvent])
-            == reading.events
+            msgspec.json.decode(msgspec.json.encode(result.events), type=list[SourceEvent])
+            == result.events
         )
 
 
 @pytest.mark.parametrize("adapter", NAMES)
 @pytest.mark.parametrize("place", ['header = "X-Key"', 'query = "key"', 'field = "auth.key"'])
 def test_another_scheme_than_the_products(adapter: str, place: str) -> None:
-    """A source may use a token of its own in place of the product's scheme, and then nothing else
-    of it counts.
-    """
+    """A source's own token replaces the product's scheme, of which nothing then counts."""
     toml = (
         f'[sources.x]\nadapter = "{adapter}"\n[sources.x.verify]\nscheme = "token"\nsecret_env ='
         f' "K"\n{place}'

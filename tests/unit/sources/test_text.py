@@ -33,15 +33,13 @@ def test_clean(sent: str, kept: str) -> None:
     [("A\u200bnn \u202eLee\u202c", "Ann Lee"), ("a \n\t b", "a b"), ("\ufeffx\u00ad", "x")],
 )
 def test_line(sent: str, kept: str) -> None:
-    """One line, without what nobody sees."""
+    """One line, without invisible characters."""
     assert clean_line(sent) == kept
 
 
 @given(st.text(st.characters(codec=None), max_size=300))
 def test_any_text(sent: str) -> None:
-    """Whatever comes, what is kept is NFC, encodes as UTF-8 and changes no more when cleaned
-    again.
-    """
+    """Clean text is NFC, encodes as UTF-8, and does not change when cleaned again."""
     for kept in (clean_text(sent), clean_line(sent), clean_label(sent)):
         kept.encode("utf-8")
         assert unicodedata.is_normalized("NFC", kept)
@@ -49,9 +47,7 @@ def test_any_text(sent: str) -> None:
 
 
 def test_marks_take_linear_time() -> None:
-    """A long run of combining marks, which a plain normalisation sorts in quadratic time, costs no
-    more than other text.
-    """
+    """A long run of combining marks, quadratic to normalise, costs no more than other text."""
     started = time.process_time()
     assert len(clean_text("e" + "\u0301\u0316" * 25_000)) < 100
     assert time.process_time() - started < 0.5

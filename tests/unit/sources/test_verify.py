@@ -1,4 +1,4 @@
-"""Whether a request comes from whom it says."""
+"""Whether a request comes from its source."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BODY = b'{"email": "a@b.example"}'
 SECRET = "k\u00e9y"
 
 
-def ok(toml: str, request: InboundRequest, now: float = NOW, secret: str = SECRET) -> bool:
+def is_verified(toml: str, request: InboundRequest, now: float = NOW, secret: str = SECRET) -> bool:
     config = source(
         f'[sources.x.verify]\nsecret_env = ["OLD", "NEW"]\n{toml}', OLD="retired", NEW=secret
     )
@@ -54,10 +54,8 @@ def sign(text: bytes, algorithm: str = "sha256", secret: str = SECRET) -> bytes:
     ],
 )
 def test_token(toml: str, request_: InboundRequest, passes: bool) -> None:
-    """A shared secret in a header, the query or a field; any of several while one is being
-    changed.
-    """
-    assert ok(f'scheme = "token"\n{toml}', request_) is passes
+    """A shared secret in a header, the query or a field; any of several during a change."""
+    assert is_verified(f'scheme = "token"\n{toml}', request_) is passes
 
 
 HMAC = 'scheme = "hmac"\nheader = "X-Signature"\n'
@@ -121,8 +119,8 @@ STAMP = sign(f"{AT}.".encode() + BODY).hex()
     ],
 )
 def test_hmac(toml: str, headers: dict[str, str], passes: bool) -> None:
-    """An HMAC in every form a source file can say; rubbish is refused like a wrong signature."""
-    assert ok(toml, post(BODY, JSON, url="https://a.example/in/x", **headers)) is passes
+    """An HMAC in every form that a source file can describe; rubbish counts as wrong."""
+    assert is_verified(toml, post(BODY, JSON, url="https://a.example/in/x", **headers)) is passes
 
 
 @pytest.mark.parametrize(
@@ -131,19 +129,19 @@ def test_hmac(toml: str, headers: dict[str, str], passes: bool) -> None:
 )
 @pytest.mark.parametrize("unit", [1, 1000])
 def test_freshness(seconds: int, passes: bool, unit: int) -> None:
-    """A timestamp is good for the tolerance both ways, whether in seconds or in milliseconds."""
+    """A timestamp is valid for the tolerance both ways, in seconds or in milliseconds."""
     at = str(int(NOW) * unit)
     headers = {"x_signature": "sha256=" + sign(f"{at}.".encode() + BODY).hex(), "x_timestamp": at}
-    assert ok(STAMPED, post(BODY, JSON, **headers), NOW + seconds) is passes
+    assert is_verified(STAMPED, post(BODY, JSON, **headers), NOW + seconds) is passes
 
 
 def test_two_signatures_of_one_name() -> None:
-    """A header that is there twice with different values proves nothing."""
+    """A header that is sent twice with different values proves nothing."""
     request = post(BODY, JSON, x_key="retired")
     twice = InboundRequest(
         method="POST", query="", headers=[*request.headers, ("x-key", "other")], body=BODY
     )
-    assert not ok('scheme = "token"\nheader = "X-Key"', twice)
+    assert not is_verified('scheme = "token"\nheader = "X-Key"', twice)
 
 
 @pytest.mark.parametrize(
@@ -152,9 +150,7 @@ def test_two_signatures_of_one_name() -> None:
     ids=lambda one: str(one["name"]),
 )
 def test_standard_webhooks_vectors(vector: dict[str, Any]) -> None:
-    """The published vectors pass, under both spellings of the headers, and fail with a byte
-    changed.
-    """
+    """The published vectors pass under both spellings of the headers, and fail with a byte more."""
     for prefix in ("webhook", "svix"):
         names = {
             name.lower().replace("webhook-", f"{prefix}-"): value
@@ -163,14 +159,16 @@ def test_standard_webhooks_vectors(vector: dict[str, Any]) -> None:
         body = vector["body_text"].encode()
         now = float(names[f"{prefix}-timestamp"])
         request = InboundRequest(method="POST", query="", headers=list(names.items()), body=body)
-        assert ok('scheme = "standard-webhooks"', request, now, vector["secret"])
+        assert is_verified('scheme = "standard-webhooks"', request, now, vector["secret"])
         changed = InboundRequest(
             method="POST", query="", headers=list(names.items()), body=body + b" "
         )
-        assert not ok('scheme = "standard-webhooks"', changed, now, vector["secret"])
+        assert not is_verified('scheme = "standard-webhooks"', changed, now, vector["secret"])
 
 
-def token(claims: dict[str, Any], secret: str = SECRET, head: dict[str, Any] | None = None) -> str:
+def build_token(
+    claims: dict[str, Any], secret: str = SECRET, head: dict[str, Any] | None = None
+) -> str:
     parts = [
         base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
         for part in (head or {"alg": "HS256"}, claims)
@@ -185,32 +183,32 @@ DIGEST = hashlib.sha256(BODY).hexdigest()
 @pytest.mark.parametrize(
     ("sent", "passes"),
     [
-        (token({"iss": "netlify", "sha256": DIGEST}), True),
-        ("Bearer " + token({"sha256": DIGEST.upper()}), True),
-        (token({"sha256": DIGEST}, secret="other"), False),
-        (token({"sha256": "0" * 64}), False),
-        (token({"sha256": DIGEST}, head={"alg": "none"}), False),
-        (token({"sha256": DIGEST}, head={"alg": "HS384"}), False),
-        (token({"sha256": DIGEST}, head={"alg": ["HS256"]}), False),
-        (token({"sha256": DIGEST}, head={"alg": "HS256", "crit": ["x"]}), False),
-        (token({"sha256": "\ud800"}), False),
-        (token({"exp": NOW + 1}), True),
-        (token({"exp": NOW - 301}), False),
-        (token({"iat": NOW - 299}), True),
-        (token({"iat": NOW - 301}), False),
-        (token({"nbf": NOW + 301, "sha256": DIGEST}), False),
-        (token({"exp": "soon", "sha256": DIGEST}), False),
-        (token({"exp": 10**400}), False),
-        (token({}), False),
+        (build_token({"iss": "netlify", "sha256": DIGEST}), True),
+        ("Bearer " + build_token({"sha256": DIGEST.upper()}), True),
+        (build_token({"sha256": DIGEST}, secret="other"), False),
+        (build_token({"sha256": "0" * 64}), False),
+        (build_token({"sha256": DIGEST}, head={"alg": "none"}), False),
+        (build_token({"sha256": DIGEST}, head={"alg": "HS384"}), False),
+        (build_token({"sha256": DIGEST}, head={"alg": ["HS256"]}), False),
+        (build_token({"sha256": DIGEST}, head={"alg": "HS256", "crit": ["x"]}), False),
+        (build_token({"sha256": "\ud800"}), False),
+        (build_token({"exp": NOW + 1}), True),
+        (build_token({"exp": NOW - 301}), False),
+        (build_token({"iat": NOW - 299}), True),
+        (build_token({"iat": NOW - 301}), False),
+        (build_token({"nbf": NOW + 301, "sha256": DIGEST}), False),
+        (build_token({"exp": "soon", "sha256": DIGEST}), False),
+        (build_token({"exp": 10**400}), False),
+        (build_token({}), False),
         ("a.b.c", False),
         ("..", False),
         ("", False),
     ],
 )
 def test_jwt(sent: str, passes: bool) -> None:
-    """HS256 alone, bound to the body or at least fresh."""
+    """HS256 alone counts, bound to the body or at least fresh."""
     assert (
-        ok(
+        is_verified(
             'scheme = "jwt"\nheader = "X-Webhook-Signature"',
             post(BODY, JSON, x_webhook_signature=sent),
         )
@@ -219,7 +217,7 @@ def test_jwt(sent: str, passes: bool) -> None:
 
 
 def test_missing_secret_refuses() -> None:
-    """A source without its secret takes nothing, rather than everything."""
+    """A source without its secret accepts nothing, rather than everything."""
     config = source(
         '[sources.x.verify]\nscheme = "token"\nheader = "X-Key"\nsecret_env = "KEY"', KEY="k"
     )
@@ -229,7 +227,7 @@ def test_missing_secret_refuses() -> None:
 
 
 def test_shows_token() -> None:
-    """A look-up may show the source's token without a body; a signing source has none to show."""
+    """A lookup may show the source's token without a body; a signing source has none to show."""
     config = source(
         '[sources.x.verify]\nscheme = "token"\nheader = "X-Key"\nsecret_env = "KEY"', KEY="k"
     )
@@ -240,11 +238,11 @@ def test_shows_token() -> None:
 
 @pytest.mark.parametrize("text", ["", "g0", "0", "00 11", "é" * 2, "0x00", "00" * 200])
 def test_no_hex(text: str) -> None:
-    """What is no hex digest is none."""
+    """Text that is not a hex digest decodes to None."""
     assert decode_hex(text) is None
 
 
 @pytest.mark.parametrize("text", ["", "=", "a", "é", "a b c d", "AAAA\x00"])
 def test_no_base64(text: str) -> None:
-    """What is no base64 is none."""
+    """Text that is not base64 decodes to None."""
     assert decode_base64(text) is None

@@ -1,13 +1,4 @@
--- Shared by every script. `K` (the key table of worker/store/keys.py) is written in front of this text.
--- The first argument of every script is the time in Unix seconds; empty means: ask Redis, so that all workers share one clock.
-
-local function clock()
-  if ARGV[1] ~= '' then return tonumber(ARGV[1]) end
-  local t = redis.call('TIME')
-  return tonumber(t[1]) + tonumber(t[2]) / 1000000
-end
-
-local now = clock()
+-- What the scripts of the ledger have in common.
 
 -- Which life of which server this is: it changes with a restart, a failover, or a new master to follow. Empty where INFO is not
 -- allowed.
@@ -31,8 +22,18 @@ local function count(series, amount)
   if series and series ~= '' then redis.call('HINCRBYFLOAT', K.metrics, series, amount or 1) end
 end
 
+-- Only the moves of the table in worker/contract.py are made. A script that asks for another is wrong, and fails: before it has
+-- written anything, if what it was asked for is checked first.
+local function check_move(id, to)
+  local from = get(id, 'state') or ''
+  if not (K.moves[from] or {})[to] then
+    error(string.format('no move from "%s" to "%s" for %s', from, tostring(to), id))
+  end
+end
+
 -- One change of state: the record, the index by state, the timeline and the stream of changes together.
 local function move(id, to, by, why)
+  check_move(id, to)
   local from = get(id, 'state')
   if from then redis.call('ZREM', K.state .. from, id) end
   if to ~= 'waiting' then redis.call('ZREM', K.due, id) end
@@ -42,7 +43,7 @@ local function move(id, to, by, why)
   local moment = { at = now, state = to, by = by }
   if why and why ~= '' then moment.why = why end
   local timeline = record(id) .. ':timeline'
-  if redis.call('RPUSH', timeline, cjson.encode(moment)) > 200 then
+  if redis.call('RPUSH', timeline, cjson.encode(moment)) > K.max_history then
     -- The first stays, because it says when the submission came by this store's clock (`rollback.lua`): the second goes.
     redis.call('LSET', timeline, 1, redis.call('LINDEX', timeline, 0))
     redis.call('LPOP', timeline)
@@ -71,6 +72,14 @@ local function leave_person_queues(id)
   return woken
 end
 
+-- Writes these fields; an empty value removes its field.
+local function write(id, facts)
+  for field, value in pairs(facts) do
+    if value == '' then redis.call('HDEL', record(id), field)
+    else redis.call('HSET', record(id), field, value) end
+  end
+end
+
 -- The duplicate key is remembered for `seconds` after a final state, and without a limit before it.
 local function remember_duplicates(id, seconds)
   local key = get(id, 'duplicate_key')
@@ -87,7 +96,7 @@ end
 --
 -- Around the three ranks stand those that wait for a gate to open, by the time they were received: the oldest first. When a new
 -- day brings tokens back it is the newest first: who asked a minute ago is still at the desk.
-local RANKS = { ['0'] = -2e10, ['1'] = -1e10, ['2'] = 2e10 }
+local RANKS = { ['0'] = -2 * K.backfill_score, ['1'] = -K.backfill_score, ['2'] = 2 * K.backfill_score }
 
 local function due_score(id, newest_first)
   local received = tonumber(get(id, 'received_at'))

@@ -213,8 +213,9 @@
     const matching = find(".matching", bar);
     if (matching) matching.hidden = some;
     const states = new Set([...selected].map((key) => rowOf(key)?.dataset.state));
-    const fits = { retry: states.has("dead"), accept: states.has("quarantined"), discard: states.has("dead") || states.has("quarantined") };
-    for (const button of findAll("[data-selected-action]", bar)) button.hidden = !fits[button.value];
+    for (const button of findAll("[data-selected-action]", bar)) {
+      button.hidden = !button.dataset.states.split(" ").some((state) => states.has(state));
+    }
   }
 
   /* What the markup cannot say; again after each change of the page. */

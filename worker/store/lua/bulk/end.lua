@@ -1,6 +1,6 @@
 -- A bulk action is over: nothing is on its way any more, and nothing left, or it was stopped. 1, or 0 where that is not so.
--- Arguments: now, bulk, seconds to remember it.
-local bulk, keep = ARGV[2], ARGV[3]
+-- Arguments: bulk, retention_seconds.
+local bulk, keep = args.bulk, args.retention_seconds
 local name = K.bulk .. bulk
 local left = redis.call('ZCARD', name .. ':left')
 if redis.call('ZCARD', name .. ':out') > 0 then return 0 end
@@ -12,10 +12,10 @@ redis.call('HDEL', name, 'edit')
 redis.call('EXPIRE', name, keep)
 redis.call('ZREMRANGEBYSCORE', K.bulk_actions, '-inf', now - keep - 86400)
 local tally = redis.call('HMGET', name, 'action', 'by', 'delivered', 'dead', 'done', 'skipped')
-local told = {}
+local counts = {}
 for place, word in ipairs({ '', '', 'delivered', 'dead', 'done', 'skipped' }) do
-  if place > 2 and tally[place] then told[#told + 1] = word .. ': ' .. tally[place] end
+  if place > 2 and tally[place] then counts[#counts + 1] = word .. ': ' .. tally[place] end
 end
-if left > 0 then told[#told + 1] = 'left: ' .. left end
-audit(tally[2], 'bulk ' .. tally[1] .. ' ended', bulk, table.concat(told, '; '))
+if left > 0 then counts[#counts + 1] = 'left: ' .. left end
+audit(tally[2], 'bulk ' .. tally[1] .. ' ended', bulk, table.concat(counts, '; '))
 return 1

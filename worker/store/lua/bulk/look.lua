@@ -1,9 +1,9 @@
--- Counts the outcomes that arrived of what a bulk action let go. Those that are still on their way are looked at again last.
--- Replies {left, out, delivered, dead, stopped}. Arguments: now, bulk, how many to look at.
-local bulk, most = ARGV[2], tonumber(ARGV[3])
+-- Counts the outcomes of what a bulk action let go. Those that are still on their way are checked again last.
+-- Replies {left, out, delivered, dead, stopped}. Arguments: bulk, limit (how many to check).
+local bulk = args.bulk
 local outcomes = { delivered = 'delivered', dead = 'dead' }
 local out = K.bulk .. bulk .. ':out'
-for _, id in ipairs(redis.call('ZRANGE', out, 0, most - 1)) do
+for _, id in ipairs(redis.call('ZRANGE', out, 0, args.limit - 1)) do
   local state = get(id, 'state')
   if state == 'queued' or state == 'delivering' or state == 'waiting' then
     redis.call('ZADD', out, now, id)

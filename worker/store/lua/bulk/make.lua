@@ -1,22 +1,21 @@
 -- A new bulk action over a fixed list. Replies {1, how many}, or {0, how many it could have, how many others have} when that is
 -- not what was expected: those whose state does not allow it and those of an unfinished bulk action do not count.
--- Arguments: now, bulk, action, by, expected, edit (sealed; '' = none), detail, states (space-separated), then the ids.
-local bulk, action, by, expected = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
-local edit, detail, from = ARGV[6], ARGV[7], ARGV[8]
+-- Arguments: bulk, action, by, expected, edit (encrypted; may be absent), detail, states, ids.
+local bulk, action, by = args.bulk, args.action, args.by
 
--- Redis does nothing else meanwhile, and there may be a hundred thousand: they are asked for, and written, many at a time.
+-- Redis does nothing else meanwhile, and there may be a hundred thousand: they are read and written many at a time.
 local A_CALL = 1000
 local names, seen = {}, {}
-for i = 9, #ARGV do
-  if not seen[ARGV[i]] then names[#names + 1] = ARGV[i] end
-  seen[ARGV[i]] = true
+for _, id in ipairs(args.ids) do
+  if not seen[id] then names[#names + 1] = id end
+  seen[id] = true
 end
 
 local free, taken = {}, 0
 for first = 1, #names, A_CALL do
   local last = math.min(first + A_CALL - 1, #names)
   local allowed = {}
-  for state in string.gmatch(from, '%S+') do
+  for _, state in ipairs(args.states) do
     for place, since in ipairs(redis.call('ZMSCORE', K.state .. state, unpack(names, first, last))) do
       if since then allowed[place] = true end
     end
@@ -27,9 +26,9 @@ for first = 1, #names, A_CALL do
     end
   end
 end
-if #free ~= expected then return { 0, #free, taken } end
+if #free ~= args.expected then return { 0, #free, taken } end
 
-redis.call('HSET', K.bulk .. bulk, 'action', action, 'by', by, 'at', now, 'count', #free, 'edit', edit)
+redis.call('HSET', K.bulk .. bulk, 'action', action, 'by', by, 'at', now, 'count', #free, 'edit', args.edit or '')
 for first = 1, #free, A_CALL do
   local places, claims = {}, {}
   for place = first, math.min(first + A_CALL - 1, #free) do
@@ -41,5 +40,5 @@ for first = 1, #free, A_CALL do
 end
 redis.call('ZADD', K.bulk_actions, now, bulk)
 redis.call('ZADD', K.bulk_running, now, bulk)
-audit(by, 'bulk ' .. action, bulk, detail)
+audit(by, 'bulk ' .. action, bulk, args.detail)
 return { 1, #free }

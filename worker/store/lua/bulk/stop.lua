@@ -1,6 +1,6 @@
 -- Stops a bulk action: what it did not begin stays as it is, and is free for others. 1, or 0 when it is over or stopped already.
--- Arguments: now, bulk, by, reason.
-local bulk, by, reason = ARGV[2], ARGV[3], ARGV[4]
+-- Arguments: bulk, by, reason.
+local bulk, by, reason = args.bulk, args.by, args.reason
 if redis.call('ZSCORE', K.bulk_running, bulk) == false then return 0 end
 if redis.call('HSETNX', K.bulk .. bulk, 'stopped', reason) == 0 then return 0 end
 local left = redis.call('ZRANGE', K.bulk .. bulk .. ':left', 0, -1)

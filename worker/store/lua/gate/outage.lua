@@ -1,7 +1,7 @@
 -- A delivery did not get through to Pipedrive. 1 when it is an outage: several submissions failed so, over some seconds, and none
 -- was delivered since. One submission alone is never an outage: it may itself be what Pipedrive fails on.
--- Arguments: now, id, submissions, seconds.
-local id, submissions, seconds = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+-- Arguments: id, submissions, seconds.
+local id, submissions, seconds = args.id, args.submissions, args.seconds
 redis.call('ZADD', K.outage, 'NX', now, id)
 redis.call('EXPIRE', K.outage, 86400)
 local first = redis.call('ZRANGE', K.outage, 0, 0, 'WITHSCORES')

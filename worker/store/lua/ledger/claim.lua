@@ -1,9 +1,8 @@
 -- A worker asks for a submission. Replies {result}; `claimed` means it is leased to `token`.
--- Arguments: now, id, token, lease seconds, the person's queue, the organisation's queue, the key of the remembered
--- organisation, the newest version that the worker knows.
+-- Arguments: id, token, lease_seconds, person_queue and organization_queue (keys; absent where it names none), organization_key
+-- (of the remembered organisation), version (the newest that the worker knows).
 
-local id, token, lease = ARGV[2], ARGV[3], tonumber(ARGV[4])
-local person_queue, organization_queue, organization_key = ARGV[5], ARGV[6], ARGV[7]
+local id = args.id
 
 local state = get(id, 'state')
 if not state then return { 'unknown' } end
@@ -13,7 +12,7 @@ if state ~= 'queued' then return { 'not-wanted' } end
 -- Left for a worker that knows the version. Where both kinds run it may be met here again, so it rests a while in between. Nobody
 -- knows whether such a worker ever comes: others of the person wait for it only where it may have created something.
 local version = tonumber(get(id, 'v') or 1)
-if version > tonumber(ARGV[8]) then
+if version > args.version then
   if not get(id, 'announced') then leave_person_queues(id) end
   wait(id, now + K.newer_rest_seconds, 'newer', 'worker', 'of a newer version than this worker')
   redis.call('ZREM', K.due, id)
@@ -58,7 +57,7 @@ end
 
 local joined = get(id, 'person_queues') or ''
 local function join(queue)
-  if queue == '' then return true end
+  if not queue then return true end
   local first = is_first(queue)
   if not string.find(joined, queue, 1, true) then
     if not first then redis.call('RPUSH', queue, id) end
@@ -68,17 +67,18 @@ local function join(queue)
   return first
 end
 
-if organization_key ~= '' and redis.call('EXISTS', organization_key) == 1 then organization_queue = '' end
-if not (join(person_queue) and join(organization_queue)) then
-  wait(id, now + 60, 'person-queue', 'worker', '')
+local organization_queue = args.organization_queue
+if args.organization_key and redis.call('EXISTS', args.organization_key) == 1 then organization_queue = nil end
+if not (join(args.person_queue) and join(organization_queue)) then
+  wait(id, now + K.person_queue_seconds, 'person-queue', 'worker', '')
   return { 'in-person-queue' }
 end
 
 -- Only a submission that really goes out may try the gate.
-if probes then redis.call('SET', K.probe, id, 'EX', 60) end
+if probes then redis.call('SET', K.probe, id, 'EX', K.probe_seconds) end
 move(id, 'delivering', 'worker', '')
-redis.call('HSET', record(id), 'lease', token, 'lease_until', now + lease)
+redis.call('HSET', record(id), 'lease', args.token, 'lease_until', now + args.lease_seconds)
 redis.call('HDEL', record(id), 'next_at', 'reason')
 redis.call('HSETNX', record(id), 'first_attempt_at', now)
-redis.call('ZADD', K.leases, now + lease, id)
+redis.call('ZADD', K.leases, now + args.lease_seconds, id)
 return { 'claimed' }

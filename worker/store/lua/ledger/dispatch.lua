@@ -1,7 +1,7 @@
 -- Puts a submission back into the queue if it is due there: a wait that is over, or a lease that ran out (its worker died).
 -- Replies 'dispatched', 'dead' (the third worker died of it) or 'not-due'.
--- Arguments: now, id, crashes allowed, cause of a poisonous submission, counter of a death ('@' stands for the source).
-local id, allowed, cause, counter = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+-- Arguments: id, crashes_allowed, cause (of a submission that its workers die of), counter (of a death; '@' stands for the source).
+local id, allowed = args.id, args.crashes_allowed
 local state = get(id, 'state')
 
 if state == 'waiting' then
@@ -17,9 +17,9 @@ elseif state == 'delivering' then
   redis.call('HDEL', record(id), 'lease', 'lease_until')
   if redis.call('HINCRBY', record(id), 'crashes', 1) >= allowed then
     leave_person_queues(id)
-    redis.call('HSET', record(id), 'cause', cause)
+    redis.call('HSET', record(id), 'cause', args.cause)
     move(id, 'dead', 'sweeper', 'its worker died ' .. allowed .. ' times')
-    count((string.gsub(counter, '@', get(id, 'source'))))
+    count((string.gsub(args.counter, '@', get(id, 'source'))))
     remember_duplicates(id, K.duplicate_key_seconds)
     return 'dead'
   end

@@ -1,11 +1,11 @@
 -- A submission's content goes for good; nothing brings it back. 1, or 0 when there is nothing to erase.
--- Arguments: now, id, by, why, the state it must be in ('' = any), since when at the latest ('' = any time), the mark of the
--- person who asked ('' = nobody did, it is time), whether to go by the mark (1/0): then only what came before the mark is
--- erased, and by whom it says; then the keys of our memory of the person.
-local id, by, why, wanted, latest, mark, by_mark = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8] == '1'
+-- Arguments: id, by, why, state (it must be in; absent: any), since (when it must be there at the latest; absent: any time), mark
+-- (of the person who asked; absent: nobody did, it is time), by_mark (true: only what came before the mark is erased, by whom the
+-- mark says), memories (keys of what we remember of the person).
+local id, by, mark = args.id, args.by, args.mark
 
--- What a receipt tells, what makes a redelivery known, and ids in Pipedrive, for whoever removes those by hand. Under its lease
--- and its announcement a create that is on its way still says what it made (learn.lua).
+-- What a receipt says, what makes a redelivery known, and ids in Pipedrive, for whoever removes those by hand. Under its lease
+-- and its announcement a create that is on its way still says what it created (learn.lua).
 local KEPT = {
   v = 1, source = 1, state = 1, accepted_as = 1, received_at = 1, updated_at = 1, attempts = 1, crashes = 1, result = 1,
   duplicate_key = 1, duplicate_kind = 1, duplicate_of = 1, person_id = 1, organization_id = 1, lead_id = 1, note_id = 1,
@@ -13,22 +13,22 @@ local KEPT = {
 }
 
 local state = get(id, 'state')
-if not state or state == 'erased' or (wanted ~= '' and state ~= wanted) then return 0 end
-if latest ~= '' and tonumber(get(id, 'updated_at')) > tonumber(latest) then return 0 end
-if by_mark then
-  local told = redis.call('HMGET', mark, 'before', 'by')
-  if not told[1] or tonumber(get(id, 'received_at')) > tonumber(told[1]) then return 0 end
-  by = told[2] or by
+if not state or state == 'erased' or (args.state and state ~= args.state) then return 0 end
+if args.since and tonumber(get(id, 'updated_at')) > args.since then return 0 end
+if args.by_mark then
+  local request = redis.call('HMGET', mark, 'before', 'by')
+  if not request[1] or tonumber(get(id, 'received_at')) > tonumber(request[1]) then return 0 end
+  by = request[2] or by
 end
 
--- Written beside the mark before it is forgotten, so that whoever asks again after a crash is told of it too.
-for i = 9, #ARGV do
-  local known = redis.call('HMGET', ARGV[i], 'person_id', 'lead_id')
-  if known[1] then redis.call('HSET', mark, 'person:' .. known[1], '') end
-  if known[2] then redis.call('HSET', mark, 'lead:' .. known[2], '') end
-  redis.call('DEL', ARGV[i])
+-- Written beside the mark before it is forgotten, so that whoever asks again after a crash hears of it too.
+for _, memory in ipairs(args.memories or {}) do
+  local ids = redis.call('HMGET', memory, 'person_id', 'lead_id')
+  if ids[1] then redis.call('HSET', mark, 'person:' .. ids[1], '') end
+  if ids[2] then redis.call('HSET', mark, 'lead:' .. ids[2], '') end
+  redis.call('DEL', memory)
 end
-if mark ~= '' then redis.call('HSET', mark, 'submission:' .. id, '') end
+if mark then redis.call('HSET', mark, 'submission:' .. id, '') end
 
 leave_person_queues(id)
 redis.call('ZREM', K.due, id)
@@ -53,7 +53,7 @@ for place, text in ipairs(moments) do
 end
 redis.call('DEL', timeline)
 if #moments > 0 then redis.call('RPUSH', timeline, unpack(moments)) end
-move(id, 'erased', by, why)
+move(id, 'erased', by, args.why)
 
 -- A key that runs out already goes on doing so.
 local key = get(id, 'duplicate_key')

@@ -1,10 +1,9 @@
 -- Erased submissions whose time as a receipt is over go altogether; how many there were stays in the books.
--- Arguments: now, since when they are erased at the latest, ids.
-local latest, gone = tonumber(ARGV[2]), 0
-for i = 3, #ARGV do
-  local id = ARGV[i]
+-- Arguments: since (when they must be erased at the latest), ids.
+local gone = 0
+for _, id in ipairs(args.ids) do
   local since = redis.call('ZSCORE', K.state .. 'erased', id)
-  if since and tonumber(since) <= latest then
+  if since and tonumber(since) <= args.since then
     redis.call('ZREM', K.state .. 'erased', id)
     redis.call('DEL', record(id), record(id) .. ':timeline', record(id) .. ':attempts')
     redis.call('HDEL', K.duplicates, id)

@@ -1,9 +1,9 @@
--- Which of these marks of erasure are set, and when they were: {mark, before, …}. Arguments: now, marks.
+-- Which of these marks of erasure are set, and when that was: {mark, before, …}. Arguments: marks.
 local found = {}
-for i = 2, #ARGV do
-  local before = redis.call('HGET', ARGV[i], 'before')
+for _, mark in ipairs(args.marks) do
+  local before = redis.call('HGET', mark, 'before')
   if before then
-    found[#found + 1] = ARGV[i]
+    found[#found + 1] = mark
     found[#found + 1] = before
   end
 end

@@ -1,12 +1,12 @@
 -- A process reports how many creates it has announced, and learns whether this is still the store it knows
 -- (worker/ledger/rollback.py). Replies {agreed (1/0), server, restored_at ('' = never), needs lookup (1/0), on the roll (1/0),
 -- clock jump ('' = none), how many creates all processes have announced}: while not agreed it asks again in a moment.
--- Arguments: now, settle seconds, seconds to wait for the others (and without a report of anybody, a jump of the clock), seconds
--- after which nobody waits for a silent process, the id of a record to judge ('' = none), whether it leaves (1/0), then name,
--- create count, the server it knew ('' = none) and the total it last heard, of each: the process itself, and those that died on
--- its machine.
-local settle, patience, lifetime = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local id, leaves, me = ARGV[5], ARGV[6] == '1', ARGV[7]
+-- Arguments: settle_seconds, roll_call_seconds (to wait for the others; without a report of anybody, the clock has jumped),
+-- silent_seconds (after which nobody waits for a process), id (of a record to judge; absent: none), leaves (true: it ends), reports
+-- {name, create_count, server ('' = none), total_create_count}: of the process itself first, then of those that died on its machine.
+local patience, id = args.roll_call_seconds, args.id
+local own = args.reports[1]
+local me = own.name
 local here = server()
 local agreed = redis.call('HGET', K.rollback, 'server')
 
@@ -27,7 +27,7 @@ if agreed ~= here and redis.call('HGET', K.rollback, 'roll_call') ~= here then
   redis.call('HSET', K.rollback, 'roll_call', here, 'roll_call_at', now)
   redis.call('DEL', K.rollback_missing)
   local newest = tonumber(redis.call('ZRANGE', K.rollback_processes, -1, -1, 'WITHSCORES')[2] or now)
-  for _, process in ipairs(redis.call('ZRANGEBYSCORE', K.rollback_processes, newest - lifetime, '+inf')) do
+  for _, process in ipairs(redis.call('ZRANGEBYSCORE', K.rollback_processes, newest - args.silent_seconds, '+inf')) do
     redis.call('SADD', K.rollback_missing, process)
   end
 end
@@ -36,16 +36,15 @@ end
 -- long, if the server is still the one it knew. One that heard of more than is written here has seen a later store too: others
 -- may have announced those, and left.
 local set_back, total = false, tonumber(redis.call('HGET', K.rollback, 'total') or 0)
-for i = 7, #ARGV, 4 do
-  local process, create_count, known_server = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
-  if tonumber(ARGV[i + 3]) > total then set_back, total = true, tonumber(ARGV[i + 3]) end
-  local stored = tonumber(redis.call('HGET', K.rollback_create_counts, process) or '')
-  if not stored and known_server == here and agreed == here then stored = create_count end
-  if (stored or 0) < create_count then set_back = true end
-  redis.call('SREM', K.rollback_missing, process)
+for _, report in ipairs(args.reports) do
+  if report.total_create_count > total then set_back, total = true, report.total_create_count end
+  local stored = tonumber(redis.call('HGET', K.rollback_create_counts, report.name) or '')
+  if not stored and report.server == here and agreed == here then stored = report.create_count end
+  if (stored or 0) < report.create_count then set_back = true end
+  redis.call('SREM', K.rollback_missing, report.name)
 end
 local counted = tonumber(redis.call('HGET', K.rollback_create_counts, me) or 0)
-redis.call('HSET', K.rollback_create_counts, me, math.max(tonumber(ARGV[8]), counted))
+redis.call('HSET', K.rollback_create_counts, me, math.max(own.create_count, counted))
 redis.call('ZADD', K.rollback_processes, now, me)
 redis.call('HSET', K.rollback, 'total', total)
 
@@ -66,19 +65,19 @@ if agreed ~= here then
 end
 if set_back then
   local before = tonumber(redis.call('HGET', K.rollback, 'restored_at') or 0)
-  redis.call('HSET', K.rollback, 'restored_at', math.max(now + settle, before + 1))
+  redis.call('HSET', K.rollback, 'restored_at', math.max(now + args.settle_seconds, before + 1))
 end
 
 if agreed == here then
-  for i = 11, #ARGV, 4 do forget(ARGV[i]) end
-  for _, process in ipairs(redis.call('ZRANGEBYSCORE', K.rollback_processes, '-inf', now - lifetime)) do forget(process) end
+  for place = 2, #args.reports do forget(args.reports[place].name) end
+  for _, process in ipairs(redis.call('ZRANGEBYSCORE', K.rollback_processes, '-inf', now - args.silent_seconds)) do forget(process) end
 end
 -- The last to leave stays on the roll: after the next start somebody has to answer for it.
-if leaves and redis.call('ZCARD', K.rollback_processes) > 1 then forget(me) end
+if args.leaves and redis.call('ZCARD', K.rollback_processes) > 1 then forget(me) end
 
 -- By the clock of this store where there is a moment by it: the service that received the submission may have another.
 local restored_at, needs_lookup = redis.call('HGET', K.rollback, 'restored_at'), 0
-if restored_at and id ~= '' and (get(id, 'looked_up_for') or '') ~= restored_at then
+if restored_at and id and (get(id, 'looked_up_for') or '') ~= restored_at then
   local came = tonumber(get(id, 'received_at') or now)
   local first = redis.call('LINDEX', record(id) .. ':timeline', 0)
   if first then came = math.min(came, cjson.decode(first).at) end

@@ -1,14 +1,14 @@
 -- A call came back, with an answer or without. What the receiver says of its own count is believed where ours must be wrong.
--- Arguments: now, member, granted ('' unknown), answered (1/0), search (1/0), the answer's x-ratelimit-limit and -remaining,
--- its daily tokens remaining, seconds for which nothing may be sent (each '' where nothing is said), tokens a day, fixed (1/0).
-local member, granted, answered, search = ARGV[2], tonumber(ARGV[3]) or now, ARGV[4] == '1', ARGV[5] == '1'
-local limit, remaining, purse, closed = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local tokens, fixed = tonumber(ARGV[10]), ARGV[11] == '1'
+-- Arguments: member, granted (absent: unknown), answered (true/false), search (true/false), tokens (a day), fixed (true/false);
+-- where the answer says so, its x-ratelimit-limit and -remaining (limit, remaining), its daily tokens left (tokens_left), and the
+-- seconds for which nothing may be sent (closed).
+local member, granted, search = args.member, args.granted or now, args.search
+local limit, remaining, purse, closed, tokens = args.limit, args.remaining, args.tokens_left, args.closed, args.tokens
 local took = math.max(0, now - granted)
 
 -- The way back takes at least half of the quickest whole exchange of late, so the call arrived that much sooner.
 local arrived = now
-if answered then
+if args.answered then
   local minute = math.floor(now / 60)
   local quickest, before = number(K.fastest .. minute), number(K.fastest .. (minute - 1))
   if not quickest or took < quickest then redis.call('SET', K.fastest .. minute, exact(took), 'EX', 180) end
@@ -40,7 +40,7 @@ end
 if purse then
   local known, least = left(tokens), math.max(0, purse - uncharged)
   if known < least or known > purse then
-    if fixed then least = math.min(least, math.max(0, tokens - (number(day) or 0))) end
+    if args.fixed then least = math.min(least, math.max(0, tokens - (number(day) or 0))) end
     redis.call('SET', K.left, least, 'PX', until_(midnight))
   end
 end

@@ -1,22 +1,26 @@
 -- A call asks whether it may go. Replies {'go', granted}, {'wait', seconds, until, place} (keep the place, ask again then),
 -- {'burst', until} (it would take too long), {'budget', until} or {'gated', until, reason}; times are Unix seconds.
--- Arguments: now, member (ticket:cost), cost, search (1/0), class (0 goes before 1), place ('' at first), patience (seconds),
--- calls a window, searches a window, tokens a day, fixed (1: more than these must not be spent), the submission ('' = nobody's).
-local member, cost, search, class, place = ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1', ARGV[5], ARGV[6]
-local patience, calls, searches, tokens = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local fixed, who = ARGV[11] == '1', ARGV[12]
+-- Arguments: member (ticket:cost), cost, search (true/false), class (0 goes before 1), place (absent at first), patience (seconds),
+-- calls and searches (a window), tokens (a day), fixed (true: more than these must not be spent), id (of the submission; absent:
+-- nobody's).
+local member, cost, search, place, calls, searches = args.member, args.cost, args.search, args.place, args.calls, args.searches
+
+-- Gives up the place among those that wait.
+local function give_up()
+  if place then redis.call('ZREM', K.waiting, place) end
+end
 
 -- What was claimed before the gate was closed need not meet the same refusal: only who tries the gate may call.
 local gate = redis.call('HMGET', K.gate, 'mode', 'until', 'reason')
-if who ~= '' and gate[1] == 'probe' and redis.call('GET', K.probe) ~= who then
-  redis.call('ZREM', K.waiting, place)
+if args.id and gate[1] == 'probe' and redis.call('GET', K.probe) ~= args.id then
+  give_up()
   return { 'gated', gate[2], gate[3] }
 end
 
-local purse, own = left(tokens), math.max(0, tokens - (number(day) or 0))
-if fixed then purse = math.min(purse, own) end
+local purse, own = left(args.tokens), math.max(0, args.tokens - (number(day) or 0))
+if args.fixed then purse = math.min(purse, own) end
 if purse < cost then
-  redis.call('ZREM', K.waiting, place)
+  give_up()
   if own < cost then return { 'budget', exact(midnight) } end
   -- Only the receiver says so, and nobody says when its day ends: its word is asked for again in an hour.
   local lasts = math.min(redis.call('PTTL', K.left), 3600000)
@@ -36,7 +40,7 @@ end
 -- The waiting calls: one that has not asked again in time is gone. A place sorts by class, then by the time of its first question.
 redis.call('ZREMRANGEBYSCORE', K.waiting, '-inf', exact(now))
 redis.call('ZREMRANGEBYSCORE', K.waiting, exact(now + 60), '+inf')
-if place == '' then place = class .. string.format('%017.6f', now) .. (search and 's' or 'c') .. member end
+if not place then place = args.class .. string.format('%017.6f', now) .. (search and 's' or 'c') .. member end
 local since = tonumber(string.sub(place, 2, 18))
 local calls_ahead, searches_ahead = 0, 0
 for _, other in ipairs(redis.call('ZRANGE', K.waiting, 0, -1)) do
@@ -53,7 +57,7 @@ local closed = number(K.closed) or 0
 if closed > now + K.closed_most then closed = 0 end
 
 if closed <= now and held_calls + ahead < calls and (not search or held_searches + searches_ahead < searches) then
-  redis.call('ZREM', K.waiting, place)
+  give_up()
   for _, key in ipairs(search and { K.burst, K.search } or { K.burst }) do
     redis.call('ZADD', key, exact(now + K.unanswered), member)
     redis.call('EXPIRE', key, 60)
@@ -75,8 +79,8 @@ end
 
 local free = math.max(closed, opens(K.burst, calls, held_calls, ahead))
 if search then free = math.max(free, opens(K.search, searches, held_searches, searches_ahead)) end
-if free - since > patience then
-  redis.call('ZREM', K.waiting, place)
+if free - since > args.patience then
+  give_up()
   return { 'burst', exact(free) }
 end
 -- Asked again within a window at the latest: those ahead may give up.

@@ -1,6 +1,6 @@
 -- A call that was allowed is not sent after all: its place and its tokens are given back.
--- Arguments: now, member, cost.
-local member, cost = ARGV[2], tonumber(ARGV[3])
+-- Arguments: member, cost.
+local member, cost = args.member, args.cost
 redis.call('ZREM', K.search, member)
 if redis.call('ZREM', K.burst, member) == 0 then return 0 end
 for _, key in ipairs({ day, K.left }) do

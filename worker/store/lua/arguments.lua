@@ -1,0 +1,13 @@
+-- In front of every script stand `K`, the keys and numbers that Python hands in, and then this text.
+-- ARGV[1] is the time in Unix seconds; empty means: ask Redis, so that all workers share one clock.
+-- ARGV[2] is a map in MessagePack: the arguments of the script by name. An argument without a value is nil.
+
+local function clock()
+  if ARGV[1] ~= '' then return tonumber(ARGV[1]) end
+  local t = redis.call('TIME')
+  return tonumber(t[1]) + tonumber(t[2]) / 1000000
+end
+
+local now = clock()
+local args = cmsgpack.unpack(ARGV[2])
+
