@@ -50,7 +50,8 @@ def create_app(
     api = api_router(auth, queries, actions)
     # Without a token configured, none of the operators' paths exist; they are documented anyway.
     is_ops_open = bool(context.settings.ops_tokens)
-    ops = [api, *console_routes(context, auth, queries, actions)] if is_ops_open else []
+    console = console_routes(context, auth, queries, actions)
+    ops: list[ControllerRouterHandler] = [api, *console] if is_ops_open else []
     intake = IntakeEndpoint(context)
     return Litestar(
         route_handlers=[

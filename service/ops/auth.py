@@ -9,8 +9,6 @@ they know.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import contextlib
 import time
 from collections.abc import MutableMapping
@@ -26,6 +24,7 @@ from service.ops import session
 from service.ops.lockout import MAX_WRONG_TOKENS, Lockout
 from service.sources.request import FieldError
 from service.web import body
+from service.web.authorization import MAX_TOKEN_CHARS, find_token_owner, parse_authorization
 from service.web.client_address import client_address, rate_limit_address
 from service.web.origins import origin_of
 from service.web.problems import HttpProblem
@@ -38,7 +37,6 @@ from worker.store import keys
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="Leadline"'}
 CSRF_HEADER = "x-csrf-token"
 CSRF_FIELD = "csrf"
-MAX_TOKEN_CHARS = 4096
 MAX_BODY_BYTES = 256 * 1024
 MAX_FORM_FIELDS = 1000
 _VISITOR = "leadline.visitor"
@@ -132,7 +130,7 @@ class OpsAuth:
     async def _identify(self, request: HttpRequest) -> Visitor:
         if not self._tokens:
             raise HttpProblem("not-found")
-        scheme, token = _parse_authorization(request.headers.get("authorization", ""))
+        scheme, token = parse_authorization(request.headers.get("authorization", ""))
         if token:
             owner = await self._find_owner(request, token)
             return Visitor(owner, None if scheme == "bearer" else "")
@@ -147,7 +145,7 @@ class OpsAuth:
 
     async def _find_owner(self, request: HttpRequest, token: str) -> OpsToken:
         """Find the token's owner; after too many wrong tokens not even a right one opens."""
-        owner = session.find_token_owner(token, self._tokens)
+        owner = find_token_owner(token, self._tokens)
         address = self._address(request)
         if owner and self._lockout.was_seen_recently(address, owner.name):
             return owner
@@ -275,19 +273,3 @@ async def read_form(request: HttpRequest) -> dict[str, str]:
 
 def _scope_slots(request: HttpRequest) -> MutableMapping[str, Any]:
     return cast("MutableMapping[str, Any]", request.scope)
-
-
-def _parse_authorization(header: str) -> tuple[str, str]:
-    """Scheme and token of an Authorization header; both empty unless it is bearer or Basic."""
-    scheme, _, value = header.partition(" ")
-    scheme, value = scheme.lower(), value.strip()
-    if len(value) > MAX_TOKEN_CHARS:
-        return "", ""
-    if scheme == "bearer":
-        return scheme, value
-    if scheme != "basic":
-        return "", ""
-    try:
-        return scheme, base64.b64decode(value, validate=True).decode().partition(":")[2]
-    except (binascii.Error, ValueError):
-        return "", ""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import parse_qsl
 
-from service.ops.actions import NotFound, NothingToMend
 from service.ops.console import lead_form
 from service.ops.console.console_request import ConsoleRequest, Redirect, View
 from service.ops.console.lead import LeadPanel, UnsavedEdit
 from service.ops.console.leads import LeadsPage
 from service.ops.console.page import Console
 from service.ops.console.urls import LEADS_URL, ListLocation, safe_back_url, with_flash
+from service.ops.errors import NotFound, NothingToMend
 from service.web.problems import HttpProblem
 from worker.contract import ACTIONABLE, State
 from worker.errors import NotAllowed

@@ -7,18 +7,19 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from service.ops.actions import EmptyFilter, NotFound
 from service.ops.console import lead_form, rendering
 from service.ops.console.bulk_progress import build_panel
 from service.ops.console.console_request import ConsoleRequest, Redirect, View
 from service.ops.console.leads import ACTION_LABELS
 from service.ops.console.page import Console
 from service.ops.console.urls import HOME_URL, safe_back_url, with_flash
+from service.ops.errors import EmptyFilter, NotFound
 from service.ops.filters import Filter
 from service.ops.schemas import CauseCard
 from service.web.problems import HttpProblem
 from worker.contract import State
 from worker.errors import NotAllowed
+from worker.lead.canonical import FieldGroup
 from worker.lead.edit import EditError
 from worker.ledger.bulk import ACTIONS, CANARIES, CountDiffers
 
@@ -160,7 +161,7 @@ def _mend_inputs(failing: str | None) -> list[lead_form.FormInput]:
     if failing is None or failing in {each.name for each in lead_form.PLAIN_INPUTS}:
         return list(lead_form.PLAIN_INPUTS)
     label = failing.partition(".")[2]
-    own = lead_form.FormInput(name=failing, label=label, group=lead_form.ANSWERS)
+    own = lead_form.FormInput(name=failing, label=label, group=FieldGroup.ANSWERS)
     return [own, *lead_form.PLAIN_INPUTS]
 
 
@@ -246,7 +247,7 @@ class BulkPages:
         except NotFound:
             raise HttpProblem("not-found") from None
         refresh = None if bulk.finished else REFRESH_SECONDS
-        values = {"bulk": bulk, "refresh_seconds": refresh, "bulks": []}
+        values: dict[str, Any] = {"bulk": bulk, "refresh_seconds": refresh, "bulks": []}
         return View(template="bulk.html", values=values)
 
     def stop(self, request: ConsoleRequest) -> Redirect:
@@ -297,7 +298,7 @@ class BulkPages:
             raise HttpProblem("not-found") from None
         fields = mend_values(cause, request.form, faults or {}) if mend else {"mend": False}
         fix_first = _fix_first(cause) if mend else ""
-        values = {
+        values: dict[str, Any] = {
             "bulk": confirmation, "back_url": back_url, "fix_first": fix_first, **fields
         }  # fmt: skip
         return View(template="bulk_confirm.html", values=values, status=422 if error else 200)

@@ -178,7 +178,7 @@ class Console:
     async def show(self, http_request: HttpRequest, handler: PageHandler) -> Response[bytes]:
         """A page to read, for any token."""
         try:
-            owner = await self.auth.viewer(http_request)
+            owner = await self.auth.require_viewer(http_request)
             request = build_request(http_request, owner, self.auth.csrf_token(http_request))
         except HttpProblem as problem:
             return self._refuse_stranger(http_request, problem)
@@ -187,7 +187,7 @@ class Console:
     async def change(self, http_request: HttpRequest, handler: PageHandler) -> Response[bytes]:
         """An action, for operators only; it redirects to a page that shows what was done."""
         try:
-            owner = await self.auth.operator(http_request)
+            owner = await self.auth.require_operator(http_request)
             csrf = self.auth.csrf_token(http_request)
             form = await read_console_form(http_request)
         except HttpProblem as problem:
@@ -216,7 +216,7 @@ class Console:
     ) -> Response[bytes]:
         """A page of the console for those who are signed in, the sign-in page for others."""
         try:
-            owner = await self.auth.viewer(http_request)
+            owner = await self.auth.require_viewer(http_request)
         except HttpProblem as not_signed_in:
             return self._refuse_stranger(http_request, not_signed_in)
         request = build_request(http_request, owner, self.auth.csrf_token(http_request))
