@@ -33,7 +33,7 @@ from worker.ledger.overview import LEAD_TOKENS, Paused
 from worker.queue.rq_queue import open_queue
 from worker.queue.sweeper import Sweeper
 from worker.store import keys
-from worker.times import format_iso
+from worker.units import format_iso
 
 # An edit of a lead as people type it, made as safe and as regular as what comes through the door.
 

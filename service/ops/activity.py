@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from service.ops.search_table import SearchTable
 from worker.contract import State
-from worker.times import format_iso
+from worker.units import format_iso
 
 WEEK_SECONDS = 7 * 24 * 3600.0
 MIN_SUBMISSIONS_FOR_HABIT = 10

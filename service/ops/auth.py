@@ -31,7 +31,7 @@ from service.web.problems import HttpProblem
 from service.web.rate_limit import AddressRateLimiter
 from worker.errors import StoreUnavailable
 from worker.ledger.audit import AuditTrail
-from worker.setting_types import OpsToken
+from worker.settings.types import OpsToken
 from worker.store import keys
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="Leadline"'}

@@ -10,7 +10,7 @@ from service.ops.schemas import CauseCard
 from service.ops.search_table import SearchTable
 from worker.causes import UNRECORDED, cause_id, title
 from worker.contract import Cause
-from worker.times import format_iso
+from worker.units import format_iso
 
 TREND_HOURS = 24
 

@@ -21,7 +21,7 @@ from worker.lead.plan import build_plan
 from worker.lead.settings import LeadMapping, LeadSettings
 from worker.ledger import Record
 from worker.ledger.reader import SubmissionHistory
-from worker.times import format_iso
+from worker.units import format_iso
 
 # What gave a lead its channel, labels and campaign: which rule or default, as the source file is
 # now.

@@ -18,7 +18,7 @@ from worker.lead.edit import apply_edit
 from worker.lead.plan import without_quotations
 from worker.lead.settings import LeadMapping
 from worker.ledger import Ledger, Record
-from worker.times import format_iso
+from worker.units import format_iso
 
 
 class DryRunProblem(Struct, frozen=True):

@@ -17,7 +17,7 @@ from worker.lead.settings import LeadMapping
 from worker.lead.templates import build_context
 from worker.ledger import Ledger, Record
 from worker.ledger.audit import AuditTrail
-from worker.times import format_iso
+from worker.units import format_iso
 
 WAIT_REASONS = {
     "paused": "delivery is paused",

@@ -17,7 +17,7 @@ from itsdangerous import BadData, Signer, TimestampSigner, URLSafeTimedSerialize
 from msgspec import Struct
 
 from service.sources.verification.common import constant_time_equal
-from worker.setting_types import OpsToken
+from worker.settings.types import OpsToken
 
 COOKIE = "leadline_session"
 SESSION_SECONDS = 12 * 3600

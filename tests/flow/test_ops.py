@@ -81,7 +81,7 @@ def test_the_page_shows_causes_and_nothing_personal(world: World) -> None:
     is not told.
     """
     lead = Lead(message="<b>canary</b>", answers={"canary": "x"})
-    event = make_event(Outcome.NO_CONTACT, lead=lead, why="nobody <script>alert(1)</script>")
+    event = make_event(Outcome.NO_CONTACT, lead=lead, reason="nobody <script>alert(1)</script>")
     world.result = make_result(Outcome.NO_CONTACT, events=[event])
     world.post("typeform")
     basic = {"Authorization": "Basic " + base64.b64encode(f"kim:{TOKEN}".encode()).decode()}

@@ -19,7 +19,7 @@ from service.ops.auth import OpsAuth
 from service.web.authorization import find_token_owner
 from service.web.problems import HttpProblem
 from tests.flow.ops_world import HERE, OPERATOR, VIEWER, Desk, bearer, desk, open_desk, openapi
-from worker.setting_types import OpsToken, Secret
+from worker.settings.types import OpsToken, Secret
 
 __all__ = ["desk"]
 

@@ -33,7 +33,7 @@ def world(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 def parked(world: World, **lead: Any) -> str:
     """A dead letter without anybody to reach."""
-    event = make_event(Outcome.NO_CONTACT, lead=Lead(message="hello", **lead), why="nobody")
+    event = make_event(Outcome.NO_CONTACT, lead=Lead(message="hello", **lead), reason="nobody")
     world.result = make_result(Outcome.NO_CONTACT, events=[event])
     world.post("typeform")
     [item] = world.client.get(

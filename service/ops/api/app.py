@@ -23,7 +23,7 @@ from service.web import pages
 from service.web.problems import HttpProblem, as_problem, problem_response
 from service.web.request_id import request_id
 from worker.errors import LeadlineError
-from worker.setting_types import OpsToken
+from worker.settings.types import OpsToken
 
 PATH = "/ops/api"
 SECURITY = [{"ops": list[str]()}]

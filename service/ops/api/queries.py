@@ -23,7 +23,7 @@ from service.ops.schemas import AuditRow, BulkStatus, CauseCard, Detail, Item, O
 from service.web.openapi import problem_responses
 from service.web.problems import HttpProblem
 from worker.contract import State
-from worker.setting_types import OpsToken
+from worker.settings.types import OpsToken
 
 DEFAULT_PAGE_SIZE = 50
 DEFAULT_HOURS = 24

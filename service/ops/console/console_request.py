@@ -11,7 +11,7 @@ from service.ops.auth import HttpRequest, read_body
 from service.ops.console.urls import HOME_URL, safe_back_url
 from service.sources.request import FieldError
 from service.web.problems import HttpProblem
-from worker.setting_types import OpsToken
+from worker.settings.types import OpsToken
 
 MAX_FORM_FIELDS = 2_000
 MAX_QUERY_CHARS = 20_000

@@ -55,7 +55,7 @@ from service.web.request_id import request_id
 from worker.contract import State
 from worker.errors import StoreUnavailable
 from worker.store import keys
-from worker.times import format_iso
+from worker.units import format_iso
 
 CHART_HOURS = 24
 

@@ -69,7 +69,7 @@ def duration(seconds: float) -> str:
 
 
 def parse_time(iso: str) -> datetime:
-    """A time as `worker.times` writes it. Raises ValueError."""
+    """A time as `worker.units` writes it. Raises ValueError."""
     return datetime.fromisoformat(iso.replace("Z", "+00:00")).astimezone(UTC)
 
 
