@@ -38,7 +38,7 @@ from service.sources.fetched_records import SourceRecords
 from service.sources.source_file.watcher import SourceFileWatcher
 from tests.polling import eventually
 from worker import main
-from worker.settings import Settings
+from worker.settings.table import Settings
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 OPERATOR, VIEWER = "operator-token-of-the-tests", "viewer-token-of-the-tests"

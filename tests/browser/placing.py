@@ -1,6 +1,4 @@
-"""Submissions placed in the store as if they had come, and ended, at another time: what no sender
-could bring about.
-"""
+"""Puts submissions into the store as if they had been received, and ended, at another time."""
 
 from __future__ import annotations
 
@@ -46,12 +44,14 @@ def submission(
     )
 
 
-def place(context: ServiceContext, found: Iterable[Submission], took: float = 4.0) -> list[str]:
+def place(
+    context: ServiceContext, submissions: Iterable[Submission], took: float = 4.0
+) -> list[str]:
     """Each is in its state since `took` seconds after it was received; their ids. None of them is
     queued.
     """
     ids = []
-    for each in found:
+    for each in submissions:
         packed = encode_submission(each, context.acceptor._cipher).packed
         accept_in_any_state(context.redis, each.received_at + took, [packed])
         ids.append(each.id)

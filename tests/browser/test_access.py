@@ -1,6 +1,4 @@
-"""For everybody: no serious finding of axe on any page, in light and dark, wide and narrow; and the
-policy of every answer.
-"""
+"""Accessibility: axe finds nothing serious on any page, light or dark, wide or narrow. And headers."""
 
 from __future__ import annotations
 
@@ -44,10 +42,10 @@ def paths(console: Console) -> list[str]:
 
 
 def findings(page: Page) -> list[str]:
-    found = Axe().run(page).response["violations"]
+    violations = Axe().run(page).response["violations"]
     grave = [
         (each["id"], node["html"])
-        for each in found
+        for each in violations
         if each["impact"] in GRAVE
         for node in each["nodes"]
     ]
@@ -56,19 +54,19 @@ def findings(page: Page) -> list[str]:
 
 @pytest.mark.parametrize("narrow", [False, True], ids=["wide", "narrow"])
 def test_axe_finds_nothing_grave(narrow: bool, console: Console, open_page: OpenPage) -> None:
-    """Contrast, names, landmarks, order: in both schemes."""
+    """Contrast, names, landmarks and order are right in both colour schemes."""
     every = paths(console)
     for scheme in ("light", "dark"):
         page = open_page("/ops", narrow=narrow, color_scheme=scheme)
-        found = []
+        faults = []
         for path in every:
             page.goto(path)
-            found += findings(page)
-        assert found == []
+            faults += findings(page)
+        assert faults == []
 
 
 def test_axe_finds_nothing_grave_in_what_opens(console: Console, open_page: OpenPage) -> None:
-    """Nor in the dialogues, the tray, a toast, or before anything ever came in."""
+    """Nor in dialogs, bulk progress, a flash message, or before the first lead."""
     page = open_page("/ops")
     assert findings(page) == []
     console.nobody()
@@ -89,9 +87,7 @@ def test_axe_finds_nothing_grave_in_what_opens(console: Console, open_page: Open
 
 
 def test_every_answer_has_the_policy(open_page: OpenPage) -> None:
-    """Pages, refusals and what is not there: own scripts and styles alone, nothing inline, nothing
-    framed, nothing kept.
-    """
+    """Every answer allows only our own scripts and styles, and no inline code, framing or caching."""
     page = open_page("/ops")
     for path in ("/ops", "/ops/sign-in", "/ops/leads", "/ops/leads/nothing", "/ops/audit"):
         answer = page.goto(path)

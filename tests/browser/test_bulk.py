@@ -7,9 +7,7 @@ from tests.polling import eventually
 
 
 def test_mended_once_they_all_arrive(console: Console, open_page: OpenPage) -> None:
-    """The dialog names the exact count, sources, cost and canaries; then the tray shows the leads
-    arrive, without a reload.
-    """
+    """The dialog says how many, which sources and what cost; then all arrive without a reload."""
     console.dead(5)
     console.add_missing_label()
     page = open_page("/ops")
@@ -33,7 +31,7 @@ def test_mended_once_they_all_arrive(console: Console, open_page: OpenPage) -> N
 
 
 def test_one_edit_for_all(console: Console, open_page: OpenPage) -> None:
-    """The failing field comes first; what is typed there is set on every lead of the cause."""
+    """The failing field comes first; its value is set on every lead of the cause."""
     ids = [console.nobody() for _ in range(2)]
     page = open_page("/ops")
     page.get_by_role("link", name="Edit & retry 2").click()
@@ -56,9 +54,7 @@ def test_one_edit_for_all(console: Console, open_page: OpenPage) -> None:
 
 
 def test_canaries_spare_the_rest(console: Console, open_page: OpenPage) -> None:
-    """Retried without being mended, three fail again and the others stay as they were; the tray
-    says so.
-    """
+    """If the cause is not fixed, three fail again and the others are left untouched."""
     console.dead(6)
     page = open_page("/ops/leads?state=dead")
     page.get_by_role("link", name="Retry all 6").click()
@@ -73,9 +69,7 @@ def test_canaries_spare_the_rest(console: Console, open_page: OpenPage) -> None:
 
 
 def test_another_count_than_was_agreed_to(console: Console, open_page: OpenPage) -> None:
-    """Where one more has died since the question was asked, nothing begins, and the new count is
-    asked for.
-    """
+    """If the count has changed since the question, nothing starts and the new count is asked for."""
     console.nobody()
     page = open_page("/ops/leads?state=dead")
     page.get_by_role("link", name="Discard all 1").click()
@@ -89,7 +83,7 @@ def test_another_count_than_was_agreed_to(console: Console, open_page: OpenPage)
 
 
 def test_a_button_counts_what_it_may_touch(console: Console, open_page: OpenPage) -> None:
-    """Over what is dead and what is held, each button names how many of them its action is for."""
+    """Over several states each button counts only the leads that its action can take."""
     console.nobody()
     console.post(website="x")
     page = open_page("/ops/leads?state=dead,quarantined")
@@ -99,7 +93,7 @@ def test_a_button_counts_what_it_may_touch(console: Console, open_page: OpenPage
 
 
 def test_stop(console: Console, open_page: OpenPage) -> None:
-    """A running action is stopped from the tray; what it had not begun stays as it was."""
+    """A running action can be stopped; leads that had not started are left untouched."""
     console.dead(5)
     console.context.ledger.gate.pause("so that it takes its time", "vera")
     page = open_page("/ops/leads?state=dead")
@@ -113,7 +107,7 @@ def test_stop(console: Console, open_page: OpenPage) -> None:
 
 
 def test_those_that_are_ticked(console: Console, open_page: OpenPage) -> None:
-    """Ticked rows are discarded together, their outcome is told, and Undo brings them back."""
+    """Selected rows are discarded together, their outcome is shown, and Undo brings them back."""
     for _ in range(3):
         console.nobody()
     page = open_page("/ops/leads?state=dead")
@@ -131,7 +125,7 @@ def test_those_that_are_ticked(console: Console, open_page: OpenPage) -> None:
 
 
 def test_all_that_match(console: Console, open_page: OpenPage) -> None:
-    """Ticking a whole page of many offers all that match, by their number."""
+    """Selecting a whole page offers the action on all that match, with their number."""
     for _ in range(52):
         console.nobody()
     page = open_page("/ops/leads?state=dead")

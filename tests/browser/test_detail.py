@@ -9,13 +9,11 @@ from tests.polling import eventually
 
 
 def test_mended_by_hand_it_arrives(console: Console, open_page: OpenPage) -> None:
-    """The failing field carries what was said of it; saved with an address, the lead is seen to
-    arrive without a reload.
-    """
+    """The failing field shows its error; once saved, the lead is seen to arrive without a reload."""
     id = console.nobody()
     page = open_page(f"/ops/leads/{id}?state=dead")
     page.evaluate("window.mark = 1")
-    page.get_by_role("link", name="Edit").click()
+    page.locator("#actions").get_by_role("link", name="Edit").click()
     field = page.get_by_label("E-mail")
     expect(field).to_have_attribute("aria-invalid", "true")
     expect(field).to_have_attribute("type", "email")
@@ -31,14 +29,12 @@ def test_mended_by_hand_it_arrives(console: Console, open_page: OpenPage) -> Non
     assert page.evaluate("window.mark") == 1
     [lead] = console.leads()
     assert id in lead["origin_id"]
-    page.get_by_role("link", name="Received").click()
+    page.locator("[data-tab=received]").click()
     expect(page.locator(".diff")).to_contain_text("E-mail")
 
 
 def test_an_answer_is_added(console: Console, open_page: OpenPage) -> None:
-    """A question that nobody asked is added to the lead with its answer; consent is chosen, not
-    typed.
-    """
+    """An operator can add an answer to a lead; consent is chosen, not typed."""
     id = console.nobody()
     page = open_page(f"/ops/leads/{id}?reveal=1&edit=1")
     page.get_by_label("Add an answer").fill("Seats")
@@ -59,9 +55,7 @@ def test_an_answer_is_added(console: Console, open_page: OpenPage) -> None:
 
 
 def test_checked_before_it_is_saved(console: Console, open_page: OpenPage) -> None:
-    """What a retry would send is told beforehand, also with what is typed and not saved; nothing is
-    changed by asking.
-    """
+    """A preview shows what a retry would send, with unsaved changes too, and changes nothing."""
     id = console.nobody()
     page = open_page(f"/ops/leads/{id}?state=dead&reveal=1&edit=1")
     tab = page.locator("#tab-preview")
@@ -80,9 +74,7 @@ def test_checked_before_it_is_saved(console: Console, open_page: OpenPage) -> No
 
 
 def test_who_saves_second_is_told(console: Console, open_page: OpenPage) -> None:
-    """Where somebody changed the lead since the form was shown, nothing is saved over it, and what
-    was typed is kept.
-    """
+    """A form never overwrites a change that it has not seen, and keeps what was typed."""
     [id] = console.dead()
     page = open_page(f"/ops/leads/{id}?reveal=1&edit=1")
     page.get_by_label("Name", exact=True).fill("Grace Hopper")
@@ -114,7 +106,7 @@ def test_a_discard_is_undone(console: Console, open_page: OpenPage) -> None:
 
 
 def test_accepted_from_quarantine(console: Console, open_page: OpenPage) -> None:
-    """What looked like spam says why it was held back, and is delivered once accepted."""
+    """A quarantined lead says why it is held, and is delivered once accepted."""
     id = console.post(website="http://spam.example")
     page = open_page("/ops")
     page.get_by_role("link", name="Quarantine 1").click()
@@ -130,20 +122,18 @@ def test_accepted_from_quarantine(console: Console, open_page: OpenPage) -> None
 
 
 def test_a_look_at_personal_data_is_logged_once(console: Console, open_page: OpenPage) -> None:
-    """Masked until revealed; the look is in the trail, and following what happens adds no more
-    looks.
-    """
+    """Data are masked until revealed; each look is audited, and polling adds no looks."""
     id = console.nobody()
     masked = console.post(name="Grace Hopper", email="grace@navy.example")
     page = open_page(f"/ops/leads/{masked}")
     expect(page.locator("#detail")).to_contain_text("g…@navy.example")
     expect(page.locator("#detail")).not_to_contain_text("grace@navy.example")
-    page.get_by_role("link", name="Reveal", exact=True).click()
+    page.locator("#actions").get_by_role("link", name="Reveal").click()
     expect(page.locator("#detail")).to_contain_text("grace@navy.example")
     console.actions.discard(id, "vera")
     expect(page.locator(".sum")).to_contain_text("1 discarded")
     expect(page.locator("#detail")).to_contain_text("grace@navy.example")
-    page.get_by_role("link", name="Received").click()
+    page.locator("[data-tab=received]").click()
     expect(page).to_have_url(re.compile("tab=received"))
     expect(page.locator("pre.body")).to_contain_text("grace%40navy.example")
     looks = [entry for entry in console.actions.audit.page()[0] if entry.action == "reveal"]
@@ -151,9 +141,7 @@ def test_a_look_at_personal_data_is_logged_once(console: Console, open_page: Ope
 
 
 def test_the_story_of_a_delivery(console: Console, open_page: OpenPage) -> None:
-    """Of a delivered lead the calls are told with status and time, its ids in Pipedrive, and the
-    rule that set its channel.
-    """
+    """A delivered lead shows its calls, its ids in Pipedrive, and the rule that set its channel."""
     id = console.post(utm_source="google", utm_campaign="spring")
     with console.worker():
         assert eventually(lambda: console.state(id) == "delivered")
@@ -166,7 +154,7 @@ def test_the_story_of_a_delivery(console: Console, open_page: OpenPage) -> None:
 
 
 def test_what_strangers_wrote_is_text(console: Console, open_page: OpenPage) -> None:
-    """Markup in every field stays text, on each page that shows it, and no policy is tried."""
+    """Markup in a field stays text on every page that shows it."""
     evil = (
         "\"'><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
     )

@@ -38,7 +38,7 @@ def test_a_lead_by_keys_alone(console: Console, open_page: OpenPage) -> None:
 
 
 def test_many_by_keys(console: Console, open_page: OpenPage) -> None:
-    """x ticks, a ticks all, Esc unticks, r retries what is ticked."""
+    """x selects, a selects all, Esc clears the selection, r retries what is selected."""
     for _ in range(3):
         console.nobody()
     page = open_page("/ops/leads?state=dead")
@@ -55,9 +55,7 @@ def test_many_by_keys(console: Console, open_page: OpenPage) -> None:
 
 
 def test_no_key_acts_while_somebody_types(console: Console, open_page: OpenPage) -> None:
-    """In a field keys are letters, Esc leaves it; / goes to the search, ? shows all keys, and a
-    dialogue takes none.
-    """
+    """In a field keys are letters until Esc; / searches, ? shows help, and a dialog takes none."""
     id = console.nobody()
     page = open_page("/ops/leads?state=dead")
     page.keyboard.press("j")
@@ -75,25 +73,23 @@ def test_no_key_acts_while_somebody_types(console: Console, open_page: OpenPage)
 
 
 def test_what_was_typed_is_not_lost_by_a_key(console: Console, open_page: OpenPage) -> None:
-    """Esc out of a changed form asks first; what happens elsewhere does not take the typed text
-    away.
-    """
+    """Esc out of a changed form asks first, and polling does not overwrite typed text."""
     id = console.nobody()
     page = open_page(f"/ops/leads/{id}?state=dead&reveal=1&edit=1")
     page.get_by_label("Name", exact=True).fill("Grace")
     console.nobody()
     expect(page.locator("#total")).to_have_text("2")
     expect(page.get_by_label("Name", exact=True)).to_have_value("Grace")
-    asked: list[str] = []
+    questions: list[str] = []
 
     def stay(question: Dialog) -> None:
-        asked.append(question.message)
+        questions.append(question.message)
         question.dismiss()
 
     page.on("dialog", stay)
     page.keyboard.press("Escape")
     page.keyboard.press("Escape")
     expect(page.locator("#lead-form")).to_be_visible()
-    assert asked == ["Leave without saving your changes?"]
+    assert questions == ["Leave without saving your changes?"]
     page.get_by_role("button", name="Save & retry").click()
     expect(page.locator("#flash")).to_contain_text("Saved")

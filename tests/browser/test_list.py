@@ -12,7 +12,7 @@ def rows(page: Page) -> list[str]:
 
 
 def test_filters_are_in_the_address(console: Console, open_page: OpenPage) -> None:
-    """Each choice changes the address and the list without a reload; going back undoes it."""
+    """Each filter changes URL and list without a reload; going back undoes it."""
     console.nobody()
     console.post()
     page = open_page("/ops/leads")
@@ -29,9 +29,7 @@ def test_filters_are_in_the_address(console: Console, open_page: OpenPage) -> No
 
 
 def test_search_finds_by_what_is_masked(console: Console, open_page: OpenPage) -> None:
-    """A lead is found by its e-mail although the list masks it; qualifiers count; what was searched
-    stays in the box.
-    """
+    """A lead is found by data that the list masks, or by qualifiers; the search stays in its box."""
     console.post(email="grace@navy.example", name="Grace Hopper", utm_campaign="spring")
     console.post(email="ada@engines.example")
     page = open_page("/ops/leads")
@@ -50,7 +48,7 @@ def test_search_finds_by_what_is_masked(console: Console, open_page: OpenPage) -
 
 
 def test_nothing_matches_names_the_filter_to_drop(console: Console, open_page: OpenPage) -> None:
-    """An empty list says which filter is in the way, and how many there are without it."""
+    """An empty list says which filter to remove, and how many leads there are without it."""
     console.nobody()
     page = open_page("/ops/leads?state=dead&source=contact")
     expect(page.get_by_role("heading", name="Nothing matches")).to_be_visible()
@@ -61,7 +59,7 @@ def test_nothing_matches_names_the_filter_to_drop(console: Console, open_page: O
 
 
 def test_pages_follow_each_other(console: Console, open_page: OpenPage) -> None:
-    """Of sixty leads the second page has the ten oldest, and the way back to the first."""
+    """Of sixty leads the second page has the ten oldest, and a link back to the first."""
     for _ in range(60):
         console.post()
     page = open_page("/ops/leads")
@@ -74,9 +72,7 @@ def test_pages_follow_each_other(console: Console, open_page: OpenPage) -> None:
 
 
 def test_a_phone_has_cards(console: Console, open_page: OpenPage) -> None:
-    """At 390 px a row is a card, nothing is wider than the screen, and an open lead covers the
-    list.
-    """
+    """At 390 px a row is a card, nothing overflows, and an open lead covers the list."""
     console.nobody()
     page = open_page("/ops/leads?state=dead", narrow=True)
     expect(page.locator("#list thead")).not_to_be_in_viewport()
@@ -90,7 +86,7 @@ def test_a_phone_has_cards(console: Console, open_page: OpenPage) -> None:
 
 
 def test_a_wide_screen_has_both(console: Console, open_page: OpenPage) -> None:
-    """At 1280 px the open lead is beside the list, and its buttons are in sight at once."""
+    """At 1280 px an open lead is beside the list, with its buttons in view."""
     console.nobody()
     page = open_page("/ops/leads?state=dead")
     page.locator("#list tbody th a").click()
@@ -99,7 +95,7 @@ def test_a_wide_screen_has_both(console: Console, open_page: OpenPage) -> None:
 
 
 def test_times_tell_both_clocks(console: Console, open_page: OpenPage) -> None:
-    """A relative time shows local time and UTC when pointed at."""
+    """The title of a relative time has local time and UTC."""
     console.nobody()
     page = open_page("/ops/leads?state=dead", timezone_id="Asia/Tokyo", locale="en-GB")
     title = page.locator("#list tbody time").first.get_attribute("title") or ""

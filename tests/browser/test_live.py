@@ -10,9 +10,7 @@ from tests.browser.conftest import Console, OpenPage
 
 
 def test_what_happens_is_seen_without_a_reload(console: Console, open_page: OpenPage) -> None:
-    """A new dead letter is in top line, list and title of the counts within seconds; ticks and
-    place are kept.
-    """
+    """A new dead letter appears within seconds; selection and current row are kept."""
     console.nobody()
     page = open_page("/ops/leads?state=dead")
     page.evaluate("window.mark = 1")
@@ -28,9 +26,7 @@ def test_what_happens_is_seen_without_a_reload(console: Console, open_page: Open
 
 
 def test_it_says_since_when_it_is_stale(console: Console, open_page: OpenPage) -> None:
-    """While the service does not answer the page says since when it is stale; a click fails with a
-    retry; then all is well.
-    """
+    """While the service is down the page says since when it is stale, and a click can be retried."""
     console.nobody()
     page = open_page("/ops")
     page.route("**/ops**", lambda route: route.abort())
@@ -46,22 +42,20 @@ def test_it_says_since_when_it_is_stale(console: Console, open_page: OpenPage) -
 
 
 def test_slow_answers_show_that_it_loads(console: Console, open_page: OpenPage) -> None:
-    """While an answer is awaited the page says that it loads."""
+    """While a page is slow to come, the old one says that it is loading."""
     console.nobody()
     page = open_page("/ops")
-    held: list[Route] = []
-    page.route("**/ops/audit", lambda route: held.append(route))
+    routes: list[Route] = []
+    page.route("**/ops/audit", lambda route: routes.append(route))
     page.get_by_role("link", name="Audit").click()
     expect(page.locator("#loading")).to_be_visible()
-    held[0].continue_()
+    routes[0].continue_()
     expect(page.get_by_role("heading", name="Audit")).to_be_visible()
     expect(page.locator("#loading")).to_be_hidden()
 
 
 def test_redis_away(console: Console, open_page: OpenPage, redis_server: EmbeddedRedis) -> None:
-    """While Redis hangs the page says so, and since when what it shows is stale; it comes back by
-    itself.
-    """
+    """While Redis hangs the page says so and since when it is stale; then it recovers by itself."""
     console.nobody()
     page = open_page("/ops/leads?state=dead")
     expect(page.locator("#list tbody tr")).to_have_count(1)

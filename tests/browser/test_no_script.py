@@ -6,9 +6,7 @@ from tests.browser.conftest import OPERATOR, Console, OpenPage
 
 
 def test_without_a_script(console: Console, open_page: OpenPage) -> None:
-    """With JavaScript off one signs in, reads every page, mends a lead, discards one and takes it
-    back.
-    """
+    """Without JavaScript one can sign in, read pages, edit a lead, discard one and undo that."""
     id, other = console.nobody(), console.nobody()
     page = open_page("/ops", role=None, java_script_enabled=False)
     page.fill("#token", OPERATOR)
@@ -18,7 +16,7 @@ def test_without_a_script(console: Console, open_page: OpenPage) -> None:
     page.locator(f"#open-{id}").click()
     page.get_by_role("link", name="Timeline").click()
     expect(page.locator(".timeline li")).to_have_count(1)
-    page.get_by_role("link", name="Edit").click()
+    page.locator("#actions").get_by_role("link", name="Edit").click()
     page.get_by_label("E-mail").fill("grace@navy.example")
     page.get_by_role("button", name="Save & retry").click()
     expect(page.locator("#flash")).to_contain_text("Saved")
@@ -31,7 +29,7 @@ def test_without_a_script(console: Console, open_page: OpenPage) -> None:
 
 
 def test_many_without_a_script(console: Console, open_page: OpenPage) -> None:
-    """Also the question before a bulk action and its progress are pages."""
+    """Without JavaScript a bulk action is confirmed and followed on pages of its own."""
     console.nobody()
     page = open_page("/ops", java_script_enabled=False)
     page.get_by_role("link", name="Edit & retry 1").click()

@@ -10,9 +10,7 @@ from tests.browser.conftest import Console, OpenPage
 
 @pytest.mark.parametrize("narrow", [False, True])
 def test_five_seconds(narrow: bool, console: Console, open_page: OpenPage) -> None:
-    """The first page says how many leads are stuck, since when, of what, where it is mended, and
-    that the books balance.
-    """
+    """The first page says how many leads are stuck, since when, why, and where to fix it."""
     console.dead(2)
     console.nobody()
     page = open_page("/ops", narrow=narrow)
@@ -31,16 +29,13 @@ def test_five_seconds(narrow: bool, console: Console, open_page: OpenPage) -> No
 
 
 def test_nothing_ever(console: Console, open_page: OpenPage) -> None:
-    """Before the first lead a command sends one to the address of the settings; the page shows it
-    as soon as it was sent.
-    """
+    """Before the first lead there is a command that sends one; the page shows it at once."""
     page = open_page("/ops")
     expect(page.get_by_role("heading", name="Send a test lead")).to_be_visible()
     command = page.locator("#onboarding pre").first.inner_text()
     assert command.startswith("curl ")
     settings = console.context.settings
-    # The address of the settings, and not the one that this browser asked at, which a request can
-    # make up.
+    # The address of the settings, not the one in the Host header, which can be forged.
     assert f"http://{settings.host}:{settings.port}/in/contact" in command
     assert console.url not in command
     console.post()
@@ -49,9 +44,7 @@ def test_nothing_ever(console: Console, open_page: OpenPage) -> None:
 
 
 def test_nothing_now(console: Console, open_page: OpenPage) -> None:
-    """Where all is well it says so: when the last lead was delivered, and how many of today's
-    are.
-    """
+    """When all is well it says when the last lead was delivered, and how many were today."""
     console.post()
     with console.worker():
         page = open_page("/ops")
@@ -72,9 +65,7 @@ def test_no_worker(console: Console, open_page: OpenPage) -> None:
 
 
 def test_what_the_account_lacks(console: Console, open_page: OpenPage) -> None:
-    """Before a lead dies of it, a banner names the label that the source file has and the account
-    has not.
-    """
+    """A banner names a missing label before a lead fails because of it."""
     with console.worker():
         page = open_page("/ops")
         banner = page.locator(".banner.warn")
@@ -84,7 +75,7 @@ def test_what_the_account_lacks(console: Console, open_page: OpenPage) -> None:
 
 
 def test_pause_and_resume(console: Console, open_page: OpenPage) -> None:
-    """A pause needs a reason, shows it on every page, and ends with a button."""
+    """A pause has a reason, shows it on every page, and ends with a button."""
     page = open_page("/ops")
     page.get_by_text("Pause delivery").first.click()
     page.get_by_label("Reason").fill("CRM migration")
@@ -100,9 +91,7 @@ def test_pause_and_resume(console: Console, open_page: OpenPage) -> None:
 
 
 def test_a_cause_is_ignored_until_it_comes_back(console: Console, open_page: OpenPage) -> None:
-    """An ignored cause is folded away and no longer counted; undo, or its next dead letter, brings
-    it back.
-    """
+    """An ignored cause is hidden and not counted until undo or its next dead letter."""
     console.nobody()
     page = open_page("/ops")
     page.get_by_role("button", name="Ignore").click()
@@ -117,7 +106,7 @@ def test_a_cause_is_ignored_until_it_comes_back(console: Console, open_page: Ope
 
 
 def test_the_chart_has_each_source(console: Console, open_page: OpenPage) -> None:
-    """Each configured source has its line, with what came in and what was delivered."""
+    """Each configured source has a row with what it received and what was delivered."""
     console.post()
     page = open_page("/ops")
     rows = page.locator(".activity tbody tr")

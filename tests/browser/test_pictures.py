@@ -1,5 +1,4 @@
-"""The pictures of README.md: the console on a day with some trouble. All people and companies are
-invented.
+"""The pictures of README.md: the console on a day with some trouble. All names are invented.
 
 `make pictures` writes them to docs/pictures; else they are taken into a temporary folder and
 thrown away.
@@ -27,8 +26,8 @@ from worker.drift.drift import DriftFinding, DriftReport
 from worker.errors import Invalid, UnknownName
 from worker.store import keys
 
+# The environment variable that names the folder of the pictures.
 FOLDER = "LEADLINE_PICTURES"
-"""The environment variable that names where the pictures are kept."""
 
 TALL = ViewportSize(width=1280, height=1080)
 HOUR = 3600.0
@@ -113,7 +112,7 @@ def lead(dice: random.Random) -> Lead:
 
 
 def busy(hour: int) -> float:
-    """How much of a day's rush an hour (UTC) has."""
+    """How busy an hour (UTC) is, from 0 to 1."""
     return (
         0.1,
         0.05,
@@ -143,7 +142,7 @@ def busy(hour: int) -> float:
 
 
 def day(now: float, dice: random.Random) -> Iterator[Submission]:
-    """What came in the last 24 hours and was delivered, or was no lead."""
+    """Submissions of the last 24 hours that were delivered or ignored."""
     for source, rush in FLOW.items():
         for hours in range(24, 0, -1):
             start = now - hours * HOUR
@@ -176,20 +175,20 @@ def causes() -> Iterator[tuple[str, Cause, int, float, float]]:
 
 
 def troubled(now: float, dice: random.Random) -> Iterator[Submission]:
-    """Dead letters, and what looks like spam."""
+    """Dead letters and quarantined submissions."""
     for source, cause, count, first, last in causes():
         ages = [first, last, *(dice.uniform(last, first) for _ in range(count - 2))]
         for age in sorted(ages, reverse=True):
-            found = _troubled(lead(dice), source, dice)
+            failed = _add_trouble(lead(dice), source, dice)
             yield submission(
-                source, State.DEAD, now - age * HOUR, found, cause=cause, raw=posted(found)
+                source, State.DEAD, now - age * HOUR, failed, cause=cause, raw=posted(failed)
             )
     for age in (0.6, 2.1, 5.5):
         why = "the honeypot field “website” was filled in"
         yield submission("contact", State.QUARANTINED, now - age * HOUR, lead(dice), why=why)
 
 
-def _troubled(found: Lead, source: str, dice: random.Random) -> Lead:
+def _add_trouble(lead: Lead, source: str, dice: random.Random) -> Lead:
     if source == "contact":
         value = Money(dice.randrange(8, 60) * 100_000, "HUF")
         answers: dict[str, str | list[str]] = {
@@ -197,23 +196,23 @@ def _troubled(found: Lead, source: str, dice: random.Random) -> Lead:
             "How did you hear of us?": "a friend",
         }
         return msgspec.structs.replace(
-            found, value=value, phone="+36 1 555 0123", country="Hungary", answers=answers
+            lead, value=value, phone="+36 1 555 0123", country="Hungary", answers=answers
         )
     if source == "typeform":
         return Lead(answers={"What do you need?": "a quote", "By when?": "this quarter"})
-    return found
+    return lead
 
 
 NEED = "We are a team of forty and would like to see how it works for several sites."
 
 
-def posted(found: Lead) -> Raw:
+def posted(lead: Lead) -> Raw:
     """The form that the lead came with."""
-    value = found.value or Money()
-    fields = {"name": found.name, "email": found.email, "phone": found.phone, "company": found.company, "country": found.country,
-              "budget": value.amount, "currency": value.currency, "message": found.message,
-              **found.answers,
-              "utm_campaign": found.utm.campaign}  # fmt: skip
+    value = lead.value or Money()
+    fields = {"name": lead.name, "email": lead.email, "phone": lead.phone, "company": lead.company, "country": lead.country,
+              "budget": value.amount, "currency": value.currency, "message": lead.message,
+              **lead.answers,
+              "utm_campaign": lead.utm.campaign}  # fmt: skip
     body = urlencode({name: text for name, text in fields.items() if text is not None}).encode()
     headers = [
         ("host", "leads.acme.example"),
@@ -240,7 +239,7 @@ def paint(console: Console, now: float) -> None:
         )
     for id in place(context, troubled(now, dice)):
         know(context, id, attempts=1)
-    found = [
+    findings = [
         DriftFinding(kind="label", message="", needed=True, sources=["webinar"], name="Webinar"),
         DriftFinding(
             kind="channel", message="", needed=True, sources=["partner"], name="Partner portal"
@@ -248,7 +247,7 @@ def paint(console: Console, now: float) -> None:
     ]
     context.redis.set(
         keys.DEFAULT_ACCOUNT.drift,
-        msgspec.json.encode(DriftReport(at=now, mappings_version="", findings=found)),
+        msgspec.json.encode(DriftReport(at=now, mappings_version="", findings=findings)),
     )
     context.redis.set(keys.DEFAULT_ACCOUNT.allowance("left"), 21_350)
     for host in ("one", "two"):
@@ -258,9 +257,9 @@ def paint(console: Console, now: float) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    kept = Path(os.environ.get(FOLDER) or tmp_path / "pictures")
-    kept.mkdir(parents=True, exist_ok=True)
-    return kept
+    pictures = Path(os.environ.get(FOLDER) or tmp_path / "pictures")
+    pictures.mkdir(parents=True, exist_ok=True)
+    return pictures
 
 
 def test_pictures(console: Console, open_page: OpenPage, tmp_path: Path, folder: Path) -> None:

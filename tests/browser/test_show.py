@@ -1,6 +1,4 @@
-"""The whole story: dead letters of four causes, seen, understood, mended and delivered, without
-ever reloading the page.
-"""
+"""The whole story: dead letters of four causes are fixed and delivered, without a reload."""
 
 from __future__ import annotations
 
@@ -19,6 +17,8 @@ from tests.polling import eventually
 # How long some fifty leads may take to arrive on a busy machine.
 ARRIVAL_MS = 90_000
 
+# The account has no label `Webinar`, no channel `Partners` (it is called `Partner`) and no currency
+# HUF, and the surveys have no contact details.
 SOURCES = """
 [sources.contact]
 rate_limit = "off"
@@ -53,9 +53,6 @@ verify = { scheme = "none" }
 [sources.survey.lead]
 existing = "new"
 """
-"""The account has no label `Webinar`, its channel is called `Partner`, it does not count in HUF,
-and surveys name nobody.
-"""
 
 
 class Story:
@@ -70,13 +67,13 @@ class Story:
         return self.page.locator("#causes .card").filter(has_text=title)
 
     def left(self, count: int) -> None:
-        """So many the top line says."""
-        said = (
+        """Waits until the status bar shows `count` leads."""
+        headline = (
             "Nothing needs you"
             if not count
             else f"{count} lead{'s need' if count > 1 else ' needs'} you"
         )
-        expect(self.page.locator("#headline")).to_contain_text(said, timeout=ARRIVAL_MS)
+        expect(self.page.locator("#headline")).to_contain_text(headline, timeout=ARRIVAL_MS)
 
     def ask(self, title: str, button: str, count: int) -> Locator:
         """The dialog that a card's button opens."""
@@ -86,12 +83,12 @@ class Story:
         expect(dialog.get_by_role("heading", name=heading)).to_be_visible(timeout=ARRIVAL_MS)
         return dialog
 
-    def outcome(self, *said: str) -> None:
-        """What the tray says of the one bulk action once it is over; then it is closed."""
-        found = self.page.locator("#bulk-progress .bulk.finished")
-        for text in said:
-            expect(found).to_contain_text(text, timeout=ARRIVAL_MS)
-        found.get_by_role("link", name="Close").click()
+    def outcome(self, *texts: str) -> None:
+        """Waits until the only bulk action has finished and shows `texts`, then closes it."""
+        bulk = self.page.locator("#bulk-progress .bulk.finished")
+        for text in texts:
+            expect(bulk).to_contain_text(text, timeout=ARRIVAL_MS)
+        bulk.get_by_role("link", name="Close").click()
         expect(self.page.locator("#bulk-progress .bulk")).to_have_count(0, timeout=ARRIVAL_MS)
 
     def fits(self) -> None:
@@ -141,10 +138,8 @@ NOBODY, CURRENCY = "No contact details", "rejected the lead's currency"
 LABEL, CHANNEL = "missing a label", "missing a channel"
 
 
-def mend_one(story: Story) -> None:
-    """One lead by hand: what is wrong stands at its field before and after, and it is seen to
-    arrive.
-    """
+def fix_one(story: Story) -> None:
+    """One lead by hand: its error is shown at the field, and it is seen to arrive."""
     page = story.page
     story.card(NOBODY).get_by_role("link", name="See them").click()
     page.locator("#list tbody th a").first.click()
@@ -162,10 +157,10 @@ def mend_one(story: Story) -> None:
     page.get_by_role("link", name="Overview").click()
 
 
-def mend_all(
-    story: Story, title: str, count: int, label: str, wrong: str, right: str, said: str
+def fix_all(
+    story: Story, title: str, count: int, label: str, wrong: str, right: str, error: str
 ) -> None:
-    """One edit for all of a cause, at the failing field, which comes first; wrong once."""
+    """One edit for all leads of a cause, first with a wrong value, then with a right one."""
     button = f"Edit & retry {count}"
     dialog = story.ask(title, button, count)
     if count > 3:
@@ -174,17 +169,15 @@ def mend_all(
     expect(dialog.locator(".fields input").first).to_be_focused()
     first.fill(wrong)
     dialog.get_by_role("button", name=button).click()
-    expect(dialog.locator(".field.invalid .error")).to_contain_text(said, timeout=ARRIVAL_MS)
+    expect(dialog.locator(".field.invalid .error")).to_contain_text(error, timeout=ARRIVAL_MS)
     story.fits()
     dialog.get_by_label(label).fill(right)
     dialog.get_by_role("button", name=button).click()
     story.outcome(f"Retried {count} leads", f"{count} delivered")
 
 
-def mend_the_account(story: Story) -> None:
-    """Retried in vain, three fail again and spare the rest; once the account has the label, all
-    arrive.
-    """
+def fix_the_account(story: Story) -> None:
+    """Before the label exists, three fail again and spare the rest; afterwards all arrive."""
     each = story.each
     button = f"I've fixed it, retry {each}"
     dialog = story.ask(LABEL, button, each)
@@ -200,10 +193,8 @@ def mend_the_account(story: Story) -> None:
     story.outcome(f"Retried {each} leads", f"{each} delivered")
 
 
-def mend_the_file(story: Story, file: Path) -> None:
-    """The setting that the card names is corrected in the source file, which is read again by
-    itself.
-    """
+def fix_the_file(story: Story, file: Path) -> None:
+    """The setting that the card names is corrected in the source file, which is reloaded."""
     expect(story.card(CHANNEL).locator(".setting code")).to_have_text(
         "sources.partner.lead.channel"
     )
@@ -232,9 +223,7 @@ def retry_by_keys(story: Story) -> None:
 def test_from_dead_to_delivered(
     narrow: bool, each: int, console: Console, open_page: OpenPage, tmp_path: Path
 ) -> None:
-    """Whoever comes because something is wrong sees what, mends it cause by cause, and watches the
-    top line go to zero.
-    """
+    """An operator sees what is wrong, fixes it cause by cause, and watches the count go to zero."""
     file = tmp_path / "leadline.toml"
     file.write_text(SOURCES, "utf-8")
     assert eventually(lambda: "partner" in console.context.sources.sources)
@@ -249,9 +238,9 @@ def test_from_dead_to_delivered(
             expect(story.card(title).locator(".count")).to_contain_text(str(each))
             expect(story.card(title).locator(".fix")).to_be_visible()
         story.fits()
-        mend_one(story)
+        fix_one(story)
         story.left(4 * each - 1)
-        mend_all(
+        fix_all(
             story,
             NOBODY,
             each - 1,
@@ -261,11 +250,11 @@ def test_from_dead_to_delivered(
             "Enter a valid e-mail address",
         )
         story.left(3 * each)
-        mend_all(story, CURRENCY, each, "Currency", "E1", "EUR", "three-letter")
+        fix_all(story, CURRENCY, each, "Currency", "E1", "EUR", "three-letter")
         story.left(2 * each)
-        mend_the_account(story)
+        fix_the_account(story)
         story.left(each)
-        mend_the_file(story, file)
+        fix_the_file(story, file)
         retry_by_keys(story)
         story.left(0)
         expect(page.locator(".sum")).to_contain_text(

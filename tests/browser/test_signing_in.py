@@ -6,9 +6,7 @@ from tests.browser.conftest import OPERATOR, Console, OpenPage
 
 
 def test_in_by_hand_to_the_page_asked_for_and_out(console: Console, open_page: OpenPage) -> None:
-    """A wrong token is said to be wrong; the right one leads to the page asked for; after the way
-    out the door is shut.
-    """
+    """A wrong token is refused, the right one leads to the page asked for, sign-out ends that."""
     page = open_page("/ops/audit", role=None)
     page.fill("#token", "not-the-token")
     page.press("#token", "Enter")
@@ -16,7 +14,7 @@ def test_in_by_hand_to_the_page_asked_for_and_out(console: Console, open_page: O
     page.fill("#token", OPERATOR)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(f"{console.url}/ops/audit")
-    expect(page.locator(".me")).to_have_text("kim operator")
+    expect(page.locator(".user")).to_have_text("kim operator")
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_url("**/ops/sign-in?notice=signed-out")
     expect(page.get_by_role("status")).to_have_text("You are signed out.")
@@ -25,9 +23,7 @@ def test_in_by_hand_to_the_page_asked_for_and_out(console: Console, open_page: O
 
 
 def test_a_viewer_looks_and_is_refused_the_rest(console: Console, open_page: OpenPage) -> None:
-    """A viewer has no buttons for what it may not do, and a request made by other means is answered
-    with what is missing.
-    """
+    """A viewer has no buttons that act, and a forged request is refused."""
     id = console.nobody()
     page = open_page(f"/ops/leads/{id}", role="viewer")
     expect(page.get_by_text("Personal data is masked for your role")).to_be_visible()
@@ -45,9 +41,7 @@ def test_a_viewer_looks_and_is_refused_the_rest(console: Console, open_page: Ope
 
 
 def test_a_session_that_ended_leads_to_the_door(console: Console, open_page: OpenPage) -> None:
-    """Who is signed out elsewhere is asked to sign in at the next step, and comes to where that
-    step led.
-    """
+    """When a session ends elsewhere, the next step asks to sign in and then goes on."""
     console.nobody()
     page = open_page("/ops")
     page.context.clear_cookies()

@@ -1,6 +1,4 @@
-"""What strangers wrote is text: 200 payloads in every field that is stored, on every page that
-shows one of them.
-"""
+"""What strangers write stays text: 200 payloads in every stored field, on every page."""
 
 from __future__ import annotations
 
@@ -46,20 +44,20 @@ LOOK = """(mark) => {
   const strange = new Set("img iframe object embed math style base animate set use foreignobject video audio marquee frameset "
     .concat("frame canvas portal x template").split(" "));
   const addresses = new Set("href src action formaction data poster srcset background xlink:href".split(" "));
-  const added = [], shown = [document.documentElement.textContent];
+  const added = [], text = [document.documentElement.textContent];
   for (const node of document.querySelectorAll("*")) {
     const own = node.localName.toLowerCase();
     const ours = own !== "script" || /^\\/ops\\/static\\//.test(node.getAttribute("src"));
     if (strange.has(own) || !ours) added.push(node.outerHTML);
     if (own === "meta" && node.httpEquiv === "refresh" && !/^\\d+$/.test(node.content)) added.push(node.outerHTML);
-    if (/^(input|textarea)$/.test(own)) shown.push(node.value);
+    if (/^(input|textarea)$/.test(own)) text.push(node.value);
     for (const { name, value } of node.attributes) {
       if (name.includes(mark) || /^on|^style$|^srcdoc$|[<>"'`]/.test(name)) added.push(`${name} of ${node.outerHTML}`);
       if (addresses.has(name) && !/^(\\/(?!\\/)|#|\\?|$)/.test(value)) added.push(`${name}=${value}`);
-      if (name === "title" || name === "aria-label") shown.push(value);
+      if (name === "title" || name === "aria-label") text.push(value);
     }
   }
-  return { added: added.map((each) => each.slice(0, 300)), shown: shown.join("\\n"),
+  return { added: added.map((each) => each.slice(0, 300)), text: text.join("\\n"),
            ran: window.__pwned ?? null, violations: window.__violations };
 }"""
 
@@ -68,11 +66,11 @@ class View(NamedTuple):
     """A page, and texts that must be on it as they are stored."""
 
     path: str
-    shown: Sequence[str] = ()
+    texts: Sequence[str] = ()
 
 
 class Watch:
-    """A page that is looked at for anything that a payload could have done."""
+    """A page that is checked for anything that a payload could have done."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -87,15 +85,15 @@ class Watch:
 
     def visit(self, view: View) -> None:
         self.page.goto(view.path)
-        self.look(view.path, view.shown)
+        self.look(view.path, view.texts)
 
-    def look(self, where: str, shown: Iterable[str] = ()) -> None:
-        found = self.page.evaluate(LOOK, MARK)
-        assert (found["ran"], self.dialogs, found["violations"]) == (None, [], []), where
-        assert found["added"] == [], where
-        assert WORKED_OUT not in found["shown"], where
-        there = words(found["shown"])
-        missing = [text[:200] for text in shown if words(text) not in there]
+    def look(self, where: str, texts: Iterable[str] = ()) -> None:
+        report = self.page.evaluate(LOOK, MARK)
+        assert (report["ran"], self.dialogs, report["violations"]) == (None, [], []), where
+        assert report["added"] == [], where
+        assert WORKED_OUT not in report["text"], where
+        text_on_page = words(report["text"])
+        missing = [text[:200] for text in texts if words(text) not in text_on_page]
         assert missing == [], f"{where}: not shown as it is"
 
 
@@ -113,7 +111,7 @@ class Planted(NamedTuple):
 
 
 def plant(console: Console) -> Planted:
-    """Through the door as far as it lets them in, else straight into the store."""
+    """Posts what a sender can post, and puts the rest straight into the store."""
     with console.worker():
         delivered, unlabelled = (
             _posted(console, "contact", CHUNKS[0]),
@@ -122,8 +120,8 @@ def plant(console: Console) -> Planted:
         assert eventually(
             lambda: (console.state(delivered), console.state(unlabelled)) == ("delivered", "dead")
         )
-        said = {"success": False, "error": " ".join(CHUNKS[2][5:9]), "error_info": CHUNKS[2][9]}
-        answer = {"kind": "answer", "status": 400, "body": said}
+        body = {"success": False, "error": " ".join(CHUNKS[2][5:9]), "error_info": CHUNKS[2][9]}
+        answer = {"kind": "answer", "status": 400, "body": body}
         rule = {"name": PAYLOADS[-1], "match": {"operation": "leads.add"}, "effect": answer}
         console.sandbox.post("/_sandbox/faults", json=rule).raise_for_status()
         refused = _uploaded(console, CHUNKS[2])
@@ -219,7 +217,7 @@ def _decided(console: Console, placed: list[str]) -> None:
         settings=[more[4]],
         sources=[more[5]],
         name=more[6],
-        known=more,
+        available=more,
     )
     report = DriftReport(at=time.time(), mappings_version="", findings=[drifted], error=more[7])
     context.redis.set(keys.DEFAULT_ACCOUNT.drift, msgspec.json.encode(report))
@@ -317,8 +315,8 @@ def _details(console: Console, id: str, tabs: list[str]) -> Iterator[View]:
         text for each in console.context.ledger.timeline(id) for text in (each.by, each.why or "")
     ]
     attempts = [each.detail or "" for each in console.context.ledger.attempts(id)]
-    shown = {"received": raw, "timeline": moments, "attempts": attempts}
-    yield from (View(f"{path}&tab={tab}", lead + shown.get(tab, [])) for tab in tabs)
+    by_tab = {"received": raw, "timeline": moments, "attempts": attempts}
+    yield from (View(f"{path}&tab={tab}", lead + by_tab.get(tab, [])) for tab in tabs)
     yield View(f"/ops/leads/{id}", [])
     if record.state in (State.DEAD, State.QUARANTINED):
         yield View(f"{path}&edit=1", lead)
@@ -340,7 +338,7 @@ def _leaves(value: Any) -> Iterator[str]:
 ECHOES = (
     "ops/leads?state={0}", "ops/leads?source={0}", "ops/leads?cause={0}", "ops/leads?cursor={0}",
     "ops/leads?q=state:{0}",
-    "ops/sign-in?next={0}&said={0}", "ops?done={0}&of={0}", "ops?done=discarded&of={0}",
+    "ops/sign-in?next={0}&notice={0}", "ops?done={0}&of={0}", "ops?done=discarded&of={0}",
     "ops/bulk?action={0}&state=dead",
     "ops/bulk?action=retry&state=dead&back={0}", "ops/audit?cursor={0}", "ops/leads/{0}?tab={0}",
     "ops/bulk/{0}",
@@ -352,8 +350,8 @@ ECHOES = (
 
 def _echoes() -> Iterator[View]:
     for payload in (PAYLOADS[6], "javascript:window.__pwned=1"):
-        said = quote(payload.replace("/", "\\"), safe="")
-        yield from (View("/" + path.format(said)) for path in ECHOES)
+        text = quote(payload.replace("/", "\\"), safe="")
+        yield from (View("/" + path.format(text)) for path in ECHOES)
 
 
 # -- the tests
@@ -361,36 +359,30 @@ def _echoes() -> Iterator[View]:
 
 
 def test_the_corpus() -> None:
-    """There are 200 payloads, no two alike, and no more than a dozen that hold neither markup nor
-    code.
-    """
+    """There are 200 different payloads, all but a dozen with markup or code."""
     assert len(PAYLOADS) == len(set(PAYLOADS)) == 200
     assert sum(MARK in each or "__pwned" in each or "48271" in each for each in PAYLOADS) >= 188
 
 
 @pytest.mark.parametrize("policy", [True, False], ids=["policy", "bare"])
 def test_nothing_runs_and_all_is_text(policy: bool, console: Console, open_page: OpenPage) -> None:
-    """No page runs a payload, adds an element of it or leaves it out; not even in a browser that
-    ignores the policy.
-    """
+    """No page runs a payload or adds its elements, not even in a browser that ignores the policy."""
     planted = plant(console)
     console.queries.causes()  # a page does not wait for the index, it says that it loads
     watch = Watch(open_page("/ops/sign-in", bypass_csp=not policy))
     for view in views(console, planted):
         watch.visit(view)
     stored = [console.context.ledger.get(id) for id in (*planted[:4], *planted.placed)]
-    kept = words(
+    stored_text = words(
         "\n".join(
             text for each in stored if each for text in _leaves(msgspec.to_builtins(each.lead))
         )
     )
-    assert [each for each in PAYLOADS if words(each)[:200] not in kept] == []
+    assert [each for each in PAYLOADS if words(each)[:200] not in stored_text] == []
 
 
 def test_nothing_runs_in_what_comes_while_one_looks(console: Console, open_page: OpenPage) -> None:
-    """Nor does the page's own script add markup: in what it follows, opens beside the list, asks in
-    a dialogue, or tells.
-    """
+    """Nor does the console's script: when it polls, opens a lead or a dialog, or shows a message."""
     page = open_page("/ops/sign-in", bypass_csp=True)
     watch = Watch(page)
     page.goto("/ops")
@@ -478,7 +470,7 @@ def test_what_a_sender_is_answered(
     console: Console,
     open_page: OpenPage,
 ) -> None:
-    """A browser that posts payloads gets a page that says none of them as markup."""
+    """A browser that posts payloads gets a page with none of them as markup."""
     page = open_page("/healthz", role=None, bypass_csp=True)
     watch = Watch(page)
     if key:
