@@ -44,7 +44,7 @@ test: tools ## Lint, check types, run all tests; says what was skipped and why
 chaos: tools ## 200 SIGKILLs, and stops besides, under load, five seeds; fails on anything lost or doubled
 	@$(BIN)/python -m tests.chaos.loop --submissions 10000 --kills 200 --seeds 1,2,3,4,5
 
-crash-scan: tools ## Die at every message of every way in turn; fails on anything lost or doubled
+crash-scan: tools ## Die at every message of every scenario in turn; fails on anything lost or doubled
 	@$(BIN)/python -m tests.chaos.crash_scan
 
 lost-answers: tools ## One create in five committed with its answer lost, 5,000 submissions; fails on anything lost or doubled

@@ -19,7 +19,7 @@ from worker.encryption import Cipher
 from worker.ledger import Ledger
 from worker.metrics import Meter
 from worker.queue.rq_queue import open_queue
-from worker.settings import Settings, SettingsError
+from worker.settings.table import Settings, SettingsError
 from worker.store.connection import connect, connect_async
 
 

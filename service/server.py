@@ -23,7 +23,7 @@ from litestar import Litestar
 from service.app import create_app
 from service.context import ServiceContext, build
 from worker import logs
-from worker.settings import Settings
+from worker.settings.table import Settings
 
 POLL_SECONDS = 0.1
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from worker.setting_types import STATE_BY_RETENTION_KEY
-from worker.settings import SETTINGS, Setting, Settings
+from worker.settings.table import SETTINGS, Setting, Settings
+from worker.settings.types import STATE_BY_RETENTION_KEY
 
 SOURCE_FILE = "leadline.toml"
 EXAMPLE = "leadline.example.toml"
@@ -20,7 +20,7 @@ _HEADER = """\
 # Leadline's settings: environment variables, each with its unit and default. A variable that is
 # unset or empty has its default. Durations are written 10s, 5m, 2h, 30d; sizes 256KiB, 10MB.
 # The secrets of a source have the names that its `secret_env`, `challenge_env` and `token_env`
-# give. Generated from the table in worker/settings.py by `python -m service.settings`.
+# give. Generated from the table in worker/settings/table.py by `python -m service.settings`.
 """
 
 

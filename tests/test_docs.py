@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from service.cli.main import main
-from worker.settings import SETTINGS
+from worker.settings.table import SETTINGS
 
 ROOT = Path(__file__).parents[1]
 NAMES = {row.name for row in SETTINGS.values()}

@@ -27,7 +27,7 @@ from typing import Any, Literal, Protocol
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from worker.setting_types import Secret
+from worker.settings.types import Secret
 
 MAX_QUEUED_LINES = 10_000
 MAX_TEXT_CHARS = 1_000

@@ -27,7 +27,7 @@ from worker.queue.rq_queue import open_queue
 from worker.queue.rq_worker import MAX_DEQUEUE_SECONDS
 from worker.queue.slots import Slots
 from worker.queue.sweeper import Sweeper
-from worker.settings import Settings
+from worker.settings.table import Settings
 from worker.store import connection
 
 REDIS_TIMEOUT_SECONDS = 5.0

@@ -1,9 +1,10 @@
-"""Durations and sizes as people write them: `90s`, `10m`, `256KiB`."""
+"""Durations and sizes as people write them (`90s`, `256KiB`), and times: ISO 8601 and Unix."""
 
 from __future__ import annotations
 
 import math
 import re
+from datetime import UTC, datetime
 
 SECONDS_BY_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 BYTES_BY_UNIT = {
@@ -61,3 +62,25 @@ def format_size(size: int) -> str:
         if size and size % BYTES_BY_UNIT[unit] == 0:
             return f"{size // BYTES_BY_UNIT[unit]}{name}"
     return str(size)
+
+
+# How times are written and read: ISO 8601 in UTC, and the Unix times that senders write.
+
+# A larger Unix time counts milliseconds: in seconds it would be the year 5138.
+MAX_UNIX_SECONDS = 1e11
+_UNIX_TIME = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?", re.ASCII)
+
+
+def format_iso(seconds: float | None, *, timespec: str = "seconds") -> str | None:
+    """Write Unix seconds as ISO 8601 in UTC. `timespec` is that of `datetime.isoformat`."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+def parse_unix_time(text: str) -> float | None:
+    """Seconds from Unix seconds or milliseconds; None for anything else."""
+    if not _UNIX_TIME.fullmatch(text.strip()):
+        return None
+    number = float(text)
+    return number / 1000 if number > MAX_UNIX_SECONDS else number

@@ -12,7 +12,7 @@ import redis
 
 from service.checks.finding import Finding, fail, ok, warn
 from worker.pipedrive.client import DEFAULT_BASE_URL
-from worker.settings import Settings, SettingsError, find_misspelt
+from worker.settings.table import Settings, SettingsError, find_misspelt
 
 SETTINGS = "settings"
 

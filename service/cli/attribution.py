@@ -16,7 +16,7 @@ from service.reports.attribution import (
 )
 from service.settings import source_file
 from service.sources.source_file.loader import build_lead_mappings
-from worker.settings import Settings
+from worker.settings.table import Settings
 
 # Campaigns of one source that are printed; --json has all.
 MAX_ROWS_PRINTED = 15

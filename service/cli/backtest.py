@@ -20,7 +20,7 @@ from service.reports.backtest import backtest as judge
 from service.reports.changes import BacktestChange
 from service.settings import source_file
 from service.sources.schema import SourceFile
-from worker.settings import Settings
+from worker.settings.table import Settings
 
 # Submissions that are printed one by one; all are counted, and --json has all.
 MAX_ROWS_PRINTED = 50

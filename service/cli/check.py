@@ -21,7 +21,7 @@ from service.settings import describe_settings, packaged_example, source_file
 from service.sources.schema import SourceFile
 from service.sources.source_file.loader import build_lead_mappings
 from worker.drift.drift import granted_scopes
-from worker.settings import Settings
+from worker.settings.table import Settings
 from worker.store.connection import connect
 
 COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}

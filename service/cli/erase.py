@@ -23,7 +23,7 @@ from worker.ledger import Ledger
 from worker.ledger.audit import AuditTrail
 from worker.ledger.identifiers import Identifier
 from worker.queue.rq_queue import open_queue
-from worker.settings import Settings
+from worker.settings.table import Settings
 from worker.store.connection import connect, connect_async
 from worker.store.keys import digest
 

@@ -19,7 +19,9 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 
 # A longer text is cut, unless it is the last of its line or one word, such as an id or a URL.
-MAX_CELL_CHARS = 60
+MAX_CELL_CHARS = 100
+# Cells are padded to this width at most: a longer one moves only what follows in its own line.
+MAX_COLUMN_WIDTH = 60
 # A command that ends sooner shows no progress; the same time lies between two reports.
 PROGRESS_SECONDS = 2.0
 
@@ -95,8 +97,7 @@ def _shorten(cell: object) -> str:
 
 
 def _width(cells: Iterable[str]) -> int:
-    """A single long cell moves what follows in its own line only."""
-    return min(max(map(cell_len, cells)), MAX_CELL_CHARS)
+    return min(max(map(cell_len, cells)), MAX_COLUMN_WIDTH)
 
 
 def _align(cells: Sequence[str], widths: Sequence[int]) -> str:

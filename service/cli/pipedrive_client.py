@@ -15,7 +15,7 @@ from worker.pipedrive.auth import ApiToken
 from worker.pipedrive.client import Pipedrive, Unlimited, build_http, build_tls
 from worker.pipedrive.metadata import MetadataLookup, read_metadata
 from worker.pipedrive.rate_limiter import RateLimiter, WaitingRateLimiter, limits_of_plan
-from worker.settings import Settings
+from worker.settings.table import Settings
 from worker.store.connection import connect
 
 CALL_TIMEOUT_SECONDS = 20.0

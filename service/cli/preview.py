@@ -18,7 +18,7 @@ from service.sources.adapters.registry import ADAPTERS
 from service.sources.request import InboundRequest
 from service.sources.schema import ConfigError, Source, SourceFile
 from service.sources.source_file.loader import load_sources
-from worker.settings import Settings, SettingsError
+from worker.settings.table import Settings, SettingsError
 
 BODY = click.Path(exists=True, dir_okay=False, allow_dash=True)
 JSON = "application/json"

@@ -27,7 +27,7 @@ from service.sources.schema import ConfigError, SourceFile
 from service.sources.source_file.loader import load_sources
 from worker.contract import State
 from worker.ledger import Ledger
-from worker.settings import Settings
+from worker.settings.table import Settings
 from worker.units import parse_duration
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -195,7 +195,7 @@ def print_detail(detail: Detail, *, as_json: bool) -> None:
     without_key = "encrypted with a key that LEADLINE_ENCRYPTION_KEYS does not list"
     output.print_table(
         ["field", "value"],
-        (detail.lead or {}).items(),
+        [(name, value) for name, value in (detail.lead or {}).items() if value not in (None, {})],
         title="Lead",
         empty=without_key if detail.sealed else "erased",
     )

@@ -14,7 +14,7 @@ from service.local.stack import find_free_port, leadline_argv
 from service.sources.fetched_records import SourceRecords
 from service.sources.source_file.loader import SecretUse
 from worker import logs
-from worker.settings import Settings
+from worker.settings.table import Settings
 
 # The sources' secrets that workers use.
 WORKER_SECRETS: tuple[SecretUse, ...] = ("fetch",)

@@ -22,7 +22,7 @@ from service.sources.source_file.watcher import SourceFileWatcher
 from worker.encryption import Cipher
 from worker.errors import LeadlineError, StoreUnavailable
 from worker.ledger import Ledger
-from worker.settings import Settings, SettingsError, find_misspelt
+from worker.settings.table import Settings, SettingsError, find_misspelt
 from worker.store.connection import connect
 
 STORE_TIMEOUT_SECONDS = 5.0

@@ -21,9 +21,9 @@ from worker.contract import State
 from worker.encryption import Cipher
 from worker.errors import StoreUnavailable
 from worker.ledger import Ledger
-from worker.settings import Settings
+from worker.settings.table import Settings
 from worker.store.connection import connect
-from worker.times import format_iso
+from worker.units import format_iso
 
 
 @click.group()
@@ -100,8 +100,9 @@ def show_(name: str, offline: bool, as_json: bool) -> None:
     if as_json:
         output.print_json(row | details)
         return
-    print_pairs([*row.items(), ("line", f"{file.path}:{source.line}" if source.line else None)])
-    print_pairs((key, _toml(value)) for key, value in _changed_settings(source).items())
+    settings_changed = ((key, _toml(value)) for key, value in _changed_settings(source).items())
+    line = f"{file.path}:{source.line}" if source.line else None
+    print_pairs([*row.items(), ("line", line), *settings_changed])
     if traffic:
         print_table(["state", "stored"], sorted(details["states"].items()))
 

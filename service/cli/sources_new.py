@@ -28,7 +28,7 @@ from service.sources.source_file.loader import load_sources
 from service.sources.source_file.validation import TARGETS
 from service.sources.wizard.propose import Proposal, propose
 from worker.lead.templates import CLICK_IDS
-from worker.settings import Settings, SettingsError
+from worker.settings.table import Settings, SettingsError
 
 
 @click.command()

@@ -14,7 +14,7 @@ from service.local.stack import Endpoints, LocalStack, StartError
 from service.settings import packaged_example, source_file
 from service.sources.schema import SourceFile
 from worker import logs
-from worker.settings import Settings
+from worker.settings.table import Settings
 
 # The variables that the packaged example names as its sources' secrets.
 EXAMPLE_SECRETS = ("PARTNER_KEY", "WEBHOOK_SECRET")

@@ -14,7 +14,7 @@ from service.web import pages
 from service.web.client_address import client_address
 from service.web.origins import cors_headers
 from service.web.request_id import request_id
-from worker.setting_types import Network
+from worker.settings.types import Network
 
 
 class IntakeContext:

@@ -20,7 +20,7 @@ from service.web.request_id import is_submission_id
 from worker.errors import StoreUnavailable
 from worker.ledger import Record
 from worker.ledger.record import spooled_record
-from worker.times import format_iso
+from worker.units import format_iso
 
 _CORS = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": EXPOSED_HEADERS}
 

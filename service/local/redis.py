@@ -29,7 +29,7 @@ from typing import IO
 import redis
 
 from service.local.processes import Child, Supervisor
-from worker.settings import Settings
+from worker.settings.table import Settings
 from worker.store.connection import connect
 
 MIN_VERSION = (6, 2)

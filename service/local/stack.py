@@ -29,7 +29,7 @@ from service.local.redis import EmbeddedRedis
 from service.sandbox.settings import SandboxSettings
 from worker.encryption import Cipher
 from worker.ledger import Ledger
-from worker.settings import Settings
+from worker.settings.table import Settings
 from worker.store.connection import connect
 
 START_SECONDS = 60.0

@@ -131,7 +131,13 @@ def build_drift(report: DriftReport | None) -> AccountDrift:
         return AccountDrift(None, [])
     items = [
         DriftItem(
-            each.kind, each.name, each.message, each.needed, each.settings, each.sources, each.known
+            each.kind,
+            each.name,
+            each.message,
+            each.needed,
+            each.settings,
+            each.sources,
+            each.available,
         )
         for each in report.findings
     ]

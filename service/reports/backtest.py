@@ -29,7 +29,7 @@ from worker.errors import Unmappable
 from worker.lead.fields import LEAD_FIELDS, LeadFieldKind
 from worker.lead.plan import LeadPlan, build_plan
 from worker.ledger import Record
-from worker.times import format_iso
+from worker.units import format_iso
 
 # Field names that are counted separately: strangers name the answers.
 MAX_FIELDS_COUNTED = 2_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.sources.payload.tree import Tree, resolve, text_of
 from service.sources.schema import Source
-from worker.times import parse_unix_time
+from worker.units import parse_unix_time
 
 STARTED_FIELD = "_started"
 

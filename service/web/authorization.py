@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Sequence
 
 from service.sources.verification.common import constant_time_equal
-from worker.setting_types import OpsToken
+from worker.settings.types import OpsToken
 
 MAX_TOKEN_CHARS = 4096
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
-from worker.setting_types import Network
+from worker.settings.types import Network
 
 IpAddress = IPv4Address | IPv6Address
 MAX_HOPS = 32

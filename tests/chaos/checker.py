@@ -1,11 +1,9 @@
-"""The judge of a run: what senders were told, what the store says and what is in the account must
-fit together.
+"""Checks a run: the responses to senders, the store and the account must fit together.
 
     acknowledged -> exactly one effect     refused -> none     never answered -> none or one
 
 An effect is one record that is no pointer to another, ended as its kind ends: one lead of its own
-(`created`), one labelled lead, one dead letter, one quarantined or ignored item. Pure: it judges
-`Facts`, so that a test can show it false ones.
+(`created`), one labelled lead, one dead letter, one quarantined or ignored item. It only reads `Facts`, so that a test can show it false ones.
 """
 
 from __future__ import annotations
@@ -41,7 +39,7 @@ class Violation:
 
 
 def check(facts: Facts, posts: Sequence[Post]) -> list[Violation]:
-    """Every way in which the run broke the promise; empty if it kept it."""
+    """Find every broken promise of a run; an empty list if it kept them all."""
     return [
         *_effects(facts, posts),
         *_ends(facts, posts),

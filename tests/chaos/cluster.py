@@ -1,6 +1,4 @@
-"""A machine with two service processes and two worker processes, and somebody who kills and stops
-them by a seed.
-"""
+"""Two services and two workers on one machine, and a killer that hits them by a seed."""
 
 from __future__ import annotations
 
@@ -24,8 +22,9 @@ MAX_TRIES = 3
 
 
 class Cluster(LocalStack):
-    """Two services (each a parent and its server process) on ports of their own share a data
-    directory with two workers.
+    """Two services on ports of their own share a data directory with two workers.
+
+    Each service is a parent and its server process.
     """
 
     def _children(self, sandbox: int | None) -> list[Child]:
@@ -43,8 +42,10 @@ def _twin(child: Child, port: int) -> Child:
 
 @dataclass(frozen=True)
 class ProcessFault:
-    """After `wait` seconds: `act` is `kill`, `kill-inner` (the server process below its parent),
-    `term` (an orderly stop is asked for, as at a deployment) or `stop` for `seconds`.
+    """What happens to a process after `wait` seconds.
+
+    `action` is `kill`, `kill-inner` (the server process below its parent), `term` (an orderly stop,
+    as at a deployment) or `stop` for `seconds`.
     """
 
     wait: float
@@ -60,10 +61,10 @@ class ProcessFault:
 def plan_faults(
     seed: int, kills: int, gap: tuple[float, float], longest_stop: float
 ) -> list[ProcessFault]:
-    """The faults of a run: services, workers and Redis in turn by chance, until so many are SIGKILL.
+    """Plan the faults of a run: any process at random, until `kills` of them are SIGKILL.
 
-    Of five three kill, one stops, one asks to stop. One worker's stop in four is long: longer than
-    a lease. No part is hit twice running: most faults would hit a process that has hardly begun.
+    Of five faults three kill, one stops and one asks to stop. Every fourth stop of a worker is
+    longer than a lease. No process is hit twice in a row, as it would hardly have started.
     """
     chance = random.Random(f"faults {seed}")
     faults: list[ProcessFault] = []
@@ -87,8 +88,9 @@ def plan_faults(
 
 
 class ProcessKiller:
-    """Deals the faults in a thread and counts them in `dealt`. Only processes of this machine are
-    touched.
+    """Injects the faults from a thread and counts them in `fault_counts`.
+
+    It only touches processes of this stack.
     """
 
     def __init__(
@@ -109,7 +111,7 @@ class ProcessKiller:
         self._thread.start()
 
     def join(self, seconds: float) -> bool:
-        """Whether all faults were dealt within the time. Afterwards nothing is stopped any more."""
+        """Wait until all faults are injected. Returns whether they were; none follows afterwards."""
         self._thread.join(seconds)
         done = not self._thread.is_alive()
         self._stop.set()
@@ -122,8 +124,8 @@ class ProcessKiller:
         for fault in self._faults:
             if self._stop.wait(fault.wait):
                 return
-            # A victim may end by itself between the look and the fault (it was asked to stop
-            # before): then its successor is hit.
+            # A process may end by itself (it was asked to stop before) between the look and the
+            # fault: then its successor is hit.
             if not any(
                 (pid := self._victim(fault)) is not None and self._inject(fault, pid)
                 for _ in range(MAX_TRIES)
@@ -131,7 +133,7 @@ class ProcessKiller:
                 self.missed.append(f"{fault.action} {fault.process}")
 
     def _victim(self, fault: ProcessFault) -> int | None:
-        """Once it lives (the last fault may have hit it too)."""
+        """The process to hit, once it is alive: the last fault may have hit it too."""
         deadline = time.monotonic() + 20
         while (pid := self._pids().get(fault.process)) is None:
             if time.monotonic() > deadline or self._stop.wait(0.05):
@@ -167,7 +169,7 @@ class ProcessKiller:
 
 
 def find_children(pid: int) -> list[int]:
-    """The living processes that a process has started (Linux; elsewhere none are known)."""
+    """The living children of a process, on Linux; elsewhere an empty list."""
     pids = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError, IndexError):

@@ -1,4 +1,4 @@
-"""The ground for the scans and the controls: one per test process, emptied by each of them."""
+"""The environment of scans and controls: one per test process, emptied by each of them."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
-"""The crash scan: a process dies at its first message, its second, and so on until it lives; after
-each death all comes home.
+"""The crash scan: a process dies at its first message, its second, and so on until it survives.
+
+After each death the workers take over, and everything must end well.
 
     python -m tests.chaos.crash_scan                     every scenario, every point
     python -m tests.chaos.crash_scan --scenarios created,post --every 3
     python -m tests.chaos.crash_scan --strace            killed from outside, at system calls (needs `strace`)
 
-Random kills never hit the windows of microseconds that this walks through one by one. Time passes
-by an injected clock, so leases and settle times cost nothing. Exit code 1 on any violation.
+Random kills never hit the windows of microseconds that this scan visits one by one. An injected
+clock moves, so leases and settle times cost nothing. Exit code 1 on any violation.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ SYSTEM_CALLS = "sendto,write,pwrite64,fdatasync"
 
 @dataclass
 class Scan:
-    """Points by side; a violation says at which point of which side, and what was wrong at home."""
+    """Points by side; a violation says at which point of which side, and what was wrong at the end."""
 
     scenario: str
     points: dict[str, int] = field(default_factory=dict)
@@ -99,9 +100,7 @@ def scan_by_strace(
     every: int = 1,
     max_points: int = 4 * MAX_POINTS,
 ) -> Scan:
-    """As `scan`, but the kernel kills at the n-th of certain system calls, wherever in the
-    process's life that is.
-    """
+    """Scan by system calls: the kernel kills at the n-th call, wherever that is."""
     began = time.monotonic()
     result = Scan(scenario.name)
     for call in SYSTEM_CALLS.split(","):

@@ -1,6 +1,4 @@
-"""The ground a crash scan is made on: one Redis, one sandbox, a victim that dies, and the way home
-for what it left behind.
-"""
+"""What a crash scan needs: one Redis, one sandbox, a victim that dies, and workers to recover."""
 
 from __future__ import annotations
 
@@ -26,15 +24,13 @@ from worker.store.connection import connect_async
 ROOT = Path(__file__).resolve().parents[2]
 MAX_ROUNDS = 30
 ROUND_SECONDS = 100.0
-"""How far the clock goes in a round on the way home: further than a lease, a settle time and a
-first retry.
-"""
+"""How far the clock moves in each round: past a lease, a settle time and a first retry."""
 
 SOURCES = '[sources.contact]\nadapter = "form"\nrate_limit = "off"\n'
 
 
 class Victim:
-    """`tests.chaos.victim` as a process: takes tasks, dies in its children."""
+    """`tests.chaos.victim` as a process, which takes tasks and dies in its children."""
 
     def __init__(self, log: Path) -> None:
         with log.open("ab") as errors:
@@ -44,7 +40,7 @@ class Victim:
             )  # fmt: skip
 
     def perform(self, task: Task) -> TaskReport:
-        """Raises RuntimeError where the task failed for another reason than its death."""
+        """Raises RuntimeError if the task failed for any other reason than its death."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(msgspec.json.encode(task) + b"\n")
@@ -62,7 +58,7 @@ class Victim:
 
 
 class CrashEnvironment:
-    """`reset` before each point; `pipeline` is then new, with the clock of today."""
+    """Call `reset` before each point: it makes a new `pipeline`, whose clock shows today."""
 
     def __init__(
         self, client: redis_py.Redis, url: str, account: Account, victim: Victim, folder: Path
@@ -76,7 +72,7 @@ class CrashEnvironment:
         )
         self.pipeline: Pipeline
         self.disabled_protections: list[str] = []
-        """Protections that the victim goes without."""
+        """Protections that are disabled in the victim."""
         self._lead_settings: dict[str, Any] = {}
         self._run_number = 0
         self._metadata: dict[bytes, bytes] = {}
@@ -84,8 +80,9 @@ class CrashEnvironment:
         self.source_file.write_text(SOURCES, encoding="utf-8")
 
     def reset(self, **lead: Any) -> None:
-        """An empty store and account; `lead` are the source's settings. The names of the account
-        are known from before.
+        """Empty the store and the account; `lead` are the source's settings.
+
+        The metadata of the account stays cached.
         """
         self._metadata = (
             cast("dict[bytes, bytes]", self.redis.hgetall(keys.DEFAULT_ACCOUNT.metadata))
@@ -115,7 +112,7 @@ class CrashEnvironment:
         )
 
     def change_lead_settings(self, **lead: Any) -> None:
-        """Other settings of the source from here."""
+        """Change the source's settings from here on."""
         self._lead_settings = lead
         self.pipeline.settings(**lead)
 
@@ -134,14 +131,12 @@ class CrashEnvironment:
         return self.pipeline.ledger.counts()
 
     def records(self) -> list[Record]:
-        """All, pointers to others left out."""
+        """All records, without those that point to another one."""
         records = [record for state in State for record in self.pipeline.ledger.each_in(state)]
         return [record for record in records if record.duplicate_of is None]
 
     def finish(self) -> None:
-        """What workers would do from here: sweep, take what is in RQ's queue, and again later;
-        until nothing is at work.
-        """
+        """Do what workers would do from here, later and later, until nothing is unfinished."""
         delivery = self.pipeline.delivery()
         for _ in range(MAX_ROUNDS):
             if not any(self.counts()[state] for state in WORKING):
@@ -150,7 +145,7 @@ class CrashEnvironment:
             self.step(delivery)
 
     def step(self, delivery: Delivery | None = None) -> None:
-        """What workers do now: one sweep, then everything in RQ's queue."""
+        """Do what workers do now: one sweep, then everything in RQ's queue."""
         self.pipeline.sweeper.sweep()
         queue = open_queue(self.redis)
         jobs = queue.get_job_ids()

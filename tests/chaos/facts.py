@@ -1,5 +1,6 @@
-"""Everything there is to know after a run: the store, the account, the books. Read once, judged by
-`tests.chaos.checker`.
+"""Everything there is to know after a run: the store, the account, the counts.
+
+`tests.chaos.checker` judges it.
 """
 
 from __future__ import annotations
@@ -26,9 +27,7 @@ from worker.store import keys
 
 @dataclass
 class Facts:
-    """`books`: where a number of states comes from -> state -> count. `leftovers`: what should be
-    empty and is not.
-    """
+    """`books`: origin of the counts -> state -> count. `leftovers`: what should be empty and is not."""
 
     records: dict[str, Record]
     timelines: dict[str, list[Moment]]

@@ -1,6 +1,4 @@
-"""Faults that a test causes in a process from outside: limits of the system, and `shim/faults.c`,
-loaded before the C library.
-"""
+"""Faults caused in a process from outside: resource limits, and `shim/faults.c` by LD_PRELOAD."""
 
 from __future__ import annotations
 
@@ -26,9 +24,7 @@ linux = pytest.mark.skipif(
 
 @contextmanager
 def limit_resource(pid: int, what: int, limit: int) -> Iterator[None]:
-    """A process under a limit of `resource`. Only the soft one moves, so that anybody may lift it
-    again.
-    """
+    """Limit a resource of a process. Only the soft limit moves, so that anybody may lift it."""
     former = resource.prlimit(pid, what)
     resource.prlimit(pid, what, (limit, former[1]))
     try:
@@ -39,7 +35,7 @@ def limit_resource(pid: int, what: int, limit: int) -> Iterator[None]:
 
 
 def build_shim(folder: Path) -> str:
-    """Builds the shim in C; the value of LD_PRELOAD. Skips the test where that cannot be."""
+    """Build the shim. Returns the value of LD_PRELOAD; skips the test if it cannot be built."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if sys.platform != "linux" or compiler is None:
         pytest.skip("slow and failing disks and set clocks need Linux and a C compiler (cc)")

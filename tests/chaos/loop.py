@@ -1,5 +1,4 @@
-"""The chaos loop: load, faults, and parts killed or stopped by a seed; then everything heals and
-the checker compares.
+"""The chaos loop: load and faults, with processes killed or stopped by a seed; then a check.
 
     python -m tests.chaos.loop --submissions 10000 --kills 200 --seeds 1,2,3,4,5
 
@@ -52,14 +51,13 @@ FAULTS: list[Fault] = [
     ({"probability": 0.05}, {"kind": "delay", "seconds": 0.4}),
     ({"probability": 0.01}, {"kind": "truncated"}),
 ]
-"""What Pipedrive does meanwhile: of the creates one in five is committed and its answer lost."""
+"""What Pipedrive does meanwhile: one create in five is committed and its answer lost."""
 
 GAP = (0.2, 1.6)
-"""Seconds between two blows."""
+"""Seconds between two faults of processes."""
 
 RESTART_SECONDS = 1.0
-"""However often a part dies, it is started again after this long: else the run would mostly wait.
-"""
+"""However often a process dies, it restarts after this long: else the run would mostly wait."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ class RunResult:
     violations: list[dict[str, Any]] = field(default_factory=list)
 
     def count_faults(self, act: str) -> int:
-        """How many parts were hit by `kill`, `stop` or `term`."""
+        """How many processes were hit by `kill`, `stop` or `term`."""
         return sum(count for name, count in self.fault_counts.items() if name.startswith(act))
 
     kills = property(lambda self: self.count_faults("kill"))
@@ -120,7 +118,7 @@ class RunResult:
 
 
 def run(plan: Plan, folder: Path) -> RunResult:
-    """One seed, from an empty directory to the judgement."""
+    """Run one seed, from an empty directory to the check."""
     began = time.monotonic()
     posts = senders.plan_posts(plan.seed, plan.submissions, plan.weights)
     process_faults = cluster.plan_faults(plan.seed, plan.kills, plan.gap, plan.longest_stop)
@@ -155,7 +153,7 @@ def run(plan: Plan, folder: Path) -> RunResult:
 def _progress_line(
     plan: Plan, running: RunningStack, posts: Sequence[senders.Post], outcome: RunResult
 ) -> Callable[[], str]:
-    """How far a run is. While Redis is away it cannot be told."""
+    """How far a run has got; raises while Redis is down."""
 
     def line() -> str:
         with connect(running.stack.endpoints.redis_url, timeout=1) as client:
@@ -244,7 +242,7 @@ def _facts(running: RunningStack, folder: Path) -> Facts:
 
 
 def _describe(running: RunningStack, violation: Violation) -> dict[str, Any]:
-    """A violation with the life of the submission it is about."""
+    """A violation, with the timeline and attempts of the submission it is about."""
     details: dict[str, Any] = asdict(violation)
     if violation.submission:
         with connect(running.stack.endpoints.redis_url, timeout=10) as client:

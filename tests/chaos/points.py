@@ -1,5 +1,4 @@
-"""Crash points of one process: it ends itself by SIGKILL right before its n-th message leaves, or
-right after its n-th came in.
+"""Crash points: a process kills itself right before its n-th message leaves or after it arrives.
 
 A message is a write to a socket (Redis, Pipedrive), an SQLite commit, or the answer to a sender;
 what comes in is an answer on a socket, or the return of a commit. So each point is the death of a
@@ -24,9 +23,7 @@ class Side(StrEnum):
 
 
 class CrashPoints:
-    """Counts messages on both sides; at the `at`-th of `side` the process dies. Nothing dies with
-    `at` None.
-    """
+    """Counts messages; the process dies at the `point`-th of `side`, or never if that is None."""
 
     def __init__(self, side: Side = Side.BEFORE, point: int | None = None) -> None:
         self.side, self.point = side, point
@@ -44,9 +41,7 @@ class CrashPoints:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def install(self) -> None:
-        """For the rest of this process's life. Sockets of threads, of asyncio and of uvloop, and
-        SQLite's commits are counted.
-        """
+        """Count from now on: sockets of threads, asyncio and uvloop, and SQLite's commits."""
         for name in ("send", "sendall"):
             _wrap(socket.socket, name, before=self.count_sent)
         for name in ("recv", "recv_into"):

@@ -1,9 +1,8 @@
-"""Switches that take one protection out of the product, for tests only: a suite that stays green
-without it proves nothing.
+"""Switches that disable one protection of the product each, for tests only.
 
-In this process: `with without("look-up"): ...`. In the processes of a machine: the environment
-variables of `environment`, by which `tests/chaos/shim/sitecustomize.py` switches off at their
-start.
+A suite that stays green without a protection proves nothing about it. In this process: `with
+disable_protections("look-up"): ...`. In other processes: the variables of `process_environment`,
+which `tests/chaos/shim/sitecustomize.py` reads when they start.
 """
 
 from __future__ import annotations
@@ -66,9 +65,7 @@ def _no_lookup(self: Ledger, *args: str, **options: Any) -> StoreStatus:
 
 
 def _script(name: str, old: str, new: str) -> Callable[[str], str]:
-    """The scripts, with a text of one of them replaced. Raises ValueError where the text is not
-    there (any more).
-    """
+    """Replace a text in one of the scripts. Raises ValueError if the text is not there."""
     if old not in _source(name):
         raise ValueError(f"{name}.lua has no {old!r}")
 
@@ -120,9 +117,7 @@ SWITCHES: dict[str, tuple[Callable[[], Any], ...]] = {
 
 @contextmanager
 def disable_protections(*names: str) -> Iterator[None]:
-    """Takes protections out, in this process, and puts them back. Raises KeyError for a name that
-    is none.
-    """
+    """Disable protections in this process, then enable them again. Raises KeyError for a wrong name."""
     with ExitStack() as stack:
         for name in names:
             for switch in SWITCHES[name]:
@@ -131,7 +126,7 @@ def disable_protections(*names: str) -> Iterator[None]:
 
 
 def process_environment(*names: str) -> dict[str, str]:
-    """The variables under which a machine's processes run without these protections."""
+    """The environment variables under which a process runs without these protections."""
     here = Path(__file__).resolve().parent
     return {
         ENV_VARIABLE: ",".join(names),

@@ -1,4 +1,4 @@
-"""A whole machine for the tests that kill: real processes, a real Redis, the sandbox, a checker."""
+"""Everything on one machine for the tests that kill: real processes, a real Redis, the sandbox."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from service.local.stack import LocalStack
 from worker.contract import WORKING, State
 from worker.encryption import Cipher
 from worker.ledger import Ledger
-from worker.settings import Settings
+from worker.settings.table import Settings
 from worker.store.connection import connect
 
 SOURCES = """
@@ -48,10 +48,9 @@ FAST_SETTINGS = {
 def run_stack(
     folder: Path, sources: str = SOURCES, make: type[LocalStack] = LocalStack, **settings: str
 ) -> Iterator[RunningStack]:
-    """Everything, in a directory of its own; again with the same directory, it goes on where it
-    was.
+    """Run everything in a directory; with the same directory again, it continues where it was.
 
-    `make` is the kind of machine; `settings` are environment variables of its processes.
+    `make` is the kind of stack; `settings` are environment variables of its processes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "leadline.toml"
@@ -85,7 +84,7 @@ class RunningStack:
     """Idempotency key -> submission id, for everything that was answered with a 2xx."""
 
     def post(self, key: str, email: str, source: str = "site", **fields: str) -> bool:
-        """Whether it was acknowledged. Nothing is assumed of what was not."""
+        """Post once. Returns whether it was acknowledged; otherwise anything may have happened."""
         try:
             answer = self.http.post(
                 f"{self.stack.endpoints.service_url}/in/{source}",
@@ -103,14 +102,14 @@ class RunningStack:
     def post_until_accepted(
         self, key: str, email: str, source: str = "site", seconds: float = 60.0
     ) -> None:
-        """As a careful sender: again with the same key until it is acknowledged."""
+        """Post with the same key until it is acknowledged, as a careful sender does."""
         deadline = time.monotonic() + seconds
         while not self.post(key, email, source):
             assert time.monotonic() < deadline, "was never acknowledged"
             time.sleep(0.2)
 
     def kill(self, part: str) -> int:
-        """SIGKILL to a part, once it has a process; returns the process id."""
+        """Kill a process by SIGKILL, once it is alive. Returns its process id."""
         deadline = time.monotonic() + 30
         while (pid := self.stack.pids.get(part)) is None:
             assert time.monotonic() < deadline, f"{part} did not come back"
@@ -119,9 +118,7 @@ class RunningStack:
         return pid
 
     def health(self) -> tuple[int, int, list[str]]:
-        """What monitors are told: the status of /healthz, that of /readyz, and the parts that are
-        degraded.
-        """
+        """What monitors see: the statuses of /healthz and /readyz, and the degraded parts."""
         alive, ready = (
             self.http.get(f"{self.stack.endpoints.service_url}/{probe}")
             for probe in ("healthz", "readyz")
@@ -129,7 +126,7 @@ class RunningStack:
         return alive.status_code, ready.status_code, ready.json()["degraded"]
 
     def metric(self, series: str) -> float:
-        """The number of a series as /metrics shows it now; 0 where it is not there."""
+        """The value of a series in /metrics; 0 if it is not there."""
         text = self.http.get(f"{self.stack.endpoints.service_url}/metrics").text
         return next(
             (
@@ -165,7 +162,7 @@ class RunningStack:
             return Ledger(client, Cipher(())).get(submission_id)
 
     def wait_until_idle(self, seconds: float) -> None:
-        """Until nothing is queued, waiting or in delivery."""
+        """Wait until nothing is queued, waiting or in delivery."""
         deadline = time.monotonic() + seconds
         left: dict[str, object]
         while True:

@@ -1,6 +1,4 @@
-"""The ways a crash scan walks: how each begins, which process dies on it, and what must be true at
-home.
-"""
+"""The scenarios of a crash scan: how each begins, which task dies, what must hold at the end."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ from worker.erasure.erasure import erase
 from worker.erasure.retention import RetentionSweep
 from worker.ledger import Record
 from worker.metrics import SUBMISSIONS, series
-from worker.settings import Settings
+from worker.settings.table import Settings
 from worker.store import keys
 
 EMAIL = "new@example.com"
@@ -33,8 +31,9 @@ Problems = list[str]
 
 @dataclass(frozen=True)
 class Scenario:
-    """`begin` sets the scene, `order` is what the process that dies was to do, `after` what its
-    surroundings do about it.
+    """`set_up` prepares it, `build_task` is what the dying process does, `recover` what follows.
+
+    `find_problems` then checks the store and the account.
     """
 
     name: str
@@ -54,7 +53,7 @@ def accept(environment: CrashEnvironment, **lead: str) -> str:
 
 
 def dying_task(task: Task, point: int) -> Task:
-    """The same, in a process that dies before its `at`-th message leaves."""
+    """The same task, in a process that dies before its `point`-th message leaves."""
     return structs.replace(task, point=point)
 
 
@@ -88,7 +87,7 @@ def lost_answer(environment: CrashEnvironment) -> None:
 
 
 def create_to_look_up(environment: CrashEnvironment) -> None:
-    """Every create of it was committed, and its answer lost; the lead's is to be looked for now."""
+    """Every create was committed and its answer lost; now the lead must be looked up."""
     lost_answer(environment)
     environment.victim.perform(environment.build_task("work"))
     environment.pipeline.advance(100)
@@ -101,7 +100,7 @@ def unknown_label(environment: CrashEnvironment) -> None:
 
 
 def repaired_dead_letter(environment: CrashEnvironment) -> None:
-    """Died of the source file, which was mended since."""
+    """Dead because of the source file, which has been repaired since."""
     unknown_label(environment)
     environment.finish()
     environment.change_lead_settings(labels=["Website"], note=True)
@@ -117,14 +116,14 @@ def replayed_dead_letter(environment: CrashEnvironment) -> None:
 
 
 def due_retry(environment: CrashEnvironment) -> None:
-    """Waits for its retry, whose time has come."""
+    """It waits for its retry, which is due now."""
     failed_search(environment)
     environment.victim.perform(environment.build_task("work"))
     environment.pipeline.advance(100)
 
 
 def replay_again(environment: CrashEnvironment, report: TaskReport) -> Problems:
-    """The operator whose command died looks, and repeats it where it did nothing."""
+    """The operator whose command died looks, and repeats it if it did nothing."""
     [record] = environment.records()
     if record.state is State.DEAD:
         environment.pipeline.sweeper.replay(record.id, "kim", "", None)
@@ -149,7 +148,7 @@ def post_task(environment: CrashEnvironment, url: str | None = None) -> Task:
 
 
 def spooled_before(environment: CrashEnvironment) -> None:
-    """A submission lies in the spool of a process that is gone."""
+    """A submission is in the spool of a process that is gone."""
     empty_store(environment)
     report = environment.victim.perform(post_task(environment, UNREACHABLE_REDIS))
     assert [status for status, _ in report.responses] == [202]
@@ -157,9 +156,7 @@ def spooled_before(environment: CrashEnvironment) -> None:
 
 
 def post_again(environment: CrashEnvironment, report: TaskReport) -> Problems:
-    """The next service drains what is left; a sender without an answer posts again, with the same
-    key.
-    """
+    """The next service drains the spool; a sender without an answer posts again with the same key."""
     bodies = [body for status, body in report.responses if status == 202]
     if not bodies:
         again = environment.victim.perform(post_task(environment))
@@ -185,7 +182,7 @@ MONTH = 31 * 86_400.0
 
 
 def several_submissions(environment: CrashEnvironment) -> None:
-    """One of the person's is delivered, others have yet to be."""
+    """One submission of the person is delivered, others are not yet."""
     environment.reset(note=True)
     accept(environment)
     environment.finish()
@@ -194,7 +191,7 @@ def several_submissions(environment: CrashEnvironment) -> None:
 
 
 def erase_again(environment: CrashEnvironment, _: TaskReport) -> Problems:
-    """The operator asks again, and is told of everything that is in Pipedrive."""
+    """The operator erases again, and the report names everything that is in Pipedrive."""
     ledger = environment.pipeline.ledger
     erasure = erase(
         ledger, ("email", EMAIL), "kim", pause=lambda _: environment.pipeline.advance(1.0)
@@ -214,7 +211,7 @@ def erase_again(environment: CrashEnvironment, _: TaskReport) -> Problems:
 
 
 def expired(environment: CrashEnvironment) -> None:
-    """The time of one content is over, and that of another's receipt."""
+    """The retention of one submission's content is over, and that of another one's receipt."""
     environment.reset()
     for _ in range(2):
         accept(environment)
@@ -225,21 +222,19 @@ def expired(environment: CrashEnvironment) -> None:
 
 
 def run_retention(environment: CrashEnvironment, _: TaskReport) -> Problems:
-    """The next worker takes its turn."""
+    """The next worker runs the retention."""
     RetentionSweep(environment.pipeline.ledger, Settings().retention).run(
         environment.pipeline.clock()
     )
     return []
 
 
-# -- at home
+# -- at the end
 # --------------------------------------------------------------------------------------------------
 
 
 def check_delivered_once(environment: CrashEnvironment) -> Problems:
-    """One record, delivered; one person, one lead of its own, one note; one organisation where a
-    company was named.
-    """
+    """One delivered record; one person, lead and note; one organisation if a company was named."""
     records = environment.records()
     if len(records) != 1:
         return [f"{len(records)} records"]
@@ -272,7 +267,7 @@ def check_dead(environment: CrashEnvironment) -> Problems:
 
 
 def check_erased(environment: CrashEnvironment) -> Problems:
-    """Every submission of the person is erased and nothing of it remembered; the books balance."""
+    """Every submission of the person is erased, nothing of them is kept, and the counts agree."""
     problems = [
         f"{record.id} is {record.state}"
         for record in environment.records()
@@ -290,7 +285,7 @@ def check_erased(environment: CrashEnvironment) -> Problems:
 
 
 def check_receipts(environment: CrashEnvironment) -> Problems:
-    """One receipt, one that is not even that any more; both count."""
+    """One has a receipt, the other not even that any more; both count as erased."""
     states = [record.state for record in environment.records()]
     problems = [f"the records are {states}"] * (states != [State.ERASED])
     problems += [f"{environment.counts()[State.ERASED]} count as erased"] * (
@@ -313,7 +308,7 @@ def _check_account(
     persons: int = 1,
     organizations: int = 0,
 ) -> Problems:
-    """Nothing twice, nothing missing; and nothing of the machinery left over."""
+    """Nothing twice, nothing missing, nothing left over."""
     account = environment.account.state()
     expected = {"persons": persons, "leads": leads, "notes": notes, "organizations": organizations}
     counts = {kind: len(account[kind]) for kind in expected}
@@ -325,7 +320,7 @@ def _check_account(
 
 
 def _check_leftovers(environment: CrashEnvironment) -> Problems:
-    """Nothing of the machinery is left over, and the books balance."""
+    """No queue, lease or due entry is left over, and the counts agree."""
     left = list(environment.redis.scan_iter(f"{keys.DEFAULT_ACCOUNT.prefix}person_queue:*")) + [
         key for key in (keys.LEASES, keys.DUE) if environment.redis.exists(key)
     ]
@@ -355,22 +350,22 @@ DELIVERIES: Sequence[Scenario] = (
     Scenario("dies", "a label that the account does not have", unknown_label, work_task, check_dead),
     Scenario("replay", "an operator's command: a dead letter back into the queue", repaired_dead_letter, replay_task, check_delivered_once, replay_again),
     Scenario("replayed", "the delivery after that", replayed_dead_letter, work_task, check_delivered_once),
-    Scenario("sweep", "what is due goes back into the queue", due_retry, lambda g: g.build_task("sweep"), check_delivered_once),
+    Scenario("sweep", "what is due goes back into the queue", due_retry, lambda env: env.build_task("sweep"), check_delivered_once),
 )  # fmt: skip
 
 ACCEPTING: Sequence[Scenario] = (
     Scenario("post", "a request, while Redis is there", empty_store, post_task, check_delivered_once, post_again),
-    Scenario("post-spooled", "a request, while Redis is away", empty_store, lambda g: post_task(g, UNREACHABLE_REDIS), check_delivered_once, post_again),
-    Scenario("drain", "the hand-over of what was spooled", spooled_before, lambda g: g.build_task("drain"),
+    Scenario("post-spooled", "a request, while Redis is away", empty_store, lambda env: post_task(env, UNREACHABLE_REDIS), check_delivered_once, post_again),
+    Scenario("drain", "the hand-over of what was spooled", spooled_before, lambda env: env.build_task("drain"),
     check_delivered_once,
         post_again),
 )  # fmt: skip
 
 ERASING: Sequence[Scenario] = (
     Scenario("erase", "an operator's command: a person with several submissions", several_submissions,
-        lambda g: g.build_task("erase", key=EMAIL), check_erased, erase_again),
+        lambda env: env.build_task("erase", key=EMAIL), check_erased, erase_again),
     Scenario("erased", "a delivery that dies, and then its submission is erased", new_person, work_task, check_erased, erase_again),
-    Scenario("retention", "content whose time is over, and receipts", expired, lambda g: g.build_task("retain"), check_receipts, run_retention),
+    Scenario("retention", "content whose time is over, and receipts", expired, lambda env: env.build_task("retain"), check_receipts, run_retention),
 )  # fmt: skip
 
 SCENARIOS = {scenario.name: scenario for scenario in (*ACCEPTING, *DELIVERIES, *ERASING)}

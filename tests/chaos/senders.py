@@ -1,8 +1,7 @@
-"""Senders for the chaos loop: what they post is decided by a seed, what they were told is written
-down.
+"""Senders for the chaos loop: a seed decides what they post, and they record every response.
 
-Each body carries a token, by which its effects are found again wherever they are. A careful sender
-posts again, with the same key and the same bytes, until it is told; a careless one posts once.
+Each body carries a token, by which its effects can be found anywhere. A careful sender posts the
+same bytes with the same key until it gets a definite response; a careless one posts once.
 """
 
 from __future__ import annotations
@@ -59,11 +58,11 @@ secret_env = ["CHAOS_SECRET"]
 
 POST_SECONDS = 10.0
 MAX_RETRY_SECONDS = 180.0
-"""How long a careful sender goes on asking."""
+"""How long a careful sender keeps trying."""
 
 
 class Kind(StrEnum):
-    """What a post is made to become."""
+    """What a post is meant to become."""
 
     SITE = "site"
     FRESH = "fresh"
@@ -86,7 +85,7 @@ WEIGHTS = {
 
 
 class Answer(StrEnum):
-    """The three outcomes a sender knows."""
+    """What a sender knows about its post."""
 
     ACKNOWLEDGED = "acknowledged"
     REFUSED = "refused"
@@ -95,8 +94,9 @@ class Answer(StrEnum):
 
 @dataclass
 class Post:
-    """One body, however often it is sent. `answers`: the status of each try, None where none came;
-    `ids`: all that were told.
+    """One body, however often it is sent.
+
+    `statuses`: one for each try, None without a response; `ids`: every submission id it was given.
     """
 
     token: str
@@ -141,9 +141,7 @@ class Post:
 
 
 def plan_posts(seed: int, count: int, weights: Mapping[Kind, int] = WEIGHTS) -> list[Post]:
-    """The posts of a run: some e-mails are shared by many, some posts come again, some have no
-    key.
-    """
+    """Plan the posts of a run: some share an e-mail address, some are repeated, some have no key."""
     chance = random.Random(f"posts {seed}")
     kinds = chance.choices(list(weights), list(weights.values()), k=count)
     people = [f"person{number}-{seed}@example.com" for number in range(max(3, count // 12))]
@@ -188,7 +186,7 @@ class Senders:
             thread.start()
 
     def join(self, seconds: float) -> bool:
-        """Whether all were sent within the time; afterwards nobody sends any more."""
+        """Wait until all are sent. Returns whether they were; nothing is sent afterwards."""
         deadline = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -201,9 +199,7 @@ class Senders:
     def _spread(
         self, posts: Sequence[Post], seconds: float, chance: random.Random
     ) -> Iterator[tuple[float, Post, bool]]:
-        """When, what, and whether it is the first time. A repeat comes some time after its
-        first.
-        """
+        """When to send what, and whether it is the first time; repeats come some time later."""
         began = time.monotonic()
         gap = seconds / max(1, len(posts))
         schedule = [(number * gap, post, True) for number, post in enumerate(posts)]
@@ -245,7 +241,7 @@ class Senders:
             wait = min(2 * wait, 2.0)
 
     def _try_once(self, http: httpx.Client, post: Post) -> bool:
-        """Whether the sender knows now."""
+        """Try once. Returns whether the response was definite."""
         path, fields, headers = post.request()
         try:
             answer = http.post(self._url() + path, data=fields, headers=headers)

@@ -1,10 +1,10 @@
-"""A process that does one thing in a child of its own, and dies in it where it is told to.
+"""A process that performs tasks in children of its own, which die where the task says.
 
-    python -m tests.chaos.victim                 tasks as JSON lines on standard input, a report for each on standard output
-    python -m tests.chaos.victim --once TASK    one task in this very process, for those who kill it from outside
+    python -m tests.chaos.victim                 JSON lines in, reports out
+    python -m tests.chaos.victim --once TASK    one task, killed from outside
 
-It forks a child for each task, with everything imported and nothing opened: a real death by
-SIGKILL costs milliseconds.
+It forks a child for each task, with everything imported and nothing opened, so that a real death
+by SIGKILL costs milliseconds only.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from worker.erasure.erasure import erase
 from worker.erasure.retention import RetentionSweep
 from worker.queue.rq_queue import open_queue
 from worker.queue.rq_worker import SlotWorker
-from worker.settings import Settings
+from worker.settings.table import Settings
 from worker.store.connection import connect
 
 PATIENCE = 5.0
@@ -66,9 +66,7 @@ class Task(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class TaskReport(Struct, frozen=True, kw_only=True):
-    """Whether the child lived to the end, how many messages it exchanged, what a sender was told
-    (status, body).
-    """
+    """Whether the child survived, its messages by side, the responses (status, body) to a sender."""
 
     survived: bool
     messages: dict[str, int] = {}
@@ -126,9 +124,7 @@ def _retain(task: Task, _: CrashPoints, __: int) -> None:
 
 
 def _post(task: Task, points: CrashPoints, output: int) -> None:
-    """One request through the whole application, in its own event loop; the answer counts as a
-    message, and is passed on.
-    """
+    """Send one request through the whole application; its response counts as a message."""
     uvloop.run(_send_post(task, points, output))
 
 
@@ -172,9 +168,7 @@ async def _send_post(task: Task, points: CrashPoints, output: int) -> None:
 async def _stop_in_time(
     life: contextlib.AbstractAsyncContextManager[object],
 ) -> AsyncIterator[None]:
-    """A scan asks what a death leaves behind; an orderly stop that takes its time is cut off like a
-    supervisor would.
-    """
+    """Cut off an orderly stop that takes too long, as a supervisor would."""
     await life.__aenter__()
     yield
     with contextlib.suppress(TimeoutError):
@@ -183,7 +177,7 @@ async def _stop_in_time(
 
 
 def _drain(task: Task, _: CrashPoints, __: int) -> None:
-    """A service's start on what another left: until its spool is empty."""
+    """Start a service on the spool that another one left, until that is empty."""
 
     async def drained() -> None:
         context = build(Settings.for_service(task.env), task.env)
@@ -212,8 +206,9 @@ ACTIONS = {
 
 
 def perform(task: Task, output: int) -> None:
-    """Does it here and now. What a sender is told goes to `output` as JSON lines, at the end the
-    points seen.
+    """Perform a task in this process.
+
+    The responses to a sender go to `output` as JSON lines, then the counts of messages.
     """
     os.dup2(2, 1)  # logs must not get between the reports
     points = CrashPoints(task.side, task.point)
@@ -224,7 +219,7 @@ def perform(task: Task, output: int) -> None:
 
 
 def perform_in_child(task: Task) -> TaskReport:
-    """Does it in a forked child, and waits for its end."""
+    """Perform a task in a forked child, and wait for its end."""
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:

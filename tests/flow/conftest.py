@@ -32,8 +32,8 @@ from worker.metrics import Meter
 from worker.queue.leases import Leases
 from worker.queue.rq_queue import open_queue
 from worker.queue.sweeper import Sweeper
-from worker.setting_types import Secret
-from worker.settings import Settings
+from worker.settings.table import Settings
+from worker.settings.types import Secret
 from worker.store import keys
 
 TOKEN = "sandbox-token"

@@ -25,7 +25,7 @@ from worker.encryption import Cipher
 from worker.ledger import Ledger
 from worker.metrics import Meter
 from worker.queue.rq_queue import open_queue
-from worker.settings import Settings
+from worker.settings.table import Settings
 from worker.store.connection import connect, connect_async
 
 PATIENCE = 5.0

@@ -20,8 +20,8 @@ from worker.delivery import Delivery
 from worker.delivery.client_factory import PipedriveClientFactory
 from worker.errors import LeaseLost
 from worker.queue.slots import InFlightLimit
-from worker.setting_types import Secret
-from worker.settings import Settings
+from worker.settings.table import Settings
+from worker.settings.types import Secret
 from worker.store import keys
 
 NAMES, LEAD = 11, 35

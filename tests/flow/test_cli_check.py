@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from service.checks.environment import check_store, redact_url
 from service.cli.main import main
 from tests.flow.conftest import TOKEN, Account
-from worker.settings import SETTINGS
+from worker.settings.table import SETTINGS
 
 OPEN = {row.name: "" for row in SETTINGS.values()}
 GOOD = """

@@ -23,7 +23,7 @@ from tests.redis.test_accept import accept
 from worker.causes import cause_id
 from worker.contract import Cause, Lead, State
 from worker.ledger.audit import AuditTrail
-from worker.settings import SETTINGS
+from worker.settings.table import SETTINGS
 
 OPEN = {row.name: "" for row in SETTINGS.values()}
 LABEL = Cause(

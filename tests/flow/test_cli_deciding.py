@@ -24,7 +24,7 @@ from worker.contract import Cause, State
 from worker.encryption import Cipher
 from worker.ledger import ClaimResult, Ledger
 from worker.ledger.audit import AuditTrail
-from worker.settings import SETTINGS
+from worker.settings.table import SETTINGS
 from worker.store import keys
 
 Connect = Callable[[], AbstractAsyncContextManager[Any]]

@@ -18,7 +18,7 @@ from service.sandbox.account.stock import CHANNELS, SOURCES, custom_key, label_i
 from service.sandbox.serve import served
 from service.sandbox.settings import SandboxSettings
 from tests.flow.conftest import TOKEN, Account
-from worker.settings import SETTINGS
+from worker.settings.table import SETTINGS
 from worker.store import keys
 
 OPEN = {row.name: "" for row in SETTINGS.values()}

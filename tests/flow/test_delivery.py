@@ -8,7 +8,7 @@ from tests.flow.conftest import Account, Pipeline
 from tests.polling import eventually
 from worker.contract import Result, State, Utm
 from worker.delivery.duplicates import DuplicateChecks, count_duplicates
-from worker.settings import Settings
+from worker.settings.table import Settings
 from worker.store import keys
 
 

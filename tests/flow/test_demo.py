@@ -10,7 +10,7 @@ import pytest
 
 from service.cli.up import with_example_secrets
 from service.local.stack import LocalStack
-from worker.settings import Settings
+from worker.settings.table import Settings
 
 pytestmark = pytest.mark.timeout(150)
 

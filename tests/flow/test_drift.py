@@ -19,8 +19,8 @@ from worker.drift.drift import DriftGuard, DriftReport
 from worker.lead.settings import LeadMapping, LeadSettings
 from worker.metrics import Gauges, Meter, expose
 from worker.pipedrive.metadata import MetadataKind
-from worker.setting_types import Secret
-from worker.settings import Settings
+from worker.settings.table import Settings
+from worker.settings.types import Secret
 from worker.store import keys
 
 MAPPINGS = {
@@ -79,7 +79,7 @@ def test_what_is_missing_is_named_with_every_place(world: World) -> None:
         "Shoe size": ("custom field", True, ["sources.two.lead.custom.Shoe size"]),
     }
     assert report.findings[0].sources == ["one", "two"]
-    assert "Website" in report.findings[0].known
+    assert "Website" in report.findings[0].available
     assert report.error is None
 
 

@@ -20,8 +20,8 @@ from worker.errors import Gated
 from worker.pipedrive.calls import LEADS_GET
 from worker.pipedrive.rate_limiter import ApiLimits, RateLimiter, Ticket
 from worker.queue.rq_queue import open_queue
-from worker.setting_types import Secret
-from worker.settings import Settings
+from worker.settings.table import Settings
+from worker.settings.types import Secret
 from worker.store import keys
 
 REFUSED: dict[str, Any] = {"kind": "answer", "status": 401}

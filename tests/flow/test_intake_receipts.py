@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from service.sources.request import Outcome
 from service.web.authorization import find_token_owner
 from tests.flow.intake_world import World, make_result, open_world
-from worker.setting_types import OpsToken, Secret
+from worker.settings.types import OpsToken, Secret
 from worker.store import keys
-from worker.times import format_iso
+from worker.units import format_iso
 
 OPS = "anna:viewer:view-token,otto:operator:op-token"
 PUBLIC = {"id", "source", "state", "result", "received_at", "updated_at", "duplicate_of"}

@@ -18,7 +18,7 @@ from service.app import create_app
 from service.context import ServiceContext, build
 from worker.contract import State
 from worker.ledger import Record
-from worker.settings import Settings
+from worker.settings.table import Settings
 from worker.store import keys
 
 CONFIG = """

@@ -34,7 +34,7 @@ max_body = "4KiB"
 adapter = "json"
 """
 RUN = (
-    "import os; from service.server import serve; from worker.settings import Settings;"
+    "import os; from service.server import serve; from worker.settings.table import Settings;"
     " serve(Settings.for_service(os.environ))"
 )
 ROOT = Path(__file__).resolve().parents[2]

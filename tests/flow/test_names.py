@@ -21,8 +21,8 @@ from worker.lead.settings import LeadMapping, LeadSettings, Rule
 from worker.main import build_slots
 from worker.metrics import Meter
 from worker.pipedrive.metadata import NameResolver
-from worker.setting_types import Secret
-from worker.settings import Settings
+from worker.settings.table import Settings
+from worker.settings.types import Secret
 
 MAPPINGS = {
     "one": LeadMapping(

@@ -126,7 +126,7 @@ def test_what_the_account_lacks(world: World, redis: redis_py.Redis) -> None:
             message="no label 'X'",
             needed=True,
             settings=["sources.a.lead.labels"],
-            known=["Hot"],
+            available=["Hot"],
         ),
     ]
     redis.set(

@@ -85,6 +85,29 @@ def test_only_the_lease_holder_may_go_on(ledger: Ledger, store: Callable[..., st
     assert state_of(ledger, mine) is State.DELIVERING
 
 
+@pytest.mark.parametrize("state", sorted(set(State) - MOVES[State.DELIVERING]))
+def test_a_move_that_is_not_in_the_table_is_refused(
+    ledger: Ledger, store: Callable[..., str], state: State
+) -> None:
+    """A delivery that asks to end in a state that none may end in fails, and changes nothing."""
+    mine = store()
+    ledger.claim(mine, "a", 30)
+    before = ledger.find_history(mine)
+    with pytest.raises(redis_py.ResponseError, match="no move from"):
+        ledger.finish(mine, "a", state, facts={"lead_id": "x"}, attempts=[CALL], cause=CAUSE)
+    assert ledger.find_history(mine) == before
+
+
+def test_nothing_arrives_in_a_state_that_only_deliveries_reach(
+    aredis: Client, redis: redis_py.Redis
+) -> None:
+    """The intake cannot record a submission as delivered."""
+    mine = submission(State.DELIVERED)
+    with pytest.raises(StoreUnavailable, match="no move from"):
+        asyncio.run(accept(aredis, redis, [mine]))
+    assert not redis.exists(keys.submission(mine.id))
+
+
 def test_a_fact_is_kept_even_when_the_lease_is_lost(
     ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any
 ) -> None:

@@ -14,7 +14,7 @@ import structlog
 
 from tests.polling import eventually
 from worker.logs import LineWriter, configure
-from worker.setting_types import Secret
+from worker.settings.types import Secret
 
 
 @pytest.fixture(autouse=True)

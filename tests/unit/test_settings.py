@@ -13,8 +13,8 @@ import pytest
 
 from service.settings import describe_settings, env_example, packaged_example, source_file
 from worker.contract import State
-from worker.setting_types import OpsToken, Secret
-from worker.settings import SETTINGS, Settings, SettingsError, find_misspelt, load
+from worker.settings.table import SETTINGS, Settings, SettingsError, find_misspelt, load
+from worker.settings.types import OpsToken, Secret
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 OTHER_KEY = base64.urlsafe_b64encode(bytes(range(100, 132))).decode()

@@ -307,10 +307,10 @@ class Acceptor:
 
     async def _find_duplicates(self, submissions: Sequence[EncodedSubmission]) -> list[bool]:
         names = [duplicate_key_name(each.submission) for each in submissions]
-        asked = [name for name in names if name]
-        if not asked:
+        used = [name for name in names if name]
+        if not used:
             return [False] * len(submissions)
-        first_ids = dict(zip(asked, await self._redis.mget(asked), strict=True))
+        first_ids = dict(zip(used, await self._redis.mget(used), strict=True))
         return [bool(name and first_ids[name]) for name in names]
 
     async def _find_erased(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from worker.delivery.delivery import Delivery
     from worker.metrics import Meter
     from worker.pipedrive.calls import Call
-    from worker.settings import Settings
+    from worker.settings.table import Settings
 
 # The total limit of one call to Pipedrive; well below the lease, which is renewed right before
 # each create.

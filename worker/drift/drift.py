@@ -60,7 +60,7 @@ class DriftFinding(Struct, frozen=True, omit_defaults=True, kw_only=True):
     settings: list[str] = []
     sources: list[str] = []
     name: str | None = None
-    known: list[str] = []
+    available: list[str] = []
 
 
 class DriftReport(Struct, frozen=True):
@@ -211,7 +211,7 @@ def _to_finding(one: UnresolvedName) -> DriftFinding:
         settings=[place.setting for place in one.places],
         sources=_unique(place.source for place in one.places),
         name=one.name,
-        known=list(one.available[:MAX_AVAILABLE_NAMES]),
+        available=list(one.available[:MAX_AVAILABLE_NAMES]),
     )
 
 

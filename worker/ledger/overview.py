@@ -12,7 +12,7 @@ from worker.causes import cause_id
 from worker.contract import ACTIONABLE, WORKING, Cause
 from worker.ledger import Ledger, Pause
 from worker.ledger.audit import ignored
-from worker.times import format_iso
+from worker.units import format_iso
 
 # API tokens of a new lead without a note: a search, a person, a lead.
 LEAD_TOKENS = 35

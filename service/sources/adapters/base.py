@@ -1,4 +1,4 @@
-"""What a product's file must say of it."""
+"""What the file of a product declares: an `Adapter`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from service.sources.verification.common import Scheme
 
 
 class RecordApi(Struct, frozen=True, kw_only=True):
-    """For a product whose events tell ids alone: where its API keeps the records, and how one is
-    read. Both functions are pure.
+    """Where a product's API keeps the records of events with ids only, and how they are read.
 
-    `targets` are the paths of a record below the base address, the fullest first: the next is asked
-    where one is forbidden. `read` takes the decoded record and raises Unreadable. `version_header`
-    takes the source's `fetch.version`.
+    `targets` returns the paths of a record below `base_url`, the fullest first: the next is tried
+    where one is forbidden. `read` takes the decoded record and raises UnreadableBody. The source's
+    `fetch.version` goes into `version_header`. Both functions are pure.
     """
 
     base_url: str
@@ -32,8 +31,8 @@ class RecordApi(Struct, frozen=True, kw_only=True):
 class Adapter(Struct, frozen=True, kw_only=True):
     """A product: how its payload is read and what it expects of us. All functions are pure.
 
-    `read` raises Unreadable. `verify` is in force where a source has no scheme of its own; `scheme`
-    is a check that no configuration can say (then `verify.scheme` is None). `reply` is the status
+    `read` raises UnreadableBody. `verify` applies where a source has no scheme of its own; `scheme`
+    is a check that no configuration can describe (then `verify.scheme` is None). `reply` is the status
     that the product counts as success, `response` the whole response where it asks for one of its
     own. `handshake` answers a GET. `record_api` is set where events carry ids only.
 

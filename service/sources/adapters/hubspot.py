@@ -48,7 +48,7 @@ from service.sources.verification.common import (
     rejected,
 )
 from service.sources.verification.hmac import build_signed_bytes, verify_hmac
-from worker.times import parse_unix_time
+from worker.units import parse_unix_time
 
 PROPERTIES = {
     "email": "email", "firstname": "first_name", "lastname": "last_name", "phone": "phone",

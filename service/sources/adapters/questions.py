@@ -1,6 +1,4 @@
-"""What the products' files share: a body as one object, ways into it, and questions with a key and
-a title as leaves.
-"""
+"""What the products' files share: ways into a body, and questions as the fields of an event."""
 
 from __future__ import annotations
 
@@ -18,17 +16,18 @@ from service.sources.payload.tree import Path, Tree, UnreadableBody, text_of, wa
 from service.sources.payload.unwrap import parse_events, replace_at, unwrap
 from service.sources.request import InboundRequest, Outcome
 from service.sources.schema import Source
-from worker.times import parse_unix_time
+from worker.units import parse_unix_time
 
 Table = dict[str, Tree]
 
 
 class FormQuestion(Struct, frozen=True, kw_only=True):
-    """What was asked. `key` is the product's own name of it, `title` what people read, `field` what
-    the product says it is for.
+    """A question of a form with its answer.
 
-    `names` are further names: a question's reference beside its id. `whole`: the parts of its value
-    are read together, such as those of a person's name.
+    `key` is the product's own name for it, `title` what people read, `lead_field` the canonical
+    field that the product says it is for. `aliases` are further names, such as a question's
+    reference beside its id. `whole`: the parts of its value, such as those of a person's name, are
+    read together.
     """
 
     key: str
@@ -38,8 +37,8 @@ class FormQuestion(Struct, frozen=True, kw_only=True):
     lead_field: str | None = None
     whole: bool = False
 
-    def leaves(self, at: Path) -> Iterator[PayloadField]:
-        """The question as one leaf; an object or a list of objects as one for each value in it."""
+    def to_fields(self, at: Path) -> Iterator[PayloadField]:
+        """The question as one field; an object or a list of objects as one for each value."""
         label = self.title or self.key
         if self.whole or self.lead_field or not isinstance(self.value, dict | list):
             parts: Iterable[tuple[Path, Tree]] = [((), self.value)]
@@ -59,17 +58,18 @@ class FormQuestion(Struct, frozen=True, kw_only=True):
 def body_reader(
     event: Callable[[Table], ParsedEvent | None],
 ) -> Callable[[InboundRequest, Source], list[ParsedEvent]]:
-    """An adapter's `read` from a function over the body.
+    """An adapter's `read`, made of a function from the body to an event.
 
-    What is not of the product's shape (None), or has a `root` that the source names, is read like
-    any other JSON or form: a post by hand or a changed product loses nothing.
+    A body that is not of the product's shape (None), and any body where the source names a `root`,
+    is read like any other JSON or form: neither a manual post nor a changed product loses anything.
     """
 
     def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
         tree = decode_body(request)
         top = unwrap(tree, source.read)
-        own = event(top) if isinstance(top, dict) and source.read.root is None else None
-        return [own] if own else parse_events(tree, source)
+        is_readable = isinstance(top, dict) and source.read.root is None
+        product_event = event(top) if is_readable else None
+        return [product_event] if product_event else parse_events(tree, source)
 
     return read
 
@@ -77,20 +77,20 @@ def body_reader(
 def event_from_questions(
     top: Table, questions: Iterable[FormQuestion], *, at: Path, **more: Any
 ) -> ParsedEvent:
-    """The event of a submitted form. `at` is where its answers stand; `more` are further fields of
-    Payload.
+    """The event of a submitted form; `at` is the path of its answers.
 
-    Paths of the source file may name a question by its key, its title or any other name.
+    `more` are further attributes of ParsedEvent. Paths of the source file may name a question by
+    its key, its title or any alias.
     """
-    known = list(questions)
-    names: dict[str, str] = {}
-    for one in known:
-        for name in (one.title, *one.aliases):
-            names.setdefault(name or one.key, one.key)
-    tree = {one.key: one.value for one in known}
+    questions = list(questions)
+    key_by_name: dict[str, str] = {}
+    for question in questions:
+        for name in (question.title, *question.aliases):
+            key_by_name.setdefault(name or question.key, question.key)
+    tree = {question.key: question.value for question in questions}
     return ParsedEvent(
-        scopes=[LookupScope(at, tree, names), LookupScope((), top)],
-        fields=[leaf for one in known for leaf in one.leaves(at)],
+        scopes=[LookupScope(at, tree, key_by_name), LookupScope((), top)],
+        fields=[one for question in questions for one in question.to_fields(at)],
         **more,
     )
 
@@ -103,7 +103,7 @@ def no_lead(top: Tree, reason: str, **more: Any) -> ParsedEvent:
 
 
 def value_at(tree: Tree, *path: str) -> Tree:
-    """What stands at some keys; None where they lead nowhere."""
+    """The value at some keys; None where they lead nowhere."""
     for key in path:
         tree = tree.get(key) if isinstance(tree, dict) else None
     return tree
@@ -128,29 +128,28 @@ def text_at(tree: Tree, *path: str) -> str | None:
 
 
 def join_parts(*parts: str | None) -> str | None:
-    """Date and time, or the parts of an id, with a blank between them."""
+    """The parts of a time or an id, joined by blanks."""
     return " ".join(part for part in parts if part) or None
 
 
 def drop_empty(**fields: Tree) -> dict[str, Tree]:
-    """The fields that are there."""
+    """The fields that have a value."""
     return {name: value for name, value in fields.items() if text_of(value)}
 
 
-# What a product tells beside its questions, by a table of paths; and events that tell the id of a
-# record alone.
+# What a product sends beside its questions, by a table of paths; and events with ids only.
 
+# Events of one request: products send some hundred at most, and none of them may be lost.
 MAX_BATCH_EVENTS = 500
-"""Events of one request: products send some hundred at most, and none of them may be lost."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
 class FieldMap(Struct, frozen=True, kw_only=True):
-    """A product's own words, by dotted paths.
+    """What a product's own names mean, by dotted paths.
 
-    `fields`: canonical fields by where they stand. `guessed`: people choose the names below these,
-    so they are recognised by their labels. `left_out`: bookkeeping, repetitions and other people's
-    data, which stay in the raw bytes alone. All else is an answer and never taken for a field: an
+    `fields` are canonical fields by their paths. People choose the names below `matched_by_label`,
+    so they are matched by their labels. `ignored` holds bookkeeping, repetitions and other people's
+    data, which stay in the raw body only. Everything else is an answer and never matched: an
     organiser's e-mail is not the visitor's.
     """
 
@@ -159,64 +158,60 @@ class FieldMap(Struct, frozen=True, kw_only=True):
     ignored: tuple[str, ...] = ()
 
 
-def extract_fields(tree: Tree, words: FieldMap, at: Path = ()) -> Iterator[PayloadField]:
-    """The leaves of a tree that stands `at` a path of the payload; the words' paths start at the
-    tree.
-    """
+def extract_fields(tree: Tree, field_map: FieldMap, at: Path = ()) -> Iterator[PayloadField]:
+    """The fields of a tree that stands `at` a path; the map's paths start at the tree."""
     for steps, value in walk_leaves(tree):
         name = ".".join(steps)
-        if not _below(name, words.ignored):
-            yield _leaf((*at, *steps), name, value, words)
+        if not _is_below(name, field_map.ignored):
+            yield _build_field((*at, *steps), name, value, field_map)
 
 
 def event_from_question_list(
     top: Tree, questions: Iterable[FormQuestion], *, at: Path, **more: Any
 ) -> ParsedEvent:
-    """As `product.asked`, for questions in a list: the source file may write `at` and the key, as
-    if it were an object.
+    """As `event_from_questions`, for questions in a list.
+
+    The source file may write `at` and a question's key, as if the list were an object.
     """
-    known = list(questions)
-    named = replace_at(top, at, {one.key: one.value for one in known})
-    payload = event_from_questions(top, known, at=at, **more)
-    return structs.replace(
-        payload, scopes=[payload.scopes[0], LookupScope((), named), *payload.scopes[1:]]
-    )
+    questions = list(questions)
+    as_object = replace_at(top, at, {question.key: question.value for question in questions})
+    event = event_from_questions(top, questions, at=at, **more)
+    by_key, whole = event.scopes
+    return structs.replace(event, scopes=[by_key, LookupScope((), as_object), whole])
 
 
-def with_fields(payload: ParsedEvent, rest: Iterable[PayloadField]) -> ParsedEvent:
-    """The event with what the product tells beside its questions."""
-    return structs.replace(payload, fields=[*payload.fields, *rest])
+def with_fields(event: ParsedEvent, fields: Iterable[PayloadField]) -> ParsedEvent:
+    """The event with what the product sends beside its questions."""
+    return structs.replace(event, fields=[*event.fields, *fields])
 
 
 def event_needing_fetch(
     top: Tree,
     tree: Tree,
     at: Path,
-    words: FieldMap,
+    field_map: FieldMap,
     *,
     record: str,
     event_id: str | None,
     reason: str,
 ) -> ParsedEvent:
-    """An event that tells only which record to get. `fetch` takes along its id, and what was told
-    of the event itself.
-    """
-    found = list(extract_fields(tree, words, at))
-    own = {
-        leaf.lead_field: text for leaf in found if leaf.lead_field and (text := text_of(leaf.value))
+    """An event with ids only: its `fetch` holds the record's id and the event's own fields."""
+    fields = list(extract_fields(tree, field_map, at))
+    event_fields = {
+        one.lead_field: text for one in fields if one.lead_field and (text := text_of(one.value))
     }
     return ParsedEvent(
         scopes=[LookupScope(at, tree), LookupScope((), top)],
-        fields=found,
+        fields=fields,
         event_id=event_id,
         outcome=Outcome.NEEDS_FETCH,
         reason=reason,
-        fetch=own | {"id": record} | ({"event_id": event_id} if event_id else {}),
+        fetch=event_fields | {"id": record} | ({"event_id": event_id} if event_id else {}),
     )
 
 
 def check_batch_size(events: list[ParsedEvent]) -> list[ParsedEvent]:
-    """The events of one request. Raises Unreadable when there are too many."""
+    """The events of one request. Raises UnreadableBody if there are too many."""
     if len(events) > MAX_BATCH_EVENTS:
         raise UnreadableBody(f"more than {MAX_BATCH_EVENTS} events in one request")
     return events
@@ -228,33 +223,29 @@ def parse_record_id(value: Tree) -> str | None:
 
 
 def to_iso_time(value: Tree) -> Tree:
-    """Unix seconds or milliseconds as ISO 8601 in UTC; anything else as it stands."""
+    """Unix seconds or milliseconds as ISO 8601 in UTC; anything else unchanged."""
     seconds = parse_unix_time(value) if isinstance(value, str) else None
+    if seconds is None:
+        return value
     try:
-        return (
-            value
-            if seconds is None
-            else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        )
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (ValueError, OverflowError, OSError):
         return value
 
 
-def _leaf(path: Path, name: str, value: Tree, words: FieldMap) -> PayloadField:
-    target = words.fields.get(name)
-    value = to_iso_time(value) if target == "occurred_at" else value
-    guessed = next(
-        (prefix for prefix in words.matched_by_label if name.startswith(f"{prefix}.")), None
-    )
-    label = name.removeprefix(f"{guessed}.") if guessed else name
+def _build_field(path: Path, name: str, value: Tree, field_map: FieldMap) -> PayloadField:
+    lead_field = field_map.fields.get(name)
+    prefixes = (one for one in field_map.matched_by_label if name.startswith(f"{one}."))
+    prefix = next(prefixes, None)
+    label = name.removeprefix(f"{prefix}.") if prefix else name
     return PayloadField(
         path=path,
-        name_path=(label,) if guessed else (),
-        value=value,
-        lead_field=target,
+        name_path=(label,) if prefix else (),
+        value=to_iso_time(value) if lead_field == "occurred_at" else value,
+        lead_field=lead_field,
         title=label,
     )
 
 
-def _below(name: str, prefixes: tuple[str, ...]) -> bool:
+def _is_below(name: str, prefixes: tuple[str, ...]) -> bool:
     return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)

@@ -17,7 +17,7 @@ from service.sources.verification.common import (
     header_value,
     rejected,
 )
-from worker.times import parse_unix_time
+from worker.units import parse_unix_time
 
 # Signatures of one header that are compared.
 MAX_SIGNATURES = 32

@@ -18,7 +18,7 @@ from service.sources.schema import SourceSecret, VerifySettings
 from service.sources.verification.common import decode_base64, decode_hex
 from service.sources.verification.hmac import verify_hmac
 from service.sources.wizard.captured import Captured, scalars
-from worker.times import parse_unix_time
+from worker.units import parse_unix_time
 
 DEFAULT_QUERY = "key"
 _SIGNATURE = re.compile(r"(?:^|-)(?:signature|hmac|hash|digest|sig|signed)(?:-|$)|signature")

@@ -1,6 +1,7 @@
-"""Found by Python at its start where a test put this folder on PYTHONPATH: runs the process without
-some protections, as one of another release, which writes and reads records of another version, or
-with room for few log lines.
+"""Run by Python at its start where a test has put this folder on PYTHONPATH.
+
+The process then runs without some protections, as one of another release (with records of another
+version), or with room for few log lines.
 """
 
 from __future__ import annotations

@@ -22,10 +22,9 @@ local function count(series, amount)
   if series and series ~= '' then redis.call('HINCRBYFLOAT', K.metrics, series, amount or 1) end
 end
 
--- Only the moves of the table in worker/contract.py are made. A script that asks for another is wrong, and fails: before it has
--- written anything, if what it was asked for is checked first.
-local function check_move(id, to)
-  local from = get(id, 'state') or ''
+-- Only the moves of the table in worker/contract.py are made. Whoever asks for another is wrong, and the script fails. Redis does
+-- not take back what a failed script wrote, so a script that is told where to go checks that before it writes.
+local function check_move(id, from, to)
   if not (K.moves[from] or {})[to] then
     error(string.format('no move from "%s" to "%s" for %s', from, tostring(to), id))
   end
@@ -33,8 +32,8 @@ end
 
 -- One change of state: the record, the index by state, the timeline and the stream of changes together.
 local function move(id, to, by, why)
-  check_move(id, to)
   local from = get(id, 'state')
+  check_move(id, from or '', to)
   if from then redis.call('ZREM', K.state .. from, id) end
   if to ~= 'waiting' then redis.call('ZREM', K.due, id) end
   redis.call('ZREM', K.newer, id)

@@ -35,6 +35,7 @@ for i = 3, #ARGV do
     end
     replies[#replies + 1] = { first_id, get(first_id, 'accepted_as') or 'queued', 1, 0 }
   else
+    check_move(id, '', state)
     if key then
       if item.window then redis.call('SET', key, id .. ' ' .. fingerprint, 'PX', item.window)
       else redis.call('SET', key, id .. ' ' .. fingerprint) end

@@ -24,7 +24,7 @@ if lead and tonumber(get(id, 'v') or 1) > K.version then
   return { 0, state, 'newer' }
 end
 if not to then to = get(id, 'discarded_from') or 'dead' end
-check_move(id, to)
+check_move(id, state, to)
 
 if lead then
   redis.call('HSET', record(id), 'lead', lead, 'edited_by', by)

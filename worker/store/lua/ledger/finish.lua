@@ -4,7 +4,7 @@
 local id, to = args.id, args.state
 
 if get(id, 'state') ~= 'delivering' or get(id, 'lease') ~= args.token then return { 0 } end
-check_move(id, to)
+check_move(id, 'delivering', to)
 
 write(id, args.facts)
 local attempts = record(id) .. ':attempts'

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from worker import setting_types
 from worker.contract import State
-from worker.setting_types import Network, OpsToken, Secret
+from worker.settings import types
+from worker.settings.types import Network, OpsToken, Secret
 
 SERVICE = "service"
 WORKER = "worker"
@@ -89,14 +89,14 @@ class Settings:
     )
     port: int = _setting(
         "LEADLINE_PORT",
-        setting_types.integer_between(0, 65535),
+        types.integer_between(0, 65535),
         "The port the service listens on; 0 takes a free one.",
         default="8000",
         unit="port",
     )
     redis_url: Secret | None = _setting(
         "REDIS_URL",
-        setting_types.parse_redis_url,
+        types.parse_redis_url,
         "redis://, rediss://, unix:// or redis+sentinel://host:26379,host:26379/MASTER/0.",
         unit="URL",
         unset="embedded",
@@ -104,7 +104,7 @@ class Settings:
     )
     pipedrive_api_token: Secret | None = _setting(
         "PIPEDRIVE_API_TOKEN",
-        setting_types.parse_token,
+        types.parse_token,
         "The API token of a Pipedrive user; or the three OAuth settings below.",
         unset="OAuth, or with `leadline up` the sandbox",
         secret=True,
@@ -112,7 +112,7 @@ class Settings:
     )
     pipedrive_client_id: Secret | None = _setting(
         "PIPEDRIVE_CLIENT_ID",
-        setting_types.parse_token,
+        types.parse_token,
         "OAuth: the app's client id.",
         unset="no OAuth",
         secret=True,
@@ -120,7 +120,7 @@ class Settings:
     )
     pipedrive_client_secret: Secret | None = _setting(
         "PIPEDRIVE_CLIENT_SECRET",
-        setting_types.parse_token,
+        types.parse_token,
         "OAuth: the app's client secret.",
         unset="no OAuth",
         secret=True,
@@ -128,7 +128,7 @@ class Settings:
     )
     pipedrive_refresh_token: Secret | None = _setting(
         "PIPEDRIVE_REFRESH_TOKEN",
-        setting_types.parse_token,
+        types.parse_token,
         "OAuth: the first refresh token; later ones are kept in Redis.",
         unset="no OAuth",
         secret=True,
@@ -136,42 +136,42 @@ class Settings:
     )
     pipedrive_base_url: str = _setting(
         "PIPEDRIVE_BASE_URL",
-        setting_types.parse_http_url,
+        types.parse_http_url,
         "The base URL of /v1/... and /api/v2/...; may be a company domain or a stand-in.",
         default="https://api.pipedrive.com",
         unit="URL",
     )
     pipedrive_oauth_url: str = _setting(
         "PIPEDRIVE_OAUTH_URL",
-        setting_types.parse_http_url,
+        types.parse_http_url,
         "Where access tokens are refreshed.",
         default="https://oauth.pipedrive.com/oauth/token",
         unit="URL",
     )
     pipedrive_plan: str = _setting(
         "PIPEDRIVE_PLAN",
-        setting_types.one_of("lite", "growth", "premium", "ultimate", "unlimited"),
+        types.one_of("lite", "growth", "premium", "ultimate", "unlimited"),
         "The plan whose API limits apply; unlimited applies none (for stand-ins).",
         default="lite",
         unit="plan",
     )
     pipedrive_seats: int = _setting(
         "PIPEDRIVE_SEATS",
-        setting_types.integer_between(1, 100_000),
+        types.integer_between(1, 100_000),
         "Paid seats; the daily token budget grows with them.",
         default="1",
         unit="seats",
     )
     pipedrive_daily_tokens: int | None = _setting(
         "PIPEDRIVE_DAILY_TOKENS",
-        setting_types.integer_between(1, 10**11),
+        types.integer_between(1, 10**11),
         "The account's API tokens a day.",
         unit="tokens",
         unset="derived from plan and seats",
     )
     ops_tokens: tuple[OpsToken, ...] | None = _setting(
         "LEADLINE_OPS_TOKENS",
-        setting_types.parse_ops_tokens,
+        types.parse_ops_tokens,
         "Who may use the console: name:role:token, comma-separated; roles viewer and operator.",
         unset="console closed",
         secret=True,
@@ -179,7 +179,7 @@ class Settings:
     )
     alert_webhook: Secret | None = _setting(
         "LEADLINE_ALERT_WEBHOOK",
-        setting_types.parse_secret_url,
+        types.parse_secret_url,
         "Where alerts are posted, in the format of Slack's incoming webhooks.",
         unit="URL",
         unset="no alerts",
@@ -188,7 +188,7 @@ class Settings:
     )
     alert_oldest: float = _setting(
         "LEADLINE_ALERT_OLDEST",
-        setting_types.parse_seconds,
+        types.parse_seconds,
         "How long a lead may wait for its delivery before there is an alert.",
         default="15m",
         unit="seconds",
@@ -196,14 +196,14 @@ class Settings:
     )
     public_url: str | None = _setting(
         "LEADLINE_PUBLIC_URL",
-        setting_types.parse_http_url,
+        types.parse_http_url,
         "The URL that senders see, for schemes that sign it.",
         unit="URL",
         unset="from the request",
     )
     trusted_proxies: tuple[Network, ...] = _setting(
         "LEADLINE_TRUSTED_PROXIES",
-        setting_types.parse_networks,
+        types.parse_networks,
         "Proxies whose X-Forwarded-For is trusted: addresses or ranges, comma-separated.",
         default="",
         unset="none",
@@ -211,7 +211,7 @@ class Settings:
     )
     encryption_keys: tuple[Secret, ...] = _setting(
         "LEADLINE_ENCRYPTION_KEYS",
-        setting_types.parse_encryption_keys,
+        types.parse_encryption_keys,
         "Keys that encrypt stored submissions, newest first, comma-separated.",
         default="",
         unset="not encrypted",
@@ -220,70 +220,70 @@ class Settings:
     )
     service_processes: int = _setting(
         "LEADLINE_SERVICE_PROCESSES",
-        setting_types.integer_between(1, 64),
+        types.integer_between(1, 64),
         "Server processes.",
         default="1",
         unit="processes",
     )
     worker_processes: int = _setting(
         "LEADLINE_WORKER_PROCESSES",
-        setting_types.integer_between(1, 64),
+        types.integer_between(1, 64),
         "Worker processes.",
         default="1",
         unit="processes",
     )
     slots: int = _setting(
         "LEADLINE_SLOTS",
-        setting_types.integer_between(1, 512),
+        types.integer_between(1, 512),
         "Deliveries at a time in each worker process.",
         default="32",
         unit="deliveries",
     )
     retry_delays: tuple[float, ...] = _setting(
         "LEADLINE_RETRY_DELAYS",
-        setting_types.parse_delays,
+        types.parse_delays,
         "Waits between the tries of a failing delivery, jittered; after the last one it is dead.",
         default="10s,1m,5m,30m,2h,6h,12h,24h",
         unit="durations",
     )
     settle_seconds: float = _setting(
         "LEADLINE_SETTLE_SECONDS",
-        setting_types.parse_seconds,
+        types.parse_seconds,
         "How long a create with unknown outcome settles before it is looked for.",
         default="90",
         unit="seconds",
     )
     probe_seconds: float = _setting(
         "LEADLINE_PROBE_SECONDS",
-        setting_types.parse_seconds,
+        types.parse_seconds,
         "How often a closed gate is probed at first, growing to hourly.",
         default="30",
         unit="seconds",
     )
     retention: Mapping[State, float | None] = _setting(
         "LEADLINE_RETENTION",
-        setting_types.parse_retention,
+        types.parse_retention,
         "When a submission's content is erased, by state; discarded goes with ignored.",
         default="delivered=30d,dead=never,quarantine=14d,ignored=7d",
         unit="state=duration",
     )
     spool_max: int = _setting(
         "LEADLINE_SPOOL_MAX",
-        setting_types.parse_positive_size,
+        types.parse_positive_size,
         "The most that the local spool of each process may hold.",
         default="256MiB",
         unit="bytes",
     )
     wait_replicas: int = _setting(
         "LEADLINE_WAIT_REPLICAS",
-        setting_types.integer_between(0, 16),
+        types.integer_between(0, 16),
         "Redis replicas that must have a submission before its 2xx.",
         default="0",
         unit="replicas",
     )
     log_format: Literal["json", "console"] | None = _setting(
         "LEADLINE_LOG_FORMAT",
-        setting_types.one_of("json", "console"),
+        types.one_of("json", "console"),
         "How log lines look.",
         unset="json, console on a terminal",
         unit="json or console",
@@ -384,5 +384,5 @@ def find_misspelt(env: Mapping[str, str]) -> dict[str, str]:
         for name in env
         if name.startswith(("LEADLINE_", "PIPEDRIVE_", "REDIS_")) and name not in names
     ]
-    guesses = {name: difflib.get_close_matches(name, names, n=1, cutoff=0.85) for name in unknown}
-    return {name: guess[0] for name, guess in guesses.items() if guess}
+    matches = {name: difflib.get_close_matches(name, names, n=1, cutoff=0.85) for name in unknown}
+    return {name: closest[0] for name, closest in matches.items() if closest}

@@ -1,0 +1,1 @@
+"""Settings: the table of all of them, and their types with the parsers of their text."""
