@@ -1,6 +1,4 @@
-"""For the places where a test meets another process: look until it is so, or until the time is
-up.
-"""
+"""For tests that meet another process: poll until a condition holds or the time is up."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ from collections.abc import Callable
 
 
 def eventually(condition: Callable[[], object], within: float = 20.0) -> bool:
-    """Whether `so` became true within some seconds."""
+    """Poll until `condition` holds. Returns whether it did within that many seconds."""
     deadline = time.monotonic() + within
     while not condition():
         if time.monotonic() > deadline:

@@ -67,7 +67,9 @@ PROBLEM_KINDS: dict[str, ProblemKind] = {
         "Give a token of LEADLINE_OPS_TOKENS as bearer, or as the password when asked.",
     ),
     "handshake": ProblemKind(
-        403, "The handshake is refused", "Compare the verify token here with the one at the provider."
+        403,
+        "The handshake is refused",
+        "Compare the verify token here with the one the provider has.",
     ),
     "origin": ProblemKind(
         403,
@@ -104,7 +106,7 @@ PROBLEM_KINDS: dict[str, ProblemKind] = {
         "Look at its state again; somebody else may have been faster.",
     ),
     "count": ProblemKind(
-        409, "The count has changed", "Look at the list again, and send the count that you see then."
+        409, "The count has changed", "Look at the list again, and send the count you see then."
     ),
     "too-large": ProblemKind(
         413,

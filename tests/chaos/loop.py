@@ -176,9 +176,7 @@ def _run_load(
     process_faults: list[cluster.ProcessFault],
     outcome: RunResult,
 ) -> list[str]:
-    """Load and process_faults side by side, until both are over. Returns what went wrong with the run
-    itself.
-    """
+    """Send load and inject faults until both are over. Returns what went wrong with the run."""
     began = time.monotonic()
     whole = running.stack
     assert isinstance(whole, cluster.Cluster)
@@ -197,7 +195,7 @@ def _run_load(
 
 
 def _wait_until_idle(running: RunningStack, seconds: float, outcome: RunResult) -> list[str]:
-    """Waits for quiet; what died of the process_faults is replayed once, as an operator would, and waited
+    """Wait until idle; replay once what died of the faults, as an operator would, and wait
     for as well.
     """
     with connect(running.stack.endpoints.redis_url, timeout=10) as client:
@@ -277,7 +275,7 @@ COLUMNS = ("seed", "submissions", "acknowledged", "refused", "unknown", "kills",
 
 
 def table(outcomes: Sequence[RunResult]) -> str:
-    """One row per seed, as Markdown; below it the process_faults by victim."""
+    """One row per seed, as Markdown; below it the faults by process."""
     rows = [[str(getattr(outcome, name)) for name in COLUMNS] for outcome in outcomes]
     if len(outcomes) > 1:
         sums = [sum(getattr(outcome, name) for outcome in outcomes) for name in COLUMNS[1:]]

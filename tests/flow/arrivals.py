@@ -1,4 +1,4 @@
-"""Requests that came in through a source file and are stored, as the door stores them."""
+"""Requests through a source file, stored as the intake stores them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AT = 1_700_000_000.0
 def build_submissions_of(
     source: Source, request: InboundRequest, at: float = AT
 ) -> list[Submission]:
-    """What the door makes of a request; without duplicate keys, so that each is stored."""
+    """What the intake makes of a request; without duplicate keys, so that each one is stored."""
     built = build_submissions(
         source,
         request,

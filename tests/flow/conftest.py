@@ -1,6 +1,4 @@
-"""The whole pipeline in one process: a real Redis, the served sandbox, a worker's delivery called by
-hand.
-"""
+"""The whole pipeline in one process: real Redis, served sandbox, deliveries called by hand."""
 
 from __future__ import annotations
 
@@ -91,8 +89,9 @@ def account(sandbox_url: str) -> Account:
 
 
 class Pipeline:
-    """Accepts leads and delivers them when told to. `ahead` moves the clock of ledger and worker
-    forward.
+    """Accepts leads, and delivers them on demand.
+
+    `advance` moves the clock of ledger and worker forward, `frozen_at` stops it.
     """
 
     def __init__(
@@ -119,7 +118,7 @@ class Pipeline:
         return (time.time() if self.frozen_at is None else self.frozen_at) + self.skew
 
     def advance(self, seconds: float) -> None:
-        """Time passes, and workers are there meanwhile."""
+        """Let time pass while workers are alive."""
         self.skew += seconds
         self.redis.hset(keys.ROLLBACK, "tick_at", self.clock())
 
@@ -174,11 +173,11 @@ class Pipeline:
         return record
 
     def accept_and_deliver(self, **fields: Any) -> Record:
-        """Accepted and delivered at once."""
+        """Accept a lead and deliver it at once."""
         return self.deliver(self.accept(**fields))
 
     def deliver_later(self, submission_id: str, seconds: float) -> Record:
-        """What becomes of it that much later."""
+        """Deliver again after `seconds` have passed."""
         self.advance(seconds)
         self.sweeper.sweep()
         return self.deliver(submission_id)

@@ -88,9 +88,7 @@ def test_what_an_event_becomes(world: World, outcome: Outcome, state: State, pub
 
 
 def test_an_event_without_contact_from_a_product_says_what_to_mend(world: World) -> None:
-    """What a product sends without any contact is parked with a cause that names the map to
-    mend.
-    """
+    """An event of a product without any contact is dead, with a cause that names the map to fix."""
     world.result = make_result(
         Outcome.NO_CONTACT, field_errors=[FieldError(field="email", message="no e-mail")]
     )
@@ -108,9 +106,7 @@ def test_an_event_without_contact_from_a_product_says_what_to_mend(world: World)
 def test_forms_and_partners_hear_that_nobody_can_be_reached(
     world: World, redis: redis_py.Redis, source: str
 ) -> None:
-    """A form or partner post without any contact is a 422 that names the fields, and is not
-    stored.
-    """
+    """A form or partner post without any contact is a 422 that names the fields; nothing is stored."""
     world.result = make_result(
         Outcome.NO_CONTACT,
         field_errors=[FieldError(field="email", message="Give an e-mail address.")],
@@ -148,10 +144,8 @@ def test_what_is_refused_is_counted_and_not_stored(
     )
 
 
-def test_a_fault_of_the_judge_is_no_fault_of_the_server(world: World) -> None:
-    """Should judging fail, the sender hears that the request cannot be read, and the log where it
-    failed.
-    """
+def test_a_bug_in_normalizing_is_no_server_error(world: World) -> None:
+    """If normalizing fails, the sender gets "cannot be read", and the log says where it failed."""
     world.result = RuntimeError("ada@acme.example")
     with capture_logs() as lines:
         answer = world.post()
@@ -178,9 +172,7 @@ def test_a_fault_of_the_judge_is_no_fault_of_the_server(world: World) -> None:
     ],
 )
 def test_wrong_places_and_methods(world: World, path: str, method: str, kind: str) -> None:
-    """An unknown address is a 404, a known one asked in the wrong way a 405 that names the right
-    ways.
-    """
+    """An unknown address is a 404, a wrong method a 405 that names the right ones."""
     world.result = make_result(Outcome.UNREADABLE, status=400)
     answer = world.client.request(method, path)
     check_problem(answer, kind)
@@ -226,7 +218,7 @@ def test_wrong_places_and_methods(world: World, path: str, method: str, kind: st
 def test_what_the_endpoint_refuses_by_itself(
     world: World, headers: dict[str, str], content: bytes, kind: str
 ) -> None:
-    """Media type, coding, size and key are refused before anything is judged."""
+    """Media type, coding, size and key are refused before anything is normalized."""
     raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
     check_problem(world.client.post("/in/partner", content=content, headers=raw), kind)
     assert world.requests == []
@@ -280,8 +272,9 @@ def test_a_product_event_is_known_by_its_id(world: World, redis: redis_py.Redis)
 def test_an_idempotency_key_goes_before_everything_else(
     world: World, redis: redis_py.Redis
 ) -> None:
-    """The same key and body is a repeat; the same key with another body is a 422 and stores
-    nothing; another key is another.
+    """The same key and body is a repeat; with another body it is a 422 and stores nothing.
+
+    Another key is another submission.
     """
     world.result = make_result(events=[make_event(event_id="e1")])
     first = world.post(body={"n": 1}, idempotency_key="k1")
@@ -381,8 +374,9 @@ def test_products_get_the_answer_they_count_as_success(
     body: bytes,
     kind: str | None,
 ) -> None:
-    """An adapter's answer replaces the generic one, and the source's `reply` the status of either;
-    repeats say so in a header.
+    """An adapter's response replaces the generic one; the source's `reply` replaces the status.
+
+    Repeats say so in a header.
     """
     world.result = make_result(response=answer, events=[make_event(event_id="e")])
     first, again = world.post(source), world.post(source)
@@ -426,9 +420,7 @@ def test_google_shows_the_message_of_a_problem(world: World) -> None:
 
 
 def test_a_browser_is_thanked(world: World) -> None:
-    """Without a redirect a browser that navigates gets a small page; a script on the page gets
-    JSON.
-    """
+    """Without a redirect, a browser that navigates gets a small page, a script gets JSON."""
     page = world.post(accept=HTML)
     assert page.status_code == 200
     assert page.headers["content-type"] == "text/html; charset=utf-8"
@@ -449,9 +441,7 @@ def test_a_browser_is_thanked(world: World) -> None:
     ],
 )
 def test_a_browser_is_sent_on(world: World, requested: str | None, target: str) -> None:
-    """A browser goes to the source's page, or to the form's own if its origin is listed, and
-    nowhere else.
-    """
+    """A browser goes to the source's page, or to the form's own if its origin is allowed."""
     world.result = make_result(redirect_to=requested)
     for _ in range(2):
         answer = world.post("strict", accept=HTML)
@@ -461,9 +451,7 @@ def test_a_browser_is_sent_on(world: World, requested: str | None, target: str) 
 
 
 def test_a_browser_sees_problems_as_a_page(world: World) -> None:
-    """The same words as the JSON problem, as a page that runs nothing and echoes nothing
-    unescaped.
-    """
+    """The page has the words of the JSON problem, runs nothing and echoes nothing unescaped."""
     world.result = make_result(
         Outcome.NO_CONTACT, field_errors=[FieldError(field="<script>", message="Give <b>one</b>.")]
     )

@@ -37,9 +37,7 @@ def test_alive_and_ready(world: World) -> None:
 
 
 def test_without_redis_it_lives_and_says_what_is_missing(lonely: World) -> None:
-    """Without Redis the process lives, can accept into its spool, names the part, and still shows
-    its own numbers.
-    """
+    """Without Redis the process lives, accepts into its spool and still shows its own numbers."""
     assert lonely.client.get("/healthz").status_code == 200
     ready = lonely.client.get("/readyz")
     assert (ready.status_code, ready.json()) == (200, {"ready": True, "degraded": ["redis"]})
@@ -73,9 +71,7 @@ def test_a_redis_that_takes_no_writes_is_degraded(world: World, redis: redis_py.
 
 
 def test_the_numbers_are_those_of_all_processes(world: World, redis: redis_py.Redis) -> None:
-    """States, ages, workers and tokens are read from Redis at the scrape; what a worker counted is
-    there too.
-    """
+    """A scrape reads states, ages, workers and tokens from Redis, and what workers counted."""
     world.post()
     world.result = make_result(Outcome.SPAM)
     world.post("partner")

@@ -31,8 +31,9 @@ class Clock:
 
 
 def test_the_count_is_exact_when_many_ask_at_once(aredis: Clients) -> None:
-    """Of fifty posts at once over two processes, exactly the allowed ten pass; the rest hear a wait
-    of an interval or less.
+    """Of fifty posts at once over two processes, exactly the allowed ten pass.
+
+    The others are told to wait for one interval at most.
     """
 
     async def ask() -> list[float]:
@@ -52,9 +53,7 @@ def test_the_count_is_exact_when_many_ask_at_once(aredis: Clients) -> None:
 
 
 def test_addresses_and_sources_do_not_share(aredis: Clients, redis: redis_py.Redis) -> None:
-    """Each source counts each address for itself, under a key without the address that lapses by
-    itself.
-    """
+    """Each source counts each address separately, under a key that expires and hides the address."""
 
     async def ask() -> list[float]:
         async with aredis() as store:
@@ -72,9 +71,7 @@ def test_addresses_and_sources_do_not_share(aredis: Clients, redis: redis_py.Red
 
 
 def test_a_clock_set_back_locks_nobody_out(aredis: Clients, redis: redis_py.Redis) -> None:
-    """An allowance that lies far ahead, after Redis's clock was set back, counts as the full period
-    at most.
-    """
+    """After Redis's clock was set back, an address waits for one period at most."""
     redis.set(keys.rate_limit("s", "a"), "9999999999999")
 
     async def ask() -> float:
@@ -87,8 +84,9 @@ def test_a_clock_set_back_locks_nobody_out(aredis: Clients, redis: redis_py.Redi
 
 
 def test_without_redis_each_process_counts_for_itself(tmp_path: object) -> None:
-    """While Redis is away the same rate holds within the process, refills with time, and Redis is
-    not asked each time.
+    """While Redis is down, the same rate holds within the process and refills with time.
+
+    Redis is not asked each time.
     """
     clock = Clock()
 
@@ -178,9 +176,7 @@ def test_what_a_process_remembers_is_bounded(tmp_path: object) -> None:
 def test_only_trusted_proxies_are_believed(
     peer: str | None, forwarded: list[str], address: str
 ) -> None:
-    """The right-most hop that is no trusted proxy is the client; whatever stands left of it was
-    made up or does not matter.
-    """
+    """The right-most hop that is not a trusted proxy is the client; hops left of it count nothing."""
     assert client_address(peer, forwarded, PROXIES) == address
 
 

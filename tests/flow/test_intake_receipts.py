@@ -96,9 +96,7 @@ def test_the_delivery_shows_in_the_receipt(world: World, redis: redis_py.Redis) 
 def test_who_sees_how_the_delivery_goes(
     world: World, headers: dict[str, str], query: str, entitled: bool
 ) -> None:
-    """The source's token where its `verify` takes it, or an ops token; everybody else gets the
-    public fields.
-    """
+    """Holders of the source's token or an ops token see more; others get the public fields."""
     posted = world.post("linked" if query else "partner").json()
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     answer = world.client.get(posted["status_url"] + query, headers=raw)

@@ -1,6 +1,4 @@
-"""From a source file to a record: the intake together with the real adapters, signatures and
-mapping.
-"""
+"""From a source file to a record: the intake with the real adapters, signatures and mapping."""
 
 from __future__ import annotations
 
@@ -69,8 +67,9 @@ def stored(redis: redis_py.Redis) -> int:
 
 
 def test_a_form_becomes_a_lead(service: Service) -> None:
-    """Fields in common spellings are recognised; the second click, as multipart with a new boundary
-    or not, is the first's.
+    """Common spellings of fields are recognised, and a double click is one submission.
+
+    So it is as multipart, where each click has a new boundary.
     """
     fields = {"your-name": "Ada Acme", "your-email": "ADA@acme.example", "message": "Hello"}
     answer = service.client.post("/in/contact", data=fields)
@@ -106,7 +105,7 @@ def test_a_forms_own_redirect(service: Service) -> None:
 
 
 def test_a_partner_with_the_token_may_look_it_up(service: Service) -> None:
-    """The same header opens the door and the receipt, and is not stored."""
+    """The same header authorises a post and its receipt, and is not stored."""
     body, headers = {"email": "ada@acme.example"}, {"X-Key": "partner-key"}
     answer = service.client.post("/in/partner", json=body, headers=headers)
     assert answer.status_code == 202
@@ -121,7 +120,7 @@ def test_a_partner_with_the_token_may_look_it_up(service: Service) -> None:
 def test_the_exact_bytes_are_signed(
     service: Service, redis: redis_py.Redis, secret: str, status: int
 ) -> None:
-    """A signature over the raw body opens the door; a wrong one stores nothing."""
+    """A signature over the raw body is accepted; a wrong one stores nothing."""
     body = b'{"email":  "ada@acme.example"}'
     signature = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
     headers = {"content-type": "application/json", "x-signature": signature}

@@ -1,6 +1,4 @@
-"""The real server on a real socket: senders who lie, dawdle, hang up and send rubbish; stopping and
-dying.
-"""
+"""The real server on a real socket: hostile and slow senders, stopping and dying."""
 
 from __future__ import annotations
 
@@ -230,9 +228,7 @@ CHUNKS = (b"400\r\n" + b"a" * 1024 + b"\r\n") * 50
     ],
 )
 def test_lies_about_lengths_and_rubbish(server: Server, data: bytes, expected: list[int]) -> None:
-    """Every request gets the right answer or a closed connection, and no bytes are taken for
-    another request.
-    """
+    """Every request gets the right response or a closed connection; nothing is smuggled."""
     received = statuses(server.talk(data))
     assert received == expected
 
@@ -267,8 +263,9 @@ def test_who_hangs_up_in_the_middle_leaves_nothing(server: Server, redis: redis_
 
 
 def test_who_hangs_up_after_the_body_does_no_harm(server: Server, redis: redis_py.Redis) -> None:
-    """A whole body and gone without waiting for the answer: whole or nothing is stored, no error
-    logged, others are served.
+    """A sender that leaves after its body: all or nothing is stored, and no error is logged.
+
+    Others are served meanwhile.
     """
     for number in range(5):
         conversation = server.connect()
@@ -282,9 +279,7 @@ def test_who_hangs_up_after_the_body_does_no_harm(server: Server, redis: redis_p
 def test_who_is_reset_after_the_body_was_taken_is_kept(
     server: Server, redis: redis_py.Redis
 ) -> None:
-    """A connection that is reset once the row is there, whether or not the answer was on its way,
-    leaves the row.
-    """
+    """A connection that is reset once the record is there leaves the record."""
     for number in range(5):
         conversation = server.connect()
         conversation.setsockopt(
@@ -298,9 +293,7 @@ def test_who_is_reset_after_the_body_was_taken_is_kept(
 
 
 def test_every_line_of_the_log_is_one_inert_event(server: Server) -> None:
-    """Line breaks, escapes and separators in fields and headers do not get into the log, nor does
-    anything personal.
-    """
+    """Line breaks, escapes, separators and personal data do not get into the log."""
     evil = '\\u000a\\u000d\\u001b[31m\\u2028\\u0085{\\"event\\":\\"forged\\"}'
     before = len(server.submissions())
     server.talk(
@@ -322,8 +315,9 @@ def test_every_line_of_the_log_is_one_inert_event(server: Server) -> None:
 def test_dawdlers_are_cut_off_and_keep_nobody_waiting(
     server: Server, redis: redis_py.Redis
 ) -> None:
-    """Of 300 connections that send nothing, half a head or half a body, all are cut within about
-    ten seconds, others served.
+    """300 connections that send nothing, half a head or half a body are cut in ten seconds.
+
+    Others are served meanwhile.
     """
     parts = [b"", b"POST /in/contact HTTP/1.1\r\nHos", post()[:-10]]
     opened = time.monotonic()
@@ -349,9 +343,7 @@ def test_dawdlers_are_cut_off_and_keep_nobody_waiting(
 def test_a_request_in_hand_is_finished_before_the_stop(
     own_server: Server, redis: redis_py.Redis
 ) -> None:
-    """After SIGTERM the second half of a body still arrives, is stored and answered; the process
-    ends with 0 in time.
-    """
+    """After SIGTERM the second half of a body is still accepted; the process exits with 0 in time."""
     data = post(CLOSE, b"Expect: 100-continue")
     conversation = own_server.connect()
     conversation.sendall(data[:-10])

@@ -30,7 +30,7 @@ class Picky(Acceptor):
     given.
     """
 
-    most = 3
+    max_batch = 3
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -40,7 +40,7 @@ class Picky(Acceptor):
         self, submissions: Sequence[EncodedSubmission], *, spooled: bool = False
     ) -> list[Receipt]:
         self.sizes.append(len(submissions))
-        if len(submissions) > self.most:
+        if len(submissions) > self.max_batch:
             raise StoreUnavailable("too much at once")
         return await super()._store(submissions, spooled=spooled)
 

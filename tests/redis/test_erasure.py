@@ -45,7 +45,7 @@ Client = Callable[[], AbstractAsyncContextManager[Any]]
 ADA: Identifier = ("email", "ada@example.com")
 NOW = 1_800_000_000.0
 DAY = 86_400.0
-KEPT = {
+RETENTION = {
     State.DELIVERED: 30 * DAY,
     State.DEAD: None,
     State.QUARANTINED: 14 * DAY,
@@ -412,7 +412,7 @@ def test_what_cannot_be_looked_through_is_said(
         sealed.cipher.encrypt(msgspec.msgpack.encode(each))
         for each in (submission().lead, submission().raw)
     )
-    told: dict[Any, Any] = {
+    contents: dict[Any, Any] = {
         "v": 1,
         "source": "contact",
         "state": "dead",
@@ -420,7 +420,7 @@ def test_what_cannot_be_looked_through_is_said(
         "updated_at": NOW,
         "accepted_as": "queued",
     }
-    redis.hset(keys.submission("01M8"), mapping=told | {"lead": lead, "raw": raw})
+    redis.hset(keys.submission("01M8"), mapping=contents | {"lead": lead, "raw": raw})
     spool = Spool(tmp_path / SPOOL_FOLDER, 1_000_000, Cipher(()))
     spool.put([submission()], NOW)
     (tmp_path / SPOOL_FOLDER / "old.damaged").write_bytes(b"?")
@@ -438,7 +438,7 @@ def test_what_cannot_be_looked_through_is_said(
 # --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("state", list(KEPT))
+@pytest.mark.parametrize("state", list(RETENTION))
 def test_content_goes_when_its_time_is_over(
     ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis, clock: Clock, state: State
 ) -> None:
@@ -446,15 +446,15 @@ def test_content_goes_when_its_time_is_over(
     receipt, then nothing.
     """
     mine = put(ledger, store, state)
-    retention, kept = RetentionSweep(ledger, KEPT, clock), KEPT[state]
-    clock.now = (ledger.oldest(state) or 0.0) + (kept or 1000 * DAY) - 1
+    retention, keep_seconds = RetentionSweep(ledger, RETENTION, clock), RETENTION[state]
+    clock.now = (ledger.oldest(state) or 0.0) + (keep_seconds or 1000 * DAY) - 1
     assert retention.tick() == 0
     clock.now += BEAT
-    assert retention.run(clock.now) == (0 if kept is None else 1)
+    assert retention.run(clock.now) == (0 if keep_seconds is None else 1)
     record = ledger.get(mine)
     assert record is not None
-    assert record.state is (state if kept is None else State.ERASED)
-    if kept is None:
+    assert record.state is (state if keep_seconds is None else State.ERASED)
+    if keep_seconds is None:
         return
     assert b"ada" not in everything(redis).lower()
     clock.now += RECEIPT_SECONDS - 1
@@ -476,16 +476,16 @@ def test_a_backlog_goes_in_portions(
     """However much is over its time, one turn takes a bounded part of it, and the next comes at
     once.
     """
-    most = MAX_PER_TICK + 20
-    items = [submission(state=State.IGNORED) for _ in range(most)]
+    total = MAX_PER_TICK + 20
+    items = [submission(state=State.IGNORED) for _ in range(total)]
     asyncio.run(accept(aredis, redis, *([item] for item in items)))
     clock.now += 100 * DAY
-    retention, went = RetentionSweep(ledger, KEPT, clock), []
+    retention, went = RetentionSweep(ledger, RETENTION, clock), []
     for _ in range(3):
         redis.delete(keys.RETENTION_LOCK)
         went.append(retention.tick())
     assert went == [MAX_PER_TICK, 20, 0]
-    assert (ledger.counts()[State.ERASED], books(redis, ledger)) == (most, (most, most))
+    assert (ledger.counts()[State.ERASED], books(redis, ledger)) == (total, (total, total))
 
 
 def test_the_file_is_written_anew_within_a_day(
@@ -495,7 +495,7 @@ def test_the_file_is_written_anew_within_a_day(
     when nothing went.
     """
     parts = Path(cast("dict[str, str]", redis.config_get("dir"))["dir"], "appendonlydir")
-    retention = RetentionSweep(ledger, KEPT)
+    retention = RetentionSweep(ledger, RETENTION)
 
     def stands() -> bool:
         with suppress(
@@ -541,7 +541,7 @@ def test_a_redis_that_refuses_is_asked_again_soon(
     monkeypatch.setattr("worker.erasure.retention.start_rewrite", refused)
     store(state=State.IGNORED)
     clock.now += 8 * DAY
-    RetentionSweep(ledger, KEPT).run(clock.now)
+    RetentionSweep(ledger, RETENTION).run(clock.now)
     assert redis.exists(keys.REWRITE_DUE)
     assert 0 < redis.ttl(keys.REWRITE_ASKED) <= REWRITE_RETRY_SECONDS
 
@@ -550,7 +550,7 @@ def test_workers_take_turns(ledger: Ledger, clock: Clock, store: Callable[..., s
     """Several worker processes do not do the same at the same time."""
     put(ledger, store, State.IGNORED)
     clock.now += 8 * DAY
-    assert [RetentionSweep(ledger, KEPT, clock).tick() for _ in range(2)] == [1, 0]
+    assert [RetentionSweep(ledger, RETENTION, clock).tick() for _ in range(2)] == [1, 0]
 
 
 def test_a_clock_set_ahead_erases_nothing(
@@ -560,9 +560,9 @@ def test_a_clock_set_ahead_erases_nothing(
     kept.
     """
     mine = put(ledger, store, State.QUARANTINED)
-    own = (ledger.oldest(State.QUARANTINED) or 0.0) + DAY
+    own_time = (ledger.oldest(State.QUARANTINED) or 0.0) + DAY
     clock.now += 365 * DAY
-    assert RetentionSweep(ledger, KEPT, lambda: own).tick() == 0
+    assert RetentionSweep(ledger, RETENTION, lambda: own_time).tick() == 0
     record = ledger.get(mine)
     assert record is not None
     assert record.state is State.QUARANTINED

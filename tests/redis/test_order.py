@@ -54,7 +54,7 @@ def take(aredis: Client, redis: redis_py.Redis) -> Callable[..., None]:
     return take
 
 
-def standing(redis: redis_py.Redis) -> list[str]:
+def queued_in_order(redis: redis_py.Redis) -> list[str]:
     """The submissions in RQ's queue, as they will come."""
     return [job.rsplit("-", 1)[0] for job in open_queue(redis).get_job_ids()]
 
@@ -106,7 +106,7 @@ def test_after_a_wait_fresh_leads_go_before_replays_and_backfill(
         keys.PAUSE, *([keys.DEFAULT_ACCOUNT.gate] if gate == "outage" else [])
     )  # as a resume and a delivered probe do
     sweeper.sweep()
-    assert [names[one] for one in standing(ledger.redis)] == [
+    assert [names[one] for one in queued_in_order(ledger.redis)] == [
         "old form",
         "new form",
         "webhook",
@@ -125,7 +125,7 @@ def test_when_the_days_tokens_are_back_the_newest_form_goes_first(
     )
     clock.now = NOW + 31
     sweeper.sweep()
-    assert [names[one] for one in standing(ledger.redis)] == [
+    assert [names[one] for one in queued_in_order(ledger.redis)] == [
         "new form",
         "old form",
         "webhook",
@@ -149,7 +149,7 @@ def test_the_one_that_tries_a_gate_is_a_fresh_one(
     )
     clock.now = NOW + 31
     sweeper.sweep()
-    assert [names[one] for one in standing(ledger.redis)] == [
+    assert [names[one] for one in queued_in_order(ledger.redis)] == [
         "old form",
         "new form",
         "webhook",
@@ -172,7 +172,7 @@ def test_two_thousand_replays_do_not_hold_up_a_fresh_lead(
     for _ in range(20):
         fresh = submission(precedence=FORM)
         take(fresh)
-        assert standing(redis).index(fresh.id) <= QUEUE_TARGET_DEPTH + 1
+        assert queued_in_order(redis).index(fresh.id) <= QUEUE_TARGET_DEPTH + 1
         redis.lpop(QUEUE, 3)  # what slow slots take in a beat
         sweeper.sweep()
     beats = 0
@@ -198,7 +198,7 @@ def test_what_waits_for_room_is_not_taken_for_lost(
     clock.now = time.time() + 60
     sweeper.sweep()
     assert ledger.redis.zcard(keys.DUE) == 2 * QUEUE_TARGET_DEPTH
-    assert sorted(standing(ledger.redis)) == sorted(
+    assert sorted(queued_in_order(ledger.redis)) == sorted(
         [gone.id, *(one.id for one in dead[:QUEUE_TARGET_DEPTH])]
     )
 
@@ -215,8 +215,8 @@ def test_an_endless_rush_stops_no_retry(
     take(*(submission() for _ in range(QUEUE_TARGET_DEPTH)))
     sweeper.replay(replayed.id, "kim", "", None)
     assert sweeper.sweep() == 1
-    assert standing(ledger.redis)[-1] == retried.id
-    assert replayed.id not in standing(ledger.redis)
+    assert queued_in_order(ledger.redis)[-1] == retried.id
+    assert replayed.id not in queued_in_order(ledger.redis)
 
 
 @pytest.mark.parametrize("late", [False, True])

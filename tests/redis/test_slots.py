@@ -115,14 +115,14 @@ def test_every_job_is_run_once_and_leaves_nothing_behind(redis_url: str, redis: 
     """Many jobs over several slots: each id is delivered once; queue, registries and job hashes are
     empty afterwards.
     """
-    seen: list[str] = []
+    delivered: list[str] = []
     ids = [str(ULID()) for _ in range(60)]
-    with running(redis_url, seen.append):
+    with running(redis_url, delivered.append):
         put(redis, *ids)
-        eventually(lambda: len(seen) >= len(ids))
+        eventually(lambda: len(delivered) >= len(ids))
         queue = open_queue(redis)
         eventually(lambda: not redis.keys("rq:job:*"))
-        assert sorted(seen) == sorted(ids)
+        assert sorted(delivered) == sorted(ids)
         assert queue.count == 0
         assert redis.llen("rq:queue:leadline:intermediate") == 0
         assert StartedJobRegistry(queue=queue).count == 0
@@ -131,11 +131,11 @@ def test_every_job_is_run_once_and_leaves_nothing_behind(redis_url: str, redis: 
 
 def test_slots_work_side_by_side(redis_url: str, redis: Any) -> None:
     """As many deliveries as there are slots are in hand at once."""
-    together = threading.Barrier(4, timeout=10)
+    barrier = threading.Barrier(4, timeout=10)
     met: list[str] = []
 
     def deliver(submission_id: str) -> None:
-        together.wait()
+        barrier.wait()
         met.append(submission_id)
 
     with running(redis_url, deliver):
@@ -214,7 +214,7 @@ def test_a_signal_may_come_at_any_moment(redis_url: str, redis: Any) -> None:  #
 
 def test_a_job_that_cannot_be_read_costs_no_slot(redis_url: str, redis: Any) -> None:
     """A corrupt job is passed over and the next one is delivered."""
-    seen: list[str] = []
+    delivered: list[str] = []
     mine = str(ULID())
     redis.hset(
         "rq:job:broken",
@@ -226,22 +226,22 @@ def test_a_job_that_cannot_be_read_costs_no_slot(redis_url: str, redis: Any) -> 
     )
     redis.rpush("rq:queue:leadline", "broken")
     put(redis, mine)
-    with running(redis_url, seen.append, count=1):
-        eventually(lambda: seen == [mine])
+    with running(redis_url, delivered.append, count=1):
+        eventually(lambda: delivered == [mine])
 
 
 def test_a_killed_worker_does_not_keep_its_successor_out(redis_url: str, redis: Any) -> None:
     """A worker that starts after a kill, with the same host and process id, works at once; the dead
     one is forgotten.
     """
-    seen: list[str] = []
-    dead = Slots(open_queue(redis), 1, lambda: seen.append, *_parts(redis))
+    delivered: list[str] = []
+    dead = Slots(open_queue(redis), 1, lambda: delivered.append, *_parts(redis))
     assert dead._register() is not None
     redis.hset(keys.WORKERS, dead.name, json.dumps({"seen": redis.time()[0] - 61}))
     mine = str(ULID())
-    with running(redis_url, seen.append, count=1) as slots:
+    with running(redis_url, delivered.append, count=1) as slots:
         put(redis, mine)
-        eventually(lambda: seen == [mine])
+        eventually(lambda: delivered == [mine])
         assert [name.decode() for name in redis.hkeys(keys.WORKERS)] == [slots.name]
 
 
@@ -288,16 +288,16 @@ def test_what_ended_while_redis_was_away_leaves_rqs_list(redis_url: str, redis: 
     started for ever.
     """
     queue = open_queue(redis)
-    seen: list[str] = []
+    delivered: list[str] = []
     away = redis_py.ConnectionError("away")
     with (
         mock.patch.object(rq_worker, "HEARTBEAT_TTL_SECONDS", 3),
         mock.patch.object(SlotWorker, "handle_job_success", side_effect=away),
         mock.patch.object(SlotWorker, "handle_job_failure", side_effect=away),
-        running(redis_url, seen.append, count=1),
+        running(redis_url, delivered.append, count=1),
     ):
         put(redis, str(ULID()))
-        eventually(lambda: len(seen) == 1)
+        eventually(lambda: len(delivered) == 1)
         [entry] = redis.zrange(queue.started_job_registry.key, 0, -1)
         redis.zadd(
             queue.started_job_registry.key, {entry: time.time() + EXECUTION_TTL_SECONDS / 2 + 4}

@@ -24,9 +24,7 @@ def key_of(outcome: Outcome) -> str:
 
 
 def test_a_person_is_never_the_twin_of_a_robot() -> None:
-    """A post that looks like spam and a genuine one with the same fields have different keys, so
-    neither hides the other.
-    """
+    """A post that looks like spam never has the key of a genuine one with the same fields."""
     assert key_of(Outcome.LEAD) == key_of(Outcome.LEAD)
     assert key_of(Outcome.SPAM) != key_of(Outcome.LEAD)
 

@@ -66,7 +66,7 @@ CLASSES = [
 ]
 
 TOKEN, BASE = "sources.contact.fetch.token_env", "sources.contact.fetch.base_url"
-MADE: dict[type[LeadlineError], Callable[[], LeadlineError]] = {
+EXAMPLES: dict[type[LeadlineError], Callable[[], LeadlineError]] = {
     LeadlineError: lambda: LeadlineError("odd"),
     StoreUnavailable: lambda: StoreUnavailable("Redis: ConnectionError"),
     LeaseLost: lambda: LeaseLost("sub-1"),
@@ -123,7 +123,7 @@ def test_every_error_has_its_row(kind: type[LeadlineError]) -> None:
     well-formed.
     """
     assert kind in FATES
-    decided = fate(MADE[kind]())
+    decided = fate(EXAMPLES[kind]())
     if isinstance(decided, Retry | Wait | Settle | Dead):
         assert decided.cause.hint
         assert decided.cause.code == kind.code
@@ -167,7 +167,7 @@ def test_every_error_has_its_row(kind: type[LeadlineError]) -> None:
 )
 def test_the_table(kind: type[LeadlineError], expected: tuple[Any, ...]) -> None:
     """Each error has one fate on its first appearance."""
-    assert shape(fate(MADE[kind]())) == expected
+    assert shape(fate(EXAMPLES[kind]())) == expected
 
 
 def shape(decided: Fate) -> tuple[Any, ...]:
@@ -283,7 +283,7 @@ def test_a_look_that_fails_is_repeated_soon_and_ends_in_time() -> None:
     now, attempts, looks = NOW, 2, []
     while isinstance(
         decided := fate(
-            MADE[Unavailable](), step="settle", attempts=attempts, now=now, first_attempt_at=NOW
+            EXAMPLES[Unavailable](), step="settle", attempts=attempts, now=now, first_attempt_at=NOW
         ),
         Retry,
     ):
@@ -316,7 +316,7 @@ def test_waiting_is_not_failing(kind: type[LeadlineError]) -> None:
     """Limits, credentials and a missing store never kill a submission, however often they are
     met.
     """
-    assert isinstance(fate(MADE[kind](), attempts=99), Wait)
+    assert isinstance(fate(EXAMPLES[kind](), attempts=99), Wait)
 
 
 @pytest.mark.parametrize(
@@ -348,14 +348,14 @@ def test_an_outage_is_waited_for(kind: type[LeadlineError]) -> None:
     """While nobody gets through, a submission waits at the gate and uses up no attempt, so that it
     goes on when all do.
     """
-    assert shape(fate(MADE[kind](), outage=True, attempts=99, probes=1)) == (
+    assert shape(fate(EXAMPLES[kind](), outage=True, attempts=99, probes=1)) == (
         Wait,
         NOW + 45,
         "outage",
         True,
         True,
     )
-    assert isinstance(fate(MADE[OutcomeUnknown](), outage=True), Settle)
+    assert isinstance(fate(EXAMPLES[OutcomeUnknown](), outage=True), Settle)
 
 
 @pytest.mark.parametrize(
@@ -400,8 +400,8 @@ def test_gone_is_resolved_afresh_once() -> None:
     """What was merged or deleted is forgotten and looked for again; if that fails as well, the
     submission is dead.
     """
-    assert isinstance(fate(MADE[Gone]()), ResolveAfresh)
-    assert isinstance(fate(MADE[Gone](), resolved_afresh=True), Dead)
+    assert isinstance(fate(EXAMPLES[Gone]()), ResolveAfresh)
+    assert isinstance(fate(EXAMPLES[Gone](), resolved_afresh=True), Dead)
 
 
 def test_a_bug_tells_nothing_of_the_sender() -> None:
@@ -534,7 +534,7 @@ def test_causes_carry_what_the_console_groups_by() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"),
+    ("message", "expected"),
     [
         ("Email ann.lee+x@acme.example is not valid", "persons.add: Email [e-mail] is not valid"),
         ("\"ann@acme.example\" 'b@c.example'", "persons.add: \"[e-mail]\" '[e-mail]'"),
@@ -543,10 +543,10 @@ def test_causes_carry_what_the_console_groups_by() -> None:
         ("line\nfeeds\tand   spaces", "persons.add: line feeds and spaces"),
     ],
 )
-def test_details_name_nobody(said: str, kept: str | None) -> None:
+def test_details_name_nobody(message: str, expected: str | None) -> None:
     """Addresses and numbers of people in Pipedrive's own words are taken out; ids stay."""
-    detail = cause_of(Invalid("persons.add", said), step="person", source="contact").detail
-    assert detail == (kept or f"persons.add: {said}")
+    detail = cause_of(Invalid("persons.add", message), step="person", source="contact").detail
+    assert detail == (expected or f"persons.add: {said}")
 
 
 def test_details_are_bounded() -> None:

@@ -130,8 +130,8 @@ def test_a_blocked_reader_blocks_nobody() -> None:
     stream.reading.set()
     assert eventually(lambda: "log lines dropped" in stream.getvalue())
     assert writer.flush(5)
-    told = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert sum(line.get("count", 0) for line in told) == writer.dropped
+    logged = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert sum(line.get("count", 0) for line in logged) == writer.dropped
 
 
 def test_a_closed_stream_is_survived() -> None:

@@ -187,35 +187,35 @@ def test_a_duration_falls_into_its_bucket(seconds: float, least: str) -> None:
     """A duration counts in every bucket whose bound it does not exceed."""
     meter = Meter()
     meter.observe(INTAKE_SECONDS, seconds)
-    shown = samples(expose({}, Gauges(redis_up=True), pending=meter.pending()))
+    values = samples(expose({}, Gauges(redis_up=True), pending=meter.pending()))
     bounds = [*(f"{bound:g}" for bound in BUCKETS[INTAKE_SECONDS]), "+Inf"]
-    full = [bound for bound in bounds if shown[f"{INTAKE_SECONDS}_bucket", (("le", bound),)] == 1.0]
+    full = [bound for bound in bounds if values[f"{INTAKE_SECONDS}_bucket", (("le", bound),)] == 1.0]
     assert full == bounds[bounds.index(least) :]
-    assert shown[f"{INTAKE_SECONDS}_count", ()] == 1.0
-    assert shown[f"{INTAKE_SECONDS}_sum", ()] == pytest.approx(seconds)
+    assert values[f"{INTAKE_SECONDS}_count", ()] == 1.0
+    assert values[f"{INTAKE_SECONDS}_sum", ()] == pytest.approx(seconds)
 
 
 def test_everything_a_source_can_have_is_there_as_zero() -> None:
     """Before the first event, every outcome, result, state and bucket stands at zero."""
-    shown = samples(
+    values = samples(
         expose({}, Gauges(redis_up=True, workers=0, tokens_left=0.0), sources=["contact"])
     )
     for outcome in OUTCOMES:
-        assert shown[SUBMISSIONS, (("outcome", outcome), ("source", "contact"))] == 0.0
+        assert values[SUBMISSIONS, (("outcome", outcome), ("source", "contact"))] == 0.0
     for result in RESULTS:
         assert (
-            shown["leadline_deliveries_total", (("result", result), ("source", "contact"))] == 0.0
+            values["leadline_deliveries_total", (("result", result), ("source", "contact"))] == 0.0
         )
     for state in State:
-        assert shown["leadline_state", (("state", state.value),)] == 0.0
-        assert shown["leadline_oldest_seconds", (("state", state.value),)] == 0.0
+        assert values["leadline_state", (("state", state.value),)] == 0.0
+        assert values["leadline_oldest_seconds", (("state", state.value),)] == 0.0
     for name in (
         "leadline_workers",
         "leadline_pipedrive_tokens_left",
         "leadline_spool_submissions",
     ):
-        assert shown[name, ()] == 0.0
-    assert shown[f"{DELIVERY_SECONDS}_count", ()] == 0.0
+        assert values[name, ()] == 0.0
+    assert values[f"{DELIVERY_SECONDS}_count", ()] == 0.0
 
 
 def test_stored_and_pending_counts_add_up() -> None:
@@ -229,9 +229,9 @@ def test_stored_and_pending_counts_add_up() -> None:
         sources=["contact"],
         pending={text: 2.0},
     )
-    shown = samples(page)
-    assert shown[SUBMISSIONS, (("outcome", "refused"), ("source", "contact"))] == 5.0
-    assert shown["leadline_new_total", ()] == 1.5
+    values = samples(page)
+    assert values[SUBMISSIONS, (("outcome", "refused"), ("source", "contact"))] == 5.0
+    assert values["leadline_new_total", ()] == 1.5
     assert page.decode().count("# TYPE leadline_submissions_total counter") == 1
     assert page.decode().count(f"# TYPE {INTAKE_SECONDS} histogram") == 1
 

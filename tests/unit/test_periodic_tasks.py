@@ -13,8 +13,8 @@ def test_a_chore_that_fails_keeps_no_other_from_its_work() -> None:
         done.append("fails")
         raise ValueError("this one")
 
-    chores = run_all(lambda: done.append("first"), fails, lambda: done.append("last"))
+    run_tasks = run_all(lambda: done.append("first"), fails, lambda: done.append("last"))
     for _ in range(2):
         with pytest.raises(ValueError, match="this one"):
-            chores()
+            run_tasks()
     assert done == ["first", "fails", "last"] * 2

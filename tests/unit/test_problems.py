@@ -14,9 +14,7 @@ CHROME = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image
 
 @pytest.mark.parametrize("kind", PROBLEM_KINDS)
 def test_every_kind_is_a_complete_problem(kind: str) -> None:
-    """A problem has the members of RFC 9457 and ours, in plain data, with the status of its
-    kind.
-    """
+    """A problem has the members of RFC 9457 and ours, with the status of its kind."""
     body = msgspec.json.decode(msgspec.json.encode(problem_document(HttpProblem(kind), "req-1")))
     assert set(body) == {"type", "title", "status", "detail", "instance", "errors"}
     assert body["type"] == f"/docs#problem-{kind}"
@@ -26,7 +24,7 @@ def test_every_kind_is_a_complete_problem(kind: str) -> None:
 
 
 def test_few_kinds_are_ours_to_answer_for() -> None:
-    """A fault of ours, and that Redis or the lists cannot be asked; every other kind is a 4xx."""
+    """Only a bug of ours, Redis and lists that are away are a 5xx; every other kind is a 4xx."""
     assert {name for name, kind in PROBLEM_KINDS.items() if kind.status >= 500} == {
         "not-stored",
         "away",
@@ -43,9 +41,7 @@ def test_extensions_do_not_replace_the_standard_members() -> None:
 
 
 def test_json_and_page_say_the_same() -> None:
-    """The page holds title, detail, fields and request id of the JSON, escaped, under the same
-    status and headers.
-    """
+    """The page has what the JSON has, escaped, under the same status and headers."""
     problem = HttpProblem(
         "no-contact",
         "a < b",

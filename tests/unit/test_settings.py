@@ -144,8 +144,8 @@ def test_refusing(name: str, text: str, expected: str) -> None:
 
 def test_all_faults_at_once() -> None:
     """Every fault is told together, so that one start is enough to mend them all."""
-    found = faults(LEADLINE_PORT="x", LEADLINE_SLOTS="-1", PIPEDRIVE_CLIENT_ID="id")
-    assert [fault.partition(":")[0] for fault in found] == [
+    messages = faults(LEADLINE_PORT="x", LEADLINE_SLOTS="-1", PIPEDRIVE_CLIENT_ID="id")
+    assert [fault.partition(":")[0] for fault in messages] == [
         "LEADLINE_PORT",
         "LEADLINE_SLOTS",
         "PIPEDRIVE_CLIENT_SECRET",
@@ -170,9 +170,9 @@ def test_secrets_do_not_show(name: str) -> None:
         if row.name.startswith("PIPEDRIVE_") and row.secret and "API" not in row.name
     }
     settings = load((others if name in others else {}) | {name: good})
-    shown = repr(settings) + repr(describe_settings(settings))
-    assert "hunter2" not in shown
-    assert KEY not in shown
+    text = repr(settings) + repr(describe_settings(settings))
+    assert "hunter2" not in text
+    assert KEY not in text
     assert any(row.name == name and row.value == "*** (set)" for row in describe_settings(settings))
 
 
@@ -239,9 +239,9 @@ def test_oauth_settings_suffice() -> None:
 
 def test_retention_keeps_what_is_not_named() -> None:
     """Naming one state leaves the others at their defaults; discarded follows ignored."""
-    kept = load({"LEADLINE_RETENTION": "ignored=1h,quarantined=never"}).retention
-    assert kept[State.IGNORED] == kept[State.DISCARDED] == 3600
-    assert (kept[State.QUARANTINED], kept[State.DELIVERED], kept[State.DEAD]) == (
+    retention = load({"LEADLINE_RETENTION": "ignored=1h,quarantined=never"}).retention
+    assert retention[State.IGNORED] == retention[State.DISCARDED] == 3600
+    assert (retention[State.QUARANTINED], retention[State.DELIVERED], retention[State.DEAD]) == (
         None,
         30 * DAY,
         None,

@@ -214,11 +214,11 @@ def _drained(spool: Spool) -> list[str]:
     """
     handed: list[str] = []
     for _ in range(50):
-        found = [item.id for item in spool.oldest(2)]
-        if not found:
+        batch = [item.id for item in spool.oldest(2)]
+        if not batch:
             break
-        handed += found
-        spool.take_out(found)
+        handed += batch
+        spool.take_out(batch)
     return handed
 
 
