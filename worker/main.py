@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from worker.delivery import Delivery, DeliveryContext
 from worker.delivery.client_factory import PipedriveClientFactory
 from worker.delivery.duplicates import DuplicateChecks
-from worker.delivery.fetch import Fetcher, RecordReader
+from worker.delivery.fetch import Fetcher, ProviderRecords
 from worker.drift import unresolved_names
 from worker.drift.drift import DriftGuard
 from worker.encryption import Cipher
@@ -37,7 +37,7 @@ def work(
     settings: Settings,
     redis_url: str,
     mappings: Mapping[str, LeadMapping],
-    records: RecordReader,
+    records: ProviderRecords,
     periodic_tasks: Callable[[], object] = lambda: None,
 ) -> None:
     """Runs one worker process until SIGTERM or SIGINT.
@@ -55,7 +55,7 @@ def build_slots(
     settings: Settings,
     redis_url: str,
     mappings: Mapping[str, LeadMapping],
-    records: RecordReader,
+    records: ProviderRecords,
     periodic_tasks: Callable[[], object] = lambda: None,
 ) -> Slots:
     """Everything in one worker process. Opens no connection yet."""

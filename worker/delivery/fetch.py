@@ -101,7 +101,7 @@ class FetchResult(Struct, frozen=True):
     why: str | None = None
 
 
-class RecordReader(Protocol):
+class ProviderRecords(Protocol):
     """What the sources know about records. `fetch` is the event's.
 
     Both methods raise `Unmappable` or `FetchError`.
@@ -122,7 +122,7 @@ class Fetcher:
     def __init__(
         self,
         http: httpx.Client,
-        records: RecordReader,
+        records: ProviderRecords,
         report: Callable[[Attempt], object] = lambda _: None,
         *,
         timeout: float = MAX_FETCH_SECONDS,
