@@ -131,11 +131,11 @@ class Actions:
     """
 
     def __init__(
-        self, ledger: Ledger, finder: SubmissionFinder, data_dir: Path | None = None
+        self, ledger: Ledger, queries: SubmissionFinder, data_dir: Path | None = None
     ) -> None:
         self.ledger = ledger
         self._sweeper = Sweeper(ledger, open_queue(ledger.redis))
-        self._queries = finder
+        self._queries = queries
         self._data_dir = data_dir
         self.bulks = BulkActions(ledger)
         self.audit = AuditTrail(ledger.redis)
@@ -159,10 +159,10 @@ class Actions:
         """No spam after all: from quarantine to delivery. Raises what `retry` does."""
         return self._replay(submission_id, by, "accept", edit, if_updated_at)
 
-    def discard(self, submission_id: str, by: str, why: str = "") -> State:
+    def discard(self, submission_id: str, by: str, reason: str = "") -> State:
         """Given up, from the dead letters or from quarantine. Raises `NotFound`, `NotAllowed`."""
         with _require_submission(submission_id):
-            self.ledger.discard(submission_id, by, why.strip()[:MAX_REASON_CHARS])
+            self.ledger.discard(submission_id, by, reason.strip()[:MAX_REASON_CHARS])
         return State.DISCARDED
 
     def undo(self, submission_id: str, by: str) -> State:
@@ -177,10 +177,12 @@ class Actions:
         self.audit.note(by, "reveal", target)
 
     def _replay(
-        self, submission_id: str, by: str, action: str, edit: Edit, seen: str | None
+        self, submission_id: str, by: str, action: str, edit: Edit, if_updated_at: str | None
     ) -> State:
         lead, as_of = (
-            self._apply_edit(submission_id, action, edit, seen) if edit or seen else (None, None)
+            self._apply_edit(submission_id, action, edit, if_updated_at)
+            if edit or if_updated_at
+            else (None, None)
         )
         detail = f"edited: {', '.join(sorted(edit))}" if edit else ""
         allowed = ACTIONS[action]
@@ -196,23 +198,23 @@ class Actions:
             )
 
     def _apply_edit(
-        self, submission_id: str, action: str, edit: Edit, seen: str | None
+        self, submission_id: str, action: str, edit: Edit, if_updated_at: str | None
     ) -> tuple[Lead | None, float]:
         """The lead with the edit, and when the record that it was made from had changed last."""
         record = self._find_record(submission_id)
         if record.state not in ACTIONS[action]:
             raise NotAllowed(submission_id, record.state, action)
-        if seen and seen != format_iso(record.updated_at):
+        if if_updated_at and if_updated_at != format_iso(record.updated_at):
             raise Overtaken(submission_id, record.state, action)
         if not edit:
             return None, record.updated_at
         if record.unreadable or record.raw is None:
-            held = (
+            state = (
                 "sealed under a key that LEADLINE_ENCRYPTION_KEYS does not list"
                 if record.unreadable
                 else "erased"
             )
-            raise NothingToMend(f"{submission_id} has no content to mend: it is {held}")
+            raise NothingToMend(f"{submission_id} has no content to mend: it is {state}")
         return apply_edit(record.lead or Lead(), clean_edit(edit)), record.updated_at
 
     def _find_record(self, submission_id: str) -> Record:
@@ -237,10 +239,10 @@ class Actions:
         return self.paused()
 
     def paused(self) -> Paused | None:
-        found = self.ledger.gate.find_pause()
+        pause = self.ledger.gate.find_pause()
         return (
-            Paused(found.reason, format_iso(found.since) or "", format_iso(found.until))
-            if found
+            Paused(pause.reason, format_iso(pause.since) or "", format_iso(pause.until))
+            if pause
             else None
         )
 
@@ -310,22 +312,22 @@ class Actions:
         """The submissions that a bulk action would take, the oldest change first. Raises
         `EmptyFilter`, `FilterError`.
         """
-        if filter.empty:
+        if filter.is_empty:
             raise EmptyFilter("the filter is empty: name a state, a source, a cause or a text")
-        asked = set(parse_states(filter.state)) if filter.state else set(State)
-        wanted = [state.value for state in ACTIONS[action] if state in asked]
+        requested = set(parse_states(filter.state)) if filter.state else set(State)
+        allowed = [state.value for state in ACTIONS[action] if state in requested]
         return (
-            self._queries.ids(structs.replace(filter, state=",".join(wanted)))[::-1]
-            if wanted
+            self._queries.ids(structs.replace(filter, state=",".join(allowed)))[::-1]
+            if allowed
             else []
         )
 
     def bulk_status(self, bulk: str) -> BulkStatus:
         """Raises `NotFound`, also for one that ended more than a week ago."""
-        found = self.bulks.progress(bulk) if keys.is_safe_id(bulk) else None
-        if found is None:
+        progress = self.bulks.progress(bulk) if keys.is_safe_id(bulk) else None
+        if progress is None:
             raise NotFound("there is no bulk action of this id")
-        return build_bulk_status(found)
+        return build_bulk_status(progress)
 
     def stop_bulk(self, bulk: str, by: str) -> BulkStatus:
         """What it did not begin stays as it is; of one that is over, nothing changes. Raises

@@ -85,13 +85,13 @@ def find_habits(table: SearchTable, now: float) -> dict[str, float]:
     """The longest silence of the last week, in seconds, of each source that spoke often enough;
     nights and weekends count.
     """
-    found = table.ask(
+    rows = table.ask(
         "select source, max(gap) from (select source, received - lag(received) over (partition by"
         " source order by received) as gap from submission where received >= ?) group by source"
         " having count(*) >= ?",
         (now - WEEK_SECONDS, MIN_SUBMISSIONS_FOR_HABIT),
     )
-    return {source: gap for source, gap in found if gap is not None}
+    return {source: gap for source, gap in rows if gap is not None}
 
 
 def _build_source_hours(
@@ -122,9 +122,9 @@ def _build_source_hours(
 
 
 def _count_delivered(table: SearchTable, start: float) -> dict[tuple[str, int], int]:
-    found = table.ask(
+    rows = table.ask(
         "select source, cast((at - ?) / 3600 as integer) as hour, count(*) from submission"
         " where state = ? and at >= ? group by source, hour",
         (start, State.DELIVERED.value, start),
     )
-    return {(source, hour): number for source, hour, number in found}
+    return {(source, hour): number for source, hour, number in rows}

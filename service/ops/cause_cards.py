@@ -29,14 +29,14 @@ def build_cause_cards(
     table: SearchTable, ignored: Mapping[str, float], now: float
 ) -> list[CauseCard]:
     """The causes of what is dead now, the most frequent first and ignored ones at the end."""
-    found = [
+    cards = [
         build_cause_card(table.cause(name) or UNRECORDED, each, ignored)
         for name, each in _tally_causes(table, now).items()
     ]
-    return sorted(found, key=lambda each: (each.ignored, -each.count, each.last_seen, each.id))
+    return sorted(cards, key=lambda each: (each.ignored, -each.count, each.last_seen, each.id))
 
 
-def build_cause_card(cause: Cause, counted: CauseTally, ignored: Mapping[str, float]) -> CauseCard:
+def build_cause_card(cause: Cause, tally: CauseTally, ignored: Mapping[str, float]) -> CauseCard:
     """A cause is ignored until somebody dies of it after it was ignored."""
     name = cause_id(cause)
     return CauseCard(
@@ -46,13 +46,13 @@ def build_cause_card(cause: Cause, counted: CauseTally, ignored: Mapping[str, fl
         step=cause.step,
         code=cause.code,
         field=cause.field,
-        count=counted.letters,
-        sources=counted.sources,
-        first_seen=format_iso(counted.first) or "",
-        last_seen=format_iso(counted.last) or "",
-        ignored=ignored.get(name, 0.0) >= counted.last,
+        count=tally.letters,
+        sources=tally.sources,
+        first_seen=format_iso(tally.first) or "",
+        last_seen=format_iso(tally.last) or "",
+        ignored=ignored.get(name, 0.0) >= tally.last,
         setting=cause.setting,
-        trend=counted.trend,
+        trend=tally.trend,
         detail=cause.detail,
     )
 
@@ -70,14 +70,14 @@ def _tally_causes(table: SearchTable, now: float) -> dict[str, CauseTally]:
     trends: dict[str, list[int]] = defaultdict(lambda: [0] * TREND_HOURS)
     for name, ago, count in hours:
         trends[name][TREND_HOURS - 1 - min(max(ago, 0), TREND_HOURS - 1)] += count
-    found: dict[str, CauseTally] = {}
+    tallies: dict[str, CauseTally] = {}
     for name, source, count, first, last in groups:
-        so_far = found.get(name, CauseTally(0, [], first, last, trends[name]))
-        found[name] = CauseTally(
-            so_far.letters + count,
-            sorted([*so_far.sources, source]),
-            min(first, so_far.first),
-            max(last, so_far.last),
+        tally = tallies.get(name, CauseTally(0, [], first, last, trends[name]))
+        tallies[name] = CauseTally(
+            tally.letters + count,
+            sorted([*tally.sources, source]),
+            min(first, tally.first),
+            max(last, tally.last),
             trends[name],
         )
-    return found
+    return tallies

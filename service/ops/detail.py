@@ -46,15 +46,15 @@ def explain_attribution(record: Record, mapping: LeadMapping | None) -> dict[str
     lead = record.lead
     if lead is None:
         return {}
-    said: dict[str, Any] = {
+    explanation: dict[str, Any] = {
         "utm": _explain_utm(lead),
         "click_ids": _explain_click_ids(lead),
         "error": None,
     }
     if mapping is None:
-        return said | {"error": f"the source file has no source “{record.source}”"}
+        return explanation | {"error": f"the source file has no source “{record.source}”"}
     try:
-        made = build_plan(
+        lead_plan = build_plan(
             mapping,
             lead,
             submission_id=record.id,
@@ -62,18 +62,18 @@ def explain_attribution(record: Record, mapping: LeadMapping | None) -> dict[str
             now=record.received_at,
         )
     except Unmappable as error:
-        return said | {"error": f"{error} ({error.setting})"}
-    index = made.matched_rule
-    return said | {
+        return explanation | {"error": f"{error} ({error.setting})"}
+    index = lead_plan.matched_rule
+    return explanation | {
         "rule": None if index is None else {"index": index, "when": mapping.rules[index].when},
-        "channel": _explain_value(made.channel, _find_origin(mapping, index, "channel")),
+        "channel": _explain_value(lead_plan.channel, _find_origin(mapping, index, "channel")),
         "channel_id": (
-            _explain_value(made.channel_id, _find_origin(mapping, index, "channel_id"))
+            _explain_value(lead_plan.channel_id, _find_origin(mapping, index, "channel_id"))
             | {"template": _find_template(mapping, index)}
         ),
         "labels": [
             _explain_value(label, _find_label_origin(mapping, index, label))
-            for label in made.labels
+            for label in lead_plan.labels
         ],
     }
 
@@ -92,15 +92,15 @@ def _find_origin(mapping: LeadMapping, index: int | None, key: str) -> Origin:
 
 
 def _find_label_origin(mapping: LeadMapping, index: int | None, label: str) -> Origin:
-    wanted = label.casefold()
-    if index is None or wanted in (name.strip().casefold() for name in mapping.lead.labels):
+    folded = label.casefold()
+    if index is None or folded in (name.strip().casefold() for name in mapping.lead.labels):
         return Origin("source", f"sources.{mapping.source}.lead.labels")
     return Origin(f"rule {index + 1}", f"sources.{mapping.source}.rules[{index}].labels")
 
 
 def _find_template(mapping: LeadMapping, index: int | None) -> str:
-    own = mapping.rules[index].channel_id if index is not None else None
-    return own or mapping.lead.channel_id
+    rule_template = mapping.rules[index].channel_id if index is not None else None
+    return rule_template or mapping.lead.channel_id
 
 
 def _explain_utm(lead: Lead) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def _explain_click_ids(lead: Lead) -> dict[str, Any]:
 
 
 def build_detail(
-    found: SubmissionHistory,
+    history: SubmissionHistory,
     cause: CauseCard | None,
     source: Source | None,
     mappings: Mapping[str, LeadMapping],
@@ -140,18 +140,20 @@ def build_detail(
     """Masked unless `reveal`. `source` is that of the source file as it is now, if it still has
     it.
     """
-    record = found.record
+    record = history.record
     summary = structs.asdict(
-        build_item(record, mappings, reveal=reveal, held=quarantine_reason(found.timeline))
+        build_item(
+            record, mappings, reveal=reveal, quarantined_for=quarantine_reason(history.timeline)
+        )
     ) | {"cause": cause}
-    first = find_original_lead(record, source)
+    original = find_original_lead(record, source)
     return Detail(
         **summary,
         lead=masking.mask_lead(record.lead, reveal=reveal) if record.lead else None,
-        came_in=masking.mask_lead(first, reveal=reveal) if first else None,
+        came_in=masking.mask_lead(original, reveal=reveal) if original else None,
         raw=_build_raw_request(record.raw, source, reveal=reveal) if record.raw else None,
-        deliveries=_build_delivery_steps(found.attempts, reveal=reveal),
-        timeline=[_build_timeline_entry(each, reveal=reveal) for each in found.timeline],
+        deliveries=_build_delivery_steps(history.attempts, reveal=reveal),
+        timeline=[_build_timeline_entry(each, reveal=reveal) for each in history.timeline],
         attribution=explain_attribution(record, mappings.get(record.source)),
         person_id=record.person_id,
         organization_id=record.organization_id,
@@ -175,24 +177,22 @@ def find_original_lead(record: Record, source: Source | None) -> Lead | None:
     leads = [
         event.lead for event in normalize(source, request, record.received_at).events if event.lead
     ]
-    own = record.lead.event_id if record.lead else None
-    same = [lead for lead in leads if own and lead.event_id == own]
-    return same[0] if same else leads[0] if len(leads) == 1 else None
+    event_id = record.lead.event_id if record.lead else None
+    matches = [lead for lead in leads if event_id and lead.event_id == event_id]
+    return matches[0] if matches else leads[0] if len(leads) == 1 else None
 
 
 def _build_raw_request(raw: Raw, source: Source | None, *, reveal: bool) -> RawRequest:
-    checked = (
-        source.verification.scheme if source and source.verification.scheme != "none" else None
-    )
+    scheme = source.verification.scheme if source and source.verification.scheme != "none" else None
     if reveal:
         body = base64.b64encode(raw.body).decode()
         return RawRequest(
-            raw.content_type, raw.headers, body, raw.method, raw.query, len(raw.body), checked
+            raw.content_type, raw.headers, body, raw.method, raw.query, len(raw.body), scheme
         )
     return RawRequest(
         masking.mask_content_type(raw.content_type), masking.mask_headers(raw.headers), "", raw.method,
         masking.HIDDEN if raw.query else "",
-        len(raw.body), checked, withheld=True,
+        len(raw.body), scheme, withheld=True,
     )  # fmt: skip
 
 

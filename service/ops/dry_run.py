@@ -93,30 +93,30 @@ def dry_run_record(
     lead = record.lead or Lead()
     if edit:
         lead = apply_edit(lead, clean_edit(edit))
-    found = DryRunner(ledger.redis, mappings, clock).run(record, lead)
-    return _build_result(record, found, reveal)
+    dry_run = DryRunner(ledger.redis, mappings, clock).run(record, lead)
+    return _build_result(record, dry_run, reveal)
 
 
-def _build_result(record: Record, found: DryRun, reveal: bool) -> DryRunResult:
-    steps = found.steps if reveal else [_drop_body(step) for step in found.steps]
+def _build_result(record: Record, dry_run: DryRun, reveal: bool) -> DryRunResult:
+    steps = dry_run.steps if reveal else [_drop_body(step) for step in dry_run.steps]
     return DryRunResult(
         id=record.id,
-        would="fail" if found.problems else "deliver",
+        would="fail" if dry_run.problems else "deliver",
         steps=steps,
         problems=[
             DryRunProblem(each.code, each.detail, each.field, each.setting, each.hint)
-            for each in found.problems
+            for each in dry_run.problems
         ],
-        left_out=found.left_out
+        left_out=dry_run.left_out
         if reveal
-        else [without_quotations(sentence) for sentence in found.left_out],
-        tokens=found.tokens,
-        title=found.title if reveal else None,
-        labels=found.labels,
-        channel=found.channel,
-        channel_id=found.channel_id,
-        owner=found.owner,
-        names_read_at=format_iso(found.names_read_at),
+        else [without_quotations(sentence) for sentence in dry_run.left_out],
+        tokens=dry_run.tokens,
+        title=dry_run.title if reveal else None,
+        labels=dry_run.labels,
+        channel=dry_run.channel,
+        channel_id=dry_run.channel_id,
+        owner=dry_run.owner,
+        names_read_at=format_iso(dry_run.names_read_at),
         revealed=reveal,
     )
 

@@ -66,16 +66,16 @@ def read_export_rows(
     """These submissions as they are when their turn comes, some at a time. Raises
     `StoreUnavailable`.
     """
-    left = iter(ids)
-    while batch := list(islice(left, BATCH_SIZE)):
-        found = list(ledger.each_record(batch, raw=False))
-        held = read_quarantine_reasons(ledger, found)
+    remaining = iter(ids)
+    while batch := list(islice(remaining, BATCH_SIZE)):
+        records = list(ledger.each_record(batch, raw=False))
+        reasons = read_quarantine_reasons(ledger, records)
         yield [
             ExportRow(
-                build_item(record, mappings, reveal=reveal, held=held.get(record.id)),
+                build_item(record, mappings, reveal=reveal, quarantined_for=reasons.get(record.id)),
                 masking.mask_lead(record.lead, reveal=reveal) if record.lead is not None else None,
             )
-            for record in found
+            for record in records
         ]
 
 
@@ -98,10 +98,10 @@ def write_jsonl(batches: Iterable[Sequence[ExportRow]]) -> Iterator[bytes]:
 def escape_formula(cell: object) -> str:
     """The text of a cell, with an apostrophe before what a spreadsheet might run."""
     text = "" if cell is None else str(cell)
-    for sign in text:
-        if sign in FORMULA_STARTS or sign in LINE_BREAKS:
+    for char in text:
+        if char in FORMULA_STARTS or char in LINE_BREAKS:
             return "'" + text
-        if not sign.isspace() and unicodedata.category(sign) not in ("Cf", "Cc", "Mn"):
+        if not char.isspace() and unicodedata.category(char) not in ("Cf", "Cc", "Mn"):
             break
     return text
 
@@ -112,9 +112,9 @@ def _csv(rows: Iterable[Iterable[object]]) -> bytes:
     return text.getvalue().encode("utf-8", "replace")
 
 
-def _cells(line: ExportRow) -> Iterator[object]:
-    lead = line.lead or {}
-    yield from structs.astuple(line.item)
+def _cells(row: ExportRow) -> Iterator[object]:
+    lead = row.lead or {}
+    yield from structs.astuple(row.item)
     yield from (lead.get(field) for field in LEAD_FIELDS)
     for group, kind in (("value", Money), ("utm", Utm)):
         yield from (lead.get(group, {}).get(field) for field in kind.__struct_fields__)

@@ -75,25 +75,25 @@ class Filter(Struct, frozen=True, kw_only=True, omit_defaults=True):
     q: str | None = None
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         return not any((self.state, self.source, self.cause, self.q))
 
     @classmethod
     def parse(cls, parameters: Mapping[str, str]) -> Filter:
         """From query parameters; others are left alone. Raises `FilterError`."""
-        given = {
+        values = {
             name: (parameters.get(name) or "").strip() or None for name in cls.__struct_fields__
         }
-        for name, value in given.items():
+        for name, value in values.items():
             if value and len(value) > MAX_VALUE_CHARS:
                 raise FilterError(
                     name, f"expected at most {MAX_VALUE_CHARS} characters, got {len(value)}"
                 )
-        found = cls(**given)
-        if found.state:
-            parse_states(found.state)
-        parse_terms(found.q)
-        return found
+        parsed = cls(**values)
+        if parsed.state:
+            parse_states(parsed.state)
+        parse_terms(parsed.q)
+        return parsed
 
     def parameters(self) -> dict[str, str]:
         """What `parse` reads, without what is None."""
@@ -113,15 +113,15 @@ class Term(Struct, frozen=True):
 
 def parse_terms(q: str | None) -> list[Term]:
     """The conditions of a search, all of which must hold. Raises `FilterError`."""
-    joined = _SPREAD.sub(lambda found: _join_phone_number(found[0]), q or "")
-    found = [_build_term(match) for match in _TOKEN.finditer(joined)]
-    kept = [term for term in found if term.text]
-    if len(kept) > MAX_TERMS:
-        raise FilterError("q", f"expected at most {MAX_TERMS} words, got {len(kept)}")
-    for term in kept:
+    joined = _SPREAD.sub(lambda matches: _join_phone_number(matches[0]), q or "")
+    matches = [_build_term(match) for match in _TOKEN.finditer(joined)]
+    terms = [term for term in matches if term.text]
+    if len(terms) > MAX_TERMS:
+        raise FilterError("q", f"expected at most {MAX_TERMS} words, got {len(terms)}")
+    for term in terms:
         if term.key == "state":
             parse_states(term.text, "q")
-    return kept
+    return terms
 
 
 def _join_phone_number(numbers: str) -> str:
@@ -140,18 +140,18 @@ def _build_term(match: re.Match[str]) -> Term:
 
 def parse_states(text: str, field: str = "state") -> list[str]:
     """The states of a comma-separated list. Raises `FilterError`."""
-    named = [word.strip().lower() for word in text.split(",") if word.strip()]
-    known = [state.value for state in State]
-    if unknown := [word for word in named if word not in known]:
+    words = [word.strip().lower() for word in text.split(",") if word.strip()]
+    valid = [state.value for state in State]
+    if unknown := [word for word in words if word not in valid]:
         raise UnknownStateError(field, unknown[0][:40])
-    return named
+    return words
 
 
 def fold(text: str) -> str:
     """Text as it is compared: without case, accents, control characters and repeated spaces."""
     if not text.isascii():
-        split = unicodedata.normalize("NFKD", text.casefold())
-        text = "".join(sign for sign in split if not unicodedata.combining(sign))
+        decomposed = unicodedata.normalize("NFKD", text.casefold())
+        text = "".join(sign for sign in decomposed if not unicodedata.combining(sign))
     return " ".join(_CONTROL.sub(" ", text.casefold()).split())
 
 
@@ -159,8 +159,8 @@ def text_variants(text: str) -> list[str]:
     """The texts any of which a free word may be found by: as it stands, and a phone number by its
     digits.
     """
-    found = [fold(text)]
+    variants = [fold(text)]
     if _PHONE.fullmatch(text):
         digits = re.sub(r"\D", "", text).lstrip("0")
-        found += [digits] if len(digits) >= 3 and digits not in found else []
-    return [each for each in found if each]
+        variants += [digits] if len(digits) >= 3 and digits not in variants else []
+    return [each for each in variants if each]

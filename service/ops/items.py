@@ -34,10 +34,11 @@ def read_items(
     reveal: bool = False,
 ) -> list[Item]:
     """These submissions as they are now, without those that are gone. Raises `StoreUnavailable`."""
-    found = list(ledger.each_record(ids, raw=False))
-    held = read_quarantine_reasons(ledger, found)
+    records = list(ledger.each_record(ids, raw=False))
+    reasons = read_quarantine_reasons(ledger, records)
     return [
-        build_item(record, mappings, reveal=reveal, held=held.get(record.id)) for record in found
+        build_item(record, mappings, reveal=reveal, quarantined_for=reasons.get(record.id))
+        for record in records
     ]
 
 
@@ -54,11 +55,11 @@ def read_audit_page(trail: AuditTrail, cursor: str | None, limit: int) -> Page[A
     return Page(rows, next_cursor, total)
 
 
-def read_quarantine_reasons(ledger: Ledger, found: Iterable[Record]) -> dict[str, str]:
+def read_quarantine_reasons(ledger: Ledger, records: Iterable[Record]) -> dict[str, str]:
     """Why those in quarantine are there: id -> reason, without those of which none was kept. Raises
     `StoreUnavailable`.
     """
-    ids = [record.id for record in found if record.state is State.QUARANTINED]
+    ids = [record.id for record in records if record.state is State.QUARANTINED]
     if not ids:
         return {}
     reasons = {
@@ -82,7 +83,7 @@ def build_item(
     mappings: Mapping[str, LeadMapping],
     *,
     reveal: bool = False,
-    held: str | None = None,
+    quarantined_for: str | None = None,
 ) -> Item:
     """`held`: why it is in quarantine."""
     return Item(
@@ -98,7 +99,10 @@ def build_item(
         next_at=format_iso(record.next_at),
         channel=find_channel(record, mappings),
         cause_title=explain_state(
-            record, held if reveal or held is None else masking.mask_text(held)
+            record,
+            quarantined_for
+            if reveal or quarantined_for is None
+            else masking.mask_text(quarantined_for),
         ),
         cause=cause_id(record.cause) if record.state is State.DEAD else None,
     )
@@ -122,10 +126,10 @@ def build_item_from_row(row: SubmissionRow, cause_title: str | None) -> Item:
     )
 
 
-def explain_state(record: Record, held: str | None = None) -> str | None:
+def explain_state(record: Record, quarantined_for: str | None = None) -> str | None:
     """What it died of, is held or waits for, in plain words."""
-    if record.state is State.QUARANTINED and held:
-        return f"Looks like spam: {held}"
+    if record.state is State.QUARANTINED and quarantined_for:
+        return f"Looks like spam: {quarantined_for}"
     if record.state is State.DEAD:
         return title(record.cause) if record.cause else "No cause was recorded"
     if record.state is not State.WAITING:
@@ -144,7 +148,7 @@ def find_channel(record: Record, mappings: Mapping[str, LeadMapping]) -> str | N
     if not mapping.rules:
         return mapping.lead.channel
     try:
-        seen = build_context(record.lead, record.source, record.id, record.received_at)
-        return apply_rules(mapping, seen)[0].channel
+        context = build_context(record.lead, record.source, record.id, record.received_at)
+        return apply_rules(mapping, context)[0].channel
     except Unmappable:
         return mapping.lead.channel

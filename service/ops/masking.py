@@ -99,9 +99,9 @@ MASKED_FIELDS = {
 }
 
 
-def mask_lead(found: Lead, *, reveal: bool) -> dict[str, Any]:
+def mask_lead(lead: Lead, *, reveal: bool) -> dict[str, Any]:
     """The lead as plain data, fields without a value left out; masked unless `reveal`."""
-    plain: dict[str, Any] = msgspec.to_builtins(found)
+    plain: dict[str, Any] = msgspec.to_builtins(lead)
     if reveal:
         return plain
     masked = {
@@ -113,21 +113,21 @@ def mask_lead(found: Lead, *, reveal: bool) -> dict[str, Any]:
     return masked
 
 
-def describe_person(found: Lead | None, *, reveal: bool = False) -> str:
+def describe_person(lead: Lead | None, *, reveal: bool = False) -> str:
     """The name (or e-mail, phone) and the company on one line; empty where nothing is known."""
-    if found is None:
+    if lead is None:
         return ""
-    chosen = next(((mask, text) for mask, text in _reach(found) if text), None)
-    person = "" if chosen is None else chosen[1] if reveal else chosen[0](chosen[1])
-    return " · ".join(part for part in (_line(person), _line(found.company or "")) if part)
+    contact = next(((mask, text) for mask, text in _contact_fields(lead) if text), None)
+    person = "" if contact is None else contact[1] if reveal else contact[0](contact[1])
+    return " · ".join(part for part in (_shorten(person), _shorten(lead.company or "")) if part)
 
 
-def _line(text: str) -> str:
+def _shorten(text: str) -> str:
     line = " ".join(text[: 2 * MAX_PART_CHARS].split())
     return line if len(line) <= MAX_PART_CHARS else line[: MAX_PART_CHARS - 1] + HIDDEN
 
 
-def _reach(found: Lead) -> Iterable[tuple[Any, str | None]]:
-    yield mask_name, found.full_name
-    yield mask_email, found.email
-    yield mask_phone, found.phone
+def _contact_fields(lead: Lead) -> Iterable[tuple[Any, str | None]]:
+    yield mask_name, lead.full_name
+    yield mask_email, lead.email
+    yield mask_phone, lead.phone

@@ -274,7 +274,9 @@ def test_pictures(console: Console, open_page: OpenPage, tmp_path: Path, folder:
     page.screenshot(path=folder / "console-overview.png", full_page=True)
     page.set_viewport_size(TALL)
     page.get_by_role("link", name="40 leads need you").click()
-    page.locator("#list tbody tr").filter(has_text="rejected the lead's currency").first.locator("th a").click()
+    page.locator("#list tbody tr").filter(has_text="rejected the lead's currency").first.locator(
+        "th a"
+    ).click()
     page.locator("#actions").get_by_role("link", name="Edit").click()
     currency = page.get_by_label("Currency")
     currency.fill("EU")

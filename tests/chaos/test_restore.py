@@ -52,7 +52,7 @@ class World:
         """Another worker process takes over from one that was killed; without `marks` on another
         machine.
         """
-        if hasattr(self, "tide"):
+        if hasattr(self, "detector"):
             self.detector.close(keep=True)
             self._skew = self.pipeline.skew
         client = self._stack.enter_context(connect(self._server.url, timeout=5.0))

@@ -1,6 +1,4 @@
-"""The allowance on the whole pipeline: an account whose day is short, refusals, a lease that is lost in
-line.
-"""
+"""Rate limits in the whole pipeline: a short day, rejections, and a lease lost while waiting."""
 
 from __future__ import annotations
 
@@ -24,8 +22,8 @@ from worker.settings.table import Settings
 from worker.settings.types import Secret
 from worker.store import keys
 
+# Tokens: reading labels and channels once; a new person and its lead.
 NAMES, LEAD = 11, 35
-"""Tokens: reading labels and channels once; a new person and its lead."""
 DAY = NAMES + 2 * LEAD + 10
 
 
@@ -68,9 +66,7 @@ def refusals(account: Account) -> list[int]:
 def test_when_the_day_is_spent_everything_waits_for_the_next(
     pipeline: Pipeline, account: Account, told: bool
 ) -> None:
-    """What the tokens do not suffice for waits for midnight, without a call that is refused, an
-    attempt used or a death.
-    """
+    """Without tokens, submissions wait for midnight, without using attempts."""
     delivery = slot(pipeline, pipedrive_daily_tokens=DAY if told else None)
     found = [
         pipeline.deliver(pipeline.accept(email=f"{number}@example.com"), delivery)
@@ -92,9 +88,7 @@ def test_when_the_day_is_spent_everything_waits_for_the_next(
 
 
 def test_what_others_spend_is_not_spent_again(pipeline: Pipeline, account: Account) -> None:
-    """Tokens that another integration used meanwhile are seen in the next answer, before they run
-    out.
-    """
+    """Tokens that another integration used are seen in the next response, before they run out."""
     delivery = slot(pipeline)
     assert (
         pipeline.deliver(pipeline.accept(email="1@example.com"), delivery).state is State.DELIVERED
@@ -107,9 +101,7 @@ def test_what_others_spend_is_not_spent_again(pipeline: Pipeline, account: Accou
 
 
 def test_after_a_429_nobody_calls_until_the_reset(pipeline: Pipeline, account: Account) -> None:
-    """A delivery that was in hand when another met a 429 waits for the stated reset too, and then
-    goes on.
-    """
+    """A delivery under way when another meets a 429 waits for the stated reset too."""
     other = slot(pipeline)
     first = slot(pipeline)
     account.fault(
@@ -125,9 +117,7 @@ def test_after_a_429_nobody_calls_until_the_reset(pipeline: Pipeline, account: A
 
 
 def test_the_first_call_makes_room_for_the_next_submission(pipeline: Pipeline) -> None:
-    """A slot that came in through the entrance leaves it as soon as Pipedrive takes a call, not
-    only at the delivery's end.
-    """
+    """A slot gives up its in-flight place when Pipedrive takes a call, not only at the end."""
     entrance = InFlightLimit(1)
     assert entrance.enter(0)
     pipeline.deliver(pipeline.accept(), slot(pipeline, entrance=entrance))
@@ -143,9 +133,7 @@ class Overtaken(Delivery):
 
 
 def test_a_create_that_is_not_sent_costs_nothing(pipeline: Pipeline, account: Account) -> None:
-    """Where the lease was lost in line the create is not sent, and its place and tokens are given
-    back.
-    """
+    """If the lease is lost while waiting, the create is not sent and its tokens are given back."""
     pipeline.deliver(pipeline.accept(), slot(pipeline, Overtaken))
     assert "persons.add" not in account.calls()
     assert pipeline.redis.zcard(keys.DEFAULT_ACCOUNT.allowance("burst")) == len(account.calls())

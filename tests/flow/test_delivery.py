@@ -13,9 +13,7 @@ from worker.store import keys
 
 
 def test_a_lead_arrives_with_its_attribution(pipeline: Pipeline, account: Account) -> None:
-    """A delivered submission is one lead of one person, with label, channel by its option id,
-    channel_id and origin_id.
-    """
+    """A submission becomes one lead of one person, with label, channel and origin_id."""
     record = pipeline.accept_and_deliver(utm=Utm(campaign="spring"), click_ids={"gclid": "x"})
     [lead], [person] = account.leads, account.persons
     labels = {label["id"]: label["name"] for label in account.state()["labels"]}
@@ -35,9 +33,7 @@ def test_a_lead_arrives_with_its_attribution(pipeline: Pipeline, account: Accoun
 
 
 def test_what_a_new_person_costs(pipeline: Pipeline, account: Account) -> None:
-    """With the names known: a new person 35 tokens, a known one 10, a label on the lead we know
-    12.
-    """
+    """With the names known: a new person 35 tokens, a known one 10, labelling a known lead 12."""
     delivery = pipeline.delivery()
     pipeline.deliver(pipeline.accept(email="warm@example.com"), delivery)
     spent = account.tokens()
@@ -55,9 +51,7 @@ def test_what_a_new_person_costs(pipeline: Pipeline, account: Account) -> None:
 
 
 def test_an_open_lead_is_labelled_not_doubled(pipeline: Pipeline, account: Account) -> None:
-    """A second enquiry within the window extends the labels of the open lead and adds its message
-    as a note.
-    """
+    """A second enquiry extends the labels of the open lead and adds its message as a note."""
     pipeline.settings(note=True)
     first = pipeline.accept_and_deliver(message="first")
     pipeline.settings(labels=["Hot"])
@@ -77,9 +71,7 @@ def test_an_open_lead_is_labelled_not_doubled(pipeline: Pipeline, account: Accou
 def test_an_open_lead_of_a_person_we_did_not_make_is_found(
     pipeline: Pipeline, account: Account
 ) -> None:
-    """A person that exists in Pipedrive is found by e-mail, and its newest open lead is
-    labelled.
-    """
+    """An existing person is found by e-mail, and its newest open lead is labelled."""
     http = account.http
     headers = {"x-api-token": "sandbox-token"}
     person = http.post(
@@ -170,9 +162,7 @@ def test_one_note_says_what_has_no_field(pipeline: Pipeline, account: Account) -
 
 
 def test_custom_fields_are_written_in_their_type(pipeline: Pipeline, account: Account) -> None:
-    """Texts go into the account's fields by name, on lead and person; what does not fit is said in
-    the note.
-    """
+    """Texts go into custom fields of lead and person; the note says what does not fit."""
     pipeline.settings(
         note=True,
         custom={
@@ -200,8 +190,9 @@ def test_custom_fields_are_written_in_their_type(pipeline: Pipeline, account: Ac
 def test_an_unknown_name_is_a_dead_letter_that_says_what_to_mend(
     change: dict[str, Any], kind: str, setting: str, pipeline: Pipeline, account: Account
 ) -> None:
-    """A name the account does not have ends the delivery before anything is created; mended and
-    replayed it arrives once.
+    """A name that the account lacks ends the delivery before anything is created.
+
+    Fixed and replayed, the lead arrives once.
     """
     good = pipeline.lead_settings
     pipeline.settings(**change)
@@ -224,9 +215,7 @@ def test_an_unknown_name_is_a_dead_letter_that_says_what_to_mend(
 def test_a_label_added_after_the_death_is_seen_by_the_replay(
     pipeline: Pipeline, account: Account, seconds: float
 ) -> None:
-    """A replay reads the names afresh, so that a label just added in Pipedrive is known, however
-    quickly somebody was.
-    """
+    """A replay reads the names again, so a label that was just added in Pipedrive is found."""
     pipeline.settings(labels=["Webinar"])
     record = pipeline.accept_and_deliver()
     assert record.state is State.DEAD
@@ -258,9 +247,7 @@ def test_missing_labels_are_made_where_the_source_says_so(
 def test_a_create_whose_answer_is_lost_is_not_repeated_blindly(
     operation: str, kind: str, pipeline: Pipeline, account: Account
 ) -> None:
-    """After a lost answer the create settles, is looked for, and adopted or made: once each,
-    whatever happened.
-    """
+    """After a lost response the create settles, then is adopted or repeated: one lead each."""
     pipeline.settings(note=True)
     account.fault({"operation": operation, "count": 1}, {"kind": kind})
     record = pipeline.accept_and_deliver(company="Acme", message="hello")
@@ -283,9 +270,7 @@ def test_a_create_whose_answer_is_lost_is_not_repeated_blindly(
 def test_a_commit_after_the_look_is_reported(
     operation: str, kind: str, pipeline: Pipeline, account: Account
 ) -> None:
-    """What Pipedrive commits only after we looked for it and made it again is found, by count and
-    by submission.
-    """
+    """What Pipedrive commits only after we repeated it is found, by count and by submission."""
     account.fault({"operation": operation, "count": 1}, {"kind": "late-commit", "seconds": 2})
     record = pipeline.accept_and_deliver()
     done = pipeline.deliver_later(record.id, 200)
@@ -318,9 +303,7 @@ def test_what_was_made_again_and_is_alone_is_not_reported(
 
 
 def test_a_converted_lead_is_found_among_the_deals(pipeline: Pipeline, account: Account) -> None:
-    """A lead whose answer was lost and that somebody converted meanwhile is adopted, not made
-    again.
-    """
+    """A lead whose response was lost and that was then converted is adopted, not created again."""
     account.fault({"operation": "leads.add", "count": 1}, {"kind": "commit-then-drop"})
     record = pipeline.accept_and_deliver()
     [lead] = account.leads
@@ -373,9 +356,7 @@ def test_each_answer_has_its_fate(
 def test_an_outage_is_waited_out_by_all_and_heals_within_a_minute(
     pipeline: Pipeline, account: Account
 ) -> None:
-    """When nobody gets through, everybody waits without using attempts up, one tries now and then,
-    and all go on after.
-    """
+    """During an outage all wait without using attempts, one probes, and then all continue."""
     pipeline.accept_and_deliver(email="warm@example.com")
     account.fault({}, {"kind": "answer", "status": 503})
     waiting = [

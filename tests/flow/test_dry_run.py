@@ -1,4 +1,4 @@
-"""A dry run tells what the delivery after it does, and asks Pipedrive nothing."""
+"""A dry run predicts the delivery after it, and asks Pipedrive nothing."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ def warm(pipeline: Pipeline) -> None:
 
 
 def test_what_it_says_of_a_new_person_is_what_happens(pipeline: Pipeline, account: Account) -> None:
-    """Bodies, steps and the most it may cost, as the delivery then sends them; the dry run itself
-    makes no call.
+    """Bodies, steps and the highest cost are those of the delivery that follows.
+
+    The dry run itself makes no call.
     """
     warm(pipeline)
     pipeline.settings(note=True)
@@ -54,9 +55,7 @@ def test_what_it_says_of_a_new_person_is_what_happens(pipeline: Pipeline, accoun
 
 
 def test_somebody_we_know_is_labelled(pipeline: Pipeline, account: Account) -> None:
-    """For a person and an open lead in our memory it says that the lead is labelled, and at what
-    cost.
-    """
+    """For a cached person with an open lead it says that the lead is labelled, and the cost."""
     warm(pipeline)
     waiting = pipeline.accept(email="warm@example.com")
     told = rehearse(pipeline, waiting)
@@ -81,9 +80,7 @@ def test_somebody_we_know_is_labelled(pipeline: Pipeline, account: Account) -> N
 def test_what_would_be_refused_is_named(
     pipeline: Pipeline, setting: str, value: Any, place: str
 ) -> None:
-    """Each name the account lacks is a problem with its setting, and the delivery is then dead of
-    the same.
-    """
+    """Each name that the account lacks is a problem with its setting, as in the delivery."""
     warm(pipeline)
     for unknown in (
         {"owner_id": 424242},
@@ -134,9 +131,7 @@ def test_an_edit_is_rehearsed_before_it_is_saved(pipeline: Pipeline) -> None:
 
 
 def test_names_that_were_never_read_are_not_judged(pipeline: Pipeline) -> None:
-    """Before the account was read once nobody can say what it lacks, so nothing is called a
-    problem.
-    """
+    """Before the account was first read nobody knows what it lacks, so nothing is a problem."""
     told = rehearse(pipeline, pipeline.accept())
     assert (told.problems, told.names_read_at) == ([], None)
 

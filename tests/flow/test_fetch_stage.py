@@ -85,9 +85,7 @@ def graph() -> Iterator[Graph]:
 def told(
     pipeline: Pipeline, graph: Graph, aredis: Callable[[], AbstractAsyncContextManager[Any]]
 ) -> tuple[Callable[[], Record], str]:
-    """An accepted event that told ids alone, and what a worker makes of it each time it is
-    asked.
-    """
+    """Return an accepted event that contains only ids, and a function that delivers it."""
     file = load_sources(
         SOURCES.replace("{base}", graph.url),
         {"META_PAGE_TOKEN": "page-token"},
@@ -121,9 +119,7 @@ def told(
 
 
 def test_the_record_of_an_event_becomes_its_lead(told: Any, account: Account, graph: Graph) -> None:
-    """An event with ids alone is fetched with the source's token, goes back into the queue, and is
-    delivered as any other.
-    """
+    """An event with only ids is fetched, goes back into the queue, and is delivered."""
     work, mine = told
     fetched = work()
     assert (fetched.state, fetched.fetch, fetched.attempts) == (State.QUEUED, None, 0)
@@ -142,9 +138,7 @@ def test_the_record_of_an_event_becomes_its_lead(told: Any, account: Account, gr
 def test_a_product_that_fails_is_asked_again(
     told: Any, pipeline: Pipeline, account: Account, graph: Graph
 ) -> None:
-    """A failing product costs a retry with its delay; nothing is created before the record is
-    there.
-    """
+    """A failing product costs a retry with its delay; nothing is created before the fetch."""
     work, mine = told
     graph.answers = [(503, {}), (503, {})]
     record = work()

@@ -1,6 +1,4 @@
-"""What is in delivery when the gate closes: it makes no call more, and goes on when the gate is
-open.
-"""
+"""Deliveries under way when the gate closes make no further call, and continue once it opens."""
 
 from __future__ import annotations
 
@@ -44,9 +42,7 @@ def slots(pipeline: Pipeline, pause: Callable[[float], object]) -> Callable[[], 
 def test_an_expired_token_is_met_by_those_under_way_alone(
     pipeline: Pipeline, account: Account
 ) -> None:
-    """Of twenty deliveries those whose call is out when the first 401 comes are refused too; those
-    in line never call.
-    """
+    """Of twenty deliveries only those already calling meet the first 401."""
     pipeline.accept_and_deliver(email="warm@example.com")
     account.fault({"operation": "persons.search"}, REFUSED)
     first_refused = threading.Event()
@@ -92,9 +88,7 @@ def probes(
 
 
 def test_a_create_that_was_not_sent_is_not_looked_for(pipeline: Pipeline, account: Account) -> None:
-    """When the gate closes between the announcement of a create and its call, nothing was sent, and
-    nothing has to settle.
-    """
+    """If the gate closes between announcing a create and sending it, nothing has to settle."""
     pipeline.accept_and_deliver(email="warm@example.com")
     delivery = slots(pipeline, lambda _: None)()
     mine = pipeline.accept()
@@ -116,20 +110,18 @@ def swept(pipeline: Pipeline) -> None:
     open_queue(pipeline.redis).empty()  # type: ignore[no-untyped-call]
 
 
-def test_the_gate_is_asked_with_the_allowance(redis: redis_py.Redis) -> None:
-    """A closed gate stops each call of a submission but that of the one which tries it; calls for
-    nobody are not asked.
-    """
-    allowance = RateLimiter(redis, ApiLimits(calls_per_window=20, daily_tokens=1000))
+def test_the_gate_is_asked_with_the_rate_limit(redis: redis_py.Redis) -> None:
+    """A closed gate stops every submission's calls but those of the one that probes it."""
+    limiter = RateLimiter(redis, ApiLimits(calls_per_window=20, daily_tokens=1000))
     redis.hset(
         keys.DEFAULT_ACCOUNT.gate,
         mapping={"mode": "probe", "until": 1_900_000_000.5, "reason": "credentials"},
     )
     redis.set(keys.DEFAULT_ACCOUNT.probe, "tries")
     for who in ("", "tries"):
-        assert allowance.acquire(LEADS_GET, Ticket(submission_id=who), 1) == 0
+        assert limiter.acquire(LEADS_GET, Ticket(submission_id=who), 1) == 0
     with pytest.raises(Gated) as caught:
-        allowance.acquire(LEADS_GET, Ticket(submission_id="other"), 1)
+        limiter.acquire(LEADS_GET, Ticket(submission_id="other"), 1)
     assert (caught.value.until, caught.value.reason) == (1_900_000_000.5, "credentials")
     redis.hset(keys.DEFAULT_ACCOUNT.gate, "mode", "timed")
-    assert allowance.acquire(LEADS_GET, Ticket(submission_id="other"), 1) == 0
+    assert limiter.acquire(LEADS_GET, Ticket(submission_id="other"), 1) == 0

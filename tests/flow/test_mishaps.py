@@ -1,6 +1,4 @@
-"""Deliveries that go wrong half-way: nothing is made twice, nothing is forgotten, nobody dies of
-somebody else's trouble.
-"""
+"""Deliveries that fail half-way: nothing is created twice, and nothing is forgotten."""
 
 from __future__ import annotations
 
@@ -40,9 +38,7 @@ def once(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, times: int = 1
 def test_an_adopted_lead_is_labelled_by_the_next_submission(
     pipeline: Pipeline, account: Account
 ) -> None:
-    """A lead whose answer was lost is known afterwards like any other: the person's next submission
-    makes no second one.
-    """
+    """A lead whose response was lost is labelled by the person's next submission."""
     account.fault({"operation": "leads.add", "count": 1}, {"kind": "commit-then-drop"})
     record = pipeline.accept_and_deliver()
     assert pipeline.deliver_later(record.id, 100).state is State.DELIVERED
@@ -53,9 +49,7 @@ def test_an_adopted_lead_is_labelled_by_the_next_submission(
 def test_a_lead_made_by_a_worker_that_died_is_labelled_by_the_next(
     pipeline: Pipeline, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker that dies between the record of a lead and the memory of its person leaves no gap
-    for a second lead.
-    """
+    """A worker that dies after recording a lead leaves no gap for a second one."""
     once(monkeypatch, ContactCache, "remember_lead")
     record = pipeline.accept_and_deliver()
     assert pipeline.deliver_later(record.id, 6).state is State.DELIVERED
@@ -66,9 +60,7 @@ def test_a_lead_made_by_a_worker_that_died_is_labelled_by_the_next(
 def test_a_lead_converted_before_its_note_is_not_made_again(
     pipeline: Pipeline, account: Account
 ) -> None:
-    """When the lead of this submission became a deal, its note has no place any more; a second lead
-    would be wrong.
-    """
+    """If the lead became a deal before its note, neither note nor a second lead is created."""
     pipeline.settings(note=True)
     account.fault({"operation": "leads.add", "count": 1}, {"kind": "commit-then-drop"})
     record = pipeline.accept_and_deliver(message="hello")
@@ -82,9 +74,7 @@ def test_a_lead_converted_before_its_note_is_not_made_again(
 
 
 def test_a_create_settles_by_the_ledgers_clock(pipeline: Pipeline, account: Account) -> None:
-    """A worker whose clock is an hour ahead gives a dead worker's create the same time to
-    settle.
-    """
+    """A worker whose clock is an hour ahead gives a create the same time to settle."""
     mine = pipeline.accept()
     pipeline.ledger.claim(mine, "dead", 30)
     pipeline.ledger.announce(mine, "dead", 30, "person")
@@ -101,9 +91,7 @@ def test_a_create_settles_by_the_ledgers_clock(pipeline: Pipeline, account: Acco
 def test_a_clock_that_is_set_ahead_makes_no_create_look_settled(
     pipeline: Pipeline, account: Account
 ) -> None:
-    """However far Redis's clock jumps while a create is on its way, the create has its time before
-    it is looked for.
-    """
+    """However far Redis's clock jumps during a create, the create has its time to settle."""
     account.fault({"operation": "leads.add", "count": 1}, {"kind": "drop-before"})
     record = pipeline.accept_and_deliver()
     pipeline.skew += 3600
@@ -123,9 +111,7 @@ def test_a_clock_that_is_set_ahead_makes_no_create_look_settled(
 def test_redis_going_away_is_no_death_of_a_worker(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However often Redis goes away under a delivery, the submission waits for it and is
-    delivered.
-    """
+    """However often Redis fails during a delivery, the submission waits and is delivered."""
     once(monkeypatch, ContactCache, "person", times=3)
     record = pipeline.accept_and_deliver()
     for _ in range(3):
@@ -145,10 +131,8 @@ def test_an_end_that_cannot_be_written_is_told_later(
     assert (len(account.persons), len(account.leads)) == (1, 1)
 
 
-def test_content_sealed_under_a_missing_key_waits_for_the_key(pipeline: Pipeline) -> None:
-    """A submission that this worker cannot open is retried, is seen by people, and says what to do;
-    with the key it arrives.
-    """
+def test_content_encrypted_with_a_missing_key_waits_for_the_key(pipeline: Pipeline) -> None:
+    """Content that cannot be decrypted is retried, says what to do, and arrives with the key."""
     key = base64.b64encode(bytes(range(32))).decode()
     mine = pipeline.accept()
     plain = cast("bytes", pipeline.redis.hget(keys.submission(mine), "lead"))
@@ -167,9 +151,7 @@ def test_content_sealed_under_a_missing_key_waits_for_the_key(pipeline: Pipeline
 def test_a_403_while_we_are_refused_ourselves_stops_everybody(
     pipeline: Pipeline, account: Account
 ) -> None:
-    """When Pipedrive does not even say who we are, no submission dies of it: delivery waits until
-    it does.
-    """
+    """If Pipedrive rejects our credentials with 403, no submission dies: delivery waits."""
     pipeline.accept_and_deliver(email="warm@example.com")
     refusal = {"kind": "answer", "status": 403, "body": {"success": False, "error": "forbidden"}}
     account.fault({"operation": "persons.search"}, refusal)
@@ -182,9 +164,7 @@ def test_a_403_while_we_are_refused_ourselves_stops_everybody(
 
 
 def test_a_mended_address_is_another_person(pipeline: Pipeline, account: Account) -> None:
-    """After an edit of the e-mail the lead goes to the person of the new one, and the memory of
-    both is right.
-    """
+    """After an edit of the e-mail the lead goes to the other person; both are remembered."""
     refusal = {"kind": "answer", "status": 400, "body": {"success": False, "error": "no"}}
     account.fault({"operation": "leads.add", "count": 1}, refusal)
     record = pipeline.accept_and_deliver(email="wrong@example.com")

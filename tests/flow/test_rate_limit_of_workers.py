@@ -1,6 +1,4 @@
-"""Worker processes against the sandbox of a small plan. The long run, with the share that is used:
-`tests.bench.allowance`.
-"""
+"""Worker processes against the sandbox of a small plan; `tests.bench.allowance` is the long run."""
 
 from __future__ import annotations
 
@@ -15,9 +13,7 @@ pytestmark = pytest.mark.timeout(180)
 
 
 def test_many_processes_share_one_window(redis_server: EmbeddedRedis, tmp_path: Path) -> None:  # noqa: ARG001
-    """Four processes with a backlog never make the receiver count more than the plan's calls or
-    searches in two seconds.
-    """
+    """Four processes with a backlog never exceed the plan's calls or searches in two seconds."""
     with site(tmp_path, processes=4, backlog=200) as running:
         found = measure(running, 20.0)
     assert found.kept, found

@@ -1,6 +1,4 @@
-"""Creates whose answer is lost, and whose next try is hours away: looked for once settled, and
-nobody waits for the hours.
-"""
+"""Creates whose response is lost and whose next attempt is hours away: nobody else waits for it."""
 
 from __future__ import annotations
 
@@ -38,8 +36,9 @@ def test_what_was_made_is_adopted_as_soon_as_it_has_settled(
 def test_others_of_the_person_do_not_wait_for_the_next_try(
     operation: str, pipeline: Pipeline, account: Account
 ) -> None:
-    """Looked for in vain, a submission gives its person's line free: the next one is delivered, and
-    both end as one person.
+    """A submission whose create was not found lets the person's next one go.
+
+    Both end as one person.
     """
     account.fault({"operation": operation, "count": 1}, LOST)
     first = pipeline.accept_and_deliver()
@@ -69,9 +68,7 @@ def test_others_of_the_person_do_not_wait_for_the_next_try(
 def test_what_is_committed_after_others_went_on_is_reported(
     operation: str, step: str, pipeline: Pipeline, account: Account
 ) -> None:
-    """A person who then exists twice, or a lead beside the one that was labelled in the end, is
-    found for people to merge.
-    """
+    """A person or lead that exists twice in the end is reported, for people to merge."""
     account.fault({"operation": operation, "count": 1}, LOST)
     first = pipeline.accept_and_deliver()
     second = pipeline.accept()
@@ -140,9 +137,7 @@ def test_until_it_was_looked_for_nobody_else_goes(pipeline: Pipeline, account: A
 
 
 def test_the_last_try_is_looked_for_and_not_repeated(pipeline: Pipeline, account: Account) -> None:
-    """When the last create is absent as well, the submission dies, says so, and a replay delivers
-    it once.
-    """
+    """If the last create is absent as well, the submission dies, and a replay delivers it once."""
     account.fault({"operation": "leads.add", "count": 3}, LOST)
     record = pipeline.accept_and_deliver()
     for _ in range(2):
@@ -162,8 +157,9 @@ def test_the_last_try_is_looked_for_and_not_repeated(pipeline: Pipeline, account
 def test_a_mended_one_is_looked_for_among_the_leads_of_whom_it_named_before(
     pipeline: Pipeline, account: Account
 ) -> None:
-    """Retries used up on lost answers, then an operator mends the address: the lead is looked for
-    where it was sent, never in the whole account, and the new one is the mended person's.
+    """After an edit, a lost lead is looked for at the person that it was sent to.
+
+    The new lead belongs to the person of the new address.
     """
     account.fault({"operation": "leads.add", "count": 3}, LOST)
     record = pipeline.accept_and_deliver()
@@ -191,9 +187,7 @@ def test_a_mended_one_is_looked_for_among_the_leads_of_whom_it_named_before(
 def test_a_lost_note_on_a_lead_that_is_gone_is_left_out(
     gone: str, pipeline: Pipeline, account: Account
 ) -> None:
-    """A person deletes the lead while its note settles: it is neither made again nor dead for
-    it.
-    """
+    """If the lead is deleted while its note settles, the note is left out and nothing dies."""
     pipeline.settings(note=True)
     account.fault({"operation": "notes.add", "count": 1}, LOST)
     record = pipeline.accept_and_deliver(message="hello")

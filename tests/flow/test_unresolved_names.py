@@ -47,9 +47,7 @@ def settings(url: str) -> Settings:
 
 
 def test_each_missing_name_is_a_warning(redis: redis_py.Redis, account: Account) -> None:
-    """A warning names kind, name and every setting; of an owner only the setting, for people stay
-    out of the log.
-    """
+    """A warning names kind, name and settings; an owner's name stays out of the log."""
     clients = PipedriveClientFactory(settings(account.url), redis, Meter())
     with capture_logs() as logs:
         unresolved_names.log_unresolved(MAPPINGS, clients.metadata)
@@ -82,13 +80,11 @@ def test_an_account_that_does_not_answer_is_no_obstacle(redis: redis_py.Redis) -
 def test_a_worker_looks_at_its_start(
     redis_url: str, account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker process asks once it runs, with its own catalogue, and goes on whatever comes of
-    it.
-    """
+    """A starting worker checks the names with its metadata cache, whatever it finds."""
     asked: list[Any] = []
 
-    def look(mappings: Any, catalogue: NameResolver) -> None:
-        asked.append((mappings, isinstance(catalogue, NameResolver)))
+    def look(mappings: Any, metadata: NameResolver) -> None:
+        asked.append((mappings, isinstance(metadata, NameResolver)))
         raise RuntimeError("never mind")
 
     monkeypatch.setattr(unresolved_names, "log_unresolved", look)

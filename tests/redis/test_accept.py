@@ -69,7 +69,7 @@ def test_the_job_holds_the_id_and_nothing_else(aredis: Client, redis: redis_py.R
 def test_the_same_event_again_is_answered_with_the_first(
     aredis: Client, redis: redis_py.Redis
 ) -> None:
-    """A second submission of one event gets the first one's id and makes neither record nor job."""
+    """A repeated event gets the first one's id and creates neither record nor job."""
     first, second = submission(key="e1"), submission(key="e1", body=b"other")
     asyncio.run(accept(aredis, redis, [first]))
     [[receipt]] = asyncio.run(accept(aredis, redis, [second]))
@@ -79,9 +79,7 @@ def test_the_same_event_again_is_answered_with_the_first(
 
 
 def test_many_of_one_event_at_once_make_one_record(aredis: Client, redis: redis_py.Redis) -> None:
-    """Sixty-four deliveries of one webhook at the same moment are one record and sixty-four
-    receipts of it.
-    """
+    """Sixty-four simultaneous deliveries of one webhook make one record and sixty-four receipts."""
     groups = [[submission(key="storm")] for _ in range(64)]
     receipts = [group[0] for group in asyncio.run(accept(aredis, redis, *groups))]
     assert len({receipt.id for receipt in receipts}) == 1
@@ -111,9 +109,7 @@ def test_an_idempotency_key_with_another_body_is_a_conflict(
 def test_a_conflict_taken_twice_while_redis_was_away_is_one_submission(
     aredis: Client, redis: redis_py.Redis
 ) -> None:
-    """A key used for another body is noticed only as spools are drained: each body is one record,
-    its repeats point to it.
-    """
+    """A key reused with another body, noticed while draining: each body is one record."""
     first, others = (
         submission(key="k", kind="key", body=b"a"),
         [submission(key="k", kind="key", body=b"b") for _ in range(3)],
@@ -157,9 +153,7 @@ def test_equal_content_is_the_same_only_within_its_window(
 def test_handing_the_same_id_over_twice_changes_nothing(
     aredis: Client, redis: redis_py.Redis
 ) -> None:
-    """A hand-over whose reply was lost may be repeated: one record, and the sender is not told of a
-    duplicate.
-    """
+    """A hand-over whose reply was lost can be repeated: one record, and no duplicate."""
     mine = submission(key="e1")
     for _ in range(2):
         [[receipt]] = asyncio.run(accept(aredis, redis, [mine]))
@@ -172,9 +166,7 @@ def test_handing_the_same_id_over_twice_changes_nothing(
 def test_what_is_not_to_be_delivered_gets_no_job(
     state: State, aredis: Client, redis: redis_py.Redis
 ) -> None:
-    """Quarantined, ignored and parked submissions are recorded without a job, and accepted = sum of
-    states.
-    """
+    """Quarantined, ignored and parked submissions get no job; accepted equals the sum of states."""
     asyncio.run(accept(aredis, redis, [submission(state)]))
     counts = Ledger(redis, Cipher(())).counts()
     assert counts[state] == 1
@@ -201,7 +193,7 @@ def test_without_redis_the_caller_is_told(tmp_path: Any, redis: redis_py.Redis) 
 
 
 def test_a_flushed_script_cache_does_no_harm(aredis: Client, redis: redis_py.Redis) -> None:
-    """Scripts travel with their text, so an emptied script cache is never noticed."""
+    """Scripts are sent as text, so an emptied script cache does no harm."""
     asyncio.run(accept(aredis, redis, [submission()]))
     redis.script_flush()
     [[receipt]] = asyncio.run(accept(aredis, redis, [submission()]))

@@ -1,4 +1,4 @@
-"""Handing over what was spooled, when it is heavy or Redis takes only a part of it."""
+"""Draining the spool, when it is heavy or Redis takes only part of it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,7 @@ Client = Callable[[], AbstractAsyncContextManager[Any]]
 
 
 class Picky(Acceptor):
-    """Its Redis takes no more than three submissions at a time in time. `sizes`: how many it was
-    given.
-    """
+    """Its Redis takes at most three submissions in time; `sizes` are those of its batches."""
 
     max_batch = 3
 
@@ -74,9 +72,7 @@ async def drained(spool: Spool, seconds: float = 30.0) -> bool:
 def test_what_redis_does_not_take_at_once_it_gets_in_smaller_portions(
     aredis: Client, redis: redis_py.Redis, tmp_path: Path
 ) -> None:
-    """A batch that is too much for Redis is halved until it is taken, what comes behind it follows,
-    and later more is tried.
-    """
+    """A batch that is too large for Redis is halved until it is taken; later batches grow again."""
     spooled = [submission(key=str(number)) for number in range(70)]
 
     async def run() -> list[int]:
@@ -93,9 +89,7 @@ def test_what_redis_does_not_take_at_once_it_gets_in_smaller_portions(
 def test_a_body_of_numbers_holds_nobody_up(
     aredis: Client, redis: redis_py.Redis, tmp_path: Path
 ) -> None:
-    """Bodies that hold tens of thousands of numbers, each of which may be an erased person's, are
-    handed over with the rest.
-    """
+    """Bodies with tens of thousands of phone numbers are handed over like any others."""
 
     def numbers(first: int) -> bytes:
         return json.dumps(
@@ -133,7 +127,7 @@ def test_large_bodies_go_a_few_at_a_time(
 def test_an_unknown_error_of_the_client_does_not_keep_redis_away(
     aredis: Client, redis: redis_py.Redis, tmp_path: Path
 ) -> None:
-    """Whatever the library raises while Redis is asked whether it is back, it is asked again."""
+    """Whatever the library raises during a probe of Redis, the probe is repeated."""
 
     async def run() -> bool:
         async with draining(Acceptor, aredis, redis, tmp_path, []) as (acceptor, _):

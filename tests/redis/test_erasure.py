@@ -132,9 +132,7 @@ def books(redis: redis_py.Redis, ledger: Ledger) -> tuple[int, int]:
 def test_from_every_state(
     ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis, state: State
 ) -> None:
-    """Whatever became of it: content, reasons and answers go; receipt, times and duplicate key
-    stay; nobody waits for it.
-    """
+    """In any state, content, reasons and answers go; receipt, times and duplicate key stay."""
     mine = put(ledger, store, state)
     done = erase(ledger, ("email", " ADA@example.com "), "kim")
     record = ledger.get(mine)
@@ -190,9 +188,7 @@ def _answered(ledger: Ledger, submission_id: str) -> None:
 
 
 def test_a_lead_made_meanwhile_is_told(ledger: Ledger, store: Callable[..., str]) -> None:
-    """The create that was on its way says what it made, and erasure says what to remove in
-    Pipedrive; also when asked again.
-    """
+    """A create in flight records what it made; erasure says what to remove, even if repeated."""
     mine = put(ledger, store, State.DELIVERING)
     ledger.announce(mine, "t", 30, "lead")
     done = erase(ledger, ADA, "kim", pause=lambda _: _answered(ledger, mine))
@@ -203,7 +199,7 @@ def test_a_lead_made_meanwhile_is_told(ledger: Ledger, store: Callable[..., str]
 def test_a_create_that_is_never_answered_is_told_as_unknown(
     ledger: Ledger, store: Callable[..., str], clock: Clock
 ) -> None:
-    """Where nobody knows whether something was made, a person is told how to look for it."""
+    """Where a create was never answered, a person is told how to look for it."""
     mine = put(ledger, store, State.DELIVERING)
     ledger.announce(mine, "t", 30, "lead")
 
@@ -217,9 +213,7 @@ def test_a_create_that_is_never_answered_is_told_as_unknown(
 def test_our_memory_of_the_person_goes_with_it(
     ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis
 ) -> None:
-    """What we knew by e-mail and by phone is forgotten and told; a delivery still under way
-    remembers nothing anew.
-    """
+    """The cached contact is forgotten and reported; a delivery in flight does not cache it again."""
     memory = ContactCache(redis)
     mine = store(
         structs.replace(submission(), lead=Lead(email="ada@example.com", phone="+49301234567"))
@@ -269,9 +263,7 @@ NOT_HERS = {
 def test_by_what_a_submission_is_hers(
     ledger: Ledger, store: Callable[..., str], where: str
 ) -> None:
-    """The address as a value of its own, in lead, answers or raw body, whatever its form; not where
-    it is only mentioned.
-    """
+    """An address that is a value of its own counts, wherever it is; a mere mention does not."""
     lead, content_type, body = (HERS | NOT_HERS)[where]
     raw = Raw("POST", "", content_type, [], body.encode())
     mine = store(structs.replace(submission(state=State.QUARANTINED), lead=lead, raw=raw))
@@ -280,7 +272,7 @@ def test_by_what_a_submission_is_hers(
 
 @pytest.mark.parametrize("typed", ["+49 30 1234-567", "0049301234567", "tel:+49301234567"])
 def test_by_phone_and_by_id(ledger: Ledger, store: Callable[..., str], typed: str) -> None:
-    """A number is the same however it is written; an id means that submission alone."""
+    """A phone number is the same however it is written; an id means that submission only."""
     first = store(structs.replace(submission(), lead=Lead(name="A", phone="+49301234567")))
     other = store(structs.replace(submission(), lead=Lead(name="B", phone="+49301234568")))
     assert find_submissions(ledger, ("phone", typed)) == [first]
@@ -291,9 +283,7 @@ def test_by_phone_and_by_id(ledger: Ledger, store: Callable[..., str], typed: st
 def test_a_redelivery_is_known_and_stores_nothing(
     ledger: Ledger, store: Callable[..., str], aredis: Client, redis: redis_py.Redis, clock: Clock
 ) -> None:
-    """The same event again answers as the first time; another event of the same person is a new
-    submission.
-    """
+    """The same event again is still a duplicate; another event of the person is a new submission."""
     first = store(key="e1")
     erase(ledger, ADA, "kim")
     [[receipt]] = asyncio.run(accept(aredis, redis, [submission(key="e1")]))
@@ -307,7 +297,7 @@ def test_a_redelivery_is_known_and_stores_nothing(
 
 
 def test_who_stood_behind_is_woken(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
-    """The next in a line of the erased one goes at once."""
+    """The next in the queue behind the erased one goes at once."""
     line = keys.DEFAULT_ACCOUNT.person_queue("organization", "acme")
     mine, other = store(email="ada@example.com"), store(email="bob@example.com")
     ledger.claim(mine, "t", 30, organization_queue=line)
@@ -319,9 +309,7 @@ def test_who_stood_behind_is_woken(ledger: Ledger, store: Callable[..., str], cl
 def test_what_is_fetched_later_is_erased_then(
     ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis
 ) -> None:
-    """An event of ids alone is nobody's until its record is read; who asked meanwhile is not
-    delivered.
-    """
+    """An event with ids only is erased once its record is fetched, if its person was erased."""
     mine = store(
         structs.replace(
             submission(), lead=None, raw=Raw("POST", "", FORM, [], b""), fetch={"id": "1"}
@@ -351,9 +339,7 @@ async def drained(url: str, redis: redis_py.Redis, folder: Path) -> None:
 def test_what_lies_in_a_spool_is_erased_at_its_hand_over(
     redis: redis_py.Redis, redis_url: str, tmp_path: Path
 ) -> None:
-    """A spool of a machine that was away brings nothing back: a receipt comes, and no content, not
-    even for a moment.
-    """
+    """A late spool brings back no content, not even for a moment: only a receipt."""
     ledger = Ledger(redis, Cipher(()))
     spool = Spool(tmp_path / SPOOL_FOLDER, 1_000_000, Cipher(()))
     mine, others = (
@@ -383,9 +369,7 @@ def test_what_lies_in_a_spool_is_erased_at_its_hand_over(
 def test_this_machines_spools_are_waited_for(
     redis: redis_py.Redis, redis_url: str, tmp_path: Path
 ) -> None:
-    """Erasure hands over what processes that are gone left, and answers when rows and bytes are out
-    of the files.
-    """
+    """Erasure hands over the spools of gone processes, and returns once their bytes are gone."""
     ledger = Ledger(redis, Cipher(()))
     spool = Spool(tmp_path / SPOOL_FOLDER, 1_000_000, Cipher(()))
     spool.put([submission()], NOW)
@@ -403,9 +387,7 @@ def test_this_machines_spools_are_waited_for(
 def test_what_cannot_be_looked_through_is_said(
     redis: redis_py.Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A spool that nobody hands over, a damaged one, and records under a lost key are told, each
-    with what to do.
-    """
+    """What could not be searched is reported, with what to do: spools, and a lost key."""
     monkeypatch.setattr("worker.erasure.erasure.SPOOL_WAIT_SECONDS", 0.0)
     sealed = Ledger(redis, Cipher(["MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="]))
     lead, raw = (
@@ -442,9 +424,7 @@ def test_what_cannot_be_looked_through_is_said(
 def test_content_goes_when_its_time_is_over(
     ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis, clock: Clock, state: State
 ) -> None:
-    """Each final state has its own time, from when it was entered; `never` is never. Afterwards the
-    receipt, then nothing.
-    """
+    """Each final state has its own retention; then only the receipt stays, and then nothing."""
     mine = put(ledger, store, state)
     retention, keep_seconds = RetentionSweep(ledger, RETENTION, clock), RETENTION[state]
     clock.now = (ledger.oldest(state) or 0.0) + (keep_seconds or 1000 * DAY) - 1
@@ -473,9 +453,7 @@ BEAT = 60.0
 def test_a_backlog_goes_in_portions(
     ledger: Ledger, aredis: Client, redis: redis_py.Redis, clock: Clock
 ) -> None:
-    """However much is over its time, one turn takes a bounded part of it, and the next comes at
-    once.
-    """
+    """However much is due, one run takes a bounded part, and the next follows at once."""
     total = MAX_PER_TICK + 20
     items = [submission(state=State.IGNORED) for _ in range(total)]
     asyncio.run(accept(aredis, redis, *([item] for item in items)))
@@ -491,9 +469,7 @@ def test_a_backlog_goes_in_portions(
 def test_the_file_is_written_anew_within_a_day(
     ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis, clock: Clock
 ) -> None:
-    """What went out of Redis goes out of its file too: at once, or a day after the last time; not
-    when nothing went.
-    """
+    """What was erased leaves Redis's file too, at most once a day, and only if something went."""
     parts = Path(cast("dict[str, str]", redis.config_get("dir"))["dir"], "appendonlydir")
     retention = RetentionSweep(ledger, RETENTION)
 
@@ -531,9 +507,7 @@ def test_a_redis_that_refuses_is_asked_again_soon(
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What goes out while Redis writes its file anew may be in that one too, so it is asked once
-    more within minutes.
-    """
+    """What is erased during a rewrite may be in the new file, so another follows in minutes."""
 
     def refused(_: redis_py.Redis) -> None:
         raise redis_py.ResponseError("Background append only file rewriting already in progress")
@@ -547,7 +521,7 @@ def test_a_redis_that_refuses_is_asked_again_soon(
 
 
 def test_workers_take_turns(ledger: Ledger, clock: Clock, store: Callable[..., str]) -> None:
-    """Several worker processes do not do the same at the same time."""
+    """Several worker processes do not do the same work at the same time."""
     put(ledger, store, State.IGNORED)
     clock.now += 8 * DAY
     assert [RetentionSweep(ledger, RETENTION, clock).tick() for _ in range(2)] == [1, 0]
@@ -556,9 +530,7 @@ def test_workers_take_turns(ledger: Ledger, clock: Clock, store: Callable[..., s
 def test_a_clock_set_ahead_erases_nothing(
     ledger: Ledger, clock: Clock, store: Callable[..., str]
 ) -> None:
-    """Redis's clock is wrong by a year: while the worker's own says otherwise, everything is
-    kept.
-    """
+    """With Redis's clock a year ahead nothing is erased while the worker's own clock is right."""
     mine = put(ledger, store, State.QUARANTINED)
     own_time = (ledger.oldest(State.QUARANTINED) or 0.0) + DAY
     clock.now += 365 * DAY
@@ -571,9 +543,7 @@ def test_a_clock_set_ahead_erases_nothing(
 def test_what_moved_meanwhile_is_left(
     ledger: Ledger, store: Callable[..., str], clock: Clock
 ) -> None:
-    """One that a person brought back a moment ago has its time before it, whatever the list
-    said.
-    """
+    """One that a person brought back a moment ago is kept, though it was listed as due."""
     mine = put(ledger, store, State.DISCARDED)
     clock.now += 8 * DAY
     ledger.undiscard(mine, "kim")
@@ -586,9 +556,7 @@ def test_what_moved_meanwhile_is_left(
 def test_a_receipt_is_small(
     ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis
 ) -> None:
-    """What stays of a submission for the duplicate window is a few hundred bytes, however large it
-    was.
-    """
+    """A receipt takes a few hundred bytes, however large the submission was."""
     mine = store(
         structs.replace(submission(key="e1"), raw=Raw("POST", "", FORM, [], b"x" * 200_000))
     )

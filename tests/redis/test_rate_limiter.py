@@ -21,16 +21,14 @@ from worker.pipedrive.rate_limiter import (
 )
 from worker.store import keys
 
+# Half a day before midnight UTC.
 NOON = 1_800_057_600.0 - 43_200.0
-"""Half a day before midnight UTC."""
 MIDNIGHT = NOON + 43_200
 TOKENS = "x-daily-ratelimit-token-remaining"
 
 
 class World:
-    """Redis with a clock that the test moves; each `worker()` is an allowance of its own, as
-    another process has it.
-    """
+    """Redis with a clock that the test moves; each `worker()` is the limiter of another process."""
 
     def __init__(self, redis: redis_py.Redis) -> None:
         self.redis = redis
@@ -63,9 +61,7 @@ def refused(act: Callable[[], object]) -> OutOfAllowance:
 
 
 def test_a_place_is_free_a_window_after_the_answer(world: World) -> None:
-    """However long a call was on its way, the next one goes two seconds after its answer, and not
-    before.
-    """
+    """However long a call was on its way, the next one goes two seconds after its response."""
     mine, other = world.worker(calls_per_window=1), world.worker(calls_per_window=1)
     mine.before(LEADS_ADD)
     world.now += 0.7
@@ -78,9 +74,7 @@ def test_a_place_is_free_a_window_after_the_answer(world: World) -> None:
 
 
 def test_a_call_without_a_word_of_its_end_keeps_its_place(world: World) -> None:
-    """A worker that died with a call in flight holds the place until the call can no longer
-    arrive.
-    """
+    """A worker that died during a call holds the place until the call can no longer arrive."""
     world.worker(calls_per_window=1).before(LEADS_ADD)
     world.now += UNANSWERED_SECONDS + 1.99
     refused(lambda: world.worker(calls_per_window=1).before(LEADS_ADD))
@@ -161,9 +155,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_never_more_than_the_window_however_long_calls_travel(world: World, way: str) -> None:
-    """Over minutes of full load the receiver counts at most the window's calls in any two seconds,
-    and little is left unused.
-    """
+    """Under full load Pipedrive never counts more than the window's calls, and little is unused."""
     arrivals, seconds, exchange = travel(world, WAYS[way], 180.0)
     arrivals.sort()
     assert (
@@ -178,8 +170,9 @@ def test_never_more_than_the_window_however_long_calls_travel(world: World, way:
 
 
 def travel(world: World, way: Way, seconds: float) -> tuple[list[float], float, float]:
-    """Fifteen callers for some seconds of the test's clock: when their calls arrived, and the mean
-    exchange in seconds.
+    """Run fifteen callers for some seconds of the test's clock.
+
+    Return when their calls arrived, and the mean exchange in seconds.
     """
     dice, count = random.Random(7), itertools.count()
     arrivals: list[float] = []
@@ -227,9 +220,7 @@ def test_what_others_send_takes_places_too(world: World) -> None:
 
 
 def test_our_own_calls_are_no_others(world: World) -> None:
-    """Calls that the receiver still counts when it answers a slow one, and we no longer, are not
-    taken for strangers'.
-    """
+    """Our calls that a slow response still counts are not taken for somebody else's."""
     mine, slow = world.worker(), world.worker()
     for _ in range(10):
         mine.before(LEADS_GET)
@@ -242,9 +233,7 @@ def test_our_own_calls_are_no_others(world: World) -> None:
 
 
 def test_a_smaller_window_than_the_plans_is_believed(world: World) -> None:
-    """An account with a smaller plan than the settings say is not overrun; a search's header may
-    speak of searches only.
-    """
+    """An account with a smaller plan than the settings say is not overrun."""
     mine = world.worker(calls_per_window=40)
     mine.before(PERSONS_SEARCH)
     mine.after(PERSONS_SEARCH, 200, {"x-ratelimit-limit": "10", "x-ratelimit-remaining": "0"})
@@ -289,9 +278,7 @@ def test_a_refusal_of_the_receiver_stops_everybody(
 
 
 def test_calls_go_in_the_order_of_their_first_question(world: World) -> None:
-    """Whoever asked first goes first, also when another happens to ask at the moment a place is
-    free.
-    """
+    """Who asked first goes first, even if another asks at the moment a place is free."""
     holder, first, second = world.worker(calls_per_window=1), Ticket(), Ticket()
     holder.before(LEADS_GET)
     holder.after(LEADS_GET, 200, {})
@@ -319,9 +306,7 @@ def test_what_has_begun_goes_before_what_begins(world: World) -> None:
 
 
 def test_a_search_that_cannot_go_holds_nobody_up(world: World) -> None:
-    """While searches wait for their own window, other calls behind them use the places that are
-    free.
-    """
+    """While searches wait for their own window, other calls use the free places."""
     mine = world.worker(calls_per_window=4, searches_per_window=1)
     mine.before(PERSONS_SEARCH)
     mine.after(PERSONS_SEARCH, 200, {})
@@ -460,9 +445,7 @@ def test_calls_in_flight_are_not_forgotten_by_a_correction(world: World) -> None
 
 
 def test_an_empty_pot_is_looked_into_again(world: World) -> None:
-    """Where only the receiver says that the day is spent, it is asked again in an hour: nobody says
-    when its day ends.
-    """
+    """If only Pipedrive says that the day is spent, it is asked again in an hour."""
     mine = world.worker(daily_tokens=1000)
     mine.before(LEADS_ADD)
     mine.after(LEADS_ADD, 429, {TOKENS: "0", "retry-after": "1"})
@@ -491,9 +474,7 @@ def test_every_key_ends_by_itself_and_names_nobody(world: World) -> None:
 
 
 def test_an_answer_is_not_lost_over_a_correction(redis: redis_py.Redis) -> None:
-    """When Redis cannot be told of an answer, the answer still counts; a call that cannot be
-    counted is not sent.
-    """
+    """If Redis fails after a call, its response still counts; an uncounted call is not sent."""
 
     def away() -> float:
         raise StoreUnavailable("gone")
@@ -533,7 +514,5 @@ def test_redis_says_what_time_it_is(redis: redis_py.Redis) -> None:
 def test_what_a_plan_allows(
     name: str, seats: int, tokens: int | None, oauth: bool, plan: ApiLimits | None
 ) -> None:
-    """Windows and tokens by plan, seats and kind of credentials; a number of tokens that a person
-    set is kept to.
-    """
+    """Windows and tokens by plan, seats and credentials; configured tokens are kept to."""
     assert limits_of_plan(name, seats, tokens, oauth=oauth) == plan

@@ -70,9 +70,7 @@ def _replicates(url: str) -> bool:
 
 
 def test_nothing_is_acknowledged_that_the_replica_has_not_seen(pair: tuple[str, int]) -> None:
-    """With a replica that stands still nobody gets a receipt, whatever else the process asks Redis
-    meanwhile.
-    """
+    """With a stopped replica nobody gets a receipt, whatever else the process asks of Redis."""
     url, replica = pair
 
     async def run() -> list[bool]:

@@ -70,9 +70,7 @@ def put(redis: redis_py.Redis, *ids: str) -> None:
 def test_a_job_that_takes_too_long_is_interrupted(
     redis_url: str, redis: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A delivery that does not end is interrupted when its time is up, and its slot takes the next
-    one; one in time is not.
-    """
+    """A delivery that takes too long is interrupted, and its slot takes the next one."""
     monkeypatch.setattr(queue_module, "JOB_TIMEOUT_SECONDS", 1)
     stuck, after = str(ULID()), str(ULID())
     ends, done = [], []
@@ -95,9 +93,7 @@ def test_a_job_that_takes_too_long_is_interrupted(
 
 
 def test_slots_keep_no_beat(redis_url: str, redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
-    """Who waits for a job waits a different time each time: two processes in step would have one of
-    them get all jobs.
-    """
+    """Waits for a job vary: of two processes in step, one would get all jobs."""
     waits: list[float] = []
 
     def nothing(_: Any, seconds: float, **__: Any) -> None:
@@ -130,7 +126,7 @@ def test_every_job_is_run_once_and_leaves_nothing_behind(redis_url: str, redis: 
 
 
 def test_slots_work_side_by_side(redis_url: str, redis: Any) -> None:
-    """As many deliveries as there are slots are in hand at once."""
+    """As many deliveries as there are slots run at once."""
     barrier = threading.Barrier(4, timeout=10)
     met: list[str] = []
 
@@ -144,9 +140,7 @@ def test_slots_work_side_by_side(redis_url: str, redis: Any) -> None:
 
 
 def test_rq_info_shows_the_queue_and_the_worker(redis_url: str, redis: Any) -> None:
-    """RQ's own command tells the truth about us while a delivery is in hand, and after we are
-    gone.
-    """
+    """`rq info` is right about us during a delivery and after we are gone."""
     hold, held = threading.Event(), threading.Event()
 
     def deliver(_: str) -> None:
@@ -182,7 +176,7 @@ def rq_info(redis_url: str) -> str:
 
 
 def test_stopping_waits_for_what_is_in_hand(redis_url: str, redis: Any) -> None:
-    """A stop lets the delivery in hand finish and takes no other."""
+    """A stop lets the delivery in hand finish and starts no other."""
     started, stopping, done = threading.Event(), threading.Event(), []
 
     def deliver(submission_id: str) -> None:
@@ -202,9 +196,7 @@ def test_stopping_waits_for_what_is_in_hand(redis_url: str, redis: Any) -> None:
 
 
 def test_a_signal_may_come_at_any_moment(redis_url: str, redis: Any) -> None:  # noqa: ARG001
-    """Asking for the stop waits for no lock, not even one that the interrupted thread has in
-    hand.
-    """
+    """A stop request waits for no lock, not even one that the interrupted thread holds."""
     with running(redis_url, lambda _: None, count=1) as slots, slots._stop._cond:  # type: ignore[attr-defined]
         asking = threading.Thread(target=slots.stop, daemon=True)
         asking.start()
@@ -213,7 +205,7 @@ def test_a_signal_may_come_at_any_moment(redis_url: str, redis: Any) -> None:  #
 
 
 def test_a_job_that_cannot_be_read_costs_no_slot(redis_url: str, redis: Any) -> None:
-    """A corrupt job is passed over and the next one is delivered."""
+    """A corrupt job is skipped and the next one delivered."""
     delivered: list[str] = []
     mine = str(ULID())
     redis.hset(
@@ -231,9 +223,7 @@ def test_a_job_that_cannot_be_read_costs_no_slot(redis_url: str, redis: Any) -> 
 
 
 def test_a_killed_worker_does_not_keep_its_successor_out(redis_url: str, redis: Any) -> None:
-    """A worker that starts after a kill, with the same host and process id, works at once; the dead
-    one is forgotten.
-    """
+    """A worker with the host and process id of a killed one works at once; that one is forgotten."""
     delivered: list[str] = []
     dead = Slots(open_queue(redis), 1, lambda: delivered.append, *_parts(redis))
     assert dead._register() is not None
@@ -257,9 +247,7 @@ with mock.patch.object(rq_worker, "HEARTBEAT_TTL_SECONDS", 3), running(sys.argv[
 
 
 def test_rq_forgets_a_killed_worker_within_a_minute(redis_url: str, redis: Any) -> None:
-    """After kill -9 RQ shows neither the worker, nor its jobs as started or failed, nor a lock that
-    keeps others from tidying.
-    """
+    """After kill -9 RQ shows neither the worker nor its jobs, and no maintenance lock remains."""
     queue = open_queue(redis)
     put(redis, str(ULID()), str(ULID()))
     holder = subprocess.Popen([sys.executable, "-c", HOLDS, redis_url])
@@ -284,9 +272,7 @@ def test_rq_forgets_a_killed_worker_within_a_minute(redis_url: str, redis: Any) 
 
 
 def test_what_ended_while_redis_was_away_leaves_rqs_list(redis_url: str, redis: Any) -> None:
-    """A living worker that could not write down the end of a job neither renews it nor shows it as
-    started for ever.
-    """
+    """A job whose end the worker could not record is not renewed, and not shown for ever."""
     queue = open_queue(redis)
     delivered: list[str] = []
     away = redis_py.ConnectionError("away")
@@ -307,7 +293,7 @@ def test_what_ended_while_redis_was_away_leaves_rqs_list(redis_url: str, redis: 
 
 
 def test_entries_without_their_jobs_are_cleared_in_one_round(redis_url: str, redis: Any) -> None:  # noqa: ARG001
-    """What ended while it was looked at, its hash gone, keeps nobody from clearing the next."""
+    """An entry whose job hash is gone does not keep the others from being cleared."""
     queue = open_queue(redis)
     redis.zadd(
         queue.started_job_registry.key,
@@ -318,9 +304,7 @@ def test_entries_without_their_jobs_are_cleared_in_one_round(redis_url: str, red
 
 
 def test_a_long_delivery_stays_on_rqs_list(redis_url: str, redis: Any) -> None:
-    """What a living worker has in hand is renewed, and so neither cleared away nor taken for
-    abandoned.
-    """
+    """A long delivery of a living worker is renewed, so it is not cleared as abandoned."""
     hold = threading.Event()
     queue = open_queue(redis)
 

@@ -1,4 +1,4 @@
-"""What a cause is called, and by what it is recognised."""
+"""What causes are called, and how they are grouped."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CODES = sorted(
 @pytest.mark.parametrize("code", CODES)
 @pytest.mark.parametrize("field", [None, "label", "lead custom field", "value.currency"])
 def test_every_code_has_a_title(code: str, field: str | None) -> None:
-    """Each way to fail is said in words, whatever field or step it was at."""
+    """Each code has a title in words, whatever the field or step."""
     assert code in TITLES
     words = title(Cause(step="lead", code=code, detail="x", field=field))
     assert words[0].isupper()
@@ -72,14 +72,12 @@ def test_every_code_has_a_title(code: str, field: str | None) -> None:
     ],
 )  # fmt: skip
 def test_titles(cause: Cause, words: str) -> None:
-    """What failed, and at which field or step; of a code that is not known here at least where."""
+    """A title says what failed and where; for an unknown code, at least where."""
     assert title(cause) == words
 
 
-def test_a_cause_is_recognised_by_what_must_be_mended() -> None:
-    """Step, code, field and setting make the id; words, status and hint do not, nor does the
-    process that computes it.
-    """
+def test_a_cause_is_identified_by_what_has_to_be_fixed() -> None:
+    """Step, code, field and setting make the id; detail, status, hint and process do not."""
     cause = Cause(
         step="lead", code="invalid", detail="a", field="value", setting="sources.contact.lead.value"
     )

@@ -119,9 +119,7 @@ def fate(error: BaseException, **options: Any) -> Fate:
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_every_error_has_its_row(kind: type[LeadlineError]) -> None:
-    """No error of ours reaches a fate by accident: each class stands in the table, and its fate is
-    well-formed.
-    """
+    """No error reaches a fate by accident: each class has its row, and its fate is well-formed."""
     assert kind in FATES
     decided = fate(EXAMPLES[kind]())
     if isinstance(decided, Retry | Wait | Settle | Dead):
@@ -214,9 +212,7 @@ def test_the_schedule_lasts_a_day() -> None:
     [(NOW - 160_570, "45h"), (NOW - 7199, "120m"), (NOW + 5, "0s"), (NOW - 1e6, "12d")],
 )
 def test_gives_up_after_the_last_delay(first: float, took: str) -> None:
-    """After the last delay the submission is dead, and its cause says how often and how long it was
-    tried.
-    """
+    """After the last delay the submission is dead; its cause says how often and how long we tried."""
     decided = fate(
         Unavailable("leads.get", "Service Unavailable", status=503),
         attempts=9,
@@ -245,9 +241,7 @@ def test_no_delays_at_all() -> None:
 
 @pytest.mark.parametrize(("attempts", "expected"), [(1, 90.0), (3, 90.0), (9, 90.0), (10, None)])
 def test_unknown_outcomes_settle(attempts: int, expected: float | None) -> None:
-    """However long the delay to the next try, a create is looked for when it has settled, after the
-    last try too.
-    """
+    """A create is looked for once it has settled, however long the next delay, even after the last."""
     decided = fate(OutcomeUnknown("leads.add", "timed out"), attempts=attempts)
     if expected is None:
         assert isinstance(decided, Dead)
@@ -260,9 +254,7 @@ def test_unknown_outcomes_settle(attempts: int, expected: float | None) -> None:
 def test_what_is_absent_waits_for_its_next_try_without_the_line(
     attempts: int, delay: float | None
 ) -> None:
-    """What was looked for in vain waits out the delay of the try that sent it, frees the line, and
-    dies after the last.
-    """
+    """What was looked for in vain waits out its delay, frees the queue, and dies after the last."""
     decided = fate(Absent("person", NOW - 5), attempts=attempts)
     if delay is None:
         assert isinstance(decided, Dead)
@@ -277,9 +269,7 @@ def test_what_is_absent_waits_for_its_next_try_without_the_line(
 
 
 def test_a_look_that_fails_is_repeated_soon_and_ends_in_time() -> None:
-    """Until a create was looked for its person's line is held, so the look comes often; its tries
-    end when others' would.
-    """
+    """A failed look is repeated often, as it holds its person's queue, and gives up in time."""
     now, attempts, looks = NOW, 2, []
     while isinstance(
         decided := fate(
@@ -313,9 +303,7 @@ def test_settling_uses_no_attempt() -> None:
     ],
 )
 def test_waiting_is_not_failing(kind: type[LeadlineError]) -> None:
-    """Limits, credentials and a missing store never kill a submission, however often they are
-    met.
-    """
+    """Limits, credentials and a missing store never kill a submission, however often they occur."""
     assert isinstance(fate(EXAMPLES[kind](), attempts=99), Wait)
 
 
@@ -324,7 +312,7 @@ def test_waiting_is_not_failing(kind: type[LeadlineError]) -> None:
     [(0, 30.0), (1, 60.0), (3, 240.0), (6, 1920.0), (7, 3600.0), (10**6, 3600.0)],
 )
 def test_probes_grow_to_hourly(probes: int, seconds: float) -> None:
-    """A raised gate is tried at growing intervals, at least hourly."""
+    """A closed gate is probed at growing intervals, at least hourly."""
     assert shape(fate(Unauthorized("c", "d"), probes=probes)) == (
         Wait,
         NOW + seconds,
@@ -345,9 +333,7 @@ def test_probes_grow_to_hourly(probes: int, seconds: float) -> None:
 
 @pytest.mark.parametrize("kind", [NotSent, Unavailable])
 def test_an_outage_is_waited_for(kind: type[LeadlineError]) -> None:
-    """While nobody gets through, a submission waits at the gate and uses up no attempt, so that it
-    goes on when all do.
-    """
+    """During an outage a submission waits at the gate without using up attempts."""
     assert shape(fate(EXAMPLES[kind](), outage=True, attempts=99, probes=1)) == (
         Wait,
         NOW + 45,
@@ -376,9 +362,7 @@ def test_stated_waits_are_bounded(retry_after: float, seconds: float) -> None:
 
 
 def test_our_own_count() -> None:
-    """Our own burst window holds up only who meets it; our own count of the day's tokens holds up
-    everybody.
-    """
+    """Our burst window delays one delivery; our count of the day's tokens delays all of them."""
     assert shape(fate(OutOfAllowance(NOW + 1.5, budget=False))) == (
         Wait,
         NOW + 1.5,
@@ -397,17 +381,13 @@ def test_our_own_count() -> None:
 
 
 def test_gone_is_resolved_afresh_once() -> None:
-    """What was merged or deleted is forgotten and looked for again; if that fails as well, the
-    submission is dead.
-    """
+    """What was merged or deleted is looked up again once; if it is gone again, the lead is dead."""
     assert isinstance(fate(EXAMPLES[Gone]()), ResolveAfresh)
     assert isinstance(fate(EXAMPLES[Gone](), resolved_afresh=True), Dead)
 
 
 def test_a_bug_tells_nothing_of_the_sender() -> None:
-    """An unexpected exception is retried; its cause names the class alone, since its words may
-    quote anything.
-    """
+    """An unexpected exception is retried; its cause names only the class: its message may quote."""
     decided = fate(ValueError("ann@acme.example is odd"), step="note")
     assert isinstance(decided, Retry)
     assert (decided.cause.code, decided.cause.detail, decided.cause.step) == (
@@ -512,7 +492,7 @@ def test_subclasses_follow_their_parents() -> None:
     ],
 )
 def test_hints(error: LeadlineError, setting: str | None, hint: str) -> None:
-    """A dead letter says what to mend, where, and that it can be retried then."""
+    """A dead letter says what to fix, where, and that it can be retried then."""
     cause = cause_of(error, step="lead", source="contact")
     assert (cause.setting, cause.hint) == (setting, hint)
 
@@ -546,11 +526,11 @@ def test_causes_carry_what_the_console_groups_by() -> None:
 def test_details_name_nobody(message: str, expected: str | None) -> None:
     """Addresses and numbers of people in Pipedrive's own words are taken out; ids stay."""
     detail = cause_of(Invalid("persons.add", message), step="person", source="contact").detail
-    assert detail == (expected or f"persons.add: {said}")
+    assert detail == (expected or f"persons.add: {message}")
 
 
 def test_details_are_bounded() -> None:
-    """Nobody's words fill the ledger, also when the last try is counted."""
+    """No error message fills the ledger, not even with the number of tries in front."""
     decided = fate(Unavailable("leads.get", "x" * 5000), attempts=9)
     assert isinstance(decided, Dead)
     assert len(decided.cause.detail) <= MAX_DETAIL_CHARS

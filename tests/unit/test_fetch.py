@@ -66,8 +66,9 @@ def said(status: int, tree: Any = None, **headers: str) -> Answer:
 
 
 class Product:
-    """Answers on loopback with what stands next in `answers`, the last for ever; `seen` are the
-    requests.
+    """Answers on loopback with what is next in `answers`, the last one for ever.
+
+    `seen` are the requests.
     """
 
     def __init__(self, url: str) -> None:
@@ -188,9 +189,7 @@ Fetch = Callable[..., FetchResult]
     ],
 )
 def test_each_product(product: Product, fetch: Fetch, adapter: str, record: Any, path: str) -> None:
-    """The record is asked for by its id, with the token as a bearer and never in the address, and
-    becomes the lead.
-    """
+    """The record is requested by id, with the token as a bearer, and becomes the lead."""
     product.answers = [said(200, record)]
     fetched = fetch(adapter, event_id="e1")
     assert (fetched.outcome, fetched.lead and fetched.lead.email) == ("lead", "ada@acme.example")
@@ -256,9 +255,7 @@ def test_the_product_s_own_address_and_version() -> None:
 def test_refusals(
     product: Product, fetch: Fetch, answer: Answer, kind: type[FetchError], setting: str
 ) -> None:
-    """Each answer that is no record means one error, which says what to mend and does not repeat
-    the token.
-    """
+    """Each error response means one error, which says what to fix and does not repeat the token."""
     product.answers = [answer]
     with pytest.raises(FetchError) as caught:
         fetch()
@@ -288,9 +285,7 @@ POLICY = Policy(retry_delays=(10.0,), settle_seconds=90.0, probe_seconds=30.0)
 def test_fates(
     product: Product, fetch: Fetch, answer: Answer, fate: type, until: float | None
 ) -> None:
-    """A refused token and a failure are tried again, a limit waits for its time, what is gone is
-    dead; each with its cause.
-    """
+    """A rejected token and a failure are retried, a limit waits, a missing record is dead."""
     product.answers = [answer]
     with pytest.raises(FetchError) as caught:
         fetch()
@@ -314,9 +309,7 @@ def test_fates(
 
 
 def test_fewer_fields_where_ads_are_forbidden(product: Product, fetch: Fetch) -> None:
-    """A token that may read leads and not ads still gets the lead; one that is refused is not tried
-    twice.
-    """
+    """A token that may read leads but not ads gets the lead; a rejected one is not retried."""
     attempts: list[Attempt] = []
     product.answers = [said(403, {"error": {"code": 200}}), said(200, META)]
     assert fetch(report=attempts.append).outcome == "lead"
@@ -358,9 +351,7 @@ def test_nobody_answers(http: httpx.Client) -> None:
 def test_records_that_make_no_lead(
     product: Product, fetch: Fetch, record: Any, outcome: str
 ) -> None:
-    """A test makes no lead, and nobody to reach is said, each with its reason and with what was
-    read.
-    """
+    """A test makes no lead, and a record without contact says so, each with its reason."""
     product.answers = [said(200, record)]
     fetched = fetch()
     assert (fetched.outcome, bool(fetched.why), fetched.lead is not None) == (outcome, True, True)
@@ -379,9 +370,7 @@ def test_records_that_make_no_lead(
 def test_what_the_source_file_lacks(
     toml: str, source: str, fetch: dict[str, str], setting: str
 ) -> None:
-    """Nothing is asked of anybody where the source file says too little, and the setting to mend is
-    named.
-    """
+    """If the source file says too little, nothing is requested and the setting is named."""
     records = SourceRecords(Sources(f'[sources.x]\n{toml}\nverify = {{ scheme = "none" }}'))
     with pytest.raises(Unmappable) as caught:
         records.build_request(source, fetch)
@@ -391,9 +380,7 @@ def test_what_the_source_file_lacks(
 @pytest.mark.parametrize("token", ["näh", "a\x00b", "x" * 100_000])
 @pytest.mark.parametrize("base", ["http://127.0.0.1:1", "http://[::1", "http://a b/", "gopher://x"])
 def test_odd_tokens_and_addresses(http: httpx.Client, token: str, base: str) -> None:
-    """A token or an address that cannot be sent is one of our errors, and says nothing of the
-    token.
-    """
+    """A token or URL that cannot be sent is one of our errors, and does not show the token."""
     sources = config("hubspot", "https://x.example")
     records = SourceRecords(sources)
     lookup = records.build_request("x", {"id": "7"})

@@ -92,7 +92,7 @@ def test_a_filter_survives_its_own_address(parameters: dict[str, str]) -> None:
     """What a filter writes into an address is what it reads from it, whatever people type."""
     found = Filter.parse(parameters)
     assert Filter.parse(found.parameters()) == found
-    assert found.empty == (not found.parameters())
+    assert found.is_empty == (not found.parameters())
 
 
 @given(st.text(max_size=200))

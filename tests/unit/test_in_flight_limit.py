@@ -17,9 +17,7 @@ def elsewhere(limit: InFlightLimit, seconds: float = 0.0) -> bool:
 
 
 def test_so_many_and_no_more() -> None:
-    """A place is one thread's, however often it asks, until it leaves; leaving twice makes one
-    place.
-    """
+    """A thread holds one place, however often it asks, until it leaves; leaving twice frees one."""
     limit = InFlightLimit(2)
     assert limit.enter(0)
     assert limit.enter(0)
@@ -32,7 +30,7 @@ def test_so_many_and_no_more() -> None:
 
 
 def test_a_place_that_is_left_wakes_the_next() -> None:
-    """A thread that waits at the entrance goes in when another leaves."""
+    """A waiting thread gets its place when another leaves."""
     limit, inside = InFlightLimit(1), threading.Event()
     limit.enter(0)
 

@@ -1,4 +1,4 @@
-"""Logs: one inert line per event, never in the way, never a message that quotes a stranger."""
+"""Logs: one inert line per event, never blocking, never a message that quotes a stranger."""
 
 from __future__ import annotations
 
@@ -36,9 +36,15 @@ def test_one_json_line_per_event() -> None:
     """An event is one line of JSON with its time in UTC, level, process and fields."""
     stream = io.StringIO()
     writer = configure("json", "serve", stream=stream)
-    structlog.get_logger().info("accepted", id="01J", took_ms=3)
+    structlog.get_logger().info("accepted", submission_id="01J", duration_ms=3)
     (line,) = lines(stream, writer)
-    assert (line["event"], line["level"], line["process"], line["id"], line["took_ms"]) == (
+    assert (
+        line["event"],
+        line["level"],
+        line["process"],
+        line["submission_id"],
+        line["duration_ms"],
+    ) == (
         "accepted",
         "info",
         "serve",
@@ -64,7 +70,7 @@ def test_text_is_inert(text: str, form: Any) -> None:
 
 
 def test_values_are_bounded_and_secrets_hidden() -> None:
-    """Long text is cut, bytes are counted, secrets are starred, odd numbers stay JSON."""
+    """Long text is cut, bytes are counted, secrets become stars, odd numbers stay JSON."""
     stream = io.StringIO()
     writer = configure("json", "work", stream=stream)
     structlog.get_logger().info(
@@ -90,9 +96,7 @@ def test_exceptions_without_their_message() -> None:
 
 
 def test_libraries_by_their_first_line() -> None:
-    """Libraries' warnings come as events, without the traceback some append; their chatter does not
-    come.
-    """
+    """Libraries' warnings become events, without an appended traceback; lower levels are dropped."""
     stream = io.StringIO()
     writer = configure("json", "work", stream=stream)
     logging.getLogger("rq.worker").error("job %s failed\nTraceback: ann@example.com", "01J")
@@ -106,7 +110,7 @@ def test_libraries_by_their_first_line() -> None:
 
 
 class BlockedStream(io.StringIO):
-    """A stream whose reader does not read until told to."""
+    """A stream whose reader waits until it is released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -118,9 +122,7 @@ class BlockedStream(io.StringIO):
 
 
 def test_a_blocked_reader_blocks_nobody() -> None:
-    """With nobody reading, lines are dropped and counted instead of waited for; the count comes out
-    later.
-    """
+    """While nobody reads, lines are dropped and counted without blocking; the count comes later."""
     stream = BlockedStream()
     writer = LineWriter(stream, lines=10)
     for number in range(100):

@@ -98,7 +98,7 @@ def test_series_round_trips(labels: dict[str, str], text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "1m", "m{", "m{a=1}", 'm{a="1"', 'm{a="1" b="2"}', "m\x00"])
 def test_rubbish_is_no_series(text: str) -> None:
-    """A field that is no series is passed over, not an error."""
+    """A field that is no series is skipped and is no error."""
     assert parse_series(text) is None
     assert expose(
         {text.encode(): b"1", b"\xff": b"2", b"m_total": b"no number"}, Gauges(redis_up=True)
@@ -117,7 +117,7 @@ def test_deltas_reach_the_store_once() -> None:
 
 
 def test_deltas_survive_a_failed_flush() -> None:
-    """While Redis is away deltas are kept, and those counted meanwhile are added to them."""
+    """While Redis is down, deltas are kept, and those counted meanwhile are added to them."""
     meter, store = Meter(), Store()
     meter.count("leadline_x_total")
     store.down = True
@@ -189,7 +189,9 @@ def test_a_duration_falls_into_its_bucket(seconds: float, least: str) -> None:
     meter.observe(INTAKE_SECONDS, seconds)
     values = samples(expose({}, Gauges(redis_up=True), pending=meter.pending()))
     bounds = [*(f"{bound:g}" for bound in BUCKETS[INTAKE_SECONDS]), "+Inf"]
-    full = [bound for bound in bounds if values[f"{INTAKE_SECONDS}_bucket", (("le", bound),)] == 1.0]
+    full = [
+        bound for bound in bounds if values[f"{INTAKE_SECONDS}_bucket", (("le", bound),)] == 1.0
+    ]
     assert full == bounds[bounds.index(least) :]
     assert values[f"{INTAKE_SECONDS}_count", ()] == 1.0
     assert values[f"{INTAKE_SECONDS}_sum", ()] == pytest.approx(seconds)
@@ -219,9 +221,7 @@ def test_everything_a_source_can_have_is_there_as_zero() -> None:
 
 
 def test_stored_and_pending_counts_add_up() -> None:
-    """A scrape shows what all processes stored plus what this one has yet to store, under one type
-    line per family.
-    """
+    """A scrape shows stored and pending counts together, with one type line per family."""
     text = series(SUBMISSIONS, source="contact", outcome="refused")
     page = expose(
         {text.encode(): b"3", b"leadline_new_total": b"1.5"},
@@ -237,7 +237,7 @@ def test_stored_and_pending_counts_add_up() -> None:
 
 
 def test_without_redis_the_gauges_are_left_out() -> None:
-    """While Redis is away the page says so instead of showing states as zero."""
+    """While Redis is down, the page says so instead of showing states as zero."""
     page = expose({}, Gauges(redis_up=False, spool=7)).decode()
     assert "leadline_up_redis 0.0" in page
     assert "leadline_spool_submissions 7.0" in page

@@ -77,9 +77,7 @@ def test_no_number(text: str) -> None:
     ],
 )
 def test_agrees(text: str, expected: str, agrees: bool) -> None:
-    """A text that names another currency than the one expected says so; a sign shared by several
-    fits each of them.
-    """
+    """Text with another currency than expected says so; a shared sign fits each of its currencies."""
     found = parse_money(text, expected)
     assert found is not None
     assert found.agrees is agrees

@@ -34,9 +34,7 @@ class Tags(HTMLParser):
 
 
 def test_says_everything() -> None:
-    """The note tells the message, answers, details and attribution, and ends with the mark of its
-    submission.
-    """
+    """The note shows message, answers, details and attribution, and ends with its marker."""
     lead = Lead(
         name="Ann Lee",
         email="ann@acme.example",
@@ -94,9 +92,7 @@ def test_says_everything() -> None:
     ],
 )
 def test_only_when_there_is_something_to_say(lead: Lead, expected: bool) -> None:
-    """A lead whose every word has a place in Pipedrive gets no note; attribution alone is enough
-    for one.
-    """
+    """A lead that Pipedrive has a place for gets no note; attribution alone is enough for one."""
     assert (note(lead) is not None) is expected
     assert note(lead, always=True) is not None
 
@@ -112,9 +108,7 @@ NASTY = "<script>alert(1)</script><img src=x onerror=\"a\"><a href='javascript:b
 
 
 def test_is_inert() -> None:
-    """Nothing a sender writes, in any field, becomes a tag or an attribute; it is read as it was
-    typed.
-    """
+    """Nothing that a sender writes, in any field, becomes a tag or an attribute."""
     lead = Lead(
         name=NASTY, message=NASTY, job_title=NASTY, page_url=NASTY, referrer=NASTY, form_name=NASTY,
         utm=Utm(source=NASTY),
@@ -148,9 +142,7 @@ HUGE = "<'&\"> ü\n" * 4_000
     ],
 )  # fmt: skip
 def test_is_bounded(lead: Lead) -> None:
-    """However much was sent, the note keeps within its bound, cuts no entity in two, says what is
-    missing and keeps its mark.
-    """
+    """However much was sent, the note stays within its limit and keeps its marker."""
     html = note(lead, left_out=[HUGE] * 100)
     assert html is not None
     assert len(html) <= MAX_NOTE_CHARS
@@ -161,9 +153,7 @@ def test_is_bounded(lead: Lead) -> None:
 
 
 def test_says_how_much_is_missing() -> None:
-    """A cut message states how many characters are kept elsewhere, and so does a list of
-    answers.
-    """
+    """A cut message states how many characters are missing, and so does a list of answers."""
     html = note(Lead(message="x" * 30_000)) or ""
     kept = html.count("x")
     assert f"({30_000 - kept} more characters are kept in Leadline)" in html
@@ -212,9 +202,7 @@ def test_click_ids_are_bounded() -> None:
     ],
 )
 def test_marks(text: str, expected: bool) -> None:
-    """A note is recognised by the mark it ends with, also after Pipedrive has tidied its tags, and
-    by nothing else.
-    """
+    """A note is recognised by the marker at its end, even after Pipedrive has tidied its tags."""
     assert has_marker_of(text, ID) is expected
 
 

@@ -5,8 +5,8 @@ import pytest
 from worker.main import run_all
 
 
-def test_a_chore_that_fails_keeps_no_other_from_its_work() -> None:
-    """However often one fails, those behind it are done, and its error is told."""
+def test_a_task_that_fails_stops_no_other() -> None:
+    """However often one fails, the others run, and its error is raised afterwards."""
     done: list[str] = []
 
     def fails() -> None:

@@ -35,8 +35,9 @@ NOW = 1_700_000_000.0
 
 
 class Provider:
-    """Issues `access-N`, and with `rotate` a new refresh token each time; knows which refresh
-    tokens are good.
+    """Issues `access-N`, and with `rotate` a new refresh token each time.
+
+    It knows which refresh tokens are valid.
     """
 
     def __init__(self, *, rotate: bool = False, expires_in: object = 3600) -> None:
@@ -134,10 +135,8 @@ def test_token_is_shared(make: Callable[..., OAuth], provider: Provider, clock: 
     assert len(provider.asked) == 2
 
 
-def test_tokens_are_sealed(make: Callable[..., OAuth], redis: redis_py.Redis) -> None:
-    """Nothing of the tokens, nor of the configured one, can be read in Redis; nor in
-    representations.
-    """
+def test_tokens_are_encrypted(make: Callable[..., OAuth], redis: redis_py.Redis) -> None:
+    """Neither the tokens nor the configured one can be read in Redis or in a representation."""
     auth = make()
     bearer(auth)
     stored = repr(redis.hgetall(keys.DEFAULT_ACCOUNT.oauth))
@@ -179,7 +178,7 @@ def test_configured_token_is_tried_last(
 def test_unreadable_store(
     make: Callable[..., OAuth], provider: Provider, redis: redis_py.Redis
 ) -> None:
-    """Tokens sealed under a key that is lost are got anew."""
+    """Tokens encrypted with a lost key are requested anew."""
     bearer(make())
     other = Cipher([base64.b64encode(bytes(range(1, 33))).decode()])
     assert bearer(make(keeper=other)) == "Bearer access-2"
@@ -191,9 +190,7 @@ def test_unreadable_store(
 def test_eight_workers_one_refresh(
     make: Callable[..., OAuth], provider: Provider, clock: Time
 ) -> None:
-    """Eight workers, four threads each, with an expired token cause exactly one refresh, and all
-    get its token.
-    """
+    """Eight workers of four threads with an expired token cause exactly one refresh."""
     workers = [make() for _ in range(8)]
     for worker in workers:
         bearer(worker)
@@ -213,9 +210,7 @@ def test_eight_workers_one_refresh(
 
 
 def test_eight_workers_refused(make: Callable[..., OAuth], provider: Provider, clock: Time) -> None:
-    """Eight workers whose token is refused early cause one refresh, and each repeats its call
-    once.
-    """
+    """Eight workers whose token is rejected early cause one refresh, and repeat their calls once."""
     workers = [make() for _ in range(8)]
     for worker in workers:
         bearer(worker)
@@ -228,9 +223,7 @@ def test_eight_workers_refused(make: Callable[..., OAuth], provider: Provider, c
 def test_threads_of_one_worker_refused(
     make: Callable[..., OAuth], provider: Provider, clock: Time
 ) -> None:
-    """Each thread is told by the token it used itself: one that comes late with the old one repeats
-    its call too.
-    """
+    """A thread is judged by the token it used: one with the old token repeats its call too."""
     worker = make()
     with ThreadPoolExecutor(1) as early, ThreadPoolExecutor(1) as late:
         for thread in (early, late):
@@ -264,9 +257,7 @@ def in_threads(questions: list[Callable[[], Any]]) -> list[Any]:
 
 
 def test_fresh_token_refused(make: Callable[..., OAuth], provider: Provider, clock: Time) -> None:
-    """A token refused right after it was issued is not renewed again: that is no matter of its
-    age.
-    """
+    """A token rejected right after it was issued is not refreshed: its age is not the reason."""
     auth = make()
     bearer(auth)
     assert auth.renew() is False
@@ -318,8 +309,9 @@ def test_errors(
 def test_refusal_is_believed_for_a_while(
     make: Callable[..., OAuth], provider: Provider, clock: Time
 ) -> None:
-    """A refused refresh token is not tried by every worker in turn, but is tried again later, and
-    at once if it is changed.
+    """Not every worker tries a rejected refresh token, but it is tried again later.
+
+    It is tried at once if it is changed.
     """
     provider.good = set()
     for _ in range(5):
@@ -335,9 +327,7 @@ def test_refusal_is_believed_for_a_while(
 def test_wait_is_bounded(
     make: Callable[..., OAuth], redis: redis_py.Redis, provider: Provider
 ) -> None:
-    """A worker that finds the lock taken waits five seconds and no longer; the lock of another is
-    left alone.
-    """
+    """A worker that finds the lock taken waits five seconds, and leaves the lock alone."""
     slept: list[float] = []
     redis.set(keys.DEFAULT_ACCOUNT.oauth_lock, "another", px=60_000)
     with pytest.raises(Unavailable):
@@ -446,9 +436,7 @@ def test_company_base(domain: str | None, base: str | None) -> None:
 
 
 def test_with_the_client(make: Callable[..., OAuth], provider: Provider, clock: Time) -> None:
-    """A call with a token that has been revoked goes through, to the company's own address, after
-    one refresh.
-    """
+    """A call with a revoked token succeeds after one refresh, at the company's own address."""
     hosts: list[str] = []
 
     def api(request: httpx.Request) -> httpx.Response:

@@ -395,9 +395,7 @@ class Renewing:
 
 
 def test_renewed_credentials() -> None:
-    """After a 401 a call is repeated once with renewed credentials, a create too: the first had no
-    effect.
-    """
+    """After a 401 a call is repeated once with new credentials, even if it is a create."""
     auth = Renewing()
     rig = Rig(
         lambda r: (ok(LEAD) if r.headers["authorization"] == "Bearer new" else no(401))(r),

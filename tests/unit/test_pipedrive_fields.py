@@ -50,9 +50,7 @@ def info(type: str, entity: Literal["lead", "person"] = "lead") -> FieldInfo:
     ],
 )
 def test_one_value(type: str, text: str, lead: Any, person: Any) -> None:
-    """Text becomes the value its field takes: in the v1 form for leads, in the v2 form for
-    persons.
-    """
+    """Text becomes the value that its field takes: in v1 form for leads, in v2 form for persons."""
     assert info(type).encode(text) == {KEY: lead}
     assert info(type, "person").encode(text) == {KEY: person}
 

@@ -40,9 +40,7 @@ def ok(data: Any, status: int = 200) -> httpx.Response:
 
 
 class Account:
-    """A Pipedrive account with labels, channels, users and fields, which counts what it is
-    asked.
-    """
+    """A Pipedrive account with labels, channels, users and fields, which counts its calls."""
 
     def __init__(self) -> None:
         self.labels = [
@@ -147,7 +145,7 @@ def clock() -> Time:
 
 @pytest.fixture
 def make(redis: redis_py.Redis, account: Account, clock: Time) -> Callable[..., MetadataCache]:
-    """Makes the catalogue of one more worker."""
+    """Makes the cache of one more worker."""
 
     def made(pause: Callable[[float], None] = time.sleep) -> MetadataCache:
         http = httpx.Client(transport=httpx.MockTransport(account))
@@ -157,8 +155,8 @@ def make(redis: redis_py.Redis, account: Account, clock: Time) -> Callable[..., 
     return made
 
 
-def label(catalogue: MetadataCache, name: str) -> str:
-    return catalogue.label_id(name, setting="s")
+def label(cache: MetadataCache, name: str) -> str:
+    return cache.label_id(name, setting="s")
 
 
 @pytest.mark.parametrize(
@@ -226,9 +224,7 @@ def test_unknown(
 
 
 def test_read_hourly(make: Callable[..., MetadataCache], account: Account, clock: Time) -> None:
-    """Pipedrive is asked once an hour by all workers together, and only for the kinds that are
-    needed.
-    """
+    """All workers together ask Pipedrive once an hour, and only for the kinds that are needed."""
     first, second = make(), make()
     for _ in range(50):
         clock.now += 60
@@ -244,16 +240,16 @@ def test_round_trips(
     make: Callable[..., MetadataCache], redis: redis_py.Redis, clock: Time
 ) -> None:
     """A lead costs at most one trip to Redis, and none within a few seconds of the last."""
-    catalogue = make()
+    cache = make()
 
     def lead() -> None:
-        catalogue.label_id("Hot", setting="s")
-        catalogue.label_id("Website", setting="s")
-        catalogue.channel_id("Web forms", setting="s")
-        catalogue.owner_id(1, setting="s")
-        catalogue.field("Budget", setting="s")
-        catalogue.person_field("Newsletter", setting="s")
-        catalogue.ensure_label("Hot", "red")
+        cache.label_id("Hot", setting="s")
+        cache.label_id("Website", setting="s")
+        cache.channel_id("Web forms", setting="s")
+        cache.owner_id(1, setting="s")
+        cache.field("Budget", setting="s")
+        cache.person_field("Newsletter", setting="s")
+        cache.ensure_label("Hot", "red")
 
     def commands() -> int:
         return int(redis.info("stats")["total_commands_processed"])
@@ -270,11 +266,11 @@ def test_round_trips(
 
 def test_new_names(make: Callable[..., MetadataCache], account: Account, clock: Time) -> None:
     """A label added in Pipedrive meanwhile is found by looking once more."""
-    catalogue, other = make(), make()
-    label(catalogue, "Hot")
+    cache, other = make(), make()
+    label(cache, "Hot")
     account.labels.append({"id": "c3", "name": "Cold", "color": "blue"})
     clock.now += 31
-    assert label(catalogue, "Cold") == "c3"
+    assert label(cache, "Cold") == "c3"
     assert label(other, "Cold") == "c3"
     assert len(account.asked) == 2
 
@@ -282,9 +278,7 @@ def test_new_names(make: Callable[..., MetadataCache], account: Account, clock: 
 def test_missing_names_are_cheap(
     make: Callable[..., MetadataCache], account: Account, clock: Time
 ) -> None:
-    """A name that stays missing is looked for ever more rarely, so that it cannot eat the day's
-    tokens.
-    """
+    """A name that stays missing is looked up ever more rarely, to spare the day's tokens."""
     workers = [make(), make()]
     for step in range(24 * 60):
         with pytest.raises(UnknownName):
@@ -296,31 +290,29 @@ def test_missing_names_are_cheap(
 def test_missing_name_is_found_at_last(
     make: Callable[..., MetadataCache], account: Account, clock: Time
 ) -> None:
-    """However long it was missed, a name is found within a quarter of an hour, and at once after a
-    refresh.
-    """
-    catalogue = make()
+    """A name that was missing is found within 15 minutes, and at once after a refresh."""
+    cache = make()
     for _ in range(360):
         with pytest.raises(UnknownName):
-            label(catalogue, "Later")
+            label(cache, "Later")
         clock.now += 60
     account.labels.append({"id": "c3", "name": "Later", "color": "red"})
     refreshed = make()
     refreshed.refresh(["labels"])
-    assert label(catalogue, "Later") == "c3"
+    assert label(cache, "Later") == "c3"
 
 
 def test_another_missing_name(
     make: Callable[..., MetadataCache], account: Account, clock: Time
 ) -> None:
     """One name that is missing for long does not keep a new one from being found."""
-    catalogue = make()
+    cache = make()
     for _ in range(360):
         with pytest.raises(UnknownName):
-            label(catalogue, "Misspelt")
+            label(cache, "Misspelt")
         clock.now += 60
     account.labels.append({"id": "c3", "name": "New", "color": "red"})
-    assert label(catalogue, "New") == "c3"
+    assert label(cache, "New") == "c3"
 
 
 def test_refresh(make: Callable[..., MetadataCache], account: Account, clock: Time) -> None:
@@ -345,11 +337,11 @@ def test_stale_while_another_reads(
     make: Callable[..., MetadataCache], account: Account, clock: Time, redis: redis_py.Redis
 ) -> None:
     """While one worker renews an hour-old table, the others go on with it and do not wait."""
-    catalogue = make(pause=lambda _: pytest.fail("waited"))
-    label(catalogue, "Hot")
+    cache = make(pause=lambda _: pytest.fail("waited"))
+    label(cache, "Hot")
     clock.now += 3601
     redis.hset(keys.DEFAULT_ACCOUNT.metadata, "asked:labels", str(clock.now))
-    assert label(catalogue, "Hot") == "b2"
+    assert label(cache, "Hot") == "b2"
     assert len(account.asked) == 1
 
 
@@ -385,21 +377,19 @@ def test_reading_fails(
     refuse: LeadlineError | None,
     expected: type[LeadlineError],
 ) -> None:
-    """If Pipedrive cannot be asked, what is known serves on; a name that is missing is not called
-    unknown; all recovers.
-    """
-    catalogue = make()
-    label(catalogue, "Hot")
+    """If Pipedrive cannot be asked, known names still resolve and missing ones are not judged."""
+    cache = make()
+    label(cache, "Hot")
     clock.now += 3601
     if answer:
         account.instead["GET /v1/leadLabels"] = answer
     account.refuse = refuse
-    assert label(catalogue, "Hot") == "b2"
+    assert label(cache, "Hot") == "b2"
     with pytest.raises(expected):
-        label(catalogue, "Cold")
+        label(cache, "Cold")
     account.instead, account.refuse = {}, None
     account.labels.append({"id": "c3", "name": "Cold", "color": "red"})
-    assert label(catalogue, "Cold") == "c3"
+    assert label(cache, "Cold") == "c3"
 
 
 def test_first_reading_fails(make: Callable[..., MetadataCache], account: Account) -> None:
@@ -417,11 +407,11 @@ def test_owners_without_the_right(make: Callable[..., MetadataCache], account: A
     account.instead["GET /v1/users"] = lambda: httpx.Response(
         403, json={"success": False, "error": "Scope and URL mismatch"}
     )
-    catalogue = make()
-    assert catalogue.owner_id("ann@crm.example", setting="s") == 1
-    assert catalogue.owner_id(99, setting="s") == 99
+    cache = make()
+    assert cache.owner_id("ann@crm.example", setting="s") == 1
+    assert cache.owner_id(99, setting="s") == 99
     with pytest.raises(UnknownName):
-        catalogue.owner_id("bob@crm.example", setting="s")
+        cache.owner_id("bob@crm.example", setting="s")
 
 
 def test_fields_without_the_right(make: Callable[..., MetadataCache], account: Account) -> None:
@@ -501,9 +491,9 @@ def test_snapshot(
     make: Callable[..., MetadataCache], account: Account, redis: redis_py.Redis
 ) -> None:
     """A snapshot shows what is known, without asking; rubbish in the store counts as unknown."""
-    catalogue = make()
-    assert catalogue.snapshot() == {}
-    catalogue.refresh(["labels", "channels"])
+    cache = make()
+    assert cache.snapshot() == {}
+    cache.refresh(["labels", "channels"])
     snapshot = make().snapshot()
     assert [entry.name for entry in snapshot[MetadataKind.CHANNELS].items] == [
         "Web forms",
@@ -516,9 +506,7 @@ def test_snapshot(
 
 
 def test_clock_set_back(make: Callable[..., MetadataCache], account: Account, clock: Time) -> None:
-    """After the clock was set back far, tables are read afresh instead of being believed for
-    ever.
-    """
+    """After the clock was set back far, tables are read again instead of being trusted for ever."""
     label(make(), "Hot")
     clock.now -= 86_400
     label(make(), "Hot")
@@ -527,13 +515,13 @@ def test_clock_set_back(make: Callable[..., MetadataCache], account: Account, cl
 
 def test_redis_away(make: Callable[..., MetadataCache], clock: Time) -> None:
     """Without Redis it is the store that is missing."""
-    catalogue = make()
-    label(catalogue, "Hot")
-    catalogue._redis = connect("redis://127.0.0.1:1")
-    assert label(catalogue, "Hot") == "b2"
+    cache = make()
+    label(cache, "Hot")
+    cache._redis = connect("redis://127.0.0.1:1")
+    assert label(cache, "Hot") == "b2"
     clock.now += 6
     with pytest.raises(StoreUnavailable):
-        label(catalogue, "Hot")
+        label(cache, "Hot")
 
 
 def in_threads(questions: list[Callable[[], Any]]) -> list[Any]:

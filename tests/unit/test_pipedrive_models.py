@@ -96,9 +96,7 @@ def test_lead() -> None:
     ],
 )
 def test_lenient(model: Any, data: dict[str, Any], name: str, value: Any) -> None:
-    """Ids as text, numbers for text, nulls and objects in the place of ids are taken for what they
-    mean.
-    """
+    """Ids as text, numbers for text, nulls, and objects in place of ids are understood."""
     assert getattr(decode(model, data), name) == value
 
 
@@ -242,9 +240,7 @@ def test_endless_lists_end() -> None:
 
 
 def test_newest() -> None:
-    """The newest are read until one is too old; one without a time is kept, since a second one
-    might be made of it.
-    """
+    """Entries are read until one is too old; one without a time is kept."""
     fetched: list[str | None] = []
     pages = {
         None: ResultPage(

@@ -106,9 +106,7 @@ def test_definite(
 def test_unclear(
     call: Any, expected: type[PipedriveError], status: int, headers: dict[str, str], body: bytes
 ) -> None:
-    """Whatever is neither success nor refusal leaves a create open, and lets anything else be asked
-    again.
-    """
+    """What is neither success nor rejection leaves a create open; anything else may be repeated."""
     with pytest.raises(PipedriveError) as caught:
         decipher(call, status, headers, body)
     assert type(caught.value) is expected
@@ -255,9 +253,7 @@ def test_words_are_bounded_and_inert() -> None:
 )
 @pytest.mark.parametrize("status", [200, 400, 500])
 def test_no_personal_data(echo: str, status: int) -> None:
-    """What we sent, and what looks like an e-mail or phone number, does not come back in an error's
-    text.
-    """
+    """What we sent, and e-mails and phone numbers, do not come back in an error's text."""
     note = (
         "Please call me about the offer you made to my brother in May, his name is Tom and he said"
         " that it is fine."

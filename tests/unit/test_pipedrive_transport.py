@@ -29,10 +29,10 @@ from worker.pipedrive.client import Pipedrive, Unlimited, build_http
 from worker.pipedrive.deadline import Deadline
 from worker.pipedrive.transport import MAX_RESPONSE_BYTES, exchange
 
+# Seconds a call may take here.
 LIMIT = 0.4
-"""Seconds a call may take here."""
+# Seconds more that a busy machine may take to notice.
 SLACK = 3.0
-"""Seconds more that a busy machine may take to notice."""
 BODY = b'{"success":true,"data":{"id":"5"}}'
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
     len(BODY),
@@ -263,9 +263,7 @@ def strange_coding(server: Server, connection: socket.socket, _: int) -> None:
 def test_no_usable_answer(
     play: Callable[[Server, socket.socket, int], None], serve: Serve, http: httpx.Client
 ) -> None:
-    """However a server fails to answer, the call ends in time: a create is open, a read may be
-    repeated.
-    """
+    """However a server fails to respond, the call ends in time, with the right error."""
     server = serve(play)
     fails(client_of(http, server.url), OutcomeUnknown)
     fails(client_of(http, server.url), Unavailable, create=False)
@@ -404,9 +402,7 @@ def test_idle_connection_closed(serve: Serve, http: httpx.Client) -> None:
 
 
 def test_reused_connection_reset(serve: Serve, http: httpx.Client) -> None:
-    """A pooled connection that breaks as the next request is on its way: its bytes left, so the
-    outcome is open.
-    """
+    """If a pooled connection breaks after the request's bytes left, the outcome is open."""
 
     def play(server: Server, connection: socket.socket, _: int) -> None:
         server.hear(connection)
@@ -493,9 +489,7 @@ def test_packed_answers(coding: bytes, serve: Serve, http: httpx.Client) -> None
 def test_nothing_is_carried_over(
     serve: Serve, http: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """No cookies come back, no credentials from the environment, and the logs hold no search
-    term.
-    """
+    """No cookies are sent, no credentials of the environment, and logs hold no search term."""
 
     def play(server: Server, connection: socket.socket, _: int) -> None:
         while server.hear(connection):

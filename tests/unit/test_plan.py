@@ -18,8 +18,8 @@ from worker.lead.plan import (
 )
 from worker.lead.settings import LeadMapping, LeadSettings, Rule, ValueTemplates
 
+# One second before the year 2026, UTC.
 RECEIVED = 1_767_225_599.0
-"""One second before the year 2026, UTC."""
 LEAD = Lead(
     name="Ann Lee",
     email="ann@acme.example",
@@ -89,9 +89,7 @@ def test_defaults() -> None:
     ],
 )
 def test_a_person_always_has_a_name(lead: Lead, name: str, title: str) -> None:
-    """The person is named by name, else e-mail, else phone, since Pipedrive refuses one without; so
-    is the lead's title.
-    """
+    """A person, like the title, is named by name, e-mail or phone: Pipedrive requires a name."""
     planned = made(lead)
     assert planned.person is not None
     assert planned.person.name == name
@@ -99,9 +97,7 @@ def test_a_person_always_has_a_name(lead: Lead, name: str, title: str) -> None:
 
 
 def test_a_company_alone() -> None:
-    """A lead that names only a company belongs to the organisation; where none may be made, to a
-    person of that name.
-    """
+    """A lead with only a company goes to the organisation, or to a person of that name."""
     lead = Lead(company="Acme")
     assert (made(lead).person, made(lead).organization) == (None, "Acme")
     without = made(lead, organization=False)
@@ -138,9 +134,7 @@ def test_nobody() -> None:
     ],
 )
 def test_a_rule_matches(when: dict[str, str | list[str]], matches: bool) -> None:
-    """A rule matches when each of its fields has one of the values, whatever the case; "" is absent
-    and * anything.
-    """
+    """A rule matches if each field has one of its values, in any case; "" is absent, * anything."""
     lead = lead_with(
         utm=Utm(source="Google", medium="CPC"),
         click_ids={"gclid": "1"},
@@ -153,9 +147,7 @@ def test_a_rule_matches(when: dict[str, str | list[str]], matches: bool) -> None
 
 
 def test_the_first_matching_rule_wins() -> None:
-    """One rule is laid over the source: labels and custom fields are added, each other key it gives
-    replaces, the rest stays.
-    """
+    """One rule applies: labels and custom fields are added, its other keys replace."""
     rules = [
         Rule(when={"utm_source": "bing"}, channel="Never"),
         Rule(
@@ -298,9 +290,7 @@ def test_a_rule_leaves_the_rest_alone() -> None:
     ],
 )
 def test_value(value: ValueTemplates, lead: Lead, expected: PlannedValue | None, says: str) -> None:
-    """A value is written as number and currency; what is neither is left out, and said in the note
-    as well.
-    """
+    """A value is written as number and currency; anything else is left out and noted."""
     planned = made(lead, value=value)
     assert planned.value == expected
     assert len(planned.left_out) == (1 if says else 0)
@@ -309,9 +299,7 @@ def test_value(value: ValueTemplates, lead: Lead, expected: PlannedValue | None,
 
 
 def test_sums_are_whole_where_they_can_be() -> None:
-    """A round sum is sent as 1200 and not as 1200.0, so that it reads alike in preview and in
-    Pipedrive.
-    """
+    """A round amount is sent as 1200, not 1200.0, so that preview and Pipedrive agree."""
     planned = made(value=ValueTemplates("1200.00", "EUR"))
     assert planned.value is not None
     assert isinstance(planned.value.amount, int)
@@ -389,9 +377,7 @@ def test_labels_are_unique() -> None:
 
 
 def test_note() -> None:
-    """A new lead gets a note when there is something to say, a labelled one always, and neither
-    where notes are switched off.
-    """
+    """A new lead gets a note if there is something to say, a labelled one always."""
     bare = lead_with(message=None)
     assert made(bare).note_html is None
     existing = made(bare).note_existing_html
@@ -431,9 +417,7 @@ def utf16(text: str) -> int:
     ],
 )
 def test_titles_are_cut(text: str) -> None:
-    """A title keeps within 255 UTF-16 units, ends at a word where it can and never inside a
-    character, and shows the cut.
-    """
+    """A title has up to 255 UTF-16 units; a visible cut falls between words or characters."""
     title = made(lead_with(company=text)).title
     assert utf16(title) <= 255
     assert utf16(title) > 245
@@ -470,9 +454,7 @@ def test_a_title_is_one_line_and_never_empty() -> None:
 )
 @pytest.mark.parametrize("message", ["x" * 400, "😀" * 200, "short"])
 def test_origin_id_keeps_the_submission_id(template: str, message: str) -> None:
-    """However long the rest, origin_id is at most 255 and holds the whole submission id; the same
-    lead gives the same one.
-    """
+    """However long the rest, origin_id fits 255 and contains the whole submission id."""
     lead = lead_with(message=message)
     origin = made(lead, origin_id=template, submission_id="01JZ-id").origin_id
     assert "01JZ-id" in origin
@@ -514,9 +496,7 @@ def test_a_wrong_setting_is_named(
 
 
 def test_more_can_be_left_out() -> None:
-    """What turns out not to fit once the account is known is said beside what was known before,
-    where notes are wanted.
-    """
+    """What turns out not to fit once the account is known is added to what was left out before."""
     lead = lead_with(message=None, answers={"budget": "lots"})
     planned = made(lead, value=ValueTemplates("{answers.budget}", "EUR"))
     more = leave_out(planned, lead, ["Size is left out: “x” is not a number."])

@@ -14,9 +14,7 @@ def calls(lead: Lead, **settings: Any) -> list[dict[str, Any]]:
 
 
 def test_everything() -> None:
-    """A full lead is looked for, then created step by step; what the account alone can tell stays a
-    name.
-    """
+    """A full lead is searched for, then created; what only the account knows stays a name."""
     planned = calls(
         Lead(name="Ann", email="ann+x@acme.example", company="Acme & Sons", message="Hi", utm=Utm(campaign="spring")),
         labels=["Website"], channel="Web forms", owner_id="bob@acme.example",
@@ -73,9 +71,7 @@ def test_everything() -> None:
 
 
 def test_bare_leads() -> None:
-    """Only the calls that are needed are planned: by phone without an e-mail, no search by a name,
-    no person for a company.
-    """
+    """Only the necessary calls are planned: by phone without an e-mail, no search by name."""
     assert [call["path"].split("&")[0] for call in calls(Lead(phone="+49151", name="Ann"))] == [
         "/api/v2/persons/search?term=%2B49151",
         "/api/v2/persons",

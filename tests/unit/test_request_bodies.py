@@ -33,9 +33,7 @@ def made(lead: Lead, **settings: Any) -> LeadPlan:
 
 
 def test_person() -> None:
-    """A person has a name, one primary e-mail and phone, its organisation, owner and custom
-    fields.
-    """
+    """A person has a name, a primary e-mail and phone, an organisation, an owner and custom fields."""
     person = made(FULL).person
     assert person is not None
     assert person_body(
@@ -109,17 +107,13 @@ def test_bare_lead() -> None:
     ],
 )
 def test_patch(lead: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Labels are added to those the lead has and channel fields filled where empty; nothing to
-    change means no call.
-    """
+    """Labels are added and empty channel fields filled; nothing to change means no call."""
     names = ResolvedNames(label_ids=["a", "b"], channel=9)
     assert lead_patch(made(FULL, channel_id="spring"), names, lead=lead) == expected
 
 
 def test_others() -> None:
-    """Organisations, notes and searches are as Pipedrive asks for them; somebody without e-mail and
-    phone is not looked for.
-    """
+    """Organisations, notes and searches are as Pipedrive wants them."""
     assert organization_body("Acme", ResolvedNames(owner_id=4)) == {"name": "Acme", "owner_id": 4}
     assert organization_body("Acme", ResolvedNames()) == {"name": "Acme"}
     assert note_body("<p>Hi</p>", lead_id="uuid") == {"content": "<p>Hi</p>", "lead_id": "uuid"}

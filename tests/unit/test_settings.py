@@ -143,7 +143,7 @@ def test_refusing(name: str, text: str, expected: str) -> None:
 
 
 def test_all_faults_at_once() -> None:
-    """Every fault is told together, so that one start is enough to mend them all."""
+    """All faults are reported together, so that one start is enough to fix them."""
     messages = faults(LEADLINE_PORT="x", LEADLINE_SLOTS="-1", PIPEDRIVE_CLIENT_ID="id")
     assert [fault.partition(":")[0] for fault in messages] == [
         "LEADLINE_PORT",
@@ -249,9 +249,7 @@ def test_retention_keeps_what_is_not_named() -> None:
 
 
 def test_misspelt_settings_are_found() -> None:
-    """A variable that is nearly a setting is named with its likely meaning; a source's own secrets
-    are left alone.
-    """
+    """A variable that is nearly a setting is reported; a source's own secrets are left alone."""
     env = {
         "LEADLINE_SLOT": "1",
         "PIPEDRIVE_TOKEN_API": "x",
@@ -264,9 +262,7 @@ def test_misspelt_settings_are_found() -> None:
 
 
 def test_every_field_has_its_row() -> None:
-    """Field names are the settings' names in lower case without their prefix, and each row explains
-    itself.
-    """
+    """A field is its setting's name in lower case without prefix, and each row is explained."""
     assert [each.name for each in fields(Settings)] == list(SETTINGS)
     for key, row in SETTINGS.items():
         assert key == row.name.removeprefix("LEADLINE_").lower()
@@ -298,9 +294,7 @@ def test_env_example_gives_the_defaults() -> None:
 
 
 def test_source_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """LEADLINE_CONFIG wins; else leadline.toml in the working directory; else the packaged
-    example.
-    """
+    """LEADLINE_CONFIG wins, then leadline.toml in the working directory, then the example."""
     monkeypatch.chdir(tmp_path)
     assert source_file(Settings()) == packaged_example()
     (tmp_path / "leadline.toml").touch()

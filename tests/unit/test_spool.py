@@ -52,9 +52,7 @@ def test_what_waits_can_be_found_by_its_id(spool: Spool) -> None:
 
 
 def newer_row(folder: Path, *readable: Submission) -> Submission:
-    """A file as a newer version left it: a submission of which this version cannot know the shape,
-    before those `readable`.
-    """
+    """A file from a newer version: a submission of unknown shape before the `readable` one."""
     mine = submission()
     left = Spool(folder, ROOM, Cipher(()))
     left.put([mine, *readable], NOW)
@@ -71,9 +69,7 @@ def newer_row(folder: Path, *readable: Submission) -> Submission:
 def test_what_a_newer_version_spooled_is_left_for_one_that_knows_it(
     tmp_path: Path, spool: Spool
 ) -> None:
-    """An older process hands over what it can read, loses nothing of the rest, and lets a newer
-    process take the file.
-    """
+    """An older process hands over what it can read and leaves the rest for a newer one."""
     readable = submission()
     mine = newer_row(tmp_path / "spool", readable)
     assert spool.adopt() == 2
@@ -111,7 +107,7 @@ def test_the_same_event_is_recognised(spool: Spool) -> None:
 
 
 def test_equal_content_is_the_same_only_within_its_window(spool: Spool) -> None:
-    """After its window equal content is a submission of its own."""
+    """After its window, equal content is a new submission."""
     spool.put([submission(key="c", kind="content", window=600)], NOW)
     [within] = spool.put([submission(key="c", kind="content", window=600)], NOW + 599)
     [after] = spool.put([submission(key="c", kind="content", window=600)], NOW + 601)
@@ -119,7 +115,7 @@ def test_equal_content_is_the_same_only_within_its_window(spool: Spool) -> None:
 
 
 def test_a_full_spool_refuses_and_keeps_what_it_has(tmp_path: Path) -> None:
-    """Beyond its bound nothing is taken; room is made by taking out."""
+    """Beyond its bound nothing is taken; taking out makes room."""
     spool = Spool(tmp_path, 3_000, Cipher(()))
     first = submission(body=b"x" * 2_000)
     spool.put([first], NOW)
@@ -131,7 +127,7 @@ def test_a_full_spool_refuses_and_keeps_what_it_has(tmp_path: Path) -> None:
 
 
 def test_a_killed_process_leaves_its_spool_to_the_next(tmp_path: Path) -> None:
-    """What a process stored before kill -9 is found by another one, which takes the file over."""
+    """What a process stored before kill -9 is found by another one, which adopts the file."""
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(tmp_path)],
         stdout=subprocess.PIPE,
@@ -178,9 +174,7 @@ def test_a_damaged_file_is_set_aside(tmp_path: Path) -> None:
 
 
 def test_a_damaged_row_keeps_no_other_back(tmp_path: Path) -> None:
-    """All that can be read of a file is handed over, and what other files hold; then it is set
-    aside with its damage.
-    """
+    """Everything readable in a damaged file is handed over; then the file is set aside."""
     left = Spool(tmp_path, ROOM, Cipher(()))
     items = [submission(body=bytes([65 + n]) * 9_000) for n in range(6)]
     left.put(items, NOW)
@@ -209,9 +203,7 @@ def _break_a_page_of(path: Path, letter: bytes) -> None:
 
 
 def _drained(spool: Spool) -> list[str]:
-    """What is handed over, in order, by someone who takes out two at a time until nothing comes any
-    more.
-    """
+    """What is handed over, in order, two at a time."""
     handed: list[str] = []
     for _ in range(50):
         batch = [item.id for item in spool.oldest(2)]
@@ -223,9 +215,7 @@ def _drained(spool: Spool) -> list[str]:
 
 
 def test_a_file_that_takes_no_deletes_holds_nobody_back(spool: Spool, tmp_path: Path) -> None:
-    """On a full disk all of a spool is handed over, each row once; the rows go when there is room
-    again.
-    """
+    """On a full disk the whole spool is handed over, each row once; rows go when there is room."""
     items = [submission(body=b"x" * 3_000) for _ in range(6)]
     spool.put(items, NOW)
     folder = tmp_path / "spool"
@@ -265,7 +255,7 @@ def _full_disk(folder: Path) -> Iterator[None]:
 
 
 def test_a_disk_that_refuses_is_told_and_nothing_counts_as_stored(tmp_path: Path) -> None:
-    """Where the folder cannot be made, no receipt is given."""
+    """Where the folder cannot be created, there is no receipt."""
     (tmp_path / "spool").write_text("a file in the way")
     spool = Spool(tmp_path / "spool", ROOM, Cipher(()))
     with pytest.raises(SpoolBroken):
@@ -276,9 +266,7 @@ def test_a_disk_that_refuses_is_told_and_nothing_counts_as_stored(tmp_path: Path
 def test_a_file_that_failed_gets_no_further_rows(
     spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a failed write the next goes to another file, and what the first one holds is still
-    handed over.
-    """
+    """After a failed write a new file is used, and the first file is still handed over."""
     first = submission()
     spool.put([first], NOW)
     [path] = (tmp_path / "spool").glob("*.sqlite")
@@ -308,9 +296,7 @@ def test_sealed_rows_hold_nothing_readable(tmp_path: Path) -> None:
 
 
 def test_what_was_taken_out_is_on_no_disk(tmp_path: Path, spool: Spool) -> None:
-    """A row that Redis has leaves neither in the file nor in its log of changes a trace, also while
-    the process lives.
-    """
+    """A row that was handed over leaves no trace in the file or its log, even while it is open."""
     items = [submission(email=f"canary{n}@example.com", body=b"canary" * 2_000) for n in range(5)]
     spool.put(items, NOW)
     spool.take_out([item.id for item in items])
@@ -321,9 +307,7 @@ def test_what_was_taken_out_is_on_no_disk(tmp_path: Path, spool: Spool) -> None:
 
 
 def test_while_somebody_reads_the_trace_goes_at_the_next_look(tmp_path: Path, spool: Spool) -> None:
-    """A reader keeps the log of changes from being cut; until then erasure is told that bytes lie
-    there.
-    """
+    """While a reader keeps the log from being truncated, erasure learns that bytes are left."""
     mine = submission(email="canary@example.com")
     spool.put([mine], NOW)
     [path] = (tmp_path / "spool").glob("*.sqlite")
@@ -337,7 +321,7 @@ def test_while_somebody_reads_the_trace_goes_at_the_next_look(tmp_path: Path, sp
 
 
 def test_only_what_came_before_lies_there_since(tmp_path: Path, spool: Spool) -> None:
-    """Rows of later submissions are no business of an erasure."""
+    """Rows of later submissions do not concern an erasure."""
     spool.put([submission(id=str(ULID.from_timestamp(NOW)))], NOW)
     assert [
         bool(spools_holding_before(tmp_path / "spool", NOW + seconds)) for seconds in (-1, 1)
@@ -348,9 +332,7 @@ def test_only_what_came_before_lies_there_since(tmp_path: Path, spool: Spool) ->
 
 
 def test_rows_under_a_lost_key_stay(tmp_path: Path) -> None:
-    """A file left by a process whose key is not listed here is kept: with the key it is handed
-    over.
-    """
+    """A file whose key is missing is kept, and handed over once the key is there."""
     key = base64.b64encode(os.urandom(32)).decode()
     left = Spool(tmp_path / "spool", ROOM, Cipher([key]))
     mine = submission()

@@ -88,9 +88,7 @@ def test_text_of_the_lead_is_never_a_template() -> None:
 
 
 def test_names_are_told() -> None:
-    """A template says which fields it reads, so that the source file can be checked against what is
-    mapped.
-    """
+    """A template lists the fields it reads, so that the source file can be checked."""
     assert compile_template("{company|name|'x'} {answers.Your team}").names == {
         "company",
         "name",
@@ -129,9 +127,7 @@ def test_refuses(text: str, says: str, position: int) -> None:
 
 
 def test_every_name_has_a_value() -> None:
-    """Each name the table offers is found in the context of a full lead; none is offered in
-    vain.
-    """
+    """Each name that templates may use has a value in the context of a full lead."""
     rest = {"consent", "value", "utm", "click_ids", "answers", "is_test"}
     text = msgspec.convert({name: "x" for name in Lead.__struct_fields__ if name not in rest}, Lead)
     full = msgspec.structs.replace(

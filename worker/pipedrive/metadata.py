@@ -17,7 +17,7 @@ from worker.pipedrive.client import Pipedrive
 from worker.pipedrive.custom_fields import FieldInfo, Option
 from worker.pipedrive.models import CUSTOM_KEY, PipedriveField, PipedriveUser
 
-# What the catalogue holds of each kind, and how it is read from Pipedrive.
+# What is read of each kind, and how it is read from Pipedrive.
 
 CHANNEL_FIELD = "channel"
 

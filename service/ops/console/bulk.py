@@ -178,7 +178,7 @@ class BulkPages:
         """`GET /ops/bulk?action=&state=&…`. Raises HttpProblem 403 too."""
         _require_operator(request)
         action, filter = request.query.get("action", ""), Filter.parse(request.query)
-        if action not in ACTIONS or filter.empty:
+        if action not in ACTIONS or filter.is_empty:
             raise HttpProblem("not-found")
         back_url = safe_back_url(request.query.get("back")) or HOME_URL
         cause = self._find_cause(filter.cause)
