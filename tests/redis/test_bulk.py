@@ -52,7 +52,7 @@ class Ground:
         return [each.id for each in made]
 
     def make(self, names: list[str], action: str = "retry", **rest: Any) -> str:
-        return self.bulks.make(action, names, len(names), "olga", **rest)
+        return self.bulks.create(action, names, len(names), "olga", **rest)
 
     def end(self, name: str, state: State) -> None:
         """What a worker makes of a queued one."""
@@ -87,7 +87,7 @@ class Ground:
     def trail(self) -> list[tuple[str, str, str, str | None]]:
         return [
             (entry.who, entry.action, entry.target, entry.detail)
-            for entry in AuditTrail(self.redis).page()[0]
+            for entry in AuditTrail(self.redis).read_page()[0]
         ]
 
 
@@ -172,9 +172,9 @@ def test_who_is_taken(action: str, ground: Ground) -> None:
     names = [*dead, *held, *delivered, "nothing", f"{dead[0]}:timeline", "", "\x00", *dead]
     right = {"retry": 2, "accept": 3, "discard": 5}[action]
     with pytest.raises(CountDiffers) as refused:
-        ground.bulks.make(action, names, 6, "olga")
+        ground.bulks.create(action, names, 6, "olga")
     assert (refused.value.count, refused.value.taken) == (right, 0)
-    assert ground.told(ground.bulks.make(action, names, right, "olga")) == {"left": right}
+    assert ground.told(ground.bulks.create(action, names, right, "olga")) == {"left": right}
 
 
 def test_a_discard_needs_no_worker(ground: Ground) -> None:
@@ -189,7 +189,7 @@ def test_a_discard_needs_no_worker(ground: Ground) -> None:
     )
     assert ground.states(names) == {State.DISCARDED: 3 * SUBMISSIONS_PER_TRANSACTION + 1}
     assert 0 < ground.redis.ttl(keys.BULK + made) <= bulk.RETENTION_SECONDS
-    assert [each.id for each in ground.bulks.newest()] == [made]
+    assert [each.id for each in ground.bulks.list_newest()] == [made]
 
 
 def test_no_two_have_the_same(ground: Ground) -> None:

@@ -226,8 +226,8 @@ def test_our_memory_of_the_person_goes_with_it(
     assert (done.persons, done.leads) == ([7, 8], ["L1"])
     memory.for_submission(mine).remember_person("email", "ada@example.com", 7, created=True)
     memory.for_submission(mine).remember_lead("email", "ada@example.com", "L1", NOW)
-    assert (memory.person(*ADA), memory.person("phone", "+49301234567")) == (None, None)
-    assert memory.person("email", "bob@example.com") is not None
+    assert (memory.find_person(*ADA), memory.find_person("phone", "+49301234567")) == (None, None)
+    assert memory.find_person("email", "bob@example.com") is not None
 
 
 FORM = "application/x-www-form-urlencoded"

@@ -393,7 +393,7 @@ def test_a_failed_probe_keeps_the_gate_closed(
     ledger.claim(mine, "a", 30)
     ledger.gate.close(mine, "unauthorized", clock.now + 60, probe=True)
     ledger.finish(mine, "a", State.WAITING, next_at=clock.now, reason="unauthorized", used=0)
-    assert ledger.gate.probes() == 2
+    assert ledger.gate.count_probes() == 2
     assert sweeper.sweep() == 0
     clock.now += 61
     assert sweeper.sweep() == 1
@@ -407,11 +407,11 @@ def test_one_refusal_met_by_many_at_once_is_one(
     """
     for _ in range(8):
         ledger.gate.close(
-            store(), "credentials", clock.now + 30 * 2 ** ledger.gate.probes(), probe=True
+            store(), "credentials", clock.now + 30 * 2 ** ledger.gate.count_probes(), probe=True
         )
     paused = ledger.gate.find_pause()
     assert paused is not None
-    assert (ledger.gate.probes(), paused.until) == (1, clock.now + 30)
+    assert (ledger.gate.count_probes(), paused.until) == (1, clock.now + 30)
 
 
 def test_a_short_wait_does_not_open_a_longer_one(

@@ -29,7 +29,7 @@ from worker.errors import StoreUnavailable
 from worker.lead.settings import LeadSettings, Rule
 from worker.ledger import Ledger
 from worker.ledger import reader as ledger_reader
-from worker.ledger.audit import ignore
+from worker.ledger.audit import ignore_cause
 from worker.store import keys
 from worker.store.connection import connect
 
@@ -457,7 +457,7 @@ def test_an_ignored_cause_comes_back_by_itself(
 ) -> None:
     """Ignored, it needs nobody; once something dies of it again it does."""
     store(1, State.DEAD, cause=LABELS)
-    ignore(ledger.redis, cause_id(LABELS), ledger.now())
+    ignore_cause(ledger.redis, cause_id(LABELS), ledger.now())
     assert [card.ignored for card in reader.causes().items] == [True]
     assert reader.causes(ignored=False).items == []
     assert reader.overview().causes == 0

@@ -77,7 +77,7 @@ def test_no_number(text: str) -> None:
     ],
 )
 def test_agrees(text: str, expected: str, agrees: bool) -> None:
-    """Text with another currency than expected says so; a shared sign fits each of its currencies."""
+    """Text with another currency than the expected one says so; a shared sign fits all its own."""
     found = parse_money(text, expected)
     assert found is not None
     assert found.agrees is agrees

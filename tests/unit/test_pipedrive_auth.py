@@ -210,7 +210,7 @@ def test_eight_workers_one_refresh(
 
 
 def test_eight_workers_refused(make: Callable[..., OAuth], provider: Provider, clock: Time) -> None:
-    """Eight workers whose token is rejected early cause one refresh, and repeat their calls once."""
+    """Eight workers whose token is rejected cause one refresh, and repeat their calls once."""
     workers = [make() for _ in range(8)]
     for worker in workers:
         bearer(worker)

@@ -33,7 +33,7 @@ def made(lead: Lead, **settings: Any) -> LeadPlan:
 
 
 def test_person() -> None:
-    """A person has a name, a primary e-mail and phone, an organisation, an owner and custom fields."""
+    """A person has a name, a primary e-mail and phone, an organisation and custom fields."""
     person = made(FULL).person
     assert person is not None
     assert person_body(
