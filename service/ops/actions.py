@@ -1,5 +1,6 @@
-"""What operators do, whether they ask in the console, by the API or in a terminal. Each deed is in
-the audit trail.
+"""Everything that operators do, in the console, by the API or in a terminal.
+
+Each action leaves an entry in the audit trail.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from service.ops.filters import Filter, parse_states
 from service.ops.schemas import BulkStatus, CauseCard, Page
 from service.sources.fields.text import clean_line, clean_text
 from service.sources.fields.values import parse_email
-from service.sources.fields.values import parse_email as sources_email
 from worker.contract import Lead, State
 from worker.erasure import erasure
 from worker.erasure.erasure import Erasure
@@ -35,22 +35,20 @@ from worker.queue.sweeper import Sweeper
 from worker.store import keys
 from worker.units import format_iso
 
-# An edit of a lead as people type it, made as safe and as regular as what comes through the door.
+# An edit of a lead, as people type it, is made as safe and regular as what the intake accepts.
 
 MAX_EDIT_FIELDS = 200
+# Levels of an edit's value; `answers`, a table of lists, is the deepest.
 MAX_EDIT_DEPTH = 4
-"""Levels of an edit's value: `answers` is a table of lists at the deepest."""
-
 MULTILINE_FIELDS = ("message", "answers")
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 
 
 def clean_edit(edit: Mapping[str, Any]) -> dict[str, Any]:
-    """The edit with its text cleaned, its e-mail and currency in their regular form. An empty value
-    removes the field.
+    """Clean the text of an edit, and bring its e-mail address and currency into their usual form.
 
-    Raises `EditError` with every fault at once: what is no field of a lead, or has the wrong type,
-    or is no address.
+    An empty value removes the field. Raises `EditError` with every fault at once: what is not a
+    field of a lead, has the wrong type, or is not an address.
     """
     if len(edit) > MAX_EDIT_FIELDS:
         raise EditError({"edit": f"expected at most {MAX_EDIT_FIELDS} fields, got {len(edit)}"})
@@ -90,7 +88,7 @@ def _clean_value(group: str, value: Any, depth: int) -> Any:
     if isinstance(value, str):
         return clean_text(value) if group in MULTILINE_FIELDS else clean_line(value)
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("expected a number, got one that is none")
+        raise ValueError("expected a number, got NaN or infinity")
     if isinstance(value, dict):
         return {
             clean_line(str(key)): _clean_value(group, each, depth + 1)
@@ -107,8 +105,9 @@ MAX_EMAIL_CHARS = 400
 
 
 class Cost(Struct, frozen=True):
-    """What a bulk action may cost at the most, in Pipedrive's API tokens; `left` is what the day
-    has, None where unknown.
+    """The most a bulk action may cost, in API tokens of Pipedrive.
+
+    `left` are those left of the day, None where unknown.
     """
 
     tokens: int
@@ -124,10 +123,10 @@ class SubmissionFinder(Protocol):
 
 
 class Actions:
-    """Safe for any thread. Every method may raise `StoreUnavailable`; `by` is the token's name, or
-    `cli:` and the user's.
+    """Safe for any thread. Every method may raise `StoreUnavailable`.
 
-    `data_dir` is where the spools of this machine are.
+    `by` is the name of the operator's token, or `cli:` and the name of the user. `data_dir` is
+    where the spools of this machine are.
     """
 
     def __init__(
@@ -140,15 +139,14 @@ class Actions:
         self.bulks = BulkActions(ledger)
         self.audit = AuditTrail(ledger.redis)
 
-    # -- one submission
-    # --------------------------------------------------------------------------------------------
+    # One submission.
 
     def retry(
         self, submission_id: str, by: str, edit: Edit = None, if_updated_at: str | None = None
     ) -> State:
-        """A dead letter is delivered again, mended first where `edit` says how.
+        """Deliver a dead letter again, with its lead edited first where there is an edit.
 
-        `seen` is the `updated_at` of what the person looked at. Raises `NotFound`, `NotAllowed`,
+        `if_updated_at` is the `updated_at` that the person saw. Raises `NotFound`, `NotAllowed`,
         `Overtaken` where it changed since, `EditError` with the fields, `NothingToMend`.
         """
         return self._replay(submission_id, by, "retry", edit, if_updated_at)
@@ -156,25 +154,26 @@ class Actions:
     def accept(
         self, submission_id: str, by: str, edit: Edit = None, if_updated_at: str | None = None
     ) -> State:
-        """No spam after all: from quarantine to delivery. Raises what `retry` does."""
+        """Deliver what is in quarantine, as it is no spam after all. Raises what `retry` does."""
         return self._replay(submission_id, by, "accept", edit, if_updated_at)
 
     def discard(self, submission_id: str, by: str, reason: str = "") -> State:
-        """Given up, from the dead letters or from quarantine. Raises `NotFound`, `NotAllowed`."""
+        """Give up a dead letter or a quarantined one. Raises `NotFound`, `NotAllowed`."""
         with _require_submission(submission_id):
             self.ledger.discard(submission_id, by, reason.strip()[:MAX_REASON_CHARS])
         return State.DISCARDED
 
     def undo(self, submission_id: str, by: str) -> State:
-        """A discard is taken back. Raises `NotFound`, `NotAllowed`."""
+        """Take a discard back. Raises `NotFound`, `NotAllowed`."""
         with _require_submission(submission_id):
             return self.ledger.undiscard(submission_id, by)
 
     def record_reveal(self, target: str, by: str) -> None:
-        """Notes that somebody looks at personal data: of a submission, or of a whole list or
-        export. To be called before.
+        """Record that somebody looks at personal data, before he does.
+
+        `target` is a submission's id, or names a list or an export.
         """
-        self.audit.note(by, "reveal", target)
+        self.audit.record(by, "reveal", target)
 
     def _replay(
         self, submission_id: str, by: str, action: str, edit: Edit, if_updated_at: str | None
@@ -200,7 +199,7 @@ class Actions:
     def _apply_edit(
         self, submission_id: str, action: str, edit: Edit, if_updated_at: str | None
     ) -> tuple[Lead | None, float]:
-        """The lead with the edit, and when the record that it was made from had changed last."""
+        """The edited lead, and when the record it was made from had changed last."""
         record = self._find_record(submission_id)
         if record.state not in ACTIONS[action]:
             raise NotAllowed(submission_id, record.state, action)
@@ -210,7 +209,7 @@ class Actions:
             return None, record.updated_at
         if record.unreadable or record.raw is None:
             state = (
-                "sealed under a key that LEADLINE_ENCRYPTION_KEYS does not list"
+                "encrypted under a key that LEADLINE_ENCRYPTION_KEYS does not list"
                 if record.unreadable
                 else "erased"
             )
@@ -223,18 +222,15 @@ class Actions:
             raise NotFound("there is no submission of this id")
         return record
 
-    # -- everything
-    # ----------------------------------------------------------------------------------------------
+    # All deliveries, causes and people.
 
     def pause(self, by: str, reason: str = "") -> Paused | None:
-        """No delivery starts until somebody resumes; what is in hand is finished."""
+        """Start no delivery until somebody resumes; those under way are finished."""
         self.ledger.gate.pause(reason.strip()[:MAX_REASON_CHARS], by)
         return self.paused()
 
     def resume(self, by: str) -> Paused | None:
-        """Returns what else holds the deliveries up: a gate that Pipedrive's answers closed, or
-        None.
-        """
+        """Deliver again. Returns what still holds deliveries up: the gate, or None."""
         self.ledger.gate.resume(by)
         return self.paused()
 
@@ -247,41 +243,37 @@ class Actions:
         )
 
     def ignore_cause(self, cause_id: str, by: str) -> None:
-        """What died of it until now needs nobody; it shows itself again once it comes back. Raises
-        `NotFound`.
-        """
+        """Take a cause off the list until something dies of it again. Raises `NotFound`."""
         self._require_cause(cause_id)
-        self.audit.note(by, "ignore", cause_id)
-        audit.ignore(self.ledger.redis, cause_id, self.ledger.now())
+        self.audit.record(by, "ignore", cause_id)
+        audit.ignore_cause(self.ledger.redis, cause_id, self.ledger.now())
 
     def reopen_cause(self, cause_id: str, by: str) -> None:
-        """The cause counts again. Raises `NotFound`."""
+        """Put an ignored cause back on the list. Raises `NotFound`."""
         self._require_cause(cause_id)
-        self.audit.note(by, "reopen", cause_id)
-        audit.unignore(self.ledger.redis, cause_id)
+        self.audit.record(by, "reopen", cause_id)
+        audit.unignore_cause(self.ledger.redis, cause_id)
 
     def _require_cause(self, cause_id: str) -> None:
         if all(cause.id != cause_id for cause in self._queries.causes().items):
-            raise NotFound("there is no such cause, or nothing is dead of it any more")
+            raise NotFound("there is no such cause, or nothing is dead of it any longer")
 
     def erase(self, email: str, by: str) -> Erasure:
-        """Everything of an e-mail address goes for good, from the disks too: that takes seconds.
-        Raises `EditError`.
+        """Erase everything of an e-mail address, from disk too, which takes seconds.
 
-        What is left is said in the answer: what Pipedrive has, and what could not be erased.
+        The result names what is left: what Pipedrive has, and what could not be erased. Raises
+        `EditError`.
         """
         address = email.strip()
         if not 3 <= len(address) <= MAX_EMAIL_CHARS or "@" not in address:
             raise EditError({"email": "expected an e-mail address"})
-        who: Identifier = ("email", sources_email(address) or address)
-        done = erasure.erase(self.ledger, who, by, data_dir=self._data_dir)
-        self.audit.note(
-            by, "erase", keys.digest(*who), f"erased: {done.erased}; left: {len(done.left)}"
-        )
-        return done
+        who: Identifier = ("email", parse_email(address) or address)
+        result = erasure.erase(self.ledger, who, by, data_dir=self._data_dir)
+        detail = f"erased: {result.erased}; left: {len(result.left)}"
+        self.audit.record(by, "erase", keys.digest(*who), detail)
+        return result
 
-    # -- many
-    # ----------------------------------------------------------------------------------------------
+    # Many submissions.
 
     def start_bulk(
         self,
@@ -291,14 +283,13 @@ class Actions:
         by: str,
         edit: Mapping[str, Any] | None = None,
     ) -> BulkStatus:
-        """One decision over all that match now and whose state allows it. It goes on by itself: see
-        `worker.ledger.bulk`.
+        """Take one decision for all that match now and whose state allows it.
 
-        Raises `EmptyFilter`, `FilterError`, `EditError`, and `CountDiffers` when they are not
-        `expect`.
+        It continues in the background: see `worker.ledger.bulk`. Raises `EmptyFilter`,
+        `FilterError`, `EditError`, and `CountDiffers` where their number is not `expect`.
         """
         edit = clean_edit(edit) if edit else None
-        bulk = self.bulks.make(
+        bulk = self.bulks.create(
             action,
             self.find_matching(action, filter),
             expect,
@@ -309,8 +300,9 @@ class Actions:
         return self.bulk_status(bulk)
 
     def find_matching(self, action: str, filter: Filter) -> list[str]:
-        """The submissions that a bulk action would take, the oldest change first. Raises
-        `EmptyFilter`, `FilterError`.
+        """The ids that a bulk action would take, the oldest change first.
+
+        Raises `EmptyFilter`, `FilterError`.
         """
         if filter.is_empty:
             raise EmptyFilter("the filter is empty: name a state, a source, a cause or a text")
@@ -330,19 +322,17 @@ class Actions:
         return build_bulk_status(progress)
 
     def stop_bulk(self, bulk: str, by: str) -> BulkStatus:
-        """What it did not begin stays as it is; of one that is over, nothing changes. Raises
-        `NotFound`.
-        """
+        """Leave the rest as it is; one that is over does not change. Raises `NotFound`."""
         self.bulk_status(bulk)
         self.bulks.stop(bulk, by)
         return self.bulk_status(bulk)
 
     def newest_bulks(self, limit: int = 20) -> list[BulkStatus]:
         """The newest first."""
-        return [build_bulk_status(found) for found in self.bulks.newest(limit)]
+        return [build_bulk_status(found) for found in self.bulks.list_newest(limit)]
 
     def estimate_cost(self, count: int) -> Cost:
-        """For the dialogue before a bulk retry. Raises `StoreUnavailable`."""
+        """What a bulk action may cost, for the dialogue before it."""
         left = self.ledger.redis.get(self.ledger.account.allowance("left"))
         return Cost(count * LEAD_TOKENS, int(left) if left else None)
 
@@ -366,8 +356,9 @@ def build_bulk_status(progress: BulkProgress) -> BulkStatus:
 
 
 def _describe_for_audit(filter: Filter, edit: Edit) -> str:
-    """The filter for the trail: what was searched for may be somebody's address, so a digest stands
-    for it.
+    """The filter for the audit trail.
+
+    A digest stands for the search, which may be somebody's address.
     """
     parts = filter.parameters() | ({"q": keys.digest(filter.q)[:12]} if filter.q else {})
     edited = [f"edited: {', '.join(sorted(edit))}"] if edit else []
@@ -376,7 +367,7 @@ def _describe_for_audit(filter: Filter, edit: Edit) -> str:
 
 @contextmanager
 def _require_submission(submission_id: str) -> Iterator[None]:
-    """A move of what is not there is `NotFound`, not a question of its state."""
+    """Raise `NotFound` for what is not there, instead of `NotAllowed`."""
     if not keys.is_safe_id(submission_id):
         raise NotFound("there is no submission of this id")
     try:

@@ -136,7 +136,7 @@ def test_a_look_at_personal_data_is_logged_once(console: Console, open_page: Ope
     page.locator("[data-tab=received]").click()
     expect(page).to_have_url(re.compile("tab=received"))
     expect(page.locator("pre.body")).to_contain_text("grace%40navy.example")
-    looks = [entry for entry in console.actions.audit.page()[0] if entry.action == "reveal"]
+    looks = [entry for entry in console.actions.audit.read_page()[0] if entry.action == "reveal"]
     assert [(entry.who, entry.target) for entry in looks] == [("kim", masked)] * 2
 
 

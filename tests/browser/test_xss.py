@@ -201,8 +201,8 @@ def _decided(console: Console, placed: list[str]) -> None:
     context.ledger.gate.pause(why, who)
     console.actions.retry(placed[2], who, {"name": more[0], "answers.<b data-pwned>": more[1]})
     for start in range(0, len(PAYLOADS), 4):
-        console.actions.audit.note(*PAYLOADS[start : start + 4])
-    console.actions.bulks.make("discard", [placed[0]], 1, who)
+        console.actions.audit.record(*PAYLOADS[start : start + 4])
+    console.actions.bulks.create("discard", [placed[0]], 1, who)
     # Until it is done, a page may show its cause or not any more.
     assert eventually(
         lambda: (
@@ -259,7 +259,7 @@ def views(console: Console, planted: Planted) -> Iterator[View]:
     [run] = console.actions.newest_bulks(1)
     yield View(f"/ops/bulk/{run.id}", [run.by or "?"])
     yield View("/ops/bulk?action=discard&state=dead,quarantined", [])
-    entries, _, _ = console.actions.audit.page(limit=100)
+    entries, _, _ = console.actions.audit.read_page(limit=100)
     yield View(
         f"{console.sandbox.base_url}?refresh=0", [str(lead["title"]) for lead in console.leads()]
     )

@@ -232,12 +232,12 @@ class BulkPages:
             return Redirect(with_flash(request.back_url, done="none-selected"))
         bulks = self._console.actions.bulks
         try:
-            bulks.make(action, ids, len(ids), by)
+            bulks.create(action, ids, len(ids), by)
         except CountDiffers as error:
             if not error.count:
                 return Redirect(with_flash(request.back_url, done="none-left"))
             # Some have changed since they were ticked; the others are still meant.
-            bulks.make(action, ids, error.count, by)
+            bulks.create(action, ids, error.count, by)
         return Redirect(request.back_url)
 
     def progress(self, request: ConsoleRequest) -> View:
