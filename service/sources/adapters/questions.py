@@ -111,20 +111,20 @@ def value_at(tree: Tree, *path: str) -> Tree:
 
 def object_at(tree: Tree, *path: str) -> Table:
     """The object at some keys; an empty one if there is none."""
-    found = value_at(tree, *path)
-    return found if isinstance(found, dict) else {}
+    value = value_at(tree, *path)
+    return value if isinstance(value, dict) else {}
 
 
 def objects_at(tree: Tree, *path: str) -> list[Table]:
     """The objects of the list at some keys."""
-    found = value_at(tree, *path)
-    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+    value = value_at(tree, *path)
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def text_at(tree: Tree, *path: str) -> str | None:
     """The one line of text at some keys; None for objects and lists, and for nothing."""
-    found = value_at(tree, *path)
-    return parse_short_text(found) if isinstance(found, str) else None
+    value = value_at(tree, *path)
+    return parse_short_text(value) if isinstance(value, str) else None
 
 
 def join_parts(*parts: str | None) -> str | None:

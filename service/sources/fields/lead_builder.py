@@ -172,7 +172,7 @@ def _has_several(value: Tree) -> bool:
 
 def _match_labels(builder: LeadBuilder, fields: list[PayloadField], source: Source) -> set[Path]:
     """Fills the fields that labels ask for, the surest first; the paths of what went into them."""
-    own = {
+    source_phrases = {
         to_any_script_phrase(name): target
         for target, names in source.read.labels.items()
         for name in names
@@ -181,7 +181,7 @@ def _match_labels(builder: LeadBuilder, fields: list[PayloadField], source: Sour
     for order, field in enumerate(fields[:MAX_MATCHED_FIELDS]):
         if field.value is None or field.value == "":
             continue
-        if match := _match_field(field, own):
+        if match := _match_field(field, source_phrases):
             matches.append((match.rank, order, match.field, field))
     used: set[Path] = set()
     for _, _, target, field in sorted(matches, key=lambda item: item[:2]):
@@ -190,12 +190,12 @@ def _match_labels(builder: LeadBuilder, fields: list[PayloadField], source: Sour
     return used
 
 
-def _match_field(field: PayloadField, own: dict[str, str]) -> FieldMatch | None:
+def _match_field(field: PayloadField, source_phrases: dict[str, str]) -> FieldMatch | None:
     """By what the product says, else by its names, else by the first alias that matches."""
     if field.lead_field:
         return FieldMatch(field.lead_field, -2)
     paths = (field.name_path, *((name,) for name in field.aliases))
-    return next((match for path in paths if (match := match_path(path, own))), None)
+    return next((match for path in paths if (match := match_path(path, source_phrases))), None)
 
 
 def _assign_names(builder: LeadBuilder) -> None:

@@ -130,10 +130,12 @@ def match_label(label: str) -> FieldMatch | None:
     return _match_words(split_words(label))
 
 
-def match_path(path: tuple[str, ...], own: Mapping[str, str] | None = None) -> FieldMatch | None:
+def match_path(
+    path: tuple[str, ...], source_phrases: Mapping[str, str] | None = None
+) -> FieldMatch | None:
     """The field that a path asks for, by its last step, or its last two or three as one.
 
-    `utm.source` and `company.name` are one such name. `own` are the source's phrases (by
+    `utm.source` and `company.name` are one such name. `source_phrases` are the source file's (by
     `to_any_script_phrase`), which win over the synonyms. Objects around a field may change nothing
     of its meaning (`lead.contact.email`, `fields[email][value]`) or make it somebody else's
     (`organizer.email`).
@@ -146,9 +148,9 @@ def match_path(path: tuple[str, ...], own: Mapping[str, str] | None = None) -> F
     words_by_step = [split_words(step) for step in steps[-3:]]
     for length in range(len(words_by_step), 0, -1):
         words = tuple(word for step in words_by_step[-length:] for word in step)
-        if own and (
-            field := own.get("".join(map(to_any_script_phrase, steps[-length:])))
-            or own.get("".join(_trim(words)))
+        if source_phrases and (
+            field := source_phrases.get("".join(map(to_any_script_phrase, steps[-length:])))
+            or source_phrases.get("".join(_trim(words)))
         ):
             return FieldMatch(field, -1)
         if length > 1 and "".join(words) not in FIELD_BY_PHRASE:

@@ -107,9 +107,9 @@ def test_limits_hold_exactly() -> None:
 )
 def test_numbers_stay_as_written(number: str) -> None:
     """No number passes through int() or a float, however long or odd it is."""
-    found = decode_body(post(f'{{"a": {number}}}'.encode(), JSON))["a"]
-    assert found == number
-    assert isinstance(found, JsonNumber)
+    value = decode_body(post(f'{{"a": {number}}}'.encode(), JSON))["a"]
+    assert value == number
+    assert isinstance(value, JsonNumber)
 
 
 def test_part_charset_is_not_obeyed() -> None:

@@ -471,7 +471,7 @@ def test_faults(toml: str, where: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "found"),
+    ("path", "match"),
     [
         ("a.b", (("a[b]",), "1")),
         ("c[d]", (("c", "d"), "2")),
@@ -482,6 +482,6 @@ def test_faults(toml: str, where: str) -> None:
         ("x[y]", None),
     ],
 )
-def test_brackets_are_paths(path: str, found: object) -> None:
+def test_brackets_are_paths(path: str, match: object) -> None:
     """Brackets and dots lead to the same place; a literal key wins."""
-    assert resolve({"a[b]": "1", "c": {"d": "2"}, "e[]": ["3"]}, path) == found
+    assert resolve({"a[b]": "1", "c": {"d": "2"}, "e[]": ["3"]}, path) == match

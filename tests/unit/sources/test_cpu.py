@@ -62,13 +62,13 @@ def process_and_redact(config: Source, request: InboundRequest) -> Normalization
 
 
 def check_is_quick(config: Source, request: InboundRequest) -> NormalizationResult:
-    found: list[NormalizationResult] = []
+    results: list[NormalizationResult] = []
     assert (
-        measure_cpu_seconds(lambda: found.append(process_and_redact(config, request)))
+        measure_cpu_seconds(lambda: results.append(process_and_redact(config, request)))
         <= MAX_CPU_SECONDS
     )
-    assert found[0].outcome in Outcome
-    return found[0]
+    assert results[0].outcome in Outcome
+    return results[0]
 
 
 def test_the_bodies_are_large() -> None:

@@ -93,7 +93,7 @@ def test_names(fields: dict[str, str], names: tuple[str | None, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "country", "kept"),
+    ("typed", "country", "phone"),
     [
         ("+44 20 7946 0018", None, "+442079460018"),
         ("0044 20 7946 0018", None, "+442079460018"),
@@ -112,13 +112,13 @@ def test_names(fields: dict[str, str], names: tuple[str | None, ...]) -> None:
         ("1" * 6_000, None, None),
     ],
 )
-def test_phones(typed: str, country: str | None, kept: str | None) -> None:
+def test_phones(typed: str, country: str | None, phone: str | None) -> None:
     """E.164 where number or country determine it, else as typed; a sentence is no phone."""
     fields = {"name": "A", "phone": typed} | ({"country": country} if country else {})
     lead = lead_of(form(**fields))
-    assert lead.phone == kept
+    assert lead.phone == phone
     assert lead.country == country
-    assert ("phone" in lead.answers) == (kept is None)
+    assert ("phone" in lead.answers) == (phone is None)
 
 
 @pytest.mark.parametrize(

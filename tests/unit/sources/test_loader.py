@@ -84,14 +84,17 @@ def test_defaults_of_all_sources() -> None:
     custom = { B = "x" }
     [sources.y]
     """
-    found = build_lead_mappings(load_sources(text, {}))
-    assert (found["x"].lead.owner_id, found["x"].lead.labels, found["x"].lead.custom) == (
+    mappings = build_lead_mappings(load_sources(text, {}))
+    assert (mappings["x"].lead.owner_id, mappings["x"].lead.labels, mappings["x"].lead.custom) == (
         1,
         ["X"],
         {"A": "a", "B": "x"},
     )
-    assert (found["y"].lead.labels, found["y"].lead.value) == (["All"], ValueTemplates("1", "EUR"))
-    assert found["y"].line == 10
+    assert (mappings["y"].lead.labels, mappings["y"].lead.value) == (
+        ["All"],
+        ValueTemplates("1", "EUR"),
+    )
+    assert mappings["y"].line == 10
 
 
 @pytest.mark.parametrize(
@@ -384,8 +387,8 @@ def test_defaults_of_all_sources() -> None:
 )
 def test_faults(text: str, where: str, expected: str, got: str) -> None:
     """Each fault says where, what is expected and what was found."""
-    found = [fault for fault in load_faults(text, K="secret") if fault.where == where]
-    assert [fault for fault in found if expected in fault.expected and got in fault.got], (
+    matches = [fault for fault in load_faults(text, K="secret") if fault.where == where]
+    assert [fault for fault in matches if expected in fault.expected and got in fault.got], (
         load_faults(text, K="secret")
     )
 
@@ -435,13 +438,13 @@ def test_secrets() -> None:
 
 def test_example() -> None:
     """The packaged example is valid: a form, a partner with a key and a signed webhook."""
-    found = load_sources(EXAMPLE, {"PARTNER_KEY": "p", "WEBHOOK_SECRET": "w"}).sources
-    assert {name: one.verification.scheme for name, one in found.items()} == {
+    sources = load_sources(EXAMPLE, {"PARTNER_KEY": "p", "WEBHOOK_SECRET": "w"}).sources
+    assert {name: one.verification.scheme for name, one in sources.items()} == {
         "contact": "none",
         "partner": "token",
         "webhook": "hmac",
     }
-    assert found["contact"].honeypot == ["website"]
+    assert sources["contact"].honeypot == ["website"]
     assert [fault.expected for fault in load_file_faults(EXAMPLE)] == [
         "the environment variable PARTNER_KEY with a secret",
         "the environment variable WEBHOOK_SECRET with a secret",
@@ -452,8 +455,8 @@ def test_example_uncommented() -> None:
     """What the example holds back behind `#` is valid as well."""
     text = re.sub(r"^#(?=[\[a-z])", "", EXAMPLE.read_text("utf-8"), flags=re.MULTILINE)
     env = dict.fromkeys(re.findall(r'"([A-Z][A-Z0-9]*_[A-Z0-9_]+)"', text), "secret")
-    found = load_sources(text, env, secrets=(*VERIFY_SECRETS, *FETCH)).sources
-    products = {name: one for name, one in found.items() if one.adapter not in ("form", "json")}
+    sources = load_sources(text, env, secrets=(*VERIFY_SECRETS, *FETCH)).sources
+    products = {name: one for name, one in sources.items() if one.adapter not in ("form", "json")}
     assert set(products) == {"typeform", "jotform", "meta", "linkedin"}
     assert all(one.secrets for one in products.values())
     for one in products.values():

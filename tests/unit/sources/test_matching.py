@@ -89,9 +89,9 @@ LOOKALIKES = (
 def test_labels(field: str, label: str) -> None:
     """Common names are matched in any spelling and in nine languages."""
     steps = tuple(label.split(".")) if label in ("utm.source", "document.referrer") else (label,)
-    guess = match_path(steps)
-    assert guess is not None
-    assert guess.field == field
+    match = match_path(steps)
+    assert match is not None
+    assert match.field == field
 
 
 @pytest.mark.parametrize("label", LOOKALIKES.split(", "))
@@ -123,15 +123,15 @@ def test_labels_that_only_look_like_fields(label: str) -> None:
 )
 def test_paths(path: tuple[str, ...], field: str | None) -> None:
     """Surrounding objects leave a field's meaning alone, or make it somebody else's."""
-    guess = match_path(path)
-    assert (guess.field if guess else None) == field
+    match = match_path(path)
+    assert (match.field if match else None) == field
 
 
 def test_an_exact_name_is_surer() -> None:
     """A plain `email` wins over a longer question, `page_url` over a landing page."""
     ranks = [match_label(label) for label in ("email", "your email", "email for the brochure")]
-    assert [guess.rank for guess in ranks if guess] == sorted(
-        {guess.rank for guess in ranks if guess}
+    assert [match.rank for match in ranks if match] == sorted(
+        {match.rank for match in ranks if match}
     )
     page, landing = match_label("page_url"), match_label("landing_page")
     assert page is not None
@@ -141,13 +141,13 @@ def test_an_exact_name_is_surer() -> None:
 
 def test_own_names() -> None:
     """A source's own labels win over the synonyms."""
-    guess = match_path(("Ihr Rufname",), {"rufname": "name"})
-    assert guess is not None
-    assert guess.field == "name"
+    match = match_path(("Ihr Rufname",), {"rufname": "name"})
+    assert match is not None
+    assert match.field == "name"
 
 
 @pytest.mark.parametrize(
-    ("label", "found"),
+    ("label", "phrase"),
     [
         ("emailAddress", "email address"),
         ("q11_name", "q 11 name"),
@@ -157,6 +157,6 @@ def test_own_names() -> None:
         ("日本", ""),
     ],
 )
-def test_words(label: str, found: str) -> None:
+def test_words(label: str, phrase: str) -> None:
     """Case, accents and punctuation do not count."""
-    assert " ".join(split_words(label)) == found
+    assert " ".join(split_words(label)) == phrase

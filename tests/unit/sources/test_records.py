@@ -111,12 +111,12 @@ def test_linkedin_record() -> None:
     assert normalize_json("linkedin", {**LINKEDIN, "testLead": True}).outcome is Outcome.NO_LEAD
 
 
-@pytest.mark.parametrize("given_", [True, False])
-def test_linkedin_consent(given_: bool) -> None:
+@pytest.mark.parametrize("is_given", [True, False])
+def test_linkedin_consent(is_given: bool) -> None:
     """Consent needs every box."""
-    boxes = [{"consentId": 1, "accepted": True}, {"consentId": 2, "accepted": given_}]
+    boxes = [{"consentId": 1, "accepted": True}, {"consentId": 2, "accepted": is_given}]
     changed = {**LINKEDIN, "formResponse": {"answers": ANSWERS, "consentResponses": boxes}}
-    assert (lead_of(normalize_json("linkedin", changed)).consent or False) is given_
+    assert (lead_of(normalize_json("linkedin", changed)).consent or False) is is_given
 
 
 def test_hubspot_record() -> None:
@@ -165,9 +165,9 @@ def test_a_source_maps_its_record() -> None:
     hubspot = unverified_source(
         "hubspot", 'map = { "properties.budget" = "answers.Budget", "team" = "answers.Team" }'
     )
-    found = ADAPTERS["hubspot"].record_api
-    assert found is not None
-    [target] = found.targets("7", hubspot)
+    api = ADAPTERS["hubspot"].record_api
+    assert api is not None
+    [target] = api.targets("7", hubspot)
     assert target.startswith("/crm/v3/objects/contacts/7?properties=email,")
     assert target.endswith(",budget,team")
 

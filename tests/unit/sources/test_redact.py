@@ -19,7 +19,7 @@ PART = (
 
 
 @pytest.mark.parametrize(
-    ("place", "request_", "kept"),
+    ("place", "request_", "body"),
     [
         (
             'header = "X-Key"',
@@ -49,15 +49,15 @@ PART = (
         ('field = "key"', post(PART, MULTIPART), PART.replace(SECRET.encode(), b"[removed]")),
     ],
 )
-def test_secrets_are_removed(place: str, request_: InboundRequest, kept: bytes) -> None:
+def test_secrets_are_removed(place: str, request_: InboundRequest, body: bytes) -> None:
     """`[removed]` replaces the secret wherever it was sent; everything else stays."""
     raw = redact_request(
         source(f'[sources.x.verify]\nscheme = "token"\nsecret_env = "KEY"\n{place}', KEY=SECRET),
         request_,
     )
-    assert raw.body == kept
-    told = json.dumps([raw.headers, raw.query])
-    assert "s3cr" not in told
+    assert raw.body == body
+    stored = json.dumps([raw.headers, raw.query])
+    assert "s3cr" not in stored
     if "x-key" in dict(raw.headers):
         assert raw.headers[1:] == [
             ("x-key", "[removed]"),

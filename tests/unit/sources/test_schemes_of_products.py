@@ -75,7 +75,7 @@ def test_published_vectors(vector: dict[str, Any]) -> None:
     stamp = next((value for name, value in headers if name.endswith("timestamp")), str(NOW))
     now = float(stamp) / (1000 if len(stamp) > 12 else 1)
     config = signed_source(ADAPTER.get(vector["scheme"], "hubspot"), secret=vector["secret"])
-    own = ADAPTERS[config.adapter].scheme
+    adapter_scheme = ADAPTERS[config.adapter].scheme
     request = InboundRequest(
         method=vector.get("method", "POST"),
         query="",
@@ -83,14 +83,18 @@ def test_published_vectors(vector: dict[str, Any]) -> None:
         body=vector["body_text"].encode(),
         url=vector.get("uri"),
     )
-    assert verify(request, config, now, own).ok
+    assert verify(request, config, now, adapter_scheme).ok
     assert not verify(
-        msgspec.structs.replace(request, body=request.body + b" "), config, now, own
+        msgspec.structs.replace(request, body=request.body + b" "), config, now, adapter_scheme
     ).ok
-    assert not verify(request, signed_source(config.adapter, secret="other"), now, own).ok
+    assert not verify(
+        request, signed_source(config.adapter, secret="other"), now, adapter_scheme
+    ).ok
     if "uri" in vector:
         for url in (None, vector["uri"] + "/"):
-            assert not verify(msgspec.structs.replace(request, url=url), config, now, own).ok
+            assert not verify(
+                msgspec.structs.replace(request, url=url), config, now, adapter_scheme
+            ).ok
 
 
 def sign_v3(text: bytes, secret: str = SECRET) -> str:
@@ -137,7 +141,7 @@ V2 = hashlib.sha256(f"{SECRET}POST{URL}".encode() + BODY).hexdigest()
 
 
 @pytest.mark.parametrize(
-    ("given_", "version", "passes"),
+    ("signature", "version", "passes"),
     [
         (V1, "v1", True),
         (V2, "v2", True),
@@ -151,9 +155,9 @@ V2 = hashlib.sha256(f"{SECRET}POST{URL}".encode() + BODY).hexdigest()
         ("é" * 64, "v1", False),
     ],
 )
-def test_hubspot_v1_and_v2(given_: str, version: str | None, passes: bool) -> None:
+def test_hubspot_v1_and_v2(signature: str, version: str | None, passes: bool) -> None:
     """The older versions count only without version 3, by their name or, unnamed, either."""
-    named = {"x_hubspot_signature": given_} | (
+    named = {"x_hubspot_signature": signature} | (
         {"x_hubspot_signature_version": version} if version else {}
     )
     secrets = signed_source("hubspot").secrets
@@ -204,8 +208,8 @@ def test_handshake_answers() -> None:
     assert process_request(
         signed_source("meta-lead-ads", challenge="t"), get_request(META + "t"), NOW
     ).response == CustomResponse(200, "1158201444", "text/plain")
-    wanted = hmac.new(b"retired", CODE.encode(), hashlib.sha256).hexdigest()
-    body = {"challengeCode": CODE, "challengeResponse": wanted}
+    expected = hmac.new(b"retired", CODE.encode(), hashlib.sha256).hexdigest()
+    body = {"challengeCode": CODE, "challengeResponse": expected}
     assert process_request(
         signed_source("linkedin"), get_request(f"challengeCode={CODE}"), NOW
     ).response == CustomResponse(200, body)
@@ -369,7 +373,7 @@ def test_standard_webhooks_ids() -> None:
     assert (event.lead.email, event.event_id) == ("a@b.example", "m")
 
 
-OWN = ["x-hubspot-signature", "x-hubspot-signature-v3", "x-hubspot-signature-version", "x-hubspot-request-timestamp",
+PRODUCT_HEADERS = ["x-hubspot-signature", "x-hubspot-signature-v3", "x-hubspot-signature-version", "x-hubspot-request-timestamp",
        "x-hub-signature", "x-hub-signature-256", "x-li-signature", "calendly-webhook-signature",
        "x-shopify-hmac-sha256",
        "x-shopify-topic", "x-shopify-test", "x-shopify-webhook-id", "webhook-id",
@@ -392,7 +396,7 @@ RUBBISH = st.text(st.characters(codec=None), max_size=60) | st.sampled_from(
         ",",
     ]
 )
-HEADERS = st.lists(st.tuples(st.sampled_from(OWN), RUBBISH), max_size=8)
+HEADERS = st.lists(st.tuples(st.sampled_from(PRODUCT_HEADERS), RUBBISH), max_size=8)
 QUERIES = st.text(max_size=60) | st.sampled_from(
     ["challengeCode=%ff", "hub.mode=%00&hub.verify_token=%ff", "=&&=", META]
 )
@@ -422,10 +426,10 @@ def test_any_rubbish_is_refused(
         config, InboundRequest(method="POST", query=query, headers=fields, body=body, url=url), NOW
     )
     assert (posted.outcome, posted.status) == (Outcome.REFUSED, 401)
-    asked = process_request(
+    fetched = process_request(
         config, InboundRequest(method="GET", query=query, headers=fields, body=b"", url=url), NOW
     )
-    assert (asked.outcome, asked.status in (403, 405)) == (Outcome.REFUSED, True)
+    assert (fetched.outcome, fetched.status in (403, 405)) == (Outcome.REFUSED, True)
 
 
 KEYS = {

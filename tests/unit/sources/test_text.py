@@ -14,7 +14,7 @@ from service.sources.fields.values import parse_email
 
 
 @pytest.mark.parametrize(
-    ("sent", "kept"),
+    ("sent", "cleaned"),
     [
         ("  a\r\nb\rc \n", "a\nb\nc"),
         ("a\x00\x1b[31mb\x7f\x85c", "a[31mb\nc"),
@@ -23,26 +23,26 @@ from service.sources.fields.values import parse_email
         ("a\u2028b\tc", "a\nb\tc"),
     ],
 )
-def test_clean(sent: str, kept: str) -> None:
+def test_clean(sent: str, cleaned: str) -> None:
     """Line feeds and tabs stay; control characters and lone surrogates do not."""
-    assert clean_text(sent) == kept
+    assert clean_text(sent) == cleaned
 
 
 @pytest.mark.parametrize(
-    ("sent", "kept"),
+    ("sent", "cleaned"),
     [("A\u200bnn \u202eLee\u202c", "Ann Lee"), ("a \n\t b", "a b"), ("\ufeffx\u00ad", "x")],
 )
-def test_line(sent: str, kept: str) -> None:
+def test_line(sent: str, cleaned: str) -> None:
     """One line, without invisible characters."""
-    assert clean_line(sent) == kept
+    assert clean_line(sent) == cleaned
 
 
 @given(st.text(st.characters(codec=None), max_size=300))
 def test_any_text(sent: str) -> None:
     """Clean text is NFC, encodes as UTF-8, and does not change when cleaned again."""
-    for kept in (clean_text(sent), clean_line(sent), clean_label(sent)):
-        kept.encode("utf-8")
-        assert unicodedata.is_normalized("NFC", kept)
+    for cleaned in (clean_text(sent), clean_line(sent), clean_label(sent)):
+        cleaned.encode("utf-8")
+        assert unicodedata.is_normalized("NFC", cleaned)
     assert clean_text(clean_text(sent)) == clean_text(sent)
 
 
@@ -54,7 +54,7 @@ def test_marks_take_linear_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "kept"),
+    ("sent", "cleaned"),
     [
         (" Ann@ACME.Example ", "ann@acme.example"),
         ("mailto:a@b.example", "a@b.example"),
@@ -72,6 +72,6 @@ def test_marks_take_linear_time() -> None:
         ("", None),
     ],
 )
-def test_email(sent: str, kept: str | None) -> None:
+def test_email(sent: str, cleaned: str | None) -> None:
     """Lower-cased, and checked by syntax alone."""
-    assert parse_email(sent) == kept
+    assert parse_email(sent) == cleaned
