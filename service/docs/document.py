@@ -16,7 +16,7 @@ from litestar import Litestar, Router
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 
-from service.docs import public_paths
+from service.docs import intake_paths, service_paths
 from service.ops.api.examples import CAUSE_ID, EXAMPLES, SUBMISSION_ID
 from service.sources.schema import Source
 from service.web.problems import MEDIA_TYPE
@@ -55,15 +55,15 @@ def build_document(
         _complete_body(operation.get("requestBody"), document["components"]["schemas"])
     document["servers"] = [{"url": (public_url or "").rstrip("/") or "/"}]
     document["paths"] = (
-        public_paths.intake_paths(sources)
-        | public_paths.receipt_paths()
+        intake_paths.intake_paths(sources)
+        | intake_paths.receipt_paths()
         | document["paths"]
-        | public_paths.monitoring_paths()
-        | public_paths.page_paths()
+        | service_paths.monitoring_paths()
+        | service_paths.page_paths()
     )
     components = document["components"]
-    components["schemas"] |= public_paths.public_schemas()
-    components["securitySchemes"] |= public_paths.security_schemes(sources)
+    components["schemas"] |= intake_paths.intake_schemas() | service_paths.monitoring_schemas()
+    components["securitySchemes"] |= intake_paths.security_schemes(sources)
     return document
 
 

@@ -1,6 +1,4 @@
-"""What came in and what was delivered, hour by hour and source by source; and who has fallen
-silent.
-"""
+"""What each source sent and what was delivered, hour by hour, and which sources fell silent."""
 
 from __future__ import annotations
 
@@ -13,19 +11,20 @@ from worker.contract import State
 from worker.units import format_iso
 
 WEEK_SECONDS = 7 * 24 * 3600.0
+# A source has habits once it sent this many within a week.
 MIN_SUBMISSIONS_FOR_HABIT = 10
-"""So many submissions within a week make a habit."""
 MIN_SILENCE_SECONDS = 3600.0
+# A silence counts when it is this many times as long as the longest of the last week.
 SILENCE_FACTOR = 1.5
-"""A silence counts when it is so many times as long as the longest of the week."""
 MAX_HOURS = 7 * 24
+# For so long, habits are not computed again.
 HABITS_TTL_SECONDS = 300.0
-"""Seconds for which what is usual is not looked up again."""
 
 
 class SourceHours(Struct, frozen=True):
-    """One source: `received` and `delivered` for each hour of the chart. `silent`: it usually
-    speaks, and does not now.
+    """One source: `received` and `delivered` for each hour.
+
+    `silent`: it usually sends something in such a time, and did not.
     """
 
     source: str
@@ -36,9 +35,7 @@ class SourceHours(Struct, frozen=True):
 
 
 class Activity(Struct, frozen=True):
-    """`hours` are the starts of the hours, the current one last. `today` counts from midnight
-    UTC.
-    """
+    """`hours` are the beginnings of the hours, the current one last; days are those of UTC."""
 
     hours: list[str]
     sources: list[SourceHours]
@@ -54,9 +51,9 @@ def build_activity(
     now: float,
     hours: int = 24,
 ) -> Activity:
-    """The last `hours` (1 to 168). Every configured source has its line, also one that never spoke.
+    """Count the last `hours` (1 to 168), for every configured source and every other one stored.
 
-    `habits` are the longest silences that are usual, in seconds by source.
+    `habits` are the longest usual silences, in seconds by source.
     """
     count = min(max(hours, 1), MAX_HOURS)
     start, midnight = now // 3600 * 3600 - (count - 1) * 3600, now // 86400 * 86400
@@ -82,8 +79,9 @@ def build_activity(
 
 
 def find_habits(table: SearchTable, now: float) -> dict[str, float]:
-    """The longest silence of the last week, in seconds, of each source that spoke often enough;
-    nights and weekends count.
+    """The longest silence of the last week, in seconds by source, nights and weekends included.
+
+    Sources that sent too little have no habits.
     """
     rows = table.ask(
         "select source, max(gap) from (select source, received - lag(received) over (partition by"

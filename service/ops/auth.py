@@ -214,7 +214,7 @@ class OpsAuth:
             path = request.url.path[:200]
             with contextlib.suppress(StoreUnavailable):
                 await asyncio.to_thread(
-                    self._audit.note, who, "refused", path, f"a post from {origin[:200]}"
+                    self._audit.record, who, "refused", path, f"a post from {origin[:200]}"
                 )
         raise HttpProblem("cross-site", detail)
 

@@ -16,7 +16,7 @@ TREND_HOURS = 24
 
 
 class CauseTally(NamedTuple):
-    """Dead letters of one cause: times in Unix seconds."""
+    """The dead letters of one cause; times are Unix seconds."""
 
     letters: int
     sources: list[str]
@@ -28,7 +28,7 @@ class CauseTally(NamedTuple):
 def build_cause_cards(
     table: SearchTable, ignored: Mapping[str, float], now: float
 ) -> list[CauseCard]:
-    """The causes of what is dead now, the most frequent first and ignored ones at the end."""
+    """The causes of what is dead now, the most frequent first, ignored ones at the end."""
     cards = [
         build_cause_card(table.cause(name) or UNRECORDED, each, ignored)
         for name, each in _tally_causes(table, now).items()

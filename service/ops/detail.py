@@ -1,4 +1,4 @@
-"""One submission whole: what came in, what went out, what became of it and why."""
+"""Everything of one submission: what came in, what went out, what became of it and why."""
 
 from __future__ import annotations
 
@@ -23,25 +23,22 @@ from worker.ledger import Record
 from worker.ledger.reader import SubmissionHistory
 from worker.units import format_iso
 
-# What gave a lead its channel, labels and campaign: which rule or default, as the source file is
-# now.
-
 DEFAULTS = LeadSettings()
 
 
 class Origin(NamedTuple):
-    """Who set a value, in words, and the key of the source file where it stands."""
+    """What set a value, in words, and the key of the source file that holds it."""
 
     set_by: str
     setting: str | None
 
 
 def explain_attribution(record: Record, mapping: LeadMapping | None) -> dict[str, Any]:
-    """`rule` (its place from 0, and `when`), `channel`, `channel_id`, `labels`, `utm`, `click_ids`:
-    each value with `set_by`.
+    """Say which rule or default of the current source file sets channel, labels and campaign.
 
-    `set_by` is `rule N` (counted from 1, as people do), `source`, `default`, `payload` or
-    `page_url`. `error` says why the source file cannot be applied.
+    The keys are `rule` (its index from 0, and `when`), `channel`, `channel_id`, `labels`, `utm` and
+    `click_ids`, each value with `set_by`: `rule N` (counted from 1, as people do), `source`,
+    `default`, `payload` or `page_url`. `error` says why the source file cannot be applied.
     """
     lead = record.lead
     if lead is None:
@@ -83,7 +80,7 @@ def _explain_value(value: str | None, origin: Origin) -> dict[str, Any]:
 
 
 def _find_origin(mapping: LeadMapping, index: int | None, key: str) -> Origin:
-    """A rule goes before the source, the source before the default."""
+    """A rule overrides the source, the source overrides the default."""
     if index is not None and getattr(mapping.rules[index], key) is not None:
         return Origin(f"rule {index + 1}", f"sources.{mapping.source}.rules[{index}].{key}")
     if getattr(mapping.lead, key) != getattr(DEFAULTS, key):
@@ -104,7 +101,7 @@ def _find_template(mapping: LeadMapping, index: int | None) -> str:
 
 
 def _explain_utm(lead: Lead) -> dict[str, Any]:
-    """Each part and whether it came as a field of the payload or in the address of the page."""
+    """Each part, and whether it came as a field of the payload or in the page's URL."""
     in_url = dict(tracking_from_url(lead.page_url or ""))
     parts = {
         name: value for name in lead.utm.__struct_fields__ if (value := getattr(lead.utm, name))
@@ -137,8 +134,9 @@ def build_detail(
     *,
     reveal: bool,
 ) -> Detail:
-    """Masked unless `reveal`. `source` is that of the source file as it is now, if it still has
-    it.
+    """Put a submission together, masked unless `reveal`.
+
+    `source` is its source in the current source file, None where it was taken out.
     """
     record = history.record
     summary = structs.asdict(
@@ -167,9 +165,7 @@ def build_detail(
 
 
 def find_original_lead(record: Record, source: Source | None) -> Lead | None:
-    """For a lead that somebody edited: what the raw bytes read to, by the source file as it is
-    now.
-    """
+    """The lead before somebody edited it: what the raw bytes say by the current source file."""
     raw = record.raw
     if not record.edited_by or raw is None or source is None:
         return None
@@ -190,8 +186,8 @@ def _build_raw_request(raw: Raw, source: Source | None, *, reveal: bool) -> RawR
             raw.content_type, raw.headers, body, raw.method, raw.query, len(raw.body), scheme
         )
     return RawRequest(
-        masking.mask_content_type(raw.content_type), masking.mask_headers(raw.headers), "", raw.method,
-        masking.HIDDEN if raw.query else "",
+        masking.mask_content_type(raw.content_type), masking.mask_headers(raw.headers), "",
+        raw.method, masking.HIDDEN if raw.query else "",
         len(raw.body), scheme, withheld=True,
     )  # fmt: skip
 

@@ -1,6 +1,4 @@
-"""What a retry would do now, and what the account lacks: for people, before they press the
-button.
-"""
+"""What a retry would do now, and what the account lacks, for people who are about to retry."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ from worker.units import format_iso
 
 
 class DryRunProblem(Struct, frozen=True):
-    """One thing it would be dead of. `setting` is the TOML key or the Pipedrive setting to mend."""
+    """One reason why it would fail. `setting` is the TOML key or Pipedrive setting to change."""
 
     code: str
     detail: str
@@ -32,11 +30,10 @@ class DryRunProblem(Struct, frozen=True):
 
 
 class DryRunResult(Struct, frozen=True, kw_only=True):
-    """A dry run. Personal data are in it only where `revealed`: else `title` is None and no step
-    has a body.
+    """What a delivery would do. Unless `revealed`, `title` is None and no step has a body.
 
-    `tokens` is the most it may cost. `names_read_at` is the age of the account's names it was
-    judged by; None: none were needed, or none were ever read.
+    `tokens` is the most it may cost. `names_read_at` says when the names of the account were read
+    that it relies on; None where none were needed, or none were ever read.
     """
 
     id: str
@@ -55,8 +52,9 @@ class DryRunResult(Struct, frozen=True, kw_only=True):
 
 
 class DriftItem(Struct, frozen=True):
-    """What the account lacks of what the source file names. `needed`: submissions that need it will
-    be dead.
+    """Something that the source file names and the account lacks.
+
+    `needed`: submissions that need it become dead letters. `known` are the names that exist.
     """
 
     kind: str
@@ -69,8 +67,9 @@ class DriftItem(Struct, frozen=True):
 
 
 class AccountDrift(Struct, frozen=True):
-    """The last look at the account; `at` is None before the first one. `error` says why it could
-    not see everything.
+    """The last check of the account; `at` is None before the first one.
+
+    `error` says why the check could not see everything.
     """
 
     at: str | None
@@ -87,8 +86,9 @@ def dry_run_record(
     reveal: bool,
     clock: Callable[[], float],
 ) -> DryRunResult:
-    """The delivery of `record` if its lead were mended with `edit`. Raises `EditError` and
-    `StoreUnavailable`.
+    """Plan the delivery of a record, with its lead edited.
+
+    Raises `EditError`, `StoreUnavailable`.
     """
     lead = record.lead or Lead()
     if edit:
@@ -126,7 +126,7 @@ def _drop_body(step: PlannedStep) -> PlannedStep:
 
 
 def build_drift(report: DriftReport | None) -> AccountDrift:
-    """The drift guard's report as people read it."""
+    """The report of the drift check for people: what is needed first, times as text."""
     if report is None:
         return AccountDrift(None, [])
     items = [

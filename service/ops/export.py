@@ -1,9 +1,8 @@
-"""The filtered list as a file: CSV that no spreadsheet takes for formulas, or JSON Lines. Made a
-few hundred lines at a time.
+"""The filtered list as a file: CSV without formulas, or JSON Lines, made in batches.
 
-CSV is RFC 4180 in UTF-8: commas, CRLF, quotes where they are needed, a head line. It begins with a
-byte order mark only where that is asked for: Excel needs it to see that it is UTF-8, most programs
-take it for a part of the first name.
+CSV is RFC 4180 in UTF-8: commas, CRLF, quotes where needed, a header line. It begins with a byte
+order mark only on request: Excel needs it to recognise UTF-8, most programs take it for a part of
+the first column's name.
 """
 
 from __future__ import annotations
@@ -32,12 +31,13 @@ MEDIA_TYPES = {
     "jsonl": "application/jsonl; charset=utf-8",
 }
 
+# What a spreadsheet may take for the beginning of a formula.
 FORMULA_STARTS = frozenset("=+-@＝＋－＠﹢﹣﹦﹫−")
-"""What a spreadsheet may take for the beginning of a formula."""
 LINE_BREAKS = frozenset("\t\r\n\v\f")
 
 NESTED_FIELDS = ("value", "utm", "click_ids", "answers", "name")
 LEAD_FIELDS = ("name", *(field for field in Lead.__struct_fields__ if field not in NESTED_FIELDS))
+# The header of the CSV: an item of the list, then its lead; click ids and answers as JSON.
 COLUMNS = (
     *Item.__struct_fields__,
     *(f"lead_{field}" for field in LEAD_FIELDS),
@@ -46,15 +46,10 @@ COLUMNS = (
     "click_ids",
     "answers",
 )
-"""The head line of the CSV: the fields of a list's item, then the canonical lead's; click ids and
-answers as JSON.
-"""
 
 
 class ExportRow(Struct, frozen=True):
-    """One submission. `lead` is the canonical lead, masked unless revealed; None where the content
-    is erased.
-    """
+    """One submission. `lead` is None where the content is erased."""
 
     item: Item
     lead: dict[str, Any] | None
@@ -63,9 +58,7 @@ class ExportRow(Struct, frozen=True):
 def read_export_rows(
     ledger: Ledger, ids: Iterable[str], mappings: Mapping[str, LeadMapping], *, reveal: bool
 ) -> Iterator[list[ExportRow]]:
-    """These submissions as they are when their turn comes, some at a time. Raises
-    `StoreUnavailable`.
-    """
+    """Read these submissions in batches, each as it is then. Raises `StoreUnavailable`."""
     remaining = iter(ids)
     while batch := list(islice(remaining, BATCH_SIZE)):
         records = list(ledger.each_record(batch, raw=False))
@@ -80,14 +73,14 @@ def read_export_rows(
 
 
 def write_csv(batches: Iterable[Sequence[ExportRow]], *, bom: bool = False) -> Iterator[bytes]:
-    """The file in pieces, head line first."""
+    """The file in pieces, header first."""
     yield (BOM if bom else b"") + _csv([COLUMNS])
     for batch in batches:
         yield _csv(_cells(line) for line in batch)
 
 
 def write_jsonl(batches: Iterable[Sequence[ExportRow]]) -> Iterator[bytes]:
-    """The file in pieces: in each line an item of the list with its `lead`."""
+    """The file in pieces; each line is an item of the list with its `lead`."""
     encoder = msgspec.json.Encoder()
     for batch in batches:
         yield encoder.encode_lines(

@@ -1,4 +1,4 @@
-"""What a list is filtered by: the query parameters, and the language of the search box.
+"""The filter of a list: its query parameters, and the language of the search box.
 
     ada acme            both words, anywhere in name, e-mail, phone, company, campaign or ids
     "ada lovelace"      the phrase
@@ -6,7 +6,7 @@
     state:dead source:contact cause:invalid utm_campaign:spring email:ada company:acme
                         the value begins with that; quotes take spaces: utm_campaign:"spring sale"
 
-Case and accents do not count.
+Case and accents are ignored.
 """
 
 from __future__ import annotations
@@ -21,22 +21,19 @@ from msgspec import Struct
 from worker.contract import State
 
 MAX_VALUE_CHARS = 500
-"""Characters of a filter's value."""
 MAX_TERMS = 20
+# Numbers beside each other with so many digits are one phone number.
 MIN_PHONE_DIGITS = 9
-"""So many digits beside each other are a phone number."""
 
+# The control character before each value of a kind in the searched text; nobody types one.
 TAGS = {
     "id": "\x01", "name": "\x02", "email": "\x03", "phone": "\x04", "company": "\x05",
     "utm_campaign": "\x06",
     "utm_source": "\x07", "utm_medium": "\x08", "lead": "\x0e", "form": "\x0f",
 }  # fmt: skip
-"""The control character that stands before each value of a kind in the searched text; what people
-type holds none.
-"""
 
+# These are compared as a whole.
 EXACT_KEYS = ("state", "source", "cause")
-"""What is compared whole."""
 
 _TOKEN = re.compile(
     r'(?:(?P<key>[a-z_]+):)?(?:"(?P<phrase>[^"]*)"?|(?P<word>[^\s"]+))', re.IGNORECASE
@@ -47,7 +44,7 @@ _SPREAD = re.compile(r"(?<![\w:.@-])\+?\d[\d()/.\-]*(?: [\d()/.\-]+)+(?![\w:@])"
 
 
 class FilterError(ValueError):
-    """A filter that cannot be used; `field` is the parameter at fault."""
+    """A filter is wrong; `field` is the parameter at fault."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
@@ -63,7 +60,7 @@ class UnknownStateError(FilterError):
 
 
 class Filter(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Which submissions. What is None does not count.
+    """Which submissions to select; None selects any.
 
     `state` is one or several states joined by commas, `source` a source's name, `cause` a
     `CauseCard`'s id (or the code or step of causes), `q` the text of the search box.
@@ -80,7 +77,7 @@ class Filter(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @classmethod
     def parse(cls, parameters: Mapping[str, str]) -> Filter:
-        """From query parameters; others are left alone. Raises `FilterError`."""
+        """Read query parameters; others are ignored. Raises `FilterError`."""
         values = {
             name: (parameters.get(name) or "").strip() or None for name in cls.__struct_fields__
         }
@@ -96,11 +93,11 @@ class Filter(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return parsed
 
     def parameters(self) -> dict[str, str]:
-        """What `parse` reads, without what is None."""
+        """The query parameters that `parse` reads, without those that are None."""
         return {name: value for name in self.__struct_fields__ if (value := getattr(self, name))}
 
     def query(self) -> str:
-        """The query string of an address, without `?`."""
+        """The query string of a URL, without `?`."""
         return urlencode(self.parameters())
 
 
@@ -125,7 +122,7 @@ def parse_terms(q: str | None) -> list[Term]:
 
 
 def _join_phone_number(numbers: str) -> str:
-    """A phone number on one piece; other numbers that stand beside each other stay apart."""
+    """Join the parts of a phone number; other numbers beside each other stay apart."""
     is_phone = numbers[0] in "+0" or sum(sign.isdigit() for sign in numbers) >= MIN_PHONE_DIGITS
     return numbers.replace(" ", "") if is_phone else numbers
 
@@ -156,9 +153,7 @@ def fold(text: str) -> str:
 
 
 def text_variants(text: str) -> list[str]:
-    """The texts any of which a free word may be found by: as it stands, and a phone number by its
-    digits.
-    """
+    """The texts by which a free word may be found: itself, and the digits of a phone number."""
     variants = [fold(text)]
     if _PHONE.fullmatch(text):
         digits = re.sub(r"\D", "", text).lstrip("0")

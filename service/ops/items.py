@@ -1,4 +1,4 @@
-"""Records as the lines of a list."""
+"""Records as the rows of a list."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from worker.ledger import Ledger, Record
 from worker.ledger.audit import AuditTrail
 from worker.units import format_iso
 
+# Why a submission waits, besides the reasons of a failed delivery.
 WAIT_REASONS = {
     "paused": "delivery is paused",
     "person-queue": "another submission of the same person goes first",
 }
-"""Why a submission waits, besides the reasons of a failed delivery."""
 
 
 def read_items(
@@ -33,7 +33,10 @@ def read_items(
     *,
     reveal: bool = False,
 ) -> list[Item]:
-    """These submissions as they are now, without those that are gone. Raises `StoreUnavailable`."""
+    """Read these submissions as they are now; those that are gone are left out.
+
+    Raises `StoreUnavailable`.
+    """
     records = list(ledger.each_record(ids, raw=False))
     reasons = read_quarantine_reasons(ledger, records)
     return [
@@ -45,7 +48,7 @@ def read_items(
 def read_audit_page(trail: AuditTrail, cursor: str | None, limit: int) -> Page[AuditRow]:
     """Read a page of the audit trail, newest first. Raises `FilterError`, `StoreUnavailable`."""
     try:
-        entries, next_cursor, total = trail.page(cursor, limit)
+        entries, next_cursor, total = trail.read_page(cursor, limit)
     except ValueError as error:
         raise FilterError("cursor", str(error)) from None
     rows = [
@@ -56,8 +59,9 @@ def read_audit_page(trail: AuditTrail, cursor: str | None, limit: int) -> Page[A
 
 
 def read_quarantine_reasons(ledger: Ledger, records: Iterable[Record]) -> dict[str, str]:
-    """Why those in quarantine are there: id -> reason, without those of which none was kept. Raises
-    `StoreUnavailable`.
+    """Why submissions are in quarantine, by id, where a reason was recorded.
+
+    Raises `StoreUnavailable`.
     """
     ids = [record.id for record in records if record.state is State.QUARANTINED]
     if not ids:
@@ -70,8 +74,9 @@ def read_quarantine_reasons(ledger: Ledger, records: Iterable[Record]) -> dict[s
 
 
 def quarantine_reason(timeline: Iterable[Moment]) -> str | None:
-    """Why it was put into quarantine: what was said first, as an undone discard says why it came
-    back.
+    """Why a submission was put into quarantine: the first reason in its timeline.
+
+    A later one says why a discard was undone.
     """
     return next(
         (each.why for each in timeline if each.state is State.QUARANTINED and each.why), None
@@ -85,7 +90,7 @@ def build_item(
     reveal: bool = False,
     quarantined_for: str | None = None,
 ) -> Item:
-    """`held`: why it is in quarantine."""
+    """Make a row of a record; `quarantined_for` says why it is in quarantine."""
     return Item(
         id=record.id,
         source=record.source,
@@ -109,7 +114,7 @@ def build_item(
 
 
 def build_item_from_row(row: SubmissionRow, cause_title: str | None) -> Item:
-    """A line while Redis is away: what the index remembers."""
+    """Make a row of what the index remembers, while Redis is away."""
     return Item(
         id=row.id,
         source=row.source,
@@ -127,7 +132,7 @@ def build_item_from_row(row: SubmissionRow, cause_title: str | None) -> Item:
 
 
 def explain_state(record: Record, quarantined_for: str | None = None) -> str | None:
-    """What it died of, is held or waits for, in plain words."""
+    """What it died of, waits for, or is in quarantine for, in plain words."""
     if record.state is State.QUARANTINED and quarantined_for:
         return f"Looks like spam: {quarantined_for}"
     if record.state is State.DEAD:
@@ -141,7 +146,7 @@ def explain_state(record: Record, quarantined_for: str | None = None) -> str | N
 
 
 def find_channel(record: Record, mappings: Mapping[str, LeadMapping]) -> str | None:
-    """The channel that the source file sets now, by the rule that matches or by the source."""
+    """The channel by the current source file: of the rule that matches, or of the source."""
     mapping = mappings.get(record.source)
     if mapping is None or record.lead is None:
         return None

@@ -1,5 +1,4 @@
-"""What a viewer sees of a person: enough to tell leads apart, too little to know whom they are
-about.
+"""What a viewer sees of a person: enough to tell leads apart, too little to tell who they are.
 
 | what                   | masked                                             |
 |------------------------|----------------------------------------------------|
@@ -7,7 +6,7 @@ about.
 | e-mail                 | the first letter and the domain: `a…@example.com`  |
 | phone                  | the last two digits: `…67`                         |
 | message, answers       | `…`; the questions stay                            |
-| addresses of pages     | without their query, which may hold anything       |
+| URLs of pages          | without their query, which may hold anything       |
 | headers                | their names; the values of the harmless ones alone |
 | company, ids, UTM, ... | as they are                                        |
 """
@@ -25,15 +24,15 @@ from worker.lead.canonical import CANONICAL_FIELDS, FieldKind
 
 HIDDEN = "…"
 MAX_NAME_WORDS = 6
+# Of a name or a company in a list.
 MAX_PART_CHARS = 100
-"""Characters of a name or a company in a list."""
 
+# Headers that say nothing about a person.
 HARMLESS_HEADERS = frozenset({
     "accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type",
     "date", "host",
     "sec-fetch-dest", "sec-fetch-mode", "sec-fetch-site", "transfer-encoding",
 })  # fmt: skip
-"""Headers that say nothing of a person."""
 
 _EMAIL = re.compile(r"[^\s@<>\"'(),;:]{1,64}@[^\s@<>\"'(),;:]{1,255}")
 _PHONE = re.compile(r"\+?\d[\d ()/.-]{5,20}\d", re.ASCII)
@@ -45,38 +44,36 @@ def mask_name(text: str) -> str:
 
 
 def mask_email(text: str) -> str:
-    """`a…@example.com` of `ada@example.com`; of what is no address, nothing but its first
-    letter.
-    """
+    """`a…@example.com` of `ada@example.com`; what is not an address keeps its first letter."""
     local, at, domain = text.rpartition("@")
     return local[:1] + HIDDEN + at + domain if at else text[:1] + HIDDEN
 
 
 def mask_phone(text: str) -> str:
-    """The last two digits; of a number of fewer than six, none."""
+    """The last two digits; none of a number that has fewer than six."""
     digits = re.sub(r"\D", "", text)
     return HIDDEN + (digits[-2:] if len(digits) >= 6 else "")
 
 
-def mask_url(address: str) -> str:
-    """An address without its query and fragment, and without a login."""
-    bare = re.split(r"[?#]", address, maxsplit=1)[0]
-    place = re.sub(r"^([a-z]+:)?//[^/@]*@", r"\1//", bare, flags=re.IGNORECASE)
-    return place + ("?" + HIDDEN if len(bare) < len(address) else "")
+def mask_url(url: str) -> str:
+    """A URL without its query, its fragment and a login."""
+    bare = re.split(r"[?#]", url, maxsplit=1)[0]
+    without_login = re.sub(r"^([a-z]+:)?//[^/@]*@", r"\1//", bare, flags=re.IGNORECASE)
+    return without_login + ("?" + HIDDEN if len(bare) < len(url) else "")
 
 
 def mask_text(text: str) -> str:
-    """A sentence of a log or of Pipedrive's without the addresses and numbers in it."""
+    """A sentence, of a log or of Pipedrive, without e-mail addresses and phone numbers."""
     return _PHONE.sub("[phone]", _EMAIL.sub("[e-mail]", text))
 
 
 def mask_headers(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Every header by name, the values of the harmless ones."""
+    """Every header by name, with the values of the harmless ones only."""
     return [(key, value if key.lower() in HARMLESS_HEADERS else HIDDEN) for key, value in pairs]
 
 
 def mask_content_type(text: str) -> str:
-    """Without its parameters: a boundary or a charset may say anything."""
+    """A media type without its parameters, which may hold anything."""
     return text.partition(";")[0].strip()
 
 

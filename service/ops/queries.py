@@ -34,8 +34,8 @@ from worker.drift.drift import last_report as last_drift
 from worker.errors import StoreUnavailable
 from worker.lead.settings import LeadMapping
 from worker.ledger import Ledger, Record
-from worker.ledger.audit import ignored
-from worker.ledger.overview import overview, while_away
+from worker.ledger.audit import ignored_causes
+from worker.ledger.overview import overview_while_away, read_overview
 from worker.store import keys
 
 __all__ = ["Filter", "FilterError", "Freshness", "Loading", "SubmissionQueries"]
@@ -101,9 +101,11 @@ class SubmissionQueries:
         While Redis is away: how they stood when it last answered, with `redis` in `degraded`.
         """
         try:
-            current = overview(self._ledger, self._data_dir, open_causes=self._count_open_causes())
+            current = read_overview(
+                self._ledger, self._data_dir, open_causes=self._count_open_causes()
+            )
         except StoreUnavailable:
-            return while_away(self._last.overview, self._data_dir)
+            return overview_while_away(self._last.overview, self._data_dir)
         self._last.overview = current
         return current
 
@@ -134,7 +136,7 @@ class SubmissionQueries:
             return self._last.cards
 
     def _build_cause_cards(self, table: SearchTable) -> list[CauseCard]:
-        return build_cause_cards(table, ignored(self._ledger.redis), self._ledger.now())
+        return build_cause_cards(table, ignored_causes(self._ledger.redis), self._ledger.now())
 
     def submissions(
         self,

@@ -1,7 +1,6 @@
-"""What the operators' windows show, as `/ops/api` answers it: the pages are made from the same
-structs.
+"""What operators see: the answers of `/ops/api`, of which the console's pages are made too.
 
-Times are ISO 8601 UTC. What a viewer may not see is masked before it gets into one of these.
+Times are ISO 8601 in UTC. What a viewer may not see is masked before it gets into one of these.
 """
 
 from __future__ import annotations
@@ -24,8 +23,9 @@ T = TypeVar("T")
 
 
 class Page(Struct, Generic[T], frozen=True):
-    """One page of a list. `next` is the cursor of the following one, None at the end; `total`
-    counts all that match.
+    """One page of a list.
+
+    `next` is the cursor of the next page, None at the end; `total` counts all that match.
     """
 
     items: list[T]
@@ -34,12 +34,12 @@ class Page(Struct, Generic[T], frozen=True):
 
 
 class CauseCard(Struct, frozen=True):
-    """Dead letters that died of the same thing. `id` is stable over restarts: it is made of step,
-    code, field and setting.
+    """Dead letters that died of the same thing.
 
-    `ignored` is true until the cause comes back after it was ignored. `trend` counts its dead
-    letters over the last 24 hours, an hour each, the current one last. `setting` is the TOML key or
-    the Pipedrive setting to mend. `detail` is what was said of the latest of them.
+    `id` is stable over restarts: it is made of step, code, field and setting. `ignored` is true
+    until something dies of the cause after it was ignored. `trend` counts its dead letters over the
+    last 24 hours, an hour each, the current one last. `setting` is the TOML key or the Pipedrive
+    setting to change. `detail` is that of the latest dead letter.
     """
 
     id: str
@@ -59,10 +59,11 @@ class CauseCard(Struct, frozen=True):
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """What list and detail say alike. `who` is the masked name (or e-mail, phone) and the company.
+    """The fields that list and detail share.
 
-    `channel` is the one that its rule or source sets. `cause_title` says in plain words what it
-    died of, is held or waits for.
+    `who` is the name (or e-mail, phone) and the company, masked unless revealed. `channel` is the
+    one that its rule or source sets. `cause_title` says in plain words what it died of, waits for,
+    or is in quarantine for.
     """
 
     id: str
@@ -80,19 +81,20 @@ class Summary(Struct, frozen=True, kw_only=True):
 
 
 class Item(Summary, frozen=True, kw_only=True):
-    """One submission in a list; `cause` is a `CauseCard`'s id, of what is dead alone: its list is
-    as long as the card counts.
+    """One submission in a list.
+
+    `cause` is the id of a `CauseCard`. Only dead letters have one, so that the list of a cause is
+    as long as its card counts.
     """
 
     cause: str | None
 
 
 class RawRequest(Struct, frozen=True):
-    """The request as it came; None in `Detail.raw` once its content was erased.
+    """The request as it came; None in `Detail.raw` once its content is erased.
 
-    `withheld`: for who may not see personal data the body is empty, the query and the values of
-    most headers are masked. `size` counts the body's bytes. `checked` is the scheme by which the
-    source's requests prove where they come from.
+    `withheld`: the body is left out, the query and the values of most headers are masked. `size` is
+    that of the body in bytes. `checked` is the scheme that verifies the source's requests.
     """
 
     content_type: str
@@ -124,12 +126,12 @@ class TimelineEntry(Struct, frozen=True):
 
 
 class Detail(Summary, frozen=True, kw_only=True):
-    """One submission whole, with the cause itself.
+    """Everything of one submission; `cause` is the cause itself.
 
-    `lead` is the canonical lead, `came_in` the one that came in where somebody edited it since.
-    `attribution` says which rule set channel, channel_id, labels and the UTM, and what it set.
-    `revealed` is false where data are masked. `sealed`: the content is there, and this process
-    lacks the key to it.
+    `lead` is the canonical lead, `came_in` the original one where somebody edited it since.
+    `attribution` says what set channel, channel_id, labels and UTM. `revealed` is false where
+    personal data are masked. `sealed`: the content is encrypted under a key that this process
+    lacks.
     """
 
     cause: CauseCard | None
@@ -150,11 +152,11 @@ class Detail(Summary, frozen=True, kw_only=True):
 
 
 class BulkStatus(Struct, frozen=True):
-    """How a bulk action goes. `count` = `left` + `delivered` + `dead` + `done` + `skipped`.
+    """The progress of a bulk action: `count` = `left` + `delivered` + `dead` + `done` + `skipped`.
 
-    `left` waits for its turn or its outcome; `done` was discarded, `skipped` had moved on or could
-    not be edited. `stopped` says why it stopped, else None; `ended_at` is None until the last
-    outcome.
+    `left` wait for their turn or their outcome, `done` were discarded, `skipped` had changed
+    meanwhile or could not be edited. `stopped` says why it stopped, else None; `ended_at` is None
+    until the last outcome.
     """
 
     id: str

@@ -1,12 +1,11 @@
-"""The table kept up to date with the ledger: built once in the background, then from the stream of
-changes.
+"""The table kept up to date: built once in the background, then from the ledger's change stream.
 
     first question -> build: every record, the newest first, 200 at a time
-    each question  -> what changed since (one round trip), read again, put into the table -> answer
+    each question  -> read again what changed since (one round trip), put it into the table, answer
 
-So an answer knows every change that was made before the question. Who has fallen out of the stream
-(it keeps the newest 100,000 changes; a Redis restored or emptied has another one) builds anew
-beside what there is.
+So an answer knows every change that was made before the question. The stream keeps the newest
+100,000 changes, and a Redis that was restored or emptied has another stream. An index that lost its
+place is built anew, beside the old table.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ log = structlog.get_logger("leadline.index")
 
 BATCH_SIZE = 200
 CHANGES_PER_READ = 2_000
+# The place in the stream before its first entry.
 STREAM_START = "0-0"
-"""The place in the stream before its first entry."""
+# How long a question waits for the first build, or for its turn.
 PATIENCE_SECONDS = 10.0
-"""Seconds that a question waits for the first build, or for another's turn."""
+# A rest after each batch of a build, so that requests are answered meanwhile.
 BUILD_PAUSE_SECONDS = 0.002
-"""Seconds of rest after each batch of a build, for those who answer requests."""
 
 
 class Loading(StoreUnavailable):
@@ -51,8 +50,9 @@ class Loading(StoreUnavailable):
 
 
 class Freshness(Struct, frozen=True):
-    """How far the index is. `ready`: everything is in it. `as_of`: when it was last known to be up
-    to date (Unix seconds).
+    """How far the index is: `known` of `total` submissions are in it, all where `ready`.
+
+    `as_of` is when it was last known to be up to date, in Unix seconds; `stale`: Redis is away.
     """
 
     ready: bool
@@ -63,9 +63,7 @@ class Freshness(Struct, frozen=True):
 
 
 class SearchIndex:
-    """One per process. `only` keeps it to some states, and `quiet` it does not log what is well:
-    both for commands.
-    """
+    """One per process. For commands: `only` keeps it to some states, `quiet` the log to faults."""
 
     def __init__(
         self,
@@ -90,8 +88,9 @@ class SearchIndex:
         self._failure: Exception | None = None
 
     def current(self, patience: float | None = None) -> SearchTable:
-        """The table with every change so far. Raises `StoreUnavailable`, and `Loading` when that
-        takes longer than `patience`.
+        """The table with every change so far.
+
+        Raises `StoreUnavailable`, and `Loading` where that takes longer than `patience` seconds.
         """
         until = time.monotonic() + (self._patience if patience is None else patience)
         try:
@@ -111,9 +110,7 @@ class SearchIndex:
             raise
 
     def peek(self) -> SearchTable:
-        """The table as it is: still loading (which begins now, if it never did), or as it was when
-        Redis was last there.
-        """
+        """The table as it is: while it loads (it begins now, if need be) or Redis is away."""
         with self._built:
             if self._last is None:
                 self._begin()
@@ -125,11 +122,8 @@ class SearchIndex:
             ready, known, known if ready else max(known, self._total), self._as_of, self._stale
         )
 
-    # -- following
-    # ----------------------------------------------------------------------------------------------
-
     def _follow(self) -> bool:
-        """Takes in what changed since; False where the stream no longer tells all of it."""
+        """Take in what changed since; False where the stream no longer holds all of it."""
         changed: dict[str, None] = {}
         last, more = self._last or STREAM_START, True
         while more:
@@ -153,11 +147,11 @@ class SearchIndex:
         return changes, whole or (last == STREAM_START and len(changes) < CHANGES_PER_READ)
 
     def _take(self, table: SearchTable, ids: Iterable[str]) -> None:
-        """Reads these records again."""
-        wanted = list(ids)
+        """Read these records again."""
+        changed = list(ids)
         rows, causes, gone = [], [], []
         for submission_id, record in zip(
-            wanted, self._ledger.find_many(wanted, raw=False), strict=True
+            changed, self._ledger.find_many(changed, raw=False), strict=True
         ):
             if record is None or record.state not in self._only:
                 gone.append(submission_id)
@@ -167,11 +161,8 @@ class SearchIndex:
                 causes.append((record.updated_at, record.cause or UNRECORDED))
         table.put(rows, causes, gone)
 
-    # -- building
-    # ----------------------------------------------------------------------------------------------
-
     def _wait_for_build(self, until: float) -> None:
-        """Starts a build unless one is under way, and waits for it."""
+        """Start a build unless one is under way, and wait for it."""
         with self._built:
             self._begin()
             done = self._built.wait_for(
@@ -183,7 +174,7 @@ class SearchIndex:
                 raise self._failure
 
     def _begin(self) -> None:
-        """Holding `_built`: a build, unless one is under way."""
+        """Start a build unless one is under way; the caller holds `_built`."""
         if not self._building:
             self._building, self._failure = True, None
             threading.Thread(target=self._build, name="index", daemon=True).start()
@@ -201,7 +192,7 @@ class SearchIndex:
             self._built.notify_all()
 
     def _read_everything(self) -> None:
-        """The first table is shown while it fills; a later one replaces it when it is whole."""
+        """Fill a table: the first in full view, a later one replaces the old when complete."""
         began = time.monotonic()
         anchor = self._ledger.last_change()
         counts = self._ledger.counts()

@@ -1,8 +1,7 @@
-"""The table that lists, searches and counts are answered from: SQLite in memory, a row for each
-submission.
+"""The table behind lists, searches and counts: SQLite in memory, a row for each submission.
 
-A row takes about half a kilobyte with its indexes: 50 MB for 100,000 submissions. What is deleted
-is overwritten.
+A row takes about half a kilobyte with its indexes, 50 MB for 100,000 submissions. Deleted rows are
+overwritten.
 """
 
 from __future__ import annotations
@@ -34,8 +33,9 @@ SCHEMA = """
 pragma secure_delete = on;
 pragma temp_store = memory;
 create table submission (
-    n integer primary key, id text unique not null, source text not null, state text not null, cause text, at real not null,
-    received real not null, who text not null, campaign text, result text, attempts integer not null, next_at real
+    n integer primary key, id text unique not null, source text not null, state text not null,
+    cause text, at real not null, received real not null, who text not null, campaign text,
+    result text, attempts integer not null, next_at real
 );
 create table text (n integer primary key, words text not null);
 create index by_time on submission (at, id);
@@ -45,29 +45,21 @@ create index by_receipt on submission (source, received);
 create index by_cause on submission (cause, at, id) where cause is not null;
 """
 
+# A search with at most so many matches keeps them all. Where there are more, a page is soon found
+# along the index by time.
 MAX_CACHED_MATCHES = 10_000
-"""So few matches of a search are kept whole; of more the page is looked up along the index by time,
-where it is found at once.
-"""
-
-ALWAYS_TRUE = "1"
-MAX_VALUE_CHARS = 256
-"""Characters of a value that are searched: a name of a megabyte must not be kept for every
-question.
-"""
+# Answers kept until the next change, so that a list is counted once for all its pages.
 MAX_CACHED_ANSWERS = 16
-"""Answers that are remembered until the next change, so that the pages of one list are counted
-once.
-"""
+# Characters of a value that are searched; nobody may fill the memory with a name of a megabyte.
+MAX_VALUE_CHARS = 256
+ALWAYS_TRUE = "1"
 
+# Where a row stands in the order: the time of its last change, then its id.
 Place = tuple[float, str]
-"""Where a row stands in the order: the time of its last change, then its id."""
 
 
 class SubmissionRow(Struct, frozen=True, array_like=True):
-    """In the order of the table's columns. `cause` is set for dead letters alone; `who` is
-    masked.
-    """
+    """In the order of the columns. Only dead letters have a `cause`; `who` is masked."""
 
     id: str
     source: str
@@ -84,9 +76,7 @@ class SubmissionRow(Struct, frozen=True, array_like=True):
 
 
 def build_row(record: Record, who: str) -> SubmissionRow:
-    """The row of a record; of one without content (erased, sealed) only what is no content is
-    searched.
-    """
+    """Make a record's row; where its content is gone or encrypted, the rest can be searched."""
     cause = cause_id(record.cause) if record.state is State.DEAD else None
     campaign = record.lead.utm.campaign if record.lead else None
     return SubmissionRow(
@@ -98,27 +88,28 @@ def build_row(record: Record, who: str) -> SubmissionRow:
 
 
 def build_search_text(record: Record) -> str:
-    """What is searched, each value behind the tag of its kind."""
-    found: list[tuple[str, str | None]] = [("id", record.id), ("lead", record.lead_id)]
+    """The text that is searched: each value after the tag of its kind."""
+    values: list[tuple[str, str | None]] = [("id", record.id), ("lead", record.lead_id)]
     if lead := record.lead:
-        digits = "".join(sign for sign in lead.phone or "" if sign.isdigit())
+        digits = "".join(char for char in lead.phone or "" if char.isdigit())
         utm = lead.utm
-        found += [
+        values += [
             ("name", lead.full_name), ("email", lead.email), ("phone", lead.phone),
             ("phone", digits), ("company", lead.company),
             ("utm_campaign", utm.campaign), ("utm_source", utm.source), ("utm_medium", utm.medium),
             ("form", lead.form_name),
         ]  # fmt: skip
-    return "".join(TAGS[kind] + fold(text[:MAX_VALUE_CHARS]) for kind, text in found if text)
+    return "".join(TAGS[kind] + fold(text[:MAX_VALUE_CHARS]) for kind, text in values if text)
 
 
+# SQL and its values.
 Condition = tuple[str, tuple[str, ...]]
-"""SQL and its values."""
 
 
 class SqlFilter(Struct, frozen=True):
-    """A condition in SQL, and the part of it that an index answers. `scans`: the rest looks into
-    the text of each row.
+    """A condition in SQL, and the `narrow` part of it that an index answers.
+
+    `scans`: the rest of it reads the text of each row.
     """
 
     sql: str
@@ -129,8 +120,8 @@ class SqlFilter(Struct, frozen=True):
 
 
 COLUMNS = SubmissionRow.__struct_fields__[:-1]
+# A row without the text that is searched, which nobody sees.
 ROW_COLUMNS = f"{', '.join(COLUMNS)}, ''"
-"""A row without its searched text, which nobody is shown."""
 
 UPSERT_ROW = (
     f"insert into submission ({', '.join(COLUMNS)}) values ({', '.join('?' * len(COLUMNS))}) on"
@@ -140,7 +131,7 @@ UPSERT_TEXT = "insert or replace into text select n, ? from submission where id 
 
 
 class SearchTable:
-    """Safe for any thread. Rows come newest first, by the time of the last change."""
+    """Safe for any thread. Rows are ordered by their last change, the latest first."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -153,17 +144,15 @@ class SearchTable:
         self._counted = lru_cache(maxsize=MAX_CACHED_ANSWERS)(self._count)
         self._few = lru_cache(maxsize=MAX_CACHED_ANSWERS)(self._find_few)
 
-    # -- changing
-    # ----------------------------------------------------------------------------------------------
-
     def put(
         self,
         rows: Iterable[SubmissionRow],
         causes: Iterable[tuple[float, Cause]] = (),
         gone: Iterable[str] = (),
     ) -> None:
-        """Adds or replaces rows, takes out those whose records are `gone`. `causes` with the time
-        they were met.
+        """Add or replace rows, and delete those whose records are `gone`.
+
+        `causes` come with the time they were met, in Unix seconds.
         """
         added = [
             tuple(getattr(each, name) for name in SubmissionRow.__struct_fields__) for each in rows
@@ -185,32 +174,29 @@ class SearchTable:
                     self._causes[name] = (at, cause)
 
     def forget(self, gone: Collection[str]) -> None:
-        """Takes out rows whose records turned out to be gone."""
+        """Delete rows whose records turned out to be gone."""
         if gone:
             self.put((), gone=gone)
-
-    # -- asking
-    # ----------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         return int(self.ask("select count(*) from submission")[0][0])
 
     @property
     def version(self) -> int:
-        """Grows with each change."""
+        """A number that grows with each change."""
         return self._version
 
     def cause(self, name: str | None) -> Cause | None:
-        """The cause of this id as it was met last."""
-        found = self._causes.get(name or "")
-        return found[1] if found else None
+        """The cause of this id, as it was met last."""
+        _, cause = self._causes.get(name or "", (0.0, None))
+        return cause
 
     def count(self, wanted: Filter) -> int:
         matches = self._few(self._version, wanted)
         return self._counted(self._version, wanted) if matches is None else len(matches)
 
     def page(self, wanted: Filter, after: Place | None, limit: int) -> list[SubmissionRow]:
-        """The rows behind `after`, at most `limit`."""
+        """At most `limit` rows after the place `after`."""
         matches = self._few(self._version, wanted)
         if matches is not None:
             start = bisect_right(matches, 0, key=lambda place: int(place < after)) if after else 0
@@ -227,16 +213,15 @@ class SearchTable:
             else "submission"
         )
         sql = (
-            f"select {ROW_COLUMNS} from {walked} where {where.sql}{behind} order by at desc, id desc"
-            " limit ?"
+            f"select {ROW_COLUMNS} from {walked} where {where.sql}{behind}"
+            " order by at desc, id desc limit ?"
         )
         return [SubmissionRow(*each) for each in self.ask(sql, [*values, limit])]
 
     def ids(self, wanted: Filter) -> list[str]:
         where = self.where(wanted)
         sql = f"select id from {self._walked(where)} where {where.sql} order by at desc, id desc"
-        found = self.ask(sql, where.values)
-        return [each[0] for each in found]
+        return [row[0] for row in self.ask(sql, where.values)]
 
     def ask(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._lock:
@@ -260,43 +245,35 @@ class SearchTable:
         )
 
     def _causes_like(self, text: str) -> list[str]:
-        """The causes meant: the one of this id, else those of this code, step or field, else those
-        that say so.
+        """The ids of the causes that are meant.
+
+        It is the one of this id, else those of this code, step or field, else those with this text.
         """
         if text in self._causes:
             return [text]
-        wanted = text.casefold()
-        known = [(name, cause) for name, (_, cause) in self._causes.items()]
-        exactly = [name for name, cause in known if wanted in (cause.code, cause.step, cause.field)]
-        return exactly or [name for name, cause in known if wanted in _cause_text(cause)]
+        folded = text.casefold()
+        causes = [(name, cause) for name, (_, cause) in self._causes.items()]
+        exact = [name for name, cause in causes if folded in (cause.code, cause.step, cause.field)]
+        return exact or [name for name, cause in causes if folded in _cause_text(cause)]
 
     def _find_few(self, _version: int, wanted: Filter) -> list[Place] | None:
-        """All matches of a search in their order, if they are few; else None. Finds out within one
-        walk over the rows.
-        """
+        """All matches of a search in their order if they are few, else None; in one scan."""
         where = self.where(wanted)
         if not where.scans:
             return None
         sql = f"select at, id from {self._walked(where)} where {where.sql} limit ?"
-        found = self.ask(sql, [*where.values, MAX_CACHED_MATCHES + 1])
-        return (
-            sorted(((at, each) for at, each in found), reverse=True)
-            if len(found) <= MAX_CACHED_MATCHES
-            else None
-        )
+        matches = self.ask(sql, [*where.values, MAX_CACHED_MATCHES + 1])
+        if len(matches) > MAX_CACHED_MATCHES:
+            return None
+        return sorted(((at, each) for at, each in matches), reverse=True)
 
     def _count(self, _version: int, wanted: Filter) -> int:
         where = self.where(wanted)
-        return int(
-            self.ask(f"select count(*) from {self._walked(where)} where {where.sql}", where.values)[
-                0
-            ][0]
-        )
+        sql = f"select count(*) from {self._walked(where)} where {where.sql}"
+        return int(self.ask(sql, where.values)[0][0])
 
     def _walked(self, where: SqlFilter) -> str:
-        """What is read first: the texts, one after the other, or, where an index leaves few, the
-        rows.
-        """
+        """What is scanned first: the texts, or the rows where an index leaves few of them."""
         if not where.scans:
             return "submission"
         if where.narrow != ALWAYS_TRUE:
@@ -313,8 +290,8 @@ class SearchTable:
             f"select {ROW_COLUMNS} from submission where id in ({marks})",
             [name for _, name in places],
         )
-        found = {each[0]: SubmissionRow(*each) for each in rows}
-        return [found[name] for _, name in places if name in found]
+        by_id = {row[0]: SubmissionRow(*row) for row in rows}
+        return [by_id[name] for _, name in places if name in by_id]
 
 
 def _is_one_of(column: str, values: Sequence[str]) -> Condition:
@@ -328,9 +305,7 @@ def _cause_text(cause: Cause) -> str:
 
 
 def _contains(term: Term) -> Condition:
-    """The text of a row holds a free word anywhere, and one with a key where a value of that kind
-    begins.
-    """
+    """A free word may stand anywhere in the text, one with a key where such a value begins."""
     texts = [TAGS[term.key] + fold(term.text)] if term.key else text_variants(term.text)
     return " or ".join(["instr(words, ?) > 0"] * len(texts)) or ALWAYS_TRUE, tuple(texts)
 

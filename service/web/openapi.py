@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from litestar.openapi.datastructures import ResponseSpec
@@ -33,21 +34,31 @@ def problem_example(kind: str) -> dict[str, Any]:
     return problem_document(HttpProblem(kind), EXAMPLE_REQUEST_ID)
 
 
-def problem_responses(*kinds: str) -> dict[int, ResponseSpec]:
-    """Describe the problems that an operation may answer with, by status."""
+def group_by_status(kinds: Iterable[str]) -> dict[int, list[str]]:
+    """Several kinds of problem may share one status."""
     by_status: dict[int, list[str]] = {}
     for kind in kinds:
         by_status.setdefault(PROBLEM_KINDS[kind].status, []).append(kind)
+    return dict(sorted(by_status.items()))
+
+
+def describe_problems(kinds: Iterable[str]) -> str:
+    """The description of a response that stands for several kinds of problem."""
+    return "; or: ".join(PROBLEM_KINDS[kind].title for kind in kinds) + "."
+
+
+def problem_responses(*kinds: str) -> dict[int, ResponseSpec]:
+    """Describe the problems that a typed handler may answer with, by status."""
     return {
         status: ResponseSpec(
             Problem,
             generate_examples=False,
-            description="; or: ".join(PROBLEM_KINDS[kind].title for kind in same_status) + ".",
+            description=describe_problems(same_status),
             media_type=MEDIA_TYPE,
             examples=[
                 Example(id=kind, summary=PROBLEM_KINDS[kind].title, value=problem_example(kind))
                 for kind in same_status
             ],
         )
-        for status, same_status in sorted(by_status.items())
+        for status, same_status in group_by_status(kinds).items()
     }

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from service.docs import document as documents
-from service.docs import public_paths
+from service.docs import intake_paths
 from service.sources.adapters.registry import ADAPTERS
 from service.sources.normalize import process_request
 from service.sources.request import InboundRequest, Outcome
@@ -162,7 +162,7 @@ def test_a_signature_is_a_security_scheme() -> None:
     """An HMAC says which header it stands in and what is signed."""
     typeform = ADAPTERS["typeform"].verify
     source = Source(name="survey", adapter="typeform", verify=typeform)
-    scheme = public_paths.security_schemes({"survey": source})["source-survey"]
+    scheme = intake_paths.security_schemes({"survey": source})["source-survey"]
     assert (scheme["type"], scheme["in"], scheme["name"]) == (
         "apiKey",
         "header",
@@ -173,7 +173,7 @@ def test_a_signature_is_a_security_scheme() -> None:
 
 def test_the_canonical_fields_are_those_that_are_read() -> None:
     """Each field that the document names for a post is read into the lead under that name."""
-    fields = public_paths.lead_fields()
+    fields = intake_paths.lead_fields()
     assert {"email", "first_name", "consent", "utm_campaign", "gclid"} <= set(fields)
     values: dict[str, Any] = {
         "email": "ada@example.com",

@@ -1,6 +1,6 @@
-"""The described operations of the raw handlers: intake, receipts, monitoring, and the docs.
+"""The described operations of the intake: `/in/{source}`, each source's own path, and receipts.
 
-These routes read bytes from strangers themselves, so nothing about them can be generated.
+These routes read the bytes of strangers themselves, so nothing about them can be generated.
 """
 
 from __future__ import annotations
@@ -8,28 +8,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, get_args, get_type_hints
 
+from service.docs.described import (
+    OPTIONAL_TEXT,
+    TEXT,
+    TIME,
+    ULID,
+    Json,
+    header,
+    json_response,
+    object_schema,
+    problem_responses,
+    reference,
+)
 from service.ops.api.examples import RECEIVED_AT, SUBMISSION_ID, UPDATED_AT
 from service.sources.adapters.registry import ADAPTERS
 from service.sources.schema import Source, VerifySettings
-from service.web.openapi import problem_example
-from service.web.problems import MEDIA_TYPE, PROBLEM_KINDS
 from worker.contract import Lead, Result, State, Utm
 from worker.lead.templates import CLICK_IDS
 
-Json = dict[str, Any]
-
-TEXT: Json = {"type": "string"}
-OPTIONAL_TEXT: Json = {"type": ["string", "null"]}
-TIME: Json = {"type": "string", "format": "date-time"}
-ULID: Json = {
-    "type": "string",
-    "pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$",
-    "description": "A ULID.",
-}
-
-# Fields of a lead that a sender cannot fill by their name: they need a line in the source's `map` or
-# `read`, or are made of what has no field.
+# What a sender cannot fill by the field's own name: these need a line in the source's `map` or
+# `read`, or hold what has no field.
 UNNAMED_FIELDS = frozenset({"value", "event_id", "is_test", "answers"})
+BODY_TYPES = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
+# Their senders choose the names of the fields; a product sends what it sends.
+PLAIN_ADAPTERS = ("form", "json")
 LEAD_EXAMPLE: Json = {
     "name": "Ada Lovelace",
     "email": "ada@example.com",
@@ -37,8 +39,31 @@ LEAD_EXAMPLE: Json = {
     "message": "Please call me back.",
     "utm_campaign": "spring",
 }
-BODY_TYPES = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
-PLAIN_ADAPTERS = ("form", "json")
+RECEIPT_EXAMPLE: Json = {
+    "id": SUBMISSION_ID,
+    "source": "contact",
+    "state": State.DELIVERED.value,
+    "result": Result.CREATED.value,
+    "received_at": RECEIVED_AT,
+    "updated_at": UPDATED_AT,
+    "duplicate_of": None,
+}
+ACCEPTED_EXAMPLE: Json = {
+    "id": SUBMISSION_ID,
+    "state": State.QUEUED.value,
+    "duplicate": False,
+    "status_url": f"/submissions/{SUBMISSION_ID}",
+}
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"},
+    "description": (
+        "The same key with the same body is the same submission, for a week after its final state."
+    ),
+    "example": "order-1815",
+}
 
 
 def intake_paths(sources: Mapping[str, Source]) -> Json:
@@ -62,12 +87,6 @@ def intake_paths(sources: Mapping[str, Source]) -> Json:
     }
 
 
-def security_schemes(sources: Mapping[str, Source]) -> Json:
-    """How each source's senders prove who they are, where a header or the query says so."""
-    schemes = {name: _security_scheme(source.verification) for name, source in sources.items()}
-    return {_scheme_name(name): scheme for name, scheme in schemes.items() if scheme is not None}
-
-
 def receipt_paths() -> Json:
     """`/submissions/{submission}`."""
     receipt = {
@@ -79,8 +98,8 @@ def receipt_paths() -> Json:
         "tags": ["intake"],
         "security": [{}, {"ops": []}],
         "responses": {
-            "200": _json("The submission.", "Receipt", RECEIPT_EXAMPLE),
-            **_problems("not-found", "not-stored"),
+            "200": json_response("The submission.", "Receipt", RECEIPT_EXAMPLE),
+            **problem_responses("not-found", "not-stored"),
         },
     }
     submission = {
@@ -104,64 +123,22 @@ def receipt_paths() -> Json:
     }
 
 
-def monitoring_paths() -> Json:
-    """`/healthz`, `/readyz` and `/metrics`."""
-    ready = {
-        "200": _json("Submissions can be stored.", "Readiness", {"ready": True, "degraded": []}),
-        "503": _json("They cannot.", "Readiness", {"ready": False, "degraded": ["redis", "spool"]}),
-    }
-    alive = {"200": _json("The process lives.", "Liveness", {"alive": True})}
-    metrics = {
-        "operationId": "metrics",
-        "summary": "What all processes have done",
-        "tags": ["monitoring"],
-        "responses": {"200": _text("Prometheus text.", "text/plain", METRICS_EXAMPLE)},
-    }
-    return {
-        "/healthz": _with_head("healthz", "Does the process live?", alive),
-        "/readyz": _with_head("readyz", "Can it accept durably?", ready),
-        "/metrics": {"get": metrics},
-    }
+def security_schemes(sources: Mapping[str, Source]) -> Json:
+    """How each source's senders prove who they are, where a header or the query says so."""
+    schemes = {name: _security_scheme(source.verification) for name, source in sources.items()}
+    return {_scheme_name(name): scheme for name, scheme in schemes.items() if scheme is not None}
 
 
-def page_paths() -> Json:
-    """The console's first page, and the documentation."""
-
-    def page(name: str, summary: str, content: Json, tag: str = "docs") -> Json:
-        operation = {"operationId": name, "summary": summary, "tags": [tag]}
-        return {"get": operation | {"responses": {"200": content}}}
-
-    console = page(
-        "console",
-        "How things stand, as a page",
-        _text("The page.", "text/html", "<!doctype html>…"),
-        "ops",
-    )
-    console["get"]["security"] = [{"ops": []}]
-    console["get"]["responses"] |= _problems("not-signed-in", "not-found", "locked-out")
-    document = _json("This document.", None, {"openapi": "3.1.0"})
-    return {
-        "/ops": console,
-        "/docs": page("docs", "This page", _text("The page.", "text/html", "<!doctype html>…")),
-        "/docs/openapi.json": page("openapi", "This document", document),
-        "/docs/style.css": page(
-            "style",
-            "The style of the pages",
-            _text("The style sheet.", "text/css", "body { margin: 0 }"),
-        ),
-    }
-
-
-def public_schemas() -> Json:
+def intake_schemas() -> Json:
     """The components that the paths above refer to."""
     flag = {"type": "boolean"}
-    state = {"type": "string", "enum": [each.value for each in State]}
+    state = TEXT | {"enum": [each.value for each in State]}
     accepted = {"id": ULID, "state": state, "duplicate": flag, "status_url": TEXT}
     public = {
         "id": ULID,
         "source": TEXT,
         "state": state,
-        "result": {"type": ["string", "null"], "enum": [*(each.value for each in Result), None]},
+        "result": OPTIONAL_TEXT | {"enum": [*(each.value for each in Result), None]},
         "received_at": TIME,
         "updated_at": TIME,
         "duplicate_of": OPTIONAL_TEXT,
@@ -171,17 +148,13 @@ def public_schemas() -> Json:
         "person_id": {"type": ["integer", "null"]},
         "attempts": {"type": "integer"},
         "cause": {"type": ["object", "null"]},
-        "next_at": {"type": ["string", "null"], "format": "date-time"},
+        "next_at": OPTIONAL_TEXT | {"format": "date-time"},
     }
-    readiness = {"ready": flag, "degraded": {"type": "array", "items": TEXT}}
-    submission = _object(accepted)
-    several = {"submissions": {"type": "array", "items": {"$ref": _ref("AcceptedSubmission")}}}
+    several = {"submissions": {"type": "array", "items": {"$ref": reference("AcceptedSubmission")}}}
     return {
-        "AcceptedSubmission": submission,
-        "Accepted": submission | {"properties": accepted | several},
-        "Receipt": _object(public) | {"properties": public | private},
-        "Readiness": _object(readiness),
-        "Liveness": _object({"alive": flag}),
+        "AcceptedSubmission": object_schema(accepted),
+        "Accepted": object_schema(accepted) | {"properties": accepted | several},
+        "Receipt": object_schema(public) | {"properties": public | private},
         "LeadFields": {
             "type": "object",
             "description": (
@@ -212,34 +185,6 @@ def _schema_of(hint: Any) -> Json:
     return {"type": "boolean"} if bool in (hint, *get_args(hint)) else TEXT
 
 
-RECEIPT_EXAMPLE: Json = {
-    "id": SUBMISSION_ID,
-    "source": "contact",
-    "state": State.DELIVERED.value,
-    "result": Result.CREATED.value,
-    "received_at": RECEIVED_AT,
-    "updated_at": UPDATED_AT,
-    "duplicate_of": None,
-}
-ACCEPTED_EXAMPLE: Json = {
-    "id": SUBMISSION_ID,
-    "state": State.QUEUED.value,
-    "duplicate": False,
-    "status_url": f"/submissions/{SUBMISSION_ID}",
-}
-METRICS_EXAMPLE = 'leadline_submissions_total{source="contact",outcome="accepted"} 118\n'
-_IDEMPOTENCY_KEY = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"},
-    "description": (
-        "The same key with the same body is the same submission, for a week after its final state."
-    ),
-    "example": "order-1815",
-}
-
-
 def _source_path(source: Source) -> Json:
     path = {
         "post": _submit(
@@ -253,7 +198,7 @@ def _source_path(source: Source) -> Json:
 
 def _submit(operation: str, summary: str, source: Source | None = None) -> Json:
     is_plain = source is None or source.adapter in PLAIN_ADAPTERS
-    fields = {"$ref": _ref("LeadFields")}
+    fields = {"$ref": reference("LeadFields")}
     product: Json = {
         "type": "object",
         "additionalProperties": True,
@@ -288,11 +233,11 @@ def _submit(operation: str, summary: str, source: Source | None = None) -> Json:
 
 
 def _submit_responses() -> Json:
-    accepted = _json("On disk; it will be one lead.", "Accepted", ACCEPTED_EXAMPLE)
+    accepted = json_response("On disk; it will be one lead.", "Accepted", ACCEPTED_EXAMPLE)
     accepted["headers"] = {
-        "Location": _header("Where to ask what became of it."),
-        "Idempotent-Replayed": _header("`true` where it was here before."),
-        "X-Request-Id": _header("Yours if you sent one."),
+        "Location": header("Where to ask what became of it."),
+        "Idempotent-Replayed": header("`true` where it was here before."),
+        "X-Request-Id": header("Yours if you sent one."),
     }
     return {
         "202": accepted,
@@ -304,9 +249,9 @@ def _submit_responses() -> Json:
         },
         "303": {
             "description": "To the page of thanks, for a browser that navigates.",
-            "headers": {"Location": _header("The source's `redirect`, or the form's own.")},
+            "headers": {"Location": header("The source's `redirect`, or the form's own.")},
         },
-        **_problems(
+        **problem_responses(
             "unreadable", "idempotency-key", "incomplete", "not-genuine", "origin", "handshake",
             "not-found", "too-slow", "too-large", "media-type", "no-contact", "key-reused", "rate",
             "not-stored",
@@ -322,7 +267,7 @@ def _handshake(operation: str) -> Json:
         "tags": ["intake"],
         "responses": {
             "200": {"description": "The challenge, answered."},
-            **_problems("handshake", "not-found", "method", "rate"),
+            **problem_responses("handshake", "not-found", "method", "rate"),
         },
     }
 
@@ -334,7 +279,7 @@ def _preflight(operation: str) -> Json:
         "tags": ["intake"],
         "responses": {
             "204": {"description": "What a page may send."},
-            **_problems("origin", "not-found"),
+            **problem_responses("origin", "not-found"),
         },
     }
 
@@ -375,66 +320,3 @@ def _api_key(place: str, name: str, description: str) -> Json:
 
 def _scheme_name(source: str) -> str:
     return f"source-{source}"
-
-
-def _with_head(name: str, summary: str, responses: Json) -> Json:
-    bodiless = {
-        status: {"description": response["description"]} for status, response in responses.items()
-    }
-    shared = {"summary": summary, "tags": ["monitoring"]}
-    return {
-        "get": {"operationId": name, "responses": responses} | shared,
-        "head": {"operationId": f"{name}-head", "responses": bodiless} | shared,
-    }
-
-
-def _object(properties: Json) -> Json:
-    return {"type": "object", "required": list(properties), "properties": properties}
-
-
-def _header(description: str) -> Json:
-    return {"description": description, "schema": TEXT}
-
-
-def _json(description: str, schema: str | None, example: Json) -> Json:
-    content = {"schema": {"$ref": _ref(schema)} if schema else {"type": "object"}}
-    return {
-        "description": description,
-        "content": {"application/json": content | {"example": example}},
-    }
-
-
-def _text(description: str, media_type: str, example: str) -> Json:
-    return {
-        "description": description,
-        "content": {media_type: {"schema": TEXT, "example": example}},
-    }
-
-
-def _problems(*kinds: str) -> Json:
-    """Responses by status; several problems may share one."""
-    by_status: dict[int, list[str]] = {}
-    for kind in kinds:
-        by_status.setdefault(PROBLEM_KINDS[kind].status, []).append(kind)
-    return {
-        str(status): {
-            "description": "; or: ".join(PROBLEM_KINDS[kind].title for kind in same_status) + ".",
-            "content": {
-                MEDIA_TYPE: {
-                    "schema": {"$ref": _ref("Problem")},
-                    "examples": {
-                        kind: {
-                            "summary": PROBLEM_KINDS[kind].title,
-                            "value": problem_example(kind),
-                        }
-                        for kind in same_status
-                    },
-                }
-            },
-        }
-        for status, same_status in sorted(by_status.items())
-    }
-
-
-def _ref(schema: str) -> str:
-    return f"#/components/schemas/{schema}"
