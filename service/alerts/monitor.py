@@ -35,7 +35,7 @@ from worker.ledger import Ledger
 from worker.ledger.overview import open_causes
 from worker.metrics import SUBMISSIONS, parse_series
 from worker.store import keys
-from worker.store.connection import ask, translate_errors
+from worker.store.connection import call_redis, translate_errors
 from worker.store.turn_lock import TurnLock
 
 # Gathers the facts from which the conditions follow.
@@ -132,7 +132,7 @@ class Monitor:
 
     def _check_shared(self) -> None:
         now = self._clock()
-        state = decode(ask(lambda: self._redis.get(keys.ALERTS)))
+        state = decode(call_redis(lambda: self._redis.get(keys.ALERTS)))
         state.record_totals(totals(self._redis), now)
         facts = gather(
             self._ledger,
@@ -140,9 +140,9 @@ class Monitor:
             oldest_limit=self._oldest_limit,
         )
         # The activity is kept even where the webhook refuses the messages.
-        ask(lambda: self._redis.set(keys.ALERTS, msgspec.json.encode(state)))
+        call_redis(lambda: self._redis.set(keys.ALERTS, msgspec.json.encode(state)))
         state.alerts = self._notify(state.alerts, shared_conditions(facts), now)
-        ask(lambda: self._redis.set(keys.ALERTS, msgspec.json.encode(state)))
+        call_redis(lambda: self._redis.set(keys.ALERTS, msgspec.json.encode(state)))
 
     def _check_machine(self, reachable: bool) -> None:
         file = self._folder / LOCAL_FILE

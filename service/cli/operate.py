@@ -11,8 +11,7 @@ from service.ops.filters import FilterError
 from service.ops.items import read_audit_page
 from worker.contract import State
 from worker.ledger.audit import AuditTrail
-from worker.ledger.overview import Overview, overview
-from worker.ledger.overview import causes as causes_of
+from worker.ledger.overview import Overview, count_causes, read_overview
 
 # `leadline causes …`: why dead letters failed, and which causes need nobody.
 
@@ -84,11 +83,11 @@ def status(as_json: bool) -> None:
     """Show queue, dead letters by cause, budget, workers."""
     settings = setup.load_settings()
     with setup.open_ledger(settings) as ledger:
-        now = overview(ledger, settings.data_dir)
+        now = read_overview(ledger, settings.data_dir)
         if as_json:
             output.print_json(now)
             return
-        groups = causes_of(ledger)
+        groups = count_causes(ledger)
     output.print_table(
         ["state", "count", "oldest"],
         [

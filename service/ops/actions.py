@@ -329,7 +329,7 @@ class Actions:
 
     def newest_bulks(self, limit: int = 20) -> list[BulkStatus]:
         """The newest first."""
-        return [build_bulk_status(found) for found in self.bulks.list_newest(limit)]
+        return [build_bulk_status(progress) for progress in self.bulks.list_newest(limit)]
 
     def estimate_cost(self, count: int) -> Cost:
         """What a bulk action may cost, for the dialogue before it."""

@@ -58,7 +58,7 @@ def build_activity(
     count = min(max(hours, 1), MAX_HOURS)
     start, midnight = now // 3600 * 3600 - (count - 1) * 3600, now // 86400 * 86400
     delivered = _count_delivered(table, start)
-    names = {name for (name,) in table.ask("select distinct source from submission")}
+    names = {name for (name,) in table.query("select distinct source from submission")}
     lines = [
         _build_source_hours(table, name, start, delivered, habits.get(name), now)
         for name in sorted({*configured, *names})
@@ -68,10 +68,10 @@ def build_activity(
     return Activity(
         [format_iso(start + 3600 * hour) or "" for hour in range(count)],
         lines,
-        sum(table.ask(today, (name, midnight))[0][0] for name in names),
-        table.ask(done, (State.DELIVERED.value, midnight, midnight))[0][0],
+        sum(table.query(today, (name, midnight))[0][0] for name in names),
+        table.query(done, (State.DELIVERED.value, midnight, midnight))[0][0],
         format_iso(
-            table.ask("select max(at) from submission where state = ?", (State.DELIVERED.value,))[
+            table.query("select max(at) from submission where state = ?", (State.DELIVERED.value,))[
                 0
             ][0]
         ),
@@ -83,7 +83,7 @@ def find_habits(table: SearchTable, now: float) -> dict[str, float]:
 
     Sources that sent too little have no habits.
     """
-    rows = table.ask(
+    rows = table.query(
         "select source, max(gap) from (select source, received - lag(received) over (partition by"
         " source order by received) as gap from submission where received >= ?) group by source"
         " having count(*) >= ?",
@@ -102,13 +102,13 @@ def _build_source_hours(
 ) -> SourceHours:
     hours = int(now - start) // 3600 + 1
     received = dict(
-        table.ask(
+        table.query(
             "select cast((received - ?) / 3600 as integer) as hour, count(*) from submission"
             " where source = ? and received >= ? group by hour",
             (start, name, start),
         )
     )
-    last = table.ask("select max(received) from submission where source = ?", (name,))[0][0]
+    last = table.query("select max(received) from submission where source = ?", (name,))[0][0]
     silence = now - last if last is not None else 0.0
     return SourceHours(
         name,
@@ -120,7 +120,7 @@ def _build_source_hours(
 
 
 def _count_delivered(table: SearchTable, start: float) -> dict[tuple[str, int], int]:
-    rows = table.ask(
+    rows = table.query(
         "select source, cast((at - ?) / 3600 as integer) as hour, count(*) from submission"
         " where state = ? and at >= ? group by source, hour",
         (start, State.DELIVERED.value, start),

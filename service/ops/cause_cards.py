@@ -58,11 +58,11 @@ def build_cause_card(cause: Cause, tally: CauseTally, ignored: Mapping[str, floa
 
 
 def _tally_causes(table: SearchTable, now: float) -> dict[str, CauseTally]:
-    groups = table.ask(
+    groups = table.query(
         "select cause, source, count(*), min(at), max(at) from submission where cause is not null"
         " group by cause, source"
     )
-    hours = table.ask(
+    hours = table.query(
         "select cause, cast((? - at) / 3600 as integer) as ago, count(*) from submission"
         " where cause is not null and at > ? group by cause, ago",
         (now, now - TREND_HOURS * 3600),

@@ -238,7 +238,7 @@ class SubmissionQueries:
         """How many delivered submissions labelled an open lead instead of creating one."""
         values = (State.DELIVERED.value, Result.LABELLED.value)
         sql = "select count(*) from submission where state = ? and result = ?"
-        return int(self._index.current(self._patience).ask(sql, values)[0][0])
+        return int(self._index.current(self._patience).query(sql, values)[0][0])
 
     def freshness(self) -> Freshness:
         """Whether the index still loads, and when it was last up to date."""
@@ -258,13 +258,13 @@ class SubmissionQueries:
             record.updated_at,
             [0] * TREND_HOURS,
         )
-        own = build_cause_card(record.cause or UNRECORDED, tally, {})
+        card = build_cause_card(record.cause or UNRECORDED, tally, {})
         try:
             cards = self._build_cause_cards(self._index.current(patience=CAUSE_PATIENCE_SECONDS))
         except Loading:
-            return own
+            return card
         shared = next((card for card in cards if card.id == cause_id(record.cause)), None)
-        return structs.replace(shared, detail=own.detail, hint=own.hint) if shared else own
+        return structs.replace(shared, detail=card.detail, hint=card.hint) if shared else card
 
     def _find_source(self, name: str) -> Source | None:
         return self._sources.sources.get(name) if self._sources else None

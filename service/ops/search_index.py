@@ -39,24 +39,24 @@ BUILD_PAUSE_SECONDS = 0.002
 
 
 class Loading(StoreUnavailable):
-    """The index is being built: `known` of `total` submissions are in it."""
+    """The index is being built: `loaded` of `total` submissions are in it."""
 
     code = "loading"
 
-    def __init__(self, known: int, total: int) -> None:
-        super().__init__(f"{known} of {total} submissions are read so far")
-        self.known = known
+    def __init__(self, loaded: int, total: int) -> None:
+        super().__init__(f"{loaded} of {total} submissions are read so far")
+        self.loaded = loaded
         self.total = total
 
 
 class Freshness(Struct, frozen=True):
-    """How far the index is: `known` of `total` submissions are in it, all where `ready`.
+    """How far the index is: `loaded` of `total` submissions are in it, all where `ready`.
 
     `as_of` is when it was last known to be up to date, in Unix seconds; `stale`: Redis is away.
     """
 
     ready: bool
-    known: int
+    loaded: int
     total: int
     as_of: float | None
     stale: bool
@@ -100,7 +100,7 @@ class SearchIndex:
                 if not self._turn.acquire(timeout=max(0.0, until - time.monotonic())):
                     raise Loading(len(self._table), self._total)
                 try:
-                    if self._last is not None and self._follow():
+                    if self._last is not None and self._catch_up():
                         self._as_of, self._stale = time.time(), False
                         return self._table
                 finally:
@@ -113,21 +113,21 @@ class SearchIndex:
         """The table as it is: while it loads (it begins now, if need be) or Redis is away."""
         with self._built:
             if self._last is None:
-                self._begin()
+                self._start_build()
         return self._table
 
     def freshness(self) -> Freshness:
-        known, ready = len(self._table), self._last is not None
+        loaded, ready = len(self._table), self._last is not None
         return Freshness(
-            ready, known, known if ready else max(known, self._total), self._as_of, self._stale
+            ready, loaded, loaded if ready else max(loaded, self._total), self._as_of, self._stale
         )
 
-    def _follow(self) -> bool:
+    def _catch_up(self) -> bool:
         """Take in what changed since; False where the stream no longer holds all of it."""
         changed: dict[str, None] = {}
         last, more = self._last or STREAM_START, True
         while more:
-            changes, whole = self._changes(last)
+            changes, whole = self._read_changes(last)
             if not whole:
                 if not self._quiet:
                     log.info("the index fell behind and is built anew")
@@ -137,16 +137,16 @@ class SearchIndex:
             last = changes[-1][0] if changes else last
             more = len(changes) == CHANGES_PER_READ
         for batch in batches(changed, BATCH_SIZE):
-            self._take(self._table, batch)
+            self._read_into(self._table, batch)
         self._last = last
         return True
 
-    def _changes(self, last: str) -> tuple[list[tuple[str, str]], bool]:
+    def _read_changes(self, last: str) -> tuple[list[tuple[str, str]], bool]:
         """The next entries after `last`, and whether they are all that came after it."""
         changes, whole = self._ledger.changes_after(last, CHANGES_PER_READ)
         return changes, whole or (last == STREAM_START and len(changes) < CHANGES_PER_READ)
 
-    def _take(self, table: SearchTable, ids: Iterable[str]) -> None:
+    def _read_into(self, table: SearchTable, ids: Iterable[str]) -> None:
         """Read these records again."""
         changed = list(ids)
         rows, causes, gone = [], [], []
@@ -164,7 +164,7 @@ class SearchIndex:
     def _wait_for_build(self, until: float) -> None:
         """Start a build unless one is under way, and wait for it."""
         with self._built:
-            self._begin()
+            self._start_build()
             done = self._built.wait_for(
                 lambda: not self._building, timeout=max(0.0, until - time.monotonic())
             )
@@ -173,7 +173,7 @@ class SearchIndex:
             if self._last is None and self._failure is not None:
                 raise self._failure
 
-    def _begin(self) -> None:
+    def _start_build(self) -> None:
         """Start a build unless one is under way; the caller holds `_built`."""
         if not self._building:
             self._building, self._failure = True, None
@@ -202,7 +202,7 @@ class SearchIndex:
         if first:
             self._table = table
         for batch in batches(self._ledger.scan(self._only), BATCH_SIZE):
-            self._take(table, batch)
+            self._read_into(table, batch)
             time.sleep(BUILD_PAUSE_SECONDS)
         self._table = table
         self._last = anchor or STREAM_START

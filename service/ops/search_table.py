@@ -141,8 +141,8 @@ class SearchTable:
         self._db.executescript(SCHEMA)
         self._causes: dict[str, tuple[float, Cause]] = {}
         self._version = 0
-        self._counted = lru_cache(maxsize=MAX_CACHED_ANSWERS)(self._count)
-        self._few = lru_cache(maxsize=MAX_CACHED_ANSWERS)(self._find_few)
+        self._cached_count = lru_cache(maxsize=MAX_CACHED_ANSWERS)(self._count)
+        self._cached_matches = lru_cache(maxsize=MAX_CACHED_ANSWERS)(self._find_matches)
 
     def put(
         self,
@@ -179,7 +179,7 @@ class SearchTable:
             self.put((), gone=gone)
 
     def __len__(self) -> int:
-        return int(self.ask("select count(*) from submission")[0][0])
+        return int(self.query("select count(*) from submission")[0][0])
 
     @property
     def version(self) -> int:
@@ -191,17 +191,17 @@ class SearchTable:
         _, cause = self._causes.get(name or "", (0.0, None))
         return cause
 
-    def count(self, wanted: Filter) -> int:
-        matches = self._few(self._version, wanted)
-        return self._counted(self._version, wanted) if matches is None else len(matches)
+    def count(self, filter: Filter) -> int:
+        matches = self._cached_matches(self._version, filter)
+        return self._cached_count(self._version, filter) if matches is None else len(matches)
 
-    def page(self, wanted: Filter, after: Place | None, limit: int) -> list[SubmissionRow]:
+    def page(self, filter: Filter, after: Place | None, limit: int) -> list[SubmissionRow]:
         """At most `limit` rows after the place `after`."""
-        matches = self._few(self._version, wanted)
+        matches = self._cached_matches(self._version, filter)
         if matches is not None:
             start = bisect_right(matches, 0, key=lambda place: int(place < after)) if after else 0
-            return self._rows(matches[start : start + limit])
-        where = self.where(wanted)
+            return self._find_rows(matches[start : start + limit])
+        where = self.build_sql_filter(filter)
         values: list[Any] = [*where.values]
         behind = ""
         if after is not None:
@@ -216,35 +216,36 @@ class SearchTable:
             f"select {ROW_COLUMNS} from {walked} where {where.sql}{behind}"
             " order by at desc, id desc limit ?"
         )
-        return [SubmissionRow(*each) for each in self.ask(sql, [*values, limit])]
+        return [SubmissionRow(*each) for each in self.query(sql, [*values, limit])]
 
-    def ids(self, wanted: Filter) -> list[str]:
-        where = self.where(wanted)
-        sql = f"select id from {self._walked(where)} where {where.sql} order by at desc, id desc"
-        return [row[0] for row in self.ask(sql, where.values)]
+    def ids(self, filter: Filter) -> list[str]:
+        where = self.build_sql_filter(filter)
+        tables = self._tables_to_scan(where)
+        sql = f"select id from {tables} where {where.sql} order by at desc, id desc"
+        return [row[0] for row in self.query(sql, where.values)]
 
-    def ask(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._lock:
             return self._db.execute(sql, values).fetchall()
 
-    def where(self, wanted: Filter) -> SqlFilter:
+    def build_sql_filter(self, filter: Filter) -> SqlFilter:
         """The filter as a condition. Raises `FilterError`."""
-        asked = parse_terms(wanted.q)
-        exact = [_is_one_of("state", parse_states(wanted.state))] if wanted.state else []
-        exact += [_is_one_of("source", [wanted.source])] if wanted.source else []
-        exact += [_is_one_of("cause", self._causes_like(wanted.cause))] if wanted.cause else []
-        exact += [self._exactly(term) for term in asked if term.key in EXACT_KEYS]
-        texts = [_contains(term) for term in asked if term.key not in EXACT_KEYS]
+        terms = parse_terms(filter.q)
+        exact = [_is_one_of("state", parse_states(filter.state))] if filter.state else []
+        exact += [_is_one_of("source", [filter.source])] if filter.source else []
+        exact += [_is_one_of("cause", self._find_causes(filter.cause))] if filter.cause else []
+        exact += [self._match_exactly(term) for term in terms if term.key in EXACT_KEYS]
+        texts = [_contains(term) for term in terms if term.key not in EXACT_KEYS]
         return SqlFilter(*_conjunction(exact + texts), *_conjunction(exact), scans=bool(texts))
 
-    def _exactly(self, term: Term) -> Condition:
+    def _match_exactly(self, term: Term) -> Condition:
         if term.key == "state":
             return _is_one_of("state", parse_states(term.text, "q"))
         return _is_one_of(
-            term.key, [term.text] if term.key == "source" else self._causes_like(term.text)
+            term.key, [term.text] if term.key == "source" else self._find_causes(term.text)
         )
 
-    def _causes_like(self, text: str) -> list[str]:
+    def _find_causes(self, text: str) -> list[str]:
         """The ids of the causes that are meant.
 
         It is the one of this id, else those of this code, step or field, else those with this text.
@@ -256,37 +257,37 @@ class SearchTable:
         exact = [name for name, cause in causes if folded in (cause.code, cause.step, cause.field)]
         return exact or [name for name, cause in causes if folded in _cause_text(cause)]
 
-    def _find_few(self, _version: int, wanted: Filter) -> list[Place] | None:
+    def _find_matches(self, _version: int, filter: Filter) -> list[Place] | None:
         """All matches of a search in their order if they are few, else None; in one scan."""
-        where = self.where(wanted)
+        where = self.build_sql_filter(filter)
         if not where.scans:
             return None
-        sql = f"select at, id from {self._walked(where)} where {where.sql} limit ?"
-        matches = self.ask(sql, [*where.values, MAX_CACHED_MATCHES + 1])
+        sql = f"select at, id from {self._tables_to_scan(where)} where {where.sql} limit ?"
+        matches = self.query(sql, [*where.values, MAX_CACHED_MATCHES + 1])
         if len(matches) > MAX_CACHED_MATCHES:
             return None
         return sorted(((at, each) for at, each in matches), reverse=True)
 
-    def _count(self, _version: int, wanted: Filter) -> int:
-        where = self.where(wanted)
-        sql = f"select count(*) from {self._walked(where)} where {where.sql}"
-        return int(self.ask(sql, where.values)[0][0])
+    def _count(self, _version: int, filter: Filter) -> int:
+        where = self.build_sql_filter(filter)
+        sql = f"select count(*) from {self._tables_to_scan(where)} where {where.sql}"
+        return int(self.query(sql, where.values)[0][0])
 
-    def _walked(self, where: SqlFilter) -> str:
+    def _tables_to_scan(self, where: SqlFilter) -> str:
         """What is scanned first: the texts, or the rows where an index leaves few of them."""
         if not where.scans:
             return "submission"
         if where.narrow != ALWAYS_TRUE:
-            [(narrowed,)] = self.ask(
+            [(narrowed,)] = self.query(
                 f"select count(*) from submission where {where.narrow}", where.narrow_values
             )
             if narrowed <= len(self) // 4:
                 return "submission cross join text using (n)"
         return "text cross join submission using (n)"
 
-    def _rows(self, places: Sequence[Place]) -> list[SubmissionRow]:
+    def _find_rows(self, places: Sequence[Place]) -> list[SubmissionRow]:
         marks = ", ".join("?" * len(places))
-        rows = self.ask(
+        rows = self.query(
             f"select {ROW_COLUMNS} from submission where id in ({marks})",
             [name for _, name in places],
         )

@@ -21,7 +21,7 @@ from tests.polling import eventually
 from worker.contract import VERSION, State
 from worker.encryption import Cipher
 from worker.ledger import Ledger
-from worker.ledger.overview import overview
+from worker.ledger.overview import read_overview
 from worker.store.connection import connect
 
 pytestmark = pytest.mark.timeout(240)
@@ -99,7 +99,7 @@ def test_a_newer_releases_records_wait_for_its_workers(tmp_path: Path) -> None:
 
         assert eventually(lambda: states(old) == {(State.DELIVERED, None)}, 60)
         assert eventually(lambda: states(new) == {(State.WAITING, "newer")}, 60)
-        assert "newer-records" in overview(ledger, tmp_path / "data").degraded
+        assert "newer-records" in read_overview(ledger, tmp_path / "data").degraded
         lives = [len(ledger.timeline(one)) for one in new]
         assert eventually(
             lambda: (
@@ -113,5 +113,5 @@ def test_a_newer_releases_records_wait_for_its_workers(tmp_path: Path) -> None:
         )
         with newer_worker(running, tmp_path / "newer.log"):
             assert eventually(lambda: states(new) == {(State.DELIVERED, None)}, 120), states(new)
-        assert "newer-records" not in overview(ledger, tmp_path / "data").degraded
+        assert "newer-records" not in read_overview(ledger, tmp_path / "data").degraded
         assert len(running.sandbox()["leads"]) == len(old) + len(new)

@@ -21,7 +21,7 @@ from worker.contract import VERSION, Lead, State
 from worker.delivery import Delivery
 from worker.errors import NotAllowed
 from worker.ledger import ClaimResult, Ledger
-from worker.ledger.overview import overview
+from worker.ledger.overview import read_overview
 from worker.queue.rq_queue import open_queue
 from worker.queue.rq_worker import SlotWorker
 from worker.queue.sweeper import Sweeper
@@ -71,8 +71,8 @@ def test_an_older_worker_leaves_a_newer_record_alone(
         pipeline.advance(3600)
         assert pipeline.sweeper.tick() == 0
     assert (pipeline.redis.llen(QUEUE), len(pipeline.ledger.timeline(mine))) == (0, 2)
-    assert "newer-records" in overview(pipeline.ledger, tmp_path).degraded
-    assert (pipeline.ledger.schedule.newer(), account.leads) == (1, [])
+    assert "newer-records" in read_overview(pipeline.ledger, tmp_path).degraded
+    assert (pipeline.ledger.schedule.count_newer(), account.leads) == (1, [])
     with pytest.raises(NotAllowed):
         pipeline.sweeper.replay(mine, "kim", "", None)
 
@@ -99,7 +99,7 @@ def test_a_worker_that_knows_it_takes_it_up(pipeline: Pipeline, tmp_path: Path) 
     sweeper.tick()
     slot(mine)
     assert pipeline.record(mine).state is State.DELIVERED
-    assert "newer-records" not in overview(pipeline.ledger, tmp_path).degraded
+    assert "newer-records" not in read_overview(pipeline.ledger, tmp_path).degraded
 
 
 def test_an_older_console_cannot_mend_a_newer_dead_letter(pipeline: Pipeline) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager as AsyncContext
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import redis.asyncio
@@ -59,10 +60,8 @@ def deaf() -> Iterator[Deaf]:
 
 def test_a_silent_server_is_given_up_once(deaf: Deaf) -> None:
     """A command that gets no answer fails after its time and is not sent again."""
-    began = time.monotonic()
     with connect(deaf.url, timeout=0.2) as client, pytest.raises(redis.exceptions.TimeoutError):
         client.ping()
-    assert time.monotonic() - began < 1.5
     assert deaf.connections == 1
 
 
@@ -78,15 +77,16 @@ def test_a_silent_server_is_given_up_once_async(deaf: Deaf) -> None:
     assert deaf.connections == 1
 
 
-def test_an_absent_server_fails_at_once() -> None:
+def test_an_absent_server_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody there is an error now, not after ten tries."""
-    began = time.monotonic()
+    tries = mock.Mock(side_effect=redis.Connection._connect)
+    monkeypatch.setattr(redis.Connection, "_connect", lambda connection: tries(connection))
     with (
         connect(f"redis://127.0.0.1:{free_port()}/0") as client,
         pytest.raises(redis.exceptions.ConnectionError),
     ):
         client.ping()
-    assert time.monotonic() - began < 0.5
+    assert tries.call_count == 1
 
 
 def test_a_restart_between_commands_is_not_noticed(redis_url: str) -> None:

@@ -24,7 +24,7 @@ from worker.lead.settings import LeadMapping
 from worker.pipedrive.metadata import KIND_NAMES, MetadataKind
 from worker.pipedrive.metadata_cache import MetadataCache
 from worker.store import keys
-from worker.store.connection import ask, translate_errors
+from worker.store.connection import call_redis, translate_errors
 
 CHECK_SECONDS = 3600.0
 LOCK_SECONDS = 60
@@ -109,7 +109,9 @@ class DriftGuard:
             and not self._read_since(report)
         ):
             return
-        if ask(lambda: self._redis.set(self._account.drift_lock, b"1", nx=True, ex=LOCK_SECONDS)):
+        if call_redis(
+            lambda: self._redis.set(self._account.drift_lock, b"1", nx=True, ex=LOCK_SECONDS)
+        ):
             self._store_report(self._check(version))
 
     def _check(self, version: str) -> DriftReport:
@@ -158,7 +160,7 @@ class DriftGuard:
         """Stores it, and logs what is new. The lock lapses by itself; a check may be due soon."""
         before = last_report(self._redis)
         reported = {each.message for each in before.findings} if before else set()
-        ask(lambda: self._redis.set(self._account.drift, msgspec.json.encode(report)))
+        call_redis(lambda: self._redis.set(self._account.drift, msgspec.json.encode(report)))
         for each in report.findings:
             if each.message not in reported:
                 # Owners are people: their names and addresses stay out of the log.

@@ -1,8 +1,7 @@
-"""Who did what to which submission: the newest entries, for ever in order. Never personal data.
+"""The audit trail: who did what to which submission. It never holds personal data.
 
-An entry about a change of state is written by the script that makes the change
-(`worker/ledger/lua/decide.lua`), so that neither is there without the other; all others are written
-here.
+The script that changes a state writes the entry about it too (`audit` in `prelude.lua`), so that
+neither is there without the other; all other entries are written here.
 """
 
 from __future__ import annotations
@@ -14,15 +13,16 @@ import redis
 from msgspec import Struct
 
 from worker.store import keys
-from worker.store.connection import ask, translate_errors
+from worker.store.connection import call_redis, translate_errors
 from worker.store.scripts import MAX_AUDIT_ENTRIES, MAX_AUDIT_TEXT_BYTES
 
 _CURSOR = re.compile(r"[0-9]{1,20}-[0-9]{1,20}", re.ASCII)
 
 
 class AuditEntry(Struct, frozen=True):
-    """`at` in Unix seconds. `target` is the id of a submission, a cause or a bulk action, or what
-    was paused or asked.
+    """`at` in Unix seconds.
+
+    `target` is the id of a submission, a cause or a bulk action, or names what was paused or read.
     """
 
     at: float
@@ -38,11 +38,11 @@ class AuditTrail:
     def __init__(self, connection: redis.Redis) -> None:
         self._redis = connection
 
-    def note(self, who: str, action: str, target: str, detail: str | None = None) -> None:
+    def record(self, who: str, action: str, target: str, detail: str | None = None) -> None:
         with translate_errors():
-            note(self._redis, who, action, target, detail)
+            add_entry(self._redis, who, action, target, detail)
 
-    def page(
+    def read_page(
         self, cursor: str | None = None, limit: int = 100
     ) -> tuple[list[AuditEntry], str | None, int]:
         """The newest entries before `cursor`, the cursor of the next page, and how many there are.
@@ -55,16 +55,18 @@ class AuditTrail:
             pipe.xrevrange(keys.AUDIT, f"({cursor}" if cursor else "+", "-", count=limit + 1)
             pipe.xlen(keys.AUDIT)
             try:
-                found, total = cast(
+                rows, total = cast(
                     "tuple[list[tuple[bytes, dict[bytes, bytes]]], int]", tuple(pipe.execute())
                 )
             except redis.ResponseError:
                 raise ValueError("expected the cursor that the last page gave") from None
-        following = found[limit - 1][0].decode() if len(found) > limit else None
-        return [_read(stamp, fields) for stamp, fields in found[:limit]], following, total
+        next_cursor = rows[limit - 1][0].decode() if len(rows) > limit else None
+        return [_read(stamp, fields) for stamp, fields in rows[:limit]], next_cursor, total
 
 
-def note(connection: Any, who: str, action: str, target: str, detail: str | None = None) -> None:
+def add_entry(
+    connection: Any, who: str, action: str, target: str, detail: str | None = None
+) -> None:
     """Adds an entry; `connection` may be a pipeline."""
     entry = {"who": who, "action": action, "target": target} | (
         {"detail": detail} if detail else {}
@@ -83,21 +85,20 @@ def _read(stamp: bytes, fields: dict[bytes, bytes]) -> AuditEntry:
     )
 
 
-# Causes that people chose to leave alone for now: by the cause's id, since when. One that comes
-# back counts again.
+# Causes that people chose to ignore, and since when. One that comes back counts again.
 
 
-def ignore(connection: redis.Redis, cause_id: str, now: float) -> None:
+def ignore_cause(connection: redis.Redis, cause_id: str, now: float) -> None:
     """What died of it until `now` (Unix seconds) needs nobody. Raises `StoreUnavailable`."""
-    ask(lambda: connection.hset(keys.CAUSES_IGNORED, cause_id, repr(now)))
+    call_redis(lambda: connection.hset(keys.CAUSES_IGNORED, cause_id, repr(now)))
 
 
-def unignore(connection: redis.Redis, cause_id: str) -> None:
+def unignore_cause(connection: redis.Redis, cause_id: str) -> None:
     """Raises `StoreUnavailable`."""
-    ask(lambda: connection.hdel(keys.CAUSES_IGNORED, cause_id))
+    call_redis(lambda: connection.hdel(keys.CAUSES_IGNORED, cause_id))
 
 
-def ignored(connection: redis.Redis) -> dict[str, float]:
+def ignored_causes(connection: redis.Redis) -> dict[str, float]:
     """Cause id -> when it was ignored (Unix seconds). Raises `StoreUnavailable`."""
-    found = ask(lambda: cast("dict[bytes, bytes]", connection.hgetall(keys.CAUSES_IGNORED)))
-    return {name.decode(): float(at) for name, at in found.items()}
+    rows = call_redis(lambda: cast("dict[bytes, bytes]", connection.hgetall(keys.CAUSES_IGNORED)))
+    return {name.decode(): float(at) for name, at in rows.items()}

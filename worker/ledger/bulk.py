@@ -1,17 +1,17 @@
-"""Bulk actions: one decision over a fixed list of submissions, taken one by one until each has its
-outcome.
+"""Bulk actions: one decision about a fixed list of submissions, until each has its outcome.
 
-    made -> canaries -> the rest, as the queue drains -> ended
-               |                   |
-               +--> stopped -------+   (by itself, "canaries failed", or by a person)
+    created -> canaries -> the rest, as the queue drains -> ended
+                  |                   |
+                  +--> stopped -------+   (by itself, "canaries failed", or by a person)
 
-The list is fixed when the action is made, and no two unfinished actions have a submission in
+The list is fixed when the action is created, and no two unfinished actions have a submission in
 common. Everything stands in Redis and each step is one transaction, so whoever has the lock goes on
 where the last one was killed: a worker process, a service process (a discard needs no worker), or
-the command that made it.
+the command that created it.
 
-What delivers (retry, accept) lets three go first. As soon as one of them is delivered the rest
-follows, no faster than the queue drains; when all three die, the rest stays as it is.
+An action that delivers (retry, accept) lets three go first, the canaries. As soon as one of them is
+delivered the rest follows, no faster than the queue drains; if all three die, the rest stays as it
+is.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from worker.lead.edit import EditError, apply_edit
 from worker.ledger import Ledger
 from worker.ledger.ledger import BulkTurn
 from worker.store import keys
-from worker.store.connection import ask, translate_errors
+from worker.store.connection import call_redis, translate_errors
 from worker.store.turn_lock import TurnLock
 
 log = structlog.get_logger("leadline.bulk")
@@ -40,32 +40,27 @@ log = structlog.get_logger("leadline.bulk")
 # What can be done to many, and the states it may be done in.
 ACTIONS = {action: states_for(action) for action in ("retry", "accept", "discard")}
 
-"""What may be an id, and so part of a key."""
-
 CANARIES = 3
 CANARIES_FAILED = "canaries failed"
+
+# More are let go while fewer are in the ledger's queue; the sweeper brings them to the slots.
 QUEUE_TARGET_DEPTH = 200
-"""Submissions in the ledger's queue up to which more are let go; the sweeper brings them to the
-slots as there is room.
-"""
 
 SUBMISSIONS_PER_TRANSACTION = 50
-"""Submissions of one transaction."""
-
 TICK_SECONDS = 1.0
-MAX_TICK_SECONDS = 0.5
-"""Seconds of work in one beat, per action."""
 
+# Of one action, in one tick: seconds of work, and outcomes that are asked for.
+MAX_TICK_SECONDS = 0.5
 OUTCOMES_PER_TICK = 500
-"""Outcomes asked for in one beat, per action."""
 
 LOCK_MILLISECONDS = 5_000
 RETENTION_SECONDS = 7 * 24 * 3600
 
 
 class CountDiffers(LeadlineError):
-    """The list is not as long as was expected: `count` could be taken, `taken` belong to an
-    unfinished bulk action.
+    """The list is not as long as expected.
+
+    `count` could be taken now, `taken` more belong to an unfinished bulk action.
     """
 
     code = "count-differs"
@@ -82,7 +77,7 @@ class CountDiffers(LeadlineError):
 class BulkProgress(Struct, frozen=True, kw_only=True):
     """`count = left + delivered + dead + done + skipped`. Times in Unix seconds.
 
-    `left` wait for their turn or their outcome; `done` were discarded; `skipped` had moved on, or
+    `left` are not begun or have no outcome yet; `done` were discarded; `skipped` had moved on, or
     could not be edited. `stopped` says why it stopped; `ended_at` is None until the last outcome.
     """
 
@@ -101,7 +96,7 @@ class BulkProgress(Struct, frozen=True, kw_only=True):
 
 
 class BulkActions:
-    """Makes, advances and tells of bulk actions. Every method may raise `StoreUnavailable`."""
+    """Creates, advances and shows bulk actions. Every method may raise `StoreUnavailable`."""
 
     def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.monotonic) -> None:
         self._ledger = ledger
@@ -112,7 +107,7 @@ class BulkActions:
     # -- for people
     # ----------------------------------------------------------------------------------------------
 
-    def make(
+    def create(
         self,
         action: str,
         ids: Sequence[str],
@@ -122,46 +117,47 @@ class BulkActions:
         edit: Mapping[str, Any] | None = None,
         detail: str = "",
     ) -> str:
-        """A new action over those of `ids` whose state allows it. Returns its id. `detail` is for
-        the audit trail.
+        """Creates an action over those of `ids` whose state allows it, and returns its id.
 
-        Raises `CountDiffers` when they are not `expect`, `EditError` for an edit that fits no lead.
+        `detail` is for the audit trail. Raises `CountDiffers` if they are not `expect`, `EditError`
+        for an edit that fits no lead.
         """
         if edit:
             apply_edit(Lead(), edit)
         bulk = secrets.token_hex(8)
-        ids = [each for each in ids if keys.is_safe_id(each)]
-        sealed = self._ledger.cipher.encrypt(msgspec.msgpack.encode(edit)) if edit else b""
-        made, count, *taken = self._ledger.bulk(
+        ids = [submission_id for submission_id in ids if keys.is_safe_id(submission_id)]
+        encrypted = self._ledger.cipher.encrypt(msgspec.msgpack.encode(edit)) if edit else None
+        created, count, *taken = self._ledger.bulk(
             "make",
             bulk=bulk,
             action=action,
             by=by,
             expected=expect,
-            edit=sealed,
+            edit=encrypted,
             detail=detail,
             states=ACTIONS[action],
             ids=ids,
         )
-        if not made:
+        if not created:
             raise CountDiffers(count, taken[0])
         return bulk
 
     def progress(self, bulk: str) -> BulkProgress | None:
-        """How it goes; None for one that is unknown or forgotten."""
+        """How far it is; None for an action that is unknown or forgotten."""
         return self._progress([bulk])[0]
 
-    def newest(self, limit: int = 20) -> list[BulkProgress]:
-        """The newest first, for a week after their end."""
-        ids = ask(
+    def list_newest(self, limit: int = 20) -> list[BulkProgress]:
+        """The newest actions first; they are kept for a week after their end."""
+        ids = call_redis(
             lambda: cast(
                 "list[bytes]", self._redis.zrange(keys.BULK_ACTIONS, 0, limit - 1, desc=True)
             )
         )
-        return [found for found in self._progress([raw.decode() for raw in ids]) if found]
+        progress = self._progress([raw.decode() for raw in ids])
+        return [each for each in progress if each is not None]
 
     def stop(self, bulk: str, by: str, reason: str = "") -> bool:
-        """What it did not begin stays as it is. False when it was over or stopped already."""
+        """Leaves what is not begun as it is. False if it was over or stopped already."""
         return bool(
             self._ledger.bulk("stop", bulk=bulk, by=by, reason=reason or f"stopped by {by}")
         )
@@ -170,9 +166,7 @@ class BulkActions:
     # ----------------------------------------------------------------------------------
 
     def tick(self) -> bool:
-        """One round over all that are not over, if it is ours to do. Whether there was anything to
-        do.
-        """
+        """One round over all unfinished actions, if it is ours to do; whether there were any."""
         with translate_errors():
             return self._round()
 
@@ -185,7 +179,7 @@ class BulkActions:
                 self._advance(raw.decode())
             except DecryptionError as error:
                 log.error(
-                    "the edit of a bulk action cannot be opened here",
+                    "the edit of a bulk action cannot be decrypted here",
                     bulk=raw.decode(),
                     error=str(error),
                 )
@@ -207,7 +201,7 @@ class BulkActions:
             if not room:
                 break
             if job.edit is None:
-                # Not sooner: where its key is missing, the action can still be stopped, and ends.
+                # Not sooner: without its encryption key, the action can still be stopped, and end.
                 job = structs.replace(job, edit=self._edit(fields))
             self._go(job, room)
             if self._clock() > until or not self._lock.take():
@@ -229,9 +223,7 @@ class BulkActions:
         return min(left, SUBMISSIONS_PER_TRANSACTION, max(0, QUEUE_TARGET_DEPTH - queued))
 
     def _go(self, job: _Job, room: int) -> None:
-        """The next ones take their turn. Where an edit does not fit, that is the outcome of the one
-        it does not fit.
-        """
+        """Takes the next `room` submissions. One that the edit does not fit is skipped."""
         raw = cast("list[bytes]", self._redis.zrange(f"{keys.BULK}{job.bulk}:left", 0, room - 1))
         turn = BulkTurn(job.bulk, self._lock.token)
         edited = [
@@ -239,7 +231,7 @@ class BulkActions:
             for submission_id in raw
         ]
         with self._ledger.pipeline() as pipe:
-            for submission_id, fits, lead, seen in edited:
+            for submission_id, fits, lead, updated_at in edited:
                 if not fits:
                     self._ledger.bulk_call(
                         pipe, "skip", bulk=job.bulk, id=submission_id, holder=self._lock.token
@@ -256,15 +248,13 @@ class BulkActions:
                         why,
                         lead,
                         allowed=allowed,
-                        if_updated_at=seen,
+                        if_updated_at=updated_at,
                         turn=turn,
                     )
             pipe.execute()
 
     def _edited(self, job: _Job, submission_id: str) -> tuple[bool, Lead | None, float | None]:
-        """Whether the edit fits, the mended lead, and when the record that it was made from had
-        changed last.
-        """
+        """Whether the edit fits, the edited lead, and `updated_at` of the record it comes from."""
         if job.edit is None:
             return True, None, None
         record = self._ledger.get(submission_id)
@@ -276,11 +266,11 @@ class BulkActions:
             return False, None, None
 
     def _edit(self, fields: Mapping[bytes, bytes]) -> dict[str, Any] | None:
-        sealed = fields.get(b"edit")
-        found: dict[str, Any] | None = (
-            msgspec.msgpack.decode(self._ledger.cipher.decrypt(sealed)) if sealed else None
-        )
-        return found
+        encrypted = fields.get(b"edit")
+        if not encrypted:
+            return None
+        edit: dict[str, Any] = msgspec.msgpack.decode(self._ledger.cipher.decrypt(encrypted))
+        return edit
 
     def _progress(self, bulks: Iterable[str]) -> list[BulkProgress | None]:
         with translate_errors(), self._redis.pipeline(transaction=True) as pipe:
@@ -288,12 +278,14 @@ class BulkActions:
                 pipe.hgetall(keys.BULK + bulk)
                 pipe.zcard(f"{keys.BULK}{bulk}:left")
                 pipe.zcard(f"{keys.BULK}{bulk}:out")
-            found = pipe.execute()
-        return [_read(bulk, *found[3 * place : 3 * place + 3]) for place, bulk in enumerate(bulks)]
+            replies = pipe.execute()
+        return [
+            _read(bulk, *replies[3 * place : 3 * place + 3]) for place, bulk in enumerate(bulks)
+        ]
 
 
 class _Job(Struct, frozen=True):
-    """What a bulk action does to each of its own."""
+    """What a bulk action does to each of its submissions."""
 
     bulk: str
     action: str

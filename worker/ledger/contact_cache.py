@@ -1,5 +1,4 @@
-"""What we know of people and organisations, so that Pipedrive need not be searched again (and its
-search lags).
+"""The ids of people and organisations, so that Pipedrive, whose search lags, is not searched again.
 
 Keyed by digests; values are ids only. Forgotten when Pipedrive says that the thing is gone, or on
 erasure.
@@ -11,17 +10,17 @@ import redis
 from msgspec import Struct
 
 from worker.store import keys, scripts
-from worker.store.connection import ask
+from worker.store.connection import call_redis
 
 CONTACT_SECONDS = 400 * 24 * 3600
 
 
 class CachedPerson(Struct, frozen=True, kw_only=True):
-    """`created`: we made the person, so it has no open leads but ours. `lead_at`: when that lead
-    was added (Unix seconds).
+    """What we know of a person. `lead_at` (Unix seconds) is when the lead was added.
 
-    `horizon`: that of the store when the person was remembered. After Redis was set back another
-    holds (`worker.ledger.rollback`): leads may have been made since that nothing here knows of.
+    `created`: we created the person, so it has no open leads but ours. `restored_at` is that of the
+    store when the person was remembered: after Redis was set back it is another
+    (`worker.ledger.rollback`), and there may be leads that nothing here knows of.
     """
 
     person_id: int
@@ -42,17 +41,15 @@ class ContactCache:
     ) -> None:
         self._redis = connection
         self._account = account
-        self._submission = submission_id
+        self._submission_id = submission_id
 
     def for_submission(self, submission_id: str) -> ContactCache:
-        """The same, for what this submission's delivery finds out: once it is erased nothing of a
-        person is remembered by it.
-        """
+        """The same for one delivery: once the submission is erased it remembers nobody any more."""
         return ContactCache(self._redis, submission_id, self._account)
 
-    def person(self, kind: str, value: str) -> CachedPerson | None:
-        """What we know of a person; `kind` is `email` or `phone`, `value` is normalised."""
-        fields = ask(lambda: self._redis.hgetall(self._account.person(kind, value)))
+    def find_person(self, kind: str, value: str) -> CachedPerson | None:
+        """The person; `kind` is `email` or `phone`, `value` is normalised."""
+        fields = call_redis(lambda: self._redis.hgetall(self._account.person(kind, value)))
         if not fields or b"person_id" not in fields:
             return None
         return CachedPerson(
@@ -60,14 +57,14 @@ class ContactCache:
             created=fields.get(b"created") == b"1",
             lead_id=fields[b"lead_id"].decode() if b"lead_id" in fields else None,
             lead_at=float(fields[b"lead_at"]) if b"lead_at" in fields else None,
-            restored_at=fields.get(b"horizon", b"").decode(),
+            restored_at=fields.get(b"restored_at", b"").decode(),
         )
 
     def remember_person(
         self, kind: str, value: str, person_id: int, *, created: bool, restored_at: str = ""
     ) -> None:
         person = {"person_id": person_id, "created": int(created)} | (
-            {"horizon": restored_at} if restored_at else {}
+            {"restored_at": restored_at} if restored_at else {}
         )
         self._remember(self._account.person(kind, value), anew=True, **person)
 
@@ -75,17 +72,21 @@ class ContactCache:
         self._remember(self._account.person(kind, value), lead_id=lead_id, lead_at=added_at)
 
     def forget_lead(self, kind: str, value: str) -> None:
-        ask(lambda: self._redis.hdel(self._account.person(kind, value), "lead_id", "lead_at"))
+        call_redis(
+            lambda: self._redis.hdel(self._account.person(kind, value), "lead_id", "lead_at")
+        )
 
     def forget_person(self, kind: str, value: str) -> None:
-        ask(lambda: self._redis.delete(self._account.person(kind, value)))
+        call_redis(lambda: self._redis.delete(self._account.person(kind, value)))
 
-    def organization(self, name: str) -> int | None:
-        found = ask(lambda: self._redis.get(self._account.organization(normalize_name(name))))
-        return int(found) if found else None
+    def find_organization(self, name: str) -> int | None:
+        organization_id = call_redis(
+            lambda: self._redis.get(self._account.organization(normalize_name(name)))
+        )
+        return int(organization_id) if organization_id else None
 
     def remember_organization(self, name: str, organization_id: int) -> None:
-        ask(
+        call_redis(
             lambda: self._redis.set(
                 self._account.organization(normalize_name(name)),
                 organization_id,
@@ -94,17 +95,17 @@ class ContactCache:
         )
 
     def forget_organization(self, name: str) -> None:
-        ask(lambda: self._redis.delete(self._account.organization(normalize_name(name))))
+        call_redis(lambda: self._redis.delete(self._account.organization(normalize_name(name))))
 
     def _remember(self, key: str, *, anew: bool = False, **fields: str | float) -> None:
         args = {
-            "id": self._submission or None,
+            "id": self._submission_id or None,
             "key": key,
             "seconds": CONTACT_SECONDS,
             "anew": anew,
             "facts": fields,
         }
-        ask(lambda: scripts.run(self._redis, scripts.source("ledger/remember"), "", args))
+        call_redis(lambda: scripts.run(self._redis, scripts.source("ledger/remember"), "", args))
 
 
 def normalize_name(name: str) -> str:

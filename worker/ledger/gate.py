@@ -1,19 +1,15 @@
-"""Whether anything is delivered now: one gate for all workers, and the pause that an operator asked
-for.
-"""
+"""Whether anything is delivered: an operator's pause, and the gate that answers can close."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
 from worker.store import keys
-from worker.store.connection import ask, translate_errors
+from worker.store.connection import call_redis, translate_errors
 from worker.store.scripts import Scripts
 
+# An outage: so many submissions did not get through, over so many seconds; none was delivered.
 OUTAGE_SUBMISSIONS, OUTAGE_SECONDS = 3, 10.0
-"""An outage: so many submissions could not get through, over so many seconds, without a delivery in
-between.
-"""
 
 
 class Pause(Struct, frozen=True):
@@ -40,9 +36,10 @@ class Gate:
         self._scripts.run("gate/resume", by=by or None)
 
     def close(self, submission_id: str, reason: str, until: float, *, probe: bool) -> None:
-        """Stops every worker until `until`, because of what `submission_id` met. With `probe`, one
-        submission is then let through to try, else all go. A gate that stands is never opened
-        sooner by this.
+        """Stops every worker until `until`, because of what `submission_id` met.
+
+        With `probe`, one submission is then let through to try, else all go. A gate that is closed
+        already never opens sooner by this.
         """
         self._scripts.run(
             "gate/close",
@@ -53,9 +50,7 @@ class Gate:
         )
 
     def note_failure(self, submission_id: str) -> bool:
-        """Notes that a delivery did not get through to Pipedrive; whether that is an outage by
-        now.
-        """
+        """Notes that a delivery did not get through to Pipedrive; whether it is an outage now."""
         return bool(
             self._scripts.run(
                 "gate/outage",
@@ -65,13 +60,15 @@ class Gate:
             )
         )
 
-    def probes(self) -> int:
-        """How often the closed gate was tried in vain."""
-        return int(ask(lambda: self._scripts.redis.hget(self._scripts.account.gate, "probes")) or 0)
+    def count_probes(self) -> int:
+        """How often a probe found the gate still closed."""
+        return int(
+            call_redis(lambda: self._scripts.redis.hget(self._scripts.account.gate, "probes")) or 0
+        )
 
-    def probe_under_way(self) -> bool:
+    def is_probing(self) -> bool:
         """Whether a submission was let through to try the gate, and has not ended yet."""
-        return bool(ask(lambda: self._scripts.redis.exists(self._scripts.account.probe)))
+        return bool(call_redis(lambda: self._scripts.redis.exists(self._scripts.account.probe)))
 
     def find_pause(self) -> Pause | None:
         """The operator's pause, else the closed gate, else None."""

@@ -1,9 +1,8 @@
-"""By what a person is found again: e-mail addresses and phone numbers that stand in a submission as
-a value of their own.
+"""Identifiers by which a person can be found: e-mail addresses and phone numbers of a submission.
 
-An address within a sentence ("ask bob@example.com") makes a submission not Bob's, so whole values
-are compared, wherever they stand: fields and answers of the lead, fields of the raw body and of its
-query, JSON inside of fields.
+Only whole values count, since an address within a sentence ("ask bob@example.com") does not make a
+submission Bob's. They are looked for in the fields and answers of the lead, the fields of the raw
+body and of its query, and JSON inside fields.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from worker.contract import Lead, Raw
 from worker.store import keys
 
 Kind = Literal["email", "phone", "id"]
+# What it is, and its normalised text; `id` is the id of a submission.
 Identifier = tuple[Kind, str]
-"""What it is, and its normalised text; `id` is a submission's own."""
 
 MAX_DEPTH = 40
 MIN_PHONE_DIGITS = 5
@@ -31,9 +30,7 @@ _BOUNDARY = re.compile(r'boundary="?([^";,]{1,200})"?', re.IGNORECASE)
 
 
 def normalize(kind: Kind, text: str) -> str:
-    """As it is compared: an e-mail without case, a phone number by its digits (`00` in front is
-    `+`).
-    """
+    """As it is compared: an e-mail in lower case, a phone by its digits (a leading `00` is `+`)."""
     text = unicodedata.normalize("NFC", text.strip())
     if kind == "email":
         return text.removeprefix("mailto:").casefold()
@@ -46,32 +43,28 @@ def normalize(kind: Kind, text: str) -> str:
 
 
 def identifiers(submission_id: str, lead: Lead | None, raw: Raw | None) -> set[Identifier]:
-    """Everything by which this submission is somebody's."""
-    found: set[Identifier] = {("id", submission_id)}
+    """All identifiers of a submission."""
+    result: set[Identifier] = {("id", submission_id)}
     texts = [*_texts(msgspec.to_builtins(lead))] if lead is not None else []
     texts += _raw_texts(raw) if raw is not None else []
     for text in texts:
-        found |= _read(text)
-    return found
+        result |= _read(text)
+    return result
 
 
 def erasure_marks(submission_id: str, lead: Lead | None, raw: Raw | None) -> list[str]:
-    """The keys of the marks that `worker.erasure.erasure` may have set on a submission like
-    this.
-    """
-    return sorted(keys.erased(*each) for each in identifiers(submission_id, lead, raw))
+    """The keys of the marks that an erasure (`worker.erasure`) may have left for a submission."""
+    return sorted(keys.erased(*who) for who in identifiers(submission_id, lead, raw))
 
 
 def lead_identifiers(lead: Lead) -> set[Identifier]:
     """The lead's own address and number."""
-    given: list[tuple[Kind, str | None]] = [("email", lead.email), ("phone", lead.phone)]
-    return {(kind, normalize(kind, text)) for kind, text in given if text}
+    values: list[tuple[Kind, str | None]] = [("email", lead.email), ("phone", lead.phone)]
+    return {(kind, normalize(kind, text)) for kind, text in values if text}
 
 
 def cached_person_keys(lead: Lead) -> list[str]:
-    """The keys under which deliveries of such a lead remember the person
-    (`worker.delivery.context.identity`).
-    """
+    """The keys under which a delivery of this lead remembers the person."""
     email = [keys.DEFAULT_ACCOUNT.person("email", lead.email.casefold())] if lead.email else []
     digits = "".join(sign for sign in lead.phone or "" if sign.isdigit() or sign == "+")
     return email + ([keys.DEFAULT_ACCOUNT.person("phone", digits)] if digits else [])

@@ -102,6 +102,10 @@ class Ledger(RecordReader):
         """Unix seconds by the ledger's clock."""
         return self._scripts.now()
 
+    def count_workers(self) -> int:
+        """How many worker processes were seen within the last minute."""
+        return self.status().workers(self.now())
+
     @contextmanager
     def pipeline(self) -> Iterator[Any]:
         """A transaction to which the `…_call` methods are added; it runs at `execute`."""

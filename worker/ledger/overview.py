@@ -11,7 +11,7 @@ from worker.accept.spool import SPOOL_FOLDER, count_spooled
 from worker.causes import cause_id
 from worker.contract import ACTIONABLE, WORKING, Cause
 from worker.ledger import Ledger, Pause
-from worker.ledger.audit import ignored
+from worker.ledger.audit import ignored_causes
 from worker.units import format_iso
 
 # API tokens of a new lead without a note: a search, a person, a lead.
@@ -73,7 +73,7 @@ class Overview(Struct, frozen=True):
 NOTHING_KNOWN = Overview({}, {}, 0, None, [], Tokens(None, None), 0, 0, 0, "")
 
 
-def overview(ledger: Ledger, data_dir: Path, *, open_causes: int | None = None) -> Overview:
+def read_overview(ledger: Ledger, data_dir: Path, *, open_causes: int | None = None) -> Overview:
     """Reads the ledger and counts the spool of this machine. Raises `StoreUnavailable`.
 
     `open_causes` is their number where somebody knows it; None counts them in the store.
@@ -98,7 +98,7 @@ def overview(ledger: Ledger, data_dir: Path, *, open_causes: int | None = None) 
     )
 
 
-def while_away(last: Overview | None, data_dir: Path) -> Overview:
+def overview_while_away(last: Overview | None, data_dir: Path) -> Overview:
     """The `last` overview as far as it can be given while Redis is away."""
     spool = count_spooled(data_dir / SPOOL_FOLDER)
     last = last or NOTHING_KNOWN
@@ -143,7 +143,7 @@ def group_causes(ledger: Ledger, limit: int | None = None) -> dict[str, CauseGro
 
 def open_causes(ledger: Ledger, limit: int | None = None) -> dict[str, CauseGroup]:
     """Those that nobody chose to ignore, or that came back since. Raises `StoreUnavailable`."""
-    ignored_at = ignored(ledger.redis)
+    ignored_at = ignored_causes(ledger.redis)
     return {
         name: group
         for name, group in group_causes(ledger, limit).items()
@@ -155,7 +155,7 @@ def _count_open_causes(ledger: Ledger) -> int:
     return len(open_causes(ledger))
 
 
-def causes(ledger: Ledger) -> list[CauseCount]:
+def count_causes(ledger: Ledger) -> list[CauseCount]:
     """Dead letters by step, code, field and setting, the most frequent first."""
     counted = [
         CauseCount(

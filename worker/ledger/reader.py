@@ -17,7 +17,7 @@ from worker.encryption import Cipher
 from worker.ledger.record import Record, decode_record
 from worker.ledger.status import LedgerStatus, add_status_commands, read_status
 from worker.store import keys
-from worker.store.connection import ask, translate_errors
+from worker.store.connection import call_redis, translate_errors
 
 T = TypeVar("T")
 
@@ -95,7 +95,7 @@ class RecordReader:
 
     def attempts(self, submission_id: str) -> list[Attempt]:
         """Its calls and decisions, the oldest first."""
-        items = ask(lambda: self.redis.lrange(keys.attempts(submission_id), 0, -1))
+        items = call_redis(lambda: self.redis.lrange(keys.attempts(submission_id), 0, -1))
         return [msgspec.json.decode(item, type=Attempt) for item in items]
 
     # -- many
@@ -187,7 +187,7 @@ class RecordReader:
         """
         prefix = keys.submission("")
         names = cast("Iterator[bytes]", self.redis.scan_iter(match=f"{prefix}*", count=500))
-        while page := ask(lambda: list(islice(names, 500))):
+        while page := call_redis(lambda: list(islice(names, 500))):
             for name in page:
                 submission_id = name.decode()[len(prefix) :]
                 if ":" not in submission_id:
@@ -195,7 +195,7 @@ class RecordReader:
 
     def ids_until(self, state: State, until: float, limit: int) -> list[str]:
         """Those that entered `state` at `until` (Unix seconds) or before, the oldest first."""
-        found = ask(
+        found = call_redis(
             lambda: self.redis.zrange(
                 keys.state(state), "-inf", until, byscore=True, offset=0, num=limit
             )
@@ -236,16 +236,12 @@ class RecordReader:
         """When the submission that is longest in `state` entered it."""
         return self.status().oldest_at.get(state)
 
-    def count_workers(self) -> int:
-        """How many worker processes were seen within the last minute."""
-        return self.status().workers(self.now())
-
     def count_in(self, state: State) -> int:
-        return int(ask(lambda: self.redis.zcard(keys.state(state))))
+        return int(call_redis(lambda: self.redis.zcard(keys.state(state))))
 
     def last_change(self) -> str | None:
         """The place of the newest entry in the stream of changes; None where there is none."""
-        newest: Any = ask(lambda: self.redis.xrevrange(keys.CHANGES, count=1))
+        newest: Any = call_redis(lambda: self.redis.xrevrange(keys.CHANGES, count=1))
         return newest[0][0].decode() if newest else None
 
     def changes_after(self, place: str, limit: int) -> tuple[list[tuple[str, str]], bool]:
@@ -304,7 +300,7 @@ class RecordReader:
     def _scan_page(
         self, state: State, top: float, since: float, size: int
     ) -> list[tuple[bytes, float]]:
-        found = ask(
+        found = call_redis(
             lambda: self.redis.zrange(
                 keys.state(state),
                 top,

@@ -17,8 +17,9 @@ LEDGER_FIELDS = frozenset(
      "crashes", "next_at", "reason", "duplicate_of"}
 )  # fmt: skip
 
-# The fields whose values are encoded: lead and raw in encrypted MessagePack, the others in JSON.
-CONTENT = frozenset({"lead", "raw", "cause", "fetch"})
+# The fields whose values are encoded: the content in encrypted MessagePack, the others in JSON.
+CONTENT_TYPES: dict[str, type] = {"lead": Lead, "raw": Raw}
+JSON_TYPES: dict[str, type] = {"cause": Cause, "fetch": dict[str, str]}
 
 
 class Record(Struct, frozen=True, kw_only=True):
@@ -96,16 +97,17 @@ def decode_record(
     newer = int(stored.get("v", b"1")) > version
     if newer:
         stored = {name: value for name, value in stored.items() if name in LEDGER_FIELDS}
+    encoded = CONTENT_TYPES.keys() | JSON_TYPES.keys()
     values: dict[str, Any] = {"id": submission_id, "lead": None, "raw": None, "unreadable": newer}
-    values |= {name: value.decode() for name, value in stored.items() if name not in CONTENT}
-    for name, type_ in (("cause", Cause), ("fetch", dict[str, str])):
+    values |= {name: value.decode() for name, value in stored.items() if name not in encoded}
+    for name, json_type in JSON_TYPES.items():
         if name in stored:
-            values[name] = msgspec.json.decode(stored[name], type=type_)
+            values[name] = msgspec.json.decode(stored[name], type=json_type)
     try:
-        for name, type_ in (("lead", Lead), ("raw", Raw)):
+        for name, content_type in CONTENT_TYPES.items():
             if name in stored:
                 content = cipher.decrypt(stored[name])
-                values[name] = msgspec.msgpack.decode(content, type=type_)
+                values[name] = msgspec.msgpack.decode(content, type=content_type)
     except (DecryptionError, msgspec.MsgspecError, UnicodeDecodeError):
         values["unreadable"] = True
     return msgspec.convert(values, Record, strict=False)

@@ -1,4 +1,4 @@
-"""What is to be delivered next, and what was left lying: the sweeper's part of the ledger."""
+"""What is to be delivered next, and what was lost or abandoned: the sweeper's view."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 from worker.contract import Cause, State
 from worker.metrics import series
 from worker.store import keys
-from worker.store.connection import ask, translate_errors
+from worker.store.connection import call_redis, translate_errors
 from worker.store.scripts import BACKFILL_SCORE, Scripts
 
 CRASHES_ALLOWED = 3
@@ -23,13 +23,14 @@ POISON = Cause(
     hint="look at the worker's log for what it does to the process, then retry it alone",
 )
 
+# Ids of the index by state that are read at a time.
 INDEX_PAGE_SIZE = 5_000
-"""Ids of the index that are read at a time."""
 
 
 class Schedule:
-    """Every method may raise `StoreUnavailable`. What needs a worker of a newer version than
-    `version` waits for one.
+    """Every method may raise `StoreUnavailable`.
+
+    Submissions of a newer version than `version` wait for a worker that knows it.
     """
 
     def __init__(self, scripts: Scripts, version: int) -> None:
@@ -38,24 +39,24 @@ class Schedule:
         self._version = version
 
     def due(self, now: float, limit: int) -> list[str]:
-        """Waiting submissions whose turn has come, in order: all but replays and backfill."""
-        ids = ask(
+        """Waiting submissions that are due, in order: all but replays and backfill."""
+        ids = call_redis(
             lambda: self._redis.zrange(keys.DUE, "-inf", now, byscore=True, offset=0, num=limit)
         )
         return [raw.decode() for raw in ids]
 
     def backfill(self, limit: int) -> list[str]:
-        """Replays, and what came late out of a spool, as far as it waits for room; in order."""
-        ids = ask(
+        """Replays, and what came late out of a spool, that wait for room; in order."""
+        ids = call_redis(
             lambda: self._redis.zrange(
                 keys.DUE, BACKFILL_SCORE, "+inf", byscore=True, offset=0, num=limit
             )
         )
         return [raw.decode() for raw in ids]
 
-    def understood(self, now: float, limit: int) -> list[str]:
-        """What workers left that did not know its version, and that this one does."""
-        ids = ask(
+    def readable(self, now: float, limit: int) -> list[str]:
+        """Submissions left by workers that did not know their version, which this one does."""
+        ids = call_redis(
             lambda: self._redis.zrange(
                 keys.NEWER, "-inf", self._version, byscore=True, offset=0, num=limit
             )
@@ -65,15 +66,13 @@ class Schedule:
             rests = [self._redis.hget(keys.submission(name), "next_at") for name in names]
         return [name for name, until in zip(names, rests, strict=True) if float(until or 0) <= now]
 
-    def newer(self) -> int:
+    def count_newer(self) -> int:
         """How many wait for a worker of a newer version than this one's."""
-        return int(ask(lambda: self._redis.zcount(keys.NEWER, f"({self._version}", "+inf")))
+        return int(call_redis(lambda: self._redis.zcount(keys.NEWER, f"({self._version}", "+inf")))
 
     def lost(self, before: float, present: Container[str], limit: int) -> list[str]:
-        """Submissions queued `before` that stand neither among those `present` nor in the ledger
-        for their turn.
-        """
-        found: list[str] = []
+        """Submissions queued since before `before` that are neither `present` nor due."""
+        lost: list[str] = []
         for start in itertools.count(0, INDEX_PAGE_SIZE):
             with translate_errors():
                 page = self._redis.zrange(
@@ -85,22 +84,22 @@ class Schedule:
                     num=INDEX_PAGE_SIZE,
                 )
                 ids = cast("list[Any]", page)
-                turns = self._redis.zmscore(keys.DUE, ids) if ids else []
-            alone = [raw.decode() for raw, turn in zip(ids, turns, strict=True) if turn is None]
-            found += [name for name in alone if name not in present]
-            if len(ids) < INDEX_PAGE_SIZE or len(found) >= limit:
+                scores = self._redis.zmscore(keys.DUE, ids) if ids else []
+            names = [raw.decode() for raw, score in zip(ids, scores, strict=True) if score is None]
+            lost += [name for name in names if name not in present]
+            if len(ids) < INDEX_PAGE_SIZE or len(lost) >= limit:
                 break
-        return found[:limit]
+        return lost[:limit]
 
     def abandoned(self, now: float, limit: int) -> list[str]:
         """Submissions in delivery whose lease ran out."""
-        ids = ask(
+        ids = call_redis(
             lambda: self._redis.zrange(keys.LEASES, "-inf", now, byscore=True, offset=0, num=limit)
         )
         return [raw.decode() for raw in ids]
 
     def dispatch_call(self, pipe: Any, submission_id: str) -> None:
-        """Adds to a transaction: back into the queue, if it is due there."""
+        """Adds to a transaction: back into the queue, if it belongs there now."""
         self._scripts.add(
             pipe,
             "ledger/dispatch",

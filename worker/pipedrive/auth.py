@@ -30,7 +30,7 @@ from worker.pipedrive.redaction import clean_text
 from worker.pipedrive.responses import connection_error, decipher
 from worker.pipedrive.transport import ReceivedResponse, exchange
 from worker.store import keys
-from worker.store.connection import ask
+from worker.store.connection import call_redis
 
 # A short lock over all workers, in Redis. It saves work and money; nothing is wrong if two hold it.
 
@@ -239,11 +239,11 @@ class OAuth:
         """
         lock = SharedLock(self._redis, self._account.oauth_lock, LOCK_SECONDS)
         for _ in range(round(WAIT_SECONDS / WAIT_STEP_SECONDS)):
-            if ask(lock.take):
+            if call_redis(lock.take):
                 try:
                     return self._usable_stored(rejected) or self._refresh()
                 finally:
-                    ask(lock.release)
+                    call_redis(lock.release)
             self._pause(WAIT_STEP_SECONDS)
             tokens = self._usable_stored(rejected)
             if tokens is not None:
@@ -273,7 +273,7 @@ class OAuth:
                 return self._request_tokens(refresh_token)
             except Reauthorise as error:
                 rejection = error
-        ask(
+        call_redis(
             lambda: self._redis.hset(
                 self._account.oauth, mapping={"refused": f"{self._origin} {self._clock()}"}
             )
@@ -282,7 +282,7 @@ class OAuth:
 
     def _was_rejected_recently(self) -> bool:
         """Return whether another worker just learned that the app must be reconnected."""
-        rejection = ask(lambda: self._redis.hget(self._account.oauth, "refused"))
+        rejection = call_redis(lambda: self._redis.hget(self._account.oauth, "refused"))
         origin, _, at = (rejection or b"").decode().partition(" ")
         return origin == self._origin and 0 <= self._clock() - float(at or 0) < REJECTION_SECONDS
 
@@ -301,7 +301,7 @@ class OAuth:
         )
         encrypted = self._encrypt(msgspec.json.encode(tokens))
         # What was granted is no secret, and the drift guard compares it with what deliveries need.
-        ask(
+        call_redis(
             lambda: self._redis.hset(
                 self._account.oauth,
                 mapping={"tokens": encrypted, "scopes": response.scope or ""},
@@ -334,7 +334,7 @@ class OAuth:
 
         None if they belong to another connection of the app or cannot be decrypted.
         """
-        encrypted = ask(lambda: self._redis.hget(self._account.oauth, "tokens"))
+        encrypted = call_redis(lambda: self._redis.hget(self._account.oauth, "tokens"))
         if encrypted is None:
             return None
         try:

@@ -35,7 +35,7 @@ from worker.pipedrive.metadata import (
     read_metadata,
 )
 from worker.store import keys
-from worker.store.connection import ask
+from worker.store.connection import call_redis
 
 MAX_MEMORY_SECONDS = 5.0
 # Between two reads of one kind, over all workers.
@@ -103,11 +103,11 @@ class MetadataCache(NameResolver):
             return str(label.id)
         lock = SharedLock(self._redis, self._account.metadata_lock, LOCK_SECONDS)
         for _ in range(round(WAIT_SECONDS / WAIT_STEP_SECONDS)):
-            if ask(lock.take):
+            if call_redis(lock.take):
                 try:
                     return self._create_label(name, color)
                 finally:
-                    ask(lock.release)
+                    call_redis(lock.release)
             self._pause(WAIT_STEP_SECONDS)
             label = find_entry(self._reload_entries(MetadataKind.LABELS), match)
             if label is not None:
@@ -169,12 +169,12 @@ class MetadataCache(NameResolver):
         """
         key, now = f"missed:{kind}:{keys.digest(name)}", self._clock()
         first, _, last = (
-            (ask(lambda: self._redis.hget(self._account.metadata, key)) or b"")
+            (call_redis(lambda: self._redis.hget(self._account.metadata, key)) or b"")
             .decode()
             .partition(" ")
         )
         since = float(first) if last and 0 <= now - float(last) < FORGET_MISS_SECONDS else now
-        ask(lambda: self._redis.hset(self._account.metadata, key, f"{since} {now}"))
+        call_redis(lambda: self._redis.hset(self._account.metadata, key, f"{since} {now}"))
         gap = min(max(MIN_READ_GAP_SECONDS, (now - since) / 4), MAX_READ_GAP_SECONDS)
         table = self._memory.get(kind)
         return table is None or not _is_younger(table, gap, self._clock())
@@ -199,7 +199,7 @@ class MetadataCache(NameResolver):
 
     def _claim_read(self, kind: MetadataKind, gap: float) -> bool:
         return bool(
-            ask(
+            call_redis(
                 lambda: self._redis.eval(
                     CLAIM_READ,
                     1,
@@ -217,14 +217,16 @@ class MetadataCache(NameResolver):
         try:
             table = read_metadata(kind, self._client, self._clock())
         except LeadlineError:
-            ask(lambda: self._redis.hdel(self._account.metadata, f"asked:{kind}"))
+            call_redis(lambda: self._redis.hdel(self._account.metadata, f"asked:{kind}"))
             raise
         _warn_about_duplicates(kind, table.items)
         self._store(kind, table)
         return table
 
     def _store(self, kind: MetadataKind, table: MetadataTable) -> None:
-        ask(lambda: self._redis.hset(self._account.metadata, kind, msgspec.json.encode(table)))
+        call_redis(
+            lambda: self._redis.hset(self._account.metadata, kind, msgspec.json.encode(table))
+        )
         with self._memory_lock:
             self._memory[kind] = table
 
@@ -248,7 +250,7 @@ class MetadataCache(NameResolver):
         """
         kinds = list(MetadataKind)
         since, now = self._monotonic(), self._clock()
-        stored = ask(lambda: self._redis.hmget(self._account.metadata, kinds))
+        stored = call_redis(lambda: self._redis.hmget(self._account.metadata, kinds))
         tables = {
             kind: table
             for kind, data in zip(kinds, stored, strict=True)

@@ -77,7 +77,7 @@ class Sweeper:
         Raises `StoreUnavailable`.
         """
         with translate_errors():
-            self.dispatch(self._ledger.schedule.understood(self._ledger.now(), DISPATCH_PER_TICK))
+            self.dispatch(self._ledger.schedule.readable(self._ledger.now(), DISPATCH_PER_TICK))
             return self.sweep() if self._lock.take() else 0
 
     def sweep(self) -> int:
@@ -166,7 +166,7 @@ class Sweeper:
 
         Several, because the first may have to wait for another of its person.
         """
-        if pause.until is None or pause.until > now or self._ledger.gate.probe_under_way():
+        if pause.until is None or pause.until > now or self._ledger.gate.is_probing():
             return []
         return self._ledger.schedule.due(now, PROBE_CANDIDATES) or self._ledger.schedule.backfill(
             PROBE_CANDIDATES
@@ -177,7 +177,7 @@ class Sweeper:
             return
         self._tidied_at = now
         if now - self._newer_logged_at >= NEWER_LOG_SECONDS and (
-            newer := self._ledger.schedule.newer()
+            newer := self._ledger.schedule.count_newer()
         ):
             self._newer_logged_at = now
             log.warning("submissions of a newer version wait for a newer worker", count=newer)

@@ -1,8 +1,8 @@
 """Connections to Redis, from any form of `REDIS_URL`. Nothing is sent until the first command.
 
-redis-py on its own waits 5 s and tries ten times again; somebody who waits for an answer gets
-neither. Where an answer is lost, only the ledger knows whether repeating is harmless, so no command
-is ever repeated down here.
+By default redis-py waits 5 s and retries ten times; whoever waits for an answer cannot afford
+either. When an answer is lost, only the ledger knows whether repeating is harmless, so no command
+is ever repeated here.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from redis.sentinel import Sentinel
 
 from worker.errors import StoreUnavailable
 
+# Seconds for connecting, and for each answer.
 TIMEOUT = 0.5
-"""Seconds for connecting, and for each answer."""
 
 MAX_CONNECTIONS = 4096
 
@@ -33,9 +33,7 @@ _SENTINEL_PORT = 26379
 
 
 class SentinelAddress(NamedTuple):
-    """A parsed
-    `redis+sentinel://user:password@host:26379,host:26379/MASTER/0?sentinel_password=…`.
-    """
+    """The parts of `redis+sentinel://user:password@host:26379,host/MASTER/0?sentinel_password=…`."""
 
     sentinels: list[tuple[str, int]]
     master: str
@@ -47,8 +45,9 @@ class SentinelAddress(NamedTuple):
 def connect(
     url: str, *, timeout: float = TIMEOUT, connect_timeout: float = TIMEOUT, name: str | None = None
 ) -> redis.Redis:
-    """A client that answers in bytes. `timeout` (seconds) bounds each answer: blocking pops need
-    more than they block.
+    """A client that answers in bytes.
+
+    `timeout` (seconds) bounds each answer: a blocking pop needs more than it may block.
     """
     options: dict[str, Any] = _options(timeout, connect_timeout, name) | {
         "retry": Retry(NoBackoff(), 0)
@@ -82,15 +81,13 @@ def _connect_to_master(sentinel: Any, url: str, options: dict[str, Any]) -> Any:
 
 
 def parse_sentinel_url(url: str) -> SentinelAddress:
-    """Raises ValueError for a URL without a host, without a master's name, or with a port or
-    database that is no number.
-    """
+    """Raises ValueError if the host or the master's name is missing, or a number is none."""
     parts = urlsplit(url)
     login, _, hosts = parts.netloc.rpartition("@")
     master, _, db = parts.path.strip("/").partition("/")
     if not hosts or not master:
         raise ValueError("expected redis+sentinel://host:26379,host:26379/MASTER/0")
-    query = {key: found[-1] for key, found in parse_qs(parts.query).items()}
+    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     user, _, password = login.partition(":")
     return SentinelAddress(
         sentinels=[_host_and_port(host) for host in hosts.split(",") if host],
@@ -113,11 +110,8 @@ def _drop_empty(**credentials: str | None) -> dict[str, str]:
 
 
 def _options(timeout: float, connect_timeout: float, name: str | None) -> dict[str, Any]:
-    """RESP2 spares the greeting that newer protocols send on each new connection, and suits every
-    server.
-    """
-    # A slot that waits for work holds a connection; the library's own bound of 100 is fewer than
-    # the slots one may ask for.
+    # A slot that waits for work holds a connection; the library's own bound of 100 is less than the
+    # slots one may ask for. RESP2 needs no greeting on a new connection, and every server knows it.
     return {
         "max_connections": MAX_CONNECTIONS,
         "socket_timeout": timeout,
@@ -127,8 +121,7 @@ def _options(timeout: float, connect_timeout: float, name: str | None) -> dict[s
     }
 
 
-# Asking Redis: its answer, or `StoreUnavailable`.
-
+# What Redis says when it cannot serve us now, as far as redis-py has no class for it.
 REFUSALS = (
     "READONLY",
     "read only",
@@ -143,19 +136,18 @@ REFUSALS = (
 )
 
 
-def ask(question: Callable[[], Any]) -> Any:
-    """What `question` returns. Raises `StoreUnavailable` where Redis refuses it, hangs or is
-    away.
-    """
+def call_redis(command: Callable[[], Any]) -> Any:
+    """What `command` returns. Raises `StoreUnavailable` if Redis refuses it, hangs or is away."""
     try:
-        return question()
+        return command()
     except redis.RedisError as error:
         raise translate(error) from error
 
 
 class translate_errors:
-    """As `ask`, for everything within a `with`. A class, so that type checkers see that nothing is
-    swallowed.
+    """As `call_redis`, for all within a `with`.
+
+    It is a class so that type checkers see that it swallows nothing.
     """
 
     def __enter__(self) -> None:
@@ -169,11 +161,10 @@ class translate_errors:
 
 
 def translate(error: redis.RedisError) -> Exception:
-    """A Redis error as `StoreUnavailable`; a mistake of ours (a wrong script, a wrong type) stays
-    what it is.
+    """A Redis error as `StoreUnavailable`; a mistake of ours, such as a wrong type, stays itself.
 
-    The client library has classes for some refusals and cuts their code off the text; within a
-    script both differ again.
+    redis-py has classes for some refusals and cuts their code off the text; inside a script both
+    differ again.
     """
     by_class = not isinstance(error, redis.ResponseError) or isinstance(
         error,

@@ -20,7 +20,7 @@ from redis.exceptions import NoScriptError
 
 from worker.contract import ARRIVALS, MOVES, VERSION, Precedence, State
 from worker.store import keys
-from worker.store.connection import ask
+from worker.store.connection import call_redis
 
 # How long a duplicate key is remembered after the final state.
 DUPLICATE_KEY_SECONDS = 7 * 24 * 3600
@@ -171,7 +171,7 @@ class Scripts:
 
     def run(self, name: str, **args: Any) -> Any:
         """Raises `StoreUnavailable`."""
-        return ask(lambda: run(self.redis, source(name, self.account), self._time(), args))
+        return call_redis(lambda: run(self.redis, source(name, self.account), self._time(), args))
 
     def add(self, pipe: Any, name: str, **args: Any) -> None:
         """Adds the script to a transaction."""
@@ -181,7 +181,7 @@ class Scripts:
         """Unix seconds. Raises `StoreUnavailable`."""
         if self._clock is not None:
             return self._clock()
-        seconds, micros = ask(self.redis.time)
+        seconds, micros = call_redis(self.redis.time)
         return int(seconds) + int(micros) / 1e6
 
     def _time(self) -> float | str:

@@ -305,8 +305,8 @@ def _duplicates_banner(count: int) -> Banner:
 
 
 def _loading_banner(freshness: Freshness) -> Banner:
-    percent = 100 * freshness.known // max(1, freshness.total)
-    loaded, total = rendering.number(freshness.known), rendering.number(freshness.total)
+    percent = 100 * freshness.loaded // max(1, freshness.total)
+    loaded, total = rendering.number(freshness.loaded), rendering.number(freshness.total)
     return Banner(
         kind="plain",
         title=f"Leads are loading: {percent}%.",
