@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-def eventually(condition: Callable[[], object], within: float = 20.0) -> bool:
+def eventually(condition: Callable[[], object], within: float = 60.0) -> bool:
     """Poll until `condition` holds. Returns whether it did within that many seconds."""
     deadline = time.monotonic() + within
     while not condition():

@@ -62,7 +62,7 @@ async def draining(
             await acceptor.stop()
 
 
-async def drained(spool: Spool, seconds: float = 30.0) -> bool:
+async def drained(spool: Spool, seconds: float = 60.0) -> bool:
     until = time.monotonic() + seconds
     while spool.count and time.monotonic() < until:
         await asyncio.sleep(0.02)
@@ -144,7 +144,7 @@ def test_an_unknown_error_of_the_client_does_not_keep_redis_away(
             for _ in range(2):
                 # The first ends the wait that began before `once` was put in its place.
                 acceptor.breaker.trip()
-                until = time.monotonic() + 10
+                until = time.monotonic() + 60
                 while not acceptor.breaker.closed and time.monotonic() < until:
                     await asyncio.sleep(0.02)
             return acceptor.breaker.closed and bool(failed)

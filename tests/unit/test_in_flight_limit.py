@@ -12,7 +12,7 @@ def elsewhere(limit: InFlightLimit, seconds: float = 0.0) -> bool:
     results: list[bool] = []
     thread = threading.Thread(target=lambda: results.append(limit.enter(seconds)))
     thread.start()
-    thread.join(10)
+    thread.join(60)
     return results[0]
 
 
@@ -35,15 +35,15 @@ def test_a_place_that_is_left_wakes_the_next() -> None:
     limit.enter(0)
 
     def wait() -> None:
-        if limit.enter(10):
+        if limit.enter(60):
             inside.set()
 
     thread = threading.Thread(target=wait)
     thread.start()
     assert not inside.is_set()
     limit.leave()
-    assert inside.wait(10)
-    thread.join(10)
+    assert inside.wait(60)
+    thread.join(60)
 
 
 def test_without_a_number_everybody_enters() -> None:

@@ -139,7 +139,7 @@ def test_a_killed_process_leaves_its_spool_to_the_next(tmp_path: Path) -> None:
     spool = Spool(tmp_path, ROOM, Cipher(()))
     assert spool.adopt() == 0
     os.kill(child.pid, signal.SIGKILL)
-    child.wait(10)
+    child.wait(60)
     child.stdout.close()
     assert spool.adopt() == 1
     assert [item.id for item in spool.oldest(10)] == [mine]

@@ -118,9 +118,9 @@ def test_part_charset_is_not_obeyed() -> None:
         part('name="a"', b"x" * 200_000, "Content-Type: text/plain; charset=punycode\r\n")
         + b"--x--"
     )
-    started = time.process_time()
+    started = time.thread_time()
     assert len(decode_body(post(body, MULTIPART))["a"]) == 200_000
-    assert time.process_time() - started < 0.5
+    assert time.thread_time() - started < 0.5
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_part_charset_is_not_obeyed() -> None:
 )
 def test_time_is_linear(content_type: str, body: bytes) -> None:
     """A megabyte of the worst is refused in well under a second."""
-    started = time.process_time()
+    started = time.thread_time()
     with pytest.raises(UnreadableBody):
         decode_body(post(body, content_type))
-    assert time.process_time() - started < 0.7
+    assert time.thread_time() - started < 0.7

@@ -48,9 +48,9 @@ def test_any_text(sent: str) -> None:
 
 def test_marks_take_linear_time() -> None:
     """A long run of combining marks, quadratic to normalise, costs no more than other text."""
-    started = time.process_time()
+    started = time.thread_time()
     assert len(clean_text("e" + "\u0301\u0316" * 25_000)) < 100
-    assert time.process_time() - started < 0.5
+    assert time.thread_time() - started < 0.5
 
 
 @pytest.mark.parametrize(
