@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from service.sandbox.serve import served
+from service.sandbox.serve import serve_in_thread
 from service.sandbox.settings import SandboxSettings
 from tests.flow.conftest import TOKEN, Account, Pipeline
 from worker.contract import State
@@ -29,7 +29,7 @@ DAY = NAMES + 2 * LEAD + 10
 
 @pytest.fixture(scope="module")
 def sandbox_url() -> Iterator[str]:
-    with served(
+    with serve_in_thread(
         SandboxSettings(port=0, search_delay_seconds=0.0, plan="lite", daily_tokens=DAY)
     ) as url:
         yield url
@@ -38,22 +38,22 @@ def sandbox_url() -> Iterator[str]:
 def slot(
     pipeline: Pipeline,
     kind: type[Delivery] = Delivery,
-    entrance: InFlightLimit | None = None,
+    in_flight: InFlightLimit | None = None,
     **settings: Any,
 ) -> Delivery:
     """A slot of a worker that keeps within the small plan."""
-    given: dict[str, Any] = {
+    values: dict[str, Any] = {
         "pipedrive_plan": "lite",
         "pipedrive_api_token": Secret(TOKEN),
     } | settings
     clients = PipedriveClientFactory(
-        Settings(pipedrive_base_url=pipeline.account.url, **given),
+        Settings(pipedrive_base_url=pipeline.account.url, **values),
         pipeline.redis,
         pipeline.meter,
         pipeline.clock,
         time.sleep,
     )
-    clients.in_flight = entrance or clients.in_flight
+    clients.in_flight = in_flight or clients.in_flight
     workshop, _ = pipeline.build_context()
     return kind(replace(workshop, metadata=clients.metadata), clients.new_client)
 
@@ -62,23 +62,25 @@ def refusals(account: Account) -> list[int]:
     return [call["status"] for call in account.state()["calls"] if call["status"] >= 400]
 
 
-@pytest.mark.parametrize("told", [True, False], ids=["by our own count", "by the receiver's count"])
+@pytest.mark.parametrize(
+    "is_set", [True, False], ids=["by our own count", "by the receiver's count"]
+)
 def test_when_the_day_is_spent_everything_waits_for_the_next(
-    pipeline: Pipeline, account: Account, told: bool
+    pipeline: Pipeline, account: Account, is_set: bool
 ) -> None:
     """Without tokens, submissions wait for midnight, without using attempts."""
-    delivery = slot(pipeline, pipedrive_daily_tokens=DAY if told else None)
-    found = [
+    delivery = slot(pipeline, pipedrive_daily_tokens=DAY if is_set else None)
+    records = [
         pipeline.deliver(pipeline.accept(email=f"{number}@example.com"), delivery)
         for number in range(4)
     ]
-    assert [record.state for record in found] == [
+    assert [record.state for record in records] == [
         State.DELIVERED,
         State.DELIVERED,
         State.WAITING,
         State.WAITING,
     ]
-    third = found[2]
+    third = records[2]
     assert (third.reason, third.attempts, third.person_id) == ("budget", 0, None)
     assert third.next_at is not None
     assert 0 < third.next_at - time.time() <= 86_400
@@ -118,11 +120,11 @@ def test_after_a_429_nobody_calls_until_the_reset(pipeline: Pipeline, account: A
 
 def test_the_first_call_makes_room_for_the_next_submission(pipeline: Pipeline) -> None:
     """A slot gives up its in-flight place when Pipedrive takes a call, not only at the end."""
-    entrance = InFlightLimit(1)
-    assert entrance.enter(0)
-    pipeline.deliver(pipeline.accept(), slot(pipeline, entrance=entrance))
+    in_flight = InFlightLimit(1)
+    assert in_flight.enter(0)
+    pipeline.deliver(pipeline.accept(), slot(pipeline, in_flight=in_flight))
     with ThreadPoolExecutor(1) as other:
-        assert other.submit(entrance.enter, 0).result()
+        assert other.submit(in_flight.enter, 0).result()
 
 
 class Overtaken(Delivery):

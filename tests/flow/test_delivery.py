@@ -95,14 +95,14 @@ def test_an_open_lead_of_a_person_we_did_not_make_is_found(
 def until_indexed(account: Account, email: str) -> None:
     from tests.polling import eventually
 
-    def found() -> bool:
+    def hits() -> bool:
         query: dict[str, Any] = {"term": email, "fields": "email", "exact_match": "true"}
         answer = account.http.get(
             "/api/v2/persons/search", params=query, headers={"x-api-token": "sandbox-token"}
         )
         return bool(answer.json()["data"]["items"])
 
-    assert eventually(found)
+    assert eventually(hits)
 
 
 def test_an_old_lead_is_left_alone(pipeline: Pipeline, account: Account) -> None:
@@ -236,8 +236,8 @@ def test_missing_labels_are_made_where_the_source_says_so(
     pipeline.settings(labels=["Fresh"], create_labels=True, label_color="green", existing="new")
     pipeline.accept_and_deliver()
     pipeline.accept_and_deliver()
-    made = [label for label in account.state()["labels"] if label["name"] == "Fresh"]
-    assert [label["color"] for label in made] == ["green"]
+    labels = [label for label in account.state()["labels"] if label["name"] == "Fresh"]
+    assert [label["color"] for label in labels] == ["green"]
 
 
 @pytest.mark.parametrize(
@@ -276,13 +276,13 @@ def test_a_commit_after_the_look_is_reported(
     done = pipeline.deliver_later(record.id, 200)
     assert done.state is State.DELIVERED
     assert eventually(lambda: len(account.state()[kind]) == 2)
-    found = DuplicateChecks(
+    duplicate = DuplicateChecks(
         pipeline.redis, pipeline.ledger, pipeline.build_context()[1].new_client()
     )
-    found.tick()
+    duplicate.tick()
     assert count_duplicates(pipeline.redis) == 0
     pipeline.advance(800)
-    found.tick()
+    duplicate.tick()
     assert count_duplicates(pipeline.redis) == 1
     assert pipeline.redis.hkeys(keys.DUPLICATES) == [record.id.encode()]
     assert pipeline.redis.zcard(keys.DUPLICATE_CHECKS) == 0

@@ -36,20 +36,20 @@ def test_what_it_says_of_a_new_person_is_what_happens(pipeline: Pipeline, accoun
     pipeline.settings(note=True)
     waiting = pipeline.accept(message="Hello", company="Analytical Engines")
     calls, tokens = len(account.calls()), account.tokens()
-    told = rehearse(pipeline, waiting)
+    dry_run = rehearse(pipeline, waiting)
     assert len(account.calls()) == calls
-    assert [(step.step, step.what) for step in told.steps] == [
+    assert [(step.step, step.what) for step in dry_run.steps] == [
         ("organization", "search"), ("person", "search"), ("lead", "create"), ("note", "create"),
     ]  # fmt: skip
-    assert (told.problems, told.left_out) == ([], [])
+    assert (dry_run.problems, dry_run.left_out) == ([], [])
     pipeline.deliver(waiting)
-    assert account.tokens() - tokens <= told.tokens
+    assert account.tokens() - tokens <= dry_run.tokens
     lead = account.leads[-1]
-    body = next(step.body for step in told.steps if step.step == "lead")
+    body = next(step.body for step in dry_run.steps if step.step == "lead")
     assert body is not None
     sent = {name: lead[name] for name in ("title", "label_ids", "channel", "origin_id")}
     assert sent == {name: body[name] for name in sent}
-    note = next(step.body for step in told.steps if step.step == "note")
+    note = next(step.body for step in dry_run.steps if step.step == "note")
     assert note is not None
     assert account.notes[-1]["content"] == note["content"]
 
@@ -58,12 +58,12 @@ def test_somebody_we_know_is_labelled(pipeline: Pipeline, account: Account) -> N
     """For a cached person with an open lead it says that the lead is labelled, and the cost."""
     warm(pipeline)
     waiting = pipeline.accept(email="warm@example.com")
-    told = rehearse(pipeline, waiting)
-    assert [(step.step, step.what) for step in told.steps] == [
+    dry_run = rehearse(pipeline, waiting)
+    assert [(step.step, step.what) for step in dry_run.steps] == [
         ("person", "none"),
         ("lead", "label"),
     ]
-    assert told.tokens == 12
+    assert dry_run.tokens == 12
     assert pipeline.deliver(waiting).result == "labelled"
     assert len(account.leads) == 1
 
@@ -114,10 +114,10 @@ def test_a_label_that_will_be_made_is_no_problem(pipeline: Pipeline) -> None:
     """With `create_labels` a missing label is part of the lead, by its name until it has an id."""
     warm(pipeline)
     pipeline.settings(labels=["Brand new"], create_labels=True)
-    told = rehearse(pipeline, pipeline.accept(email="third@example.com"))
-    assert told.problems == []
-    assert told.steps[-1].body is not None
-    assert told.steps[-1].body["label_ids"] == ["Brand new"]
+    dry_run = rehearse(pipeline, pipeline.accept(email="third@example.com"))
+    assert dry_run.problems == []
+    assert dry_run.steps[-1].body is not None
+    assert dry_run.steps[-1].body["label_ids"] == ["Brand new"]
 
 
 def test_an_edit_is_rehearsed_before_it_is_saved(pipeline: Pipeline) -> None:
@@ -132,17 +132,20 @@ def test_an_edit_is_rehearsed_before_it_is_saved(pipeline: Pipeline) -> None:
 
 def test_names_that_were_never_read_are_not_judged(pipeline: Pipeline) -> None:
     """Before the account was first read nobody knows what it lacks, so nothing is a problem."""
-    told = rehearse(pipeline, pipeline.accept())
-    assert (told.problems, told.names_read_at) == ([], None)
+    dry_run = rehearse(pipeline, pipeline.accept())
+    assert (dry_run.problems, dry_run.names_read_at) == ([], None)
 
 
 def test_what_is_done_is_not_done_again(pipeline: Pipeline) -> None:
     """Steps that earlier tries have recorded are shown as done and cost nothing."""
     warm(pipeline)
     done = pipeline.accept_and_deliver(email="third@example.com")
-    told = rehearse(pipeline, done.id)
-    assert [(step.step, step.what) for step in told.steps] == [("person", "done"), ("lead", "done")]
-    assert told.tokens == 0
+    dry_run = rehearse(pipeline, done.id)
+    assert [(step.step, step.what) for step in dry_run.steps] == [
+        ("person", "done"),
+        ("lead", "done"),
+    ]
+    assert dry_run.tokens == 0
 
 
 def test_a_source_that_is_gone_is_a_problem(pipeline: Pipeline) -> None:

@@ -82,7 +82,7 @@ def graph() -> Iterator[Graph]:
 
 
 @pytest.fixture
-def told(
+def arrived(
     pipeline: Pipeline, graph: Graph, aredis: Callable[[], AbstractAsyncContextManager[Any]]
 ) -> tuple[Callable[[], Record], str]:
     """Return an accepted event that contains only ids, and a function that delivers it."""
@@ -118,9 +118,11 @@ def told(
     return work, mine.id
 
 
-def test_the_record_of_an_event_becomes_its_lead(told: Any, account: Account, graph: Graph) -> None:
+def test_the_record_of_an_event_becomes_its_lead(
+    arrived: Any, account: Account, graph: Graph
+) -> None:
     """An event with only ids is fetched, goes back into the queue, and is delivered."""
-    work, mine = told
+    work, mine = arrived
     fetched = work()
     assert (fetched.state, fetched.fetch, fetched.attempts) == (State.QUEUED, None, 0)
     assert fetched.lead is not None
@@ -136,10 +138,10 @@ def test_the_record_of_an_event_becomes_its_lead(told: Any, account: Account, gr
 
 
 def test_a_product_that_fails_is_asked_again(
-    told: Any, pipeline: Pipeline, account: Account, graph: Graph
+    arrived: Any, pipeline: Pipeline, account: Account, graph: Graph
 ) -> None:
     """A failing product costs a retry with its delay; nothing is created before the fetch."""
-    work, mine = told
+    work, mine = arrived
     graph.answers = [(503, {}), (503, {})]
     record = work()
     assert (record.state, record.reason, record.cause and record.cause.step) == (
@@ -160,9 +162,9 @@ def test_a_product_that_fails_is_asked_again(
     ][-1] == "ok"
 
 
-def test_a_record_that_is_gone_is_a_dead_letter(told: Any, graph: Graph) -> None:
+def test_a_record_that_is_gone_is_a_dead_letter(arrived: Any, graph: Graph) -> None:
     """Where the product no longer has the record, the submission dies and says so."""
-    work, _ = told
+    work, _ = arrived
     graph.answers = [(404, {"error": {"message": "gone"}})] * 3
     record = work()
     assert record.state is State.DEAD
@@ -170,9 +172,9 @@ def test_a_record_that_is_gone_is_a_dead_letter(told: Any, graph: Graph) -> None
     assert (record.cause.step, record.cause.code) == ("fetch", "record-gone")
 
 
-def test_a_record_without_anybody_in_it_is_parked(told: Any, graph: Graph) -> None:
+def test_a_record_without_anybody_in_it_is_parked(arrived: Any, graph: Graph) -> None:
     """A record with nobody to reach is a dead letter that can be mended by hand."""
-    work, _ = told
+    work, _ = arrived
     graph.answers = [(200, {"id": "444444", "field_data": [{"name": "budget", "values": ["5"]}]})]
     record = work()
     assert record.state is State.DEAD
@@ -180,9 +182,9 @@ def test_a_record_without_anybody_in_it_is_parked(told: Any, graph: Graph) -> No
     assert (record.cause.code, record.fetch) == ("no-contact", None)
 
 
-def test_a_test_record_makes_no_lead(told: Any, account: Account, graph: Graph) -> None:
+def test_a_test_record_makes_no_lead(arrived: Any, account: Account, graph: Graph) -> None:
     """A record that the product marks as a test is ignored."""
-    work, _ = told
+    work, _ = arrived
     name = {"name": "full_name", "values": ["<test lead: dummy data for full_name>"]}
     graph.answers = [
         (200, {"id": "444444", "field_data": [{"name": "email", "values": ["test@fb.com"]}, name]})

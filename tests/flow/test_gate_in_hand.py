@@ -94,8 +94,8 @@ def test_a_create_that_was_not_sent_is_not_looked_for(pipeline: Pipeline, accoun
     mine = pipeline.accept()
     announce = pipeline.ledger.announce
 
-    def closing(*told: Any, **more: Any) -> None:
-        announce(*told, **more)
+    def closing(*args: Any, **more: Any) -> None:
+        announce(*args, **more)
         pipeline.ledger.gate.close("another", "credentials", pipeline.clock() + 30, probe=True)
 
     pipeline.ledger.announce = closing  # type: ignore[method-assign]

@@ -112,7 +112,7 @@ def test_redis_going_away_is_no_death_of_a_worker(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However often Redis fails during a delivery, the submission waits and is delivered."""
-    once(monkeypatch, ContactCache, "person", times=3)
+    once(monkeypatch, ContactCache, "find_person", times=3)
     record = pipeline.accept_and_deliver()
     for _ in range(3):
         assert (record.state, record.reason, record.crashes) == (State.WAITING, "store", 0)
@@ -186,10 +186,10 @@ def test_what_the_sender_wrote_stands_in_the_note_only(
     """A value that is left out is quoted in the note; the record says so in words of our own."""
     pipeline.settings(note=True, value=ValueTemplates("{answers.budget}", "EUR"))
     record = pipeline.accept_and_deliver(answers={"budget": "ask “me” at canary@example.com"})
-    [said] = [
+    [attempts] = [
         attempt.detail
         for attempt in pipeline.ledger.attempts(record.id)
         if attempt.outcome == "left out"
     ]
-    assert said == "The value given is left out: it is not a number."
+    assert attempts == "The value given is left out: it is not a number."
     assert "canary" in account.notes[0]["content"]

@@ -79,12 +79,12 @@ def test_what_is_committed_after_others_went_on_is_reported(
         last = pipeline.deliver_later(first.id, 1.3 * HOUR)
         assert (last.result, last.lead_id) == (Result.LABELLED, other.lead_id)
     _committed_late(pipeline, account, first.id, step)
-    found = DuplicateChecks(
+    duplicate = DuplicateChecks(
         pipeline.redis, pipeline.ledger, pipeline.build_context()[1].new_client()
     )
     for _ in range(2):
         pipeline.advance(800)
-        found.tick()
+        duplicate.tick()
     assert pipeline.redis.hkeys(keys.DUPLICATES) == [first.id.encode()]
     assert pipeline.redis.zcard(keys.DUPLICATE_CHECKS) == 0
 

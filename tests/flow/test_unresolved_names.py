@@ -51,8 +51,8 @@ def test_each_missing_name_is_a_warning(redis: redis_py.Redis, account: Account)
     clients = PipedriveClientFactory(settings(account.url), redis, Meter())
     with capture_logs() as logs:
         unresolved_names.log_unresolved(MAPPINGS, clients.metadata)
-    said = [line for line in logs if line["event"] == "name does not resolve"]
-    assert said == [
+    warnings = [line for line in logs if line["event"] == "name does not resolve"]
+    assert warnings == [
         {
             "event": "name does not resolve", "log_level": "warning", "kind": "label",
             "needed": True, "name": "Nope",
@@ -64,7 +64,7 @@ def test_each_missing_name_is_a_warning(redis: redis_py.Redis, account: Account)
             "settings": ["sources.one.lead.owner_id"],
         },
     ]  # fmt: skip
-    assert "grace" not in str(said)
+    assert "grace" not in str(warnings)
 
 
 def test_an_account_that_does_not_answer_is_no_obstacle(redis: redis_py.Redis) -> None:
@@ -81,10 +81,10 @@ def test_a_worker_looks_at_its_start(
     redis_url: str, account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A starting worker checks the names with its metadata cache, whatever it finds."""
-    asked: list[Any] = []
+    lookups: list[Any] = []
 
     def look(mappings: Any, metadata: NameResolver) -> None:
-        asked.append((mappings, isinstance(metadata, NameResolver)))
+        lookups.append((mappings, isinstance(metadata, NameResolver)))
         raise RuntimeError("never mind")
 
     monkeypatch.setattr(unresolved_names, "log_unresolved", look)
@@ -97,8 +97,8 @@ def test_a_worker_looks_at_its_start(
     thread = threading.Thread(target=slots.run)
     thread.start()
     try:
-        assert eventually(lambda: asked)
-        assert asked == [(MAPPINGS, True)]
+        assert eventually(lambda: lookups)
+        assert lookups == [(MAPPINGS, True)]
         assert thread.is_alive()
     finally:
         slots.stop()

@@ -144,7 +144,7 @@ class Way:
         self.parts, self.lost = (there, work, back), lost
 
 
-WAYS = {
+LATENCIES = {
     "loopback": Way((0.0005, 0.002), (0.001, 0.005), (0.0005, 0.002)),
     "steady 150 ms": Way((0.02, 0.02), (0.11, 0.11), (0.02, 0.02)),
     "jitter": Way((0.01, 0.3), (0.02, 0.2), (0.01, 0.1)),
@@ -153,17 +153,17 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", LATENCIES)
 def test_never_more_than_the_window_however_long_calls_travel(world: World, way: str) -> None:
     """Under full load Pipedrive never counts more than the window's calls, and little is unused."""
-    arrivals, seconds, exchange = travel(world, WAYS[way], 180.0)
+    arrivals, seconds, exchange = travel(world, LATENCIES[way], 180.0)
     arrivals.sort()
     assert (
         min(late - early for early, late in zip(arrivals, arrivals[20:], strict=False)) >= 2 - 1e-5
     )
     steady = [at for at in arrivals if at > NOON + seconds / 2]
     use = len(steady) / (seconds / 2 / 2 * 20)
-    if not WAYS[way].lost:
+    if not LATENCIES[way].lost:
         assert use > 0.99 * 2 / (2 + exchange)
     if way == "steady 150 ms":
         assert use > 0.95
@@ -384,7 +384,7 @@ def test_the_days_tokens_are_never_passed(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limits", "said", "left"),
+    ("limits", "remaining", "left"),
     [
         pytest.param({"daily_tokens": 1000}, "700", 700, id="others spend from the same pot"),
         pytest.param({"daily_tokens": 1000}, "990", 990, id="as we counted"),
@@ -407,12 +407,12 @@ def test_the_days_tokens_are_never_passed(world: World) -> None:
     ],
 )
 def test_the_receivers_count_of_the_day_wins(
-    world: World, limits: dict[str, Any], said: str, left: int
+    world: World, limits: dict[str, Any], remaining: str, left: int
 ) -> None:
     """What an answer says is left replaces our count, downward and upward."""
     mine = world.worker(**limits)
     mine.before(LEADS_ADD)
-    mine.after(LEADS_ADD, 201, {TOKENS: said})
+    mine.after(LEADS_ADD, 201, {TOKENS: remaining})
     assert max(world.left(), 0) == left
 
 
@@ -465,11 +465,11 @@ def test_every_key_ends_by_itself_and_names_nobody(world: World) -> None:
         LEADS_ADD, 429, {"x-ratelimit-limit": "2", "x-ratelimit-remaining": "0", TOKENS: "500"}
     )
     assert mine.acquire(LEADS_ADD, Ticket(), 60) > 0
-    found = [key.decode() for key in cast("list[bytes]", world.redis.keys("*"))]
-    assert {key.removeprefix(keys.DEFAULT_ACCOUNT.allowance("")).split(":")[0] for key in found} == {
+    stored_keys = [key.decode() for key in cast("list[bytes]", world.redis.keys("*"))]
+    assert {key.removeprefix(keys.DEFAULT_ACCOUNT.allowance("")).split(":")[0] for key in stored_keys} == {
         "burst", "search", "waiting", "day", "left", "limit", "closed", "fastest",
     }  # fmt: skip
-    assert all(0 < world.redis.ttl(key) <= 172_800 for key in found)
+    assert all(0 < world.redis.ttl(key) <= 172_800 for key in stored_keys)
     assert 0 < world.redis.ttl(keys.DEFAULT_ACCOUNT.allowance("left")) <= 43_200
 
 

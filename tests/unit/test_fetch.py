@@ -60,7 +60,7 @@ HUBSPOT = {"id": "7", "properties": {"email": "ada@acme.example"}}
 Answer = tuple[int, bytes, dict[str, str]]
 
 
-def said(status: int, tree: Any = None, **headers: str) -> Answer:
+def error_body(status: int, tree: Any = None, **headers: str) -> Answer:
     body = tree if isinstance(tree, bytes) else json.dumps(tree).encode()
     return status, body, {name.replace("_", "-"): value for name, value in headers.items()}
 
@@ -81,19 +81,21 @@ class Product:
 
 @contextmanager
 def standing_in() -> Iterator[Product]:
-    own: Product
+    product: Product
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            own.seen.append(
+            product.seen.append(
                 (self.path, {name.lower(): value for name, value in self.headers.items()})
             )
-            status, body, headers = own.answers.pop(0) if len(own.answers) > 1 else own.answers[0]
+            status, body, headers = (
+                product.answers.pop(0) if len(product.answers) > 1 else product.answers[0]
+            )
             self.send_response(status)
             for name, value in ({"Content-Length": str(len(body))} | headers).items():
                 self.send_header(name, value)
             self.end_headers()
-            while own.drip and not own.over.wait(0.02):
+            while product.drip and not product.over.wait(0.02):
                 self.wfile.write(b" ")
                 self.wfile.flush()
             self.wfile.write(body)
@@ -103,13 +105,13 @@ def standing_in() -> Iterator[Product]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    own = Product(f"http://127.0.0.1:{server.server_port}")
+    product = Product(f"http://127.0.0.1:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
-        yield own
+        yield product
     finally:
-        own.over.set()
+        product.over.set()
         server.shutdown()
         server.server_close()
         thread.join(PATIENCE)
@@ -190,26 +192,26 @@ Fetch = Callable[..., FetchResult]
 )
 def test_each_product(product: Product, fetch: Fetch, adapter: str, record: Any, path: str) -> None:
     """The record is requested by id, with the token as a bearer, and becomes the lead."""
-    product.answers = [said(200, record)]
+    product.answers = [error_body(200, record)]
     fetched = fetch(adapter, event_id="e1")
     assert (fetched.outcome, fetched.lead and fetched.lead.email) == ("lead", "ada@acme.example")
     assert fetched.lead is not None
     assert fetched.lead.event_id == "e1"
-    [(asked, headers)] = product.seen
-    assert asked.startswith(path)
+    [(requests, headers)] = product.seen
+    assert requests.startswith(path)
     assert headers["authorization"] == f"Bearer {TOKEN}"
-    assert TOKEN not in asked
+    assert TOKEN not in requests
     assert ("linkedin-version" in headers) is (adapter == "linkedin")
 
 
 def test_the_product_s_own_address_and_version() -> None:
     """Without a base address the product's is asked; a version of one's own replaces ours."""
-    given = Sources(
+    sources = Sources(
         '[sources.x]\nadapter = "linkedin"\nverify = { scheme = "none" }\nfetch = { token_env ='
         ' "T", version = "202701" }',
         T=TOKEN,
     )
-    lookup = SourceRecords(given).build_request("x", {"id": "a-1"})
+    lookup = SourceRecords(sources).build_request("x", {"id": "a-1"})
     assert lookup.base_url == "https://api.linkedin.com/rest"
     assert lookup.headers["LinkedIn-Version"] == "202701"
     assert TOKEN not in repr(lookup)
@@ -218,38 +220,38 @@ def test_the_product_s_own_address_and_version() -> None:
 @pytest.mark.parametrize(
     ("answer", "kind", "setting"),
     [
-        (said(401, {"message": "expired"}), FetchRefused, "token_env"),
+        (error_body(401, {"message": "expired"}), FetchRefused, "token_env"),
         (
-            said(400, {"error": {"code": 190, "message": "Error validating access token"}}),
+            error_body(400, {"error": {"code": 190, "message": "Error validating access token"}}),
             FetchRefused,
             "token_env",
         ),
-        (said(403, {"message": "MISSING_SCOPES"}), FetchForbidden, "token_env"),
+        (error_body(403, {"message": "MISSING_SCOPES"}), FetchForbidden, "token_env"),
         (
-            said(400, {"error": {"code": 200, "message": "leads_retrieval"}}),
+            error_body(400, {"error": {"code": 200, "message": "leads_retrieval"}}),
             FetchForbidden,
             "token_env",
         ),
-        (said(404, {"message": "not found"}), RecordGone, "token_env"),
-        (said(410, b"gone"), RecordGone, "token_env"),
-        (said(400, {"error": {"code": 100, "error_subcode": 33}}), RecordGone, "token_env"),
-        (said(429, b""), FetchLimited, "base_url"),
-        (said(400, {"error": {"code": 4}}), FetchLimited, "base_url"),
-        (said(403, {"error": {"code": 80005}}), FetchLimited, "base_url"),
-        (said(500, {"error": {"code": 2}}), FetchFailed, "base_url"),
-        (said(400, {"error": {"code": 5, "is_transient": True}}), FetchFailed, "base_url"),
-        (said(502, b"<html>"), FetchFailed, "base_url"),
-        (said(408, b""), FetchFailed, "base_url"),
-        (said(302, b"", Location="https://evil.example/"), FetchFailed, "base_url"),
-        (said(204, b""), FetchFailed, "base_url"),
-        (said(200, b"<html>"), FetchFailed, "base_url"),
-        (said(200, b"{}"), FetchFailed, "base_url"),
-        (said(200, b"[" * 2000), FetchFailed, "base_url"),
-        (said(200, PADDED), FetchFailed, "base_url"),
-        (said(200, gzip.compress(PADDED), Content_Encoding="gzip"), FetchFailed, "base_url"),
-        (said(426, {"code": "NONEXISTENT_VERSION"}), FetchError, "base_url"),
-        (said(400, {"error": "odd"}), FetchError, "base_url"),
-        (said(400, b'{"error": {"code": true}}'), FetchError, "base_url"),
+        (error_body(404, {"message": "not found"}), RecordGone, "token_env"),
+        (error_body(410, b"gone"), RecordGone, "token_env"),
+        (error_body(400, {"error": {"code": 100, "error_subcode": 33}}), RecordGone, "token_env"),
+        (error_body(429, b""), FetchLimited, "base_url"),
+        (error_body(400, {"error": {"code": 4}}), FetchLimited, "base_url"),
+        (error_body(403, {"error": {"code": 80005}}), FetchLimited, "base_url"),
+        (error_body(500, {"error": {"code": 2}}), FetchFailed, "base_url"),
+        (error_body(400, {"error": {"code": 5, "is_transient": True}}), FetchFailed, "base_url"),
+        (error_body(502, b"<html>"), FetchFailed, "base_url"),
+        (error_body(408, b""), FetchFailed, "base_url"),
+        (error_body(302, b"", Location="https://evil.example/"), FetchFailed, "base_url"),
+        (error_body(204, b""), FetchFailed, "base_url"),
+        (error_body(200, b"<html>"), FetchFailed, "base_url"),
+        (error_body(200, b"{}"), FetchFailed, "base_url"),
+        (error_body(200, b"[" * 2000), FetchFailed, "base_url"),
+        (error_body(200, PADDED), FetchFailed, "base_url"),
+        (error_body(200, gzip.compress(PADDED), Content_Encoding="gzip"), FetchFailed, "base_url"),
+        (error_body(426, {"code": "NONEXISTENT_VERSION"}), FetchError, "base_url"),
+        (error_body(400, {"error": "odd"}), FetchError, "base_url"),
+        (error_body(400, b'{"error": {"code": true}}'), FetchError, "base_url"),
     ],
 )
 def test_refusals(
@@ -273,13 +275,13 @@ POLICY = Policy(retry_delays=(10.0,), settle_seconds=90.0, probe_seconds=30.0)
 @pytest.mark.parametrize(
     ("answer", "fate", "until"),
     [
-        (said(401, None), Retry, None),
-        (said(404, None), Dead, None),
-        (said(503, None), Retry, None),
-        (said(429, None), Wait, 300.0),
-        (said(429, None, Retry_After="7"), Wait, 7.0),
-        (said(429, None, Retry_After="inf"), Wait, 300.0),
-        (said(429, None, Retry_After="9" * 9), Wait, 86_400.0),
+        (error_body(401, None), Retry, None),
+        (error_body(404, None), Dead, None),
+        (error_body(503, None), Retry, None),
+        (error_body(429, None), Wait, 300.0),
+        (error_body(429, None, Retry_After="7"), Wait, 7.0),
+        (error_body(429, None, Retry_After="inf"), Wait, 300.0),
+        (error_body(429, None, Retry_After="9" * 9), Wait, 86_400.0),
     ],
 )
 def test_fates(
@@ -311,14 +313,14 @@ def test_fates(
 def test_fewer_fields_where_ads_are_forbidden(product: Product, fetch: Fetch) -> None:
     """A token that may read leads but not ads gets the lead; a rejected one is not retried."""
     attempts: list[Attempt] = []
-    product.answers = [said(403, {"error": {"code": 200}}), said(200, META)]
+    product.answers = [error_body(403, {"error": {"code": 200}}), error_body(200, META)]
     assert fetch(report=attempts.append).outcome == "lead"
     assert ["campaign_name" in path for path, _ in product.seen] == [True, False]
     assert [(one.step, one.outcome, one.status) for one in attempts] == [
         ("fetch", "fetch-forbidden", 403),
         ("fetch", "ok", 200),
     ]
-    product.seen, product.answers = [], [said(401, None)]
+    product.seen, product.answers = [], [error_body(401, None)]
     with pytest.raises(FetchRefused):
         fetch()
     assert len(product.seen) == 1
@@ -326,7 +328,7 @@ def test_fewer_fields_where_ads_are_forbidden(product: Product, fetch: Fetch) ->
 
 def test_time_is_limited_as_a_whole(product: Product, fetch: Fetch) -> None:
     """A server that drips a byte at a time holds nobody longer than the limit."""
-    product.answers, product.drip = [said(200, META, Content_Length="1000000")], True
+    product.answers, product.drip = [error_body(200, META, Content_Length="1000000")], True
     began = time.monotonic()
     with pytest.raises(FetchFailed):
         fetch(seconds=0.3)
@@ -352,7 +354,7 @@ def test_records_that_make_no_lead(
     product: Product, fetch: Fetch, record: Any, outcome: str
 ) -> None:
     """A test makes no lead, and a record without contact says so, each with its reason."""
-    product.answers = [said(200, record)]
+    product.answers = [error_body(200, record)]
     fetched = fetch()
     assert (fetched.outcome, bool(fetched.why), fetched.lead is not None) == (outcome, True, True)
 

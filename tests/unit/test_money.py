@@ -78,9 +78,9 @@ def test_no_number(text: str) -> None:
 )
 def test_agrees(text: str, expected: str, agrees: bool) -> None:
     """Text with another currency than the expected one says so; a shared sign fits all its own."""
-    found = parse_money(text, expected)
-    assert found is not None
-    assert found.agrees is agrees
+    money = parse_money(text, expected)
+    assert money is not None
+    assert money.agrees is agrees
 
 
 def test_tables_are_sound() -> None:

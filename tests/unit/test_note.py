@@ -116,10 +116,10 @@ def test_is_inert() -> None:
         country=NASTY,
     )  # fmt: skip
     html = note(lead, left_out=[NASTY])
-    seen = Tags(html or "")
-    assert seen.seen <= {"p", "b", "ul", "li", "br"}
-    assert seen.attributes == []
-    assert seen.text.count(NASTY) == 13
+    tags = Tags(html or "")
+    assert tags.seen <= {"p", "b", "ul", "li", "br"}
+    assert tags.attributes == []
+    assert tags.text.count(NASTY) == 13
 
 
 HUGE = "<'&\"> ü\n" * 4_000
@@ -155,13 +155,13 @@ def test_is_bounded(lead: Lead) -> None:
 def test_says_how_much_is_missing() -> None:
     """A cut message states how many characters are missing, and so does a list of answers."""
     html = note(Lead(message="x" * 30_000)) or ""
-    kept = html.count("x")
-    assert f"({30_000 - kept} more characters are kept in Leadline)" in html
-    assert kept > 19_000
+    character_count = html.count("x")
+    assert f"({30_000 - character_count} more characters are kept in Leadline)" in html
+    assert character_count > 19_000
     html = note(Lead(answers={f"Q{n}": "y" * 1_000 for n in range(50)})) or ""
-    told = len(re.findall(r"Q\d+:", html))
-    assert f"{50 - told} more answers are kept in Leadline" in html
-    assert told >= 15
+    answer_count = len(re.findall(r"Q\d+:", html))
+    assert f"{50 - answer_count} more answers are kept in Leadline" in html
+    assert answer_count >= 15
 
 
 def test_room_for_the_message() -> None:

@@ -97,7 +97,7 @@ def make(redis: redis_py.Redis, provider: Provider, clock: Time) -> Callable[...
     """Makes the credentials of one more worker."""
     cipher = Cipher([VAULT_KEY])
 
-    def made(
+    def new_auths(
         refresh_token: str = "refresh-0",
         *,
         keeper: Cipher = cipher,
@@ -117,7 +117,7 @@ def make(redis: redis_py.Redis, provider: Provider, clock: Time) -> Callable[...
             pause,
         )
 
-    return made
+    return new_auths
 
 
 def bearer(auth: OAuth) -> str:
@@ -341,10 +341,10 @@ def test_lock_is_returned(
     make: Callable[..., OAuth], redis: redis_py.Redis, provider: Provider
 ) -> None:
     """The lock is given back after success and failure, and lapses by itself if its owner dies."""
-    seen: list[int] = []
+    owners: list[int] = []
 
     def look(_: httpx.Request) -> httpx.Response:
-        seen.append(redis.pttl(keys.DEFAULT_ACCOUNT.oauth_lock))
+        owners.append(redis.pttl(keys.DEFAULT_ACCOUNT.oauth_lock))
         provider.answer = None
         return httpx.Response(500)
 
@@ -352,7 +352,7 @@ def test_lock_is_returned(
     auth = make()
     with pytest.raises(Unavailable):
         auth.headers()
-    assert 0 < seen[0] <= 30_000
+    assert 0 < owners[0] <= 30_000
     assert redis.exists(keys.DEFAULT_ACCOUNT.oauth_lock) == 0
     bearer(auth)
     assert redis.exists(keys.DEFAULT_ACCOUNT.oauth_lock) == 0

@@ -278,7 +278,9 @@ def test_newest_persons_and_deals() -> None:
     """The newest are asked for newest first; deals of a person with the lead they came from."""
     rig = Rig(ok([{"id": 1, "add_time": "2024-01-01T00:00:00Z"}]))
     assert [person.id for person in rig.client.persons.list_newest(since=0.0)] == [1]
-    assert [found.id for found in rig.client.organizations.list_newest(since=0.0)] == [1]
+    assert [
+        organization.id for organization in rig.client.organizations.list_newest(since=0.0)
+    ] == [1]
     assert [deal.id for deal in rig.client.deals.list_all(person_id=3)] == [1]
     for request in rig.requests[:2]:
         assert (request.url.params["sort_by"], request.url.params["sort_direction"]) == (
@@ -437,7 +439,7 @@ def test_company_base(base: str, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "base"),
+    ("text", "base"),
     [
         ("https://api.pipedrive.com", "https://api.pipedrive.com"),
         (" https://api.pipedrive.com/ ", "https://api.pipedrive.com"),
@@ -448,21 +450,21 @@ def test_company_base(base: str, host: str) -> None:
         ("http://127.0.0.1:4011/pipedrive/", "http://127.0.0.1:4011/pipedrive"),
     ],
 )
-def test_base(given: str, base: str) -> None:
+def test_base(text: str, base: str) -> None:
     """A base is taken as people write it, with a slash or version at its end."""
-    assert normalize_base_url(given) == base
-    rig = Rig(ok(ITEM), base=given)
+    assert normalize_base_url(text) == base
+    rig = Rig(ok(ITEM), base=text)
     rig.client.users.me()
     assert str(rig.requests[0].url) == base + "/v1/users/me"
 
 
 @pytest.mark.parametrize(
-    "given", ["", "api.pipedrive.com", "ftp://x", "https://", "https://user:pw@api.pipedrive.com"]
+    "text", ["", "api.pipedrive.com", "ftp://x", "https://", "https://user:pw@api.pipedrive.com"]
 )
-def test_no_base(given: str) -> None:
+def test_no_base(text: str) -> None:
     """What is no address of a server is refused at once, without being shown."""
     with pytest.raises(ValueError, match="expected an http") as caught:
-        Rig(ok(ITEM), base=given)
+        Rig(ok(ITEM), base=text)
     assert "pw" not in str(caught.value)
 
 

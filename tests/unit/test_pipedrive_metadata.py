@@ -147,12 +147,12 @@ def clock() -> Time:
 def make(redis: redis_py.Redis, account: Account, clock: Time) -> Callable[..., MetadataCache]:
     """Makes the cache of one more worker."""
 
-    def made(pause: Callable[[float], None] = time.sleep) -> MetadataCache:
+    def new_cache(pause: Callable[[float], None] = time.sleep) -> MetadataCache:
         http = httpx.Client(transport=httpx.MockTransport(account))
         client = Pipedrive(http, "https://crm.example", ApiToken("t"), account)
         return MetadataCache(redis, client, clock, pause=pause, monotonic=clock)
 
-    return made
+    return new_cache
 
 
 def label(cache: MetadataCache, name: str) -> str:
@@ -190,7 +190,7 @@ def test_found(
 
 
 @pytest.mark.parametrize(
-    ("ask", "kind", "known"),
+    ("ask", "kind", "available"),
     [
         (lambda c: c.label_id("Cold", setting="sources.web.lead.labels"), "label", "Hot"),
         (lambda c: c.label_id("", setting="sources.web.lead.labels"), "label", "Hot"),
@@ -215,10 +215,13 @@ def test_found(
     ],
 )
 def test_unknown(
-    make: Callable[..., MetadataCache], ask: Callable[[MetadataCache], Any], kind: str, known: str
+    make: Callable[..., MetadataCache],
+    ask: Callable[[MetadataCache], Any],
+    kind: str,
+    available: str,
 ) -> None:
     """An unknown name says what it was, what there is, and which setting to mend."""
-    with pytest.raises(UnknownName, match=known) as caught:
+    with pytest.raises(UnknownName, match=available) as caught:
         ask(make())
     assert (caught.value.kind, caught.value.setting) == (kind, "sources.web.lead.labels")
 

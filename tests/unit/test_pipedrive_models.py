@@ -224,15 +224,15 @@ def test_walks() -> None:
 
 def test_endless_lists_end() -> None:
     """A list that never ends, or stands still, is an error and not half a list."""
-    asked: list[int] = []
+    cursors: list[int] = []
 
     def growing(start: int) -> ResultPage[int]:
-        asked.append(start)
+        cursors.append(start)
         return ResultPage([start], next_start=start + 1)
 
     with pytest.raises(Unavailable):
         list(iterate_by_start(growing))
-    assert len(asked) == MAX_PAGES
+    assert len(cursors) == MAX_PAGES
     with pytest.raises(Unavailable, match="move on"):
         list(iterate_by_start(lambda _: ResultPage([1], next_start=0)))
     with pytest.raises(Unavailable, match="move on"):
@@ -259,9 +259,7 @@ def test_newest() -> None:
         fetched.append(cursor)
         return pages[cursor]
 
-    assert [
-        found.id for found in iterate_newest(fetch, parse_timestamp("2024-01-01T00:00:00Z"))
-    ] == [
+    assert [ids.id for ids in iterate_newest(fetch, parse_timestamp("2024-01-01T00:00:00Z"))] == [
         4,
         3,
         2,

@@ -10,7 +10,7 @@ HOUR = 3600.0
 
 
 @pytest.mark.parametrize(
-    ("headers", "said", "kind", "seconds", "stated"),
+    ("headers", "message", "kind", "seconds", "stated"),
     [
         ({}, "", RateLimited, 2, False),
         ({"retry-after": "7"}, "", RateLimited, 7, True),
@@ -59,10 +59,10 @@ HOUR = 3600.0
     ],
 )
 def test_wait(
-    headers: dict[str, str], said: str, kind: type[RateLimited], seconds: float, stated: bool
+    headers: dict[str, str], message: str, kind: type[RateLimited], seconds: float, stated: bool
 ) -> None:
     """A 429 is told to be a burst or the day's end, and its wait is believed only within sense."""
-    error = rate_limit_error("leads.add", headers, said, said, NOW)
+    error = rate_limit_error("leads.add", headers, message, message, NOW)
     assert type(error) is kind
     assert error.retry_after == pytest.approx(seconds)
     assert error.stated is stated

@@ -29,7 +29,7 @@ LEAD = Lead(
 )
 
 
-def made(
+def build(
     lead: Lead = LEAD,
     *,
     rules: list[Rule] | None = None,
@@ -49,7 +49,7 @@ def lead_with(**fields: Any) -> Lead:
 def test_defaults() -> None:
     """A source that says nothing about its leads still makes sensible ones."""
     lead = lead_with(company=" Acme  GmbH ", utm=Utm(campaign="spring"))
-    assert structs.asdict(made(lead)) | {"note_html": None, "note_existing_html": None} == {
+    assert structs.asdict(build(lead)) | {"note_html": None, "note_existing_html": None} == {
         "source": "contact",
         "submission_id": "sub-1",
         "title": "Acme GmbH via Contact",
@@ -90,7 +90,7 @@ def test_defaults() -> None:
 )
 def test_a_person_always_has_a_name(lead: Lead, name: str, title: str) -> None:
     """A person, like the title, is named by name, e-mail or phone: Pipedrive requires a name."""
-    planned = made(lead)
+    planned = build(lead)
     assert planned.person is not None
     assert planned.person.name == name
     assert planned.title == title
@@ -99,15 +99,15 @@ def test_a_person_always_has_a_name(lead: Lead, name: str, title: str) -> None:
 def test_a_company_alone() -> None:
     """A lead with only a company goes to the organisation, or to a person of that name."""
     lead = Lead(company="Acme")
-    assert (made(lead).person, made(lead).organization) == (None, "Acme")
-    without = made(lead, organization=False)
+    assert (build(lead).person, build(lead).organization) == (None, "Acme")
+    without = build(lead, organization=False)
     assert (without.person, without.organization) == (PersonPlan(name="Acme"), None)
 
 
 def test_nobody() -> None:
     """A lead of nobody is unmappable, and the cause names where to map a contact."""
     with pytest.raises(Unmappable, match="nobody to write to") as caught:
-        made(Lead(message="Hi"))
+        build(Lead(message="Hi"))
     assert (caught.value.setting, caught.value.field) == ("sources.contact.map", "email")
 
 
@@ -141,7 +141,7 @@ def test_a_rule_matches(when: dict[str, str | list[str]], matches: bool) -> None
         answers={"Team": ["IT", "Sales"]},
         consent=True,
     )
-    assert made(lead, rules=[Rule(when=when, channel="Paid")]).matched_rule == (
+    assert build(lead, rules=[Rule(when=when, channel="Paid")]).matched_rule == (
         0 if matches else None
     )
 
@@ -167,7 +167,7 @@ def test_the_first_matching_rule_wins() -> None:
         "owner_id": 1,
         "custom": {"Name": "{name}"},
     }
-    planned = made(lead_with(company="Acme"), rules=rules, **source)
+    planned = build(lead_with(company="Acme"), rules=rules, **source)
     assert planned.matched_rule == 1
     assert planned.labels == ("Website", "Hot", "PPC")
     assert planned.custom == (
@@ -204,10 +204,10 @@ def test_a_rule_leaves_the_rest_alone() -> None:
         "visible_to": "3",
         "note": False,
     }
-    planned = made(rules=[Rule(when={}, labels=["L"])], **source)
+    planned = build(rules=[Rule(when={}, labels=["L"])], **source)
     assert (planned.title, planned.channel, planned.owner) == ("T", "Web forms", 3)
     assert (planned.visible_to, planned.note_html) == ("3", None)
-    assert made(rules=[Rule(when={}, channel="")], channel="Web forms").channel is None
+    assert build(rules=[Rule(when={}, channel="")], channel="Web forms").channel is None
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_a_rule_leaves_the_rest_alone() -> None:
 )
 def test_value(value: ValueTemplates, lead: Lead, expected: PlannedValue | None, says: str) -> None:
     """A value is written as number and currency; anything else is left out and noted."""
-    planned = made(lead, value=value)
+    planned = build(lead, value=value)
     assert planned.value == expected
     assert len(planned.left_out) == (1 if says else 0)
     assert says in "".join(planned.left_out)
@@ -300,7 +300,7 @@ def test_value(value: ValueTemplates, lead: Lead, expected: PlannedValue | None,
 
 def test_sums_are_whole_where_they_can_be() -> None:
     """A round amount is sent as 1200, not 1200.0, so that preview and Pipedrive agree."""
-    planned = made(value=ValueTemplates("1200.00", "EUR"))
+    planned = build(value=ValueTemplates("1200.00", "EUR"))
     assert planned.value is not None
     assert isinstance(planned.value.amount, int)
 
@@ -320,7 +320,7 @@ def test_sums_are_whole_where_they_can_be() -> None:
 )
 def test_expected_close(setting: str, expected: str | None) -> None:
     """The expected close date is a date, or counts from the day the submission came in, in UTC."""
-    planned = made(lead_with(answers={"when": "24.12.2026", "weeks": "2"}), expected_close=setting)
+    planned = build(lead_with(answers={"when": "24.12.2026", "weeks": "2"}), expected_close=setting)
     assert planned.expected_close == expected
     assert planned.left_out == ()
 
@@ -330,7 +330,7 @@ def test_expected_close(setting: str, expected: str | None) -> None:
 )
 def test_no_date(text: str) -> None:
     """What is no date, or can be read as two, is left out and said."""
-    planned = made(lead_with(answers={"when": text}), expected_close="{answers.when}")
+    planned = build(lead_with(answers={"when": text}), expected_close="{answers.when}")
     assert planned.expected_close is None
     assert planned.left_out == (f"The expected close date “{text}” is left out: it is not a date.",)
 
@@ -355,7 +355,7 @@ def test_dates(text: str, expected: str | None) -> None:
 
 def test_custom_fields() -> None:
     """Custom fields carry rendered text, for the lead or the person; an empty one is left out."""
-    planned = made(
+    planned = build(
         lead_with(consent=True, answers={"budget": "5"}),
         custom={
             "Budget": "{answers.budget}",
@@ -373,30 +373,30 @@ def test_custom_fields() -> None:
 
 def test_labels_are_unique() -> None:
     """A label named twice, in any case or spacing, is set once, as first written."""
-    assert made(labels=["Hot", " hot ", "", "Website", "HOT"]).labels == ("Hot", "Website")
+    assert build(labels=["Hot", " hot ", "", "Website", "HOT"]).labels == ("Hot", "Website")
 
 
 def test_note() -> None:
     """A new lead gets a note if there is something to say, a labelled one always."""
     bare = lead_with(message=None)
-    assert made(bare).note_html is None
-    existing = made(bare).note_existing_html
+    assert build(bare).note_html is None
+    existing = build(bare).note_existing_html
     assert existing is not None
     assert "Submitted by: Ann Lee, ann@acme.example, +4915112345678" in existing
     assert existing.endswith("Leadline contact:sub-1</p>")
-    assert made().note_html == made().note_existing_html
-    assert (made(note=False).note_html, made(note=False).note_existing_html) == (None, None)
+    assert build().note_html == build().note_existing_html
+    assert (build(note=False).note_html, build(note=False).note_existing_html) == (None, None)
 
 
 def test_the_value_written_is_not_in_the_note() -> None:
     """The lead's own value stands in the note only when it stands nowhere else."""
     lead = lead_with(value=Money(5, "EUR"), answers={"other": "7"})
-    assert "Value: 5 EUR" in (made(lead).note_html or "")
+    assert "Value: 5 EUR" in (build(lead).note_html or "")
     assert "Value:" not in (
-        made(lead, value=ValueTemplates("{value.amount}", "EUR")).note_html or ""
+        build(lead, value=ValueTemplates("{value.amount}", "EUR")).note_html or ""
     )
     assert "Value: 5 EUR" in (
-        made(lead, value=ValueTemplates("{answers.other}", "EUR")).note_html or ""
+        build(lead, value=ValueTemplates("{answers.other}", "EUR")).note_html or ""
     )
 
 
@@ -418,28 +418,28 @@ def utf16(text: str) -> int:
 )
 def test_titles_are_cut(text: str) -> None:
     """A title has up to 255 UTF-16 units; a visible cut falls between words or characters."""
-    title = made(lead_with(company=text)).title
+    title = build(lead_with(company=text)).title
     assert utf16(title) <= 255
     assert utf16(title) > 245
     assert title.endswith("…")
     assert not title[:-1].endswith((" ", "\u200d"))
-    kept = title[:-1]
-    assert text.startswith(kept)
-    following = text[len(kept)]
+    beginning = title[:-1]
+    assert text.startswith(beginning)
+    following = text[len(beginning)]
     assert following not in "\u0301\u200d🏽"
 
 
 def test_a_title_of_255_is_whole() -> None:
     """A title that just fits is not touched."""
-    assert made(title="x" * 255).title == "x" * 255
-    assert made(title="x" * 256).title == "x" * 254 + "…"
+    assert build(title="x" * 255).title == "x" * 255
+    assert build(title="x" * 256).title == "x" * 254 + "…"
 
 
 def test_a_title_is_one_line_and_never_empty() -> None:
     """White space runs together, and a template with nothing to say gives way to a plain title."""
-    assert made(lead_with(company="A\n\n B\tC"), title="{company}").title == "A B C"
-    assert made(title="{company}").title == "Ann Lee via contact"
-    assert made(Lead(company="Acme"), title="{name}").title == "Acme via contact"
+    assert build(lead_with(company="A\n\n B\tC"), title="{company}").title == "A B C"
+    assert build(title="{company}").title == "Ann Lee via contact"
+    assert build(Lead(company="Acme"), title="{name}").title == "Acme via contact"
 
 
 @pytest.mark.parametrize(
@@ -456,10 +456,10 @@ def test_a_title_is_one_line_and_never_empty() -> None:
 def test_origin_id_keeps_the_submission_id(template: str, message: str) -> None:
     """However long the rest, origin_id fits 255 and contains the whole submission id."""
     lead = lead_with(message=message)
-    origin = made(lead, origin_id=template, submission_id="01JZ-id").origin_id
+    origin = build(lead, origin_id=template, submission_id="01JZ-id").origin_id
     assert "01JZ-id" in origin
     assert utf16(origin) <= 255
-    assert origin == made(lead, origin_id=template, submission_id="01JZ-id").origin_id
+    assert origin == build(lead, origin_id=template, submission_id="01JZ-id").origin_id
     origin.encode()
 
 
@@ -468,7 +468,7 @@ def test_long_fields_are_bounded() -> None:
     lead = lead_with(
         name="n" * 999, phone="1" * 999, company="c" * 999, utm=Utm(campaign="u" * 999)
     )
-    planned = made(lead)
+    planned = build(lead)
     assert planned.person is not None
     texts = (planned.person.name, planned.person.phone, planned.organization, planned.channel_id)
     assert {utf16(text or "") for text in texts} == {255}
@@ -491,21 +491,21 @@ def test_a_wrong_setting_is_named(
 ) -> None:
     """A wrong template, duration or rule makes the lead unmappable, with the place to mend."""
     with pytest.raises(Unmappable) as caught:
-        made(rules=[rule] if rule else [], **settings)
+        build(rules=[rule] if rule else [], **settings)
     assert caught.value.setting == setting
 
 
 def test_more_can_be_left_out() -> None:
     """What turns out not to fit once the account is known is added to what was left out before."""
     lead = lead_with(message=None, answers={"budget": "lots"})
-    planned = made(lead, value=ValueTemplates("{answers.budget}", "EUR"))
+    planned = build(lead, value=ValueTemplates("{answers.budget}", "EUR"))
     more = leave_out(planned, lead, ["Size is left out: “x” is not a number."])
     assert more.left_out == (*planned.left_out, "Size is left out: “x” is not a number.")
     for note in (more.note_html, more.note_existing_html):
         assert note is not None
         assert "“lots” is left out" in note
         assert "Size is left out" in note
-    silent = leave_out(made(lead, note=False), lead, ["Size is left out."])
+    silent = leave_out(build(lead, note=False), lead, ["Size is left out."])
     assert (silent.left_out, silent.note_html, silent.note_existing_html) == (
         ("Size is left out.",),
         None,

@@ -27,14 +27,14 @@ FULL = Lead(
 )
 
 
-def made(lead: Lead, **settings: Any) -> LeadPlan:
+def build(lead: Lead, **settings: Any) -> LeadPlan:
     mapping = LeadMapping(source="contact", lead=LeadSettings(**settings))
     return build_plan(mapping, lead, submission_id="sub-1", received_at=0.0, now=0.0)
 
 
 def test_person() -> None:
     """A person has a name, a primary e-mail and phone, an organisation and custom fields."""
-    person = made(FULL).person
+    person = build(FULL).person
     assert person is not None
     assert person_body(
         person, ResolvedNames(owner_id=4, person_custom={"k": 1}), organization_id=7
@@ -53,7 +53,7 @@ def test_person() -> None:
 
 def test_lead() -> None:
     """A lead has Pipedrive's shapes; a label is set once, and a custom field displaces nothing."""
-    planned = made(
+    planned = build(
         FULL, value=ValueTemplates("5", "EUR"), expected_close="2026-02-01", visible_to="3",
         channel="Web forms", channel_id="spring"
     )  # fmt: skip
@@ -82,7 +82,7 @@ def test_lead() -> None:
 
 def test_bare_lead() -> None:
     """A bare lead holds nothing but what Pipedrive requires and what marks it as ours."""
-    planned = made(Lead(email="a@b.example"))
+    planned = build(Lead(email="a@b.example"))
     assert lead_body(planned, ResolvedNames(), person_id=8, organization_id=None) == {
         "title": "a@b.example via contact",
         "person_id": 8,
@@ -109,7 +109,7 @@ def test_bare_lead() -> None:
 def test_patch(lead: dict[str, Any], expected: dict[str, Any]) -> None:
     """Labels are added and empty channel fields filled; nothing to change means no call."""
     names = ResolvedNames(label_ids=["a", "b"], channel=9)
-    assert lead_patch(made(FULL, channel_id="spring"), names, lead=lead) == expected
+    assert lead_patch(build(FULL, channel_id="spring"), names, lead=lead) == expected
 
 
 def test_others() -> None:

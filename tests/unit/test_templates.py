@@ -32,12 +32,12 @@ LEAD = Lead(
 )
 
 
-def seen(lead: Lead = LEAD) -> TemplateContext:
+def context_of(lead: Lead = LEAD) -> TemplateContext:
     return build_context(lead, "contact", "sub-1", 1_767_225_599.0)
 
 
 def render(text: str, lead: Lead = LEAD) -> str:
-    return compile_template(text).render(seen(lead))
+    return compile_template(text).render(context_of(lead))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_every_name_has_a_value() -> None:
         utm=Utm("a", "b", "c", "d", "e", "f"),
         click_ids=dict.fromkeys(CLICK_IDS, "id"),
     )
-    assert [name for name in TEMPLATE_NAMES if not seen(full).get(name)] == []
+    assert [name for name in TEMPLATE_NAMES if not context_of(full).get(name)] == []
 
 
 @pytest.mark.parametrize(

@@ -86,8 +86,8 @@ class DryRunner:
         names = stored.resolve(plan)
         if names.left_out:
             plan = leave_out(plan, lead, names.left_out)
-        known = self._known_ids(record, lead, plan)
-        steps = [step for step, _ in describe_steps(plan, names, known)]
+        known_ids = self._known_ids(record, lead, plan)
+        steps = [step for step, _ in describe_steps(plan, names, known_ids)]
         return DryRun(
             steps=steps,
             problems=stored.problems,
@@ -103,11 +103,11 @@ class DryRunner:
 
     def _known_ids(self, record: Record, lead: Lead, plan: LeadPlan) -> KnownIds:
         identity = person_identity(lead)
-        person = self._contacts.person(*identity) if identity else None
+        person = self._contacts.find_person(*identity) if identity else None
         return KnownIds(
             recorded_organization=record.organization_id,
             organization=(
-                self._contacts.organization(plan.organization) if plan.organization else None
+                self._contacts.find_organization(plan.organization) if plan.organization else None
             ),
             recorded_person=record.person_id,
             person=person.person_id if person else None,

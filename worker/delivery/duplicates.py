@@ -19,7 +19,7 @@ from worker.errors import LeadlineError
 from worker.ledger import Ledger, Record
 from worker.pipedrive.client import Pipedrive
 from worker.store import keys
-from worker.store.connection import ask, translate_errors
+from worker.store.connection import call_redis, translate_errors
 
 log = structlog.get_logger("leadline.duplicates")
 
@@ -48,7 +48,7 @@ class DuplicateChecks:
         if now < self._next or self._ledger.gate.find_pause() is not None:
             return
         self._next = now + TICK_SECONDS
-        for raw in ask(
+        for raw in call_redis(
             lambda: self._redis.zrange(
                 keys.DUPLICATE_CHECKS, "-inf", now, byscore=True, offset=0, num=20
             )
@@ -58,7 +58,9 @@ class DuplicateChecks:
     def _check(self, entry: bytes, now: float) -> None:
         submission_id, _, step = entry.decode().partition(" ")
         # Check again if this check fails or this process dies during it.
-        ask(lambda: self._redis.zadd(keys.DUPLICATE_CHECKS, {entry: now + RETRY_SECONDS}, xx=True))
+        call_redis(
+            lambda: self._redis.zadd(keys.DUPLICATE_CHECKS, {entry: now + RETRY_SECONDS}, xx=True)
+        )
         record = self._ledger.get(submission_id)
         try:
             ids = (
@@ -75,14 +77,14 @@ class DuplicateChecks:
             return
         if len(ids) > 1:
             duplicate = json.dumps({"step": step.split("#")[0], "ids": ids, "at": now})
-            ask(lambda: self._redis.hset(keys.DUPLICATES, submission_id, duplicate))
+            call_redis(lambda: self._redis.hset(keys.DUPLICATES, submission_id, duplicate))
             log.error(
                 "created twice in Pipedrive: merge them by hand",
                 submission_id=submission_id,
                 step=step,
                 ids=ids,
             )
-        ask(lambda: self._redis.zrem(keys.DUPLICATE_CHECKS, entry))
+        call_redis(lambda: self._redis.zrem(keys.DUPLICATE_CHECKS, entry))
 
 
 def schedule_duplicate_check(

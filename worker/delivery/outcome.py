@@ -106,7 +106,7 @@ class DeliveryOutcome:
             policy=context.policy,
             jitter=random.random(),
             source=record.source,
-            probes=context.ledger.gate.probes(),
+            probes=context.ledger.gate.count_probes(),
             resolved_afresh=record.forgotten,
             outage=isinstance(error, NotSent | Unavailable)
             and context.ledger.gate.note_failure(record.id),

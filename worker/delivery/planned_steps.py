@@ -73,30 +73,30 @@ class KnownIds(Struct, frozen=True, kw_only=True):
 
 
 def describe_steps(
-    plan: LeadPlan, names: ResolvedNames, known: KnownIds
+    plan: LeadPlan, names: ResolvedNames, known_ids: KnownIds
 ) -> Iterator[tuple[PlannedStep, list[PlannedCall]]]:
     """Yield each step with its calls, in the order of the delivery."""
-    organization: Id | None = known.recorded_organization
+    organization: Id | None = known_ids.recorded_organization
     if plan.organization:
-        yield _describe_organization(plan.organization, names, known)
-        organization = organization or known.organization or ORGANIZATION
-    person: Id | None = known.recorded_person
+        yield _describe_organization(plan.organization, names, known_ids)
+        organization = organization or known_ids.organization or ORGANIZATION
+    person: Id | None = known_ids.recorded_person
     if plan.person:
-        yield _describe_person(plan.person, names, known, organization)
-        person = person or known.person or PERSON
-    result = known.result
-    if known.recorded_lead:
-        text = f"the lead {known.recorded_lead} exists already and is not created again"
+        yield _describe_person(plan.person, names, known_ids, organization)
+        person = person or known_ids.person or PERSON
+    result = known_ids.result
+    if known_ids.recorded_lead:
+        text = f"the lead {known_ids.recorded_lead} exists already and is not created again"
         yield PlannedStep("lead", "done", text), []
-    elif plan.existing == "label" and known.person is not None and known.open_lead:
+    elif plan.existing == "label" and known_ids.person is not None and known_ids.open_lead:
         result = Result.LABELLED
-        yield _describe_label(known.open_lead, names)
+        yield _describe_label(known_ids.open_lead, names)
     else:
         body = lead_body(plan, names, person_id=person, organization_id=organization)
-        yield _describe_lead(plan, body, known)
+        yield _describe_lead(plan, body, known_ids)
     content = plan.note_for(result)
     if content:
-        yield _describe_note(content, known)
+        yield _describe_note(content, known_ids)
 
 
 def planned_calls(plan: LeadPlan) -> list[Json]:
@@ -115,10 +115,10 @@ def planned_calls(plan: LeadPlan) -> list[Json]:
 Described = tuple[PlannedStep, list[PlannedCall]]
 
 
-def _describe_organization(name: str, names: ResolvedNames, known: KnownIds) -> Described:
-    organization_id = known.recorded_organization or known.organization
+def _describe_organization(name: str, names: ResolvedNames, known_ids: KnownIds) -> Described:
+    organization_id = known_ids.recorded_organization or known_ids.organization
     if organization_id is not None:
-        what = "none" if known.recorded_organization is None else "done"
+        what = "none" if known_ids.recorded_organization is None else "done"
         text = f"organisation {organization_id} is known by this name"
         return PlannedStep("organization", what, text), []
     search = _search(calls.ORGANIZATIONS_SEARCH, organization_search(name))
@@ -128,14 +128,14 @@ def _describe_organization(name: str, names: ResolvedNames, known: KnownIds) -> 
 
 
 def _describe_person(
-    person: PersonPlan, names: ResolvedNames, known: KnownIds, organization: Id | None
+    person: PersonPlan, names: ResolvedNames, known_ids: KnownIds, organization: Id | None
 ) -> Described:
     """Somebody without e-mail and phone cannot be searched for and is created at once."""
-    if known.recorded_person is not None:
-        text = f"person {known.recorded_person} was found or created by an earlier attempt"
+    if known_ids.recorded_person is not None:
+        text = f"person {known_ids.recorded_person} was found or created by an earlier attempt"
         return PlannedStep("person", "done", text), []
-    if known.person is not None:
-        text = f"person {known.person} is known by this e-mail or phone"
+    if known_ids.person is not None:
+        text = f"person {known_ids.person} is known by this e-mail or phone"
         return PlannedStep("person", "none", text), []
     body = person_body(person, names, organization_id=organization)
     create = _create(calls.PERSONS_ADD, body)
@@ -159,20 +159,20 @@ def _describe_label(lead_id: str, names: ResolvedNames) -> Described:
     return _step("lead", "label", text, planned)
 
 
-def _describe_lead(plan: LeadPlan, body: Json, known: KnownIds) -> Described:
+def _describe_lead(plan: LeadPlan, body: Json, known_ids: KnownIds) -> Described:
     create = _create(calls.LEADS_ADD, body)
-    if plan.existing != "label" or plan.person is None or known.created_by_us:
+    if plan.existing != "label" or plan.person is None or known_ids.created_by_us:
         return _step("lead", "create", "created", [create])
     text = "created, unless the person has an open lead: that one gets the labels"
     # A person that an earlier attempt created has no leads to list.
-    may_list = known.person is not None or known.recorded_person is None
+    may_list = known_ids.person is not None or known_ids.recorded_person is None
     return _step("lead", "create", text, [create], calls.LEADS_LIST.cost if may_list else 0)
 
 
-def _describe_note(content: str, known: KnownIds) -> Described:
-    if known.recorded_note is not None:
-        return PlannedStep("note", "done", f"note {known.recorded_note} exists already"), []
-    body = note_body(content, lead_id=known.recorded_lead or LEAD)
+def _describe_note(content: str, known_ids: KnownIds) -> Described:
+    if known_ids.recorded_note is not None:
+        return PlannedStep("note", "done", f"note {known_ids.recorded_note} exists already"), []
+    body = note_body(content, lead_id=known_ids.recorded_lead or LEAD)
     return _step("note", "create", "created", [_create(calls.NOTES_ADD, body)])
 
 

@@ -33,7 +33,7 @@ def resolve_organization(run: DeliveryRun, names: ResolvedNames) -> None:
     name = run.plan.organization
     if name is None or run.organization_id is not None:
         return
-    organization_id = run.contacts.organization(name)
+    organization_id = run.contacts.find_organization(name)
     if organization_id is None:
         hits = run.pipedrive.organizations.search(**organization_search(name))
         matches = [hit.id for hit in hits if normalize_name(hit.name or "") == normalize_name(name)]
@@ -84,7 +84,7 @@ def _remembered_person(run: DeliveryRun) -> CachedPerson | None:
 
     An entry from before Redis was set back does not know all of the person's leads.
     """
-    person = run.contacts.person(*run.identity) if run.identity else None
+    person = run.contacts.find_person(*run.identity) if run.identity else None
     return (
         structs.replace(person, created=False)
         if person and person.restored_at != run.lease.store.restored_at

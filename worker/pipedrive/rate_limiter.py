@@ -2,7 +2,7 @@
 
 Calls are counted in Redis before they are sent, and again when the response is there: Pipedrive
 counts arrivals, and a call arrives somewhere in between. Its place in the window is free two
-seconds after the response, so no margin is needed (`rate_limiter/prelude.lua`).
+seconds after the response, so no margin is needed (`store/lua/rate_limiter/prelude.lua`).
 
 Plans and windows: https://pipedrive.readme.io/docs/core-api-concepts-rate-limiting
 """
