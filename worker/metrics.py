@@ -179,8 +179,8 @@ class Gauges:
     """The state at the moment of the scrape; None where it is not known."""
 
     redis_up: bool
-    states: Mapping[str, int] = field(default_factory=dict)
-    oldest_seconds: Mapping[str, float] = field(default_factory=dict)
+    states: Mapping[State, int] = field(default_factory=dict)
+    oldest_seconds: Mapping[State, float] = field(default_factory=dict)
     workers: int | None = None
     tokens_left: float | None = None
     spool: int = 0
@@ -330,8 +330,8 @@ def _account_lacks(counts: Mapping[bool, int]) -> Metric:
     return family
 
 
-def _by_state(name: str, text: str, values: Mapping[str, float]) -> Metric:
+def _by_state(name: str, text: str, values: Mapping[State, float]) -> Metric:
     family = Metric(name, text, "gauge")
     for state in State:
-        family.add_sample(name, {"state": state.value}, float(values.get(state.value, 0)))
+        family.add_sample(name, {"state": state.value}, float(values.get(state, 0)))
     return family
