@@ -1,5 +1,6 @@
-"""The captured cases as requests of ours: which adapter takes a product, and the source file that a
-person would write for it.
+"""The captured cases as requests to us, and the source file that a person would write for them.
+
+A folder holds the cases of one adapter and is named after it, with underscores for dashes.
 """
 
 from __future__ import annotations
@@ -18,15 +19,7 @@ from service.sources.source_file.loader import load_sources
 
 HERE = Path(__file__).parent
 BOUNDARY = "----leadlinecase7MA4YWxkTrZu0gW"
-ADAPTER_OF = {
-    "browser_form": "form",
-    "generic_json": "json",
-    "generic_hmac": "json",
-    "netlify_forms": "netlify",
-    "google_ads_lead_form": "google-ads",
-    "linkedin_lead_gen": "linkedin",
-}
-"""Product folder -> adapter, where the name is not the folder's with dashes."""
+# The schemes of cases whose adapter has none, as a person would configure them.
 SCHEMES = {
     "query_secret": {"scheme": "token", "query": "secret"},
     "stripe": {
@@ -37,7 +30,7 @@ SCHEMES = {
     },
     "standard_webhooks": {"scheme": "standard-webhooks"},
 }
-"""The schemes of the cases that no adapter brings along, as a person would configure them."""
+# Outcomes in the words of the cases -> ours.
 OUTCOMES = {
     "needs_enrichment": "needs_fetch",
     "reject_handshake": "refused",
@@ -50,27 +43,24 @@ Case = dict[str, Any]
 
 
 def cases(kind: str = "request") -> Iterator[Case]:
-    """Every case of the products that have an adapter."""
+    """Every case of a kind, with its `name` and `adapter`, which its file's path says."""
     for path in sorted(HERE.glob("*/*.json")):
         case: Case = json.loads(path.read_text("utf-8"))
-        if adapter_of(case["product"]) in ADAPTERS and case["kind"] == kind:
-            yield case
+        if case["kind"] == kind:
+            folder = path.parent.name
+            names = {"name": f"{folder}-{path.stem}", "adapter": folder.replace("_", "-")}
+            yield case | names
 
 
 def vectors() -> list[dict[str, Any]]:
     """The published signature vectors."""
-    found: list[dict[str, Any]] = json.loads((HERE / "signature_vectors.json").read_text("utf-8"))[
-        "vectors"
-    ]
-    return found
-
-
-def adapter_of(product: str) -> str:
-    return ADAPTER_OF.get(product, product.replace("_", "-"))
+    text = (HERE / "signature_vectors.json").read_text("utf-8")
+    vectors: list[dict[str, Any]] = json.loads(text)["vectors"]
+    return vectors
 
 
 def name_of(case: Case) -> str:
-    return f"{case['product']}-{case['case']}"
+    return str(case["name"])
 
 
 def request_of(case: Case) -> InboundRequest:
@@ -99,7 +89,7 @@ def secrets_of(case: Case) -> dict[str, str]:
 def source_file_of(case: Case) -> str:
     """The source file with the one source `case`."""
     config = case.get("config", {})
-    source: dict[str, Any] = {"adapter": adapter_of(case["product"])}
+    source: dict[str, Any] = {"adapter": case["adapter"]}
     source |= {key: config[key] for key in ("honeypot", "redirect") if key in config}
     if "mapping" in config:
         source["map"] = config["mapping"]

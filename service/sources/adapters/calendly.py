@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from service.sources.adapters.base import Adapter
+from service.sources.adapters.base import Adapter, by_body, by_header
 from service.sources.adapters.questions import (
     FieldMap,
     FormQuestion,
@@ -70,9 +70,19 @@ def _questions(booking: Table) -> Iterator[FormQuestion]:
         yield FormQuestion(key=str(number), title=text_at(one, "question"), value=one.get("answer"))
 
 
+def _is_booking(top: Table) -> bool:
+    kind = text_at(top, "event") or ""
+    return kind.startswith(("invitee.", "routing_form_submission.")) and bool(object_at(top, ROOT))
+
+
 ADAPTER = Adapter(
     name="calendly",
+    title="Calendly",
     read=body_reader(event),
+    detectors=(
+        by_header("calendly-webhook-signature"),
+        by_body(_is_booking, "event is invitee.… with a payload"),
+    ),
     verify=VerifySettings(
         scheme="hmac",
         header="Calendly-Webhook-Signature",

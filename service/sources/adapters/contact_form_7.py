@@ -8,9 +8,10 @@ error for any answer but 200, 201, 202, 204 and 205.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from service.sources.adapters.base import Adapter
+from service.sources.adapters.base import Adapter, Evidence, by_body
 from service.sources.adapters.questions import (
     FormQuestion,
     Table,
@@ -24,6 +25,9 @@ from service.sources.payload.event import ParsedEvent
 
 BOOKKEEPING = frozenset({"_remote_ip", "_user_agent", "_url", "_date", "_time"})
 _INTERNAL = "_wpcf7"
+_TAG = re.compile(
+    r"your-[a-z-]+|(?:text|email|tel|url|textarea|menu|checkbox|radio|acceptance|number|date)-[0-9]+"
+)
 
 
 def event(top: Table) -> ParsedEvent | None:
@@ -45,4 +49,22 @@ def _questions(top: Table) -> Iterator[FormQuestion]:
             yield FormQuestion(key=key, value=value)
 
 
-ADAPTER = Adapter(name="contact-form-7", read=body_reader(event), reply=200)
+def _has_form_tags(top: Table) -> bool:
+    tags = sum(bool(_TAG.fullmatch(key)) for key in top)
+    has_mail_tags = bool(top.keys() & {"_remote_ip", "_url"})
+    return any(key.startswith(_INTERNAL) for key in top) or tags > 2 or (tags > 0 and has_mail_tags)
+
+
+ADAPTER = Adapter(
+    name="contact-form-7",
+    title="Contact Form 7",
+    read=body_reader(event),
+    detectors=(
+        by_body(
+            _has_form_tags,
+            "tags such as your-email beside _remote_ip, _url or _wpcf7",
+            evidence=Evidence.CONVENTION,
+        ),
+    ),
+    reply=200,
+)

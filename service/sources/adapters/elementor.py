@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from service.sources.adapters.base import Adapter
+from service.sources.adapters.base import Adapter, by_body
 from service.sources.adapters.questions import (
     FormQuestion,
     Table,
@@ -77,4 +77,25 @@ def _flattened(top: Table) -> ParsedEvent:
     )
 
 
-ADAPTER = Adapter(name="elementor", read=body_reader(event), reply=200)
+def _has_typed_fields(top: Table) -> bool:
+    fields = object_at(top, "fields").values()
+    return bool(fields) and all(
+        isinstance(field, dict) and {"id", "type", "value"} <= field.keys() for field in fields
+    )
+
+
+def _has_flat_labels(top: Table) -> bool:
+    marks = top.keys() & {"Powered by", "Remote IP", "User Agent"}
+    return len(marks) > 1 or any(key.startswith("No Label ") for key in top)
+
+
+ADAPTER = Adapter(
+    name="elementor",
+    title="Elementor",
+    read=body_reader(event),
+    detectors=(
+        by_body(_has_typed_fields, "fields[…][type] and fields[…][value]", is_posted_form=True),
+        by_body(_has_flat_labels, "labels as Elementor writes them", is_posted_form=True),
+    ),
+    reply=200,
+)

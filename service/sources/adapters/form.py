@@ -23,7 +23,9 @@ def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
 
 ADAPTER = Adapter(
     name="form",
+    title="A form of your own",
     read=read,
+    reads_any_payload=True,
     rate=Rate(count=60, seconds=60.0),
     rejects_unreachable=True,
     sent_by_people=True,

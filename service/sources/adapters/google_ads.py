@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from service.sources.adapters.base import Adapter
+from service.sources.adapters.base import Adapter, by_body, has_keys
 from service.sources.adapters.questions import (
     FieldMap,
     FormQuestion,
@@ -68,7 +68,12 @@ def _questions(top: Table) -> Iterator[FormQuestion]:
 
 ADAPTER = Adapter(
     name="google-ads",
+    title="Google Ads",
     read=body_reader(event),
+    detectors=(
+        by_body(has_keys("user_column_data"), "user_column_data"),
+        by_body(has_keys("google_key"), "google_key"),
+    ),
     verify=VerifySettings(scheme="token", field="google_key"),
     response=CustomResponse(status=200, body={}),
     # Google shows `message` to the advertiser who presses "Send test data".

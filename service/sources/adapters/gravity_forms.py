@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from service.sources.adapters.base import Adapter
+from service.sources.adapters.base import Adapter, by_body
 from service.sources.adapters.questions import (
     FormQuestion,
     Table,
@@ -68,4 +68,18 @@ def _only_address(top: Table) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-ADAPTER = Adapter(name="gravity-forms", read=body_reader(event), reply=200)
+def _is_entry(top: Table) -> bool:
+    has_number = any(_NUMBERED.fullmatch(key) for key in top)
+    is_entry = {"form_id", "id"} <= top.keys()
+    return (
+        has_number and is_entry and bool(top.keys() & {"date_created", "source_url", "is_starred"})
+    )
+
+
+ADAPTER = Adapter(
+    name="gravity-forms",
+    title="Gravity Forms",
+    read=body_reader(event),
+    detectors=(by_body(_is_entry, "numbered answers among form_id, date_created and source_url"),),
+    reply=200,
+)

@@ -1,8 +1,7 @@
-"""`hubspot`: contacts of workflows, subscriptions to contacts, and the contact that the CRM API
-tells of a subscription.
+"""`hubspot`: contacts from workflows, and from subscriptions by way of the CRM API.
 
-A workflow posts the whole contact; a subscription posts a list of events with ids alone. All three
-versions of the signature are in use, and two of them sign the URL as the sender sees it.
+A workflow posts the whole contact; a subscription posts a list of events that carry ids only. All
+three versions of the signature are in use, and two of them sign the URL as the sender sees it.
 https://developers.hubspot.com/docs/apps/legacy-apps/authentication/validating-requests
 """
 
@@ -15,7 +14,14 @@ from urllib.parse import quote, unquote, urlencode
 
 from msgspec import structs
 
-from service.sources.adapters.base import Adapter, RecordApi
+from service.sources.adapters.base import (
+    Adapter,
+    RecordApi,
+    by_body,
+    by_header,
+    by_record,
+    has_keys,
+)
 from service.sources.adapters.questions import (
     FieldMap,
     FormQuestion,
@@ -52,84 +58,81 @@ from worker.units import parse_unix_time
 
 PROPERTIES = {
     "email": "email", "firstname": "first_name", "lastname": "last_name", "phone": "phone",
-    "mobilephone": "phone",
-    "company": "company", "jobtitle": "job_title", "website": "website", "country": "country",
-    "message": "message",
+    "mobilephone": "phone", "company": "company", "jobtitle": "job_title", "website": "website",
+    "country": "country", "message": "message",
     "hs_analytics_first_url": "page_url", "hs_analytics_first_referrer": "referrer",
     "hs_google_click_id": "click_ids.gclid", "hs_facebook_click_id": "click_ids.fbclid",
 }  # fmt: skip
-ALSO = ("city", "state", "zip", "lifecyclestage", "hs_lead_status", "hs_analytics_source", "hs_analytics_source_data_1",
-        "hs_analytics_source_data_2", "hs_latest_source", "hs_language")  # fmt: skip
-"""What is worth reading of a contact beside that. HubSpot's many other `hs_` properties are its own
-counters.
-"""
+# Worth keeping as answers. HubSpot's many other `hs_` properties are counters of its own.
+ANSWERS = (
+    "city", "state", "zip", "lifecyclestage", "hs_lead_status", "hs_analytics_source",
+    "hs_analytics_source_data_1", "hs_analytics_source_data_2", "hs_latest_source", "hs_language",
+)  # fmt: skip
 CONTACT = FieldMap(
     fields={"createdAt": "occurred_at"},
-    ignored=("properties", "form-submissions", "identity-profiles", "list-memberships",
-    "merge-audits", "merged-vids",
-              "associated-company", "associated-owner", "is-contact", "updatedAt", "archived", "id", "canonical-vid"),
+    ignored=(
+        "properties", "form-submissions", "identity-profiles", "list-memberships", "merge-audits",
+        "merged-vids", "associated-company", "associated-owner", "is-contact", "updatedAt",
+        "archived", "id", "canonical-vid",
+    ),
 )  # fmt: skip
 EVENT = FieldMap(fields={"occurredAt": "occurred_at"}, ignored=("eventId", "attemptNumber"))
-WANTED = re.compile(r"(?:contact|object)\.(?:creation|propertyChange)")
-CONTACTS = "0-1"
-"""The `objectTypeId` of contacts, where the subscription is to objects of any kind."""
+WORKFLOW_KEYS = frozenset({
+    "vid", "canonical-vid", "portal-id", "is-contact", "identity-profiles", "form-submissions",
+})  # fmt: skip
+LEAD_EVENTS = re.compile(r"(?:contact|object)\.(?:creation|propertyChange)")
+# The `objectTypeId` of contacts, in subscriptions to objects of any kind.
+CONTACT_TYPE = "0-1"
 
 V3 = VerifySettings(
     scheme="hmac", header="X-HubSpot-Signature-v3", encoding="base64",
     signed="{method}{url}{body}{timestamp}",
     timestamp_header="X-HubSpot-Request-Timestamp",
 )  # fmt: skip
+# What the older versions sign behind the secret, by `X-HubSpot-Signature-Version`.
 SIGNED = {
     "v1": ("{body}",),
     "v2": ("{method}{url}{body}",),
     None: ("{body}", "{method}{url}{body}"),
 }
-"""What the older versions sign behind the secret, by `X-HubSpot-Signature-Version`."""
+# What HubSpot decodes in a URL before it signs it (v3).
 _ENCODED = re.compile(r"%(?:3A|2F|3F|40|21|24|27|28|29|2A|2C|3B)", re.IGNORECASE)
-"""What HubSpot decodes in a URL before it signs it (v3)."""
 
 
 def scheme(
     request: InboundRequest, rules: VerifySettings, secrets: Sequence[SourceSecret], now: float
 ) -> Verification:
-    """Version 3 where it is there, else version 1 or 2, which have no timestamp."""
+    """Version 3 if it is there, otherwise version 1 or 2, which have no timestamp."""
     if header_value(request, V3.header or ""):
-        as_seen = verify_hmac(request, structs.replace(V3, tolerance=rules.tolerance), secrets, now)
-        decoded = structs.replace(
-            request, url=_ENCODED.sub(lambda found: unquote(found[0]), request.url or "")
-        )
-        return (
-            as_seen
-            if as_seen.ok
-            else verify_hmac(decoded, structs.replace(V3, tolerance=rules.tolerance), secrets, now)
-        )
-    given = decode_hex(header_value(request, "X-HubSpot-Signature") or "")
+        v3 = structs.replace(V3, tolerance=rules.tolerance)
+        as_seen = verify_hmac(request, v3, secrets, now)
+        url = _ENCODED.sub(lambda match: unquote(match[0]), request.url or "")
+        decoded = structs.replace(request, url=url)
+        return as_seen if as_seen.ok else verify_hmac(decoded, v3, secrets, now)
+    signature = decode_hex(header_value(request, "X-HubSpot-Signature") or "")
     templates = SIGNED.get(
         (header_value(request, "X-HubSpot-Signature-Version") or "").lower() or None
     )
-    if given is None or templates is None:
+    if signature is None or templates is None:
         return rejected("the signature is missing")
-    # A plain hash can be prolonged by who knows one, but only by bytes that are no UTF-8, which no
-    # body here may hold.
-    texts = [
-        said
-        for each in templates
-        if (said := build_signed_bytes(each, request, None, None)) is not None
-    ]
-    wanted = [hashlib.sha256(secret.raw + said).digest() for secret in secrets for said in texts]
-    if not texts:
+    # Whoever knows a plain hash can extend it, but only by bytes that are no UTF-8, which no body
+    # here may hold.
+    built = (build_signed_bytes(template, request, None, None) for template in templates)
+    signed = [text for text in built if text is not None]
+    if not signed:
         return rejected("what is signed is incomplete: the public URL is not known")
-    return VERIFIED if any_equal([given], wanted) else rejected("the signature is wrong")
+    digests = [hashlib.sha256(secret.raw + text).digest() for secret in secrets for text in signed]
+    return VERIFIED if any_equal([signature], digests) else rejected("the signature is wrong")
 
 
 def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
     top = decode_body(request)
     if not source.read.root:
         if isinstance(top, list) and (not top or _is_subscription(top[0])):
-            found = [_subscribed(top, str(number), one) for number, one in enumerate(top)]
-            return check_batch_size(found) or [no_lead(top, "an empty batch")]
+            events = [_subscribed_event(top, str(number), one) for number, one in enumerate(top)]
+            return check_batch_size(events) or [no_lead(top, "an empty batch")]
         if _is_subscription(top):
-            return [_subscribed(top, None, top)]
+            return [_subscribed_event(top, None, top)]
         if isinstance(top, dict) and isinstance(top.get("properties"), dict):
             return [contact(top)]
     return parse_events(top, source)
@@ -139,25 +142,22 @@ def _is_subscription(one: Tree) -> bool:
     return isinstance(one, dict) and "subscriptionType" in one and "properties" not in one
 
 
-def _subscribed(top: Tree, place: str | None, one: Tree) -> ParsedEvent:
+def _subscribed_event(top: Tree, place: str | None, one: Tree) -> ParsedEvent:
     kind, event_id = text_at(one, "subscriptionType") or "", text_at(one, "eventId")
     record = parse_record_id(one.get("objectId")) if isinstance(one, dict) else None
     if (
-        not WANTED.fullmatch(kind)
-        or text_at(one, "objectTypeId") not in (None, CONTACTS)
+        not LEAD_EVENTS.fullmatch(kind)
+        or text_at(one, "objectTypeId") not in (None, CONTACT_TYPE)
         or record is None
     ):
         return no_lead(top, f"{kind[:60] or 'an event'}: no contact to read", event_id=event_id)
-    why = "ids only: the contact is read from HubSpot"
-    return event_needing_fetch(
-        top, one, (place,) if place else (), EVENT, record=record, event_id=event_id, reason=why
-    )
+    at = (place,) if place else ()
+    reason = "ids only: the contact is read from HubSpot"
+    return event_needing_fetch(top, one, at, EVENT, record=record, event_id=event_id, reason=reason)
 
 
 def contact(top: Table) -> ParsedEvent:
-    """A contact of a workflow, whose values carry their history, or of the API, where they stand
-    alone.
-    """
+    """A contact from a workflow, whose values come with their history, or from the API."""
     form = max(
         objects_at(top, "form-submissions"),
         key=lambda one: parse_unix_time(text_at(one, "timestamp") or "") or 0.0,
@@ -180,7 +180,7 @@ def contact(top: Table) -> ParsedEvent:
 
 def _properties(properties: Table) -> Iterator[FormQuestion]:
     for name, value in properties.items():
-        if not name.startswith("hs_") or name in PROPERTIES or name in ALSO:
+        if not name.startswith("hs_") or name in PROPERTIES or name in ANSWERS:
             yield FormQuestion(
                 key=name,
                 value=value.get("value") if isinstance(value, dict) else value,
@@ -196,21 +196,44 @@ def read_record(record: Tree, source: Source) -> ParsedEvent:  # noqa: ARG001 --
 
 
 def targets(contact_id: str, source: Source) -> list[str]:
-    """The properties that mean something here, and those that the source maps (`properties.NAME`,
-    or NAME).
+    """One path, with the properties of use here and those that the source maps.
+
+    `map` names a property as `properties.NAME` or NAME.
     """
-    mapped = {written.removeprefix("properties.") for written in source.map}
-    names = [*PROPERTIES, *ALSO, *sorted(mapped - {*PROPERTIES, *ALSO})]
-    return [
-        f"/crm/v3/objects/contacts/{quote(contact_id)}?{urlencode({'properties': ','.join(names)}, safe=',')}"
-    ]
+    mapped = {path.removeprefix("properties.") for path in source.map}
+    names = [*PROPERTIES, *ANSWERS, *sorted(mapped - {*PROPERTIES, *ANSWERS})]
+    query = urlencode({"properties": ",".join(names)}, safe=",")
+    return [f"/crm/v3/objects/contacts/{quote(contact_id)}?{query}"]
+
+
+def _is_workflow_contact(top: Table) -> bool:
+    return bool(object_at(top, "properties")) and bool(top.keys() & WORKFLOW_KEYS)
+
+
+def _is_record(top: Table) -> bool:
+    return {"id", "createdAt", "archived"} <= top.keys() and bool(object_at(top, "properties"))
 
 
 ADAPTER = Adapter(
     name="hubspot",
+    title="HubSpot",
     read=read,
+    detectors=(
+        by_header("x-hubspot-signature-v3"),
+        by_header("x-hubspot-signature"),
+        by_body(has_keys("subscriptionType", "objectId"), "subscriptionType with objectId"),
+        by_body(_is_workflow_contact, "a contact with properties and portal-id"),
+        by_record(
+            _is_record, "properties between id and archived: a contact as the API answers it"
+        ),
+    ),
     verify=VerifySettings(signed=V3.signed),
     scheme=scheme,
     reply=200,
-    record_api=RecordApi(base_url="https://api.hubapi.com", targets=targets, read=read_record),
+    record_api=RecordApi(
+        base_url="https://api.hubapi.com",
+        targets=targets,
+        read=read_record,
+        token_env="HUBSPOT_ACCESS_TOKEN",
+    ),
 )

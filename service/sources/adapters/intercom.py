@@ -7,7 +7,7 @@ follows. https://developers.intercom.com/docs/webhooks/webhook-notifications
 
 from __future__ import annotations
 
-from service.sources.adapters.base import Adapter
+from service.sources.adapters.base import Adapter, by_body
 from service.sources.adapters.questions import (
     FieldMap,
     Table,
@@ -71,9 +71,15 @@ def event(top: Table) -> ParsedEvent | None:
     )
 
 
+def _is_notification(top: Table) -> bool:
+    return (text_at(top, "type") or "").startswith("notification_event")
+
+
 ADAPTER = Adapter(
     name="intercom",
+    title="Intercom",
     read=body_reader(event),
+    detectors=(by_body(_is_notification, "type is notification_event"),),
     verify=VerifySettings(
         scheme="hmac", header="X-Hub-Signature", algorithm="sha1", prefix="sha1="
     ),

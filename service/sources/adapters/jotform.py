@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from service.sources.adapters.base import Adapter
+from service.sources.adapters.base import Adapter, by_body, has_keys
 from service.sources.adapters.questions import (
     FormQuestion,
     Table,
@@ -92,4 +92,10 @@ def _time(value: Table) -> Iterator[str]:
         yield f"{hour}:{minute or '00'}" + (f" {half}" if half else "")
 
 
-ADAPTER = Adapter(name="jotform", read=body_reader(event), reply=200)
+ADAPTER = Adapter(
+    name="jotform",
+    title="Jotform",
+    read=body_reader(event),
+    detectors=(by_body(has_keys(RAW, "formID"), "the parts formID and rawRequest"),),
+    reply=200,
+)

@@ -14,4 +14,10 @@ def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
     return parse_events(decode_body(request), source)
 
 
-ADAPTER = Adapter(name="json", read=read, rejects_unreachable=True)
+ADAPTER = Adapter(
+    name="json",
+    title="JSON of your own",
+    read=read,
+    reads_any_payload=True,
+    rejects_unreachable=True,
+)

@@ -1,8 +1,7 @@
-"""`linkedin`: the Lead Sync notifications of LinkedIn, and the response to a lead form that its API
-tells of them.
+"""`linkedin`: Lead Sync notifications, and the responses to lead forms that its API has for them.
 
-A notification holds ids alone, comes at least once, and tells deletions too. LinkedIn asks every
-two hours whether the endpoint can sign: a wrong or late answer three times blocks it.
+A notification carries ids only, comes at least once, and reports deletions too. LinkedIn checks
+every two hours that the endpoint can sign: three wrong or late answers block it.
 https://learn.microsoft.com/linkedin/marketing/lead-sync/leadsync
 """
 
@@ -13,7 +12,15 @@ import re
 from collections.abc import Iterator
 from urllib.parse import quote
 
-from service.sources.adapters.base import Adapter, RecordApi
+from service.sources.adapters.base import (
+    Adapter,
+    RecordApi,
+    by_body,
+    by_handshake,
+    by_header,
+    by_record,
+    has_keys,
+)
 from service.sources.adapters.questions import (
     FieldMap,
     FormQuestion,
@@ -42,31 +49,25 @@ CREATED = "CREATED"
 NOTIFIED = FieldMap(
     fields={"leadGenForm": "form_id", "occurredAt": "occurred_at"}, ignored=("type", "leadAction")
 )
+# LinkedIn's own questions, by their `predefinedField`.
 FIELDS = {
     "FIRST_NAME": "first_name", "LAST_NAME": "last_name", "EMAIL": "email", "WORK_EMAIL": "email",
-    "PHONE_NUMBER": "phone",
-    "WORK_PHONE_NUMBER": "phone", "COMPANY_NAME": "company", "JOB_TITLE": "job_title",
-    "COUNTRY": "country",
+    "PHONE_NUMBER": "phone", "WORK_PHONE_NUMBER": "phone", "COMPANY_NAME": "company",
+    "JOB_TITLE": "job_title", "COUNTRY": "country",
 }  # fmt: skip
-"""LinkedIn's own questions by their `predefinedField`."""
 RECORD = FieldMap(
     ignored=(
-        "id",
-        "form",
-        "formResponse",
-        "submittedAt",
-        "testLead",
-        "submitter",
-        "owner",
+        "id", "form", "formResponse", "submittedAt", "testLead", "submitter", "owner",
         "versionedLeadGenFormUrn",
     )
+)  # fmt: skip
+REQUESTED_FIELDS = (
+    "id,submittedAt,testLead,leadType,versionedLeadGenFormUrn,ownerInfo,associatedEntityInfo,"
+    "leadMetadataInfo,formResponse,form:(hiddenFields,creationLocale,name,id,content)"
 )
-TOLD_OF_FORM = "form:(hiddenFields,creationLocale,name,id,content)"
-TOLD = "id,submittedAt,testLead,leadType,versionedLeadGenFormUrn,ownerInfo,associatedEntityInfo,leadMetadataInfo,formResponse"
-VERSION = "202606"
-"""Of the API, as a year and a month; LinkedIn keeps each for a year at least. `fetch.version` names
-another.
-"""
+# Of the API, as a year and a month; LinkedIn supports each for at least a year. `fetch.version`
+# names another.
+API_VERSION = "202606"
 _UUID4 = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE
 )
@@ -77,14 +78,14 @@ def event(top: Table) -> ParsedEvent | None:
     if urn is None:
         return None
     if action != CREATED:
-        # With the id of the response alone: what ends a lead is not the twin of what began it.
+        # The id of the response alone, so that a deletion is no duplicate of the creation.
         return no_lead(top, f"leadAction is {action or 'missing'}", event_id=urn)
     response = parse_record_id(urn.rpartition(":")[2])
     if response is None:
         return no_lead(top, "the response has no id that could be read", event_id=urn)
-    why = "ids only: the answers are read from LinkedIn"
+    reason = "ids only: the answers are read from LinkedIn"
     return event_needing_fetch(
-        top, top, (), NOTIFIED, record=response, event_id=f"{urn}:{CREATED}", reason=why
+        top, top, (), NOTIFIED, record=response, event_id=f"{urn}:{CREATED}", reason=reason
     )
 
 
@@ -133,61 +134,63 @@ def _questions(record: Table) -> Iterator[FormQuestion]:
 
 
 def _value(details: Table, question: Table) -> Tree:
-    """The text that was written, or the labels of the options that were chosen."""
-    if written := object_at(details, "textQuestionAnswer"):
-        return written.get("answer")
+    """The text that was entered, or the labels of the options that were chosen."""
+    if text_answer := object_at(details, "textQuestionAnswer"):
+        return text_answer.get("answer")
     chosen = value_at(details, "multipleChoiceAnswer", "options")
     if not isinstance(chosen, list):
         return details or None
     options = objects_at(question, "questionDetails", "multipleChoiceQuestionDetails", "options")
     labels = {text_at(option, "id"): _localized(option.get("text")) for option in options}
-    found = [labels.get(text_of(one)) or one for one in chosen]
-    return found[0] if len(found) == 1 else found
+    chosen_labels = [labels.get(text_of(one)) or one for one in chosen]
+    return chosen_labels[0] if len(chosen_labels) == 1 else chosen_labels
 
 
 def _localized(value: Tree) -> str | None:
-    """The first of a text's languages: a form is answered in one."""
-    return next(
-        (
-            found
-            for key in object_at(value, "localized")
-            if (found := text_at(value, "localized", key))
-        ),
-        None,
-    )
+    """The text in the first of its languages: a form is answered in one."""
+    texts = (text_at(value, "localized", language) for language in object_at(value, "localized"))
+    return next(filter(None, texts), None)
 
 
 def handshake(request: InboundRequest, source: Source) -> NormalizationResult:
-    """Signs what LinkedIn sends, a random UUID and nothing else: else anybody could have a body of
-    theirs signed here.
+    """Signs what LinkedIn sends, a random UUID and nothing else.
+
+    Otherwise anybody could have a request body signed here.
     """
-    sent = query_value(request.query, "challengeCode")
-    if sent is None:
+    challenge = query_value(request.query, "challengeCode")
+    if challenge is None:
         return NormalizationResult(outcome=Outcome.REFUSED, status=405)
-    code = sent.decode("ascii", "replace")
+    code = challenge.decode("ascii", "replace")
     if not source.secrets or not _UUID4.fullmatch(code):
-        why = "challengeCode is no type-4 UUID" if source.secrets else "no secret is set"
+        reason = "challengeCode is no type-4 UUID" if source.secrets else "no secret is set"
         return NormalizationResult(
             outcome=Outcome.REFUSED,
             status=403,
             detail="This challenge is not answered.",
-            reason=why,
+            reason=reason,
         )
-    signed = hmac.digest(source.secrets[0].raw, code.encode(), "sha256").hex()
+    signature = hmac.digest(source.secrets[0].raw, code.encode(), "sha256").hex()
     return NormalizationResult(
         outcome=Outcome.HANDSHAKE,
         status=200,
-        response=CustomResponse(200, {"challengeCode": code, "challengeResponse": signed}),
+        response=CustomResponse(200, {"challengeCode": code, "challengeResponse": signature}),
     )
 
 
 def targets(response: str, source: Source) -> list[str]:  # noqa: ARG001 -- one signature for all
-    return [f"/leadFormResponses/{quote(response)}?fields={TOLD},{TOLD_OF_FORM}"]
+    return [f"/leadFormResponses/{quote(response)}?fields={REQUESTED_FIELDS}"]
 
 
 ADAPTER = Adapter(
     name="linkedin",
+    title="LinkedIn",
     read=body_reader(event),
+    detectors=(
+        by_header("x-li-signature"),
+        by_body(has_keys("leadGenFormResponse"), "leadGenFormResponse"),
+        by_record(has_keys("formResponse"), "formResponse: a response as the API answers it"),
+        by_handshake("challengeCode"),
+    ),
     verify=VerifySettings(scheme="hmac", header="X-LI-Signature", signed="hmacsha256={body}"),
     reply=200,
     handshake=handshake,
@@ -195,7 +198,8 @@ ADAPTER = Adapter(
         base_url="https://api.linkedin.com/rest",
         targets=targets,
         read=read_record,
-        headers={"LinkedIn-Version": VERSION, "X-Restli-Protocol-Version": "2.0.0"},
+        token_env="LINKEDIN_ACCESS_TOKEN",
+        headers={"LinkedIn-Version": API_VERSION, "X-Restli-Protocol-Version": "2.0.0"},
         version_header="LinkedIn-Version",
     ),
 )

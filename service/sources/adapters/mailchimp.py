@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from service.sources.adapters.base import Adapter
+from service.sources.adapters.base import Adapter, by_body
 from service.sources.adapters.questions import (
     FormQuestion,
     Table,
@@ -66,4 +66,17 @@ def handshake(request: InboundRequest, source: Source) -> NormalizationResult:
     return NormalizationResult(outcome=Outcome.HANDSHAKE, status=200, response=CustomResponse(200))
 
 
-ADAPTER = Adapter(name="mailchimp", read=body_reader(event), reply=200, handshake=handshake)
+def _is_audience_event(top: Table) -> bool:
+    return {"type", "fired_at"} <= top.keys() and bool(object_at(top, "data"))
+
+
+ADAPTER = Adapter(
+    name="mailchimp",
+    title="Mailchimp",
+    read=body_reader(event),
+    detectors=(
+        by_body(_is_audience_event, "type and fired_at beside data[…]", is_posted_form=True),
+    ),
+    reply=200,
+    handshake=handshake,
+)

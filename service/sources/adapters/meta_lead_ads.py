@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import quote, urlencode
 
-from service.sources.adapters.base import Adapter, RecordApi
+from service.sources.adapters.base import Adapter, RecordApi, by_body, by_handshake, by_record
 from service.sources.adapters.questions import (
     FieldMap,
     FormQuestion,
@@ -165,13 +165,34 @@ def targets(lead: str, source: Source) -> list[str]:  # noqa: ARG001 -- one sign
     ]
 
 
+def _is_notification(top: Table) -> bool:
+    return any("changes" in entry for entry in objects_at(top, "entry"))
+
+
+def _is_record(top: Table) -> bool:
+    answers = top.get("field_data")
+    return isinstance(answers, list) and all(
+        isinstance(one, dict) and {"name", "values"} <= one.keys() for one in answers
+    )
+
+
 ADAPTER = Adapter(
     name="meta-lead-ads",
+    title="Meta Lead Ads",
     read=read,
+    detectors=(
+        by_body(_is_notification, "entry with its changes"),
+        by_record(_is_record, "field_data: a lead as the Graph API answers it"),
+        by_handshake("hub.mode", "hub.challenge"),
+    ),
     verify=VerifySettings(scheme="hmac", header="X-Hub-Signature-256", prefix="sha256="),
     reply=200,
     handshake=handshake,
+    has_verify_token=True,
     record_api=RecordApi(
-        base_url="https://graph.facebook.com/v23.0", targets=targets, read=read_record
+        base_url="https://graph.facebook.com/v23.0",
+        targets=targets,
+        read=read_record,
+        token_env="META_PAGE_TOKEN",
     ),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from service.sources.adapters.base import Adapter
+from service.sources.adapters.base import Adapter, by_body
 from service.sources.adapters.questions import (
     FormQuestion,
     Table,
@@ -66,9 +66,16 @@ def _value(value: Tree) -> Tree:
     return text_at(value, "url") or value
 
 
+def _is_submission(top: Table) -> bool:
+    marks = top.keys() & {"human_fields", "ordered_human_fields", "site_url", "form_name"}
+    return len(marks) > 1 and bool(object_at(top, "data"))
+
+
 ADAPTER = Adapter(
     name="netlify",
+    title="Netlify",
     read=body_reader(event),
+    detectors=(by_body(_is_submission, "data beside human_fields, form_name and site_url"),),
     verify=VerifySettings(scheme="jwt", header="X-Webhook-Signature"),
     reply=200,
 )

@@ -1,53 +1,39 @@
-"""Every adapter by its name in the source file. A new product is one file in `adapters` and one
-line here.
-"""
+"""Every adapter by its name in the source file: each module of this package is one product's."""
 
 from __future__ import annotations
 
-from service.sources.adapters import (
-    calendly,
-    contact_form_7,
-    elementor,
-    form,
-    google_ads,
-    gravity_forms,
-    hubspot,
-    intercom,
-    jotform,
-    json,
-    linkedin,
-    mailchimp,
-    meta_lead_ads,
-    netlify,
-    shopify,
-    standard_webhooks,
-    tally,
-    typeform,
-    unbounce,
-    webflow,
-)
+from importlib import import_module
+from pkgutil import iter_modules
+
+from service.sources import adapters
 from service.sources.adapters.base import Adapter
 
-MODULES = (
-    form,
-    json,
-    calendly,
-    contact_form_7,
-    elementor,
-    google_ads,
-    gravity_forms,
-    hubspot,
-    intercom,
-    jotform,
-    linkedin,
-    mailchimp,
-    meta_lead_ads,
-    netlify,
-    shopify,
-    standard_webhooks,
-    tally,
-    typeform,
-    unbounce,
-    webflow,
-)
-ADAPTERS: dict[str, Adapter] = {module.ADAPTER.name: module.ADAPTER for module in MODULES}
+# Modules of the package that the products share.
+SHARED_MODULES = frozenset({"base", "questions", "registry"})
+
+
+def find_adapters() -> dict[str, Adapter]:
+    """Imports the products' modules and returns their adapters by name, in alphabetical order.
+
+    Raises TypeError if a module has no `ADAPTER`, or one of another name than its file's.
+    """
+    names = sorted(module.name for module in iter_modules(adapters.__path__))
+    products = [load_adapter(name) for name in names if name not in SHARED_MODULES]
+    return {adapter.name: adapter for adapter in products}
+
+
+def load_adapter(module_name: str) -> Adapter:
+    """The adapter of one module. Raises TypeError."""
+    path = f"{adapters.__name__}.{module_name}"
+    adapter = getattr(import_module(path), "ADAPTER", None)
+    if not isinstance(adapter, Adapter):
+        raise TypeError(f"expected {path} to define ADAPTER = Adapter(...), got {adapter!r}")
+    if adapter.name != module_name.replace("_", "-"):
+        expected = module_name.replace("_", "-")
+        raise TypeError(
+            f"expected the adapter in {path} to be named {expected!r}, got {adapter.name!r}"
+        )
+    return adapter
+
+
+ADAPTERS = find_adapters()

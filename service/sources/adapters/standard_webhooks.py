@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from service.sources.adapters.base import Adapter
+from service.sources.adapters.base import Adapter, Evidence, by_header
 from service.sources.payload.decode import decode_body
 from service.sources.payload.event import ParsedEvent
 from service.sources.payload.unwrap import parse_events
@@ -35,5 +35,17 @@ def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
 
 
 ADAPTER = Adapter(
-    name="standard-webhooks", read=read, verify=VerifySettings(scheme="standard-webhooks")
+    name="standard-webhooks",
+    title="Standard Webhooks",
+    read=read,
+    reads_any_payload=True,
+    detectors=(
+        *(
+            by_header(
+                f"{kind}-id", f"{kind}-timestamp", f"{kind}-signature", evidence=Evidence.CONVENTION
+            )
+            for kind in ("webhook", "svix")
+        ),
+    ),
+    verify=VerifySettings(scheme="standard-webhooks"),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from service.sources.adapters.base import Adapter
+from service.sources.adapters.base import Adapter, by_body, by_header
 from service.sources.adapters.questions import (
     FormQuestion,
     Table,
@@ -103,9 +103,18 @@ def _told(value: Tree, texts: dict[str, str]) -> Tree:
     return texts.get(value, value) if isinstance(value, str) else value
 
 
+def _is_response(top: Table) -> bool:
+    return "eventType" in top and isinstance(object_at(top, "data").get("fields"), list)
+
+
 ADAPTER = Adapter(
     name="tally",
+    title="Tally",
     read=body_reader(event),
+    detectors=(
+        by_header("tally-signature"),
+        by_body(_is_response, "eventType beside data.fields"),
+    ),
     verify=VerifySettings(scheme="hmac", header="Tally-Signature", encoding="base64"),
     reply=200,
 )

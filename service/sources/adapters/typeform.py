@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from service.sources.adapters.base import Adapter
+from service.sources.adapters.base import Adapter, by_body, by_header
 from service.sources.adapters.questions import (
     FormQuestion,
     Table,
@@ -103,9 +103,19 @@ def _hidden(response: Table) -> Iterator[FormQuestion]:
     )
 
 
+def _is_response(top: Table) -> bool:
+    keys = object_at(top, "form_response").keys()
+    return bool(keys & {"answers", "definition", "form_id", "token"})
+
+
 ADAPTER = Adapter(
     name="typeform",
+    title="Typeform",
     read=body_reader(event),
+    detectors=(
+        by_header("typeform-signature"),
+        by_body(_is_response, "the object form_response with its token and answers"),
+    ),
     verify=VerifySettings(
         scheme="hmac", header="Typeform-Signature", prefix="sha256=", encoding="base64"
     ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from service.sources.adapters.base import Adapter
+from service.sources.adapters.base import Adapter, by_body, has_keys
 from service.sources.adapters.questions import (
     FormQuestion,
     Table,
@@ -60,4 +60,10 @@ def _questions(data: Table) -> Iterator[FormQuestion]:
     )
 
 
-ADAPTER = Adapter(name="unbounce", read=body_reader(event), reply=200)
+ADAPTER = Adapter(
+    name="unbounce",
+    title="Unbounce",
+    read=body_reader(event),
+    detectors=(by_body(has_keys(DATA), "the parameter data.json"),),
+    reply=200,
+)

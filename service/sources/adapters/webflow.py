@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from service.sources.adapters.base import Adapter
+from service.sources.adapters.base import Adapter, by_body, by_header
 from service.sources.adapters.questions import (
     FormQuestion,
     Table,
@@ -71,9 +71,23 @@ def _questions(data: Table) -> Iterator[FormQuestion]:
         )
 
 
+def _is_version_2(top: Table) -> bool:
+    return text_at(top, "triggerType") is not None and bool(object_at(top, "payload"))
+
+
+def _is_version_1(top: Table) -> bool:
+    return {"site", "data", "_id", "d"} <= top.keys() and bool(object_at(top, "data"))
+
+
 ADAPTER = Adapter(
     name="webflow",
+    title="Webflow",
     read=body_reader(event),
+    detectors=(
+        by_header("x-webflow-signature"),
+        by_body(_is_version_2, "triggerType with a payload"),
+        by_body(_is_version_1, "site, data and d beside each other"),
+    ),
     verify=VerifySettings(
         scheme="hmac",
         header="X-Webflow-Signature",

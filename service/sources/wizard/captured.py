@@ -1,6 +1,4 @@
-"""A captured request as the guesses look at it: decoded where it can be, its names in brackets
-taken apart.
-"""
+"""A captured request as the wizard looks at it: decoded, with names in brackets nested."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from service.sources.request import InboundRequest
 
 
 class Captured(Struct, frozen=True):
-    """`tree` is the body, None where it has none or cannot be read; then `fault` says why."""
+    """`tree` is the body, None if there is none or it cannot be read; `fault` then says why."""
 
     request: InboundRequest
     tree: Tree = None
@@ -24,20 +22,13 @@ class Captured(Struct, frozen=True):
 
     @property
     def top(self) -> dict[str, Tree]:
-        """The body as an object; of a list its first object; an empty one if there is none."""
-        found = self.tree[0] if isinstance(self.tree, list) and self.tree else self.tree
-        return found if isinstance(found, dict) else {}
+        """The body as an object; of a list its first item; {} if that is no object."""
+        tree = self.tree[0] if isinstance(self.tree, list) and self.tree else self.tree
+        return tree if isinstance(tree, dict) else {}
 
     @property
     def is_form(self) -> bool:
         return is_form(self.request)
-
-    def table(self, *path: str) -> dict[str, Tree]:
-        """The object at some keys of the top; an empty one if there is none."""
-        found: Tree = self.top
-        for key in path:
-            found = found.get(key) if isinstance(found, dict) else None
-        return found if isinstance(found, dict) else {}
 
 
 def capture(request: InboundRequest) -> Captured:
@@ -47,13 +38,14 @@ def capture(request: InboundRequest) -> Captured:
     try:
         tree = decode_body(request)
     except UnreadableBody as fault:
-        return Captured(request, _as_record(request.body), fault.message)
-    return Captured(
-        request, nest_brackets(tree) if is_form(request) and isinstance(tree, dict) else tree
-    )
+        return Captured(request, _parse_record(request.body), fault.message)
+    if is_form(request) and isinstance(tree, dict):
+        tree = nest_brackets(tree)
+    return Captured(request, tree)
 
 
-def _as_record(body: bytes) -> Tree:
+def _parse_record(body: bytes) -> Tree:
+    """A record of an API, which may be larger than a request."""
     try:
         return parse_json(body.decode("utf-8"), max_values=MAX_RECORD_VALUES)
     except (UnreadableBody, UnicodeDecodeError):
@@ -61,7 +53,7 @@ def _as_record(body: bytes) -> Tree:
 
 
 def containers(tree: Tree, path: Path = (), depth: int = 4) -> Iterator[tuple[Path, Tree]]:
-    """Every object and list below the top that keys alone lead to, the outermost first."""
+    """Every object and list that is reached by keys alone, the outermost first; not the top."""
     if not isinstance(tree, dict) or depth == 0:
         return
     inner = [
@@ -70,12 +62,12 @@ def containers(tree: Tree, path: Path = (), depth: int = 4) -> Iterator[tuple[Pa
         if isinstance(value, dict | list) and value
     ]
     yield from inner
-    for here, value in inner:
-        yield from containers(value, here, depth - 1)
+    for inner_path, value in inner:
+        yield from containers(value, inner_path, depth - 1)
 
 
 def scalars(tree: Tree, path: Path = ()) -> Iterator[tuple[Path, str | bool]]:
-    """Every text, number and truth value that keys alone lead to, the outermost first."""
+    """Every text, number and truth value that is reached by keys alone, the outermost first."""
     if not isinstance(tree, dict):
         return
     for key, value in tree.items():

@@ -1,6 +1,4 @@
-"""How a captured request proves who sent it, as `[sources.X.verify]` would say it: by its headers,
-query and body.
-"""
+"""How a captured request proves who sent it, as the keys of `[sources.X.verify]`."""
 
 from __future__ import annotations
 
@@ -21,111 +19,116 @@ from service.sources.wizard.captured import Captured, scalars
 from worker.units import parse_unix_time
 
 DEFAULT_QUERY = "key"
-_SIGNATURE = re.compile(r"(?:^|-)(?:signature|hmac|hash|digest|sig|signed)(?:-|$)|signature")
-_TIMESTAMP = re.compile(r"timestamp|request-time$|-ts$")
-_ID = re.compile(r"(?:webhook|event|delivery|request|message|hook|notification)-id$|-delivery$")
-_TOKEN = re.compile(
+MIN_SECRET_CHARS = 4
+_SIGNATURE_HEADER = re.compile(r"(?:^|-)(?:signature|hmac|hash|digest|sig|signed)(?:-|$)|signature")
+_TIMESTAMP_HEADER = re.compile(r"timestamp|request-time$|-ts$")
+_ID_HEADER = re.compile(
+    r"(?:webhook|event|delivery|request|message|hook|notification)-id$|-delivery$"
+)
+_TOKEN_HEADER = re.compile(
     r"^x-(?:[a-z0-9]+-)*(?:key|token|secret|apikey|auth)$|^(?:api-?key|auth-token|secret|token)$"
 )
-_QUERY = re.compile(
+_TOKEN_QUERY = re.compile(
     r"(?:[a-z_-]*(?:secret|token|apikey|api_key|api-key))|key|auth|pass|password|sig", re.IGNORECASE
 )
-_FIELD = re.compile(
-    r"handshake_?key|[a-z_.-]*secret(?:_?key)?|[a-z_]*api_?key|verification_?token|auth_?token|webhook_?key",
-    re.I,
+_TOKEN_FIELD = re.compile(
+    r"handshake_?key|[a-z_.-]*secret(?:_?key)?|[a-z_]*api_?key|verification_?token|auth_?token"
+    r"|webhook_?key",
+    re.IGNORECASE,
 )
 _LISTED = re.compile(r"[A-Za-z][A-Za-z0-9_]*=[^,\s]+(?:,\s*[A-Za-z][A-Za-z0-9_]*=[^,\s]+)+")
 _JWT = re.compile(r"(?:Bearer )?(eyJ[\w-]+\.[\w-]+\.[\w-]+)")
 _PREFIX = re.compile(r"(?:(?:hmac-)?sha-?(?:1|256)|v[0-9])=", re.IGNORECASE)
+# Bytes of a digest -> algorithm.
 _DIGESTS = {32: "sha256", 20: "sha1"}
 NOT_SIGNATURES = frozenset({"content-md5", "content-digest", "if-none-match"})
+# What senders sign, the most usual first: tried in turn if the secret is known.
 SIGNED = (
-    "{body}", "{timestamp}.{body}", "{timestamp}:{body}", "{timestamp}{body}", "{body}{timestamp}",
-    "v0:{timestamp}:{body}",
-    "{id}.{timestamp}.{body}", "{url}{body}", "{method}{url}{body}",
-    "{method}{url}{body}{timestamp}", "{timestamp}\n{body}",
+    "{body}", "{timestamp}.{body}", "{timestamp}:{body}", "{timestamp}{body}",
+    "{body}{timestamp}", "v0:{timestamp}:{body}", "{id}.{timestamp}.{body}", "{url}{body}",
+    "{method}{url}{body}", "{method}{url}{body}{timestamp}", "{timestamp}\n{body}",
 )  # fmt: skip
-"""What senders sign, the most usual first; tried one after the other where the secret is known."""
 
 
-class Door(Struct, frozen=True):
-    """`rules` are keys of `[sources.X.verify]` without `secret_env`; None: nothing was shown. `why`
-    by key, "" for the whole.
+class DetectedScheme(Struct, frozen=True):
+    """`rules` are the keys of `[sources.X.verify]` without `secret_env`, None if nothing was found.
 
-    `unread` is a header that looks like a signature and is none that could be checked.
+    `reasons` are by key; that of the empty key is for the whole. `is_certain` is False if what is
+    signed was guessed. `unread_header` looks like a signature but could not be read as one.
     """
 
     rules: dict[str, Any] | None
-    why: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
     is_certain: bool = True
-    unread: str | None = None
+    unread_header: str | None = None
 
 
-def door(captured: Captured, secrets: Sequence[SourceSecret] = ()) -> Door:
-    """The scheme that the request shows. With the secret, what is signed is found by trying, else
-    guessed.
+def detect_verification(captured: Captured, secrets: Sequence[SourceSecret] = ()) -> DetectedScheme:
+    """The scheme of the request: Standard Webhooks, a JWT, a signature or a token, in this order.
+
+    With a secret, what is signed is found by trying; otherwise it is guessed.
     """
     request = captured.request
     headers = {name: value for name, value in request.headers if name not in NOT_SIGNATURES}
     for kind in ("webhook", "svix"):
         if {f"{kind}-id", f"{kind}-signature"} <= headers.keys():
-            return Door(
-                {"scheme": "standard-webhooks"}, {"": f"the headers {kind}-id and {kind}-signature"}
-            )
+            reasons = {"": f"the headers {kind}-id and {kind}-signature"}
+            return DetectedScheme({"scheme": "standard-webhooks"}, reasons)
     for name, value in headers.items():
-        if found := _JWT.fullmatch(value.strip()):
-            rules = {"scheme": "jwt"} | (
-                {} if name == "authorization" else {"header": _shown(name)}
+        if match := _JWT.fullmatch(value.strip()):
+            rules: dict[str, Any] = {"scheme": "jwt"}
+            if name != "authorization":
+                rules["header"] = _title_case(name)
+            reason = (
+                f"{_title_case(name)} holds a token of three parts ({len(match[1])} characters)"
             )
-            return Door(
-                rules,
-                {"": f"{_shown(name)} holds a token of three parts ({len(found[1])} characters)"},
-            )
+            return DetectedScheme(rules, {"": reason})
     for name, value in headers.items():
-        if _SIGNATURE.search(name) and (signed := _hmac(name, value, headers)):
-            return _tried(signed, request, secrets) or _guessed(signed)
-    unread = next((_shown(name) for name in headers if _SIGNATURE.search(name)), None)
-    return structs.replace(_token(captured, headers), unread=unread)
+        if _SIGNATURE_HEADER.search(name) and (signature := _parse_signature(name, value, headers)):
+            return _try_secrets(signature, request, secrets) or _guess_signed(signature)
+    unread = next((_title_case(name) for name in headers if _SIGNATURE_HEADER.search(name)), None)
+    return structs.replace(_detect_token(captured, headers), unread_header=unread)
 
 
-def _hmac(name: str, value: str, headers: dict[str, str]) -> dict[str, Any] | None:
+def _parse_signature(name: str, value: str, headers: dict[str, str]) -> dict[str, Any] | None:
     """The rules of a signature but for what is signed; None if the header holds no digest."""
-    rules: dict[str, Any] = {"scheme": "hmac", "header": _shown(name)}
+    rules: dict[str, Any] = {"scheme": "hmac", "header": _title_case(name)}
     digest = value.strip()
     if _LISTED.fullmatch(digest):
-        parts = [part.strip().partition("=") for part in digest.split(",")]
-        time = next((key for key, _, text in parts if parse_unix_time(text) is not None), None)
-        signed = next(
-            ((key, text) for key, _, text in parts if key != time and _digest(text)), None
-        )
-        if time is None or signed is None:
+        pairs = [part.strip().partition("=") for part in digest.split(",")]
+        time_key = next((key for key, _, text in pairs if parse_unix_time(text) is not None), None)
+        digests = ((key, text) for key, _, text in pairs if key != time_key and _parse_digest(text))
+        key, digest = next(digests, ("", ""))
+        if time_key is None or not digest:
             return None
-        rules |= {"list": f"{time}=,{signed[0]}="}
-        digest = signed[1]
+        rules["list"] = f"{time_key}=,{key}="
     elif prefix := _PREFIX.match(digest):
-        rules |= {"prefix": prefix[0]}
+        rules["prefix"] = prefix[0]
         digest = digest[prefix.end() :]
-    if not (found := _digest(digest)):
+    if not (parsed := _parse_digest(digest)):
         return None
-    algorithm, encoding = found
-    rules |= ({"algorithm": algorithm} if algorithm != "sha256" else {}) | (
-        {"encoding": encoding} if encoding != "hex" else {}
+    algorithm, encoding = parsed
+    if algorithm != "sha256":
+        rules["algorithm"] = algorithm
+    if encoding != "hex":
+        rules["encoding"] = encoding
+    if "list" not in rules and (timed := _find_timestamp_header(headers)):
+        rules["timestamp_header"] = _title_case(timed)
+    if numbered := next((key for key in headers if _ID_HEADER.search(key)), None):
+        rules["id_header"] = _title_case(numbered)
+    return rules
+
+
+def _find_timestamp_header(headers: dict[str, str]) -> str | None:
+    times = (
+        name
+        for name, text in headers.items()
+        if _TIMESTAMP_HEADER.search(name) and parse_unix_time(text) is not None
     )
-    if "list" not in rules:
-        timed = next(
-            (
-                key
-                for key, text in headers.items()
-                if _TIMESTAMP.search(key) and parse_unix_time(text) is not None
-            ),
-            None,
-        )
-        rules |= {"timestamp_header": _shown(timed)} if timed else {}
-    numbered = next((key for key in headers if _ID.search(key)), None)
-    return rules | ({"id_header": _shown(numbered)} if numbered else {})
+    return next(times, None)
 
 
-def _digest(text: str) -> tuple[str, str] | None:
+def _parse_digest(text: str) -> tuple[str, str] | None:
     """Algorithm and encoding, by length and alphabet."""
     for encoding, raw in (("hex", decode_hex(text)), ("base64", decode_base64(text))):
         if raw is not None and len(raw) in _DIGESTS:
@@ -133,103 +136,88 @@ def _digest(text: str) -> tuple[str, str] | None:
     return None
 
 
-def _tried(
+def _try_secrets(
     rules: dict[str, Any], request: InboundRequest, secrets: Sequence[SourceSecret]
-) -> Door | None:
-    """With what is signed, if any usual form fits the secret."""
+) -> DetectedScheme | None:
+    """The rules with what is signed, if one of the usual forms fits a secret."""
     if not secrets:
         return None
-    timed = [rules, {key: value for key, value in rules.items() if key != "timestamp_header"}]
-    for signed, base in product(SIGNED, timed):
+    untimed = {key: value for key, value in rules.items() if key != "timestamp_header"}
+    for signed, base in product(SIGNED, (rules, untimed)):
         if "list" not in base and ("timestamp_header" in base) != ("{timestamp}" in signed):
             continue
-        tried = base | {"signed": signed}
-        verify = convert(tried, VerifySettings, strict=False)
-        if verify_hmac(request, verify, secrets, _time(request, verify)).ok:
-            if signed == "{body}":
-                del tried["signed"]
-            return Door(
-                tried, {"": "the signature fits the secret", "signed": "tried with the secret"}
-            )
+        verify = convert(base | {"signed": signed}, VerifySettings, strict=False)
+        if verify_hmac(request, verify, secrets, _find_time(request, verify)).ok:
+            fitting = base if signed == "{body}" else base | {"signed": signed}
+            reasons = {"": "the signature fits the secret", "signed": "tried with the secret"}
+            return DetectedScheme(fitting, reasons)
     return None
 
 
-def _time(request: InboundRequest, rules: VerifySettings) -> float:
+def _find_time(request: InboundRequest, rules: VerifySettings) -> float:
     """The time that the request claims, so that an old capture is not refused for its age."""
     if rules.timestamp_header:
         return parse_unix_time(request.header(rules.timestamp_header.lower()) or "") or 0.0
     prefix = (rules.list_prefixes or "").partition(",")[0]
     parts = (request.header((rules.header or "").lower()) or "").split(",")
-    found = next(
-        (
-            part.strip().removeprefix(prefix)
-            for part in parts
-            if prefix and part.strip().startswith(prefix)
-        ),
-        "",
+    times = (
+        part.strip().removeprefix(prefix)
+        for part in parts
+        if prefix and part.strip().startswith(prefix)
     )
-    return parse_unix_time(found) or 0.0
+    return parse_unix_time(next(times, "")) or 0.0
 
 
-def _guessed(rules: dict[str, Any]) -> Door:
+def _guess_signed(rules: dict[str, Any]) -> DetectedScheme:
     is_timed = "list" in rules or "timestamp_header" in rules
+    algorithm, encoding = rules.get("algorithm", "sha256"), rules.get("encoding", "hex")
+    reasons = {
+        "": (
+            f"{rules['header']} holds a digest: {algorithm} in {encoding}, by its length and its"
+            " letters"
+        )
+    }
     if rules.get("prefix") == "v0=":
         rules = rules | {"signed": "v0:{timestamp}:{body}"}
     elif is_timed:
         rules = rules | {"signed": "{timestamp}.{body}"}
-    said = "guessed: see what the sender's documents say is signed" if is_timed else ""
-    how = rules.get("encoding", "hex")
-    why = {
-        "": (
-            f"{rules['header']} holds a digest: {rules.get('algorithm', 'sha256')} in {how}, by its"
-            " length and its letters"
-        )
-    }
-    return Door(rules, why | ({"signed": said} if said else {}), is_certain=not is_timed)
+    if is_timed:
+        reasons["signed"] = "guessed: the sender's documentation says what is signed"
+    return DetectedScheme(rules, reasons, is_certain=not is_timed)
 
 
-def _token(captured: Captured, headers: dict[str, str]) -> Door:
+def _detect_token(captured: Captured, headers: dict[str, str]) -> DetectedScheme:
     request = captured.request
-    for name, value in headers.items():
-        if name == "authorization" and value.strip():
-            whole = (
-                ""
-                if value[:7].lower() == "bearer "
-                else f", whole: {value.split(' ')[0]} and what follows"
-            )
-            return Door(
-                {"scheme": "token", "header": "Authorization"},
-                {"": f"the secret is in Authorization{whole}"},
-            )
+    authorization = headers.get("authorization", "")
+    if authorization.strip():
+        kind = authorization.split(" ")[0]
+        is_bearer = authorization[:7].lower() == "bearer "
+        whole = "" if is_bearer else f", whole: {kind} and what follows"
+        return _build_token("header", "Authorization", f"the secret is in Authorization{whole}")
     for name in headers:
-        if _TOKEN.search(name):
-            return Door(
-                {"scheme": "token", "header": _shown(name)},
-                {"": f"{_shown(name)} looks like a secret"},
-            )
+        if _TOKEN_HEADER.search(name):
+            header = _title_case(name)
+            return _build_token("header", header, f"{header} looks like a secret")
     for pair in request.query.split("&"):
         name = unquote_plus(pair.partition("=")[0])
-        if _QUERY.fullmatch(name):
-            return Door(
-                {"scheme": "token", "query": name}, {"": f"{name} in the query looks like a secret"}
-            )
-    for found in _fields(captured):
-        return Door(
-            {"scheme": "token", "field": found}, {"": f"{found} in the body looks like a secret"}
-        )
-    return Door(None)
+        if _TOKEN_QUERY.fullmatch(name):
+            return _build_token("query", name, f"{name} in the query looks like a secret")
+    for path in _find_secret_fields(captured):
+        return _build_token("field", path, f"{path} in the body looks like a secret")
+    return DetectedScheme(None)
 
 
-def _fields(captured: Captured) -> Iterator[str]:
+def _build_token(place: str, name: str, reason: str) -> DetectedScheme:
+    return DetectedScheme({"scheme": "token", place: name}, {"": reason})
+
+
+def _find_secret_fields(captured: Captured) -> Iterator[str]:
     for path, value in scalars(captured.top):
-        if (
-            isinstance(value, str)
-            and len(value) >= 4
-            and (_FIELD.fullmatch(path[-1]) or value == REMOVED)
-        ):
+        is_secret = bool(_TOKEN_FIELD.fullmatch(path[-1])) or value == REMOVED
+        if is_secret and isinstance(value, str) and len(value) >= MIN_SECRET_CHARS:
             yield ".".join(path)
 
 
-def _shown(name: str) -> str:
+def _title_case(name: str) -> str:
     """A header's name as people write it."""
     return "-".join(part[:1].upper() + part[1:] for part in name.split("-"))

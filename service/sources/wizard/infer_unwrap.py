@@ -1,17 +1,17 @@
-"""How a payload of nobody in particular is unwrapped: `[sources.X.read]`, found by trying what
-reads best.
+"""How to unwrap a payload of unknown shape: the keys of `[sources.X.read]`, found by trying.
 
-Each guess is judged by the leads that come of it: whom one can reach, what else is known, how short
-the names of the answers are. So nothing here knows any product, and what is proposed was tried.
+Each reading is scored by the leads that it gives: whether they can be contacted, and what else is
+known of them. So nothing here knows any product, and whatever is proposed has been tried.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from msgspec import Struct, convert, structs
+from msgspec import Struct, convert, field, structs
 
 from service.sources.fields import synonyms
 from service.sources.fields.matching import match_label, match_path, split_words
@@ -23,145 +23,139 @@ from service.sources.schema import ReadSettings, Source, VerifySettings
 from service.sources.wizard.captured import Captured, containers, is_text, scalars
 from worker.contract import Lead
 
-CANDIDATES = 40
-"""Objects and lists that are tried as the root."""
-NESTED_TEXTS = 3
-WORTH = {
-    "email": 5.0,
-    "phone": 4.0,
-    "name": 4.0,
-    "first_name": 2.0,
-    "last_name": 2.0,
-    "company": 2.0,
-}
-"""Of a field that was found; any other is worth 1."""
-CONTACT = {
-    "email": "email",
-    "phone": "phone",
-    "name": "name",
-    "first_name": "name",
-    "last_name": "name",
-}
-REACHED = frozenset({"email", "phone"})
-KEYS = (
-    "label",
-    "title",
-    "question",
-    "name",
-    "key",
-    "field",
-    "fieldname",
-    "fieldlabel",
-    "columnname",
-    "q",
-    "prompt",
-    "ref",
-    "id",
-)
-VALUES = (
-    "value",
-    "answer",
-    "answers",
-    "values",
-    "response",
-    "a",
-    "text",
-    "stringvalue",
-    "content",
-    "val",
-    "input",
-    "data",
-)
-_EVENT_IDS = (
-    "eventid", "submissionid", "entryid", "responseid", "deliveryid", "webhookid", "messageid",
-    "notificationid", "leadid",
-    "requestid", "transactionid",
+# Objects and lists that are tried as the root.
+MAX_ROOT_CANDIDATES = 40
+# JSON inside a text: how deep it is looked for, and how many at each depth.
+MAX_NESTED_DOCUMENTS = 3
+MAX_DOCUMENTS_PER_LEVEL = 3
+MAX_KIND_CHARS = 60
+# A reading must score better by more than this to be preferred.
+SCORE_TOLERANCE = 0.01
+NO_LEAD_SCORE = -100.0
+# What a field of the lead scores; any other scores 1.
+FIELD_SCORES = {
+    "email": 5.0, "phone": 4.0, "name": 4.0, "first_name": 2.0, "last_name": 2.0, "company": 2.0,
+}  # fmt: skip
+# Fields that say who somebody is -> the one that stands for them.
+IDENTITY_FIELDS = {
+    "email": "email", "phone": "phone", "name": "name", "first_name": "name", "last_name": "name",
+}  # fmt: skip
+CONTACT_FIELDS = frozenset({"email", "phone"})
+# Keys of a question's name and of its value, in plain letters, the most usual first.
+NAME_KEYS = (
+    "label", "title", "question", "name", "key", "field", "fieldname", "fieldlabel", "columnname",
+    "q", "prompt", "ref", "id",
 )  # fmt: skip
-_IDS = ("id", "uid", "uuid", "guid")
-_NUMBERS = ("ref", "reference", "number", "token")
-_TEST = ("test", "istest", "sandbox", "testmode", "dryrun", "istestlead", "testlead", "isdemo")
-_LIVE = ("livemode", "live", "islive", "production", "isproduction")
-_KIND = ("type", "event", "eventtype", "kind", "topic", "trigger", "action", "eventname", "hook")
+VALUE_KEYS = (
+    "value", "answer", "answers", "values", "response", "a", "text", "stringvalue", "content",
+    "val", "input", "data",
+)  # fmt: skip
+_EVENT_ID_KEYS = (
+    "eventid", "submissionid", "entryid", "responseid", "deliveryid", "webhookid", "messageid",
+    "notificationid", "leadid", "requestid", "transactionid",
+)  # fmt: skip
+_ID_KEYS = ("id", "uid", "uuid", "guid")
+_NUMBER_KEYS = ("ref", "reference", "number", "token")
+_TEST_KEYS = ("test", "istest", "sandbox", "testmode", "dryrun", "istestlead", "testlead", "isdemo")
+_LIVE_KEYS = ("livemode", "live", "islive", "production", "isproduction")
+_KIND_KEYS = (
+    "type", "event", "eventtype", "kind", "topic", "trigger", "action", "eventname", "hook",
+)  # fmt: skip
 _GUARDS = frozenset(synonyms.GUARDS.split())
 
 
-class Shape(Struct, frozen=True):
-    """`read` are the keys of `[sources.X.read]`, `why` says why by key. `kinds` are values of `at`
-    seen beside leads.
+class Unwrapping(Struct, frozen=True):
+    """`read` are the keys of `[sources.X.read]`, `reasons` those for each key.
+
+    `only` is the kind of the captured event, for a sender of several kinds.
     """
 
-    read: dict[str, Any]
-    why: dict[str, str]
+    read: dict[str, Any] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
     only: dict[str, Any] | None = None
 
+    def without(self, key: str) -> Unwrapping:
+        return structs.replace(
+            self, read={name: value for name, value in self.read.items() if name != key}
+        )
 
-def shape(captured: Captured, adapter: str, verify: VerifySettings | None = None) -> Shape:
-    """The best reading of the payload; a secret that `verify` looks for in the body is no part of
-    it. Never raises.
+
+def infer_unwrap(
+    captured: Captured, adapter: str, verify: VerifySettings | None = None
+) -> Unwrapping:
+    """The reading of the payload that scores best. Never raises.
+
+    A secret for which `verify` looks in the body is not part of the lead.
     """
     read: dict[str, Any] = {}
-    why: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     top = captured.top
-    for path in _texts(top, read):
-        why["json_param"] = (
-            f"{' and '.join([*read.get('json_param', []), path])}: JSON inside a text"
-        )
-        read["json_param"] = [*read.get("json_param", []), path]
-    inside = _unwrapped(top, read)
-    pairs = list(_pairs(inside))
-    if _is_single(inside) or _are_single(inside, pairs):
-        read["unwrap_lists"], why["unwrap_lists"] = True, "most values stand alone in lists"
+    for path in _find_documents(top, read):
+        paths = [*read.get("json_param", []), path]
+        reasons["json_param"] = f"{' and '.join(paths)}: JSON inside a text"
+        read["json_param"] = paths
+    tree = _unwrap(top, read)
+    pairs = list(_find_pairs(tree))
+    if _has_single_item_lists(tree) or _have_single_item_lists(tree, pairs):
+        read["unwrap_lists"] = True
+        reasons["unwrap_lists"] = "most values stand alone in lists"
     if pairs:
         read["pairs"] = pairs if len(pairs) > 1 else pairs[0]
-        why["pairs"] = "questions as objects, each with its name and its value"
-    root = _root(captured, adapter, read, verify)
-    if root:
-        read["root"], why["root"] = root, "the fields are here"
-    _ids(captured, read, why)
-    return Shape(read, why, _kind(_unwrapped(top, read), read.get("root")))
+        reasons["pairs"] = "questions as objects, each with its name and its value"
+    if root := _find_root(captured, adapter, read, verify):
+        read["root"], reasons["root"] = root, "the fields are here"
+    tree = _unwrap(top, read)
+    root_path = tuple(read["root"].split(".")) if "root" in read else ()
+    if event_id := _find_event_id(tree, root_path):
+        read["event_id"] = event_id
+        reasons["event_id"] = (
+            "the same id again is the same lead: check that it changes with each submission"
+        )
+    if test := _find_test_flag(tree):
+        read["test"] = test
+        reasons["test"] = "what it marks as a test is accepted and makes no lead"
+    return Unwrapping(read, reasons, _find_kind(tree, root_path))
 
 
-def value_of(
+def score_reading(
     captured: Captured, adapter: str, read: dict[str, Any], verify: VerifySettings | None
 ) -> tuple[float, set[str]]:
-    """How well a payload reads under some settings, higher is better, and what it then tells of
-    whom one can reach.
+    """How well a payload reads under some settings (higher is better), and whom its leads name.
+
+    The set holds values of IDENTITY_FIELDS.
     """
     source = Source(
         name="proposal", adapter=adapter, read=convert(read, ReadSettings), verify=verify
     )
     leads = [event.lead for event in normalize(source, captured.request, 0.0).events if event.lead]
     if not leads:
-        return -100.0, set()
+        return NO_LEAD_SCORE, set()
+    scores = [_score(lead) for lead in leads]
     several = 1.0 if len(leads) > 1 else 0.0
-    reached = {said for name, said in CONTACT.items() if any(getattr(lead, name) for lead in leads)}
-    return max(map(_worth, leads)) + sum(map(_worth, leads)) / len(leads) + several, reached
+    identity = {
+        kind for name, kind in IDENTITY_FIELDS.items() if any(getattr(lead, name) for lead in leads)
+    }
+    return max(scores) + sum(scores) / len(leads) + several, identity
 
 
-def _worth(lead: Lead) -> float:
-    plain = [
-        name
-        for name in lead.__struct_fields__
-        if name not in ("utm", "click_ids", "answers", "is_test")
-    ]
-    known = sum(WORTH.get(name, 1.0) for name in plain if getattr(lead, name) is not None)
-    return (
-        known + sum(value is not None for value in structs.astuple(lead.utm)) + len(lead.click_ids)
-    )
+def _score(lead: Lead) -> float:
+    plain = set(lead.__struct_fields__) - {"utm", "click_ids", "answers", "is_test"}
+    fields = sum(FIELD_SCORES.get(name, 1.0) for name in plain if getattr(lead, name) is not None)
+    utm = sum(value is not None for value in structs.astuple(lead.utm))
+    return fields + utm + len(lead.click_ids)
 
 
-def _texts(top: Tree, read: dict[str, Any]) -> Iterator[str]:
-    """Paths of texts that are JSON; then of those inside them."""
-    for _ in range(NESTED_TEXTS):
-        inside = _unwrapped(top, read)
-        found = [
+def _find_documents(top: Tree, read: dict[str, Any]) -> Iterator[str]:
+    """Paths of texts that hold JSON; then of those inside them, as `read` grows."""
+    for _ in range(MAX_NESTED_DOCUMENTS):
+        paths = [
             ".".join(path)
-            for path, value in scalars(inside)
+            for path, value in scalars(_unwrap(top, read))
             if is_text(value) and _is_document(value)
         ]
-        if not found:
+        if not paths:
             return
-        yield from found[:3]
+        yield from paths[:MAX_DOCUMENTS_PER_LEVEL]
 
 
 def _is_document(value: Tree) -> bool:
@@ -173,29 +167,30 @@ def _is_document(value: Tree) -> bool:
         return False
 
 
-def _unwrapped(top: Tree, read: dict[str, Any]) -> Tree:
+def _unwrap(top: Tree, read: dict[str, Any]) -> Tree:
     try:
         return unwrap(top, convert(read, ReadSettings))
     except UnreadableBody:
         return top
 
 
-def _is_single(tree: Tree) -> bool:
+def _has_single_item_lists(tree: Tree) -> bool:
+    """Whether half of all values, and two at least, stand alone in lists."""
     values = [value for _, value in walk_leaves(tree) if value not in (None, "", [])]
     alone = sum(isinstance(value, list) and len(value) == 1 for value in values)
     return alone > 1 and 2 * alone >= len(values)
 
 
-def _are_single(tree: Tree, pairs: list[dict[str, str]]) -> bool:
-    """Whether the values of questions come as lists, of one value as of several."""
-    found = [(resolve(tree, pair["at"]), pair.get("value", "value")) for pair in pairs]
-    items = [
-        (item, value)
-        for at, value in found
-        if at
-        for item in (at[1] if isinstance(at[1], list) else at[1].values())
-    ]
-    values = [at[1] for item, value in items if (at := resolve(item, value))]
+def _have_single_item_lists(tree: Tree, pairs: list[dict[str, str]]) -> bool:
+    """Whether questions have lists as values, whether there is one value or several."""
+    values = []
+    for pair in pairs:
+        questions = resolve(tree, pair["at"])
+        if questions is None:
+            continue
+        items = questions[1] if isinstance(questions[1], list) else questions[1].values()
+        matches = (resolve(item, pair.get("value", "value")) for item in items)
+        values += [match[1] for match in matches if match]
     alone = sum(
         isinstance(value, list) and len(value) == 1 and not isinstance(value[0], dict | list)
         for value in values
@@ -203,177 +198,181 @@ def _are_single(tree: Tree, pairs: list[dict[str, str]]) -> bool:
     return alone > 1 and 3 * alone >= len(values)
 
 
-def _pairs(tree: Tree) -> Iterator[dict[str, str]]:
-    """Every list of name/value objects; inside a list of events, those of its fullest item."""
-    yield from _pairs_in(tree)
-    for path, found in containers(tree):
-        if isinstance(found, list) and not _pair(found) and (item := _fullest(found)):
-            del path
-            yield from _pairs_in(item)
+def _find_pairs(tree: Tree) -> Iterator[dict[str, str]]:
+    """Every list of name/value objects; of a list of events, those of its fullest item."""
+    yield from _find_pairs_in(tree)
+    for _, container in containers(tree):
+        if isinstance(container, list) and not _find_pair_keys(container):
+            yield from _find_pairs_in(_fullest(container))
 
 
-def _pairs_in(tree: Tree) -> Iterator[dict[str, str]]:
+def _find_pairs_in(tree: Tree) -> Iterator[dict[str, str]]:
     taken: list[Path] = []
-    for path, found in containers(tree):
-        if any(path[: len(known)] == known for known in taken) or not (pair := _pair(found)):
+    for path, container in containers(tree):
+        is_inside = any(path[: len(outer)] == outer for outer in taken)
+        if is_inside or not (keys := _find_pair_keys(container)):
             continue
         taken.append(path)
-        key, value = pair
-        given = {} if key == "name" else {"key": key}
-        yield {"at": ".".join(path)} | given | ({} if value == "value" else {"value": value})
+        name_key, value_key = keys
+        pair = {"at": ".".join(path)}
+        if name_key != "name":
+            pair["key"] = name_key
+        if value_key != "value":
+            pair["value"] = value_key
+        yield pair
 
 
-def _pair(found: Tree) -> tuple[str, str] | None:
-    """The paths of name and value inside each object of a list, or of an object of objects; None if
-    it is no such list.
+def _find_pair_keys(container: Tree) -> tuple[str, str] | None:
+    """The paths of name and value in the objects of a list, or of an object of objects.
+
+    None if they are not names and values, for instance because each object is somebody's contact.
     """
-    items = list(found.values()) if isinstance(found, dict) else found
-    if (
-        not items
-        or not all(isinstance(item, dict) for item in items)
-        or (isinstance(found, dict) and len(items) < 2)
-    ):
+    items = list(container.values()) if isinstance(container, dict) else container
+    if not items or not all(isinstance(item, dict) for item in items):
         return None
-    told = [
-        {
-            ".".join(path): value
-            for path, value in walk_leaves(item)
-            if not any(map(str.isdigit, path))
-        }
-        for item in items
-    ]
-    if any(_is_contact(path, value) for one in told for path, value in one.items()):
+    if isinstance(container, dict) and len(items) < 2:
         return None
-    keys = [
+    rows = [_flatten(item) for item in items]
+    if any(_is_contact(path, value) for row in rows for path, value in row.items()):
+        return None
+    name_keys = [
         path
-        for path in told[0]
-        if _word(path) in KEYS and all(is_text(one.get(path)) for one in told)
+        for path in rows[0]
+        if _pair_word(path) in NAME_KEYS and all(is_text(row.get(path)) for row in rows)
     ]
-    named = dict.fromkeys(path for one in told for path in one if _word(path) in VALUES)
-    values = [path for path in named if 2 * sum(path in one for one in told) >= len(told)]
-    if not keys or not values:
+    counts = Counter(path for row in rows for path in row if _pair_word(path) in VALUE_KEYS)
+    value_keys = [path for path, count in counts.items() if 2 * count >= len(rows)]
+    if not name_keys or not value_keys:
         return None
-    key = max(
-        keys,
-        key=lambda path: (
-            sum(match_label(one[path]) is not None for one in told),
-            -KEYS.index(_word(path) or ""),
-        ),
-    )
-    names = {one[key] for one in told}
-    value = min(
-        values,
-        key=lambda path: (-sum(path in one for one in told) // 2, VALUES.index(_word(path) or "")),
-    )
-    return (key, value) if 2 * len(names) > len(told) else None
+
+    def rank_name(path: str) -> tuple[int, int]:
+        labels = sum(match_label(row[path]) is not None for row in rows)
+        return labels, -NAME_KEYS.index(_pair_word(path) or "")
+
+    def rank_value(path: str) -> tuple[int, int]:
+        return -counts[path] // 2, VALUE_KEYS.index(_pair_word(path) or "")
+
+    name_key, value_key = max(name_keys, key=rank_name), min(value_keys, key=rank_value)
+    names = {row[name_key] for row in rows}
+    return (name_key, value_key) if 2 * len(names) > len(rows) else None
 
 
-def _word(path: str) -> str | None:
-    """The first step of a path that is a word for a name or a value."""
-    steps = [re.sub(r"[^a-z]", "", step.lower()) for step in path.split(".")]
-    return next((step for step in steps if step in KEYS or step in VALUES), None)
-
-
-def _is_contact(path: str, value: Tree) -> bool:
-    guess = match_path(tuple(path.split(".")))
-    return (
-        bool(guess and guess.field in ("email", "phone") and parse_value(guess.field, value))
-        and _word(path) is None
-    )
-
-
-def _fullest(items: Tree) -> dict[str, Tree]:
-    found = [item for item in items if isinstance(item, dict)]
-    return max(found, key=lambda item: sum(1 for _ in walk_leaves(item)), default={})
-
-
-def _root(
-    captured: Captured, adapter: str, read: dict[str, Any], verify: VerifySettings | None
-) -> str | None:
-    """The object or list that reads best, of equals the innermost that holds whom one can reach;
-    none where that is the top.
-    """
-    inside = _unwrapped(captured.top, read)
-    best, contact = value_of(captured, adapter, read, verify)
-    root = None
-    for path, found in list(containers(inside))[:CANDIDATES]:
-        here = _contact(_unwrapped(_fullest(found), read) if isinstance(found, list) else found)
-        if not here & REACHED or not all(
-            step and "." not in step and not _GUARDS.intersection(split_words(step))
-            for step in path
-        ):
-            continue
-        candidate = ".".join(path)
-        value, reached = value_of(captured, adapter, read | {"root": candidate}, verify)
-        if value > best + 0.01 or (value > best - 0.01 and contact <= here):
-            best, root, contact = value, candidate, reached
-    return root
-
-
-def _contact(tree: Tree) -> set[str]:
-    """The fields that say who it is, as far as they are in here."""
-    found = ((match_path(at), value) for at, value in walk_leaves(tree))
+def _flatten(item: Tree) -> dict[str, Any]:
+    """Dotted path -> value, but for what is inside lists."""
     return {
-        CONTACT[guess.field]
-        for guess, value in found
-        if guess and guess.field in CONTACT and parse_value(guess.field, value)
+        ".".join(path): value
+        for path, value in walk_leaves(item)
+        if not any(map(str.isdigit, path))
     }
 
 
-def _ids(captured: Captured, read: dict[str, Any], why: dict[str, str]) -> None:
-    """What tells deliveries apart, and what tells tests."""
-    inside = _unwrapped(captured.top, read)
-    root = tuple(read["root"].split(".")) if "root" in read else ()
-    around = [(path, value) for path, value in _along(inside, root)]
-    found = [(_rank(path, value), path) for path, value in around]
-    ranked = sorted((rank, len(path), path) for rank, path in found if rank is not None)
-    if ranked:
-        read["event_id"] = ".".join(ranked[0][2])
-        why["event_id"] = (
-            "the same id again is the same lead: look whether it changes with each submission"
-        )
-    for path, value in scalars(inside):
-        name = _plain(path[-1])
-        if name in (*_TEST, *_LIVE) and (
-            isinstance(value, bool) or text_of(value) in ("true", "false", "0", "1")
-        ):
-            at = ".".join(path)
-            read["test"] = {"at": at} if name in _TEST else {"at": at, "equals": False}
-            why["test"] = "what it marks as a test is taken and makes no lead"
-            return
+def _pair_word(path: str) -> str | None:
+    """The first step of a path that is a word for a name or a value."""
+    steps = [_plain(step) for step in path.split(".")]
+    return next((step for step in steps if step in NAME_KEYS or step in VALUE_KEYS), None)
 
 
-def _along(tree: Tree, root: Path) -> Iterator[tuple[Path, Tree]]:
-    """The single values on the way from the top to the root, and those at the root; of a list,
-    those of its fullest item.
+def _is_contact(path: str, value: Tree) -> bool:
+    match = match_path(tuple(path.split(".")))
+    is_valid = bool(match and match.field in CONTACT_FIELDS and parse_value(match.field, value))
+    return is_valid and _pair_word(path) is None
+
+
+def _fullest(items: Tree) -> dict[str, Tree]:
+    """The object of a list with most values."""
+    objects = [item for item in items if isinstance(item, dict)]
+    return max(objects, key=lambda item: sum(1 for _ in walk_leaves(item)), default={})
+
+
+def _find_root(
+    captured: Captured, adapter: str, read: dict[str, Any], verify: VerifySettings | None
+) -> str | None:
+    """The object or list that reads best; None if that is the top.
+
+    Of equals it is the innermost one that still holds everything that says who somebody is.
     """
-    for length in range(len(root) + 1):
-        found: Tree = tree
-        for key in root[:length]:
-            found = found.get(key) if isinstance(found, dict) else None
-        in_list = isinstance(found, list)
-        found = _fullest(found) if in_list else found
-        for key, value in found.items() if isinstance(found, dict) else ():
-            if isinstance(value, str) and value:
-                yield ((key,) if in_list else (*root[:length], key)), value
+    best, best_identity = score_reading(captured, adapter, read, verify)
+    root = None
+    for path, container in list(containers(_unwrap(captured.top, read)))[:MAX_ROOT_CANDIDATES]:
+        is_list = isinstance(container, list)
+        inner = _find_identity(_unwrap(_fullest(container), read) if is_list else container)
+        if not inner & CONTACT_FIELDS or not all(map(_can_lead_to_root, path)):
+            continue
+        candidate = ".".join(path)
+        score, identity = score_reading(captured, adapter, read | {"root": candidate}, verify)
+        is_better = score > best + SCORE_TOLERANCE
+        is_equal = score > best - SCORE_TOLERANCE and best_identity <= inner
+        if is_better or is_equal:
+            best, root, best_identity = score, candidate, identity
+    return root
 
 
-def _rank(path: Path, value: Tree) -> int | None:
+def _can_lead_to_root(step: str) -> bool:
+    is_somebody_elses = bool(_GUARDS.intersection(split_words(step)))
+    return bool(step) and "." not in step and not is_somebody_elses
+
+
+def _find_identity(tree: Tree) -> set[str]:
+    """The values of IDENTITY_FIELDS that are in a tree."""
+    matches = ((match_path(path), value) for path, value in walk_leaves(tree))
+    return {
+        IDENTITY_FIELDS[match.field]
+        for match, value in matches
+        if match and match.field in IDENTITY_FIELDS and parse_value(match.field, value)
+    }
+
+
+def _find_event_id(tree: Tree, root: Path) -> str | None:
+    """The path of what tells deliveries apart, the outermost of the best kind."""
+    ranked = [(_rank_event_id(path, value), path) for path, value in _values_along(tree, root)]
+    best = min(((rank, len(path), path) for rank, path in ranked if rank is not None), default=None)
+    return ".".join(best[2]) if best else None
+
+
+def _rank_event_id(path: Path, value: Tree) -> int | None:
     name, text = _plain(path[-1]), text_of(value) or ""
-    if name in _EVENT_IDS:
+    if name in _EVENT_ID_KEYS:
         return 0
-    if name in _IDS:
+    if name in _ID_KEYS:
         return 1
-    return 2 if name in _NUMBERS and any(map(str.isdigit, text)) else None
+    return 2 if name in _NUMBER_KEYS and any(map(str.isdigit, text)) else None
 
 
-def _kind(tree: Tree, root: str | None) -> dict[str, Any] | None:
-    """What the event says it is, for who gets several kinds of them."""
-    steps = tuple(root.split(".")) if root else ()
-    for path, value in _along(tree, steps):
-        if _plain(path[-1]) in _KIND and is_text(value) and len(value) <= 60:
+def _find_test_flag(tree: Tree) -> dict[str, Any] | None:
+    for path, value in scalars(tree):
+        name = _plain(path[-1])
+        is_flag = isinstance(value, bool) or text_of(value) in ("true", "false", "0", "1")
+        if is_flag and name in _TEST_KEYS:
+            return {"at": ".".join(path)}
+        if is_flag and name in _LIVE_KEYS:
+            return {"at": ".".join(path), "equals": False}
+    return None
+
+
+def _find_kind(tree: Tree, root: Path) -> dict[str, Any] | None:
+    """What the event says it is, as `only`."""
+    for path, value in _values_along(tree, root):
+        is_short = is_text(value) and len(value) <= MAX_KIND_CHARS
+        if is_short and _plain(path[-1]) in _KIND_KEYS:
             return {"at": ".".join(path), "equals": [value]}
     return None
+
+
+def _values_along(tree: Tree, root: Path) -> Iterator[tuple[Path, Tree]]:
+    """The texts on the way from the top to the root, and those at the root.
+
+    Of a list they are those of its fullest item, with paths that begin at the item.
+    """
+    for length in range(len(root) + 1):
+        here: Tree = tree
+        for key in root[:length]:
+            here = here.get(key) if isinstance(here, dict) else None
+        prefix = root[:length]
+        if isinstance(here, list):
+            here, prefix = _fullest(here), ()
+        for key, value in here.items() if isinstance(here, dict) else ():
+            if isinstance(value, str) and value:
+                yield (*prefix, key), value
 
 
 def _plain(name: str) -> str:

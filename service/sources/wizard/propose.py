@@ -1,10 +1,8 @@
-"""A source for one captured request: which adapter, how it is unwrapped, mapped and verified, as
-lines to paste.
-"""
+"""A source for one captured request: its adapter, unwrapping, map and scheme, as lines to paste."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct, field, structs
@@ -17,32 +15,34 @@ from service.sources.source_file.loader import load_sources
 from service.sources.source_file.toml_reader import FaultCollector, LineIndex
 from service.sources.source_file.validation import check_path
 from service.sources.wizard.captured import capture
-from service.sources.wizard.detect_product import tell
-from service.sources.wizard.detect_verification import door
-from service.sources.wizard.infer_unwrap import Shape, shape
+from service.sources.wizard.detect_product import detect_product
+from service.sources.wizard.detect_verification import detect_verification
+from service.sources.wizard.draft import ProposalDraft, build_lines, in_body
+from service.sources.wizard.infer_unwrap import Unwrapping, infer_unwrap
 from service.sources.wizard.suggest_map import (
     MapSuggestion,
     UnmappedQuestion,
-    guesses,
-    payloads,
-    unmapped,
+    find_unmapped,
+    read_events,
+    suggest_map,
 )
-from service.sources.wizard.toml import ProposalDraft, in_body, lines
 from worker.contract import Lead
 
+# Names for sources that are not named after their product.
 NAMES = {"form": "contact", "json": "partner"}
-"""What a source is called that is not called after its product."""
-PLACEHOLDER = "c2VjcmV0"
-"""A secret of every scheme, for loading what is proposed."""
+# A secret that every scheme accepts, for loading what is proposed.
+PLACEHOLDER_SECRET = "c2VjcmV0"
+# A suggested line may lay open another question; more rounds found nothing further.
+MAP_ROUNDS = 3
 
 
 class Proposal(Struct, frozen=True, kw_only=True):
-    """`toml` is right as it stands: it was loaded. `why` says how the product was told, `warnings`
-    what a person must look at.
+    """A source for a captured request: `toml` loads as it stands.
 
-    `reading` is what the captured request becomes under it, None where it has no body to read.
-    `unmapped` are the questions that end among the answers, `secrets` the environment variables
-    that the source needs. `guessed` are lines of `map` that its values suggest.
+    `why` says how the product was recognised, `warnings` what to check. `reading` is what the
+    captured request becomes under it, None if it has no body. `unmapped` are the questions that end
+    up among the answers, `guessed` lines of `map` that their values suggest, `secrets` the
+    environment variables that the source needs.
     """
 
     name: str
@@ -57,12 +57,9 @@ class Proposal(Struct, frozen=True, kw_only=True):
 
     @property
     def lead(self) -> Lead | None:
-        """The first event's."""
-        return (
-            next((event.lead for event in self.reading.events if event.lead), None)
-            if self.reading
-            else None
-        )
+        """The lead of the first event that has one."""
+        events = self.reading.events if self.reading else []
+        return next((event.lead for event in events if event.lead), None)
 
 
 def propose(
@@ -74,140 +71,127 @@ def propose(
     mapped: dict[str, str] | None = None,
     only: dict[str, Any] | None = None,
 ) -> Proposal:
-    """The source that reads a captured request. `now` in Unix seconds; `secrets` are tried on its
-    signature.
+    """The source that reads a captured request.
 
-    `mapped` (path -> field) and `only` are what a person decided. Raises ValueError if nothing that
-    loads can be said, which only a wrong `name`, `mapped` or `only` can bring about.
+    `now` is in Unix seconds. `secrets` are tried on the request's signature. `mapped` (path ->
+    field) and `only` are what a person decided. Raises ValueError if nothing that loads can be
+    proposed, which only a wrong `name`, `mapped` or `only` can cause.
     """
     captured = capture(request)
-    told = tell(captured)
-    adapter = told.adapter if told else "form" if captured.is_form else "json"
-    is_read = captured.tree is not None and (told is None or adapter == "standard-webhooks")
-    shown = door(captured, secrets)
+    product = detect_product(captured)
+    adapter = product.adapter if product else ADAPTERS["form" if captured.is_form else "json"]
+    scheme = detect_verification(captured, secrets)
+    unwrapping = Unwrapping()
+    if captured.tree is not None and adapter.reads_any_payload:
+        unwrapping = infer_unwrap(captured, adapter.name, in_body(scheme))
+        if any(event.event_id for event in read_events(adapter, request, _bare(adapter.name))):
+            unwrapping = unwrapping.without("event_id")
     draft = ProposalDraft(
         captured=captured,
-        name=name or NAMES.get(adapter, adapter),
-        tell=told,
+        name=name or NAMES.get(adapter.name, adapter.name),
+        product=product,
         adapter=adapter,
-        shape=(
-            _fitting(shape(captured, adapter, in_body(shown)), adapter)
-            if is_read
-            else Shape({}, {})
-        ),
-        door=shown,
+        unwrapping=unwrapping,
+        scheme=scheme,
         only=only,
     )
-    _ask(draft, mapped or {})
-    return _written(draft, now)
+    _suggest_map(draft, mapped or {})
+    return _propose_loadable(draft, now)
 
 
-def _fitting(found: Shape, adapter: str) -> Shape:
-    """The adapter's own ways are not repeated: Standard Webhooks has its id in a header."""
-    if adapter != "standard-webhooks":
-        return found
-    return Shape(
-        {key: value for key, value in found.read.items() if key != "event_id"},
-        found.why,
-        found.only,
-    )
+def _bare(adapter_name: str) -> Source:
+    """A source without settings, with which an adapter shows what it finds by itself."""
+    return Source(name="proposal", adapter=adapter_name)
 
 
-def _ask(draft: ProposalDraft, mapped: dict[str, str]) -> None:
-    """Guess what the reading leaves open, as often as a guess opens another question."""
+def _suggest_map(draft: ProposalDraft, mapped: dict[str, str]) -> None:
+    """Adds lines of `map`, in rounds: a line may lay open another question."""
     draft.map = [MapSuggestion(path, target, "") for path, target in mapped.items()]
-    if draft.captured.tree is None or (draft.tell and draft.tell.is_record):
+    if draft.captured.tree is None or (draft.product and draft.product.is_record):
         return
-    for _ in range(3):
-        source = draft.source
-        found = payloads(ADAPTERS[draft.adapter], draft.captured.request, source)
-        events = normalize(source, draft.captured.request, 0.0).events
-        pair = next(
-            ((one, event.lead) for one, event in zip(found, events, strict=False) if event.lead),
-            None,
-        )
+    for _ in range(MAP_ROUNDS):
+        parsed_events = read_events(draft.adapter, draft.captured.request, draft.source)
+        events = normalize(draft.source, draft.captured.request, 0.0).events
+        pairs = zip(parsed_events, events, strict=False)
+        pair = next(((parsed, event.lead) for parsed, event in pairs if event.lead), None)
         if pair is None or pair[0].outcome is not None:
             return
-        known = {guess.path for guess in draft.map}
-        new = [
-            guess for guess in guesses(*pair) if guess.path not in known and _is_path(guess.path)
+        mapped_paths = {line.path for line in draft.map}
+        suggested = [
+            line
+            for line in suggest_map(*pair)
+            if line.path not in mapped_paths and _is_path(line.path)
         ]
-        draft.unmapped = [one for one in unmapped(*pair) if one.path not in known]
-        if not new:
+        unmapped = find_unmapped(*pair)
+        draft.unmapped = [each for each in unmapped if each.path not in mapped_paths]
+        if not suggested:
             return
-        draft.map += new
+        draft.map += suggested
 
 
-def _is_path(written: str) -> bool:
+def _is_path(text: str) -> bool:
     faults = FaultCollector("proposal", LineIndex(""))
-    check_path(written, (), faults)
-    return not faults and written.isprintable()
+    check_path(text, (), faults)
+    return not faults and text.isprintable()
 
 
-def _written(draft: ProposalDraft, now: float) -> Proposal:
-    """With everything that was found; without the guesses, then without the unwrapping, if the
-    loader takes exception to them.
-    """
-    fallbacks = (draft, _without(draft, keep_shape=True), _without(draft, keep_shape=False))
-    for number, attempt in enumerate(fallbacks):
-        written, secrets = lines(attempt)
-        text = "\n".join(written) + "\n"
+def _propose_loadable(draft: ProposalDraft, now: float) -> Proposal:
+    """The draft; if it does not load, without suggestions, and then without the unwrapping too."""
+    decided = structs.replace(draft, map=[line for line in draft.map if not line.why])
+    attempts = (draft, decided, structs.replace(decided, unwrapping=Unwrapping()))
+    faults: list[str] = []
+    for attempt in attempts:
+        lines, secrets = build_lines(attempt)
+        text = "\n".join(lines) + "\n"
+        env = dict.fromkeys(secrets, PLACEHOLDER_SECRET)
         try:
-            source = load_sources(
-                text, dict.fromkeys(secrets, PLACEHOLDER), secrets=("verify", "fetch")
-            ).sources[attempt.name]
+            sources = load_sources(text, env, secrets=("verify", "fetch")).sources
         except ConfigError as error:
-            if number == len(fallbacks) - 1:
-                raise ValueError("; ".join(map(str, error.faults))) from None
+            faults = list(map(str, error.faults))
             continue
-        return _proposal(attempt, text, source, secrets, now)
-    raise AssertionError("the last attempt returns or raises")
+        return _build_proposal(attempt, text, sources[attempt.name], secrets, now)
+    raise ValueError("; ".join(faults))
 
 
-def _without(draft: ProposalDraft, *, keep_shape: bool) -> ProposalDraft:
-    """Without what was guessed, and without the unwrapping."""
-    decided = [guess for guess in draft.map if not guess.why]
-    return structs.replace(draft, map=decided, shape=draft.shape if keep_shape else Shape({}, {}))
-
-
-def _proposal(
+def _build_proposal(
     draft: ProposalDraft, text: str, source: Source, secrets: list[str], now: float
 ) -> Proposal:
     return Proposal(
         name=draft.name,
-        adapter=draft.adapter,
+        adapter=draft.adapter.name,
         toml=text,
-        why=draft.tell.why if draft.tell else "no product's: read by the names of its fields",
+        why=(
+            draft.product.reason
+            if draft.product
+            else "no known product: read by the names of its fields"
+        ),
         reading=_read(draft, source, now),
-        warnings=list(_warnings(draft)),
+        warnings=list(_find_warnings(draft)),
         unmapped=draft.unmapped,
-        guessed=[guess for guess in draft.map if guess.why],
+        guessed=[line for line in draft.map if line.why],
         secrets=secrets,
     )
 
 
 def _read(draft: ProposalDraft, source: Source, now: float) -> NormalizationResult | None:
     request = draft.captured.request
-    if draft.tell and draft.tell.is_record:
+    if draft.product and draft.product.is_record:
         return normalize_record(source, request.body, now)
     return normalize(source, request, now) if request.body.strip() else None
 
 
-def _warnings(draft: ProposalDraft) -> list[str]:
-    found = []
+def _find_warnings(draft: ProposalDraft) -> Iterator[str]:
     if draft.captured.fault:
-        found.append(f"the body cannot be read: {draft.captured.fault}")
-    if not draft.door.is_certain:
-        found.append("what is signed was guessed; with --secret-env it is found by trying")
-    if draft.door.unread and not ADAPTERS[draft.adapter].has_scheme:
-        said = (
-            "looks like a signature, and is neither SHA-256 nor SHA-1 in hex or base64: it is not"
-            " checked"
+        yield f"the body cannot be read: {draft.captured.fault}"
+    if not draft.scheme.is_certain:
+        yield "what is signed was guessed; with --secret-env it is found by trying"
+    if draft.scheme.unread_header and not draft.adapter.has_scheme:
+        yield (
+            f"{draft.scheme.unread_header} looks like a signature, and is neither SHA-256 nor"
+            " SHA-1 in hex or base64: it is not checked"
         )
-        found.append(f"{draft.door.unread} {said}")
-    if draft.tell and draft.tell.is_record:
-        found.append(
+    if draft.product and draft.product.is_record:
+        yield (
             "this is a record of the product's API, not a request: see it with `leadline preview"
             " --api-response`"
         )
-    return found

@@ -1,6 +1,4 @@
-"""What a reading leaves among the answers, and which field of the lead it may be after all: by its
-value, or by its parts.
-"""
+"""Which answers of a lead may be fields of it after all, by their values or by their parts."""
 
 from __future__ import annotations
 
@@ -19,33 +17,37 @@ from service.sources.request import InboundRequest
 from service.sources.schema import Source
 from worker.contract import Lead
 
-ASKED = 60
-"""Questions of one payload that are named."""
-LONG, WORDS = 40, 5
-"""Characters and blanks from which on a text is a message."""
-AMOUNTS = ("amount", "value", "total", "price", "sum")
-CURRENCIES = ("currency", "currencycode")
-IN_CAMPAIGNS = {"src": "utm_source", "source": "utm_source", "name": "utm_campaign", "medium": "utm_medium", "term": "utm_term",
-                "keyword": "utm_term", "content": "utm_content", "id": "utm_id"}  # fmt: skip
-MOMENTS = ("when", "ts", "time", "at", "date", "created", "submitted", "sent")
-PIECES = "in pieces, read together"
+MAX_UNMAPPED = 60
+MAX_SHOWN_CHARS = 200
+# A text is a message from this length and this number of blanks on, under a label of few words.
+MIN_MESSAGE_CHARS = 40
+MIN_MESSAGE_BLANKS = 5
+MAX_MESSAGE_LABEL_WORDS = 4
+AMOUNT_KEYS = ("amount", "value", "total", "price", "sum")
+CURRENCY_KEYS = ("currency", "currencycode")
+# Keys of an object about a campaign -> fields.
+CAMPAIGN_KEYS = {
+    "src": "utm_source", "source": "utm_source", "name": "utm_campaign", "medium": "utm_medium",
+    "term": "utm_term", "keyword": "utm_term", "content": "utm_content", "id": "utm_id",
+}  # fmt: skip
+TIME_KEYS = ("when", "ts", "time", "at", "date", "created", "submitted", "sent")
+IN_PARTS = "in parts, read together"
+_CAMPAIGN = re.compile("campaign|utm|tracking|attribution")
 _NUMBERED = re.compile(
     r"(?:field|input|q|question|answer|text|f|a)?[ _-]*[0-9]+(?:[._][0-9]+)*", re.IGNORECASE
 )
 _PHONE = re.compile(r"(?:\+|00|0|\()[0-9 ()/.-]{7,22}[0-9]", re.ASCII)
 _PERSON = re.compile(r"[^\W\d_][\w'’.-]*(?: [^\W\d_][\w'’.-]*){1,3}")
-_AGREED = re.compile(
-    r"aceito|acepto|accetto|j.accepte|i"
-    r" (?:agree|accept|consent)|agreed?|accepted|akzeptiert|akkoord",
+_CONSENT = re.compile(
+    r"aceito|acepto|accetto|j.accepte|i (?:agree|accept|consent)|agreed?|accepted|akzeptiert"
+    r"|akkoord",
     re.IGNORECASE,
 )
-_UNIX = re.compile(r"1[0-9]{9}(?:[0-9]{3})?", re.ASCII)
+_UNIX_TIME = re.compile(r"1[0-9]{9}(?:[0-9]{3})?", re.ASCII)
 
 
 class UnmappedQuestion(Struct, frozen=True):
-    """What was asked and has no field: the `path` that `map` takes, its `label`, and its `value` as
-    text.
-    """
+    """A question without a field: the `path` that `map` takes, its `label`, its `value` as text."""
 
     path: str
     label: str
@@ -53,14 +55,14 @@ class UnmappedQuestion(Struct, frozen=True):
 
 
 class MapSuggestion(Struct, frozen=True):
-    """A line of `map`."""
+    """A line of `map`; `why` is empty if a person decided it."""
 
     path: str
     field: str
     why: str
 
 
-def payloads(adapter: Adapter, request: InboundRequest, source: Source) -> list[ParsedEvent]:
+def read_events(adapter: Adapter, request: InboundRequest, source: Source) -> list[ParsedEvent]:
     """The events as the adapter reads them; none if it cannot."""
     try:
         return adapter.read(request, source)
@@ -68,31 +70,36 @@ def payloads(adapter: Adapter, request: InboundRequest, source: Source) -> list[
         return []
 
 
-def unmapped(payload: ParsedEvent, lead: Lead) -> list[UnmappedQuestion]:
-    """The questions that end among the answers, in order."""
-    found: dict[str, UnmappedQuestion] = {}
-    for leaf in payload.fields:
-        label = clean_label(leaf.label)
-        if label in lead.answers and leaf.path and (path := _path(payload, leaf.path)):
-            found.setdefault(path, UnmappedQuestion(path, label, (text_of(leaf.value) or "")[:200]))
-    return list(found.values())[:ASKED]
+def find_unmapped(event: ParsedEvent, lead: Lead) -> list[UnmappedQuestion]:
+    """The questions that end up among the answers, in order."""
+    questions: dict[str, UnmappedQuestion] = {}
+    for field in _unmapped_fields(event, lead):
+        if path := _map_path(event, field.path):
+            text = (text_of(field.value) or "")[:MAX_SHOWN_CHARS]
+            questions.setdefault(path, UnmappedQuestion(path, clean_label(field.label), text))
+    return list(questions.values())[:MAX_UNMAPPED]
 
 
-def guesses(payload: ParsedEvent, lead: Lead) -> list[MapSuggestion]:
-    """Fields that the lead lacks, for what ends among its answers."""
-    kept = {clean_label(leaf.label) for leaf in payload.fields} & lead.answers.keys()
-    rest = [leaf for leaf in payload.fields if clean_label(leaf.label) in kept and leaf.path]
-    found: dict[str, MapSuggestion] = {}
+def suggest_map(event: ParsedEvent, lead: Lead) -> list[MapSuggestion]:
+    """Lines of `map` for fields that the lead lacks; each field and each path once."""
+    unmapped = _unmapped_fields(event, lead)
+    by_field: dict[str, MapSuggestion] = {}
     paths: set[str] = set()
-    for guess in (*_parts(payload, rest, lead), *_by_value(payload, rest, lead)):
-        if (
-            guess.field not in found
-            and guess.path not in paths
-            and (not _has(lead, guess.field) or guess.why == PIECES)
-        ):
-            found[guess.field] = guess
-            paths.add(guess.path)
-    return list(found.values())
+    for line in (
+        *_suggest_by_parts(event, unmapped, lead),
+        *_suggest_by_value(event, unmapped, lead),
+    ):
+        is_new = line.field not in by_field and line.path not in paths
+        if is_new and (line.why == IN_PARTS or not _has(lead, line.field)):
+            by_field[line.field] = line
+            paths.add(line.path)
+    return list(by_field.values())
+
+
+def _unmapped_fields(event: ParsedEvent, lead: Lead) -> list[PayloadField]:
+    return [
+        field for field in event.fields if field.path and clean_label(field.label) in lead.answers
+    ]
 
 
 def _has(lead: Lead, field: str) -> bool:
@@ -105,164 +112,148 @@ def _has(lead: Lead, field: str) -> bool:
     return getattr(lead, field, None) is not None
 
 
-def _parts(payload: ParsedEvent, rest: list[PayloadField], lead: Lead) -> Iterator[MapSuggestion]:
-    """A name, a phone or a sum in pieces, and what stands in an object of a campaign."""
-    for parent in dict.fromkeys(leaf.path[:-1] for leaf in rest if len(leaf.path) > 1):
-        parts = {leaf.path[-1]: leaf.value for leaf in payload.fields if leaf.path[:-1] == parent}
-        path = _path(payload, parent)
+def _suggest_by_parts(
+    event: ParsedEvent, unmapped: list[PayloadField], lead: Lead
+) -> Iterator[MapSuggestion]:
+    """A name, a phone number or an amount in parts, and the parts of a campaign."""
+    for parent in dict.fromkeys(field.path[:-1] for field in unmapped if len(field.path) > 1):
+        parts = {field.path[-1]: field.value for field in event.fields if field.path[:-1] == parent}
+        path = _map_path(event, parent)
         if not path or not all(isinstance(value, str) for value in parts.values()):
             continue
-        plain = {re.sub(r"[^a-z]", "", name.lower()): name for name in parts}
-        asked = match_label(parent[-1])
-        if (
-            asked
-            and asked.field in ("name", "phone")
-            and len(parts) > 1
-            and not _is_person(parts, asked.field)
-        ):
-            known = getattr(lead, asked.field)
-            if known is None or known in parts.values():
-                yield MapSuggestion(path, asked.field, PIECES)
+        match = match_label(parent[-1])
+        if match and match.field in ("name", "phone") and _is_in_parts(parts, match.field):
+            current = getattr(lead, match.field)
+            if current is None or current in parts.values():
+                yield MapSuggestion(path, match.field, IN_PARTS)
+        keys = {re.sub(r"[^a-z]", "", name.lower()): name for name in parts}
         amount, currency = (
-            next((plain[name] for name in names if name in plain), None)
-            for names in (AMOUNTS, CURRENCIES)
+            next((keys[name] for name in names if name in keys), None)
+            for names in (AMOUNT_KEYS, CURRENCY_KEYS)
         )
         if amount and currency:
+            reason = "the currency of the amount"
             yield MapSuggestion(f"{path}.{amount}", "value", "an amount with its currency")
-            yield MapSuggestion(
-                f"{path}.{currency}", "value.currency", "the currency of the amount"
-            )
-        if re.search("campaign|utm|tracking|attribution", parent[-1].lower()):
-            for name, field in IN_CAMPAIGNS.items():
-                if name in plain:
-                    yield MapSuggestion(f"{path}.{plain[name]}", field, "told of the campaign")
+            yield MapSuggestion(f"{path}.{currency}", "value.currency", reason)
+        if _CAMPAIGN.search(parent[-1].lower()):
+            for name, target in CAMPAIGN_KEYS.items():
+                if name in keys:
+                    yield MapSuggestion(f"{path}.{keys[name]}", target, "part of the campaign")
 
 
-def _is_person(parts: dict[str, Tree], field: str) -> bool:
-    """Whether an object is somebody's whole record rather than a name or a number in pieces."""
-    return any(
-        (guess := match_label(name))
-        and guess.field not in (field, "first_name", "last_name", "name")
-        for name in parts
-    )
+def _is_in_parts(parts: dict[str, Tree], target: str) -> bool:
+    """Whether an object is a name or a number in parts, not somebody's whole record."""
+    own_fields = (target, "first_name", "last_name", "name")
+    matches = map(match_label, parts)
+    is_record = any(match and match.field not in own_fields for match in matches)
+    return len(parts) > 1 and not is_record
 
 
-def _by_value(
-    payload: ParsedEvent, rest: list[PayloadField], lead: Lead
+def _suggest_by_value(
+    event: ParsedEvent, unmapped: list[PayloadField], lead: Lead
 ) -> Iterator[MapSuggestion]:
-    """What looks like nothing else, where the label does not say that it is somebody else's."""
-    nameless = [leaf for leaf in rest if _says_nothing(leaf)]
-    addresses = [leaf for leaf in rest if isinstance(leaf.value, str) and parse_email(leaf.value)]
+    """Values that can be only one thing, unless the label says that they are somebody else's."""
+    texts = [field for field in unmapped if isinstance(field.value, str)]
+    nameless = [field for field in texts if _says_nothing(field)]
+    addresses = [field for field in texts if parse_email(field.value)]
     if len(addresses) == 1:
-        yield from _guess(payload, addresses[0], "email", "the only e-mail address")
-    for leaf in rest:
-        if isinstance(leaf.value, dict):
-            yield from _object(payload, leaf)
-        elif (
-            isinstance(leaf.value, str)
-            and _AGREED.fullmatch(leaf.value.strip())
-            and parse_bool(leaf.value)
-        ):
-            yield from _guess(
-                payload,
-                leaf,
-                "consent",
-                "the answer agrees to something: look whether it is to being contacted",
-            )
-        elif (
-            leaf.path[-1].lower() in MOMENTS
-            and isinstance(leaf.value, str)
-            and _UNIX.fullmatch(leaf.value)
-        ):
-            yield from _guess(payload, leaf, "occurred_at", "a Unix time")
-    yield from _sub_fields(payload, rest)
+        yield from _suggest(event, addresses[0], "email", "the only e-mail address")
+    for field in unmapped:
+        yield from _suggest_alone(event, field)
+    yield from _suggest_numbered_names(event, unmapped)
     numbers = [
-        leaf
-        for leaf in nameless
-        if isinstance(leaf.value, str) and _PHONE.fullmatch(leaf.value) and parse_phone(leaf.value)
+        field for field in nameless if _PHONE.fullmatch(field.value) and parse_phone(field.value)
     ]
     if len(numbers) == 1:
-        yield from _guess(payload, numbers[0], "phone", "guessed: it looks like a phone number")
-    persons = [
-        leaf for leaf in nameless if isinstance(leaf.value, str) and _PERSON.fullmatch(leaf.value)
-    ]
-    if persons and not lead.full_name and persons[0] is nameless[0]:
-        yield from _guess(payload, persons[0], "name", "guessed: it looks like a person's name")
-    named = [
-        leaf
-        for leaf in rest
-        if isinstance(leaf.value, str) and _PERSON.fullmatch(leaf.value) and _begins_as_name(leaf)
-    ]
-    if len(named) == 1 and not lead.full_name:
-        yield from _guess(payload, named[0], "name", "guessed from the beginning of its label")
-    long = [leaf for leaf in rest if _is_message(leaf)]
-    if len(long) == 1:
-        yield from _guess(payload, long[0], "message", "guessed: the only longer text")
+        yield from _suggest(event, numbers[0], "phone", "guessed: it looks like a phone number")
+    if not lead.full_name:
+        yield from _suggest_names(event, unmapped, texts)
+    messages = [field for field in texts if _is_message(field)]
+    if len(messages) == 1:
+        yield from _suggest(event, messages[0], "message", "guessed: the only longer text")
 
 
-def _is_message(leaf: PayloadField) -> bool:
-    """A longer text under a short name: behind a question of a whole sentence stands its answer,
-    not a message.
-    """
-    is_long = (
-        isinstance(leaf.value, str) and len(leaf.value) >= LONG and leaf.value.count(" ") >= WORDS
-    )
-    return is_long and leaf.title is None and len(split_words(leaf.label)) <= 4
+def _suggest_alone(event: ParsedEvent, field: PayloadField) -> Iterator[MapSuggestion]:
+    """What one value says by itself: a name or number in an object, a consent, a Unix time."""
+    value = field.value
+    if isinstance(value, dict):
+        if value.keys() & {"first", "last"}:
+            yield from _suggest(event, field, "name", "a name in parts")
+        elif value.keys() & {"area", "phone", "full"}:
+            yield from _suggest(event, field, "phone", "a phone number in parts")
+    elif not isinstance(value, str):
+        return
+    elif _CONSENT.fullmatch(value.strip()) and parse_bool(value):
+        reason = "the answer agrees to something: check that it is to being contacted"
+        yield from _suggest(event, field, "consent", reason)
+    elif field.path[-1].lower() in TIME_KEYS and _UNIX_TIME.fullmatch(value):
+        yield from _suggest(event, field, "occurred_at", "a Unix time")
 
 
-def _begins_as_name(leaf: PayloadField) -> bool:
-    first = split_words(leaf.label)[:1]
-    guess = match_label(first[0]) if first else None
-    return guess is not None and guess.field == "name"
-
-
-def _sub_fields(payload: ParsedEvent, rest: list[PayloadField]) -> Iterator[MapSuggestion]:
-    """`1.3` and `1.6` are the first and the last name of Gravity Forms, unless `1.1` says that it
-    is an address.
-    """
-    by_key = {leaf.path[-1]: leaf for leaf in payload.fields}
-    for leaf in rest:
-        number, _, part = leaf.path[-1].rpartition(".")
-        if part == "3" and f"{number}.6" in by_key and f"{number}.1" not in by_key:
-            yield from _guess(payload, leaf, "first_name", "the first name in a field for names")
-            yield from _guess(
-                payload, by_key[f"{number}.6"], "last_name", "the last name in a field for names"
-            )
-
-
-def _object(payload: ParsedEvent, leaf: PayloadField) -> Iterator[MapSuggestion]:
-    """A name or a phone that the product keeps in one object."""
-    if leaf.value.keys() & {"first", "last"}:
-        yield from _guess(payload, leaf, "name", "a name in pieces")
-    elif leaf.value.keys() & {"area", "phone", "full"}:
-        yield from _guess(payload, leaf, "phone", "a phone number in pieces")
-
-
-def _says_nothing(leaf: PayloadField) -> bool:
-    """A number for a name, or a name in a script that no vocabulary here is in."""
-    is_foreign = not split_words(leaf.label) and any(map(str.isalpha, leaf.label))
-    is_numbered = (
-        leaf.title is None
-        and bool(_NUMBERED.fullmatch(leaf.path[-1]))
-        and match_path(leaf.name_path) is None
-    )
-    return is_foreign or is_numbered
-
-
-def _guess(
-    payload: ParsedEvent, leaf: PayloadField, field: str, why: str
+def _suggest_names(
+    event: ParsedEvent, unmapped: list[PayloadField], texts: list[PayloadField]
 ) -> Iterator[MapSuggestion]:
-    if path := _path(payload, leaf.path):
-        yield MapSuggestion(path, field, why)
+    """A person's name: the first value whose label says nothing, or one whose label begins so."""
+    persons = [field for field in texts if _PERSON.fullmatch(field.value)]
+    first_nameless = next((field for field in unmapped if _says_nothing(field)), None)
+    if any(field is first_nameless for field in persons):
+        reason = "guessed: it looks like a person's name"
+        yield from _suggest(event, first_nameless, "name", reason)
+    named = [field for field in persons if _label_begins_as_name(field)]
+    if len(named) == 1:
+        yield from _suggest(event, named[0], "name", "guessed from the beginning of its label")
 
 
-def _path(payload: ParsedEvent, path: Path) -> str | None:
-    """As `map` takes it: from the root, or from the top; None where dots in names would lead
-    elsewhere.
+def _is_message(field: PayloadField) -> bool:
+    """A longer text under a short name; behind a whole question stands its answer instead."""
+    is_long = len(field.value) >= MIN_MESSAGE_CHARS and field.value.count(" ") >= MIN_MESSAGE_BLANKS
+    return (
+        is_long and field.title is None and len(split_words(field.label)) <= MAX_MESSAGE_LABEL_WORDS
+    )
+
+
+def _label_begins_as_name(field: PayloadField) -> bool:
+    first = split_words(field.label)[:1]
+    match = match_label(first[0]) if first else None
+    return match is not None and match.field == "name"
+
+
+def _suggest_numbered_names(
+    event: ParsedEvent, unmapped: list[PayloadField]
+) -> Iterator[MapSuggestion]:
+    """`1.3` and `1.6`: first and last name in WordPress forms, unless `1.1` makes it an address."""
+    by_key = {field.path[-1]: field for field in event.fields}
+    for field in unmapped:
+        number, _, part = field.path[-1].rpartition(".")
+        last = by_key.get(f"{number}.6")
+        if part == "3" and last and f"{number}.1" not in by_key:
+            yield from _suggest(event, field, "first_name", "the first name in a field for names")
+            yield from _suggest(event, last, "last_name", "the last name in a field for names")
+
+
+def _says_nothing(field: PayloadField) -> bool:
+    """Whether the label is a number, or in a script in which no synonyms are known."""
+    is_foreign = not split_words(field.label) and any(map(str.isalpha, field.label))
+    is_numbered = field.title is None and bool(_NUMBERED.fullmatch(field.path[-1]))
+    return is_foreign or (is_numbered and match_path(field.name_path) is None)
+
+
+def _suggest(
+    event: ParsedEvent, field: PayloadField | None, target: str, reason: str
+) -> Iterator[MapSuggestion]:
+    if field and (path := _map_path(event, field.path)):
+        yield MapSuggestion(path, target, reason)
+
+
+def _map_path(event: ParsedEvent, path: Path) -> str | None:
+    """The path as `map` takes it: from the root or from the top.
+
+    None if dots in the names would lead elsewhere.
     """
-    for scope in payload.scopes:
-        if path[: len(scope.path)] == scope.path and (own := path[len(scope.path) :]):
-            text = ".".join(own)
-            if (found := resolve(scope.tree, text)) and found[0] == own and all(text.split(".")):
-                return text
+    for scope in event.scopes:
+        steps = path[len(scope.path) :]
+        if steps and path[: len(scope.path)] == scope.path and all(".".join(steps).split(".")):
+            match = resolve(scope.tree, ".".join(steps))
+            if match and match[0] == steps:
+                return ".".join(steps)
     return None

@@ -10,9 +10,19 @@ from typing import Any
 import msgspec
 import pytest
 
+from service.sources.adapters.registry import ADAPTERS
 from service.sources.normalize import process_request
 from service.sources.request import NormalizationResult, Outcome, SourceEvent
-from tests.providers.cases import OUTCOMES, Case, cases, labels_of, name_of, request_of, source_of
+from tests.providers.cases import (
+    HERE,
+    OUTCOMES,
+    Case,
+    cases,
+    labels_of,
+    name_of,
+    request_of,
+    source_of,
+)
 from worker.contract import Lead
 
 TEXTS = (
@@ -82,6 +92,12 @@ def allowed(expected: dict[str, Any], field: str) -> list[Any]:
     return [expected[field] for _ in range(field in expected)] + list(
         expected.get("accept", {}).get(field, [])
     )
+
+
+def test_every_adapter_has_cases() -> None:
+    """Each adapter has a folder of captured cases, and each folder has its adapter."""
+    folders = {path.parent.name.replace("_", "-") for path in HERE.glob("*/*.json")}
+    assert folders == set(ADAPTERS)
 
 
 @pytest.mark.parametrize("case", ALL)
@@ -211,14 +227,14 @@ def everything(reading: NormalizationResult) -> str:
 
 
 TRAPS: dict[str, Callable[[NormalizationResult], bool]] = {
-    "browser_form-multipart_with_file": lambda reading: "empty_file" not in everything(reading),
+    "form-multipart_with_file": lambda reading: "empty_file" not in everything(reading),
     "contact_form_7-cf7_to_webhook_default_json": lambda reading: lead_of(reading).phone is None,
     "elementor-advanced_data_utm": lambda reading: (
         lead_of(reading).full_name == "Teste Exemplo"
         and not {"content", "term"} & set(msgspec.to_builtins(lead_of(reading).utm))
     ),
     "elementor-flattened_labels": lambda reading: everything(reading).count("New Form") == 1,
-    "google_ads_lead_form-wrong_key": lambda reading: (
+    "google_ads-wrong_key": lambda reading: (
         reading.status < 500 and "testkey" not in everything(reading)
     ),
     "gravity_forms-all_fields_json": lambda reading: (
@@ -229,7 +245,7 @@ TRAPS: dict[str, Callable[[NormalizationResult], bool]] = {
         event.outcome is not Outcome.LEAD for event in reading.events
     ),
     "jotform-colon_comma_in_pretty": lambda reading: "Key1 with colon" not in everything(reading),
-    "linkedin_lead_gen-lead_deleted_signed": lambda reading: (
+    "linkedin-lead_deleted_signed": lambda reading: (
         not {event.event_id for event in reading.events}
         & {
             event.event_id
