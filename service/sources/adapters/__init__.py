@@ -1,1 +1,1 @@
-"""One small file for each product: a request's payload into its events."""
+"""A small file for each product: how its payload is read, proved and recognised."""

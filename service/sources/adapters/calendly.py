@@ -1,8 +1,8 @@
 """`calendly`: bookings, and submissions of routing forms.
 
-A cancellation has the `uri` of the booking it ends. A rescheduled meeting is a cancellation and a
-new booking, which names the `old_invitee`: the person is found again by e-mail. The organiser's and
-the guests' addresses stand in the same payload; nothing of them is taken.
+A cancellation has the `uri` of the booking that it ends. A rescheduled meeting is a cancellation
+and a new booking, which names the `old_invitee`: the person is found again by e-mail. The
+organiser's and guests' addresses are in the same payload; none of them is taken.
 https://developer.calendly.com/api-docs/ZG9jOjM2MzE2MDM4-webhook-signatures
 """
 
@@ -30,22 +30,20 @@ from worker.lead.templates import UTM_PARTS
 
 ROOT = "payload"
 LEADS = ("invitee.created", "routing_form_submission.created")
-WORDS = FieldMap(
+FIELD_MAP = FieldMap(
     fields={
         "email": "email", "name": "name", "first_name": "first_name", "last_name": "last_name",
-        "text_reminder_number": "phone",
-        "created_at": "occurred_at", "scheduled_event.name": "form_name",
-        "scheduled_event.event_type": "form_id",
+        "text_reminder_number": "phone", "created_at": "occurred_at",
+        "scheduled_event.name": "form_name", "scheduled_event.event_type": "form_id",
         **{f"tracking.utm_{part}": f"utm_{part}" for part in UTM_PARTS},
     },
     ignored=(
         "questions_and_answers", "uri", "event", "updated_at", "new_invitee", "rescheduled",
-        "status", "no_show",
-        "reconfirmation", "scheduled_event.event_memberships", "scheduled_event.event_guests",
-        "scheduled_event.created_at",
-        "scheduled_event.updated_at", "scheduled_event.uri", "scheduled_event.status",
-        "scheduled_event.invitees_counter",
-        "scheduled_event.calendar_event", "invitee_scheduled_by",
+        "status", "no_show", "reconfirmation", "invitee_scheduled_by",
+        "scheduled_event.event_memberships", "scheduled_event.event_guests",
+        "scheduled_event.created_at", "scheduled_event.updated_at", "scheduled_event.uri",
+        "scheduled_event.status", "scheduled_event.invitees_counter",
+        "scheduled_event.calendar_event",
     ),
 )  # fmt: skip
 
@@ -56,13 +54,12 @@ def event(top: Table) -> ParsedEvent | None:
         return None
     uri = text_at(booking, "uri")
     if kind is not None and kind not in LEADS:
-        return no_lead(
-            top, f"{kind}: nobody new", event_id=f"{uri}#{kind.rpartition('.')[2]}" if uri else None
-        )
+        event_id = f"{uri}#{kind.rpartition('.')[2]}" if uri else None
+        return no_lead(top, f"{kind}: nobody new", event_id=event_id)
     payload = event_from_question_list(
         top, _questions(booking), at=(ROOT, "questions_and_answers"), event_id=uri
     )
-    return with_fields(payload, extract_fields(booking, WORDS, (ROOT,)))
+    return with_fields(payload, extract_fields(booking, FIELD_MAP, (ROOT,)))
 
 
 def _questions(booking: Table) -> Iterator[FormQuestion]:

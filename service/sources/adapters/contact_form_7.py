@@ -1,9 +1,8 @@
-"""`contact-form-7`: Contact Form 7 through the plugin "CF7 to Webhook", or a form post of its own
-fields.
+"""`contact-form-7`: Contact Form 7 with the plugin "CF7 to Webhook", or a post of its fields.
 
 Names are the form's tags: `your-email`, or as the editor makes them, `tel-123` and
-`acceptance-456`. Special mail tags and the plugin's own fields begin with `_`. A visitor sees an
-error for any answer but 200, 201, 202, 204 and 205.
+`acceptance-456`. Special mail tags and the plugin's own fields begin with `_`. Any answer but 200,
+201, 202, 204 and 205 is an error that the visitor sees.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """`elementor`: the webhook action of Elementor Pro's forms, with and without "advanced data".
 
-With it, each field comes as an object (`fields[<id>][value]` beside its type and title) and the
-page under `meta`; without it, the labels are the names. A site can change from one to the other by
-a click. There is no id.
+With it, each field is an object (`fields[<id>][value]` beside its type and title) and the page is
+under `meta`; without it, the labels are the names. One click switches between the two. There is no
+id.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from service.sources.payload.event import ParsedEvent
 from service.sources.payload.tree import Tree
 from service.sources.payload.unwrap import nest_brackets
 
+# Types of field that say what they ask for.
 FIELDS = {"email": "email", "tel": "phone", "acceptance": "consent"}
-"""Types of field that say what they ask for."""
 BOOKKEEPING = frozenset({"User Agent", "Remote IP", "Powered by", "Date", "Time"})
 
 

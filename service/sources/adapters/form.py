@@ -13,7 +13,7 @@ from service.sources.schema import Rate, Source
 
 
 def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
-    """The form's fields as they stand; the Referer is its page, unless a field says so."""
+    """The form's fields as they are; the Referer is its page, unless a field names one."""
     page = request.header("referer")
     return [
         msgspec.structs.replace(event, referer=page)

@@ -1,8 +1,8 @@
 """`google-ads`: the webhook of a lead form asset.
 
-The shared key is a field of the body. 200 with `{}` is success, a 5xx is sent again, and a 4xx is
-never sent again, so that only real refusals are one. Every field of a lead is optional, and a lead
-may come twice. https://developers.google.com/google-ads/webhook/docs/implementation
+The shared key is a field of the body. 200 with `{}` is success, a 5xx is retried and a 4xx never
+is, so only real refusals get one. Every field of a lead is optional, and a lead may come twice.
+https://developers.google.com/google-ads/webhook/docs/implementation
 """
 
 from __future__ import annotations
@@ -28,14 +28,13 @@ from service.sources.payload.event import ParsedEvent
 from service.sources.request import CustomResponse
 from service.sources.schema import VerifySettings
 
+# Google's own questions by their column ids; the others are the advertiser's.
 COLUMNS = {
     "FULL_NAME": "name", "FIRST_NAME": "first_name", "LAST_NAME": "last_name", "EMAIL": "email",
-    "WORK_EMAIL": "email",
-    "PHONE_NUMBER": "phone", "WORK_PHONE": "phone", "COMPANY_NAME": "company",
-    "JOB_TITLE": "job_title", "COUNTRY": "country",
+    "WORK_EMAIL": "email", "PHONE_NUMBER": "phone", "WORK_PHONE": "phone",
+    "COMPANY_NAME": "company", "JOB_TITLE": "job_title", "COUNTRY": "country",
 }  # fmt: skip
-"""Google's own questions by their column ids; the others are the advertiser's."""
-WORDS = FieldMap(
+FIELD_MAP = FieldMap(
     fields={"gcl_id": "click_ids.gclid", "form_id": "form_id", "lead_submit_time": "occurred_at"},
     ignored=("user_column_data", "google_key", "lead_id", "api_version", "is_test"),
 )
@@ -52,7 +51,7 @@ def event(top: Table) -> ParsedEvent | None:
         event_id=text_at(top, "lead_id"),
         is_test=parse_bool(top.get("is_test")) is True,
     )
-    return with_fields(payload, extract_fields(top, WORDS))
+    return with_fields(payload, extract_fields(top, FIELD_MAP))
 
 
 def _questions(top: Table) -> Iterator[FormQuestion]:

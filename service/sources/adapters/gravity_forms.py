@@ -1,9 +1,8 @@
-"""`gravity-forms`: the Webhooks add-on of Gravity Forms, JSON or form, with all fields of the entry
-or a choice of them.
+"""`gravity-forms`: the Webhooks add-on, as JSON or a form, with all fields of the entry or some.
 
-Answers stand under the numbers of their fields (`1`, `1.3`), without labels, among the entry's
-bookkeeping: `map` says which is which. What the add-on sends under names of one's own is recognised
-by them. An entry's id is unique in one site.
+Answers are under the numbers of their fields (`1`, `1.3`), without labels, among the entry's
+bookkeeping: `map` says which is which. Fields that the add-on sends under names of one's own are
+recognised by them. An entry's id is unique within one site.
 """
 
 from __future__ import annotations
@@ -24,13 +23,12 @@ from service.sources.fields.values import parse_email
 from service.sources.payload.event import ParsedEvent
 from service.sources.request import Outcome
 
+# About the entry rather than the visitor. What was paid is kept.
 BOOKKEEPING = frozenset({
     "id", "form_id", "post_id", "date_created", "date_updated", "is_starred", "is_read", "ip",
-    "source_url", "source_id",
-    "user_agent", "currency", "created_by", "is_fulfilled", "is_approved", "status",
-    "transaction_type", "submission_speeds",
+    "source_url", "source_id", "user_agent", "currency", "created_by", "is_fulfilled",
+    "is_approved", "status", "transaction_type", "submission_speeds",
 })  # fmt: skip
-"""Of the entry rather than of the visitor. What was paid is kept."""
 _NUMBERED = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
 
 
@@ -52,20 +50,20 @@ def event(top: Table) -> ParsedEvent | None:
 
 
 def _questions(top: Table) -> Iterator[FormQuestion]:
-    own = _only_address(top)
+    email = _find_only_address(top)
     for key, value in top.items():
         if key not in BOOKKEEPING:
-            yield FormQuestion(key=key, value=value, lead_field="email" if key == own else None)
+            yield FormQuestion(key=key, value=value, lead_field="email" if key == email else None)
 
 
-def _only_address(top: Table) -> str | None:
-    """The numbered field with the only e-mail address of the form: nobody's but the sender's."""
-    found = [
+def _find_only_address(top: Table) -> str | None:
+    """The numbered field with the form's only e-mail address, which must be the sender's."""
+    keys = [
         key
         for key, value in top.items()
         if _NUMBERED.fullmatch(key) and isinstance(value, str) and parse_email(value)
     ]
-    return found[0] if len(found) == 1 else None
+    return keys[0] if len(keys) == 1 else None
 
 
 def _is_entry(top: Table) -> bool:

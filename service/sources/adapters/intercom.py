@@ -1,8 +1,8 @@
 """`intercom`: notifications about contacts.
 
-`id` stays over the tries of one notification and is null on the ping that Intercom sends when a
-hook is saved. A contact may have no e-mail yet when it is created: `contact.lead.added_email`
-follows. https://developers.intercom.com/docs/webhooks/webhook-notifications
+`id` is the same for every attempt of one notification, and null for the ping that Intercom sends
+when a webhook is saved. A contact may have no e-mail yet when it is created:
+`contact.lead.added_email` follows. https://developers.intercom.com/docs/webhooks/webhook-notifications
 """
 
 from __future__ import annotations
@@ -25,31 +25,24 @@ from worker.lead.templates import UTM_PARTS
 
 AT = ("data", "item")
 CONTACTS = ("contact", "lead", "user")
+# The last words of topics about contacts that are nobody new.
 NOTHING_NEW = (
-    "deleted",
-    "archived",
-    "unarchived",
-    "merged",
-    "subscribed",
-    "unsubscribed",
-    "attached",
+    "deleted", "archived", "unarchived", "merged", "subscribed", "unsubscribed", "attached",
     "detached",
-)
-"""The last words of topics about contacts that are nobody new."""
-WORDS = FieldMap(
+)  # fmt: skip
+FIELD_MAP = FieldMap(
     fields={
         "email": "email", "phone": "phone", "name": "name", "referrer": "referrer",
-        "sms_consent": "consent",
-        "location.country": "country", "companies.data.0.name": "company",
+        "sms_consent": "consent", "location.country": "country",
+        "companies.data.0.name": "company",
         **{f"utm_{part}": f"utm_{part}" for part in UTM_PARTS},
     },
     matched_by_label=("custom_attributes",),
     ignored=(
-        "type", "workspace_id", "avatar", "social_profiles", "tags", "notes",
-        "opted_out_subscription_types",
-        "opted_in_subscription_types", "owner_id", "created_at", "updated_at", "signed_up_at",
+        "type", "workspace_id", "avatar", "social_profiles", "tags", "notes", "owner_id",
+        "opted_out_subscription_types", "opted_in_subscription_types", "created_at", "updated_at",
+        "signed_up_at", "location.type",
         *(f"companies.{key}" for key in ("type", "url", "total_count", "has_more")),
-        "location.type",
     ),
 )  # fmt: skip
 
@@ -65,7 +58,7 @@ def event(top: Table) -> ParsedEvent | None:
         return no_lead(top, f"{topic or 'an event'}: no new contact", event_id=event_id)
     return ParsedEvent(
         scopes=[LookupScope(AT, item), LookupScope((), top)],
-        fields=list(extract_fields(item, WORDS, AT)),
+        fields=list(extract_fields(item, FIELD_MAP, AT)),
         lead_fields=drop_empty(occurred_at=to_iso_time(top.get("created_at"))),
         event_id=event_id,
     )

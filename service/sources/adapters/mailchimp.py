@@ -1,8 +1,8 @@
 """`mailchimp`: the webhook of a Mailchimp audience.
 
 Only `subscribe` is somebody new; the other events have the same shape. `data[id]` is the
-subscriber, not the event. There is no signature: the secret stands in the URL. Mailchimp looks with
-a plain GET whether the URL is there.
+subscriber, not the event. There is no signature: the secret is in the URL. Mailchimp checks with a
+plain GET that the URL exists.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _questions(merges: Table) -> Iterator[FormQuestion]:
 
 
 def handshake(request: InboundRequest, source: Source) -> NormalizationResult:
-    """200 for the look at the URL; with the URL's secret, where the source has one there."""
+    """200 for the check of the URL, which must have the secret if the source keeps one there."""
     rules = source.verification
     if rules.scheme == "token" and rules.query and not has_valid_token(request, source):
         return NormalizationResult(

@@ -1,9 +1,9 @@
-"""`meta-lead-ads`: the `leadgen` webhook of a Facebook page or Instagram account, and the lead that
-the Graph API tells of it.
+"""`meta-lead-ads`: the `leadgen` webhook of a Facebook page or Instagram account, and its leads.
 
-A notification holds ids alone, as numbers or as text, and may hold several changes of several
-kinds. Anything but 200 is sent again for 36 hours. Test leads have no flag: their answers are
-placeholders. https://developers.facebook.com/docs/marketing-api/guides/lead-ads/retrieving/
+A notification carries ids only, as numbers or as text, and may hold several changes of several
+kinds; the Graph API has the leads. Anything but 200 is retried for 36 hours. Test leads have no
+flag: their answers are placeholders.
+https://developers.facebook.com/docs/marketing-api/guides/lead-ads/retrieving/
 """
 
 from __future__ import annotations
@@ -39,35 +39,33 @@ LEAD = "leadgen"
 NOTIFIED = FieldMap(
     fields={"form_id": "form_id", "created_time": "occurred_at"}, ignored=("leadgen_id",)
 )
+# Meta's own questions; the others are named by whoever made the form.
 FIELDS = {
     "email": "email", "work_email": "email", "phone_number": "phone", "work_phone_number": "phone",
-    "full_name": "name",
-    "first_name": "first_name", "last_name": "last_name", "company_name": "company",
-    "job_title": "job_title",
-    "country": "country", "website": "website",
+    "full_name": "name", "first_name": "first_name", "last_name": "last_name",
+    "company_name": "company", "job_title": "job_title", "country": "country", "website": "website",
 }  # fmt: skip
-"""Meta's own questions; the others are named by whoever made the form."""
 RECORD = FieldMap(
     fields={"form_id": "form_id", "created_time": "occurred_at"},
     ignored=("id", "field_data", "custom_disclaimer_responses", "is_organic"),
 )
-BASIC = "id,created_time,form_id,field_data,custom_disclaimer_responses,is_organic,platform"
-OF_ADS = "ad_id,ad_name,adset_id,adset_name,campaign_id,campaign_name"
-"""What takes a permission for ads beside the one for leads."""
+LEAD_FIELDS = "id,created_time,form_id,field_data,custom_disclaimer_responses,is_organic,platform"
+# These need a permission for ads beside the one for leads.
+AD_FIELDS = "ad_id,ad_name,adset_id,adset_name,campaign_id,campaign_name"
 TEST_ADDRESSES = frozenset({"test@fb.com", "test@meta.com"})
 TEST_ANSWER = "<test lead: dummy data for"
 
 
 def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
-    """One event for each lead; a request without any is one event that makes none."""
+    """One event for each lead; a request without leads is one event that makes none."""
     top = decode_body(request)
     if source.read.root or not isinstance(top, dict) or "entry" not in top:
         return parse_events(top, source)
-    found = check_batch_size(
-        [lead for path, change in _changes(top) if (lead := _notified(top, path, change))]
-    )
+    leads = [lead for path, change in _changes(top) if (lead := _notified(top, path, change))]
     kinds = sorted({text_at(change, "field") or "unnamed" for _, change in _changes(top)})
-    return found or [no_lead(top, f"no lead among its changes ({', '.join(kinds)[:100]})")]
+    return check_batch_size(leads) or [
+        no_lead(top, f"no lead among its changes ({', '.join(kinds)[:100]})")
+    ]
 
 
 def _changes(top: Table) -> Iterator[tuple[Path, Table]]:
@@ -79,21 +77,13 @@ def _changes(top: Table) -> Iterator[tuple[Path, Table]]:
 def _notified(top: Table, path: Path, change: Table) -> ParsedEvent | None:
     if text_at(change, "field") != LEAD:
         return None
-    value = {
-        key: told for key, told in object_at(change, "value").items() if text_of(told) != "0"
-    }  # an `ad_id` of 0 is no ad
-    lead = parse_record_id(value.get("leadgen_id"))
+    # An `ad_id` of 0 is no ad.
+    ids = {key: id_ for key, id_ in object_at(change, "value").items() if text_of(id_) != "0"}
+    lead = parse_record_id(ids.get("leadgen_id"))
     if lead is None:
         return no_lead(top, "a lead without an id that could be read")
-    return event_needing_fetch(
-        top,
-        value,
-        path,
-        NOTIFIED,
-        record=lead,
-        event_id=lead,
-        reason="ids only: the lead is read from Meta",
-    )
+    reason = "ids only: the lead is read from Meta"
+    return event_needing_fetch(top, ids, path, NOTIFIED, record=lead, event_id=lead, reason=reason)
 
 
 def read_record(record: Tree, source: Source) -> ParsedEvent:  # noqa: ARG001 -- one signature for all
@@ -129,27 +119,20 @@ def is_test(record: Table) -> bool:
 
 def handshake(request: InboundRequest, source: Source) -> NormalizationResult:
     """The bare challenge for whoever knows the verify token; nothing is echoed to anybody else."""
-    mode, shown, challenge = (
+    mode, token, challenge = (
         query_value(request.query, f"hub.{name}") for name in ("mode", "verify_token", "challenge")
     )
-    if mode is None and shown is None:
+    if mode is None and token is None:
         return NormalizationResult(outcome=Outcome.REFUSED, status=405)
-    tokens = [source.challenge] if source.challenge else source.secrets
-    if (
-        mode != b"subscribe"
-        or not challenge
-        or not any_equal([shown or b""], [token.raw for token in tokens])
-    ):
-        why = (
-            "the verify token is wrong"
-            if source.challenge
-            else "the verify token is wrong, and no challenge_env is set"
-        )
+    expected = [source.challenge] if source.challenge else source.secrets
+    is_known = any_equal([token or b""], [secret.raw for secret in expected])
+    if mode != b"subscribe" or not challenge or not is_known:
+        hint = "" if source.challenge else ", and no challenge_env is set"
         return NormalizationResult(
             outcome=Outcome.REFUSED,
             status=403,
             detail="The verify token is missing or wrong.",
-            reason=why,
+            reason=f"the verify token is wrong{hint}",
         )
     return NormalizationResult(
         outcome=Outcome.HANDSHAKE,
@@ -161,7 +144,7 @@ def handshake(request: InboundRequest, source: Source) -> NormalizationResult:
 def targets(lead: str, source: Source) -> list[str]:  # noqa: ARG001 -- one signature for all
     return [
         f"/{quote(lead)}?{urlencode({'fields': fields}, safe=',')}"
-        for fields in (f"{BASIC},{OF_ADS}", BASIC)
+        for fields in (f"{LEAD_FIELDS},{AD_FIELDS}", LEAD_FIELDS)
     ]
 
 

@@ -1,8 +1,8 @@
 """`netlify`: the outgoing webhook of Netlify Forms.
 
-`data` has the fields as they were posted, among them the address, browser and page of the visitor;
-what stands beside it (`name`, `first_name`, `summary` in HTML) are Netlify's guesses at the same.
-The same kind of hook tells of deployments.
+`data` has the fields as they were posted, and the visitor's address, browser and page. What is
+beside it (`name`, `first_name`, `summary` in HTML) is Netlify's guess at the same. The same kind of
+webhook reports deployments.
 """
 
 from __future__ import annotations

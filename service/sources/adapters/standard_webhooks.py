@@ -1,8 +1,7 @@
-"""`standard-webhooks`: any sender that keeps to the specification: an envelope of `type`,
-`timestamp` and `data`.
+"""`standard-webhooks`: any sender that follows the specification (`type`, `timestamp`, `data`).
 
-`webhook-id` (or `svix-id`) stays over the tries of one event, while the timestamp is that of the
-try. https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+`webhook-id` (or `svix-id`) is the same for every attempt of one event, while the timestamp is that
+of the attempt. https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
 
 from __future__ import annotations
@@ -21,12 +20,9 @@ ROOT = "data"
 
 
 def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
-    """Like any JSON, from `data` on unless the source names another root."""
-    rooted = (
-        source
-        if source.read.root
-        else structs.replace(source, read=structs.replace(source.read, root=ROOT))
-    )
+    """Like any JSON, but from `data` on unless the source names another root."""
+    settings = structs.replace(source.read, root=source.read.root or ROOT)
+    rooted = structs.replace(source, read=settings)
     event_id = header_value(request, "webhook-id") or header_value(request, "svix-id")
     return [
         structs.replace(event, event_id=event.number_id(event_id))
@@ -40,12 +36,10 @@ ADAPTER = Adapter(
     read=read,
     reads_any_payload=True,
     detectors=(
-        *(
-            by_header(
-                f"{kind}-id", f"{kind}-timestamp", f"{kind}-signature", evidence=Evidence.CONVENTION
-            )
-            for kind in ("webhook", "svix")
+        by_header(
+            "webhook-id", "webhook-timestamp", "webhook-signature", evidence=Evidence.CONVENTION
         ),
+        by_header("svix-id", "svix-timestamp", "svix-signature", evidence=Evidence.CONVENTION),
     ),
     verify=VerifySettings(scheme="standard-webhooks"),
 )

@@ -1,7 +1,7 @@
 """`tally`: the FORM_RESPONSE webhook of Tally.
 
-Choices are given by the ids of their options, which are told as their texts. Beside a question with
-tick boxes stands a row for each box, which says nothing more.
+Choices come as the ids of their options and are replaced by their texts. A question with tick
+boxes is followed by a row for each box, which says nothing more.
 """
 
 from __future__ import annotations
@@ -31,15 +31,11 @@ _UNTITLED = re.compile(r"Untitled .* field")
 
 
 def event(top: Table) -> ParsedEvent | None:
-    response, kind, event_id = (
-        object_at(top, "data"),
-        text_at(top, "eventType"),
-        text_at(top, "eventId"),
-    )
+    response, event_id = object_at(top, "data"), text_at(top, "eventId")
+    kind = text_at(top, "eventType")
     if kind not in (None, FORM_RESPONSE):
-        return no_lead(
-            top, f"a {kind} event: only {FORM_RESPONSE} is a submitted form", event_id=event_id
-        )
+        reason = f"a {kind} event: only {FORM_RESPONSE} is a submitted form"
+        return no_lead(top, reason, event_id=event_id)
     if not isinstance(response.get("fields"), list):
         return None
     return event_from_questions(
@@ -70,7 +66,7 @@ def _questions(rows: list[Table]) -> Iterator[FormQuestion]:
 
 
 def _title(row: Table) -> str | None:
-    """The label; of a single tick box without one, the sentence beside it."""
+    """The label; for a single tick box without one, the sentence beside it."""
     label, options = text_at(row, "label"), objects_at(row, "options")
     if (label is None or _UNTITLED.fullmatch(label)) and len(options) == 1:
         return text_at(options[0], "text") or label
@@ -82,22 +78,22 @@ def _value(row: Table) -> Tree:
     if isinstance(value, dict):
         rows = _texts(row, "rows")
         return [
-            f"{rows.get(key, key)}: {text_of(_told(chosen, columns))}"
+            f"{rows.get(key, key)}: {text_of(_resolve(chosen, columns))}"
             for key, chosen in value.items()
         ]
-    return _told(value, _texts(row, "options"))
+    return _resolve(value, _texts(row, "options"))
 
 
 def _texts(row: Table, name: str) -> dict[str, str]:
     """Id -> text of a question's options, rows or columns."""
-    found = ((text_at(one, "id"), text_at(one, "text")) for one in objects_at(row, name))
-    return {key: said for key, said in found if key and said}
+    pairs = ((text_at(one, "id"), text_at(one, "text")) for one in objects_at(row, name))
+    return {key: text for key, text in pairs if key and text}
 
 
-def _told(value: Tree, texts: dict[str, str]) -> Tree:
-    """Chosen options by their texts, files by their addresses."""
+def _resolve(value: Tree, texts: dict[str, str]) -> Tree:
+    """The texts of chosen options, the addresses of files."""
     if isinstance(value, list):
-        return [_told(item, texts) for item in value]
+        return [_resolve(item, texts) for item in value]
     if isinstance(value, dict):
         return text_at(value, "url") or value
     return texts.get(value, value) if isinstance(value, str) else value

@@ -1,7 +1,7 @@
 """`typeform`: the `form_response` webhook of Typeform.
 
-An answer stands under the key that its `type` names; what was asked is in the form's definition. A
-test delivery has no flag: its event and its submission share one id, which no real ones do.
+An answer is under the key that its `type` names; the question is in the form's definition. A test
+delivery has no flag: its event and its submission share one id, which no real ones do.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from service.sources.payload.tree import Tree
 from service.sources.request import Outcome
 from service.sources.schema import VerifySettings
 
+# Kinds of question that say what they ask for.
 FIELDS = {"email": "email", "phone_number": "phone", "legal": "consent"}
-"""Kinds of question that say what they ask for."""
+# What a hidden field holds if the page gave it no value.
 UNFILLED = "xxxxx"
-"""What a hidden field holds when the page gave it nothing."""
 
 
 def event(top: Table) -> ParsedEvent | None:
@@ -38,9 +38,8 @@ def event(top: Table) -> ParsedEvent | None:
         return None
     event_id, kind = text_at(top, "event_id"), text_at(top, "event_type")
     if kind not in (None, "form_response"):
-        return no_lead(
-            top, f"a {kind} event: only form_response is a finished form", event_id=event_id
-        )
+        reason = f"a {kind} event: only form_response is a finished form"
+        return no_lead(top, reason, event_id=event_id)
     is_test = event_id is not None and event_id == text_at(response, "token")
     return event_from_questions(
         top,
@@ -59,14 +58,12 @@ def event(top: Table) -> ParsedEvent | None:
 
 
 def _answers(response: Table) -> Iterator[FormQuestion]:
-    asked_for = {
-        text_at(one, "id"): one
-        for one in _definitions(objects_at(response, "definition", "fields"))
-    }
+    fields = _definitions(objects_at(response, "definition", "fields"))
+    definitions = {text_at(field, "id"): field for field in fields}
     for number, answer in enumerate(objects_at(response, "answers")):
         field = object_at(answer, "field")
         key = text_at(field, "id")
-        definition = asked_for.get(key) or {}
+        definition = definitions.get(key) or {}
         ref = text_at(field, "ref") or text_at(definition, "ref")
         kind = text_at(field, "type") or text_at(definition, "type") or ""
         yield FormQuestion(

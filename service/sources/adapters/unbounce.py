@@ -1,7 +1,7 @@
 """`unbounce`: the webhook of Unbounce's pages.
 
-The form's fields are JSON in the parameter `data.json`, each value in a list; the page stands
-beside it.
+The form's fields are JSON in the parameter `data.json`, each value in a list; the page is beside
+it.
 """
 
 from __future__ import annotations
@@ -22,17 +22,10 @@ from service.sources.payload.event import ParsedEvent
 from service.sources.payload.unwrap import parse_embedded_json, unwrap_single_items
 
 DATA = "data.json"
-BOOKKEEPING = frozenset(
-    {
-        "ip_address",
-        "page_uuid",
-        "page_id",
-        "page_name",
-        "page_url",
-        "date_submitted",
-        "time_submitted",
-    }
-)
+BOOKKEEPING = frozenset({
+    "ip_address", "page_uuid", "page_id", "page_name", "page_url", "date_submitted",
+    "time_submitted",
+})  # fmt: skip
 
 
 def event(top: Table) -> ParsedEvent | None:

@@ -1,8 +1,8 @@
 """`webflow`: the form_submission webhook of Webflow, version 2 (an envelope) and version 1 (flat).
 
-Anything but 200 is a failure to Webflow: it tries three times more and then switches the hook off.
-Hooks made in the dashboard are not signed. A `.` in a field's name comes as a full-width `．`; the
-source file may write either.
+Webflow counts anything but 200 as a failure: it retries three times and then switches the webhook
+off. Webhooks made in the dashboard are not signed. A `.` in a field's name comes as a full-width
+`．`; the source file may use either.
 """
 
 from __future__ import annotations
@@ -31,11 +31,8 @@ def event(top: Table) -> ParsedEvent | None:
     at = ("payload", "data") if object_at(top, "payload") else ("data",)
     submission = object_at(top, *at[:-1])
     if kind not in (None, "form_submission"):
-        return no_lead(
-            top,
-            f"a {kind} event: only form_submission is a form",
-            event_id=joined_id(kind, submission),
-        )
+        reason = f"a {kind} event: only form_submission is a form"
+        return no_lead(top, reason, event_id=_other_id(kind, submission))
     if not object_at(submission, "data"):
         return None
     return event_from_questions(
@@ -48,18 +45,18 @@ def event(top: Table) -> ParsedEvent | None:
             page_url=text_at(submission, "pageUrl"),
             occurred_at=text_at(submission, "submittedAt") or text_at(submission, "d"),
         ),
-        event_id=submission_id(submission),
+        event_id=_submission_id(submission),
     )
 
 
-def submission_id(submission: Table) -> str | None:
+def _submission_id(submission: Table) -> str | None:
     return text_at(submission, "id") or text_at(submission, "_id")
 
 
-def joined_id(kind: str | None, submission: Table) -> str | None:
-    """Events of other kinds may carry ids of other things."""
-    found = submission_id(submission)
-    return f"{kind}:{found}" if found else None
+def _other_id(kind: str | None, submission: Table) -> str | None:
+    """The id of an event of another kind, which may be that of another thing."""
+    id_ = _submission_id(submission)
+    return f"{kind}:{id_}" if id_ else None
 
 
 def _questions(data: Table) -> Iterator[FormQuestion]:
