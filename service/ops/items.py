@@ -134,7 +134,7 @@ def build_item_from_row(row: SubmissionRow, cause_title: str | None) -> Item:
 def explain_state(record: Record, quarantined_for: str | None = None) -> str | None:
     """What it died of, waits for, or is in quarantine for, in plain words."""
     if record.state is State.QUARANTINED and quarantined_for:
-        return f"Looks like spam: {quarantined_for}"
+        return f"Held as spam: {quarantined_for}"
     if record.state is State.DEAD:
         return title(record.cause) if record.cause else "No cause was recorded"
     if record.state is not State.WAITING:

@@ -17,7 +17,7 @@ def find_spam_reason(trees: list[Tree], source: Source, now: float) -> str | Non
     """
     for name in source.honeypot:
         if _find_text(trees, name):
-            return f"the honeypot {name} is filled"
+            return f'the hidden field "{name}" was filled in'
     if not source.min_fill_seconds:
         return None
     started = parse_unix_time(_find_text(trees, STARTED_FIELD) or "")

@@ -32,7 +32,7 @@ from service.app import create_app
 from service.context import ServiceContext, build
 from service.ops.actions import Actions
 from service.ops.queries import SubmissionQueries
-from service.sandbox.serve import served
+from service.sandbox.serve import serve_in_thread
 from service.sandbox.settings import SandboxSettings
 from service.sources.fetched_records import SourceRecords
 from service.sources.source_file.watcher import SourceFileWatcher
@@ -121,7 +121,7 @@ def chromium(
 
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[str]:
-    with served(SandboxSettings(port=0, search_delay_seconds=0.2)) as url:
+    with serve_in_thread(SandboxSettings(port=0, search_delay_seconds=0.2)) as url:
         yield url
 
 

@@ -111,7 +111,7 @@ def test_accepted_from_quarantine(console: Console, open_page: OpenPage) -> None
     page = open_page("/ops")
     page.get_by_role("link", name="Quarantine 1").click()
     expect(page.locator("#list tbody .c-cause")).to_have_text(
-        "Looks like spam: the honeypot website is filled"
+        'Held as spam: the hidden field "website" was filled in'
     )
     page.locator("#list tbody th a").click()
     expect(page.get_by_text("Held as spam")).to_be_visible()

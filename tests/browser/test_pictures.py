@@ -184,7 +184,7 @@ def troubled(now: float, dice: random.Random) -> Iterator[Submission]:
                 source, State.DEAD, now - age * HOUR, failed, cause=cause, raw=posted(failed)
             )
     for age in (0.6, 2.1, 5.5):
-        why = "the honeypot field “website” was filled in"
+        why = 'the hidden field "website" was filled in'
         yield submission("contact", State.QUARANTINED, now - age * HOUR, lead(dice), why=why)
 
 

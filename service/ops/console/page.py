@@ -77,9 +77,11 @@ REDIS_DOWN = (
 )
 
 
-def error_view(status: int, text: str, *, retry_url: str | None = None) -> View:
+def error_view(
+    status: int, text: str, *, retry_url: str | None = None, retry_label: str = "Try again"
+) -> View:
     heading = HEADINGS.get(status, "That didn't work")
-    values = {"heading": heading, "text": text, "retry_url": retry_url}
+    values = {"heading": heading, "text": text, "retry_url": retry_url, "retry_label": retry_label}
     return View(template="error.html", values=values, status=status)
 
 
@@ -99,7 +101,7 @@ def filter_error_view(error: FilterError) -> View:
         text = "This link to a page of the list isn't valid."
     else:
         text = f"This filter can't be used: {error}."
-    return error_view(400, text, retry_url=LEADS_URL)
+    return error_view(400, text, retry_url=LEADS_URL, retry_label="All leads")
 
 
 # -- what was just done, shown once by the next page. The URL carries a key and an id, never a text.
