@@ -51,7 +51,7 @@ class Row(msgspec.Struct):
     def default_of(self, name: str) -> str | None:
         """The default as it would be written; None where the cell describes it in words."""
         cell = self.defaults.replace("\\|", "|")
-        parts = re.findall(r"`([^`]*)`", cell)
+        parts: list[str] = re.findall(r"`([^`]*)`", cell)
         if ", ".join(f"`{part}`" for part in parts) != cell:
             return None
         return parts[self.names.index(name)] if len(parts) == len(self.names) else parts[0]
@@ -106,7 +106,7 @@ def test_every_key_is_there_once(section: str) -> None:
 def test_the_defaults_of_keys_are_those_of_the_code(section: str) -> None:
     """A default that can be written is the one of the code; where there is none, words say so."""
     described = {name: row for row in rows(section) for name in row.names}
-    wrong = []
+    wrong: list[tuple[str, object, str | None]] = []
     for field, parse in fields(TABLES[section]):
         if field.encode_name in SECTIONS:
             continue
