@@ -156,4 +156,5 @@ def _without_null(schema: Json) -> Json:
     kinds = [kind for kind in schema.get("oneOf", []) if kind != {"type": "null"}]
     if len(kinds) != 1:
         return schema
-    return {name: value for name, value in schema.items() if name != "oneOf"} | kinds[0]
+    rest: Json = {name: value for name, value in schema.items() if name != "oneOf"}
+    return rest | kinds[0]

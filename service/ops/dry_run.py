@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from service.ops.actions import clean_edit
 from worker.contract import Lead
@@ -54,7 +54,7 @@ class DryRunResult(Struct, frozen=True, kw_only=True):
 class DriftItem(Struct, frozen=True):
     """Something that the source file names and the account lacks.
 
-    `needed`: submissions that need it become dead letters. `known` are the names that exist.
+    `needed`: submissions that need it become dead letters. `available` are the names that exist.
     """
 
     kind: str
@@ -63,7 +63,7 @@ class DriftItem(Struct, frozen=True):
     needed: bool
     settings: list[str]
     sources: list[str]
-    known: list[str]
+    available: list[str] = field(name="known")
 
 
 class AccountDrift(Struct, frozen=True):

@@ -79,7 +79,7 @@ def _count_differs(error: Any) -> HttpProblem:
 def _loading(error: Any) -> HttpProblem:
     return HttpProblem(
         "loading",
-        f"{error.known} of {error.total} submissions are read so far.",
+        f"{error.loaded} of {error.total} submissions are read so far.",
         headers=_retry_after(LOADING_RETRY_AFTER_SECONDS),
     )
 

@@ -68,10 +68,10 @@ class Desk:
 
     def accept(self, count: int = 1, state: State = State.QUEUED, **fields: Any) -> list[str]:
         """Through the door, in this state."""
-        made = [submission(state=state, **fields) for _ in range(count)]
+        submissions = [submission(state=state, **fields) for _ in range(count)]
 
-        asyncio.run(accept(lambda: connect_async(self._url, timeout=5.0), self.redis, made))
-        return [each.id for each in made]
+        asyncio.run(accept(lambda: connect_async(self._url, timeout=5.0), self.redis, submissions))
+        return [each.id for each in submissions]
 
     def put(self, state: State, **fields: Any) -> str:
         if state in (State.QUEUED, State.QUARANTINED, State.IGNORED):
@@ -105,18 +105,18 @@ class Desk:
             self.ledger.erase([name], "somebody", "")
 
     def state(self, name: str) -> State:
-        found = self.ledger.get(name)
-        assert found is not None
-        return found.state
+        record = self.ledger.get(name)
+        assert record is not None
+        return record.state
 
     def states(self, names: Sequence[str]) -> list[State]:
         return [self.state(name) for name in names]
 
     def lead(self, name: str) -> Lead:
-        found = self.ledger.get(name)
-        assert found is not None
-        assert found.lead is not None
-        return found.lead
+        record = self.ledger.get(name)
+        assert record is not None
+        assert record.lead is not None
+        return record.lead
 
 
 @contextmanager

@@ -51,7 +51,7 @@ def test_a_python_client_is_made_of_it(document: Path, tmp_path: Path) -> None:
     warnings = [
         part
         for part in output.split("WARNING")[1:]
-        if not any(known in part for known in UNSUPPORTED)
+        if not any(unsupported in part for unsupported in UNSUPPORTED)
     ]
     assert warnings == []
     assert {path.name for path in (client / "api").iterdir()} >= {"intake", "ops", "monitoring"}

@@ -45,9 +45,9 @@ def cookie_of(desk: Desk, token: str) -> str:
 def csrf_of(desk: Desk, cookie: str) -> str:
     """What a page of the console would hold."""
     owners = desk.world.context.settings.ops_tokens or ()
-    found = session.read_session(cookie.partition("=")[2], owners, desk.world.context.clock())
-    assert found is not None
-    return session.csrf_token(found.owner, found.nonce)
+    match = session.read_session(cookie.partition("=")[2], owners, desk.world.context.clock())
+    assert match is not None
+    return session.csrf_token(match.owner, match.nonce)
 
 
 def visitors(desk: Desk) -> dict[str, tuple[dict[str, str], int | None, int | None]]:
@@ -281,9 +281,9 @@ def test_a_cookie_that_was_touched_is_none() -> None:
 
 def test_names_may_be_anything() -> None:
     """A token's name with any sign in it has a session too."""
-    found = session.read_session(session.issue_session(ODD, 5.0), [OLGA, ODD], 6.0)
-    assert found is not None
-    assert found.owner == ODD
+    match = session.read_session(session.issue_session(ODD, 5.0), [OLGA, ODD], 6.0)
+    assert match is not None
+    assert match.owner == ODD
 
 
 # -- guessing
@@ -354,15 +354,15 @@ def test_every_token_is_compared_whatever_comes(
     """The comparison goes over all tokens at equal length, so that its time tells neither which nor
     how nearly.
     """
-    seen: list[tuple[int, int]] = []
+    lengths: list[tuple[int, int]] = []
     compare = hmac.compare_digest
 
     def watched(one: bytes, other: bytes) -> bool:
-        seen.append((len(one), len(other)))
+        lengths.append((len(one), len(other)))
         return compare(one, other)
 
     monkeypatch.setattr(hmac, "compare_digest", watched)
     tokens = [OpsToken(f"n{n}", "viewer", Secret("s" * n + "esame")) for n in range(5)]
-    found = find_token_owner(given, tokens)
-    assert seen == [(32, 32)] * 5
-    assert (found is not None) == (given == "sesame")
+    match = find_token_owner(given, tokens)
+    assert lengths == [(32, 32)] * 5
+    assert (match is not None) == (given == "sesame")

@@ -29,17 +29,17 @@ def test_a_bulk_discard_goes_on_in_the_service(desk: Desk) -> None:
     names = desk.dead(5)
     answer = desk.post("bulk", {"action": "discard", "filter": {"source": "contact"}, "expect": 5})
     assert (answer.status_code, answer.json()["count"]) == (202, 5)
-    made = answer.json()["id"]
-    assert eventually(lambda: desk.get(f"bulk/{made}").json()["ended_at"])
-    told = desk.get(f"bulk/{made}").json()
-    assert {name: told[name] for name in ("count", "left", "delivered", "dead", "done", "stopped", "by")} == {
+    bulk_id = answer.json()["id"]
+    assert eventually(lambda: desk.get(f"bulk/{bulk_id}").json()["ended_at"])
+    status = desk.get(f"bulk/{bulk_id}").json()
+    assert {name: status[name] for name in ("count", "left", "delivered", "dead", "done", "stopped", "by")} == {
         "count": 5, "left": 0, "delivered": 0, "dead": 0, "done": 5, "stopped": None, "by": "olga",
     }  # fmt: skip
     assert desk.states(names) == [State.DISCARDED] * 5
-    assert desk.get("bulk").json()["items"] == [told]
+    assert desk.get("bulk").json()["items"] == [status]
     assert [(entry["action"], entry["target"]) for entry in desk.trail()] == [
-        ("bulk discard ended", made),
-        ("bulk discard", made),
+        ("bulk discard ended", bulk_id),
+        ("bulk discard", bulk_id),
     ]
 
 
@@ -122,10 +122,10 @@ def test_all_dead_letters_by_two_operators_at_once(desk: Desk) -> None:
 def test_a_stop_by_the_api(desk: Desk) -> None:
     """A stop says who stopped; a second one changes nothing."""
     desk.dead(9)
-    made = desk.post("bulk", RETRY | {"expect": 9}).json()["id"]
+    bulk_id = desk.post("bulk", RETRY | {"expect": 9}).json()["id"]
     for token in (OPERATOR, SECOND):
-        assert desk.post(f"bulk/{made}/stop", token=token).json()["stopped"] == "stopped by olga"
-    assert desk.get(f"bulk/{made}").json()["left"] == 9
+        assert desk.post(f"bulk/{bulk_id}/stop", token=token).json()["stopped"] == "stopped by olga"
+    assert desk.get(f"bulk/{bulk_id}").json()["left"] == 9
 
 
 def test_what_it_may_cost(desk: Desk) -> None:
