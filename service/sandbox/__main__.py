@@ -1,6 +1,4 @@
-"""`python -m service.sandbox`: serves with the settings of `LEADLINE_SANDBOX` until SIGINT or
-SIGTERM.
-"""
+"""`python -m service.sandbox`: serve with the settings in `LEADLINE_SANDBOX`, until SIGTERM."""
 
 from __future__ import annotations
 

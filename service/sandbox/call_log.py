@@ -1,4 +1,4 @@
-"""Every call that came in: the latest in full, all of them in the totals."""
+"""The log of calls: the latest in full, all of them in the totals."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-LONGEST_BODY = 16_384
+MAX_BODY_BYTES = 16_384
 
 
 class LoggedCall(Struct):
-    """One call. `at` is Unix seconds; `status` stays None until it is answered; `fault` names the
-    effect that hit it.
+    """One call.
+
+    `at` is in Unix seconds, `status` None until the response is sent. `performed` says whether the
+    operation was done, whatever the caller saw of it; `fault` names the effect that hit the call.
     """
 
     number: int
@@ -26,20 +28,19 @@ class LoggedCall(Struct):
     status: int | None = None
     tokens: int = 0
     performed: bool = False
-    """Whether the operation was done, whatever the caller saw of it."""
     fault: str | None = None
 
 
 class CallLog:
-    """The latest calls and the sums over all."""
+    """The latest `max_calls` calls and the sums of all."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_calls: int) -> None:
+        self._max_calls = max_calls
         self.reset()
 
     def reset(self) -> None:
-        """Forgets every call."""
-        self.latest: deque[LoggedCall] = deque(maxlen=self._most)
+        """Forget every call."""
+        self.latest: deque[LoggedCall] = deque(maxlen=self._max_calls)
         self.count = 0
         self.tokens = 0
         self.by_operation: Counter[str] = Counter()
@@ -48,34 +49,33 @@ class CallLog:
     def add(
         self, at: float, operation: str | None, method: str, path: str, query: str, raw: bytes
     ) -> LoggedCall:
-        """Notes a call that has just come in."""
+        """Log a call that has just arrived; `raw` is its body."""
         self.count += 1
-        call = LoggedCall(self.count, at, operation, method, path, query, _readable(raw, operation))
+        call = LoggedCall(
+            self.count, at, operation, method, path, query, _parse_body(raw, operation)
+        )
         self.latest.append(call)
         self.by_operation[operation or "unknown"] += 1
         return call
 
-    def charged(self, call: LoggedCall, tokens: int) -> None:
-        """The call was performed and cost this much."""
+    def record_performed(self, call: LoggedCall, tokens: int) -> None:
+        """Note that the operation was done and what it cost."""
         call.performed = True
         call.tokens += tokens
         self.tokens += tokens
 
-    def answered(self, call: LoggedCall, status: int) -> None:
-        """The call was answered."""
+    def record_status(self, call: LoggedCall, status: int) -> None:
         call.status = status
         self.by_status[str(status)] += 1
 
 
-def _readable(raw: bytes, operation: str | None) -> Any:
-    """The body as JSON where it is short JSON, else its beginning as text; never the form of the
-    token endpoint.
-    """
+def _parse_body(raw: bytes, operation: str | None) -> Any:
+    """A short JSON body as an object, others as text, cut; None for the token endpoint's form."""
     if not raw or operation == "oauth.token":
         return None
-    if len(raw) <= LONGEST_BODY:
+    if len(raw) <= MAX_BODY_BYTES:
         try:
             return msgspec.json.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass
-    return raw[:LONGEST_BODY].decode("utf-8", "replace")
+    return raw[:MAX_BODY_BYTES].decode("utf-8", "replace")

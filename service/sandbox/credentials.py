@@ -1,4 +1,4 @@
-"""Who calls: the API token, or an access token that the sandbox's own token endpoint gave out."""
+"""Who calls: the API token, or an access token issued by the sandbox's own token endpoint."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import secrets
 from typing import Any, NamedTuple
 
 from service.sandbox.account.company import Company
-from service.sandbox.errors import GatewayRefusal, unauthorised
+from service.sandbox.api_errors import GatewayError, unauthorized
 
 SCOPE = "base leads:full contacts:full deals:full admin"
-MOST_TOKENS = 1000
+MAX_ACCESS_TOKENS = 1000
 CALLER_ID = 1
 
 
@@ -25,7 +25,7 @@ class Caller(NamedTuple):
 
 
 class Credentials:
-    """Checks and hands out tokens. What is valid outlives a restart."""
+    """Checks and issues tokens. Valid tokens survive a restart."""
 
     def __init__(self, company: Company) -> None:
         self._settings = company.settings
@@ -33,38 +33,40 @@ class Credentials:
         self._company = company
 
     def identify(self, headers: dict[str, str]) -> Caller:
-        """The caller. Raises `GatewayRefusal` (401) for no, wrong or expired credentials."""
+        """The caller; raises `GatewayError` (401) for missing, wrong or expired credentials."""
         key = headers.get("x-api-token")
         if key is not None:
             if hmac.compare_digest(key.encode(), self._settings.api_token.encode()):
                 return Caller(CALLER_ID, "api-token", False)
-            raise unauthorised()
+            raise unauthorized()
         scheme, _, token = headers.get("authorization", "").partition(" ")
         until = self._access_tokens().get(token.strip()) if scheme.lower() == "bearer" else None
         if until is None or until <= self._clocks.wall():
-            raise unauthorised()
+            raise unauthorized()
         return Caller(CALLER_ID, "oauth", True)
 
     def refresh(self, headers: dict[str, str], form: dict[str, Any], host: str) -> dict[str, Any]:
-        """The token endpoint's answer. Raises `GatewayRefusal` (400 `invalid_grant`, 401
-        `invalid_client`).
+        """The response of the token endpoint.
+
+        Raises `GatewayError`: 400 `invalid_grant` or `unsupported_grant_type`, 401
+        `invalid_client`.
         """
         if not self._is_client(headers.get("authorization", "")):
-            raise _oauth_refusal(401, "invalid_client", "Client authentication failed")
+            raise _oauth_error(401, "invalid_client", "Client authentication failed")
         if form.get("grant_type") != "refresh_token":
-            raise _oauth_refusal(
+            raise _oauth_error(
                 400, "unsupported_grant_type", "Only refresh_token is supported here"
             )
         current = self._refresh_token()
         if not hmac.compare_digest(str(form.get("refresh_token", "")).encode(), current.encode()):
-            raise _oauth_refusal(
+            raise _oauth_error(
                 400, "invalid_grant", "Refresh token is invalid or was exchanged already"
             )
         if self._settings.rotate_refresh_token:
             current = f"1:1:{secrets.token_hex(20)}"
-            self._company.store.set_mark("refresh-token", current)
+            self._company.store.set_value("refresh-token", current)
         return {
-            "access_token": self._new_access_token(),
+            "access_token": self._issue_access_token(),
             "token_type": "Bearer",
             "refresh_token": current,
             "scope": SCOPE,
@@ -72,34 +74,35 @@ class Credentials:
             "api_domain": f"http://{host}",
         }
 
-    def expire(self) -> None:
-        """Makes every access token invalid at once."""
-        self._company.store.set_mark("access-tokens", {})
+    def expire_access_tokens(self) -> None:
+        """Invalidate every access token."""
+        self._company.store.set_value("access-tokens", {})
 
-    def _new_access_token(self) -> str:
-        # As long as the vendor's can be, so that nobody cuts them short unnoticed.
+    def _issue_access_token(self) -> str:
+        # As long as Pipedrive's can be, so that code which truncates tokens is noticed.
         token = f"v1u:{secrets.token_urlsafe(570)}"
         now = self._clocks.wall()
-        living = {key: until for key, until in self._access_tokens().items() if until > now}
-        living[token] = now + self._settings.access_token_seconds
-        self._company.store.set_mark("access-tokens", dict(list(living.items())[-MOST_TOKENS:]))
+        valid = {key: until for key, until in self._access_tokens().items() if until > now}
+        valid[token] = now + self._settings.access_token_seconds
+        latest = dict(list(valid.items())[-MAX_ACCESS_TOKENS:])
+        self._company.store.set_value("access-tokens", latest)
         return token
 
     def _access_tokens(self) -> dict[str, float]:
-        return self._company.store.mark("access-tokens") or {}
+        return self._company.store.get_value("access-tokens") or {}
 
     def _refresh_token(self) -> str:
-        return self._company.store.mark("refresh-token") or self._settings.refresh_token
+        return self._company.store.get_value("refresh-token") or self._settings.refresh_token
 
     def _is_client(self, header: str) -> bool:
         scheme, _, encoded = header.partition(" ")
         try:
-            given = base64.b64decode(encoded, validate=True)
+            credentials = base64.b64decode(encoded, validate=True)
         except (binascii.Error, ValueError):
             return False
-        wanted = f"{self._settings.client_id}:{self._settings.client_secret}".encode()
-        return scheme.lower() == "basic" and hmac.compare_digest(given, wanted)
+        expected = f"{self._settings.client_id}:{self._settings.client_secret}".encode()
+        return scheme.lower() == "basic" and hmac.compare_digest(credentials, expected)
 
 
-def _oauth_refusal(status: int, error: str, message: str) -> GatewayRefusal:
-    return GatewayRefusal(status, {"success": False, "error": error, "message": message}, [])
+def _oauth_error(status: int, error: str, message: str) -> GatewayError:
+    return GatewayError(status, {"success": False, "error": error, "message": message}, [])

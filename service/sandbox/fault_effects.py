@@ -1,7 +1,6 @@
-"""What a fault does to a call. Each effect says whether the operation is performed, and what the
-caller gets to see.
+"""What a fault does to a call: whether the operation is performed, and what the caller sees.
 
-Every effect that performs does so before its answer starts, except `late-commit`.
+Every effect that performs the operation does so before its response starts, except `late-commit`.
 """
 
 from __future__ import annotations
@@ -13,15 +12,15 @@ from typing import Annotated, Any, Protocol
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from service.sandbox.connection import Connection, Headers
+from service.sandbox.caller_connection import CallerConnection, Headers
 
 Seconds = Annotated[float, Meta(ge=0, le=3600)]
 Bytes = Annotated[int, Meta(ge=0, le=1_000_000_000)]
-CHUNK = 65_536
+CHUNK_BYTES = 65_536
 
 
-class Reply(Struct, frozen=True):
-    """An answer about to be sent: status, headers, body as an object."""
+class SandboxResponse(Struct, frozen=True):
+    """A response that is about to be sent; `document` is its body as an object."""
 
     status: int
     headers: Headers
@@ -31,32 +30,33 @@ class Reply(Struct, frozen=True):
         return msgspec.json.encode(self.document)
 
 
-class Attempt(Protocol):
-    """The call an effect is played on."""
+class Exchange(Protocol):
+    """A call and its response, as an effect sees them."""
 
-    connection: Connection
+    connection: CallerConnection
 
-    def perform(self) -> Reply:
-        """Does the operation, whatever it answers; charges its tokens."""
+    def perform(self) -> SandboxResponse:
+        """Perform the operation and charge its tokens; the response may be an error."""
 
-    def answered(self, status: int) -> None:
-        """Notes the status that is being sent."""
+    def record_status(self, status: int) -> None:
+        """Log the status that is being sent."""
 
     def headers(self) -> Headers:
-        """The rate-limit headers of an answer that was not performed."""
+        """The rate-limit headers of a response without an operation."""
 
-    def later(self, seconds: float, act: Callable[[], Awaitable[None]]) -> None:
-        """Does something after the call is over."""
+    def schedule(self, seconds: float, act: Callable[[], Awaitable[None]]) -> None:
+        """Do something later, even after the call is over."""
 
 
 class _Effect(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind"):
-    async def play(self, attempt: Attempt) -> None:
+    async def apply(self, exchange: Exchange) -> None:
         raise NotImplementedError
 
 
-class Answered(_Effect, frozen=True, kw_only=True, tag="answer"):
-    """Answers this instead: never performed unless `commit`. `body` is JSON; `html` a page; `text`
-    anything.
+class FixedResponse(_Effect, frozen=True, kw_only=True, tag="answer"):
+    """Sends this response instead of performing the operation, unless `commit` says to do both.
+
+    `body` is JSON, `html` a page, `text` anything.
     """
 
     status: Annotated[int, Meta(ge=200, le=599)] = 503
@@ -66,14 +66,14 @@ class Answered(_Effect, frozen=True, kw_only=True, tag="answer"):
     headers: dict[str, str] = field(default_factory=dict)
     commit: bool = False
 
-    async def play(self, attempt: Attempt) -> None:
+    async def apply(self, exchange: Exchange) -> None:
         if self.commit:
-            attempt.perform()
+            exchange.perform()
         content_type, raw = self._content()
-        own = [(name.lower(), value) for name, value in self.headers.items()]
-        attempt.answered(self.status)
-        await attempt.connection.answer(
-            self.status, _merged([("content-type", content_type)], own), raw
+        headers = [(name.lower(), value) for name, value in self.headers.items()]
+        exchange.record_status(self.status)
+        await exchange.connection.send(
+            self.status, _merge_headers([("content-type", content_type)], headers), raw
         )
 
     def _content(self) -> tuple[str, bytes]:
@@ -81,38 +81,35 @@ class Answered(_Effect, frozen=True, kw_only=True, tag="answer"):
             return "text/html; charset=utf-8", self.html.encode()
         if self.text is not None:
             return "text/plain; charset=utf-8", self.text.encode()
-        given = {
+        default = {
             "success": False,
             "error": "Service unavailable",
             "error_info": "A fault of the sandbox",
         }
-        return "application/json; charset=utf-8", msgspec.json.encode(
-            given if self.body is UNSET else self.body
-        )
+        body = default if self.body is UNSET else self.body
+        return "application/json; charset=utf-8", msgspec.json.encode(body)
 
 
-class Delayed(_Effect, frozen=True, kw_only=True, tag="delay"):
-    """Waits, then performs and answers as always; it performs even if the caller has left
-    meanwhile.
-    """
+class Delay(_Effect, frozen=True, kw_only=True, tag="delay"):
+    """Waits, then performs and responds as usual, even if the caller has left in the meantime."""
 
     seconds: Seconds
 
-    async def play(self, attempt: Attempt) -> None:
+    async def apply(self, exchange: Exchange) -> None:
         await asyncio.sleep(self.seconds)
-        await _send(attempt, attempt.perform())
+        await _send(exchange, exchange.perform())
 
 
 class CommitThenDrop(_Effect, frozen=True, kw_only=True, tag="commit-then-drop"):
-    """Performs, holds the answer, then ends the connection without a byte."""
+    """Performs, withholds the response, then ends the connection without a byte."""
 
     hold_seconds: Seconds = 0
     reset: bool = False
 
-    async def play(self, attempt: Attempt) -> None:
-        attempt.perform()
-        await attempt.connection.hold(self.hold_seconds)
-        await attempt.connection.cut(reset=self.reset)
+    async def apply(self, exchange: Exchange) -> None:
+        exchange.perform()
+        await exchange.connection.wait(self.hold_seconds)
+        await exchange.connection.cut(reset=self.reset)
 
 
 class DropBefore(_Effect, frozen=True, kw_only=True, tag="drop-before"):
@@ -121,186 +118,189 @@ class DropBefore(_Effect, frozen=True, kw_only=True, tag="drop-before"):
     hold_seconds: Seconds = 0
     reset: bool = False
 
-    async def play(self, attempt: Attempt) -> None:
-        await attempt.connection.hold(self.hold_seconds)
-        await attempt.connection.cut(reset=self.reset)
+    async def apply(self, exchange: Exchange) -> None:
+        await exchange.connection.wait(self.hold_seconds)
+        await exchange.connection.cut(reset=self.reset)
 
 
 class LateCommit(_Effect, frozen=True, kw_only=True, tag="late-commit"):
-    """Holds and ends the connection without a byte; performs `seconds` after the call came in."""
+    """Waits, ends the connection without a byte; performs `seconds` after the call arrived."""
 
     seconds: Seconds
     hold_seconds: Seconds = 0
 
-    async def play(self, attempt: Attempt) -> None:
+    async def apply(self, exchange: Exchange) -> None:
         async def commit() -> None:
-            attempt.perform()
+            exchange.perform()
 
-        attempt.later(self.seconds, commit)
-        await attempt.connection.hold(self.hold_seconds)
-        await attempt.connection.cut()
+        exchange.schedule(self.seconds, commit)
+        await exchange.connection.wait(self.hold_seconds)
+        await exchange.connection.cut()
 
 
-class Truncated(_Effect, frozen=True, kw_only=True, tag="truncated"):
-    """Performs; the JSON stops in the middle, as if that were all (the Content-Length says so)."""
+class TruncatedBody(_Effect, frozen=True, kw_only=True, tag="truncated"):
+    """Performs; the JSON stops in the middle, and the Content-Length says that this is all."""
 
     bytes: Bytes | None = None
 
-    async def play(self, attempt: Attempt) -> None:
-        reply = attempt.perform()
-        body = reply.body()
-        attempt.answered(reply.status)
-        await attempt.connection.answer(
-            reply.status,
-            reply.headers,
+    async def apply(self, exchange: Exchange) -> None:
+        response = exchange.perform()
+        body = response.body()
+        exchange.record_status(response.status)
+        await exchange.connection.send(
+            response.status,
+            response.headers,
             body[: len(body) // 2 if self.bytes is None else self.bytes],
         )
 
 
-class Empty(_Effect, frozen=True, kw_only=True, tag="empty"):
+class EmptyBody(_Effect, frozen=True, kw_only=True, tag="empty"):
     """A success without a body."""
 
     status: int = 200
     commit: bool = True
 
-    async def play(self, attempt: Attempt) -> None:
-        headers = attempt.perform().headers if self.commit else attempt.headers()
-        attempt.answered(self.status)
-        await attempt.connection.answer(self.status, headers, b"")
+    async def apply(self, exchange: Exchange) -> None:
+        headers = exchange.perform().headers if self.commit else exchange.headers()
+        exchange.record_status(self.status)
+        await exchange.connection.send(self.status, headers, b"")
 
 
-class Unsuccessful(_Effect, frozen=True, kw_only=True, tag="unsuccessful"):
-    """Status 200, `success: false`."""
+class SuccessFalse(_Effect, frozen=True, kw_only=True, tag="unsuccessful"):
+    """Status 200 with `success: false`."""
 
     error: str = "Something went wrong"
     commit: bool = False
 
-    async def play(self, attempt: Attempt) -> None:
-        headers = attempt.perform().headers if self.commit else attempt.headers()
+    async def apply(self, exchange: Exchange) -> None:
+        headers = exchange.perform().headers if self.commit else exchange.headers()
         document = {
             "success": False,
             "error": self.error,
             "error_info": "A fault of the sandbox",
             "data": None,
         }
-        await _send(attempt, Reply(200, headers, document))
+        await _send(exchange, SandboxResponse(200, headers, document))
 
 
 class WrongTypes(_Effect, frozen=True, kw_only=True, tag="wrong-types"):
     """Performs; numbers become text, text becomes numbers, lists become objects."""
 
-    async def play(self, attempt: Attempt) -> None:
-        reply = attempt.perform()
-        await _send(attempt, Reply(reply.status, reply.headers, _twisted(reply.document)))
-
-
-class Altered(_Effect, frozen=True, kw_only=True, tag="alter"):
-    """Performs; sets values in the answer by path: `{"additional_data.next_cursor": "abc",
-    "data.extra": 1}`.
-    """
-
-    set: dict[str, Any]
-
-    async def play(self, attempt: Attempt) -> None:
-        reply = attempt.perform()
-        document = msgspec.json.decode(reply.body())
-        for path, value in self.set.items():
-            _put(document, path.split("."), value)
-        await _send(attempt, Reply(reply.status, reply.headers, document))
-
-
-class Dripped(_Effect, frozen=True, kw_only=True, tag="drip"):
-    """Performs; the body comes a byte at a time."""
-
-    bytes_per_second: Annotated[float, Meta(gt=0, le=10_000)] = 1
-
-    async def play(self, attempt: Attempt) -> None:
-        reply = attempt.perform()
-        body = reply.body()
-        attempt.answered(reply.status)
-        await attempt.connection.stream(reply.status, reply.headers, len(body), self._drops(body))
-
-    async def _drops(self, body: bytes) -> AsyncIterator[bytes]:
-        for place in range(len(body)):
-            yield body[place : place + 1]
-            await asyncio.sleep(1 / self.bytes_per_second)
-
-
-class Huge(_Effect, frozen=True, kw_only=True, tag="huge"):
-    """Performs; the answer is valid JSON of this many bytes, most of them padding."""
-
-    bytes: Bytes = 100_000_000
-
-    async def play(self, attempt: Attempt) -> None:
-        reply = attempt.perform()
-        head, tail = reply.body()[:-1] + b',"padding":"', b'"}'
-        padding = max(0, self.bytes - len(head) - len(tail))
-        attempt.answered(reply.status)
-        length = len(head) + padding + len(tail)
-        await attempt.connection.stream(
-            reply.status, reply.headers, length, _padded(head, padding, tail)
+    async def apply(self, exchange: Exchange) -> None:
+        response = exchange.perform()
+        await _send(
+            exchange, SandboxResponse(response.status, response.headers, _twist(response.document))
         )
 
 
-class Redirected(_Effect, frozen=True, kw_only=True, tag="redirect"):
+class AlteredBody(_Effect, frozen=True, kw_only=True, tag="alter"):
+    """Performs; sets values in the response by path: `{"additional_data.next_cursor": "abc"}`."""
+
+    set: dict[str, Any]
+
+    async def apply(self, exchange: Exchange) -> None:
+        response = exchange.perform()
+        document = msgspec.json.decode(response.body())
+        for path, value in self.set.items():
+            _set_path(document, path.split("."), value)
+        await _send(exchange, SandboxResponse(response.status, response.headers, document))
+
+
+class SlowDrip(_Effect, frozen=True, kw_only=True, tag="drip"):
+    """Performs; the body arrives byte by byte."""
+
+    bytes_per_second: Annotated[float, Meta(gt=0, le=10_000)] = 1
+
+    async def apply(self, exchange: Exchange) -> None:
+        response = exchange.perform()
+        body = response.body()
+        exchange.record_status(response.status)
+        await exchange.connection.stream(
+            response.status, response.headers, len(body), self._drip(body)
+        )
+
+    async def _drip(self, body: bytes) -> AsyncIterator[bytes]:
+        for index in range(len(body)):
+            yield body[index : index + 1]
+            await asyncio.sleep(1 / self.bytes_per_second)
+
+
+class HugeBody(_Effect, frozen=True, kw_only=True, tag="huge"):
+    """Performs; the response is valid JSON of this many bytes, most of them padding."""
+
+    bytes: Bytes = 100_000_000
+
+    async def apply(self, exchange: Exchange) -> None:
+        response = exchange.perform()
+        head, tail = response.body()[:-1] + b',"padding":"', b'"}'
+        padding = max(0, self.bytes - len(head) - len(tail))
+        exchange.record_status(response.status)
+        length = len(head) + padding + len(tail)
+        await exchange.connection.stream(
+            response.status, response.headers, length, _pad(head, padding, tail)
+        )
+
+
+class Redirection(_Effect, frozen=True, kw_only=True, tag="redirect"):
     """Never performs; sends the caller to another host."""
 
     location: str
     status: Annotated[int, Meta(ge=300, le=399)] = 302
 
-    async def play(self, attempt: Attempt) -> None:
-        attempt.answered(self.status)
-        await attempt.connection.answer(
+    async def apply(self, exchange: Exchange) -> None:
+        exchange.record_status(self.status)
+        await exchange.connection.send(
             self.status, [("location", self.location), ("content-type", "text/plain")], b""
         )
 
 
-class ResetAfter(_Effect, frozen=True, kw_only=True, tag="reset"):
+class ResetMidBody(_Effect, frozen=True, kw_only=True, tag="reset"):
     """Performs; the connection is reset after the head and this many bytes of the body."""
 
     bytes: Bytes = 0
 
-    async def play(self, attempt: Attempt) -> None:
-        reply = attempt.perform()
-        attempt.answered(reply.status)
-        await attempt.connection.part_then_reset(
-            reply.status, reply.headers, reply.body(), self.bytes
+    async def apply(self, exchange: Exchange) -> None:
+        response = exchange.perform()
+        exchange.record_status(response.status)
+        await exchange.connection.send_part_then_reset(
+            response.status, response.headers, response.body(), self.bytes
         )
 
 
-class ClosedAfter(_Effect, frozen=True, kw_only=True, tag="close-after"):
-    """Performs and answers as always, then closes the idle connection without having said so."""
+class CloseIdle(_Effect, frozen=True, kw_only=True, tag="close-after"):
+    """Performs and responds as usual, then closes the idle connection without announcing it."""
 
     seconds: Seconds = 0.1
 
-    async def play(self, attempt: Attempt) -> None:
+    async def apply(self, exchange: Exchange) -> None:
         async def close() -> None:
-            await attempt.connection.cut()
+            await exchange.connection.cut()
 
-        await _send(attempt, attempt.perform())
-        attempt.later(self.seconds, close)
+        await _send(exchange, exchange.perform())
+        exchange.schedule(self.seconds, close)
 
 
 Effect = (
-    Answered | Delayed | CommitThenDrop | DropBefore | LateCommit | Truncated | Empty | Unsuccessful
-    | WrongTypes | Altered | Dripped | Huge | Redirected | ResetAfter | ClosedAfter
+    FixedResponse | Delay | CommitThenDrop | DropBefore | LateCommit | TruncatedBody | EmptyBody
+    | SuccessFalse | WrongTypes | AlteredBody | SlowDrip | HugeBody | Redirection | ResetMidBody
+    | CloseIdle
 )  # fmt: skip
 
 
-async def _send(attempt: Attempt, reply: Reply) -> None:
-    attempt.answered(reply.status)
-    await attempt.connection.answer(reply.status, reply.headers, reply.body())
+async def _send(exchange: Exchange, response: SandboxResponse) -> None:
+    exchange.record_status(response.status)
+    await exchange.connection.send(response.status, response.headers, response.body())
 
 
-async def _padded(head: bytes, padding: int, tail: bytes) -> AsyncIterator[bytes]:
+async def _pad(head: bytes, padding: int, tail: bytes) -> AsyncIterator[bytes]:
     yield head
-    block = b"x" * CHUNK
-    for start in range(0, padding, CHUNK):
-        yield block[: min(CHUNK, padding - start)]
+    block = b"x" * CHUNK_BYTES
+    for start in range(0, padding, CHUNK_BYTES):
+        yield block[: min(CHUNK_BYTES, padding - start)]
     yield tail
 
 
-def _twisted(value: Any) -> Any:
+def _twist(value: Any) -> Any:
     match value:
         case bool():
             return str(value).lower()
@@ -309,16 +309,16 @@ def _twisted(value: Any) -> Any:
         case str():
             return len(value)
         case list():
-            return {str(place): _twisted(item) for place, item in enumerate(value)}
+            return {str(index): _twist(item) for index, item in enumerate(value)}
         case dict():
             return {
-                key: child if key == "success" else _twisted(child) for key, child in value.items()
+                key: child if key == "success" else _twist(child) for key, child in value.items()
             }
         case _:
             return value
 
 
-def _put(document: Any, path: list[str], value: Any) -> None:
+def _set_path(document: Any, path: list[str], value: Any) -> None:
     *parents, last = path
     for name in parents:
         document = (
@@ -330,6 +330,6 @@ def _put(document: Any, path: list[str], value: Any) -> None:
         document[last] = value
 
 
-def _merged(defaults: Headers, own: Headers) -> Headers:
-    named = {name for name, _ in own}
-    return [pair for pair in defaults if pair[0] not in named] + own
+def _merge_headers(defaults: Headers, headers: Headers) -> Headers:
+    names = {name for name, _ in headers}
+    return [pair for pair in defaults if pair[0] not in names] + headers

@@ -1,11 +1,11 @@
-"""Faults on demand: rules that pick calls and say what shall happen to them.
+"""Faults on demand: rules that pick calls and say what happens to them.
 
     POST /_sandbox/faults
     {"match": {"operation": "leads.add", "every": 5}, "effect": {"kind": "answer", "status": 503}}
 
-A rule picks a call by everything its `match` names. Of the calls picked it lets `after` pass, then
-hits every `every`-th, each with `probability`, until it has hit `count`. The first rule that hits
-decides; rules behind it do not count the call.
+A rule picks a call by everything that its `match` names. Of the picked calls it lets the first
+`after` pass, then hits every `every`-th one, each with `probability`, until it has hit `count`. The
+first rule that hits decides; rules behind it do not count the call.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct, field
 
+from service.sandbox.api_operations import Operation
 from service.sandbox.fault_effects import Effect
-from service.sandbox.operations import Operation
 
 Positive = Annotated[int, Meta(ge=1)]
 Natural = Annotated[int, Meta(ge=0)]
-MOST_RULES = 100
+MAX_RULES = 100
 
 
-class Match(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which calls a rule picks. `operation`: our name or the documents' id, with `*`; `path`: as
-    sent, with `*`.
+class FaultMatch(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which calls a rule picks and hits.
+
+    `operation` is our name or the `operationId` of the documents; it and `path` may contain `*`.
     """
 
     operation: str | None = None
@@ -40,36 +41,36 @@ class Match(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     count: Positive | None = None
 
 
-class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One fault: which calls, and what happens to them."""
+class FaultRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which calls a fault hits, and what happens to them."""
 
     name: str = ""
-    match: Match = field(default_factory=Match)
+    match: FaultMatch = field(default_factory=FaultMatch)
     effect: Effect
 
 
-class Counted:
-    """A rule and how often it picked and hit."""
+class ActiveRule:
+    """A rule in force, and how often it has picked and hit a call."""
 
-    def __init__(self, rule: Rule, seed: int) -> None:
+    def __init__(self, rule: FaultRule, seed: int) -> None:
         self.rule = rule
         self.picked = 0
         self.hits = 0
-        self._chance = random.Random(seed if rule.match.seed is None else rule.match.seed)
+        self._random = random.Random(seed if rule.match.seed is None else rule.match.seed)
 
     @property
-    def spent(self) -> bool:
-        """Whether it has hit as often as it may."""
+    def is_spent(self) -> bool:
+        """Whether it has hit `count` calls."""
         return self.rule.match.count is not None and self.hits >= self.rule.match.count
 
-    def hit(self, operation: Operation | None, method: str, path: str, raw: bytes) -> bool:
-        """Whether this call is hit; counts it."""
+    def try_hit(self, operation: Operation | None, method: str, path: str, raw: bytes) -> bool:
+        """Count this call; True if the rule hits it."""
         match = self.rule.match
-        if self.spent or not _picks(match, operation, method, path, raw):
+        if self.is_spent or not _matches(match, operation, method, path, raw):
             return False
         self.picked += 1
-        turn = self.picked - match.after
-        if turn < 1 or turn % match.every or self._chance.random() >= match.probability:
+        number = self.picked - match.after
+        if number < 1 or number % match.every or self._random.random() >= match.probability:
             return False
         self.hits += 1
         return True
@@ -81,42 +82,44 @@ class Faults:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._added = 0
-        self.rules: list[Counted] = []
+        self.rules: list[ActiveRule] = []
 
-    def add(self, rules: list[Rule]) -> None:
-        """Adds rules behind those in force. Raises `ValueError` if there would be too many."""
-        if len(self.rules) + len(rules) > MOST_RULES:
-            raise ValueError(f"expected at most {MOST_RULES} rules")
+    def add(self, rules: list[FaultRule]) -> None:
+        """Add rules behind those in force; raises `ValueError` if that would be too many."""
+        if len(self.rules) + len(rules) > MAX_RULES:
+            raise ValueError(f"expected at most {MAX_RULES} rules")
         for rule in rules:
             self._added += 1
-            self.rules.append(Counted(rule, self._seed + self._added))
+            self.rules.append(ActiveRule(rule, self._seed + self._added))
 
     def clear(self) -> None:
         self.rules.clear()
 
-    def hitting(
+    def find_effect(
         self, operation: Operation | None, method: str, path: str, raw: bytes
     ) -> Effect | None:
         """The effect for this call, if a rule hits it."""
-        for counted in self.rules:
-            if counted.hit(operation, method, path, raw):
-                return counted.rule.effect
+        for active in self.rules:
+            if active.try_hit(operation, method, path, raw):
+                return active.rule.effect
         return None
 
-    def listed(self) -> list[dict[str, Any]]:
-        """The rules with their counts."""
+    def describe(self) -> list[dict[str, Any]]:
+        """The rules with their counts, as the control routes show them."""
         return [
             {
-                "rule": counted.rule,
-                "picked": counted.picked,
-                "hits": counted.hits,
-                "spent": counted.spent,
+                "rule": active.rule,
+                "picked": active.picked,
+                "hits": active.hits,
+                "spent": active.is_spent,
             }
-            for counted in self.rules
+            for active in self.rules
         ]
 
 
-def _picks(match: Match, operation: Operation | None, method: str, path: str, raw: bytes) -> bool:
+def _matches(
+    match: FaultMatch, operation: Operation | None, method: str, path: str, raw: bytes
+) -> bool:
     if match.method is not None and match.method.upper() != method:
         return False
     if match.path is not None and not fnmatchcase(path, match.path):

@@ -1,8 +1,7 @@
-"""Serves the sandbox: one process, one event loop, so that everything it answers is one consistent
-account.
+"""Serves the sandbox, in one process and one event loop, so that the account is consistent.
 
-`run` is for a command, `served` for tests and programs that want one beside them. Any ASGI server
-can serve it too: `granian --interface asgi --factory service.sandbox.serve:application`.
+`run` is for a command, `serve_in_thread` for tests. Any ASGI server can serve it, too:
+`granian --interface asgi --factory service.sandbox.serve:application`.
 """
 
 from __future__ import annotations
@@ -26,18 +25,19 @@ from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send
 
 from service.sandbox.account.company import Clocks, Company
-from service.sandbox.account.store import Journal
+from service.sandbox.account.store import StateFile
+from service.sandbox.account_page import page_routes
 from service.sandbox.control import control_routes
 from service.sandbox.gateway import Gateway
-from service.sandbox.page import page_routes
-from service.sandbox.resources.leads import index_lead
-from service.sandbox.resources.organizations import index_organization
-from service.sandbox.resources.persons import index_person
+from service.sandbox.resources.lead_handlers import index_lead
+from service.sandbox.resources.organization_handlers import index_organization
+from service.sandbox.resources.person_handlers import index_person
 from service.sandbox.settings import SandboxSettings
 
-# Puts the sandbox together as one Litestar application.
-
-API = ["/v1", "/api", "/oauth"]
+API_PATHS = ["/v1", "/api", "/oauth"]
+# The environment variable that holds the settings as JSON.
+SETTINGS_VARIABLE = "LEADLINE_SANDBOX"
+START_TIMEOUT_SECONDS = 15.0
 
 
 def create_app(
@@ -46,18 +46,20 @@ def create_app(
     wall: Callable[[], float] = time.time,
     ticks: Callable[[], float] = time.monotonic,
 ) -> Litestar:
-    """The sandbox. `wall`: Unix seconds; `ticks`: monotonic seconds. Opens `state_file` and closes
-    it on shutdown.
+    """The sandbox as a Litestar application.
+
+    `wall` gives Unix seconds, `ticks` monotonic seconds. The state file is opened at once and
+    closed on shutdown.
     """
     company = Company(
         settings,
-        Journal(Path(settings.state_file) if settings.state_file else None),
+        StateFile(Path(settings.state_file) if settings.state_file else None),
         Clocks(wall, ticks),
     )
-    _index(company)
+    _index_all(company)
     gateway = Gateway(company)
 
-    @asgi(API, is_mount=True, copy_scope=False)
+    @asgi(API_PATHS, is_mount=True, copy_scope=False)
     async def api(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == ScopeType.HTTP:
             await gateway(scope, receive, send)
@@ -75,18 +77,14 @@ def create_app(
     )
 
 
-def _index(company: Company) -> None:
-    """What a state file brought is found at once: it is older than the index's lag."""
+def _index_all(company: Company) -> None:
+    """Index the records of a state file without lag: they are old enough to be found."""
     for organization in company.store.organizations:
-        index_organization(organization, company, at_once=True)
+        index_organization(organization, company, immediately=True)
     for person in company.store.persons:
-        index_person(person, company, at_once=True)
+        index_person(person, company, immediately=True)
     for lead in company.store.leads:
-        index_lead(lead, company, at_once=True)
-
-
-SETTINGS_VARIABLE = "LEADLINE_SANDBOX"
-LONGEST_START_SECONDS = 15.0
+        index_lead(lead, company, immediately=True)
 
 
 def application() -> Litestar:
@@ -95,39 +93,38 @@ def application() -> Litestar:
 
 
 def settings_from_environment() -> SandboxSettings:
-    """Raises `msgspec.DecodeError` where `LEADLINE_SANDBOX` is not the JSON of
-    `SandboxSettings`.
-    """
+    """Raises `msgspec.DecodeError` if `LEADLINE_SANDBOX` is not the JSON of `SandboxSettings`."""
     return msgspec.json.decode(os.environ.get(SETTINGS_VARIABLE, "{}"), type=SandboxSettings)
 
 
 def run(settings: SandboxSettings) -> None:
-    """Serves until SIGINT or SIGTERM. Raises `OSError` if the address cannot be bound."""
+    """Serve until SIGINT or SIGTERM; raises `OSError` if the address cannot be bound."""
     asyncio.run(_serve_until_signal(settings))
 
 
 @contextmanager
-def served(settings: SandboxSettings) -> Iterator[str]:
-    """Serves in a thread, on a free port if `port` is 0; yields the base URL. Raises `OSError` if
-    it does not start.
+def serve_in_thread(settings: SandboxSettings) -> Iterator[str]:
+    """Serve in a thread, on a free port if `port` is 0; yields the base URL.
+
+    Raises `OSError` if the sandbox does not start.
     """
     settings = _with_port(settings)
     loop = asyncio.new_event_loop()
-    server = _server(settings)
+    server = _build_server(settings)
     thread = threading.Thread(
-        target=_serve_in, args=(loop, server), name="pipedrive-sandbox", daemon=True
+        target=_run_server, args=(loop, server), name="pipedrive-sandbox", daemon=True
     )
     thread.start()
     try:
-        _await_start(settings, thread)
+        _wait_for_start(settings, thread)
         yield f"http://{settings.host}:{settings.port}"
     finally:
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(server.stop)
-        thread.join(LONGEST_START_SECONDS)
+        thread.join(START_TIMEOUT_SECONDS)
 
 
-def _serve_in(loop: asyncio.AbstractEventLoop, server: Server) -> None:
+def _run_server(loop: asyncio.AbstractEventLoop, server: Server) -> None:
     asyncio.set_event_loop(loop)
     try:
         loop.run_until_complete(server.serve())
@@ -136,14 +133,14 @@ def _serve_in(loop: asyncio.AbstractEventLoop, server: Server) -> None:
 
 
 async def _serve_until_signal(settings: SandboxSettings) -> None:
-    server = _server(_with_port(settings))
+    server = _build_server(_with_port(settings))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, server.stop)
     await server.serve()
 
 
-def _server(settings: SandboxSettings) -> Server:
+def _build_server(settings: SandboxSettings) -> Server:
     app = create_app(settings)
     return Server(
         app,
@@ -156,17 +153,15 @@ def _server(settings: SandboxSettings) -> Server:
 
 
 def _with_port(settings: SandboxSettings) -> SandboxSettings:
-    """The settings with a free port in place of 0. Raises `OSError` if the address cannot be
-    bound.
-    """
+    """The settings with a free port instead of 0; raises `OSError` if it cannot be bound."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((settings.host, settings.port))
         return msgspec.structs.replace(settings, port=probe.getsockname()[1])
 
 
-def _await_start(settings: SandboxSettings, thread: threading.Thread) -> None:
-    until = time.monotonic() + LONGEST_START_SECONDS
+def _wait_for_start(settings: SandboxSettings, thread: threading.Thread) -> None:
+    until = time.monotonic() + START_TIMEOUT_SECONDS
     while time.monotonic() < until and thread.is_alive():
         with suppress(OSError), socket.create_connection((settings.host, settings.port), timeout=1):
             return

@@ -1,4 +1,4 @@
-"""What the sandbox pretends to be. Every field has a default that suits a demonstration."""
+"""Settings of the sandbox. Every field has a default that suits a demonstration."""
 
 from __future__ import annotations
 
@@ -10,35 +10,33 @@ Plan = Literal["lite", "growth", "premium", "ultimate"]
 
 
 class SandboxSettings(Struct, frozen=True, kw_only=True):
-    """Where the sandbox listens, what it accepts and how far its limits reach."""
+    """Where the sandbox listens, what it accepts and what it limits."""
 
     host: str = "127.0.0.1"
+    # 0 takes any free port.
     port: int = 8090
-    """0 takes any free port."""
     api_token: str = "sandbox-token"
     client_id: str = "sandbox-client"
     client_secret: str = "sandbox-secret"
     refresh_token: str = "sandbox-refresh"
+    # Whether each refresh issues another refresh token and invalidates the one used.
     rotate_refresh_token: bool = False
-    """Whether each refresh hands out another refresh token and the one used dies."""
     access_token_seconds: int = 3599
+    # API tokens a UTC day; None: no budget, and no headers about one.
     daily_tokens: int | None = None
-    """API tokens a UTC day; None: no budget, and no headers that speak of one."""
+    # Whose burst limits apply; None: no burst limit, and no headers about one.
     plan: Plan | None = None
-    """Whose burst limits hold; None: no burst limit, and no headers that speak of one."""
+    # Whether the API token, too, gets the larger burst limit of OAuth apps.
     oauth_burst: bool = False
-    """Whether the API token too gets the wider window of OAuth apps."""
+    # How long the search index lags behind changes; lists never lag.
     search_delay_seconds: float = 2.0
-    """How long the search index lags behind changes; lists never do."""
+    # Whether persons accept `job_title`, `birthday`, `im`, `notes` and `postal_address`.
     contact_sync: bool = False
-    """Whether persons take `job_title`, `birthday`, `im`, `notes` and `postal_address`."""
+    # The most leads and deals together, and the most records of any other kind.
     capacity: int = 100_000
-    """The most leads and deals together, and the most of every other kind; beyond it a create is
-    refused.
-    """
+    # How many calls `GET /_sandbox/state` can list; the totals count all of them.
     remembered_calls: int = 20_000
-    """How many of the latest calls `GET /_sandbox/state` can list; the totals count all of them."""
+    # SQLite file that keeps the account between starts; None: memory only.
     state_file: str | None = None
-    """SQLite file that keeps the account between starts; None: memory only."""
+    # Makes ids and the probabilities of faults repeatable.
     seed: int = 0
-    """Makes ids and the faults' chances repeatable."""

@@ -1,9 +1,9 @@
-"""Every benchmark in one run, as the table of `docs/benchmarks.md`.
+"""Runs every benchmark and prints the tables of `docs/benchmarks.md`.
 
     python -m tests.bench [--peers PYTHON] [--write FILE]
 
-Figures are of this machine and this moment; the ratios to the peers, measured in the same run, are
-what carries over.
+The figures are those of this machine at this moment. What carries over to another machine are the
+ratios to the peers, which are measured in the same run.
 """
 
 from __future__ import annotations
@@ -22,60 +22,62 @@ from tests.bench import console, delivery, intake, preview
 
 HEAD = """# Benchmarks
 
-Made by `make bench`; everything ran on loopback, on one machine: {machine}. {date}, at `{commit}`.
+Made by `make bench`, on loopback, on one machine: {machine}. {date}, at `{commit}`.
 """
 
 
 def sections(peers: Path | None, quick: bool) -> dict[str, Callable[[], str]]:
-    """Title -> what measures it. `quick` tries that they run, and measures little."""
+    """Title -> the benchmark. `quick` only checks that they run, and measures little."""
     rounds, seconds = (1, 2.0) if quick else (3, 8.0)
     return {
-        "Accepting forms": lambda: _told(intake, intake.table(intake.run(peers, rounds, seconds))),
-        "Delivering leads": lambda: _told(
-            delivery, delivery.table(delivery.run(peers, 100 if quick else 1500))
+        "Accepting forms": lambda: _with_explanation(
+            intake, intake.format_table(intake.run(peers, rounds, seconds))
         ),
-        "The console over 100,000 submissions": lambda: _console(
+        "Delivering leads": lambda: _with_explanation(
+            delivery, delivery.format_table(delivery.run(peers, 100 if quick else 1500))
+        ),
+        "The console over 100,000 submissions": lambda: _measure_console(
             2_000 if quick else 100_000, 5 if quick else 30
         ),
-        "Previews": lambda: _previews(3 if quick else 20),
+        "Previews": lambda: _measure_previews(3 if quick else 20),
     }
 
 
-def _told(module: object, table: str) -> str:
-    """The table, under what its module says of how it was measured."""
-    said = (module.__doc__ or "").strip().split("\n\n")[-1]
-    return f"{said.replace(chr(10), ' ')}\n\n{table}"
+def _with_explanation(module: object, table: str) -> str:
+    """The table, below the last paragraph of its module docstring."""
+    explanation = (module.__doc__ or "").strip().split("\n\n")[-1]
+    return f"{explanation.replace(chr(10), ' ')}\n\n{table}"
 
 
-def _console(submissions: int, rounds: int) -> str:
+def _measure_console(submissions: int, rounds: int) -> str:
     timings = console.run(submissions, rounds)
-    lines = ["| question | p50 | p95 | CPU |", "|---|---|---|---|"]
+    lines = ["| query | p50 | p95 | CPU |", "|---|---|---|---|"]
     lines += [
         f"| {each.name} | {each.p50:.0f} ms | {each.p95:.0f} ms | {each.cpu:.0f} ms |"
         for each in timings
     ]
     return (
-        f"{submissions:,} submissions are stored, and the store changes before every question.\n\n"
+        f"{submissions:,} submissions are stored, and the store changes before every query.\n\n"
         + "\n".join(lines)
     )
 
 
-def _previews(rounds: int) -> str:
-    taken = preview.measure(rounds)
-    times = sorted(time for each in taken.values() for time in each[1:])
-    middle, high = statistics.median(times), times[int(0.95 * len(times))]
+def _measure_previews(rounds: int) -> str:
+    times_by_case = preview.measure(rounds)
+    times = sorted(time for each in times_by_case.values() for time in each[1:])
+    median, p95 = statistics.median(times), times[int(0.95 * len(times))]
     return (
-        f"{len(taken)} captured requests in one process, each judged whole: median {middle:.1f} ms,"
-        f" p95 {high:.1f} ms."
+        f"{len(times_by_case)} captured requests in one process, each previewed completely: median"
+        f" {median:.1f} ms, p95 {p95:.1f} ms."
     )
 
 
-def machine() -> str:
-    """The processor and the system, as they name themselves."""
+def describe_machine() -> str:
+    """The processor and the operating system."""
     model = next(
         (
             line.partition(":")[2].strip()
-            for line in _lines("/proc/cpuinfo")
+            for line in _read_lines("/proc/cpuinfo")
             if line.startswith("model name")
         ),
         platform.machine(),
@@ -83,7 +85,7 @@ def machine() -> str:
     system = next(
         (
             line.partition("=")[2].strip('"')
-            for line in _lines("/etc/os-release")
+            for line in _read_lines("/etc/os-release")
             if line.startswith("PRETTY_NAME")
         ),
         platform.system(),
@@ -91,36 +93,42 @@ def machine() -> str:
     return f"{os.cpu_count()} cores ({model}), {system}, Python {platform.python_version()}"
 
 
-def _lines(path: str) -> list[str]:
+def _read_lines(path: str) -> list[str]:
     file = Path(path)
     return file.read_text("utf-8").splitlines() if file.exists() else []
 
 
-def _commit() -> str:
-    found = subprocess.run(
+def _find_commit() -> str:
+    process = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     )
-    return found.stdout.strip() or "no commit"
+    return process.stdout.strip() or "no commit"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Every benchmark in one run.")
     parser.add_argument(
-        "--peers", type=Path, help="the interpreter that has tests/bench/peers/requirements.lock"
+        "--peers",
+        type=Path,
+        help="a Python interpreter with tests/bench/peers/requirements.lock installed",
     )
     parser.add_argument("--write", type=Path, help="also write the tables to this file")
     parser.add_argument(
-        "--quick", action="store_true", help="try that everything runs, and measure little"
+        "--quick", action="store_true", help="only check that everything runs, and measure little"
     )
-    told = parser.parse_args()
-    parts = [HEAD.format(machine=machine(), date=datetime.now(UTC).date(), commit=_commit())]
-    for title, measure in sections(told.peers, told.quick).items():
+    arguments = parser.parse_args()
+    parts = [
+        HEAD.format(
+            machine=describe_machine(), date=datetime.now(UTC).date(), commit=_find_commit()
+        )
+    ]
+    for title, measure in sections(arguments.peers, arguments.quick).items():
         print(f"{title} ...", file=sys.stderr)
         parts.append(f"## {title}\n\n{measure()}\n")
     text = "\n".join(parts)
     print(text)
-    if told.write:
-        told.write.write_text(text, encoding="utf-8")
+    if arguments.write:
+        arguments.write.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

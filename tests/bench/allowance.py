@@ -1,10 +1,9 @@
-"""How well many workers share one burst window: real processes, a backlog, and the sandbox of a
-small plan that counts.
+"""How well many workers share one burst window.
 
     python -m tests.bench.allowance --seconds 600 --processes 8
 
-Ends with 1 when the receiver ever counted more than the plan allows, or when less than 95 % of the
-window was used.
+Real processes with a backlog call the sandbox of a small plan, which counts. Ends with 1 if it ever
+counted more calls than the plan allows, or if less than 95 % of the window was used.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from worker.queue.rq_queue import open_queue
 from worker.store.connection import connect, connect_async
 
 WINDOW_SECONDS, BURST, SEARCHES = 2.0, 20, 10
-ENOUGH = 0.95
+MIN_WINDOW_USE = 0.95
 CALLS_PER_LEAD = 3
 SOURCES = """
 [sources.bench]
@@ -48,10 +47,8 @@ note = false
 """
 
 
-class Found(Struct, frozen=True, kw_only=True):
-    """What was seen while work waited. `use` is the share of the burst window that was used, 0 to
-    1.
-    """
+class Measurement(Struct, frozen=True, kw_only=True):
+    """What was measured while work was waiting; `use` is the used share of the burst window."""
 
     seconds: float
     calls: int
@@ -66,8 +63,8 @@ class Found(Struct, frozen=True, kw_only=True):
     waiting: int
 
     @property
-    def kept(self) -> bool:
-        """Whether the receiver never counted more than the plan allows."""
+    def is_within_limits(self) -> bool:
+        """Whether the receiver never counted more calls than the plan allows."""
         return self.max_calls <= BURST and self.max_searches <= SEARCHES and self.refused == 0
 
 
@@ -81,7 +78,7 @@ class Site(Struct, frozen=True):
         return dict(self.sandbox.get("/_sandbox/totals").raise_for_status().json())
 
     def arrivals(self) -> list[float]:
-        """When the latest calls arrived (Unix seconds by the receiver), oldest first."""
+        """When the latest calls arrived, in Unix seconds of the receiver, oldest first."""
         return [
             call["at"]
             for call in self.sandbox.get("/_sandbox/state").raise_for_status().json()["calls"]
@@ -93,45 +90,53 @@ class Site(Struct, frozen=True):
 
 
 @contextmanager
-def site(folder: Path, processes: int, backlog: int, delay: float = 0.0) -> Iterator[Site]:
-    """Everything started, with `backlog` submissions queued. `delay` (seconds) holds back each
-    answer of the sandbox.
+def start_site(folder: Path, processes: int, backlog: int, delay: float = 0.0) -> Iterator[Site]:
+    """Start everything, with `backlog` submissions queued.
+
+    `delay` (seconds) holds back each response of the sandbox.
     """
     with EmbeddedRedis(folder) as server, httpx.Client(timeout=30, trust_env=False) as http:
-        queue(server.url, backlog)
+        accept_backlog(server.url, backlog)
         port = _free_port()
         http.base_url = f"http://127.0.0.1:{port}"
         words = ["sandbox", "--port", str(port), "--plan", "lite", "--search-delay", "0"]
         with Supervisor(
-            [Child("sandbox", leadline_argv(*words), env=_env(), log=folder / "sandbox.log")]
+            [
+                Child(
+                    "sandbox",
+                    leadline_argv(*words),
+                    env=_clean_environment(),
+                    log=folder / "sandbox.log",
+                )
+            ]
         ):
-            assert eventually(lambda: _answers(http)), "the sandbox did not start"
-            found = Site(server.url, http)
+            assert eventually(lambda: _is_up(http)), "the sandbox did not start"
+            site = Site(server.url, http)
             if delay:
-                found.delay(delay)
+                site.delay(delay)
             work = Child(
                 "work",
                 leadline_argv("work"),
-                env=_env() | _settings(folder, server.url, port, processes),
+                env=_clean_environment() | _build_settings(folder, server.url, port, processes),
                 log=folder / "work.log",
             )
             with Supervisor([work]):
-                yield found
+                yield site
 
 
-def measure(at: Site, seconds: float) -> Found:
-    """Lets the workers run full for a while and looks at what arrived."""
-    assert eventually(lambda: at.totals()["calls"] >= 3 * BURST, 60), "the workers do not call"
-    with connect(at.redis_url, timeout=5) as client:
-        commands, bounced, before = _commands(client), _bounced(client), at.totals()
-        began, cpu = time.time(), _cpu()
+def measure(site: Site, seconds: float) -> Measurement:
+    """Let the workers run at full load for a while and look at the calls that arrived."""
+    assert eventually(lambda: site.totals()["calls"] >= 3 * BURST, 60), "the workers do not call"
+    with connect(site.redis_url, timeout=5) as client:
+        commands, bounced, before = _count_commands(client), _count_bounced(client), site.totals()
+        began, cpu = time.time(), _measure_cpu()
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             time.sleep(min(1.0, max(0.0, deadline - time.monotonic())))
-        ended, totals = time.time(), at.totals()
-        calls = sum(began < arrived <= ended for arrived in at.arrivals())
+        ended, totals = time.time(), site.totals()
+        calls = sum(began < arrived <= ended for arrived in site.arrivals())
         delivered = client.zcard("leadline:state:delivered")
-        return Found(
+        return Measurement(
             seconds=round(ended - began, 1),
             calls=calls,
             use=calls / ((ended - began) / WINDOW_SECONDS * BURST),
@@ -139,11 +144,11 @@ def measure(at: Site, seconds: float) -> Found:
             max_searches=totals["max_searches_in_2s"],
             refused=int(totals["answers_by_status"].get("429", 0)),
             delivered=int(delivered),
-            bounced=_bounced(client) - bounced,
+            bounced=_count_bounced(client) - bounced,
             redis_per_call=round(
-                (_commands(client) - commands) / max(1, totals["calls"] - before["calls"]), 1
+                (_count_commands(client) - commands) / max(1, totals["calls"] - before["calls"]), 1
             ),
-            cpu_per_call_ms=round((_cpu() - cpu) * 1000 / max(1, calls), 1),
+            cpu_per_call_ms=round((_measure_cpu() - cpu) * 1000 / max(1, calls), 1),
             waiting=sum(
                 int(client.zcard(f"leadline:state:{state}"))
                 for state in (State.QUEUED, State.WAITING)
@@ -151,35 +156,35 @@ def measure(at: Site, seconds: float) -> Found:
         )
 
 
-def queue(url: str, count: int) -> None:
-    """Accepts so many submissions of the source `bench`, a hundred at a time."""
-    asyncio.run(_queue(url, count))
+def accept_backlog(url: str, count: int) -> None:
+    """Accept so many submissions of the source `bench`, a hundred at a time."""
+    asyncio.run(_accept_backlog(url, count))
 
 
-async def _queue(url: str, count: int) -> None:
+async def _accept_backlog(url: str, count: int) -> None:
     async with connect_async(url, timeout=10) as client:
         with connect(url, timeout=10) as store:
             acceptor = Acceptor(client, open_queue(store), Cipher(()))
             await acceptor.start()
             for _ in range(0, count, 100):
-                await acceptor.accept([_submission(number) for number in range(100)])
+                await acceptor.accept([_build_submission(number) for number in range(100)])
             await acceptor.stop()
 
 
-def _submission(number: int) -> Submission:
-    mine = str(ULID())
+def _build_submission(number: int) -> Submission:
+    key = str(ULID())
     return Submission(
-        id=mine,
+        id=key,
         source="bench",
         state=State.QUEUED,
         received_at=time.time(),
-        lead=Lead(name=f"Person {number}", email=f"{mine.lower()}@example.com"),
+        lead=Lead(name=f"Person {number}", email=f"{key.lower()}@example.com"),
         raw=Raw("POST", "", "application/json", [], b"{}"),
-        duplicate_key=DuplicateKey("event", mine, "", None),
+        duplicate_key=DuplicateKey("event", key, "", None),
     )
 
 
-def _settings(folder: Path, redis_url: str, port: int, processes: int) -> dict[str, str]:
+def _build_settings(folder: Path, redis_url: str, port: int, processes: int) -> dict[str, str]:
     sources = folder / "leadline.toml"
     sources.write_text(SOURCES, encoding="utf-8")
     return {
@@ -194,7 +199,7 @@ def _settings(folder: Path, redis_url: str, port: int, processes: int) -> dict[s
     }
 
 
-def _env() -> dict[str, str]:
+def _clean_environment() -> dict[str, str]:
     ours = ("LEADLINE_", "PIPEDRIVE_", "REDIS_")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
@@ -205,18 +210,18 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _answers(http: httpx.Client) -> bool:
+def _is_up(http: httpx.Client) -> bool:
     try:
         return http.get("/_sandbox/health").is_success
     except httpx.HTTPError:
         return False
 
 
-def _commands(client: redis_py.Redis) -> int:
+def _count_commands(client: redis_py.Redis) -> int:
     return int(client.info("stats")["total_commands_processed"])
 
 
-def _bounced(client: redis_py.Redis) -> int:
+def _count_bounced(client: redis_py.Redis) -> int:
     return int(
         float(
             client.hget(
@@ -227,8 +232,8 @@ def _bounced(client: redis_py.Redis) -> int:
     )
 
 
-def _cpu() -> float:
-    """Seconds of both processors in use since the machine started."""
+def _measure_cpu() -> float:
+    """Seconds that all processors were busy since the machine started."""
     fields = [
         int(text) for text in Path("/proc/stat").read_text("ascii").split("\n", 1)[0].split()[1:]
     ]
@@ -236,25 +241,25 @@ def _cpu() -> float:
 
 
 def main() -> int:
-    words = argparse.ArgumentParser(description=__doc__)
-    words.add_argument("--seconds", type=float, default=600.0)
-    words.add_argument("--processes", type=int, default=8)
-    words.add_argument(
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--processes", type=int, default=8)
+    parser.add_argument(
         "--delay",
         type=float,
         default=0.0,
-        help="seconds by which the sandbox holds back each answer",
+        help="seconds by which the sandbox delays each response",
     )
-    asked = words.parse_args()
-    backlog = round((asked.seconds + 20) / WINDOW_SECONDS * BURST / CALLS_PER_LEAD) + 100
+    arguments = parser.parse_args()
+    backlog = round((arguments.seconds + 20) / WINDOW_SECONDS * BURST / CALLS_PER_LEAD) + 100
     with (
         tempfile.TemporaryDirectory(prefix="leadline-bench-") as folder,
-        site(Path(folder), asked.processes, backlog, asked.delay) as running,
+        start_site(Path(folder), arguments.processes, backlog, arguments.delay) as site,
     ):
-        found = measure(running, asked.seconds)
-    for name, value in structs.asdict(found).items():
+        measurement = measure(site, arguments.seconds)
+    for name, value in structs.asdict(measurement).items():
         print(f"{name:16} {value:.3f}" if isinstance(value, float) else f"{name:16} {value}")
-    return 0 if found.kept and found.use >= ENOUGH else 1
+    return 0 if measurement.is_within_limits and measurement.use >= MIN_WINDOW_USE else 1
 
 
 if __name__ == "__main__":

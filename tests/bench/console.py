@@ -1,10 +1,9 @@
-"""How quick the console's questions are over a large store: seeds it through the accept script,
-then asks.
+"""How fast the queries of the console are over a large store.
 
     python -m tests.bench.console --submissions 100000
 
-Ends with 1 when a list, a search, a filter or a page of causes takes longer than 200 ms at the 95th
-percentile.
+Fills the store through the accept script, then queries it. Ends with 1 if a query takes longer than
+200 ms at the 95th percentile.
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ from worker.queue.rq_queue import open_queue
 from worker.store import keys
 from worker.store.connection import connect, connect_async
 
-LIMIT_MS = 200.0
-BATCH = 200
-DAYS = 30
-KEY = "bGVhZGxpbmUtY29uc29sZS1iZW5jaC1rZXktMTIzNDU="
+MAX_P95_MS = 200.0
+BATCH_SIZE = 200
+SPREAD_DAYS = 30
+ENCRYPTION_KEY = "bGVhZGxpbmUtY29uc29sZS1iZW5jaC1rZXktMTIzNDU="
 FIRST = (
     "Ada",
     "Grace",
@@ -91,8 +90,9 @@ STATES = [
 
 
 class Timing(Struct, frozen=True):
-    """Milliseconds; `cpu` is what this process computed for the median answer, whatever else the
-    machine does.
+    """Milliseconds of one query, and how many hits it had.
+
+    `cpu` is the processor time of the median, which is independent of what else the machine does.
     """
 
     name: str
@@ -100,10 +100,10 @@ class Timing(Struct, frozen=True):
     p50: float
     p95: float
     worst: float
-    found: int
+    hits: int
 
 
-def causes(source: str) -> list[Cause]:
+def build_causes(source: str) -> list[Cause]:
     lead = f"sources.{source}.lead"
     return [
         Cause(
@@ -126,17 +126,15 @@ def causes(source: str) -> list[Cause]:
     ]
 
 
-def people(seed: int = 7) -> Iterator[tuple[Lead, str, State, float]]:
-    """Leads with their source, state and age in seconds, for ever."""
+def generate_leads(seed: int = 7) -> Iterator[tuple[Lead, str, State, float]]:
+    """Endless leads with their source, state and age in seconds."""
     dice = random.Random(seed)
     states, weights = zip(*STATES, strict=True)
     while True:
         first, last, company = dice.choice(FIRST), dice.choice(LAST), dice.choice(COMPANIES)
         lead = Lead(
             name=f"{first} {last}",
-            email=(
-                f"{first}.{last}{dice.randrange(10**6)}@{company.split()[0].lower()}.example".lower()
-            ),
+            email=(f"{first}.{last}{dice.randrange(10**6)}@{company.split()[0]}.example".lower()),
             phone=f"+49{dice.randrange(10**9, 10**10)}",
             company=company,
             message="I would like to know more about your offer. " * dice.randrange(1, 8),
@@ -149,20 +147,22 @@ def people(seed: int = 7) -> Iterator[tuple[Lead, str, State, float]]:
             answers={"Team size": "11-50", "How did you hear of us?": "a friend"},
         )
         [state] = dice.choices(states, weights)
-        yield lead, dice.choice(SOURCES), state, dice.random() ** 2 * DAYS * 86400
+        yield lead, dice.choice(SOURCES), state, dice.random() ** 2 * SPREAD_DAYS * 86400
 
 
 def seed(client: redis_py.Redis, url: str, cipher: Cipher, count: int) -> None:
-    """`count` records through the script that accepts them, oldest first, spread over a month."""
+    """Store `count` records through the script that accepts them, oldest first, over a month."""
     acceptor = Acceptor(connect_async(url), open_queue(client), cipher)
     dice, now = random.Random(11), time.time()
-    made = sorted(
-        (made for _, made in zip(range(count), people(), strict=False)), key=lambda each: -each[3]
+    leads = sorted(
+        (each for _, each in zip(range(count), generate_leads(), strict=False)),
+        key=lambda each: -each[3],
     )
-    for start in range(0, count, BATCH):
-        part = made[start : start + BATCH]
+    for start in range(0, count, BATCH_SIZE):
+        part = leads[start : start + BATCH_SIZE]
         packed = [
-            encode_submission(submission(each, now, dice), acceptor._cipher).packed for each in part
+            encode_submission(build_submission(each, now, dice), acceptor._cipher).packed
+            for each in part
         ]
         accept_in_any_state(client, now - part[0][3], packed)
     delivered = client.zrange(keys.state(State.DELIVERED), 0, -1)
@@ -180,8 +180,10 @@ def seed(client: redis_py.Redis, url: str, cipher: Cipher, count: int) -> None:
         pipe.execute()
 
 
-def submission(made: tuple[Lead, str, State, float], now: float, dice: random.Random) -> Submission:
-    lead, source, state, age = made
+def build_submission(
+    generated: tuple[Lead, str, State, float], now: float, dice: random.Random
+) -> Submission:
+    lead, source, state, age = generated
     body = repr(lead).encode()
     headers = [("user-agent", "Mozilla/5.0"), ("content-type", "application/json")]
     return Submission(
@@ -192,52 +194,52 @@ def submission(made: tuple[Lead, str, State, float], now: float, dice: random.Ra
         lead=lead,
         raw=Raw("POST", "", "application/json", headers, body),
         duplicate_key=DuplicateKey("event", f"{dice.getrandbits(128):032x}", "f" * 32),
-        cause=dice.choice(causes(source)) if state is State.DEAD else None,
+        cause=dice.choice(build_causes(source)) if state is State.DEAD else None,
     )
 
 
-def questions(reader: SubmissionQueries, some: str) -> dict[str, Callable[[], int]]:
-    """What people ask, and how many they find."""
+def build_queries(queries: SubmissionQueries, email: str) -> dict[str, Callable[[], int]]:
+    """Name -> a query that people make; returns the number of hits."""
 
-    def listed(**filter: str) -> Callable[[], int]:
-        return lambda: reader.submissions(Filter(**filter)).total
+    def list_total(**filter: str) -> Callable[[], int]:
+        return lambda: queries.submissions(Filter(**filter)).total
 
-    dead = reader.causes().items[0]
-    deep = cursor_at(reader, 200)
+    dead = queries.causes().items[0]
+    deep = find_cursor(queries, 200)
     return {
-        "list, no filter": listed(),
-        "list, 200 lines": lambda: reader.submissions(Filter(), limit=200).total,
-        "list, page 200": lambda: reader.submissions(Filter(), cursor=deep).total,
-        "state dead": listed(state="dead"),
-        "state delivered": listed(state="delivered"),
-        "source": listed(source="meta"),
-        "cause": listed(cause=dead.id),
-        "state and source": listed(state="dead", source="contact"),
-        "search: a name": listed(q="lovelace"),
-        "search: two words": listed(q="grace hopper"),
-        "search: an address": listed(q=some),
-        "search: a phone": listed(q="+49 (0)1234"),
-        "search: an id": listed(q=reader.ids(Filter(state="dead"))[0]),
-        "search: everything": listed(q="a"),
-        "search: nothing": listed(q="zzzzqq"),
-        "search: campaign": listed(q="utm_campaign:spring"),
-        "search: in dead": listed(q="müller", state="dead"),
-        "search: in delivered": listed(q="müller", state="delivered"),
-        "ids of all dead": lambda: len(reader.ids(Filter(state="dead"))),
-        "overview": lambda: sum(reader.overview().states.values()),
-        "causes": lambda: reader.causes().total,
-        "chart": lambda: len(reader.activity().sources),
+        "list, no filter": list_total(),
+        "list, 200 lines": lambda: queries.submissions(Filter(), limit=200).total,
+        "list, page 200": lambda: queries.submissions(Filter(), cursor=deep).total,
+        "state dead": list_total(state="dead"),
+        "state delivered": list_total(state="delivered"),
+        "source": list_total(source="meta"),
+        "cause": list_total(cause=dead.id),
+        "state and source": list_total(state="dead", source="contact"),
+        "search: a name": list_total(q="lovelace"),
+        "search: two words": list_total(q="grace hopper"),
+        "search: an address": list_total(q=email),
+        "search: a phone": list_total(q="+49 (0)1234"),
+        "search: an id": list_total(q=queries.ids(Filter(state="dead"))[0]),
+        "search: everything": list_total(q="a"),
+        "search: nothing": list_total(q="zzzzqq"),
+        "search: campaign": list_total(q="utm_campaign:spring"),
+        "search: in dead": list_total(q="müller", state="dead"),
+        "search: in delivered": list_total(q="müller", state="delivered"),
+        "ids of all dead": lambda: len(queries.ids(Filter(state="dead"))),
+        "overview": lambda: sum(queries.overview().states.values()),
+        "causes": lambda: queries.causes().total,
+        "chart": lambda: len(queries.activity().sources),
         "one submission": lambda: len(
-            reader.submission(reader.ids(Filter(state="dead"))[0], reveal=True).timeline
+            queries.submission(queries.ids(Filter(state="dead"))[0], reveal=True).timeline
         ),
     }
 
 
-def cursor_at(reader: SubmissionQueries, pages: int) -> str:
-    """The cursor after so many pages of 200 (or the last there is)."""
+def find_cursor(queries: SubmissionQueries, pages: int) -> str:
+    """The cursor after so many pages of 200, or the last there is."""
     cursor = None
     for _ in range(pages):
-        following = reader.submissions(Filter(), cursor=cursor, limit=200).next
+        following = queries.submissions(Filter(), cursor=cursor, limit=200).next
         if following is None:
             break
         cursor = following
@@ -246,29 +248,30 @@ def cursor_at(reader: SubmissionQueries, pages: int) -> str:
 
 
 def measure(name: str, ask: Callable[[], int], change: Callable[[], None], rounds: int) -> Timing:
-    """Asks again and again, each time after something changed, so that no answer is a remembered
-    one.
+    """Run a query again and again.
+
+    Each time something has changed before, so that no answer comes from a cache.
     """
-    took, computed, found = [], [], 0
+    times, cpu_times, hits = [], [], 0
     for _ in range(rounds):
         change()
         began, cpu = time.perf_counter(), time.process_time()
-        found = ask()
-        took.append((time.perf_counter() - began) * 1000)
-        computed.append((time.process_time() - cpu) * 1000)
-    took.sort()
+        hits = ask()
+        times.append((time.perf_counter() - began) * 1000)
+        cpu_times.append((time.process_time() - cpu) * 1000)
+    times.sort()
     return Timing(
         name,
-        sorted(computed)[rounds // 2],
-        took[rounds // 2],
-        took[int(rounds * 0.95)],
-        took[-1],
-        found,
+        sorted(cpu_times)[rounds // 2],
+        times[rounds // 2],
+        times[int(rounds * 0.95)],
+        times[-1],
+        hits,
     )
 
 
-def resident_mib() -> float:
-    """What this process holds now; the peak where the system does not tell."""
+def measure_resident_mib() -> float:
+    """Resident memory of this process now, or its peak where /proc is missing."""
     status = Path("/proc/self/status")
     if status.exists():
         return (
@@ -287,20 +290,20 @@ def run(count: int, rounds: int) -> list[Timing]:
         tempfile.TemporaryDirectory(prefix="leadline-bench-") as folder,
         EmbeddedRedis(folder) as server,
     ):
-        client, cipher = connect(server.url, timeout=30.0), Cipher([KEY])
+        client, cipher = connect(server.url, timeout=30.0), Cipher([ENCRYPTION_KEY])
         began = time.perf_counter()
         seed(client, server.url, cipher, count)
         print(f"seeded {count} submissions in {time.perf_counter() - began:.1f} s", file=sys.stderr)
         ledger = Ledger(connect(server.url), cipher)
-        reader = SubmissionQueries(ledger, None, Path(folder), patience=600.0)
-        before, began = resident_mib(), time.perf_counter()
-        total = reader.submissions(Filter()).total
+        queries = SubmissionQueries(ledger, None, Path(folder), patience=600.0)
+        before, began = measure_resident_mib(), time.perf_counter()
+        total = queries.submissions(Filter()).total
         print(
-            f"index built in {time.perf_counter() - began:.1f} s, {resident_mib() - before:.0f} MiB"
-            f" for {total} submissions",
+            f"index built in {time.perf_counter() - began:.1f} s,"
+            f" {measure_resident_mib() - before:.0f} MiB for {total} submissions",
             file=sys.stderr,
         )
-        dead = reader.ids(Filter(state="dead"))
+        dead = queries.ids(Filter(state="dead"))
         dice = random.Random(3)
 
         def change() -> None:
@@ -309,24 +312,26 @@ def run(count: int, rounds: int) -> list[Timing]:
                 ledger.discard(one, "bench", "")
                 ledger.undiscard(one, "bench")
 
-        some = reader.submissions(Filter(), limit=1, reveal=True).items[0].who.split()[0]
-        return [measure(name, ask, change, rounds) for name, ask in questions(reader, some).items()]
+        email = queries.submissions(Filter(), limit=1, reveal=True).items[0].who.split()[0]
+        return [
+            measure(name, ask, change, rounds)
+            for name, ask in build_queries(queries, email).items()
+        ]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--submissions", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=60)
-    given = parser.parse_args()
-    found = run(given.submissions, given.rounds)
-    print(
-        f"{'question':<24}{'cpu ms':>10}{'p50 ms':>10}{'p95 ms':>10}{'worst ms':>10}{'found':>10}"
-    )
-    for each in found:
+    arguments = parser.parse_args()
+    timings = run(arguments.submissions, arguments.rounds)
+    print(f"{'query':<24}{'cpu ms':>10}{'p50 ms':>10}{'p95 ms':>10}{'worst ms':>10}{'hits':>10}")
+    for each in timings:
         print(
-            f"{each.name:<24}{each.cpu:>10.1f}{each.p50:>10.1f}{each.p95:>10.1f}{each.worst:>10.1f}{each.found:>10}"
+            f"{each.name:<24}{each.cpu:>10.1f}{each.p50:>10.1f}{each.p95:>10.1f}"
+            f"{each.worst:>10.1f}{each.hits:>10}"
         )
-    return int(any(each.p95 > LIMIT_MS for each in found))
+    return int(any(each.p95 > MAX_P95_MS for each in timings))
 
 
 if __name__ == "__main__":

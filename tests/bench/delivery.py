@@ -1,11 +1,10 @@
-"""Bringing leads to Pipedrive: Leadline's workers beside RQ's own, against a sandbox that takes 150
-ms for each answer.
+"""Delivering leads: Leadline's workers and RQ's own, with a sandbox that takes 150 ms a response.
 
     python -m tests.bench.delivery --peers .venv-peers/bin/python
 
 Both make three calls for each lead (search, person, lead). Leadline records each step and holds a
-lease, so that nothing is lost or doubled whatever is killed; RQ's workers just make the calls. The
-backlog is there before the workers start.
+lease, so that nothing is lost or duplicated whatever is killed; RQ's workers just make the calls.
+The backlog exists before the workers start.
 """
 
 from __future__ import annotations
@@ -25,19 +24,20 @@ from msgspec import Struct
 from service.local.processes import Child, Supervisor
 from service.local.redis import EmbeddedRedis
 from service.local.stack import leadline_argv
-from tests.bench.allowance import SOURCES, queue
-from tests.bench.progress import progress
+from tests.bench.allowance import SOURCES, accept_backlog
+from tests.bench.progress import show_progress
 from tests.polling import eventually
 from tests.redis.test_connection import free_port
 
-ANSWER_SECONDS = 0.15
-LONGEST_SECONDS = 300.0
+RESPONSE_SECONDS = 0.15
+TIMEOUT_SECONDS = 300.0
 TOKEN = "sandbox-token"
 
 
-class Result(Struct, frozen=True):
-    """`per_second`: leads between the first tenth and the last; `megabytes`: resident memory of all
-    worker processes.
+class DeliveryResult(Struct, frozen=True):
+    """Figures of one pool.
+
+    `per_second`: leads from the first tenth to the last; `megabytes`: resident, all processes.
     """
 
     workers: str
@@ -47,27 +47,28 @@ class Result(Struct, frozen=True):
     ratio: float = 1.0
 
 
-class Crew(Struct, frozen=True):
-    """Worker processes: how they are started and how their backlog is made."""
+class WorkerPool(Struct, frozen=True):
+    """Worker processes: how they are started and how their backlog is created."""
 
     name: str
     command: list[str]
-    fill: Callable[[str, dict[str, str], int], None]
+    create_backlog: Callable[[str, dict[str, str], int], None]
 
 
-def crews(peers: Path | None) -> list[Crew]:
-    """Leadline's with two processes of 32 slots; RQ's, where `peers` is the interpreter of their
-    environment.
+def worker_pools(peers: Path | None) -> list[WorkerPool]:
+    """Leadline's workers, and RQ's if `peers` is given.
+
+    `peers` is the Python interpreter of the peers' environment.
     """
-    found = [
-        Crew(
+    pools = [
+        WorkerPool(
             "Leadline, 2 processes of 32 slots",
             leadline_argv("work"),
-            lambda url, _env, count: queue(url, count),
+            lambda url, _env, count: accept_backlog(url, count),
         )
     ]
     if peers is None:
-        return found
+        return pools
 
     def enqueue(_url: str, env: dict[str, str], count: int) -> None:
         subprocess.run(
@@ -89,32 +90,32 @@ def crews(peers: Path | None) -> list[Crew]:
     ]
     forking = ["worker-pool", "--num-workers", "8", "--quiet", "peer"]
     return [
-        *found,
-        Crew("RQ, 32 simple workers", [rq, *simple], enqueue),
-        Crew("RQ, 8 forking workers", [rq, *forking], enqueue),
+        *pools,
+        WorkerPool("RQ, 32 simple workers", [rq, *simple], enqueue),
+        WorkerPool("RQ, 8 forking workers", [rq, *forking], enqueue),
     ]
 
 
-def measure(crew: Crew, folder: Path, count: int) -> Result:
-    """Lets one crew work off its backlog."""
-    with _site(folder) as (env, sandbox):
-        crew.fill(env["REDIS_URL"], env, count)
+def measure(pool: WorkerPool, folder: Path, count: int) -> DeliveryResult:
+    """Let one pool work off its backlog."""
+    with _start_site(folder) as (env, sandbox):
+        pool.create_backlog(env["REDIS_URL"], env, count)
         with Supervisor(
-            [Child("workers", crew.command, env=env, log=folder / "work.log")]
+            [Child("workers", pool.command, env=env, log=folder / "work.log")]
         ) as supervisor:
             pid = supervisor.pids["workers"]
             first, last = max(1, count // 10), count * 9 // 10
-            began = _when(sandbox, first)
-            cpu = _cpu(pid)
-            ended = _when(sandbox, last)
-            memory, spent = _memory(pid), _cpu(pid) - cpu
-    return Result(
-        crew.name, (last - first) / (ended - began), memory / 2**20, spent / (last - first) * 1000
+            began = _wait_for_leads(sandbox, first)
+            cpu = _measure_cpu(pid)
+            ended = _wait_for_leads(sandbox, last)
+            memory, spent = _measure_memory(pid), _measure_cpu(pid) - cpu
+    return DeliveryResult(
+        pool.name, (last - first) / (ended - began), memory / 2**20, spent / (last - first) * 1000
     )
 
 
 @contextmanager
-def _site(folder: Path) -> Iterator[tuple[dict[str, str], httpx.Client]]:
+def _start_site(folder: Path) -> Iterator[tuple[dict[str, str], httpx.Client]]:
     folder.mkdir(parents=True)
     (folder / "leadline.toml").write_text(SOURCES, encoding="utf-8")
     port = free_port()
@@ -125,8 +126,8 @@ def _site(folder: Path) -> Iterator[tuple[dict[str, str], httpx.Client]]:
         httpx.Client(base_url=base, timeout=30, trust_env=False) as sandbox,
         Supervisor([Child("sandbox", leadline_argv(*words), log=folder / "sandbox.log")]),
     ):
-        assert eventually(lambda: _answers(sandbox), 30), "the sandbox did not start"
-        delay = {"match": {}, "effect": {"kind": "delay", "seconds": ANSWER_SECONDS}}
+        assert eventually(lambda: _is_up(sandbox), 30), "the sandbox did not start"
+        delay = {"match": {}, "effect": {"kind": "delay", "seconds": RESPONSE_SECONDS}}
         sandbox.post("/_sandbox/faults", json=delay).raise_for_status()
         yield (
             os.environ
@@ -145,26 +146,26 @@ def _site(folder: Path) -> Iterator[tuple[dict[str, str], httpx.Client]]:
         )
 
 
-def _answers(sandbox: httpx.Client) -> bool:
+def _is_up(sandbox: httpx.Client) -> bool:
     try:
         return sandbox.get("/_sandbox/totals").is_success
     except httpx.HTTPError:
         return False
 
 
-def _when(sandbox: httpx.Client, leads: int) -> float:
-    """The moment at which there were so many leads."""
-    deadline = time.monotonic() + LONGEST_SECONDS
+def _wait_for_leads(sandbox: httpx.Client, leads: int) -> float:
+    """The moment (monotonic seconds) at which there are so many leads."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while sandbox.get("/_sandbox/totals").json()["calls_by_operation"].get("leads.add", 0) < leads:
         assert time.monotonic() < deadline, (
-            f"fewer than {leads} leads after {LONGEST_SECONDS:.0f} s"
+            f"fewer than {leads} leads after {TIMEOUT_SECONDS:.0f} s"
         )
         time.sleep(0.2)
     return time.monotonic()
 
 
-def _family(pid: int) -> list[int]:
-    """A process and everything below it."""
+def _list_process_tree(pid: int) -> list[int]:
+    """A process and all its descendants."""
     parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -174,16 +175,16 @@ def _family(pid: int) -> list[int]:
                 )
             except OSError:
                 continue
-    found = [pid]
-    for one in found:
-        found += [child for child, parent in parents.items() if parent == one]
-    return found
+    pids = [pid]
+    for each in pids:
+        pids += [child for child, parent in parents.items() if parent == each]
+    return pids
 
 
-def _memory(pid: int) -> int:
-    """Resident bytes."""
+def _measure_memory(pid: int) -> int:
+    """Resident bytes of the process tree."""
     pages = 0
-    for one in _family(pid):
+    for one in _list_process_tree(pid):
         try:
             pages += int(Path(f"/proc/{one}/statm").read_text().split()[1])
         except OSError:
@@ -191,10 +192,10 @@ def _memory(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _cpu(pid: int) -> float:
-    """Seconds of processor time, those of ended children included."""
+def _measure_cpu(pid: int) -> float:
+    """Seconds of processor time of the process tree, including ended children."""
     ticks = 0
-    for one in _family(pid):
+    for one in _list_process_tree(pid):
         try:
             ticks += sum(
                 map(int, Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()[11:15])
@@ -204,22 +205,24 @@ def _cpu(pid: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def run(peers: Path | None, count: int) -> list[Result]:
-    """Each crew in turn."""
-    now, found = "", []
-    with tempfile.TemporaryDirectory(prefix="delivery-") as folder, progress(lambda: now):
-        for number, crew in enumerate(crews(peers)):
-            now = f"{crew.name}: {count} leads"
-            found.append(measure(crew, Path(folder) / str(number), count))
-    ours = found[0].per_second
+def run(peers: Path | None, count: int) -> list[DeliveryResult]:
+    """Measure each pool in turn."""
+    status, results = "", []
+    with tempfile.TemporaryDirectory(prefix="delivery-") as folder, show_progress(lambda: status):
+        for number, crew in enumerate(worker_pools(peers)):
+            status = f"{crew.name}: {count} leads"
+            results.append(measure(crew, Path(folder) / str(number), count))
+    leadline = results[0].per_second
     return [
-        Result(each.workers, each.per_second, each.megabytes, each.cpu_ms, ours / each.per_second)
-        for each in found
+        DeliveryResult(
+            each.workers, each.per_second, each.megabytes, each.cpu_ms, leadline / each.per_second
+        )
+        for each in results
     ]
 
 
-def table(results: list[Result]) -> str:
-    """Markdown."""
+def format_table(results: list[DeliveryResult]) -> str:
+    """The results as Markdown."""
     lines = [
         "| workers | leads a second | memory | CPU a lead | Leadline to it |",
         "|---|---|---|---|---|",
@@ -234,13 +237,17 @@ def table(results: list[Result]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Delivering leads, beside RQ's own workers.")
+    parser = argparse.ArgumentParser(
+        description="Delivering leads, compared with RQ's own workers."
+    )
     parser.add_argument(
-        "--peers", type=Path, help="the interpreter that has tests/bench/peers/requirements.lock"
+        "--peers",
+        type=Path,
+        help="a Python interpreter with tests/bench/peers/requirements.lock installed",
     )
     parser.add_argument("--leads", type=int, default=1500)
-    told = parser.parse_args()
-    print(table(run(told.peers, told.leads)))
+    arguments = parser.parse_args()
+    print(format_table(run(arguments.peers, arguments.leads)))
 
 
 if __name__ == "__main__":

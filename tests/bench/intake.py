@@ -1,11 +1,11 @@
-"""Accepting forms: Leadline beside what others would write, on one machine and in one run.
+"""Accepting forms: Leadline and what others would write, on one machine and in one run.
 
     python -m tests.bench.intake --peers .venv-peers/bin/python
 
-Every server has one process and a Redis of its own that writes each command to disk before it
-answers (`appendfsync always`). Leadline normalises the form, tells duplicates apart and writes a
-record; the peers queue what came as it came. The servers take turns, round by round, so that what
-else the machine does hits all of them.
+Every server has one process and a Redis of its own, which writes each command to disk before it
+answers (`appendfsync always`). Leadline normalizes the form, detects duplicates and writes a
+record; the peers queue the form as it is. The servers take turns, round by round, so that anything
+else the machine does affects all of them.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from msgspec import Struct
 from service.local.processes import Child, Supervisor
 from service.local.redis import EmbeddedRedis
 from service.local.stack import leadline_argv
-from tests.bench.progress import progress
+from tests.bench.progress import show_progress
 from tests.polling import eventually
 from tests.redis.test_connection import free_port
 
 CONNECTIONS = 64
-WARM_SECONDS = 1.0
+WARM_UP_SECONDS = 1.0
 SOURCE = """
 [sources.bench]
 adapter = "form"
@@ -43,8 +43,8 @@ rate_limit = "off"
 Command = Callable[[int], list[str]]
 
 
-class Result(Struct, frozen=True):
-    """Medians over the rounds. `ratio`: answers a second of Leadline for one of this server."""
+class IntakeResult(Struct, frozen=True):
+    """Medians over the rounds. `ratio`: responses a second of Leadline for one of this server."""
 
     server: str
     per_second: float
@@ -54,15 +54,16 @@ class Result(Struct, frozen=True):
 
 
 def servers(peers: Path | None) -> dict[str, Command]:
-    """The commands that start each server on a port; `peers` is the interpreter of the peers'
-    environment.
+    """The command that starts each server on a port.
+
+    `peers` is the Python interpreter of the peers' environment; None leaves the peers out.
     """
-    found: dict[str, Command] = {"Leadline": lambda _: leadline_argv("serve")}
+    commands: dict[str, Command] = {"Leadline": lambda _: leadline_argv("serve")}
     if peers is None:
-        return found
+        return commands
 
     def uvicorn(module: str) -> Command:
-        words = [
+        arguments = [
             "-m",
             "uvicorn",
             f"tests.bench.peers.{module}:app",
@@ -70,10 +71,10 @@ def servers(peers: Path | None) -> dict[str, Command]:
             "warning",
             "--no-access-log",
         ]
-        return lambda port: [str(peers), *words, "--port", str(port)]
+        return lambda port: [str(peers), *arguments, "--port", str(port)]
 
     def gunicorn(port: int) -> list[str]:
-        words = [
+        arguments = [
             "-m",
             "gunicorn",
             "tests.bench.peers.flask_rq:app",
@@ -82,9 +83,9 @@ def servers(peers: Path | None) -> dict[str, Command]:
             "--threads",
             "16",
         ]
-        return [str(peers), *words, "--bind", f"127.0.0.1:{port}", "--log-level", "warning"]
+        return [str(peers), *arguments, "--bind", f"127.0.0.1:{port}", "--log-level", "warning"]
 
-    return found | {
+    return commands | {
         "FastAPI with RQ": uvicorn("fastapi_rq"),
         "FastAPI with Celery": uvicorn("fastapi_celery"),
         "Flask with RQ": gunicorn,
@@ -92,8 +93,8 @@ def servers(peers: Path | None) -> dict[str, Command]:
 
 
 @contextmanager
-def serving(command: Command, folder: Path) -> Iterator[int]:
-    """One server with a Redis of its own; yields its port."""
+def start_server(command: Command, folder: Path) -> Iterator[int]:
+    """Start a server with a Redis of its own; yields its port."""
     folder.mkdir(parents=True)
     (folder / "leadline.toml").write_text(SOURCE, encoding="utf-8")
     with EmbeddedRedis(folder) as store:
@@ -107,13 +108,13 @@ def serving(command: Command, folder: Path) -> Iterator[int]:
             "LEADLINE_LOG_FORMAT": "json",
         }
         with Supervisor([Child("server", command(port), env=env, log=folder / "server.log")]):
-            assert eventually(lambda: _answers(port), 30), (folder / "server.log").read_text(
+            assert eventually(lambda: _accepts(port), 30), (folder / "server.log").read_text(
                 "utf-8"
             )[-2000:]
             yield port
 
 
-def _answers(port: int) -> bool:
+def _accepts(port: int) -> bool:
     try:
         return (
             httpx.post(
@@ -128,9 +129,9 @@ def _answers(port: int) -> bool:
 
 
 def measure(port: int, seconds: float) -> dict[str, Any]:
-    """What a client in a process of its own saw, after a moment to warm up."""
-    for length in (WARM_SECONDS, seconds):
-        words = [
+    """The figures of a client in a process of its own, after a warm-up."""
+    for length in (WARM_UP_SECONDS, seconds):
+        command = [
             sys.executable,
             "-m",
             "tests.bench.client",
@@ -138,40 +139,44 @@ def measure(port: int, seconds: float) -> dict[str, Any]:
             str(CONNECTIONS),
             str(length),
         ]
-        found = subprocess.run(words, check=True, capture_output=True, timeout=60 + 2 * length)
-    seen: dict[str, Any] = json.loads(found.stdout)
-    assert not seen["refused"], f"{seen['refused']} were not accepted"
-    return seen
+        completed = subprocess.run(
+            command, check=True, capture_output=True, timeout=60 + 2 * length
+        )
+    figures: dict[str, Any] = json.loads(completed.stdout)
+    assert not figures["refused"], f"{figures['refused']} posts were not accepted"
+    return figures
 
 
-def run(peers: Path | None, rounds: int, seconds: float) -> list[Result]:
-    """All servers in turns."""
-    seen: dict[str, list[dict[str, Any]]] = {name: [] for name in servers(peers)}
-    now = ""
-    with tempfile.TemporaryDirectory(prefix="intake-") as folder, progress(lambda: now):
+def run(peers: Path | None, rounds: int, seconds: float) -> list[IntakeResult]:
+    """Measure all servers in turns."""
+    figures: dict[str, list[dict[str, Any]]] = {name: [] for name in servers(peers)}
+    status = ""
+    with tempfile.TemporaryDirectory(prefix="intake-") as folder, show_progress(lambda: status):
         for number in range(rounds):
             for name, command in servers(peers).items():
-                now = f"round {number + 1} of {rounds}: {name}"
-                with serving(command, Path(folder) / f"{number}-{name.replace(' ', '-')}") as port:
-                    seen[name].append(measure(port, seconds))
+                status = f"round {number + 1} of {rounds}: {name}"
+                with start_server(
+                    command, Path(folder) / f"{number}-{name.replace(' ', '-')}"
+                ) as port:
+                    figures[name].append(measure(port, seconds))
     rates = {
-        name: statistics.median(each["answers"] / each["seconds"] for each in found)
-        for name, found in seen.items()
+        name: statistics.median(each["answers"] / each["seconds"] for each in rounds_figures)
+        for name, rounds_figures in figures.items()
     }
     return [
-        Result(
+        IntakeResult(
             server=name,
             per_second=rates[name],
-            p50_ms=statistics.median(each["p50_ms"] for each in found),
-            p99_ms=statistics.median(each["p99_ms"] for each in found),
+            p50_ms=statistics.median(each["p50_ms"] for each in rounds_figures),
+            p99_ms=statistics.median(each["p99_ms"] for each in rounds_figures),
             ratio=rates["Leadline"] / rates[name],
         )
-        for name, found in seen.items()
+        for name, rounds_figures in figures.items()
     ]
 
 
-def table(results: list[Result]) -> str:
-    """Markdown."""
+def format_table(results: list[IntakeResult]) -> str:
+    """The results as Markdown."""
     lines = ["| server | accepted a second | p50 | p99 | Leadline to it |", "|---|---|---|---|---|"]
     for each in results:
         ratio = "1" if each.server == "Leadline" else f"{each.ratio:.1f} : 1"
@@ -183,14 +188,16 @@ def table(results: list[Result]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Accepting forms, beside peers.")
+    parser = argparse.ArgumentParser(description="Accepting forms, compared with peers.")
     parser.add_argument(
-        "--peers", type=Path, help="the interpreter that has tests/bench/peers/requirements.lock"
+        "--peers",
+        type=Path,
+        help="a Python interpreter with tests/bench/peers/requirements.lock installed",
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8.0)
-    told = parser.parse_args()
-    print(table(run(told.peers, told.rounds, told.seconds)))
+    arguments = parser.parse_args()
+    print(format_table(run(arguments.peers, arguments.rounds, arguments.seconds)))
 
 
 if __name__ == "__main__":

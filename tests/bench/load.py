@@ -1,5 +1,6 @@
-"""Posts at a steady rate, whether or not earlier ones were answered: what is slow shows as waiting,
-not as fewer posts.
+"""Posts at a steady rate, whether or not earlier posts were answered.
+
+So a slow server shows as higher latency, not as fewer posts.
 """
 
 from __future__ import annotations
@@ -14,28 +15,30 @@ import httpx
 
 from tests.chaos.senders import Post
 
-POST_SECONDS = 10.0
+POST_TIMEOUT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Answer:
-    """`at`: when the post was due, seconds from the start; `took`: seconds from then to its answer;
-    `status` None: none came.
+class PostResult:
+    """The result of one post.
+
+    `due`: seconds since the start; `latency`: seconds since `due`; `status` None: no response.
     """
 
     token: str
-    at: float
-    took: float
+    due: float
+    latency: float
     status: int | None
 
     @property
-    def came(self) -> float:
-        return self.at + self.took
+    def answered_at(self) -> float:
+        return self.due + self.latency
 
 
 class Load:
-    """Sends `new_post(0)`, `new_post(1)`, … to `url`, `rate` a second, from `start` to `stop`. Each
-    is sent once.
+    """Sends `new_post(0)`, `new_post(1)`, … to `url`, each once.
+
+    It sends `rate` posts a second, from `start` to `stop`.
     """
 
     def __init__(self, url: str, rate: float, new_post: Callable[[int], Post]) -> None:
@@ -44,28 +47,28 @@ class Load:
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._run()), name="load", daemon=True
         )
-        self._began = 0.0
+        self._started_at = 0.0
         self.posts: list[Post] = []
-        self.answers: list[Answer] = []
+        self.results: list[PostResult] = []
 
     @property
     def now(self) -> float:
         """Seconds since the start."""
-        return time.monotonic() - self._began
+        return time.monotonic() - self._started_at
 
     def start(self) -> None:
-        self._began = time.monotonic()
+        self._started_at = time.monotonic()
         self._thread.start()
 
     def stop(self) -> None:
-        """Returns once everything sent was answered, or given up."""
+        """Stop sending; returns once every post was answered or given up."""
         self._stopping.set()
-        self._thread.join(3 * POST_SECONDS)
+        self._thread.join(3 * POST_TIMEOUT_SECONDS)
 
     async def _run(self) -> None:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=200)
         async with (
-            httpx.AsyncClient(timeout=POST_SECONDS, limits=limits, trust_env=False) as http,
+            httpx.AsyncClient(timeout=POST_TIMEOUT_SECONDS, limits=limits, trust_env=False) as http,
             asyncio.TaskGroup() as group,
         ):
             while not self._stopping.is_set():
@@ -79,17 +82,17 @@ class Load:
         path, fields, headers = post.request()
         status = None
         try:
-            answer = await http.post(self._url + path, data=fields, headers=headers)
-            status = answer.status_code
+            response = await http.post(self._url + path, data=fields, headers=headers)
+            status = response.status_code
             if status == 202:
-                post.ids.add(answer.json()["id"])
+                post.ids.add(response.json()["id"])
         except httpx.HTTPError:
             pass
         post.statuses.append(status)
-        self.answers.append(Answer(post.token, due, self.now - due, status))
+        self.results.append(PostResult(post.token, due, self.now - due, status))
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that a share (0 to 1) of all does not exceed; 0 where there is none."""
+    """The value that a share (0 to 1) of all values does not exceed; 0 if there are none."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0

@@ -1,11 +1,10 @@
-"""Redis is gone for minutes while forms go on posting: what do senders notice, and how long until
-all is delivered?
+"""Redis is gone for minutes while forms keep coming: do senders notice, and when is all delivered?
 
     python -m tests.bench.outage --seconds 600
 
-One service, two worker processes of 32 slots, the sandbox without a plan's limits. Ends with 1 when
-an answer was no 2xx, when the 99th percentile of the answers' time is above 100 ms, when anything
-is lost or doubled, or when it is not all delivered within five minutes of Redis's return.
+One service, two worker processes of 32 slots, the sandbox without the limits of a plan. Ends with 1
+if a response was not 2xx, if the 99th percentile of the response time is above 100 ms, if anything
+is lost or duplicated, or if not everything is delivered within five minutes of Redis's return.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ import redis
 
 from service.local.redis import EmbeddedRedis
 from service.local.stack import LocalStack
-from tests.bench.load import Answer, Load, percentile
-from tests.bench.progress import errors_only, progress
+from tests.bench.load import Load, PostResult, percentile
+from tests.bench.progress import log_errors_only, show_progress
 from tests.chaos.checker import check
 from tests.chaos.facts import gather, leftovers, metrics_of
 from tests.chaos.running_stack import SOURCES, RunningStack, run_stack
@@ -40,19 +39,20 @@ from worker.contract import State
 from worker.store import keys
 from worker.store.connection import connect
 
-LONGEST_ANSWER = 0.1
-"""Seconds that the 99th percentile of the answers may take."""
+# Of the response time, at the 99th percentile.
+MAX_P99_SECONDS = 0.1
 
 SETTINGS = {"LEADLINE_WORKER_PROCESSES": "2", "LEADLINE_SLOTS": "32"}
+# Time to write the last records and empty RQ's lists, once everything is delivered.
 SETTLE_SECONDS = 60.0
-"""Time for the books to be written and RQ's lists to empty, once everything is delivered."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Redis is away for `seconds`, from `before` on; posts go on for `after` seconds of its return.
-    `hang`: it is stopped, and neither answers nor refuses, instead of being killed. `within`
-    seconds of its return all is to be delivered.
+class OutagePlan:
+    """Redis is away for `seconds`, after `before` seconds of posts; they go on for `after` seconds.
+
+    With `hang` it is stopped and neither answers nor refuses, instead of being killed. Everything
+    is to be delivered within `within` seconds of its return.
     """
 
     seconds: float = 600.0
@@ -65,7 +65,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Sample:
+class SpoolSample:
     """The spool at a moment: submissions, and bytes of its files."""
 
     at: float
@@ -74,73 +74,75 @@ class Sample:
 
 
 @dataclass
-class Outcome:
-    """Times in seconds; those of the answers by phase: before, away, back."""
+class OutageResult:
+    """Times in seconds; those of the responses by phase: before, away, back."""
 
     posts: int = 0
     acknowledged: int = 0
     not_2xx: int = 0
     answers: dict[str, dict[str, float]] = field(default_factory=dict)
-    spool: list[Sample] = field(default_factory=list)
+    spool: list[SpoolSample] = field(default_factory=list)
     drained_after: float | None = None
     delivered_after: float | None = None
     delivered: int = 0
     violations: list[dict[str, Any]] = field(default_factory=list)
 
     @property
-    def faults(self) -> list[str]:
-        """What was promised and not kept."""
-        found = [f"{self.not_2xx} answers were no 2xx"] if self.not_2xx else []
-        if self.answers["all"]["p99"] > LONGEST_ANSWER:
-            found.append(
-                "the 99th percentile of the answers' time is"
+    def broken_promises(self) -> list[str]:
+        """The promises that were not kept, as sentences."""
+        broken = [f"{self.not_2xx} responses were not 2xx"] if self.not_2xx else []
+        if self.answers["all"]["p99"] > MAX_P99_SECONDS:
+            broken.append(
+                "the 99th percentile of the response time is"
                 f" {self.answers['all']['p99'] * 1000:.0f} ms"
             )
         if self.delivered_after is None:
-            found.append("not everything was delivered in time")
-        return found + [
+            broken.append("not everything was delivered in time")
+        return broken + [
             f"{violation['rule']}: {violation['detail']}" for violation in self.violations[:20]
         ]
 
 
 class Outage:
-    """One run, from an empty directory to the judgement."""
+    """One run, from an empty directory to the result."""
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
+    def __init__(self, plan: OutagePlan, folder: Path) -> None:
         self._plan, self._folder = plan, folder
-        self.outcome = Outcome()
+        self.result = OutageResult()
         self._phase = "starting"
         self._load: Load | None = None
-        self._returned = math.inf
+        self._returned_at = math.inf
 
-    def run(self) -> Outcome:
+    def run(self) -> OutageResult:
         with ExitStack() as stack:
-            stack.enter_context(progress(self._line))
+            stack.enter_context(show_progress(self._describe_progress))
             server = stack.enter_context(EmbeddedRedis(self._folder / "store"))
             running = stack.enter_context(
                 run_stack(
                     self._folder, SOURCES, LocalStack, REDIS_URL=server.url, **self._plan.settings
                 )
             )
-            self._load = load = Load(running.stack.endpoints.service_url, self._plan.rate, _post)
+            self._load = load = Load(
+                running.stack.endpoints.service_url, self._plan.rate, _build_post
+            )
             load.start()
-            self._watch("before", load, load.now + self._plan.before)
-            come_back = self._take_away(server)
-            self._watch("Redis away", load, load.now + self._plan.seconds)
+            self._watch_spool("before", load, load.now + self._plan.before)
+            come_back = self._stop_redis(server)
+            self._watch_spool("Redis away", load, load.now + self._plan.seconds)
             come_back()
-            self._returned = load.now
-            self._watch("Redis back", load, load.now + self._plan.after)
+            self._returned_at = load.now
+            self._watch_spool("Redis back", load, load.now + self._plan.after)
             load.stop()
             self._phase = "delivering"
             with connect(server.url, timeout=10) as client:
-                self._deliveries(client, load)
+                self._wait_for_deliveries(client, load)
                 self._phase = "comparing"
-                self._judge(running, client, load)
-        self._count(load)
-        return self.outcome
+                self._check_invariants(running, client, load)
+        self._summarize(load)
+        return self.result
 
-    def _take_away(self, server: EmbeddedRedis) -> Callable[[], object]:
-        """Returns what brings it back."""
+    def _stop_redis(self, server: EmbeddedRedis) -> Callable[[], object]:
+        """Stop Redis; returns what brings it back."""
         pid = server.pid
         assert pid is not None
         if self._plan.hang:
@@ -150,35 +152,35 @@ class Outage:
         server.stop()
         return server.start
 
-    def _watch(self, phase: str, load: Load, until: float) -> None:
-        """Looks at the spool once a second."""
+    def _watch_spool(self, phase: str, load: Load, until: float) -> None:
+        """Sample the spool once a second."""
         self._phase = phase
         while load.now < until:
             self._sample(load.now)
             time.sleep(max(0.0, min(1.0, until - load.now)))
 
-    def _sample(self, at: float) -> Sample:
+    def _sample(self, at: float) -> SpoolSample:
         folder = self._folder / "data" / SPOOL_FOLDER
         size = (
             sum(path.stat().st_size for path in folder.glob("*.sqlite*")) if folder.is_dir() else 0
         )
-        sample = Sample(round(at, 1), count_spooled(folder), size)
-        self.outcome.spool.append(sample)
-        if at > self._returned and not sample.submissions and self.outcome.drained_after is None:
-            self.outcome.drained_after = round(at - self._returned, 1)
+        sample = SpoolSample(round(at, 1), count_spooled(folder), size)
+        self.result.spool.append(sample)
+        if at > self._returned_at and not sample.submissions and self.result.drained_after is None:
+            self.result.drained_after = round(at - self._returned_at, 1)
         return sample
 
-    def _deliveries(self, client: redis.Redis, load: Load) -> None:
+    def _wait_for_deliveries(self, client: redis.Redis, load: Load) -> None:
         acknowledged = sum(bool(post.ids) for post in load.posts)
-        while load.now < self._returned + self._plan.within:
+        while load.now < self._returned_at + self._plan.within:
             waiting = self._sample(load.now).submissions
-            self.outcome.delivered = int(client.zcard(keys.state(State.DELIVERED)))
-            if not waiting and self.outcome.delivered >= acknowledged:
-                self.outcome.delivered_after = round(load.now - self._returned, 1)
+            self.result.delivered = int(client.zcard(keys.state(State.DELIVERED)))
+            if not waiting and self.result.delivered >= acknowledged:
+                self.result.delivered_after = round(load.now - self._returned_at, 1)
                 return
             time.sleep(0.5)
 
-    def _judge(self, running: RunningStack, client: redis.Redis, load: Load) -> None:
+    def _check_invariants(self, running: RunningStack, client: redis.Redis, load: Load) -> None:
         data = self._folder / "data"
         eventually(lambda: not any(leftovers(client, data).values()), SETTLE_SECONDS)
         facts = gather(
@@ -187,14 +189,14 @@ class Outage:
             metrics_of(running.stack.endpoints.service_url, eventually),
             data,
         )
-        self.outcome.violations = [asdict(violation) for violation in check(facts, load.posts)]
+        self.result.violations = [asdict(violation) for violation in check(facts, load.posts)]
 
-    def _count(self, load: Load) -> None:
-        outcome, gone, returned = self.outcome, self._plan.before, self._returned
-        outcome.posts = len(load.posts)
-        outcome.acknowledged = sum(bool(post.ids) for post in load.posts)
-        outcome.not_2xx = (
-            sum(answer.status != 202 for answer in load.answers) + outcome.posts - len(load.answers)
+    def _summarize(self, load: Load) -> None:
+        result, gone, returned = self.result, self._plan.before, self._returned_at
+        result.posts = len(load.posts)
+        result.acknowledged = sum(bool(post.ids) for post in load.posts)
+        result.not_2xx = (
+            sum(post.status != 202 for post in load.results) + result.posts - len(load.results)
         )
         phases: dict[str, Callable[[float], bool]] = {
             "before": lambda at: at < gone,
@@ -203,92 +205,94 @@ class Outage:
             "all": lambda _: True,
         }
         for name, within in phases.items():
-            outcome.answers[name] = _times([answer for answer in load.answers if within(answer.at)])
+            result.answers[name] = _summarize_latencies(
+                [post for post in load.results if within(post.due)]
+            )
 
-    def _line(self) -> str:
+    def _describe_progress(self) -> str:
         sent = len(self._load.posts) if self._load else 0
-        sample = self.outcome.spool[-1] if self.outcome.spool else Sample(0, 0, 0)
+        sample = self.result.spool[-1] if self.result.spool else SpoolSample(0, 0, 0)
         return (
             f"{self._phase}: {sent} posts, {sample.submissions} in the spool,"
-            f" {self.outcome.delivered} delivered"
+            f" {self.result.delivered} delivered"
         )
 
 
-def _post(number: int) -> Post:
+def _build_post(number: int) -> Post:
     token = f"o{number:06d}x"
     return Post(token, Kind.SITE, f"{token}@example.com", f"key-{token}", careful=False, repeats=0)
 
 
-def _times(answers: Sequence[Answer]) -> dict[str, float]:
-    took = [answer.took for answer in answers]
+def _summarize_latencies(results: Sequence[PostResult]) -> dict[str, float]:
+    latencies = [each.latency for each in results]
     return {
-        "posts": len(took),
-        "p50": percentile(took, 0.5),
-        "p99": percentile(took, 0.99),
-        "max": max(took, default=0.0),
+        "posts": len(latencies),
+        "p50": percentile(latencies, 0.5),
+        "p99": percentile(latencies, 0.99),
+        "max": max(latencies, default=0.0),
     }
 
 
-def report(plan: Plan, outcome: Outcome) -> str:
+def format_report(plan: OutagePlan, result: OutageResult) -> str:
     """The figures as Markdown."""
-    lines = ["| answers | posts | p50 ms | p99 ms | max ms |", "|---|---|---|---|---|"]
-    for phase, times in outcome.answers.items():
+    lines = ["| responses | posts | p50 ms | p99 ms | max ms |", "|---|---|---|---|---|"]
+    for phase, times in result.answers.items():
         cells = [f"{times[name] * 1000:.1f}" for name in ("p50", "p99", "max")]
         lines.append(f"| {phase} | {times['posts']:.0f} | {' | '.join(cells)} |")
     lines += ["", "| second | submissions in the spool | MiB on disk |", "|---|---|---|"]
-    every = max(1, len(outcome.spool) // 20)
+    every = max(1, len(result.spool) // 20)
     lines += [
         f"| {sample.at:.0f} | {sample.submissions} | {sample.bytes / 2**20:.1f} |"
-        for sample in outcome.spool[::every]
+        for sample in result.spool[::every]
     ]
     how = "hung" if plan.hang else "was gone"
     whole = (
-        f"all delivered after {outcome.delivered_after} s"
-        if outcome.delivered_after
-        else f"{outcome.delivered} delivered"
+        f"all delivered after {result.delivered_after} s"
+        if result.delivered_after
+        else f"{result.delivered} delivered"
     )
     lines += [
         "",
         (
-            f"Redis {how} for {plan.seconds:g} s at {plan.rate:g} posts/s: {outcome.posts} posts, "
-            f"{outcome.acknowledged} acknowledged, {outcome.not_2xx} without a 2xx. "
-            f"After its return the spool was empty after {outcome.drained_after} s, {whole}; "
-            f"{len(outcome.violations)} lost, doubled or otherwise wrong."
+            f"Redis {how} for {plan.seconds:g} s at {plan.rate:g} posts/s: {result.posts} posts, "
+            f"{result.acknowledged} acknowledged, {result.not_2xx} without a 2xx. "
+            f"After its return the spool was empty after {result.drained_after} s, {whole}; "
+            f"{len(result.violations)} lost, duplicated or otherwise wrong."
         ),
     ]
     return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    words = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="python -m tests.bench.outage", description=__doc__.partition("\n")[0]
     )
-    words.add_argument("--seconds", type=float, default=600.0, help="how long Redis is away")
-    words.add_argument("--rate", type=float, default=50.0, help="posts a second")
-    words.add_argument(
+    parser.add_argument("--seconds", type=float, default=600.0, help="how long Redis is away")
+    parser.add_argument("--rate", type=float, default=50.0, help="posts a second")
+    parser.add_argument(
         "--within",
         type=float,
         default=300.0,
         help="seconds after Redis's return in which all is to be delivered",
     )
-    words.add_argument(
+    parser.add_argument(
         "--hang",
         action="store_true",
         help="Redis neither answers nor refuses, instead of being killed",
     )
-    words.add_argument("--json", type=Path, help="write the figures to this file")
-    words.add_argument("--keep", type=Path, help="work in this directory and keep it")
-    asked = words.parse_args(arguments)
-    errors_only()
-    plan = Plan(asked.seconds, asked.rate, within=asked.within, hang=asked.hang)
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--keep", type=Path, help="work in this directory and keep it")
+    options = parser.parse_args(arguments)
+    log_errors_only()
+    plan = OutagePlan(options.seconds, options.rate, within=options.within, hang=options.hang)
     with tempfile.TemporaryDirectory(prefix="leadline-outage-") as folder:
-        outcome = Outage(plan, asked.keep or Path(folder)).run()
-    print(report(plan, outcome))
-    if asked.json:
-        asked.json.write_text(json.dumps(asdict(outcome), indent=1), encoding="utf-8")
-    for fault in outcome.faults:
-        print(f"not kept: {fault}")
-    return 1 if outcome.faults else 0
+        result = Outage(plan, options.keep or Path(folder)).run()
+    print(format_report(plan, result))
+    if options.json:
+        options.json.write_text(json.dumps(asdict(result), indent=1), encoding="utf-8")
+    for promise in result.broken_promises:
+        print(f"not kept: {promise}")
+    return 1 if result.broken_promises else 0
 
 
 if __name__ == "__main__":

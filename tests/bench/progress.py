@@ -1,5 +1,6 @@
-"""How far a long run is: one line on standard error, in place on a terminal, else a line of its own
-every ten seconds.
+"""The progress of a long run, on standard error.
+
+It is one line that changes on a terminal, else a new line every ten seconds.
 """
 
 from __future__ import annotations
@@ -15,25 +16,24 @@ from typing import TextIO
 
 import structlog
 
-TERMINAL_SECONDS, FILE_SECONDS = 0.5, 10.0
+TERMINAL_INTERVAL_SECONDS, FILE_INTERVAL_SECONDS = 0.5, 10.0
 
 
-def errors_only() -> None:
-    """For commands whose output is their figures: parts that die and come back are no news
-    there.
-    """
+def log_errors_only() -> None:
+    """Log errors only, for runs in which processes die and restart as planned."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
 
 
 @contextmanager
-def progress(tell: Callable[[], str], out: TextIO | None = None) -> Iterator[None]:
-    """Writes what `tell` says, after the time since the start, for as long as the block runs. What
-    `tell` raises is left out.
+def show_progress(describe: Callable[[], str], out: TextIO | None = None) -> Iterator[None]:
+    """Write the elapsed time and what `describe` returns, for as long as the block runs.
+
+    What `describe` raises is ignored.
     """
     out = out or sys.stderr
     done = threading.Event()
     thread = threading.Thread(
-        target=_write, args=(tell, out, done, out.isatty()), name="progress", daemon=True
+        target=_write, args=(describe, out, done, out.isatty()), name="progress", daemon=True
     )
     thread.start()
     try:
@@ -43,11 +43,11 @@ def progress(tell: Callable[[], str], out: TextIO | None = None) -> Iterator[Non
         thread.join(5)
 
 
-def _write(tell: Callable[[], str], out: TextIO, done: threading.Event, in_place: bool) -> None:
+def _write(describe: Callable[[], str], out: TextIO, done: threading.Event, in_place: bool) -> None:
     began = time.monotonic()
-    while not done.wait(TERMINAL_SECONDS if in_place else FILE_SECONDS):
+    while not done.wait(TERMINAL_INTERVAL_SECONDS if in_place else FILE_INTERVAL_SECONDS):
         try:
-            text = f"{time.monotonic() - began:5.0f} s  {tell()}"
+            text = f"{time.monotonic() - began:5.0f} s  {describe()}"
         except Exception:
             continue
         if in_place:

@@ -28,7 +28,7 @@ import structlog
 from msgspec import structs
 
 from service.local.redis import EmbeddedRedis
-from service.sandbox.serve import served
+from service.sandbox.serve import serve_in_thread
 from service.sandbox.settings import SandboxSettings
 from tests.chaos.environment import ROOT, CrashEnvironment, open_environment
 from tests.chaos.points import Side
@@ -180,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tempfile.TemporaryDirectory(prefix="leadline-scan-") as folder,
         EmbeddedRedis(folder) as server,
         connect(server.url, timeout=5.0) as client,
-        served(SandboxSettings(port=0, search_delay_seconds=SEARCH_DELAY)) as sandbox,
+        serve_in_thread(SandboxSettings(port=0, search_delay_seconds=SEARCH_DELAY)) as sandbox,
         open_environment(client, server.url, sandbox, Path(folder)) as environment,
     ):
         for scenario in scenarios:

@@ -26,7 +26,7 @@ from unittest import mock
 import redis
 
 from service.local import processes
-from tests.bench.progress import errors_only, progress
+from tests.bench.progress import log_errors_only, show_progress
 from tests.chaos import cluster, senders
 from tests.chaos.checker import DELIBERATE_CAUSE, Violation, check
 from tests.chaos.facts import Facts, count_unfinished, gather, leftovers, metrics_of
@@ -127,7 +127,7 @@ def run(plan: Plan, folder: Path) -> RunResult:
     with (
         mock.patch.object(processes, "MAX_DELAY_SECONDS", RESTART_SECONDS),
         run_stack(folder, senders.CHAOS_SOURCES, cluster.Cluster, **settings) as running,
-        progress(_progress_line(plan, running, posts, outcome)),
+        show_progress(_progress_line(plan, running, posts, outcome)),
     ):
         for match, effect in plan.faults:
             running.fault(match | {"seed": plan.seed}, effect)
@@ -316,7 +316,7 @@ def report(outcome: RunResult, folder: Path) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    errors_only()
+    log_errors_only()
     seeds = [int(seed) for seed in options.seeds.split(",")]
     folder = Path(options.keep or tempfile.mkdtemp(prefix="leadline-chaos-"))
     outcomes = []

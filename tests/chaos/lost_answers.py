@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench.progress import errors_only
+from tests.bench.progress import log_errors_only
 from tests.chaos.loop import Fault, Plan, RunResult, report, run, table
 from tests.chaos.senders import Kind
 
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words.add_argument("--json", type=Path, help="write the figures to this file")
     words.add_argument("--keep", type=Path, help="work in this directory and keep it")
     options = words.parse_args(arguments)
-    errors_only()
+    log_errors_only()
     with tempfile.TemporaryDirectory(prefix="leadline-answers-") as temporary:
         folder = options.keep or Path(temporary)
         outcome = run(plan(options.submissions, options.seed, options.quiet), folder)

@@ -74,8 +74,8 @@ class Storm:
             load.start()
             assert eventually(lambda: running.counts()[State.DELIVERED] >= 10)
             self._fail_over(servers, running, load)
-            more = len(load.answers) + RATE
-            assert eventually(lambda: len(load.answers) >= more)
+            more = len(load.results) + RATE
+            assert eventually(lambda: len(load.results) >= more)
             afterwards(servers)
             load.stop()
             return load, self._settled(running)
@@ -89,15 +89,15 @@ class Storm:
                 client.set("leadline-test", "1")
                 assert client.wait(1, 5000) == 1
             servers.blind_replica()
-            began, answered = load.now, len(load.answers)
-            assert eventually(lambda: len(load.answers) >= answered + RATE)
+            began, answered = load.now, len(load.results)
+            assert eventually(lambda: len(load.results) >= answered + RATE)
             servers.kill_primary()
             ended = load.now
             servers.fail_over()
         finally:
             os.kill(worker, signal.SIGCONT)
         self.blind = {
-            answer.token for answer in load.answers if began <= answer.came <= ended + 0.5
+            answer.token for answer in load.results if began <= answer.answered_at <= ended + 0.5
         }
 
     def _settled(self, running: RunningStack) -> Facts:
@@ -121,7 +121,7 @@ class Storm:
 
 
 def unanswered(load: Load) -> list[object]:
-    return [answer for answer in load.answers if answer.status != 202]
+    return [answer for answer in load.results if answer.status != 202]
 
 
 def test_a_failover_under_load_loses_nothing_that_a_replica_had_to_have(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from service.local.stack import LocalStack
-from tests.bench.client import answer
+from tests.bench.client import read_response
 from tests.chaos.environment import CrashEnvironment
 from tests.chaos.running_stack import SOURCES, RunningStack, run_stack
 from tests.polling import eventually
@@ -110,7 +110,7 @@ async def _storm(port: int) -> list[int]:
         statuses = []
         for number in numbers:
             writer.write(_repeat(number % EVENTS))
-            statuses.append(await asyncio.wait_for(answer(reader), 30))
+            statuses.append(await asyncio.wait_for(read_response(reader), 30))
         writer.close()
         return statuses
 

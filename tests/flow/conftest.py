@@ -13,7 +13,7 @@ import pytest
 import redis as redis_py
 from msgspec import structs
 
-from service.sandbox.serve import served
+from service.sandbox.serve import serve_in_thread
 from service.sandbox.settings import SandboxSettings
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
@@ -39,7 +39,7 @@ TOKEN = "sandbox-token"
 
 @pytest.fixture(scope="session")
 def sandbox_url() -> Iterator[str]:
-    with served(SandboxSettings(port=0, search_delay_seconds=0.5)) as url:
+    with serve_in_thread(SandboxSettings(port=0, search_delay_seconds=0.5)) as url:
         yield url
 
 

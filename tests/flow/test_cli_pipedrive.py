@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from service.cli import output
 from service.cli.main import main
 from service.sandbox.account.stock import CHANNELS, SOURCES, custom_key, label_id
-from service.sandbox.serve import served
+from service.sandbox.serve import serve_in_thread
 from service.sandbox.settings import SandboxSettings
 from tests.flow.conftest import TOKEN, Account
 from worker.settings.table import SETTINGS
@@ -315,7 +315,7 @@ def test_within_the_allowance_of_the_workers(
 
 def test_oauth_shares_its_tokens(run: Run, redis: redis_py.Redis, redis_url: str) -> None:
     """With OAuth the access token is kept in Redis, for workers and the next command."""
-    with served(SandboxSettings(port=0, rotate_refresh_token=True)) as url:
+    with serve_in_thread(SandboxSettings(port=0, rotate_refresh_token=True)) as url:
         env = {
             "PIPEDRIVE_API_TOKEN": "", "PIPEDRIVE_CLIENT_ID": "sandbox-client",
             "PIPEDRIVE_CLIENT_SECRET": "sandbox-secret",

@@ -1,4 +1,4 @@
-"""A client of the sandbox that is its own clock, and the few things most tests begin with."""
+"""A client of the sandbox with a clock of its own, and the records that most tests begin with."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
 class HandClock:
-    """Stands still until it is moved. Starts at noon UTC, so that no test crosses midnight
-    unasked.
-    """
+    """Stands still until it is moved. It starts at noon UTC, so that no test crosses midnight."""
 
     def __init__(self) -> None:
         self.now = 1_760_097_600.0
@@ -30,8 +28,8 @@ class HandClock:
         self.now += seconds
 
 
-def direct(settings: SandboxSettings, clock: HandClock) -> TestClient[Litestar]:
-    """A client that calls the application without a socket, with the API token."""
+def connect_directly(settings: SandboxSettings, clock: HandClock) -> TestClient[Litestar]:
+    """A client with the API token that calls the application without a socket."""
     client = TestClient(create_app(settings, wall=clock, ticks=clock))
     client.headers["x-api-token"] = TOKEN
     return client
@@ -43,7 +41,7 @@ def add_person(
     email: str | None = "jane@example.org",
     **more: Any,
 ) -> int:
-    """A new person's id."""
+    """Create a person; returns its id."""
     emails = [{"value": email}] if email else []
     answer = client.post("/api/v2/persons", json={"name": name, "emails": emails, **more})
     assert answer.status_code == 200, answer.text
@@ -51,14 +49,14 @@ def add_person(
 
 
 def add_lead(client: httpx.Client, person_id: int, **more: Any) -> str:
-    """A new lead's id."""
+    """Create a lead; returns its id."""
     answer = client.post("/v1/leads", json={"title": "A lead", "person_id": person_id, **more})
     assert answer.status_code == 201, answer.text
     return str(answer.json()["data"]["id"])
 
 
 def data(answer: httpx.Response) -> Any:
-    """The data of a successful answer."""
+    """The `data` of a successful response."""
     assert answer.is_success, answer.text
     body = answer.json()
     assert body["success"] is True

@@ -1,6 +1,4 @@
-"""The sandbox called directly (`api`, with a clock moved by hand) and served on a real port
-(`served_api`).
-"""
+"""The sandbox called directly with a manual clock (`api`), or over a socket (`served_api`)."""
 
 from __future__ import annotations
 
@@ -10,9 +8,9 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from service.sandbox.serve import served
+from service.sandbox.serve import serve_in_thread
 from service.sandbox.settings import SandboxSettings
-from tests.sandbox.account import TOKEN, HandClock, direct
+from tests.sandbox.account import TOKEN, HandClock, connect_directly
 
 Opener = Callable[[SandboxSettings], httpx.Client]
 
@@ -23,26 +21,26 @@ def clock() -> HandClock:
 
 
 @pytest.fixture
-def opened(clock: HandClock) -> Iterator[Opener]:
-    """Opens sandboxes with settings of the test's own."""
+def open_sandbox(clock: HandClock) -> Iterator[Opener]:
+    """Opens sandboxes with the settings of a test."""
     with ExitStack() as stack:
 
         def open_one(settings: SandboxSettings) -> httpx.Client:
-            return stack.enter_context(direct(settings, clock))
+            return stack.enter_context(connect_directly(settings, clock))
 
         yield open_one
 
 
 @pytest.fixture
-def api(opened: Opener) -> httpx.Client:
-    """A fresh sandbox with the settings it has by default."""
-    return opened(SandboxSettings())
+def api(open_sandbox: Opener) -> httpx.Client:
+    """A fresh sandbox with the default settings."""
+    return open_sandbox(SandboxSettings())
 
 
 @pytest.fixture(scope="module")
 def served_url() -> Iterator[str]:
     """One sandbox on a real port for the whole module."""
-    with served(SandboxSettings(port=0, search_delay_seconds=0)) as url:
+    with serve_in_thread(SandboxSettings(port=0, search_delay_seconds=0)) as url:
         yield url
 
 

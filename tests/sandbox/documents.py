@@ -1,6 +1,4 @@
-"""Pipedrive's own OpenAPI documents, cut to the sandbox's operations, and what is known to be wrong
-with them.
-"""
+"""Pipedrive's OpenAPI documents, reduced to the sandbox's operations, and their known mistakes."""
 
 from __future__ import annotations
 
@@ -11,13 +9,13 @@ from typing import Any
 
 from openapi_core import Config, OpenAPI
 
-from tests.tools.extract import CUTS, load
+from tests.tools.extract import OPERATIONS, load
 
 UNCHECKED: Any = None  # the whole document has been checked once
 FOLDER = Path(__file__).parent.parent / "pipedrive"
 Document = dict[str, Any]
+# Operation, and the place in its response or the query parameter.
 Spot = tuple[str, str]
-"""Operation, and the place in its answer or the query parameter."""
 
 _PERSON = ("org_id", "picture_id", "last_name")
 _NOTE = (
@@ -34,8 +32,9 @@ _NOTE = (
 )
 _NEXT = "additional_data.next_cursor"
 
+# Operation -> places in its response that are typed as never null, but are null wherever there is
+# nothing. `*` steps into the items of a list.
 NULLABLE: dict[str, tuple[str, ...]] = {
-    # Typed as never null, and null in an account's answers wherever there is nothing.
     "persons.list": (*(f"data.*.{name}" for name in _PERSON), _NEXT),
     "persons.add": tuple(f"data.{name}" for name in _PERSON),
     "persons.get": ("data.org_id", "data.picture_id", "data.last_name"),
@@ -73,21 +72,20 @@ NULLABLE: dict[str, tuple[str, ...]] = {
     "notes.get": tuple(f"data.{name}" for name in (*_NOTE, "last_update_user_id", "user.icon_url")),
     "notes.update": tuple(f"data.{name}" for name in (*_NOTE, "user.icon_url")),
 }
-"""Operation -> places in its answer; `*` steps into a list's items."""
 
+# Operation -> query parameter that is an enum of one value, but takes a comma-separated list or a
+# field name followed by ASC or DESC.
 LISTS: dict[str, str] = {
-    # A one-value enum for what is a comma-separated list, or a field name followed by ASC or DESC.
     "leads.list": "sort",
     "leads.archived": "sort",
     "persons.search": "fields",
     "organizations.search": "fields",
     "leads.search": "fields",
 }
-"""Operation -> query parameter."""
 
+# In examples or prose of the documents, but in no schema.
 UNDOCUMENTED = frozenset(
     {
-        # In the documents' examples or prose, but in no schema.
         "pinned_to_lead_flag",
         "marketing_status",
         "creator_user_id",
@@ -97,83 +95,83 @@ UNDOCUMENTED = frozenset(
 
 
 @cache
-def original(version: str) -> Document:
+def read_document(version: str) -> Document:
     """The document as Pipedrive publishes it, with only the operations the sandbox has."""
     whole = load(FOLDER / f"openapi-{version}.yaml.gz")
     paths: Document = {}
-    for cut in CUTS[version]:
-        item = whole["paths"][cut.path]
+    for source in OPERATIONS[version]:
+        item = whole["paths"][source.path]
         # The refresh path is written with a trailing slash; following that would redirect a POST.
-        paths.setdefault(cut.path.rstrip("/"), {})[cut.method] = item[cut.method]
+        paths.setdefault(source.path.rstrip("/"), {})[source.method] = item[source.method]
     return whole | {"paths": paths}
 
 
-def mended(version: str, *, without: Spot | None = None) -> Document:
-    """The document with its known too-strict spots mended, all but one if asked."""
-    document = copy.deepcopy(original(version))
-    for cut in CUTS[version]:
-        operation = document["paths"][cut.path.rstrip("/")][cut.method]
-        for place in NULLABLE.get(cut.name, ()):
-            if (cut.name, place) != without:
-                for schema in _answers_at(document, operation, place):
+def correct_document(version: str, *, without: Spot | None = None) -> Document:
+    """The document with its known mistakes corrected, all but `without`."""
+    document = copy.deepcopy(read_document(version))
+    for source in OPERATIONS[version]:
+        operation = document["paths"][source.path.rstrip("/")][source.method]
+        for place in NULLABLE.get(source.name, ()):
+            if (source.name, place) != without:
+                for schema in _find_schemas(document, operation, place):
                     schema["nullable"] = True
         for parameter in operation.get("parameters", []):
             if (
-                LISTS.get(cut.name) == parameter["name"]
-                and (cut.name, parameter["name"]) != without
+                LISTS.get(source.name) == parameter["name"]
+                and (source.name, parameter["name"]) != without
             ):
                 parameter["schema"] = {"type": "string"}
     return document
 
 
 @cache
-def described(version: str) -> Document:
-    """The mended document, to look things up in; not to be changed."""
-    return mended(version)
+def lookup_document(version: str) -> Document:
+    """The corrected document, for looking things up; it must not be changed."""
+    return correct_document(version)
 
 
 @cache
-def validator(version: str) -> OpenAPI:
-    """An independent validator over the mended document, which is checked itself."""
-    return OpenAPI.from_dict(described(version))
+def build_validator(version: str) -> OpenAPI:
+    """An independent validator with the corrected document, which is validated itself."""
+    return OpenAPI.from_dict(lookup_document(version))
 
 
-def validator_without(version: str, spot: Spot) -> OpenAPI:
-    """The same with one spot left as Pipedrive publishes it."""
+def build_validator_without(version: str, spot: Spot) -> OpenAPI:
+    """The same with one mistake left as Pipedrive publishes it."""
     return OpenAPI.from_dict(
-        mended(version, without=spot), config=Config(spec_validator_cls=UNCHECKED)
+        correct_document(version, without=spot), config=Config(spec_validator_cls=UNCHECKED)
     )
 
 
-def _answers_at(document: Document, operation: Document, place: str) -> list[Document]:
+def _find_schemas(document: Document, operation: Document, place: str) -> list[Document]:
     responses = operation["responses"]
-    found = [
+    schemas = [
         item["content"]["application/json"]["schema"]
         for status, item in responses.items()
         if status.startswith("2")
     ]
     for step in place.split("."):
-        found = [child for schema in found for child in children(document, schema, step)]
-    assert found, place
-    return found
+        schemas = [child for schema in schemas for child in children(document, schema, step)]
+    assert schemas, place
+    return schemas
 
 
 def children(document: Document, schema: Document, step: str) -> list[Document]:
     """The schemas one step below, through references and `allOf`."""
-    parts = whole_parts(document, schema)
+    parts = list_parts(document, schema)
     if step == "*":
         return [part["items"] for part in parts if "items" in part]
     return [part["properties"][step] for part in parts if step in part.get("properties", {})]
 
 
-def whole_parts(document: Document, schema: Document) -> list[Document]:
-    """A schema and all it is put together from."""
+def list_parts(document: Document, schema: Document) -> list[Document]:
+    """A schema and everything that it is composed of."""
     if "$ref" in schema:
-        found: Any = document
+        node: Any = document
         for name in schema["$ref"].removeprefix("#/").split("/"):
-            found = found[name]
-        return whole_parts(document, found)
+            node = node[name]
+        return list_parts(document, node)
     return [
         schema,
-        *(part for child in schema.get("allOf", []) for part in whole_parts(document, child)),
+        *(part for child in schema.get("allOf", []) for part in list_parts(document, child)),
     ]

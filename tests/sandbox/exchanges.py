@@ -1,4 +1,4 @@
-"""One talk with the sandbox in which every operation occurs, with both rich and poor records."""
+"""A conversation with the sandbox in which every operation occurs, with rich and poor records."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import httpx
 
 from service.sandbox.account.stock import custom_key, label_id
-from service.sandbox.operations import Route, Routes, read_operations
+from service.sandbox.api_operations import Route, RoutingTable, read_operations
 from tests.sandbox.account import NOBODY, HandClock, add_lead, add_person, data
 
 
 class Exchange(NamedTuple):
-    """A request and its answer; `path` is below the version's prefix."""
+    """A request and its response; `path` is relative to the prefix of the version."""
 
     operation: str
     version: str
@@ -31,14 +31,14 @@ class Exchange(NamedTuple):
 
 
 class Recorder:
-    """Notes what passes between a client and the sandbox."""
+    """Records what passes between a client and the sandbox."""
 
     def __init__(self, client: httpx.Client) -> None:
         self.exchanges: list[Exchange] = []
-        self._routes = Routes(read_operations())
-        client.event_hooks = {"response": [self._note]}
+        self._routes = RoutingTable(read_operations())
+        client.event_hooks = {"response": [self._record]}
 
-    def _note(self, response: httpx.Response) -> None:
+    def _record(self, response: httpx.Response) -> None:
         response.read()
         request, path = response.request, response.request.url.path
         route = self._routes.find(request.method, path)
@@ -61,7 +61,7 @@ class Recorder:
 
 
 def talk(client: httpx.Client, clock: HandClock) -> list[Exchange]:
-    """Every operation at least once; returns what passed, in order."""
+    """Perform every operation at least once; returns the exchanges in order."""
     recorder = Recorder(client)
     rich, poor, organization = _contacts(client)
     clock.advance(5)
@@ -69,7 +69,7 @@ def talk(client: httpx.Client, clock: HandClock) -> list[Exchange]:
     clock.advance(5)
     _notes(client, lead, rich, organization)
     _lists_and_searches(client, rich, organization)
-    _catalogue(client)
+    _metadata(client)
     _endings(client, lead, rich, poor, organization)
     return recorder.exchanges
 
@@ -209,7 +209,7 @@ def _lists_and_searches(client: httpx.Client, rich: int, organization: int) -> N
     client.get("/api/v2/leads/search", params={"term": "lead"})
 
 
-def _catalogue(client: httpx.Client) -> None:
+def _metadata(client: httpx.Client) -> None:
     label = data(client.post("/v1/leadLabels", json={"name": "Newsletter", "color": "pink"}))["id"]
     client.patch(f"/v1/leadLabels/{label}", json={"color": "dark-gray"})
     client.patch(f"/v1/leadLabels/{NOBODY}", json={"color": "red"})

@@ -1,4 +1,4 @@
-"""What the account does with what it takes: leads, persons, notes, labels, deals, fields."""
+"""What the account does with leads, persons, notes, labels, deals and fields."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from tests.sandbox.account import HandClock, add_lead, add_person, data
 
 
 def test_a_lead_keeps_what_it_is_given(api: httpx.Client) -> None:
-    """A created lead answers 201 with every documented key, what was given, and `API` as its
-    origin.
-    """
+    """A created lead has every documented key, the values sent, and `API` as its origin."""
     person = add_person(api)
     size = custom_key("deal", "Company size")
-    given = {
+    body = {
         "title": "Acme",
         "person_id": person,
         "label_ids": [label_id("Hot")],
@@ -30,10 +28,10 @@ def test_a_lead_keeps_what_it_is_given(api: httpx.Client) -> None:
         "channel_id": "spring",
         size: 101,
     }
-    answer = api.post("/v1/leads", json=given)
+    answer = api.post("/v1/leads", json=body)
     assert answer.status_code == 201
     lead = answer.json()["data"]
-    assert {key: lead[key] for key in given} == given
+    assert {key: lead[key] for key in body} == body
     assert (lead["origin"], lead["source_name"], lead["creator_id"], lead["is_archived"]) == (
         "API",
         "API",
@@ -45,7 +43,7 @@ def test_a_lead_keeps_what_it_is_given(api: httpx.Client) -> None:
 
 
 def test_a_poor_lead_has_nulls_and_no_custom_fields(api: httpx.Client) -> None:
-    """What is not given is null, but custom fields that are not set are absent."""
+    """A field that was not sent is null, but an unset custom field is absent."""
     lead = data(api.get(f"/v1/leads/{add_lead(api, add_person(api))}"))
     for name in (
         "organization_id",
@@ -61,9 +59,7 @@ def test_a_poor_lead_has_nulls_and_no_custom_fields(api: httpx.Client) -> None:
 
 
 def test_the_same_lead_twice_makes_two(api: httpx.Client) -> None:
-    """There is no idempotency: an `origin_id` does not keep a second lead out, but the state shows
-    the pair.
-    """
+    """An `origin_id` does not prevent a second lead, but the state shows the pair."""
     person = add_person(api)
     ids = [add_lead(api, person, origin_id="contact:01") for _ in range(2)]
     assert len(set(ids)) == 2
@@ -85,7 +81,7 @@ def test_labels_are_replaced_not_added(api: httpx.Client) -> None:
 
 
 def test_null_empties(api: httpx.Client, clock: HandClock) -> None:
-    """Null takes a value, a channel and a custom field away, and the time of change moves."""
+    """Null removes a value, a channel and a custom field, and `update_time` moves."""
     budget = custom_key("deal", "Budget")
     lead = add_lead(
         api,
@@ -110,9 +106,7 @@ def test_null_empties(api: httpx.Client, clock: HandClock) -> None:
 
 
 def test_leads_are_listed_by_person_oldest_first(api: httpx.Client, clock: HandClock) -> None:
-    """The list knows a lead at once, leaves other persons' and archived ones out, and pages by
-    `start`.
-    """
+    """The list has a lead at once, omits others' and archived leads, and pages by `start`."""
     jane, joe = add_person(api), add_person(api, "Joe", "joe@example.org")
     mine = []
     for _ in range(3):
@@ -137,7 +131,7 @@ def test_leads_are_listed_by_person_oldest_first(api: httpx.Client, clock: HandC
 
 
 def test_leads_changed_since(api: httpx.Client, clock: HandClock) -> None:
-    """`updated_since` gives what changed at that moment or later."""
+    """`updated_since` returns leads changed at that moment or later."""
     person = add_person(api)
     old = add_lead(api, person)
     clock.advance(60)
@@ -157,7 +151,7 @@ def test_leads_changed_since(api: httpx.Client, clock: HandClock) -> None:
 
 
 def test_a_deleted_lead_is_gone(api: httpx.Client) -> None:
-    """A delete answers with the id; after it the lead is nowhere."""
+    """A delete answers with the id; afterwards the lead is nowhere."""
     lead = add_lead(api, add_person(api))
     assert data(api.delete(f"/v1/leads/{lead}")) == {"id": lead}
     assert api.get(f"/v1/leads/{lead}").status_code == 404
@@ -165,9 +159,7 @@ def test_a_deleted_lead_is_gone(api: httpx.Client) -> None:
 
 
 def test_a_converted_lead_lives_on_as_a_deal(api: httpx.Client) -> None:
-    """Conversion takes the lead away and keeps its attribution, custom fields and notes with the
-    deal.
-    """
+    """Conversion removes the lead; the deal has its attribution, custom fields and notes."""
     person = add_person(api)
     budget = custom_key("deal", "Budget")
     lead = add_lead(
@@ -194,7 +186,7 @@ def test_persons_are_never_merged(api: httpx.Client) -> None:
 
 
 def test_a_person_gets_what_the_server_fills_in(api: httpx.Client) -> None:
-    """Label `work`, the first e-mail primary, the name in two parts, null for what is not there."""
+    """The server adds the label `work`, a primary e-mail, the name in two parts, and nulls."""
     emails = [{"value": "a@example.org"}, {"value": "b@example.org", "label": "home"}]
     person = data(api.post("/api/v2/persons", json={"name": "Jane van Doe", "emails": emails}))
     assert person["emails"] == [
@@ -208,9 +200,7 @@ def test_a_person_gets_what_the_server_fills_in(api: httpx.Client) -> None:
 
 
 def test_marketing_status_changes_only_once(api: httpx.Client) -> None:
-    """A second change is answered with success and does nothing; the field is shown only when asked
-    for.
-    """
+    """A second change succeeds without effect; the field is shown only on request."""
     person = add_person(api, marketing_status="subscribed")
     assert (
         api.patch(
@@ -218,37 +208,35 @@ def test_marketing_status_changes_only_once(api: httpx.Client) -> None:
         ).status_code
         == 200
     )
-    shown = data(
+    person_data = data(
         api.get(f"/api/v2/persons/{person}", params={"include_fields": "marketing_status"})
     )
-    assert shown["marketing_status"] == "subscribed"
+    assert person_data["marketing_status"] == "subscribed"
 
 
 def test_newest_persons_first_with_a_cursor(api: httpx.Client, clock: HandClock) -> None:
-    """Pages by cursor stay in step when somebody is added meanwhile; the last page's cursor is
-    null.
-    """
+    """A cursor skips and repeats nobody when a person is added; the last page has none."""
     ids = []
     for number in range(5):
         ids.append(add_person(api, f"Person {number}"))
         clock.advance(1)
     query: dict[str, str | int] = {"sort_by": "add_time", "sort_direction": "desc", "limit": 2}
-    seen: list[int] = []
+    listed_ids: list[int] = []
     cursor = None
     for _ in range(5):
         body = api.get(
             "/api/v2/persons", params=query | ({"cursor": cursor} if cursor else {})
         ).json()
-        seen += [person["id"] for person in body["data"]]
+        listed_ids += [person["id"] for person in body["data"]]
         cursor = body["additional_data"]["next_cursor"]
         if cursor is None:
             break
         add_person(api, "Late")
-    assert seen == ids[::-1]
+    assert listed_ids == ids[::-1]
 
 
 def test_a_deleted_person_is_gone_but_its_leads_stay(api: httpx.Client) -> None:
-    """After the delete neither reading nor a new lead finds the person."""
+    """After the delete, neither a GET nor a new lead finds the person."""
     person = add_person(api)
     lead = add_lead(api, person)
     assert data(api.delete(f"/api/v2/persons/{person}")) == {"id": person}
@@ -276,7 +264,7 @@ def test_custom_fields_of_persons(api: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "kept"),
+    ("sent", "stored"),
     [
         ("<p>Hello <b>you</b></p>", "<p>Hello <b>you</b></p>"),
         ("a<script>alert(1)</script>b", "ab"),
@@ -292,17 +280,15 @@ def test_custom_fields_of_persons(api: httpx.Client) -> None:
         ("<style>p{}</style><P>z</P>", "<p>z</p>"),
     ],
 )
-def test_notes_are_sanitised(api: httpx.Client, sent: str, kept: str) -> None:
-    """A note keeps harmless HTML; comments, scripts and handlers are gone from what it reads back
-    as.
-    """
+def test_notes_are_sanitised(api: httpx.Client, sent: str, stored: str) -> None:
+    """A note keeps harmless HTML, without comments, scripts and handlers."""
     note = data(api.post("/v1/notes", json={"content": sent, "person_id": add_person(api)}))
-    assert note["content"] == kept
-    assert data(api.get(f"/v1/notes/{note['id']}"))["content"] == kept
+    assert note["content"] == stored
+    assert data(api.get(f"/v1/notes/{note['id']}"))["content"] == stored
 
 
 def test_notes_of_one_lead(api: httpx.Client) -> None:
-    """The `lead_id` filter gives that lead's notes, in the page shape with `pagination`."""
+    """The `lead_id` filter returns the notes of that lead, in pages with `pagination`."""
     person = add_person(api)
     mine, other = add_lead(api, person), add_lead(api, person)
     for lead in (mine, other, mine):
@@ -318,7 +304,7 @@ def test_notes_of_one_lead(api: httpx.Client) -> None:
 
 
 def test_stock_account(api: httpx.Client) -> None:
-    """Users 1 and 12, the labels, the channels by id, lead sources without colours, currencies."""
+    """There are users 1 and 12, labels, channels by id, lead sources and currencies."""
     users = data(api.get("/v1/users"))
     assert [(user["id"], user["is_you"], "@" in user["email"]) for user in users] == [
         (1, True, True),
@@ -335,9 +321,7 @@ def test_stock_account(api: httpx.Client) -> None:
 
 
 def test_fields_by_name(api: httpx.Client) -> None:
-    """Custom fields show their 40-hex key, type and options; leads do not list the channel, deals
-    do.
-    """
+    """Custom fields have a 40-hex key, type and options; only deals list the channel."""
     fields = {field["field_name"]: field for field in data(api.get("/api/v2/dealFields"))}
     assert re.fullmatch("[0-9a-f]{40}", fields["Budget"]["field_code"])
     assert (fields["Budget"]["field_type"], fields["Budget"]["is_custom_field"]) == (
@@ -357,7 +341,7 @@ def test_fields_by_name(api: httpx.Client) -> None:
 
 
 def test_labels_live_and_die(api: httpx.Client) -> None:
-    """A label can be added, renamed and deleted; deleting takes it off its leads."""
+    """A label can be added, renamed and deleted; deleting it takes it off its leads."""
     label = data(api.post("/v1/leadLabels", json={"name": "Fair", "color": "brown"}))["id"]
     assert (
         data(api.patch(f"/v1/leadLabels/{label}", json={"name": "Trade fair"}))["name"]

@@ -1,4 +1,4 @@
-"""Who may call: the API token, and access tokens of the sandbox's own token endpoint."""
+"""Who may call: holders of the API token, or of a token of the sandbox's token endpoint."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def refresh(
     ],
 )
 def test_no_or_wrong_credentials(api: httpx.Client, headers: dict[str, str]) -> None:
-    """The gateway's 401, whatever was asked, unknown paths included."""
+    """Without valid credentials the gateway answers 401, even for unknown paths."""
     del api.headers["x-api-token"]
     for path in (ME, "/v1/nothing", "/api/v2/persons"):
         answer = api.get(path, headers=headers)
@@ -50,15 +50,13 @@ def test_no_or_wrong_credentials(api: httpx.Client, headers: dict[str, str]) -> 
 
 
 def test_the_token_in_the_query_is_not_taken(api: httpx.Client) -> None:
-    """`?api_token=` is no way in."""
+    """`?api_token=` is not accepted."""
     del api.headers["x-api-token"]
     assert api.get(ME, params={"api_token": TOKEN}).status_code == 401
 
 
 def test_an_access_token_works_until_it_expires(api: httpx.Client, clock: HandClock) -> None:
-    """The refresh answers in the vendor's shape; the token is long, works, and after its time does
-    not.
-    """
+    """A refresh returns a long token in the shape of Pipedrive; it works until it expires."""
     body = refresh(api).json()
     assert (body["token_type"], body["refresh_token"], body["expires_in"]) == (
         "Bearer",
@@ -76,7 +74,7 @@ def test_an_access_token_works_until_it_expires(api: httpx.Client, clock: HandCl
 
 
 def test_access_tokens_can_be_ended_at_once(api: httpx.Client) -> None:
-    """For tests of a refresh: all tokens given out are refused, a new one works."""
+    """For tests of a refresh, all issued tokens can be invalidated; a new one works."""
     old = refresh(api).json()["access_token"]
     api.post("/_sandbox/expire-access-tokens")
     new = refresh(api).json()["access_token"]
@@ -87,9 +85,9 @@ def test_access_tokens_can_be_ended_at_once(api: httpx.Client) -> None:
     ] == [401, 200]
 
 
-def test_a_rotating_refresh_token_works_once(opened: Opener) -> None:
-    """With rotation the token used is dead, and only the one handed out goes on."""
-    api = opened(SandboxSettings(rotate_refresh_token=True))
+def test_a_rotating_refresh_token_works_once(open_sandbox: Opener) -> None:
+    """With rotation, the used token is invalid, and only the new one works."""
+    api = open_sandbox(SandboxSettings(rotate_refresh_token=True))
     second = refresh(api).json()["refresh_token"]
     assert second != "sandbox-refresh"
     answer = refresh(api)
@@ -120,15 +118,13 @@ def test_a_rotating_refresh_token_works_once(opened: Opener) -> None:
 def test_refreshes_are_checked(
     api: httpx.Client, form: dict[str, str], auth: tuple[str, str], status: int, error: str
 ) -> None:
-    """A refresh with the wrong token, client or form is refused in OAuth's words."""
+    """A refresh with a wrong token, client or form is refused in the words of OAuth."""
     answer = api.post("/oauth/token", data=form, auth=auth)
     assert (answer.status_code, answer.json()["error"]) == (status, error)
 
 
 def test_a_refresh_is_a_form(api: httpx.Client) -> None:
-    """JSON is refused; so is the documents' trailing slash, which would turn a POST into a GET
-    elsewhere.
-    """
+    """JSON is refused, and so is a trailing slash, which would redirect the POST."""
     assert (
         api.post("/oauth/token", json={"grant_type": "refresh_token"}, auth=CLIENT).status_code
         == 415
@@ -139,7 +135,7 @@ def test_a_refresh_is_a_form(api: httpx.Client) -> None:
 
 
 def test_secrets_stay_out_of_the_log(api: httpx.Client) -> None:
-    """The state lists the refresh, but not the tokens in it."""
+    """The state lists the refresh, but not its tokens."""
     token = refresh(api).json()["access_token"]
     text = api.get("/_sandbox/state").text
     assert "oauth.token" in text

@@ -1,4 +1,4 @@
-"""The sandbox held against Pipedrive's own documents by a validator that shares no code with it."""
+"""The sandbox checked against Pipedrive's documents, by a validator that shares no code with it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from openapi_core.exceptions import OpenAPIError
 from openapi_core.testing.requests import MockRequest
 from openapi_core.testing.responses import MockResponse
 
-from service.sandbox.operations import read_operations
+from service.sandbox.api_operations import read_operations
 from service.sandbox.settings import SandboxSettings
-from tests.sandbox.account import HandClock, direct
+from tests.sandbox.account import HandClock, connect_directly
 from tests.sandbox.documents import (
     LISTS,
     NULLABLE,
     UNDOCUMENTED,
     Document,
-    described,
-    validator,
-    validator_without,
-    whole_parts,
+    build_validator,
+    build_validator_without,
+    list_parts,
+    lookup_document,
 )
 from tests.sandbox.exchanges import Exchange, talk
 
@@ -34,39 +34,37 @@ NAMES = [operation.name for operation in read_operations()]
 @pytest.fixture(scope="module")
 def exchanges() -> Iterator[list[Exchange]]:
     clock = HandClock()
-    with direct(SandboxSettings(), clock) as client:
+    with connect_directly(SandboxSettings(), clock) as client:
         yield talk(client, clock)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_requests_and_answers_suit_the_document(exchanges: list[Exchange], name: str) -> None:
-    """What the sandbox takes the documents allow, and what it answers they describe."""
+    """The documents allow what the sandbox accepts, and describe what it answers."""
     of_operation = [exchange for exchange in exchanges if exchange.operation == name]
     assert of_operation
     for exchange in of_operation:
-        _validate(validator(exchange.version), exchange)
+        _validate(build_validator(exchange.version), exchange)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_answers_hold_nothing_undocumented(exchanges: list[Exchange], name: str) -> None:
-    """No answer carries a key that the documents do not know."""
+    """No response has a key that the documents do not know."""
     for exchange in exchanges:
         if exchange.operation == name and exchange.status < 400:
             schema = _answer_schema(exchange)
-            found = _unknown_keys(described(exchange.version), schema, exchange.document)
-            assert {key for key in found if not _is_custom(key)} <= UNDOCUMENTED
+            unknown = _unknown_keys(lookup_document(exchange.version), schema, exchange.document)
+            assert {key for key in unknown if not _is_custom(key)} <= UNDOCUMENTED
 
 
 @pytest.mark.parametrize("name", sorted(NULLABLE.keys() | LISTS.keys()))
 def test_every_known_spot_is_still_one(exchanges: list[Exchange], name: str) -> None:
-    """Without its mending, the validator refuses something: the list of known mistakes holds
-    nothing that is none.
-    """
+    """Each known mistake is still one: without its correction the validator refuses something."""
     concerned = [
         exchange for exchange in exchanges if exchange.operation == name and exchange.status < 400
     ]
     for place in (*NULLABLE.get(name, ()), *([LISTS[name]] if name in LISTS else [])):
-        unmended = validator_without(concerned[0].version, (name, place))
+        unmended = build_validator_without(concerned[0].version, (name, place))
         assert [exchange for exchange in concerned if not _is_valid(unmended, exchange)], place
 
 
@@ -84,7 +82,7 @@ def test_every_known_spot_is_still_one(exchanges: list[Exchange], name: str) -> 
     ],
 )
 def test_documents_are_too_loose_here(version: str, method: str, path: str, body: bytes) -> None:
-    """Where the documents let a request pass that the server refuses, the sandbox refuses it."""
+    """The sandbox refuses requests that the server refuses, although the documents allow them."""
     request = MockRequest(
         HOST,
         method,
@@ -93,8 +91,8 @@ def test_documents_are_too_loose_here(version: str, method: str, path: str, body
         data=body,
         content_type="application/json",
     )
-    validator(version).validate_request(request)
-    with direct(SandboxSettings(), HandClock()) as client:
+    build_validator(version).validate_request(request)
+    with connect_directly(SandboxSettings(), HandClock()) as client:
         answer = client.request(
             method,
             PREFIXES[version] + path,
@@ -130,7 +128,7 @@ def _is_valid(openapi: OpenAPI, exchange: Exchange) -> bool:
 
 
 def _answer_schema(exchange: Exchange) -> Document:
-    document = described(exchange.version)
+    document = lookup_document(exchange.version)
     (operation,) = [item for item in read_operations() if item.name == exchange.operation]
     responses = document["paths"][operation.path][operation.method.lower()]["responses"]
     schema: Document = responses[str(exchange.status)]["content"]["application/json"]["schema"]
@@ -138,7 +136,7 @@ def _answer_schema(exchange: Exchange) -> Document:
 
 
 def _unknown_keys(document: Document, schema: Document, value: Any) -> set[str]:
-    parts = whole_parts(document, schema)
+    parts = list_parts(document, schema)
     if isinstance(value, list):
         items = [part["items"] for part in parts if "items" in part]
         return (
@@ -146,15 +144,17 @@ def _unknown_keys(document: Document, schema: Document, value: Any) -> set[str]:
             if items
             else set()
         )
-    known: dict[str, Document] = {}
+    properties: dict[str, Document] = {}
     for part in parts:
-        known |= part.get("properties", {})
-    if not isinstance(value, dict) or not known:
+        properties |= part.get("properties", {})
+    if not isinstance(value, dict) or not properties:
         return set()
     below = (
-        _unknown_keys(document, known[key], child) for key, child in value.items() if key in known
+        _unknown_keys(document, properties[key], child)
+        for key, child in value.items()
+        if key in properties
     )
-    return {key for key in value if key not in known}.union(*below)
+    return {key for key in value if key not in properties}.union(*below)
 
 
 def _is_custom(key: str) -> bool:

@@ -1,4 +1,4 @@
-"""The committed extract is what the documents say."""
+"""The committed extract agrees with the documents."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from service.sandbox.operations import read_operations
+from service.sandbox.api_operations import read_operations
 from service.sandbox.resources.handlers import HANDLERS
 from tests.sandbox.documents import FOLDER
-from tests.tools.extract import CUTS, Cut, dump, extract, load, main
+from tests.tools.extract import OPERATIONS, SourceOperation, dump, extract, load, main
 
 
 @pytest.fixture(scope="module", params=["v1", "v2"])
@@ -38,20 +38,19 @@ def test_prices_are_the_documents(document: tuple[str, dict[str, Any]]) -> None:
         if operation.version == version
     }
     assert prices == {
-        cut.name: source["paths"][cut.path][cut.method]["x-token-cost"] for cut in CUTS[version]
+        each.name: source["paths"][each.path][each.method]["x-token-cost"]
+        for each in OPERATIONS[version]
     }
 
 
 def test_every_operation_has_a_handler() -> None:
-    """Nothing is extracted that is not served, nothing is served that is not extracted."""
+    """The extracted operations and the handlers are the same."""
     names = [operation.name for operation in read_operations()]
     assert sorted(names) == sorted([*HANDLERS, "oauth.token"])
 
 
 def test_bodies_are_closed() -> None:
-    """Every request body refuses unknown keys; only leads take custom-field keys beside the named
-    ones.
-    """
+    """Every body refuses unknown keys; only leads accept keys of custom fields."""
     for operation in read_operations():
         if operation.body:
             assert operation.body.schema["additionalProperties"] is False
@@ -64,7 +63,7 @@ def test_nothing_of_openapi_is_left() -> None:
     """The extract is plain JSON Schema: no `nullable`, no `$ref`, no prose."""
     text = "".join(
         (files("service.sandbox") / "openapi" / f"{version}.json").read_text(encoding="utf-8")
-        for version in CUTS
+        for version in OPERATIONS
     )
     assert [
         key for key in ('"nullable"', '"$ref"', '"description": "', '"example"') if key in text
@@ -72,7 +71,7 @@ def test_nothing_of_openapi_is_left() -> None:
 
 
 def test_nullable_becomes_a_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`nullable` turns into the type null, and into a value of the enum where there is one."""
+    """`nullable` becomes the type null, and a value of the enum if there is one."""
     source = yaml.safe_load("""
         info: {title: T}
         components: {schemas: {Colour: {type: string, enum: [red], nullable: true, description: D}}}
@@ -84,12 +83,12 @@ def test_nullable_becomes_a_type(monkeypatch: pytest.MonkeyPatch) -> None:
               responses:
                 '200': {content: {application/json: {schema: {$ref: '#/components/schemas/Colour'}}}}
         """)
-    monkeypatch.setitem(CUTS, "v2", (Cut("persons.list", "get", "/persons"),))
-    (made,) = extract("v2", source)["operations"]
-    assert made["responses"]["200"] == {"type": ["string", "null"], "enum": ["red", None]}
+    monkeypatch.setitem(OPERATIONS, "v2", (SourceOperation("persons.list", "get", "/persons"),))
+    (operation,) = extract("v2", source)["operations"]
+    assert operation["responses"]["200"] == {"type": ["string", "null"], "enum": ["red", None]}
 
 
 def test_wrong_use_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    """The script without its two documents says how to use it and fails."""
+    """Without its two documents the script explains its usage and fails."""
     assert main([]) == 2
     assert "usage" in capsys.readouterr().err

@@ -1,6 +1,4 @@
-"""Faults on demand, over a real socket: what the caller sees, and what the account kept all the
-same.
-"""
+"""Faults on demand over a real socket: what the caller sees, and what the account has done."""
 
 from __future__ import annotations
 
@@ -67,7 +65,7 @@ def post_person(api: httpx.Client) -> httpx.Response:
 def test_another_answer(
     served_api: httpx.Client, effect: dict[str, Any], content_type: str, text: str
 ) -> None:
-    """A chosen status, body and headers; nothing is performed and nothing paid."""
+    """The caller gets the chosen status, body and headers; nothing is performed or charged."""
     install(served_api, rule("answer", **effect))
     answer = post_person(served_api)
     assert answer.status_code == effect["status"]
@@ -83,39 +81,37 @@ def test_another_answer(
 
 
 def test_an_error_that_was_performed_all_the_same(served_api: httpx.Client) -> None:
-    """With `commit`, a 500 hides a person that was made."""
+    """With `commit`, a 500 hides a person that was created."""
     install(served_api, rule("answer", status=500, commit=True))
     assert post_person(served_api).status_code == 500
     assert persons(served_api) == 1
 
 
 @pytest.mark.parametrize("reset", [False, True])
-@pytest.mark.parametrize(("kind", "kept"), [("commit-then-drop", 1), ("drop-before", 0)])
+@pytest.mark.parametrize(("kind", "created"), [("commit-then-drop", 1), ("drop-before", 0)])
 def test_the_connection_is_cut_without_an_answer(
-    served_api: httpx.Client, kind: str, kept: int, reset: bool
+    served_api: httpx.Client, kind: str, created: int, reset: bool
 ) -> None:
-    """The caller sees a connection that ends without a byte; the account kept the person, or did
-    not.
-    """
+    """The connection ends without a byte; the person was created, or was not."""
     install(served_api, rule(kind, reset=reset))
-    with pytest.raises(CUT) as seen:
+    with pytest.raises(CUT) as error:
         post_person(served_api)
-    assert isinstance(seen.value, httpx.ReadError) is reset
-    assert persons(served_api) == kept
+    assert isinstance(error.value, httpx.ReadError) is reset
+    assert persons(served_api) == created
     assert last_call(served_api)["status"] is None
 
 
-@pytest.mark.parametrize(("kind", "kept"), [("commit-then-drop", 1), ("drop-before", 0)])
-def test_the_answer_is_held(served_api: httpx.Client, kind: str, kept: int) -> None:
-    """The caller waits in vain until its own time-out; the account kept the person, or did not."""
+@pytest.mark.parametrize(("kind", "created"), [("commit-then-drop", 1), ("drop-before", 0)])
+def test_the_answer_is_held(served_api: httpx.Client, kind: str, created: int) -> None:
+    """The caller waits until its own timeout; the person was created, or was not."""
     install(served_api, rule(kind, hold_seconds=30))
     with pytest.raises(httpx.ReadTimeout):
         served_api.post("/api/v2/persons", json=PERSON, timeout=BRIEF)
-    assert persons(served_api) == kept
+    assert persons(served_api) == created
 
 
 def test_a_late_commit(served_api: httpx.Client) -> None:
-    """The connection is cut at once, the person appears later."""
+    """The connection is cut at once; the person appears later."""
     install(served_api, rule("late-commit", seconds=1.5))
     with pytest.raises(CUT):
         post_person(served_api)
@@ -125,7 +121,7 @@ def test_a_late_commit(served_api: httpx.Client) -> None:
 
 
 def test_a_delay(served_api: httpx.Client) -> None:
-    """The answer comes late and whole; who has left meanwhile left a person behind."""
+    """The response comes late and whole; a caller that has left still creates a person."""
     install(served_api, rule("delay", seconds=0.8))
     begun = time.monotonic()
     assert post_person(served_api).status_code == 200
@@ -136,7 +132,7 @@ def test_a_delay(served_api: httpx.Client) -> None:
 
 
 def test_truncated_json(served_api: httpx.Client) -> None:
-    """A success whose JSON stops in the middle; the person is there."""
+    """A success has JSON that stops in the middle; the person was created."""
     install(served_api, rule("truncated"), rule("truncated", bytes=3))
     answer = post_person(served_api)
     assert answer.status_code == 200
@@ -146,7 +142,7 @@ def test_truncated_json(served_api: httpx.Client) -> None:
 
 
 def test_an_empty_success(served_api: httpx.Client) -> None:
-    """200 without a body; the person is there unless `commit` is off."""
+    """A 200 has no body; the person was created unless `commit` is off."""
     install(served_api, rule("empty", {"count": 1}), rule("empty", commit=False))
     for _ in range(2):
         answer = post_person(served_api)
@@ -155,7 +151,7 @@ def test_an_empty_success(served_api: httpx.Client) -> None:
 
 
 def test_success_false(served_api: httpx.Client) -> None:
-    """200 that says `success: false`."""
+    """A 200 says `success: false`."""
     install(served_api, rule("unsuccessful", error="No"))
     answer = post_person(served_api)
     assert (answer.status_code, answer.json()["success"], answer.json()["error"]) == (
@@ -167,7 +163,7 @@ def test_success_false(served_api: httpx.Client) -> None:
 
 
 def test_wrong_types(served_api: httpx.Client) -> None:
-    """Ids become text, text numbers, lists objects; the person is there."""
+    """Ids become text, text numbers, lists objects; the person was created."""
     install(served_api, rule("wrong-types"))
     body = post_person(served_api).json()
     assert (body["success"], body["data"]["id"], body["data"]["name"]) == (True, "1", 8)
@@ -176,7 +172,7 @@ def test_wrong_types(served_api: httpx.Client) -> None:
 
 
 def test_altered_answers(served_api: httpx.Client) -> None:
-    """Values of the answer can be set by path: pages without end, unknown keys."""
+    """Values of the response can be set by path: endless pages, unknown keys."""
     add_person(served_api)
     altered = {
         "additional_data.next_cursor": "again",
@@ -198,7 +194,7 @@ def test_altered_answers(served_api: httpx.Client) -> None:
 
 
 def test_a_slow_drip(served_api: httpx.Client) -> None:
-    """The body comes a byte at a time, so that only a time limit on the whole helps."""
+    """The body arrives byte by byte, so that only a limit on the total time helps."""
     install(served_api, rule("drip", bytes_per_second=50))
     parts: list[bytes] = []
     begun = time.monotonic()
@@ -212,7 +208,7 @@ def test_a_slow_drip(served_api: httpx.Client) -> None:
 
 
 def test_a_huge_answer(served_api: httpx.Client) -> None:
-    """Valid JSON of the size asked for."""
+    """The response is valid JSON of the requested size."""
     install(served_api, rule("huge", bytes=3_000_000))
     answer = post_person(served_api)
     assert len(answer.content) == int(answer.headers["content-length"]) == 3_000_000
@@ -220,7 +216,7 @@ def test_a_huge_answer(served_api: httpx.Client) -> None:
 
 
 def test_a_huge_answer_that_nobody_reads(served_api: httpx.Client) -> None:
-    """A caller that stops reading 100 MB half-way leaves the sandbox well."""
+    """The sandbox survives a caller that stops reading 100 MB half-way."""
     install(served_api, rule("huge", bytes=100_000_000))
     with served_api.stream("POST", "/api/v2/persons", json=PERSON) as answer:
         next(answer.iter_raw())
@@ -228,7 +224,7 @@ def test_a_huge_answer_that_nobody_reads(served_api: httpx.Client) -> None:
 
 
 def test_a_redirect(served_api: httpx.Client) -> None:
-    """302 to a host of the test's choice, nothing performed."""
+    """The caller is redirected to a chosen host, and nothing is performed."""
     install(served_api, rule("redirect", location="http://127.0.0.1:1/elsewhere"))
     answer = post_person(served_api)
     assert (answer.status_code, answer.headers["location"]) == (302, "http://127.0.0.1:1/elsewhere")
@@ -237,7 +233,7 @@ def test_a_redirect(served_api: httpx.Client) -> None:
 
 @pytest.mark.parametrize("sent", [0, 1, 40])
 def test_a_reset_in_the_middle(served_url: str, served_api: httpx.Client, sent: int) -> None:
-    """Head and the first bytes arrive, then the connection is reset; the person is there."""
+    """Head and first bytes arrive, then the connection is reset; the person was created."""
     install(served_api, rule("reset", bytes=sent))
     received, was_reset = raw_exchange(served_url)
     head, _, body = received.partition(b"\r\n\r\n")
@@ -248,7 +244,7 @@ def test_a_reset_in_the_middle(served_url: str, served_api: httpx.Client, sent: 
 
 
 def test_an_idle_connection_is_closed_unsaid(served_url: str, served_api: httpx.Client) -> None:
-    """The answer is whole and keeps the connection alive, which then ends without a word."""
+    """The response is whole and keeps the connection alive, which then ends unannounced."""
     install(served_api, rule("close-after", seconds=0.1))
     received, was_reset = raw_exchange(served_url)
     assert received.startswith(b"HTTP/1.1 200")
@@ -290,7 +286,7 @@ def test_the_rest_of_the_world_goes_on(served_api: httpx.Client) -> None:
     ],
 )
 def test_which_calls_are_hit(api: httpx.Client, match: dict[str, Any], hit: list[bool]) -> None:
-    """Rules pick by operation, method, path and body, and count as they say."""
+    """Rules pick calls by operation, method, path and body, and count them."""
     install(api, rule("answer", match, status=503))
     assert [post_person(api).status_code == 503 for _ in hit] == hit
 
@@ -307,7 +303,7 @@ def test_chances_are_repeatable(api: httpx.Client) -> None:
 
 
 def test_the_first_rule_that_hits_decides(api: httpx.Client) -> None:
-    """Rules are tried in order; what one has hit, those behind it do not count."""
+    """Rules are tried in order; those behind the one that hits do not count the call."""
     install(api, rule("answer", {"count": 1}, status=500), rule("answer", {"count": 1}, status=502))
     assert [post_person(api).status_code for _ in range(3)] == [500, 502, 200]
     listed = api.get("/_sandbox/faults").json()["faults"]
@@ -316,7 +312,7 @@ def test_the_first_rule_that_hits_decides(api: httpx.Client) -> None:
 
 
 def test_faults_come_after_credentials_and_limits(api: httpx.Client) -> None:
-    """A call without credentials is refused, and does not count for a rule."""
+    """A call without credentials is refused, and no rule counts it."""
     install(api, rule("answer", {"count": 1}, status=503))
     assert (
         api.post("/api/v2/persons", json=PERSON, headers={"x-api-token": "wrong"}).status_code
@@ -326,7 +322,7 @@ def test_faults_come_after_credentials_and_limits(api: httpx.Client) -> None:
 
 
 def test_the_token_endpoint_can_fail_too(served_api: httpx.Client) -> None:
-    """A refresh whose answer is lost."""
+    """The response to a refresh can be lost."""
     install(
         served_api,
         {"match": {"operation": "oauth.token", "count": 1}, "effect": {"kind": "commit-then-drop"}},
@@ -343,7 +339,7 @@ def test_the_token_endpoint_can_fail_too(served_api: httpx.Client) -> None:
 
 
 def test_faults_can_be_taken_back(api: httpx.Client) -> None:
-    """A DELETE takes all rules away, and so does a reset."""
+    """A DELETE removes all rules, and so does a reset."""
     for method, path in (("DELETE", "/_sandbox/faults"), ("POST", "/_sandbox/reset")):
         install(api, rule("answer", status=503))
         assert api.request(method, path).status_code == 200
@@ -375,9 +371,7 @@ def test_rules_that_do_not_read(api: httpx.Client, body: bytes) -> None:
 
 
 def raw_exchange(url: str) -> tuple[bytes, bool]:
-    """Everything that came back on a plain socket until it ended, and whether it ended with a
-    reset.
-    """
+    """Everything received on a plain socket until its end, and whether it ended with a reset."""
     address = httpx.URL(url)
     body = json.dumps(PERSON).encode()
     head = (

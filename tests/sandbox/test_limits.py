@@ -1,4 +1,4 @@
-"""Token costs, burst windows, the daily budget: as the receiver counts them."""
+"""Token costs, burst windows and the daily budget, as the receiver counts them."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def test_every_performed_call_costs_its_tokens(api: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("plan", "burst", "oauth"), [("lite", 20, 80), ("growth", 40, 160), ("premium", 100, 400)]
 )
-def test_burst_window(opened: Opener, clock: HandClock, plan: Plan, burst: int, oauth: int) -> None:
-    """Within any 2 s only so many calls pass, more with OAuth; then 429 with the seconds until
-    there is room.
-    """
+def test_burst_window(
+    open_sandbox: Opener, clock: HandClock, plan: Plan, burst: int, oauth: int
+) -> None:
+    """A plan allows so many calls in 2 s, more with OAuth; then 429 with the seconds to wait."""
     for settings, limit in (
         (SandboxSettings(plan=plan), burst),
         (SandboxSettings(plan=plan, oauth_burst=True), oauth),
     ):
-        api = opened(settings)
+        api = open_sandbox(settings)
         assert statuses(api, "/v1/leadSources", limit + 1) == [200] * limit + [429]
         answer = api.get("/v1/leadSources")
         assert answer.headers["x-ratelimit-limit"] == str(limit)
@@ -60,9 +60,9 @@ def test_burst_window(opened: Opener, clock: HandClock, plan: Plan, burst: int, 
         assert api.get("/v1/leadSources").headers["x-ratelimit-remaining"] == str(limit - 1)
 
 
-def test_the_window_rolls(opened: Opener, clock: HandClock) -> None:
+def test_the_window_rolls(open_sandbox: Opener, clock: HandClock) -> None:
     """Room comes back call by call, and refused calls take none of it."""
-    api = opened(SandboxSettings(plan="lite"))
+    api = open_sandbox(SandboxSettings(plan="lite"))
     statuses(api, "/v1/leadSources", 10)
     clock.advance(1)
     assert statuses(api, "/v1/leadSources", 15) == [200] * 10 + [429] * 5
@@ -72,9 +72,9 @@ def test_the_window_rolls(opened: Opener, clock: HandClock) -> None:
     assert totals(api)["max_calls_in_2s"] == 27
 
 
-def test_searches_have_a_window_of_their_own(opened: Opener, clock: HandClock) -> None:
+def test_searches_have_a_window_of_their_own(open_sandbox: Opener, clock: HandClock) -> None:
     """The eleventh search in 2 s is refused while other calls still pass."""
-    api = opened(SandboxSettings(plan="ultimate"))
+    api = open_sandbox(SandboxSettings(plan="ultimate"))
     assert statuses(api, SEARCH, 11) == [200] * 10 + [429]
     assert api.get(SEARCH).headers["x-ratelimit-limit"] == "10"
     assert api.get("/v1/leadSources").status_code == 200
@@ -84,9 +84,7 @@ def test_searches_have_a_window_of_their_own(opened: Opener, clock: HandClock) -
 
 
 def test_the_busiest_2_seconds_are_remembered(api: httpx.Client, clock: HandClock) -> None:
-    """Without a plan nothing is refused, but the most calls in any 2 s are counted; no header
-    speaks of a limit.
-    """
+    """Without a plan nothing is refused and no header appears, but the peak in 2 s is counted."""
     for count in (3, 5, 1):
         answers = [api.get("/v1/leadSources") for _ in range(count)]
         clock.advance(2)
@@ -94,11 +92,9 @@ def test_the_busiest_2_seconds_are_remembered(api: httpx.Client, clock: HandCloc
     assert not [name for name in answers[0].headers if "ratelimit" in name]
 
 
-def test_the_daily_budget(opened: Opener, clock: HandClock) -> None:
-    """A call the rest does not suffice for is refused until midnight UTC; the headers say how much
-    is left.
-    """
-    api = opened(SandboxSettings(daily_tokens=45))
+def test_the_daily_budget(open_sandbox: Opener, clock: HandClock) -> None:
+    """A call is refused until midnight UTC if too few tokens are left; headers show the rest."""
+    api = open_sandbox(SandboxSettings(daily_tokens=45))
     assert api.get(SEARCH).headers["x-daily-ratelimit-token-remaining"] == "25"
     assert api.get(SEARCH).headers["x-daily-ratelimit-token-limit"] == "45"
     answer = api.get(SEARCH)
@@ -111,9 +107,9 @@ def test_the_daily_budget(opened: Opener, clock: HandClock) -> None:
     assert totals(api)["tokens"] == 65
 
 
-def test_a_call_without_credentials_takes_no_room(opened: Opener) -> None:
-    """What the gateway refuses with 401 is neither counted in the window nor paid for."""
-    api = opened(SandboxSettings(plan="lite", daily_tokens=100))
+def test_a_call_without_credentials_takes_no_room(open_sandbox: Opener) -> None:
+    """A call that is refused with 401 neither counts in the window nor costs tokens."""
+    api = open_sandbox(SandboxSettings(plan="lite", daily_tokens=100))
     for _ in range(30):
         assert api.get("/v1/users/me", headers={"x-api-token": "wrong"}).status_code == 401
     assert api.get("/v1/users/me").headers["x-ratelimit-remaining"] == "19"

@@ -27,7 +27,7 @@ LISTS = {"dl", "dt", "dd", "ul", "li", "table", "thead", "tbody", "tr", "th", "t
 
 
 class Elements(HTMLParser):
-    """Which elements and attributes a browser would see, and the text."""
+    """The elements and attributes that a browser would see, and the text."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -45,9 +45,7 @@ class Elements(HTMLParser):
 
 
 def test_an_empty_account_has_a_kind_word(api: httpx.Client) -> None:
-    """Without anything yet, the page says so and how to begin; it reloads by itself unless told not
-    to.
-    """
+    """An empty account says how to begin; the page reloads itself unless told not to."""
     page = api.get("/")
     assert page.status_code == 200
     assert "No leads yet" in page.text
@@ -57,9 +55,7 @@ def test_an_empty_account_has_a_kind_word(api: httpx.Client) -> None:
 
 
 def test_the_page_shows_a_lead_with_its_attribution(api: httpx.Client) -> None:
-    """Title, person, labels by name, channel by label and id, channel id, origin id, note and call
-    are to be read.
-    """
+    """The page shows a lead with person, labels, channel, ids, note and call."""
     person = add_person(api)
     lead = add_lead(
         api,
@@ -75,7 +71,7 @@ def test_the_page_shows_a_lead_with_its_attribution(api: httpx.Client) -> None:
         "/v1/notes",
         json={"content": "<p>Please call<br>at 5 &lt; 6</p><p>Thanks</p>", "lead_id": lead},
     )
-    seen = Elements(api.get("/").text)
+    elements = Elements(api.get("/").text)
     for text in (
         "Roof repair",
         "Jane Doe",
@@ -87,7 +83,7 @@ def test_the_page_shows_a_lead_with_its_attribution(api: httpx.Client) -> None:
         "contact:01",
         "1200 EUR",
     ):
-        assert text in seen.text
+        assert text in elements.text
     for text in (
         "2025-10-10 12:00:00",
         "Please call\nat 5 < 6\nThanks",
@@ -95,12 +91,12 @@ def test_the_page_shows_a_lead_with_its_attribution(api: httpx.Client) -> None:
         "POST /v1/leads",
         "201",
     ):
-        assert text in seen.text
+        assert text in elements.text
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_stored_text_stays_text(api: httpx.Client, text: str) -> None:
-    """Whatever is stored anywhere makes no element and no attribute of its own."""
+    """No stored text becomes an element or an attribute."""
     person = add_person(api, text, text)
     add_lead(
         api, person, title=text, channel_id=text, origin_id=text, label_ids=[_label(api, text)]
@@ -108,23 +104,25 @@ def test_stored_text_stays_text(api: httpx.Client, text: str) -> None:
     api.post("/v1/notes", json={"content": text, "person_id": person})
     api.get("/v1/leads", params={"sort": text})
     page = api.get("/")
-    seen = Elements(page.text)
-    assert set(seen.names) <= TEXT | FRAME | LISTS
-    assert not [name for name, _ in seen.attributes if name.startswith("on") or name == "src"]
-    assert seen.names.count("h1") == 1
-    assert text in seen.text
-    assert "49" not in seen.text
+    elements = Elements(page.text)
+    assert set(elements.names) <= TEXT | FRAME | LISTS
+    assert not [name for name, _ in elements.attributes if name.startswith("on") or name == "src"]
+    assert elements.names.count("h1") == 1
+    assert text in elements.text
+    assert "49" not in elements.text
 
 
 def test_the_page_loads_nothing_from_elsewhere(api: httpx.Client) -> None:
-    """One style sheet of its own, no scripts, and a policy that allows nothing else."""
+    """The page has one style sheet, no scripts, and a policy that allows nothing else."""
     page = api.get("/")
-    seen = Elements(page.text)
+    elements = Elements(page.text)
     assert "default-src 'none'" in page.headers["content-security-policy"]
-    assert "script" not in seen.names
-    assert "style" not in [name for name, _ in seen.attributes]
+    assert "script" not in elements.names
+    assert "style" not in [name for name, _ in elements.attributes]
     (sheet,) = [
-        value for name, value in seen.attributes if name == "href" and str(value).endswith(".css")
+        value
+        for name, value in elements.attributes
+        if name == "href" and str(value).endswith(".css")
     ]
     answer = api.get(str(sheet))
     assert answer.headers["content-type"].startswith("text/css")
@@ -132,9 +130,9 @@ def test_the_page_loads_nothing_from_elsewhere(api: httpx.Client) -> None:
     assert "http" not in answer.text
 
 
-def test_duplicates_and_faults_are_pointed_out(opened: Opener) -> None:
-    """The page warns of a shared origin_id and of faults in force, and shows the daily budget."""
-    api = opened(SandboxSettings(daily_tokens=5000))
+def test_duplicates_and_faults_are_pointed_out(open_sandbox: Opener) -> None:
+    """The page warns of a shared origin_id and of active faults, and shows the daily budget."""
+    api = open_sandbox(SandboxSettings(daily_tokens=5000))
     person = add_person(api)
     for _ in range(2):
         add_lead(api, person, origin_id="contact:01")
@@ -146,9 +144,7 @@ def test_duplicates_and_faults_are_pointed_out(opened: Opener) -> None:
 
 
 def test_the_state_lists_calls_in_full(api: httpx.Client) -> None:
-    """A call is listed with operation, method, path, query, body, status, tokens and time; the list
-    can be cut short.
-    """
+    """The state lists calls with request, status, tokens and time, or only the latest ones."""
     person = add_person(api)
     api.get("/v1/leads", params={"person_id": person})
     api.post("/v1/leads", content=b"\xff{", headers={"content-type": "application/json"})
@@ -178,9 +174,9 @@ def test_the_state_lists_calls_in_full(api: httpx.Client) -> None:
     assert api.get("/_sandbox/state?calls=0").json()["calls"] == []
 
 
-def test_the_log_is_bounded_and_the_sums_are_not(opened: Opener) -> None:
-    """Only the latest calls are remembered; the totals count all of them."""
-    api = opened(SandboxSettings(remembered_calls=3))
+def test_the_log_is_bounded_and_the_sums_are_not(open_sandbox: Opener) -> None:
+    """Only the latest calls are logged; the totals count all of them."""
+    api = open_sandbox(SandboxSettings(remembered_calls=3))
     for _ in range(5):
         api.get("/v1/leadSources")
     state = api.get("/_sandbox/state").json()
@@ -190,7 +186,7 @@ def test_the_log_is_bounded_and_the_sums_are_not(opened: Opener) -> None:
 
 
 def test_a_reset_forgets_everything(api: httpx.Client) -> None:
-    """Afterwards there is the stock account, no call, no token spent."""
+    """After a reset there is the stock account, no call, and no token spent."""
     add_lead(api, add_person(api))
     label = _label(api, "mine")
     assert api.post("/_sandbox/reset").status_code == 200

@@ -17,7 +17,7 @@ import pytest
 from service.sandbox.serve import SETTINGS_VARIABLE
 from service.sandbox.settings import SandboxSettings
 from tests.polling import eventually
-from tests.sandbox.account import TOKEN, HandClock, add_lead, add_person, data, direct
+from tests.sandbox.account import TOKEN, HandClock, add_lead, add_person, connect_directly, data
 from tests.sandbox.test_credentials import refresh
 
 ROOT = Path(__file__).parents[2]
@@ -33,17 +33,15 @@ def settings(tmp_path: Path) -> SandboxSettings:
 
 
 def test_everything_outlives_a_restart(settings: SandboxSettings, clock: HandClock) -> None:
-    """Records, their order, tokens spent and the rotated refresh token are there again, and can be
-    searched at once.
-    """
-    with direct(settings, clock) as first:
+    """Records, their order, spent tokens, refresh token and search index survive a restart."""
+    with connect_directly(settings, clock) as first:
         person = add_person(first)
         leads = [add_lead(first, person, origin_id=str(number)) for number in range(3)]
         first.patch(f"/v1/leads/{leads[0]}", json={"title": "changed"})
         first.delete(f"/v1/leads/{leads[1]}")
         token = refresh(first).json()["refresh_token"]
         before = first.get("/_sandbox/state").json()
-    with direct(settings, clock) as second:
+    with connect_directly(settings, clock) as second:
         after = second.get("/_sandbox/state").json()
         assert [after[kind] for kind in ("leads", "persons", "labels")] == [
             before[kind] for kind in ("leads", "persons", "labels")
@@ -59,11 +57,11 @@ def test_everything_outlives_a_restart(settings: SandboxSettings, clock: HandClo
 
 
 def test_a_reset_is_kept_too(settings: SandboxSettings, clock: HandClock) -> None:
-    """After a reset and a restart the stock account is there and nothing else."""
-    with direct(settings, clock) as first:
+    """After a reset and a restart there is only the stock account."""
+    with connect_directly(settings, clock) as first:
         add_person(first)
         first.post("/_sandbox/reset")
-    with direct(settings, clock) as second:
+    with connect_directly(settings, clock) as second:
         state = second.get("/_sandbox/state").json()
         assert (state["persons"], len(state["labels"])) == ([], 6)
 
@@ -71,8 +69,8 @@ def test_a_reset_is_kept_too(settings: SandboxSettings, clock: HandClock) -> Non
 def test_a_refused_request_leaves_nothing_on_disk(
     settings: SandboxSettings, clock: HandClock
 ) -> None:
-    """What was refused half-way is not in the file."""
-    with direct(settings, clock) as api:
+    """A request that was refused half-way leaves nothing in the file."""
+    with connect_directly(settings, clock) as api:
         api.post(
             "/v1/notes",
             json={"content": "x", "person_id": add_person(api), "pinned_to_lead_flag": 1},
@@ -83,12 +81,12 @@ def test_a_refused_request_leaves_nothing_on_disk(
 
 
 def test_nothing_acknowledged_is_lost_to_a_kill(settings: SandboxSettings) -> None:
-    """Killed right after its answer, the served sandbox still has the person at its next start."""
+    """Killed right after its response, the sandbox has the person at its next start."""
     port = _free_port()
     chosen = msgspec.structs.replace(settings, port=port)
     url = f"http://127.0.0.1:{port}"
     for expected in (1, 2):
-        process = _started(chosen)
+        process = _start(chosen)
         try:
             with httpx.Client(base_url=url, headers={"x-api-token": TOKEN}) as client:
                 assert eventually(partial(_is_up, client))
@@ -102,7 +100,7 @@ def test_sigterm_ends_it_cleanly(tmp_path: Path) -> None:
     """`run` serves until SIGTERM and then exits with 0."""
     port = _free_port()
     chosen = SandboxSettings(port=port, state_file=str(tmp_path / "sandbox.sqlite"))
-    process = _started(chosen)
+    process = _start(chosen)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
             assert eventually(lambda: _is_up(client))
@@ -113,7 +111,7 @@ def test_sigterm_ends_it_cleanly(tmp_path: Path) -> None:
         process.wait(10)
 
 
-def _started(settings: SandboxSettings) -> subprocess.Popen[bytes]:
+def _start(settings: SandboxSettings) -> subprocess.Popen[bytes]:
     environment = os.environ | {SETTINGS_VARIABLE: msgspec.json.encode(settings).decode()}
     return subprocess.Popen([sys.executable, "-m", "service.sandbox"], env=environment, cwd=ROOT)
 

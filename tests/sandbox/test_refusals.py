@@ -1,4 +1,4 @@
-"""What the sandbox refuses, and in which words and shapes."""
+"""What the sandbox refuses, in the words and shapes of Pipedrive."""
 
 from __future__ import annotations
 
@@ -131,9 +131,7 @@ LEADS: list[tuple[dict[str, Any], int, str]] = [
 def test_leads_are_checked(
     api: httpx.Client, body: dict[str, Any], status: int, error: str
 ) -> None:
-    """A lead that is not in order is refused in v1's shape, with the field's name, and none is
-    made.
-    """
+    """An invalid lead is refused in the shape of v1 with the field's name, and none is created."""
     add_person(api)
     answer = api.post("/v1/leads", json=body)
     assert answer.status_code == status
@@ -157,7 +155,7 @@ def test_leads_are_checked(
 def test_changes_of_leads_are_checked(
     api: httpx.Client, body: dict[str, Any], status: int, error: str
 ) -> None:
-    """A change that is not in order is refused and leaves the lead as it was."""
+    """An invalid change is refused and leaves the lead as it was."""
     lead = add_lead(api, add_person(api))
     before = api.get(f"/v1/leads/{lead}").json()
     answer = api.patch(f"/v1/leads/{lead}", json=body)
@@ -166,7 +164,7 @@ def test_changes_of_leads_are_checked(
 
 
 def test_archived_leads_cannot_be_edited(api: httpx.Client) -> None:
-    """Once archived, a lead takes no change but being brought back."""
+    """The only change an archived lead accepts is to be unarchived."""
     lead = add_lead(api, add_person(api))
     assert api.patch(f"/v1/leads/{lead}", json={"is_archived": True}).status_code == 200
     assert api.patch(f"/v1/leads/{lead}", json={"title": "new"}).status_code == 400
@@ -227,7 +225,7 @@ def test_archived_leads_cannot_be_edited(api: httpx.Client) -> None:
 def test_persons_are_checked(
     api: httpx.Client, body: dict[str, Any], status: int, error: str
 ) -> None:
-    """A person that is not in order is refused in v2's shape, and none is made."""
+    """An invalid person is refused in the shape of v2, and none is created."""
     answer = api.post("/api/v2/persons", json=body)
     assert answer.status_code == status
     assert error in answer.json()["error"]
@@ -236,7 +234,7 @@ def test_persons_are_checked(
 
 
 def test_v2_refusals_carry_a_code(api: httpx.Client) -> None:
-    """A v2 refusal is `success`, `error` and an `ERR_` code, no more."""
+    """A refusal of v2 has `success`, `error` and an `ERR_` code, nothing else."""
     assert api.post("/api/v2/persons", json={}).json() == {
         "success": False,
         "error": "Name must be given.",
@@ -255,7 +253,7 @@ def test_v2_refusals_carry_a_code(api: httpx.Client) -> None:
     ],
 )
 def test_organizations_are_checked(api: httpx.Client, body: dict[str, Any], error: str) -> None:
-    """An organization that is not in order is refused."""
+    """An invalid organization is refused."""
     answer = api.post("/api/v2/organizations", json=body)
     assert (answer.status_code, answer.json()["error"]) == (400, error)
 
@@ -297,7 +295,7 @@ def test_organizations_are_checked(api: httpx.Client, body: dict[str, Any], erro
 def test_notes_are_checked(
     api: httpx.Client, body: dict[str, Any], status: int, error: str
 ) -> None:
-    """A note that is not in order is refused, and none is made."""
+    """An invalid note is refused, and none is created."""
     add_person(api)
     answer = api.post("/v1/notes", json=body)
     assert (answer.status_code, answer.json()["error"]) == (status, error)
@@ -371,7 +369,7 @@ def test_paths_and_queries_are_checked(api: httpx.Client, path: str, error: str)
     ],
 )
 def test_what_is_not_there_is_404(api: httpx.Client, method: str, path: str, error: str) -> None:
-    """What does not exist is answered with 404 in the vendor's words."""
+    """What does not exist is answered with 404 in the words of Pipedrive."""
     answer = api.request(method, path, json={} if method == "PATCH" else None)
     assert answer.status_code == 404
     assert answer.json() == {
@@ -400,7 +398,7 @@ def test_what_is_not_there_is_404(api: httpx.Client, method: str, path: str, err
 def test_bodies_are_checked(
     api: httpx.Client, content_type: str, content: bytes, status: int
 ) -> None:
-    """A body of another type, unreadable or too large is refused."""
+    """A body of another type, unreadable or too large, is refused."""
     answer = api.post("/v1/leads", content=content, headers={"content-type": content_type})
     assert answer.status_code == status
     assert answer.json()["success"] is False
@@ -416,21 +414,19 @@ def test_bodies_are_checked(
     ],
 )
 def test_unknown_routes(api: httpx.Client, method: str, path: str, status: int) -> None:
-    """Paths and methods that the API does not have are refused, v1's retired ones included."""
+    """Paths and methods that the API does not have are refused, including v1's retired ones."""
     assert api.request(method, path).status_code == status
 
 
 def test_both_prefixes_of_v1_lead_to_the_same(api: httpx.Client) -> None:
-    """`/v1` and `/api/v1` are one; v2 is under `/api/v2` only."""
+    """`/v1` and `/api/v1` are the same; v2 is only below `/api/v2`."""
     assert api.get("/v1/leadSources").json() == api.get("/api/v1/leadSources").json()
     assert api.get("/v2/persons").status_code == 404
 
 
-def test_a_full_account_takes_no_more_leads(opened: Opener) -> None:
-    """Leads and deals together reach the plan's cap: 403 with a limit's code, and nothing is
-    made.
-    """
-    api = opened(SandboxSettings(capacity=2))
+def test_a_full_account_takes_no_more_leads(open_sandbox: Opener) -> None:
+    """Leads and deals together reach the plan's limit: 403 with a code, and no lead is created."""
+    api = open_sandbox(SandboxSettings(capacity=2))
     person = add_person(api)
     lead = add_lead(api, person)
     add_lead(api, person)
@@ -444,8 +440,8 @@ def test_a_full_account_takes_no_more_leads(opened: Opener) -> None:
     add_lead(api, person)
 
 
-def test_contact_sync_opens_more_fields(opened: Opener) -> None:
-    """With contact sync, persons take and show a job title."""
-    api = opened(SandboxSettings(contact_sync=True))
+def test_contact_sync_opens_more_fields(open_sandbox: Opener) -> None:
+    """With contact sync, persons accept and show a job title."""
+    api = open_sandbox(SandboxSettings(contact_sync=True))
     person = add_person(api, job_title="CEO")
     assert api.get(f"/api/v2/persons/{person}").json()["data"]["job_title"] == "CEO"

@@ -10,45 +10,43 @@ from tests.sandbox.account import HandClock, add_lead, add_person, data
 from tests.sandbox.conftest import Opener
 
 
-def found(api: httpx.Client, kind: str, term: str, **query: str | int) -> list[object]:
+def search(api: httpx.Client, kind: str, term: str, **query: str | int) -> list[object]:
     items = data(api.get(f"/api/v2/{kind}/search", params={"term": term, **query}))["items"]
     return [item["item"]["id"] for item in items]
 
 
 def test_a_fresh_person_is_listed_but_not_found(api: httpx.Client, clock: HandClock) -> None:
-    """Until the lag has passed only the list knows the person; changes and deletions lag as
-    well.
-    """
+    """Until the lag has passed only the list has the person; changes and deletions lag, too."""
     person = add_person(api)
     assert [item["id"] for item in data(api.get("/api/v2/persons"))] == [person]
     clock.advance(1.9)
-    assert found(api, "persons", "jane@example.org") == []
+    assert search(api, "persons", "jane@example.org") == []
     clock.advance(0.2)
-    assert found(api, "persons", "jane@example.org") == [person]
+    assert search(api, "persons", "jane@example.org") == [person]
     api.patch(f"/api/v2/persons/{person}", json={"emails": [{"value": "new@example.org"}]})
-    assert found(api, "persons", "new@example.org") == []
+    assert search(api, "persons", "new@example.org") == []
     clock.advance(2)
     assert (
-        found(api, "persons", "new@example.org"),
-        found(api, "persons", "jane@example.org"),
+        search(api, "persons", "new@example.org"),
+        search(api, "persons", "jane@example.org"),
     ) == ([person], [])
     api.delete(f"/api/v2/persons/{person}")
-    assert found(api, "persons", "new@example.org") == [person]
+    assert search(api, "persons", "new@example.org") == [person]
     clock.advance(2)
-    assert found(api, "persons", "new@example.org") == []
+    assert search(api, "persons", "new@example.org") == []
 
 
-def test_the_lag_is_a_setting(opened: Opener, clock: HandClock) -> None:
-    """30 s of lag are 30 s, none is none."""
+def test_the_lag_is_a_setting(open_sandbox: Opener, clock: HandClock) -> None:
+    """A lag of 30 s takes 30 s, a lag of 0 takes none."""
     slow, quick = (
-        opened(SandboxSettings(search_delay_seconds=30)),
-        opened(SandboxSettings(search_delay_seconds=0)),
+        open_sandbox(SandboxSettings(search_delay_seconds=30)),
+        open_sandbox(SandboxSettings(search_delay_seconds=0)),
     )
     ids = [add_person(slow), add_person(quick)]
     clock.advance(29)
-    assert (found(slow, "persons", "jane"), found(quick, "persons", "jane")) == ([], [ids[1]])
+    assert (search(slow, "persons", "jane"), search(quick, "persons", "jane")) == ([], [ids[1]])
     clock.advance(1)
-    assert found(slow, "persons", "jane") == [ids[0]]
+    assert search(slow, "persons", "jane") == [ids[0]]
 
 
 @pytest.mark.parametrize(
@@ -68,16 +66,16 @@ def test_the_lag_is_a_setting(opened: Opener, clock: HandClock) -> None:
 def test_how_persons_are_found(
     api: httpx.Client, clock: HandClock, query: dict[str, str | int], hits: bool
 ) -> None:
-    """Exact means the whole field in any case; else every word must occur in one of the fields."""
+    """An exact match is the whole field in any case; else every word must occur in some field."""
     api.post("/api/v2/organizations", json={"name": "Example Ltd"})
     person = add_person(api, org_id=1, phones=[{"value": "+372 5555 0100"}])
     add_person(api, "Someone Else", "else@example.org")
     clock.advance(3)
-    assert found(api, "persons", str(query.pop("term")), **query) == ([person] if hits else [])
+    assert search(api, "persons", str(query.pop("term")), **query) == ([person] if hits else [])
 
 
 def test_a_hit_shows_what_it_shows(api: httpx.Client, clock: HandClock) -> None:
-    """E-mails and phones of a hit are plain texts, its organization has id and name."""
+    """E-mails and phones of a hit are plain texts; its organization has an id and a name."""
     api.post("/api/v2/organizations", json={"name": "Example Ltd"})
     add_person(api, org_id=1)
     clock.advance(3)
@@ -95,24 +93,24 @@ def test_leads_are_found_by_title_note_and_custom_field_only(
     api.post("/v1/notes", json={"content": "<p>wants slate</p>", "lead_id": lead})
     clock.advance(3)
     assert (
-        found(api, "leads", "roof")
-        == found(api, "leads", "slate")
-        == found(api, "leads", "slate", fields="notes")
+        search(api, "leads", "roof")
+        == search(api, "leads", "slate")
+        == search(api, "leads", "slate", fields="notes")
         == [lead]
     )
-    assert found(api, "leads", "contact:77") == found(api, "leads", "slate", fields="title") == []
+    assert search(api, "leads", "contact:77") == search(api, "leads", "slate", fields="title") == []
 
 
 def test_hits_are_paged(api: httpx.Client, clock: HandClock) -> None:
     """A cursor leads through all hits once."""
     ids = [add_person(api, f"Jane {number}") for number in range(5)]
     clock.advance(3)
-    seen: list[int] = []
+    hit_ids: list[int] = []
     query: dict[str, str | int] = {"term": "jane", "limit": 2}
     for _ in range(5):
         body = api.get("/api/v2/persons/search", params=query).json()
-        seen += [item["item"]["id"] for item in body["data"]["items"]]
+        hit_ids += [item["item"]["id"] for item in body["data"]["items"]]
         query["cursor"] = body["additional_data"]["next_cursor"]
         if query["cursor"] is None:
             break
-    assert seen == ids
+    assert hit_ids == ids

@@ -1,1 +1,1 @@
-"""The sandbox's Pipedrive account: its records, fields and search."""
+"""The Pipedrive account that the sandbox holds: its records, fields and search index."""

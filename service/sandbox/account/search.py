@@ -1,6 +1,4 @@
-"""The search index. It lags: a change is found only `delay` seconds after it was made, as on the
-real thing.
-"""
+"""The search index. Like Pipedrive's, it lags: a change can be found only some seconds later."""
 
 from __future__ import annotations
 
@@ -10,97 +8,98 @@ from typing import Any
 
 from msgspec import Struct
 
+# Searchable field -> its texts.
 Texts = dict[str, tuple[str, ...]]
-"""Searchable field -> its texts."""
 
 
-class Entry(Struct, frozen=True):
-    """What the index holds of one record: its texts, case-folded, and the hit it answers with."""
+class IndexEntry(Struct, frozen=True):
+    """What the index holds of one record: its texts, case-folded, and the item a search returns."""
 
     texts: Texts
-    hit: dict[str, Any]
+    item: dict[str, Any]
 
 
-class Hit(Struct, frozen=True):
-    """One result: a whole-field match scores 1, a match of all words less."""
+class SearchHit(Struct, frozen=True):
+    """One result: a match of a whole field scores 1, a match of all words 0.5."""
 
     score: float
     item: dict[str, Any]
 
 
-class SearchIndex:
-    """One index over all kinds. `clock` is monotonic, in seconds."""
+class LaggingIndex:
+    """One index of all kinds. `delay` is in seconds, `clock` monotonic seconds."""
 
     def __init__(self, delay: float, clock: Callable[[], float]) -> None:
         self._delay = delay
         self._clock = clock
-        self._coming: deque[tuple[float, str, Any, Entry | None]] = deque()
-        self._entries: dict[str, dict[Any, Entry]] = {}
-        self._whole: dict[tuple[str, str, str], dict[Any, None]] = {}
+        self._pending: deque[tuple[float, str, Any, IndexEntry | None]] = deque()
+        self._entries: dict[str, dict[Any, IndexEntry]] = {}
+        self._by_text: dict[tuple[str, str, str], dict[Any, None]] = {}
 
     def put(
-        self, kind: str, key: Any, texts: Texts, hit: dict[str, Any], *, at_once: bool = False
+        self, kind: str, key: Any, texts: Texts, item: dict[str, Any], *, immediately: bool = False
     ) -> None:
-        """Indexes a record as it is now; `hit` must not be changed afterwards."""
+        """Index a record as it is now; `item` must not be changed afterwards."""
         folded = {
             field: tuple(text.casefold() for text in values if text)
             for field, values in texts.items()
         }
-        self._schedule(kind, key, Entry(folded, hit), at_once)
+        self._schedule(kind, key, IndexEntry(folded, item), immediately)
 
-    def drop(self, kind: str, key: Any) -> None:
-        """Forgets a record, as late as everything else."""
+    def remove(self, kind: str, key: Any) -> None:
+        """Remove a record, with the same lag."""
         self._schedule(kind, key, None, False)
 
-    def find(self, kind: str, term: str, fields: Collection[str], *, exact: bool) -> list[Hit]:
-        """Hits in the chosen fields, best first, then in order of creation. Never
-        case-sensitive.
-        """
-        self._catch_up()
-        wanted = term.casefold().strip()
+    def find(
+        self, kind: str, term: str, fields: Collection[str], *, exact: bool
+    ) -> list[SearchHit]:
+        """Hits in these fields in any case, best first, then in the order of creation."""
+        self._apply_due()
+        folded = term.casefold().strip()
         entries = self._entries.get(kind, {})
-        whole: dict[Any, None] = {}
+        exact_keys: dict[Any, None] = {}
         for field in fields:
-            whole |= self._whole.get((kind, field, wanted), {})
-        hits = [Hit(1.0, entries[key].hit) for key in whole]
+            exact_keys |= self._by_text.get((kind, field, folded), {})
+        hits = [SearchHit(1.0, entries[key].item) for key in exact_keys]
         if exact:
             return hits
-        words = wanted.split()
+        words = folded.split()
         return hits + [
-            Hit(0.5, entry.hit)
+            SearchHit(0.5, entry.item)
             for key, entry in entries.items()
-            if key not in whole and _has_words(entry, words, fields)
+            if key not in exact_keys and _has_words(entry, words, fields)
         ]
 
-    def _schedule(self, kind: str, key: Any, entry: Entry | None, at_once: bool) -> None:
-        self._coming.append((self._clock() + (0 if at_once else self._delay), kind, key, entry))
+    def _schedule(self, kind: str, key: Any, entry: IndexEntry | None, immediately: bool) -> None:
+        due = self._clock() + (0 if immediately else self._delay)
+        self._pending.append((due, kind, key, entry))
 
-    def _catch_up(self) -> None:
+    def _apply_due(self) -> None:
         now = self._clock()
-        while self._coming and self._coming[0][0] <= now:
-            _, kind, key, entry = self._coming.popleft()
+        while self._pending and self._pending[0][0] <= now:
+            _, kind, key, entry = self._pending.popleft()
             self._apply(kind, key, entry)
 
-    def _apply(self, kind: str, key: Any, entry: Entry | None) -> None:
+    def _apply(self, kind: str, key: Any, entry: IndexEntry | None) -> None:
         entries = self._entries.setdefault(kind, {})
         if old := entries.get(key):
             for field, text in _pairs(old):
-                keys = self._whole.get((kind, field, text), {})
+                keys = self._by_text.get((kind, field, text), {})
                 keys.pop(key, None)
                 if not keys:
-                    self._whole.pop((kind, field, text), None)
+                    self._by_text.pop((kind, field, text), None)
         if entry is None:
             entries.pop(key, None)
             return
         entries[key] = entry
         for field, text in _pairs(entry):
-            self._whole.setdefault((kind, field, text), {})[key] = None
+            self._by_text.setdefault((kind, field, text), {})[key] = None
 
 
-def _pairs(entry: Entry) -> list[tuple[str, str]]:
+def _pairs(entry: IndexEntry) -> list[tuple[str, str]]:
     return [(field, text) for field, texts in entry.texts.items() for text in texts]
 
 
-def _has_words(entry: Entry, words: list[str], fields: Collection[str]) -> bool:
+def _has_words(entry: IndexEntry, words: list[str], fields: Collection[str]) -> bool:
     texts = [text for field in fields for text in entry.texts.get(field, ())]
     return bool(words) and all(any(word in text for text in texts) for word in words)

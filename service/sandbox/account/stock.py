@@ -1,5 +1,6 @@
-"""The stock account: users, labels, lead sources, currencies, channels and fields. The same on
-every machine.
+"""The stock account: users, labels, lead sources, currencies, channels and fields.
+
+It is the same on every machine.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from msgspec import Struct
 COMPANY_ID = 7_300_001
 COMPANY_NAME = "Sandbox Ltd"
 COMPANY_DOMAIN = "sandbox"
-BORN = "2024-01-15T09:00:00.000Z"
+CREATED_AT = "2024-01-15T09:00:00.000Z"
 DEFAULT_CURRENCY = "EUR"
 
 LABELS = (
@@ -68,7 +69,7 @@ CURRENCIES = (
 )
 
 
-class User(NamedTuple):
+class StockUser(NamedTuple):
     """A person who works in the account."""
 
     id: int
@@ -78,15 +79,13 @@ class User(NamedTuple):
 
 
 USERS = (
-    User(1, "Sandbox Admin", "admin@sandbox.example", True),
-    User(12, "Robin Sales", "robin@sandbox.example", False),
+    StockUser(1, "Sandbox Admin", "admin@sandbox.example", True),
+    StockUser(12, "Robin Sales", "robin@sandbox.example", False),
 )
 
 
-class Field(Struct, frozen=True, kw_only=True):
-    """A field of leads and deals, or of persons. `options`: id -> label, for enum and set
-    fields.
-    """
+class StockField(Struct, frozen=True, kw_only=True):
+    """A field of leads and deals, or of persons. `options` (enum and set fields): id -> label."""
 
     code: str
     name: str
@@ -101,30 +100,32 @@ def custom_key(owner: str, name: str) -> str:
 
 
 def label_id(name: str) -> str:
-    """The id of a stock label."""
+    """The UUID of a stock label."""
     return str(uuid.uuid5(uuid.NAMESPACE_OID, f"leadline-sandbox-label:{name}"))
 
 
-def _custom(owner: str, name: str, kind: str, options: dict[int, str] | None = None) -> Field:
-    return Field(code=custom_key(owner, name), name=name, kind=kind, options=options, custom=True)
+def _custom(owner: str, name: str, kind: str, options: dict[int, str] | None = None) -> StockField:
+    return StockField(
+        code=custom_key(owner, name), name=name, kind=kind, options=options, custom=True
+    )
 
 
-def _by_code(*fields: Field) -> dict[str, Field]:
+def _by_code(*fields: StockField) -> dict[str, StockField]:
     return {field.code: field for field in fields}
 
 
 DEAL_FIELDS = _by_code(
-    Field(code="title", name="Title", kind="varchar"),
-    Field(code="value", name="Value", kind="monetary"),
-    Field(code="owner_id", name="Owner", kind="user"),
-    Field(code="person_id", name="Contact person", kind="people"),
-    Field(code="org_id", name="Organization", kind="org"),
-    Field(code="expected_close_date", name="Expected close date", kind="date"),
-    Field(code="visible_to", name="Visible to", kind="visible_to"),
-    Field(code="origin", name="Source origin", kind="varchar"),
-    Field(code="origin_id", name="Source origin ID", kind="varchar"),
-    Field(code="channel", name="Source channel", kind="enum", options=CHANNELS),
-    Field(code="channel_id", name="Source channel ID", kind="varchar"),
+    StockField(code="title", name="Title", kind="varchar"),
+    StockField(code="value", name="Value", kind="monetary"),
+    StockField(code="owner_id", name="Owner", kind="user"),
+    StockField(code="person_id", name="Contact person", kind="people"),
+    StockField(code="org_id", name="Organization", kind="org"),
+    StockField(code="expected_close_date", name="Expected close date", kind="date"),
+    StockField(code="visible_to", name="Visible to", kind="visible_to"),
+    StockField(code="origin", name="Source origin", kind="varchar"),
+    StockField(code="origin_id", name="Source origin ID", kind="varchar"),
+    StockField(code="channel", name="Source channel", kind="enum", options=CHANNELS),
+    StockField(code="channel_id", name="Source channel ID", kind="varchar"),
     _custom("deal", "Budget", "varchar"),
     _custom(
         "deal", "Company size", "enum", {101: "1-10", 102: "11-50", 103: "51-200", 104: "201+"}
@@ -135,18 +136,18 @@ DEAL_FIELDS = _by_code(
     _custom("deal", "Start date", "date"),
 )
 PERSON_FIELDS = _by_code(
-    Field(code="name", name="Name", kind="varchar"),
-    Field(code="owner_id", name="Owner", kind="user"),
-    Field(code="org_id", name="Organization", kind="org"),
-    Field(code="emails", name="Email", kind="varchar"),
-    Field(code="phones", name="Phone", kind="phone"),
-    Field(
+    StockField(code="name", name="Name", kind="varchar"),
+    StockField(code="owner_id", name="Owner", kind="user"),
+    StockField(code="org_id", name="Organization", kind="org"),
+    StockField(code="emails", name="Email", kind="varchar"),
+    StockField(code="phones", name="Phone", kind="phone"),
+    StockField(
         code="label_ids",
         name="Labels",
         kind="set",
         options={5: "Customer", 6: "Hot lead", 7: "Warm lead", 8: "Cold lead"},
     ),
-    Field(code="visible_to", name="Visible to", kind="visible_to"),
+    StockField(code="visible_to", name="Visible to", kind="visible_to"),
     _custom("person", "Newsletter", "varchar"),
     _custom("person", "Preferred contact", "enum", {121: "E-mail", 122: "Phone"}),
 )
@@ -154,8 +155,14 @@ ORGANIZATION_LABELS = {1: "Customer", 2: "Prospect"}
 
 
 def stock_labels() -> list[dict[str, Any]]:
-    """The lead labels a fresh account has."""
+    """The lead labels of a fresh account."""
     return [
-        {"id": label_id(name), "name": name, "color": color, "add_time": BORN, "update_time": BORN}
+        {
+            "id": label_id(name),
+            "name": name,
+            "color": color,
+            "add_time": CREATED_AT,
+            "update_time": CREATED_AT,
+        }
         for name, color in LABELS
     ]

@@ -1,5 +1,6 @@
-"""The records of the account, in memory; changes are handed to the journal in one go by
-`commit`.
+"""The records of the account: tables in memory, and the state file that keeps them between starts.
+
+Operations change the tables; `commit` then writes every change in one transaction.
 """
 
 from __future__ import annotations
@@ -11,27 +12,28 @@ from typing import Any
 
 import msgspec
 
-# Keeps the account on disk: one SQLite row per record, one transaction per answered request.
+from service.sandbox.api_errors import not_found
 
-Change = tuple[str, str, dict[str, Any] | None]
-"""Table, id, and the record as it is now (None: gone)."""
+Record = dict[str, Any]
+# Table, id, and the record as it is now (None: deleted).
+Change = tuple[str, str, Record | None]
 
 
-class Journal:
-    """A file of records. Without a path it keeps nothing."""
+class StateFile:
+    """An SQLite file with one row for each record. Without a path it keeps nothing."""
 
     def __init__(self, path: Path | None) -> None:
-        self._database = _open(path) if path else None
+        self._database = _open_database(path) if path else None
 
-    def read(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Every record with its table, in the order of creation."""
+    def read(self) -> Iterator[tuple[str, Record]]:
+        """Every record with the name of its table, in the order of creation."""
         if self._database is None:
             return
         for table, body in self._database.execute("SELECT kind, body FROM record ORDER BY rowid"):
             yield table, msgspec.json.decode(body)
 
     def write(self, changes: list[Change]) -> None:
-        """All changes or none; on disk (but for a power cut) when it returns."""
+        """Write all changes or none. On return they survive a kill, but perhaps not a power cut."""
         if self._database is None or not changes:
             return
         with self._database:
@@ -48,19 +50,18 @@ class Journal:
                     )
 
     def clear(self) -> None:
-        """Forgets everything."""
+        """Delete every record."""
         if self._database is not None:
             with self._database:
                 self._database.execute("DELETE FROM record")
 
     def close(self) -> None:
-        """Closes the file."""
         if self._database is not None:
             self._database.close()
             self._database = None
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open_database(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     # One event loop uses it, but a test's client may run that loop in a thread other than the one
     # that opened the file.
@@ -74,11 +75,8 @@ def _open(path: Path) -> sqlite3.Connection:
     return database
 
 
-Record = dict[str, Any]
-
-
-class Table:
-    """Records of one kind by id, in order of creation, with an index over the fields named."""
+class RecordTable:
+    """Records of one kind by id, in the order of creation, with an index on some fields."""
 
     def __init__(self, name: str, changes: list[Change], indexed: tuple[str, ...] = ()) -> None:
         self.name = name
@@ -90,28 +88,36 @@ class Table:
     def get(self, key: Any) -> Record | None:
         return self._records.get(key)
 
+    def require(self, key: Any, label: str) -> Record:
+        """The record; raises `ApiError` (404, "<label> not found") if there is none."""
+        record = self._records.get(key)
+        if record is None:
+            raise not_found(label)
+        return record
+
     def put(self, record: Record) -> Record:
-        """Adds or replaces by `id`."""
+        """Add or replace the record by its `id`."""
         self.load(record)
         self._changes.append((self.name, str(record["id"]), record))
         return record
 
     def load(self, record: Record) -> None:
-        """Takes a record that is on disk already."""
+        """Take over a record that is on disk already."""
         key = record["id"]
-        self._forget(key)
+        self._unindex(key)
         self._records[key] = record
         self._order.setdefault(key, len(self._order))
         for field, keys in self._index.items():
             keys.setdefault(record.get(field), {})[key] = None
 
     def remove(self, key: Any) -> None:
-        self._forget(key)
+        """Delete the record if there is one."""
+        self._unindex(key)
         if self._records.pop(key, None) is not None:
             self._changes.append((self.name, str(key), None))
 
-    def where(self, field: str, value: Any) -> list[Record]:
-        """Records whose indexed field has this value, in order of creation."""
+    def find_by(self, field: str, value: Any) -> list[Record]:
+        """Records whose indexed field has this value, in the order of creation."""
         keys = sorted(self._index[field].get(value, {}), key=self._order.__getitem__)
         return [self._records[key] for key in keys]
 
@@ -121,7 +127,7 @@ class Table:
     def __len__(self) -> int:
         return len(self._records)
 
-    def _forget(self, key: Any) -> None:
+    def _unindex(self, key: Any) -> None:
         old = self._records.get(key)
         if old is None:
             return
@@ -132,55 +138,53 @@ class Table:
                 keys.pop(old.get(field), None)
 
 
-class Store:
+class RecordStore:
     """All tables. Not thread-safe: one event loop owns it."""
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+    def __init__(self, file: StateFile) -> None:
+        self._file = file
         self._changes: list[Change] = []
-        self.labels = Table("label", self._changes)
-        self.leads = Table("lead", self._changes, ("person_id", "organization_id"))
-        self.persons = Table("person", self._changes, ("org_id",))
-        self.organizations = Table("organization", self._changes)
-        self.notes = Table("note", self._changes, ("lead_id", "person_id"))
-        self.deals = Table("deal", self._changes, ("person_id", "org_id"))
-        self.conversions = Table("conversion", self._changes)
-        self.marks = Table("mark", self._changes)
-        """Single values that outlive a restart: sequences, refresh tokens, the day's tokens."""
+        self.labels = RecordTable("label", self._changes)
+        self.leads = RecordTable("lead", self._changes, ("person_id", "organization_id"))
+        self.persons = RecordTable("person", self._changes, ("org_id",))
+        self.organizations = RecordTable("organization", self._changes)
+        self.notes = RecordTable("note", self._changes, ("lead_id", "person_id"))
+        self.deals = RecordTable("deal", self._changes, ("person_id", "org_id"))
+        self.conversions = RecordTable("conversion", self._changes)
+        # Single values that survive a restart: sequences, refresh tokens, the day's tokens.
+        self.values = RecordTable("value", self._changes)
+        self.tables = {
+            table.name: table
+            for table in (
+                self.labels, self.leads, self.persons, self.organizations, self.notes, self.deals,
+                self.conversions, self.values
+            )
+        }  # fmt: skip
 
     def load(self) -> bool:
-        """Reads what the journal kept; False if it kept nothing."""
-        found, tables = False, self._tables
-        for kind, record in self._journal.read():
-            found = True
-            if (table := tables.get(kind)) is not None:
+        """Read the state file; False if it holds nothing."""
+        is_filled = False
+        for kind, record in self._file.read():
+            is_filled = True
+            if (table := self.tables.get(kind)) is not None:
                 table.load(record)
-        return found
+        return is_filled
 
     def next_number(self, kind: str) -> int:
-        """1, 2, 3, … for each kind; a number is never given twice, not even after a deletion."""
-        mark = self.marks.get(f"sequence:{kind}")
-        number = (mark["value"] if mark else 0) + 1
-        self.marks.put({"id": f"sequence:{kind}", "value": number})
+        """1, 2, 3, … for each kind; no number is used twice, not even after a deletion."""
+        number = int(self.get_value(f"sequence:{kind}") or 0) + 1
+        self.set_value(f"sequence:{kind}", number)
         return number
 
-    def mark(self, name: str) -> Any:
-        """A single kept value, or None."""
-        record = self.marks.get(name)
+    def get_value(self, name: str) -> Any:
+        """A single value, or None."""
+        record = self.values.get(name)
         return record["value"] if record else None
 
-    def set_mark(self, name: str, value: Any) -> None:
-        self.marks.put({"id": name, "value": value})
+    def set_value(self, name: str, value: Any) -> None:
+        self.values.put({"id": name, "value": value})
 
     def commit(self) -> None:
-        """Puts everything changed since the last commit on disk, in one transaction."""
-        self._journal.write(self._changes)
+        """Write everything that has changed since the last commit, in one transaction."""
+        self._file.write(self._changes)
         self._changes.clear()
-
-    @property
-    def _tables(self) -> dict[str, Table]:
-        tables = (
-            self.labels, self.leads, self.persons, self.organizations, self.notes, self.deals,
-            self.conversions, self.marks
-        )  # fmt: skip
-        return {table.name: table for table in tables}

@@ -1,55 +1,64 @@
-"""Which function does which operation."""
+"""Which function performs which operation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from service.sandbox.account import custom_fields
-from service.sandbox.account.company import Answer, Company
-from service.sandbox.resources import deals, leads, notes, organizations, persons, users
-from service.sandbox.validation import Call
+from service.sandbox.account.company import Company, OperationResult
+from service.sandbox.request_validation import ValidCall
+from service.sandbox.resources import (
+    deal_handlers,
+    field_handlers,
+    lead_handlers,
+    note_handlers,
+    organization_handlers,
+    person_handlers,
+    user_handlers,
+)
+from service.sandbox.resources.organization_handlers import ORGANIZATIONS
+from service.sandbox.resources.person_handlers import PERSONS
 
-Handler = Callable[[Call, Company], Answer]
+Handler = Callable[[ValidCall, Company], OperationResult]
 
 HANDLERS: dict[str, Handler] = {
-    "leads.list": leads.list_leads,
-    "leads.archived": leads.list_archived,
-    "leads.get": leads.get_lead,
-    "leads.add": leads.add_lead,
-    "leads.update": leads.update_lead,
-    "leads.delete": leads.delete_lead,
-    "leads.search": leads.search_leads,
-    "leads.convert": deals.convert_lead,
-    "leads.conversion": deals.get_conversion,
-    "labels.list": leads.list_labels,
-    "labels.add": leads.add_label,
-    "labels.update": leads.update_label,
-    "labels.delete": leads.delete_label,
-    "sources.list": leads.list_sources,
-    "lead_fields.list": custom_fields.list_lead_fields,
-    "notes.list": notes.list_notes,
-    "notes.get": notes.get_note,
-    "notes.add": notes.add_note,
-    "notes.update": notes.update_note,
-    "notes.delete": notes.delete_note,
-    "users.list": users.list_users,
-    "users.me": users.get_me,
-    "currencies.list": users.list_currencies,
-    "persons.list": persons.list_persons,
-    "persons.get": persons.get_person,
-    "persons.add": persons.add_person,
-    "persons.update": persons.update_person,
-    "persons.delete": persons.delete_person,
-    "persons.search": persons.search_persons,
-    "organizations.list": organizations.list_organizations,
-    "organizations.get": organizations.get_organization,
-    "organizations.add": organizations.add_organization,
-    "organizations.update": organizations.update_organization,
-    "organizations.delete": organizations.delete_organization,
-    "organizations.search": organizations.search_organizations,
-    "deal_fields.list": custom_fields.list_deal_fields,
-    "deal_fields.get": custom_fields.get_deal_field,
-    "person_fields.list": custom_fields.list_person_fields,
-    "person_fields.get": custom_fields.get_person_field,
-    "deals.list": deals.list_deals,
+    "leads.list": lead_handlers.list_leads,
+    "leads.archived": lead_handlers.list_archived,
+    "leads.get": lead_handlers.get_lead,
+    "leads.add": lead_handlers.add_lead,
+    "leads.update": lead_handlers.update_lead,
+    "leads.delete": lead_handlers.delete_lead,
+    "leads.search": lead_handlers.search_leads,
+    "leads.convert": deal_handlers.convert_lead,
+    "leads.conversion": deal_handlers.get_conversion,
+    "labels.list": lead_handlers.list_labels,
+    "labels.add": lead_handlers.add_label,
+    "labels.update": lead_handlers.update_label,
+    "labels.delete": lead_handlers.delete_label,
+    "sources.list": lead_handlers.list_sources,
+    "lead_fields.list": field_handlers.list_lead_fields,
+    "notes.list": note_handlers.list_notes,
+    "notes.get": note_handlers.get_note,
+    "notes.add": note_handlers.add_note,
+    "notes.update": note_handlers.update_note,
+    "notes.delete": note_handlers.delete_note,
+    "users.list": user_handlers.list_users,
+    "users.me": user_handlers.get_me,
+    "currencies.list": user_handlers.list_currencies,
+    "persons.list": person_handlers.list_persons,
+    "persons.get": PERSONS.get,
+    "persons.add": person_handlers.add_person,
+    "persons.update": PERSONS.update,
+    "persons.delete": PERSONS.delete,
+    "persons.search": person_handlers.search_persons,
+    "organizations.list": ORGANIZATIONS.list_all,
+    "organizations.get": ORGANIZATIONS.get,
+    "organizations.add": ORGANIZATIONS.add,
+    "organizations.update": ORGANIZATIONS.update,
+    "organizations.delete": ORGANIZATIONS.delete,
+    "organizations.search": organization_handlers.search_organizations,
+    "deal_fields.list": field_handlers.list_deal_fields,
+    "deal_fields.get": field_handlers.get_deal_field,
+    "person_fields.list": field_handlers.list_person_fields,
+    "person_fields.get": field_handlers.get_person_field,
+    "deals.list": deal_handlers.list_deals,
 }

@@ -1,3 +1,4 @@
-"""Peers: the same intake as others would write it in an afternoon. Run by the interpreter of their
-own environment.
+"""Peers: the same intake as others would write it in an afternoon.
+
+The interpreter of their own environment runs them.
 """

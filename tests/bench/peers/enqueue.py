@@ -1,4 +1,4 @@
-"""Queues so many leads for the peers' workers: `python -m tests.bench.peers.enqueue COUNT`."""
+"""Queue so many leads for the peers' workers: `python -m tests.bench.peers.enqueue COUNT`."""
 
 import os
 import sys

@@ -1,5 +1,6 @@
-"""What the peers queue: a lead written to Pipedrive the plain way. Each call is made once, nothing
-is recorded in between.
+"""What the peers queue: a lead written to Pipedrive in the simplest way.
+
+Each call is made once; nothing is recorded in between.
 """
 
 import os
@@ -8,20 +9,20 @@ import httpx
 
 
 def deliver(lead):
-    """Searches the person, creates it and then the lead."""
+    """Search the person, create it if necessary, and then create the lead."""
     base, headers = (
         os.environ["PIPEDRIVE_BASE_URL"],
         {"x-api-token": os.environ["PIPEDRIVE_API_TOKEN"]},
     )
     with httpx.Client(base_url=base, headers=headers, timeout=20, trust_env=False) as pipedrive:
         query = {"term": lead["email"], "fields": "email", "exact_match": "true"}
-        found = (
+        items = (
             pipedrive.get("/api/v2/persons/search", params=query)
             .raise_for_status()
             .json()["data"]["items"]
         )
-        if found:
-            person = found[0]["item"]["id"]
+        if items:
+            person = items[0]["item"]["id"]
         else:
             body = {"name": lead["name"], "emails": [{"value": lead["email"], "primary": True}]}
             person = (

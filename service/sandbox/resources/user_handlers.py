@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.sandbox.account.company import Answer, Company, user_by_id
+from service.sandbox.account.company import Company, OperationResult, find_user
 from service.sandbox.account.stock import (
     COMPANY_DOMAIN,
     COMPANY_ID,
@@ -12,19 +12,19 @@ from service.sandbox.account.stock import (
     CURRENCIES,
     DEFAULT_CURRENCY,
     USERS,
-    User,
+    StockUser,
 )
-from service.sandbox.validation import Call
+from service.sandbox.request_validation import ValidCall
 
 
-def list_users(call: Call, company: Company) -> Answer:  # noqa: ARG001 - every operation has this signature
+def list_users(call: ValidCall, company: Company) -> OperationResult:  # noqa: ARG001 - every operation has this signature
     """All users of the company."""
-    return Answer([_user(user, call.user_id) for user in USERS])
+    return OperationResult([_describe_user(user, call.user_id) for user in USERS])
 
 
-def get_me(call: Call, company: Company) -> Answer:  # noqa: ARG001
-    """The user whose credentials these are, with the company."""
-    about = {
+def get_me(call: ValidCall, company: Company) -> OperationResult:  # noqa: ARG001
+    """The user whose credentials the call carries, with the company."""
+    company_details = {
         "company_id": COMPANY_ID,
         "company_name": COMPANY_NAME,
         "company_domain": COMPANY_DOMAIN,
@@ -32,16 +32,16 @@ def get_me(call: Call, company: Company) -> Answer:  # noqa: ARG001
         "company_industry": "Software",
         "language": {"language_code": "en", "country_code": "US"},
     }
-    return Answer(_user(user_by_id(call.user_id), call.user_id) | about)
+    return OperationResult(_describe_user(find_user(call.user_id), call.user_id) | company_details)
 
 
-def list_currencies(call: Call, company: Company) -> Answer:  # noqa: ARG001
-    """Currencies, those whose name or code holds `term` if it is given."""
+def list_currencies(call: ValidCall, company: Company) -> OperationResult:  # noqa: ARG001
+    """All currencies, or those whose name or code contains `term`."""
     term = call.query.get("term", "").casefold()
-    return Answer(
+    return OperationResult(
         [
             {
-                "id": place,
+                "id": number,
                 "code": code,
                 "name": name,
                 "decimal_points": decimals,
@@ -49,13 +49,13 @@ def list_currencies(call: Call, company: Company) -> Answer:  # noqa: ARG001
                 "active_flag": True,
                 "is_custom_flag": False,
             }
-            for place, (code, name, decimals, symbol) in enumerate(CURRENCIES, 1)
+            for number, (code, name, decimals, symbol) in enumerate(CURRENCIES, 1)
             if term in name.casefold() or term in code.casefold()
         ]
     )
 
 
-def _user(user: User, me: int) -> dict[str, Any]:
+def _describe_user(user: StockUser, me: int) -> dict[str, Any]:
     access = [
         {"app": app, "admin": user.admin, "permission_set_id": f"{app}-set"}
         for app in ("sales", "global")

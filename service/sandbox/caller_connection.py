@@ -1,8 +1,8 @@
-"""The caller's connection: answering over it, and cutting it.
+"""The connection to the caller: sending a response over it, and cutting it.
 
-ASGI has no way to hang up. The server and we share a process, so the socket is among our own file
-descriptors: found by the caller's address, it can be shut down under the server's hands. Without
-one (a test client that calls the application directly) a cut raises `ConnectionResetError` instead.
+ASGI has no way to hang up. But the server runs in our process, so the socket is among our own file
+descriptors: we find it by the caller's address and shut it down behind the server's back. Without a
+socket (a test client that calls the application directly), a cut raises `ConnectionResetError`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from typing import Any
 
 from litestar.types import HTTPScope, Receive, Send
 
-DESCRIPTORS = (Path("/proc/self/fd"), Path("/dev/fd"))
+# Linux, macOS.
+DESCRIPTOR_FOLDERS = (Path("/proc/self/fd"), Path("/dev/fd"))
 Headers = list[tuple[str, str]]
 
 
-class Connection:
-    """One request's way back to its caller."""
+class CallerConnection:
+    """How one request is answered."""
 
     def __init__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         client = scope.get("client")
@@ -31,23 +32,25 @@ class Connection:
         self._receive = receive
         self._send = send
 
-    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
-        """A whole answer."""
+    async def send(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole response."""
         await self._start(status, headers, len(body))
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def stream(
         self, status: int, headers: Headers, length: int, parts: AsyncIterator[bytes]
     ) -> None:
-        """An answer of `length` bytes in parts; stops early when the caller has gone."""
+        """Send `length` bytes of body in parts; stop early when the caller has left."""
         await self._start(status, headers, length)
         with suppress(OSError):
             async for part in parts:
                 await self._send({"type": "http.response.body", "body": part, "more_body": True})
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def part_then_reset(self, status: int, headers: Headers, body: bytes, sent: int) -> None:
-        """The head and the first `sent` bytes of an answer, then a reset."""
+    async def send_part_then_reset(
+        self, status: int, headers: Headers, body: bytes, sent: int
+    ) -> None:
+        """Send the head and the first `sent` bytes of a response, then reset the connection."""
         await self._start(status, headers, len(body) + 1)
         await self._send({"type": "http.response.body", "body": body[:sent], "more_body": True})
         # The server writes from a thread of its own: give it time to put the bytes on the wire
@@ -55,64 +58,59 @@ class Connection:
         await asyncio.sleep(0.05)
         await self.cut(reset=True)
 
-    async def hold(self, seconds: float) -> None:
-        """Waits, but no longer than the caller does."""
-        waiting = asyncio.ensure_future(self._gone())
-        await asyncio.wait({waiting}, timeout=seconds)
-        waiting.cancel()
+    async def wait(self, seconds: float) -> None:
+        """Wait, but no longer than the caller does."""
+        disconnect = asyncio.ensure_future(self._wait_for_disconnect())
+        await asyncio.wait({disconnect}, timeout=seconds)
+        disconnect.cancel()
 
     async def cut(self, *, reset: bool = False) -> None:
-        """Ends the connection without another byte: orderly, or with a TCP reset."""
-        if self._peer is None or not _shut(self._peer, reset):
+        """End the connection without another byte: orderly, or with a TCP reset."""
+        if self._peer is None or not _shut_down(self._peer, reset):
             raise ConnectionResetError("the connection is cut")
         await asyncio.sleep(0.02)
 
     async def _start(self, status: int, headers: Headers, length: int) -> None:
-        given = {name for name, _ in headers}
-        content = (
-            [] if "content-type" in given else [("content-type", "application/json; charset=utf-8")]
-        )
-        raw = [
-            (name.encode("latin-1"), value.encode("latin-1"))
-            for name, value in [*content, *headers]
-        ]
+        if "content-type" not in {name for name, _ in headers}:
+            headers = [("content-type", "application/json; charset=utf-8"), *headers]
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         raw.append((b"content-length", str(length).encode()))
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
 
-    async def _gone(self) -> None:
+    async def _wait_for_disconnect(self) -> None:
         message: Any = await self._receive()
         while message["type"] != "http.disconnect":
             message = await self._receive()
 
 
-def _shut(peer: tuple[str, str], reset: bool) -> bool:
-    for descriptor in _descriptors():
-        if (found := _duplicate(descriptor)) is None:
+def _shut_down(peer: tuple[str, str], reset: bool) -> bool:
+    for descriptor in _list_descriptors():
+        if (connection := _duplicate_socket(descriptor)) is None:
             continue
-        with found:
-            if _peer_of(found) == peer:
-                _end(found, reset)
+        with connection:
+            if _get_peer(connection) == peer:
+                _shut_socket(connection, reset)
                 return True
     return False
 
 
-def _end(connection: socket.socket, reset: bool) -> None:
+def _shut_socket(connection: socket.socket, reset: bool) -> None:
     with suppress(OSError):
         if reset:
-            # Lingering for 0 s turns the server's own close into a reset; it closes because it now
-            # reads the end.
+            # The server now reads the end of the stream and closes; lingering for 0 s turns that
+            # close into a reset.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.shutdown(socket.SHUT_RD)
         else:
             connection.shutdown(socket.SHUT_RDWR)
 
 
-def _descriptors() -> list[int]:
-    folder = next((path for path in DESCRIPTORS if path.is_dir()), None)
+def _list_descriptors() -> list[int]:
+    folder = next((path for path in DESCRIPTOR_FOLDERS if path.is_dir()), None)
     return [int(name) for name in os.listdir(folder) if name.isdecimal()] if folder else []
 
 
-def _duplicate(descriptor: int) -> socket.socket | None:
+def _duplicate_socket(descriptor: int) -> socket.socket | None:
     copy = -1
     try:
         copy = os.dup(descriptor)
@@ -123,7 +121,7 @@ def _duplicate(descriptor: int) -> socket.socket | None:
         return None
 
 
-def _peer_of(connection: socket.socket) -> tuple[str, str] | None:
+def _get_peer(connection: socket.socket) -> tuple[str, str] | None:
     name: Callable[[], Any] = connection.getpeername
     try:
         address = name()

@@ -1,6 +1,4 @@
-"""Burst windows and the day's tokens, as Pipedrive counts them, and what the busiest moment looked
-like.
-"""
+"""Burst windows and daily tokens, as Pipedrive counts them, and the busiest moment so far."""
 
 from __future__ import annotations
 
@@ -10,37 +8,37 @@ from datetime import UTC, datetime
 from typing import ClassVar
 
 from service.sandbox.account.company import Company
-from service.sandbox.errors import too_many
-from service.sandbox.operations import Operation
+from service.sandbox.api_errors import too_many_requests
+from service.sandbox.api_operations import Operation
 from service.sandbox.settings import Plan
 
 WINDOW_SECONDS = 2.0
 SEARCHES_PER_WINDOW = 10
+# Calls in 2 s by plan: with an API token, with OAuth.
 BURSTS: dict[Plan, tuple[int, int]] = {
     "lite": (20, 80),
     "growth": (40, 160),
     "premium": (100, 400),
     "ultimate": (120, 480),
 }
-"""Requests per 2 s and token: with an API token, with OAuth."""
 
 Headers = list[tuple[str, str]]
 
 
-class Window:
-    """Events of the last 2 s, and the most there ever were."""
+class SlidingWindow:
+    """Events of the last 2 s, and the most (`peak`) that there ever were in 2 s."""
 
     def __init__(self) -> None:
         self._events: deque[float] = deque()
-        self.most = 0
+        self.peak = 0
 
     def add(self, now: float) -> None:
-        self._drop(now)
+        self._drop_expired(now)
         self._events.append(now)
-        self.most = max(self.most, len(self._events))
+        self.peak = max(self.peak, len(self._events))
 
     def count(self, now: float) -> int:
-        self._drop(now)
+        self._drop_expired(now)
         return len(self._events)
 
     def seconds_until_room(self, now: float) -> int:
@@ -48,15 +46,13 @@ class Window:
         oldest = self._events[0] if self._events else now
         return max(1, math.ceil(oldest + WINDOW_SECONDS - now))
 
-    def _drop(self, now: float) -> None:
+    def _drop_expired(self, now: float) -> None:
         while self._events and self._events[0] <= now - WINDOW_SECONDS:
             self._events.popleft()
 
 
-class Limits:
-    """Lets calls in or refuses them with 429. A refused call costs nothing and takes no place in a
-    window.
-    """
+class CallLimits:
+    """Admits calls or refuses them with 429; a refused call costs nothing and fills no window."""
 
     SPENT: ClassVar[str] = "tokens-spent"
 
@@ -67,15 +63,16 @@ class Limits:
         self.reset()
 
     def reset(self) -> None:
-        """Empties every window."""
-        self._bursts: dict[str, Window] = {}
-        self._searches: dict[str, Window] = {}
-        self.calls = Window()
-        self.searches = Window()
+        """Empty every window."""
+        self._bursts: dict[str, SlidingWindow] = {}
+        self._searches: dict[str, SlidingWindow] = {}
+        self.calls = SlidingWindow()
+        self.searches = SlidingWindow()
 
     def admit(self, operation: Operation, token: str, *, oauth: bool) -> None:
-        """Counts a call of `token`; raises `Refusal` (429) if a window is full or the day's tokens
-        do not suffice.
+        """Count a call; raises `GatewayError` (429) if a window is full or too few tokens are left.
+
+        `token` identifies whose windows the call counts in.
         """
         now = self._clocks.ticks()
         self.calls.add(now)
@@ -83,33 +80,35 @@ class Limits:
             self.searches.add(now)
         daily = self._settings.daily_tokens
         if daily is not None and self.spent_today() + operation.tokens > daily:
-            raise too_many("Daily API token limit exceeded", self.headers(token, oauth=oauth))
+            raise too_many_requests(
+                "Daily API token limit exceeded", self.headers(token, oauth=oauth)
+            )
         burst, limit = self._window(self._bursts, token), self._burst_limit(oauth)
         search = self._window(self._searches, token)
         if limit is None:
             return
         if burst.count(now) >= limit:
-            raise too_many("Request over limit", self.headers(token, oauth=oauth))
+            raise too_many_requests("Request over limit", self.headers(token, oauth=oauth))
         if operation.is_search and search.count(now) >= SEARCHES_PER_WINDOW:
-            raise too_many("Request over limit", self._search_headers(search, now))
+            raise too_many_requests("Request over limit", self._search_headers(search, now))
         burst.add(now)
         if operation.is_search:
             search.add(now)
 
     def charge(self, operation: Operation) -> None:
-        """Takes the operation's price off the day's tokens."""
+        """Subtract the price of the operation from the daily tokens."""
         if operation.tokens:
-            self._company.store.set_mark(
+            self._company.store.set_value(
                 self.SPENT, {"day": self._today(), "tokens": self.spent_today() + operation.tokens}
             )
 
     def spent_today(self) -> int:
         """Tokens spent since midnight UTC."""
-        mark = self._company.store.mark(self.SPENT)
-        return int(mark["tokens"]) if mark and mark["day"] == self._today() else 0
+        spent = self._company.store.get_value(self.SPENT)
+        return int(spent["tokens"]) if spent and spent["day"] == self._today() else 0
 
     def headers(self, token: str, *, oauth: bool) -> Headers:
-        """The rate-limit headers of an answer; none of a limit that is not set."""
+        """The rate-limit headers of a response; none for a limit that is not set."""
         headers: Headers = []
         limit = self._burst_limit(oauth)
         if limit is not None:
@@ -125,7 +124,7 @@ class Limits:
             )
         return headers
 
-    def _search_headers(self, search: Window, now: float) -> Headers:
+    def _search_headers(self, search: SlidingWindow, now: float) -> Headers:
         return _window_headers(SEARCHES_PER_WINDOW, 0, search.seconds_until_room(now))
 
     def _burst_limit(self, oauth: bool) -> int | None:
@@ -134,8 +133,8 @@ class Limits:
         with_token, with_oauth = BURSTS[self._settings.plan]
         return with_oauth if oauth or self._settings.oauth_burst else with_token
 
-    def _window(self, windows: dict[str, Window], token: str) -> Window:
-        return windows.setdefault(token, Window())
+    def _window(self, windows: dict[str, SlidingWindow], token: str) -> SlidingWindow:
+        return windows.setdefault(token, SlidingWindow())
 
     def _today(self) -> str:
         return datetime.fromtimestamp(self._clocks.wall(), UTC).date().isoformat()

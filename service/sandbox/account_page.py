@@ -1,6 +1,4 @@
-"""The page a person looks at: leads, persons, notes and the latest calls. Plain HTML, no
-scripts.
-"""
+"""The state of the account, as JSON for programs and as a page (without scripts) for people."""
 
 from __future__ import annotations
 
@@ -23,86 +21,11 @@ from service.sandbox.account.stock import CHANNELS
 from service.sandbox.call_log import LoggedCall
 from service.sandbox.gateway import Gateway
 
-# What `GET /_sandbox/state` and the page show of the account.
-
 Record = dict[str, Any]
-
-
-def state(gateway: Gateway, calls: int | None = None) -> Record:
-    """Everything the account holds, the latest `calls` calls (all remembered ones by default) and
-    the totals.
-    """
-    store = gateway.company.store
-    return {
-        "leads": list(store.leads),
-        "persons": list(store.persons),
-        "organizations": list(store.organizations),
-        "notes": list(store.notes),
-        "labels": list(store.labels),
-        "deals": list(store.deals),
-        "calls": latest_calls(gateway, calls),
-        "totals": totals(gateway),
-        "faults": gateway.faults.listed(),
-    }
-
-
-def latest_calls(gateway: Gateway, most: int | None) -> list[LoggedCall]:
-    """Oldest first."""
-    remembered = list(gateway.log.latest)
-    return remembered if most is None else remembered[max(0, len(remembered) - most) :]
-
-
-def totals(gateway: Gateway) -> Record:
-    """Sums since the start or the last reset; duplicates as they stand now."""
-    store, log, limits = gateway.company.store, gateway.log, gateway.limits
-    held = ((record["origin_id"], record["id"]) for record in chain(store.leads, store.deals))
-    emails = (
-        (email["value"].strip().lower(), person["id"])
-        for person in store.persons
-        for email in person["emails"]
-    )
-    return {
-        "tokens": log.tokens,
-        "tokens_today": limits.spent_today(),
-        "calls": log.count,
-        "calls_by_operation": dict(sorted(log.by_operation.items())),
-        "answers_by_status": dict(sorted(log.by_status.items())),
-        "max_calls_in_2s": limits.calls.most,
-        "max_searches_in_2s": limits.searches.most,
-        "duplicates": {"origin_ids": _shared(held), "emails": _shared(emails)},
-    }
-
-
-def shown_leads(gateway: Gateway, most: int) -> list[Record]:
-    """The newest leads with their names looked up, for the page."""
-    store = gateway.company.store
-    names = {label["id"]: label for label in store.labels}
-    newest = list(store.leads)[::-1][:most]
-    return [
-        lead
-        | {
-            "person": store.persons.get(lead["person_id"]),
-            "organization": store.organizations.get(lead["organization_id"]),
-            "labels": [names[key] for key in lead["label_ids"] if key in names],
-            "channel_name": CHANNELS.get(lead["channel"]) if lead["channel"] is not None else None,
-        }
-        for lead in newest
-    ]
-
-
-def _shared(pairs: Iterable[tuple[Any, Any]]) -> dict[str, list[Any]]:
-    """Values that more than one record has, with the records' ids."""
-    found: dict[str, dict[Any, None]] = defaultdict(dict)
-    for value, key in pairs:
-        if value:
-            found[value][key] = None
-    return {value: list(keys) for value, keys in found.items() if len(keys) > 1}
-
-
-SHOWN = 50
+MAX_ROWS = 50
+REFRESH_SECONDS, MAX_REFRESH_SECONDS = 5, 3600
 BLOCK_END = re.compile(r"</(?:p|div|li|tr|h\d|blockquote|pre)>|<br>")
 TAG = re.compile(r"<[^>]*>")
-REFRESH_SECONDS = 5
 POLICY = (
     "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors"
     " 'none'"
@@ -115,6 +38,75 @@ HEADERS = {
 STYLE_HEADERS = {"cache-control": "no-cache", "x-content-type-options": "nosniff"}
 
 
+def build_state(gateway: Gateway, calls: int | None = None) -> Record:
+    """Everything in the account, the latest `calls` calls (default: all logged), the totals."""
+    store = gateway.company.store
+    return {
+        "leads": list(store.leads),
+        "persons": list(store.persons),
+        "organizations": list(store.organizations),
+        "notes": list(store.notes),
+        "labels": list(store.labels),
+        "deals": list(store.deals),
+        "calls": latest_calls(gateway, calls),
+        "totals": build_totals(gateway),
+        "faults": gateway.faults.describe(),
+    }
+
+
+def latest_calls(gateway: Gateway, limit: int | None) -> list[LoggedCall]:
+    """Oldest first."""
+    calls = list(gateway.log.latest)
+    return calls if limit is None else calls[max(0, len(calls) - limit) :]
+
+
+def build_totals(gateway: Gateway) -> Record:
+    """Sums since the start or the last reset; the duplicates that exist now."""
+    store, log, limits = gateway.company.store, gateway.log, gateway.limits
+    origin_ids = ((record["origin_id"], record["id"]) for record in chain(store.leads, store.deals))
+    emails = (
+        (email["value"].strip().lower(), person["id"])
+        for person in store.persons
+        for email in person["emails"]
+    )
+    return {
+        "tokens": log.tokens,
+        "tokens_today": limits.spent_today(),
+        "calls": log.count,
+        "calls_by_operation": dict(sorted(log.by_operation.items())),
+        "answers_by_status": dict(sorted(log.by_status.items())),
+        "max_calls_in_2s": limits.calls.peak,
+        "max_searches_in_2s": limits.searches.peak,
+        "duplicates": {"origin_ids": _find_shared(origin_ids), "emails": _find_shared(emails)},
+    }
+
+
+def list_newest_leads(gateway: Gateway, limit: int) -> list[Record]:
+    """The newest leads, with names instead of ids."""
+    store = gateway.company.store
+    labels = {label["id"]: label for label in store.labels}
+    newest = list(store.leads)[::-1][:limit]
+    return [
+        lead
+        | {
+            "person": store.persons.get(lead["person_id"]),
+            "organization": store.organizations.get(lead["organization_id"]),
+            "labels": [labels[key] for key in lead["label_ids"] if key in labels],
+            "channel_name": CHANNELS.get(lead["channel"]) if lead["channel"] is not None else None,
+        }
+        for lead in newest
+    ]
+
+
+def _find_shared(pairs: Iterable[tuple[Any, Any]]) -> dict[str, list[Any]]:
+    """Values that several records share -> the ids of those records."""
+    ids: dict[str, dict[Any, None]] = defaultdict(dict)
+    for value, key in pairs:
+        if value:
+            ids[value][key] = None
+    return {value: list(keys) for value, keys in ids.items() if len(keys) > 1}
+
+
 @cache
 def _template() -> Template:
     environment = Environment(
@@ -124,8 +116,8 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["clock"] = _clock
-    environment.filters["plain"] = _plain
+    environment.filters["clock"] = _format_time
+    environment.filters["plain"] = _to_plain_text
     return environment.get_template("account.html")
 
 
@@ -139,18 +131,20 @@ def page_routes() -> list[ControllerRouterHandler]:
         refresh = request.query_params.get("refresh", "")
         store = gateway.company.store
         html = _template().render(
-            refresh=min(int(refresh), 3600) if refresh.isdecimal() else REFRESH_SECONDS,
+            refresh=min(int(refresh), MAX_REFRESH_SECONDS)
+            if refresh.isdecimal()
+            else REFRESH_SECONDS,
             settings=gateway.company.settings,
-            totals=totals(gateway),
+            totals=build_totals(gateway),
             counts={
                 table.name: len(table)
                 for table in (store.leads, store.persons, store.notes, store.deals)
             },
-            leads=shown_leads(gateway, SHOWN),
-            persons=list(store.persons)[::-1][:SHOWN],
-            notes=list(store.notes)[::-1][:SHOWN],
-            calls=latest_calls(gateway, SHOWN)[::-1],
-            faults=[rule for rule in gateway.faults.listed() if not rule["spent"]],
+            leads=list_newest_leads(gateway, MAX_ROWS),
+            persons=list(store.persons)[::-1][:MAX_ROWS],
+            notes=list(store.notes)[::-1][:MAX_ROWS],
+            calls=latest_calls(gateway, MAX_ROWS)[::-1],
+            faults=[rule for rule in gateway.faults.describe() if not rule["spent"]],
         )
         return Response(html, media_type=MediaType.HTML, headers=HEADERS)
 
@@ -161,10 +155,10 @@ def page_routes() -> list[ControllerRouterHandler]:
     return [account, style_sheet]
 
 
-def _plain(html: str) -> str:
-    """A note's text, its blocks on lines of their own."""
+def _to_plain_text(html: str) -> str:
+    """The text of a note, each block on a line of its own."""
     return unescape(TAG.sub("", BLOCK_END.sub("\n", html))).strip()
 
 
-def _clock(at: float) -> str:
+def _format_time(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")

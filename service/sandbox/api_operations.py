@@ -1,6 +1,4 @@
-"""The operations the sandbox knows, read from the extract of Pipedrive's OpenAPI documents, and the
-way to them.
-"""
+"""The operations of the sandbox, read from extracts of Pipedrive's documents, and their routes."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ PREFIXES = {"v1": ("/api/v1", "/v1"), "v2": ("/api/v2",)}
 
 
 class Parameter(Struct, frozen=True, kw_only=True):
-    """One path, query or header parameter. `list` takes `a,b`, `sort` takes `a ASC,b DESC`."""
+    """A path, query or header parameter. `list` takes `a,b`, `sort` takes `a ASC,b DESC`."""
 
     name: str
     place: Literal["path", "query", "header"] = msgspec.field(name="in")
@@ -25,7 +23,7 @@ class Parameter(Struct, frozen=True, kw_only=True):
 
 
 class Body(Struct, frozen=True, kw_only=True):
-    """A request body: its only media type, whether it may be left out, its schema."""
+    """A request body, with its only media type."""
 
     media_type: str
     required: bool
@@ -33,14 +31,13 @@ class Body(Struct, frozen=True, kw_only=True):
 
 
 class Operation(Struct, frozen=True, kw_only=True):
-    """One operation. `name` is ours (`leads.add`), `operation_id` the documents'; `tokens` is its
-    price.
-    """
+    """One operation. `name` is ours (`leads.add`), `operation_id` Pipedrive's."""
 
     name: str
     operation_id: str
     method: str
     path: str
+    # The price of a call in API tokens.
     tokens: int
     parameters: list[Parameter]
     body: Body | None
@@ -61,7 +58,7 @@ class Extract(Struct, frozen=True):
 
 
 def read_operations() -> list[Operation]:
-    """All operations of both versions, as extracted."""
+    """The operations of both versions."""
     folder = files(__package__) / "openapi"
     extracts = [
         msgspec.json.decode((folder / f"{version}.json").read_bytes(), type=Extract)
@@ -81,32 +78,32 @@ class Route(Struct, frozen=True):
     values: dict[str, str]
 
 
-class Routes:
-    """Finds the operation of a method and path. A fixed path wins over one with parameters."""
+class RoutingTable:
+    """Finds the operation for a method and path. A fixed path wins over one with parameters."""
 
     def __init__(self, operations: list[Operation]) -> None:
         self._fixed: dict[str, dict[str, Operation]] = {}
-        self._open: list[tuple[re.Pattern[str], dict[str, Operation]]] = []
-        for pattern, by_method in _by_path(operations).items():
+        self._patterns: list[tuple[re.Pattern[str], dict[str, Operation]]] = []
+        for pattern, by_method in _group_by_path(operations).items():
             if "{" in pattern:
-                self._open.append(
+                self._patterns.append(
                     (re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern)), by_method)
                 )
             else:
                 self._fixed[pattern] = by_method
 
     def find(self, method: str, path: str) -> Route | bool:
-        """The route; else True if the path exists for other methods, False if it does not exist."""
+        """The route; True if the path exists for other methods only, False if it does not exist."""
         fixed = self._fixed.get(path)
         if fixed is not None:
             return Route(fixed[method], {}) if method in fixed else True
-        for pattern, by_method in self._open:
+        for pattern, by_method in self._patterns:
             if match := pattern.fullmatch(path):
                 return Route(by_method[method], match.groupdict()) if method in by_method else True
         return False
 
 
-def _by_path(operations: list[Operation]) -> dict[str, dict[str, Operation]]:
+def _group_by_path(operations: list[Operation]) -> dict[str, dict[str, Operation]]:
     paths: dict[str, dict[str, Operation]] = {}
     for operation in operations:
         prefixes = ("",) if operation.path.startswith("/oauth") else PREFIXES[operation.version]

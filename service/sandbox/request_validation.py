@@ -1,6 +1,4 @@
-"""Holds a request against its operation: path, query, content type and body. Validators are
-compiled once.
-"""
+"""Validates a request against its operation: path, query, content type and body."""
 
 from __future__ import annotations
 
@@ -16,14 +14,13 @@ from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import ValidationError
 from msgspec import Struct
 
-from service.sandbox.errors import Refusal, invalid
-from service.sandbox.operations import Operation, Parameter, read_operations
+from service.sandbox.api_errors import ApiError, invalid_value
+from service.sandbox.api_operations import Operation, Parameter, read_operations
 
-# What the server insists on and the OpenAPI documents do not say: laid over the extracted schemas.
-#
-# Rules that need the account (does this label exist?) are with the operations themselves.
+# What the server requires although the OpenAPI documents do not say so, on top of their schemas.
+# Rules that need the account (does this label exist?) are in the handlers.
 
-SHORT = {"maxLength": 255}
+SHORT_TEXT = {"maxLength": 255}
 NAME = {"minLength": 1, "maxLength": 255}
 VISIBLE_TO = {"enum": [1, 3, 5, 7]}
 CHANNELS = {
@@ -34,7 +31,7 @@ CHANNELS = {
     }
 }
 TERM = {"minLength": 1, "maxLength": 255}
-PAGE = {"minimum": 1, "maximum": 500}
+PAGE_SIZE = {"minimum": 1, "maximum": 500}
 
 _PERSON = {
     "name": NAME,
@@ -46,13 +43,14 @@ _PERSON = {
 _ORGANIZATION = {"name": NAME, "visible_to": VISIBLE_TO}
 _LEAD = {
     "title": NAME,
-    "channel_id": SHORT,
+    "channel_id": SHORT_TEXT,
     "value": {"properties": {"currency": {"minLength": 3}}},
 }
 _NOTE = {"content": {"minLength": 1, "maxLength": 100_000}}
 
+# Operation -> property of its body -> further schema.
 BODIES: dict[str, dict[str, Any]] = {
-    "leads.add": _LEAD | {"origin_id": SHORT},
+    "leads.add": _LEAD | {"origin_id": SHORT_TEXT},
     "leads.update": _LEAD | {"title": NAME | {"type": "string"}},
     "labels.add": {"name": NAME},
     "labels.update": {"name": NAME},
@@ -63,19 +61,18 @@ BODIES: dict[str, dict[str, Any]] = {
     "organizations.add": _ORGANIZATION,
     "organizations.update": _ORGANIZATION,
 }
-"""Operation -> property of its body -> further schema."""
 
+# Query parameter of any operation -> further schema.
 PARAMETERS: dict[str, dict[str, Any]] = {
     "term": TERM,
-    "limit": PAGE,
+    "limit": PAGE_SIZE,
     "start": {"minimum": 0},
     "updated_since": {"format": "date-time"},
     "updated_until": {"format": "date-time"},
 }
-"""Query parameter, whatever the operation -> further schema."""
 
 
-# A schema violation in the words in which Pipedrive complains (`"title" is required`).
+# A violation of a schema in the words of Pipedrive (`"title" is required`).
 
 TYPES = {
     "string": "a string",
@@ -94,40 +91,40 @@ FORMAT_PHRASES = {
 QUOTED = re.compile(r"'([^']*)'")
 
 
-def complaint(errors: Iterable[ValidationError]) -> str:
+def describe_violation(errors: Iterable[ValidationError]) -> str:
     """The first violation by path, as one sentence."""
-    return _sentence(min(errors, key=_place))
+    return _format_violation(min(errors, key=_sort_key))
 
 
-def _place(error: ValidationError) -> tuple[list[str], bool]:
-    """By path; at the same place a wrong type goes before what follows from it."""
+def _sort_key(error: ValidationError) -> tuple[list[str], bool]:
+    """By path; at the same place a wrong type comes before its consequences."""
     return [str(part) for part in error.absolute_path], error.validator != "type"
 
 
-def _sentence(error: ValidationError) -> str:
+def _format_violation(error: ValidationError) -> str:
     subject = _subject(error)
     match error.validator:
         case "required":
-            return f"{_quoted(_below(error, _first_quoted(error)))} is required"
+            return f"{_quote(_label(error, _find_quoted(error)))} is required"
         case "additionalProperties":
-            return f"{_quoted(_below(error, _first_quoted(error)))} is not allowed"
+            return f"{_quote(_label(error, _find_quoted(error)))} is not allowed"
         case "type":
-            return f"{subject} must be {_types(error.validator_value)}"
+            return f"{subject} must be {_describe_types(error.validator_value)}"
         case "format":
             return (
                 f"{subject} must be"
                 f" {FORMAT_PHRASES.get(str(error.validator_value), str(error.validator_value))}"
             )
         case "enum":
-            return f"{subject} must be one of [{_listed(error.validator_value)}]"
+            return f"{subject} must be one of [{_join(error.validator_value)}]"
         case "minLength":
             return (
                 f"{subject} is not allowed to be empty"
                 if not error.instance
-                else _length(error, "at least")
+                else _describe_length(error, "at least")
             )
         case "maxLength":
-            return _length(error, "less than or equal to")
+            return _describe_length(error, "less than or equal to")
         case "minimum" | "maximum":
             than = "larger" if error.validator == "minimum" else "less"
             return f"{subject} must be {than} than or equal to {error.validator_value}"
@@ -135,48 +132,48 @@ def _sentence(error: ValidationError) -> str:
             return f"{subject} is invalid"
 
 
-def _listed(values: object) -> str:
+def _join(values: object) -> str:
     return ", ".join(str(value) for value in values) if isinstance(values, list) else ""
 
 
-def _length(error: ValidationError, than: str) -> str:
+def _describe_length(error: ValidationError, than: str) -> str:
     return f"{_subject(error)} length must be {than} {error.validator_value} characters long"
 
 
-def _types(wanted: object) -> str:
-    names = wanted if isinstance(wanted, list) else [wanted]
+def _describe_types(types: object) -> str:
+    names = types if isinstance(types, list) else [types]
     return " or ".join(TYPES.get(str(name), str(name)) for name in names if name != "null")
 
 
 def _subject(error: ValidationError) -> str:
-    return _quoted(_below(error, None))
+    return _quote(_label(error, None))
 
 
-def _below(error: ValidationError, child: str | None) -> str:
+def _label(error: ValidationError, child: str | None) -> str:
     label = ""
     for part in [*error.absolute_path, *([child] if child is not None else [])]:
         label += f"[{part}]" if isinstance(part, int) else f".{part}" if label else str(part)
     return label or "value"
 
 
-def _first_quoted(error: ValidationError) -> str:
-    found = QUOTED.search(error.message)
-    return found.group(1) if found else "value"
+def _find_quoted(error: ValidationError) -> str:
+    match = QUOTED.search(error.message)
+    return match.group(1) if match else "value"
 
 
-def _quoted(label: str) -> str:
+def _quote(label: str) -> str:
     return f'"{label[:100]}"'
 
 
 FORMATS = FormatChecker(formats=())
 UUID = re.compile(r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
-DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 INTEGER = re.compile(r"-?\d{1,15}")
-MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})")
-WHOLE_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(Z|[+-]\d{2}:\d{2})")
+DATETIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})")
+DATETIME_SECONDS = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(Z|[+-]\d{2}:\d{2})")
 SORT = re.compile(r"(\w+)(?: (ASC|DESC|asc|desc))?")
-LONGEST_QUERY = 8192
-MOST_PARAMETERS = 50
+MAX_QUERY_BYTES = 8192
+MAX_PARAMETERS = 50
 
 
 @FORMATS.checks("uuid")
@@ -187,21 +184,19 @@ def _is_uuid(value: object) -> bool:
 @FORMATS.checks("date", raises=ValueError)
 def _is_date(value: object) -> bool:
     return not isinstance(value, str) or (
-        DAY.fullmatch(value) is not None and bool(date.fromisoformat(value))
+        DATE.fullmatch(value) is not None and bool(date.fromisoformat(value))
     )
 
 
 @FORMATS.checks("date-time", raises=ValueError)
-def _is_moment(value: object) -> bool:
+def _is_datetime(value: object) -> bool:
     return not isinstance(value, str) or (
-        MOMENT.fullmatch(value) is not None and bool(datetime.fromisoformat(value))
+        DATETIME.fullmatch(value) is not None and bool(datetime.fromisoformat(value))
     )
 
 
-class Call(Struct, frozen=True, kw_only=True):
-    """A request that passed the checks, typed: path and query by parameter name, the body as
-    sent.
-    """
+class ValidCall(Struct, frozen=True, kw_only=True):
+    """A valid request: path and query typed, by parameter name, and the body as sent."""
 
     operation: Operation
     path: dict[str, Any]
@@ -210,31 +205,31 @@ class Call(Struct, frozen=True, kw_only=True):
     user_id: int
 
 
-class Check:
-    """The compiled checks of one operation."""
+class RequestValidator:
+    """Validates requests for one operation; its schemas are compiled once."""
 
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
         self._path = {
-            item.name: _reader(operation, item)
+            item.name: _build_reader(operation, item)
             for item in operation.parameters
             if item.place == "path"
         }
         self._query = {
-            item.name: _reader(operation, item)
+            item.name: _build_reader(operation, item)
             for item in operation.parameters
             if item.place == "query"
         }
         self._required = [
             item.name for item in operation.parameters if item.place == "query" and item.required
         ]
-        self._body = _validator(_ruled(operation)) if operation.body else None
+        self._body = _validator(_build_body_schema(operation)) if operation.body else None
 
-    def __call__(
+    def validate(
         self, path: dict[str, str], query: bytes, content_type: str, raw: bytes, user_id: int
-    ) -> Call:
-        """Raises `Refusal` with the first fault found: path, query, content type, body."""
-        return Call(
+    ) -> ValidCall:
+        """Raises `ApiError` with the first fault: in path, query, content type or body."""
+        return ValidCall(
             operation=self.operation,
             path={name: self._path[name](name, value) for name, value in path.items()},
             query=self._read_query(query),
@@ -246,72 +241,71 @@ class Check:
         pairs = parse_query(query)
         for name in pairs:
             if name not in self._query:
-                raise invalid(f'"{name[:100]}" is not allowed')
+                raise invalid_value(f'"{name[:100]}" is not allowed')
         for name in self._required:
             if name not in pairs:
-                raise invalid(f'"{name}" is required')
+                raise invalid_value(f'"{name}" is required')
         return {name: self._query[name](name, value) for name, value in pairs.items()}
 
     def read_body(self, content_type: str, raw: bytes) -> dict[str, Any]:
-        """The body as an object; {} where the operation takes none."""
+        """The body as an object; {} if the operation takes none."""
         body = self.operation.body
         if body is None or self._body is None:
             return {}
         if not raw and not body.required:
             return {}
         if content_type.partition(";")[0].strip().lower() != body.media_type:
-            raise Refusal(
+            raise ApiError(
                 415,
                 f"Unsupported content type, expected {body.media_type}",
                 code="ERR_UNSUPPORTED_MEDIA_TYPE",
             )
-        document = parse_query(raw) if body.media_type.endswith("urlencoded") else _decoded(raw)
+        document = parse_query(raw) if body.media_type.endswith("urlencoded") else _decode_json(raw)
         if not self._body.is_valid(document):
-            raise invalid(complaint(self._body.iter_errors(document)))
+            raise invalid_value(describe_violation(self._body.iter_errors(document)))
         return dict(document)
 
 
 @cache
-def compiled_checks() -> dict[str, Check]:
-    """The check of every operation, by name; compiled once in a process, as checks hold no
-    state.
-    """
-    return {operation.name: Check(operation) for operation in read_operations()}
+def request_validators() -> dict[str, RequestValidator]:
+    """The validator of every operation by name; compiled once per process, as it has no state."""
+    return {operation.name: RequestValidator(operation) for operation in read_operations()}
 
 
 def parse_query(query: bytes) -> dict[str, str]:
-    """Names and values of a URL-encoded text. Raises `Refusal` if it is too long, not UTF-8 or
-    repeats a name.
+    """Names and values of a URL-encoded text.
+
+    Raises `ApiError` if the text is too long or not UTF-8, or if a name occurs twice.
     """
-    if len(query) > LONGEST_QUERY:
-        raise Refusal(414, "Request URI is too long")
+    if len(query) > MAX_QUERY_BYTES:
+        raise ApiError(414, "Request URI is too long")
     try:
         pairs = parse_qsl(
             query.decode("ascii"),
             keep_blank_values=True,
             encoding="utf-8",
             errors="strict",
-            max_num_fields=MOST_PARAMETERS,
+            max_num_fields=MAX_PARAMETERS,
         )
     except ValueError as error:
-        raise invalid("The query is not readable") from error
+        raise invalid_value("The query is not readable") from error
     values = dict(pairs)
     if len(values) != len(pairs):
-        raise invalid("A parameter is given more than once")
+        raise invalid_value("A parameter is given more than once")
     return values
 
 
-def _decoded(raw: bytes) -> dict[str, Any]:
+def _decode_json(raw: bytes) -> dict[str, Any]:
     try:
         document = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise invalid("Request body is not valid JSON") from error
+        raise invalid_value("Request body is not valid JSON") from error
     if not isinstance(document, dict):
-        raise invalid('"value" must be of type object')
+        raise invalid_value('"value" must be of type object')
     return document
 
 
-def _ruled(operation: Operation) -> dict[str, Any]:
+def _build_body_schema(operation: Operation) -> dict[str, Any]:
     schema = operation.body.schema if operation.body else {}
     rules = BODIES.get(operation.name, {})
     named = schema["properties"]
@@ -324,7 +318,7 @@ def _validator(schema: dict[str, Any]) -> Draft202012Validator:
     return Draft202012Validator(schema, format_checker=FORMATS)
 
 
-def _reader(operation: Operation, parameter: Parameter) -> Callable[[str, str], Any]:
+def _build_reader(operation: Operation, parameter: Parameter) -> Callable[[str, str], Any]:
     schema = (
         parameter.schema | PARAMETERS.get(parameter.name, {})
         if parameter.place == "query"
@@ -334,28 +328,26 @@ def _reader(operation: Operation, parameter: Parameter) -> Callable[[str, str], 
         return _list_reader(schema)
     if parameter.form == "sort":
         return _sort_reader(schema)
-    # v2 refuses fractions of a second here, the documents only show an example without them.
-    whole = operation.version == "v2" and schema.get("format") == "date-time"
+    # v2 refuses fractions of a second here; the documents only have an example without them.
+    whole_seconds = operation.version == "v2" and schema.get("format") == "date-time"
     validator = _validator(schema)
-    read = _readers(str(schema.get("type")))
+    convert = _converter(str(schema.get("type")))
 
     def reader(name: str, text: str) -> Any:
-        value = read(text)
-        if whole and not WHOLE_MOMENT.fullmatch(text):
-            raise invalid(f'"{name}" is not a valid datetime')
+        value = convert(text)
+        if whole_seconds and not DATETIME_SECONDS.fullmatch(text):
+            raise invalid_value(f'"{name}" is not a valid datetime')
         if not validator.is_valid(value):
-            raise invalid(
-                complaint(validator.iter_errors(value)).replace('"value"', f'"{name}"', 1)
+            raise invalid_value(
+                describe_violation(validator.iter_errors(value)).replace('"value"', f'"{name}"', 1)
             )
         return value
 
     return reader
 
 
-def _readers(kind: str) -> Callable[[str], Any]:
-    """From a parameter's text to its type; what does not read stays text, and fails the schema with
-    its reason.
-    """
+def _converter(kind: str) -> Callable[[str], Any]:
+    """Converts a parameter to its type. A text of another type stays, and fails the schema."""
     if kind in ("integer", "number"):
         return lambda text: int(text) if INTEGER.fullmatch(text) else text
     if kind == "boolean":
@@ -370,7 +362,7 @@ def _list_reader(schema: dict[str, Any]) -> Callable[[str, str], list[str]]:
         values = [value.strip() for value in text.split(",") if value.strip()]
         for value in values:
             if allowed is not None and value not in allowed:
-                raise invalid(f'"{name}" must be one of [{", ".join(allowed)}]')
+                raise invalid_value(f'"{name}" must be one of [{", ".join(allowed)}]')
         return values
 
     return reader
@@ -385,7 +377,7 @@ def _sort_reader(schema: dict[str, Any]) -> Callable[[str, str], list[tuple[str,
         for part in text.split(","):
             match = SORT.fullmatch(part.strip())
             if match is None or (allowed is not None and match[1] not in allowed):
-                raise invalid(f'"{name}" must be made of known fields, each with ASC or DESC')
+                raise invalid_value(f'"{name}" must be made of known fields, each with ASC or DESC')
             orders.append((match[1], (match[2] or "asc").lower() == "desc"))
         return orders
 

@@ -1,69 +1,73 @@
-"""Deals, as far as leads become them: the conversion of a lead, its status, the list."""
+"""Deals, as far as leads become deals: the conversion of a lead, its status, the list."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from service.sandbox.account.company import Answer, Company, seconds
-from service.sandbox.account.custom_fields import KEY
-from service.sandbox.account.paging import changed_within, page_by_cursor
+from service.sandbox.account.company import Company, OperationResult, format_seconds
+from service.sandbox.account.field_values import CUSTOM_FIELD_KEY
 from service.sandbox.account.stock import DEFAULT_CURRENCY
-from service.sandbox.errors import MISSING, Refusal, missing
-from service.sandbox.resources.contacts import only_asked, with_ids
-from service.sandbox.validation import Call
+from service.sandbox.api_errors import OBJECT_NOT_FOUND, ApiError, not_found
+from service.sandbox.request_validation import ValidCall
+from service.sandbox.resources.contact_resource import filter_by_ids, select_fields
+from service.sandbox.resources.paging import (
+    filter_by_update_time,
+    page_by_cursor,
+    refuse_saved_filter,
+)
 
 Record = dict[str, Any]
 FILTERS = ("owner_id", "person_id", "org_id", "pipeline_id", "stage_id")
 
 
-def list_deals(call: Call, company: Company) -> Answer:
+def list_deals(call: ValidCall, company: Company) -> OperationResult:
     """Deals that are not archived, of any status unless `status` says otherwise."""
     query = call.query
-    if "filter_id" in query:
-        raise Refusal(404, "Filter not found", info=MISSING)
+    refuse_saved_filter(query)
     table = company.store.deals
-    deals = table.where("person_id", query["person_id"]) if "person_id" in query else list(table)
+    deals = table.find_by("person_id", query["person_id"]) if "person_id" in query else list(table)
     for field in FILTERS:
         if field in query:
             deals = [deal for deal in deals if deal[field] == query[field]]
     if "status" in query:
         deals = [deal for deal in deals if deal["status"] in query["status"]]
-    page, additional = page_by_cursor(changed_within(with_ids(deals, query), query), query)
-    return Answer(only_asked(page, query, ()), additional)
+    deals = filter_by_update_time(filter_by_ids(deals, query), query)
+    page, additional = page_by_cursor(deals, query)
+    return OperationResult(select_fields(page, query, ()), additional)
 
 
-def convert_lead(call: Call, company: Company) -> Answer:
-    """Turns a lead into a deal at once, and answers as if that took a while: with the id of the
-    conversion.
-    """
+def convert_lead(call: ValidCall, company: Company) -> OperationResult:
+    """Turn a lead into a deal at once, but answer like the slow original: with a conversion id."""
     store = company.store
     lead = store.leads.get(call.path["id"].lower())
     if lead is None:
-        raise Refusal(404, "Entity was not found", info=MISSING)
-    deal = store.deals.put(_deal(lead, call.body, company))
+        raise ApiError(404, "Entity was not found", info=OBJECT_NOT_FOUND)
+    deal = store.deals.put(_build_deal(lead, call.body, company))
     store.leads.remove(lead["id"])
-    company.search.drop("lead", lead["id"])
-    for note in store.notes.where("lead_id", lead["id"]):
+    company.index.remove("lead", lead["id"])
+    for note in store.notes.find_by("lead_id", lead["id"]):
         store.notes.put(note | {"lead_id": None, "deal_id": deal["id"]})
     key = company.new_uuid("conversion")
     store.conversions.put({"id": key, "lead_id": lead["id"], "deal_id": deal["id"]})
-    return Answer({"conversion_id": key}, None)
+    return OperationResult({"conversion_id": key}, None)
 
 
-def get_conversion(call: Call, company: Company) -> Answer:
+def get_conversion(call: ValidCall, company: Company) -> OperationResult:
     """The status of a conversion: always completed."""
     conversion = company.store.conversions.get(call.path["conversion_id"].lower())
     if conversion is None or conversion["lead_id"] != call.path["id"].lower():
-        raise Refusal(404, "Entity was not found", info=MISSING)
+        raise ApiError(404, "Entity was not found", info=OBJECT_NOT_FOUND)
     data = {"conversion_id": conversion["id"], "status": "completed"}
-    return Answer(data | {"lead_id": conversion["lead_id"], "deal_id": conversion["deal_id"]}, None)
+    return OperationResult(
+        data | {"lead_id": conversion["lead_id"], "deal_id": conversion["deal_id"]}, None
+    )
 
 
-def _deal(lead: Record, body: Record, company: Company) -> Record:
+def _build_deal(lead: Record, body: Record, company: Company) -> Record:
     pipeline = body.get("pipeline_id", 1)
     if pipeline != 1:
-        raise missing("Pipeline")
-    now = seconds(company.now())
+        raise not_found("Pipeline")
+    now = format_seconds(company.now())
     value = lead["value"] or {"amount": 0, "currency": DEFAULT_CURRENCY}
     return {
         "id": company.store.next_number("deal"),
@@ -98,5 +102,7 @@ def _deal(lead: Record, body: Record, company: Company) -> Record:
         "arr": None,
         "mrr": None,
         "acv": None,
-        "custom_fields": {key: value for key, value in lead.items() if KEY.fullmatch(key)},
+        "custom_fields": {
+            key: value for key, value in lead.items() if CUSTOM_FIELD_KEY.fullmatch(key)
+        },
     }
