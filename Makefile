@@ -10,8 +10,9 @@ FIND_PYTHON = for name in python3 python3.14 python3.13 python3.12 python3.11 py
 PYTHON ?= $(shell $(FIND_PYTHON))
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 PROCESSES ?= auto
+PYTEST = $(BIN)/pytest -n $(PROCESSES) --dist worksteal -q --durations 10 --durations-min 1
 
-.PHONY: help install demo test tools chaos crash-scan lost-answers outage allowance bench pictures lock clean
+.PHONY: help install demo test test-busy tools chaos crash-scan lost-answers outage allowance bench pictures lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -35,11 +36,14 @@ tools: .venv/tools
 	@$(PIP) install --require-hashes -r tests/requirements.lock
 	@touch $@
 
-test: tools ## Lint, check types, run all tests; says what was skipped and why
+test: tools ## Lint, check types, run all tests; says what is slow, what was skipped and why
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet . || { echo "Run: $(BIN)/ruff format ." >&2; exit 1; }
 	@$(BIN)/mypy
-	@$(BIN)/pytest -n $(PROCESSES) --dist worksteal -q $(TESTS)
+	@$(PYTEST) $(TESTS)
+
+test-busy: tools ## Run all tests beside four busy loops: none may judge by the clock
+	@$(BIN)/python -m tests.tools.beside_load 4 $(PYTEST) $(TESTS)
 
 chaos: tools ## 200 SIGKILLs, and stops besides, under load, five seeds; fails on anything lost or doubled
 	@$(BIN)/python -m tests.chaos.loop --submissions 10000 --kills 200 --seeds 1,2,3,4,5

@@ -97,10 +97,10 @@ TRICKS = [
 ]
 
 
-@pytest.mark.parametrize("trick", TRICKS)
-def test_redirect_tricks_lead_nowhere(trick: str) -> None:
+def test_redirect_tricks_lead_nowhere() -> None:
     """What is not plainly a URL of a listed origin is not followed."""
-    assert redirect_allowed(trick, [SITE]) is False
+    for trick in TRICKS:
+        assert redirect_allowed(trick, [SITE]) is False
 
 
 @given(st.text(max_size=60))

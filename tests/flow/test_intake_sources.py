@@ -134,38 +134,36 @@ def test_the_exact_bytes_are_signed(
     assert stored(redis) == (1 if status == 202 else 0)
 
 
-@pytest.mark.parametrize(
-    ("kind", "body"),
-    [
-        ("application/json", b""),
-        ("application/json", b"{}"),
-        ("application/json", b"[]"),
-        ("application/json", b"null"),
-        ("application/json", b'{"email": '),
-        ("application/json", b"\xff\xfe{\x00}\x00"),
-        ("application/json; charset=utf-16", '{"email": "a@b.example"}'.encode("utf-16")),
-        ("application/json", b'{"a":' * 33 + b"1" + b"}" * 33),
-        ("application/json", b"[" * 100_000),
-        ("application/json", b'{"n": ' + b"9" * 6_000 + b"}"),
-        ("application/json", b'{"n": NaN}'),
-        ("application/x-www-form-urlencoded", b""),
-        ("application/x-www-form-urlencoded", b"a=%ff"),
-        ("application/x-www-form-urlencoded", b"a=1&" * 600),
-        ("multipart/form-data", b"x"),
-        ("multipart/form-data; boundary=", b"x"),
-        ("multipart/form-data; boundary=b", b"--b\r\n\r\n"),
-        (
-            "multipart/form-data; boundary=b",
-            b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n\xff\r\n--b--\r\n',
-        ),
-        ("text/plain", b"hello"),
-    ],
-)
-def test_hostile_bodies_are_refused(
-    service: Service, redis: redis_py.Redis, kind: str, body: bytes
-) -> None:
+HOSTILE_BODIES: list[tuple[str, bytes]] = [
+    ("application/json", b""),
+    ("application/json", b"{}"),
+    ("application/json", b"[]"),
+    ("application/json", b"null"),
+    ("application/json", b'{"email": '),
+    ("application/json", b"\xff\xfe{\x00}\x00"),
+    ("application/json; charset=utf-16", '{"email": "a@b.example"}'.encode("utf-16")),
+    ("application/json", b'{"a":' * 33 + b"1" + b"}" * 33),
+    ("application/json", b"[" * 100_000),
+    ("application/json", b'{"n": ' + b"9" * 6_000 + b"}"),
+    ("application/json", b'{"n": NaN}'),
+    ("application/x-www-form-urlencoded", b""),
+    ("application/x-www-form-urlencoded", b"a=%ff"),
+    ("application/x-www-form-urlencoded", b"a=1&" * 600),
+    ("multipart/form-data", b"x"),
+    ("multipart/form-data; boundary=", b"x"),
+    ("multipart/form-data; boundary=b", b"--b\r\n\r\n"),
+    (
+        "multipart/form-data; boundary=b",
+        b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n\xff\r\n--b--\r\n',
+    ),
+    ("text/plain", b"hello"),
+]
+
+
+def test_hostile_bodies_are_refused(service: Service, redis: redis_py.Redis) -> None:
     """Empty, broken, deep, huge and mis-encoded bodies are 4xx, and nothing is stored."""
-    answer = service.client.post("/in/contact", content=body, headers={"content-type": kind})
-    assert 400 <= answer.status_code < 500
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert stored(redis) == 0
+    for kind, body in HOSTILE_BODIES:
+        answer = service.client.post("/in/contact", content=body, headers={"content-type": kind})
+        assert 400 <= answer.status_code < 500
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert stored(redis) == 0

@@ -25,15 +25,15 @@ CODES = sorted(
 )
 
 
-@pytest.mark.parametrize("code", CODES)
-@pytest.mark.parametrize("field", [None, "label", "lead custom field", "value.currency"])
-def test_every_code_has_a_title(code: str, field: str | None) -> None:
+def test_every_code_has_a_title() -> None:
     """Each code has a title in words, whatever the field or step."""
-    assert code in TITLES
-    words = title(Cause(step="lead", code=code, detail="x", field=field))
-    assert words[0].isupper()
-    assert "{" not in words
-    assert len(words) < 100
+    for field in [None, "label", "lead custom field", "value.currency"]:
+        for code in CODES:
+            assert code in TITLES
+            words = title(Cause(step="lead", code=code, detail="x", field=field))
+            assert words[0].isupper()
+            assert "{" not in words
+            assert len(words) < 100
 
 
 @pytest.mark.parametrize(

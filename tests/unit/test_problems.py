@@ -12,15 +12,17 @@ from service.web.problems import PROBLEM_KINDS, HttpProblem, problem_document, p
 CHROME = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 
 
-@pytest.mark.parametrize("kind", PROBLEM_KINDS)
-def test_every_kind_is_a_complete_problem(kind: str) -> None:
+def test_every_kind_is_a_complete_problem() -> None:
     """A problem has the members of RFC 9457 and ours, with the status of its kind."""
-    body = msgspec.json.decode(msgspec.json.encode(problem_document(HttpProblem(kind), "req-1")))
-    assert set(body) == {"type", "title", "status", "detail", "instance", "errors"}
-    assert body["type"] == f"/docs#problem-{kind}"
-    assert body["status"] == PROBLEM_KINDS[kind].status
-    assert body["detail"]
-    assert body["instance"] == "req-1"
+    for kind in PROBLEM_KINDS:
+        body = msgspec.json.decode(
+            msgspec.json.encode(problem_document(HttpProblem(kind), "req-1"))
+        )
+        assert set(body) == {"type", "title", "status", "detail", "instance", "errors"}
+        assert body["type"] == f"/docs#problem-{kind}"
+        assert body["status"] == PROBLEM_KINDS[kind].status
+        assert body["detail"]
+        assert body["instance"] == "req-1"
 
 
 def test_few_kinds_are_ours_to_answer_for() -> None:

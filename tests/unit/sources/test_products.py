@@ -621,7 +621,7 @@ SHAPES = st.one_of(
     [source(f'adapter = "{name}"\n{OPEN}') for name in sorted(ADAPTERS)],
     ids=sorted(ADAPTERS),
 )
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(tree=SHAPES)
 def test_any_json(config: Source, tree: Any) -> None:
     """Whatever JSON comes to a product's source, it gets a verdict that can be stored and

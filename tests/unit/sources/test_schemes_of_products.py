@@ -445,7 +445,7 @@ KEYS = {
 
 
 @pytest.mark.parametrize("adapter", NAMES)
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(data=st.data(), tree=TREES, headers=HEADERS)
 def test_any_json(
     adapter: str, data: st.DataObject, tree: Any, headers: list[tuple[str, str]]
