@@ -34,7 +34,7 @@ class AddressRateLimiter:
         breaker: Breaker,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._script = store.register_script(scripts._read("address_rate_limit"))
+        self._script = store.register_script(scripts.read_source("address_rate_limit"))
         self._breaker = breaker
         self._clock = clock
         self._local: OrderedDict[str, float] = OrderedDict()

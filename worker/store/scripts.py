@@ -105,10 +105,10 @@ def source(name: str, account: keys.Account = keys.DEFAULT_ACCOUNT) -> str:
 def build(name: str, prelude: str, constants: Mapping[str, object]) -> str:
     """The whole text of a script: `constants` as the Lua table `K`, the prelude, and the script."""
     head = f"local K = {_literal(constants)}\n"
-    return head + "".join(map(_read, ("arguments", prelude, name)))
+    return head + "".join(map(read_source, ("arguments", prelude, name)))
 
 
-def _read(name: str) -> str:
+def read_source(name: str) -> str:
     return (resources.files("worker.store") / "lua" / f"{name}.lua").read_text("utf-8")
 
 
