@@ -24,19 +24,20 @@ SERVICE = {
     "web": "sources",
     "settings": "",
     "context": "settings sources web",
-    "alerts": "",
+    "overview": "",
+    "alerts": "overview",
     "checks": "sources",
     "sandbox": "",
     "local": "sandbox",
     "intake": "context sources web",
-    "ops": "context sources web",
+    "ops": "context overview sources web",
     "reports": "ops sources",
     "docs": "context ops sources web",
     "health": "context web",
     "background": "alerts context intake",
     "app": "background context docs health intake ops web",
     "server": "app context",
-    "cli": "checks intake local ops reports sandbox server settings sources",
+    "cli": "checks intake local ops overview reports sandbox server settings sources",
 }
 WORKER = {
     "contract": "",
@@ -76,7 +77,7 @@ LARGE_FOLDERS = frozenset({"service/sources/adapters"})
 SHARED_MODULE_NAMES = frozenset(
     {
         "__init__", "app", "actions", "attribution", "audit", "auth", "backtest", "bulk", "context",
-        "dry_run", "json", "main", "preview", "queries", "responses", "settings",
+        "dry_run", "json", "main", "overview", "preview", "queries", "responses", "settings",
     }
 )  # fmt: skip
 
@@ -106,13 +107,16 @@ def part_of(path: str) -> str:
     return path.split("/")[1].removesuffix(".py")
 
 
-def find_internal_imports() -> Iterator[tuple[str, str]]:
+@cache
+def find_internal_imports() -> list[tuple[str, str]]:
     """Every pair of modules of ours (paths) of which the first imports the second."""
     paths = {_dotted_name(path): path for path in parse_modules()}
-    for path in parse_modules():
-        for name in find_imports(path):
-            if name in paths:
-                yield path, paths[name]
+    return [
+        (path, paths[name])
+        for path in parse_modules()
+        for name in find_imports(path)
+        if name in paths
+    ]
 
 
 def _dotted_name(path: str) -> str:
@@ -150,16 +154,18 @@ def _packages() -> list[str]:
     return sorted({path.rpartition("/")[0] for path in parse_modules()})
 
 
-@pytest.mark.parametrize("package", _packages())
-def test_no_folder_has_a_circle(package: str) -> None:
+def test_no_folder_has_a_circle() -> None:
     """Of the modules and folders in one folder none imports another that imports it."""
-    graph: defaultdict[str, set[str]] = defaultdict(set)
-    for path, target in find_internal_imports():
-        if path.startswith(f"{package}/") and target.startswith(f"{package}/"):
-            child, imported = (each[len(package) + 1 :].split("/")[0] for each in (path, target))
-            if child != imported and "__init__.py" not in (child, imported):
-                graph[child].add(imported)
-    _sort(dict(graph))
+    for package in _packages():
+        graph: defaultdict[str, set[str]] = defaultdict(set)
+        for path, target in find_internal_imports():
+            if path.startswith(f"{package}/") and target.startswith(f"{package}/"):
+                child, imported = (
+                    each[len(package) + 1 :].split("/")[0] for each in (path, target)
+                )
+                if child != imported and "__init__.py" not in (child, imported):
+                    graph[child].add(imported)
+        _sort(dict(graph))
 
 
 def _sort(graph: dict[str, Iterator[str]] | dict[str, set[str]] | dict[str, list[str]]) -> None:
@@ -169,16 +175,16 @@ def _sort(graph: dict[str, Iterator[str]] | dict[str, set[str]] | dict[str, list
         pytest.fail(f"a circle: {' -> '.join(error.args[1])}")
 
 
-@pytest.mark.parametrize("package", _packages())
-def test_a_folder_is_read_at_a_glance(package: str) -> None:
+def test_a_folder_is_read_at_a_glance() -> None:
     """No folder of the code has more than some twenty names in it."""
-    names = [
-        path.name
-        for path in (ROOT / package).iterdir()
-        if path.name not in ("__init__.py", "__pycache__") and not path.name.startswith(".")
-    ]
-    if package not in LARGE_FOLDERS:
-        assert len(names) <= MAX_NAMES, sorted(names)
+    for package in _packages():
+        names = [
+            path.name
+            for path in (ROOT / package).iterdir()
+            if path.name not in ("__init__.py", "__pycache__") and not path.name.startswith(".")
+        ]
+        if package not in LARGE_FOLDERS:
+            assert len(names) <= MAX_NAMES, sorted(names)
 
 
 def test_no_class_name_twice() -> None:

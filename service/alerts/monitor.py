@@ -26,13 +26,13 @@ from service.alerts.conditions import (
 )
 from service.alerts.state import AlertState, decode, update_alerts
 from service.alerts.webhook import AlertWebhook, WebhookError
+from service.overview import open_causes
 from worker.accept.spool import SPOOL_FOLDER, count_spooled
 from worker.causes import title
 from worker.contract import WORKING
 from worker.drift import drift
 from worker.errors import StoreUnavailable
 from worker.ledger import Ledger
-from worker.ledger.overview import open_causes
 from worker.metrics import SUBMISSIONS, parse_series
 from worker.store import keys
 from worker.store.connection import call_redis, translate_errors

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from service.cli import output, queries, setup
 from service.ops.actions import Actions
-from service.ops.errors import NotFound
+from service.ops.exceptions import NotFound
 from service.ops.filters import Filter
 from service.ops.schemas import BulkStatus
 from worker.contract import State

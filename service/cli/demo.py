@@ -15,7 +15,7 @@ import httpx
 from msgspec import Struct, structs
 
 from service.cli import output, setup
-from service.cli.up import with_example_secrets
+from service.cli.run import with_example_secrets
 from service.local.redis import EmbeddedRedisError
 from service.local.samples import MISSING_LABEL, WEBINAR, DemoSample, build_samples
 from service.local.stack import SANDBOX_PORT, Endpoints, LocalStack, StartError

@@ -113,7 +113,7 @@ def _erase(
         hand_over=lambda: hand_over(settings, url, client),
     )
     detail = f"erased: {part.erased}; left: {len(part.left)}"
-    AuditTrail(client).note(by, "erase", digest(*who), detail)
+    AuditTrail(client).record(by, "erase", digest(*who), detail)
     return part
 
 

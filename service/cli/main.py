@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 
 # Command -> the module that defines it, and the first line of its help.
 COMMANDS = {
-    "up": ("service.cli.up", "Run everything on this machine in the foreground."),
+    "up": ("service.cli.run", "Run everything on this machine in the foreground."),
     "demo": ("service.cli.demo", "Send a sample of every kind and show what arrives."),
     "serve": ("service.cli.run", "Run the HTTP service."),
     "work": ("service.cli.run", "Run the RQ workers."),

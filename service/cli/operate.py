@@ -9,9 +9,9 @@ import click
 from service.cli import decisions, output, queries, setup
 from service.ops.filters import FilterError
 from service.ops.items import read_audit_page
+from service.overview import Overview, count_causes, read_overview
 from worker.contract import State
 from worker.ledger.audit import AuditTrail
-from worker.ledger.overview import Overview, count_causes, read_overview
 
 # `leadline causes …`: why dead letters failed, and which causes need nobody.
 

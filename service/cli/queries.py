@@ -17,7 +17,7 @@ import click
 from service.cli import output, setup
 from service.ops import export
 from service.ops.actions import Actions
-from service.ops.errors import NotFound
+from service.ops.exceptions import NotFound
 from service.ops.export import ExportRow
 from service.ops.filters import parse_states
 from service.ops.queries import MAX_PAGE_SIZE, Filter, FilterError, SubmissionQueries

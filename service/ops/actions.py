@@ -14,9 +14,10 @@ from typing import Any, Protocol
 
 from msgspec import Struct, structs
 
-from service.ops.errors import EmptyFilter, NotFound, NothingToMend
+from service.ops.exceptions import EmptyFilter, NotFound, NothingToMend
 from service.ops.filters import Filter, parse_states
 from service.ops.schemas import BulkStatus, CauseCard, Page
+from service.overview import LEAD_TOKENS, Paused
 from service.sources.fields.text import clean_line, clean_text
 from service.sources.fields.values import parse_email
 from worker.contract import Lead, State
@@ -29,7 +30,6 @@ from worker.ledger.audit import AuditTrail
 from worker.ledger.bulk import ACTIONS, BulkActions, BulkProgress
 from worker.ledger.identifiers import Identifier
 from worker.ledger.ledger import Audited
-from worker.ledger.overview import LEAD_TOKENS, Paused
 from worker.queue.rq_queue import open_queue
 from worker.queue.sweeper import Sweeper
 from worker.store import keys

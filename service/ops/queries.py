@@ -20,13 +20,14 @@ from service.ops import detail as details
 from service.ops.activity import HABITS_TTL_SECONDS, Activity, build_activity, find_habits
 from service.ops.cause_cards import TREND_HOURS, CauseTally, build_cause_card, build_cause_cards
 from service.ops.dry_run import AccountDrift, DryRunResult, build_drift, dry_run_record
-from service.ops.errors import NotFound
+from service.ops.exceptions import NotFound
 from service.ops.export import ExportRow, read_export_rows
 from service.ops.filters import Filter, FilterError
 from service.ops.items import build_item_from_row, read_items
 from service.ops.schemas import CauseCard, Detail, Item, Overview, Page
 from service.ops.search_index import PATIENCE_SECONDS, Freshness, Loading, SearchIndex
 from service.ops.search_table import Place, SearchTable
+from service.overview import overview_while_away, read_overview
 from service.sources.schema import Source
 from worker.causes import UNRECORDED, cause_id, title
 from worker.contract import Result, State
@@ -35,7 +36,6 @@ from worker.errors import StoreUnavailable
 from worker.lead.settings import LeadMapping
 from worker.ledger import Ledger, Record
 from worker.ledger.audit import ignored_causes
-from worker.ledger.overview import overview_while_away, read_overview
 from worker.store import keys
 
 __all__ = ["Filter", "FilterError", "Freshness", "Loading", "SubmissionQueries"]

@@ -10,8 +10,8 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from msgspec import Struct
 
+from service.overview import Overview
 from worker.contract import State
-from worker.ledger.overview import Overview
 
 __all__ = [
     "AuditRow", "BulkStatus", "CauseCard", "DeliveryStep", "Detail", "Item", "Overview", "Page",

@@ -15,11 +15,11 @@ import redis
 from rq import Worker
 from rq.registry import FailedJobRegistry
 
+from service.overview import read_overview
 from worker.accept.spool import SPOOL_FOLDER, count_spooled
 from worker.contract import Moment, State
 from worker.encryption import Cipher
 from worker.ledger import Ledger, Record
-from worker.ledger.overview import read_overview
 from worker.metrics import SUBMISSIONS, parse_series
 from worker.queue.rq_queue import open_queue
 from worker.store import keys
@@ -63,7 +63,11 @@ def gather(client: redis.Redis, account: dict[str, Any], metrics: str, data_dir:
         organizations=account["organizations"],
         notes=account["notes"],
         accepted=accepted,
-        books={"metrics": states, "status": read_overview(ledger, data_dir).states, "index": indexed},
+        books={
+            "metrics": states,
+            "status": read_overview(ledger, data_dir).states,
+            "index": indexed,
+        },
         leftovers={
             name: content for name, content in leftovers(client, data_dir).items() if content
         },

@@ -15,13 +15,13 @@ import pytest
 
 from service.local.processes import Child
 from service.local.stack import leadline_argv
+from service.overview import read_overview
 from tests.chaos.cluster import Cluster
 from tests.chaos.running_stack import RunningStack, run_stack
 from tests.polling import eventually
 from worker.contract import VERSION, State
 from worker.encryption import Cipher
 from worker.ledger import Ledger
-from worker.ledger.overview import read_overview
 from worker.store.connection import connect
 
 pytestmark = pytest.mark.timeout(240)

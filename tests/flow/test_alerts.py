@@ -26,7 +26,7 @@ from worker.causes import cause_id
 from worker.contract import Cause, State
 from worker.encryption import Cipher
 from worker.ledger import Ledger
-from worker.ledger.audit import ignore
+from worker.ledger.audit import ignore_cause
 from worker.store import keys
 from worker.store.connection import connect
 
@@ -130,7 +130,7 @@ def test_an_ignored_cause_wakes_nobody(world: World) -> None:
     world.dead(1)
     [raw] = world.redis.zrange(keys.state(State.DEAD), 0, -1)
     cause = Ledger(world.redis, Cipher(())).get(str(raw, "ascii")).cause  # type: ignore[union-attr, arg-type]
-    ignore(world.redis, cause_id(cause), time.time() + 1)
+    ignore_cause(world.redis, cause_id(cause), time.time() + 1)
     world.monitor().tick()
     assert world.channel.texts == []
     world.redis.zadd(keys.state(State.DEAD), {str(raw, "ascii"): time.time() + 2})  # type: ignore[arg-type]

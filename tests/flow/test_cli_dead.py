@@ -103,7 +103,7 @@ def test_one_is_shown_whole(run: Run, put: Put, redis: redis_py.Redis) -> None:
     )
     assert "ada@example.com" in run("dead", "show", mine).output
     assert "ada@example.com" not in run("dead", "show", mine, "--masked").output
-    trail, _, _ = AuditTrail(redis).page()
+    trail, _, _ = AuditTrail(redis).read_page()
     assert [(entry.who, entry.action, entry.target) for entry in trail] == [
         ("cli:kim", "reveal", mine)
     ] * 2

@@ -72,7 +72,7 @@ class Terminal:
     def trail(self) -> list[tuple[str, str, str, str | None]]:
         return [
             (entry.who, entry.action, entry.target, entry.detail)
-            for entry in AuditTrail(self.redis).page()[0]
+            for entry in AuditTrail(self.redis).read_page()[0]
         ]
 
     @contextmanager

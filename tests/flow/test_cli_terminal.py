@@ -144,7 +144,7 @@ def test_a_discard_takes_a_reason(group: str, terminal: Terminal) -> None:
     [mine] = terminal.put(1, State.DEAD if group == "dead" else State.QUARANTINED)
     assert terminal.run(group, "discard", mine, "--reason", "asked by phone").exit_code == 0
     assert terminal.ledger.timeline(mine)[-1].why == "asked by phone"
-    assert AuditTrail(terminal.redis).page()[0][0].detail is None
+    assert AuditTrail(terminal.redis).read_page()[0][0].detail is None
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

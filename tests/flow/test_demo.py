@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.cli.up import with_example_secrets
+from service.cli.run import with_example_secrets
 from service.local.stack import LocalStack
 from worker.settings.table import Settings
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from service.overview import LEAD_TOKENS
 from tests.flow.ops_world import OPERATOR, SECOND, Desk, desk
 from tests.polling import eventually
 from worker.contract import State
 from worker.ledger import ClaimResult
-from worker.ledger.overview import LEAD_TOKENS
 from worker.store import keys
 
 __all__ = ["desk"]

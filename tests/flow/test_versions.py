@@ -15,13 +15,13 @@ from rq.job import Job
 from rq.registry import FailedJobRegistry
 from rq.timeouts import TimerDeathPenalty
 
+from service.overview import read_overview
 from tests.flow.conftest import Account, Pipeline
 from worker import jobs
 from worker.contract import VERSION, Lead, State
 from worker.delivery import Delivery
 from worker.errors import NotAllowed
 from worker.ledger import ClaimResult, Ledger
-from worker.ledger.overview import read_overview
 from worker.queue.rq_queue import open_queue
 from worker.queue.rq_worker import SlotWorker
 from worker.queue.sweeper import Sweeper

@@ -21,10 +21,10 @@ from service.ops.api.queries import (
 from service.ops.dry_run import DryRunResult
 from service.ops.filters import Filter
 from service.ops.schemas import BulkStatus
+from service.overview import Paused
 from service.web.openapi import problem_responses
 from worker.contract import State
 from worker.erasure.erasure import Erasure
-from worker.ledger.overview import Paused
 
 CHANGE_PROBLEMS = (
     "unreadable", "not-signed-in", "forbidden", "cross-site", "not-found", "too-slow", "too-large",

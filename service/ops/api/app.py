@@ -15,7 +15,7 @@ from service.ops.actions import Actions
 from service.ops.api import actions as action_handlers
 from service.ops.api import queries as query_handlers
 from service.ops.auth import OpsAuth, read_body
-from service.ops.errors import to_problem
+from service.ops.exceptions import to_problem
 from service.ops.filters import FilterError
 from service.ops.queries import SubmissionQueries
 from service.sources.request import FieldError

@@ -37,10 +37,10 @@ from service.ops.schemas import (
     RawRequest,
     TimelineEntry,
 )
+from service.overview import Paused, Tokens
 from worker.contract import State
 from worker.delivery.planned_steps import PlannedStep
 from worker.erasure.erasure import Erasure
-from worker.ledger.overview import Paused, Tokens
 
 
 class OperationExample(Struct, frozen=True):

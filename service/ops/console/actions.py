@@ -11,7 +11,7 @@ from service.ops.console.lead import LeadPanel, UnsavedEdit
 from service.ops.console.leads import LeadsPage
 from service.ops.console.page import Console
 from service.ops.console.urls import LEADS_URL, ListLocation, safe_back_url, with_flash
-from service.ops.errors import NotFound, NothingToMend
+from service.ops.exceptions import NotFound, NothingToMend
 from service.web.problems import HttpProblem
 from worker.contract import ACTIONABLE, State
 from worker.errors import NotAllowed

@@ -13,7 +13,7 @@ from service.ops.console.console_request import ConsoleRequest, Redirect, View
 from service.ops.console.leads import ACTION_LABELS
 from service.ops.console.page import Console
 from service.ops.console.urls import HOME_URL, safe_back_url, with_flash
-from service.ops.errors import EmptyFilter, NotFound
+from service.ops.exceptions import EmptyFilter, NotFound
 from service.ops.filters import Filter
 from service.ops.schemas import CauseCard
 from service.web.problems import HttpProblem

@@ -15,7 +15,7 @@ from service.ops.console.rendering import INPUT_ATTRIBUTES
 from service.ops.console.status_bar import describe_missing
 from service.ops.console.urls import ListLocation
 from service.ops.dry_run import DryRunResult
-from service.ops.errors import NotFound
+from service.ops.exceptions import NotFound
 from service.ops.schemas import Detail
 from service.web.problems import HttpProblem
 from worker.contract import ACTIONABLE, WORKING, State

@@ -13,8 +13,8 @@ from service.ops.console.urls import states_url
 from service.ops.dry_run import AccountDrift, DriftItem
 from service.ops.schemas import Overview
 from service.ops.search_index import Freshness
+from service.overview import LEAD_TOKENS, Paused
 from worker.contract import WORKING, State
-from worker.ledger.overview import LEAD_TOKENS, Paused
 
 # Missing names in the banner; `leadline check` lists all.
 MAX_MISSING_NAMES = 3
