@@ -21,7 +21,11 @@ ROOT = Path(__file__).parents[1]
 NAMES = {row.name for row in SETTINGS.values()}
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
-    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
+    for path in (
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        ROOT / "tests" / "chaos" / "README.md",
+    )
 )
 FILES = [*PAGES, "Dockerfile", "deploy/compose.yaml", "deploy/env.example"]
 LOCKS = ["requirements.lock", "deploy/build.lock", "tests/requirements.lock"]

@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -177,7 +176,7 @@ def running_machine(folder: Path) -> Iterator[Machine]:
         machine.fill()
         yield machine
     finally:
-        up.send_signal(signal.SIGINT)
+        up.terminate()
         try:
             up.wait(20)
         except subprocess.TimeoutExpired:
