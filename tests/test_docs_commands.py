@@ -28,6 +28,7 @@ NOT_RUN = {
     ".venv/bin/leadline up": "runs until Ctrl-C; it is what the others talk to",
     "make demo": "installs, and runs the demo, which `tests/flow/test_demo.py` does",
     "make test": "installs, and runs this very test",
+    "make test-busy": "the same",
 }
 # Its commands need the files that the page tells people to write.
 TRIED_ELSEWHERE = {"docs/adding-a-provider.md": "tests/test_docs_adding_a_provider.py"}
