@@ -156,5 +156,4 @@ def _without_null(schema: Json) -> Json:
     kinds = [kind for kind in schema.get("oneOf", []) if kind != {"type": "null"}]
     if len(kinds) != 1:
         return schema
-    rest: Json = {name: value for name, value in schema.items() if name != "oneOf"}
-    return rest | kinds[0]
+    return {name: value for name, value in schema.items() if name != "oneOf"} | dict(kinds[0])
