@@ -15,8 +15,8 @@ TOKEN = SandboxSettings().api_token
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
-class HandClock:
-    """Stands still until it is moved. It starts at noon UTC, so that no test crosses midnight."""
+class ManualClock:
+    """Stands still until it is advanced. It starts at noon UTC, so that no test crosses midnight."""
 
     def __init__(self) -> None:
         self.now = 1_760_097_600.0
@@ -28,7 +28,7 @@ class HandClock:
         self.now += seconds
 
 
-def connect_directly(settings: SandboxSettings, clock: HandClock) -> TestClient[Litestar]:
+def connect_directly(settings: SandboxSettings, clock: ManualClock) -> TestClient[Litestar]:
     """A client with the API token that calls the application without a socket."""
     client = TestClient(create_app(settings, wall=clock, ticks=clock))
     client.headers["x-api-token"] = TOKEN

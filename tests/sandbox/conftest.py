@@ -10,18 +10,18 @@ import pytest
 
 from service.sandbox.serve import serve_in_thread
 from service.sandbox.settings import SandboxSettings
-from tests.sandbox.account import TOKEN, HandClock, connect_directly
+from tests.sandbox.account import TOKEN, ManualClock, connect_directly
 
 Opener = Callable[[SandboxSettings], httpx.Client]
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def open_sandbox(clock: HandClock) -> Iterator[Opener]:
+def open_sandbox(clock: ManualClock) -> Iterator[Opener]:
     """Opens sandboxes with the settings of a test."""
     with ExitStack() as stack:
 

@@ -15,7 +15,7 @@ UNCHECKED: Any = None  # the whole document has been checked once
 FOLDER = Path(__file__).parent.parent / "pipedrive"
 Document = dict[str, Any]
 # Operation, and the place in its response or the query parameter.
-Spot = tuple[str, str]
+Mistake = tuple[str, str]
 
 _PERSON = ("org_id", "picture_id", "last_name")
 _NOTE = (
@@ -106,7 +106,7 @@ def read_document(version: str) -> Document:
     return whole | {"paths": paths}
 
 
-def correct_document(version: str, *, without: Spot | None = None) -> Document:
+def correct_document(version: str, *, without: Mistake | None = None) -> Document:
     """The document with its known mistakes corrected, all but `without`."""
     document = copy.deepcopy(read_document(version))
     for source in OPERATIONS[version]:
@@ -136,10 +136,10 @@ def build_validator(version: str) -> OpenAPI:
     return OpenAPI.from_dict(lookup_document(version))
 
 
-def build_validator_without(version: str, spot: Spot) -> OpenAPI:
+def build_validator_without(version: str, mistake: Mistake) -> OpenAPI:
     """The same with one mistake left as Pipedrive publishes it."""
     return OpenAPI.from_dict(
-        correct_document(version, without=spot), config=Config(spec_validator_cls=UNCHECKED)
+        correct_document(version, without=mistake), config=Config(spec_validator_cls=UNCHECKED)
     )
 
 
@@ -167,10 +167,10 @@ def children(document: Document, schema: Document, step: str) -> list[Document]:
 def list_parts(document: Document, schema: Document) -> list[Document]:
     """A schema and everything that it is composed of."""
     if "$ref" in schema:
-        node: Any = document
+        target: Any = document
         for name in schema["$ref"].removeprefix("#/").split("/"):
-            node = node[name]
-        return list_parts(document, node)
+            target = target[name]
+        return list_parts(document, target)
     return [
         schema,
         *(part for child in schema.get("allOf", []) for part in list_parts(document, child)),

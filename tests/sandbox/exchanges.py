@@ -9,7 +9,7 @@ import httpx
 
 from service.sandbox.account.stock import custom_key, label_id
 from service.sandbox.api_operations import Route, RoutingTable, read_operations
-from tests.sandbox.account import NOBODY, HandClock, add_lead, add_person, data
+from tests.sandbox.account import NOBODY, ManualClock, add_lead, add_person, data
 
 
 class Exchange(NamedTuple):
@@ -60,7 +60,7 @@ class Recorder:
         )
 
 
-def talk(client: httpx.Client, clock: HandClock) -> list[Exchange]:
+def talk(client: httpx.Client, clock: ManualClock) -> list[Exchange]:
     """Perform every operation at least once; returns the exchanges in order."""
     recorder = Recorder(client)
     rich, poor, organization = _contacts(client)

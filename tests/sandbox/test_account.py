@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from service.sandbox.account.stock import CHANNELS, LABELS, custom_key, label_id
-from tests.sandbox.account import HandClock, add_lead, add_person, data
+from tests.sandbox.account import ManualClock, add_lead, add_person, data
 
 
 def test_a_lead_keeps_what_it_is_given(api: httpx.Client) -> None:
@@ -42,7 +42,7 @@ def test_a_lead_keeps_what_it_is_given(api: httpx.Client) -> None:
     assert api.get(f"/v1/leads/{lead['id'].upper()}").json()["data"] == lead
 
 
-def test_a_poor_lead_has_nulls_and_no_custom_fields(api: httpx.Client) -> None:
+def test_a_minimal_lead_has_nulls_and_no_custom_fields(api: httpx.Client) -> None:
     """A field that was not sent is null, but an unset custom field is absent."""
     lead = data(api.get(f"/v1/leads/{add_lead(api, add_person(api))}"))
     for name in (
@@ -80,7 +80,7 @@ def test_labels_are_replaced_not_added(api: httpx.Client) -> None:
     assert changed["channel_id"] == "spring"
 
 
-def test_null_empties(api: httpx.Client, clock: HandClock) -> None:
+def test_null_empties(api: httpx.Client, clock: ManualClock) -> None:
     """Null removes a value, a channel and a custom field, and `update_time` moves."""
     budget = custom_key("deal", "Budget")
     lead = add_lead(
@@ -105,32 +105,34 @@ def test_null_empties(api: httpx.Client, clock: HandClock) -> None:
     assert changed["update_time"] == "2025-10-10T12:00:10.000Z"
 
 
-def test_leads_are_listed_by_person_oldest_first(api: httpx.Client, clock: HandClock) -> None:
+def test_leads_are_listed_by_person_oldest_first(api: httpx.Client, clock: ManualClock) -> None:
     """The list has a lead at once, omits others' and archived leads, and pages by `start`."""
     jane, joe = add_person(api), add_person(api, "Joe", "joe@example.org")
-    mine = []
+    leads_of_jane = []
     for _ in range(3):
-        mine.append(add_lead(api, jane))
+        leads_of_jane.append(add_lead(api, jane))
         clock.advance(1)
         add_lead(api, joe)
         clock.advance(1)
-    api.patch(f"/v1/leads/{mine[0]}", json={"title": "changed"})
-    assert [lead["id"] for lead in data(api.get("/v1/leads", params={"person_id": jane}))] == mine
-    api.patch(f"/v1/leads/{mine[1]}", json={"is_archived": True})
+    api.patch(f"/v1/leads/{leads_of_jane[0]}", json={"title": "changed"})
+    assert [
+        lead["id"] for lead in data(api.get("/v1/leads", params={"person_id": jane}))
+    ] == leads_of_jane
+    api.patch(f"/v1/leads/{leads_of_jane[1]}", json={"is_archived": True})
     body = api.get("/v1/leads", params={"person_id": jane, "limit": 1}).json()
-    assert [lead["id"] for lead in body["data"]] == [mine[0]]
+    assert [lead["id"] for lead in body["data"]] == [leads_of_jane[0]]
     assert body["additional_data"] == {"start": 0, "limit": 1, "more_items_in_collection": True}
     body = api.get("/v1/leads", params={"person_id": jane, "limit": 1, "start": 1}).json()
-    assert [lead["id"] for lead in body["data"]] == [mine[2]]
+    assert [lead["id"] for lead in body["data"]] == [leads_of_jane[2]]
     assert body["additional_data"]["more_items_in_collection"] is False
     assert [
         lead["id"] for lead in data(api.get("/v1/leads/archived", params={"person_id": jane}))
-    ] == [mine[1]]
+    ] == [leads_of_jane[1]]
     newest = api.get("/v1/leads", params={"sort": "add_time DESC", "limit": 1})
     assert data(newest)[0]["person_id"] == joe
 
 
-def test_leads_changed_since(api: httpx.Client, clock: HandClock) -> None:
+def test_leads_changed_since(api: httpx.Client, clock: ManualClock) -> None:
     """`updated_since` returns leads changed at that moment or later."""
     person = add_person(api)
     old = add_lead(api, person)
@@ -214,7 +216,7 @@ def test_marketing_status_changes_only_once(api: httpx.Client) -> None:
     assert person_data["marketing_status"] == "subscribed"
 
 
-def test_newest_persons_first_with_a_cursor(api: httpx.Client, clock: HandClock) -> None:
+def test_newest_persons_first_with_a_cursor(api: httpx.Client, clock: ManualClock) -> None:
     """A cursor skips and repeats nobody when a person is added; the last page has none."""
     ids = []
     for number in range(5):
@@ -280,7 +282,7 @@ def test_custom_fields_of_persons(api: httpx.Client) -> None:
         ("<style>p{}</style><P>z</P>", "<p>z</p>"),
     ],
 )
-def test_notes_are_sanitised(api: httpx.Client, sent: str, stored: str) -> None:
+def test_notes_are_sanitized(api: httpx.Client, sent: str, stored: str) -> None:
     """A note keeps harmless HTML, without comments, scripts and handlers."""
     note = data(api.post("/v1/notes", json={"content": sent, "person_id": add_person(api)}))
     assert note["content"] == stored
@@ -290,11 +292,11 @@ def test_notes_are_sanitised(api: httpx.Client, sent: str, stored: str) -> None:
 def test_notes_of_one_lead(api: httpx.Client) -> None:
     """The `lead_id` filter returns the notes of that lead, in pages with `pagination`."""
     person = add_person(api)
-    mine, other = add_lead(api, person), add_lead(api, person)
-    for lead in (mine, other, mine):
+    lead_id, other = add_lead(api, person), add_lead(api, person)
+    for lead in (lead_id, other, lead_id):
         api.post("/v1/notes", json={"content": f"about {lead}", "lead_id": lead})
-    body = api.get("/v1/notes", params={"lead_id": mine, "limit": 1}).json()
-    assert [note["content"] for note in body["data"]] == [f"about {mine}"]
+    body = api.get("/v1/notes", params={"lead_id": lead_id, "limit": 1}).json()
+    assert [note["content"] for note in body["data"]] == [f"about {lead_id}"]
     assert body["additional_data"]["pagination"] == {
         "start": 0,
         "limit": 1,
@@ -340,7 +342,7 @@ def test_fields_by_name(api: httpx.Client) -> None:
     assert "channel" not in keys
 
 
-def test_labels_live_and_die(api: httpx.Client) -> None:
+def test_labels_can_be_changed_and_deleted(api: httpx.Client) -> None:
     """A label can be added, renamed and deleted; deleting it takes it off its leads."""
     label = data(api.post("/v1/leadLabels", json={"name": "Fair", "color": "brown"}))["id"]
     assert (

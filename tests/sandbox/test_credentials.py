@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from service.sandbox.settings import SandboxSettings
-from tests.sandbox.account import TOKEN, HandClock
+from tests.sandbox.account import TOKEN, ManualClock
 from tests.sandbox.conftest import Opener
 
 CLIENT = ("sandbox-client", "sandbox-secret")
@@ -55,7 +55,7 @@ def test_the_token_in_the_query_is_not_taken(api: httpx.Client) -> None:
     assert api.get(ME, params={"api_token": TOKEN}).status_code == 401
 
 
-def test_an_access_token_works_until_it_expires(api: httpx.Client, clock: HandClock) -> None:
+def test_an_access_token_works_until_it_expires(api: httpx.Client, clock: ManualClock) -> None:
     """A refresh returns a long token in the shape of Pipedrive; it works until it expires."""
     body = refresh(api).json()
     assert (body["token_type"], body["refresh_token"], body["expires_in"]) == (

@@ -13,7 +13,7 @@ from openapi_core.testing.responses import MockResponse
 
 from service.sandbox.api_operations import read_operations
 from service.sandbox.settings import SandboxSettings
-from tests.sandbox.account import HandClock, connect_directly
+from tests.sandbox.account import ManualClock, connect_directly
 from tests.sandbox.documents import (
     LISTS,
     NULLABLE,
@@ -33,7 +33,7 @@ NAMES = [operation.name for operation in read_operations()]
 
 @pytest.fixture(scope="module")
 def exchanges() -> Iterator[list[Exchange]]:
-    clock = HandClock()
+    clock = ManualClock()
     with connect_directly(SandboxSettings(), clock) as client:
         yield talk(client, clock)
 
@@ -58,7 +58,7 @@ def test_answers_hold_nothing_undocumented(exchanges: list[Exchange], name: str)
 
 
 @pytest.mark.parametrize("name", sorted(NULLABLE.keys() | LISTS.keys()))
-def test_every_known_spot_is_still_one(exchanges: list[Exchange], name: str) -> None:
+def test_every_known_mistake_is_still_one(exchanges: list[Exchange], name: str) -> None:
     """Each known mistake is still one: without its correction the validator refuses something."""
     concerned = [
         exchange for exchange in exchanges if exchange.operation == name and exchange.status < 400
@@ -92,7 +92,7 @@ def test_documents_are_too_loose_here(version: str, method: str, path: str, body
         content_type="application/json",
     )
     build_validator(version).validate_request(request)
-    with connect_directly(SandboxSettings(), HandClock()) as client:
+    with connect_directly(SandboxSettings(), ManualClock()) as client:
         answer = client.request(
             method,
             PREFIXES[version] + path,

@@ -80,7 +80,7 @@ def test_another_answer(
     }
 
 
-def test_an_error_that_was_performed_all_the_same(served_api: httpx.Client) -> None:
+def test_an_error_that_hides_a_success(served_api: httpx.Client) -> None:
     """With `commit`, a 500 hides a person that was created."""
     install(served_api, rule("answer", status=500, commit=True))
     assert post_person(served_api).status_code == 500
@@ -243,7 +243,9 @@ def test_a_reset_in_the_middle(served_url: str, served_api: httpx.Client, sent: 
     assert persons(served_api) == 1
 
 
-def test_an_idle_connection_is_closed_unsaid(served_url: str, served_api: httpx.Client) -> None:
+def test_an_idle_connection_is_closed_unannounced(
+    served_url: str, served_api: httpx.Client
+) -> None:
     """The response is whole and keeps the connection alive, which then ends unannounced."""
     install(served_api, rule("close-after", seconds=0.1))
     received, was_reset = raw_exchange(served_url)
@@ -252,7 +254,7 @@ def test_an_idle_connection_is_closed_unsaid(served_url: str, served_api: httpx.
     assert not was_reset
 
 
-def test_the_rest_of_the_world_goes_on(served_api: httpx.Client) -> None:
+def test_other_callers_are_served(served_api: httpx.Client) -> None:
     """While one caller is kept waiting, and after a cut, others are served."""
     install(served_api, rule("commit-then-drop", {"count": 1}, hold_seconds=30))
     with (
@@ -338,7 +340,7 @@ def test_the_token_endpoint_can_fail_too(served_api: httpx.Client) -> None:
     )
 
 
-def test_faults_can_be_taken_back(api: httpx.Client) -> None:
+def test_faults_can_be_removed(api: httpx.Client) -> None:
     """A DELETE removes all rules, and so does a reset."""
     for method, path in (("DELETE", "/_sandbox/faults"), ("POST", "/_sandbox/reset")):
         install(api, rule("answer", status=503))
@@ -362,7 +364,7 @@ def test_faults_can_be_taken_back(api: httpx.Client) -> None:
         b"[" + b",".join([b'{"effect": {"kind": "empty"}}'] * 101) + b"]",
     ],
 )
-def test_rules_that_do_not_read(api: httpx.Client, body: bytes) -> None:
+def test_invalid_rules_are_refused(api: httpx.Client, body: bytes) -> None:
     """A rule with an unknown key, kind or value is refused with the reason, and none is added."""
     answer = api.post("/_sandbox/faults", content=body)
     assert answer.status_code == 400

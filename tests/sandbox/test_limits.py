@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from service.sandbox.settings import Plan, SandboxSettings
-from tests.sandbox.account import HandClock, add_lead, add_person
+from tests.sandbox.account import ManualClock, add_lead, add_person
 from tests.sandbox.conftest import Opener
 
 SEARCH = "/api/v2/persons/search?term=jane"
@@ -40,7 +40,7 @@ def test_every_performed_call_costs_its_tokens(api: httpx.Client) -> None:
     ("plan", "burst", "oauth"), [("lite", 20, 80), ("growth", 40, 160), ("premium", 100, 400)]
 )
 def test_burst_window(
-    open_sandbox: Opener, clock: HandClock, plan: Plan, burst: int, oauth: int
+    open_sandbox: Opener, clock: ManualClock, plan: Plan, burst: int, oauth: int
 ) -> None:
     """A plan allows so many calls in 2 s, more with OAuth; then 429 with the seconds to wait."""
     for settings, limit in (
@@ -60,7 +60,7 @@ def test_burst_window(
         assert api.get("/v1/leadSources").headers["x-ratelimit-remaining"] == str(limit - 1)
 
 
-def test_the_window_rolls(open_sandbox: Opener, clock: HandClock) -> None:
+def test_the_window_rolls(open_sandbox: Opener, clock: ManualClock) -> None:
     """Room comes back call by call, and refused calls take none of it."""
     api = open_sandbox(SandboxSettings(plan="lite"))
     statuses(api, "/v1/leadSources", 10)
@@ -72,7 +72,7 @@ def test_the_window_rolls(open_sandbox: Opener, clock: HandClock) -> None:
     assert totals(api)["max_calls_in_2s"] == 27
 
 
-def test_searches_have_a_window_of_their_own(open_sandbox: Opener, clock: HandClock) -> None:
+def test_searches_have_a_window_of_their_own(open_sandbox: Opener, clock: ManualClock) -> None:
     """The eleventh search in 2 s is refused while other calls still pass."""
     api = open_sandbox(SandboxSettings(plan="ultimate"))
     assert statuses(api, SEARCH, 11) == [200] * 10 + [429]
@@ -83,7 +83,7 @@ def test_searches_have_a_window_of_their_own(open_sandbox: Opener, clock: HandCl
     assert totals(api)["max_searches_in_2s"] == 12
 
 
-def test_the_busiest_2_seconds_are_remembered(api: httpx.Client, clock: HandClock) -> None:
+def test_the_busiest_2_seconds_are_remembered(api: httpx.Client, clock: ManualClock) -> None:
     """Without a plan nothing is refused and no header appears, but the peak in 2 s is counted."""
     for count in (3, 5, 1):
         answers = [api.get("/v1/leadSources") for _ in range(count)]
@@ -92,7 +92,7 @@ def test_the_busiest_2_seconds_are_remembered(api: httpx.Client, clock: HandCloc
     assert not [name for name in answers[0].headers if "ratelimit" in name]
 
 
-def test_the_daily_budget(open_sandbox: Opener, clock: HandClock) -> None:
+def test_the_daily_budget(open_sandbox: Opener, clock: ManualClock) -> None:
     """A call is refused until midnight UTC if too few tokens are left; headers show the rest."""
     api = open_sandbox(SandboxSettings(daily_tokens=45))
     assert api.get(SEARCH).headers["x-daily-ratelimit-token-remaining"] == "25"

@@ -44,7 +44,7 @@ class Elements(HTMLParser):
         self.text += data
 
 
-def test_an_empty_account_has_a_kind_word(api: httpx.Client) -> None:
+def test_an_empty_account_says_how_to_begin(api: httpx.Client) -> None:
     """An empty account says how to begin; the page reloads itself unless told not to."""
     page = api.get("/")
     assert page.status_code == 200

@@ -17,7 +17,7 @@ import pytest
 from service.sandbox.serve import SETTINGS_VARIABLE
 from service.sandbox.settings import SandboxSettings
 from tests.polling import eventually
-from tests.sandbox.account import TOKEN, HandClock, add_lead, add_person, connect_directly, data
+from tests.sandbox.account import TOKEN, ManualClock, add_lead, add_person, connect_directly, data
 from tests.sandbox.test_credentials import refresh
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ def settings(tmp_path: Path) -> SandboxSettings:
     )
 
 
-def test_everything_outlives_a_restart(settings: SandboxSettings, clock: HandClock) -> None:
+def test_everything_outlives_a_restart(settings: SandboxSettings, clock: ManualClock) -> None:
     """Records, their order, spent tokens, refresh token and search index survive a restart."""
     with connect_directly(settings, clock) as first:
         person = add_person(first)
@@ -56,7 +56,7 @@ def test_everything_outlives_a_restart(settings: SandboxSettings, clock: HandClo
         assert add_lead(second, person) not in leads
 
 
-def test_a_reset_is_kept_too(settings: SandboxSettings, clock: HandClock) -> None:
+def test_a_reset_is_kept_too(settings: SandboxSettings, clock: ManualClock) -> None:
     """After a reset and a restart there is only the stock account."""
     with connect_directly(settings, clock) as first:
         add_person(first)
@@ -67,7 +67,7 @@ def test_a_reset_is_kept_too(settings: SandboxSettings, clock: HandClock) -> Non
 
 
 def test_a_refused_request_leaves_nothing_on_disk(
-    settings: SandboxSettings, clock: HandClock
+    settings: SandboxSettings, clock: ManualClock
 ) -> None:
     """A request that was refused half-way leaves nothing in the file."""
     with connect_directly(settings, clock) as api:

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from service.sandbox.settings import SandboxSettings
-from tests.sandbox.account import HandClock, add_lead, add_person, data
+from tests.sandbox.account import ManualClock, add_lead, add_person, data
 from tests.sandbox.conftest import Opener
 
 
@@ -15,7 +15,7 @@ def search(api: httpx.Client, kind: str, term: str, **query: str | int) -> list[
     return [item["item"]["id"] for item in items]
 
 
-def test_a_fresh_person_is_listed_but_not_found(api: httpx.Client, clock: HandClock) -> None:
+def test_a_fresh_person_is_listed_but_not_found(api: httpx.Client, clock: ManualClock) -> None:
     """Until the lag has passed only the list has the person; changes and deletions lag, too."""
     person = add_person(api)
     assert [item["id"] for item in data(api.get("/api/v2/persons"))] == [person]
@@ -36,7 +36,7 @@ def test_a_fresh_person_is_listed_but_not_found(api: httpx.Client, clock: HandCl
     assert search(api, "persons", "new@example.org") == []
 
 
-def test_the_lag_is_a_setting(open_sandbox: Opener, clock: HandClock) -> None:
+def test_the_lag_is_a_setting(open_sandbox: Opener, clock: ManualClock) -> None:
     """A lag of 30 s takes 30 s, a lag of 0 takes none."""
     slow, quick = (
         open_sandbox(SandboxSettings(search_delay_seconds=30)),
@@ -64,7 +64,7 @@ def test_the_lag_is_a_setting(open_sandbox: Opener, clock: HandClock) -> None:
     ],
 )
 def test_how_persons_are_found(
-    api: httpx.Client, clock: HandClock, query: dict[str, str | int], hits: bool
+    api: httpx.Client, clock: ManualClock, query: dict[str, str | int], hits: bool
 ) -> None:
     """An exact match is the whole field in any case; else every word must occur in some field."""
     api.post("/api/v2/organizations", json={"name": "Example Ltd"})
@@ -74,7 +74,7 @@ def test_how_persons_are_found(
     assert search(api, "persons", str(query.pop("term")), **query) == ([person] if hits else [])
 
 
-def test_a_hit_shows_what_it_shows(api: httpx.Client, clock: HandClock) -> None:
+def test_a_hit_has_the_documented_shape(api: httpx.Client, clock: ManualClock) -> None:
     """E-mails and phones of a hit are plain texts; its organization has an id and a name."""
     api.post("/api/v2/organizations", json={"name": "Example Ltd"})
     add_person(api, org_id=1)
@@ -86,7 +86,7 @@ def test_a_hit_shows_what_it_shows(api: httpx.Client, clock: HandClock) -> None:
 
 
 def test_leads_are_found_by_title_note_and_custom_field_only(
-    api: httpx.Client, clock: HandClock
+    api: httpx.Client, clock: ManualClock
 ) -> None:
     """A lead is found by its title and its notes, never by `origin_id`."""
     lead = add_lead(api, add_person(api), title="Roof repair", origin_id="contact:77")
@@ -101,7 +101,7 @@ def test_leads_are_found_by_title_note_and_custom_field_only(
     assert search(api, "leads", "contact:77") == search(api, "leads", "slate", fields="title") == []
 
 
-def test_hits_are_paged(api: httpx.Client, clock: HandClock) -> None:
+def test_hits_are_paged(api: httpx.Client, clock: ManualClock) -> None:
     """A cursor leads through all hits once."""
     ids = [add_person(api, f"Jane {number}") for number in range(5)]
     clock.advance(3)
