@@ -114,7 +114,7 @@ def test_accepted_from_quarantine(console: Console, open_page: OpenPage) -> None
         'Held as spam: the hidden field "website" was filled in'
     )
     page.locator("#list tbody th a").click()
-    expect(page.get_by_text("Held as spam")).to_be_visible()
+    expect(page.locator("#detail .problem.spam")).to_contain_text("Held as spam")
     page.locator("#actions").get_by_role("button", name="Accept").click()
     expect(page.locator("#flash")).to_contain_text("Accepted")
     with console.worker():
