@@ -13,7 +13,9 @@ from service.sources.source_file.loader import load_sources
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.stem: path for path in (ROOT / "docs" / "providers").glob("*.md")}
-ALL_PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# The guide's sources need the adapter that it adds; its own test loads them.
+GUIDE = ROOT / "docs" / "adding-a-provider.md"
+ALL_PAGES = [ROOT / "README.md", *sorted({*(ROOT / "docs").rglob("*.md")} - {GUIDE})]
 _TOML = re.compile(r"^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _ENV = re.compile(r'"([A-Z][A-Z0-9_]+)"')
 
@@ -37,16 +39,15 @@ def test_blocks_load(block: str) -> None:
 
 
 def test_every_adapter_has_a_page() -> None:
-    """The folder holds one page an adapter, under its name, and an index that links them all."""
+    """The folder holds one page an adapter, under its name, and an introduction."""
     assert set(PAGES) == {*ADAPTERS, "README"}
-    index = PAGES["README"].read_text("utf-8")
-    assert [name for name in ADAPTERS if f"]({name}.md)" not in index] == []
 
 
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_page_sets_its_product_up(name: str) -> None:
     """A page says what to do where, gives the lines, what the product sends and what to know."""
     text = PAGES[name].read_text("utf-8")
+    assert text.startswith(f"# {ADAPTERS[name].title}\n")
     assert re.findall(r"^## (.+)$", text, re.MULTILINE) == [
         "Set it up", "What it sends", "Worth knowing",
     ]  # fmt: skip

@@ -66,7 +66,7 @@ def name_of(case: Case) -> str:
 def request_of(case: Case) -> InboundRequest:
     """The case's request as the service would see it."""
     sent = case["request"]
-    body, content_type = _body(sent)
+    body, content_type = _body(sent, HERE / case["adapter"].replace("-", "_"))
     headers = [(name.lower(), value) for name, value in sent["headers"].items()]
     if content_type:
         headers.append(("content-type", content_type))
@@ -172,8 +172,10 @@ def _value(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _body(sent: dict[str, Any]) -> tuple[bytes, str]:
+def _body(sent: dict[str, Any], folder: Path) -> tuple[bytes, str]:
     content_type = sent.get("content_type", "")
+    if "body_file" in sent:
+        return (folder / sent["body_file"]).read_bytes(), content_type
     if "form" in sent:
         return urlencode([tuple(pair) for pair in sent["form"]]).encode(), content_type
     if "multipart" in sent:

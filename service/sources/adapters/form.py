@@ -23,7 +23,7 @@ def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
 
 ADAPTER = Adapter(
     name="form",
-    title="A form of your own",
+    title="Your own form",
     read=read,
     reads_any_payload=True,
     rate=Rate(count=60, seconds=60.0),

@@ -16,7 +16,7 @@ def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
 
 ADAPTER = Adapter(
     name="json",
-    title="JSON of your own",
+    title="Anything that posts JSON",
     read=read,
     reads_any_payload=True,
     rejects_unreachable=True,
