@@ -1,6 +1,4 @@
-"""What `sources new` proposes for a captured request reads it as the source file of a person who
-knows the product would.
-"""
+"""What `sources new` proposes reads a captured request as well as an expert's source would."""
 
 from __future__ import annotations
 
@@ -29,16 +27,16 @@ from tests.unit.sources.test_any_bytes import BODIES, HEADERS, TYPES
 from tests.unit.sources.test_configured import PRODUCTS, Product
 
 SENT = [*cases(), *cases("api_response")]
-SHOWN = [
+VERIFIABLE = [
     case
     for case in SENT
     if case["kind"] == "request" and case.get("secret") and case["request"]["method"] == "POST"
 ]
-HELP = {
+# Case -> what no captured body can tell, so that a person has to.
+NEEDS_PERSON = {
     "form-honeypot_filled": "which field people cannot see: honeypot",
     "gravity_forms-all_fields_json": "which number is the message: map",
 }
-"""Case -> what no captured body can tell, so that a person has to."""
 
 
 def captured(case: Case) -> InboundRequest:
@@ -58,16 +56,16 @@ def of(proposal: Proposal, secret: str = "c2VjcmV0") -> Any:
 
 
 @pytest.mark.parametrize("case", SENT, ids=name_of)
-def test_the_product_is_told(case: Case) -> None:
-    """Each captured request of each product is taken for that product's, by its body, its headers
-    or its question.
-    """
+def test_the_product_is_recognised(case: Case) -> None:
+    """Each captured request is recognised by its headers, its body or its handshake."""
     found = propose(captured(case), now=NOW)
     assert found.adapter == case["adapter"]
     assert of(found).adapter == found.adapter
 
 
-@pytest.mark.parametrize("case", [case for case in SENT if name_of(case) not in HELP], ids=name_of)
+@pytest.mark.parametrize(
+    "case", [case for case in SENT if name_of(case) not in NEEDS_PERSON], ids=name_of
+)
 def test_it_reads_as_the_products_own_source(case: Case) -> None:
     """Outcome, ids and every field are those of the source that a person would write for the
     product.
@@ -109,7 +107,9 @@ def fields(event: SourceEvent, wanted: NormalizationResult) -> dict[str, Any]:
     return lead | {"answers": answers - {"object", "type"}}
 
 
-@pytest.mark.parametrize("case", [case for case in SENT if name_of(case) in HELP], ids=name_of)
+@pytest.mark.parametrize(
+    "case", [case for case in SENT if name_of(case) in NEEDS_PERSON], ids=name_of
+)
 def test_the_rest_is_named(case: Case) -> None:
     """What only a person can say stands as a question in what is printed, and nothing else is
     missing.
@@ -122,11 +122,9 @@ def test_the_rest_is_named(case: Case) -> None:
     ]
 
 
-@pytest.mark.parametrize("case", SHOWN, ids=name_of)
-def test_the_door_is_the_products(case: Case) -> None:
-    """With the case's secret, what is proposed takes and refuses what the product's own scheme
-    takes and refuses.
-    """
+@pytest.mark.parametrize("case", VERIFIABLE, ids=name_of)
+def test_the_scheme_is_the_products(case: Case) -> None:
+    """With the case's secret, the proposed scheme accepts and refuses as the product's own does."""
     request, found = request_of(case), proposed(case)
     now = float(case["verification"].get("now", NOW))
     reading = process_request(of(found, case["secret"]), request, now)
@@ -207,7 +205,7 @@ def signed(text: bytes, algorithm: str = "sha256") -> bytes:
 
 
 TIME = "1700000000"
-DOORS: list[tuple[dict[str, str], dict[str, Any]]] = [
+SCHEMES: list[tuple[dict[str, str], dict[str, Any]]] = [
     ({"X-Acme-Signature": signed(BODY).hex()}, {"scheme": "hmac", "encoding": "hex"}),
     ({"X-Acme-Signature": "sha256=" + signed(BODY).hex()}, {"scheme": "hmac", "prefix": "sha256="}),
     (
@@ -258,12 +256,12 @@ DOORS: list[tuple[dict[str, str], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(
-    ("headers", "wanted"), DOORS, ids=lambda value: next(iter(value.values()))[:18]
+    ("headers", "wanted"), SCHEMES, ids=lambda value: next(iter(value.values()))[:18]
 )
-def test_the_scheme_is_told_by_the_headers(headers: dict[str, str], wanted: dict[str, Any]) -> None:
-    """Signatures, tokens and timestamps are told by name, length and alphabet; what proves nothing
-    gets a secret in the URL.
-    """
+def test_the_scheme_is_detected_by_the_headers(
+    headers: dict[str, str], wanted: dict[str, Any]
+) -> None:
+    """They are detected by name, length and alphabet; without any, the URL gets a secret."""
     check = of(propose(post(BODY, JSON, **headers), now=NOW)).verification
     assert {name: getattr(check, name) for name in wanted} == wanted
     assert check.secret_env
@@ -289,13 +287,13 @@ def test_what_is_signed_is_found_with_the_secret(text: str) -> None:
     assert "s3cret" not in found.toml
 
 
-def test_a_signature_of_no_known_kind_is_said() -> None:
-    """A header that looks like a signature and cannot be checked is not passed over in silence."""
+def test_an_unreadable_signature_is_a_warning() -> None:
+    """A header that looks like a signature but cannot be checked is reported."""
     found = propose(post(BODY, JSON, X_Signature=hashlib.sha512(BODY).hexdigest()), now=NOW)
     assert any("X-Signature looks like a signature" in warning for warning in found.warnings)
 
 
-def test_a_body_that_cannot_be_read_is_said() -> None:
+def test_an_unreadable_body_is_a_warning() -> None:
     """Then the proposal is the adapter alone."""
     found = propose(post(b"{", JSON), now=NOW)
     assert found.warnings[0].startswith("the body cannot be read: not JSON")
