@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from msgspec import Struct, convert, field
@@ -22,6 +23,7 @@ CERTAIN_TRAPS = frozenset(
 LIKELY_TRAPS = frozenset(
     {"website", "url", "homepage", "fax", "address2", "company_website", "nickname"}
 )
+_NOT_IN_VARIABLES = re.compile(r"[^A-Za-z0-9]")
 # Lines of TOML, and the environment variables that they name.
 Lines = tuple[list[str], list[str]]
 
@@ -47,10 +49,7 @@ class ProposalDraft(Struct, kw_only=True):
     @property
     def prefix(self) -> str:
         """The beginning of the names of environment variables."""
-        is_kept = [sign.isalnum() and sign.isascii() for sign in self.name]
-        return "".join(
-            sign if kept else "_" for sign, kept in zip(self.name, is_kept, strict=True)
-        ).upper()
+        return _NOT_IN_VARIABLES.sub("_", self.name).upper()
 
     @property
     def read(self) -> dict[str, Any]:
