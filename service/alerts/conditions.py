@@ -57,10 +57,10 @@ def shared_conditions(facts: Facts) -> Iterator[Condition]:
     if total:
         first = max(facts.dead.values(), key=lambda cause: cause.count)
         causes = "one cause" if len(facts.dead) == 1 else f"{len(facts.dead)} causes"
-        most = "" if len(facts.dead) == 1 else "mostly "
+        mostly = "" if len(facts.dead) == 1 else "mostly "
         yield Condition(
             key="dead",
-            text=f"{_leads(total)} could not be delivered, for {causes}: {most}{first.title}",
+            text=f"{_leads(total)} could not be delivered, for {causes}: {mostly}{first.title}",
             recovered="no dead letters are left",
         )
     for identity, cause in facts.dead.items():

@@ -130,15 +130,15 @@ def _ask_open_questions(
 ) -> Proposal:
     """Asks a person about what remained open; an empty answer leaves it as it is."""
     chosen = name or click.prompt("Name of the source", default=proposal.name, err=True)
-    mapped = {guess.path: guess.field for guess in proposal.guessed}
-    for guess in proposal.guessed:
+    mapped = {suggestion.path: suggestion.field for suggestion in proposal.guessed}
+    for suggestion in proposal.guessed:
         answer = click.prompt(
-            f"{printable(guess.path)} is {guess.field} ({guess.why})",
-            default=guess.field,
+            f"{printable(suggestion.path)} is {suggestion.field} ({suggestion.why})",
+            default=suggestion.field,
             err=True,
             value_proc=_parse_field,
         )
-        mapped[guess.path] = answer or guess.field
+        mapped[suggestion.path] = answer or suggestion.field
     for question in proposal.unmapped:
         label = f"{printable(question.label)} ({printable(question.value)[:40]})"
         if answer := click.prompt(

@@ -156,8 +156,10 @@ def day(now: float, dice: random.Random) -> Iterator[Submission]:
 
 def causes() -> Iterator[tuple[str, Cause, int, float, float]]:
     """Source, cause, how many, and between how many hours ago."""
-    known = ["Cold", "Customer", "Hot", "Partner", "Warm", "Website"]
-    label = UnknownName("label", "Webinar", setting="sources.webinar.lead.labels", available=known)
+    available = ["Cold", "Customer", "Hot", "Partner", "Warm", "Website"]
+    label = UnknownName(
+        "label", "Webinar", setting="sources.webinar.lead.labels", available=available
+    )
     yield "webinar", cause_of(label, step="names", source="webinar"), 21, 3.2, 0.2
     channels = ["Campaigns", "Marketplace", "Paid search", "Partner", "Web forms"]
     channel = UnknownName(
@@ -251,7 +253,7 @@ def paint(console: Console, now: float) -> None:
     )
     context.redis.set(keys.DEFAULT_ACCOUNT.allowance("left"), 21_350)
     for host in ("one", "two"):
-        beat = {"slots": 32, "pid": 1, "host": host, "seen": now + HOUR}
+        beat = {"slots": 32, "pid": 1, "host": host, "at": now + HOUR}
         context.redis.hset(keys.WORKERS, host, msgspec.json.encode(beat))
 
 

@@ -77,7 +77,7 @@ class World:
     ) -> None:
         self.redis, self._aredis, self.folder, self.channel = redis, aredis, folder, channel
         self._webhook, self.ahead = AlertWebhook(url, None, http), 0.0
-        redis.hset(keys.WORKERS, "w", json.dumps({"seen": time.time() + 10_000}))
+        redis.hset(keys.WORKERS, "w", json.dumps({"at": time.time() + 10_000}))
 
     def clock(self) -> float:
         return time.time() + self.ahead

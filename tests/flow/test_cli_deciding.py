@@ -1,4 +1,4 @@
-"""What operators do in a terminal: by id, or on all that match once the count is confirmed."""
+"""Operator actions in a terminal, by id or on all matches once the count is confirmed."""
 
 from __future__ import annotations
 
@@ -41,23 +41,28 @@ class Terminal:
     ) -> None:
         self.redis, self._aredis = redis, aredis
         self.ledger = Ledger(redis, Cipher(()))
-        own = {"REDIS_URL": url, "LEADLINE_DATA_DIR": str(folder), "USER": "kim", "COLUMNS": "200"}
-        self.env = {row.name: "" for row in SETTINGS.values()} | own
+        variables = {
+            "REDIS_URL": url,
+            "LEADLINE_DATA_DIR": str(folder),
+            "USER": "kim",
+            "COLUMNS": "200",
+        }
+        self.env = {row.name: "" for row in SETTINGS.values()} | variables
 
     def run(self, *words: str, input: str | None = None) -> Result:
-        """Runs a command; with `input` as on a terminal where somebody answers."""
+        """Runs a command; with `input`, as on a terminal where somebody answers."""
         with mock.patch.object(output, "is_interactive", return_value=input is not None):
             return CliRunner().invoke(main, list(words), env=self.env, input=input)
 
     def put(self, count: int, state: State = State.DEAD) -> list[str]:
-        made = [
+        submissions = [
             submission(state=State.QUEUED if state is State.DEAD else state) for _ in range(count)
         ]
-        asyncio.run(accept(self._aredis, self.redis, made))
+        asyncio.run(accept(self._aredis, self.redis, submissions))
         if state is State.DEAD:
-            for each in made:
+            for each in submissions:
                 self.end(each.id, State.DEAD)
-        return [each.id for each in made]
+        return [each.id for each in submissions]
 
     def end(self, name: str, state: State) -> bool:
         if self.ledger.claim(name, "t", 30.0) is not ClaimResult.CLAIMED:
@@ -66,8 +71,8 @@ class Terminal:
         return True
 
     def states(self, names: list[str]) -> list[State]:
-        found = [self.ledger.get(name) for name in names]
-        return [record.state for record in found if record]
+        records = [self.ledger.get(name) for name in names]
+        return [record.state for record in records if record]
 
     def trail(self) -> list[tuple[str, str, str, str | None]]:
         return [
@@ -77,9 +82,9 @@ class Terminal:
 
     @contextmanager
     def working(self, ends: State) -> Iterator[None]:
-        """A worker that ends whatever is queued in this state."""
+        """Runs a worker that ends every queued submission in state `ends`."""
         over = threading.Event()
-        self.redis.hset(keys.WORKERS, "w", json.dumps({"seen": self.ledger.now() + 600}))
+        self.redis.hset(keys.WORKERS, "w", json.dumps({"at": self.ledger.now() + 600}))
 
         def work() -> None:
             while not over.wait(0.02):
@@ -135,7 +140,7 @@ ACTIONS: list[tuple[str, str, tuple[str, ...], State, str]] = [
 def test_each_action_on_one(
     call: str, action: str, words: tuple[str, ...], state: State, after: str, terminal: Terminal
 ) -> None:
-    """Each action of the API has a command that moves the submission and is in the audit trail."""
+    """Each action of the API has a command that moves the submission and is audited."""
     assert f"/ops/api/{call.split()[1]}" in openapi()["paths"]
     [name] = terminal.put(1, State.DEAD if state is State.DISCARDED else state)
     if state is State.DISCARDED:
@@ -165,22 +170,22 @@ def test_each_action_on_one(
         ),
     ],
 )
-def test_each_action_on_the_whole(
+def test_each_other_action(
     words: tuple[str, ...], action: str, target: str, terminal: Terminal
 ) -> None:
-    """Pausing, causes, reveals and erasures are in the audit trail too, with who did them."""
+    """Pausing, causes, reveals and erasures are audited too, with who did them."""
     [name] = terminal.put(1)
     cause = json.loads(terminal.run("causes", "list", "--json").output)["items"][0]["id"]
     result = terminal.run(*(word.format(id=name, cause=cause) for word in words))
     assert result.exit_code == 0, result.output
     assert terminal.trail()[0][:3] == ("cli:kim", action, target.format(id=name, cause=cause))
-    shown = json.loads(terminal.run("audit", "--json").output)
-    assert [entry["action"] for entry in shown["items"]] == [action]
+    audit = json.loads(terminal.run("audit", "--json").output)
+    assert [entry["action"] for entry in audit["items"]] == [action]
     assert "ada" not in terminal.run("audit").output
 
 
-def test_refusals_are_said_and_the_others_go_on(terminal: Terminal) -> None:
-    """Ids that cannot be moved go to standard error, and make the exit code 1."""
+def test_refusals_do_not_stop_the_others(terminal: Terminal) -> None:
+    """Ids that cannot be moved are reported on standard error, and the exit code is 1."""
     dead, delivered = terminal.put(1)[0], terminal.put(1)[0]
     terminal.ledger.discard(delivered, "x", "")
     result = terminal.run("dead", "retry", delivered, "nothing", dead)
@@ -191,7 +196,7 @@ def test_refusals_are_said_and_the_others_go_on(terminal: Terminal) -> None:
 
 
 def test_a_wrong_edit_changes_nothing(terminal: Terminal) -> None:
-    """Every fault of an edit is named by its field."""
+    """Each fault of an edit is reported with its field."""
     [name] = terminal.put(1)
     result = terminal.run("dead", "edit", name, "--set", "nosuch=1", "--set", "email=nobody")
     assert result.exit_code == 1
@@ -201,7 +206,7 @@ def test_a_wrong_edit_changes_nothing(terminal: Terminal) -> None:
 
 
 def test_many_are_confirmed_with_their_count(terminal: Terminal) -> None:
-    """The question names the count and the cost; a no changes nothing."""
+    """The prompt names the count and the cost; a no changes nothing."""
     names = terminal.put(5)
     result = terminal.run("dead", "retry", "--all", input="n\n")
     assert result.exit_code == 1
@@ -211,7 +216,7 @@ def test_many_are_confirmed_with_their_count(terminal: Terminal) -> None:
 
 
 def test_many_are_watched_to_the_end(terminal: Terminal) -> None:
-    """A yes starts them, and the outcomes are printed at the end."""
+    """A yes starts the bulk action, and its outcomes are printed at the end."""
     names = terminal.put(9)
     with terminal.working(State.DELIVERED):
         result = terminal.run(
@@ -227,7 +232,7 @@ def test_many_are_watched_to_the_end(terminal: Terminal) -> None:
 
 
 def test_failed_canaries_end_with_one(terminal: Terminal) -> None:
-    """When the first three die again the rest stays, and the exit code is 1."""
+    """If the first three die again, the others are left as they are and the exit code is 1."""
     names = terminal.put(6)
     with terminal.working(State.DEAD):
         result = terminal.run("dead", "retry", "--cause", "invalid", "--expect", "6")
@@ -238,15 +243,15 @@ def test_failed_canaries_end_with_one(terminal: Terminal) -> None:
 
 
 def test_another_count_than_expected_changes_nothing(terminal: Terminal) -> None:
-    """`--expect` replaces the question, and any other count changes nothing."""
+    """`--expect` replaces the prompt, and any other count changes nothing."""
     names = terminal.put(3)
     result = terminal.run("dead", "discard", "--all", "--expect", "2")
     assert (result.exit_code, "3 match now" in result.stderr) == (1, True)
     assert terminal.states(names) == [State.DEAD] * 3
 
 
-def test_a_bulk_discard_needs_nobody_else(terminal: Terminal) -> None:
-    """Without service or worker the command itself discards them all."""
+def test_a_bulk_discard_needs_no_other_process(terminal: Terminal) -> None:
+    """Without service or worker, the command itself discards them all."""
     names, held = terminal.put(4), terminal.put(2, State.QUARANTINED)
     assert terminal.run("dead", "discard", "--all", "--yes").exit_code == 0
     assert terminal.states(names + held) == [State.DISCARDED] * 4 + [State.QUARANTINED] * 2
@@ -255,21 +260,25 @@ def test_a_bulk_discard_needs_nobody_else(terminal: Terminal) -> None:
 
 
 def test_without_workers_it_says_so(terminal: Terminal) -> None:
-    """Without workers a bulk retry returns, and says how to look again and how to stop it."""
+    """Without workers, a bulk retry returns and says how to check it and how to stop it."""
     terminal.put(5)
     result = terminal.run("quarantine", "accept", "--all", "--yes")
     assert (result.exit_code, "nothing to accept" in result.output) == (0, True)
     result = terminal.run("dead", "retry", "--all", "--yes")
     assert "no worker was seen" in result.stderr
-    made = json.loads(terminal.run("bulk", "list", "--json").output)["items"][0]
-    assert (made["left"], made["count"], f"leadline bulk stop {made['id']}" in result.output) == (
+    action = json.loads(terminal.run("bulk", "list", "--json").output)["items"][0]
+    assert (
+        action["left"],
+        action["count"],
+        f"leadline bulk stop {action['id']}" in result.output,
+    ) == (
         5,
         5,
         True,
     )
-    assert "stopped by cli:kim" in terminal.run("bulk", "stop", made["id"]).output
+    assert "stopped by cli:kim" in terminal.run("bulk", "stop", action["id"]).output
     assert (
-        json.loads(terminal.run("bulk", "show", made["id"], "--json").output)["stopped"]
+        json.loads(terminal.run("bulk", "show", action["id"], "--json").output)["stopped"]
         == "stopped by cli:kim"
     )
     assert terminal.run("bulk", "show", "nothing").exit_code == 1
@@ -284,6 +293,6 @@ def test_without_workers_it_says_so(terminal: Terminal) -> None:
         ("dead", "discard", "--all", "--undo"),
     ],
 )
-def test_which_ones_must_be_said(words: tuple[str, ...], terminal: Terminal) -> None:
-    """Neither ids nor a filter, or both, is wrong use."""
+def test_either_ids_or_a_filter(words: tuple[str, ...], terminal: Terminal) -> None:
+    """Passing neither ids nor a filter, or both, is wrong use."""
     assert terminal.run(*words).exit_code == 2

@@ -77,7 +77,7 @@ def test_the_numbers_are_those_of_all_processes(world: World, redis: redis_py.Re
     world.post("partner")
     now = world.context.clock()
     redis.zadd(keys.state("waiting"), {"A": now - 100, "B": now - 50})
-    beats = {"w1": {"seen": now - 10}, "w2": {"seen": now - 120}, "w3": {"pid": 1}}
+    beats = {"w1": {"at": now - 10}, "w2": {"at": now - 120}, "w3": {"pid": 1}}
     for name, beat in beats.items():
         redis.hset(keys.WORKERS, name, msgspec.json.encode(beat))
     redis.hset(keys.WORKERS, "w4", b"junk")

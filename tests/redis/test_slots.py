@@ -227,7 +227,7 @@ def test_a_killed_worker_does_not_keep_its_successor_out(redis_url: str, redis: 
     delivered: list[str] = []
     dead = Slots(open_queue(redis), 1, lambda: delivered.append, *_parts(redis))
     assert dead._register() is not None
-    redis.hset(keys.WORKERS, dead.name, json.dumps({"seen": redis.time()[0] - 61}))
+    redis.hset(keys.WORKERS, dead.name, json.dumps({"at": redis.time()[0] - 61}))
     mine = str(ULID())
     with running(redis_url, delivered.append, count=1) as slots:
         put(redis, mine)

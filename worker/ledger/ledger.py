@@ -165,7 +165,7 @@ class Ledger(RecordReader):
         """
         for _ in range(2):
             process = self._rollback
-            seen = (
+            process_facts = (
                 {
                     "process": process.name,
                     "create_count": process.create_count,
@@ -181,7 +181,7 @@ class Ledger(RecordReader):
                 token=token,
                 lease_seconds=lease_seconds,
                 step=step,
-                **seen,
+                **process_facts,
             )
             if create_count == 0:
                 raise LeaseLost(submission_id)
@@ -235,11 +235,11 @@ class Ledger(RecordReader):
             "ledger/learn", id=submission_id, token=token, step=step or None, facts=_texts(facts)
         )
         if done == 2:
-            made = {name: value for name, value in facts.items() if name.endswith("_id")}
+            created_ids = {name: value for name, value in facts.items() if name.endswith("_id")}
             log.warning(
                 "erased while it was delivered: remove by hand what was made",
                 submission_id=submission_id,
-                **made,
+                **created_ids,
             )
         if done != 1:
             raise LeaseLost(submission_id)

@@ -195,12 +195,12 @@ class RecordReader:
 
     def ids_until(self, state: State, until: float, limit: int) -> list[str]:
         """Those that entered `state` at `until` (Unix seconds) or before, the oldest first."""
-        found = call_redis(
+        names = call_redis(
             lambda: self.redis.zrange(
                 keys.state(state), "-inf", until, byscore=True, offset=0, num=limit
             )
         )
-        return [raw.decode() for raw in found]
+        return [raw.decode() for raw in names]
 
     def dead_causes(self, limit: int | None = None) -> list[tuple[Cause, float]]:
         """What each dead letter died of and when (Unix seconds), the newest `limit` first."""
@@ -300,7 +300,7 @@ class RecordReader:
     def _scan_page(
         self, state: State, top: float, since: float, size: int
     ) -> list[tuple[bytes, float]]:
-        found = call_redis(
+        rows = call_redis(
             lambda: self.redis.zrange(
                 keys.state(state),
                 top,
@@ -312,7 +312,7 @@ class RecordReader:
                 num=size,
             )
         )
-        return cast("list[tuple[bytes, float]]", found)
+        return cast("list[tuple[bytes, float]]", rows)
 
 
 def _name_fields(values: Sequence[bytes | None]) -> dict[bytes, bytes]:

@@ -128,9 +128,11 @@ class RollbackDetector:
         """Our own report, then those of processes that died here and were not reported yet."""
         with self._lock:
             self._open()
-            own = ProcessReport(self.name, self.create_count, self.server, self.total_create_count)
+            own_report = ProcessReport(
+                self.name, self.create_count, self.server, self.total_create_count
+            )
             dead = [_read_report(name, file) for name, file in self._dead.items()]
-            return [own, *(report for report in dead if report is not None)]
+            return [own_report, *(report for report in dead if report is not None)]
 
     def confirm_server(self, server: str) -> None:
         """Takes `server` as the life that all agreed on: nobody asks for the dead any more."""

@@ -17,15 +17,15 @@ WORKER_TIMEOUT_SECONDS = 60.0
 
 
 class WorkerHeartbeat(Struct, frozen=True):
-    """What a worker process says of itself. `seen` is Unix seconds by Redis's clock."""
+    """What a worker process reports; `at` is when, in Unix seconds by Redis's clock."""
 
-    seen: float
+    at: float
     slots: int = 0
     pid: int = 0
     host: str = ""
 
     def alive(self, now: float) -> bool:
-        return now - self.seen < WORKER_TIMEOUT_SECONDS
+        return now - self.at < WORKER_TIMEOUT_SECONDS
 
 
 def record_heartbeat(connection: redis.Redis, name: str, heartbeat: WorkerHeartbeat) -> None:
@@ -34,7 +34,7 @@ def record_heartbeat(connection: redis.Redis, name: str, heartbeat: WorkerHeartb
     entries = cast("dict[bytes, bytes]", connection.hgetall(keys.WORKERS))
     for other, text in entries.items():
         decoded = _decode_heartbeat(text)
-        if decoded is None or not decoded.alive(heartbeat.seen):
+        if decoded is None or not decoded.alive(heartbeat.at):
             connection.hdel(keys.WORKERS, other)
 
 
@@ -83,7 +83,7 @@ class LedgerStatus(Struct, frozen=True, kw_only=True):
     @property
     def last_heartbeat_at(self) -> float | None:
         """When any worker was last seen; None where no heartbeat is stored any more."""
-        return max((heartbeat.seen for heartbeat in self.heartbeats), default=None)
+        return max((heartbeat.at for heartbeat in self.heartbeats), default=None)
 
 
 def add_status_commands(pipe: Any, account: keys.Account) -> None:

@@ -229,7 +229,7 @@ class Slots:
         """By Redis's clock."""
         store = self._queue.connection
         heartbeat = WorkerHeartbeat(
-            seen=float(store.time()[0]),
+            at=float(store.time()[0]),
             slots=self._count,
             pid=os.getpid(),
             host=socket.gethostname(),

@@ -21,7 +21,7 @@
 | leadline:rewrite:due               | string | that erased content may still stand in Redis's file            | until the file is rewritten |
 | leadline:rewrite:asked             | string | that Redis was asked to rewrite its file                       | a day |
 | leadline:sweeper                   | string | which worker process sweeps                                    | 3 s, renewed each tick |
-| leadline:workers                   | hash   | worker process -> JSON `{slots, pid, host, seen}`              | an entry 60 s after its last heartbeat |
+| leadline:workers                   | hash   | worker process -> JSON `{slots, pid, host, at}`                | an entry 60 s after its last heartbeat |
 | leadline:rollback                  | hash   | `server`: the life of Redis that all workers agreed on; `restored_at`: what came before it is looked up first; `roll_call`, `roll_call_at`; `total`: creates ever announced; `tick_at`: the last report of any worker; `clock_jump_at`: when the clock was found set ahead | for ever |
 | leadline:rollback:create_counts    | hash   | worker process -> how many creates it has announced            | a minute after its last report |
 | leadline:rollback:processes        | zset   | worker processes by the time of their last report              | as the counts |

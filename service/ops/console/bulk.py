@@ -94,8 +94,8 @@ def build_confirmation(
 
 def _states(action: str, filter: Filter) -> list[State]:
     """The states that the filter asks for and the action is allowed in."""
-    wanted = filter.state.split(",") if filter.state else list(State)
-    return [state for state in ACTIONS[action] if state in wanted]
+    selected = filter.state.split(",") if filter.state else list(State)
+    return [state for state in ACTIONS[action] if state in selected]
 
 
 def _describe_leads(count: int, states: list[State]) -> str:
@@ -161,8 +161,8 @@ def _mend_inputs(failing: str | None) -> list[lead_form.FormInput]:
     if failing is None or failing in {each.name for each in lead_form.PLAIN_INPUTS}:
         return list(lead_form.PLAIN_INPUTS)
     label = failing.partition(".")[2]
-    own = lead_form.FormInput(name=failing, label=label, group=FieldGroup.ANSWERS)
-    return [own, *lead_form.PLAIN_INPUTS]
+    failing_input = lead_form.FormInput(name=failing, label=label, group=FieldGroup.ANSWERS)
+    return [failing_input, *lead_form.PLAIN_INPUTS]
 
 
 # -- the pages and buttons

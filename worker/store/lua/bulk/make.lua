@@ -5,10 +5,10 @@ local bulk, action, by = args.bulk, args.action, args.by
 
 -- Redis does nothing else meanwhile, and there may be a hundred thousand: they are read and written many at a time.
 local A_CALL = 1000
-local names, seen = {}, {}
+local names, is_listed = {}, {}
 for _, id in ipairs(args.ids) do
-  if not seen[id] then names[#names + 1] = id end
-  seen[id] = true
+  if not is_listed[id] then names[#names + 1] = id end
+  is_listed[id] = true
 end
 
 local free, taken = {}, 0

@@ -6,7 +6,7 @@ local id, by, mark = args.id, args.by, args.mark
 
 -- What a receipt says, what makes a redelivery known, and ids in Pipedrive, for whoever removes those by hand. Under its lease
 -- and its announcement a create that is on its way still says what it created (learn.lua).
-local KEPT = {
+local RETAINED_FIELDS = {
   v = 1, source = 1, state = 1, accepted_as = 1, received_at = 1, updated_at = 1, attempts = 1, crashes = 1, result = 1,
   duplicate_key = 1, duplicate_kind = 1, duplicate_of = 1, person_id = 1, organization_id = 1, lead_id = 1, note_id = 1,
   lease = 1, announced = 1, announced_at = 1, announced_by = 1,
@@ -38,7 +38,7 @@ if redis.call('GET', K.probe) == id then redis.call('DEL', K.probe) end
 
 local content = {}
 for _, field in ipairs(redis.call('HKEYS', record(id))) do
-  if not KEPT[field] then content[#content + 1] = field end
+  if not RETAINED_FIELDS[field] then content[#content + 1] = field end
 end
 if #content > 0 then redis.call('HDEL', record(id), unpack(content)) end
 redis.call('DEL', record(id) .. ':attempts')

@@ -5,8 +5,8 @@
 -- silent_seconds (after which nobody waits for a process), id (of a record to judge; absent: none), leaves (true: it ends), reports
 -- {name, create_count, server ('' = none), total_create_count}: of the process itself first, then of those that died on its machine.
 local patience, id = args.roll_call_seconds, args.id
-local own = args.reports[1]
-local me = own.name
+local own_report = args.reports[1]
+local me = own_report.name
 local here = server()
 local agreed = redis.call('HGET', K.rollback, 'server')
 
@@ -44,7 +44,7 @@ for _, report in ipairs(args.reports) do
   redis.call('SREM', K.rollback_missing, report.name)
 end
 local counted = tonumber(redis.call('HGET', K.rollback_create_counts, me) or 0)
-redis.call('HSET', K.rollback_create_counts, me, math.max(own.create_count, counted))
+redis.call('HSET', K.rollback_create_counts, me, math.max(own_report.create_count, counted))
 redis.call('ZADD', K.rollback_processes, now, me)
 redis.call('HSET', K.rollback, 'total', total)
 

@@ -38,8 +38,8 @@ if limit and limit >= 1 and not search then
 end
 
 if purse then
-  local known, least = left(tokens), math.max(0, purse - uncharged)
-  if known < least or known > purse then
+  local stored, least = left(tokens), math.max(0, purse - uncharged)
+  if stored < least or stored > purse then
     if args.fixed then least = math.min(least, math.max(0, tokens - (number(day) or 0))) end
     redis.call('SET', K.left, least, 'PX', until_(midnight))
   end

@@ -17,11 +17,11 @@ if args.id and gate[1] == 'probe' and redis.call('GET', K.probe) ~= args.id then
   return { 'gated', gate[2], gate[3] }
 end
 
-local purse, own = left(args.tokens), math.max(0, args.tokens - (number(day) or 0))
-if args.fixed then purse = math.min(purse, own) end
+local purse, uncounted = left(args.tokens), math.max(0, args.tokens - (number(day) or 0))
+if args.fixed then purse = math.min(purse, uncounted) end
 if purse < cost then
   give_up()
-  if own < cost then return { 'budget', exact(midnight) } end
+  if uncounted < cost then return { 'budget', exact(midnight) } end
   -- Only the receiver says so, and nobody says when its day ends: its word is asked for again in an hour.
   local lasts = math.min(redis.call('PTTL', K.left), 3600000)
   redis.call('PEXPIRE', K.left, lasts)
@@ -71,10 +71,10 @@ end
 
 -- When enough places are free for those ahead and for this call; one whose answer is still out frees its own in a window at best.
 local function opens(key, limit, taken, before)
-  local wanted = taken + before - limit
-  if wanted < 0 then return now end
-  local oldest = redis.call('ZRANGEBYSCORE', key, '(' .. exact(now - K.window), '+inf', 'WITHSCORES', 'LIMIT', wanted % limit, 1)
-  return math.min(tonumber(oldest[2] or now), now) + K.window * (1 + math.floor(wanted / limit))
+  local excess = taken + before - limit
+  if excess < 0 then return now end
+  local oldest = redis.call('ZRANGEBYSCORE', key, '(' .. exact(now - K.window), '+inf', 'WITHSCORES', 'LIMIT', excess % limit, 1)
+  return math.min(tonumber(oldest[2] or now), now) + K.window * (1 + math.floor(excess / limit))
 end
 
 local free = math.max(closed, opens(K.burst, calls, held_calls, ahead))
