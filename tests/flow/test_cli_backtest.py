@@ -1,4 +1,4 @@
-"""`leadline backtest` and `leadline attribution`: over what is stored in a real Redis."""
+"""`leadline backtest` and `leadline attribution` over submissions stored in a real Redis."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ Run = Callable[..., Result]
 def run(tmp_path: Path, redis_url: str) -> Run:
     def go(*words: str, toml: str = OLD) -> Result:
         (tmp_path / "sources.toml").write_text(toml, "utf-8")
-        own = {
+        paths = {
             "LEADLINE_CONFIG": str(tmp_path / "sources.toml"),
             "LEADLINE_DATA_DIR": str(tmp_path / "none"),
         }
-        return CliRunner().invoke(main, list(words), env=own | {"REDIS_URL": redis_url})
+        return CliRunner().invoke(main, list(words), env=paths | {"REDIS_URL": redis_url})
 
     return go
 
 
 @pytest.fixture
-def kept(redis: redis_py.Redis, aredis: Client) -> list[str]:
-    """Three leads of `contact`, one of `other`, each received a day later."""
+def stored_ids(redis: redis_py.Redis, aredis: Client) -> list[str]:
+    """Three leads of `contact` and one of `other`, each received a day after the one before."""
     contact, other = (load_sources(OLD, {}).sources[name] for name in ("contact", "other"))
     sent = [
         (
@@ -67,94 +67,96 @@ def kept(redis: redis_py.Redis, aredis: Client) -> list[str]:
         (contact, {"email": "cyd@example.com", "utm_source": "bing", "utm_campaign": "spring"}),
         (other, {"phone": "+442079460018"}),
     ]
-    found = [
-        one
+    submissions = [
+        each
         for day, (source, fields) in enumerate(sent)
-        for one in build_submissions_of(source, form(**fields), AT + 86_400 * day)
+        for each in build_submissions_of(source, form(**fields), AT + 86_400 * day)
     ]
-    return store(aredis, redis, found)
+    return store(aredis, redis, submissions)
 
 
-def told(result: Result) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(result.stdout)
-    return found
+def parse_output(result: Result) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(result.stdout)
+    return body
 
 
-@pytest.mark.usefixtures("kept")
+@pytest.mark.usefixtures("stored_ids")
 def test_nothing_changes(run: Run) -> None:
-    """An unchanged file changes nothing: no lead is listed, and the exit code is 0."""
+    """With an unchanged file no lead is listed, and the exit code is 0."""
     result = run("backtest", "--json")
-    assert (result.exit_code, told(result)["items"]) == (0, [])
-    assert told(result)["looked_at"] == 4
-    assert told(result)["sources"]["contact"] == {"same": 3, "new failures": 0}
+    assert (result.exit_code, parse_output(result)["items"]) == (0, [])
+    assert parse_output(result)["looked_at"] == 4
+    assert parse_output(result)["sources"]["contact"] == {"same": 3, "new failures": 0}
     assert "contact" in run("backtest").stdout
 
 
-def test_changes_are_listed(run: Run, kept: list[str]) -> None:
-    """Each lead that would change is listed with its fields, masked, and a summary by field."""
+def test_changes_are_listed(run: Run, stored_ids: list[str]) -> None:
+    """Lists each lead that would change, with its masked fields, and a summary by field."""
     toml = OLD.replace("[sources.contact]", '[sources.contact]\nmap = { Firma = "answers.House" }')
     result = run("backtest", "--json", toml=toml)
-    [item] = told(result)["items"]
-    assert (result.exit_code, item["id"], item["verdict"]) == (0, kept[0], "changed")
+    [item] = parse_output(result)["items"]
+    assert (result.exit_code, item["id"], item["verdict"]) == (0, stored_ids[0], "changed")
     assert {change["field"]: (change["before"], change["after"]) for change in item["fields"]} == {
         "company": ("…", None),
         "answers.House": (None, "…"),
     }
-    assert {"source": "contact", "field": "company", "count": 1} in told(result)["fields"]
-    shown = run("backtest", toml=toml).stdout
-    assert kept[0] in shown
-    assert "company" in shown
-    assert "ada@example.com" not in shown + result.stdout
+    assert {"source": "contact", "field": "company", "count": 1} in parse_output(result)["fields"]
+    table = run("backtest", toml=toml).stdout
+    assert stored_ids[0] in table
+    assert "company" in table
+    assert "ada@example.com" not in table + result.stdout
     assert "Engines" in run("backtest", "--reveal", toml=toml).stdout
 
 
-def test_a_new_failure_ends_with_1(run: Run, kept: list[str]) -> None:
-    """A new failure makes the exit code 1."""
+def test_a_new_failure_ends_with_1(run: Run, stored_ids: list[str]) -> None:
+    """The exit code is 1 if there is a new failure."""
     toml = OLD.replace("[sources.contact]", '[sources.contact]\nmap = { email = "answers.A" }')
     result = run("backtest", "--json", toml=toml)
     assert result.exit_code == 1
-    assert {item["id"] for item in told(result)["items"] if item["new_failure"]} == set(kept[1:3])
+    assert {item["id"] for item in parse_output(result)["items"] if item["new_failure"]} == set(
+        stored_ids[1:3]
+    )
     assert run("backtest", "--source", "other", toml=toml).exit_code == 0
     assert run("backtest", toml="[sources.contact]").exit_code == 1
     assert "(new)" in run("backtest", toml=toml).stdout
 
 
-def test_against_the_file_as_it_was(run: Run, kept: list[str], tmp_path: Path) -> None:
-    """Changed rules show against an earlier file."""
+def test_against_an_earlier_file(run: Run, stored_ids: list[str], tmp_path: Path) -> None:
+    """A comparison with an earlier file shows changed rules."""
     old = tmp_path / "old.toml"
     old.write_text(OLD, "utf-8")
     result = run(
         "backtest", "--json", "--against", str(old), toml=OLD.replace('"Ads"', '"Paid search"')
     )
-    [item] = told(result)["items"]
-    assert (item["id"], item["verdict"]) == (kept[0], "written differently")
+    [item] = parse_output(result)["items"]
+    assert (item["id"], item["verdict"]) == (stored_ids[0], "written differently")
     assert item["writing"] == [{"field": "channel", "before": "Ads", "after": "Paid search"}]
 
 
-@pytest.mark.usefixtures("kept")
+@pytest.mark.usefixtures("stored_ids")
 def test_since_source_and_limit(run: Run) -> None:
-    """Only the submissions asked for are read."""
-    assert told(run("backtest", "--json", "--since", "2023-11-16"))["looked_at"] == 2
-    assert told(run("backtest", "--json", "--source", "contact"))["looked_at"] == 3
-    assert told(run("backtest", "--json", "--limit", "2"))["looked_at"] == 2
-    assert told(run("backtest", "--json", "--since", "1h"))["looked_at"] == 0
+    """The options restrict which submissions are read."""
+    assert parse_output(run("backtest", "--json", "--since", "2023-11-16"))["looked_at"] == 2
+    assert parse_output(run("backtest", "--json", "--source", "contact"))["looked_at"] == 3
+    assert parse_output(run("backtest", "--json", "--limit", "2"))["looked_at"] == 2
+    assert parse_output(run("backtest", "--json", "--since", "1h"))["looked_at"] == 0
     wrong = run("backtest", "--since", "yesterday")
     assert (wrong.exit_code, "7d" in wrong.stderr) == (2, True)
     assert "no source" in run("backtest", "--source", "nowhere").stderr
 
 
-def test_a_wrong_file_is_said(run: Run) -> None:
-    """Every fault of the file is printed, and Redis is not asked."""
+def test_an_invalid_file_is_reported(run: Run) -> None:
+    """The faults of an invalid file are printed."""
     result = run("backtest", toml='[sources.contact]\nadaptor = "form"')
     assert result.exit_code == 1
     assert "adaptor" in result.stderr
 
 
-@pytest.mark.usefixtures("kept")
+@pytest.mark.usefixtures("stored_ids")
 def test_attribution(run: Run) -> None:
-    """By source, campaign and rule: what leads carry, and where those without a rule come from."""
-    found = told(run("attribution", "--json"))
-    assert found["total"] == {
+    """Counts attribution by source, campaign and rule, and where unmatched leads come from."""
+    report = parse_output(run("attribution", "--json"))
+    assert report["total"] == {
         "leads": 4,
         "channel": 3,
         "channel_id": 3,
@@ -162,27 +164,29 @@ def test_attribution(run: Run) -> None:
         "click_id": 1,
         "complete": 3,
     }
-    contact = next(share for share in found["sources"] if share["source"] == "contact")
+    contact = next(share for share in report["sources"] if share["source"] == "contact")
     assert contact["campaigns"]["spring"]["leads"] == 2
     assert contact["campaigns"]["(none)"]["click_id"] == 1
     assert [(rule["number"], rule["leads"]) for rule in contact["rules"]] == [(1, 1)]
     assert contact["unmatched"] == 2
     assert {"utm_source": "bing", "utm_medium": "(none)", "leads": 1} in contact["unmatched_from"]
-    assert "example.com" not in str(found)
-    shown = run("attribution").stdout
-    assert "33 %" in shown
-    assert "spring" in shown
-    assert told(run("attribution", "--json", "--source", "other"))["total"]["leads"] == 1
-    assert told(run("attribution", "--json", "--since", "2023-11-16"))["total"]["leads"] == 2
+    assert "example.com" not in str(report)
+    table = run("attribution").stdout
+    assert "33 %" in table
+    assert "spring" in table
+    assert parse_output(run("attribution", "--json", "--source", "other"))["total"]["leads"] == 1
+    assert (
+        parse_output(run("attribution", "--json", "--since", "2023-11-16"))["total"]["leads"] == 2
+    )
 
 
 def test_attribution_of_nothing(run: Run) -> None:
-    """An empty store is a sentence, not a division by zero."""
+    """An empty store gives a message, not a division by zero."""
     assert "no stored leads match" in run("attribution").stdout
 
 
 def test_attribution_is_bounded_and_impersonal() -> None:
-    """However many campaigns there are, and whatever their names, the report stays small."""
+    """The report stays small and impersonal, however many campaigns there are."""
     tally = AttributionCounter(build_lead_mappings(load_sources(OLD, {})))
     template = spooled_record(submission(source="contact"))
     for number in range(1_500):
@@ -198,7 +202,7 @@ def test_attribution_is_bounded_and_impersonal() -> None:
 def test_the_stream_pages_through_equal_times(
     redis: redis_py.Redis, aredis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every submission comes once, the newest change first, however many share a moment."""
+    """Every submission is read once, however many share a timestamp."""
     monkeypatch.setattr(reader, "SCAN_PAGE_SIZE", 4)
     ids = store(
         aredis, redis, [submission(State.QUEUED if n % 3 else State.DEAD) for n in range(30)]
@@ -208,15 +212,15 @@ def test_the_stream_pages_through_equal_times(
         for one in ids:
             if redis.zscore(f"leadline:state:{state}", one) is not None:
                 redis.zadd(f"leadline:state:{state}", {one: 1_700_000_000 + int(one[-1], 36) % 2})
-    found = [head.id for head in ledger.scan_heads()]
-    assert sorted(found) == sorted(ids)
+    scanned_ids = [head.id for head in ledger.scan_heads()]
+    assert sorted(scanned_ids) == sorted(ids)
     assert len(list(ledger.each_record(ids, raw=True))) == 30
     light = next(ledger.each_record(ids, raw=False))
     assert (light.raw, light.lead) == (None, Lead(name="Ada", email="ada@example.com"))
 
 
-def test_progress_is_told_after_two_seconds(capsys: pytest.CaptureFixture[str]) -> None:
-    """A short command shows no progress; a long one does every other second."""
+def test_progress_is_shown_after_two_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    """A short command shows no progress; a long one shows it every other second."""
     assert list(count_progress(range(3), "looked at", clock=lambda: 0.0)) == [0, 1, 2]
     assert capsys.readouterr().err == ""
     ticks = iter(range(100))

@@ -1,4 +1,4 @@
-"""`leadline check`: one line for each thing that is right, open or wrong."""
+"""`leadline check`: one line per finding, whether it is fine, open or wrong."""
 
 from __future__ import annotations
 
@@ -42,38 +42,38 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Runs `leadline check` over a source file given as text, with only the given settings."""
+    """Runs `leadline check` on a source file passed as text, with only the settings passed."""
 
     def go(*words: str, config: str = GOOD, **env: str) -> Result:
         (tmp_path / "leadline.toml").write_text(config, "utf-8")
-        own = {
+        paths = {
             "LEADLINE_CONFIG": str(tmp_path / "leadline.toml"),
             "LEADLINE_DATA_DIR": str(tmp_path / "data"),
         }
         return CliRunner().invoke(
-            main, ["check", *words], env=OPEN | own | {"CONTACT_KEY": "k"} | env
+            main, ["check", *words], env=OPEN | paths | {"CONTACT_KEY": "k"} | env
         )
 
     return go
 
 
-def findings(result: Result) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(result.stdout)["findings"]
-    assert all(list(finding) == ["level", "subject", "message", "setting"] for finding in found)
-    assert result.exit_code == (1 if any(finding["level"] == "fail" for finding in found) else 0), (
-        result.stdout
-    )
-    return found
+def parse_findings(result: Result) -> list[dict[str, Any]]:
+    findings: list[dict[str, Any]] = json.loads(result.stdout)["findings"]
+    assert all(list(finding) == ["level", "subject", "message", "setting"] for finding in findings)
+    assert result.exit_code == (
+        1 if any(finding["level"] == "fail" for finding in findings) else 0
+    ), result.stdout
+    return findings
 
 
-def one(found: list[dict[str, Any]], said: str) -> tuple[str, str, str | None]:
-    """Level, subject and setting of the one finding that says this."""
-    [finding] = [finding for finding in found if said in finding["message"]]
+def find_one(findings: list[dict[str, Any]], phrase: str) -> tuple[str, str, str | None]:
+    """Returns level, subject and setting of the only finding whose message contains `phrase`."""
+    [finding] = [finding for finding in findings if phrase in finding["message"]]
     return finding["level"], finding["subject"], finding["setting"]
 
 
-def levels(found: list[dict[str, Any]], subject: str) -> list[str]:
-    return [finding["level"] for finding in found if finding["subject"] == subject]
+def levels(findings: list[dict[str, Any]], subject: str) -> list[str]:
+    return [finding["level"] for finding in findings if finding["subject"] == subject]
 
 
 @pytest.fixture
@@ -88,10 +88,10 @@ def everything(redis_url: str, account: Account) -> dict[str, str]:
 
 
 def test_all_is_well(run: Run, everything: dict[str, str]) -> None:
-    """A good file, a good Redis and an account with every name give only ok, and exit code 0."""
-    found = findings(run("--json", **everything))
-    assert {finding["level"] for finding in found} == {"ok"}, found
-    assert {finding["subject"] for finding in found} == {
+    """A valid file, a durable Redis and a complete account give only ok, and exit code 0."""
+    findings = parse_findings(run("--json", **everything))
+    assert {finding["level"] for finding in findings} == {"ok"}, findings
+    assert {finding["subject"] for finding in findings} == {
         "settings",
         "source file",
         "source contact",
@@ -100,11 +100,11 @@ def test_all_is_well(run: Run, everything: dict[str, str]) -> None:
     }
 
 
-def test_people_get_aligned_lines(run: Run) -> None:
-    """One line for each finding, levels and subjects aligned, no colour in a pipe."""
+def test_the_text_output_is_aligned(run: Run) -> None:
+    """Prints one line per finding with aligned columns, and no colour in a pipe."""
     result = run("--offline")
     lines = result.stdout.splitlines()
-    assert len(lines) == len(findings(run("--offline", "--json")))
+    assert len(lines) == len(parse_findings(run("--offline", "--json")))
     assert "\x1b" not in result.stdout
     assert {line[:6].rstrip() for line in lines} <= {"ok", "warn", "fail"}
     begins = ("the console is closed", "/", "form at /in/contact")
@@ -115,16 +115,16 @@ def test_people_get_aligned_lines(run: Run) -> None:
 
 
 def test_every_fault_of_the_source_file(run: Run) -> None:
-    """All faults of the file fail, each with line and key; nothing else about the file is printed."""
-    found = findings(
+    """Each fault of the file fails, with line and key; nothing else is printed about the file."""
+    findings = parse_findings(
         run("--offline", "--json", config='[sources.a]\nadaptor = "form"\nreply = 700\n')
     )
-    assert one(found, "adaptor")[:2] == ("fail", "source file")
-    assert one(found, "700") == ("fail", "source file", "sources.a.reply")
+    assert find_one(findings, "adaptor")[:2] == ("fail", "source file")
+    assert find_one(findings, "700") == ("fail", "source file", "sources.a.reply")
     assert "leadline.toml:3" in next(
-        finding["message"] for finding in found if "700" in finding["message"]
+        finding["message"] for finding in findings if "700" in finding["message"]
     )
-    assert len(levels(found, "source file")) == 2
+    assert len(levels(findings, "source file")) == 2
 
 
 @pytest.mark.parametrize(
@@ -132,44 +132,54 @@ def test_every_fault_of_the_source_file(run: Run) -> None:
     [({}, "warn"), ({"PIPEDRIVE_API_TOKEN": "t"}, "fail"), ({"PAGE_TOKEN": "t"}, None)],
 )
 def test_secrets(run: Run, env: dict[str, str], level: str | None) -> None:
-    """A scheme's missing secret fails; one for fetching fails only where the worker runs."""
+    """A scheme's missing secret fails; a fetch token's fails only where the worker runs."""
     config = GOOD + '[sources.contact.fetch]\ntoken_env = "PAGE_TOKEN"\n'
-    found = findings(run("--offline", "--json", config=config, **env | {"CONTACT_KEY": ""}))
-    assert one(found, "CONTACT_KEY") == ("fail", "source file", "sources.contact.verify.secret_env")
+    findings = parse_findings(
+        run("--offline", "--json", config=config, **env | {"CONTACT_KEY": ""})
+    )
+    assert find_one(findings, "CONTACT_KEY") == (
+        "fail",
+        "source file",
+        "sources.contact.verify.secret_env",
+    )
     if level:
-        assert one(found, "PAGE_TOKEN") == (level, "source file", "sources.contact.fetch.token_env")
+        assert find_one(findings, "PAGE_TOKEN") == (
+            level,
+            "source file",
+            "sources.contact.fetch.token_env",
+        )
     else:
-        assert "PAGE_TOKEN" not in str(found)
+        assert "PAGE_TOKEN" not in str(findings)
 
 
 @pytest.mark.parametrize(
     ("fetch", "levels_"), [("", ["ok", "warn"]), ('fetch = { token_env = "PAGE_TOKEN" }', ["ok"])]
 )
 def test_products_that_send_ids_alone(run: Run, fetch: str, levels_: list[str]) -> None:
-    """A missing token for fetching is found before the first event."""
+    """A missing fetch token is reported before the first event."""
     config = (
         '[sources.ads]\nadapter = "meta-lead-ads"\nverify = { secret_env = "CONTACT_KEY"'
         f" }}\n{fetch}\n"
     )
-    found = findings(run("--offline", "--json", config=config, PAGE_TOKEN="t"))
-    assert levels(found, "source ads") == levels_
+    findings = parse_findings(run("--offline", "--json", config=config, PAGE_TOKEN="t"))
+    assert levels(findings, "source ads") == levels_
     if not fetch:
-        assert one(found, "may send only ids")[2] == "sources.ads.fetch.token_env"
+        assert find_one(findings, "may send only ids")[2] == "sources.ads.fetch.token_env"
 
 
 def test_the_packaged_example(
     run: Run, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a source file the example is checked, and its secrets may be missing."""
+    """Without a source file the packaged example is checked, and its secrets may be missing."""
     monkeypatch.chdir(tmp_path_factory.mktemp("empty"))
-    found = findings(run("--offline", "--json", LEADLINE_CONFIG=""))
-    assert one(found, "packaged example") == ("warn", "source file", "LEADLINE_CONFIG")
-    assert one(found, "PARTNER_KEY")[0] == "warn"
+    findings = parse_findings(run("--offline", "--json", LEADLINE_CONFIG=""))
+    assert find_one(findings, "packaged example") == ("warn", "source file", "LEADLINE_CONFIG")
+    assert find_one(findings, "PARTNER_KEY")[0] == "warn"
 
 
 def test_settings_with_faults(run: Run) -> None:
-    """Unusable settings fail by name, and the source file is checked all the same."""
-    found = findings(
+    """Invalid settings fail by name, and the source file is checked nevertheless."""
+    findings = parse_findings(
         run(
             "--json",
             LEADLINE_PORT="many",
@@ -178,41 +188,43 @@ def test_settings_with_faults(run: Run) -> None:
             config="[sources]\n",
         )
     )
-    assert one(found, "'many'") == ("fail", "settings", "LEADLINE_PORT")
-    assert one(found, "LEADLINE_SLOTS: ") == ("fail", "settings", "LEADLINE_SLOTS")
-    assert one(found, "did you mean") == ("warn", "settings", "LEADLINE_SLOTS")
-    assert one(found, "at least one table")[:2] == ("fail", "source file")
+    assert find_one(findings, "'many'") == ("fail", "settings", "LEADLINE_PORT")
+    assert find_one(findings, "LEADLINE_SLOTS: ") == ("fail", "settings", "LEADLINE_SLOTS")
+    assert find_one(findings, "did you mean") == ("warn", "settings", "LEADLINE_SLOTS")
+    assert find_one(findings, "at least one table")[:2] == ("fail", "source file")
 
 
 def test_what_is_left_open(run: Run) -> None:
     """A closed console, an open source and missing credentials are warnings."""
-    found = findings(
+    findings = parse_findings(
         run("--json", config="[sources.contact]\n[sources.partner]\nadapter = 'json'\n")
     )
-    assert one(found, "console is closed") == ("warn", "settings", "LEADLINE_OPS_TOKENS")
-    assert one(found, "no credentials") == ("warn", "pipedrive", "PIPEDRIVE_API_TOKEN")
+    assert find_one(findings, "console is closed") == ("warn", "settings", "LEADLINE_OPS_TOKENS")
+    assert find_one(findings, "no credentials") == ("warn", "pipedrive", "PIPEDRIVE_API_TOKEN")
     for name in ("contact", "partner"):
-        [finding] = [finding for finding in found if finding["subject"] == f"source {name}"]
+        [finding] = [finding for finding in findings if finding["subject"] == f"source {name}"]
         assert (finding["level"], finding["setting"]) == ("warn", f"sources.{name}.verify")
-    assert levels(found, "redis") == ["ok"]
+    assert levels(findings, "redis") == ["ok"]
 
 
 @pytest.mark.parametrize(("url", "level"), [("", "fail"), ("https://leads.acme.example", "ok")])
 def test_a_scheme_that_signs_the_url(run: Run, url: str, level: str) -> None:
-    """Without the public URL every request of such a source would be refused."""
+    """Fails without the public URL, because every request to the source would be refused."""
     hook = (
         '[sources.hook.verify]\nscheme = "hmac"\nheader = "X-S"\nsecret_env = "HOOK"\nsigned ='
         ' "{method}{url}{body}"\n'
     )
-    found = findings(run("--offline", "--json", config=hook, HOOK="s", LEADLINE_PUBLIC_URL=url))
-    assert levels(found, "source hook") == [level]
+    findings = parse_findings(
+        run("--offline", "--json", config=hook, HOOK="s", LEADLINE_PUBLIC_URL=url)
+    )
+    assert levels(findings, "source hook") == [level]
 
 
-def test_the_data_directory_must_take_the_spool(run: Run, tmp_path: Path) -> None:
+def test_the_data_directory_must_be_usable(run: Run, tmp_path: Path) -> None:
     """A data directory that is a file fails."""
     (tmp_path / "file").write_text("", "utf-8")
-    found = findings(run("--offline", "--json", LEADLINE_DATA_DIR=str(tmp_path / "file")))
-    assert one(found, "local spool") == ("fail", "settings", "LEADLINE_DATA_DIR")
+    findings = parse_findings(run("--offline", "--json", LEADLINE_DATA_DIR=str(tmp_path / "file")))
+    assert find_one(findings, "local spool") == ("fail", "settings", "LEADLINE_DATA_DIR")
 
 
 @contextmanager
@@ -226,7 +238,7 @@ def configured(redis: redis_py.Redis, name: str, value: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "level", "said"),
+    ("name", "value", "level", "phrase"),
     [
         ("maxmemory-policy", "allkeys-lru", "fail", "submissions would be lost"),
         ("maxmemory-policy", "volatile-ttl", "fail", "submissions would be lost"),
@@ -236,17 +248,17 @@ def configured(redis: redis_py.Redis, name: str, value: str) -> Iterator[None]:
         ("no-appendfsync-on-rewrite", "yes", "warn", "rewritten"),
     ],
 )
-def test_redis_that_forgets(
-    run: Run, redis: redis_py.Redis, redis_url: str, name: str, value: str, level: str, said: str
+def test_a_redis_that_may_lose_data(
+    run: Run, redis: redis_py.Redis, redis_url: str, name: str, value: str, level: str, phrase: str
 ) -> None:
-    """Eviction fails; what a crash can lose is a warning. Both name Redis's setting."""
+    """Eviction fails and a risk of loss in a crash warns; both name the Redis setting."""
     with configured(redis, name, value):
-        found = findings(run("--json", REDIS_URL=redis_url))
-    assert one(found, said) == (level, "redis", name)
+        findings = parse_findings(run("--json", REDIS_URL=redis_url))
+    assert find_one(findings, phrase) == (level, "redis", name)
 
 
 class Managed:
-    """A managed server: CONFIG is refused, INFO says what the test wants."""
+    """A managed server that refuses CONFIG and answers INFO as the test specifies."""
 
     def __init__(self, **info: Any) -> None:
         self._info = {
@@ -267,7 +279,7 @@ class Managed:
 
 
 @pytest.mark.parametrize(
-    ("info", "level", "said"),
+    ("info", "level", "phrase"),
     [
         ({}, "warn", "appendfsync cannot be read"),
         ({"aof_enabled": None}, "warn", "acknowledged cannot be read"),
@@ -283,25 +295,25 @@ class Managed:
         ({"connected_slaves": 0}, "fail", "waits for 1 replica,"),
     ],
 )
-def test_managed_redis(info: dict[str, Any], level: str, said: str) -> None:
-    """What cannot be read is a warning; what INFO says is judged."""
+def test_managed_redis(info: dict[str, Any], level: str, phrase: str) -> None:
+    """What cannot be read is a warning; the rest is checked from INFO."""
     server: Any = Managed(**info)
-    found = check_store(
+    findings = check_store(
         server, "redis://h:6379/0", wait_replicas=1 if "connected_slaves" in info else 0
     )
-    assert [finding.level for finding in found if said in finding.message] == [level], found
+    assert [finding.level for finding in findings if phrase in finding.message] == [level], findings
 
 
-def test_redis_that_is_away(run: Run) -> None:
+def test_an_unreachable_redis(run: Run) -> None:
     """A Redis that does not respond fails, and its password is not shown."""
     result = run("--json", REDIS_URL="redis://ada:s3cret@127.0.0.1:1/0")
-    assert one(findings(result), "cannot be reached") == ("fail", "redis", "REDIS_URL")
+    assert find_one(parse_findings(result), "cannot be reached") == ("fail", "redis", "REDIS_URL")
     assert "s3cret" not in result.output
     assert redact_url("redis+sentinel://:pw@a:1,b:2/main/0") == "redis+sentinel://a:1,b:2/main/0"
 
 
 def test_missing_names(run: Run, everything: dict[str, str]) -> None:
-    """Each missing name is one finding with every place that uses it and what the account has."""
+    """Each missing name is one finding with its uses and the names that the account has."""
     config = """
 [pipedrive]
 owner_id = 99
@@ -319,34 +331,42 @@ when = { utm_source = "x" }
 labels = ["Fresh"]
 create_labels = true
 """
-    found = [
+    findings = [
         each
-        for each in findings(run("--json", config=config, **everything))
+        for each in parse_findings(run("--json", config=config, **everything))
         if each["subject"] == "pipedrive"
     ]
-    assert one(found, "no label 'Nope'") == ("fail", "pipedrive", "sources.one.lead.labels")
-    said = next(each["message"] for each in found if "'Nope'" in each["message"])
-    assert "sources.two.lead.labels (source two, line 11)" in said
-    assert "Cold, Hot, PPC" in said
-    assert one(found, "no label 'Fresh'") == ("warn", "pipedrive", "sources.two.rules[1].labels")
-    assert one(found, "no channel 'Radio'") == ("fail", "pipedrive", "sources.one.lead.channel")
-    assert one(found, "no owner '99'") == ("fail", "pipedrive", "sources.one.lead.owner_id")
-    assert one(found, "no custom field 'Budgets'") == (
+    assert find_one(findings, "no label 'Nope'") == ("fail", "pipedrive", "sources.one.lead.labels")
+    message = next(each["message"] for each in findings if "'Nope'" in each["message"])
+    assert "sources.two.lead.labels (source two, line 11)" in message
+    assert "Cold, Hot, PPC" in message
+    assert find_one(findings, "no label 'Fresh'") == (
+        "warn",
+        "pipedrive",
+        "sources.two.rules[1].labels",
+    )
+    assert find_one(findings, "no channel 'Radio'") == (
+        "fail",
+        "pipedrive",
+        "sources.one.lead.channel",
+    )
+    assert find_one(findings, "no owner '99'") == ("fail", "pipedrive", "sources.one.lead.owner_id")
+    assert find_one(findings, "no custom field 'Budgets'") == (
         "fail",
         "pipedrive",
         "sources.one.lead.custom.Budgets",
     )
-    assert one(found, "no custom field of persons 'Shoe'") == (
+    assert find_one(findings, "no custom field of persons 'Shoe'") == (
         "fail",
         "pipedrive",
         "sources.one.lead.custom.person.Shoe",
     )
-    assert one(found, "'Company size' is left out") == (
+    assert find_one(findings, "'Company size' is left out") == (
         "warn",
         "pipedrive",
         "sources.one.lead.custom.Company size",
     )
-    assert len(found) == 8
+    assert len(findings) == 8
 
 
 @pytest.mark.parametrize(
@@ -356,29 +376,29 @@ create_labels = true
         ({"PIPEDRIVE_BASE_URL": "http://127.0.0.1:1"}, "fail", "PIPEDRIVE_BASE_URL"),
     ],
 )
-def test_an_account_that_does_not_let_us_in(
+def test_an_inaccessible_account(
     run: Run, everything: dict[str, str], env: dict[str, str], level: str, setting: str
 ) -> None:
-    """Refused credentials and a wrong address are one failure that names the setting."""
-    found = [
+    """Refused credentials and a wrong address each give one failure that names the setting."""
+    findings = [
         each
-        for each in findings(run("--json", **everything | env))
+        for each in parse_findings(run("--json", **everything | env))
         if each["subject"] == "pipedrive"
     ]
-    assert [(each["level"], each["setting"]) for each in found] == [(level, setting)]
+    assert [(each["level"], each["setting"]) for each in findings] == [(level, setting)]
 
 
-def test_the_account_is_checked_while_redis_is_away(run: Run, everything: dict[str, str]) -> None:
-    """An API token is checked without Redis."""
-    found = findings(run("--json", **everything | {"REDIS_URL": "redis://127.0.0.1:1/0"}))
-    assert levels(found, "redis") == ["fail"]
-    assert set(levels(found, "pipedrive")) == {"ok"}
+def test_the_account_is_checked_without_redis(run: Run, everything: dict[str, str]) -> None:
+    """An API token is checked even if Redis is unreachable."""
+    findings = parse_findings(run("--json", **everything | {"REDIS_URL": "redis://127.0.0.1:1/0"}))
+    assert levels(findings, "redis") == ["fail"]
+    assert set(levels(findings, "pipedrive")) == {"ok"}
 
 
-def test_offline_asks_nobody(run: Run, everything: dict[str, str], account: Account) -> None:
+def test_offline_makes_no_calls(run: Run, everything: dict[str, str], account: Account) -> None:
     """With --offline neither Redis nor Pipedrive is called or mentioned."""
-    found = findings(run("--json", "--offline", **everything))
-    assert {each["subject"] for each in found} == {"settings", "source file", "source contact"}
+    findings = parse_findings(run("--json", "--offline", **everything))
+    assert {each["subject"] for each in findings} == {"settings", "source file", "source contact"}
     assert account.calls() == []
 
 

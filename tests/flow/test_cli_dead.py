@@ -48,24 +48,24 @@ def put(redis: redis_py.Redis, aredis: Callable[[], AbstractAsyncContextManager[
     def go(
         state: State = State.DEAD, cause: Cause | None = None, why: str | None = None, **lead: Any
     ) -> str:
-        given = Lead(**({"name": "Ada Lovelace", "email": "ada@example.com"} | lead))
-        made = structs.replace(submission(state), lead=given, cause=cause, why=why)
-        asyncio.run(accept(aredis, redis, [made]))
-        return made.id
+        filled = Lead(**({"name": "Ada Lovelace", "email": "ada@example.com"} | lead))
+        stored = structs.replace(submission(state), lead=filled, cause=cause, why=why)
+        asyncio.run(accept(aredis, redis, [stored]))
+        return stored.id
 
     return go
 
 
-def told(result: Result) -> Any:
+def parse_output(result: Result) -> Any:
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 
 
-def test_the_list_answers_as_the_api_does(run: Run, put: Put) -> None:
-    """Items, `next` and the total; names are masked in the table and in JSON."""
+def test_the_list_equals_that_of_the_api(run: Run, put: Put) -> None:
+    """JSON has items and the total; names are masked in both formats."""
     first, second = put(cause=LABEL), put(cause=TITLE, name="Grace Hopper", email="g@x.example")
     put(State.QUEUED)
-    body = told(run("dead", "list", "--json"))
+    body = parse_output(run("dead", "list", "--json"))
     assert ([item["id"] for item in body["items"]], body["total"]) == ([second, first], 2)
     assert body["items"][1]["cause"] == cause_id(LABEL)
     assert body["items"][1]["who"] == "A… L…"
@@ -73,7 +73,7 @@ def test_the_list_answers_as_the_api_does(run: Run, put: Put) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "found"),
+    ("words", "expected"),
     [
         (("--cause", "label"), ["label"]),
         (("--cause", "invalid"), ["title"]),
@@ -84,18 +84,20 @@ def test_the_list_answers_as_the_api_does(run: Run, put: Put) -> None:
         (("--limit", "1"), ["title"]),
     ],
 )
-def test_the_list_is_filtered(run: Run, put: Put, words: tuple[str, ...], found: list[str]) -> None:
-    """By source, by the words of a cause, and as in the console's search box."""
+def test_the_list_is_filtered(
+    run: Run, put: Put, words: tuple[str, ...], expected: list[str]
+) -> None:
+    """Filters by source, cause, and the query of the console's search box."""
     names = {put(cause=LABEL): "label", put(cause=TITLE, name="Grace Hopper"): "title"}
     assert [
-        names[item["id"]] for item in told(run("dead", "list", *words, "--json"))["items"]
-    ] == found
+        names[item["id"]] for item in parse_output(run("dead", "list", *words, "--json"))["items"]
+    ] == expected
 
 
-def test_one_is_shown_whole(run: Run, put: Put, redis: redis_py.Redis) -> None:
-    """Lead, cause and timeline as in the API; unmasked, the reveal is in the audit trail."""
+def test_one_is_shown_in_full(run: Run, put: Put, redis: redis_py.Redis) -> None:
+    """Shows lead and cause as the API does; an unmasked view is audited as a reveal."""
     mine = put(cause=LABEL)
-    body = told(run("dead", "show", mine, "--json"))
+    body = parse_output(run("dead", "show", mine, "--json"))
     assert (body["lead"]["email"], body["cause"]["code"], body["revealed"]) == (
         "ada@example.com",
         "unknown-name",
@@ -112,7 +114,7 @@ def test_one_is_shown_whole(run: Run, put: Put, redis: redis_py.Redis) -> None:
 
 
 def test_exports_are_files(run: Run, put: Put, tmp_path: Path) -> None:
-    """CSV with leads and without formulas, masked unless revealed, readable for its owner only."""
+    """An export defuses formulas, is masked unless revealed, and only its owner can read it."""
     mine = put(cause=LABEL, name="=cmd|' /C calc'!A0")
     put(State.QUEUED)
     target = tmp_path / "dead.csv"
@@ -134,7 +136,7 @@ def test_exports_are_files(run: Run, put: Put, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("dead", "export", "--state", "broken"), "expected one of"),
         (("dead", "export", "--format", "xls"), "Invalid value"),
@@ -142,17 +144,17 @@ def test_exports_are_files(run: Run, put: Put, tmp_path: Path) -> None:
         (("dead", "list", "--limit", "0"), "Invalid value"),
     ],
 )
-def test_wrong_use_is_said(run: Run, words: tuple[str, ...], said: str) -> None:
-    """Exit code 2, and what was expected."""
+def test_wrong_use_is_reported(run: Run, words: tuple[str, ...], message: str) -> None:
+    """Wrong use exits with 2 and says what was expected."""
     result = run(*words)
-    assert (result.exit_code, said in result.output) == (2, True)
+    assert (result.exit_code, message in result.output) == (2, True)
 
 
-def test_quarantine_says_why(run: Run, put: Put) -> None:
-    """Each with the reason why it was held back; other submissions are not listed."""
+def test_quarantine_list(run: Run, put: Put) -> None:
+    """Lists only quarantined submissions, each with the reason."""
     mine = put(State.QUARANTINED, why="the honeypot was filled in")
     put()
-    body = told(run("quarantine", "list", "--json"))
+    body = parse_output(run("quarantine", "list", "--json"))
     assert [(item["id"], item["why"]) for item in body["items"]] == [
         (mine, "the honeypot was filled in")
     ]
@@ -160,9 +162,9 @@ def test_quarantine_says_why(run: Run, put: Put) -> None:
 
 
 def test_status_is_the_overview(run: Run, put: Put) -> None:
-    """Every key of the overview, the counts and the causes."""
+    """Prints every key of the overview, with the counts and causes."""
     put(cause=LABEL)
-    body = told(run("status", "--json"))
+    body = parse_output(run("status", "--json"))
     assert {
         "states",
         "oldest_seconds",

@@ -34,7 +34,7 @@ def run(account: Account, tmp_path: Path) -> Run:
     """Runs `leadline pipedrive` against a fresh account, without Redis unless the test names one."""
 
     def go(*words: str, input: str | None = None, **env: str) -> Result:
-        own = {
+        account_env = {
             "PIPEDRIVE_API_TOKEN": TOKEN,
             "PIPEDRIVE_BASE_URL": account.url,
             "PIPEDRIVE_PLAN": "unlimited",
@@ -42,7 +42,7 @@ def run(account: Account, tmp_path: Path) -> Run:
         }
         with mock.patch.object(output, "is_interactive", return_value=input is not None):
             result = CliRunner().invoke(
-                main, ["pipedrive", *words], env=OPEN | own | env, input=input
+                main, ["pipedrive", *words], env=OPEN | account_env | env, input=input
             )
         assert not (tmp_path / "data").exists(), "a Redis was started"
         return result
@@ -50,29 +50,29 @@ def run(account: Account, tmp_path: Path) -> Run:
     return go
 
 
-def told(result: Result) -> Any:
+def parse_output(result: Result) -> Any:
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 
 
 @pytest.fixture
 def person(account: Account) -> int:
-    made = account.http.post(
+    response = account.http.post(
         "/api/v2/persons", json={"name": "Ada Lovelace"}, headers={"x-api-token": TOKEN}
     )
-    return int(made.raise_for_status().json()["data"]["id"])
+    return int(response.raise_for_status().json()["data"]["id"])
 
 
-def added(run: Run, person: int, *words: str) -> dict[str, Any]:
-    lead: dict[str, Any] = told(
+def add_lead(run: Run, person: int, *words: str) -> dict[str, Any]:
+    lead: dict[str, Any] = parse_output(
         run("leads", "add", "--title", "Engine", "--person-id", str(person), *words, "--json")
     )
     return lead
 
 
 def test_a_lead_from_names(run: Run, person: int, account: Account) -> None:
-    """Every field can be set, by names in place of ids, and Pipedrive gets what it expects."""
-    lead = added(
+    """Every field can be set, with names instead of ids, and Pipedrive gets what it expects."""
+    lead = add_lead(
         run, person, "--label", "website", "--label", label_id("PPC"), "--channel", "web forms",
         "--channel-id", "spring",
         "--origin-id", "fair:1", "--owner-id", "robin@sandbox.example", "--value", "1200.5",
@@ -83,7 +83,7 @@ def test_a_lead_from_names(run: Run, person: int, account: Account) -> None:
     )  # fmt: skip
     [stored] = account.leads
     assert lead["id"] == stored["id"]
-    wanted = {
+    expected = {
         "title": "Engine", "person_id": person, "label_ids": [label_id("Website"), label_id("PPC")],
         "channel": 66,
         "channel_id": "spring", "origin_id": "fair:1", "owner_id": 12,
@@ -91,39 +91,39 @@ def test_a_lead_from_names(run: Run, person: int, account: Account) -> None:
         "expected_close_date": "2030-01-31", "visible_to": "3", "was_seen": True, BUDGET: "plenty",
         SIZE: 102,
     }  # fmt: skip
-    assert {name: stored[name] for name in wanted} == wanted
-    assert {name: lead[name] for name in wanted} == wanted
+    assert {name: stored[name] for name in expected} == expected
+    assert {name: lead[name] for name in expected} == expected
 
 
 def test_ids_need_no_look_up(run: Run, person: int, account: Account) -> None:
     """With ids, nothing is looked up."""
-    added(run, person, "--label", label_id("Hot"), "--channel", "73", "--owner-id", "12")
+    add_lead(run, person, "--label", label_id("Hot"), "--channel", "73", "--owner-id", "12")
     assert account.calls() == ["persons.add", "leads.add"]
 
 
 def test_lists_are_paged_and_filtered(run: Run, person: int) -> None:
-    """Lists start where they should, and can be narrowed to a person or to archived leads."""
-    ids = [added(run, person)["id"] for _ in range(3)]
-    first = told(run("leads", "list", "--limit", "2", "--json"))
+    """Lists can be paged, and restricted to a person or to archived leads."""
+    ids = [add_lead(run, person)["id"] for _ in range(3)]
+    first = parse_output(run("leads", "list", "--limit", "2", "--json"))
     assert ([lead["id"] for lead in first["items"]], first["next"]) == (ids[:2], 2)
-    rest = told(
+    rest = parse_output(
         run("leads", "list", "--limit", "2", "--start", "2", "--person-id", str(person), "--json")
     )
     assert ([lead["id"] for lead in rest["items"]], rest["next"]) == (ids[2:], None)
-    assert told(run("leads", "list", "--person-id", str(person + 1), "--json")) == {
+    assert parse_output(run("leads", "list", "--person-id", str(person + 1), "--json")) == {
         "items": [],
         "next": None,
     }
-    told(run("leads", "update", ids[0], "--archived", "--json"))
-    assert [lead["id"] for lead in told(run("leads", "list", "--archived", "--json"))["items"]] == [
-        ids[0]
-    ]
-    assert [lead["id"] for lead in told(run("leads", "list", "--json"))["items"]] == ids[1:]
+    parse_output(run("leads", "update", ids[0], "--archived", "--json"))
+    assert [
+        lead["id"] for lead in parse_output(run("leads", "list", "--archived", "--json"))["items"]
+    ] == [ids[0]]
+    assert [lead["id"] for lead in parse_output(run("leads", "list", "--json"))["items"]] == ids[1:]
 
 
-def test_people_see_names(run: Run, person: int) -> None:
-    """Tables and single leads show names for ids, one line a row, and never fold an id."""
-    lead = added(
+def test_the_text_output_has_names(run: Run, person: int) -> None:
+    """Tables and single leads show names for ids, one line per row, and never wrap an id."""
+    lead = add_lead(
         run, person, "--label", "Hot", "--channel", "Partner", "--custom", "Budget=plenty", *WORTH
     )
     listed = run("leads", "list").stdout
@@ -132,15 +132,17 @@ def test_people_see_names(run: Run, person: int) -> None:
         assert text in listed
         assert text in run("leads", "get", lead["id"]).stdout
     assert "Budget" in run("leads", "get", lead["id"]).stdout
-    assert "more: --start 1" in (added(run, person) and run("leads", "list", "--limit", "1").stdout)
+    assert "more: --start 1" in (
+        add_lead(run, person) and run("leads", "list", "--limit", "1").stdout
+    )
 
 
 def test_changes(run: Run, person: int, account: Account) -> None:
-    """A change replaces labels, empties fields given as empty text, and leaves the rest alone."""
-    lead = added(
+    """An update replaces labels, clears fields set to empty text, and leaves the rest alone."""
+    lead = add_lead(
         run, person, "--label", "Hot", "--channel", "Partner", "--custom", "Budget=9", *WORTH
     )
-    told(
+    parse_output(
         run(
             "leads",
             "update",
@@ -163,34 +165,38 @@ def test_changes(run: Run, person: int, account: Account) -> None:
         None,
     )
     assert (stored["title"], BUDGET in stored) == ("Engine", False)
-    told(run("leads", "update", lead["id"], "--label", "", "--title", "Other", "--json"))
+    parse_output(run("leads", "update", lead["id"], "--label", "", "--title", "Other", "--json"))
     assert (account.leads[0]["label_ids"], account.leads[0]["title"]) == ([], "Other")
 
 
 def test_deleting_asks_first(run: Run, person: int, account: Account) -> None:
-    """A lead is deleted after a yes, or with --yes; where nobody can be asked, the exit code is 2."""
-    ids = [added(run, person)["id"] for _ in range(2)]
+    """A lead is deleted after a yes or with --yes; without a terminal the exit code is 2."""
+    ids = [add_lead(run, person)["id"] for _ in range(2)]
     assert run("leads", "delete", ids[0], input="n\n").exit_code == 1
     assert run("leads", "delete", ids[0]).exit_code == 2, "nobody can be asked"
     assert len(account.leads) == 2
     assert run("leads", "delete", ids[0], input="y\n").exit_code == 0
-    assert told(run("leads", "delete", ids[1], "--yes", "--json")) == {"id": ids[1]}
+    assert parse_output(run("leads", "delete", ids[1], "--yes", "--json")) == {"id": ids[1]}
     assert account.leads == []
 
 
 def test_labels(run: Run, account: Account) -> None:
     """Labels are listed, created, renamed and deleted, by name or id."""
-    made = told(run("labels", "add", "--name", "Fair", "--color", "blue", "--json"))
-    assert (made["name"], made["color"]) == ("Fair", "blue")
-    assert made["id"] in run("labels", "list").stdout
-    changed = told(run("labels", "update", "fair", "--name", "Trade fair", "--json"))
-    assert (changed["id"], changed["name"], changed["color"]) == (made["id"], "Trade fair", "blue")
+    created = parse_output(run("labels", "add", "--name", "Fair", "--color", "blue", "--json"))
+    assert (created["name"], created["color"]) == ("Fair", "blue")
+    assert created["id"] in run("labels", "list").stdout
+    changed = parse_output(run("labels", "update", "fair", "--name", "Trade fair", "--json"))
+    assert (changed["id"], changed["name"], changed["color"]) == (
+        created["id"],
+        "Trade fair",
+        "blue",
+    )
     assert run("labels", "delete", "Trade fair").exit_code == 2
     assert run("labels", "delete", "Trade fair", input="y\n").exit_code == 0
     assert "Trade fair" not in {
-        label["name"] for label in told(run("labels", "list", "--json"))["items"]
+        label["name"] for label in parse_output(run("labels", "list", "--json"))["items"]
     }
-    assert told(run("labels", "delete", label_id("Hot"), "--yes", "--json")) == {
+    assert parse_output(run("labels", "delete", label_id("Hot"), "--yes", "--json")) == {
         "id": label_id("Hot")
     }
     assert "Hot" not in {label["name"] for label in account.state()["labels"]}
@@ -198,32 +204,32 @@ def test_labels(run: Run, account: Account) -> None:
 
 def test_sources(run: Run) -> None:
     """The sources are Pipedrive's fixed list."""
-    assert [source["name"] for source in told(run("sources", "list", "--json"))["items"]] == list(
-        SOURCES
-    )
+    assert [
+        source["name"] for source in parse_output(run("sources", "list", "--json"))["items"]
+    ] == list(SOURCES)
     assert "Web forms" in run("sources", "list").stdout.splitlines()
 
 
 def test_fields(run: Run) -> None:
-    """Custom fields come with key, type and options, and so does the channel."""
-    found = {
+    """Custom fields and the channel are listed with key, type and options."""
+    fields = {
         (field["entity"], field["name"]): field
-        for field in told(run("fields", "list", "--json"))["items"]
+        for field in parse_output(run("fields", "list", "--json"))["items"]
     }
-    assert found["lead", "Company size"]["key"] == SIZE
-    assert {"id": 102, "label": "11-50"} in found["lead", "Company size"]["options"]
-    assert found["person", "Newsletter"]["type"] == "varchar"
-    [channel] = [field for field in found.values() if field["key"] == "channel"]
+    assert fields["lead", "Company size"]["key"] == SIZE
+    assert {"id": 102, "label": "11-50"} in fields["lead", "Company size"]["options"]
+    assert fields["person", "Newsletter"]["type"] == "varchar"
+    [channel] = [field for field in fields.values() if field["key"] == "channel"]
     assert {option["id"]: option["label"] for option in channel["options"]} == CHANNELS
-    assert ("lead", "Title") not in found
-    shown = run("fields", "list").stdout
-    assert BUDGET in shown
-    assert "11-50 (102)" in shown
-    assert "Messaging Inbox (72)" in shown
+    assert ("lead", "Title") not in fields
+    table = run("fields", "list").stdout
+    assert BUDGET in table
+    assert "11-50 (102)" in table
+    assert "Messaging Inbox (72)" in table
 
 
 @pytest.mark.parametrize(
-    ("words", "env", "said"),
+    ("words", "env", "phrases"),
     [
         (("leads", "get", UNKNOWN), {}, ("404", "compare the id with a list")),
         (
@@ -246,17 +252,17 @@ def test_fields(run: Run) -> None:
     ],
 )
 def test_errors_are_one_line(
-    run: Run, words: tuple[str, ...], env: dict[str, str], said: tuple[str, ...]
+    run: Run, words: tuple[str, ...], env: dict[str, str], phrases: tuple[str, ...]
 ) -> None:
-    """What Pipedrive or the account refuses is one line with the next step, and exit code 1."""
+    """A refusal prints one line with the next step, and the exit code is 1."""
     result = run(*words, **env)
     assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1)
-    for text in said:
+    for text in phrases:
         assert text in result.stderr
 
 
 def test_no_credentials(run: Run) -> None:
-    """Without credentials the variables to set are named, and those for the sandbox."""
+    """Without credentials, the message names the variables to set, also for the sandbox."""
     result = run("leads", "list", PIPEDRIVE_API_TOKEN="")
     assert result.exit_code == 1
     for text in (
@@ -296,25 +302,23 @@ def test_no_credentials(run: Run) -> None:
     ],
 )
 def test_wrong_use_ends_with_2(run: Run, account: Account, words: tuple[str, ...]) -> None:
-    """Wrong options end with 2 and change nothing."""
+    """Wrong options exit with 2 and change nothing."""
     assert run(*words).exit_code == 2
     assert not {"leads.add", "leads.update", "labels.add", "labels.update"} & set(account.calls())
 
 
-def test_within_the_allowance_of_the_workers(
-    run: Run, redis: redis_py.Redis, redis_url: str
-) -> None:
-    """With the workers' Redis a command's calls count against their limits, and wait for them."""
+def test_the_limits_of_the_workers_apply(run: Run, redis: redis_py.Redis, redis_url: str) -> None:
+    """With the workers' Redis, a command's calls count against the workers' limits."""
     env = {"REDIS_URL": redis_url, "PIPEDRIVE_PLAN": "lite", "PIPEDRIVE_DAILY_TOKENS": "15"}
-    told(run("labels", "list", "--json", **env))
+    parse_output(run("labels", "list", "--json", **env))
     assert int(redis.get(keys.DEFAULT_ACCOUNT.allowance("left")) or 0) == 5
     spent = run("labels", "list", **env)
     assert spent.exit_code == 1
     assert "tokens are used up" in spent.stderr
 
 
-def test_oauth_shares_its_tokens(run: Run, redis: redis_py.Redis, redis_url: str) -> None:
-    """With OAuth the access token is kept in Redis, for workers and the next command."""
+def test_oauth_tokens_are_shared(run: Run, redis: redis_py.Redis, redis_url: str) -> None:
+    """The OAuth access token is stored in Redis for workers and the next command."""
     with serve_in_thread(SandboxSettings(port=0, rotate_refresh_token=True)) as url:
         env = {
             "PIPEDRIVE_API_TOKEN": "", "PIPEDRIVE_CLIENT_ID": "sandbox-client",
@@ -323,6 +327,6 @@ def test_oauth_shares_its_tokens(run: Run, redis: redis_py.Redis, redis_url: str
             "PIPEDRIVE_OAUTH_URL": f"{url}/oauth/token",
             "PIPEDRIVE_BASE_URL": url, "REDIS_URL": redis_url,
         }  # fmt: skip
-        assert len(told(run("labels", "list", "--json", **env))["items"]) == 6
+        assert len(parse_output(run("labels", "list", "--json", **env))["items"]) == 6
         assert redis.exists(keys.DEFAULT_ACCOUNT.oauth)
-        assert len(told(run("labels", "list", "--json", **env))["items"]) == 6
+        assert len(parse_output(run("labels", "list", "--json", **env))["items"]) == 6

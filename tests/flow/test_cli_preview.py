@@ -1,4 +1,4 @@
-"""`leadline preview`: what a raw body would become, as JSON, from the command line alone."""
+"""`leadline preview`: what a raw body would become, as JSON, without a running service."""
 
 from __future__ import annotations
 
@@ -54,35 +54,39 @@ def run(tmp_path: Path) -> Run:
     (tmp_path / "sources.toml").write_text(SOURCES, "utf-8")
 
     def go(*words: str, body: bytes | str = b"", env: dict[str, str] | None = None) -> Result:
-        own = {
+        paths = {
             "LEADLINE_CONFIG": str(tmp_path / "sources.toml"),
             "LEADLINE_DATA_DIR": str(tmp_path / "none"),
         }
         blank = {"REDIS_URL": "", "PIPEDRIVE_API_TOKEN": "", "LEADLINE_PUBLIC_URL": ""}
         return CliRunner().invoke(
-            main, ["preview", *words], input=body, env=blank | own | (env or {})
+            main, ["preview", *words], input=body, env=blank | paths | (env or {})
         )
 
     return go
 
 
-def told(result: Result) -> dict[str, Any]:
+def parse_output(result: Result) -> dict[str, Any]:
     assert result.exit_code == 0, result.output
-    found: dict[str, Any] = json.loads(result.stdout)
-    assert list(found) == ["outcome", "response", "submissions", "problems"]
-    assert list(found["response"]) == ["status", "body"]
-    return found
+    preview: dict[str, Any] = json.loads(result.stdout)
+    assert list(preview) == ["outcome", "response", "submissions", "problems"]
+    assert list(preview["response"]) == ["status", "body"]
+    return preview
 
 
 def test_a_form_becomes_a_lead(run: Run, tmp_path: Path) -> None:
-    """The lead, the answer and the calls of a form are one object, and nothing is stored."""
-    found = told(
+    """A form gives one object with lead, response and calls, and nothing is stored."""
+    preview = parse_output(
         run(
             "contact", "-", body="your-email=Ada%40Example.com&name=Ada+Lovelace&budget=500", env={}
         )
     )
-    [one] = found["submissions"]
-    assert (found["outcome"], found["response"]["status"], found["problems"]) == ("lead", 202, [])
+    [one] = preview["submissions"]
+    assert (preview["outcome"], preview["response"]["status"], preview["problems"]) == (
+        "lead",
+        202,
+        [],
+    )
     assert one["lead"]["email"] == "ada@example.com"
     assert one["lead"]["answers"] == {"budget": "500"}
     assert [(call["method"], call["path"].partition("?")[0]) for call in one["calls"]] == [
@@ -96,12 +100,12 @@ def test_a_form_becomes_a_lead(run: Run, tmp_path: Path) -> None:
         "Web forms",
         {"amount": 500, "currency": "EUR"},
     )
-    assert found["response"]["body"]["id"] in lead["origin_id"]
+    assert preview["response"]["body"]["id"] in lead["origin_id"]
     assert not (tmp_path / "none").exists()
 
 
 def test_several_files_give_a_line_each(run: Run, tmp_path: Path) -> None:
-    """Each of several files is judged separately and printed on one line."""
+    """Each of several files is processed separately and printed on one line."""
     for name, body in (
         ("one", "email=a@example.com"),
         ("two", '{"phone": "+442079460018"}'),
@@ -150,22 +154,22 @@ def test_the_source_file_is_read_once(
         (("--method", "put"), "email=a@example.com", "refused", 405),
     ],
 )
-def test_refusals_are_answers_too(
+def test_refusals_are_previewed_too(
     run: Run, words: tuple[str, ...], body: str, outcome: str, status: int
 ) -> None:
-    """A refusal is printed with the answer and its reason, and the exit code is 0."""
-    found = told(run("contact", "-", *words, body=body))
-    assert (found["outcome"], found["response"]["status"]) == (outcome, status)
-    assert found["problems"]
-    assert all(one["calls"] == [] for one in found["submissions"])
+    """A refusal is printed with its response and reason, and the exit code is 0."""
+    preview = parse_output(run("contact", "-", *words, body=body))
+    assert (preview["outcome"], preview["response"]["status"]) == (outcome, status)
+    assert preview["problems"]
+    assert all(one["calls"] == [] for one in preview["submissions"])
     if status >= 400:
-        assert found["response"]["body"]["status"] == status
+        assert preview["response"]["body"]["status"] == status
 
 
-def test_the_answer_is_that_of_the_service(
+def test_the_response_is_that_of_the_service(
     run: Run, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Status and body are those of the running service, for programs and browsers."""
+    """Status and body equal those of the running service, for programs and browsers."""
     from service.intake import endpoint
     from service.sources import normalize as judging
     from service.sources.source_file.loader import load_sources
@@ -186,7 +190,7 @@ def test_the_answer_is_that_of_the_service(
                 real = world.client.post(
                     "/in/contact", content=body, headers=kind, follow_redirects=False
                 )
-                found = told(
+                preview = parse_output(
                     run(
                         "contact",
                         "-",
@@ -194,8 +198,8 @@ def test_the_answer_is_that_of_the_service(
                         body=body,
                     )
                 )
-                assert found["response"]["status"] == real.status_code
-                assert shape(found["response"]["body"]) == shape(real.text), (body, accept)
+                assert preview["response"]["status"] == real.status_code
+                assert shape(preview["response"]["body"]) == shape(real.text), (body, accept)
 
 
 def shape(body: Any) -> Any:
@@ -228,9 +232,9 @@ def test_a_signature_over_the_url(run: Run, url: str, words: tuple[str, ...]) ->
     signature = hmac.new(b"s3cret", f"{url}{body}".encode(), hashlib.sha256).hexdigest()
     env = {"HOOK_SECRET": "s3cret", "LEADLINE_PUBLIC_URL": "https://leads.acme.example"}
     header = ("--header", f"X-Signature: {signature}")
-    found = told(run("webhook", "-", *words, *header, body=body, env=env))
-    assert (found["outcome"], found["submissions"][0]["event_id"]) == ("lead", "evt-1")
-    wrong = told(
+    preview = parse_output(run("webhook", "-", *words, *header, body=body, env=env))
+    assert (preview["outcome"], preview["submissions"][0]["event_id"]) == ("lead", "evt-1")
+    wrong = parse_output(
         run(
             "webhook",
             "-",
@@ -246,40 +250,44 @@ def test_a_signature_over_the_url(run: Run, url: str, words: tuple[str, ...]) ->
         401,
         [],
     )
-    assert "s3cret" not in str(found) + str(wrong)
+    assert "s3cret" not in str(preview) + str(wrong)
 
 
 def test_a_test_event_makes_no_calls(run: Run, tmp_path: Path) -> None:
-    """A genuine event that makes no lead gives its reason, and no calls."""
+    """A genuine event that gives no lead is previewed with the reason and without calls."""
     body = json.dumps(ADA | {"live": False})
     signature = hmac.new(b"s3cret", body.encode(), hashlib.sha256).hexdigest()
-    own = tmp_path / "own.toml"
-    own.write_text(SOURCES.replace("{url}{body}", "{body}"), "utf-8")
-    env = {"HOOK_SECRET": "s3cret", "LEADLINE_CONFIG": str(own)}
-    found = told(run("webhook", "-", "--header", f"X-Signature: {signature}", body=body, env=env))
-    assert (found["outcome"], found["submissions"][0]["calls"]) == ("no_lead", [])
-    assert "test event" in found["problems"][0]["message"]
+    config = tmp_path / "own.toml"
+    config.write_text(SOURCES.replace("{url}{body}", "{body}"), "utf-8")
+    env = {"HOOK_SECRET": "s3cret", "LEADLINE_CONFIG": str(config)}
+    preview = parse_output(
+        run("webhook", "-", "--header", f"X-Signature: {signature}", body=body, env=env)
+    )
+    assert (preview["outcome"], preview["submissions"][0]["calls"]) == ("no_lead", [])
+    assert "test event" in preview["problems"][0]["message"]
 
 
 def test_what_cannot_be_written_is_a_problem(run: Run) -> None:
-    """A value that is not a number leaves the lead as it is and is reported."""
-    found = told(run("contact", "-", body="email=a@example.com&budget=plenty"))
-    assert found["outcome"] == "lead"
-    assert "plenty" in found["problems"][0]["message"]
-    assert "value" not in found["submissions"][0]["calls"][-1]["body"]
+    """A lead value that is not a number is left out and reported."""
+    preview = parse_output(run("contact", "-", body="email=a@example.com&budget=plenty"))
+    assert preview["outcome"] == "lead"
+    assert "plenty" in preview["problems"][0]["message"]
+    assert "value" not in preview["submissions"][0]["calls"][-1]["body"]
 
 
 def test_the_time_is_an_argument(run: Run, tmp_path: Path) -> None:
-    """--now decides what depends on the time."""
+    """Whatever depends on the time follows --now."""
     config = tmp_path / "close.toml"
     config.write_text('[sources.contact.lead]\nexpected_close = "2d"\nnote = false\n', "utf-8")
     words = ("contact", "-", "--now", str(NOW))
-    found = told(run(*words, body="email=a@example.com", env={"LEADLINE_CONFIG": str(config)}))
-    assert found["submissions"][0]["calls"][-1]["body"]["expected_close_date"] == "2027-01-17"
+    preview = parse_output(
+        run(*words, body="email=a@example.com", env={"LEADLINE_CONFIG": str(config)})
+    )
+    assert preview["submissions"][0]["calls"][-1]["body"]["expected_close_date"] == "2027-01-17"
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("nowhere", "-"), "no source 'nowhere'"),
         (("contact",), "Missing argument"),
@@ -292,15 +300,15 @@ def test_the_time_is_an_argument(run: Run, tmp_path: Path) -> None:
         (("contact", "-", "--api-response"), "no records to read"),
     ],
 )
-def test_wrong_use_ends_with_2(run: Run, words: tuple[str, ...], said: str) -> None:
-    """What cannot be judged ends with 2 and the reason, and prints no JSON."""
+def test_wrong_use_ends_with_2(run: Run, words: tuple[str, ...], message: str) -> None:
+    """Wrong use exits with 2 and the reason, and prints no JSON."""
     result = run(*words, body="email=a@example.com")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert said in result.stderr
+    assert message in result.stderr
 
 
 def test_a_source_file_with_faults_ends_with_2(run: Run, tmp_path: Path) -> None:
-    """Every fault of the source file is printed."""
+    """Each fault of the source file is printed."""
     broken = tmp_path / "broken.toml"
     broken.write_text('[sources.contact]\nadaptor = "form"\nreply = 700\n', "utf-8")
     result = run("contact", "-", env={"LEADLINE_CONFIG": str(broken)})
@@ -323,7 +331,7 @@ def outcomes(case: Case) -> set[str]:
 
 @pytest.mark.parametrize("case", SENT, ids=name_of)
 def test_what_real_senders_send(run: Run, tmp_path: Path, case: Case) -> None:
-    """A captured request is judged as it is by the service."""
+    """A captured request is processed as the service would."""
     (tmp_path / "case.toml").write_text(source_file_of(case), "utf-8")
     request = request_of(case)
     words = [f"--header={name}: {value}" for name, value in request.headers if name != "origin"]
@@ -334,37 +342,37 @@ def test_what_real_senders_send(run: Run, tmp_path: Path, case: Case) -> None:
         *(["--url", request.url] if request.url else []),
     ]
     env = secrets_of(case) | {"LEADLINE_CONFIG": str(tmp_path / "case.toml")}
-    found = told(run("case", "-", *words, body=request.body, env=env))
-    assert found["outcome"] in outcomes(case)
-    assert found["response"]["status"] in case["expected"].get(
-        "status", [found["response"]["status"]]
+    preview = parse_output(run("case", "-", *words, body=request.body, env=env))
+    assert preview["outcome"] in outcomes(case)
+    assert preview["response"]["status"] in case["expected"].get(
+        "status", [preview["response"]["status"]]
     )
-    if found["outcome"] == "lead":
-        [one] = found["submissions"]
+    if preview["outcome"] == "lead":
+        [one] = preview["submissions"]
         assert one["lead"].get("email") == case["expected"].get("email", one["lead"].get("email"))
         assert one["calls"][-1]["path"] in ("/v1/leads", "/v1/notes")
     for member in case["expected"].get("response_json_has", []):
-        assert member in found["response"]["body"]
+        assert member in preview["response"]["body"]
 
 
 @pytest.mark.parametrize("case", list(cases("api_response")), ids=name_of)
 def test_a_fetched_record(run: Run, tmp_path: Path, case: Case) -> None:
-    """A record of a product's API is judged without a request and without secrets."""
+    """A record of a product's API is processed without a request and without secrets."""
     (tmp_path / "case.toml").write_text(source_file_of(case | {"secret": "x"}), "utf-8")
     record, env = tmp_path / "record.json", {"LEADLINE_CONFIG": str(tmp_path / "case.toml")}
     record.write_text(json.dumps(case["response"]["body_json"]), "utf-8")
-    found = told(run("case", str(record), "--api-response", env=env))
-    [one] = found["submissions"]
-    assert (found["outcome"], one["event_id"]) == (
+    preview = parse_output(run("case", str(record), "--api-response", env=env))
+    [one] = preview["submissions"]
+    assert (preview["outcome"], one["event_id"]) == (
         case["expected"]["outcome"],
         case["expected"]["event_id"],
     )
-    assert bool(one["calls"]) is (found["outcome"] == "lead")
+    assert bool(one["calls"]) is (preview["outcome"] == "lead")
     both = run("case", str(record), str(record), "--api-response", env=env)
     assert [json.loads(line)["outcome"] for line in both.stdout.splitlines()] == [
-        found["outcome"]
+        preview["outcome"]
     ] * 2
-    none = told(run("case", "-", "--api-response", body="{}", env=env))
+    none = parse_output(run("case", "-", "--api-response", body="{}", env=env))
     assert (none["outcome"], none["submissions"], bool(none["problems"])) == (
         "unreadable",
         [],
@@ -386,7 +394,7 @@ def test_the_media_type_is_guessed(run: Run, tmp_path: Path, case: Case) -> None
     ]
     words += ["--query", request.query, "--now", str(case.get("verification", {}).get("now", NOW))]
     env = secrets_of(case) | {"LEADLINE_CONFIG": str(tmp_path / "case.toml")}
-    found = told(run("case", "-", *words, body=request.body, env=env))
-    assert found["outcome"] == OUTCOMES.get(
+    preview = parse_output(run("case", "-", *words, body=request.body, env=env))
+    assert preview["outcome"] == OUTCOMES.get(
         case["expected"]["outcome"], case["expected"]["outcome"]
     )

@@ -1,4 +1,4 @@
-"""`leadline sources`: what is configured and received, and a new source from a capture."""
+"""`leadline sources`: configured sources with their counts, and a new one from a capture."""
 
 from __future__ import annotations
 
@@ -47,29 +47,29 @@ def run(tmp_path: Path) -> Run:
     (tmp_path / "sources.toml").write_text(SOURCES, "utf-8")
 
     def go(*words: str, body: str = "", env: dict[str, str] | None = None) -> Result:
-        own = {
+        paths = {
             "LEADLINE_CONFIG": str(tmp_path / "sources.toml"),
             "LEADLINE_DATA_DIR": str(tmp_path / "none"),
         }
         blank = {"REDIS_URL": "", "LEADLINE_PUBLIC_URL": "https://leads.acme.example"}
         return CliRunner().invoke(
-            main, ["sources", *words], input=body, env=blank | own | (env or {})
+            main, ["sources", *words], input=body, env=blank | paths | (env or {})
         )
 
     return go
 
 
 def test_list_without_a_store(run: Run, tmp_path: Path) -> None:
-    """Offline, every source is listed with verification and URL; no secret or Redis is needed."""
+    """Offline, each source is listed with verification and URL, without secrets or Redis."""
     result = run("list", "--offline", "--json")
-    found = {item["source"]: item for item in json.loads(result.stdout)["items"]}
-    assert {name: (item["adapter"], item["verify"]) for name, item in found.items()} == {
+    sources = {item["source"]: item for item in json.loads(result.stdout)["items"]}
+    assert {name: (item["adapter"], item["verify"]) for name, item in sources.items()} == {
         "contact": ("form", "none"),
         "typeform": ("typeform", "hmac (Typeform-Signature)"),
         "crm": ("hubspot", "hubspot"),
     }
-    assert found["crm"]["url"] == "https://leads.acme.example/in/crm"
-    assert found["crm"]["stored"] is None
+    assert sources["crm"]["url"] == "https://leads.acme.example/in/crm"
+    assert sources["crm"]["stored"] is None
     assert not (tmp_path / "none").exists()
     assert "https://leads.acme.example/in/contact" in run("list", "--offline").stdout
 
@@ -80,22 +80,22 @@ def test_list_counts(
     redis_url: str,
     aredis: Callable[[], AbstractAsyncContextManager[Any]],
 ) -> None:
-    """The submissions of each source are counted, also of those no longer in the file."""
-    kept = [
+    """Submissions are counted by source, including sources no longer in the file."""
+    submissions = [
         submission(source="contact"),
         submission(State.DEAD, source="contact"),
         submission(source="old"),
     ]
-    asyncio.run(accept(aredis, redis, kept))
+    asyncio.run(accept(aredis, redis, submissions))
     env = {"REDIS_URL": redis_url}
-    told = json.loads(run("list", "--json", env=env).stdout)
-    contact = next(item for item in told["items"] if item["source"] == "contact")
+    listing = json.loads(run("list", "--json", env=env).stdout)
+    contact = next(item for item in listing["items"] if item["source"] == "contact")
     assert (contact["stored"], contact["dead"], contact["last_received"]) == (
         2,
         1,
         "2023-11-14T22:13:20Z",
     )
-    assert told["not_in_the_file"] == ["old"]
+    assert listing["not_in_the_file"] == ["old"]
     assert "not in the source file: old" in run("list", env=env).stdout
     one = json.loads(run("show", "contact", "--json", env=env).stdout)
     assert one["states"] == {"queued": 1, "dead": 1}
@@ -110,7 +110,7 @@ def test_list_without_redis(run: Run) -> None:
 
 
 def test_show(run: Run) -> None:
-    """One source shows what differs from the defaults, and only the names of its secrets."""
+    """Shows what differs from the defaults, and only the names of secrets."""
     result = run("show", "contact", "--offline")
     assert 'labels = ["Website"]' in result.stdout
     assert 'utm_source = "google"' in result.stdout
@@ -121,7 +121,7 @@ def test_show(run: Run) -> None:
 
 
 def test_new_prints_lines_to_paste(run: Run, tmp_path: Path) -> None:
-    """Standard output is a source file of its own, under a free name; the rest is on stderr."""
+    """Standard output is a valid source file with a free name; the rest is on stderr."""
     result = run("new", "-", body=BODY)
     assert result.exit_code == 0, result.output
     [(name, source)] = load_sources(result.stdout, {"TYPEFORM_2_SECRET": "x"}).sources.items()
@@ -133,7 +133,7 @@ def test_new_prints_lines_to_paste(run: Run, tmp_path: Path) -> None:
 
 
 def test_new_with_a_secret(run: Run) -> None:
-    """With the sender's secret the signature's form is found; the secret is never printed."""
+    """With the sender's secret the signature scheme is detected; the secret is never printed."""
     body = '{"email": "ada@example.com", "name": "Ada Lovelace"}'
     signature = hmac.new(b"s3cret", b"1700000000:" + body.encode(), hashlib.sha256).hexdigest()
     words = (
@@ -154,20 +154,20 @@ def test_new_with_a_secret(run: Run) -> None:
 
 
 def test_new_as_json(run: Run) -> None:
-    """As JSON: the lines, the lead and what is open, in one object."""
-    told = json.loads(run("new", "-", "--json", body="email=ada%40example.com&Team=x").stdout)
-    assert (told["adapter"], told["lead"]["email"], told["unmapped"][0]["path"]) == (
+    """The JSON object has the TOML, the lead and the open questions."""
+    proposal = json.loads(run("new", "-", "--json", body="email=ada%40example.com&Team=x").stdout)
+    assert (proposal["adapter"], proposal["lead"]["email"], proposal["unmapped"][0]["path"]) == (
         "form",
         "ada@example.com",
         "Team",
     )
-    assert load_sources(told["toml"], {}).sources
+    assert load_sources(proposal["toml"], {}).sources
 
 
-def test_new_asks_on_a_terminal_alone(
+def test_new_asks_only_on_a_terminal(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`--ask` asks on a terminal, takes the answers, and is ignored in a pipe."""
+    """`--ask` prompts on a terminal and is ignored in a pipe."""
     file = tmp_path / "body"
     file.write_text("email=ada%40example.com&Team=x&Size=L", "utf-8")
     assert "Name of the source" not in run("new", str(file), "--ask").stderr
@@ -182,7 +182,7 @@ def test_new_asks_on_a_terminal_alone(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("-", "--name", "no spaces"), "a name of letters"),
         (("-", "--header", "no colon"), "expected 'Name: value'"),
@@ -190,8 +190,8 @@ def test_new_asks_on_a_terminal_alone(
         (("/does/not/exist",), "does not exist"),
     ],
 )
-def test_wrong_use_ends_with_2(run: Run, words: tuple[str, ...], said: str) -> None:
-    """What cannot be read at all ends with 2 and prints no lines."""
+def test_wrong_use_ends_with_2(run: Run, words: tuple[str, ...], message: str) -> None:
+    """Wrong use exits with 2 and prints no TOML."""
     result = run("new", *words, body=BODY)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert said in result.stderr
+    assert message in result.stderr

@@ -34,7 +34,7 @@ def terminal(redis_url: str, tmp_path: Path, redis: redis_py.Redis, aredis: Conn
 
 
 def commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
-    """Every command that is not a group, by its full name."""
+    """Returns every command that is not a group, by its full name."""
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
@@ -59,7 +59,7 @@ def commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.
 def test_each_row_is_one_line(
     words: tuple[str, ...], id: str, width: str, terminal: Terminal
 ) -> None:
-    """Nothing is folded and no id is cut, at any width: a line that is found by its id is whole."""
+    """At any width, each row is one line and no id is cut."""
     [dead] = terminal.put(1)
     terminal.put(1, State.QUARANTINED)
     terminal.run("quarantine", "discard", "--all", "--yes")
@@ -76,7 +76,7 @@ def test_each_row_is_one_line(
     assert [line for line in wide if id.format(**ids) in line.split()]
 
 
-def test_a_table_fits_what_strangers_send(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_fits_arbitrary_text(capsys: pytest.CaptureFixture[str]) -> None:
     """Control codes and line breaks are removed, wide characters aligned, long texts cut."""
     word, text = "x" * 80, "two words " * 20
     rows = [("a\x1b[31mb\nc", text, "1"), ("東京", word, "2"), ("z", "short", text)]
@@ -117,8 +117,8 @@ def test_each_command_helps_in_one_line() -> None:
         assert all(text.endswith(".") for text in helps if text), name
 
 
-def test_erasing_asks(terminal: Terminal) -> None:
-    """With the count; a no erases nothing, and where nobody can be asked --yes is needed."""
+def test_erasing_prompts(terminal: Terminal) -> None:
+    """The prompt names the count; a no erases nothing, and without a terminal --yes is needed."""
     [mine] = terminal.put(1)
     words = ("erase", "--email", "ada@example.com")
     refused = terminal.run(*words)
@@ -130,8 +130,8 @@ def test_erasing_asks(terminal: Terminal) -> None:
     assert getattr(terminal.ledger.get(mine), "lead", None) is None
 
 
-def test_many_need_a_yes_where_nobody_can_be_asked(terminal: Terminal) -> None:
-    """A bulk action in a script says --yes or --expect; without, nothing is changed."""
+def test_a_bulk_action_in_a_script_needs_a_yes(terminal: Terminal) -> None:
+    """Without a terminal, a bulk action needs --yes or --expect, or nothing changes."""
     names = terminal.put(2)
     refused = terminal.run("dead", "discard", "--all")
     assert (refused.exit_code, "--expect N" in refused.stderr) == (2, True)
@@ -140,7 +140,7 @@ def test_many_need_a_yes_where_nobody_can_be_asked(terminal: Terminal) -> None:
 
 @pytest.mark.parametrize("group", ["dead", "quarantine"])
 def test_a_discard_takes_a_reason(group: str, terminal: Terminal) -> None:
-    """It is kept in the timeline; the trail has the action alone."""
+    """The reason is in the timeline; the audit trail has only the action."""
     [mine] = terminal.put(1, State.DEAD if group == "dead" else State.QUARANTINED)
     assert terminal.run(group, "discard", mine, "--reason", "asked by phone").exit_code == 0
     assert terminal.ledger.timeline(mine)[-1].why == "asked by phone"
@@ -149,7 +149,7 @@ def test_a_discard_takes_a_reason(group: str, terminal: Terminal) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_complete(shell: str) -> None:
-    """The line of the README prints a completion script, and the words complete."""
+    """The README's command prints a completion script, and completion works."""
     program = "from service.cli.main import main; main(prog_name='leadline')"
     env = {"PATH": os.environ["PATH"], "_LEADLINE_COMPLETE": f"{shell}_source"}
     run = [sys.executable, "-c", program]
@@ -157,15 +157,15 @@ def test_shells_complete(shell: str) -> None:
     assert "_LEADLINE_COMPLETE" in script.stdout
     if shell == "bash":
         words = {"COMP_WORDS": "leadline dead ex", "COMP_CWORD": "2"}
-        asked = env | words | {"_LEADLINE_COMPLETE": "bash_complete"}
+        completion_env = env | words | {"_LEADLINE_COMPLETE": "bash_complete"}
         done = subprocess.run(
-            run, env=asked, capture_output=True, text=True, timeout=30, check=True
+            run, env=completion_env, capture_output=True, text=True, timeout=30, check=True
         )
         assert done.stdout == "plain,export\n"
 
 
 def test_completion_imports_no_command() -> None:
-    """The names of commands come from the table, so that a shell need not wait for them."""
+    """Completing a command's name imports no command, so that the shell does not wait."""
     program = (
         "import sys; from service.cli.main import main\n"
         "try: main(prog_name='leadline')\n"

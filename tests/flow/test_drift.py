@@ -1,6 +1,4 @@
-"""The drift guard against the served sandbox: what the account lacks is known before the first lead
-fails of it.
-"""
+"""The drift guard against the served sandbox: it reports what the account lacks before a lead fails."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ MAPPINGS = {
 
 
 class World:
-    """A guard whose clock a test moves."""
+    """A guard whose clock the test sets."""
 
     def __init__(self, redis: redis_py.Redis, url: str) -> None:
         self.redis, self.url, self.ahead = redis, url, 0.0
@@ -65,16 +63,14 @@ def world(redis: redis_py.Redis, account: Account) -> World:
     return World(redis, account.url)
 
 
-def said(report: DriftReport) -> dict[str | None, tuple[str, bool, list[str]]]:
+def summarize(report: DriftReport) -> dict[str | None, tuple[str, bool, list[str]]]:
     return {each.name: (each.kind, each.needed, each.settings) for each in report.findings}
 
 
-def test_what_is_missing_is_named_with_every_place(world: World) -> None:
-    """Each missing name is one entry, with its kind, the settings it stands in and the names there
-    are instead.
-    """
+def test_each_missing_name_is_reported_with_its_uses(world: World) -> None:
+    """Each missing name is one entry with its kind, its settings and the available names."""
     report = world.look()
-    assert said(report) == {
+    assert summarize(report) == {
         "Summer": ("label", True, ["sources.one.lead.labels", "sources.two.lead.labels"]),
         "Shoe size": ("custom field", True, ["sources.two.lead.custom.Shoe size"]),
     }
@@ -83,10 +79,8 @@ def test_what_is_missing_is_named_with_every_place(world: World) -> None:
     assert report.error is None
 
 
-def test_a_mended_account_is_seen_within_the_hour(world: World, account: Account) -> None:
-    """A label that was added is missing no more at the next hourly look, and not looked for
-    before.
-    """
+def test_a_repaired_account_is_noticed_within_the_hour(world: World, account: Account) -> None:
+    """An added label is noticed at the next hourly check, and not before."""
     world.look()
     body = {"name": "Summer", "color": "green"}
     account.http.post(
@@ -94,16 +88,14 @@ def test_a_mended_account_is_seen_within_the_hour(world: World, account: Account
     ).raise_for_status()
     calls = len(account.calls())
     world.ahead = 3000.0
-    assert "Summer" in said(world.look())
+    assert "Summer" in summarize(world.look())
     assert len(account.calls()) == calls
     world.ahead = 3700.0
-    assert set(said(world.look())) == {"Shoe size"}
+    assert set(summarize(world.look())) == {"Shoe size"}
 
 
-def test_what_a_retry_finds_mended_is_said_to_lack_no_more(world: World, account: Account) -> None:
-    """Once a delivery has read the names again, the next look goes by what it read, and does not
-    read it once more.
-    """
+def test_the_report_follows_what_a_delivery_read(world: World, account: Account) -> None:
+    """If a delivery has just read the names, the next check uses them without another call."""
     world.look()
     account.http.post(
         "/v1/leadLabels", json={"name": "Summer", "color": "green"}, headers={"x-api-token": TOKEN}
@@ -113,46 +105,44 @@ def test_what_a_retry_finds_mended_is_said_to_lack_no_more(world: World, account
         [MetadataKind.LABELS]
     )
     calls = len(account.calls())
-    assert set(said(world.look())) == {"Shoe size"}
+    assert set(summarize(world.look())) == {"Shoe size"}
     assert "labels.list" not in account.calls()[calls:]
 
 
-def test_another_source_file_is_looked_at_at_once(world: World) -> None:
+def test_a_changed_source_file_is_checked_at_once(world: World) -> None:
     """A change of the source file does not wait for the hour."""
     world.look()
-    assert said(world.look({"one": LeadMapping("one", LeadSettings(labels=["Website"]))})) == {}
+    assert (
+        summarize(world.look({"one": LeadMapping("one", LeadSettings(labels=["Website"]))})) == {}
+    )
 
 
-def test_one_worker_of_several_looks(world: World, account: Account) -> None:
-    """While one has its turn the others leave Pipedrive alone."""
+def test_one_worker_of_several_checks(world: World, account: Account) -> None:
+    """While one worker holds the lock, the others make no calls."""
     world.redis.set(keys.DEFAULT_ACCOUNT.drift_lock, b"1")
     world.guard().tick()
     assert account.calls() == []
     assert drift.last_report(world.redis) is None
 
 
-def test_an_account_that_does_not_answer_is_asked_again_soon(
-    world: World, account: Account
-) -> None:
-    """A look that could not see everything says why, keeps what it saw, and is repeated after five
-    minutes.
-    """
+def test_a_failed_check_is_repeated_soon(world: World, account: Account) -> None:
+    """A partial check reports its error and its findings, and is repeated after five minutes."""
     account.fault({"operation": "labels.list"}, {"kind": "answer", "status": 500})
     report = world.look()
-    assert (report.error, set(said(report))) == ("labels: unavailable", {"Shoe size"})
+    assert (report.error, set(summarize(report))) == ("labels: unavailable", {"Shoe size"})
     account.heal()
     world.ahead = 301.0
-    assert set(said(world.look())) == {"Summer", "Shoe size"}
+    assert set(summarize(world.look())) == {"Summer", "Shoe size"}
 
 
-def test_a_permission_that_is_missing_is_drift_too(world: World, account: Account) -> None:
-    """What the credentials may not read is named, with what to give them."""
+def test_a_missing_permission_is_drift_too(world: World, account: Account) -> None:
+    """What the credentials may not read is reported with the permission to grant."""
     account.fault(
         {"operation": "labels.list"},
         {"kind": "answer", "status": 403, "body": {"success": False, "error": "Forbidden"}},
     )
-    found = {each.kind: each.message for each in world.look().findings}
-    assert "give the API user the permission" in found["permission"]
+    messages = {each.kind: each.message for each in world.look().findings}
+    assert "give the API user the permission" in messages["permission"]
 
 
 @pytest.mark.parametrize(
@@ -166,17 +156,13 @@ def test_a_permission_that_is_missing_is_drift_too(world: World, account: Accoun
     ],
 )
 def test_scopes_that_were_not_granted(world: World, granted: str, missing: list[str]) -> None:
-    """The scopes the token endpoint named are compared with those a delivery needs; where it named
-    none, nothing is said.
-    """
+    """Granted scopes are compared with those that a delivery needs; unknown scopes are not."""
     world.redis.hset(keys.DEFAULT_ACCOUNT.oauth, "scopes", granted)
     assert [each.name for each in world.look({}).findings] == missing
 
 
 def test_check_fails_on_a_scope_that_was_not_granted(redis: redis_py.Redis) -> None:
-    """`leadline check` names each missing scope as a fault, by what the token endpoint said
-    last.
-    """
+    """`leadline check` fails for each scope that the token endpoint did not grant."""
     assert check_scopes(drift.granted_scopes(redis)) == []
     redis.hset(keys.DEFAULT_ACCOUNT.oauth, "scopes", "base,leads:full,deals:read")
     [finding] = check_scopes(drift.granted_scopes(redis))
@@ -184,10 +170,8 @@ def test_check_fails_on_a_scope_that_was_not_granted(redis: redis_py.Redis) -> N
     assert "contacts:full" in finding.message
 
 
-def test_the_metric_counts_what_is_needed_apart(world: World) -> None:
-    """Monitoring sees how many names are missing, those that kill submissions apart from the
-    others.
-    """
+def test_the_metric_separates_needed_names(world: World) -> None:
+    """The metric counts missing names that kill submissions apart from the others."""
     world.look()
     report = drift.last_report(world.redis)
     assert report is not None
@@ -197,6 +181,6 @@ def test_the_metric_counts_what_is_needed_apart(world: World) -> None:
 
 
 def test_a_report_of_another_version_counts_as_none(redis: redis_py.Redis) -> None:
-    """What cannot be read is looked for anew, and stops nothing."""
+    """An unreadable report is ignored."""
     redis.set(keys.DEFAULT_ACCOUNT.drift, b'{"at": "x"}')
     assert drift.last_report(redis) is None

@@ -1,4 +1,4 @@
-"""A dry run predicts the delivery after it, and asks Pipedrive nothing."""
+"""A dry run predicts the delivery that follows, without a call to Pipedrive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from worker.delivery.dry_run import DryRun, DryRunner
 from worker.lead.settings import LeadMapping
 
 
-def rehearse(pipeline: Pipeline, submission_id: str, **edit: Any) -> DryRun:
+def predict(pipeline: Pipeline, submission_id: str, **edit: Any) -> DryRun:
     record = pipeline.record(submission_id)
     assert record.lead is not None
     lead = Lead(
@@ -23,11 +23,11 @@ def rehearse(pipeline: Pipeline, submission_id: str, **edit: Any) -> DryRun:
 
 
 def warm(pipeline: Pipeline) -> None:
-    """The account's names are read with the first lead."""
+    """Delivers a first lead, with which the account's names are read."""
     pipeline.accept_and_deliver(name="Warm Up", email="warm@example.com")
 
 
-def test_what_it_says_of_a_new_person_is_what_happens(pipeline: Pipeline, account: Account) -> None:
+def test_the_prediction_for_a_new_person(pipeline: Pipeline, account: Account) -> None:
     """Bodies, steps and the highest cost are those of the delivery that follows.
 
     The dry run itself makes no call.
@@ -36,7 +36,7 @@ def test_what_it_says_of_a_new_person_is_what_happens(pipeline: Pipeline, accoun
     pipeline.settings(note=True)
     waiting = pipeline.accept(message="Hello", company="Analytical Engines")
     calls, tokens = len(account.calls()), account.tokens()
-    dry_run = rehearse(pipeline, waiting)
+    dry_run = predict(pipeline, waiting)
     assert len(account.calls()) == calls
     assert [(step.step, step.what) for step in dry_run.steps] == [
         ("organization", "search"), ("person", "search"), ("lead", "create"), ("note", "create"),
@@ -54,11 +54,11 @@ def test_what_it_says_of_a_new_person_is_what_happens(pipeline: Pipeline, accoun
     assert account.notes[-1]["content"] == note["content"]
 
 
-def test_somebody_we_know_is_labelled(pipeline: Pipeline, account: Account) -> None:
-    """For a cached person with an open lead it says that the lead is labelled, and the cost."""
+def test_the_prediction_for_a_known_person(pipeline: Pipeline, account: Account) -> None:
+    """For a cached person with an open lead, it predicts the label and the cost."""
     warm(pipeline)
     waiting = pipeline.accept(email="warm@example.com")
-    dry_run = rehearse(pipeline, waiting)
+    dry_run = predict(pipeline, waiting)
     assert [(step.step, step.what) for step in dry_run.steps] == [
         ("person", "none"),
         ("lead", "label"),
@@ -77,7 +77,7 @@ def test_somebody_we_know_is_labelled(pipeline: Pipeline, account: Account) -> N
         ("custom", {"Nope": "{email}"}, "sources.contact.lead.custom.Nope"),
     ],
 )
-def test_what_would_be_refused_is_named(
+def test_what_would_be_refused_is_a_problem(
     pipeline: Pipeline, setting: str, value: Any, place: str
 ) -> None:
     """Each name that the account lacks is a problem with its setting, as in the delivery."""
@@ -91,7 +91,7 @@ def test_what_would_be_refused_is_named(
     pipeline.settings(owner_id=None, custom={})
     pipeline.settings(**{setting: value})
     waiting = pipeline.accept(email="third@example.com")
-    [problem] = rehearse(pipeline, waiting).problems
+    [problem] = predict(pipeline, waiting).problems
     assert problem.setting == place
     record = pipeline.deliver(waiting)
     assert record.state is State.DEAD
@@ -103,44 +103,44 @@ def test_what_would_be_refused_is_named(
     )
 
 
-def test_all_problems_are_told_at_once(pipeline: Pipeline) -> None:
-    """A delivery dies of the first; the dry run names every one."""
+def test_all_problems_are_reported_at_once(pipeline: Pipeline) -> None:
+    """A delivery fails at the first problem; the dry run reports all of them."""
     warm(pipeline)
     pipeline.settings(labels=["Nope", "Neither"], channel="Nor")
-    assert len(rehearse(pipeline, pipeline.accept(email="third@example.com")).problems) == 3
+    assert len(predict(pipeline, pipeline.accept(email="third@example.com")).problems) == 3
 
 
-def test_a_label_that_will_be_made_is_no_problem(pipeline: Pipeline) -> None:
-    """With `create_labels` a missing label is part of the lead, by its name until it has an id."""
+def test_a_label_that_will_be_created_is_no_problem(pipeline: Pipeline) -> None:
+    """With `create_labels`, a missing label is shown by name until it has an id."""
     warm(pipeline)
     pipeline.settings(labels=["Brand new"], create_labels=True)
-    dry_run = rehearse(pipeline, pipeline.accept(email="third@example.com"))
+    dry_run = predict(pipeline, pipeline.accept(email="third@example.com"))
     assert dry_run.problems == []
     assert dry_run.steps[-1].body is not None
     assert dry_run.steps[-1].body["label_ids"] == ["Brand new"]
 
 
-def test_an_edit_is_rehearsed_before_it_is_saved(pipeline: Pipeline) -> None:
-    """The dry run is of the lead as it is handed in, and changes nothing stored."""
+def test_an_edit_can_be_tried_before_it_is_saved(pipeline: Pipeline) -> None:
+    """The dry run uses the lead that it is passed, and changes nothing stored."""
     warm(pipeline)
     waiting = pipeline.accept(name=None, email=None, phone=None)
-    assert [problem.code for problem in rehearse(pipeline, waiting).problems] == ["unmappable"]
-    mended = rehearse(pipeline, waiting, email="grace@example.com")
+    assert [problem.code for problem in predict(pipeline, waiting).problems] == ["unmappable"]
+    mended = predict(pipeline, waiting, email="grace@example.com")
     assert (mended.problems, [step.step for step in mended.steps]) == ([], ["person", "lead"])
     assert pipeline.record(waiting).lead == Lead()
 
 
-def test_names_that_were_never_read_are_not_judged(pipeline: Pipeline) -> None:
-    """Before the account was first read nobody knows what it lacks, so nothing is a problem."""
-    dry_run = rehearse(pipeline, pipeline.accept())
+def test_unread_names_are_no_problem(pipeline: Pipeline) -> None:
+    """Until the account has been read, nothing is known to be missing."""
+    dry_run = predict(pipeline, pipeline.accept())
     assert (dry_run.problems, dry_run.names_read_at) == ([], None)
 
 
-def test_what_is_done_is_not_done_again(pipeline: Pipeline) -> None:
-    """Steps that earlier tries have recorded are shown as done and cost nothing."""
+def test_finished_steps_cost_nothing(pipeline: Pipeline) -> None:
+    """Steps recorded by earlier attempts are shown as done and cost nothing."""
     warm(pipeline)
     done = pipeline.accept_and_deliver(email="third@example.com")
-    dry_run = rehearse(pipeline, done.id)
+    dry_run = predict(pipeline, done.id)
     assert [(step.step, step.what) for step in dry_run.steps] == [
         ("person", "done"),
         ("lead", "done"),
@@ -148,8 +148,8 @@ def test_what_is_done_is_not_done_again(pipeline: Pipeline) -> None:
     assert dry_run.tokens == 0
 
 
-def test_a_source_that_is_gone_is_a_problem(pipeline: Pipeline) -> None:
-    """A submission of a source that the file no longer has is told so."""
+def test_a_removed_source_is_a_problem(pipeline: Pipeline) -> None:
+    """For a submission whose source is no longer in the file, that is the problem."""
     waiting = pipeline.record(pipeline.accept())
     assert waiting.lead is not None
     [problem] = DryRunner(pipeline.redis, {}, pipeline.clock).run(waiting, waiting.lead).problems
