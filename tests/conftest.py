@@ -15,6 +15,7 @@ import hypothesis
 import pytest
 import redis as redis_py
 import redis.asyncio as redis_asyncio
+import structlog
 
 from service.local.redis import EmbeddedRedis, EmbeddedRedisError, find_binary
 from worker.store.connection import connect, connect_async
@@ -43,6 +44,14 @@ def pytest_collection_finish() -> None:
     """Spare the garbage collector the thousands of tests themselves."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _default_logs() -> Iterator[None]:
+    """What one test configures about logs, no other one sees."""
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ from playwright.sync_api import (
 from service.app import create_app
 from service.context import ServiceContext, build
 from service.ops.actions import Actions
-from service.ops.queries import SubmissionQueries
+from service.ops.queries import Loading, SubmissionQueries
 from service.sandbox.serve import serve_in_thread
 from service.sandbox.settings import SandboxSettings
 from service.sources.fetched_records import SourceRecords
@@ -44,7 +44,7 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 OPERATOR, VIEWER = "operator-token-of-the-tests", "viewer-token-of-the-tests"
 TOKENS = f"kim:operator:{OPERATOR},vera:viewer:{VIEWER}"
 WIDE, NARROW = ViewportSize(width=1280, height=860), ViewportSize(width=390, height=844)
-START_SECONDS = 15.0
+START_SECONDS = 60.0
 
 # `contact` is delivered, `webinar` fails on a label that the account lacks, and `survey` on answers
 # without contact details.
@@ -78,7 +78,7 @@ verify = { scheme = "none" }
 
 # How long a test waits for a state. The machine may be busy with other tests, and no test waits for
 # what does not come.
-TIMEOUT_MS = 30_000
+TIMEOUT_MS = 60_000
 
 
 @pytest.fixture(scope="session")
@@ -239,7 +239,16 @@ def console(redis_url: str, sandbox: str, tmp_path: Path) -> Iterator[Console]:
     context = build(Settings.for_service(env), env)
     queries = SubmissionQueries(context.ledger, context.sources, context.settings.data_dir)
     with running(create_app(context, queries=queries)) as url:
+        # A page without a script does not look again for what was not yet loaded.
+        assert eventually(lambda: _has_loaded(queries))
         yield Console(url, sandbox, context, queries, env)
+
+
+def _has_loaded(queries: SubmissionQueries) -> bool:
+    with suppress(Loading):
+        queries.causes()
+        return True
+    return False
 
 
 @contextmanager

@@ -216,7 +216,7 @@ def retry_by_keys(story: Story) -> None:
     story.outcome(f"Retried {story.each} leads", f"{story.each} delivered")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("narrow", "each"), [(False, 50), (True, 3)], ids=["200 at a desk", "12 on a phone"]
 )

@@ -79,7 +79,7 @@ def run_stack(
 @dataclass
 class RunningStack:
     stack: LocalStack
-    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=10, trust_env=False))
+    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30, trust_env=False))
     acknowledged: dict[str, str] = field(default_factory=dict)
     """Idempotency key -> submission id, for everything that was answered with a 2xx."""
 
@@ -110,7 +110,7 @@ class RunningStack:
 
     def kill(self, part: str) -> int:
         """Kill a process by SIGKILL, once it is alive. Returns its process id."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while (pid := self.stack.pids.get(part)) is None:
             assert time.monotonic() < deadline, f"{part} did not come back"
             time.sleep(0.05)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.chaos.loop import Plan, report, run
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_a_storm_of_kills_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:

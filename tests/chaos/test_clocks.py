@@ -16,7 +16,7 @@ from tests.chaos.faults import build_shim
 from tests.chaos.running_stack import RunningStack, run_stack
 from tests.polling import eventually
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 HOUR = 3600
 AHEAD = {"serve": HOUR, "serve-2": -HOUR, "work": -HOUR, "work-2": HOUR}

@@ -10,7 +10,7 @@ from tests.chaos.points import Side
 from tests.chaos.protections import disable_protections
 from tests.chaos.scenarios import DELIVERIES, SCENARIOS
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from tests.chaos.faults import build_shim, limit_resource
 from tests.chaos.running_stack import RunningStack, run_stack
 from tests.polling import eventually
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 SLOW_SECONDS = 0.5
 

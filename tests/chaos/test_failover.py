@@ -24,7 +24,7 @@ from worker.contract import State
 from worker.errors import LeadlineError
 from worker.store.connection import connect
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 RATE = 20.0
 HEALED_SECONDS = 60.0

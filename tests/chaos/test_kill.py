@@ -9,7 +9,7 @@ from tests.chaos.running_stack import run_stack
 from tests.polling import eventually
 from worker.contract import State
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_everything_killed_in_turn_delivers_everything_once(tmp_path: Path) -> None:

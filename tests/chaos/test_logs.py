@@ -18,7 +18,7 @@ from tests.chaos.faults import SHIMMED, linux
 from tests.chaos.running_stack import RunningStack, run_stack
 from tests.polling import eventually
 
-pytestmark = [pytest.mark.timeout(240), linux]
+pytestmark = [pytest.mark.timeout(600), linux]
 
 SMALLEST_PIPE = 4096
 LINES = 20

@@ -7,7 +7,7 @@ import pytest
 from tests.chaos.loop import report, run
 from tests.chaos.lost_answers import CREATES, lost, plan
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_one_answer_in_five_lost_doubles_nothing_and_loses_nothing(tmp_path: Path) -> None:

@@ -6,16 +6,16 @@ import pytest
 
 from tests.bench.outage import Outage, OutagePlan
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_an_outage_of_redis_costs_senders_no_answer_and_nothing_is_lost(tmp_path: Path) -> None:
     """Redis away for some seconds at 50 posts a second: each gets its 2xx, the spool grows and
     empties, all is delivered once.
     """
-    outcome = Outage(OutagePlan(seconds=15.0, before=2.0, after=2.0, within=120.0), tmp_path).run()
+    outcome = Outage(OutagePlan(seconds=8.0, before=2.0, after=2.0, within=120.0), tmp_path).run()
     assert outcome.not_2xx == 0
-    assert outcome.acknowledged == outcome.posts >= 800
-    assert max(sample.submissions for sample in outcome.spool) >= 600
+    assert outcome.acknowledged == outcome.posts >= 500
+    assert max(sample.submissions for sample in outcome.spool) >= 300
     assert outcome.delivered_after is not None
     assert outcome.violations == []

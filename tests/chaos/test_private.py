@@ -19,7 +19,7 @@ from worker.erasure.erasure import erase
 from worker.ledger import Ledger
 from worker.store.connection import connect
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 KEY = base64.b64encode(bytes(range(7, 39))).decode()
 CANARY = "canary7351"

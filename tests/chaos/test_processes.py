@@ -33,7 +33,7 @@ from worker.ledger import Ledger
 from worker.queue.rq_queue import open_queue
 from worker.store.connection import connect, connect_async
 
-pytestmark = [pytest.mark.timeout(240), linux]
+pytestmark = [pytest.mark.timeout(600), linux]
 
 MEBIBYTE = 1024 * 1024
 

@@ -31,7 +31,7 @@ from tests.polling import eventually
 from worker.delivery import Delivery
 from worker.queue.leases import Lease, Leases
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 Problems = scenarios.Problems
 

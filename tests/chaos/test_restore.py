@@ -28,7 +28,7 @@ from worker.queue.rq_queue import open_queue
 from worker.store import keys
 from worker.store.connection import connect, connect_async
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 ROUNDS = 40
 SECONDS = 20.0

@@ -19,7 +19,7 @@ from worker.queue.rq_queue import enqueue, open_queue
 from worker.store import keys
 from worker.store.connection import connect
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 
 def _again(environment: CrashEnvironment, submission_id: str, times: int) -> None:

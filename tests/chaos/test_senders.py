@@ -22,7 +22,7 @@ from tests.polling import eventually
 from worker.contract import State
 from worker.store.connection import connect
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 KEYED = """
 [sources.keyed]

@@ -13,7 +13,7 @@ from tests.chaos.running_stack import run_stack
 from tests.polling import eventually
 from worker.contract import State
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_a_hung_redis_costs_the_senders_nothing(tmp_path: Path) -> None:

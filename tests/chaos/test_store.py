@@ -23,7 +23,7 @@ from tests.chaos.running_stack import RunningStack, run_stack
 from tests.polling import eventually
 from worker.store.connection import connect
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 HEALED_SECONDS = 40.0
 """From Redis being well to the last delivery, on a busy machine. RQ would wait longer for a

@@ -24,7 +24,7 @@ from worker.encryption import Cipher
 from worker.ledger import Ledger
 from worker.store.connection import connect
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 SHIM = Path(__file__).resolve().parent / "shim"
 NEXT = {

@@ -28,7 +28,7 @@ from worker.queue.rq_queue import open_queue
 from worker.settings.table import Settings
 from worker.store.connection import connect, connect_async
 
-PATIENCE = 5.0
+PATIENCE = 20.0
 NOW = 1_800_000_000.0
 LEAD = Lead(email="ada@acme.example", name="Ada Acme")
 HTML = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"

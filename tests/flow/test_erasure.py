@@ -1,4 +1,4 @@
-"""Erasing a person while a worker delivers what they sent, and from the disk."""
+"""Erasing a person during a delivery, and from the disk."""
 
 from __future__ import annotations
 
@@ -38,12 +38,10 @@ MAY_NOT_REWRITE = ["+@all", "-bgrewriteaof", "-bgsave", "-config"]
 
 
 class Moments:
-    """Lets something happen right before the n-th message to Redis leaves this thread, or right
-    after its answer came.
-    """
+    """Calls `happen` right before or after the `at`-th message from this thread to Redis."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.seen, self.at, self.after = 0, 0, False
+        self.count, self.at, self.after = 0, 0, False
         self.happen: Any = None
         self._thread = threading.get_ident()
         for owner, name in (
@@ -57,73 +55,71 @@ class Moments:
 
         def counted(this: Any, *arguments: Any, **options: Any) -> Any:
             self._count(after=False)
-            found = real(this, *arguments, **options)
+            answer = real(this, *arguments, **options)
             self._count(after=True)
-            return found
+            return answer
 
         monkeypatch.setattr(owner, name, counted)
 
     def _count(self, *, after: bool) -> None:
         if self.happen is None or threading.get_ident() != self._thread or after is not self.after:
             return
-        self.seen += 1
-        if self.seen == self.at:
+        self.count += 1
+        if self.count == self.at:
             happen, self.happen = self.happen, None
             happen()
 
 
-@pytest.mark.parametrize("known", [False, True], ids=["new", "known"])
+@pytest.mark.parametrize("is_known", [False, True], ids=["new", "known"])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.timeout(240)
-def test_whenever_it_comes_it_ends_erased(
+@pytest.mark.timeout(600)
+def test_an_erasure_at_any_moment_of_a_delivery(
     pipeline: Pipeline,
     account: Account,
     redis: redis_py.Redis,
     monkeypatch: pytest.MonkeyPatch,
     after: bool,
-    known: bool,
+    is_known: bool,
 ) -> None:
-    """At each message of a delivery: the end is erased, nothing is remembered, and what is in
-    Pipedrive is on the list.
-    """
+    """The submission ends erased, and the report lists what exists in Pipedrive."""
     monkeypatch.setattr(
         "worker.erasure.erasure.CALL_WAIT_SECONDS", 0.0
     )  # the delivery stands still in this very thread
     pipeline.settings(note=True, organization=True)
     moments = Moments(monkeypatch)
     moments.after = after
-    delivery, made = pipeline.delivery(), set()
+    delivery, lead_counts = pipeline.delivery(), set()
     for at in range(1, 60):
         account.http.post("/_sandbox/reset").raise_for_status()
         email, done = f"ada{at}@example.com", list[Erasure]()
-        if known:
+        if is_known:
             pipeline.deliver(pipeline.accept(email=email), delivery)
         mine = pipeline.accept(email=email, company=f"Acme {at}", message="hello")
-        moments.seen, moments.at = 0, at
+        moments.count, moments.at = 0, at
         moments.happen = lambda email=email, done=done: done.append(
             erase(pipeline.ledger, ("email", email), "kim")
         )
         pipeline.deliver(mine, delivery)
         if not done:
             break
-        made.add(check(pipeline, account, redis, mine, email))
+        lead_counts.add(check(pipeline, account, redis, mine, email))
     assert not done, "the delivery has no end"
     assert at > 15
-    assert made == ({1} if known else {0, 1})
+    assert lead_counts == ({1} if is_known else {0, 1})
 
 
 def check(
     pipeline: Pipeline, account: Account, redis: redis_py.Redis, submission_id: str, email: str
 ) -> int:
-    """How many leads there are in the account, all of them told to who asks again."""
+    """Returns the account's number of leads, all of which a repeated erasure must report."""
     record = pipeline.record(submission_id)
     assert (record.state, record.lead, record.raw) == (State.ERASED, None, None)
     assert not redis.exists(keys.DEFAULT_ACCOUNT.person("email", email))
     assert not any(redis.exists(key) for key in (keys.LEASES, keys.DUE))
-    told = erase(pipeline.ledger, ("email", email), "kim")
-    assert {lead["id"] for lead in account.leads} <= set(told.leads)
-    assert {person["id"] for person in account.persons} <= set(told.persons)
-    assert (told.unanswered, told.left) == ([], [])
+    repeated = erase(pipeline.ledger, ("email", email), "kim")
+    assert {lead["id"] for lead in account.leads} <= set(repeated.leads)
+    assert {person["id"] for person in account.persons} <= set(repeated.persons)
+    assert (repeated.unanswered, repeated.left) == ([], [])
     return len(account.leads)
 
 
@@ -145,24 +141,22 @@ def run(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str
     return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=120, check=False)
 
 
-def holding(folder: Path, *needles: bytes) -> list[str]:
-    """The files in which any of these bytes stand."""
+def find_files_with(folder: Path, *needles: bytes) -> list[str]:
+    """Returns the names of the files that contain any of `needles`."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     return [path.name for path in files if any(needle in path.read_bytes() for needle in needles)]
 
 
-def sealed_bytes(store: redis_py.Redis, submission_id: str) -> list[bytes]:
-    """Parts of the sealed content that stand on disk as they are."""
-    found = cast("list[bytes]", store.hmget(keys.submission(submission_id), "lead", "raw"))
-    return [value[-24:] for value in found]
+def encrypted_bytes(store: redis_py.Redis, submission_id: str) -> list[bytes]:
+    """Returns parts of the encrypted content, as they are stored on disk."""
+    values = cast("list[bytes]", store.hmget(keys.submission(submission_id), "lead", "raw"))
+    return [value[-24:] for value in values]
 
 
-@pytest.mark.parametrize("secrets", [(), (KEY,)], ids=["plain", "sealed"])
-@pytest.mark.timeout(240)
+@pytest.mark.parametrize("secrets", [(), (KEY,)], ids=["plain", "encrypted"])
+@pytest.mark.timeout(600)
 def test_the_bytes_are_gone_from_disk(tmp_path: Path, secrets: tuple[str, ...]) -> None:
-    """Append-only file, an old snapshot and a dead process's spool hold it before, and no file at
-    all does when it answers.
-    """
+    """The content is gone from append-only file, snapshots and spool when the command returns."""
     data, cipher = tmp_path / "data", Cipher(secrets)
     with EmbeddedRedis(data) as server, connect(server.url, timeout=5.0) as store:
         mine = [put(store, server.url, cipher, f"{CANARY}{number}") for number in range(3)]
@@ -171,10 +165,10 @@ def test_the_bytes_are_gone_from_disk(tmp_path: Path, secrets: tuple[str, ...]) 
         assert eventually(lambda: not store.info("persistence")["rdb_bgsave_in_progress"])
         spool = Spool(data / SPOOL_FOLDER, 1_000_000, cipher)
         spool.put([submission(email=f"{CANARY}@example.com", body=CANARY.encode())], 0.0)
-        needles = [needle for each in mine for needle in sealed_bytes(store, each)]
+        needles = [needle for each in mine for needle in encrypted_bytes(store, each)]
         needles += [spool.oldest(1)[0].id.encode()] if secrets else [CANARY.encode()]
         spool.close()
-        before = holding(data, *needles)
+        before = find_files_with(data, *needles)
         assert any(name.endswith(".incr.aof") for name in before)
         assert any(name.endswith(".sqlite") or name.endswith("-wal") for name in before)
         if not secrets:
@@ -184,17 +178,17 @@ def test_the_bytes_are_gone_from_disk(tmp_path: Path, secrets: tuple[str, ...]) 
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["erased"] == 4
         gone = needles[:6] + ([] if secrets else [CANARY.encode()])
-        assert holding(data, *gone) == []
+        assert find_files_with(data, *gone) == []
         ledger = Ledger(store, cipher)
         assert [
             record.lead is None for each in (*mine, others) if (record := ledger.get(each))
         ] == [True] * 3 + [False]
         assert ledger.counts()[State.ERASED] == 4
-    assert holding(data, *gone) == []
+    assert find_files_with(data, *gone) == []
 
 
 def put(store: redis_py.Redis, url: str, cipher: Cipher, message: str) -> str:
-    """A submission in that store, its content sealed as the vault does."""
+    """Accepts a submission, its content encrypted with `cipher`, and returns its id."""
     name = CANARY if message.startswith(CANARY) else "bob"
     mine = structs.replace(
         submission(body=f"email={name}%40example.com&m={message}".encode()),
@@ -212,12 +206,10 @@ def put(store: redis_py.Redis, url: str, cipher: Cipher, message: str) -> str:
     return mine.id
 
 
-def test_a_redis_that_may_not_rewrite_is_said(
+def test_a_redis_that_may_not_rewrite_is_reported(
     redis: redis_py.Redis, redis_url: str, pipeline: Pipeline, tmp_path: Path
 ) -> None:
-    """Where a hosted Redis refuses, the content is erased all the same, and the command fails with
-    what to do.
-    """
+    """If Redis refuses a rewrite, the content is erased, but the command fails with a hint."""
     mine = pipeline.accept(email=f"{CANARY}@example.com")
     redis.acl_setuser(
         "hosted",
@@ -241,8 +233,8 @@ def test_a_redis_that_may_not_rewrite_is_said(
     ) == (1, True, False)
 
 
-def test_a_rewrite_under_way_is_not_taken_for_ours(redis: redis_py.Redis) -> None:
-    """One that began before may hold what was erased since: another follows it."""
+def test_a_rewrite_under_way_is_followed_by_another(redis: redis_py.Redis) -> None:
+    """A rewrite that began earlier may contain erased content, so another one follows it."""
     done = (
         int(redis.info("stats").get("aof_rewrites", 0))
         if "aof_rewrites" in redis.info("stats")
@@ -255,10 +247,10 @@ def test_a_rewrite_under_way_is_not_taken_for_ours(redis: redis_py.Redis) -> Non
         assert int(redis.info("stats")["aof_rewrites"]) >= done + 2
 
 
-def test_a_rewrite_that_fails_is_said(
+def test_a_failed_rewrite_is_reported(
     redis: redis_py.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk without room is told as such, after some tries."""
+    """After some attempts, a full disk is reported."""
     real = redis_py.Redis.info
 
     def failing(self: redis_py.Redis, *arguments: Any, **options: Any) -> Any:
@@ -270,7 +262,7 @@ def test_a_rewrite_that_fails_is_said(
 
 
 def test_dry_run_and_wrong_use(redis_url: str, pipeline: Pipeline, tmp_path: Path) -> None:
-    """A trial says how many and changes nothing; nobody named is wrong use."""
+    """A dry run reports the count and changes nothing; a missing address is wrong use."""
     mine = pipeline.accept(email=f"{CANARY}@example.com")
     with leadline_env(tmp_path, redis_url) as env:
         trial = run(env, "erase", "--email", f"{CANARY}@example.com", "--dry-run", "--json")

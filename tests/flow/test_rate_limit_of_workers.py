@@ -9,7 +9,7 @@ import pytest
 from service.local.redis import EmbeddedRedis
 from tests.bench.allowance import measure, start_site
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_many_processes_share_one_window(redis_server: EmbeddedRedis, tmp_path: Path) -> None:  # noqa: ARG001

@@ -33,7 +33,7 @@ from worker.fate import Dead, Policy, Retry, Wait, decide
 from worker.pipedrive.transport import build_http
 
 TOKEN = "EAAB-secret-token"
-PATIENCE = 10.0
+PATIENCE = 60.0
 META = {
     "id": "66861076766107789",
     "created_time": "2022-02-03T16:16:51+0000",
@@ -68,13 +68,13 @@ def error_body(status: int, tree: Any = None, **headers: str) -> Answer:
 class Product:
     """Answers on loopback with what is next in `answers`, the last one for ever.
 
-    `seen` are the requests.
+    `requests` are those it received.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.answers: list[Answer] = []
-        self.seen: list[tuple[str, dict[str, str]]] = []
+        self.requests: list[tuple[str, dict[str, str]]] = []
         self.drip = False
         self.over = threading.Event()
 
@@ -85,7 +85,7 @@ def standing_in() -> Iterator[Product]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            product.seen.append(
+            product.requests.append(
                 (self.path, {name.lower(): value for name, value in self.headers.items()})
             )
             status, body, headers = (
@@ -197,7 +197,7 @@ def test_each_product(product: Product, fetch: Fetch, adapter: str, record: Any,
     assert (fetched.outcome, fetched.lead and fetched.lead.email) == ("lead", "ada@acme.example")
     assert fetched.lead is not None
     assert fetched.lead.event_id == "e1"
-    [(requests, headers)] = product.seen
+    [(requests, headers)] = product.requests
     assert requests.startswith(path)
     assert headers["authorization"] == f"Bearer {TOKEN}"
     assert TOKEN not in requests
@@ -264,7 +264,7 @@ def test_refusals(
     assert type(caught.value) is kind
     assert caught.value.setting == f"sources.x.fetch.{setting}"
     assert TOKEN not in str(caught.value)
-    assert all(path.startswith("/v23.0/") for path, _ in product.seen)
+    assert all(path.startswith("/v23.0/") for path, _ in product.requests)
     if kind in (FetchRefused, FetchForbidden):
         assert "PAGE_TOKEN" in str(caught.value)
 
@@ -315,15 +315,15 @@ def test_fewer_fields_where_ads_are_forbidden(product: Product, fetch: Fetch) ->
     attempts: list[Attempt] = []
     product.answers = [error_body(403, {"error": {"code": 200}}), error_body(200, META)]
     assert fetch(report=attempts.append).outcome == "lead"
-    assert ["campaign_name" in path for path, _ in product.seen] == [True, False]
+    assert ["campaign_name" in path for path, _ in product.requests] == [True, False]
     assert [(one.step, one.outcome, one.status) for one in attempts] == [
         ("fetch", "fetch-forbidden", 403),
         ("fetch", "ok", 200),
     ]
-    product.seen, product.answers = [], [error_body(401, None)]
+    product.requests, product.answers = [], [error_body(401, None)]
     with pytest.raises(FetchRefused):
         fetch()
-    assert len(product.seen) == 1
+    assert len(product.requests) == 1
 
 
 def test_time_is_limited_as_a_whole(product: Product, fetch: Fetch) -> None:
