@@ -44,7 +44,7 @@ def test_the_map_names_every_folder(side: str) -> None:
 
 def test_the_road_exists() -> None:
     """Every function of the road is where the page says that it is."""
-    rows = tables()["The road of one form post"]
+    rows = tables()["The life of a form post"]
     missing = [
         (path, name)
         for _, path_cell, name_cell, _ in rows
