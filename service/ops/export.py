@@ -36,11 +36,11 @@ FORMULA_STARTS = frozenset("=+-@＝＋－＠﹢﹣﹦﹫−")
 LINE_BREAKS = frozenset("\t\r\n\v\f")
 
 NESTED_FIELDS = ("value", "utm", "click_ids", "answers", "name")
-LEAD_FIELDS = ("name", *(field for field in Lead.__struct_fields__ if field not in NESTED_FIELDS))
+LEAD_COLUMNS = ("name", *(field for field in Lead.__struct_fields__ if field not in NESTED_FIELDS))
 # The header of the CSV: an item of the list, then its lead; click ids and answers as JSON.
 COLUMNS = (
     *Item.__struct_fields__,
-    *(f"lead_{field}" for field in LEAD_FIELDS),
+    *(f"lead_{field}" for field in LEAD_COLUMNS),
     *(f"lead_value_{field}" for field in Money.__struct_fields__),
     *(f"utm_{field}" for field in Utm.__struct_fields__),
     "click_ids",
@@ -108,7 +108,7 @@ def _csv(rows: Iterable[Iterable[object]]) -> bytes:
 def _cells(row: ExportRow) -> Iterator[object]:
     lead = row.lead or {}
     yield from structs.astuple(row.item)
-    yield from (lead.get(field) for field in LEAD_FIELDS)
+    yield from (lead.get(field) for field in LEAD_COLUMNS)
     for group, kind in (("value", Money), ("utm", Utm)):
         yield from (lead.get(group, {}).get(field) for field in kind.__struct_fields__)
     yield from (_json(lead.get(group)) for group in ("click_ids", "answers"))

@@ -40,3 +40,13 @@ def test_each_field_of_pipedrives_lead_has_its_setting() -> None:
     assert {field.setting for field in LEAD_FIELDS} <= set(LeadSettings.__struct_fields__)
     assert {field.plan_name for field in LEAD_FIELDS} <= set(LeadPlan.__struct_fields__)
     assert {field.api_name for field in LEAD_FIELDS} <= FIELD_NAMES
+
+
+def test_no_field_gets_lost_on_the_way_to_pipedrive() -> None:
+    """A field is in the note unless it has a place of its own, in Pipedrive or in the note."""
+    placed = {
+        "name", "first_name", "last_name", "email", "phone", "company",  # person and organisation
+        "message", "consent", "page_url", "referrer", "form_name",  # lines of their own in the note
+        "form_id", "event_id", "occurred_at", "is_test",  # about the event, not about the person
+    }  # fmt: skip
+    assert {field.name for field in PLAIN_FIELDS if not field.in_note} == placed
