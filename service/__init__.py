@@ -1,1 +1,1 @@
-"""The door and the windows: HTTP, the form products, the commands. Litestar lives only here."""
+"""Everything around the worker: HTTP, form products, commands. Only this package uses Litestar."""

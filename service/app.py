@@ -1,4 +1,4 @@
-"""The HTTP application: its parts put together."""
+"""Assembles the HTTP application."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def create_app(
 ) -> Litestar:
     """Build the application.
 
-    `more_routes` come on top of the service's own. `queries` holds the search index; give one to
+    `more_routes` are added to the service's own. `queries` holds the search index; give one to
     share it with code outside the application, otherwise the application makes its own.
     """
     queries = queries or SubmissionQueries(

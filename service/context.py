@@ -1,4 +1,4 @@
-"""What one service process works with: made once at its start and passed to everything."""
+"""What one service process works with: built once at its start and passed to everything."""
 
 from __future__ import annotations
 

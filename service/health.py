@@ -24,7 +24,7 @@ from worker.ledger.status import add_status_commands, read_status
 from worker.metrics import Gauges, expose
 from worker.store import keys
 
-# An answer of Redis counts for this long, so that probes cost the accepting path nothing.
+# How long an answer of Redis is reused, so that probes cost the accepting path nothing.
 READINESS_CACHE_SECONDS = 1.0
 METRICS_TYPE = "text/plain; version=0.0.4"
 
@@ -32,7 +32,7 @@ METRICS_TYPE = "text/plain; version=0.0.4"
 class Readiness(Struct, frozen=True):
     """`ready`: a submission can be stored durably.
 
-    `degraded` names the parts that fail, even if others stand in for them.
+    `degraded` names the parts that fail, even if others replace them.
     """
 
     ready: bool

@@ -1,1 +1,1 @@
-"""Alerts: a webhook hears of each fault once, again when it grows, and when it has recovered."""
+"""Alerts: each fault is posted to a webhook once, again when it grows, and when it recovers."""

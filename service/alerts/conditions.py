@@ -1,4 +1,4 @@
-"""What is worth waking somebody for: takes facts, returns conditions. Pure."""
+"""Decides from facts which conditions are worth waking somebody for. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
-# Dead letters of one cause that are an alert of their own, and one again at each doubling.
+# With this many dead letters a cause is an alert of its own, sent again at each doubling.
 MIN_GROWING_CAUSE = 10
 
 
@@ -21,9 +21,9 @@ class Facts(Struct, frozen=True, kw_only=True):
     """The state of the whole installation, as Redis has it.
 
     `dead` is keyed by the cause's id. `oldest_seconds` is the age of the oldest lead that waits for
-    its delivery, `oldest_limit` the age that is an alert. `paused` is the reason. `silent` maps
-    each source that is usually active to the seconds since it last was. `missing_names` counts
-    names of the source file that the Pipedrive account lacks.
+    its delivery, `oldest_limit` the age that is too old. `paused` says why delivery is paused.
+    `silent` maps each source that is usually active to the seconds since it last was.
+    `missing_names` counts names of the source file that the Pipedrive account lacks.
     """
 
     dead: Mapping[str, DeadCause]
@@ -52,7 +52,7 @@ class Condition(Struct, frozen=True, kw_only=True):
 
 
 def shared_conditions(facts: Facts) -> Iterator[Condition]:
-    """Conditions that Redis shows; one of all service processes watches them."""
+    """Return the conditions seen in Redis, which one service process watches for all."""
     total = sum(cause.count for cause in facts.dead.values())
     if total:
         first = max(facts.dead.values(), key=lambda cause: cause.count)
@@ -116,7 +116,7 @@ def shared_conditions(facts: Facts) -> Iterator[Condition]:
 
 
 def machine_conditions(*, redis: bool, spool: int) -> Iterator[Condition]:
-    """Conditions of one machine; one service process of each machine watches them."""
+    """Return the conditions of one machine, which one of its service processes watches."""
     if not redis:
         yield Condition(
             key="redis",
@@ -139,7 +139,7 @@ def machine_conditions(*, redis: bool, spool: int) -> Iterator[Condition]:
 
 
 def format_span(seconds: float) -> str:
-    """`3 h 10 m`, `12 m`, `2 d 4 h`."""
+    """Return a time span as `3 h 10 m`, `12 m` or `2 d 4 h`."""
     minutes = int(seconds // 60)
     days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
     parts = [

@@ -2,7 +2,7 @@
 
 One of all service processes watches what Redis shows. Redis itself and the spool are watched by one
 process of each machine: each machine has its own spool, and while Redis is away it cannot say whose
-turn it is. A message counts as sent once the webhook took it; what it refuses is sent again.
+turn it is. A message counts as sent once the webhook accepts it; a refused one is sent again.
 """
 
 from __future__ import annotations
@@ -38,9 +38,7 @@ from worker.store import keys
 from worker.store.connection import call_redis, translate_errors
 from worker.store.turn_lock import TurnLock
 
-# Gathers the facts from which the conditions follow.
-
-# Dead letters that are read, the newest first.
+# Dead letters that are read, newest first.
 MAX_DEAD_LETTERS = 20_000
 
 
@@ -50,7 +48,7 @@ def gather(
     silent: Mapping[str, float],
     oldest_limit: float,
 ) -> Facts:
-    """Asks the ledger. `silent` maps sources to how long they sent nothing (seconds).
+    """Reads the facts from the ledger. `silent` maps each silent source to its seconds of silence.
 
     Raises `StoreUnavailable`.
     """
@@ -83,7 +81,7 @@ def totals(connection: redis.Redis) -> dict[str, float]:
 
 
 TICK_SECONDS = 15.0
-# How long a process keeps the turn to watch for all; longer than two ticks.
+# How long a process stays the one that watches for all; longer than two ticks.
 TURN_MILLISECONDS = 40_000
 # The state of one machine's alerts, in the data directory.
 LOCAL_FILE = "alerts.json"
@@ -161,7 +159,7 @@ class Monitor:
     def _notify(
         self, alerts: dict[str, AlertState], conditions: Iterator[Condition], now: float
     ) -> dict[str, AlertState]:
-        """The alerts after all messages were sent. Raises `WebhookError`."""
+        """Sends what changed and returns the alerts from now on. Raises `WebhookError`."""
         updated, messages = update_alerts(alerts, conditions, now)
         if messages:
             self._webhook.send(messages)
@@ -174,7 +172,7 @@ class Monitor:
 
     @contextlib.contextmanager
     def _machine_lock(self) -> Iterator[bool]:
-        """Whether this process watches its machine. Nobody watches a folder that is read-only."""
+        """Yields whether this process watches its machine. Nobody watches a read-only folder."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             lock = (self._folder / "alerts.lock").open("wb")

@@ -9,10 +9,10 @@ from msgspec import Struct, field, structs
 
 from service.alerts.conditions import Condition
 
-# When an alert is sent: once when its condition holds, again when it grows, once when it has
-# recovered; never back and forth. Pure.
+# An alert is sent once when its condition holds, again when it grows, and once when it has
+# recovered; it never flaps. Pure.
 
-# Between two messages about one condition that grows.
+# The least time between two messages about one condition that grows.
 RENOTIFY_SECONDS = 300.0
 
 
@@ -32,7 +32,7 @@ class AlertState(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class AlertMessage(Struct, frozen=True):
-    """`path` is the console page that shows it. `recovered` is true where something is over."""
+    """`path` is the console page that shows it. `recovered` is true if it is over."""
 
     text: str
     path: str
@@ -90,11 +90,11 @@ HOUR_SECONDS = 3600
 DAY_HOURS = 24
 # Days of history that are kept.
 HISTORY_DAYS = 14
-# Days of history without which silence cannot be judged.
+# With fewer days of history than this, silence cannot be judged.
 MIN_DAYS = 3
 MIN_SILENT_SECONDS = 1800.0
-# Submissions that would have arrived in the meantime: by chance, none of six arrives once in 400
-# times.
+# Silence is unusual once this many submissions should have arrived: by chance, a source that
+# expects six receives none once in 400 times.
 MIN_EXPECTED = 6.0
 
 
@@ -113,7 +113,7 @@ def unusual_silence(hours: Mapping[int, int], last: float, now: float) -> float 
 
 
 def expected_count(hours: Mapping[int, int], since: float, until: float) -> float:
-    """How many submissions the same hours of earlier days would let expect in that time.
+    """How many submissions to expect in that time, going by the same hours of earlier days.
 
     Working days are compared with working days, weekends with weekends. 0 where there are too few
     days to tell.
@@ -160,13 +160,13 @@ class SourceActivity(Struct, omit_defaults=True):
 
 
 class MonitorState(Struct):
-    """Stored as JSON. What cannot be read (because another version wrote it) starts afresh."""
+    """Stored as JSON. A state that cannot be read (another version wrote it) starts afresh."""
 
     alerts: dict[str, AlertState] = field(default_factory=dict)
     sources: dict[str, SourceActivity] = field(default_factory=dict)
 
     def record_totals(self, totals: Mapping[str, float], now: float) -> None:
-        """Notes each source's counter. One that went back belongs to a store that lost its data."""
+        """Records each source's counter. A counter falls only if the store lost its data."""
         hour = int(now // HOUR_SECONDS)
         for name, total in totals.items():
             activity = self.sources.get(name)
@@ -182,7 +182,7 @@ class MonitorState(Struct):
                 activity.hours = {at: n for at, n in activity.hours.items() if at >= oldest}
 
     def silent_sources(self, now: float) -> dict[str, float]:
-        """Sources that are usually active at this hour and are not, with the seconds of silence."""
+        """Sources usually active at this hour that are silent, with the seconds of silence."""
         silences = {
             name: unusual_silence(activity.hours, activity.last_rise_at, now)
             for name, activity in self.sources.items()

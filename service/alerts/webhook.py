@@ -10,7 +10,7 @@ import httpx
 from service.alerts.state import AlertMessage
 
 TIMEOUT_SECONDS = 10.0
-# Messages in one post; of those beyond it only the number is sent.
+# Messages in one post; of the rest, only the number is sent.
 MAX_MESSAGES = 20
 
 
@@ -49,14 +49,14 @@ class AlertWebhook:
 
 
 def build_http() -> httpx.Client:
-    """A client that follows no redirect, since the address holds a secret."""
+    """Returns a client that follows no redirect, since the address holds a secret."""
     return httpx.Client(
         timeout=TIMEOUT_SECONDS, follow_redirects=False, headers={"user-agent": "leadline"}
     )
 
 
 def _escape(text: str) -> str:
-    """Text in which nothing mentions people or becomes a link.
+    """Escapes text so that nothing in it mentions people or becomes a link.
 
     https://api.slack.com/reference/surfaces/formatting#escaping
     """

@@ -48,7 +48,7 @@ def check_account(client: Pipedrive, base_url: str) -> list[Finding]:
 
 
 def check_scopes(granted: str) -> list[Finding]:
-    """Which scopes a delivery needs that `granted`, in the token endpoint's form, does not hold."""
+    """A failure for each scope that deliveries need and `granted`, as Pipedrive lists it, lacks."""
     message = "the app was not granted the scope {}: add it and connect the app again"
     return [
         fail(PIPEDRIVE, message.format(scope), "PIPEDRIVE_REFRESH_TOKEN")
@@ -92,7 +92,7 @@ def _name_missing(name: UnresolvedName) -> Finding:
 
 
 def describe_places(places: Iterable[SettingPlace]) -> str:
-    """`sources.contact.lead.labels (source contact, line 12)`, joined."""
+    """Join places such as `sources.contact.lead.labels (source contact, line 12)`."""
     return "; ".join(
         f"{each.setting} (source {each.source}{f', line {each.line}' if each.line else ''})"
         for each in places

@@ -57,7 +57,7 @@ def _check_security(settings: Settings) -> Iterator[Finding]:
 
 
 def _nearest_existing(path: Path) -> Path:
-    """The directory itself or its nearest existing parent: what is missing is created."""
+    """The directory itself or its nearest existing parent: missing ones are created later."""
     whole = path.absolute()
     return next((each for each in (whole, *whole.parents) if each.exists()), whole)
 
@@ -103,7 +103,7 @@ def redact_url(url: str) -> str:
 
 
 def _read_config(client: redis.Redis) -> dict[str, str]:
-    """The settings that can be read: managed servers often refuse CONFIG."""
+    """The settings that can be read; managed servers often refuse CONFIG."""
     values: dict[str, str] = {}
     for name in PERSISTENCE_SETTINGS:
         try:
@@ -114,7 +114,7 @@ def _read_config(client: redis.Redis) -> dict[str, str]:
 
 
 def _check_server(info: dict[str, Any], url: str) -> Iterator[Finding]:
-    """Servers other than Redis say in `redis_version` which Redis they match."""
+    """Compatible servers report in `redis_version` which Redis version they match."""
     version = str(info.get("redis_version", ""))
     name = f"{info.get('server_name', 'redis')} at {redact_url(url)}"
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())

@@ -26,7 +26,6 @@ from worker.settings.table import Settings
 MAX_ROWS_PRINTED = 50
 MAX_CHANGES_PRINTED = 6
 UNLISTED_VERDICTS = frozenset({BacktestVerdict.SAME, BacktestVerdict.NO_CONTENT})
-# Verdicts are declared in the order of the columns.
 
 
 @click.command()
@@ -157,6 +156,7 @@ def _shorten(value: Any) -> str:
 
 
 def _print_counts(totals: BacktestTotals, *, has_before: bool) -> None:
+    # Verdicts are declared in the order of the columns.
     used = [
         verdict
         for verdict in BacktestVerdict

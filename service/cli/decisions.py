@@ -1,4 +1,4 @@
-"""How commands decide: on submissions by id, or on all that match once their count is confirmed."""
+"""How commands act: on submissions by id, or on all that match once their count is confirmed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COSTLY_ACTIONS = frozenset({"retry", "accept"})
 
 
 class BulkRequest(NamedTuple):
-    """The options by which a command takes all that match, instead of ids."""
+    """The options that choose all matching submissions, instead of ids."""
 
     all_: bool
     source: str | None
@@ -48,7 +48,7 @@ class BulkRequest(NamedTuple):
 
 @contextmanager
 def open_actions(states: Collection[State] = tuple(State)) -> Iterator[Actions]:
-    """What can be done to the submissions in some states. A LeadlineError ends the command."""
+    """Opens the actions for submissions in some states. A LeadlineError ends the command."""
     with queries.open_session(states) as session:
         try:
             yield session.actions
@@ -79,7 +79,7 @@ def bulk_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def requested_filter(ids: Sequence[str], state: str, request: BulkRequest) -> Filter | None:
-    """The filter, or None where ids are named. Raises UsageError where it is neither or both."""
+    """The filter, or None where ids are named. Raises UsageError for neither or both."""
     if bool(ids) == request.is_made:
         raise click.UsageError(
             "name submissions by id, or choose them by --all, --source, --cause or --q"
@@ -168,7 +168,7 @@ def _describe_cost(actions: Actions, action: str, count: int) -> str:
 
 
 def _wait_for_end(actions: Actions, status: BulkStatus) -> BulkStatus:
-    """Works on it until it ends, no worker is left, or WAIT_SECONDS are over.
+    """Advances a bulk action until it ends, no worker is left, or WAIT_SECONDS are over.
 
     Ctrl-C ends only the waiting.
     """

@@ -1,4 +1,4 @@
-"""`leadline demo`: sends a sample of every kind through everything and shows what became of it."""
+"""`leadline demo`: sends a sample of every kind through the whole system and shows the results."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class PostedSample(Struct):
 
     @property
     def wrong(self) -> str | None:
-        """How it ended other than expected; None if it did not."""
+        """How the result differs from the expected one; None if it does not."""
         expected, record = self.sample, self.record
         if self.status != expected.status:
             return f"answered {self.status}, expected {expected.status}"
@@ -255,7 +255,7 @@ def newest_id(ledger: Ledger) -> str | None:
 
 
 def _read_pipedrive(posted: PostedSample, ledger: Ledger, pipedrive: Pipedrive) -> None:
-    """Fills in what Pipedrive holds of it now."""
+    """Fills in what Pipedrive now holds of the sample."""
     record = posted.record
     if record is None or posted.id is None:
         return
@@ -292,7 +292,7 @@ def _mend_and_replay(
     tell(f"  mend: {record.cause.hint}  [{record.cause.setting}]")
     pipedrive.labels.add(name=MISSING_LABEL, color="purple")
     tell(f"  $ leadline pipedrive labels add --name {MISSING_LABEL} --color purple")
-    # The names are read again every other second at most.
+    # After a replay, names are read from Pipedrive at most every two seconds.
     time.sleep(2)
     sweeper.replay(record.id, "demo", "mended", None)
     tell(f"  $ leadline dead retry {record.id}")

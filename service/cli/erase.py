@@ -118,7 +118,7 @@ def _erase(
 
 
 def hand_over(settings: Settings, url: str, client: redis.Redis) -> None:
-    """Hands the spools of processes that are gone to Redis, as the next service would."""
+    """Hands the spools of dead processes to Redis, as the next service would."""
     cipher = Cipher(settings.encryption_keys)
     spool = Spool(settings.data_dir / SPOOL_FOLDER, settings.spool_max, cipher)
     if spool.adopt() == 0:

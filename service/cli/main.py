@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def _disable_core_dumps() -> None:
-    """A core file would hold leads and secrets in the clear. Child processes inherit this."""
+    """Core files would hold leads and secrets in plain text. Child processes inherit this."""
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 

@@ -13,7 +13,7 @@ from service.overview import Overview, count_causes, read_overview
 from worker.contract import State
 from worker.ledger.audit import AuditTrail
 
-# `leadline causes …`: why dead letters failed, and which causes need nobody.
+# `leadline causes …`: why dead letters failed, and which causes to ignore.
 
 
 @click.group()

@@ -110,7 +110,7 @@ def _align(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def confirm(question: str, *, yes: bool, instead: str = "--yes") -> None:
-    """Asks before something that cannot be undone; `yes` has been answered on the command line.
+    """Asks before something that cannot be undone; `yes`: the command line has confirmed it.
 
     A no ends the command with 1. Where nobody can be asked it ends with 2, naming the option to
     use `instead`.
@@ -133,7 +133,7 @@ def is_interactive() -> bool:
 def count_progress(
     items: Iterable[T], what: str, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[T]:
-    """The items; reports such as `1,200 submissions read` as they pass. `clock` is in seconds."""
+    """Yields the items and reports `1,200 submissions read` as they pass. `clock` is in seconds."""
     reported_at, reporter = clock(), ProgressReporter()
     for number, item in enumerate(items, 1):
         yield item

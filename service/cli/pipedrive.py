@@ -1,4 +1,4 @@
-"""`leadline pipedrive …`: Pipedrive's operations by hand, to set up and inspect an account."""
+"""`leadline pipedrive …`: Pipedrive's operations as commands, to set up and inspect an account."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def find_answering_redis(settings: Settings) -> str | None:
 def build_client(settings: Settings, store: str | None) -> Iterator[Pipedrive]:
     """A client with the credentials of the settings, which must be set.
 
-    `store` is the URL of the workers' Redis; None: unknown. OAuth needs it for the shared tokens.
+    `store` is the URL of the workers' Redis or None. OAuth needs it for the shared tokens.
     """
     with ExitStack() as stack:
         http = stack.enter_context(build_http(build_tls()))

@@ -1,4 +1,4 @@
-"""`leadline pipedrive leads …`: the leads of the account by hand."""
+"""`leadline pipedrive leads …`: lists, shows and changes the leads of the account."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from worker.lead.fields import LEAD_FIELDS, LeadFieldKind
 from worker.pipedrive.metadata import MetadataKind, MetadataLookup
 from worker.pipedrive.models import PipedriveLead
 
-# The fields of a lead as options, and the request body. Names may stand where Pipedrive wants ids.
+# The fields of a lead as options, and the request body. Names are accepted where Pipedrive wants
+# ids.
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -301,7 +302,7 @@ Namer = Callable[[MetadataKind, object], str]
 
 
 def _build_namer(lookup: MetadataLookup, leads: list[PipedriveLead]) -> Namer:
-    """Names for the ids in these leads; a list is read only where a lead needs it."""
+    """Returns a function that names the ids in these leads; it reads only the lists they need."""
     tables = {
         MetadataKind.LABELS: any(lead.label_ids for lead in leads),
         MetadataKind.CHANNELS: any(lead.channel is not None for lead in leads),

@@ -1,4 +1,4 @@
-"""Submissions as commands list, show and export them: the same answers as those of the console."""
+"""How commands list, show and export submissions: with the same results as the console."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from worker.units import parse_duration
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-# How long a command waits until everything it needs is read.
+# How long a command waits for the search index to load.
 SEARCH_SECONDS = 600.0
 
 
 class OperatorSession(NamedTuple):
-    """What a command of an operator looks at and acts with."""
+    """What an operator's command reads and acts with."""
 
     ledger: Ledger
     queries: SubmissionQueries
@@ -69,7 +69,7 @@ def open_session(states: Collection[State] = tuple(State)) -> Iterator[OperatorS
 
 
 def _find_sources(settings: Settings) -> SourceFile | None:
-    """The source file if it can be used; without it only the channels are unknown."""
+    """The source file if it can be used; without one, only the channels are unknown."""
     try:
         return load_sources(source_file(settings), os.environ, secrets=())
     except ConfigError:

@@ -1,6 +1,6 @@
 """What most commands begin with: settings, source file, Redis.
 
-What cannot be used ends the command with exit code 1 and every fault at once.
+If one of them cannot be used, the command ends with exit code 1 and every fault at once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`leadline sources new`: the lines of the source file that read a captured request."""
+"""`leadline sources new`: writes the lines of the source file that read a captured request."""
 
 from __future__ import annotations
 

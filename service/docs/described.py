@@ -1,4 +1,4 @@
-"""What the hand-described operations of the OpenAPI document are made of."""
+"""Building blocks for the operations of the OpenAPI document that are described by hand."""
 
 from __future__ import annotations
 

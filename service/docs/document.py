@@ -1,7 +1,7 @@
-"""The OpenAPI 3.1 document: what Litestar generates of `/ops/api`, and the described public routes.
+"""The OpenAPI 3.1 document: Litestar's part for `/ops/api`, and the public routes by hand.
 
-Generated is what typed handlers say; added here is what they cannot: examples, servers, and how
-each source's senders prove who they are.
+Litestar generates what typed handlers say. Added here is what they cannot say: examples, servers,
+and how each source's senders prove who they are.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PARAMETER_EXAMPLES = {
     "source": "contact",
     "state": "dead",
 }
-# Litestar calls the schema of a generic struct by the whole path of its argument.
+# Litestar names the schema of a generic struct after the full path of its argument.
 _GENERIC_NAME = re.compile(r"Page_[\w.]*?(\w+)_(?=\")")
 
 Json = dict[str, Any]
@@ -47,7 +47,7 @@ def build_document(
     """The whole document as plain data.
 
     `api` is the operators' router; it is documented whether or not it is open. `public_url` is the
-    address that senders see; without one the document's own server is meant.
+    address that senders see; without one, it is the server that serves the document.
     """
     document = _generate(api)
     for _, _, operation in operations(document):
@@ -76,7 +76,7 @@ def operations(document: Json) -> Iterator[tuple[str, str, Json]]:
 
 
 def _generate(api: Router) -> Json:
-    """What Litestar says of the router, as plain JSON."""
+    """Litestar's description of the router, as plain JSON."""
     ops = SecurityScheme(
         type="http", scheme="bearer", description="A token of `LEADLINE_OPS_TOKENS`."
     )
@@ -100,7 +100,7 @@ def _version() -> str:
 
 
 def _complete(operation: Json) -> None:
-    """Add examples, and take out what Litestar says of its own accord."""
+    """Add examples, and remove what Litestar adds of its own accord."""
     for parameter in operation.get("parameters", []):
         parameter["schema"] = _without_null(parameter["schema"])
         parameter["example"] = PARAMETER_EXAMPLES[parameter["name"]]
@@ -136,7 +136,7 @@ def _bare(media_type: str) -> str:
 
 
 def _complete_body(body: Json | None, schemas: Json) -> None:
-    """A body that needs no field may be left out; one with an unknown field is refused."""
+    """Say that a body without required fields is optional, and that unknown fields are refused."""
     if body is None:
         return
     name = body["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
@@ -152,7 +152,7 @@ def _complete_body(body: Json | None, schemas: Json) -> None:
 
 
 def _without_null(schema: Json) -> Json:
-    """A parameter that may be left out; there is no way to send null as one."""
+    """The schema of an optional parameter without null, which no parameter can send."""
     kinds = [kind for kind in schema.get("oneOf", []) if kind != {"type": "null"}]
     if len(kinds) != 1:
         return schema

@@ -1,4 +1,4 @@
-"""The described operations of the intake: `/in/{source}`, each source's own path, and receipts.
+"""The intake's operations, by hand: `/in/{source}`, each source's own path, and receipts.
 
 These routes read the bytes of strangers themselves, so nothing about them can be generated.
 """
@@ -26,11 +26,11 @@ from service.sources.schema import Source, VerifySettings
 from worker.contract import Lead, Result, State, Utm
 from worker.lead.templates import CLICK_IDS
 
-# What a sender cannot fill by the field's own name: these need a line in the source's `map` or
-# `read`, or hold what has no field.
+# Fields that a sender cannot fill by name: they need a line in the source's `map` or `read`, or
+# hold whatever has no field of its own.
 UNNAMED_FIELDS = frozenset({"value", "event_id", "is_test", "answers"})
 BODY_TYPES = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
-# Their senders choose the names of the fields; a product sends what it sends.
+# Their senders choose the field names; a product's names are its own.
 PLAIN_ADAPTERS = ("form", "json")
 LEAD_EXAMPLE: Json = {
     "name": "Ada Lovelace",
@@ -181,7 +181,7 @@ def lead_fields() -> Json:
 
 
 def _schema_of(hint: Any) -> Json:
-    """The schema of text or a flag; what is absent is left out, never null."""
+    """The schema of text or a flag; an absent value is left out, never null."""
     return {"type": "boolean"} if bool in (hint, *get_args(hint)) else TEXT
 
 

@@ -1,6 +1,4 @@
-"""`/docs`: the operations and problems on one page that works without the internet, and the OpenAPI
-document behind it.
-"""
+"""`/docs`: operations and problems on one page that works offline, and its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ OPENAPI_PATH = "/docs/openapi.json"
 
 
 class Documentation:
-    """One per process. The document is made anew when the source file in force is another one."""
+    """One per process. The document is rebuilt whenever the source file has changed."""
 
     def __init__(self, context: ServiceContext, api: Router) -> None:
         self._context = context
@@ -69,7 +67,7 @@ def docs_routes(context: ServiceContext, api: Router) -> list[HTTPRouteHandler]:
 
 
 def _rows(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """What the page says of each operation."""
+    """What the page says about each operation."""
     return [
         {
             "method": method.upper(),

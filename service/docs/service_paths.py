@@ -1,4 +1,4 @@
-"""The described operations of monitoring, the console's first page and the documentation."""
+"""The operations of monitoring, the console's first page and the documentation, by hand."""
 
 from __future__ import annotations
 

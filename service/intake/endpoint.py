@@ -1,7 +1,7 @@
-"""The way of a submission: head, source, origin, rate, body, normalize, ledger, response.
+"""The path of a submission: head, source, origin, rate, body, normalize, ledger, response.
 
-Every step may end it with an `HttpProblem`. Whatever the bytes, the response is a 2xx, 3xx or 4xx,
-or the one 503 that says that nothing could be stored.
+Any step may end it with an `HttpProblem`. Whatever the bytes, the response is a 2xx, 3xx or 4xx, or
+the one 503 that says that nothing could be stored.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from worker.metrics import INTAKE_SECONDS, SUBMISSIONS, UNSTORED
 MAX_INLINE_BODY_BYTES = 32 * 1024
 
 RETRY_AFTER_SECONDS = 5
-# The outcome that the log gives for each state a submission is accepted in.
+# The outcome to log for each state in which a submission is accepted.
 OUTCOMES = {state: state.value for state in ARRIVALS} | {State.QUEUED: "accepted"}
 
 
@@ -229,7 +229,7 @@ class IntakeEndpoint:
 
 
 def _count_outcome(problem: HttpProblem) -> str | None:
-    """The outcome under which a problem is counted; None for those that are no submission."""
+    """The outcome under which a problem is counted; None if it is not about a submission."""
     if problem.status in (401, 403):
         return "refused"
     if problem.status == 429:

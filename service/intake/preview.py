@@ -39,7 +39,7 @@ class PreviewResponse(Struct, frozen=True):
 
 
 class PreviewEvent(Struct, frozen=True):
-    """One event: the fields that its lead has, and the Pipedrive calls for a person new there."""
+    """One event: the fields of its lead, and the calls for a person that Pipedrive has not seen."""
 
     event_id: str | None
     lead: Json | None

@@ -1,7 +1,7 @@
 """The newest refused requests of each source, for whoever sets up a provider.
 
-They say when and why, but never hold the body. They gather in the process and go to Redis with the
-counters, so that a flood of refused requests costs no round trips.
+They say when and why, but never hold the body. The process collects them and hands them to Redis
+with the counters, so that a flood of refused requests costs no round trips.
 """
 
 from __future__ import annotations

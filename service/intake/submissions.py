@@ -1,4 +1,4 @@
-"""From a normalized request to the submissions that the ledger stores, and their duplicate keys."""
+"""Turns a normalized request into the submissions that the ledger stores, with duplicate keys."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def duplicate_key(
     """What makes the event at `index` of its request a duplicate of another event of the source.
 
     `key` is the Idempotency-Key; it wins over the product's event id, which wins over the content.
-    None without either where the source has no dedupe window.
+    Without either, the result is None if the source has no dedupe window.
     """
     body = fingerprint(request)
     if key is not None:
@@ -140,7 +140,7 @@ def build_submissions(
 
 
 def precedence(source: Source, request: InboundRequest) -> Precedence:
-    """Leads of people who wait for a call go first.
+    """Rank the leads of people who wait for a call first.
 
     These are the posts of forms and of any browser, which sends an Origin header with every post.
     """
