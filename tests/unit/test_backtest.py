@@ -46,7 +46,7 @@ def one(config: Source, request: InboundRequest, **changes: Any) -> Record:
     return structs.replace(record, **changes)
 
 
-def told(record: Record, now: str, before: str | None = None) -> BacktestResult:
+def run_backtest(record: Record, now: str, before: str | None = None) -> BacktestResult:
     return backtest(
         record, source(now), source(before) if before is not None else None, reveal=True
     )
@@ -61,20 +61,20 @@ def test_an_unchanged_file_changes_nothing(case: Case) -> None:
     for submission in build_submissions_of(config, request_of(case), now):
         if submission.lead is None:
             continue
-        found = backtest(spooled_record(submission), config, reveal=True)
-        assert found.verdict is (
-            BacktestVerdict.FAILS if found.outcome is Outcome.NO_CONTACT else BacktestVerdict.SAME
-        ), found
-        assert not found.new_failure
-        assert found.fields == found.writing == []
+        result = backtest(spooled_record(submission), config, reveal=True)
+        assert result.verdict is (
+            BacktestVerdict.FAILS if result.outcome is Outcome.NO_CONTACT else BacktestVerdict.SAME
+        ), result
+        assert not result.new_failure
+        assert result.fields == result.writing == []
 
 
 def test_fields_before_and_after() -> None:
     """Each field that a new map or label changes is named with its old and new value."""
     record = one(source(), form(**ADA, Team="x"))
-    found = told(record, 'map = { Team = "job_title" }')
-    assert found.verdict is BacktestVerdict.CHANGED
-    assert [(c.field, c.before, c.after) for c in found.fields] == [
+    result = run_backtest(record, 'map = { Team = "job_title" }')
+    assert result.verdict is BacktestVerdict.CHANGED
+    assert [(c.field, c.before, c.after) for c in result.fields] == [
         ("answers.Team", "x", None),
         ("job_title", None, "x"),
     ]
@@ -89,7 +89,7 @@ def test_a_plan_changes_with_the_lead() -> None:
     )
     writing = {
         change.field: (change.before, change.after)
-        for change in told(record, f"[sources.x]\n{rules}").writing
+        for change in run_backtest(record, f"[sources.x]\n{rules}").writing
     }
     assert writing["rule"] == (None, {"number": 1, "when": {"company": "x"}})
     assert writing["labels"] == ([], ["Hot"])
@@ -104,10 +104,10 @@ def test_changed_rules_show_against_the_file_as_it_was() -> None:
     moved = old.replace(
         "[[", '[[sources.x.rules]]\nwhen = { utm_source = "bing" }\nchannel = "B"\n[[', 1
     )
-    assert told(record, moved, old).verdict is BacktestVerdict.SAME
-    found = told(record, old.replace("Ads", "Paid search"), old)
-    assert found.verdict is BacktestVerdict.WRITTEN
-    assert [(c.field, c.before, c.after) for c in found.writing] == [
+    assert run_backtest(record, moved, old).verdict is BacktestVerdict.SAME
+    result = run_backtest(record, old.replace("Ads", "Paid search"), old)
+    assert result.verdict is BacktestVerdict.WRITTEN
+    assert [(c.field, c.before, c.after) for c in result.writing] == [
         ("channel", "Ads", "Paid search")
     ]
 
@@ -122,16 +122,18 @@ def test_changed_rules_show_against_the_file_as_it_was() -> None:
 )
 def test_what_would_fail(toml: str, fails: bool) -> None:
     """What can no longer be read fails, and is new if it did not fail before."""
-    found = told(one(source(), form(**ADA)), toml)
-    assert (found.verdict is BacktestVerdict.FAILS, found.new_failure) == (fails, fails)
-    assert found.why
-    assert fails or found.verdict is BacktestVerdict.NO_LEAD_NOW
+    result = run_backtest(one(source(), form(**ADA)), toml)
+    assert (result.verdict is BacktestVerdict.FAILS, result.new_failure) == (fails, fails)
+    assert result.why
+    assert fails or result.verdict is BacktestVerdict.NO_LEAD_NOW
 
 
 def test_nobody_to_reach_any_more() -> None:
     """A map that removes the only contact fails."""
-    found = told(one(source(), form(email="a@example.com")), 'map = { email = "answers.B" }')
-    assert (found.verdict, found.outcome, found.new_failure) == (
+    result = run_backtest(
+        one(source(), form(email="a@example.com")), 'map = { email = "answers.B" }'
+    )
+    assert (result.verdict, result.outcome, result.new_failure) == (
         BacktestVerdict.FAILS,
         Outcome.NO_CONTACT,
         True,
@@ -140,19 +142,19 @@ def test_nobody_to_reach_any_more() -> None:
 
 def test_a_source_that_is_gone() -> None:
     """A submission whose source is gone fails."""
-    found = backtest(one(source(), form(**ADA)), None)
-    assert (found.verdict, found.new_failure) == (BacktestVerdict.FAILS, True)
-    assert found.why is not None
-    assert "no such source" in found.why
+    result = backtest(one(source(), form(**ADA)), None)
+    assert (result.verdict, result.new_failure) == (BacktestVerdict.FAILS, True)
+    assert result.why is not None
+    assert "no such source" in result.why
 
 
 def test_what_failed_before_is_not_new() -> None:
     """A dead letter without contact stays one, or becomes a lead by a better map."""
     dead = one(source(), form(mystery="call ada@example.com", field1="+442079460018"))
     assert dead.state is State.DEAD
-    same = told(dead, "")
+    same = run_backtest(dead, "")
     assert (same.verdict, same.new_failure) == (BacktestVerdict.FAILS, False)
-    assert told(dead, 'map = { field1 = "phone" }').verdict is BacktestVerdict.LEAD_NOW
+    assert run_backtest(dead, 'map = { field1 = "phone" }').verdict is BacktestVerdict.LEAD_NOW
 
 
 def test_what_cannot_be_written() -> None:
@@ -160,9 +162,9 @@ def test_what_cannot_be_written() -> None:
     config = source()
     record = one(config, form(**ADA))
     broken = structs.replace(config, lead=structs.replace(config.lead, origin_id="{name}"))
-    found = backtest(record, broken, config)
-    assert (found.verdict, found.new_failure) == (BacktestVerdict.FAILS, True)
-    assert "origin_id" in (found.why or "")
+    result = backtest(record, broken, config)
+    assert (result.verdict, result.new_failure) == (BacktestVerdict.FAILS, True)
+    assert "origin_id" in (result.why or "")
 
 
 def test_an_edited_lead_is_named() -> None:
@@ -172,11 +174,13 @@ def test_an_edited_lead_is_named() -> None:
     mended = structs.replace(
         record, lead=structs.replace(record.lead, phone="+442079460018"), edited_by="ada"
     )
-    found = told(mended, "")
-    assert (found.verdict, found.edited_by) == (BacktestVerdict.EDITED, "ada")
-    assert [(c.field, c.after) for c in found.fields] == [("phone", None)]
-    assert told(mended, "", "").verdict is BacktestVerdict.SAME
-    assert told(mended, 'map = { Firma = "answers.F" }', "").verdict is BacktestVerdict.CHANGED
+    result = run_backtest(mended, "")
+    assert (result.verdict, result.edited_by) == (BacktestVerdict.EDITED, "ada")
+    assert [(c.field, c.after) for c in result.fields] == [("phone", None)]
+    assert run_backtest(mended, "", "").verdict is BacktestVerdict.SAME
+    assert (
+        run_backtest(mended, 'map = { Firma = "answers.F" }', "").verdict is BacktestVerdict.CHANGED
+    )
 
 
 def test_events_of_one_request_are_told_apart() -> None:
@@ -188,9 +192,9 @@ def test_events_of_one_request_are_told_apart() -> None:
     for record in records(config, request):
         assert backtest(record, config).verdict is BacktestVerdict.SAME
         other = source('adapter = "json"\nread = { root = "all", event_id = "name" }')
-        found = backtest(record, other, reveal=True)
-        assert found.verdict is BacktestVerdict.CHANGED
-        assert "email" not in [change.field for change in found.fields]
+        result = backtest(record, other, reveal=True)
+        assert result.verdict is BacktestVerdict.CHANGED
+        assert "email" not in [change.field for change in result.fields]
 
 
 def test_ids_of_verified_headers() -> None:
@@ -281,9 +285,9 @@ def test_personal_data_are_masked(toml: str) -> None:
     sent = ADA | {"phone": "+442079460018", "message": "Quite private", "street": "7 Hidden Lane"}
     text = f"[sources.x]\n{toml}"
     for before in (None, source()):
-        found = backtest(one(source(), form(**sent)), source(text), before)
-        shown = msgspec.json.encode(found).decode()
-        assert found.verdict in (
+        result = backtest(one(source(), form(**sent)), source(text), before)
+        encoded = msgspec.json.encode(result).decode()
+        assert result.verdict in (
             BacktestVerdict.CHANGED,
             BacktestVerdict.FAILS,
             BacktestVerdict.WRITTEN,
@@ -292,18 +296,18 @@ def test_personal_data_are_masked(toml: str) -> None:
         assert [
             secret
             for secret in SECRETS
-            if f'"{secret}' in shown or f" {secret}" in shown or f"{secret} " in shown
+            if f'"{secret}' in encoded or f" {secret}" in encoded or f"{secret} " in encoded
         ] == []
 
 
 def test_totals_are_bounded() -> None:
     """The counts by field stay bounded, however strangers name their questions."""
-    found, totals = (
-        told(one(source(), form(**ADA, Team="x")), 'map = { Team = "job_title" }'),
+    result, totals = (
+        run_backtest(one(source(), form(**ADA, Team="x")), 'map = { Team = "job_title" }'),
         BacktestTotals(),
     )
     for number in range(3_000):
-        totals.add(structs.replace(found, fields=[BacktestChange(f"answers.{number}", None, "x")]))
+        totals.add(structs.replace(result, fields=[BacktestChange(f"answers.{number}", None, "x")]))
     assert totals.looked_at == 3_000
     assert len(totals.fields) <= MAX_FIELDS_COUNTED + 1
     assert totals.fields["x", "others"] == 3_000 - MAX_FIELDS_COUNTED

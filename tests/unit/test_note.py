@@ -20,13 +20,13 @@ class Tags(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.seen: set[str] = set()
+        self.names: set[str] = set()
         self.attributes: list[tuple[str, str | None]] = []
         self.text = ""
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.add(tag)
+        self.names.add(tag)
         self.attributes += attrs
 
     def handle_data(self, data: str) -> None:
@@ -104,22 +104,21 @@ def test_a_value_that_was_written_is_not_repeated() -> None:
     assert "no number" in (note(Lead(email="a@b.example"), left_out=["it is no number"]) or "")
 
 
-NASTY = "<script>alert(1)</script><img src=x onerror=\"a\"><a href='javascript:b'>c</a>&amp;</p>"
+HOSTILE = "<script>alert(1)</script><img src=x onerror=\"a\"><a href='javascript:b'>c</a>&amp;</p>"
 
 
 def test_is_inert() -> None:
     """Nothing that a sender writes, in any field, becomes a tag or an attribute."""
     lead = Lead(
-        name=NASTY, message=NASTY, job_title=NASTY, page_url=NASTY, referrer=NASTY, form_name=NASTY,
-        utm=Utm(source=NASTY),
-        click_ids={NASTY: NASTY}, answers={NASTY: [NASTY]}, company=NASTY, website=NASTY,
-        country=NASTY,
+        name=HOSTILE, message=HOSTILE, job_title=HOSTILE, page_url=HOSTILE, referrer=HOSTILE,
+        form_name=HOSTILE, utm=Utm(source=HOSTILE), click_ids={HOSTILE: HOSTILE},
+        answers={HOSTILE: [HOSTILE]}, company=HOSTILE, website=HOSTILE, country=HOSTILE,
     )  # fmt: skip
-    html = note(lead, left_out=[NASTY])
+    html = note(lead, left_out=[HOSTILE])
     tags = Tags(html or "")
-    assert tags.seen <= {"p", "b", "ul", "li", "br"}
+    assert tags.names <= {"p", "b", "ul", "li", "br"}
     assert tags.attributes == []
-    assert tags.text.count(NASTY) == 13
+    assert tags.text.count(HOSTILE) == 13
 
 
 HUGE = "<'&\"> ü\n" * 4_000
@@ -148,7 +147,7 @@ def test_is_bounded(lead: Lead) -> None:
     assert len(html) <= MAX_NOTE_CHARS
     assert "kept in Leadline" in html
     assert not re.search(r"&(?!(?:lt|gt|amp|quot|#x27);)", html)
-    assert Tags(html).seen <= {"p", "b", "ul", "li", "br"}
+    assert Tags(html).names <= {"p", "b", "ul", "li", "br"}
     assert has_marker_of(html, ID)
 
 

@@ -30,7 +30,7 @@ from worker.store import keys
 from worker.store.connection import connect
 
 URL = "https://oauth.example/oauth/token"
-VAULT_KEY = base64.b64encode(bytes(range(32))).decode()
+CIPHER_KEY = base64.b64encode(bytes(range(32))).decode()
 NOW = 1_700_000_000.0
 
 
@@ -42,7 +42,7 @@ class Provider:
 
     def __init__(self, *, rotate: bool = False, expires_in: object = 3600) -> None:
         self.good = {"refresh-0"}
-        self.asked: list[str] = []
+        self.refresh_tokens: list[str] = []
         self.rotate, self.expires_in = rotate, expires_in
         self.answer: Callable[[httpx.Request], httpx.Response] | None = None
         self.domain: str | None = "https://acme.pipedrive.com"
@@ -51,7 +51,7 @@ class Provider:
     def __call__(self, request: httpx.Request) -> httpx.Response:
         with self._lock:
             form = {name: values[0] for name, values in parse_qs(request.content.decode()).items()}
-            self.asked.append(form["refresh_token"])
+            self.refresh_tokens.append(form["refresh_token"])
             assert form["grant_type"] == "refresh_token"
             assert (
                 request.headers["authorization"]
@@ -61,11 +61,13 @@ class Provider:
                 return self.answer(request)
             if form["refresh_token"] not in self.good:
                 return httpx.Response(400, json={"success": False, "error": "invalid_grant"})
-            refresh = f"refresh-{len(self.asked)}" if self.rotate else form["refresh_token"]
+            refresh = (
+                f"refresh-{len(self.refresh_tokens)}" if self.rotate else form["refresh_token"]
+            )
             if self.rotate:
                 self.good = {refresh}
             granted = {
-                "access_token": f"access-{len(self.asked)}",
+                "access_token": f"access-{len(self.refresh_tokens)}",
                 "token_type": "Bearer",
                 "refresh_token": refresh,
             }
@@ -95,7 +97,7 @@ def clock() -> Time:
 @pytest.fixture
 def make(redis: redis_py.Redis, provider: Provider, clock: Time) -> Callable[..., OAuth]:
     """Makes the credentials of one more worker."""
-    cipher = Cipher([VAULT_KEY])
+    cipher = Cipher([CIPHER_KEY])
 
     def new_auths(
         refresh_token: str = "refresh-0",
@@ -132,7 +134,7 @@ def test_token_is_shared(make: Callable[..., OAuth], provider: Provider, clock: 
     assert bearer(first) == "Bearer access-1"
     clock.now += 2
     assert bearer(second) == bearer(first) == "Bearer access-2"
-    assert len(provider.asked) == 2
+    assert len(provider.refresh_tokens) == 2
 
 
 def test_tokens_are_encrypted(make: Callable[..., OAuth], redis: redis_py.Redis) -> None:
@@ -151,7 +153,7 @@ def test_rotated_token_is_kept(make: Callable[..., OAuth], provider: Provider, c
     bearer(make())
     clock.now += 3600
     assert bearer(make()) == "Bearer access-2"
-    assert provider.asked == ["refresh-0", "refresh-1"]
+    assert provider.refresh_tokens == ["refresh-0", "refresh-1"]
 
 
 def test_connected_again(make: Callable[..., OAuth], provider: Provider) -> None:
@@ -160,7 +162,7 @@ def test_connected_again(make: Callable[..., OAuth], provider: Provider) -> None
     provider.good = {"refresh-new"}
     assert bearer(make("refresh-new")) == "Bearer access-2"
     assert bearer(make("refresh-new")) == "Bearer access-2"
-    assert provider.asked == ["refresh-0", "refresh-new"]
+    assert provider.refresh_tokens == ["refresh-0", "refresh-new"]
 
 
 def test_configured_token_is_tried_last(
@@ -172,7 +174,7 @@ def test_configured_token_is_tried_last(
     clock.now += 3600
     provider.good = {"refresh-0"}
     assert bearer(make()) == "Bearer access-3"
-    assert provider.asked == ["refresh-0", "refresh-1", "refresh-0"]
+    assert provider.refresh_tokens == ["refresh-0", "refresh-1", "refresh-0"]
 
 
 def test_unreadable_store(
@@ -184,7 +186,7 @@ def test_unreadable_store(
     assert bearer(make(keeper=other)) == "Bearer access-2"
     redis.hset(keys.DEFAULT_ACCOUNT.oauth, "tokens", b"rubbish")
     assert bearer(make()) == "Bearer access-3"
-    assert len(provider.asked) == 3
+    assert len(provider.refresh_tokens) == 3
 
 
 def test_eight_workers_one_refresh(
@@ -206,7 +208,7 @@ def test_eight_workers_one_refresh(
     provider.answer = slowly
     got = in_threads([partial(bearer, worker) for worker in workers for _ in range(4)])
     assert got == ["Bearer late"] * 32
-    assert len(provider.asked) == 2
+    assert len(provider.refresh_tokens) == 2
 
 
 def test_eight_workers_refused(make: Callable[..., OAuth], provider: Provider, clock: Time) -> None:
@@ -217,7 +219,7 @@ def test_eight_workers_refused(make: Callable[..., OAuth], provider: Provider, c
     clock.now += 600
     assert in_threads([worker.renew for worker in workers]) == [True] * 8
     assert {bearer(worker) for worker in workers} == {"Bearer access-2"}
-    assert len(provider.asked) == 2
+    assert len(provider.refresh_tokens) == 2
 
 
 def test_threads_of_one_worker_refused(
@@ -236,7 +238,7 @@ def test_threads_of_one_worker_refused(
         assert {thread.submit(bearer, worker).result(10) for thread in (early, late)} == {
             "Bearer access-2"
         }
-    assert len(provider.asked) == 2
+    assert len(provider.refresh_tokens) == 2
 
 
 def in_threads(questions: list[Callable[[], Any]]) -> list[Any]:
@@ -263,7 +265,7 @@ def test_fresh_token_refused(make: Callable[..., OAuth], provider: Provider, clo
     assert auth.renew() is False
     clock.now += 31
     assert auth.renew() is True
-    assert len(provider.asked) == 2
+    assert len(provider.refresh_tokens) == 2
 
 
 @pytest.mark.parametrize(
@@ -317,7 +319,7 @@ def test_refusal_is_believed_for_a_while(
     for _ in range(5):
         with pytest.raises(Reauthorise):
             make().headers()
-    assert len(provider.asked) == 1
+    assert len(provider.refresh_tokens) == 1
     provider.good = {"refresh-0", "refresh-new"}
     assert bearer(make("refresh-new")) == "Bearer access-2"
     clock.now += 16
@@ -334,7 +336,7 @@ def test_wait_is_bounded(
         make(pause=slept.append).headers()
     assert sum(slept) == pytest.approx(5.0)
     assert redis.get(keys.DEFAULT_ACCOUNT.oauth_lock) == b"another"
-    assert provider.asked == []
+    assert provider.refresh_tokens == []
 
 
 def test_lock_is_returned(
@@ -382,7 +384,7 @@ def test_token_survives_a_failing_store(
     redis.delete(keys.DEFAULT_ACCOUNT.oauth_lock)
     clock.now += 3600
     assert bearer(auth) == "Bearer access-2"
-    assert provider.asked == ["refresh-0", "refresh-x"]
+    assert provider.refresh_tokens == ["refresh-0", "refresh-x"]
 
 
 @pytest.mark.parametrize("expires_in", ["3600", 3600.5, 0, -5, 10**12])
@@ -392,7 +394,7 @@ def test_odd_lifetimes(make: Callable[..., OAuth], provider: Provider, expires_i
     auth = make()
     for _ in range(3):
         bearer(auth)
-    assert len(provider.asked) == 1
+    assert len(provider.refresh_tokens) == 1
 
 
 def test_clock_set_back(make: Callable[..., OAuth], clock: Time) -> None:
@@ -412,7 +414,7 @@ def test_redis_away(make: Callable[..., OAuth], provider: Provider) -> None:
     auth._tokens = None
     with pytest.raises(StoreUnavailable):
         auth.headers()
-    assert len(provider.asked) == 1
+    assert len(provider.refresh_tokens) == 1
 
 
 @pytest.mark.parametrize(
@@ -452,7 +454,7 @@ def test_with_the_client(make: Callable[..., OAuth], provider: Provider, clock: 
     client = Pipedrive(http, "https://api.pipedrive.com", auth, Unlimited())
     assert client.leads.add(title="T", person_id=1).id == "l-1"
     assert hosts == ["acme.pipedrive.com"] * 2
-    assert len(provider.asked) == 2
+    assert len(provider.refresh_tokens) == 2
 
 
 def test_lost_reply(make: Callable[..., OAuth], provider: Provider) -> None:

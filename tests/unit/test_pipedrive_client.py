@@ -48,8 +48,8 @@ class Rig:
     ) -> None:
         self.requests: list[httpx.Request] = []
         self.reports: list[CallReport] = []
-        self.asked: list[str] = []
-        self.told: list[tuple[str, int | None, dict[str, str]]] = []
+        self.before_calls: list[str] = []
+        self.after_calls: list[tuple[str, int | None, dict[str, str]]] = []
         self.refuse: LeadlineError | None = None
         self._answer = answer
         self.client = Pipedrive(
@@ -67,12 +67,12 @@ class Rig:
         return self._answer(request)
 
     def before(self, call: Call) -> None:
-        self.asked.append(call.name)
+        self.before_calls.append(call.name)
         if self.refuse:
             raise self.refuse
 
     def after(self, call: Call, status: int | None, headers: Mapping[str, str]) -> None:
-        self.told.append((call.name, status, dict(headers)))
+        self.after_calls.append((call.name, status, dict(headers)))
 
 
 def ok(data: Any, status: int = 200, **additional: Any) -> Handler:
@@ -222,7 +222,7 @@ def test_operation(
     assert request.headers.get("content-type") == ("application/json" if body is not None else None)
     assert request.headers["x-api-token"] == "secret-token"
     assert "secret-token" not in str(request.url)
-    assert rig.asked == [name]
+    assert rig.before_calls == [name]
     assert [
         (report.call, report.outcome, report.status, report.cost) for report in rig.reports
     ] == [(name, "ok", 200, call.cost)]
@@ -326,7 +326,7 @@ def test_errors(
         caught.value.status,
         caught.value.detail,
     )
-    assert rig.told[0][1] == caught.value.status
+    assert rig.after_calls[0][1] == caught.value.status
 
 
 def test_limits_hear_headers() -> None:
@@ -335,7 +335,7 @@ def test_limits_hear_headers() -> None:
     with pytest.raises(RateLimited) as caught:
         rig.client.users.me()
     assert caught.value.retry_after == 2
-    assert rig.told[0][2]["x-ratelimit-reset"] == "2"
+    assert rig.after_calls[0][2]["x-ratelimit-reset"] == "2"
 
     def broken(_: httpx.Request) -> httpx.Response:
         raise httpx.ReadError("reset")
@@ -343,7 +343,7 @@ def test_limits_hear_headers() -> None:
     rig = Rig(broken)
     with pytest.raises(OutcomeUnknown):
         rig.client.leads.add(title="T")
-    assert rig.told == [("leads.add", None, {})]
+    assert rig.after_calls == [("leads.add", None, {})]
     assert rig.reports[0].status is None
 
 
@@ -353,7 +353,7 @@ def test_limits_forbid() -> None:
     rig.refuse = RateLimited("leads.add", "wait", retry_after=2)
     with pytest.raises(RateLimited):
         rig.client.leads.add(title="T")
-    assert (rig.requests, rig.reports, rig.told) == ([], [], [])
+    assert (rig.requests, rig.reports, rig.after_calls) == ([], [], [])
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -405,7 +405,7 @@ def test_renewed_credentials() -> None:
     )
     assert rig.client.leads.add(title="T").id == "l-1"
     assert [report.outcome for report in rig.reports] == ["unauthorized", "ok"]
-    assert rig.asked == ["leads.add", "leads.add"]
+    assert rig.before_calls == ["leads.add", "leads.add"]
 
 
 @pytest.mark.parametrize(("renewable", "sent"), [(True, 2), (False, 1)])
@@ -424,7 +424,7 @@ def test_reauthorise_is_not_repeated() -> None:
     rig = Rig(ok(LEAD), auth=auth)
     with pytest.raises(Reauthorise):
         rig.client.leads.add(title="T")
-    assert (rig.requests, rig.asked, auth.refusals) == ([], [], 0)
+    assert (rig.requests, rig.before_calls, auth.refusals) == ([], [], 0)
 
 
 @pytest.mark.parametrize(
@@ -474,7 +474,7 @@ def test_unwritable(value: Any) -> None:
     rig = Rig(ok(LEAD))
     with pytest.raises(Invalid):
         rig.client.leads.add(title=value)
-    assert (rig.requests, rig.asked) == ([], [])
+    assert (rig.requests, rig.before_calls) == ([], [])
 
 
 def test_body_is_utf8() -> None:

@@ -79,7 +79,7 @@ class Account:
                 "options": [{"id": 7, "label": "Yes"}],
             }
         ]
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.instead: dict[str, Answer] = {}
         self.delay = 0.0
         self.refuse: LeadlineError | None = None
@@ -88,7 +88,7 @@ class Account:
     def __call__(self, request: httpx.Request) -> httpx.Response:
         name = f"{request.method} {request.url.path}"
         with self._lock:
-            self.asked.append(name)
+            self.requests.append(name)
         if self.delay:
             time.sleep(self.delay)  # so that others arrive meanwhile
         if name in self.instead:
@@ -232,11 +232,11 @@ def test_read_hourly(make: Callable[..., MetadataCache], account: Account, clock
     for _ in range(50):
         clock.now += 60
         assert label(first, "Hot") == label(second, "Hot") == "b2"
-    assert account.asked == ["GET /v1/leadLabels"]
+    assert account.requests == ["GET /v1/leadLabels"]
     clock.now += 660
     label(first, "Hot")
     label(second, "Hot")
-    assert account.asked == ["GET /v1/leadLabels"] * 2
+    assert account.requests == ["GET /v1/leadLabels"] * 2
 
 
 def test_round_trips(
@@ -275,7 +275,7 @@ def test_new_names(make: Callable[..., MetadataCache], account: Account, clock: 
     clock.now += 31
     assert label(cache, "Cold") == "c3"
     assert label(other, "Cold") == "c3"
-    assert len(account.asked) == 2
+    assert len(account.requests) == 2
 
 
 def test_missing_names_are_cheap(
@@ -287,7 +287,7 @@ def test_missing_names_are_cheap(
         with pytest.raises(UnknownName):
             label(workers[step % 2], "Misspelt")
         clock.now += 60
-    assert len(account.asked) < 150
+    assert len(account.requests) < 150
 
 
 def test_missing_name_is_found_at_last(
@@ -321,19 +321,19 @@ def test_another_missing_name(
 def test_refresh(make: Callable[..., MetadataCache], account: Account, clock: Time) -> None:
     """A refresh reads all kinds or those named, each at most every 30 s over all workers."""
     make().refresh()
-    assert len(account.asked) == 5
+    assert len(account.requests) == 5
     make().refresh([MetadataKind.LABELS, "channels"])
-    assert len(account.asked) == 5
+    assert len(account.requests) == 5
     clock.now += 31
     make().refresh([MetadataKind.LABELS, "channels"])
-    assert account.asked[5:] == ["GET /v1/leadLabels", "GET /api/v2/dealFields/channel"]
+    assert account.requests[5:] == ["GET /v1/leadLabels", "GET /api/v2/dealFields/channel"]
 
 
 def test_many_workers_one_reading(make: Callable[..., MetadataCache], account: Account) -> None:
     """Sixteen workers that start at once cause one reading; all of them get it."""
     account.delay = 0.2
     assert in_threads([partial(label, make(), "Hot") for _ in range(16)]) == ["b2"] * 16
-    assert account.asked == ["GET /v1/leadLabels"]
+    assert account.requests == ["GET /v1/leadLabels"]
 
 
 def test_stale_while_another_reads(
@@ -345,7 +345,7 @@ def test_stale_while_another_reads(
     clock.now += 3601
     redis.hset(keys.DEFAULT_ACCOUNT.metadata, "asked:labels", str(clock.now))
     assert label(cache, "Hot") == "b2"
-    assert len(account.asked) == 1
+    assert len(account.requests) == 1
 
 
 def test_wait_is_bounded(
@@ -460,7 +460,7 @@ def test_label_is_made(
     assert account.labels[-1] == {"id": "new-2", "name": "Spring", "color": "green"}
     assert label(make(), "spring") == "new-2"
     assert make().ensure_label("SPRING", "red") == "new-2"
-    assert account.asked.count("POST /v1/leadLabels") == 1
+    assert account.requests.count("POST /v1/leadLabels") == 1
     assert redis.exists(keys.DEFAULT_ACCOUNT.metadata_lock) == 0
 
 
@@ -472,7 +472,7 @@ def test_label_is_made_once(make: Callable[..., MetadataCache], account: Account
         in_threads([partial(make().ensure_label, "Spring", "green") for _ in range(12)])
         == ["new-2"] * 12
     )
-    assert account.asked.count("POST /v1/leadLabels") == 1
+    assert account.requests.count("POST /v1/leadLabels") == 1
 
 
 def test_label_with_open_outcome(make: Callable[..., MetadataCache], account: Account) -> None:
@@ -487,7 +487,7 @@ def test_label_with_open_outcome(make: Callable[..., MetadataCache], account: Ac
     with pytest.raises(OutcomeUnknown):
         make().ensure_label("Spring", "green")
     assert make().ensure_label("Spring", "green") == "c3"
-    assert account.asked.count("POST /v1/leadLabels") == 1
+    assert account.requests.count("POST /v1/leadLabels") == 1
 
 
 def test_snapshot(
@@ -505,7 +505,7 @@ def test_snapshot(
     assert set(snapshot) == {MetadataKind.LABELS, MetadataKind.CHANNELS}
     redis.hset(keys.DEFAULT_ACCOUNT.metadata, "labels", b"\xff{")
     assert set(make().snapshot()) == {MetadataKind.CHANNELS}
-    assert len(account.asked) == 2
+    assert len(account.requests) == 2
 
 
 def test_clock_set_back(make: Callable[..., MetadataCache], account: Account, clock: Time) -> None:
@@ -513,7 +513,7 @@ def test_clock_set_back(make: Callable[..., MetadataCache], account: Account, cl
     label(make(), "Hot")
     clock.now -= 86_400
     label(make(), "Hot")
-    assert len(account.asked) == 2
+    assert len(account.requests) == 2
 
 
 def test_redis_away(make: Callable[..., MetadataCache], clock: Time) -> None:

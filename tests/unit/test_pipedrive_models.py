@@ -265,7 +265,7 @@ def test_newest() -> None:
         2,
     ]
     assert [
-        found.id for found in iterate_newest(fetch, parse_timestamp("2024-02-01T00:00:00Z"))
+        lead.id for lead in iterate_newest(fetch, parse_timestamp("2024-02-01T00:00:00Z"))
     ] == []
     assert fetched == [None, "a", None]
 

@@ -30,7 +30,7 @@ from worker.pipedrive.deadline import Deadline
 from worker.pipedrive.transport import MAX_RESPONSE_BYTES, exchange
 
 # Seconds a call may take here.
-LIMIT = 0.4
+LIMIT = 1.0
 # Seconds more that a busy machine may take to notice.
 SLACK = 15.0
 BODY = b'{"success":true,"data":{"id":"5"}}'

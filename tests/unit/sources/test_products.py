@@ -68,7 +68,7 @@ def mailchimp(kind: str, at: str = "2024-01-02 03:04:05") -> InboundRequest:
 
 
 @pytest.mark.parametrize(
-    ("adapter", "body", "said"),
+    ("adapter", "body", "reason"),
     [
         (
             "typeform",
@@ -100,12 +100,12 @@ def mailchimp(kind: str, at: str = "2024-01-02 03:04:05") -> InboundRequest:
         ),
     ],
 )
-def test_no_lead(adapter: str, body: Any, said: str) -> None:
+def test_no_lead(adapter: str, body: Any, reason: str) -> None:
     """A genuine event that is no new lead is taken with success, and says why it makes none."""
     reading = read(adapter, body)
     assert (reading.outcome, reading.status) == (Outcome.NO_LEAD, 200)
     [event] = reading.events
-    assert said in (event.reason or "")
+    assert reason in (event.reason or "")
 
 
 @pytest.mark.parametrize(

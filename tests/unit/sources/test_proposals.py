@@ -58,9 +58,9 @@ def of(proposal: Proposal, secret: str = "c2VjcmV0") -> Any:
 @pytest.mark.parametrize("case", SENT, ids=name_of)
 def test_the_product_is_recognised(case: Case) -> None:
     """Each captured request is recognised by its headers, its body or its handshake."""
-    found = propose(captured(case), now=NOW)
-    assert found.adapter == case["adapter"]
-    assert of(found).adapter == found.adapter
+    proposal = propose(captured(case), now=NOW)
+    assert proposal.adapter == case["adapter"]
+    assert of(proposal).adapter == proposal.adapter
 
 
 @pytest.mark.parametrize(
@@ -70,29 +70,33 @@ def test_it_reads_as_the_products_own_source(case: Case) -> None:
     """Outcome, ids and every field are those of the source that a person would write for the
     product.
     """
-    request, found = captured(case), proposed(case)
+    request, proposal = captured(case), proposed(case)
     if not request.body:
-        assert found.reading is None
+        assert proposal.reading is None
         return
     is_record = case["kind"] != "request"
-    own = source_of(case | {"secret": "x"} if is_record else case)
-    wanted = normalize_record(own, request.body, NOW) if is_record else normalize(own, request, NOW)
-    assert found.reading is not None
-    assert found.reading.outcome is wanted.outcome
-    for mine, theirs in zip(found.reading.events, wanted.events, strict=True):
+    expert_source = source_of(case | {"secret": "x"} if is_record else case)
+    expected = (
+        normalize_record(expert_source, request.body, NOW)
+        if is_record
+        else normalize(expert_source, request, NOW)
+    )
+    assert proposal.reading is not None
+    assert proposal.reading.outcome is expected.outcome
+    for mine, theirs in zip(proposal.reading.events, expected.events, strict=True):
         assert mine.event_id == theirs.event_id
-        assert fields(mine, wanted) == fields(theirs, wanted)
+        assert fields(mine, expected) == fields(theirs, expected)
 
 
-def fields(event: SourceEvent, wanted: NormalizationResult) -> dict[str, Any]:
+def fields(event: SourceEvent, expected: NormalizationResult) -> dict[str, Any]:
     """The lead's fields but for when it says it happened, where the own source does not know;
     answers by what was answered.
     """
     if event.lead is None:
         return {}
-    known = {
+    set_fields = {
         name
-        for one in wanted.events
+        for one in expected.events
         if one.lead
         for name in one.lead.__struct_fields__
         if getattr(one.lead, name)
@@ -103,7 +107,7 @@ def fields(event: SourceEvent, wanted: NormalizationResult) -> dict[str, Any]:
         for label in lead.pop("answers", {})
         if label.rpartition(".")[2] not in ("created", "id")
     }
-    lead.pop("occurred_at", None) if "occurred_at" not in known else None
+    lead.pop("occurred_at", None) if "occurred_at" not in set_fields else None
     return lead | {"answers": answers - {"object", "type"}}
 
 
@@ -114,21 +118,21 @@ def test_the_rest_is_named(case: Case) -> None:
     """What only a person can say stands as a question in what is printed, and nothing else is
     missing.
     """
-    found = proposed(case)
-    assert found.lead is not None
-    assert found.lead.email == case["expected"].get("email", found.lead.email)
-    assert '# honeypot = ["website"]' in found.toml or [
-        question.path for question in found.unmapped if question.path == "10"
+    proposal = proposed(case)
+    assert proposal.lead is not None
+    assert proposal.lead.email == case["expected"].get("email", proposal.lead.email)
+    assert '# honeypot = ["website"]' in proposal.toml or [
+        question.path for question in proposal.unmapped if question.path == "10"
     ]
 
 
 @pytest.mark.parametrize("case", VERIFIABLE, ids=name_of)
 def test_the_scheme_is_the_products(case: Case) -> None:
     """With the case's secret, the proposed scheme accepts and refuses as the product's own does."""
-    request, found = request_of(case), proposed(case)
+    request, proposal = request_of(case), proposed(case)
     now = float(case["verification"].get("now", NOW))
-    reading = process_request(of(found, case["secret"]), request, now)
-    assert (reading.outcome is Outcome.REFUSED) is not case["verification"]["valid"], found.toml
+    reading = process_request(of(proposal, case["secret"]), request, now)
+    assert (reading.outcome is Outcome.REFUSED) is not case["verification"]["valid"], proposal.toml
 
 
 def label(product: Product) -> str:
@@ -162,11 +166,11 @@ def test_products_without_an_adapter(product: Product) -> None:
     """Unwrapping, ids, tests and fields are found from one body alone, but for what is listed as
     needing a person.
     """
-    found = propose(product.request, now=NOW)
+    proposal = propose(product.request, now=NOW)
     _, missing = CONFIGURED_HELP.get(label(product), ("", set()))
-    assert found.reading is not None
-    assert [event.event_id for event in found.reading.events] == product.ids
-    for event, expected in zip(found.reading.events, product.leads, strict=True):
+    assert proposal.reading is not None
+    assert [event.event_id for event in proposal.reading.events] == product.ids
+    for event, expected in zip(proposal.reading.events, product.leads, strict=True):
         assert event.lead is not None
         assert (event.outcome is Outcome.LEAD) is bool(expected)
         built = msgspec.to_builtins(event.lead) | {"full_name": event.lead.full_name}
@@ -176,22 +180,25 @@ def test_products_without_an_adapter(product: Product) -> None:
             elif name not in missing:
                 assert built.get(name, {} if isinstance(value, dict) else None) == value, (
                     name,
-                    found.toml,
+                    proposal.toml,
                 )
 
 
 @pytest.mark.parametrize("product", PRODUCTS, ids=label)
 def test_open_questions_are_named(product: Product) -> None:
     """Everything that ends among the answers is named, by a path that `map` takes."""
-    found = propose(product.request, now=NOW)
-    asked = {question.path: "answers.seen" for question in found.unmapped}
+    proposal = propose(product.request, now=NOW)
+    open_paths = {question.path: "answers.open" for question in proposal.unmapped}
     again = propose(
         product.request,
         now=NOW,
-        mapped={guess.path: guess.field for guess in found.guessed} | asked,
+        mapped={suggestion.path: suggestion.field for suggestion in proposal.guessed} | open_paths,
     )
     assert again.lead is not None
-    assert set(again.lead.answers) <= {"seen", *(guess.path for guess in found.guessed)}
+    assert set(again.lead.answers) <= {
+        "open",
+        *(suggestion.path for suggestion in proposal.guessed),
+    }
 
 
 BODY = json.dumps(
@@ -256,14 +263,14 @@ SCHEMES: list[tuple[dict[str, str], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(
-    ("headers", "wanted"), SCHEMES, ids=lambda value: next(iter(value.values()))[:18]
+    ("headers", "expected"), SCHEMES, ids=lambda value: next(iter(value.values()))[:18]
 )
 def test_the_scheme_is_detected_by_the_headers(
-    headers: dict[str, str], wanted: dict[str, Any]
+    headers: dict[str, str], expected: dict[str, Any]
 ) -> None:
     """They are detected by name, length and alphabet; without any, the URL gets a secret."""
     check = of(propose(post(BODY, JSON, **headers), now=NOW)).verification
-    assert {name: getattr(check, name) for name in wanted} == wanted
+    assert {name: getattr(check, name) for name in expected} == expected
     assert check.secret_env
 
 
@@ -281,23 +288,23 @@ def test_what_is_signed_is_found_with_the_secret(text: str) -> None:
         message = message.replace(f"{{{name}}}".encode(), value.encode())
     headers = {"X-Signature": signed(message).hex(), "X-Timestamp": TIME, "X-Event-Id": "evt_1"}
     request = post(BODY, JSON, url=url, **headers)
-    found = propose(request, now=NOW, name="acme", secrets=[SourceSecret("ACME", "s3cret")])
-    assert of(found, "s3cret").verification.signed == text
-    assert process_request(of(found, "s3cret"), request, float(TIME)).outcome is Outcome.LEAD
-    assert "s3cret" not in found.toml
+    proposal = propose(request, now=NOW, name="acme", secrets=[SourceSecret("ACME", "s3cret")])
+    assert of(proposal, "s3cret").verification.signed == text
+    assert process_request(of(proposal, "s3cret"), request, float(TIME)).outcome is Outcome.LEAD
+    assert "s3cret" not in proposal.toml
 
 
 def test_an_unreadable_signature_is_a_warning() -> None:
     """A header that looks like a signature but cannot be checked is reported."""
-    found = propose(post(BODY, JSON, X_Signature=hashlib.sha512(BODY).hexdigest()), now=NOW)
-    assert any("X-Signature looks like a signature" in warning for warning in found.warnings)
+    proposal = propose(post(BODY, JSON, X_Signature=hashlib.sha512(BODY).hexdigest()), now=NOW)
+    assert any("X-Signature looks like a signature" in warning for warning in proposal.warnings)
 
 
 def test_an_unreadable_body_is_a_warning() -> None:
     """Then the proposal is the adapter alone."""
-    found = propose(post(b"{", JSON), now=NOW)
-    assert found.warnings[0].startswith("the body cannot be read: not JSON")
-    assert of(found).adapter == "json"
+    proposal = propose(post(b"{", JSON), now=NOW)
+    assert proposal.warnings[0].startswith("the body cannot be read: not JSON")
+    assert of(proposal).adapter == "json"
 
 
 @pytest.mark.parametrize("adapter", sorted(set(ADAPTERS) - {"form"}))
@@ -330,13 +337,13 @@ def test_decided_fields_and_kinds() -> None:
         {"type": "lead.created", "email": "a@example.com", "Budget": "5", "Team": "x"}
     ).encode()
     only = {"at": "type", "equals": ["lead.created"]}
-    found = propose(
+    proposal = propose(
         post(body, JSON), now=NOW, mapped={"Budget": "value", "Team": "answers.Group"}, only=only
     )
-    assert of(found).map == {"Budget": "value", "Team": "answers.Group"}
-    assert found.lead is not None
-    assert found.lead.answers["Group"] == "x"
-    assert of(found).read.only.equals == ["lead.created"]
+    assert of(proposal).map == {"Budget": "value", "Team": "answers.Group"}
+    assert proposal.lead is not None
+    assert proposal.lead.answers["Group"] == "x"
+    assert of(proposal).read.only.equals == ["lead.created"]
 
 
 @pytest.mark.parametrize("name", ["no spaces", "", "x" * 65, 'a"]\n[sources.b'])
@@ -371,13 +378,13 @@ def test_any_json_gives_lines_that_load(tree: Any, headers: list[tuple[str, str]
     in force but names.
     """
     body = json.dumps(tree).encode()
-    found = propose(
+    proposal = propose(
         InboundRequest(
             method="POST", query="", headers=[("content-type", JSON), *headers], body=body
         ),
         now=NOW,
     )
-    assert of(found)
+    assert of(proposal)
 
 
 @settings(deadline=None, max_examples=150)
@@ -407,11 +414,11 @@ def test_any_form_gives_lines_that_load(fields: dict[str, str]) -> None:
 
 def test_comments_stay_comments() -> None:
     """A field's name cannot end its line and become a setting."""
-    found = propose(
+    proposal = propose(
         post(urlencode({"a\nscheme = 1": "x", "email": "a@example.com"}).encode()), now=NOW
     )
     assert (
-        of(found).verification.scheme is None
-        or "scheme = 1" not in found.toml.replace("#", "").splitlines()
+        of(proposal).verification.scheme is None
+        or "scheme = 1" not in proposal.toml.replace("#", "").splitlines()
     )
     assert "\n" not in comment("a\nb\u2028c")

@@ -38,7 +38,7 @@ TEXTS = (
 )
 RENAMED = {"source_url": "page_url", "submitted_at": "occurred_at"}
 """Words of the cases -> fields of the lead."""
-TOLD = {
+CHECKED = {
     "outcome", "status", "accept", "must_not", "events", "is_test", "event_id", "phone", "utm",
     "click_ids", "consent",
     "answers", "hidden", "response_text", "response_content_type", "response_json", *TEXTS,
@@ -119,7 +119,7 @@ def test_nothing_of_a_case_is_overlooked(case: Case) -> None:
     """Every word of what a case expects is looked at by a test of this file, or belongs
     elsewhere.
     """
-    assert set(case["expected"]) - TOLD - set(ELSEWHERE) == set()
+    assert set(case["expected"]) - CHECKED - set(ELSEWHERE) == set()
 
 
 @pytest.mark.parametrize("case", such(lambda case: "verification" in case))
@@ -175,8 +175,8 @@ def test_fields(case: Case) -> None:
             ], field
     if numbers := allowed(expected, "phone"):
         assert _digits(lead.phone) in {_digits(number) for number in numbers}
-    for said in expected.get("consent", []):
-        assert lead.consent is True if said["value"] else not lead.consent
+    for consent in expected.get("consent", []):
+        assert lead.consent is True if consent["value"] else not lead.consent
     _check_kept(case, lead)
 
 
@@ -191,7 +191,7 @@ def _check_kept(case: Case, lead: Lead) -> None:
     for key, value in {**expected.get("answers", {}), **expected.get("hidden", {})}.items():
         assert lead.answers.get(labels.get(key, key)) == _answer(value), key
     assert not {"", ()} & {
-        tuple(said) if isinstance(said, list) else said for said in lead.answers.values()
+        tuple(answer) if isinstance(answer, list) else answer for answer in lead.answers.values()
     }
 
 
