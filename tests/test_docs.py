@@ -40,19 +40,19 @@ def text_of(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-def compose() -> dict[str, Any]:
+def read_compose_file() -> dict[str, Any]:
     read: dict[str, Any] = yaml.safe_load(text_of("deploy/compose.yaml"))
     return read
 
 
 def command_named(words: list[str]) -> click.Command | None:
     """The command of `leadline dead retry`, as far as the words are commands."""
-    found: click.Command | None = main
+    command: click.Command | None = main
     for word in words:
-        if not isinstance(found, click.Group):
-            return found
-        found = found.get_command(click.Context(found), word)
-    return found
+        if not isinstance(command, click.Group):
+            return command
+        command = command.get_command(click.Context(command), word)
+    return command
 
 
 def test_settings_exist() -> None:
@@ -131,19 +131,19 @@ def test_compose_gives_real_settings(service: str) -> None:
     """The containers run real commands of the image with real settings, and neither holds the
     other's secrets.
     """
-    told = compose()["services"][service]
-    assert set(told["environment"]) <= NAMES
-    assert command_named(told["command"]) is not None
+    container = read_compose_file()["services"][service]
+    assert set(container["environment"]) <= NAMES
+    assert command_named(container["command"]) is not None
     part = "worker" if service == "service" else "service"
     for row in SETTINGS.values():
         if row.secret and row.only == {part}:
-            assert told["environment"].get(row.name) == "", f"{service} would see {row.name}"
-    assert told["stop_grace_period"] == "20s", "a clean stop takes up to 15 s"
+            assert container["environment"].get(row.name) == "", f"{service} would see {row.name}"
+    assert container["stop_grace_period"] == "20s", "a clean stop takes up to 15 s"
 
 
 def test_compose_redis_keeps_what_it_acknowledged() -> None:
     """Redis in the compose file writes before it answers, evicts nothing and has a volume."""
-    redis = compose()["services"]["redis"]
+    redis = read_compose_file()["services"]["redis"]
     words = redis["command"][1:]
     assert dict(zip(words[::2], words[1::2], strict=True)) == {
         "--appendonly": "yes",
@@ -210,8 +210,8 @@ def test_locks_hold_what_is_declared() -> None:
         "deploy/build.lock": project["dependency-groups"]["build"],
         "tests/requirements.lock": project["dependency-groups"]["test"],
     }
-    for name, wanted in declared.items():
-        packages = {re.split(r"[^A-Za-z0-9._-]", line)[0].lower() for line in wanted}
+    for name, requirements in declared.items():
+        packages = {re.split(r"[^A-Za-z0-9._-]", line)[0].lower() for line in requirements}
         assert packages <= set(re.findall(r"^([a-z0-9-]+)==", text_of(name), re.MULTILINE)), name
 
 
@@ -223,4 +223,4 @@ def test_locks_agree() -> None:
             r"^([a-z0-9-]+)==([^\s;]+)", text_of(name), re.MULTILINE
         ):
             versions.setdefault(package, set()).add(version)
-    assert {package: found for package, found in versions.items() if len(found) > 1} == {}
+    assert {package: pinned for package, pinned in versions.items() if len(pinned) > 1} == {}

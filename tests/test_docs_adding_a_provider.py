@@ -47,8 +47,10 @@ def run(copy: Path, command: str) -> str:
     for name, words in {"python": '"$@"', "leadline": f"-c '{main}' \"$@\""}.items():
         (scripts / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {words}\n', "utf-8")
         (scripts / name).chmod(0o755)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("LEADLINE_")}
-    env = kept | {"PATH": f"{scripts}:{os.environ['PATH']}", "PYTHONPATH": str(copy)}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("LEADLINE_")
+    }
+    env = inherited | {"PATH": f"{scripts}:{os.environ['PATH']}", "PYTHONPATH": str(copy)}
     result = subprocess.run(
         ["sh", "-c", command], cwd=copy, env=env, capture_output=True, text=True, timeout=60
     )

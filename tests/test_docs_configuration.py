@@ -33,7 +33,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
 # Keys of a source that have a section of their own.
 SECTIONS = {"read", "verify", "fetch", "lead", "rules"}
 # Tables that are written within a line, by the key they belong to.
-INLINE = {
+INLINE_TABLES = {
     "pairs": PairList,
     "test": PathCondition,
     "only": PathCondition,
@@ -121,11 +121,11 @@ def test_the_defaults_of_keys_are_those_of_the_code(section: str) -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("key", INLINE)
+@pytest.mark.parametrize("key", INLINE_TABLES)
 def test_tables_within_a_line_are_complete(key: str) -> None:
     """The line of such a key names all its parts."""
     [row] = [row for section in TABLES for row in rows(section) if key in row.names]
-    assert [name for name in INLINE[key].__struct_fields__ if name not in row.text] == []
+    assert [name for name in INLINE_TABLES[key].__struct_fields__ if name not in row.text] == []
 
 
 def test_rules_take_what_leads_take() -> None:

@@ -209,7 +209,7 @@ def test_nothing_happens_at_import() -> None:
         path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         for path in parse_modules()
     ]
-    told = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(WATCH)],
         input=json.dumps([name for name in names if not name.endswith("__main__")]),
         cwd=ROOT,
@@ -218,5 +218,5 @@ def test_nothing_happens_at_import() -> None:
         timeout=60,
         check=False,
     )
-    assert told.returncode == 0, told.stderr
-    assert json.loads(told.stdout) == []
+    assert completed.returncode == 0, completed.stderr
+    assert json.loads(completed.stdout) == []

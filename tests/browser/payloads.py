@@ -176,7 +176,7 @@ LONG = [
 """Words that break a layout, if nothing worse."""
 
 
-def _made() -> Iterator[str]:
+def _generate() -> Iterator[str]:
     numbers = count(1)
 
     def filled(template: str, **more: str) -> str:
@@ -193,7 +193,7 @@ def _made() -> Iterator[str]:
             yield OUT[(place + turn * 7) % len(OUT)] + filled(each)
 
 
-PAYLOADS: tuple[str, ...] = tuple(islice(_made(), 200))
+PAYLOADS: tuple[str, ...] = tuple(islice(_generate(), 200))
 
 PRINTABLE = [each for each in PAYLOADS if each.isascii() and each.isprintable() and len(each) < 500]
 """Those that can be the value of a header."""

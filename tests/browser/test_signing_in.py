@@ -40,7 +40,7 @@ def test_a_viewer_looks_and_is_refused_the_rest(console: Console, open_page: Ope
     expect(page.get_by_role("heading", name="Not allowed")).to_be_visible()
 
 
-def test_a_session_that_ended_leads_to_the_door(console: Console, open_page: OpenPage) -> None:
+def test_an_ended_session_leads_to_the_sign_in_page(console: Console, open_page: OpenPage) -> None:
     """When a session ends elsewhere, the next step asks to sign in and then goes on."""
     console.nobody()
     page = open_page("/ops")

@@ -76,14 +76,14 @@ class Watch:
         self.page = page
         self.dialogs: list[str] = []
         page.add_init_script(LISTEN)
-        page.on("dialog", self._heard)
+        page.on("dialog", self._on_dialog)
 
-    def _heard(self, dialog: Dialog) -> None:
+    def _on_dialog(self, dialog: Dialog) -> None:
         if dialog.message != OURS:
             self.dialogs.append(dialog.message)
         dialog.accept()
 
-    def visit(self, view: View) -> None:
+    def open_view(self, view: View) -> None:
         self.page.goto(view.path)
         self.look(view.path, view.texts)
 
@@ -371,7 +371,7 @@ def test_nothing_runs_and_all_is_text(policy: bool, console: Console, open_page:
     console.queries.causes()  # a page does not wait for the index, it says that it loads
     watch = Watch(open_page("/ops/sign-in", bypass_csp=not policy))
     for view in views(console, planted):
-        watch.visit(view)
+        watch.open_view(view)
     stored = [console.context.ledger.get(id) for id in (*planted[:4], *planted.placed)]
     stored_text = words(
         "\n".join(
