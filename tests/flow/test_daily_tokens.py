@@ -54,8 +54,8 @@ def slot(
         time.sleep,
     )
     clients.in_flight = in_flight or clients.in_flight
-    workshop, _ = pipeline.build_context()
-    return kind(replace(workshop, metadata=clients.metadata), clients.new_client)
+    context, _ = pipeline.build_context()
+    return kind(replace(context, metadata=clients.metadata), clients.new_client)
 
 
 def refusals(account: Account) -> list[int]:

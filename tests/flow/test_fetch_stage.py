@@ -48,16 +48,16 @@ RECORD = {"id": "444444", "created_time": "2026-11-20T10:00:00+0000", "field_dat
 
 
 class Graph:
-    """A stand-in for the product's API: answers what it is told to, and remembers who asked."""
+    """A stub of the product's API that records the `Authorization` header of each request."""
 
     def __init__(self) -> None:
         self.answers: list[tuple[int, Any]] = []
-        self.asked: list[str | None] = []
+        self.authorizations: list[str | None] = []
         graph = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                graph.asked.append(self.headers.get("authorization"))
+                graph.authorizations.append(self.headers.get("authorization"))
                 status, body = graph.answers.pop(0) if graph.answers else (200, RECORD)
                 self.send_response(status)
                 self.end_headers()
@@ -85,7 +85,7 @@ def graph() -> Iterator[Graph]:
 def arrived(
     pipeline: Pipeline, graph: Graph, aredis: Callable[[], AbstractAsyncContextManager[Any]]
 ) -> tuple[Callable[[], Record], str]:
-    """Return an accepted event that contains only ids, and a function that delivers it."""
+    """Returns an accepted event that contains only ids, and a function that delivers it."""
     file = load_sources(
         SOURCES.replace("{base}", graph.url),
         {"META_PAGE_TOKEN": "page-token"},
@@ -105,11 +105,11 @@ def arrived(
     asyncio.run(accept(aredis, pipeline.redis, [mine]))
 
     def work() -> Record:
-        workshop, clients = pipeline.build_context()
-        shop = replace(workshop, mappings=build_lead_mappings(file))
+        context, clients = pipeline.build_context()
+        fetch_context = replace(context, mappings=build_lead_mappings(file))
         records = SourceRecords(FixedSources(file.sources))
         delivery = Delivery(
-            shop,
+            fetch_context,
             clients.new_client,
             lambda one: Fetcher(clients.new_http(), records, one.record_attempt),
         )
@@ -126,7 +126,7 @@ def test_the_record_of_an_event_becomes_its_lead(
     fetched = work()
     assert (fetched.state, fetched.fetch, fetched.attempts) == (State.QUEUED, None, 0)
     assert fetched.lead is not None
-    assert (fetched.lead.email, graph.asked) == ("mary@example.com", ["Bearer page-token"])
+    assert (fetched.lead.email, graph.authorizations) == ("mary@example.com", ["Bearer page-token"])
     done = work()
     [lead], [person] = account.leads, account.persons
     assert (done.state, done.result) == (State.DELIVERED, Result.CREATED)
@@ -137,7 +137,7 @@ def test_the_record_of_an_event_becomes_its_lead(
     )
 
 
-def test_a_product_that_fails_is_asked_again(
+def test_a_failing_product_is_retried(
     arrived: Any, pipeline: Pipeline, account: Account, graph: Graph
 ) -> None:
     """A failing product costs a retry with its delay; nothing is created before the fetch."""
@@ -162,8 +162,8 @@ def test_a_product_that_fails_is_asked_again(
     ][-1] == "ok"
 
 
-def test_a_record_that_is_gone_is_a_dead_letter(arrived: Any, graph: Graph) -> None:
-    """Where the product no longer has the record, the submission dies and says so."""
+def test_a_missing_record_is_a_dead_letter(arrived: Any, graph: Graph) -> None:
+    """If the product no longer has the record, the submission dies with that cause."""
     work, _ = arrived
     graph.answers = [(404, {"error": {"message": "gone"}})] * 3
     record = work()
@@ -172,8 +172,8 @@ def test_a_record_that_is_gone_is_a_dead_letter(arrived: Any, graph: Graph) -> N
     assert (record.cause.step, record.cause.code) == ("fetch", "record-gone")
 
 
-def test_a_record_without_anybody_in_it_is_parked(arrived: Any, graph: Graph) -> None:
-    """A record with nobody to reach is a dead letter that can be mended by hand."""
+def test_a_record_without_contact_is_a_dead_letter(arrived: Any, graph: Graph) -> None:
+    """A record without contact is a dead letter that an operator can edit."""
     work, _ = arrived
     graph.answers = [(200, {"id": "444444", "field_data": [{"name": "budget", "values": ["5"]}]})]
     record = work()

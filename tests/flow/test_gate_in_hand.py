@@ -26,8 +26,8 @@ REFUSED: dict[str, Any] = {"kind": "answer", "status": 401}
 
 
 def slots(pipeline: Pipeline, pause: Callable[[float], object]) -> Callable[[], Delivery]:
-    """Slots of one process under the smallest plan; `pause` is how they wait for their turn."""
-    workshop, _ = pipeline.build_context()
+    """Builds slots of one process on the smallest plan that wait by `pause`."""
+    context, _ = pipeline.build_context()
     settings = Settings(
         pipedrive_api_token=Secret(TOKEN),
         pipedrive_base_url=pipeline.account.url,
@@ -36,7 +36,7 @@ def slots(pipeline: Pipeline, pause: Callable[[float], object]) -> Callable[[], 
     clients = PipedriveClientFactory(
         settings, pipeline.redis, pipeline.meter, pipeline.clock, pause
     )
-    return lambda: Delivery(workshop, clients.new_client)
+    return lambda: Delivery(context, clients.new_client)
 
 
 def test_an_expired_token_is_met_by_those_under_way_alone(
@@ -70,7 +70,7 @@ def test_an_expired_token_is_met_by_those_under_way_alone(
 def probes(
     pipeline: Pipeline, account: Account, ids: list[str], new: Callable[[], Delivery]
 ) -> None:
-    """Later one tries; once it got through, all go."""
+    """Later one delivery probes the gate; once it succeeds, all proceed."""
     before = len(account.calls("persons.search"))
     pipeline.advance(31)
     swept(pipeline)
@@ -105,13 +105,13 @@ def test_a_create_that_was_not_sent_is_not_looked_for(pipeline: Pipeline, accoun
 
 
 def swept(pipeline: Pipeline) -> None:
-    """What is due goes into the queue, and the slots take it."""
+    """Queues what is due and lets the slots deliver it."""
     pipeline.sweeper.sweep()
     open_queue(pipeline.redis).empty()  # type: ignore[no-untyped-call]
 
 
 def test_the_gate_is_asked_with_the_rate_limit(redis: redis_py.Redis) -> None:
-    """A closed gate stops every submission's calls but those of the one that probes it."""
+    """A closed gate stops all calls except those of the submission that probes it."""
     limiter = RateLimiter(redis, ApiLimits(calls_per_window=20, daily_tokens=1000))
     redis.hset(
         keys.DEFAULT_ACCOUNT.gate,

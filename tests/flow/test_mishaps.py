@@ -23,7 +23,7 @@ TOKEN = {"x-api-token": "sandbox-token"}
 
 
 def once(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, times: int = 1) -> None:
-    """Lets a method fail as if Redis were away, the first `times` times."""
+    """Makes a method fail `times` times as if Redis were unreachable."""
     real, calls = getattr(owner, name), []
 
     def away(self: Any, *args: Any, **options: Any) -> Any:
@@ -46,7 +46,7 @@ def test_an_adopted_lead_is_labelled_by_the_next_submission(
     assert len(account.leads) == 1
 
 
-def test_a_lead_made_by_a_worker_that_died_is_labelled_by_the_next(
+def test_a_lead_of_a_crashed_worker_is_labelled_by_the_next(
     pipeline: Pipeline, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker that dies after recording a lead leaves no gap for a second one."""
@@ -57,7 +57,7 @@ def test_a_lead_made_by_a_worker_that_died_is_labelled_by_the_next(
     assert len(account.leads) == 1
 
 
-def test_a_lead_converted_before_its_note_is_not_made_again(
+def test_a_lead_converted_before_its_note_is_not_created_again(
     pipeline: Pipeline, account: Account
 ) -> None:
     """If the lead became a deal before its note, neither note nor a second lead is created."""
@@ -80,8 +80,8 @@ def test_a_create_settles_by_the_ledgers_clock(pipeline: Pipeline, account: Acco
     pipeline.ledger.announce(mine, "dead", 30, "person")
     pipeline.advance(31)
     pipeline.sweeper.sweep()
-    workshop, clients = pipeline.build_context()
-    Delivery(replace(workshop, clock=lambda: pipeline.clock() + 3600), clients.new_client)(mine)
+    context, clients = pipeline.build_context()
+    Delivery(replace(context, clock=lambda: pipeline.clock() + 3600), clients.new_client)(mine)
     record = pipeline.record(mine)
     assert (record.state, record.reason, account.persons) == (State.WAITING, "settle", [])
     assert record.next_at is not None
@@ -120,10 +120,10 @@ def test_redis_going_away_is_no_death_of_a_worker(
     assert record.state is State.DELIVERED
 
 
-def test_an_end_that_cannot_be_written_is_told_later(
+def test_an_outcome_that_cannot_be_stored_is_stored_later(
     pipeline: Pipeline, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When Redis goes away at the very end, nothing is made again."""
+    """If Redis fails at the very end, nothing is created again."""
     once(monkeypatch, Ledger, "finish", times=2)
     record = pipeline.accept_and_deliver()
     assert record.state is State.WAITING
@@ -148,10 +148,10 @@ def test_content_encrypted_with_a_missing_key_waits_for_the_key(pipeline: Pipeli
     assert pipeline.deliver_later(mine, 20).state is State.DELIVERED
 
 
-def test_a_403_while_we_are_refused_ourselves_stops_everybody(
+def test_a_403_for_our_credentials_stops_all_deliveries(
     pipeline: Pipeline, account: Account
 ) -> None:
-    """If Pipedrive rejects our credentials with 403, no submission dies: delivery waits."""
+    """If Pipedrive rejects our credentials with 403, delivery waits and no submission dies."""
     pipeline.accept_and_deliver(email="warm@example.com")
     refusal = {"kind": "answer", "status": 403, "body": {"success": False, "error": "forbidden"}}
     account.fault({"operation": "persons.search"}, refusal)
@@ -164,7 +164,7 @@ def test_a_403_while_we_are_refused_ourselves_stops_everybody(
 
 
 def test_a_mended_address_is_another_person(pipeline: Pipeline, account: Account) -> None:
-    """After an edit of the e-mail the lead goes to the other person; both are remembered."""
+    """After an edit of the e-mail, the lead goes to the other person; both are cached."""
     refusal = {"kind": "answer", "status": 400, "body": {"success": False, "error": "no"}}
     account.fault({"operation": "leads.add", "count": 1}, refusal)
     record = pipeline.accept_and_deliver(email="wrong@example.com")

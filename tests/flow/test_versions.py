@@ -31,10 +31,8 @@ from worker.store.scripts import NEWER_REST_SECONDS
 QUEUE = "rq:queue:leadline"
 
 
-def of_a_newer_version(pipeline: Pipeline, *, leads: bytes | None = None) -> str:
-    """A record as the next version would write it, with a lead of a shape that nobody here
-    knows.
-    """
+def store_newer_record(pipeline: Pipeline, *, leads: bytes | None = None) -> str:
+    """Stores a record as the next version would, with a lead in an unknown format."""
     mine = pipeline.accept()
     pipeline.redis.hset(keys.submission(mine), mapping={"v": VERSION + 1, "shape": "other"})
     if leads:
@@ -42,22 +40,20 @@ def of_a_newer_version(pipeline: Pipeline, *, leads: bytes | None = None) -> str
     return mine
 
 
-def newer(pipeline: Pipeline) -> tuple[Sweeper, Delivery]:
-    """The sweeper and a slot of a worker that knows the next version."""
-    workshop, clients = pipeline.build_context()
+def build_newer_worker(pipeline: Pipeline) -> tuple[Sweeper, Delivery]:
+    """Returns the sweeper and a slot of a worker of the next version."""
+    context, clients = pipeline.build_context()
     ledger = Ledger(pipeline.redis, pipeline.ledger.cipher, pipeline.clock, version=VERSION + 1)
     return Sweeper(ledger, open_queue(pipeline.redis)), Delivery(
-        replace(workshop, ledger=ledger), clients.new_client
+        replace(context, ledger=ledger), clients.new_client
     )
 
 
 def test_an_older_worker_leaves_a_newer_record_alone(
     pipeline: Pipeline, tmp_path: Path, account: Account
 ) -> None:
-    """It neither reads nor delivers nor buries it, does not try it over and over, and everybody can
-    see that it waits.
-    """
-    mine = of_a_newer_version(pipeline, leads=b"\x00of another shape")
+    """An older worker leaves it waiting, does not retry it at once, and operators can see it."""
+    mine = store_newer_record(pipeline, leads=b"\x00of another shape")
     record = pipeline.deliver(mine)
     assert (record.state, record.reason, record.v, record.unreadable, record.lead) == (
         State.WAITING,
@@ -77,15 +73,13 @@ def test_an_older_worker_leaves_a_newer_record_alone(
         pipeline.sweeper.replay(mine, "kim", "", None)
 
 
-def test_a_worker_that_knows_it_takes_it_up(pipeline: Pipeline, tmp_path: Path) -> None:
-    """Even while an older one sweeps and may meet it again, which then rests before the next
-    try.
-    """
+def test_a_newer_worker_delivers_it(pipeline: Pipeline, tmp_path: Path) -> None:
+    """A newer worker delivers the record even while an older one sweeps."""
     pipeline.frozen_at = pipeline.clock()
-    mine = of_a_newer_version(pipeline)
+    mine = store_newer_record(pipeline)
     pipeline.deliver(mine)
     assert pipeline.sweeper.tick() == 0, "the older one has the lock now"
-    sweeper, slot = newer(pipeline)
+    sweeper, slot = build_newer_worker(pipeline)
     pipeline.redis.delete(QUEUE)
     sweeper.tick()
     assert pipeline.redis.llen(QUEUE) == 0, "it rests"
@@ -103,10 +97,8 @@ def test_a_worker_that_knows_it_takes_it_up(pipeline: Pipeline, tmp_path: Path) 
 
 
 def test_an_older_console_cannot_mend_a_newer_dead_letter(pipeline: Pipeline) -> None:
-    """A lead of the older shape is not written into a newer record; without an edit it may be
-    replayed.
-    """
-    mine = of_a_newer_version(pipeline)
+    """An older console can replay a newer record, but not with an edit."""
+    mine = store_newer_record(pipeline)
     ledger = Ledger(pipeline.redis, pipeline.ledger.cipher, pipeline.clock, version=VERSION + 1)
     assert ledger.claim(mine, "t", 30) is ClaimResult.CLAIMED
     ledger.finish(mine, "t", State.DEAD)
@@ -116,14 +108,14 @@ def test_an_older_console_cannot_mend_a_newer_dead_letter(pipeline: Pipeline) ->
 
 
 def work_one(pipeline: Pipeline) -> None:
-    """As a slot takes the next job: through RQ, with its registries."""
+    """Executes the next job as a slot does: through RQ, with its registries."""
     queue = open_queue(pipeline.redis)
     worker = SlotWorker(
         [queue], name="a-worker", connection=pipeline.redis, serializer=queue.serializer
     )
-    found: tuple[Job, Queue] | None = None
+    dequeued: tuple[Job, Queue] | None = None
     try:
-        found = Queue.dequeue_any(
+        dequeued = Queue.dequeue_any(
             [queue],
             1,
             connection=pipeline.redis,
@@ -132,16 +124,14 @@ def work_one(pipeline: Pipeline) -> None:
         )
     except DequeueTimeout:
         return
-    if found is not None:
-        worker.execute_job(*found)
+    if dequeued is not None:
+        worker.execute_job(*dequeued)
 
 
 def test_a_worker_without_the_job_function_fails_visibly_and_loses_nothing(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The failure is in RQ's list and in the log, the submission stays queued, and a good worker
-    delivers it.
-    """
+    """The failure is logged and in RQ's list, and a complete worker delivers the submission."""
     mine = pipeline.accept()
     with monkeypatch.context() as broken:
         broken.delattr(jobs, "deliver")
@@ -162,7 +152,7 @@ def test_a_worker_without_the_job_function_fails_visibly_and_loses_nothing(
 
 
 def test_two_operators_replay_everything_at_once(pipeline: Pipeline, account: Account) -> None:
-    """Of two that replay the same dead letters, one is told no for each; each makes one lead."""
+    """If two operators replay the same dead letters, each letter gives one lead."""
     account.fault(
         {"operation": "leads.add"},
         {"kind": "answer", "status": 400, "body": {"success": False, "error": "no"}},
@@ -170,12 +160,12 @@ def test_two_operators_replay_everything_at_once(pipeline: Pipeline, account: Ac
     ids = [pipeline.accept_and_deliver(email=f"p{n}@example.com").id for n in range(6)]
     assert {pipeline.record(one).state for one in ids} == {State.DEAD}
     account.heal()
-    together, refused, done = threading.Barrier(2, timeout=20), [], []
+    barrier, refused, done = threading.Barrier(2, timeout=20), [], []
 
     def replay(who: str) -> None:
         sweeper = Sweeper(pipeline.ledger, open_queue(pipeline.redis))
         for one in ids:
-            together.wait()
+            barrier.wait()
             try:
                 sweeper.replay(one, who, "", None)
                 done.append(one)

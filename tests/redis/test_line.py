@@ -22,7 +22,7 @@ NOON = 1_800_014_400.0
 
 
 class Clock:
-    """Both the workers' clock and their sleep: pausing moves it."""
+    """The workers' clock and their sleep: a pause advances it."""
 
     def __init__(self) -> None:
         self.now = NOON
@@ -48,9 +48,7 @@ def allowance(redis: redis_py.Redis, clock: Clock, **limits: Any) -> RateLimiter
 
 
 def test_a_call_waits_for_its_turn_and_goes(redis: redis_py.Redis, clock: Clock) -> None:
-    """With the window full a call sleeps just as long as it takes, and then counts like any
-    other.
-    """
+    """When the window is full, a call sleeps until there is room, and then counts like any other."""
     mine = WaitingRateLimiter(allowance(redis, clock), clock.pause)
     for _ in range(3):
         mine.before(LEADS_GET)
@@ -65,9 +63,7 @@ def test_a_call_waits_for_its_turn_and_goes(redis: redis_py.Redis, clock: Clock)
 def test_the_wait_is_bounded(
     redis: redis_py.Redis, clock: Clock, fresh: bool, patience: float
 ) -> None:
-    """A call that cannot go soon enough is handed back, with the time when it could; it waits far
-    less than a lease lasts.
-    """
+    """A call that would wait too long is refused with the time when it could go."""
     shared = allowance(redis, clock)
     shared.before(LEADS_GET)
     shared.after(LEADS_GET, 429, {"retry-after": "30"})
@@ -79,7 +75,7 @@ def test_the_wait_is_bounded(
 
 
 def test_a_spent_day_is_not_waited_for(redis: redis_py.Redis, clock: Clock) -> None:
-    """When the tokens are gone nobody sleeps on it."""
+    """When the day's tokens are used up, a call is refused without waiting."""
     mine = WaitingRateLimiter(
         allowance(redis, clock, calls_per_window=20, daily_tokens=5), clock.pause
     )
@@ -89,7 +85,7 @@ def test_a_spent_day_is_not_waited_for(redis: redis_py.Redis, clock: Clock) -> N
 
 
 def test_a_process_that_stops_waits_no_longer(redis: redis_py.Redis, clock: Clock) -> None:
-    """Once the pause says that the process stops, the call gives up its place at once."""
+    """When the process stops, a waiting call gives up its place at once."""
     mine = WaitingRateLimiter(allowance(redis, clock), lambda _: True)
     mine.before(LEADS_GET)
     with pytest.raises(OutOfAllowance) as caught:
@@ -99,11 +95,9 @@ def test_a_process_that_stops_waits_no_longer(redis: redis_py.Redis, clock: Cloc
 
 
 def test_threads_of_one_process_share_an_allowance(redis: redis_py.Redis) -> None:
-    """Each thread's answer frees its own call's place, by Redis's clock: ten calls through a window
-    of four in three windows.
-    """
+    """Each response frees its own call's place: ten calls in windows of four take three windows."""
     shared = RateLimiter(redis, ApiLimits(calls_per_window=4, daily_tokens=1000))
-    asked: list[float] = []
+    last_tries: list[float] = []
     went: list[float] = []
 
     def work() -> None:
@@ -116,7 +110,7 @@ def test_threads_of_one_process_share_an_allowance(redis: redis_py.Redis) -> Non
         mine = WaitingRateLimiter(shared, pause)
         mine.before(LEADS_GET)
         went.append(time.monotonic())
-        asked.append(tries[-1])
+        last_tries.append(tries[-1])
         mine.after(LEADS_GET, 200, {})
 
     threads = [threading.Thread(target=work) for _ in range(10)]
@@ -126,5 +120,5 @@ def test_threads_of_one_process_share_an_allowance(redis: redis_py.Redis) -> Non
         thread.join(60)
     assert len(went) == 10
     # The Redis clock read each of them between its last try and its going.
-    pairs = zip(sorted(asked), sorted(went)[4:], strict=False)
+    pairs = zip(sorted(last_tries), sorted(went)[4:], strict=False)
     assert all(late - early > 1.9 for early, late in pairs)
