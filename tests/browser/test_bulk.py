@@ -46,7 +46,7 @@ def test_one_edit_for_all(console: Console, open_page: OpenPage) -> None:
     dialog.locator(".fields input").first.fill("desk@acme.example")
     with console.worker():
         dialog.get_by_role("button", name="Edit & retry 2").click()
-        assert eventually(lambda: console.states() == ["delivered", "delivered"], 30)
+        assert eventually(lambda: console.states() == ["delivered", "delivered"])
     records = [console.context.ledger.get(id) for id in ids]
     assert [record.lead.email for record in records if record and record.lead] == [
         "desk@acme.example"

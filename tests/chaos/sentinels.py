@@ -77,7 +77,7 @@ class Trio:
             )
             conf.write_text(text, encoding="utf-8")
             self._start(folder.name, [self._binary, str(conf), "--sentinel"])
-        assert eventually(lambda: all(map(_agreed, self._ports[2:])), 30), (
+        assert eventually(lambda: all(map(_agreed, self._ports[2:]))), (
             "the sentinels do not know each other"
         )
 

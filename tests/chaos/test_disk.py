@@ -48,9 +48,7 @@ class Disk:
 
     def settled(self) -> None:
         """All that was acknowledged has arrived, once."""
-        assert eventually(lambda: self.running.health() == (200, 200, []), 30), (
-            self.running.health()
-        )
+        assert eventually(lambda: self.running.health() == (200, 200, [])), self.running.health()
         assert eventually(
             lambda: all(
                 self.running.record(one) is not None for one in self.running.acknowledged.values()

@@ -80,7 +80,7 @@ def test_after_erasure_it_stands_nowhere(tmp_path: Path) -> None:
         finally:
             os.kill(redis, signal.SIGCONT)
         with connect(running.stack.endpoints.redis_url, timeout=5) as client:
-            assert eventually(lambda: answers(client), 30)
+            assert eventually(lambda: answers(client))
             assert any(name.endswith(".aof") for name in holding(tmp_path / "data"))
             done = erase(
                 Ledger(client, Cipher(())),

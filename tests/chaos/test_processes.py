@@ -52,7 +52,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
 
 def server(running: RunningStack) -> int:
     """The process that answers, below the one that started it."""
-    assert eventually(lambda: find_children(running.stack.pids.get("serve", 0)), 30)
+    assert eventually(lambda: find_children(running.stack.pids.get("serve", 0)))
     return find_children(running.stack.pids["serve"])[-1]
 
 

@@ -220,7 +220,7 @@ def test_a_store_in_trouble_costs_nothing(stand: Stand, trouble: Trouble) -> Non
             assert running.health()[:2] == (200, 200)
         if trouble.refusal:
             refusal = trouble.refusal
-            assert eventually(lambda: refusal in stand.log.read_bytes()[log_size:], 40), (
+            assert eventually(lambda: refusal in stand.log.read_bytes()[log_size:]), (
                 stand.log.read_bytes()[log_size:][-1000:]
             )
     assert eventually(lambda: running.health() == (200, 200, [])), running.health()

@@ -53,6 +53,7 @@ class Server:
         self.over = Event()
         self.requests: list[bytes] = []
         self._play, self._tls = play, tls
+        self._connections: list[socket.socket] = []
         self._threads = [Thread(target=self._serve)]
         self._threads[0].start()
 
@@ -61,6 +62,7 @@ class Server:
         while not self.over.is_set():
             with contextlib.suppress(TimeoutError):
                 connection, _ = self._listener.accept()
+                self._connections.append(connection)
                 number += 1
                 thread = Thread(target=self._one, args=(connection, number))
                 self._threads.append(thread)
@@ -107,8 +109,11 @@ class Server:
 
     def close(self) -> None:
         self.over.set()
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(10)
+            thread.join(60)
         self._listener.close()
 
 
@@ -117,7 +122,7 @@ Serve = Callable[..., Server]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Starts servers and ends them."""
+    """Starts servers, and stops them at the end."""
     servers: list[Server] = []
 
     def start(
@@ -133,7 +138,7 @@ def serve() -> Iterator[Serve]:
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 that nobody vouches for, with its key."""
+    """A self-signed certificate for 127.0.0.1, with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stand-in")])
     today = datetime.datetime.now(datetime.UTC)
@@ -173,7 +178,7 @@ def client_of(http: httpx.Client, url: str, timeout: float = LIMIT) -> Pipedrive
 def fails(
     client: Pipedrive, expected: type[PipedriveError], *, create: bool = True
 ) -> PipedriveError:
-    """The error of a call, which came in time."""
+    """Returns the error of a call, which must come in time."""
     begun = time.monotonic()
     with pytest.raises(PipedriveError) as caught:
         client.leads.add(title="T", person_id=1) if create else client.users.me()
@@ -273,7 +278,7 @@ def test_no_usable_answer(
 def test_large_answers(
     play: Callable[[Server, socket.socket, int], None], serve: Serve, http: httpx.Client
 ) -> None:
-    """An answer is cut at its bound, packed or not, long before the time is up."""
+    """A response, compressed or not, is cut at its limit long before the deadline."""
     with pytest.raises(Unavailable, match=f"larger than {MAX_RESPONSE_BYTES} bytes"):
         client_of(http, serve(play).url, 20.0).users.me()
 
@@ -288,7 +293,7 @@ def test_drip_over_tls(serve: Serve, certificate: Path) -> None:
 
 
 def test_tls(serve: Serve, certificate: Path) -> None:
-    """With a certificate that is vouched for, TLS works and its connection is used again."""
+    """With a trusted certificate, TLS works and the connection is reused."""
     ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ours.load_cert_chain(certificate)
 
@@ -303,7 +308,7 @@ def test_tls(serve: Serve, certificate: Path) -> None:
 
 
 def test_untrusted_certificate(serve: Serve, certificate: Path, http: httpx.Client) -> None:
-    """A certificate nobody vouches for: certainly not sent."""
+    """With an untrusted certificate, the request was certainly not sent."""
     ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ours.load_cert_chain(certificate)
     server = serve(hang_up, ours)
@@ -312,20 +317,20 @@ def test_untrusted_certificate(serve: Serve, certificate: Path, http: httpx.Clie
 
 
 def test_silent_handshake(serve: Serve, http: httpx.Client) -> None:
-    """A server that never finishes the handshake: certainly not sent, and in time."""
+    """If the handshake never ends, the request was certainly not sent, and fails in time."""
     server = serve(lambda server, _, __: server.over.wait(20) and None)
     fails(client_of(http, server.url.replace("http:", "https:")), NotSent)
 
 
 def test_refused_connection(http: httpx.Client) -> None:
-    """Nobody listens: certainly not sent."""
+    """If nobody listens, the request was certainly not sent."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     fails(client_of(http, f"http://127.0.0.1:{port}"), NotSent)
 
 
 def test_unknown_host(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that does not resolve: certainly not sent."""
+    """If the name does not resolve, the request was certainly not sent."""
 
     def nowhere(*_: Any, **__: Any) -> Any:
         raise socket.gaierror(-2, "Name or service not known")
@@ -335,7 +340,7 @@ def test_unknown_host(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_slow_look_up(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A resolver that hangs cannot hold a call beyond its time."""
+    """A resolver that hangs cannot hold a call beyond its deadline."""
     over = Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(20) and [])
     fails(client_of(http, "http://slow.invalid"), NotSent)
@@ -343,7 +348,7 @@ def test_slow_look_up(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_second_address(serve: Serve, http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a name has several addresses, one that refuses is passed over."""
+    """If a name has several addresses, one that refuses is skipped."""
 
     def answer(server: Server, connection: socket.socket, _: int) -> None:
         server.hear(connection)
@@ -365,7 +370,7 @@ def test_second_address(serve: Serve, http: httpx.Client, monkeypatch: pytest.Mo
 
 
 def test_refusal_with_endless_reasons(serve: Serve, http: httpx.Client) -> None:
-    """A refusal is one by its status; its reasons need not arrive."""
+    """The status is enough for a refusal; its body need not arrive."""
 
     def play(server: Server, connection: socket.socket, _: int) -> None:
         server.hear(connection)
@@ -376,7 +381,7 @@ def test_refusal_with_endless_reasons(serve: Serve, http: httpx.Client) -> None:
 
 
 def test_reader_that_stops(serve: Serve, http: httpx.Client) -> None:
-    """A server that stops reading cannot hold the sending beyond its time."""
+    """A server that stops reading cannot hold a call beyond its deadline."""
     server = serve(lambda server, _, __: server.over.wait(20) and None)
     client = client_of(http, server.url)
     begun = time.monotonic()
@@ -386,7 +391,7 @@ def test_reader_that_stops(serve: Serve, http: httpx.Client) -> None:
 
 
 def test_idle_connection_closed(serve: Serve, http: httpx.Client) -> None:
-    """A pooled connection that the server closed meanwhile is not used for the next request."""
+    """A pooled connection that the server has closed is not used for the next request."""
     closed = Event()
 
     def play(server: Server, connection: socket.socket, _: int) -> None:
@@ -402,7 +407,7 @@ def test_idle_connection_closed(serve: Serve, http: httpx.Client) -> None:
 
 
 def test_reused_connection_reset(serve: Serve, http: httpx.Client) -> None:
-    """If a pooled connection breaks after the request's bytes left, the outcome is open."""
+    """If a pooled connection breaks after the request was sent, the outcome is unknown."""
 
     def play(server: Server, connection: socket.socket, _: int) -> None:
         server.hear(connection)
@@ -433,7 +438,7 @@ class DeadSocket:
 
 
 def test_provably_unsent(serve: Serve, http: httpx.Client) -> None:
-    """Where the kernel took no byte of the request, a create was certainly not sent."""
+    """If the kernel took no byte of the request, a create was certainly not sent."""
 
     def play(server: Server, connection: socket.socket, _: int) -> None:
         while server.hear(connection):
@@ -451,7 +456,7 @@ def test_provably_unsent(serve: Serve, http: httpx.Client) -> None:
 
 
 def test_bytes_are_counted(serve: Serve, http: httpx.Client) -> None:
-    """What the kernel took of a request is known after it."""
+    """The number of bytes that the kernel took is known after a request."""
 
     def play(server: Server, connection: socket.socket, _: int) -> None:
         server.hear(connection)
@@ -468,8 +473,8 @@ def test_bytes_are_counted(serve: Serve, http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("coding", [b"gzip", b"x-gzip", b"identity"])
-def test_packed_answers(coding: bytes, serve: Serve, http: httpx.Client) -> None:
-    """Packed answers are unpacked, also when they come chunked."""
+def test_compressed_responses(coding: bytes, serve: Serve, http: httpx.Client) -> None:
+    """Compressed responses are decompressed, chunked or not."""
     body = gzip.compress(BODY) if b"gzip" in coding else BODY
 
     def play(server: Server, connection: socket.socket, _: int) -> None:
@@ -489,7 +494,7 @@ def test_packed_answers(coding: bytes, serve: Serve, http: httpx.Client) -> None
 def test_nothing_is_carried_over(
     serve: Serve, http: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """No cookies are sent, no credentials of the environment, and logs hold no search term."""
+    """No cookies or credentials of the environment are sent, and no search term is logged."""
 
     def play(server: Server, connection: socket.socket, _: int) -> None:
         while server.hear(connection):
@@ -511,7 +516,7 @@ def test_nothing_is_carried_over(
 
 
 def test_deadline_is_a_time_out() -> None:
-    """A deadline can stand for a time-out anywhere, and tells what is left."""
+    """A deadline can be used as a timeout anywhere, and gives the remaining seconds."""
     now = [100.0]
     deadline = Deadline(20.0, lambda: now[0])
     assert (float(deadline), deadline.remaining()) == (20.0, 20.0)
