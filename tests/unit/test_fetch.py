@@ -66,7 +66,7 @@ def error_body(status: int, tree: Any = None, **headers: str) -> Answer:
 
 
 class Product:
-    """Answers on loopback with what is next in `answers`, the last one for ever.
+    """A loopback server that sends `answers` in order and repeats the last one.
 
     `requests` are those it received.
     """
@@ -80,7 +80,7 @@ class Product:
 
 
 @contextmanager
-def standing_in() -> Iterator[Product]:
+def serve_product() -> Iterator[Product]:
     product: Product
 
     class Handler(BaseHTTPRequestHandler):
@@ -119,7 +119,7 @@ def standing_in() -> Iterator[Product]:
 
 @pytest.fixture
 def product() -> Iterator[Product]:
-    with standing_in() as one:
+    with serve_product() as one:
         yield one
 
 
@@ -205,7 +205,7 @@ def test_each_product(product: Product, fetch: Fetch, adapter: str, record: Any,
 
 
 def test_the_product_s_own_address_and_version() -> None:
-    """Without a base address the product's is asked; a version of one's own replaces ours."""
+    """The base address defaults to the product's, and a configured version replaces ours."""
     sources = Sources(
         '[sources.x]\nadapter = "linkedin"\nverify = { scheme = "none" }\nfetch = { token_env ='
         ' "T", version = "202701" }',
@@ -257,7 +257,7 @@ def test_the_product_s_own_address_and_version() -> None:
 def test_refusals(
     product: Product, fetch: Fetch, answer: Answer, kind: type[FetchError], setting: str
 ) -> None:
-    """Each error response means one error, which says what to fix and does not repeat the token."""
+    """Each error response gives an error that says what to fix and does not show the token."""
     product.answers = [answer]
     with pytest.raises(FetchError) as caught:
         fetch()
@@ -327,7 +327,7 @@ def test_fewer_fields_where_ads_are_forbidden(product: Product, fetch: Fetch) ->
 
 
 def test_time_is_limited_as_a_whole(product: Product, fetch: Fetch) -> None:
-    """A server that drips a byte at a time holds nobody longer than the limit."""
+    """A server that drips single bytes cannot exceed the time limit."""
     product.answers, product.drip = [error_body(200, META, Content_Length="1000000")], True
     began = time.monotonic()
     with pytest.raises(FetchFailed):
@@ -335,9 +335,9 @@ def test_time_is_limited_as_a_whole(product: Product, fetch: Fetch) -> None:
     assert time.monotonic() - began < PATIENCE / 2
 
 
-def test_nobody_answers(http: httpx.Client) -> None:
-    """A product that cannot be reached is tried again."""
-    with standing_in() as closed:
+def test_an_unreachable_product(http: httpx.Client) -> None:
+    """An unreachable product is retried."""
+    with serve_product() as closed:
         url = closed.url
     with pytest.raises(FetchFailed):
         Fetcher(http, SourceRecords(config("hubspot", url)))("x", {"id": "7"})
@@ -353,7 +353,7 @@ def test_nobody_answers(http: httpx.Client) -> None:
 def test_records_that_make_no_lead(
     product: Product, fetch: Fetch, record: Any, outcome: str
 ) -> None:
-    """A test makes no lead, and a record without contact says so, each with its reason."""
+    """A test record and one without contact give no lead, each with its reason."""
     product.answers = [error_body(200, record)]
     fetched = fetch()
     assert (fetched.outcome, bool(fetched.why), fetched.lead is not None) == (outcome, True, True)
@@ -372,7 +372,7 @@ def test_records_that_make_no_lead(
 def test_what_the_source_file_lacks(
     toml: str, source: str, fetch: dict[str, str], setting: str
 ) -> None:
-    """If the source file says too little, nothing is requested and the setting is named."""
+    """If a setting is missing, nothing is requested and the error names it."""
     records = SourceRecords(Sources(f'[sources.x]\n{toml}\nverify = {{ scheme = "none" }}'))
     with pytest.raises(Unmappable) as caught:
         records.build_request(source, fetch)
@@ -382,7 +382,7 @@ def test_what_the_source_file_lacks(
 @pytest.mark.parametrize("token", ["näh", "a\x00b", "x" * 100_000])
 @pytest.mark.parametrize("base", ["http://127.0.0.1:1", "http://[::1", "http://a b/", "gopher://x"])
 def test_odd_tokens_and_addresses(http: httpx.Client, token: str, base: str) -> None:
-    """A token or URL that cannot be sent is one of our errors, and does not show the token."""
+    """A token or URL that cannot be sent gives one of our errors, without the token."""
     sources = config("hubspot", "https://x.example")
     records = SourceRecords(sources)
     lookup = records.build_request("x", {"id": "7"})

@@ -92,13 +92,13 @@ def test_says_everything() -> None:
     ],
 )
 def test_only_when_there_is_something_to_say(lead: Lead, expected: bool) -> None:
-    """A lead that Pipedrive has a place for gets no note; attribution alone is enough for one."""
+    """A lead that fits Pipedrive's fields gets no note; attribution alone is enough for one."""
     assert (note(lead) is not None) is expected
     assert note(lead, always=True) is not None
 
 
 def test_a_value_that_was_written_is_not_repeated() -> None:
-    """A value that stands on the lead is no reason for a note; what could not be written is."""
+    """A value on the lead is not repeated in a note; one that could not be written is."""
     lead = Lead(email="a@b.example", value=Money(5, "EUR"))
     assert note(lead, value_written=True) is None
     assert "no number" in (note(Lead(email="a@b.example"), left_out=["it is no number"]) or "")
@@ -108,7 +108,7 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=\"a\"><a href='javascript
 
 
 def test_is_inert() -> None:
-    """Nothing that a sender writes, in any field, becomes a tag or an attribute."""
+    """No field that a sender fills in becomes a tag or an attribute."""
     lead = Lead(
         name=HOSTILE, message=HOSTILE, job_title=HOSTILE, page_url=HOSTILE, referrer=HOSTILE,
         form_name=HOSTILE, utm=Utm(source=HOSTILE), click_ids={HOSTILE: HOSTILE},
@@ -164,7 +164,7 @@ def test_says_how_much_is_missing() -> None:
 
 
 def test_room_for_the_message() -> None:
-    """The worst of attribution leaves room for what the person wrote."""
+    """The longest attribution leaves room for the person's message."""
     html = (
         note(
             Lead(
@@ -180,7 +180,7 @@ def test_room_for_the_message() -> None:
 
 
 def test_click_ids_are_bounded() -> None:
-    """A page that invents click ids does not crowd out the rest."""
+    """Any number of click ids leaves room for the rest."""
     html = note(Lead(click_ids={f"c{n}": "v" for n in range(100)})) or ""
     assert html.count(": v<") == MAX_CLICK_IDS
     assert f"{100 - MAX_CLICK_IDS} more click ids are kept in Leadline" in html

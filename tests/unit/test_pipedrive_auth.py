@@ -96,7 +96,7 @@ def clock() -> Time:
 
 @pytest.fixture
 def make(redis: redis_py.Redis, provider: Provider, clock: Time) -> Callable[..., OAuth]:
-    """Makes the credentials of one more worker."""
+    """Builds the credentials of another worker."""
     cipher = Cipher([CIPHER_KEY])
 
     def new_auths(
@@ -148,7 +148,7 @@ def test_tokens_are_encrypted(make: Callable[..., OAuth], redis: redis_py.Redis)
 
 
 def test_rotated_token_is_kept(make: Callable[..., OAuth], provider: Provider, clock: Time) -> None:
-    """Whatever refresh token comes back is the next to be used, by any worker."""
+    """A new refresh token is the next to be used, by any worker."""
     provider.rotate = True
     bearer(make())
     clock.now += 3600
@@ -157,7 +157,7 @@ def test_rotated_token_is_kept(make: Callable[..., OAuth], provider: Provider, c
 
 
 def test_connected_again(make: Callable[..., OAuth], provider: Provider) -> None:
-    """After the app was connected again, the newly configured token wins over what is stored."""
+    """After the app is connected again, the newly configured token wins over the stored one."""
     bearer(make())
     provider.good = {"refresh-new"}
     assert bearer(make("refresh-new")) == "Bearer access-2"
@@ -168,7 +168,7 @@ def test_connected_again(make: Callable[..., OAuth], provider: Provider) -> None
 def test_configured_token_is_tried_last(
     make: Callable[..., OAuth], provider: Provider, clock: Time
 ) -> None:
-    """Where a rotated token is refused, the configured one may still be good."""
+    """If a rotated token is refused, the configured one is tried."""
     provider.rotate = True
     bearer(make())
     clock.now += 3600
@@ -225,7 +225,7 @@ def test_eight_workers_refused(make: Callable[..., OAuth], provider: Provider, c
 def test_threads_of_one_worker_refused(
     make: Callable[..., OAuth], provider: Provider, clock: Time
 ) -> None:
-    """A thread is judged by the token it used: one with the old token repeats its call too."""
+    """A thread whose call used the old token repeats it with the new one."""
     worker = make()
     with ThreadPoolExecutor(1) as early, ThreadPoolExecutor(1) as late:
         for thread in (early, late):
@@ -293,7 +293,7 @@ def test_fresh_token_refused(make: Callable[..., OAuth], provider: Provider, clo
 def test_errors(
     make: Callable[..., OAuth], provider: Provider, answer: Any, expected: type[Exception]
 ) -> None:
-    """Each failure to renew has its error; none shows a token or the secret."""
+    """Each failed refresh has its own error; none shows a token or the secret."""
 
     def respond(_: httpx.Request) -> httpx.Response:
         if isinstance(answer, Exception):
@@ -342,7 +342,7 @@ def test_wait_is_bounded(
 def test_lock_is_returned(
     make: Callable[..., OAuth], redis: redis_py.Redis, provider: Provider
 ) -> None:
-    """The lock is given back after success and failure, and lapses by itself if its owner dies."""
+    """The lock is released after success and failure, and expires if its owner dies."""
     owners: list[int] = []
 
     def look(_: httpx.Request) -> httpx.Response:
@@ -363,7 +363,7 @@ def test_lock_is_returned(
 def test_token_survives_a_failing_store(
     make: Callable[..., OAuth], redis: redis_py.Redis, provider: Provider, clock: Time
 ) -> None:
-    """Should Redis fail as a rotated token comes, it is kept in memory and used."""
+    """If Redis fails when a rotated token arrives, the token is kept in memory and used."""
     provider.rotate = True
 
     def break_store(_: httpx.Request) -> httpx.Response:
@@ -398,7 +398,7 @@ def test_odd_lifetimes(make: Callable[..., OAuth], provider: Provider, expires_i
 
 
 def test_clock_set_back(make: Callable[..., OAuth], clock: Time) -> None:
-    """After the clock was set back far, a token is renewed rather than believed."""
+    """After the clock was set back far, a token is renewed rather than trusted."""
     auth = make()
     bearer(auth)
     clock.now -= 7200
@@ -406,7 +406,7 @@ def test_clock_set_back(make: Callable[..., OAuth], clock: Time) -> None:
 
 
 def test_redis_away(make: Callable[..., OAuth], provider: Provider) -> None:
-    """Without Redis a token in memory still serves; without one it is the store that is missing."""
+    """Without Redis a token in memory still works; without one the store is unavailable."""
     auth = make()
     bearer(auth)
     auth._redis = connect("redis://127.0.0.1:1")
@@ -433,7 +433,7 @@ def test_redis_away(make: Callable[..., OAuth], provider: Provider) -> None:
     ],
 )
 def test_company_base(domain: str | None, base: str | None) -> None:
-    """Only an address of Pipedrive itself is taken from the token endpoint's answer."""
+    """Only a Pipedrive address is accepted from the token endpoint's response."""
     assert company_base_url(domain) == base
 
 
@@ -458,7 +458,7 @@ def test_with_the_client(make: Callable[..., OAuth], provider: Provider, clock: 
 
 
 def test_lost_reply(make: Callable[..., OAuth], provider: Provider) -> None:
-    """A refresh whose reply was lost may be asked again: it is never an open create."""
+    """A refresh whose response was lost may be repeated."""
 
     def lose(_: httpx.Request) -> httpx.Response:
         provider.answer = None

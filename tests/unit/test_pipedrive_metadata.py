@@ -40,7 +40,7 @@ def ok(data: Any, status: int = 200) -> httpx.Response:
 
 
 class Account:
-    """A Pipedrive account with labels, channels, users and fields, which counts its calls."""
+    """A Pipedrive account with labels, channels, users and fields that records its requests."""
 
     def __init__(self) -> None:
         self.labels = [
@@ -145,7 +145,7 @@ def clock() -> Time:
 
 @pytest.fixture
 def make(redis: redis_py.Redis, account: Account, clock: Time) -> Callable[..., MetadataCache]:
-    """Makes the cache of one more worker."""
+    """Builds the cache of another worker."""
 
     def new_cache(pause: Callable[[float], None] = time.sleep) -> MetadataCache:
         http = httpx.Client(transport=httpx.MockTransport(account))
@@ -220,14 +220,14 @@ def test_unknown(
     kind: str,
     available: str,
 ) -> None:
-    """An unknown name says what it was, what there is, and which setting to mend."""
+    """An unknown name is reported with the available ones and the setting to fix."""
     with pytest.raises(UnknownName, match=available) as caught:
         ask(make())
     assert (caught.value.kind, caught.value.setting) == (kind, "sources.web.lead.labels")
 
 
 def test_read_hourly(make: Callable[..., MetadataCache], account: Account, clock: Time) -> None:
-    """All workers together ask Pipedrive once an hour, and only for the kinds that are needed."""
+    """All workers together read Pipedrive once an hour, and only the kinds that are needed."""
     first, second = make(), make()
     for _ in range(50):
         clock.now += 60
@@ -268,7 +268,7 @@ def test_round_trips(
 
 
 def test_new_names(make: Callable[..., MetadataCache], account: Account, clock: Time) -> None:
-    """A label added in Pipedrive meanwhile is found by looking once more."""
+    """A label added in Pipedrive meanwhile is found by another read."""
     cache, other = make(), make()
     label(cache, "Hot")
     account.labels.append({"id": "c3", "name": "Cold", "color": "blue"})
@@ -281,7 +281,7 @@ def test_new_names(make: Callable[..., MetadataCache], account: Account, clock: 
 def test_missing_names_are_cheap(
     make: Callable[..., MetadataCache], account: Account, clock: Time
 ) -> None:
-    """A name that stays missing is looked up ever more rarely, to spare the day's tokens."""
+    """A name that stays missing is looked up less and less often, to save tokens."""
     workers = [make(), make()]
     for step in range(24 * 60):
         with pytest.raises(UnknownName):
@@ -308,7 +308,7 @@ def test_missing_name_is_found_at_last(
 def test_another_missing_name(
     make: Callable[..., MetadataCache], account: Account, clock: Time
 ) -> None:
-    """One name that is missing for long does not keep a new one from being found."""
+    """A name that has been missing for long does not prevent a new one from being found."""
     cache = make()
     for _ in range(360):
         with pytest.raises(UnknownName):
@@ -339,7 +339,7 @@ def test_many_workers_one_reading(make: Callable[..., MetadataCache], account: A
 def test_stale_while_another_reads(
     make: Callable[..., MetadataCache], account: Account, clock: Time, redis: redis_py.Redis
 ) -> None:
-    """While one worker renews an hour-old table, the others go on with it and do not wait."""
+    """While one worker refreshes an old table, the others use it without waiting."""
     cache = make(pause=lambda _: pytest.fail("waited"))
     label(cache, "Hot")
     clock.now += 3601
@@ -351,7 +351,7 @@ def test_stale_while_another_reads(
 def test_wait_is_bounded(
     make: Callable[..., MetadataCache], redis: redis_py.Redis, clock: Time
 ) -> None:
-    """Where nothing is known and another worker reads, one waits five seconds and no longer."""
+    """While another worker reads the first table, one waits five seconds at most."""
     slept: list[float] = []
     redis.hset(keys.DEFAULT_ACCOUNT.metadata, "asked:labels", str(clock.now))
     with pytest.raises(Unavailable):
@@ -380,7 +380,7 @@ def test_reading_fails(
     refuse: LeadlineError | None,
     expected: type[LeadlineError],
 ) -> None:
-    """If Pipedrive cannot be asked, known names still resolve and missing ones are not judged."""
+    """If Pipedrive fails, known names still resolve and others are not reported as missing."""
     cache = make()
     label(cache, "Hot")
     clock.now += 3601
@@ -396,7 +396,7 @@ def test_reading_fails(
 
 
 def test_first_reading_fails(make: Callable[..., MetadataCache], account: Account) -> None:
-    """If nothing is known yet, each worker hears the reason itself."""
+    """If the first read fails, each worker gets the error."""
     account.instead["GET /v1/leadLabels"] = lambda: httpx.Response(401)
     for _ in range(2):
         with pytest.raises(Unauthorized):
@@ -406,7 +406,7 @@ def test_first_reading_fails(make: Callable[..., MetadataCache], account: Accoun
 
 
 def test_owners_without_the_right(make: Callable[..., MetadataCache], account: Account) -> None:
-    """Credentials that may not list users still know their own, and ids are taken on trust."""
+    """Credentials that may not list users resolve their own user, and accept any id."""
     account.instead["GET /v1/users"] = lambda: httpx.Response(
         403, json={"success": False, "error": "Scope and URL mismatch"}
     )
@@ -418,7 +418,7 @@ def test_owners_without_the_right(make: Callable[..., MetadataCache], account: A
 
 
 def test_fields_without_the_right(make: Callable[..., MetadataCache], account: Account) -> None:
-    """A right that is missing is said as such, not as an unknown name."""
+    """A missing permission is reported as such, not as an unknown name."""
     account.instead["GET /api/v2/dealFields"] = lambda: httpx.Response(
         403, json={"success": False, "error": "Scope"}
     )
@@ -430,7 +430,7 @@ def test_fields_without_the_right(make: Callable[..., MetadataCache], account: A
 def test_channels_from_the_list(
     make: Callable[..., MetadataCache], account: Account, status: int
 ) -> None:
-    """Where the channel field cannot be had by its name, it is found in the list."""
+    """If the channel field cannot be read by its key, it is found in the list."""
     account.instead["GET /api/v2/dealFields/channel"] = lambda: httpx.Response(
         status, json={"success": False}
     )
@@ -441,7 +441,7 @@ def test_channels_from_the_list(
 
 
 def test_twins(make: Callable[..., MetadataCache], account: Account) -> None:
-    """Of several labels of one name every worker takes the same."""
+    """If several labels have the same name, every worker takes the same one."""
     account.labels += [
         {"id": "a0", "name": "hot", "color": "red"},
         {"id": "z9", "name": "HOT", "color": "red"},
@@ -452,10 +452,10 @@ def test_twins(make: Callable[..., MetadataCache], account: Account) -> None:
     assert label(make(), "Hot") == "a0"
 
 
-def test_label_is_made(
+def test_label_is_created(
     make: Callable[..., MetadataCache], account: Account, redis: redis_py.Redis
 ) -> None:
-    """A missing label is created in the colour asked for, and known to all at once."""
+    """A missing label is created in the requested colour, and known to all workers at once."""
     assert make().ensure_label(" Spring ", "green") == "new-2"
     assert account.labels[-1] == {"id": "new-2", "name": "Spring", "color": "green"}
     assert label(make(), "spring") == "new-2"
@@ -464,8 +464,8 @@ def test_label_is_made(
     assert redis.exists(keys.DEFAULT_ACCOUNT.metadata_lock) == 0
 
 
-def test_label_is_made_once(make: Callable[..., MetadataCache], account: Account) -> None:
-    """Twelve workers that miss the same label make it once."""
+def test_label_is_created_once(make: Callable[..., MetadataCache], account: Account) -> None:
+    """Twelve workers that need the same missing label create it once."""
     make().refresh(["labels"])
     account.delay = 0.05
     assert (
@@ -476,7 +476,7 @@ def test_label_is_made_once(make: Callable[..., MetadataCache], account: Account
 
 
 def test_label_with_open_outcome(make: Callable[..., MetadataCache], account: Account) -> None:
-    """A label whose creation was not answered is found by the next try, not made twice."""
+    """A label whose create got no response is found by the next attempt, not created twice."""
     make().refresh(["labels"])
 
     def commit_and_lose() -> httpx.Response:
@@ -493,7 +493,7 @@ def test_label_with_open_outcome(make: Callable[..., MetadataCache], account: Ac
 def test_snapshot(
     make: Callable[..., MetadataCache], account: Account, redis: redis_py.Redis
 ) -> None:
-    """A snapshot shows what is known, without asking; rubbish in the store counts as unknown."""
+    """A snapshot makes no calls, and treats unreadable stored data as unknown."""
     cache = make()
     assert cache.snapshot() == {}
     cache.refresh(["labels", "channels"])
@@ -517,7 +517,7 @@ def test_clock_set_back(make: Callable[..., MetadataCache], account: Account, cl
 
 
 def test_redis_away(make: Callable[..., MetadataCache], clock: Time) -> None:
-    """Without Redis it is the store that is missing."""
+    """Without Redis the store is unavailable."""
     cache = make()
     label(cache, "Hot")
     cache._redis = connect("redis://127.0.0.1:1")

@@ -60,7 +60,7 @@ LEAD = {
 
 
 def test_lead() -> None:
-    """A lead as documented is read with its custom fields; what we do not know is left aside."""
+    """A lead as documented is read with its custom fields; unknown keys are ignored."""
     lead = decode(PipedriveLead, LEAD)
     assert lead.person_id == 1092
     assert lead.value is not None
@@ -127,13 +127,13 @@ def test_contact_with_nulls() -> None:
     ],
 )
 def test_unreadable(model: Any, data: Any) -> None:
-    """What cannot be meant is one clear error, never a crash."""
+    """Unusable data give one clear error, never a crash."""
     with pytest.raises(UnreadableResponse):
         decode(model, data)
 
 
-def test_made_needs_only_the_id() -> None:
-    """A create's outcome is known by its id, even where the rest of the answer is rubbish."""
+def test_created_needs_only_the_id() -> None:
+    """A create's response needs only a valid id."""
     assert parse_created(PipedriveLead)(ApiResponse({"id": "abc", "label_ids": 5})).id == "abc"
     with pytest.raises(UnreadableResponse):
         parse_one(PipedriveLead)(ApiResponse({"id": "abc", "label_ids": 5}))
@@ -166,7 +166,7 @@ def test_made_needs_only_the_id() -> None:
     ],
 )
 def test_start_page(additional: dict[str, Any], next_start: int | None) -> None:
-    """Both shapes in which v1 says where the next page starts are read."""
+    """The next start is read from both formats that v1 uses."""
     page = parse_start_page(PipedriveLead)(ApiResponse([{"id": "a"}, {"id": "b"}], additional))
     assert ([lead.id for lead in page], page.next_start) == (["a", "b"], next_start)
 
@@ -192,7 +192,7 @@ def test_hits() -> None:
 
 @pytest.mark.parametrize("data", [{"id": 1}, "x", 5, [None], [[]]])
 def test_no_list(data: Any) -> None:
-    """What is no list of the right things is one clear error."""
+    """Anything but a list of the right entries gives one clear error."""
     for read in (
         parse_start_page(PipedriveLead),
         parse_cursor_page(PipedriveLead),
@@ -204,7 +204,7 @@ def test_no_list(data: Any) -> None:
 
 @pytest.mark.parametrize(("data", "id"), [({"id": "a"}, "a"), ({"id": 5}, "5")])
 def test_deleted(data: Any, id: str) -> None:
-    """A deletion answers the id."""
+    """A deletion returns the id."""
     assert parse_deleted_id(ApiResponse(data)) == id
     with pytest.raises(UnreadableResponse):
         parse_deleted_id(ApiResponse(None))
@@ -223,7 +223,7 @@ def test_walks() -> None:
 
 
 def test_endless_lists_end() -> None:
-    """A list that never ends, or stands still, is an error and not half a list."""
+    """A list that never ends or does not advance is an error, not a partial list."""
     cursors: list[int] = []
 
     def growing(start: int) -> ResultPage[int]:
