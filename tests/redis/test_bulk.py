@@ -1,6 +1,4 @@
-"""Bulk actions: canaries, pace, outcomes, stops, and that nothing happens twice wherever somebody
-is killed.
-"""
+"""Bulk actions: canaries, pace, outcomes, stops, and kills at any command."""
 
 from __future__ import annotations
 
@@ -37,31 +35,31 @@ KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
 
 class Killed(BaseException):
-    """The process ends here."""
+    """The process was killed."""
 
 
-class Ground:
+class BulkHarness:
     def __init__(self, redis: redis_py.Redis, aredis: Callable[[], Any]) -> None:
         self.redis, self._aredis = redis, aredis
         self.ledger = Ledger(redis, Cipher(()))
         self.bulks = BulkActions(self.ledger)
 
     def put(self, count: int, state: State = State.DEAD) -> list[str]:
-        made = [submission(state=state) for _ in range(count)]
-        asyncio.run(accept(self._aredis, self.redis, made))
-        return [each.id for each in made]
+        submissions = [submission(state=state) for _ in range(count)]
+        asyncio.run(accept(self._aredis, self.redis, submissions))
+        return [each.id for each in submissions]
 
-    def make(self, names: list[str], action: str = "retry", **rest: Any) -> str:
+    def start(self, names: list[str], action: str = "retry", **rest: Any) -> str:
         return self.bulks.create(action, names, len(names), "olga", **rest)
 
     def end(self, name: str, state: State) -> None:
-        """What a worker makes of a queued one."""
+        """Delivers a queued submission as a worker does."""
         assert self.ledger.claim(name, "t", 30.0) is ClaimResult.CLAIMED
         self.ledger.finish(name, "t", state, cause=CAUSE if state is State.DEAD else None)
 
     def states(self, names: list[str]) -> Counter[State]:
-        found = [self.ledger.get(name) for name in names]
-        return Counter(record.state for record in found if record)
+        records = [self.ledger.get(name) for name in names]
+        return Counter(record.state for record in records if record)
 
     def in_state(self, state: State) -> list[str]:
         return [record.id for record in self.ledger.in_state(state, limit=10_000)]
@@ -70,19 +68,22 @@ class Ground:
         for name in self.in_state(State.QUEUED):
             self.end(name, state)
 
-    def told(self, made: str) -> dict[str, Any]:
-        found = self.bulks.progress(made)
-        assert found is not None
-        assert found.count == found.left + found.delivered + found.dead + found.done + found.skipped
+    def outcomes(self, bulk_id: str) -> dict[str, Any]:
+        progress = self.bulks.progress(bulk_id)
+        assert progress is not None
+        assert (
+            progress.count
+            == progress.left + progress.delivered + progress.dead + progress.done + progress.skipped
+        )
         counts = {
-            name: getattr(found, name)
+            name: getattr(progress, name)
             for name in ("left", "delivered", "dead", "done", "skipped", "stopped")
         }
         return {name: value for name, value in counts.items() if value}
 
-    def ended(self, made: str) -> bool:
-        found = self.bulks.progress(made)
-        return found is not None and found.ended_at is not None
+    def has_ended(self, bulk_id: str) -> bool:
+        progress = self.bulks.progress(bulk_id)
+        return progress is not None and progress.ended_at is not None
 
     def trail(self) -> list[tuple[str, str, str, str | None]]:
         return [
@@ -92,261 +93,256 @@ class Ground:
 
 
 @pytest.fixture
-def ground(redis: redis_py.Redis, aredis: Callable[[], Any]) -> Ground:
-    return Ground(redis, aredis)
+def harness(redis: redis_py.Redis, aredis: Callable[[], Any]) -> BulkHarness:
+    return BulkHarness(redis, aredis)
 
 
-def test_three_go_first_and_the_rest_follows_one_that_is_delivered(ground: Ground) -> None:
-    """A retry of ten lets three go, waits until one of them is delivered, then lets the others go;
-    outcomes are counted.
-    """
-    names = ground.put(10)
-    made = ground.make(names, detail="state=dead")
+def test_the_rest_follows_once_a_canary_is_delivered(harness: BulkHarness) -> None:
+    """A retry of ten releases three, and the others once one of them is delivered."""
+    names = harness.put(10)
+    bulk_id = harness.start(names, detail="state=dead")
     for _ in range(3):
-        ground.bulks.tick()
-        assert ground.in_state(State.QUEUED)[::-1] == names[:CANARIES]
-    ground.end(names[0], State.DEAD)
-    ground.bulks.tick()
-    assert ground.states(names) == {State.DEAD: 8, State.QUEUED: 2}
-    ground.end(names[1], State.DELIVERED)
-    ground.bulks.tick()
-    assert ground.states(names) == {State.DEAD: 1, State.DELIVERED: 1, State.QUEUED: 8}
-    assert ground.told(made) == {"left": 8, "delivered": 1, "dead": 1}
-    ground.work()
-    ground.bulks.tick()
-    assert ground.told(made) == {"delivered": 9, "dead": 1}
-    assert ground.ended(made)
-    assert ground.trail() == [
-        ("olga", "bulk retry ended", made, "delivered: 9; dead: 1"),
-        ("olga", "bulk retry", made, "state=dead"),
+        harness.bulks.tick()
+        assert harness.in_state(State.QUEUED)[::-1] == names[:CANARIES]
+    harness.end(names[0], State.DEAD)
+    harness.bulks.tick()
+    assert harness.states(names) == {State.DEAD: 8, State.QUEUED: 2}
+    harness.end(names[1], State.DELIVERED)
+    harness.bulks.tick()
+    assert harness.states(names) == {State.DEAD: 1, State.DELIVERED: 1, State.QUEUED: 8}
+    assert harness.outcomes(bulk_id) == {"left": 8, "delivered": 1, "dead": 1}
+    harness.work()
+    harness.bulks.tick()
+    assert harness.outcomes(bulk_id) == {"delivered": 9, "dead": 1}
+    assert harness.has_ended(bulk_id)
+    assert harness.trail() == [
+        ("olga", "bulk retry ended", bulk_id, "delivered: 9; dead: 1"),
+        ("olga", "bulk retry", bulk_id, "state=dead"),
     ]
-    moment = ground.ledger.timeline(names[5])[-3]
-    assert (moment.state, moment.by, moment.why) == (State.QUEUED, "olga", f"retry, bulk {made}")
+    moment = harness.ledger.timeline(names[5])[-3]
+    assert (moment.state, moment.by, moment.why) == (State.QUEUED, "olga", f"retry, bulk {bulk_id}")
 
 
-def test_it_stops_by_itself_when_all_canaries_die(ground: Ground) -> None:
-    """When all of the first three die again the rest stays as it is and free for others, and the
-    reason is told.
-    """
-    names = ground.put(10)
-    made = ground.make(names)
-    ground.bulks.tick()
-    ground.work(State.DEAD)
-    ground.bulks.tick()
-    ground.bulks.tick()
-    assert ground.told(made) == {"left": 7, "dead": 3, "stopped": CANARIES_FAILED}
-    assert ground.ended(made)
-    assert ground.states(names) == {State.DEAD: 10}
-    assert ground.redis.hlen(keys.BULK_CLAIMS) == 0
-    assert [entry[1] for entry in ground.trail()] == ["bulk retry ended", "bulk stop", "bulk retry"]
+def test_it_stops_by_itself_when_all_canaries_die(harness: BulkHarness) -> None:
+    """If all canaries die again, the rest is left as it is, free for other actions."""
+    names = harness.put(10)
+    bulk_id = harness.start(names)
+    harness.bulks.tick()
+    harness.work(State.DEAD)
+    harness.bulks.tick()
+    harness.bulks.tick()
+    assert harness.outcomes(bulk_id) == {"left": 7, "dead": 3, "stopped": CANARIES_FAILED}
+    assert harness.has_ended(bulk_id)
+    assert harness.states(names) == {State.DEAD: 10}
+    assert harness.redis.hlen(keys.BULK_CLAIMS) == 0
+    assert [entry[1] for entry in harness.trail()] == [
+        "bulk retry ended",
+        "bulk stop",
+        "bulk retry",
+    ]
 
 
-def test_few_need_no_reason_to_stop(ground: Ground) -> None:
-    """Three that all die are all there was: nothing is left to stop for."""
-    names = ground.put(3)
-    made = ground.make(names)
-    ground.bulks.tick()
-    ground.work(State.DEAD)
-    ground.bulks.tick()
-    assert (ground.told(made), ground.ended(made)) == ({"dead": 3}, True)
+def test_three_that_die_are_no_stop(harness: BulkHarness) -> None:
+    """If the canaries were all there was, the action ends without a stop."""
+    names = harness.put(3)
+    bulk_id = harness.start(names)
+    harness.bulks.tick()
+    harness.work(State.DEAD)
+    harness.bulks.tick()
+    assert (harness.outcomes(bulk_id), harness.has_ended(bulk_id)) == ({"dead": 3}, True)
 
 
-def test_a_canary_that_somebody_takes_away_is_replaced(ground: Ground) -> None:
-    """One of the first that was moved on by a person is no canary; the next one goes in its
-    place.
-    """
-    names = ground.put(6)
-    ground.make(names)
-    ground.ledger.discard(names[0], "kim", "")
-    ground.bulks.tick()
-    ground.bulks.tick()
-    assert set(ground.in_state(State.QUEUED)) == set(names[1:4])
+def test_a_canary_that_is_discarded_is_replaced(harness: BulkHarness) -> None:
+    """If an operator discards a canary, the next submission takes its place."""
+    names = harness.put(6)
+    harness.start(names)
+    harness.ledger.discard(names[0], "kim", "")
+    harness.bulks.tick()
+    harness.bulks.tick()
+    assert set(harness.in_state(State.QUEUED)) == set(names[1:4])
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_who_is_taken(action: str, ground: Ground) -> None:
-    """Only those whose state allows the action count."""
-    dead, held = ground.put(2), ground.put(3, State.QUARANTINED)
-    delivered = ground.put(1, State.QUEUED)
-    ground.work()
+def test_which_submissions_count(action: str, harness: BulkHarness) -> None:
+    """Only submissions whose state allows the action count."""
+    dead, held = harness.put(2), harness.put(3, State.QUARANTINED)
+    delivered = harness.put(1, State.QUEUED)
+    harness.work()
     names = [*dead, *held, *delivered, "nothing", f"{dead[0]}:timeline", "", "\x00", *dead]
     right = {"retry": 2, "accept": 3, "discard": 5}[action]
     with pytest.raises(CountDiffers) as refused:
-        ground.bulks.create(action, names, 6, "olga")
+        harness.bulks.create(action, names, 6, "olga")
     assert (refused.value.count, refused.value.taken) == (right, 0)
-    assert ground.told(ground.bulks.create(action, names, right, "olga")) == {"left": right}
+    assert harness.outcomes(harness.bulks.create(action, names, right, "olga")) == {"left": right}
 
 
-def test_a_discard_needs_no_worker(ground: Ground) -> None:
-    """All go in a beat or few, in chunks, and are done."""
-    names = ground.put(3 * SUBMISSIONS_PER_TRANSACTION + 1)
-    made = ground.make(names, "discard")
+def test_a_discard_needs_no_worker(harness: BulkHarness) -> None:
+    """A discard finishes within a few ticks, in chunks."""
+    names = harness.put(3 * SUBMISSIONS_PER_TRANSACTION + 1)
+    bulk_id = harness.start(names, "discard")
     for _ in range(10):
-        ground.bulks.tick()
-    assert (ground.told(made), ground.ended(made)) == (
+        harness.bulks.tick()
+    assert (harness.outcomes(bulk_id), harness.has_ended(bulk_id)) == (
         {"done": 3 * SUBMISSIONS_PER_TRANSACTION + 1},
         True,
     )
-    assert ground.states(names) == {State.DISCARDED: 3 * SUBMISSIONS_PER_TRANSACTION + 1}
-    assert 0 < ground.redis.ttl(keys.BULK + made) <= bulk.RETENTION_SECONDS
-    assert [each.id for each in ground.bulks.list_newest()] == [made]
+    assert harness.states(names) == {State.DISCARDED: 3 * SUBMISSIONS_PER_TRANSACTION + 1}
+    assert 0 < harness.redis.ttl(keys.BULK + bulk_id) <= bulk.RETENTION_SECONDS
+    assert [each.id for each in harness.bulks.list_newest()] == [bulk_id]
 
 
-def test_no_two_have_the_same(ground: Ground) -> None:
-    """What an unfinished bulk action has, no other gets; both list ids, and the second is told how
-    many are taken.
-    """
-    names = ground.put(5)
-    made = ground.make(names[:4])
+def test_a_submission_belongs_to_one_action(harness: BulkHarness) -> None:
+    """A second action does not get what an unfinished one has, and reports how many those are."""
+    names = harness.put(5)
+    bulk_id = harness.start(names[:4])
     with pytest.raises(CountDiffers) as refused:
-        ground.make(names, "discard")
+        harness.start(names, "discard")
     assert (refused.value.count, refused.value.taken) == (1, 4)
-    assert ground.bulks.stop(made, "kim")
-    assert not ground.bulks.stop(made, "kim")
-    ground.bulks.tick()
-    assert ground.told(ground.make(names)) == {"left": 5}
+    assert harness.bulks.stop(bulk_id, "kim")
+    assert not harness.bulks.stop(bulk_id, "kim")
+    harness.bulks.tick()
+    assert harness.outcomes(harness.start(names)) == {"left": 5}
 
 
-def test_a_stop_leaves_what_was_not_begun(ground: Ground) -> None:
-    """After a stop nothing more goes; what went is still counted, then it is over."""
-    names = ground.put(8)
-    made = ground.make(names)
-    ground.bulks.tick()
-    ground.bulks.stop(made, "kim")
-    ground.end(names[0], State.DELIVERED)
-    ground.bulks.tick()
-    assert (ground.told(made), ground.ended(made)) == (
+def test_a_stop_leaves_what_was_not_begun(harness: BulkHarness) -> None:
+    """After a stop nothing more is released; what was released is still counted."""
+    names = harness.put(8)
+    bulk_id = harness.start(names)
+    harness.bulks.tick()
+    harness.bulks.stop(bulk_id, "kim")
+    harness.end(names[0], State.DELIVERED)
+    harness.bulks.tick()
+    assert (harness.outcomes(bulk_id), harness.has_ended(bulk_id)) == (
         {"left": 7, "delivered": 1, "stopped": "stopped by kim"},
         False,
     )
-    ground.work()
-    ground.bulks.tick()
-    assert (ground.told(made), ground.ended(made)) == (
+    harness.work()
+    harness.bulks.tick()
+    assert (harness.outcomes(bulk_id), harness.has_ended(bulk_id)) == (
         {"left": 5, "delivered": 3, "stopped": "stopped by kim"},
         True,
     )
-    assert ground.states(names) == {State.DEAD: 5, State.DELIVERED: 3}
+    assert harness.states(names) == {State.DEAD: 5, State.DELIVERED: 3}
 
 
-def test_nothing_goes_while_deliveries_are_paused(ground: Ground) -> None:
+def test_nothing_goes_while_deliveries_are_paused(harness: BulkHarness) -> None:
     """A pause holds a bulk retry back; a discard goes on."""
-    names, others = ground.put(4), ground.put(4)
-    ground.ledger.gate.pause("audit", "kim")
-    ground.make(names)
-    ground.make(others, "discard")
-    ground.bulks.tick()
-    assert ground.states(names + others) == {State.DEAD: 4, State.DISCARDED: 4}
-    ground.ledger.gate.resume("kim")
-    ground.bulks.tick()
-    assert ground.states(names) == {State.DEAD: 1, State.QUEUED: 3}
+    names, others = harness.put(4), harness.put(4)
+    harness.ledger.gate.pause("audit", "kim")
+    harness.start(names)
+    harness.start(others, "discard")
+    harness.bulks.tick()
+    assert harness.states(names + others) == {State.DEAD: 4, State.DISCARDED: 4}
+    harness.ledger.gate.resume("kim")
+    harness.bulks.tick()
+    assert harness.states(names) == {State.DEAD: 1, State.QUEUED: 3}
 
 
-def test_no_faster_than_the_queue_drains(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More is let go only while the queue is short."""
+def test_no_faster_than_the_queue_drains(
+    harness: BulkHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More is released only while the queue is short."""
     monkeypatch.setattr(bulk, "QUEUE_TARGET_DEPTH", 20)
     monkeypatch.setattr(bulk, "SUBMISSIONS_PER_TRANSACTION", 10)
-    names = ground.put(100)
-    ground.make(names)
-    ground.bulks.tick()
-    ground.work()
+    names = harness.put(100)
+    harness.start(names)
+    harness.bulks.tick()
+    harness.work()
     for _ in range(3):
-        ground.bulks.tick()
-        assert ground.states(names)[State.QUEUED] == 20
-    ground.work()
-    ground.bulks.tick()
-    assert ground.states(names) == {State.DELIVERED: 23, State.QUEUED: 20, State.DEAD: 57}
+        harness.bulks.tick()
+        assert harness.states(names)[State.QUEUED] == 20
+    harness.work()
+    harness.bulks.tick()
+    assert harness.states(names) == {State.DELIVERED: 23, State.QUEUED: 20, State.DEAD: 57}
     assert QUEUE_TARGET_DEPTH > SUBMISSIONS_PER_TRANSACTION
 
 
-def test_an_edit_goes_to_each_and_a_fault_is_the_outcome_of_one(
-    redis: redis_py.Redis, aredis: Callable[[], Any]
-) -> None:
-    """Each lead is mended; one whose content cannot be opened is skipped, and the others go on."""
-    ground = Ground(redis, aredis)
-    names = ground.put(3)
+def test_an_edit_applies_to_each_lead(redis: redis_py.Redis, aredis: Callable[[], Any]) -> None:
+    """Each lead is edited; one that cannot be decrypted is skipped, and the others continue."""
+    harness = BulkHarness(redis, aredis)
+    names = harness.put(3)
     redis.hset(keys.submission(names[1]), "lead", Cipher((KEY,)).encrypt(b"x"))
-    made = ground.make(names, edit={"company": "Acme", "utm_source": "spring"})
-    assert b"Acme" not in (redis.hget(keys.BULK + made, "by") or b"")
-    ground.bulks.tick()
-    ground.work()
-    ground.bulks.tick()
-    assert (ground.told(made), ground.ended(made)) == ({"delivered": 2, "skipped": 1}, True)
-    records = [ground.ledger.get(name) for name in names]
+    bulk_id = harness.start(names, edit={"company": "Acme", "utm_source": "spring"})
+    assert b"Acme" not in (redis.hget(keys.BULK + bulk_id, "by") or b"")
+    harness.bulks.tick()
+    harness.work()
+    harness.bulks.tick()
+    assert (harness.outcomes(bulk_id), harness.has_ended(bulk_id)) == (
+        {"delivered": 2, "skipped": 1},
+        True,
+    )
+    records = [harness.ledger.get(name) for name in names]
     assert [record.lead.company if record and record.lead else None for record in records] == [
         "Acme",
         None,
         "Acme",
     ]
-    assert redis.hget(keys.BULK + made, "edit") is None
+    assert redis.hget(keys.BULK + bulk_id, "edit") is None
     with pytest.raises(EditError):
-        ground.make(ground.put(1), edit={"nosuch": "x"})
+        harness.start(harness.put(1), edit={"nosuch": "x"})
 
 
-def test_one_whose_edit_cannot_be_opened_any_more_can_be_stopped(
+def test_an_action_with_an_unreadable_edit_can_be_stopped(
     redis: redis_py.Redis, aredis: Callable[[], Any]
 ) -> None:
-    """When the key of its edit is gone nothing more goes, and a stop ends it: outcomes are counted,
-    the rest is free.
-    """
-    ground = Ground(redis, aredis)
-    ground.bulks = BulkActions(Ledger(redis, Cipher((KEY,))))
-    names = ground.put(5)
-    made = ground.make(names, edit={"company": "Acme"})
-    ground.bulks.tick()
+    """If the key of its edit is gone, nothing more is released, and a stop ends the action."""
+    harness = BulkHarness(redis, aredis)
+    harness.bulks = BulkActions(Ledger(redis, Cipher((KEY,))))
+    names = harness.put(5)
+    bulk_id = harness.start(names, edit={"company": "Acme"})
+    harness.bulks.tick()
     redis.delete(keys.BULK_LOCK)
-    ground.bulks = BulkActions(ground.ledger)
-    ground.work(State.DEAD)
-    ground.bulks.stop(made, "kim")
-    ground.bulks.tick()
-    assert (ground.told(made), ground.ended(made)) == (
+    harness.bulks = BulkActions(harness.ledger)
+    harness.work(State.DEAD)
+    harness.bulks.stop(bulk_id, "kim")
+    harness.bulks.tick()
+    assert (harness.outcomes(bulk_id), harness.has_ended(bulk_id)) == (
         {"left": 2, "dead": 3, "stopped": "stopped by kim"},
         True,
     )
     assert redis.hlen(keys.BULK_CLAIMS) == 0
 
 
-def test_one_advances_at_a_time(ground: Ground) -> None:
-    """While one process has the lock another does nothing."""
-    names = ground.put(4)
-    ground.make(names)
-    other = BulkActions(ground.ledger)
-    assert ground.bulks.tick()
+def test_one_process_advances_at_a_time(harness: BulkHarness) -> None:
+    """While one process holds the lock, another does nothing."""
+    names = harness.put(4)
+    harness.start(names)
+    other = BulkActions(harness.ledger)
+    assert harness.bulks.tick()
     assert not other.tick()
-    ground.redis.delete(keys.BULK_LOCK)
+    harness.redis.delete(keys.BULK_LOCK)
     assert other.tick()
 
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("action", ["retry", "discard"])
 def test_killed_anywhere(
-    action: str, after: bool, ground: Ground, monkeypatch: pytest.MonkeyPatch
+    action: str, after: bool, harness: BulkHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever is killed before or after any of its commands, the next one goes on: each submission
-    moved once, none forgotten.
-    """
+    """After a kill at any command the next process continues, and each submission moves once."""
     monkeypatch.setattr(bulk, "SUBMISSIONS_PER_TRANSACTION", 4)
-    names = ground.put(11)
-    made = ground.make(names, action, edit={"company": "Acme"} if action == "retry" else None)
+    names = harness.put(11)
+    bulk_id = harness.start(names, action, edit={"company": "Acme"} if action == "retry" else None)
     for place in range(200):
         with monkeypatch.context() as patched:
             _kill_at(patched, place % 40, after=after)
             with contextlib.suppress(Killed):
-                BulkActions(ground.ledger).tick()
-        ground.redis.delete(keys.BULK_LOCK)
+                BulkActions(harness.ledger).tick()
+        harness.redis.delete(keys.BULK_LOCK)
         if place % 5 == 4:
-            ground.work()
-        if ground.ended(made):
+            harness.work()
+        if harness.has_ended(bulk_id):
             break
-    assert ground.ended(made)
-    assert ground.told(made) == ({"delivered": 11} if action == "retry" else {"done": 11})
-    wanted = State.QUEUED if action == "retry" else State.DISCARDED
+    assert harness.has_ended(bulk_id)
+    assert harness.outcomes(bulk_id) == ({"delivered": 11} if action == "retry" else {"done": 11})
+    expected = State.QUEUED if action == "retry" else State.DISCARDED
     for name in names:
-        assert [moment.state for moment in ground.ledger.timeline(name)].count(wanted) == 1
-    assert ground.redis.hlen(keys.BULK_CLAIMS) == 0
+        assert [moment.state for moment in harness.ledger.timeline(name)].count(expected) == 1
+    assert harness.redis.hlen(keys.BULK_CLAIMS) == 0
 
 
 def _kill_at(patched: pytest.MonkeyPatch, place: int, *, after: bool) -> None:
-    """The process ends at its `place`-th command, before or after Redis did it."""
+    """Kills the process at its `place`-th command, before or after Redis executes it."""
     left = [place]
 
     def killing(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -365,11 +361,11 @@ def _kill_at(patched: pytest.MonkeyPatch, place: int, *, after: bool) -> None:
     patched.setattr(Pipeline, "execute", killing(Pipeline.execute))
 
 
-def test_two_advance_at_once_by_mistake(ground: Ground) -> None:
-    """One whose lock went to another meanwhile does nothing more: its steps are refused."""
-    names = ground.put(4)
-    made = ground.make(names, "discard")
-    stale, fresh = BulkActions(ground.ledger), BulkActions(ground.ledger)
-    ground.redis.set(keys.BULK_LOCK, fresh._lock.token)
-    stale._go(bulk._Job(made, "discard", "olga", None), 4)
-    assert ground.told(made) == {"left": 4}
+def test_a_process_that_lost_the_lock_changes_nothing(harness: BulkHarness) -> None:
+    """If another process took the lock meanwhile, the steps of the first are refused."""
+    names = harness.put(4)
+    bulk_id = harness.start(names, "discard")
+    stale, fresh = BulkActions(harness.ledger), BulkActions(harness.ledger)
+    harness.redis.set(keys.BULK_LOCK, fresh._lock.token)
+    stale._go(bulk._Job(bulk_id, "discard", "olga", None), 4)
+    assert harness.outcomes(bulk_id) == {"left": 4}
