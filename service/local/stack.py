@@ -57,7 +57,7 @@ class Endpoints(Struct, frozen=True, kw_only=True):
 class LocalStack:
     """A context manager that starts and stops the stack.
 
-    `logs` is the folder for the processes' output; None: it goes to ours. `free_ports` takes any
+    `logs` is the folder for the processes' output; None sends it to our own. `free_ports` takes any
     free ports instead of those of the settings. Entering raises StartError or EmbeddedRedisError.
     """
 
@@ -205,7 +205,7 @@ class LocalStack:
             time.sleep(0.05)
 
     def ledger(self) -> Ledger:
-        """The ledger of this stack, for looking on."""
+        """The ledger of this stack, to inspect it."""
         client = self._stack.enter_context(connect(self.endpoints.redis_url, timeout=5.0))
         return Ledger(client, Cipher(self._settings.encryption_keys))
 

@@ -1,1 +1,1 @@
-"""What operators see and do: the console as pages, the same as JSON; closed without a token."""
+"""What operators see and do, as console pages and as JSON; closed without a token."""

@@ -35,7 +35,7 @@ from worker.queue.sweeper import Sweeper
 from worker.store import keys
 from worker.units import format_iso
 
-# An edit of a lead, as people type it, is made as safe and regular as what the intake accepts.
+# What people type into an edit is made as safe and regular as what the intake accepts.
 
 MAX_EDIT_FIELDS = 200
 # Levels of an edit's value; `answers`, a table of lists, is the deepest.
@@ -107,7 +107,7 @@ MAX_EMAIL_CHARS = 400
 class Cost(Struct, frozen=True):
     """The most a bulk action may cost, in API tokens of Pipedrive.
 
-    `left` are those left of the day, None where unknown.
+    `left` is what is left today, None if unknown.
     """
 
     tokens: int
@@ -154,7 +154,7 @@ class Actions:
     def accept(
         self, submission_id: str, by: str, edit: Edit = None, if_updated_at: str | None = None
     ) -> State:
-        """Deliver what is in quarantine, as it is no spam after all. Raises what `retry` does."""
+        """Deliver a quarantined submission that is not spam after all. Raises what `retry` does."""
         return self._replay(submission_id, by, "accept", edit, if_updated_at)
 
     def discard(self, submission_id: str, by: str, reason: str = "") -> State:
@@ -169,7 +169,7 @@ class Actions:
             return self.ledger.undiscard(submission_id, by)
 
     def record_reveal(self, target: str, by: str) -> None:
-        """Record that somebody looks at personal data, before he does.
+        """Record that somebody is about to look at personal data.
 
         `target` is a submission's id, or names a list or an export.
         """
@@ -199,7 +199,7 @@ class Actions:
     def _apply_edit(
         self, submission_id: str, action: str, edit: Edit, if_updated_at: str | None
     ) -> tuple[Lead | None, float]:
-        """The edited lead, and when the record it was made from had changed last."""
+        """The edited lead, and when the record from which it was made last changed."""
         record = self._find_record(submission_id)
         if record.state not in ACTIONS[action]:
             raise NotAllowed(submission_id, record.state, action)
@@ -243,7 +243,7 @@ class Actions:
         )
 
     def ignore_cause(self, cause_id: str, by: str) -> None:
-        """Take a cause off the list until something dies of it again. Raises `NotFound`."""
+        """Take a cause off the list until another lead fails for it. Raises `NotFound`."""
         self._require_cause(cause_id)
         self.audit.record(by, "ignore", cause_id)
         audit.ignore_cause(self.ledger.redis, cause_id, self.ledger.now())
@@ -259,7 +259,7 @@ class Actions:
             raise NotFound("there is no such cause, or nothing is dead of it any longer")
 
     def erase(self, email: str, by: str) -> Erasure:
-        """Erase everything of an e-mail address, from disk too, which takes seconds.
+        """Erase everything about an e-mail address, from disk too, which takes seconds.
 
         The result names what is left: what Pipedrive has, and what could not be erased. Raises
         `EditError`.
@@ -283,7 +283,7 @@ class Actions:
         by: str,
         edit: Mapping[str, Any] | None = None,
     ) -> BulkStatus:
-        """Take one decision for all that match now and whose state allows it.
+        """Apply one action to everything that matches now and whose state allows it.
 
         It continues in the background: see `worker.ledger.bulk`. Raises `EmptyFilter`,
         `FilterError`, `EditError`, and `CountDiffers` where their number is not `expect`.
@@ -315,24 +315,24 @@ class Actions:
         )
 
     def bulk_status(self, bulk: str) -> BulkStatus:
-        """Raises `NotFound`, also for one that ended more than a week ago."""
+        """The status of a bulk action. Raises `NotFound`, also if it ended over a week ago."""
         progress = self.bulks.progress(bulk) if keys.is_safe_id(bulk) else None
         if progress is None:
             raise NotFound("there is no bulk action of this id")
         return build_bulk_status(progress)
 
     def stop_bulk(self, bulk: str, by: str) -> BulkStatus:
-        """Leave the rest as it is; one that is over does not change. Raises `NotFound`."""
+        """Stop a bulk action unless it is over; what is left stays as it is. Raises `NotFound`."""
         self.bulk_status(bulk)
         self.bulks.stop(bulk, by)
         return self.bulk_status(bulk)
 
     def newest_bulks(self, limit: int = 20) -> list[BulkStatus]:
-        """The newest first."""
+        """The newest bulk actions, newest first."""
         return [build_bulk_status(progress) for progress in self.bulks.list_newest(limit)]
 
     def estimate_cost(self, count: int) -> Cost:
-        """What a bulk action may cost, for the dialogue before it."""
+        """What a bulk action may cost, for the confirmation before it."""
         left = self.ledger.redis.get(self.ledger.account.allowance("left"))
         return Cost(count * LEAD_TOKENS, int(left) if left else None)
 
@@ -367,7 +367,7 @@ def _describe_for_audit(filter: Filter, edit: Edit) -> str:
 
 @contextmanager
 def _require_submission(submission_id: str) -> Iterator[None]:
-    """Raise `NotFound` for what is not there, instead of `NotAllowed`."""
+    """Raise `NotFound` instead of `NotAllowed` for a submission that does not exist."""
     if not keys.is_safe_id(submission_id):
         raise NotFound("there is no submission of this id")
     try:

@@ -11,20 +11,20 @@ from worker.contract import State
 from worker.units import format_iso
 
 WEEK_SECONDS = 7 * 24 * 3600.0
-# A source has habits once it sent this many within a week.
+# A source has habits once it has sent this many within a week.
 MIN_SUBMISSIONS_FOR_HABIT = 10
 MIN_SILENCE_SECONDS = 3600.0
 # A silence counts when it is this many times as long as the longest of the last week.
 SILENCE_FACTOR = 1.5
 MAX_HOURS = 7 * 24
-# For so long, habits are not computed again.
+# How long habits are kept before they are computed again.
 HABITS_TTL_SECONDS = 300.0
 
 
 class SourceHours(Struct, frozen=True):
     """One source: `received` and `delivered` for each hour.
 
-    `silent`: it usually sends something in such a time, and did not.
+    `silent`: it has sent nothing for longer than usual.
     """
 
     source: str
@@ -35,7 +35,7 @@ class SourceHours(Struct, frozen=True):
 
 
 class Activity(Struct, frozen=True):
-    """`hours` are the beginnings of the hours, the current one last; days are those of UTC."""
+    """`hours` holds the start of each hour, the current one last; days are days in UTC."""
 
     hours: list[str]
     sources: list[SourceHours]
@@ -51,7 +51,7 @@ def build_activity(
     now: float,
     hours: int = 24,
 ) -> Activity:
-    """Count the last `hours` (1 to 168), for every configured source and every other one stored.
+    """Count by hour over the last `hours` (1 to 168), for each source configured or stored.
 
     `habits` are the longest usual silences, in seconds by source.
     """

@@ -1,9 +1,8 @@
 """Who may do what under `/ops`: the holders of `LEADLINE_OPS_TOKENS`.
 
-Programs show their token as bearer. Browsers sign in once and then show a cookie (or, without the
-form, HTTP Basic). What a browser adds by itself to any request proves nobody's intent, so a change
-requested that way must come from our own pages: from the same origin, with the CSRF token that only
-they know.
+Programs send a bearer token. Browsers sign in once and then send a cookie (or, without the form,
+HTTP Basic). A browser adds these to any request, whoever caused it, so a change requested that way
+must come from our own pages: from the same origin, with the CSRF token that only they know.
 """
 
 from __future__ import annotations
@@ -48,8 +47,8 @@ HttpRequest = Request[Any, Any, Any]
 class Visitor(Struct, frozen=True):
     """Who sends a request.
 
-    `nonce` is that of the session, empty for HTTP Basic, None for a bearer, which no browser sends
-    by itself.
+    `nonce` is that of the session, empty for HTTP Basic, None for a bearer token, which no browser
+    sends by itself.
     """
 
     owner: OpsToken
@@ -144,7 +143,11 @@ class OpsAuth:
         return session.read_session(cookie, self._tokens, time.time())
 
     async def _find_owner(self, request: HttpRequest, token: str) -> OpsToken:
-        """Find the token's owner; after too many wrong tokens not even a right one opens."""
+        """Find the token's owner.
+
+        After too many wrong tokens from an address even a right one is refused there, unless its
+        owner has signed in from it before.
+        """
         owner = find_token_owner(token, self._tokens)
         address = self._address(request)
         if owner and self._lockout.was_seen_recently(address, owner.name):
@@ -159,10 +162,7 @@ class OpsAuth:
         raise HttpProblem("not-signed-in", headers=CHALLENGE)
 
     async def _is_signed_out(self, nonce: str) -> bool:
-        """Whether the session was ended; while Redis is away nobody knows, and little can be done.
-
-        A session is then taken for valid.
-        """
+        """Whether the session was ended; while Redis is away, a session counts as valid."""
         if self._breaker.closed:
             try:
                 return bool(await self._redis.exists(keys.session_ended(nonce)))
@@ -171,7 +171,7 @@ class OpsAuth:
         return False
 
     async def _require_own_page(self, request: HttpRequest, visitor: Visitor) -> None:
-        """Refuse what does not show that one of our own pages sent it."""
+        """Refuse a request unless it shows that one of our own pages sent it."""
         if "origin" not in request.headers and "sec-fetch-site" not in request.headers:
             await self._refuse_cross_site(
                 request, "Nothing says that it comes from the console's own pages.", visitor
@@ -183,7 +183,7 @@ class OpsAuth:
             )
 
     def _is_cross_site(self, request: HttpRequest) -> bool:
-        """Whether the request itself says that another site's page made it."""
+        """Whether the request's own headers say that another site's page made it."""
         site = request.headers.get("sec-fetch-site")
         if site is not None:
             return site != "same-origin"
@@ -204,7 +204,7 @@ class OpsAuth:
     ) -> None:
         """Raise 403, after an entry in the audit trail.
 
-        Entries are few for each address, so that nobody drowns the others.
+        Each address gets only a few entries, so that nobody can flood the trail.
         """
         current = visitor or self._read_session(request)
         who = current.owner.name if current else "nobody"
@@ -231,7 +231,7 @@ class OpsAuth:
         )
 
     def _is_https(self, request: HttpRequest) -> bool:
-        """Whether the browser speaks TLS, by our public URL, or by a proxy that is trusted."""
+        """Whether the browser uses TLS, by our public URL, the connection or a trusted proxy."""
         if self._settings.public_url:
             return self._settings.public_url.lower().startswith("https://")
         peer = request.client.host if request.client else None
@@ -255,7 +255,7 @@ async def read_body(request: HttpRequest) -> bytes:
 
 
 async def read_form(request: HttpRequest) -> dict[str, str]:
-    """Read the fields of a form post, the last of each name; nothing where it is no form.
+    """Read the fields of a form post, the last of each name; {} if it is not a form.
 
     Raises HttpProblem 400, 408 or 413.
     """

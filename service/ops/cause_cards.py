@@ -1,4 +1,4 @@
-"""Dead letters by what they died of, counted in the table."""
+"""Dead letters grouped by cause, counted in the search table."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CauseTally(NamedTuple):
 def build_cause_cards(
     table: SearchTable, ignored: Mapping[str, float], now: float
 ) -> list[CauseCard]:
-    """The causes of what is dead now, the most frequent first, ignored ones at the end."""
+    """The causes of all dead letters, the most frequent first, ignored ones at the end."""
     cards = [
         build_cause_card(table.cause(name) or UNRECORDED, each, ignored)
         for name, each in _tally_causes(table, now).items()
@@ -37,7 +37,7 @@ def build_cause_cards(
 
 
 def build_cause_card(cause: Cause, tally: CauseTally, ignored: Mapping[str, float]) -> CauseCard:
-    """A cause is ignored until somebody dies of it after it was ignored."""
+    """Make a card; a cause stays ignored until another lead fails for it."""
     name = cause_id(cause)
     return CauseCard(
         id=name,

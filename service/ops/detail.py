@@ -1,4 +1,4 @@
-"""Everything of one submission: what came in, what went out, what became of it and why."""
+"""Everything about one submission: what came in, what went out, what became of it and why."""
 
 from __future__ import annotations
 
@@ -134,9 +134,9 @@ def build_detail(
     *,
     reveal: bool,
 ) -> Detail:
-    """Put a submission together, masked unless `reveal`.
+    """Assemble the detail of a submission, masked unless `reveal`.
 
-    `source` is its source in the current source file, None where it was taken out.
+    `source` is its source in the current source file, None if that no longer has it.
     """
     record = history.record
     summary = structs.asdict(
@@ -165,7 +165,7 @@ def build_detail(
 
 
 def find_original_lead(record: Record, source: Source | None) -> Lead | None:
-    """The lead before somebody edited it: what the raw bytes say by the current source file."""
+    """The lead before somebody edited it: the raw bytes read under the current source file."""
     raw = record.raw
     if not record.edited_by or raw is None or source is None:
         return None

@@ -32,8 +32,8 @@ class DryRunProblem(Struct, frozen=True):
 class DryRunResult(Struct, frozen=True, kw_only=True):
     """What a delivery would do. Unless `revealed`, `title` is None and no step has a body.
 
-    `tokens` is the most it may cost. `names_read_at` says when the names of the account were read
-    that it relies on; None where none were needed, or none were ever read.
+    `tokens` is the most it may cost. `names_read_at` is when the account's names that it relies on
+    were read; None where none were needed, or none were ever read.
     """
 
     id: str

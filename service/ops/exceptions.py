@@ -1,4 +1,4 @@
-"""What the operators' questions and actions refuse, and the HTTP answer to each refusal."""
+"""The refusals of operators' queries and actions, and the HTTP response to each."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class NothingToMend(LeadlineError):
 
 
 class EmptyFilter(LeadlineError):
-    """A bulk action did not say which submissions it is for."""
+    """A bulk action does not say which submissions it is for."""
 
     code = "filter"
 
@@ -37,8 +37,8 @@ class EmptyFilter(LeadlineError):
 def to_problem(error: Exception, method: str = "POST") -> HttpProblem | None:
     """Find the answer to an error that was raised on purpose; None for any other error.
 
-    `method` is the request's: while Redis is away, a question is told that it cannot be answered
-    and a change that nothing was changed.
+    `method` is the request's: while Redis is away, the answer to a GET says that it cannot be
+    answered, and that to a change says that nothing was changed.
     """
     if isinstance(error, StoreUnavailable) and not isinstance(error, Loading) and method == "GET":
         return HttpProblem("away", headers=_retry_after(RETRY_AFTER_SECONDS))
@@ -92,7 +92,7 @@ def _not_stored(_: Any) -> HttpProblem:
     )
 
 
-# A class stands before those it descends from.
+# A class stands before its base classes.
 _PROBLEMS: dict[type[Exception], Callable[[Any], HttpProblem]] = {
     NotFound: lambda error: HttpProblem("not-found", f"{error}."),
     Overtaken: _overtaken,

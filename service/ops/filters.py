@@ -22,7 +22,7 @@ from worker.contract import State
 
 MAX_VALUE_CHARS = 500
 MAX_TERMS = 20
-# Numbers beside each other with so many digits are one phone number.
+# Adjacent numbers with at least this many digits in all are one phone number.
 MIN_PHONE_DIGITS = 9
 
 # The control character before each value of a kind in the searched text; nobody types one.
@@ -122,7 +122,7 @@ def parse_terms(q: str | None) -> list[Term]:
 
 
 def _join_phone_number(numbers: str) -> str:
-    """Join the parts of a phone number; other numbers beside each other stay apart."""
+    """Join the parts of a phone number; other adjacent numbers stay apart."""
     is_phone = numbers[0] in "+0" or sum(sign.isdigit() for sign in numbers) >= MIN_PHONE_DIGITS
     return numbers.replace(" ", "") if is_phone else numbers
 

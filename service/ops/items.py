@@ -90,7 +90,7 @@ def build_item(
     reveal: bool = False,
     quarantined_for: str | None = None,
 ) -> Item:
-    """Make a row of a record; `quarantined_for` says why it is in quarantine."""
+    """Make a row from a record; `quarantined_for` says why it is in quarantine."""
     return Item(
         id=record.id,
         source=record.source,
@@ -114,7 +114,7 @@ def build_item(
 
 
 def build_item_from_row(row: SubmissionRow, cause_title: str | None) -> Item:
-    """Make a row of what the index remembers, while Redis is away."""
+    """Make a row from what the index remembers, while Redis is away."""
     return Item(
         id=row.id,
         source=row.source,
@@ -132,7 +132,7 @@ def build_item_from_row(row: SubmissionRow, cause_title: str | None) -> Item:
 
 
 def explain_state(record: Record, quarantined_for: str | None = None) -> str | None:
-    """What it died of, waits for, or is in quarantine for, in plain words."""
+    """Why a submission died, waits or is in quarantine, in plain words."""
     if record.state is State.QUARANTINED and quarantined_for:
         return f"Held as spam: {quarantined_for}"
     if record.state is State.DEAD:
@@ -146,7 +146,7 @@ def explain_state(record: Record, quarantined_for: str | None = None) -> str | N
 
 
 def find_channel(record: Record, mappings: Mapping[str, LeadMapping]) -> str | None:
-    """The channel by the current source file: of the rule that matches, or of the source."""
+    """The channel under the current source file: the matching rule's, or the source's."""
     mapping = mappings.get(record.source)
     if mapping is None or record.lead is None:
         return None

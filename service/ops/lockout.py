@@ -1,7 +1,7 @@
-"""Guessing is stopped: after a few wrong tokens an address is refused for a minute, right or wrong.
+"""Stops guessing: after 20 wrong tokens in a minute, an address is refused for a minute.
 
-Who signed in from an address before stays welcome there, so that a guesser behind the same proxy
-locks no operator out.
+Even a right token is then refused, unless its owner has signed in from that address before: a
+guesser behind the same proxy must not lock an operator out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAX_ADDRESSES = 10_000
 
 
 class Lockout:
-    """One per process; it is shared through Redis while that answers.
+    """One per process; processes share it through Redis while that answers.
 
     `clock` measures seconds and never goes back.
     """
@@ -64,18 +64,18 @@ class Lockout:
         return LOCKED_SECONDS
 
     def was_seen_recently(self, address: str, owner: str) -> bool:
-        """Whether the owner showed his token to this process from here within the last hour."""
+        """Whether the owner showed this process their token from here within the last hour."""
         signed_in_at = self._signed_in_at.get((address, owner), -math.inf)
         return signed_in_at > self._clock() - RECENT_SECONDS
 
     async def has_signed_in(self, address: str, owner: str) -> bool:
-        """Whether the owner showed his token to any process from here within the last month."""
+        """Whether the owner showed any process their token from here within the last month."""
         return self.was_seen_recently(address, owner) or bool(
             await self._ask(lambda: self._redis.exists(keys.known_address(address, owner)), 0)
         )
 
     async def record_success(self, address: str, owner: str) -> None:
-        """Remember that the owner showed his token from here."""
+        """Remember that the owner showed their token from here."""
         _remember(self._signed_in_at, (address, owner), self._clock())
         await self._ask(
             lambda: self._redis.set(keys.known_address(address, owner), 1, ex=REMEMBERED_SECONDS), 0

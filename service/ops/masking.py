@@ -24,7 +24,7 @@ from worker.lead.canonical import CANONICAL_FIELDS, FieldKind
 
 HIDDEN = "…"
 MAX_NAME_WORDS = 6
-# Of a name or a company in a list.
+# Characters of a name or a company in a list.
 MAX_PART_CHARS = 100
 
 # Headers that say nothing about a person.

@@ -1,4 +1,4 @@
-"""Everything that operators ask, for the console, the API, the exports and the commands.
+"""Everything that operators can ask, for the console, the API, the exports and the commands.
 
 overview, submission      answered from Redis, each time
 submissions, ids, causes  answered from the index, which knows every change made before the question
@@ -41,7 +41,7 @@ from worker.store import keys
 __all__ = ["Filter", "FilterError", "Freshness", "Loading", "SubmissionQueries"]
 
 MAX_PAGE_SIZE = 200
-# How long one submission waits for the index, which it needs only to count its cause's others.
+# How long one submission's detail waits for the index, which only counts others of its cause.
 CAUSE_PATIENCE_SECONDS = 1.0
 
 
@@ -64,7 +64,7 @@ class _LastAnswers:
 class SubmissionQueries:
     """Safe for any thread; every question may raise `StoreUnavailable`.
 
-    `Loading` is the kind of it that passes by itself. `patience` is how many seconds a question
+    `Loading` is a kind of it that passes by itself. `patience` is how many seconds a question
     waits for the index. For commands: `only` keeps the lists to some states, `quiet` keeps the log
     to faults.
     """
@@ -96,9 +96,9 @@ class SubmissionQueries:
         return other
 
     def overview(self) -> Overview:
-        """How things stand.
+        """The overview now.
 
-        While Redis is away: how they stood when it last answered, with `redis` in `degraded`.
+        While Redis is away, it is the last one, with `redis` in `degraded`.
         """
         try:
             current = read_overview(
@@ -124,7 +124,7 @@ class SubmissionQueries:
         return Page(selected, None, len(selected))
 
     def last_causes(self) -> list[CauseCard]:
-        """All causes, or while they cannot be read those of the last answer.
+        """All causes or, while they cannot be read, those of the last answer.
 
         Raises `StoreUnavailable` where there was none.
         """
@@ -192,7 +192,7 @@ class SubmissionQueries:
         )
 
     def submission(self, submission_id: str, *, reveal: bool) -> Detail:
-        """Everything of one submission. Raises `NotFound`."""
+        """Everything about one submission. Raises `NotFound`."""
         history = (
             self._ledger.find_history(submission_id) if keys.is_safe_id(submission_id) else None
         )
@@ -218,7 +218,7 @@ class SubmissionQueries:
         )
 
     def drift(self) -> AccountDrift:
-        """What the account lacks of what the source file names, by the last hourly check."""
+        """The names in the source file that the account lacks, by the last hourly check."""
         return build_drift(last_drift(self._ledger.redis))
 
     def activity(self, hours: int = 24) -> Activity:
@@ -245,7 +245,7 @@ class SubmissionQueries:
         return self._index.freshness()
 
     def _find_cause_card(self, record: Record) -> CauseCard | None:
-        """The card of what it died of, or waits for.
+        """The card of the cause for which it died or waits.
 
         The detail is this submission's own; the counts are those of all.
         """
@@ -275,12 +275,12 @@ class SubmissionQueries:
 
 
 def write_cursor(place: Place) -> str:
-    """The cursor of the page that begins behind this place."""
+    """The cursor of the page that begins after this place."""
     return base64.urlsafe_b64encode(msgspec.msgpack.encode(place)).decode().rstrip("=")
 
 
 def read_cursor(text: str) -> Place:
-    """Raises `FilterError` for anything but the cursor of an answer."""
+    """The place in a cursor. Raises `FilterError` for anything but the cursor of an answer."""
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         return msgspec.msgpack.decode(raw, type=tuple[float, str])

@@ -1,4 +1,4 @@
-"""What operators see: the answers of `/ops/api`, of which the console's pages are made too.
+"""What operators see: the answers of `/ops/api`, from which the console's pages are built too.
 
 Times are ISO 8601 in UTC. What a viewer may not see is masked before it gets into one of these.
 """
@@ -34,7 +34,7 @@ class Page(Struct, Generic[T], frozen=True):
 
 
 class CauseCard(Struct, frozen=True):
-    """Dead letters that died of the same thing.
+    """Dead letters with the same cause.
 
     `id` is stable over restarts: it is made of step, code, field and setting. `ignored` is true
     until something dies of the cause after it was ignored. `trend` counts its dead letters over the
@@ -126,7 +126,7 @@ class TimelineEntry(Struct, frozen=True):
 
 
 class Detail(Summary, frozen=True, kw_only=True):
-    """Everything of one submission; `cause` is the cause itself.
+    """Everything about one submission; `cause` is the cause itself.
 
     `lead` is the canonical lead, `came_in` the original one where somebody edited it since.
     `attribution` says what set channel, channel_id, labels and UTM. `revealed` is false where
@@ -174,8 +174,9 @@ class BulkStatus(Struct, frozen=True):
 
 
 class AuditRow(Struct, frozen=True):
-    """`target` is a submission's id, a bulk's id, a cause's id or what was paused; `detail` names
-    no personal data.
+    """An entry of the audit trail; `detail` names no personal data.
+
+    `target` is a submission's id, a bulk action's id, a cause's id or what was paused.
     """
 
     at: str

@@ -1,11 +1,11 @@
-"""The table kept up to date: built once in the background, then from the ledger's change stream.
+"""Keeps the table up to date: builds it in the background, then follows the change stream.
 
     first question -> build: every record, the newest first, 200 at a time
     each question  -> read again what changed since (one round trip), put it into the table, answer
 
-So an answer knows every change that was made before the question. The stream keeps the newest
+So an answer reflects every change that was made before the question. The stream keeps the newest
 100,000 changes, and a Redis that was restored or emptied has another stream. An index that lost its
-place is built anew, beside the old table.
+place is rebuilt beside the old table.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class SearchIndex:
             self._built.notify_all()
 
     def _read_everything(self) -> None:
-        """Fill a table: the first in full view, a later one replaces the old when complete."""
+        """Fill a table; the first is used meanwhile, a later one replaces the old when full."""
         began = time.monotonic()
         anchor = self._ledger.last_change()
         counts = self._ledger.counts()

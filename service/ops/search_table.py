@@ -45,7 +45,7 @@ create index by_receipt on submission (source, received);
 create index by_cause on submission (cause, at, id) where cause is not null;
 """
 
-# A search with at most so many matches keeps them all. Where there are more, a page is soon found
+# A search with at most this many matches keeps them all. Where there are more, a page is soon found
 # along the index by time.
 MAX_CACHED_MATCHES = 10_000
 # Answers kept until the next change, so that a list is counted once for all its pages.
@@ -246,9 +246,9 @@ class SearchTable:
         )
 
     def _find_causes(self, text: str) -> list[str]:
-        """The ids of the causes that are meant.
+        """The ids of the causes that a text means.
 
-        It is the one of this id, else those of this code, step or field, else those with this text.
+        The one with this id, else those of this code, step or field, else those with this text.
         """
         if text in self._causes:
             return [text]

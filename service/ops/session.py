@@ -1,8 +1,8 @@
 """A browser's session: a cookie that names the owner of a token and is signed with the token.
 
-Nothing is stored for it, so it holds over restarts and in every process. It ends after twelve
-hours, as soon as its token is changed or taken out of the settings, or at the sign-out, which
-records its end in Redis. The token itself is never in it.
+Nothing is stored for it, so it survives restarts and is valid in every process. It ends after
+twelve hours, as soon as its token is changed or removed from the settings, or at the sign-out,
+which records its end in Redis. The token itself is never in it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def issue_session(owner: OpsToken, now: float) -> str:
 
 
 def read_session(cookie: str, tokens: Sequence[OpsToken], now: float) -> Session | None:
-    """Read a cookie signed with one of `tokens`; None for one that has run out or is not ours."""
+    """Read a cookie signed with one of `tokens`; None if it has expired or is not ours."""
     if len(cookie) > MAX_COOKIE_CHARS or not _COOKIE_FORM.fullmatch(cookie):
         return None
     for owner in tokens:

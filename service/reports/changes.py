@@ -21,7 +21,7 @@ class BacktestChange(Struct, frozen=True):
 
 
 def compare_leads(before: Lead, after: Lead) -> Iterator[BacktestChange]:
-    """Changes field by field, with `utm_source` and `answers.Team`, in the lead's order."""
+    """Changes by field, named as in `utm_source` and `answers.Team`, in the lead's order."""
     old, new = dict(flatten_lead(before)), dict(flatten_lead(after))
     for name in dict.fromkeys((*old, *new)):
         if old.get(name) != new.get(name):

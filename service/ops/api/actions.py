@@ -1,4 +1,4 @@
-"""`POST /ops/api/...`: what operators change. What they did is in the audit trail."""
+"""`POST /ops/api/...`: what operators change. The audit trail records every change."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class NoBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EditBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """`edit`: canonical fields by name, also utm_..., value...., click_ids.... and answers.....
+    """`edit` maps canonical fields, such as `email`, `utm_source` or `answers.Team`, to new values.
 
     An empty value removes the field.
     """
@@ -75,7 +75,7 @@ class BulkFilter(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
 
 
 class BulkBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """`expect` is the count that was seen; where it differs by now, nothing happens."""
+    """`expect` is the count that was seen; if it differs by now, nothing happens."""
 
     action: Literal["retry", "discard", "accept"]
     expect: int

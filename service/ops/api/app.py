@@ -1,4 +1,4 @@
-"""The router of `/ops/api`: rights come first, then the bounded body, then the call itself."""
+"""The router of `/ops/api`: it checks rights first, then bounds the body, then makes the call."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ApiRequest(Request[Any, Any, Any]):
     """A request whose body is bounded in size and time, and decoded strictly."""
 
     async def body(self) -> bytes:
-        """No body at all is an empty object."""
+        """Read the body; a missing one counts as an empty object."""
         return (await read_body(self)).strip() or b"{}"
 
     async def json(self) -> Any:
@@ -51,7 +51,7 @@ class ApiRequest(Request[Any, Any, Any]):
 
 
 def api_router(auth: OpsAuth, queries: SubmissionQueries, actions: Actions) -> Router:
-    """Any holder of a token may read; only an operator may change."""
+    """Build the router: any token may read; only an operator's may change."""
 
     async def authorize(connection: ASGIConnection[Any, Any, Any, Any], _: object) -> None:
         assert isinstance(connection, Request)
@@ -98,7 +98,7 @@ def _add_headers(response: Response[Any]) -> Response[Any]:
 
 
 def _handle_problem(request: Request[Any, Any, Any], problem: HttpProblem) -> Response[bytes]:
-    """Answer with problem+json, whatever the client would like to see."""
+    """Answer with problem+json, whatever the client accepts."""
     return problem_response(problem, request_id(request.scope), page=False)
 
 

@@ -1,7 +1,7 @@
 """One example of every call of `/ops/api` for its documentation, by operation id.
 
-Requests and answers are values of the structs that the handlers take and give, so that the type
-checker keeps them right; `/docs` shows them, and a test holds them against the schemas.
+Requests and answers are values of the structs that handlers take and return, so that the type
+checker keeps them right; `/docs` shows them, and a test checks them against the schemas.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ SubmissionId = Annotated[str, PathParameter(name="id", description="A submission
 BulkId = Annotated[str, PathParameter(name="id", description="A bulk action's id.")]
 Cursor = Annotated[str | None, QueryParameter(description="`next` of the page before.")]
 
-# What the router and the handlers' own dependencies give.
+# What the router and the handlers' own dependencies provide.
 Queries = NamedDependency[SubmissionQueries]
 ActionsOfOperators = NamedDependency[Actions]
 User = NamedDependency[OpsToken]
@@ -73,7 +73,7 @@ def filter_from_query(
         ),
     ] = None,
 ) -> Filter:
-    """Raises `FilterError`."""
+    """Build the filter from query parameters. Raises `FilterError`."""
     texts = {"state": states, "source": source, "cause": cause, "q": q}
     return Filter.parse({name: text for name, text in texts.items() if text is not None})
 
@@ -84,8 +84,8 @@ FILTER = {"filter": Provide(filter_from_query, sync_to_thread=False)}
 def revealed(target: str | None = None) -> dict[str, Provide]:
     """Provide `is_revealed`: whether personal data are shown.
 
-    They are where an operator asks for them; that goes into the audit trail first, under `target`
-    or the submission's id.
+    They are if an operator asks for them. The audit trail records that first, under `target` or the
+    submission's id.
     """
 
     async def provide_is_revealed(
@@ -271,7 +271,7 @@ def get_bulk(actions: ActionsOfOperators, bulk_id: BulkId) -> BulkStatus:
     operation_id="audit",
     summary="Who did what, the newest first",
     responses=problem_responses("value", *READ_PROBLEMS),
-    # What is wrong with a parameter has always been 422 here, and 400 elsewhere.
+    # A wrong parameter has always been a 422 here; elsewhere it is a 400.
     opt={"parameter_problem": "value"},
     sync_to_thread=True,
 )
@@ -286,8 +286,8 @@ def list_audit(
 async def _stream_file(form: str, start: Callable[[], Iterator[bytes]]) -> Stream:
     """Stream an export.
 
-    Its head and first rows are made before the answer begins, so that a refusal is an answer and
-    not half a file.
+    Its head and first rows are made before the response begins, so that a refusal is a response of
+    its own and not half a file.
     """
 
     def make_head() -> tuple[list[bytes], Iterator[bytes]]:

@@ -21,7 +21,7 @@ from service.ops.console.urls import AUDIT_URL, BULK_URL, HOME_URL, SIGN_IN_URL,
 from service.ops.queries import SubmissionQueries
 from service.web.problems import HttpProblem
 
-# How long a page waits for the index before it shows what there is.
+# How long a page waits for the search index before it shows what is loaded.
 INDEX_WAIT_SECONDS = 0.2
 
 MAX_CLOSED_BULKS = 20

@@ -20,7 +20,7 @@ class AuditPage:
         self._console = console
 
     def __call__(self, request: ConsoleRequest) -> View:
-        """Raises `FilterError` for a cursor that no page gave, `StoreUnavailable`."""
+        """Raises `FilterError` for an invalid cursor, `StoreUnavailable`."""
         cursor = request.query.get("cursor") or None
         page = read_audit_page(self._console.actions.audit, cursor, PAGE_SIZE)
         next_url = f"{AUDIT_URL}?{urlencode({'cursor': page.next})}" if page.next else None

@@ -64,8 +64,9 @@ def build_confirmation(
     mend: bool = False,
     error: str | None = None,
 ) -> BulkConfirmation:
-    """`mend`: the leads can be edited too. Raises `FilterError`, `EmptyFilter`,
-    `StoreUnavailable`.
+    """Describe a bulk action to be confirmed; with `mend`, its leads can be edited too.
+
+    Raises `FilterError`, `EmptyFilter`, `StoreUnavailable`.
     """
     count = len(console.actions.find_matching(action, filter))
     verb = ACTION_LABELS[action]
@@ -93,7 +94,7 @@ def build_confirmation(
 
 
 def _states(action: str, filter: Filter) -> list[State]:
-    """The states that the filter asks for and the action is allowed in."""
+    """The states that the filter selects and that allow the action."""
     selected = filter.state.split(",") if filter.state else list(State)
     return [state for state in ACTIONS[action] if state in selected]
 
@@ -185,8 +186,9 @@ class BulkPages:
         return self._confirm(request, action, filter, back_url, cause=cause)
 
     def mend(self, request: ConsoleRequest) -> View:
-        """`GET /ops/causes/{id}/mend`: a retry after the cause was fixed. Raises HttpProblem 403
-        too.
+        """`GET /ops/causes/{id}/mend`: a retry of all once the cause is fixed.
+
+        Raises HttpProblem 403 too.
         """
         _require_operator(request)
         cause = self._find_cause(request.path["id"])

@@ -54,7 +54,7 @@ class BulkPanel(Struct, frozen=True, kw_only=True):
 
 
 def recent_bulks(actions: Actions, request: ConsoleRequest, now: float) -> list[BulkPanel]:
-    """What is running, and the user's own that finished lately. Raises `StoreUnavailable`."""
+    """Those that run, and the user's own that ended lately. Raises `StoreUnavailable`."""
     closed = set(_ID.findall(unquote(request.closed_bulks)))
     bulks = [
         bulk

@@ -55,7 +55,7 @@ class ConsoleRequest(Struct, frozen=True, kw_only=True):
 
     @property
     def back_url(self) -> str:
-        """Where a post came from, if that is a page of the console."""
+        """The page that a post came from, if it is one of the console's, else the overview."""
         return safe_back_url(self.form_value("back")) or HOME_URL
 
 
@@ -76,7 +76,7 @@ class Redirect(Struct, frozen=True):
 def build_request(
     request: HttpRequest, owner: OpsToken, csrf: str, form: dict[str, list[str]] | None = None
 ) -> ConsoleRequest:
-    """What the pages need of an HTTP request; `form` is None for a GET."""
+    """What the pages need from an HTTP request; `form` is None for a GET."""
     url = url_of(request)
     if form is not None:
         url = safe_back_url(form.get("back", [""])[-1]) or HOME_URL

@@ -31,7 +31,7 @@ TABS = {
     "attribution": "Attribution",
 }
 
-# Outcomes of an attempt that are no failure.
+# Outcomes of an attempt that are not failures.
 GOOD_OUTCOMES = frozenset(
     {"ok", "found", "created", "known", "labelled", "delivered", "adopted", "none", "done"}
 )
@@ -182,7 +182,7 @@ class LeadPanel:
         }
 
     def _verification(self, detail: Detail) -> VerificationNote | None:
-        """By the source file as it is now; which check was made on arrival is not stored."""
+        """How the source verifies posts now; the check made on arrival is not stored."""
         if detail.raw is None:
             return None
         if detail.source not in self._console.context.sources.sources:

@@ -147,7 +147,7 @@ def can_edit_leads(cause: CauseCard | None) -> bool:
 
 
 def parse_edit(form: Mapping[str, list[str]], lead: Mapping[str, Any]) -> dict[str, Any]:
-    """What the form changes of the lead that it was filled from, as `worker.lead.edit` takes it."""
+    """What the form changes in the lead that filled it, in the form of `worker.lead.edit`."""
     edit: dict[str, Any] = {}
     for each in build_inputs(lead):
         values = form.get(each.key)
@@ -168,7 +168,7 @@ def parse_bulk_edit(form: Mapping[str, list[str]]) -> dict[str, Any]:
 
 
 def fingerprint(lead: Mapping[str, Any] | None) -> str:
-    """Changes with the lead: shows whether it is still the one that the form was filled from."""
+    """A hash of the lead, to tell whether it is still the one that filled the form."""
     return hashlib.sha256(msgspec.json.encode(lead)).hexdigest()[:16]
 
 

@@ -21,7 +21,7 @@ from worker.ledger.bulk import ACTIONS
 
 PAGE_SIZE = 50
 
-# Characters of an id that tell leads without a name apart.
+# Characters of an id, by which leads without a name are told apart.
 SHORT_ID_CHARS = 6
 
 ACTION_LABELS = {"retry": "Retry", "accept": "Accept", "discard": "Discard"}
@@ -89,7 +89,7 @@ class BulkLink(Struct, frozen=True):
 
 
 class LeadsPage:
-    """`panel` makes the lead that is open beside the list."""
+    """The list of leads; `panel` builds the lead that is open beside it."""
 
     def __init__(self, console: Console, panel: LeadPanel) -> None:
         self._console = console
@@ -137,7 +137,7 @@ class LeadsPage:
         }
 
     def _page(self, filter: Filter, cursor: str | None = None, limit: int = 1) -> Page[Item]:
-        """Up to date; while that cannot be had, as last read, which the status bar says.
+        """A page of the list: up to date or, failing that, as last read; the status bar says so.
 
         Raises `FilterError`, and `StoreUnavailable` if nothing was ever read.
         """

@@ -1,4 +1,4 @@
-"""Serving the console's pages: who may see them, what is around them, and what stands in the way.
+"""Serves the console's pages: checks access, adds what all pages share, and shows errors.
 
 Handlers run in a thread, because the store and the index that they read block.
 """
@@ -59,7 +59,7 @@ from worker.units import format_iso
 
 CHART_HOURS = 24
 
-# How long a chart, and the last look at the account, are shown to others before they are read anew.
+# How long the chart and the account's drift are shared between requests before they are read again.
 SHARED_SECONDS = 3.0
 
 PageHandler = Callable[[ConsoleRequest], View | Redirect]
@@ -139,7 +139,7 @@ class Flash(Struct, frozen=True, kw_only=True):
 
 
 def find_flash(request: ConsoleRequest) -> Flash | None:
-    """The message that the URL asks for; None for a key that is none of ours."""
+    """The message that the URL asks for; None for an unknown key."""
     key, id = request.query.get("done", ""), request.query.get("of", "")
     if key in REFUSALS:
         return Flash(text=REFUSALS[key], kind="bad")
@@ -178,7 +178,7 @@ class Console:
     # -- serving a request
 
     async def show(self, http_request: HttpRequest, handler: PageHandler) -> Response[bytes]:
-        """A page to read, for any token."""
+        """Serve a page to anybody with a token."""
         try:
             owner = await self.auth.require_viewer(http_request)
             request = build_request(http_request, owner, self.auth.csrf_token(http_request))
@@ -187,7 +187,7 @@ class Console:
         return await asyncio.to_thread(self._respond, request, handler)
 
     async def change(self, http_request: HttpRequest, handler: PageHandler) -> Response[bytes]:
-        """An action, for operators only; it redirects to a page that shows what was done."""
+        """Perform an operator's action; it redirects to a page that shows what was done."""
         try:
             owner = await self.auth.require_operator(http_request)
             csrf = self.auth.csrf_token(http_request)
@@ -255,7 +255,7 @@ class Console:
         return rendering.render_page(view.template, status=view.status, **shared | view.values)
 
     def status_bar(self) -> StatusBar:
-        """Never raises: while Redis is down or the index loads it says so."""
+        """Never raises: the bar says so while Redis is down or the index loads."""
         overview = self.queries.overview()
         activity, labelled = self.activity()
         redis_down = "redis" in overview.degraded

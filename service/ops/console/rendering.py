@@ -37,7 +37,7 @@ STEPS = {
 
 
 def number(value: float) -> str:
-    """1,204."""
+    """`1,204`: rounded, with thousands separators."""
     return f"{value:,.0f}"
 
 

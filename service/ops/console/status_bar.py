@@ -1,4 +1,4 @@
-"""The status bar of every page: how many leads need somebody, since when, and what is degraded."""
+"""The status bar of every page: how many leads need attention, since when, what is degraded."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class BannerAction(Struct, frozen=True):
 
 
 class Banner(Struct, frozen=True, kw_only=True):
-    """Something that is not as it should be. `kind` is bad, warn or plain.
+    """A problem shown above the page. `kind` is bad, warn or plain.
 
     Text between backticks is shown as code. `next_label` goes before the time `next_at`.
     """
@@ -237,7 +237,7 @@ def _spool_banner(overview: Overview) -> Banner | None:
 def _paused_banner(overview: Overview, paused: Paused) -> Banner:
     """An operator's pause has no end; a gate that Pipedrive's answers closed has one."""
     if paused.until is None:
-        # Whoever gives no reason gets the word itself as one.
+        # A pause without a reason is stored with the reason `paused`.
         reason = paused.reason.rstrip(".") if paused.reason != "paused" else ""
         return Banner(
             kind="warn",
