@@ -1,4 +1,4 @@
-"""The server: one or several processes of the application, started and stopped."""
+"""Starts and stops the server: one or several processes of the application."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ POLL_SECONDS = 0.1
 
 
 class SignalSafeEvent:
-    """Stands in the place of a `threading.Event` that signal handlers set.
+    """Replaces a `threading.Event` that signal handlers set.
 
     An event's lock cannot be taken twice by one thread, so a second signal that comes while the
     first one's handler sets it holds the process for ever.
@@ -49,20 +49,19 @@ class SignalSafeEvent:
             time.sleep(POLL_SECONDS)
 
 
+# Requests in progress at SIGTERM get this long; a slow body is cut off after ten seconds.
 STOP_TIMEOUT_SECONDS = 12
-"""Requests in hand at SIGTERM get this long; a slow body is cut after ten seconds of it."""
-
 HEAD_TIMEOUT_SECONDS = 10
 MAX_HEAD_BYTES = 64 * 1024
+# Connections at a time in each process: a thousand slow ones leave room for the others.
 MAX_CONNECTIONS = 4096
-"""Connections at a time in each process: a thousand that dawdle leave room for the others."""
 
 
 def application() -> Litestar:
-    """Factory for a server that is started by other means: `granian --interface asgi --factory
-    service.server:application`.
+    """Builds the application for a server that is started by other means.
 
-    Reads the environment. Raises SettingsError or ConfigError with every fault at once.
+    For example, `granian --interface asgi --factory service.server:application`. Reads the
+    environment. Raises SettingsError or ConfigError with every fault at once.
     """
     return _load(Settings.for_service(os.environ))
 
@@ -88,11 +87,10 @@ def _stop_with_parent(parent: int) -> None:
 
 
 def serve(settings: Settings, make: Callable[[ServiceContext], Litestar] = create_app) -> None:
-    """Serves until SIGTERM or SIGINT, then stops within 15 s. `make` builds the application in each
-    process.
+    """Serves until SIGTERM or SIGINT, then stops within 15 s.
 
-    Raises SettingsError or ConfigError before anything listens, SystemExit where a process would
-    not start.
+    `make` builds the application in each process. Raises SettingsError or ConfigError before
+    anything listens, SystemExit if a process does not start.
     """
     logs.configure(settings.log_format, "service")
     build(settings)
@@ -110,7 +108,7 @@ def serve(settings: Settings, make: Callable[[ServiceContext], Litestar] = creat
 
 
 def _server(settings: Settings, port: int) -> Any:
-    """HTTP/1.1 only: proxies speak it to us, and what is not spoken cannot be abused."""
+    """Serves HTTP/1.1 only: proxies speak it to us, and a protocol that is off cannot be abused."""
     return Granian(
         "service.server:application",
         address=settings.host,
@@ -140,7 +138,7 @@ def _free_port(host: str) -> int:
 
 
 def _raise_file_limit() -> None:
-    """Room for every connection, where the system lets us."""
+    """Makes room for every connection, where the system lets us."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     target = (
         2 * MAX_CONNECTIONS if hard == resource.RLIM_INFINITY else min(2 * MAX_CONNECTIONS, hard)

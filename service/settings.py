@@ -1,6 +1,6 @@
-"""What is derived from the table of settings: the example file, the rows of `check --settings`.
+"""Derives `deploy/env.example` and the rows of `check --settings` from the table of settings.
 
-Also where the source file is. `python -m service.settings` prints `deploy/env.example`.
+Also finds the source file. `python -m service.settings` prints `deploy/env.example`.
 """
 
 from __future__ import annotations

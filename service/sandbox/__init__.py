@@ -1,5 +1,5 @@
 """A stand-in for Pipedrive on loopback, with its responses, limits and rules, and with faults.
 
-A call takes this way: `gateway` (credentials, limits, faults), `request_validation` against the
-`openapi` extracts, a handler of `resources` on the records of `account`.
+A call passes `gateway` (credentials, limits, faults), then `request_validation` against the
+`openapi` extracts, then a handler of `resources` that works on the records of `account`.
 """

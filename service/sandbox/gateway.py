@@ -1,4 +1,4 @@
-"""The way of a call: credentials, limits, faults, validation, operation, response."""
+"""The path of a call: credentials, limits, faults, validation, operation, response."""
 
 from __future__ import annotations
 

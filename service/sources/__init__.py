@@ -1,1 +1,1 @@
-"""From a request to leads, as the source file says. Pure: no network, no store, no clock."""
+"""Turns requests into leads as the source file says. Pure: no network, no store, no clock."""

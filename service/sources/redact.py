@@ -15,7 +15,7 @@ REMOVED = "[removed]"
 SECRET_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token"}
 )
-# Of the query, and of each header's value.
+# Characters of the query, and of each header's value.
 MAX_STORED_CHARS = 8_192
 # What may stand between a field's name and its value in JSON, a form and multipart/form-data.
 _BETWEEN = r'(?:"\s*:\s*"?|=|"?(?:;[^\r\n]*)?(?:\r\n[^\r\n]+)*\r\n\r\n)'

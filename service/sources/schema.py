@@ -19,7 +19,7 @@ from worker.units import SECONDS_BY_UNIT, parse_duration, parse_size
 # Values that people write in more than one way. Each function raises ValueError with what is
 # expected, in the words of `Fault.expected`.
 
-# Ten years: anything longer is a slip.
+# Ten years: anything longer is a mistake.
 MAX_DURATION_SECONDS = 10 * 366 * 86_400.0
 MAX_RATE_COUNT = 9_999_999
 EXPECTED_DURATION = 'a duration such as 90, "10m", "1h30m" or "30d"'

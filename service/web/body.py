@@ -1,4 +1,4 @@
-"""Reading the body of a request, bounded in size and in time, whatever the sender does."""
+"""Reads the body of a request, bounded in size and time, whatever the sender does."""
 
 from __future__ import annotations
 

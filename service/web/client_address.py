@@ -1,4 +1,4 @@
-"""The address of the client: the peer of the connection, or whom a trusted proxy names."""
+"""The address of the client: the connection's peer, or the one that a trusted proxy names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How an error answer is described in the OpenAPI document: its schema, with one example a kind."""
+"""Describes errors in the OpenAPI document: their schema, with one example for each kind."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def problem_example(kind: str) -> dict[str, Any]:
 
 
 def group_by_status(kinds: Iterable[str]) -> dict[int, list[str]]:
-    """Several kinds of problem may share one status."""
+    """Group kinds of problem by status, which several may share."""
     by_status: dict[int, list[str]] = {}
     for kind in kinds:
         by_status.setdefault(PROBLEM_KINDS[kind].status, []).append(kind)

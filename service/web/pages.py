@@ -63,8 +63,8 @@ def stylesheet() -> Response[bytes]:
 def prefers_html(accept: str) -> bool:
     """Whether an Accept header names HTML and ranks it at least as high as JSON.
 
-    So does a browser that navigates, not a script. Litestar's `request.accept` cannot say so: it
-    counts `*/*` as HTML, and weights like `nan` or `1e999` either win or raise.
+    A browser that navigates does so, a script does not. Litestar's `request.accept` cannot tell:
+    it counts `*/*` as HTML, and weights like `nan` or `1e999` either win or raise.
     """
     html_weight = json_weight = 0.0
     for part in accept[:1000].lower().split(","):

@@ -93,7 +93,7 @@ class ContactResource(Struct, frozen=True, kw_only=True):
 
 
 def check_labels(body: Record, options: dict[int, str]) -> None:
-    """Raise `ApiError` (400) for a label that is none of the options."""
+    """Raise `ApiError` (400) for a label that is not one of the options."""
     for key in body.get("label_ids", []):
         if key not in options:
             raise invalid_value(f'"label_ids" holds {key}, which is not a label of this company')

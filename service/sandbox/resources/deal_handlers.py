@@ -1,4 +1,4 @@
-"""Deals, as far as leads become deals: the conversion of a lead, its status, the list."""
+"""Deals that leads become: the conversion of a lead, its status, and the list of deals."""
 
 from __future__ import annotations
 

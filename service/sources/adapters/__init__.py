@@ -1,1 +1,1 @@
-"""A small file for each product: how its payload is read, proved and recognised."""
+"""A small file for each product: how its requests are read, verified and recognised."""

@@ -1,8 +1,8 @@
 """`gravity-forms`: the Webhooks add-on, as JSON or a form, with all fields of the entry or some.
 
 Answers are under the numbers of their fields (`1`, `1.3`), without labels, among the entry's
-bookkeeping: `map` says which is which. Fields that the add-on sends under names of one's own are
-recognised by them. An entry's id is unique within one site.
+bookkeeping: `map` says which is which. Fields that the add-on sends under custom names are
+recognised by those. An entry's id is unique within one site.
 """
 
 from __future__ import annotations

@@ -115,8 +115,8 @@ def scheme(
     )
     if signature is None or templates is None:
         return rejected("the signature is missing")
-    # Whoever knows a plain hash can extend it, but only by bytes that are no UTF-8, which no body
-    # here may hold.
+    # Whoever knows a plain hash can extend it, but only by bytes that are not UTF-8, which no body
+    # here may contain.
     built = (build_signed_bytes(template, request, None, None) for template in templates)
     signed = [text for text in built if text is not None]
     if not signed:

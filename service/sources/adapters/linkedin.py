@@ -1,4 +1,4 @@
-"""`linkedin`: Lead Sync notifications, and the responses to lead forms that its API has for them.
+"""`linkedin`: Lead Sync notifications, and the lead form responses that its API returns.
 
 A notification carries ids only, comes at least once, and reports deletions too. LinkedIn checks
 every two hours that the endpoint can sign: three wrong or late answers block it.
@@ -65,8 +65,8 @@ REQUESTED_FIELDS = (
     "id,submittedAt,testLead,leadType,versionedLeadGenFormUrn,ownerInfo,associatedEntityInfo,"
     "leadMetadataInfo,formResponse,form:(hiddenFields,creationLocale,name,id,content)"
 )
-# Of the API, as a year and a month; LinkedIn supports each for at least a year. `fetch.version`
-# names another.
+# The API's version, a year and a month; LinkedIn supports each for at least a year. `fetch.version`
+# overrides it.
 API_VERSION = "202606"
 _UUID4 = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE
@@ -153,7 +153,7 @@ def _localized(value: Tree) -> str | None:
 
 
 def handshake(request: InboundRequest, source: Source) -> NormalizationResult:
-    """Signs what LinkedIn sends, a random UUID and nothing else.
+    """Signs the challenge if it is a random UUID, as LinkedIn sends it, and nothing else.
 
     Otherwise anybody could have a request body signed here.
     """

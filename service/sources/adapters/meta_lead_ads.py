@@ -50,7 +50,7 @@ RECORD = FieldMap(
     ignored=("id", "field_data", "custom_disclaimer_responses", "is_organic"),
 )
 LEAD_FIELDS = "id,created_time,form_id,field_data,custom_disclaimer_responses,is_organic,platform"
-# These need a permission for ads beside the one for leads.
+# These need a permission for ads in addition to the one for leads.
 AD_FIELDS = "ad_id,ad_name,adset_id,adset_name,campaign_id,campaign_name"
 TEST_ADDRESSES = frozenset({"test@fb.com", "test@meta.com"})
 TEST_ANSWER = "<test lead: dummy data for"
@@ -110,7 +110,7 @@ def _questions(record: Table) -> Iterator[FormQuestion]:
 
 
 def is_test(record: Table) -> bool:
-    """By the placeholders of the Lead Ads Testing Tool."""
+    """Whether the answers hold placeholders of the Lead Ads Testing Tool."""
     answers = [text_of(one.get("values")) or "" for one in objects_at(record, "field_data")]
     return any(
         answer.startswith(TEST_ANSWER) or answer.lower() in TEST_ADDRESSES for answer in answers

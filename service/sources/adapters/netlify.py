@@ -62,7 +62,7 @@ def _questions(top: Table, data: Table) -> Iterator[FormQuestion]:
 
 
 def _value(value: Tree) -> Tree:
-    """A file by its address."""
+    """The value; of a file, its address."""
     return text_at(value, "url") or value
 
 

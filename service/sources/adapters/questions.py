@@ -128,7 +128,7 @@ def text_at(tree: Tree, *path: str) -> str | None:
 
 
 def join_parts(*parts: str | None) -> str | None:
-    """The parts of a time or an id, joined by blanks."""
+    """The parts of a time or an id, joined by spaces."""
     return " ".join(part for part in parts if part) or None
 
 
@@ -139,7 +139,7 @@ def drop_empty(**fields: Tree) -> dict[str, Tree]:
 
 # What a product sends beside its questions, by a table of paths; and events with ids only.
 
-# Events of one request: products send some hundred at most, and none of them may be lost.
+# Events of one request: products send a few hundred at most, and none of them may be lost.
 MAX_BATCH_EVENTS = 500
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 

@@ -1,7 +1,7 @@
 """`webflow`: the form_submission webhook of Webflow, version 2 (an envelope) and version 1 (flat).
 
 Webflow counts anything but 200 as a failure: it retries three times and then switches the webhook
-off. Webhooks made in the dashboard are not signed. A `.` in a field's name comes as a full-width
+off. Webhooks made in the dashboard are not signed. A `.` in a field's name arrives as full-width
 `．`; the source file may use either.
 """
 
@@ -54,7 +54,7 @@ def _submission_id(submission: Table) -> str | None:
 
 
 def _other_id(kind: str | None, submission: Table) -> str | None:
-    """The id of an event of another kind, which may be that of another thing."""
+    """The id of another kind of event; prefixed, as it may be the id of another thing."""
     id_ = _submission_id(submission)
     return f"{kind}:{id_}" if id_ else None
 

@@ -10,7 +10,7 @@ from service.sources.fields.text import clean_line
 from service.sources.payload.decode import decode_percent
 from worker.lead.templates import UTM_PARTS
 
-# Of a click id or utm value: Meta's and Google's stay under 500.
+# Characters of a click id or utm value; Meta's and Google's stay under 500.
 MAX_TRACKING_CHARS = 1_024
 MAX_URL_CHARS = 8_192
 MAX_URL_PARAMETERS = 200

@@ -1,6 +1,6 @@
-"""From the fields of an event to the canonical lead.
+"""Builds the canonical lead from the fields of an event.
 
-In this order: the source's `map`, what the product itself names, labels that match, attribution
+The order is: the source's `map`, what the product itself names, labels that match, attribution
 from URLs. Everything else is kept as answers.
 """
 
@@ -32,7 +32,7 @@ from service.sources.payload.tree import Path, Tree, text_of
 from service.sources.schema import Source
 from worker.contract import Lead, Money, Utm
 
-# Fields of one event that are matched: what has more is no form, and all of it is kept as answers.
+# Fields of one event whose labels are matched; no real form has more, and the rest are answers.
 MAX_MATCHED_FIELDS = 1_000
 # Values of one request that are tried for one field: a body full of bad addresses must not keep the
 # service busy.
@@ -62,7 +62,7 @@ def build_lead(event: ParsedEvent, source: Source) -> tuple[Lead, dict[str, str]
 
 
 class LeadBuilder:
-    """A lead in the making; the first value of each field stays.
+    """A lead under construction; the first value of each field wins.
 
     `labels` are the labels of the fields, `rejected` those of values that were unusable.
     """
@@ -75,7 +75,7 @@ class LeadBuilder:
         self._tries: Counter[str] = Counter()
 
     def put(self, target: str, value: Tree, label: str = "") -> bool:
-        """Offers a value for a canonical field; whether the field now has this value."""
+        """Offers a value for a canonical field; returns whether the field now has this value."""
         self._tries[target] += 1
         if self._tries[target] > MAX_TRIES_PER_FIELD:
             return False
@@ -127,7 +127,7 @@ class LeadBuilder:
 
 
 def _is_hidden(field: PayloadField, hidden: set[str]) -> bool:
-    """Secrets, honeypots and fields for machines are no answers."""
+    """Whether a field is a secret, a honeypot or for machines, and therefore not an answer."""
     names = (field.path[-1] if field.path else field.label, field.label)
     return any(name in hidden or name.lower() in SECRET_NAMES for name in names)
 
@@ -135,7 +135,7 @@ def _is_hidden(field: PayloadField, hidden: set[str]) -> bool:
 def _apply_map(
     builder: LeadBuilder, event: ParsedEvent, source: Source, fields: list[PayloadField]
 ) -> set[Path]:
-    """Fills the fields that `map` names; the paths of what went into them."""
+    """Fills the fields that `map` names; returns the paths of the values used."""
     used: set[Path] = set()
     for written_path, target in source.map.items():
         match = event.find_mapped(written_path)
@@ -166,12 +166,12 @@ def canonical_name(target: str) -> str:
 
 
 def _has_several(value: Tree) -> bool:
-    """Whether a list has different values: a field takes one, and all of them stay as answers."""
+    """Whether a list has different values: a field takes one, and all stay among the answers."""
     return isinstance(value, list) and len({text_of(item) for item in value}) > 1
 
 
 def _match_labels(builder: LeadBuilder, fields: list[PayloadField], source: Source) -> set[Path]:
-    """Fills the fields that labels ask for, the surest first; the paths of what went into them."""
+    """Fills the fields that labels ask for, the surest first; returns the paths used."""
     source_phrases = {
         to_any_script_phrase(name): target
         for target, names in source.read.labels.items()
@@ -191,7 +191,7 @@ def _match_labels(builder: LeadBuilder, fields: list[PayloadField], source: Sour
 
 
 def _match_field(field: PayloadField, source_phrases: dict[str, str]) -> FieldMatch | None:
-    """By what the product says, else by its names, else by the first alias that matches."""
+    """Matches by what the product says, else by name, else by the first alias that matches."""
     if field.lead_field:
         return FieldMatch(field.lead_field, -2)
     paths = (field.name_path, *((name,) for name in field.aliases))
@@ -221,7 +221,7 @@ def _assign_names(builder: LeadBuilder) -> None:
 def _add_attribution(
     builder: LeadBuilder, event: ParsedEvent, rest: Iterable[PayloadField]
 ) -> None:
-    """From the page's URL, else from a landing page among the answers, else from the referrer."""
+    """Adds it from the page's URL, else a landing page among the answers, else the referrer."""
     if "page_url" not in builder.fields and (page_url := parse_page_url(event.referer or "")):
         builder.fields["page_url"] = page_url
     landing_pages = [

@@ -1,4 +1,4 @@
-"""From a label to the canonical field it asks for, in any spelling and nine languages.
+"""Finds the canonical field that a label asks for, in any spelling and nine languages.
 
 Pure lookups in `synonyms`.
 """

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# Of any one text; what is beyond is only in the raw body.
+# Characters of any one text; anything beyond is only in the raw body.
 MAX_TEXT_CHARS = 50_000
-# Of a field that Pipedrive keeps on one line: names, addresses, labels.
+# Characters of a field that Pipedrive keeps on one line: names, addresses, labels.
 MAX_LINE_CHARS = 255
-# In a row, as in the stream-safe format of UAX 15: sorting a longer run takes quadratic time.
+# Marks in a row, as in the stream-safe format of UAX 15: longer runs take quadratic time to sort.
 MAX_COMBINING_MARKS = 30
 
 _CONTROLS = re.compile(
@@ -38,7 +38,7 @@ def _replace_control(match: re.Match[str]) -> str:
 
 
 def clean_line(text: str) -> str:
-    """Text of one line: blanks joined, no invisible or direction-changing characters."""
+    """Text as one line: white space collapsed, no invisible or direction-changing characters."""
     text = clean_text(text)
     if text.isascii() and text.isprintable() and "  " not in text:
         return text

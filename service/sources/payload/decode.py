@@ -1,4 +1,4 @@
-"""Bounded bytes to a payload tree. Pure, linear, and with one way to fail: `UnreadableBody`.
+"""Decodes bounded bytes into a payload tree. Pure, linear, one way to fail: `UnreadableBody`.
 
 | media type                        | what comes out                                               |
 |-----------------------------------|--------------------------------------------------------------|
@@ -183,7 +183,7 @@ _RUN, _ESCAPED_RUN = b"%" * 9, b"%25" * 8 + b"%"
 
 
 def decode_percent(raw: bytes) -> bytes:
-    """As `urllib.parse.unquote_to_bytes`: what is no escape stays as it is."""
+    """Works as `urllib.parse.unquote_to_bytes`: a `%` that begins no escape stays as it is."""
     if b"%" not in raw:
         return raw
     escaped = _NO_ESCAPE.sub(b"%25", raw.replace(_RUN, _ESCAPED_RUN))

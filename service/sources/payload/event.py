@@ -1,4 +1,4 @@
-"""One event of a request as an adapter hands it on: product-specific before it, common after it."""
+"""One event of a request as an adapter returns it: from here on, no code is product-specific."""
 
 from __future__ import annotations
 

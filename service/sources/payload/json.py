@@ -1,4 +1,4 @@
-"""JSON from strangers: measured before it is built, numbers kept as written, one way to fail."""
+"""JSON from strangers: measured before it is parsed, numbers kept as written, one way to fail."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.sources.payload.tree import JsonNumber, Tree, UnreadableBody
 MAX_FIELDS = 500
 MAX_DEPTH = 32
 MAX_VALUES = 6_000
-# In a record that was asked for at a product's API.
+# Values in a record fetched from a product's API.
 MAX_RECORD_VALUES = 20_000
 
 # A string, or the rest of the text if it is never closed: a scan that starts anew at each quote

@@ -50,7 +50,7 @@ class UnreadableBody(Exception):
 
 
 def text_of(value: Tree) -> str | None:
-    """A value as text: lists joined by commas, objects by blanks; None if there is nothing."""
+    """A value as text: lists joined by commas, objects by spaces; None if there is nothing."""
     if value is None:
         return None
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""`[sources.X.read]`: a decoded body into the tree that is mapped, and into its events."""
+"""Applies `[sources.X.read]`: turns a decoded body into the tree that is mapped, and events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from service.sources.payload.tree import Path, Tree, UnreadableBody, resolve, te
 from service.sources.schema import PairList, ReadSettings, SourceSettings
 
 MAX_EVENTS = 100
-# In several events of one request, where what surrounds them counts for each.
+# Fields of all events in one request; those that surround the events count for each.
 MAX_EVENT_FIELDS = 4_000
 TOO_MANY_EVENTS = (
     f"more than {MAX_EVENTS} events or {MAX_EVENT_FIELDS} values in one request:"
@@ -92,7 +92,7 @@ def _build_event(top: Tree, root: Tree, path: Path, read: ReadSettings) -> Parse
 def _events_of_items(
     top: Tree, items: list[Tree], path: Path, read: ReadSettings
 ) -> Iterator[ParsedEvent]:
-    """Each item at the root sees what surrounds the list, and nothing of its neighbours."""
+    """Each item at the root gets what surrounds the list, but nothing of its neighbours."""
     around = list(_find_fields(top, (), _find_questions(read, (top, ()))))
     is_list = len(items) > 1
     if len(items) > MAX_EVENTS or (is_list and len(items) * len(around) > MAX_EVENT_FIELDS):
@@ -248,7 +248,7 @@ def _split_brackets(name: str) -> list[str]:
 
 
 def _insert(tree: dict[str, Tree], steps: list[str], value: Tree) -> bool:
-    """Inserts a value; False if something else stands on its way."""
+    """Inserts a value; returns False if something else is in the way."""
     *way, last = steps
     for name in way:
         tree = tree.setdefault(name, {})

@@ -232,7 +232,7 @@ _PART = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')"""
 _KEY = rf"{_PART}(?:\s*\.\s*{_PART})*"
 _HEADER = re.compile(rf"\s*(\[\[?)\s*({_KEY})\s*\]")
 _PAIR = re.compile(rf"\s*({_KEY})\s*=(.*)", re.DOTALL)
-# Lines of one value that are read as belonging to it.
+# The most lines that one value may take.
 MAX_VALUE_LINES = 400
 
 
@@ -292,7 +292,7 @@ def _split_key(key: str) -> tuple[str, ...]:
 
 
 def _count_lines(value: str, following: list[str]) -> int:
-    """How many lines a value takes: as many as tomllib needs."""
+    """How many lines a value takes: as many as tomllib needs to parse it."""
     for extra, line in enumerate(["", *following]):
         value = value if extra == 0 else f"{value}\n{line}"
         try:

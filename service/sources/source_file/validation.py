@@ -1,4 +1,4 @@
-"""What types cannot check: paths, targets, templates, origins and incomplete schemes."""
+"""Checks what types cannot: paths, targets, templates, origins and incomplete schemes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def check_source(source: Source, adapter: Adapter, path: Path, faults: FaultCollector) -> None:
-    """Everything of a source but its `lead` and `rules`."""
+    """Checks everything in a source but its `lead` and `rules`."""
     for key in ("origins", "redirect_origins"):
         for at, origin in enumerate(getattr(source, key)):
             if not _is_origin(origin):
@@ -65,7 +65,7 @@ def check_source(source: Source, adapter: Adapter, path: Path, faults: FaultColl
 
 
 def check_path(written_path: str, path: Path, faults: FaultCollector) -> None:
-    """A path that could never lead anywhere: empty, with an empty step, or with too many."""
+    """Refuses a path that can never lead anywhere: empty, with an empty step, or too many."""
     steps = written_path.split(".")
     if not written_path.strip() or not all(steps):
         faults.add(path, 'a path such as "lead.contact.email"', written_path)
@@ -108,7 +108,7 @@ def _check_read(read: ReadSettings, path: Path, faults: FaultCollector) -> None:
 def _check_verify(
     rules: VerifySettings, adapter: Adapter, path: Path, faults: FaultCollector
 ) -> None:
-    """Whether a scheme has the keys it needs."""
+    """Checks that a scheme has the keys it needs."""
     for key, names in (
         ("secret_env", rules.secret_env),
         ("challenge_env", [rules.challenge_env] if rules.challenge_env else []),
@@ -152,7 +152,7 @@ def _check_hmac(rules: VerifySettings, path: Path, faults: FaultCollector) -> No
 
 
 def check_lead(values: dict[str, Any], path: Path, faults: FaultCollector) -> None:
-    """The values that are set of a `lead` table, of `[pipedrive]` or of a rule."""
+    """Checks the values that are set in a `lead` table, in `[pipedrive]` or in a rule."""
     for key in ("title", "channel_id", "origin_id"):
         if (text := values.get(key)) is not None:
             names = _check_template(text, (*path, key), faults)
@@ -188,7 +188,7 @@ def _check_times(values: dict[str, Any], path: Path, faults: FaultCollector) -> 
 
 
 def check_rules(rules: list[Rule], path: Path, faults: FaultCollector) -> None:
-    """Each rule's conditions, and what it sets."""
+    """Checks each rule's conditions, and what it sets."""
     for at, rule in enumerate(rules):
         here = (*path, at)
         if not rule.when:

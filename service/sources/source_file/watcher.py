@@ -36,9 +36,9 @@ class SourceProvider(Protocol):
 
 
 class SourceFileWatcher:
-    """The sources of a file, of its last version without faults.
+    """The sources of the last version of a file that had no faults.
 
-    `secrets` are those of `loader.load_sources`. The first reading must succeed: it raises
+    `secrets` are those of `loader.load_sources`. The first version must have none, or this raises
     ConfigError.
     """
 

@@ -74,7 +74,7 @@ def header_bytes(text: str) -> bytes:
 
 
 def decode_hex(text: str) -> bytes | None:
-    """Bytes from hex digits alone; `bytes.fromhex` would also take blanks."""
+    """Bytes from hex digits alone; `bytes.fromhex` would also accept spaces."""
     if len(text) > MAX_HEX_CHARS or len(text) % 2 or not re.fullmatch(r"[0-9A-Fa-f]+", text):
         return None
     return bytes.fromhex(text)

@@ -28,7 +28,7 @@ _PLACEHOLDER = re.compile(r"\{(body|timestamp|id|method|url)\}")
 def verify_hmac(
     request: InboundRequest, rules: VerifySettings, secrets: Sequence[SourceSecret], now: float
 ) -> Verification:
-    """An HMAC over the template `signed`, alone in a header or in a list with its timestamp."""
+    """Checks an HMAC over the template `signed`, alone in a header or listed with its timestamp."""
     value = header_value(request, rules.header or "")
     if not value:
         return rejected("the signature is missing")
@@ -52,7 +52,7 @@ def verify_hmac(
 def verify_standard_webhooks(
     request: InboundRequest, rules: VerifySettings, secrets: Sequence[SourceSecret], now: float
 ) -> Verification:
-    """`webhook-id`, `webhook-timestamp` and `webhook-signature`, or the same with `svix-`.
+    """Checks `webhook-id`, `webhook-timestamp` and `webhook-signature`, or the same with `svix-`.
 
     The secret is base64 after `whsec_`.
     https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md

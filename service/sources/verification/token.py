@@ -25,7 +25,7 @@ def verify_token(
     secrets: Sequence[SourceSecret],
     now: float,  # noqa: ARG001 -- one signature for all schemes
 ) -> Verification:
-    """In the Authorization header, `Bearer` may stand before the token."""
+    """Checks the token; in the Authorization header, `Bearer` may precede it."""
     token = _find_token(request, rules)
     if token is None:
         return rejected("the token is missing")

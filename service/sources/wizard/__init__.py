@@ -1,1 +1,1 @@
-"""A source proposed from one captured request."""
+"""Proposes a source from one captured request."""

@@ -22,7 +22,7 @@ class Captured(Struct, frozen=True):
 
     @property
     def top(self) -> dict[str, Tree]:
-        """The body as an object; of a list its first item; {} if that is no object."""
+        """The body as an object, or the first item of a list; {} if that is not an object."""
         tree = self.tree[0] if isinstance(self.tree, list) and self.tree else self.tree
         return tree if isinstance(tree, dict) else {}
 

@@ -1,4 +1,4 @@
-"""A proposal in the making, and its lines in the source file."""
+"""A proposal under construction, and its lines in the source file."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class ProposalDraft(Struct, kw_only=True):
 
 
 def in_body(scheme: DetectedScheme) -> VerifySettings | None:
-    """The scheme if its secret is in the body, where it is not part of the lead."""
+    """The scheme if its secret is a field of the body, which is then kept out of the lead."""
     rules = scheme.rules
     return convert(rules, VerifySettings) if rules and "field" in rules else None
 

@@ -32,7 +32,7 @@ from worker.contract import Lead
 NAMES = {"form": "contact", "json": "partner"}
 # A secret that every scheme accepts, for loading what is proposed.
 PLACEHOLDER_SECRET = "c2VjcmV0"
-# A suggested line may lay open another question; more rounds found nothing further.
+# A suggested line may bring up another question; more rounds found nothing further.
 MAP_ROUNDS = 3
 
 
@@ -105,7 +105,7 @@ def _bare(adapter_name: str) -> Source:
 
 
 def _suggest_map(draft: ProposalDraft, mapped: dict[str, str]) -> None:
-    """Adds lines of `map`, in rounds: a line may lay open another question."""
+    """Adds lines of `map`, in rounds: a line may bring up another question."""
     draft.map = [MapSuggestion(path, target, "") for path, target in mapped.items()]
     if draft.captured.tree is None or (draft.product and draft.product.is_record):
         return

@@ -19,7 +19,7 @@ from worker.contract import Lead
 
 MAX_UNMAPPED = 60
 MAX_SHOWN_CHARS = 200
-# A text is a message from this length and this number of blanks on, under a label of few words.
+# A text is a message if it has at least this length and this many spaces, under a short label.
 MIN_MESSAGE_CHARS = 40
 MIN_MESSAGE_BLANKS = 5
 MAX_MESSAGE_LABEL_WORDS = 4
@@ -193,7 +193,7 @@ def _suggest_alone(event: ParsedEvent, field: PayloadField) -> Iterator[MapSugge
 def _suggest_names(
     event: ParsedEvent, unmapped: list[PayloadField], texts: list[PayloadField]
 ) -> Iterator[MapSuggestion]:
-    """A person's name: the first value whose label says nothing, or one whose label begins so."""
+    """A person's name: the first under a label that says nothing, or one under `Name …`."""
     persons = [field for field in texts if _PERSON.fullmatch(field.value)]
     first_nameless = next((field for field in unmapped if _says_nothing(field)), None)
     if any(field is first_nameless for field in persons):
@@ -205,7 +205,7 @@ def _suggest_names(
 
 
 def _is_message(field: PayloadField) -> bool:
-    """A longer text under a short name; behind a whole question stands its answer instead."""
+    """Whether it is a longer text under a short label; under a question it would be an answer."""
     is_long = len(field.value) >= MIN_MESSAGE_CHARS and field.value.count(" ") >= MIN_MESSAGE_BLANKS
     return (
         is_long and field.title is None and len(split_words(field.label)) <= MAX_MESSAGE_LABEL_WORDS

@@ -1,4 +1,4 @@
-"""TOML as people write it: a table's keys one a line, each with its reason behind it."""
+"""TOML as people write it: one key a line, each followed by its reason."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _LINE_END = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-# Where the comments begin behind lines that are shorter than that.
+# The column at which comments begin after shorter lines.
 COMMENT_COLUMN = 50
 
 
