@@ -31,8 +31,8 @@ POLL_SECONDS = 0.1
 class SignalSafeEvent:
     """Replaces a `threading.Event` that signal handlers set.
 
-    An event's lock cannot be taken twice by one thread, so a second signal that comes while the
-    first one's handler sets it holds the process for ever.
+    An event's lock cannot be taken twice by one thread, so a second signal that arrives while the
+    first one's handler sets it would block the process for ever.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Building blocks for the operations of the OpenAPI document that are described by hand."""
+"""Building blocks for the hand-written operations of the OpenAPI document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document: Litestar's part for `/ops/api`, and the public routes by hand.
+"""The OpenAPI 3.1 document: Litestar's part for `/ops/api`, and the hand-written public routes.
 
 Litestar generates what typed handlers say. Added here is what they cannot say: examples, servers,
 and how each source's senders prove who they are.

@@ -1,4 +1,4 @@
-"""The intake's operations, by hand: `/in/{source}`, each source's own path, and receipts.
+"""The intake's hand-written operations: `/in/{source}`, each source's own path, and receipts.
 
 These routes read the bytes of strangers themselves, so nothing about them can be generated.
 """

@@ -1,4 +1,4 @@
-"""The operations of monitoring, the console's first page and the documentation, by hand."""
+"""The hand-written operations of monitoring, the console's first page and the documentation."""
 
 from __future__ import annotations
 

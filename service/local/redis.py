@@ -232,7 +232,7 @@ def _socket_path(folder: Path) -> Path:
 
 
 def _make_private_folder(path: Path) -> None:
-    """Makes a folder for us alone. Refuses one of somebody else, as anyone may write to /tmp."""
+    """Makes a folder for us alone. Refuses one that somebody else made, as anyone can in /tmp."""
     for folder in (path.parent, path):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = path.lstat()

@@ -37,9 +37,9 @@ class CauseCard(Struct, frozen=True):
     """Dead letters with the same cause.
 
     `id` is stable over restarts: it is made of step, code, field and setting. `ignored` is true
-    until something dies of the cause after it was ignored. `trend` counts its dead letters over the
-    last 24 hours, an hour each, the current one last. `setting` is the TOML key or the Pipedrive
-    setting to change. `detail` is that of the latest dead letter.
+    until another lead fails for it. `trend` counts its dead letters over the last 24 hours, an hour
+    each, the current one last. `setting` is the TOML key or the Pipedrive setting to change.
+    `detail` is that of the latest dead letter.
     """
 
     id: str
@@ -62,8 +62,8 @@ class Summary(Struct, frozen=True, kw_only=True):
     """The fields that list and detail share.
 
     `who` is the name (or e-mail, phone) and the company, masked unless revealed. `channel` is the
-    one that its rule or source sets. `cause_title` says in plain words what it died of, waits for,
-    or is in quarantine for.
+    one that its rule or source sets. `cause_title` says in plain words why it died, waits or is in
+    quarantine.
     """
 
     id: str

@@ -209,7 +209,7 @@ class SourceSecret(Struct, frozen=True):
 class Source(SourceSettings, frozen=True, kw_only=True):
     """A configured origin of submissions, checked, with its secrets.
 
-    `line` is where it stands in the source file, for messages.
+    `line` is its line in the source file, for messages.
     """
 
     name: str
@@ -237,7 +237,7 @@ class SourceFile(Struct, frozen=True):
 
 
 class Fault(Struct, frozen=True):
-    """Where a source file is wrong, what belongs there, and what stands there.
+    """Where a source file is wrong, what belongs there, and what is there.
 
     `where` is like `leadline.toml:12 sources.contact.lead.titel`.
     """

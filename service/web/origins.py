@@ -70,7 +70,7 @@ def cors_headers(origins: Sequence[str], origin: str | None) -> dict[str, str]:
 
 
 def preflight_headers(headers: Sequence[str]) -> dict[str, str]:
-    """What a preflight response has beside `cors_headers`; `headers` are the source's own."""
+    """What a preflight response adds to `cors_headers`; `headers` are the source's own."""
     return {
         "Access-Control-Allow-Methods": "POST, OPTIONS",
         "Access-Control-Allow-Headers": ", ".join(

@@ -196,7 +196,7 @@ def read_record(record: Tree, source: Source) -> ParsedEvent:  # noqa: ARG001 --
 
 
 def targets(contact_id: str, source: Source) -> list[str]:
-    """One path, with the properties of use here and those that the source maps.
+    """One path, with the properties that are useful here and those that the source maps.
 
     `map` names a property as `properties.NAME` or NAME.
     """

@@ -77,7 +77,7 @@ def _changes(top: Table) -> Iterator[tuple[Path, Table]]:
 def _notified(top: Table, path: Path, change: Table) -> ParsedEvent | None:
     if text_at(change, "field") != LEAD:
         return None
-    # An `ad_id` of 0 is no ad.
+    # An `ad_id` of 0 means no ad.
     ids = {key: id_ for key, id_ in object_at(change, "value").items() if text_of(id_) != "0"}
     lead = parse_record_id(ids.get("leadgen_id"))
     if lead is None:

@@ -159,7 +159,7 @@ class FieldMap(Struct, frozen=True, kw_only=True):
 
 
 def extract_fields(tree: Tree, field_map: FieldMap, at: Path = ()) -> Iterator[PayloadField]:
-    """The fields of a tree that stands `at` a path; the map's paths start at the tree."""
+    """The fields of a tree that is found `at` a path; the map's paths start at the tree."""
     for steps, value in walk_leaves(tree):
         name = ".".join(steps)
         if not _is_below(name, field_map.ignored):

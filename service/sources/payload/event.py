@@ -14,7 +14,7 @@ from service.sources.schema import PathCondition
 class PayloadField(Struct, frozen=True, kw_only=True):
     """One value of a payload, and what may say which canonical field it is.
 
-    `path` is where it stands in the whole payload. `name_path` holds the names by which it is
+    `path` is where it is in the whole payload. `name_path` holds the names by which it is
     matched. `aliases`, such as a question's key beside its title, count where `name_path` matches
     nothing. `lead_field` is the canonical field, where the product itself names one.
     """
@@ -35,7 +35,7 @@ class PayloadField(Struct, frozen=True, kw_only=True):
 class LookupScope(Struct, frozen=True):
     """A tree in which the paths of `map` are looked up.
 
-    `path` is where the tree stands in the whole payload. `aliases` are other names of its keys, as
+    `path` is where the tree is in the whole payload. `aliases` are other names of its keys, as
     people know them: a question's title for its id.
     """
 

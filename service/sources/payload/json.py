@@ -14,7 +14,7 @@ MAX_VALUES = 6_000
 # Values in a record fetched from a product's API.
 MAX_RECORD_VALUES = 20_000
 
-# A string, or the rest of the text if it is never closed: a scan that starts anew at each quote
+# A string, or the rest of the text if it is never closed: a scan that starts again at each quote
 # would be quadratic.
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _NOT_STRUCTURE = re.compile(r"[^\[\]{},]+")

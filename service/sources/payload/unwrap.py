@@ -118,7 +118,7 @@ def _find_questions(read: ReadSettings, *trees: tuple[Tree, Path]) -> list[Path]
 
 
 def _find_fields(tree: Tree, at: Path, question_paths: list[Path]) -> Iterator[PayloadField]:
-    """The fields of a tree that stands `at` a path; a question is named by its own name alone."""
+    """The fields of a tree that is found `at` a path; a question is named by its own name alone."""
     for steps, value in walk_leaves(tree):
         path = (*at, *steps)
         names = (path[len(one) :] for one in question_paths if path[: len(one)] == one)
