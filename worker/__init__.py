@@ -1,3 +1,1 @@
-"""The engine: it owns what was accepted and brings it to Pipedrive. It imports nothing from
-`service`.
-"""
+"""The engine: owns accepted submissions and delivers them. Imports nothing from `service`."""

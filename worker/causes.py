@@ -1,8 +1,8 @@
 """Errors in plain words: what happened, what to do about it, and where.
 
-The facts of each kind of error stand on its class (`worker.errors`); here they are filled in. They
-name no person: causes are counted and shown to viewers. Every cause of a dead letter says what to
-do and is safe to retry, since the ledger knows what is done already.
+The texts for each kind of error are on its class (`worker.errors`) and are filled in here. They
+name no person, because causes are counted and shown to viewers. Every dead letter says what to do
+and is safe to retry, because the ledger knows what has already been done.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from worker.store import keys
 MAX_DETAIL_CHARS = 500
 CAUSE_ID_CHARS = 16
 
-# The code of an error nobody raised on purpose.
+# The code of an error that nobody raised on purpose: a bug.
 INTERNAL_CODE = "internal"
 INTERNAL_HINT = (
     "a fault in Leadline: the worker's log has the details under this submission's id; retry after"
     " an update"
 )
 
-# Stands for the cause of a dead letter that has none, as one of an older version may.
+# The cause of a dead letter that has none; one from an older version may lack it.
 UNRECORDED = Cause(step="unknown", code="unknown", detail="no cause was recorded")
 
 # Pipedrive's fields by the key of `[sources.X.lead]` that they are written from.
@@ -57,7 +57,7 @@ CANONICAL_BY_API_FIELD = {
     "person_id": "email",
 }
 
-# What to do about a name that the account lacks, by a word of its kind.
+# What to do about a name that the account lacks, by a word in its kind.
 UNKNOWN_NAME_HINTS = {
     "label": (
         "add the label {name!r} in Pipedrive or correct {place}, then retry; `create_labels = true`"
@@ -96,7 +96,7 @@ def cause_of(error: BaseException, *, step: str, source: str) -> Cause:
 
 
 def no_contact(source: str, step: str, why: str | None, field: str = "email") -> Cause:
-    """The cause of a genuine event without anybody to contact in it."""
+    """The cause of death of a genuine event that names nobody to contact."""
     return Cause(
         step=step,
         code="no-contact",
@@ -120,9 +120,9 @@ _PHONE = re.compile(r"\+\d[\d ()/.-]{4,20}\d", re.ASCII)
 
 
 def _detail(error: BaseException) -> str:
-    """Our own words, or Pipedrive's without the people in them.
+    """The error's message without e-mail addresses and phone numbers.
 
-    Of a bug only its class is told: its message may quote anything.
+    For a bug it is only the class, because the message may quote anything.
     """
     if not isinstance(error, LeadlineError):
         return type(error).__name__
@@ -131,7 +131,7 @@ def _detail(error: BaseException) -> str:
 
 
 def _setting(error: BaseException, source: str) -> str | None:
-    """The environment variable, or the dotted key of the source file, that has to be corrected."""
+    """The environment variable, or the dotted key in the source file, to correct."""
     if isinstance(error, Unmappable | FetchError):
         return error.setting
     if isinstance(error, Unauthorized):
@@ -168,9 +168,9 @@ def _hint(error: BaseException, place: str) -> str:
 
 
 def _place(setting: str | None) -> str:
-    """Where people find a setting in the source file.
+    """Describes where a setting is in the source file.
 
-    `sources.contact.lead.labels` is "`labels` of [sources.contact.lead]".
+    `sources.contact.lead.labels` becomes "`labels` of [sources.contact.lead]".
     """
     if not setting:
         return "the source file"
@@ -183,17 +183,17 @@ def _place(setting: str | None) -> str:
     return f"`{key}` of [{table}]"
 
 
-# -- what causes are called
+# -- titles and ids of causes
 
 
 def cause_id(cause: Cause | None) -> str:
-    """What dead letters that died of the same thing share; the same on any machine, at any time."""
+    """An id shared by all dead letters with the same cause; the same on every machine."""
     of = cause or UNRECORDED
     return keys.digest(of.step, of.code, of.field or "", of.setting or "")[:CAUSE_ID_CHARS]
 
 
 def title(cause: Cause) -> str:
-    """One line for people: what failed, and at which field or step. Viewers may read it."""
+    """One line that says what failed, at which field or step. Viewers may read it."""
     act, doing = _activity(cause)
     template = TITLES.get(cause.code, f"It failed while {{doing}} ({cause.code})")
     words = (cause.field or "").split()
@@ -205,7 +205,7 @@ def title(cause: Cause) -> str:
     )
 
 
-# Titles by the code of a cause: those of our errors, and of what dies without an error.
+# Titles by the code of a cause: our errors, and deaths without an error.
 TITLES = {
     error.code: error.title
     for error in vars(errors).values()
@@ -217,10 +217,10 @@ TITLES = {
     UNRECORDED.code: "No cause was recorded",
 }
 
-# What an unknown name names, by a word of its kind.
+# What an unknown name refers to, by a word in its kind.
 KIND_LABELS = {"label": "label", "channel": "channel", "owner": "user", "field": "custom field"}
 
-# Steps that write one thing in Pipedrive. What was done with it depends on the call that failed.
+# Steps that write one thing in Pipedrive; the failed call says what was being done with it.
 STEP_THINGS = {
     "organization": "organisation",
     "person": "person",
@@ -228,7 +228,7 @@ STEP_THINGS = {
     "note": "note",
 }
 
-# The other steps: (after "permission to", after "while").
+# The other steps, as worded after "permission to" and after "while".
 STEP_ACTIVITIES = {
     "intake": ("receive it", "receiving it"),
     "plan": ("prepare it", "preparing it"),
@@ -239,11 +239,11 @@ STEP_ACTIVITIES = {
     "worker": ("deliver it", "delivering it"),
 }
 
-# What a call does, by the last part of its name (`persons.search`); any other only looks.
+# What a call does, by the last part of its name (`persons.add`); all others only read.
 CALL_VERBS = {"add": ("create", "creating"), "update": ("update", "updating")}
 _CALL = re.compile(r"\b[a-z_]+\.([a-z_]+): ", re.ASCII)
 
-# Fields of Pipedrive whose own names say little to people.
+# Labels for fields of Pipedrive whose API names mean little to people.
 FIELD_LABELS = {
     field.api_name: field.label for field in LEAD_FIELDS if field.kind is not LeadFieldKind.MONEY
 } | {
@@ -257,7 +257,7 @@ FIELD_LABELS = {
 
 
 def _activity(cause: Cause) -> tuple[str, str]:
-    """What was under way, as in ("create the person", "creating the person")."""
+    """What the step was doing, as ("create the person", "creating the person")."""
     if cause.step not in STEP_THINGS:
         unknown = (f"do the step “{cause.step}”", f"doing the step “{cause.step}”")
         return STEP_ACTIVITIES.get(cause.step, unknown)
@@ -270,7 +270,7 @@ def _activity(cause: Cause) -> tuple[str, str]:
 
 
 def _subject(cause: Cause) -> str:
-    """What was written: "the lead's currency", "the person"."""
+    """What was being written: "the lead's currency", "the person"."""
     thing = f"the {STEP_THINGS.get(cause.step, 'lead')}"
     return f"{thing}'s {_field_label(cause.field)}" if cause.field else thing
 

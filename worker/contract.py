@@ -1,7 +1,7 @@
-"""What crosses from the service to the worker, and the life of a submission.
+"""The contract between service and worker: a submission, its states and their moves.
 
-The worker owns what it accepts. Every struct here is stored: a change of its shape needs a new tag
-and a reader for the old one.
+The worker owns what it accepts. All structs here except `Receipt` are stored: whoever changes their
+shape must keep the old one readable.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct, field
 
-# The shape of a record's content that this code writes, and the newest that it reads. A newer one
-# is left for a worker that knows it, so that old and new may run side by side. What the ledger
-# itself goes by (state, times, lease, person queues) means the same in every version.
+# The version of a record's content that this code writes, and the newest that it reads. Newer
+# records are left for a worker that knows them, so that old and new workers may run side by side.
+# The fields that the ledger itself uses (state, times, lease, person queues) mean the same in every
+# version.
 VERSION = 1
 
 
@@ -32,10 +33,10 @@ class State(StrEnum):
 
 
 class Retention(NamedTuple):
-    """How long the content of a final state is kept.
+    """How long content is kept in a final state.
 
-    `key` is its name in `LEADLINE_RETENTION`, `default` a duration, `never`, or the key of another
-    state, whose time then applies.
+    `key` is the state's name in `LEADLINE_RETENTION`. `default` is a duration, `never`, or the key
+    of another state whose duration then applies.
     """
 
     key: str
@@ -43,13 +44,13 @@ class Retention(NamedTuple):
 
 
 class StateFacts(NamedTuple):
-    """All that is to be known of a state; whatever depends on states is derived from these.
+    """Everything about one state; all code that depends on states derives from these facts.
 
-    `label` is how people read it, `color` one of the console's: good, wait, bad, spam, plain.
-    `moves` are the states it may change to. `working` states change by themselves, all others are
-    final. `actions` are what a person may do. `arrives`: the intake may record a submission in it.
-    `counted`: those that arrive in it are counted under its name, besides as accepted. `told_as` is
-    what the sender of a submission is told instead, None where the state itself is told.
+    `label` is for people, `color` is one of the console's: good, wait, bad, spam, plain. `moves`
+    are the states it may change to. `working` states change by themselves; all others are final.
+    `actions` are what a person may do. `arrives`: the intake may record a submission in this state.
+    `counted`: such arrivals are also counted under the state's name, not only as accepted.
+    `told_as` is the state that the sender is told instead; None means the state itself.
     """
 
     label: str
@@ -118,7 +119,7 @@ STATES: dict[State, StateFacts] = {
         counted=True,
         retention=Retention("ignored", "7d"),
     ),
-    # It goes back only as the undo of the discard, to where it was.
+    # A discard can only be undone: the submission returns to the state it came from.
     State.DISCARDED: StateFacts(
         "Discarded",
         "plain",
@@ -142,16 +143,16 @@ def states_for(action: str) -> tuple[State, ...]:
     return tuple(state for state in State if action in STATES[state].actions)
 
 
-# The states that wait for a person to decide.
+# The states in which a submission waits for a person to decide.
 ACTIONABLE = tuple(state for state in State if STATES[state].actions - {"undo"})
 
 
 class Precedence(IntEnum):
-    """Who goes first where many wait; `due_score` in `prelude.lua` makes the order of it.
+    """Who goes first when many wait; `due_score` in `prelude.lua` turns it into an order.
 
-    A FORM was sent by a person, or from a browser: still there if the call comes soon. BACKFILL is
-    what a person replays, and what came late out of a spool: it has waited for long, and may wait
-    until there is room.
+    FORM: sent by a person or a browser, and the person may still be there if somebody calls soon.
+    BACKFILL: replayed by a person, or handed over late from a spool; it has already waited long and
+    may wait until there is room.
     """
 
     FORM = 0
@@ -223,12 +224,12 @@ class Lead(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     @property
     def reachable(self) -> bool:
-        """Whether Pipedrive could hold it: it has an e-mail, a phone or the name of anybody."""
+        """Whether it has an e-mail, a phone or any name; without one Pipedrive cannot hold it."""
         return bool(self.email or self.phone or self.full_name or self.company)
 
 
 class Raw(Struct, frozen=True, omit_defaults=True):
-    """The request as it came; the secrets that verified it are replaced by `[removed]`."""
+    """The request as received, with the secrets that verified it replaced by `[removed]`."""
 
     method: str
     query: str
@@ -238,7 +239,7 @@ class Raw(Struct, frozen=True, omit_defaults=True):
 
 
 class DuplicateKey(Struct, frozen=True):
-    """What makes two events of one source the same.
+    """The key by which two events of one source count as the same.
 
     `kind` is `key` (Idempotency-Key), `event` (the adapter's event id) or `content` (hash of the
     body). `value` is a digest, `fingerprint` the digest of the body. `window` (seconds) is set for
@@ -254,7 +255,8 @@ class DuplicateKey(Struct, frozen=True):
 class Cause(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Why a submission is dead or waiting.
 
-    `hint` says what to mend, `setting` names the TOML key or the setting in Pipedrive.
+    `hint` says what to do; `setting` is the dotted key in the source file or the environment
+    variable to correct.
     """
 
     step: str
@@ -269,8 +271,8 @@ class Cause(Struct, frozen=True, omit_defaults=True, kw_only=True):
 class Submission(Struct, frozen=True, tag="v1", kw_only=True):
     """One event of a source, on its way into the ledger. Only the intake creates it.
 
-    `fetch` is set for an event that brought ids alone: what `worker.delivery.fetch` needs to read
-    its record, nothing personal.
+    `fetch` is set for an event that contains only ids: it is what `worker.delivery.fetch` needs to
+    read the record, and holds nothing personal.
     """
 
     id: str
@@ -287,10 +289,10 @@ class Submission(Struct, frozen=True, tag="v1", kw_only=True):
 
 
 class Receipt(Struct, frozen=True):
-    """What the ledger says of an accepted submission.
+    """The ledger's receipt for a submission.
 
-    For a duplicate, `id` and `state` are those of the first. `conflict`: an Idempotency-Key was
-    used before with another body, and nothing was stored.
+    For a duplicate, `id` and `state` are those of the first submission. `conflict`: the
+    Idempotency-Key was used before with another body, and nothing was stored.
     """
 
     id: str

@@ -1,12 +1,12 @@
-"""Encrypts what is stored for a while, submissions and tokens, under the newest of several keys.
+"""Encrypts stored submissions and tokens under the newest of several keys.
 
-    byte 0      0x00: as it is        0x01: AES-256-GCM
+    byte 0      0x00: not encrypted   0x01: AES-256-GCM
     1-4         the first four bytes of the key's SHA-256, by which decryption finds the key
-    5-16        nonce, random
+    5-16        random nonce
     17-         ciphertext and its 16-byte tag; the header before it is authenticated
 
-Data stored before a key was set, or encrypted under a key further back in the list, can still be
-read; new data takes the first key.
+New data is encrypted under the first key. Data stored before any key was set, or encrypted under a
+later key in the list, can still be read.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class DecryptionError(Exception):
 
 
 def parse_key(text: str) -> bytes:
-    """The 32 bytes of a key in base64, plain or URL-safe.
+    """Parses a key of 32 bytes in base64, standard or URL-safe.
 
-    Raises ValueError, which never shows the text.
+    Raises ValueError; its message never shows the key.
     """
     standard = text.strip().replace("-", "+").replace("_", "/")
     try:
@@ -51,9 +51,9 @@ def parse_key(text: str) -> bytes:
 
 
 class Cipher:
-    """Encrypts under the first of `keys` (base64 text) and decrypts under any.
+    """Encrypts under the first of `keys` (base64 text) and decrypts under any of them.
 
-    Without keys it stores bytes as they are.
+    Without keys it leaves data in plain text.
     """
 
     def __init__(self, keys: Sequence[str] = ()) -> None:
@@ -71,7 +71,7 @@ class Cipher:
         return header + cipher.encrypt(nonce, data, header)
 
     def decrypt(self, data: bytes) -> bytes:
-        """The bytes that were encrypted; raises `DecryptionError`."""
+        """Returns the bytes that were encrypted; raises `DecryptionError`."""
         marker = data[:1]
         if marker == PLAIN:
             return data[1:]

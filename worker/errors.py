@@ -1,4 +1,4 @@
-"""Every error of the engine and what people are told about it; `worker.fate` decides what follows.
+"""Every error of the engine, and what people are told about it. `worker.fate` decides the rest.
 
 LeadlineError
 ├── StoreUnavailable          Redis cannot take or return a record now
@@ -7,13 +7,13 @@ LeadlineError
 │   └── Overtaken             somebody else changed the submission since it was read
 ├── OutOfAllowance            by our own count the next call would exceed Pipedrive's limits
 ├── CannotDecrypt             the stored content cannot be decrypted here
-├── Settling                  a create with unknown outcome must settle before it is looked for
-│   └── Restored              Redis has gone back in time; what was done since is looked for later
-├── Absent                    a create with unknown outcome was looked for and had made nothing
-├── Gated                     another delivery has met what stops all of them since this one began
+├── Settling                  a create with unknown outcome must settle before we look for it
+│   └── Restored              Redis has gone back in time; we look later for what was done since
+├── Absent                    we looked for a create with unknown outcome: it made nothing
+├── Gated                     since this delivery began, another one closed the gate for all
 ├── Unmappable                the lead cannot be written as the source file says
 │   └── UnknownName           a label, channel, owner or custom field that the account lacks
-├── FetchError                the record behind an event with ids only could not be fetched
+├── FetchError                the record behind an event that contains only ids was not fetched
 │   ├── FetchFailed           no answer, a time-out, 5xx or rubbish
 │   ├── FetchLimited          the provider takes no more calls for the moment
 │   ├── FetchRefused          the token is rejected
@@ -43,9 +43,9 @@ class LeadlineError(Exception):
     """Base of every error raised on purpose; a subclass inherits each fact it does not state.
 
     `code` is stored, counted and never changes. `title` names the failure and `hint` says what to
-    do about the submission; both are filled in by `worker.causes` and name no person. `advice` is
-    the next step after a command that failed, `variable` the environment variable to check then.
-    `transient`: it says nothing about the account or the settings.
+    do about the submission; `worker.causes` fills both in, and they name no person. `advice` is the
+    next step after a command failed with this error, `variable` the environment variable to check
+    then. `transient`: the error says nothing about the account or the settings.
     """
 
     code: ClassVar[str] = "error"
@@ -68,7 +68,7 @@ class StoreUnavailable(LeadlineError):
 
 
 class LeaseLost(LeadlineError):
-    """The lease ran out and another worker may hold the submission: create nothing more."""
+    """The lease expired and another worker may hold the submission: create nothing more."""
 
     code = "lease-lost"
     title = "Another worker took it over"
@@ -88,7 +88,7 @@ class NotAllowed(LeadlineError):
 
 
 class Overtaken(NotAllowed):
-    """The submission changed between reading it and moving it: read it again."""
+    """The submission changed after it was read: read it again."""
 
     code = "overtaken"
     title = "Somebody changed it in the meantime"
@@ -106,7 +106,7 @@ class CannotDecrypt(LeadlineError):
 
 
 class Settling(LeadlineError):
-    """A create was announced and its outcome is unknown; look for it at `until` (Unix seconds)."""
+    """The outcome of an announced create is unknown; look for it at `until` (Unix seconds)."""
 
     code = "settling"
     title = "Waiting before we check whether it was created"
@@ -119,7 +119,7 @@ class Settling(LeadlineError):
 
 
 class Restored(Settling):
-    """Redis has gone back in time: this may be delivered already; look for it at `until`."""
+    """Redis has gone back in time and this may be delivered already; look at `until`."""
 
     code = "restored"
     title = "Redis was set back: waiting before we check what was delivered"
@@ -130,7 +130,7 @@ class Restored(Settling):
 
 
 class Absent(LeadlineError):
-    """The create announced at `since` (Unix seconds) made nothing; no further try is due yet."""
+    """The create announced at `since` (Unix seconds) made nothing; it may not be repeated now."""
 
     code = "absent"
     title = "The request never reached Pipedrive"
@@ -143,7 +143,7 @@ class Absent(LeadlineError):
 
 
 class Gated(LeadlineError):
-    """Not sent: the gate closed for `reason` meanwhile; it opens at `until` (Unix seconds)."""
+    """Not sent: the gate has closed for `reason` in the meantime, until `until` (Unix seconds)."""
 
     code = "gated"
     title = "Delivery is waiting for Pipedrive"
@@ -159,7 +159,7 @@ class Gated(LeadlineError):
 
 
 class OutOfAllowance(LeadlineError):
-    """Not sent: it may go at `until` (Unix seconds). `budget`: the day's tokens are used up."""
+    """Not sent: it may go at `until` (Unix seconds). `budget`: today's tokens are used up."""
 
     code = "out-of-allowance"
     title = "The calls that Pipedrive allows are used up"
@@ -210,7 +210,7 @@ class UnknownName(Unmappable):
 
 
 class FetchError(LeadlineError):
-    """The provider rejected the request. `setting` names what to correct, `status` is HTTP's."""
+    """The provider rejected the request. `setting` is what to correct, `status` the HTTP status."""
 
     code = "fetch"
     title = "Couldn't fetch the full lead from the provider"
@@ -223,7 +223,7 @@ class FetchError(LeadlineError):
 
 
 class FetchFailed(FetchError):
-    """The provider may well answer the next time."""
+    """No usable answer; the provider may well answer next time."""
 
     code = "fetch-failed"
     title = "The provider didn't respond when asked for the full lead"
@@ -234,7 +234,7 @@ class FetchFailed(FetchError):
 
 
 class FetchLimited(FetchError):
-    """429, or what the provider sends instead: this record waits `retry_after` seconds."""
+    """429, or the provider's equivalent: this record waits `retry_after` seconds."""
 
     code = "fetch-limited"
     title = "The provider is limiting our calls"
@@ -256,7 +256,7 @@ class FetchRefused(FetchError):
 
 
 class FetchForbidden(FetchRefused):
-    """403: the token is good and lacks a permission."""
+    """403: the token is valid but lacks a permission."""
 
     code = "fetch-forbidden"
     title = "The token lacks permission to read the lead at the provider"
@@ -277,10 +277,10 @@ class RecordGone(FetchError):
 
 
 class PipedriveError(LeadlineError):
-    """An answer from Pipedrive that is no success, or no answer at all.
+    """Pipedrive answered with an error, or not at all.
 
     `call` is the operation's name (`leads.add`), `status` the HTTP status or None, `detail`
-    Pipedrive's own words (at most 500 characters), `field` the field it complains about, if any.
+    Pipedrive's own message (at most 500 characters), `field` the field it complains about, if any.
     """
 
     code = "pipedrive"
@@ -305,7 +305,7 @@ class PipedriveError(LeadlineError):
 
 
 class NotSent(PipedriveError):
-    """DNS, refused connection or TLS: repeating is safe, whatever the call was."""
+    """DNS, refused connection or TLS: any call can safely be repeated."""
 
     code = "not-sent"
     title = "Couldn't reach Pipedrive while {doing}"
@@ -317,7 +317,7 @@ class NotSent(PipedriveError):
 
 
 class OutcomeUnknown(PipedriveError):
-    """A create was sent and may have happened. Never repeated before it was looked for."""
+    """A create was sent and may have happened: look for it before repeating it."""
 
     code = "outcome-unknown"
     title = "No answer while {doing}: it may exist in Pipedrive"
@@ -326,7 +326,7 @@ class OutcomeUnknown(PipedriveError):
 
 
 class Unavailable(PipedriveError):
-    """Pipedrive did not do its part on a call that is safe to repeat."""
+    """Pipedrive gave no usable answer to a call that is safe to repeat."""
 
     code = "unavailable"
     title = "Pipedrive didn't respond while {doing}"
@@ -336,7 +336,7 @@ class Unavailable(PipedriveError):
 
 
 class RateLimited(PipedriveError):
-    """429: everybody waits `retry_after` seconds. `stated`: Pipedrive named that time."""
+    """429: every delivery waits `retry_after` seconds. `stated`: Pipedrive named that time."""
 
     code = "rate-limited"
     title = "Pipedrive is limiting our calls"
@@ -359,7 +359,7 @@ class RateLimited(PipedriveError):
 
 
 class BudgetSpent(RateLimited):
-    """The day's API tokens are used up: everybody waits until they reset."""
+    """Today's API tokens are used up: every delivery waits until they reset."""
 
     code = "budget-spent"
     title = "Today's Pipedrive API tokens are used up"
@@ -396,7 +396,7 @@ class Reauthorise(Unauthorized):
 
 
 class Blocked(PipedriveError):
-    """403 with an HTML page: calls went on in spite of 429 and the token is blocked for a while."""
+    """403 with an HTML page: calls went on in spite of 429, so the token is blocked for a while."""
 
     code = "blocked"
     title = "Pipedrive is blocking this account's calls"
@@ -409,7 +409,7 @@ class Blocked(PipedriveError):
 
 
 class Refused(PipedriveError):
-    """The same request would be rejected again."""
+    """Pipedrive rejected the request and would reject it again."""
 
     code = "refused"
     title = "Pipedrive rejected {subject}"
@@ -425,7 +425,7 @@ class Invalid(Refused):
 
 
 class Forbidden(Refused):
-    """403 as JSON: `vendor_code` tells a plan limit (`feature_capping_…`) from a permission."""
+    """403 as JSON; `vendor_code` tells a plan limit (`feature_capping_…`) from a permission."""
 
     code = "forbidden"
     title = "Pipedrive denied permission to {act}"

@@ -1,23 +1,23 @@
-"""The one place where an error becomes a fate: a value, pure; `worker.delivery` carries it out.
+"""Decides the fate of a failed delivery: a pure function; `worker.delivery` carries the fate out.
 
 | what went wrong                             | fate                                               |
 |---------------------------------------------|----------------------------------------------------|
 | not sent, unavailable, not decrypted, a bug | Retry after a growing delay; after the last, Dead  |
 | the same while nobody gets through          | Wait at the gate (`outage`), which is probed       |
-| create with unknown outcome                 | Settle, then look for it, after the last try too   |
+| create with unknown outcome                 | Settle, then look for it, even after the last try  |
 | still settling, Redis gone back in time     | Settle; no attempt used                            |
-| looked for and absent                       | Settle for the rest of its delay, the person queue |
-|                                             | free; after the last, Dead                         |
-| the look itself fails                       | Retry soon, as it holds the person queue; uses an  |
-|                                             | attempt when one was due                           |
+| looked for and absent                       | Settle for the rest of its delay, while others of  |
+|                                             | the person may go; after the last, Dead            |
+| looking for it fails                        | Retry soon, as it holds the person queue; uses an  |
+|                                             | attempt only if one was due                        |
 | 429, our own count                          | Wait; at the gate, save for our own burst window,  |
 |                                             | which is short                                     |
 | budget spent                                | Wait at the gate until the stated reset; probed    |
 |                                             | where none was stated                              |
 | 401, refresh token rejected, blocked        | Wait at the gate, probed at growing intervals      |
-| the gate was closed meanwhile               | Wait at the gate                                   |
+| the gate has closed in the meantime         | Wait at the gate                                   |
 | Redis down                                  | Wait a moment, once that can be recorded; else the |
-|                                             | lease runs out                                     |
+|                                             | lease expires                                      |
 | lease lost, not ours to move                | Abandon                                            |
 | refused, unmappable, unknown name           | Dead                                               |
 | gone                                        | ResolveAfresh, once; then Dead                     |
@@ -48,13 +48,13 @@ MAX_OUTAGE_PROBE_SECONDS = 45.0
 # Calls that go on after an HTML 403 prolong the block.
 MIN_BLOCK_SECONDS = 600.0
 STORE_WAIT_SECONDS = 5.0
-# Between two looks for a create with unknown outcome: until then nobody else of its person may go.
+# Between two looks for a create with unknown outcome; others of its person wait meanwhile.
 MAX_LOOK_SECONDS = 600.0
-# The longest wait that anybody's `Retry-After` can impose: a day, and clocks that differ.
+# The longest wait that a `Retry-After` can impose: a day, plus slack for clocks that differ.
 MAX_WAIT_SECONDS = 26 * 3600.0
 JITTER = 0.2
 
-# Why a submission waits, or the gate is closed: the word that is stored, and what it means.
+# Why a submission waits or the gate is closed: the stored word, and what it means.
 REASONS = {
     "retry": "an attempt failed and will be repeated",
     "settle": "a create with unknown outcome settles before it is looked for",
@@ -69,7 +69,7 @@ REASONS = {
 
 
 class Policy(Struct, frozen=True):
-    """Waits in seconds; `retry_delays[n]` follows try n + 1, so there is one try more than delays."""
+    """Waits in seconds; `retry_delays[n]` follows try n + 1: there is one more try than delays."""
 
     retry_delays: tuple[float, ...]
     settle_seconds: float
@@ -87,7 +87,8 @@ class Retry(Struct, frozen=True, tag=True):
 class Wait(Struct, frozen=True, tag=True):
     """Go on at `until` (Unix seconds); no attempt is used up.
 
-    With `gate` every delivery waits; with `probe` one of them is let through first then.
+    With `gate`, every delivery waits until then; with `probe`, one of them is then let through
+    first.
     """
 
     until: float
@@ -100,8 +101,8 @@ class Wait(Struct, frozen=True, tag=True):
 class Settle(Struct, frozen=True, tag=True):
     """Look for the create at `until` (Unix seconds).
 
-    `attempts_used` is 1 for the create itself, else 0. `queue_free`: it was looked for before, so
-    others of its person need not wait for it.
+    `attempts_used` is 1 for the create itself, else 0. `queue_free`: we have looked for it already,
+    so its person's other submissions need not wait for it.
     """
 
     until: float
@@ -111,7 +112,7 @@ class Settle(Struct, frozen=True, tag=True):
 
 
 class ResolveAfresh(Struct, frozen=True, tag=True):
-    """Forget the ids of person and organisation and look them up again, at once."""
+    """Forget the ids of person and organisation, and look them up again at once."""
 
 
 class Dead(Struct, frozen=True, tag=True):
@@ -163,7 +164,7 @@ class Case(Struct, frozen=True, kw_only=True):
         )
 
     def probe_after(self, shortest: float = 0.0) -> float:
-        """Seconds to the next probe of the gate, doubling with each that failed, up to an hour."""
+        """Seconds to the next probe of the gate; doubles with each failed one, up to an hour."""
         grown = self.policy.probe_seconds * 2.0 ** min(self.probes, 20)
         return max(shortest, min(grown, max(MAX_PROBE_SECONDS, self.policy.probe_seconds)))
 
@@ -182,11 +183,11 @@ def decide(
     outage: bool = False,
     source: str = "*",
 ) -> Fate:
-    """What becomes of a delivery that failed with `error` at `step`.
+    """The fate of a delivery that failed with `error` at `step`.
 
-    `attempts` includes this one; times are Unix seconds; `jitter` is in [0, 1). `probes`: how often
-    the gate was probed in vain. `resolved_afresh`: this submission was resolved afresh before.
-    `outage`: no delivery has got through lately. `source` is named in the cause.
+    `attempts` includes this one; times are Unix seconds; `jitter` is in [0, 1). `probes` is how
+    often the gate was probed in vain. `resolved_afresh`: this submission was resolved afresh once
+    already. `outage`: no delivery has got through lately. `source` is named in the cause.
     """
     case = Case(
         error=error, step=step, attempts=attempts, first_attempt_at=first_attempt_at, now=now,
@@ -211,15 +212,15 @@ def _retry(case: Case) -> Fate:
 
 def _retry_or_outage(case: Case) -> Fate:
     if case.outage:
-        # A probe that does not get through costs nothing, so it may come often: everything resumes
-        # within a minute of the end.
+        # A probe that does not get through costs nothing, so probe often: delivery then resumes
+        # within a minute of the end of the outage.
         wait = min(case.probe_after(), max(MAX_OUTAGE_PROBE_SECONDS, case.policy.probe_seconds))
         return Wait(case.now + wait, "outage", gate=True, probe=True, cause=case.cause)
     return _retry(case)
 
 
 def _settle(case: Case) -> Fate:
-    """After the last try too: what that create may have made must not lack its submission."""
+    """Settles even after the last try: that create may have made something we must record."""
     if case.attempts > len(case.policy.retry_delays) + 1:
         return _give_up(case)
     return Settle(case.now + case.policy.settle_seconds, case.cause, attempts_used=1)
@@ -231,7 +232,7 @@ def _still_settling(case: Case) -> Fate:
 
 
 def _absent(case: Case) -> Fate:
-    """Waits out the delay of the attempt that sent the create, which was counted then."""
+    """Waits out the delay of the attempt that sent the create; that attempt is already counted."""
     tried = structs.replace(case, attempts=case.attempts - 1)
     since = case.error.since if isinstance(case.error, errors.Absent) else case.now
     return (
@@ -257,7 +258,7 @@ def _limit(case: Case) -> Fate:
 
 
 def _budget(case: Case) -> Fate:
-    """Waits for the reset that Pipedrive named; probes where it named none."""
+    """Waits for the reset that Pipedrive named; probes if it named none."""
     if isinstance(case.error, errors.RateLimited) and not case.error.stated:
         return Wait(
             case.now + case.probe_after(), "budget", gate=True, probe=True, cause=case.cause
@@ -327,7 +328,7 @@ def _give_up(case: Case) -> Fate:
 
 
 def _format_about(seconds: float) -> str:
-    """`90s`, `45m`, `45h`, `3d`: at least two of the unit."""
+    """A rough duration such as `90s`, `45m` or `3d`, in a unit of which there are at least two."""
     name, size = next(
         (unit for unit in (("d", 86400), ("h", 3600), ("m", 60)) if seconds >= 2 * unit[1]),
         ("s", 1),
@@ -347,7 +348,7 @@ def _stated_seconds(case: Case) -> float:
     )
 
 
-# Every class of `worker.errors`; anything else is a bug, and retried.
+# Every class of `worker.errors`; any other exception is a bug and is retried.
 FATES: dict[type[BaseException], Callable[[Case], Fate]] = {
     errors.LeadlineError: _retry,
     errors.StoreUnavailable: _store,

@@ -1,6 +1,6 @@
 """The one function that RQ calls.
 
-Its dotted name stands in every job (`worker.queue.rq_queue.JOB_FUNCTION`).
+Every job stores its dotted name (`worker.queue.rq_queue.JOB_FUNCTION`).
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 
-# What delivers in this slot; set by `worker.queue.slots` before a job runs.
+# Delivers in this slot; `worker.queue.slots` sets it before a job runs.
 current_deliverer: ContextVar[Callable[[str], None]] = ContextVar("current_deliverer")
 
 
 def deliver(submission_id: str) -> None:
-    """Delivers one submission, if it is still to be delivered.
+    """Delivers one submission if it is still queued.
 
-    Raises nothing but bugs: failures become fates in the ledger.
+    Failures become fates in the ledger, so only a bug raises here.
     """
     deliverer = current_deliverer.get(None)
     if deliverer is None:

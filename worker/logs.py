@@ -1,10 +1,10 @@
-"""Logs: one line per event, with ids and outcomes only; inert, and never in the way.
+"""Logs one line per event, with ids and outcomes only, in inert text and without ever blocking.
 
     event -> inert text -> one line -> bounded queue -> a thread that writes
 
-A reader that stops reading blocks only that thread: lines beyond the queue are dropped, and counted
-in the next line that gets through. An exception is logged as its type and places, since its message
-may quote what somebody sent.
+A reader that stops reading blocks only that thread: lines that do not fit into the queue are
+dropped, and a later line says how many. An exception is logged as its type and places, because its
+message may quote what somebody sent.
 
 Fields have the same names everywhere: `submission_id`, `source`, `outcome`, `duration_ms`.
 """
@@ -36,22 +36,22 @@ MAX_DEPTH = 4
 FLUSH_SECONDS = 1.0
 
 _NOT_IN_KEYS = re.compile(r"[^A-Za-z0-9_.]")
-# Controls, line and paragraph separators, changes of the direction of text, and halves of surrogate
-# pairs.
+# Control characters, line and paragraph separators, marks that change the direction of text, and
+# halves of surrogate pairs.
 _NOT_INERT = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 
 
 class Stream(Protocol):
-    """What lines are written to."""
+    """A text stream to write lines to."""
 
     def write(self, text: str, /) -> Any: ...
     def flush(self) -> None: ...
 
 
 class LineWriter:
-    """Takes lines without ever blocking; a thread writes them."""
+    """Accepts lines without ever blocking; a thread writes them."""
 
     def __init__(self, stream: Stream, lines: int = MAX_QUEUED_LINES) -> None:
         self.dropped = 0  # lines lost so far because nobody read
@@ -76,7 +76,7 @@ class LineWriter:
             self.dropped += 1
 
     def flush(self, timeout: float = FLUSH_SECONDS) -> bool:
-        """Waits until everything is written, at most `timeout` seconds; whether it is."""
+        """Waits at most `timeout` seconds until everything is written; returns whether it is."""
         deadline = time.monotonic() + timeout
         while self._queue.unfinished_tasks and self._pid == os.getpid():
             if time.monotonic() > deadline:
@@ -110,7 +110,7 @@ def configure(
 ) -> LineWriter:
     """Sets up structlog and the standard library's logging for this process.
 
-    `format` None: console on a terminal, otherwise JSON.
+    With `format` None, it is console on a terminal and JSON otherwise.
     """
     target = stream or sys.stdout
     terminal = bool(getattr(target, "isatty", lambda: False)())
@@ -140,12 +140,12 @@ def configure(
 
 
 def make_inert(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Removes whatever a terminal or a log reader would act upon, from keys and values."""
+    """Escapes everything in keys and values that a terminal or log reader would act upon."""
     return {_sanitize_key(key): _sanitize(value, MAX_DEPTH) for key, value in event.items()}
 
 
 def add_exception_places(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Turns `exc_info` into `error` (type) and `places` (innermost first), without the message."""
+    """Replaces `exc_info` by `error` (the type) and `places` (innermost first), no message."""
     info = event.pop("exc_info", None)
     error = (
         info
@@ -166,7 +166,7 @@ def add_exception_places(_: WrappedLogger, __: str, event: EventDict) -> EventDi
 
 
 class _AddProcess:
-    """Adds which process logs."""
+    """Adds the name and id of the process that logs."""
 
     def __init__(self, process: str) -> None:
         self._process = process
@@ -185,7 +185,7 @@ class _LineLogger:
 
 
 class _ForwardHandler(logging.Handler):
-    """Logs libraries' warnings by their first line: a traceback with its message often follows."""
+    """Logs the first line of libraries' warnings; the rest is often a traceback and its message."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

@@ -1,4 +1,4 @@
-"""One worker process, put together: from settings to running slots. Reads top to bottom."""
+"""Assembles one worker process, from settings to running slots. Read it top to bottom."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def work(
 ) -> None:
     """Runs one worker process until SIGTERM or SIGINT.
 
-    `mappings` says how the leads of each source are written, `records` what the fetched record of
-    an event with ids only means. `periodic_tasks` run every other second.
+    `mappings` says how the leads of each source are written; `records` says how to fetch and parse
+    the record of an event that contains only ids. `periodic_tasks` run every two seconds.
     """
     slots = build_slots(settings, redis_url, mappings, records, periodic_tasks)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -58,7 +58,7 @@ def build_slots(
     records: ProviderRecords,
     periodic_tasks: Callable[[], object] = lambda: None,
 ) -> Slots:
-    """Everything in one worker process. Opens no connection yet."""
+    """Builds everything in one worker process; opens no connection yet."""
     cipher = Cipher(settings.encryption_keys)
     store = connection.connect(redis_url, timeout=REDIS_TIMEOUT_SECONDS)
     queue = open_queue(
@@ -71,7 +71,7 @@ def build_slots(
     meter = Meter()
     stop = threading.Event()
 
-    # What workers share by time (the age of the metadata) goes by the ledger's clock.
+    # Workers compare the age of shared metadata, so the clients use the ledger's clock.
     clients = PipedriveClientFactory(settings, store, meter, ledger.now, stop.wait)
     context = DeliveryContext(
         ledger=ledger,
@@ -113,7 +113,7 @@ def build_slots(
 
 
 def run_all(*tasks: Callable[[], object]) -> Callable[[], None]:
-    """A function that runs all tasks, whichever of them fail, and then raises the first error."""
+    """Returns a function that runs all tasks even if some fail, then raises the first error."""
 
     def run() -> None:
         errors = []

@@ -1,11 +1,10 @@
-"""What all processes have done, as Prometheus shows it.
+"""Metrics of all processes together, for Prometheus.
 
-Counters live in the Redis hash `keys.METRICS`, so that any service shows what every worker did. A
-field is a series as Prometheus writes it
-(`leadline_submissions_total{outcome="accepted",source="contact"}`), its value the number. What is
-counted in one transaction with a change of state is written by the ledger's scripts, with the text
-of `series`; everything else gathers in the process's `Meter` and is added to the hash every second
-or so.
+Counters are in the Redis hash `keys.METRICS`, so that any service process can show what every
+worker did. A field is a series as Prometheus writes it
+(`leadline_submissions_total{outcome="accepted",source="contact"}`), and its value is the number.
+The ledger's scripts count changes of state, in the same transaction and under the text of `series`.
+Everything else is counted in the process's `Meter` and added to the hash every second or two.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ OUTCOMES = (
 )
 RESULTS = ("created", "labelled", "retry", "wait", "dead")
 
-# Upper bounds in seconds: an intake takes milliseconds, a delivery anything up to the last retry.
+# Upper bounds in seconds: an intake takes milliseconds, a delivery up to days with its retries.
 BUCKETS: dict[str, tuple[float, ...]] = {
     INTAKE_SECONDS: (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0),
     DELIVERY_SECONDS: (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0, 86400.0),
@@ -62,7 +61,7 @@ HELP = {
     DELIVERY_SECONDS: "Time from the receipt of a submission to its delivery.",
 }
 
-# Beyond so many unflushed series a new one is dropped: a counter is not worth a process's memory.
+# With this many unflushed series, new ones are dropped: counters must not fill the memory.
 MAX_PENDING_SERIES = 10_000
 
 _SERIES = re.compile(r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(?P<labels>.*)\})?", re.DOTALL)
@@ -73,14 +72,14 @@ _ESCAPES = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
 
 
 def series(name: str, **labels: str) -> str:
-    """The text of one series, labels sorted by name."""
+    """The text of one series, with its labels sorted by name."""
     if not labels:
         return name
     return name + "{" + ",".join(f'{key}="{_escape(labels[key])}"' for key in sorted(labels)) + "}"
 
 
 def parse_series(text: str) -> tuple[str, dict[str, str]] | None:
-    """Name and labels of a series; None for other text."""
+    """Parses the name and labels of a series; None for any other text."""
     match = _SERIES.fullmatch(text)
     if match is None:
         return None
@@ -122,7 +121,7 @@ class Meter:
             self._add(series(f"{name}_count", **labels), 1.0)
 
     def pending(self) -> dict[str, float]:
-        """What is not yet in Redis."""
+        """The counts that are not yet in Redis, by series."""
         with self._lock:
             return dict(self._deltas)
 
@@ -142,7 +141,7 @@ class Meter:
         return True
 
     async def aflush(self, store: redis.asyncio.Redis) -> bool:
-        """`flush` for the event loop."""
+        """Like `flush`, for the event loop."""
         taken = self._take()
         if not taken:
             return True
@@ -176,7 +175,7 @@ class Meter:
 
 @dataclass(frozen=True, kw_only=True)
 class Gauges:
-    """The state at the moment of the scrape; None where it is not known."""
+    """The current values at a scrape; None if a value is not known."""
 
     redis_up: bool
     states: Mapping[State, int] = field(default_factory=dict)
@@ -185,7 +184,7 @@ class Gauges:
     tokens_left: float | None = None
     spool: int = 0
     duplicates: int = 0
-    # What the account lacks of the names in the source file, by whether submissions die of it.
+    # How many things the account lacks, by whether submissions that need them die.
     account_lacks: Mapping[bool, int] | None = None
 
 
@@ -196,10 +195,10 @@ def expose(
     sources: Iterable[str] = (),
     pending: Mapping[str, float] | None = None,
 ) -> bytes:
-    """The text exposition of the stored counters, this process's pending counts, and the gauges.
+    """Renders stored counters, this process's pending counts and gauges as Prometheus text.
 
-    Every series that a configured source can have is there from the start, as zero: a rate over a
-    counter that appears with its first event misses that event.
+    Every series that a configured source can have is present from the start, with zero: a rate over
+    a counter that appears only with its first event misses that event.
     """
     totals = dict.fromkeys(_expected_series(sources), 0.0)
     for text, amount in _parse_counters(stored):
@@ -266,7 +265,7 @@ def _family(name: str) -> tuple[str, str]:
 
 
 def _sort_key(text: str) -> tuple[str, float, str]:
-    """Sorts by name, and buckets by their bound as a number."""
+    """A key that sorts series by name, and buckets by their bound as a number."""
     name, labels = parse_series(text) or (text, {})
     return name, float(labels.get("le", "0").replace("+Inf", "inf")), text
 

@@ -17,10 +17,10 @@ _PARTS = re.compile(r"(?:[0-9]{1,12}(?:\.[0-9]{1,6})?\s*[A-Za-z]+\s*)+", re.ASCI
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of `10s`, `1.5h`, `1h30m` or `0`; raises ValueError in plain words.
+    """Parses `10s`, `1.5h`, `1h30m` or `0` into seconds; raises ValueError in plain words.
 
-    A number without a unit is refused, since nobody agrees on what it counts. There are no months
-    and years, since they have no fixed length.
+    A number without a unit is refused, because people disagree on what it counts. There are no
+    months and years, because they have no fixed length.
     """
     stripped = text.strip().lower()
     if stripped == "0":
@@ -36,7 +36,7 @@ def parse_duration(text: str) -> float:
 
 
 def parse_size(text: str) -> int:
-    """Bytes of `256KiB`, `10MB` or `4096`; raises ValueError in plain words.
+    """Parses `256KiB`, `10MB` or `4096` into bytes; raises ValueError in plain words.
 
     `K`, `M` and `G` alone are powers of 1024.
     """
@@ -64,7 +64,7 @@ def format_size(size: int) -> str:
     return str(size)
 
 
-# How times are written and read: ISO 8601 in UTC, and the Unix times that senders write.
+# Times: ISO 8601 in UTC, and the Unix times that senders write.
 
 # A larger Unix time counts milliseconds: in seconds it would be the year 5138.
 MAX_UNIX_SECONDS = 1e11
@@ -72,14 +72,14 @@ _UNIX_TIME = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?", re.ASCII)
 
 
 def format_iso(seconds: float | None, *, timespec: str = "seconds") -> str | None:
-    """Write Unix seconds as ISO 8601 in UTC. `timespec` is that of `datetime.isoformat`."""
+    """Writes Unix seconds as ISO 8601 in UTC. `timespec` is that of `datetime.isoformat`."""
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def parse_unix_time(text: str) -> float | None:
-    """Seconds from Unix seconds or milliseconds; None for anything else."""
+    """Parses Unix seconds or milliseconds into seconds; None for anything else."""
     if not _UNIX_TIME.fullmatch(text.strip()):
         return None
     number = float(text)

@@ -1,15 +1,16 @@
-r"""Accepting: submissions into the ledger, in small batches, or into the local spool.
+r"""Accepts submissions: into the ledger in small batches, or into the local spool.
 
-What arrives while a batch is on its way to Redis, or within 2 ms, shares one transaction: with an
-append-only file that is synced before the answer, a transaction costs the same for one submission
-as for a hundred. Each caller is answered only when its own submissions are on disk, there or here.
+Submissions that arrive while a batch is on its way to Redis, or within 2 ms, share a transaction:
+with an append-only file that is synced before the reply, a transaction costs the same for one
+submission as for a hundred. Each caller gets its receipts only when its own submissions are on
+disk, in Redis or in the spool.
 
     batch -> Redis -> receipts
           \-> down -> breaker trips -> spool -> receipts
 
     Redis is back -> spooled, oldest first -> Redis -> out of the spool
 
-A submission whose answer from Redis was lost is spooled as well; its id makes the later hand-over
+A submission whose reply from Redis was lost is spooled as well; its id makes the later hand-over
 harmless.
 """
 
@@ -46,32 +47,32 @@ log = structlog.get_logger("leadline.accept")
 GATHER_SECONDS = 0.002
 MAX_BATCH_GROUPS = 200
 
-# Groups that may wait for Redis in one process; more are refused rather than kept in memory.
+# Groups that may wait for Redis in one process; more are refused, to bound the memory.
 MAX_WAITING_GROUPS = 5_000
 
 REPLICAS_MILLISECONDS = 400
 STOP_TIMEOUT_SECONDS = 5.0
 DRAIN_SECONDS = 1.0
 
-# Few enough that a new sender does not wait behind the drain for more than some milliseconds.
+# Few enough that a new sender waits only a few milliseconds behind the drain.
 MAX_DRAIN_BATCH = 25
 
-# After so many batches in a row that went well they may grow again.
+# After this many successful batches in a row the batch size doubles again.
 SUCCESSES_TO_GROW = 20
 
-# Of bodies in one batch; a single larger one goes alone.
+# Total size of the bodies in one batch; a single larger body goes alone.
 MAX_DRAIN_BYTES = 500_000
 
 MAX_DRAIN_REST_SECONDS = 0.05
 
-# Marks of erasure per question to Redis: one submission can hold tens of thousands of numbers.
+# Erasure marks per query to Redis: one submission can hold tens of thousands of phone numbers.
 MARKS_PER_QUERY = 2_000
 
-# What lay in the spool for longer is backfill: it goes into the ledger at once, and into RQ's queue
-# when there is room.
+# A submission that was spooled for longer counts as backfill: it enters the ledger at once, but
+# RQ's queue only when there is room.
 BACKFILL_AFTER_SECONDS = 60.0
 
-# How often the spool is searched for leftovers, and its folder for files of gone processes.
+# How often the spool folder is searched for files of dead processes.
 ADOPT_SECONDS = 15.0
 
 ERASED_WHY = "erased on request, before it was handed over"
@@ -83,10 +84,10 @@ WaitingGroup = tuple[list[EncodedSubmission], "asyncio.Future[list[Receipt]]"]
 
 
 async def cancel_and_wait(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Ends background tasks of the event loop.
+    """Cancels tasks and waits for them to end.
 
-    Cancels repeatedly: a cancellation that meets a command on its way to Redis can get lost in the
-    client.
+    Cancels repeatedly, because the Redis client can swallow a cancellation that arrives during a
+    command.
     """
     for _ in range(MAX_CANCELS):
         for task in tasks:
@@ -134,7 +135,7 @@ class Acceptor:
             self._tasks.append(asyncio.create_task(self._drain_for_ever(self.spool), name="spool"))
 
     async def stop(self) -> None:
-        """Takes what is waiting, then ends; what is spooled stays for the next process."""
+        """Records what is waiting, then stops; spooled submissions stay for the next process."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._inbox.join(), timeout=STOP_TIMEOUT_SECONDS)
         await cancel_and_wait(self._tasks)
@@ -143,15 +144,15 @@ class Acceptor:
         self._disk.shutdown()
 
     async def accept(self, submissions: list[Submission]) -> list[Receipt]:
-        """Records the submissions, with duplicate keys and jobs; returns when they are on disk.
+        """Records submissions with their duplicate keys and jobs; returns when they are on disk.
 
-        Raises `StoreUnavailable` when neither Redis nor the spool can take them: they may or may
-        not be stored, and the same ids can be handed over again without harm.
+        Raises `StoreUnavailable` if neither Redis nor the spool can take them. They may be stored
+        all the same, but the same ids can safely be handed over again.
         """
         answer: asyncio.Future[list[Receipt]] = asyncio.get_running_loop().create_future()
         try:
-            # Encoded here, so that one that cannot be encoded fails for its own sender and not for
-            # the whole batch.
+            # Encode here: a submission that cannot be encoded then fails for its own sender only,
+            # not for the whole batch.
             self._inbox.put_nowait(
                 (
                     [encode_submission(submission, self._cipher) for submission in submissions],
@@ -185,7 +186,7 @@ class Acceptor:
                     answer.set_exception(error)
 
     async def _record(self, submissions: list[EncodedSubmission]) -> list[Receipt]:
-        """In Redis, else in the spool."""
+        """Records the submissions in Redis, else in the spool."""
         if self.breaker.closed:
             try:
                 return await self._store(submissions)
@@ -218,10 +219,10 @@ class Acceptor:
                 await asyncio.sleep(PROBE_SECONDS)
 
     async def _drain_for_ever(self, spool: Spool) -> None:
-        """Hands the spool over to Redis, oldest first; takes over files of dead processes.
+        """Hands spooled submissions over to Redis, oldest first; adopts files of dead processes.
 
-        What Redis did not take in time it gets in ever smaller batches: each submission may be
-        large.
+        A batch that Redis does not take in time is retried with half the size, because each
+        submission may be large.
         """
         adopt_at, batch_size, successes = 0.0, MAX_DRAIN_BATCH, 0
         while True:
@@ -245,8 +246,7 @@ class Acceptor:
                     successes += 1
                     if successes % SUCCESSES_TO_GROW == 0:
                         batch_size = min(MAX_DRAIN_BATCH, 2 * batch_size)
-                    # A rest as long as it took leaves the process and Redis to new senders half of
-                    # the time.
+                    # Resting as long as the batch took leaves half of the time to new senders.
                     await asyncio.sleep(min(time.monotonic() - began, MAX_DRAIN_REST_SECONDS))
             except StoreUnavailable:
                 self.breaker.trip()
@@ -265,13 +265,13 @@ class Acceptor:
     async def _store(
         self, submissions: Sequence[EncodedSubmission], *, spooled: bool = False
     ) -> list[Receipt]:
-        """One transaction: the records and duplicate keys (a script), and a job for each delivery.
+        """Writes records, duplicate keys and a job for each delivery, all in one transaction.
 
-        A job for what the script finds to be a duplicate names an unknown submission and ends at
-        once, so known duplicates are looked up first and get no job.
+        A job for a submission that the script finds to be a duplicate names an unknown id and ends
+        at once; known duplicates are looked up first and get no job.
 
-        What was `spooled` was acknowledged, so each id gets a record: the duplicate of an earlier
-        one points to it, and one that reuses a key with another body stands under both.
+        A `spooled` submission was acknowledged, so each id gets a record: a duplicate points to the
+        first submission, and one that reuses a key with another body is kept under key and body.
         """
         try:
             are_duplicates = await self._find_duplicates(submissions)
@@ -316,9 +316,9 @@ class Acceptor:
     async def _find_erased(
         self, pipe: Any, submissions: Sequence[EncodedSubmission]
     ) -> dict[str, str]:
-        """Of what was spooled, that of people erased since: id -> mark.
+        """Finds the spooled submissions of people who were erased since: id -> mark.
 
-        A mark that is set from here on fails the transaction.
+        A mark that is set after this look makes the transaction fail.
         """
         marks_of_each, marks = await asyncio.to_thread(
             _erasure_marks, [each.submission for each in submissions]
@@ -342,18 +342,18 @@ class Acceptor:
         }
 
     def _without_content(self, encoded: EncodedSubmission) -> EncodedSubmission:
-        """Nothing that tells of an erased person gets into Redis, nor into its files."""
+        """Drops the content, so that an erased person gets into neither Redis nor its files."""
         submission = structs.replace(
             encoded.submission, lead=None, raw=EMPTY_RAW, cause=None, why=None, fetch=None
         )
         return encode_submission(submission, self._cipher)
 
     async def _await_replicas(self) -> None:
-        """Raises `StoreUnavailable` unless enough replicas have what was just written.
+        """Waits for replicas; raises `StoreUnavailable` if too few have the transaction.
 
-        WAIT counts up to the last write of its own connection, and the pool may give us another
-        connection than the transaction's; so it follows a write, which is later than the whole
-        transaction.
+        WAIT covers writes up to the last one of its own connection, and the pool may give us
+        another connection than the transaction's. So we write once more first: that write is later
+        than the whole transaction.
         """
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.set(keys.WRITE_CHECK, b"1", px=60_000)
@@ -364,12 +364,12 @@ class Acceptor:
 
 
 def _within_drain_bytes(submissions: list[Submission]) -> list[Submission]:
-    """The first of them, as many as make no more than `MAX_DRAIN_BYTES` together; at least one."""
+    """The first submissions whose bodies fit into `MAX_DRAIN_BYTES` together; at least one."""
     sizes = accumulate(len(each.raw.body) for each in submissions)
     return submissions[: max(1, sum(size <= MAX_DRAIN_BYTES for size in sizes))]
 
 
 def _erasure_marks(submissions: Sequence[Submission]) -> tuple[list[list[str]], list[str]]:
-    """The marks of each, and all of them once."""
+    """The marks of each submission, and all marks without repetition."""
     of_each = [erasure_marks(each.id, each.lead, each.raw) for each in submissions]
     return of_each, list({mark for marks in of_each for mark in marks})

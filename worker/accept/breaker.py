@@ -1,7 +1,7 @@
-"""Whether Redis is worth asking just now: one breaker per service process.
+"""A circuit breaker for Redis, one per service process.
 
-A Redis that hangs costs whoever asks its time-out; after the first failure nobody asks, except for
-one probe every half second.
+A Redis that hangs costs every caller a time-out. So after the first failure nobody calls it, except
+for a probe every half second.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PROBE_SECONDS = 0.5
 
 
 class Breaker:
-    """While `closed`, Redis may be asked. `mend` belongs to one task."""
+    """While `closed`, Redis may be called. Only one task may call `mend`."""
 
     def __init__(self, connection: redis.asyncio.Redis) -> None:
         self._redis = connection
@@ -25,12 +25,12 @@ class Breaker:
         self.closed = True
 
     def trip(self) -> None:
-        """Called by whoever finds that Redis does not answer, or takes no writes."""
+        """Opens the breaker: Redis does not respond, or takes no writes."""
         self.closed = False
         self._tripped.set()
 
     async def mend(self) -> None:
-        """Waits until it is tripped, then until Redis takes a write again, and closes it."""
+        """Waits until the breaker trips, then until Redis takes a write again, and closes it."""
         await self._tripped.wait()
         while not await writable(self._redis):
             await asyncio.sleep(PROBE_SECONDS)

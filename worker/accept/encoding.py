@@ -1,4 +1,4 @@
-"""What the accepting script takes of a submission. Encoded before it joins a batch."""
+"""Encodes a submission for the accepting script, before it joins a batch."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from worker.store import keys, scripts
 
 
 class EncodedSubmission(NamedTuple):
-    """A submission, and the map of it that `ledger/accept.lua` reads."""
+    """A submission, and its fields packed as `ledger/accept.lua` reads them."""
 
     submission: Submission
     packed: bytes
 
 
 def encode_submission(submission: Submission, cipher: Cipher) -> EncodedSubmission:
-    """Raises what the encoder raises where a value cannot be encoded."""
+    """Packs a submission; raises what the encoder raises if a value cannot be encoded."""
 
     def counted_as(outcome: str) -> str:
         return series(SUBMISSIONS, source=submission.source, outcome=outcome)
@@ -56,6 +56,6 @@ def encode_submission(submission: Submission, cipher: Cipher) -> EncodedSubmissi
 
 
 def duplicate_key_name(submission: Submission) -> str:
-    """The Redis key of its duplicate key; empty where it has none."""
+    """The Redis key that holds the submission's duplicate key; empty if it has none."""
     duplicate = submission.duplicate_key
     return keys.duplicate(submission.source, duplicate.kind, duplicate.value) if duplicate else ""

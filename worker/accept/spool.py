@@ -1,13 +1,13 @@
-"""The local spool keeps submissions while Redis cannot take them, on disk before their 2xx.
+"""The local spool: keeps submissions on disk while Redis cannot take them.
 
     DATA/spool/NAME.sqlite   one file per process and life: WAL, synchronous FULL
-    DATA/spool/NAME.lock     held by its owner; a file whose lock is free belongs to who adopts it
+    DATA/spool/NAME.lock     held by its owner; any process may adopt a file whose lock is free
 
-What cannot be decrypted (its key is missing, its version is newer) blocks nothing and is left for a
-process that can. Rows leave when Redis has them, bytes and all: what is deleted is overwritten, and
-the write-ahead log is truncated. Bounded: full means refused, never dropped. A file that cannot be
-read is set aside under another name and logged; a file on which a write failed is never written
-again.
+A submission gets its 2xx only once it is on disk. One that cannot be decrypted (its key is missing,
+its version is newer) blocks nothing and is left for a process that can. A row is deleted when Redis
+has it, bytes and all: deleted rows are overwritten, and the write-ahead log is truncated. A full
+spool refuses new submissions and never drops old ones. A file that cannot be read is set aside
+under another name and logged; a file on which a write failed is never written again.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ SPOOL_FOLDER = "spool"
 
 
 class SpoolFull(LeadlineError):
-    """The spool holds as much as it may."""
+    """The spool has reached its size limit."""
 
     code = "spool-full"
 
 
 class SpoolBroken(LeadlineError):
-    """The disk failed: nothing of what was handed over counts as stored."""
+    """The disk failed: nothing that was handed over counts as stored."""
 
     code = "spool-broken"
 
 
 class Spool:
-    """One process's spool. Its methods block for a disk sync; any thread may call them.
+    """The spool of one process. Its methods block for a disk sync; any thread may call them.
 
     `max_bytes` bounds the stored submissions. Nothing is opened before the first `put`.
     """
@@ -64,7 +64,7 @@ class Spool:
         self._undecryptable: set[Path] = set()
 
     def put(self, submissions: Sequence[Submission], now: float) -> list[Receipt]:
-        """Stores what is new, in one transaction; a receipt for each.
+        """Stores new submissions in one transaction; returns a receipt for each one given.
 
         Raises `SpoolFull` or `SpoolBroken`: then nothing is stored.
         """
@@ -76,8 +76,7 @@ class Spool:
             try:
                 return file.put(submissions, rows, now)
             except (sqlite3.Error, OSError) as error:
-                # After a failed sync nobody knows what the system dropped: this file gets no more
-                # rows.
+                # After a failed sync nobody knows what the kernel dropped: write no more rows here.
                 self._file = None
                 self._adopted.append(file)
                 raise SpoolBroken(
@@ -85,7 +84,7 @@ class Spool:
                 ) from error
 
     def oldest(self, limit: int) -> list[Submission]:
-        """The next to hand over, oldest first, from our file or an adopted one; may be empty."""
+        """The next submissions to hand over, oldest first, all from one file; may be empty."""
         with self._mutex:
             for file in self._files():
                 try:
@@ -120,7 +119,7 @@ class Spool:
         file.close()
 
     def find(self, submission_id: str) -> Submission | None:
-        """A submission that waits here for Redis; None if there is none."""
+        """The submission with this id if it waits here for Redis, else None."""
         with self._mutex:
             for file in self._files():
                 if (submission := file.find(submission_id, self._cipher)) is not None:
@@ -128,14 +127,14 @@ class Spool:
             return None
 
     def take_out(self, ids: Sequence[str]) -> None:
-        """Removes what Redis has taken."""
+        """Removes the submissions that Redis has taken."""
         with self._mutex:
             for file in self._files():
                 with suppress(sqlite3.Error):
                     file.take_out(ids)
 
     def adopt(self) -> int:
-        """Takes over the files of gone processes; returns how many submissions they hold."""
+        """Takes over files of dead processes; returns how many submissions adopted files hold."""
         with self._mutex:
             open_or_left = self._undecryptable | {file.path for file in self._files()}
             for path in sorted(self._folder.glob("*.sqlite")) if self._folder.is_dir() else []:
@@ -150,7 +149,7 @@ class Spool:
             return sum(file.count for file in self._files())
 
     def usable(self) -> bool:
-        """Whether a submission could be stored now, by a trial write."""
+        """Whether a submission could be stored now; makes a trial write."""
         with self._mutex:
             try:
                 file = self._own_file()
@@ -160,7 +159,7 @@ class Spool:
             return file.bytes < self._max_bytes
 
     def close(self) -> None:
-        """Leaves what is stored for the next process; removes an empty file."""
+        """Closes the files; empty ones are removed, the others stay for the next process."""
         with self._mutex:
             for file in self._files():
                 file.remove() if file.count == 0 else file.close()
@@ -211,7 +210,7 @@ def count_spooled(folder: Path) -> int:
 
 
 def spools_holding_before(folder: Path, before: float) -> list[str]:
-    """The spools that hold submissions from before then (Unix seconds), or their bytes."""
+    """The spool files that hold submissions older than `before` (Unix seconds), or their bytes."""
     names = []
     for path in sorted(folder.glob("*.sqlite")) if folder.is_dir() else []:
         with (
@@ -227,10 +226,10 @@ def spools_holding_before(folder: Path, before: float) -> list[str]:
 
 
 def damaged_spools(folder: Path) -> list[str]:
-    """The names of the files that were set aside because they could not be read."""
+    """The names of files that were set aside because they could not be read."""
     return sorted(path.name for path in folder.glob("*.damaged*")) if folder.is_dir() else []
 
 
 def _max_id(at: float) -> str:
-    """Sorts after every id (a ULID) that was given until then."""
+    """A text that sorts after every id (a ULID) issued up to `at`."""
     return str(ULID.from_timestamp(at))[:10] + "~"

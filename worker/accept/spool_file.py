@@ -17,7 +17,7 @@ from worker.encryption import Cipher, DecryptionError
 
 log = structlog.get_logger("leadline.spool")
 
-# How long another writer of the file is waited for.
+# How long to wait for another writer of the file.
 BUSY_SECONDS = 2.0
 
 SCHEMA = """
@@ -41,7 +41,7 @@ INSERT = (
 
 
 class Row(NamedTuple):
-    """A submission in the table. Its duplicate key lapses at `until` (Unix seconds), or never."""
+    """A row of the table. Its duplicate key expires at `until` (Unix seconds); None means never."""
 
     id: str
     key: str | None
@@ -69,7 +69,7 @@ class SpoolFile:
         ).fetchone()
         self.count, self.bytes = int(count), int(size)
         self._unreadable: set[str] = set()
-        # Redis has them, and the file has not yet allowed to delete them.
+        # Redis has these, but they could not be deleted from the file yet.
         self.handed_over: set[str] = set()
         self.damage = ""
 
@@ -108,7 +108,7 @@ class SpoolFile:
         return self._decode(submission_id, row[0], cipher) if row else None
 
     def oldest(self, limit: int, cipher: Cipher) -> list[Submission]:
-        """The oldest that can be decrypted; a damaged one does not block the others.
+        """The oldest submissions that can be decrypted; a damaged one does not block the others.
 
         Raises `sqlite3.OperationalError`.
         """
@@ -155,7 +155,7 @@ class SpoolFile:
             return None
 
     def take_out(self, ids: Sequence[str]) -> None:
-        """Deletes these rows; one that cannot be deleted now is skipped, and deleted later."""
+        """Deletes these rows; if that fails now, they are skipped and deleted later."""
         self.handed_over.update(ids)
         sizes = []
         with self._transaction() as db:
@@ -171,20 +171,20 @@ class SpoolFile:
         self._truncate_log()
 
     def tidy(self) -> None:
-        """Deletes what it could not before and truncates the log, as far as possible now."""
+        """Deletes rows that could not be deleted before and truncates the log, if possible now."""
         if self.handed_over:
             with suppress(sqlite3.Error):
                 self.take_out(())
         self._truncate_log()
 
     def _truncate_log(self) -> None:
-        """Deleted rows stay in the write-ahead log until nobody reads it."""
+        """Removes deleted rows from the write-ahead log too; fails while somebody reads it."""
         if file_size(self.path.with_name(f"{self.path.name}-wal")):
             with suppress(sqlite3.Error):
                 self._db.execute("pragma wal_checkpoint(truncate)").fetchone()
 
     def touch(self) -> None:
-        """A synced write that changes nothing."""
+        """Makes a synced write that changes nothing."""
         with self._transaction() as db:
             db.execute("pragma user_version = 1")
 
@@ -194,7 +194,7 @@ class SpoolFile:
         self._lock.close()
 
     def remove(self) -> None:
-        """Removes the empty file, with all that belongs to it."""
+        """Closes and removes the file, with its log and lock."""
         with suppress(sqlite3.Error):
             self._db.close()
         for name in (
@@ -219,7 +219,7 @@ class SpoolFile:
 
 
 def lock_file(path: Path) -> IO[bytes]:
-    """Takes the lock of a file; raises BlockingIOError while its owner lives."""
+    """Takes the lock of a spool file; raises BlockingIOError while its owner lives."""
     lock = (path.parent / f"{path.stem}.lock").open("ab")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -230,7 +230,7 @@ def lock_file(path: Path) -> IO[bytes]:
 
 
 def open_orphan(path: Path) -> SpoolFile | None:
-    """A file whose owner is gone, else None; a damaged file is set aside and logged."""
+    """Opens a file whose owner is gone, else returns None; sets a damaged file aside."""
     try:
         lock = lock_file(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""The Pipedrive clients of one worker process, and what each call of a delivery has to pass."""
+"""The Pipedrive clients of one worker process, and the guard that each delivery call passes."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from worker.pipedrive.calls import Call
     from worker.settings.table import Settings
 
-# The total limit of one call to Pipedrive; well below the lease, which is renewed right before
-# each create.
+# The time limit of one call to Pipedrive; well below the lease, which is renewed right before each
+# create.
 CALL_TIMEOUT_SECONDS = 20.0
 
 
 class PipedriveClientFactory:
     """Makes clients that share one TLS context, one rate limiter and one metadata cache.
 
-    Each caller gets an HTTP client of its own. `pause` sleeps for some seconds while a call waits
-    for its turn, and returns True when the process is to stop.
+    Each caller gets its own HTTP client. `pause` sleeps for the given seconds while a call waits
+    for its turn, and returns True if the process is to stop.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class PipedriveClientFactory:
         self.metadata = MetadataCache(store, self.new_client(), clock)
 
     def new_client(self, delivery: Delivery | None = None) -> Pipedrive:
-        """With `delivery`, a client that reports to it and passes its `CreateGuard`."""
+        """Return a client; with `delivery`, one that reports to it and passes its `CreateGuard`."""
 
         def on_call(report: CallReport) -> None:
             self._meter.count(
@@ -82,7 +82,7 @@ class PipedriveClientFactory:
         )
 
     def new_http(self) -> HttpClient:
-        """An HTTP client on the process's one TLS context."""
+        """Return an HTTP client that uses the process's one TLS context."""
         return build_http(self._tls)
 
     def _guard(self, delivery: Delivery) -> CreateGuard:
@@ -96,10 +96,10 @@ class PipedriveClientFactory:
 
 
 class CreateGuard:
-    """What each call of a delivery passes: the rate limit, and behind it the lease of a create.
+    """Guards each call of a delivery: applies the rate limit, and checks the lease of a create.
 
-    The lease is checked last, right before the create leaves the process. A call that goes also
-    gives up the delivery's place among those that wait for their first one.
+    The lease is checked last, right before the create leaves the process. Once a call may go, the
+    delivery also gives up its place among those that wait for their first call.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class CreateGuard:
         self._in_flight = in_flight
 
     def before(self, call: Call) -> None:
-        """Raises `LeaseLost`, and what the rate limiter raises: then nothing is sent."""
+        """Raise `LeaseLost` or what the rate limiter raises; then nothing may be sent."""
         self._waiting_limiter.before(call)
         self._in_flight.leave()
         if call.create:
@@ -130,15 +130,15 @@ class CreateGuard:
 
 
 def in_flight_places(limits: ApiLimits | None, slots: int) -> int | None:
-    """How many deliveries of a process may wait for their first call; None for any number.
+    """Return how many deliveries of a process may wait for their first call; None for no limit.
 
-    Enough to fill every window of the rate limit, with a short line.
+    That is enough to fill every window of the rate limit, and keeps the queue short.
     """
     return None if limits is None else max(2, min(slots, limits.calls_per_window // 10))
 
 
 def build_auth(settings: Settings, store: redis.Redis, cipher: Cipher) -> Auth:
-    """The credentials of the settings. Raises ValueError when there are none."""
+    """Return the credentials from the settings; raise ValueError if there are none."""
     if settings.pipedrive_api_token:
         return ApiToken(settings.pipedrive_api_token)
     if not settings.uses_oauth:

@@ -27,8 +27,8 @@ Created = TypeVar("Created")
 class DeliveryRun:
     """One delivery of one submission.
 
-    `record` is as it was claimed; the fields from `organization_id` on take what the steps find
-    out.
+    `record` is as it was when claimed; the fields from `organization_id` on hold what the steps
+    find or create.
     """
 
     record: Record
@@ -47,7 +47,7 @@ class DeliveryRun:
     result: str | None = None
     note_id: int | None = None
     attempts: list[Attempt] = field(default_factory=list)
-    # The steps in which this very delivery created something.
+    # The steps in which this delivery, not an earlier attempt, created something.
     created_steps: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -65,9 +65,9 @@ class DeliveryRun:
 
     @property
     def lookup_before(self) -> float | None:
-        """The time (Unix seconds) at which Redis was set back; None if that changes nothing.
+        """The time (Unix seconds) before which work may be lost; None if no lookup is needed.
 
-        What came before it may have been delivered already: `worker.delivery.unknown_outcome`.
+        A submission from before it may already be delivered: `worker.delivery.unknown_outcome`.
         """
         return self.lease.store.lookup_before
 
@@ -89,7 +89,7 @@ class DeliveryRun:
         return created
 
     def record_facts(self, step: str, **facts: str | int | None) -> None:
-        """Store what a step found out, before the next step begins.
+        """Store the result of a step before the next step begins.
 
         `step` is the announced create that this settles; empty for facts that were not announced.
         """
@@ -111,15 +111,12 @@ def person_identity(lead: Lead) -> tuple[str, str] | None:
     return None
 
 
-# What the deliveries of one process share.
-
-
 @dataclass(frozen=True)
 class DeliveryContext:
     """What the deliveries of one process share.
 
-    `clock` returns Unix seconds, `pause` sleeps for some seconds; `mappings` holds how each
-    source's leads are written, by the source's name.
+    `clock` returns Unix seconds; `pause` sleeps for the given seconds; `mappings` says how each
+    source's leads are written, by source name.
     """
 
     ledger: Ledger

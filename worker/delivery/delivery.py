@@ -1,6 +1,6 @@
 """One delivery, from the claim to its fate.
 
-to be delivered? -> settle an announced create -> names -> organisation -> person
+claim -> fetch the record, or settle an announced create -> names -> organisation -> person
     -> lead or label -> note -> delivered
 any error -> worker.fate -> wait, retry, dead (worker.delivery.outcome)
 """
@@ -28,21 +28,22 @@ from worker.ledger.rollback import StoreStatus
 from worker.pipedrive.client import CallReport, Pipedrive
 from worker.queue.leases import LEASE_SECONDS, Lease
 
-# One second apart: while Redis is down a slot has nothing else to do, and later the lease has
-# expired anyway.
+# Tries are one second apart: while Redis is down a slot has nothing else to do, and after that the
+# lease has expired anyway.
 MAX_PUT_BACK_TRIES = 20
 
-# After a restart of Redis, a slot waits this often and long for all workers to report that nothing
-# is missing.
+# After a restart of Redis, how often and how long a slot waits for all workers to report that
+# nothing is missing.
 MAX_AGREEMENT_TRIES, AGREEMENT_WAIT_SECONDS = 60, 0.5
 
 log = structlog.get_logger("leadline.delivery")
 
 
 class Delivery:
-    """Delivers in one slot, with clients of its own, which report every call to `record_call`.
+    """Delivers submissions in one slot, with its own clients.
 
-    `new_fetcher` returns what reads the records of events that contain only ids.
+    The Pipedrive client reports every call to `record_call`; `new_fetcher` makes the reader of
+    records for events that contain only ids.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Delivery:
         self._fetch = new_fetcher(self) if new_fetcher else None
 
     def __call__(self, submission_id: str) -> None:
-        """Deliver the submission if it is queued. Every failure becomes its fate in the ledger."""
+        """Deliver the submission if it is queued; a failure becomes its fate in the ledger."""
         try:
             record = self._context.ledger.get(submission_id)
             if (
@@ -68,7 +69,7 @@ class Delivery:
             ):
                 self._take(record)
         except StoreUnavailable:
-            # The sweeper brings the submission back; what was learned is in the record.
+            # The sweeper will queue it again; what was learned is in the record.
             log.warning("Redis is down", submission_id=submission_id)
 
     def _take(self, record: Record) -> None:
@@ -81,8 +82,8 @@ class Delivery:
             if self._claim(record, token) is not ClaimResult.CLAIMED:
                 return
             lease.store = self._store_status(submission_id)
-            # Read again: what an earlier worker learned may have been written between our first
-            # look and the claim.
+            # Read again: an earlier worker may have written something between our first read and
+            # the claim.
             outcome = self._outcome_of(context.ledger.get(submission_id) or record, token)
             self._deliver(outcome, lease)
         except LeaseLost:
@@ -108,7 +109,7 @@ class Delivery:
     def _put_back(self, outcome: DeliveryOutcome, error: StoreUnavailable) -> None:
         """Record that the submission waits, as soon as Redis answers.
 
-        Left to its lease, it would count as the death of a worker.
+        If its lease simply ran out, that would count as the death of a worker.
         """
         for _ in range(MAX_PUT_BACK_TRIES):
             self._context.pause(1.0)

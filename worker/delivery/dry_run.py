@@ -1,7 +1,7 @@
-"""What a delivery would do now, and what would make it fail, without asking Pipedrive.
+"""Dry runs: what a delivery would do now and what would make it fail, without asking Pipedrive.
 
-Names are resolved by the account's metadata as it was last read; persons, organisations and leads
-by our cache. What only a search can tell stays open ("searched, and created if nobody has it").
+Names are resolved from the account's metadata as last read; persons, organisations and leads from
+our cache. What only a search can tell stays open ("searched, and created if nobody has it").
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from worker.store.connection import translate_errors
 
 
 class DryRun(Struct, frozen=True, kw_only=True):
-    """A delivery that was not made.
+    """What a delivery would do.
 
-    `problems` are what it would die of, in order; `left_out` is what would not be written, and the
-    note would say so. `names_read_at` (Unix seconds) is the age of the oldest of the account's
-    names that were used; None if none was needed.
+    `problems` are what it would die of, in order. `left_out` is what would not be written; the note
+    would say so. `names_read_at` (Unix seconds) is when the oldest metadata that was used was read;
+    None if none was needed.
     """
 
     steps: list[PlannedStep]
@@ -142,7 +142,7 @@ class _StoredNames:
         return resolve_plan(plan, self._lookup, label_id, self._look_up)
 
     def _look_up(self, question: Callable[[], Any], name: Any) -> Any:
-        """Return the answer, or the name where the account was never read: nobody can tell then."""
+        """Return the answer, or the name itself if the account's metadata was never read."""
         try:
             return question()
         except Unavailable:

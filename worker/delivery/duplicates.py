@@ -1,9 +1,9 @@
 """Finds leads and persons that exist twice in Pipedrive although we checked before the second one.
 
-That can only happen in one way: a create with unknown outcome was looked for after it had settled,
-was not there, was repeated, and then the first one was committed after all. So whatever was
-repeated is checked once more a few minutes later, and again within a quarter of an hour. Duplicates
-are reported and left to people, because merging loses data.
+That can happen in one way only: a create with unknown outcome settled, was not found and was
+repeated, and then Pipedrive committed the first one after all. So every repeated create is checked
+again a few minutes later, and once more within a quarter of an hour. Duplicates are reported and
+left to people, because merging loses data.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CLOCK_SKEW_SECONDS = 600.0
 
 
 class DuplicateChecks:
-    """For one worker process; several may check the same create without harm."""
+    """The checks of one worker process; several may safely check the same create."""
 
     def __init__(self, connection: redis.Redis, ledger: Ledger, pipedrive: Pipedrive) -> None:
         self._redis = connection
@@ -43,7 +43,7 @@ class DuplicateChecks:
         self._next = 0.0
 
     def tick(self) -> None:
-        """Check what is due, every 15 seconds. Raises `StoreUnavailable`."""
+        """Run the checks that are due, at most every 15 seconds. Raises `StoreUnavailable`."""
         now = self._ledger.now()
         if now < self._next or self._ledger.gate.find_pause() is not None:
             return
@@ -57,7 +57,7 @@ class DuplicateChecks:
 
     def _check(self, entry: bytes, now: float) -> None:
         submission_id, _, step = entry.decode().partition(" ")
-        # Check again if this check fails or this process dies during it.
+        # Reschedule first, in case this check fails or the process dies during it.
         call_redis(
             lambda: self._redis.zadd(keys.DUPLICATE_CHECKS, {entry: now + RETRY_SECONDS}, xx=True)
         )
@@ -90,7 +90,7 @@ class DuplicateChecks:
 def schedule_duplicate_check(
     connection: redis.Redis, submission_id: str, step: str, now: float
 ) -> None:
-    """Call this when a create that was looked for and absent is about to be repeated."""
+    """Schedule the checks of a create that was looked for, not found, and may be made twice."""
     if step not in FINDERS:
         return
     checks = {
@@ -102,12 +102,12 @@ def schedule_duplicate_check(
 
 
 def count_duplicates(connection: redis.Redis) -> int:
-    """Return how many submissions are known to have been created twice."""
+    """Return how many submissions are known to exist twice in Pipedrive."""
     return int(connection.hlen(keys.DUPLICATES))
 
 
 def _find_leads(pipedrive: Pipedrive, record: Record) -> Iterator[str]:
-    """Yield those of the person's (else the organisation's) leads with the submission's id."""
+    """Yield the person's (else the organisation's) leads that hold the submission's id."""
     if record.person_id is not None:
         leads = [
             *pipedrive.leads.list_all(person_id=record.person_id),
@@ -116,7 +116,7 @@ def _find_leads(pipedrive: Pipedrive, record: Record) -> Iterator[str]:
     else:
         leads = [*pipedrive.leads.list_all(organization_id=record.organization_id)]
     own_ids = [lead.id for lead in leads if record.id in (lead.origin_id or "")]
-    # It may have labelled another lead in the end; then even one lead of its own is one too many.
+    # If it finally labelled another lead, even one lead of its own is one too many.
     return iter(
         [*own_ids, record.lead_id]
         if own_ids and record.lead_id and record.result is Result.LABELLED
@@ -125,7 +125,7 @@ def _find_leads(pipedrive: Pipedrive, record: Record) -> Iterator[str]:
 
 
 def _find_persons(pipedrive: Pipedrive, record: Record) -> Iterator[str]:
-    """Yield those of the persons added since the submission came that have its e-mail."""
+    """Yield the persons with the submission's e-mail that were added since it was received."""
     email = (record.lead.email or "").casefold() if record.lead else ""
     if not email:
         return iter(())

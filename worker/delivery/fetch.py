@@ -1,8 +1,8 @@
-"""Events that contain only ids: reads the record that the event points to from its product's API.
+"""Fetches the record of an event that contains only ids from its provider's API.
 
-Only the sources know what a record is called and what it means; they are passed in as a
-`RecordReader` by `leadline work`, the one place that knows both. Here are the call, its limits, and
-what each error response means:
+Only the sources know how to ask for a record and what it means; `leadline work`, which knows both
+sides, passes that in as `ProviderRecords`. Here are the call, its limits, and what each error
+response means:
 
     no response, 3xx, 408, 425, 5xx, too large    FetchFailed      tried again
     429                                           FetchLimited     waits
@@ -41,11 +41,10 @@ from worker.pipedrive.responses import parse_number
 from worker.pipedrive.transport import ReceivedResponse, exchange
 
 STEP = "fetch"
-# Of one call in total.
+# For one call in total.
 MAX_FETCH_SECONDS = 15.0
 MAX_RECORD_BYTES = 1_000_000
-# How long to wait if a product that accepts no more calls states no time, and the longest that it
-# may state.
+# How long to wait after a 429 that states no time, and the longest stated time that we accept.
 DEFAULT_LIMITED_SECONDS, MAX_LIMITED_SECONDS = 300.0, 86_400.0
 
 FetchErrorType = type[FetchError]
@@ -57,7 +56,7 @@ GRAPH_ERRORS: dict[int, FetchErrorType] = {
     **dict.fromkeys(range(200, 300), FetchForbidden),
     **dict.fromkeys(range(80_000, 80_015), FetchLimited),
 }  # fmt: skip
-# Code and subcode of an object that does not exist or that the token may not see.
+# Code and subcode for an object that does not exist or that the token may not see.
 GRAPH_MISSING = (100, 33)
 STATUS_ERRORS: dict[int, FetchErrorType] = {
     401: FetchRefused, 403: FetchForbidden, 404: RecordGone, 408: FetchFailed, 410: RecordGone,
@@ -74,9 +73,9 @@ ERROR_WORDS: dict[FetchErrorType, str] = {
 class RecordRequest(Struct, frozen=True, kw_only=True):
     """One record to read.
 
-    `targets` are paths below `base_url`, the most complete first: the next one is asked if one is
-    rejected. `token` is sent as a bearer token, never in the URL. An error names `token_env` and
-    `source` as what to fix.
+    `targets` are paths below `base_url`, the most complete first; if one is rejected, the next is
+    tried. `token` is sent as a bearer token, never in the URL. Errors name `token_env` and `source`
+    as what to fix.
     """
 
     source: str
@@ -91,9 +90,10 @@ class RecordRequest(Struct, frozen=True, kw_only=True):
 
 
 class FetchResult(Struct, frozen=True):
-    """What a record turned out to be.
+    """The parsed record.
 
-    `ignored` means genuine but no lead (a test), `no_contact` that it names nobody to contact.
+    `ignored` means that it is genuine but not a lead (a test); `no_contact` means that it names
+    nobody to contact.
     """
 
     outcome: Literal["lead", "ignored", "no_contact"]
@@ -102,9 +102,9 @@ class FetchResult(Struct, frozen=True):
 
 
 class ProviderRecords(Protocol):
-    """What the sources know about records. `fetch` is the event's.
+    """How to ask for a source's records and how to parse them.
 
-    Both methods raise `Unmappable` or `FetchError`.
+    `fetch` is the event's. Both methods raise `Unmappable` or `FetchError`.
     """
 
     def build_request(self, source: str, fetch: Mapping[str, str]) -> RecordRequest: ...
@@ -113,10 +113,10 @@ class ProviderRecords(Protocol):
 
 
 class Fetcher:
-    """Fetches records, one for each slot.
+    """Fetches records for one slot.
 
-    `http` is the slot's own client (`worker.pipedrive.transport.build_http`); `report` takes each
-    call.
+    `http` is the slot's own client (`worker.pipedrive.transport.build_http`); `report` is told
+    about each call.
     """
 
     def __init__(
@@ -234,7 +234,7 @@ def _error_type(status: int, document: Any) -> FetchErrorType:
 
 
 def _message(document: Any) -> str:
-    """Return the product's own words."""
+    """Return the provider's own error message; empty if there is none."""
     if not isinstance(document, dict):
         return ""
     inner = document.get("error")

@@ -1,6 +1,6 @@
-"""How a delivery ends: one move in the ledger, one line in the log, and the next ones may go.
+"""Ends a delivery: one move in the ledger, one line in the log, and the next submissions go.
 
-Those are the submissions of the same person or organisation that waited for this one.
+The next submissions are those of the same person or organisation that waited for this one.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ log = structlog.get_logger("leadline.delivery")
 
 @dataclass(frozen=True)
 class DeliveryOutcome:
-    """What a delivery under the lease of `token` can end in.
+    """Ends the delivery that holds the lease of `token`.
 
-    It is made before anything else, because a delivery may end at any step. `attempts` are the
+    It is made before the first step, because a delivery may end at any step. `attempts` are the
     calls made so far; `check_credentials` makes one more. Every method may raise `LeaseLost` and
     `StoreUnavailable`.
     """
@@ -63,8 +63,8 @@ class DeliveryOutcome:
     def store_fetched(self, result: FetchResult) -> None:
         """Store the fetched record of an event that contained only ids.
 
-        A lead goes back into the queue: only now is it known for whose other submissions it must
-        wait.
+        A lead goes back into the queue: only now do we know which other submissions it must wait
+        for.
         """
         record, state, cause, counted_as = self.record, State.QUEUED, None, None
         lead = (
@@ -85,7 +85,7 @@ class DeliveryOutcome:
         self.context.sweeper.dispatch([*next_ids, record.id] if state is State.QUEUED else next_ids)
 
     def fail(self, step: str, error: Exception) -> None:
-        """Turn whatever happened at `step` into the submission's fate."""
+        """Decide and record the fate of a submission whose delivery failed at `step`."""
         context, record = self.context, self.record
         error = self._blame_credentials(error)
         if not isinstance(error, LeadlineError):
@@ -114,9 +114,9 @@ class DeliveryOutcome:
         self._apply(step, fate)
 
     def _blame_credentials(self, error: Exception) -> Exception:
-        """Return the real error: a 403 may reject the credentials instead of the lead.
+        """Return the real error: a 403 may mean the credentials and not this lead.
 
-        It does if we may not even ask who we are.
+        It means the credentials if we may not even read our own user.
         """
         if not isinstance(error, Forbidden):
             return error
@@ -129,7 +129,7 @@ class DeliveryOutcome:
         return error
 
     def _apply(self, step: str, fate: Fate) -> None:
-        """Turn a fate into a move of the ledger; nobody else does."""
+        """Turn a fate into a move of the ledger; no other code does that."""
         record, result = self.record, "wait"
         announced = (self.context.ledger.get(record.id) or record).announced is not None
         match fate:
@@ -198,7 +198,7 @@ class DeliveryOutcome:
         keep_place: bool = False,
         facts: Mapping[str, Fact] | None = None,
     ) -> list[str]:
-        """Make the move, counted as that result. Returns the ids that may go now."""
+        """Make the move and count it as `counted_as`. Returns the ids that may go now."""
         return self.context.ledger.finish(
             self.record.id,
             self.token,

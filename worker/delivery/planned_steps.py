@@ -1,7 +1,7 @@
-"""The steps of a delivery and their calls, described without asking Pipedrive anything.
+"""Describes the steps of a delivery and their calls without asking Pipedrive.
 
-The preview of the intake describes them for somebody whom Pipedrive does not know yet, the dry run
-for a stored submission. What only a response can tell is a placeholder (`"{person.id}"`).
+The intake's preview describes them for somebody whom Pipedrive does not know yet, the dry run for a
+stored submission. What only a response can tell is a placeholder (`"{person.id}"`).
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class PlannedCall(Struct, frozen=True):
 class PlannedStep(Struct, frozen=True):
     """One step of the delivery. `what` is done, search, create, label or none; `text` explains it.
 
-    `path` and `body` are those of the call that would write, with names resolved to ids; None if
-    nothing is written. `tokens` is the most that the step may cost.
+    `path` and `body` belong to the call that would write, with names resolved to ids; both are None
+    if nothing is written. `tokens` is the most that the step may cost.
     """
 
     step: str
@@ -55,10 +55,10 @@ class PlannedStep(Struct, frozen=True):
 
 
 class KnownIds(Struct, frozen=True, kw_only=True):
-    """What is known before the delivery begins.
+    """The ids that are known before the delivery begins.
 
-    Ids named `recorded` are those that an earlier attempt found or created, the others are
-    remembered from other submissions. `created_by_us`: so the person has no leads but ours.
+    An earlier attempt found or created the `recorded` ids; the others are remembered from other
+    submissions. `created_by_us`: we created the person, so it has no leads but ours.
     """
 
     recorded_organization: int | None = None
@@ -102,7 +102,7 @@ def describe_steps(
 def planned_calls(plan: LeadPlan) -> list[Json]:
     """Return the calls for somebody new: `[{"method", "path", "body"}]`, in order.
 
-    What only the account can tell stays a name (`"label_ids": ["Website"]`).
+    Names that only the account can resolve stay names (`"label_ids": ["Website"]`).
     """
     steps = describe_steps(plan, ResolvedNames.unresolved(plan), KnownIds())
     return [
@@ -130,7 +130,7 @@ def _describe_organization(name: str, names: ResolvedNames, known_ids: KnownIds)
 def _describe_person(
     person: PersonPlan, names: ResolvedNames, known_ids: KnownIds, organization: Id | None
 ) -> Described:
-    """Somebody without e-mail and phone cannot be searched for and is created at once."""
+    """Describe the step; a person without e-mail and phone is created without a search."""
     if known_ids.recorded_person is not None:
         text = f"person {known_ids.recorded_person} was found or created by an earlier attempt"
         return PlannedStep("person", "done", text), []

@@ -1,4 +1,4 @@
-"""From the names in the plan to the ids of the account, before anything is created."""
+"""Resolves the names in the plan to ids of the account, before anything is created."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from worker.pipedrive.metadata import KIND_NAMES, NameResolver
 from worker.pipedrive.metadata_cache import MetadataCache
 from worker.pipedrive.request_bodies import ResolvedNames
 
-# Those who queue a submission without a person asking for it.
+# The actors that queue a submission without a person asking for it.
 AUTOMATIC_ACTORS = frozenset({"intake", "worker", "sweeper"})
 
-# However many are replayed at once, names are read from Pipedrive no more often than this, unless
-# somebody asked since.
+# However many submissions are replayed at once, names are read from Pipedrive no more often than
+# this, unless a person has asked since.
 MIN_REPLAY_GAP_SECONDS = 2.0
 
-# Looks a name up. Takes the question, and the name itself; None leaves it out of the request.
+# Looks a name up. Takes the lookup and the name; a result of None is left out of the request.
 LookUp = Callable[[Callable[[], Any], Any], Any]
 
 
 def resolve_names(run: DeliveryRun, metadata: MetadataCache) -> ResolvedNames:
     """Resolve every name in the plan. Raises `UnknownName` for one that the account lacks.
 
-    After a person's replay a missing name is looked up at once: it was probably just added in
-    Pipedrive.
+    After a person's replay a missing name is read from Pipedrive at once, because it was probably
+    just added there.
     """
     try:
         return _resolve(run.plan, metadata)
@@ -45,7 +45,7 @@ def resolve_names(run: DeliveryRun, metadata: MetadataCache) -> ResolvedNames:
 def _seconds_since_replay(ledger: Ledger, record: Record) -> float:
     """Return how long ago a person asked for the submission again.
 
-    What was read before that may lack what they have just added.
+    Metadata read before that may lack a name that they have just added.
     """
     replays = [
         moment.at
@@ -72,8 +72,8 @@ def resolve_plan(
 ) -> ResolvedNames:
     """Resolve every name in the plan; `label_id` takes a label and its setting.
 
-    Text that its custom field cannot take is left out, with a sentence: the lead still goes
-    through.
+    Text that does not fit its custom field is left out, with a sentence that says so; the lead
+    still goes through.
     """
     prefix = f"sources.{plan.source}.lead"
     custom: dict[str, Any] = {}

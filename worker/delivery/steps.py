@@ -1,6 +1,6 @@
 """The steps of a delivery: organisation, person, lead or label, note.
 
-Each checks whether it is done, does it, and records it.
+Each step checks whether it is done already, does it if not, and records it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from worker.pipedrive.request_bodies import (
 def resolve_organization(run: DeliveryRun, names: ResolvedNames) -> None:
     """Find the organisation in our cache, else by an exact search, else create it.
 
-    What the search finds is compared again.
+    Search hits are compared again, because an exact match is not always exact.
     """
     name = run.plan.organization
     if name is None or run.organization_id is not None:
@@ -54,8 +54,8 @@ def resolve_organization(run: DeliveryRun, names: ResolvedNames) -> None:
 def resolve_person(run: DeliveryRun, names: ResolvedNames) -> CachedPerson | None:
     """Find the person in our cache, else by an exact search, else create it.
 
-    None for a lead without a person. What the search finds is compared again; of several persons
-    with the e-mail the oldest is taken, and the attempt says so.
+    Returns None for a lead without a person. Search hits are compared again; of several persons
+    with the same e-mail (else phone) the oldest is taken, and the attempt says so.
     """
     if run.plan.person is None:
         return None
@@ -147,7 +147,7 @@ def create_or_label_lead(
 def _remember_adopted_lead(run: DeliveryRun, person: CachedPerson | None, lead_id: str) -> None:
     """Remember a lead for the person's next submission to label.
 
-    It was adopted, or created by a worker that died.
+    An earlier attempt created it, or it was found after its create had an unknown outcome.
     """
     if run.identity and person is not None and person.lead_id is None:
         run.contacts.remember_lead(*run.identity, lead_id, run.record.received_at)
@@ -156,7 +156,7 @@ def _remember_adopted_lead(run: DeliveryRun, person: CachedPerson | None, lead_i
 def _find_open_lead(run: DeliveryRun, person: CachedPerson) -> PipedriveLead | None:
     """Return the lead to label, if any.
 
-    It is the remembered one, else (for a person that we did not create) the newest open lead.
+    That is the remembered lead, else, for a person that we did not create, the newest open lead.
     """
     after = run.plan.existing_since
     if person.lead_id is not None and run.identity is not None:
@@ -181,8 +181,8 @@ def _find_open_lead(run: DeliveryRun, person: CachedPerson) -> PipedriveLead | N
 def _label_lead(run: DeliveryRun, lead: PipedriveLead, names: ResolvedNames) -> None:
     """Add the labels and fill empty channel fields.
 
-    Pipedrive replaces the list of labels, so the lead is read first. Repeating it does no harm, so
-    it is not announced.
+    Pipedrive replaces the whole list of labels, so the lead is read first. The update can safely be
+    repeated, so it is not announced.
     """
     changes = lead_patch(run.plan, names, lead=structs.asdict(lead))
     if changes:
@@ -203,8 +203,8 @@ def _create_lead(run: DeliveryRun, names: ResolvedNames) -> None:
 def add_note(run: DeliveryRun) -> None:
     """Add the one note of the submission to the lead.
 
-    If a lead that this submission created is gone by now, a person converted or deleted it:
-    creating it again would make a second one.
+    If the lead that this submission created is gone, a person converted or deleted it. It is not
+    created again, because that would make a second one.
     """
     content = run.plan.note_for(run.result)
     if content is None or run.note_id is not None or run.lead_id is None:

@@ -1,8 +1,8 @@
 """Creates with an unknown outcome: let them settle, then adopt what they made or try again.
 
 Pipedrive has no idempotency key, so a create whose response was lost cannot be repeated blindly. It
-may also still be committing when its connection breaks, so it has to settle first. Only list
-endpoints are asked: the search index lags.
+may still be committing after its connection broke, so it has to settle first. We then look in lists
+only, because the search index lags.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ CLOCK_SKEW_SECONDS = 300.0
 def settle_announced_create(run: DeliveryRun, policy: Policy) -> None:
     """Settle an announced create: adopt what it made, or let the step try again.
 
-    Raises `Settling` while it is too recent to be looked for, and `Absent` if it made nothing and
-    may not be repeated yet, or not any more. Then it stays announced, so that it is looked for
-    again right before it is repeated.
+    Raises `Settling` while it is too early to look, and `Absent` if it made nothing and may not be
+    repeated yet, or ever. It then stays announced, so that we look again right before it is
+    repeated.
     """
     step, announced_at = run.record.announced, run.record.announced_at
     if step is None or announced_at is None:
         return
-    # By the clock that wrote the announcement: a worker's own may be an hour ahead.
+    # Use the clock that wrote the announcement: a worker's own may be an hour ahead.
     now, since = run.ledger.now(), max(announced_at, run.lease.store.clock_jump_at)
     if now < since + policy.settle_seconds:
         raise Settling(step, since + policy.settle_seconds)
@@ -47,16 +47,16 @@ def settle_announced_create(run: DeliveryRun, policy: Policy) -> None:
         wait = wait_after(policy, run.record.attempts)
         if wait is None or now < announced_at + wait:
             if step == "person":
-                # Others of the person go on from here, and may make the one that this create still
-                # commits.
+                # The person's other submissions go on from here and may create the person that this
+                # create still commits.
                 schedule_duplicate_check(run.ledger.redis, run.record.id, step, now)
             raise Absent(step, announced_at)
         schedule_duplicate_check(run.ledger.redis, run.record.id, step, now)
     if step == "lead" and run.record.edited_by is not None:
-        # It was looked for where it was sent; the mended lead may name somebody else.
+        # We looked where it was sent; the edited lead may name somebody else.
         facts |= {"person_id": None, "person_created": None, "organization_id": None}
-    # The announcement changes hands first, so that a late answer to the old one cannot be taken for
-    # the new one's.
+    # Take over the announcement first, so that a late answer to the old create is not taken for one
+    # to the new create.
     run.leases.announce(run.lease, step)
     run.record_facts(step, **facts)
 
@@ -74,7 +74,7 @@ def _find_organization(run: DeliveryRun, announced_at: float) -> Facts:
 def _find_person(run: DeliveryRun, announced_at: float) -> Facts:
     """Find the person among the newest: by e-mail, else phone, else name.
 
-    By name only if the person gave neither of the others.
+    The name counts only if the lead has neither e-mail nor phone.
     """
     email, phone, name = (
         run.lead.email,
@@ -98,8 +98,9 @@ def _find_person(run: DeliveryRun, announced_at: float) -> Facts:
 def _find_lead(run: DeliveryRun, _: float) -> Facts:
     """Find the lead by `origin_id` among the person's (else the organisation's) leads and deals.
 
-    Open and archived leads, and the deals that they were converted to. Every origin_id contains the
-    submission's id, and only that is compared: the template may have changed since the create.
+    It looks through open and archived leads and the deals they were converted to. Every origin_id
+    contains the submission's id, and only that is compared, because the template may have changed
+    since the create.
     """
     for lead in leads_of(run):
         if run.record.id in (lead.origin_id or ""):
@@ -110,7 +111,7 @@ def _find_lead(run: DeliveryRun, _: float) -> Facts:
 def leads_of(run: DeliveryRun) -> Iterator[PipedriveLead]:
     """Yield the person's leads, else the organisation's, the archived ones last.
 
-    Each list is requested when it is reached.
+    The archived leads are requested only when they are reached.
     """
     target: dict[str, Any] = _owner_filter(run, "organization_id")
     return chain(
@@ -151,7 +152,7 @@ def find_note_on(run: DeliveryRun, lead_id: str) -> Facts:
     return {}
 
 
-# How each create is looked for; the keys are the names that are announced.
+# How to look for each create, by the step that was announced.
 FINDERS: dict[str, Callable[[DeliveryRun, float], Facts]] = {
     "organization": _find_organization,
     "person": _find_person,
@@ -160,24 +161,24 @@ FINDERS: dict[str, Callable[[DeliveryRun, float], Facts]] = {
 }
 
 
-# Deliveries that Redis may have forgotten: it has gone back in time (`worker.ledger.rollback`), and
-# this came before.
+# Deliveries that Redis may have forgotten: it went back in time (`worker.ledger.rollback`), and the
+# submission is older than that.
 #
-# What would be made is looked for first, as after a create with unknown outcome: person and
-# organisation in the search and among the newest, the lead by `origin_id` among those of the person
-# and its deals, the note on the lead, or on any lead that it may have labelled. Done once: a record
-# that was looked for says so.
+# As after a create with unknown outcome, we look before we create anything: for person and
+# organisation by search and among the newest, for the lead by `origin_id` among the person's leads
+# and deals, for the note on that lead or on any lead that may have been labelled. We look only
+# once; the record says that it was done.
 
-# For this long around `restored_at`, people are also looked for among the newest: the search index
+# For this long around `restored_at` we also look among the newest persons, because the search index
 # may not know them yet.
 SEARCH_LAG_SECONDS = 900.0
 
-# Of a person's leads, the note is looked for on the newest: one label adds one note to one lead.
+# We look for the note on this many of a person's newest leads.
 MAX_LEADS_SEARCHED = 10
 
 
 def find_among_newest(run: DeliveryRun, step: str) -> int | None:
-    """Return a person or organisation that the search did not find, from the list of the newest.
+    """Return the id of a person or organisation that the search missed, from the newest ones.
 
     `step` is `person` or `organization`.
     """
@@ -193,7 +194,7 @@ def find_among_newest(run: DeliveryRun, step: str) -> int | None:
 
 
 def adopt_lost_work(run: DeliveryRun) -> None:
-    """Adopt what exists of this submission, after the person and before the lead."""
+    """Adopt what this submission created before Redis was set back; runs right before the lead."""
     if run.lookup_before is None:
         return
     facts = {} if _was_just_created(run) else _find_lost_work(run)

@@ -1,1 +1,1 @@
-"""What the source file names and the Pipedrive account lacks."""
+"""Finds names that the source file uses and the Pipedrive account lacks."""

@@ -1,11 +1,11 @@
 """The drift guard: checks that the account still has what the source file names.
 
-Hourly, or when the source file changes, before the first lead fails because of it:
+It checks hourly and when the source file changes, before the first lead fails because of it:
 
     one worker process -> `drift` of the account -> console, metrics, alerts
 
-`leadline check` checks the same by itself. Costs what reading the metadata costs: at most 51 API
-tokens an hour.
+`leadline check` makes the same check by itself. A check reads the metadata, which costs at most 51
+API tokens an hour.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ CHECK_SECONDS = 3600.0
 LOCK_SECONDS = 60
 TICK_SECONDS = 5.0
 
-# After a check that could not be finished.
+# How soon to check again after a check that could not be finished.
 RETRY_SECONDS = 300.0
 
 MAX_AVAILABLE_NAMES = 20
 
-# The OAuth scopes that a delivery needs, and the scopes that grant each: Pipedrive's API reference,
-# `security` of each operation.
+# The OAuth scopes that a delivery needs, each with the scopes that grant it: see `security` of each
+# operation in Pipedrive's API reference.
 GRANTED_BY = {
     "base": {"base"},
     "leads:full": {"leads:full"},
@@ -51,7 +51,7 @@ class DriftFinding(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One thing the account lacks.
 
     `needed`: submissions that need it die; otherwise leads are delivered without it. `settings` are
-    the places in the source file, `known` the names that the account has instead.
+    the places in the source file; `available` are the names that the account has.
     """
 
     kind: str
@@ -64,7 +64,7 @@ class DriftFinding(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class DriftReport(Struct, frozen=True):
-    """What the last check found, `at` (Unix seconds); `error` says why it is incomplete."""
+    """The findings of a check made `at` (Unix seconds); `error` says why it is incomplete."""
 
     at: float
     mappings_version: str
@@ -73,7 +73,7 @@ class DriftReport(Struct, frozen=True):
 
 
 class DriftGuard:
-    """For one worker process; of several, one checks. `clock` is the ledger's."""
+    """For one worker process; only one process checks at a time. `clock` is the ledger's."""
 
     def __init__(
         self,
@@ -91,10 +91,10 @@ class DriftGuard:
         self._next_at = 0.0
 
     def tick(self) -> None:
-        """Checks when the last report is an hour old, is of another source file, or may be fixed.
+        """Checks if the last report is an hour old, of another source file, or may be out of date.
 
-        A retry reads the names again, so that what is fixed is soon no longer reported. May raise
-        `StoreUnavailable`.
+        It may be out of date if the metadata was read since, as a person's retry does: so what was
+        fixed is soon no longer reported. May raise `StoreUnavailable`.
         """
         now = self._clock()
         if now < self._next_at:
@@ -145,19 +145,19 @@ class DriftGuard:
         )
 
     def _read_since(self, report: DriftReport) -> bool:
-        """Whether what it lacked may have been added: the account was read since."""
+        """Whether the metadata was read since: what the account lacked may be there now."""
         return bool(report.findings) and any(
             table.at > report.at for table in self._metadata.snapshot().values()
         )
 
     def _scopes(self) -> Iterator[DriftFinding]:
-        """Those the app lacks, by the token endpoint; an API token has rights and no scopes."""
+        """The scopes that the app lacks; an API token has permissions and no scopes."""
         for scope in missing_scopes(granted_scopes(self._redis)):
             message = f"the app was not granted the scope {scope}: add it and connect the app again"
             yield DriftFinding(kind="scope", message=message, needed=True, name=scope)
 
     def _store_report(self, report: DriftReport) -> None:
-        """Stores it, and logs what is new. The lock lapses by itself; a check may be due soon."""
+        """Stores the report and logs new findings. The lock is left to expire by itself."""
         before = last_report(self._redis)
         reported = {each.message for each in before.findings} if before else set()
         call_redis(lambda: self._redis.set(self._account.drift, msgspec.json.encode(report)))
@@ -174,27 +174,27 @@ class DriftGuard:
 
 
 def granted_scopes(connection: redis.Redis) -> str:
-    """What the token endpoint named last, or an empty text. Raises `StoreUnavailable`."""
+    """The scopes last named by the token endpoint, or an empty text. Raises `StoreUnavailable`."""
     with translate_errors():
         stored = connection.hget(keys.DEFAULT_ACCOUNT.oauth, "scopes")
     return stored.decode() if isinstance(stored, bytes) else ""
 
 
 def missing_scopes(granted: str) -> list[str]:
-    """Scopes that a delivery needs and the app lacks; none where the token endpoint named none."""
+    """The scopes that a delivery needs and the app lacks; none if `granted` is empty."""
     scopes = set(granted.replace(",", " ").split())
     return [scope for scope, granting in GRANTED_BY.items() if scopes and not scopes & granting]
 
 
 def last_report(connection: redis.Redis) -> DriftReport | None:
-    """The newest report; None before the first. Raises `StoreUnavailable`."""
+    """The newest report; None before the first check. Raises `StoreUnavailable`."""
     with translate_errors():
         stored = connection.get(keys.DEFAULT_ACCOUNT.drift)
     return decode_report(stored if isinstance(stored, bytes) else None)
 
 
 def decode_report(stored: bytes | None) -> DriftReport | None:
-    """A stored report; None for one of another version."""
+    """Decodes a stored report; None if there is none that this version can read."""
     try:
         return msgspec.json.decode(stored, type=DriftReport) if stored else None
     except (msgspec.MsgspecError, UnicodeDecodeError):

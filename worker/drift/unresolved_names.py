@@ -1,6 +1,6 @@
-"""The names in the source file that the account lacks.
+"""Finds the names in the source file that the account lacks.
 
-Checked at a worker's start, by the drift guard and by `leadline check`.
+A starting worker, the drift guard and `leadline check` use it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ log = structlog.get_logger("leadline.names")
 
 
 class SettingPlace(Struct, frozen=True):
-    """Where a name stands: `line` is that of the source in the source file, if known."""
+    """Where a name is used. `line` is where its source begins in the source file, if known."""
 
     source: str
     setting: str
@@ -30,7 +30,7 @@ class SettingPlace(Struct, frozen=True):
 
 
 class UnresolvedName(Struct, frozen=True, kw_only=True):
-    """One name, with every place where it stands.
+    """One name, with every place where it is used.
 
     `needed`: submissions that need it die; otherwise leads are delivered without it. `available`
     are the names that the account has; `message` says it all in a sentence.
@@ -47,7 +47,7 @@ class UnresolvedName(Struct, frozen=True, kw_only=True):
 class _NameUse(Struct, frozen=True):
     """A name in one setting.
 
-    `text` is the template of a custom field; a `creatable` label is created where it is missing.
+    `text` is the template of a custom field; a `creatable` label is created if it is missing.
     """
 
     kind: MetadataKind
@@ -62,7 +62,7 @@ def find_unresolved(
     names: NameResolver,
     kinds: Container[MetadataKind] = frozenset(MetadataKind),
 ) -> list[UnresolvedName]:
-    """Every name of these kinds that does not resolve, once, in the order of the source file.
+    """Each name of these kinds that does not resolve, once, in the order of the source file.
 
     May raise what `names` raises: `PipedriveError`, `OutOfAllowance`, `StoreUnavailable`.
     """
@@ -89,7 +89,7 @@ def names_by_kind(mappings: Mapping[str, LeadMapping]) -> dict[MetadataKind, set
 
 
 def log_unresolved(mappings: Mapping[str, LeadMapping], names: NameResolver) -> None:
-    """Logs the names that do not resolve, or that they cannot be checked now.
+    """Logs the names that do not resolve; if they cannot be checked now, logs that.
 
     Never raises a `LeadlineError`.
     """
@@ -110,7 +110,7 @@ def log_unresolved(mappings: Mapping[str, LeadMapping], names: NameResolver) -> 
 
 
 def _loggable_name(one: UnresolvedName) -> dict[str, str]:
-    """Owners are people: their names and addresses stay out of the log."""
+    """The name as a log field; none for owners, who are people and stay out of the log."""
     return {} if one.kind == KIND_NAMES[MetadataKind.OWNERS] else {"name": one.name}
 
 
@@ -150,7 +150,7 @@ def _without_blanks(names: Iterable[int | str | None]) -> Iterator[str]:
 
 
 def _resolve(use: _NameUse, names: NameResolver) -> UnresolvedName | None:
-    """None where the name resolves, and a field takes what is written into it."""
+    """Checks one use; None if the name resolves and, for a field, takes what is written to it."""
     setting = use.place.setting
     try:
         if use.kind is MetadataKind.LABELS:
@@ -176,7 +176,7 @@ def _resolve(use: _NameUse, names: NameResolver) -> UnresolvedName | None:
 
 
 def _check_field(use: _NameUse, info: FieldInfo) -> UnresolvedName | None:
-    """A field that does not take what the source file writes into it is left out of each lead."""
+    """Checks that a field takes what the source file writes; if not, each lead leaves it out."""
     problem = None
     if info.type not in ENCODERS:
         problem = f"fields of the type {info.type!r} cannot be written from text"
@@ -204,7 +204,7 @@ def _encoding_fault(info: FieldInfo, text: str) -> str | None:
 
 
 def _constant_text(template: str) -> str | None:
-    """The text of a template that reads no field of the lead; None for any other template."""
+    """The text of a template that reads no field of the lead; None for all others."""
     try:
         compiled = compile_template(template)
     except TemplateError:

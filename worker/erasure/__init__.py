@@ -1,1 +1,1 @@
-"""Erasing a person, erasing what is old, and rewriting Redis's file."""
+"""Erases a person and old content, and makes Redis rewrite its files."""

@@ -1,14 +1,15 @@
-"""Erasing a person: every submission that holds their e-mail address or phone number.
+"""Erases a person: every submission that holds their e-mail address or phone number.
 
-    1  mark       what came before and is handed over from a spool or fetched later, is erased then
-    2  spools     what lies in this machine's spools goes into the ledger, where the mark awaits it
-    3  records    content out, state `erased`, in one script; the cached contact with it
-    4  in flight  a create that was sent before records what it made, for a person to remove
+    1  mark       older submissions that are handed over or fetched only later are erased then
+    2  spools     submissions in this machine's spools go into the ledger, where the mark applies
+    3  records    one script removes the content and sets the state `erased`; the cached contact
+                  goes with it
+    4  in flight  a create that was already sent still records what it made, for a person to remove
     5  disk       Redis rewrites its files
 
-Each step can be repeated: whoever asks again, after a crash or a step that failed, continues where
-it stopped and is told of everything that is still in Pipedrive. What comes later, with another
-event, is a new submission and accepted as any other.
+Each step can be repeated: to ask again after a crash or a failed step continues where it stopped,
+and lists everything that is still in Pipedrive. A later event of the same person is a new
+submission and is accepted like any other.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ from worker.ledger.identifiers import (
 )
 from worker.store import keys
 
-# How long a machine that was switched off with a spool may come back and still find the mark.
+# How long a mark lasts: a machine switched off with a spool may come back within this time.
 MARK_SECONDS = 90 * 24 * 3600
 
 # Records read at a time.
 BATCH_SIZE = 100
 
-# How long spools may take to be handed over, and a call to Pipedrive to end.
+# How long to wait for spools to be handed over, and for a call to Pipedrive to end.
 SPOOL_WAIT_SECONDS = 30.0
 CALL_WAIT_SECONDS = 25.0
 
@@ -47,9 +48,9 @@ WHY = "erased on request"
 
 
 class UnansweredCreate(Struct, frozen=True):
-    """A create that was never answered; what it may have made has the submission's `id` in it.
+    """A create without an answer. What it may have made can be found by the submission's `id`.
 
-    It stands in the `origin_id` or in the note.
+    A lead has it in its `origin_id`, a note in its text.
     """
 
     id: str
@@ -59,9 +60,9 @@ class UnansweredCreate(Struct, frozen=True):
 class Erasure(Struct, frozen=True, kw_only=True):
     """What an erasure did, and what is left to do.
 
-    `erased` counts the submissions erased now. `persons`, `leads` and `unanswered` are in
-    Pipedrive, for a person to remove there. `left` says what could not be erased, each with what to
-    do; empty when nothing is left.
+    `erased` counts the submissions erased now. `persons`, `leads` and `unanswered` are, or may be,
+    in Pipedrive, where a person has to remove them. `left` has one sentence for each thing that
+    could not be erased and says what to do.
     """
 
     erased: int
@@ -82,9 +83,9 @@ def erase(
 ) -> Erasure:
     """Erases every submission of `who`; returns when the bytes are gone from disk.
 
-    Blocks for seconds. `data_dir` holds the spools of this machine; `hand_over` brings those of
-    gone processes to the ledger. Raises `StoreUnavailable`: try again. Unless `Erasure.left` is
-    empty, whoever asked must be told of it.
+    May block for minutes. `data_dir` holds the spools of this machine; `hand_over` brings those of
+    dead processes into the ledger. Raises `StoreUnavailable`: try again. If `Erasure.left` is not
+    empty, the caller must show it.
     """
     who = who[0], normalize(*who)
     mark = _set_mark(ledger, who, by)
@@ -126,10 +127,10 @@ def _set_mark(ledger: Ledger, who: Identifier, by: str) -> str:
 
 
 def erased_before(ledger: Ledger, record: Record) -> bool:
-    """Whether its person was erased after this submission came in; then it is erased as well.
+    """Erases the submission if its person was erased after it was received; returns whether.
 
-    Asked right before a delivery: the lead may have been fetched only after the records were
-    searched.
+    Called right before a delivery, because the lead may have been fetched only after the records
+    were searched.
     """
     if record.lead is None:
         return False
@@ -154,7 +155,7 @@ def _erased_ids(ledger: Ledger, mark: str) -> set[str]:
 def _erase_records(ledger: Ledger, who: Identifier, mark: str, by: str) -> tuple[list[str], int]:
     """Erases the records of `who`.
 
-    Returns those that a worker may hold, and how many could not be decrypted.
+    Returns the ids that a worker may hold, and how many records could not be decrypted.
     """
     in_flight: list[str] = []
     unreadable = 0
@@ -172,23 +173,23 @@ def _erase_records(ledger: Ledger, who: Identifier, mark: str, by: str) -> tuple
 
 
 def _cache_entries(who: Identifier, lead: Lead | None) -> list[str]:
-    """The cached contact to forget; erasing one submission by its id forgets nobody."""
+    """The keys of cached contacts to forget; none if one submission is erased by its id."""
     return [] if lead is None or who[0] == "id" else cached_person_keys(lead)
 
 
 def _candidates(ledger: Ledger, who: Identifier) -> Iterator[Record]:
-    """The records in which `who` must be searched for."""
+    """The records in which to search for `who`."""
     ids = [who[1]] if who[0] == "id" else ledger.each_id()
     for record in ledger.each_record(ids, raw=True, batch_size=BATCH_SIZE):
         if record.state is not State.ERASED:
             yield record
 
 
-# -- what is in flight, and what is left
+# -- creates in flight, and the result
 
 
 def _any_in_flight(ledger: Ledger, ids: Sequence[str]) -> bool:
-    """Whether an answer from Pipedrive may still come for one of them."""
+    """Whether Pipedrive may still answer a create of one of these submissions."""
     since = ledger.now() - CALL_WAIT_SECONDS
     records = (ledger.get(submission_id) for submission_id in ids)
     return any(
@@ -199,7 +200,7 @@ def _any_in_flight(ledger: Ledger, ids: Sequence[str]) -> bool:
 def _await_spools(
     ledger: Ledger, data_dir: Path | None, pause: Callable[[float], object]
 ) -> list[str]:
-    """Waits until what came before now has left this machine's spools; returns what is left."""
+    """Waits until older submissions have left this machine's spools; says what is left."""
     if data_dir is None:
         return []
     folder, now = data_dir / SPOOL_FOLDER, ledger.now()

@@ -1,7 +1,7 @@
-"""Makes Redis rewrite its files, so that what was erased is gone from them.
+"""Makes Redis rewrite its files, so that erased content is gone from them.
 
-The append-only file holds every write until it is rewritten; a snapshot holds what there was when
-it was taken.
+The append-only file holds every write until it is rewritten; a snapshot holds the data as it was
+when it was taken.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import redis
 
 from worker.errors import LeadlineError, StoreUnavailable
 
-# How long all of it may take.
+# The time limit for everything together.
 REWRITE_TIMEOUT_SECONDS = 600.0
 
 MAX_TRIES = 3
@@ -24,7 +24,7 @@ BUSY_FIELDS = ("aof_rewrite_in_progress", "aof_rewrite_scheduled", "rdb_bgsave_i
 
 
 class FilesKept(LeadlineError):
-    """Redis did not rewrite its files: what was erased is still in them."""
+    """Redis did not rewrite its files: erased content is still in them."""
 
     code = "files-kept"
 
@@ -35,10 +35,10 @@ def rewrite_files(
     seconds: float = REWRITE_TIMEOUT_SECONDS,
     pause: Callable[[float], object] = time.sleep,
 ) -> list[str]:
-    """Returns when append-only file and snapshot hold only what Redis holds now.
+    """Waits until append-only file and snapshot hold only what Redis holds now.
 
-    Returns what others must do, in words. Raises `FilesKept`, with what to do, or
-    `StoreUnavailable`.
+    Returns sentences that say what people must do elsewhere. Raises `FilesKept`, which says what to
+    do, or `StoreUnavailable`.
     """
     deadline = time.monotonic() + seconds
     try:
@@ -63,7 +63,7 @@ WHAT_TO_DO = (
 
 
 def start_rewrite(client: redis.Redis) -> None:
-    """Asks for a rewrite and does not wait. Raises redis.RedisError."""
+    """Asks for a rewrite and does not wait for it. Raises redis.RedisError."""
     if _persistence(client).get("aof_enabled"):
         client.bgrewriteaof()
 
@@ -81,8 +81,8 @@ def _run_until_done(
 ) -> None:
     """Runs the command until it succeeds.
 
-    One that was already running began too early to leave out what was erased since, so it is waited
-    for and not counted.
+    A rewrite that was already running may have begun before the erasure, so we wait for it to end
+    and then run our own.
     """
     for _ in range(MAX_TRIES):
         _await_idle(client, deadline, pause)
@@ -110,7 +110,7 @@ def _await_idle(
 
 
 def _read_config(client: redis.Redis, name: str) -> str | None:
-    """None where it may not be read: hosted servers refuse CONFIG."""
+    """The value of a setting; None if it may not be read, as hosted servers refuse CONFIG."""
     try:
         values = cast("dict[str, str]", client.config_get(name))
     except redis.ResponseError:
@@ -119,7 +119,7 @@ def _read_config(client: redis.Redis, name: str) -> str | None:
 
 
 def _has_snapshots(client: redis.Redis, info: dict[str, Any]) -> bool:
-    """Whether there is or will be a snapshot: by its settings, by what it did, by the file."""
+    """Whether there is or will be a snapshot, by Redis's settings, its statistics or the file."""
     if _read_config(client, "save") != "" or info.get("rdb_saves"):
         return True
     folder, name = _read_config(client, "dir"), _read_config(client, "dbfilename")
@@ -135,9 +135,9 @@ def _exists(path: Path) -> bool:
 def _await_old_files_removed(
     client: redis.Redis, deadline: float, pause: Callable[[float], object]
 ) -> None:
-    """Waits until the files that a rewrite replaced are removed, where we can see them.
+    """Waits until Redis has removed the files that a rewrite replaced, if we can see them.
 
-    Redis removes them in the background.
+    Redis does that in the background.
     """
     folder, name = _read_config(client, "dir"), _read_config(client, "appenddirname")
     if not folder or not name or not _exists(Path(folder) / name):
@@ -169,7 +169,7 @@ def _replaced_files(parts: Path) -> list[str]:
 
 
 def _forget_slow_commands(client: redis.Redis) -> None:
-    """Clears logs in memory that hold the beginning of what slow or large commands wrote."""
+    """Clears the logs in which Redis keeps the start of each slow or large command."""
     for command in (
         "SLOWLOG RESET",
         "COMMANDLOG RESET -1 large-request",

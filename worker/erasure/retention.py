@@ -1,10 +1,10 @@
-"""Erases content whose time by `LEADLINE_RETENTION` is over, and later the receipts that remain.
+"""Erases content that `LEADLINE_RETENTION` no longer keeps, and later the remaining receipts.
 
     final state ── retention ──> erased ── duplicate window ──> gone, except for a count
 
-An erased submission takes about 1.5 KB of Redis's memory, however large it was: what its receipt
-says and what makes a redelivery known. When the duplicate window is over it goes altogether, and
-only the number of such submissions stays, so that the books always balance and nothing grows.
+An erased submission takes about 1.5 KB of Redis's memory, however large it was: its receipt and
+what is needed to recognise a redelivery. When the duplicate window is over it is removed. Only the
+number of such submissions stays, so that the totals still add up and nothing grows.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LOCK_MILLISECONDS = 1_500
 # After a long time without a worker, or with a shorter retention, millions may be due.
 MAX_PER_TICK = 200
 
-# Submissions per exchange with Redis; others get their turn in between.
+# Submissions per exchange with Redis; other clients are served in between.
 PIPELINE_SIZE = 10
 
 # A receipt outlives the duplicate keys that point to it.
@@ -38,17 +38,18 @@ RECEIPT_SECONDS = DUPLICATE_KEY_SECONDS + 3600
 
 REWRITE_SECONDS = 24 * 3600
 
-# After Redis refused, as it does during a rewrite: that one may have begun before the last erasure.
+# How soon to ask again after Redis refused, as it does during a rewrite.
 REWRITE_RETRY_SECONDS = 300
 
 ACTOR = "retention"
 
 
 class RetentionSweep:
-    """For one worker process; processes take turns. `retention_seconds` by state; None is for ever.
+    """For one worker process; processes take turns.
 
-    Times are the ledger's. Since what is erased never comes back, the process's own `clock` counts
-    as well: a clock of Redis that was set ahead must not erase anything early.
+    `retention_seconds` is by state; None keeps content for ever. Both the ledger's clock and the
+    process's own `clock` must agree that the time is over: erasing cannot be undone, and a Redis
+    clock that was set ahead must not erase anything early.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class RetentionSweep:
         self._next_at = 0.0
 
     def tick(self) -> int:
-        """One run, if it is due and ours; returns how many went. May raise `StoreUnavailable`."""
+        """Runs if it is due and our turn; returns how many went. May raise `StoreUnavailable`."""
         now = min(self._ledger.now(), self._clock())
         if now < self._next_at:
             return 0
@@ -77,7 +78,7 @@ class RetentionSweep:
             return count
 
     def run(self, now: float) -> int:
-        """Erases part of what is due; harmless when another process does it too."""
+        """Erases and removes part of what is due; harmless if another process does it too."""
         erased = 0
         for state, seconds in self._retention_seconds.items():
             erased += self._erase(state, now - seconds, MAX_PER_TICK - erased)
@@ -111,7 +112,7 @@ class RetentionSweep:
         return self._ledger.ids_until(state, since, limit) if limit > 0 else []
 
     def _rewrite_if_due(self) -> None:
-        """At most once a day: Redis rewrites a file that has doubled, which may take months."""
+        """Asks for a rewrite at most once a day; by itself Redis may not rewrite for months."""
         store = self._ledger.redis
         if not store.exists(keys.REWRITE_DUE) or not store.set(
             keys.REWRITE_ASKED, b"1", nx=True, ex=REWRITE_SECONDS

@@ -1,1 +1,1 @@
-"""What is to be written to Pipedrive for a lead; pure functions, no network and no store."""
+"""Decides what to write to Pipedrive for a lead: pure functions, no network, no store."""

@@ -1,8 +1,8 @@
 """The canonical lead's fields: what each holds, what it is called, and who may see it.
 
-The console's form, the masks of viewers, the parsers of the intake, the names in templates and the
-details in a note derive from this table. A new field is an attribute of `worker.contract.Lead`, a
-row here, and the phrases by which forms ask for it in `service.sources.fields.synonyms`.
+The console's form, masking for viewers, the intake's parsers, the names in templates and the
+details in a note derive from this table. A new field needs an attribute of `worker.contract.Lead`,
+a row here, and the phrases by which forms ask for it in `service.sources.fields.synonyms`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from worker.contract import Utm
 
 
 class FieldKind(StrEnum):
-    """What a field holds: decides how it is parsed, edited and masked."""
+    """What a field holds, which decides how it is parsed, edited and masked."""
 
     NAME = "name"
     EMAIL = "email"
@@ -43,7 +43,7 @@ class FieldGroup(StrEnum):
 class CanonicalField(NamedTuple):
     """One field by the name that templates and edits use, such as `value.amount` or `utm_source`.
 
-    `is_personal` hides a text from viewers; other kinds are masked as their kind asks for.
+    `is_personal` hides a text from viewers; other kinds of field are masked by their kind.
     `in_note`: Pipedrive has no field for it, so the note shows it. `is_prominent`: the form shows
     it even if it is empty.
     """
@@ -107,7 +107,7 @@ CANONICAL_FIELDS = (
     CanonicalField("is_test", "Test event", _FORM, FieldKind.BOOLEAN),
 )
 
-# Those that are attributes of the lead itself, not of its `value` or `utm`.
+# The fields that are attributes of the lead itself, not of its `value` or `utm`.
 PLAIN_FIELDS = tuple(
     field
     for field in CANONICAL_FIELDS

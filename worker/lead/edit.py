@@ -13,7 +13,7 @@ from worker.errors import LeadlineError
 from worker.lead.canonical import PLAIN_FIELDS, FieldKind
 
 UTM_FIELDS = {f"utm_{name}": name for name in Utm.__struct_fields__}
-# What may follow the point; None means any name.
+# The names that may follow the dot; None means any name.
 NESTED_KEYS: dict[str, Any] = {
     "answers": None,
     "click_ids": None,

@@ -1,7 +1,7 @@
-"""What is written to a lead in Pipedrive: one row a field, from setting to API name.
+"""The fields that are written to a lead in Pipedrive: one row each, from setting to API name.
 
 Hints of causes, the field named in a complaint, the backtest and `leadline pipedrive leads` derive
-from this table. A new field is a row here, a setting in `worker.lead.settings`, a field of
+from this table. A new field needs a row here, a setting in `worker.lead.settings`, a field of
 `worker.lead.plan.LeadPlan`, and an argument of the request body.
 """
 
@@ -15,7 +15,7 @@ class LeadFieldKind(StrEnum):
     """How the text of a setting becomes the value in the request."""
 
     TEXT = "text"
-    # Carries the submission's id, so it differs for every lead and can never be changed.
+    # Contains the submission's id, so it differs for every lead; it can never be changed.
     ORIGIN = "origin"
     LABELS = "labels"
     CHANNEL = "channel"
@@ -30,7 +30,7 @@ class LeadFieldKind(StrEnum):
 class LeadField(NamedTuple):
     """One field. `setting` is the key of `[sources.X.lead]`, `plan_name` the `LeadPlan` attribute.
 
-    `label` is for people. `other_names` are what Pipedrive's complaints call it besides `api_name`.
+    `label` is for people. `other_names` are further names that Pipedrive's errors use for it.
     """
 
     setting: str
@@ -68,7 +68,7 @@ LEAD_FIELDS = (
     LeadField("custom", "custom_fields", LeadFieldKind.CUSTOM, "custom", "custom fields"),
 )
 
-# Every name by which Pipedrive may call one of these fields in a complaint.
+# Every name that Pipedrive's errors may use for one of these fields.
 API_NAMES = frozenset(
     name for field in LEAD_FIELDS for name in (field.api_name, *field.other_names)
 )

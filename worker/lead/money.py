@@ -6,8 +6,8 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-# ISO 4217 codes that money is counted in: no metals, test codes or funds. ANG and BGN stay for
-# accounts that keep old amounts.
+# ISO 4217 codes of money, without metals, test codes and funds. ANG and BGN stay for accounts that
+# still hold old amounts.
 CURRENCIES = frozenset(
     """
     AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN
@@ -29,7 +29,7 @@ CURRENCY_OF_SIGN = {
     "kč": "CZK", "r$": "BRL",
     "c$": "CAD", "a$": "AUD", "fr": "CHF", "sfr": "CHF", "kr": "SEK", "ft": "HUF", "lei": "RON",
 }  # fmt: skip
-# Signs that several currencies use; alone, the sign means the one in `CURRENCY_OF_SIGN`.
+# Signs that several currencies share; by default a sign means the one in `CURRENCY_OF_SIGN`.
 CURRENCIES_OF_SIGN = {
     "$": frozenset({"USD", "CAD", "AUD", "NZD", "SGD", "HKD", "TWD", "MXN", "ARS", "CLP", "COP"}),
     "¥": frozenset({"JPY", "CNY"}),
@@ -44,7 +44,7 @@ MAX_AMOUNT = 1e15
 class ParsedMoney(NamedTuple):
     """An amount, and the currency that the text itself names, or None.
 
-    `agrees` tells whether that currency fits the expected one.
+    `agrees` says whether that currency fits the expected one.
     """
 
     amount: float
@@ -71,7 +71,7 @@ _PLAIN = str.maketrans(
 def parse_money(text: str, expected: str | None = None) -> ParsedMoney | None:
     """Return the amount that a text states, or None if it is not a single number.
 
-    `5000-10000` and `about 5` are none. `expected` is an ISO code.
+    `5000-10000` and `about 5` give None. `expected` is an ISO 4217 code.
     """
     if len(text) > MAX_MONEY_CHARS:
         return None
@@ -103,20 +103,17 @@ def currency_code(text: str) -> str | None:
 
 
 def _normalize(text: str) -> str:
-    """Use one kind of space, apostrophe and minus; NFKC makes full-width digits plain."""
+    """Return the text with plain spaces, apostrophes, minus signs and digits."""
     return " ".join(unicodedata.normalize("NFKC", text).translate(_PLAIN).split())
 
 
 def _parse_number(digits: str, *, three_decimals: bool) -> float | None:
     """Parse a number whose separators may follow either convention.
 
-    1. Two kinds of mark: the last one is the decimal mark, the other groups.
-
-    2. One kind, several times: it groups.
-
-    3. One mark before exactly three digits: it groups (`1.200`), unless the number starts with 0 or
-    the currency counts in thousandths and the mark is a point (`12.500` dinars).
-
+    1. If both `.` and `,` occur, the last one is the decimal mark and the other groups digits.
+    2. If only one of them occurs, several times, it groups digits.
+    3. A single mark before exactly three digits groups digits (`1.200`), unless the number starts
+       with 0, or the currency has three decimals and the mark is a point (`12.500` dinars).
     4. Any other single mark is the decimal mark.
     """
     marks = [mark for mark in digits if mark in ".,"]

@@ -14,9 +14,9 @@ from worker.contract import Lead
 from worker.lead.canonical import PLAIN_FIELDS, FieldKind
 from worker.lead.templates import UTM_PARTS, as_text
 
-# Of a whole note; Pipedrive has a limit and does not say which.
+# For a whole note; Pipedrive has a limit but does not document it.
 MAX_NOTE_CHARS = 20_000
-# Characters, once escaped, of an answer, a URL, any other value, a label, a sentence of our own.
+# Escaped characters in an answer, a URL, any other value, a label, and a sentence of our own.
 MAX_ANSWER_CHARS, MAX_ADDRESS_CHARS, MAX_VALUE_CHARS, MAX_LABEL_CHARS, MAX_SENTENCE_CHARS = (
     2_000,
     1_000,
@@ -24,10 +24,9 @@ MAX_ANSWER_CHARS, MAX_ADDRESS_CHARS, MAX_VALUE_CHARS, MAX_LABEL_CHARS, MAX_SENTE
     80,
     300,
 )
-# With these two limits, the worst of senders leaves more than 4,000 characters to the message and
-# the answers.
+# With these limits, even a hostile sender leaves more than 4,000 characters for the message and the
+# answers.
 MAX_CLICK_IDS = 12
-# With these, the worst of senders leaves more than 4,000 characters to the message and the answers.
 MAX_SENTENCES = 6
 
 
@@ -48,9 +47,9 @@ def build_note(
 ) -> str | None:
     """Return the note of a submission, at most `MAX_NOTE_CHARS` long.
 
-    None if there is no message, no answer and no attribution that Pipedrive has no other place for,
-    unless `always`. `left_out` are plain sentences about values that could not be written;
-    `value_written` says that the lead's value could.
+    Returns None if there is nothing that Pipedrive has no other place for (message, answers,
+    details, attribution, `left_out`), unless `always`. `left_out` are plain sentences about values
+    that could not be written; `value_written` says that the lead's value was written.
     """
     details, attribution = (
         _detail_lines(lead, value_written=value_written),
@@ -81,14 +80,14 @@ def build_note(
 
 
 def note_marker(source: str, submission_id: str) -> str:
-    """Return the last line of a note, by which it is recognised."""
+    """Return the last line of a note, by which we recognise it."""
     return f"Leadline {source}:{submission_id}"
 
 
 def has_marker_of(note: str, submission_id: str) -> bool:
-    """Return whether a note on the lead is that of this submission.
+    """Return whether a note is that of this submission.
 
-    Its marker is the last text in it, whatever tags surround it. A marker typed into a message is
+    The marker is the last text in it, whatever tags surround it. A marker typed into a message is
     never last, so nobody can pass off a note as another submission's.
     """
     text = html.unescape(re.sub(r"<[^>]*>", " ", note)).rstrip()
@@ -98,7 +97,7 @@ def has_marker_of(note: str, submission_id: str) -> bool:
 
 
 def _detail_lines(lead: Lead, *, value_written: bool) -> list[NoteLine]:
-    """Return what Pipedrive has no field for, besides the answers."""
+    """Return the values that Pipedrive has no field for, except the answers."""
     value = (
         ""
         if value_written or not lead.value
@@ -120,9 +119,9 @@ def _detail_lines(lead: Lead, *, value_written: bool) -> list[NoteLine]:
 
 
 def _context_lines(lead: Lead) -> list[NoteLine]:
-    """Return what is worth reading beside the rest, though no reason for a note.
+    """Return lines worth reading in a note, though no reason to write one.
 
-    A person found in Pipedrive keeps the old phone number, for instance.
+    For instance, a person found in Pipedrive keeps the old phone number there.
     """
     contact = (lead.full_name, lead.email, lead.phone, lead.company)
     return _non_empty(
@@ -167,7 +166,7 @@ def _render_message(message: str | None, room: int) -> str:
 
 
 def _render_answers(lead: Lead, room: int) -> str:
-    """Render as many answers as there is room for, in order, and the number of those left out."""
+    """Render as many answers as fit, in order, and the number of those left out."""
     heading, ending = "<p><b>Answers</b></p><ul>", "</ul>"
     lines = _non_empty(
         *(
@@ -198,9 +197,9 @@ def _render_line(line: NoteLine) -> str:
 
 
 def _escape_within(text: str, room: int) -> str:
-    """Escape the text within about `room` characters; a cut is stated in the text.
+    """Escape the text within about `room` characters; if it is cut, the result says so.
 
-    It falls between two characters of the original.
+    The cut is between two characters of the original.
     """
     escaped = _escape(text[: max(room, 0)])
     if len(text) <= room and len(escaped) <= room:

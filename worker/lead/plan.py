@@ -1,7 +1,7 @@
-"""From a lead and its source's settings to what will be written to Pipedrive.
+"""Plans what to write to Pipedrive for a lead, by its source's settings.
 
-Pure and offline: names are not resolved to ids yet. A value that is not a number or not a date is
-left out, and the note says so: the lead still goes through.
+Pure and offline: names are not resolved to ids yet. A value that is not a number, or a date that
+cannot be read, is left out and the note says so; the lead still goes through.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from worker.lead.templates import (
 from worker.lead.text_length import MAX_FIELD_UNITS, shorten, shorten_around, truncate_end
 from worker.units import parse_duration
 
-# Of a sender's value in a sentence about it.
+# For a sender's value that is quoted in a sentence.
 MAX_QUOTED_CHARS = 120
 
 
@@ -43,9 +43,9 @@ class PlannedValue(Struct, frozen=True):
 
 
 class SettingsRenderer:
-    """Renders settings, and collects sentences about what had to be left out.
+    """Renders settings and collects sentences about values that had to be left out.
 
-    Raises Unmappable if a setting is wrong.
+    Every method may raise Unmappable if a setting is wrong.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class SettingsRenderer:
         self.left_out: list[str] = []
 
     def setting_path(self, key: str) -> str:
-        """Return the place in the source file, as a cause names it."""
+        """Return the dotted key in the source file, as causes name it."""
         return f"sources.{self.source}.lead.{key}"
 
     def template(self, key: str, text: str) -> Template:
@@ -81,9 +81,9 @@ class SettingsRenderer:
             raise Unmappable(str(error), setting=self.setting_path(key), field=key) from error
 
     def origin_id(self, submission_id: str) -> str:
-        """Return at most 255 characters, with the submission's id whole.
+        """Return the origin id, at most 255 characters long, with the whole submission id in it.
 
-        A lead whose outcome is unknown is found by it.
+        We find a lead whose create had an unknown outcome by it.
         """
         text = self.render_line("origin_id", self.settings.origin_id)
         if submission_id not in text:
@@ -97,7 +97,7 @@ class SettingsRenderer:
     def value(self) -> PlannedValue | None:
         """Return the lead's value.
 
-        The currency of the source file takes precedence over the one that the sender wrote.
+        The currency in the source file takes precedence over the one that the sender wrote.
         """
         settings = self.settings.value
         text = self.render_line("value.amount", settings.amount) if settings else ""
@@ -127,7 +127,7 @@ class SettingsRenderer:
 
     @property
     def writes_value(self) -> bool:
-        """Whether the value written is the lead's own, and not an answer."""
+        """Whether the value comes from the lead's own amount and not from an answer."""
         settings = self.settings.value
         return (
             settings is not None
@@ -137,9 +137,9 @@ class SettingsRenderer:
     def _parse_amount(
         self, text: str, currency: str | None
     ) -> tuple[float | None, str | None, bool]:
-        """Return the number, the currency that its text names, and whether that fits.
+        """Return the number, the currency that its text names, and whether that currency fits.
 
-        A number that came as one is not parsed.
+        An amount that the sender sent as a number is not parsed.
         """
         amount = self.lead.value.amount if self.lead.value else None
         if (
@@ -174,9 +174,9 @@ _DATE = re.compile(
 
 
 def parse_date(text: str) -> str | None:
-    """Return the ISO form of a date that can be read in one way only, else None.
+    """Return the ISO form of a date that can be read in only one way, else None.
 
-    That is year first, or day.month.year with points.
+    Those are dates with the year first, and day.month.year with points.
     """
     match = _DATE.fullmatch(text.strip())
     if not match:
@@ -200,20 +200,20 @@ def _date_after(duration: str, received_at: float) -> str | None:
 
 
 def _quotable(text: str) -> str:
-    """Shorten a text and take the closing quotes out of it.
+    """Shorten a text and replace its closing quotes.
 
-    So whoever keeps the sentence can take the quoted text out again.
+    `without_quotations` can then cut the quoted text out of a sentence.
     """
     return shorten(text, MAX_QUOTED_CHARS).replace("”", '"')
 
 
-# What the sender wrote, as the sentences of `LeadPlan.left_out` quote it; what follows `field` is a
-# name of the account.
+# A quotation of the sender in a sentence of `LeadPlan.left_out`. What is quoted after `field` is a
+# name from the account.
 _QUOTATION = re.compile(r"(?<!field )“[^”]*”")
 
 
 class CustomFieldText(NamedTuple):
-    """A custom field by name or key, of the person or of the lead, and the text for it."""
+    """A custom field of the lead or the person, by name or key, and the text to write to it."""
 
     field: str
     is_person: bool
@@ -237,12 +237,13 @@ class LeadPlan(Struct, frozen=True, kw_only=True):
     """What one submission becomes.
 
     Labels, channel, owner and custom fields are names that the metadata cache resolves. `person` is
-    None for a lead that names nothing but a company; then `organization` is set. An open lead
-    counts as existing if it was added at `existing_since` (Unix seconds) or later. `note_html`
-    belongs to a new lead and may be None; `note_existing_html` belongs to an open lead that is
-    labelled, and is set whenever notes are wanted. `left_out` are plain sentences about values that
-    could not be written; `value_is_own` says that `value` is the lead's own and not an answer.
-    `custom` holds the lead's fields and the person's. `matched_rule` counts from 0.
+    None for a lead that names only a company; then `organization` is set. An open lead counts as
+    existing if it was added at `existing_since` (Unix seconds) or later. `note_html` is the note on
+    a new lead and may be None; `note_existing_html` is the note on an open lead that is labelled,
+    and is set whenever the source wants notes. `left_out` are plain sentences about values that
+    could not be written; `value_is_own` says that `value` comes from the lead's own amount and not
+    from an answer. `custom` holds the fields of the lead and of the person. `matched_rule` counts
+    from 0.
     """
 
     source: str
@@ -271,7 +272,7 @@ class LeadPlan(Struct, frozen=True, kw_only=True):
     matched_rule: int | None
 
     def note_for(self, result: str | None) -> str | None:
-        """Return the note of a delivery with this result: created, or an open lead was labelled."""
+        """Return the note for a delivery that created a lead, or labelled an open one."""
         return self.note_existing_html if result == Result.LABELLED else self.note_html
 
 
@@ -329,7 +330,7 @@ def build_plan(
 
 
 def find_mapping(mappings: Mapping[str, LeadMapping], source: str) -> LeadMapping:
-    """Return how a source's leads are written; raise Unmappable if the source file lacks it."""
+    """Return how a source's leads are written; raise Unmappable for an unknown source."""
     mapping = mappings.get(source)
     if mapping is None:
         raise Unmappable(f"the source file has no source {source!r}", setting=f"sources.{source}")
@@ -337,9 +338,9 @@ def find_mapping(mappings: Mapping[str, LeadMapping], source: str) -> LeadMappin
 
 
 def leave_out(plan: LeadPlan, lead: Lead, sentences: Sequence[str]) -> LeadPlan:
-    """Return the plan when more turns out not to fit, such as text for a numeric custom field.
+    """Add values that turned out not to fit, such as text for a numeric custom field.
 
-    The notes say so as well.
+    The notes then say so as well.
     """
     left_out = (*plan.left_out, *sentences)
     return (
@@ -350,9 +351,10 @@ def leave_out(plan: LeadPlan, lead: Lead, sentences: Sequence[str]) -> LeadPlan:
 
 
 def _plan_person(lead: Lead, source: str, *, has_organization: bool) -> PersonPlan | None:
-    """Return the person; None if an organisation is all there is.
+    """Return the person; None if the lead names only an organisation.
 
-    A company that may not become an organisation lends the person its name.
+    If the source writes no organisations, a lead that names only a company becomes a person of that
+    name.
     """
     reach = lead.full_name or lead.email or lead.phone
     if not reach and has_organization:
@@ -403,7 +405,7 @@ def _with_notes(plan: LeadPlan, lead: Lead, left_out: Sequence[str]) -> LeadPlan
 
 
 def _unique_names(names: Iterable[str]) -> Iterable[str]:
-    """Return each name once, in order, ignoring case: the first spelling stays."""
+    """Return each name once, in order and ignoring case, in its first spelling."""
     spellings: dict[str, str] = {}
     for name in names:
         if name.strip():
@@ -412,5 +414,5 @@ def _unique_names(names: Iterable[str]) -> Iterable[str]:
 
 
 def without_quotations(sentence: str) -> str:
-    """Return one of `LeadPlan.left_out` without what the sender wrote."""
+    """Return a sentence of `LeadPlan.left_out` with the sender's words replaced by `given`."""
     return _QUOTATION.sub("given", sentence)

@@ -1,4 +1,4 @@
-"""Attribution rules: the first that matches is applied on top of the source's settings."""
+"""Attribution rules: the first match is applied on top of the source's settings."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def apply_rules(mapping: LeadMapping, context: TemplateContext) -> tuple[LeadSet
 def _matches(
     context: TemplateContext, name: str, accepted: str | Sequence[str], setting: str
 ) -> bool:
-    """Return whether a field has one of the values, in any case.
+    """Return whether a field has one of the accepted values, ignoring case.
 
-    An empty text stands for absent, `*` for any value.
+    An empty text means that the field is absent, `*` means any value.
     """
     try:
         check_name(name)

@@ -1,6 +1,6 @@
 """How a source's leads are written to Pipedrive: the tables `lead` and `rules` of the source file.
 
-Loaded and checked by `service.sources`; handed to the worker by `leadline work`.
+`service.sources` loads and checks them; `leadline work` hands them to the worker.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ LABEL_COLORS = Literal[
 
 
 class ValueTemplates(Struct, frozen=True, forbid_unknown_fields=True):
-    """Both are templates: `{ amount = "{answers.budget}", currency = "EUR" }`."""
+    """Two templates, such as `{ amount = "{answers.budget}", currency = "EUR" }`."""
 
     amount: str
     currency: str
@@ -36,7 +36,7 @@ class LeadSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     origin_id: str = "{source}:{submission_id}"  # (t)
     owner_id: int | str | None = None
     value: ValueTemplates | None = None
-    expected_close: str | None = None  # a duration from now ("30d"), a date, or (t)
+    expected_close: str | None = None  # duration from the submission ("30d"), date, or (t)
     visible_to: Literal["1", "3", "5", "7"] | None = None
     organization: bool = True
     existing: Literal["label", "new"] = "label"
@@ -74,7 +74,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class LeadMapping(Struct, frozen=True):
-    """How one source's leads are written: all the worker knows of a source."""
+    """How one source's leads are written; the worker knows nothing else about a source."""
 
     source: str
     lead: LeadSettings

@@ -1,12 +1,12 @@
 """Templates of the source file: `{company|name} via {form_name|source}`, filled from one lead.
 
-Names are data, never attributes.
+Names are looked up as data and never reach attributes of objects.
 
-    {name}              a field of the canonical lead, `name` meaning the full name; else empty text
+    {name}              a field of the canonical lead (`name` is the full name); empty if absent
     {company|name}      the first one that is not empty
-    {name|'Unknown'}    a quoted text as the last resort (single or double quotes)
+    {name|'Unknown'}    a quoted text as a fallback (single or double quotes)
     {answers.Your team} an answer by its label: exactly, else ignoring case and punctuation
-    {click_ids.foo}     a click id without a name of its own in `CLICK_IDS`
+    {click_ids.foo}     a click id that is not listed in `CLICK_IDS`
     {{ and }}           braces as text
 """
 
@@ -39,7 +39,7 @@ TEMPLATE_NAMES = frozenset(
         *SUBMISSION_NAMES,
     )
 )
-# Prefixes that any name may follow.
+# Any name may follow these prefixes.
 OPEN_PREFIXES = ("answers.", "click_ids.")
 
 
@@ -58,7 +58,7 @@ class TemplateError(ValueError):
 
 
 class TemplateContext(Struct, frozen=True):
-    """What templates and rules may see of one submission, as text; empty if absent."""
+    """What templates and rules can read from one submission, as text; empty if absent."""
 
     texts: dict[str, str]
     answers: dict[str, str]
@@ -79,7 +79,7 @@ class FieldReference(Struct, frozen=True):
     name: str
 
 
-# The alternatives between two braces: fields, and quoted texts.
+# The alternatives between two braces: fields and quoted texts.
 Choice = tuple[FieldReference | str, ...]
 
 
@@ -100,7 +100,7 @@ class Template(Struct, frozen=True):
 def build_context(
     lead: Lead, source: str, submission_id: str, received_at: float
 ) -> TemplateContext:
-    """Lay out a lead for templates.
+    """Return the texts of a lead that templates can read.
 
     `received_at` is in Unix seconds; `received_date` is its day in UTC.
     """
@@ -117,7 +117,7 @@ def build_context(
 
 
 def as_text(value: object) -> str:
-    """Return a value as people read it, and nothing as empty text.
+    """Return a value as people read it; empty text for None.
 
     Booleans become yes and no, lists are joined by commas, whole numbers have no point.
     """
@@ -135,7 +135,7 @@ def as_text(value: object) -> str:
 def check_name(name: str, *, position: int | None = None) -> None:
     """Accept a name that templates and rules may use; raise `TemplateError` for any other.
 
-    The error suggests the nearest name there is.
+    The error suggests the nearest valid name.
     """
     if name in TEMPLATE_NAMES or any(
         name.startswith(prefix) and name[len(prefix) :].strip() for prefix in OPEN_PREFIXES
@@ -146,9 +146,9 @@ def check_name(name: str, *, position: int | None = None) -> None:
 
 @lru_cache(maxsize=2048)
 def compile_template(text: str) -> Template:
-    """Check a template once, for any number of leads.
+    """Parse and check a template, once for any number of leads.
 
-    Raises `TemplateError`, saying where the fault is and what to write instead.
+    Raises `TemplateError`, which says where the fault is and what to write instead.
     """
     parts = tuple(_parse_parts(text))
     names = frozenset(
@@ -187,7 +187,7 @@ def _parse_parts(text: str) -> Iterator[str | Choice]:
 
 
 def _parse_choice(text: str, start: int) -> tuple[Choice, int]:
-    """Return the alternatives from just after an opening brace, and where the text continues."""
+    """Parse the alternatives after an opening brace; also return where the text continues."""
     items: list[FieldReference | str] = []
     at = start
     while match := _ALTERNATIVE.match(text, at):
@@ -218,7 +218,7 @@ def _first_text(choice: Choice, context: TemplateContext) -> str:
 
 
 def _find_by_label(values: dict[str, str], label: str) -> str:
-    """Return the text of that label, else of the first that is equal but for case and marks."""
+    """Return the text of the label, else of the first that differs only in case and punctuation."""
     if values.get(label):
         return values[label]
     normalized = _normalize_label(label)

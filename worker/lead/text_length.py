@@ -1,13 +1,13 @@
-"""Cuts text to the lengths that Pipedrive takes, counted in UTF-16 units as its server does.
+"""Cuts text to the lengths that Pipedrive accepts, in UTF-16 units as its server counts them.
 
-An emoji is two units.
+Most emoji are two units.
 """
 
 from __future__ import annotations
 
 import unicodedata
 
-# Of a title, a name and any `varchar` field.
+# For a title, a name and any `varchar` field.
 MAX_FIELD_UNITS = 255
 
 
@@ -18,7 +18,7 @@ def count_units(text: str) -> int:
 def truncate_end(text: str, max_units: int) -> str:
     """Return the longest beginning of at most `max_units` that does not cut a character in two.
 
-    That is a character as people see it.
+    A character is what people see as one, with its accents and joined signs.
     """
     result = text[:max_units]
     while count_units(result) > max_units:
@@ -41,7 +41,7 @@ def truncate_start(text: str, max_units: int) -> str:
 
 
 def shorten(text: str, max_units: int = MAX_FIELD_UNITS) -> str:
-    """Return the text, or as many of its words as fit and an ellipsis; a long word is cut."""
+    """Return the text, or as many of its words as fit with an ellipsis; a long word is cut."""
     if count_units(text) <= max_units:
         return text
     result = truncate_end(text, max_units - 1)
@@ -52,7 +52,7 @@ def shorten(text: str, max_units: int = MAX_FIELD_UNITS) -> str:
 
 
 def shorten_around(text: str, core: str, max_units: int = MAX_FIELD_UNITS) -> str:
-    """Return the text with `core` whole, cut at its beginning first and then at its end."""
+    """Shorten a text around `core`, which stays whole: first at the beginning, then at the end."""
     if count_units(text) <= max_units:
         return text
     before, _, after = text.partition(core)
@@ -67,7 +67,7 @@ _JOINER = "\u200d"
 def _joins_previous(character: str) -> bool:
     """Return whether a character belongs to the one before it.
 
-    Accents, variation selectors, skin tones and joiners do.
+    Accents, variation selectors, skin tones and joiners belong to it.
     """
     joined = character in "\ufe0e\ufe0f\u200d" or "\U0001f3fb" <= character <= "\U0001f3ff"
     return joined or unicodedata.combining(character) > 0

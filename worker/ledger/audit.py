@@ -1,7 +1,7 @@
 """The audit trail: who did what to which submission. It never holds personal data.
 
-The script that changes a state writes the entry about it too (`audit` in `prelude.lua`), so that
-neither is there without the other; all other entries are written here.
+The script that changes a state also writes the entry about it (`audit` in `prelude.lua`), so that
+neither exists without the other; all other entries are written here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CURSOR = re.compile(r"[0-9]{1,20}-[0-9]{1,20}", re.ASCII)
 
 
 class AuditEntry(Struct, frozen=True):
-    """`at` in Unix seconds.
+    """One action of a person or of Leadline. `at` is in Unix seconds.
 
     `target` is the id of a submission, a cause or a bulk action, or names what was paused or read.
     """
@@ -45,9 +45,9 @@ class AuditTrail:
     def read_page(
         self, cursor: str | None = None, limit: int = 100
     ) -> tuple[list[AuditEntry], str | None, int]:
-        """The newest entries before `cursor`, the cursor of the next page, and how many there are.
+        """The newest entries before `cursor`, the cursor of the next page, and the total.
 
-        Raises ValueError for a cursor that no page gave.
+        Raises ValueError for a cursor that no page returned.
         """
         if cursor is not None and not _CURSOR.fullmatch(cursor):
             raise ValueError("expected the cursor that the last page gave")
@@ -67,7 +67,7 @@ class AuditTrail:
 def add_entry(
     connection: Any, who: str, action: str, target: str, detail: str | None = None
 ) -> None:
-    """Adds an entry; `connection` may be a pipeline."""
+    """Adds an entry; `connection` may also be a pipeline."""
     entry = {"who": who, "action": action, "target": target} | (
         {"detail": detail} if detail else {}
     )
@@ -85,16 +85,16 @@ def _read(stamp: bytes, fields: dict[bytes, bytes]) -> AuditEntry:
     )
 
 
-# Causes that people chose to ignore, and since when. One that comes back counts again.
+# Causes that people chose to ignore, and since when. Later deaths of the same cause count again.
 
 
 def ignore_cause(connection: redis.Redis, cause_id: str, now: float) -> None:
-    """What died of it until `now` (Unix seconds) needs nobody. Raises `StoreUnavailable`."""
+    """Ignores deaths of this cause up to `now` (Unix seconds). Raises `StoreUnavailable`."""
     call_redis(lambda: connection.hset(keys.CAUSES_IGNORED, cause_id, repr(now)))
 
 
 def unignore_cause(connection: redis.Redis, cause_id: str) -> None:
-    """Raises `StoreUnavailable`."""
+    """Stops ignoring a cause. Raises `StoreUnavailable`."""
     call_redis(lambda: connection.hdel(keys.CAUSES_IGNORED, cause_id))
 
 

@@ -1,17 +1,17 @@
-"""Bulk actions: one decision about a fixed list of submissions, until each has its outcome.
+"""Bulk actions: apply one decision to a fixed list of submissions and track each outcome.
 
     created -> canaries -> the rest, as the queue drains -> ended
                   |                   |
                   +--> stopped -------+   (by itself, "canaries failed", or by a person)
 
-The list is fixed when the action is created, and no two unfinished actions have a submission in
-common. Everything stands in Redis and each step is one transaction, so whoever has the lock goes on
-where the last one was killed: a worker process, a service process (a discard needs no worker), or
-the command that created it.
+The list is fixed when the action is created, and no two unfinished actions share a submission. All
+state is in Redis and each step is one transaction, so whoever takes the lock continues where the
+last process was killed: a worker process, a service process (a discard needs no worker), or the
+command that created the action.
 
-An action that delivers (retry, accept) lets three go first, the canaries. As soon as one of them is
-delivered the rest follows, no faster than the queue drains; if all three die, the rest stays as it
-is.
+An action that delivers (retry, accept) first lets three submissions go, the canaries. As soon as
+one of them is delivered the rest follow, no faster than the queue drains; if all three die, the
+rest stay as they are.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ from worker.store.turn_lock import TurnLock
 
 log = structlog.get_logger("leadline.bulk")
 
-# What can be done to many, and the states it may be done in.
+# The actions that can be done in bulk, each with the states that allow it.
 ACTIONS = {action: states_for(action) for action in ("retry", "accept", "discard")}
 
 CANARIES = 3
 CANARIES_FAILED = "canaries failed"
 
-# More are let go while fewer are in the ledger's queue; the sweeper brings them to the slots.
+# More submissions go while fewer than this are queued; the sweeper brings them to the slots.
 QUEUE_TARGET_DEPTH = 200
 
 SUBMISSIONS_PER_TRANSACTION = 50
 TICK_SECONDS = 1.0
 
-# Of one action, in one tick: seconds of work, and outcomes that are asked for.
+# For one action in one tick: seconds of work, and outcomes to check.
 MAX_TICK_SECONDS = 0.5
 OUTCOMES_PER_TICK = 500
 
@@ -58,9 +58,9 @@ RETENTION_SECONDS = 7 * 24 * 3600
 
 
 class CountDiffers(LeadlineError):
-    """The list is not as long as expected.
+    """The number of submissions is not the expected one.
 
-    `count` could be taken now, `taken` more belong to an unfinished bulk action.
+    `count` could be taken now; `taken` more belong to an unfinished bulk action.
     """
 
     code = "count-differs"
@@ -75,10 +75,11 @@ class CountDiffers(LeadlineError):
 
 
 class BulkProgress(Struct, frozen=True, kw_only=True):
-    """`count = left + delivered + dead + done + skipped`. Times in Unix seconds.
+    """The progress of a bulk action: `count = left + delivered + dead + done + skipped`.
 
-    `left` are not begun or have no outcome yet; `done` were discarded; `skipped` had moved on, or
-    could not be edited. `stopped` says why it stopped; `ended_at` is None until the last outcome.
+    Submissions in `left` have not begun or have no outcome yet; `done` were discarded; `skipped`
+    had moved on or could not be edited. `stopped` says why the action stopped; `ended_at` is None
+    until the last outcome. Times are in Unix seconds.
     """
 
     id: str
@@ -105,7 +106,6 @@ class BulkActions:
         self._lock = TurnLock(ledger.redis, keys.BULK_LOCK, LOCK_MILLISECONDS)
 
     # -- for people
-    # ----------------------------------------------------------------------------------------------
 
     def create(
         self,
@@ -119,8 +119,8 @@ class BulkActions:
     ) -> str:
         """Creates an action over those of `ids` whose state allows it, and returns its id.
 
-        `detail` is for the audit trail. Raises `CountDiffers` if they are not `expect`, `EditError`
-        for an edit that fits no lead.
+        `detail` is for the audit trail. Raises `CountDiffers` if their number is not `expect`, and
+        `EditError` for an edit that fits no lead.
         """
         if edit:
             apply_edit(Lead(), edit)
@@ -143,11 +143,11 @@ class BulkActions:
         return bulk
 
     def progress(self, bulk: str) -> BulkProgress | None:
-        """How far it is; None for an action that is unknown or forgotten."""
+        """The progress of an action; None if it is unknown or no longer kept."""
         return self._progress([bulk])[0]
 
     def list_newest(self, limit: int = 20) -> list[BulkProgress]:
-        """The newest actions first; they are kept for a week after their end."""
+        """The latest actions, newest first; they are kept for a week after their end."""
         ids = call_redis(
             lambda: cast(
                 "list[bytes]", self._redis.zrange(keys.BULK_ACTIONS, 0, limit - 1, desc=True)
@@ -157,16 +157,15 @@ class BulkActions:
         return [each for each in progress if each is not None]
 
     def stop(self, bulk: str, by: str, reason: str = "") -> bool:
-        """Leaves what is not begun as it is. False if it was over or stopped already."""
+        """Leaves the rest as it is. Returns False if the action was over or stopped already."""
         return bool(
             self._ledger.bulk("stop", bulk=bulk, by=by, reason=reason or f"stopped by {by}")
         )
 
-    # -- for whoever has the time
-    # ----------------------------------------------------------------------------------
+    # -- for the process that advances them
 
     def tick(self) -> bool:
-        """One round over all unfinished actions, if it is ours to do; whether there were any."""
+        """Advances all unfinished actions if it is our turn; returns whether it did."""
         with translate_errors():
             return self._round()
 
@@ -201,7 +200,7 @@ class BulkActions:
             if not room:
                 break
             if job.edit is None:
-                # Not sooner: without its encryption key, the action can still be stopped, and end.
+                # Decrypt only now: without the key, the action can still be stopped and end.
                 job = structs.replace(job, edit=self._edit(fields))
             self._go(job, room)
             if self._clock() > until or not self._lock.take():
@@ -209,7 +208,7 @@ class BulkActions:
         self._ledger.bulk("end", bulk=bulk, retention_seconds=RETENTION_SECONDS)
 
     def _room(self, job: _Job, left: int, out: int, delivered: int, dead: int) -> int:
-        """How many may go now."""
+        """How many submissions may go now; stops the action if all canaries died."""
         if not left or job.action == "discard":
             return min(left, SUBMISSIONS_PER_TRANSACTION)
         if not delivered and dead >= CANARIES:
@@ -223,7 +222,7 @@ class BulkActions:
         return min(left, SUBMISSIONS_PER_TRANSACTION, max(0, QUEUE_TARGET_DEPTH - queued))
 
     def _go(self, job: _Job, room: int) -> None:
-        """Takes the next `room` submissions. One that the edit does not fit is skipped."""
+        """Lets the next `room` submissions go; skips those that the edit does not fit."""
         raw = cast("list[bytes]", self._redis.zrange(f"{keys.BULK}{job.bulk}:left", 0, room - 1))
         turn = BulkTurn(job.bulk, self._lock.token)
         edited = [
@@ -254,7 +253,7 @@ class BulkActions:
             pipe.execute()
 
     def _edited(self, job: _Job, submission_id: str) -> tuple[bool, Lead | None, float | None]:
-        """Whether the edit fits, the edited lead, and `updated_at` of the record it comes from."""
+        """Whether the edit fits, the edited lead, and the `updated_at` of its record."""
         if job.edit is None:
             return True, None, None
         record = self._ledger.get(submission_id)

@@ -1,7 +1,7 @@
-"""The ids of people and organisations, so that Pipedrive, whose search lags, is not searched again.
+"""Caches the ids of people and organisations, because Pipedrive's search lags behind creates.
 
-Keyed by digests; values are ids only. Forgotten when Pipedrive says that the thing is gone, or on
-erasure.
+Keys are digests and values only ids. An entry is removed when Pipedrive says that the record is
+gone, and on erasure.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ CONTACT_SECONDS = 400 * 24 * 3600
 class CachedPerson(Struct, frozen=True, kw_only=True):
     """What we know of a person. `lead_at` (Unix seconds) is when the lead was added.
 
-    `created`: we created the person, so it has no open leads but ours. `restored_at` is that of the
-    store when the person was remembered: after Redis was set back it is another
-    (`worker.ledger.rollback`), and there may be leads that nothing here knows of.
+    `created`: we created the person, so it has no open leads but ours. `restored_at` is the store's
+    value when the person was remembered. After Redis was set back the store has another value
+    (`worker.ledger.rollback`), and the person may have leads that we do not know about.
     """
 
     person_id: int
@@ -31,7 +31,7 @@ class CachedPerson(Struct, frozen=True, kw_only=True):
 
 
 class ContactCache:
-    """Every method may raise `StoreUnavailable`."""
+    """The cache for one account. Every method may raise `StoreUnavailable`."""
 
     def __init__(
         self,
@@ -44,11 +44,11 @@ class ContactCache:
         self._submission_id = submission_id
 
     def for_submission(self, submission_id: str) -> ContactCache:
-        """The same for one delivery: once the submission is erased it remembers nobody any more."""
+        """The cache for one delivery: it stores no person once the submission is erased."""
         return ContactCache(self._redis, submission_id, self._account)
 
     def find_person(self, kind: str, value: str) -> CachedPerson | None:
-        """The person; `kind` is `email` or `phone`, `value` is normalised."""
+        """Finds a person; `kind` is `email` or `phone`, `value` is normalised."""
         fields = call_redis(lambda: self._redis.hgetall(self._account.person(kind, value)))
         if not fields or b"person_id" not in fields:
             return None
@@ -109,5 +109,5 @@ class ContactCache:
 
 
 def normalize_name(name: str) -> str:
-    """An organisation's name as it is compared: case and inner white space do not count."""
+    """An organisation's name as it is compared: case and extra white space do not count."""
     return " ".join(name.split()).casefold()

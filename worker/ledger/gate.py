@@ -1,4 +1,4 @@
-"""Whether anything is delivered: an operator's pause, and the gate that answers can close."""
+"""What stops all deliveries: an operator's pause, and the gate that Pipedrive's answers close."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from worker.store import keys
 from worker.store.connection import call_redis, translate_errors
 from worker.store.scripts import Scripts
 
-# An outage: so many submissions did not get through, over so many seconds; none was delivered.
+# It is an outage if this many submissions failed over this many seconds and none was delivered.
 OUTAGE_SUBMISSIONS, OUTAGE_SECONDS = 3, 10.0
 
 
 class Pause(Struct, frozen=True):
-    """Why nothing is delivered. `until` is None for an operator's pause. Times in Unix seconds."""
+    """Why nothing is delivered. Times are Unix seconds; `until` is None for an operator's pause."""
 
     reason: str
     since: float
@@ -22,24 +22,24 @@ class Pause(Struct, frozen=True):
 
 
 class Gate:
-    """Every method may raise `StoreUnavailable`."""
+    """The pause and the gate of one account. Every method may raise `StoreUnavailable`."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
 
     def pause(self, reason: str, by: str) -> None:
-        """No delivery starts until `resume`; what is in hand is finished."""
+        """Starts no delivery until `resume`; deliveries in progress finish."""
         self._scripts.run("gate/pause", reason=reason or "paused", by=by)
 
     def resume(self, by: str = "") -> None:
-        """Ends an operator's pause, and lets the gate be tried at once."""
+        """Ends an operator's pause, and lets a submission try the gate at once."""
         self._scripts.run("gate/resume", by=by or None)
 
     def close(self, submission_id: str, reason: str, until: float, *, probe: bool) -> None:
-        """Stops every worker until `until`, because of what `submission_id` met.
+        """Stops every worker until `until`, because of an error that `submission_id` met.
 
-        With `probe`, one submission is then let through to try, else all go. A gate that is closed
-        already never opens sooner by this.
+        With `probe`, one submission then goes first to try; without it, all go. A gate that is
+        already closed never opens sooner because of this.
         """
         self._scripts.run(
             "gate/close",
@@ -50,7 +50,7 @@ class Gate:
         )
 
     def note_failure(self, submission_id: str) -> bool:
-        """Notes that a delivery did not get through to Pipedrive; whether it is an outage now."""
+        """Notes that a delivery did not reach Pipedrive; returns whether it is an outage now."""
         return bool(
             self._scripts.run(
                 "gate/outage",
@@ -67,7 +67,7 @@ class Gate:
         )
 
     def is_probing(self) -> bool:
-        """Whether a submission was let through to try the gate, and has not ended yet."""
+        """Whether a submission is trying the gate now."""
         return bool(call_redis(lambda: self._scripts.redis.exists(self._scripts.account.probe)))
 
     def find_pause(self) -> Pause | None:

@@ -1,8 +1,8 @@
 """Identifiers by which a person can be found: e-mail addresses and phone numbers of a submission.
 
-Only whole values count, since an address within a sentence ("ask bob@example.com") does not make a
-submission Bob's. They are looked for in the fields and answers of the lead, the fields of the raw
-body and of its query, and JSON inside fields.
+Only whole values count, because an address within a sentence ("ask bob@example.com") does not make
+a submission Bob's. We look in the lead's fields and answers, in the fields of the raw body and the
+query, and in JSON inside of fields.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from worker.contract import Lead, Raw
 from worker.store import keys
 
 Kind = Literal["email", "phone", "id"]
-# What it is, and its normalised text; `id` is the id of a submission.
+# A kind and the normalised text; `id` is the id of a submission.
 Identifier = tuple[Kind, str]
 
 MAX_DEPTH = 40
@@ -30,7 +30,7 @@ _BOUNDARY = re.compile(r'boundary="?([^";,]{1,200})"?', re.IGNORECASE)
 
 
 def normalize(kind: Kind, text: str) -> str:
-    """As it is compared: an e-mail in lower case, a phone by its digits (a leading `00` is `+`)."""
+    """The text as it is compared: e-mails in lower case, phones as digits (`00` becomes `+`)."""
     text = unicodedata.normalize("NFC", text.strip())
     if kind == "email":
         return text.removeprefix("mailto:").casefold()
@@ -53,7 +53,7 @@ def identifiers(submission_id: str, lead: Lead | None, raw: Raw | None) -> set[I
 
 
 def erasure_marks(submission_id: str, lead: Lead | None, raw: Raw | None) -> list[str]:
-    """The keys of the marks that an erasure (`worker.erasure`) may have left for a submission."""
+    """The keys of the marks that erasures (`worker.erasure`) may have set for a submission."""
     return sorted(keys.erased(*who) for who in identifiers(submission_id, lead, raw))
 
 
@@ -64,7 +64,7 @@ def lead_identifiers(lead: Lead) -> set[Identifier]:
 
 
 def cached_person_keys(lead: Lead) -> list[str]:
-    """The keys under which a delivery of this lead remembers the person."""
+    """The cache keys under which a delivery of this lead stores the person."""
     email = [keys.DEFAULT_ACCOUNT.person("email", lead.email.casefold())] if lead.email else []
     digits = "".join(sign for sign in lead.phone or "" if sign.isdigit() or sign == "+")
     return email + ([keys.DEFAULT_ACCOUNT.person("phone", digits)] if digits else [])
@@ -81,7 +81,7 @@ def _read(text: str) -> set[Identifier]:
 
 
 def _texts(tree: Any, depth: int = 0) -> Iterator[str]:
-    """Every text in a tree, also those inside of texts that are JSON."""
+    """Every text in a tree, including texts inside of JSON texts."""
     if depth > MAX_DEPTH:
         return
     if isinstance(tree, dict):

@@ -1,13 +1,13 @@
-"""The record of every submission. Redis keeps it, Lua changes it: every change of state is one
-atomic step.
+"""The ledger: the record of every submission, in Redis. Every change of state is one Lua script.
 
     queued -> delivering -> delivered
       ^          |  \\-----> dead ---> queued (replay), discarded, erased
       |          v
       +------ waiting        quarantined -> queued, discarded, erased
 
-Two kinds of caller: a worker holding a lease (`claim` to `finish`), and a person (`decide`). The
-scripts check, the callers are told; nobody reads a state and writes it back.
+There are two kinds of caller: a worker that holds a lease (`claim` to `finish`), and a person
+(`decide`). The scripts check whether a move is allowed and tell the caller; nobody reads a state
+and writes it back.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Fact = str | int | bytes | None
 
 
 class ClaimResult(StrEnum):
-    """What `claim` says of a submission."""
+    """The result of `claim`."""
 
     CLAIMED = "claimed"
     UNKNOWN = "unknown"
@@ -57,7 +57,7 @@ class ClaimResult(StrEnum):
 
 
 class Audited(NamedTuple):
-    """What the audit trail says of a person's move."""
+    """What the audit trail says about a person's decision."""
 
     action: str
     detail: str = ""
@@ -76,11 +76,11 @@ REPLAYED = (*states_for("retry"), *states_for("accept"))
 class Ledger(RecordReader):
     """Reads and moves records. Every method may raise `StoreUnavailable`.
 
-    `connection` answers in bytes (no `decode_responses`). `clock` returns Unix seconds; None lets
-    Redis tell the time, so that all workers share one clock. Content of a newer `version` is
-    neither read nor delivered. A worker's ledger has a `rollback` detector, by which it knows
-    whether Redis has gone back in time. `gate`: whether anything is delivered now; `schedule`: what
-    is to be delivered next. Queues and gate are those of one Pipedrive `account`.
+    `connection` returns bytes (no `decode_responses`). `clock` returns Unix seconds; None uses
+    Redis's time, so that all workers share one clock. Content of a newer `version` is neither read
+    nor delivered. A worker's ledger has a `rollback` detector, which notices that Redis has gone
+    back in time. `gate` says whether anything is delivered now, `schedule` what is delivered next.
+    Person queues and gate belong to one Pipedrive `account`.
     """
 
     def __init__(
@@ -103,18 +103,17 @@ class Ledger(RecordReader):
         return self._scripts.now()
 
     def count_workers(self) -> int:
-        """How many worker processes were seen within the last minute."""
+        """How many worker processes sent a heartbeat within the last minute."""
         return self.status().workers(self.now())
 
     @contextmanager
     def pipeline(self) -> Iterator[Any]:
-        """A transaction to which the `…_call` methods are added; it runs at `execute`."""
+        """A transaction to which the `…_call` methods add; it runs at `execute`."""
         with translate_errors(), self.redis.pipeline(transaction=True) as pipe:
             pipe.multi()
             yield pipe
 
     # -- a worker's moves
-    # ------------------------------------------------------------------------------------------
 
     def claim(
         self,
@@ -128,7 +127,7 @@ class Ledger(RecordReader):
     ) -> ClaimResult:
         """Leases the submission to `token`, or says why not.
 
-        The queues are keys of `Account.person_queue`; an organisation that is remembered under
+        The queues are keys of `Account.person_queue`; an organisation that is cached under
         `organization_key` needs no queue.
         """
         reply = self._scripts.run(
@@ -158,10 +157,10 @@ class Ledger(RecordReader):
         step: str,
         status: StoreStatus = NEVER_RESTORED,
     ) -> None:
-        """Writes down that a create of `step` is about to be sent, and renews the lease.
+        """Records that a create of `step` is about to be sent, and renews the lease.
 
-        `status` is what `store_status` said when this delivery began. Raises `LeaseLost`, or
-        `StoreUnavailable` where Redis may have gone back in time since: then nothing may be sent.
+        `status` is what `store_status` returned when this delivery began. Raises `LeaseLost`, or
+        `StoreUnavailable` if Redis may have gone back in time since: then nothing may be sent.
         """
         for _ in range(2):
             process = self._rollback
@@ -195,10 +194,11 @@ class Ledger(RecordReader):
         raise StoreUnavailable("Redis may have gone back in time")
 
     def store_status(self, submission_id: str = "", *, leaves: bool = False) -> StoreStatus:
-        """Reports what this process has announced and learns whether this is the store it knows.
+        """Reports what this process has announced and returns whether this is the store it knows.
 
-        With `submission_id`, also whether that is to be looked up first. `leaves`: the process
-        ends. Called at every tick, so that the others see it alive (`worker.ledger.rollback`).
+        With `submission_id`, it also says whether that submission must be looked up first. `leaves`
+        says that the process ends. Every heartbeat calls it, so that the other processes see this
+        one alive (`worker.ledger.rollback`).
         """
         process = self._rollback
         if process is None:
@@ -227,9 +227,9 @@ class Ledger(RecordReader):
         )
 
     def learn(self, submission_id: str, token: str, step: str, facts: Mapping[str, Fact]) -> None:
-        """Writes down what an announced step brought.
+        """Records the result of a step and ends its announcement.
 
-        Raises `LeaseLost` when somebody else went on with the step, or the submission was erased.
+        Raises `LeaseLost` if another worker went on with the step or the submission was erased.
         """
         done = self._scripts.run(
             "ledger/learn", id=submission_id, token=token, step=step or None, facts=_texts(facts)
@@ -260,10 +260,10 @@ class Ledger(RecordReader):
         facts: Mapping[str, Fact] | None = None,
         attempts: Iterable[Attempt] = (),
     ) -> list[str]:
-        """Ends a delivery. Returns the ids that are due now, as this one left its person queues.
+        """Ends a delivery; returns the ids that are due now because it left its person queues.
 
-        `used` is how many attempts it counts as; `keep_place` leaves it in its person queues.
-        Raises `LeaseLost`.
+        `used` is how many attempts it counts as; `keep_place` keeps it in its person queues. Raises
+        `LeaseLost`.
         """
         reply = self._scripts.run(
             "ledger/finish",
@@ -285,7 +285,6 @@ class Ledger(RecordReader):
         return [raw.decode() for raw in reply[1:]]
 
     # -- a person's moves
-    # ------------------------------------------------------------------------------------------
 
     def replay_call(
         self,
@@ -300,7 +299,7 @@ class Ledger(RecordReader):
         if_updated_at: float | None = None,
         turn: BulkTurn | None = None,
     ) -> None:
-        """Adds to a transaction: `dead` or `quarantined` -> `queued`, with a mended lead if given.
+        """Adds `dead` or `quarantined` -> `queued` to a transaction, with the edited lead if given.
 
         `if_updated_at` is the `updated_at` of the record that the lead was made from.
         """
@@ -313,7 +312,7 @@ class Ledger(RecordReader):
     def discard_call(
         self, pipe: Any, submission_id: str, by: str, why: str, turn: BulkTurn
     ) -> None:
-        """Adds to a transaction: `dead` or `quarantined` -> `discarded`, for a bulk action."""
+        """Adds `dead` or `quarantined` -> `discarded` to a transaction, for a bulk action."""
         decision = _decision(
             submission_id, State.DISCARDED, states_for("discard"), by, why, None, turn
         )
@@ -322,12 +321,12 @@ class Ledger(RecordReader):
     def discard(self, submission_id: str, by: str, why: str) -> None:
         """`dead` or `quarantined` -> `discarded`. Raises `NotAllowed`.
 
-        The reason is a person's own words: the timeline has them, the audit trail does not.
+        `why` is in the person's own words: the timeline keeps them, the audit trail does not.
         """
         self._decide(submission_id, State.DISCARDED, states_for("discard"), by, why, "discard")
 
     def undiscard(self, submission_id: str, by: str) -> State:
-        """Undo of a discard: back to where it was. Raises `NotAllowed`."""
+        """Undoes a discard: returns the submission to its earlier state. Raises `NotAllowed`."""
         return self._decide(submission_id, None, states_for("undo"), by, "undo", "undo the discard")
 
     def _decide(
@@ -347,18 +346,16 @@ class Ledger(RecordReader):
         return State(state.decode())
 
     # -- bulk actions: `worker.ledger.bulk`
-    # -------------------------------------------------------------------------------
 
     def bulk(self, step: str, **args: Any) -> Any:
-        """Runs one of the scripts `lua/bulk/….lua`."""
+        """Runs one of the scripts in `lua/bulk`."""
         return self._scripts.run(f"bulk/{step}", **args)
 
     def bulk_call(self, pipe: Any, step: str, **args: Any) -> None:
-        """Adds one of them to a transaction."""
+        """Adds one of the scripts in `lua/bulk` to a transaction."""
         self._scripts.add(pipe, f"bulk/{step}", **args)
 
     # -- erasure
-    # ----------------------------------------------------------------------------------------------
 
     def erase(
         self,
@@ -372,7 +369,7 @@ class Ledger(RecordReader):
         by_mark: bool = False,
         memories: Iterable[str] = (),
     ) -> int:
-        """Any state -> `erased`, for good; returns how many were erased. See `erase.lua`."""
+        """Erases submissions in any state, for good; returns how many. See `erase.lua`."""
         with translate_errors(), self.redis.pipeline(transaction=False) as pipe:
             for submission_id in submission_ids:
                 self._scripts.add(
@@ -390,7 +387,7 @@ class Ledger(RecordReader):
             return sum(pipe.execute())
 
     def mark_erased(self, mark: str, by: str, seconds: int) -> None:
-        """Remembers for `seconds` that what came before now, and bears `mark`, is to be erased."""
+        """Sets `mark` for `seconds`: older submissions that bear it are to be erased."""
         now = self.now()
         with self.pipeline() as pipe:
             pipe.hset(mark, mapping={"before": now, "by": by})
@@ -398,7 +395,7 @@ class Ledger(RecordReader):
             pipe.execute()
 
     def find_marks(self, marks: Sequence[str]) -> list[str]:
-        """Those of `marks` that are set."""
+        """The `marks` that are set."""
         with translate_errors(), self.redis.pipeline(transaction=False) as pipe:
             for mark in marks:
                 pipe.exists(mark)
@@ -406,12 +403,12 @@ class Ledger(RecordReader):
         return [mark for mark, exists in zip(marks, replies, strict=True) if exists]
 
     def marked_names(self, mark: str) -> list[str]:
-        """What was erased under `mark`: `submission:{id}`, `person:{id}`, `lead:{id}`."""
+        """What was erased under `mark`, as `submission:{id}`, `person:{id}` and `lead:{id}`."""
         with translate_errors():
             return [raw.decode() for raw in cast("list[bytes]", self.redis.hkeys(mark))]
 
     def forget(self, submission_ids: Sequence[str], since: float) -> int:
-        """Removes the receipts of those erased at `since` (Unix seconds) or before; how many."""
+        """Removes receipts of submissions erased by `since` (Unix seconds); returns how many."""
         return int(self._scripts.run("ledger/forget", since=since, ids=submission_ids))
 
 
@@ -424,7 +421,7 @@ def _decision(
     audit: Audited | None,
     turn: BulkTurn | None,
 ) -> dict[str, Any]:
-    """Arguments of `decide.lua`."""
+    """The arguments of `decide.lua`."""
     return {
         "id": submission_id,
         "to": to,
@@ -437,7 +434,7 @@ def _decision(
 
 
 def _texts(facts: Mapping[str, Fact]) -> dict[str, str | bytes]:
-    """As `write` in `prelude.lua` takes them: an empty text removes a field."""
+    """The facts as `write` in `prelude.lua` takes them: an empty text removes a field."""
     return {
         name: value if isinstance(value, bytes) else "" if value is None else str(value)
         for name, value in facts.items()

@@ -1,4 +1,4 @@
-"""Reading the records: one, many, or all of them in bounded memory, and the stream of changes."""
+"""Reads records: one, many, or all in bounded memory. Also reads the stream of changes."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from worker.store.connection import call_redis, translate_errors
 
 T = TypeVar("T")
 
-# Ids that a scan asks for at a time.
+# Ids that a scan reads at a time.
 SCAN_PAGE_SIZE = 2_000
 
-# Records that `each_record` holds at a time: with its raw bytes one may be as large as a request.
+# Records that `each_record` holds at a time; with raw bytes, one may be as large as a request.
 RAW_BATCH_SIZE = 10
 LIGHT_BATCH_SIZE = 100
 
-# Seconds that the clocks of the service, which receives a submission, and of Redis may differ.
+# By how much the clocks of the service, which receives submissions, and of Redis may differ.
 MAX_CLOCK_DIFFERENCE_SECONDS = 3_600.0
 
 FIELDS_WITHOUT_RAW = [
@@ -46,7 +46,7 @@ class RecordHead(Struct, frozen=True):
 
 
 class SubmissionHistory(Struct, frozen=True):
-    """All that is stored of one submission, read at one moment."""
+    """Everything that is stored about one submission, read at one moment."""
 
     record: Record
     attempts: list[Attempt]
@@ -69,7 +69,6 @@ class RecordReader:
         self.account = account
 
     # -- one
-    # ----------------------------------------------------------------------------------------------
 
     def get(self, submission_id: str) -> Record | None:
         return self.find_many([submission_id])[0]
@@ -90,20 +89,20 @@ class RecordReader:
         )
 
     def timeline(self, submission_id: str) -> list[Moment]:
-        """Its changes of state, the oldest first."""
+        """The submission's changes of state, oldest first."""
         return self.timelines([submission_id])[0]
 
     def attempts(self, submission_id: str) -> list[Attempt]:
-        """Its calls and decisions, the oldest first."""
+        """The calls and decisions of the submission's deliveries, oldest first."""
         items = call_redis(lambda: self.redis.lrange(keys.attempts(submission_id), 0, -1))
         return [msgspec.json.decode(item, type=Attempt) for item in items]
 
     # -- many
-    # ----------------------------------------------------------------------------------------------
 
     def find_many(self, ids: Sequence[str], *, raw: bool = True) -> list[Record | None]:
-        """These records, in order; None where there is none. Without `raw`, `Record.raw` is None:
-        the raw bytes may be large.
+        """The records with these ids, in order; None for an id without a record.
+
+        Without `raw`, `Record.raw` is None: the raw bytes may be large.
         """
         with translate_errors(), self.redis.pipeline(transaction=False) as pipe:
             for submission_id in ids:
@@ -120,14 +119,14 @@ class RecordReader:
     def each_record(
         self, ids: Iterable[str], *, raw: bool, batch_size: int | None = None
     ) -> Iterator[Record]:
-        """These records, some at a time, however many; those that are gone are left out."""
+        """The records with these ids, read in batches; ids without a record are left out."""
         for batch in batches(ids, batch_size or (RAW_BATCH_SIZE if raw else LIGHT_BATCH_SIZE)):
             for record in self.find_many(batch, raw=raw):
                 if record is not None:
                     yield record
 
     def timelines(self, ids: Sequence[str]) -> list[list[Moment]]:
-        """The timelines of these submissions, in order, each with its oldest moment first."""
+        """The timelines of these submissions, in order; each starts with its oldest moment."""
         return [
             [msgspec.json.decode(item, type=Moment) for item in items]
             for items in self._lists(ids, 0)
@@ -141,12 +140,12 @@ class RecordReader:
         ]
 
     # -- all
-    # ----------------------------------------------------------------------------------------------
 
     def scan(self, states: Iterable[State] = State, *, since: float = 0.0) -> Iterator[str]:
-        """The ids in these states, the latest change first, back to `since` (Unix seconds).
+        """The ids in these states, latest change first, back to `since` (Unix seconds).
 
-        A page is held at a time. What changes meanwhile comes once or not at all.
+        Only one page per state is in memory. A submission that changes during the scan comes once
+        or not at all.
         """
         streams = [self._scan_state(state, since) for state in states]
         for _, submission_id in merge(*streams, key=lambda entry: -entry[0]):
@@ -159,9 +158,9 @@ class RecordReader:
         since: float = 0.0,
         source: str | None = None,
     ) -> Iterator[RecordHead]:
-        """As `scan`, for what was received at `since` or later, of one source if given.
+        """Like `scan`, for submissions received at `since` or later, of one source if given.
 
-        A submission enters a state when it is received or later, as far as the clocks agree.
+        A submission enters a state after it is received, as far as the clocks agree.
         """
         ids = self.scan(states, since=since - MAX_CLOCK_DIFFERENCE_SECONDS)
         for page in batches(ids, SCAN_PAGE_SIZE):
@@ -170,7 +169,7 @@ class RecordReader:
                     yield head
 
     def each_in(self, state: State) -> Iterator[Record]:
-        """Every record in `state`, the newest first; one that leaves meanwhile is skipped."""
+        """Every record in `state`, newest first; records that leave it meanwhile are skipped."""
         for record in self.each_record(self.scan([state]), raw=True):
             if record.state is state:
                 yield record
@@ -180,10 +179,10 @@ class RecordReader:
         return list(islice(self.each_in(state), limit))
 
     def each_id(self) -> Iterator[str]:
-        """The id of every record that is there all the while, in no order, perhaps twice.
+        """The id of every record that exists throughout, in no order, possibly more than once.
 
-        This is Redis's own iteration over its keys: a scan through the states would miss what moves
-        from one to another.
+        This iterates over Redis's keys: a scan through the states would miss a record that moves
+        from one state to another.
         """
         prefix = keys.submission("")
         names = cast("Iterator[bytes]", self.redis.scan_iter(match=f"{prefix}*", count=500))
@@ -194,7 +193,7 @@ class RecordReader:
                     yield submission_id
 
     def ids_until(self, state: State, until: float, limit: int) -> list[str]:
-        """Those that entered `state` at `until` (Unix seconds) or before, the oldest first."""
+        """The ids that entered `state` by `until` (Unix seconds), oldest first."""
         names = call_redis(
             lambda: self.redis.zrange(
                 keys.state(state), "-inf", until, byscore=True, offset=0, num=limit
@@ -203,7 +202,7 @@ class RecordReader:
         return [raw.decode() for raw in names]
 
     def dead_causes(self, limit: int | None = None) -> list[tuple[Cause, float]]:
-        """What each dead letter died of and when (Unix seconds), the newest `limit` first."""
+        """The cause of each dead letter and when it died (Unix seconds): the newest `limit`."""
         with translate_errors():
             last = -1 if limit is None else limit - 1
             dead = cast(
@@ -220,7 +219,6 @@ class RecordReader:
         ]
 
     # -- figures and changes
-    # ----------------------------------------------------------------------------------------------
 
     def status(self) -> LedgerStatus:
         """The figures of the store, all of one moment."""
@@ -229,25 +227,25 @@ class RecordReader:
             return read_status(pipe.execute())
 
     def counts(self) -> dict[State, int]:
-        """How many submissions were ever accepted, by the state they are in."""
+        """How many submissions were ever accepted, by their current state."""
         return self.status().counts
 
     def oldest(self, state: State) -> float | None:
-        """When the submission that is longest in `state` entered it."""
+        """When the submission that has been in `state` longest entered it (Unix seconds)."""
         return self.status().oldest_at.get(state)
 
     def count_in(self, state: State) -> int:
         return int(call_redis(lambda: self.redis.zcard(keys.state(state))))
 
     def last_change(self) -> str | None:
-        """The place of the newest entry in the stream of changes; None where there is none."""
+        """The position of the newest entry in the stream of changes; None if it is empty."""
         newest: Any = call_redis(lambda: self.redis.xrevrange(keys.CHANGES, count=1))
         return newest[0][0].decode() if newest else None
 
     def changes_after(self, place: str, limit: int) -> tuple[list[tuple[str, str]], bool]:
-        """Up to `limit` entries behind `place` as (place, id), and whether `place` is still there.
+        """Up to `limit` entries after `place` as (place, id), and whether `place` is still there.
 
-        If it is, no entry between is missing.
+        If it is, no entry in between is missing.
         """
         with translate_errors(), self.redis.pipeline(transaction=True) as pipe:
             pipe.xrange(keys.CHANGES, place, place)
@@ -256,8 +254,7 @@ class RecordReader:
         changes = [(at.decode(), fields.get(b"id", b"").decode()) for at, fields in entries]
         return changes, bool(anchor)
 
-    # -- within
-    # ----------------------------------------------------------------------------------------------
+    # -- helpers
 
     def _decode(self, submission_id: str, fields: dict[bytes, bytes]) -> Record | None:
         if b"state" not in fields:
@@ -280,10 +277,10 @@ class RecordReader:
                 yield RecordHead(submission_id, source.decode(), State(state.decode()), float(at))
 
     def _scan_state(self, state: State, since: float) -> Iterator[tuple[float, str]]:
-        """`(time of the change, id)`, the newest first.
+        """Yields `(time of the change, id)`, newest first.
 
-        Each page begins once more at the last time of the page before, because more ids may share
-        it; those that came already are left out.
+        Each page starts again at the last time of the previous one, because more ids may share that
+        time; ids that came already are left out.
         """
         top, came_at_top = float("inf"), set[bytes]()
         while page := [
@@ -324,7 +321,7 @@ def _name_fields(values: Sequence[bytes | None]) -> dict[bytes, bytes]:
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """`items` in lists of `size`, the last perhaps shorter."""
+    """Yields `items` in lists of `size`; the last list may be shorter."""
     left = iter(items)
     while batch := list(islice(left, size)):
         yield batch

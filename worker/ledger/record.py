@@ -11,25 +11,25 @@ from msgspec import Struct
 from worker.contract import VERSION, Cause, Lead, Precedence, Raw, Result, State, Submission
 from worker.encryption import Cipher, DecryptionError
 
-# The fields that the ledger itself goes by: they mean the same in every version.
+# The fields that the ledger itself uses; they mean the same in every version.
 LEDGER_FIELDS = frozenset(
     {"v", "source", "state", "received_at", "updated_at", "accepted_as", "precedence", "attempts",
      "crashes", "next_at", "reason", "duplicate_of"}
 )  # fmt: skip
 
-# The fields whose values are encoded: the content in encrypted MessagePack, the others in JSON.
+# The fields with encoded values: content in encrypted MessagePack, the others in JSON.
 CONTENT_TYPES: dict[str, type] = {"lead": Lead, "raw": Raw}
 JSON_TYPES: dict[str, type] = {"cause": Cause, "fetch": dict[str, str]}
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """The record of `leadline:submission:{id}`. Times are Unix seconds.
+    """The record in `leadline:submission:{id}`. Times are Unix seconds.
 
     `lead` and `raw` are encrypted in Redis (`worker.encryption`) and plain here; both are None once
-    erased. `unreadable`: they are there, but this process has no key for them, or they are damaged
-    or of a newer version; of a newer version only `LEDGER_FIELDS` are read. `announced` names the
-    create that was sent and has no recorded outcome yet. `fetch` says where the rest of an event
-    that brought ids alone can be read; None once it was fetched.
+    erased. `unreadable`: they exist, but this process lacks the key, or they are damaged or of a
+    newer version; of a newer version only `LEDGER_FIELDS` are read. `announced` names the create
+    that may have been sent and has no recorded outcome yet. `fetch` says where to read the record
+    behind an event that contains only ids; None once it was fetched.
     """
 
     id: str
@@ -65,7 +65,7 @@ class Record(Struct, frozen=True, kw_only=True):
 
 
 def spooled_record(submission: Submission) -> Record:
-    """The record that a submission will have which has not reached Redis yet."""
+    """The record that a spooled submission will have once it reaches Redis."""
     return Record(
         id=submission.id,
         source=submission.source,
@@ -88,10 +88,10 @@ def encrypt_content(value: Lead | Raw, cipher: Cipher) -> bytes:
 def decode_record(
     submission_id: str, fields: Mapping[bytes, bytes], cipher: Cipher, version: int = VERSION
 ) -> Record:
-    """Reads the fields of a Redis hash. Unknown ones are left alone.
+    """Decodes the fields of a Redis hash; unknown fields are ignored.
 
-    Content that cannot be read hides nothing else: people must see the record, and workers decide
-    its fate.
+    If the content cannot be read, the other fields still are: people must see the record, and
+    workers decide its fate.
     """
     stored = {name.decode(): value for name, value in fields.items() if value != b""}
     newer = int(stored.get("v", b"1")) > version

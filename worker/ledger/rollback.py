@@ -1,27 +1,26 @@
-"""How workers notice that Redis has gone back in time: a snapshot or backup restored, a replica
-promoted that lagged.
+"""Detects that Redis has gone back in time: a restored backup, or a promoted replica that lagged.
 
-What was delivered since then stands there as not delivered, and a create whose announcement is gone
-would be repeated blindly. So each worker process counts the creates it announces, in Redis together
-with the announcement (`announce.lua`), in its memory, and in a file of its data directory. It also
-remembers the total over all processes when it last reported, so that it can vouch for those that
-have left since.
+Such a Redis lists submissions as not delivered that were delivered since, and a create whose
+announcement is lost would be repeated blindly. So each worker process counts the creates that it
+announces: in Redis together with the announcement (`announce.lua`), in its memory, and in a file in
+its data directory. It also remembers the total over all processes as of its last report, so that it
+can vouch for processes that have left since.
 
     DATA/rollback/NAME     create count, server, time, total: locked while its process lives, taken
                            over by the next process that starts here
 
-After every restart or failover of Redis (its run id or replication id changes) nothing is announced
-until every process on the roll that the store holds has reported: the living ones with their tick,
-the dead ones through whoever finds their file. Redis applies writes in order, so if the newest
-announcement of each process is there, nothing is missing. A count higher than the store's, or a
-process that nobody can report for, sets `restored_at`: the moment at which everything that may
-still be on its way has settled. What came before it waits until then and is looked up in Pipedrive
-before anything is created for it (`worker.delivery.unknown_outcome`).
+After every restart or failover of Redis (its run id or replication id changes), no create is
+announced until every process on the roll in the store has reported: living processes with their
+next heartbeat, dead ones through the process that finds their file. Redis applies writes in order,
+so if the newest announcement of each process is there, nothing is missing. A count higher than the
+store's, or a process that nobody can report for, sets `restored_at`: the moment at which everything
+that may still be on its way has settled. Older submissions wait until then and are looked up in
+Pipedrive before anything is created for them (`worker.delivery.unknown_outcome`).
 
-The same exchange finds a clock that was set ahead: a create settles from then on, however old the
-clock makes it look. A file that was copied, as with a backup of the whole data directory, was
-changed later than the time written in it, and counts as missing. All this costs a delivery no token
-and one exchange with Redis; a submission in doubt pays for the look-up, once.
+The same exchange detects a clock that was set ahead: an announced create then settles from that
+moment, however old the clock makes it look. A copied file, as from a backup of the whole data
+directory, was changed later than the time written in it and counts as missing. All this costs a
+delivery no token and one exchange with Redis; only a submission in doubt pays for a look-up, once.
 """
 
 from __future__ import annotations
@@ -40,30 +39,30 @@ from msgspec import Struct
 
 log = structlog.get_logger("leadline.rollback")
 
-# Inside the data directory.
+# The folder inside the data directory.
 FOLDER = "rollback"
 
-# How long after a restart of Redis the processes on the roll are waited for: three ticks, or the
+# How long to wait for the processes on the roll after a restart of Redis: three heartbeats, or the
 # start of a process.
 ROLL_CALL_SECONDS = 15.0
 
-# A process that had been silent for longer when the store was last written is not waited for.
+# Nobody waits for a process that had been silent for longer when the store was last written.
 SILENT_PROCESS_SECONDS = 60.0
 
-# A file that was changed so much later than the time written in it was put there by somebody else.
+# A file that was changed this much later than the time written in it was copied there.
 MAX_FILE_AGE_DIFFERENCE_SECONDS = 10.0
 
-# A file is always written whole.
+# A file always has this size, so that each write replaces the whole content.
 FILE_BYTES = 200
 
 
 class StoreStatus(Struct, frozen=True):
-    """What the store says of its own past; until `agreed`, ask again.
+    """What the store says about its own past; until it is `agreed`, ask again.
 
-    `restored_at` is Unix seconds as text, empty when the store never went back. `needs_lookup`: the
-    record in question came before that and has not been looked up since. `clock_jump_at` (Unix
-    seconds) is when the store's clock was last found set ahead, 0 when it never was: by it nobody
-    can tell how long ago anything before that was.
+    `restored_at` is Unix seconds as text, empty if the store never went back. `needs_lookup`: the
+    record in question is older than that and has not been looked up since. `clock_jump_at` (Unix
+    seconds) is when the store's clock was last found to be set ahead, 0 if it never was; the clock
+    cannot tell how long ago anything before that happened.
     """
 
     agreed: bool = True
@@ -81,7 +80,7 @@ NEVER_RESTORED = StoreStatus()
 
 
 class ProcessReport(Struct, frozen=True):
-    """How many creates a process announced, on which life of the server, and the total it heard."""
+    """How many creates a process announced, on which run of the server, and the total it saw."""
 
     name: str
     create_count: int
@@ -90,10 +89,10 @@ class ProcessReport(Struct, frozen=True):
 
 
 class RollbackDetector:
-    """What one process knows of the past; any thread may use it.
+    """One process's create count and what it knows of others; any thread may use it.
 
-    `folder` None keeps it in memory only. `wall` returns Unix seconds, the time that files have.
-    Nothing is opened before the first `reports`.
+    With `folder` None, all of it stays in memory only. `wall` returns Unix seconds by the clock of
+    the files. Nothing is opened before the first `reports`.
     """
 
     def __init__(
@@ -112,7 +111,7 @@ class RollbackDetector:
         self._lock = threading.Lock()
 
     def record_create_count(self, create_count: int) -> None:
-        """Notes the count that the store has of us, before anything is created."""
+        """Notes the count that the store has for us, before the create is sent."""
         with self._lock:
             self.create_count = max(self.create_count, create_count)
             self._write()
@@ -125,7 +124,7 @@ class RollbackDetector:
                 self._write()
 
     def reports(self) -> list[ProcessReport]:
-        """Our own report, then those of processes that died here and were not reported yet."""
+        """Our own report, then those of processes that died here and are not reported yet."""
         with self._lock:
             self._open()
             own_report = ProcessReport(
@@ -135,7 +134,7 @@ class RollbackDetector:
             return [own_report, *(report for report in dead if report is not None)]
 
     def confirm_server(self, server: str) -> None:
-        """Takes `server` as the life that all agreed on: nobody asks for the dead any more."""
+        """Notes the run of the server that all agreed on; removes the files of dead processes."""
         with self._lock:
             if server != self.server:
                 self.server = server
@@ -147,7 +146,7 @@ class RollbackDetector:
                 os.close(file)
 
     def close(self, *, keep: bool) -> None:
-        """Ends with the process. `keep` leaves its file: the store still waits for its report."""
+        """Closes the file; `keep` leaves it on disk, as the store still waits for our report."""
         with self._lock:
             if self._file is not None and self._folder is not None:
                 if not keep:
@@ -176,9 +175,9 @@ class RollbackDetector:
             )
 
     def _write(self) -> None:
-        """Writes without a sync: the file must outlive the process, not the machine.
+        """Writes without a sync: the file must survive the process, not the machine.
 
-        After the machine's death there is an older count, or none, and either is noticed.
+        After a crash of the machine the count is older or missing, and either is noticed.
         """
         if self._file is None:
             return
@@ -191,7 +190,7 @@ class RollbackDetector:
 
 
 def _read_report(name: str, file: int) -> ProcessReport | None:
-    """The last report of a dead process; None where the file says nothing or was copied here."""
+    """The last report of a dead process; None if the file is unreadable or a copy."""
     try:
         create_count, server, at, total = os.pread(file, FILE_BYTES, 0).decode().split()
         if os.fstat(file).st_ctime - float(at) > MAX_FILE_AGE_DIFFERENCE_SECONDS:
@@ -202,7 +201,7 @@ def _read_report(name: str, file: int) -> ProcessReport | None:
 
 
 def _lock_file(path: Path, flags: int = 0) -> int | None:
-    """The file, locked for us; None while its process lives."""
+    """Opens and locks the file; None while its process lives."""
     file = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

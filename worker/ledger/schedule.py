@@ -1,4 +1,4 @@
-"""What is to be delivered next, and what was lost or abandoned: the sweeper's view."""
+"""What the sweeper looks for: submissions to deliver next, and lost or abandoned ones."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ POISON = Cause(
     hint="look at the worker's log for what it does to the process, then retry it alone",
 )
 
-# Ids of the index by state that are read at a time.
+# Ids that are read from a state's index at a time.
 INDEX_PAGE_SIZE = 5_000
 
 
 class Schedule:
-    """Every method may raise `StoreUnavailable`.
+    """The ids that are due, by reason. Every method may raise `StoreUnavailable`.
 
     Submissions of a newer version than `version` wait for a worker that knows it.
     """
@@ -39,14 +39,14 @@ class Schedule:
         self._version = version
 
     def due(self, now: float, limit: int) -> list[str]:
-        """Waiting submissions that are due, in order: all but replays and backfill."""
+        """Waiting submissions that are due, in order; without replays and backfill."""
         ids = call_redis(
             lambda: self._redis.zrange(keys.DUE, "-inf", now, byscore=True, offset=0, num=limit)
         )
         return [raw.decode() for raw in ids]
 
     def backfill(self, limit: int) -> list[str]:
-        """Replays, and what came late out of a spool, that wait for room; in order."""
+        """Replays and late submissions from a spool that wait for room, in order."""
         ids = call_redis(
             lambda: self._redis.zrange(
                 keys.DUE, BACKFILL_SCORE, "+inf", byscore=True, offset=0, num=limit
@@ -55,7 +55,7 @@ class Schedule:
         return [raw.decode() for raw in ids]
 
     def readable(self, now: float, limit: int) -> list[str]:
-        """Submissions left by workers that did not know their version, which this one does."""
+        """Submissions that older workers left because of their version, and this one knows."""
         ids = call_redis(
             lambda: self._redis.zrange(
                 keys.NEWER, "-inf", self._version, byscore=True, offset=0, num=limit
@@ -67,11 +67,11 @@ class Schedule:
         return [name for name, until in zip(names, rests, strict=True) if float(until or 0) <= now]
 
     def count_newer(self) -> int:
-        """How many wait for a worker of a newer version than this one's."""
+        """How many submissions wait for a worker of a newer version."""
         return int(call_redis(lambda: self._redis.zcount(keys.NEWER, f"({self._version}", "+inf")))
 
     def lost(self, before: float, present: Container[str], limit: int) -> list[str]:
-        """Submissions queued since before `before` that are neither `present` nor due."""
+        """Submissions queued at `before` or earlier that are neither in `present` nor due."""
         lost: list[str] = []
         for start in itertools.count(0, INDEX_PAGE_SIZE):
             with translate_errors():
@@ -92,14 +92,14 @@ class Schedule:
         return lost[:limit]
 
     def abandoned(self, now: float, limit: int) -> list[str]:
-        """Submissions in delivery whose lease ran out."""
+        """Submissions in delivery whose lease has expired."""
         ids = call_redis(
             lambda: self._redis.zrange(keys.LEASES, "-inf", now, byscore=True, offset=0, num=limit)
         )
         return [raw.decode() for raw in ids]
 
     def dispatch_call(self, pipe: Any, submission_id: str) -> None:
-        """Adds to a transaction: back into the queue, if it belongs there now."""
+        """Adds to a transaction: puts the submission back into the queue if it is due there."""
         self._scripts.add(
             pipe,
             "ledger/dispatch",

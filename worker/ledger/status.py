@@ -1,4 +1,4 @@
-"""The figures of the store at one moment, for the overview, the metrics and the alerts."""
+"""The ledger's figures at one moment, for the overview, the metrics and the alerts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from msgspec import Struct
 from worker.contract import State
 from worker.store import keys
 
-# A worker process that has not been seen for longer is gone; its heartbeat comes every few seconds.
+# A worker process without a heartbeat for this long is gone; normally one comes every two seconds.
 WORKER_TIMEOUT_SECONDS = 60.0
 
 
 class WorkerHeartbeat(Struct, frozen=True):
-    """What a worker process reports; `at` is when, in Unix seconds by Redis's clock."""
+    """A worker process's report, made `at` Unix seconds by Redis's clock."""
 
     at: float
     slots: int = 0
@@ -29,7 +29,7 @@ class WorkerHeartbeat(Struct, frozen=True):
 
 
 def record_heartbeat(connection: redis.Redis, name: str, heartbeat: WorkerHeartbeat) -> None:
-    """Stores it as that of process `name`, and removes the entries of processes that are gone."""
+    """Stores the heartbeat of process `name`, and removes the entries of dead processes."""
     connection.hset(keys.WORKERS, name, msgspec.json.encode(heartbeat))
     entries = cast("dict[bytes, bytes]", connection.hgetall(keys.WORKERS))
     for other, text in entries.items():
@@ -46,12 +46,13 @@ def _decode_heartbeat(text: bytes) -> WorkerHeartbeat | None:
 
 
 class LedgerStatus(Struct, frozen=True, kw_only=True):
-    """How many submissions are where, and how those who deliver them are. Times in Unix seconds.
+    """Counts of submissions and the condition of workers and account. Times are Unix seconds.
 
-    `stored` counts records by state; `forgotten` is how many erased ones have no record any more.
-    `oldest_at` says since when the longest in each state is there. `tokens_left` of the day is None
-    where nothing was counted yet. `duplicates` exist twice in Pipedrive; `newer` wait for a worker
-    of a newer release. `drift` is the stored `DriftReport`, for whoever can read it.
+    `stored` counts records by state; `forgotten` is how many erased submissions no longer have a
+    record. `oldest_at` is when the submission that has been in a state longest entered it.
+    `tokens_left` (today) is None if nothing was counted yet. `duplicates` is how many submissions
+    exist twice in Pipedrive, `newer` how many wait for a worker of a newer release. `drift` is the
+    stored `DriftReport`, undecoded.
     """
 
     stored: dict[State, int]
@@ -65,11 +66,11 @@ class LedgerStatus(Struct, frozen=True, kw_only=True):
 
     @property
     def counts(self) -> dict[State, int]:
-        """Submissions ever accepted, by state: the erased ones also when their record is gone."""
+        """Submissions ever accepted, by state; erased ones count even if their record is gone."""
         return self.stored | {State.ERASED: self.stored[State.ERASED] + self.forgotten}
 
     def oldest_seconds(self, now: float, states: Iterable[State] = State) -> dict[State, float]:
-        """How long the submission that is longest in each of `states` has been there."""
+        """How long the oldest submission in each of `states` has been there, in seconds."""
         return {
             state: max(0.0, now - self.oldest_at[state])
             for state in states
@@ -77,17 +78,17 @@ class LedgerStatus(Struct, frozen=True, kw_only=True):
         }
 
     def workers(self, now: float) -> int:
-        """How many worker processes were seen within the last minute."""
+        """How many worker processes sent a heartbeat within the last minute."""
         return sum(heartbeat.alive(now) for heartbeat in self.heartbeats)
 
     @property
     def last_heartbeat_at(self) -> float | None:
-        """When any worker was last seen; None where no heartbeat is stored any more."""
+        """The time of the latest heartbeat of any worker; None if none is stored."""
         return max((heartbeat.at for heartbeat in self.heartbeats), default=None)
 
 
 def add_status_commands(pipe: Any, account: keys.Account) -> None:
-    """Adds to a pipeline, blocking or asynchronous, what `read_status` reads the replies of."""
+    """Adds the commands for `read_status` to a pipeline, blocking or asynchronous."""
     for state in State:
         pipe.zcard(keys.state(state))
         pipe.zrange(keys.state(state), 0, 0, withscores=True)

@@ -1,1 +1,1 @@
-"""The Pipedrive API: typed calls, errors told apart, limits reported and never slept on."""
+"""The client of the Pipedrive API: typed calls, errors told apart, rate limits, metadata."""

@@ -1,8 +1,8 @@
 """Credentials: an API token, or OAuth tokens that all workers share and one of them refreshes.
 
-    in memory and not about to expire        -> use them
-    in Redis, refreshed by another worker    -> use them
-    else take the lock, ask for new ones and store them; others wait for the result
+    tokens in memory, not about to expire        -> use them
+    tokens in Redis, refreshed by another worker -> use them
+    else take the lock, request new tokens and store them; other workers wait for the result
 
 https://pipedrive.readme.io/docs/marketplace-oauth-authorization
 """
@@ -32,17 +32,17 @@ from worker.pipedrive.transport import ReceivedResponse, exchange
 from worker.store import keys
 from worker.store.connection import call_redis
 
-# A short lock over all workers, in Redis. It saves work and money; nothing is wrong if two hold it.
-
+# Deletes the lock only if it is still ours.
 RELEASE = (
     "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 )
 
 
 class SharedLock:
-    """A lock in Redis with at most one owner, held for at most `seconds`.
+    """A lock in Redis, held for at most `seconds`.
 
-    It saves calls; nothing goes wrong if two workers hold it. Methods may raise `redis.RedisError`.
+    It only saves calls: nothing goes wrong if two workers hold it. Methods may raise
+    `redis.RedisError`.
     """
 
     def __init__(self, connection: redis.Redis, key: str, seconds: float) -> None:
@@ -52,27 +52,27 @@ class SharedLock:
         self._owner = secrets.token_hex(12)
 
     def take(self) -> bool:
-        """Return whether the lock is ours now."""
+        """Try to take the lock; return whether it is ours now."""
         return bool(
             self._redis.set(self._key, self._owner, nx=True, px=round(self._seconds * 1000))
         )
 
     def release(self) -> None:
-        """Release the lock, unless it has expired and belongs to another by now."""
+        """Release the lock, unless it has expired and somebody else holds it now."""
         self._redis.eval(RELEASE, 1, self._key, self._owner)
 
 
 REFRESH = Call("oauth.refresh", "POST", "", 0)
-# A token is refreshed this long before it expires, so that none expires on its way.
+# A token is refreshed this long before it expires, so that none expires on its way to Pipedrive.
 RENEW_BEFORE_SECONDS = 60.0
 # If a token is rejected this soon after it was issued, another one will not help.
 MIN_TOKEN_AGE_SECONDS = 30.0
-# For this long, other workers trust the one that learned that the refresh token is rejected.
+# After one worker learned that the refresh token is rejected, the others do not try for this long.
 REJECTION_SECONDS = 15.0
 REJECTED = "the refresh token is refused: connect the app again"
 BUSY = "another worker is renewing the access token and has not finished"
 LOCK_SECONDS = 30.0
-# Less than the lock lasts.
+# Shorter than the lock lasts.
 REQUEST_SECONDS = 15.0
 WAIT_SECONDS, WAIT_STEP_SECONDS = 5.0, 0.05
 DEFAULT_LIFETIME_SECONDS = 3600.0
@@ -88,17 +88,14 @@ class Auth(Protocol):
         """
 
     def renew(self) -> bool:
-        """Return whether new credentials are available, so that trying once more makes sense.
-
-        Called after a 401.
-        """
+        """Get new credentials after a 401; return whether trying once more makes sense."""
 
     def base_url(self) -> str | None:
-        """Return the base URL of the company's API if the credentials determine it."""
+        """Return the base URL of the company's API if the credentials determine it, else None."""
 
 
 class ApiToken:
-    """A user's own token, sent as a header: in the URL it would end up in logs."""
+    """A user's API token, sent as a header because a URL would end up in logs."""
 
     def __init__(self, token: str) -> None:
         self._headers = {"x-api-token": str(token)}
@@ -114,9 +111,9 @@ class ApiToken:
 
 
 class OAuthTokens(Struct, frozen=True, kw_only=True):
-    """The tokens as encrypted in Redis. Times are Unix seconds.
+    """The tokens that are stored encrypted in Redis. Times are Unix seconds.
 
-    `origin` is a digest of the configured token that they descend from.
+    `origin` is a digest of the client id and the configured refresh token that they descend from.
     """
 
     access: str
@@ -184,7 +181,7 @@ class OAuth:
         return self._tokens.api_domain if self._tokens else None
 
     def renew(self) -> bool:
-        """Use the token that another thread or worker got meanwhile, else request a new one."""
+        """Use a token that another thread or worker has got in the meantime, else request one."""
         rejected = getattr(self._last_used, "access", self._tokens.access if self._tokens else None)
         with self._one_thread():
             newest = max(
@@ -216,7 +213,7 @@ class OAuth:
 
     @contextmanager
     def _one_thread(self) -> Iterator[None]:
-        """Let one thread of the process ask; waiting here is cheaper than waiting in Redis."""
+        """Let only one thread of the process go on; waiting here is cheaper than in Redis."""
         if not self._thread_lock.acquire(timeout=WAIT_SECONDS):
             raise Unavailable(REFRESH.name, BUSY)
         try:
@@ -225,7 +222,7 @@ class OAuth:
             self._thread_lock.release()
 
     def _is_expiring(self, tokens: OAuthTokens) -> bool:
-        """Return whether the tokens are about to expire. A clock that was set back counts too."""
+        """Return whether the tokens are about to expire, or the clock was set back since."""
         now = self._clock()
         return (
             now >= tokens.expires_at - RENEW_BEFORE_SECONDS
@@ -259,7 +256,7 @@ class OAuth:
         )
 
     def _refresh(self) -> OAuthTokens:
-        """Ask with the newest refresh token we know; if it is rejected, with the configured one."""
+        """Request tokens with the newest refresh token; if rejected, with the configured one."""
         if self._was_rejected_recently():
             raise Reauthorise(REFRESH.name, REJECTED)
         candidates = [tokens for tokens in (self._read_stored(), self._tokens) if tokens]
@@ -281,7 +278,7 @@ class OAuth:
         raise rejection
 
     def _was_rejected_recently(self) -> bool:
-        """Return whether another worker just learned that the app must be reconnected."""
+        """Return whether a worker has just learned that the app must be connected again."""
         rejection = call_redis(lambda: self._redis.hget(self._account.oauth, "refused"))
         origin, _, at = (rejection or b"").decode().partition(" ")
         return origin == self._origin and 0 <= self._clock() - float(at or 0) < REJECTION_SECONDS
@@ -290,7 +287,7 @@ class OAuth:
         received = self._post({"grant_type": "refresh_token", "refresh_token": refresh_token})
         now = self._clock()
         response = _parse_token_response(received, now)
-        # In memory first: should Redis fail now, a rotated refresh token is not lost with it.
+        # Keep the tokens in memory first, so that a rotated refresh token survives a failing Redis.
         self._tokens = tokens = OAuthTokens(
             access=response.access_token,
             refresh=response.refresh_token or refresh_token,
@@ -300,7 +297,7 @@ class OAuth:
             api_domain=company_base_url(response.api_domain),
         )
         encrypted = self._encrypt(msgspec.json.encode(tokens))
-        # What was granted is no secret, and the drift guard compares it with what deliveries need.
+        # The granted scopes are no secret; the drift guard compares them with what deliveries need.
         call_redis(
             lambda: self._redis.hset(
                 self._account.oauth,
@@ -340,7 +337,7 @@ class OAuth:
         try:
             tokens = msgspec.json.decode(self._decrypt(encrypted), type=OAuthTokens)
         except Exception:
-            # Whatever the cipher raises: the key is lost, and only the configured token is left.
+            # Whatever the cipher raises, the key is lost and only the configured token is left.
             return None
         return tokens if tokens.origin == self._origin else None
 

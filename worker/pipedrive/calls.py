@@ -13,8 +13,8 @@ from msgspec import Struct
 class Call(Struct, frozen=True):
     """One operation. `cost` is in API tokens.
 
-    `search` calls have a rate-limit window of their own. `create` calls make something new:
-    repeating one blindly makes it twice.
+    `search` calls have a rate-limit window of their own. `create` calls make something new, so
+    repeating one blindly makes a duplicate.
     """
 
     name: str
@@ -62,7 +62,7 @@ DEAL_FIELDS_LIST = Call("deal_fields.list", "GET", "/api/v2/dealFields", 10)
 DEAL_FIELDS_GET = Call("deal_fields.get", "GET", "/api/v2/dealFields/{field_code}", 1)
 PERSON_FIELDS_LIST = Call("person_fields.list", "GET", "/api/v2/personFields", 10)
 
-# By name, in the order above.
+# The operations by name, in the order above.
 CALLS: dict[str, Call] = {
     call.name: call for call in list(globals().values()) if isinstance(call, Call)
 }

@@ -43,17 +43,17 @@ HttpClient = httpx.Client
 
 DEFAULT_BASE_URL = "https://api.pipedrive.com"
 USER_AGENT = "Leadline"
-# What people paste after the host; the version is part of each call's path.
+# What people paste after the host. It is cut off, because each call's path has the version.
 VERSION_SUFFIXES = ("/api/v1", "/api/v2", "/v1", "/v2", "/api")
 
 R = TypeVar("R")
 
 
 class Limiter(Protocol):
-    """Asked before each request, and told about it afterwards."""
+    """Decides before each request whether it may go, and learns of its response."""
 
     def before(self, call: Call) -> None:
-        """Raise `RateLimited`, `BudgetSpent` or another error that forbids the call.
+        """Raise `RateLimited`, `BudgetSpent` or another error to forbid the call.
 
         Then nothing is sent.
         """
@@ -66,7 +66,7 @@ class Limiter(Protocol):
 
 
 class Unlimited:
-    """For test doubles without limits."""
+    """A `Limiter` that allows every call, for test doubles without limits."""
 
     def before(self, call: Call) -> None:
         pass
@@ -209,7 +209,7 @@ class Pipedrive:
             raise connection_error(call, error, sent_bytes=deadline.sent_bytes) from error
         if (
             received.fault is not None and received.status < 400
-        ):  # a refusal is one without its reasons too
+        ):  # an error status means a rejection even if its body is cut off
             raise connection_error(
                 call, received.fault, sent_bytes=deadline.sent_bytes
             ) from received.fault

@@ -1,7 +1,7 @@
-"""Custom fields: from the text of a submission to the JSON value that the field's type takes.
+"""Custom fields: encodes a submission's text as the JSON value that the field's type takes.
 
-Leads take deal fields in the v1 form (everything at the top level, companions beside it), persons
-take theirs in the v2 form (objects):
+Leads take the deals' fields in the v1 form (all at the top level, companion fields beside them);
+persons take theirs in the v2 form (objects):
 https://pipedrive.readme.io/docs/pipedrive-api-v2-migration-guide#custom-fields
 
 | type              | lead (v1)                         | person (v2)                      |
@@ -43,7 +43,7 @@ class Option(Struct, frozen=True):
 class FieldInfo(Struct, frozen=True, kw_only=True):
     """A custom field of the account.
 
-    `entity` says whether leads or persons have it, and thereby in which form values are written.
+    `entity` says whether leads or persons have it, which decides the form of its values.
     """
 
     key: str
@@ -53,7 +53,7 @@ class FieldInfo(Struct, frozen=True, kw_only=True):
     options: list[Option] = field(default_factory=list)
 
     def encode(self, text: str) -> dict[str, Any]:
-        """Return what goes into the body for `text`: the field's key, and those of companions.
+        """Return what goes into the request body for `text`, by key, companion fields included.
 
         Raises ValueError, in plain words, if the text does not fit the type.
         """
@@ -69,13 +69,13 @@ class FieldInfo(Struct, frozen=True, kw_only=True):
         return {self.key: value}
 
     def encode_pair(self, companion: str, value: Any, other: Any) -> dict[str, Any]:
-        """Encode a value and its companion; without a companion, the value alone."""
+        """Encode a value with its companion; if `other` is None, the value alone."""
         if self.entity == "person":
             return {self.key: {"value": value} | ({} if other is None else {companion: other})}
         return {self.key: value} | ({} if other is None else {f"{self.key}_{companion}": other})
 
     def find_option_id(self, text: str) -> int | str | None:
-        """Return the id of an option by label (in any case) or by id."""
+        """Return the id of an option by label (ignoring case) or by id."""
         label = text.strip().casefold()
         by_label = (
             option.id for option in self.options if option.label.strip().casefold() == label
@@ -117,7 +117,7 @@ def _encode_int(info: FieldInfo, text: str) -> dict[str, Any]:
 
 
 def _encode_id(info: FieldInfo, text: str) -> dict[str, Any]:
-    """Encode a user, person or organisation, which can be given by id only."""
+    """Encode a user, person or organisation, which can only be given by id."""
     if not re.fullmatch(r"[0-9]{1,15}", text, re.ASCII):
         raise ValueError(f"expected an id (a whole number), got {_redacted(text)}")
     return info.encode_single(int(text))
@@ -126,8 +126,8 @@ def _encode_id(info: FieldInfo, text: str) -> dict[str, Any]:
 def _encode_monetary(info: FieldInfo, text: str) -> dict[str, Any]:
     """Encode an amount with its currency.
 
-    For a lead, an amount without a currency gets the account's default; for persons that is not
-    documented.
+    On a lead, an amount without a currency gets the account's default; for persons that is not
+    documented, so they need the currency.
     """
     money = parse_money(text)
     if money is None:
@@ -178,7 +178,7 @@ def _range_encoder(parse_end: Callable[[str], str]) -> Callable[[FieldInfo, str]
         if len(ends) != 2:
             raise ValueError(f"expected a start and an end such as 'A / B', got {_redacted(text)}")
         start, end = parse_end(ends[0].strip()), parse_end(ends[1].strip())
-        if parse_end is _parse_date and end < start:  # a time of day may end on the morrow
+        if parse_end is _parse_date and end < start:  # a time range may end on the next day
             raise ValueError(f"expected a start before the end, got {_redacted(text)}")
         return info.encode_pair("until", start, end)
 
@@ -229,11 +229,11 @@ def _int_if_whole(number: float) -> int | float:
 
 
 def _redacted(text: str) -> str:
-    """Describe the text for errors without quoting it: what somebody typed is personal."""
+    """Describe the text in errors without quoting it, because it may be personal."""
     return f"another text ({len(text)} characters)"
 
 
-# By Pipedrive's name of the field type. Types without a row cannot be written from text.
+# Encoders by Pipedrive's name of the field type. Other types cannot be written from text.
 ENCODERS: dict[str, Callable[[FieldInfo, str], dict[str, Any]]] = {
     "varchar": _encode_short_text,
     "varchar_auto": _encode_short_text,

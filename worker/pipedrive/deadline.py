@@ -1,8 +1,8 @@
 """Sockets that obey a deadline.
 
 A `Deadline` is a float (its total in seconds), so it can be passed wherever httpx and httpcore take
-a timeout and means something sensible to any other transport. `TimedBackend` asks it for the
-remaining time before every operation.
+a timeout, and any other transport still understands it. `TimedBackend` asks it for the remaining
+time before every operation.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Any
 
 import httpcore
 
-# DNS and TCP may take this long, and never more than half of the call's time: the response needs
-# time too.
+# DNS and TCP may take this long, but never more than half of the call's time, because the response
+# needs time too.
 MAX_CONNECT_SECONDS = 10.0
 
 
 class Deadline(float):
     """The seconds one call may take, counted from its construction. `clock` is monotonic."""
 
-    # Bytes of the request that the kernel took; None as long as no `TimedBackend` was involved.
+    # Bytes of the request that the kernel took; None until a `TimedBackend` counts them.
     sent_bytes: int | None
     _clock: Callable[[], float]
     _end: float
@@ -44,7 +44,7 @@ class Deadline(float):
 
 
 class TimedBackend(httpcore.NetworkBackend):
-    """Opens connections whose every operation ends with the call's deadline."""
+    """Opens connections on which every operation obeys the call's deadline."""
 
     def __init__(self) -> None:
         self._inner = httpcore.SyncBackend()
@@ -138,7 +138,7 @@ def _add_sent(timeout: float | None, taken: int) -> None:
 def _resolve(host: str, port: int, limit: Deadline) -> list[str]:
     """Return the host's addresses.
 
-    The system's resolver cannot be given a timeout, so it runs in a thread that can be abandoned.
+    The system's resolver takes no timeout, so it runs in a thread that can be abandoned.
     """
     try:
         return [str(ipaddress.ip_address(host))]

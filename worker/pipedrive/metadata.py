@@ -1,7 +1,8 @@
-"""Which label, channel, owner or field of the account a name means.
+"""Resolves names to the account's labels, channels, owners and fields.
 
-One rule for deliveries, checks and commands, wherever the entries come from: labels, channels and
-fields go by name (in any case, ignoring surrounding space) or by id; owners by id, e-mail or name.
+Deliveries, checks and commands use the same rule, wherever the entries come from: labels go by name
+or id, channels by name, fields by name or key, and owners by id, e-mail or name. Names are compared
+without regard to case and extra white space.
 """
 
 from __future__ import annotations
@@ -17,8 +18,7 @@ from worker.pipedrive.client import Pipedrive
 from worker.pipedrive.custom_fields import FieldInfo, Option
 from worker.pipedrive.models import CUSTOM_KEY, PipedriveField, PipedriveUser
 
-# What is read of each kind, and how it is read from Pipedrive.
-
+# The key of the deal field whose options are the marketing channels.
 CHANNEL_FIELD = "channel"
 
 
@@ -53,7 +53,7 @@ class MetadataTable(Struct, frozen=True, omit_defaults=True):
 
 
 def read_metadata(kind: MetadataKind, client: Pipedrive, now: float) -> MetadataTable:
-    """Ask Pipedrive: labels 10 tokens, channels 1, owners 20, fields 10 each.
+    """Read a table from Pipedrive: labels cost 10 tokens, channels 1, owners 20, fields 10 each.
 
     Raises `PipedriveError`.
     """
@@ -77,7 +77,7 @@ def _read_channels(client: Pipedrive, now: float) -> MetadataTable:
     except (
         Gone,
         Invalid,
-    ):  # that the field can be had by this name is nowhere promised; the list surely has it
+    ):  # Pipedrive does not document that this name works here; the list always has the field
         field = next(
             (each for each in client.deal_fields.list_all() if each.field_code == CHANNEL_FIELD),
             None,
@@ -94,9 +94,9 @@ def _read_channels(client: Pipedrive, now: float) -> MetadataTable:
 
 
 def _read_owners(client: Pipedrive, now: float) -> MetadataTable:
-    """Return the active users; only ourselves without the right to list them.
+    """Return the active users; without the permission to list them, only our own user.
 
-    With OAuth that right is the scope `users:read`.
+    With OAuth that permission is the scope `users:read`.
     """
     try:
         users, partial = client.users.list(), False
@@ -139,7 +139,7 @@ READERS: dict[MetadataKind, Callable[[Pipedrive, float], MetadataTable]] = {
 }
 
 
-# What an unknown name is called in `UnknownName.kind`.
+# The word for each kind in `UnknownName.kind`.
 KIND_NAMES = {
     MetadataKind.LABELS: "label",
     MetadataKind.CHANNELS: "channel",
@@ -154,8 +154,8 @@ EntryMatcher = Callable[[MetadataEntry], bool]
 class NameResolver(ABC):
     """Looks names up.
 
-    Every method may raise `UnknownName`, naming `setting`, and whatever reading the entries may
-    raise.
+    Every method may raise `UnknownName`, which names `setting`, and whatever reading the entries
+    may raise.
     """
 
     @abstractmethod
@@ -212,7 +212,7 @@ class NameResolver(ABC):
 
 
 class MetadataLookup(NameResolver):
-    """Names for one short task: each kind is read once, when it is first needed. Needs no Redis."""
+    """A resolver for one short task, without Redis: reads each kind once, when first needed."""
 
     def __init__(self, read: Callable[[MetadataKind], MetadataTable]) -> None:
         self._read = read
@@ -239,7 +239,7 @@ class MetadataLookup(NameResolver):
 
 
 def match_name(name: str) -> EntryMatcher:
-    """Match by name, in any case and ignoring surrounding space, or by an entry's key or id."""
+    """Match by name, ignoring case and extra white space, or by an entry's text id or key."""
     return lambda entry: has_name(
         name, entry.name, str(entry.id) if isinstance(entry.id, str) else None
     )
@@ -255,7 +255,7 @@ def normalize_name(text: str) -> str:
 
 
 def find_entry(entries: Sequence[MetadataEntry], match: EntryMatcher) -> MetadataEntry | None:
-    """Return the first match by id, numbers before texts, so that every worker picks the same."""
+    """Return the match with the lowest id, numbers before texts, so that all workers agree."""
     matches = [entry for entry in entries if match(entry)]
     return min(
         matches,

@@ -2,10 +2,10 @@
 
     this process's memory (5 s) -> Redis (an hour) -> Pipedrive
 
-A missing name is looked up once more before it is called unknown, because people add labels while
-we run. For each kind at most one worker reads, and at most every 30 s; for a name that stays
-missing ever more rarely, since a misspelt label must not use up the day's tokens (reading every 30
-s costs 28,800).
+Before a missing name counts as unknown the table is read again, because people add labels while we
+run. For each kind, one worker at a time reads, at most every 30 s. For a name that stays missing
+the reads become rarer, because a misspelt label must not use up the day's tokens (reading labels
+every 30 s would cost 28,800).
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ from worker.store import keys
 from worker.store.connection import call_redis
 
 MAX_MEMORY_SECONDS = 5.0
-# Between two reads of one kind, over all workers.
+# Between two reads of one kind by any worker.
 MIN_READ_GAP_SECONDS = 30.0
 MAX_READ_GAP_SECONDS = 900.0
-# A name that nobody asked for this long counts as newly missing.
+# A name that nobody asked for in this time counts as newly missing.
 FORGET_MISS_SECONDS = 3600.0
 CLOCK_SKEW_SECONDS = 60.0
 WAIT_SECONDS, WAIT_STEP_SECONDS = 5.0, 0.05
 LOCK_SECONDS = 30.0
 
-# Whether we may ask Pipedrive now. A time in the future was written by a clock that has been set
-# back since.
+# Returns whether we may ask Pipedrive now. A time in the future was written by a clock that has
+# since been set back.
 CLAIM_READ = """
 local last, now = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '-inf'), tonumber(ARGV[2])
 if now - last < tonumber(ARGV[3]) and last - now < tonumber(ARGV[4]) then return 0 end
@@ -63,9 +63,9 @@ class MetadataCache(NameResolver):
     """One per process; its methods may be called from any thread.
 
     Every method may raise `StoreUnavailable` and, where Pipedrive must be asked, `PipedriveError`
-    or `OutOfAllowance`. `clock` is Unix seconds and may ask Redis, so the age of this process's
-    memory is measured with `monotonic`; `ttl` is seconds; `pause` sleeps while another worker
-    reads.
+    or `OutOfAllowance`. `clock` returns Unix seconds and may ask Redis, so the age of this
+    process's memory is measured with `monotonic`. `ttl` is in seconds; `pause` sleeps while another
+    worker reads.
     """
 
     def __init__(
@@ -91,9 +91,9 @@ class MetadataCache(NameResolver):
         self._memory_lock = ThreadLock()
 
     def ensure_label(self, name: str, color: str) -> str:
-        """Return the id of a label, creating it if the account has none of this name.
+        """Return the id of a label; create it if the account has none of this name.
 
-        One worker at a time creates.
+        Only one worker at a time creates labels.
         """
         match = match_name(name)
         label = find_entry(self._table(MetadataKind.LABELS).items, match) or find_entry(
@@ -119,16 +119,15 @@ class MetadataCache(NameResolver):
         kinds: Iterable[MetadataKind | str] = tuple(MetadataKind),
         gap: float = MIN_READ_GAP_SECONDS,
     ) -> None:
-        """Read these kinds again, except those that any worker read in the last `gap` seconds."""
+        """Read these kinds again, except those that a worker has read in the last `gap` seconds."""
         for kind in map(MetadataKind, kinds):
             self._refresh(kind, gap=gap)
 
     def snapshot(self) -> dict[MetadataKind, MetadataTable]:
-        """Return what is known now, without asking Pipedrive and without kinds never read."""
+        """Return the tables that are in Redis now, without asking Pipedrive."""
         return dict(self._load())
 
     # -- lookups
-    # ----------------------------------------------------------------------------------------------
 
     def _find(
         self, kind: MetadataKind, name: str, setting: str, match: EntryMatcher
@@ -165,7 +164,8 @@ class MetadataCache(NameResolver):
     def _may_read_for(self, kind: MetadataKind, name: str) -> bool:
         """Return whether the table is old enough to be read again for this name.
 
-        It is after 30 s, or a quarter of the time for which the name has been missing.
+        The gap is a quarter of the time for which the name has been missing, but at least 30 s and
+        at most 15 minutes.
         """
         key, now = f"missed:{kind}:{keys.digest(name)}", self._clock()
         first, _, last = (
@@ -180,12 +180,11 @@ class MetadataCache(NameResolver):
         return table is None or not _is_younger(table, gap, self._clock())
 
     # -- reading
-    # ----------------------------------------------------------------------------------------------
 
     def _refresh(
         self, kind: MetadataKind, *, wait: bool = True, gap: float = MIN_READ_GAP_SECONDS
     ) -> MetadataTable:
-        """Return the table as read in the last `gap` seconds, by us or by another worker."""
+        """Return a table that we or another worker read in the last `gap` seconds."""
         for _ in range(round(WAIT_SECONDS / WAIT_STEP_SECONDS)):
             table = self._load().get(kind)
             if table is not None and _is_younger(table, gap, self._clock()):
@@ -213,7 +212,7 @@ class MetadataCache(NameResolver):
         )
 
     def _read(self, kind: MetadataKind) -> MetadataTable:
-        """Ask Pipedrive. If that fails, the next caller may ask at once and get its own error."""
+        """Ask Pipedrive. If that fails, the next caller may ask at once and meet its own error."""
         try:
             table = read_metadata(kind, self._client, self._clock())
         except LeadlineError:
@@ -261,7 +260,7 @@ class MetadataCache(NameResolver):
         return tables
 
     def _create_label(self, name: str, color: str) -> str:
-        """Look once more, past every cache, then create. Call it under the lock."""
+        """Ask Pipedrive once more, then create the label. The caller holds the lock."""
         table = read_metadata(MetadataKind.LABELS, self._client, self._clock())
         entry = find_entry(table.items, match_name(name))
         if entry is None:
@@ -289,7 +288,7 @@ def _warn_about_duplicates(kind: MetadataKind, entries: Sequence[MetadataEntry])
     duplicates = sorted({name for name in names if names.count(name) > 1})
     if (
         duplicates and kind is not MetadataKind.OWNERS
-    ):  # owners' names are personal, and are mostly given by id or e-mail
+    ):  # owners' names are personal, and owners are mostly given by id or e-mail
         log.warning(
             "several entries have the same name; using the first by id",
             kind=kind,

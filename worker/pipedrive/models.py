@@ -1,4 +1,4 @@
-"""What we use of Pipedrive's responses.
+"""The parts of Pipedrive's responses that we use.
 
 Decoding is lenient: unknown fields are ignored, and ids may come as text.
 """
@@ -23,7 +23,7 @@ M = TypeVar("M", bound=Struct)
 
 
 class UnreadableResponse(ValueError):
-    """The response is JSON, but not what the operation responds with."""
+    """The response is JSON, but not of the shape that the operation should return."""
 
 
 class ResultPage(Struct, Generic[T], frozen=True):
@@ -84,7 +84,7 @@ class Label(Struct, frozen=True, kw_only=True):
 
 
 class LeadSource(Struct, frozen=True):
-    """A lead source. Pipedrive fixes the list; leads made through the API always have `API`."""
+    """A lead source. Pipedrive defines the list; leads created through the API have `API`."""
 
     name: str
 
@@ -98,7 +98,7 @@ class Note(Struct, frozen=True, kw_only=True):
 
 
 class PipedriveUser(Struct, frozen=True, kw_only=True):
-    """Only `users.me` returns `company_domain` and `company_name`."""
+    """A user. Only `users.me` returns `company_domain` and `company_name`."""
 
     id: int
     name: str = ""
@@ -153,7 +153,7 @@ class OrganizationHit(Struct, frozen=True, kw_only=True):
 
 
 class Deal(Struct, frozen=True, kw_only=True):
-    """`origin_id` stays that of the lead from which a deal was converted."""
+    """A deal. One that was converted from a lead keeps the lead's `origin_id`."""
 
     id: int
     title: str | None = None
@@ -168,14 +168,14 @@ class Deal(Struct, frozen=True, kw_only=True):
 
 
 class FieldOption(Struct, frozen=True):
-    """Built-in fields have text ids, custom ones whole numbers."""
+    """An option of a field. Built-in fields have text ids, custom fields whole numbers."""
 
     id: int | str
     label: str = ""
 
 
 class PipedriveField(Struct, frozen=True, kw_only=True):
-    """A deal or person field. `field_code` is a 40-digit hash for custom ones."""
+    """A deal or person field. A custom field has a 40-digit hash as its `field_code`."""
 
     field_code: str
     field_name: str = ""
@@ -185,7 +185,7 @@ class PipedriveField(Struct, frozen=True, kw_only=True):
 
 
 def decode(model: type[M], data: Any) -> M:
-    """Decode `data` as a `model`; raise `UnreadableResponse`.
+    """Decode `data` as a `model`; raise `UnreadableResponse` if it is none.
 
     A null means the default. Numbers in place of text, text in place of numbers, and objects in
     place of the id they stand for (v1: `{"id": 5, …}` or `{"value": 5, …}`) are converted.
@@ -210,7 +210,7 @@ def decode(model: type[M], data: Any) -> M:
 
 
 class _TypeHint(NamedTuple):
-    """The plain types that a field may have; for lists, those of an item too."""
+    """The types that a field may have and, for a list, those of its items."""
 
     types: frozenset[Any]
     item_types: frozenset[Any]

@@ -71,7 +71,7 @@ class Leads(_Operations):
     def add(self, body: Mapping[str, Any] = EMPTY_BODY, /, **fields: Any) -> PipedriveLead:
         """Create a lead; it needs `title` and one of `person_id` and `organization_id`.
 
-        Custom fields stand beside them under their keys.
+        Custom fields go beside the others under their keys.
         https://developers.pipedrive.com/docs/api/v1/Leads#addLead
         """
         return self._call(calls.LEADS_ADD, parse_created(PipedriveLead), body={**body, **fields})
@@ -114,7 +114,7 @@ class Leads(_Operations):
     def update(
         self, id: str, body: Mapping[str, Any] = EMPTY_BODY, /, **fields: Any
     ) -> PipedriveLead:
-        """Update a lead. `label_ids` replaces the whole list; `origin_id` can never be changed."""
+        """Update a lead. `label_ids` replaces the whole list; `origin_id` cannot be changed."""
         return self._call(
             calls.LEADS_UPDATE, parse_one(PipedriveLead), path={"id": id}, body={**body, **fields}
         )
@@ -223,7 +223,7 @@ class Persons(_Operations):
     """https://developers.pipedrive.com/docs/api/v1/Persons"""
 
     def add(self, body: Mapping[str, Any] = EMPTY_BODY, /, **fields: Any) -> Person:
-        """Create a person; it needs `name`. Pipedrive never looks for an equal one first."""
+        """Create a person; it needs `name`. Pipedrive does not check for duplicates."""
         return self._call(calls.PERSONS_ADD, parse_created(Person), body={**body, **fields})
 
     def get(self, id: int) -> Person:
@@ -358,7 +358,7 @@ class Deals(_Operations):
 class DealFields(_Operations):
     """https://developers.pipedrive.com/docs/api/v1/DealFields
 
-    Leads take their custom fields from deals.
+    Leads share the custom fields of deals.
     """
 
     def list(
@@ -371,7 +371,7 @@ class DealFields(_Operations):
         )
 
     def get(self, field_code: str) -> PipedriveField:
-        """Return a field. `channel` has the account's marketing channels as its options."""
+        """Return a field. The options of `channel` are the account's marketing channels."""
         return self._call(
             calls.DEAL_FIELDS_GET, parse_one(PipedriveField), path={"field_code": field_code}
         )

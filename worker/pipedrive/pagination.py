@@ -1,4 +1,4 @@
-"""Parsers of responses, and iterators that follow a list from page to page without end or gap."""
+"""Parses responses, and follows lists from page to page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from worker.pipedrive.responses import ApiResponse
 # Entries per page: https://pipedrive.readme.io/docs/core-api-concepts-pagination
 MAX_PAGE_SIZE = 500
 
-# A list that goes on is an error: half a list must not be taken for all of it.
+# A longer list is an error: half a list must not be taken for all of it.
 MAX_PAGES = 40
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ def parse_one(model: type[M]) -> Callable[[ApiResponse], M]:
 def parse_created(model: type[M]) -> Callable[[ApiResponse], M]:
     """Parse the response to a create.
 
-    The id is enough: we know what was made even if the rest is not as documented.
+    An id is enough: we then know what was created even if the rest is not as documented.
     """
 
     def read(answer: ApiResponse) -> M:
@@ -66,7 +66,7 @@ def parse_deleted_id(answer: ApiResponse) -> str:
 def parse_start_page(model: type[M]) -> Callable[[ApiResponse], ResultPage[M]]:
     """Parse a page of v1: `start`, `limit`, `more_items_in_collection`.
 
-    They are documented at the top for leads and under `pagination` for everything else.
+    The documentation has them at the top level for leads and under `pagination` for all others.
     """
 
     def read(answer: ApiResponse) -> ResultPage[M]:
@@ -142,8 +142,8 @@ def iterate_newest(
 ) -> Iterator[Dated]:
     """Yield the entries added at or after `since`, from a list sorted newest first.
 
-    `since` is Unix seconds, the list is sorted by `add_time`. An entry without a readable time is
-    kept: leaving it out could lead to a second one.
+    `since` is in Unix seconds; the list is sorted by `add_time`. An entry without a readable time
+    is kept, because leaving it out could lead to a duplicate.
     """
     for entry in iterate_by_cursor(fetch):
         added = parse_timestamp(entry.add_time)

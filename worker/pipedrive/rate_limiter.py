@@ -1,8 +1,8 @@
-"""The rate limits of all workers together: calls and searches per two seconds, tokens per day.
+"""Keeps all workers together within the rate limits: calls per two seconds, tokens per day.
 
-Calls are counted in Redis before they are sent, and again when the response is there: Pipedrive
-counts arrivals, and a call arrives somewhere in between. Its place in the window is free two
-seconds after the response, so no margin is needed (`store/lua/rate_limiter/prelude.lua`).
+A call is counted in Redis before it is sent and moved when its response arrives: Pipedrive counts
+arrivals, and a call arrives somewhere in between. Its place in the window is free two seconds after
+the response, so no margin is needed (`store/lua/rate_limiter/prelude.lua`).
 
 Plans and windows: https://pipedrive.readme.io/docs/core-api-concepts-rate-limiting
 """
@@ -27,17 +27,17 @@ from worker.store import keys, scripts
 from worker.store.connection import translate_errors
 
 RATE_WINDOW_SECONDS = 2.0
-# A call whose response nobody reported has arrived by then: longer than one call may take.
+# After this, a call without a reported response has surely arrived: no call may take that long.
 UNANSWERED_SECONDS = 25.0
 
 # A call is remembered this long after its response, to compare Pipedrive's counts with ours.
 CALL_MEMORY_SECONDS = 10.0
 
-# A waiting call may ask again this late before it counts as gone, with its process.
+# A waiting call that asks again later than this counts as gone, with its process.
 TICKET_GRACE_SECONDS = 1.5
 
 MAX_CLOSED_SECONDS = 60.0
-# Waiting calls must not go for this long after an HTML 403; then the gate decides.
+# After an HTML 403, no waiting call may go for this long; then the gate decides.
 BLOCKED_SECONDS = 15.0
 
 DAILY_TOKENS_PER_SEAT = 30_000
@@ -46,7 +46,7 @@ DAILY_TOKENS_PER_SEAT = 30_000
 class ApiLimits(Struct, frozen=True):
     """What a plan allows. A window lasts two seconds.
 
-    `is_fixed`: somebody set `daily_tokens`, so they are not exceeded even if Pipedrive would allow
+    `is_fixed`: `daily_tokens` was set by hand and is not exceeded even if Pipedrive would allow
     more.
     """
 
@@ -77,11 +77,11 @@ def limits_of_plan(
 
 @dataclass
 class Ticket:
-    """The place of a waiting call.
+    """The place of a waiting call in the queue.
 
-    `is_first_call` puts the first call of a delivery behind those of deliveries that have begun.
-    `ready_at` (Unix seconds) is when the call may go, as far as we can tell. `submission_id` is the
-    submission that the call is for: a closed gate passes only the one that probes it.
+    `is_first_call` puts the first call of a delivery behind the calls of deliveries that have
+    begun. `ready_at` (Unix seconds) is when the call may go, as far as we can tell. `submission_id`
+    is the submission that the call is for: a closed gate lets only its probe pass.
     """
 
     is_first_call: bool = False
@@ -91,10 +91,10 @@ class Ticket:
 
 
 class RateLimiter:
-    """A client's `Limiter` that never waits. One per process; any thread may use it.
+    """A `Limiter` that never waits. One per process; any thread may use it.
 
-    `clock` returns Unix seconds, the same for all workers; None means Redis's own clock. Without
-    limits, nothing is asked or counted.
+    `clock` returns Unix seconds, the same for all workers; None means Redis's clock. Without
+    `limits`, every call may go and none is counted.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class RateLimiter:
         self._sent = threading.local()
 
     def before(self, call: Call) -> None:
-        """Count the call, which must not be sent if this raises.
+        """Count the call; if this raises, it must not be sent.
 
         Raises `OutOfAllowance` or `StoreUnavailable`.
         """
@@ -120,9 +120,9 @@ class RateLimiter:
     def acquire(self, call: Call, ticket: Ticket, max_wait: float) -> float:
         """Count the call and return 0, or return in how many seconds to ask again.
 
-        Ask with the same `ticket`. Raises `OutOfAllowance` if the call cannot go within `max_wait`
-        seconds of its first question (the ticket is void then), `Gated` if delivery was stopped
-        since the submission was claimed, and `StoreUnavailable`.
+        Ask again with the same `ticket`. Raises `OutOfAllowance` if the call cannot go within
+        `max_wait` seconds of its first request (the ticket is void then), `Gated` if the gate has
+        closed since the submission was claimed, and `StoreUnavailable`.
         """
         limits = self._limits
         if limits is None:
@@ -153,25 +153,25 @@ class RateLimiter:
         raise OutOfAllowance(float(values[0]), budget=verdict == b"budget")
 
     def give_up(self, ticket: Ticket) -> None:
-        """Give up a place in the queue."""
+        """Give up the ticket's place in the queue."""
         with contextlib.suppress(redis.RedisError):
             self._redis.zrem(self._account.allowance("waiting"), ticket.place)
 
     def release_unsent(self, call: Call) -> None:
-        """Undo the counting of the call that this thread was allowed: it is not sent after all."""
+        """Give back the place and tokens of this thread's last call: it is not sent after all."""
         member, _ = self._pop_last()
-        # If this is lost the place comes back by itself.
+        # If this fails, the place becomes free by itself.
         with contextlib.suppress(StoreUnavailable):
             if member:
                 self._run("unsent", member=member, cost=call.cost)
 
     def after(self, call: Call, status: int | None, headers: Mapping[str, str]) -> None:
-        """Free the call's place two seconds from now, and correct our counts by Pipedrive's."""
+        """Free the call's place in two seconds, and correct our counts by Pipedrive's."""
         member, granted = self._pop_last()
         limits = self._limits
         if limits is None:
             return
-        # The answer is more than this count: losing a correction must not lose it.
+        # The response matters more than the count: a failed correction must not lose it.
         with contextlib.suppress(StoreUnavailable):
             self._run(
                 "answered",
@@ -188,7 +188,7 @@ class RateLimiter:
             )
 
     def _pop_last(self) -> tuple[str, float | None]:
-        """Return what this thread was last allowed, once."""
+        """Return this thread's last allowed call and when it was granted; forget both."""
         last: tuple[str, float | None] = getattr(self._sent, "last", ("", None))
         self._sent.last = ("", None)
         return last
@@ -204,7 +204,7 @@ class RateLimiter:
 
 
 def _closed_seconds(call: Call, status: int | None, headers: Mapping[str, str]) -> float | None:
-    """Return for how long this response forbids every call; None if it forbids nothing."""
+    """Return for how many seconds this response forbids all calls; None if it forbids none."""
     if status == 429:
         return min(rate_limit_error(call.name, headers, "", "").retry_after, MAX_CLOSED_SECONDS)
     if status == 403 and "json" not in headers.get("content-type", ""):
@@ -213,14 +213,14 @@ def _closed_seconds(call: Call, status: int | None, headers: Mapping[str, str]) 
 
 
 def _count_header(headers: Mapping[str, str], name: str) -> int | None:
-    """Return the whole number in a header; None if there is none."""
+    """Return the whole number in a header; None if it has none."""
     text = headers.get(name, "").strip()
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
 
 
 @functools.cache
 def _script_source(name: str, account: keys.Account) -> str:
-    """Return the whole text of a script, with the keys and times in front."""
+    """Return the full text of a script, with keys and times in front."""
     constants: dict[str, object] = {
         part: account.allowance(part)
         for part in ("burst", "search", "waiting", "left", "closed", "limit")
@@ -238,23 +238,23 @@ def _script_source(name: str, account: keys.Account) -> str:
     return scripts.build(f"rate_limiter/{name}", "rate_limiter/prelude", constants)
 
 
-# Waiting for the rate limits happens inside the slot, for a bounded time, in the order of asking.
+# A call waits for the rate limit inside its slot, for a bounded time, in the order of asking.
 #
 # Sending a delivery back to the ledger for each full window cost eight workers a third of the
-# window and most of two processors; waiting for some seconds costs nothing. Calls of deliveries
-# that have begun go before the first calls of others.
+# window and most of two processors; waiting a few seconds costs nothing. Calls of deliveries that
+# have begun go before the first calls of others.
 
-# For a delivery's first call: a third of the lease, which is renewed meanwhile.
+# For a delivery's first call: a third of the lease, which is renewed in the meantime.
 MAX_FIRST_WAIT_SECONDS = 10.0
 MAX_LATER_WAIT_SECONDS = 5.0
 
 
 class WaitingRateLimiter:
-    """A client's `Limiter` that waits its turn.
+    """A `Limiter` that waits its turn.
 
-    `pause` sleeps for some seconds and returns True to give up at once. `is_first_call` tells
-    whether the next call is the first of a delivery, `submission_id` for which submission it is (""
-    for none).
+    `pause` sleeps for the given seconds and returns True to give up at once. `is_first_call` says
+    whether the next call is the first of a delivery; `submission_id` says which submission it is
+    for ("" for none).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Makes Pipedrive's messages fit to be stored and shown: bounded, on one line, no personal data."""
+"""Cleans Pipedrive's messages for storage and display: short, on one line, no personal data."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 from worker.lead.fields import API_NAMES
 
-# Of an error's text.
+# For an error's text.
 MAX_ERROR_CHARS = 500
 HIDDEN = "[…]"
-# Values of up to `MAX_WORD_CHARS` could be any word and are not hidden; of values longer than
-# `MAX_MATCHED_CHARS` a beginning is enough to recognise them.
+# Values of up to `MAX_WORD_CHARS` could be any word and are not hidden. We recognise values longer
+# than `MAX_MATCHED_CHARS` by their beginning.
 MAX_WORD_CHARS, MAX_MATCHED_CHARS = 3, 40
 
 _CONTROL = re.compile(
@@ -46,7 +46,7 @@ def redact(text: str, sent: Iterable[str] = ()) -> str:
     """Hide what we `sent` and everything that looks like an e-mail address or a phone number."""
     for value in sorted({value.strip() for value in sent}, key=len, reverse=True):
         if len(value) > MAX_MATCHED_CHARS:
-            # It may come back cut off: nothing after its beginning is kept.
+            # Pipedrive may cut it off, so drop everything from its beginning on.
             start = text.casefold().find(value[:MAX_MATCHED_CHARS].casefold())
             text = text if start < 0 else text[:start] + HIDDEN
         elif len(value) > MAX_WORD_CHARS:
@@ -55,7 +55,7 @@ def redact(text: str, sent: Iterable[str] = ()) -> str:
 
 
 def iterate_texts(value: Any) -> Iterator[str]:
-    """Yield every text in a request's body or parameters. Keys are not personal."""
+    """Yield every text in a request's body or parameters, except keys, which are not personal."""
     if isinstance(value, str):
         yield value
         yield clean_text(value)
@@ -68,7 +68,7 @@ def iterate_texts(value: Any) -> Iterator[str]:
 
 
 def find_rejected_field(text: str) -> str | None:
-    """Return the field that Pipedrive names in its complaint, by its name in the API, if any."""
+    """Return the API name of the field that Pipedrive complains about, if it names one."""
     for pattern in (_QUOTED, _PATH, _BARE):
         for path in pattern.findall(text):
             name = _field_of_path(path)
@@ -81,8 +81,8 @@ def find_rejected_field(text: str) -> str | None:
 def _field_of_path(text: str) -> str | None:
     """Return the outermost known field on a path such as `emails[0].value`.
 
-    On `custom_fields.<hash>` it is the hash. Of a lead's value it is the part at fault: somebody
-    has to find the input that holds it.
+    For `custom_fields.<hash>` it is the hash. For a lead's value it includes the part at fault,
+    such as `value.currency`, so that people find the right input.
     """
     parts = [part for part in re.split(r"[./\[\]]+", text) if part]
     for part in parts:

@@ -1,7 +1,7 @@
 """The bodies of the calls that a delivery makes, in Pipedrive's shapes.
 
-A preview builds its calls here as well, so that it is true: there, names and placeholders stand
-where ids will be. What is absent is left out, never sent as null.
+A preview builds its calls here as well, so that it shows what will be sent, with names and
+placeholders instead of ids. Absent values are left out, never sent as null.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from msgspec import Struct, field
 from worker.contract import Json
 from worker.lead.plan import LeadPlan, PersonPlan
 
-# A number or UUID of Pipedrive's; in a preview, the name or placeholder that stands for it.
+# A number or UUID from Pipedrive; in a preview, the name or placeholder that stands for it.
 Id = int | str
 
 
@@ -22,7 +22,7 @@ class ResolvedNames(Struct, frozen=True, kw_only=True):
     """The ids that the names in a plan stand for.
 
     `custom` and `person_custom` map the account's field keys to values of the field's type.
-    `left_out` are sentences about texts that their custom field cannot take.
+    `left_out` are sentences about texts that did not fit their custom field.
     """
 
     label_ids: list[str] = field(default_factory=list)
@@ -34,7 +34,7 @@ class ResolvedNames(Struct, frozen=True, kw_only=True):
 
     @staticmethod
     def unresolved(plan: LeadPlan) -> ResolvedNames:
-        """Return the names themselves, for a preview that asks nobody."""
+        """Return the names themselves, for a preview that does not look anything up."""
         return ResolvedNames(
             label_ids=list(plan.labels),
             channel=plan.channel,
@@ -57,7 +57,7 @@ def organization_search(name: str) -> SearchQuery:
 
 
 def person_search(person: PersonPlan) -> SearchQuery | None:
-    """Search by e-mail, else by phone; None for somebody who gave neither."""
+    """Search by e-mail, else by phone; None for a person with neither."""
     if person.email:
         return {"term": person.email, "fields": "email", "exact_match": True}
     return {"term": person.phone, "fields": "phone", "exact_match": True} if person.phone else None
@@ -83,7 +83,7 @@ def person_body(person: PersonPlan, names: ResolvedNames, *, organization_id: Id
 def lead_body(
     plan: LeadPlan, names: ResolvedNames, *, person_id: Id | None, organization_id: Id | None
 ) -> Json:
-    """`POST /v1/leads`. Custom fields stand beside the others by key and never replace one."""
+    """`POST /v1/leads`. Custom fields go beside the others by key and never replace one."""
     body = _without_none(
         title=plan.title,
         person_id=person_id,
@@ -105,7 +105,7 @@ def lead_body(
 def lead_patch(plan: LeadPlan, names: ResolvedNames, *, lead: Mapping[str, Any]) -> Json:
     """`PATCH /v1/leads/{id}` for an open lead; empty if there is nothing to change.
 
-    `label_ids` replaces the list on the server, so the lead's own labels come first and stay.
+    `label_ids` replaces the list on the server, so it starts with the labels that the lead has.
     Channel fields are filled only if they are empty; `origin_id` cannot be changed.
     """
     present = list(lead.get("label_ids") or ())

@@ -1,4 +1,4 @@
-"""From a response of Pipedrive, or the lack of one, to a value or an error: decided only here.
+"""Turns a response of Pipedrive, or the lack of one, into a value or an error; only here.
 
 no connection, nothing sent              NotSent
 no response, 5xx, 408, 3xx, not JSON,
@@ -42,14 +42,14 @@ from worker.pipedrive.redaction import clean_text, find_rejected_field, redact
 
 # How long a 429 lasts, and of which kind it is.
 #
-# Pipedrive documents `x-ratelimit-reset` (seconds) only; `Retry-After` and the daily counters were
-# seen by others. All of them can be missing or rubbish.
+# Pipedrive documents only `x-ratelimit-reset` (seconds); others have seen `Retry-After` and the
+# daily counters. All of them can be missing or rubbish.
 # https://pipedrive.readme.io/docs/core-api-concepts-rate-limiting
 
 MIN_WAIT_SECONDS, MAX_BURST_SECONDS, DEFAULT_BURST_SECONDS = 1.0, 3600.0, 2.0
 # A day's budget comes back within a day; the extra hour is for clocks that disagree.
 MAX_BUDGET_SECONDS, DEFAULT_BUDGET_SECONDS = 25 * 3600.0, 3600.0
-# A longer stated wait cannot be a burst window.
+# A stated wait longer than this cannot be for a burst window.
 MAX_CREDIBLE_BURST_SECONDS = 60.0
 
 DAILY_WORDS = re.compile(
@@ -61,14 +61,15 @@ DAILY_WORDS = re.compile(
 def rate_limit_error(
     call: str, headers: Mapping[str, str], message: str, detail: str, now: float | None = None
 ) -> RateLimited:
-    """The error for a 429. `said` are its own words, `detail` the same without personal data, `now`
-    Unix seconds.
+    """Return the error for a 429.
+
+    `message` is Pipedrive's own, `detail` the same without personal data; `now` is in Unix seconds.
     """
     now = time.time() if now is None else now
     wait = _read_retry_after(headers, now)
     long = wait is not None and MAX_CREDIBLE_BURST_SECONDS < wait <= MAX_BUDGET_SECONDS
     if long or DAILY_WORDS.search(message) or _no_tokens_left(headers):
-        # The window's reset says nothing of the day's, so only `Retry-After` counts here.
+        # The reset of the window says nothing about the day, so only `Retry-After` counts here.
         if wait is None or wait > MAX_BUDGET_SECONDS:
             return BudgetSpent(call, detail, retry_after=DEFAULT_BUDGET_SECONDS, stated=False)
         return BudgetSpent(call, detail, retry_after=max(MIN_WAIT_SECONDS, wait))
@@ -109,7 +110,7 @@ def _seconds_until(date: str, now: float) -> float | None:
 
 
 def _no_tokens_left(headers: Mapping[str, str]) -> bool:
-    """Return whether Pipedrive counts no token left for the day."""
+    """Return whether Pipedrive says that no token is left for today."""
     left = parse_number(headers.get("x-daily-ratelimit-token-remaining"))
     return left is not None and left <= 0
 
@@ -123,7 +124,7 @@ def parse_number(text: str | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
-# What httpx raises before the first byte of a request leaves.
+# What httpx raises before it sends the first byte of a request.
 NOT_SENT_ERRORS = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -134,7 +135,7 @@ NOT_SENT_ERRORS = (
 
 
 class ApiResponse(Struct, frozen=True):
-    """A success: `data`, and for lists `additional` with the start of the next page."""
+    """A successful response: `data` and, for lists, `additional` with the next page's start."""
 
     data: Any
     additional: dict[str, Any] = field(default_factory=dict)
@@ -151,8 +152,8 @@ def decipher(
 ) -> ApiResponse:
     """Return the content of the response, or raise the error it means.
 
-    Header names are lower-case. `sent` are texts of the request that must not come back in an
-    error's text. `now` is Unix seconds, for `Retry-After` dates.
+    Header names are lower-case. `sent` are texts of the request that must not appear in an error.
+    `now` is in Unix seconds, for `Retry-After` dates.
     """
     document = _decode_json(body)
     if 200 <= status < 300:
@@ -190,7 +191,7 @@ def _client_error(
         case 403 if not isinstance(document, dict) and (
             body[:1] == b"<" or "json" not in headers.get("content-type", "")
         ):
-            # Cloudflare's block is a page or a line of text; the API itself always answers JSON.
+            # Cloudflare blocks with a page or a line of text; the API itself always sends JSON.
             # https://pipedrive.readme.io/docs/core-api-concepts-rate-limiting
             return Blocked(call.name, detail, status=status)
         case 403:
@@ -227,7 +228,7 @@ def connection_error(call: Call, error: Exception, *, sent_bytes: int | None) ->
 def inconclusive_error(call: Call, detail: str, *, status: int | None = None) -> PipedriveError:
     """Return the error for a call that may or may not have had its effect.
 
-    For a create, nobody knows whether it happened; anything else may simply be repeated.
+    After a create nobody knows whether it happened; any other call can simply be repeated.
     """
     error_type = OutcomeUnknown if call.create else Unavailable
     return error_type(call.name, detail, status=status)
@@ -254,7 +255,7 @@ def _no_success_message(document: Any, body: bytes, sent: Iterable[str]) -> str:
 
 
 def _redirect_message(headers: Mapping[str, str]) -> str:
-    """Name only the host: the rest of the address may be personal."""
+    """Return a message that names only the host, because the rest of the URL may be personal."""
     try:
         host = httpx.URL(headers.get("location", "")).host
     except (httpx.InvalidURL, TypeError):
@@ -266,9 +267,9 @@ def _redirect_message(headers: Mapping[str, str]) -> str:
 
 
 def _message(document: Any, body: bytes) -> str:
-    """Return Pipedrive's own words."""
+    """Return Pipedrive's own message."""
     if isinstance(document, dict):
-        # Validation errors of v2 can hold the words in a list or object under `error` or `errors`.
+        # Validation errors of v2 may have the text in a list or object under `error` or `errors`.
         parts = [
             _text_of(document.get(key))
             for key in ("error", "error_info", "errors", "message", "code")

@@ -1,9 +1,9 @@
-"""HTTP with one time limit per exchange, a bound on the response, and proof that nothing was sent.
+"""HTTP with a time limit per exchange, a size limit, and proof that nothing was sent.
 
-httpx limits each socket operation, so a server that drips one byte a second would hold a worker for
-ever, and a thread cannot be interrupted. Here a `Deadline` takes the place of httpx's timeouts,
-down to the network stream, which asks it before each operation how much time is left. It also
-counts the bytes handed to the kernel: a create that failed before the first one may be repeated.
+httpx limits each socket operation, so a server that sends one byte a second would hold a slot for
+ever, and a thread cannot be interrupted. Here a `Deadline` replaces httpx's timeouts, down to the
+network stream, which asks it before each operation how much time is left. The stream also counts
+the bytes handed to the kernel: a create that failed before the first one may be repeated.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from worker.pipedrive.deadline import Deadline, TimedBackend
 # On the wire and unpacked; a full page of 500 leads is about a quarter of it.
 MAX_RESPONSE_BYTES = 2_000_000
 
-# A pooled connection is dropped before Pipedrive's gateway would drop it: a POST on a dying one has
-# an unknown outcome.
+# We drop a pooled connection before Pipedrive's gateway does: a POST on a dying connection has an
+# unknown outcome.
 MAX_IDLE_SECONDS = 20.0
 
 HTTPX_ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
@@ -45,7 +45,7 @@ Bytes = TypeVar("Bytes", bytes, bytearray)
 
 
 class ResponseTooLarge(httpx.TransportError):
-    """The response is larger than we read, or compressed in a way we cannot unpack."""
+    """The response exceeds our size limit, or is compressed in a way that we cannot unpack."""
 
 
 class ReceivedResponse(Struct, frozen=True):
@@ -92,7 +92,7 @@ def exchange(
 
 
 def _read(response: httpx.Response, deadline: Deadline, limit: int) -> bytes:
-    if response.is_stream_consumed:  # a stand-in without a wire hands the whole body over at once
+    if response.is_stream_consumed:  # a test double without a socket has the whole body at once
         return _check_size(response.content, limit)
     packed = bytearray()
     for chunk in response.iter_raw():
@@ -106,7 +106,7 @@ def _read(response: httpx.Response, deadline: Deadline, limit: int) -> bytes:
 
 
 def _unpack(packed: bytes, coding: str, limit: int) -> bytes:
-    """Unpack gzip and deflate, never to more than `limit` bytes.
+    """Unpack gzip or deflate, never to more than `limit` bytes.
 
     A small response can unpack to a thousand times its size.
     """
@@ -190,15 +190,15 @@ def _translate_errors() -> Iterator[None]:
 
 
 def build_tls() -> ssl.SSLContext:
-    """Return a context for all clients of a process: making one takes longer than a call."""
+    """Return a TLS context for all clients of a process: making one takes longer than a call."""
     return httpx.create_ssl_context()
 
 
 def build_http(ssl_context: ssl.SSLContext | None = None) -> httpx.Client:
     """Return a client for one worker slot.
 
-    Quiets the loggers of httpx and httpcore, which would write the URL of each search, e-mail
-    included.
+    Quiets the loggers of httpx and httpcore, which would log the URL of each search with the e-mail
+    in it.
     """
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -208,8 +208,7 @@ def build_http(ssl_context: ssl.SSLContext | None = None) -> httpx.Client:
 class _PlainClient(httpx.Client):
     """Hands each request straight to its transport: no redirects, cookies, netrc or proxies.
 
-    The cost of what httpx would look for at every call is measured in `docs/decisions.md`, with the
-    slots.
+    `docs/decisions.md` ("Many slots in one process") measures what httpx's own handling costs.
     """
 
     def __init__(self, transport: httpx.BaseTransport) -> None:

@@ -1,1 +1,1 @@
-"""Dispatch: the RQ queue, the slots that work on it, leases and the sweeper."""
+"""Dispatch: the RQ queue, the slots that deliver from it, leases and the sweeper."""

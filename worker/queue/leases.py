@@ -1,8 +1,8 @@
-"""The leases this process holds, kept alive by one heartbeat for all slots.
+"""The leases that this process holds, kept alive by one heartbeat for all slots.
 
-Two clocks: the ledger's lease ends by Redis's clock; this process trusts it only until a deadline
-on its own monotonic clock, taken before the renewal was sent. So a process that was stopped and
-continues finds its lease over, whatever the wall clock says.
+There are two clocks: the ledger's lease ends by Redis's clock, but this process trusts it only
+until a deadline on its own monotonic clock, which it reads before it sends the renewal. So a
+process that was suspended finds its lease expired, whatever the wall clock says.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HEARTBEAT_SECONDS = 5.0
 class Lease:
     """The right to deliver one submission.
 
-    `store` is what the store said of itself when the delivery began (`worker.ledger.rollback`).
+    `store` is the status of the store when the delivery began (`worker.ledger.rollback`).
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Lease:
         self._monotonic = monotonic
 
     def must_hold(self, seconds: float) -> None:
-        """Raises `LeaseLost` unless the lease lasts `seconds` more; asked right before a create."""
+        """Raises `LeaseLost` unless the lease lasts `seconds` more; called before each create."""
         if self._monotonic() + seconds > self.deadline:
             raise LeaseLost(self.submission_id)
 
@@ -50,7 +50,7 @@ class Leases:
         self._lock = threading.Lock()
 
     def begin(self, submission_id: str, token: str) -> Lease:
-        """Called before the ledger is asked, so that the deadline is never after the ledger's."""
+        """Starts a lease. Called before the claim, so that our deadline is before the ledger's."""
         lease = Lease(submission_id, token, self._monotonic() + LEASE_SECONDS, self._monotonic)
         with self._lock:
             self._held[token] = lease
@@ -72,9 +72,9 @@ class Leases:
             self._held.pop(lease.token, None)
 
     def heartbeat(self) -> None:
-        """Renews every lease, then reports for this process.
+        """Renews every lease, then reports this process to the ledger.
 
-        A lease that is lost, or that Redis could not renew, simply runs out.
+        A lease that is lost, or that Redis could not renew, simply expires.
         """
         with self._lock:
             held = list(self._held.values())
@@ -88,7 +88,7 @@ class Leases:
         self._ledger.store_status()
 
     def leave(self) -> None:
-        """At the orderly end of the process: nobody need wait for its reports any more."""
+        """Signs the process off at its orderly end, so that nobody waits for its reports."""
         if not self._held:
             self._ledger.store_status(leaves=True)
 

@@ -1,8 +1,8 @@
-"""RQ: carries a submission's id to a worker, and nothing else.
+"""RQ carries a submission's id to a worker, and nothing else.
 
-The ledger decides, so a job that is lost, doubled or stale is harmless: jobs hold one id as JSON,
-keep no result, and are never retried by RQ. Each dispatch is a job of its own, so that a job hash
-left behind by a crash never blocks the next.
+The ledger decides, so a lost, duplicate or stale job is harmless: jobs hold one id as JSON, keep no
+result, and are never retried by RQ. Each dispatch is a new job, so that a job hash left behind by a
+crash never blocks the next one.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from worker.store import keys
 # Stored in Redis with every job, so it is part of the contract between versions.
 JOB_FUNCTION = "worker.jobs.deliver"
 
-# The most one delivery may take; each call to Pipedrive has its own, much shorter limit.
+# The time limit of one delivery; each call to Pipedrive has its own, much shorter limit.
 JOB_TIMEOUT_SECONDS = 300
 
-# How long RQ counts a job as started by a worker that is gone, if nobody clears it sooner.
+# How long RQ still counts the job of a dead worker as started, if nobody clears it sooner.
 EXECUTION_TTL_SECONDS = 60
 
 FAILURE_TTL_SECONDS = 3600
 
-# The oldest Redis we run on. RQ would ask the server, which the accepting path must not do in the
-# event loop.
+# The oldest Redis that we support. RQ would ask the server for its version, which the accepting
+# path must not do in the event loop.
 SERVER_VERSION = (6, 2, 0)
 
-# RQ's maintenance takes far less; a worker that died holding RQ's own lock would keep everybody
-# from it for 15 minutes.
+# RQ's maintenance takes far less. With RQ's own lock, a worker that died while holding it would
+# block all others for 15 minutes.
 MAINTENANCE_LOCK_SECONDS = 30
 
 
 class SubmissionQueue(Queue):
-    """RQ's queue, with a shorter lock for the maintenance of its registries."""
+    """RQ's queue, with a shorter lock for registry maintenance."""
 
     def acquire_maintenance_lock(self) -> bool:
         return bool(
@@ -52,14 +52,14 @@ class SubmissionQueue(Queue):
 
 
 def open_queue(connection: redis.Redis) -> Queue:
-    """The one queue. Opens no connection."""
+    """Returns the one queue; opens no connection."""
     queue = SubmissionQueue(keys.QUEUE, connection=connection, serializer=JSONSerializer)
     queue.redis_server_version = SERVER_VERSION
     return queue
 
 
 def enqueue(queue: Queue, submission_id: str, pipe: Any) -> None:
-    """Adds the dispatch of a submission to a transaction on which `multi()` was called.
+    """Adds the job for a submission to a transaction on which `multi()` was called.
 
     `pipe` may be a pipeline of `redis` or of `redis.asyncio`.
     """
@@ -81,11 +81,11 @@ def queued_ids(queue: Queue) -> set[str]:
 
 
 def clear_dead_workers(queue: Queue) -> int:
-    """Removes the jobs and names of gone workers from RQ's registries; returns how many jobs.
+    """Removes the jobs and names of dead workers from RQ's registries; returns how many jobs.
 
-    Likewise what nobody has renewed for long: it ended while Redis was down, and its worker could
-    not record that. The ledger does not need them; RQ would show them as started until they lapse,
-    and then as failed.
+    Also removes jobs that nobody has renewed for long: they ended while Redis was down, and their
+    workers could not record it. The ledger does not need them, but RQ would show them as started
+    until they expire, and then as failed.
     """
     clean_worker_registry(queue)
     alive = set(Worker.all_keys(queue=queue))
@@ -117,6 +117,6 @@ def _clear(queue: Queue, execution: Execution) -> None:
         execution.delete(job, pipe)
         pipe.execute()
     queue.intermediate_queue.remove(execution.job_id)
-    # Its hash may be gone already, as when the job has just ended.
+    # The job's hash may be gone already, for instance if the job has just ended.
     with suppress(InvalidJobOperation):
         job.delete(remove_from_queue=False)

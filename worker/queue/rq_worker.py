@@ -1,7 +1,7 @@
-"""RQ's side of a worker process: its record in Redis, and the time limit of a job.
+"""RQ's side of a worker process: its record in Redis, and the time limit for jobs.
 
 One `SlotWorker` stands for all slots of a process, so that `rq info` and RQ's registries tell the
-truth. It overrides what RQ does for a worker that runs one job at a time.
+truth. It overrides the parts of RQ that assume a worker runs one job at a time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rq.worker import WorkerStatus
 
 from worker.queue.rq_queue import EXECUTION_TTL_SECONDS
 
-# How long RQ counts a worker as alive after its last heartbeat, which comes every other second.
+# How long RQ counts a worker as alive after its last heartbeat; one comes every two seconds.
 HEARTBEAT_TTL_SECONDS = 30
 
 # A slot waits for a job at most this long.
@@ -31,11 +31,11 @@ MAX_DEQUEUE_SECONDS = 2
 
 
 class JobTimeout(BaseDeathPenalty):
-    """Notes when a job's time is up; `enforce`, called every few seconds, interrupts what is over.
+    """Notes when each job's time is up; `enforce`, called every two seconds, interrupts such jobs.
 
-    RQ's own limit for threads starts one more thread for each job (`docs/decisions.md`, with the
-    slots). As there, the job's thread raises `exception` at its next Python instruction: what waits
-    for a socket ends by that socket's own limit.
+    RQ's own limit for threads starts another thread for each job (`docs/decisions.md`, "Many slots
+    in one process"). As with RQ's, the exception is raised in the job's thread at its next Python
+    instruction; a thread that waits for a socket first waits for that socket's own time limit.
     """
 
     _until: ClassVar[dict[int, tuple[float, type[BaseException]]]] = {}
@@ -79,14 +79,14 @@ class SlotWorker(SimpleWorker):
         finally:
             with _busy_lock:
                 self._busy -= 1
-            # What is still listed is a job whose end RQ could not write down. No longer renewed, it
-            # is cleared away by the sweeper.
+            # If the execution is still listed, RQ could not record its end. Stop renewing it, and
+            # the sweeper will remove it.
             for execution in list(self.executions.values()):
                 if execution.job_id == job.id:
                     self.executions.pop(execution.id, None)
 
     def handle_execution_ended(self, job: Job, queue: Queue, heartbeat_ttl: int) -> None:  # noqa: ARG002
-        """RQ would write a heartbeat of a job that it deletes next."""
+        """Skips RQ's heartbeat for a job that it deletes next."""
         job.ended_at = now()
 
     def handle_job_success(
@@ -96,7 +96,7 @@ class SlotWorker(SimpleWorker):
         started_job_registry: StartedJobRegistry,  # noqa: ARG002
         execution: Execution,
     ) -> None:
-        """In one exchange instead of six: no job has a result, repeats, or is waited for."""
+        """Records the end in one exchange, not six: no job has a result, repeats or dependents."""
         assert job.started_at is not None
         assert job.ended_at is not None
         with self.connection.pipeline(transaction=True) as pipe:
@@ -108,7 +108,7 @@ class SlotWorker(SimpleWorker):
 
     @property
     def connection_timeout(self) -> int:
-        """RQ would let each slot wait nearly a minute for the answer of a dead connection."""
+        """How long to wait for a reply; RQ would wait almost a minute on a dead connection."""
         return MAX_DEQUEUE_SECONDS
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002
@@ -123,11 +123,11 @@ class SlotWorker(SimpleWorker):
         timeout: int | None = None,  # noqa: ARG002
         pipeline: redis.client.Pipeline | None = None,
     ) -> None:
-        """RQ would let a killed worker look alive for as long as its last job might have taken."""
+        """Uses a short TTL; with RQ's, a killed worker looks alive as long as its job might run."""
         super().heartbeat(HEARTBEAT_TTL_SECONDS, pipeline)
 
     def renew_executions(self) -> None:
-        """Keeps the jobs in hand on RQ's list; most are over before they need it."""
+        """Keeps running jobs in RQ's registry; most end before they need it."""
         before = now() - timedelta(seconds=HEARTBEAT_TTL_SECONDS / 2)
         aged = [each for each in list(self.executions.values()) if each.last_heartbeat < before]
         if aged:
@@ -144,7 +144,7 @@ class SlotWorker(SimpleWorker):
         super().set_state(state, pipeline)
 
     def procline(self, message: str) -> None:
-        """RQ would rename the process at every job."""
+        """Does nothing; RQ would rename the process for every job."""
 
 
 _busy_lock = threading.Lock()

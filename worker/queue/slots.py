@@ -1,12 +1,12 @@
-"""The worker of many slots: one process, one RQ worker by name, many threads.
+"""A worker process with many slots: one RQ worker by name, one thread per slot.
 
-Each thread, a slot, delivers one submission at a time. A delivery waits for Pipedrive most of its
-time, so threads are enough; each slot has its own HTTP client, since a shared one would serialise
-them. RQ's own loop forks, or runs one job at a time; this one uses RQ's public `dequeue_any` and
+Each slot delivers one submission at a time. A delivery waits for Pipedrive most of the time, so
+threads are enough; each slot has its own HTTP client, because threads that share one wait for each
+other. RQ's own loop forks, or runs one job at a time; this one uses RQ's public `dequeue_any` and
 `execute_job`, so that `rq info`, the started registry and the intermediate queue tell the truth.
 
-Redis may go down at any time: slots and heartbeat wait, at most a second between tries, and the
-process stays.
+Redis may go down at any time: slots try again every second, other threads at their next turn, and
+the process keeps running.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from worker.store import keys
 
 log = structlog.get_logger("leadline.slots")
 
-# A slot waits for a job for a random time between this and `MAX_DEQUEUE_SECONDS`. Redis serves
-# first whoever has waited longest, so slots in step could be served before another process's for
-# ever, and what only a newer release may deliver would never reach it.
+# A slot waits for a job for a random time between this and `MAX_DEQUEUE_SECONDS`. Redis first
+# serves the client that has waited longest, so slots in step could always be served before those
+# of another process, and a submission that only a newer release may deliver would never reach it.
 MIN_DEQUEUE_SECONDS = 0.5
 
 ENTER_TIMEOUT_SECONDS = 1.0
@@ -49,18 +49,18 @@ WORKER_TTL_SECONDS = 60
 MAINTENANCE_SECONDS = 30
 STOP_POLL_SECONDS = 0.1
 
-# How long a stopping worker waits for the deliveries in hand; the rest is taken over when its lease
-# runs out.
+# How long a stopping worker waits for its deliveries; another worker takes over the rest when their
+# leases expire.
 STOP_TIMEOUT_SECONDS = 12.0
 
 
 class InFlightLimit:
-    """How many submissions a process takes from the queue before Pipedrive took a call for each.
+    """Limits how many submissions a process takes from the queue before their first call goes.
 
-    With a burst window in force, more slots than the window feeds would hold submissions that only
-    wait, or hand them back to the ledger one by one. What cannot be delivered yet stays in the
-    queue, in order, for whichever process has room first. Each thread holds at most one place;
-    `places` None: everybody may enter.
+    If the rate limit feeds fewer slots than there are, the others would only hold waiting
+    submissions, or hand them back to the ledger one by one. A submission that cannot be delivered
+    yet stays in the queue, in order, for the first process with room. Each thread holds at most one
+    place; with `places` None there is no limit.
     """
 
     def __init__(self, places: int | None = None) -> None:
@@ -68,14 +68,14 @@ class InFlightLimit:
         self._thread = threading.local()
 
     def enter(self, timeout: float) -> bool:
-        """Waits for a place, at most `timeout` seconds; whether this thread has one now."""
+        """Waits at most `timeout` seconds for a place; returns whether this thread has one."""
         if self._places is None or getattr(self._thread, "inside", False):
             return True
         self._thread.inside = self._places.acquire(timeout=timeout)
         return bool(self._thread.inside)
 
     def leave(self) -> None:
-        """Makes room for another thread; harmless when this one holds no place."""
+        """Gives up this thread's place, if it holds one."""
         if self._places is not None and getattr(self._thread, "inside", False):
             self._thread.inside = False
             self._places.release()
@@ -84,7 +84,7 @@ class InFlightLimit:
 class Slots:
     """Runs `count` slots until `stop`.
 
-    `new_deliverer` makes what delivers in one slot, with an HTTP client of its own.
+    `new_deliverer` makes the deliverer of one slot, with an HTTP client of its own.
     """
 
     def __init__(
@@ -113,19 +113,20 @@ class Slots:
         self._in_flight = in_flight or InFlightLimit()
         self._stop_requested = False
         self._stop = stop or threading.Event()
-        # In a container, host and process id are the same after a restart, and RQ refuses the name
-        # of a worker that was killed.
+        # A restarted container has the same host name and process id, and RQ refuses the name of a
+        # worker that was killed.
         self.name = name or f"leadline-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
 
     def stop(self) -> None:
-        """Asks every slot to end after the delivery in hand.
+        """Asks every slot to stop after its current delivery.
 
-        Safe in a signal handler. Setting an event is not: the interrupted thread may hold its lock.
+        Safe in a signal handler; setting an event would not be, because the interrupted thread may
+        hold its lock.
         """
         self._stop_requested = True
 
     def run(self) -> None:
-        """Works until `stop`; returns when the slots are empty or their time is over."""
+        """Works until `stop`; returns when the slots have finished or their time is up."""
         # RQ logs every job; we log every delivery.
         logging.getLogger("rq.worker").setLevel(logging.WARNING)
         worker = self._register()
@@ -158,7 +159,7 @@ class Slots:
         return threading.Thread(target=target, args=args, name=name, daemon=True)
 
     def _await_stop(self) -> None:
-        """Polls: a signal that the system gave to another thread wakes nobody waiting here."""
+        """Polls, because a signal that another thread received would not wake a waiting thread."""
         while not self._stop_requested and not self._stop.is_set():
             time.sleep(STOP_POLL_SECONDS)
         self._stop.set()
@@ -186,14 +187,14 @@ class Slots:
                 log.warning("Redis is down", error=_describe(error))
                 wait = 1.0
             except Exception as error:
-                # One unreadable job must not cost a slot; the sweeper queues its submission again.
+                # An unreadable job must not end a slot; the sweeper queues its submission again.
                 log.error("job failed", error=type(error).__name__)
                 wait = 0.1
             finally:
                 self._in_flight.leave()
 
     def _run_at_start(self) -> None:
-        """Whatever fails here must neither keep the slots from working nor end the process."""
+        """Runs the check at the start; its failure must not stop the slots or the process."""
         try:
             self._at_start()
         except Exception as error:
@@ -211,7 +212,7 @@ class Slots:
                 )
 
     def _report(self, worker: SlotWorker) -> None:
-        """Ends jobs whose time is up; records that this worker lives, and what it counted."""
+        """Interrupts jobs whose time is up, sends the heartbeats and stores the counts."""
         JobTimeout.enforce()
         self._record_heartbeat()
         if worker.connection.exists(worker.key):
@@ -226,7 +227,7 @@ class Slots:
         self._meter.flush(worker.connection)
 
     def _record_heartbeat(self) -> None:
-        """By Redis's clock."""
+        """Stores a heartbeat, dated by Redis's clock."""
         store = self._queue.connection
         heartbeat = WorkerHeartbeat(
             at=float(store.time()[0]),
@@ -237,7 +238,7 @@ class Slots:
         record_heartbeat(store, self.name, heartbeat)
 
     def _register(self) -> SlotWorker | None:
-        """Waits for Redis as long as it takes; None when stopped in the meantime."""
+        """Registers with RQ; waits for Redis as long as it takes. None if stopped meanwhile."""
         while not self._stop_requested and not self._stop.is_set():
             try:
                 worker = SlotWorker(
@@ -269,8 +270,9 @@ class Slots:
 
 
 def _describe(error: Exception) -> str:
-    """What to log: our own message names the error of Redis, of another error only its class.
+    """The text to log: the message of our own error, the class of any other.
 
-    The class tells a wrong password from a server that is gone.
+    Our message names the Redis error, so a wrong password looks different from a server that is
+    gone.
     """
     return str(error) if isinstance(error, StoreUnavailable) else type(error).__name__

@@ -1,14 +1,15 @@
-"""The sweeper: one path for retries, waits, replays, stuck and abandoned work.
+"""The sweeper: one path for retries, waits, replays, and lost and abandoned submissions.
 
-Every tick, in one worker process at a time (by a lock that lapses after three seconds), it
-1. queues what is due, in the order of the ledger, while RQ's queue is short: RQ is first come,
-   first served, so new work would stand behind it; after an outage this makes a ramp;
-2. queues what a dead worker held, whose lease ran out;
-3. queues what the ledger holds as queued but RQ does not (a lost reply, a flushed queue);
-4. removes what dead workers left in RQ's lists: jobs in hand, jobs between queue and slot, their
-   own names.
+At every tick, in one worker process at a time (under a lock that expires after three seconds), it
+1. queues submissions that are due, in the ledger's order, while RQ's queue is short: RQ is first
+   come, first served, so new work would wait behind them. After an outage this makes a ramp;
+2. queues submissions of dead workers, whose leases have expired;
+3. queues submissions that are queued in the ledger but not in RQ (a lost reply, a flushed queue);
+4. removes what dead workers left in RQ's lists: their jobs, jobs between queue and slot, and their
+   names.
 
-Whoever sweeps, each process takes up what older workers left because they do not know its version.
+Every process, even if another one sweeps, also takes up submissions that older workers left because
+of their version.
 """
 
 from __future__ import annotations
@@ -36,26 +37,26 @@ RETRIED = Audited("retry")
 TICK_SECONDS = 1.0
 LOCK_MILLISECONDS = 3_000
 
-# The most submissions that are dispatched in one tick.
+# The most submissions to dispatch in one tick.
 DISPATCH_PER_TICK = 200
 
-# How many may stand in RQ's queue at any time; more while the slots empty it from tick to tick.
+# How many jobs may wait in RQ's queue; more if the slots empty it from tick to tick.
 QUEUE_TARGET_DEPTH = 20
 
 PROBE_CANDIDATES = 10
 
-# A queued submission without an entry in the queue may be on its way to a slot; later it is lost.
+# Until then, a queued submission that is not in RQ's queue may be on its way to a slot.
 LOST_AFTER_SECONDS = 10.0
 
 NEWER_LOG_SECONDS = 60.0
 TIDY_SECONDS = 5.0
 
-# A job leaves RQ's intermediate list as soon as its slot begins; what stays longer is nobody's.
+# A job leaves RQ's intermediate list as soon as its slot begins; one that stays longer is lost.
 INTERMEDIATE_SECONDS = 20.0
 
 
 class Sweeper:
-    """Dispatches for all workers; `replay` and `dispatch` also serve people's actions."""
+    """Dispatches for all workers; people's actions use `replay` and `dispatch` too."""
 
     def __init__(
         self, ledger: Ledger, queue: rq.Queue, *, lost_after: float = LOST_AFTER_SECONDS
@@ -72,7 +73,7 @@ class Sweeper:
         self._intermediate: dict[str, float] = {}
 
     def tick(self) -> int:
-        """One round, if it is this process's turn; returns how many were dispatched.
+        """Sweeps if it is this process's turn; returns how many submissions were dispatched.
 
         Raises `StoreUnavailable`.
         """
@@ -81,7 +82,7 @@ class Sweeper:
             return self.sweep() if self._lock.take() else 0
 
     def sweep(self) -> int:
-        """One round; harmless when another process sweeps too."""
+        """Makes one round; harmless if another process sweeps too. Returns how many it queued."""
         now = self._ledger.now()
         ids = self._ledger.schedule.abandoned(now, DISPATCH_PER_TICK)
         pause = self._ledger.gate.find_pause()
@@ -92,7 +93,7 @@ class Sweeper:
         return len(ids)
 
     def _due(self, now: float) -> list[str]:
-        """What is due, as far as there is room; at least one, so that retries go on regardless."""
+        """The ids that are due and have room; at least one, so that retries always go on."""
         room = self._room()
         ids = self._ledger.schedule.due(now, max(1, room))
         ids += self._ledger.schedule.backfill(room - len(ids)) if room > len(ids) else []
@@ -100,9 +101,10 @@ class Sweeper:
         return ids
 
     def _room(self) -> int:
-        """How many more RQ's queue may take.
+        """How many more jobs RQ's queue may take.
 
-        Its depth doubles with each tick in which the slots took most of it, and halves again.
+        The allowed depth doubles at each tick after which the slots have emptied half of the queue,
+        and halves again otherwise.
         """
         queued = self._queue.count
         if queued > self._depth // 2 or not self._filled_up:
@@ -112,7 +114,7 @@ class Sweeper:
         return self._depth - queued
 
     def dispatch(self, ids: Iterable[str]) -> None:
-        """Into the ledger's queue and RQ's, in one transaction. Raises `StoreUnavailable`."""
+        """Puts ids into the ledger's queue and RQ's at once. Raises `StoreUnavailable`."""
         ids = list(dict.fromkeys(ids))
         if not ids:
             return
@@ -133,10 +135,10 @@ class Sweeper:
         audit: Audited = RETRIED,
         if_updated_at: float | None = None,
     ) -> State:
-        """A person's retry or accept: into the ledger's queue and, if it is short, RQ's.
+        """Queues a submission after a person's retry or accept, in one transaction.
 
-        In one transaction. Raises `NotAllowed`, or `Overtaken` where the record changed since it
-        was `seen`.
+        It also goes into RQ's queue if that is short. Raises `NotAllowed`, or `Overtaken` if the
+        record changed after `if_updated_at`.
         """
         with translate_errors():
             at_once = self._queue.count < QUEUE_TARGET_DEPTH
@@ -162,9 +164,9 @@ class Sweeper:
         return State(state.decode())
 
     def _probe(self, pause: Pause, now: float) -> list[str]:
-        """When a closed gate is due for a probe, the candidates of which one is let through.
+        """The candidates for a probe of a closed gate, if one is due; one of them is let through.
 
-        Several, because the first may have to wait for another of its person.
+        There are several, because the first may have to wait for another submission of its person.
         """
         if pause.until is None or pause.until > now or self._ledger.gate.is_probing():
             return []
@@ -191,7 +193,7 @@ class Sweeper:
                 intermediate.remove(job_id)
 
     def _lost(self, now: float) -> list[str]:
-        """What is queued in the ledger and not in RQ; reads RQ's whole queue, so not every tick."""
+        """The ids queued in the ledger but not in RQ; not every tick, as it reads all of RQ."""
         queued = self._ledger.count_in(State.QUEUED)
         if (
             0 <= now - self._lost_checked_at < TIDY_SECONDS

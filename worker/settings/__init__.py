@@ -1,1 +1,1 @@
-"""Settings: the table of all of them, and their types with the parsers of their text."""
+"""Settings: the table of all settings, and their types with parsers."""

@@ -1,6 +1,6 @@
 """Every setting in one table: name, default, unit, help, and the process that may hold it.
 
-Read once at start, from the mapping that is passed in.
+They are read once at the start, from the mapping that is passed in.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BOTH = frozenset({SERVICE, WORKER})
 
 
 class SettingsError(Exception):
-    """Unusable settings; `faults` has one line for each, as `NAME: expected X, got Y`."""
+    """Settings are unusable; `faults` has one line for each, `NAME: expected X, got Y`."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))
@@ -32,8 +32,8 @@ class SettingsError(Exception):
 class Setting:
     """One row of the table.
 
-    `default` is the text one would write, None if the setting is unset; `unset` says what happens
-    then. `unit` is shown beside the value. `only`: the processes that read it.
+    `default` is the text that one would write; None leaves the setting unset, and `unset` says what
+    happens then. `unit` is shown beside the value. `only` are the processes that read it.
     """
 
     name: str
@@ -64,7 +64,7 @@ _ONLY_SERVICE, _ONLY_WORKER = frozenset({SERVICE}), frozenset({WORKER})
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The settings of one process: durations in seconds, sizes in bytes, its own secrets only."""
+    """The settings of one process, with its own secrets only. In seconds and bytes."""
 
     config: Path | None = _setting(
         "LEADLINE_CONFIG",
@@ -291,17 +291,17 @@ class Settings:
 
     @classmethod
     def for_service(cls, env: Mapping[str, str]) -> Settings:
-        """For `serve`: never the Pipedrive credentials. Raises SettingsError."""
+        """Loads the settings for `serve`, without Pipedrive credentials. Raises SettingsError."""
         return load(env, frozenset({SERVICE}))
 
     @classmethod
     def for_worker(cls, env: Mapping[str, str]) -> Settings:
-        """For `work`: never the ops tokens; needs Pipedrive credentials. Raises SettingsError."""
+        """Loads the settings for `work`: needs Pipedrive credentials. Raises SettingsError."""
         return load(env, frozenset({WORKER}), need_credentials=True)
 
     @classmethod
     def for_all(cls, env: Mapping[str, str]) -> Settings:
-        """For commands on one machine (`up`, `check`, ...), with or without Pipedrive credentials.
+        """Loads all settings, for commands such as `up` and `check`, credentials or not.
 
         Raises SettingsError.
         """
@@ -330,7 +330,7 @@ _OAUTH = ("pipedrive_client_id", "pipedrive_client_secret", "pipedrive_refresh_t
 def load(
     env: Mapping[str, str], roles: Iterable[str] = BOTH, *, need_credentials: bool = False
 ) -> Settings:
-    """The settings of a process that plays the `roles`; an empty variable counts as unset.
+    """Loads the settings of a process in these `roles`; an empty variable counts as unset.
 
     Raises SettingsError with every fault.
     """
@@ -351,7 +351,7 @@ def load(
 
 
 def _credential_faults(env: Mapping[str, str], needed: bool) -> list[str]:
-    """Either a token or all three OAuth settings; nothing at all only where nothing is needed."""
+    """Checks for a token or all three OAuth settings; neither is fine unless `needed`."""
     has_token = bool(env.get("PIPEDRIVE_API_TOKEN", "").strip())
     oauth = {SETTINGS[key].name: bool(env.get(SETTINGS[key].name, "").strip()) for key in _OAUTH}
     if has_token and all(oauth.values()):
@@ -374,7 +374,7 @@ def _credential_faults(env: Mapping[str, str], needed: bool) -> list[str]:
 
 
 def find_misspelt(env: Mapping[str, str]) -> dict[str, str]:
-    """Variables that look like a misspelt setting, each with the one that was probably meant.
+    """Finds variables that look like a misspelt setting, each with the one probably meant.
 
     A source's own secrets may have any name and are left alone.
     """

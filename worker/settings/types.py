@@ -1,6 +1,6 @@
-"""The types of settings, and the parsers of their text.
+"""The types of settings, and their parsers.
 
-Each parser raises ValueError as `expected X, got Y`; none shows a secret.
+Each parser raises ValueError with the text `expected X, got Y`, which never shows a secret.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TOKEN = re.compile(r"[\x21-\x7e]+", re.ASCII)
 
 
 class Secret(str):
-    """Text whose representation hides it, and so also tracebacks and logged structs."""
+    """Text whose `repr` hides it, so that tracebacks and logged structs do too."""
 
     __slots__ = ()
 
@@ -42,7 +42,7 @@ class OpsToken(NamedTuple):
 
 
 def integer_between(low: int, high: int) -> Callable[[str], int]:
-    """A parser of whole numbers between two bounds, both included."""
+    """Returns a parser of whole numbers between two bounds, both included."""
 
     def parse(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,12}", text, re.ASCII) or not low <= int(text) <= high:
@@ -53,7 +53,7 @@ def integer_between(low: int, high: int) -> Callable[[str], int]:
 
 
 def one_of(*words: str) -> Callable[[str], str]:
-    """A parser of one of these words, whatever its case."""
+    """Returns a parser that accepts one of these words, ignoring case."""
 
     def parse(text: str) -> str:
         if text.lower() not in words:
@@ -64,7 +64,7 @@ def one_of(*words: str) -> Callable[[str], str]:
 
 
 def parse_seconds(text: str) -> float:
-    """Seconds of `90`, `90s` or `1m30s`; more than zero."""
+    """Parses `90`, `90s` or `1m30s` into seconds; more than zero."""
     value = (
         float(text)
         if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text, re.ASCII)
@@ -76,7 +76,7 @@ def parse_seconds(text: str) -> float:
 
 
 def parse_delays(text: str) -> tuple[float, ...]:
-    """Comma-separated durations, in seconds."""
+    """Parses comma-separated durations into seconds."""
     values = tuple(parse_duration(part) for part in split_list(text))
     if not values or min(values) <= 0:
         raise ValueError(f"expected durations above 0 separated by commas, got {text!r}")
@@ -95,10 +95,10 @@ def split_list(text: str) -> list[str]:
 
 
 def parse_retention(text: str) -> Mapping[State, float | None]:
-    """Seconds by state, None for `never`.
+    """Parses retention into seconds by state; None stands for `never`.
 
-    A state that is not named keeps its default; `discarded` follows `ignored`. A plain dict, since
-    settings are pickled for the processes of one machine, and a read-only view cannot be.
+    A state that is not named keeps its default; `discarded` follows `ignored`. The result is a
+    plain dict because settings are pickled for other processes, and a read-only view cannot be.
     """
     texts = {retention.key: retention.default for retention in _RETENTION.values()}
     for part in split_list(text):
@@ -118,7 +118,7 @@ def parse_retention(text: str) -> Mapping[State, float | None]:
 
 
 def parse_token(text: str) -> Secret:
-    """A credential: visible ASCII, since nothing else can be sent in a header."""
+    """Parses a credential: visible ASCII, because a header can carry nothing else."""
     if not _TOKEN.fullmatch(text):
         raise ValueError(
             "expected a credential of visible ASCII characters, got one with others (not shown)"
@@ -127,7 +127,7 @@ def parse_token(text: str) -> Secret:
 
 
 def parse_ops_tokens(text: str) -> tuple[OpsToken, ...]:
-    """`name:role:token`, comma-separated; names and tokens are unique."""
+    """Parses `name:role:token`, comma-separated; names and tokens must be unique."""
     tokens: list[OpsToken] = []
     for place, part in enumerate(split_list(text), start=1):
         name, _, rest = part.partition(":")
@@ -149,7 +149,7 @@ def parse_ops_tokens(text: str) -> tuple[OpsToken, ...]:
 
 
 def parse_networks(text: str) -> tuple[Network, ...]:
-    """Addresses and CIDR ranges, comma-separated."""
+    """Parses addresses and CIDR ranges, comma-separated."""
     parsed: list[Network] = []
     for part in split_list(text):
         try:
@@ -162,7 +162,7 @@ def parse_networks(text: str) -> tuple[Network, ...]:
 
 
 def parse_encryption_keys(text: str) -> tuple[Secret, ...]:
-    """Encryption keys in base64, the newest first, comma-separated."""
+    """Parses encryption keys in base64, newest first, comma-separated."""
     parts = split_list(text)
     for part in parts:
         parse_key(part)
@@ -170,7 +170,7 @@ def parse_encryption_keys(text: str) -> tuple[Secret, ...]:
 
 
 def parse_http_url(text: str) -> str:
-    """An http or https URL without query and credentials; a final slash is removed."""
+    """Parses an http(s) URL without query or credentials; removes a trailing slash."""
     url = _split_url(text, "an http:// or https:// URL")
     if (
         url.scheme not in ("http", "https")
@@ -187,7 +187,7 @@ def parse_http_url(text: str) -> str:
 
 
 def parse_secret_url(text: str) -> Secret:
-    """An http or https URL that is itself a secret, as of a webhook; it may have a query."""
+    """Parses an http(s) URL that is itself a secret, as a webhook's is; it may have a query."""
     expected = "an http:// or https:// URL"
     url = _split_url(text, expected, secret=True)
     if (
@@ -200,7 +200,7 @@ def parse_secret_url(text: str) -> Secret:
 
 
 def parse_redis_url(text: str) -> Secret:
-    """redis://, rediss://, unix:// or redis+sentinel://; may hold a password."""
+    """Parses a redis://, rediss://, unix:// or redis+sentinel:// URL; it may hold a password."""
     url = _split_url(text, "a Redis URL", secret=True)
     if url.scheme not in REDIS_SCHEMES:
         raise ValueError(
@@ -220,7 +220,7 @@ def parse_redis_url(text: str) -> Secret:
 
 
 def _split_url(text: str, expected: str, *, secret: bool = False) -> SplitResult:
-    """The parts of a URL; the port is checked only where there is a single host."""
+    """Splits a URL; checks the port only if there is a single host."""
     try:
         url = urlsplit(text)
         if "," not in url.netloc and url.port == 0:

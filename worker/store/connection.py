@@ -1,8 +1,8 @@
 """Connections to Redis, from any form of `REDIS_URL`. Nothing is sent until the first command.
 
-By default redis-py waits 5 s and retries ten times; whoever waits for an answer cannot afford
-either. When an answer is lost, only the ledger knows whether repeating is harmless, so no command
-is ever repeated here.
+By default redis-py waits 5 s and retries ten times, which is too long for waiting callers. If a
+reply is lost, only the ledger knows whether the command can safely be repeated, so no command is
+ever repeated here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from redis.sentinel import Sentinel
 
 from worker.errors import StoreUnavailable
 
-# Seconds for connecting, and for each answer.
+# Seconds for connecting, and for each reply.
 TIMEOUT = 0.5
 
 MAX_CONNECTIONS = 4096
@@ -45,9 +45,9 @@ class SentinelAddress(NamedTuple):
 def connect(
     url: str, *, timeout: float = TIMEOUT, connect_timeout: float = TIMEOUT, name: str | None = None
 ) -> redis.Redis:
-    """A client that answers in bytes.
+    """Returns a client whose replies are bytes.
 
-    `timeout` (seconds) bounds each answer: a blocking pop needs more than it may block.
+    `timeout` (seconds) limits each reply, so it must be longer than a blocking pop may block.
     """
     options: dict[str, Any] = _options(timeout, connect_timeout, name) | {
         "retry": Retry(NoBackoff(), 0)
@@ -61,7 +61,7 @@ def connect(
 def connect_async(
     url: str, *, timeout: float = TIMEOUT, connect_timeout: float = TIMEOUT, name: str | None = None
 ) -> redis.asyncio.Redis:
-    """As `connect`, for an event loop; belongs to the loop that uses it first."""
+    """Like `connect`, for an event loop; the client belongs to the loop that uses it first."""
     options: dict[str, Any] = _options(timeout, connect_timeout, name) | {
         "retry": AsyncRetry(NoBackoff(), 0)
     }
@@ -72,7 +72,7 @@ def connect_async(
 
 
 def _connect_to_master(sentinel: Any, url: str, options: dict[str, Any]) -> Any:
-    """A client that asks the sentinels for the master whenever it connects."""
+    """Returns a client that asks the sentinels for the master whenever it connects."""
     address = parse_sentinel_url(url)
     watchers = sentinel(
         address.sentinels, sentinel_kwargs=options | address.sentinel_credentials, **options
@@ -81,7 +81,7 @@ def _connect_to_master(sentinel: Any, url: str, options: dict[str, Any]) -> Any:
 
 
 def parse_sentinel_url(url: str) -> SentinelAddress:
-    """Raises ValueError if the host or the master's name is missing, or a number is none."""
+    """Raises ValueError if host or master name is missing, or a number is not one."""
     parts = urlsplit(url)
     login, _, hosts = parts.netloc.rpartition("@")
     master, _, db = parts.path.strip("/").partition("/")
@@ -110,8 +110,8 @@ def _drop_empty(**credentials: str | None) -> dict[str, str]:
 
 
 def _options(timeout: float, connect_timeout: float, name: str | None) -> dict[str, Any]:
-    # A slot that waits for work holds a connection; the library's own bound of 100 is less than the
-    # slots one may ask for. RESP2 needs no greeting on a new connection, and every server knows it.
+    # A slot that waits for work holds a connection, and there may be more slots than the library's
+    # limit of 100. RESP2 needs no handshake on a new connection, and every server supports it.
     return {
         "max_connections": MAX_CONNECTIONS,
         "socket_timeout": timeout,
@@ -121,7 +121,7 @@ def _options(timeout: float, connect_timeout: float, name: str | None) -> dict[s
     }
 
 
-# What Redis says when it cannot serve us now, as far as redis-py has no class for it.
+# What Redis says when it cannot serve us now, in errors for which redis-py has no class.
 REFUSALS = (
     "READONLY",
     "read only",
@@ -137,7 +137,7 @@ REFUSALS = (
 
 
 def call_redis(command: Callable[[], Any]) -> Any:
-    """What `command` returns. Raises `StoreUnavailable` if Redis refuses it, hangs or is away."""
+    """Runs `command`; raises `StoreUnavailable` if Redis refuses it, hangs or is down."""
     try:
         return command()
     except redis.RedisError as error:
@@ -145,9 +145,9 @@ def call_redis(command: Callable[[], Any]) -> Any:
 
 
 class translate_errors:
-    """As `call_redis`, for all within a `with`.
+    """Like `call_redis`, for a `with` block.
 
-    It is a class so that type checkers see that it swallows nothing.
+    It is a class so that type checkers see that it swallows no exception.
     """
 
     def __enter__(self) -> None:
@@ -161,10 +161,10 @@ class translate_errors:
 
 
 def translate(error: redis.RedisError) -> Exception:
-    """A Redis error as `StoreUnavailable`; a mistake of ours, such as a wrong type, stays itself.
+    """Turns a Redis error into `StoreUnavailable`; our own mistakes, such as a wrong type, stay.
 
-    redis-py has classes for some refusals and cuts their code off the text; inside a script both
-    differ again.
+    redis-py has classes for some refusals and cuts their code off the text; errors inside a script
+    look different again.
     """
     by_class = not isinstance(error, redis.ResponseError) or isinstance(
         error,

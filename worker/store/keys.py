@@ -1,73 +1,73 @@
-"""Every Redis key, once: pattern, type, content, lifetime. Nobody builds key text anywhere else.
+"""Every Redis key: pattern, type, content, lifetime. No other module builds key text.
 
 | key                                | type   | content                                                        | lifetime |
 |------------------------------------|--------|----------------------------------------------------------------|----------|
-| leadline:submission:{id}           | hash   | the record: `worker.ledger.record.Record`                      | until retention; the receipt stays for the duplicate window |
-| leadline:submission:{id}:timeline  | list   | JSON `Moment`s, oldest first, the newest 200                    | with the record |
+| leadline:submission:{id}           | hash   | the record: `worker.ledger.record.Record`                      | until its retention is over; the receipt stays for the duplicate window |
+| leadline:submission:{id}:timeline  | list   | JSON `Moment`s, oldest first: the first and the newest 199      | with the record |
 | leadline:submission:{id}:attempts  | list   | JSON `Attempt`s, oldest first, the newest 200                  | with the record |
-| leadline:state:{state}             | zset   | ids by the time (Unix seconds) they entered the state          | each id with its record |
+| leadline:state:{state}             | zset   | ids by the time (Unix seconds) when they entered the state     | each id with its record |
 | leadline:duplicate:{source}:{kind}:{digest} | string | `id fingerprint`                                      | `content`: the window; else 7 days after the final state |
-| leadline:duplicate:{source}:key:{digest}:{fingerprint} | string | the same, for another body under a used key, acknowledged while Redis was away | 7 days after the final state |
-| leadline:due                       | zset   | ids by due score: a time (Unix seconds), or a fixed rank for those that wait for a gate or for room; see `due_score` in `prelude.lua` | while they wait |
-| leadline:newer                     | zset   | waiting ids of a newer version than the worker that met them, by version | until a newer worker takes them |
-| leadline:leases                    | zset   | ids in delivery by the time (Unix seconds) their lease ends    | while delivering |
-| leadline:changes                   | stream | `id` of each record that changed its state                     | the newest 100,000 or so |
+| leadline:duplicate:{source}:key:{digest}:{fingerprint} | string | the same, for another body under a used key, acknowledged while Redis was down | 7 days after the final state |
+| leadline:due                       | zset   | ids by due score: a time (Unix seconds), or a fixed rank for those that wait for the gate or for room; see `due_score` in `prelude.lua` | while they wait |
+| leadline:newer                     | zset   | waiting ids of a newer version than the worker that met them knows, by version | until a newer worker takes them |
+| leadline:leases                    | zset   | ids in delivery by the time (Unix seconds) when their lease ends | while delivering |
+| leadline:changes                   | stream | `id` of each record that changed its state                     | about the newest 100,000 |
 | leadline:pause                     | hash   | an operator's pause: reason, since, by                          | until resumed |
-| leadline:duplicate_checks          | zset   | `id step#check` of what was created again, by the time of its next check | a quarter of an hour |
+| leadline:duplicate_checks          | zset   | `id step#check` of repeated creates, by the time of their next check | a quarter of an hour |
 | leadline:duplicates                | hash   | submission id -> JSON `{step, ids, at}` of what exists twice in Pipedrive | with the record |
-| leadline:erased:{digest}           | hash   | the mark of a person who was erased: `before`, `by`, `submission:{id}`, `person:{id}`, `lead:{id}` | 90 days |
-| leadline:forgotten                 | string | how many erased submissions no longer have even a receipt      | for ever, one number |
-| leadline:retention:lock            | string | which worker process is removing what is past its retention    | 1.5 s |
-| leadline:rewrite:due               | string | that erased content may still stand in Redis's file            | until the file is rewritten |
+| leadline:erased:{digest}           | hash   | the mark of an erased person: `before`, `by`, `submission:{id}`, `person:{id}`, `lead:{id}` | 90 days |
+| leadline:forgotten                 | string | how many erased submissions no longer have even a receipt      | for ever |
+| leadline:retention:lock            | string | that a worker process is erasing what is past its retention    | 1.5 s |
+| leadline:rewrite:due               | string | that erased content may still be in Redis's file               | until the file is rewritten |
 | leadline:rewrite:asked             | string | that Redis was asked to rewrite its file                       | a day |
 | leadline:sweeper                   | string | which worker process sweeps                                    | 3 s, renewed each tick |
 | leadline:workers                   | hash   | worker process -> JSON `{slots, pid, host, at}`                | an entry 60 s after its last heartbeat |
-| leadline:rollback                  | hash   | `server`: the life of Redis that all workers agreed on; `restored_at`: what came before it is looked up first; `roll_call`, `roll_call_at`; `total`: creates ever announced; `tick_at`: the last report of any worker; `clock_jump_at`: when the clock was found set ahead | for ever |
+| leadline:rollback                  | hash   | `server`: the run of Redis that all workers agreed on; `restored_at`: older submissions are looked up first; `roll_call`, `roll_call_at`; `total`: creates ever announced; `tick_at`: the last report of any worker; `clock_jump_at`: when the clock was found to be set ahead | for ever |
 | leadline:rollback:create_counts    | hash   | worker process -> how many creates it has announced            | a minute after its last report |
 | leadline:rollback:processes        | zset   | worker processes by the time of their last report              | as the counts |
 | leadline:rollback:missing          | set    | processes that have not reported since Redis restarted         | seconds |
-| leadline:metrics                   | hash   | series name as Prometheus writes it -> number                  | for ever: some forty for each source there ever was |
-| leadline:write_check               | string | nothing: the write that shows that Redis takes writes          | a minute |
+| leadline:metrics                   | hash   | series name as Prometheus writes it -> number                  | for ever; some forty for each source that ever existed |
+| leadline:write_check               | string | nothing; writing it shows that Redis takes writes              | a minute |
 | leadline:causes:ignored            | hash   | cause id -> when somebody chose to ignore it (Unix seconds)     | for ever |
-| leadline:alerts                    | string | JSON `service.alerts.state`: alerts that stand, when sources were last heard | for ever |
-| leadline:alerts:lock               | string | which service process watches for alerts                       | 40 s, renewed each tick |
+| leadline:alerts                    | string | JSON `service.alerts.state`: active alerts, and when sources were last heard from | for ever |
+| leadline:alerts:lock               | string | which service process checks for alerts                        | 40 s, renewed each tick |
 | leadline:audit                     | stream | who did what to which submission                               | the newest 100,000 |
-| leadline:bulk:{id}                 | hash   | a bulk action: action, by, at, count, edit (encrypted), outcomes, stopped, ended_at | 7 days after its end |
-| leadline:bulk:{id}:left, :out      | zset   | its ids not begun yet, in order; those on their way, by the time of the last check | until its end |
-| leadline:bulks, leadline:bulks:running | zset | bulk actions by the time they were created; those that are not over | a week; until their end |
+| leadline:bulk:{id}                 | hash   | a bulk action: action, by, at, count, edit (encrypted), outcomes, stopped, ended_at, remaining | 7 days after its end |
+| leadline:bulk:{id}:left, :out      | zset   | its ids that have not begun, in order; those on their way, by the time of the last check | until its end |
+| leadline:bulks, leadline:bulks:running | zset | bulk actions by the time they were created; those that are not over yet | a week; until their end |
 | leadline:bulk-claims               | hash   | submission id -> the unfinished bulk action it belongs to      | until its outcome |
 | leadline:bulk-lock                 | string | who advances bulk actions                                      | 5 s, renewed each tick |
-| leadline:limit:{source}:{digest}   | string | when this address's allowance is whole again (ms)               | the source's period |
-| leadline:refused:{source}          | list   | JSON of the newest refused requests, without body              | a day after the last |
-| leadline:lockout:{digest}          | string | an address that showed too many wrong ops tokens               | a minute |
-| leadline:known:{digest}            | string | that an ops token's owner was seen at an address               | 30 days, renewed by use |
-| leadline:session:ended:{digest}    | string | a console session that was signed out                          | as long as it would have lasted |
+| leadline:limit:{source}:{digest}   | string | when this address's allowance is full again (ms)                | the source's period |
+| leadline:refused:{source}          | list   | JSON of the newest refused requests, without bodies            | a day after the last |
+| leadline:lockout:{digest}          | string | that an address tried too many wrong ops tokens                | a minute |
+| leadline:known:{digest}            | string | that an ops token was used from an address                     | 30 days, renewed by use |
+| leadline:session:ended:{digest}    | string | that a console session was signed out                          | as long as it would have lasted |
 | rq:…                               | -      | RQ's own: the queue, its jobs and workers                      | RQ's |
 
-Keys of one Pipedrive account, in front of each `leadline:account:{name}:` (`Account`):
+Keys of one Pipedrive account (`Account`), each prefixed with `leadline:account:{name}:`:
 
 | key                                | type   | content                                                        | lifetime |
 |------------------------------------|--------|----------------------------------------------------------------|----------|
-| gate                               | hash   | what Pipedrive's answers closed: reason, mode, since, until, probes | until lapsed or probed open |
-| gate:probe                         | string | the one submission let through to try the gate                 | 60 s |
-| outage                             | zset   | ids that could not get through since the last delivery, by time | a day |
-| person_queue:{digest}              | list   | submission ids of one person or organisation: the head may be delivered, the others wait | while somebody stands in it |
-| person:{digest}                    | hash   | `CachedPerson`: what is known of an e-mail or phone            | 400 days, renewed by use |
+| gate                               | hash   | why Pipedrive's answers closed the gate: reason, mode, since, until, probes | until it expires or a probe opens it |
+| gate:probe                         | string | the one submission that was let through as the gate's probe     | 60 s |
+| outage                             | zset   | ids that did not reach Pipedrive since the last delivery, by time | a day |
+| person_queue:{digest}              | list   | submission ids of one person or organisation: the head may be delivered, the others wait | until it is empty |
+| person:{digest}                    | hash   | `CachedPerson`: what we know of the person with an e-mail or phone | 400 days, renewed by use |
 | organization:{digest}              | string | organisation id by normalised name                              | 400 days, renewed by use |
 | metadata                           | hash   | labels, channels, owners, fields as JSON, with `at`            | renewed hourly |
 | metadata:lock                      | string | who creates a missing label                                    | 30 s |
 | drift                              | string | JSON `worker.drift.drift.DriftReport`: what the account lacks   | until the next check, hourly |
 | drift:lock                         | string | that a worker process checks for drift                         | a minute |
-| allowance:burst, :search           | zset   | calls of the window `ticket:cost` by when each has arrived at the latest | a minute |
-| allowance:waiting                  | zset   | calls that wait for room, by when they must have asked again   | a minute |
+| allowance:burst, :search           | zset   | calls in the window, `ticket:cost`, by when each has arrived at the latest | a minute |
+| allowance:waiting                  | zset   | calls that wait for room, by when they must ask again          | a minute |
 | allowance:day:{n}                  | string | tokens spent by our count on the n-th day since 1970            | two days |
 | allowance:left                     | string | tokens left today, corrected by answers                        | until midnight UTC |
-| allowance:limit, :closed           | string | the window an answer stated; until when nothing may be sent    | an hour; until then |
+| allowance:limit, :closed           | string | the window that an answer stated; until when nothing may be sent | an hour; until then |
 | allowance:fastest:{minute}         | string | seconds of the minute's fastest exchange                       | 3 minutes |
 | oauth                              | hash   | access and refresh token, encrypted; the scopes granted        | for ever |
 | oauth:lock                         | string | who refreshes                                                  | 30 s |
 
-Digests are SHA-256 (first 32 hex digits) of the normalised value, so that no personal data stands in a key.
+Digests are the first 32 hex digits of the SHA-256 of the normalised value, so that no key contains personal data.
 """
 
 from __future__ import annotations
@@ -113,12 +113,12 @@ _SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 def digest(*parts: str) -> str:
-    """A short, stable stand-in for a value that must not appear in a key."""
+    """A short, stable digest of a value that must not itself appear in a key."""
     return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def is_safe_id(text: str) -> bool:
-    """Whether an id from outside may become part of a key, so that it cannot name another key."""
+    """Whether an id from outside may be part of a key; a safe id cannot lead to another key."""
     return _SAFE_ID.fullmatch(text) is not None
 
 
@@ -184,8 +184,8 @@ class Account(NamedTuple):
         return f"{self.prefix}organization:{digest(name)}"
 
 
-# The only account there is today. Whatever reads or writes an account's keys takes an `Account`,
-# so that a second one is a value.
+# The only account so far. Code that uses an account's keys takes an `Account`, so that adding a
+# second one takes only another value.
 DEFAULT_ACCOUNT = Account("default")
 
 

@@ -1,8 +1,8 @@
-"""Lua scripts: put together from the files of `lua/`, with the keys and numbers they share with us.
+"""Lua scripts: assembled from the files in `lua/`, with the keys and numbers shared with Python.
 
-K = { keys, numbers, moves }     from Python, so that nothing is written down twice
+K = { keys, numbers, moves }     from Python, so that nothing is defined twice
 arguments.lua                    the time, and the arguments of the call by name
-prelude.lua                      what the scripts have in common
+prelude.lua                      functions that the scripts share
 ledger/claim.lua                 the script itself
 """
 
@@ -22,33 +22,33 @@ from worker.contract import ARRIVALS, MOVES, VERSION, Precedence, State
 from worker.store import keys
 from worker.store.connection import call_redis
 
-# How long a duplicate key is remembered after the final state.
+# How long a duplicate key is kept after the final state.
 DUPLICATE_KEY_SECONDS = 7 * 24 * 3600
 
-# How long after a probe that ended without a decision the gate is tried again.
+# How long after a probe without a decision the gate is tried again.
 PROBE_RETRY_SECONDS = 30
 
-# How long a probe may be under way; by then its worker has ended it, or died.
+# How long a probe may run; by then its worker has ended it, or died.
 PROBE_SECONDS = 60
 
-# Above it are the due scores of replays and backfill, below it those of everybody else: `due_score`
-# in `prelude.lua`.
+# Due scores of replays and backfill are above this, all others below it: see `due_score` in
+# `prelude.lua`.
 BACKFILL_SCORE = 10**10
 
-# How long what an older worker left for a newer one rests before it is tried again.
+# How long a submission that an older worker left for a newer one rests before it is tried again.
 NEWER_REST_SECONDS = 1
 
-# How long a submission waits in a person queue before it asks again unasked: normally the one
-# before it wakes it.
+# How long a submission waits in a person queue before it tries again by itself; normally the one
+# ahead of it wakes it.
 PERSON_QUEUE_SECONDS = 60
 
-# Entries of a timeline and of a list of attempts.
+# Entries in a timeline and in a list of attempts.
 MAX_HISTORY = 200
 
-# Entries of the stream of changes; a reader that falls further behind reads everything anew.
+# Entries in the stream of changes; a reader that falls further behind reads everything again.
 MAX_CHANGES = 100_000
 
-# Entries of the audit trail, and bytes of a text in one.
+# Entries in the audit trail, and bytes of a text in an entry.
 MAX_AUDIT_ENTRIES = 100_000
 MAX_AUDIT_TEXT_BYTES = 500
 
@@ -97,13 +97,13 @@ _CONSTANTS: dict[str, object] = {
 
 @functools.cache
 def source(name: str, account: keys.Account = keys.DEFAULT_ACCOUNT) -> str:
-    """The whole text of a script of the ledger, such as `ledger/claim`."""
+    """The full text of a script of the ledger, such as `ledger/claim`."""
     of_account = {"gate": account.gate, "probe": account.probe, "outage": account.outage}
     return build(name, "prelude", {**_CONSTANTS, **of_account})
 
 
 def build(name: str, prelude: str, constants: Mapping[str, object]) -> str:
-    """The whole text of a script: `constants` as the Lua table `K`, the prelude, and the script."""
+    """The full text of a script: `constants` as the Lua table `K`, the prelude and the script."""
     head = f"local K = {_literal(constants)}\n"
     return head + "".join(map(read_source, ("arguments", prelude, name)))
 
@@ -113,7 +113,7 @@ def read_source(name: str) -> str:
 
 
 def _literal(value: object) -> str:
-    """A Lua literal. Texts are ours, and need no escapes."""
+    """Writes a Lua literal. All texts are ours and need no escapes."""
     if isinstance(value, Mapping):
         fields = (f"['{name}'] = {_literal(item)}" for name, item in value.items())
         return "{ " + ", ".join(fields) + " }"
@@ -123,12 +123,12 @@ def _literal(value: object) -> str:
 
 
 def pack(args: Mapping[str, Any]) -> bytes:
-    """Arguments as `arguments.lua` reads them; None leaves a name out."""
+    """Packs arguments as `arguments.lua` reads them; None becomes nil there."""
     return msgspec.msgpack.encode(_as_text(args))
 
 
 def _as_text(value: Any) -> Any:
-    """`value` with its bytes marked as text: Redis's decoder knows no other kind of bytes."""
+    """Marks bytes as text, because Redis's decoder knows no other kind of bytes."""
     if isinstance(value, bytes):
         return msgspec.Raw(b"\xdb" + len(value).to_bytes(4) + value)
     if isinstance(value, dict):
@@ -144,10 +144,10 @@ def _digest(text: str) -> str:
 
 
 def run(connection: redis.Redis, text: str, now: float | str, args: Mapping[str, Any]) -> Any:
-    """Runs a script by its digest, for its text is long; a server without it gets the text.
+    """Runs a script by its digest, because its text is long; an unknown script is sent in full.
 
-    `now` is Unix seconds, or empty for the time of the server. Not for pipelines: a transaction
-    with a digest that the server does not know would be done in part.
+    `now` is Unix seconds, or empty for the server's time. Not for pipelines: a transaction with a
+    digest that the server does not know would be executed in part.
     """
     packed = pack(args)
     try:
@@ -157,7 +157,7 @@ def run(connection: redis.Redis, text: str, now: float | str, args: Mapping[str,
 
 
 class Scripts:
-    """The scripts on one connection. `clock` returns Unix seconds; None leaves time to Redis."""
+    """The scripts on one connection. `clock` returns Unix seconds; None means Redis's clock."""
 
     def __init__(
         self,
@@ -170,11 +170,11 @@ class Scripts:
         self._clock = clock
 
     def run(self, name: str, **args: Any) -> Any:
-        """Raises `StoreUnavailable`."""
+        """Runs a script. Raises `StoreUnavailable`."""
         return call_redis(lambda: run(self.redis, source(name, self.account), self._time(), args))
 
     def add(self, pipe: Any, name: str, **args: Any) -> None:
-        """Adds the script to a transaction."""
+        """Adds a script to a transaction."""
         pipe.eval(source(name, self.account), 0, self._time(), pack(args))
 
     def now(self) -> float:
@@ -189,8 +189,8 @@ class Scripts:
 
 
 def add_accept(pipe: Any, submissions: Iterable[bytes], *, spooled: bool) -> None:
-    """Adds the accepting script to a transaction; each submission as `pack` made it, long before.
+    """Adds the accepting script to a transaction; `submissions` are packed by `pack` beforehand.
 
-    `pipe` may be asynchronous. The time is Redis's.
+    `pipe` may be asynchronous. The script uses Redis's clock.
     """
     pipe.eval(source("ledger/accept"), 0, "", pack({"spooled": spooled}), *submissions)

@@ -1,4 +1,4 @@
-"""A lock by which one of several processes does what only one should do at a time."""
+"""A lock for work that only one of several processes should do at a time."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from worker.store.connection import translate_errors
 
 
 class TurnLock:
-    """Held by one process until it lapses, `milliseconds` after the holder last took it.
+    """Held by one process; expires `milliseconds` after the holder last took it.
 
-    It saves work and guards nothing: what is done under it must be harmless when done twice.
+    It only saves work: whatever is done under it must be harmless if two processes do it.
     """
 
     def __init__(self, connection: redis.Redis, key: str, milliseconds: int) -> None:
@@ -22,7 +22,7 @@ class TurnLock:
         self._milliseconds = milliseconds
 
     def take(self) -> bool:
-        """Takes or renews it; whether it is ours now. Raises `StoreUnavailable`."""
+        """Takes or renews the lock; returns whether it is ours. Raises `StoreUnavailable`."""
         with translate_errors():
             if self._redis.set(self._key, self.token, nx=True, px=self._milliseconds):
                 return True

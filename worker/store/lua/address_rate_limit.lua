@@ -1,9 +1,9 @@
--- Whether an address may post now: 0, or the milliseconds until it may.
+-- Replies whether an address may post now: 0, or the milliseconds until it may.
 -- KEYS[1] holds the time (ms) at which its allowance is full again.
 -- ARGV: the interval between two requests (ms), the period of the limit (ms).
 
--- All processes count by the clock of Redis. If that clock is set back, an address must not be
--- locked out for longer than the period, hence the `min`.
+-- All processes use the clock of Redis. If that clock is set back, an address must not be locked out
+-- for longer than the period, hence the `min`.
 local now = redis.call('TIME')
 now = now[1] * 1000 + now[2] / 1000
 local interval, period = tonumber(ARGV[1]), tonumber(ARGV[2])

@@ -1,6 +1,6 @@
--- In front of every script stand `K`, the keys and numbers that Python hands in, and then this text.
--- ARGV[1] is the time in Unix seconds; empty means: ask Redis, so that all workers share one clock.
--- ARGV[2] is a map in MessagePack: the arguments of the script by name. An argument without a value is nil.
+-- Every script starts with `K`, the keys and numbers that Python passes in, and then this text.
+-- ARGV[1] is the time in Unix seconds; if it is empty, Redis's time is used, so that all workers share one clock.
+-- ARGV[2] is a map in MessagePack: the script's arguments by name. An absent argument is nil.
 
 local function clock()
   if ARGV[1] ~= '' then return tonumber(ARGV[1]) end

@@ -1,6 +1,6 @@
--- What the scripts of the ledger have in common.
+-- Functions that the scripts of the ledger share.
 
--- Which life of which server this is: it changes with a restart, a failover, or a new master to follow. Empty where INFO is not
+-- Identifies the server and its current run: changes with a restart, a failover, or a new master to follow. Empty if INFO is not
 -- allowed.
 local function server()
   local function ask(section, name)
@@ -22,15 +22,15 @@ local function count(series, amount)
   if series and series ~= '' then redis.call('HINCRBYFLOAT', K.metrics, series, amount or 1) end
 end
 
--- Only the moves of the table in worker/contract.py are made. Whoever asks for another is wrong, and the script fails. Redis does
--- not take back what a failed script wrote, so a script that is told where to go checks that before it writes.
+-- Only moves in the table of worker/contract.py are allowed; any other is a bug, and the script fails. Redis does not undo what a
+-- failed script has written, so a script that gets its target state as an argument checks the move before it writes.
 local function check_move(id, from, to)
   if not (K.moves[from] or {})[to] then
     error(string.format('no move from "%s" to "%s" for %s', from, tostring(to), id))
   end
 end
 
--- One change of state: the record, the index by state, the timeline and the stream of changes together.
+-- Changes the state in the record, the index by state, the timeline and the stream of changes.
 local function move(id, to, by, why)
   local from = get(id, 'state')
   check_move(id, from or '', to)
@@ -43,14 +43,14 @@ local function move(id, to, by, why)
   if why and why ~= '' then moment.why = why end
   local timeline = record(id) .. ':timeline'
   if redis.call('RPUSH', timeline, cjson.encode(moment)) > K.max_history then
-    -- The first stays, because it says when the submission came by this store's clock (`rollback.lua`): the second goes.
+    -- The first moment stays, because it has the time of acceptance by this store's clock (`rollback.lua`); the second goes.
     redis.call('LSET', timeline, 1, redis.call('LINDEX', timeline, 0))
     redis.call('LPOP', timeline)
   end
   redis.call('XADD', K.changes, 'MAXLEN', '~', K.max_changes, '*', 'id', id)
 end
 
--- Leaves every person queue the submission stands in. Whoever is then first is due at once; their ids are returned.
+-- Takes the submission out of every person queue that it is in. The next in each queue is due at once; returns those ids.
 local function leave_person_queues(id)
   local woken = {}
   local queues = get(id, 'person_queues')
@@ -71,7 +71,7 @@ local function leave_person_queues(id)
   return woken
 end
 
--- Writes these fields; an empty value removes its field.
+-- Writes fields of the record; an empty value removes its field.
 local function write(id, facts)
   for field, value in pairs(facts) do
     if value == '' then redis.call('HDEL', record(id), field)
@@ -79,22 +79,22 @@ local function write(id, facts)
   end
 end
 
--- The duplicate key is remembered for `seconds` after a final state, and without a limit before it.
+-- Keeps the duplicate key for `seconds`, as after a final state; nil keeps it without a limit.
 local function remember_duplicates(id, seconds)
   local key = get(id, 'duplicate_key')
   if not key or get(id, 'duplicate_kind') == 'content' then return end
   if seconds then redis.call('EXPIRE', key, seconds) else redis.call('PERSIST', key) end
 end
 
--- The due score of what waits: the order in which the sweeper takes it, as one number.
+-- The due score of a waiting submission: one number that sets the order in which the sweeper takes them.
 --
 --   -2e10  forms and browsers
 --   -1e10  webhooks
---   time   what waits for a time: retries, a create that settles, a place in a person queue
---    2e10  replays, and what came late out of a spool: only while RQ's queue is short
+--   time   those that wait for a time: retries, a create that settles, a place in a person queue
+--    2e10  replays, and late submissions from a spool: only while RQ's queue is short
 --
--- Around the three ranks stand those that wait for a gate to open, by the time they were received: the oldest first. When a new
--- day brings tokens back it is the newest first: who asked a minute ago is still at the desk.
+-- Submissions that wait for the gate are around the three ranks by the time they were received, oldest first. If they wait for the
+-- next day's tokens it is newest first: a person who asked a minute ago is still at the desk.
 local RANKS = { ['0'] = -2 * K.backfill_score, ['1'] = -K.backfill_score, ['2'] = 2 * K.backfill_score }
 
 local function due_score(id, newest_first)
@@ -111,7 +111,7 @@ local function wait(id, until_, reason, by, why)
   redis.call('ZADD', K.due, gated and due_score(id, reason == 'budget') or until_, id)
 end
 
--- Who did what, written in the same step as the action itself.
+-- Writes an entry of the audit trail, in the same step as the action itself.
 local function audit(who, action, target, detail)
   local entry = { 'who', string.sub(who, 1, K.max_audit_text_bytes), 'action', action, 'target', target }
   if detail and detail ~= '' then
@@ -121,7 +121,7 @@ local function audit(who, action, target, detail)
   redis.call('XADD', K.audit, 'MAXLEN', '~', K.max_audit_entries, '*', unpack(entry))
 end
 
--- A submission of a bulk action has its outcome, which is counted once, whichever of the two lists it stood in.
+-- Records the outcome of a submission in a bulk action; it counts only once, whichever of the two lists the submission was in.
 local function bulk_drop(bulk, id, outcome)
   local name = K.bulk .. bulk
   if redis.call('ZREM', name .. ':left', id) + redis.call('ZREM', name .. ':out', id) == 0 then return end

@@ -1,4 +1,4 @@
--- A bulk action is over: nothing is on its way any more, and nothing left, or it was stopped. 1, or 0 where that is not so.
+-- Ends a bulk action if no submission is on its way and none is left, or it was stopped. Replies 1, or 0 if it is not over.
 -- Arguments: bulk, retention_seconds.
 local bulk, keep = args.bulk, args.retention_seconds
 local name = K.bulk .. bulk

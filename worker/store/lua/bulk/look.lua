@@ -1,4 +1,4 @@
--- Counts the outcomes of what a bulk action let go. Those that are still on their way are checked again last.
+-- Counts the outcomes of the submissions that a bulk action let go. Those still on their way go to the end of the check list.
 -- Replies {left, out, delivered, dead, stopped}. Arguments: bulk, limit (how many to check).
 local bulk = args.bulk
 local outcomes = { delivered = 'delivered', dead = 'dead' }
@@ -8,7 +8,7 @@ for _, id in ipairs(redis.call('ZRANGE', out, 0, args.limit - 1)) do
   if state == 'queued' or state == 'delivering' or state == 'waiting' then
     redis.call('ZADD', out, now, id)
   else
-    -- What a person discarded meanwhile, or what turned out to be a test, was taken out of its hands.
+    -- A person discarded it meanwhile, or it turned out to be a test: the bulk action did not decide it.
     bulk_drop(bulk, id, outcomes[state or ''] or 'skipped')
   end
 end

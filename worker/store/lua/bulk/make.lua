@@ -1,9 +1,9 @@
--- A new bulk action over a fixed list. Replies {1, how many}, or {0, how many it could have, how many others have} when that is
--- not what was expected: those whose state does not allow it and those of an unfinished bulk action do not count.
+-- Creates a bulk action over a fixed list. Replies {1, count}, or {0, count, taken} if the count is not the expected one: `count`
+-- are free and in a state that allows the action, `taken` more belong to an unfinished bulk action.
 -- Arguments: bulk, action, by, expected, edit (encrypted; may be absent), detail, states, ids.
 local bulk, action, by = args.bulk, args.action, args.by
 
--- Redis does nothing else meanwhile, and there may be a hundred thousand: they are read and written many at a time.
+-- Redis does nothing else meanwhile and there may be 100,000 ids, so they are read and written many at a time.
 local A_CALL = 1000
 local names, is_listed = {}, {}
 for _, id in ipairs(args.ids) do

@@ -1,4 +1,4 @@
--- Stops a bulk action: what it did not begin stays as it is, and is free for others. 1, or 0 when it is over or stopped already.
+-- Stops a bulk action: the rest stays as it is and is free for other actions. Replies 1, or 0 if it is over or stopped already.
 -- Arguments: bulk, by, reason.
 local bulk, by, reason = args.bulk, args.by, args.reason
 if redis.call('ZSCORE', K.bulk_running, bulk) == false then return 0 end

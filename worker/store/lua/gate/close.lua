@@ -1,5 +1,5 @@
--- Closes the gate: everybody waits. Many deliveries in hand meet the same refusal at once; they are one reason to close it,
--- and only the submission that was let through to try it counts as a try in vain.
+-- Closes the gate: every delivery waits. Many running deliveries may meet the same error at once; together they are one reason to
+-- close it, and only the submission that was let through as a probe counts as a failed probe.
 -- Arguments: id, reason, mode (probe or timed), closed_until.
 local id, reason, mode, until_ = args.id, args.reason, args.mode, args.closed_until
 local gate = redis.call('HMGET', K.gate, 'mode', 'until')

@@ -1,5 +1,5 @@
--- A delivery did not get through to Pipedrive. 1 when it is an outage: several submissions failed so, over some seconds, and none
--- was delivered since. One submission alone is never an outage: it may itself be what Pipedrive fails on.
+-- Notes that a delivery did not reach Pipedrive. Replies 1 if it is an outage: several submissions failed like this, over some
+-- seconds, and none was delivered since. One submission alone is never an outage, because Pipedrive may fail on just that one.
 -- Arguments: id, submissions, seconds.
 local id, submissions, seconds = args.id, args.submissions, args.seconds
 redis.call('ZADD', K.outage, 'NX', now, id)

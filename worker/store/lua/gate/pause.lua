@@ -1,4 +1,4 @@
--- An operator's pause: no delivery starts until it is resumed. Arguments: reason, by.
+-- An operator's pause: no delivery starts until somebody resumes. Arguments: reason, by.
 local reason, by = args.reason, args.by
 redis.call('HSET', K.pause, 'reason', reason, 'since', now, 'by', by)
 audit(by, 'pause', 'delivery', reason)

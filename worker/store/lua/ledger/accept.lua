@@ -1,9 +1,9 @@
--- Takes a batch: records each submission unless it is known. One reply per submission: {id, state, duplicate, conflict}.
--- Arguments: spooled (true: these come out of a spool). ARGV[3] and on: a map of each submission, packed long before its batch:
--- id, source, state, received_at, raw, precedence, the counters accepted, duplicate and also; where there is one, lead, cause, why,
--- fetch, and of its duplicate key: duplicate_key, duplicate_kind, fingerprint, window (milliseconds).
--- What was spooled was acknowledged, so it always gets a record: a twin of an earlier one points to it, and one that reuses
--- a key with another body is kept under key and body together, so that its own twins point to it.
+-- Records each submission of a batch unless it is known. Replies {id, state, duplicate, conflict} for each one.
+-- Arguments: spooled (true: these come from a spool). From ARGV[3] on: a map for each submission, packed before its batch:
+-- id, source, state, received_at, raw, precedence, and the counters accepted, duplicate and also; if present, lead, cause, why,
+-- fetch, and for its duplicate key: duplicate_key, duplicate_kind, fingerprint, window (milliseconds).
+-- A spooled submission was acknowledged, so it always gets a record: a duplicate points to the first one, and one that reuses a
+-- key with another body is kept under key and body together, so that its own duplicates point to it.
 
 local replies = {}
 for i = 3, #ARGV do
@@ -21,7 +21,7 @@ for i = 3, #ARGV do
   end
 
   if redis.call('EXISTS', record(id)) == 1 then
-    -- The same hand-over again, after a reply that got lost.
+    -- The same submission is handed over again, after a reply that got lost.
     replies[#replies + 1] = { id, get(id, 'accepted_as'), 0, 0 }
   elseif conflict then
     replies[#replies + 1] = { first_id, '', 0, 1 }

@@ -1,16 +1,16 @@
 -- A worker asks for a submission. Replies {result}; `claimed` means it is leased to `token`.
--- Arguments: id, token, lease_seconds, person_queue and organization_queue (keys; absent where it names none), organization_key
--- (of the remembered organisation), version (the newest that the worker knows).
+-- Arguments: id, token, lease_seconds, person_queue and organization_queue (keys; absent if the lead names none), organization_key
+-- (of the cached organisation), version (the newest that the worker knows).
 
 local id = args.id
 
 local state = get(id, 'state')
 if not state then return { 'unknown' } end
--- Stale queue entries end here: only what is queued may be claimed (the sweeper re-queues what a dead worker held).
+-- Stale queue entries end here: only a queued submission may be claimed (the sweeper queues those of dead workers again).
 if state ~= 'queued' then return { 'not-wanted' } end
 
--- Left for a worker that knows the version. Where both kinds run it may be met here again, so it rests a while in between. Nobody
--- knows whether such a worker ever comes: others of the person wait for it only where it may have created something.
+-- Leave it for a worker that knows its version. If both kinds run, it may come here again, so it rests a while in between. Nobody
+-- knows whether such a worker ever comes, so others of the person wait for it only if it may have created something.
 local version = tonumber(get(id, 'v') or 1)
 if version > args.version then
   if not get(id, 'announced') then leave_person_queues(id) end
@@ -38,8 +38,8 @@ if gate[1] then
   end
 end
 
--- Deliveries for one person go one after the other, because Pipedrive never deduplicates and its search lags. The queues
--- are always joined in the same order (person, organisation), so two submissions cannot wait for each other.
+-- Deliveries for one person go one after another, because Pipedrive never deduplicates and its search lags. Every submission joins
+-- the queues in the same order (person, organisation), so two submissions cannot wait for each other.
 local function is_first(queue)
   for _ = 1, 1000 do
     local head = redis.call('LINDEX', queue, 0)
@@ -74,7 +74,7 @@ if not (join(args.person_queue) and join(organization_queue)) then
   return { 'in-person-queue' }
 end
 
--- Only a submission that really goes out may try the gate.
+-- Only a submission that is really delivered now may probe the gate.
 if probes then redis.call('SET', K.probe, id, 'EX', K.probe_seconds) end
 move(id, 'delivering', 'worker', '')
 redis.call('HSET', record(id), 'lease', args.token, 'lease_until', now + args.lease_seconds)

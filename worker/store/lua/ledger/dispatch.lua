@@ -1,6 +1,6 @@
--- Puts a submission back into the queue if it is due there: a wait that is over, or a lease that ran out (its worker died).
--- Replies 'dispatched', 'dead' (the third worker died of it) or 'not-due'.
--- Arguments: id, crashes_allowed, cause (of a submission that its workers die of), counter (of a death; '@' stands for the source).
+-- Puts a submission back into the queue if it is due there: its wait is over, or its lease expired because its worker died.
+-- Replies 'dispatched', 'dead' (too many workers died while they delivered it) or 'not-due'.
+-- Arguments: id, crashes_allowed, cause (if it is dead), counter (of dead letters; '@' stands for the source).
 local id, allowed = args.id, args.crashes_allowed
 local state = get(id, 'state')
 

@@ -1,11 +1,11 @@
--- A submission's content goes for good; nothing brings it back. 1, or 0 when there is nothing to erase.
--- Arguments: id, by, why, state (it must be in; absent: any), since (when it must be there at the latest; absent: any time), mark
--- (of the person who asked; absent: nobody did, it is time), by_mark (true: only what came before the mark is erased, by whom the
--- mark says), memories (keys of what we remember of the person).
+-- Erases a submission's content for good. Replies 1, or 0 if there is nothing to erase.
+-- Arguments: id, by, why, state (that it must be in; absent: any), since (when it must have entered that state at the latest;
+-- absent: any time), mark (of the person to erase; absent: its retention is over), by_mark (true: erase it only if it is older than
+-- the mark, in the name of whoever set the mark), memories (keys of the cached contacts to remove).
 local id, by, mark = args.id, args.by, args.mark
 
--- What a receipt says, what makes a redelivery known, and ids in Pipedrive, for whoever removes those by hand. Under its lease
--- and its announcement a create that is on its way still says what it created (learn.lua).
+-- The receipt, what is needed to recognise a redelivery, and the ids in Pipedrive, for whoever removes those records by hand. With
+-- its lease and announcement, a create that is on its way can still record what it made (learn.lua).
 local RETAINED_FIELDS = {
   v = 1, source = 1, state = 1, accepted_as = 1, received_at = 1, updated_at = 1, attempts = 1, crashes = 1, result = 1,
   duplicate_key = 1, duplicate_kind = 1, duplicate_of = 1, person_id = 1, organization_id = 1, lead_id = 1, note_id = 1,
@@ -21,7 +21,7 @@ if args.by_mark then
   by = request[2] or by
 end
 
--- Written beside the mark before it is forgotten, so that whoever asks again after a crash hears of it too.
+-- Record the ids at the mark before the contact is removed, so that they are also listed if the erasure is repeated after a crash.
 for _, memory in ipairs(args.memories or {}) do
   local ids = redis.call('HMGET', memory, 'person_id', 'lead_id')
   if ids[1] then redis.call('HSET', mark, 'person:' .. ids[1], '') end
@@ -43,7 +43,7 @@ end
 if #content > 0 then redis.call('HDEL', record(id), unpack(content)) end
 redis.call('DEL', record(id) .. ':attempts')
 
--- Reasons may quote what was sent; when what happened, and who did it, stays.
+-- Reasons may quote what was sent, so they go; what happened when, and who did it, stays.
 local timeline = record(id) .. ':timeline'
 local moments = redis.call('LRANGE', timeline, 0, -1)
 for place, text in ipairs(moments) do
@@ -55,7 +55,7 @@ redis.call('DEL', timeline)
 if #moments > 0 then redis.call('RPUSH', timeline, unpack(moments)) end
 move(id, 'erased', by, args.why)
 
--- A key that runs out already goes on doing so.
+-- A key that already expires keeps its time.
 local key = get(id, 'duplicate_key')
 if key and redis.call('TTL', key) == -1 then remember_duplicates(id, K.duplicate_key_seconds) end
 return 1

@@ -1,5 +1,5 @@
--- A delivery ends: in a final state, in waiting, or back in the queue. Replies {1, woken ids…}, or {0} when the lease is lost.
--- Arguments: id, token, state, why, next_at and reason (of a wait), used (attempts), keep_place (true: it stays in the person
+-- Ends a delivery: in a final state, waiting, or back in the queue. Replies {1, woken ids…}, or {0} if the lease is lost.
+-- Arguments: id, token, state, why, next_at and reason (of a wait), used (attempts), keep_place (true: it stays in its person
 -- queues), cause (JSON), counter, facts (fields of the record; an empty value removes one), attempts (list of JSON).
 local id, to = args.id, args.state
 
@@ -15,8 +15,8 @@ redis.call('HSET', record(id), 'crashes', 0)
 if args.cause then redis.call('HSET', record(id), 'cause', args.cause) end
 count(args.counter)
 
--- The submission that tried the gate: the gate opens when Pipedrive answered with a decision, and is tried again later when not.
--- One that ended without a call (it died of the source file) tried nothing: the next one tries at once.
+-- If this was the gate's probe: the gate opens if Pipedrive gave a decision, and is probed again later if not. A submission that
+-- ended without a call (the source file made it fail) probed nothing, so the next one probes at once.
 local called = #args.attempts > 0
 if redis.call('GET', K.probe) == id then
   redis.call('DEL', K.probe)

@@ -1,5 +1,5 @@
--- Erased submissions whose time as a receipt is over go altogether; how many there were stays in the books.
--- Arguments: since (when they must be erased at the latest), ids.
+-- Removes erased submissions whose time as a receipt is over; only their number is kept. Replies how many it removed.
+-- Arguments: since (when they must have been erased at the latest), ids.
 local gone = 0
 for _, id in ipairs(args.ids) do
   local since = redis.call('ZSCORE', K.state .. 'erased', id)

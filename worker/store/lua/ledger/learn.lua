@@ -1,6 +1,6 @@
--- A step is done: its fields are written and its announcement ends. A fact is kept even when the lease was lost since,
--- as long as the announcement is still this worker's; 0 means somebody else went on with the step. 2: it is written, and
--- the submission was erased meanwhile; nothing more may be done for it.
+-- Writes the facts of a finished step and ends its announcement. The facts are kept even if the lease was lost since, as long as
+-- the announcement is still this worker's. Replies 1; 0 if another worker went on with the step; 2 if the facts are written but the
+-- submission was erased meanwhile: nothing more may be done for it.
 -- Arguments: id, token, step (absent: the facts were not announced), facts (an empty value removes its field).
 local id, token, step = args.id, args.token, args.step
 if step then

@@ -1,4 +1,4 @@
--- Which of these marks of erasure are set, and when that was: {mark, before, …}. Arguments: marks.
+-- Replies which of these erasure marks are set, and when they were: {mark, before, …}. Arguments: marks.
 local reply = {}
 for _, mark in ipairs(args.marks) do
   local before = redis.call('HGET', mark, 'before')

@@ -1,4 +1,4 @@
--- Heartbeat: keeps the lease for `lease_seconds` more. 1 if it is still ours, else 0.
+-- Renews a lease for `lease_seconds` from now. Replies 1 if it is still ours, else 0.
 -- Arguments: id, token, lease_seconds.
 local id, token, lease_until = args.id, args.token, now + args.lease_seconds
 if get(id, 'state') ~= 'delivering' or get(id, 'lease') ~= token then return 0 end

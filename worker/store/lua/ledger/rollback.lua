@@ -1,16 +1,17 @@
 -- A process reports how many creates it has announced, and learns whether this is still the store it knows
 -- (worker/ledger/rollback.py). Replies {agreed (1/0), server, restored_at ('' = never), needs lookup (1/0), on the roll (1/0),
--- clock jump ('' = none), how many creates all processes have announced}: while not agreed it asks again in a moment.
--- Arguments: settle_seconds, roll_call_seconds (to wait for the others; without a report of anybody, the clock has jumped),
--- silent_seconds (after which nobody waits for a process), id (of a record to judge; absent: none), leaves (true: it ends), reports
--- {name, create_count, server ('' = none), total_create_count}: of the process itself first, then of those that died on its machine.
+-- clock jump ('' = none), how many creates all processes have announced}; until they agree, it asks again in a moment.
+-- Arguments: settle_seconds, roll_call_seconds (how long to wait for other processes; if nobody reported for so long, the clock has
+-- jumped), silent_seconds (after which nobody waits for a process), id (of a record to check; absent: none), leaves (true: the
+-- process ends), reports {name, create_count, server ('' = none), total_create_count}: its own first, then those of processes that
+-- died on its machine.
 local patience, id = args.roll_call_seconds, args.id
 local own_report = args.reports[1]
 local me = own_report.name
 local here = server()
 local agreed = redis.call('HGET', K.rollback, 'server')
 
--- A clock that is far ahead of the last report was set, or nobody was there to see: it cannot say how long ago anything was.
+-- A clock far ahead of the last report was set ahead, or no process was running: either way it cannot say how long ago things were.
 local tick_at = tonumber(redis.call('HGET', K.rollback, 'tick_at') or now)
 local clock_jump_at = redis.call('HGET', K.rollback, 'clock_jump_at') or ''
 if now - tick_at > patience then clock_jump_at = tostring(now)
@@ -22,7 +23,7 @@ local function forget(process)
   redis.call('ZREM', K.rollback_processes, process)
 end
 
--- A new life of the server: a roll call of everybody who was there at the end of the old one, as far as this store knows.
+-- A new run of the server: call the roll of all processes that were there at the end of the old one, as far as this store knows.
 if agreed ~= here and redis.call('HGET', K.rollback, 'roll_call') ~= here then
   redis.call('HSET', K.rollback, 'roll_call', here, 'roll_call_at', now)
   redis.call('DEL', K.rollback_missing)
@@ -32,9 +33,9 @@ if agreed ~= here and redis.call('HGET', K.rollback, 'roll_call') ~= here then
   end
 end
 
--- A process that announced more than is written here has seen a later store than this. One without a count was only silent for
--- long, if the server is still the one it knew. One that heard of more than is written here has seen a later store too: others
--- may have announced those, and left.
+-- A process that announced more than this store has counted has seen a later store. A process without a count was only silent for
+-- long, if the server is still the one it knew. A process that saw a higher total than this one has seen a later store too: others
+-- may have announced those creates, and left.
 local set_back, total = false, tonumber(redis.call('HGET', K.rollback, 'total') or 0)
 for _, report in ipairs(args.reports) do
   if report.total_create_count > total then set_back, total = true, report.total_create_count end
@@ -51,7 +52,7 @@ redis.call('HSET', K.rollback, 'total', total)
 if agreed ~= here then
   local missing = redis.call('SMEMBERS', K.rollback_missing)
   local called_at = tonumber(redis.call('HGET', K.rollback, 'roll_call_at'))
-  -- A process that cannot be asked may have announced more: then nobody can show that nothing is missing.
+  -- A process that does not report may have announced more, so nobody can show that nothing is missing.
   if #missing > 0 and (now >= called_at + patience or now < called_at) then
     set_back = true
     for _, process in ipairs(missing) do forget(process) end
@@ -72,10 +73,10 @@ if agreed == here then
   for place = 2, #args.reports do forget(args.reports[place].name) end
   for _, process in ipairs(redis.call('ZRANGEBYSCORE', K.rollback_processes, '-inf', now - args.silent_seconds)) do forget(process) end
 end
--- The last to leave stays on the roll: after the next start somebody has to answer for it.
+-- The last process to leave stays on the roll: after the next start somebody has to report for it.
 if args.leaves and redis.call('ZCARD', K.rollback_processes) > 1 then forget(me) end
 
--- By the clock of this store where there is a moment by it: the service that received the submission may have another.
+-- Use the time of the first moment, which is by this store's clock, if it is earlier: the service's clock may differ.
 local restored_at, needs_lookup = redis.call('HGET', K.rollback, 'restored_at'), 0
 if restored_at and id and (get(id, 'looked_up_for') or '') ~= restored_at then
   local came = tonumber(get(id, 'received_at') or now)

@@ -1,12 +1,12 @@
--- A call came back, with an answer or without. What the receiver says of its own count is believed where ours must be wrong.
+-- Records the end of a call, with or without an answer. The receiver's counts correct ours where ours must be wrong.
 -- Arguments: member, granted (absent: unknown), answered (true/false), search (true/false), tokens (a day), fixed (true/false);
--- where the answer says so, its x-ratelimit-limit and -remaining (limit, remaining), its daily tokens left (tokens_left), and the
+-- if the answer has them, its x-ratelimit-limit and -remaining (limit, remaining), the daily tokens left (tokens_left), and the
 -- seconds for which nothing may be sent (closed).
 local member, granted, search = args.member, args.granted or now, args.search
 local limit, remaining, purse, closed, tokens = args.limit, args.remaining, args.tokens_left, args.closed, args.tokens
 local took = math.max(0, now - granted)
 
--- The way back takes at least half of the quickest whole exchange of late, so the call arrived that much sooner.
+-- We take the way back to be at least half of the quickest recent exchange, so the call arrived that much earlier.
 local arrived = now
 if args.answered then
   local minute = math.floor(now / 60)
@@ -19,7 +19,7 @@ if search then redis.call('ZADD', K.search, 'XX', exact(arrived), member) end
 if closed then redis.call('SET', K.closed, exact(now + closed), 'PX', until_(now + closed)) end
 if took > K.kept - K.window then return 0 end
 
--- Everything of ours that can stand in the receiver's window of this answer, and what it may not have charged by then.
+-- Count our calls that can be in the receiver's window at this answer, and the tokens that it may not have charged by then.
 local ours, uncharged = 0, 0
 local entries = redis.call('ZRANGEBYSCORE', K.burst, '(' .. exact(granted - K.window), '+inf', 'WITHSCORES')
 for i = 1, #entries, 2 do
@@ -29,7 +29,7 @@ for i = 1, #entries, 2 do
   end
 end
 
--- A search's answer may speak of the window of searches. What others send with the same token takes places too.
+-- A search's answer may be about the window of searches. Calls that others send with the same token take places too.
 if limit and limit >= 1 and not search then
   redis.call('SET', K.limit, limit, 'EX', 3600)
   for i = 1, math.min(limit, limit - (remaining or limit)) - ours do

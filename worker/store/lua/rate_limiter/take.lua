@@ -1,16 +1,16 @@
--- A call asks whether it may go. Replies {'go', granted}, {'wait', seconds, until, place} (keep the place, ask again then),
+-- Decides whether a call may go. Replies {'go', granted}, {'wait', seconds, until, place} (keep the place and ask again then),
 -- {'burst', until} (it would take too long), {'budget', until} or {'gated', until, reason}; times are Unix seconds.
 -- Arguments: member (ticket:cost), cost, search (true/false), class (0 goes before 1), place (absent at first), patience (seconds),
--- calls and searches (a window), tokens (a day), fixed (true: more than these must not be spent), id (of the submission; absent:
--- nobody's).
+-- calls and searches (per window), tokens (per day), fixed (true: never spend more than these), id (of the submission; absent:
+-- none).
 local member, cost, search, place, calls, searches = args.member, args.cost, args.search, args.place, args.calls, args.searches
 
--- Gives up the place among those that wait.
+-- Gives up the place among the waiting calls.
 local function give_up()
   if place then redis.call('ZREM', K.waiting, place) end
 end
 
--- What was claimed before the gate was closed need not meet the same refusal: only who tries the gate may call.
+-- A delivery that began before the gate closed need not meet the same error: only the gate's probe may call.
 local gate = redis.call('HMGET', K.gate, 'mode', 'until', 'reason')
 if args.id and gate[1] == 'probe' and redis.call('GET', K.probe) ~= args.id then
   give_up()
@@ -22,13 +22,13 @@ if args.fixed then purse = math.min(purse, uncounted) end
 if purse < cost then
   give_up()
   if uncounted < cost then return { 'budget', exact(midnight) } end
-  -- Only the receiver says so, and nobody says when its day ends: its word is asked for again in an hour.
+  -- Only the receiver says that the tokens are used up, and not when its day ends: we ask it again within an hour.
   local lasts = math.min(redis.call('PTTL', K.left), 3600000)
   redis.call('PEXPIRE', K.left, lasts)
   return { 'budget', exact(math.min(midnight, now + lasts / 1000)) }
 end
 
--- A clock that was set back leaves moments that lie too far ahead: those calls count as just arrived.
+-- A clock that was set back leaves times too far in the future: those calls count as just arrived.
 local function held(key)
   redis.call('ZREMRANGEBYSCORE', key, '-inf', exact(now - K.kept))
   for _, odd in ipairs(redis.call('ZRANGEBYSCORE', key, exact(now + K.unanswered + 1), '+inf')) do
@@ -37,7 +37,7 @@ local function held(key)
   return redis.call('ZCOUNT', key, '(' .. exact(now - K.window), '+inf')
 end
 
--- The waiting calls: one that has not asked again in time is gone. A place sorts by class, then by the time of its first question.
+-- Drop waiting calls that have not asked again in time. A place sorts by class, then by the time of its first request.
 redis.call('ZREMRANGEBYSCORE', K.waiting, '-inf', exact(now))
 redis.call('ZREMRANGEBYSCORE', K.waiting, exact(now + 60), '+inf')
 if not place then place = args.class .. string.format('%017.6f', now) .. (search and 's' or 'c') .. member end
@@ -51,7 +51,7 @@ end
 
 calls = math.min(calls, number(K.limit) or calls)
 local held_calls, held_searches = held(K.burst), held(K.search)
--- Searches that cannot go yet keep nobody else waiting.
+-- Searches that cannot go yet do not hold up other calls.
 local ahead = calls_ahead + (search and searches_ahead or math.max(0, math.min(searches_ahead, searches - held_searches)))
 local closed = number(K.closed) or 0
 if closed > now + K.closed_most then closed = 0 end
@@ -69,7 +69,7 @@ if closed <= now and held_calls + ahead < calls and (not search or held_searches
   return { 'go', exact(now) }
 end
 
--- When enough places are free for those ahead and for this call; one whose answer is still out frees its own in a window at best.
+-- When enough places are free for the calls ahead and this one; a call without an answer frees its place in a window at best.
 local function opens(key, limit, taken, before)
   local excess = taken + before - limit
   if excess < 0 then return now end
@@ -83,7 +83,7 @@ if free - since > args.patience then
   give_up()
   return { 'burst', exact(free) }
 end
--- Asked again within a window at the latest: those ahead may give up.
+-- It asks again within a window at the latest, because calls ahead may give up.
 local again = math.min(free, now + K.window)
 redis.call('ZADD', K.waiting, exact(again + K.grace), place)
 redis.call('EXPIRE', K.waiting, 60)

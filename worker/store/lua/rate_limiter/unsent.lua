@@ -1,4 +1,4 @@
--- A call that was allowed is not sent after all: its place and its tokens are given back.
+-- Gives back the place and the tokens of a call that was allowed but is not sent.
 -- Arguments: member, cost.
 local member, cost = args.member, args.cost
 redis.call('ZREM', K.search, member)
