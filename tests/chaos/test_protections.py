@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,20 +46,25 @@ def lost_answer(environment: CrashEnvironment) -> Problems:
 
 
 def late_commit(environment: CrashEnvironment) -> Problems:
-    """The lead is committed a second after its connection broke; a retry would be due sooner than
+    """The lead is committed seconds after its connection broke; a retry would be due sooner than
     it has settled.
     """
     scenarios.new_person(environment)
     environment.account.fault(
-        {"operation": "leads.add", "count": 1}, {"kind": "late-commit", "seconds": 1.0}
+        {"operation": "leads.add", "count": 1}, {"kind": "late-commit", "seconds": 3.0}
     )
     environment.step()
     environment.pipeline.advance(15)
     environment.step()
-    created = len(environment.account.leads)
-    assert eventually(lambda: len(environment.account.leads) > created)
+    assert eventually(lambda: _first_create(environment)["performed"])
     environment.finish()
     return scenarios.check_delivered_once(environment)
+
+
+def _first_create(environment: CrashEnvironment) -> dict[str, Any]:
+    """As the sandbox logged it."""
+    calls = environment.account.state()["calls"]
+    return next(call for call in calls if call["operation"] == "leads.add")
 
 
 class Stopped(Leases):
@@ -198,8 +204,14 @@ def test_the_storm_finds_leads_made_twice(tmp_path: Path) -> None:
     """A whole machine whose workers repeat unanswered creates blindly: the chaos loop's checker
     reports doubles.
     """
-    plan = Plan(
-        seed=3, submissions=60, kills=0, quiet=60.0, settings=process_environment("look-up")
+    outcomes = (
+        run(
+            Plan(
+                seed, submissions=60, kills=0, quiet=60.0, settings=process_environment("look-up")
+            ),
+            tmp_path / str(seed),
+        )
+        for seed in (3, 4, 5)
     )
-    outcome = run(plan, tmp_path)
-    assert outcome.doubled > 0, outcome
+    # How the calls fall in time, no seed says.
+    assert any(outcome.doubled > 0 for outcome in outcomes)

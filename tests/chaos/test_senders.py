@@ -96,9 +96,12 @@ def test_a_storm_of_repeats_leaves_no_trace_and_lets_others_in(running: RunningS
         assert sum(f"other-{number}" in running.acknowledged for number in range(20)) == 20
         running.wait_until_idle(60)
         running.check()
-        assert sum(running.counts().values()) == before[1] + 20
+        # Those that were spooled because the machine was busy, and known as repeats only later.
+        spooled = running.counts()[State.IGNORED]
+        assert spooled < REPEATS / 10
+        assert sum(running.counts().values()) == before[1] + 20 + spooled
         assert len(running.sandbox()["leads"]) == before[2] + 1
-        assert client.dbsize() - before[0] < 20 * 10
+        assert client.dbsize() - before[0] < (20 + spooled) * 10
 
 
 async def _storm(port: int) -> list[int]:
