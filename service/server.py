@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import os
 import resource
 import signal
@@ -48,6 +49,9 @@ class SignalSafeEvent:
         while not self._is_set:
             time.sleep(POLL_SECONDS)
 
+
+# The children of a server that was killed let go of its port within a second.
+PORT_PATIENCE_SECONDS = 3.0
 
 # Requests in progress at SIGTERM get this long; a slow body is cut off after ten seconds.
 STOP_TIMEOUT_SECONDS = 12
@@ -96,6 +100,7 @@ def serve(settings: Settings, make: Callable[[ServiceContext], Litestar] = creat
     build(settings)
     _raise_file_limit()
     port = settings.port or _free_port(settings.host)
+    _require_port(settings.host, port)
     settings = dataclasses.replace(settings, port=port)
     structlog.get_logger().info(
         "listening", url=f"http://{settings.host}:{port}", processes=settings.service_processes
@@ -135,6 +140,33 @@ def _free_port(host: str) -> int:
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
+
+
+def _require_port(host: str, port: int) -> None:
+    """Exit with one line if the port is taken or not ours to listen on.
+
+    Without SO_REUSEPORT, so that another `leadline` there counts too. What a killed one left
+    behind is given a moment to end.
+    """
+    deadline = time.monotonic() + PORT_PATIENCE_SECONDS
+    while error := _bind_error(host, port):
+        if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+            raise SystemExit(
+                f"leadline: cannot listen on {host}:{port}: {error.strerror or error};"
+                " stop what listens there, or set LEADLINE_HOST and LEADLINE_PORT"
+            )
+        time.sleep(0.1)
+
+
+def _bind_error(host: str, port: int) -> OSError | None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error
+    return None
 
 
 def _raise_file_limit() -> None:

@@ -51,7 +51,7 @@ def _check_security(settings: Settings) -> Iterator[Finding]:
     if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
         yield fail(
             SETTINGS,
-            f"{place} is not a writable directory, so there is no room for the local spool",
+            f"{place} is not a writable directory, so the local spool cannot be stored",
             "LEADLINE_DATA_DIR",
         )
 

@@ -61,7 +61,7 @@ def show_(submission_id: str, masked: bool, as_json: bool) -> None:
     help="One state, or several separated by commas.",
 )
 @click.option("--reveal", is_flag=True, help="Show personal data; noted in the audit trail.")
-@click.option("--bom", is_flag=True, help="Begin a CSV with the mark by which Excel knows UTF-8.")
+@click.option("--bom", is_flag=True, help="Begin a CSV with a byte order mark, for Excel.")
 @click.option(
     "--output",
     "file",

@@ -11,7 +11,8 @@ import msgspec
 import redis
 
 from service.cli import output, setup
-from service.sources.fields.values import parse_email, to_e164
+from service.ops.actions import parse_erased_email
+from service.sources.fields.values import to_e164
 from worker import logs
 from worker.accept.acceptor import Acceptor
 from worker.accept.spool import SPOOL_FOLDER, Spool
@@ -19,6 +20,7 @@ from worker.encryption import Cipher
 from worker.erasure import erasure
 from worker.erasure.erasure import Erasure, UnansweredCreate
 from worker.errors import StoreUnavailable
+from worker.lead.edit import EditError
 from worker.ledger import Ledger
 from worker.ledger.audit import AuditTrail
 from worker.ledger.identifiers import Identifier
@@ -62,7 +64,10 @@ def erase(
     What is in Pipedrive stays there; it is listed, to be removed by hand. Asks first. Exit code 1
     if anything could not be erased.
     """
-    identifiers: list[Identifier] = [("email", parse_email(each) or each) for each in emails]
+    try:
+        identifiers: list[Identifier] = [("email", parse_erased_email(each)) for each in emails]
+    except EditError as error:
+        raise click.UsageError(f"--email: {error.faults['email']}") from None
     identifiers += [("phone", to_e164(each, None)) for each in phones]
     identifiers += [("id", each) for each in ids]
     if not identifiers:

@@ -235,8 +235,8 @@ def _submit(operation: str, summary: str, source: Source | None = None) -> Json:
 def _submit_responses() -> Json:
     accepted = json_response("On disk; it will be one lead.", "Accepted", ACCEPTED_EXAMPLE)
     accepted["headers"] = {
-        "Location": header("Where to ask what became of it."),
-        "Idempotent-Replayed": header("`true` where it was here before."),
+        "Location": header("Where to look up its state."),
+        "Idempotent-Replayed": header("`true` if it was received before."),
         "X-Request-Id": header("Yours if you sent one."),
     }
     return {
@@ -298,7 +298,7 @@ def _security_scheme(rules: VerifySettings) -> Json | None:
             prefix = f", after `{rules.prefix}`" if rules.prefix else ""
             return _api_key("header", rules.header or "", f"{signed}{prefix}.")
         case "standard-webhooks":
-            return _api_key("header", "webhook-signature", "As standardwebhooks.com says.")
+            return _api_key("header", "webhook-signature", "As standardwebhooks.com specifies.")
         case "jwt":
             return _api_key("header", rules.header or "Authorization", "A signed JWT.")
     return None

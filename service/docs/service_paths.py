@@ -24,7 +24,7 @@ def monitoring_paths() -> Json:
             "They cannot.", "Readiness", {"ready": False, "degraded": ["redis", "spool"]}
         ),
     }
-    alive = {"200": json_response("The process lives.", "Liveness", {"alive": True})}
+    alive = {"200": json_response("The process is alive.", "Liveness", {"alive": True})}
     metrics = {
         "operationId": "metrics",
         "summary": "What all processes have done",
@@ -32,7 +32,7 @@ def monitoring_paths() -> Json:
         "responses": {"200": text_response("Prometheus text.", "text/plain", METRICS_EXAMPLE)},
     }
     return {
-        "/healthz": _with_head("healthz", "Does the process live?", alive),
+        "/healthz": _with_head("healthz", "Is the process alive?", alive),
         "/readyz": _with_head("readyz", "Can it accept durably?", ready),
         "/metrics": {"get": metrics},
     }
@@ -47,7 +47,7 @@ def page_paths() -> Json:
 
     console = page(
         "console",
-        "How things stand, as a page",
+        "The overview as a page",
         text_response("The page.", "text/html", "<!doctype html>…"),
         "ops",
     )

@@ -137,7 +137,7 @@ class IntakeEndpoint:
     def _find_source(self, intake: IntakeContext) -> Source:
         source = self.context.sources.sources.get(intake.http.path_params["source"])
         if source is None:
-            raise HttpProblem("not-found", "There is no source of this name.")
+            raise HttpProblem("not-found", "There is no source with this name.")
         intake.source = source
         return source
 

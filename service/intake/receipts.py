@@ -55,7 +55,7 @@ class Receipts:
 
     async def _find(self, submission_id: str) -> Record:
         if not is_submission_id(submission_id):
-            raise HttpProblem("not-found", "There is no submission of this id.")
+            raise HttpProblem("not-found", "There is no submission with this id.")
         try:
             record = await asyncio.to_thread(self._read_record, submission_id)
         except StoreUnavailable:
@@ -63,7 +63,7 @@ class Receipts:
                 "not-stored", "The record cannot be read just now.", headers={"Retry-After": "5"}
             ) from None
         if record is None:
-            raise HttpProblem("not-found", "There is no submission of this id.")
+            raise HttpProblem("not-found", "There is no submission with this id.")
         return record
 
     def _read_record(self, submission_id: str) -> Record | None:

@@ -151,7 +151,7 @@ def handshake_answer(result: NormalizationResult) -> CustomResponse:
         return result.response
     if result.outcome is Outcome.REFUSED and result.status == 403:
         raise HttpProblem("handshake", result.detail, reason=result.reason)
-    raise HttpProblem("method", "Submissions are posted.", headers={"Allow": SUBMIT_METHODS})
+    raise HttpProblem("method", "Send submissions with POST.", headers={"Allow": SUBMIT_METHODS})
 
 
 def add_error_member(source: Source, problem: HttpProblem) -> None:

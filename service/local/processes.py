@@ -184,7 +184,10 @@ class _Keeper:
             )
             self.deaths += 1
             log.warning(
-                "process died", process=self.child.name, status=process.returncode, again_in_s=delay
+                "process died",
+                process=self.child.name,
+                status=process.returncode,
+                restart_in_seconds=delay,
             )
             self._stopping.wait(delay)
 

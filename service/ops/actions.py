@@ -40,6 +40,8 @@ from worker.units import format_iso
 MAX_EDIT_FIELDS = 200
 # Levels of an edit's value; `answers`, a table of lists, is the deepest.
 MAX_EDIT_DEPTH = 4
+# Longer whole numbers do not fit into what is stored.
+MAX_NUMBER = 10**18
 MULTILINE_FIELDS = ("message", "answers")
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 
@@ -82,6 +84,18 @@ def _normalize_value(name: str, value: Any) -> Any:
     return value
 
 
+def parse_erased_email(text: str) -> str:
+    """The address as it is stored, or as typed if only others would call it an address.
+
+    Raises `EditError`.
+    """
+    address = text.strip()
+    local, _, domain = address.rpartition("@")
+    if not (local.strip("@") and domain) or len(address) > MAX_EMAIL_CHARS:
+        raise EditError({"email": "Enter a valid e-mail address"})
+    return parse_email(address) or address
+
+
 def _clean_value(group: str, value: Any, depth: int) -> Any:
     if depth > MAX_EDIT_DEPTH:
         raise ValueError("expected text, a number or a table, got something nested too deeply")
@@ -89,6 +103,8 @@ def _clean_value(group: str, value: Any, depth: int) -> Any:
         return clean_text(value) if group in MULTILINE_FIELDS else clean_line(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("expected a number, got NaN or infinity")
+    if isinstance(value, int) and abs(value) >= MAX_NUMBER:
+        raise ValueError("expected a number of up to 18 digits, got a longer one")
     if isinstance(value, dict):
         return {
             clean_line(str(key)): _clean_value(group, each, depth + 1)
@@ -219,7 +235,7 @@ class Actions:
     def _find_record(self, submission_id: str) -> Record:
         record = self.ledger.get(submission_id) if keys.is_safe_id(submission_id) else None
         if record is None:
-            raise NotFound("there is no submission of this id")
+            raise NotFound("there is no submission with this id")
         return record
 
     # All deliveries, causes and people.
@@ -256,7 +272,7 @@ class Actions:
 
     def _require_cause(self, cause_id: str) -> None:
         if all(cause.id != cause_id for cause in self._queries.causes().items):
-            raise NotFound("there is no such cause, or nothing is dead of it any longer")
+            raise NotFound("there is no such cause, or it has no dead letters any more")
 
     def erase(self, email: str, by: str) -> Erasure:
         """Erase everything about an e-mail address, from disk too, which takes seconds.
@@ -264,10 +280,7 @@ class Actions:
         The result names what is left: what Pipedrive has, and what could not be erased. Raises
         `EditError`.
         """
-        address = email.strip()
-        if not 3 <= len(address) <= MAX_EMAIL_CHARS or "@" not in address:
-            raise EditError({"email": "expected an e-mail address"})
-        who: Identifier = ("email", parse_email(address) or address)
+        who: Identifier = ("email", parse_erased_email(email))
         result = erasure.erase(self.ledger, who, by, data_dir=self._data_dir)
         detail = f"erased: {result.erased}; left: {len(result.left)}"
         self.audit.record(by, "erase", keys.digest(*who), detail)
@@ -318,7 +331,7 @@ class Actions:
         """The status of a bulk action. Raises `NotFound`, also if it ended over a week ago."""
         progress = self.bulks.progress(bulk) if keys.is_safe_id(bulk) else None
         if progress is None:
-            raise NotFound("there is no bulk action of this id")
+            raise NotFound("there is no bulk action with this id")
         return build_bulk_status(progress)
 
     def stop_bulk(self, bulk: str, by: str) -> BulkStatus:
@@ -369,10 +382,10 @@ def _describe_for_audit(filter: Filter, edit: Edit) -> str:
 def _require_submission(submission_id: str) -> Iterator[None]:
     """Raise `NotFound` instead of `NotAllowed` for a submission that does not exist."""
     if not keys.is_safe_id(submission_id):
-        raise NotFound("there is no submission of this id")
+        raise NotFound("there is no submission with this id")
     try:
         yield
     except NotAllowed as error:
         if error.state is None:
-            raise NotFound("there is no submission of this id") from None
+            raise NotFound("there is no submission with this id") from None
         raise

@@ -54,7 +54,7 @@ def _retry_after(seconds: int) -> dict[str, str]:
 def _overtaken(error: Any) -> HttpProblem:
     return HttpProblem(
         "state",
-        "Somebody changed it since you looked: look again.",
+        "Somebody else has changed it; reload it.",
         extensions={"state": error.state},
     )
 
@@ -87,7 +87,7 @@ def _loading(error: Any) -> HttpProblem:
 def _not_stored(_: Any) -> HttpProblem:
     return HttpProblem(
         "not-stored",
-        "Redis cannot be asked just now; nothing was changed.",
+        "Redis does not respond; nothing was changed.",
         headers=_retry_after(RETRY_AFTER_SECONDS),
     )
 

@@ -27,7 +27,7 @@ from worker.ledger import Ledger
 BATCH_SIZE = 200
 BOM = "\N{ZERO WIDTH NO-BREAK SPACE}".encode()
 MEDIA_TYPES = {
-    "csv": "text/csv; charset=utf-8; header=present",
+    "csv": "text/csv; header=present; charset=utf-8",
     "jsonl": "application/jsonl; charset=utf-8",
 }
 

@@ -197,7 +197,7 @@ class SubmissionQueries:
             self._ledger.find_history(submission_id) if keys.is_safe_id(submission_id) else None
         )
         if history is None:
-            raise NotFound("there is no submission of this id")
+            raise NotFound("there is no submission with this id")
         return details.build_detail(
             history,
             self._find_cause_card(history.record),
@@ -212,7 +212,7 @@ class SubmissionQueries:
         """What a retry would do now, with the lead edited. Raises `NotFound`, `EditError`."""
         record = self._ledger.get(submission_id) if keys.is_safe_id(submission_id) else None
         if record is None:
-            raise NotFound("there is no submission of this id")
+            raise NotFound("there is no submission with this id")
         return dry_run_record(
             self._ledger, self._lead_mappings(), record, edit, reveal=reveal, clock=self._ledger.now
         )

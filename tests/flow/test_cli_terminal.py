@@ -130,6 +130,12 @@ def test_erasing_prompts(terminal: Terminal) -> None:
     assert getattr(terminal.ledger.get(mine), "lead", None) is None
 
 
+def test_erasing_what_is_no_address_is_refused(terminal: Terminal) -> None:
+    """A mistyped address does not look like a finished erasure."""
+    refused = terminal.run("erase", "--email", "ada.example.com", "--yes")
+    assert (refused.exit_code, "valid e-mail address" in refused.stderr) == (2, True)
+
+
 def test_a_bulk_action_in_a_script_needs_a_yes(terminal: Terminal) -> None:
     """Without a terminal, a bulk action needs --yes or --expect, or nothing changes."""
     names = terminal.put(2)

@@ -410,3 +410,44 @@ def test_a_wrong_source_file_is_refused_before_anything_listens(
     assert done.returncode != 0
     assert "adaptor" in done.stdout + done.stderr
     assert "listening" not in done.stdout
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["a stranger listens", "it is shared"])
+def test_a_port_in_use_is_said_in_one_line(tmp_path: Path, redis_url: str, shared: bool) -> None:
+    """`serve` ends with one line where its port is taken, also by one that would share it."""
+    with socket.socket() as other:
+        if shared:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        ended = run_serve(tmp_path, redis_url, "127.0.0.1", port)
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in ended.stderr
+
+
+def test_an_address_of_another_machine_is_said_in_one_line(tmp_path: Path, redis_url: str) -> None:
+    """`serve` ends with one line where it may not listen."""
+    ended = run_serve(tmp_path, redis_url, "192.0.2.1", 8000)
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    assert "cannot listen on 192.0.2.1:8000" in ended.stderr
+
+
+def run_serve(
+    folder: Path, redis_url: str, host: str, port: int
+) -> subprocess.CompletedProcess[str]:
+    config = folder / "leadline.toml"
+    config.write_text(CONFIG)
+    env = os.environ | {
+        "REDIS_URL": redis_url,
+        "LEADLINE_HOST": host,
+        "LEADLINE_PORT": str(port),
+        "LEADLINE_CONFIG": str(config),
+        "LEADLINE_DATA_DIR": str(folder),
+    }
+    command = [sys.executable, "-c", RUN]
+    return subprocess.run(
+        command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )

@@ -132,6 +132,10 @@ WRONG_BODIES: list[tuple[str, bytes, int]] = [
     ("bulk", b'{"action": "retry", "expect": 1.5, "filter": {"state": "dead"}}', 422),
     ("bulk", b'{"action": "retry", "expect": 1, "filter": {"colour": "red"}}', 422),
     ("bulk", b'{"action": "retry", "expect": 1, "filter": {"state": "asleep"}}', 422),
+    ("bulk", b'{"action": "retry", "expect": 18446744073709551616, "filter": {"q": "zz"}}', 422),
+    ("submissions/{}/retry", b'{"edit": {"value.amount": 1000000000000000000000000000000}}', 422),
+    ("submissions/{}/retry", b'{"edit": {"value": {"amount": -18446744073709551616}}}', 422),
+    ("erase", b'{"email": "@@@"}', 422),
     ("bulk", b'{"action": "retry", "expect": 0, "filter": {}}', 400),
     ("bulk", b'{"action": "retry", "expect": 0}', 400),
 ]

@@ -16,7 +16,7 @@ import redis as redis_py
 from msgspec import structs
 
 from service.ops import search_index
-from service.ops.errors import NotFound
+from service.ops.exceptions import NotFound
 from service.ops.queries import Filter, FilterError, Loading, SubmissionQueries
 from service.sources.schema import Source
 from tests.flow.intake_world import FixedSources

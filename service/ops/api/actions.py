@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from litestar import post
 from litestar.params import JSONBody, PathParameter
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from service.ops.api.queries import (
     ActionsOfOperators,
@@ -30,6 +30,9 @@ CHANGE_PROBLEMS = (
     "unreadable", "not-signed-in", "forbidden", "cross-site", "not-found", "too-slow", "too-large",
     "value", "locked-out", "not-stored",
 )  # fmt: skip
+
+# No store holds more submissions; what is beyond could not be stored as a number either.
+MAX_COUNT = 2**53
 
 CauseId = Annotated[str, PathParameter(name="id", description="A cause's id.")]
 
@@ -78,7 +81,7 @@ class BulkBody(Struct, frozen=True, forbid_unknown_fields=True):
     """`expect` is the count that was seen; if it differs by now, nothing happens."""
 
     action: Literal["retry", "discard", "accept"]
-    expect: int
+    expect: Annotated[int, Meta(ge=-MAX_COUNT, le=MAX_COUNT)]
     filter: BulkFilter = BulkFilter()
     edit: dict[str, Any] | None = None
 
@@ -114,7 +117,7 @@ class BulkStarted(Struct, frozen=True):
     "/submissions/{id:str}/retry",
     operation_id="retry",
     summary="Deliver a dead letter again",
-    description="It is mended first where `edit` says how.",
+    description="With `edit`, its fields are mended first.",
     status_code=200,
     responses=problem_responses("state", *CHANGE_PROBLEMS),
     sync_to_thread=True,
@@ -142,7 +145,7 @@ def accept(
 @post(
     "/submissions/{id:str}/discard",
     operation_id="discard",
-    summary="Give a dead letter or a quarantined submission up",
+    summary="Discard a dead letter or a quarantined submission",
     status_code=200,
     responses=problem_responses("state", *CHANGE_PROBLEMS),
     sync_to_thread=True,
@@ -190,7 +193,7 @@ def dry_run_edited(
     "/causes/{id:str}/ignore",
     operation_id="cause-ignore",
     summary="Ignore a cause",
-    description="It shows itself again as soon as something dies of it.",
+    description="It reappears as soon as another lead fails for it.",
     status_code=200,
     responses=problem_responses(*CHANGE_PROBLEMS),
     sync_to_thread=True,
@@ -234,7 +237,7 @@ def pause(actions: ActionsOfOperators, user: User, data: JSONBody[PauseBody]) ->
     "/resume",
     operation_id="resume",
     summary="Deliver again",
-    description="What waits goes first.",
+    description="Waiting leads go first.",
     status_code=200,
     responses=problem_responses(*CHANGE_PROBLEMS),
     sync_to_thread=True,
@@ -246,7 +249,7 @@ def resume(actions: ActionsOfOperators, user: User, data: JSONBody[NoBody]) -> P
 @post(
     "/erase",
     operation_id="erase",
-    summary="Erase everything of an e-mail address",
+    summary="Erase everything about an e-mail address",
     description=(
         "It answers once the bytes are gone from disk. What Pipedrive has is listed, for a person"
         " to remove there."

@@ -47,7 +47,7 @@ class ApiRequest(Request[Any, Any, Any]):
             fault = FieldError(unknown or path.rstrip("`"), message)
             raise HttpProblem("value", errors=[fault]) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
-            raise HttpProblem("unreadable", "The body is no JSON in UTF-8.") from None
+            raise HttpProblem("unreadable", "The body is not JSON in UTF-8.") from None
 
 
 def api_router(auth: OpsAuth, queries: SubmissionQueries, actions: Actions) -> Router:

@@ -92,7 +92,7 @@ def revealed(target: str | None = None) -> dict[str, Provide]:
         request: Request[Any, Any, Any],
         user: User,
         actions: ActionsOfOperators,
-        is_requested: Annotated[
+        reveal: Annotated[
             bool,
             QueryParameter(
                 name="reveal",
@@ -100,7 +100,7 @@ def revealed(target: str | None = None) -> dict[str, Provide]:
             ),
         ] = False,
     ) -> bool:
-        if not is_requested:
+        if not reveal:
             return False
         if user.role != "operator":
             raise HttpProblem("forbidden")
@@ -132,7 +132,7 @@ def get_overview(queries: Queries) -> Overview:
 )
 def list_causes(
     queries: Queries,
-    ignored: Annotated[bool, QueryParameter(description="0 leaves them out.")] = True,
+    ignored: Annotated[bool, QueryParameter(description="0 leaves ignored causes out.")] = True,
 ) -> Page[CauseCard]:
     return queries.causes(ignored=ignored)
 
@@ -140,7 +140,7 @@ def list_causes(
 @get(
     "/chart",
     operation_id="chart",
-    summary="What came and went by the hour",
+    summary="Received and delivered by hour",
     responses=problem_responses("unreadable", *READ_PROBLEMS),
     sync_to_thread=True,
 )
@@ -172,7 +172,7 @@ def list_submissions(
 @get(
     "/submissions/{id:str}",
     operation_id="submission",
-    summary="One submission whole",
+    summary="One submission in full",
     dependencies=revealed(),
     responses=problem_responses("unreadable", "forbidden", *READ_PROBLEMS),
     sync_to_thread=True,
@@ -198,7 +198,7 @@ def dry_run(queries: Queries, submission_id: SubmissionId, is_revealed: IsReveal
 @get(
     "/drift",
     operation_id="drift",
-    summary="What the account lacks of what the source file names",
+    summary="Names in the source file that the account lacks",
     responses=problem_responses(*READ_PROBLEMS),
     sync_to_thread=True,
 )
@@ -218,7 +218,9 @@ async def export_csv(
     queries: Queries,
     filter: NamedDependency[Filter],
     is_revealed: IsRevealed,
-    bom: Annotated[bool, QueryParameter(description="1: a mark for Excel.")] = False,
+    bom: Annotated[
+        bool, QueryParameter(description="1: begin with a byte order mark, for Excel.")
+    ] = False,
 ) -> Stream:
     def start() -> Iterator[bytes]:
         return export.write_csv(queries.export_rows(filter, reveal=is_revealed), bom=bom)
@@ -258,7 +260,7 @@ def list_bulks(actions: ActionsOfOperators) -> Page[BulkStatus]:
 @get(
     "/bulk/{id:str}",
     operation_id="bulk-progress",
-    summary="How a bulk action goes",
+    summary="The progress of a bulk action",
     responses=problem_responses(*READ_PROBLEMS),
     sync_to_thread=True,
 )

@@ -24,6 +24,7 @@ from worker.lead.edit import EditError
 from worker.ledger.bulk import ACTIONS, CANARIES, CountDiffers
 
 # How often a page without a script reloads itself while an action runs.
+MAX_COUNT_DIGITS = 15
 REFRESH_SECONDS = 2
 
 MAX_SELECTED = 200
@@ -201,7 +202,9 @@ class BulkPages:
     def start(self, request: ConsoleRequest) -> View | Redirect:
         """`POST /ops/bulk`, with what was confirmed."""
         action, expected = request.form_value("action"), request.form_value("expect")
-        if action not in ACTIONS or not expected.isdecimal():
+        if action not in ACTIONS or not (
+            expected.isdecimal() and len(expected) <= MAX_COUNT_DIGITS
+        ):
             raise HttpProblem("not-found")
         filter = Filter.parse({name: request.form_value(name) for name in Filter.__struct_fields__})
         edit = lead_form.parse_bulk_edit(request.form) or None

@@ -191,7 +191,7 @@ def _properties(properties: Table) -> Iterator[FormQuestion]:
 
 def read_record(record: Tree, source: Source) -> ParsedEvent:  # noqa: ARG001 -- one signature for all
     if not isinstance(record, dict) or not object_at(record, "properties"):
-        raise UnreadableBody("no contact of HubSpot: properties are missing")
+        raise UnreadableBody("not a HubSpot contact: properties are missing")
     return structs.replace(contact(record), event_id=text_at(record, "id"))
 
 

@@ -162,7 +162,7 @@ def handshake(request: InboundRequest, source: Source) -> NormalizationResult:
         return NormalizationResult(outcome=Outcome.REFUSED, status=405)
     code = challenge.decode("ascii", "replace")
     if not source.secrets or not _UUID4.fullmatch(code):
-        reason = "challengeCode is no type-4 UUID" if source.secrets else "no secret is set"
+        reason = "challengeCode is not a version-4 UUID" if source.secrets else "no secret is set"
         return NormalizationResult(
             outcome=Outcome.REFUSED,
             status=403,

@@ -88,7 +88,7 @@ def _notified(top: Table, path: Path, change: Table) -> ParsedEvent | None:
 
 def read_record(record: Tree, source: Source) -> ParsedEvent:  # noqa: ARG001 -- one signature for all
     if not isinstance(record, dict) or "field_data" not in record:
-        raise UnreadableBody("no lead of Meta: field_data is missing")
+        raise UnreadableBody("not a Meta lead: field_data is missing")
     lead = text_at(record, "id")
     payload = event_from_question_list(
         record, _questions(record), at=("field_data",), event_id=lead, is_test=is_test(record)
