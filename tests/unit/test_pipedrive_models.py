@@ -6,6 +6,7 @@ import pytest
 
 from worker.errors import Unavailable
 from worker.pipedrive.models import (
+    LeadSource,
     Note,
     Organization,
     Person,
@@ -16,6 +17,7 @@ from worker.pipedrive.models import (
     ResultPage,
     UnreadableResponse,
     decode,
+    noun_of,
     parse_timestamp,
 )
 from worker.pipedrive.pagination import (
@@ -285,3 +287,9 @@ def test_newest() -> None:
 def test_timestamp(text: str | None, seconds: float) -> None:
     """Times are read in each form Pipedrive writes them; without a zone they are UTC."""
     assert parse_timestamp(text) == seconds
+
+
+def test_records_are_called_by_words_people_use() -> None:
+    """A message about an unreadable record names it as people do, not by our class."""
+    nouns = [noun_of(model) for model in (PipedriveLead, LeadSource, Organization)]
+    assert nouns == ["a lead", "a lead source", "an organization"]

@@ -191,7 +191,7 @@ def decode(model: type[M], data: Any) -> M:
     place of the id they stand for (v1: `{"id": 5, …}` or `{"value": 5, …}`) are converted.
     """
     if not isinstance(data, dict):
-        raise UnreadableResponse(f"expected a {model.__name__.lower()}, got {_describe_type(data)}")
+        raise UnreadableResponse(f"expected {noun_of(model)}, got {_describe_type(data)}")
     values = {
         name: _coerce(data[name], hint)
         for name, hint in _type_hints(model).items()
@@ -206,7 +206,14 @@ def decode(model: type[M], data: Any) -> M:
     try:
         return msgspec.convert(values, model, strict=False)
     except (msgspec.ValidationError, RecursionError) as error:
-        raise UnreadableResponse(f"not a {model.__name__.lower()}: {error}") from error
+        raise UnreadableResponse(f"not {noun_of(model)}: {error}") from error
+
+
+def noun_of(model: type) -> str:
+    """Return what people call a record of this type: `a lead`, `an organization hit`."""
+    words = re.findall(r"[A-Z][a-z]+", model.__name__.removeprefix("Pipedrive"))
+    noun = " ".join(words).lower()
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 class _TypeHint(NamedTuple):

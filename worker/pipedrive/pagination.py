@@ -14,6 +14,7 @@ from worker.pipedrive.models import (
     ResultPage,
     UnreadableResponse,
     decode,
+    noun_of,
     parse_timestamp,
 )
 from worker.pipedrive.responses import ApiResponse
@@ -154,7 +155,7 @@ def iterate_newest(
 
 def _decode_items(model: type[M], data: Any) -> list[M]:
     if data is not None and not isinstance(data, list):
-        raise UnreadableResponse(f"expected a list of {model.__name__.lower()}s")
+        raise UnreadableResponse(f"expected a list, each item {noun_of(model)}")
     return [decode(model, item) for item in data or []]
 
 
