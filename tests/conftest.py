@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager as AsyncContext
@@ -19,6 +20,10 @@ import structlog
 
 from service.local.redis import EmbeddedRedis, EmbeddedRedisError, find_binary
 from worker.store.connection import connect, connect_async
+
+# The tests start hundreds of Python processes: whatever the environment says, each file is compiled once.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 hypothesis.settings.register_profile(
     "leadline", deadline=None, derandomize=bool(os.environ.get("CI"))
