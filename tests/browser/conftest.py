@@ -18,6 +18,7 @@ import pytest
 from granian.constants import Interfaces
 from granian.server.embed import Server
 from litestar import Litestar
+from litestar.types import ASGIApp
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -223,7 +224,15 @@ class Console:
 
 
 @pytest.fixture
-def console(redis_url: str, sandbox: str, tmp_path: Path) -> Iterator[Console]:
+def around() -> Callable[[Litestar], ASGIApp]:
+    """What a file's tests put around the application."""
+    return lambda app: app
+
+
+@pytest.fixture
+def console(
+    redis_url: str, sandbox: str, tmp_path: Path, around: Callable[[Litestar], ASGIApp]
+) -> Iterator[Console]:
     file = tmp_path / "leadline.toml"
     file.write_text(SOURCES, "utf-8")
     env = {
@@ -238,7 +247,7 @@ def console(redis_url: str, sandbox: str, tmp_path: Path) -> Iterator[Console]:
     }
     context = build(Settings.for_service(env), env)
     queries = SubmissionQueries(context.ledger, context.sources, context.settings.data_dir)
-    with running(create_app(context, queries=queries)) as url:
+    with running(around(create_app(context, queries=queries))) as url:
         # A page without a script does not look again for what was not yet loaded.
         assert eventually(lambda: _has_loaded(queries))
         yield Console(url, sandbox, context, queries, env)
@@ -252,7 +261,7 @@ def _has_loaded(queries: SubmissionQueries) -> bool:
 
 
 @contextmanager
-def running(app: Litestar) -> Iterator[str]:
+def running(app: ASGIApp) -> Iterator[str]:
     """The application in a thread, on a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
