@@ -32,7 +32,7 @@ async def send_alerts(context: ServiceContext, url: str) -> None:
     """Look for alert conditions and post them to the alert webhook at `url`."""
     with build_http() as http:
         webhook = AlertWebhook(url, context.settings.public_url, http)
-        watch = Monitor(
+        monitor = Monitor(
             context.ledger,
             context.settings.data_dir,
             webhook,
@@ -42,7 +42,7 @@ async def send_alerts(context: ServiceContext, url: str) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             try:
-                await asyncio.to_thread(watch.tick)
+                await asyncio.to_thread(monitor.tick)
             except Exception as error:
                 structlog.get_logger().error("alerts failed", error=type(error).__name__)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from worker import errors
-from worker.contract import Cause
+from worker.contract import NO_CONTACT_WHY, Cause
 from worker.errors import (
     FetchError,
     Forbidden,
@@ -100,7 +100,7 @@ def no_contact(source: str, step: str, why: str | None, field: str = "email") ->
     return Cause(
         step=step,
         code="no-contact",
-        detail=why or "there is no e-mail, phone, person or organisation in it",
+        detail=why or NO_CONTACT_WHY,
         field=field,
         setting=f"sources.{source}.map",
         hint=(
@@ -211,7 +211,7 @@ TITLES = {
     for error in vars(errors).values()
     if isinstance(error, type) and issubclass(error, LeadlineError)
 } | {
-    "no-contact": "No contact details: no e-mail, phone or name",
+    "no-contact": f"No contact details: {NO_CONTACT_WHY}",
     "poison": "This lead crashes the worker",
     INTERNAL_CODE: "Leadline itself failed while {doing}",
     UNRECORDED.code: "No cause was recorded",

@@ -44,13 +44,13 @@ class Retention(NamedTuple):
 
 
 class StateFacts(NamedTuple):
-    """Everything about one state; all code that depends on states derives from these facts.
+    """What distinguishes one state. Code asks for these facts rather than for particular states.
 
     `label` is for people, `color` is one of the console's: good, wait, bad, spam, plain. `moves`
     are the states it may change to. `working` states change by themselves; all others are final.
     `actions` are what a person may do. `arrives`: the intake may record a submission in this state.
     `counted`: such arrivals are also counted under the state's name, not only as accepted.
-    `told_as` is the state that the sender is told instead; None means the state itself.
+    `reported_as` is the state that the sender's response names; None means the state itself.
     """
 
     label: str
@@ -60,7 +60,7 @@ class StateFacts(NamedTuple):
     actions: frozenset[str] = frozenset()
     arrives: bool = False
     counted: bool = False
-    told_as: State | None = None
+    reported_as: State | None = None
     retention: Retention | None = None
 
 
@@ -108,7 +108,7 @@ STATES: dict[State, StateFacts] = {
         actions=frozenset({"accept", "discard"}),
         arrives=True,
         counted=True,
-        told_as=State.QUEUED,
+        reported_as=State.QUEUED,
         retention=Retention("quarantine", "14d"),
     ),
     State.IGNORED: StateFacts(
@@ -183,6 +183,10 @@ class Money(Struct, frozen=True, omit_defaults=True):
     currency: str | None = None
 
 
+# Why a lead has no contact, in the words of every message about it. A company's name counts too.
+NO_CONTACT_WHY = "no e-mail, phone or name"
+
+
 class Lead(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The canonical lead: what a submission says, whatever product it came through.
 
@@ -223,8 +227,8 @@ class Lead(Struct, frozen=True, omit_defaults=True, kw_only=True):
         )
 
     @property
-    def reachable(self) -> bool:
-        """Whether it has an e-mail, a phone or any name; without one Pipedrive cannot hold it."""
+    def has_contact(self) -> bool:
+        """Whether it has an e-mail, a phone or any name; Pipedrive needs one of them."""
         return bool(self.email or self.phone or self.full_name or self.company)
 
 

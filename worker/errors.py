@@ -113,7 +113,9 @@ class Settling(LeadlineError):
     hint = "nothing to do: we look for what was sent before anything is sent again"
 
     def __init__(self, step: str, until: float) -> None:
-        super().__init__(f"the outcome of {step} is unknown; it settles first")
+        super().__init__(
+            f"it is unknown whether the {step} arrived; we check before sending it again"
+        )
         self.step = step
         self.until = until
 
@@ -153,7 +155,7 @@ class Gated(LeadlineError):
     )
 
     def __init__(self, until: float, reason: str) -> None:
-        super().__init__(f"delivery waits: {reason}")
+        super().__init__(f"delivery is waiting: {reason}")
         self.until = until
         self.reason = reason
 
@@ -442,7 +444,6 @@ class Gone(Refused):
     code = "gone"
     title = "A record that the lead needs was deleted or merged in Pipedrive"
     hint = (
-        "restore it in Pipedrive or retry: the person and the organisation are then looked for"
-        " afresh"
+        "restore it in Pipedrive or retry: the person and the organisation are then looked up again"
     )
     advice = "compare the id with a list: the record may be deleted or merged"

@@ -57,8 +57,8 @@ HELP = {
     PIPEDRIVE_REQUESTS: "Calls to Pipedrive, by operation and HTTP status.",
     PIPEDRIVE_TOKENS: "Pipedrive API tokens spent, by operation.",
     UNSTORED: "Submissions answered with 503 because nothing could store them.",
-    INTAKE_SECONDS: "Time from the request's head to its answer.",
-    DELIVERY_SECONDS: "Time from the receipt of a submission to its delivery.",
+    INTAKE_SECONDS: "Time from receiving a request's headers to sending the response.",
+    DELIVERY_SECONDS: "Time from receiving a submission to delivering it.",
 }
 
 # With this many unflushed series, new ones are dropped: counters must not fill the memory.
@@ -285,7 +285,9 @@ def _gauge_families(gauges: Gauges) -> list[Metric]:
         families.append(_by_state("leadline_state", "Submissions in each state.", gauges.states))
         families.append(
             _single(
-                "leadline_doubles", "Submissions that exist twice in Pipedrive.", gauges.duplicates
+                "leadline_duplicates",
+                "Submissions that exist twice in Pipedrive.",
+                gauges.duplicates,
             )
         )
         families.append(

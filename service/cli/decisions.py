@@ -42,7 +42,7 @@ class BulkRequest(NamedTuple):
     no_wait: bool
 
     @property
-    def is_made(self) -> bool:
+    def selects_all_matching(self) -> bool:
         return self.all_ or any((self.source, self.cause, self.q))
 
 
@@ -80,11 +80,11 @@ def bulk_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def requested_filter(ids: Sequence[str], state: str, request: BulkRequest) -> Filter | None:
     """The filter, or None where ids are named. Raises UsageError for neither or both."""
-    if bool(ids) == request.is_made:
+    if bool(ids) == request.selects_all_matching:
         raise click.UsageError(
             "name submissions by id, or choose them by --all, --source, --cause or --q"
         )
-    if not request.is_made:
+    if not request.selects_all_matching:
         return None
     return queries.build_filter(
         state=state, source=request.source, cause=request.cause, q=request.q

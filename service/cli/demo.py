@@ -38,7 +38,7 @@ LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 # How long a sample may take to be delivered.
 WAIT_SECONDS = 60.0
 
-Tell = Callable[[str], None]
+Echo = Callable[[str], None]
 
 
 class PostedSample(Struct):
@@ -127,24 +127,24 @@ def demo(as_json: bool) -> None:
         "LEADLINE_CONFIG": str(_write_source_file(folder))
     }
     logs.configure(settings.log_format, "demo", stream=(folder / "demo.log").open("w"))
-    tell: Tell = _ignore if as_json else click.echo
+    echo: Echo = _ignore if as_json else click.echo
     try:
         with LocalStack(
             settings, env, data_dir=folder, logs=folder / "logs", free_ports=True
         ) as stack:
-            rows, wrong = _run_samples(stack.endpoints, env, tell)
+            rows, wrong = _run_samples(stack.endpoints, env, echo)
     except (StartError, EmbeddedRedisError, LeadlineError, httpx.HTTPError) as error:
         setup.exit_with_error(f"leadline: the demo failed: {error}")
     if as_json:
         output.print_json({"samples": rows, "wrong": wrong})
     command = sys.argv[0] if sys.argv[0].endswith("leadline") else "leadline"
-    tell(
+    echo(
         f"\nLook at it:  LEADLINE_DATA_DIR={folder} LEADLINE_CONFIG={folder / 'leadline.toml'}"
         f" {command} up"
     )
     api = f"http://{settings.host}:{settings.port}/docs"
     sandbox = f"http://127.0.0.1:{SANDBOX_PORT}/"
-    tell(f"             then {api} (API) and {sandbox} (leads, persons, calls)")
+    echo(f"             then {api} (API) and {sandbox} (leads, persons, calls)")
     if wrong:
         setup.exit_with_error(
             f"leadline: {output.plural(len(wrong), 'sample')} did not end as expected:",
@@ -163,24 +163,24 @@ def _write_source_file(folder: Path) -> Path:
 
 
 def _run_samples(
-    endpoints: Endpoints, env: Mapping[str, str], tell: Tell
+    endpoints: Endpoints, env: Mapping[str, str], echo: Echo
 ) -> tuple[list[dict[str, object]], list[str]]:
-    """Posts, waits, mends and prints. Returns the rows, and what did not end as expected."""
+    """Posts, waits, fixes and prints. Returns the rows, and what did not end as expected."""
     settings = endpoints.settings()
     with connect(endpoints.redis_url, timeout=setup.STORE_TIMEOUT_SECONDS) as client:
         pipedrive = PipedriveClientFactory(settings, client, Meter()).new_client()
         user = _sign_in(pipedrive, endpoints)
-        tell(
+        echo(
             f"Pipedrive at {endpoints.pipedrive_url}: {user.company_name or user.name}. Posting to"
             f" {endpoints.service_url}\n"
         )
         ledger = Ledger(client, Cipher(settings.encryption_keys))
         posted = _post_all(endpoints, env, ledger, pipedrive)
         rows = [each.row() for each in posted]
-        _print_rows(rows, tell)
+        _print_rows(rows, echo)
         wrong = [f"{each.sample.name}: {each.wrong}" for each in posted if each.wrong]
         last, sweeper = posted[-1], Sweeper(ledger, open_queue(client))
-        wrong += _mend_and_replay(last, ledger, pipedrive, sweeper, tell)
+        wrong += _fix_and_replay(last, ledger, pipedrive, sweeper, echo)
     return [*rows, last.row()], wrong
 
 
@@ -199,8 +199,8 @@ def _post_all(
     return posted
 
 
-def _print_rows(rows: list[dict[str, object]], tell: Tell) -> None:
-    if tell is not _ignore:
+def _print_rows(rows: list[dict[str, object]], echo: Echo) -> None:
+    if echo is not _ignore:
         output.print_table(list(rows[0]), [list(row.values()) for row in rows])
 
 
@@ -281,25 +281,25 @@ def _cost(attempt: Attempt) -> int:
     return CALLS[attempt.step].cost if attempt.step in CALLS else 0
 
 
-def _mend_and_replay(
-    dead: PostedSample, ledger: Ledger, pipedrive: Pipedrive, sweeper: Sweeper, tell: Tell
+def _fix_and_replay(
+    dead: PostedSample, ledger: Ledger, pipedrive: Pipedrive, sweeper: Sweeper, echo: Echo
 ) -> list[str]:
-    """Mends the dead letter where it failed (in Pipedrive) and replays it."""
+    """Fixes the dead letter where it failed (in Pipedrive) and replays it."""
     record = dead.record
     if record is None or record.state is not State.DEAD or record.cause is None:
-        return ["there was no dead letter to mend"]
-    tell(f"\nDead letter {record.id}: {record.cause.detail}")
-    tell(f"  mend: {record.cause.hint}  [{record.cause.setting}]")
+        return ["there was no dead letter to fix"]
+    echo(f"\nDead letter {record.id}: {record.cause.detail}")
+    echo(f"  fix: {record.cause.hint}  [{record.cause.setting}]")
     pipedrive.labels.add(name=MISSING_LABEL, color="purple")
-    tell(f"  $ leadline pipedrive labels add --name {MISSING_LABEL} --color purple")
+    echo(f"  $ leadline pipedrive labels add --name {MISSING_LABEL} --color purple")
     # After a replay, names are read from Pipedrive at most every two seconds.
     time.sleep(2)
-    sweeper.replay(record.id, "demo", "mended", None)
-    tell(f"  $ leadline dead retry {record.id}")
+    sweeper.replay(record.id, "demo", "fixed", None)
+    echo(f"  $ leadline dead retry {record.id}")
     dead.sample = structs.replace(
-        dead.sample, name="mended and replayed", state=State.DELIVERED, result=Result.CREATED
+        dead.sample, name="fixed and replayed", state=State.DELIVERED, result=Result.CREATED
     )
     _wait_until_settled(ledger, dead)
     _read_pipedrive(dead, ledger, pipedrive)
-    _print_rows([dead.row()], tell)
+    _print_rows([dead.row()], echo)
     return [f"replayed: {dead.wrong}"] if dead.wrong else []

@@ -30,7 +30,7 @@ _SAFE_IN_URL = "%/:?#[]@!$&'()*+,;=-._~"
 
 def public_state(state: State) -> State:
     """The state that the public may see: a spammer must not learn about the quarantine."""
-    return STATES[state].told_as or state
+    return STATES[state].reported_as or state
 
 
 def status_url(submission_id: str) -> str:
@@ -139,7 +139,7 @@ def check_storable(source: Source, result: NormalizationResult) -> None:
             status=status,
             errors=result.field_errors,
         )
-    if submissions.nobody_reachable(source, result):
+    if submissions.has_no_contact(source, result):
         raise HttpProblem("no-contact", errors=result.field_errors)
 
 

@@ -85,7 +85,7 @@ def _content_digest(request: InboundRequest, event: SourceEvent, index: int, bod
     family = "form" if media_type(request.content_type) in _FORMS else "json"
     if event.outcome is Outcome.SPAM:
         family += "-spam"
-    if event.lead is None or not event.lead.reachable:
+    if event.lead is None or not event.lead.has_contact:
         return digest(family, body, str(index))
     return digest(family, msgspec.json.encode(event.lead, order="deterministic").decode())
 
@@ -100,9 +100,9 @@ def events_of(result: NormalizationResult) -> list[SourceEvent]:
     ]
 
 
-def nobody_reachable(source: Source, result: NormalizationResult) -> bool:
+def has_no_contact(source: Source, result: NormalizationResult) -> bool:
     """Whether the sender should correct the request, because no event names anybody to contact."""
-    return ADAPTERS[source.adapter].rejects_unreachable and all(
+    return ADAPTERS[source.adapter].rejects_no_contact and all(
         event.outcome is Outcome.NO_CONTACT for event in events_of(result)
     )
 

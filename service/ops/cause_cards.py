@@ -18,7 +18,7 @@ TREND_HOURS = 24
 class CauseTally(NamedTuple):
     """The dead letters of one cause; times are Unix seconds."""
 
-    letters: int
+    dead_letters: int
     sources: list[str]
     first: float
     last: float
@@ -46,7 +46,7 @@ def build_cause_card(cause: Cause, tally: CauseTally, ignored: Mapping[str, floa
         step=cause.step,
         code=cause.code,
         field=cause.field,
-        count=tally.letters,
+        count=tally.dead_letters,
         sources=tally.sources,
         first_seen=format_iso(tally.first) or "",
         last_seen=format_iso(tally.last) or "",
@@ -74,7 +74,7 @@ def _tally_causes(table: SearchTable, now: float) -> dict[str, CauseTally]:
     for name, source, count, first, last in groups:
         tally = tallies.get(name, CauseTally(0, [], first, last, trends[name]))
         tallies[name] = CauseTally(
-            tally.letters + count,
+            tally.dead_letters + count,
             sorted([*tally.sources, source]),
             min(first, tally.first),
             max(last, tally.last),

@@ -229,7 +229,7 @@ def _judge_stored(record: Record, source: Source | None) -> JudgedSubmission:
     outcome = STATE_OUTCOMES.get(record.accepted_as, Outcome.LEAD)
     if record.fetch and record.lead:
         outcome = Outcome.NEEDS_FETCH
-    if outcome is Outcome.LEAD and (record.lead is None or not record.lead.reachable):
+    if outcome is Outcome.LEAD and (record.lead is None or not record.lead.has_contact):
         outcome = Outcome.NO_CONTACT
     return _add_plan(record, outcome, record.lead, None, source)
 

@@ -26,10 +26,11 @@ from service.sources.request import (
 from service.sources.schema import Source
 from service.sources.spam import find_spam_reason
 from service.sources.verification.verify import verify
+from worker.contract import NO_CONTACT_WHY
 
 REDIRECT_FIELD = "_redirect"
 MAX_FIELD_ERRORS = 100
-# The fields by which somebody can be reached, and what each of them must be.
+# The fields that give a contact, and what each of them must be.
 CONTACT_FIELDS = {
     "email": "an e-mail address",
     "phone": "a phone number",
@@ -125,7 +126,7 @@ def normalize_record(
 def _build_event(
     parsed_event: ParsedEvent, source: Source, now: float, header_event_id: str | None
 ) -> tuple[SourceEvent, list[FieldError]]:
-    """The event and, where nobody can be reached, the fields that would change that."""
+    """The event and, if it has no contact, the fields that would change that."""
     lead, rejected = build_lead(parsed_event, source)
     event_id = (
         _find_event_id(parsed_event, source)
@@ -136,8 +137,8 @@ def _build_event(
     outcome, reason = _find_outcome(parsed_event, source, now)
     if outcome is None and lead.is_test:
         outcome, reason = Outcome.NO_LEAD, "a test event"
-    if outcome is None and not lead.reachable:
-        outcome, reason = Outcome.NO_CONTACT, "no e-mail, phone, person or organisation"
+    if outcome is None and not lead.has_contact:
+        outcome, reason = Outcome.NO_CONTACT, NO_CONTACT_WHY
     test = source.read.test
     lead = msgspec.structs.replace(
         lead,

@@ -41,7 +41,7 @@ def test_the_demo_succeeds_and_shows_the_leads(
         "contact:01",
     ):
         assert text in first
-    assert "mended and replayed" in done.stdout
+    assert "fixed and replayed" in done.stdout
     assert "http://127.0.0.1:8090/" in done.stdout
     assert look_again(tmp_path, done.stdout) == 5
 

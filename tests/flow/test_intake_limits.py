@@ -126,7 +126,7 @@ def test_redis_is_asked_again_once_it_is_back(
             for _ in range(3):
                 await limiter.wait_seconds("s", "a", rate)
             assert len(calls) == 1
-            await asyncio.wait_for(breaker.mend(), 5)
+            await asyncio.wait_for(breaker.close_when_writable(), 5)
             await limiter.wait_seconds("s", "a", rate)
 
     asyncio.run(ask())

@@ -73,7 +73,7 @@ def test_an_account_that_does_not_answer_is_no_obstacle(redis: redis_py.Redis) -
     with capture_logs() as logs:
         unresolved_names.log_unresolved(MAPPINGS, clients.metadata)
     assert [(line["event"], line["error"]) for line in logs] == [
-        ("names are not checked", "not-sent")
+        ("could not check the names", "not-sent")
     ]
 
 

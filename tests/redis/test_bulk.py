@@ -367,5 +367,5 @@ def test_a_process_that_lost_the_lock_changes_nothing(harness: BulkHarness) -> N
     bulk_id = harness.start(names, "discard")
     stale, fresh = BulkActions(harness.ledger), BulkActions(harness.ledger)
     harness.redis.set(keys.BULK_LOCK, fresh._lock.token)
-    stale._go(bulk._Job(bulk_id, "discard", "olga", None), 4)
+    stale._send_next(bulk._Job(bulk_id, "discard", "olga", None), 4)
     assert harness.outcomes(bulk_id) == {"left": 4}

@@ -131,16 +131,16 @@ def test_an_unknown_error_of_the_client_does_not_keep_redis_away(
 
     async def run() -> bool:
         async with draining(Acceptor, aredis, redis, tmp_path, []) as (acceptor, _):
-            mend = acceptor.breaker.mend
+            close = acceptor.breaker.close_when_writable
             failed: list[bool] = []
 
             async def once() -> None:
                 if not failed:
                     failed.append(True)
                     raise RuntimeError("of a connection half closed")
-                await mend()
+                await close()
 
-            acceptor.breaker.mend = once  # type: ignore[method-assign]
+            acceptor.breaker.close_when_writable = once  # type: ignore[method-assign]
             for _ in range(2):
                 # The first ends the wait that began before `once` was put in its place.
                 acceptor.breaker.trip()

@@ -23,7 +23,7 @@ from worker.accept.acceptor import Acceptor
 from worker.accept.spool import SPOOL_FOLDER, Spool
 from worker.contract import Attempt, Cause, Lead, Raw, State, Submission
 from worker.encryption import Cipher
-from worker.erasure.erasure import erase, erased_before, find_submissions
+from worker.erasure.erasure import erase, erase_if_marked, find_submissions
 from worker.erasure.retention import (
     MAX_PER_TICK,
     RECEIPT_SECONDS,
@@ -293,7 +293,7 @@ def test_a_redelivery_is_known_and_stores_nothing(
     record = ledger.get(second)
     assert record is not None
     assert (record.state, record.lead is not None) == (State.QUEUED, True)
-    assert not erased_before(ledger, record)
+    assert not erase_if_marked(ledger, record)
 
 
 def test_who_stood_behind_is_woken(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
@@ -321,7 +321,7 @@ def test_what_is_fetched_later_is_erased_then(
     ledger.finish(mine, "t", State.QUEUED, facts={"lead": lead, "fetch": None})
     record = ledger.get(mine)
     assert record is not None
-    assert erased_before(ledger, record)
+    assert erase_if_marked(ledger, record)
     assert b"ada" not in everything(redis).lower()
     assert erase(ledger, ADA, "kim").erased == 0
 

@@ -117,7 +117,7 @@ def test_sum_without_currency() -> None:
         ("double", "1e5", "expected a number"),
         ("double", "9" * 30, "expected a number"),
         ("int", "1.5", "expected a whole number"),
-        ("monetary", "secretive", "expected a sum"),
+        ("monetary", "secretive", "expected an amount"),
         ("enum", "secretive", r"one of the field's options \('Low', 'High', 'Food, drink', '7'\)"),
         ("enum", "Low, High", "one of the field's options"),
         ("set", "Low, secretive", "one of the field's options"),

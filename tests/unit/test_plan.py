@@ -106,7 +106,7 @@ def test_a_company_alone() -> None:
 
 def test_nobody() -> None:
     """A lead of nobody is unmappable, and the cause names where to map a contact."""
-    with pytest.raises(Unmappable, match="nobody to write to") as caught:
+    with pytest.raises(Unmappable, match="no e-mail, phone or name") as caught:
         build(Lead(message="Hi"))
     assert (caught.value.setting, caught.value.field) == ("sources.contact.map", "email")
 

@@ -129,10 +129,10 @@ class Acceptor:
     async def start(self) -> None:
         self._tasks = [
             asyncio.create_task(self._run(), name="acceptor"),
-            asyncio.create_task(self._mend_breaker(), name="breaker"),
+            asyncio.create_task(self._run_breaker(), name="breaker"),
         ]
         if self.spool is not None:
-            self._tasks.append(asyncio.create_task(self._drain_for_ever(self.spool), name="spool"))
+            self._tasks.append(asyncio.create_task(self._drain_loop(self.spool), name="spool"))
 
     async def stop(self) -> None:
         """Records what is waiting, then stops; spooled submissions stay for the next process."""
@@ -209,16 +209,16 @@ class Acceptor:
                 self._meter.count(SUBMISSIONS, source=submission.source, outcome="spooled")
         return receipts
 
-    async def _mend_breaker(self) -> None:
+    async def _run_breaker(self) -> None:
         while True:
             try:
-                await self.breaker.mend()
+                await self.breaker.close_when_writable()
                 log.info("Redis is back")
             except Exception as error:
-                log.error("the breaker cannot be mended", error=type(error).__name__)
+                log.error("the breaker's probe failed", error=type(error).__name__)
                 await asyncio.sleep(PROBE_SECONDS)
 
-    async def _drain_for_ever(self, spool: Spool) -> None:
+    async def _drain_loop(self, spool: Spool) -> None:
         """Hands spooled submissions over to Redis, oldest first; adopts files of dead processes.
 
         A batch that Redis does not take in time is retried with half the size, because each
@@ -360,7 +360,7 @@ class Acceptor:
             pipe.wait(self._wait_replicas, REPLICAS_MILLISECONDS)
             _, replicas = await pipe.execute()
         if replicas < self._wait_replicas:
-            raise StoreUnavailable(f"fewer than {self._wait_replicas} replicas have it")
+            raise StoreUnavailable(f"fewer than {self._wait_replicas} replicas have the write")
 
 
 def _within_drain_bytes(submissions: list[Submission]) -> list[Submission]:

@@ -17,7 +17,7 @@ PROBE_SECONDS = 0.5
 
 
 class Breaker:
-    """While `closed`, Redis may be called. Only one task may call `mend`."""
+    """While `closed`, Redis may be called. Only one task may call `close_when_writable`."""
 
     def __init__(self, connection: redis.asyncio.Redis) -> None:
         self._redis = connection
@@ -29,7 +29,7 @@ class Breaker:
         self.closed = False
         self._tripped.set()
 
-    async def mend(self) -> None:
+    async def close_when_writable(self) -> None:
         """Waits until the breaker trips, then until Redis takes a write again, and closes it."""
         await self._tripped.wait()
         while not await writable(self._redis):

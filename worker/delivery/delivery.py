@@ -19,7 +19,7 @@ from worker.delivery.fetch import Fetcher, FetchResult
 from worker.delivery.outcome import DeliveryOutcome
 from worker.delivery.resolve import resolve_names
 from worker.delivery.unknown_outcome import settle_announced_create
-from worker.erasure.erasure import erased_before
+from worker.erasure.erasure import erase_if_marked
 from worker.errors import CannotDecrypt, LeaseLost, Restored, StoreUnavailable, Unmappable
 from worker.lead.plan import LeadPlan, build_plan, find_mapping, leave_out
 from worker.ledger import ClaimResult, Record
@@ -65,7 +65,7 @@ class Delivery:
             if (
                 record is not None
                 and record.state is State.QUEUED
-                and not erased_before(self._context.ledger, record)
+                and not erase_if_marked(self._context.ledger, record)
             ):
                 self._take(record)
         except StoreUnavailable:

@@ -64,7 +64,7 @@ STATUS_ERRORS: dict[int, FetchErrorType] = {
     429: FetchLimited,
 }  # fmt: skip
 ERROR_WORDS: dict[FetchErrorType, str] = {
-    FetchRefused: "the token in {env} is refused",
+    FetchRefused: "the token in {env} is rejected",
     FetchForbidden: "the token in {env} may not read it",
     RecordGone: "the record is gone",
 }

@@ -172,7 +172,11 @@ class DeliveryOutcome:
                 result = "retry"
                 self._forget_contacts()
                 next_ids = self._finish(
-                    State.QUEUED, result, why="gone; resolved afresh", used=0, facts=FORGOTTEN_IDS
+                    State.QUEUED,
+                    result,
+                    why="deleted or merged in Pipedrive; looked up again",
+                    used=0,
+                    facts=FORGOTTEN_IDS,
                 )
                 next_ids.append(record.id)
             case Dead():

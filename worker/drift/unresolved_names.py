@@ -96,7 +96,7 @@ def log_unresolved(mappings: Mapping[str, LeadMapping], names: NameResolver) -> 
     try:
         unresolved = find_unresolved(mappings, names)
     except LeadlineError as error:
-        log.warning("names are not checked", error=error.code)
+        log.warning("could not check the names", error=error.code)
         return
     for each in unresolved:
         settings = [place.setting for place in each.places]

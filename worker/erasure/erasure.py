@@ -126,7 +126,7 @@ def _set_mark(ledger: Ledger, who: Identifier, by: str) -> str:
     return mark
 
 
-def erased_before(ledger: Ledger, record: Record) -> bool:
+def erase_if_marked(ledger: Ledger, record: Record) -> bool:
     """Erases the submission if its person was erased after it was received; returns whether.
 
     Called right before a delivery, because the lead may have been fetched only after the records
@@ -206,8 +206,8 @@ def _await_spools(
     folder, now = data_dir / SPOOL_FOLDER, ledger.now()
     _wait_until(lambda: not spools_holding_before(folder, now), SPOOL_WAIT_SECONDS, pause)
     left = [
-        f"{name}: submissions in this spool wait for their process to hand them over, and are"
-        " erased then: once `leadline serve` reaches Redis from this machine"
+        f"{name}: this spool still holds submissions; they are erased when its process hands them"
+        " over, as soon as `leadline serve` on this machine reaches Redis"
         for name in spools_holding_before(folder, now)
     ]
     return left + [

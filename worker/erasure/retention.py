@@ -84,7 +84,7 @@ class RetentionSweep:
             erased += self._erase(state, now - seconds, MAX_PER_TICK - erased)
         if erased:
             self._ledger.redis.set(keys.REWRITE_DUE, b"1")
-            log.info("content erased: its retention is over", count=erased)
+            log.info("content erased: retention period over", count=erased)
         self._rewrite_if_due()
         return erased + self._forget(now - RECEIPT_SECONDS, MAX_PER_TICK - erased)
 
@@ -94,7 +94,7 @@ class RetentionSweep:
             self._ledger.erase(
                 ids[start : start + PIPELINE_SIZE],
                 ACTOR,
-                "kept long enough",
+                "retention period over",
                 state=state,
                 since=since,
             )
@@ -125,6 +125,6 @@ class RetentionSweep:
             store.set(keys.REWRITE_DUE, b"1")
             store.expire(keys.REWRITE_ASKED, REWRITE_RETRY_SECONDS)
             log.warning(
-                "Redis does not rewrite its file, and what was erased is still in it",
+                "Redis refused to rewrite its file; erased content remains in it for now",
                 error=str(error)[:200],
             )

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct, structs
 
-from worker.contract import Lead, Result
+from worker.contract import NO_CONTACT_WHY, Lead, Result
 from worker.errors import Unmappable
 from worker.lead.money import currency_code, parse_money
 from worker.lead.note import build_note
@@ -363,7 +363,7 @@ def _plan_person(lead: Lead, source: str, *, has_organization: bool) -> PersonPl
     if not name:
         setting = f"sources.{source}.map"
         raise Unmappable(
-            "nobody to write to: no e-mail, phone, person or company",
+            NO_CONTACT_WHY,
             setting=setting,
             field="email",
         )

@@ -50,7 +50,7 @@ class AuditTrail:
         Raises ValueError for a cursor that no page returned.
         """
         if cursor is not None and not _CURSOR.fullmatch(cursor):
-            raise ValueError("expected the cursor that the last page gave")
+            raise ValueError("expected the cursor returned with the previous page")
         with translate_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.xrevrange(keys.AUDIT, f"({cursor}" if cursor else "+", "-", count=limit + 1)
             pipe.xlen(keys.AUDIT)
@@ -59,7 +59,7 @@ class AuditTrail:
                     "tuple[list[tuple[bytes, dict[bytes, bytes]]], int]", tuple(pipe.execute())
                 )
             except redis.ResponseError:
-                raise ValueError("expected the cursor that the last page gave") from None
+                raise ValueError("expected the cursor returned with the previous page") from None
         next_cursor = rows[limit - 1][0].decode() if len(rows) > limit else None
         return [_read(stamp, fields) for stamp, fields in rows[:limit]], next_cursor, total
 

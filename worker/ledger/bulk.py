@@ -68,7 +68,7 @@ class CountDiffers(LeadlineError):
     def __init__(self, count: int, taken: int) -> None:
         super().__init__(
             f"{count} match now"
-            + (f", {taken} more belong to a bulk action that is not over" if taken else "")
+            + (f", {taken} more belong to an unfinished bulk action" if taken else "")
         )
         self.count = count
         self.taken = taken
@@ -196,18 +196,18 @@ class BulkActions:
             left, out, delivered, dead, stopped = self._ledger.bulk(
                 "look", bulk=bulk, limit=OUTCOMES_PER_TICK
             )
-            room = 0 if stopped else self._room(job, left, out, delivered, dead)
-            if not room:
+            places = 0 if stopped else self._free_places(job, left, out, delivered, dead)
+            if not places:
                 break
             if job.edit is None:
                 # Decrypt only now: without the key, the action can still be stopped and end.
                 job = structs.replace(job, edit=self._edit(fields))
-            self._go(job, room)
+            self._send_next(job, places)
             if self._clock() > until or not self._lock.take():
                 return
         self._ledger.bulk("end", bulk=bulk, retention_seconds=RETENTION_SECONDS)
 
-    def _room(self, job: _Job, left: int, out: int, delivered: int, dead: int) -> int:
+    def _free_places(self, job: _Job, left: int, out: int, delivered: int, dead: int) -> int:
         """How many submissions may go now; stops the action if all canaries died."""
         if not left or job.action == "discard":
             return min(left, SUBMISSIONS_PER_TRANSACTION)
@@ -221,9 +221,9 @@ class BulkActions:
         queued = self._ledger.count_in(State.QUEUED)
         return min(left, SUBMISSIONS_PER_TRANSACTION, max(0, QUEUE_TARGET_DEPTH - queued))
 
-    def _go(self, job: _Job, room: int) -> None:
-        """Lets the next `room` submissions go; skips those that the edit does not fit."""
-        raw = cast("list[bytes]", self._redis.zrange(f"{keys.BULK}{job.bulk}:left", 0, room - 1))
+    def _send_next(self, job: _Job, places: int) -> None:
+        """Lets the next `places` submissions go; skips those that the edit does not fit."""
+        raw = cast("list[bytes]", self._redis.zrange(f"{keys.BULK}{job.bulk}:left", 0, places - 1))
         turn = BulkTurn(job.bulk, self._lock.token)
         edited = [
             (submission_id.decode(), *self._edited(job, submission_id.decode()))

@@ -19,8 +19,8 @@ CRASHES_ALLOWED = 3
 POISON = Cause(
     step="worker",
     code="poison",
-    detail=f"{CRASHES_ALLOWED} workers died while they delivered it",
-    hint="look at the worker's log for what it does to the process, then retry it alone",
+    detail=f"{CRASHES_ALLOWED} workers died while delivering it",
+    hint="find out from the worker's log why this lead crashes it, then retry the lead alone",
 )
 
 # Ids that are read from a state's index at a time.

@@ -69,7 +69,7 @@ RENEW_BEFORE_SECONDS = 60.0
 MIN_TOKEN_AGE_SECONDS = 30.0
 # After one worker learned that the refresh token is rejected, the others do not try for this long.
 REJECTION_SECONDS = 15.0
-REJECTED = "the refresh token is refused: connect the app again"
+REJECTED = "the refresh token is rejected: connect the app again"
 BUSY = "another worker is renewing the access token and has not finished"
 LOCK_SECONDS = 30.0
 # Shorter than the lock lasts.
@@ -355,7 +355,7 @@ def _parse_token_response(received: ReceivedResponse, now: float) -> _TokenRespo
     if received.status in (400, 401) and code == "invalid_client":
         raise Unauthorized(
             REFRESH.name,
-            "the client id or secret is refused",
+            "the client id or secret is rejected",
             status=received.status,
             vendor_code=code,
         )

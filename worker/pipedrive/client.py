@@ -66,7 +66,7 @@ class Limiter(Protocol):
 
 
 class Unlimited:
-    """A `Limiter` that allows every call, for test doubles without limits."""
+    """A `Limiter` that allows every call: for commands without a Redis to count in."""
 
     def before(self, call: Call) -> None:
         pass
@@ -207,9 +207,8 @@ class Pipedrive:
             received = exchange(self._http, request, deadline)
         except httpx.TransportError as error:
             raise connection_error(call, error, sent_bytes=deadline.sent_bytes) from error
-        if (
-            received.fault is not None and received.status < 400
-        ):  # an error status means a rejection even if its body is cut off
+        # An error status means a rejection even if its body is cut off.
+        if received.fault is not None and received.status < 400:
             raise connection_error(
                 call, received.fault, sent_bytes=deadline.sent_bytes
             ) from received.fault

@@ -131,10 +131,10 @@ def _encode_monetary(info: FieldInfo, text: str) -> dict[str, Any]:
     """
     money = parse_money(text)
     if money is None:
-        raise ValueError(f"expected a sum such as '500 EUR', got {_redacted(text)}")
+        raise ValueError(f"expected an amount such as '500 EUR', got {_redacted(text)}")
     if money.currency is None and info.entity == "person":
         raise ValueError(
-            f"expected a sum with its currency such as '500 EUR', got {_redacted(text)}"
+            f"expected an amount with its currency such as '500 EUR', got {_redacted(text)}"
         )
     return info.encode_pair("currency", _int_if_whole(money.amount), money.currency)
 

@@ -116,7 +116,7 @@ def iterate_by_start(fetch: Callable[[int], ResultPage[T]]) -> Iterator[T]:
         if page.next_start is None:
             return
         if page.next_start <= start:
-            raise Unavailable("pages", "the list does not move on")
+            raise Unavailable("pages", "the list does not advance")
         start = page.next_start
     raise Unavailable("pages", f"the list does not end within {MAX_PAGES} pages")
 
@@ -133,7 +133,7 @@ def iterate_by_cursor(fetch: Callable[[str | None], ResultPage[T]]) -> Iterator[
         if page.next_cursor is None:
             return
         if page.next_cursor == cursor:
-            raise Unavailable("pages", "the list does not move on")
+            raise Unavailable("pages", "the list does not advance")
         cursor = page.next_cursor
     raise Unavailable("pages", f"the list does not end within {MAX_PAGES} pages")
 

@@ -247,9 +247,9 @@ def _no_success_message(document: Any, body: bytes, sent: Iterable[str]) -> str:
         return "an empty answer"
     if not isinstance(document, dict):
         return (
-            "an answer that is no JSON object"
+            "an answer that is not a JSON object"
             if document is not None
-            else "an answer that is no JSON, or cut off"
+            else "an answer that is not JSON or is cut off"
         )
     return "no success: " + redact(_message(document, body), sent)
 

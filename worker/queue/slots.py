@@ -153,7 +153,7 @@ class Slots:
         for thread in slots:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._deregister(worker)
-        log.info("worker stopped", worker=self.name, in_hand=len(self._leases))
+        log.info("worker stopped", worker=self.name, in_flight=len(self._leases))
 
     def _thread(self, name: str, target: Callable[..., None], *args: object) -> threading.Thread:
         return threading.Thread(target=target, args=args, name=name, daemon=True)

@@ -51,7 +51,7 @@ LOST_AFTER_SECONDS = 10.0
 NEWER_LOG_SECONDS = 60.0
 TIDY_SECONDS = 5.0
 
-# A job leaves RQ's intermediate list as soon as its slot begins; one that stays longer is lost.
+# A job leaves RQ's intermediate list as soon as a slot starts it. After this long it is lost.
 INTERMEDIATE_SECONDS = 20.0
 
 
@@ -93,14 +93,14 @@ class Sweeper:
         return len(ids)
 
     def _due(self, now: float) -> list[str]:
-        """The ids that are due and have room; at least one, so that retries always go on."""
-        room = self._room()
-        ids = self._ledger.schedule.due(now, max(1, room))
-        ids += self._ledger.schedule.backfill(room - len(ids)) if room > len(ids) else []
-        self._filled_up = len(ids) >= room
+        """The ids that are due and have a place; at least one, so that retries always go on."""
+        places = self._free_places()
+        ids = self._ledger.schedule.due(now, max(1, places))
+        ids += self._ledger.schedule.backfill(places - len(ids)) if places > len(ids) else []
+        self._filled_up = len(ids) >= places
         return ids
 
-    def _room(self) -> int:
+    def _free_places(self) -> int:
         """How many more jobs RQ's queue may take.
 
         The allowed depth doubles at each tick after which the slots have emptied half of the queue,

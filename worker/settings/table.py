@@ -172,7 +172,7 @@ class Settings:
     ops_tokens: tuple[OpsToken, ...] | None = _setting(
         "LEADLINE_OPS_TOKENS",
         types.parse_ops_tokens,
-        "Who may use the console: name:role:token, comma-separated; roles viewer and operator.",
+        "Console users, comma-separated: name:role:token; the role is viewer or operator.",
         unset="console closed",
         secret=True,
         only=_ONLY_SERVICE,
@@ -256,7 +256,7 @@ class Settings:
     probe_seconds: float = _setting(
         "LEADLINE_PROBE_SECONDS",
         types.parse_seconds,
-        "How often a closed gate is probed at first, growing to hourly.",
+        "How soon a paused delivery is first tried again; grows to an hour.",
         default="30",
         unit="seconds",
     )
@@ -284,7 +284,7 @@ class Settings:
     log_format: Literal["json", "console"] | None = _setting(
         "LEADLINE_LOG_FORMAT",
         types.one_of("json", "console"),
-        "How log lines look.",
+        "The format of log lines.",
         unset="json, console on a terminal",
         unit="json or console",
     )

@@ -117,7 +117,7 @@ class Adapter(Struct, frozen=True, kw_only=True):
     `record_api` is set if events carry ids only. `detectors` are for the wizard.
 
     `reads_any_payload`: there is no fixed shape, so `[sources.X.read]` says how to unwrap it.
-    `rejects_unreachable`: a post without any contact gets a 422, because whoever sent it can
+    `rejects_no_contact`: a post without any contact gets a 422, because whoever sent it can
     correct it. Products would drop the event, so theirs is accepted and becomes a dead letter.
     `sent_by_people`: a person waits for a call, so these leads are delivered first.
     `error_member`: the member of a JSON error in which the product shows `detail` to its users.
@@ -131,7 +131,7 @@ class Adapter(Struct, frozen=True, kw_only=True):
     scheme: Scheme | None = None
     rate: Rate | None = None
     reads_any_payload: bool = False
-    rejects_unreachable: bool = False
+    rejects_no_contact: bool = False
     sent_by_people: bool = False
     error_member: str | None = None
     reply: int = 202

@@ -27,6 +27,6 @@ ADAPTER = Adapter(
     read=read,
     reads_any_payload=True,
     rate=Rate(count=60, seconds=60.0),
-    rejects_unreachable=True,
+    rejects_no_contact=True,
     sent_by_people=True,
 )

@@ -19,5 +19,5 @@ ADAPTER = Adapter(
     title="Anything that posts JSON",
     read=read,
     reads_any_payload=True,
-    rejects_unreachable=True,
+    rejects_no_contact=True,
 )

@@ -21,7 +21,7 @@ MAX_UNMAPPED = 60
 MAX_SHOWN_CHARS = 200
 # A text is a message if it has at least this length and this many spaces, under a short label.
 MIN_MESSAGE_CHARS = 40
-MIN_MESSAGE_BLANKS = 5
+MIN_MESSAGE_SPACES = 5
 MAX_MESSAGE_LABEL_WORDS = 4
 AMOUNT_KEYS = ("amount", "value", "total", "price", "sum")
 CURRENCY_KEYS = ("currency", "currencycode")
@@ -206,7 +206,7 @@ def _suggest_names(
 
 def _is_message(field: PayloadField) -> bool:
     """Whether it is a longer text under a short label; under a question it would be an answer."""
-    is_long = len(field.value) >= MIN_MESSAGE_CHARS and field.value.count(" ") >= MIN_MESSAGE_BLANKS
+    is_long = len(field.value) >= MIN_MESSAGE_CHARS and field.value.count(" ") >= MIN_MESSAGE_SPACES
     return (
         is_long and field.title is None and len(split_words(field.label)) <= MAX_MESSAGE_LABEL_WORDS
     )

@@ -4,7 +4,7 @@
 local bulk, action, by = args.bulk, args.action, args.by
 
 -- Redis does nothing else meanwhile and there may be 100,000 ids, so they are read and written many at a time.
-local A_CALL = 1000
+local MAX_IDS_PER_CALL = 1000
 local names, is_listed = {}, {}
 for _, id in ipairs(args.ids) do
   if not is_listed[id] then names[#names + 1] = id end
@@ -12,8 +12,8 @@ for _, id in ipairs(args.ids) do
 end
 
 local free, taken = {}, 0
-for first = 1, #names, A_CALL do
-  local last = math.min(first + A_CALL - 1, #names)
+for first = 1, #names, MAX_IDS_PER_CALL do
+  local last = math.min(first + MAX_IDS_PER_CALL - 1, #names)
   local allowed = {}
   for _, state in ipairs(args.states) do
     for place, since in ipairs(redis.call('ZMSCORE', K.state .. state, unpack(names, first, last))) do
@@ -29,9 +29,9 @@ end
 if #free ~= args.expected then return { 0, #free, taken } end
 
 redis.call('HSET', K.bulk .. bulk, 'action', action, 'by', by, 'at', now, 'count', #free, 'edit', args.edit or '')
-for first = 1, #free, A_CALL do
+for first = 1, #free, MAX_IDS_PER_CALL do
   local places, claims = {}, {}
-  for place = first, math.min(first + A_CALL - 1, #free) do
+  for place = first, math.min(first + MAX_IDS_PER_CALL - 1, #free) do
     places[#places + 1], places[#places + 2] = place, free[place]
     claims[#claims + 1], claims[#claims + 2] = free[place], bulk
   end

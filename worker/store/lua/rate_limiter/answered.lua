@@ -3,7 +3,7 @@
 -- if the answer has them, its x-ratelimit-limit and -remaining (limit, remaining), the daily tokens left (tokens_left), and the
 -- seconds for which nothing may be sent (closed).
 local member, granted, search = args.member, args.granted or now, args.search
-local limit, remaining, purse, closed, tokens = args.limit, args.remaining, args.tokens_left, args.closed, args.tokens
+local limit, remaining, tokens_left, closed, tokens = args.limit, args.remaining, args.tokens_left, args.closed, args.tokens
 local took = math.max(0, now - granted)
 
 -- We take the way back to be at least half of the quickest recent exchange, so the call arrived that much earlier.
@@ -37,9 +37,9 @@ if limit and limit >= 1 and not search then
   end
 end
 
-if purse then
-  local stored, least = left(tokens), math.max(0, purse - uncharged)
-  if stored < least or stored > purse then
+if tokens_left then
+  local stored, least = left(tokens), math.max(0, tokens_left - uncharged)
+  if stored < least or stored > tokens_left then
     if args.fixed then least = math.min(least, math.max(0, tokens - (number(day) or 0))) end
     redis.call('SET', K.left, least, 'PX', until_(midnight))
   end

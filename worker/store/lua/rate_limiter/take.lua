@@ -17,9 +17,9 @@ if args.id and gate[1] == 'probe' and redis.call('GET', K.probe) ~= args.id then
   return { 'gated', gate[2], gate[3] }
 end
 
-local purse, uncounted = left(args.tokens), math.max(0, args.tokens - (number(day) or 0))
-if args.fixed then purse = math.min(purse, uncounted) end
-if purse < cost then
+local tokens_left, uncounted = left(args.tokens), math.max(0, args.tokens - (number(day) or 0))
+if args.fixed then tokens_left = math.min(tokens_left, uncounted) end
+if tokens_left < cost then
   give_up()
   if uncounted < cost then return { 'budget', exact(midnight) } end
   -- Only the receiver says that the tokens are used up, and not when its day ends: we ask it again within an hour.
@@ -65,7 +65,7 @@ if closed <= now and held_calls + ahead < calls and (not search or held_searches
   redis.call('INCRBY', day, cost)
   redis.call('EXPIRE', day, 172800)
   local lasts = redis.call('PTTL', K.left)
-  redis.call('SET', K.left, purse - cost, 'PX', lasts > 0 and lasts or until_(midnight))
+  redis.call('SET', K.left, tokens_left - cost, 'PX', lasts > 0 and lasts or until_(midnight))
   return { 'go', exact(now) }
 end
 
